@@ -1,0 +1,19 @@
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+ACTIONS = ("detect", "embed", "predict", "predict_proba")
+
+
+def action_of(parameters: Mapping[str, Any], task_type: str | None) -> str:
+    """What was asked of the model: as the request says, else as its task implies."""
+    for name in ("action", "inference_action"):
+        said = parameters.get(name)
+        if isinstance(said, str) and said.strip().lower() in ACTIONS:
+            return said.strip().lower()
+    if task_type and "Detection" in task_type:
+        return "detect"
+    if task_type and "Embedding" in task_type:
+        return "embed"
+    return "predict"
