@@ -1,0 +1,125 @@
+"""Whom the embedded servers run as: PostgreSQL refuses root, and the broker follows it.
+
+An ordinary user's servers run as that user. Root's run as the owner of the home or as
+``nobody``, who may be unable to reach the home or the virtual environment (a checkout
+below ``/root`` is the common case). Then, and only then, the servers keep the one
+capability that lets them through, instead of directories being opened to everyone.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import pwd
+import signal
+import stat
+import sys
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from istore.lifeline import follow_parent, libc
+
+KEEP_CAPABILITIES, AMBIENT, RAISE = 8, 47, 2
+CAPABILITY_VERSION_3 = 0x20080522
+# Names as in capabilities(7). The first reads and enters everything, the second also
+# writes and executes; containers usually grant the second alone.
+DAC_OVERRIDE, DAC_READ_SEARCH = 1, 2
+
+
+class _Header(ctypes.Structure):
+    _fields_ = [("version", ctypes.c_uint32), ("pid", ctypes.c_int)]
+
+
+class _Sets(ctypes.Structure):
+    _fields_ = [(name, ctypes.c_uint32) for name in ("effective", "permitted", "kept")]
+
+
+@dataclass(frozen=True)
+class ServiceUser:
+    uid: int
+    gid: int
+
+    @classmethod
+    def for_home(cls, root: Path) -> ServiceUser:
+        """The user who owns what the servers write; the choice stays with the home."""
+        if os.getuid() != 0:
+            return cls(os.getuid(), os.getgid())
+        for path in (root / "postgres", root):
+            if path.exists() and path.stat().st_uid != 0:
+                return cls(path.stat().st_uid, path.stat().st_gid)
+        for name in ("nobody", "daemon"):
+            try:
+                found = pwd.getpwnam(name)
+            except KeyError:
+                continue
+            return cls(found.pw_uid, found.pw_gid)
+        return cls(65534, 65534)
+
+    @property
+    def is_someone_else(self) -> bool:
+        return self.uid != os.getuid()
+
+    def own(self, path: Path) -> None:
+        if self.is_someone_else:
+            os.chown(path, self.uid, self.gid)
+
+    def may(self, wanted: int, path: Path) -> bool:
+        """Whether the mode of a file grants ``wanted`` (the bits of "others") to it."""
+        found = path.stat()
+        shift = 6 if found.st_uid == self.uid else 3 if found.st_gid == self.gid else 0
+        return bool(found.st_mode >> shift & wanted)
+
+    def reaches(self, path: Path) -> bool:
+        spellings = {path.absolute(), path.resolve()}
+        above = {parent for spelling in spellings for parent in spelling.parents}
+        return all(self.may(stat.S_IXOTH, directory) for directory in above)
+
+    def missing_capability(self, program: Path, paths: Iterable[Path]) -> int | None:
+        """The capability without which it could not run ``program`` on ``paths``."""
+        if not self.is_someone_else or sys.platform != "linux":
+            return None
+        if not self.may(stat.S_IXOTH, program):  # a virtual environment of umask 077
+            return DAC_OVERRIDE
+        if all(self.reaches(path) for path in (program, *paths)):
+            return None
+        return DAC_READ_SEARCH if _holds(DAC_READ_SEARCH) else DAC_OVERRIDE
+
+    def becoming(
+        self, program: Path, paths: Iterable[Path], *, end_by: signal.Signals
+    ) -> Callable[[], None]:
+        """What a child does before exec, so that it runs as this user and ends with us.
+
+        By hand and not by ``subprocess``, which changes the user first: after that there
+        is no capability left to keep. The parent-death signal is cleared by a change of
+        user, so it comes last.
+        """
+        capability = self.missing_capability(program, paths)
+        header = _Header(CAPABILITY_VERSION_3, 0)
+        kept = 0 if capability is None else 1 << capability
+        sets = (_Sets * 2)(_Sets(kept, kept, kept), _Sets(0, 0, 0))
+
+        def become() -> None:
+            if self.is_someone_else:
+                if kept:
+                    _check(libc.prctl(KEEP_CAPABILITIES, 1, 0, 0, 0))
+                os.setgroups([])
+                os.setgid(self.gid)
+                os.setuid(self.uid)
+                if kept:
+                    _check(libc.capset(ctypes.byref(header), ctypes.byref(sets)))
+                    _check(libc.prctl(AMBIENT, RAISE, capability, 0, 0))
+            follow_parent(end_by)
+
+        return become
+
+
+def _check(result: int) -> None:
+    if result != 0:
+        raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
+
+
+def _holds(capability: int) -> bool:
+    header, sets = _Header(CAPABILITY_VERSION_3, 0), (_Sets * 2)()
+    libc.capget(ctypes.byref(header), ctypes.byref(sets))
+    return bool(sets[0].permitted >> capability & 1)

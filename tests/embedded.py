@@ -1,0 +1,84 @@
+"""PostgreSQL and Valkey for the tests: a fresh pair in a temporary ``$ISTORE_HOME``.
+
+Named by ``addopts``, because pytest-django reads the settings before conftest files run.
+The servers belong to a keeper process, which lives as long as its standard input is open:
+however pytest ends, they end and their directory goes. Workers of pytest-xdist inherit
+the environment and start nothing.
+"""
+
+from __future__ import annotations
+
+import atexit
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+STARTED = "ISTORE_TEST_SERVERS"
+STOP_SECONDS = 30
+
+
+def keep(root: Path) -> None:
+    """Runs the servers in ``root`` until standard input ends."""
+    from istore import embedded
+    from istore.home import Home
+    from istore.service_user import ServiceUser
+
+    home = Home(root)
+    user = ServiceUser.for_home(root)
+    embedded.make_run_directory(home, user)
+    servers = embedded.Postgres(home, user, careless=True), embedded.Valkey(home, user)
+    processes = []
+    try:
+        with open(root / "servers.log", "wb") as log:
+            for server in servers:
+                server.prepare()
+                processes.append(embedded.start(server, stdout=log, stderr=log))
+        for server, process in zip(servers, processes, strict=True):
+            embedded.wait_until_ready(server, process, 60)
+        servers[0].create_database()
+        print("ready", flush=True)
+        sys.stdin.read()
+    finally:
+        for server, process in zip(servers, processes, strict=False):
+            process.send_signal(server.stop_signal)
+        for process in processes:
+            process.wait(STOP_SECONDS)
+        shutil.rmtree(root, ignore_errors=True)
+        shutil.rmtree(home.run, ignore_errors=True)
+
+
+def start() -> None:
+    given = {key for key in os.environ if key.startswith("ISTORE_")}
+    for key in given - {"ISTORE_CHROMIUM"}:
+        del os.environ[key]  # the tests are about the defaults
+    root = tempfile.mkdtemp(prefix="istore-tests-")
+    os.environ |= {"ISTORE_HOME": root, "ISTORE_TESTING": "true", STARTED: root}
+    keeper = subprocess.Popen(
+        [sys.executable, "-m", "tests.embedded", root],
+        cwd=ROOT,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        start_new_session=True,  # ctrl-C is for pytest; the keeper sees the end of it
+    )
+    atexit.register(_stop, keeper, os.getpid())
+    if keeper.stdout.readline() != "ready\n":
+        log = Path(root, "servers.log")
+        said = log.read_text(errors="replace")[-2000:] if log.exists() else ""
+        raise SystemExit(f"The servers for the tests did not start.\n{said}")
+
+
+def _stop(keeper: subprocess.Popen[str], started_by: int) -> None:
+    if os.getpid() == started_by:
+        keeper.stdin.close()
+        keeper.wait(STOP_SECONDS)
+
+
+if __name__ == "__main__":
+    keep(Path(sys.argv[1]))
+elif STARTED not in os.environ:
+    start()
