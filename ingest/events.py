@@ -1,0 +1,92 @@
+"""The inference event, to and from its wire form. Imports no app."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, fields
+from datetime import UTC, datetime
+from typing import Any, Self
+
+import orjson
+
+# RFC 3339 with an offset; what is finer than a microsecond is not read.
+MOMENT = re.compile(
+    r"[0-9]{4}-[0-9]{2}-[0-9]{2}[Tt][0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]{1,6})?"
+    r"([Zz]|[+-][0-9]{2}:[0-9]{2})",
+    re.ASCII,
+)
+
+
+def written_moment(moment: datetime) -> str:
+    """RFC 3339 in UTC, always with six digits: texts sort as the moments do."""
+    if moment.tzinfo is None:
+        raise ValueError("A moment without a time zone is no moment.")
+    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ").rjust(27, "0")
+
+
+def read_moment(text: Any) -> datetime:
+    """The moment in UTC. Raises ValueError unless it is RFC 3339 with an offset."""
+    if not isinstance(text, str) or not MOMENT.fullmatch(text):
+        raise ValueError(f"{text!r:.60} is not a time in RFC 3339 with an offset.")
+    try:
+        return datetime.fromisoformat(text.upper()).astimezone(UTC)
+    except OverflowError:
+        raise ValueError(f"{text!r} lies outside the calendar.") from None
+
+
+@dataclass(frozen=True, slots=True)
+class InferenceEvent:
+    """That a model was asked and answered, and where the blobs of it lie.
+
+    Whatever else there is to know is in the metadata blob.
+    """
+
+    model_id: str
+    inference_id: str
+    request_received_at: datetime
+    request_forwarded_at: datetime
+    request_responded_at: datetime
+    event_published_at: datetime
+    data_storage_key: str
+    inference_storage_key: str
+    metadata_storage_key: str
+
+    def as_dict(self) -> dict[str, str]:
+        return {
+            name: written_moment(value) if name in MOMENTS else value
+            for name, value in ((name, getattr(self, name)) for name in NAMES)
+        }
+
+    def to_json(self) -> bytes:
+        return orjson.dumps(self.as_dict())
+
+    @classmethod
+    def from_dict(cls, value: Any) -> Self:
+        """Raises ValueError unless these are exactly the members, each of its type."""
+        if not isinstance(value, dict):
+            raise ValueError("An event is a JSON object.")
+        if value.keys() != set(NAMES):
+            missing, unknown = set(NAMES) - value.keys(), value.keys() - set(NAMES)
+            raise ValueError(
+                f"missing: {sorted(missing)}; unknown: {sorted(map(str, unknown))}"
+            )
+        for name in NAMES:
+            if not isinstance(value[name], str):
+                raise ValueError(f"{name} is not a string.")
+            if not value[name]:
+                raise ValueError(f"{name} is empty.")
+        return cls(
+            **{n: read_moment(v) if n in MOMENTS else v for n, v in value.items()}
+        )
+
+    @classmethod
+    def from_json(cls, payload: bytes) -> Self:
+        try:
+            value = orjson.loads(payload)
+        except orjson.JSONDecodeError as error:
+            raise ValueError(f"The event is not JSON: {error}") from None
+        return cls.from_dict(value)
+
+
+NAMES = tuple(field.name for field in fields(InferenceEvent))
+MOMENTS = frozenset(name for name in NAMES if name.endswith("_at"))
