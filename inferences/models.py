@@ -1,0 +1,464 @@
+"""What the store keeps: registered models, their inferences and typed metadata.
+
+An inference is two rows. ``Inference`` is narrow and holds all that is filtered on,
+``InferencePayload`` the bytes that only a page of fifty needs. Both are partitioned
+by id (``partitions.py``), are written by ``recording`` and leave by ``removal``:
+``save()`` and ``delete()`` go by the id alone, which two models may share.
+
+Sealed column segments, which will make counts faster, get tables of their own beside
+these; nothing here changes for them.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any, Self
+
+from django.contrib.postgres.fields import ArrayField
+from django.core.validators import MaxValueValidator, RegexValidator
+from django.db import models
+from django.db.models import Exists, OuterRef, Q
+from pgvector.django import VectorField
+
+from inferences import row_ids
+from istore.access import Caller
+from istore.models import Project, Role
+
+SLOT_TYPES = {
+    "string": models.TextField,
+    "integer": models.BigIntegerField,
+    "float": models.FloatField,
+}
+SLOTS = {name: [f"{name}_{n}" for n in range(1, 9)] for name in SLOT_TYPES}
+OUTSIDE_ID = RegexValidator(
+    r"^(?!\.{1,2}$)[^\x00-\x1f\x7f-\x9f]{1,255}$",
+    "One to 255 characters, none a control character, and neither '.' nor '..'.",
+)
+
+
+class RealField(models.FloatField):
+    """Four bytes are enough for a score; a bound it is compared with is cast alike."""
+
+    def db_type(self, connection: Any) -> str:
+        return "real"
+
+    def cast_db_type(self, connection: Any) -> str:
+        return "real"
+
+
+class TaskType(models.TextChoices):
+    """What kind of question the model answers."""
+
+    IMAGE_CLASSIFICATION = "Image Classification"
+    IMAGE_EMBEDDING = "Image Embedding"
+    IMAGE_SEGMENTATION = "Image Segmentation"
+    OBJECT_DETECTION = "Object Detection"
+    ORIENTED_OBJECT_DETECTION = "Oriented Object Detection"
+    TEXT_EMBEDDING = "Text Embedding"
+    TABULAR_CLASSIFICATION = "Tabular Classification"
+    TABULAR_REGRESSION = "Tabular Regression"
+
+
+class BoxFormat(models.TextChoices):
+    """The order of a box's four numbers in the model's answers."""
+
+    YXYX = "yxyx", "ymin, xmin, ymax, xmax in pixels"
+    XYXY = "xyxy", "xmin, ymin, xmax, ymax in pixels"
+    XYWH = "xywh", "xmin, ymin, width, height in pixels"
+    YXYX_NORMALISED = "yxyx_normalised", "ymin, xmin, ymax, xmax as shares"
+    XYXY_NORMALISED = "xyxy_normalised", "xmin, ymin, xmax, ymax as shares"
+    XYWH_NORMALISED = "xywh_normalised", "xmin, ymin, width, height as shares"
+
+
+class InferenceAction(models.IntegerChoices):
+    """A small number in the row; the label is the word on the wire."""
+
+    DETECT = 1, "detect"
+    EMBED = 2, "embed"
+    PREDICT = 3, "predict"
+    PREDICT_PROBA = 4, "predict_proba"
+
+
+class MetadataType(models.TextChoices):
+    """The type a value was given with."""
+
+    STRING = "string"
+    INT = "int"
+    FLOAT = "float"
+    JSON = "json"
+
+
+class MetadataKind(models.TextChoices):
+    """What a key's values are compared as. JSON is taken apart, leaf by leaf."""
+
+    STRING = "string"
+    INT = "int"
+    FLOAT = "float"
+    JSON_STRING = "json.string"
+    JSON_NUMBER = "json.number"
+
+
+class RegisteredModelQuerySet(models.QuerySet["RegisteredModel"]):
+    def visible_to(self, caller: Caller, role: Role = Role.VIEWER) -> Self:
+        """The models of the projects in which the caller has at least this role."""
+        return self.filter(project__in=caller.visible_projects(role))
+
+
+class RegisteredModel(models.Model):
+    """A model whose inferences are stored, under the id its platform gave it."""
+
+    # Four bytes: the number stands in every row and every index entry.
+    id = models.AutoField(primary_key=True)
+    model_id = models.CharField(max_length=255, unique=True, validators=[OUTSIDE_ID])
+    project = models.ForeignKey(
+        Project, models.PROTECT, related_name="models", db_column="project_key"
+    )
+    task_type = models.CharField(max_length=40, choices=TaskType)
+    embedding_size = models.PositiveIntegerField(default=0)
+    class_labels = ArrayField(
+        models.CharField(max_length=255),
+        default=list,
+        blank=True,
+        help_text="Names of the classes, in the order of the model's numbers.",
+    )
+    box_format = models.CharField(
+        max_length=20, choices=BoxFormat, default=BoxFormat.YXYX
+    )
+    upstream_url = models.CharField(
+        max_length=2048, blank=True, help_text="The V2 server that answers for it."
+    )
+    upstream_model = models.CharField(
+        max_length=255, blank=True, help_text="Its name there, if it is another."
+    )
+    enable_inference_storage = models.BooleanField(
+        "store inferences", default=False, help_text="Off: the proxy stores nothing."
+    )
+    strip_metadata = models.BooleanField(
+        default=False, help_text="Take metadata out of what is forwarded."
+    )
+
+    # What this process remembers under a version is never stale: see directory.py.
+    keys_version = models.PositiveIntegerField(default=0, editable=False)
+    first_id = models.BigIntegerField(
+        default=row_ids.LOWEST, editable=False, help_text="No live id is lower."
+    )
+    blob_gone_before = models.BigIntegerField(
+        default=row_ids.LOWEST, editable=False, help_text="Where a sweep begins."
+    )
+    created_at = models.DateTimeField(auto_now_add=True)
+    updated_at = models.DateTimeField(auto_now=True)
+
+    objects = RegisteredModelQuerySet.as_manager()
+
+    class Meta:
+        ordering = ["model_id"]
+
+    def __str__(self) -> str:
+        return self.model_id
+
+
+class MetadataKey(models.Model):
+    """Where a model keeps the values of one key: in a slot, or in side rows."""
+
+    id = models.AutoField(primary_key=True)
+    registered_model = models.ForeignKey(
+        RegisteredModel, models.CASCADE, "metadata_keys", db_column="model_key"
+    )
+    # A path into a JSON value may be longer than a key.
+    key = models.CharField(max_length=1024)
+    kind = models.CharField(max_length=11, choices=MetadataKind)
+    slot = models.CharField(max_length=9, blank=True, help_text="Empty: side rows.")
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(
+                "registered_model", "key", "kind", name="metadata_key_unique"
+            ),
+            models.UniqueConstraint(
+                "registered_model",
+                "slot",
+                condition=~Q(slot=""),
+                name="metadata_slot_unique",
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.key} ({self.kind})"
+
+
+class MetadataKeyCount(models.Model):
+    """How many observations of a key and type came or went: one delta a batch.
+
+    Appended by every write, summed by readers, compacted by the maintenance beat: no
+    row is hot.
+    """
+
+    registered_model = models.ForeignKey(
+        RegisteredModel, models.CASCADE, "+", db_column="model_key"
+    )
+    key = models.CharField(max_length=256)
+    type = models.CharField(max_length=6, choices=MetadataType)
+    delta = models.BigIntegerField()
+
+    def __str__(self) -> str:
+        return f"{self.key} ({self.type}): {self.delta:+}"
+
+
+class WordOfModel(models.Model):
+    """A word of one model that rows hold as a number."""
+
+    id = models.AutoField(primary_key=True)
+    registered_model = models.ForeignKey(
+        RegisteredModel, models.CASCADE, "+", db_column="model_key", db_index=False
+    )
+    name = models.TextField()
+
+    class Meta:
+        abstract = True
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class LabelName(WordOfModel):
+    """A label; detections and the arrays of the inference row hold its number."""
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint("registered_model", "name", name="label_unique")
+        ]
+
+
+class SourceName(WordOfModel):
+    """A data source."""
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint("registered_model", "name", name="source_unique")
+        ]
+
+
+class InferenceQuerySet(models.QuerySet["Inference"]):
+    """The questions asked of stored inferences. Each one chains."""
+
+    def live(self) -> Self:
+        # Every search index is partial on this: a query that leaves it out reads rows.
+        return self.filter(deleted=False)
+
+    def older_than(self, limit: datetime) -> Self:
+        return self.filter(id__lt=row_ids.first_id_at(limit))
+
+    def unprotected(self) -> Self:
+        return self.filter(is_protected=False)
+
+    def with_input(self) -> Self:
+        """Inferences whose input still lies in blob storage."""
+        payloads = InferencePayload.objects.beside(OuterRef("registered_model"))
+        kept = payloads.filter(id=OuterRef("id")).exclude(data_storage_key="")
+        return self.filter(Exists(kept))
+
+    def oldest_first(self) -> Self:
+        return self.order_by("id")
+
+    def newest_first(self) -> Self:
+        return self.order_by("-id")
+
+
+class Inference(models.Model):
+    """One request to a model and the answer it gave: all that is filtered on.
+
+    The row may outlive its input: once retention has removed the blob, the payload
+    names no storage key and everything else can still be queried.
+    """
+
+    # The database's key is (model_key, id): ids are unique within a model. Columns are
+    # in this order, widest first, so that rows need no padding.
+    id = models.BigIntegerField(primary_key=True)
+    latitude = models.FloatField(null=True)
+    longitude = models.FloatField(null=True)
+    area_cell = models.BigIntegerField(null=True, editable=False)
+    data_size = models.BigIntegerField(default=0)
+    # The slots, integer_1 to float_8 and string_1 to string_8, hold metadata. Which key
+    # of which model lies in which of them is the directory's to say.
+    for _name in SLOTS["integer"]:
+        locals()[_name] = models.BigIntegerField(null=True, editable=False)
+    for _name in SLOTS["float"]:
+        locals()[_name] = models.FloatField(null=True, editable=False)
+    # Not called "model": `model_id` is the outside world's word, this is our number.
+    registered_model = models.ForeignKey(
+        RegisteredModel,
+        models.DO_NOTHING,
+        related_name="inferences",
+        db_column="model_key",
+        db_constraint=False,
+        db_index=False,
+    )
+    source = models.ForeignKey(
+        SourceName, models.DO_NOTHING, null=True, db_constraint=False, db_index=False
+    )
+    top_score = RealField(null=True, editable=False)
+    low_score = RealField(null=True, editable=False)
+    inference_action = models.SmallIntegerField(choices=InferenceAction)
+    version = models.SmallIntegerField(default=1, help_text="Of the record's form.")
+    is_protected = models.BooleanField(default=False)
+    deleted = models.BooleanField(default=False)
+    inference_id = models.CharField(max_length=255)
+    data_hash = models.BinaryField(max_length=32, help_text="SHA-256 of the input.")
+    for _name in SLOTS["string"]:
+        locals()[_name] = models.TextField(null=True, editable=False)
+    del _name
+    labels = ArrayField(models.IntegerField(), null=True)
+    scores = ArrayField(RealField(), null=True)
+    updated_at = models.DateTimeField(null=True, help_text="Null: as created.")
+
+    objects = InferenceQuerySet.as_manager()
+
+    def __str__(self) -> str:
+        return self.inference_id
+
+    @property
+    def created_at(self) -> datetime:
+        return row_ids.moment_of(self.id)
+
+
+class InferenceKey(models.Model):
+    """That an inference id is taken, whichever partition holds the row.
+
+    It outlives the inference by ``ISTORE_TOMBSTONE_DAYS`` and so keeps late copies out.
+    """
+
+    pk = models.CompositePrimaryKey("registered_model", "inference_id")
+    registered_model = models.ForeignKey(
+        RegisteredModel, models.CASCADE, "+", db_column="model_key", db_index=False
+    )
+    inference_id = models.CharField(max_length=255)
+    row_id = models.BigIntegerField()
+    removed_at = models.DateTimeField(null=True)
+
+    class Meta:
+        indexes = [
+            # Read by the beat that frees tombstones after their time.
+            models.Index(
+                "removed_at",
+                name="tombstone_by_age",
+                condition=Q(removed_at__isnull=False),
+            )
+        ]
+
+    def __str__(self) -> str:
+        return self.inference_id
+
+
+class SideRowQuerySet(models.QuerySet):
+    def beside(self, model: RegisteredModel | OuterRef) -> Self:
+        """The rows of one model. An id alone would also find another model's."""
+        return self.filter(registered_model=model)
+
+
+class SideRow(models.Model):
+    """A row that belongs to an inference and is found by the same two columns."""
+
+    id = models.BigIntegerField(primary_key=True)
+    registered_model = models.ForeignKey(
+        RegisteredModel,
+        models.DO_NOTHING,
+        related_name="+",
+        db_column="model_key",
+        db_constraint=False,
+        db_index=False,
+    )
+
+    objects = SideRowQuerySet.as_manager()
+
+    class Meta:
+        abstract = True
+
+    def __str__(self) -> str:
+        return f"{type(self).__name__} of {self.id}"
+
+
+class InferencePayload(SideRow):
+    """The cold half: what a page shows, and what is being removed."""
+
+    metadata = models.JSONField(
+        default=dict, help_text="As given: {key: [type, text]}."
+    )
+    data = models.TextField(blank=True, help_text="The answer, as the model wrote it.")
+    data_storage_key = models.TextField(blank=True, help_text="Empty: no input.")
+    data_content_type = models.CharField(max_length=255, blank=True)
+    answer_storage_key = models.TextField(blank=True)
+    content_hash = models.BinaryField(help_text="Tells a copy from other content.")
+    notes = models.JSONField(
+        null=True, help_text="Warnings, the five moments, clock_anomaly."
+    )
+    input_removal_at = models.DateTimeField(null=True)  # the intents: see removal.py
+    removal_at = models.DateTimeField(null=True)
+    deleted_at = models.DateTimeField(null=True)
+
+
+class Detection(SideRow):
+    """One label with its score; the row of an index, made for filters alone."""
+
+    score = RealField(null=True)
+    label = models.ForeignKey(
+        LabelName, models.DO_NOTHING, "+", db_constraint=False, db_index=False
+    )
+
+
+class OverflowText(SideRow):
+    """A text value of a key that has no slot."""
+
+    key = models.ForeignKey(
+        MetadataKey, models.DO_NOTHING, "+", db_constraint=False, db_index=False
+    )
+    value = models.TextField()
+
+
+class OverflowNumber(SideRow):
+    """A number of a key that has no slot."""
+
+    key = models.ForeignKey(
+        MetadataKey, models.DO_NOTHING, "+", db_constraint=False, db_index=False
+    )
+    value = models.FloatField()
+
+
+class Embedding(SideRow):
+    """The vector of an inference, under the vector index of its model if it has one."""
+
+    vector = VectorField()
+
+
+class RecentEmbedding(SideRow):
+    """A vector on its way to ``Embedding``: cheap to write, scanned exactly."""
+
+    vector = VectorField()
+
+
+class UploadGrant(models.Model):
+    """That somebody may put one object to a staging key, for a while."""
+
+    id = models.BigAutoField(primary_key=True)
+    registered_model = models.ForeignKey(
+        RegisteredModel, models.CASCADE, related_name="upload_grants"
+    )
+    kind = models.CharField(
+        max_length=8, choices=[("input", "input"), ("metadata", "metadata")]
+    )
+    storage_key = models.TextField(unique=True)
+    maximum_size = models.PositiveBigIntegerField(validators=[MaxValueValidator(2**53)])
+    granted_to = models.CharField(max_length=300)
+    created_at = models.DateTimeField(auto_now_add=True)
+    expires_at = models.DateTimeField()
+    bound_at = models.DateTimeField(null=True, blank=True)
+
+    class Meta:
+        indexes = [
+            # Read by the collector of grants that ended unbound.
+            models.Index(
+                "expires_at", name="upload_unbound", condition=Q(bound_at__isnull=True)
+            )
+        ]
+
+    def __str__(self) -> str:
+        return self.storage_key

@@ -1,0 +1,5 @@
+"""The project, and what every app shares."""
+
+from istore.celery import app as celery_app
+
+__all__ = ["celery_app"]

@@ -1,0 +1,178 @@
+"""Objects beside the database: put, open, list, sign and delete over the default storage.
+
+A key is made here and never holds an outside id:
+``<project key>/<model key>/<yyyy>/<mm>/<dd>/<hh>/<uuid7>/<kind>``. A key is written once.
+A put that returned is durable: a completed PUT at the object store, or a file that was
+synced together with the directory that names it.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+from collections.abc import Iterable
+from contextlib import suppress
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import IO, Any
+from urllib.parse import urlencode
+
+from botocore.config import Config
+from django.conf import settings
+from django.core import signing
+from django.core.files.base import ContentFile, File
+from django.core.files.storage import FileSystemStorage, default_storage
+from storages.backends.s3 import S3Storage as BotoStorage
+
+INPUT, ANSWER, METADATA = "input", "answer", "metadata"
+SALT = "istore.blobs"
+DELETE_AT_ONCE = 1000  # the most keys one S3 request may name
+
+
+class LocalStorage(FileSystemStorage):
+    """Files that are whole or absent: temporary name, fsync, rename, fsync directory."""
+
+    def __init__(self, location: str) -> None:
+        super().__init__(location=location, file_permissions_mode=0o600)
+
+    def _save(self, name: str, content: File) -> str:
+        path = Path(self.path(name))
+        self._make_directory(path.parent)
+        partial = path.with_name(f".{path.name}.{secrets.token_hex(6)}.partial")
+        try:
+            descriptor = os.open(partial, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600)
+            with open(descriptor, "wb") as file:
+                for chunk in content.chunks():
+                    file.write(chunk)
+                file.flush()
+                os.fsync(file.fileno())
+            os.rename(partial, path)
+        except BaseException:
+            with suppress(FileNotFoundError):
+                partial.unlink()
+            raise
+        _sync(path.parent)
+        return name
+
+    def _make_directory(self, directory: Path) -> None:
+        """Every directory that is made here is named durably in the one above it."""
+        if directory.is_dir():
+            return
+        self._make_directory(directory.parent)
+        with suppress(FileExistsError):
+            directory.mkdir(mode=0o700)
+        _sync(directory.parent)
+
+    def get_available_name(self, name: str, max_length: int | None = None) -> str:
+        return name  # keys are ours and unique; a repeated put writes the same bytes
+
+    def delete(self, name: str) -> None:
+        """Remove the file, and the directory of its inference when it was the last."""
+        path = Path(self.path(name))
+        with suppress(FileNotFoundError):
+            path.unlink()
+        with suppress(OSError):
+            path.parent.rmdir()
+
+    def url(self, name: str, **options: Any) -> str:
+        return _signed_link(name)
+
+
+class S3Storage(BotoStorage):
+    """S3 and what speaks like it. Checksums only where asked: other servers' differ."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        self.client_config = Config(
+            s3={"addressing_style": self.addressing_style},
+            signature_version=self.signature_version,
+            request_checksum_calculation="when_required",
+            response_checksum_validation="when_required",
+            retries={"max_attempts": 4, "mode": "standard"},
+        )
+
+
+def prefix_for(
+    project_key: int, model_key: int, received_at: datetime, unique: str
+) -> str:
+    """Where the blobs of one inference lie; ``unique`` is a UUIDv7 made for it."""
+    hour = received_at.astimezone(UTC).strftime("%Y/%m/%d/%H")
+    return f"{project_key}/{model_key}/{hour}/{unique}"
+
+
+def put(
+    key: str, content: bytes, content_type: str = "application/octet-stream"
+) -> None:
+    """Store the bytes durably. Putting the same key again is a repeat of the same step."""
+    file = ContentFile(content, name=key)
+    file.content_type = content_type
+    default_storage.save(key, file)
+
+
+def get(key: str) -> bytes:
+    """The whole blob. Raises FileNotFoundError when there is none."""
+    with open_blob(key) as file:
+        return file.read()
+
+
+def open_blob(key: str) -> IO[bytes]:
+    """The blob as a file to read from, seekable. Raises FileNotFoundError."""
+    return default_storage.open(key, "rb")
+
+
+def size(key: str) -> int:
+    return default_storage.size(key)
+
+
+def delete(keys: Iterable[str]) -> None:
+    """Remove the blobs; one that is missing counts as removed."""
+    wanted = [key for key in keys if key]
+    if isinstance(default_storage, LocalStorage) or not hasattr(
+        default_storage, "bucket"
+    ):
+        for key in wanted:
+            default_storage.delete(key)
+        return
+    for start in range(0, len(wanted), DELETE_AT_ONCE):
+        names = wanted[start : start + DELETE_AT_ONCE]
+        request = {"Objects": [{"Key": name} for name in names], "Quiet": False}
+        answer = default_storage.bucket.delete_objects(Delete=request)
+        failed = [e for e in answer.get("Errors", []) if e.get("Code") != "NoSuchKey"]
+        if failed:
+            raise OSError(f"{len(failed)} blobs could not be removed: {failed[0]}")
+
+
+def listed(prefix: str) -> tuple[list[str], list[str]]:
+    """The names of directories and files directly below a prefix; empty when absent."""
+    try:
+        return default_storage.listdir(prefix)
+    except FileNotFoundError:
+        return [], []
+
+
+# -- links that open one blob for a while, without a token
+
+
+def presigned_url(key: str) -> str:
+    """A link to the blob for ``ISTORE_PRESIGN_SECONDS``, for whoever holds it."""
+    return default_storage.url(key)
+
+
+def key_of_link(signature: str) -> str:
+    """The key a link of ours names. Raises ``SignatureExpired`` or ``BadSignature``."""
+    signer = signing.TimestampSigner(key=settings.ISTORE_SIGNING_KEY, salt=SALT)
+    return signer.unsign_object(signature, max_age=settings.ISTORE_PRESIGN_SECONDS)
+
+
+def _signed_link(key: str) -> str:
+    signer = signing.TimestampSigner(key=settings.ISTORE_SIGNING_KEY, salt=SALT)
+    query = urlencode({"signature": signer.sign_object(key)})
+    return f"{settings.ISTORE_URL}/blobs?{query}"
+
+
+def _sync(directory: Path) -> None:
+    descriptor = os.open(directory, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,13 @@
+"""Background work. Rows are the work; the queue only carries their ids."""
+
+from __future__ import annotations
+
+import os
+
+from celery import Celery
+
+os.environ.setdefault("DJANGO_SETTINGS_MODULE", "istore.settings")
+
+app = Celery("istore")
+app.config_from_object("django.conf:settings", namespace="CELERY")
+app.autodiscover_tasks()

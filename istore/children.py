@@ -1,0 +1,137 @@
+"""The processes of a running store: start one, read what it says, see it end, end it."""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import subprocess
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from logging.handlers import RotatingFileHandler
+from pathlib import Path
+
+from istore.lifeline import follow_parent
+
+LOG_BYTES, LOG_FILES = 16 * 1024**2, 3
+FIRST_PAUSE, LONGEST_PAUSE = 0.5, 30.0
+# Failures further back than this are forgiven.
+MEMORY_SECONDS = 60
+
+
+class Journal:
+    """What all processes say, line by line, in a file that does not grow for ever."""
+
+    def __init__(self, path: Path, *, echo: bool) -> None:
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        keeper = RotatingFileHandler(
+            path, maxBytes=LOG_BYTES, backupCount=LOG_FILES, encoding="utf-8"
+        )
+        keeper.setFormatter(logging.Formatter("%(asctime)s %(message)s"))
+        self._keeper, self._echo = keeper, echo
+
+    def write(self, name: str, line: str) -> None:
+        text = f"{name:>8} | {line}"
+        record = logging.LogRecord("up", logging.INFO, "", 0, text, None, None)
+        self._keeper.handle(record)
+        if self._echo:
+            with suppress(OSError):  # whoever read our output has left
+                print(text, flush=True)
+
+
+@dataclass
+class Child:
+    """One process that should be running, and the memory of how often it was not."""
+
+    name: str
+    argv: Sequence[str | Path]
+    journal: Journal
+    env: Mapping[str, str] | None = None
+    cwd: Path | str | None = None
+    stop_signal: signal.Signals = signal.SIGTERM
+    grace_seconds: float = 3
+    become: Callable[[], None] = follow_parent
+    inherited: Sequence[int] = ()
+    process: subprocess.Popen[bytes] | None = None
+    start_at: float = 0.0
+    failures: deque[float] = field(default_factory=lambda: deque(maxlen=10))
+    last_lines: deque[str] = field(default_factory=lambda: deque(maxlen=12))
+
+    def start(self) -> None:
+        """Call it from the main thread: the child ends when the thread that calls does."""
+        self.process = subprocess.Popen(
+            [os.fspath(part) for part in self.argv],
+            cwd=self.cwd,
+            env=None if self.env is None else dict(self.env),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+            preexec_fn=self.become,
+            pass_fds=tuple(self.inherited),
+        )
+        self.reader = threading.Thread(
+            target=self._read, args=(self.process,), daemon=True
+        )
+        self.reader.start()
+
+    def _read(self, process: subprocess.Popen[bytes]) -> None:
+        with process.stdout as lines:
+            for line in lines:
+                text = line.decode(errors="replace").rstrip()
+                self.last_lines.append(text)
+                self.journal.write(self.name, text)
+
+    @property
+    def status(self) -> int | None:
+        """The exit status, once it has ended."""
+        return self.process.poll() if self.process else None
+
+    @property
+    def runs(self) -> bool:
+        return self.process is not None and self.process.poll() is None
+
+    def note_failure(self) -> None:
+        """It ended by itself: clear up after it, and say when to start it again."""
+        self.journal.write(self.name, f"ended with exit status {self.status}")
+        self.kill()
+        now = time.monotonic()
+        self.failures.append(now)
+        pause = FIRST_PAUSE * 2 ** (self.recent_failures() - 1)
+        self.process, self.start_at = None, now + min(pause, LONGEST_PAUSE)
+
+    def recent_failures(self) -> int:
+        horizon = time.monotonic() - MEMORY_SECONDS
+        return sum(moment > horizon for moment in self.failures)
+
+    def ask_to_stop(self) -> None:
+        if self.runs:
+            self.process.send_signal(self.stop_signal)
+
+    def kill(self) -> None:
+        """End it and whatever it started in its session."""
+        if self.process is not None:
+            with suppress(ProcessLookupError, PermissionError):
+                os.killpg(self.process.pid, signal.SIGKILL)
+            self.process.wait()
+            self.reader.join(1)
+
+
+def stop(children: Sequence[Child], hurried: Callable[[], bool]) -> None:
+    """Stop these together; what outlasts its grace, or our patience, is killed."""
+    for child in children:
+        child.ask_to_stop()
+    began = time.monotonic()
+    while running := [child for child in children if child.runs]:
+        waited = time.monotonic() - began
+        for child in running:
+            if waited > child.grace_seconds or hurried():
+                child.journal.write(child.name, "did not stop in time and is killed")
+                child.kill()
+        time.sleep(0.02)
+    for child in children:
+        child.kill()

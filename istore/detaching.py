@@ -1,0 +1,69 @@
+"""Running in the background: the caller waits until the rest of the program is ready."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+READY = b"\0"
+
+
+def run_detached(
+    work: Callable[[Callable[[str], None], Callable[[], None]], None], output: Path
+) -> int:
+    """Fork; the child calls ``work(announce, when_ready)`` and lives on after that.
+
+    The parent prints what is announced and returns the exit status: 0 when the child
+    is ready, else the child's own.
+    """
+    reading, writing = os.pipe()
+    child = os.fork()
+    if child == 0:
+        os.close(reading)
+        _leave_terminal(output)
+        _run_as_child(work, writing)
+    os.close(writing)
+    with open(reading, "rb") as announced:
+        for line in announced:
+            if line.startswith(READY):
+                return 0
+            print(line.decode(errors="replace"), end="", flush=True)
+    _, status = os.waitpid(child, 0)
+    return os.waitstatus_to_exitcode(status) or 1
+
+
+def _leave_terminal(output: Path) -> None:
+    os.setsid()
+    output.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    sink = os.open(output, os.O_CREAT | os.O_WRONLY | os.O_TRUNC, 0o600)
+    for stream, target in ((0, os.open(os.devnull, os.O_RDONLY)), (1, sink), (2, sink)):
+        os.dup2(target, stream)
+
+
+def _run_as_child(
+    work: Callable[[Callable[[str], None], Callable[[], None]], None], writing: int
+) -> None:
+    def announce(line: str) -> None:
+        try:
+            os.write(writing, line.encode() + b"\n")
+        except OSError:  # whoever waited for us has left
+            print(line, flush=True)
+
+    def when_ready() -> None:
+        announce(READY.decode())
+        os.close(writing)
+
+    status = 1
+    try:
+        work(announce, when_ready)
+        status = 0
+    except SystemExit as exit:
+        status = exit.code if isinstance(exit.code, int) else 1
+    except Exception as error:
+        announce(f"{type(error).__name__}: {error}")
+        raise
+    finally:
+        sys.stdout.flush()
+        os._exit(status)

@@ -1,0 +1,77 @@
+"""Database and broker that are not ours: reach them, and say when they would lose work."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+
+import redis
+from django.conf import settings
+from django.db import OperationalError, connection
+
+from istore import env
+
+WAIT_SECONDS = 30
+# What a broker must be set to, or work that was promised can vanish from it.
+WANTED = {"appendonly": "yes", "maxmemory-policy": "noeviction"}
+
+
+class Unreachable(Exception):
+    """Names the setting and what went wrong, in one line."""
+
+
+def database_is_given() -> bool:
+    return bool(env.text("ISTORE_DATABASE_URL"))
+
+
+def redis_is_given() -> bool:
+    return bool(env.text("ISTORE_REDIS_URL"))
+
+
+def check(pause: Callable[[], None]) -> Iterator[str]:
+    """Waits until those that are given answer; yields warnings for the operator."""
+    if database_is_given():
+        _wait(_reach_database, "ISTORE_DATABASE_URL", pause)
+    if redis_is_given():
+        _wait(_reach_redis, "ISTORE_REDIS_URL", pause)
+        yield from _redis_warnings()
+
+
+def _wait(reach: Callable[[], None], name: str, pause: Callable[[], None]) -> None:
+    deadline = time.monotonic() + WAIT_SECONDS
+    while True:
+        try:
+            return reach()
+        except (OperationalError, redis.RedisError) as error:
+            if time.monotonic() > deadline:
+                said = " ".join(str(error).split())
+                raise Unreachable(f"{name}: {said}") from None
+        pause()
+
+
+def _reach_database() -> None:
+    connection.ensure_connection()
+
+
+def _client() -> redis.Redis:
+    return redis.Redis.from_url(settings.ISTORE_REDIS_URL, decode_responses=True)
+
+
+def _reach_redis() -> None:
+    with _client() as client:
+        client.ping()
+
+
+def _redis_warnings() -> Iterator[str]:
+    with _client() as client:
+        for name, wanted in WANTED.items():
+            try:
+                found = client.config_get(name).get(name)
+            except redis.ResponseError:
+                yield f"ISTORE_REDIS_URL: {name} cannot be read; it must be {wanted}."
+                continue
+            if found != wanted:
+                yield (
+                    f"ISTORE_REDIS_URL: {name} is {found} and must be {wanted}: "
+                    "work in the queue can be lost."
+                )

@@ -1,0 +1,80 @@
+"""``$ISTORE_HOME``: the directory of everything one installation keeps.
+
+``postgres/ redis/ run/ blobs/ spool/ static/ secrets/``, for its owner alone.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import secrets
+import stat
+from contextlib import suppress
+from functools import cached_property
+from pathlib import Path
+
+from istore import env
+
+# A socket's path may have 107 bytes; the servers add their file's name to the directory.
+LONGEST_RUN_DIRECTORY = 90
+
+
+class Home:
+    def __init__(self, root: Path) -> None:
+        self.root = root
+
+    @classmethod
+    def from_environment(cls) -> Home:
+        default = Path.home() / ".local" / "share" / "istore"
+        root = Path(env.text("ISTORE_HOME", str(default))).expanduser()
+        if not root.is_absolute():
+            raise env.Malformed(
+                "ISTORE_HOME", f"{str(root)!r} is not an absolute path."
+            )
+        return cls(root)
+
+    def directory(self, name: str) -> Path:
+        """A directory of the home, made when it is first asked for."""
+        path = self.root / name
+        path.mkdir(mode=0o700, parents=True, exist_ok=True)
+        return path
+
+    @cached_property
+    def run(self) -> Path:
+        """Sockets and locks. Elsewhere when the home's path is too long for a socket."""
+        path = self.root / "run"
+        if len(os.fsencode(path)) <= LONGEST_RUN_DIRECTORY:
+            return path
+        name = hashlib.sha256(os.fsencode(self.root)).hexdigest()[:16]
+        base = os.environ.get("XDG_RUNTIME_DIR")
+        path = Path(base) / f"istore-{name}" if base else None
+        if path is None or len(os.fsencode(path)) > LONGEST_RUN_DIRECTORY:
+            path = Path("/tmp") / f"istore-{os.getuid()}-{name}"
+        path.mkdir(mode=0o700, exist_ok=True)
+        found = path.lstat()
+        ours = stat.S_ISDIR(found.st_mode) and found.st_uid == os.getuid()
+        # Root hands it on to the user that the embedded servers run as.
+        if not (ours or os.getuid() == 0) or stat.S_IMODE(found.st_mode) & 0o022:
+            raise env.Malformed("ISTORE_HOME", f"{path} is not this user's alone.")
+        return path
+
+    def secret(self, name: str) -> str:
+        """A random secret of this installation, made when it is first asked for."""
+        path = self.directory("secrets") / name
+        if not path.exists():
+            # Linked whole, so that of two processes at a first start one wins.
+            fresh = path.with_name(f".{name}.{os.getpid()}")
+            descriptor = os.open(fresh, os.O_CREAT | os.O_TRUNC | os.O_WRONLY, 0o600)
+            with open(descriptor, "w") as file:
+                file.write(secrets.token_urlsafe(48))
+                file.flush()
+                os.fsync(file.fileno())
+            with suppress(FileExistsError):
+                os.link(fresh, path)
+            fresh.unlink()
+        value = path.read_text().strip()
+        if not value:
+            raise env.Malformed(
+                "ISTORE_HOME", f"{path} is empty: remove it or fill it."
+            )
+        return value

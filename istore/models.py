@@ -1,0 +1,136 @@
+"""Who may do what, and who did: projects, memberships, tokens and the audit log."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import Any
+
+from django.conf import settings
+from django.core.validators import RegexValidator
+from django.db import models
+from django.db.models import F, Q
+
+# A name that can stand in a path and in a log line.
+PROJECT_ID = RegexValidator(
+    r"^[^\x00-\x1f\x7f]{1,255}$", "One to 255 characters, none a control character."
+)
+
+
+class Role(models.TextChoices):
+    """What a member or a token may do in a project. Each role includes those before."""
+
+    VIEWER = "viewer", "Viewer"
+    EDITOR = "editor", "Editor"
+    ADMINISTRATOR = "administrator", "Administrator"
+
+    @property
+    def rank(self) -> int:
+        return list(Role).index(self)
+
+    def at_least(self) -> list[Role]:
+        """This role and those that include it."""
+        return [role for role in Role if role.rank >= self.rank]
+
+
+class Project(models.Model):
+    """What separates one tenant from another: everything stored belongs to one."""
+
+    project_id = models.CharField(max_length=255, unique=True, validators=[PROJECT_ID])
+    created_at = models.DateTimeField(auto_now_add=True)
+
+    class Meta:
+        ordering = ["project_id"]
+
+    def __str__(self) -> str:
+        return self.project_id
+
+
+class Membership(models.Model):
+    """That a person belongs to a project, and as what."""
+
+    user = models.ForeignKey(
+        settings.AUTH_USER_MODEL, models.CASCADE, related_name="memberships"
+    )
+    project = models.ForeignKey(Project, models.CASCADE, related_name="memberships")
+    role = models.CharField(max_length=16, choices=Role, default=Role.VIEWER)
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint("user", "project", name="membership_once_a_project")
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.user} in {self.project} as {self.role}"
+
+
+class Token(models.Model):
+    """A secret that stands for a role in one project. Only its SHA-256 is kept.
+
+    The first characters of the secret find the row; ``istore.tokens`` makes and
+    checks them.
+    """
+
+    name = models.CharField(max_length=255)
+    project = models.ForeignKey(Project, models.CASCADE, related_name="tokens")
+    role = models.CharField(max_length=16, choices=Role)
+    prefix = models.CharField(max_length=16, unique=True, editable=False)
+    digest = models.BinaryField(max_length=hashlib.sha256().digest_size)
+    created_by = models.ForeignKey(
+        settings.AUTH_USER_MODEL,
+        models.SET_NULL,
+        null=True,
+        blank=True,
+        related_name="+",
+    )
+    created_at = models.DateTimeField(auto_now_add=True)
+    expires_at = models.DateTimeField(null=True, blank=True)
+    revoked_at = models.DateTimeField(null=True, blank=True)
+    last_used_at = models.DateTimeField(null=True, blank=True, editable=False)
+
+    class Meta:
+        ordering = ["-created_at"]
+
+    def __str__(self) -> str:
+        return f"{self.name} ({self.prefix}…)"
+
+
+class AuditEntry(models.Model):
+    """One act on data, a policy, a token or a right. Written once, never changed."""
+
+    at = models.DateTimeField(auto_now_add=True)
+    project = models.ForeignKey(
+        Project, models.DO_NOTHING, null=True, db_constraint=False, related_name="+"
+    )
+    actor = models.CharField(max_length=300, help_text="A user or a token, by name.")
+    action = models.CharField(max_length=64, help_text="Such as inference.protect.")
+    subject = models.CharField(max_length=600, help_text="What it was done to.")
+    details = models.JSONField(default=dict)
+
+    class Meta:
+        ordering = ["-id"]
+        verbose_name_plural = "audit entries"
+        indexes = [
+            # Read by the audit page of a project, newest first.
+            models.Index("project", F("id").desc(), name="audit_by_project"),
+            # Read when asking what happened to one thing.
+            models.Index("subject", F("id").desc(), name="audit_by_subject"),
+        ]
+        constraints = [
+            models.CheckConstraint(condition=~Q(action=""), name="audit_says_what")
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.actor}: {self.action} {self.subject}"
+
+    @classmethod
+    def write(
+        cls, actor: object, action: str, subject: str, project: Project, **details: Any
+    ) -> AuditEntry:
+        """Say what was done; call it in the transaction of the deed."""
+        return cls.objects.create(
+            actor=str(actor)[:300],
+            action=action,
+            subject=subject[:600],
+            project=project,
+            details=details,
+        )

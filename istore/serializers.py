@@ -1,0 +1,43 @@
+"""JSON into value objects, unknown fields refused by name."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
+from rest_framework import serializers
+
+optional = {"required": False, "allow_null": True}
+
+
+class StrictSerializer(serializers.Serializer):
+    """A serializer that refuses what it does not know."""
+
+    def to_internal_value(self, data: Any) -> Any:
+        if isinstance(data, Mapping) and (unknown := data.keys() - self.fields.keys()):
+            error = serializers.ErrorDetail("There is no such field.", "unknown-field")
+            raise serializers.ValidationError(
+                {name: [error] for name in sorted(unknown)}
+            )
+        return super().to_internal_value(data)
+
+    @classmethod
+    def parse(cls, data: Any, **context: Any) -> Any:
+        serializer = cls(data=data, context=context)
+        serializer.is_valid(raise_exception=True)
+        return serializer.validated_data
+
+
+class ValueSerializer(StrictSerializer):
+    """A serializer whose validated data is a value object. A null means "not set"."""
+
+    value_class: ClassVar[type]
+
+    def to_internal_value(self, data: Any) -> Any:
+        fields = super().to_internal_value(data)
+        given = {name: value for name, value in fields.items() if value is not None}
+        try:
+            return self.value_class(**given)
+        except ValueError as error:
+            detail = {"non_field_errors": [str(error)]}
+            raise serializers.ValidationError(detail) from None

@@ -1,0 +1,315 @@
+"""Settings, read top to bottom. Environments differ by variables only: `.env.example`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from urllib.parse import quote
+
+import dj_database_url
+
+from istore import env
+from istore.home import Home
+
+BASE_DIR = Path(__file__).resolve().parent.parent
+ISTORE_HOME = Home.from_environment()
+
+DEBUG = env.flag("ISTORE_DEBUG", default=False)
+TESTING = env.flag("ISTORE_TESTING", default=False)
+SECRET_KEY = env.text("ISTORE_SECRET_KEY") or ISTORE_HOME.secret("secret_key")
+# What signs links to blobs is not what signs browser sessions.
+ISTORE_SIGNING_KEY = env.text("ISTORE_SIGNING_KEY") or ISTORE_HOME.secret("signing_key")
+
+# -- addresses
+
+ISTORE_HOST = env.text("ISTORE_HOST", "127.0.0.1")
+ISTORE_PORT = env.number("ISTORE_PORT", 8000, least=1, most=65535)
+ISTORE_PROXY_PORT = env.number("ISTORE_PROXY_PORT", 8001, least=1, most=65535)
+ALLOWED_HOSTS = env.listed("ISTORE_ALLOWED_HOSTS", "localhost,127.0.0.1,[::1]")
+# Where people and clients reach the two, when that is not what the processes listen on.
+ISTORE_URL = env.text("ISTORE_PUBLIC_URL", f"http://{ISTORE_HOST}:{ISTORE_PORT}")
+ISTORE_PROXY_URL = env.text(
+    "ISTORE_PUBLIC_PROXY_URL", f"http://{ISTORE_HOST}:{ISTORE_PROXY_PORT}"
+)
+
+# -- limits: the reliability page says what each is for
+
+KIB, MIB, GIB = 1024, 1024**2, 1024**3
+ISTORE_API_MAX_BODY_BYTES = env.size("ISTORE_API_MAX_BODY_BYTES", 8 * MIB)
+ISTORE_JSON_MAX_DEPTH = env.number("ISTORE_JSON_MAX_DEPTH", 64, least=1, most=500)
+ISTORE_ID_MAX_CHARS = env.number("ISTORE_ID_MAX_CHARS", 255, least=1, most=255)
+ISTORE_METADATA_MAX_ITEMS = env.number("ISTORE_METADATA_MAX_ITEMS", 100)
+ISTORE_METADATA_KEY_MAX_CHARS = env.number(
+    "ISTORE_METADATA_KEY_MAX_CHARS", 256, least=1, most=256
+)
+ISTORE_METADATA_VALUE_MAX_BYTES = env.size("ISTORE_METADATA_VALUE_MAX_BYTES", 64 * KIB)
+ISTORE_FILTER_MAX_CONDITIONS = env.number("ISTORE_FILTER_MAX_CONDITIONS", 32, least=1)
+ISTORE_FILTER_MAX_VALUES = env.number("ISTORE_FILTER_MAX_VALUES", 1000, least=1)
+ISTORE_PAGE_MAX = env.number("ISTORE_PAGE_MAX", 1000, least=1)
+ISTORE_DETECTIONS_MAX = env.number("ISTORE_DETECTIONS_MAX", 10_000, least=1)
+ISTORE_EMBEDDING_MAX = env.number("ISTORE_EMBEDDING_MAX", 4000, least=1, most=16_000)
+ISTORE_IMAGE_MAX_PIXELS = env.number("ISTORE_IMAGE_MAX_PIXELS", 50_000_000, least=1)
+ISTORE_ANSWER_INLINE_BYTES = env.size("ISTORE_ANSWER_INLINE_BYTES", 256 * KIB)
+ISTORE_QUERY_SECONDS = env.number("ISTORE_QUERY_SECONDS", 5, least=1)
+ISTORE_LOCK_SECONDS = env.number("ISTORE_LOCK_SECONDS", 2, least=1)
+ISTORE_PRESIGN_SECONDS = env.number("ISTORE_PRESIGN_SECONDS", 900, least=1)
+ISTORE_UPLOAD_MAX_BYTES = env.size("ISTORE_UPLOAD_MAX_BYTES", 256 * MIB)
+ISTORE_UPLOAD_GRANT_HOURS = env.number("ISTORE_UPLOAD_GRANT_HOURS", 24, least=1)
+ISTORE_UPLOAD_GRANTS_OPEN = env.number("ISTORE_UPLOAD_GRANTS_OPEN", 1000, least=1)
+ISTORE_RATE_PER_MINUTE = env.number("ISTORE_RATE_PER_MINUTE", 60_000)
+
+ISTORE_PROXY_MAX_REQUEST_BYTES = env.size("ISTORE_PROXY_MAX_REQUEST_BYTES", 64 * MIB)
+ISTORE_PROXY_MAX_RESPONSE_BYTES = env.size("ISTORE_PROXY_MAX_RESPONSE_BYTES", 256 * MIB)
+ISTORE_CAPTURE_MAX_BYTES = env.size("ISTORE_CAPTURE_MAX_BYTES", 64 * MIB)
+ISTORE_PROXY_MAX_INFLIGHT_BYTES = env.size("ISTORE_PROXY_MAX_INFLIGHT_BYTES", 512 * MIB)
+ISTORE_UPSTREAM_CONNECT_SECONDS = env.number("ISTORE_UPSTREAM_CONNECT_SECONDS", 5)
+ISTORE_UPSTREAM_TOTAL_SECONDS = env.number("ISTORE_UPSTREAM_TOTAL_SECONDS", 60)
+ISTORE_UPSTREAM_CONCURRENCY = env.number("ISTORE_UPSTREAM_CONCURRENCY", 64, least=1)
+ISTORE_UPSTREAM_ALLOW = env.listed("ISTORE_UPSTREAM_ALLOW")
+ISTORE_CLIENT_BODY_SECONDS = env.number("ISTORE_CLIENT_BODY_SECONDS", 30, least=1)
+ISTORE_SPOOL_DIR = Path(
+    env.text("ISTORE_SPOOL_DIR", str(ISTORE_HOME.root / "spool"))
+).expanduser()
+ISTORE_SPOOL_MAX_BYTES = env.size("ISTORE_SPOOL_MAX_BYTES", 2 * GIB)
+ISTORE_SPOOL_DEADLINE_MS = env.number("ISTORE_SPOOL_DEADLINE_MS", 50, least=1)
+ISTORE_CAPTURE_CONCURRENCY = env.number("ISTORE_CAPTURE_CONCURRENCY", 16, least=1)
+ISTORE_EVENT_DELIVERIES = env.number("ISTORE_EVENT_DELIVERIES", 5, least=1)
+ISTORE_EVENT_IDLE_SECONDS = env.number("ISTORE_EVENT_IDLE_SECONDS", 30, least=1)
+ISTORE_LISTENER_BATCH = env.number("ISTORE_LISTENER_BATCH", 1000, least=1, most=10_000)
+ISTORE_RECONCILE_MINUTES = env.number("ISTORE_RECONCILE_MINUTES", 5, least=1)
+ISTORE_RECONCILE_HOURS = env.number("ISTORE_RECONCILE_HOURS", 48, least=1)
+ISTORE_CLOCK_SKEW_MAX_SECONDS = env.number("ISTORE_CLOCK_SKEW_MAX_SECONDS", 300)
+ISTORE_TOMBSTONE_DAYS = env.number("ISTORE_TOMBSTONE_DAYS", 30, least=1)
+# Below these the directory of partitions is running out: /health/ready says so.
+ISTORE_PARTITION_WARN_DAYS = env.number("ISTORE_PARTITION_WARN_DAYS", 14, least=1)
+
+# -- database, cache, broker: the embedded servers unless a URL names others
+
+DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
+_database_url = env.text("ISTORE_DATABASE_URL")
+if _database_url:
+    try:
+        _database = dj_database_url.parse(_database_url)
+    except ValueError as error:
+        raise env.Malformed("ISTORE_DATABASE_URL", str(error)) from None
+    if _database.get("ENGINE") != "django.db.backends.postgresql":
+        raise env.Malformed("ISTORE_DATABASE_URL", "only postgresql:// is understood.")
+else:
+    _database = {
+        "ENGINE": "django.db.backends.postgresql",
+        "NAME": "istore",
+        "USER": "istore",
+        "PASSWORD": ISTORE_HOME.secret("pg_password"),
+        "HOST": str(ISTORE_HOME.run),
+    }
+DATABASES = {"default": _database}
+_database.setdefault("OPTIONS", {})
+# Generic plans of a page over half the table took 91 ms instead of 0.17.
+_database["OPTIONS"]["options"] = (
+    "-c plan_cache_mode=force_custom_plan -c jit=off -c random_page_cost=1.1"
+)
+if env.flag("ISTORE_DATABASE_POOL", default=False):  # set by the web process alone
+    _database["OPTIONS"]["pool"] = {"min_size": 2, "max_size": 12, "timeout": 10}
+_database["TEST"] = {"NAME": "istore_test"}
+
+_redis_url = env.text("ISTORE_REDIS_URL")
+if _redis_url and not _redis_url.startswith(("redis://", "rediss://", "unix://")):
+    raise env.Malformed(
+        "ISTORE_REDIS_URL", "redis://, rediss:// or unix:// is understood."
+    )
+_redis_socket = ISTORE_HOME.run / "redis.sock"
+ISTORE_REDIS_URL = _redis_url or f"unix://{quote(str(_redis_socket))}?db=0"
+CACHES = {
+    "default": {
+        "BACKEND": "django.core.cache.backends.redis.RedisCache",
+        "LOCATION": ISTORE_REDIS_URL,
+        "KEY_PREFIX": "istore",
+    }
+}
+SESSION_ENGINE = "django.contrib.sessions.backends.db"
+
+CELERY_BROKER_URL = _redis_url or f"redis+socket://{_redis_socket}?virtual_host=0"
+CELERY_TASK_SERIALIZER = "json"
+CELERY_ACCEPT_CONTENT = ["json"]
+CELERY_TASK_IGNORE_RESULT = True
+CELERY_TASK_ACKS_LATE = True
+CELERY_WORKER_PREFETCH_MULTIPLIER = 1
+CELERY_BROKER_TRANSPORT_OPTIONS = {"visibility_timeout": 3600}
+CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
+CELERY_WORKER_HIJACK_ROOT_LOGGER = False
+CELERY_TIMEZONE = "UTC"
+
+# -- blobs
+
+STORAGES = {
+    "default": {
+        "BACKEND": "istore.blobs.LocalStorage",
+        "OPTIONS": {"location": str(ISTORE_HOME.root / "blobs")},
+    },
+    "staticfiles": {"BACKEND": "istore.static.StaticStorage"},
+}
+_bucket = env.text("ISTORE_S3_BUCKET")
+if _bucket:
+    STORAGES["default"] = {
+        "BACKEND": "istore.blobs.S3Storage",
+        "OPTIONS": {
+            "bucket_name": _bucket,
+            "endpoint_url": env.text("ISTORE_S3_ENDPOINT") or None,
+            "access_key": env.text("ISTORE_S3_ACCESS_KEY") or None,
+            "secret_key": env.text("ISTORE_S3_SECRET_KEY") or None,
+            "region_name": env.text("ISTORE_S3_REGION") or None,
+            "file_overwrite": True,
+            "default_acl": None,
+            "querystring_expire": ISTORE_PRESIGN_SECONDS,
+            "addressing_style": "path",
+            "signature_version": "s3v4",
+        },
+    }
+
+# -- the application
+
+INSTALLED_APPS = [
+    "istore",
+    "inferences",
+    "ingest",
+    "django.contrib.admin",
+    "django.contrib.auth",
+    "django.contrib.contenttypes",
+    "django.contrib.postgres",
+    "django.contrib.sessions",
+    "django.contrib.messages",
+    "whitenoise.runserver_nostatic",
+    "django.contrib.staticfiles",
+    "rest_framework",
+    "django_filters",
+    "django_htmx",
+    "template_partials",
+    "corsheaders",
+    "csp",
+    "drf_spectacular",
+    "drf_spectacular_sidecar",
+    "django_structlog",
+]
+MIDDLEWARE = [
+    "django.middleware.security.SecurityMiddleware",
+    "csp.middleware.CSPMiddleware",
+    "whitenoise.middleware.WhiteNoiseMiddleware",
+    "corsheaders.middleware.CorsMiddleware",
+    "django.contrib.sessions.middleware.SessionMiddleware",
+    "django.middleware.common.CommonMiddleware",
+    "django.middleware.csrf.CsrfViewMiddleware",
+    "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "django_structlog.middlewares.RequestMiddleware",
+    "django.contrib.messages.middleware.MessageMiddleware",
+    "django.middleware.clickjacking.XFrameOptionsMiddleware",
+    "django_htmx.middleware.HtmxMiddleware",
+]
+ROOT_URLCONF = "istore.urls"
+WSGI_APPLICATION = "istore.wsgi.application"
+TEMPLATES = [
+    {
+        "BACKEND": "django.template.backends.django.DjangoTemplates",
+        "DIRS": [BASE_DIR / "templates"],
+        "APP_DIRS": True,
+        "OPTIONS": {
+            "context_processors": [
+                "django.template.context_processors.request",
+                "django.contrib.auth.context_processors.auth",
+                "django.contrib.messages.context_processors.messages",
+            ],
+        },
+    }
+]
+USE_TZ = True
+TIME_ZONE = "UTC"
+LANGUAGE_CODE = "en"
+USE_I18N = False
+APPEND_SLASH = False
+
+STATIC_URL = "static/"
+STATIC_ROOT = ISTORE_HOME.root / "static"
+STATICFILES_DIRS = [BASE_DIR / "static"]
+WHITENOISE_USE_FINDERS = DEBUG or TESTING
+
+AUTH_PASSWORD_VALIDATORS = [
+    {"NAME": f"django.contrib.auth.password_validation.{name}"}
+    for name in (
+        "UserAttributeSimilarityValidator",
+        "MinimumLengthValidator",
+        "CommonPasswordValidator",
+        "NumericPasswordValidator",
+    )
+]
+LOGIN_URL = "login"
+LOGIN_REDIRECT_URL = "/"
+LOGOUT_REDIRECT_URL = "login"
+
+REST_FRAMEWORK = {
+    "DEFAULT_AUTHENTICATION_CLASSES": [
+        "istore.access.BearerAuthentication",
+        "rest_framework.authentication.SessionAuthentication",
+    ],
+    "DEFAULT_PERMISSION_CLASSES": ["istore.access.Denied"],
+    "DEFAULT_PARSER_CLASSES": ["istore.parsing.StrictJSONParser"],
+    "DEFAULT_RENDERER_CLASSES": ["istore.parsing.JSONRenderer"],
+    "DEFAULT_SCHEMA_CLASS": "istore.schema.Schema",
+    "EXCEPTION_HANDLER": "istore.problems.answer",
+    "DEFAULT_THROTTLE_CLASSES": ["istore.access.TokenThrottle"],
+    "UNAUTHENTICATED_USER": "django.contrib.auth.models.AnonymousUser",
+    "TEST_REQUEST_DEFAULT_FORMAT": "json",
+}
+SPECTACULAR_SETTINGS = {
+    "TITLE": "Inference Store",
+    "DESCRIPTION": "The system of record for what models do in production.",
+    "VERSION": "1",
+    "OAS_VERSION": "3.1.1",
+    "SERVE_INCLUDE_SCHEMA": False,
+    "SERVE_PERMISSIONS": ["rest_framework.permissions.AllowAny"],
+    "SERVE_AUTHENTICATION": ["rest_framework.authentication.SessionAuthentication"],
+    "SWAGGER_UI_DIST": "SIDECAR",
+    "SWAGGER_UI_FAVICON_HREF": "SIDECAR",
+    "SWAGGER_UI_SETTINGS": {"persistAuthorization": True, "deepLinking": True},
+}
+
+# -- safety in browsers
+
+SECURE_COOKIES = env.flag(
+    "ISTORE_SECURE_COOKIES", default=ISTORE_URL.startswith("https")
+)
+SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = SECURE_COOKIES
+SESSION_COOKIE_HTTPONLY = True
+SESSION_COOKIE_SAMESITE = CSRF_COOKIE_SAMESITE = "Lax"
+SECURE_CONTENT_TYPE_NOSNIFF = True
+SECURE_REFERRER_POLICY = "same-origin"
+SECURE_HSTS_SECONDS = env.number("ISTORE_HSTS_SECONDS", 0)
+SECURE_SSL_REDIRECT = env.flag("ISTORE_SSL_REDIRECT", default=False)
+if env.flag("ISTORE_BEHIND_TLS_PROXY", default=False):
+    SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")
+X_FRAME_OPTIONS = "DENY"
+CSRF_TRUSTED_ORIGINS = env.listed("ISTORE_TRUSTED_ORIGINS")
+CORS_ALLOWED_ORIGINS = env.listed("ISTORE_CORS_ORIGINS")
+CONTENT_SECURITY_POLICY = {
+    "DIRECTIVES": {
+        "default-src": ["'self'"],
+        "img-src": ["'self'", "data:", "blob:"],
+        "object-src": ["'none'"],
+        "frame-ancestors": ["'none'"],
+        "base-uri": ["'none'"],
+        "form-action": ["'self'"],
+    }
+}
+# A blob's upload goes to its own route, which streams; this bounds what Django reads whole.
+DATA_UPLOAD_MAX_MEMORY_SIZE = ISTORE_API_MAX_BODY_BYTES
+DATA_UPLOAD_MAX_NUMBER_FIELDS = 2000
+
+# -- logs
+
+LOG_LEVEL = env.choice(
+    "ISTORE_LOG_LEVEL", "INFO", ("DEBUG", "INFO", "WARNING", "ERROR")
+)
+from istore.logs import configuration as _logging  # noqa: E402
+
+LOGGING = _logging(LOG_LEVEL, json=env.flag("ISTORE_LOG_JSON", default=False))
+
+ISTORE_FAILPOINTS = env.text("ISTORE_FAILPOINTS")
+if ISTORE_FAILPOINTS and not (DEBUG or TESTING):
+    raise env.Malformed("ISTORE_FAILPOINTS", "is for ISTORE_DEBUG and tests alone.")

@@ -1,0 +1,36 @@
+"""Whether the static files of this release are collected already."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+
+import django
+from django.conf import settings
+from django.contrib.staticfiles.finders import get_finders
+
+from istore.home import Home
+
+
+def are_collected(home: Home) -> bool:
+    manifest = Path(settings.STATIC_ROOT, "staticfiles.json")
+    stamp = _stamp(home)
+    return manifest.exists() and stamp.exists() and stamp.read_text() == _digest()
+
+
+def note_collected(home: Home) -> None:
+    _stamp(home).write_text(_digest())
+
+
+def _stamp(home: Home) -> Path:
+    return home.run / "static-files"
+
+
+def _digest() -> str:
+    """Changes with the name, size or time of any file that is to be collected."""
+    found = hashlib.sha256(django.__version__.encode())
+    for finder in get_finders():
+        for name, storage in sorted(finder.list([]), key=lambda item: item[0]):
+            seen = Path(storage.path(name)).stat()
+            found.update(f"{name}\0{seen.st_size}\0{seen.st_mtime_ns}\n".encode())
+    return found.hexdigest()
