@@ -56,6 +56,7 @@ class Child:
     grace_seconds: float = 3
     become: Callable[[], None] = follow_parent
     inherited: Sequence[int] = ()
+    once: bool = False  # meant to end
     process: subprocess.Popen[bytes] | None = None
     start_at: float = 0.0
     failures: deque[float] = field(default_factory=lambda: deque(maxlen=10))

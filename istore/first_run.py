@@ -19,7 +19,9 @@ DEMO_TOKEN_LIFE = timedelta(days=1)
 
 @dataclass(frozen=True)
 class FirstSecrets:
+    user: str
     password: str
+    project: str
     token: str
 
 
@@ -36,7 +38,7 @@ def create_first_user() -> FirstSecrets | None:
     project, _ = Project.objects.get_or_create(project_id=FIRST_PROJECT)
     Membership.objects.create(user=user, project=project, role=Role.ADMINISTRATOR)
     _, token = create_token("first", project, Role.ADMINISTRATOR, user)
-    return FirstSecrets(password, token)
+    return FirstSecrets(FIRST_USER, password, FIRST_PROJECT, token)
 
 
 @transaction.atomic

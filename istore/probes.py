@@ -45,7 +45,7 @@ def worker_answers(name: str) -> bool:
     return bool(replies)
 
 
-def is_free(host: str, port: int) -> str:
+def in_the_way(host: str, port: int) -> str:
     """Empty when one could listen there, else what is in the way.
 
     Without SO_REUSEPORT, with which a second server would be let in.
@@ -65,7 +65,7 @@ def is_free(host: str, port: int) -> str:
 
 def free_port(wanted: int) -> int:
     """This port of the loopback interface, or another when it is taken."""
-    if not is_free("127.0.0.1", wanted):
+    if not in_the_way("127.0.0.1", wanted):
         return wanted
     with socket.socket() as found:
         found.bind(("127.0.0.1", 0))

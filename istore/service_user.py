@@ -73,7 +73,8 @@ class ServiceUser:
     def reaches(self, path: Path) -> bool:
         spellings = {path.absolute(), path.resolve()}
         above = {parent for spelling in spellings for parent in spelling.parents}
-        return all(self.may(stat.S_IXOTH, directory) for directory in above)
+        there = [directory for directory in above if directory.exists()]
+        return all(self.may(stat.S_IXOTH, directory) for directory in there)
 
     def missing_capability(self, program: Path, paths: Iterable[Path]) -> int | None:
         """The capability without which it could not run ``program`` on ``paths``."""

@@ -1,0 +1,87 @@
+"""One supervisor to a home: who holds the lock, and how to stop them.
+
+The embedded servers inherit a second lock. After a supervisor was killed the next one
+waits until it is free: two databases on one directory must not happen.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import signal
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from io import TextIOWrapper
+
+from istore.home import Home
+
+LAST_SERVERS_SECONDS = 90
+STOP_SECONDS = 90
+POLL_SECONDS = 0.05
+
+
+class AlreadyRunning(Exception):
+    """Somebody else has the home; the message is one line for the operator."""
+
+
+class NotStopping(Exception):
+    """It was asked to end and has not; the message is one line for the operator."""
+
+
+@contextmanager
+def alone(home: Home) -> Iterator[int]:
+    """Holds the home, and yields the descriptor that the servers are to inherit."""
+    with open(home.run / "lock", "a+") as lock:
+        if not _locked(lock):
+            raise AlreadyRunning(
+                f"ISTORE_HOME: the store in {home.root} is already running "
+                f"(process {running_process(home)}); manage.py up --stop stops it."
+            )
+        lock.truncate(0)
+        lock.write(f"{os.getpid()}\n")
+        lock.flush()
+        with open(home.run / "servers.lock", "a") as servers:
+            deadline = time.monotonic() + LAST_SERVERS_SECONDS
+            while not _locked(servers):
+                if time.monotonic() > deadline:
+                    raise AlreadyRunning(
+                        f"ISTORE_HOME: servers of the last run of the store in "
+                        f"{home.root} have not ended."
+                    )
+                time.sleep(POLL_SECONDS)
+            yield servers.fileno()
+
+
+def running_process(home: Home) -> int | None:
+    """The process id of the supervisor of this home, if there is one."""
+    try:
+        with open(home.run / "lock") as lock:
+            if not _locked(lock, fcntl.LOCK_SH):
+                return int(lock.read().strip() or 0) or None
+    except FileNotFoundError:
+        pass
+    return None
+
+
+def stop_running(home: Home) -> bool:
+    """Stop the supervisor of this home and wait for its end; False if there is none."""
+    process = running_process(home)
+    if process is None:
+        return False
+    with suppress(ProcessLookupError):
+        os.kill(process, signal.SIGTERM)
+    deadline = time.monotonic() + STOP_SECONDS
+    while running_process(home) == process:
+        if time.monotonic() > deadline:
+            raise NotStopping(f"Process {process} has not ended in {STOP_SECONDS} s.")
+        time.sleep(POLL_SECONDS)
+    return True
+
+
+def _locked(file: TextIOWrapper, how: int = fcntl.LOCK_EX) -> bool:
+    try:
+        fcntl.flock(file, how | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
