@@ -13,6 +13,7 @@ import os
 import platform
 import shutil
 import signal
+import stat
 import subprocess
 import time
 from collections.abc import Callable
@@ -47,10 +48,14 @@ def inside_wheel(package: str, *parts: str) -> Path:
     return path
 
 
-def make_run_directory(home: Home, user: ServiceUser) -> Path:
+def make_run_directory(home: Home, user: ServiceUser) -> None:
+    """For the sockets; and when the servers are not root's, a way through the home."""
+    home.root.mkdir(mode=0o700, parents=True, exist_ok=True)
+    if user.is_someone_else and not user.may(stat.S_IXOTH, home.root):
+        # Entering is all it permits: what lies in the home is for its owner alone.
+        home.root.chmod(home.root.stat().st_mode | 0o011)
     home.run.mkdir(mode=0o700, parents=True, exist_ok=True)
     user.own(home.run)
-    return home.run
 
 
 @dataclass

@@ -60,7 +60,7 @@ class StrictJSONParser(BaseParser):
         if len(body) > settings.ISTORE_API_MAX_BODY_BYTES:
             raise Problem(413, "body-too-large", "The body is too large.")
         value = read_json(body) if body else {}
-        _check_strings(value)
+        check_strings(value)
         return value
 
 
@@ -93,7 +93,7 @@ def _check_depth(body: bytes, most: int) -> None:
             _refuse("json-too-deep", f"More than {most} levels are not read.")
 
 
-def _check_strings(value: Any) -> None:
+def check_strings(value: Any) -> None:
     """Strings that PostgreSQL cannot hold, wherever they stand."""
     waiting = [value]
     while waiting:

@@ -20,7 +20,9 @@ from pathlib import Path
 
 from istore.lifeline import follow_parent, libc
 
-KEEP_CAPABILITIES, AMBIENT, RAISE = 8, 47, 2
+KEEP_CAPABILITIES, SECURE_BITS, AMBIENT, RAISE = 8, 28, 47, 2
+# Without it access(2), by which initdb looks for its programs, counts no capability.
+NO_SETUID_FIXUP = 1 << 2
 CAPABILITY_VERSION_3 = 0x20080522
 # Names as in capabilities(7). The first reads and enters everything, the second also
 # writes and executes; containers usually grant the second alone.
@@ -103,6 +105,7 @@ class ServiceUser:
         def become() -> None:
             if self.is_someone_else:
                 if kept:
+                    libc.prctl(SECURE_BITS, NO_SETUID_FIXUP, 0, 0, 0)
                     _check(libc.prctl(KEEP_CAPABILITIES, 1, 0, 0, 0))
                 os.setgroups([])
                 os.setgid(self.gid)

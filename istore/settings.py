@@ -252,7 +252,7 @@ REST_FRAMEWORK = {
     "DEFAULT_PARSER_CLASSES": ["istore.parsing.StrictJSONParser"],
     "DEFAULT_RENDERER_CLASSES": ["istore.parsing.JSONRenderer"],
     "DEFAULT_SCHEMA_CLASS": "istore.schema.Schema",
-    "EXCEPTION_HANDLER": "istore.problems.answer",
+    "EXCEPTION_HANDLER": "istore.exception_handler.answer",
     "DEFAULT_THROTTLE_CLASSES": ["istore.access.TokenThrottle"],
     "UNAUTHENTICATED_USER": "django.contrib.auth.models.AnonymousUser",
     "TEST_REQUEST_DEFAULT_FORMAT": "json",

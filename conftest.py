@@ -1,0 +1,93 @@
+"""Builders for every test: give the fields the test is about, and no others."""
+
+from __future__ import annotations
+
+import hashlib
+from datetime import UTC, datetime
+from itertools import count
+
+import pytest
+from rest_framework.test import APIClient
+
+from inferences.metadata import MetadataValue
+from inferences.models import Inference, InferenceAction, RegisteredModel, TaskType
+from inferences.recording import NewInference, record
+from istore.models import Project, Role
+from istore.tokens import create_token
+
+
+@pytest.fixture(autouse=True)
+def blob_directory(settings, tmp_path):
+    """Each test has a blob store of its own."""
+    storages = {**settings.STORAGES}
+    location = str(tmp_path / "blobs")
+    storages["default"] = {**storages["default"], "OPTIONS": {"location": location}}
+    storages["staticfiles"] = {
+        "BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"
+    }
+    settings.STORAGES = storages
+    return tmp_path / "blobs"
+
+
+@pytest.fixture
+def project(db) -> Project:
+    return Project.objects.create(project_id="harbour")
+
+
+@pytest.fixture
+def model(project) -> RegisteredModel:
+    return RegisteredModel.objects.create(
+        model_id="yolo-harbour",
+        project=project,
+        task_type=TaskType.OBJECT_DETECTION,
+        enable_inference_storage=True,
+    )
+
+
+@pytest.fixture
+def make_inference(model):
+    """``make_inference({"frame": 3}, labels=[("ship", 0.9)], inference_id="a")``."""
+    numbers = count(1)
+
+    def make(metadata: dict[str, object] | None = None, **fields) -> Inference:
+        to_model = fields.pop("to", model)
+        defaults = {
+            "inference_id": f"inference-{next(numbers)}",
+            "inference_action": InferenceAction.DETECT,
+            "data_hash": hashlib.sha256(b"picture").digest(),
+            "created_at": datetime(2025, 6, 1, tzinfo=UTC),
+            "metadata": [typed(key, value) for key, value in (metadata or {}).items()],
+        }
+        new = NewInference(**defaults | fields)
+        record(to_model, [new])
+        return to_model.inferences.get(inference_id=new.inference_id)
+
+    return make
+
+
+def typed(key: str, value: object) -> MetadataValue:
+    """A metadata value whose type is that of the Python value."""
+    import json
+
+    names = {str: "string", int: "int", float: "float"}
+    name = names.get(type(value), "json")
+    text = json.dumps(value) if name == "json" else str(value)
+    return MetadataValue(key, name, text)
+
+
+@pytest.fixture
+def api_as(project):
+    """A client of the API with a token of the given role in the project."""
+
+    def client(role: Role = Role.EDITOR, of: Project | None = None) -> APIClient:
+        _, secret = create_token("test", of or project, role)
+        client = APIClient()
+        client.credentials(HTTP_AUTHORIZATION=f"Bearer {secret}")
+        return client
+
+    return client
+
+
+@pytest.fixture
+def api(api_as) -> APIClient:
+    return api_as()

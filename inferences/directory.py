@@ -1,0 +1,146 @@
+"""Where each model keeps the values of each metadata key, and the numbers of its words.
+
+``keys_version`` of the model rises with every new key, so what this process remembers
+under a version is never stale. Words, which are labels and sources, never change their
+numbers at all.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import lru_cache
+
+from django.db import transaction
+from django.db.models import Exists, F, OuterRef, Q
+
+from inferences.models import (
+    SLOTS,
+    LabelName,
+    MetadataKey,
+    MetadataKind,
+    OverflowNumber,
+    OverflowText,
+    RegisteredModel,
+    SourceName,
+    WordOfModel,
+)
+
+SLOT_TYPE = {
+    MetadataKind.STRING: "string",
+    MetadataKind.INT: "integer",
+    MetadataKind.FLOAT: "float",
+    MetadataKind.JSON_STRING: "string",
+    MetadataKind.JSON_NUMBER: "float",
+}
+SIDE_ROWS = {"text": OverflowText, "number": OverflowNumber}
+NOTHING = Q(pk__in=())
+WORDS_REMEMBERED = 10_000
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where the values of one key and kind lie: a slot column, or side rows."""
+
+    key_id: int
+    kind: str
+    slot: str
+
+    @property
+    def side(self) -> str:
+        return "text" if SLOT_TYPE[MetadataKind(self.kind)] == "string" else "number"
+
+    def compared(self, lookup: str, operand: object) -> Q:
+        """That an inference has such a value: by the slot's index, or by a probe."""
+        if self.slot:
+            return Q(**{f"{self.slot}__{lookup}": operand})
+        rows = SIDE_ROWS[self.side].objects.beside(OuterRef("registered_model"))
+        value = {f"value__{lookup}": operand}
+        return Q(Exists(rows.filter(id=OuterRef("id"), key=self.key_id, **value)))
+
+
+Key = tuple[str, str]
+Places = dict[Key, Place]
+
+
+@lru_cache(maxsize=1024)
+def _places(model_key: int, keys_version: int) -> Places:
+    keys = MetadataKey.objects.filter(registered_model=model_key)
+    return {(key.key, key.kind): Place(key.pk, key.kind, key.slot) for key in keys}
+
+
+def place_of(model: RegisteredModel, key: str, kind: str) -> Place | None:
+    return _places(model.pk, model.keys_version).get((key, kind))
+
+
+def places_for(model: RegisteredModel, keys: Iterable[Key]) -> Places:
+    """The places of these keys; a key seen for the first time is given one."""
+    if missing := set(keys) - _places(model.pk, model.keys_version).keys():
+        _add(model, sorted(missing))
+    return _places(model.pk, model.keys_version)
+
+
+@transaction.atomic(durable=True)
+def _add(model: RegisteredModel, keys: list[Key]) -> None:
+    # The lock keeps two writers from the same slot. Durable, because a version that was
+    # rolled back would come again with other keys.
+    locked = RegisteredModel.objects.select_for_update().get(pk=model.pk)
+    taken = {(key.key, key.kind): key.slot for key in locked.metadata_keys.all()}
+    new = []
+    for key, kind in keys:
+        if (key, kind) not in taken:
+            free = (s for s in SLOTS[SLOT_TYPE[MetadataKind(kind)]])
+            slot = next((s for s in free if s not in taken.values()), "")
+            taken[key, kind] = slot
+            new.append(
+                MetadataKey(registered_model=locked, key=key, kind=kind, slot=slot)
+            )
+    MetadataKey.objects.bulk_create(new, batch_size=1000)
+    locked.keys_version = F("keys_version") + 1
+    locked.save(update_fields=["keys_version"])
+    model.refresh_from_db(fields=["keys_version"])
+
+
+class Words:
+    """The numbers of a model's words, remembered in this process once committed."""
+
+    def __init__(self, table: type[WordOfModel]) -> None:
+        self.table = table
+        self.known: dict[tuple[int, str], int] = {}
+
+    def number(self, model: RegisteredModel, name: str) -> int | None:
+        """The number of a word, None when the model never met it."""
+        return self._numbers(model, {name}).get(name)
+
+    def numbers_for(
+        self, model: RegisteredModel, names: Iterable[str]
+    ) -> dict[str, int]:
+        """The numbers of these words; a word met for the first time is given one."""
+        wanted = set(names)
+        found = self._numbers(model, wanted)
+        if missing := sorted(wanted - found.keys()):
+            rows = [self.table(registered_model=model, name=name) for name in missing]
+            self.table.objects.bulk_create(rows, ignore_conflicts=True, batch_size=1000)
+            found |= self._read(model, missing)
+        return found
+
+    def _numbers(self, model: RegisteredModel, names: set[str]) -> dict[str, int]:
+        known = {
+            n: self.known[model.pk, n] for n in names if (model.pk, n) in self.known
+        }
+        missing = names - known.keys()
+        return known | self._read(model, missing) if missing else known
+
+    def _read(self, model: RegisteredModel, names: Iterable[str]) -> dict[str, int]:
+        rows = self.table.objects.filter(registered_model=model, name__in=names)
+        found = dict(rows.values_list("name", "id"))
+        if len(self.known) > WORDS_REMEMBERED:
+            self.known.clear()
+        remembered = {(model.pk, name): number for name, number in found.items()}
+        # A number of a transaction that is rolled back must not be remembered.
+        transaction.on_commit(lambda: self.known.update(remembered))
+        return found
+
+
+labels = Words(LabelName)
+sources = Words(SourceName)

@@ -1,0 +1,157 @@
+"""Typed metadata: a value as it was given, and what its parts are compared as.
+
+A value travels as ``{key, type, value}`` with the value as text. What is compared lies in
+slots: a string, a whole number, a double, and of JSON every leaf under its dotted path.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+from django.conf import settings
+
+from inferences.models import MetadataKind, MetadataType
+from istore import parsing
+from istore.problems import Problem
+
+SMALLEST, LARGEST = -(2**63), 2**63 - 1
+WHOLE = re.compile(r"-?[0-9]{1,19}")
+# What Python's float() reads beyond a number as JSON and people write it is left out.
+REAL = re.compile(r"[+-]?([0-9]+(\.[0-9]*)?|\.[0-9]+)([eE][+-]?[0-9]+)?")
+UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
+
+# A B-tree entry above 2,704 bytes is an error: a longer text is kept by its beginning
+# and its hash, equal exactly when the texts are, ordered by the beginning alone.
+SLOT_BYTES, SLOT_BEGINNING = 512, 448
+LEAVES_MAX = 1000
+PATH_MAX_CHARS = 1024
+
+RESERVED = ("latitude", "longitude", "data_source")
+
+
+def read_int(text: str) -> int:
+    if not WHOLE.fullmatch(text) or not SMALLEST <= int(text) <= LARGEST:
+        raise ValueError(f"{_shown(text)} is not a valid int.")
+    return int(text)
+
+
+def read_float(text: str) -> float:
+    if not REAL.fullmatch(text.strip()):
+        raise ValueError(f"{_shown(text)} is not a valid float.")
+    value = float(text)
+    if not math.isfinite(value):
+        raise ValueError(f"{_shown(text)} is out of range.")
+    return value
+
+
+def read_string(text: str) -> str:
+    return text
+
+
+def read_json(text: str) -> Any:
+    """The JSON value, under the rules that every body of the API is read by."""
+    try:
+        value = parsing.read_json(text.encode("utf-8", "surrogatepass"))
+        parsing.check_strings(value)
+    except Problem as problem:
+        raise ValueError(f"not valid JSON: {problem.detail}") from None
+    return value
+
+
+READERS = {
+    MetadataType.STRING: read_string,
+    MetadataType.INT: read_int,
+    MetadataType.FLOAT: read_float,
+    MetadataType.JSON: read_json,
+}
+
+
+@dataclass(frozen=True)
+class MetadataValue:
+    """One value of one key, as it was given. What cannot be read refuses to exist."""
+
+    key: str
+    type: MetadataType
+    text: str
+
+    def __post_init__(self) -> None:
+        if not 0 < len(self.key) <= settings.ISTORE_METADATA_KEY_MAX_CHARS:
+            most = settings.ISTORE_METADATA_KEY_MAX_CHARS
+            raise ValueError(f"A metadata key has 1 to {most} characters.")
+        if UNSTORABLE.search(self.key + self.text):
+            raise ValueError(f"{self.key!r} holds a NUL or half a surrogate pair.")
+        most = settings.ISTORE_METADATA_VALUE_MAX_BYTES
+        if len(self.text) > most or len(self.text.encode()) > most:
+            raise ValueError(f"The value of {self.key!r} is longer than {most} bytes.")
+        if len(self.comparable) > LEAVES_MAX:
+            raise ValueError(f"{self.key!r} has more than {LEAVES_MAX} leaves.")
+
+    @cached_property
+    def value(self) -> Any:
+        return READERS[self.type](self.text)
+
+    @cached_property
+    def comparable(self) -> dict[tuple[str, MetadataKind], Any]:
+        """What a filter may find it by: a slot value per (path, kind)."""
+        if self.type == MetadataType.JSON:
+            # A path is split at its dots, so its first part cannot hold one.
+            return dict(_leaves(self.key, self.value)) if "." not in self.key else {}
+        value = in_slot(self.value) if self.type == MetadataType.STRING else self.value
+        return {(self.key, MetadataKind(self.type)): value}
+
+
+def in_slot(text: str) -> str:
+    """The text as a slot holds it: whole up to 512 bytes, else its beginning and hash."""
+    encoded = text.encode()
+    if len(encoded) <= SLOT_BYTES:
+        return text
+    beginning = encoded[:SLOT_BEGINNING].decode("utf-8", "ignore")
+    return beginning + hashlib.sha256(encoded).hexdigest()
+
+
+def number_in(text: str) -> float | None:
+    """The number that a text inside JSON reads as, whole; None when it does not."""
+    if len(text) > 400 or not REAL.fullmatch(text):
+        return None
+    value = float(text)
+    return value if math.isfinite(value) else None
+
+
+def _leaves(path: str, value: Any) -> Iterator[tuple[tuple[str, MetadataKind], Any]]:
+    """Strings and numbers of a JSON value by their paths; what lies in arrays is not."""
+    waiting = [(path, value)]
+    while waiting:
+        path, value = waiting.pop()
+        if isinstance(value, dict):
+            waiting += [(f"{path}.{k}", v) for k, v in value.items() if "." not in k]
+        elif len(path) > PATH_MAX_CHARS or isinstance(value, bool):
+            continue
+        elif isinstance(value, str):
+            yield (path, MetadataKind.JSON_STRING), in_slot(value)
+            if (number := number_in(value)) is not None:
+                yield (path, MetadataKind.JSON_NUMBER), number
+        elif isinstance(value, int | float) and abs(value) < 1e308:
+            yield (path, MetadataKind.JSON_NUMBER), float(value)
+
+
+def as_given(values: list[MetadataValue]) -> dict[str, list[str]]:
+    """The form of ``InferencePayload.metadata``: ``{key: [type, text]}``."""
+    return {each.key: [str(each.type), each.text] for each in values}
+
+
+def canonical(value: Any) -> bytes:
+    """One text for equal JSON values: what content hashes are made of."""
+    return json.dumps(
+        value, sort_keys=True, ensure_ascii=False, separators=(",", ":")
+    ).encode("utf-8", "surrogatepass")
+
+
+def _shown(text: str) -> str:
+    return repr(text if len(text) <= 40 else f"{text[:39]}…")

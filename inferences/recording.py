@@ -1,0 +1,370 @@
+"""The way in: a batch of new inferences becomes rows, in one statement.
+
+The key table decides what is new, over all partitions and for removed inferences
+too: what is delivered twice is stored once, and what was removed stays removed.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import Enum
+from typing import Any
+
+import numpy as np
+from django.db import IntegrityError, connection, models, transaction
+from django.db.models import F
+from django.db.models.functions import Least
+from psycopg.errors import UniqueViolation
+
+from inferences import directory
+from inferences.areas import cell_of
+from inferences.metadata import MetadataValue, as_given, canonical, in_slot
+from inferences.models import (
+    Detection,
+    Inference,
+    InferenceAction,
+    InferenceKey,
+    InferencePayload,
+    MetadataKeyCount,
+    OverflowNumber,
+    OverflowText,
+    RecentEmbedding,
+    RegisteredModel,
+)
+from inferences.row_ids import LOW_BITS, ROOM, microseconds
+from istore.failpoints import failpoint
+
+RETRIES = 3  # with ids drawn anew, before the crowded microseconds are looked at
+ATTEMPTS = 20
+
+
+@dataclass(frozen=True, slots=True)
+class NewInference:
+    """What a caller hands in.
+
+    ``detections`` are pairs of label and score, which may be None; without any, an empty
+    tuple says "ran and found nothing" and None that nothing is known. ``content`` is
+    what tells a copy from other content under the same id, beside what is listed in
+    ``content_hash``: of a proxied inference the hash of its answer.
+    """
+
+    inference_id: str
+    inference_action: InferenceAction
+    data_hash: bytes
+    created_at: datetime
+    data_size: int = 0
+    metadata: Sequence[MetadataValue] = ()
+    latitude: float | None = None
+    longitude: float | None = None
+    data_source: str | None = None
+    detections: Sequence[tuple[str, float | None]] | None = None
+    embedding: Sequence[float] | None = None
+    is_protected: bool = False
+    data: str = ""
+    data_storage_key: str = ""
+    data_content_type: str = ""
+    answer_storage_key: str = ""
+    content: Any = None
+    notes: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def content_hash(self) -> bytes:
+        said = [
+            self.inference_action,
+            self.data_hash.hex(),
+            self.data_size,
+            as_given(list(self.metadata)),
+            [self.latitude, self.longitude, self.data_source],
+            self.content,
+        ]
+        return hashlib.sha256(canonical(said)).digest()
+
+
+class Outcome(Enum):
+    """What became of one inference of a batch."""
+
+    NEW = "new"
+    COPY = "copy"  # stored before, with the same content
+    OTHER = "other"  # the id is taken by other content
+    REMOVED = "removed"  # the id was removed for good, its tombstone stands
+
+
+def record(model: RegisteredModel, batch: Sequence[NewInference]) -> dict[str, Outcome]:
+    """Store what is new, each with all that belongs to it or not at all.
+
+    Returns what became of each inference id; of a batch that names one id twice the
+    first is stored. Must not be called inside a transaction: a metadata key or a label
+    that is met for the first time is committed before.
+    """
+    first: dict[str, NewInference] = {}
+    for new in batch:
+        first.setdefault(new.inference_id, new)
+    rows = _rows(model, list(first.values()))
+    stored = _write_until_it_fits(model, rows)
+    found = dict.fromkeys(stored, Outcome.NEW)
+    found |= _met_before(
+        model, [new for new in first.values() if new.inference_id not in stored]
+    )
+    return found
+
+
+def _rows(model: RegisteredModel, batch: list[NewInference]) -> list[dict[str, Any]]:
+    keys = {key for new in batch for value in new.metadata for key in value.comparable}
+    places = directory.places_for(model, keys)
+    words = {in_slot(label) for new in batch for label, _ in new.detections or ()}
+    labels = directory.labels.numbers_for(model, words)
+    named = {in_slot(new.data_source) for new in batch if new.data_source}
+    sources = directory.sources.numbers_for(model, named)
+    return [_row(new, places, labels, sources) for new in batch]
+
+
+def _row(
+    new: NewInference,
+    places: directory.Places,
+    labels: dict[str, int],
+    sources: dict[str, int],
+) -> dict[str, Any]:
+    stored = [
+        (places[key], value)
+        for each in new.metadata
+        for key, value in each.comparable.items()
+    ]
+    detections = [(in_slot(name), _real(score)) for name, score in new.detections or ()]
+    scores = [score for _, score in detections if score is not None]
+    located = new.latitude is not None and new.longitude is not None
+    found = new.detections is not None
+    return {
+        "created_us": microseconds(new.created_at),
+        "inference_id": new.inference_id,
+        "inference_action": new.inference_action,
+        "version": 1,
+        "data_hash": rf"\x{new.data_hash.hex()}",
+        "data_size": new.data_size,
+        "is_protected": new.is_protected,
+        "deleted": False,
+        "latitude": new.latitude,
+        "longitude": new.longitude,
+        "area_cell": cell_of(new.latitude, new.longitude) if located else None,
+        "source_id": sources[in_slot(new.data_source)] if new.data_source else None,
+        "labels": [labels[name] for name, _ in detections] if found else None,
+        "scores": [score for _, score in detections] if found else None,
+        "top_score": max(scores, default=None),
+        "low_score": min(scores, default=None),
+        "vector": _vector(new.embedding),
+        "metadata": as_given(list(new.metadata)),
+        "data": new.data,
+        "data_storage_key": new.data_storage_key,
+        "data_content_type": new.data_content_type,
+        "answer_storage_key": new.answer_storage_key,
+        "content_hash": rf"\x{new.content_hash.hex()}",
+        "notes": new.notes or None,
+        "overflow": [
+            {"key_id": place.key_id, place.side: value}
+            for place, value in stored
+            if not place.slot
+        ],
+        **{place.slot: value for place, value in stored if place.slot},
+    }
+
+
+def _real(score: float | None) -> float | None:
+    """The score as four bytes hold it: PostgreSQL refuses what it would have to round."""
+    return None if score is None else float(_reals([score])[0])
+
+
+def _vector(embedding: Sequence[float] | None) -> list[float] | None:
+    return None if embedding is None else _reals(embedding).tolist()
+
+
+def _reals(numbers: Sequence[float]) -> np.ndarray:
+    most = np.finfo(np.float32).max
+    return np.clip(np.asarray(numbers, np.float64), -most, most).astype(np.float32)
+
+
+def _write_until_it_fits(
+    model: RegisteredModel, rows: list[dict[str, Any]]
+) -> set[str]:
+    for attempt in range(ATTEMPTS):
+        if attempt >= RETRIES:
+            _make_room(model, rows)
+        lowest = min(row["created_us"] for row in rows) << LOW_BITS
+        try:
+            stored = _write(model, rows, lowest)
+        except IntegrityError as error:
+            # Two rows of one microsecond drew the same low bits: let them draw again.
+            if (
+                not isinstance(error.__cause__, UniqueViolation)
+                or attempt == ATTEMPTS - 1
+            ):
+                raise
+            continue
+        if stored is not None:
+            return stored
+        _lower_bounds(model, lowest)
+    raise RuntimeError(f"{model} moves its bounds faster than a batch is written.")
+
+
+@transaction.atomic
+def _write(
+    model: RegisteredModel, rows: list[dict[str, Any]], lowest: int
+) -> set[str] | None:
+    """The inference ids that are new; None when a bound of the model has to move first."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            WRITE, {"model": model.pk, "lowest": lowest, "rows": json.dumps(rows)}
+        )
+        answered = [inference_id for (inference_id,) in cursor]
+    if None not in answered:
+        return None
+    stored = {inference_id for inference_id in answered if inference_id is not None}
+    _count_keys(model, [row for row in rows if row["inference_id"] in stored])
+    failpoint("recording.written")
+    return stored
+
+
+def _count_keys(model: RegisteredModel, rows: list[dict[str, Any]]) -> None:
+    counted = Counter(
+        (key, type) for row in rows for key, (type, _) in row["metadata"].items()
+    )
+    MetadataKeyCount.objects.bulk_create(
+        MetadataKeyCount(registered_model=model, key=key, type=type, delta=count)
+        for (key, type), count in sorted(counted.items())
+    )
+
+
+@transaction.atomic
+def _lower_bounds(model: RegisteredModel, lowest: int) -> None:
+    """An inference older than any that lives: pages and sweeps must begin before it."""
+    row = RegisteredModel.objects.select_for_update().filter(pk=model.pk)
+    if not row.exists():
+        raise RegisteredModel.DoesNotExist(f"{model} was removed.")
+    row.update(
+        first_id=Least(F("first_id"), lowest),
+        blob_gone_before=Least(F("blob_gone_before"), lowest),
+    )
+
+
+def _make_room(model: RegisteredModel, rows: list[dict[str, Any]]) -> None:
+    """Give the rows of crowded microseconds ids that are free, moving on where none is."""
+    waiting: dict[int, list[dict[str, Any]]] = {}
+    for row in rows:
+        waiting.setdefault(row["created_us"], []).append(row)
+    while waiting:
+        moment = min(waiting)
+        here = waiting.pop(moment)
+        lower = moment << LOW_BITS
+        taken = set(
+            model.inferences.filter(id__range=(lower, lower | ROOM - 1)).values_list(
+                "id", flat=True
+            )
+        )
+        free = [lower | low for low in range(ROOM) if lower | low not in taken]
+        for row, row_id in zip(here, free, strict=False):
+            row |= {"created_us": moment, "given_id": row_id}
+        if left := here[len(free) :]:
+            waiting.setdefault(moment + 1, [])[:0] = left
+
+
+def _met_before(
+    model: RegisteredModel, batch: list[NewInference]
+) -> dict[str, Outcome]:
+    if not batch:
+        return {}
+    keys = InferenceKey.objects.filter(registered_model=model)
+    met = {
+        inference_id: (row_id, removed_at)
+        for inference_id, row_id, removed_at in keys.filter(
+            inference_id__in=[new.inference_id for new in batch]
+        ).values_list("inference_id", "row_id", "removed_at")
+    }
+    payloads = InferencePayload.objects.beside(model)
+    hashes = {
+        row_id: bytes(content)
+        for row_id, content in payloads.filter(
+            id__in=[row_id for row_id, _ in met.values()]
+        ).values_list("id", "content_hash")
+    }
+    found = {}
+    for new in batch:
+        # A tombstone that was freed in this moment is one still: the batch was late.
+        row_id, removed_at = met.get(new.inference_id, (None, datetime.max))
+        same = hashes.get(row_id) == new.content_hash
+        kind = Outcome.COPY if same else Outcome.OTHER
+        found[new.inference_id] = Outcome.REMOVED if removed_at else kind
+    return found
+
+
+def _columns(table: type[models.Model], *without: str) -> dict[str, str]:
+    fields = table._meta.concrete_fields
+    types = {column.column: column.db_type(connection) for column in fields}
+    return {name: kind for name, kind in types.items() if name not in without}
+
+
+HOT = _columns(Inference, "id", "model_key")
+COLD = _columns(InferencePayload, "id", "model_key", "updated_at")
+EXTRA = {
+    "created_us": "bigint",
+    "given_id": "bigint",
+    "vector": "vector",
+    "overflow": "json",
+}
+GIVEN = HOT | COLD | EXTRA
+
+
+def _table(table: type[models.Model]) -> str:
+    return table._meta.db_table
+
+
+def _listed(columns: dict[str, str], prefix: str = "") -> str:
+    return ", ".join(f"{prefix}{name}" for name in columns)
+
+
+WRITE = f"""
+WITH held AS MATERIALIZED (  -- what is read from the model holds until the commit
+    SELECT id AS model_key FROM {_table(RegisteredModel)}
+    WHERE id = %(model)s AND first_id <= %(lowest)s AND blob_gone_before <= %(lowest)s
+    FOR SHARE
+), given AS MATERIALIZED (
+    SELECT held.model_key, given.*,
+           coalesce(given_id, (created_us << {LOW_BITS})
+                    | (nextval('inferences_row') & {ROOM - 1})) AS id
+    FROM held, json_to_recordset(%(rows)s) AS given
+         ({", ".join(f"{name} {kind}" for name, kind in GIVEN.items())})
+), new AS (  -- in sorted order: two deliveries of the same rows cannot deadlock
+    INSERT INTO {_table(InferenceKey)} (model_key, inference_id, row_id)
+    SELECT model_key, inference_id, id FROM given ORDER BY inference_id
+    ON CONFLICT (model_key, inference_id) DO NOTHING
+    RETURNING model_key, inference_id, row_id AS id
+), stored AS (
+    INSERT INTO {_table(Inference)} (id, model_key, {_listed(HOT)})
+    SELECT given.id, given.model_key, {_listed(HOT, "given.")}
+    FROM given JOIN new USING (model_key, id)
+), payload AS (
+    INSERT INTO {_table(InferencePayload)} (id, model_key, {_listed(COLD)})
+    SELECT given.id, given.model_key, {_listed(COLD, "given.")}
+    FROM given JOIN new USING (model_key, id)
+), detected AS (
+    INSERT INTO {_table(Detection)} (id, model_key, label_id, score)
+    SELECT id, model_key, each.label, each.score
+    FROM given JOIN new USING (model_key, id), unnest(labels, scores) AS each (label, score)
+), embedded AS (
+    INSERT INTO {_table(RecentEmbedding)} (id, model_key, vector)
+    SELECT id, model_key, vector FROM given JOIN new USING (model_key, id)
+    WHERE vector IS NOT NULL
+), beside AS (
+    SELECT id, model_key, side.* FROM given JOIN new USING (model_key, id),
+         json_to_recordset(overflow) AS side (key_id integer, text text, number float8)
+), texts AS (
+    INSERT INTO {_table(OverflowText)} (id, model_key, key_id, value)
+    SELECT id, model_key, key_id, text FROM beside WHERE text IS NOT NULL
+), numbers AS (
+    INSERT INTO {_table(OverflowNumber)} (id, model_key, key_id, value)
+    SELECT id, model_key, key_id, number FROM beside WHERE number IS NOT NULL
+)
+SELECT inference_id FROM new UNION ALL SELECT NULL FROM held
+"""
