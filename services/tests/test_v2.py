@@ -381,6 +381,28 @@ def test_an_image_beside_settings_is_the_data():
     assert not warnings
 
 
+def test_metadata_of_request_and_input_adds_up():
+    (part,) = split(
+        request_of(
+            tensor(["a"], metadata=[item("camera", "string", "north")]),
+            parameters={"metadata": {"gain": 0.5, "camera": "south"}},
+        )
+    )
+
+    items, warnings = metadata_items(orjson.loads(orjson.dumps(part.parameters)))
+    assert items == [item("camera", "string", "north"), item("gain", "float", "0.5")]
+    assert "twice" in warnings[0]
+
+
+def test_metadata_is_read_as_it_would_be_after_a_journey_as_json():
+    listed = [json.dumps([item("a", "int", "1")]), '{"b": 2}']
+
+    assert [each["key"] for each in metadata_items({"metadata": listed})[0]] == [
+        "a",
+        "b",
+    ]
+
+
 def test_several_inputs_are_one_inference_with_all_of_them():
     age, name = tensor([7], "age", "INT32"), tensor(["a"], "name")
     (part,) = split(request_of(age, name))
@@ -540,7 +562,8 @@ def test_no_metadata_is_no_warning(parameters):
 @pytest.mark.parametrize(
     ("bad", "reason"),
     [
-        ("text", "not an object"),
+        ("text", "not valid JSON"),
+        (5, "not an object"),
         (item(5, "int", "1"), "key is not a text"),
         (item("", "int", "1"), "key is not a text"),
         (item("k" * 257, "int", "1"), "key is longer than 256"),

@@ -125,11 +125,7 @@ def _written(document: dict[str, Any], before: bytes) -> bytes:
 
 
 def _entries(given: Any) -> Iterator[Any]:
-    """The items of a list, a mapping, their JSON text, or of a tuple of these."""
-    if isinstance(given, tuple):  # what several inputs brought
-        for source in given:
-            yield from _entries(source)
-        return
+    """The items of a list, a mapping, their JSON text, or of a list of such texts."""
     if isinstance(given, str) and given:
         try:
             given = _read_exact(given)
@@ -139,7 +135,11 @@ def _entries(given: Any) -> Iterator[Any]:
     if isinstance(given, Mapping) and not _is_item(given):
         yield from ({"key": key, "value": value} for key, value in given.items())
     elif isinstance(given, list):
-        yield from given
+        for entry in given:
+            if isinstance(entry, str):  # what one of several inputs brought
+                yield from _entries(entry)
+            else:
+                yield entry
     elif given is not None and given != "":
         yield given
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
@@ -44,7 +45,11 @@ def split(request: InferRequest) -> list[Part]:
     data of the one part; without an image, that is the bytes of a single element, and
     of anything else JSON: the input, or the list of inputs.
     """
-    asked = _images_by_input(request) or _images_in_batch(request) or [_whole(request)]
+    singles = [_single_element(request, tensor) for tensor in request.inputs]
+    if singles and all(single and _is_image(single) for single in singles):
+        asked = singles
+    else:
+        asked = _images_in_batch(request) or [_whole(request, singles)]
     return [
         Part(n, len(asked), one.tensor, one.data, one.content_type, one.parameters)
         for n, one in enumerate(asked)
@@ -52,19 +57,14 @@ def split(request: InferRequest) -> list[Part]:
 
 
 def merged(*sources: dict[str, Any]) -> dict[str, Any]:
-    """Parameters together: the first to name one wins, metadata is a tuple of all."""
+    """Parameters together: the first to name one wins, metadata is a list of all."""
     together = {name: source[name] for source in reversed(sources) for name in source}
-    metadata = tuple(each["metadata"] for each in sources if each.get("metadata"))
+    metadata = [each["metadata"] for each in sources if each.get("metadata")]
     if len(metadata) > 1:
-        together["metadata"] = metadata
+        together["metadata"] = [
+            each if isinstance(each, str) else json.dumps(each) for each in metadata
+        ]
     return together
-
-
-def _images_by_input(request: InferRequest) -> list[_Asked]:
-    images = [_single_element(request, tensor) for tensor in request.inputs]
-    if images and all(image and _is_image(image) for image in images):
-        return images
-    return []
 
 
 def _images_in_batch(request: InferRequest) -> list[_Asked]:
@@ -72,7 +72,9 @@ def _images_in_batch(request: InferRequest) -> list[_Asked]:
         return []
     (tensor,) = request.inputs
     count = len(tensor.data)
-    if tensor.datatype != "BYTES" or tensor.shape not in ((count,), (count, 1)):
+    if count == 1 or tensor.datatype != "BYTES":
+        return []
+    if tensor.shape not in ((count,), (count, 1)):
         return []
     images = []
     for image in _elements(request, tensor):
@@ -82,12 +84,9 @@ def _images_in_batch(request: InferRequest) -> list[_Asked]:
     return images
 
 
-def _whole(request: InferRequest) -> _Asked:
-    if len(request.inputs) == 1:
-        (tensor,) = request.inputs
-        asked = _single_element(request, tensor)
-        return asked or _in_json(request)
-    singles = [_single_element(request, tensor) for tensor in request.inputs]
+def _whole(request: InferRequest, singles: list[_Asked | None]) -> _Asked:
+    if len(singles) == 1:
+        return singles[0] or _in_json(request)
     images = [single for single in singles if single and _is_image(single)]
     if len(images) != 1:
         return _in_json(request)
