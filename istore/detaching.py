@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import os
 import sys
+import traceback
 from collections.abc import Callable
 from pathlib import Path
 
-READY = b"\0"
+READY, REASON = b"\0", b"\1"
 
 
 def run_detached(
@@ -16,7 +17,7 @@ def run_detached(
     """Fork; the child calls ``work(announce, when_ready)`` and lives on after that.
 
     The parent prints what is announced and returns the exit status: 0 when the child
-    is ready, else the child's own.
+    is ready, else the child's own, after the reason on standard error.
     """
     reading, writing = os.pipe()
     child = os.fork()
@@ -29,7 +30,9 @@ def run_detached(
         for line in announced:
             if line.startswith(READY):
                 return 0
-            print(line.decode(errors="replace"), end="", flush=True)
+            text = line.removeprefix(REASON).decode(errors="replace")
+            where = sys.stderr if line.startswith(REASON) else sys.stdout
+            print(text, end="", file=where, flush=True)
     _, status = os.waitpid(child, 0)
     return os.waitstatus_to_exitcode(status) or 1
 
@@ -59,11 +62,10 @@ def _run_as_child(
     try:
         work(announce, when_ready)
         status = 0
-    except SystemExit as exit:
-        status = exit.code if isinstance(exit.code, int) else 1
     except Exception as error:
-        announce(f"{type(error).__name__}: {error}")
-        raise
+        reason = " ".join(str(error).split())
+        announce(f"{REASON.decode()}{type(error).__name__}: {reason}")
+        traceback.print_exc()
     finally:
         sys.stdout.flush()
         os._exit(status)

@@ -35,8 +35,9 @@ class Home:
 
     def directory(self, name: str) -> Path:
         """A directory of the home, made when it is first asked for."""
+        self.root.mkdir(mode=0o700, parents=True, exist_ok=True)
         path = self.root / name
-        path.mkdir(mode=0o700, parents=True, exist_ok=True)
+        path.mkdir(mode=0o700, exist_ok=True)
         return path
 
     @cached_property

@@ -52,7 +52,4 @@ def _supervise(
     try:
         supervisor.run(partial(start_everything, demo=demo), when_ready)
     except Failed as error:
-        if echo:
-            raise CommandError(str(error)) from None
-        announce(str(error))
-        sys.exit(1)
+        raise CommandError(str(error)) from None
