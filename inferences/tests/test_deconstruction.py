@@ -318,7 +318,7 @@ def test_probabilities_without_labels_are_called_by_their_place():
 
 
 @pytest.mark.parametrize(
-    ("answer", "settings"),
+    ("answer", "known"),
     [
         ([0.5, -1], {"task_type": "Image Embedding"}),
         ([[0.5, -1]], {"task_type": "Text Embedding", "embedding_size": 2}),
@@ -327,8 +327,8 @@ def test_probabilities_without_labels_are_called_by_their_place():
         ({"embedding": [0.5, -1]}, {}),
     ],
 )
-def test_an_embedding_is_known_by_task_length_or_name(answer, settings):
-    answer = read(answer, **settings)
+def test_an_embedding_is_known_by_task_length_or_name(answer, known):
+    answer = read(answer, **known)
 
     assert answer.kind is Kind.EMBEDDING
     assert answer.embedding == [0.5, -1]
