@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from pathlib import Path
 
 from django.conf import settings
 from django.db import connection
 
+from istore import env
 from istore.first_run import create_demo_token
 from istore.probes import answers_ok, free_port
 from istore.supervisor import Supervisor
@@ -20,7 +20,7 @@ INSTALL_SECONDS = SEND_SECONDS = 600
 def prepare_demo(supervisor: Supervisor) -> None:
     """Before anything starts: its packages, its port, and that the proxy may call it."""
     _install(supervisor)
-    port = free_port(int(os.environ.get("DEMO_PORT") or USUAL_PORT))
+    port = free_port(env.number("DEMO_PORT", USUAL_PORT, least=1, most=65535))
     allowed = [*settings.ISTORE_UPSTREAM_ALLOW, f"127.0.0.1:{port}"]
     supervisor.environment |= {
         "DEMO_PORT": str(port),

@@ -62,7 +62,7 @@ def _run_as_child(
     try:
         work(announce, when_ready)
         status = 0
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         reason = " ".join(str(error).split())
         announce(f"{REASON.decode()}{type(error).__name__}: {reason}")
         traceback.print_exc()

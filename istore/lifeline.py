@@ -1,7 +1,9 @@
 """Ties a process's life to its parent's: after ``kill -9`` of one, nothing is left behind.
 
 Linux sends the signal when the *thread* that started the child ends, so children are
-started from the main thread. Elsewhere these functions do nothing.
+started from the main thread; and then once more for each other thread of the parent.
+There are servers whose handlers do not bear that, and everything of ours may be killed
+at any moment, so SIGKILL is what it is. Elsewhere than on Linux nothing happens.
 """
 
 from __future__ import annotations
@@ -19,7 +21,7 @@ SET_PARENT_DEATH_SIGNAL = 1
 libc = ctypes.CDLL(None, use_errno=True)
 
 
-def follow_parent(sent: signal.Signals = signal.SIGTERM) -> None:
+def follow_parent(sent: signal.Signals = signal.SIGKILL) -> None:
     """Have this process sent a signal when its parent ends. Survives exec, not fork."""
     if sys.platform == "linux":
         libc.prctl(SET_PARENT_DEATH_SIGNAL, int(sent), 0, 0, 0)
@@ -32,6 +34,6 @@ def hold() -> None:
     one that was killed. Called where the worker imports its application.
     """
     if os.environ.get(SUPERVISED):
-        follow_parent(signal.SIGKILL)
+        follow_parent()
         if os.getppid() == 1:  # it ended before we asked
             os._exit(1)
