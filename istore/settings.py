@@ -127,7 +127,12 @@ CACHES = {
 }
 SESSION_ENGINE = "django.contrib.sessions.backends.db"
 
-CELERY_BROKER_URL = _redis_url or f"redis+socket://{_redis_socket}?virtual_host=0"
+CELERY_BROKER_URL = ISTORE_REDIS_URL
+if ISTORE_REDIS_URL.startswith("unix://"):  # which Celery calls by other names
+    _socket, _, _query = ISTORE_REDIS_URL.removeprefix("unix://").partition("?")
+    CELERY_BROKER_URL = (
+        f"redis+socket://{_socket}?{_query.replace('db=', 'virtual_host=')}"
+    )
 CELERY_TASK_SERIALIZER = "json"
 CELERY_ACCEPT_CONTENT = ["json"]
 CELERY_TASK_IGNORE_RESULT = True
