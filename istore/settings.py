@@ -26,9 +26,11 @@ ISTORE_PORT = env.number("ISTORE_PORT", 8000, least=1, most=65535)
 ISTORE_PROXY_PORT = env.number("ISTORE_PROXY_PORT", 8001, least=1, most=65535)
 ALLOWED_HOSTS = env.listed("ISTORE_ALLOWED_HOSTS", "localhost,127.0.0.1,[::1]")
 # Where people and clients reach the two, when that is not what the processes listen on.
-ISTORE_URL = env.text("ISTORE_PUBLIC_URL", f"http://{ISTORE_HOST}:{ISTORE_PORT}")
+_here = {"0.0.0.0": "localhost", "::": "localhost"}.get(ISTORE_HOST, ISTORE_HOST)
+_here = f"[{_here}]" if ":" in _here else _here
+ISTORE_URL = env.text("ISTORE_PUBLIC_URL", f"http://{_here}:{ISTORE_PORT}")
 ISTORE_PROXY_URL = env.text(
-    "ISTORE_PUBLIC_PROXY_URL", f"http://{ISTORE_HOST}:{ISTORE_PROXY_PORT}"
+    "ISTORE_PUBLIC_PROXY_URL", f"http://{_here}:{ISTORE_PROXY_PORT}"
 )
 
 # -- limits: the reliability page says what each is for
@@ -233,7 +235,7 @@ APPEND_SLASH = False
 STATIC_URL = "static/"
 STATIC_ROOT = ISTORE_HOME.root / "static"
 STATICFILES_DIRS = [BASE_DIR / "static"]
-WHITENOISE_USE_FINDERS = DEBUG or TESTING
+WHITENOISE_USE_FINDERS = WHITENOISE_AUTOREFRESH = DEBUG or TESTING
 
 AUTH_PASSWORD_VALIDATORS = [
     {"NAME": f"django.contrib.auth.password_validation.{name}"}
@@ -287,6 +289,7 @@ SECURE_CONTENT_TYPE_NOSNIFF = True
 SECURE_REFERRER_POLICY = "same-origin"
 SECURE_HSTS_SECONDS = env.number("ISTORE_HSTS_SECONDS", 0)
 SECURE_SSL_REDIRECT = env.flag("ISTORE_SSL_REDIRECT", default=False)
+SECURE_REDIRECT_EXEMPT = [r"^health/"]  # asked over plain HTTP, from this machine
 if env.flag("ISTORE_BEHIND_TLS_PROXY", default=False):
     SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")
 X_FRAME_OPTIONS = "DENY"
