@@ -111,7 +111,7 @@ async def register(
                 f"Registering {model['model_id']} failed: {await said(response)}"
             )
     if is_known:
-        path = f"{models}/{quote(model['model_id'])}"
+        path = f"{models}/{quote(model['model_id'])}/inference-server-settings"
         async with session.patch(path, json=served) as response:
             if not response.ok:
                 raise SendError(

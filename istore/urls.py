@@ -1,1 +1,26 @@
-urlpatterns = []
+"""The one module that names every app."""
+
+from __future__ import annotations
+
+from django.contrib import admin
+from django.contrib.auth import views as auth_views
+from django.urls import include, path
+
+from istore import health, views
+
+urlpatterns = [
+    path("health/live", health.live),
+    path("health/ready", health.ready),
+    path("blobs", views.linked_blob),
+    path("api/schema", views.SchemaView.as_view(), name="schema"),
+    path("api/docs", views.SwaggerView.as_view(url_name="schema"), name="api-docs"),
+    path("api/v1/", include("inferences.api.urls")),
+    path("login", auth_views.LoginView.as_view(), name="login"),
+    path("logout", auth_views.LogoutView.as_view(), name="logout"),
+    path("admin/", admin.site.urls),
+    path("", include("inferences.urls")),
+]
+handler400 = "istore.views.bad_request"
+handler403 = "istore.views.forbidden"
+handler404 = "istore.views.not_found"
+handler500 = "istore.views.server_error"

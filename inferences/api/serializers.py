@@ -1,0 +1,175 @@
+"""Rows of the store as JSON, under the names of the contract."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+from django.conf import settings
+from rest_framework import serializers
+
+from inferences.api.fields import (
+    FlagField,
+    HashField,
+    LabelField,
+    MomentField,
+    OutsideIdField,
+    TextField,
+    WholeField,
+)
+from inferences.api.filters import GeoPointSerializer
+from inferences.models import (
+    BoxFormat,
+    Inference,
+    InferenceAction,
+    RegisteredModel,
+    TaskType,
+)
+from istore import blobs
+from istore.serializers import StrictSerializer
+from istore.upstreams import check_upstream_url
+
+
+class UpstreamUrlField(TextField):
+    """Where the model is served: http(s), and no address of a private network."""
+
+    def to_internal_value(self, data: Any) -> str:
+        url = super().to_internal_value(data)
+        if url:
+            try:
+                check_upstream_url(url)
+            except ValueError as error:
+                raise serializers.ValidationError(
+                    str(error), "upstream-url-not-allowed"
+                ) from None
+        return url
+
+
+class ServerSettingsSerializer(StrictSerializer):
+    """How a model is served, read and stored. All may change at any time."""
+
+    class_labels = serializers.ListField(
+        child=TextField(max_length=255), required=False, max_length=10_000
+    )
+    box_format = serializers.ChoiceField(BoxFormat.choices, required=False)
+    upstream_url = UpstreamUrlField(required=False, max_length=2048)
+    upstream_model = TextField(required=False, max_length=255)
+    enable_inference_storage = FlagField(required=False)
+    strip_metadata = FlagField(required=False)
+
+
+class NewModelSerializer(ServerSettingsSerializer):
+    model_id = OutsideIdField()
+    project_id = TextField(max_length=255, allow_blank=False)
+    task_type = serializers.ChoiceField(TaskType.choices)
+    embedding_size = WholeField(
+        default=0, min_value=0, max_value=settings.ISTORE_EMBEDDING_MAX
+    )
+
+
+class ModelSerializer(serializers.ModelSerializer):
+    project_id = serializers.CharField(source="project.project_id")
+    created_at = MomentField()
+    updated_at = MomentField()
+    proxy_url = serializers.SerializerMethodField()
+
+    class Meta:
+        model = RegisteredModel
+        fields = [
+            "model_id",
+            "project_id",
+            "task_type",
+            "embedding_size",
+            "class_labels",
+            "box_format",
+            "upstream_url",
+            "upstream_model",
+            "enable_inference_storage",
+            "strip_metadata",
+            "proxy_url",
+            "created_at",
+            "updated_at",
+        ]
+
+    def get_proxy_url(self, model: RegisteredModel) -> str:
+        return settings.ISTORE_PROXY_URL
+
+
+class MetadataSerializer(serializers.Serializer):
+    key = TextField()
+    type = serializers.ChoiceField(["string", "int", "float", "json"])
+    value = TextField()
+
+
+class InferenceSerializer(serializers.Serializer):
+    """An inference with its payload: two rows, one object."""
+
+    model_id = serializers.CharField()
+    inference_id = serializers.CharField()
+    created_at = MomentField()
+    updated_at = MomentField()
+    inference_action = LabelField(InferenceAction)
+    data = serializers.CharField(allow_null=True)
+    embedding_distance = serializers.FloatField(allow_null=True)
+    metadata = MetadataSerializer(many=True)
+    data_hash = HashField()
+    data_size = serializers.IntegerField()
+    data_source = serializers.CharField(allow_null=True)
+    data_coordinates = GeoPointSerializer(allow_null=True)
+    data_storage_key = serializers.CharField(allow_null=True)
+    data_content_type = serializers.CharField(allow_null=True)
+    presigned_url = serializers.CharField(allow_null=True)
+    is_protected = serializers.BooleanField()
+    version = serializers.CharField()
+    notes = serializers.JSONField(allow_null=True)
+
+    def to_representation(self, inference: Inference) -> dict[str, Any]:
+        # Written out: a page of a thousand goes through here, and the fields above
+        # cost five times as much.
+        payload = inference.payload
+        key = payload.data_storage_key or None
+        created_at = inference.created_at
+        given = payload.metadata.items()
+        return {
+            "model_id": inference.registered_model.model_id,
+            "inference_id": inference.inference_id,
+            "created_at": _moment(created_at),
+            "updated_at": _moment(inference.updated_at or created_at),
+            "inference_action": inference.get_inference_action_display(),
+            "data": payload.data or None,
+            "embedding_distance": getattr(inference, "embedding_distance", None),
+            "metadata": [{"key": k, "type": t, "value": v} for k, (t, v) in given],
+            "data_hash": bytes(inference.data_hash).hex(),
+            "data_size": inference.data_size,
+            "data_source": inference.source.name if inference.source_id else None,
+            "data_coordinates": _coordinates(inference),
+            "data_storage_key": key,
+            "data_content_type": payload.data_content_type or None,
+            "presigned_url": blobs.presigned_url(key)
+            if key and self.context.get("presign")
+            else None,
+            "is_protected": inference.is_protected,
+            "version": str(inference.version),
+            "notes": payload.notes,
+        }
+
+
+class PageSerializer(serializers.Serializer):
+    """One page; ``next`` is the cursor of the one after it."""
+
+    results = InferenceSerializer(many=True)
+    next = serializers.CharField(allow_null=True)
+
+
+class CountSerializer(serializers.Serializer):
+    count = serializers.IntegerField()
+
+
+def _moment(moment: datetime) -> str:
+    return moment.isoformat(timespec="microseconds").replace("+00:00", "Z")
+
+
+def _coordinates(inference: Inference) -> dict[str, float] | None:
+    if inference.latitude is None or inference.longitude is None:
+        return None
+    return {"latitude": inference.latitude, "longitude": inference.longitude}

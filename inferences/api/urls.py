@@ -1,0 +1,22 @@
+"""The table of contents of the API."""
+
+from django.urls import path, re_path
+
+from inferences.api import views
+
+# An id may hold a slash, which arrives decoded: what follows an id is matched last.
+MODEL = r"models/(?P<model_id>.+?)"
+INFERENCE = rf"{MODEL}/inferences/(?P<inference_id>.+?)"
+
+urlpatterns = [
+    path("models", views.ModelsView.as_view()),
+    re_path(
+        rf"^{MODEL}/inference-server-settings$", views.ServerSettingsView.as_view()
+    ),
+    re_path(rf"^{MODEL}/inferences/filter$", views.FilterInferencesView.as_view()),
+    re_path(rf"^{MODEL}/inferences/count$", views.CountInferencesView.as_view()),
+    re_path(rf"^{MODEL}/inferences$", views.InferencesView.as_view()),
+    re_path(rf"^{INFERENCE}/(?P<kind>input|answer)$", views.BlobView.as_view()),
+    re_path(rf"^{INFERENCE}$", views.InferenceView.as_view()),
+    re_path(rf"^{MODEL}$", views.ModelView.as_view()),
+]

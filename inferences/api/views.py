@@ -1,0 +1,246 @@
+"""The REST API of models and inferences: each view parses, asks, answers."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+from django.core.exceptions import ValidationError
+from django.http import Http404, HttpResponse
+from drf_spectacular.utils import extend_schema
+from rest_framework.exceptions import PermissionDenied
+from rest_framework.request import Request
+from rest_framework.response import Response
+from rest_framework.views import APIView
+
+from inferences.api.filters import InferenceQuerySerializer, PaginationSerializer
+from inferences.api.serializers import (
+    CountSerializer,
+    InferenceSerializer,
+    ModelSerializer,
+    NewModelSerializer,
+    PageSerializer,
+    ServerSettingsSerializer,
+)
+from inferences.filters import InferenceFilter, matching
+from inferences.filterset import InferenceFilterSet
+from inferences.media import serve_blob
+from inferences.models import Inference, RegisteredModel
+from inferences.querying import (
+    BadCursor,
+    InferenceQuery,
+    Page,
+    Pagination,
+    find_inference,
+)
+from inferences.registration import change_settings, register_model
+from istore.access import RolePermission, caller_of
+from istore.models import Project, Role
+from istore.problems import invalid
+from istore.schema import PROBLEMS
+
+
+class StoreView(APIView):
+    """A view of what belongs to projects. ``needs`` says which role a method asks for."""
+
+    permission_classes = (RolePermission,)
+    needs: ClassVar[dict[str, Role]] = {}
+
+    @property
+    def caller(self) -> Any:
+        return caller_of(self.request)
+
+    def registered_model(self, model_id: str) -> RegisteredModel:
+        """The model, for a caller with the role this call needs.
+
+        Who may not even see it gets the 404 of an absent one, who may see it but not
+        do this a 403.
+        """
+        seen = RegisteredModel.objects.visible_to(self.caller).select_related("project")
+        model = seen.filter(model_id=model_id).first()
+        if model is None:
+            raise Http404
+        role = RolePermission.role(self.request, self)
+        if role != Role.VIEWER and not self.caller.may(role, model.project):
+            raise PermissionDenied(f"This needs the role {role.label.lower()}.")
+        return model
+
+    def inference(self, model_id: str, inference_id: str) -> Inference:
+        model = self.registered_model(model_id)
+        found = find_inference(model, inference_id)
+        if found is None:
+            raise Http404
+        return found
+
+
+class ModelsView(StoreView):
+    """The models of the caller's projects; registering another."""
+
+    @extend_schema(
+        operation_id="list_models",
+        responses={200: ModelSerializer(many=True), **PROBLEMS},
+    )
+    def get(self, request: Request) -> Response:
+        models = RegisteredModel.objects.visible_to(self.caller).select_related(
+            "project"
+        )
+        return Response(
+            {"results": ModelSerializer(models, many=True).data, "next": None}
+        )
+
+    @extend_schema(
+        operation_id="register_model",
+        request=NewModelSerializer,
+        responses={200: ModelSerializer, 201: ModelSerializer, **PROBLEMS},
+    )
+    def post(self, request: Request) -> Response:
+        values = NewModelSerializer.parse(request.data)
+        project = self._project(values.pop("project_id"))
+        model, new = register_model(self.caller, project, **values)
+        return Response(ModelSerializer(model).data, status=201 if new else 200)
+
+    def _project(self, project_id: str) -> Project:
+        caller = self.caller
+        project = caller.visible_projects().filter(project_id=project_id).first()
+        if project is None:
+            raise invalid("There is no such project.", "project_id")
+        if not caller.may(Role.EDITOR, project):
+            raise PermissionDenied("This needs the role editor.")
+        return project
+
+
+class ModelView(StoreView):
+    """One model."""
+
+    @extend_schema(
+        operation_id="get_model", responses={200: ModelSerializer, **PROBLEMS}
+    )
+    def get(self, request: Request, model_id: str) -> Response:
+        return Response(ModelSerializer(self.registered_model(model_id)).data)
+
+
+class ServerSettingsView(StoreView):
+    """How a model is served and stored."""
+
+    @extend_schema(
+        operation_id="change_inference_server_settings",
+        request=ServerSettingsSerializer,
+        responses={200: ModelSerializer, **PROBLEMS},
+    )
+    def patch(self, request: Request, model_id: str) -> Response:
+        model = self.registered_model(model_id)
+        values = ServerSettingsSerializer.parse(request.data)
+        changed = change_settings(self.caller, model, **values)
+        return Response(ModelSerializer(changed).data)
+
+
+class InferencesView(StoreView):
+    """The list as a plain GET, for people, browsers and scripts."""
+
+    PAGING = ("direction", "limit", "offset", "cursor", "presign")
+
+    @extend_schema(
+        operation_id="list_inferences", responses={200: PageSerializer, **PROBLEMS}
+    )
+    def get(self, request: Request, model_id: str) -> Response:
+        model = self.registered_model(model_id)
+        query = InferenceQuery(
+            filters=read_filters(request, also=self.PAGING),
+            pagination=self._pagination(request),
+            presign=request.query_params.get("presign") == "true",
+        )
+        return page_response(query, model)
+
+    def _pagination(self, request: Request) -> Pagination:
+        given = {
+            n: request.query_params[n]
+            for n in self.PAGING[:4]
+            if n in request.query_params
+        }
+        for name in ("limit", "offset"):
+            if name in given and given[name].isdecimal() and len(given[name]) < 12:
+                given[name] = int(given[name])
+        return PaginationSerializer.parse(given)
+
+
+def read_filters(request: Request, also: tuple[str, ...] = ()) -> InferenceFilter:
+    """The filter a query string says, or a 400 that names the parameter."""
+    known = {*InferenceFilterSet.base_filters, *also}
+    for name in request.query_params:
+        if name not in known:
+            raise invalid("There is no such parameter.", name, code="unknown-parameter")
+    filterset = InferenceFilterSet(request.query_params, Inference.objects.none())
+    try:
+        return filterset.inference_filter
+    except ValidationError:
+        name, errors = next(iter(filterset.form.errors.items()))
+        path = () if name == "__all__" else (name,)
+        raise invalid(errors[0], *path) from None
+
+
+class InferenceView(StoreView):
+    """One inference."""
+
+    inference_id = ""
+
+    @extend_schema(
+        operation_id="get_inference", responses={200: InferenceSerializer, **PROBLEMS}
+    )
+    def get(self, request: Request, model_id: str, inference_id: str = "") -> Response:
+        inference = self.inference(model_id, inference_id or self.inference_id)
+        presign = request.query_params.get("presign") == "true"
+        return Response(
+            InferenceSerializer(inference, context={"presign": presign}).data
+        )
+
+
+class FilterInferencesView(InferenceView):
+    """The inferences of a model that match every filter, one page at a time."""
+
+    needs: ClassVar = {"POST": Role.VIEWER}
+    inference_id = "filter"  # a caller may have chosen it for an inference
+
+    @extend_schema(
+        operation_id="filter_inferences",
+        request=InferenceQuerySerializer,
+        responses={200: PageSerializer, **PROBLEMS},
+    )
+    def post(self, request: Request, model_id: str) -> Response:
+        model = self.registered_model(model_id)
+        return page_response(InferenceQuerySerializer.parse(request.data), model)
+
+
+def page_response(query: InferenceQuery, model: RegisteredModel) -> Response:
+    try:
+        page: Page = query.page(model)
+    except BadCursor as error:
+        raise invalid(str(error), "pagination", "cursor") from None
+    context = {"presign": query.presign}
+    found = InferenceSerializer(page.inferences, many=True, context=context)
+    return Response({"results": found.data, "next": page.next})
+
+
+class CountInferencesView(InferenceView):
+    """How many inferences of a model match every filter, exactly."""
+
+    needs: ClassVar = {"POST": Role.VIEWER}
+    inference_id = "count"
+
+    @extend_schema(
+        operation_id="count_inferences",
+        request=InferenceQuerySerializer,
+        responses={200: CountSerializer, **PROBLEMS},
+    )
+    def post(self, request: Request, model_id: str) -> Response:
+        model = self.registered_model(model_id)
+        query = InferenceQuerySerializer.parse(request.data)
+        return Response({"count": matching(model, query.filters).count()})
+
+
+class BlobView(StoreView):
+    """The input or the answer of an inference, as it was stored; ranges are served."""
+
+    @extend_schema(operation_id="get_blob", responses={(200, "*/*"): bytes, **PROBLEMS})
+    def get(
+        self, request: Request, model_id: str, inference_id: str, kind: str
+    ) -> HttpResponse:
+        return serve_blob(request, self.inference(model_id, inference_id), kind)

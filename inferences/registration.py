@@ -1,0 +1,46 @@
+"""Models become known to the store, and change how they are served and stored."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.db import IntegrityError, transaction
+
+from inferences.models import RegisteredModel
+from istore.models import AuditEntry, Project
+from istore.problems import Conflict
+
+# What a registration says once and for all; the rest are settings.
+IDENTITY = ("project_id", "task_type", "embedding_size")
+
+
+def register_model(
+    actor: object, project: Project, model_id: str, **values: Any
+) -> tuple[RegisteredModel, bool]:
+    """The model, and whether it is new. Other values for a known id are a conflict."""
+    try:
+        with transaction.atomic():
+            model = RegisteredModel.objects.create(
+                model_id=model_id, project=project, **values
+            )
+            AuditEntry.write(actor, "model.register", model_id, project)
+            return model, True
+    except IntegrityError:
+        model = RegisteredModel.objects.get(model_id=model_id)
+    given = {"project_id": project.pk, **values}
+    if any(getattr(model, name) != value for name, value in given.items()):
+        message = "A model of this id is registered with other values."
+        raise Conflict(message, "model-exists")
+    return model, False
+
+
+@transaction.atomic
+def change_settings(
+    actor: object, model: RegisteredModel, **values: Any
+) -> RegisteredModel:
+    """Change how the model is served and stored; it counts within a second."""
+    for name, value in values.items():
+        setattr(model, name, value)
+    model.save(update_fields=[*values, "updated_at"])
+    AuditEntry.write(actor, "model.change", model.model_id, model.project, **values)
+    return model

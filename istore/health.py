@@ -1,0 +1,89 @@
+"""``/health/live``: the process answers. ``/health/ready``: what it stands on does too."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+
+import redis
+from django.conf import settings
+from django.core.files.storage import default_storage
+from django.db import connection
+from django.db.migrations.executor import MigrationExecutor
+from django.http import HttpRequest, JsonResponse
+
+# What must answer, and what is worth saying while it does: a check returns a sentence
+# when something is wrong. Apps add theirs in ``AppConfig.ready``.
+Check = Callable[[], str | None]
+needed: dict[str, Check] = {}
+watched: dict[str, Check] = {}
+
+LEAST_FREE_BYTES = 512 * 1024**2
+
+
+def live(request: HttpRequest) -> JsonResponse:
+    return JsonResponse({"status": "live"})
+
+
+def ready(request: HttpRequest) -> JsonResponse:
+    """200 ``ready``, 200 ``degraded`` with reasons, or 503 ``unavailable``."""
+    failing = _failing(needed)
+    if failing:
+        content = {"status": "unavailable", "reasons": failing}
+        return JsonResponse(content, status=503, headers={"Retry-After": "2"})
+    worrying = _failing(watched)
+    status = "degraded" if worrying else "ready"
+    return JsonResponse({"status": status, "reasons": worrying})
+
+
+def _failing(checks: dict[str, Check]) -> dict[str, str]:
+    found = {}
+    for name, check in checks.items():
+        try:
+            if reason := check():
+                found[name] = reason
+        except Exception as error:  # whatever it is, that is the answer
+            found[name] = type(error).__name__
+    return found
+
+
+_migrated = False
+
+
+def database() -> str | None:
+    """That the database answers and has every migration."""
+    global _migrated
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT 1")
+    if not _migrated:
+        executor = MigrationExecutor(connection)
+        if executor.migration_plan(executor.loader.graph.leaf_nodes()):
+            return "Migrations are missing: manage.py migrate."
+        _migrated = True
+    return None
+
+
+def broker() -> str | None:
+    redis.Redis.from_url(settings.ISTORE_REDIS_URL, socket_timeout=2).ping()
+    return None
+
+
+def disk() -> str | None:
+    """That there is room for blobs, where they are files."""
+    location = getattr(default_storage, "location", None)
+    if location is None:
+        return None
+    where = settings.ISTORE_HOME.directory("blobs")
+    free = shutil.disk_usage(where).free
+    return f"Only {free >> 20} MiB are free." if free < LEAST_FREE_BYTES else None
+
+
+def soon(moment: datetime | None, days: int) -> bool:
+    """Whether the moment is nearer than so many days, or unknown."""
+    return moment is None or moment < datetime.now(UTC) + timedelta(days=days)
+
+
+needed["database"] = database
+watched["broker"] = broker
+watched["disk"] = disk

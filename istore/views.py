@@ -1,0 +1,60 @@
+"""Views that belong to no app: signed links, the API's description, error pages."""
+
+from __future__ import annotations
+
+from csp.constants import SELF, UNSAFE_INLINE
+from csp.decorators import csp_update
+from django.core import signing
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import render
+from django.utils.decorators import method_decorator
+from django.views.decorators.http import require_safe
+from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerSplitView
+
+from inferences.media import serve
+from istore import blobs
+from istore.problems import plain
+
+
+class SchemaView(SpectacularAPIView):
+    """OpenAPI 3.1 of the whole API, for everyone."""
+
+
+@method_decorator(csp_update({"style-src": [SELF, UNSAFE_INLINE]}), name="dispatch")
+class SwaggerView(SpectacularSwaggerSplitView):
+    """The API to read and try, with no file from another host."""
+
+
+@require_safe
+def linked_blob(request: HttpRequest) -> HttpResponse:
+    """The blob that a signed link opens, for whoever holds it, until it expires."""
+    try:
+        key = blobs.key_of_link(request.GET.get("signature", ""))
+    except signing.SignatureExpired:
+        return plain(403, "url-expired", "This link has expired.")
+    except signing.BadSignature:
+        return plain(403, "signature-invalid", "This link was not made here.")
+    return serve(request, key, "application/octet-stream", "blob")
+
+
+def _error(request: HttpRequest, status: int, code: str, detail: str) -> HttpResponse:
+    if request.path.startswith("/api/"):
+        return plain(status, code, detail)
+    context = {"status": status, "detail": detail}
+    return render(request, "error.html", context, status=status)
+
+
+def bad_request(request: HttpRequest, exception: Exception) -> HttpResponse:
+    return _error(request, 400, "validation-error", "The request cannot be read.")
+
+
+def forbidden(request: HttpRequest, exception: Exception) -> HttpResponse:
+    return _error(request, 403, "permission-denied", "Your role does not cover this.")
+
+
+def not_found(request: HttpRequest, exception: Exception) -> HttpResponse:
+    return _error(request, 404, "not-found", "There is nothing here.")
+
+
+def server_error(request: HttpRequest) -> HttpResponse:
+    return _error(request, 500, "internal-error", "Something went wrong on our side.")
