@@ -39,11 +39,11 @@ def show_demo(supervisor: Supervisor) -> None:
         "--url": settings.ISTORE_URL,
         "--proxy": settings.ISTORE_PROXY_URL,
         "--upstream": f"http://127.0.0.1:{port}",
-        "--token": token,
     }
     options = [f"{name}={value}" for name, value in where.items()]
     send = [sys.executable, "-m", "demo.send", *options]
-    sender = supervisor.start("send", send, once=True)
+    env = {**supervisor.environment, "ISTORE_TOKEN": token}
+    sender = supervisor.start("send", send, env=env, once=True)
     said = supervisor.finish(sender, "the demonstration failed", SEND_SECONDS)
     supervisor.announce(f"Demonstration: {said[-1] if said else settings.ISTORE_URL}")
 
