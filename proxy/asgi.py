@@ -1,0 +1,22 @@
+"""The open inference protocol in front of model servers: a raw ASGI application.
+
+``granian --interface asginl proxy.asgi:application``, one worker. It stands beside
+Django's request cycle, not in it, and shares settings, models and tokens with it.
+"""
+
+from __future__ import annotations
+
+import os
+
+import django
+
+from istore import lifeline
+
+os.environ.setdefault("DJANGO_SETTINGS_MODULE", "istore.settings")
+django.setup()
+lifeline.hold()
+
+from proxy.inferring import Proxy  # noqa: E402
+from proxy.serving import Application  # noqa: E402
+
+application = Application(Proxy())

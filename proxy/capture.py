@@ -1,0 +1,223 @@
+"""From a spool entry to blobs and events: what was asked, what was answered, the marker.
+
+The metadata blob is put last: it holds the whole event, and that it is there says that the
+other two are. Every step may run twice: names were settled in the spool, so a repeat puts
+the same bytes under the same names, and a marker that is found is believed.
+
+An answer that came compressed is stored decompressed, with its encoding noted beside it
+as ``content_encoding``: readers want what the model said, not how it travelled.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+import orjson
+from django.conf import settings
+
+from ingest.events import InferenceEvent, read_moment
+from istore import blobs
+from istore.failpoints import failpoint
+from proxy.encodings import decoded
+from proxy.entries import Facts, SpoolEntry
+from services.v2 import (
+    Part,
+    V2Error,
+    action_of,
+    metadata_items,
+    read_request,
+    read_response,
+    reserved,
+    slice_response,
+    sniff,
+    split,
+)
+
+FORMAT = 1
+JSON = "application/json"
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What one part was answered, and how the body is to be read."""
+
+    body: bytes
+    content_type: str
+    header_length: int | None
+    encoding: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Captured:
+    """One inference, ready to be put."""
+
+    part: Part
+    answer: Answer
+    event: InferenceEvent
+    marker: dict[str, Any]
+
+    def put(self) -> None:
+        event = self.event
+        blobs.put(event.data_storage_key, self.part.data, self.part.content_type)
+        failpoint("capture.input_put")
+        answer = self.answer
+        blobs.put(event.inference_storage_key, answer.body, answer.content_type)
+        failpoint("capture.answer_put")
+        blobs.put(event.metadata_storage_key, orjson.dumps(self.marker), JSON)
+        failpoint("capture.metadata_put")
+
+
+def stored(captured: Captured, *, is_replay: bool) -> InferenceEvent:
+    """Put the blobs of an inference; the event to publish. Raises what a storage raises.
+
+    In a replay the marker of an earlier attempt stands, with the event it holds.
+    """
+    if is_replay:
+        earlier = event_of_marker(captured.event.metadata_storage_key)
+        if earlier:
+            return earlier
+    captured.put()
+    return captured.event
+
+
+def event_of_marker(key: str) -> InferenceEvent | None:
+    try:
+        marker = orjson.loads(blobs.get(key))
+        return InferenceEvent.from_dict(marker["event"])
+    except (FileNotFoundError, ValueError, KeyError, TypeError):
+        return None
+
+
+def prepared(entry: SpoolEntry) -> Iterator[Captured]:
+    """The inferences of a call, in the order of its parts."""
+    facts = entry.facts
+    parts, warnings = _parts(entry)
+    answers, more = _answers(entry, len(parts))
+    for part, answer in zip(parts, answers, strict=True):
+        event = _event(facts, part.index)
+        marker = _marker(facts, part, answer, event, [*warnings, *more])
+        yield Captured(part, answer, event, marker)
+
+
+def _parts(entry: SpoolEntry) -> tuple[list[Part], list[str]]:
+    """What was promised to the caller counts: that many parts there will be."""
+    count = len(entry.facts.inference_ids)
+    try:
+        parts = split(read_request(entry.request, entry.facts.request_header_length))
+    except V2Error as error:
+        warning = f"The request could not be read, and is kept as it came: {error}"
+    except Exception:
+        log.exception("A request could not be taken apart")
+        warning = "The request could not be read, and is kept as it came."
+    else:
+        if len(parts) == count:
+            return parts, []
+        warning = "The request could not be taken apart as it was answered."
+    body, content_type = entry.request, sniff(entry.request)
+    return [Part(n, count, None, body, content_type) for n in range(count)], [warning]
+
+
+def _answers(entry: SpoolEntry, count: int) -> tuple[list[Answer], list[str]]:
+    facts = entry.facts
+    most = settings.ISTORE_PROXY_MAX_RESPONSE_BYTES
+    warnings: list[str] = []
+    try:
+        body = decoded(entry.answer, facts.answer_encoding, most)
+    except ValueError as error:
+        body, warnings = entry.answer, [f"The answer is kept as it came: {error}"]
+    whole = Answer(
+        body,
+        facts.answer_content_type,
+        facts.answer_header_length,
+        facts.answer_encoding,
+    )
+    if count == 1:
+        return [whole], warnings
+    try:
+        response = read_response(body, facts.answer_header_length)
+        slices = [slice_response(response, n, count) for n in range(count)]
+        bodies = [orjson.dumps(value) for value, _ in slices]
+    except Exception as error:
+        if not isinstance(error, V2Error):
+            log.exception("An answer could not be taken apart")
+        return [whole] * count, [*warnings, "The answer could not be taken apart."]
+    warnings += filter(None, (warning for _, warning in slices[:1]))
+    return [Answer(each, JSON, None) for each in bodies], warnings
+
+
+def _event(facts: Facts, index: int) -> InferenceEvent:
+    prefix = facts.prefixes[index]
+    return InferenceEvent(
+        model_id=facts.model_id,
+        inference_id=facts.inference_ids[index],
+        request_received_at=read_moment(facts.request_received_at),
+        request_forwarded_at=read_moment(facts.request_forwarded_at),
+        request_responded_at=read_moment(facts.request_responded_at),
+        event_published_at=datetime.now(UTC),
+        data_storage_key=f"{prefix}/{blobs.INPUT}",
+        inference_storage_key=f"{prefix}/{blobs.ANSWER}",
+        metadata_storage_key=f"{prefix}/{blobs.METADATA}",
+    )
+
+
+def _marker(
+    facts: Facts, part: Part, answer: Answer, event: InferenceEvent, warnings: list[str]
+) -> dict[str, Any]:
+    items, refused = metadata_items(
+        part.parameters,
+        max_items=settings.ISTORE_METADATA_MAX_ITEMS,
+        max_key_chars=settings.ISTORE_METADATA_KEY_MAX_CHARS,
+        max_value_bytes=settings.ISTORE_METADATA_VALUE_MAX_BYTES,
+    )
+    latitude, longitude, data_source, misplaced = reserved(items)
+    tensor = part.tensor
+    return {
+        "format": FORMAT,
+        "event": event.as_dict(),
+        "inference_action": action_of(part.parameters, facts.task_type),
+        "input": {
+            **_described(part.data, part.content_type),
+            "name": tensor.name if tensor else None,
+            "datatype": tensor.datatype if tensor else None,
+            "shape": list(tensor.shape) if tensor else None,
+        },
+        "answer": {
+            **_described(answer.body, answer.content_type),
+            "content_encoding": answer.encoding or None,
+            "header_length": answer.header_length,
+            "status": facts.status,
+            "text": _text(answer),
+        },
+        "metadata": items,
+        "latitude": latitude,
+        "longitude": longitude,
+        "data_source": data_source,
+        "request_part": [part.index, part.count],
+        "warnings": [*warnings, *refused, *misplaced],
+    }
+
+
+def _described(body: bytes, content_type: str) -> dict[str, Any]:
+    digest = hashlib.sha256(body).hexdigest()
+    return {"sha256": digest, "size": len(body), "content_type": content_type}
+
+
+def _text(answer: Answer) -> str | None:
+    """The body, if it is JSON and small enough to lie in the marker as well."""
+    if answer.header_length is not None:
+        return None
+    if len(answer.body) > settings.ISTORE_ANSWER_INLINE_BYTES:
+        return None
+    if answer.body.lstrip()[:1] not in (b"{", b"["):
+        return None
+    try:
+        return answer.body.decode()
+    except UnicodeDecodeError:
+        return None

@@ -1,0 +1,53 @@
+"""Bodies that came compressed, read for our copy; what is forwarded stays as it is."""
+
+from __future__ import annotations
+
+import zlib
+
+from proxy.answers import Refused
+
+KNOWN = ("gzip", "x-gzip", "deflate")
+# With 32 added zlib tells gzip from its own form by the first bytes.
+GZIP_OR_ZLIB, BARE = 32 + zlib.MAX_WBITS, -zlib.MAX_WBITS
+
+
+class TooLarge(ValueError):
+    """More came out than may."""
+
+
+def check_encoding(encoding: str) -> None:
+    if encoding and encoding not in KNOWN:
+        raise Refused(415, f"The content encoding {encoding!r:.40} is not understood.")
+
+
+def decoded(body: bytes, encoding: str, most: int) -> bytes:
+    """The body without its encoding. Raises ``TooLarge``, or ValueError if broken."""
+    if not encoding:
+        return body
+    if encoding not in KNOWN:
+        raise ValueError(f"The encoding {encoding!r:.40} is not understood.")
+    try:
+        return _inflated(body, GZIP_OR_ZLIB, most)
+    except zlib.error as error:
+        if encoding != "deflate":
+            raise ValueError(f"The body is not valid {encoding}.") from error
+    try:
+        return _inflated(body, BARE, most)  # what some call deflate
+    except zlib.error as error:
+        raise ValueError("The body is not valid deflate.") from error
+
+
+def _inflated(body: bytes, form: int, most: int) -> bytes:
+    """All members, one after the other, and never much more than ``most`` bytes."""
+    found, size, rest = [], 0, body
+    while rest:
+        inflater = zlib.decompressobj(form)
+        piece = inflater.decompress(rest, most - size + 1)
+        size += len(piece)
+        if size > most:
+            raise TooLarge(f"Decompressed, the body is larger than {most} bytes.")
+        if not inflater.eof:
+            raise zlib.error("incomplete")
+        found.append(piece)
+        rest = inflater.unused_data
+    return b"".join(found)

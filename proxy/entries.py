@@ -1,0 +1,65 @@
+"""What the spool keeps of one call: enough to store it without asking anyone again."""
+
+from __future__ import annotations
+
+import os
+import time
+from dataclasses import asdict, dataclass
+from struct import Struct
+from typing import Any, Self
+
+import orjson
+
+HEAD = Struct("<IQ")  # how long the facts are, and how long the request
+
+
+def uuid7() -> str:
+    """A UUID, version 7 of RFC 9562: 48 bits of milliseconds, then chance."""
+    value = time.time_ns() // 1_000_000 << 80 | int.from_bytes(os.urandom(10))
+    value = value & ~(0xF << 76 | 0x3 << 62) | 7 << 76 | 2 << 62
+    text = f"{value:032x}"
+    return "-".join((text[:8], text[8:12], text[12:16], text[16:20], text[20:]))
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """All but the two bodies. The names of the blobs are settled here, once.
+
+    ``inference_ids`` and ``prefixes`` have one member for each part of the request.
+    Lengths are those of JSON headers, None where a body is JSON alone.
+    """
+
+    model_id: str
+    task_type: str
+    inference_ids: list[str]
+    prefixes: list[str]
+    request_received_at: str
+    request_forwarded_at: str
+    request_responded_at: str
+    status: int
+    request_header_length: int | None
+    answer_header_length: int | None
+    answer_content_type: str
+    answer_encoding: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class SpoolEntry:
+    """A call that was answered. The request is decompressed, the answer as it came."""
+
+    facts: Facts
+    request: bytes
+    answer: bytes
+
+    def pieces(self) -> list[bytes]:
+        facts = orjson.dumps(asdict(self.facts))
+        head = HEAD.pack(len(facts), len(self.request))
+        return [head, facts, self.request, self.answer]
+
+    @classmethod
+    def read(cls, payload: bytes) -> Self:
+        facts_size, request_size = HEAD.unpack_from(payload)
+        request_at = HEAD.size + facts_size
+        answer_at = request_at + request_size
+        facts: dict[str, Any] = orjson.loads(payload[HEAD.size : request_at])
+        return cls(Facts(**facts), payload[request_at:answer_at], payload[answer_at:])

@@ -1,0 +1,109 @@
+"""One inference on its way to the model server and back."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+import aiohttp
+from django.conf import settings
+from multidict import CIMultiDict
+
+from ingest.events import written_moment
+from istore import blobs
+from proxy import counters
+from proxy.answers import Send
+from proxy.asking import Asked
+from proxy.carrying import Answered, is_stream, pass_on, read_answer
+from proxy.entries import Facts, SpoolEntry, uuid7
+from proxy.forwarding import Upstreams, telling_apart
+from proxy.headers import header_of_ids
+from proxy.paths import Call
+from proxy.receiving import Allowance
+from proxy.targets import Target
+
+
+@dataclass(slots=True)
+class Exchange:
+    """A request that may be forwarded, and when it came, went on and was answered."""
+
+    call: Call
+    target: Target
+    asked: Asked
+    received_at: datetime
+    forwarded_at: datetime
+    responded_at: datetime
+
+    @classmethod
+    def begin(
+        cls, call: Call, target: Target, asked: Asked, received_at: datetime
+    ) -> Exchange:
+        return cls(call, target, asked, received_at, received_at, received_at)
+
+    async def carry(
+        self,
+        upstreams: Upstreams,
+        query: str,
+        headers: CIMultiDict[str],
+        body: bytes,
+        allowance: Allowance,
+        send: Send,
+    ) -> Answered | None:
+        """The whole answer, to be kept and sent; None when it was passed on already."""
+        patience = settings.ISTORE_UPSTREAM_TOTAL_SECONDS or None
+        async with upstreams.lane(self.target), telling_apart():
+            async with asyncio.timeout(patience) as limit:
+                self.forwarded_at = datetime.now(UTC)
+                async with upstreams.ask(
+                    self.target, self.call, query, headers, body
+                ) as response:
+                    answered = await self._read(response, allowance)
+                    self.responded_at = datetime.now(UTC)
+                    if not answered.told:
+                        return answered
+                    limit.reschedule(None)  # from here on only silence is too long
+                    told = self.headers(answered.told)
+                    await pass_on(response, send, told, answered.chunks)
+                    counters.tell(answered.status, answered.told)
+                    return None
+
+    async def _read(
+        self, response: aiohttp.ClientResponse, allowance: Allowance
+    ) -> Answered:
+        if not self.target.is_stored:
+            return Answered.beginning(response, "off")
+        if is_stream(response):
+            return Answered.beginning(response, "streaming")
+        return await read_answer(response, allowance)
+
+    def headers(self, told: str) -> list[tuple[bytes, bytes]]:
+        """What we add to the answer: the ids, and what became of our copy."""
+        return [
+            (b"inference-id", header_of_ids(self.asked.ids)),
+            (b"inference-store", told.encode()),
+        ]
+
+    def entry(self, answered: Answered) -> SpoolEntry:
+        target, asked = self.target, self.asked
+        facts = Facts(
+            model_id=target.model_id,
+            task_type=target.task_type,
+            inference_ids=asked.ids,
+            prefixes=[self._new_prefix() for _ in asked.ids],
+            request_received_at=written_moment(self.received_at),
+            request_forwarded_at=written_moment(self.forwarded_at),
+            request_responded_at=written_moment(self.responded_at),
+            status=answered.status,
+            request_header_length=asked.header_length,
+            answer_header_length=answered.header_length,
+            answer_content_type=answered.content_type,
+            answer_encoding=answered.encoding,
+        )
+        return SpoolEntry(facts, asked.body, answered.body)
+
+    def _new_prefix(self) -> str:
+        target = self.target
+        return blobs.prefix_for(
+            target.project_key, target.model_key, self.received_at, uuid7()
+        )

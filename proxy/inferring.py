@@ -1,0 +1,153 @@
+"""One call to a model, from its first byte to its last.
+
+The steps and their order are the promise: (1) who asks, how large, is there room; (2)
+forward the bytes as they came; (3) spool and sync; (4) answer. What follows is the capture
+process's. The store never fails an inference: when no copy can be kept, the answer leaves
+unchanged and says why it was not. A call is carried to its end if the client leaves.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from datetime import UTC, datetime
+
+from django.conf import settings
+from multidict import CIMultiDict
+
+from istore.failpoints import failpoint
+from proxy import counters
+from proxy.answers import Refused, Send, not_found, send_whole, unauthenticated
+from proxy.asking import Asked, nothing_asked, read_asked, without_metadata
+from proxy.carrying import TOO_LARGE, Answered, not_recorded, pass_on
+from proxy.companion import open_spool
+from proxy.exchange import Exchange
+from proxy.forwarding import Upstreams, telling_apart
+from proxy.headers import HEADER_LENGTH, REQUEST_ID, header_of_ids, to_upstream
+from proxy.paths import Call
+from proxy.receiving import Permits, Reader
+from proxy.spool import FAILED, Spool
+from proxy.targets import Target, Targets
+
+Headers = CIMultiDict[str]
+
+REOPEN_SECONDS = 5.0
+RECORDED, STATUS = "recorded", "upstream-status"
+
+log = logging.getLogger(__name__)
+
+
+class Proxy:
+    """What the calls of one process share."""
+
+    def __init__(self) -> None:
+        self.targets = Targets()
+        self.permits = Permits(settings.ISTORE_PROXY_MAX_INFLIGHT_BYTES)
+        self._upstreams: Upstreams | None = None
+        self._spool: Spool | None = None
+        self._open_at = 0.0
+        self.open_spool()
+
+    @property
+    def upstreams(self) -> Upstreams:
+        if self._upstreams is None:  # its session belongs to the running loop
+            self._upstreams = Upstreams()
+        return self._upstreams
+
+    def open_spool(self) -> Spool | None:
+        """The spool; None while its directory cannot be used."""
+        if self._spool is None and time.monotonic() >= self._open_at:
+            self._open_at = time.monotonic() + REOPEN_SECONDS
+            try:
+                self._spool = open_spool()
+            except OSError as error:
+                log.error("The spool cannot be opened: %s", error)
+        return self._spool
+
+    async def find_target(self, call: Call | None, headers: Headers) -> Target:
+        """Raises ``Refused`` unless the caller may ask this model."""
+        authorization = headers.get("authorization", "").encode("latin-1")
+        if not authorization:
+            raise unauthenticated()
+        if call is None:
+            raise not_found()
+        return await self.targets.find(authorization, call.model_id)
+
+    async def forward(
+        self, call: Call, headers: Headers, query: str, send: Send
+    ) -> None:
+        """What a server says about a model, passed on."""
+        target = await self.find_target(call, headers)
+        async with (
+            self.upstreams.lane(target),
+            telling_apart(),
+            self.upstreams.ask(target, call, query, to_upstream(headers)) as response,
+        ):
+            await pass_on(response, send, ())
+
+    async def infer(
+        self, call: Call, headers: Headers, query: str, reader: Reader, send: Send
+    ) -> None:
+        received_at = datetime.now(UTC)
+        target = await self.find_target(call, headers)
+        with self.permits.allowance() as allowance:
+            body = await reader.body(allowance)
+            asked = await _asked(target, body, headers)
+            given, body = await _outgoing(target, asked, headers, body)
+            exchange = Exchange.begin(call, target, asked, received_at)
+            answered = await exchange.carry(
+                self.upstreams, query, given, body, allowance, send
+            )
+            if answered is not None:
+                reason = await self._keep(exchange, answered)
+                told = not_recorded(reason) or RECORDED
+                counters.tell(answered.status, told)
+                headers_out = [*answered.headers, *exchange.headers(told)]
+                await send_whole(send, answered.status, headers_out, answered.body)
+                failpoint("proxy.answered")
+
+    async def _keep(self, exchange: Exchange, answered: Answered) -> str:
+        """Why no copy is kept, or "" when one is, durably."""
+        try:
+            failpoint("proxy.forwarded")
+            if not 200 <= answered.status < 300:
+                return STATUS
+            if len(exchange.asked.body) > settings.ISTORE_CAPTURE_MAX_BYTES:
+                return TOO_LARGE
+            spool = self.open_spool()
+            if spool is None:
+                return FAILED
+            return await spool.append(exchange.entry(answered).pieces())
+        except Exception:  # an answer is there, and leaves
+            log.exception("An inference was not recorded")
+            return FAILED
+
+
+async def _asked(target: Target, body: bytes, headers: Headers) -> Asked:
+    """With storage off a body that cannot be read is the upstream's to refuse."""
+    try:
+        return await read_asked(body, headers)
+    except Refused:
+        if target.is_stored:
+            raise
+        return nothing_asked()
+
+
+async def _outgoing(
+    target: Target, asked: Asked, headers: Headers, body: bytes
+) -> tuple[Headers, bytes]:
+    """The headers and the body to forward: as they came, but for the one edit allowed."""
+    given = to_upstream(headers)
+    if not asked.is_named:
+        ids = header_of_ids(asked.ids).decode()
+        given["Inference-Id"] = ids
+        given.setdefault(REQUEST_ID, ids)
+    if not target.strips_metadata or not asked.body:
+        return given, body
+    stripped, header_length = await without_metadata(asked)
+    if stripped is asked.body:
+        return given, body
+    given.popall("content-encoding", None)
+    if header_length is not None:
+        given[HEADER_LENGTH] = str(header_length)
+    return given, stripped

@@ -1,0 +1,126 @@
+"""Reading what a client sends, within limits of size, of time and of memory."""
+
+from __future__ import annotations
+
+import asyncio
+
+from django.conf import settings
+
+from proxy.answers import AGAIN_IN_A_SECOND, Receive, Refused
+
+DISCARD_SECONDS = 5
+DISCARD_TIMES = 4
+
+
+class ClientGone(Exception):
+    """Nobody waits for an answer any more, and nothing was asked."""
+
+
+class Permits:
+    """How many bytes of requests and answers this process holds, and how many it may."""
+
+    def __init__(self, most: int) -> None:
+        self.most = most
+        self.held = 0
+
+    def allowance(self) -> Allowance:
+        return Allowance(self)
+
+
+class Allowance:
+    """The bytes one call holds; they are given back when it ends."""
+
+    __slots__ = ("held", "permits")
+
+    def __init__(self, permits: Permits) -> None:
+        self.permits = permits
+        self.held = 0
+
+    def take(self, count: int) -> bool:
+        if self.permits.held + count > self.permits.most:
+            return False
+        self.permits.held += count
+        self.held += count
+        return True
+
+    def __enter__(self) -> Allowance:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.permits.held -= self.held
+        self.held = 0
+
+
+class Reader:
+    """The body of one request."""
+
+    def __init__(self, receive: Receive, declared: bytes | None) -> None:
+        self._receive = receive
+        self._declared = declared
+        self.is_read = False
+
+    async def body(self, allowance: Allowance) -> bytes:
+        """All of it. Raises ``Refused`` when it is too large, too slow or too much."""
+        most = settings.ISTORE_PROXY_MAX_REQUEST_BYTES
+        declared = self._declared_length()
+        if declared > most:
+            raise Refused(413, f"The body is larger than {most} bytes.")
+        self._take(allowance, declared)
+        try:
+            async with asyncio.timeout(settings.ISTORE_CLIENT_BODY_SECONDS):
+                return await self._gather(allowance, declared, most)
+        except TimeoutError:
+            self.is_read = True  # nobody waits for the rest
+            raise Refused(408, "The body did not arrive in time.") from None
+
+    async def discard(self) -> None:
+        """Read on for a while, so that the client hears why it was refused.
+
+        One that is still sending when the connection closes sees a reset instead.
+        """
+        if self.is_read:
+            return
+        left = settings.ISTORE_PROXY_MAX_REQUEST_BYTES * DISCARD_TIMES
+        try:
+            async with asyncio.timeout(DISCARD_SECONDS):
+                while left > 0 and not self.is_read:
+                    left -= len(await self._next())
+        except (TimeoutError, ClientGone):
+            self.is_read = True
+
+    async def _gather(self, allowance: Allowance, declared: int, most: int) -> bytes:
+        chunk = await self._next()
+        if self.is_read and len(chunk) <= declared:
+            return chunk
+        chunks, size = [chunk], len(chunk)
+        while not self.is_read:
+            if size > most:
+                raise Refused(413, f"The body is larger than {most} bytes.")
+            if size > allowance.held:
+                self._take(allowance, size - allowance.held)
+            chunk = await self._next()
+            chunks.append(chunk)
+            size += len(chunk)
+        if size > most:
+            raise Refused(413, f"The body is larger than {most} bytes.")
+        return b"".join(chunks)
+
+    async def _next(self) -> bytes:
+        message = await self._receive()
+        if message["type"] == "http.disconnect":
+            self.is_read = True
+            raise ClientGone
+        self.is_read = not message.get("more_body", False)
+        return message.get("body", b"")
+
+    def _declared_length(self) -> int:
+        if self._declared is None:
+            return 0
+        if not self._declared.isdigit() or len(self._declared) > 19:
+            raise Refused(400, "The content length is not a number.")
+        return int(self._declared)
+
+    @staticmethod
+    def _take(allowance: Allowance, count: int) -> None:
+        if not allowance.take(count):
+            raise Refused(503, "Too much is in flight.", AGAIN_IN_A_SECOND)

@@ -1,0 +1,128 @@
+"""Every call the proxy answers, and what it says when it cannot."""
+
+from __future__ import annotations
+
+import logging
+
+from multidict import CIMultiDict
+from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+
+from proxy import counters
+from proxy.answers import (
+    AGAIN_IN_A_SECOND,
+    Receive,
+    Refused,
+    Scope,
+    Send,
+    send_json,
+    send_refusal,
+    send_whole,
+)
+from proxy.headers import read
+from proxy.inferring import Proxy
+from proxy.paths import read_path
+from proxy.receiving import ClientGone, Reader
+
+NAME, VERSION = "inference-store", "1"
+EXTENSIONS = ["binary_tensor_data"]
+
+log = logging.getLogger(__name__)
+
+
+class Application:
+    """The ASGI callable."""
+
+    def __init__(self, proxy: Proxy) -> None:
+        self.proxy = proxy
+        self.own = {
+            b"/v2": self.server,
+            b"/v2/": self.server,
+            b"/v2/health/live": self.live,
+            b"/v2/health/ready": self.ready,
+            b"/metrics": self.metrics,
+        }
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            return
+        headers = read(scope["headers"])
+        reader = Reader(receive, headers.get("content-length"))
+        sending = Sending(send)
+        counters.IN_FLIGHT.inc()
+        try:
+            await self.answer(scope, headers, reader, sending)
+        except ClientGone:
+            pass
+        except Exception as error:
+            if sending.is_begun:  # too late to say so: the client sees it end early
+                raise
+            refused = error if isinstance(error, Refused) else _failed()
+            counters.REFUSED.labels(refused.status).inc()
+            await reader.discard()
+            await send_refusal(sending, refused)
+        finally:
+            counters.IN_FLIGHT.dec()
+
+    async def answer(
+        self, scope: Scope, headers: CIMultiDict[str], reader: Reader, send: Send
+    ) -> None:
+        path, method = scope["raw_path"].partition(b"?")[0], scope["method"]
+        if own := self.own.get(path):
+            if method != "GET":
+                raise _not_allowed("GET")
+            await own(send)
+            return
+        if not path.startswith(b"/v2/models/"):
+            raise Refused(404, "There is no such path.")
+        call = read_path(path)
+        if call is None:  # says 401 first, as it does for a model that is not there
+            await self.proxy.find_target(None, headers)
+            return
+        if method != call.method:
+            raise _not_allowed(call.method)
+        query = scope["query_string"].decode("latin-1")
+        query = f"?{query}" if query else ""
+        if call.kind == "infer":
+            await self.proxy.infer(call, headers, query, reader, send)
+        else:
+            await self.proxy.forward(call, headers, query, send)
+
+    async def live(self, send: Send) -> None:
+        await send_json(send, 200, {"live": True})
+
+    async def ready(self, send: Send) -> None:
+        """Whether calls can be let in. A spool that is full does not refuse any."""
+        if not await self.proxy.targets.is_ready():
+            raise Refused(503, "The database does not answer.", AGAIN_IN_A_SECOND)
+        await send_json(send, 200, {"ready": True})
+
+    async def server(self, send: Send) -> None:
+        value = {"name": NAME, "version": VERSION, "extensions": EXTENSIONS}
+        await send_json(send, 200, value)
+
+    async def metrics(self, send: Send) -> None:
+        counters.IN_FLIGHT_BYTES.set(self.proxy.permits.held)
+        content_type = (b"content-type", CONTENT_TYPE_LATEST.encode())
+        await send_whole(send, 200, [content_type], generate_latest())
+
+
+class Sending:
+    """Sends, and knows whether it has begun."""
+
+    def __init__(self, send: Send) -> None:
+        self._send = send
+        self.is_begun = False
+
+    async def __call__(self, message: dict) -> None:
+        self.is_begun = True
+        await self._send(message)
+
+
+def _not_allowed(method: str) -> Refused:
+    allowed = (b"allow", method.encode())
+    return Refused(405, f"Only {method} is allowed here.", allowed)
+
+
+def _failed() -> Refused:
+    log.exception("A call failed")
+    return Refused(500, "Something went wrong here.")

@@ -1,0 +1,275 @@
+"""A real proxy process, a model server behind it, and a store of its own for each."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import secrets
+import signal
+import socket
+import subprocess
+import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+from urllib.parse import quote
+
+import aiohttp  # noqa: F401  imported before any thread of the model server needs it
+import orjson
+import pytest
+import redis
+import requests
+from django.conf import settings
+from django.db import connection
+
+from inferences.models import RegisteredModel, TaskType
+from ingest.events import InferenceEvent
+from ingest.stream import STREAM
+from istore.models import Project, Role, Token
+from proxy.tests.upstream import Upstream
+
+GRANIAN = Path(sys.executable).with_name("granian")
+
+
+@pytest.fixture(scope="session")
+def upstream():
+    server = Upstream()
+    server.start()
+    yield server
+    server.stop()
+
+
+@pytest.fixture(scope="session")
+def store(django_db_setup, django_db_blocker, worker_id):
+    """Rows that a process of its own can see: committed, and gone when all is done."""
+    with django_db_blocker.unblock(), ThreadPoolExecutor(1) as thread:
+        store = thread.submit(Store.create, worker_id, thread).result()
+        yield store
+        thread.submit(store.remove).result()
+
+
+@dataclass
+class Store:
+    projects: list[Project]
+    secret: str
+    foreign: str
+    viewer: str
+    database_url: str
+    redis_url: str
+    thread: ThreadPoolExecutor  # whose connection is in no test's transaction
+
+    @classmethod
+    def create(cls, worker: str, thread: ThreadPoolExecutor) -> Store:
+        own, other = (
+            Project.objects.create(project_id=f"proxied-{n}") for n in ("own", "other")
+        )
+        number = 8 + int(worker.removeprefix("gw") if worker != "master" else 0)
+        given = settings.DATABASES["default"]
+        host = quote(given["HOST"], safe="")
+        name = connection.settings_dict["NAME"]
+        return cls(
+            projects=[own, other],
+            secret=new_token(own, Role.EDITOR),
+            foreign=new_token(other, Role.EDITOR),
+            viewer=new_token(own, Role.VIEWER),
+            database_url=f"postgresql://istore:{given['PASSWORD']}@{host}/{name}",
+            redis_url=settings.ISTORE_REDIS_URL.replace("db=0", f"db={number}"),
+            thread=thread,
+        )
+
+    def remove(self) -> None:
+        RegisteredModel.objects.filter(project__in=self.projects).delete()
+        Token.objects.filter(project__in=self.projects).delete()
+        Project.objects.filter(pk__in=[each.pk for each in self.projects]).delete()
+        connection.close()
+
+    def token(self, **fields) -> str:
+        return self.thread.submit(
+            new_token, self.projects[0], Role.EDITOR, **fields
+        ).result()
+
+    def model(self, url: str, model_id: str, **changes) -> RegisteredModel:
+        return self.thread.submit(self._model, url, model_id, **changes).result()
+
+    def _model(self, url: str, model_id: str, **changes) -> RegisteredModel:
+        values = {
+            "project": self.projects[0],
+            "task_type": TaskType.OBJECT_DETECTION,
+            "upstream_url": url,
+            "enable_inference_storage": True,
+        }
+        model, _ = RegisteredModel.objects.update_or_create(
+            model_id=model_id, defaults=values | changes
+        )
+        return model
+
+
+def new_token(project: Project, role: Role, **fields) -> str:
+    secret = "ist_" + secrets.token_urlsafe(32)
+    digest = hashlib.sha256(secret.encode()).digest()
+    Token.objects.create(
+        name="test",
+        project=project,
+        role=role,
+        prefix=secret[:14],
+        digest=digest,
+        **fields,
+    )
+    return secret
+
+
+@dataclass
+class Proxied:
+    """The proxy as a process, with what it stored."""
+
+    store: Store
+    home: Path
+    environment: dict[str, str] = field(default_factory=dict)
+    process: subprocess.Popen | None = None
+    port: int = 0
+
+    def start(self, **changes: str) -> Proxied:
+        self.port = free_port()
+        environment = {
+            **os.environ,
+            "ISTORE_HOME": str(self.home),
+            "ISTORE_TESTING": "true",
+            "ISTORE_DATABASE_URL": self.store.database_url,
+            "ISTORE_REDIS_URL": self.store.redis_url,
+            "ISTORE_UPSTREAM_ALLOW": "127.0.0.1",
+            "ISTORE_SPOOL_DEADLINE_MS": "2000",  # a busy disk is not what is tested
+            **self.environment,
+            **changes,
+        }
+        arguments = ["--interface", "asginl", "--port", str(self.port), "--no-ws"]
+        with open(self.home / "proxy.log", "ab") as log:
+            self.process = subprocess.Popen(
+                [GRANIAN, *arguments, "proxy.asgi:application"],
+                cwd=settings.BASE_DIR,
+                env=environment,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+            )
+        wait_until(self.is_live, 30)
+        return self
+
+    def is_live(self) -> bool:
+        try:
+            return requests.get(f"{self.url}/v2/health/live", timeout=2).ok
+        except requests.ConnectionError:
+            return False
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    @property
+    def blobs(self) -> Path:
+        return self.home / "blobs"
+
+    @property
+    def log(self) -> str:
+        return (self.home / "proxy.log").read_text()
+
+    def kill(self) -> None:
+        """The whole of it at once, as a loss of power does."""
+        os.killpg(self.process.pid, signal.SIGKILL)
+        self.process.wait(10)
+
+    def stop(self) -> None:
+        if self.process and self.process.poll() is None:
+            self.process.terminate()
+            self.process.wait(30)
+
+    def infer(self, model_id: str, body: object = None, **options) -> requests.Response:
+        headers = {"Authorization": f"Bearer {self.store.secret}"}
+        headers |= options.pop("headers", {})
+        headers = {key: value for key, value in headers.items() if value is not None}
+        data = body if isinstance(body, bytes) else orjson.dumps(body or request_body())
+        path = options.pop("path", f"/v2/models/{quote(model_id, safe='')}/infer")
+        options.setdefault("timeout", 30)
+        return requests.post(self.url + path, data, headers=headers, **options)
+
+    # -- what came of it
+
+    def markers(self) -> list[dict]:
+        found = [orjson.loads(p.read_bytes()) for p in self.blobs.rglob("metadata")]
+        return sorted(found, key=lambda each: each["event"]["inference_id"])
+
+    def marker(self, inference_id: str) -> dict:
+        def found() -> list[dict]:
+            every = self.markers()
+            return [e for e in every if e["event"]["inference_id"] == inference_id]
+
+        wait_until(found, 20)
+        (marker,) = found()
+        return marker
+
+    def blob(self, key: str) -> bytes:
+        return (self.blobs / key).read_bytes()
+
+    def events(self) -> list[InferenceEvent]:
+        with redis.Redis.from_url(self.store.redis_url) as client:
+            entries = client.xrange(STREAM)
+        return [InferenceEvent.from_json(values[b"event"]) for _, values in entries]
+
+    def is_drained(self) -> bool:
+        """Nothing is left in the spool that has not been captured."""
+        return not any((self.home / "spool").glob("*.closed")) and not any(
+            (self.home / "spool").glob("*.open")
+        )
+
+
+@pytest.fixture
+def start_proxy(store, tmp_path):
+    """``start_proxy(ISTORE_…="…")``: a proxy with settings of its own."""
+    started: list[Proxied] = []
+    with redis.Redis.from_url(store.redis_url) as client:
+        client.flushdb()
+
+    def start(**environment: str) -> Proxied:
+        proxied = Proxied(store, tmp_path, environment)
+        started.append(proxied)
+        return proxied.start()
+
+    yield start
+    for each in started:
+        each.stop()
+
+
+@pytest.fixture(scope="module")
+def proxied(store, tmp_path_factory):
+    """One proxy for the tests of a module that need nothing special."""
+    with redis.Redis.from_url(store.redis_url) as client:
+        client.flushdb()
+    limits = {
+        "ISTORE_PROXY_MAX_REQUEST_BYTES": "8M",
+        "ISTORE_PROXY_MAX_RESPONSE_BYTES": "2M",
+        "ISTORE_CAPTURE_MAX_BYTES": "1M",
+        "ISTORE_UPSTREAM_TOTAL_SECONDS": "2",
+        "ISTORE_UPSTREAM_CONNECT_SECONDS": "1",
+        "ISTORE_CLIENT_BODY_SECONDS": "1",
+    }
+    proxied = Proxied(store, tmp_path_factory.mktemp("home"), limits).start()
+    yield proxied
+    proxied.stop()
+
+
+def request_body(**members) -> dict:
+    text = {"name": "text", "datatype": "BYTES", "shape": [1], "data": ["a ship"]}
+    return {"inputs": [text], **members}
+
+
+def wait_until(holds, seconds: float) -> None:
+    end = time.monotonic() + seconds
+    while not holds():
+        assert time.monotonic() < end, "it did not come about in time"
+        time.sleep(0.02)
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]

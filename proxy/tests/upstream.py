@@ -1,0 +1,179 @@
+"""A model server for the tests: what it does follows from the name of the model."""
+
+from __future__ import annotations
+
+import asyncio
+import gzip
+import threading
+from dataclasses import dataclass, field
+
+import orjson
+from aiohttp import web
+
+VERSIONED = "knows-versions"
+BINARY = "inference-header-content-length"
+
+
+@dataclass
+class Seen:
+    """One request as it arrived."""
+
+    method: str
+    path: str
+    headers: dict[str, str]
+    body: bytes
+
+
+@dataclass
+class Upstream:
+    """Runs in a thread of the test process, so that tests can look at what it saw."""
+
+    seen: list[Seen] = field(default_factory=list)
+    port: int = 0
+    release: threading.Event = field(default_factory=threading.Event)
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    def start(self) -> None:
+        ready = threading.Event()
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._run, args=(ready,), daemon=True)
+        self._thread.start()
+        assert ready.wait(10)
+
+    def stop(self) -> None:
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join(10)
+
+    def _run(self, ready: threading.Event) -> None:
+        asyncio.set_event_loop(self._loop)
+        self._loop.run_until_complete(self._serve())
+        ready.set()
+        self._loop.run_forever()
+        self._loop.run_until_complete(self._runner.cleanup())
+        self._loop.close()
+
+    async def _serve(self) -> None:
+        app = web.Application(client_max_size=2**30)
+        app.router.add_route("*", "/{path:.*}", self._answer)
+        self._runner = web.AppRunner(app, shutdown_timeout=0.1)
+        await self._runner.setup()
+        site = web.TCPSite(self._runner, "127.0.0.1", 0)
+        await site.start()
+        self.port = self._runner.addresses[0][1]
+
+    async def _answer(self, request: web.Request) -> web.StreamResponse:
+        body = await request.read()
+        path = request.raw_path
+        headers = {name.lower(): value for name, value in request.headers.items()}
+        self.seen.append(Seen(request.method, path, headers, body))
+        if "/versions/" in path and VERSIONED not in path:
+            return web.json_response({"error": "no versions here"}, status=501)
+        name = path.split("/models/")[-1].split("/")[0]
+        behave = getattr(self, f"_{name.replace('-', '_')}", self._echo)
+        return await behave(request, body)
+
+    async def _echo(self, request: web.Request, body: bytes) -> web.StreamResponse:
+        if request.method == "GET":
+            return web.json_response({"name": "echo", "platform": "test"})
+        if "gzip" in request.headers.get("content-encoding", ""):
+            body = gzip.decompress(body)
+        answer = {"model_name": "echo", "outputs": [output(len(body), [1])]}
+        text = orjson.dumps(answer).replace(b":", b" :  ")
+        return web.Response(body=text, content_type="application/json")
+
+    async def _binary(self, request: web.Request, body: bytes) -> web.StreamResponse:
+        length = int(request.headers.get(BINARY, len(body)))
+        document = orjson.loads(body[:length])
+        raw = body[length:]
+        header = orjson.dumps(
+            {
+                "model_name": "binary",
+                "model_version": "1",
+                "id": document.get("id", ""),
+                "outputs": [
+                    {
+                        "name": "out",
+                        "datatype": "FP32",
+                        "shape": document["inputs"][0]["shape"],
+                        "parameters": {"binary_data_size": len(raw)},
+                    }
+                ],
+            }
+        )
+        headers = {"Inference-Header-Content-Length": str(len(header))}
+        return web.Response(
+            body=header + raw,
+            headers=headers,
+            content_type="application/octet-stream",
+        )
+
+    async def _detector(self, request: web.Request, body: bytes) -> web.StreamResponse:
+        count = len(orjson.loads(body)["inputs"])
+        outputs = [
+            {**output(n, [1]), "name": f"score-{n}", "datatype": "INT64"}
+            for n in range(count)
+        ]
+        return web.json_response({"model_name": "detector", "outputs": outputs})
+
+    async def _gzipped(self, request: web.Request, body: bytes) -> web.StreamResponse:
+        text = gzip.compress(orjson.dumps({"outputs": [output(1, [1])]}))
+        return web.Response(
+            body=text,
+            headers={"Content-Encoding": "gzip", "X-Secret": "inside"},
+            content_type="application/json",
+        )
+
+    async def _chunked(self, request: web.Request, body: bytes) -> web.StreamResponse:
+        return await self._in_chunks(
+            request, "application/json", [b'{"outputs"', b":[]}"]
+        )
+
+    async def _events(self, request: web.Request, body: bytes) -> web.StreamResponse:
+        chunks = [b"data: 1\n\n", b"data: 2\n\n"]
+        return await self._in_chunks(request, "text/event-stream", chunks)
+
+    async def _in_chunks(self, request, content_type, chunks) -> web.StreamResponse:
+        response = web.StreamResponse(headers={"Content-Type": content_type})
+        response.enable_chunked_encoding()
+        await response.prepare(request)
+        for chunk in chunks:
+            await response.write(chunk)
+            await asyncio.sleep(0.05)
+        await response.write_eof()
+        return response
+
+    async def _failing(self, request: web.Request, body: bytes) -> web.StreamResponse:
+        return web.json_response({"error": "bad tensor"}, status=400)
+
+    async def _redirecting(self, request, body: bytes) -> web.StreamResponse:
+        return web.Response(status=302, headers={"Location": self.url})
+
+    async def _silent(self, request: web.Request, body: bytes) -> web.StreamResponse:
+        await asyncio.sleep(30)
+        return web.Response()
+
+    async def _slow(self, request: web.Request, body: bytes) -> web.StreamResponse:
+        await asyncio.sleep(0.5)
+        return await self._echo(request, body)
+
+    async def _large(self, request: web.Request, body: bytes) -> web.StreamResponse:
+        return web.Response(body=bytes(3 * 2**20))
+
+    async def _broken(self, request: web.Request, body: bytes) -> web.StreamResponse:
+        response = web.StreamResponse(headers={"Content-Length": "1000"})
+        await response.prepare(request)
+        await response.write(b"only this")
+        request.transport.abort()
+        return response
+
+    async def _nonsense(self, request: web.Request, body: bytes) -> web.StreamResponse:
+        request.transport.write(b"220 smtp.example ESMTP\r\n")
+        request.transport.close()
+        return web.Response()
+
+
+def output(value: int, shape: list[int]) -> dict:
+    return {"name": "length", "datatype": "INT64", "shape": shape, "data": [value]}
