@@ -1,0 +1,193 @@
+"""The way out: intent, blobs, row.
+
+An intent is committed under the inference's row lock before its first blob goes, and the
+row goes last. So a protect that was answered always wins over retention, after a crash
+the intents are the list of what is left to do, and every step may run twice. An intent
+hides the inference at once and for good; its key stays behind as a tombstone, which keeps
+late copies out for ``ISTORE_TOMBSTONE_DAYS``.
+"""
+
+from __future__ import annotations
+
+import json
+import posixpath
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any
+
+from django.conf import settings
+from django.db import connection, models, transaction
+from django.db.models.functions import Now
+
+from inferences.models import (
+    Detection,
+    Embedding,
+    Inference,
+    InferenceKey,
+    InferencePayload,
+    InferenceQuerySet,
+    MetadataKeyCount,
+    OverflowNumber,
+    OverflowText,
+    RecentEmbedding,
+    RegisteredModel,
+)
+from istore import blobs
+from istore.failpoints import failpoint
+from istore.models import AuditEntry
+
+# Called in the transaction of the intent, so that it sees the state of that moment.
+Chosen = Callable[[], InferenceQuerySet]
+
+
+def remove_one(actor: object, model: RegisteredModel, inference_id: str) -> bool:
+    """Remove an inference with all that belongs to it. False if there is none."""
+    keys = InferenceKey.objects.filter(registered_model=model, removed_at=None)
+    row_ids = list(
+        keys.filter(inference_id=inference_id).values_list("row_id", flat=True)
+    )
+    with transaction.atomic():
+        chosen = model.inferences.live().filter(id__in=row_ids)
+        ids, _ = _intend(model, chosen, skip_locked=False)
+        if ids:
+            AuditEntry.write(actor, "inference.delete", inference_id, model.project)
+    failpoint("removal.records_intended")
+    if ids:
+        finish(model, ids)
+    return bool(ids)
+
+
+def intend_all(
+    actor: object, model: RegisteredModel, chosen: Chosen
+) -> Iterator[list[str]]:
+    """Hide for good whatever is chosen, batch by batch; yields the inference ids.
+
+    When the iterator ends every intent is committed; ``finish`` does the rest, now or
+    after a crash. Ends with the rows that were there when it began: what arrives
+    meanwhile is not chased.
+    """
+    newest = chosen().order_by("-id").values_list("id", flat=True).first()
+    while newest is not None:
+        with transaction.atomic():
+            batch = chosen().filter(id__lte=newest)
+            ids, names = _intend(model, batch, skip_locked=False)
+            if not ids:
+                return
+            AuditEntry.write(
+                actor,
+                "inference.bulk_delete",
+                model.model_id,
+                model.project,
+                count=len(ids),
+            )
+        failpoint("removal.records_intended")
+        yield names
+
+
+def finish(model: RegisteredModel, ids: Sequence[int] | None = None) -> int:
+    """Carry out committed intents, these or all of the model; returns how many rows."""
+    removed = 0
+    while batch := _intended(model, ids):
+        blobs.delete(key for row in batch.values() for key in row)
+        failpoint("removal.record_blobs_deleted")
+        removed += _remove_rows(model, list(batch))
+        failpoint("removal.records_removed")
+        if ids is not None:
+            ids = [row_id for row_id in ids if row_id not in batch]
+    return removed
+
+
+def _intend(
+    model: RegisteredModel, chosen: InferenceQuerySet, *, skip_locked: bool
+) -> tuple[list[int], list[str]]:
+    """Lock one batch, hide it, set the intents. Call it in a transaction."""
+    # Who protects or deletes takes the same lock.
+    free = chosen.order_by("id").select_for_update(
+        skip_locked=skip_locked, of=("self",)
+    )
+    rows = list(free.values_list("id", "inference_id")[: settings.ISTORE_REMOVAL_BATCH])
+    ids = [row_id for row_id, _ in rows]
+    model.inferences.filter(id__in=ids).update(deleted=True, updated_at=Now())
+    InferencePayload.objects.beside(model).filter(id__in=ids).update(removal_at=Now())
+    return ids, [name for _, name in rows]
+
+
+def _intended(
+    model: RegisteredModel, ids: Sequence[int] | None
+) -> dict[int, list[str]]:
+    """A batch of intents, with the blobs of each."""
+    rows = InferencePayload.objects.beside(model).filter(removal_at__isnull=False)
+    if ids is not None:
+        rows = rows.filter(id__in=ids[: settings.ISTORE_REMOVAL_BATCH])
+    found = rows.order_by("id").values_list(
+        "id", "data_storage_key", "answer_storage_key"
+    )
+    return {
+        row_id: blob_keys(data_key, answer_key)
+        for row_id, data_key, answer_key in found[: settings.ISTORE_REMOVAL_BATCH]
+    }
+
+
+def blob_keys(data_storage_key: str, answer_storage_key: str) -> list[str]:
+    """All blobs of an inference: the metadata blob lies beside its answer."""
+    keys = [data_storage_key, answer_storage_key]
+    if answer_storage_key:
+        folder = posixpath.dirname(answer_storage_key)
+        keys.append(f"{folder}/{blobs.METADATA}")
+    return [key for key in keys if key]
+
+
+@transaction.atomic
+def _remove_rows(model: RegisteredModel, ids: list[int]) -> int:
+    """Tombstones, then the rows. Counted by whoever deletes them, so once."""
+    labels = {
+        label
+        for row in model.inferences.filter(id__in=ids).values_list("labels", flat=True)
+        for label in row or ()
+    }
+    values = {"model": model.pk, "ids": ids, "labels": list(labels)}
+    with connection.cursor() as cursor:
+        cursor.execute(REMOVE, values)
+        given = [metadata for (metadata,) in cursor]
+    uncount_keys(model, given)
+    return len(given)
+
+
+def uncount_keys(model: RegisteredModel, given: Iterable[Any]) -> None:
+    """Take observations of metadata, as payloads hold them, off the key counts."""
+    counted: Counter[tuple[str, str]] = Counter()
+    for metadata in given:
+        read = json.loads(metadata) if isinstance(metadata, str) else metadata
+        counted.update((key, type_) for key, (type_, _) in read.items())
+    MetadataKeyCount.objects.bulk_create(
+        MetadataKeyCount(registered_model=model, key=key, type=type_, delta=-count)
+        for (key, type_), count in sorted(counted.items())
+    )
+
+
+def _delete(table: type[models.Model], also: str = "") -> str:
+    name = table._meta.db_table
+    return (
+        f"DELETE FROM {name} WHERE model_key = %(model)s AND id = ANY(%(ids)s) {also}"
+    )
+
+
+REMOVE = f"""
+WITH gone AS (
+    {_delete(Inference)} RETURNING inference_id
+), tombstones AS (
+    UPDATE {InferenceKey._meta.db_table} SET removed_at = now()
+    WHERE model_key = %(model)s AND inference_id IN (SELECT inference_id FROM gone)
+), detected AS (  -- the labels let the index of the label filter find them
+    {_delete(Detection, "AND label_id = ANY(%(labels)s)")}
+), embedded AS (
+    {_delete(Embedding)}
+), embedded_lately AS (
+    {_delete(RecentEmbedding)}
+), texts AS (
+    {_delete(OverflowText)}
+), numbers AS (
+    {_delete(OverflowNumber)}
+)
+{_delete(InferencePayload)} RETURNING metadata
+"""

@@ -1,0 +1,118 @@
+from __future__ import annotations
+
+import pytest
+
+from inferences import removal
+from inferences.models import (
+    Detection,
+    InferenceKey,
+    InferencePayload,
+    MetadataKeyCount,
+    OverflowNumber,
+    RecentEmbedding,
+)
+from inferences.recording import Outcome
+from istore import blobs, failpoints
+
+
+@pytest.fixture
+def armed():
+    yield failpoints.arm
+    failpoints.arm("")
+
+
+def everything(make_inference, **fields):
+    blobs.put("1/1/2025/06/01/00/u/input", b"picture")
+    blobs.put("1/1/2025/06/01/00/u/answer", b"{}")
+    blobs.put("1/1/2025/06/01/00/u/metadata", b"{}")
+    return make_inference(
+        {f"key_{n}": n for n in range(9)},
+        detections=[("ship", 0.9)],
+        embedding=[1.0, 2.0],
+        data_storage_key="1/1/2025/06/01/00/u/input",
+        answer_storage_key="1/1/2025/06/01/00/u/answer",
+        **fields,
+    )
+
+
+def test_all_that_belongs_to_an_inference_goes(model, make_inference, blob_directory):
+    everything(make_inference, inference_id="a")
+
+    assert removal.remove_one("test", model, "a")
+
+    for table in (InferencePayload, Detection, RecentEmbedding, OverflowNumber):
+        assert not table.objects.beside(model).exists()
+    assert not model.inferences.exists()
+    assert not [path for path in blob_directory.rglob("*") if path.is_file()]
+    assert InferenceKey.objects.get().removed_at
+    deltas = MetadataKeyCount.objects.filter(key="key_1").values_list(
+        "delta", flat=True
+    )
+    assert sum(deltas) == 0
+
+
+def test_what_is_protected_may_be_removed_by_hand(model, make_inference):
+    make_inference(inference_id="a", is_protected=True)
+
+    assert removal.remove_one("test", model, "a")
+
+
+def test_a_second_removal_finds_nothing(model, make_inference):
+    make_inference(inference_id="a")
+    removal.remove_one("test", model, "a")
+
+    assert not removal.remove_one("test", model, "a")
+
+
+def test_another_models_row_with_the_same_id_stays(model, make_inference, project):
+    from inferences.models import RegisteredModel
+    from inferences.recording import record
+    from inferences.tests.test_recording import new
+
+    other = RegisteredModel.objects.create(model_id="other", project=project)
+    assert record(model, [new("a")]) == record(other, [new("a")]) == {"a": Outcome.NEW}
+    row = model.inferences.get()
+    other.inferences.update(id=row.id)
+    InferencePayload.objects.beside(other).update(id=row.id)
+
+    removal.remove_one("test", model, "a")
+
+    assert other.inferences.exists()
+    assert InferencePayload.objects.beside(other).exists()
+
+
+@pytest.mark.parametrize(
+    "place",
+    [
+        "removal.records_intended",
+        "removal.record_blobs_deleted",
+        "removal.records_removed",
+    ],
+)
+def test_a_removal_that_was_cut_off_is_hidden_and_goes_on(
+    model, make_inference, armed, place, blob_directory
+):
+    everything(make_inference, inference_id="a")
+    armed(f"{place}=raise")
+
+    with pytest.raises(failpoints.Failure):
+        removal.remove_one("test", model, "a")
+
+    assert not model.inferences.live().exists()
+    armed("")
+    removal.finish(model)
+    assert not model.inferences.exists()
+    assert not [path for path in blob_directory.rglob("*") if path.is_file()]
+
+
+def test_whatever_is_chosen_goes_in_batches(model, make_inference, settings):
+    settings.ISTORE_REMOVAL_BATCH = 3
+    for number in range(7):
+        make_inference({"split": "a" if number else "b"}, inference_id=f"{number}")
+    chosen = model.inferences.live().filter(string_1="a")
+
+    batches = list(removal.intend_all("test", model, lambda: chosen.all()))
+    removal.finish(model)
+
+    assert [len(batch) for batch in batches] == [3, 3]
+    assert model.inferences.get().inference_id == "0"
