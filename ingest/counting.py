@@ -1,0 +1,54 @@
+"""What the listener did, as a log line a minute."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+
+import redis
+import structlog
+
+from ingest.stream import EventStream
+
+TELL_SECONDS = 60.0
+
+log = structlog.get_logger(__name__)
+
+
+class Every:
+    """Whether it is time again; the first time is one period from now, or at once."""
+
+    def __init__(self, seconds: float, *, at_once: bool = False) -> None:
+        self._seconds = seconds
+        self._last = time.monotonic() - (seconds if at_once else 0)
+
+    def is_due(self) -> bool:
+        if time.monotonic() - self._last < self._seconds:
+            return False
+        self._last = time.monotonic()
+        return True
+
+    def make_due(self) -> None:
+        self._last -= self._seconds
+
+
+class Counts:
+    """``recorded``, ``copies``, ``other_content``, ``removed``, ``waiting``; reasons."""
+
+    def __init__(self) -> None:
+        self.events: Counter[str] = Counter()
+        self.set_aside: Counter[str] = Counter()
+        self._every = Every(TELL_SECONDS)
+
+    def tell_now_and_then(self, stream: EventStream) -> None:
+        if not self._every.is_due():
+            return
+        try:
+            lag = stream.lag()
+        except redis.RedisError:
+            return  # the next read will say so
+        self.tell(lag_waiting=lag.waiting, lag_pending=lag.pending)
+
+    def tell(self, **values: int) -> None:
+        reasons = {f"set_aside.{reason}": n for reason, n in self.set_aside.items()}
+        log.info("events", **self.events, **reasons, **values)

@@ -1,0 +1,32 @@
+"""A sign of life of the listener, for readiness: the age of one file."""
+
+from __future__ import annotations
+
+import os
+import time
+from contextlib import suppress
+from pathlib import Path
+
+from django.conf import settings
+
+STALE_SECONDS = 60.0
+
+
+def beat() -> None:
+    """Say that the listener goes round, or waits on purpose. Never fails."""
+    path = _path()
+    with suppress(OSError):
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        path.touch()
+
+
+def age() -> float | None:
+    """Seconds since a listener of this home was last seen; None when never."""
+    try:
+        return max(0.0, time.time() - os.stat(_path()).st_mtime)
+    except OSError:
+        return None
+
+
+def _path() -> Path:
+    return settings.ISTORE_HOME.run / "listener.alive"

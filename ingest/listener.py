@@ -1,0 +1,204 @@
+"""From the stream into the store: what was acknowledged there is recorded here, once.
+
+Per batch: reclaim what others left behind, else read what is new; check; fetch the
+commit markers; record, in one statement and transaction a model; commit; set aside what
+was refused; acknowledge, last. Dying between any two of these repeats the batch, and
+every step may be repeated: ``record`` tells copies, a blob that is gone counts as
+deleted, and an event is set aside once.
+
+While PostgreSQL, Redis or the blob store is away the batch waits with its events
+unacknowledged, and none of them is blamed for it. A batch that the database refuses is
+halved until the bad event stands alone. An event that ends the process each time it is
+met is found by meeting it alone: from the third delivery on events come one by one,
+forwards and then backwards, so that what lies around it is recorded all the same.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterable, Iterator
+
+import structlog
+from django.conf import settings
+
+from ingest import heartbeat
+from ingest.arrivals import Arrival, Models, arrival, read_event
+from ingest.composing import Composed, compose
+from ingest.counting import Counts, Every
+from ingest.fetching import Fetcher
+from ingest.outages import Outages, Stopping
+from ingest.refusals import NotYet, Reason, Refused
+from ingest.setting_aside import set_aside
+from ingest.settled import settled
+from ingest.storing import Storing
+from ingest.stream import Entry, EventStream
+from istore.clock import now
+from istore.failpoints import failpoint
+
+BLOCK_MS = 1000
+RECLAIM_SECONDS, TRIM_SECONDS = 5.0, 30.0
+ALONE_FROM = 3  # deliveries
+PORTION_BYTES = 16 * 2**20  # of answers that one statement carries
+
+log = structlog.get_logger(__name__)
+
+Aside = list[tuple[Entry, Refused]]
+
+
+class Listener:
+    """One consumer of the stream. ``run`` returns soon after ``stopping`` is set."""
+
+    def __init__(self, stream: EventStream, stopping: threading.Event) -> None:
+        self._stream = stream
+        self._stopping = stopping
+        self._outages = Outages(stopping, heartbeat.beat)
+        self._models = Models()
+        self._fetcher = Fetcher(self._outages)
+        self.counts = Counts()
+        self._storing = Storing(self._outages, self.counts)
+        self._idle_ms = settings.ISTORE_EVENT_IDLE_SECONDS * 1000
+        self._reclaim = Every(min(RECLAIM_SECONDS, self._idle_ms / 2000), at_once=True)
+        self._trim = Every(TRIM_SECONDS)
+
+    def run(self) -> None:
+        try:
+            self._outages.outlast(self._stream.ensure_group)
+            while not self._stopping.is_set():
+                self.step()
+        except Stopping:
+            log.info("listener stopped while it waited")
+
+    def step(self, block_ms: int = BLOCK_MS) -> int:
+        """One batch, from its entries to their acknowledgement; how many there were."""
+        heartbeat.beat()
+        # First: entries read for a database that is away would use up their deliveries.
+        self._outages.outlast(now)
+        entries = self._outages.outlast(lambda: self._next(block_ms))
+        if entries:
+            failpoint("listener.read")
+        for batch in _batches(entries):
+            self._settle(batch)
+        if self._trim.is_due():
+            self._outages.outlast(self._stream.trim)
+        self.counts.tell_now_and_then(self._stream)
+        return len(entries)
+
+    def _next(self, block_ms: int) -> list[Entry]:
+        count = settings.ISTORE_LISTENER_BATCH
+        if self._reclaim.is_due():
+            left_behind = self._stream.reclaim(count, self._idle_ms)
+            if len(left_behind) == count:
+                self._reclaim.make_due()
+            if left_behind:
+                return left_behind
+        return self._stream.read(count, block_ms)
+
+    def _settle(self, batch: list[Entry]) -> None:
+        aside: Aside = []
+        arrivals = self._outages.outlast(lambda: self._checked(batch, aside))
+        failpoint("listener.parsed")
+        for portion in self._portions(arrivals, aside):
+            failpoint("listener.fetched")
+            aside += self._storing.store(portion)
+            failpoint("listener.recorded")
+        waiting = self._set_aside(aside, {each.entry.id: each for each in arrivals})
+        failpoint("listener.set_aside")
+        done = [entry.id for entry in batch if entry.id not in waiting]
+        self._outages.outlast(lambda: self._stream.acknowledge(done))
+        failpoint("listener.acknowledged")
+
+    def _checked(self, batch: list[Entry], aside: Aside) -> list[Arrival]:
+        aside.clear()
+        events = []
+        for entry in batch:
+            try:
+                if entry.deliveries > settings.ISTORE_EVENT_DELIVERIES:
+                    raise Refused(
+                        Reason.POISON, f"{entry.deliveries} deliveries, no outcome."
+                    )
+                events.append((entry, read_event(entry)))
+            except Refused as refused:
+                aside.append((entry, refused))
+        models = self._models.by_id({event.model_id for _, event in events})
+        arrivals = []
+        for entry, event in events:
+            try:
+                arrivals.append(arrival(entry, event, models))
+            except Refused as refused:
+                aside.append((entry, refused))
+        return arrivals
+
+    def _portions(
+        self, arrivals: Iterable[Arrival], aside: Aside
+    ) -> Iterator[list[Composed]]:
+        """Records to be, in lists that are not too much for one statement."""
+        indexed_at = self._outages.outlast(now)
+        portion: list[Composed] = []
+        size = 0
+        for each, found in self._fetcher.markers(arrivals):
+            if isinstance(found, Refused):
+                aside.append((each.entry, found))
+                continue
+            try:
+                portion.append(Composed(each, compose(each, found, indexed_at)))
+            except Refused as refused:
+                aside.append((each.entry, refused))
+                continue
+            except Exception as error:
+                log.exception("event could not be read", stream_id=each.entry.id)
+                aside.append((each.entry, Refused(Reason.REFUSED, repr(error))))
+                continue
+            size += len(found.answer)
+            if size > PORTION_BYTES:
+                yield portion
+                portion, size = [], 0
+        if portion:
+            yield portion
+
+    def _set_aside(self, aside: Aside, arrivals: dict[str, Arrival]) -> set[str]:
+        """Keep what is refused for good; the entries of the others, which wait."""
+        if not aside:
+            return set()
+        over = self._outages.outlast(lambda: _settled_before(aside, arrivals))
+        waiting, refused = set(), []
+        for entry, why in aside:
+            if entry.id in over:
+                self.counts.events["copies"] += 1
+            elif (
+                isinstance(why, NotYet)
+                and entry.deliveries < settings.ISTORE_EVENT_DELIVERIES
+            ):
+                self.counts.events["waiting"] += 1
+                waiting.add(entry.id)
+            else:
+                refused.append((entry, why))
+        self._outages.outlast(lambda: set_aside(refused))
+        for _, why in refused:
+            self.counts.set_aside[why.reason] += 1
+        return waiting
+
+
+def _batches(entries: list[Entry]) -> Iterator[list[Entry]]:
+    """Together what is new; alone what may have ended a process before."""
+    new = [entry for entry in entries if entry.deliveries < ALONE_FROM]
+    if new:
+        yield new
+    suspects = [entry for entry in entries if entry.deliveries >= ALONE_FROM]
+    if suspects and max(entry.deliveries for entry in suspects) % 2 == 0:
+        suspects.reverse()
+    for entry in suspects:
+        yield [entry]
+
+
+def _settled_before(aside: Aside, arrivals: dict[str, Arrival]) -> set[str]:
+    """Entries without blobs because all is done: they were delivered once too often."""
+    found = set()
+    for entry, why in aside:
+        each = arrivals.get(entry.id)
+        if (
+            each
+            and why.reason == Reason.MISSING_BLOB
+            and settled(each.model, {each.prefix: each.event.inference_id})
+        ):
+            found.add(entry.id)
+    return found

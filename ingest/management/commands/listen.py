@@ -1,0 +1,26 @@
+from __future__ import annotations
+
+import signal
+import threading
+from typing import Any
+
+from django.core.management.base import BaseCommand
+
+from ingest.listener import Listener
+from ingest.stream import EventStream
+
+
+class Command(BaseCommand):
+    help = "Record what the proxy published, until told to stop."
+
+    def handle(self, **options: Any) -> None:
+        stopping = threading.Event()
+        for name in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(name, lambda *_: stopping.set())
+        stream = EventStream()
+        listener = Listener(stream, stopping)
+        try:
+            listener.run()
+        finally:
+            listener.counts.tell()
+            stream.close()

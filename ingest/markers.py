@@ -1,0 +1,128 @@
+"""The commit marker: the metadata blob that says all there is to say of one inference."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass, fields
+from typing import Any
+
+import orjson
+
+from ingest.arrivals import Arrival
+from ingest.events import InferenceEvent
+from ingest.refusals import NotYet, Reason, Refused
+from istore import blobs
+
+FORMAT = 1
+SETTLED = [f.name for f in fields(InferenceEvent) if f.name != "event_published_at"]
+
+
+@dataclass(frozen=True, slots=True)
+class Marker:
+    """A marker whose form is good, and the answer as the model gave it."""
+
+    value: dict[str, Any]
+    answer: bytes
+
+    @property
+    def input(self) -> dict[str, Any]:
+        return self.value["input"]
+
+    @property
+    def answer_facts(self) -> dict[str, Any]:
+        return self.value["answer"]
+
+
+def read_marker(content: bytes) -> dict[str, Any]:
+    """The JSON of a marker. Raises Refused unless its form is the one we know."""
+    try:
+        value = orjson.loads(content)
+    except orjson.JSONDecodeError:
+        value = _read_loosely(content)
+    if not isinstance(value, dict) or value.get("format") != FORMAT:
+        raise Refused(Reason.MALFORMED_METADATA, f"It is not of format {FORMAT}.")
+    for name in ("event", "input", "answer"):
+        if not isinstance(value.get(name), dict):
+            raise Refused(Reason.MALFORMED_METADATA, f"{name!r} is not an object.")
+    for name in ("input", "answer"):
+        _check_facts(name, value[name])
+    return value
+
+
+def read_event_of(value: dict[str, Any]) -> InferenceEvent:
+    try:
+        return InferenceEvent.from_dict(value["event"])
+    except ValueError as error:
+        raise Refused(Reason.MALFORMED_METADATA, f"Its event: {error}") from None
+
+
+def open_marker(arrival: Arrival, content: bytes) -> Marker:
+    """The marker of an arrival with its answer, both held against what they state.
+
+    Raises Refused, or NotYet when a blob beside it is not there.
+    """
+    value = read_marker(content)
+    _check_event(arrival.event, value["event"])
+    stated = value["answer"]
+    text = stated.get("text")
+    answer = (
+        text.encode("utf-8", "surrogatepass")
+        if isinstance(text, str)
+        else _blob(arrival.event.inference_storage_key)
+    )
+    if hashlib.sha256(answer).hexdigest() != stated["sha256"]:
+        raise Refused(
+            Reason.HASH_MISMATCH, "The answer is not the one that was hashed."
+        )
+    return Marker(value, answer)
+
+
+def check_input(arrival: Arrival, marker: Marker) -> None:
+    """The input is there and of its length. Cheap where blobs are files; see callers."""
+    try:
+        size = blobs.size(arrival.event.data_storage_key)
+    except FileNotFoundError:
+        raise NotYet(Reason.MISSING_BLOB, "The input is missing.") from None
+    if size != marker.input["size"]:
+        raise Refused(
+            Reason.HASH_MISMATCH,
+            f"The input has {size} bytes, not {marker.input['size']}.",
+        )
+
+
+def _blob(key: str) -> bytes:
+    try:
+        return blobs.get(key)
+    except FileNotFoundError:
+        raise NotYet(Reason.MISSING_BLOB, "The answer is missing.") from None
+
+
+def _read_loosely(content: bytes) -> Any:
+    """Half a surrogate pair in a text is for the reader of that text to set aside."""
+    try:
+        return json.loads(content)
+    except (ValueError, RecursionError) as error:
+        raise Refused(Reason.MALFORMED_METADATA, f"It is not JSON: {error}") from None
+
+
+def _check_facts(name: str, facts: dict[str, Any]) -> None:
+    digest, size = facts.get("sha256"), facts.get("size")
+    try:
+        good = len(bytes.fromhex(digest)) == hashlib.sha256().digest_size
+    except (TypeError, ValueError):
+        good = False
+    if not good:
+        raise Refused(Reason.MALFORMED_METADATA, f"{name}.sha256 is not a SHA-256.")
+    if type(size) is not int or not 0 <= size < 2**63:
+        raise Refused(Reason.MALFORMED_METADATA, f"{name}.size is not a length.")
+
+
+def _check_event(event: InferenceEvent, stated: dict[str, Any]) -> None:
+    """The marker speaks of this very inference; published it was each time anew."""
+    said = event.as_dict()
+    for name in SETTLED:
+        if stated.get(name) != said[name]:
+            raise Refused(
+                Reason.MALFORMED_METADATA, f"It has another {name} than its event."
+            )

@@ -1,0 +1,83 @@
+"""What is away comes back: wait for it, and blame nobody's event."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from typing import TypeVar
+
+import redis
+import structlog
+from botocore.exceptions import BotoCoreError
+from django.db import DatabaseError, InterfaceError, connection
+
+SHORTEST_SECONDS, LONGEST_SECONDS = 0.1, 5.0
+# Classes of SQLSTATE that are about the server, its disk, its locks or its schema.
+# What a row can be blamed for are 22 and 23, limits (54) and a statement that took too
+# long (57014).
+OF_THE_SERVER = {"08", "25", "28", "3D", "40", "42", "53", "55", "57", "58"}
+CANCELED = "57014"
+
+Result = TypeVar("Result")
+log = structlog.get_logger(__name__)
+
+
+class Stopping(Exception):
+    """The process is to end while it waits; what it holds is delivered again."""
+
+
+class StoreAway(OSError):
+    """The blob store does not answer."""
+
+
+def is_outage(error: Exception) -> bool:
+    """Whether the same may succeed later, without anything being changed in it."""
+    if isinstance(error, redis.RedisError | StoreAway | BotoCoreError | InterfaceError):
+        return True
+    if not isinstance(error, DatabaseError):
+        return False
+    state = getattr(error.__cause__, "sqlstate", None)
+    if state is None:  # there was no server to give one
+        return type(error).__name__ == "OperationalError"
+    return state != CANCELED and state[:2] in OF_THE_SERVER
+
+
+class Outages:
+    """Asks until there is an answer. Says once that something is away, and once back."""
+
+    def __init__(
+        self, stopping: threading.Event, while_waiting: Callable[[], None]
+    ) -> None:
+        self._stopping = stopping
+        self._while_waiting = while_waiting
+        self._told: set[str] = set()
+
+    def outlast(self, ask: Callable[[], Result]) -> Result:
+        """What ``ask`` returns once nothing it needs is away. Raises Stopping."""
+        seconds, met = SHORTEST_SECONDS, set()
+        while True:
+            try:
+                result = ask()
+            except Exception as error:
+                if not is_outage(error):
+                    raise
+                met.add(type(error).__name__)
+                self._tell(error)
+                if isinstance(error, DatabaseError | InterfaceError):
+                    connection.close()
+            else:
+                if self._told & met:
+                    self._told -= met
+                    log.info("listener goes on")
+                return result
+            self._while_waiting()
+            if self._stopping.wait(seconds):
+                raise Stopping
+            seconds = min(seconds * 2, LONGEST_SECONDS)
+
+    def _tell(self, error: Exception) -> None:
+        name = type(error).__name__
+        if name not in self._told:
+            self._told.add(name)
+            why = " ".join(str(error).split())[:300]
+            log.warning("listener waits", error=name, why=why)

@@ -1,0 +1,29 @@
+"""Why an event did not become a record: the words of ``SetAsideEvent.reason``."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+
+class Reason(StrEnum):
+    MALFORMED_EVENT = "malformed-event"
+    FOREIGN_KEY = "foreign-key"  # a storage key that is not of the event's model
+    UNKNOWN_MODEL = "unknown-model"
+    MISSING_BLOB = "missing-blob"
+    MALFORMED_METADATA = "malformed-metadata"
+    HASH_MISMATCH = "hash-mismatch"
+    ID_TAKEN = "id-taken"
+    REFUSED = "refused"  # by the database, or by an error of ours
+    POISON = "poison"  # delivered too often without an outcome
+
+
+class Refused(Exception):
+    """The event can never become a record; it is set aside with this reason."""
+
+    def __init__(self, reason: Reason, detail: str) -> None:
+        super().__init__(detail)
+        self.reason = reason
+
+
+class NotYet(Refused):
+    """What it needs may yet come: the event waits, and is set aside when it was late."""

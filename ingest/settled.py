@@ -1,0 +1,75 @@
+"""Which events the store has dealt with: recorded them, or removed what they brought."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from itertools import islice
+from typing import TypeVar
+
+from django.db.models import Q
+
+from inferences.models import InferenceKey, InferencePayload, RegisteredModel
+
+AT_ONCE = 1000
+CUT_ID_CHARS = 246
+
+Item = TypeVar("Item")
+
+
+def id_of_other(inference_id: str, content_hash: bytes) -> str:
+    """Under which id other content is kept when the event's own id is taken."""
+    return f"{inference_id[:CUT_ID_CHARS]}~{content_hash.hex()[:8]}"
+
+
+def prefixes_of(
+    model: RegisteredModel, inference_ids: Iterable[str]
+) -> dict[str, set[str]]:
+    """Where the blobs of these stored inferences lie; those without a row are left out."""
+    keys = InferenceKey.objects.filter(registered_model=model)
+    found: dict[str, set[str]] = {}
+    for some in _batches(inference_ids):
+        named = dict(
+            keys.filter(inference_id__in=some).values_list("row_id", "inference_id")
+        )
+        payloads = InferencePayload.objects.beside(model).filter(id__in=named)
+        for row_id, *stored in payloads.values_list(
+            "id", "answer_storage_key", "data_storage_key"
+        ):
+            found[named[row_id]] = {key.rpartition("/")[0] for key in stored if key}
+    return found
+
+
+def settled(model: RegisteredModel, named: Mapping[str, str]) -> set[str]:
+    """Of ``{prefix of the blobs: inference id}`` those prefixes that need nothing more."""
+    done: set[str] = set()
+    for some in _batches(named.items()):
+        asked = dict(some)
+        ids = set(asked.values())
+        keys = InferenceKey.objects.filter(registered_model=model, inference_id__in=ids)
+        removed = set(
+            keys.exclude(removed_at=None).values_list("inference_id", flat=True)
+        )
+        stored = prefixes_of(model, ids)
+        for prefix, inference_id in asked.items():
+            if inference_id in removed or prefix in stored.get(inference_id, ()):
+                done.add(prefix)
+            if inference_id in stored and prefix not in done:
+                done |= {prefix} & _beside(model, inference_id)
+    return done
+
+
+def _beside(model: RegisteredModel, inference_id: str) -> set[str]:
+    """Where the blobs of other content under that id lie."""
+    first = id_of_other(inference_id, b"")
+    # "g" comes after every hexadecimal digit.
+    keys = InferenceKey.objects.filter(
+        Q(inference_id__gte=first, inference_id__lt=f"{first}g"), registered_model=model
+    )
+    ids = list(keys.values_list("inference_id", flat=True)[:AT_ONCE])
+    return set().union(*prefixes_of(model, ids).values())
+
+
+def _batches(items: Iterable[Item]) -> Iterator[list[Item]]:
+    rest = iter(items)
+    while some := list(islice(rest, AT_ONCE)):
+        yield some

@@ -1,0 +1,57 @@
+import threading
+
+import pytest
+import redis
+from django.conf import settings as django_settings
+
+from ingest.listener import Listener
+from ingest.stream import EventStream
+from istore import failpoints
+
+
+@pytest.fixture
+def server(worker_id):
+    """A database of the embedded server for each worker of the tests."""
+    number = 3 + int(worker_id.removeprefix("gw") if worker_id != "master" else 0)
+    url = django_settings.ISTORE_REDIS_URL.replace("db=0", f"db={number}")
+    with redis.Redis.from_url(url) as client:
+        client.flushdb()
+        client.url = url
+        yield client
+        client.flushdb()
+
+
+@pytest.fixture
+def stream(server):
+    stream = EventStream(server.url, consumer="one")
+    yield stream
+    stream.close()
+
+
+@pytest.fixture
+def stopping():
+    return threading.Event()
+
+
+@pytest.fixture
+def listener(stream, stopping, settings):
+    """A listener that meets again at once what it left."""
+    settings.ISTORE_EVENT_IDLE_SECONDS = 0
+    return Listener(stream, stopping)
+
+
+@pytest.fixture
+def deliver(stream, listener):
+    """Publish events and let the listener have them, once."""
+
+    def deliver(*events) -> None:
+        stream.publish(events)
+        listener.step(block_ms=1)
+
+    return deliver
+
+
+@pytest.fixture
+def arm():
+    yield failpoints.arm
+    failpoints.arm("")
