@@ -42,6 +42,9 @@ class Journal:
             with suppress(OSError):  # whoever read our output has left
                 print(text, flush=True)
 
+    def close(self) -> None:
+        self._keeper.close()
+
 
 @dataclass
 class Child:

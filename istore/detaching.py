@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 import traceback
 from collections.abc import Callable
@@ -26,6 +27,8 @@ def run_detached(
         _leave_terminal(output)
         _run_as_child(work, writing)
     os.close(writing)
+    # From here on ctrl-C is for the child, which has left the terminal.
+    signal.signal(signal.SIGINT, lambda *_: os.kill(child, signal.SIGTERM))
     with open(reading, "rb") as announced:
         for line in announced:
             if line.startswith(READY):

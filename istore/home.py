@@ -9,11 +9,13 @@ import hashlib
 import os
 import secrets
 import stat
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from functools import cached_property
 from pathlib import Path
 
 from istore import env
+from istore.service_user import ServiceUser
 
 # A socket's path may have 107 bytes; the servers add their file's name to the directory.
 LONGEST_RUN_DIRECTORY = 90
@@ -35,9 +37,10 @@ class Home:
 
     def directory(self, name: str) -> Path:
         """A directory of the home, made when it is first asked for."""
-        self.root.mkdir(mode=0o700, parents=True, exist_ok=True)
         path = self.root / name
-        path.mkdir(mode=0o700, exist_ok=True)
+        with _usable(path):
+            self.root.mkdir(mode=0o700, parents=True, exist_ok=True)
+            path.mkdir(mode=0o700, exist_ok=True)
         return path
 
     @cached_property
@@ -53,29 +56,45 @@ class Home:
             path = Path("/tmp") / f"istore-{os.getuid()}-{name}"
         path.mkdir(mode=0o700, exist_ok=True)
         found = path.lstat()
-        ours = stat.S_ISDIR(found.st_mode) and found.st_uid == os.getuid()
         # Root hands it on to the user that the embedded servers run as.
-        if not (ours or os.getuid() == 0) or stat.S_IMODE(found.st_mode) & 0o022:
+        owners = {os.getuid(), ServiceUser.for_home(self.root).uid}
+        ours = stat.S_ISDIR(found.st_mode) and found.st_uid in owners
+        if not ours or stat.S_IMODE(found.st_mode) & 0o077:
             raise env.Malformed("ISTORE_HOME", f"{path} is not this user's alone.")
         return path
 
     def secret(self, name: str) -> str:
         """A random secret of this installation, made when it is first asked for."""
         path = self.directory("secrets") / name
-        if not path.exists():
-            # Linked whole, so that of two processes at a first start one wins.
-            fresh = path.with_name(f".{name}.{os.getpid()}")
-            descriptor = os.open(fresh, os.O_CREAT | os.O_TRUNC | os.O_WRONLY, 0o600)
-            with open(descriptor, "w") as file:
-                file.write(secrets.token_urlsafe(48))
-                file.flush()
-                os.fsync(file.fileno())
-            with suppress(FileExistsError):
-                os.link(fresh, path)
-            fresh.unlink()
-        value = path.read_text().strip()
+        with _usable(path):
+            if not path.exists():
+                _write_secret(path)
+            value = path.read_text().strip()
         if not value:
             raise env.Malformed(
                 "ISTORE_HOME", f"{path} is empty: remove it or fill it."
             )
         return value
+
+
+def _write_secret(path: Path) -> None:
+    # Linked whole, so that of two processes at a first start one wins.
+    fresh = path.with_name(f".{path.name}.{os.getpid()}")
+    descriptor = os.open(fresh, os.O_CREAT | os.O_TRUNC | os.O_WRONLY, 0o600)
+    with open(descriptor, "w") as file:
+        file.write(secrets.token_urlsafe(48))
+        file.flush()
+        os.fsync(file.fileno())
+    with suppress(FileExistsError):
+        os.link(fresh, path)
+    fresh.unlink()
+
+
+@contextmanager
+def _usable(path: Path) -> Iterator[None]:
+    """Ends the process with one line when the home is not ours, or cannot be."""
+    try:
+        yield
+    except OSError as error:
+        why = (error.strerror or str(error)).lower()
+        raise env.Malformed("ISTORE_HOME", f"{path}: {why}.") from None

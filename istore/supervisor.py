@@ -168,6 +168,7 @@ class Supervisor:
         groups = [[self.children.get(name) for name in names] for names in STOP_ORDER]
         for group in [once, *groups]:
             stop([child for child in group if child], lambda: self.signals > enough)
+        self.journal.close()
 
     @cached_property
     def user(self) -> ServiceUser:
