@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from pathlib import Path
 from urllib.parse import quote
 
 import dj_database_url
+from celery.schedules import crontab
 
 from istore import env
 from istore.home import Home
@@ -147,6 +149,31 @@ CELERY_BROKER_TRANSPORT_OPTIONS = {"visibility_timeout": 3600}
 CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
 CELERY_WORKER_HIJACK_ROOT_LOGGER = False
 CELERY_TIMEZONE = "UTC"
+# A few fixed entries: the intervals of policies are rows. What was not begun before the
+# next one is due is not worth beginning.
+CELERY_BEAT_SCHEDULE = {
+    "reconcile": {
+        "task": "ingest.tasks.reconcile",
+        "schedule": timedelta(minutes=ISTORE_RECONCILE_MINUTES),
+        "options": {"expires": 60 * ISTORE_RECONCILE_MINUTES},
+    },
+    # Sixty days ahead, so once a day would do; a machine may be off at that hour.
+    "make partitions": {
+        "task": "inferences.tasks.make_partitions",
+        "schedule": crontab(minute=17, hour="*/6"),
+        "options": {"expires": 3600},
+    },
+    "compact metadata counts": {
+        "task": "inferences.tasks.compact_metadata_counts",
+        "schedule": crontab(minute=37),
+        "options": {"expires": 3600},
+    },
+    "free tombstones": {
+        "task": "inferences.tasks.free_tombstones",
+        "schedule": crontab(minute=47),
+        "options": {"expires": 3600},
+    },
+}
 
 # -- blobs
 

@@ -1,0 +1,63 @@
+"""Events that were set aside are published again, once what was wrong is mended."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+
+from django.conf import settings
+from django.db.models import QuerySet
+from django.db.models.functions import Now
+
+from ingest.events import InferenceEvent
+from ingest.models import SetAsideEvent
+from ingest.stream import EventStream
+from istore.clock import now
+from istore.failpoints import failpoint
+
+AT_ONCE = 500
+
+
+@dataclass(frozen=True, slots=True)
+class Replayed:
+    published: int = 0
+    unreadable: int = 0
+
+
+def replay(waiting: QuerySet[SetAsideEvent], stream: EventStream) -> Replayed:
+    """Publish them, oldest first. What is no event stays: nobody could read it now.
+
+    Marked after it was published: dying in between publishes again what then is a copy.
+    """
+    published = unreadable = 0
+    for rows in _batches(waiting.filter(replayed_at=None)):
+        events = {}
+        for row in rows:
+            try:
+                events[row.pk] = _as_published_now(row)
+            except ValueError:
+                unreadable += 1
+        stream.publish(events.values())
+        failpoint("replay.published")
+        SetAsideEvent.objects.filter(pk__in=events).update(replayed_at=Now())
+        published += len(events)
+    return Replayed(published, unreadable)
+
+
+def _as_published_now(row: SetAsideEvent) -> InferenceEvent:
+    """The event, whose publisher's clock is as far off from the stream's as it was."""
+    event = InferenceEvent.from_json(bytes(row.payload))
+    milliseconds = int(row.stream_id.partition("-")[0])
+    streamed_at = datetime.fromtimestamp(milliseconds / 1000, UTC)
+    distance = event.event_published_at - streamed_at
+    if abs(distance).total_seconds() <= settings.ISTORE_CLOCK_SKEW_MAX_SECONDS:
+        distance = timedelta()
+    return replace(event, event_published_at=now() + distance)
+
+
+def _batches(waiting: QuerySet[SetAsideEvent]) -> Iterator[list[SetAsideEvent]]:
+    last = 0
+    while rows := list(waiting.filter(pk__gt=last).order_by("pk")[:AT_ONCE]):
+        yield rows
+        last = rows[-1].pk
