@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import Enum
@@ -41,6 +41,9 @@ from istore.failpoints import failpoint
 
 RETRIES = 3  # with ids drawn anew, before the crowded microseconds are looked at
 ATTEMPTS = 20
+
+# What is written beside new inferences, in their transaction: given their ids.
+Also = Callable[[set[str]], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,18 +97,21 @@ class Outcome(Enum):
     REMOVED = "removed"  # the id was removed for good, its tombstone stands
 
 
-def record(model: RegisteredModel, batch: Sequence[NewInference]) -> dict[str, Outcome]:
+def record(
+    model: RegisteredModel, batch: Sequence[NewInference], also: Also | None = None
+) -> dict[str, Outcome]:
     """Store what is new, each with all that belongs to it or not at all.
 
     Returns what became of each inference id; of a batch that names one id twice the
-    first is stored. Must not be called inside a transaction: a metadata key or a label
-    that is met for the first time is committed before.
+    first is stored. ``also`` is called with the new ids in the transaction that stores
+    them, and when it raises nothing is stored. Must not be called inside a transaction:
+    a metadata key or a label that is met for the first time is committed before.
     """
     first: dict[str, NewInference] = {}
     for new in batch:
         first.setdefault(new.inference_id, new)
     rows = _rows(model, list(first.values()))
-    stored = _write_until_it_fits(model, rows)
+    stored = _write_until_it_fits(model, rows, also)
     found = dict.fromkeys(stored, Outcome.NEW)
     found |= _met_before(
         model, [new for new in first.values() if new.inference_id not in stored]
@@ -187,14 +193,14 @@ def _reals(numbers: Sequence[float]) -> np.ndarray:
 
 
 def _write_until_it_fits(
-    model: RegisteredModel, rows: list[dict[str, Any]]
+    model: RegisteredModel, rows: list[dict[str, Any]], also: Also | None
 ) -> set[str]:
     for attempt in range(ATTEMPTS):
         if attempt >= RETRIES:
             _make_room(model, rows)
         lowest = min(row["created_us"] for row in rows) << LOW_BITS
         try:
-            stored = _write(model, rows, lowest)
+            stored = _write(model, rows, lowest, also)
         except IntegrityError as error:
             # Two rows of one microsecond drew the same low bits: let them draw again.
             if (
@@ -211,7 +217,7 @@ def _write_until_it_fits(
 
 @transaction.atomic
 def _write(
-    model: RegisteredModel, rows: list[dict[str, Any]], lowest: int
+    model: RegisteredModel, rows: list[dict[str, Any]], lowest: int, also: Also | None
 ) -> set[str] | None:
     """The inference ids that are new; None when a bound of the model has to move first."""
     with connection.cursor() as cursor:
@@ -223,6 +229,8 @@ def _write(
         return None
     stored = {inference_id for inference_id in answered if inference_id is not None}
     _count_keys(model, [row for row in rows if row["inference_id"] in stored])
+    if also:
+        also(stored)
     failpoint("recording.written")
     return stored
 

@@ -34,21 +34,25 @@ def answer(error: Exception, context: dict[str, Any]) -> Response | None:
     response = exception_handler(error, context)
     if response is None:
         return None
+    response.data = as_problem(error, response.status_code)
+    response.content_type = CONTENT_TYPE
+    return response
+
+
+def as_problem(error: Exception, status: int | None = None) -> dict[str, Any]:
+    """The members of a problem, from whatever DRF turns into an answer."""
+    status = status or getattr(error, "status_code", HTTPStatus.BAD_REQUEST)
     if isinstance(error, ValidationError):
         errors = list(_flattened(error.get_full_details()))[:MOST_ERRORS]
         code = errors[0]["code"]
         named = code if "-" in code else "validation-error"
-        detail, more = _sentence(**errors[0]), {"errors": errors}
-    else:
-        code = error.get_codes() if isinstance(error, APIException) else "not_found"
-        named = CODES.get(code, code.replace("_", "-"))
-        detail, more = str(getattr(error, "detail", "")), {}
-        # Absent, removed or another tenant's: the answer must not tell which.
-        if response.status_code == HTTPStatus.NOT_FOUND:
-            named, detail = "not-found", "There is nothing here."
-    response.data = problem(response.status_code, named, detail, **more)
-    response.content_type = CONTENT_TYPE
-    return response
+        return problem(status, named, _sentence(**errors[0]), errors=errors)
+    # Absent, removed or another tenant's: the answer must not tell which.
+    if status == HTTPStatus.NOT_FOUND:
+        return problem(status, "not-found", "There is nothing here.")
+    code = error.get_codes() if isinstance(error, APIException) else "permission_denied"
+    detail = str(getattr(error, "detail", ""))
+    return problem(status, CODES.get(code, code.replace("_", "-")), detail)
 
 
 def _translated(error: Exception) -> Exception:

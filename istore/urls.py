@@ -6,12 +6,14 @@ from django.contrib import admin
 from django.contrib.auth import views as auth_views
 from django.urls import include, path
 
+from inferences.api.creating import ReceiveUploadView
 from istore import health, views
 
 urlpatterns = [
     path("health/live", health.live),
     path("health/ready", health.ready),
     path("blobs", views.linked_blob),
+    path("uploads", ReceiveUploadView.as_view()),
     path("api/schema", views.SchemaView.as_view(), name="schema"),
     path("api/docs", views.SwaggerView.as_view(url_name="schema"), name="api-docs"),
     path("api/v1/", include("inferences.api.urls")),

@@ -2,7 +2,7 @@
 
 from django.urls import path, re_path
 
-from inferences.api import views
+from inferences.api import creating, views
 
 # An id may hold a slash, which arrives decoded: what follows an id is matched last.
 MODEL = r"models/(?P<model_id>.+?)"
@@ -15,7 +15,10 @@ urlpatterns = [
     ),
     re_path(rf"^{MODEL}/inferences/filter$", views.FilterInferencesView.as_view()),
     re_path(rf"^{MODEL}/inferences/count$", views.CountInferencesView.as_view()),
-    re_path(rf"^{MODEL}/inferences$", views.InferencesView.as_view()),
+    re_path(rf"^{MODEL}/inferences/batch$", creating.BatchView.as_view()),
+    re_path(rf"^{MODEL}/inferences$", creating.NewInferenceView.as_view()),
+    re_path(rf"^{MODEL}/uploads/data$", creating.UploadsView.as_view()),
+    re_path(rf"^{MODEL}/uploads/metadata$", creating.MetadataUploadsView.as_view()),
     re_path(rf"^{INFERENCE}/(?P<kind>input|answer)$", views.BlobView.as_view()),
     re_path(rf"^{INFERENCE}$", views.InferenceView.as_view()),
     re_path(rf"^{MODEL}$", views.ModelView.as_view()),

@@ -1,0 +1,318 @@
+"""Storing without the proxy: uploads, one create, many creates."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+from django.conf import settings
+from django.http import HttpResponse
+from drf_spectacular.utils import OpenApiTypes, extend_schema
+from rest_framework import serializers
+from rest_framework.exceptions import APIException, ValidationError
+from rest_framework.parsers import BaseParser
+from rest_framework.request import Request
+from rest_framework.response import Response
+from rest_framework.views import APIView
+
+from inferences import uploads
+from inferences.api.fields import (
+    FlagField,
+    HashField,
+    LabelField,
+    MomentField,
+    NumberField,
+    OutsideIdField,
+    TextField,
+    WholeField,
+)
+from inferences.api.serializers import InferenceSerializer
+from inferences.api.views import InferencesView, StoreView
+from inferences.creation import Creation, create, create_batch
+from inferences.metadata import MetadataValue
+from inferences.models import InferenceAction, MetadataType, RegisteredModel, TaskType
+from inferences.querying import find_inference
+from inferences.recording import Outcome
+from istore.exception_handler import as_problem
+from istore.parsing import check_strings, read_json
+from istore.problems import Problem, invalid
+from istore.schema import PROBLEMS
+from istore.serializers import StrictSerializer, ValueSerializer, optional
+
+BATCH_MAX = 1000
+
+
+class MetadataValueSerializer(ValueSerializer):
+    """One metadata value as a caller gives it."""
+
+    value_class = MetadataValue
+
+    key = TextField(
+        max_length=settings.ISTORE_METADATA_KEY_MAX_CHARS, allow_blank=False
+    )
+    type = serializers.ChoiceField(MetadataType.choices)
+    value = TextField(source="text")
+
+
+class StandardMetadataSerializer(StrictSerializer):
+    data_hash = HashField()
+    data_size = WholeField(min_value=0, max_value=2**63 - 1)
+    task_type = serializers.ChoiceField(TaskType.choices)
+    inference_action = LabelField(InferenceAction)
+    data_source = TextField(max_length=255, **optional)
+    latitude = NumberField(min_value=-90, max_value=90, **optional)
+    longitude = NumberField(min_value=-180, max_value=180, **optional)
+
+
+class MetadataCollectionSerializer(StrictSerializer):
+    standard_metadata = StandardMetadataSerializer()
+    extended_metadata = MetadataValueSerializer(
+        many=True, required=False, max_length=settings.ISTORE_METADATA_MAX_ITEMS
+    )
+
+
+def _items() -> serializers.ListField:
+    return serializers.ListField(
+        child=serializers.DictField(),
+        max_length=settings.ISTORE_DETECTIONS_MAX,
+        **optional,
+    )
+
+
+class CollectionSerializer(StrictSerializer):
+    """The answer, taken apart by the caller, and its metadata."""
+
+    object_detection = _items()
+    oriented_object_detection = _items()
+    image_classification = _items()
+    image_segmentation = _items()
+    embedding = serializers.ListField(
+        child=NumberField(), max_length=settings.ISTORE_EMBEDDING_MAX, **optional
+    )
+    metadata = MetadataCollectionSerializer()
+
+
+class CreationSerializer(StrictSerializer):
+    """``NewInferenceStorageRequest``; the body may also be an upload of its own."""
+
+    model_id = OutsideIdField(required=False)
+    inference_id = OutsideIdField()
+    data = CollectionSerializer(**optional)
+    data_storage_key = TextField(max_length=1024, **optional)
+    metadata_storage_key = TextField(max_length=1024, **optional)
+    is_protected = FlagField(required=False, default=False)
+    created_at = MomentField(**optional)
+
+
+def read_creation(model: RegisteredModel, body: Any) -> Creation:
+    """The create a body says, or the 400 that names what is wrong with it."""
+    values = CreationSerializer.parse(body)
+    if values.get("model_id", model.model_id) != model.model_id:
+        raise invalid("Not the model of the address.", "model_id")
+    collection, uploaded = values.get("data"), values.get("metadata_storage_key")
+    if (collection is None) == (uploaded is None):
+        raise invalid("Either this or metadata_storage_key is needed.", "data")
+    if uploaded is not None:
+        content = read_json(uploads.read_upload(model, uploaded, uploads.METADATA))
+        check_strings(content)
+        collection = CollectionSerializer.parse(content)
+    metadata = collection.pop("metadata")
+    standard = metadata["standard_metadata"]
+    standard.pop("task_type")  # the model's own is what counts
+    try:
+        return Creation(
+            inference_id=values["inference_id"],
+            parts={name: part for name, part in collection.items() if part is not None},
+            metadata=tuple(metadata.get("extended_metadata") or ()),
+            data_storage_key=values.get("data_storage_key"),
+            created_at=values.get("created_at"),
+            is_protected=values["is_protected"],
+            **standard,
+        )
+    except ValueError as error:
+        raise invalid(str(error)) from None
+
+
+class NewInferenceView(InferencesView):
+    """The list of a model's inferences, and storing another."""
+
+    @extend_schema(
+        operation_id="create_inference",
+        request=CreationSerializer,
+        responses={200: InferenceSerializer, 201: InferenceSerializer, **PROBLEMS},
+    )
+    def post(self, request: Request, model_id: str) -> Response:
+        model = self.registered_model(model_id)
+        wanted = read_creation(model, request.data)
+        inference_id, outcome = create(self.caller, model, wanted)
+        found = find_inference(model, inference_id)
+        if found is None:  # removed between the two
+            raise Problem(409, "inference-deleted", "It was removed at this moment.")
+        status = 201 if outcome is Outcome.NEW else 200
+        return Response(InferenceSerializer(found).data, status=status)
+
+
+class LinesParser(BaseParser):
+    """One JSON value a line; a line is read when its turn comes."""
+
+    media_type = "application/x-ndjson"
+
+    def parse(
+        self, stream: Any, media_type: str | None = None, context: Any = None
+    ) -> Any:
+        body = stream.read(settings.ISTORE_API_MAX_BODY_BYTES + 1)
+        if len(body) > settings.ISTORE_API_MAX_BODY_BYTES:
+            raise Problem(413, "body-too-large", "The body is too large.")
+        return [line for line in body.split(b"\n") if line.strip()]
+
+
+class BatchResultSerializer(serializers.Serializer):
+    """What became of one line: ``created``, ``exists`` or ``refused`` with why."""
+
+    inference_id = serializers.CharField(allow_null=True)
+    status = serializers.ChoiceField(["created", "exists", "refused"])
+    code = serializers.CharField(required=False)
+    detail = serializers.CharField(required=False)
+
+
+class BatchSerializer(serializers.Serializer):
+    results = BatchResultSerializer(many=True)
+
+
+class BatchView(StoreView):
+    """Up to 1,000 creates as NDJSON: each line is stored or refused by itself."""
+
+    parser_classes = (LinesParser,)
+
+    @extend_schema(
+        operation_id="create_inferences",
+        request={"application/x-ndjson": OpenApiTypes.STR},
+        responses={200: BatchSerializer, **PROBLEMS},
+    )
+    def post(self, request: Request, model_id: str) -> Response:
+        model = self.registered_model(model_id)
+        lines = request.data
+        if not lines or len(lines) > BATCH_MAX:
+            raise invalid(f"A batch has 1 to {BATCH_MAX} lines.")
+        return Response({"results": _stored_lines(self.caller, model, lines)})
+
+
+def _stored_lines(
+    caller: object, model: RegisteredModel, lines: list[bytes]
+) -> list[dict[str, Any]]:
+    results: list[dict[str, Any]] = [{} for _ in lines]
+    plain: dict[str, tuple[int, Creation]] = {}
+    for number, line in enumerate(lines):
+        try:
+            value = read_json(line)
+            check_strings(value)
+            wanted = read_creation(model, value)
+            if wanted.data_storage_key or wanted.inference_id in plain:
+                # An upload is bound alone; of an id that stands twice the second waits.
+                results[number] = _result(*create(caller, model, wanted))
+            else:
+                plain[wanted.inference_id] = number, wanted
+        except (APIException, ValidationError) as error:
+            results[number] = _refused(error)
+    if plain:
+        wanted = [creation for _, creation in plain.values()]
+        for inference_id, outcome in create_batch(caller, model, wanted).items():
+            number, _ = plain[inference_id]
+            results[number] = _result(inference_id, outcome)
+    return results
+
+
+def _result(inference_id: str, outcome: Outcome) -> dict[str, Any]:
+    if outcome is Outcome.NEW:
+        return {"inference_id": inference_id, "status": "created"}
+    if outcome is Outcome.COPY:
+        return {"inference_id": inference_id, "status": "exists"}
+    other = outcome is Outcome.OTHER
+    code = "inference-exists" if other else "inference-deleted"
+    why = "Stored with other content." if other else "It was removed."
+    return {
+        "inference_id": inference_id,
+        "status": "refused",
+        "code": code,
+        "detail": why,
+    }
+
+
+def _refused(error: APIException) -> dict[str, Any]:
+    told = as_problem(error)
+    return {
+        "inference_id": None,
+        "status": "refused",
+        "code": told["code"],
+        "detail": told["detail"],
+    }
+
+
+class DataUploadSerializer(serializers.Serializer):
+    data_presigned_url = serializers.CharField()
+    data_storage_key = serializers.CharField()
+
+
+class MetadataUploadSerializer(serializers.Serializer):
+    metadata_presigned_url = serializers.CharField()
+    metadata_storage_key = serializers.CharField()
+
+
+class UploadsView(StoreView):
+    """A place to PUT an input, or a whole ``NewInferenceAndMetadataCollection``."""
+
+    kinds: ClassVar = {"data": uploads.DATA, "metadata": uploads.METADATA}
+    kind = "data"
+
+    @extend_schema(
+        operation_id="upload_data",
+        request=None,
+        responses={201: DataUploadSerializer, **PROBLEMS},
+    )
+    def post(self, request: Request, model_id: str) -> Response:
+        model = self.registered_model(model_id)
+        place = uploads.grant(self.caller, model, self.kinds[self.kind])
+        content = {
+            f"{self.kind}_presigned_url": place.url,
+            f"{self.kind}_storage_key": place.storage_key,
+        }
+        return Response(content, status=201)
+
+
+class MetadataUploadsView(UploadsView):
+    kind = "metadata"
+
+    @extend_schema(
+        operation_id="upload_inference_and_metadata",
+        request=None,
+        responses={201: MetadataUploadSerializer, **PROBLEMS},
+    )
+    def post(self, request: Request, model_id: str) -> Response:
+        return super().post(request, model_id)
+
+
+class AnyParser(BaseParser):
+    """Leaves the body where it is, to be read in pieces."""
+
+    media_type = "*/*"
+
+    def parse(
+        self, stream: Any, media_type: str | None = None, context: Any = None
+    ) -> Any:
+        return stream
+
+
+class ReceiveUploadView(APIView):
+    """Where a local store's upload links lead; the link itself is the permission."""
+
+    authentication_classes = ()
+    permission_classes = ()
+    throttle_classes = ()
+    parser_classes = (AnyParser,)
+    schema = None
+
+    def put(self, request: Request) -> HttpResponse:
+        row = uploads.granted_by(request.query_params.get("signature", ""))
+        length = request.META.get("CONTENT_LENGTH") or ""
+        stated = int(length) if length.isdecimal() else None
+        uploads.receive(row, request._request, stated)
+        return HttpResponse(status=204)

@@ -1,0 +1,227 @@
+"""Storing without the proxy: what a caller says happened becomes a record.
+
+Everything is checked first, then the upload is copied to its own key, then one
+transaction writes the record, binds the upload and says so in the audit log. A repeat of
+the same create finds the record it made.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Any
+
+import filetype
+from django.conf import settings
+from rest_framework.exceptions import APIException
+
+from inferences import uploads
+from inferences.deconstruction import Deconstructed, deconstruct
+from inferences.metadata import RESERVED, MetadataValue
+from inferences.models import InferenceAction, RegisteredModel
+from inferences.recording import NewInference, Outcome, record
+from inferences.row_ids import EARLIEST
+from istore import blobs, clock
+from istore.models import AuditEntry
+from istore.problems import Conflict, Problem, invalid
+from istore.uuids import uuid7
+
+AHEAD = timedelta(seconds=300)
+
+
+@dataclass(frozen=True, slots=True)
+class Creation:
+    """A create request, read and checked as far as it can be alone."""
+
+    inference_id: str
+    inference_action: InferenceAction
+    data_hash: bytes
+    data_size: int
+    parts: dict[str, Any]  # the collection of the contract: object_detection, …
+    metadata: Sequence[MetadataValue] = ()
+    data_source: str | None = None
+    latitude: float | None = None
+    longitude: float | None = None
+    data_storage_key: str | None = None
+    created_at: datetime | None = None
+    is_protected: bool = False
+    notes: dict[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if (self.latitude is None) != (self.longitude is None):
+            raise ValueError("latitude and longitude come together.")
+        if self.created_at and self.created_at < EARLIEST:
+            raise ValueError("created_at: not before 1949.")
+        keys = [value.key for value in self.metadata]
+        if reserved := [key for key in keys if key in RESERVED]:
+            raise ValueError(f"{reserved[0]} is standard metadata, not extended.")
+        if len(keys) > len(set(keys)):
+            raise ValueError("A metadata key is there once.")
+        if len(keys) > settings.ISTORE_METADATA_MAX_ITEMS:
+            raise ValueError(
+                f"More than {settings.ISTORE_METADATA_MAX_ITEMS} metadata."
+            )
+
+
+def create(
+    actor: object, model: RegisteredModel, wanted: Creation
+) -> tuple[str, Outcome]:
+    """Store it; returns the id and whether it is new or a copy. Raises Problem."""
+    staged, refusal = _settled(model, wanted)
+    new = composed(model, wanted, clock.now(), staged)
+
+    def also(stored: set[str]) -> None:
+        if stored:
+            if refusal:
+                raise refusal
+            if staged:
+                staged.bind()
+            AuditEntry.write(
+                actor, "inference.create", wanted.inference_id, model.project
+            )
+
+    try:
+        outcome = record(model, [new], also)[wanted.inference_id]
+    except BaseException:
+        _drop(staged)
+        raise
+    if outcome is not Outcome.NEW:
+        _drop(staged)
+    return wanted.inference_id, refused_unless_stored(outcome)
+
+
+def refused_unless_stored(outcome: Outcome) -> Outcome:
+    if outcome is Outcome.OTHER:
+        message = "An inference of this id is stored with other content."
+        raise Conflict(message, "inference-exists")
+    if outcome is Outcome.REMOVED:
+        message = "An inference of this id was removed; the id is free again later."
+        raise Conflict(message, "inference-deleted")
+    return outcome
+
+
+def _settled(
+    model: RegisteredModel, wanted: Creation
+) -> tuple[uploads.Staged | None, APIException | None]:
+    """The upload at its final key; else why not, which counts unless this is a repeat."""
+    if not wanted.data_storage_key:
+        return None, None
+    try:
+        row = uploads.find(model, wanted.data_storage_key, uploads.DATA)
+    except APIException as refusal:
+        # Of a create that succeeded before, the record answers, if it is the same.
+        return None, refusal
+    moment = wanted.created_at or clock.now()
+    prefix = blobs.prefix_for(model.project_id, model.pk, moment, uuid7())
+    staged = uploads.settle(row, f"{prefix}/{blobs.INPUT}")
+    if staged.sha256 != wanted.data_hash:
+        _drop(staged)
+        raise Problem(
+            400, "hash-mismatch", "data_hash is not that of what was uploaded."
+        )
+    if staged.size != wanted.data_size:
+        _drop(staged)
+        raise Problem(
+            400, "size-mismatch", "data_size is not that of what was uploaded."
+        )
+    return staged, None
+
+
+def _drop(staged: uploads.Staged | None) -> None:
+    if staged:
+        blobs.delete([staged.storage_key])
+
+
+def composed(
+    model: RegisteredModel,
+    wanted: Creation,
+    now: datetime,
+    staged: uploads.Staged | None = None,
+) -> NewInference:
+    """The record to be; 400 when the answer does not fit the model."""
+    if wanted.created_at and wanted.created_at > now + AHEAD:
+        raise invalid("More than 300 s ahead of now.", "created_at")
+    found = taken_apart(model, wanted.parts)
+    content_type = ""
+    if staged:
+        content_type = (
+            filetype.guess_mime(staged.beginning) or "application/octet-stream"
+        )
+    given_at = wanted.created_at.isoformat() if wanted.created_at else None
+    moment = wanted.created_at or now
+    return NewInference(
+        inference_id=wanted.inference_id,
+        inference_action=wanted.inference_action,
+        data_hash=wanted.data_hash,
+        data_size=wanted.data_size,
+        created_at=moment,
+        metadata=wanted.metadata,
+        latitude=wanted.latitude,
+        longitude=wanted.longitude,
+        data_source=wanted.data_source or None,
+        detections=_pairs(found),
+        embedding=found.embedding if found else None,
+        is_protected=wanted.is_protected,
+        data=json.dumps(wanted.parts, ensure_ascii=False) if wanted.parts else "",
+        data_storage_key=staged.storage_key if staged else "",
+        data_content_type=content_type,
+        content=[wanted.parts, given_at, wanted.is_protected],
+        notes={"times": {"indexed": now.isoformat()}, **wanted.notes},
+    )
+
+
+def taken_apart(model: RegisteredModel, parts: dict[str, Any]) -> Deconstructed | None:
+    """The detections and the vector of a collection; 400 for a vector of wrong length."""
+    vector = parts.get("embedding")
+    if vector is not None:
+        if not model.embedding_size:
+            raise invalid(
+                "The model is registered without embeddings.", "data", "embedding"
+            )
+        if len(vector) != model.embedding_size:
+            message = f"The model's embeddings have {model.embedding_size} numbers."
+            raise invalid(message, "data", "embedding")
+    if not parts:
+        return None
+    return deconstruct(
+        parts,
+        task_type=model.task_type,
+        class_labels=model.class_labels,
+        box_format=model.box_format,
+        embedding_size=model.embedding_size,
+        max_detections=settings.ISTORE_DETECTIONS_MAX,
+        max_embedding=settings.ISTORE_EMBEDDING_MAX,
+    )
+
+
+def _pairs(found: Deconstructed | None) -> list[tuple[str, float | None]] | None:
+    if (
+        found is None
+        or not found.understood
+        or (found.embedding and not found.detections)
+    ):
+        return None
+    return [(each.label, each.score) for each in found.detections]
+
+
+def create_batch(
+    actor: object,
+    model: RegisteredModel,
+    wanted: Sequence[Creation],
+) -> dict[str, Outcome]:
+    """Store many that bring no upload, in one transaction; ids are given once."""
+    now = clock.now()
+
+    def also(stored: set[str]) -> None:
+        if stored:
+            AuditEntry.write(
+                actor,
+                "inference.batch",
+                model.model_id,
+                model.project,
+                count=len(stored),
+            )
+
+    return record(model, [composed(model, each, now) for each in wanted], also)
