@@ -1,0 +1,154 @@
+import os
+import shutil
+import subprocess
+import tempfile
+from contextlib import contextmanager
+from pathlib import Path
+
+import psycopg
+import pytest
+import redis
+from django.conf import settings
+from django.db import connection
+
+from istore import embedded
+from istore.home import Home
+from istore.service_user import ServiceUser
+
+as_root = pytest.mark.skipif(os.getuid() != 0, reason="is about being root")
+
+
+@contextmanager
+def servers_in(root):
+    """Both servers, ready, in a home at this path."""
+    home = Home(root)
+    user = ServiceUser.for_home(root)
+    embedded.make_run_directory(home, user)
+    pair = embedded.Postgres(home, user, careless=True), embedded.Valkey(home, user)
+    running = []
+    try:
+        for server in pair:
+            server.prepare()
+            running.append(embedded.start(server, stdout=subprocess.DEVNULL))
+            embedded.wait_until_ready(server, running[-1], 60)
+        pair[0].create_database()
+        yield home
+    finally:
+        for server, process in zip(pair, running, strict=False):
+            process.send_signal(server.stop_signal)
+            process.wait(30)
+        shutil.rmtree(home.run, ignore_errors=True)
+
+
+def settings_of_database():
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT name, setting FROM pg_settings")
+        return dict(cursor.fetchall())
+
+
+def test_the_database_listens_on_its_socket_alone_and_has_checksums(db):
+    found = settings_of_database()
+    assert found["listen_addresses"] == ""
+    assert found["unix_socket_permissions"] == "0700"
+    assert found["data_checksums"] == "on"
+    assert found["server_encoding"] == "UTF8"
+    assert found["TimeZone"] == "UTC"
+
+
+def test_text_is_ordered_by_code_point_in_utf_8(db):
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT datlocprovider, datlocale FROM pg_database "
+            "WHERE datname = current_database()"
+        )
+        assert cursor.fetchone() == ("b", "C.UTF-8")
+        cursor.execute("SELECT upper('é')")
+        assert cursor.fetchone() == ("É",)
+
+
+def test_a_wrong_password_is_refused():
+    with pytest.raises(
+        psycopg.OperationalError, match="password authentication failed"
+    ):
+        psycopg.connect(
+            host=str(settings.ISTORE_HOME.run),
+            user="istore",
+            password="wrong",
+            dbname="postgres",
+        )
+
+
+def test_the_broker_keeps_what_it_is_given():
+    with redis.Redis.from_url(settings.ISTORE_REDIS_URL, decode_responses=True) as one:
+        assert one.config_get("appendonly") == {"appendonly": "yes"}
+        assert one.config_get("maxmemory-policy") == {"maxmemory-policy": "noeviction"}
+        assert one.config_get("port") == {"port": "0"}
+
+
+def test_servers_start_below_any_path(tmp_path):
+    """Spaces, quotes and a name too long for a socket's path."""
+    root = tmp_path / "a \"b\" 'c' \\x41 é" / ("long" * 20)
+    with servers_in(root) as home:
+        assert home.run != root / "run"
+        with redis.Redis(unix_socket_path=str(home.run / "redis.sock")) as client:
+            assert client.set("key", "value")
+    assert list((root / "redis" / "appendonlydir").iterdir())
+
+
+@as_root
+def test_roots_servers_run_as_nobody_behind_a_closed_directory():
+    closed = Path(tempfile.mkdtemp())  # 0700, as below /root
+    try:
+        with servers_in(closed / "home") as home:
+            database = home.root / "postgres"
+            assert database.stat().st_uid == ServiceUser.for_home(home.root).uid != 0
+    finally:
+        shutil.rmtree(closed)
+
+
+@as_root
+def test_a_capability_is_kept_only_when_a_directory_is_closed():
+    user = ServiceUser(65534, 65534)
+    root = Path(tempfile.mkdtemp())
+    inner = root / "inner"
+    inner.mkdir()
+    program = Path(shutil.which("sh"))
+    assert user.missing_capability(program, [inner / "file"]) is not None
+    root.chmod(0o711)
+    assert user.missing_capability(program, [inner / "file"]) is None
+    inner.chmod(0o700)
+    assert user.missing_capability(program, [inner / "file"]) is not None
+    os.chown(inner, 65534, 65534)
+    assert user.missing_capability(program, [inner / "file"]) is None
+    shutil.rmtree(root)
+
+
+def test_an_interrupted_first_start_is_begun_anew(tmp_path):
+    (tmp_path / "postgres.new").mkdir()
+    (tmp_path / "postgres.new" / "PG_VERSION").write_text("18\n")
+    home, user = Home(tmp_path), ServiceUser.for_home(tmp_path)
+    embedded.make_run_directory(home, user)
+    database = embedded.Postgres(home, user, careless=True)
+    database.prepare()
+    assert (database.directory / "global" / "pg_control").exists()
+    assert not (tmp_path / "postgres.new").exists()
+    assert not (home.run / "initdb.password").exists()
+    shutil.rmtree(home.run, ignore_errors=True)
+
+
+def test_a_directory_that_is_no_database_is_left_alone(tmp_path):
+    (tmp_path / "postgres").mkdir()
+    (tmp_path / "postgres" / "thesis.txt").write_text("mine")
+    database = embedded.Postgres(Home(tmp_path), ServiceUser.for_home(tmp_path))
+    with pytest.raises(embedded.Unusable, match="is not a database directory"):
+        database.prepare()
+    assert (tmp_path / "postgres" / "thesis.txt").exists()
+
+
+def test_sizes_follow_the_machine_within_bounds(monkeypatch):
+    database = embedded.Postgres(settings.ISTORE_HOME, ServiceUser(1, 1))
+    monkeypatch.setattr(embedded, "memory_size", lambda: 512 * embedded.MIB)
+    assert database.options()["shared_buffers"] == "128MB"
+    monkeypatch.setattr(embedded, "memory_size", lambda: 256 * embedded.GIB)
+    assert database.options()["shared_buffers"] == "4096MB"
+    assert database.options()["maintenance_work_mem"] == "1024MB"

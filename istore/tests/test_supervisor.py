@@ -1,0 +1,178 @@
+import os
+import re
+import signal
+import socket
+import sys
+
+import pytest
+
+from istore.home import Home
+from istore.supervisor import Failed, Supervisor
+from istore.tests.running_store import (
+    RunningStore,
+    children_named,
+    descendants,
+    processes,
+    wait_until,
+)
+
+pytestmark = pytest.mark.skipif(
+    sys.platform != "linux", reason="looks at processes by /proc"
+)
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory):
+    """One home for the module, with what paths may hold; its tests follow each other."""
+    store = RunningStore(tmp_path_factory.mktemp("a home") / "with 'spaces'")
+    yield store
+    store.command("up", "--stop")
+
+
+@pytest.fixture(scope="module")
+def first_start(store):
+    with store.up() as running:
+        yield running
+
+
+@pytest.fixture
+def idle(tmp_path):
+    """A store that does not get as far as to start anything."""
+    return RunningStore(tmp_path / "home")
+
+
+def test_the_first_start_shows_password_and_token(store, first_start):
+    first_start.wait_for("Shown this once:")
+    password = first_start.wait_for("password of admin: ").split()[-1]
+    token = first_start.wait_for("token for project default: ").split()[-1]
+    assert len(password) >= 16
+    assert token.startswith("ist_")
+    assert password not in store.log()
+    assert token not in store.log()
+
+
+def test_a_second_up_on_the_same_home_is_refused(store, first_start):
+    refused = store.command("up")
+    assert refused.returncode == 1
+    assert refused.stderr.count("\n") == 1
+    assert f"is already running (process {first_start.process.pid})" in refused.stderr
+    detached = store.command("up", "--detach")
+    assert detached.returncode == 1
+    assert "is already running" in detached.stderr
+
+
+def test_commands_find_the_running_database(store, first_start):
+    done = store.command("showmigrations", "istore")
+    assert done.returncode == 0
+    assert "[X] 0001_initial" in done.stdout
+
+
+@pytest.mark.parametrize(
+    "words", ["istore.wsgi:application", "redis.sock", "manage.py listen"]
+)
+def test_a_child_that_dies_is_started_again(store, first_start, words):
+    supervisor = first_start.process.pid
+    (died,) = children_named(supervisor, words)
+    os.kill(died, signal.SIGKILL)
+    wait_until(lambda: children_named(supervisor, words) not in ([], [died]))
+    wait_until(store.answers)
+
+
+def test_a_killed_database_is_started_again(store, first_start):
+    (died,) = children_named(first_start.process.pid, "bin/postgres")
+    os.kill(died, signal.SIGKILL)
+    first_start.wait_for("database system is ready to accept connections")
+    wait_until(store.answers)
+
+
+def test_ctrl_c_stops_everything_within_ten_seconds(store, first_start):
+    ours = descendants(first_start.process.pid)
+    assert len(ours) > 7
+    assert first_start.interrupt() < 10
+    assert first_start.process.returncode == 0
+    assert not ours & set(processes())
+
+
+def test_detach_returns_when_ready_and_shows_no_secret_again(store):
+    done = store.command("up", "--detach")
+    assert done.returncode == 0, done.stderr
+    assert "is ready" in done.stdout
+    assert "Shown this once" not in done.stdout
+    assert store.answers()
+
+
+def test_a_killed_supervisor_leaves_nothing(store):
+    supervisor = store.supervisor()
+    ours = descendants(supervisor)
+    assert len(ours) > 7
+    os.kill(supervisor, signal.SIGKILL)
+    wait_until(lambda: not ours & set(processes()), seconds=8)
+
+
+def test_the_next_start_after_that_succeeds_and_stop_waits_for_the_end(store):
+    assert store.command("up", "--detach").returncode == 0
+    ours = descendants(store.supervisor())
+    stopped = store.command("up", "--stop")
+    assert stopped.stdout == "Stopped.\n"
+    assert not ours & set(processes())
+    assert store.command("up", "--stop").stdout == "It was not running.\n"
+
+
+def test_a_taken_port_is_refused_by_the_name_of_its_setting(idle):
+    with socket.create_server(("127.0.0.1", idle.proxy_port), reuse_port=True):
+        refused = idle.command("up")
+    assert refused.returncode == 1
+    assert refused.stderr == (
+        f"CommandError: ISTORE_PROXY_PORT: 127.0.0.1:{idle.proxy_port} is not free "
+        "(address already in use).\n"
+    )
+
+
+def test_a_malformed_setting_stops_the_start_with_one_line(idle):
+    refused = idle.command("up", ISTORE_PORT="eighty")
+    assert refused.returncode == 1
+    assert refused.stderr == "ISTORE_PORT: 'eighty' is not a whole number.\n"
+
+
+def test_a_database_of_another_version_is_refused_with_one_line(idle):
+    directory = idle.home / "postgres"
+    directory.mkdir(parents=True)
+    (directory / "PG_VERSION").write_text("16\n")
+    refused = idle.command("up")
+    assert refused.returncode == 1
+    assert re.search(
+        r"^CommandError: .*/postgres was made by PostgreSQL 16 and this release runs 18",
+        refused.stderr,
+        re.MULTILINE,
+    )
+
+
+def test_a_home_that_cannot_be_made_is_refused_with_one_line(idle):
+    refused = idle.command("up", ISTORE_HOME="/proc/nowhere")
+    assert refused.returncode == 1
+    assert re.fullmatch(r"ISTORE_HOME: /proc/nowhere/secrets: .*\n", refused.stderr)
+
+
+def test_a_database_that_keeps_ending_stops_everything(tmp_path, signals_kept):
+    said = []
+    supervisor = Supervisor(Home(tmp_path / "home"), said.append, echo=False)
+
+    def start(supervisor):
+        supervisor.start("postgres", ["sh", "-c", "echo the disk is full; exit 3"])
+        supervisor.start("web", ["sleep", "60"])
+
+    with pytest.raises(
+        Failed, match=r"^postgres: it ended three times within a minute"
+    ):
+        supervisor.run(start, lambda: None)
+    assert "postgres | the disk is full" in said
+    assert not supervisor.children["web"].runs
+
+
+@pytest.fixture
+def signals_kept():
+    numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+    found = {number: signal.getsignal(number) for number in numbers}
+    yield
+    for number, handler in found.items():
+        signal.signal(number, handler)
