@@ -7,9 +7,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from django.conf import settings
 from multidict import CIMultiDict
 
+from proxy import limits
 from proxy.answers import Refused
 from proxy.encodings import TooLarge, check_encoding, decoded
 from proxy.entries import uuid7
@@ -77,13 +77,13 @@ def _refusing(read: Callable[[], Result]) -> Result:
 
 def _read(body: bytes, headers: CIMultiDict[str], encoding: str) -> Asked:
     header_length = read_header_length(headers.get(HEADER_LENGTH))
-    body = decoded(body, encoding, settings.ISTORE_PROXY_MAX_REQUEST_BYTES)
+    body = decoded(body, encoding, limits.PROXY_MAX_REQUEST_BYTES)
     if header_length == 0:  # the whole body is one tensor
         return Asked(body, 0, [uuid7()], is_named=False)
     document = _read_header(body, header_length)
     given = document.get("id") or None  # Triton's clients mean none by an empty one
     if given is not None and not (isinstance(given, str) and is_id(given)):
-        most = settings.ISTORE_ID_MAX_CHARS
+        most = limits.ID_MAX_CHARS
         raise V2Error(
             f"'id' is not a text of 1 to {most} characters without control "
             "characters, other than '.' and '..'."
@@ -97,7 +97,7 @@ def part_ids(request_id: str, count: int) -> list[str]:
     """The id for a single part; else one with its number, cut where that is too long."""
     if count == 1:
         return [request_id]
-    most = settings.ISTORE_ID_MAX_CHARS
+    most = limits.ID_MAX_CHARS
     return [f"{request_id[: most - len(str(n)) - 1]}-{n}" for n in range(count)]
 
 
@@ -109,7 +109,7 @@ def _read_header(body: bytes, header_length: int | None) -> dict[str, Any]:
         )
     document = read_json(
         body if header_length is None else body[:header_length],
-        settings.ISTORE_JSON_MAX_DEPTH,
+        limits.JSON_MAX_DEPTH,
     )
     if not isinstance(document, dict):
         raise V2Error("The body is not a JSON object.")

@@ -1,7 +1,8 @@
 """The capture process: takes entries out of the spool, beside the proxy and behind it.
 
-It is a process of its own, at a low priority: hashing and putting blobs costs more time
-than forwarding does, and a call that waits must not wait for that. The proxy starts it
+It is a process of its own, and runs on time that nobody else wants until half of the spool
+is full: hashing and putting blobs costs more of it than forwarding does, and a call that
+waits must not wait for that. The proxy starts it
 (``companion.py``) and it ends with the proxy; what is left then is replayed by the next,
 or by any other proxy that shares the directory.
 
@@ -31,8 +32,9 @@ from proxy.capture import Captured, prepared, stored
 from proxy.entries import SpoolEntry, uuid7
 from proxy.publishing import Publisher
 from proxy.segments import Ownership, Segment, owners_in, segments_in
+from proxy.spool import size_of
 
-NICENESS = 10
+URGENT_SHARE = 0.5  # of the spool: from there on capture takes its part of the time
 LOOK_SECONDS = 0.05
 ADOPT_SECONDS = 3.0
 RETRY_SECONDS = (0.2, 0.5, 1.0, 2.0, 5.0)
@@ -57,9 +59,9 @@ class Capture:
         self._owner = owner
         self._stop = stop
         self._publisher = Publisher(stop)
-        self._threads = ThreadPoolExecutor(
-            settings.ISTORE_CAPTURE_CONCURRENCY, "capture"
-        )
+        most = settings.ISTORE_CAPTURE_CONCURRENCY
+        self._idle = ThreadPoolExecutor(most, "capture", step_back)
+        self._urgent = ThreadPoolExecutor(most, "urgent")
         self._adopt_at = 0.0
 
     def run(self) -> None:
@@ -70,7 +72,8 @@ class Capture:
                     self._stop.wait(LOOK_SECONDS)
         except Stopped:
             pass
-        self._threads.shutdown(cancel_futures=True)
+        for threads in (self._idle, self._urgent):
+            threads.shutdown(cancel_futures=True)
 
     def look(self, earlier: set[int] = frozenset()) -> bool:
         """Capture all there is; whether there was anything.
@@ -93,8 +96,9 @@ class Capture:
         start = end = segment.captured_until()
         window: deque[Work] = deque()
         held = 0
+        threads = self._urgent if self._is_urgent() else self._idle
         for payload, place in segment.entries(start):
-            work = self._threads.submit(self._capture, payload, is_replay)
+            work = threads.submit(self._capture, payload, is_replay)
             window.append((work, place))
             held += len(payload)
             if len(window) >= AT_ONCE or held >= BYTES_AT_ONCE:
@@ -104,6 +108,10 @@ class Capture:
         if is_whole:
             _finish(segment, end)
         return end > start
+
+    def _is_urgent(self) -> bool:
+        most = settings.ISTORE_SPOOL_MAX_BYTES
+        return size_of(self._directory) > most * URGENT_SHARE
 
     def _own(self) -> list[Segment]:
         return [
@@ -172,8 +180,13 @@ def _finish(segment: Segment, end: int) -> None:
         segment.remove()
 
 
+def step_back() -> None:
+    """Have this thread run on time that nobody else wants."""
+    if hasattr(os, "SCHED_IDLE"):
+        os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))
+
+
 def main(directory: str, owner: str) -> None:
-    os.nice(NICENESS)
     django.setup()
     stop = threading.Event()
     for each in (signal.SIGTERM, signal.SIGINT):
@@ -184,7 +197,8 @@ def main(directory: str, owner: str) -> None:
 
 def _end_with_proxy(stop: threading.Event) -> None:
     """The proxy holds the other end of standard input, and nothing is ever written."""
-    sys.stdin.buffer.read()
+    while os.read(sys.stdin.fileno(), 1):
+        pass
     stop.set()
     time.sleep(STOP_SECONDS)
     os._exit(1)  # a storage that hangs; the entry in hand is still in the spool

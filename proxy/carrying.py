@@ -7,8 +7,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 import aiohttp
-from django.conf import settings
 
+from proxy import limits
 from proxy.answers import Send
 from proxy.headers import to_client
 from proxy.receiving import Allowance
@@ -107,7 +107,7 @@ async def pass_on(
         await send({"type": "http.response.body", "body": chunk, "more_body": True})
     async for chunk in response.content.iter_any():
         size += len(chunk)
-        if size > settings.ISTORE_PROXY_MAX_RESPONSE_BYTES:
+        if size > limits.PROXY_MAX_RESPONSE_BYTES:
             raise BrokenOff("The upstream's answer is too large.")
         await send({"type": "http.response.body", "body": chunk, "more_body": True})
     await send({"type": "http.response.body", "body": b""})
@@ -116,7 +116,7 @@ async def pass_on(
 async def _gather(
     response: aiohttp.ClientResponse, allowance: Allowance
 ) -> tuple[list[bytes], str]:
-    most, expected = settings.ISTORE_CAPTURE_MAX_BYTES, response.content_length
+    most, expected = limits.CAPTURE_MAX_BYTES, response.content_length
     if expected is not None:
         if expected > most:
             return [], TOO_LARGE

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from struct import Struct
 from typing import Any, Self
 
@@ -15,10 +15,22 @@ HEAD = Struct("<IQ")  # how long the facts are, and how long the request
 
 def uuid7() -> str:
     """A UUID, version 7 of RFC 9562: 48 bits of milliseconds, then chance."""
-    value = time.time_ns() // 1_000_000 << 80 | int.from_bytes(os.urandom(10))
+    value = time.time_ns() // 1_000_000 << 80 | int.from_bytes(_chance(10))
     value = value & ~(0xF << 76 | 0x3 << 62) | 7 << 76 | 2 << 62
     text = f"{value:032x}"
     return "-".join((text[:8], text[8:12], text[12:16], text[16:20], text[20:]))
+
+
+_reserve = bytearray()
+
+
+def _chance(count: int) -> bytes:
+    """Random bytes, drawn from the system many at a time: each look costs a call."""
+    if len(_reserve) < count:
+        _reserve.extend(os.urandom(4096))
+    drawn = bytes(_reserve[-count:])
+    del _reserve[-count:]
+    return drawn
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +64,7 @@ class SpoolEntry:
     answer: bytes
 
     def pieces(self) -> list[bytes]:
-        facts = orjson.dumps(asdict(self.facts))
+        facts = orjson.dumps(self.facts)
         head = HEAD.pack(len(facts), len(self.request))
         return [head, facts, self.request, self.answer]
 

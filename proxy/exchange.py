@@ -7,12 +7,11 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 import aiohttp
-from django.conf import settings
 from multidict import CIMultiDict
 
 from ingest.events import written_moment
 from istore import blobs
-from proxy import counters
+from proxy import counters, limits
 from proxy.answers import Send
 from proxy.asking import Asked
 from proxy.carrying import Answered, is_stream, pass_on, read_answer
@@ -51,7 +50,7 @@ class Exchange:
         send: Send,
     ) -> Answered | None:
         """The whole answer, to be kept and sent; None when it was passed on already."""
-        patience = settings.ISTORE_UPSTREAM_TOTAL_SECONDS or None
+        patience = limits.UPSTREAM_TOTAL_SECONDS
         async with upstreams.lane(self.target), telling_apart():
             async with asyncio.timeout(patience) as limit:
                 self.forwarded_at = datetime.now(UTC)

@@ -15,11 +15,11 @@ from typing import Any
 
 import aiohttp
 from aiohttp.abc import AbstractResolver, ResolveResult
-from django.conf import settings
 from multidict import CIMultiDict
 from yarl import URL
 
 from istore.upstreams import allowed_address
+from proxy import limits
 from proxy.answers import AGAIN_IN_A_SECOND, Refused
 from proxy.paths import Call
 from proxy.targets import Target
@@ -55,7 +55,7 @@ class Upstreams:
     """The servers models run on. Made within the running event loop."""
 
     def __init__(self) -> None:
-        most = settings.ISTORE_UPSTREAM_CONCURRENCY
+        most = limits.UPSTREAM_CONCURRENCY
         self._lanes: dict[str, asyncio.Semaphore] = {}
         self._session = aiohttp.ClientSession(
             auto_decompress=False,
@@ -69,8 +69,8 @@ class Upstreams:
             skip_auto_headers=AUTOMATIC,
             timeout=aiohttp.ClientTimeout(
                 total=None,
-                sock_connect=settings.ISTORE_UPSTREAM_CONNECT_SECONDS or None,
-                sock_read=settings.ISTORE_UPSTREAM_TOTAL_SECONDS or None,
+                sock_connect=limits.UPSTREAM_CONNECT_SECONDS,
+                sock_read=limits.UPSTREAM_TOTAL_SECONDS,
             ),
             trust_env=False,
         )
@@ -82,13 +82,12 @@ class Upstreams:
             raise Refused(502, target.problem)
         lane = self._lanes.get(target.base_url)
         if lane is None:
-            most = settings.ISTORE_UPSTREAM_CONCURRENCY
+            most = limits.UPSTREAM_CONCURRENCY
             lane = self._lanes[target.base_url] = asyncio.Semaphore(most)
-        try:
-            async with asyncio.timeout(settings.ISTORE_UPSTREAM_TOTAL_SECONDS or None):
-                await lane.acquire()
-        except TimeoutError:
-            raise Refused(503, "The upstream is busy.", AGAIN_IN_A_SECOND) from None
+        if lane.locked():
+            await _wait_for(lane)
+        else:
+            await lane.acquire()
         try:
             yield
         finally:
@@ -158,9 +157,17 @@ async def telling_apart() -> AsyncIterator[None]:
         raise Refused(502, "The upstream is unavailable.") from error
 
 
+async def _wait_for(lane: asyncio.Semaphore) -> None:
+    try:
+        async with asyncio.timeout(limits.UPSTREAM_TOTAL_SECONDS):
+            await lane.acquire()
+    except TimeoutError:
+        raise Refused(503, "The upstream is busy.", AGAIN_IN_A_SECOND) from None
+
+
 def check_answer(response: aiohttp.ClientResponse) -> None:
     if 300 <= response.status < 400:
         raise Refused(502, "The upstream answered with a redirect.")
-    most = settings.ISTORE_PROXY_MAX_RESPONSE_BYTES
+    most = limits.PROXY_MAX_RESPONSE_BYTES
     if (response.content_length or 0) > most:
         raise Refused(502, f"The upstream's answer is larger than {most} bytes.")

@@ -12,11 +12,10 @@ import logging
 import time
 from datetime import UTC, datetime
 
-from django.conf import settings
 from multidict import CIMultiDict
 
 from istore.failpoints import failpoint
-from proxy import counters
+from proxy import counters, limits
 from proxy.answers import Refused, Send, not_found, send_whole, unauthenticated
 from proxy.asking import Asked, nothing_asked, read_asked, without_metadata
 from proxy.carrying import TOO_LARGE, Answered, not_recorded, pass_on
@@ -42,7 +41,7 @@ class Proxy:
 
     def __init__(self) -> None:
         self.targets = Targets()
-        self.permits = Permits(settings.ISTORE_PROXY_MAX_INFLIGHT_BYTES)
+        self.permits = Permits(limits.PROXY_MAX_INFLIGHT_BYTES)
         self._upstreams: Upstreams | None = None
         self._spool: Spool | None = None
         self._open_at = 0.0
@@ -112,7 +111,7 @@ class Proxy:
             failpoint("proxy.forwarded")
             if not 200 <= answered.status < 300:
                 return STATUS
-            if len(exchange.asked.body) > settings.ISTORE_CAPTURE_MAX_BYTES:
+            if len(exchange.asked.body) > limits.CAPTURE_MAX_BYTES:
                 return TOO_LARGE
             spool = self.open_spool()
             if spool is None:

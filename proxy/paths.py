@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Literal
 from urllib.parse import quote, unquote_to_bytes
 
-from istore.settings import ISTORE_ID_MAX_CHARS
+from proxy import limits
 
 Kind = Literal["metadata", "ready", "infer"]
 METHODS: dict[Kind, str] = {"metadata": "GET", "ready": "GET", "infer": "POST"}
@@ -57,7 +57,7 @@ def encoded(segment: str) -> str:
 
 def is_id(text: str) -> bool:
     """Whether it can be an id of the outside world."""
-    if not 1 <= len(text) <= ISTORE_ID_MAX_CHARS or text in (".", ".."):
+    if not 1 <= len(text) <= limits.ID_MAX_CHARS or text in (".", ".."):
         return False
     return text.isprintable() or not any(_is_control(each) for each in text)
 

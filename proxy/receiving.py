@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
-from django.conf import settings
-
+from proxy import limits
 from proxy.answers import AGAIN_IN_A_SECOND, Receive, Refused
 
 DISCARD_SECONDS = 5
@@ -61,13 +60,13 @@ class Reader:
 
     async def body(self, allowance: Allowance) -> bytes:
         """All of it. Raises ``Refused`` when it is too large, too slow or too much."""
-        most = settings.ISTORE_PROXY_MAX_REQUEST_BYTES
+        most = limits.PROXY_MAX_REQUEST_BYTES
         declared = self._declared_length()
         if declared > most:
             raise Refused(413, f"The body is larger than {most} bytes.")
         self._take(allowance, declared)
         try:
-            async with asyncio.timeout(settings.ISTORE_CLIENT_BODY_SECONDS):
+            async with asyncio.timeout(limits.CLIENT_BODY_SECONDS):
                 return await self._gather(allowance, declared, most)
         except TimeoutError:
             self.is_read = True  # nobody waits for the rest
@@ -80,7 +79,7 @@ class Reader:
         """
         if self.is_read:
             return
-        left = settings.ISTORE_PROXY_MAX_REQUEST_BYTES * DISCARD_TIMES
+        left = limits.PROXY_MAX_REQUEST_BYTES * DISCARD_TIMES
         try:
             async with asyncio.timeout(DISCARD_SECONDS):
                 while left > 0 and not self.is_read:

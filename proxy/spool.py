@@ -23,9 +23,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from queue import Empty, SimpleQueue
 
-from django.conf import settings
-
 from istore.failpoints import failpoint
+from proxy import limits
 from proxy.segments import MAGIC, Ownership, Segment, frame, sync_directory
 
 SEGMENT_BYTES = 32 * 2**20
@@ -71,7 +70,7 @@ class Spool:
         What comes too late for the deadline may yet be kept, unacknowledged.
         """
         size = sum(map(len, payload))
-        if self._bytes_used() + size > settings.ISTORE_SPOOL_MAX_BYTES:
+        if self._bytes_used() + size > limits.SPOOL_MAX_BYTES:
             return FULL
         if self._waiting_bytes and self._waiting_bytes + size > WAITING_BYTES:
             return SLOW
@@ -81,7 +80,7 @@ class Spool:
         self._used += size
         self._queue.put(Waiting([frame(payload), *payload], size, outcome))
         deadline = loop.call_later(
-            settings.ISTORE_SPOOL_DEADLINE_MS / 1000, _settle, outcome, SLOW
+            limits.SPOOL_DEADLINE_MS / 1000, _settle, outcome, SLOW
         )
         try:
             return await outcome
