@@ -73,6 +73,17 @@ def place_of(model: RegisteredModel, key: str, kind: str) -> Place | None:
     return _places(model.pk, model.keys_version).get((key, kind))
 
 
+def places_under(model: RegisteredModel, key: str) -> list[Place]:
+    """Wherever values of this metadata key may lie, of any type and at any leaf."""
+    known = _places(model.pk, model.keys_version)
+    leaves = (MetadataKind.JSON_STRING, MetadataKind.JSON_NUMBER)
+    return [
+        place
+        for (name, kind), place in known.items()
+        if name == key or (kind in leaves and name.startswith(f"{key}."))
+    ]
+
+
 def places_for(model: RegisteredModel, keys: Iterable[Key]) -> Places:
     """The places of these keys; a key seen for the first time is given one."""
     if missing := set(keys) - _places(model.pk, model.keys_version).keys():

@@ -204,6 +204,32 @@ class MetadataKeyCount(models.Model):
         return f"{self.key} ({self.type}): {self.delta:+}"
 
 
+class MetadataChange(models.Model):
+    """That one metadata value of an inference came, went or became another.
+
+    What an inference was stored with is not a change. Rows go with their inference.
+    """
+
+    registered_model = models.ForeignKey(
+        RegisteredModel, models.CASCADE, "+", db_column="model_key", db_index=False
+    )
+    row_id = models.BigIntegerField()
+    key = models.CharField(max_length=256)
+    before = models.JSONField(null=True, help_text="[type, text]; null: it was absent.")
+    after = models.JSONField(null=True, help_text="[type, text]; null: it was removed.")
+    actor = models.CharField(max_length=300)
+    at = models.DateTimeField(auto_now_add=True)
+
+    class Meta:
+        indexes = [
+            # Read by the history of one inference, and by its removal.
+            models.Index("registered_model", "row_id", name="metadata_change_by_row")
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.key}: {self.before} -> {self.after}"
+
+
 class WordOfModel(models.Model):
     """A word of one model that rows hold as a number."""
 

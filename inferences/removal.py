@@ -9,7 +9,6 @@ late copies out for ``ISTORE_TOMBSTONE_DAYS``.
 
 from __future__ import annotations
 
-import json
 import posixpath
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -26,6 +25,7 @@ from inferences.models import (
     InferenceKey,
     InferencePayload,
     InferenceQuerySet,
+    MetadataChange,
     MetadataKeyCount,
     OverflowNumber,
     OverflowText,
@@ -107,9 +107,29 @@ def _intend(
     )
     rows = list(free.values_list("id", "inference_id")[: settings.ISTORE_REMOVAL_BATCH])
     ids = [row_id for row_id, _ in rows]
-    model.inferences.filter(id__in=ids).update(deleted=True, updated_at=Now())
+    hide(model, ids)
     InferencePayload.objects.beside(model).filter(id__in=ids).update(removal_at=Now())
     return ids, [name for _, name in rows]
+
+
+def hide(model: RegisteredModel, ids: list[int]) -> None:
+    """Take locked, live rows out of every index and count."""
+    model.inferences.filter(id__in=ids).update(deleted=True, updated_at=Now())
+    payloads = InferencePayload.objects.beside(model).filter(id__in=ids)
+    count_keys(model, payloads.values_list("metadata", flat=True), -1)
+
+
+def count_keys(model: RegisteredModel, given: Iterable[Any], sign: int) -> None:
+    """Add observations of metadata, as payloads hold them, to the key counts."""
+    counted: Counter[tuple[str, str]] = Counter()
+    for metadata in given:
+        counted.update((key, type_) for key, (type_, _) in metadata.items())
+    MetadataKeyCount.objects.bulk_create(
+        MetadataKeyCount(
+            registered_model=model, key=key, type=type_, delta=sign * count
+        )
+        for (key, type_), count in sorted(counted.items())
+    )
 
 
 def _intended(
@@ -139,7 +159,7 @@ def blob_keys(data_storage_key: str, answer_storage_key: str) -> list[str]:
 
 @transaction.atomic
 def _remove_rows(model: RegisteredModel, ids: list[int]) -> int:
-    """Tombstones, then the rows. Counted by whoever deletes them, so once."""
+    """Tombstones, then the rows; returns how many this call removed."""
     labels = {
         label
         for row in model.inferences.filter(id__in=ids).values_list("labels", flat=True)
@@ -148,21 +168,7 @@ def _remove_rows(model: RegisteredModel, ids: list[int]) -> int:
     values = {"model": model.pk, "ids": ids, "labels": list(labels)}
     with connection.cursor() as cursor:
         cursor.execute(REMOVE, values)
-        given = [metadata for (metadata,) in cursor]
-    uncount_keys(model, given)
-    return len(given)
-
-
-def uncount_keys(model: RegisteredModel, given: Iterable[Any]) -> None:
-    """Take observations of metadata, as payloads hold them, off the key counts."""
-    counted: Counter[tuple[str, str]] = Counter()
-    for metadata in given:
-        read = json.loads(metadata) if isinstance(metadata, str) else metadata
-        counted.update((key, type_) for key, (type_, _) in read.items())
-    MetadataKeyCount.objects.bulk_create(
-        MetadataKeyCount(registered_model=model, key=key, type=type_, delta=-count)
-        for (key, type_), count in sorted(counted.items())
-    )
+        return cursor.rowcount
 
 
 def _delete(table: type[models.Model], also: str = "") -> str:
@@ -188,6 +194,9 @@ WITH gone AS (
     {_delete(OverflowText)}
 ), numbers AS (
     {_delete(OverflowNumber)}
+), history AS (
+    DELETE FROM {MetadataChange._meta.db_table}
+    WHERE model_key = %(model)s AND row_id = ANY(%(ids)s)
 )
-{_delete(InferencePayload)} RETURNING metadata
+{_delete(InferencePayload)}
 """

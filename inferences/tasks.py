@@ -1,10 +1,16 @@
 from __future__ import annotations
 
-from celery import shared_task
+import logging
 
-from inferences import housekeeping
+from celery import shared_task
+from kombu.exceptions import OperationalError
+
+from inferences import housekeeping, removal
+from inferences.models import InferencePayload, RegisteredModel
 from inferences.partitions import make_ahead
 from istore.clock import now
+
+logger = logging.getLogger(__name__)
 
 
 @shared_task
@@ -20,3 +26,23 @@ def compact_metadata_counts() -> None:
 @shared_task
 def free_tombstones() -> None:
     housekeeping.free_tombstones(now())
+
+
+@shared_task
+def finish_removals(model_key: int | None = None) -> None:
+    """Carry out the intents of one model, or of every model that has any."""
+    models = RegisteredModel.objects.all()
+    if model_key is not None:
+        models = models.filter(pk=model_key)
+    open_ones = InferencePayload.objects.filter(removal_at__isnull=False)
+    for model in models:
+        if open_ones.filter(registered_model=model).exists():
+            removal.finish(model)
+
+
+def ring_for_removals(model_key: int) -> None:
+    """Let a worker begin now. Without a broker the beat's next round does."""
+    try:
+        finish_removals.delay(model_key)
+    except OperationalError:
+        logger.warning("The broker does not answer; removals wait for the next round.")

@@ -168,6 +168,12 @@ CELERY_BEAT_SCHEDULE = {
         "schedule": crontab(minute=37),
         "options": {"expires": 3600},
     },
+    # Intents whose worker died, or whose ring was lost.
+    "finish removals": {
+        "task": "inferences.tasks.finish_removals",
+        "schedule": timedelta(minutes=1),
+        "options": {"expires": 60},
+    },
     "free tombstones": {
         "task": "inferences.tasks.free_tombstones",
         "schedule": crontab(minute=47),

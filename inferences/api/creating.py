@@ -26,7 +26,7 @@ from inferences.api.fields import (
     WholeField,
 )
 from inferences.api.serializers import InferenceSerializer
-from inferences.api.views import InferencesView, StoreView
+from inferences.api.views import InferencesView, InferenceView, StoreView
 from inferences.creation import Creation, create, create_batch
 from inferences.metadata import MetadataValue
 from inferences.models import InferenceAction, MetadataType, RegisteredModel, TaskType
@@ -178,9 +178,10 @@ class BatchSerializer(serializers.Serializer):
     results = BatchResultSerializer(many=True)
 
 
-class BatchView(StoreView):
+class BatchView(InferenceView):
     """Up to 1,000 creates as NDJSON: each line is stored or refused by itself."""
 
+    inference_id = "batch"  # a caller may have chosen it for an inference
     parser_classes = (LinesParser,)
 
     @extend_schema(

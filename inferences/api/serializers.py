@@ -165,6 +165,10 @@ class CountSerializer(serializers.Serializer):
     count = serializers.IntegerField()
 
 
+class DeletedSerializer(serializers.Serializer):
+    inference_id = serializers.CharField()
+
+
 def _moment(moment: datetime) -> str:
     return moment.isoformat(timespec="microseconds").replace("+00:00", "Z")
 

@@ -12,9 +12,11 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
+from inferences import removal
 from inferences.api.filters import InferenceQuerySerializer, PaginationSerializer
 from inferences.api.serializers import (
     CountSerializer,
+    DeletedSerializer,
     InferenceSerializer,
     ModelSerializer,
     NewModelSerializer,
@@ -191,6 +193,19 @@ class InferenceView(StoreView):
         return Response(
             InferenceSerializer(inference, context={"presign": presign}).data
         )
+
+    @extend_schema(
+        operation_id="delete_inference",
+        responses={200: DeletedSerializer, **PROBLEMS},
+    )
+    def delete(
+        self, request: Request, model_id: str, inference_id: str = ""
+    ) -> Response:
+        model = self.registered_model(model_id)
+        named = inference_id or self.inference_id
+        if not removal.remove_one(self.caller, model, named):
+            raise Http404
+        return Response({"inference_id": named})
 
 
 class FilterInferencesView(InferenceView):

@@ -1,0 +1,80 @@
+"""Deleting: one inference, or all that match a filter."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.conf import settings
+from drf_spectacular.utils import extend_schema
+from rest_framework import serializers
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+from inferences import removal
+from inferences.api.fields import FlagField
+from inferences.api.filters import InferenceFilterSerializer
+from inferences.api.views import InferenceView
+from inferences.filters import InferenceFilter, matching
+from inferences.models import RegisteredModel
+from inferences.tasks import ring_for_removals
+from istore.problems import Problem
+from istore.schema import PROBLEMS
+from istore.serializers import StrictSerializer
+
+
+class BulkDeleteSerializer(StrictSerializer):
+    """``filters`` must be there: a misspelt filter must never mean everything."""
+
+    filters = InferenceFilterSerializer()
+    dry_run = FlagField(required=False, default=False)
+
+
+class BulkDeletedSerializer(serializers.Serializer):
+    count = serializers.IntegerField()
+    dry_run = serializers.BooleanField()
+    deleted_inference_ids = serializers.ListField(child=serializers.CharField())
+
+
+class BulkDeleteView(InferenceView):
+    """Delete all inferences that match; hidden for good when this answers."""
+
+    inference_id = "delete"  # a caller may have chosen it for an inference
+
+    @extend_schema(
+        operation_id="bulk_delete_inferences",
+        request=BulkDeleteSerializer,
+        responses={200: BulkDeletedSerializer, **PROBLEMS},
+    )
+    def post(self, request: Request, model_id: str) -> Response:
+        model = self.registered_model(model_id)
+        wanted = BulkDeleteSerializer.parse(request.data)
+        count = _matching_count(model, wanted["filters"])
+        deleted: list[str] = []
+        if not wanted["dry_run"]:
+            deleted = self._delete(model, wanted["filters"])
+            count = len(deleted)
+        content: dict[str, Any] = {
+            "count": count,
+            "dry_run": wanted["dry_run"],
+            "deleted_inference_ids": deleted,
+        }
+        return Response(content)
+
+    def _delete(self, model: RegisteredModel, filters: InferenceFilter) -> list[str]:
+        chosen = lambda: matching(model, filters)  # noqa: E731
+        batches = removal.intend_all(self.caller, model, chosen)
+        deleted = [inference_id for batch in batches for inference_id in batch]
+        # The intents are the work; the queue only rings, and beat rings again.
+        ring_for_removals(model.pk)
+        return deleted
+
+
+def _matching_count(model: RegisteredModel, filters: InferenceFilter) -> int:
+    most = settings.ISTORE_BULK_DELETE_MAX
+    count = matching(model, filters).order_by()[: most + 1].count()
+    if count > most:
+        message = (
+            f"More than {most} inferences match. Narrow the filter, or go in parts."
+        )
+        raise Problem(422, "too-many-matches", message)
+    return count

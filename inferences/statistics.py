@@ -1,0 +1,215 @@
+"""What a metadata key's values look like over any filter.
+
+Bins are made here, in one place: edges as doubles, each bin closed below and open above,
+the last one closed at both ends.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import defaultdict
+from dataclasses import dataclass
+from decimal import Decimal
+from itertools import pairwise
+
+from django.db import connection
+from django.db.models import Count, F, Max, Min, OuterRef, Q, Subquery, Sum
+from django.db.models.expressions import RawSQL
+
+from inferences.directory import SIDE_ROWS, Place, place_of
+from inferences.filters import InferenceFilter, matching
+from inferences.filters.metadata import EXACT_WHOLE
+from inferences.metadata import SLOT_BEGINNING
+from inferences.models import (
+    InferencePayload,
+    InferenceQuerySet,
+    MetadataKeyCount,
+    RegisteredModel,
+)
+
+BINS, BINS_MAX = 10, 10_000
+DISTINCT_MAX = 10_000
+
+
+@dataclass(frozen=True, slots=True)
+class StatisticsQuery:
+    """Of which observations, and how numbers are binned."""
+
+    key: str
+    type: str
+    filters: InferenceFilter = InferenceFilter()  # noqa: RUF009 (a frozen value)
+    distribution_bin_count: int | None = None
+    distribution_bin_width: float | None = None
+    distribution_minimum_value: float | None = None
+    distribution_maximum_value: float | None = None
+
+    def __post_init__(self) -> None:
+        low, high = self.distribution_minimum_value, self.distribution_maximum_value
+        if self.distribution_bin_count and self.distribution_bin_width:
+            raise ValueError("distribution_bin_count and _width exclude each other.")
+        if low is not None and high is not None and low > high:
+            raise ValueError("distribution_minimum_value is above the maximum.")
+        if self.type == "string" and any(self._binning()):
+            raise ValueError("Strings have no bins.")
+
+    def _binning(self) -> list[bool]:
+        given = (
+            self.distribution_bin_count,
+            self.distribution_bin_width,
+            self.distribution_minimum_value,
+            self.distribution_maximum_value,
+        )
+        return [value is not None for value in given]
+
+
+@dataclass(frozen=True, slots=True)
+class Statistics:
+    """``distribution`` has a count by value of a string, by bin of a number."""
+
+    count: int
+    distribution: dict[str, int]
+    min: float | None = None
+    max: float | None = None
+    distinct_count: int | None = None
+    is_complete: bool = True
+
+
+def statistics(model: RegisteredModel, query: StatisticsQuery) -> Statistics:
+    """Raises ValueError when the bins would be too many."""
+    place = place_of(model, query.key, query.type)
+    if place is None:
+        return Statistics(0, {})
+    found = _observed(matching(model, query.filters), place)
+    if query.type == "string":
+        return _of_strings(model, query.key, place, found)
+    return _of_numbers(query, found)
+
+
+def _observed(found: InferenceQuerySet, place: Place) -> InferenceQuerySet:
+    """The inferences that carry the value, with it as ``observed``."""
+    if place.slot:
+        return found.filter(**{f"{place.slot}__isnull": False}).annotate(
+            observed=F(place.slot)
+        )
+    rows = SIDE_ROWS[place.side].objects.beside(OuterRef("registered_model"))
+    value = rows.filter(id=OuterRef("id"), key=place.key_id).values("value")[:1]
+    return found.annotate(observed=Subquery(value)).filter(observed__isnull=False)
+
+
+def _of_strings(
+    model: RegisteredModel, key: str, place: Place, found: InferenceQuerySet
+) -> Statistics:
+    counts = found.values("observed").annotate(times=Count("id"), example=Min("id"))
+    totals = found.aggregate(
+        count=Count("id"), distinct=Count("observed", distinct=True)
+    )
+    most = counts.order_by("-times", "observed")[:DISTINCT_MAX]
+    rows = list(most.values_list("observed", "times", "example"))
+    # A long text lies in its slot cut: the payload of one that has it tells it whole.
+    cut = [row for row in rows if len(row[0].encode()) > SLOT_BEGINNING]
+    whole = _given_texts(model, key, [example for _, _, example in cut])
+    distribution = {whole.get(example, value): n for value, n, example in rows}
+    return Statistics(
+        totals["count"],
+        distribution,
+        distinct_count=totals["distinct"],
+        is_complete=totals["distinct"] == len(distribution),
+    )
+
+
+def _given_texts(model: RegisteredModel, key: str, ids: list[int]) -> dict[int, str]:
+    rows = InferencePayload.objects.beside(model).filter(id__in=ids)
+    return dict(
+        rows.annotate(text=RawSQL("metadata -> %s ->> 1", [key])).values_list(
+            "id", "text"
+        )
+    )
+
+
+def _of_numbers(query: StatisticsQuery, found: InferenceQuerySet) -> Statistics:
+    totals = found.aggregate(
+        count=Count("id"), low=Min("observed"), high=Max("observed")
+    )
+    if not totals["count"]:
+        return Statistics(0, {})
+    low, high = totals["low"], totals["high"]
+    edges = bin_edges(query, float(low), float(high))
+    counts = _counted(found, edges, exact=max(abs(low), abs(high)) > EXACT_WHOLE)
+    return Statistics(
+        totals["count"],
+        dict(zip(bin_names(edges), counts, strict=True)),
+        float(low),
+        float(high),
+    )
+
+
+def bin_edges(query: StatisticsQuery, low: float, high: float) -> list[float]:
+    """The edges of the bins, one more than there are bins; none when no value can fit."""
+    if query.distribution_minimum_value is not None:
+        low = query.distribution_minimum_value
+    if query.distribution_maximum_value is not None:
+        high = query.distribution_maximum_value
+    if low > high:
+        return []
+    if low == high:
+        return [low, high]
+    if width := query.distribution_bin_width:
+        count = (
+            math.ceil(Decimal(high - low) / Decimal(width))
+            if high - low < math.inf
+            else BINS_MAX + 1
+        )
+        if count > BINS_MAX:
+            raise ValueError(f"distribution_bin_width makes more than {BINS_MAX} bins.")
+        return [low + number * width for number in range(count)] + [
+            max(low + count * width, high)
+        ]
+    count = query.distribution_bin_count or BINS
+    inner = [low * (1 - n / count) + high * (n / count) for n in range(1, count)]
+    return [low, *inner, high]
+
+
+def bin_names(edges: list[float]) -> list[str]:
+    pairs = list(pairwise(edges))
+    return [
+        f"[{low!r}, {high!r}{']' if number == len(pairs) else ')'}"
+        for number, (low, high) in enumerate(pairs, start=1)
+    ]
+
+
+def _counted(found: InferenceQuerySet, edges: list[float], *, exact: bool) -> list[int]:
+    """How many observations each bin holds."""
+    bins = len(edges) - 1
+    if bins < 1:
+        return []
+    sql, values = (
+        found.filter(observed__gte=edges[0], observed__lte=edges[-1])
+        .values("observed")
+        .query.sql_with_params()
+    )
+    # Beyond 2^53 doubles are too coarse to compare whole numbers with.
+    kind = "numeric" if exact else "float8"
+    lower = [Decimal(edge) if exact else edge for edge in edges[:-1]]
+    with connection.cursor() as cursor:
+        cursor.execute(
+            f"SELECT width_bucket(observed::{kind}, %s::{kind}[]), count(*) "
+            f"FROM ({sql}) AS found GROUP BY 1",
+            [lower, *values],
+        )
+        counted = dict(cursor.fetchall())
+    return [counted.get(number, 0) for number in range(1, bins + 1)]
+
+
+def key_type_counts(model: RegisteredModel) -> dict[str, dict[str, int]]:
+    """``{key: {type: observations}}`` over all live inferences, from the counters."""
+    rows = (
+        MetadataKeyCount.objects.filter(registered_model=model)
+        .values("key", "type")
+        .annotate(n=Sum("delta"))
+        .filter(~Q(n=0))
+        .order_by("key", "type")
+    )
+    counts: dict[str, dict[str, int]] = defaultdict(dict)
+    for row in rows:
+        counts[row["key"]][row["type"]] = row["n"]
+    return dict(counts)
