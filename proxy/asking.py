@@ -81,7 +81,8 @@ def _read(body: bytes, headers: CIMultiDict[str], encoding: str) -> Asked:
     if header_length == 0:  # the whole body is one tensor
         return Asked(body, 0, [uuid7()], is_named=False)
     document = _read_header(body, header_length)
-    given = document.get("id") or None  # Triton's clients mean none by an empty one
+    given = document.get("id")
+    given = None if given == "" else given  # Triton's clients mean none by it
     if given is not None and not (isinstance(given, str) and is_id(given)):
         most = limits.ID_MAX_CHARS
         raise V2Error(

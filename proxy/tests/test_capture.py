@@ -1,0 +1,202 @@
+import gzip
+import threading
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import orjson
+import pytest
+from redis.exceptions import ConnectionError as RedisAway
+
+from ingest.tests.test_events import make_event
+from istore import blobs, failpoints
+from proxy import capturing, publishing
+from proxy.capture import event_of_marker, prepared, stored
+from proxy.capturing import Capture
+from proxy.entries import Facts, SpoolEntry
+from proxy.publishing import Publisher
+from proxy.segments import MAGIC, Segment, frame
+
+OWNER = "0" * 32
+
+
+def make_entry(
+    request: bytes = b'{"inputs": []}', answer: bytes = b"{}", **changes
+) -> SpoolEntry:
+    at = "2026-03-04T05:06:07.000000Z"
+    facts = {
+        "model_id": "harbour",
+        "task_type": "Object Detection",
+        "inference_ids": ["a"],
+        "prefixes": ["1/2/2026/03/04/05/x"],
+        "request_received_at": at,
+        "request_forwarded_at": at,
+        "request_responded_at": at,
+        "status": 200,
+        "request_header_length": None,
+        "answer_header_length": None,
+        "answer_content_type": "application/json",
+    }
+    return SpoolEntry(Facts(**facts | changes), request, answer)
+
+
+def test_a_marker_that_is_there_stands():
+    (first,) = prepared(make_entry())
+    (again,) = prepared(make_entry())
+    stored(first, is_replay=False)
+    assert stored(again, is_replay=True) == first.event
+    assert event_of_marker(first.event.metadata_storage_key) == first.event
+
+
+def test_a_marker_that_is_damaged_is_put_again():
+    (captured,) = prepared(make_entry())
+    blobs.put(captured.event.metadata_storage_key, b"{half of")
+    assert stored(captured, is_replay=True) == captured.event
+    assert event_of_marker(captured.event.metadata_storage_key) == captured.event
+
+
+def test_as_many_are_stored_as_were_promised():
+    names = {"inference_ids": ["a-0", "a-1"], "prefixes": ["p", "q"]}
+    found = list(prepared(make_entry(b"no JSON at all", **names)))
+    assert [each.event.inference_id for each in found] == ["a-0", "a-1"]
+    assert [each.part.data for each in found] == [b"no JSON at all"] * 2
+    assert found[0].marker["warnings"]
+
+
+def test_an_answer_that_unfolds_too_far_is_kept_as_it_came(settings):
+    settings.ISTORE_PROXY_MAX_RESPONSE_BYTES = 100
+    folded = gzip.compress(bytes(1000))
+    (captured,) = prepared(make_entry(answer=folded, answer_encoding="gzip"))
+    assert captured.answer.body == folded
+    assert "larger" in captured.marker["warnings"][0]
+
+
+def test_a_large_answer_is_not_in_the_marker(settings):
+    settings.ISTORE_ANSWER_INLINE_BYTES = 10
+    (captured,) = prepared(make_entry(answer=b'{"outputs": []}'))
+    assert captured.marker["answer"]["text"] is None
+    assert captured.marker["answer"]["size"] == 15
+
+
+# -- the process
+
+
+class Stream:
+    """Redis, as far as the publisher knows it."""
+
+    def __init__(self) -> None:
+        self.events = []
+        self.is_away = False
+
+    def publish(self, events) -> None:
+        if self.is_away:
+            raise RedisAway("away")
+        self.events += events
+
+
+@pytest.fixture
+def stream(monkeypatch):
+    stream = Stream()
+    monkeypatch.setattr(publishing, "EventStream", lambda: stream)
+    monkeypatch.setattr(publishing, "WAITS", (0.01, 0.01))
+    monkeypatch.setattr(capturing, "RETRY_SECONDS", (0.01,))
+    return stream
+
+
+@pytest.fixture
+def capture(tmp_path, stream):
+    (tmp_path / "spool").mkdir()
+    capture = Capture(tmp_path / "spool", OWNER, threading.Event())
+    yield capture
+    capture._stop.set()
+    capture.run()
+
+
+def spooled(directory: Path, *payloads: bytes, owner=OWNER, tail=b"") -> Segment:
+    segment = Segment(directory, owner, 1)
+    framed = b"".join(frame([each]) + each for each in payloads)
+    segment.path.write_bytes(MAGIC + framed + tail)
+    return segment
+
+
+def payload(name: str) -> bytes:
+    prefix = f"1/2/2026/03/04/05/{name}"
+    entry = make_entry(inference_ids=[name], prefixes=[prefix])
+    return b"".join(entry.pieces())
+
+
+def test_a_closed_segment_is_captured_and_removed(capture, stream, tmp_path):
+    segment = spooled(tmp_path / "spool", payload("a"), payload("b"))
+    assert capture.look()
+    assert segment.path.exists() and not capture.look()
+    segment.close()
+    capture.look()
+    assert [event.inference_id for event in stream.events] == ["a", "b"]
+    assert list((tmp_path / "spool").iterdir()) == []
+
+
+def test_segments_of_those_who_are_gone_are_replayed(capture, stream, tmp_path):
+    spooled(tmp_path / "spool", payload("a"), owner="1" * 32, tail=b"torn")
+    capture.look()
+    assert [event.inference_id for event in stream.events] == ["a"]
+    assert list((tmp_path / "spool").iterdir()) == []
+
+
+def test_an_entry_nobody_can_read_is_set_aside(capture, stream, tmp_path):
+    spooled(tmp_path / "spool", b"nonsense", payload("b")).close()
+    capture.look()
+    assert [event.inference_id for event in stream.events] == ["b"]
+    (kept,) = (tmp_path / "spool").glob("*.set-aside")
+    assert kept.read_bytes() == b"nonsense"
+
+
+def test_a_damaged_segment_is_kept_for_people(capture, stream, tmp_path):
+    segment = spooled(tmp_path / "spool", payload("a"), payload("b"))
+    content = bytearray(segment.path.read_bytes())
+    content[-1] ^= 1
+    segment.path.write_bytes(content)
+    segment.close()
+    capture.look()
+    assert [event.inference_id for event in stream.events] == ["a"]
+    assert list((tmp_path / "spool").glob("*.damaged"))
+
+
+def test_a_blob_that_cannot_be_put_is_tried_again(capture, stream, tmp_path):
+    failpoints.arm("capture.answer_put:1=raise")
+    try:
+        spooled(tmp_path / "spool", payload("a"))
+        capture.look()
+    finally:
+        failpoints.arm("")
+    assert [event.inference_id for event in stream.events] == ["a"]
+
+
+def test_redis_away_leaves_the_event_to_reconcile(stream):
+    publisher = Publisher(threading.Event())
+    stream.is_away = True
+    assert publisher.publish([make_event(request_received_at=datetime.now(UTC))])
+    assert stream.events == []
+    stream.is_away = False
+    assert publisher.publish([make_event()])
+    assert stream.events == [make_event()]
+
+
+def test_an_event_too_old_for_reconcile_waits_for_redis(stream, monkeypatch):
+    monkeypatch.setattr(publishing, "LONGEST_WAIT", 0.01)
+    stop = threading.Event()
+    publisher = Publisher(stop)
+    stream.is_away = True
+    old = make_event(request_received_at=datetime.now(UTC) - timedelta(hours=30))
+    threading.Timer(0.2, setattr, (stream, "is_away", False)).start()
+    assert publisher.publish([old])
+    assert stream.events == [old]
+    stream.is_away = True
+    threading.Timer(0.1, stop.set).start()
+    assert not publisher.publish([old])
+
+
+def test_a_marker_is_json_that_holds_the_whole_event():
+    (captured,) = prepared(make_entry())
+    stored(captured, is_replay=False)
+    marker = orjson.loads(blobs.get(captured.event.metadata_storage_key))
+    assert marker["event"] == captured.event.as_dict()
+    assert marker["format"] == 1

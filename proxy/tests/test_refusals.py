@@ -1,0 +1,248 @@
+import gzip
+import socket
+import time
+from datetime import UTC, datetime, timedelta
+
+import orjson
+import pytest
+import requests
+
+from proxy.tests.conftest import free_port, request_body, wait_until
+
+pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture(autouse=True)
+def echo(store, upstream, proxied):
+    """Whatever was refused, nothing of it is there and the process lives."""
+    model = store.model(upstream.url, "echo")
+    before = len(upstream.seen)
+    yield model
+    assert proxied.infer("echo", request_body(id="after")).ok
+    refused = [seen for seen in upstream.seen[before:-1] if b"refused" in seen.body]
+    assert refused == []
+    stored = [each["event"]["inference_id"] for each in proxied.markers()]
+    assert not [each for each in stored if "refused" in each]
+
+
+def refused(answer: requests.Response, status: int) -> str:
+    assert answer.status_code == status
+    assert answer.headers["content-type"] == "application/json"
+    assert answer.json().keys() == {"error"}
+    return answer.json()["error"]
+
+
+@pytest.mark.parametrize("none", ["", None])
+def test_an_empty_id_is_none(proxied, none):
+    assert (
+        len(proxied.infer("echo", request_body(id=none)).headers["Inference-Id"]) == 36
+    )
+
+
+BAD_BODIES = {
+    "nothing": b"",
+    "no JSON": b"{refused",
+    "no object": b'["refused"]',
+    "half a text": b'{"id": "refused',
+    "bad UTF-8": b'{"id": "refused\xff"}',
+    "too deep": b"[" * 100_000 + b"refused",
+    "deep object": b'{"refused":' + b"[" * 70 + b"]" * 70 + b"}",
+}
+
+
+@pytest.mark.parametrize("name", BAD_BODIES)
+def test_what_is_no_request_is_refused(proxied, name):
+    refused(proxied.infer("echo", BAD_BODIES[name]), 400)
+
+
+@pytest.mark.parametrize(
+    "bad",
+    ["x" * 250 + "refused", "refused\n", ".", "..", 7, 0, ["refused"], {}, "\x85"],
+)
+def test_a_bad_id_is_refused(proxied, bad):
+    body = request_body(id=bad, parameters={"mark": "refused"})
+    refused(proxied.infer("echo", body), 400)
+
+
+@pytest.mark.parametrize("length", ["-1", "x", "1000000", "5", "9" * 30, "٣"])
+def test_a_wrong_header_length_is_refused(proxied, length):
+    headers = {"Inference-Header-Content-Length": length.encode()}
+    body = request_body(id="refused")
+    refused(proxied.infer("echo", body, headers=headers), 400)
+
+
+def test_a_body_that_is_too_large_is_refused(proxied):
+    body = b"refused" + bytes(100 * 2**20)
+    refused(proxied.infer("echo", body), 413)
+
+
+def test_a_large_body_in_chunks_is_refused(proxied):
+    chunks = (b"refused" * 150_000 for _ in range(20))
+    answer = requests.post(
+        f"{proxied.url}/v2/models/echo/infer",
+        data=chunks,
+        headers={"Authorization": f"Bearer {proxied.store.secret}"},
+        timeout=20,
+    )
+    refused(answer, 413)
+
+
+def test_a_bomb_is_refused(proxied):
+    bomb = gzip.compress(gzip.compress(bytes(200 * 2**20)))
+    answer = proxied.infer(
+        "echo", gzip.decompress(bomb), headers={"Content-Encoding": "gzip"}
+    )
+    refused(answer, 413)
+
+
+@pytest.mark.parametrize("encoding", ["gzip", "deflate"])
+def test_a_broken_compression_is_refused(proxied, encoding):
+    headers = {"Content-Encoding": encoding}
+    refused(proxied.infer("echo", b"refused", headers=headers), 400)
+    cut = gzip.compress(orjson.dumps(request_body(id="refused")))[:-9]
+    refused(proxied.infer("echo", cut, headers=headers), 400)
+
+
+def test_an_unknown_encoding_is_refused(proxied):
+    headers = {"Content-Encoding": "br"}
+    refused(proxied.infer("echo", b"refused", headers=headers), 415)
+
+
+def test_a_body_that_does_not_come_is_given_up(proxied):
+    head = (
+        "POST /v2/models/echo/infer HTTP/1.1\r\nHost: x\r\n"
+        f"Authorization: Bearer {proxied.store.secret}\r\nContent-Length: 100\r\n\r\n"
+    )
+    with socket.create_connection(("127.0.0.1", proxied.port)) as client:
+        client.sendall(head.encode() + b"refused")
+        client.settimeout(5)
+        assert client.recv(1000).startswith(b"HTTP/1.1 408")
+
+
+@pytest.mark.parametrize(
+    "authorization",
+    [None, "", "Bearer", "Bearer ", "Bearer nope", "Basic eDp5", "Bearer é"],
+)
+def test_without_a_valid_token_nobody_is_let_in(proxied, authorization):
+    headers = {"Authorization": authorization and authorization.encode("latin-1")}
+    answer = proxied.infer("echo", b"refused", headers=headers)
+    refused(answer, 401)
+    assert answer.headers["WWW-Authenticate"] == "Bearer"
+
+
+def test_an_expired_token_is_none(proxied, store):
+    late = store.token(expires_at=datetime.now(UTC) - timedelta(seconds=1))
+    headers = {"Authorization": f"Bearer {late}"}
+    refused(proxied.infer("echo", b"refused", headers=headers), 401)
+
+
+def test_absent_and_foreign_models_are_the_same_404(proxied, store):
+    said = {refused(proxied.infer("absent", b"refused"), 404)}
+    for secret in (store.foreign, store.viewer):
+        headers = {"Authorization": f"Bearer {secret}"}
+        said.add(refused(proxied.infer("echo", b"refused", headers=headers), 404))
+        said.add(refused(proxied.infer("absent", b"refused", headers=headers), 404))
+    for path in (
+        "%00",
+        "..",
+        "%2e",
+        "%ff",
+        "x" * 300,
+        "echo/versions/../infer",
+        "echo/x",
+    ):
+        url = f"/v2/models/{path}/infer"
+        answer = requests.Request("POST", proxied.url).prepare()
+        answer.url = proxied.url + url
+        answer.headers["Authorization"] = f"Bearer {store.secret}"
+        with requests.Session() as session:
+            said.add(refused(session.send(answer), 404))
+    assert len(said) == 1
+
+
+def test_a_revoked_token_counts_within_a_second(proxied, store):
+    from istore.models import Token
+
+    secret = store.token()
+    headers = {"Authorization": f"Bearer {secret}"}
+    assert proxied.infer("echo", headers=headers).ok
+    revoking = Token.objects.filter(prefix=secret[:14])
+    store.thread.submit(revoking.update, revoked_at=datetime.now(UTC)).result()
+    status = lambda: proxied.infer("echo", headers=headers).status_code  # noqa: E731
+    wait_until(lambda: status() == 401, 1.5)
+
+
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [("GET", "/v2/models/echo/infer"), ("POST", "/v2"), ("DELETE", "/v2/models/echo")],
+)
+def test_another_method_is_405(proxied, method, path):
+    answer = requests.request(method, proxied.url + path, timeout=5)
+    refused(answer, 405)
+    assert answer.headers["Allow"]
+
+
+@pytest.mark.parametrize("path", ["/", "/v2/x", "/v1/models/echo", "/v2/models"])
+def test_another_path_is_404(proxied, path):
+    refused(requests.get(proxied.url + path, timeout=5), 404)
+
+
+@pytest.mark.parametrize(
+    ("behaviour", "status"),
+    [
+        ("silent", 504),
+        ("redirecting", 502),
+        ("large", 502),
+        ("broken", 502),
+        ("nonsense", 502),
+    ],
+)
+def test_an_upstream_that_fails_is_told_apart(
+    proxied, store, upstream, behaviour, status
+):
+    store.model(upstream.url, behaviour)
+    began = time.monotonic()
+    message = refused(proxied.infer(behaviour), status)
+    assert "127.0.0.1" not in message
+    assert time.monotonic() - began < 4
+
+
+def test_an_upstream_that_is_not_there_is_502(proxied, store):
+    store.model(f"http://127.0.0.1:{free_port()}", "gone")
+    refused(proxied.infer("gone"), 502)
+    store.model("http://name.invalid", "unnamed")
+    refused(proxied.infer("unnamed"), 502)
+    store.model("", "without")
+    refused(proxied.infer("without"), 502)
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "http://10.1.2.3",
+        "http://[::1]:80",
+        "http://169.254.169.254/latest",
+        "http://[::ffff:127.0.0.1]",
+        "http://2130706434",
+        "http://127.2:80",
+        "http://localhost",
+        "http://user:secret@example.org",
+        "ftp://example.org",
+    ],
+)
+def test_a_private_upstream_is_refused(proxied, store, url):
+    store.model(url, "private")
+    wait_until(lambda: proxied.infer("private").status_code == 502, 2)
+    message = refused(proxied.infer("private"), 502)
+    assert "secret" not in message
+
+
+def test_too_much_in_flight_is_refused_and_nothing_forwarded(
+    start_proxy, store, upstream
+):
+    busy = start_proxy(ISTORE_PROXY_MAX_INFLIGHT_BYTES="1000")
+    body = request_body(id="refused", parameters={"fill": "x" * 2000})
+    answer = busy.infer("echo", body)
+    refused(answer, 503)
+    assert answer.headers["Retry-After"] == "1"
+    assert busy.infer("echo").headers["Inference-Store"] == "recorded"
