@@ -52,7 +52,7 @@ def compose(arrival: Arrival, marker: Marker, indexed_at: datetime) -> NewInfere
     """The record to be. Raises Refused when the marker does not say what was asked."""
     value, stated = marker.value, marker.input
     said = _Said(list(_texts(value.get("warnings"))))
-    action = ACTIONS.get(value.get("inference_action"))
+    action = ACTIONS.get(str(value.get("inference_action")))
     if action is None:
         raise Refused(
             Reason.MALFORMED_METADATA,

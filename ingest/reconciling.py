@@ -3,8 +3,8 @@
 The hours of the last ``ISTORE_RECONCILE_HOURS`` are listed, model by model, and held
 against the storage keys of the records of that hour, which start alike. Only what is
 left over is read and looked up by itself. A closed hour in which nothing was missing is
-remembered in the cache, and listed again when that has been forgotten: after twelve
-hours, or because the cache went the way of the stream.
+remembered in the cache, and listed again when that has been forgotten: after some hours,
+or because the cache went the way of the stream.
 
 Publishing too much is harmless, a copy is a copy. So this needs no lock on anything; it
 only waits while the listener is behind, whose backlog would look like a loss.
@@ -38,7 +38,6 @@ from istore.failpoints import failpoint
 HOUR = timedelta(hours=1)
 STILL_ON_ITS_WAY = timedelta(minutes=2)
 CLOSED_AFTER = timedelta(minutes=10)
-REMEMBERED_SECONDS = 12 * 3600
 AT_ONCE = 500
 MOST = 50_000  # of one run; the next one finds the rest
 
@@ -116,9 +115,17 @@ def _reconcile_hour(hour: Hour, stream: EventStream) -> int:
         failpoint("reconcile.published")
         published += len(events)
     if in_order and hour.is_closed:
-        seconds = random.randint(REMEMBERED_SECONDS // 2, REMEMBERED_SECONDS)
-        cache.set(hour.cache_key, True, seconds)
+        cache.set(hour.cache_key, True, _seconds_to_remember())
     return published
+
+
+def _seconds_to_remember() -> int:
+    """At most a quarter of the window: a marker may come hours after its inference.
+
+    By chance less, so that not all hours are listed again in one run.
+    """
+    most = settings.ISTORE_RECONCILE_HOURS * 3600 // 4
+    return random.randint(most // 2, most)
 
 
 def _without_record(hour: Hour) -> set[str]:
@@ -139,9 +146,9 @@ def _lost(hour: Hour, uniques: list[str]) -> tuple[list[InferenceEvent], bool]:
     aside = SetAsideEvent.objects.filter(
         metadata_storage_key__in=markers, replayed_at=None
     )
-    markers -= set(aside.values_list("metadata_storage_key", flat=True))
-    events, clean = [], True
-    for marker in sorted(markers):
+    known = set(aside.values_list("metadata_storage_key", flat=True))
+    events, clean = [], not known
+    for marker in sorted(markers - known):
         event = _event_at(hour.model, marker)
         if event is None:
             continue

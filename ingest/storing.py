@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
+from functools import partial
 
 import structlog
 from botocore.exceptions import BotoCoreError, ClientError
@@ -65,10 +66,6 @@ class Storing:
             outcomes = self._outages.outlast(lambda: record(model, new))
         except Stopping:
             raise
-        except RegisteredModel.DoesNotExist:
-            why = NotYet(Reason.UNKNOWN_MODEL, f"{model} was removed.")
-            refused += [(each.arrival.entry, why) for each in batch]
-            return []
         except Exception as error:
             if len(batch) > 1:
                 half = len(batch) // 2
@@ -77,11 +74,9 @@ class Storing:
                     *self._record(model, batch[half:], refused),
                 ]
             entry = batch[0].arrival.entry
-            log.warning(
-                "event refused", stream_id=entry.id, model=model.pk, exc_info=True
-            )
-            why = Refused(Reason.REFUSED, f"{type(error).__name__}: {error}")
+            why = self._outages.outlast(partial(_why, model, error))
             refused.append((entry, why))
+            log.warning("event failed", stream_id=entry.id, error=repr(error)[:500])
             return []
         return [(each, outcomes[each.new.inference_id]) for each in batch]
 
@@ -134,6 +129,12 @@ def _under_another_id(each: Composed) -> Composed:
     ]
     other = id_of_other(taken, each.new.content_hash)
     return replace(each, new=replace(each.new, inference_id=other, notes=notes))
+
+
+def _why(model: RegisteredModel, error: Exception) -> Refused:
+    if not RegisteredModel.objects.filter(pk=model.pk).exists():
+        return NotYet(Reason.UNKNOWN_MODEL, f"{model} was removed.")
+    return Refused(Reason.REFUSED, f"{type(error).__name__}: {error}")
 
 
 def _delete(keys: list[str]) -> None:

@@ -9,6 +9,12 @@ from ingest.stream import EventStream
 from istore import failpoints
 
 
+@pytest.fixture(autouse=True)
+def quick_disk(monkeypatch):
+    """That blobs are synced is tested where they are put."""
+    monkeypatch.setattr("istore.blobs.os.fsync", lambda descriptor: None)
+
+
 @pytest.fixture
 def server(worker_id):
     """A database of the embedded server for each worker of the tests."""

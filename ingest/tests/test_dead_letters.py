@@ -1,0 +1,281 @@
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from io import StringIO
+
+import orjson
+import pytest
+from django.core.management import call_command
+
+from inferences.models import RegisteredModel
+from ingest.models import SetAsideEvent
+from ingest.stream import FIELD, STREAM, Lag
+from ingest.tests.builders import MOMENT, capture
+from istore import blobs
+
+pytestmark = pytest.mark.django_db
+
+UUID = "01999999-0000-7000-8000-000000000000"
+
+
+@pytest.fixture
+def unknown(project):
+    """A model that is registered nowhere, with the number it would have."""
+    return RegisteredModel(id=99, model_id="nobody", project=project)
+
+
+@pytest.fixture
+def deliver_bytes(server, listener):
+    def deliver(payload: bytes) -> None:
+        server.xadd(STREAM, {FIELD: payload})
+        listener.step(block_ms=1)
+
+    return deliver
+
+
+@pytest.fixture
+def replayed(settings, server):
+    """Run the command against the stream of this test; what it printed."""
+    settings.ISTORE_REDIS_URL = server.url
+
+    def replay(*arguments: str) -> str:
+        out = StringIO()
+        call_command("replay_events", *arguments, stdout=out)
+        return out.getvalue()
+
+    return replay
+
+
+def letter() -> SetAsideEvent:
+    return SetAsideEvent.objects.get()
+
+
+def rewrite(key: str, **changes) -> None:
+    value = json.loads(blobs.get(key)) | changes
+    blobs.put(key, json.dumps(value).encode())
+
+
+@pytest.mark.parametrize(
+    "payload",
+    [
+        b"",
+        b"\xff\x00",
+        b"[]",
+        b'{"model_id": "a"}',
+        b"[" * 2000,
+        b'{"model_id": "\\ud800"}',
+    ],
+)
+def test_what_is_no_event_is_kept_as_it_came(deliver_bytes, stream, payload):
+    deliver_bytes(payload)
+
+    assert letter().reason == "malformed-event"
+    assert bytes(letter().payload) == payload
+    assert stream.lag() == Lag(0, 0)
+
+
+@pytest.mark.parametrize("inference_id", ["\u0000", "a\nb", ".", "x" * 256])
+def test_an_id_nobody_may_have_is_refused(model, deliver, inference_id):
+    deliver(replace(capture(model), inference_id=inference_id))
+
+    assert letter().reason == "malformed-event"
+
+
+@pytest.mark.parametrize("name", ["request_received_at", "event_published_at"])
+def test_a_time_without_a_zone_is_refused(model, deliver_bytes, name):
+    value = capture(model).as_dict() | {name: "2025-06-01T12:00:00"}
+
+    deliver_bytes(orjson.dumps(value))
+
+    assert letter().reason == "malformed-event"
+
+
+@pytest.mark.parametrize(
+    "prefix",
+    [
+        f"9999/1/2025/06/01/12/{UUID}",
+        f"1/9999/2025/06/01/12/{UUID}",
+        "../../etc",
+        f"1/1/2025/06/01/12/../{UUID}",
+        "",
+    ],
+)
+def test_keys_of_another_model_are_refused(model, deliver, prefix):
+    event = replace(capture(model), metadata_storage_key=f"{prefix}/metadata")
+
+    deliver(event)
+
+    assert letter().reason == "foreign-key"
+
+
+def test_keys_of_another_inference_are_refused(model, deliver):
+    own, other = capture(model, "a"), capture(model, "b")
+
+    deliver(replace(own, data_storage_key=other.data_storage_key))
+
+    assert letter().reason == "foreign-key"
+
+
+def test_an_unknown_model_may_yet_be_registered(unknown, deliver, listener, stream):
+    event = capture(unknown)
+    deliver(event)
+    assert stream.lag() == Lag(0, 1)
+
+    RegisteredModel.objects.create(
+        id=99, model_id="nobody", project=unknown.project, task_type="Object Detection"
+    )
+    listener._models._read_at = -10  # a second later
+    listener.step(block_ms=1)
+
+    assert unknown.inferences.get().inference_id == "a"
+    assert stream.lag() == Lag(0, 0)
+
+
+def test_an_unknown_model_is_given_up_after_some_deliveries(
+    unknown, deliver, listener, stream, settings
+):
+    deliver(capture(unknown))
+    for _ in range(settings.ISTORE_EVENT_DELIVERIES - 2):
+        listener.step(block_ms=1)
+    assert not SetAsideEvent.objects.exists()
+
+    listener.step(block_ms=1)
+
+    assert letter().reason == "unknown-model"
+    assert (letter().model_id, letter().inference_id) == ("nobody", "a")
+    assert stream.lag() == Lag(0, 0)
+
+
+@pytest.mark.parametrize("kind", ["data", "inference", "metadata"])
+def test_a_blob_may_yet_come(model, deliver, listener, stream, kind):
+    event = capture(model, inline=False)
+    key = getattr(event, f"{kind}_storage_key")
+    content = blobs.get(key)
+    blobs.delete([key])
+    deliver(event)
+    assert stream.lag() == Lag(0, 1)
+    assert not model.inferences.exists()
+
+    blobs.put(key, content)
+    listener.step(block_ms=1)
+
+    assert model.inferences.exists()
+    assert stream.lag() == Lag(0, 0)
+
+
+def test_a_blob_that_never_comes_is_told(model, deliver, listener, settings):
+    event = capture(model)
+    blobs.delete([event.data_storage_key])
+    deliver(event)
+    for _ in range(settings.ISTORE_EVENT_DELIVERIES):
+        listener.step(block_ms=1)
+
+    assert letter().reason == "missing-blob"
+    assert letter().metadata_storage_key == event.metadata_storage_key
+    assert not model.inferences.exists()
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"format": 2},
+        {"event": None},
+        {"input": []},
+        {"answer": {"sha256": "00", "size": 1}},
+        {"input": {"sha256": "0" * 64, "size": -1}},
+        {"input": {"sha256": 3, "size": 1}},
+        {"inference_action": "dance"},
+        {"inference_action": ["detect"]},
+    ],
+)
+def test_a_marker_of_another_form_is_refused(model, deliver, changes):
+    event = capture(model)
+    rewrite(event.metadata_storage_key, **changes)
+
+    deliver(event)
+
+    assert letter().reason == "malformed-metadata"
+
+
+@pytest.mark.parametrize("content", [b"", b"nonsense", b"[" * 100_000, b"\xff", b"[]"])
+def test_a_marker_that_is_not_json_is_refused(model, deliver, content):
+    event = capture(model)
+    blobs.put(event.metadata_storage_key, content)
+
+    deliver(event)
+
+    assert letter().reason == "malformed-metadata"
+
+
+def test_a_marker_of_another_inference_is_refused(model, deliver):
+    event = capture(model, "a")
+
+    deliver(replace(event, inference_id="b"))
+
+    assert letter().reason == "malformed-metadata"
+
+
+def test_an_answer_that_is_not_the_one_hashed_is_refused(model, deliver):
+    inline, beside = capture(model, "a"), capture(model, "b", inline=False)
+    stated = json.loads(blobs.get(inline.metadata_storage_key))["answer"]
+    rewrite(inline.metadata_storage_key, answer=stated | {"text": "{}"})
+    blobs.put(beside.inference_storage_key, b"{}")
+
+    deliver(inline, beside)
+
+    reasons = SetAsideEvent.objects.values_list("reason", flat=True)
+    assert list(reasons) == ["hash-mismatch"] * 2
+
+
+def test_an_input_of_another_length_is_refused(model, deliver):
+    event = capture(model)
+    blobs.put(event.data_storage_key, b"short")
+
+    deliver(event)
+
+    assert letter().reason == "hash-mismatch"
+
+
+def test_an_event_is_set_aside_once(model, stream, listener, arm):
+    stream.publish([replace(capture(model), inference_id=".")])
+    arm("listener.set_aside=raise")
+    for _ in range(2):
+        with pytest.raises(RuntimeError):
+            listener.step(block_ms=1)
+    arm("")
+    listener.step(block_ms=1)
+
+    assert SetAsideEvent.objects.count() == 1
+    assert stream.lag() == Lag(0, 0)
+
+
+def test_replay_lists_and_publishes_what_was_set_aside(
+    model, deliver, listener, replayed
+):
+    event = capture(model, "a")
+    content = blobs.get(event.data_storage_key)
+    blobs.put(event.data_storage_key, b"short")
+    deliver(event)
+    assert "hash-mismatch" in replayed()
+    assert "yolo-harbour" in replayed()
+
+    blobs.put(event.data_storage_key, content)
+    assert replayed("--reason", "poison") == "0 events published again.\n"
+    assert replayed("--model", "other") == "0 events published again.\n"
+    assert replayed("--reason", "hash-mismatch") == "1 events published again.\n"
+    listener.step(block_ms=1)
+
+    assert model.inferences.get().created_at == MOMENT
+    assert letter().replayed_at is not None
+    assert replayed("--all") == "0 events published again.\n"
+    assert replayed() == "No event is set aside.\n"
+
+
+def test_replay_leaves_what_is_no_event(deliver_bytes, replayed):
+    deliver_bytes(b"nonsense")
+
+    said = replayed("--all")
+
+    assert said == "0 events published again; 1 cannot be read.\n"
+    assert letter().replayed_at is None

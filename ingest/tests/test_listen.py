@@ -1,0 +1,188 @@
+"""The process itself: killed wherever it may be, told to stop, and with nobody home."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from urllib.parse import quote
+
+import pytest
+import redis
+from django.conf import settings as django_settings
+from django.db import OperationalError, connection
+from django.db.models.functions import Now
+
+from inferences.models import InferenceKey
+from ingest import storing
+from ingest.models import SetAsideEvent
+from ingest.stream import FIELD, STREAM, Lag
+from ingest.tests.builders import capture
+from istore import blobs
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+SECONDS = 30
+
+
+@pytest.fixture
+def listen(server, tmp_path):
+    """Start ``manage.py listen`` with these failpoints on the test's own servers."""
+    database = connection.settings_dict
+    user, password = database["USER"], quote(database["PASSWORD"])
+    host, name = quote(str(database["HOST"]), safe=""), database["NAME"]
+    started = []
+
+    def listen(failpoints: str = "") -> subprocess.Popen:
+        process = subprocess.Popen(
+            [sys.executable, str(django_settings.BASE_DIR / "manage.py"), "listen"],
+            env={
+                **os.environ,
+                "ISTORE_HOME": str(tmp_path),  # its blobs are those of the test
+                "ISTORE_DATABASE_URL": f"postgresql://{user}:{password}@{host}/{name}",
+                "ISTORE_REDIS_URL": server.url,
+                "ISTORE_FAILPOINTS": failpoints,
+                "ISTORE_EVENT_IDLE_SECONDS": "1",
+                "ISTORE_EVENT_DELIVERIES": "50",
+            },
+        )
+        started.append(process)
+        return process
+
+    yield listen
+    for process in started:
+        process.kill()
+        process.wait()
+
+
+def wait_until(true) -> None:
+    deadline = time.monotonic() + SECONDS
+    while not true():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
+def test_killed_anywhere_every_event_is_recorded_exactly_once(
+    model, stream, server, listen
+):
+    InferenceKey.objects.create(
+        registered_model=model, inference_id="gone", row_id=1, removed_at=Now()
+    )
+    events, late, copies = [], [], []
+    for point in (
+        "listener.read",
+        "listener.parsed",
+        "listener.fetched",
+        "recording.written",
+        "listener.recorded",
+        "listener.set_aside",
+        "listener.acknowledged",
+    ):
+        here = [capture(model, f"{point} {n}") for n in range(5)]
+        twice = capture(model, f"{point} 0")
+        removed = capture(model, "gone")
+        events += here
+        copies += [twice, removed]
+        stream.publish([*here, twice, here[1], removed, *late])
+        late = here[3:]
+        server.xadd(STREAM, {FIELD: b"nonsense"})
+        assert listen(f"{point}=kill").wait(SECONDS) == -signal.SIGKILL
+
+    process = listen()
+    wait_until(lambda: stream.lag() == Lag(0, 0))
+    process.terminate()
+
+    assert process.wait(5) == 0
+    stored = model.inferences.values_list("inference_id", flat=True)
+    assert sorted(stored) == sorted(each.inference_id for each in events)
+    for each in events:
+        assert blobs.size(each.data_storage_key)
+    for each in copies:
+        folder = each.metadata_storage_key.rpartition("/")[0]
+        assert blobs.listed(folder) == ([], [])
+    assert SetAsideEvent.objects.count() == 7
+
+
+def test_told_to_stop_it_stops_within_seconds(stream, listen, model):
+    process = listen()
+    stream.publish([capture(model)])
+    wait_until(lambda: model.inferences.exists())
+
+    process.terminate()
+
+    assert process.wait(5) == 0
+    assert stream.lag() == Lag(0, 0)
+
+
+def test_a_database_that_is_away_costs_nothing(
+    model, stream, listener, monkeypatch, caplog
+):
+    away = iter([OperationalError("the server closed the connection")] * 3)
+
+    def record(*arguments):
+        for error in away:
+            raise error
+        return recorded(*arguments)
+
+    recorded = storing.record
+    monkeypatch.setattr(storing, "record", record)
+    stream.publish([capture(model)])
+
+    listener.step(block_ms=1)
+
+    assert model.inferences.exists()
+    assert stream.lag() == Lag(0, 0)
+    assert caplog.text.count("listener waits") == 1
+    assert caplog.text.count("listener goes on") == 1
+
+
+def test_a_stream_that_is_away_is_waited_for(model, stream, listener, monkeypatch):
+    away = iter([redis.ConnectionError("gone")] * 2)
+
+    def acknowledge(ids):
+        for error in away:
+            raise error
+        acknowledged(ids)
+
+    acknowledged = stream.acknowledge
+    monkeypatch.setattr(stream, "acknowledge", acknowledge)
+    stream.publish([capture(model)])
+
+    listener.step(block_ms=1)
+
+    assert stream.lag() == Lag(0, 0)
+
+
+def test_a_blob_store_that_is_away_is_waited_for(model, stream, listener, monkeypatch):
+    away = iter([OSError("host unreachable")] * 4)
+
+    def asked(storage, key, *mode):
+        for error in away:
+            raise error
+        return opened(storage, key, *mode)
+
+    opened = blobs.LocalStorage._open
+    monkeypatch.setattr(blobs.LocalStorage, "_open", asked)
+    monkeypatch.setattr(blobs.LocalStorage, "exists", asked)
+    stream.publish([capture(model)])
+
+    listener.step(block_ms=1)
+
+    assert model.inferences.exists()
+    assert not SetAsideEvent.objects.exists()
+
+
+def test_while_it_waits_it_may_be_told_to_stop(model, stream, listener, stopping):
+    stream.publish([capture(model)])
+
+    def away(*arguments):
+        raise redis.ConnectionError("gone")
+
+    listener._stream.read = away
+    threading.Timer(0.2, stopping.set).start()
+    listener.run()
+
+    assert not model.inferences.exists()
