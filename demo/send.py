@@ -183,12 +183,18 @@ async def counts(session: aiohttp.ClientSession, url: str) -> Counter[str]:
 async def wait(
     session: aiohttp.ClientSession, url: str, before: Counter[str], tally: Tally
 ) -> Counter[str]:
-    """What is in the store, once all that was asked is there."""
-    missing = tally.asked - tally.recorded
-    if missing:
-        raise SendError(
-            f"{missing.total()} of {tally.asked.total()} inferences were answered "
-            "without 'Inference-Store: recorded'."
+    """What is in the store, once all that was recorded is there.
+
+    On a busy machine an answer may leave unrecorded: the proxy never waits long for the
+    disk. That is told, and is no failure unless a model has nothing at all.
+    """
+    if unrecorded := tally.asked - tally.recorded:
+        if unseen := [name for name in tally.asked if not tally.recorded[name]]:
+            raise SendError(f"No answer of {', '.join(unseen)} was recorded.")
+        print(
+            f"{unrecorded.total()} of {tally.asked.total()} answers left without "
+            "'Inference-Store: recorded'.",
+            file=sys.stderr,
         )
     end = monotonic() + WAIT_SECONDS
     while True:
