@@ -1,0 +1,45 @@
+"""Client of the Inference Store: ask models, keep what they said, and find it again.
+
+from inference_store import connect, inference, models
+connect()  # ISTORE_URL, ISTORE_TOKEN
+inference.count_inferences("harbour-detector", models.NewGetInferencesRequest())
+"""
+
+from inference_store import (
+    errors,
+    export_task,
+    inference,
+    metadata,
+    models,
+    register,
+    retention_policy,
+    retention_task,
+    upload,
+)
+from inference_store.client import Client, connect, get_model
+from inference_store.errors import InferenceStoreError
+from inference_store.frames import to_pandas
+from inference_store.retries import Retries
+from inference_store.serving import Answer, Model
+from inference_store.version import __version__
+
+__all__ = [
+    "Answer",
+    "Client",
+    "InferenceStoreError",
+    "Model",
+    "Retries",
+    "__version__",
+    "connect",
+    "errors",
+    "export_task",
+    "get_model",
+    "inference",
+    "metadata",
+    "models",
+    "register",
+    "retention_policy",
+    "retention_task",
+    "to_pandas",
+    "upload",
+]

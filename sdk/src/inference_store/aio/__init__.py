@@ -1,0 +1,34 @@
+"""The same client for asyncio: the modules of ``inference_store``, to be awaited.
+
+from inference_store.aio import connect, inference
+connect()
+total = await inference.count_inferences("harbour-detector", models.NewGetInferencesRequest())
+"""
+
+from inference_store import models
+from inference_store.aio import (
+    export_task,
+    inference,
+    metadata,
+    register,
+    retention_policy,
+    retention_task,
+    upload,
+)
+from inference_store.aio.client import AsyncClient, connect, get_model
+from inference_store.serving import AsyncModel
+
+__all__ = [
+    "AsyncClient",
+    "AsyncModel",
+    "connect",
+    "export_task",
+    "get_model",
+    "inference",
+    "metadata",
+    "models",
+    "register",
+    "retention_policy",
+    "retention_task",
+    "upload",
+]

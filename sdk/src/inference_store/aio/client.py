@@ -1,0 +1,163 @@
+"""The client whose calls are awaited."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Any, TypeVar
+
+import httpx2
+
+from inference_store import connection
+from inference_store.aio.namespaces import (
+    AsyncExportTasks,
+    AsyncInferences,
+    AsyncMetadataValues,
+    AsyncRegistration,
+    AsyncRetentionPolicies,
+    AsyncRetentionTasks,
+    AsyncUploads,
+)
+from inference_store.calls import Call, Plan
+from inference_store.retries import Retries
+from inference_store.sending import Attempt, read
+from inference_store.serving import AsyncModel, fetch_model
+
+T = TypeVar("T")
+
+
+class AsyncClient:
+    """``inference_store.Client``, with calls to be awaited.
+
+    Its connections belong to the event loop that it is first used in; used in another
+    one, it opens new connections there.
+
+    Parameters:
+        url: of the store; ``ISTORE_URL`` when not given, else http://127.0.0.1:8000.
+        token: of a project; ``ISTORE_TOKEN`` when not given.
+        timeout: seconds that connecting, or a silence while sending or receiving, may
+            last.
+        retries: how often calls that may run twice are repeated.
+        transport: what carries requests, for tests and special networks.
+        sleep: how to wait between tries.
+
+    Raises:
+        ValueError: the URL is none.
+    """
+
+    def __init__(
+        self,
+        url: str | None = None,
+        token: str | None = None,
+        *,
+        timeout: float = 30.0,
+        retries: Retries | None = None,
+        transport: httpx2.AsyncBaseTransport | None = None,
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+    ) -> None:
+        self.url, self._token = connection.url_and_token(url, token)
+        self._retries = retries or Retries()
+        self._sleep = sleep
+        self._timeout, self._transport = timeout, transport
+        self._http: httpx2.AsyncClient | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self.inference = AsyncInferences(self)
+        self.metadata = AsyncMetadataValues(self)
+        self.register = AsyncRegistration(self)
+        self.retention_policy = AsyncRetentionPolicies(self)
+        self.retention_task = AsyncRetentionTasks(self)
+        self.export_task = AsyncExportTasks(self)
+        self.upload = AsyncUploads(self)
+
+    async def get_model(self, model_id: str) -> AsyncModel:
+        """The model to call, as ``inference_store.aio.get_model`` with this client."""
+        return AsyncModel(self, await self.send(fetch_model(model_id)))
+
+    async def run(self, plan: Plan[T]) -> T:
+        """Sends a call, or the steps of several, and returns what they come to."""
+        if isinstance(plan, Call):
+            return await self.send(plan)
+        answer: Any = None
+        while True:
+            try:
+                call = plan.send(answer)
+            except StopIteration as end:
+                return end.value  # type: ignore[no-any-return]
+            answer = await self.send(call)
+
+    async def send(self, call: Call[T]) -> T:
+        """Sends one call, again where that is allowed, and reads its answer."""
+        attempt = Attempt(call, self.url, self._token, self._retries)
+        http = self._connections()
+        while True:
+            try:
+                response = await http.request(**attempt.request)
+            except httpx2.TransportError as error:
+                wait = attempt.wait_after_failure(error)
+            else:
+                again = attempt.wait_after(response)
+                if again is None:
+                    return read(call, response)
+                wait = again
+            await self._sleep(wait)
+
+    async def close(self) -> None:
+        """Closes the connections. They are opened again when they are needed."""
+        if self._http is not None and self._loop is asyncio.get_running_loop():
+            await self._http.aclose()
+        self._http = None
+
+    def _connections(self) -> httpx2.AsyncClient:
+        loop = asyncio.get_running_loop()
+        if self._http is None or self._loop is not loop:
+            self._loop = loop
+            self._http = httpx2.AsyncClient(
+                timeout=self._timeout, transport=self._transport
+            )
+        return self._http
+
+    async def __aenter__(self) -> AsyncClient:
+        return self
+
+    async def __aexit__(self, *failure: object) -> None:
+        await self.close()
+
+    def __repr__(self) -> str:
+        return f"AsyncClient({self.url!r})"
+
+
+def connect(
+    url: str | None = None, token: str | None = None, **options: Any
+) -> AsyncClient:
+    """Connect the functions of ``inference_store.aio`` to a store; not awaited.
+
+    Parameters:
+        url: of the store; ``ISTORE_URL`` when not given, else http://127.0.0.1:8000.
+        token: of a project; ``ISTORE_TOKEN`` when not given.
+        options: further parameters of ``AsyncClient``.
+
+    Returns:
+        The client, which may be kept and used on its own.
+
+    Raises:
+        ValueError: the URL is none.
+    """
+    connection.current_async = AsyncClient(url, token, **options)
+    return connection.current_async
+
+
+async def get_model(model_id: str) -> AsyncModel:
+    """A registered model, to call through the proxy.
+
+    Parameters:
+        model_id: the model's id.
+
+    Returns:
+        The model, with ``predict``, ``predict_proba``, ``detect``, ``embed`` and
+        ``set_inference_server_settings`` to be awaited.
+
+    Raises:
+        NotFound: the store does not know the model.
+        InferenceStoreError: any other failure.
+    """
+    return await connection.connected_async().get_model(model_id)

@@ -1,0 +1,9 @@
+"""``inference_store.export_task``, to be awaited: the same functions."""
+
+from __future__ import annotations
+
+from inference_store import export_task as blocking
+from inference_store.operations import awaitable
+
+create_export_task = awaitable(blocking.create_export_task)
+get_export_task = awaitable(blocking.get_export_task)

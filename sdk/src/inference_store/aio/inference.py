@@ -1,0 +1,34 @@
+"""``inference_store.inference``, to be awaited: the same functions."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+
+from inference_store import connection, walking
+from inference_store import inference as blocking
+from inference_store.models import Inference, NewGetInferencesRequest
+from inference_store.operations import awaitable
+
+filter_inferences = awaitable(blocking.filter_inferences)
+list_inferences = awaitable(blocking.list_inferences)
+count_inferences = awaitable(blocking.count_inferences)
+get_inference = awaitable(blocking.get_inference)
+create_inference = awaitable(blocking.create_inference)
+create_inference_from_upload = awaitable(blocking.create_inference_from_upload)
+create_inference_storage_request = awaitable(blocking.create_inference_storage_request)
+create_inferences = awaitable(blocking.create_inferences)
+delete_inference = awaitable(blocking.delete_inference)
+bulk_delete_inferences = awaitable(blocking.bulk_delete_inferences)
+
+
+def iter_inferences(
+    model_id: str,
+    request_body: NewGetInferencesRequest | None = None,
+    page_size: int = 500,
+    *,
+    progress: bool = False,
+) -> AsyncIterator[Inference]:
+    """All inferences that match, for ``async for``; parameters as those of the twin."""
+    return walking.walk_async(
+        connection.connected_async(), model_id, request_body, page_size, progress
+    )

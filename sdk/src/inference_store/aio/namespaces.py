@@ -1,0 +1,108 @@
+"""The functions of the modules as methods of an asynchronous client."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from typing import TYPE_CHECKING
+
+from inference_store import walking
+from inference_store.aio import (
+    export_task,
+    inference,
+    metadata,
+    register,
+    retention_policy,
+    retention_task,
+    upload,
+)
+from inference_store.models import Inference, NewGetInferencesRequest
+from inference_store.operations import bound
+
+if TYPE_CHECKING:
+    from inference_store.aio.client import AsyncClient
+
+
+class AsyncNamespace:
+    def __init__(self, client: AsyncClient) -> None:
+        self.client = client
+
+
+class AsyncInferences(AsyncNamespace):
+    """The functions of ``inference_store.aio.inference``."""
+
+    filter_inferences = bound(inference.filter_inferences)
+    list_inferences = bound(inference.list_inferences)
+    count_inferences = bound(inference.count_inferences)
+    get_inference = bound(inference.get_inference)
+    create_inference = bound(inference.create_inference)
+    create_inference_from_upload = bound(inference.create_inference_from_upload)
+    create_inference_storage_request = bound(inference.create_inference_storage_request)
+    create_inferences = bound(inference.create_inferences)
+    delete_inference = bound(inference.delete_inference)
+    bulk_delete_inferences = bound(inference.bulk_delete_inferences)
+
+    def iter_inferences(
+        self,
+        model_id: str,
+        request_body: NewGetInferencesRequest | None = None,
+        page_size: int = 500,
+        *,
+        progress: bool = False,
+    ) -> AsyncIterator[Inference]:
+        """All inferences that match, as ``aio.inference.iter_inferences``."""
+        return walking.walk_async(
+            self.client, model_id, request_body, page_size, progress
+        )
+
+
+class AsyncMetadataValues(AsyncNamespace):
+    """The functions of ``inference_store.aio.metadata`` that call the store."""
+
+    create_metadata = bound(metadata.create_metadata)
+    replace_metadata = bound(metadata.replace_metadata)
+    get_metadata = bound(metadata.get_metadata)
+    delete_metadata = bound(metadata.delete_metadata)
+    get_metadata_key_type_counts = bound(metadata.get_metadata_key_type_counts)
+    get_metadata_statistics = bound(metadata.get_metadata_statistics)
+
+
+class AsyncRegistration(AsyncNamespace):
+    """The functions of ``inference_store.aio.register``."""
+
+    register_model_for_inference_storage = bound(
+        register.register_model_for_inference_storage
+    )
+    get_registered_model = bound(register.get_registered_model)
+    list_registered_models = bound(register.list_registered_models)
+
+
+class AsyncRetentionPolicies(AsyncNamespace):
+    """The functions of ``inference_store.aio.retention_policy``."""
+
+    create_retention_policy = bound(retention_policy.create_retention_policy)
+    get_retention_policy = bound(retention_policy.get_retention_policy)
+    replace_retention_policy = bound(retention_policy.replace_retention_policy)
+    delete_retention_policy = bound(retention_policy.delete_retention_policy)
+
+
+class AsyncRetentionTasks(AsyncNamespace):
+    """The functions of ``inference_store.aio.retention_task``."""
+
+    create_retention_task = bound(retention_task.create_retention_task)
+    get_retention_task = bound(retention_task.get_retention_task)
+    filter_retention_tasks = bound(retention_task.filter_retention_tasks)
+
+
+class AsyncExportTasks(AsyncNamespace):
+    """The functions of ``inference_store.aio.export_task``."""
+
+    create_export_task = bound(export_task.create_export_task)
+    get_export_task = bound(export_task.get_export_task)
+
+
+class AsyncUploads(AsyncNamespace):
+    """The functions of ``inference_store.aio.upload``."""
+
+    upload_data = bound(upload.upload_data)
+    upload_inference_and_metadata = bound(upload.upload_inference_and_metadata)
+    put_upload = bound(upload.put_upload)

@@ -1,0 +1,10 @@
+"""``inference_store.retention_task``, to be awaited: the same functions."""
+
+from __future__ import annotations
+
+from inference_store import retention_task as blocking
+from inference_store.operations import awaitable
+
+create_retention_task = awaitable(blocking.create_retention_task)
+get_retention_task = awaitable(blocking.get_retention_task)
+filter_retention_tasks = awaitable(blocking.filter_retention_tasks)

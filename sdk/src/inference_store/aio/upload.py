@@ -1,0 +1,10 @@
+"""``inference_store.upload``, to be awaited: the same functions."""
+
+from __future__ import annotations
+
+from inference_store import upload as blocking
+from inference_store.operations import awaitable
+
+upload_data = awaitable(blocking.upload_data)
+upload_inference_and_metadata = awaitable(blocking.upload_inference_and_metadata)
+put_upload = awaitable(blocking.put_upload)

@@ -1,0 +1,139 @@
+"""Calls as values: what to send, and how to read the answer. Nothing is sent here.
+
+A function of the SDK builds a ``Call``, or ``Steps`` of several; the client of either
+kind sends it. So what is asked is written once, for blocking and for awaiting.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Generator, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Generic, TypeVar
+from urllib.parse import quote
+
+import httpx2
+from pydantic import BaseModel
+
+from inference_store.errors import UnexpectedAnswer
+
+T = TypeVar("T")
+M = TypeVar("M", bound=BaseModel)
+
+Reader = Callable[[httpx2.Response], T]
+Json = Mapping[str, Any] | BaseModel
+
+API = "/api/v1/"
+IDEMPOTENT = frozenset({"GET", "PUT", "DELETE"})
+
+
+@dataclass(frozen=True)
+class Call(Generic[T]):
+    """One request, and what its answer means.
+
+    ``may_repeat`` says of a POST that running twice does no harm. ``may_be_absent``: a
+    404 is the answer None. ``is_signed``: the URL is its own credential and may be on
+    another host, so the token stays here.
+    """
+
+    method: str
+    url: str
+    read: Reader[T]
+    content: bytes | None = None
+    parameters: Mapping[str, Any] = field(default_factory=dict)
+    headers: Mapping[str, str] = field(default_factory=dict)
+    may_repeat: bool = False
+    may_be_absent: bool = False
+    is_signed: bool = False
+    timeout: float | None = None
+
+    @property
+    def is_repeatable(self) -> bool:
+        return self.may_repeat or self.method in IDEMPOTENT
+
+    @property
+    def needs_idempotency_key(self) -> bool:
+        return self.method == "POST" and not self.is_repeatable
+
+
+Steps = Generator[Call[Any], Any, T]
+Plan = Call[T] | Steps[T]
+
+
+def get(*path: str, read: Reader[T], **more: Any) -> Call[T]:
+    return Call("GET", at(*path), read, **more)
+
+
+def delete(*path: str, read: Reader[T], **more: Any) -> Call[T]:
+    return Call("DELETE", at(*path), read, **more)
+
+
+def post(*path: str, body: Json, read: Reader[T], **more: Any) -> Call[T]:
+    return _with_body("POST", path, body, read, **more)
+
+
+def put(*path: str, body: Json, read: Reader[T], **more: Any) -> Call[T]:
+    return _with_body("PUT", path, body, read, **more)
+
+
+def patch(*path: str, body: Json, read: Reader[T], **more: Any) -> Call[T]:
+    return _with_body("PATCH", path, body, read, **more)
+
+
+def _with_body(
+    method: str, path: tuple[str, ...], body: Json, read: Reader[T], **more: Any
+) -> Call[T]:
+    headers = {"Content-Type": "application/json", **more.pop("headers", {})}
+    return Call(method, at(*path), read, written(body), headers=headers, **more)
+
+
+def at(*path: str) -> str:
+    """The path below the API, each part one segment whatever it holds."""
+    return API + "/".join(segment(part) for part in path)
+
+
+def segment(text: str) -> str:
+    """Percent-encoded; dots alone would be read as steps in the path."""
+    return quote(text, safe="") if text.strip(".") else "%2E" * len(text)
+
+
+def written(body: Json) -> bytes:
+    """The body as JSON; what was not set is left out."""
+    if isinstance(body, BaseModel):
+        body = body.model_dump(mode="json", exclude_none=True)
+    return json.dumps(body, ensure_ascii=False, allow_nan=False).encode()
+
+
+def one(model: type[M]) -> Reader[M]:
+    """Reads an object as the model."""
+    return lambda response: model.model_validate(document(response))
+
+
+def member(name: str) -> Reader[Any]:
+    """Reads one member of an object."""
+    return lambda response: document(response)[name]
+
+
+def member_or(name: str, default: str) -> Reader[str]:
+    """Reads one member of an object, where the answer has a body."""
+
+    def read(response: httpx2.Response) -> str:
+        told = document(response) if response.content else {}
+        return str(told.get(name, default))
+
+    return read
+
+
+def document(response: httpx2.Response) -> dict[str, Any]:
+    """The object that the answer is."""
+    try:
+        told = json.loads(response.content)
+    except ValueError:
+        told = None
+    if not isinstance(told, dict):
+        kind = response.headers.get("content-type", "nothing")
+        raise UnexpectedAnswer(
+            f"{response.url} answered with {kind}, not with a JSON object.",
+            status=response.status_code,
+        )
+    return told

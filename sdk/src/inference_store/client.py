@@ -1,0 +1,149 @@
+"""The blocking client, and the one that the module functions use."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import httpx2
+
+from inference_store import connection
+from inference_store.calls import Call, Plan
+from inference_store.namespaces import (
+    ExportTasks,
+    Inferences,
+    MetadataValues,
+    Registration,
+    RetentionPolicies,
+    RetentionTasks,
+    Uploads,
+)
+from inference_store.retries import Retries
+from inference_store.sending import Attempt, read
+from inference_store.serving import Model, fetch_model
+
+T = TypeVar("T")
+
+
+class Client:
+    """A connection to a store: the modules of this package as attributes.
+
+    ``Client().inference.count_inferences(…)`` is ``inference.count_inferences(…)`` with
+    this client. It may be shared by threads, and closes itself as a context manager.
+
+    Parameters:
+        url: of the store; ``ISTORE_URL`` when not given, else http://127.0.0.1:8000.
+        token: of a project; ``ISTORE_TOKEN`` when not given.
+        timeout: seconds that connecting, or a silence while sending or receiving, may
+            last.
+        retries: how often calls that may run twice are repeated.
+        transport: what carries requests, for tests and special networks.
+        sleep: how to wait between tries.
+
+    Raises:
+        ValueError: the URL is none.
+    """
+
+    def __init__(
+        self,
+        url: str | None = None,
+        token: str | None = None,
+        *,
+        timeout: float = 30.0,
+        retries: Retries | None = None,
+        transport: httpx2.BaseTransport | None = None,
+        sleep: Callable[[float], None] = time.sleep,
+    ) -> None:
+        self.url, self._token = connection.url_and_token(url, token)
+        self._retries = retries or Retries()
+        self._sleep = sleep
+        self._http = httpx2.Client(timeout=timeout, transport=transport)
+        self.inference = Inferences(self)
+        self.metadata = MetadataValues(self)
+        self.register = Registration(self)
+        self.retention_policy = RetentionPolicies(self)
+        self.retention_task = RetentionTasks(self)
+        self.export_task = ExportTasks(self)
+        self.upload = Uploads(self)
+
+    def get_model(self, model_id: str) -> Model:
+        """The model to call, as ``inference_store.get_model`` with this client."""
+        return Model(self, self.send(fetch_model(model_id)))
+
+    def run(self, plan: Plan[T]) -> T:
+        """Sends a call, or the steps of several, and returns what they come to."""
+        if isinstance(plan, Call):
+            return self.send(plan)
+        answer: Any = None
+        while True:
+            try:
+                call = plan.send(answer)
+            except StopIteration as end:
+                return end.value  # type: ignore[no-any-return]
+            answer = self.send(call)
+
+    def send(self, call: Call[T]) -> T:
+        """Sends one call, again where that is allowed, and reads its answer."""
+        attempt = Attempt(call, self.url, self._token, self._retries)
+        while True:
+            try:
+                response = self._http.request(**attempt.request)
+            except httpx2.TransportError as error:
+                wait = attempt.wait_after_failure(error)
+            else:
+                again = attempt.wait_after(response)
+                if again is None:
+                    return read(call, response)
+                wait = again
+            self._sleep(wait)
+
+    def close(self) -> None:
+        """Closes the connections. The client is of no use afterwards."""
+        self._http.close()
+
+    def __enter__(self) -> Client:
+        return self
+
+    def __exit__(self, *failure: object) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        return f"Client({self.url!r})"
+
+
+def connect(url: str | None = None, token: str | None = None, **options: Any) -> Client:
+    """Connect the functions of the modules to a store. Nothing is sent yet.
+
+    Parameters:
+        url: of the store; ``ISTORE_URL`` when not given, else http://127.0.0.1:8000.
+        token: of a project; ``ISTORE_TOKEN`` when not given.
+        options: further parameters of ``Client``.
+
+    Returns:
+        The client, which may be kept and used on its own.
+
+    Raises:
+        ValueError: the URL is none.
+    """
+    if connection.current:
+        connection.current.close()
+    connection.current = Client(url, token, **options)
+    return connection.current
+
+
+def get_model(model_id: str) -> Model:
+    """A registered model, to call through the proxy.
+
+    Parameters:
+        model_id: the model's id.
+
+    Returns:
+        The model, with ``predict``, ``predict_proba``, ``detect``, ``embed`` and
+        ``set_inference_server_settings``.
+
+    Raises:
+        NotFound: the store does not know the model.
+        InferenceStoreError: any other failure.
+    """
+    return connection.connected().get_model(model_id)

@@ -1,0 +1,37 @@
+"""Which client the module functions use: the one that ``connect()`` made last."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+from inference_store.errors import NotConnected
+
+if TYPE_CHECKING:
+    from inference_store.aio.client import AsyncClient
+    from inference_store.client import Client
+
+DEFAULT_URL = "http://127.0.0.1:8000"
+
+current: Client | None = None
+current_async: AsyncClient | None = None
+
+
+def connected() -> Client:
+    if current is None:
+        raise NotConnected("Call inference_store.connect() first.")
+    return current
+
+
+def connected_async() -> AsyncClient:
+    if current_async is None:
+        raise NotConnected("Call inference_store.aio.connect() first.")
+    return current_async
+
+
+def url_and_token(url: str | None, token: str | None) -> tuple[str, str | None]:
+    """What was given, else what the environment says, else the store on this machine."""
+    url = url or os.environ.get("ISTORE_URL") or DEFAULT_URL
+    if not url.startswith(("http://", "https://")):
+        raise ValueError(f"{url!r} is not a URL such as {DEFAULT_URL}.")
+    return url.rstrip("/"), token or os.environ.get("ISTORE_TOKEN") or None

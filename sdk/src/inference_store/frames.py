@@ -1,0 +1,54 @@
+"""Inferences as a table of pandas (``pip install 'inference-store[pandas]'``)."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING, Any
+
+from inference_store.models import Inference, Metadata
+
+if TYPE_CHECKING:
+    import pandas  # type: ignore[import-untyped]
+
+READERS: dict[str, Callable[[str], Any]] = {
+    "int": int,
+    "float": float,
+    "json": json.loads,
+}
+
+
+def to_pandas(inferences: Iterable[Inference]) -> pandas.DataFrame:
+    """Inferences as a data frame, one row each, in their order.
+
+    Parameters:
+        inferences: from ``filter_inferences`` or ``iter_inferences``.
+
+    Returns:
+        A frame with the fields of an inference as columns, ``latitude`` and
+        ``longitude``, and a column ``metadata.<key>`` for each key, its values as int,
+        float, str or parsed JSON.
+
+    Raises:
+        ImportError: pandas is not installed.
+    """
+    try:
+        import pandas
+    except ImportError as error:
+        message = "to_pandas needs pandas: pip install 'inference-store[pandas]'"
+        raise ImportError(message) from error
+    return pandas.DataFrame([_row(each) for each in inferences])
+
+
+def _row(inference: Inference) -> dict[str, Any]:
+    row = inference.model_dump(exclude={"metadata", "data_coordinates"})
+    point = inference.data_coordinates
+    row["latitude"] = point.latitude if point else None
+    row["longitude"] = point.longitude if point else None
+    for each in inference.metadata or ():
+        row[f"metadata.{each.key}"] = _value(each)
+    return row
+
+
+def _value(metadata: Metadata) -> Any:
+    return READERS.get(metadata.type, str)(metadata.value)

@@ -1,0 +1,227 @@
+"""Metadata of inferences: read, write, count, and make it from Python values."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from inference_store import metadata_text
+from inference_store.calls import Call, delete, get, member_or, one, post, put
+from inference_store.models import (
+    Metadata,
+    MetadataKeyTypeCounts,
+    MetadataStatistics,
+    NewExtendedMetadataRequest,
+    NewGetMetadataStatisticsRequest,
+)
+from inference_store.operations import blocking
+from inference_store.pages import Page, page_of
+
+
+@blocking
+def create_metadata(
+    model_id: str, inference_id: str, request_body: NewExtendedMetadataRequest
+) -> Call[Metadata | None]:
+    """Give an inference a value under a new key.
+
+    Parameters:
+        model_id: the inference's model.
+        inference_id: its id.
+        request_body: key, type and value.
+
+    Returns:
+        What is stored; None if there is no such inference.
+
+    Raises:
+        Conflict: ``metadata-exists``, the key has a value; ``replace_metadata`` changes
+            it.
+        ValidationError: the value is not of its type.
+        InferenceStoreError: any other failure.
+    """
+    return post(
+        *_of(model_id, inference_id),
+        body=request_body,
+        read=one(Metadata),
+        may_be_absent=True,
+    )
+
+
+@blocking
+def replace_metadata(
+    model_id: str, inference_id: str, request_body: NewExtendedMetadataRequest
+) -> Call[Metadata | None]:
+    """Give an inference a value under a key, whether or not it has one.
+
+    Parameters:
+        model_id: the inference's model.
+        inference_id: its id.
+        request_body: key, type and value.
+
+    Returns:
+        What is stored; None if there is no such inference.
+
+    Raises:
+        ValidationError: the value is not of its type.
+        InferenceStoreError: any other failure.
+    """
+    return put(
+        *_of(model_id, inference_id),
+        request_body.key,
+        body=request_body,
+        read=one(Metadata),
+        may_be_absent=True,
+    )
+
+
+@blocking
+def get_metadata(model_id: str, inference_id: str) -> Call[Page[Metadata]]:
+    """All metadata of an inference.
+
+    Parameters:
+        model_id: its model.
+        inference_id: its id.
+
+    Returns:
+        One value per key, as a list.
+
+    Raises:
+        NotFound: there is no such inference.
+        InferenceStoreError: any other failure.
+    """
+    return get(*_of(model_id, inference_id), read=page_of(Metadata))
+
+
+@blocking
+def delete_metadata(model_id: str, inference_id: str, key: str) -> Call[str | None]:
+    """Take a key and its value from an inference.
+
+    Parameters:
+        model_id: the inference's model.
+        inference_id: its id.
+        key: the key.
+
+    Returns:
+        The key; None if it was not there.
+
+    Raises:
+        InferenceStoreError: any failure.
+    """
+    return delete(
+        *_of(model_id, inference_id),
+        key,
+        read=member_or("key", key),
+        may_be_absent=True,
+    )
+
+
+@blocking
+def get_metadata_key_type_counts(model_id: str) -> Call[MetadataKeyTypeCounts | None]:
+    """Which keys a model's inferences have, and how many have each with which type.
+
+    Parameters:
+        model_id: the model.
+
+    Returns:
+        ``counts[key][type]``; None if the model is not registered.
+
+    Raises:
+        InferenceStoreError: any failure.
+    """
+    return get(
+        "models",
+        model_id,
+        "metadata",
+        "counts",
+        read=one(MetadataKeyTypeCounts),
+        may_be_absent=True,
+    )
+
+
+@blocking
+def get_metadata_statistics(
+    model_id: str, request_body: NewGetMetadataStatisticsRequest
+) -> Call[MetadataStatistics | None]:
+    """How the values of one key are distributed.
+
+    Parameters:
+        model_id: the model.
+        request_body: key, type, filters and bins.
+
+    Returns:
+        Count and distribution, for numbers also the smallest and largest; None if the
+        model is not registered.
+
+    Raises:
+        ValidationError: a filter is not valid, or bins have both a count and a width.
+        InferenceStoreError: any other failure.
+    """
+    return post(
+        "models",
+        model_id,
+        "metadata",
+        "statistics",
+        body=request_body,
+        read=one(MetadataStatistics),
+        may_repeat=True,
+        may_be_absent=True,
+    )
+
+
+def get_data_hash(data: bytes) -> str:
+    """The SHA-256 of an input, as the store names it.
+
+    Parameters:
+        data: the input's bytes.
+
+    Returns:
+        64 hexadecimal digits.
+    """
+    return hashlib.sha256(data).hexdigest()
+
+
+def map_to_inference_store_metadata(
+    data: Mapping[str, str | float | int | Mapping[str, Any]],
+) -> dict[str, Any]:
+    """Python values as metadata, their types found from the values.
+
+    Parameters:
+        data: key → text, number or mapping. ``latitude``, ``longitude`` and
+            ``data_source`` are standard metadata, everything else is extended.
+
+    Returns:
+        ``{"standard_metadata": {…}, "extended_metadata": [{"key", "type", "value"}]}``:
+        the standard values that were given, and the others as string, int, float or
+        json.
+
+    Raises:
+        ValueError: a value is a bool or None, or has no place in metadata.
+    """
+    standard = {
+        key: metadata_text.standard_value(key, value)
+        for key, value in data.items()
+        if key in metadata_text.STANDARD
+    }
+    extended = [
+        metadata_text.item(key, value)
+        for key, value in data.items()
+        if key not in metadata_text.STANDARD
+    ]
+    return {"standard_metadata": standard, "extended_metadata": extended}
+
+
+def form_values_for_in_operator(values: Iterable[str | float | int]) -> str | None:
+    """The value of a metadata filter with the operator ``in``.
+
+    Parameters:
+        values: what the metadata may be.
+
+    Returns:
+        ``"[v1, v2]"``, commas, brackets and backslashes inside a value escaped by a
+        backslash; None if there are no values.
+    """
+    return metadata_text.list_text(values)
+
+
+def _of(model_id: str, inference_id: str) -> tuple[str, ...]:
+    return ("models", model_id, "inferences", inference_id, "metadata")

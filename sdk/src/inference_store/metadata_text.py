@@ -1,0 +1,95 @@
+"""Python values as metadata: key, type and text, found from the value."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from numbers import Integral, Real
+from typing import Any
+
+STANDARD = ("latitude", "longitude", "data_source")
+SMALLEST, LARGEST = -(2**63), 2**63 - 1
+BLANKS = " \t\r\n"
+SPECIAL = frozenset("\\,[]")
+
+Item = dict[str, str]
+
+
+def item(key: str, value: Any) -> Item:
+    """The value as ``{key, type, value}``. Raises ``ValueError`` for what has no type."""
+    if not isinstance(key, str) or not key:
+        raise ValueError(f"{key!r}: a metadata key is a text that is not empty.")
+    type_, text = _typed(key, value)
+    return {"key": key, "type": type_, "value": text}
+
+
+def items(
+    custom_metadata: Mapping[str, Any] | Sequence[Mapping[str, Any]],
+) -> list[dict[str, Any]]:
+    """The items of a mapping; a list of items is taken as it is."""
+    if isinstance(custom_metadata, Mapping):
+        return [item(key, value) for key, value in custom_metadata.items()]
+    return [dict(each) for each in custom_metadata]
+
+
+def standard_value(key: str, value: Any) -> float | str:
+    """The value of ``latitude``, ``longitude`` or ``data_source``."""
+    type_, text = _typed(key, value)
+    if key == "data_source":
+        if type_ != "string":
+            raise ValueError(f"data_source: {value!r} is not a text.")
+        return text
+    if type_ not in ("int", "float"):
+        raise ValueError(f"{key}: {value!r} is not a number of degrees.")
+    return float(value)
+
+
+def list_text(values: Iterable[Any]) -> str | None:
+    """The form of the operator ``in``; None for no values."""
+    written = [
+        _escaped(each if isinstance(each, str) else str(each)) for each in values
+    ]
+    return f"[{', '.join(written)}]" if written else None
+
+
+def _typed(key: str, value: Any) -> tuple[str, str]:
+    if isinstance(value, str):
+        return "string", str(value)
+    if isinstance(value, bool) or value is None:
+        raise ValueError(
+            f"{key}: {value!r} cannot be metadata; use a text, a number or a mapping."
+        )
+    if isinstance(value, Integral):
+        if not SMALLEST <= int(value) <= LARGEST:
+            raise ValueError(f"{key}: {value} does not fit into 64 bits.")
+        return "int", str(int(value))
+    if isinstance(value, Real):
+        if not math.isfinite(value):
+            raise ValueError(f"{key}: {value} is not a finite number.")
+        return "float", repr(float(value))
+    if isinstance(value, (Mapping, list, tuple)):
+        return "json", _json(key, value)
+    raise ValueError(
+        f"{key}: a {type(value).__name__} cannot be metadata; use a text, a number or "
+        "a mapping."
+    )
+
+
+def _json(key: str, value: Any) -> str:
+    plain = dict(value) if isinstance(value, Mapping) else list(value)
+    try:
+        return json.dumps(plain, ensure_ascii=False, allow_nan=False)
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"{key}: it cannot be written as JSON: {error}") from None
+
+
+def _escaped(value: str) -> str:
+    """With a backslash before what would end the value, and before its outer blanks."""
+    last = len(value) - 1
+    return "".join(
+        f"\\{each}"
+        if each in SPECIAL or (each in BLANKS and place in (0, last))
+        else each
+        for place, each in enumerate(value)
+    )

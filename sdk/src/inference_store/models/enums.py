@@ -1,0 +1,119 @@
+"""The words that the store understands. Each member is the text on the wire."""
+
+from __future__ import annotations
+
+from enum import Enum
+
+
+class Word(str, Enum):
+    """A member is its text: ``MetadataType.INT == "int"``, and prints as it."""
+
+    __str__ = str.__str__
+
+
+class TaskType(Word):
+    """What a model does."""
+
+    IMAGE_CLASSIFICATION = "Image Classification"
+    IMAGE_EMBEDDING = "Image Embedding"
+    IMAGE_SEGMENTATION = "Image Segmentation"
+    OBJECT_DETECTION = "Object Detection"
+    ORIENTED_OBJECT_DETECTION = "Oriented Object Detection"
+    TEXT_EMBEDDING = "Text Embedding"
+
+
+class InferenceAction(Word):
+    """What a model was asked to do."""
+
+    DETECT = "detect"
+    EMBED = "embed"
+    PREDICT = "predict"
+    PREDICT_PROBA = "predict_proba"
+
+
+class MetadataType(Word):
+    """The types of metadata values."""
+
+    FLOAT = "float"
+    INT = "int"
+    JSON = "json"
+    STRING = "string"
+
+
+class MetadataFilterType(Word):
+    """What a metadata filter looks at; ``json.…`` at a path inside a JSON value."""
+
+    FLOAT = "float"
+    INT = "int"
+    JSON_FLOAT = "json.float"
+    JSON_INT = "json.int"
+    JSON_STRING = "json.string"
+    STRING = "string"
+
+
+class MetadataFilterOperator(Word):
+    """How a metadata filter compares. ``!=`` needs the key to be there."""
+
+    EQUAL = "="
+    GREATER = ">"
+    GREATER_OR_EQUAL = ">="
+    IN = "in"
+    LESS = "<"
+    LESS_OR_EQUAL = "<="
+    NOT_EQUAL = "!="
+
+
+class MetadataStatisticsType(Word):
+    """The types of metadata that have statistics."""
+
+    FLOAT = "float"
+    INT = "int"
+    STRING = "string"
+
+
+class EmbeddingDistanceMetric(Word):
+    """How far two embeddings are from each other; nearer is always smaller."""
+
+    COSINE = "cosine"
+    L2 = "l2"
+    NEGATIVE_DOT_PRODUCT = "negative_dot_product"
+
+
+class PaginationSortDirection(Word):
+    ASCENDING = "asc"
+    DESCENDING = "desc"
+
+
+class PaginationSortField(Word):
+    CREATED_AT = "created_at"
+
+
+class PaginationEmbeddingSortField(Word):
+    """Orders of a request with an embedding filter."""
+
+    CREATED_AT = "created_at"
+    EMBEDDING_DISTANCE = "embedding_distance"
+
+
+class PaginationGranularInferenceSortField(Word):
+    """Orders by the best detection of an inference that matches the filter."""
+
+    CREATED_AT = "created_at"
+    LABEL = "label"
+    SCORE = "score"
+
+
+class DeleteAction(Word):
+    """What retention does with old records: hide them, or remove them for good."""
+
+    HARD = "hard"
+    SOFT = "soft"
+
+
+class RetentionTaskState(Word):
+    COMPLETE = "complete"
+    FAILED = "failed"
+    PENDING = "pending"
+    RUNNING = "running"
+    SCHEDULED = "scheduled"
+    STOPPED = "stopped"

@@ -1,0 +1,134 @@
+"""What is asked of the store: filters, pages and their order."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from pydantic import BeforeValidator, ConfigDict, Field, field_validator
+
+from inference_store.models.base import RequestModel, moment_text, plain_list
+from inference_store.models.enums import (
+    EmbeddingDistanceMetric,
+    MetadataFilterOperator,
+    MetadataFilterType,
+    PaginationEmbeddingSortField,
+    PaginationGranularInferenceSortField,
+    PaginationSortDirection,
+    PaginationSortField,
+)
+
+
+class GeoPoint(RequestModel):
+    """A place in degrees."""
+
+    model_config = ConfigDict(extra="ignore")  # answers hold it too
+
+    latitude: float
+    longitude: float
+
+
+class GeoCircle(RequestModel):
+    """A circle on the sphere; ``radius`` in metres."""
+
+    center: GeoPoint
+    radius: float
+
+
+class GeoRectangle(RequestModel):
+    """Two opposite corners, in any order. It spans the shorter way round."""
+
+    p1: GeoPoint
+    p2: GeoPoint
+
+
+class GeolocationFilter(RequestModel):
+    """Where the input was taken. Given both, both must hold."""
+
+    gps_coordinates_circle: GeoCircle | None = None
+    gps_coordinates_rectangle: GeoRectangle | None = None
+
+
+class TimeWindowFilter(RequestModel):
+    """``start <= created_at <= end``: texts in RFC 3339, or ``datetime`` values.
+
+    Without ``start`` from the beginning, without ``end`` until now. A time without an
+    offset is UTC.
+    """
+
+    start: str | None = None
+    end: str | None = None
+
+    _text = field_validator("start", "end", mode="before")(moment_text)
+
+
+class MetadataFilter(RequestModel):
+    """A comparison with one metadata value.
+
+    ``value`` is text; for ``in`` the text that ``form_values_for_in_operator`` makes.
+    For the types ``json.…`` the key is a dotted path.
+    """
+
+    key: str
+    operator: MetadataFilterOperator
+    type: MetadataFilterType
+    value: str = Field(coerce_numbers_to_str=True)
+
+
+class DeconstructedInferenceFilter(RequestModel):
+    """One detection has one of the labels and a score within the limits, inclusive."""
+
+    labels: list[str] | None = None
+    minimum_score: float | None = None
+    maximum_score: float | None = None
+
+
+class BaseInferenceFilter(RequestModel):
+    """The intersection of everything given; nothing given is every inference."""
+
+    inference_action_filter: str | None = None
+    data_hash_filter: str | None = None
+    data_source_filter: str | None = None
+    time_window_filter: TimeWindowFilter | None = None
+    metadata_filter: list[MetadataFilter] | None = None
+    location_filter: GeolocationFilter | None = None
+    deconstructed_inference_filter: DeconstructedInferenceFilter | None = None
+
+
+class EmbeddingFilter(RequestModel):
+    """Measures the distance to ``query_embedding``, nearest first."""
+
+    query_embedding: Annotated[list[float], BeforeValidator(plain_list)]
+    distance_metric: str | None = EmbeddingDistanceMetric.COSINE
+
+
+class Pagination(RequestModel):
+    """Which page, and in which order.
+
+    ``cursor`` is the ``next`` of the page before: given instead of ``offset`` it stays
+    fast at any depth.
+    """
+
+    direction: PaginationSortDirection | None = None
+    limit: int | None = None
+    offset: int | None = None
+    sort: (
+        PaginationSortField
+        | PaginationEmbeddingSortField
+        | PaginationGranularInferenceSortField
+        | None
+    ) = None
+    cursor: str | None = None
+
+
+class NewGetInferencesRequest(RequestModel):
+    """What to find, how to page it, and whether rows come with links to their inputs."""
+
+    filters: BaseInferenceFilter = Field(default_factory=BaseInferenceFilter)
+    embedding_filters: EmbeddingFilter | None = None
+    pagination: Pagination | None = None
+    presign: bool = False
+
+    def paged(self, **changes: Any) -> NewGetInferencesRequest:
+        """The same request with another page."""
+        pagination = (self.pagination or Pagination()).model_copy(update=changes)
+        return self.model_copy(update={"pagination": pagination})

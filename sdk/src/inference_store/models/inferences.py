@@ -1,0 +1,83 @@
+"""Inferences: as they are found, and as they are stored without the proxy."""
+
+from __future__ import annotations
+
+import json
+from datetime import datetime
+from typing import Annotated, Any
+
+from pydantic import BeforeValidator
+
+from inference_store.models.base import AnswerModel, RequestModel, plain_list
+from inference_store.models.filters import GeoPoint
+from inference_store.models.metadata import Metadata, NewMetadataCollectionRequest
+
+
+class Inference(AnswerModel):
+    """One inference of the store. ``data`` is what the model answered."""
+
+    model_id: str
+    inference_id: str
+    created_at: datetime
+    updated_at: datetime
+    inference_action: str
+    data: str | None = None
+    embedding_distance: float | None = None
+    metadata: list[Metadata] | None = None
+    data_hash: str
+    data_source: str | None = None
+    data_coordinates: GeoPoint | None = None
+    data_storage_key: str | None = None
+    presigned_url: str | None = None
+    is_protected: bool = False
+    version: str
+
+
+class NewInferenceAndMetadataCollection(RequestModel):
+    """What a model answered, deconstructed, and the metadata.
+
+    Items of ``object_detection`` are ``{label, score, xmin, ymin, xmax, ymax}`` in
+    pixels, of ``oriented_object_detection`` ``{label, score, cx, cy, w, h, r}``, of
+    ``image_classification`` ``{label, score}``, of ``image_segmentation``
+    ``{label, score, contours}``.
+    """
+
+    image_classification: list[dict[str, Any]] | None = None
+    object_detection: list[dict[str, Any]] | None = None
+    image_segmentation: list[dict[str, Any]] | None = None
+    oriented_object_detection: list[dict[str, Any]] | None = None
+    embedding: Annotated[list[float] | None, BeforeValidator(plain_list)] = None
+    metadata: NewMetadataCollectionRequest
+
+    def encode(self) -> bytes:
+        """The collection as the file that ``upload_inference_and_metadata`` takes."""
+        fields = self.model_dump(mode="json", exclude_none=True)
+        return json.dumps(fields, ensure_ascii=False, allow_nan=False).encode()
+
+
+class NewInferenceStorageRequest(RequestModel):
+    """An inference to store.
+
+    ``data_storage_key`` is that of an uploaded input. ``created_at`` is when the
+    inference happened, if not now.
+    """
+
+    model_id: str
+    inference_id: str
+    data: NewInferenceAndMetadataCollection
+    data_storage_key: str | None = None
+    is_protected: bool = False
+    created_at: datetime | None = None
+
+
+class BatchResult(AnswerModel):
+    """What became of one inference of a batch: 201 new, 200 known, else a problem."""
+
+    inference_id: str | None = None
+    status: int | None = None
+    code: str | None = None
+    detail: str | None = None
+
+    @property
+    def is_stored(self) -> bool:
+        return self.status in (200, 201)

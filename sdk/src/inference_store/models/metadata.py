@@ -1,0 +1,78 @@
+"""Metadata, its counts and its statistics."""
+
+from __future__ import annotations
+
+from pydantic import Field
+
+from inference_store.models.base import AnswerModel, RequestModel
+from inference_store.models.enums import (
+    InferenceAction,
+    MetadataStatisticsType,
+    MetadataType,
+    TaskType,
+)
+from inference_store.models.filters import BaseInferenceFilter
+
+
+class Metadata(AnswerModel):
+    """One value of an inference; ``value`` is text, JSON text for the type ``json``."""
+
+    key: str
+    type: str
+    value: str
+
+
+class NewExtendedMetadataRequest(RequestModel):
+    """One value under a key of one's own."""
+
+    key: str
+    type: MetadataType
+    value: str = Field(coerce_numbers_to_str=True)
+
+
+class NewStandardMetadataRequest(RequestModel):
+    """What every inference has: the hash and size of its input, and what was asked."""
+
+    data_hash: str
+    data_size: int
+    task_type: TaskType
+    inference_action: InferenceAction
+    data_source: str | None = None
+    latitude: float | None = None
+    longitude: float | None = None
+
+
+class NewMetadataCollectionRequest(RequestModel):
+    standard_metadata: NewStandardMetadataRequest
+    extended_metadata: list[NewExtendedMetadataRequest] = Field(default_factory=list)
+
+
+class MetadataKeyTypeCounts(AnswerModel):
+    """``counts[key][type]`` is the number of inferences with it."""
+
+    counts: dict[str, dict[str, int]]
+
+
+class NewGetMetadataStatisticsRequest(RequestModel):
+    """Which values to look at, and into which bins to sort numbers.
+
+    Ten bins from the smallest to the largest value, unless a count or a width (not
+    both) or limits are given.
+    """
+
+    filters: BaseInferenceFilter | None = None
+    key: str
+    type: MetadataStatisticsType
+    distribution_bin_count: int | None = None
+    distribution_bin_width: float | None = None
+    distribution_maximum_value: float | None = None
+    distribution_minimum_value: float | None = None
+
+
+class MetadataStatistics(AnswerModel):
+    """``distribution`` is value → count for strings, ``"[lo, hi)"`` → count for numbers."""
+
+    count: int | None = None
+    distribution: dict[str, int] | None = None
+    min: float | None = None
+    max: float | None = None

@@ -1,0 +1,56 @@
+"""How long a model's inferences are kept."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from inference_store.models.base import AnswerModel, RequestModel
+from inference_store.models.enums import DeleteAction, RetentionTaskState
+from inference_store.models.filters import Pagination, TimeWindowFilter
+
+
+class NewRetentionPolicyRequest(RequestModel):
+    """All in hours. ``maximum_record_age`` -1 is never, ``automated_interval`` 0 by hand."""
+
+    automated_interval: int
+    maximum_record_age: int
+    maximum_blob_age: int
+    delete_action: DeleteAction = DeleteAction.SOFT
+
+
+class RetentionPolicy(AnswerModel):
+    id: str
+    model_id: str
+    delete_action: str
+    maximum_record_age: int
+    maximum_blob_age: int
+    automated_interval: int | None = None
+    last_scheduled_at: datetime | None = None
+
+
+class NewRetentionTaskRequest(RequestModel):
+    """``dry_run`` counts what would go, and removes nothing."""
+
+    dry_run: bool
+    retention_policy_id: str
+
+
+class RetentionTask(AnswerModel):
+    """One run of a policy; its counts rise until ``state`` is final."""
+
+    id: str
+    retention_policy_id: str
+    deleted_record_count: int
+    deleted_blob_count: int
+    total_record_count: int
+    total_blob_count: int
+    state: str
+    maximum_record_age_limit: datetime
+    maximum_blob_age_limit: datetime
+
+
+class NewGetRetentionTasksRequest(RequestModel):
+    retention_policy_id: str | None = None
+    state_filter: RetentionTaskState | None = None
+    time_window_filter: TimeWindowFilter | None = None
+    pagination: Pagination | None = None

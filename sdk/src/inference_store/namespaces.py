@@ -1,0 +1,106 @@
+"""The functions of the modules as methods of a client. One line each, for the types."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from inference_store import (
+    export_task,
+    inference,
+    metadata,
+    register,
+    retention_policy,
+    retention_task,
+    upload,
+    walking,
+)
+from inference_store.models import Inference, NewGetInferencesRequest
+from inference_store.operations import bound
+
+if TYPE_CHECKING:
+    from inference_store.client import Client
+
+
+class Namespace:
+    def __init__(self, client: Client) -> None:
+        self.client = client
+
+
+class Inferences(Namespace):
+    """The functions of ``inference_store.inference``."""
+
+    filter_inferences = bound(inference.filter_inferences)
+    list_inferences = bound(inference.list_inferences)
+    count_inferences = bound(inference.count_inferences)
+    get_inference = bound(inference.get_inference)
+    create_inference = bound(inference.create_inference)
+    create_inference_from_upload = bound(inference.create_inference_from_upload)
+    create_inference_storage_request = bound(inference.create_inference_storage_request)
+    create_inferences = bound(inference.create_inferences)
+    delete_inference = bound(inference.delete_inference)
+    bulk_delete_inferences = bound(inference.bulk_delete_inferences)
+
+    def iter_inferences(
+        self,
+        model_id: str,
+        request_body: NewGetInferencesRequest | None = None,
+        page_size: int = 500,
+        *,
+        progress: bool = False,
+    ) -> Iterator[Inference]:
+        """All inferences that match, as ``inference.iter_inferences``."""
+        return walking.walk(self.client, model_id, request_body, page_size, progress)
+
+
+class MetadataValues(Namespace):
+    """The functions of ``inference_store.metadata`` that call the store."""
+
+    create_metadata = bound(metadata.create_metadata)
+    replace_metadata = bound(metadata.replace_metadata)
+    get_metadata = bound(metadata.get_metadata)
+    delete_metadata = bound(metadata.delete_metadata)
+    get_metadata_key_type_counts = bound(metadata.get_metadata_key_type_counts)
+    get_metadata_statistics = bound(metadata.get_metadata_statistics)
+
+
+class Registration(Namespace):
+    """The functions of ``inference_store.register``."""
+
+    register_model_for_inference_storage = bound(
+        register.register_model_for_inference_storage
+    )
+    get_registered_model = bound(register.get_registered_model)
+    list_registered_models = bound(register.list_registered_models)
+
+
+class RetentionPolicies(Namespace):
+    """The functions of ``inference_store.retention_policy``."""
+
+    create_retention_policy = bound(retention_policy.create_retention_policy)
+    get_retention_policy = bound(retention_policy.get_retention_policy)
+    replace_retention_policy = bound(retention_policy.replace_retention_policy)
+    delete_retention_policy = bound(retention_policy.delete_retention_policy)
+
+
+class RetentionTasks(Namespace):
+    """The functions of ``inference_store.retention_task``."""
+
+    create_retention_task = bound(retention_task.create_retention_task)
+    get_retention_task = bound(retention_task.get_retention_task)
+    filter_retention_tasks = bound(retention_task.filter_retention_tasks)
+
+
+class ExportTasks(Namespace):
+    """The functions of ``inference_store.export_task``."""
+
+    create_export_task = bound(export_task.create_export_task)
+    get_export_task = bound(export_task.get_export_task)
+
+
+class Uploads(Namespace):
+    """The functions of ``inference_store.upload``."""
+
+    upload_data = bound(upload.upload_data)
+    upload_inference_and_metadata = bound(upload.upload_inference_and_metadata)
+    put_upload = bound(upload.put_upload)

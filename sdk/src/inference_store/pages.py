@@ -1,0 +1,35 @@
+"""Lists that come page by page."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TypeVar
+
+import httpx2
+
+from inference_store.calls import M, Reader, document
+
+T = TypeVar("T")
+
+
+class Page(list[T]):
+    """A list that knows what follows it.
+
+    ``next`` is the cursor of the page after this one (``Pagination(cursor=page.next)``),
+    None on the last.
+    """
+
+    def __init__(self, results: Iterable[T] = (), next: str | None = None) -> None:
+        super().__init__(results)
+        self.next = next
+
+
+def page_of(model: type[M]) -> Reader[Page[M]]:
+    """Reads ``{"results": […], "next": …}``."""
+
+    def read(response: httpx2.Response) -> Page[M]:
+        told = document(response)
+        results = [model.model_validate(each) for each in told["results"]]
+        return Page(results, told.get("next"))
+
+    return read

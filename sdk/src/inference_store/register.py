@@ -1,0 +1,57 @@
+"""Models: make them known to the store."""
+
+from __future__ import annotations
+
+from inference_store.calls import Call, get, member, one, post
+from inference_store.models import Model, NewRegisterModelRequest
+from inference_store.operations import blocking
+from inference_store.pages import Page, page_of
+
+
+@blocking
+def register_model_for_inference_storage(
+    request_body: NewRegisterModelRequest,
+) -> Call[str | None]:
+    """Register a model, so that its inferences can be stored.
+
+    Parameters:
+        request_body: id, project, task and embedding size.
+
+    Returns:
+        The model's id, also when it was registered with the same values before.
+
+    Raises:
+        Conflict: it is registered with other values.
+        ValidationError: something in it is not valid, such as the project.
+        InferenceStoreError: any other failure.
+    """
+    return post("models", body=request_body, read=member("model_id"), may_repeat=True)
+
+
+@blocking
+def get_registered_model(model_id: str) -> Call[Model | None]:
+    """A registered model.
+
+    Parameters:
+        model_id: its id.
+
+    Returns:
+        The model; None if it is not registered.
+
+    Raises:
+        InferenceStoreError: any failure.
+    """
+    return get("models", model_id, read=one(Model), may_be_absent=True)
+
+
+@blocking
+def list_registered_models() -> Call[Page[Model]]:
+    """The models that the token reaches.
+
+    Returns:
+        The models, as a list.
+
+    Raises:
+        InferenceStoreError: any failure.
+    """
+    return get("models", read=page_of(Model))

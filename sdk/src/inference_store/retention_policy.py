@@ -1,0 +1,104 @@
+"""The retention policy of a model: how long its inferences are kept."""
+
+from __future__ import annotations
+
+from inference_store.calls import Call, delete, get, member_or, one, post, put
+from inference_store.models import NewRetentionPolicyRequest, RetentionPolicy
+from inference_store.operations import blocking
+
+
+@blocking
+def create_retention_policy(
+    model_id: str, request_body: NewRetentionPolicyRequest
+) -> Call[RetentionPolicy | None]:
+    """Give a model its retention policy.
+
+    Parameters:
+        model_id: a registered model.
+        request_body: the ages and the interval, in hours.
+
+    Returns:
+        The policy; None if the model is not registered.
+
+    Raises:
+        Conflict: ``policy-exists``, the model has one.
+        ValidationError: the ages contradict each other.
+        InferenceStoreError: any other failure.
+    """
+    return post(
+        *_of(model_id),
+        body=request_body,
+        read=one(RetentionPolicy),
+        may_be_absent=True,
+    )
+
+
+@blocking
+def get_retention_policy(model_id: str) -> Call[RetentionPolicy | None]:
+    """The retention policy of a model.
+
+    Parameters:
+        model_id: the model.
+
+    Returns:
+        The policy; None if the model has none, or is not registered.
+
+    Raises:
+        InferenceStoreError: any failure.
+    """
+    return get(*_of(model_id), read=one(RetentionPolicy), may_be_absent=True)
+
+
+@blocking
+def replace_retention_policy(
+    model_id: str, retention_policy_id: str, request_body: NewRetentionPolicyRequest
+) -> Call[RetentionPolicy | None]:
+    """Change the retention policy of a model, at once for past and future inferences.
+
+    Parameters:
+        model_id: the model.
+        retention_policy_id: the policy's id.
+        request_body: the new ages and interval, in hours.
+
+    Returns:
+        The policy; None if there is none of this id.
+
+    Raises:
+        ValidationError: the ages contradict each other.
+        InferenceStoreError: any other failure.
+    """
+    return put(
+        *_of(model_id),
+        retention_policy_id,
+        body=request_body,
+        read=one(RetentionPolicy),
+        may_be_absent=True,
+    )
+
+
+@blocking
+def delete_retention_policy(
+    model_id: str, retention_policy_id: str
+) -> Call[str | None]:
+    """Take its retention policy from a model. A running task ends ``stopped``.
+
+    Parameters:
+        model_id: the model.
+        retention_policy_id: the policy's id.
+
+    Returns:
+        The policy's id; None if there is none of this id.
+
+    Raises:
+        InferenceStoreError: any failure.
+    """
+    return delete(
+        *_of(model_id),
+        retention_policy_id,
+        read=member_or("id", retention_policy_id),
+        may_be_absent=True,
+    )
+
+
+def _of(model_id: str) -> tuple[str, ...]:
+    return ("models", model_id, "retention-policy")

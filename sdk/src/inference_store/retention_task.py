@@ -1,0 +1,87 @@
+"""Retention tasks: single runs of a retention policy."""
+
+from __future__ import annotations
+
+from inference_store.calls import Call, get, one, post
+from inference_store.models import (
+    NewGetRetentionTasksRequest,
+    NewRetentionTaskRequest,
+    RetentionTask,
+)
+from inference_store.operations import blocking
+from inference_store.pages import Page, page_of
+
+
+@blocking
+def create_retention_task(
+    model_id: str, request_body: NewRetentionTaskRequest
+) -> Call[RetentionTask | None]:
+    """Carry out a retention policy now.
+
+    Parameters:
+        model_id: the model.
+        request_body: the policy, and whether it is a dry run, which only counts.
+
+    Returns:
+        The task, which goes on by itself (see ``get_retention_task``); None if there is
+        no such policy.
+
+    Raises:
+        Conflict: ``task-already-active``, one is running.
+        InferenceStoreError: any other failure.
+    """
+    return post(
+        *_of(model_id), body=request_body, read=one(RetentionTask), may_be_absent=True
+    )
+
+
+@blocking
+def get_retention_task(
+    model_id: str, retention_task_id: str
+) -> Call[RetentionTask | None]:
+    """A retention task as it is now.
+
+    Parameters:
+        model_id: the model.
+        retention_task_id: the task's id.
+
+    Returns:
+        The task; None if there is none of this id.
+
+    Raises:
+        InferenceStoreError: any failure.
+    """
+    return get(
+        *_of(model_id), retention_task_id, read=one(RetentionTask), may_be_absent=True
+    )
+
+
+@blocking
+def filter_retention_tasks(
+    model_id: str, request_body: NewGetRetentionTasksRequest
+) -> Call[Page[RetentionTask]]:
+    """One page of a model's retention tasks.
+
+    Parameters:
+        model_id: the model.
+        request_body: policy, state, time window and page.
+
+    Returns:
+        The tasks as a list, with the cursor of the following page as ``next``.
+
+    Raises:
+        NotFound: the model is not registered.
+        ValidationError: a filter is not valid.
+        InferenceStoreError: any other failure.
+    """
+    return post(
+        *_of(model_id),
+        "filter",
+        body=request_body,
+        read=page_of(RetentionTask),
+        may_repeat=True,
+    )
+
+
+def _of(model_id: str) -> tuple[str, ...]:
+    return ("models", model_id, "retention-tasks")
