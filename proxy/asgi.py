@@ -6,6 +6,7 @@ Django's request cycle, not in it, and shares settings, models and tokens with i
 
 from __future__ import annotations
 
+import gc
 import os
 
 import django
@@ -20,3 +21,7 @@ from proxy.inferring import Proxy  # noqa: E402
 from proxy.serving import Application  # noqa: E402
 
 application = Application(Proxy())
+
+# What was made until here stays; collecting it over and over is time calls would wait.
+gc.collect()
+gc.freeze()

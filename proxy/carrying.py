@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -89,11 +90,13 @@ async def pass_on(
     response: aiohttp.ClientResponse,
     send: Send,
     extra: Iterable[tuple[bytes, bytes]],
+    patience: asyncio.Timeout,
     begun: Iterable[bytes] = (),
 ) -> None:
     """Send the answer on as it comes, after what was read of it already.
 
-    It is read to its end even when the client is gone.
+    It is read to its end even when the client is gone. As long as something comes it
+    may take what it takes: only silence is too long.
     """
     headers = [*to_client(response.raw_headers), *extra]
     if response.content_length is not None:
@@ -101,6 +104,7 @@ async def pass_on(
     await send(
         {"type": "http.response.start", "status": response.status, "headers": headers}
     )
+    now = asyncio.get_running_loop().time
     size = 0
     for chunk in begun:
         size += len(chunk)
@@ -109,6 +113,8 @@ async def pass_on(
         size += len(chunk)
         if size > limits.PROXY_MAX_RESPONSE_BYTES:
             raise BrokenOff("The upstream's answer is too large.")
+        if limits.UPSTREAM_TOTAL_SECONDS:
+            patience.reschedule(now() + limits.UPSTREAM_TOTAL_SECONDS)
         await send({"type": "http.response.body", "body": chunk, "more_body": True})
     await send({"type": "http.response.body", "body": b""})
 

@@ -50,22 +50,23 @@ class Exchange:
         send: Send,
     ) -> Answered | None:
         """The whole answer, to be kept and sent; None when it was passed on already."""
-        patience = limits.UPSTREAM_TOTAL_SECONDS
-        async with upstreams.lane(self.target), telling_apart():
-            async with asyncio.timeout(patience) as limit:
-                self.forwarded_at = datetime.now(UTC)
-                async with upstreams.ask(
-                    self.target, self.call, query, headers, body
-                ) as response:
-                    answered = await self._read(response, allowance)
-                    self.responded_at = datetime.now(UTC)
-                    if not answered.told:
-                        return answered
-                    limit.reschedule(None)  # from here on only silence is too long
-                    told = self.headers(answered.told)
-                    await pass_on(response, send, told, answered.chunks)
-                    counters.tell(answered.status, answered.told)
-                    return None
+        async with (
+            upstreams.lane(self.target),
+            telling_apart(),
+            asyncio.timeout(limits.UPSTREAM_TOTAL_SECONDS) as patience,
+        ):
+            self.forwarded_at = datetime.now(UTC)
+            async with upstreams.ask(
+                self.target, self.call, query, headers, body
+            ) as response:
+                answered = await self._read(response, allowance)
+                self.responded_at = datetime.now(UTC)
+                if not answered.told:
+                    return answered
+                told = self.headers(answered.told)
+                await pass_on(response, send, told, patience, answered.chunks)
+                counters.tell(answered.status, answered.told)
+                return None
 
     async def _read(
         self, response: aiohttp.ClientResponse, allowance: Allowance

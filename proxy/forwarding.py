@@ -30,6 +30,7 @@ KEPT_SECONDS = 2
 LARGE = 2**20
 HOSTS_AT_ONCE = 8
 NOT_IMPLEMENTED = 501
+BROKE_OFF = (aiohttp.ClientPayloadError, aiohttp.ServerDisconnectedError)
 
 
 class CheckedResolver(AbstractResolver):
@@ -51,12 +52,29 @@ class CheckedResolver(AbstractResolver):
         await self._resolver.close()
 
 
+class Lane(asyncio.Semaphore):
+    """The places of one server; who waits for one too long is sent away."""
+
+    def __init__(self) -> None:
+        super().__init__(limits.UPSTREAM_CONCURRENCY)
+
+    async def __aenter__(self) -> None:
+        if not self.locked():
+            await self.acquire()
+            return
+        try:
+            async with asyncio.timeout(limits.UPSTREAM_TOTAL_SECONDS):
+                await self.acquire()
+        except TimeoutError:
+            raise Refused(503, "The upstream is busy.", AGAIN_IN_A_SECOND) from None
+
+
 class Upstreams:
     """The servers models run on. Made within the running event loop."""
 
     def __init__(self) -> None:
         most = limits.UPSTREAM_CONCURRENCY
-        self._lanes: dict[str, asyncio.Semaphore] = {}
+        self._lanes: dict[str, Lane] = {}
         self._session = aiohttp.ClientSession(
             auto_decompress=False,
             connector=aiohttp.TCPConnector(
@@ -68,30 +86,19 @@ class Upstreams:
             cookie_jar=aiohttp.DummyCookieJar(),
             skip_auto_headers=AUTOMATIC,
             timeout=aiohttp.ClientTimeout(
-                total=None,
-                sock_connect=limits.UPSTREAM_CONNECT_SECONDS,
-                sock_read=limits.UPSTREAM_TOTAL_SECONDS,
+                total=None, sock_connect=limits.UPSTREAM_CONNECT_SECONDS
             ),
             trust_env=False,
         )
 
-    @asynccontextmanager
-    async def lane(self, target: Target) -> AsyncIterator[None]:
+    def lane(self, target: Target) -> Lane:
         """A place among the calls to one server. Raises ``Refused`` when it has none."""
         if target.problem:
             raise Refused(502, target.problem)
         lane = self._lanes.get(target.base_url)
         if lane is None:
-            most = limits.UPSTREAM_CONCURRENCY
-            lane = self._lanes[target.base_url] = asyncio.Semaphore(most)
-        if lane.locked():
-            await _wait_for(lane)
-        else:
-            await lane.acquire()
-        try:
-            yield
-        finally:
-            lane.release()
+            lane = self._lanes[target.base_url] = Lane()
+        return lane
 
     @asynccontextmanager
     async def ask(
@@ -137,32 +144,24 @@ class Upstreams:
         )
 
 
-@asynccontextmanager
-async def telling_apart() -> AsyncIterator[None]:
+class telling_apart:
     """What went wrong with an upstream, as the status the client gets.
 
     Silence is 504; what could not be reached, broke off, or is not HTTP is 502.
     """
-    try:
-        yield
-    except TimeoutError as error:
-        raise Refused(504, "The upstream did not answer in time.") from error
-    except (aiohttp.ClientError, OSError, ValueError) as error:
-        if isinstance(
-            error, aiohttp.ClientPayloadError | aiohttp.ServerDisconnectedError
-        ):
+
+    async def __aenter__(self) -> None:
+        pass
+
+    async def __aexit__(self, kind: object, error: Any, trace: object) -> None:
+        if isinstance(error, TimeoutError):
+            raise Refused(504, "The upstream did not answer in time.") from error
+        if isinstance(error, BROKE_OFF):
             raise Refused(502, "The upstream broke off.") from error
         if isinstance(error, aiohttp.ClientResponseError):
             raise Refused(502, "The upstream's answer is not valid HTTP.") from error
-        raise Refused(502, "The upstream is unavailable.") from error
-
-
-async def _wait_for(lane: asyncio.Semaphore) -> None:
-    try:
-        async with asyncio.timeout(limits.UPSTREAM_TOTAL_SECONDS):
-            await lane.acquire()
-    except TimeoutError:
-        raise Refused(503, "The upstream is busy.", AGAIN_IN_A_SECOND) from None
+        if isinstance(error, aiohttp.ClientError | OSError | ValueError):
+            raise Refused(502, "The upstream is unavailable.") from error
 
 
 def check_answer(response: aiohttp.ClientResponse) -> None:

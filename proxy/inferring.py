@@ -8,6 +8,7 @@ unchanged and says why it was not. A call is carried to its end if the client le
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import time
 from datetime import UTC, datetime
@@ -80,9 +81,10 @@ class Proxy:
         async with (
             self.upstreams.lane(target),
             telling_apart(),
+            asyncio.timeout(limits.UPSTREAM_TOTAL_SECONDS) as patience,
             self.upstreams.ask(target, call, query, to_upstream(headers)) as response,
         ):
-            await pass_on(response, send, ())
+            await pass_on(response, send, (), patience)
 
     async def infer(
         self, call: Call, headers: Headers, query: str, reader: Reader, send: Send
