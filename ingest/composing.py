@@ -30,7 +30,6 @@ from inferences.models import InferenceAction, RegisteredModel
 from inferences.recording import NewInference
 from inferences.row_ids import EARLIEST
 from ingest.arrivals import Arrival
-from ingest.events import written_moment
 from ingest.markers import Marker
 from ingest.refusals import Reason, Refused
 from services import v2
@@ -249,11 +248,11 @@ def _notes(
     event, answer, stated = arrival.event, marker.answer_facts, marker.input
     notes: dict[str, Any] = {
         "times": {
-            "received": written_moment(event.request_received_at),
-            "forwarded": written_moment(event.request_forwarded_at),
-            "responded": written_moment(event.request_responded_at),
-            "published": written_moment(event.event_published_at),
-            "indexed": written_moment(indexed_at),
+            "received": _written(event.request_received_at),
+            "forwarded": _written(event.request_forwarded_at),
+            "responded": _written(event.request_responded_at),
+            "published": _written(event.event_published_at),
+            "indexed": _written(indexed_at),
         },
         "answer": {name: answer.get(name) for name in ANSWER_FACTS},
         "input": {name: stated.get(name) for name in INPUT_FACTS},
@@ -280,14 +279,28 @@ def _texts(value: Any) -> list[str]:
     )
 
 
-def _storable(value: Any) -> Any:
-    """The same with what PostgreSQL has no room for replaced, in names as in values."""
+def _written(moment: datetime) -> str:
+    """``written_moment`` of a moment in UTC, at a fifth of its cost."""
+    return f"{moment.isoformat(timespec='microseconds')[:26]}Z"
+
+
+def _storable(notes: dict[str, Any]) -> dict[str, Any]:
+    """The notes, as they are unless they hold what PostgreSQL has no room for."""
+    try:
+        written = orjson.dumps(notes)
+    except TypeError:
+        return _replaced(notes)
+    return _replaced(notes) if b"\\u0000" in written else orjson.loads(written)
+
+
+def _replaced(value: Any) -> Any:
+    """The same with U+FFFD for what cannot be stored, in names as in values."""
     if isinstance(value, str):
         return UNSTORABLE.sub("\ufffd", value)
     if isinstance(value, dict):
-        return {_storable(name): _storable(each) for name, each in value.items()}
+        return {_replaced(name): _replaced(each) for name, each in value.items()}
     if isinstance(value, list):
-        return [_storable(each) for each in value]
+        return [_replaced(each) for each in value]
     if isinstance(value, float) and not math.isfinite(value):
         return None
     return value

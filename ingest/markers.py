@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, replace
 from typing import Any
 
 import orjson
@@ -15,7 +15,6 @@ from ingest.refusals import NotYet, Reason, Refused
 from istore import blobs
 
 FORMAT = 1
-SETTLED = [f.name for f in fields(InferenceEvent) if f.name != "event_published_at"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +50,7 @@ def read_marker(content: bytes) -> dict[str, Any]:
 
 
 def read_event_of(value: dict[str, Any]) -> InferenceEvent:
+    """The event that was written into a marker. Raises Refused."""
     try:
         return InferenceEvent.from_dict(value["event"])
     except ValueError as error:
@@ -63,7 +63,7 @@ def open_marker(arrival: Arrival, content: bytes) -> Marker:
     Raises Refused, or NotYet when a blob beside it is not there.
     """
     value = read_marker(content)
-    _check_event(arrival.event, value["event"])
+    _check_event(arrival.event, value)
     stated = value["answer"]
     text = stated.get("text")
     answer = (
@@ -118,11 +118,8 @@ def _check_facts(name: str, facts: dict[str, Any]) -> None:
         raise Refused(Reason.MALFORMED_METADATA, f"{name}.size is not a length.")
 
 
-def _check_event(event: InferenceEvent, stated: dict[str, Any]) -> None:
+def _check_event(event: InferenceEvent, value: dict[str, Any]) -> None:
     """The marker speaks of this very inference; published it was each time anew."""
-    said = event.as_dict()
-    for name in SETTLED:
-        if stated.get(name) != said[name]:
-            raise Refused(
-                Reason.MALFORMED_METADATA, f"It has another {name} than its event."
-            )
+    stated = read_event_of(value)
+    if replace(stated, event_published_at=event.event_published_at) != event:
+        raise Refused(Reason.MALFORMED_METADATA, "It is the marker of another event.")

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import gc
 import signal
 import threading
 from typing import Any
@@ -17,6 +18,9 @@ class Command(BaseCommand):
         stopping = threading.Event()
         for name in (signal.SIGTERM, signal.SIGINT):
             signal.signal(name, lambda *_: stopping.set())
+        # A batch is thousands of objects that are no garbage before it is done.
+        gc.freeze()
+        gc.set_threshold(100_000, 20, 100)
         stream = EventStream()
         listener = Listener(stream, stopping)
         try:
