@@ -1,0 +1,309 @@
+"""What the proxy costs: the same calls straight to a model server, and through it.
+
+``python benchmarks/proxy.py`` starts PostgreSQL and Valkey of its own, an upstream that
+answers at once, and a proxy that stores all it forwards: spool synced, capture running.
+A client process with 16 connections sends 10 KB bodies, in rounds that alternate. Reports
+the latency that was added and the share of the throughput that was kept; the bare limit is
+the direct round of the same run. There are two clients: aiohttp, as programs use it, and
+a bare one, which spends nothing and so shows what the servers spend.
+
+All connections ask again at once, so the median is the connections over the throughput. A
+last pair of rounds asks over one connection: what a call waits for when nothing queues.
+
+The client, the upstream, the proxy and its capture process share the processors of this
+machine. On two of them the share says as much about that as about the proxy.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import os
+import signal
+import statistics
+import subprocess
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT))
+
+GRANIAN = Path(sys.executable).with_name("granian")
+CONNECTIONS, BODY_BYTES = 16, 10_000
+ANSWER = b'{"model_name":"instant","outputs":[{"name":"score","datatype":"FP32","shape":[1],"data":[0.5]}]}'
+TARGET_MS, TARGET_SHARE = 3.0, 0.6
+
+
+async def upstream(scope, receive, send) -> None:
+    """A model that answers at once; runs under granian, asginl, as the proxy does."""
+    while (await receive()).get("more_body"):
+        pass
+    headers = [(b"content-type", b"application/json")]
+    await send({"type": "http.response.start", "status": 200, "headers": headers})
+    await send({"type": "http.response.body", "body": ANSWER})
+
+
+class Client(asyncio.Protocol):
+    """One connection that asks again as soon as it was answered, until told to stop."""
+
+    def __init__(self, request: bytes, latencies: list[float], until: float) -> None:
+        self.request, self.latencies, self.until = request, latencies, until
+        self.ended = asyncio.get_running_loop().create_future()
+        self.recorded = 0
+        self.buffer = b""
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self.transport = transport
+        self.ask()
+
+    def ask(self) -> None:
+        self.asked_at = time.perf_counter()
+        self.transport.write(self.request)
+
+    def data_received(self, data: bytes) -> None:
+        self.buffer += data
+        head, found, body = self.buffer.partition(b"\r\n\r\n")
+        if not found:
+            return
+        head = head.lower()
+        length = int(head.partition(b"content-length:")[2].partition(b"\r\n")[0])
+        if len(body) < length:
+            return
+        now = time.perf_counter()
+        assert head.startswith(b"http/1.1 200"), self.buffer
+        self.latencies.append(now - self.asked_at)
+        self.recorded += b"inference-store: recorded" in head
+        self.buffer = b""
+        if now < self.until:
+            self.ask()
+        else:
+            self.transport.close()
+
+    def connection_lost(self, error: Exception | None) -> None:
+        if not self.ended.done():
+            self.ended.set_result(self.recorded)
+
+
+async def send_bare(
+    head: str, body: bytes, port: int, seconds: float, connections: int
+) -> tuple[list[float], int]:
+    latencies: list[float] = []
+    loop = asyncio.get_running_loop()
+    until = time.perf_counter() + seconds
+    request = head.encode() + body
+    clients = [
+        await loop.create_connection(
+            lambda: Client(request, latencies, until), "127.0.0.1", port
+        )
+        for _ in range(connections)
+    ]
+    kept = await asyncio.gather(*(client.ended for _, client in clients))
+    return latencies, sum(kept)
+
+
+async def send_aiohttp(
+    url: str, body: bytes, token: str, seconds: float, connections: int
+) -> tuple[list[float], int]:
+    import aiohttp
+
+    latencies: list[float] = []
+    until = time.perf_counter() + seconds
+    headers = {"Authorization": f"Bearer {token}", "Content-Type": "application/json"}
+
+    async def ask_on(session: aiohttp.ClientSession) -> int:
+        kept = 0
+        while (asked_at := time.perf_counter()) < until:
+            async with session.post(url, data=body, headers=headers) as answer:
+                await answer.read()
+                assert answer.status == 200
+                kept += answer.headers.get("Inference-Store") == "recorded"
+            latencies.append(time.perf_counter() - asked_at)
+        return kept
+
+    connector = aiohttp.TCPConnector(limit=connections)
+    async with aiohttp.ClientSession(connector=connector) as session:
+        kept = await asyncio.gather(*(ask_on(session) for _ in range(connections)))
+    return latencies, sum(kept)
+
+
+async def send_round(
+    kind: str, port: int, path: str, token: str, seconds: float, connections: int
+) -> dict:
+    text = "x" * (BODY_BYTES - 95)
+    entry = {"name": "text", "datatype": "BYTES", "shape": [1], "data": [text]}
+    body = json.dumps({"inputs": [entry]}).encode()
+    head = (
+        f"POST {path} HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\n"
+        f"Authorization: Bearer {token}\r\nContent-Type: application/json\r\n"
+        f"Content-Length: {len(body)}\r\n\r\n"
+    )
+    begun = time.perf_counter()
+    if kind == "bare":
+        latencies, kept = await send_bare(head, body, port, seconds, connections)
+    else:
+        url = f"http://127.0.0.1:{port}{path}"
+        latencies, kept = await send_aiohttp(url, body, token, seconds, connections)
+    took = time.perf_counter() - begun
+    return {
+        "per_second": len(latencies) / took,
+        "median_ms": statistics.median(latencies) * 1000,
+        "p95_ms": statistics.quantiles(latencies, n=20)[-1] * 1000,
+        "recorded": kept / len(latencies),
+    }
+
+
+@dataclass
+class Servers:
+    """The processes of one run, and where they listen."""
+
+    home: Path
+    token: str
+    upstream_port: int
+    proxy_port: int
+
+    def round(
+        self,
+        kind: str,
+        *,
+        proxied: bool,
+        seconds: float,
+        connections: int = CONNECTIONS,
+    ) -> dict:
+        port = self.proxy_port if proxied else self.upstream_port
+        path = "/v2/models/instant/infer"
+        given = [kind, port, path, self.token, seconds, connections]
+        command = [sys.executable, __file__, "--client", *map(str, given)]
+        answer = subprocess.run(command, check=True, capture_output=True, text=True)
+        return json.loads(answer.stdout)
+
+
+def set_up(home: Path, upstream_port: int) -> str:
+    """The tables, one model and one token; the secret of it."""
+    import django
+    from django.core.management import call_command
+
+    django.setup()
+    from inferences.models import RegisteredModel, TaskType
+    from istore.models import Project, Role
+    from istore.tokens import create_token
+
+    call_command("migrate", verbosity=0)
+    project = Project.objects.create(project_id="benchmark")
+    RegisteredModel.objects.create(
+        model_id="instant",
+        project=project,
+        task_type=TaskType.TABULAR_REGRESSION,
+        upstream_url=f"http://127.0.0.1:{upstream_port}",
+        enable_inference_storage=True,
+    )
+    return create_token("benchmark", project, Role.EDITOR)[1]
+
+
+def start(target: str, port: int, log: Path) -> subprocess.Popen:
+    with open(log, "ab") as file:
+        return subprocess.Popen(
+            [GRANIAN, "--interface", "asginl", "--port", str(port), "--no-ws", target],
+            cwd=ROOT,
+            stdout=file,
+            stderr=file,
+        )
+
+
+def wait_for(port: int) -> None:
+    import socket
+
+    for _ in range(600):
+        with socket.socket() as probe:
+            if probe.connect_ex(("127.0.0.1", port)) == 0:
+                return
+        time.sleep(0.05)
+    raise SystemExit(f"Nothing listens on {port}.")
+
+
+def run(rounds: int, seconds: float) -> None:
+    from tests import embedded  # starts the servers, sets ISTORE_HOME  # noqa: F401
+
+    home = Path(os.environ["ISTORE_HOME"])
+    os.environ.setdefault("DJANGO_SETTINGS_MODULE", "istore.settings")
+    os.environ["ISTORE_UPSTREAM_ALLOW"] = "127.0.0.1"
+    upstream_port, proxy_port = 18_555, 18_556
+    token = set_up(home, upstream_port)
+    processes = [
+        start("benchmarks.proxy:upstream", upstream_port, home / "upstream.log"),
+        start("proxy.asgi:application", proxy_port, home / "proxy.log"),
+    ]
+    try:
+        wait_for(upstream_port)
+        wait_for(proxy_port)
+        report(Servers(home, token, upstream_port, proxy_port), rounds, seconds)
+    finally:
+        for process in processes:
+            process.send_signal(signal.SIGTERM)
+        for process in processes:
+            process.wait(30)
+
+
+def report(servers: Servers, rounds: int, seconds: float) -> None:
+    for proxied in (False, True):
+        servers.round("bare", proxied=proxied, seconds=1)
+    for kind, connections in (
+        ("aiohttp", CONNECTIONS),
+        ("bare", CONNECTIONS),
+        ("bare", 1),
+    ):
+        measured: dict[bool, list[dict]] = {False: [], True: []}
+        for _ in range(rounds):
+            for proxied in (False, True):
+                found = servers.round(
+                    kind, proxied=proxied, seconds=seconds, connections=connections
+                )
+                measured[proxied].append(found)
+        print(f"{kind} client, {connections} connections, {rounds} x {seconds:g} s")
+        print_pair(measured[False], measured[True])
+    stored = sum(1 for _ in (servers.home / "blobs").rglob("metadata"))
+    spooled = sum(each.stat().st_size for each in (servers.home / "spool").iterdir())
+    print(
+        f"at the end {stored} inferences stored, {spooled / 2**20:.0f} MiB in the spool"
+    )
+
+
+def print_pair(direct: list[dict], proxied: list[dict]) -> None:
+    def middle(rounds: list[dict], name: str) -> float:
+        return statistics.median(each[name] for each in rounds)
+
+    for name, rounds in (("direct", direct), ("proxied", proxied)):
+        rate, median, p95 = (
+            middle(rounds, each) for each in ("per_second", "median_ms", "p95_ms")
+        )
+        print(f"  {name:8} {rate:6.0f}/s  median {median:5.2f} ms  p95 {p95:5.2f} ms")
+    added = middle(proxied, "median_ms") - middle(direct, "median_ms")
+    added_p95 = middle(proxied, "p95_ms") - middle(direct, "p95_ms")
+    share = middle(proxied, "per_second") / middle(direct, "per_second")
+    kept = statistics.mean(each["recorded"] for each in proxied)
+    print(
+        f"  added    median {added:.2f} ms (target {TARGET_MS:g}), p95 {added_p95:.2f} ms"
+    )
+    print(f"  share    {share:.0%} (target {TARGET_SHARE:.0%}), recorded {kept:.1%}")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--seconds", type=float, default=4)
+    parser.add_argument("--client", nargs=6, help=argparse.SUPPRESS)
+    given = parser.parse_args()
+    if given.client:
+        kind, port, path, token, seconds, connections = given.client
+        sending = send_round(
+            kind, int(port), path, token, float(seconds), int(connections)
+        )
+        print(json.dumps(asyncio.run(sending)))
+    else:
+        run(given.rounds, given.seconds)
+
+
+if __name__ == "__main__":
+    main()
