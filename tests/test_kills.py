@@ -1,0 +1,199 @@
+"""Every part of a running store is killed under load; what was recorded is kept.
+
+The whole stack runs as an operator runs it. Clients send and note what the answers said;
+process after process gets SIGKILL; in the end the store and the notes agree.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import http.client
+import json
+import signal
+import subprocess
+import sys
+import threading
+import time
+
+import pytest
+
+from istore.tests.running_store import (
+    RunningStore,
+    children_named,
+    free_ports,
+    wait_until,
+)
+
+pytestmark = pytest.mark.skipif(
+    sys.platform != "linux", reason="looks at processes by /proc"
+)
+CLIENTS = 3
+VICTIMS = {
+    "proxy": "proxy.asgi",
+    "listener": "listen",
+    "worker": "worker",
+    "database": "postgres",
+    "broker": "valkey",
+}
+
+
+@pytest.fixture
+def upstream():
+    (port,) = free_ports(1)
+    argv = [
+        sys.executable,
+        "-m",
+        "granian",
+        "--interface",
+        "asginl",
+        "--port",
+        str(port),
+    ]
+    with subprocess.Popen(
+        [*argv, "tests.echo_upstream:application"],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    ) as server:
+        yield port
+        server.terminate()
+
+
+class Clients:
+    """Threads that send one inference after the other, and note what was answered."""
+
+    def __init__(self, port: int, token: str) -> None:
+        self.port, self.token = port, token
+        self.recorded: dict[str, tuple[bytes, bytes]] = {}
+        self.sent = 0
+        self.going = True
+        self.threads = [
+            threading.Thread(target=self._send, args=(number,))
+            for number in range(CLIENTS)
+        ]
+
+    def __enter__(self):
+        for thread in self.threads:
+            thread.start()
+        return self
+
+    def __exit__(self, *_):
+        self.going = False
+        for thread in self.threads:
+            thread.join(60)
+
+    def _send(self, client: int) -> None:
+        number = 0
+        while self.going:
+            number += 1
+            name = f"{client}-{number}"
+            try:
+                self._infer(name, f"input {name} ".encode() * 50)
+            except (OSError, http.client.HTTPException):
+                time.sleep(0.05)
+
+    def _infer(self, name: str, picture: bytes) -> None:
+        tensor = {
+            "name": "image",
+            "datatype": "BYTES",
+            "shape": [1],
+            "data": [base64.b64encode(picture).decode()],
+            "parameters": {"content_type": "base64"},
+        }
+        body = json.dumps({"id": name, "inputs": [tensor]})
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=30)
+        headers = {
+            "Authorization": f"Bearer {self.token}",
+            "Content-Type": "application/json",
+        }
+        try:
+            connection.request("POST", "/v2/models/echo/infer", body, headers)
+            response = connection.getresponse()
+            answer = response.read()
+        finally:
+            connection.close()
+        self.sent += 1
+        if response.getheader("Inference-Store") == "recorded":
+            self.recorded[name] = picture, answer
+
+
+class Api:
+    def __init__(self, port: int, token: str) -> None:
+        self.port, self.token = port, token
+
+    def call(self, method: str, path: str, body: dict | None = None) -> bytes:
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=30)
+        headers = {
+            "Authorization": f"Bearer {self.token}",
+            "Content-Type": "application/json",
+        }
+        content = json.dumps(body) if body is not None else None
+        connection.request(method, f"/api/v1/models{path}", content, headers)
+        response = connection.getresponse()
+        answer = response.read()
+        connection.close()
+        assert response.status < 300, answer
+        return answer
+
+    def stored(self) -> dict[str, dict]:
+        """Every inference of the model, by its id."""
+        found: dict[str, dict] = {}
+        cursor = None
+        while True:
+            page = {"limit": 1000, "cursor": cursor}
+            asked = {"pagination": page}
+            answer = json.loads(self.call("POST", "/echo/inferences/filter", asked))
+            for each in answer["results"]:
+                assert each["inference_id"] not in found
+                found[each["inference_id"]] = each
+            cursor = answer["next"]
+            if cursor is None:
+                return found
+
+
+def test_whatever_is_killed_recorded_inferences_are_stored_once(tmp_path, upstream):
+    store = RunningStore(tmp_path / "home")
+    store.env["ISTORE_UPSTREAM_ALLOW"] = f"127.0.0.1:{upstream}"
+    # Under a killed broker and database a reclaim should not wait for half a minute.
+    store.env |= {"ISTORE_EVENT_IDLE_SECONDS": "2", "ISTORE_RECONCILE_MINUTES": "1"}
+    with store.up() as running:
+        token = running.wait_for("token for project default: ").split()[-1]
+        api = Api(store.port, token)
+        model = {
+            "model_id": "echo",
+            "project_id": "default",
+            "task_type": "Image Classification",
+            "upstream_url": f"http://127.0.0.1:{upstream}",
+            "enable_inference_storage": True,
+        }
+        api.call("POST", "", model)
+        with Clients(store.proxy_port, token) as clients:
+            for words in VICTIMS.values():
+                before = len(clients.recorded)
+                wait_until(lambda b=before: len(clients.recorded) > b + 30, 60)
+                victims = children_named(running.process.pid, words)
+                assert victims, words
+                for pid in victims:
+                    subprocess.run(
+                        ["kill", f"-{int(signal.SIGKILL)}", str(pid)], check=True
+                    )
+            before = len(clients.recorded)
+            wait_until(lambda: len(clients.recorded) > before + 30, 60)
+        wait_until(lambda: store.answers(), 60)
+        wait_until(lambda: clients.recorded.keys() <= api.stored().keys(), 90)
+
+        stored = api.stored()
+        for name, (picture, answer) in clients.recorded.items():
+            assert stored[name]["data_hash"] == hashlib.sha256(picture).hexdigest()
+            assert stored[name]["data"].encode() == answer
+        for name in list(clients.recorded)[::50]:
+            assert (
+                api.call("GET", f"/echo/inferences/{name}/input")
+                == clients.recorded[name][0]
+            )
+            assert (
+                api.call("GET", f"/echo/inferences/{name}/answer")
+                == clients.recorded[name][1]
+            )
+        # Nothing but what was sent: an id that stands twice would have a mark behind it.
+        assert not [name for name in stored if "~" in name]
