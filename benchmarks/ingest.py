@@ -1,0 +1,393 @@
+"""How fast events become rows, beside what PostgreSQL could do at best in the same run.
+
+``python benchmarks/ingest.py`` starts PostgreSQL and Valkey of its own, durable as in
+production, fills a partition, and measures: ``COPY BINARY`` of the same bytes into three
+tables without an index, which is the bare limit; ``record`` by batches of 1000, 100 and 1;
+the same rows delivered again; and a listener process of its own, from the stream to
+committed rows. Each is the median of three rounds. All processes share the processors.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import random
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from functools import partial
+from itertools import count
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from inferences.models import RegisteredModel
+    from inferences.recording import NewInference
+    from ingest.events import InferenceEvent
+
+ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT))
+
+ROUNDS = 3
+SENT_TABLES = (
+    "inferences_inference",
+    "inferences_inferencepayload",
+    "inferences_detection",
+)
+# Shares of the bare limit; bytes and WAL are multiples of the bytes sent.
+TARGETS = {
+    "record, batch 1000": 0.10,
+    "record, batch 100": 0.07,
+    "record, batch 1": 0.012,
+    "re-delivery": 0.35,
+    "bytes on disk": 2.1,
+    "WAL": 3.0,
+}
+TARGET_OF_A_MILLION = 0.08
+LEAST_FOR_THAT = 500_000
+
+
+@contextmanager
+def servers(directory: str | None) -> Iterator[Path]:
+    from istore import embedded
+    from istore.home import Home
+    from istore.service_user import ServiceUser
+
+    root = Path(tempfile.mkdtemp(prefix="istore-benchmark-", dir=directory))
+    os.environ |= {"ISTORE_HOME": str(root), "ISTORE_TESTING": "true"}
+    home, user = Home(root), ServiceUser.for_home(root)
+    embedded.make_run_directory(home, user)
+    both = embedded.Postgres(home, user), embedded.Valkey(home, user)
+    processes = []
+    try:
+        with open(root / "servers.log", "wb") as log:
+            for server in both:
+                server.prepare()
+                processes.append(embedded.start(server, stdout=log, stderr=log))
+        for server, process in zip(both, processes, strict=True):
+            embedded.wait_until_ready(server, process, 60)
+        both[0].create_database()
+        yield root
+    finally:
+        for server, process in zip(both, processes, strict=False):
+            process.send_signal(server.stop_signal)
+        for process in processes:
+            process.wait(60)
+        shutil.rmtree(root, ignore_errors=True)
+        shutil.rmtree(home.run, ignore_errors=True)
+
+
+class Traffic:
+    """Inferences of one model: six metadata, three detections, 400 bytes of answer."""
+
+    def __init__(self, prefilled: int) -> None:
+        self.random = random.Random(1)
+        self.numbers = count(1)
+        # Backwards from now, so that all of them lie in the partitions in use.
+        self.start = datetime.now(UTC) - timedelta(minutes=30)
+        self.step = timedelta(days=2) / max(prefilled, 1)
+
+    def metadata(self, number: int) -> list[dict[str, str]]:
+        chance = self.random
+        pose = {"angle": chance.random(), "site": chance.choice("abcdefgh")}
+        values = [
+            ("camera", "string", f"camera-{chance.randrange(50)}"),
+            ("operator", "string", f"operator-{chance.randrange(500)}"),
+            ("frame", "int", str(number)),
+            ("lane", "int", str(chance.randrange(8))),
+            ("gain", "float", repr(chance.random())),
+            ("pose", "json", json.dumps(pose)),
+        ]
+        return [{"key": k, "type": t, "value": v} for k, t, v in values]
+
+    def answer(self) -> dict:
+        chance = self.random
+        found = [
+            {
+                "label": chance.choice(["ship", "boat", "buoy", "crane"]),
+                "score": round(chance.random(), 4),
+                "bbox": [round(chance.random() * 640, 2) for _ in range(4)],
+            }
+            for _ in range(3)
+        ]
+        data = [json.dumps(found)]
+        output = {"name": "out", "datatype": "BYTES", "shape": [1], "data": data}
+        return {"model_name": "detector", "outputs": [output]}
+
+    def new(self) -> NewInference:
+        """One inference as the listener composes it."""
+        import hashlib
+
+        from inferences.metadata import MetadataValue
+        from inferences.models import InferenceAction
+        from inferences.recording import NewInference
+
+        number = next(self.numbers)
+        answer = json.dumps(self.answer())
+        digest = hashlib.sha256(answer.encode())
+        found = json.loads(json.loads(answer)["outputs"][0]["data"][0])
+        folder = f"1/1/2026/01/01/00/01999999-0000-7000-8000-{number:012d}"
+        moment = "2026-01-01T00:00:00.000000Z"
+        names = ("received", "forwarded", "responded", "published", "indexed")
+        return NewInference(
+            inference_id=f"inference-{number:012d}",
+            inference_action=InferenceAction.DETECT,
+            data_hash=digest.digest(),
+            data_size=20_000,
+            created_at=self.start - number * self.step,
+            metadata=[
+                MetadataValue(each["key"], each["type"], each["value"])
+                for each in self.metadata(number)
+            ],
+            latitude=51 + self.random.random(),
+            longitude=4 + self.random.random(),
+            data_source=f"quay-{self.random.randrange(9)}",
+            detections=[(each["label"], each["score"]) for each in found],
+            data=answer,
+            data_storage_key=f"{folder}/input",
+            data_content_type="image/jpeg",
+            answer_storage_key=f"{folder}/answer",
+            content={"answer": digest.hexdigest()},
+            notes={"times": dict.fromkeys(names, moment), "request_part": [0, 1]},
+        )
+
+
+def rate(rows: int, work: Callable[[], object]) -> float:
+    begun = time.perf_counter()
+    work()
+    return rows / (time.perf_counter() - begun)
+
+
+def copy_limit(rows: int) -> tuple[float, float]:
+    """Rows a second of COPY BINARY without indexes, and bytes sent for each."""
+    from django.db import connection, transaction
+
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT min(id) FROM (SELECT id FROM inferences_inference "
+            "ORDER BY id DESC LIMIT %s) AS last",
+            [rows],
+        )
+        (first,) = cursor.fetchone()
+        contents = {}
+        for table in SENT_TABLES:
+            cursor.execute(f"CREATE TABLE bare_{table} (LIKE {table})")
+            asked = f"COPY (SELECT * FROM {table} WHERE id >= {first}) TO STDOUT BINARY"
+            with cursor.copy(asked) as copy:
+                contents[table] = b"".join(copy)
+
+    def send() -> None:
+        with transaction.atomic(), connection.cursor() as cursor:
+            for table, content in contents.items():
+                with cursor.copy(f"COPY bare_{table} FROM STDIN BINARY") as copy:
+                    copy.write(content)
+
+    send()
+    found = [rate(rows, send) for _ in range(ROUNDS)]
+    with connection.cursor() as cursor:
+        for table in SENT_TABLES:
+            cursor.execute(f"DROP TABLE bare_{table}")
+    return statistics.median(found), sum(map(len, contents.values())) / rows
+
+
+def asked(sql: str) -> int:
+    from django.db import connection
+
+    with connection.cursor() as cursor:
+        cursor.execute(sql)
+        return cursor.fetchone()[0]
+
+
+def size_on_disk() -> int:
+    return asked(
+        "SELECT sum(pg_total_relation_size(oid))::bigint FROM pg_class "
+        "WHERE relkind = 'r' AND relname LIKE 'inferences\\_%'"
+    )
+
+
+def wal_position() -> int:
+    return asked("SELECT pg_wal_lsn_diff(pg_current_wal_insert_lsn(), '0/0')::bigint")
+
+
+def measure_recording(
+    model: RegisteredModel, traffic: Traffic, size: int, rows: int
+) -> list[float]:
+    from inferences.recording import record
+
+    def write(batches: list) -> None:
+        for batch in batches:
+            record(model, batch)
+
+    found = []
+    for _ in range(ROUNDS):
+        batches = [[traffic.new() for _ in range(size)] for _ in range(rows // size)]
+        found.append(rate(rows, partial(write, batches)))
+    return found
+
+
+def prefill(model: RegisteredModel, traffic: Traffic, rows: int) -> None:
+    from inferences.recording import record
+
+    for _ in range(rows // 1000):
+        record(model, [traffic.new() for _ in range(1000)])
+
+
+def prepare_events(
+    model: RegisteredModel, traffic: Traffic, rows: int
+) -> list[InferenceEvent]:
+    """Blobs in their places, unsynced for once, and events that name them."""
+    from ingest.tests.builders import capture
+
+    os.fsync = lambda descriptor: None
+    return [
+        capture(
+            model,
+            f"event-{number:012d}",
+            received_at=traffic.start + timedelta(milliseconds=number),
+            answer=traffic.answer(),
+            metadata=traffic.metadata(number),
+            latitude=51.9,
+            longitude=4.1,
+            data_source="quay-1",
+        )
+        for number in range(rows)
+    ]
+
+
+def follow(seen: Callable[[], int], goal: int) -> float:
+    """Events a second, from the first that were seen done to the last."""
+    while not (first := seen()):
+        time.sleep(0.01)
+    begun = time.perf_counter()
+    while (last := seen()) < goal:
+        time.sleep(0.02)
+    return (last - first) / (time.perf_counter() - begun)
+
+
+def measure_listener(events: list[InferenceEvent]) -> tuple[float, float, float]:
+    """Rates of new events and of copies, and the listener's seconds of CPU an event."""
+    from ingest.stream import EventStream
+
+    stream = EventStream()
+    stream.ensure_group()
+    stream.publish(events)
+    listener = subprocess.Popen([sys.executable, str(ROOT / "manage.py"), "listen"])
+    try:
+        new = follow(
+            lambda: asked(
+                "SELECT count(*) FROM inferences_inferencekey "
+                "WHERE inference_id LIKE 'event-%'"
+            ),
+            len(events),
+        )
+        ticks = Path(f"/proc/{listener.pid}/stat").read_text().rsplit(")", 1)[1].split()
+        used = (int(ticks[11]) + int(ticks[12])) / os.sysconf("SC_CLK_TCK")
+        stream.trim()
+        stream.publish(events)
+
+        def acknowledged() -> int:
+            lag = stream.lag()
+            return len(events) - lag.waiting - lag.pending
+
+        copies = follow(acknowledged, len(events))
+    finally:
+        listener.terminate()
+        listener.wait(30)
+        stream.close()
+    return new, copies, used / len(events)
+
+
+def set_up() -> RegisteredModel:
+    import django
+
+    os.environ["DJANGO_SETTINGS_MODULE"] = "istore.settings"
+    django.setup()
+    from django.core.management import call_command
+
+    from inferences.models import RegisteredModel, TaskType
+    from istore.models import Project
+
+    call_command("migrate", verbosity=0)
+    return RegisteredModel.objects.create(
+        model_id="detector",
+        project=Project.objects.create(project_id="benchmark"),
+        task_type=TaskType.OBJECT_DETECTION,
+    )
+
+
+def measure_redelivery(model: RegisteredModel, traffic: Traffic) -> float:
+    from inferences.recording import record
+
+    batches = [[traffic.new() for _ in range(1000)] for _ in range(10)]
+
+    def write() -> None:
+        for batch in batches:
+            record(model, batch)
+
+    write()
+    return statistics.median(rate(10_000, write) for _ in range(ROUNDS))
+
+
+def run(given: argparse.Namespace) -> None:
+    model, traffic = set_up(), Traffic(given.rows)
+    empty = size_on_disk()
+    begun = time.perf_counter()
+    prefill(model, traffic, given.rows)
+    print(f"{given.rows} rows before, in {time.perf_counter() - begun:.0f} s")
+    disk = (size_on_disk() - empty) / given.rows
+    bare, sent = copy_limit(min(given.rows, 20_000))
+    print(f"bare limit: {bare:,.0f} rows/s, {sent:,.0f} bytes sent each")
+
+    found: dict[str, tuple[float, str]] = {}
+    for size, rows in ((1000, 10_000), (100, 5_000), (1, 500)):
+        logged = wal_position()
+        speed = statistics.median(measure_recording(model, traffic, size, rows))
+        found[f"record, batch {size}"] = speed / bare, f"{speed:,.0f} rows/s"
+        if size == 1000:
+            wal = (wal_position() - logged) / (rows * ROUNDS)
+    speed = measure_redelivery(model, traffic)
+    found["re-delivery"] = speed / bare, f"{speed:,.0f} rows/s"
+    found["bytes on disk"] = disk / sent, f"{disk:,.0f} bytes"
+    found["WAL"] = wal / sent, f"{wal:,.0f} bytes"
+
+    events = prepare_events(model, traffic, given.events)
+    new, copies, used = measure_listener(events)
+    found["stream to rows"] = new / bare, f"{new:,.0f} events/s"
+    found["stream, copies"] = copies / bare, f"{copies:,.0f} events/s"
+    report(found, given.rows)
+    print(f"The listener used {used * 1e6:,.0f} us of CPU for each event.")
+
+
+def report(shares: dict[str, tuple[float, str]], rows: int) -> None:
+    print(f"{'':20} {'measured':>18} {'share':>8} {'target':>8}")
+    for name, (share, shown) in shares.items():
+        target = TARGETS.get(name)
+        if name == "record, batch 1000" and rows >= LEAST_FOR_THAT:
+            target = TARGET_OF_A_MILLION
+        wanted = f"{target:8.3f}" if target else f"{'':>8}"
+        is_cost = name in ("bytes on disk", "WAL")
+        missed = target and (share > target if is_cost else share < target)
+        print(
+            f"{name:20} {shown:>18} {share:8.3f} {wanted} {'missed' if missed else ''}"
+        )
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--rows", type=int, default=100_000, help="in the partition")
+    parser.add_argument("--events", type=int, default=20_000, help="through the stream")
+    parser.add_argument("--directory", help="on whose disk; a temporary one by default")
+    given = parser.parse_args()
+    with servers(given.directory):
+        run(given)
+
+
+if __name__ == "__main__":
+    main()
