@@ -21,7 +21,7 @@ def written_moment(moment: datetime) -> str:
     """RFC 3339 in UTC, always with six digits: texts sort as the moments do."""
     if moment.tzinfo is None:
         raise ValueError("A moment without a time zone is no moment.")
-    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ").rjust(27, "0")
+    return moment.astimezone(UTC).isoformat(timespec="microseconds")[:-6] + "Z"
 
 
 def read_moment(text: Any) -> datetime:

@@ -42,7 +42,7 @@ log = logging.getLogger(__name__)
 class Waiting:
     """One entry on its way to the disk; the outcome is "" or why it is not there."""
 
-    pieces: list[bytes]
+    payload: Sequence[bytes]
     size: int
     outcome: asyncio.Future[str] = field(repr=False)
 
@@ -78,7 +78,7 @@ class Spool:
         outcome: asyncio.Future[str] = loop.create_future()
         self._waiting_bytes += size
         self._used += size
-        self._queue.put(Waiting([frame(payload), *payload], size, outcome))
+        self._queue.put(Waiting(payload, size, outcome))
         deadline = loop.call_later(
             limits.SPOOL_DEADLINE_MS / 1000, _settle, outcome, SLOW
         )
@@ -140,7 +140,9 @@ class Spool:
     def _write(self, entries: list[Waiting]) -> None:
         if self._segment is None:
             self._open_segment()
-        write_whole(self._file, [piece for each in entries for piece in each.pieces])
+        # The sums are made here: zlib lets go of the interpreter, and calls go on.
+        framed = ((frame(each.payload), *each.payload) for each in entries)
+        write_whole(self._file, [piece for pieces in framed for piece in pieces])
         self._written += sum(each.size for each in entries)
         failpoint("proxy.spool_appended")
         os.fdatasync(self._file)
