@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from django.contrib import admin
-from django.contrib.auth import views as auth_views
 from django.urls import include, path
 
 from inferences.api.creating import ReceiveUploadView
@@ -17,9 +16,8 @@ urlpatterns = [
     path("api/schema", views.SchemaView.as_view(), name="schema"),
     path("api/docs", views.SwaggerView.as_view(url_name="schema"), name="api-docs"),
     path("api/v1/", include("inferences.api.urls")),
-    path("login", auth_views.LoginView.as_view(), name="login"),
-    path("logout", auth_views.LogoutView.as_view(), name="logout"),
     path("admin/", admin.site.urls),
+    path("", include("istore.account_urls")),
     path("", include("inferences.urls")),
 ]
 handler400 = "istore.views.bad_request"

@@ -1,0 +1,121 @@
+"""Registering a model, and its settings."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django import forms
+from django.conf import settings
+
+from inferences.models import OUTSIDE_ID, BoxFormat, TaskType
+from istore.models import Project
+from istore.upstreams import check_upstream_url
+
+LABELS_MAX = 10_000
+
+
+class LabelsField(forms.CharField):
+    """One label a line, in the order of the model's numbers."""
+
+    widget = forms.Textarea(attrs={"rows": 4, "spellcheck": "false"})
+
+    def prepare_value(self, value: Any) -> Any:
+        return "\n".join(value) if isinstance(value, list) else value
+
+    def clean(self, value: Any) -> list[str]:
+        labels = [line.strip() for line in super().clean(value).splitlines()]
+        labels = [label for label in labels if label]
+        if any(len(label) > 255 for label in labels):
+            raise forms.ValidationError("A label has at most 255 characters.")
+        if len(labels) > LABELS_MAX:
+            raise forms.ValidationError(f"At most {LABELS_MAX:,} labels.")
+        return labels
+
+
+class ModelSettingsForm(forms.Form):
+    upstream_url = forms.CharField(
+        label="Upstream URL",
+        required=False,
+        max_length=2048,
+        help_text="The V2 server that answers for this model. Without one, the proxy "
+        "cannot forward.",
+        widget=forms.TextInput(
+            attrs={
+                "placeholder": "https://models.example.org",
+                "spellcheck": "false",
+                "inputmode": "url",
+            }
+        ),
+    )
+    upstream_model = forms.CharField(
+        label="Name at the upstream",
+        required=False,
+        max_length=255,
+        help_text="When it has another name there.",
+    )
+    class_labels = LabelsField(
+        label="Class labels",
+        required=False,
+        help_text="One a line, in the order of the model's numbers.",
+    )
+    box_format = forms.ChoiceField(
+        label="Box format",
+        choices=BoxFormat.choices,
+        initial=BoxFormat.YXYX,
+        help_text="The order of a box's four numbers in the model's answers.",
+    )
+    strip_metadata = forms.BooleanField(
+        label="Take metadata out of what is forwarded", required=False
+    )
+
+    def clean_upstream_url(self) -> str:
+        url = self.cleaned_data["upstream_url"]
+        if url:
+            try:
+                check_upstream_url(url)
+            except ValueError as error:
+                raise forms.ValidationError(str(error)) from None
+        return url
+
+
+class NewModelForm(ModelSettingsForm):
+    model_id = forms.CharField(
+        label="Model id",
+        max_length=255,
+        validators=[OUTSIDE_ID],
+        help_text="The name under which clients ask for it. It cannot be changed.",
+        widget=forms.TextInput(attrs={"autofocus": True, "spellcheck": "false"}),
+    )
+    project = forms.ModelChoiceField(
+        Project.objects.none(), to_field_name="project_id", empty_label=None
+    )
+    task_type = forms.ChoiceField(label="Task", choices=TaskType.choices)
+    embedding_size = forms.IntegerField(
+        label="Embedding size",
+        required=False,
+        min_value=0,
+        max_value=settings.ISTORE_EMBEDDING_MAX,
+        help_text="How many numbers an embedding has; empty for other models.",
+    )
+    enable_inference_storage = forms.BooleanField(
+        label="Store inferences", required=False, initial=True
+    )
+    field_order = [
+        "model_id",
+        "project",
+        "task_type",
+        "upstream_url",
+        "upstream_model",
+        "class_labels",
+        "box_format",
+        "embedding_size",
+        "strip_metadata",
+        "enable_inference_storage",
+    ]
+
+    def __init__(self, *arguments: Any, projects: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self.fields["project"].queryset = projects
+
+    def clean_embedding_size(self) -> int:
+        return self.cleaned_data["embedding_size"] or 0

@@ -1,0 +1,127 @@
+"""A program of its own: measures pictures and makes small ones, within limits.
+
+``python -I picture_worker.py <bytes of memory> <pixels>``. Pictures come from anyone,
+and decoders have had holes: what goes wrong in here ends this process and no other. It
+reads jobs from standard input until that ends; it opens no file and writes none.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import resource
+import struct
+import sys
+from typing import IO, Any
+
+from PIL import Image
+
+# No format that runs programs or scripts, none that is drawn from instructions.
+FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF")
+LENGTHS = struct.Struct(">II")  # of the JSON, of the bytes after it
+ORIENTATION = 0x0112
+TURNS = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+SECONDS_A_JOB = 10
+SMALL = 192  # a picture up to here keeps every pixel as it is
+WIDE_MODES = ("I", "I;16", "I;16B", "I;16L", "F")
+
+
+def main() -> None:
+    memory, pixels = map(int, sys.argv[1:3])
+    Image.MAX_IMAGE_PIXELS = pixels
+    for plugin in ("Png", "Jpeg", "WebP", "Gif", "Bmp", "Tiff"):
+        __import__(f"PIL.{plugin}ImagePlugin")
+    resource.setrlimit(resource.RLIMIT_AS, (memory, memory))
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))
+    jobs, answers = sys.stdin.buffer, sys.stdout.buffer
+    while (job := read(jobs)) is not None:
+        bound_processor_time()
+        asked, content = job
+        try:
+            said, made = work(content, asked.get("size"), pixels)
+        except Exception as error:  # whatever a decoder says, the next job is another's
+            said, made = {"error": f"{type(error).__name__}: {error}"[:200]}, b""
+        write(answers, said, made)
+
+
+def bound_processor_time() -> None:
+    usage = resource.getrusage(resource.RUSAGE_SELF)
+    spent = int(usage.ru_utime + usage.ru_stime)
+    _, hard = resource.getrlimit(resource.RLIMIT_CPU)
+    resource.setrlimit(resource.RLIMIT_CPU, (spent + SECONDS_A_JOB, hard))
+
+
+def work(content: bytes, size: int | None, pixels: int) -> tuple[dict[str, Any], bytes]:
+    """What the picture is, and its preview when one of a size was asked for.
+
+    Width and height are those of the pixels as they are decoded; the preview is turned
+    the way the picture is to be looked at.
+    """
+    with Image.open(io.BytesIO(content), formats=FORMATS) as picture:
+        width, height = picture.size
+        turn = picture.getexif().get(ORIENTATION, 1)
+        turn = turn if turn in TURNS else 1
+        said = {
+            "width": width,
+            "height": height,
+            "orientation": turn,
+            "format": picture.format,
+        }
+        if width * height > pixels:
+            return {**said, "error": f"More than {pixels:,} pixels."}, b""
+        if size is None:
+            return said, b""
+        return said, preview(picture, size, turn)
+
+
+def preview(picture: Image.Image, size: int, turn: int) -> bytes:
+    is_small = max(picture.size) <= SMALL
+    small = picture if picture.mode in ("RGB", "L", "RGBA") else plain(picture)
+    small.thumbnail((size, size), Image.Resampling.LANCZOS, reducing_gap=2.0)
+    if turn in TURNS:
+        small = small.transpose(TURNS[turn])
+    made = io.BytesIO()
+    # Only pixels: no EXIF, no profile, no text of whoever sent it.
+    clean = Image.new(small.mode, small.size)
+    clean.paste(small)
+    clean.save(made, "WEBP", quality=82, method=3, lossless=is_small)
+    return made.getvalue()
+
+
+def plain(picture: Image.Image) -> Image.Image:
+    """Eight bits a channel; of deeper pictures the range that they use."""
+    if picture.mode in WIDE_MODES:
+        wide = picture.convert("F")
+        low, high = wide.getextrema()
+        scale = 255 / (high - low) if high > low else 0
+        return wide.point(lambda value: value * scale - low * scale).convert("L")
+    has_alpha = "A" in picture.getbands() or "transparency" in picture.info
+    return picture.convert("RGBA" if has_alpha else "RGB")
+
+
+def read(stream: IO[bytes]) -> tuple[dict[str, Any], bytes] | None:
+    header = stream.read(LENGTHS.size)
+    if len(header) < LENGTHS.size:
+        return None
+    said, content = LENGTHS.unpack(header)
+    return json.loads(stream.read(said)), stream.read(content)
+
+
+def write(stream: IO[bytes], said: dict[str, Any], content: bytes = b"") -> None:
+    text = json.dumps(said).encode()
+    stream.write(LENGTHS.pack(len(text), len(content)) + text)
+    stream.write(content)
+    stream.flush()
+
+
+if __name__ == "__main__":
+    main()

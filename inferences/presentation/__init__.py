@@ -1,0 +1,1 @@
+"""What pages show of stored inferences: plain values, made for templates."""

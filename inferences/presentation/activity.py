@@ -1,0 +1,105 @@
+"""How busy a model is: how many inferences, the newest ones, their volume over time."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+
+from django.conf import settings
+from django.db import OperationalError, connection, transaction
+
+from inferences.filters import InferenceFilter, matching
+from inferences.models import Inference, RegisteredModel
+from inferences.presentation.inputs import Look, looks
+from inferences.presentation.plots import Bars, sparkline
+from inferences.querying import join_payloads
+from inferences.row_ids import moment_of
+
+COUNT_AT_ONCE = 20_000  # a few milliseconds; what is more is counted beside the page
+SAMPLE = 3000
+BUCKETS = 36
+NEWEST = 4
+WINDOWS = {
+    timedelta(minutes=15): "15 minutes",
+    timedelta(hours=1): "hour",
+    timedelta(hours=6): "6 hours",
+    timedelta(days=1): "24 hours",
+    timedelta(days=7): "7 days",
+    timedelta(days=30): "30 days",
+    timedelta(days=365): "year",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Count:
+    """How many there are: exactly, or at least."""
+
+    number: int
+    is_exact: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Activity:
+    count: Count
+    newest: Sequence[Inference]
+    looks: dict[int, Look]
+    volume: Bars | None
+    window: str
+
+    @property
+    def last_at(self) -> datetime | None:
+        return self.newest[0].created_at if self.newest else None
+
+    @property
+    def is_tiny(self) -> bool:
+        return any(self.looks[each.id].is_tiny for each in self.pictures)
+
+    @property
+    def pictures(self) -> list[Inference]:
+        return [each for each in self.newest if self.looks[each.id].picture]
+
+
+def activity(model: RegisteredModel) -> Activity:
+    """Four small queries, however large the model is."""
+    live = model.inferences.live()
+    newest = list(live.newest_first()[:NEWEST])
+    join_payloads(model, newest)
+    ids = list(live.newest_first().values_list("id", flat=True)[:SAMPLE])
+    volume, window = _volume([moment_of(each) for each in ids])
+    count = count_up_to(model, InferenceFilter(), COUNT_AT_ONCE)
+    return Activity(count, newest, looks(newest), volume, window)
+
+
+def _volume(moments: Sequence[datetime]) -> tuple[Bars | None, str]:
+    """The sample in equal parts of the least window that it fits in, until now."""
+    if not moments:
+        return None, ""
+    now = datetime.now(UTC)
+    passed = now - moments[-1]
+    fitting = (each for each in WINDOWS if each >= passed)
+    window = next(fitting, list(WINDOWS)[-1])
+    counts = [0] * BUCKETS
+    for moment in moments:
+        place = int((moment - (now - window)) / window * BUCKETS)
+        if 0 <= place < BUCKETS:
+            counts[place] += 1
+    return sparkline(counts), WINDOWS[window]
+
+
+def count_up_to(model: RegisteredModel, filters: InferenceFilter, most: int) -> Count:
+    """The number of matching inferences when that is not above ``most``."""
+    number = matching(model, filters)[: most + 1].count()
+    return Count(min(number, most), number <= most)
+
+
+def count_in_time(model: RegisteredModel, filters: InferenceFilter) -> Count:
+    """The exact number, if the database finds it within ``ISTORE_QUERY_SECONDS``."""
+    milliseconds = 1000 * settings.ISTORE_QUERY_SECONDS
+    try:
+        with transaction.atomic():
+            with connection.cursor() as cursor:
+                cursor.execute(f"SET LOCAL statement_timeout = {int(milliseconds)}")
+            return Count(matching(model, filters).count())
+    except OperationalError:
+        return count_up_to(model, filters, COUNT_AT_ONCE)

@@ -1,0 +1,185 @@
+"""What a model said, as pages show it: things found, class bars, an embedding, text."""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from django.conf import settings
+
+from inferences.deconstruction import Deconstructed, Kind, deconstruct
+from inferences.models import Inference, InferenceAction, RegisteredModel
+from inferences.presentation.plots import Bars, bars
+from inferences.presentation.shapes import Outline, outlines
+from inferences.previews import Measure
+from istore import blobs
+
+HUES = 12
+EXCERPT_CHARS = 320
+READ_FROM_BLOB = 8 * 1024**2
+CROWD = 4  # from here on names over a thumbnail hide more than they tell
+TAG_CHARS = 26
+
+
+@dataclass(frozen=True, slots=True)
+class Tag:
+    """The name over an outline: where it stands in percent, and which way it runs."""
+
+    text: str
+    x: float
+    y: float
+    width: int
+    at_end: bool
+    inside: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """One thing the model named."""
+
+    row: int
+    label: str
+    score: float | None
+    hue: int
+    outline: Outline | None = None
+
+    @property
+    def percent(self) -> float:
+        """The score as the length of a bar."""
+        return round(min(max(100 * (self.score or 0), 0), 100), 1)
+
+    @property
+    def tag(self) -> Tag | None:
+        if self.outline is None:
+            return None
+        label = self.label
+        label = label if len(label) <= TAG_CHARS else f"{label[: TAG_CHARS - 1]}…"
+        text = label if self.score is None else f"{label} {self.score:.2f}"
+        box = self.outline
+        at_end = box.left > 55
+        return Tag(
+            text,
+            box.right if at_end else box.left,
+            box.top,
+            width=round(len(text) * 6.7 + 10),
+            at_end=at_end,
+            inside=box.top < 8,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """``found`` by score, best first; ``nothing_found`` only when the model looked."""
+
+    kind: Kind = Kind.NOT_UNDERSTOOD
+    understood: bool = False
+    found: list[Found] = field(default_factory=list)
+    embedding: list[float] | None = None
+    excerpt: str = ""
+
+    @property
+    def nothing_found(self) -> bool:
+        return self.understood and not self.found and self.embedding is None
+
+    @property
+    def is_classes(self) -> bool:
+        return bool(self.found) and self.kind is Kind.IMAGE_CLASSIFICATION
+
+    @property
+    def drawn(self) -> list[Found]:
+        """What is drawn over the picture; the best last, so that it lies on top."""
+        return [each for each in reversed(self.found) if each.outline]
+
+    @property
+    def tagged(self) -> list[Found]:
+        return self.drawn if len(self.drawn) < CROWD else []
+
+    @property
+    def best(self) -> list[Found]:
+        return self.found[:3]
+
+    @property
+    def groups(self) -> list[tuple[Found, int]]:
+        """Each label once, by its best, and how many there are of it."""
+        counts: dict[str, int] = {}
+        first: dict[str, Found] = {}
+        for each in self.found:
+            counts[each.label] = counts.get(each.label, 0) + 1
+            first.setdefault(each.label, each)
+        return [(each, counts[label]) for label, each in first.items()]
+
+    @property
+    def plot(self) -> Bars | None:
+        return bars(self.embedding) if self.embedding else None
+
+
+def answer_of(
+    model: RegisteredModel,
+    inference: Inference,
+    picture: Measure | None,
+    most: int = 1000,
+    from_blob: bool = False,
+) -> Answer:
+    """The answer as it was stored, taken apart again. Never raises, whatever it says."""
+    text = text_of(inference) if from_blob else inference.payload.data
+    said = _deconstructed(model, text)
+    rows = sorted(said.detections, key=lambda one: -(one.score or 0))[:most]
+    shapes = [one.shape for one in rows]
+    drawn = outlines(shapes, picture) if picture else [None] * len(rows)
+    found = [
+        Found(row, one.label, one.score, hue(one.label, model.class_labels), outline)
+        for row, (one, outline) in enumerate(zip(rows, drawn, strict=True))
+    ]
+    plain = not found and said.embedding is None
+    return Answer(
+        said.kind,
+        said.understood,
+        found,
+        said.embedding,
+        text[:EXCERPT_CHARS] if plain else "",
+    )
+
+
+def text_of(inference: Inference) -> str:
+    """The answer as text, from its blob when the row has no room for it."""
+    payload = inference.payload
+    facts = (payload.notes or {}).get("answer") or {}
+    known = facts.get("size")
+    if payload.data or not payload.answer_storage_key or facts.get("header_length"):
+        return payload.data
+    if not isinstance(known, int) or known > READ_FROM_BLOB:
+        return ""
+    try:
+        return blobs.get(payload.answer_storage_key).decode("utf-8", "replace")
+    except FileNotFoundError:
+        return ""
+
+
+def _deconstructed(model: RegisteredModel, text: str) -> Deconstructed:
+    if not text:
+        return Deconstructed()
+    return deconstruct(
+        text,
+        task_type=model.task_type,
+        class_labels=model.class_labels,
+        box_format=model.box_format,
+        embedding_size=model.embedding_size,
+        max_detections=settings.ISTORE_DETECTIONS_MAX,
+        max_embedding=settings.ISTORE_EMBEDDING_MAX,
+    )
+
+
+def hue(label: str, class_labels: Sequence[str]) -> int:
+    """Which of the colours a label has: by its class, else by its name; it never moves."""
+    if label in class_labels:
+        return list(class_labels).index(label) % HUES
+    return zlib.crc32(label.encode("utf-8", "replace")) % HUES
+
+
+ACTION_ICONS = {
+    InferenceAction.DETECT: "detect",
+    InferenceAction.EMBED: "embed",
+    InferenceAction.PREDICT: "predict",
+    InferenceAction.PREDICT_PROBA: "predict",
+}

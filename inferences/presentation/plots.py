@@ -1,0 +1,55 @@
+"""Small plots as numbers for SVG: bars of an embedding, volume over time."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+MOST_BARS = 96
+
+
+@dataclass(frozen=True, slots=True)
+class Bar:
+    x: float
+    y: float
+    height: float
+    negative: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Bars:
+    """Bars one unit apart in a box ``width`` by 100 units; ``axis`` is where zero lies."""
+
+    bars: list[Bar]
+    axis: float
+
+    @property
+    def width(self) -> int:
+        return max(len(self.bars), 1)
+
+
+def bars(values: Sequence[float]) -> Bars:
+    """Signed bars; of many values, the mean of neighbours."""
+    values = _thinned(values)
+    high, low = max(0.0, *values), min(0.0, *values)
+    span = (high - low) or 1.0
+    axis = 100 * high / span
+    made = []
+    for place, value in enumerate(values):
+        height = max(100 * abs(value) / span, 0.8)
+        top = axis if value < 0 else axis - height
+        made.append(Bar(place, round(top, 2), round(height, 2), value < 0))
+    return Bars(made, round(axis, 2))
+
+
+def sparkline(counts: Sequence[int]) -> Bars:
+    return bars([float(count) for count in counts] or [0.0, 0.0])
+
+
+def _thinned(values: Sequence[float]) -> list[float]:
+    if len(values) <= MOST_BARS:
+        return list(values) if len(values) > 1 else [*values, 0.0]
+    edges = [len(values) * n // MOST_BARS for n in range(MOST_BARS + 1)]
+    parts = [values[a:b] for a, b in itertools.pairwise(edges)]
+    return [sum(part) / len(part) for part in parts]

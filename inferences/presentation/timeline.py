@@ -1,0 +1,73 @@
+"""The five moments of an inference, and how long it took from each to the next."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from django.utils.dateparse import parse_datetime
+
+MOMENTS = ("received", "forwarded", "responded", "published", "indexed")
+STEPS = {
+    "forwarded": "Proxy",
+    "responded": "Model",
+    "published": "Capture",
+    "indexed": "Listener",
+}
+LEAST_SHARE = 7.0  # percent of the bar; the least that can be seen and pointed at
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """From the moment before to this one; ``x`` and ``width`` in percent of the bar."""
+
+    name: str
+    moment: str
+    at: datetime
+    took: timedelta | None
+    x: float = 0
+    width: float = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Timeline:
+    steps: list[Step]
+    total: timedelta
+    model: timedelta | None
+
+
+def timeline(notes: Mapping[str, Any] | None) -> Timeline | None:
+    """None where fewer than two moments are known."""
+    times = (notes or {}).get("times")
+    if not isinstance(times, dict):
+        return None
+    known = [(name, _moment(times.get(name))) for name in MOMENTS]
+    known = [(name, at) for name, at in known if at]
+    if len(known) < 2:
+        return None
+    took = [None, *(b - a for (_, a), (_, b) in itertools.pairwise(known))]
+    widths = _widths([max(each.total_seconds(), 0) for each in took[1:]])
+    steps, x = [], 0.0
+    for (name, at), length, width in zip(known, took, [0.0, *widths], strict=True):
+        steps.append(Step(STEPS.get(name, ""), name, at, length, round(x, 2), width))
+        x += width
+    model = next((each.took for each in steps if each.moment == "responded"), None)
+    return Timeline(steps, known[-1][1] - known[0][1], model)
+
+
+def _widths(seconds: list[float]) -> list[float]:
+    """In proportion, but nothing vanishes."""
+    total = sum(seconds) or 1.0
+    room = 100 - LEAST_SHARE * len(seconds)
+    return [round(LEAST_SHARE + room * each / total, 2) for each in seconds]
+
+
+def _moment(text: Any) -> datetime | None:
+    try:
+        found = parse_datetime(text) if isinstance(text, str) else None
+    except ValueError:
+        return None
+    return found if found and found.tzinfo else None

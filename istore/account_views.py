@@ -1,0 +1,199 @@
+"""The person's own pages, and who may do what in a project."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+from django import forms
+from django.contrib import messages
+from django.contrib.auth import get_user_model
+from django.contrib.auth import views as auth_views
+from django.contrib.auth.decorators import login_required
+from django.db import IntegrityError, transaction
+from django.http import Http404, HttpRequest, HttpResponse
+from django.shortcuts import redirect, render
+from django.utils.http import url_has_allowed_host_and_scheme
+from django.views.decorators.cache import never_cache
+from django.views.decorators.debug import sensitive_post_parameters
+from django.views.decorators.http import require_http_methods, require_POST
+
+from istore.access import caller_of
+from istore.clock import now
+from istore.models import AuditEntry, Membership, Project, Role, Token
+from istore.pages import A_YEAR, THEME_COOKIE, THEMES, visible_project
+from istore.tokens import create_token, revoke_token
+
+LIVES = {"30": "30 days", "90": "90 days", "365": "1 year", "": "no expiry"}
+
+
+class PasswordView(auth_views.PasswordChangeView):
+    template_name = "registration/password.html"
+
+    def form_valid(self, form: forms.Form) -> HttpResponse:
+        messages.success(self.request, "Your password is changed.")
+        return super().form_valid(form)
+
+
+@require_POST
+def choose_theme(request: HttpRequest) -> HttpResponse:
+    """Remember light or dark in a cookie, or forget it: then the system decides."""
+    back = request.POST.get("next", "/")
+    if not url_has_allowed_host_and_scheme(back, {request.get_host()}):
+        back = "/"
+    response = redirect(back)
+    theme = request.POST.get("theme")
+    if theme in THEMES:
+        response.set_cookie(
+            THEME_COOKIE, theme, A_YEAR, samesite="Lax", secure=request.is_secure()
+        )
+    else:
+        response.delete_cookie(THEME_COOKIE, samesite="Lax")
+    return response
+
+
+class TokenForm(forms.Form):
+    name = forms.CharField(
+        max_length=255, help_text="What it is for, so that it can be told from others."
+    )
+    role = forms.ChoiceField(
+        choices=Role.choices,
+        initial=Role.EDITOR,
+        help_text="Viewers read, editors send and change, administrators remove.",
+    )
+    life = forms.ChoiceField(
+        label="Expires after", choices=list(LIVES.items()), required=False, initial="90"
+    )
+
+
+@login_required
+@never_cache
+@sensitive_post_parameters()
+@require_http_methods(["GET", "HEAD", "POST"])
+def tokens(request: HttpRequest, project_id: str) -> HttpResponse:
+    """The project's tokens; a new one is shown in the answer to its creation alone."""
+    project = visible_project(request, project_id, Role.ADMINISTRATOR)
+    form, secret, created = TokenForm(request.POST or None), "", None
+    if request.method == "POST" and form.is_valid():
+        said = form.cleaned_data
+        days = int(said["life"] or 0)
+        expires_at = now() + timedelta(days=days) if days else None
+        created, secret = create_token(
+            said["name"], project, Role(said["role"]), request.user, expires_at
+        )
+        form = TokenForm()
+    at = now()
+    context = {
+        "project": project,
+        "form": form,
+        "secret": secret,
+        "created": created,
+        "tokens": [
+            {"token": token, "state": _state(token, at)}
+            for token in project.tokens.select_related("created_by")
+        ],
+    }
+    status = 400 if form.errors else 200
+    return render(request, "accounts/tokens.html", context, status=status)
+
+
+def _state(token: Token, at: object) -> str:
+    if token.revoked_at:
+        return "revoked"
+    return "expired" if token.expires_at and token.expires_at <= at else "valid"
+
+
+@login_required
+@require_POST
+def revoke(request: HttpRequest, project_id: str, token: str) -> HttpResponse:
+    project = visible_project(request, project_id, Role.ADMINISTRATOR)
+    found = project.tokens.filter(pk=int(token), revoked_at=None).first()
+    if found is None:
+        raise Http404
+    revoke_token(found, caller_of(request))
+    messages.success(request, f"The token {found.name} opens nothing any more.")
+    return redirect("tokens", project.project_id)
+
+
+class MemberForm(forms.Form):
+    username = forms.CharField(
+        max_length=150, help_text="Of a person who has an account in this store."
+    )
+    role = forms.ChoiceField(choices=Role.choices, initial=Role.VIEWER)
+
+    def clean_username(self) -> object:
+        users = get_user_model().objects
+        found = users.filter(username=self.cleaned_data["username"], is_active=True)
+        if user := found.first():
+            return user
+        raise forms.ValidationError("Nobody has this user name.")
+
+
+@login_required
+@require_http_methods(["GET", "HEAD", "POST"])
+def members(request: HttpRequest, project_id: str) -> HttpResponse:
+    """Who belongs to the project. Everyone in it may see, administrators may change."""
+    role = Role.ADMINISTRATOR if request.method == "POST" else Role.VIEWER
+    project = visible_project(request, project_id, role)
+    form = MemberForm(request.POST or None)
+    if request.method == "POST" and form.is_valid():
+        user, role = form.cleaned_data["username"], form.cleaned_data["role"]
+        if _add(request, project, user, Role(role)):
+            messages.success(request, f"{user} belongs to {project} now.")
+            return redirect("members", project.project_id)
+        form.add_error("username", f"{user} belongs to the project already.")
+    context = {
+        "project": project,
+        "form": form,
+        "roles": Role.choices,
+        "may_administer": caller_of(request).may(Role.ADMINISTRATOR, project),
+        "members": project.memberships.select_related("user").order_by(
+            "user__username"
+        ),
+    }
+    status = 400 if form.errors else 200
+    return render(request, "accounts/members.html", context, status=status)
+
+
+def _add(request: HttpRequest, project: Project, user: object, role: Role) -> bool:
+    try:
+        with transaction.atomic():
+            Membership.objects.create(project=project, user=user, role=role)
+            AuditEntry.write(
+                caller_of(request), "member.add", str(user), project, role=role
+            )
+    except IntegrityError:
+        return False
+    return True
+
+
+@login_required
+@require_POST
+@transaction.atomic
+def change_member(
+    request: HttpRequest, project_id: str, membership: str
+) -> HttpResponse:
+    """Another role, or none: the person leaves. A project keeps an administrator."""
+    project = visible_project(request, project_id, Role.ADMINISTRATOR)
+    # Two administrators that demote each other wait for one another here.
+    locked = project.memberships.select_for_update().select_related("user")
+    held = {each.pk: each for each in locked.order_by("pk")}
+    found = held.get(int(membership))
+    wanted = request.POST.get("role", "")
+    if found is None or wanted not in ("", *Role.values):
+        raise Http404
+    others = [each for each in held.values() if each.pk != found.pk]
+    is_last = not any(each.role == Role.ADMINISTRATOR for each in others)
+    caller = caller_of(request)
+    if found.role == Role.ADMINISTRATOR and wanted != Role.ADMINISTRATOR and is_last:
+        messages.error(request, f"{project} needs an administrator.")
+    elif wanted:
+        found.role = wanted
+        found.save(update_fields=["role"])
+        subject = str(found.user)
+        AuditEntry.write(caller, "member.change", subject, project, role=wanted)
+        messages.success(request, f"{found.user} is {Role(wanted).label.lower()} now.")
+    else:
+        found.delete()
+        AuditEntry.write(caller, "member.remove", str(found.user), project)
+        messages.success(request, f"{found.user} has left {project}.")
+    return redirect("members", project.project_id)

@@ -1,0 +1,115 @@
+"""Tags of every page: icons, moments, sizes, durations."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+from django import template
+from django.templatetags.static import static
+from django.utils.html import format_html
+from django.utils.safestring import SafeString
+
+from istore.pages import THEME_COOKIE, THEMES
+
+register = template.Library()
+
+MINUTE, HOUR, DAY = 60, 3600, 86_400
+SIZES = ("bytes", "KB", "MB", "GB", "TB")
+
+
+@register.simple_tag
+def icon(name: str, label: str = "") -> SafeString:
+    """An icon of the sprite: silent beside a text, named where it stands alone."""
+    address = f"{static('icons.svg')}#{name}"
+    if label:
+        return format_html(
+            '<svg class="icon" role="img" aria-label="{}"><use href="{}"/></svg>',
+            label,
+            address,
+        )
+    return format_html(
+        '<svg class="icon" aria-hidden="true"><use href="{}"/></svg>', address
+    )
+
+
+@register.simple_tag(takes_context=True)
+def theme(context: template.Context) -> str:
+    """The theme the person chose, or nothing: then the system's counts."""
+    request = context.get("request")
+    chosen = request.COOKIES.get(THEME_COOKIE, "") if request else ""
+    return chosen if chosen in THEMES else ""
+
+
+@register.simple_tag
+def moment(when: datetime | None, how: str = "ago") -> SafeString:
+    """A ``time`` element: how long ago, or the moment to the second or microsecond."""
+    if when is None:
+        return format_html('<span class="faint">{}</span>', "never")
+    exact = when.astimezone(UTC).isoformat(timespec="microseconds")
+    exact = exact.replace("+00:00", "Z")
+    written = {
+        "ago": ago(when),
+        "second": f"{when.astimezone(UTC):%Y-%m-%d %H:%M:%S}",
+        "day": f"{when.astimezone(UTC):%Y-%m-%d}",
+        "exact": f"{when.astimezone(UTC):%Y-%m-%d %H:%M:%S.%f}",
+    }[how]
+    return format_html(
+        '<time datetime="{}" title="{} UTC">{}</time>',
+        exact,
+        f"{when.astimezone(UTC):%Y-%m-%d %H:%M:%S.%f}",
+        written,
+    )
+
+
+def ago(when: datetime) -> str:
+    passed = (datetime.now(UTC) - when).total_seconds()
+    if passed < 0:
+        return f"{when.astimezone(UTC):%Y-%m-%d %H:%M}"
+    if passed < MINUTE:
+        return "just now"
+    for seconds, most, name in (
+        (MINUTE, HOUR, "min"),
+        (HOUR, 2 * DAY, "h"),
+        (DAY, 60 * DAY, "days"),
+    ):
+        if passed < most:
+            return f"{passed / seconds:.0f} {name} ago"
+    return f"{when.astimezone(UTC):%Y-%m-%d}"
+
+
+@register.filter
+def size(count: int | None) -> str:
+    """``214 KB``: decimal units, three digits at most."""
+    if count is None:
+        return "—"
+    value = float(count)
+    for unit in SIZES:
+        if value < 1000 or unit == SIZES[-1]:
+            break
+        value /= 1000
+    digits = 0 if unit == "bytes" or value >= 100 else 1
+    return f"{value:.{digits}f} {unit}"
+
+
+@register.filter
+def duration(length: timedelta | None) -> str:
+    """``840 µs``, ``12.4 ms``, ``3.2 s``, ``5 min``."""
+    if length is None:
+        return "—"
+    seconds = length.total_seconds()
+    for least, unit, per in (
+        (2 * HOUR, "h", 1 / HOUR),
+        (2 * MINUTE, "min", 1 / MINUTE),
+        (1, "s", 1),
+        (0.001, "ms", 1e3),
+    ):
+        if abs(seconds) >= least:
+            value = seconds * per
+            return f"{value:.0f} {unit}" if abs(value) >= 100 else f"{value:.3g} {unit}"
+    return f"{seconds * 1e6:.0f} µs"
+
+
+@register.filter
+def grouped(number: int | None) -> str:
+    """``12,480``: digits in groups of three."""
+    return "—" if number is None else f"{number:,}"

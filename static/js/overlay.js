@@ -1,0 +1,41 @@
+// A box and its row light up together; a threshold hides what scored below it.
+const root = document.querySelector("[data-overlay]");
+const rows = [...root.querySelectorAll("tr[data-row]")];
+const drawn = [...root.querySelectorAll(".frame [data-row]")];
+
+function light(number) {
+  for (const part of [...rows, ...drawn]) {
+    const own = part.dataset.row === number;
+    part.classList.toggle("lit", own);
+    part.classList.toggle("dim", number !== undefined && !own && !part.matches("tr"));
+  }
+  const svg = drawn.find((part) => part.dataset.row === number);
+  svg?.parentNode.append(svg); // on top of the others
+}
+
+for (const part of [...rows, ...drawn]) {
+  part.addEventListener("pointerenter", () => light(part.dataset.row));
+  part.addEventListener("pointerleave", () => light());
+}
+for (const row of rows) {
+  row.addEventListener("focus", () => light(row.dataset.row));
+  row.addEventListener("blur", () => light());
+}
+for (const shape of drawn) {
+  shape.addEventListener("click", () => {
+    rows.find((row) => row.dataset.row === shape.dataset.row)?.focus();
+  });
+}
+
+const threshold = root.querySelector("[data-threshold]");
+if (threshold) {
+  const [input, output] = threshold.querySelectorAll("input, output");
+  const count = root.querySelector("[data-found-count]");
+  threshold.hidden = false;
+  input.addEventListener("input", () => {
+    output.value = Number(input.value).toFixed(2);
+    const below = new Set(rows.filter((row) => row.dataset.score < input.valueAsNumber).map((row) => row.dataset.row));
+    for (const part of [...rows, ...drawn]) part.classList.toggle("below", below.has(part.dataset.row));
+    count.textContent = below.size ? `${rows.length - below.size} of ${rows.length}` : rows.length;
+  });
+}

@@ -1,0 +1,50 @@
+// What every page has: copying, dismissing, menus, asking before a dangerous step.
+const SHOWN_MS = 7000;
+
+function ready(root) {
+  for (const button of root.querySelectorAll("[data-copy]")) button.hidden = !navigator.clipboard;
+  for (const toast of root.querySelectorAll("[data-toast]:not(.error)")) {
+    setTimeout(() => { if (!toast.matches(":hover, :focus-within")) toast.remove(); }, SHOWN_MS);
+  }
+}
+
+async function copy(button) {
+  const text = document.getElementById(button.dataset.copy).textContent;
+  await navigator.clipboard.writeText(text.trim());
+  button.dataset.done = "";
+  setTimeout(() => delete button.dataset.done, 1500);
+}
+
+document.addEventListener("click", (event) => {
+  const copier = event.target.closest("[data-copy]");
+  if (copier) copy(copier);
+  event.target.closest("[data-dismiss]")?.closest("[data-toast]").remove();
+  for (const menu of document.querySelectorAll("[data-menu][open]")) {
+    if (!menu.contains(event.target)) menu.open = false;
+  }
+});
+
+document.addEventListener("keydown", (event) => {
+  if (event.key === "Escape") {
+    const menu = document.querySelector("[data-menu][open]");
+    if (menu) { menu.open = false; menu.querySelector("summary").focus(); }
+  }
+  const typing = event.target.closest("input, select, textarea, [contenteditable]");
+  if (typing || event.ctrlKey || event.metaKey || event.altKey) return;
+  document.querySelector(`a[data-key="${CSS.escape(event.key)}"]`)?.click();
+});
+
+document.addEventListener("submit", (event) => {
+  const question = event.target.dataset.confirm;
+  if (question && !window.confirm(question)) event.preventDefault();
+});
+
+// A picture that cannot be decoded says so. Errors do not bubble: they are caught on the way down.
+function broken(image) { image.closest("[data-frame]")?.classList.add("broken"); }
+document.addEventListener("error", (event) => {
+  if (event.target instanceof HTMLImageElement) broken(event.target);
+}, true);
+for (const image of document.images) if (image.complete && !image.naturalWidth && image.getAttribute("src")) broken(image);
+
+document.addEventListener("htmx:afterSwap", (event) => ready(event.target));
+ready(document);
