@@ -1,8 +1,5 @@
 """What an event and its marker say, as the ``NewInference`` that is recorded.
 
-Whatever cannot be kept as it is (a value that does not parse, a NUL in a text) is set
-aside with a sentence in the record's warnings; the inference itself is stored.
-
 Times. ``created_at`` is ``request_received_at``. The publisher's clock is held against
 the stream's at the moment both know: ``event_published_at`` is set anew by whoever
 publishes, a retry and a reconcile too, so its distance to the entry's own time is the
@@ -15,30 +12,26 @@ time to store at is replaced by the entry's.
 from __future__ import annotations
 
 import math
-import re
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from functools import lru_cache
 from typing import Any
 
 import orjson
 from django.conf import settings
 
-from inferences.deconstruction import Deconstructed, Kind, deconstruct
-from inferences.metadata import READERS, MetadataValue
-from inferences.models import InferenceAction, RegisteredModel
+from inferences.deconstruction import Deconstructed, Kind
+from inferences.metadata import UNSTORABLE
+from inferences.models import InferenceAction
 from inferences.recording import NewInference
 from inferences.row_ids import EARLIEST
 from ingest.arrivals import Arrival
 from ingest.markers import Marker
 from ingest.refusals import Reason, Refused
-from services import v2
+from ingest.salvaging import Salvage
 
-UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
 ACTIONS = {action.label: action for action in InferenceAction}
 WARNINGS_MAX, WARNING_CHARS = 100, 500
 CONTENT_TYPE_CHARS = 255
-SHORT = 128  # texts worth remembering: a camera's name comes with every picture
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +43,7 @@ class Composed:
 def compose(arrival: Arrival, marker: Marker, indexed_at: datetime) -> NewInference:
     """The record to be. Raises Refused when the marker does not say what was asked."""
     value, stated = marker.value, marker.input
-    said = _Said(list(_texts(value.get("warnings"))))
+    said = Salvage(value.get("warnings"))
     action = ACTIONS.get(str(value.get("inference_action")))
     if action is None:
         raise Refused(
@@ -87,139 +80,11 @@ def compose(arrival: Arrival, marker: Marker, indexed_at: datetime) -> NewInfere
     )
 
 
-class _Said:
-    """Reads parts of a marker, and remembers what it had to set aside."""
-
-    def __init__(self, warnings: list[str]) -> None:
-        self.warnings = warnings
-
-    def metadata(self, items: Any) -> list[MetadataValue]:
-        if not isinstance(items, list):
-            if items is not None:
-                self.warnings.append("metadata is not a list.")
-            return []
-        found: dict[str, MetadataValue] = {}
-        most = settings.ISTORE_METADATA_MAX_ITEMS
-        for item in items[:most]:
-            try:
-                value = _metadata_value(item)
-            except ValueError as error:
-                self.warnings.append(f"Metadata was set aside: {error}")
-                continue
-            if found.setdefault(value.key, value) is not value:
-                self.warnings.append(f"Metadata was set aside: {value.key!r} again.")
-        if len(items) > most:
-            self.warnings.append(f"Of {len(items)} metadata the first {most} are kept.")
-        return list(found.values())
-
-    def degrees(self, name: str, value: Any, most: int) -> float | None:
-        if value is None:
-            return None
-        if type(value) in (int, float) and math.isfinite(value) and abs(value) <= most:
-            return float(value)
-        self.warnings.append(f"{name} was set aside: {value!r:.60}.")
-        return None
-
-    def text(self, name: str, value: Any) -> str:
-        if value is None:
-            return ""
-        if not isinstance(value, str) or UNSTORABLE.search(value):
-            self.warnings.append(f"{name} was set aside: it cannot be stored as text.")
-            return ""
-        return value
-
-    def answer(
-        self, model: RegisteredModel, marker: Marker
-    ) -> tuple[str, Deconstructed]:
-        """The answer's text where that may lie in the row, and what it says."""
-        body, header_length = marker.answer, marker.answer_facts.get("header_length")
-        text = body if header_length is None else b""
-        try:
-            if header_length is None:
-                outputs = v2.read_json(body)
-            else:
-                response = v2.read_response(body, header_length)
-                outputs = [v2.tensor_value(each) for each in response.outputs]
-                text = orjson.dumps(_as_json(response, outputs))
-        except (ValueError, TypeError) as error:
-            self.warnings.append(f"The answer could not be read: {error!s:.200}")
-            found = Deconstructed()
-        else:
-            found = _deconstructed(model, outputs)
-        self.warnings += found.warnings
-        if len(text) > settings.ISTORE_ANSWER_INLINE_BYTES:
-            return "", found
-        try:
-            return self.text("The answer's text", text.decode()), found
-        except UnicodeDecodeError:
-            return "", found
-
-    def embedding(
-        self, model: RegisteredModel, found: Deconstructed
-    ) -> list[float] | None:
-        vector, wanted = found.embedding, model.embedding_size
-        if vector is None or wanted == 0:
-            return None
-        if len(vector) != wanted:
-            self.warnings.append(
-                f"The embedding has {len(vector)} numbers, those of the model {wanted}."
-            )
-            return None
-        return vector
-
-
-def _metadata_value(item: Any) -> MetadataValue:
-    if not isinstance(item, dict):
-        raise ValueError(f"{item!r:.60} is not an object.")
-    key, type_, text = item.get("key"), item.get("type"), item.get("value")
-    if not (isinstance(key, str) and isinstance(type_, str) and isinstance(text, str)):
-        raise ValueError(f"{key!r:.60} has a key, type or value that is not a text.")
-    if type_ not in READERS:
-        raise ValueError(f"{key!r:.60} has the unknown type {type_!r:.20}.")
-    if len(text) <= SHORT:
-        return _remembered(key, type_, text)
-    return _checked(key, type_, text)
-
-
-@lru_cache(maxsize=8192)
-def _remembered(key: str, type_: str, text: str) -> MetadataValue:
-    return _checked(key, type_, text)
-
-
-def _checked(key: str, type_: str, text: str) -> MetadataValue:
-    value = MetadataValue(key, type_, text)
-    _ = value.comparable
-    return value
-
-
-def _deconstructed(model: RegisteredModel, outputs: Any) -> Deconstructed:
-    return deconstruct(
-        outputs,
-        task_type=model.task_type,
-        class_labels=model.class_labels,
-        box_format=model.box_format,
-        embedding_size=model.embedding_size,
-        max_detections=settings.ISTORE_DETECTIONS_MAX,
-        max_embedding=settings.ISTORE_EMBEDDING_MAX,
-    )
-
-
 def _detections(found: Deconstructed) -> list[tuple[str, float | None]] | None:
     """None where nothing is known; no pairs where the model found nothing."""
     if not found.understood or found.kind == Kind.EMBEDDING:
         return None
     return [(each.label, each.score) for each in found.detections]
-
-
-def _as_json(response: v2.InferResponse, outputs: list[Any]) -> dict[str, Any]:
-    named = {
-        "model_name": response.model_name,
-        "model_version": response.model_version,
-        "id": response.id,
-        "parameters": response.parameters or None,
-    }
-    present = {name: value for name, value in named.items() if value is not None}
-    return {**present, "outputs": outputs}
 
 
 def _created_at(arrival: Arrival) -> tuple[datetime, timedelta]:
@@ -269,14 +134,6 @@ def _notes(
 
 ANSWER_FACTS = ("sha256", "size", "content_type", "header_length", "status")
 INPUT_FACTS = ("name", "datatype", "shape")
-
-
-def _texts(value: Any) -> list[str]:
-    return (
-        [each for each in value if isinstance(each, str)]
-        if isinstance(value, list)
-        else []
-    )
 
 
 def _written(moment: datetime) -> str:

@@ -192,13 +192,11 @@ def _batches(entries: list[Entry]) -> Iterator[list[Entry]]:
 
 def _settled_before(aside: Aside, arrivals: dict[str, Arrival]) -> set[str]:
     """Entries without blobs because all is done: they were delivered once too often."""
-    found = set()
-    for entry, why in aside:
-        each = arrivals.get(entry.id)
-        if (
-            each
-            and why.reason == Reason.MISSING_BLOB
-            and settled(each.model, {each.prefix: each.event.inference_id})
-        ):
-            found.add(entry.id)
-    return found
+    missing = [
+        arrivals[entry.id] for entry, why in aside if why.reason == Reason.MISSING_BLOB
+    ]
+    done = set()
+    for model in {each.model for each in missing}:
+        named = {e.prefix: e.event.inference_id for e in missing if e.model == model}
+        done |= settled(model, named)
+    return {each.entry.id for each in missing if each.prefix in done}

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable
 from typing import Any
 
 import orjson
 
+from inferences.metadata import UNSTORABLE
 from ingest.models import SetAsideEvent
 from ingest.refusals import Refused
 from ingest.stream import Entry
 
-UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
 DETAIL_CHARS, KEY_CHARS = 2000, 1024
 
 

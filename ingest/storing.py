@@ -46,7 +46,11 @@ class Storing:
         others = [
             _under_another_id(each) for each, kind in outcomes if kind is Outcome.OTHER
         ]
-        again = self._record(model, others, refused) if others else []
+        again = [
+            pair
+            for some in _with_each_id_once(others)
+            for pair in self._record(model, some, refused)
+        ]
         for each, kind in again:
             if kind is Outcome.OTHER:
                 why = f"{each.new.inference_id!r} is taken by other content, too."

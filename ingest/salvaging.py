@@ -1,0 +1,151 @@
+"""What can be kept of a marker's parts, and a sentence for each part that cannot.
+
+A value that does not parse, a NUL in a text, an embedding of the wrong length: they are
+set aside in the record's warnings, and the inference itself is stored.
+"""
+
+from __future__ import annotations
+
+import math
+from functools import lru_cache
+from typing import Any
+
+import orjson
+from django.conf import settings
+
+from inferences.deconstruction import Deconstructed, deconstruct
+from inferences.metadata import READERS, UNSTORABLE, MetadataValue
+from inferences.models import RegisteredModel
+from ingest.markers import Marker
+from services import v2
+
+SHORT = 128  # texts worth remembering: a camera's name comes with every picture
+
+
+class Salvage:
+    """Reads the parts one by one; ``warnings`` are the marker's, and its own."""
+
+    def __init__(self, warnings: Any) -> None:
+        given = warnings if isinstance(warnings, list) else []
+        self.warnings = [each for each in given if isinstance(each, str)]
+
+    def metadata(self, items: Any) -> list[MetadataValue]:
+        if not isinstance(items, list):
+            if items is not None:
+                self.warnings.append("metadata is not a list.")
+            return []
+        found: dict[str, MetadataValue] = {}
+        most = settings.ISTORE_METADATA_MAX_ITEMS
+        for item in items[:most]:
+            try:
+                value = _metadata_value(item)
+            except ValueError as error:
+                self.warnings.append(f"Metadata was set aside: {error}")
+                continue
+            if found.setdefault(value.key, value) is not value:
+                self.warnings.append(f"Metadata was set aside: {value.key!r} again.")
+        if len(items) > most:
+            self.warnings.append(f"Of {len(items)} metadata the first {most} are kept.")
+        return list(found.values())
+
+    def degrees(self, name: str, value: Any, most: int) -> float | None:
+        if value is None:
+            return None
+        if type(value) in (int, float) and math.isfinite(value) and abs(value) <= most:
+            return float(value)
+        self.warnings.append(f"{name} was set aside: {value!r:.60}.")
+        return None
+
+    def text(self, name: str, value: Any) -> str:
+        if value is None:
+            return ""
+        if not isinstance(value, str) or UNSTORABLE.search(value):
+            self.warnings.append(f"{name} was set aside: it cannot be stored as text.")
+            return ""
+        return value
+
+    def answer(
+        self, model: RegisteredModel, marker: Marker
+    ) -> tuple[str, Deconstructed]:
+        """The answer's text where that may lie in the row, and what it says."""
+        body, header_length = marker.answer, marker.answer_facts.get("header_length")
+        text = body if header_length is None else b""
+        try:
+            if header_length is None:
+                outputs = v2.read_json(body)
+            else:
+                response = v2.read_response(body, header_length)
+                outputs = [v2.tensor_value(each) for each in response.outputs]
+                text = orjson.dumps(_as_json(response, outputs))
+        except (ValueError, TypeError) as error:
+            self.warnings.append(f"The answer could not be read: {error!s:.200}")
+            found = Deconstructed()
+        else:
+            found = _deconstructed(model, outputs)
+        self.warnings += found.warnings
+        if len(text) > settings.ISTORE_ANSWER_INLINE_BYTES:
+            return "", found
+        try:
+            return self.text("The answer's text", text.decode()), found
+        except UnicodeDecodeError:
+            return "", found
+
+    def embedding(
+        self, model: RegisteredModel, found: Deconstructed
+    ) -> list[float] | None:
+        vector, wanted = found.embedding, model.embedding_size
+        if vector is None or wanted == 0:
+            return None
+        if len(vector) != wanted:
+            self.warnings.append(
+                f"The embedding has {len(vector)} numbers, those of the model {wanted}."
+            )
+            return None
+        return vector
+
+
+def _metadata_value(item: Any) -> MetadataValue:
+    if not isinstance(item, dict):
+        raise ValueError(f"{item!r:.60} is not an object.")
+    key, type_, text = item.get("key"), item.get("type"), item.get("value")
+    if not (isinstance(key, str) and isinstance(type_, str) and isinstance(text, str)):
+        raise ValueError(f"{key!r:.60} has a key, type or value that is not a text.")
+    if type_ not in READERS:
+        raise ValueError(f"{key!r:.60} has the unknown type {type_!r:.20}.")
+    if len(text) <= SHORT:
+        return _remembered(key, type_, text)
+    return _checked(key, type_, text)
+
+
+@lru_cache(maxsize=8192)
+def _remembered(key: str, type_: str, text: str) -> MetadataValue:
+    return _checked(key, type_, text)
+
+
+def _checked(key: str, type_: str, text: str) -> MetadataValue:
+    value = MetadataValue(key, type_, text)
+    _ = value.comparable
+    return value
+
+
+def _deconstructed(model: RegisteredModel, outputs: Any) -> Deconstructed:
+    return deconstruct(
+        outputs,
+        task_type=model.task_type,
+        class_labels=model.class_labels,
+        box_format=model.box_format,
+        embedding_size=model.embedding_size,
+        max_detections=settings.ISTORE_DETECTIONS_MAX,
+        max_embedding=settings.ISTORE_EMBEDDING_MAX,
+    )
+
+
+def _as_json(response: v2.InferResponse, outputs: list[Any]) -> dict[str, Any]:
+    named = {
+        "model_name": response.model_name,
+        "model_version": response.model_version,
+        "id": response.id,
+        "parameters": response.parameters or None,
+    }
+    present = {name: value for name, value in named.items() if value is not None}
+    return {**present, "outputs": outputs}
