@@ -1,0 +1,55 @@
+"""Which store, and by which token: the environment, else what ``istore login`` kept."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+
+import typer
+
+from inference_store import Client
+from inference_store.connection import DEFAULT_URL
+from inference_store.errors import NotAuthenticated
+
+
+def account_file() -> Path:
+    """Where ``istore login`` keeps URL and token, in the user's own directory."""
+    return Path(typer.get_app_dir("istore")) / "account.json"
+
+
+def client() -> Client:
+    """The client of whoever runs the command."""
+    kept = read_account()
+    url = os.environ.get("ISTORE_URL") or kept.get("url") or DEFAULT_URL
+    token = os.environ.get("ISTORE_TOKEN")
+    # A token is shown to the store it was made for, and to no other.
+    if not token and kept.get("url") == url.rstrip("/"):
+        token = kept.get("token")
+    if not token:
+        raise NotAuthenticated(f"There is no token for {url}: run istore login {url}")
+    return Client(url, token)
+
+
+def read_account() -> dict[str, str]:
+    try:
+        kept = json.loads(account_file().read_text())
+    except FileNotFoundError:
+        return {}
+    except ValueError:
+        message = f"{account_file()} cannot be read: run istore login again."
+        raise ValueError(message) from None
+    return kept if isinstance(kept, dict) else {}
+
+
+def keep_account(url: str, token: str) -> Path:
+    """Writes the file anew, readable by its owner alone from the first byte."""
+    path = account_file()
+    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    fresh = path.with_suffix(".new")
+    fresh.unlink(missing_ok=True)
+    descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    with os.fdopen(descriptor, "w") as file:
+        json.dump({"url": url, "token": token}, file)
+    fresh.replace(path)
+    return path

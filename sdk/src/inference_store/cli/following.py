@@ -1,0 +1,89 @@
+"""New inferences as they come, by asking for the newest again and again.
+
+An inference is stored a little after it happened, and not in order: each question goes
+back some time before the newest one seen, and what was shown already is left out.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from datetime import datetime, timedelta
+from typing import Any
+
+from inference_store import Client
+from inference_store.models import Inference
+
+LATE = timedelta(seconds=30)
+REMEMBERED = 50_000
+MOST = 1000
+
+
+def follow(
+    client: Client,
+    model_id: str,
+    count: int,
+    parameters: dict[str, Any],
+    interval: float,
+    sleep: Callable[[float], None] = time.sleep,
+) -> Iterator[Inference]:
+    """The newest inferences, oldest first, then each that arrives. It does not end."""
+    page = client.inference.list_inferences(
+        model_id, **parameters, direction="desc", limit=MOST
+    )
+    newest = page[::-1]
+    known = Remembered(each.inference_id for each in newest)
+    # Times are the store's: the clock here may be another.
+    latest = newest[-1].created_at if newest else None
+    # What is older than a full first page was never seen, and is not new.
+    floor = newest[0].created_at if page.next else None
+    yield from newest[len(newest) - count :]
+    while True:
+        sleep(interval)
+        for inference in _since(client, model_id, _begin(latest, floor), parameters):
+            if known.is_new(inference.inference_id):
+                latest = max(latest or inference.created_at, inference.created_at)
+                yield inference
+
+
+class Remembered:
+    """The ids that were shown lately."""
+
+    def __init__(self, ids: Iterable[str]) -> None:
+        self._order = deque(ids)
+        self._ids = set(self._order)
+
+    def is_new(self, inference_id: str) -> bool:
+        """Whether the id was not there; now it is."""
+        if inference_id in self._ids:
+            return False
+        if len(self._order) >= REMEMBERED:
+            self._ids.discard(self._order.popleft())
+        self._order.append(inference_id)
+        self._ids.add(inference_id)
+        return True
+
+
+def _begin(latest: datetime | None, floor: datetime | None) -> datetime | None:
+    if latest is None:
+        return None
+    begin = latest - LATE
+    return max(begin, floor) if floor else begin
+
+
+def _since(
+    client: Client, model_id: str, moment: datetime | None, parameters: dict[str, Any]
+) -> Iterator[Inference]:
+    if moment:
+        since = moment.isoformat().replace("+00:00", "Z")
+        parameters = parameters | {"since": since}
+    cursor = None
+    while True:
+        page = client.inference.list_inferences(
+            model_id, **parameters, direction="asc", limit=MOST, cursor=cursor
+        )
+        yield from page
+        if page.next is None:
+            return
+        cursor = page.next

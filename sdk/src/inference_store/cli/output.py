@@ -1,0 +1,77 @@
+"""What is printed: tables on a terminal, lines with tabs in a pipe, JSON when asked."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from pydantic import BaseModel
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from inference_store.models import Inference
+
+CONTROLS = dict.fromkeys([*range(0x20), *range(0x7F, 0xA0)], " ")
+COLUMNS = ("created", "inference", "action", "source", "metadata")
+FULL, PARTS = 40, ("", "▏", "▎", "▍", "▌", "▋", "▊", "▉")
+
+
+def console() -> Console:
+    """Made when it is needed: a test or a pipe may have replaced standard output."""
+    return Console(highlight=False, soft_wrap=False)
+
+
+def is_terminal() -> bool:
+    return sys.stdout.isatty()
+
+
+def show_json(value: Any) -> None:
+    """One line of JSON."""
+    if isinstance(value, BaseModel):
+        value = value.model_dump(mode="json")
+    print(json.dumps(value, ensure_ascii=False))
+
+
+def show_rows(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
+    """A table for people, or a line with tabs for each row, as it comes."""
+    if not is_terminal():
+        for row in rows:
+            print("\t".join(plain(each) for each in row), flush=True)
+        return
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for column in columns:
+        table.add_column(column, overflow="fold")
+    for row in rows:
+        table.add_row(*(safe(each) for each in row))
+    console().print(table)
+
+
+def inference_row(inference: Inference) -> tuple[str, ...]:
+    metadata = " ".join(f"{m.key}={m.value}" for m in inference.metadata or ())
+    return (
+        f"{inference.created_at:%Y-%m-%d %H:%M:%S}",
+        inference.inference_id,
+        inference.inference_action,
+        inference.data_source or "",
+        metadata,
+    )
+
+
+def plain(text: str) -> str:
+    """On one line, and nothing in it that a terminal would obey."""
+    return text.translate(CONTROLS)
+
+
+def safe(text: str) -> str:
+    """For rich: shown as it is, brackets too."""
+    return escape(plain(text))
+
+
+def bar(count: int, largest: int) -> str:
+    """A bar whose length is ``count``, the largest being the longest."""
+    eighths = round(count / largest * FULL * 8) if largest else 0
+    eighths = max(eighths, 1) if count else 0
+    return "█" * (eighths // 8) + PARTS[eighths % 8]

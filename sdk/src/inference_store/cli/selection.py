@@ -1,0 +1,115 @@
+"""The options that say which inferences are meant, as a query string and as a filter."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import Annotated, Any
+
+import typer
+
+from inference_store.models import (
+    BaseInferenceFilter,
+    DeconstructedInferenceFilter,
+    MetadataFilter,
+    MetadataFilterType,
+    TimeWindowFilter,
+)
+
+# As the store reads it in the addresses of its lists.
+COMPARISON = re.compile(
+    r"(?P<key>.+?)(?::(?P<type>(?:json\.)?[a-z]+))?\s*(?P<operator>!=|>=|<=|=|>|<| in )"
+    r"\s*(?P<value>.*)",
+    re.DOTALL,
+)
+DAY = re.compile(r"\d{4}-\d\d-\d\d")
+TYPES = frozenset(MetadataFilterType)
+
+Since = Annotated[
+    str | None,
+    typer.Option(help="From this day or time on, in UTC."),
+]
+Until = Annotated[
+    str | None,
+    typer.Option(help="Up to this day or time, included."),
+]
+Label = Annotated[
+    list[str] | None,
+    typer.Option(help="With a detection of this label; may be repeated."),
+]
+MinScore = Annotated[
+    float | None,
+    typer.Option(help="With a detection of at least this score."),
+]
+Comparisons = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--metadata",
+        help="camera=north, frame:int>10, pose.angle:json.float<=0.5; may be repeated.",
+    ),
+]
+
+
+@dataclass(frozen=True)
+class Selection:
+    """Which inferences are meant."""
+
+    since: str | None = None
+    until: str | None = None
+    label: tuple[str, ...] = ()
+    min_score: float | None = None
+    metadata: tuple[str, ...] = ()
+
+    def __bool__(self) -> bool:
+        return self != Selection()
+
+    def parameters(self) -> dict[str, Any]:
+        """For ``list_inferences``."""
+        return vars(self)
+
+    def filter(self) -> BaseInferenceFilter:
+        """For everything that takes a filter. Raises ``ValueError``."""
+        found = BaseInferenceFilter()
+        if self.since or self.until:
+            found.time_window_filter = TimeWindowFilter(
+                start=self.since, end=_last_moment(self.until)
+            )
+        if self.label or self.min_score is not None:
+            found.deconstructed_inference_filter = DeconstructedInferenceFilter(
+                labels=list(self.label) or None, minimum_score=self.min_score
+            )
+        if self.metadata:
+            found.metadata_filter = [comparison(each) for each in self.metadata]
+        return found
+
+
+def selection(
+    since: str | None,
+    until: str | None,
+    label: list[str] | None,
+    min_score: float | None,
+    metadata: list[str] | None,
+) -> Selection:
+    return Selection(since, until, tuple(label or ()), min_score, tuple(metadata or ()))
+
+
+def comparison(text: str) -> MetadataFilter:
+    """``frame:int>10`` as a filter; without a type the value is a string."""
+    found = COMPARISON.fullmatch(text)
+    if not found:
+        raise ValueError(f"{text!r} is not like camera=north or frame:int>10.")
+    key, type_ = found["key"].strip(), found["type"]
+    if type_ and type_ not in TYPES:
+        key, type_ = f"{key}:{type_}", None  # a colon of the key's own
+    return MetadataFilter(
+        key=key,
+        type=MetadataFilterType(type_ or "string"),
+        operator=found["operator"].strip(),
+        value=found["value"],
+    )
+
+
+def _last_moment(until: str | None) -> str | None:
+    if until and DAY.fullmatch(until):
+        return f"{until}T23:59:59.999999Z"
+    return until

@@ -1,0 +1,65 @@
+"""Files as inferences: what ``istore upload`` sends."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from inference_store import Client, metadata
+from inference_store.models import (
+    Inference,
+    InferenceAction,
+    Model,
+    NewInferenceAndMetadataCollection,
+    NewMetadataCollectionRequest,
+    NewStandardMetadataRequest,
+    TaskType,
+)
+
+
+def store_file(
+    client: Client, model: Model, path: Path, inference_id: str, given: dict[str, Any]
+) -> Inference | None:
+    """Stores a file as the input of a new inference that has no answer."""
+    data = path.read_bytes()
+    task = TaskType(model.task_type)
+    places = metadata.map_to_inference_store_metadata(given)
+    standard = NewStandardMetadataRequest(
+        data_hash=metadata.get_data_hash(data),
+        data_size=len(data),
+        task_type=task,
+        inference_action=_action(task),
+        **places["standard_metadata"],
+    )
+    collection = NewInferenceAndMetadataCollection(
+        metadata=NewMetadataCollectionRequest(
+            standard_metadata=standard, extended_metadata=places["extended_metadata"]
+        )
+    )
+    return client.inference.create_inference_storage_request(
+        model.model_id, inference_id, data, collection
+    )
+
+
+def value_of(text: str) -> tuple[str, str | int | float]:
+    """``camera=north`` or ``frame:int=13`` as key and value. Raises ``ValueError``."""
+    name, equals, value = text.partition("=")
+    key, _, type_ = name.rpartition(":")
+    if not equals or not name:
+        raise ValueError(f"{text!r} is not like camera=north or frame:int=13.")
+    if key and type_ in READERS:
+        return key, READERS[type_](value)
+    if name in ("latitude", "longitude"):
+        return name, float(value)
+    return name, value
+
+
+READERS = {"int": int, "float": float, "string": str}
+
+
+def _action(task: TaskType) -> InferenceAction:
+    if "Detection" in task:
+        return InferenceAction.DETECT
+    if "Embedding" in task:
+        return InferenceAction.EMBED
+    return InferenceAction.PREDICT

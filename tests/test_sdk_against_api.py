@@ -1,0 +1,210 @@
+"""The real client against the real API, over HTTP."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+
+import pytest
+from inference_store import (
+    Client,
+    aio,
+    cli,
+    connection,
+    errors,
+    get_model,
+    inference,
+    models,
+    register,
+    to_pandas,
+)
+
+from istore.models import Role
+from istore.tokens import create_token
+
+EVERYTHING = models.NewGetInferencesRequest()
+
+
+@pytest.fixture
+def token(project) -> str:
+    return create_token("sdk", project, Role.EDITOR)[1]
+
+
+@pytest.fixture
+def client(live_server, token):
+    """A client that the module functions use."""
+    connection.current = Client(live_server.url, token)
+    yield connection.current
+    connection.current.close()
+    connection.current = None
+
+
+def ids(found) -> list[str]:
+    return [each.inference_id for each in found]
+
+
+def registration(**fields) -> models.NewRegisterModelRequest:
+    given = {
+        "model_id": "harbour/detector",
+        "project_id": "harbour",
+        "task_type": models.TaskType.OBJECT_DETECTION,
+    }
+    return models.NewRegisterModelRequest(**given | fields)
+
+
+def test_registers_a_model_and_changes_how_it_is_served(client, settings):
+    settings.ISTORE_UPSTREAM_ALLOW = ["127.0.0.1:9000"]
+    registered = register.register_model_for_inference_storage
+    assert registered(request_body=registration()) == "harbour/detector"
+    assert registered(request_body=registration()) == "harbour/detector"
+    with pytest.raises(errors.Conflict) as raised:
+        registered(request_body=registration(embedding_size=3))
+    assert raised.value.code == "model-exists"
+
+    model = get_model("harbour/detector")
+    model.set_inference_server_settings(
+        {"upstream_url": "http://127.0.0.1:9000", "enable_inference_storage": True}
+    )
+    found = register.get_registered_model("harbour/detector")
+    assert found.enable_inference_storage is True
+    assert found.upstream_url == "http://127.0.0.1:9000"
+    assert model.proxy_url.startswith("http")
+    assert [each.model_id for each in register.list_registered_models()] == [
+        "harbour/detector"
+    ]
+
+
+def test_what_is_absent_is_none(client, model):
+    assert register.get_registered_model("none") is None
+    assert inference.get_inference("none", "none") is None
+    assert inference.get_inference("yolo-harbour", "none") is None
+    with pytest.raises(errors.NotFound):
+        get_model("none")
+    with pytest.raises(errors.NotFound):
+        inference.count_inferences("none", EVERYTHING)
+
+
+def test_finds_by_every_filter(client, make_inference):
+    pose = {"angle": 10.5}
+    made = {"camera": "north", "pose": pose}
+    make_inference(
+        made,
+        detections=[("ship", 0.95)],
+        inference_id="a/1",
+        latitude=51.95,
+        longitude=4.14,
+    )
+    make_inference({"camera": "south"}, detections=[("ship", 0.5)], inference_id="b")
+    filters = models.BaseInferenceFilter(
+        inference_action_filter=models.InferenceAction.DETECT,
+        time_window_filter=models.TimeWindowFilter(start="2025-01-01T00:00:00Z"),
+        metadata_filter=[
+            models.MetadataFilter(
+                key="pose.angle",
+                type=models.MetadataFilterType.JSON_FLOAT,
+                operator=models.MetadataFilterOperator.GREATER,
+                value="10",
+            ),
+            models.MetadataFilter(
+                key="camera", type="string", operator="in", value="[north, west]"
+            ),
+        ],
+        deconstructed_inference_filter=models.DeconstructedInferenceFilter(
+            labels=["ship"], minimum_score=0.9
+        ),
+        location_filter=models.GeolocationFilter(
+            gps_coordinates_circle=models.GeoCircle(
+                center=models.GeoPoint(latitude=51.95, longitude=4.14), radius=100
+            )
+        ),
+    )
+    request = models.NewGetInferencesRequest(filters=filters, presign=True)
+    [found] = inference.filter_inferences("yolo-harbour", request)
+    assert found.inference_id == "a/1"
+    assert found.data_coordinates.latitude == 51.95
+    assert {each.key: each.type for each in found.metadata} == {
+        "camera": "string",
+        "pose": "json",
+    }
+    assert inference.count_inferences("yolo-harbour", request) == 1
+    one = inference.get_inference("yolo-harbour", "a/1", presign=True)
+    assert one.inference_id == "a/1"
+    assert one.data_hash == found.data_hash
+
+
+def test_walks_through_all_pages(client, make_inference):
+    for number in range(5):
+        make_inference(inference_id=str(number))
+    page = inference.filter_inferences(
+        "yolo-harbour",
+        models.NewGetInferencesRequest(pagination=models.Pagination(limit=2)),
+    )
+    assert len(page) == 2 and page.next
+    found = list(inference.iter_inferences("yolo-harbour", page_size=2))
+    assert ids(found) == list("01234")
+    frame = to_pandas(found)
+    assert list(frame["inference_id"]) == list("01234")
+
+
+def test_a_filter_that_is_not_valid_is_told_by_name(client, model):
+    request = models.NewGetInferencesRequest(
+        filters=models.BaseInferenceFilter(
+            metadata_filter=[
+                models.MetadataFilter(
+                    key="frame", type="int", operator="=", value="many"
+                )
+            ]
+        )
+    )
+    with pytest.raises(errors.ValidationError) as raised:
+        inference.filter_inferences("yolo-harbour", request)
+    assert raised.value.status == 400
+    assert raised.value.code == "validation-error"
+    assert raised.value.errors[0]["pointer"].startswith("/filters/metadata_filter/0")
+
+
+def test_a_wrong_token_is_told(live_server, model):
+    stranger = Client(live_server.url, "ist_wrong")
+    with stranger, pytest.raises(errors.NotAuthenticated) as raised:
+        stranger.inference.count_inferences("yolo-harbour", EVERYTHING)
+    assert raised.value.status == 401
+
+
+def test_the_twin_finds_the_same(live_server, token, make_inference):
+    make_inference(inference_id="a")
+
+    async def ask() -> tuple[int, list[str]]:
+        async with aio.AsyncClient(live_server.url, token) as client:
+            number = await client.inference.count_inferences("yolo-harbour", EVERYTHING)
+            found = client.inference.iter_inferences("yolo-harbour")
+            return number, [each.inference_id async for each in found]
+
+    assert asyncio.run(ask()) == (1, ["a"])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "printed"),
+    [
+        (["count", "yolo-harbour", "--metadata", "camera=north"], "1"),
+        (["count", "yolo-harbour", "--until", "2025-06-01"], "2"),
+        (
+            ["find", "yolo-harbour", "--metadata", "camera=north", "--limit", "1"],
+            "\ta\t",
+        ),
+        (["find", "yolo-harbour", "--label", "ship", "--min-score", "0.8"], "\ta\t"),
+        (["show", "yolo-harbour", "a"], "camera"),
+        (["models"], "yolo-harbour"),
+    ],
+)
+def test_the_command_asks_the_store(
+    live_server, token, make_inference, monkeypatch, capsys, arguments, printed
+):
+    make_inference({"camera": "north"}, detections=[("ship", 0.9)], inference_id="a")
+    make_inference({"camera": "south"}, inference_id="b")
+    monkeypatch.setenv("ISTORE_URL", live_server.url)
+    monkeypatch.setenv("ISTORE_TOKEN", token)
+    monkeypatch.setattr(sys, "argv", ["istore", *arguments])
+    with pytest.raises(SystemExit) as end:
+        cli.main()
+    assert end.value.code == 0
+    assert printed in capsys.readouterr().out
