@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from drf_spectacular.extensions import OpenApiAuthenticationExtension
 from drf_spectacular.openapi import AutoSchema
 from drf_spectacular.utils import OpenApiResponse, inline_serializer
 from rest_framework import serializers
@@ -42,8 +43,24 @@ PROBLEMS: dict[Any, OpenApiResponse] = {
 }
 
 
+class BearerScheme(OpenApiAuthenticationExtension):
+    """``Authorization: Bearer <token>``."""
+
+    target_class = "istore.access.BearerAuthentication"
+    name = "token"
+
+    def get_security_definition(self, auto_schema: AutoSchema) -> dict[str, str]:
+        return {"type": "http", "scheme": "bearer"}
+
+
 class Schema(AutoSchema):
     """Everything under /api/v1 is grouped by its resource."""
 
     def get_tags(self) -> list[str]:
         return ["inferences" if "/inferences" in self.path else "models"]
+
+    def is_excluded(self) -> bool:
+        # Of "inferences/filter" a GET means the inference that is called "filter": it
+        # is described where inferences are.
+        named = getattr(self.view, "inference_id", "")
+        return bool(named) and self.method in ("GET", "DELETE")

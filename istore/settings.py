@@ -68,7 +68,11 @@ ISTORE_PROXY_MAX_INFLIGHT_BYTES = env.size("ISTORE_PROXY_MAX_INFLIGHT_BYTES", 51
 ISTORE_UPSTREAM_CONNECT_SECONDS = env.number("ISTORE_UPSTREAM_CONNECT_SECONDS", 5)
 ISTORE_UPSTREAM_TOTAL_SECONDS = env.number("ISTORE_UPSTREAM_TOTAL_SECONDS", 60)
 ISTORE_UPSTREAM_CONCURRENCY = env.number("ISTORE_UPSTREAM_CONCURRENCY", 64, least=1)
-ISTORE_UPSTREAM_ALLOW = env.listed("ISTORE_UPSTREAM_ALLOW")
+# A store that listens to its own machine alone may ask the model servers beside it: who
+# can register one is on this machine already. Elsewhere nothing private is allowed.
+_BESIDE = "127.0.0.1,localhost,::1"
+_is_local = ISTORE_HOST in ("127.0.0.1", "localhost", "::1")
+ISTORE_UPSTREAM_ALLOW = env.listed("ISTORE_UPSTREAM_ALLOW", _BESIDE if _is_local else "")
 ISTORE_CLIENT_BODY_SECONDS = env.number("ISTORE_CLIENT_BODY_SECONDS", 30, least=1)
 ISTORE_SPOOL_DIR = Path(
     env.text("ISTORE_SPOOL_DIR", str(ISTORE_HOME.root / "spool"))
@@ -308,6 +312,12 @@ SPECTACULAR_SETTINGS = {
     "SERVE_INCLUDE_SCHEMA": False,
     "SERVE_PERMISSIONS": ["rest_framework.permissions.AllowAny"],
     "SERVE_AUTHENTICATION": ["rest_framework.authentication.SessionAuthentication"],
+    "ENUM_NAME_OVERRIDES": {
+        "InferenceActionEnum": "inferences.models.InferenceAction.labels",
+        "TaskTypeEnum": "inferences.models.TaskType.choices",
+        "MetadataTypeEnum": "inferences.models.MetadataType.choices",
+        "BoxFormatEnum": "inferences.models.BoxFormat.choices",
+    },
     "SWAGGER_UI_DIST": "SIDECAR",
     "SWAGGER_UI_FAVICON_HREF": "SIDECAR",
     "SWAGGER_UI_SETTINGS": {"persistAuthorization": True, "deepLinking": True},
@@ -324,6 +334,9 @@ SESSION_COOKIE_SAMESITE = CSRF_COOKIE_SAMESITE = "Lax"
 SECURE_CONTENT_TYPE_NOSNIFF = True
 SECURE_REFERRER_POLICY = "same-origin"
 SECURE_HSTS_SECONDS = env.number("ISTORE_HSTS_SECONDS", 0)
+SECURE_HSTS_INCLUDE_SUBDOMAINS = SECURE_HSTS_PRELOAD = env.flag(
+    "ISTORE_HSTS_INCLUDE_SUBDOMAINS", default=False
+)
 SECURE_SSL_REDIRECT = env.flag("ISTORE_SSL_REDIRECT", default=False)
 SECURE_REDIRECT_EXEMPT = [r"^health/"]  # asked over plain HTTP, from this machine
 if env.flag("ISTORE_BEHIND_TLS_PROXY", default=False):

@@ -34,6 +34,10 @@ class MetadataListSerializer(serializers.Serializer):
     results = MetadataSerializer(many=True)
 
 
+class KeySerializer(serializers.Serializer):
+    key = serializers.CharField()
+
+
 class MetadataView(StoreView):
     """The metadata of one inference."""
 
@@ -79,7 +83,7 @@ class OneMetadataView(StoreView):
 
     @extend_schema(
         operation_id="delete_metadata",
-        responses={200: serializers.DictField(), **PROBLEMS},
+        responses={200: KeySerializer, **PROBLEMS},
     )
     def delete(
         self, request: Request, model_id: str, inference_id: str, key: str
@@ -98,12 +102,16 @@ class MetadataChangeSerializer(serializers.ModelSerializer):
         fields = ["key", "before", "after", "actor", "at"]
 
 
+class MetadataChangesSerializer(serializers.Serializer):
+    results = MetadataChangeSerializer(many=True)
+
+
 class MetadataHistoryView(StoreView):
     """How the metadata of one inference changed since it was stored, oldest first."""
 
     @extend_schema(
         operation_id="get_metadata_history",
-        responses={200: MetadataChangeSerializer(many=True), **PROBLEMS},
+        responses={200: MetadataChangesSerializer, **PROBLEMS},
     )
     def get(self, request: Request, model_id: str, inference_id: str) -> Response:
         inference = self.inference(model_id, inference_id)
@@ -121,13 +129,19 @@ class BulkMetadataSerializer(StrictSerializer):
     replace = FlagField(required=False, default=False)
 
 
+class ChangedSerializer(serializers.Serializer):
+    changed = serializers.DictField(
+        child=serializers.IntegerField(), help_text="By key, how many changed."
+    )
+
+
 class BulkMetadataView(StoreView):
     """Give values to all inferences that match a filter."""
 
     @extend_schema(
         operation_id="bulk_add_metadata",
         request=BulkMetadataSerializer,
-        responses={200: serializers.DictField(), **PROBLEMS},
+        responses={200: ChangedSerializer, **PROBLEMS},
     )
     def post(self, request: Request, model_id: str) -> Response:
         model = self.registered_model(model_id)

@@ -95,6 +95,13 @@ class ModelSerializer(serializers.ModelSerializer):
         return settings.ISTORE_PROXY_URL
 
 
+class ModelsSerializer(serializers.Serializer):
+    """All models that the caller may see."""
+
+    results = ModelSerializer(many=True)
+    next = serializers.CharField(allow_null=True)
+
+
 class MetadataSerializer(serializers.Serializer):
     key = TextField()
     type = serializers.ChoiceField(["string", "int", "float", "json"])

@@ -19,6 +19,7 @@ from inferences.api.serializers import (
     DeletedSerializer,
     InferenceSerializer,
     ModelSerializer,
+    ModelsSerializer,
     NewModelSerializer,
     PageSerializer,
     ServerSettingsSerializer,
@@ -79,7 +80,7 @@ class ModelsView(StoreView):
 
     @extend_schema(
         operation_id="list_models",
-        responses={200: ModelSerializer(many=True), **PROBLEMS},
+        responses={200: ModelsSerializer, **PROBLEMS},
     )
     def get(self, request: Request) -> Response:
         models = RegisteredModel.objects.visible_to(self.caller).select_related(

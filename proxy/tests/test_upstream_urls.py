@@ -3,6 +3,12 @@ import pytest
 from istore.upstreams import allowed_address, check_upstream_url
 
 
+@pytest.fixture(autouse=True)
+def nothing_allowed(settings):
+    """As where the store listens beyond its own machine."""
+    settings.ISTORE_UPSTREAM_ALLOW = []
+
+
 @pytest.mark.parametrize(
     "url",
     [
