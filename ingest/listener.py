@@ -77,6 +77,8 @@ class Listener:
         if entries:
             failpoint("listener.read")
         for batch in _batches(entries):
+            if self._stopping.is_set():
+                break  # what is left was not acknowledged
             self._settle(batch)
         if self._trim.is_due():
             self._outages.outlast(self._stream.trim)
