@@ -11,9 +11,7 @@ import inspect
 import re
 from collections.abc import Callable, Coroutine
 from functools import wraps
-from typing import Any, Generic, TypeVar, cast
-
-from typing_extensions import ParamSpec
+from typing import Any, Generic, ParamSpec, TypeVar, cast
 
 from inference_store import connection
 from inference_store.calls import Plan
