@@ -14,10 +14,13 @@ from inference_store import (
     errors,
     get_model,
     inference,
+    metadata,
     models,
     register,
     to_pandas,
+    upload,
 )
+from inference_store.metadata import get_data_hash, map_to_inference_store_metadata
 
 from istore.models import Role
 from istore.tokens import create_token
@@ -168,6 +171,108 @@ def test_a_wrong_token_is_told(live_server, model):
     with stranger, pytest.raises(errors.NotAuthenticated) as raised:
         stranger.inference.count_inferences("yolo-harbour", EVERYTHING)
     assert raised.value.status == 401
+
+
+def collection(data: bytes, **metadata) -> models.NewInferenceAndMetadataCollection:
+    places = map_to_inference_store_metadata(metadata)
+    standard = models.NewStandardMetadataRequest(
+        data_hash=get_data_hash(data),
+        data_size=len(data),
+        task_type=models.TaskType.OBJECT_DETECTION,
+        inference_action=models.InferenceAction.DETECT,
+        **places["standard_metadata"],
+    )
+    box = {"label": "ship", "score": 0.97, "xmin": 1, "ymin": 1, "xmax": 6, "ymax": 4}
+    return models.NewInferenceAndMetadataCollection(
+        object_detection=[box],
+        metadata=models.NewMetadataCollectionRequest(
+            standard_metadata=standard, extended_metadata=places["extended_metadata"]
+        ),
+    )
+
+
+@pytest.fixture
+def stored(client, model, settings, live_server):
+    """An inference that was stored without the proxy."""
+    settings.ISTORE_URL = live_server.url  # where upload links lead
+    body = collection(b"picture", frame=13, data_source="quay-3")
+    return inference.create_inference_storage_request(
+        "yolo-harbour", "frame-13", b"picture", body, is_protected=True
+    )
+
+
+def test_stores_without_the_proxy(client, stored):
+    assert (stored.inference_id, stored.is_protected) == ("frame-13", True)
+    assert (stored.data_source, stored.metadata[0].value) == ("quay-3", "13")
+    body = collection(b"picture", frame=14)
+    again = inference.create_inference_storage_request
+    with pytest.raises(errors.Conflict) as raised:
+        again("yolo-harbour", "frame-13", b"picture", body)
+    assert raised.value.code == "inference-exists"
+    assert again("none", "frame-13", b"picture", body) is None
+
+
+def test_stores_by_the_key_of_an_uploaded_collection(client, stored):
+    grant = upload.upload_inference_and_metadata("yolo-harbour")
+    upload.put_upload(grant, collection(b"picture", frame=1).encode())
+    found = inference.create_inference_from_upload(
+        "yolo-harbour", "frame-1", grant.metadata_storage_key
+    )
+    assert found.metadata[0].value == "1"
+
+
+def test_stores_many_at_once(client, model):
+    bodies = [
+        models.NewInferenceStorageRequest(
+            model_id="yolo-harbour", inference_id=str(n), data=collection(b"", frame=n)
+        )
+        for n in range(5)
+    ]
+    results = inference.create_inferences("yolo-harbour", bodies, batch_size=2)
+    assert [each.status for each in results] == ["created"] * 5
+    [again] = inference.create_inferences("yolo-harbour", bodies[:1])
+    assert (again.status, again.is_stored) == ("exists", True)
+
+
+def test_metadata_on_what_is_stored(client, stored):
+    chip = models.NewExtendedMetadataRequest(key="chip/id", type="string", value="abc")
+    at = {"model_id": "yolo-harbour", "inference_id": "frame-13"}
+    assert metadata.create_metadata(**at, request_body=chip).value == "abc"
+    with pytest.raises(errors.Conflict):
+        metadata.create_metadata(**at, request_body=chip)
+    changed = chip.model_copy(update={"value": "xyz"})
+    assert metadata.replace_metadata(**at, request_body=changed).value == "xyz"
+    assert {each.key: each.value for each in metadata.get_metadata(**at)} == {
+        "frame": "13",
+        "chip/id": "xyz",
+    }
+    counts = metadata.get_metadata_key_type_counts("yolo-harbour").counts
+    assert counts == {"frame": {"int": 1}, "chip/id": {"string": 1}}
+    found = metadata.get_metadata_statistics(
+        "yolo-harbour",
+        models.NewGetMetadataStatisticsRequest(
+            key="frame", type=models.MetadataStatisticsType.INT
+        ),
+    )
+    assert (found.count, found.min, found.max) == (1, 13, 13)
+    assert metadata.delete_metadata(**at, key="chip/id") == "chip/id"
+    assert metadata.delete_metadata(**at, key="chip/id") is None
+    added = metadata.bulk_add_metadata(
+        "yolo-harbour", models.BaseInferenceFilter(), [chip]
+    )
+    assert added == {"chip/id": 1}
+
+
+def test_deletes_one_and_many(client, stored, make_inference):
+    make_inference({"split": "validation"}, inference_id="v")
+    split = models.MetadataFilter(
+        key="split", type="string", operator="=", value="validation"
+    )
+    gone = models.BaseInferenceFilter(metadata_filter=[split])
+    assert inference.bulk_delete_inferences("yolo-harbour", gone) == ["v"]
+    assert inference.delete_inference("yolo-harbour", "frame-13") == "frame-13"
+    assert inference.delete_inference("yolo-harbour", "frame-13") is None
+    assert inference.count_inferences("yolo-harbour", EVERYTHING) == 0
 
 
 def test_the_twin_finds_the_same(live_server, token, make_inference):

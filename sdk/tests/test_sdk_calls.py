@@ -151,6 +151,15 @@ def test_an_inference_may_come_with_a_link(client, store, row):
             "v",
         ),
         (
+            lambda: metadata.bulk_add_metadata(
+                "m", models.BaseInferenceFilter(), [VALUE], replace=True
+            ),
+            "POST",
+            "models/m/metadata/bulk",
+            {"changed": {"k": 2}},
+            {"k": 2},
+        ),
+        (
             lambda: metadata.delete_metadata("m", "a", "k/l"),
             "DELETE",
             "models/m/inferences/a/metadata/k%2Fl",
@@ -297,8 +306,8 @@ def test_a_list_or_count_of_what_is_absent_raises(client, store, call, not_found
 
 def test_a_bulk_delete_names_its_filters_even_when_empty(client, store):
     store.says({"deleted_inference_ids": [], "count": 0})
-    inference.bulk_delete_inferences("m", models.BaseInferenceFilter(), dry_run=True)
-    assert store.body == {"filters": {}, "dry_run": True}
+    inference.bulk_delete_inferences("m", models.BaseInferenceFilter())
+    assert store.body == {"filters": {}, "dry_run": False}
 
 
 def collection() -> models.NewInferenceAndMetadataCollection:
@@ -370,8 +379,10 @@ def test_many_inferences_go_in_batches_of_lines(client, store):
         import httpx2
 
         rows = [json.loads(line) for line in request.content.splitlines()]
-        lines = [{"inference_id": each["inference_id"], "status": 201} for each in rows]
-        return httpx2.Response(200, content="\n".join(map(json.dumps, lines)))
+        lines = [
+            {"inference_id": each["inference_id"], "status": "created"} for each in rows
+        ]
+        return httpx2.Response(200, json={"results": lines})
 
     store.says(answer)
     bodies = (
@@ -386,8 +397,8 @@ def test_many_inferences_go_in_batches_of_lines(client, store):
     assert len(store.requests) == 3
 
 
-def test_results_of_a_batch_may_be_one_object(client, store):
-    refused = {"status": 409, "code": "inference-exists", "detail": "Another."}
+def test_one_of_a_batch_may_be_refused(client, store):
+    refused = {"status": "refused", "code": "inference-exists", "detail": "Another."}
     store.says({"results": [refused]})
     body = models.NewInferenceStorageRequest(
         model_id="m", inference_id="a", data=collection()

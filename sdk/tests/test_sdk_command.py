@@ -211,8 +211,13 @@ def test_delete_what_matches(istore, store):
     store.says(GONE)
     assert istore("delete", "m", "--all", "--yes") == (0, "a\nb\n", "")
     assert store.body == {"filters": {}, "dry_run": False}
-    istore("delete", "m", "--label", "x", "--dry-run")
-    assert store.body["dry_run"] is True
+
+
+def test_a_dry_run_says_what_would_go(istore, store, row):
+    store.says({"results": [row("a")], "next": None})
+    assert istore("delete", "m", "--label", "x", "--dry-run") == (0, "a\n", "")
+    assert store.path.endswith("/inferences/filter")
+    assert len(store.requests) == 1
 
 
 def test_delete_by_id(istore, store, row):

@@ -1,13 +1,12 @@
-"""Many inferences in one request: one JSON text per line, there and back."""
+"""Many inferences in one request: one JSON text per line."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Iterator
 
 import httpx2
 
-from inference_store.calls import written
+from inference_store.calls import document, written
 from inference_store.models import BatchResult, NewInferenceStorageRequest
 
 MOST_BYTES = 4 * 1024 * 1024  # half of what the store takes
@@ -31,8 +30,6 @@ def batches(
 
 
 def read_results(response: httpx2.Response) -> list[BatchResult]:
-    """One result per row, as lines or as ``{"results": […]}``."""
-    told = [json.loads(line) for line in response.text.splitlines() if line.strip()]
-    if len(told) == 1 and isinstance(told[0].get("results"), list):
-        told = told[0]["results"]
-    return [BatchResult.model_validate(each) for each in told]
+    """One result per row, in order."""
+    results = document(response)["results"]
+    return [BatchResult.model_validate(each) for each in results]

@@ -351,17 +351,17 @@ def delete_inference(model_id: str, inference_id: str) -> Call[str | None]:
 
 @blocking
 def bulk_delete_inferences(
-    model_id: str, filter_: BaseInferenceFilter, *, dry_run: bool = False
+    model_id: str, filter_: BaseInferenceFilter
 ) -> Call[list[str | None]]:
     """Delete every inference that matches, for good. An empty filter matches all.
 
     Parameters:
         model_id: the model whose inferences are deleted.
         filter_: which; protected or not makes no difference.
-        dry_run: only say which ones would go.
 
     Returns:
-        The ids of the inferences that are (or would be) deleted.
+        The ids of the inferences that are deleted. ``count_inferences`` says beforehand
+        how many they would be.
 
     Raises:
         NotFound: the model is not registered.
@@ -372,7 +372,7 @@ def bulk_delete_inferences(
     return post(
         *_of(model_id),
         "delete",
-        body={"filters": filters, "dry_run": dry_run},
+        body={"filters": filters, "dry_run": False},
         read=member("deleted_inference_ids"),
     )
 

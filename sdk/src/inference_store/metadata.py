@@ -7,8 +7,9 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from inference_store import metadata_text
-from inference_store.calls import Call, delete, get, member_or, one, post, put
+from inference_store.calls import Call, delete, get, member, member_or, one, post, put
 from inference_store.models import (
+    BaseInferenceFilter,
     Metadata,
     MetadataKeyTypeCounts,
     MetadataStatistics,
@@ -71,6 +72,39 @@ def replace_metadata(
         body=request_body,
         read=one(Metadata),
         may_be_absent=True,
+    )
+
+
+@blocking
+def bulk_add_metadata(
+    model_id: str,
+    filter_: BaseInferenceFilter,
+    metadata: list[NewExtendedMetadataRequest],
+    replace: bool = False,
+) -> Call[dict[str, int]]:
+    """Give values to every inference that matches. An empty filter matches all.
+
+    Parameters:
+        model_id: the model whose inferences are meant.
+        filter_: which.
+        metadata: the values, of one key each.
+        replace: whether a value that is there gives way; else it stays.
+
+    Returns:
+        By key, how many inferences changed.
+
+    Raises:
+        NotFound: the model is not registered.
+        ValidationError: a filter or value is not valid.
+        InferenceStoreError: any other failure.
+    """
+    body = {
+        "filters": filter_.model_dump(mode="json", exclude_none=True),
+        "metadata": [each.model_dump(mode="json") for each in metadata],
+        "replace": replace,
+    }
+    return post(
+        "models", model_id, "metadata", "bulk", body=body, read=member("changed")
     )
 
 

@@ -11,6 +11,7 @@ from inference_store.metadata import (
 from inference_store.operations import awaitable
 
 __all__ = [
+    "bulk_add_metadata",
     "create_metadata",
     "delete_metadata",
     "form_values_for_in_operator",
@@ -24,6 +25,7 @@ __all__ = [
 
 create_metadata = awaitable(blocking.create_metadata)
 replace_metadata = awaitable(blocking.replace_metadata)
+bulk_add_metadata = awaitable(blocking.bulk_add_metadata)
 get_metadata = awaitable(blocking.get_metadata)
 delete_metadata = awaitable(blocking.delete_metadata)
 get_metadata_key_type_counts = awaitable(blocking.get_metadata_key_type_counts)

@@ -60,6 +60,7 @@ class AsyncMetadataValues(AsyncNamespace):
 
     create_metadata = bound(metadata.create_metadata)
     replace_metadata = bound(metadata.replace_metadata)
+    bulk_add_metadata = bound(metadata.bulk_add_metadata)
     get_metadata = bound(metadata.get_metadata)
     delete_metadata = bound(metadata.delete_metadata)
     get_metadata_key_type_counts = bound(metadata.get_metadata_key_type_counts)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated
 
@@ -114,15 +115,16 @@ def delete(
     if sum(map(bool, (inference_ids, chosen, everything))) != 1:
         raise ValueError("Say which: ids, or options that select some, or --all.")
     with client() as store:
+        gone: Iterable[str]
         if inference_ids:
             gone = _delete_ids(store, model_id, inference_ids, yes, dry_run)
         else:
             gone = _delete_matching(store, model_id, chosen.filter(), yes, dry_run)
-    for each in gone:
-        if as_json:
-            output.show_json({"inference_id": each, "deleted": not dry_run})
-        else:
-            print(output.plain(each))
+        for each in gone:
+            if as_json:
+                output.show_json({"inference_id": each, "deleted": not dry_run})
+            else:
+                print(output.plain(each))
 
 
 def _delete_ids(
@@ -140,12 +142,15 @@ def _delete_ids(
 
 def _delete_matching(
     store: Client, model_id: str, filters: BaseInferenceFilter, yes: bool, dry_run: bool
-) -> list[str]:
-    delete_all = store.inference.bulk_delete_inferences
-    if not (dry_run or yes):
-        request = NewGetInferencesRequest(filters=filters)
+) -> Iterable[str]:
+    request = NewGetInferencesRequest(filters=filters)
+    if dry_run:
+        found = store.inference.iter_inferences(model_id, request)
+        return (each.inference_id for each in found)
+    if not yes:
         _confirm(store.inference.count_inferences(model_id, request), model_id, yes)
-    return [each for each in delete_all(model_id, filters, dry_run=dry_run) if each]
+    gone = store.inference.bulk_delete_inferences(model_id, filters)
+    return [each for each in gone if each]
 
 
 def _confirm(number: int, model_id: str, yes: bool) -> None:

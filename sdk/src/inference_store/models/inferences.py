@@ -71,13 +71,17 @@ class NewInferenceStorageRequest(RequestModel):
 
 
 class BatchResult(AnswerModel):
-    """What became of one inference of a batch: 201 new, 200 known, else a problem."""
+    """What became of one inference of a batch.
+
+    ``status`` is ``created``, ``exists`` (with the same content) or ``refused``, with a
+    problem's ``code`` and ``detail``.
+    """
 
     inference_id: str | None = None
-    status: int | None = None
+    status: str
     code: str | None = None
     detail: str | None = None
 
     @property
     def is_stored(self) -> bool:
-        return self.status in (200, 201)
+        return self.status in ("created", "exists")
