@@ -206,13 +206,10 @@ def _pairs(found: Deconstructed | None) -> list[tuple[str, float | None]] | None
     return [(each.label, each.score) for each in found.detections]
 
 
-def create_batch(
-    actor: object,
-    model: RegisteredModel,
-    wanted: Sequence[Creation],
+def record_batch(
+    actor: object, model: RegisteredModel, batch: Sequence[NewInference]
 ) -> dict[str, Outcome]:
-    """Store many that bring no upload, in one transaction; ids are given once."""
-    now = clock.now()
+    """Store many that were composed one by one, and say so in the audit log."""
 
     def also(stored: set[str]) -> None:
         if stored:
@@ -224,4 +221,4 @@ def create_batch(
                 count=len(stored),
             )
 
-    return record(model, [composed(model, each, now) for each in wanted], also)
+    return record(model, batch, also)

@@ -9,7 +9,7 @@ from django.conf import settings
 from django.http import HttpResponse
 from drf_spectacular.utils import OpenApiTypes, extend_schema
 from rest_framework import serializers
-from rest_framework.exceptions import APIException, ValidationError
+from rest_framework.exceptions import APIException
 from rest_framework.parsers import BaseParser
 from rest_framework.request import Request
 from rest_framework.response import Response
@@ -28,11 +28,12 @@ from inferences.api.fields import (
 )
 from inferences.api.serializers import InferenceSerializer
 from inferences.api.views import InferencesView, InferenceView, StoreView
-from inferences.creation import Creation, create, create_batch
+from inferences.creation import Creation, composed, create, record_batch
 from inferences.metadata import MetadataValue
 from inferences.models import InferenceAction, MetadataType, RegisteredModel, TaskType
 from inferences.querying import find_inference
-from inferences.recording import Outcome
+from inferences.recording import NewInference, Outcome
+from istore import clock
 from istore.exception_handler import as_problem
 from istore.parsing import check_strings, read_json
 from istore.problems import Problem, invalid
@@ -209,25 +210,38 @@ def _stored_lines(
     caller: object, model: RegisteredModel, lines: list[bytes]
 ) -> list[dict[str, Any]]:
     results: list[dict[str, Any]] = [{} for _ in lines]
-    plain: dict[str, tuple[int, Creation]] = {}
+    waiting: dict[str, tuple[int, NewInference]] = {}
+    now = clock.now()
     for number, line in enumerate(lines):
         try:
             value = read_json(line)
             check_strings(value)
             wanted = read_creation(model, value)
-            if wanted.data_storage_key or wanted.inference_id in plain:
-                # An upload is bound alone; of an id that stands twice the second waits.
+            if wanted.data_storage_key or wanted.inference_id in waiting:
+                # An upload is bound alone; of an id that stands twice the first is met.
+                _record(caller, model, waiting, results)
                 results[number] = _result(*create(caller, model, wanted))
             else:
-                plain[wanted.inference_id] = number, wanted
-        except (APIException, ValidationError) as error:
+                waiting[wanted.inference_id] = number, composed(model, wanted, now)
+        except APIException as error:
             results[number] = _refused(error)
-    if plain:
-        wanted = [creation for _, creation in plain.values()]
-        for inference_id, outcome in create_batch(caller, model, wanted).items():
-            number, _ = plain[inference_id]
-            results[number] = _result(inference_id, outcome)
+    _record(caller, model, waiting, results)
     return results
+
+
+def _record(
+    caller: object,
+    model: RegisteredModel,
+    waiting: dict[str, tuple[int, NewInference]],
+    results: list[dict[str, Any]],
+) -> None:
+    """Store what waits, tell of it, and leave nothing waiting."""
+    if waiting:
+        batch = [new for _, new in waiting.values()]
+        for inference_id, outcome in record_batch(caller, model, batch).items():
+            number, _ = waiting[inference_id]
+            results[number] = _result(inference_id, outcome)
+        waiting.clear()
 
 
 def _result(inference_id: str, outcome: Outcome) -> dict[str, Any]:

@@ -207,3 +207,16 @@ def test_a_batch_tells_of_every_line(api, model):
 
 def test_a_viewer_stores_nothing(api_as, model):
     assert api_as(Role.VIEWER).post(INFERENCES, body()).status_code == 403
+
+
+def test_a_line_that_does_not_fit_the_model_leaves_the_others(api, model):
+    wrong = body("wrong")
+    wrong["data"]["embedding"] = [1.0]
+    text = "\n".join(json.dumps(line) for line in (wrong, body("right")))
+
+    answer = api.generic("POST", f"{INFERENCES}/batch", text, "application/x-ndjson")
+
+    assert [each["status"] for each in answer.json()["results"]] == [
+        "refused",
+        "created",
+    ]

@@ -1,0 +1,97 @@
+from __future__ import annotations
+
+import sys
+from argparse import ArgumentParser
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandError
+from rest_framework.exceptions import APIException
+
+from inferences.api.creating import read_creation
+from inferences.creation import composed, record_batch
+from inferences.importing import rows_of
+from inferences.models import RegisteredModel
+from inferences.recording import NewInference, Outcome
+from istore import clock
+from istore.exception_handler import as_problem
+
+ACTOR = "command import_inferences"
+TOLD_REFUSALS = 20
+WORDS = {
+    Outcome.NEW: "stored",
+    Outcome.COPY: "there before",
+    Outcome.OTHER: "refused",
+    Outcome.REMOVED: "refused",
+}
+
+
+class Command(BaseCommand):
+    help = (
+        "Store the inferences of NDJSON or Parquet files; repeats store nothing twice."
+    )
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        parser.add_argument("model_id")
+        parser.add_argument("files", nargs="+", type=Path, metavar="FILE")
+        parser.add_argument("--batch", type=int, default=1000, choices=range(1, 10_001))
+
+    def handle(
+        self, *, model_id: str, files: list[Path], batch: int, **options: Any
+    ) -> None:
+        model = RegisteredModel.objects.filter(model_id=model_id).first()
+        if model is None:
+            raise CommandError(f"There is no registered model {model_id!r}.")
+        for path in files:
+            if not path.is_file():
+                raise CommandError(f"There is no file {path}.")
+        self.counts: Counter[str] = Counter()
+        for path in files:
+            self._import(model, path, batch)
+        self._progress(end="\n")
+        if self.counts["refused"]:
+            raise CommandError(f"{self.counts['refused']} inferences were refused.")
+
+    def _import(self, model: RegisteredModel, path: Path, size: int) -> None:
+        waiting: dict[str, tuple[str, NewInference]] = {}
+        for place, body in rows_of(path, model):
+            try:
+                if isinstance(body, APIException):
+                    raise body
+                new = composed(model, read_creation(model, body), clock.now())
+            except APIException as error:
+                self._refuse(place, as_problem(error)["detail"])
+                continue
+            if new.inference_id in waiting or len(waiting) == size:
+                self._store(model, waiting)
+            waiting[new.inference_id] = place, new
+        self._store(model, waiting)
+
+    def _store(
+        self, model: RegisteredModel, waiting: dict[str, tuple[str, NewInference]]
+    ) -> None:
+        """Store what waits, and leave nothing waiting."""
+        if not waiting:
+            return
+        batch = [new for _, new in waiting.values()]
+        for inference_id, outcome in record_batch(ACTOR, model, batch).items():
+            self.counts[WORDS[outcome]] += 1
+            if WORDS[outcome] == "refused":
+                place, _ = waiting[inference_id]
+                self._tell(f"{place}: {inference_id} has other content or was removed.")
+        waiting.clear()
+        self._progress()
+
+    def _refuse(self, place: str, why: str) -> None:
+        self.counts["refused"] += 1
+        self._tell(f"{place}: {why}")
+
+    def _tell(self, line: str) -> None:
+        if self.counts["refused"] <= TOLD_REFUSALS:
+            self.stderr.write(line)
+
+    def _progress(self, end: str = "\r") -> None:
+        if end == "\n" or sys.stdout.isatty():
+            told = ", ".join(f"{n:,} {word}" for word, n in sorted(self.counts.items()))
+            self.stdout.write(told or "nothing to store", ending=end)
