@@ -19,7 +19,8 @@ from inferences.row_ids import moment_of
 COUNT_AT_ONCE = 20_000  # a few milliseconds; what is more is counted beside the page
 SAMPLE = 3000
 BUCKETS = 36
-NEWEST = 4
+NEWEST = 8
+PICTURES = 4
 WINDOWS = {
     timedelta(minutes=15): "15 minutes",
     timedelta(hours=1): "hour",
@@ -57,7 +58,12 @@ class Activity:
 
     @property
     def pictures(self) -> list[Inference]:
-        return [each for each in self.newest if self.looks[each.id].picture]
+        found = [each for each in self.newest if self.looks[each.id].picture]
+        return found[:PICTURES]
+
+    @property
+    def newest_look(self) -> Look | None:
+        return self.looks[self.newest[0].id] if self.newest else None
 
 
 def activity(model: RegisteredModel) -> Activity:

@@ -20,6 +20,7 @@ EXCERPT_CHARS = 320
 READ_FROM_BLOB = 8 * 1024**2
 CROWD = 4  # from here on names over a thumbnail hide more than they tell
 TAG_CHARS = 26
+IN_CARD, IN_PAGE = (28, 9), (9, 3.2)
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +94,14 @@ class Answer:
 
     @property
     def tagged(self) -> list[Found]:
-        return self.drawn if len(self.drawn) < CROWD else []
+        """Whose names stand over a thumbnail: of few, and none over another's."""
+        if len(self.drawn) >= CROWD:
+            return []
+        return apart(self.found, *IN_CARD)
+
+    @property
+    def tagged_large(self) -> list[Found]:
+        return apart(self.found, *IN_PAGE)
 
     @property
     def best(self) -> list[Found]:
@@ -112,6 +120,22 @@ class Answer:
     @property
     def plot(self) -> Bars | None:
         return bars(self.embedding) if self.embedding else None
+
+
+def apart(found: Sequence[Found], wide: float, high: float) -> list[Found]:
+    """Those whose tags do not meet, the better of two; best last, to lie on top.
+
+    ``wide`` and ``high`` are a tag's size in percent of the picture.
+    """
+    placed: list[tuple[float, float]] = []
+    kept = []
+    for each in found:
+        if (tag := each.tag) is None:
+            continue
+        if all(abs(tag.x - x) > wide or abs(tag.y - y) > high for x, y in placed):
+            placed.append((tag.x, tag.y))
+            kept.append(each)
+    return kept[::-1]
 
 
 def answer_of(

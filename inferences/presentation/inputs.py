@@ -52,8 +52,10 @@ class Look:
     @property
     def in_page(self) -> tuple[int, int]:
         w, h = self.picture.upright
-        most = 24 if self.is_tiny else 3  # small pictures grow, but not without end
-        return self.fitted(min(1080, w * most), min(680, h * most))
+        if self.is_tiny:
+            return self.fitted(480, 480)
+        # Small pictures grow, but not without end.
+        return self.fitted(min(1080, 3 * w), min(680, 3 * h))
 
 
 def looks(inferences: Sequence[Inference]) -> dict[int, Look]:

@@ -39,4 +39,4 @@ list.addEventListener("input", (event) => {
 });
 
 // On a small screen the pictures come first.
-if (matchMedia("(max-width: 63.99rem)").matches) panel.open = false;
+if (matchMedia("(max-width: 63.99rem)").matches && !form.querySelector(".field-error:not(:empty)")) panel.open = false;

@@ -55,16 +55,18 @@ class Command(BaseCommand):
 
     def _import(self, model: RegisteredModel, path: Path, size: int) -> None:
         waiting: dict[str, tuple[str, NewInference]] = {}
+        now = clock.now()
         for place, body in rows_of(path, model):
             try:
                 if isinstance(body, APIException):
                     raise body
-                new = composed(model, read_creation(model, body), clock.now())
+                new = composed(model, read_creation(model, body), now)
             except APIException as error:
                 self._refuse(place, as_problem(error)["detail"])
                 continue
             if new.inference_id in waiting or len(waiting) == size:
                 self._store(model, waiting)
+                now = clock.now()
             waiting[new.inference_id] = place, new
         self._store(model, waiting)
 
