@@ -103,13 +103,13 @@ def models(request: HttpRequest) -> HttpResponse:
             for project, group in groups.items()
         ],
         "may_register": bool(edited),
-        "first_steps": is_new and _first_steps(request, groups),
+        "first_steps": _first_steps(groups) if groups and is_new else None,
         "count": sum(map(len, groups.values())),
     }
     return render(request, "inferences/models.html", context)
 
 
-def _first_steps(request: HttpRequest, groups: dict[Any, Any]) -> dict[str, Any]:
+def _first_steps(groups: dict[Any, Any]) -> dict[str, Any]:
     """What the first-inference guide fills in: real addresses, real names."""
     first = next((model for group in groups.values() for model, _ in group), None)
     project = first.project if first else next(iter(groups), None)
