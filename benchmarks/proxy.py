@@ -2,24 +2,29 @@
 
 ``python benchmarks/proxy.py`` starts PostgreSQL and Valkey of its own, an upstream that
 answers at once, and a proxy that stores all it forwards: spool synced, capture running.
-A client process with 16 connections sends 10 KB bodies, in rounds that alternate. Reports
-the latency that was added and the share of the throughput that was kept; the bare limit is
-the direct round of the same run. There are two clients: aiohttp, as programs use it, and
-a bare one, which spends nothing and so shows what the servers spend.
+One client process with 16 connections sends 10 KB bodies, in rounds that alternate. Reports
+the latency that was added and the share of the throughput that was kept, by the medians of
+the rounds; the bare limit is the direct round of the same run. There are two clients:
+aiohttp, as programs use it, and a bare one, which spends nothing and so shows what the
+servers spend.
 
 All connections ask again at once, so the median is the connections over the throughput. A
 last pair of rounds asks over one connection: what a call waits for when nothing queues.
 
 The client, the upstream, the proxy and its capture process share the processors of this
-machine. On two of them the share says as much about that as about the proxy.
+machine. On two of them the share says as much about that as about the proxy. So each round
+also tells the processor time each of them took for a call: that depends least on what else
+the machine does.
 """
 
 from __future__ import annotations
 
 import argparse
 import asyncio
+import contextlib
 import json
 import os
+import resource
 import signal
 import statistics
 import subprocess
@@ -132,6 +137,7 @@ async def send_aiohttp(
 async def send_round(
     kind: str, port: int, path: str, token: str, seconds: float, connections: int
 ) -> dict:
+    spent_before = time_spent()
     text = "x" * (BODY_BYTES - 95)
     entry = {"name": "text", "datatype": "BYTES", "shape": [1], "data": [text]}
     body = json.dumps({"inputs": [entry]}).encode()
@@ -148,6 +154,8 @@ async def send_round(
         latencies, kept = await send_aiohttp(url, body, token, seconds, connections)
     took = time.perf_counter() - begun
     return {
+        "count": len(latencies),
+        "client_us": (time_spent() - spent_before) / len(latencies) * 1e6,
         "per_second": len(latencies) / took,
         "median_ms": statistics.median(latencies) * 1000,
         "p95_ms": statistics.quantiles(latencies, n=20)[-1] * 1000,
@@ -155,14 +163,50 @@ async def send_round(
     }
 
 
+def time_spent() -> float:
+    """Seconds of processor time this process has taken."""
+    used = resource.getrusage(resource.RUSAGE_SELF)
+    return used.ru_utime + used.ru_stime
+
+
+def answer_rounds() -> None:
+    """The client process: a round for each line that asks for one."""
+    for line in sys.stdin:
+        print(json.dumps(asyncio.run(send_round(*json.loads(line)))), flush=True)
+
+
+class ClientProcess:
+    """The one that asks, both directly and through the proxy."""
+
+    def __init__(self) -> None:
+        self.process = subprocess.Popen(
+            [sys.executable, __file__, "--client"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+
+    def ask(self, *given: object) -> dict:
+        print(json.dumps(given), file=self.process.stdin, flush=True)
+        answer = self.process.stdout.readline()
+        if not answer:
+            raise SystemExit("The client process ended.")
+        return json.loads(answer)
+
+    def end(self) -> None:
+        self.process.stdin.close()
+        self.process.wait(10)
+
+
 @dataclass
-class Servers:
+class Bench:
     """The processes of one run, and where they listen."""
 
     home: Path
     token: str
-    upstream_port: int
-    proxy_port: int
+    ports: dict[bool, int]  # of the proxy, and of the upstream
+    client: ClientProcess
+    servers: list[subprocess.Popen]
 
     def round(
         self,
@@ -172,12 +216,52 @@ class Servers:
         seconds: float,
         connections: int = CONNECTIONS,
     ) -> dict:
-        port = self.proxy_port if proxied else self.upstream_port
+        before = self.spent()
         path = "/v2/models/instant/infer"
-        given = [kind, port, path, self.token, seconds, connections]
-        command = [sys.executable, __file__, "--client", *map(str, given)]
-        answer = subprocess.run(command, check=True, capture_output=True, text=True)
-        return json.loads(answer.stdout)
+        port = self.ports[proxied]
+        found = self.client.ask(kind, port, path, self.token, seconds, connections)
+        found |= {
+            f"{name}_us": (spent - before[name]) / found["count"] * 1e6
+            for name, spent in self.spent().items()
+        }
+        return found
+
+    def spent(self) -> dict[str, float]:
+        """Seconds of processor time, by what they were spent for."""
+        upstream, proxy = (family(server.pid) for server in self.servers)
+        capture = {pid for pid in proxy if "proxy.capturing" in command_of(pid)}
+        return {
+            "upstream": sum(map(seconds_of, upstream)),
+            "proxy": sum(map(seconds_of, set(proxy) - capture)),
+            "capture": sum(map(seconds_of, capture)),
+        }
+
+
+def family(pid: int) -> list[int]:
+    """A process and those it started."""
+    found = [pid]
+    for parent in found:
+        with contextlib.suppress(OSError):
+            for task in os.listdir(f"/proc/{parent}/task"):
+                children = Path(f"/proc/{parent}/task/{task}/children").read_text()
+                found += map(int, children.split())
+    return found
+
+
+def command_of(pid: int) -> str:
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_bytes().decode(errors="replace")
+    except OSError:
+        return ""
+
+
+def seconds_of(pid: int) -> float:
+    try:
+        text = Path(f"/proc/{pid}/stat").read_text()
+    except OSError:
+        return 0.0
+    user, system = text.rpartition(")")[2].split()[11:13]
+    return (int(user) + int(system)) / os.sysconf("SC_CLK_TCK")
 
 
 def set_up(home: Path, upstream_port: int) -> str:
@@ -231,40 +315,47 @@ def run(rounds: int, seconds: float) -> None:
     os.environ["ISTORE_UPSTREAM_ALLOW"] = "127.0.0.1"
     upstream_port, proxy_port = 18_555, 18_556
     token = set_up(home, upstream_port)
-    processes = [
+    client = ClientProcess()
+    servers = [
         start("benchmarks.proxy:upstream", upstream_port, home / "upstream.log"),
         start("proxy.asgi:application", proxy_port, home / "proxy.log"),
     ]
     try:
         wait_for(upstream_port)
         wait_for(proxy_port)
-        report(Servers(home, token, upstream_port, proxy_port), rounds, seconds)
+        ports = {False: upstream_port, True: proxy_port}
+        report(Bench(home, token, ports, client, servers), rounds, seconds)
     finally:
-        for process in processes:
-            process.send_signal(signal.SIGTERM)
-        for process in processes:
-            process.wait(30)
+        client.end()
+        for server in servers:
+            server.send_signal(signal.SIGTERM)
+        for server in servers:
+            server.wait(30)
 
 
-def report(servers: Servers, rounds: int, seconds: float) -> None:
+def report(bench: Bench, rounds: int, seconds: float) -> None:
     for proxied in (False, True):
-        servers.round("bare", proxied=proxied, seconds=1)
+        bench.round("bare", proxied=proxied, seconds=1)
     for kind, connections in (
         ("aiohttp", CONNECTIONS),
         ("bare", CONNECTIONS),
         ("bare", 1),
     ):
         measured: dict[bool, list[dict]] = {False: [], True: []}
+        load = os.getloadavg()[0]
         for _ in range(rounds):
             for proxied in (False, True):
-                found = servers.round(
+                found = bench.round(
                     kind, proxied=proxied, seconds=seconds, connections=connections
                 )
                 measured[proxied].append(found)
-        print(f"{kind} client, {connections} connections, {rounds} x {seconds:g} s")
+        print(
+            f"{kind} client, {connections} connections, {rounds} x {seconds:g} s, "
+            f"load before {load:.1f}"
+        )
         print_pair(measured[False], measured[True])
-    stored = sum(1 for _ in (servers.home / "blobs").rglob("metadata"))
-    spooled = sum(each.stat().st_size for each in (servers.home / "spool").iterdir())
+    stored = sum(1 for _ in (bench.home / "blobs").rglob("metadata"))
+    spooled = sum(each.stat().st_size for each in (bench.home / "spool").iterdir())
     print(
         f"at the end {stored} inferences stored, {spooled / 2**20:.0f} MiB in the spool"
     )
@@ -278,7 +369,12 @@ def print_pair(direct: list[dict], proxied: list[dict]) -> None:
         rate, median, p95 = (
             middle(rounds, each) for each in ("per_second", "median_ms", "p95_ms")
         )
+        spent = ", ".join(
+            f"{who} {middle(rounds, f'{who}_us'):.0f}"
+            for who in ("client", "upstream", "proxy", "capture")
+        )
         print(f"  {name:8} {rate:6.0f}/s  median {median:5.2f} ms  p95 {p95:5.2f} ms")
+        print(f"           µs of processor time a call: {spent}")
     added = middle(proxied, "median_ms") - middle(direct, "median_ms")
     added_p95 = middle(proxied, "p95_ms") - middle(direct, "p95_ms")
     share = middle(proxied, "per_second") / middle(direct, "per_second")
@@ -293,14 +389,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--seconds", type=float, default=4)
-    parser.add_argument("--client", nargs=6, help=argparse.SUPPRESS)
+    parser.add_argument("--client", action="store_true", help=argparse.SUPPRESS)
     given = parser.parse_args()
     if given.client:
-        kind, port, path, token, seconds, connections = given.client
-        sending = send_round(
-            kind, int(port), path, token, float(seconds), int(connections)
-        )
-        print(json.dumps(asyncio.run(sending)))
+        answer_rounds()
     else:
         run(given.rounds, given.seconds)
 
