@@ -13,6 +13,7 @@ from ingest.stream import EventStream
 
 class Command(BaseCommand):
     help = "Record what the proxy published, until told to stop."
+    requires_system_checks = ()  # of URLs and admin, which it has no use for
 
     def handle(self, **options: Any) -> None:
         stopping = threading.Event()
