@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import struct
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -16,6 +17,7 @@ from enum import Enum
 from typing import Any
 
 import numpy as np
+import orjson
 from django.db import IntegrityError, connection, models, transaction
 from django.db.models import F
 from django.db.models.functions import Least
@@ -41,6 +43,8 @@ from istore.failpoints import failpoint
 
 RETRIES = 3  # with ids drawn anew, before the crowded microseconds are looked at
 ATTEMPTS = 20
+REAL = struct.Struct("<f")
+REAL_MOST = 3.4028234663852886e38  # the largest of four bytes
 
 # What is written beside new inferences, in their transaction: given their ids.
 Also = Callable[[set[str]], None]
@@ -180,16 +184,24 @@ def _row(
 
 def _real(score: float | None) -> float | None:
     """The score as four bytes hold it: PostgreSQL refuses what it would have to round."""
-    return None if score is None else float(_reals([score])[0])
+    if score is None:
+        return None
+    (rounded,) = REAL.unpack(REAL.pack(max(-REAL_MOST, min(REAL_MOST, score))))
+    return rounded
 
 
 def _vector(embedding: Sequence[float] | None) -> list[float] | None:
-    return None if embedding is None else _reals(embedding).tolist()
+    if embedding is None:
+        return None
+    wide = np.asarray(embedding, np.float64)
+    return np.clip(wide, -REAL_MOST, REAL_MOST).astype(np.float32).tolist()
 
 
-def _reals(numbers: Sequence[float]) -> np.ndarray:
-    most = np.finfo(np.float32).max
-    return np.clip(np.asarray(numbers, np.float64), -most, most).astype(np.float32)
+def _written(rows: list[dict[str, Any]]) -> str:
+    try:
+        return orjson.dumps(rows).decode()
+    except TypeError:  # a whole number beyond 64 bits, somewhere in the notes
+        return json.dumps(rows)
 
 
 def _write_until_it_fits(
@@ -222,7 +234,7 @@ def _write(
     """The inference ids that are new; None when a bound of the model has to move first."""
     with connection.cursor() as cursor:
         cursor.execute(
-            WRITE, {"model": model.pk, "lowest": lowest, "rows": json.dumps(rows)}
+            WRITE, {"model": model.pk, "lowest": lowest, "rows": _written(rows)}
         )
         answered = [inference_id for (inference_id,) in cursor]
     if None not in answered:
