@@ -114,12 +114,16 @@ def record(
     first: dict[str, NewInference] = {}
     for new in batch:
         first.setdefault(new.inference_id, new)
-    rows = _rows(model, list(first.values()))
-    stored = _write_until_it_fits(model, rows, also)
-    found = dict.fromkeys(stored, Outcome.NEW)
-    found |= _met_before(
-        model, [new for new in first.values() if new.inference_id not in stored]
-    )
+    # Looking first decides nothing, the key table does; it makes a redelivery cheap.
+    found = _met_before(model, list(first.values()))
+    rest = [new for inference_id, new in first.items() if inference_id not in found]
+    if rest:
+        stored = _write_until_it_fits(model, _rows(model, rest), also)
+        found |= dict.fromkeys(stored, Outcome.NEW)
+        late = [new for new in rest if new.inference_id not in stored]
+        # A tombstone that was freed in this moment is one still: the batch was late.
+        found |= dict.fromkeys((new.inference_id for new in late), Outcome.REMOVED)
+        found |= _met_before(model, late)
     return found
 
 
@@ -302,6 +306,8 @@ def _met_before(
             inference_id__in=[new.inference_id for new in batch]
         ).values_list("inference_id", "row_id", "removed_at")
     }
+    if not met:
+        return {}
     payloads = InferencePayload.objects.beside(model)
     hashes = {
         row_id: bytes(content)
@@ -311,11 +317,11 @@ def _met_before(
     }
     found = {}
     for new in batch:
-        # A tombstone that was freed in this moment is one still: the batch was late.
-        row_id, removed_at = met.get(new.inference_id, (None, datetime.max))
-        same = hashes.get(row_id) == new.content_hash
-        kind = Outcome.COPY if same else Outcome.OTHER
-        found[new.inference_id] = Outcome.REMOVED if removed_at else kind
+        if new.inference_id in met:
+            row_id, removed_at = met[new.inference_id]
+            same = removed_at is None and hashes.get(row_id) == new.content_hash
+            kind = Outcome.COPY if same else Outcome.OTHER
+            found[new.inference_id] = Outcome.REMOVED if removed_at else kind
     return found
 
 
