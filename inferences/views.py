@@ -41,7 +41,7 @@ from inferences.querying import (
 )
 from inferences.registration import change_settings, register_model
 from istore.access import caller_of
-from istore.models import Role
+from istore.models import Project, Role
 from istore.pages import render_page, require
 from istore.problems import Conflict
 
@@ -103,16 +103,20 @@ def models(request: HttpRequest) -> HttpResponse:
             for project, group in groups.items()
         ],
         "may_register": bool(edited),
-        "first_steps": _first_steps(groups) if groups and is_new else None,
+        "first_steps": _first_steps(groups, edited, administered)
+        if edited and is_new
+        else None,
         "count": sum(map(len, groups.values())),
     }
     return render(request, "inferences/models.html", context)
 
 
-def _first_steps(groups: dict[Any, Any]) -> dict[str, Any]:
+def _first_steps(
+    groups: dict[Any, Any], edited: set[Project], administered: set[Project]
+) -> dict[str, Any]:
     """What the first-inference guide fills in: real addresses, real names."""
     first = next((model for group in groups.values() for model, _ in group), None)
-    project = first.project if first else next(iter(groups), None)
+    project = first.project if first else min(edited, key=str)
     return {
         "url": settings.ISTORE_URL,
         "proxy_url": settings.ISTORE_PROXY_URL,
@@ -120,6 +124,7 @@ def _first_steps(groups: dict[Any, Any]) -> dict[str, Any]:
         "quoted": quote(first.model_id if first else "my-model", safe=""),
         "model": first,
         "project": project,
+        "may_create_token": project in administered,
     }
 
 
@@ -197,6 +202,8 @@ def switch_storage(request: HttpRequest, model_id: str) -> HttpResponse:
 def browse(request: HttpRequest, model_id: str) -> HttpResponse:
     model = visible_model(request, model_id)
     question = Question(request.GET)
+    offered = offer(model)
+    question.leave_out(offered.shown([]))
     here = reverse("inferences:browse", args=[model.model_id])
     address = f"{here}?{question.query.urlencode()}"
     if question.was_a_form and not request.htmx:
@@ -210,7 +217,6 @@ def browse(request: HttpRequest, model_id: str) -> HttpResponse:
         problem = "filters"
     except BadCursor:
         problem = "cursor"
-    offered = offer(model)
     shown = offered.shown(question.shown_keys)
     context = {
         "model": model,

@@ -20,6 +20,18 @@ from inferences.filters.metadata import LOOKUPS, READERS
 from inferences.filterset import COMPARISON, InferenceFilterSet, MomentField
 from inferences.models import Inference
 
+SLOTTED = (  # filters whose errors have a place of their own in the form
+    "since",
+    "until",
+    "action",
+    "hash",
+    "source",
+    "label",
+    "min_score",
+    "max_score",
+    "near",
+    "metadata",
+)
 PARTS = ("key", "type", "operator", "value")
 VIEWS = ("gallery", "table")
 PAGING = ("cursor",)
@@ -96,13 +108,18 @@ class Question:
     def shown_keys(self) -> list[str]:
         return self.query.getlist("show")
 
+    def leave_out(self, usual: list[str]) -> None:
+        """An address need not say that the usual keys are shown."""
+        if self.shown_keys == usual:
+            self.query.pop("show", None)
+
     @property
     def labels(self) -> list[str]:
         return self.query.getlist("label")
 
     types = tuple(READERS)
     operators = tuple(LOOKUPS)
-    error_names = ("form", *InferenceFilterSet.base_filters)
+    error_names = ("form", *SLOTTED)
 
     @property
     def gallery_link(self) -> str:

@@ -1,0 +1,292 @@
+"""A person at work: logs in, looks, filters, opens, all under the policy of the pages."""
+
+from __future__ import annotations
+
+import io
+import json
+from datetime import UTC, datetime, timedelta
+from uuid import uuid4
+
+import pytest
+from axe_playwright_python.sync_playwright import Axe
+from django.contrib.auth.models import User
+from PIL import Image, ImageDraw
+from playwright.sync_api import Page, expect
+
+from inferences.models import RegisteredModel, TaskType
+from istore import blobs
+from istore.models import Membership, Project, Role
+
+pytestmark = pytest.mark.django_db(transaction=True)
+PASSWORD = "anchor-42"
+FORMS = {"wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa"}
+
+
+@pytest.fixture
+def store(transactional_db, make_inference, model, project):
+    """Three pictures with ships in them, newest first from camera north."""
+    user = User.objects.create_user("maria", password=PASSWORD)
+    Membership.objects.create(user=user, project=project, role=Role.ADMINISTRATOR)
+    for number, camera in enumerate(("north", "south", "north")):
+        make_inference(
+            {"camera": camera, "frame": number},
+            inference_id=f"harbour/{number}",
+            created_at=datetime(2025, 6, 1, tzinfo=UTC) + timedelta(hours=number),
+            data=answer(2),
+            detections=[("ship", 0.9), ("crane", 0.4)],
+            data_storage_key=stored(picture()),
+            data_content_type="image/png",
+            notes={"times": moments(), "warnings": ["gain was set aside"]},
+        )
+    wine = RegisteredModel.objects.create(
+        model_id="wine", project=project, task_type=TaskType.TABULAR_CLASSIFICATION
+    )
+    make_inference(
+        to=wine,
+        inference_id="bottle",
+        data='{"image_classification": [{"label": "red", "score": 0.8}]}',
+        data_storage_key=stored(b'{"alcohol": 13.5, "ash": 2.1}'),
+        data_content_type="application/json",
+    )
+    return model
+
+
+def answer(ships: int) -> str:
+    found = [
+        {"label": "ship", "score": 0.9, "bounding_box": box(20, 20, 90, 70)},
+        {"label": "crane", "score": 0.4, "bounding_box": box(100, 10, 150, 110)},
+    ]
+    return json.dumps({"object_detection": found[:ships]})
+
+
+def box(xmin, ymin, xmax, ymax) -> dict[str, int]:
+    return {"xmin": xmin, "ymin": ymin, "xmax": xmax, "ymax": ymax}
+
+
+def picture() -> bytes:
+    image = Image.new("RGB", (160, 120), "#27506e")
+    draw = ImageDraw.Draw(image)
+    draw.rectangle((20, 20, 90, 70), fill="#e8e2d0")
+    draw.rectangle((100, 10, 150, 110), fill="#c46a1c")
+    made = io.BytesIO()
+    image.save(made, "PNG")
+    return made.getvalue()
+
+
+def stored(content: bytes) -> str:
+    key = f"1/1/2025/06/01/00/{uuid4()}/input"
+    blobs.put(key, content)
+    return key
+
+
+def moments() -> dict[str, str]:
+    words = ("received", "forwarded", "responded", "published", "indexed")
+    return {
+        word: f"2025-06-01T00:00:00.{number}00000Z" for number, word in enumerate(words)
+    }
+
+
+@pytest.fixture
+def watched(page: Page, live_server):
+    """The page; whatever it complains of, and whoever else it asks, fails the test."""
+    complaints: list[str] = []
+    page.on(
+        "console",
+        lambda message: (
+            complaints.append(message.text)
+            if message.type in ("error", "warning")
+            else None
+        ),
+    )
+    page.on("pageerror", lambda error: complaints.append(str(error)))
+    page.on(
+        "request",
+        lambda request: (
+            complaints.append(request.url)
+            if not request.url.startswith((live_server.url, "data:", "blob:"))
+            else None
+        ),
+    )
+    page.on(
+        "response",
+        lambda response: (
+            complaints.append(f"{response.status} {response.url}")
+            if response.status >= 400
+            else None
+        ),
+    )
+    page.set_default_timeout(8000)
+    yield page
+    assert not complaints
+
+
+def log_in(page: Page, live_server) -> None:
+    page.goto(f"{live_server.url}/")
+    page.get_by_label("User name").fill("maria")
+    page.get_by_label("Password").fill(PASSWORD)
+    page.get_by_role("button", name="Log in").click()
+    expect(page.get_by_role("heading", name="Models")).to_be_visible()
+
+
+def test_a_person_finds_an_inference(store, watched, live_server):
+    page = watched
+    log_in(page, live_server)
+    page.get_by_role("link", name="yolo-harbour").click()
+    cards = page.locator(".card")
+    expect(cards).to_have_count(3)
+    expect(page.get_by_role("status").filter(has_text="inference")).to_have_text(
+        "3 inferences"
+    )
+
+    # The boxes lie where the answer says, over a picture that was decoded.
+    image = cards.first.locator("img")
+    assert image.evaluate("one => one.decode().then(() => one.naturalWidth)") == 160
+    frame, ship = image.bounding_box(), cards.first.locator(".line").last.bounding_box()
+    assert (ship["x"] - frame["x"]) / frame["width"] == pytest.approx(
+        20 / 160, abs=0.02
+    )
+    assert ship["width"] / frame["width"] == pytest.approx(70 / 160, abs=0.02)
+
+    # Filtering swaps the list, and the address says what is seen.
+    row = page.locator("[data-comparison]").first
+    row.get_by_label("Key").fill("camera")
+    row.get_by_label("Value", exact=True).fill("south")
+    row.get_by_label("Value", exact=True).press("Enter")
+    expect(cards).to_have_count(1)
+    assert "metadata=camera%3Astring%3Dsouth" in page.url
+    page.reload()
+    expect(cards).to_have_count(1)
+    page.get_by_role("link", name="Remove the filter camera = south").click()
+    expect(cards).to_have_count(3)
+    page.go_back()
+    expect(cards).to_have_count(1)
+    page.go_forward()
+    expect(cards).to_have_count(3)
+    page.get_by_role("link", name="Table").click()
+    expect(page.locator(".listing tbody tr")).to_have_count(3)
+
+    # The detail, by keyboard: row and box light up together.
+    page.get_by_role("link", name="harbour/2").focus()
+    page.keyboard.press("Enter")
+    expect(page.get_by_role("heading", name="harbour/2")).to_be_visible()
+    page.locator("tr[data-row='0']").focus()
+    expect(page.locator(".shape[data-row='0']")).to_have_class(
+        "shape hue-" + hue(page) + " lit"
+    )
+    page.get_by_label("Score ≥").fill("0.5")
+    expect(page.locator(".shape[data-row='1']")).to_be_hidden()
+    expect(page.locator("[data-found-count]")).to_have_text("1 of 2")
+    page.locator("h1").click()
+    page.keyboard.press("j")
+    expect(page.get_by_role("heading", name="harbour/1")).to_be_visible()
+
+
+def hue(page: Page) -> str:
+    names = page.locator(".shape[data-row='0']").get_attribute("class")
+    return next(name for name in names.split() if name.startswith("hue-"))[4:]
+
+
+def test_a_wrong_filter_is_told_and_put_right(store, watched, live_server):
+    page = watched
+    log_in(page, live_server)
+    page.goto(f"{live_server.url}/models/yolo-harbour/inferences")
+    page.get_by_label("Score from").fill("high")
+    page.get_by_label("Score from").press("Enter")
+    expect(page.locator("#error-min_score")).to_have_text("Enter a number.")
+    page.get_by_label("Score from").fill("0.5")
+    page.get_by_label("Score from").press("Enter")
+    expect(page.locator("#error-min_score")).to_be_empty()
+    expect(page.locator(".card")).to_have_count(3)
+
+
+def test_the_theme_is_switched_and_stays(store, watched, live_server):
+    page = watched
+    page.emulate_media(color_scheme="light")
+    log_in(page, live_server)
+    bright = background(page)
+    page.get_by_role("button", name="Theme").click()
+    page.get_by_role("button", name="Theme: light").click()
+    expect(page.locator("html")).to_have_attribute("data-theme", "dark")
+    assert background(page) != bright
+    page.goto(f"{live_server.url}/models/wine/inferences")
+    expect(page.locator("html")).to_have_attribute("data-theme", "dark")
+
+
+def background(page: Page) -> str:
+    return page.evaluate("getComputedStyle(document.body).backgroundColor")
+
+
+PAGES = [
+    "/",
+    "/models/yolo-harbour/inferences",
+    "/models/yolo-harbour/inferences?view=table&metadata=camera=north&source=x",
+    "/models/yolo-harbour/inferences?since=x",
+    "/models/yolo-harbour/inferences/harbour/1",
+    "/models/wine/inferences",
+    "/models/wine/inferences/bottle",
+    "/models/yolo-harbour/settings",
+    "/register",
+    "/projects/harbour/tokens",
+    "/projects/harbour/members",
+    "/password",
+]
+
+
+def test_every_page_can_be_used_by_everyone(store, watched, live_server):
+    """No serious finding of axe in either theme, and no page wider than a phone."""
+    page, axe, found = watched, Axe(), []
+    page.emulate_media(reduced_motion="reduce")
+    page.goto(f"{live_server.url}/login")
+    found += findings(axe, page, "/login")
+    log_in(page, live_server)
+    for address in PAGES:
+        page.goto(live_server.url + address)
+        page.wait_for_load_state("networkidle")
+        for scheme in ("light", "dark"):
+            page.emulate_media(color_scheme=scheme)
+            found += findings(axe, page, f"{scheme} {address}")
+        page.set_viewport_size({"width": 320, "height": 640})
+        width = page.evaluate("document.documentElement.scrollWidth")
+        assert width <= 320, f"{address} is {width} pixels wide"
+        page.set_viewport_size({"width": 1280, "height": 800})
+    assert not found
+
+
+def findings(axe: Axe, page: Page, where: str) -> list[str]:
+    options = {"resultTypes": ["violations"], "runOnly": sorted(FORMS)}
+    violations = axe.run(page, options=options).response["violations"]
+    return [
+        f"{where}: {each['id']} {node['html'][:160]}"
+        for each in violations
+        if each["impact"] in ("serious", "critical")
+        for node in each["nodes"]
+    ]
+
+
+def test_the_pages_work_without_scripts(store, browser, live_server):
+    context = browser.new_context(java_script_enabled=False)
+    page = context.new_page()
+    log_in(page, live_server)
+    page.goto(f"{live_server.url}/models/yolo-harbour/inferences")
+    row = page.locator("[data-comparison]").first
+    row.get_by_label("Key").fill("frame")
+    row.get_by_label("Type").select_option("int")
+    row.get_by_label("Comparison", exact=True).select_option(">=")
+    row.get_by_label("Value", exact=True).fill("1")
+    page.get_by_role("button", name="Apply").click()
+    expect(page.locator(".card")).to_have_count(2)
+    assert page.url.endswith("?view=gallery&metadata=frame%3Aint%3E%3D1")
+    context.close()
+
+
+def test_a_stranger_sees_nothing_of_it(store, watched, live_server):
+    airport = Project.objects.create(project_id="airport")
+    user = User.objects.create_user("igor", password=PASSWORD)
+    Membership.objects.create(user=user, project=airport, role=Role.VIEWER)
+    page = watched
+    page.goto(f"{live_server.url}/login")
+    page.get_by_label("User name").fill("igor")
+    page.get_by_label("Password").fill(PASSWORD)
+    page.get_by_role("button", name="Log in").click()
+    expect(page.get_by_role("heading", name="airport")).to_be_visible()
+    expect(page.get_by_text("yolo-harbour")).to_have_count(0)
