@@ -72,7 +72,9 @@ ISTORE_UPSTREAM_CONCURRENCY = env.number("ISTORE_UPSTREAM_CONCURRENCY", 64, leas
 # can register one is on this machine already. Elsewhere nothing private is allowed.
 _BESIDE = "127.0.0.1,localhost,::1"
 _is_local = ISTORE_HOST in ("127.0.0.1", "localhost", "::1")
-ISTORE_UPSTREAM_ALLOW = env.listed("ISTORE_UPSTREAM_ALLOW", _BESIDE if _is_local else "")
+ISTORE_UPSTREAM_ALLOW = env.listed(
+    "ISTORE_UPSTREAM_ALLOW", _BESIDE if _is_local else ""
+)
 ISTORE_CLIENT_BODY_SECONDS = env.number("ISTORE_CLIENT_BODY_SECONDS", 30, least=1)
 ISTORE_SPOOL_DIR = Path(
     env.text("ISTORE_SPOOL_DIR", str(ISTORE_HOME.root / "spool"))
