@@ -40,7 +40,7 @@ def upstream():
     server.stop()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")  # tests elsewhere may empty the tables between modules
 def store(django_db_setup, django_db_blocker, worker_id):
     """Rows that a process of its own can see: committed, and gone when all is done."""
     with django_db_blocker.unblock(), ThreadPoolExecutor(1) as thread:
@@ -156,6 +156,7 @@ class Proxied:
         return self
 
     def is_live(self) -> bool:
+        assert self.process.poll() is None, self.log[-2000:]
         try:
             return requests.get(f"{self.url}/v2/health/live", timeout=2).ok
         except requests.ConnectionError:
