@@ -7,13 +7,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from multidict import CIMultiDict
-
+from istore.uuids import uuid7
 from proxy import limits
 from proxy.answers import Refused
 from proxy.encodings import TooLarge, check_encoding, decoded
-from proxy.entries import uuid7
-from proxy.headers import HEADER_LENGTH
+from proxy.headers import HEADER_LENGTH, Headers
 from proxy.paths import is_id
 from services.v2 import V2Error, read_json, read_request, split, strip_metadata
 
@@ -22,7 +20,7 @@ LARGE = 256 * 2**10  # what is larger is read in a thread
 Result = TypeVar("Result")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Asked:
     """``ids`` has one for each part.
 
@@ -35,16 +33,15 @@ class Asked:
     is_named: bool
 
 
-async def read_asked(body: bytes, headers: CIMultiDict[str]) -> Asked:
+async def read_asked(body: bytes, headers: Headers) -> Asked:
     """Raises ``Refused`` for what cannot be kept: then nothing is forwarded either."""
-    encoding = headers.get("content-encoding", "").strip().lower()
-    encoding = "" if encoding == "identity" else encoding
+    encoding = headers.encoding()
     check_encoding(encoding)
     if encoding or len(body) > LARGE:
         return await asyncio.to_thread(
             _refusing, lambda: _read(body, headers, encoding)
         )
-    return _refusing(lambda: _read(body, headers, encoding))
+    return _refusing(lambda: _read(body, headers, ""))
 
 
 def nothing_asked() -> Asked:
@@ -58,10 +55,10 @@ async def without_metadata(asked: Asked) -> tuple[bytes, int | None]:
     return strip_metadata(asked.body, asked.header_length)
 
 
-def read_header_length(text: str | None) -> int | None:
+def read_header_length(text: bytes | None) -> int | None:
     if text is None:
         return None
-    if not (text.isascii() and text.isdigit() and len(text) <= 19):
+    if not (text.isdigit() and len(text) <= 19):
         raise Refused(400, "Inference-Header-Content-Length is not a number.")
     return int(text)
 
@@ -75,7 +72,7 @@ def _refusing(read: Callable[[], Result]) -> Result:
         raise Refused(400, str(error)) from error
 
 
-def _read(body: bytes, headers: CIMultiDict[str], encoding: str) -> Asked:
+def _read(body: bytes, headers: Headers, encoding: str) -> Asked:
     header_length = read_header_length(headers.get(HEADER_LENGTH))
     body = decoded(body, encoding, limits.PROXY_MAX_REQUEST_BYTES)
     if header_length == 0:  # the whole body is one tensor

@@ -28,8 +28,9 @@ from django.conf import settings
 
 from ingest.events import InferenceEvent
 from istore.failpoints import failpoint
+from istore.uuids import uuid7
 from proxy.capture import Captured, prepared, stored
-from proxy.entries import SpoolEntry, uuid7
+from proxy.entries import SpoolEntry
 from proxy.publishing import Publisher
 from proxy.segments import Ownership, Segment, owners_in, segments_in
 from proxy.spool import size_of

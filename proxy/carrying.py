@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-import asyncio
-import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-import aiohttp
-
 from proxy import limits
 from proxy.answers import Send
-from proxy.headers import to_client
+from proxy.connections import Response
+from proxy.headers import CONTENT_ENCODING, HEADER_LENGTH, read_encoding, to_client
+from proxy.patience import Patience
 from proxy.receiving import Allowance
 
 TOO_LARGE, BUSY = "too-large", "busy"
 
-LENGTH = re.compile("[0-9]{1,19}", re.ASCII)
 STREAMS = {
     "application/json-seq",
     "application/jsonl",
@@ -32,7 +29,7 @@ class BrokenOff(Exception):
     """The answer cannot be sent to its end; the client must see that it ends early."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Answered:
     """An answer with its whole body, unless ``told`` says why no copy is kept."""
 
@@ -45,17 +42,14 @@ class Answered:
     chunks: list[bytes] = field(default_factory=list)
 
     @classmethod
-    def beginning(
-        cls, response: aiohttp.ClientResponse, told: str = "", *chunks: bytes
-    ) -> Answered:
-        length = response.headers.get("Inference-Header-Content-Length", "")
-        encoding = response.headers.get("Content-Encoding", "").strip().lower()
+    def beginning(cls, response: Response, told: str = "", *chunks: bytes) -> Answered:
+        length = response.header(HEADER_LENGTH)
         return cls(
             status=response.status,
-            headers=to_client(response.raw_headers),
-            content_type=response.headers.get("Content-Type", ""),
-            encoding="" if encoding == "identity" else encoding,
-            header_length=int(length) if LENGTH.fullmatch(length) else None,
+            headers=to_client(response.headers),
+            content_type=response.header(b"content-type").decode("latin-1"),
+            encoding=read_encoding(response.header(CONTENT_ENCODING)),
+            header_length=_number(length),
             told=told,
             chunks=list(chunks),
         )
@@ -65,18 +59,15 @@ class Answered:
         return self.chunks[0] if len(self.chunks) == 1 else b"".join(self.chunks)
 
 
-def is_stream(response: aiohttp.ClientResponse) -> bool:
+def is_stream(response: Response) -> bool:
     """Whether the client wants each piece as it comes."""
     content_type = _media_type(response)
     if content_type in STREAMS:
         return True
-    is_chunked = "chunked" in response.headers.get("Transfer-Encoding", "").lower()
-    return is_chunked and content_type not in ORDINARY
+    return response.is_chunked and content_type not in ORDINARY
 
 
-async def read_answer(
-    response: aiohttp.ClientResponse, allowance: Allowance
-) -> Answered:
+async def read_answer(response: Response, allowance: Allowance) -> Answered:
     """The answer, with as much of its body as may be held."""
     chunks, reason = await _gather(response, allowance)
     return Answered.beginning(response, not_recorded(reason), *chunks)
@@ -87,10 +78,10 @@ def not_recorded(reason: str) -> str:
 
 
 async def pass_on(
-    response: aiohttp.ClientResponse,
+    response: Response,
     send: Send,
     extra: Iterable[tuple[bytes, bytes]],
-    patience: asyncio.Timeout,
+    patience: Patience,
     begun: Iterable[bytes] = (),
 ) -> None:
     """Send the answer on as it comes, after what was read of it already.
@@ -98,31 +89,27 @@ async def pass_on(
     It is read to its end even when the client is gone. As long as something comes it
     may take what it takes: only silence is too long.
     """
-    headers = [*to_client(response.raw_headers), *extra]
-    if response.content_length is not None:
-        headers.append((b"content-length", b"%d" % response.content_length))
+    headers = [*to_client(response.headers), *extra]
+    if response.length is not None:
+        headers.append((b"content-length", b"%d" % response.length))
     await send(
         {"type": "http.response.start", "status": response.status, "headers": headers}
     )
-    now = asyncio.get_running_loop().time
     size = 0
     for chunk in begun:
         size += len(chunk)
         await send({"type": "http.response.body", "body": chunk, "more_body": True})
-    async for chunk in response.content.iter_any():
+    async for chunk in response.pieces():
         size += len(chunk)
         if size > limits.PROXY_MAX_RESPONSE_BYTES:
             raise BrokenOff("The upstream's answer is too large.")
-        if limits.UPSTREAM_TOTAL_SECONDS:
-            patience.reschedule(now() + limits.UPSTREAM_TOTAL_SECONDS)
+        patience.again()
         await send({"type": "http.response.body", "body": chunk, "more_body": True})
     await send({"type": "http.response.body", "body": b""})
 
 
-async def _gather(
-    response: aiohttp.ClientResponse, allowance: Allowance
-) -> tuple[list[bytes], str]:
-    most, expected = limits.CAPTURE_MAX_BYTES, response.content_length
+async def _gather(response: Response, allowance: Allowance) -> tuple[list[bytes], str]:
+    most, expected = limits.CAPTURE_MAX_BYTES, response.length
     if expected is not None:
         if expected > most:
             return [], TOO_LARGE
@@ -131,7 +118,7 @@ async def _gather(
         return [await response.read()], ""
     chunks: list[bytes] = []
     size = 0
-    async for chunk in response.content.iter_any():
+    async for chunk in response.pieces():
         chunks.append(chunk)
         size += len(chunk)
         if size > most:
@@ -141,5 +128,10 @@ async def _gather(
     return chunks, ""
 
 
-def _media_type(response: aiohttp.ClientResponse) -> str:
-    return response.headers.get("Content-Type", "").partition(";")[0].strip().lower()
+def _media_type(response: Response) -> str:
+    content_type = response.header(b"content-type").partition(b";")[0]
+    return content_type.strip().lower().decode("latin-1")
+
+
+def _number(text: bytes) -> int | None:
+    return int(text) if text.isdigit() and len(text) <= 19 else None

@@ -14,7 +14,7 @@ import time
 
 from django.conf import settings
 
-from proxy.entries import uuid7
+from istore.uuids import uuid7
 from proxy.segments import Ownership, sync_directory
 from proxy.spool import Spool
 

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Iterator
+
 from django.conf import settings
-from prometheus_client import Counter, Gauge
+from prometheus_client import REGISTRY, Gauge
+from prometheus_client.core import CounterMetricFamily
+from prometheus_client.metrics_core import Metric
+from prometheus_client.registry import Collector
 
 from proxy.spool import age_of, size_of
 
-ANSWERED = Counter("istore_proxy_answered", "Answers sent to clients.", ["status"])
-RECORDED = Counter("istore_proxy_recorded", "Answers that left as recorded.")
-NOT_RECORDED = Counter("istore_proxy_not_recorded", "Answers not kept.", ["reason"])
-STREAMED = Counter("istore_proxy_streamed", "Answers passed on as streams.")
-REFUSED = Counter("istore_proxy_refused", "Calls the proxy refused.", ["status"])
+STATUS, REASON = "status", "reason"
+
 IN_FLIGHT = Gauge("istore_proxy_in_flight", "Calls being carried.")
 IN_FLIGHT_BYTES = Gauge("istore_proxy_in_flight_bytes", "Bytes held for them.")
 SPOOL_BYTES = Gauge("istore_spool_bytes", "Bytes of entries not captured yet.")
@@ -21,13 +24,49 @@ SPOOL_BYTES.set_function(lambda: size_of(settings.ISTORE_SPOOL_DIR))
 SPOOL_AGE.set_function(lambda: age_of(settings.ISTORE_SPOOL_DIR))
 
 
+class Counts(Collector):
+    """Of calls, all in the thread of the loop: bare numbers, without the library's locks."""
+
+    def __init__(self) -> None:
+        self.in_flight = 0
+        self.recorded = 0
+        self.streamed = 0
+        self.answered: Counter[int] = Counter()
+        self.not_recorded: Counter[str] = Counter()
+        self.refused: Counter[int] = Counter()
+        IN_FLIGHT.set_function(lambda: self.in_flight)
+
+    def collect(self) -> Iterator[Metric]:
+        yield _family("answered", "Answers sent to clients.", STATUS, self.answered)
+        yield CounterMetricFamily(
+            "istore_proxy_recorded", "Answers that left as recorded.", self.recorded
+        )
+        yield _family("not_recorded", "Answers not kept.", REASON, self.not_recorded)
+        yield CounterMetricFamily(
+            "istore_proxy_streamed", "Answers passed on as streams.", self.streamed
+        )
+        yield _family("refused", "Calls the proxy refused.", STATUS, self.refused)
+
+
+def _family(
+    name: str, about: str, label: str, counted: Counter[int] | Counter[str]
+) -> CounterMetricFamily:
+    family = CounterMetricFamily(f"istore_proxy_{name}", about, labels=[label])
+    for value, count in list(counted.items()):
+        family.add_metric([str(value)], count)
+    return family
+
+
+counts = Counts()
+REGISTRY.register(counts)
+
+
 def tell(status: int, told: str) -> None:
     """Count an answer by what its ``Inference-Store`` header says."""
-    ANSWERED.labels(status).inc()
-    word, _, reason = told.partition("; reason=")
-    if word == "recorded":
-        RECORDED.inc()
-    elif word == "not-recorded":
-        NOT_RECORDED.labels(reason).inc()
-    elif word == "streaming":
-        STREAMED.inc()
+    counts.answered[status] += 1
+    if told == "recorded":
+        counts.recorded += 1
+    elif told == "streaming":
+        counts.streamed += 1
+    elif told.startswith("not-recorded"):
+        counts.not_recorded[told.partition("; reason=")[2]] += 1

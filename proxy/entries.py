@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import time
 from dataclasses import dataclass
 from struct import Struct
 from typing import Any, Self
@@ -13,27 +11,7 @@ import orjson
 HEAD = Struct("<IQ")  # how long the facts are, and how long the request
 
 
-def uuid7() -> str:
-    """A UUID, version 7 of RFC 9562: 48 bits of milliseconds, then chance."""
-    value = time.time_ns() // 1_000_000 << 80 | int.from_bytes(_chance(10))
-    value = value & ~(0xF << 76 | 0x3 << 62) | 7 << 76 | 2 << 62
-    text = f"{value:032x}"
-    return "-".join((text[:8], text[8:12], text[12:16], text[16:20], text[20:]))
-
-
-_reserve = bytearray()
-
-
-def _chance(count: int) -> bytes:
-    """Random bytes, drawn from the system many at a time: each look costs a call."""
-    if len(_reserve) < count:
-        _reserve.extend(os.urandom(4096))
-    drawn = bytes(_reserve[-count:])
-    del _reserve[-count:]
-    return drawn
-
-
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Facts:
     """All but the two bodies. The names of the blobs are settled here, once.
 
@@ -55,7 +33,7 @@ class Facts:
     answer_encoding: str = ""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class SpoolEntry:
     """A call that was answered. The request is decompressed, the answer as it came."""
 

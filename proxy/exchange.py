@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-import asyncio
+from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
 
-import aiohttp
-from multidict import CIMultiDict
-
-from ingest.events import written_moment
-from istore import blobs
-from proxy import counters, limits
+from istore.uuids import uuid7
+from proxy import counters, moments
 from proxy.answers import Send
 from proxy.asking import Asked
 from proxy.carrying import Answered, is_stream, pass_on, read_answer
-from proxy.entries import Facts, SpoolEntry, uuid7
-from proxy.forwarding import Upstreams, telling_apart
+from proxy.connections import Response
+from proxy.entries import Facts, SpoolEntry
+from proxy.forwarding import Upstreams
 from proxy.headers import header_of_ids
 from proxy.paths import Call
 from proxy.receiving import Allowance
@@ -30,13 +26,13 @@ class Exchange:
     call: Call
     target: Target
     asked: Asked
-    received_at: datetime
-    forwarded_at: datetime
-    responded_at: datetime
+    received_at: int
+    forwarded_at: int
+    responded_at: int
 
     @classmethod
     def begin(
-        cls, call: Call, target: Target, asked: Asked, received_at: datetime
+        cls, call: Call, target: Target, asked: Asked, received_at: int
     ) -> Exchange:
         return cls(call, target, asked, received_at, received_at, received_at)
 
@@ -44,33 +40,25 @@ class Exchange:
         self,
         upstreams: Upstreams,
         query: str,
-        headers: CIMultiDict[str],
+        headers: Sequence[bytes],
         body: bytes,
         allowance: Allowance,
         send: Send,
     ) -> Answered | None:
         """The whole answer, to be kept and sent; None when it was passed on already."""
-        async with (
-            upstreams.lane(self.target),
-            telling_apart(),
-            asyncio.timeout(limits.UPSTREAM_TOTAL_SECONDS) as patience,
-        ):
-            self.forwarded_at = datetime.now(UTC)
-            async with upstreams.ask(
-                self.target, self.call, query, headers, body
-            ) as response:
-                answered = await self._read(response, allowance)
-                self.responded_at = datetime.now(UTC)
-                if not answered.told:
-                    return answered
-                told = self.headers(answered.told)
-                await pass_on(response, send, told, patience, answered.chunks)
-                counters.tell(answered.status, answered.told)
-                return None
+        self.forwarded_at = moments.now()
+        async with upstreams.ask(self.target, self.call, query, headers, body) as asked:
+            response = asked.response
+            answered = await self._read(response, allowance)
+            self.responded_at = moments.now()
+            if not answered.told:
+                return answered
+            told = self.headers(answered.told)
+            await pass_on(response, send, told, asked.patience, answered.chunks)
+            counters.tell(answered.status, answered.told)
+            return None
 
-    async def _read(
-        self, response: aiohttp.ClientResponse, allowance: Allowance
-    ) -> Answered:
+    async def _read(self, response: Response, allowance: Allowance) -> Answered:
         if not self.target.is_stored:
             return Answered.beginning(response, "off")
         if is_stream(response):
@@ -91,9 +79,9 @@ class Exchange:
             task_type=target.task_type,
             inference_ids=asked.ids,
             prefixes=[self._new_prefix() for _ in asked.ids],
-            request_received_at=written_moment(self.received_at),
-            request_forwarded_at=written_moment(self.forwarded_at),
-            request_responded_at=written_moment(self.responded_at),
+            request_received_at=moments.written(self.received_at),
+            request_forwarded_at=moments.written(self.forwarded_at),
+            request_responded_at=moments.written(self.responded_at),
             status=answered.status,
             request_header_length=asked.header_length,
             answer_header_length=answered.header_length,
@@ -104,6 +92,6 @@ class Exchange:
 
     def _new_prefix(self) -> str:
         target = self.target
-        return blobs.prefix_for(
+        return moments.prefix_for(
             target.project_key, target.model_key, self.received_at, uuid7()
         )

@@ -2,50 +2,84 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import re
+from collections.abc import Iterable, Mapping, Sequence
 from urllib.parse import quote
 
-from multidict import CIMultiDict
+Raw = Iterable[tuple[bytes, bytes]]
 
 BOTH_WAYS = {
-    "content-encoding",
-    "content-language",
-    "content-type",
-    "inference-header-content-length",
-    "traceparent",
-    "tracestate",
-    "x-request-id",
+    b"content-encoding",
+    b"content-language",
+    b"content-type",
+    b"inference-header-content-length",
+    b"traceparent",
+    b"tracestate",
+    b"x-request-id",
 }
-TO_UPSTREAM = BOTH_WAYS | {"accept", "accept-encoding", "accept-language", "user-agent"}
-TO_CLIENT = BOTH_WAYS | {"cache-control", "retry-after", "server-timing", "vary"}
+TO_UPSTREAM = frozenset(
+    BOTH_WAYS | {b"accept", b"accept-encoding", b"accept-language", b"user-agent"}
+)
+TO_CLIENT = frozenset(
+    BOTH_WAYS | {b"cache-control", b"retry-after", b"server-timing", b"vary"}
+)
 # The client's own credential for its model server. What it shows us never goes on.
-UPSTREAM_AUTHORIZATION = "upstream-authorization"
+UPSTREAM_AUTHORIZATION = b"upstream-authorization"
 
-HEADER_LENGTH = "inference-header-content-length"
-REQUEST_ID = "x-request-id"
-INFERENCE_ID = "inference-id"
+CONTENT_ENCODING = b"content-encoding"
+HEADER_LENGTH = b"inference-header-content-length"
+REQUEST_ID = b"x-request-id"
 
 # Printable, and neither the comma between ids nor the sign of an encoding.
 PLAIN = "".join(map(chr, range(0x21, 0x7F))).translate({ord(","): None, ord("%"): None})
+PLAIN_ID = re.compile("[0-9A-Za-z._-]+")
 
 
-def read(raw: Iterable[tuple[bytes, bytes]]) -> CIMultiDict[str]:
-    return CIMultiDict((k.decode("latin-1"), v.decode("latin-1")) for k, v in raw)
+class Headers:
+    """What a client sent with its request: names in lower case, as ASGI has them."""
+
+    __slots__ = ("_first", "raw")
+
+    def __init__(self, raw: Raw) -> None:
+        self.raw = list(raw)
+        self._first = dict(reversed(self.raw))
+
+    def get(self, name: bytes) -> bytes | None:
+        """The first of that name."""
+        return self._first.get(name)
+
+    def encoding(self) -> str:
+        """How the body is compressed; "" if it is not."""
+        found = self._first.get(CONTENT_ENCODING)
+        return read_encoding(found) if found else ""
+
+    def to_upstream(self, instead: Mapping[bytes, bytes | None]) -> list[bytes]:
+        """Lines to forward. ``instead`` replaces headers; None leaves one out."""
+        lines = [
+            b"%b: %b\r\n" % (name, value)
+            for name, value in self.raw
+            if name in TO_UPSTREAM and name not in instead
+        ]
+        if given := self._first.get(UPSTREAM_AUTHORIZATION):
+            lines.append(b"Authorization: %b\r\n" % given)
+        for name, value in instead.items():
+            if value is not None:
+                lines.append(b"%b: %b\r\n" % (name, value))
+        return lines
 
 
-def to_upstream(given: CIMultiDict[str]) -> CIMultiDict[str]:
-    passed = CIMultiDict((k, v) for k, v in given.items() if k.lower() in TO_UPSTREAM)
-    if UPSTREAM_AUTHORIZATION in given:
-        passed["Authorization"] = given[UPSTREAM_AUTHORIZATION]
-    return passed
+def read_encoding(value: bytes) -> str:
+    found = value.decode("latin-1").strip().lower()
+    return "" if found == "identity" else found
 
 
-def to_client(raw: Iterable[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
-    """As the protocol of the server wants them: lower case, nothing else changed."""
-    named = [(name.lower(), value) for name, value in raw]
-    return [each for each in named if each[0].decode("latin-1") in TO_CLIENT]
+def to_client(raw: Raw) -> list[tuple[bytes, bytes]]:
+    """Of headers in lower case those that pass, unchanged."""
+    return [each for each in raw if each[0] in TO_CLIENT]
 
 
-def header_of_ids(ids: Iterable[str]) -> bytes:
+def header_of_ids(ids: Sequence[str]) -> bytes:
     """Ids in one header, comma separated; what may not stand there is percent-encoded."""
+    if len(ids) == 1 and PLAIN_ID.fullmatch(ids[0]):
+        return ids[0].encode()
     return ",".join(quote(each, safe=PLAIN) for each in ids).encode()

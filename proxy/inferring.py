@@ -8,28 +8,28 @@ unchanged and says why it was not. A call is carried to its end if the client le
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import time
-from datetime import UTC, datetime
-
-from multidict import CIMultiDict
 
 from istore.failpoints import failpoint
-from proxy import counters, limits
+from proxy import counters, limits, moments
 from proxy.answers import Refused, Send, not_found, send_whole, unauthenticated
 from proxy.asking import Asked, nothing_asked, read_asked, without_metadata
 from proxy.carrying import TOO_LARGE, Answered, not_recorded, pass_on
 from proxy.companion import open_spool
 from proxy.exchange import Exchange
-from proxy.forwarding import Upstreams, telling_apart
-from proxy.headers import HEADER_LENGTH, REQUEST_ID, header_of_ids, to_upstream
+from proxy.forwarding import Upstreams
+from proxy.headers import (
+    CONTENT_ENCODING,
+    HEADER_LENGTH,
+    REQUEST_ID,
+    Headers,
+    header_of_ids,
+)
 from proxy.paths import Call
 from proxy.receiving import Permits, Reader
 from proxy.spool import FAILED, Spool
 from proxy.targets import Target, Targets
-
-Headers = CIMultiDict[str]
 
 REOPEN_SECONDS = 5.0
 RECORDED, STATUS = "recorded", "upstream-status"
@@ -50,7 +50,7 @@ class Proxy:
 
     @property
     def upstreams(self) -> Upstreams:
-        if self._upstreams is None:  # its session belongs to the running loop
+        if self._upstreams is None:  # its connections belong to the running loop
             self._upstreams = Upstreams()
         return self._upstreams
 
@@ -66,7 +66,7 @@ class Proxy:
 
     async def find_target(self, call: Call | None, headers: Headers) -> Target:
         """Raises ``Refused`` unless the caller may ask this model."""
-        authorization = headers.get("authorization", "").encode("latin-1")
+        authorization = headers.get(b"authorization")
         if not authorization:
             raise unauthenticated()
         if call is None:
@@ -78,18 +78,14 @@ class Proxy:
     ) -> None:
         """What a server says about a model, passed on."""
         target = await self.find_target(call, headers)
-        async with (
-            self.upstreams.lane(target),
-            telling_apart(),
-            asyncio.timeout(limits.UPSTREAM_TOTAL_SECONDS) as patience,
-            self.upstreams.ask(target, call, query, to_upstream(headers)) as response,
-        ):
-            await pass_on(response, send, (), patience)
+        lines = headers.to_upstream({})
+        async with self.upstreams.ask(target, call, query, lines) as asked:
+            await pass_on(asked.response, send, (), asked.patience)
 
     async def infer(
         self, call: Call, headers: Headers, query: str, reader: Reader, send: Send
     ) -> None:
-        received_at = datetime.now(UTC)
+        received_at = moments.now()
         target = await self.find_target(call, headers)
         with self.permits.allowance() as allowance:
             body = await reader.body(allowance)
@@ -136,19 +132,18 @@ async def _asked(target: Target, body: bytes, headers: Headers) -> Asked:
 
 async def _outgoing(
     target: Target, asked: Asked, headers: Headers, body: bytes
-) -> tuple[Headers, bytes]:
+) -> tuple[list[bytes], bytes]:
     """The headers and the body to forward: as they came, but for the one edit allowed."""
-    given = to_upstream(headers)
+    instead: dict[bytes, bytes | None] = {}
     if not asked.is_named:
-        ids = header_of_ids(asked.ids).decode()
-        given["Inference-Id"] = ids
-        given.setdefault(REQUEST_ID, ids)
-    if not target.strips_metadata or not asked.body:
-        return given, body
-    stripped, header_length = await without_metadata(asked)
-    if stripped is asked.body:
-        return given, body
-    given.popall("content-encoding", None)
-    if header_length is not None:
-        given[HEADER_LENGTH] = str(header_length)
-    return given, stripped
+        ids = header_of_ids(asked.ids)
+        instead[b"inference-id"] = ids
+        if headers.get(REQUEST_ID) is None:
+            instead[REQUEST_ID] = ids
+    if target.strips_metadata and asked.body:
+        stripped, header_length = await without_metadata(asked)
+        if stripped is not asked.body:
+            body, instead[CONTENT_ENCODING] = stripped, None
+            if header_length is not None:
+                instead[HEADER_LENGTH] = b"%d" % header_length
+    return headers.to_upstream(instead), body

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Literal
 from urllib.parse import quote, unquote_to_bytes
 
 from proxy import limits
 
 Kind = Literal["metadata", "ready", "infer"]
+REMEMBERED, REMEMBERED_BYTES = 1024, 512
 METHODS: dict[Kind, str] = {"metadata": "GET", "ready": "GET", "infer": "POST"}
 
 
@@ -26,14 +28,17 @@ class Call:
 
     def upstream_path(self, name: str, version: str | None) -> str:
         """Percent-encoded, below the base of the server that knows it by ``name``."""
-        path = f"/v2/models/{encoded(name)}"
-        if version is not None:
-            path += f"/versions/{encoded(version)}"
-        return path if self.kind == "metadata" else f"{path}/{self.kind}"
+        return _path(self.kind, name, version)
 
 
 def read_path(raw_path: bytes) -> Call | None:
     """The call of a path as it came, not decoded; None if it is not one."""
+    if len(raw_path) > REMEMBERED_BYTES:
+        return _read(raw_path)
+    return _remembered(raw_path)
+
+
+def _read(raw_path: bytes) -> Call | None:
     match raw_path.split(b"/"):
         case [b"", b"v2", b"models", model, *rest]:
             model_id = _decoded(model)
@@ -48,6 +53,17 @@ def read_path(raw_path: bytes) -> Call | None:
         return None
     kind: Kind = rest[0].decode() if rest else "metadata"  # type: ignore[assignment]
     return Call(kind, model_id, version)
+
+
+_remembered = lru_cache(REMEMBERED)(_read)
+
+
+@lru_cache(REMEMBERED)
+def _path(kind: Kind, name: str, version: str | None) -> str:
+    path = f"/v2/models/{encoded(name)}"
+    if version is not None:
+        path += f"/versions/{encoded(version)}"
+    return path if kind == "metadata" else f"{path}/{kind}"
 
 
 def encoded(segment: str) -> str:

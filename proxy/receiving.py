@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import asyncio
-
 from proxy import limits
 from proxy.answers import AGAIN_IN_A_SECOND, Receive, Refused
+from proxy.patience import Patience
 
 DISCARD_SECONDS = 5
 DISCARD_TIMES = 4
@@ -66,7 +65,7 @@ class Reader:
             raise Refused(413, f"The body is larger than {most} bytes.")
         self._take(allowance, declared)
         try:
-            async with asyncio.timeout(limits.CLIENT_BODY_SECONDS):
+            with Patience(limits.CLIENT_BODY_SECONDS):
                 return await self._gather(allowance, declared, most)
         except TimeoutError:
             self.is_read = True  # nobody waits for the rest
@@ -81,7 +80,7 @@ class Reader:
             return
         left = limits.PROXY_MAX_REQUEST_BYTES * DISCARD_TIMES
         try:
-            async with asyncio.timeout(DISCARD_SECONDS):
+            with Patience(DISCARD_SECONDS):
                 while left > 0 and not self.is_read:
                     left -= len(await self._next())
         except (TimeoutError, ClientGone):

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import logging
 
-from multidict import CIMultiDict
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
-from proxy import counters
 from proxy.answers import (
     AGAIN_IN_A_SECOND,
     Receive,
@@ -18,7 +16,8 @@ from proxy.answers import (
     send_refusal,
     send_whole,
 )
-from proxy.headers import read
+from proxy.counters import IN_FLIGHT_BYTES, counts
+from proxy.headers import Headers
 from proxy.inferring import Proxy
 from proxy.paths import read_path
 from proxy.receiving import ClientGone, Reader
@@ -45,10 +44,10 @@ class Application:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             return
-        headers = read(scope["headers"])
-        reader = Reader(receive, headers.get("content-length"))
+        headers = Headers(scope["headers"])
+        reader = Reader(receive, headers.get(b"content-length"))
         sending = Sending(send)
-        counters.IN_FLIGHT.inc()
+        counts.in_flight += 1
         try:
             await self.answer(scope, headers, reader, sending)
         except ClientGone:
@@ -57,14 +56,14 @@ class Application:
             if sending.is_begun:  # too late to say so: the client sees it end early
                 raise
             refused = error if isinstance(error, Refused) else _failed()
-            counters.REFUSED.labels(refused.status).inc()
+            counts.refused[refused.status] += 1
             await reader.discard()
             await send_refusal(sending, refused)
         finally:
-            counters.IN_FLIGHT.dec()
+            counts.in_flight -= 1
 
     async def answer(
-        self, scope: Scope, headers: CIMultiDict[str], reader: Reader, send: Send
+        self, scope: Scope, headers: Headers, reader: Reader, send: Send
     ) -> None:
         path, method = scope["raw_path"].partition(b"?")[0], scope["method"]
         if own := self.own.get(path):
@@ -101,7 +100,7 @@ class Application:
         await send_json(send, 200, value)
 
     async def metrics(self, send: Send) -> None:
-        counters.IN_FLIGHT_BYTES.set(self.proxy.permits.held)
+        IN_FLIGHT_BYTES.set(self.proxy.permits.held)
         content_type = (b"content-type", CONTENT_TYPE_LATEST.encode())
         await send_whole(send, 200, [content_type], generate_latest())
 

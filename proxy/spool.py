@@ -1,7 +1,7 @@
 """What was answered, synced to a disk before the answer leaves.
 
-A call appends its entry and waits; one thread writes whatever has come together and
-syncs it once: group commit. An entry is acknowledged when ``fdatasync`` returned, and when
+A call appends its entry and waits; one thread writes whatever has come together while it
+wrote what came before, and syncs it once: group commit. An entry is acknowledged when ``fdatasync`` returned, and when
 the name of its segment was synced in its directory. After an error nothing is trusted in
 that segment any more: the calls that wait are told, and the next entry opens another. What
 is torn at the end of a segment is no entry (``segments.py``).
@@ -17,6 +17,7 @@ import logging
 import os
 import threading
 import time
+from collections import deque
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -42,7 +43,7 @@ log = logging.getLogger(__name__)
 class Waiting:
     """One entry on its way to the disk; the outcome is "" or why it is not there."""
 
-    payload: Sequence[bytes]
+    pieces: Sequence[bytes]
     size: int
     outcome: asyncio.Future[str] = field(repr=False)
 
@@ -53,7 +54,11 @@ class Spool:
     def __init__(self, ownership: Ownership) -> None:
         self._ownership = ownership
         self._directory = ownership.directory
-        self._queue: SimpleQueue[Waiting | None] = SimpleQueue()
+        self._incoming: list[Waiting] = []
+        self._is_writing = False  # or about to
+        self._queue: SimpleQueue[list[Waiting] | None] = SimpleQueue()
+        self._patience: deque[tuple[float, asyncio.Future[str]]] = deque()
+        self._is_watched = False
         self._waiting_bytes = 0
         self._used, self._measured_at = 0, -MEASURED_SECONDS
         self._segment: Segment | None = None
@@ -69,7 +74,9 @@ class Spool:
 
         What comes too late for the deadline may yet be kept, unacknowledged.
         """
-        size = sum(map(len, payload))
+        # Summed here: the thread would have to ask for the interpreter for each.
+        pieces = [frame(payload), *payload]
+        size = sum(map(len, pieces))
         if self._bytes_used() + size > limits.SPOOL_MAX_BYTES:
             return FULL
         if self._waiting_bytes and self._waiting_bytes + size > WAITING_BYTES:
@@ -78,19 +85,41 @@ class Spool:
         outcome: asyncio.Future[str] = loop.create_future()
         self._waiting_bytes += size
         self._used += size
-        self._queue.put(Waiting(payload, size, outcome))
-        deadline = loop.call_later(
-            limits.SPOOL_DEADLINE_MS / 1000, _settle, outcome, SLOW
-        )
-        try:
-            return await outcome
-        finally:
-            deadline.cancel()
+        self._incoming.append(Waiting(pieces, size, outcome))
+        if not self._is_writing:
+            self._is_writing = True
+            loop.call_soon(self._hand_over)
+        self._patience.append((loop.time() + limits.SPOOL_DEADLINE_MS / 1000, outcome))
+        if not self._is_watched:
+            self._is_watched = True
+            loop.call_at(self._patience[0][0], self._end_patience, loop)
+        return await outcome
 
     def close(self) -> None:
         """Write what waits, and close the segment."""
+        self._hand_over()
         self._queue.put(None)
         self._thread.join()
+
+    def _hand_over(self) -> None:
+        """Wake the thread, with all there is; not again before it has done that."""
+        batch = self._incoming[:AT_ONCE]
+        self._is_writing = bool(batch)
+        if batch:
+            del self._incoming[:AT_ONCE]
+            self._queue.put(batch)
+
+    def _end_patience(self, loop: asyncio.AbstractEventLoop) -> None:
+        now = loop.time()
+        while self._patience:
+            until, outcome = self._patience[0]
+            if not outcome.done() and until > now:
+                break
+            self._patience.popleft()
+            _settle(outcome, SLOW)
+        self._is_watched = bool(self._patience)
+        if self._is_watched:
+            loop.call_at(self._patience[0][0], self._end_patience, loop)
 
     def _bytes_used(self) -> int:
         now = time.monotonic()
@@ -104,19 +133,15 @@ class Spool:
     def _write_all(self) -> None:
         while True:
             try:
-                batch = [self._queue.get(timeout=SEGMENT_SECONDS)]
+                batch = self._queue.get(timeout=SEGMENT_SECONDS)
             except Empty:
                 batch = []
-            with suppress(Empty):
-                while len(batch) < AT_ONCE:
-                    batch.append(self._queue.get_nowait())
-            entries = [each for each in batch if each is not None]
-            if entries:
-                self._write_batch(entries)
-            self._close_if_due()
-            if len(entries) < len(batch):
+            if batch is None:
                 self._close_segment()
                 return
+            if batch:
+                self._write_batch(batch)
+            self._close_if_due()
 
     def _write_batch(self, batch: list[Waiting]) -> None:
         wanted = [each for each in batch if not each.outcome.done()]
@@ -136,13 +161,12 @@ class Spool:
         for each in batch:
             self._waiting_bytes -= each.size
             _settle(each.outcome, reason)
+        self._hand_over()
 
     def _write(self, entries: list[Waiting]) -> None:
         if self._segment is None:
             self._open_segment()
-        # The sums are made here: zlib lets go of the interpreter, and calls go on.
-        framed = ((frame(each.payload), *each.payload) for each in entries)
-        write_whole(self._file, [piece for pieces in framed for piece in pieces])
+        write_whole(self._file, [piece for each in entries for piece in each.pieces])
         self._written += sum(each.size for each in entries)
         failpoint("proxy.spool_appended")
         os.fdatasync(self._file)

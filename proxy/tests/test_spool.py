@@ -1,14 +1,18 @@
 import asyncio
 import os
 import zlib
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
-from proxy import limits, spool
-from proxy.entries import Facts, SpoolEntry, uuid7
+from ingest.events import written_moment
+from istore.blobs import prefix_for
+from istore.uuids import uuid7
+from proxy import limits, moments, spool
+from proxy.entries import Facts, SpoolEntry
 from proxy.segments import (
     FRAME,
     MAGIC,
@@ -21,6 +25,7 @@ from proxy.segments import (
 from proxy.spool import FAILED, FULL, SLOW, Spool
 
 OWNER = "0" * 32
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 @pytest.fixture
@@ -204,3 +209,10 @@ def test_ids_of_our_own_are_of_version_7_and_rise():
     assert {each[14] for each in made} == {"7"}
     assert {each[19] for each in made} <= set("89ab")
     assert [each[:13] for each in made] == sorted(each[:13] for each in made)
+
+
+def test_moments_are_written_as_events_write_them():
+    for moment in (1_772_600_767_000_000, 1_772_600_767_000_041, moments.now()):
+        whole = EPOCH + timedelta(microseconds=moment)
+        assert moments.written(moment) == written_moment(whole)
+        assert moments.prefix_for(1, 2, moment, "x") == prefix_for(1, 2, whole, "x")

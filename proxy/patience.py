@@ -1,0 +1,93 @@
+"""How long a step of a call may take: one timer for all calls, instead of one for each.
+
+Works as ``asyncio.timeout`` does, to the next tick. A call passes several such blocks, and
+making and dropping a timer of the loop costs more than the blocks do.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from types import TracebackType
+
+TICK_SECONDS = 0.1
+
+
+class Patience:
+    """``with Patience(seconds):`` raises ``TimeoutError`` when the block takes longer.
+
+    Zero or None is no limit. To be entered within a task, as every call runs in one.
+    """
+
+    __slots__ = ("_cancelling", "_is_over", "_seconds", "_task", "_until")
+
+    def __init__(self, seconds: float | None) -> None:
+        self._seconds = seconds
+        self._is_over = False
+
+    def __enter__(self) -> Patience:
+        if self._seconds:
+            task = asyncio.current_task()
+            assert task is not None
+            self._task = task
+            self._cancelling = task.cancelling()
+            self._until = time.monotonic() + self._seconds
+            _clock.watch(self)
+        return self
+
+    def again(self) -> None:
+        """Something happened: count from now."""
+        if self._seconds:
+            self._until = time.monotonic() + self._seconds
+
+    def end_if_over(self, now: float) -> bool:
+        if now < self._until:
+            return False
+        self._is_over = True
+        self._task.cancel()
+        return True
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if not self._seconds:
+            return
+        _clock.forget(self)
+        if (
+            self._is_over
+            and self._task.uncancel() <= self._cancelling
+            and isinstance(error, asyncio.CancelledError)
+        ):
+            raise TimeoutError from error
+
+
+class Clock:
+    """Looks after all blocks that are entered, as long as there are any."""
+
+    def __init__(self) -> None:
+        self._watched: set[Patience] = set()
+        self._loop: asyncio.AbstractEventLoop | None = None  # the one that ticks
+
+    def watch(self, patience: Patience) -> None:
+        self._watched.add(patience)
+        if self._loop is None or self._loop.is_closed():
+            self._loop = asyncio.get_running_loop()
+            self._loop.call_later(TICK_SECONDS, self._tick)
+
+    def forget(self, patience: Patience) -> None:
+        self._watched.discard(patience)
+
+    def _tick(self) -> None:
+        now = time.monotonic()
+        over = [each for each in self._watched if each.end_if_over(now)]
+        self._watched.difference_update(over)
+        if self._watched:
+            self._loop.call_later(TICK_SECONDS, self._tick)
+        else:
+            self._loop = None
+
+
+_clock = Clock()
