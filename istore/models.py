@@ -134,3 +134,26 @@ class AuditEntry(models.Model):
             project=project,
             details=details,
         )
+
+
+class IdempotentCall(models.Model):
+    """A POST that may be sent again under its key: see ``istore.idempotency``."""
+
+    caller = models.CharField(max_length=64)
+    key = models.CharField(max_length=255)
+    fingerprint = models.BinaryField(max_length=32)
+    status = models.SmallIntegerField(null=True, help_text="Null: still at work.")
+    content = models.BinaryField(null=True)
+    created_at = models.DateTimeField(auto_now_add=True)
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint("caller", "key", name="idempotency_key_once")
+        ]
+        indexes = [
+            # Read by the beat that forgets calls after a day.
+            models.Index("created_at", name="idempotent_call_by_age")
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.key} of {self.caller}"

@@ -1,0 +1,10 @@
+from __future__ import annotations
+
+from celery import shared_task
+
+from istore import idempotency
+
+
+@shared_task
+def forget_old_calls() -> None:
+    idempotency.forget_old_calls()
