@@ -2,7 +2,7 @@
 
 It is a process of its own, and runs on time that nobody else wants until half of the spool
 is full: hashing and putting blobs costs more of it than forwarding does, and a call that
-waits must not wait for that. The proxy starts it
+waits must not wait for that; nor for the disk (``rushing.py``). The proxy starts it
 (``companion.py``) and it ends with the proxy; what is left then is replayed by the next,
 or by any other proxy that shares the directory.
 
@@ -32,6 +32,7 @@ from istore.uuids import uuid7
 from proxy.capture import Captured, prepared, stored
 from proxy.entries import SpoolEntry
 from proxy.publishing import Publisher
+from proxy.rushing import Rush
 from proxy.segments import Ownership, Segment, owners_in, segments_in
 from proxy.spool import size_of
 
@@ -64,6 +65,7 @@ class Capture:
         self._idle = ThreadPoolExecutor(most, "capture", step_back)
         self._urgent = ThreadPoolExecutor(most, "urgent")
         self._adopt_at = 0.0
+        self._rush = Rush()
 
     def run(self) -> None:
         try:
@@ -81,6 +83,8 @@ class Capture:
 
         Segments that were there before this process may have been captured in part.
         """
+        if self._has_to_wait():
+            return False
         segments = self._own()
         found = False
         for segment in segments:
@@ -96,19 +100,26 @@ class Capture:
         """Capture what lies in it; remove it if that was all there will ever be."""
         start = end = segment.captured_until()
         window: deque[Work] = deque()
-        held = 0
+        held, is_through = 0, True
         threads = self._urgent if self._is_urgent() else self._idle
         for payload, place in segment.entries(start):
             work = threads.submit(self._capture, payload, is_replay)
             window.append((work, place))
             held += len(payload)
+            self._rush.note_captured(len(payload))
             if len(window) >= AT_ONCE or held >= BYTES_AT_ONCE:
                 end, held = self._settle(segment, window), 0
+                if self._has_to_wait():
+                    is_through = False
+                    break
         while window:
             end = self._settle(segment, window)
-        if is_whole:
+        if is_whole and is_through:
             _finish(segment, end)
         return end > start
+
+    def _has_to_wait(self) -> bool:
+        return self._rush.is_on(self._own(), size_of(self._directory))
 
     def _is_urgent(self) -> bool:
         most = settings.ISTORE_SPOOL_MAX_BYTES

@@ -62,6 +62,12 @@ class Segment:
         os.rename(self._named("open"), self._named("closed"))
         self.is_closed = True
 
+    def size(self) -> int:
+        try:
+            return self.path.stat().st_size
+        except FileNotFoundError:
+            return 0
+
     def captured_until(self) -> int:
         try:
             noted = self._named("done").read_bytes()

@@ -9,11 +9,12 @@ from redis.exceptions import ConnectionError as RedisAway
 
 from ingest.tests.test_events import make_event
 from istore import blobs, failpoints
-from proxy import capturing, publishing
+from proxy import capturing, publishing, rushing
 from proxy.capture import event_of_marker, prepared, stored
 from proxy.capturing import Capture
 from proxy.entries import Facts, SpoolEntry
 from proxy.publishing import Publisher
+from proxy.rushing import Rush
 from proxy.segments import MAGIC, Segment, frame
 
 OWNER = "0" * 32
@@ -200,3 +201,45 @@ def test_a_marker_is_json_that_holds_the_whole_event():
     marker = orjson.loads(blobs.get(captured.event.metadata_storage_key))
     assert marker["event"] == captured.event.as_dict()
     assert marker["format"] == 1
+
+
+# -- calls that come fast
+
+
+def rushed(directory: Path, monkeypatch, settings, held: int) -> tuple[Rush, Segment]:
+    """A segment that grows by three hundred entries of a kilobyte in a second."""
+    settings.ISTORE_SPOOL_MAX_BYTES = held * 10
+    clock = iter(range(1, 100))
+    monkeypatch.setattr(rushing.time, "monotonic", lambda: next(clock))
+    rush, segment = Rush(), spooled(directory, b"x")
+    rush.is_on([segment], 0)
+    rush.note_captured(1000)
+    with open(segment.path, "ab") as file:
+        file.write(bytes(300_000))
+    return rush, segment
+
+
+def test_capture_waits_while_calls_come_fast(tmp_path, monkeypatch, settings):
+    rush, segment = rushed(tmp_path, monkeypatch, settings, 10**6)
+    assert rush.is_on([segment], 300_000)
+    assert not rush.is_on([segment], 300_000)  # nothing came since
+
+
+def test_capture_does_not_wait_when_much_is_held(tmp_path, monkeypatch, settings):
+    rush, segment = rushed(tmp_path, monkeypatch, settings, 200_000)
+    assert not rush.is_on([segment], 300_000)
+
+
+def test_an_entry_is_captured_once_when_a_rush_breaks_in(
+    capture, stream, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(capturing, "AT_ONCE", 2)
+    waits = iter([False, True])
+    monkeypatch.setattr(capture, "_has_to_wait", lambda: next(waits, False))
+    names = ["a", "b", "c", "d", "e"]
+    spooled(tmp_path / "spool", *map(payload, names)).close()
+    capture.look()
+    assert [event.inference_id for event in stream.events] == names[:2]
+    capture.look()
+    assert [event.inference_id for event in stream.events] == names
+    assert list((tmp_path / "spool").iterdir()) == []
