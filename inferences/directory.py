@@ -7,12 +7,13 @@ numbers at all.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import lru_cache
 
 from django.db import transaction
 from django.db.models import Exists, F, OuterRef, Q
+from django.db.models.functions import Floor
 
 from inferences.models import (
     SLOTS,
@@ -50,13 +51,22 @@ class Place:
     def side(self) -> str:
         return "text" if SLOT_TYPE[MetadataKind(self.kind)] == "string" else "number"
 
-    def compared(self, lookup: str, operand: object) -> Q:
+    def compared(self, lookup: str, operand: object, *, whole: bool = False) -> Q:
         """That an inference has such a value: by the slot's index, or by a probe."""
+
+        def test(column: str) -> Q:
+            found = Q(**{f"{column}__{lookup}": operand})
+            return found & Q(**{column: Floor(column)}) if whole else found
+
+        return self.holds(test)
+
+    def holds(self, test: Callable[[str], Q]) -> Q:
+        """That an inference has a value and the test, given its column, is true."""
         if self.slot:
-            return Q(**{f"{self.slot}__{lookup}": operand})
+            return test(self.slot)
         rows = SIDE_ROWS[self.side].objects.beside(OuterRef("registered_model"))
-        value = {f"value__{lookup}": operand}
-        return Q(Exists(rows.filter(id=OuterRef("id"), key=self.key_id, **value)))
+        mine = rows.filter(id=OuterRef("id"), key=self.key_id)
+        return Q(Exists(mine.filter(test("value"))))
 
 
 Key = tuple[str, str]

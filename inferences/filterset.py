@@ -1,32 +1,36 @@
-"""The query string of lists, read into an ``InferenceFilter``: for pages and for GET.
+"""The query string of lists, read into a filter and written again: pages and plain GET.
 
 ``since``, ``until``, ``action``, ``hash``, ``source``, ``label`` (repeatable),
-``min_score``, ``max_score``, ``near`` (latitude,longitude,metres) and ``metadata``
-(repeatable): ``camera=north``, ``frame:int>10``, ``pose.angle:json.float<=0.5``.
+``min_score``, ``max_score``, ``near`` (latitude,longitude,radius), ``metadata``
+(repeatable): ``camera=north``, ``frame:int>10``, ``pose.angle:json.float<=0.5``, and
+``q``, a text query. All must hold.
 """
 
 from __future__ import annotations
 
 import re
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 
 import django_filters
 from django import forms
 from django.core.exceptions import ValidationError
-from django.utils.dateparse import parse_date, parse_datetime
+from django.http import QueryDict
 
 from inferences.filters import (
     DetectionFilter,
+    Filter,
     GeoCircle,
-    GeoPoint,
     InferenceFilter,
     LocationFilter,
     MetadataFilter,
     TimeWindow,
+    text,
 )
-from inferences.filters.metadata import READERS
+from inferences.filters.metadata import LOOKUPS, READERS
+from inferences.filters.text.words import number, write_circle, write_moment
 from inferences.filters.time_window import BEGINNING
+from inferences.filters.tree import And, all_of, normal
 from inferences.models import Inference, InferenceAction
 
 COMPARISON = re.compile(
@@ -44,19 +48,15 @@ class MomentField(forms.CharField):
         super().__init__(**options)
 
     def clean(self, value: Any) -> datetime | None:
-        text = super().clean(value).strip()
-        if not text:
+        given = super().clean(value).strip()
+        if not given:
             return None
         try:
-            if day := parse_date(text):
-                last = datetime.max.time() if self.end_of_day else datetime.min.time()
-                return datetime.combine(day, last, UTC)
-            moment = parse_datetime(text.replace(" ", "+") if "T" in text else text)
-        except ValueError:
-            moment = None
-        if moment is None:
-            raise ValidationError("A day or a moment, such as 2026-01-31T12:00:00Z.")
-        return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+            # A plus in an address that nobody escaped has become a blank.
+            plain = given.replace(" ", "+") if "T" in given else given
+            return text.moment_in(plain, end_of_day=self.end_of_day)
+        except ValueError as error:
+            raise ValidationError(str(error)) from None
 
 
 class ListField(forms.Field):
@@ -90,15 +90,27 @@ class MetadataField(ListField):
 
 
 class CircleField(forms.CharField):
+    """``latitude,longitude,radius``, the radius in metres or with ``m`` or ``km``."""
+
     def clean(self, value: Any) -> GeoCircle | None:
-        text = super().clean(value)
-        if not text:
-            return None
+        given = super().clean(value)
         try:
-            latitude, longitude, radius = (float(part) for part in text.split(","))
-            return GeoCircle(GeoPoint(latitude, longitude), radius)
+            return text.circle_in(given) if given else None
         except ValueError as error:
-            raise ValidationError(f"latitude,longitude,metres: {error}") from None
+            raise ValidationError(str(error)) from None
+
+
+class TextQueryField(forms.CharField):
+    """A text query; what is wrong is told with its column."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(strip=False, **options)
+
+    def clean(self, value: Any) -> Filter:
+        try:
+            return text.parse(super().clean(value))
+        except text.TextQueryError as error:
+            raise ValidationError(str(error), code="text-query") from None
 
 
 def _field(field: type[forms.Field], **options: Any) -> django_filters.Filter:
@@ -116,12 +128,13 @@ class InferenceFilterSet(django_filters.FilterSet):
         label="Action", choices=[(name, name) for name in InferenceAction.labels]
     )
     hash = django_filters.CharFilter(label="Hash of the input", max_length=64)
-    source = django_filters.CharFilter(label="Data source", max_length=255)
+    source = django_filters.CharFilter(label="Data source", strip=False)
     label = _field(ListField, label="Label")
     min_score = django_filters.NumberFilter(label="Score from")
     max_score = django_filters.NumberFilter(label="Score to")
     near = _field(CircleField, label="Near")
     metadata = _field(MetadataField, label="Metadata")
+    q = _field(TextQueryField, label="Query")
 
     class Meta:
         model = Inference
@@ -131,8 +144,8 @@ class InferenceFilterSet(django_filters.FilterSet):
         return _WholeForm.made_of(super().get_form_class())
 
     @property
-    def inference_filter(self) -> InferenceFilter:
-        """The filter; raises ``ValidationError`` unless ``is_valid()``."""
+    def inference_filter(self) -> Filter:
+        """What all parameters say together; raises ``ValidationError`` unless ``is_valid()``."""
         if not self.is_valid():
             raise ValidationError(self.form.errors)
         return self.form.cleaned_data["filter"]
@@ -154,7 +167,10 @@ class _WholeForm(forms.Form):
                 except ValueError as error:
                     self.add_error(None, str(error))
                     return cleaned
-            cleaned["filter"] = _filter(cleaned)
+            try:
+                cleaned["filter"] = all_of([_filter(cleaned), cleaned["q"]])
+            except ValueError as error:  # more conditions than one question may have
+                self.add_error(None, str(error))
         return cleaned
 
 
@@ -198,3 +214,76 @@ def _filter(cleaned: dict[str, Any]) -> InferenceFilter:
         location=LocationFilter(cleaned["near"]) if cleaned["near"] else None,
         detections=cleaned["detections"],
     )
+
+
+def parameters(filters: Filter) -> dict[str, list[str]]:
+    """The query string that says a filter: what has a parameter, and ``q`` for the rest.
+
+    Reading it gives the filter's normal form again, in another order at most.
+    """
+    found = normal(filters)
+    given: dict[str, list[str]] = {}
+    rest: list[Filter] = []
+    for part in found.parts if isinstance(found, And) else (found,):
+        said = _parameters(part) or {}
+        # Parameters that are read together say one window, or one detection.
+        taken = any(group & given.keys() and group & said.keys() for group in TOGETHER)
+        if said and not taken and _reads_as(said, part):
+            for name, values in said.items():
+                given[name] = [*given.get(name, []), *values]
+        else:
+            rest.append(part)
+    if rest:
+        given["q"] = [text.write(And(tuple(rest)))]
+    return given
+
+
+TOGETHER = (
+    {"since", "until"},
+    {"label", "min_score", "max_score"},
+    *({name} for name in ("near", "source", "hash", "action")),
+)
+
+
+def _parameters(part: Filter) -> dict[str, list[str]] | None:
+    match part:
+        case TimeWindow(start, end):
+            given = {"until": [write_moment(end, end_of_day=True)]} if end else {}
+            if start != BEGINNING or not end:
+                given["since"] = [write_moment(start)]
+            return given
+        case DetectionFilter(labels, low, high, None, None) if (
+            part != DetectionFilter()
+        ):
+            given = {"label": list(labels)} if labels else {}
+            if low is not None:
+                given["min_score"] = [number(low)]
+            if high is not None:
+                given["max_score"] = [number(high)]
+            return given
+        case LocationFilter(circle, None):
+            return {"near": [write_circle(circle)]}
+        case MetadataFilter(key, type_, operator, value) if operator in LOOKUPS:
+            sign = " in " if operator == "in" else operator
+            return {"metadata": [f"{key}:{type_}{sign}{value}"]}
+        case InferenceFilter():
+            return _of_column(part)
+    return None
+
+
+def _of_column(part: InferenceFilter) -> dict[str, list[str]] | None:
+    if part.data_source is not None:
+        return {"source": [part.data_source]}
+    if part.data_hash is not None:
+        return {"hash": [bytes(part.data_hash).hex()]}
+    action = part.inference_action
+    return None if action is None else {"action": [action.label]}
+
+
+def _reads_as(said: dict[str, list[str]], part: Filter) -> bool:
+    """Whether the parameters are read as what they should say: odd keys are not."""
+    query = QueryDict(mutable=True)
+    for name, values in said.items():
+        query.setlist(name, values)
+    filterset = InferenceFilterSet(query, Inference.objects.none())
+    return filterset.is_valid() and normal(filterset.inference_filter) == part

@@ -10,6 +10,7 @@ import hashlib
 import json
 import math
 import re
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
@@ -25,6 +26,10 @@ SMALLEST, LARGEST = -(2**63), 2**63 - 1
 WHOLE = re.compile(r"-?[0-9]{1,19}")
 # What Python's float() reads beyond a number as JSON and people write it is left out.
 REAL = re.compile(r"[+-]?([0-9]+(\.[0-9]*)?|\.[0-9]+)([eE][+-]?[0-9]+)?")
+# No double needs one, and PostgreSQL's numbers do not reach as far.
+LONG_EXPONENT = re.compile(r"[0-9.][eE][+-]?[0-9]{5}")
+JSON_STRING = re.compile(r'"[^"\\]*(?:\\.[^"\\]*)*"', re.DOTALL)
+LARGEST_DOUBLE = sys.float_info.max
 UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
 
 # A B-tree entry above 2,704 bytes is an error: a longer text is kept by its beginning
@@ -62,6 +67,8 @@ def read_json(text: str) -> Any:
         parsing.check_strings(value)
     except Problem as problem:
         raise ValueError(f"not valid JSON: {problem.detail}") from None
+    if LONG_EXPONENT.search(text) and LONG_EXPONENT.search(JSON_STRING.sub("", text)):
+        raise ValueError("not valid JSON: an exponent has more than four digits.")
     return value
 
 
@@ -118,7 +125,7 @@ def in_slot(text: str) -> str:
 
 def number_in(text: str) -> float | None:
     """The number that a text inside JSON reads as, whole; None when it does not."""
-    if len(text) > 400 or not REAL.fullmatch(text):
+    if len(text) > 400 or not REAL.fullmatch(text) or LONG_EXPONENT.search(text):
         return None
     value = float(text)
     return value if math.isfinite(value) else None
@@ -137,7 +144,7 @@ def _leaves(path: str, value: Any) -> Iterator[tuple[tuple[str, MetadataKind], A
             yield (path, MetadataKind.JSON_STRING), in_slot(value)
             if (number := number_in(value)) is not None:
                 yield (path, MetadataKind.JSON_NUMBER), number
-        elif isinstance(value, int | float) and abs(value) < 1e308:
+        elif isinstance(value, int | float) and abs(value) <= LARGEST_DOUBLE:
             yield (path, MetadataKind.JSON_NUMBER), float(value)
 
 

@@ -11,13 +11,24 @@ from collections import defaultdict
 from dataclasses import dataclass
 from decimal import Decimal
 from itertools import pairwise
+from typing import Any
 
 from django.db import connection
-from django.db.models import Count, F, Max, Min, OuterRef, Q, Subquery, Sum
+from django.db.models import (
+    BigIntegerField,
+    Count,
+    F,
+    Max,
+    Min,
+    OuterRef,
+    Q,
+    Subquery,
+    Sum,
+)
 from django.db.models.expressions import RawSQL
 
 from inferences.directory import SIDE_ROWS, Place, place_of
-from inferences.filters import InferenceFilter, matching
+from inferences.filters import Filter, InferenceFilter, matching
 from inferences.filters.metadata import EXACT_WHOLE
 from inferences.metadata import SLOT_BEGINNING
 from inferences.models import (
@@ -37,7 +48,7 @@ class StatisticsQuery:
 
     key: str
     type: str
-    filters: InferenceFilter = InferenceFilter()  # noqa: RUF009 (a frozen value)
+    filters: Filter = InferenceFilter()  # noqa: RUF009 (a frozen value)
     distribution_bin_count: int | None = None
     distribution_bin_width: float | None = None
     distribution_minimum_value: float | None = None
@@ -82,7 +93,7 @@ def statistics(model: RegisteredModel, query: StatisticsQuery) -> Statistics:
     found = _observed(matching(model, query.filters), place)
     if query.type == "string":
         return _of_strings(model, query.key, place, found)
-    return _of_numbers(query, found)
+    return _of_numbers(model, query, place, found)
 
 
 def _observed(found: InferenceQuerySet, place: Place) -> InferenceQuerySet:
@@ -126,47 +137,82 @@ def _given_texts(model: RegisteredModel, key: str, ids: list[int]) -> dict[int, 
     )
 
 
-def _of_numbers(query: StatisticsQuery, found: InferenceQuerySet) -> Statistics:
+def _of_numbers(
+    model: RegisteredModel,
+    query: StatisticsQuery,
+    place: Place,
+    found: InferenceQuerySet,
+) -> Statistics:
+    count, low, high = _extent(found)
+    if not count:
+        return Statistics(0, {})
+    exact = query.type == "int" and max(abs(low), abs(high)) >= EXACT_WHOLE
+    if exact and not place.slot:
+        # Side rows hold doubles, which are coarser than these: the payload has them all.
+        found = _as_given(model, query.key, found)
+        count, low, high = _extent(found)
+    edges = bin_edges(query, low, high)
+    counts = _counted(query, found, edges, exact=exact)
+    return Statistics(
+        count,
+        dict(zip(bin_names(edges), counts, strict=True)),
+        float(low) + 0.0,  # a negative zero is a zero
+        float(high) + 0.0,
+    )
+
+
+def _extent(found: InferenceQuerySet) -> tuple[int, Any, Any]:
     totals = found.aggregate(
         count=Count("id"), low=Min("observed"), high=Max("observed")
     )
-    if not totals["count"]:
-        return Statistics(0, {})
-    low, high = totals["low"], totals["high"]
-    edges = bin_edges(query, float(low), float(high))
-    counts = _counted(found, edges, exact=max(abs(low), abs(high)) > EXACT_WHOLE)
-    return Statistics(
-        totals["count"],
-        dict(zip(bin_names(edges), counts, strict=True)),
-        float(low),
-        float(high),
-    )
+    return totals["count"], totals["low"], totals["high"]
+
+
+def _as_given(
+    model: RegisteredModel, key: str, found: InferenceQuerySet
+) -> InferenceQuerySet:
+    payloads = InferencePayload.objects.beside(model).filter(id=OuterRef("id"))
+    whole = RawSQL("(metadata -> %s ->> 1)::bigint", [key], BigIntegerField())
+    return found.annotate(observed=Subquery(payloads.values(given=whole)))
 
 
 def bin_edges(query: StatisticsQuery, low: float, high: float) -> list[float]:
-    """The edges of the bins, one more than there are bins; none when no value can fit."""
+    """The edges of the bins, one more than there are bins; none when no value can fit.
+
+    What doubles cannot tell apart is one edge, so there may be fewer bins than asked
+    for. Whole numbers that no double is are taken in by the double beyond them.
+    """
+    low, high = _double_below(low), -_double_below(-high)
     if query.distribution_minimum_value is not None:
         low = query.distribution_minimum_value
     if query.distribution_maximum_value is not None:
         high = query.distribution_maximum_value
+    low, high = low + 0.0, high + 0.0
     if low > high:
         return []
     if low == high:
         return [low, high]
+    edges = [low, *_inner_edges(query, low, high)]
+    last = max(edges[-1], high) if query.distribution_bin_width else high
+    inner = {edge + 0.0 for edge in edges[1:] if low < edge < last}
+    return [low, *sorted(inner), last]
+
+
+def _double_below(number: float) -> float:
+    """The number, or the next double below it when there is none of its value."""
+    double = float(number)
+    return math.nextafter(double, -math.inf) if double > number else double
+
+
+def _inner_edges(query: StatisticsQuery, low: float, high: float) -> list[float]:
     if width := query.distribution_bin_width:
-        count = (
-            math.ceil(Decimal(high - low) / Decimal(width))
-            if high - low < math.inf
-            else BINS_MAX + 1
-        )
-        if count > BINS_MAX:
+        span = Decimal(high) - Decimal(low)
+        if span / Decimal(width) > BINS_MAX:
             raise ValueError(f"distribution_bin_width makes more than {BINS_MAX} bins.")
-        return [low + number * width for number in range(count)] + [
-            max(low + count * width, high)
-        ]
+        count = math.ceil(span / Decimal(width))
+        return [low + number * width for number in range(1, count + 1)]
     count = query.distribution_bin_count or BINS
-    inner = [low * (1 - n / count) + high * (n / count) for n in range(1, count)]
-    return [low, *inner, high]
+    return [low * (1 - n / count) + high * (n / count) for n in range(1, count)]
 
 
 def bin_names(edges: list[float]) -> list[str]:
@@ -177,24 +223,24 @@ def bin_names(edges: list[float]) -> list[str]:
     ]
 
 
-def _counted(found: InferenceQuerySet, edges: list[float], *, exact: bool) -> list[int]:
+def _counted(
+    query: StatisticsQuery, found: InferenceQuerySet, edges: list[float], *, exact: bool
+) -> list[int]:
     """How many observations each bin holds."""
     bins = len(edges) - 1
     if bins < 1:
         return []
-    sql, values = (
-        found.filter(observed__gte=edges[0], observed__lte=edges[-1])
-        .values("observed")
-        .query.sql_with_params()
-    )
+    limit = query.distribution_maximum_value
+    last = edges[-1] if limit is None else min(edges[-1], limit)
+    sql, values = found.values("observed").query.sql_with_params()
     # Beyond 2^53 doubles are too coarse to compare whole numbers with.
     kind = "numeric" if exact else "float8"
-    lower = [Decimal(edge) if exact else edge for edge in edges[:-1]]
+    bounds = [Decimal(edge) if exact else edge for edge in [*edges[:-1], last]]
     with connection.cursor() as cursor:
         cursor.execute(
             f"SELECT width_bucket(observed::{kind}, %s::{kind}[]), count(*) "
-            f"FROM ({sql}) AS found GROUP BY 1",
-            [lower, *values],
+            f"FROM ({sql}) AS found WHERE observed::{kind} <= %s::{kind} GROUP BY 1",
+            [bounds[:-1], *values, bounds[-1]],
         )
         counted = dict(cursor.fetchall())
     return [counted.get(number, 0) for number in range(1, bins + 1)]

@@ -37,7 +37,11 @@ class ValueSerializer(StrictSerializer):
         fields = super().to_internal_value(data)
         given = {name: value for name, value in fields.items() if value is not None}
         try:
-            return self.value_class(**given)
+            return self.build(given)
         except ValueError as error:
             detail = {"non_field_errors": [str(error)]}
             raise serializers.ValidationError(detail) from None
+
+    def build(self, fields: dict[str, Any]) -> Any:
+        """The value of the fields that are given. May raise ValueError."""
+        return self.value_class(**fields)

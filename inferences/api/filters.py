@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
 from django.conf import settings
+from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
 from inferences.api.fields import (
@@ -15,19 +19,32 @@ from inferences.api.fields import (
     WholeField,
 )
 from inferences.filters import (
+    And,
     DetectionFilter,
+    Filter,
     GeoCircle,
     GeoPoint,
     GeoRectangle,
+    HasInput,
+    HasKey,
     InferenceFilter,
+    IsProtected,
     LocationFilter,
     MetadataFilter,
+    NoDetections,
+    Not,
+    Or,
     TimeWindow,
+    text,
 )
-from inferences.filters.metadata import LOOKUPS, READERS
+from inferences.filters.existence import TYPES
+from inferences.filters.metadata import LOOKUPS, OPERATORS, READERS
+from inferences.filters.text import STRING_KEYS
+from inferences.filters.tree import DEPTH_MAX, all_of
 from inferences.models import InferenceAction
 from inferences.querying import InferenceQuery, Pagination
-from istore.serializers import ValueSerializer, optional
+from istore.problems import invalid
+from istore.serializers import StrictSerializer, ValueSerializer, optional
 
 
 class TimeWindowSerializer(ValueSerializer):
@@ -105,6 +122,179 @@ class InferenceFilterSerializer(ValueSerializer):
     )
 
 
+class ComparisonSerializer(MetadataFilterSerializer):
+    """A comparison within a tree, where there are more operators."""
+
+    operator = serializers.ChoiceField(list(OPERATORS))
+
+
+class BoundsSerializer(DetectionFilterSerializer):
+    """Within a tree a score may have bounds that are not included."""
+
+    above_score = NumberField(**optional)
+    below_score = NumberField(**optional)
+
+
+class HasKeySerializer(ValueSerializer):
+    value_class = HasKey
+
+    key = TextField(max_length=1024, allow_blank=False)
+    type = serializers.ChoiceField(TYPES, **optional)
+
+
+class LeafSerializer(InferenceFilterSerializer):
+    """The fields of the contract and further ones; together they are an intersection."""
+
+    metadata_filter = ComparisonSerializer(
+        source="metadata",
+        many=True,
+        max_length=settings.ISTORE_FILTER_MAX_CONDITIONS,
+        **optional,
+    )
+    deconstructed_inference_filter = BoundsSerializer(source="detections", **optional)
+    has_key = HasKeySerializer(**optional)
+    has_input = FlagField(**optional)
+    is_protected = FlagField(**optional)
+    no_detections = FlagField(**optional)
+    model_version = TextField(**optional)
+    environment = TextField(**optional)
+    conversation_id = TextField(**optional)
+
+    FLAGS = {
+        "has_input": HasInput(),
+        "is_protected": IsProtected(),
+        "no_detections": NoDetections(),
+    }
+
+    def build(self, fields: dict[str, Any]) -> Filter:
+        further: list[Filter] = []
+        if key := fields.pop("has_key", None):
+            further.append(key)
+        for name, leaf in self.FLAGS.items():
+            if (holds := fields.pop(name, None)) is not None:
+                further.append(leaf if holds else Not(leaf))
+        for key in STRING_KEYS:
+            if (value := fields.pop(key, None)) is not None:
+                further.append(MetadataFilter(key, "string", "=", value))
+        contract = super().build(fields)
+        if not contract and not further:
+            raise ValueError("A leaf of the tree names at least one condition.")
+        return all_of([contract, *further])
+
+
+@extend_schema_field(
+    {
+        "type": "object",
+        "description": "One of {and: [..]}, {or: [..]} and {not: {..}}, or a leaf: the "
+        "fields of `filters` and further ones. See docs/queries.md.",
+    }
+)
+class TreeField(serializers.Field):
+    """AND, OR and NOT over leaves, as JSON."""
+
+    def to_internal_value(self, data: Any) -> Filter:
+        if _leaf_count(data) > settings.ISTORE_FILTER_MAX_CONDITIONS:
+            most = settings.ISTORE_FILTER_MAX_CONDITIONS
+            raise invalid(f"More than {most} conditions.")
+        return self._read(data, DEPTH_MAX)
+
+    def _read(self, data: Any, levels: int) -> Filter:
+        if not isinstance(data, Mapping):
+            raise invalid("An object is expected.")
+        kinds = data.keys() & {"and", "or", "not"}
+        if not kinds:
+            return LeafSerializer.parse(data)
+        if len(data) > 1:
+            raise invalid("and, or and not stand alone, and beside no leaf.")
+        if not levels:
+            raise invalid(f"More than {DEPTH_MAX} levels of and, or and not.")
+        (kind,) = kinds
+        try:
+            if kind == "not":
+                return Not(self._part(data["not"], levels, "not"))
+            if not isinstance(data[kind], list) or not data[kind]:
+                raise invalid("A list with at least one member is expected.", kind)
+            parts = [
+                self._part(part, levels, kind, number)
+                for number, part in enumerate(data[kind])
+            ]
+            return (And if kind == "and" else Or)(tuple(parts))
+        except ValueError as error:
+            raise invalid(str(error), kind) from None
+
+    def _part(self, data: Any, levels: int, *path: str | int) -> Filter:
+        try:
+            return self._read(data, levels - 1)
+        except serializers.ValidationError as error:
+            detail: Any = error.detail
+            for step in reversed(path):
+                detail = {str(step): detail}
+            raise serializers.ValidationError(detail) from None
+
+
+def _leaf_count(data: Any) -> int:
+    """How many leaves a tree has, before any of it is read."""
+    count, waiting = 0, [data]
+    while waiting and count <= settings.ISTORE_FILTER_MAX_CONDITIONS:
+        each = waiting.pop()
+        parts = each.get("and") or each.get("or") if isinstance(each, Mapping) else None
+        if isinstance(parts, list):
+            waiting += parts[: settings.ISTORE_FILTER_MAX_CONDITIONS + 1]
+        elif isinstance(each, Mapping) and "not" in each:
+            waiting.append(each["not"])
+        else:
+            count += 1
+    return count
+
+
+@extend_schema_field(str)
+class TextQueryField(serializers.Field):
+    """A query as people type it."""
+
+    def to_internal_value(self, data: Any) -> Filter:
+        if not isinstance(data, str):
+            raise invalid("A text is expected.")
+        try:
+            return text.parse(data)
+        except text.TextQueryError as error:
+            raise invalid(str(error)) from None
+
+
+class FilteredSerializer(StrictSerializer):
+    """A body that says which inferences: by ``filters``, ``filter`` and ``query``.
+
+    All that are given must hold; ``filters`` of the result is the one ``Filter`` they
+    make. Where ``must_choose`` is set at least one of them has to be there and a blank
+    query is none, so that a misspelt filter never means everything.
+    """
+
+    must_choose: ClassVar[bool] = False
+
+    filters = InferenceFilterSerializer(**optional)
+    filter = TreeField(**optional)
+    query = TextQueryField(**optional)
+
+    def to_internal_value(self, data: Any) -> Any:
+        fields = super().to_internal_value(data)
+        given = [fields.pop(name, None) for name in ("filters", "filter", "query")]
+        if self.must_choose:
+            self._check_choice(data, given)
+        chosen = [each for each in given if each is not None]
+        if chosen:
+            try:
+                fields["filters"] = all_of(chosen)
+            except ValueError as error:
+                raise invalid(str(error), "filters") from None
+        return fields
+
+    def _check_choice(self, data: Any, given: list[Filter | None]) -> None:
+        if all(each is None for each in given):
+            message = "This field is required, or filter, or query."
+            raise invalid(message, "filters", code="required")
+        if given[2] is not None and not data["query"].strip():
+            raise invalid("A blank query chooses nothing; * is everything.", "query")
+
+
 class PaginationSerializer(ValueSerializer):
     value_class = Pagination
 
@@ -115,9 +305,8 @@ class PaginationSerializer(ValueSerializer):
     cursor = TextField(max_length=200, **optional)
 
 
-class InferenceQuerySerializer(ValueSerializer):
+class InferenceQuerySerializer(ValueSerializer, FilteredSerializer):
     value_class = InferenceQuery
 
-    filters = InferenceFilterSerializer(**optional)
     pagination = PaginationSerializer(**optional)
     presign = FlagField(required=False, default=False)

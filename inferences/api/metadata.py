@@ -13,7 +13,7 @@ from rest_framework.response import Response
 from inferences.annotating import put_value, put_values, remove_value
 from inferences.api.creating import MetadataValueSerializer
 from inferences.api.fields import FlagField, NumberField, TextField, WholeField
-from inferences.api.filters import InferenceFilterSerializer
+from inferences.api.filters import FilteredSerializer
 from inferences.api.serializers import MetadataSerializer, MomentField
 from inferences.api.views import StoreView
 from inferences.filters import matching
@@ -27,7 +27,7 @@ from inferences.statistics import (
 from istore.models import AuditEntry, Role
 from istore.problems import invalid
 from istore.schema import PROBLEMS
-from istore.serializers import StrictSerializer, ValueSerializer, optional
+from istore.serializers import ValueSerializer, optional
 
 
 class MetadataListSerializer(serializers.Serializer):
@@ -121,10 +121,11 @@ class MetadataHistoryView(StoreView):
         return Response({"results": MetadataChangeSerializer(changes, many=True).data})
 
 
-class BulkMetadataSerializer(StrictSerializer):
-    """``filters`` must be there: a misspelt filter must never mean everything."""
+class BulkMetadataSerializer(FilteredSerializer):
+    """A filter must be there: a misspelt one must never mean everything."""
 
-    filters = InferenceFilterSerializer()
+    must_choose = True
+
     metadata = MetadataValueSerializer(many=True, allow_empty=False, max_length=20)
     replace = FlagField(required=False, default=False)
 
@@ -176,10 +177,9 @@ class KeyTypeCountsView(StoreView):
         return Response({"counts": key_type_counts(self.registered_model(model_id))})
 
 
-class StatisticsQuerySerializer(ValueSerializer):
+class StatisticsQuerySerializer(ValueSerializer, FilteredSerializer):
     value_class = StatisticsQuery
 
-    filters = InferenceFilterSerializer(**optional)
     key = TextField(max_length=1024, allow_blank=False)
     type = serializers.ChoiceField(["string", "int", "float"])
     distribution_bin_count = WholeField(min_value=1, max_value=BINS_MAX, **optional)

@@ -12,20 +12,20 @@ from rest_framework.response import Response
 
 from inferences import removal
 from inferences.api.fields import FlagField
-from inferences.api.filters import InferenceFilterSerializer
+from inferences.api.filters import FilteredSerializer
 from inferences.api.views import InferenceView
-from inferences.filters import InferenceFilter, matching
+from inferences.filters import Filter, matching
 from inferences.models import RegisteredModel
 from inferences.tasks import ring_for_removals
 from istore.problems import Problem
 from istore.schema import PROBLEMS
-from istore.serializers import StrictSerializer
 
 
-class BulkDeleteSerializer(StrictSerializer):
-    """``filters`` must be there: a misspelt filter must never mean everything."""
+class BulkDeleteSerializer(FilteredSerializer):
+    """A filter must be there: a misspelt one must never mean everything."""
 
-    filters = InferenceFilterSerializer()
+    must_choose = True
+
     dry_run = FlagField(required=False, default=False)
 
 
@@ -60,7 +60,7 @@ class BulkDeleteView(InferenceView):
         }
         return Response(content)
 
-    def _delete(self, model: RegisteredModel, filters: InferenceFilter) -> list[str]:
+    def _delete(self, model: RegisteredModel, filters: Filter) -> list[str]:
         chosen = lambda: matching(model, filters)  # noqa: E731
         batches = removal.intend_all(self.caller, model, chosen)
         deleted = [inference_id for batch in batches for inference_id in batch]
@@ -69,7 +69,7 @@ class BulkDeleteView(InferenceView):
         return deleted
 
 
-def _matching_count(model: RegisteredModel, filters: InferenceFilter) -> int:
+def _matching_count(model: RegisteredModel, filters: Filter) -> int:
     most = settings.ISTORE_BULK_DELETE_MAX
     count = matching(model, filters).order_by()[: most + 1].count()
     if count > most:

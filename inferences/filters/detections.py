@@ -1,8 +1,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import reduce
+from operator import and_
 
 import numpy as np
 from django.db.models import BooleanField, Q
@@ -13,56 +15,90 @@ from inferences.directory import NOTHING
 from inferences.metadata import in_slot
 from inferences.models import RegisteredModel
 
+BOUNDS = {
+    "minimum_score": ">=",
+    "maximum_score": "<=",
+    "above_score": ">",
+    "below_score": "<",
+}
+LOOKUPS = {">=": "gte", "<=": "lte", ">": "gt", "<": "lt"}
+SHOWN = {">=": "≥", "<=": "≤"}
+
 
 @dataclass(frozen=True, slots=True)
 class DetectionFilter:
-    """At least one detection has one of the labels and a score within both bounds.
+    """At least one detection has one of the labels and a score within all bounds.
 
-    Both tests are on the same detection, and both bounds are included. Without labels
-    any label does; a detection without a score passes when no bound is given.
+    All tests are on the same detection. ``minimum_score`` and ``maximum_score`` are
+    included, ``above_score`` and ``below_score`` are not. Without labels any label
+    does; a detection without a score passes when no bound is given.
     """
 
     labels: Sequence[str] | None = None
     minimum_score: float | None = None
     maximum_score: float | None = None
+    above_score: float | None = None
+    below_score: float | None = None
 
     def __post_init__(self) -> None:
-        bounds = [b for b in (self.minimum_score, self.maximum_score) if b is not None]
-        if not all(math.isfinite(bound) for bound in bounds):
+        if not all(math.isfinite(bound) for _, _, bound in self.bounds()):
             raise ValueError("A score bound is a finite number.")
-        if len(bounds) == 2 and bounds[0] > bounds[1]:
+        low, high = self.minimum_score, self.maximum_score
+        if low is not None and high is not None and low > high:
             raise ValueError("minimum_score is above maximum_score.")
         if self.labels is not None and not self.labels:
             raise ValueError("labels names at least one label.")
 
+    def bounds(self) -> Iterator[tuple[str, str, float]]:
+        """The bounds that are given, by name, each with its comparison."""
+        for name, sign in BOUNDS.items():
+            if (bound := getattr(self, name)) is not None:
+                yield name, sign, bound
+
+    def plain(self) -> DetectionFilter:
+        """The same with bounds as floats and labels as a tuple."""
+        labels = None if self.labels is None else tuple(self.labels)
+        return DetectionFilter(
+            labels, **{name: float(bound) for name, _, bound in self.bounds()}
+        )
+
     def condition(self, model: RegisteredModel) -> Q:
-        """On the arrays of the row. Driven by (label, id) of detections, or top_score."""
+        """On the arrays of the row, which have no index.
+
+        What drives a page or count is the index of the detections (label, id), which
+        ``querying`` finds behind ``labels__overlap``, or ``inference_by_score`` behind
+        ``top_score``. An upper bound alone is a walk.
+        """
         numbers = self.label_numbers(model)
+        tests = [(sign, as_real(bound)) for _, sign, bound in self.bounds()]
         if numbers is not None and not numbers:
             return NOTHING
-        tests, values = [], []
-        if numbers is not None:
-            tests.append("each.label = ANY(%s)")
-            values.append(numbers)
-        for bound, sign in ((self.minimum_score, ">="), (self.maximum_score, "<=")):
-            if bound is not None:
-                tests.append(f"each.score {sign} %s")
-                values.append(_as_real(bound))
-        if not tests:
+        if numbers is None and not tests:
             return Q(labels__len__gt=0)
+        # Beyond the highest or lowest score no detection lies.
+        ends = {">": "top_score", "<": "low_score"}
+        found = reduce(and_, [_compared(ends[s[0]], s, b) for s, b in tests], Q())
+        if numbers is not None:
+            found &= Q(labels__overlap=numbers)
+        said_by_row = numbers is None and len({sign[0] for sign, _ in tests}) == 1
+        if said_by_row or not tests:
+            return found
+        return found & self._same_detection(numbers, tests)
+
+    def _same_detection(
+        self, numbers: list[int] | None, tests: list[tuple[str, float]]
+    ) -> Q:
+        within = [f"each.score {sign} %s" for sign, _ in tests]
+        values: list[object] = [bound for _, bound in tests]
+        if numbers is not None:
+            within.append("each.label = ANY(%s)")
+            values.append(numbers)
         sql = (
             "EXISTS (SELECT 1 FROM unnest(inferences_inference.labels, "
             "inferences_inference.scores) AS each (label, score) "
-            f"WHERE {' AND '.join(tests)})"
+            f"WHERE {' AND '.join(within)})"
         )
-        found = Q(RawSQL(sql, values, output_field=BooleanField()))
-        if self.minimum_score is not None:
-            found &= Q(top_score__gte=_as_real(self.minimum_score))
-        if self.maximum_score is not None:
-            found &= Q(low_score__lte=_as_real(self.maximum_score))
-        if numbers is not None:
-            found &= Q(labels__overlap=numbers)
-        return found
+        return Q(RawSQL(sql, values, output_field=BooleanField()))
 
     def label_numbers(self, model: RegisteredModel) -> list[int] | None:
         if self.labels is None:
@@ -74,14 +110,16 @@ class DetectionFilter:
         parts = []
         if self.labels:
             parts.append(f"label {' or '.join(self.labels)}")
-        if self.minimum_score is not None:
-            parts.append(f"score ≥ {self.minimum_score:g}")
-        if self.maximum_score is not None:
-            parts.append(f"score ≤ {self.maximum_score:g}")
+        for _, sign, bound in self.bounds():
+            parts.append(f"score {SHOWN.get(sign, sign)} {bound:g}")
         return ", ".join(parts) or "any detection"
 
 
-def _as_real(bound: float) -> float:
+def _compared(column: str, sign: str, bound: float) -> Q:
+    return Q(**{f"{column}__{LOOKUPS[sign]}": bound})
+
+
+def as_real(bound: float) -> float:
     """The bound as four bytes hold it, so that 0.9 finds a stored 0.9."""
     most = np.finfo(np.float32).max
     return float(np.float32(np.clip(bound, -most, most)))

@@ -1,7 +1,9 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass
+from fractions import Fraction
 from functools import reduce
 from operator import or_
 
@@ -12,6 +14,9 @@ from inferences import areas
 from inferences.models import RegisteredModel
 
 EARTH_RADIUS = 6_371_008.8  # metres, the mean radius of the contract's sphere
+
+# PostgreSQL refuses to round to zero, so a square must not come near it.
+LEAST_DEGREES, SQUARE_OF_LEAST = 1e-120, 2e-244
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,18 +52,18 @@ class GeoCircle:
         """
         angle = self.radius / EARTH_RADIUS
         if angle >= math.pi:  # all of the globe
-            return Q(latitude__isnull=False)
+            return Q(area_cell__isnull=False)
         latitude = math.radians(self.center.latitude)
         sql = (
-            "power(sin(radians(latitude - %s) / 2), 2) + "
-            "%s * cos(radians(latitude)) * power(sin(radians(longitude - %s) / 2), 2) "
-            "<= %s"
+            f"power(sin(radians({_apart('latitude - %s')}) / 2), 2) + "
+            f"%s * cos(radians({_apart('latitude')})) * "
+            f"power(sin(radians({_apart('longitude - %s')}) / 2), 2) <= %s"
         )
         values = [
             self.center.latitude,
             math.cos(latitude),
             self.center.longitude,
-            math.sin(angle / 2) ** 2,
+            max(math.sin(angle / 2) ** 2, SQUARE_OF_LEAST),
         ]
         exact = Q(RawSQL(sql, values, output_field=BooleanField()))
         return _in_cells(self._boxes(angle)) & exact
@@ -102,7 +107,7 @@ class GeoRectangle:
     def boxes(self) -> list[areas.Box]:
         south, north = sorted((self.p1.latitude, self.p2.latitude))
         west, east = sorted((self.p1.longitude, self.p2.longitude))
-        if east - west <= 180:
+        if Fraction(east) - Fraction(west) <= 180:
             found = [areas.Box(south, west, north, east)]
             # The same meridian has two names.
             if west == -180:
@@ -120,6 +125,11 @@ class GeoRectangle:
             self.p2.longitude,
         )
         return "between {:g}, {:g} and {:g}, {:g}".format(*corners)
+
+
+def _apart(degrees: str) -> str:
+    """How far, in either direction, and never so little that its square is zero."""
+    return f"greatest(abs({degrees}), {LEAST_DEGREES}::float8)"
 
 
 def _in_cells(boxes: list[areas.Box]) -> Q:
@@ -142,6 +152,13 @@ class LocationFilter:
             if shape:
                 found &= shape.condition(model)
         return found
+
+    def shapes(self) -> Iterator[LocationFilter]:
+        """Circle and rectangle as filters of their own."""
+        if self.circle:
+            yield LocationFilter(self.circle)
+        if self.rectangle:
+            yield LocationFilter(None, self.rectangle)
 
     def __str__(self) -> str:
         return " and ".join(str(s) for s in (self.circle, self.rectangle) if s)

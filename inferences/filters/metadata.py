@@ -1,15 +1,17 @@
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from functools import reduce
 from operator import or_
+from typing import Any
 
-from django.db.models import Q
-from django.db.models.functions import Floor
+from django.db.models import F, Func, IntegerField, Q
+from django.db.models.lookups import GreaterThanOrEqual, LessThan
 
 from inferences.directory import NOTHING, Place, place_of
 from inferences.filters import recheck
-from inferences.filters.operands import read_list
+from inferences.filters.operands import read_list, write_list
 from inferences.metadata import (
     SLOT_BEGINNING,
     in_slot,
@@ -44,6 +46,10 @@ LOOKUPS = {
     "<=": ["lte"],
     "in": ["in"],
 }
+# Beyond the contract: for trees and text queries.
+OPERATORS = (*LOOKUPS, "not in", "contains", "starts with")
+OF_TEXT = ("contains", "starts with")
+OF_LISTS = ("in", "not in")
 SQL = {
     "=": "= %s",
     "!=": "<> %s",
@@ -52,9 +58,12 @@ SQL = {
     "<": "< %s",
     "<=": "<= %s",
     "in": "= ANY(%s)",
+    "not in": "<> ALL(%s)",
 }
-ORDERING = {">", ">=", "<", "<="}
+# What holds of doubles whenever the comparison holds of what they were rounded from.
+ROUNDED = {"=": "=", "in": "in", ">": ">=", ">=": ">=", "<": "<=", "<=": "<="}
 EXACT_WHOLE = 2**53  # doubles hold every whole number up to here
+CUT_BYTES = SLOT_BEGINNING - 3 + 64  # the least that a slot holds of a longer text
 # An operand this long may tie with the beginning that a slot keeps of a longer text.
 MAY_TIE = SLOT_BEGINNING - 8
 
@@ -76,75 +85,140 @@ class MetadataFilter:
     def __post_init__(self) -> None:
         if self.type not in READERS:
             raise ValueError(f"{self.type!r} is not one of {', '.join(READERS)}.")
-        if self.operator not in LOOKUPS:
-            raise ValueError(f"{self.operator!r} is not one of {', '.join(LOOKUPS)}.")
+        if self.operator not in OPERATORS:
+            raise ValueError(f"{self.operator!r} is not one of {', '.join(OPERATORS)}.")
+        if self.operator in OF_TEXT and not self.is_text:
+            raise ValueError(f"{self.operator!r} compares strings alone.")
+        if not self.key:
+            raise ValueError("A key has at least one character.")
         self.operand()  # an unreadable value fails here, not when the query runs
 
-    def operand(self) -> object:
+    @property
+    def is_text(self) -> bool:
+        return self.type in ("string", "json.string")
+
+    def operand(self) -> Any:
         read = READERS[self.type]
-        if self.operator == "in":
+        if self.operator in OF_LISTS:
             return [read(item) for item in read_list(self.value)]
         return read(self.value)
+
+    def plain(self) -> MetadataFilter:
+        """The same comparison with its value written in the one way numbers print."""
+        operand, operator = self.operand(), self.operator
+        if operator not in OF_LISTS:
+            return MetadataFilter(self.key, self.type, operator, str(operand))
+        if operand == [""]:  # the one list that cannot be written
+            operator = {"in": "=", "not in": "!="}[operator]
+            return MetadataFilter(self.key, self.type, operator, "")
+        value = write_list([str(each) for each in operand])
+        return MetadataFilter(self.key, self.type, operator, value)
 
     def condition(self, model: RegisteredModel) -> Q:
         """Served by the index of the key's slot. A key nobody sent matches nothing."""
         operand, path = self.operand(), self.key.split(".")
-        if self.type.startswith("json.") and any(p.isdigit() for p in path[1:]):
+        if self.type.startswith("json.") and is_in_array(path):
             # Arrays have no slots: the payload of what the other filters leave decides.
             return self._in_json(path, operand)
         place = place_of(model, self.key, KINDS[self.type])
         if place is None:
             return NOTHING
-        if self.type in ("string", "json.string"):
+        if self.is_text:
             return self._text(place, path, operand)
-        found = self._either(place, operand)
-        if self.type == "json.int":
-            found &= self._whole(place, path, operand)
-        elif self.type == "int" and not place.slot and _beyond_doubles(operand):
-            # A side row holds a double: near misses too, and the payload decides.
-            found = place.compared("isnull", False) & recheck.given(
-                "int", self.key, f"::bigint {SQL[self.operator]}", operand
-            )
-        return found
+        return self._number(place, path, operand)
 
-    def _either(self, place: Place, operand: object) -> Q:
+    def _number(self, place: Place, path: list[str], operand: Any) -> Q:
+        whole = self.type == "json.int"
+        # A JSON number or a side row is a double: where those are coarser than whole
+        # numbers, near misses are let in and the payload decides.
+        rounded = whole or (self.type == "int" and not place.slot)
+        if not (rounded and _beyond_doubles(operand)):
+            return self._either(place, operand, whole=whole)
+        if self.operator in ROUNDED:
+            near = place.compared(LOOKUPS[ROUNDED[self.operator]][0], operand)
+        else:
+            near = place.compared("isnull", False)
+        if whole:
+            return near & self._in_json(path, operand)
+        comparison = f"::bigint {SQL[self.operator]}"
+        return near & recheck.given("int", self.key, comparison, operand)
+
+    def _either(self, place: Place, operand: Any, *, whole: bool = False) -> Q:
+        if self.operator == "not in":
+            there = place.compared("isnull", False, whole=whole)
+            return there & ~place.compared("in", operand)
         lookups = LOOKUPS[self.operator]
-        return reduce(or_, [place.compared(lookup, operand) for lookup in lookups])
+        return reduce(
+            or_, [place.compared(each, operand, whole=whole) for each in lookups]
+        )
 
-    def _text(self, place: Place, path: list[str], operand: object) -> Q:
-        if self.operator == "in":
-            return place.compared("in", [in_slot(each) for each in operand])
-        if self.operator not in ORDERING or len(operand.encode()) < MAY_TIE:
+    def _text(self, place: Place, path: list[str], operand: Any) -> Q:
+        if self.operator == "contains":
+            # The hash that ends a cut text is no part of it.
+            return place.holds(
+                lambda column: (
+                    Q(**{f"{column}__contains": operand}) & _bytes(column, "<")
+                )
+            ) | (
+                place.holds(lambda column: _bytes(column, ">="))
+                & self._given(path, operand)
+            )
+        if self.operator in OF_LISTS:
+            return self._either(place, [in_slot(each) for each in operand])
+        if self.operator == "starts with" and len(operand.encode()) < MAY_TIE:
+            return _beginning(place, operand)
+        if self.operator in ("=", "!=") or len(operand.encode()) < MAY_TIE:
             # Equal texts have equal slots, and others differ in their beginnings.
             return self._either(place, in_slot(operand))
         beginning = operand.encode()[:MAY_TIE].decode("utf-8", "ignore")
-        comparison = SQL[self.operator]
-        if self.type == "string":
-            exact = recheck.given(
-                "string", self.key, f' COLLATE "C" {comparison}', operand
-            )
-        else:
-            exact = recheck.leaf_text(path, comparison, operand)
-        tied = place.compared("startswith", beginning)
+        tied = _beginning(place, beginning)
+        exactly = tied & self._given(path, operand)
+        if self.operator == "starts with":
+            return exactly
         side = "lt" if self.operator.startswith("<") else "gt"
-        apart = place.compared(side, beginning) & ~tied
-        return apart | (tied & exact)
+        return place.compared(side, beginning) & ~tied | exactly
 
-    def _whole(self, place: Place, path: list[str], operand: object) -> Q:
-        """That the number has no fraction, and beyond doubles that it is exactly so."""
-        if _beyond_doubles(operand) or not place.slot:
-            return recheck.leaf_number(path, True, SQL[self.operator], operand)
-        return Q(**{place.slot: Floor(place.slot)})
-
-    def _in_json(self, path: list[str], operand: object) -> Q:
-        comparison = SQL[self.operator]
+    def _given(self, path: list[str], operand: Any) -> Q:
+        """The comparison with the text as it was given."""
         if self.type == "json.string":
-            return recheck.leaf_text(path, comparison, operand)
-        whole = self.type == "json.int"
-        return recheck.leaf_number(path, whole, comparison, operand)
+            return self._in_json(path, operand)
+        comparison, value = self._sql(operand)
+        return recheck.given("string", self.key, f' COLLATE "C" {comparison}', value)
+
+    def _in_json(self, path: list[str], operand: Any) -> Q:
+        return recheck.leaf(path, self.type, *self._sql(operand))
+
+    def _sql(self, operand: Any) -> tuple[str, Any]:
+        if self.operator == "contains":
+            return "LIKE %s", f"%{_escaped(operand)}%"
+        if self.operator == "starts with":
+            return "LIKE %s", f"{_escaped(operand)}%"
+        return SQL[self.operator], operand
 
     def __str__(self) -> str:
         return f"{self.key} {self.operator} {self.value}"
+
+
+def is_in_array(path: list[str]) -> bool:
+    """Whether the path may lead through an array, which has no slots."""
+    return any(recheck.INDEX.fullmatch(step) for step in path[1:])
+
+
+def _beginning(place: Place, beginning: str) -> Q:
+    """Texts that start so: a range of the slot's index, which is in code point order."""
+    found = place.compared("startswith", beginning)
+    return found & place.compared("gte", beginning) if beginning else found
+
+
+def _bytes(column: str, sign: str) -> Q:
+    """Whether a slot holds less than it would of a text that was cut."""
+    length = Func(F(column), function="octet_length", output_field=IntegerField())
+    lookup = LessThan if sign == "<" else GreaterThanOrEqual
+    return Q(lookup(length, CUT_BYTES))
+
+
+def _escaped(text: str) -> str:
+    return re.sub(r"([\\%_])", r"\\\1", text)
 
 
 def _beyond_doubles(operand: object) -> bool:

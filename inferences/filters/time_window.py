@@ -5,8 +5,9 @@ from datetime import UTC, datetime
 
 from django.db.models import Q
 
+from inferences.directory import NOTHING
 from inferences.models import RegisteredModel
-from inferences.row_ids import first_id_at, last_id_at
+from inferences.row_ids import EARLIEST, LATEST, first_id_at, last_id_at
 from istore import clock
 
 BEGINNING = datetime(1970, 1, 1, tzinfo=UTC)
@@ -26,6 +27,8 @@ class TimeWindow:
     def condition(self, model: RegisteredModel) -> Q:
         """Served by the primary key, and by every index, since all end in the id."""
         end = self.end or clock.now()
+        if end < EARLIEST or self.start > LATEST:  # beyond what ids can say
+            return NOTHING
         return Q(id__gte=first_id_at(self.start), id__lte=last_id_at(end))
 
     def __str__(self) -> str:

@@ -127,7 +127,7 @@ def test_a_page_costs_the_same_queries_whatever_its_length(
         make_inference({"frame": number})
     api.post(FILTER, {})
 
-    with django_assert_max_num_queries(8):
+    with django_assert_max_num_queries(10):
         page = api.post(FILTER, {"pagination": {"limit": 10}}).json()
 
     assert len(page["results"]) == 10
@@ -168,7 +168,8 @@ def test_a_cursor_of_another_filter_is_refused(api, make_inference):
             "unknown-field",
             "/filters/metadata_filters",
         ),
-        ({"filter": {}}, "unknown-field", "/filter"),
+        ({"filtre": {}}, "unknown-field", "/filtre"),
+        ({"filter": {}}, "validation-error", "/filter"),
         (
             {"filters": {"metadata_filter": [comparison("f", ">", "many")]}},
             "validation-error",

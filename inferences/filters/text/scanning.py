@@ -1,0 +1,79 @@
+"""A text read from left to right, and what is wrong with it at which column."""
+
+from __future__ import annotations
+
+import re
+
+BLANKS = re.compile(r"\s*")
+QUOTED = re.compile(r'"((?:[^"\\]|\\.)*)"', re.DOTALL)
+ESCAPED = re.compile(r"\\(.)", re.DOTALL)
+VALUE = re.compile(r'[^\s()"\[\],]+')
+
+
+class TextQueryError(ValueError):
+    """What is wrong with a text query; ``column`` counts characters from 1."""
+
+    def __init__(self, message: str, column: int) -> None:
+        super().__init__(f"Column {column}: {message}")
+        self.message = message
+        self.column = column
+
+
+class Scanner:
+    """The text, and how far it has been read."""
+
+    def __init__(self, text: str) -> None:
+        self.text = text
+        self.position = 0
+
+    @property
+    def at_end(self) -> bool:
+        return self.position == len(self.text)
+
+    def error(self, message: str, position: int | None = None) -> TextQueryError:
+        at = self.position if position is None else position
+        return TextQueryError(message, at + 1)
+
+    def skip_blanks(self) -> None:
+        self.position = BLANKS.match(self.text, self.position).end()
+
+    def sees(self, pattern: re.Pattern[str]) -> re.Match[str] | None:
+        return pattern.match(self.text, self.position)
+
+    def take(self, pattern: re.Pattern[str]) -> re.Match[str] | None:
+        """What the pattern finds here, read; None, and nothing read, otherwise."""
+        if found := self.sees(pattern):
+            self.position = found.end()
+        return found
+
+    def takes(self, mark: str) -> bool:
+        """Whether the next characters, after blanks, are these, which are then read."""
+        self.skip_blanks()
+        if not self.text.startswith(mark, self.position):
+            return False
+        self.position += len(mark)
+        return True
+
+    def expect(self, mark: str) -> None:
+        if not self.takes(mark):
+            raise self.error(f"{mark!r} is missing here.")
+
+    def value(self) -> tuple[str, bool]:
+        """A quoted or bare value, and whether it was quoted."""
+        self.skip_blanks()
+        if found := self.take(QUOTED):
+            return ESCAPED.sub(r"\1", found[1]), True
+        if self.text.startswith('"', self.position):
+            raise self.error("A quotation mark is never closed.")
+        if found := self.take(VALUE):
+            return found[0], False
+        raise self.error("A value is missing here.")
+
+    def values(self) -> list[tuple[str, bool]]:
+        """The values of a list in brackets, with their quotedness."""
+        self.expect("[")
+        values = [self.value()]
+        while self.takes(","):
+            values.append(self.value())
+        self.expect("]")
+        return values
