@@ -17,6 +17,7 @@ urlpatterns = [
     path("api/docs", views.SwaggerView.as_view(url_name="schema"), name="api-docs"),
     path("api/v1/", include("inferences.api.urls")),
     path("admin/", admin.site.urls),
+    path("favicon.ico", views.favicon),
     path("", include("istore.account_urls")),
     path("", include("inferences.urls")),
 ]

@@ -63,7 +63,8 @@ class Activity:
 
     @property
     def newest_look(self) -> Look | None:
-        return self.looks[self.newest[0].id] if self.newest else None
+        seen = [self.looks[each.id] for each in self.newest]
+        return next((look for look in seen if not look.missing), (*seen, None)[0])
 
 
 def activity(model: RegisteredModel) -> Activity:

@@ -20,6 +20,7 @@ EXCERPT_CHARS = 320
 READ_FROM_BLOB = 8 * 1024**2
 CROWD = 4  # from here on names over a thumbnail hide more than they tell
 TAG_CHARS = 26
+TAGS_MAX = 20
 IN_CARD, IN_PAGE = (28, 9), (9, 3.2)
 
 
@@ -101,7 +102,7 @@ class Answer:
 
     @property
     def tagged_large(self) -> list[Found]:
-        return apart(self.found, *IN_PAGE)
+        return apart(self.found[:TAGS_MAX], *IN_PAGE)
 
     @property
     def best(self) -> list[Found]:
