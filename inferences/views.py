@@ -5,6 +5,8 @@ Whatever a person may not see is a 404, the same as what is not there.
 
 from __future__ import annotations
 
+import json
+import shlex
 from typing import Any
 from urllib.parse import quote
 
@@ -117,6 +119,13 @@ def _first_steps(
     """What the first-inference guide fills in: real addresses, real names."""
     first = next((model for group in groups.values() for model, _ in group), None)
     project = first.project if first else min(edited, key=str)
+    body = {
+        "model_id": "my-model",
+        "project_id": project.project_id,
+        "task_type": "Object Detection",
+        "upstream_url": "https://models.example.org",
+        "enable_inference_storage": True,
+    }
     return {
         "url": settings.ISTORE_URL,
         "proxy_url": settings.ISTORE_PROXY_URL,
@@ -124,6 +133,7 @@ def _first_steps(
         "quoted": quote(first.model_id if first else "my-model", safe=""),
         "model": first,
         "project": project,
+        "body": shlex.quote(json.dumps(body, indent=1)),
         "may_create_token": project in administered,
     }
 
