@@ -10,10 +10,10 @@ AT_ONCE = 256
 
 def uuid7() -> str:
     """A UUID, version 7 of RFC 9562: 48 bits of milliseconds, then chance."""
-    value = time.time_ns() // 1_000_000 << 80 | int.from_bytes(_chance())
-    value = value & ~(0xF << 76 | 0x3 << 62) | 7 << 76 | 2 << 62
-    text = f"{value:032x}"
-    return "-".join((text[:8], text[8:12], text[12:16], text[16:20], text[20:]))
+    moment = f"{time.time_ns() // 1_000_000:012x}"
+    chance = _chance()
+    text, variant = chance.hex(), "89ab"[chance[9] & 3]
+    return f"{moment[:8]}-{moment[8:]}-7{text[:3]}-{variant}{text[3:6]}-{text[6:18]}"
 
 
 def _chance() -> bytes:

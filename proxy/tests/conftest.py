@@ -183,6 +183,15 @@ class Proxied:
         if self.process and self.process.poll() is None:
             self.process.terminate()
             self.process.wait(30)
+            wait_until(self.is_gone, 15)
+
+    def is_gone(self) -> bool:
+        """The capture process too, which may publish something until then."""
+        try:
+            os.killpg(self.process.pid, 0)
+        except ProcessLookupError:
+            return True
+        return False
 
     def infer(self, model_id: str, body: object = None, **options) -> requests.Response:
         headers = {"Authorization": f"Bearer {self.store.secret}"}

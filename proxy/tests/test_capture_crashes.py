@@ -1,0 +1,28 @@
+"""The capture process is killed between any two steps: acknowledged is kept, exactly once."""
+
+import pytest
+
+from proxy.tests.conftest import wait_until
+from proxy.tests.crashing import CALLS, acknowledged, assert_whole, start_again
+
+pytestmark = pytest.mark.django_db
+
+IN_THE_CAPTURE = [
+    "capture.input_put",
+    "capture.answer_put",
+    "capture.metadata_put",
+    "capture.published",
+    "capture.dropped",
+]
+
+
+@pytest.mark.parametrize("name", IN_THE_CAPTURE)
+def test_a_capture_that_is_killed_loses_nothing(start_proxy, store, upstream, name):
+    store.model(upstream.url, "echo")
+    proxied = start_proxy(ISTORE_FAILPOINTS=f"{name}:1=kill")
+    kept = acknowledged(proxied)
+    assert len(kept) == CALLS  # calls do not notice
+    ended = "The capture process ended with status -9"
+    wait_until(lambda: ended in proxied.log, 20)
+    start_again(proxied)
+    assert_whole(proxied, kept)
