@@ -18,6 +18,7 @@ from django.conf import settings
 from django.db import connection, models, transaction
 from django.db.models.functions import Now
 
+from inferences import previews
 from inferences.models import (
     Detection,
     Embedding,
@@ -88,7 +89,9 @@ def finish(model: RegisteredModel, ids: Sequence[int] | None = None) -> int:
     """Carry out committed intents, these or all of the model; returns how many rows."""
     removed = 0
     while batch := _intended(model, ids):
-        blobs.delete(key for row in batch.values() for key in row)
+        keys = [key for row in batch.values() for key in row]
+        previews.forget(keys)
+        blobs.delete(keys)
         failpoint("removal.record_blobs_deleted")
         removed += _remove_rows(model, list(batch))
         failpoint("removal.records_removed")
