@@ -8,6 +8,7 @@ from kombu.exceptions import OperationalError
 from inferences import housekeeping, removal
 from inferences.models import InferencePayload, RegisteredModel
 from inferences.partitions import make_ahead
+from inferences.vectors import moving
 from istore.clock import now
 
 logger = logging.getLogger(__name__)
@@ -38,6 +39,16 @@ def finish_removals(model_key: int | None = None) -> None:
     for model in models:
         if open_ones.filter(registered_model=model).exists():
             removal.finish(model)
+
+
+@shared_task
+def tend_vectors(model_key: int | None = None) -> None:
+    """Move recent vectors and make the indexes that pay, of one model or of all."""
+    models = RegisteredModel.objects.filter(embedding_size__gt=0)
+    if model_key is not None:
+        models = models.filter(pk=model_key)
+    for model in models:
+        moving.tend(model)
 
 
 def ring_for_removals(model_key: int) -> None:

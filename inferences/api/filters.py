@@ -15,6 +15,7 @@ from inferences.api.fields import (
     LabelField,
     MomentField,
     NumberField,
+    OutsideIdField,
     TextField,
     WholeField,
 )
@@ -42,7 +43,9 @@ from inferences.filters.metadata import LOOKUPS, OPERATORS, READERS
 from inferences.filters.text import STRING_KEYS
 from inferences.filters.tree import DEPTH_MAX, all_of
 from inferences.models import InferenceAction
-from inferences.querying import InferenceQuery, Pagination
+from inferences.querying import CountQuery, InferenceQuery, Pagination
+from inferences.querying.pagination import CURSOR_MAX_CHARS, SORTS
+from inferences.vectors import METRICS, EmbeddingFilter
 from istore.problems import invalid
 from istore.serializers import StrictSerializer, ValueSerializer, optional
 
@@ -301,12 +304,46 @@ class PaginationSerializer(ValueSerializer):
     direction = serializers.ChoiceField(["asc", "desc"], **optional)
     limit = WholeField(min_value=1, max_value=settings.ISTORE_PAGE_MAX, **optional)
     offset = WholeField(min_value=0, max_value=2**31, **optional)
-    sort = serializers.ChoiceField(["created_at"], **optional)
-    cursor = TextField(max_length=200, **optional)
+    sort = serializers.ChoiceField(list(SORTS), **optional)
+    cursor = TextField(max_length=CURSOR_MAX_CHARS, **optional)
+
+
+class VectorField(serializers.Field):
+    """A list of finite numbers; written out, as a list may be long."""
+
+    default_error_messages = {"vector": "A list of finite numbers."}
+
+    def to_internal_value(self, data: Any) -> tuple[float, ...]:
+        # A boolean is a number to Python alone.
+        if not isinstance(data, list) or not {*map(type, data)} <= {int, float}:
+            self.fail("vector")
+        try:
+            return tuple(map(float, data))
+        except OverflowError:
+            self.fail("vector")
+
+
+class EmbeddingFilterSerializer(ValueSerializer):
+    """``similar_to`` names an inference whose own embedding is measured from."""
+
+    value_class = EmbeddingFilter
+
+    query_embedding = VectorField(**optional)
+    distance_metric = serializers.ChoiceField(list(METRICS), **optional)
+    similar_to = OutsideIdField(**optional)
 
 
 class InferenceQuerySerializer(ValueSerializer, FilteredSerializer):
     value_class = InferenceQuery
 
+    embedding_filters = EmbeddingFilterSerializer(source="embedding", **optional)
     pagination = PaginationSerializer(**optional)
     presign = FlagField(required=False, default=False)
+
+
+class CountQuerySerializer(InferenceQuerySerializer):
+    """What to count, as it is asked for a page: order and page are ignored."""
+
+    value_class = CountQuery
+
+    limit = WholeField(min_value=1, max_value=2**31, **optional)

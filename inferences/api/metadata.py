@@ -24,6 +24,7 @@ from inferences.statistics import (
     key_type_counts,
     statistics,
 )
+from istore.deadline import deadline
 from istore.models import AuditEntry, Role
 from istore.problems import invalid
 from istore.schema import PROBLEMS
@@ -218,7 +219,8 @@ class StatisticsView(StoreView):
         model: RegisteredModel = self.registered_model(model_id)
         query = StatisticsQuerySerializer.parse(request.data)
         try:
-            found = statistics(model, query)
+            with deadline():
+                found = statistics(model, query)
         except ValueError as error:
             raise invalid(str(error)) from None
         return Response(StatisticsSerializer(found).data)

@@ -166,10 +166,16 @@ class PageSerializer(serializers.Serializer):
 
     results = InferenceSerializer(many=True)
     next = serializers.CharField(allow_null=True)
+    vector_search = serializers.ChoiceField(
+        ["exact", "index"], required=False, help_text="How the nearest were found."
+    )
 
 
 class CountSerializer(serializers.Serializer):
     count = serializers.IntegerField()
+    is_exact = serializers.BooleanField(
+        required=False, help_text="With a limit: false if there are more."
+    )
 
 
 class DeletedSerializer(serializers.Serializer):

@@ -6,14 +6,18 @@ from typing import Any, ClassVar
 
 from django.core.exceptions import ValidationError
 from django.http import Http404, HttpResponse
-from drf_spectacular.utils import extend_schema
+from drf_spectacular.utils import OpenApiParameter, extend_schema
 from rest_framework.exceptions import PermissionDenied
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from inferences import removal
-from inferences.api.filters import InferenceQuerySerializer, PaginationSerializer
+from inferences.api.filters import (
+    CountQuerySerializer,
+    InferenceQuerySerializer,
+    PaginationSerializer,
+)
 from inferences.api.serializers import (
     CountSerializer,
     DeletedSerializer,
@@ -24,25 +28,28 @@ from inferences.api.serializers import (
     PageSerializer,
     ServerSettingsSerializer,
 )
-from inferences.filters import InferenceFilter, matching
+from inferences.filters import Filter, InferenceFilter
 from inferences.filterset import InferenceFilterSet
 from inferences.media import serve_blob
 from inferences.models import Inference, RegisteredModel
 from inferences.querying import (
-    BadCursor,
+    BadQuestion,
     InferenceQuery,
-    Page,
     Pagination,
+    TooDeep,
+    count_matching,
     find_inference,
 )
 from inferences.registration import change_settings, register_model
 from istore.access import RolePermission, caller_of
+from istore.deadline import deadline
+from istore.idempotency import IdempotentMixin
 from istore.models import Project, Role
-from istore.problems import invalid
+from istore.problems import Problem, invalid
 from istore.schema import PROBLEMS
 
 
-class StoreView(APIView):
+class StoreView(IdempotentMixin, APIView):
     """A view of what belongs to projects. ``needs`` says which role a method asks for."""
 
     permission_classes = (RolePermission,)
@@ -139,7 +146,7 @@ class ServerSettingsView(StoreView):
 class InferencesView(StoreView):
     """The list as a plain GET, for people, browsers and scripts."""
 
-    PAGING = ("direction", "limit", "offset", "cursor", "presign")
+    PAGING = ("direction", "limit", "offset", "cursor", "sort", "presign")
 
     @extend_schema(
         operation_id="list_inferences", responses={200: PageSerializer, **PROBLEMS}
@@ -156,7 +163,7 @@ class InferencesView(StoreView):
     def _pagination(self, request: Request) -> Pagination:
         given = {
             n: request.query_params[n]
-            for n in self.PAGING[:4]
+            for n in self.PAGING[:5]
             if n in request.query_params
         }
         for name in ("limit", "offset"):
@@ -227,12 +234,18 @@ class FilterInferencesView(InferenceView):
 
 def page_response(query: InferenceQuery, model: RegisteredModel) -> Response:
     try:
-        page: Page = query.page(model)
-    except BadCursor as error:
-        raise invalid(str(error), "pagination", "cursor") from None
+        with deadline():
+            page = query.page(model)
+    except BadQuestion as error:
+        raise invalid(str(error), *error.path) from None
+    except TooDeep as error:
+        raise Problem(422, "query-too-expensive", str(error)) from None
     context = {"presign": query.presign}
     found = InferenceSerializer(page.inferences, many=True, context=context)
-    return Response({"results": found.data, "next": page.next})
+    answer = {"results": found.data, "next": page.next}
+    if page.vector_search:
+        answer["vector_search"] = page.vector_search
+    return Response(answer)
 
 
 class CountInferencesView(InferenceView):
@@ -243,13 +256,41 @@ class CountInferencesView(InferenceView):
 
     @extend_schema(
         operation_id="count_inferences",
-        request=InferenceQuerySerializer,
+        request=CountQuerySerializer,
+        parameters=[OpenApiParameter("limit", int, description="Count no further.")],
         responses={200: CountSerializer, **PROBLEMS},
     )
     def post(self, request: Request, model_id: str) -> Response:
         model = self.registered_model(model_id)
-        query = InferenceQuerySerializer.parse(request.data)
-        return Response({"count": matching(model, query.filters).count()})
+        query = CountQuerySerializer.parse(request.data)
+        given = request.query_params.get("limit")
+        limit = query.limit if given is None else self._limit(given)
+        return self._counted(model, query.filters, limit)
+
+    def get(self, request: Request, model_id: str, inference_id: str = "") -> Response:
+        """With a ``limit`` the count of what the query string says, else the inference
+        that is called "count"."""
+        if "limit" not in request.query_params:
+            return super().get(request, model_id, inference_id)
+        model = self.registered_model(model_id)
+        filters = read_filters(request, also=("limit",))
+        limit = self._limit(request.query_params["limit"])
+        return self._counted(model, filters, limit)
+
+    def _limit(self, given: str) -> int:
+        limit = int(given) if given.isdecimal() and len(given) < 10 else 0
+        if not limit:
+            raise invalid("A whole number, from 1.", "limit")
+        return limit
+
+    def _counted(
+        self, model: RegisteredModel, filters: Filter, limit: int | None
+    ) -> Response:
+        with deadline():
+            count = count_matching(model, filters, limit)
+        if limit is None:
+            return Response({"count": count.number})
+        return Response({"count": count.number, "is_exact": count.is_exact})
 
 
 class BlobView(StoreView):

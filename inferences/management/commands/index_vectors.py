@@ -1,0 +1,29 @@
+from __future__ import annotations
+
+from argparse import ArgumentParser
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandError
+
+from inferences.models import RegisteredModel
+from inferences.vectors import indexing, moving
+
+
+class Command(BaseCommand):
+    help = "Move recent vectors to where the index is, and make the indexes that pay."
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        parser.add_argument("--model", help="the id of one model; else all of them")
+
+    def handle(self, *, model: str | None, **options: Any) -> str:
+        models = RegisteredModel.objects.filter(embedding_size__gt=0)
+        if model is not None:
+            models = models.filter(model_id=model)
+            if not models:
+                raise CommandError(f"There is no model {model!r} with embeddings.")
+        return "\n".join(self._tended(each) for each in models)
+
+    def _tended(self, model: RegisteredModel) -> str:
+        moved = moving.tend(model)
+        state = "indexed" if indexing.is_indexed(model) else "not indexed"
+        return f"{model}: {moved} vectors moved, {indexing.count(model)} {state}."

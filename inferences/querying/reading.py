@@ -1,0 +1,94 @@
+"""Rows by their ids: the narrow ones, and the payloads of one page."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import orjson
+from django.db import connection
+
+from inferences.models import (
+    Inference,
+    InferenceKey,
+    InferencePayload,
+    RegisteredModel,
+    SourceName,
+)
+
+SOURCES_REMEMBERED = 10_000
+_sources: dict[int, SourceName] = {}
+_NARROW = [field.attname for field in Inference._meta.concrete_fields]
+_COLD = [field.attname for field in InferencePayload._meta.concrete_fields]
+_JSON = [_COLD.index("metadata"), _COLD.index("notes")]
+# One statement, as planning over all partitions costs as much as reading.
+FETCH = (
+    "SELECT "
+    + ", ".join(f"row.{field.column}" for field in Inference._meta.concrete_fields)
+    + ", "
+    + ", ".join(
+        f"cold.{each.column}" for each in InferencePayload._meta.concrete_fields
+    )
+    + f" FROM {Inference._meta.db_table} AS row"
+    f" JOIN {InferencePayload._meta.db_table} AS cold"
+    " ON cold.model_key = %(model)s AND cold.id = row.id AND cold.id = ANY(%(ids)s)"
+    " WHERE row.model_key = %(model)s AND row.id = ANY(%(ids)s) AND NOT row.deleted"
+)
+
+
+def fetch(model: RegisteredModel, ids: Sequence[int]) -> list[Inference]:
+    """The live inferences of these ids, in this order, each with ``payload``."""
+    if not ids:
+        return []
+    with connection.cursor() as cursor:
+        cursor.execute(FETCH, {"model": model.pk, "ids": list(ids)})
+        rows = [_inference(row) for row in cursor]
+    found = {row.id: row for row in rows}
+    page = [found[row_id] for row_id in ids if row_id in found]
+    _name(model, page)
+    return page
+
+
+def _inference(values: Sequence[Any]) -> Inference:
+    cold = list(values[len(_NARROW) :])
+    for place in _JSON:
+        cold[place] = cold[place] and orjson.loads(cold[place])
+    inference = Inference.from_db("default", _NARROW, values[: len(_NARROW)])
+    inference.payload = InferencePayload.from_db("default", _COLD, cold)
+    return inference
+
+
+def join_payloads(model: RegisteredModel, page: Sequence[Inference]) -> list[Inference]:
+    """Give each inference its ``payload``: the cold rows are read for one page only.
+
+    Returns those that have one: a removal may come between.
+    """
+    rows = InferencePayload.objects.beside(model)
+    payloads = {row.id: row for row in rows.filter(id__in=[each.id for each in page])}
+    page = [each for each in page if each.id in payloads]
+    for inference in page:
+        inference.payload = payloads[inference.id]
+    _name(model, page)
+    return page
+
+
+def _name(model: RegisteredModel, page: Sequence[Inference]) -> None:
+    numbers = {each.source_id for each in page} - {None}
+    if missing := numbers - _sources.keys():
+        # A source never changes, so it is remembered.
+        if len(_sources) > SOURCES_REMEMBERED:
+            _sources.clear()
+            missing = numbers
+        _sources.update(SourceName.objects.in_bulk(missing))
+    for inference in page:
+        inference.registered_model = model
+        if inference.source_id:
+            inference.source = _sources[inference.source_id]
+
+
+def find_inference(model: RegisteredModel, inference_id: str) -> Inference | None:
+    """The live inference with its payload, or None."""
+    keys = InferenceKey.objects.filter(registered_model=model, removed_at=None)
+    row_id = keys.filter(inference_id=inference_id).values_list("row_id", flat=True)
+    found = fetch(model, list(row_id))
+    return found[0] if found else None

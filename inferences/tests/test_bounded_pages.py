@@ -1,0 +1,266 @@
+"""Procedure P gives what the plain query gives, by whichever of its ways."""
+
+from __future__ import annotations
+
+import hashlib
+import random
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from conftest import typed
+from inferences.filters import (
+    And,
+    DetectionFilter,
+    GeoCircle,
+    GeoPoint,
+    GeoRectangle,
+    InferenceFilter,
+    LocationFilter,
+    MetadataFilter,
+    Not,
+    Or,
+    TimeWindow,
+    matching,
+)
+from inferences.models import SLOTS, InferenceAction
+from inferences.querying import (
+    InferenceQuery,
+    Pagination,
+    bounded,
+    conditions,
+    count_matching,
+)
+from inferences.recording import NewInference, record
+
+START = datetime(2025, 6, 1, tzinfo=UTC)
+ROWS = 300
+LABELS = ["ship", "boat", "Boat", "crane", "ünder"]
+
+
+def inference(chance: random.Random, number: int) -> NewInference:
+    metadata = {
+        "counter": number,  # grows with time: the worst of what a walk can meet
+        "lane": chance.randrange(4),
+        "site": "old" if number < ROWS // 3 else chance.choice("abc"),
+        "gain": round(chance.random(), 2),
+        "beside": chance.randrange(20),
+        "note": chance.choice(["x", "y"]),
+        "pose": {"angle": chance.randrange(10), "site": chance.choice("pq")},
+    }
+    for key in chance.sample(sorted(metadata), chance.randrange(3)):
+        del metadata[key]
+    detections = [
+        (chance.choice(LABELS), chance.choice([None, 0.9, round(chance.random(), 1)]))
+        for _ in range(chance.randrange(4))
+    ]
+    place = {}
+    if chance.random() < 0.7:
+        place = {
+            "latitude": chance.uniform(-89, 89),
+            "longitude": chance.uniform(170, 180),
+        }
+    return NewInference(
+        inference_id=str(number),
+        inference_action=chance.choice(list(InferenceAction)[:2]),
+        data_hash=hashlib.sha256(bytes([number % 7])).digest(),
+        created_at=START + timedelta(seconds=number // 2),
+        metadata=[typed(key, value) for key, value in metadata.items()],
+        detections=None if chance.random() < 0.2 else detections,
+        data_source=chance.choice([None, "quay", "roof"]),
+        **place,
+    )
+
+
+def stored(model, seed: int) -> None:
+    chance = random.Random(seed)
+    # The slots of one type are taken, so that "beside" and "note" have side rows.
+    taken = {f"key_{slot}": 0 for slot in SLOTS["integer"][:6]}
+    taken |= {f"key_{slot}": "" for slot in SLOTS["string"][:6]}
+    first = inference(chance, 0)
+    order = ["counter", "lane", "site", "pose"]
+    known = [
+        typed(key, {"a": 1} if key == "pose" else 0 if key != "site" else "")
+        for key in order
+    ]
+    record(
+        model,
+        [NewInference(**fields(first) | {"inference_id": "first", "metadata": known})],
+    )
+    more = [typed(key, value) for key, value in taken.items()]
+    record(
+        model,
+        [NewInference(**fields(first) | {"inference_id": "second", "metadata": more})],
+    )
+    record(model, [inference(chance, number) for number in range(ROWS)])
+    hidden = model.inferences.filter(
+        inference_id__in=[str(n) for n in range(0, ROWS, 9)]
+    )
+    hidden.update(deleted=True)
+
+
+def fields(new: NewInference) -> dict:
+    return {name: getattr(new, name) for name in NewInference.__slots__}
+
+
+def leaf(chance: random.Random) -> object:
+    number = chance.randrange(ROWS)
+    compared = [
+        ("counter", "int", chance.choice(["<", ">=", "=", "!="]), str(number)),
+        ("lane", "int", chance.choice(["=", "!=", "in"]), None),
+        ("site", "string", chance.choice(["=", "!=", "<", "in"]), None),
+        ("gain", "float", chance.choice(["<", ">"]), str(chance.random())),
+        ("beside", "int", chance.choice(["=", "<", "!=", "in"]), None),
+        ("note", "string", chance.choice(["=", "!="]), "x"),
+        ("pose.angle", "json.int", chance.choice(["=", ">"]), "5"),
+        ("pose.site", "json.string", "=", "p"),
+        ("missing", "string", "=", "x"),
+    ]
+    key, type_, operator, value = chance.choice(compared)
+    if value is None:
+        one = (
+            chance.choice(["old", "a", "b"])
+            if key == "site"
+            else str(chance.randrange(4))
+        )
+        value = f"[{one}, zz]" if operator == "in" and key == "site" else one
+        value = f"[{one}, 3]" if operator == "in" and key != "site" else value
+    low = chance.random()
+    detections = [
+        DetectionFilter((chance.choice(LABELS),)),
+        DetectionFilter(("boat", "ship", "unknown")),
+        DetectionFilter(("ship",), low),
+        DetectionFilter(None, low),
+        DetectionFilter(None, None, low),
+        DetectionFilter(),
+    ]
+    places = [
+        LocationFilter(GeoCircle(GeoPoint(chance.uniform(-80, 80), 175), 3e6)),
+        LocationFilter(
+            None, GeoRectangle(GeoPoint(-60, 174), GeoPoint(number % 60, 179))
+        ),
+    ]
+    begin = START + timedelta(seconds=number // 2)
+    end = begin + timedelta(seconds=chance.randrange(200))
+    others = [
+        InferenceFilter(inference_action=InferenceAction.DETECT),
+        InferenceFilter(data_hash=hashlib.sha256(bytes([number % 7])).digest()),
+        InferenceFilter(data_source=chance.choice(["quay", "nowhere"])),
+        TimeWindow(begin, end),
+        InferenceFilter(),
+    ]
+    metadata = MetadataFilter(key, type_, operator, value)
+    kinds = [metadata, metadata, chance.choice(detections), chance.choice(places)]
+    return chance.choice([*kinds, chance.choice(others)])
+
+
+def some_filter(chance: random.Random, depth: int = 2) -> object:
+    kind = chance.choice(["leaf", "leaf", "and", "and", "or", "not"])
+    if kind == "leaf" or not depth:
+        return leaf(chance)
+    if kind == "not":
+        return Not(some_filter(chance, depth - 1))
+    parts = tuple(some_filter(chance, depth - 1) for _ in range(chance.choice([2, 3])))
+    return And(parts) if kind == "and" else Or(parts)
+
+
+@pytest.mark.parametrize(
+    ("walk", "long_walk", "few", "chunks"),
+    [(10, 20, 8, (8, 32)), (10, 20, 10_000, ()), (0, 0, 0, (400,)), (5000, 0, 50, ())],
+)
+def test_every_way_gives_the_rows_of_the_plain_query(
+    model, monkeypatch, walk, long_walk, few, chunks
+):
+    stored(model, seed=walk + few)
+    limits = {"WALK": walk, "LONG_WALK": long_walk, "FEW": few, "CHUNKS": chunks}
+    limits["VERY_FEW"] = few // 2
+    for name, value in limits.items():
+        monkeypatch.setattr(bounded, name, value)
+    chance = random.Random(few)
+    for _ in range(100):
+        filters, limit = some_filter(chance), chance.choice([1, 3, 50])
+        offset, direction = chance.choice([0, 0, 2, 70]), chance.choice(["asc", "desc"])
+        plain = list(
+            matching(model, filters)
+            .order_by("id" if direction == "asc" else "-id")
+            .values_list("inference_id", flat=True)
+        )
+        asked = Pagination(direction, limit, offset)
+        page = InferenceQuery(filters, asked).page(model)
+
+        found = [each.inference_id for each in page.inferences]
+        assert found == plain[offset : offset + limit], filters
+        assert bool(page.next) == (len(plain) > offset + limit), filters
+        assert count_matching(model, filters).number == len(plain), filters
+        capped = count_matching(model, filters, 5)
+        assert capped.number == min(5, len(plain))
+        assert capped.is_exact == (len(plain) <= 5)
+
+
+@pytest.mark.parametrize(
+    ("filters", "tables", "in_order", "others"),
+    [
+        (MetadataFilter("lane", "int", "=", "2"), ["inference"], True, 0),
+        (MetadataFilter("lane", "int", "in", "[2, 3]"), ["inference"] * 2, True, 0),
+        (MetadataFilter("lane", "int", "!=", "2"), ["inference"], False, 0),
+        (MetadataFilter("beside", "int", "=", "2"), ["overflownumber"], True, 0),
+        (MetadataFilter("beside", "int", "<", "2"), ["overflownumber"], False, 0),
+        (MetadataFilter("note", "string", "=", "x"), ["inference"], True, 0),
+        (DetectionFilter(("boat", "ship")), ["detection"] * 2, True, 0),
+        (DetectionFilter(None, 0.5), ["inference"], False, 0),
+        (InferenceFilter(data_source="quay"), ["inference"], True, 0),
+        (LocationFilter(GeoCircle(GeoPoint(0, 175), 100)), ["inference"], False, 1),
+        (
+            Or(
+                (
+                    MetadataFilter("lane", "int", "=", "2"),
+                    MetadataFilter("gain", "float", "<", "0.5"),
+                )
+            ),
+            ["inference"] * 2,
+            False,
+            0,
+        ),
+        (Not(MetadataFilter("lane", "int", "=", "2")), None, False, 1),
+    ],
+)
+def test_a_filter_is_known_by_the_index_that_leads_to_it(
+    model, filters, tables, in_order, others
+):
+    stored(model, seed=1)
+    asked = conditions.read(model, matching(model, filters))
+
+    assert asked.others == others
+    if tables is None:
+        assert not asked.drivers
+    else:
+        (driver,) = asked.drivers
+        found = [branch.table.removeprefix("inferences_") for branch in driver.branches]
+        assert (found, driver.in_order) == (tables, in_order)
+
+
+@pytest.mark.parametrize("direction", ["asc", "desc"])
+@pytest.mark.parametrize("sort", ["created_at", "score", "label"])
+def test_cursors_walk_every_order_once(model, monkeypatch, sort, direction):
+    stored(model, seed=7)
+    monkeypatch.setattr(bounded, "WALK", 100)
+    chance = random.Random(sort)
+    for filters in [InferenceFilter(), *[some_filter(chance) for _ in range(12)]]:
+        whole = InferenceQuery(filters, Pagination(direction, 1000, sort=sort)).page(
+            model
+        )
+        found, cursor = [], None
+        while True:
+            asked = Pagination(direction, 29, cursor=cursor, sort=sort)
+            page = InferenceQuery(filters, asked).page(model)
+            found += [each.inference_id for each in page.inferences]
+            cursor = page.next
+            if not cursor:
+                break
+        by_offset = InferenceQuery(
+            filters, Pagination(direction, 50, 40, sort=sort)
+        ).page(model)
+
+        assert found == [each.inference_id for each in whole.inferences]
+        assert len(found) == matching(model, filters).count()
+        assert [e.inference_id for e in by_offset.inferences] == found[40:90]

@@ -1,0 +1,77 @@
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+from inferences.models import (
+    Embedding,
+    InferenceKey,
+    RecentEmbedding,
+    RegisteredModel,
+)
+
+METRICS = ("cosine", "l2", "negative_dot_product")
+Metric = Literal["cosine", "l2", "negative_dot_product"]
+
+
+class BadEmbedding(ValueError):
+    """What the model's embeddings cannot be compared with; ``field`` says which part."""
+
+    def __init__(self, message: str, field: str) -> None:
+        super().__init__(message)
+        self.field = field
+
+
+@dataclass(frozen=True, slots=True)
+class EmbeddingFilter:
+    """Measures each inference's distance to a vector, or to that of an inference.
+
+    It leaves no inference out. ``cosine`` is 1 - cosine similarity,
+    ``negative_dot_product`` is -(a·b): nearer is always smaller.
+    """
+
+    query_embedding: Sequence[float] | None = None
+    distance_metric: Metric = "cosine"
+    similar_to: str | None = None
+
+    def __post_init__(self) -> None:
+        if (self.query_embedding is None) == (self.similar_to is None):
+            raise ValueError("Either query_embedding or similar_to.")
+        if self.distance_metric not in METRICS:
+            raise ValueError(f"distance_metric: one of {', '.join(METRICS)}.")
+        if not all(map(math.isfinite, self.query_embedding or ())):
+            raise ValueError("query_embedding: finite numbers.")
+
+    def vector(self, model: RegisteredModel) -> np.ndarray:
+        """The vector to measure from, as four-byte floats. Raises ``BadEmbedding``."""
+        if not model.embedding_size:
+            field = "similar_to" if self.similar_to else "query_embedding"
+            raise BadEmbedding("The model is registered without embeddings.", field)
+        if self.similar_to is not None:
+            return self._stored(model)
+        if len(self.query_embedding) != model.embedding_size:
+            message = f"The model's embeddings have {model.embedding_size} numbers."
+            raise BadEmbedding(message, "query_embedding")
+        most = np.finfo(np.float32).max
+        given = np.asarray(self.query_embedding, np.float64)
+        return np.clip(given, -most, most).astype(np.float32)
+
+    def _stored(self, model: RegisteredModel) -> np.ndarray:
+        keys = InferenceKey.objects.filter(registered_model=model, removed_at=None)
+        row_ids = keys.filter(inference_id=self.similar_to)
+        live = list(
+            model.inferences.live()
+            .filter(id__in=list(row_ids.values_list("row_id", flat=True)))
+            .values_list("id", flat=True)
+        )
+        for table in (RecentEmbedding, Embedding):
+            found = table.objects.beside(model).filter(id__in=live)
+            for vector in found.values_list("vector", flat=True):
+                return np.asarray(vector, np.float32)
+        raise BadEmbedding(
+            "There is no such inference with an embedding.", "similar_to"
+        )
