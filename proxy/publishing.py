@@ -11,6 +11,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from threading import Event
 
@@ -41,7 +42,7 @@ class Publisher:
         waits = iter(() if is_away else WAITS)
         while True:
             try:
-                self._stream.publish(events)
+                self._stream.publish(_stamped(events))
                 return True
             except RedisError as error:
                 wait = next(waits, None)
@@ -55,6 +56,12 @@ class Publisher:
         self._away_until = time.monotonic() + AWAY_SECONDS
         kind = type(error).__name__
         log.warning("Redis is away (%s): %d events left to reconcile", kind, count)
+
+
+def _stamped(events: Sequence[InferenceEvent]) -> list[InferenceEvent]:
+    """The events, published now: the listener takes a delay for a clock that is wrong."""
+    now = datetime.now(UTC)
+    return [replace(event, event_published_at=now) for event in events]
 
 
 def is_within_reconcile(event: InferenceEvent) -> bool:
