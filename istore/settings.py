@@ -180,6 +180,17 @@ CELERY_BEAT_SCHEDULE = {
         "schedule": timedelta(minutes=1),
         "options": {"expires": 60},
     },
+    # A build of an index takes minutes and is not begun twice.
+    "tend vectors": {
+        "task": "inferences.tasks.tend_vectors",
+        "schedule": timedelta(minutes=5),
+        "options": {"expires": 300},
+    },
+    "forget old calls": {
+        "task": "istore.tasks.forget_old_calls",
+        "schedule": crontab(minute=27),
+        "options": {"expires": 3600},
+    },
     "free tombstones": {
         "task": "inferences.tasks.free_tombstones",
         "schedule": crontab(minute=47),
