@@ -1,0 +1,532 @@
+"""How long questions take through the API, beside their bare SQL in the same run.
+
+``python benchmarks/query.py`` starts PostgreSQL of its own, durable and tuned as in
+production, with one large model beside small ones, and a web server as ``up`` starts it.
+Every question is asked over HTTP; the statements it becomes are run again without Django
+for what the database alone takes; and the page without a filter, as one bare statement,
+is what they are compared with. ``--rows 2000000 --first 200000`` measures twice, and says
+how the figures grew. Vectors: how many of the true nearest an index finds, and how fast.
+"""
+
+from __future__ import annotations
+
+import argparse
+import http.client
+import json
+import os
+import random
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT))
+
+from benchmarks import query_data  # noqa: E402
+from benchmarks.ingest import servers  # noqa: E402
+
+if TYPE_CHECKING:
+    from inferences.models import RegisteredModel
+
+VARIANTS, ROUNDS = 12, 8
+PORT = 8765
+SLOWER, PLUS_MS = 1.5, 8.0  # p95 through the API: this much the SQL's, and this more
+GROWTH_MOST, RECALL_LEAST = 1.5, 0.98
+BARE_PAGE = """
+SELECT i.*, p.* FROM (
+    SELECT id FROM inferences_inference WHERE model_key = {model} AND NOT deleted
+    ORDER BY id DESC LIMIT 50
+) x JOIN inferences_inference i ON i.model_key = {model} AND i.id = x.id
+  JOIN inferences_inferencepayload p ON p.model_key = {model} AND p.id = x.id
+ORDER BY x.id DESC"""
+
+
+@dataclass(frozen=True)
+class Shape:
+    """A question with values that vary; ``most`` is its target in bare pages."""
+
+    name: str
+    body: Callable[[random.Random], dict[str, Any]]
+    most: float | None = None
+    address: str = "filter"
+
+
+def compared(key: str, operator: str, value: object, kind: str = "int") -> dict:
+    return {"key": key, "type": kind, "operator": operator, "value": str(value)}
+
+
+def page(*metadata: dict, **filters: Any) -> dict[str, Any]:
+    if metadata:
+        filters["metadata_filter"] = list(metadata)
+    return {"filters": filters, "pagination": {"direction": "desc"}}
+
+
+def sorted_by(sort: str, direction: str = "desc", **filters: Any) -> dict[str, Any]:
+    return {"filters": filters, "pagination": {"sort": sort, "direction": direction}}
+
+
+def window(chance: random.Random, days: float) -> dict[str, str]:
+    begin = query_data.START + timedelta(days=chance.uniform(1, 29 - days))
+    end = begin + timedelta(days=days)
+    return {"start": begin.isoformat(), "end": end.isoformat()}
+
+
+def between(chance: random.Random, key: str, whole: int, share: float) -> list[dict]:
+    low = int(chance.random() * (1 - share) * whole)
+    high = low + int(whole * share)
+    return [compared(key, ">=", low), compared(key, "<", high)]
+
+
+def circle(chance: random.Random, metres: float) -> dict[str, Any]:
+    center = {
+        "latitude": 51 + chance.random(),
+        "longitude": 4 + chance.random(),
+    }
+    return {"gps_coordinates_circle": {"center": center, "radius": metres}}
+
+
+SECONDS = query_data.DAYS * 86_400
+SITE = {
+    share: compared("site", "=", site, "string")
+    for share, site in ((60, "main"), (20, "east"), (2, "pier"))
+}
+LABEL = {label: {"labels": [label]} for label in query_data.LABELS}
+PAGES = [
+    Shape("page, no filter", lambda c: page(), 2),
+    Shape("page, oldest first", lambda c: {}, 2),
+    Shape(
+        "page, a window of a day", lambda c: page(time_window_filter=window(c, 1)), 2
+    ),
+    *[
+        Shape(f"page, = {share} %", lambda c, s=share: page(SITE[s]), 2)
+        for share in SITE
+    ],
+    Shape("page, = one of 500", lambda c: page(operator(c)), 2),
+    Shape("page, !=", lambda c: page(compared("site", "!=", "main", "string")), 2),
+    Shape(
+        "page, in 3",
+        lambda c: page(compared("site", "in", "[pier, other-1, other-2]", "string")),
+        2,
+    ),
+    Shape("page, source", lambda c: page(data_source_filter="quay-3"), 2),
+    Shape(
+        "page, JSON text =",
+        lambda c: page(compared("pose.site", "=", "c", "json.string")),
+        2,
+    ),
+    *[
+        Shape(
+            f"page, range {100 * share:g} %",
+            lambda c, s=share: page(*between(c, "speed", 1_000_000, s)),
+            4,
+        )
+        for share in (0.5, 0.01, 0.0001)
+    ],
+    *[
+        Shape(
+            f"page, range {100 * share:g} % of a counter",
+            lambda c, s=share: page(*between(c, "frame", SECONDS, s)),
+            None if share > 0.005 else 20,
+        )
+        for share in (0.5, 0.1, 0.005)
+    ],
+    Shape(
+        "page, range and an hour",
+        lambda c: page(
+            *between(c, "speed", 1_000_000, 0.1), time_window_filter=window(c, 1 / 24)
+        ),
+        4,
+    ),
+    Shape(
+        "page, JSON number range 1 %",
+        lambda c: page(compared("pose.angle", "<", 0.01, "json.float")),
+        4,
+    ),
+    Shape(
+        "page, key without a slot =",
+        lambda c: page(compared("tag", "=", c.randrange(1000))),
+        4,
+    ),
+    Shape("page, key without a slot <", lambda c: page(compared("tag", "<", 20)), 4),
+    Shape("page, circle 1 km", lambda c: page(location_filter=circle(c, 1000)), 4),
+    Shape("page, circle 50 km", lambda c: page(location_filter=circle(c, 50_000)), 4),
+    *[
+        Shape(
+            f"page, label {name}",
+            lambda c, n=name: page(deconstructed_inference_filter=LABEL[n]),
+            2,
+        )
+        for name in ("ship", "crane", "wreck")
+    ],
+    Shape(
+        "page, label and score >= 0.99",
+        lambda c: page(
+            deconstructed_inference_filter={"labels": ["ship"], "minimum_score": 0.99}
+        ),
+        4,
+    ),
+    Shape(
+        "page, score >= 0.999",
+        lambda c: page(deconstructed_inference_filter={"minimum_score": 0.999}),
+        4,
+    ),
+    Shape(
+        "page, = 20 %, range 10 %, label",
+        lambda c: page(
+            SITE[20],
+            *between(c, "speed", 1_000_000, 0.1),
+            deconstructed_inference_filter=LABEL["boat"],
+        ),
+        4,
+    ),
+    Shape(
+        "page, = 2 %, = one of 500",
+        lambda c: page(SITE[2], operator(c)),
+        4,
+    ),
+    Shape("page, offset 100,000", lambda c: {"pagination": {"offset": 100_000}}),
+    Shape("page, by score", lambda c: sorted_by("score"), 4),
+    Shape(
+        "page, by score of a label 2 %",
+        lambda c: sorted_by("score", deconstructed_inference_filter=LABEL["wreck"]),
+    ),
+    Shape("page, by label", lambda c: sorted_by("label", "asc")),
+]
+COUNTS = [
+    Shape("count, all", lambda c: {}, address="count"),
+    *[
+        Shape(f"count, = {share} %", lambda c, s=share: page(SITE[s]), address="count")
+        for share in SITE
+    ],
+    Shape(
+        "count, range 1 %",
+        lambda c: page(*between(c, "speed", 1_000_000, 0.01)),
+        address="count",
+    ),
+    Shape(
+        "count, label ship",
+        lambda c: page(deconstructed_inference_filter=LABEL["ship"]),
+        address="count",
+    ),
+    Shape(
+        "count, three filters",
+        lambda c: page(SITE[20], *between(c, "speed", 1_000_000, 0.1), operator(c)),
+        address="count",
+    ),
+    Shape(
+        "count, = 60 %, to 10,000",
+        lambda c: {**page(SITE[60]), "limit": 10_000},
+        address="count",
+    ),
+]
+
+
+def operator(chance: random.Random) -> dict:
+    return compared("operator", "=", f"operator-{chance.randrange(500)}", "string")
+
+
+class Api:
+    """One kept-open connection to the web server."""
+
+    def __init__(self, token: str) -> None:
+        self.connection = http.client.HTTPConnection("127.0.0.1", PORT, timeout=60)
+        self.headers = {
+            "Authorization": f"Bearer {token}",
+            "Content-Type": "application/json",
+        }
+
+    def ask(self, model: str, address: str, body: dict) -> tuple[float, dict]:
+        """Milliseconds, and the answer."""
+        sent = json.dumps(body)
+        path = f"/api/v1/models/{model}/inferences/{address}"
+        begun = time.perf_counter()
+        self.connection.request("POST", path, sent, self.headers)
+        response = self.connection.getresponse()
+        content = response.read()
+        took = 1000 * (time.perf_counter() - begun)
+        answer = json.loads(content)
+        if response.status != 200:
+            raise SystemExit(f"{response.status} for {sent[:300]}: {answer}")
+        return took, answer
+
+
+class Bare:
+    """The database without Django: statements as they are."""
+
+    def __init__(self) -> None:
+        import psycopg
+        from django.db import connection
+
+        values = connection.get_connection_params()
+        known = ("dbname", "host", "user", "password", "port", "options")
+        given = {name: values[name] for name in known if values.get(name)}
+        self.connection = psycopg.connect(**given, autocommit=True)
+
+    def run(self, statements: list[str]) -> float:
+        begun = time.perf_counter()
+        with self.connection.transaction(), self.connection.cursor() as cursor:
+            for statement in statements:
+                cursor.execute(statement)
+                if cursor.description:
+                    cursor.fetchall()
+        return 1000 * (time.perf_counter() - begun)
+
+
+@contextmanager
+def web() -> Iterator[subprocess.Popen]:
+    """The web process, as ``up`` starts it."""
+    options = [
+        "--host=127.0.0.1",
+        f"--port={PORT}",
+        "--interface=wsgi",
+        "--workers=1",
+        "--blocking-threads=8",
+        "--no-access-log",
+    ]
+    env = {**os.environ, "ISTORE_DATABASE_POOL": "true", "ISTORE_LOG_LEVEL": "ERROR"}
+    env |= {"ISTORE_RATE_PER_MINUTE": "0", "ISTORE_QUERY_SECONDS": "60"}
+    argv = [sys.executable, "-m", "granian", *options, "istore.wsgi:application"]
+    process = subprocess.Popen(argv, cwd=ROOT, env=env, stdout=subprocess.DEVNULL)
+    try:
+        deadline = time.monotonic() + 60
+        while True:
+            try:
+                http.client.HTTPConnection("127.0.0.1", PORT).connect()
+                break
+            except OSError:
+                if time.monotonic() > deadline or process.poll() is not None:
+                    raise
+                time.sleep(0.1)
+        yield process
+    finally:
+        process.terminate()
+        process.wait(30)
+
+
+def memory(process: subprocess.Popen) -> int:
+    """Bytes of the web server and its worker, shared ones once."""
+    children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text()
+    total = 0
+    for pid in [process.pid, *map(int, children.split())]:
+        for line in Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines():
+            if line.startswith("Pss:"):
+                total += 1024 * int(line.split()[1])
+    return total
+
+
+def statements_of(model: RegisteredModel, shape: Shape, body: dict) -> list[str]:
+    """The SQL that a question becomes, its values filled in."""
+    from django.db import connection, transaction
+
+    from inferences.api.filters import CountQuerySerializer, InferenceQuerySerializer
+    from inferences.querying import count_matching
+
+    found: list[str] = []
+
+    def keep(execute: Any, sql: str, values: Any, many: bool, context: Any) -> Any:
+        result = execute(sql, values, many, context)
+        found.append(connection.ops.last_executed_query(context["cursor"], sql, values))
+        return result
+
+    with transaction.atomic(), connection.execute_wrapper(keep):
+        if shape.address == "count":
+            asked = CountQuerySerializer.parse(body)
+            count_matching(model, asked.filters, asked.limit)
+        else:
+            InferenceQuerySerializer.parse(body).page(model)
+    return found
+
+
+@dataclass(frozen=True)
+class Figure:
+    """Milliseconds."""
+
+    p50: float
+    p95: float
+
+    @classmethod
+    def of(cls, times: list[float]) -> Figure:
+        parts = statistics.quantiles(times, n=20, method="inclusive")
+        return cls(statistics.median(times), parts[-1])
+
+
+@dataclass(frozen=True)
+class Row:
+    sql: Figure
+    api: Figure
+    pages: float  # the SQL's p50 in bare pages
+
+
+def measure(api: Api, bare: Bare, model: RegisteredModel, shape: Shape) -> Row:
+    chance = random.Random(shape.name)
+    bodies = [shape.body(chance) for _ in range(VARIANTS)]
+    asked = [statements_of(model, shape, body) for body in bodies]
+    rounds = ROUNDS if shape.address == "filter" else ROUNDS // 2
+    plain, sql, through = [], [], []
+    one_page = [BARE_PAGE.format(model=model.pk)]
+    for number in range(rounds + 1):
+        for body, statements in zip(bodies, asked, strict=True):
+            times = (
+                bare.run(one_page),
+                bare.run(statements),
+                api.ask(model.model_id, shape.address, body)[0],
+            )
+            if number:  # the first round warms
+                for kept, took in zip((plain, sql, through), times, strict=True):
+                    kept.append(took)
+    pages = statistics.median(sql) / statistics.median(plain)
+    return Row(Figure.of(sql), Figure.of(through), pages)
+
+
+def report(shapes: list[Shape], rows: dict[str, Row], before: dict[str, Row]) -> None:
+    print(
+        f"{'':34} {'SQL p50':>8} {'p95':>7} {'pages':>6} {'API p50':>8} {'p95':>7} {'grew':>5}"
+    )
+    for shape in shapes:
+        row = rows[shape.name]
+        missed = []
+        if shape.most and row.pages > shape.most:
+            missed.append(f"more than {shape.most:g} pages")
+        if row.api.p95 > SLOWER * row.sql.p95 + PLUS_MS:
+            missed.append("slow API")
+        grew = ""
+        if shape.name in before:
+            growth = row.sql.p50 / before[shape.name].sql.p50
+            grew = f"{growth:.1f}"
+            if growth > GROWTH_MOST and shape.most:
+                missed.append("grows")
+        print(
+            f"{shape.name:34} {row.sql.p50:8.2f} {row.sql.p95:7.2f} {row.pages:6.1f} "
+            f"{row.api.p50:8.2f} {row.api.p95:7.2f} {grew:>5} {', '.join(missed)}"
+        )
+
+
+def search(api: Api, model: RegisteredModel, queries: int = 30) -> None:
+    """Exact, then by an index: how fast, and how many of the true nearest are found."""
+    import numpy as np
+
+    from inferences.vectors import indexing
+
+    chance = np.random.default_rng(1)
+    centres = chance.normal(size=(query_data.CLUSTERS, query_data.DIMENSIONS))
+    asked = query_data.vectors(np.random.default_rng(2), centres, queries)
+    filters = {
+        "none": {},
+        "= 60 %": {"metadata_filter": [SITE[60]]},
+        "= 20 %": {"metadata_filter": [SITE[20]]},
+        "= 2 %": {"metadata_filter": [SITE[2]]},
+    }
+    metrics = ("cosine", "l2", "negative_dot_product")
+    kinds = [(metric, name) for metric in metrics for name in filters]
+
+    def ask(metric: str, name: str) -> tuple[list[float], list[list[str]], str]:
+        times, found, way = [], [], ""
+        for vector in asked:
+            embedding = {"query_embedding": vector.tolist(), "distance_metric": metric}
+            body = {"filters": filters[name], "embedding_filters": embedding}
+            took, answer = api.ask(model.model_id, "filter", body)
+            times.append(took)
+            found.append([row["inference_id"] for row in answer["results"]])
+            way = answer["vector_search"]
+        return times, found, way
+
+    exact = {kind: ask(*kind) for kind in kinds}
+    begun = time.perf_counter()
+    indexing.index(model)
+    print(
+        f"\nVectors: {indexing.count(model):,} of {query_data.DIMENSIONS}, indexed in "
+        f"{time.perf_counter() - begun:.0f} s"
+    )
+    print(f"{'metric, filter':34} {'exact':>8} {'now p50':>8} {'p95':>7} {'recall':>7}")
+    for kind in kinds:
+        times, found, way = ask(*kind)
+        shares = [
+            len(set(here) & set(true)) / len(true)
+            for here, true in zip(found, exact[kind][1], strict=True)
+        ]
+        figure, recall = Figure.of(times), statistics.mean(shares)
+        missed = "missed" if recall < RECALL_LEAST else ""
+        print(
+            f"{', '.join(kind):34} {statistics.median(exact[kind][0]):8.2f} "
+            f"{figure.p50:8.2f} {figure.p95:7.2f} {recall:7.3f} {way} {missed}"
+        )
+
+
+def set_up() -> str:
+    """The tables, and the secret of a token."""
+    import django
+
+    os.environ["DJANGO_SETTINGS_MODULE"] = "istore.settings"
+    django.setup()
+    from django.core.management import call_command
+
+    from istore.models import Project, Role
+    from istore.tokens import create_token
+
+    call_command("migrate", verbosity=0)
+    project = Project.objects.create(project_id="benchmark")
+    return create_token("benchmark", project, Role.EDITOR)[1]
+
+
+def run(given: argparse.Namespace) -> None:
+    token = set_up()
+    model = query_data.register("large")
+    small = [query_data.register(f"small-{number}") for number in range(5)]
+    shapes = [s for s in PAGES + COUNTS if given.only in s.name]
+    before: dict[str, Row] = {}
+    stages = [given.first, given.rows] if given.first else [given.rows]
+    stored = 0
+    for stage in stages:
+        begun = time.perf_counter()
+        for each in small:
+            query_data.fill(each, (stage - stored) // 40, stored)
+        query_data.fill(model, stage - stored, stored)
+        query_data.settle()
+        stored = stage
+        print(
+            f"\n{stage:,} rows, filled in {time.perf_counter() - begun:.0f} s; load "
+            f"{os.getloadavg()[0]:.1f}"
+        )
+        with web() as process:
+            api, bare = Api(token), Bare()
+            at_first = memory(process)
+            rows = {s.name: measure(api, bare, model, s) for s in shapes}
+            used = memory(process)
+        report(shapes, rows, before)
+        print(
+            f"Web process: {at_first / 2**20:.0f} MB at first, {used / 2**20:.0f} MB then; "
+            f"load {os.getloadavg()[0]:.1f}"
+        )
+        before = rows
+    if given.vectors:
+        faces = query_data.register("faces", query_data.DIMENSIONS)
+        query_data.fill(faces, given.vectors)
+        query_data.fill_vectors(faces)
+        query_data.settle()
+        with web():
+            search(Api(token), faces)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--rows", type=int, default=200_000, help="of the large model")
+    parser.add_argument(
+        "--first", type=int, default=0, help="measured before, for growth"
+    )
+    parser.add_argument("--vectors", type=int, default=50_000, help="0: none")
+    parser.add_argument("--only", default="", help="shapes whose name holds this")
+    parser.add_argument("--directory", help="on whose disk; a temporary one by default")
+    given = parser.parse_args()
+    with servers(given.directory):
+        run(given)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,257 @@
+"""Rows for ``query.py``: as ``record`` writes them, but made by the database itself.
+
+A few inferences are recorded, so that keys, labels and sources have their places. The
+rest is one ``INSERT .. SELECT`` a table: 30 days, seven metadata (one without a slot),
+three detections, an answer of 400 bytes. ``frame`` grows with time.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from inferences.models import RegisteredModel
+
+DAYS = 30
+START = datetime.now(UTC).replace(microsecond=0) - timedelta(days=DAYS)
+CHUNK = 100_000
+DIMENSIONS, CLUSTERS = 384, 500
+LABELS = ["ship", "boat", "buoy", "crane", "wreck"]
+SOURCES = [f"quay-{number}" for number in range(9)]
+SITES = ["main", "east", "pier", *(f"other-{n}" for n in range(40))]
+
+
+def register(model_id: str, embedding_size: int = 0) -> RegisteredModel:
+    """A model with a few inferences, so that every word and key has its number."""
+    from inferences.metadata import MetadataValue
+    from inferences.models import (
+        InferenceAction,
+        MetadataKey,
+        RegisteredModel,
+        TaskType,
+    )
+    from inferences.recording import NewInference, record
+    from istore.models import Project
+
+    project, _ = Project.objects.get_or_create(project_id="benchmark")
+    model = RegisteredModel.objects.create(
+        model_id=model_id,
+        project=project,
+        task_type=TaskType.OBJECT_DETECTION,
+        embedding_size=embedding_size,
+    )
+    MetadataKey.objects.create(registered_model=model, key="tag", kind="int", slot="")
+    pose = json.dumps({"angle": 0.5, "site": "a"})
+    given = [
+        ("site", "string", "main"),
+        ("operator", "string", "operator-0"),
+        ("frame", "int", "0"),
+        ("speed", "int", "0"),
+        ("gain", "float", "0.5"),
+        ("pose", "json", pose),
+        ("tag", "int", "0"),
+    ]
+    record(
+        model,
+        [
+            NewInference(
+                inference_id=f"first-{number}",
+                inference_action=InferenceAction.DETECT,
+                data_hash=hashlib.sha256(b"").digest(),
+                created_at=START + timedelta(microseconds=number),
+                metadata=[MetadataValue(*each) for each in given],
+                data_source=source,
+                detections=[(label, 0.5) for label in LABELS],
+            )
+            for number, source in enumerate(SOURCES)
+        ],
+    )
+    model.refresh_from_db()
+    return model
+
+
+def fill(model: RegisteredModel, rows: int, first: int = 0) -> None:
+    """So many rows more, spread over all of the time; ``first`` makes them new ones."""
+    from django.db import connection
+
+    with connection.cursor() as cursor:
+        cursor.execute("SET synchronous_commit = off")
+        cursor.execute(FUNCTIONS)
+        for begun in range(0, rows, CHUNK):
+            end = min(begun + CHUNK, rows)
+            values = _values(model, rows, first) | {"begun": begun, "end": end - 1}
+            for statement in _statements(model):
+                cursor.execute(statement, values)
+        cursor.execute("RESET synchronous_commit")
+
+
+def fill_vectors(model: RegisteredModel) -> None:
+    """A vector for each inference: clusters, with norms that vary by a fifth."""
+    from django.db import connection
+
+    chance = np.random.default_rng(1)
+    centres = chance.normal(size=(CLUSTERS, DIMENSIONS))
+    ids = np.array(list(model.inferences.values_list("id", flat=True)))
+    head = b"PGCOPY\n\xff\r\n\0" + bytes(8)
+    row = np.dtype(
+        [
+            ("fields", ">i2"),
+            ("id_size", ">i4"),
+            ("id", ">i8"),
+            ("model_size", ">i4"),
+            ("model", ">i4"),
+            ("vector_size", ">i4"),
+            ("dimensions", ">i2"),
+            ("unused", ">i2"),
+            ("vector", ">f4", DIMENSIONS),
+        ]
+    )
+    with connection.cursor() as cursor:
+        statement = (
+            "COPY inferences_embedding (id, model_key, vector) FROM STDIN BINARY"
+        )
+        with cursor.copy(statement) as copy:
+            copy.write(head)
+            for begun in range(0, len(ids), 10_000):
+                some = ids[begun : begun + 10_000]
+                packed = np.zeros(len(some), row)
+                packed["fields"], packed["id_size"], packed["id"] = 3, 8, some
+                packed["model_size"], packed["model"] = 4, model.pk
+                packed["vector_size"] = 4 + 4 * DIMENSIONS
+                packed["dimensions"] = DIMENSIONS
+                packed["vector"] = vectors(chance, centres, len(some))
+                copy.write(packed.tobytes())
+            copy.write(b"\xff\xff")
+
+
+def vectors(chance: np.random.Generator, centres: np.ndarray, count: int) -> np.ndarray:
+    near = centres[chance.integers(0, len(centres), count)]
+    found = near + chance.normal(scale=0.7, size=(count, centres.shape[1]))
+    found /= np.linalg.norm(found, axis=1, keepdims=True)
+    return found * chance.uniform(0.8, 1.2, (count, 1))
+
+
+def settle() -> None:
+    """As after the autovacuum of a quiet hour."""
+    from django.db import connection
+
+    with connection.cursor() as cursor:
+        cursor.execute("VACUUM ANALYZE")
+        cursor.execute("CHECKPOINT")
+
+
+def _values(model: RegisteredModel, rows: int, first: int) -> dict[str, object]:
+    from inferences import directory
+    from inferences.row_ids import microseconds
+
+    return {
+        "model": model.pk,
+        "first": first,
+        "start": microseconds(START),
+        "step": DAYS * 86_400_000_000 / rows,
+        "labels": [directory.labels.number(model, name) for name in LABELS],
+        "sources": [directory.sources.number(model, name) for name in SOURCES],
+        "sites": SITES,
+        "tag": directory.place_of(model, "tag", "int").key_id,
+    }
+
+
+def _statements(model: RegisteredModel) -> list[str]:
+    from inferences import directory
+
+    slots = {
+        name: directory.place_of(model, *key).slot
+        for name, key in {
+            "site": ("site", "string"),
+            "operator": ("operator", "string"),
+            "frame": ("frame", "int"),
+            "speed": ("speed", "int"),
+            "gain": ("gain", "float"),
+            "angle": ("pose.angle", "json.number"),
+            "pose_site": ("pose.site", "json.string"),
+        }.items()
+    }
+    columns, values = ", ".join(slots.values()), ", ".join(slots)
+    return [
+        FRESH,
+        "INSERT INTO inferences_inferencekey (model_key, inference_id, row_id) "
+        "SELECT %(model)s, inference_id, id FROM fresh",
+        "INSERT INTO inferences_inference (id, model_key, latitude, longitude, area_cell, "
+        "data_size, source_id, top_score, low_score, inference_action, version, "
+        f"is_protected, deleted, inference_id, data_hash, labels, scores, {columns}) "
+        "SELECT id, %(model)s, latitude, longitude, pg_temp.cell(latitude, longitude), "
+        "20000, source_id, greatest(s1, s2, s3), least(s1, s2, s3), 1, 1, "
+        "false, false, inference_id, hash, ARRAY[l1, l2, l3], ARRAY[s1, s2, s3], "
+        f"{values} FROM fresh",
+        "INSERT INTO inferences_inferencepayload (id, model_key, metadata, data, "
+        "data_storage_key, data_content_type, answer_storage_key, content_hash, notes) "
+        "SELECT id, %(model)s, jsonb_build_object("
+        "'site', ARRAY['string', site], 'operator', ARRAY['string', operator], "
+        "'frame', ARRAY['int', frame::text], 'speed', ARRAY['int', speed::text], "
+        "'gain', ARRAY['float', gain::text], 'tag', ARRAY['int', tag::text], "
+        "'pose', ARRAY['json', jsonb_build_object('angle', angle, 'site', pose_site)::text]), "
+        "rpad('{\"outputs\": ', 400, md5(id::text)), '1/1/' || inference_id || '/input', "
+        "'image/jpeg', '1/1/' || inference_id || '/answer', hash, "
+        '\'{"times": {"received": "2026-01-01T00:00:00.000000Z"}}\' FROM fresh',
+        "INSERT INTO inferences_detection (id, model_key, label_id, score) "
+        "SELECT id, %(model)s, each.label, each.score FROM fresh, "
+        "unnest(ARRAY[l1, l2, l3], ARRAY[s1, s2, s3]) AS each (label, score)",
+        "INSERT INTO inferences_overflownumber (id, model_key, key_id, value) "
+        "SELECT id, %(model)s, %(tag)s, tag FROM fresh",
+        "DROP TABLE fresh",
+    ]
+
+
+LABEL = (
+    "(%(labels)s::integer[])[CASE WHEN {0} < 0.2 THEN 1 WHEN {0} < 0.6 THEN 2 "
+    "WHEN {0} < 0.9 THEN 3 WHEN {0} < 0.9999 THEN 4 ELSE 5 END] AS {1}"
+)
+FRESH = f"""
+CREATE TEMP TABLE fresh AS
+SELECT (us << 12) | (n & 4095) AS id, %(first)s || '-' || lpad(n::text, 12, '0') AS inference_id,
+       sha256(n::text::bytea) AS hash, (us - %(start)s) / 1000000 AS frame,
+       (%(sites)s::text[])[CASE WHEN a < 0.6 THEN 1 WHEN a < 0.8 THEN 2 WHEN a < 0.82 THEN 3
+                           ELSE 4 + floor(random() * 40)::integer END] AS site,
+       'operator-' || floor(random() * 500)::integer AS operator,
+       floor(random() * 1000000)::bigint AS speed, random() AS gain, random() AS angle,
+       chr(97 + floor(random() * 8)::integer) AS pose_site,
+       floor(random() * 1000)::integer AS tag,
+       51 + random() AS latitude, 4 + random() AS longitude,
+       (%(sources)s::integer[])[1 + floor(random() * 9)::integer] AS source_id,
+       {LABEL.format("x1", "l1")}, {LABEL.format("x2", "l2")}, {LABEL.format("x3", "l3")},
+       random()::real AS s1, random()::real AS s2, random()::real AS s3
+FROM (SELECT n, %(start)s + 1000 + %(first)s + (n * %(step)s)::bigint AS us, random() AS a,
+             random() AS x1, random() AS x2, random() AS x3
+      FROM generate_series(%(begun)s::bigint, %(end)s::bigint) AS n) AS made
+"""
+SPREAD = """
+CREATE FUNCTION pg_temp.spread_{bits}(n bigint) RETURNS bigint IMMUTABLE LANGUAGE sql
+AS 'SELECT (n | (n << {bits})) & {mask}';
+"""
+MASKS = {
+    16: 0x0000FFFF0000FFFF,
+    8: 0x00FF00FF00FF00FF,
+    4: 0x0F0F0F0F0F0F0F0F,
+    2: 0x3333333333333333,
+    1: 0x5555555555555555,
+}
+NESTED = "floor({})::bigint"
+for _bits in MASKS:
+    NESTED = f"pg_temp.spread_{_bits}({NESTED})"
+SIDE = 1 << 26
+FUNCTIONS = (
+    "DROP FUNCTION IF EXISTS pg_temp.cell;"
+    + "".join(f"DROP FUNCTION IF EXISTS pg_temp.spread_{bits};" for bits in MASKS)
+    + "".join(SPREAD.format(bits=bits, mask=mask) for bits, mask in MASKS.items())
+    + "CREATE FUNCTION pg_temp.cell(latitude float8, longitude float8) RETURNS bigint "
+    "IMMUTABLE LANGUAGE sql AS 'SELECT "
+    + NESTED.format(f"(longitude + 180) / 360 * {SIDE}")
+    + " | ("
+    + NESTED.format(f"(latitude + 90) / 180 * {SIDE}")
+    + " << 1)';"
+)
