@@ -20,6 +20,7 @@ from inferences.api.metadata import StatisticsQuerySerializer
 from inferences.filters import matching, text
 from inferences.filters.operands import write_list
 from inferences.filters.tree import normal
+from inferences.filterset import parameters
 from inferences.metadata import MetadataValue
 from inferences.models import InferenceAction, RegisteredModel
 from inferences.recording import NewInference, record
@@ -31,7 +32,8 @@ from istore.models import Project
 RECORDS = 60
 STORES = (1, 2)  # each a seed: other records, in other slots
 EXAMPLES = 400
-MODEL = "/api/v1/models/reference"
+LIST = "/api/v1/models/reference/inferences"
+FILTER, COUNT = f"{LIST}/filter", f"{LIST}/count"
 
 START = datetime(2025, 6, 1, tzinfo=UTC)
 MOMENTS = [
@@ -483,6 +485,29 @@ def test_all_that_a_body_gives_must_hold(filled):
     def asked(filters: dict[str, Any], tree: dict[str, Any]) -> None:
         body = {"filters": filters, "filter": tree}
         same(filled, body, ids(filled, body))
+
+    asked()
+
+
+def listed(answer: Any) -> list[str]:
+    assert answer.status_code == 200, answer.content
+    return [each["inference_id"] for each in answer.json()["results"]]
+
+
+def test_body_address_and_text_list_the_same_in_order(filled, api):
+    @few
+    @given(contract)
+    def asked(filters: dict[str, Any]) -> None:
+        read = InferenceQuerySerializer.parse({"filters": filters}).filters
+        page = {"pagination": {"limit": 100}}
+        by_body = listed(api.post(FILTER, {"filters": filters, **page}))
+        by_text = listed(api.post(FILTER, {"query": text.write(read), **page}))
+        by_address = listed(api.get(LIST, {**parameters(read), "limit": 100}))
+        counted = api.post(COUNT, {"filters": filters}).json()["count"]
+
+        same(filled, {"filters": filters}, by_body)
+        assert by_text == by_address == by_body
+        assert counted == len(by_body)
 
     asked()
 
