@@ -27,6 +27,7 @@ from inferences.models import RegisteredModel, TaskType
 from ingest.events import InferenceEvent
 from ingest.stream import STREAM
 from istore.models import Project, Role, Token
+from proxy.segments import Ownership, owners_in
 from proxy.tests.upstream import Upstream
 
 GRANIAN = Path(sys.executable).with_name("granian")
@@ -187,11 +188,13 @@ class Proxied:
 
     def is_gone(self) -> bool:
         """The capture process too, which may publish something until then."""
-        try:
-            os.killpg(self.process.pid, 0)
-        except ProcessLookupError:
-            return True
-        return False
+        spool = self.home / "spool"
+        for owner in owners_in(spool):
+            lock = Ownership.take(spool, owner)
+            if lock is None:
+                return False
+            lock.release()
+        return True
 
     def infer(self, model_id: str, body: object = None, **options) -> requests.Response:
         headers = {"Authorization": f"Bearer {self.store.secret}"}

@@ -13,6 +13,7 @@ import tritonclient.http as triton
 from PIL import Image
 
 from proxy.tests.conftest import request_body, wait_until
+from proxy.tests.crashing import settled
 
 pytestmark = pytest.mark.django_db
 
@@ -69,7 +70,7 @@ def test_an_event_is_published_for_what_is_stored(proxied, echo):
 
     wait_until(found, 10)
     (event,) = found()
-    assert event.as_dict() == proxied.marker("published")["event"]
+    assert settled(event.as_dict()) == settled(proxied.marker("published")["event"])
     assert event.request_received_at <= event.request_forwarded_at
     assert event.request_forwarded_at <= event.request_responded_at
     assert event.request_responded_at <= event.event_published_at
