@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from proxy import limits
 from proxy.answers import Send
 from proxy.connections import Response
+from proxy.forwarding import too_large
 from proxy.headers import CONTENT_ENCODING, HEADER_LENGTH, read_encoding, to_client
 from proxy.patience import Patience
 from proxy.receiving import Allowance
@@ -121,6 +122,8 @@ async def _gather(response: Response, allowance: Allowance) -> tuple[list[bytes]
     async for chunk in response.pieces():
         chunks.append(chunk)
         size += len(chunk)
+        if size > limits.PROXY_MAX_RESPONSE_BYTES:  # and nothing of it was sent yet
+            raise too_large()
         if size > most:
             return chunks, TOO_LARGE
         if not allowance.take(len(chunk)):

@@ -280,6 +280,10 @@ def tell_apart(error: BaseException) -> None:
 def check_answer(response: Response) -> None:
     if 300 <= response.status < 400:
         raise Refused(502, "The upstream answered with a redirect.")
+    if (response.length or 0) > limits.PROXY_MAX_RESPONSE_BYTES:
+        raise too_large()
+
+
+def too_large() -> Refused:
     most = limits.PROXY_MAX_RESPONSE_BYTES
-    if (response.length or 0) > most:
-        raise Refused(502, f"The upstream's answer is larger than {most} bytes.")
+    return Refused(502, f"The upstream's answer is larger than {most} bytes.")

@@ -301,6 +301,24 @@ def test_json_in_chunks_is_recorded(proxied, store, upstream):
     assert proxied.blob(key) == answer.content == b'{"outputs":[]}'
 
 
+@pytest.mark.parametrize("behaviour", ["early", "until-the-end"])
+def test_an_answer_may_come_in_any_form_of_http(proxied, store, upstream, behaviour):
+    store.model(upstream.url, behaviour)
+    answer = proxied.infer(behaviour)
+    assert (answer.status_code, answer.content) == (200, b"{}")
+    assert answer.headers["Inference-Store"] == "recorded"
+
+
+def test_a_large_body_and_a_large_answer_pass_whole(proxied, store, upstream):
+    store.model(upstream.url, "binary", enable_inference_storage=False)
+    head = orjson.dumps(request_body())
+    body = head + bytes(range(256)) * 6000
+    headers = {"Inference-Header-Content-Length": str(len(head))}
+    answer = proxied.infer("binary", body, headers=headers)
+    assert upstream.seen[-1].body == body
+    assert answer.content.endswith(body[len(head) :])
+
+
 def test_an_error_of_the_model_passes_and_is_not_recorded(proxied, store, upstream):
     store.model(upstream.url, "failing")
     answer = proxied.infer("failing")

@@ -195,6 +195,7 @@ def test_another_path_is_404(proxied, path):
         ("large", 502),
         ("broken", 502),
         ("nonsense", 502),
+        ("doubtful", 502),
     ],
 )
 def test_an_upstream_that_fails_is_told_apart(
@@ -246,3 +247,16 @@ def test_too_much_in_flight_is_refused_and_nothing_forwarded(
     refused(answer, 503)
     assert answer.headers["Retry-After"] == "1"
     assert busy.infer("echo").headers["Inference-Store"] == "recorded"
+
+
+def test_an_answer_that_grows_too_large_ends_early(proxied, store, upstream):
+    """It has begun to leave when that shows: the client must not take it for whole."""
+    store.model(upstream.url, "unending")
+    with pytest.raises(requests.exceptions.ChunkedEncodingError):
+        proxied.infer("unending")
+
+
+def test_an_answer_too_large_to_begin_with_is_502(start_proxy, store, upstream):
+    small = start_proxy(ISTORE_PROXY_MAX_RESPONSE_BYTES="100K")
+    store.model(upstream.url, "unending")
+    refused(small.infer("unending"), 502)

@@ -166,6 +166,31 @@ class Upstream:
     async def _large(self, request: web.Request, body: bytes) -> web.StreamResponse:
         return web.Response(body=bytes(3 * 2**20))
 
+    async def _unending(self, request: web.Request, body: bytes) -> web.StreamResponse:
+        chunks = [b"x" * 2**20] * 3
+        return await self._in_chunks(request, "application/octet-stream", chunks)
+
+    async def _early(self, request: web.Request, body: bytes) -> web.StreamResponse:
+        request.transport.write(
+            b"HTTP/1.1 103 Early Hints\r\nLink: </x>\r\n\r\n"
+            b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}"
+        )
+        request.transport.close()
+        return web.Response()
+
+    async def _until_the_end(self, request: web.Request, body: bytes) -> web.Response:
+        request.transport.write(b"HTTP/1.0 200 OK\r\n\r\n{}")
+        request.transport.close()
+        return web.Response()
+
+    async def _doubtful(self, request: web.Request, body: bytes) -> web.Response:
+        request.transport.write(
+            b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n"
+            b"Transfer-Encoding: chunked\r\n\r\n2\r\n{}\r\n0\r\n\r\n"
+        )
+        request.transport.close()
+        return web.Response()
+
     async def _broken(self, request: web.Request, body: bytes) -> web.StreamResponse:
         response = web.StreamResponse(headers={"Content-Length": "1000"})
         await response.prepare(request)
