@@ -16,6 +16,8 @@ V, E = Role.VIEWER, Role.EDITOR
 
 # What the least role is that a method of a route needs. {} stands for a model.
 ROUTES = {
+    "projects/harbour/inferences/filter": {"post": V},
+    "projects/harbour/inferences/count": {"post": V},
     "models": {"get": V, "post": E},
     "models/{}": {"get": V},
     "models/{}/inference-server-settings": {"patch": E},
@@ -79,7 +81,7 @@ def test_a_role_opens_what_it_covers_and_nothing_else(
 ):
     status = call(api_as(role), path, method)
 
-    if role.rank < ROUTES[path][method].rank and path != "models":
+    if role.rank < ROUTES[path][method].rank and "{}" in path:
         assert status == 403
     else:
         assert status not in (401, 403, 405), status
@@ -99,6 +101,12 @@ def test_without_a_token_nothing_opens(client, stored, path, method):
     response = getattr(client, method)(f"/api/v1/{path.format(OWN)}")
 
     assert response.status_code == 401
+
+
+def test_a_foreign_project_looks_like_an_absent_one(api_as, foreign):
+    for name in ("other", "absent"):
+        path = f"projects/{name}/inferences/filter"
+        assert call(api_as(Role.ADMINISTRATOR), path, "post") == 404
 
 
 def test_a_viewer_registers_no_model(api_as):

@@ -2,13 +2,21 @@
 
 from django.urls import path, re_path
 
-from inferences.api import creating, metadata, removing, views
+from inferences.api import creating, metadata, projects, removing, views
 
 # An id may hold a slash, which arrives decoded: what follows an id is matched last.
 MODEL = r"models/(?P<model_id>.+?)"
 INFERENCE = rf"{MODEL}/inferences/(?P<inference_id>.+?)"
 
 urlpatterns = [
+    re_path(
+        r"^projects/(?P<project_id>.+?)/inferences/filter$",
+        projects.FilterProjectView.as_view(),
+    ),
+    re_path(
+        r"^projects/(?P<project_id>.+?)/inferences/count$",
+        projects.CountProjectView.as_view(),
+    ),
     path("models", views.ModelsView.as_view()),
     re_path(
         rf"^{MODEL}/inference-server-settings$", views.ServerSettingsView.as_view()

@@ -1,0 +1,93 @@
+"""The same question to all models of a project."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from django.http import Http404
+from drf_spectacular.utils import extend_schema
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+from inferences.api.fields import FlagField, WholeField
+from inferences.api.filters import FilteredSerializer, PaginationSerializer
+from inferences.api.serializers import (
+    CountSerializer,
+    InferenceSerializer,
+    PageSerializer,
+)
+from inferences.api.views import StoreView
+from inferences.models import RegisteredModel
+from inferences.querying import BadQuestion
+from inferences.querying.across import ProjectQuery
+from istore.deadline import deadline
+from istore.models import Project, Role
+from istore.problems import invalid
+from istore.schema import PROBLEMS
+from istore.serializers import ValueSerializer, optional
+
+
+class ProjectQuerySerializer(ValueSerializer, FilteredSerializer):
+    value_class = ProjectQuery
+
+    pagination = PaginationSerializer(**optional)
+    presign = FlagField(required=False, default=False)
+
+
+class ProjectCountSerializer(FilteredSerializer):
+    limit = WholeField(min_value=1, max_value=2**31, **optional)
+
+
+class ProjectView(StoreView):
+    """A view of one project; reading it needs a viewer."""
+
+    needs: ClassVar = {"POST": Role.VIEWER}
+
+    def project(self, project_id: str) -> Project:
+        seen = self.caller.visible_projects()
+        project = seen.filter(project_id=project_id).first()
+        if project is None:
+            raise Http404
+        return project
+
+    def models(self, project: Project) -> list[RegisteredModel]:
+        return list(project.models.order_by("pk"))
+
+
+class FilterProjectView(ProjectView):
+    """The inferences of all models of a project, one page at a time, by time."""
+
+    @extend_schema(
+        operation_id="filter_project_inferences",
+        request=ProjectQuerySerializer,
+        responses={200: PageSerializer, **PROBLEMS},
+    )
+    def post(self, request: Request, project_id: str) -> Response:
+        project = self.project(project_id)
+        query: ProjectQuery = ProjectQuerySerializer.parse(request.data)
+        try:
+            with deadline():
+                page = query.page(project.pk, self.models(project))
+        except BadQuestion as error:
+            raise invalid(str(error), *error.path) from None
+        context = {"presign": query.presign}
+        found = InferenceSerializer(page.inferences, many=True, context=context)
+        return Response({"results": found.data, "next": page.next})
+
+
+class CountProjectView(ProjectView):
+    """How many inferences of all models of a project match."""
+
+    @extend_schema(
+        operation_id="count_project_inferences",
+        request=ProjectCountSerializer,
+        responses={200: CountSerializer, **PROBLEMS},
+    )
+    def post(self, request: Request, project_id: str) -> Response:
+        project = self.project(project_id)
+        wanted = ProjectCountSerializer.parse(request.data)
+        given = {"filters": wanted["filters"]} if "filters" in wanted else {}
+        query = ProjectQuery(**given)
+        with deadline():
+            count = query.count(self.models(project), wanted.get("limit"))
+        return Response({"count": count.number, "is_exact": count.is_exact})
