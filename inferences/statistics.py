@@ -10,6 +10,7 @@ import math
 from collections import defaultdict
 from dataclasses import dataclass
 from decimal import Decimal
+from fractions import Fraction
 from itertools import pairwise
 from typing import Any
 
@@ -30,7 +31,7 @@ from django.db.models.expressions import RawSQL
 from inferences.directory import SIDE_ROWS, Place, place_of
 from inferences.filters import Filter, InferenceFilter, matching
 from inferences.filters.metadata import EXACT_WHOLE
-from inferences.metadata import SLOT_BEGINNING
+from inferences.metadata import LARGEST_DOUBLE, SLOT_BEGINNING
 from inferences.models import (
     InferencePayload,
     InferenceQuerySet,
@@ -210,7 +211,9 @@ def _inner_edges(query: StatisticsQuery, low: float, high: float) -> list[float]
         if span / Decimal(width) > BINS_MAX:
             raise ValueError(f"distribution_bin_width makes more than {BINS_MAX} bins.")
         count = math.ceil(span / Decimal(width))
-        return [low + number * width for number in range(1, count + 1)]
+        # Exactly, and rounded once: a product of doubles may be beyond them all.
+        first, step, most = Fraction(low), Fraction(width), Fraction(LARGEST_DOUBLE)
+        return [float(min(first + n * step, most)) for n in range(1, count + 1)]
     count = query.distribution_bin_count or BINS
     return [low * (1 - n / count) + high * (n / count) for n in range(1, count)]
 

@@ -234,4 +234,8 @@ def test_edges_reach_over_the_whole_range_of_doubles():
     assert edges[0] == -1.7e308
     assert edges[-1] == 1.7e308
     assert edges == sorted(edges)
+    wide = StatisticsQuery("k", "float", distribution_bin_width=1e305)
+    edges = bin_edges(wide, -1.7e308, 1.7e308)
+    assert edges[-1] < float("inf")
+    assert edges == sorted(edges)
     assert bin_names([0.0, 1.0, 2.0]) == ["[0.0, 1.0)", "[1.0, 2.0]"]
