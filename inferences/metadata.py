@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
+import orjson
 from django.conf import settings
 
 from inferences.models import MetadataKind, MetadataType
@@ -155,9 +156,13 @@ def as_given(values: list[MetadataValue]) -> dict[str, list[str]]:
 
 def canonical(value: Any) -> bytes:
     """One text for equal JSON values: what content hashes are made of."""
-    return json.dumps(
-        value, sort_keys=True, ensure_ascii=False, separators=(",", ":")
-    ).encode("utf-8", "surrogatepass")
+    try:
+        return orjson.dumps(value, option=orjson.OPT_SORT_KEYS)
+    except TypeError:  # a whole number beyond 64 bits, or half a surrogate pair
+        text = json.dumps(
+            value, sort_keys=True, ensure_ascii=False, separators=(",", ":")
+        )
+        return text.encode("utf-8", "surrogatepass")
 
 
 def _shown(text: str) -> str:
