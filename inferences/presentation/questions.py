@@ -21,6 +21,7 @@ from inferences.filterset import COMPARISON, InferenceFilterSet, MomentField
 from inferences.models import Inference
 
 SLOTTED = (  # filters whose errors have a place of their own in the form
+    "q",
     "since",
     "until",
     "action",
@@ -36,6 +37,7 @@ PARTS = ("key", "type", "operator", "value")
 VIEWS = ("gallery", "table")
 PAGING = ("cursor",)
 SINGLE = {
+    "q": "query",
     "since": "since",
     "until": "until",
     "action": "action",

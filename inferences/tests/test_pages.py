@@ -588,3 +588,12 @@ def test_the_admin_site_reads_and_does_not_remove(admin_client, model, make_infe
     admin_client.post("/admin/istore/token/", chosen)
     token.refresh_from_db()
     assert token.revoked_at
+
+
+def test_a_query_as_people_type_it_narrows_the_page(person, model, make_inference):
+    make_inference({"camera": "north"}, inference_id="north-1")
+    make_inference({"camera": "south"}, inference_id="south-1")
+    viewer = person()
+
+    assert shown(browse(viewer, model, q='meta.camera="north"')) == ["north-1"]
+    assert "Column 21" in text(browse(viewer, model, q="meta.camera=north OR"))
