@@ -9,9 +9,9 @@ from itertools import count
 import pytest
 from rest_framework.test import APIClient
 
-from inferences.metadata import MetadataValue
 from inferences.models import Inference, InferenceAction, RegisteredModel, TaskType
 from inferences.recording import NewInference, record
+from inferences.tests.builders import typed
 from istore.models import Project, Role
 from istore.tokens import create_token
 
@@ -46,7 +46,7 @@ def model(project) -> RegisteredModel:
 
 @pytest.fixture
 def make_inference(model):
-    """``make_inference({"frame": 3}, labels=[("ship", 0.9)], inference_id="a")``."""
+    """``make_inference({"frame": 3}, detections=[("ship", 0.9)], inference_id="a")``."""
     numbers = count(1)
 
     def make(metadata: dict[str, object] | None = None, **fields) -> Inference:
@@ -63,16 +63,6 @@ def make_inference(model):
         return to_model.inferences.get(inference_id=new.inference_id)
 
     return make
-
-
-def typed(key: str, value: object) -> MetadataValue:
-    """A metadata value whose type is that of the Python value."""
-    import json
-
-    names = {str: "string", int: "int", float: "float"}
-    name = names.get(type(value), "json")
-    text = json.dumps(value) if name == "json" else str(value)
-    return MetadataValue(key, name, text)
 
 
 @pytest.fixture

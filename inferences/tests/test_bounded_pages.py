@@ -8,7 +8,6 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from conftest import typed
 from inferences.filters import (
     And,
     DetectionFilter,
@@ -32,6 +31,7 @@ from inferences.querying import (
     count_matching,
 )
 from inferences.recording import NewInference, record
+from inferences.tests.builders import typed
 
 START = datetime(2025, 6, 1, tzinfo=UTC)
 ROWS = 300

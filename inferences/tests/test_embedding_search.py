@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 from django.core.management import call_command
 
-from conftest import typed
 from inferences import removal
 from inferences.models import (
     Embedding,
@@ -18,6 +17,7 @@ from inferences.models import (
     TaskType,
 )
 from inferences.recording import NewInference, record
+from inferences.tests.builders import typed
 from inferences.vectors import indexing, moving, nearest
 
 FILTER = "/api/v1/models/faces/inferences/filter"
