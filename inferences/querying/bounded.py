@@ -181,8 +181,10 @@ def _rows(asked: Conditions, order: Order, part: Part) -> list[Place]:
         _merged,
         partial(_driven, most=VERY_FEW),
         partial(_walked, most=WALK),
+        partial(_under_a_ceiling, most=WALK),
         partial(_driven, most=FEW),
         partial(_walked, most=LONG_WALK),
+        partial(_under_a_ceiling, most=LONG_WALK),
     )
     for way in ways:
         rows = way(asked, order, part)
@@ -297,6 +299,33 @@ def _walked(
     source = Fragment(f"({first.sql}) AS {TABLE}", first.values)
     rows = _read(asked, order, part, source, fenced=order.rank is None)
     return rows if len(rows) >= part.limit else None
+
+
+def _under_a_ceiling(
+    asked: Conditions, order: Order, part: Part, most: int
+) -> list[Place] | None:
+    """The highest ranks, if they lie among the rows whose ceiling is highest.
+
+    What was not walked has no rank above the lowest ceiling that was.
+    """
+    if not order.ceiling or not part.newest_first or part.needed > most // 5:
+        return None
+    ceiling, live = f"{TABLE}.{order.ceiling}", asked.live
+    first = (
+        f"FROM {TABLE} WHERE {live.sql} AND {ceiling} IS NOT NULL "
+        f"ORDER BY {ceiling} DESC, {TABLE}.id DESC LIMIT {most}"
+    )
+    rows = _read(
+        asked,
+        order,
+        part,
+        Fragment(f"(SELECT {TABLE}.* {first}) AS {TABLE}", live.values),
+    )
+    if len(rows) < part.limit:
+        return None
+    lowest = f"SELECT min(ceiling) FROM (SELECT {ceiling} AS ceiling {first}) AS walked"
+    ((walked_to,),) = _ask(Fragment(lowest, live.values))
+    return rows if rows[-1].rank > walked_to else None
 
 
 def _driven(

@@ -28,6 +28,7 @@ class Order:
     kind: str = ""
     column: str = ""
     missing: Fragment | None = None  # when a row has none, if there is a shorter way
+    ceiling: str = ""  # a column with an index that no rank of a row is above
 
 
 BY_TIME = Order()
@@ -53,7 +54,7 @@ def by_score(model: RegisteredModel, detections: DetectionFilter | None) -> Orde
         return BY_TOP_SCORE
     tests = _tests(model, detections)
     sql = f"(SELECT max(each.score) FROM {_detections()} WHERE {tests.sql})"
-    return Order(Fragment(sql, tests.values), "real")
+    return Order(Fragment(sql, tests.values), "real", ceiling="top_score")
 
 
 @dataclass(frozen=True, slots=True)

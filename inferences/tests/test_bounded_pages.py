@@ -22,7 +22,8 @@ from inferences.filters import (
     TimeWindow,
     matching,
 )
-from inferences.models import SLOTS, InferenceAction
+from inferences.filters.detections import as_real
+from inferences.models import SLOTS, InferenceAction, LabelName
 from inferences.querying import (
     InferenceQuery,
     Pagination,
@@ -30,6 +31,7 @@ from inferences.querying import (
     conditions,
     count_matching,
 )
+from inferences.querying.orders import detections_of
 from inferences.recording import NewInference, record
 from inferences.tests.builders import typed
 
@@ -239,24 +241,73 @@ def test_a_filter_is_known_by_the_index_that_leads_to_it(
         assert (found, driver.in_order) == (tables, in_order)
 
 
+def sorted_plainly(model, filters, sort, direction) -> list[str]:
+    """What the order says, worked out row by row."""
+    names = dict(LabelName.objects.values_list("id", "name"))
+    wanted = detections_of(filters) or DetectionFilter()
+    numbers = wanted.label_numbers(model)
+
+    def passes(label, score) -> bool:
+        if numbers is not None and label not in numbers:
+            return False
+        low, high = wanted.minimum_score, wanted.maximum_score
+        if score is None:
+            return low is None and high is None
+        return (low is None or score >= as_real(low)) and (
+            high is None or score <= as_real(high)
+        )
+
+    def rank(row):
+        pairs = zip(row.labels or [], row.scores or [], strict=True)
+        kept = [
+            (label, score)
+            for label, score in pairs
+            if passes(label, score and as_real(score))
+        ]
+        scores = [score for _, score in kept if score is not None]
+        if sort == "score":
+            return max(scores, default=None)
+        best = [label for label, score in kept if not scores or score == max(scores)]
+        return names[best[0]] if best else None
+
+    rows = sorted(matching(model, filters), key=lambda row: row.id)
+    if sort == "created_at":
+        last, ranked = rows, []
+    else:
+        last = [row for row in rows if rank(row) is None]
+        ranked = sorted(
+            (row for row in rows if rank(row) is not None),
+            key=lambda row: (rank(row), row.id),
+        )
+    if direction == "desc":
+        last, ranked = last[::-1], ranked[::-1]
+    return [row.inference_id for row in ranked + last]
+
+
 @pytest.mark.parametrize("direction", ["asc", "desc"])
 @pytest.mark.parametrize("sort", ["created_at", "score", "label"])
 def test_cursors_walk_every_order_once(model, monkeypatch, sort, direction):
     stored(model, seed=7)
-    monkeypatch.setattr(bounded, "WALK", 100)
+    monkeypatch.setattr(bounded, "WALK", 150)
+    monkeypatch.setattr(bounded, "LONG_WALK", 200)
+    monkeypatch.setattr(bounded, "VERY_FEW", 5)
     chance = random.Random(sort)
-    for filters in [InferenceFilter(), *[some_filter(chance) for _ in range(12)]]:
+    labelled = [DetectionFilter(("ship", "boat")), DetectionFilter(None, 0.3)]
+    others = [some_filter(chance) for _ in range(10)]
+    for filters in [InferenceFilter(), *labelled, *others]:
         whole = InferenceQuery(filters, Pagination(direction, 1000, sort=sort)).page(
             model
         )
         found, cursor = [], None
         while True:
-            asked = Pagination(direction, 29, cursor=cursor, sort=sort)
+            asked = Pagination(direction, 23, cursor=cursor, sort=sort)
             page = InferenceQuery(filters, asked).page(model)
             found += [each.inference_id for each in page.inferences]
             cursor = page.next
             if not cursor:
                 break
+        plain = sorted_plainly(model, filters, sort, direction)
+        assert found == plain
         by_offset = InferenceQuery(
             filters, Pagination(direction, 50, 40, sort=sort)
         ).page(model)
