@@ -312,9 +312,8 @@ def web() -> Iterator[subprocess.Popen]:
 
 def memory(process: subprocess.Popen) -> int:
     """Bytes of the web server and its worker, shared ones once."""
-    children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text()
     total = 0
-    for pid in [process.pid, *map(int, children.split())]:
+    for pid in _all(process):
         for line in Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines():
             if line.startswith("Pss:"):
                 total += 1024 * int(line.split()[1])
@@ -362,15 +361,37 @@ class Row:
     sql: Figure
     api: Figure
     pages: float  # the SQL's p50 in bare pages
+    cpu: float  # milliseconds of the web process a call, whatever else is running
 
 
-def measure(api: Api, bare: Bare, model: RegisteredModel, shape: Shape) -> Row:
+def cpu(process: subprocess.Popen) -> float:
+    """Milliseconds of the web server's processors so far."""
+    ticks = 0
+    for pid in _all(process):
+        fields = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
+        ticks += int(fields[11]) + int(fields[12])
+    return 1000 * ticks / os.sysconf("SC_CLK_TCK")
+
+
+def _all(process: subprocess.Popen) -> list[int]:
+    children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text()
+    return [process.pid, *map(int, children.split())]
+
+
+def measure(
+    api: Api,
+    bare: Bare,
+    model: RegisteredModel,
+    shape: Shape,
+    process: subprocess.Popen,
+) -> Row:
     chance = random.Random(shape.name)
     bodies = [shape.body(chance) for _ in range(VARIANTS)]
     asked = [statements_of(model, shape, body) for body in bodies]
     rounds = ROUNDS if shape.address == "filter" else ROUNDS // 2
     plain, sql, through = [], [], []
     one_page = [BARE_PAGE.format(model=model.pk)]
+    before = cpu(process)
     for number in range(rounds + 1):
         for body, statements in zip(bodies, asked, strict=True):
             times = (
@@ -382,12 +403,13 @@ def measure(api: Api, bare: Bare, model: RegisteredModel, shape: Shape) -> Row:
                 for kept, took in zip((plain, sql, through), times, strict=True):
                     kept.append(took)
     pages = statistics.median(sql) / statistics.median(plain)
-    return Row(Figure.of(sql), Figure.of(through), pages)
+    used = (cpu(process) - before) / (len(bodies) * (rounds + 1))
+    return Row(Figure.of(sql), Figure.of(through), pages, used)
 
 
 def report(shapes: list[Shape], rows: dict[str, Row], before: dict[str, Row]) -> None:
     print(
-        f"{'':34} {'SQL p50':>8} {'p95':>7} {'pages':>6} {'API p50':>8} {'p95':>7} {'grew':>5}"
+        f"{'':34} {'SQL p50':>8} {'p95':>7} {'pages':>6} {'API p50':>8} {'p95':>7} {'CPU':>5} {'grew':>5}"
     )
     for shape in shapes:
         row = rows[shape.name]
@@ -404,11 +426,11 @@ def report(shapes: list[Shape], rows: dict[str, Row], before: dict[str, Row]) ->
                 missed.append("grows")
         print(
             f"{shape.name:34} {row.sql.p50:8.2f} {row.sql.p95:7.2f} {row.pages:6.1f} "
-            f"{row.api.p50:8.2f} {row.api.p95:7.2f} {grew:>5} {', '.join(missed)}"
+            f"{row.api.p50:8.2f} {row.api.p95:7.2f} {row.cpu:5.1f} {grew:>5} {', '.join(missed)}"
         )
 
 
-def search(api: Api, model: RegisteredModel, queries: int = 30) -> None:
+def search(token: str, model: RegisteredModel, queries: int = 30) -> None:
     """Exact, then by an index: how fast, and how many of the true nearest are found."""
     import numpy as np
 
@@ -428,6 +450,7 @@ def search(api: Api, model: RegisteredModel, queries: int = 30) -> None:
 
     def ask(metric: str, name: str) -> tuple[list[float], list[list[str]], str]:
         times, found, way = [], [], ""
+        api = Api(token)  # the server closes what was idle for long
         for vector in asked:
             embedding = {"query_embedding": vector.tolist(), "distance_metric": metric}
             body = {"filters": filters[name], "embedding_filters": embedding}
@@ -497,7 +520,7 @@ def run(given: argparse.Namespace) -> None:
         with web() as process:
             api, bare = Api(token), Bare()
             at_first = memory(process)
-            rows = {s.name: measure(api, bare, model, s) for s in shapes}
+            rows = {s.name: measure(api, bare, model, s, process) for s in shapes}
             used = memory(process)
         report(shapes, rows, before)
         print(
@@ -511,7 +534,7 @@ def run(given: argparse.Namespace) -> None:
         query_data.fill_vectors(faces)
         query_data.settle()
         with web():
-            search(Api(token), faces)
+            search(token, faces)
 
 
 def main() -> None:
