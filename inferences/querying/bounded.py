@@ -6,9 +6,9 @@ costs a walk of the table. So one way after the other is tried, each with a boun
 
 - an index that holds its rows in the order of ids, as those of equalities and labels do,
   is read until the page is full, when nothing else is asked;
-- each index that could drive is probed, to 1,001 entries; has one fewer, it drives: its
+- each index that could drive is probed, to 2,001 entries; has one fewer, it drives: its
   rows are tested and sorted;
-- 5,000 rows are walked in the order of the page;
+- 5,000 rows are walked in the order of the page, and further if matches are met;
 - the same to 20,001 entries, and to 50,000 rows.
 
 What is left has matches that are many and far away. They are all read, through whatever
@@ -39,11 +39,12 @@ from inferences.row_ids import LOWEST
 
 WALK = 5_000
 LONG_WALK = 50_000
-VERY_FEW = 1_000  # cheaper than any walk
+PROMISING = 4  # times the rows that a walk found are a page: it is worth going on
+VERY_FEW = 2_000  # cheaper than any walk
 FEW = 20_000  # rows that are looked at one by one
 PROBES_MOST = 8
 LABELS_ONE_BY_ONE = 60
-CHUNKS = (400, 3_200, 25_600)
+CHUNKS = (160, 1_600, 16_000)
 
 
 @dataclass(frozen=True, slots=True)
@@ -244,7 +245,7 @@ def _streamed(asked: Conditions, driver: Driver, part: Part) -> list[Place]:
 def _refilled(asked: Conditions, driver: Driver, part: Part) -> list[Place] | None:
     """Rows that the first entries of each stream name, more entries if they are short."""
     for chunk in CHUNKS:
-        if part.needed > chunk // 4:
+        if part.needed > chunk // 3:
             continue
         ids, is_all = _named(asked, driver, part, chunk)
         if is_all or len(ids) >= part.limit:
@@ -298,7 +299,11 @@ def _walked(
     )
     source = Fragment(f"({first.sql}) AS {TABLE}", first.values)
     rows = _read(asked, order, part, source, fenced=order.rank is None)
-    return rows if len(rows) >= part.limit else None
+    if len(rows) >= part.limit:
+        return rows
+    # Some way on it would be full: that is nearer than any other way.
+    is_near = most < LONG_WALK and PROMISING * len(rows) >= part.limit
+    return _walked(asked, order, part, LONG_WALK) if is_near else None
 
 
 def _under_a_ceiling(
