@@ -33,3 +33,11 @@ def pytest_configure(config: pytest.Config) -> None:
     config.pluginmanager.register(SystemChromium(), "system-chromium")
     # Playwright's loop runs in the test's thread; the ORM would refuse to be used there.
     os.environ.setdefault("DJANGO_ALLOW_ASYNC_UNSAFE", "true")
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items):
+    """Files with browser tests come last: Playwright leaves its event loop running in the
+    thread, and whoever runs one of their own after it in the same worker fails."""
+    files = {item.path for item in items if "page" in getattr(item, "fixturenames", ())}
+    items.sort(key=lambda item: item.path in files)
