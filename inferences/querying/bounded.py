@@ -298,7 +298,8 @@ def _walked(
         start.values + window.values,
     )
     source = Fragment(f"({first.sql}) AS {TABLE}", first.values)
-    rows = _read(asked, order, part, source, fenced=order.rank is None)
+    fenced = order.rank is None
+    rows = _read(asked, order, part, source, fenced=fenced, along_index=True)
     if len(rows) >= part.limit:
         return rows
     # Some way on it would be full: that is nearer than any other way.
@@ -458,8 +459,8 @@ def _read(
 
     A ``fenced`` source holds live rows of the model and window: the rest is tested.
 
-    ``along_index`` lets the planner read an index in the page's order until the page is
-    full; otherwise ``+ 0`` keeps it from that bet. ``alone``: no scan of whole tables.
+    ``along_index`` lets the planner read in the page's order, of an index or a walk,
+    until the page is full; otherwise ``+ 0`` keeps it from that bet. ``alone``: no scan of whole tables.
     """
     where = asked.rest if fenced else asked.everything
     if order.rank is None:
