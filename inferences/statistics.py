@@ -30,7 +30,7 @@ from django.db.models.expressions import RawSQL
 
 from inferences.directory import SIDE_ROWS, Place, place_of
 from inferences.filters import Filter, InferenceFilter, matching
-from inferences.filters.metadata import EXACT_WHOLE
+from inferences.filters.recheck import EXACT_WHOLE
 from inferences.metadata import LARGEST_DOUBLE, SLOT_BEGINNING
 from inferences.models import (
     InferencePayload,

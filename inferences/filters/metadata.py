@@ -62,7 +62,6 @@ SQL = {
 }
 # What holds of doubles whenever the comparison holds of what they were rounded from.
 ROUNDED = {"=": "=", "in": "in", ">": ">=", ">=": ">=", "<": "<=", "<=": "<="}
-EXACT_WHOLE = 2**53  # doubles hold every whole number up to here
 CUT_BYTES = SLOT_BEGINNING - 3 + 64  # the least that a slot holds of a longer text
 # An operand this long may tie with the beginning that a slot keeps of a longer text.
 MAY_TIE = SLOT_BEGINNING - 8
@@ -223,4 +222,4 @@ def _escaped(text: str) -> str:
 
 def _beyond_doubles(operand: object) -> bool:
     numbers = operand if isinstance(operand, list) else [operand]
-    return any(abs(number) >= EXACT_WHOLE for number in numbers)
+    return any(abs(number) >= recheck.EXACT_WHOLE for number in numbers)

@@ -21,6 +21,7 @@ from inferences.models import InferencePayload
 NUMBER = r"^[+-]?([0-9]+(\.[0-9]*)?|\.[0-9]+)([eE][+-]?[0-9]{1,4})?$"
 # Beyond them a cast to float8 is an error: doubles end here, and here they become 0.
 TOO_LARGE, TOO_SMALL = "1.7976931348623158e308", "2.47e-324"
+EXACT_WHOLE = 2**53  # doubles hold every whole number up to here
 INDEX = re.compile("0|[1-9][0-9]{0,8}")
 READ_AS_INDEX = re.compile(r"\s*[+-]?[0-9]+", re.ASCII)
 
@@ -61,8 +62,12 @@ def leaf(path: list[str], type_: str, comparison: str = "", *operands: object) -
 
 def _of_number(type_: str, comparison: str) -> str:
     double = f"CASE WHEN abs(n) < {TOO_SMALL} THEN 0 ELSE n::float8 END"
+    # Slots hold doubles, which are told from one another as far as they are exact.
+    whole = (
+        f"(CASE WHEN abs(n) < {EXACT_WHOLE} THEN ({double})::text::numeric ELSE n END)"
+    )
     compared = {
-        "json.int": f"trunc(n) = n AND n {comparison or '= n'}",
+        "json.int": f"trunc({whole}) = {whole} AND {whole} {comparison or 'IS NOT NULL'}",
         "json.float": f"({double}) {comparison}" if comparison else "true",
     }
     # The innermost CASE is what keeps the cast from numbers that it would fail on.

@@ -113,6 +113,8 @@ def observed(record: Record, key: str, type_: str) -> Any:
         return ABSENT
     if type_ == "json.float":
         return float(number)
+    if abs(number) < 2**53:  # up to here the double that it reads as is what counts
+        number = Fraction(float(number))
     return int(number) if number == int(number) else ABSENT
 
 

@@ -31,7 +31,7 @@ from istore.models import Project
 
 RECORDS = 60
 STORES = (1, 2)  # each a seed: other records, in other slots
-EXAMPLES = 120
+EXAMPLES = 400
 LIST = "/api/v1/models/reference/inferences"
 FILTER, COUNT = f"{LIST}/filter", f"{LIST}/count"
 
