@@ -91,6 +91,7 @@ ISTORE_CLOCK_SKEW_MAX_SECONDS = env.number("ISTORE_CLOCK_SKEW_MAX_SECONDS", 300)
 ISTORE_REMOVAL_BATCH = env.number("ISTORE_REMOVAL_BATCH", 1000, least=1, most=50_000)
 ISTORE_BULK_DELETE_MAX = env.number("ISTORE_BULK_DELETE_MAX", 100_000, least=1)
 ISTORE_TASK_LEASE_SECONDS = env.number("ISTORE_TASK_LEASE_SECONDS", 60, least=5)
+ISTORE_TASK_ATTEMPTS = env.number("ISTORE_TASK_ATTEMPTS", 3, least=1)
 ISTORE_TOMBSTONE_DAYS = env.number("ISTORE_TOMBSTONE_DAYS", 30, least=1)
 # Below these the directory of partitions is running out: /health/ready says so.
 ISTORE_PARTITION_WARN_DAYS = env.number("ISTORE_PARTITION_WARN_DAYS", 14, least=1)
@@ -185,6 +186,12 @@ CELERY_BEAT_SCHEDULE = {
         "task": "inferences.tasks.tend_vectors",
         "schedule": timedelta(minutes=5),
         "options": {"expires": 300},
+    },
+    # Tasks whose worker died, or whose ring was lost.
+    "ring again": {
+        "task": "istore.tasks.ring_again",
+        "schedule": timedelta(seconds=30),
+        "options": {"expires": 30},
     },
     "forget old calls": {
         "task": "istore.tasks.forget_old_calls",
