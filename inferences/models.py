@@ -21,6 +21,11 @@ from django.db.models import Exists, OuterRef, Q
 from pgvector.django import VectorField
 
 from inferences import row_ids
+from inferences.ground_truth.models import (  # noqa: F401 tables of this app, too
+    GroundTruth,
+    GroundTruthVersion,
+    PendingTruth,
+)
 from istore.access import Caller
 from istore.models import Project, Role
 
@@ -31,7 +36,7 @@ SLOT_TYPES = {
 }
 SLOTS = {name: [f"{name}_{n}" for n in range(1, 9)] for name in SLOT_TYPES}
 OUTSIDE_ID = RegexValidator(
-    r"^(?!\.{1,2}$)[^\x00-\x1f\x7f-\x9f]{1,255}$",
+    r"^(?!\.{1,2}\Z)[^\x00-\x1f\x7f-\x9f]{1,255}\Z",
     "One to 255 characters, none a control character, and neither '.' nor '..'.",
 )
 
@@ -57,6 +62,12 @@ class TaskType(models.TextChoices):
     TEXT_EMBEDDING = "Text Embedding"
     TABULAR_CLASSIFICATION = "Tabular Classification"
     TABULAR_REGRESSION = "Tabular Regression"
+    TEXT_GENERATION = "Text Generation"
+    TEXT_CLASSIFICATION = "Text Classification"
+    NAMED_ENTITIES = "Named Entity Recognition"
+    RANKING = "Ranking"
+    MULTI_OUTPUT = "Multi-Output"
+    TIME_SERIES = "Time Series"
 
 
 class BoxFormat(models.TextChoices):
@@ -144,6 +155,9 @@ class RegisteredModel(models.Model):
     )
     blob_gone_before = models.BigIntegerField(
         default=row_ids.LOWEST, editable=False, help_text="Where a sweep begins."
+    )
+    awaits_truth = models.BooleanField(
+        default=False, editable=False, help_text="Actuals may wait for inferences."
     )
     created_at = models.DateTimeField(auto_now_add=True)
     updated_at = models.DateTimeField(auto_now=True)

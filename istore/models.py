@@ -12,7 +12,7 @@ from django.db.models import F, Q
 
 # A name that can stand in a path and in a log line.
 PROJECT_ID = RegexValidator(
-    r"^[^\x00-\x1f\x7f]{1,255}$", "One to 255 characters, none a control character."
+    r"^[^\x00-\x1f\x7f]{1,255}\Z", "One to 255 characters, none a control character."
 )
 
 
