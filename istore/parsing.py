@@ -38,7 +38,7 @@ def read_json(body: bytes, *, depth: int | None = None) -> Any:
         _refuse("invalid-encoding", "The text begins with a byte order mark.")
     _check_depth(body, depth or settings.ISTORE_JSON_MAX_DEPTH)
     try:
-        return json.loads(
+        value = json.loads(
             text,
             object_pairs_hook=_object,
             parse_constant=_constant,
@@ -48,6 +48,9 @@ def read_json(body: bytes, *, depth: int | None = None) -> Any:
     except json.JSONDecodeError as error:
         where = f"line {error.lineno}, column {error.colno}"
         raise _refused("malformed-json", f"{error.msg}: {where}.") from None
+    if b"\\u" in body:  # unescaped, a text of JSON cannot hold what is refused
+        _check_strings(value)
+    return value
 
 
 class StrictJSONParser(BaseParser):
@@ -59,9 +62,7 @@ class StrictJSONParser(BaseParser):
         body = stream.read(settings.ISTORE_API_MAX_BODY_BYTES + 1)
         if len(body) > settings.ISTORE_API_MAX_BODY_BYTES:
             raise Problem(413, "body-too-large", "The body is too large.")
-        value = read_json(body) if body else {}
-        check_strings(value)
-        return value
+        return read_json(body) if body else {}
 
 
 class JSONRenderer(BaseRenderer):
@@ -93,7 +94,7 @@ def _check_depth(body: bytes, most: int) -> None:
             _refuse("json-too-deep", f"More than {most} levels are not read.")
 
 
-def check_strings(value: Any) -> None:
+def _check_strings(value: Any) -> None:
     """Strings that PostgreSQL cannot hold, wherever they stand."""
     waiting = [value]
     while waiting:

@@ -26,6 +26,7 @@ from inferences.api.fields import (
     TextField,
     WholeField,
 )
+from inferences.api.quick_creations import read_quickly
 from inferences.api.serializers import InferenceSerializer
 from inferences.api.views import InferencesView, InferenceView, StoreView
 from inferences.creation import Creation, composed, create, record_batch
@@ -35,7 +36,7 @@ from inferences.querying import find_inference
 from inferences.recording import NewInference, Outcome
 from istore import clock
 from istore.exception_handler import as_problem
-from istore.parsing import check_strings, read_json
+from istore.parsing import read_json
 from istore.problems import Problem, invalid
 from istore.schema import PROBLEMS
 from istore.serializers import StrictSerializer, ValueSerializer, optional
@@ -113,6 +114,11 @@ def _serializers() -> tuple[CreationSerializer, CollectionSerializer]:
 
 def read_creation(model: RegisteredModel, body: Any) -> Creation:
     """The create a body says, or the 400 that names what is wrong with it."""
+    return read_quickly(model, body) or read_carefully(model, body)
+
+
+def read_carefully(model: RegisteredModel, body: Any) -> Creation:
+    """As ``read_creation``, by the serializers alone."""
     whole, part = _serializers()
     values = whole.run_validation(body)
     if values.get("model_id", model.model_id) != model.model_id:
@@ -122,7 +128,6 @@ def read_creation(model: RegisteredModel, body: Any) -> Creation:
         raise invalid("Either this or metadata_storage_key is needed.", "data")
     if uploaded is not None:
         content = read_json(uploads.read_upload(model, uploaded, uploads.METADATA))
-        check_strings(content)
         collection = part.run_validation(content)
     metadata = collection.pop("metadata")
     standard = metadata["standard_metadata"]
@@ -215,7 +220,6 @@ def _stored_lines(
     for number, line in enumerate(lines):
         try:
             value = read_json(line)
-            check_strings(value)
             wanted = read_creation(model, value)
             if wanted.data_storage_key or wanted.inference_id in waiting:
                 # An upload is bound alone; of an id that stands twice the first is met.
