@@ -19,6 +19,9 @@ document.addEventListener("click", (event) => {
   const copier = event.target.closest("[data-copy]");
   if (copier) copy(copier);
   event.target.closest("[data-dismiss]")?.closest("[data-toast]").remove();
+  const opener = event.target.closest("[data-dialog]");
+  if (opener) document.getElementById(opener.dataset.dialog)?.showModal();
+  event.target.closest("[data-close]")?.closest("dialog").close();
   for (const menu of document.querySelectorAll("[data-menu][open]")) {
     if (!menu.contains(event.target)) menu.open = false;
   }
