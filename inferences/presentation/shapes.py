@@ -33,7 +33,7 @@ class Outline:
 
 def outlines(shapes: Sequence[Shape | None], picture: Measure) -> list[Outline | None]:
     """An outline for each shape, None for what has none."""
-    drawn = [list(_contours(shape, picture)) if shape else [] for shape in shapes]
+    drawn = [list(contours_of(shape, picture)) if shape else [] for shape in shapes]
     turned = not _is_upright_already(drawn, picture)
     return [_outline(contours, picture, turned) for contours in drawn]
 
@@ -88,7 +88,7 @@ def _is_upright_already(drawn: Iterable[list[Contour]], picture: Measure) -> boo
     return not fit(picture.width, picture.height) and fit(*picture.upright)
 
 
-def _contours(shape: Shape, picture: Measure) -> Iterator[Contour]:
+def contours_of(shape: Shape, picture: Measure) -> Iterator[Contour]:
     width, height = picture.width, picture.height
     if isinstance(shape, Box):
         sx, sy = (width, height) if shape.normalised else (1, 1)

@@ -1,0 +1,210 @@
+"""ZIP and TAR files as they are written: one pass, nothing held but the present entry.
+
+Both go to a sink that is only ever appended to, and remember their entries in files, so
+that memory stays the same however many there are. Python's own writers keep a record of
+every entry in memory.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import struct
+import tarfile
+import tempfile
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime
+from typing import IO, Any, Protocol
+
+import orjson
+
+CHUNK = 256 * 1024
+SMALL = 1024**2  # files that formats write lie in memory up to here
+FILE_MODE = 0o644
+
+
+class Sink(Protocol):
+    """Where the bytes of an archive go."""
+
+    def write(self, content: bytes) -> Any: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One file of an archive."""
+
+    path: str
+    size: int
+    sha256: str
+
+
+class Archive:
+    """What formats write to. Entries are in the order in which they are added.
+
+    ``entries`` reads them back, from a file of its own.
+    """
+
+    def __init__(self, sink: Sink, modified_at: datetime) -> None:
+        self.sink = sink
+        self.modified_at = modified_at
+        self.size = 0
+        self.count = 0
+        self._entries: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115
+        self._scratch: list[IO[bytes]] = []
+
+    def add(self, path: str, content: bytes) -> None:
+        """A small file."""
+        with tempfile.SpooledTemporaryFile(SMALL) as file:
+            file.write(content)
+            self.add_file(path, file)
+
+    def add_file(self, path: str, file: IO[bytes]) -> None:
+        """A file, from its beginning to its end; it stays open."""
+        file.seek(0)
+        digest, crc, size = hashlib.sha256(), 0, 0
+        while chunk := file.read(CHUNK):
+            digest.update(chunk)
+            crc = zlib.crc32(chunk, crc)
+            size += len(chunk)
+        file.seek(0)
+        self._begin(path, size, crc)
+        while chunk := file.read(CHUNK):
+            self._write(chunk)
+        self._end(size)
+        self.count += 1
+        entry = {"path": path, "size": size, "sha256": digest.hexdigest()}
+        self._entries.write(orjson.dumps(entry) + b"\n")
+
+    @contextmanager
+    def writing(self, path: str) -> Iterator[IO[bytes]]:
+        """A file to write to; added under this path when the block ends."""
+        with tempfile.SpooledTemporaryFile(SMALL) as file:
+            yield file
+            self.add_file(path, file)
+
+    def scratch(self) -> IO[bytes]:
+        """A file for notes that grow while entries are added; closed with the archive."""
+        file: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115
+        self._scratch.append(file)
+        return file
+
+    def entries(self) -> Iterator[Entry]:
+        self._entries.seek(0)
+        for line in self._entries:
+            yield Entry(**orjson.loads(line))
+        self._entries.seek(0, 2)
+
+    def finish(self) -> None:
+        """Write what an archive ends with; nothing can be added after it."""
+        raise NotImplementedError
+
+    def close(self) -> None:
+        """Let go of everything that was kept aside."""
+        for file in (self._entries, *self._scratch):
+            file.close()
+
+    def _begin(self, path: str, size: int, crc: int) -> None:
+        raise NotImplementedError
+
+    def _end(self, size: int) -> None:
+        raise NotImplementedError
+
+    def _write(self, content: bytes) -> None:
+        self.sink.write(content)
+        self.size += len(content)
+
+
+class TarArchive(Archive):
+    """POSIX.1-2001 (pax): long and non-ASCII names are kept."""
+
+    def _begin(self, path: str, size: int, crc: int) -> None:
+        entry = tarfile.TarInfo(path)
+        entry.size = size
+        entry.mode = FILE_MODE
+        entry.mtime = int(self.modified_at.timestamp())
+        self._write(entry.tobuf(tarfile.PAX_FORMAT))
+
+    def _end(self, size: int) -> None:
+        self._write(bytes(-size % tarfile.BLOCKSIZE))
+
+    def finish(self) -> None:
+        self._write(bytes(2 * tarfile.BLOCKSIZE))
+        self._write(bytes(-self.size % tarfile.RECORDSIZE))
+
+
+# The records of APPNOTE.TXT 6.3.10 (PKWARE): sections 4.3.7, 4.3.12, 4.3.14 to 4.3.16.
+LOCAL = struct.Struct("<4s5H3L2H")
+CENTRAL = struct.Struct("<4s6H3L5H2L")
+END_64 = struct.Struct("<4sQ2H2L4Q")
+LOCATOR_64 = struct.Struct("<4sLQL")
+END = struct.Struct("<4s4H2LH")
+EXTRA_64 = struct.Struct("<2H3Q")
+FULL_16, FULL_32 = 0xFFFF, 0xFFFFFFFF
+STORED, UTF_8, UNIX = 0, 1 << 11, 3
+PLAIN_VERSION, VERSION_64 = 20, 45
+EXTRA_64_ID = 0x0001
+
+
+class ZipArchive(Archive):
+    """Stored, not compressed: inputs are compressed already. ZIP64 where it has to be."""
+
+    def __init__(self, sink: Sink, modified_at: datetime) -> None:
+        super().__init__(sink, modified_at)
+        at = max(modified_at, modified_at.replace(year=1980))
+        self._date = (at.year - 1980) << 9 | at.month << 5 | at.day
+        self._time = at.hour << 11 | at.minute << 5 | at.second // 2
+        self._directory = self.scratch()
+
+    def _begin(self, path: str, size: int, crc: int) -> None:
+        name = path.encode()
+        offset = self.size
+        large = size >= FULL_32 or offset >= FULL_32
+        version = VERSION_64 if large else PLAIN_VERSION
+        extra, shown, start = b"", size, offset
+        if large:
+            shown = start = FULL_32
+            extra = EXTRA_64.pack(EXTRA_64_ID, EXTRA_64.size - 4, size, size, offset)
+        stamp = (self._time, self._date, crc, shown, shown, len(name))
+        # A local header knows no offset: its extra field holds the two sizes alone.
+        local = struct.pack("<2H2Q", EXTRA_64_ID, 16, size, size) if large else b""
+        self._write(
+            LOCAL.pack(b"PK\3\4", version, UTF_8, STORED, *stamp, len(local))
+            + name
+            + local
+        )
+        made_by = UNIX << 8 | version
+        self._directory.write(
+            CENTRAL.pack(
+                *(b"PK\1\2", made_by, version, UTF_8, STORED),
+                *(*stamp, len(extra), 0, 0, 0),
+                *((0o100000 | FILE_MODE) << 16, start),
+            )
+            + name
+            + extra
+        )
+
+    def _end(self, size: int) -> None:
+        pass
+
+    def finish(self) -> None:
+        start, count = self.size, self.count
+        self._directory.seek(0)
+        while chunk := self._directory.read(CHUNK):
+            self._write(chunk)
+        length = self.size - start
+        if count >= FULL_16 or start >= FULL_32 or length >= FULL_32:
+            at = self.size
+            self._write(
+                END_64.pack(
+                    *(b"PK\6\6", END_64.size - 12, UNIX << 8 | VERSION_64, VERSION_64),
+                    *(0, 0, count, count, length, start),
+                )
+                + LOCATOR_64.pack(b"PK\6\7", 0, at, 1)
+            )
+            count, length, start = FULL_16, FULL_32, FULL_32
+        self._write(END.pack(b"PK\5\6", 0, 0, count, count, length, start, 0))
+
+
+KINDS: dict[str, type[Archive]] = {"zip": ZipArchive, "tar": TarArchive}

@@ -1,0 +1,103 @@
+"""Chariot-style archives: inputs under ``data/``, and ``annotations.jsonl``.
+
+A line names its input first: ``{"path", "annotations"?, "metadata"?}``. An annotation is
+``{class_label}`` with ``bbox {xmin, ymin, xmax, ymax}`` in pixels, ``oriented_bbox
+{cx, cy, w, h, r}`` (centre and size as shares of the picture, radians) or ``contours
+[[{x, y}, …], …]``, and ``score`` where the model gave one.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import orjson
+
+from exports.formats.base import Format
+from exports.members import Member, Skip
+from inferences.deconstruction import (
+    Box,
+    Detection,
+    Mask,
+    OrientedBox,
+    Polygons,
+)
+
+
+class Chariot(Format):
+    name = "chariot"
+    title = "Chariot"
+    description = (
+        "Inputs under data/ and one line of JSON for each, with what you choose."
+    )
+    annotations_are_optional = True
+    metadata_is_optional = True
+
+    def begin(self) -> None:
+        self.lines = self.archive.scratch()
+
+    def add(self, member: Member) -> None:
+        line: dict[str, Any] = {"path": self.add_input(member)}
+        if self.options.include_inferences_as_annotations:
+            if member.is_deconstructed:
+                line["annotations"] = [
+                    self._annotation(each, member) for each in member.detections
+                ]
+            else:
+                self.receipt.warn("no-annotations")
+        if self.options.include_custom_metadata:
+            line["metadata"] = natives(member)
+        self.lines.write(orjson.dumps(line) + b"\n")
+
+    def finish(self) -> None:
+        self.archive.add_file("annotations.jsonl", self.lines)
+
+    def _annotation(self, found: Detection, member: Member) -> dict[str, Any]:
+        said: dict[str, Any] = {"class_label": found.label}
+        match found.shape:
+            case Box():
+                box = self._in_pixels(found.shape, member)
+                said["bbox"] = {
+                    "xmin": box.xmin,
+                    "ymin": box.ymin,
+                    "xmax": box.xmax,
+                    "ymax": box.ymax,
+                }
+            case OrientedBox(cx, cy, w, h, r):
+                said["oriented_bbox"] = {"cx": cx, "cy": cy, "w": w, "h": h, "r": r}
+            case Polygons(contours):
+                said["contours"] = [
+                    [{"x": x, "y": y} for x, y in contour] for contour in contours
+                ]
+            case Mask(counts, height, width):
+                said["mask"] = {"size": [height, width], "counts": counts}
+        if found.score is not None:
+            said["score"] = found.score
+        return said
+
+    def _in_pixels(self, box: Box, member: Member) -> Box:
+        if not box.normalised:
+            return box
+        try:
+            width, height = member.picture.width, member.picture.height
+        except Skip:
+            self.receipt.warn("no-picture-size")
+            return box
+        return Box(
+            box.xmin * width, box.ymin * height, box.xmax * width, box.ymax * height
+        )
+
+
+def natives(member: Member) -> dict[str, Any]:
+    """The metadata as values of JSON."""
+    return {key: plain(value.native) for key, value in member.metadata.items()}
+
+
+def plain(value: Any) -> Any:
+    """What JSON of 64 bits can hold: a larger whole number becomes a double."""
+    if isinstance(value, int) and not -(2**63) <= value < 2**64:
+        return float(value)
+    if isinstance(value, dict):
+        return {key: plain(each) for key, each in value.items()}
+    if isinstance(value, list):
+        return [plain(each) for each in value]
+    return value

@@ -1,0 +1,164 @@
+"""Rows straight from the tables into Arrow, a batch at a time: no object is made for one.
+
+The database writes a batch as CSV, which Arrow parses in C++; a pass of Python over every
+value would cost several times as much as reading it. Values are exact: numbers come out
+of their slots, text out of the payload as it was given.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from django.db import connection
+from pyarrow import csv
+
+from inferences.ground_truth.models import GroundTruth
+from inferences.models import (
+    Embedding,
+    Inference,
+    InferencePayload,
+    RecentEmbedding,
+    RegisteredModel,
+)
+from inferences.row_ids import LOW_BITS, ORIGIN
+
+ORIGIN_MICROSECONDS = int(ORIGIN.timestamp()) * 1_000_000
+MOMENT = pa.timestamp("us", "UTC")
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """A column of the batch: its name in it, the SQL that gives it, and its type."""
+
+    name: str
+    sql: str
+    type: pa.DataType
+    values: tuple[Any, ...] = ()
+
+
+def read(
+    model: RegisteredModel, row_ids: Sequence[int], sources: Sequence[Source]
+) -> pa.Table:
+    """The live rows of these ids, oldest first, with these columns after ``id``.
+
+    Rows that were removed meanwhile are not there.
+    """
+    wanted = [Source("id", "row.id", pa.int64()), *sources]
+    values = [value for source in wanted for value in source.values]
+    statement = STATEMENT.format(columns=", ".join(source.sql for source in wanted))
+    ids = "{" + ",".join(map(str, row_ids)) + "}"
+    bounds = (min(row_ids), max(row_ids)) if row_ids else (0, 0)
+    written = io.BytesIO()
+    with connection.cursor() as cursor:
+        given = [*values, model.pk, *bounds, *bounds, ids]
+        with cursor.copy(statement, given) as copy:
+            for block in copy:
+                written.write(block)
+    if not written.tell():
+        return pa.schema([(each.name, each.type) for each in wanted]).empty_table()
+    return csv.read_csv(
+        pa.py_buffer(written.getbuffer()),
+        csv.ReadOptions(
+            use_threads=False,
+            column_names=[source.name for source in wanted],
+            block_size=max(written.tell() + 1, 1 << 16),
+        ),
+        csv.ParseOptions(newlines_in_values=True),
+        csv.ConvertOptions(
+            column_types={source.name: source.type for source in wanted},
+            null_values=[""],
+            true_values=["t"],
+            false_values=["f"],
+            strings_can_be_null=True,
+            quoted_strings_can_be_null=False,
+        ),
+    )
+
+
+# The bounds let the planner leave partitions out; the ids choose.
+STATEMENT = f"""
+COPY (
+    SELECT {{columns}}
+    FROM {Inference._meta.db_table} AS row
+    JOIN {InferencePayload._meta.db_table} AS cold
+      ON cold.model_key = row.model_key AND cold.id = row.id
+    WHERE row.model_key = %s AND NOT row.deleted
+      AND row.id BETWEEN %s AND %s AND cold.id BETWEEN %s AND %s
+      AND row.id = ANY(%s::bigint[])
+    ORDER BY row.id
+) TO STDOUT (FORMAT csv)
+"""
+# pgvector's wire form: two counts, then four bytes a number, as hexadecimal digits.
+VECTOR = (
+    "(SELECT encode(vector_send(vector), 'hex') FROM ("
+    + " UNION ALL ".join(
+        f"SELECT vector FROM {table._meta.db_table} AS each"
+        " WHERE each.model_key = row.model_key AND each.id = row.id"
+        for table in (RecentEmbedding, Embedding)
+    )
+    + ") AS found LIMIT 1)"
+)
+TRUTH = (
+    f"(SELECT truth FROM {GroundTruth._meta.db_table} AS each"
+    " WHERE each.model_key = row.model_key AND each.id = row.id)"
+)
+VECTOR_HEAD = 8  # digits
+
+
+def moments(ids: pa.ChunkedArray) -> pa.ChunkedArray:
+    """When the inferences of these row ids happened."""
+    microseconds = pc.add(pc.shift_right(ids, LOW_BITS), ORIGIN_MICROSECONDS)
+    return microseconds.cast(MOMENT)
+
+
+def vectors(written: pa.ChunkedArray, size: int) -> tuple[pa.Array, int]:
+    """Vectors of one length out of their wire form, and how many have another length.
+
+    Where there is none, or one of another length, there is null.
+    """
+    digits = written.combine_chunks()
+    fits = pc.equal(pc.binary_length(digits), VECTOR_HEAD + 8 * size)
+    fits = pc.fill_null(fits, False)
+    kept = digits.filter(fits)
+    raw = bytes.fromhex("".join(each[VECTOR_HEAD:] for each in kept.to_pylist()))
+    numbers = np.frombuffer(raw, ">f4").astype(np.float32)
+    rows = pa.FixedSizeListArray.from_arrays(pa.array(numbers), size)
+    places = np.cumsum(fits.to_numpy(zero_copy_only=False)) - 1
+    found = rows.take(pa.array(places, mask=~fits.to_numpy(zero_copy_only=False)))
+    others = len(digits) - digits.null_count - len(kept)
+    return found, others
+
+
+def lists(written: pa.ChunkedArray, type_: pa.DataType) -> pa.ListArray:
+    """Arrays of numbers as PostgreSQL writes them, ``{1,NULL,3}``, as lists."""
+    texts = written.combine_chunks()
+    inner = pc.utf8_slice_codeunits(texts, 1, -1)
+    parts = pc.split_pattern(inner, ",")
+    counts = pc.fill_null(pc.list_value_length(parts), 0).to_numpy()
+    counts = np.where(pc.fill_null(pc.equal(inner, ""), False), 0, counts)
+    flat = pc.list_flatten(parts)
+    flat = flat.filter(pc.not_equal(flat, ""))  # which stand for an empty array
+    is_null = pc.equal(flat, "NULL")
+    numbers = pc.if_else(is_null, pa.scalar(None, pa.string()), flat).cast(type_)
+    return with_offsets(numbers, counts, texts.is_null())
+
+
+def with_offsets(
+    flat: pa.Array, counts: np.ndarray, is_null: pa.BooleanArray | None = None
+) -> pa.ListArray:
+    """A list array of so many values each."""
+    offsets = np.concatenate([[0], np.cumsum(counts)]).astype(np.int32)
+    return pa.ListArray.from_arrays(pa.array(offsets), flat, mask=is_null)
+
+
+def named(numbers: pa.Array, names: dict[int, str]) -> pa.Array:
+    """The words of these numbers; null for what has none."""
+    keys = pa.array(list(names), numbers.type)
+    places = pc.index_in(numbers, value_set=keys)
+    return pa.array(list(names.values()), pa.string()).take(places)

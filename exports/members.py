@@ -1,0 +1,314 @@
+"""One inference as a format sees it: plain values at hand, the rest fetched when asked.
+
+Nothing of a member outlives its turn: formats keep what they need, in files.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from functools import cached_property
+from typing import IO, Any, NamedTuple
+
+import filetype
+from django.conf import settings
+
+from inferences.deconstruction import Deconstructed, Detection, deconstruct
+from inferences.metadata import READERS
+from inferences.models import (
+    Embedding,
+    Inference,
+    RecentEmbedding,
+    RegisteredModel,
+)
+from inferences.picture_pool import Busy, Unreadable, pool
+from inferences.previews import HEAD, LARGEST_INPUT, Measure
+from inferences.querying.reading import fetch
+from istore import blobs
+
+IN_MEMORY = 1024**2  # a larger input waits on disk until it is written
+CHUNK = 256 * 1024
+SNIFFED = 4096
+EXTENSIONS = {
+    "image/jpeg": "jpg",
+    "image/png": "png",
+    "image/gif": "gif",
+    "image/webp": "webp",
+    "image/bmp": "bmp",
+    "image/tiff": "tif",
+    "application/json": "json",
+    "application/pdf": "pdf",
+    "text/plain": "txt",
+    "text/csv": "csv",
+    "audio/wav": "wav",
+    "audio/x-wav": "wav",
+    "audio/mpeg": "mp3",
+    "video/mp4": "mp4",
+}
+
+
+class Skip(Exception):
+    """A member that the archive cannot hold; the text is one of the ``SKIPPED`` words."""
+
+
+DELETED, NO_INPUT, NOT_A_PICTURE = "deleted", "no-input", "not-a-picture"
+SKIPPED = {
+    DELETED: "Removed before its turn came.",
+    NO_INPUT: "No input is stored, or no longer.",
+    NOT_A_PICTURE: "The input is not a picture that can be decoded.",
+}
+
+
+class Value(NamedTuple):
+    """A metadata value as it was given."""
+
+    type: str  # string, int, float or json
+    text: str
+
+    @property
+    def native(self) -> Any:
+        """As a Python value; the text itself where it no longer reads as its type."""
+        try:
+            return READERS[self.type](self.text)
+        except (KeyError, ValueError):
+            return self.text
+
+
+class Content:
+    """The bytes of an input, copied once from where they lie; whole or not there."""
+
+    def __init__(self, source: IO[bytes]) -> None:
+        self.file: IO[bytes] = tempfile.SpooledTemporaryFile(IN_MEMORY)  # noqa: SIM115
+        digest = hashlib.sha256()
+        while chunk := source.read(CHUNK):
+            digest.update(chunk)
+            self.file.write(chunk)
+        self.size = self.file.tell()
+        self.sha256 = digest.digest()
+
+    def head(self, size: int) -> bytes:
+        self.file.seek(0)
+        return self.file.read(size)
+
+    def open(self) -> IO[bytes]:
+        """The bytes from the beginning. The file is the member's: it is not closed."""
+        self.file.seek(0)
+        return self.file
+
+    def close(self) -> None:
+        self.file.close()
+
+
+@dataclass
+class Member:
+    """One inference in its turn.
+
+    ``read_input`` opens the input and raises FileNotFoundError where there is none;
+    ``split`` is set for members of a dataset (train, validation, test).
+    """
+
+    number: int  # its place in the set, from 1
+    inference_id: str
+    created_at: datetime
+    updated_at: datetime | None
+    inference_action: str
+    data_hash: bytes
+    data_size: int
+    data_source: str | None
+    latitude: float | None
+    longitude: float | None
+    is_protected: bool
+    version: int
+    metadata: dict[str, Value]
+    notes: dict[str, Any] | None
+    content_type: str
+    read_input: Callable[[], IO[bytes]]
+    read_answer: Callable[[], str]
+    read_embedding: Callable[[], Sequence[float] | None]
+    said_of: Callable[[str], Deconstructed]
+    inference: Inference | None = None  # the row, where one is behind it
+    split: str | None = None
+    _content: Content | None = field(default=None, init=False)
+
+    # -- what the model was asked
+
+    @property
+    def content(self) -> Content:
+        """The input. Raises ``Skip`` when there is none."""
+        if self._content is None:
+            try:
+                with self.read_input() as source:
+                    self._content = Content(source)
+            except FileNotFoundError:
+                raise Skip(NO_INPUT) from None
+        return self._content
+
+    def open(self) -> IO[bytes]:
+        """The input as a file. Raises ``Skip`` when there is none."""
+        return self.content.open()
+
+    @cached_property
+    def extension(self) -> str:
+        """By what the input was called, else by how it begins; ``bin`` otherwise."""
+        said = self.content_type.partition(";")[0].strip().lower()
+        if said in EXTENSIONS:
+            return EXTENSIONS[said]
+        guessed = filetype.guess_extension(self.content.head(SNIFFED))
+        return guessed or "bin"
+
+    @cached_property
+    def picture(self) -> Measure:
+        """Its size in decoded pixels. Raises ``Skip`` when it is no picture."""
+        head = self.content.head(HEAD)
+        try:
+            return self._measured(head)
+        except Unreadable:
+            if not len(head) < self.content.size <= LARGEST_INPUT:
+                raise Skip(NOT_A_PICTURE) from None
+        try:
+            return self._measured(self.content.open().read())
+        except Unreadable:
+            raise Skip(NOT_A_PICTURE) from None
+
+    def _measured(self, content: bytes) -> Measure:
+        while True:
+            try:
+                said, _ = pool.ask(content)
+            except Busy:  # pages go first; an export can wait
+                continue
+            return Measure(said["width"], said["height"], said["orientation"])
+
+    # -- what it said
+
+    @cached_property
+    def answer(self) -> str:
+        """The answer as text, from its blob when the row has no room for it."""
+        return self.read_answer()
+
+    @cached_property
+    def said(self) -> Deconstructed:
+        """The answer taken apart."""
+        return self.said_of(self.answer)
+
+    @property
+    def detections(self) -> list[Detection]:
+        return self.said.detections
+
+    @property
+    def is_deconstructed(self) -> bool:
+        """That labels are known, be it that there are none."""
+        found = self.said
+        return found.understood and not (found.embedding and not found.detections)
+
+    @cached_property
+    def embedding(self) -> Sequence[float] | None:
+        return self.read_embedding()
+
+    def close(self) -> None:
+        if self._content:
+            self._content.close()
+
+
+class Batch:
+    """Neighbours of a set, read together. ``row_ids`` and ``names`` are those wanted."""
+
+    def __init__(
+        self,
+        model: RegisteredModel,
+        first_number: int,
+        row_ids: Sequence[int],
+        names: Sequence[str],
+    ) -> None:
+        self.model = model
+        self.first_number = first_number
+        self.row_ids = row_ids
+        self.names = names
+
+    @cached_property
+    def inferences(self) -> dict[int, Inference]:
+        """Those that live, with their payloads, by row id."""
+        return {each.id: each for each in fetch(self.model, self.row_ids)}
+
+    @cached_property
+    def embeddings(self) -> dict[int, list[float]]:
+        """The vectors of those that have one, by row id."""
+        if not self.model.embedding_size:
+            return {}
+        found: dict[int, list[float]] = {}
+        for table in (Embedding, RecentEmbedding):
+            rows = table.objects.beside(self.model).filter(id__in=self.row_ids)
+            for row_id, vector in rows.values_list("id", "vector"):
+                found[row_id] = [float(each) for each in vector]
+        return found
+
+    @property
+    def deleted(self) -> list[str]:
+        """The ids of those that are no longer there."""
+        pairs = zip(self.row_ids, self.names, strict=True)
+        return [name for row_id, name in pairs if row_id not in self.inferences]
+
+    def members(self) -> Iterator[Member]:
+        for place, row_id in enumerate(self.row_ids):
+            if inference := self.inferences.get(row_id):
+                yield self._member(self.first_number + place, inference)
+
+    def _member(self, number: int, inference: Inference) -> Member:
+        payload = inference.payload
+        given = payload.metadata.items()
+        return Member(
+            number=number,
+            inference_id=inference.inference_id,
+            created_at=inference.created_at,
+            updated_at=inference.updated_at,
+            inference_action=inference.get_inference_action_display(),
+            data_hash=bytes(inference.data_hash),
+            data_size=inference.data_size,
+            data_source=inference.source.name if inference.source_id else None,
+            latitude=inference.latitude,
+            longitude=inference.longitude,
+            is_protected=inference.is_protected,
+            version=inference.version,
+            metadata={key: Value(*value) for key, value in given},
+            notes=payload.notes,
+            content_type=payload.data_content_type,
+            read_input=lambda: _opened(payload.data_storage_key),
+            read_answer=lambda: answer_of(inference),
+            read_embedding=lambda: self.embeddings.get(inference.id),
+            said_of=lambda text: deconstructed(self.model, text),
+            inference=inference,
+        )
+
+
+def _opened(key: str) -> IO[bytes]:
+    if not key:
+        raise FileNotFoundError
+    return blobs.open_blob(key)
+
+
+def answer_of(inference: Inference) -> str:
+    """The answer as text, whatever its size; empty where it is not text at all."""
+    payload = inference.payload
+    facts = (payload.notes or {}).get("answer") or {}
+    if payload.data or not payload.answer_storage_key or facts.get("header_length"):
+        return payload.data
+    try:
+        return blobs.get(payload.answer_storage_key).decode()
+    except (FileNotFoundError, UnicodeDecodeError):
+        return ""
+
+
+def deconstructed(model: RegisteredModel, text: str) -> Deconstructed:
+    if not text:
+        return Deconstructed()
+    return deconstruct(
+        text,
+        task_type=model.task_type,
+        class_labels=model.class_labels,
+        box_format=model.box_format,
+        embedding_size=model.embedding_size,
+        max_detections=settings.ISTORE_DETECTIONS_MAX,
+        max_embedding=settings.ISTORE_EMBEDDING_MAX,
+    )

@@ -1,0 +1,119 @@
+"""Export tasks, and the sets of inferences that they take along."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+from django.contrib.postgres.fields import ArrayField
+from django.db import models
+from django.db.models import F, Q
+
+from inferences.models import RegisteredModel
+from istore.tracking import TaskState, TrackedTask
+
+
+class Container(models.TextChoices):
+    """The kind of file that an archive is."""
+
+    ZIP = "zip"
+    TAR = "tar"
+
+
+CONTENT_TYPES = {
+    Container.ZIP: "application/zip",
+    Container.TAR: "application/x-tar",
+}
+
+
+class ExportTask(TrackedTask):
+    """One archive in the making, and what there is to know of it afterwards.
+
+    The set is fixed when the work starts and lies in ``parts``. The archive has a key
+    from the transaction that makes the task complete until it expires.
+    """
+
+    runner: ClassVar = "exports.tasks.run_export_task"
+
+    model = models.ForeignKey(
+        RegisteredModel, models.CASCADE, related_name="export_tasks"
+    )
+    created_by = models.CharField(max_length=300)
+    format = models.CharField(max_length=40)
+    container = models.CharField(max_length=3, choices=Container, default=Container.ZIP)
+    options = models.JSONField(default=dict, help_text="What the archive holds.")
+    selection = models.JSONField(help_text="Which inferences, as it was asked.")
+    expected_count = models.PositiveBigIntegerField(default=0)
+    progress_count = models.PositiveBigIntegerField(default=0)
+    fixed_at = models.DateTimeField(null=True, help_text="When the set was written.")
+    receipt = models.JSONField(
+        default=dict, help_text="What was written, what was skipped and why."
+    )
+    archive_key = models.TextField(blank=True, help_text="Empty: there is none.")
+    archive_size = models.PositiveBigIntegerField(null=True)
+    archive_sha256 = models.CharField(max_length=64, blank=True)
+    archive_expires_at = models.DateTimeField(null=True)
+    archive_removed_reason = models.CharField(max_length=300, blank=True)
+
+    class Meta:
+        indexes = [
+            # Read by the pages and the list of a model, newest first.
+            models.Index("model", F("created_at").desc(), name="export_by_model"),
+            # Read by the collector of archives that have had their time.
+            models.Index(
+                "archive_expires_at",
+                name="export_expiring",
+                condition=~Q(archive_key=""),
+            ),
+        ]
+
+    @property
+    def done(self) -> int:
+        return self.progress_count
+
+    @property
+    def expected(self) -> int:
+        return self.expected_count
+
+    @property
+    def has_archive(self) -> bool:
+        return bool(self.archive_key)
+
+    @property
+    def may_retry(self) -> bool:
+        return self.state in (TaskState.FAILED, TaskState.STOPPED)
+
+    @property
+    def filename(self) -> str:
+        """What a download is called; ids may hold what file names may not."""
+        kept = (c if c.isalnum() or c in "-_." else "-" for c in self.model.model_id)
+        name = "".join(kept).strip("-.")[:80] or "model"
+        return f"{name}-{self.format}-{self.created_at:%Y%m%d-%H%M%S}.{self.container}"
+
+    @property
+    def prefix(self) -> str:
+        """Where everything that belongs to the task lies in blob storage."""
+        return f"exports/{self.model.project_id}/{self.model_id}/{self.pk}"
+
+    def complete(self, **values: Any) -> None:
+        """End the task with these values, in one statement. Raises as ``record`` does."""
+        self.record(**values, **self._ending(TaskState.COMPLETE, ""))
+        self.refresh_from_db()
+
+
+class ExportPart(models.Model):
+    """Up to ``PART_SIZE`` members of a task's fixed set, in the order of time."""
+
+    task = models.ForeignKey(ExportTask, models.CASCADE, related_name="parts")
+    number = models.PositiveIntegerField()
+    row_ids = ArrayField(models.BigIntegerField())
+    # A row that was removed meanwhile no longer says what it was called.
+    inference_ids = ArrayField(models.TextField())
+
+    class Meta:
+        ordering = ["task", "number"]
+        constraints = [
+            models.UniqueConstraint("task", "number", name="export_part_unique")
+        ]
+
+    def __str__(self) -> str:
+        return f"part {self.number} of {self.task_id}"

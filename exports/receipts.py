@@ -1,0 +1,77 @@
+"""What became of the members of an archive, as it is told: counts, reasons, warnings."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+from typing import IO, Any
+
+import orjson
+
+LISTED = 100  # skipped members that the task names; the manifest names all
+
+WARNINGS = {
+    "no-annotations": "inferences have no deconstructed output and no annotations",
+    "no-shape": "detections have no shape and are left out of the annotations",
+    "no-picture-size": "inputs are no pictures, so shares of their size stay shares",
+    "clipped": "boxes reached beyond the picture and were cut at its edge",
+    "outside": "boxes lay outside the picture or had no area and were left out",
+    "hash-mismatch": "inputs are not what their data_hash says",
+    "no-answer-blob": "answers are no longer in blob storage",
+    "unknown-included": "included ids are not those of a stored inference",
+}
+
+
+class Receipt:
+    """Counts while an archive is written. Whoever skips says why, and nothing is silent.
+
+    ``skips`` is a file of all skipped members; ``on_tick`` is called with each member.
+    """
+
+    def __init__(
+        self, expected: int, skips: IO[bytes], on_tick: Callable[[Receipt], None]
+    ) -> None:
+        self.expected = expected
+        self.written = 0
+        self.skipped: Counter[str] = Counter()
+        self.warnings: Counter[str] = Counter()
+        self.first_skips: list[dict[str, str]] = []
+        self._skips = skips
+        self._on_tick = on_tick
+
+    @property
+    def passed(self) -> int:
+        """Members whose turn has come, written or not."""
+        return self.written + self.skipped.total()
+
+    def skip(self, inference_id: str, reason: str) -> None:
+        self.skipped[reason] += 1
+        skip = {"inference_id": inference_id, "reason": reason}
+        if len(self.first_skips) < LISTED:
+            self.first_skips.append(skip)
+        self._skips.write(orjson.dumps(skip) + b"\n")
+
+    def warn(self, code: str, count: int = 1) -> None:
+        """Count something that the archive holds otherwise than it is stored."""
+        self.warnings[code] += count
+
+    def tick(self) -> None:
+        """Say that a member's turn is over."""
+        self._on_tick(self)
+
+    def told(self) -> dict[str, Any]:
+        """As the task keeps it and the manifest begins."""
+        return {
+            "expected": self.expected,
+            "written": self.written,
+            "skipped": self.skipped.total(),
+            "skipped_by_reason": dict(sorted(self.skipped.items())),
+            "warnings": [
+                {"code": code, "count": count, "message": message_of(code, count)}
+                for code, count in sorted(self.warnings.items())
+            ],
+        }
+
+
+def message_of(code: str, count: int) -> str:
+    return f"{count} {WARNINGS.get(code, code)}."

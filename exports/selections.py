@@ -1,0 +1,112 @@
+"""Which inferences: everything that matches, with those included, without those excluded.
+
+A selection is a value; what it chooses is read from one snapshot, when the work starts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+from django.core.exceptions import EmptyResultSet
+from django.db import connection, transaction
+
+from inferences.filters import Filter, InferenceFilter, matching
+from inferences.models import (
+    Inference,
+    InferenceKey,
+    InferenceQuerySet,
+    RegisteredModel,
+)
+from inferences.querying import count_matching
+
+
+@dataclass(frozen=True, slots=True)
+class Selection:
+    """Matching or included, and not excluded. Without a filter: the included alone."""
+
+    filters: Filter | None = field(default_factory=InferenceFilter)
+    include: tuple[str, ...] = ()
+    exclude: tuple[str, ...] = ()
+
+    def count(self, model: RegisteredModel, most: int) -> int:
+        """How many it chooses now; ``most + 1`` stands for any more."""
+        excluded = row_ids_of(model, self.exclude)
+        included = row_ids_of(model, self.include) - excluded
+        beside = model.inferences.live().filter(id__in=included)
+        if self.filters is None:
+            return beside.count()
+        found = matching(model, self.filters)
+        number = count_matching(model, self.filters, most + 1 + len(excluded)).number
+        both = found.filter(id__in=included).count() if included else 0
+        number += beside.count() - both if included else 0
+        number -= found.filter(id__in=excluded).count() if excluded else 0
+        return min(number, most + 1)
+
+    def statement(self, model: RegisteredModel) -> tuple[str, list[Any]]:
+        """SQL that gives ``id`` and ``inference_id`` of the live inferences chosen."""
+        named = model.inferences.live().filter(id__in=row_ids_of(model, self.include))
+        parts = [_compiled(named)] if self.include else []
+        if self.filters is not None:
+            parts.append(_compiled(matching(model, self.filters)))
+        parts = [part for part in parts if part is not None] or [NOTHING]
+        chosen = " UNION ".join(f"({sql})" for sql, _ in parts)
+        values = [value for _, given in parts for value in given]
+        excluded = sorted(row_ids_of(model, self.exclude))
+        sql = (
+            f"SELECT id, inference_id FROM ({chosen}) AS chosen WHERE id NOT IN"
+            " (SELECT unnest(%s::bigint[]))"
+        )
+        return sql, [*values, excluded]
+
+    def unknown(self, model: RegisteredModel) -> list[str]:
+        """Included ids that no live inference has."""
+        found: set[str] = set()
+        for row_ids in _sliced(sorted(row_ids_of(model, self.include))):
+            live = model.inferences.live().filter(id__in=row_ids)
+            found.update(live.values_list("inference_id", flat=True))
+        return [name for name in dict.fromkeys(self.include) if name not in found]
+
+
+NOTHING: tuple[str, tuple[Any, ...]] = (
+    f"SELECT id, inference_id FROM {Inference._meta.db_table} WHERE false",
+    (),
+)
+AT_ONCE = 10_000
+
+
+def _compiled(found: InferenceQuerySet) -> tuple[str, tuple[Any, ...]] | None:
+    """The query as SQL, None when it cannot match."""
+    try:
+        rows = found.order_by().values_list("id", "inference_id")
+        return rows.query.sql_with_params()
+    except EmptyResultSet:
+        return None
+
+
+def row_ids_of(model: RegisteredModel, inference_ids: tuple[str, ...]) -> set[int]:
+    """The rows of these ids; an id that nobody has gives none."""
+    found: set[int] = set()
+    keys = InferenceKey.objects.filter(registered_model=model, removed_at=None)
+    for names in _sliced(list(dict.fromkeys(inference_ids))):
+        rows = keys.filter(inference_id__in=names)
+        found.update(rows.values_list("row_id", flat=True))
+    return found
+
+
+def _sliced(values: list[Any]) -> Iterator[list[Any]]:
+    for start in range(0, len(values), AT_ONCE):
+        yield values[start : start + AT_ONCE]
+
+
+@contextmanager
+def snapshot() -> Iterator[None]:
+    """One transaction whose every statement sees the same rows."""
+    outermost = not connection.in_atomic_block
+    with transaction.atomic():
+        if outermost:
+            with connection.cursor() as cursor:
+                cursor.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
+        yield
