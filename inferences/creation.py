@@ -19,6 +19,7 @@ from rest_framework.exceptions import APIException
 
 from inferences import uploads
 from inferences.deconstruction import Deconstructed, deconstruct
+from inferences.derived import derived_metadata
 from inferences.metadata import RESERVED, MetadataValue
 from inferences.models import InferenceAction, RegisteredModel
 from inferences.recording import NewInference, Outcome, record
@@ -161,7 +162,7 @@ def composed(
         latitude=wanted.latitude,
         longitude=wanted.longitude,
         data_source=wanted.data_source or None,
-        detections=_pairs(found),
+        detections=found.pairs if found else None,
         embedding=found.embedding if found else None,
         is_protected=wanted.is_protected,
         data=json.dumps(wanted.parts, ensure_ascii=False) if wanted.parts else "",
@@ -169,6 +170,7 @@ def composed(
         data_content_type=content_type,
         content=[wanted.parts, given_at, wanted.is_protected],
         notes={"times": {"indexed": now.isoformat()}, **wanted.notes},
+        derived=derived_metadata(found, wanted.metadata),
     )
 
 
@@ -194,16 +196,6 @@ def taken_apart(model: RegisteredModel, parts: dict[str, Any]) -> Deconstructed 
         max_detections=settings.ISTORE_DETECTIONS_MAX,
         max_embedding=settings.ISTORE_EMBEDDING_MAX,
     )
-
-
-def _pairs(found: Deconstructed | None) -> list[tuple[str, float | None]] | None:
-    if (
-        found is None
-        or not found.understood
-        or (found.embedding and not found.detections)
-    ):
-        return None
-    return [(each.label, each.score) for each in found.detections]
 
 
 def record_batch(

@@ -434,6 +434,7 @@ class InferencePayload(SideRow):
     input_removal_at = models.DateTimeField(null=True)  # the intents: see removal.py
     removal_at = models.DateTimeField(null=True)
     deleted_at = models.DateTimeField(null=True)
+    input_expired_at = models.DateTimeField(null=True)  # when retention removed it
 
 
 class Detection(SideRow):

@@ -57,7 +57,8 @@ class NewInference:
     ``detections`` are pairs of label and score, which may be None; without any, an empty
     tuple says "ran and found nothing" and None that nothing is known. ``content`` is
     what tells a copy from other content under the same id, beside what is listed in
-    ``content_hash``: of a proxied inference the hash of its answer.
+    ``content_hash``: of a proxied inference the hash of its answer. ``derived`` is
+    metadata that the answer says; it is kept with what was given and tells nothing apart.
     """
 
     inference_id: str
@@ -78,6 +79,11 @@ class NewInference:
     answer_storage_key: str = ""
     content: Any = None
     notes: dict[str, Any] = field(default_factory=dict)
+    derived: Sequence[MetadataValue] = ()
+
+    @property
+    def kept_metadata(self) -> list[MetadataValue]:
+        return [*self.metadata, *self.derived]
 
     @property
     def content_hash(self) -> bytes:
@@ -128,7 +134,8 @@ def record(
 
 
 def _rows(model: RegisteredModel, batch: list[NewInference]) -> list[dict[str, Any]]:
-    keys = {key for new in batch for value in new.metadata for key in value.comparable}
+    kept = (value for new in batch for value in new.kept_metadata)
+    keys = {key for value in kept for key in value.comparable}
     places = directory.places_for(model, keys)
     words = {in_slot(label) for new in batch for label, _ in new.detections or ()}
     labels = directory.labels.numbers_for(model, words)
@@ -145,7 +152,7 @@ def _row(
 ) -> dict[str, Any]:
     stored = [
         (places[key], value)
-        for each in new.metadata
+        for each in new.kept_metadata
         for key, value in each.comparable.items()
     ]
     detections = [(in_slot(name), _real(score)) for name, score in new.detections or ()]
@@ -170,7 +177,7 @@ def _row(
         "top_score": max(scores, default=None),
         "low_score": min(scores, default=None),
         "vector": _vector(new.embedding),
-        "metadata": as_given(list(new.metadata)),
+        "metadata": as_given(new.kept_metadata),
         "data": new.data,
         "data_storage_key": new.data_storage_key,
         "data_content_type": new.data_content_type,
@@ -227,7 +234,7 @@ def _write_until_it_fits(
             continue
         if stored is not None:
             return stored
-        _lower_bounds(model, lowest)
+        lower_bounds(model, lowest)
     raise RuntimeError(f"{model} moves its bounds faster than a batch is written.")
 
 
@@ -262,7 +269,7 @@ def _count_keys(model: RegisteredModel, rows: list[dict[str, Any]]) -> None:
 
 
 @transaction.atomic
-def _lower_bounds(model: RegisteredModel, lowest: int) -> None:
+def lower_bounds(model: RegisteredModel, lowest: int) -> None:
     """An inference older than any that lives: pages and sweeps must begin before it."""
     row = RegisteredModel.objects.select_for_update().filter(pk=model.pk)
     if not row.exists():
@@ -332,7 +339,7 @@ def _columns(table: type[models.Model], *without: str) -> dict[str, str]:
 
 
 HOT = _columns(Inference, "id", "model_key")
-COLD = _columns(InferencePayload, "id", "model_key", "updated_at")
+COLD = _columns(InferencePayload, "id", "model_key", "input_expired_at")
 EXTRA = {
     "created_us": "bigint",
     "given_id": "bigint",

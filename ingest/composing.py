@@ -19,7 +19,7 @@ from typing import Any
 import orjson
 from django.conf import settings
 
-from inferences.deconstruction import Deconstructed, Kind
+from inferences.derived import derived_metadata
 from inferences.metadata import UNSTORABLE
 from inferences.models import InferenceAction
 from inferences.recording import NewInference
@@ -67,7 +67,7 @@ def compose(arrival: Arrival, marker: Marker, indexed_at: datetime) -> NewInfere
         latitude=latitude,
         longitude=longitude,
         data_source=source,
-        detections=_detections(found),
+        detections=found.pairs,
         embedding=said.embedding(arrival.model, found),
         data=text,
         data_storage_key=arrival.event.data_storage_key,
@@ -77,14 +77,8 @@ def compose(arrival: Arrival, marker: Marker, indexed_at: datetime) -> NewInfere
         answer_storage_key=arrival.event.inference_storage_key,
         content={"answer": answer["sha256"]},
         notes=_notes(arrival, marker, indexed_at, offset, said.warnings),
+        derived=derived_metadata(found, metadata),
     )
-
-
-def _detections(found: Deconstructed) -> list[tuple[str, float | None]] | None:
-    """None where nothing is known; no pairs where the model found nothing."""
-    if not found.understood or found.kind == Kind.EMBEDDING:
-        return None
-    return [(each.label, each.score) for each in found.detections]
 
 
 def _created_at(arrival: Arrival) -> tuple[datetime, timedelta]:

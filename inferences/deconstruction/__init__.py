@@ -14,10 +14,14 @@ from inferences.deconstruction import (
     arrays,
     collection,
     embeddings,
+    entities,
     items,
     labels,
     probabilities,
+    quantities,
+    rankings,
     segments,
+    texts,
 )
 from inferences.deconstruction.context import Context
 from inferences.deconstruction.outputs import candidates
@@ -45,6 +49,10 @@ __all__ = [
 # Earlier forms say more about themselves; bare numbers come last.
 READERS = (
     collection.read,
+    entities.read,
+    rankings.read,
+    quantities.read,
+    texts.read,
     arrays.read,
     items.read,
     segments.read,

@@ -6,7 +6,15 @@ from dataclasses import replace
 from itertools import chain
 from typing import Any
 
-from inferences.deconstruction import embeddings, items, labels
+from inferences.deconstruction import (
+    embeddings,
+    entities,
+    items,
+    labels,
+    quantities,
+    rankings,
+    texts,
+)
 from inferences.deconstruction.context import Context, parsed
 from inferences.deconstruction.values import Deconstructed, Kind, cut
 
@@ -18,6 +26,18 @@ KINDS = (
 )
 # As the items would be read of a model with that task.
 TASKS = {kind: kind.value.replace("_", " ").title() for kind in KINDS}
+# What a collection may hold beside what is read here.
+BESIDE = ("embeddings", "inputs", "shap_values", "metadata")
+CLASSES = (Kind.CLASSIFICATION, Kind.TEXT_CLASSIFICATION)
+FURTHER = {
+    Kind.NAMED_ENTITIES: ("Named Entity Recognition", entities.read),
+    Kind.RANKING: ("Ranking", rankings.read),
+    Kind.REGRESSION: ("Tabular Regression", quantities.read),
+    Kind.MULTI_OUTPUT: ("Multi-Output", quantities.read),
+    Kind.TIME_SERIES: ("Time Series", quantities.read),
+    Kind.TEXT_GENERATION: ("Text Generation", texts.read),
+}
+NAMES = frozenset((*KINDS, *CLASSES, *FURTHER, Kind.EMBEDDING, *BESIDE))
 
 
 def read(value: Any, context: Context) -> Deconstructed | None:
@@ -25,7 +45,9 @@ def read(value: Any, context: Context) -> Deconstructed | None:
     if not isinstance(value, dict):
         return None
     parts = [
-        _part(kind, value, context) for kind in KINDS if value.get(kind) is not None
+        _part(kind, value, context)
+        for kind in (*KINDS, *CLASSES, *FURTHER)
+        if value.get(kind) is not None and _is_part(kind, value)
     ]
     if value.get(Kind.EMBEDDING) is not None:
         inner = {Kind.EMBEDDING.value: parsed(value[Kind.EMBEDDING])}
@@ -43,13 +65,23 @@ def read(value: Any, context: Context) -> Deconstructed | None:
         embedding=vectors[0] if vectors else None,
         understood=bool(understood),
         warnings=[*chain.from_iterable(part.warnings for part in parts), *warnings],
+        content=next((part.content for part in understood if part.content), None),
     )
 
 
+def _is_part(kind: Kind, value: dict[Any, Any]) -> bool:
+    """A model's own answer may have members of these names, too: it comes alone."""
+    return kind in KINDS or all(name in NAMES for name in value)
+
+
 def _part(kind: Kind, value: dict[Any, Any], context: Context) -> Deconstructed | None:
-    inner = replace(context, task_type=TASKS[kind], normalised=False)
     given = parsed(value[kind])
+    if kind in FURTHER:
+        task, reader = FURTHER[kind]
+        return reader(given, replace(context, task_type=task))
+    task = TASKS.get(kind, TASKS[Kind.IMAGE_CLASSIFICATION])
+    inner = replace(context, task_type=task, normalised=False)
     found = items.read(given, inner)
-    if found is None and kind is Kind.IMAGE_CLASSIFICATION:
+    if found is None and kind.is_classes:
         found = labels.read(given, inner)
     return replace(found, kind=kind) if found else None

@@ -15,6 +15,35 @@ class Kind(StrEnum):
     IMAGE_CLASSIFICATION = "image_classification"
     IMAGE_SEGMENTATION = "image_segmentation"
     EMBEDDING = "embedding"
+    CLASSIFICATION = "classification"
+    TEXT_CLASSIFICATION = "text_classification"
+    NAMED_ENTITIES = "named_entities"
+    RANKING = "ranking"
+    REGRESSION = "regression"
+    MULTI_OUTPUT = "multi_output"
+    TIME_SERIES = "time_series"
+    TEXT_GENERATION = "text_generation"
+
+    @property
+    def is_classes(self) -> bool:
+        """Whether labels say what the whole input is."""
+        return self in OF_CLASSES
+
+    @property
+    def has_labels(self) -> bool:
+        """Whether such an answer is found by label and score."""
+        return self not in WITHOUT_LABELS
+
+
+OF_CLASSES = (Kind.IMAGE_CLASSIFICATION, Kind.CLASSIFICATION, Kind.TEXT_CLASSIFICATION)
+WITHOUT_LABELS = (
+    Kind.NOT_UNDERSTOOD,
+    Kind.EMBEDDING,
+    Kind.REGRESSION,
+    Kind.MULTI_OUTPUT,
+    Kind.TIME_SERIES,
+    Kind.TEXT_GENERATION,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,14 +103,87 @@ class Detection:
 
 
 @dataclass(frozen=True, slots=True)
+class Entity:
+    """A span of the input text, in characters from its beginning; ``end`` is not in it."""
+
+    label: str
+    start: int
+    end: int
+    score: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Entities:
+    entities: tuple[Entity, ...]
+    text: str = ""  # that the spans are of, when the answer repeats it
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    role: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Text:
+    """What was generated: one message, or several replies or turns."""
+
+    messages: tuple[Message, ...]
+    finish_reason: str = ""
+    tokens: int | None = None  # that were generated
+
+
+@dataclass(frozen=True, slots=True)
+class Quantity:
+    """One number, perhaps with the interval it is expected in."""
+
+    value: float
+    lower: float | None = None
+    upper: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Outputs:
+    """Several outputs of one model by their names."""
+
+    values: dict[str, float | str]
+
+
+@dataclass(frozen=True, slots=True)
+class Series:
+    """Values in the order of time; the other columns are empty or as long as they are."""
+
+    values: tuple[float, ...]
+    times: tuple[str, ...] = ()
+    lower: tuple[float, ...] = ()
+    upper: tuple[float, ...] = ()
+    before: tuple[float, ...] = ()  # what was known when it was made
+
+
+Content = Entities | Text | Quantity | Outputs | Series
+
+
+@dataclass(frozen=True, slots=True)
 class Deconstructed:
-    """Understood with no detections means: the model ran and found nothing."""
+    """Understood with no detections means: the model ran and found nothing.
+
+    Of kinds that no label says all of, ``content`` says the rest. A ranking's items are
+    labels, the best first.
+    """
 
     kind: Kind = Kind.NOT_UNDERSTOOD
     detections: list[Detection] = field(default_factory=list)
     embedding: list[float] | None = None
     understood: bool = False
     warnings: list[str] = field(default_factory=list)
+    content: Content | None = None
+
+    @property
+    def pairs(self) -> list[tuple[str, float | None]] | None:
+        """Labels with scores, as rows hold them: None where no label was looked for."""
+        if not self.understood or not (self.kind.has_labels or self.detections):
+            return None
+        return [(each.label, each.score) for each in self.detections]
 
     @classmethod
     def of(

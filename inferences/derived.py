@@ -1,0 +1,77 @@
+"""What is found of answers that no label says: numbers and texts, under keys of their own.
+
+They lie in slots as metadata does, so filters, sorts of values and statistics know them,
+and they are shown among the metadata. A key that the caller gave stays the caller's.
+
+    prediction               of a regression its value (float), of generated text its
+                             beginning (string)
+    prediction.<name>        of several outputs each, a float or a string
+    prediction.min, .max, .mean, .last     of a forecast (float)
+    finish_reason, completion_tokens       of generated text (string, int)
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Iterator
+
+from django.conf import settings
+
+from inferences.deconstruction.values import (
+    Deconstructed,
+    Outputs,
+    Quantity,
+    Series,
+    Text,
+)
+from inferences.metadata import MetadataValue
+from inferences.models import MetadataType
+
+PREDICTION = "prediction"
+OUTPUTS_MAX = 20  # each takes a slot of its model, of which there are few
+TEXT_CHARS = 400
+
+
+def derived_metadata(
+    found: Deconstructed | None, given: Iterable[MetadataValue]
+) -> tuple[MetadataValue, ...]:
+    """The values beside those that were given; none where the answer has no such part."""
+    if found is None or found.content is None:
+        return ()
+    taken = {value.key for value in given}
+    room = settings.ISTORE_METADATA_MAX_ITEMS - len(taken)
+    made = [
+        MetadataValue(key, type_, text)
+        for key, type_, text in _facts(found)
+        if key not in taken and len(key) <= settings.ISTORE_METADATA_KEY_MAX_CHARS
+    ]
+    return tuple(made[: max(room, 0)])
+
+
+def _facts(found: Deconstructed) -> Iterator[tuple[str, MetadataType, str]]:
+    match found.content:
+        case Quantity(value):
+            yield _number(PREDICTION, value)
+        case Outputs(values):
+            for name, value in list(values.items())[:OUTPUTS_MAX]:
+                key = f"{PREDICTION}.{name}"
+                if isinstance(value, str):
+                    yield key, MetadataType.STRING, value
+                else:
+                    yield _number(key, value)
+        case Series(values):
+            yield _number(f"{PREDICTION}.min", min(values))
+            yield _number(f"{PREDICTION}.max", max(values))
+            mean = math.fsum(value / len(values) for value in values)
+            yield _number(f"{PREDICTION}.mean", mean)
+            yield _number(f"{PREDICTION}.last", values[-1])
+        case Text(messages, reason, tokens):
+            yield PREDICTION, MetadataType.STRING, messages[-1].text[:TEXT_CHARS]
+            if reason:
+                yield "finish_reason", MetadataType.STRING, reason
+            if tokens is not None:
+                yield "completion_tokens", MetadataType.INT, str(tokens)
+
+
+def _number(key: str, value: float) -> tuple[str, MetadataType, str]:
+    return key, MetadataType.FLOAT, repr(float(value))

@@ -1,0 +1,105 @@
+"""The tables of ground truth. Rows go with their inference: see ``removal``."""
+
+from __future__ import annotations
+
+from typing import Self
+
+from django.contrib.postgres.fields import ArrayField
+from django.contrib.postgres.indexes import GinIndex
+from django.db import models
+from django.db.models import OuterRef
+
+
+class GroundTruthQuerySet(models.QuerySet["GroundTruth"]):
+    def beside(self, model: models.Model | OuterRef) -> Self:
+        """The rows of one model. An id alone would also find another model's."""
+        return self.filter(registered_model=model)
+
+
+class GroundTruth(models.Model):
+    """The actual of one inference as it stands: the database's key is (model_key, id)."""
+
+    id = models.BigIntegerField(primary_key=True)
+    registered_model = models.ForeignKey(
+        "inferences.RegisteredModel",
+        models.DO_NOTHING,
+        related_name="+",
+        db_column="model_key",
+        db_constraint=False,
+        db_index=False,
+    )
+    truth = models.JSONField(help_text="In one of the forms of truths.py.")
+    agrees = models.BooleanField(
+        null=True, help_text="Whether the answer agrees; null: that cannot be said."
+    )
+    actor = models.CharField(max_length=300)
+    set_at = models.DateTimeField()
+
+    objects = GroundTruthQuerySet.as_manager()
+
+    def __str__(self) -> str:
+        return f"actual of {self.id}"
+
+
+class GroundTruthVersion(models.Model):
+    """An actual that was replaced or removed: what it was, whose, and until when."""
+
+    registered_model = models.ForeignKey(
+        "inferences.RegisteredModel",
+        models.CASCADE,
+        "+",
+        db_column="model_key",
+        db_index=False,
+    )
+    row_id = models.BigIntegerField()
+    truth = models.JSONField()
+    actor = models.CharField(max_length=300)
+    set_at = models.DateTimeField()
+    replaced_by = models.CharField(max_length=300)
+    replaced_at = models.DateTimeField()
+    is_removal = models.BooleanField(default=False)
+
+    class Meta:
+        indexes = [
+            # Read by the history of one inference, and by its removal.
+            models.Index("registered_model", "row_id", name="truth_version_by_row")
+        ]
+
+    def __str__(self) -> str:
+        return f"former actual of {self.row_id}"
+
+
+class PendingTruth(models.Model):
+    """An actual whose inference is not here yet.
+
+    ``tokens`` are what an inference that it belongs to has one of: see ``joining``.
+    """
+
+    registered_model = models.ForeignKey(
+        "inferences.RegisteredModel",
+        models.CASCADE,
+        "+",
+        db_column="model_key",
+        db_index=False,
+    )
+    awaited = models.TextField(help_text="What it waits for, for people; once a model.")
+    tokens = ArrayField(models.TextField())
+    truth = models.JSONField()
+    actor = models.CharField(max_length=300)
+    set_at = models.DateTimeField()
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(
+                "registered_model", "awaited", name="pending_truth_unique"
+            )
+        ]
+        indexes = [
+            # Read by recording, with the tokens of a batch.
+            GinIndex("tokens", name="pending_truth_by_token"),
+            # Read by the beat that gives up what nothing came for.
+            models.Index("set_at", name="pending_truth_by_age"),
+        ]
+
+    def __str__(self) -> str:
+        return self.awaited

@@ -1,0 +1,182 @@
+"""What each type of model answers, what comes true of it, and the columns of both.
+
+One entry a task type: the parts of a create's collection that say its answer, the forms
+its ground truth may have (the first is the usual one), and the columns that exports write
+its prediction and its actual into. ``prediction_of`` and ``actual_of`` fill them.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from inferences.deconstruction.values import (
+    Box,
+    Deconstructed,
+    Detection,
+    Entities,
+    OrientedBox,
+    Outputs,
+    Polygons,
+    Quantity,
+    Series,
+    Text,
+)
+from inferences.models import TaskType
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """A column of an export: ``type`` is that of its values, lists in brackets.
+
+    ``json`` is text that holds JSON, for what has no place in a flat table.
+    """
+
+    name: str
+    type: str
+    says: str
+
+
+@dataclass(frozen=True, slots=True)
+class ModelType:
+    parts: tuple[str, ...]
+    forms: tuple[str, ...]
+    columns: tuple[Column, ...]
+
+    @property
+    def names(self) -> list[str]:
+        return [column.name for column in self.columns]
+
+
+LABEL = Column("label", "str", "the label with the highest score")
+SCORE = Column("score", "float", "its score")
+LABELS = Column("labels", "[str]", "all labels, the best first")
+SCORES = Column("scores", "[float]", "their scores")
+CLASSES = (LABEL, SCORE, LABELS, SCORES)
+BOXES = Column("boxes", "json", "a list of {label, score, xmin, ymin, xmax, ymax}")
+ORIENTED = Column("boxes", "json", "a list of {label, score, cx, cy, w, h, r}")
+POLYGONS = Column("polygons", "json", "a list of {label, score, contours}")
+ENTITIES = Column("entities", "json", "a list of {label, start, end, score}")
+TEXT = Column("text", "str", "the text; several are parted by a blank line")
+VALUE = Column("value", "float", "the number")
+BOUNDS = (
+    Column("lower", "float", "where its interval begins"),
+    Column("upper", "float", "where its interval ends"),
+)
+VALUES = Column("values", "json", "an object of name and value")
+SERIES = Column("series", "[float]", "the values in the order of time")
+TIMES = Column("times", "[str]", "their times, when given")
+RANKING = Column("ranking", "[str]", "the items, the best first")
+
+TYPES: dict[str, ModelType] = {
+    TaskType.IMAGE_CLASSIFICATION: ModelType(
+        ("image_classification",), ("labels",), CLASSES
+    ),
+    TaskType.TEXT_CLASSIFICATION: ModelType(
+        ("text_classification",), ("labels",), CLASSES
+    ),
+    TaskType.TABULAR_CLASSIFICATION: ModelType(
+        ("classification",), ("labels",), CLASSES
+    ),
+    TaskType.OBJECT_DETECTION: ModelType(
+        ("object_detection",), ("boxes", "labels"), (*CLASSES, BOXES)
+    ),
+    TaskType.ORIENTED_OBJECT_DETECTION: ModelType(
+        ("oriented_object_detection",), ("boxes", "labels"), (*CLASSES, ORIENTED)
+    ),
+    TaskType.IMAGE_SEGMENTATION: ModelType(
+        ("image_segmentation",), ("polygons", "labels"), (*CLASSES, POLYGONS)
+    ),
+    TaskType.IMAGE_EMBEDDING: ModelType(("embedding",), ("labels",), ()),
+    TaskType.TEXT_EMBEDDING: ModelType(("embedding",), ("labels",), ()),
+    TaskType.NAMED_ENTITIES: ModelType(
+        ("named_entities",), ("entities",), (*CLASSES, ENTITIES)
+    ),
+    TaskType.TEXT_GENERATION: ModelType(
+        ("text_generation",), ("text", "labels", "value"), (TEXT,)
+    ),
+    TaskType.TABULAR_REGRESSION: ModelType(
+        ("regression",), ("value",), (VALUE, *BOUNDS)
+    ),
+    TaskType.MULTI_OUTPUT: ModelType(("multi_output",), ("values",), (VALUES,)),
+    TaskType.TIME_SERIES: ModelType(("time_series",), ("series",), (SERIES, TIMES)),
+    TaskType.RANKING: ModelType(("ranking",), ("relevance",), (RANKING, SCORES)),
+}
+# Beside the answer, whatever the type.
+BESIDE = ("embeddings", "inputs", "shap_values")
+UNKNOWN = ModelType((), (), CLASSES)
+
+
+def type_of(task_type: str) -> ModelType:
+    return TYPES.get(task_type, UNKNOWN)
+
+
+def prediction_of(task_type: str, found: Deconstructed) -> dict[str, Any]:
+    """The prediction's columns of one answer, by name; absent ones are left out.
+
+    Values that a column calls ``json`` come as JSON text.
+    """
+    wanted = type_of(task_type).names
+    rows = sorted(found.detections, key=lambda one: -(one.score or 0))
+    filled: dict[str, Any] = {}
+    if rows:
+        filled["label"], filled["score"] = rows[0].label, rows[0].score
+        filled["labels"] = filled["ranking"] = [one.label for one in rows]
+        filled["scores"] = [one.score for one in rows]
+    shaped = [row for one in rows if (row := _shaped(one))]
+    if shaped:
+        filled["polygons" if "contours" in shaped[0] else "boxes"] = _written(shaped)
+    filled |= _content(found.content)
+    return {n: v for n, v in filled.items() if n in wanted and v is not None}
+
+
+def actual_of(task_type: str, truth: Mapping[str, Any]) -> dict[str, Any]:
+    """The actual's columns of one ground truth, by the names of the prediction's."""
+    filled: dict[str, Any] = dict(truth)
+    if labels := filled.get("labels"):
+        filled["label"] = labels[0]
+    for name in ("boxes", "polygons", "entities", "values", "relevance"):
+        if name in filled:
+            filled[name] = _written(filled[name])
+    if "relevance" in truth:
+        relevance = truth["relevance"]
+        filled["ranking"] = sorted(relevance, key=relevance.get, reverse=True)
+    wanted = {*type_of(task_type).names, *type_of(task_type).forms, "label", "score"}
+    return {name: value for name, value in filled.items() if name in wanted}
+
+
+def _shaped(one: Detection) -> dict[str, Any] | None:
+    named = {"label": one.label, "score": one.score}
+    match one.shape:
+        case Box(xmin, ymin, xmax, ymax):
+            return named | {"xmin": xmin, "ymin": ymin, "xmax": xmax, "ymax": ymax}
+        case OrientedBox(cx, cy, w, h, r):
+            return named | {"cx": cx, "cy": cy, "w": w, "h": h, "r": r}
+        case Polygons(contours):
+            return named | {"contours": [list(map(list, each)) for each in contours]}
+    return None
+
+
+def _content(content: Any) -> dict[str, Any]:
+    match content:
+        case Quantity(value, lower, upper):
+            return {"value": value, "lower": lower, "upper": upper}
+        case Outputs(values):
+            return {"values": _written(values)}
+        case Series(values, times):
+            return {"series": list(values), "times": list(times) or None}
+        case Text(messages):
+            return {"text": "\n\n".join(message.text for message in messages)}
+        case Entities(spans):
+            rows = [
+                {"label": s.label, "start": s.start, "end": s.end, "score": s.score}
+                for s in spans
+            ]
+            return {"entities": _written(rows)}
+    return {}
+
+
+def _written(value: Any) -> str:
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
