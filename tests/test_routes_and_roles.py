@@ -26,7 +26,9 @@ ROUTES = {
     "models/{}/inferences/count": {"get": V, "post": V, "delete": E},
     "models/{}/inferences/batch": {"get": V, "post": E, "delete": E},
     "models/{}/inferences/delete": {"get": V, "post": E, "delete": E},
+    "models/{}/inferences/protection": {"get": V, "post": E, "delete": E},
     "models/{}/inferences/a": {"get": V, "delete": E},
+    "models/{}/inferences/a/protection": {"get": V, "put": E, "delete": E},
     "models/{}/inferences/a/input": {"get": V},
     "models/{}/inferences/a/metadata": {"get": V, "post": E},
     "models/{}/inferences/a/metadata/k": {"put": E, "delete": E},
@@ -53,7 +55,7 @@ def call(api, path, method, model_id=OWN):
 
 @pytest.fixture
 def stored(make_inference):
-    for name in ("a", "filter", "count", "batch", "delete"):
+    for name in ("a", "filter", "count", "batch", "delete", "protection"):
         make_inference({"k": "v"}, inference_id=name)
 
 

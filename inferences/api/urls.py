@@ -2,7 +2,14 @@
 
 from django.urls import path, re_path
 
-from inferences.api import creating, metadata, projects, removing, views
+from inferences.api import (
+    creating,
+    metadata,
+    projects,
+    protecting,
+    removing,
+    views,
+)
 
 # An id may hold a slash, which arrives decoded: what follows an id is matched last.
 MODEL = r"models/(?P<model_id>.+?)"
@@ -24,6 +31,9 @@ urlpatterns = [
     re_path(rf"^{MODEL}/inferences/filter$", views.FilterInferencesView.as_view()),
     re_path(rf"^{MODEL}/inferences/count$", views.CountInferencesView.as_view()),
     re_path(rf"^{MODEL}/inferences/delete$", removing.BulkDeleteView.as_view()),
+    re_path(
+        rf"^{MODEL}/inferences/protection$", protecting.BulkProtectionView.as_view()
+    ),
     re_path(rf"^{MODEL}/inferences/batch$", creating.BatchView.as_view()),
     re_path(rf"^{MODEL}/inferences$", creating.NewInferenceView.as_view()),
     re_path(rf"^{MODEL}/uploads/data$", creating.UploadsView.as_view()),
@@ -34,6 +44,7 @@ urlpatterns = [
     re_path(rf"^{INFERENCE}/metadata$", metadata.MetadataView.as_view()),
     re_path(rf"^{INFERENCE}/metadata-history$", metadata.MetadataHistoryView.as_view()),
     re_path(rf"^{INFERENCE}/metadata/(?P<key>.+)$", metadata.OneMetadataView.as_view()),
+    re_path(rf"^{INFERENCE}/protection$", protecting.ProtectionView.as_view()),
     re_path(rf"^{INFERENCE}/(?P<kind>input|answer)$", views.BlobView.as_view()),
     re_path(rf"^{INFERENCE}$", views.InferenceView.as_view()),
     re_path(rf"^{MODEL}$", views.ModelView.as_view()),

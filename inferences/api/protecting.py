@@ -1,0 +1,130 @@
+"""Protecting: one inference, or all that match a filter; and no longer."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.http import Http404
+from drf_spectacular.utils import extend_schema
+from rest_framework import serializers
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+from inferences import protection
+from inferences.api.fields import FlagField, TextField
+from inferences.api.filters import FilteredSerializer
+from inferences.api.views import InferenceView
+from inferences.filters import matching
+from inferences.metadata import UNSTORABLE
+from inferences.protection import REASON_MAX_CHARS, Protection
+from istore.deadline import deadline
+from istore.schema import PROBLEMS
+from istore.serializers import ValueSerializer
+
+
+class ReasonField(TextField):
+    """Why, in a sentence. It is kept in the audit log for good."""
+
+    default_error_messages = {"unstorable": "A NUL, or half a surrogate pair."}
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(required=False, max_length=REASON_MAX_CHARS, **options)
+
+    def to_internal_value(self, data: Any) -> str:
+        text = super().to_internal_value(data)
+        if UNSTORABLE.search(text):
+            self.fail("unstorable")
+        return text
+
+
+class ProtectionSerializer(ValueSerializer):
+    value_class = Protection
+
+    is_protected = FlagField(required=False)
+    reason = ReasonField()
+
+
+class ProtectedSerializer(serializers.Serializer):
+    inference_id = serializers.CharField()
+    is_protected = serializers.BooleanField()
+
+
+class ProtectionView(InferenceView):
+    """Whether retention leaves an inference alone."""
+
+    @extend_schema(
+        operation_id="protect_inference",
+        request=ProtectionSerializer,
+        responses={200: ProtectedSerializer, **PROBLEMS},
+    )
+    def put(self, request: Request, model_id: str, inference_id: str) -> Response:
+        model = self.registered_model(model_id)
+        wanted = ProtectionSerializer.parse(request.data)
+        if not protection.protect_one(self.caller, model, inference_id, wanted):
+            raise Http404
+        return Response(
+            {"inference_id": inference_id, "is_protected": wanted.is_protected}
+        )
+
+    # Somebody's id may end like this address.
+
+    def get(self, request: Request, model_id: str, inference_id: str = "") -> Response:
+        return super().get(request, model_id, f"{inference_id}/protection")
+
+    def delete(
+        self, request: Request, model_id: str, inference_id: str = ""
+    ) -> Response:
+        return super().delete(request, model_id, f"{inference_id}/protection")
+
+
+class BulkProtectionSerializer(FilteredSerializer):
+    """A filter must be there: a misspelt one must never mean everything."""
+
+    must_choose = True
+
+    is_protected = FlagField(required=False, default=True)
+    reason = ReasonField(default="")
+    dry_run = FlagField(required=False, default=False)
+
+
+class BulkProtectedSerializer(serializers.Serializer):
+    count = serializers.IntegerField(help_text="How many changed, or would.")
+    being_removed = serializers.IntegerField(help_text="How many came too late.")
+    is_protected = serializers.BooleanField()
+    dry_run = serializers.BooleanField()
+    more = serializers.BooleanField(help_text="Whether the same call finds more.")
+
+
+class BulkProtectionView(InferenceView):
+    """Protect all inferences that match, or no longer."""
+
+    inference_id = "protection"  # a caller may have chosen it for an inference
+
+    @extend_schema(
+        operation_id="bulk_protect_inferences",
+        request=BulkProtectionSerializer,
+        responses={200: BulkProtectedSerializer, **PROBLEMS},
+    )
+    def post(self, request: Request, model_id: str) -> Response:
+        model = self.registered_model(model_id)
+        asked = BulkProtectionSerializer.parse(request.data)
+        wanted = Protection(asked["is_protected"], asked["reason"])
+
+        def chosen() -> Any:
+            return matching(model, asked["filters"])
+
+        if asked["dry_run"]:
+            with deadline():
+                waiting = chosen().filter(is_protected=not wanted.is_protected)
+                done = protection.Changed(waiting.count())
+        else:
+            done = protection.protect_all(self.caller, model, chosen, wanted)
+        return Response(
+            {
+                "count": done.count,
+                "being_removed": done.being_removed,
+                "is_protected": wanted.is_protected,
+                "dry_run": asked["dry_run"],
+                "more": done.more,
+            }
+        )
