@@ -22,6 +22,7 @@ from inference_store import (
 )
 from inference_store.metadata import get_data_hash, map_to_inference_store_metadata
 
+from inferences.models import RegisteredModel
 from istore.models import Role
 from istore.tokens import create_token
 
@@ -133,6 +134,76 @@ def test_finds_by_every_filter(client, make_inference):
     one = inference.get_inference("yolo-harbour", "a/1", presign=True)
     assert one.inference_id == "a/1"
     assert one.data_hash == found.data_hash
+
+
+def test_finds_by_trees_and_by_queries(client, make_inference):
+    for camera, label, score in [
+        ("n", "ship", 0.9),
+        ("n", "car", 0.3),
+        ("s", "car", 1),
+    ]:
+        detections = [(label, score)]
+        make_inference(
+            {"camera": camera}, detections=detections, inference_id=label + camera
+        )
+    north = models.Leaf(
+        metadata_filter=[
+            models.Comparison(
+                key="camera", type="string", operator="starts with", value="n"
+            )
+        ]
+    )
+    doubted = models.Leaf(
+        deconstructed_inference_filter=models.DetectionBounds(
+            labels=["car"], below_score=0.5
+        )
+    )
+    asked = [
+        (north, ["shipn", "carn"]),
+        (north & doubted, ["carn"]),
+        (~(north & doubted), ["shipn", "cars"]),
+        (~north | doubted, ["carn", "cars"]),
+        ("meta.camera=n -score<0.5", ["shipn"]),
+    ]
+    for which, found in asked:
+        name = "query" if isinstance(which, str) else "filter"
+        request = models.NewGetInferencesRequest(**{name: which})
+        page = inference.filter_inferences("yolo-harbour", request)
+        assert sorted(each.inference_id for each in page) == sorted(found)
+        assert inference.count_inferences("yolo-harbour", request) == len(found)
+    statistics = metadata.get_metadata_statistics(
+        "yolo-harbour",
+        models.NewGetMetadataStatisticsRequest(
+            key="camera", type="string", filter=~doubted
+        ),
+    )
+    assert statistics.distribution == {"n": 1, "s": 1}
+    every = models.BaseInferenceFilter()
+    seen = models.NewExtendedMetadataRequest(key="seen", type="int", value="1")
+    assert metadata.bulk_add_metadata("yolo-harbour", every, [seen], tree=doubted) == {
+        "seen": 1
+    }
+    gone = inference.bulk_delete_inferences("yolo-harbour", every, query="meta.seen=1")
+    assert gone == ["carn"]
+    assert inference.bulk_delete_inferences("yolo-harbour", every, tree=~north) == [
+        "cars"
+    ]
+
+
+def test_finds_what_is_similar_to_an_inference(client, project, make_inference):
+    model = RegisteredModel.objects.create(
+        model_id="vectors",
+        project=project,
+        task_type="Image Embedding",
+        embedding_size=2,
+    )
+    for name, vector in {"a": [1, 0], "b": [0.9, 0.1], "c": [0, 1]}.items():
+        make_inference(embedding=vector, inference_id=name, to=model)
+    request = models.NewGetInferencesRequest(
+        embedding_filters=models.SimilarTo(similar_to="a")
+    )
+    page = inference.filter_inferences("vectors", request)
+    assert [each.inference_id for each in page] == ["a", "b", "c"]
 
 
 def test_walks_through_all_pages(client, make_inference):
@@ -297,6 +368,10 @@ def test_the_twin_finds_the_same(live_server, token, make_inference):
             "\ta\t",
         ),
         (["find", "yolo-harbour", "--label", "ship", "--min-score", "0.8"], "\ta\t"),
+        (["find", "yolo-harbour", "label:ship meta.camera=north"], "\ta\t"),
+        (["count", "yolo-harbour", "NOT meta.camera=north"], "1"),
+        (["stats", "yolo-harbour", "camera", "-q", "label:ship"], "north"),
+        (["delete", "yolo-harbour", "-q", "label:ship", "--yes"], "a"),
         (["show", "yolo-harbour", "a"], "camera"),
         (["models"], "yolo-harbour"),
     ],

@@ -10,11 +10,13 @@ from inference_store.calls import Call, Steps, at, delete, get, member, one, pos
 from inference_store.models import (
     BaseInferenceFilter,
     BatchResult,
+    Condition,
     Inference,
     NewGetInferencesRequest,
     NewInferenceAndMetadataCollection,
     NewInferenceStorageRequest,
 )
+from inference_store.models.asking import chosen
 from inference_store.operations import blocking, plan_of
 from inference_store.pages import Page, page_of
 from inference_store.progress import Bar
@@ -351,13 +353,19 @@ def delete_inference(model_id: str, inference_id: str) -> Call[str | None]:
 
 @blocking
 def bulk_delete_inferences(
-    model_id: str, filter_: BaseInferenceFilter
+    model_id: str,
+    filter_: BaseInferenceFilter,
+    *,
+    tree: Condition | None = None,
+    query: str | None = None,
 ) -> Call[list[str | None]]:
     """Delete every inference that matches, for good. An empty filter matches all.
 
     Parameters:
         model_id: the model whose inferences are deleted.
         filter_: which; protected or not makes no difference.
+        tree: a filter with AND, OR and NOT that must hold as well.
+        query: a text query that must hold as well.
 
     Returns:
         The ids of the inferences that are deleted. ``count_inferences`` says beforehand
@@ -368,11 +376,10 @@ def bulk_delete_inferences(
         ValidationError: a filter is not valid, or ``too-many-matches``.
         InferenceStoreError: any other failure.
     """
-    filters = filter_.model_dump(mode="json", exclude_none=True)
     return post(
         *_of(model_id),
         "delete",
-        body={"filters": filters, "dry_run": False},
+        body=chosen(filter_, tree, query) | {"dry_run": False},
         read=member("deleted_inference_ids"),
     )
 

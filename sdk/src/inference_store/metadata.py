@@ -10,12 +10,14 @@ from inference_store import metadata_text
 from inference_store.calls import Call, delete, get, member, member_or, one, post, put
 from inference_store.models import (
     BaseInferenceFilter,
+    Condition,
     Metadata,
     MetadataKeyTypeCounts,
     MetadataStatistics,
     NewExtendedMetadataRequest,
     NewGetMetadataStatisticsRequest,
 )
+from inference_store.models.asking import chosen
 from inference_store.operations import blocking
 from inference_store.pages import Page, page_of
 
@@ -81,6 +83,9 @@ def bulk_add_metadata(
     filter_: BaseInferenceFilter,
     metadata: list[NewExtendedMetadataRequest],
     replace: bool = False,
+    *,
+    tree: Condition | None = None,
+    query: str | None = None,
 ) -> Call[dict[str, int]]:
     """Give values to every inference that matches. An empty filter matches all.
 
@@ -89,6 +94,8 @@ def bulk_add_metadata(
         filter_: which.
         metadata: the values, of one key each.
         replace: whether a value that is there gives way; else it stays.
+        tree: a filter with AND, OR and NOT that must hold as well.
+        query: a text query that must hold as well.
 
     Returns:
         By key, how many inferences changed.
@@ -98,8 +105,7 @@ def bulk_add_metadata(
         ValidationError: a filter or value is not valid.
         InferenceStoreError: any other failure.
     """
-    body = {
-        "filters": filter_.model_dump(mode="json", exclude_none=True),
+    body = chosen(filter_, tree, query) | {
         "metadata": [each.model_dump(mode="json") for each in metadata],
         "replace": replace,
     }

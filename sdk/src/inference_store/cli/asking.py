@@ -19,6 +19,7 @@ from inference_store.cli.selection import (
     Comparisons,
     Label,
     MinScore,
+    Query,
     Since,
     Until,
     selection,
@@ -27,7 +28,6 @@ from inference_store.errors import NotFound
 from inference_store.models import (
     Inference,
     MetadataStatisticsType,
-    NewGetInferencesRequest,
     NewGetMetadataStatisticsRequest,
 )
 
@@ -60,7 +60,7 @@ def find(
     model_id: ModelId,
     query: Annotated[
         str | None,
-        typer.Argument(help="A text query, for stores that know them."),
+        typer.Argument(help='A text query: label:car meta.camera="12".'),
     ] = None,
     since: Since = None,
     until: Until = None,
@@ -73,9 +73,8 @@ def find(
     as_json: AsJson = False,
 ) -> None:
     """The inferences that match, newest first."""
-    chosen = selection(since, until, label, min_score, metadata)
+    chosen = selection(since, until, label, min_score, metadata, query)
     asked = chosen.parameters() | {
-        "q": query,
         "presign": presign,
         "direction": "asc" if oldest else "desc",
     }
@@ -91,6 +90,10 @@ def find(
 @app.command()
 def count(
     model_id: ModelId,
+    query: Annotated[
+        str | None,
+        typer.Argument(help='A text query: label:car meta.camera="12".'),
+    ] = None,
     since: Since = None,
     until: Until = None,
     label: Label = None,
@@ -99,8 +102,7 @@ def count(
     as_json: AsJson = False,
 ) -> None:
     """How many inferences match, exactly."""
-    filters = selection(since, until, label, min_score, metadata).filter()
-    request = NewGetInferencesRequest(filters=filters)
+    request = selection(since, until, label, min_score, metadata, query).request()
     with client() as store:
         number = store.inference.count_inferences(model_id, request)
     if as_json:
@@ -143,11 +145,14 @@ def stats(
     label: Label = None,
     min_score: MinScore = None,
     metadata: Comparisons = None,
+    query: Query = None,
     as_json: AsJson = False,
 ) -> None:
     """How the values of a metadata key are distributed."""
+    chosen = selection(since, until, label, min_score, metadata, query)
     request = NewGetMetadataStatisticsRequest(
-        filters=selection(since, until, label, min_score, metadata).filter(),
+        filters=chosen.filter(),
+        query=chosen.query,
         key=key,
         type=type_,
         distribution_bin_count=bins,
@@ -175,6 +180,7 @@ def tail(
     label: Label = None,
     min_score: MinScore = None,
     metadata: Comparisons = None,
+    query: Query = None,
     lines: Annotated[
         int,
         typer.Option("-n", "--lines", min=0, max=MOST, help="How many to begin with."),
@@ -185,7 +191,7 @@ def tail(
     as_json: AsJson = False,
 ) -> None:
     """The newest inferences, and each new one as it comes, until Ctrl-C."""
-    chosen = selection(since, None, label, min_score, metadata).parameters()
+    chosen = selection(since, None, label, min_score, metadata, query).parameters()
     with suppress(KeyboardInterrupt), client() as store:
         for each in follow(store, model_id, lines, chosen, interval):
             if as_json:

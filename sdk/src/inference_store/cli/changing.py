@@ -17,6 +17,8 @@ from inference_store.cli.selection import (
     Comparisons,
     Label,
     MinScore,
+    Query,
+    Selection,
     Since,
     Until,
     selection,
@@ -24,7 +26,6 @@ from inference_store.cli.selection import (
 from inference_store.cli.storing import store_file, value_of
 from inference_store.connection import url_and_token
 from inference_store.errors import NotFound
-from inference_store.models import BaseInferenceFilter, NewGetInferencesRequest
 from inference_store.progress import Bar
 
 
@@ -101,6 +102,7 @@ def delete(
     label: Label = None,
     min_score: MinScore = None,
     metadata: Comparisons = None,
+    query: Query = None,
     everything: Annotated[
         bool, typer.Option("--all", help="All inferences of the model.")
     ] = False,
@@ -111,7 +113,7 @@ def delete(
     as_json: AsJson = False,
 ) -> None:
     """Delete inferences for good: by their ids, or all that match."""
-    chosen = selection(since, until, label, min_score, metadata)
+    chosen = selection(since, until, label, min_score, metadata, query)
     if sum(map(bool, (inference_ids, chosen, everything))) != 1:
         raise ValueError("Say which: ids, or options that select some, or --all.")
     with client() as store:
@@ -119,7 +121,7 @@ def delete(
         if inference_ids:
             gone = _delete_ids(store, model_id, inference_ids, yes, dry_run)
         else:
-            gone = _delete_matching(store, model_id, chosen.filter(), yes, dry_run)
+            gone = _delete_matching(store, model_id, chosen, yes, dry_run)
         for each in gone:
             if as_json:
                 output.show_json({"inference_id": each, "deleted": not dry_run})
@@ -141,15 +143,17 @@ def _delete_ids(
 
 
 def _delete_matching(
-    store: Client, model_id: str, filters: BaseInferenceFilter, yes: bool, dry_run: bool
+    store: Client, model_id: str, chosen: Selection, yes: bool, dry_run: bool
 ) -> Iterable[str]:
-    request = NewGetInferencesRequest(filters=filters)
+    request = chosen.request()
     if dry_run:
         found = store.inference.iter_inferences(model_id, request)
         return (each.inference_id for each in found)
     if not yes:
         _confirm(store.inference.count_inferences(model_id, request), model_id, yes)
-    gone = store.inference.bulk_delete_inferences(model_id, filters)
+    gone = store.inference.bulk_delete_inferences(
+        model_id, request.filters, query=request.query
+    )
     return [each for each in gone if each]
 
 

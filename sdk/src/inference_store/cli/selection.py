@@ -13,6 +13,7 @@ from inference_store.models import (
     DeconstructedInferenceFilter,
     MetadataFilter,
     MetadataFilterType,
+    NewGetInferencesRequest,
     TimeWindowFilter,
 )
 
@@ -25,6 +26,10 @@ COMPARISON = re.compile(
 DAY = re.compile(r"\d{4}-\d\d-\d\d")
 TYPES = frozenset(MetadataFilterType)
 
+Query = Annotated[
+    str | None,
+    typer.Option("--query", "-q", help='A text query: label:car meta.camera="12".'),
+]
 Since = Annotated[
     str | None,
     typer.Option(help="From this day or time on, in UTC."),
@@ -59,16 +64,22 @@ class Selection:
     label: tuple[str, ...] = ()
     min_score: float | None = None
     metadata: tuple[str, ...] = ()
+    query: str | None = None
 
     def __bool__(self) -> bool:
         return self != Selection()
 
     def parameters(self) -> dict[str, Any]:
         """For ``list_inferences``."""
-        return vars(self)
+        given = dict(vars(self))
+        return given | {"q": given.pop("query")}
+
+    def request(self) -> NewGetInferencesRequest:
+        """For everything that takes a whole request. Raises ``ValueError``."""
+        return NewGetInferencesRequest(filters=self.filter(), query=self.query)
 
     def filter(self) -> BaseInferenceFilter:
-        """For everything that takes a filter. Raises ``ValueError``."""
+        """What the options say beside the query. Raises ``ValueError``."""
         found = BaseInferenceFilter()
         if self.since or self.until:
             found.time_window_filter = TimeWindowFilter(
@@ -89,8 +100,10 @@ def selection(
     label: list[str] | None,
     min_score: float | None,
     metadata: list[str] | None,
+    query: str | None = None,
 ) -> Selection:
-    return Selection(since, until, tuple(label or ()), min_score, tuple(metadata or ()))
+    words, comparisons = tuple(label or ()), tuple(metadata or ())
+    return Selection(since, until, words, min_score, comparisons, query)
 
 
 def comparison(text: str) -> MetadataFilter:

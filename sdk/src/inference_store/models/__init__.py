@@ -1,6 +1,13 @@
 """Everything that is sent to the store or comes back, as pydantic models and enums."""
 
+from inference_store.models.asking import (
+    EmbeddingFilter,
+    NewGetInferencesRequest,
+    Pagination,
+    SimilarTo,
+)
 from inference_store.models.enums import (
+    ComparisonOperator,
     DeleteAction,
     EmbeddingDistanceMetric,
     InferenceAction,
@@ -19,14 +26,11 @@ from inference_store.models.exports import ExportTask, NewExportTaskRequest
 from inference_store.models.filters import (
     BaseInferenceFilter,
     DeconstructedInferenceFilter,
-    EmbeddingFilter,
     GeoCircle,
     GeolocationFilter,
     GeoPoint,
     GeoRectangle,
     MetadataFilter,
-    NewGetInferencesRequest,
-    Pagination,
     TimeWindowFilter,
 )
 from inference_store.models.inferences import (
@@ -52,14 +56,29 @@ from inference_store.models.retention import (
     RetentionPolicy,
     RetentionTask,
 )
+from inference_store.models.trees import (
+    And,
+    Comparison,
+    Condition,
+    DetectionBounds,
+    HasKey,
+    Leaf,
+    Not,
+    Or,
+)
 from inference_store.models.uploads import DataUpload, MetadataUpload
 
 __all__ = [
+    "And",
     "BaseInferenceFilter",
     "BatchResult",
+    "Comparison",
+    "ComparisonOperator",
+    "Condition",
     "DataUpload",
     "DeconstructedInferenceFilter",
     "DeleteAction",
+    "DetectionBounds",
     "EmbeddingDistanceMetric",
     "EmbeddingFilter",
     "ExportTask",
@@ -67,8 +86,10 @@ __all__ = [
     "GeoPoint",
     "GeoRectangle",
     "GeolocationFilter",
+    "HasKey",
     "Inference",
     "InferenceAction",
+    "Leaf",
     "Metadata",
     "MetadataFilter",
     "MetadataFilterOperator",
@@ -91,6 +112,8 @@ __all__ = [
     "NewRetentionPolicyRequest",
     "NewRetentionTaskRequest",
     "NewStandardMetadataRequest",
+    "Not",
+    "Or",
     "Pagination",
     "PaginationEmbeddingSortField",
     "PaginationGranularInferenceSortField",
@@ -99,6 +122,7 @@ __all__ = [
     "RetentionPolicy",
     "RetentionTask",
     "RetentionTaskState",
+    "SimilarTo",
     "TaskType",
     "TimeWindowFilter",
 ]

@@ -63,6 +63,21 @@ class MetadataFilterOperator(Word):
     NOT_EQUAL = "!="
 
 
+class ComparisonOperator(Word):
+    """How a comparison of a tree compares: as a metadata filter, and further ways."""
+
+    EQUAL = "="
+    GREATER = ">"
+    GREATER_OR_EQUAL = ">="
+    IN = "in"
+    LESS = "<"
+    LESS_OR_EQUAL = "<="
+    NOT_EQUAL = "!="
+    NOT_IN = "not in"
+    CONTAINS = "contains"
+    STARTS_WITH = "starts with"
+
+
 class MetadataStatisticsType(Word):
     """The types of metadata that have statistics."""
 

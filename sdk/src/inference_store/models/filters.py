@@ -1,21 +1,11 @@
-"""What is asked of the store: filters, pages and their order."""
+"""Filters: which inferences are meant."""
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from pydantic import ConfigDict, Field, field_validator
 
-from pydantic import BeforeValidator, ConfigDict, Field, field_validator
-
-from inference_store.models.base import RequestModel, moment_text, plain_list
-from inference_store.models.enums import (
-    EmbeddingDistanceMetric,
-    MetadataFilterOperator,
-    MetadataFilterType,
-    PaginationEmbeddingSortField,
-    PaginationGranularInferenceSortField,
-    PaginationSortDirection,
-    PaginationSortField,
-)
+from inference_store.models.base import RequestModel, moment_text
+from inference_store.models.enums import MetadataFilterOperator, MetadataFilterType
 
 
 class GeoPoint(RequestModel):
@@ -92,43 +82,3 @@ class BaseInferenceFilter(RequestModel):
     metadata_filter: list[MetadataFilter] | None = None
     location_filter: GeolocationFilter | None = None
     deconstructed_inference_filter: DeconstructedInferenceFilter | None = None
-
-
-class EmbeddingFilter(RequestModel):
-    """Measures the distance to ``query_embedding``, nearest first."""
-
-    query_embedding: Annotated[list[float], BeforeValidator(plain_list)]
-    distance_metric: str | None = EmbeddingDistanceMetric.COSINE
-
-
-class Pagination(RequestModel):
-    """Which page, and in which order.
-
-    ``cursor`` is the ``next`` of the page before: given instead of ``offset`` it stays
-    fast at any depth.
-    """
-
-    direction: PaginationSortDirection | None = None
-    limit: int | None = None
-    offset: int | None = None
-    sort: (
-        PaginationSortField
-        | PaginationEmbeddingSortField
-        | PaginationGranularInferenceSortField
-        | None
-    ) = None
-    cursor: str | None = None
-
-
-class NewGetInferencesRequest(RequestModel):
-    """What to find, how to page it, and whether rows come with links to their inputs."""
-
-    filters: BaseInferenceFilter = Field(default_factory=BaseInferenceFilter)
-    embedding_filters: EmbeddingFilter | None = None
-    pagination: Pagination | None = None
-    presign: bool = False
-
-    def paged(self, **changes: Any) -> NewGetInferencesRequest:
-        """The same request with another page."""
-        pagination = (self.pagination or Pagination()).model_copy(update=changes)
-        return self.model_copy(update={"pagination": pagination})

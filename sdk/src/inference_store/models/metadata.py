@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pydantic import Field
 
+from inference_store.models.asking import Question
 from inference_store.models.base import AnswerModel, RequestModel
 from inference_store.models.enums import (
     InferenceAction,
@@ -53,7 +54,7 @@ class MetadataKeyTypeCounts(AnswerModel):
     counts: dict[str, dict[str, int]]
 
 
-class NewGetMetadataStatisticsRequest(RequestModel):
+class NewGetMetadataStatisticsRequest(Question):
     """Which values to look at, and into which bins to sort numbers.
 
     Ten bins from the smallest to the largest value, unless a count or a width (not

@@ -1,0 +1,88 @@
+"""What is asked of the store: which inferences, how near, which page, in which order."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from pydantic import BeforeValidator, Field, SerializeAsAny
+
+from inference_store.models.base import RequestModel, plain_list
+from inference_store.models.enums import (
+    EmbeddingDistanceMetric,
+    PaginationEmbeddingSortField,
+    PaginationGranularInferenceSortField,
+    PaginationSortDirection,
+    PaginationSortField,
+)
+from inference_store.models.filters import BaseInferenceFilter
+from inference_store.models.trees import Condition, Tree
+
+
+class EmbeddingFilter(RequestModel):
+    """Measures the distance to ``query_embedding``, nearest first."""
+
+    query_embedding: Annotated[list[float], BeforeValidator(plain_list)]
+    distance_metric: str | None = EmbeddingDistanceMetric.COSINE
+
+
+class SimilarTo(EmbeddingFilter):
+    """Measures the distance to the embedding of an inference of the same model."""
+
+    query_embedding: list[float] | None = None
+    similar_to: str
+
+
+class Pagination(RequestModel):
+    """Which page, and in which order.
+
+    ``cursor`` is the ``next`` of the page before: given instead of ``offset`` it stays
+    fast at any depth.
+    """
+
+    direction: PaginationSortDirection | None = None
+    limit: int | None = None
+    offset: int | None = None
+    sort: (
+        PaginationSortField
+        | PaginationEmbeddingSortField
+        | PaginationGranularInferenceSortField
+        | None
+    ) = None
+    cursor: str | None = None
+
+
+class Question(RequestModel):
+    """Which inferences, beyond ``filters``: all that is given must hold.
+
+    ``filter`` is a tree of AND, OR and NOT, ``query`` one line of text.
+    """
+
+    filter: Tree | None = None
+    query: str | None = None
+
+
+class NewGetInferencesRequest(Question):
+    """What to find, how to page it, and whether rows come with links to their inputs."""
+
+    filters: BaseInferenceFilter = Field(default_factory=BaseInferenceFilter)
+    embedding_filters: SerializeAsAny[EmbeddingFilter] | None = None
+    pagination: Pagination | None = None
+    presign: bool = False
+
+    def paged(self, **changes: Any) -> NewGetInferencesRequest:
+        """The same request with another page."""
+        pagination = (self.pagination or Pagination()).model_copy(update=changes)
+        return self.model_copy(update={"pagination": pagination})
+
+
+def chosen(
+    filters: BaseInferenceFilter, tree: Condition | None, query: str | None
+) -> dict[str, Any]:
+    """The part of a body that says which inferences: what all of them find."""
+    given = {"filters": filters, "filter": tree}
+    written = {
+        name: each.model_dump(mode="json", exclude_none=True)
+        for name, each in given.items()
+        if each is not None
+    }
+    return written if query is None else written | {"query": query}

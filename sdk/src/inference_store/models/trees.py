@@ -1,0 +1,101 @@
+"""Filters with AND, OR and NOT, written as Python expressions.
+
+``Leaf(data_source_filter="quay") & ~Leaf(has_key=HasKey(key="reviewed"))``
+"""
+
+from __future__ import annotations
+
+from pydantic import ConfigDict, Field
+
+from inference_store.models.base import RequestModel
+from inference_store.models.enums import ComparisonOperator, MetadataFilterType
+from inference_store.models.filters import (
+    BaseInferenceFilter,
+    DeconstructedInferenceFilter,
+    MetadataFilter,
+)
+
+
+class Condition(RequestModel):
+    """A filter tree, or a part of one; ``&``, ``|`` and ``~`` make larger ones."""
+
+    model_config = ConfigDict(
+        extra="forbid",
+        allow_inf_nan=False,
+        validate_by_name=True,
+        serialize_by_alias=True,
+        protected_namespaces=(),
+    )
+
+    def __and__(self, other: Condition) -> And:
+        return And(parts=[*_parts(self, And), *_parts(other, And)])
+
+    def __or__(self, other: Condition) -> Or:
+        return Or(parts=[*_parts(self, Or), *_parts(other, Or)])
+
+    def __invert__(self) -> Not:
+        return Not(part=self)
+
+
+class Comparison(RequestModel):
+    """As ``MetadataFilter``, with the operators that a tree has more."""
+
+    key: str
+    operator: ComparisonOperator
+    type: MetadataFilterType
+    value: str = Field(coerce_numbers_to_str=True)
+
+
+class DetectionBounds(DeconstructedInferenceFilter):
+    """One detection with all of it; the two further bounds are not included."""
+
+    above_score: float | None = None
+    below_score: float | None = None
+
+
+class HasKey(RequestModel):
+    """That the metadata has the key, of this type or of any."""
+
+    key: str
+    type: str | None = None
+
+
+class Leaf(Condition, BaseInferenceFilter):
+    """Conditions that all hold: those of ``BaseInferenceFilter``, and further ones."""
+
+    metadata_filter: list[Comparison | MetadataFilter] | None = None
+    deconstructed_inference_filter: (
+        DetectionBounds | DeconstructedInferenceFilter | None
+    ) = None
+    has_key: HasKey | None = None
+    has_input: bool | None = None
+    is_protected: bool | None = None
+    no_detections: bool | None = None
+    model_version: str | None = None
+    environment: str | None = None
+    conversation_id: str | None = None
+
+
+class And(Condition):
+    """All parts hold."""
+
+    parts: list[Leaf | And | Or | Not] = Field(alias="and", min_length=1)
+
+
+class Or(Condition):
+    """At least one part holds."""
+
+    parts: list[Leaf | And | Or | Not] = Field(alias="or", min_length=1)
+
+
+class Not(Condition):
+    """Everything that the part does not find, exactly."""
+
+    part: Leaf | And | Or | Not = Field(alias="not")
+
+
+Tree = Leaf | And | Or | Not
+
+
+def _parts(condition: Condition, kind: type[And | Or]) -> list[Condition]:
+    return condition.parts if isinstance(condition, kind) else [condition]
