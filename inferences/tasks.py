@@ -5,7 +5,7 @@ import logging
 from celery import shared_task
 from kombu.exceptions import OperationalError
 
-from inferences import housekeeping, removal
+from inferences import housekeeping, removal, restoring
 from inferences.models import InferencePayload, RegisteredModel
 from inferences.partitions import make_ahead
 from inferences.vectors import moving
@@ -27,6 +27,11 @@ def compact_metadata_counts() -> None:
 @shared_task
 def free_tombstones() -> None:
     housekeeping.free_tombstones(now())
+
+
+@shared_task
+def remove_soft_deleted() -> None:
+    restoring.remove_old(now())
 
 
 @shared_task

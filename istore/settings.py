@@ -93,6 +93,8 @@ ISTORE_BULK_DELETE_MAX = env.number("ISTORE_BULK_DELETE_MAX", 100_000, least=1)
 ISTORE_TASK_LEASE_SECONDS = env.number("ISTORE_TASK_LEASE_SECONDS", 60, least=5)
 ISTORE_TASK_ATTEMPTS = env.number("ISTORE_TASK_ATTEMPTS", 3, least=1)
 ISTORE_TOMBSTONE_DAYS = env.number("ISTORE_TOMBSTONE_DAYS", 30, least=1)
+ISTORE_SOFT_DELETE_DAYS = env.number("ISTORE_SOFT_DELETE_DAYS", 30)
+ISTORE_VERIFY_GRACE_HOURS = env.number("ISTORE_VERIFY_GRACE_HOURS", 24, least=1)
 # Below these the directory of partitions is running out: /health/ready says so.
 ISTORE_PARTITION_WARN_DAYS = env.number("ISTORE_PARTITION_WARN_DAYS", 14, least=1)
 
@@ -196,6 +198,11 @@ CELERY_BEAT_SCHEDULE = {
     "forget old calls": {
         "task": "istore.tasks.forget_old_calls",
         "schedule": crontab(minute=27),
+        "options": {"expires": 3600},
+    },
+    "remove what was soft-deleted long ago": {
+        "task": "inferences.tasks.remove_soft_deleted",
+        "schedule": crontab(minute=7),
         "options": {"expires": 3600},
     },
     "free tombstones": {

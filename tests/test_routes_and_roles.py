@@ -12,7 +12,7 @@ from inferences.models import RegisteredModel
 from istore.models import Project, Role
 
 OWN, FOREIGN, ABSENT = "yolo-harbour", "foreign", "absent"
-V, E = Role.VIEWER, Role.EDITOR
+V, E, A = Role.VIEWER, Role.EDITOR, Role.ADMINISTRATOR
 
 # What the least role is that a method of a route needs. {} stands for a model.
 ROUTES = {
@@ -36,6 +36,10 @@ ROUTES = {
     "models/{}/metadata/counts": {"get": V},
     "models/{}/metadata/statistics": {"post": V},
     "models/{}/metadata/bulk": {"post": E},
+    "models/{}/deleted": {"get": A},
+    "models/{}/deleted/filter": {"post": A},
+    "models/{}/deleted/restore": {"post": A},
+    "models/{}/deleted/remove": {"post": A},
     "models/{}/uploads/data": {"post": E},
     "models/{}/uploads/metadata": {"post": E},
 }

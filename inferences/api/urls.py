@@ -8,6 +8,7 @@ from inferences.api import (
     projects,
     protecting,
     removing,
+    restoring,
     views,
 )
 
@@ -41,6 +42,10 @@ urlpatterns = [
     re_path(rf"^{MODEL}/metadata/counts$", metadata.KeyTypeCountsView.as_view()),
     re_path(rf"^{MODEL}/metadata/statistics$", metadata.StatisticsView.as_view()),
     re_path(rf"^{MODEL}/metadata/bulk$", metadata.BulkMetadataView.as_view()),
+    re_path(rf"^{MODEL}/deleted$", restoring.DeletedView.as_view()),
+    re_path(rf"^{MODEL}/deleted/filter$", restoring.FilterDeletedView.as_view()),
+    re_path(rf"^{MODEL}/deleted/restore$", restoring.RestoreView.as_view()),
+    re_path(rf"^{MODEL}/deleted/remove$", restoring.RemoveDeletedView.as_view()),
     re_path(rf"^{INFERENCE}/metadata$", metadata.MetadataView.as_view()),
     re_path(rf"^{INFERENCE}/metadata-history$", metadata.MetadataHistoryView.as_view()),
     re_path(rf"^{INFERENCE}/metadata/(?P<key>.+)$", metadata.OneMetadataView.as_view()),
