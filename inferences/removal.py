@@ -12,6 +12,7 @@ from __future__ import annotations
 import posixpath
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from django.conf import settings
@@ -39,6 +40,15 @@ from istore.models import AuditEntry
 
 # Called in the transaction of the intent, so that it sees the state of that moment.
 Chosen = Callable[[], InferenceQuerySet]
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """Rows whose intents are committed together, and the inputs that go with them."""
+
+    ids: list[int]
+    blobs: int = 0
+    bytes: int = 0
 
 
 def remove_one(actor: object, model: RegisteredModel, inference_id: str) -> bool:
@@ -89,9 +99,7 @@ def finish(model: RegisteredModel, ids: Sequence[int] | None = None) -> int:
     """Carry out committed intents, these or all of the model; returns how many rows."""
     removed = 0
     while batch := _intended(model, ids):
-        keys = [key for row in batch.values() for key in row]
-        previews.forget(keys)
-        blobs.delete(keys)
+        _delete_blobs(key for row in batch.values() for key in row)
         failpoint("removal.record_blobs_deleted")
         removed += _remove_rows(model, list(batch))
         failpoint("removal.records_removed")
@@ -100,19 +108,94 @@ def finish(model: RegisteredModel, ids: Sequence[int] | None = None) -> int:
     return removed
 
 
+# -- for retention: whoever is locked is left for later, and what goes is counted
+
+
+def hide_records(model: RegisteredModel, chosen: InferenceQuerySet) -> Batch:
+    """Soft-delete one batch. Rows and answers stay, and inputs go by their own age.
+
+    Call it in the transaction that says why.
+    """
+    ids = [row_id for row_id, _ in _locked(chosen, True)]
+    hide(model, ids)
+    payloads = InferencePayload.objects.beside(model).filter(id__in=ids)
+    payloads.update(deleted_at=Now())
+    return Batch(ids)
+
+
+def intend_records(model: RegisteredModel, chosen: InferenceQuerySet) -> Batch:
+    """Commit one batch to removal for good; ``finish`` does the rest."""
+    ids, _ = _intend(model, chosen, skip_locked=True)
+    return _with_inputs(model, ids)
+
+
+def intend_inputs(model: RegisteredModel, chosen: InferenceQuerySet) -> Batch:
+    """Commit the inputs of one batch to removal; ``finish_inputs`` does the rest.
+
+    On the payload alone, which no search index covers: to write the wide row costs
+    five times as much. Who protects takes the lock of that row all the same.
+    """
+    batch = _with_inputs(model, [row_id for row_id, _ in _locked(chosen, True)])
+    payloads = InferencePayload.objects.beside(model).filter(id__in=batch.ids)
+    payloads.update(input_removal_at=Now())
+    return batch
+
+
+def finish_inputs(model: RegisteredModel, ids: Sequence[int] | None = None) -> None:
+    """Carry out committed intents on inputs, these or all of the model."""
+    intended = InferencePayload.objects.beside(model).filter(
+        input_removal_at__isnull=False
+    )
+    if ids is not None:
+        intended = intended.filter(id__in=ids)
+    while rows := dict(
+        intended.order_by("id").values_list("id", "data_storage_key")[
+            : settings.ISTORE_REMOVAL_BATCH
+        ]
+    ):
+        _delete_blobs(filter(None, rows.values()))
+        failpoint("removal.inputs_deleted")
+        intended.filter(id__in=rows).update(
+            data_storage_key="", input_removal_at=None, input_expired_at=Now()
+        )
+        failpoint("removal.inputs_cleared")
+
+
+def _with_inputs(model: RegisteredModel, ids: list[int]) -> Batch:
+    """The rows, with how many of them have an input that nobody removes already."""
+    kept = InferencePayload.objects.beside(model).filter(
+        id__in=ids, input_removal_at=None
+    )
+    with_input = kept.exclude(data_storage_key="").values("id")
+    sizes = model.inferences.filter(id__in=ids, pk__in=with_input)
+    found = sizes.aggregate(count=models.Count("id"), bytes=models.Sum("data_size"))
+    return Batch(ids, found["count"], found["bytes"] or 0)
+
+
+def _delete_blobs(keys: Iterable[str]) -> None:
+    """The objects, and the previews that were made of them."""
+    wanted = list(keys)
+    previews.forget(wanted)
+    blobs.delete(wanted)
+
+
 def _intend(
     model: RegisteredModel, chosen: InferenceQuerySet, *, skip_locked: bool
 ) -> tuple[list[int], list[str]]:
     """Lock one batch, hide it, set the intents. Call it in a transaction."""
-    # Who protects or deletes takes the same lock.
-    free = chosen.order_by("id").select_for_update(
-        skip_locked=skip_locked, of=("self",)
-    )
-    rows = list(free.values_list("id", "inference_id")[: settings.ISTORE_REMOVAL_BATCH])
+    rows = _locked(chosen, skip_locked)
     ids = [row_id for row_id, _ in rows]
     hide(model, ids)
     InferencePayload.objects.beside(model).filter(id__in=ids).update(removal_at=Now())
     return ids, [name for _, name in rows]
+
+
+def _locked(chosen: InferenceQuerySet, skip_locked: bool) -> list[tuple[int, str]]:
+    """Row id and inference id of one batch. Who protects or deletes takes the same lock."""
+    free = chosen.order_by("id").select_for_update(
+        skip_locked=skip_locked, of=("self",)
+    )
+    return list(free.values_list("id", "inference_id")[: settings.ISTORE_REMOVAL_BATCH])
 
 
 def hide(model: RegisteredModel, ids: list[int]) -> None:

@@ -239,25 +239,27 @@ class TrackedTask(models.Model):
             self.record(done_when_claimed=self.done)
         return bool(claimed)
 
-    def record(self, **values: Any) -> None:
+    def record(self, *, heed_stop: bool = True, **values: Any) -> None:
         """Write values of the task and renew the lease.
 
         Raises LeaseLost when it went to another worker, and Stopped when somebody asked
-        for the end. Call it in the transaction of what it counts: then neither is there
+        for the end; without ``heed_stop`` the next record does, so that what is done is
+        counted. Call it in the transaction of what it counts: then neither is there
         without the other.
         """
         held = self._held()
+        wanted = held.filter(stop_requested_at=None) if heed_stop else held
         renewed = {"lease_until": Now() + LEASE, "updated_at": Now()}
-        if not held.filter(stop_requested_at=None).update(**renewed | values):
+        if not wanted.update(**renewed | values):
             if held.exists():
                 raise Stopped("Stopped by request.")
             raise LeaseLost(f"{self} was taken over.")
         for name, value in values.items():
             setattr(self, name, value)
 
-    def advance(self, **values: Any) -> None:
+    def advance(self, *, heed_stop: bool = True, **values: Any) -> None:
         """Record progress: what was done counts in favour of further attempts."""
-        self.record(fruitless=0, **values)
+        self.record(heed_stop=heed_stop, fruitless=0, **values)
 
     @contextmanager
     def recording_outcome(self) -> Iterator[None]:

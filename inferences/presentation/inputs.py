@@ -69,7 +69,7 @@ def looks(inferences: Sequence[Inference]) -> dict[int, Look]:
 def _look(payload: Any) -> Look:
     key, content_type = payload.data_storage_key, payload.data_content_type
     if not key:
-        return Look(missing="expired" if payload.input_removal_at else "none")
+        return Look(missing="expired" if payload.input_expired_at else "none")
     try:
         if _may_be_picture(content_type):
             try:

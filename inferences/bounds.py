@@ -1,0 +1,46 @@
+"""Where pages and sweeps of a model begin: both bounds rise behind a removal.
+
+Writers hold the model's row shared until they commit and lower the bounds before they
+store below them (``recording.lower_bounds``). So a bound that rises waits for them, and
+whoever comes later is met by it.
+"""
+
+from __future__ import annotations
+
+from django.conf import settings
+from django.db import OperationalError, transaction
+
+from inferences.models import RegisteredModel
+from istore.deadline import deadline
+
+LOCKED_SECONDS = 0.25  # for no longer are writers kept waiting
+
+
+def raise_sweep_start(model: RegisteredModel, row_id: int) -> bool:
+    """Let sweeps of inputs begin there. False if they do already.
+
+    What was written below while it rose is for the caller to look after.
+    """
+    lower = RegisteredModel.objects.filter(pk=model.pk, blob_gone_before__lt=row_id)
+    return lower.update(blob_gone_before=row_id) == 1
+
+
+def raise_first_id(model: RegisteredModel) -> None:
+    """Let pages in the order of time begin at the first live row.
+
+    It is looked for without a lock, and once more under it, when that is quick: else
+    the bound stays, and pages go on passing over what was removed.
+    """
+    before = model.inferences.live().order_by("id").values_list("id", flat=True)
+    settled = before.filter(id__gte=model.first_id).first()
+    if settled is None or settled <= model.first_id:
+        return
+    seconds = min(LOCKED_SECONDS, settings.ISTORE_QUERY_SECONDS)
+    try:
+        with transaction.atomic(), deadline(seconds):
+            row = RegisteredModel.objects.select_for_update().get(pk=model.pk)
+            first = before.filter(id__gte=row.first_id, id__lte=settled).first()
+            if first is not None:
+                RegisteredModel.objects.filter(pk=model.pk).update(first_id=first)
+    except OperationalError:
+        return
