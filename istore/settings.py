@@ -92,7 +92,24 @@ ISTORE_REMOVAL_BATCH = env.number("ISTORE_REMOVAL_BATCH", 1000, least=1, most=50
 ISTORE_BULK_DELETE_MAX = env.number("ISTORE_BULK_DELETE_MAX", 100_000, least=1)
 ISTORE_TASK_LEASE_SECONDS = env.number("ISTORE_TASK_LEASE_SECONDS", 60, least=5)
 ISTORE_TASK_ATTEMPTS = env.number("ISTORE_TASK_ATTEMPTS", 3, least=1)
+ISTORE_EXPORT_MAX = env.number("ISTORE_EXPORT_MAX", 1_000_000, least=1)
+ISTORE_EXPORTS_RUNNING = env.number("ISTORE_EXPORTS_RUNNING", 5, least=1)
+ISTORE_EXPORT_HOURS = env.number("ISTORE_EXPORT_HOURS", 72, least=1)
+# Inference sessions. The file lists the commands that services may name, if there is any.
+_processes_file = env.text("ISTORE_PROCESSES_FILE")
+ISTORE_PROCESSES_FILE = (
+    Path(_processes_file).expanduser().absolute() if _processes_file else None
+)
+ISTORE_SESSION_HOURS = env.number("ISTORE_SESSION_HOURS", 24, least=1)
+ISTORE_SESSION_HOURS_MAX = env.number("ISTORE_SESSION_HOURS_MAX", 720, least=1)
+ISTORE_SESSION_REPLICAS_MAX = env.number(
+    "ISTORE_SESSION_REPLICAS_MAX", 8, least=1, most=64
+)
+ISTORE_SESSION_START_SECONDS = env.number("ISTORE_SESSION_START_SECONDS", 600, least=1)
+ISTORE_SESSIONS_OPEN = env.number("ISTORE_SESSIONS_OPEN", 100, least=1)
 ISTORE_TOMBSTONE_DAYS = env.number("ISTORE_TOMBSTONE_DAYS", 30, least=1)
+ISTORE_PENDING_TRUTH_DAYS = env.number("ISTORE_PENDING_TRUTH_DAYS", 90, least=1)
+ISTORE_QUALITY_ROWS = env.number("ISTORE_QUALITY_ROWS", 100_000, least=1)
 ISTORE_SOFT_DELETE_DAYS = env.number("ISTORE_SOFT_DELETE_DAYS", 30)
 ISTORE_VERIFY_GRACE_HOURS = env.number("ISTORE_VERIFY_GRACE_HOURS", 24, least=1)
 # Below these the directory of partitions is running out: /health/ready says so.
@@ -177,6 +194,17 @@ CELERY_BEAT_SCHEDULE = {
         "schedule": crontab(minute=37),
         "options": {"expires": 3600},
     },
+    "give up pending truths": {
+        "task": "inferences.tasks.give_up_pending_truths",
+        "schedule": crontab(minute=47),
+        "options": {"expires": 3600},
+    },
+    # Archives that have had their time, and what broken attempts left behind.
+    "collect archives": {
+        "task": "exports.tasks.collect_archives",
+        "schedule": timedelta(minutes=5),
+        "options": {"expires": 300},
+    },
     # Intents whose worker died, or whose ring was lost.
     "finish removals": {
         "task": "inferences.tasks.finish_removals",
@@ -189,11 +217,23 @@ CELERY_BEAT_SCHEDULE = {
         "schedule": timedelta(minutes=5),
         "options": {"expires": 300},
     },
+    # Which policy of retention is due is said by the table.
+    "start due policies": {
+        "task": "retention.tasks.start_due_policies",
+        "schedule": timedelta(minutes=1),
+        "options": {"expires": 60},
+    },
     # Tasks whose worker died, or whose ring was lost.
     "ring again": {
         "task": "istore.tasks.ring_again",
         "schedule": timedelta(seconds=30),
         "options": {"expires": 30},
+    },
+    # Servers that are starting are asked, sessions that came to their time are ended.
+    "tend sessions": {
+        "task": "services.tasks.tend_sessions",
+        "schedule": timedelta(seconds=5),
+        "options": {"expires": 5},
     },
     "forget old calls": {
         "task": "istore.tasks.forget_old_calls",
@@ -204,6 +244,16 @@ CELERY_BEAT_SCHEDULE = {
         "task": "inferences.tasks.remove_soft_deleted",
         "schedule": crontab(minute=7),
         "options": {"expires": 3600},
+    },
+    "collect": {
+        "task": "istore.tasks.collect",
+        "schedule": crontab(minute=57),
+        "options": {"expires": 3600},
+    },
+    "verify": {
+        "task": "istore.tasks.verify",
+        "schedule": crontab(hour=2, minute=23),
+        "options": {"expires": 6 * 3600},
     },
     "free tombstones": {
         "task": "inferences.tasks.free_tombstones",
@@ -244,7 +294,10 @@ if _bucket:
 INSTALLED_APPS = [
     "istore",
     "inferences",
+    "exports",
     "ingest",
+    "retention",
+    "services",
     "django.contrib.admin",
     "django.contrib.auth",
     "django.contrib.contenttypes",

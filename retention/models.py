@@ -1,0 +1,213 @@
+"""How long the inferences of a model are kept, and the runs that remove the rest."""
+
+from __future__ import annotations
+
+import uuid
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Self
+
+from django.core.validators import MaxValueValidator, MinValueValidator
+from django.db import models
+from django.db.models import DurationField, ExpressionWrapper, F, Q
+from django.db.models.functions import Now
+
+from inferences.models import RegisteredModel
+from inferences.row_ids import EARLIEST
+from istore.tracking import ACTIVE, TrackedTask, TrackedTaskQuerySet
+
+KEEP = -1  # as a maximum_record_age: the records stay for good
+HOURS_MOST = 2**31 - 1
+HOUR = timedelta(hours=1)
+
+
+class DeleteAction(models.TextChoices):
+    SOFT = "soft", "hide them; an administrator can restore them for a while"
+    HARD = "hard", "remove them for good"
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What happened before them goes: the inputs, and the records."""
+
+    inputs: datetime
+    records: datetime
+
+    def or_earlier(self, other: Limits) -> Limits:
+        """Of two policies what neither would keep."""
+        return Limits(min(self.inputs, other.inputs), min(self.records, other.records))
+
+
+def _before(at: datetime, hours: int) -> datetime:
+    return EARLIEST if hours > (at - EARLIEST) / HOUR else at - hours * HOUR
+
+
+class Terms(models.Model):
+    """What a policy says, in whole hours. A task keeps a copy of what it ran by."""
+
+    maximum_record_age = models.IntegerField(
+        validators=[MinValueValidator(KEEP), MaxValueValidator(HOURS_MOST)],
+        help_text="Hours that records are kept; -1 for good.",
+    )
+    maximum_blob_age = models.IntegerField(
+        validators=[MinValueValidator(0), MaxValueValidator(HOURS_MOST)],
+        help_text="Hours that inputs are kept; no more than records.",
+    )
+    delete_action = models.CharField(
+        max_length=8, choices=DeleteAction, default=DeleteAction.SOFT
+    )
+
+    class Meta:
+        abstract = True
+
+    @property
+    def keeps_records(self) -> bool:
+        return self.maximum_record_age == KEEP
+
+    def limits(self, at: datetime) -> Limits:
+        """The limits at a moment; hours are subtracted as hours, in UTC."""
+        records = EARLIEST
+        if not self.keeps_records:
+            records = _before(at, self.maximum_record_age)
+        return Limits(_before(at, self.maximum_blob_age), records)
+
+
+class RetentionPolicyQuerySet(models.QuerySet["RetentionPolicy"]):
+    def due(self, at: datetime) -> Self:
+        """Automated policies that have waited out their interval."""
+        interval = ExpressionWrapper(
+            F("automated_interval") * HOUR, output_field=DurationField()
+        )
+        next_at = ExpressionWrapper(
+            F("last_scheduled_at") + interval, output_field=models.DateTimeField()
+        )
+        return self.alias(next_at=next_at).filter(
+            Q(last_scheduled_at=None) | Q(next_at__lte=at), automated_interval__gt=0
+        )
+
+
+class RetentionPolicy(Terms):
+    """How long one model's inferences, and the inputs behind them, are kept."""
+
+    id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
+    model = models.OneToOneField(
+        RegisteredModel, models.CASCADE, related_name="retention_policy"
+    )
+    automated_interval = models.IntegerField(
+        default=0,
+        validators=[MinValueValidator(0), MaxValueValidator(HOURS_MOST)],
+        help_text="Hours from one run to the next; 0 only when asked.",
+    )
+    last_scheduled_at = models.DateTimeField(null=True, blank=True, editable=False)
+    created_at = models.DateTimeField(db_default=Now(), editable=False)
+    updated_at = models.DateTimeField(db_default=Now(), editable=False)
+
+    objects = RetentionPolicyQuerySet.as_manager()
+
+    class Meta:
+        verbose_name_plural = "retention policies"
+        ordering = ["model__model_id"]
+        constraints = [
+            models.CheckConstraint(
+                condition=Q(maximum_record_age__gte=KEEP, maximum_blob_age__gte=0),
+                name="retention_ages_in_range",
+            ),
+            models.CheckConstraint(
+                condition=Q(maximum_record_age=KEEP)
+                | Q(maximum_record_age__gte=F("maximum_blob_age")),
+                name="retention_blobs_go_first",
+            ),
+            models.CheckConstraint(
+                condition=Q(automated_interval__gte=0),
+                name="retention_interval_in_range",
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"retention of {self.model}"
+
+    @property
+    def next_at(self) -> datetime | None:
+        """When it is due again; None when nobody but people runs it, or it is due now."""
+        if not self.automated_interval or self.last_scheduled_at is None:
+            return None
+        try:
+            return self.last_scheduled_at + self.automated_interval * HOUR
+        except OverflowError:
+            return None
+
+
+class RetentionTaskQuerySet(TrackedTaskQuerySet):
+    def newest_first(self) -> Self:
+        return self.order_by("-created_at", "-id")
+
+
+class RetentionTask(TrackedTask, Terms):
+    """One run of a policy, and the receipt of it. The limits are fixed when it is opened.
+
+    It outlives the policy, which it names by a number without a constraint.
+    """
+
+    runner = "retention.tasks.run_retention_task"
+
+    model = models.ForeignKey(
+        RegisteredModel, models.CASCADE, related_name="retention_tasks"
+    )
+    policy = models.ForeignKey(
+        RetentionPolicy,
+        models.DO_NOTHING,
+        related_name="tasks",
+        db_constraint=False,
+    )
+    dry_run = models.BooleanField(default=False)
+    requested_by = models.CharField(max_length=300, editable=False)
+    by_schedule = models.BooleanField(default=False, editable=False)
+    maximum_record_age_limit = models.DateTimeField()
+    maximum_blob_age_limit = models.DateTimeField()
+    is_whole = models.BooleanField(
+        default=True, editable=False, help_text="Began at the very first inference."
+    )
+    counted_at = models.DateTimeField(null=True, editable=False)
+    total_record_count = models.PositiveBigIntegerField(default=0)
+    total_blob_count = models.PositiveBigIntegerField(default=0)
+    total_bytes = models.PositiveBigIntegerField(default=0)
+    protected_record_count = models.PositiveBigIntegerField(default=0)
+    protected_blob_count = models.PositiveBigIntegerField(default=0)
+    deleted_record_count = models.PositiveBigIntegerField(default=0)
+    deleted_blob_count = models.PositiveBigIntegerField(default=0)
+    deleted_bytes = models.PositiveBigIntegerField(default=0)
+    # The batch whose intents are committed and which is not yet counted as done.
+    open_batch = models.JSONField(null=True, editable=False)
+
+    objects = RetentionTaskQuerySet.as_manager()
+
+    class Meta(TrackedTask.Meta):
+        constraints = [
+            models.UniqueConstraint(
+                "policy",
+                condition=Q(state__in=ACTIVE),
+                name="retention_one_active_task",
+            ),
+        ]
+        indexes = [
+            # Read by the list of a model's tasks, in the order of time.
+            models.Index("model", "created_at", "id", name="retention_task_by_model"),
+            # Read by the beat that looks for tasks nobody holds.
+            models.Index(
+                "created_at",
+                name="retention_task_active",
+                condition=Q(state__in=ACTIVE),
+            ),
+        ]
+
+    @property
+    def fixed_limits(self) -> Limits:
+        return Limits(self.maximum_blob_age_limit, self.maximum_record_age_limit)
+
+    @property
+    def done(self) -> int:
+        return self.deleted_record_count + self.deleted_blob_count
+
+    @property
+    def expected(self) -> int:
+        return self.total_record_count + self.total_blob_count

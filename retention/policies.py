@@ -1,0 +1,181 @@
+"""Policies and runs of them are made, changed and ended: with the audit row of each act."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+from django.db import IntegrityError, transaction
+from django.db.models.functions import Now
+
+from inferences.models import RegisteredModel
+from istore import clock
+from istore.models import AuditEntry
+from istore.problems import Conflict
+from retention.models import KEEP, RetentionPolicy, RetentionTask, Terms
+
+TERMS = [field.name for field in Terms._meta.fields]
+GIVEN = [*TERMS, "automated_interval"]
+SCHEDULE = "the schedule"
+
+
+def contradiction(maximum_record_age: int, maximum_blob_age: int) -> str | None:
+    """Why these ages cannot stand together."""
+    if maximum_record_age != KEEP and maximum_blob_age > maximum_record_age:
+        return "Inputs cannot be kept longer than their records."
+    return None
+
+
+def create_policy(
+    actor: object, model: RegisteredModel, **values: Any
+) -> RetentionPolicy:
+    """The model's policy; a 409 ``policy-exists`` when it has one."""
+    try:
+        with transaction.atomic():
+            policy = RetentionPolicy.objects.create(model=model, **values)
+            _audit(actor, "create", policy, **values)
+    except IntegrityError:
+        if not RetentionPolicy.objects.filter(model=model).exists():
+            raise
+        message = "The model has a retention policy already."
+        raise Conflict(message, "policy-exists") from None
+    return policy
+
+
+@transaction.atomic
+def change_policy(
+    actor: object, policy: RetentionPolicy, **values: Any
+) -> RetentionPolicy | None:
+    """Change what it says, at once for past and future; None if it was deleted.
+
+    Waits for the batch that a task is about to commit, so that what is removed after
+    the answer is removed by the new policy.
+    """
+    held = RetentionPolicy.objects.select_for_update().filter(pk=policy.pk)
+    if not held.exists():
+        return None
+    held.update(**values, updated_at=Now())
+    _audit(actor, "change", policy, **values)
+    policy.refresh_from_db()
+    return policy
+
+
+@transaction.atomic
+def delete_policy(actor: object, policy: RetentionPolicy) -> bool:
+    """Keep everything from now on: a task that is running ends stopped."""
+    removed, _ = RetentionPolicy.objects.filter(pk=policy.pk).delete()
+    if removed:
+        values = {name: getattr(policy, name) for name in GIVEN}
+        _audit(actor, "delete", policy, **values)
+    return bool(removed)
+
+
+def open_task(
+    actor: object, policy: RetentionPolicy, *, dry_run: bool = False
+) -> RetentionTask:
+    """A run of the policy, from now on; a 409 ``task-already-active`` while one is on."""
+    at = clock.now()
+    try:
+        with transaction.atomic():
+            if not dry_run:
+                _schedule(policy, at)
+            task = _open(actor, policy, at, dry_run=dry_run)
+            AuditEntry.write(
+                actor,
+                "retention_task.create",
+                policy.model.model_id,
+                policy.model.project,
+                retention_task_id=str(task.pk),
+                dry_run=dry_run,
+            )
+    except IntegrityError:
+        raise already_active() from None
+    return task
+
+
+def already_active() -> Conflict:
+    message = "A task of this policy is active: wait for its end, or stop it."
+    return Conflict(message, "task-already-active")
+
+
+def start_due(at: datetime) -> list[RetentionTask]:
+    """Open a task for every automated policy whose interval has passed.
+
+    ``last_scheduled_at`` moves by compare-and-set in the transaction of the insert, so
+    two beats make one task; it moves to now, so a missed window runs once. While a task
+    of the policy is active the policy waits for the next round.
+    """
+    opened = []
+    for policy in RetentionPolicy.objects.due(at).select_related("model__project"):
+        if policy.tasks.active().exists():
+            continue
+        try:
+            with transaction.atomic():
+                if _schedule(policy, at):
+                    opened.append(_open(SCHEDULE, policy, at, by_schedule=True))
+        except IntegrityError:
+            continue  # somebody was faster by hand
+    return opened
+
+
+def _schedule(policy: RetentionPolicy, at: datetime) -> bool:
+    """Move ``last_scheduled_at`` on. False if another scheduler was first."""
+    same = RetentionPolicy.objects.filter(
+        pk=policy.pk, last_scheduled_at=policy.last_scheduled_at
+    )
+    return same.update(last_scheduled_at=at) == 1
+
+
+def _open(
+    actor: object, policy: RetentionPolicy, at: datetime, **values: Any
+) -> RetentionTask:
+    limits = policy.limits(at)
+    task = RetentionTask.objects.create(
+        model=policy.model,
+        policy=policy,
+        requested_by=str(actor)[:300],
+        maximum_record_age_limit=limits.records,
+        maximum_blob_age_limit=limits.inputs,
+        **{name: getattr(policy, name) for name in TERMS},
+        **values,
+    )
+    task.ring()
+    return task
+
+
+def resume_task(actor: object, task: RetentionTask) -> bool:
+    """Let a stopped or failed task go on, to the limits it had. False if it is neither."""
+    try:
+        with transaction.atomic():
+            resumed = task.resume()
+            if resumed:
+                _audit_task(actor, "resume", task)
+    except IntegrityError:
+        raise already_active() from None
+    return resumed
+
+
+@transaction.atomic
+def stop_task(actor: object, task: RetentionTask) -> bool:
+    """End a task where it is; what is removed stays removed. False if it had ended."""
+    stopped = task.stop()
+    if stopped:
+        _audit_task(actor, "stop", task)
+    return stopped
+
+
+def _audit(actor: object, act: str, policy: RetentionPolicy, **values: Any) -> None:
+    model = policy.model
+    AuditEntry.write(
+        actor, f"retention_policy.{act}", model.model_id, model.project, **values
+    )
+
+
+def _audit_task(actor: object, act: str, task: RetentionTask) -> None:
+    AuditEntry.write(
+        actor,
+        f"retention_task.{act}",
+        task.model.model_id,
+        task.model.project,
+        retention_task_id=str(task.pk),
+    )

@@ -1,0 +1,217 @@
+"""Carry out retention tasks: intent under row locks, blobs, row, batch by batch.
+
+What goes is decided in the transaction of each batch, by the earlier of two limits: the
+one fixed when the task was opened and the one its policy gives in that moment. Nothing
+is remembered: a batch is written to the task in the transaction of its intents, and struck
+from it by the statement that counts it. Whoever claims the task after a worker died carries
+that batch to its end first, so each is counted once; the steps between may run twice. How
+things go is ``inferences.removal``'s to say.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from dataclasses import asdict
+from datetime import UTC, datetime, timedelta
+from typing import Literal
+
+from django.conf import settings
+from django.db import DatabaseError, transaction
+from django.db.models import Exists, OuterRef
+
+from inferences import bounds, partitions, removal
+from inferences.models import InferencePayload, InferenceQuerySet, RegisteredModel
+from inferences.removal import Batch
+from inferences.row_ids import LOWEST, first_id_at
+from istore import clock
+from istore.failpoints import failpoint
+from istore.tracking import Failed, Stopped, TaskState
+from retention.models import DeleteAction, RetentionPolicy, RetentionTask
+from retention.surveying import survey
+
+logger = logging.getLogger(__name__)
+
+WHOLE_EVERY = timedelta(days=1)  # how often a run of the schedule begins at the start
+LOCKED_PATIENCE = (
+    30.0  # seconds for which rows may stay locked before a worker gives up
+)
+LOCKED_PAUSE = 0.25
+WORTH_VACUUM = 10_000  # fewer rows are autovacuum's
+
+Kind = Literal["records", "inputs"]
+
+
+def sweep(task: RetentionTask) -> bool:
+    """Remove what lies beyond the task's limits. False if another worker has it."""
+    if not task.claim():
+        return False
+    failpoint("retention.claimed")
+    with task.recording_outcome():
+        if task.counted_at is None:
+            _count_totals(task)
+        failpoint("retention.counted")
+        if not task.dry_run:
+            run = _Run(task)
+            run.finish_batch()
+            # Records first: what goes for good takes its input along, in one step.
+            run.remove("records")
+            run.remove("inputs")
+        failpoint("retention.swept")
+    if task.state == TaskState.COMPLETE and not task.dry_run:
+        _tidy(task)
+    return True
+
+
+def _count_totals(task: RetentionTask) -> None:
+    found = survey(task.model, task.fixed_limits)
+    task.record(
+        counted_at=clock.now(),
+        is_whole=not task.by_schedule or not _was_whole_lately(task),
+        total_record_count=found.records.count,
+        total_blob_count=found.inputs.count,
+        total_bytes=found.inputs.bytes,
+        protected_record_count=found.protected_records.count,
+        protected_blob_count=found.protected_inputs.count,
+    )
+
+
+def _was_whole_lately(task: RetentionTask) -> bool:
+    """A bound that is too high delays, and never loses: it is forgotten once a day."""
+    lately = clock.now() - WHOLE_EVERY
+    whole = task.model.retention_tasks.filter(is_whole=True, dry_run=False)
+    return whole.filter(state=TaskState.COMPLETE, created_at__gt=lately).exists()
+
+
+class _Run:
+    """One attempt at a task, by the worker that holds it."""
+
+    def __init__(self, task: RetentionTask) -> None:
+        self.task, self.model = task, task.model
+
+    def remove(self, kind: Kind) -> None:
+        """Remove everything of one kind that is stale, the oldest first."""
+        start = self._start(kind)
+        below = self._until_none_is_left(kind, start)
+        # What was written below while the bound rose is met by another round.
+        if kind == "inputs" and bounds.raise_sweep_start(self.model, below):
+            self._until_none_is_left(kind, start)
+
+    def _until_none_is_left(self, kind: Kind, start: int) -> int:
+        """Returns the row id below which nothing stale is left."""
+        above, waiting_since = start, time.monotonic()
+        while True:
+            batch, below = self._commit_batch(kind, above)
+            if batch.ids:
+                self.finish_batch()
+                above, waiting_since = batch.ids[-1] + 1, time.monotonic()
+            elif above > start:
+                above = start  # what was locked comes again
+            elif not stale(kind, self.model, start, below).exists():
+                return below
+            elif time.monotonic() - waiting_since > LOCKED_PATIENCE:
+                raise TimeoutError(f"Rows of {self.model} stay locked.")
+            else:
+                time.sleep(LOCKED_PAUSE)
+
+    def _commit_batch(self, kind: Kind, above: int) -> tuple[Batch, int]:
+        """Commit the intents of one batch; returns it, and below which id it was taken."""
+        with transaction.atomic():
+            self.task.record()
+            policy = self._policy()
+            limits = self.task.fixed_limits.or_earlier(policy.limits(_now()))
+            limit = limits.records if kind == "records" else limits.inputs
+            below = first_id_at(limit)
+            rows = stale(kind, self.model, above, below)
+            hard = {self.task.delete_action, policy.delete_action} == {
+                DeleteAction.HARD
+            }
+            if kind == "records" and not hard:
+                batch = removal.hide_records(self.model, rows)
+                done = self.task.deleted_record_count + len(batch.ids)
+                self.task.advance(deleted_record_count=done)
+                return batch, below
+            intend = {
+                "records": removal.intend_records,
+                "inputs": removal.intend_inputs,
+            }[kind]
+            batch = intend(self.model, rows)
+            if batch.ids:
+                self.task.record(open_batch={"kind": kind, **asdict(batch)})
+            failpoint("retention.intending")
+        failpoint("retention.intended")
+        return batch, below
+
+    def finish_batch(self) -> None:
+        """Carry out the intents that this task committed, its last worker or this one."""
+        if self.task.open_batch is None:
+            return
+        opened = dict(self.task.open_batch)
+        kind, batch = opened.pop("kind"), Batch(**opened)
+        counts = {
+            "deleted_blob_count": self.task.deleted_blob_count + batch.blobs,
+            "deleted_bytes": self.task.deleted_bytes + batch.bytes,
+        }
+        if kind == "inputs":
+            removal.finish_inputs(self.model, batch.ids)
+        else:
+            removal.finish(self.model, batch.ids)
+            counts["deleted_record_count"] = self.task.deleted_record_count + len(
+                batch.ids
+            )
+        failpoint("retention.removed")
+        self.task.advance(heed_stop=False, open_batch=None, **counts)
+        failpoint("retention.batch_counted")
+
+    def _policy(self) -> RetentionPolicy:
+        """As it is now; whoever changes it waits until the batch is committed."""
+        found = RetentionPolicy.objects.select_for_update().filter(
+            pk=self.task.policy_id
+        )
+        policy = found.first()
+        if policy is None:
+            raise Stopped("The policy was deleted.")
+        return policy
+
+    def _start(self, kind: Kind) -> int:
+        if kind == "records":
+            return self.model.first_id
+        return LOWEST if self.task.is_whole else self.model.blob_gone_before
+
+
+def stale(
+    kind: Kind, model: RegisteredModel, above: int, below: int
+) -> InferenceQuerySet:
+    """What a sweep of these row ids removes; hidden records have inputs that age, too."""
+    rows = model.inferences.unprotected().filter(id__gte=above, id__lt=below)
+    if kind == "records":
+        return rows.live()
+    # The range stands here once more: the planner does not carry it over.
+    kept = InferencePayload.objects.beside(OuterRef("registered_model")).filter(
+        id=OuterRef("id"),
+        id__gte=above,
+        id__lt=below,
+        input_removal_at=None,
+        removal_at=None,
+    )
+    return rows.filter(Exists(kept.exclude(data_storage_key="")))
+
+
+def _now() -> datetime:
+    """By the clock of the database. A process that disagrees with it removes nothing."""
+    at = clock.now()
+    apart = abs((datetime.now(UTC) - at).total_seconds())
+    if apart > settings.ISTORE_CLOCK_SKEW_MAX_SECONDS:
+        raise Failed(f"clock-skew: this worker's clock is {apart:.0f} s off.")
+    return at
+
+
+def _tidy(task: RetentionTask) -> None:
+    """What makes reading fast again; losing it costs time and nothing else."""
+    try:
+        model = RegisteredModel.objects.get(pk=task.model_id)
+        bounds.raise_first_id(model)
+        if task.done >= WORTH_VACUUM:
+            partitions.vacuum(LOWEST, first_id_at(task.maximum_blob_age_limit))
+    except DatabaseError:
+        logger.exception("The tables could not be tidied after %s.", task)
