@@ -57,8 +57,9 @@ class Child:
     cwd: Path | str | None = None
     stop_signal: signal.Signals = signal.SIGTERM
     grace_seconds: float = 3
-    become: Callable[[], None] = follow_parent
+    become: Callable[[], None] | None = follow_parent
     inherited: Sequence[int] = ()
+    is_held: bool = False  # its standard input is a pipe that ends when we do
     once: bool = False  # meant to end
     process: subprocess.Popen[bytes] | None = None
     start_at: float = 0.0
@@ -71,7 +72,7 @@ class Child:
             [os.fspath(part) for part in self.argv],
             cwd=self.cwd,
             env=None if self.env is None else dict(self.env),
-            stdin=subprocess.DEVNULL,
+            stdin=subprocess.PIPE if self.is_held else subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             start_new_session=True,
@@ -122,6 +123,8 @@ class Child:
             with suppress(ProcessLookupError, PermissionError):
                 os.killpg(self.process.pid, signal.SIGKILL)
             self.process.wait()
+            if self.process.stdin:
+                self.process.stdin.close()
             self.reader.join(1)
 
 

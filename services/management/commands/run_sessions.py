@@ -1,0 +1,27 @@
+from __future__ import annotations
+
+import signal
+import threading
+from typing import Any
+
+from django.conf import settings
+from django.core.management.base import BaseCommand
+
+from istore.children import Journal
+from services.runners.processes import ProcessRunner
+
+
+class Command(BaseCommand):
+    help = "Run the processes of inference sessions, until told to stop."
+    requires_system_checks = ()
+
+    def handle(self, **options: Any) -> None:
+        stopping = threading.Event()
+        for name in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(name, lambda *_: stopping.set())
+        path = settings.ISTORE_HOME.root / "log" / "sessions.log"
+        journal = Journal(path, echo=False)
+        try:
+            ProcessRunner(journal, stopping).run()
+        finally:
+            journal.close()
