@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import IO, Any
 
 import orjson
@@ -50,6 +50,12 @@ class Receipt:
         if len(self.first_skips) < LISTED:
             self.first_skips.append(skip)
         self._skips.write(orjson.dumps(skip) + b"\n")
+
+    def skips(self) -> Iterator[bytes]:
+        """All of them, each a JSON object ``{inference_id, reason}``."""
+        self._skips.seek(0)
+        yield from (line.rstrip() for line in self._skips)
+        self._skips.seek(0, 2)
 
     def warn(self, code: str, count: int = 1) -> None:
         """Count something that the archive holds otherwise than it is stored."""

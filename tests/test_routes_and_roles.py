@@ -18,6 +18,13 @@ V, E, A = Role.VIEWER, Role.EDITOR, Role.ADMINISTRATOR
 ROUTES = {
     "projects/harbour/inferences/filter": {"post": V},
     "projects/harbour/inferences/count": {"post": V},
+    "export-formats": {"get": V},
+    "models/{}/export-tasks": {"get": V, "post": E},
+    "models/{}/export-tasks/filter": {"post": V},
+    "models/{}/export-tasks/a": {"get": V},
+    "models/{}/export-tasks/a/archive": {"get": V},
+    "models/{}/export-tasks/a/stop": {"post": E},
+    "models/{}/export-tasks/a/retry": {"post": E},
     "models": {"get": V, "post": E},
     "models/{}": {"get": V},
     "models/{}/inference-server-settings": {"patch": E},
@@ -33,6 +40,10 @@ ROUTES = {
     "models/{}/inferences/a/metadata": {"get": V, "post": E},
     "models/{}/inferences/a/metadata/k": {"put": E, "delete": E},
     "models/{}/inferences/a/metadata-history": {"get": V},
+    "models/{}/inferences/a/ground-truth": {"get": V, "put": E, "delete": E},
+    "models/{}/inferences/a/ground-truth/history": {"get": V},
+    "models/{}/ground-truth": {"get": V, "post": E},
+    "models/{}/ground-truth/pending": {"get": V, "delete": E},
     "models/{}/metadata/counts": {"get": V},
     "models/{}/metadata/statistics": {"post": V},
     "models/{}/metadata/bulk": {"post": E},
@@ -70,8 +81,9 @@ def foreign():
 
 
 def test_every_route_is_in_the_table():
-    api = next(p for p in get_resolver().url_patterns if str(p.pattern) == "api/v1/")
-    views = {pattern.callback.view_class for pattern in api.url_patterns}
+    mounted = [p for p in get_resolver().url_patterns if str(p.pattern) == "api/v1/"]
+    routes = [route for api in mounted for route in api.url_patterns]
+    views = {route.callback.view_class for route in routes}
     known = set()
     for path in ROUTES:
         name = f"/api/v1/{path.format(OWN)}"

@@ -15,6 +15,8 @@ from exports.members import DELETED, Batch, Member, Skip
 from exports.receipts import Receipt
 from inferences.models import RegisteredModel
 
+FLAGS = ("include_inferences_as_annotations", "include_custom_metadata")
+
 
 @dataclass(frozen=True, slots=True)
 class Options:
@@ -24,6 +26,12 @@ class Options:
     include_custom_metadata: bool = False
     more: dict[str, Any] = field(default_factory=dict)
 
+    @classmethod
+    def read(cls, kept: dict[str, Any]) -> Options:
+        """As a task keeps them."""
+        flags = {name: kept.get(name, False) for name in FLAGS}
+        return cls(**flags, more={n: v for n, v in kept.items() if n not in FLAGS})
+
 
 class Format:
     """One way to write a set of inferences down."""
@@ -31,6 +39,7 @@ class Format:
     name: ClassVar[str]  # the word of the API
     title: ClassVar[str]
     description: ClassVar[str]  # one sentence, for people who choose
+    version: ClassVar[int] = 1  # raised when readers have to be told
     # Whether the two flags of the contract change anything here.
     annotations_are_optional: ClassVar[bool] = False
     metadata_is_optional: ClassVar[bool] = False
