@@ -1,0 +1,60 @@
+"""A selection as JSON: the filters of the API, ids to include and ids to leave out."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from rest_framework import serializers
+
+from exports.selections import Selection
+from inferences.api.fields import FlagField, OutsideIdField
+from inferences.api.filters import FilteredSerializer
+from inferences.filters import InferenceFilter
+from istore.problems import invalid
+
+IDS_MAX = 200_000
+NAMES = (
+    "filters",
+    "filter",
+    "query",
+    "include_inference_ids",
+    "exclude_inference_ids",
+    "only_included",
+)
+
+
+def _ids() -> serializers.ListField:
+    return serializers.ListField(
+        child=OutsideIdField(), required=False, allow_null=True, max_length=IDS_MAX
+    )
+
+
+class SelectionSerializer(FilteredSerializer):
+    """Reads into a ``Selection``. With ``only_included`` no filter chooses anything."""
+
+    include_inference_ids = _ids()
+    exclude_inference_ids = _ids()
+    only_included = FlagField(required=False, default=False)
+
+    def to_internal_value(self, data: Any) -> Any:
+        fields = super().to_internal_value(data)
+        return selection_of(fields)
+
+
+def selection_of(fields: dict[str, Any]) -> Selection:
+    """Takes the members of a selection out of validated data."""
+    filters = fields.pop("filters", None) or InferenceFilter()
+    only_included = fields.pop("only_included")
+    if only_included and filters != InferenceFilter():
+        raise invalid("Not together with a filter.", "only_included")
+    return Selection(
+        None if only_included else filters,
+        tuple(fields.pop("include_inference_ids", None) or ()),
+        tuple(fields.pop("exclude_inference_ids", None) or ()),
+    )
+
+
+def asked_of(data: Mapping[str, Any]) -> dict[str, Any]:
+    """What a body says about the selection, as it says it."""
+    return {name: data[name] for name in NAMES if data.get(name) is not None}

@@ -1,0 +1,19 @@
+"""The part of the API that exports take up. Mounted before that of inferences, whose
+last routes take whatever an id may hold."""
+
+from django.urls import path, re_path
+
+from exports.api import views
+
+TASKS = r"models/(?P<model_id>.+?)/export-tasks"
+TASK = rf"{TASKS}/(?P<task_id>[0-9A-Za-z-]+)"
+
+urlpatterns = [
+    path("export-formats", views.FormatsView.as_view()),
+    re_path(rf"^{TASKS}$", views.ExportTasksView.as_view()),
+    re_path(rf"^{TASKS}/filter$", views.FilterExportTasksView.as_view()),
+    re_path(rf"^{TASK}/stop$", views.StopExportTaskView.as_view()),
+    re_path(rf"^{TASK}/retry$", views.RetryExportTaskView.as_view()),
+    re_path(rf"^{TASK}/archive$", views.ArchiveView.as_view()),
+    re_path(rf"^{TASK}$", views.ExportTaskView.as_view()),
+]

@@ -1,0 +1,335 @@
+"""What a model said, and what came true of it, as columns: those of ``model_types``.
+
+Classes come out of the arrays that the rows hold, without reading an answer. Other
+answers are taken apart one by one; boxes in the form of the API by a way of their own,
+as most exports are of them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import orjson
+import pyarrow as pa
+
+from exports.formats.open_inference.names import ColumnName
+from exports.formats.open_inference.reading import with_offsets
+from inferences.deconstruction import Deconstructed
+from inferences.deconstruction.context import NUMBERS, UNSTORABLE
+from inferences.deconstruction.values import Entities, Outputs, Series
+from inferences.model_types import CLASSES, actual_of, prediction_of, type_of
+from inferences.model_types import Column as Said
+
+TEXT, REAL, WHOLE = pa.string(), pa.float64(), pa.int64()
+TYPES = {
+    "str": TEXT,
+    "float": REAL,
+    "json": TEXT,
+    "[str]": pa.list_(TEXT),
+    "[float]": pa.list_(REAL),
+}
+# What a label and a score are called by the reader; everything else is a tag.
+PLACES = {
+    "label": ("str", "label", "label"),
+    "score": ("float", "score", "score"),
+    "value": ("float", "score", "score"),
+}
+# The column that holds one item of an exploded answer, by the column of all of them.
+ITEMS = {
+    "boxes": "box",
+    "polygons": "polygon",
+    "entities": "entity",
+    "values": "output",
+    "series": "step",
+    "ranking": "item",
+    "labels": "class",
+}
+ITEM_LABEL_CHARS = 255
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a column of ``model_types`` stands in the table."""
+
+    said: str
+    name: ColumnName
+    type: pa.DataType
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """One of the things that an answer names, and all that it says of it as JSON."""
+
+    label: str | None
+    score: float | None
+    json: str
+
+
+def places(task_type: str, *, exploded: bool) -> tuple[Place, ...]:
+    """The columns of a prediction. Exploded, those of one item of it."""
+    columns = type_of(task_type).columns
+    if exploded and (item := item_name(task_type)):
+        return (
+            _place("prediction", Said("label", "str", "")),
+            _place("prediction", Said("score", "float", "")),
+            Place("item", ColumnName("tag", "text", "", f"prediction_{item}"), TEXT),
+        )
+    return tuple(_place("prediction", column) for column in columns)
+
+
+def actual_places(task_type: str) -> tuple[Place, ...]:
+    """The columns of an actual: every form that it may have."""
+    columns = {column.name: column for column in type_of(task_type).columns}
+    for form in type_of(task_type).forms:
+        columns.setdefault(form, FORMS[form])
+    if "label" not in columns and "labels" in columns:
+        columns["label"] = Said("label", "str", "")
+    kept = {_place("actual", each).name: each for each in columns.values()}
+    return tuple(_place("actual", column) for column in kept.values())
+
+
+FORMS = {
+    "labels": Said("labels", "[str]", ""),
+    "value": Said("value", "float", ""),
+    "values": Said("values", "json", ""),
+    "series": Said("series", "[float]", ""),
+    "boxes": Said("boxes", "json", ""),
+    "polygons": Said("polygons", "json", ""),
+    "entities": Said("entities", "json", ""),
+    "relevance": Said("relevance", "json", ""),
+    "text": Said("text", "str", ""),
+}
+
+
+def _place(category: str, column: Said) -> Place:
+    if column.name in PLACES:
+        word, specifier, name = PLACES[column.name]
+        named = ColumnName(category, word, specifier, f"{category}_{name}")
+    else:
+        word = "text" if column.type == "json" or column.name == "text" else column.type
+        # Without a vector the reader does not take a group that is called "response".
+        generated = category == "prediction" and column.name == "text"
+        plain = "response_text" if generated else f"{category}_{column.name}"
+        named = ColumnName("tag", word, "", plain)
+    return Place(column.name, named, TYPES[column.type])
+
+
+def item_name(task_type: str) -> str | None:
+    """What one item of such an answer is called; None: it has no items."""
+    names = type_of(task_type).names
+    return next((ITEMS[name] for name in ITEMS if name in names), None)
+
+
+def needs_answers(task_type: str) -> bool:
+    """Whether the answers themselves are read, and not only the rows' arrays."""
+    return not set(type_of(task_type).columns) <= set(CLASSES)
+
+
+def class_columns(labels: pa.ListArray, scores: pa.ListArray) -> dict[str, pa.Array]:
+    """``label``, ``score``, ``labels`` and ``scores`` of rows, each row's best first."""
+    counts = np.diff(labels.offsets.to_numpy())
+    order = best_first(scores, counts)
+    names, numbers = labels.values.take(order), scores.values.take(order)
+    starts = labels.offsets.to_numpy()[:-1]
+    is_there = counts > 0
+    first = pa.array(np.where(is_there, starts, 0), mask=~is_there)
+    return {
+        "label": names.take(first),
+        "score": numbers.take(first),
+        "labels": with_offsets(names, counts, labels.is_null()),
+        "scores": with_offsets(numbers, counts, labels.is_null()),
+    }
+
+
+def class_items(labels: pa.ListArray, scores: pa.ListArray) -> list[list[Item] | None]:
+    """The classes of each row as items, the best first; None: none was looked for."""
+    columns = class_columns(labels, scores)
+    return [
+        None
+        if names is None
+        else [
+            Item(name, number, _json({"label": name, "score": number, "rank": rank}))
+            for rank, (name, number) in enumerate(zip(names, numbers, strict=True))
+        ]
+        for names, numbers in zip(
+            columns["labels"].to_pylist(), columns["scores"].to_pylist(), strict=True
+        )
+    ]
+
+
+def best_first(scores: pa.ListArray, counts: np.ndarray) -> pa.Array:
+    """The places of all items, those of a row by their score, the best first."""
+    numbers = scores.values.fill_null(0.0).to_numpy(zero_copy_only=False)
+    rows = np.repeat(np.arange(len(counts)), counts)
+    return pa.array(np.lexsort((-numbers, rows)))
+
+
+def columns_of(
+    rows: Sequence[dict[str, Any] | None], places_: Sequence[Place]
+) -> dict[str, pa.Array]:
+    """Rows of values by the names of ``model_types`` as columns; absent ones are null."""
+    return {
+        str(place.name): pa.array(
+            [row.get(place.said) if row else None for row in rows], place.type
+        )
+        for place in places_
+    }
+
+
+def actuals(
+    task_type: str, written: Sequence[str | None]
+) -> list[dict[str, Any] | None]:
+    """The columns of each ground truth, given as JSON."""
+    return [
+        actual_of(task_type, orjson.loads(text)) if text else None for text in written
+    ]
+
+
+# -- answers that are read
+
+
+Read = Callable[[str], Deconstructed]
+
+
+def predictions(
+    task_type: str, answers: Sequence[str | None], read: Read
+) -> Iterator[dict[str, Any] | None]:
+    """The columns of each answer; None where there is none or it is not understood."""
+    for text in answers:
+        if not text:
+            yield None
+        elif quick := quick_boxes(text) if task_type == "Object Detection" else None:
+            yield {
+                "label": quick[0].label,
+                "score": quick[0].score,
+                "labels": [item.label for item in quick],
+                "scores": [item.score for item in quick],
+                "boxes": f"[{','.join(item.json for item in quick)}]",
+            }
+        else:
+            found = read(text)
+            yield prediction_of(task_type, found) if found.understood else None
+
+
+def items(
+    task_type: str, answers: Sequence[str | None], read: Read
+) -> Iterator[list[Item] | None]:
+    """The items of each answer; None where there is none or it is not understood."""
+    for text in answers:
+        if not text:
+            yield None
+        elif quick := quick_boxes(text) if task_type == "Object Detection" else None:
+            yield quick
+        else:
+            found = read(text)
+            yield items_of(task_type, found) if found.understood else None
+
+
+def items_of(task_type: str, found: Deconstructed) -> list[Item]:
+    """The things that an answer names, the best first, or in the order they have."""
+    match found.content:
+        case Entities(spans):
+            return [
+                Item(
+                    span.label,
+                    span.score,
+                    _json(
+                        {
+                            "label": span.label,
+                            "start": span.start,
+                            "end": span.end,
+                            "score": span.score,
+                        }
+                    ),
+                )
+                for span in spans
+            ]
+        case Outputs(values):
+            return [
+                Item(
+                    each if isinstance(each, str) else None,
+                    None if isinstance(each, str) else each,
+                    _json({"name": name, "value": each}),
+                )
+                for name, each in values.items()
+            ]
+        case Series(values, times):
+            named = times or [None] * len(values)
+            return [
+                Item(None, value, _json({"time": time, "value": value}))
+                for value, time in zip(values, named, strict=True)
+            ]
+    rows = sorted(found.detections, key=lambda one: -(one.score or 0))
+    return [
+        Item(one.label, one.score, _item_json(task_type, found, number))
+        for number, one in enumerate(rows)
+        for found in [replace(found, detections=[one])]
+    ]
+
+
+def _item_json(task_type: str, alone: Deconstructed, number: int) -> str:
+    """What the column of all items would say of this one."""
+    said = prediction_of(task_type, alone)
+    for name in ("boxes", "polygons"):
+        if name in said:
+            return said[name][1:-1]
+    (one,) = alone.detections
+    return _json({"label": one.label, "score": one.score, "rank": number})
+
+
+CORNERS = ("xmin", "ymin", "xmax", "ymax")
+
+
+def quick_boxes(text: str) -> list[Item] | None:
+    """The boxes of an answer in the API's own form, the best first.
+
+    None for every other form, for what has no box at all, and for whatever is out of the
+    ordinary: the readers of ``deconstruction`` then say what it is.
+    """
+    try:
+        value = orjson.loads(text)
+        rows = value["object_detection"]
+        if len(value) != 1:
+            return None
+        found = [_quick(row) for row in rows]
+    except (orjson.JSONDecodeError, KeyError, TypeError, AttributeError):
+        return None
+    if None in found:
+        return None
+    found.sort(key=lambda item: -item.score)
+    return found
+
+
+def _quick(row: dict[str, Any]) -> Item | None:
+    label, score = row["label"], row["score"]
+    inner = row["bbox"] if "bbox" in row else row
+    corners = [inner[name] for name in CORNERS]
+    if len(row) != (3 if "bbox" in row else 6) or len(inner) < len(CORNERS):
+        return None
+    plain = type(label) is str and 0 < len(label) <= ITEM_LABEL_CHARS
+    if not plain or not NUMBERS.issuperset(map(type, (score, *corners))):
+        return None
+    left, top, right, bottom = map(float, corners)
+    score = float(score)
+    if not (left <= right and top <= bottom) or UNSTORABLE.search(label):
+        return None
+    if not all(
+        number == 0 or 1e-37 < abs(number) < 1e37 for number in (score, *corners)
+    ):
+        return None
+    said = {
+        "label": label,
+        "score": score,
+        "xmin": left,
+        "ymin": top,
+        "xmax": right,
+        "ymax": bottom,
+    }
+    return Item(label, score, orjson.dumps(said).decode())
+
+
+def _json(value: Any) -> str:
+    return orjson.dumps(value).decode()

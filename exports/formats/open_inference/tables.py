@@ -1,0 +1,331 @@
+"""Rows of inferences as batches of an OpenInference table, one after the other.
+
+A batch is read by one statement, turned into columns, and forgotten: memory is that of
+a batch, however many there are.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from typing import Any
+from urllib.parse import quote
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from django.conf import settings
+
+from exports.formats.open_inference import beside, predictions, reading
+from exports.formats.open_inference.layout import (
+    IDENTITY,
+    INFERENCE_ID,
+    INPUT_LINK,
+    ITEM_NUMBER,
+    LINK,
+    PROMPT,
+    STANDARD,
+    TIMESTAMP,
+    VECTOR,
+    Key,
+    Layout,
+)
+from exports.formats.open_inference.reading import Source
+from exports.members import answer_of, deconstructed
+from inferences import directory
+from inferences.directory import place_of
+from inferences.models import (
+    InferenceAction,
+    LabelName,
+    MetadataType,
+    SourceName,
+    WordOfModel,
+)
+from inferences.querying.reading import fetch
+from istore import blobs
+
+TEXT, REAL, WHOLE, FLAG = pa.string(), pa.float64(), pa.int64(), pa.bool_()
+PROMPT_MAX_BYTES = 256 * 1024
+READERS = 8  # blobs that are read at the same time
+
+NOTHING_FOUND, NOT_UNDERSTOOD = "nothing-found", "not-understood"
+
+
+@dataclass
+class Rows:
+    """A batch: its columns by the layout's schema, and what became of its inferences."""
+
+    batch: pa.RecordBatch
+    # Row ids of the inferences that are in it, at least by one row.
+    written: list[int] = field(default_factory=list)
+    # Why others are not: their row ids and names.
+    left_out: dict[str, list[str]] = field(default_factory=dict)
+    other_vectors: int = 0  # of another length than the model's: null in the table
+
+
+class Tables:
+    """Reads the batches of one layout."""
+
+    def __init__(self, layout: Layout) -> None:
+        self.layout = layout
+        self.model = layout.model
+        self._labels = _Names(LabelName)
+        self._sources = _Names(SourceName)
+        self._needs_answers = bool(layout.beside) or predictions.needs_answers(
+            self.model.task_type
+        )
+        self._columns = list(self._sources_of_columns())
+
+    def rows(self, row_ids: Sequence[int]) -> Rows:
+        """The live inferences among these, oldest first."""
+        table = reading.read(self.model, row_ids, self._columns)
+        filled, other_vectors = self._standing(table)
+        answers = self._answers(table) if self._needs_answers else []
+        if self.layout.has_truth:
+            written = table["truth"].to_pylist()
+            actuals = predictions.actuals(self.model.task_type, written)
+            filled |= predictions.columns_of(actuals, self.layout.actual)
+        if self.layout.beside:
+            names = map(str, self.layout.beside_names)
+            columns = beside.columns(self.layout.beside, answers)
+            filled |= {n: column for n, (_, column) in zip(names, columns, strict=True)}
+        if self.layout.is_exploded and self.layout.has_items:
+            rows = self._exploded(table, filled, answers)
+        else:
+            rows = self._flat(table, filled, answers)
+        rows.other_vectors = other_vectors
+        return rows
+
+    # -- what is asked of the database
+
+    def _sources_of_columns(self) -> list[Source]:
+        columns = [
+            Source("inference_id", "row.inference_id", TEXT),
+            Source("action", "row.inference_action", WHOLE),
+            Source("source", "row.source_id", WHOLE),
+            Source("latitude", "row.latitude", REAL),
+            Source("longitude", "row.longitude", REAL),
+            Source("data_hash", "encode(row.data_hash, 'hex')", TEXT),
+            Source("data_size", "row.data_size", WHOLE),
+            Source("is_protected", "row.is_protected", FLAG),
+            Source("has_input", "cold.data_storage_key <> ''", FLAG),
+            Source("labels", "row.labels", TEXT),
+            Source("scores", "row.scores", TEXT),
+        ]
+        columns += [self._of_key(n, key) for n, key in enumerate(self.layout.keys)]
+        if self._needs_answers:
+            columns.append(Source("answer", "nullif(cold.data, '')", TEXT))
+            columns.append(Source("elsewhere", ELSEWHERE, FLAG))
+        if self.layout.has_prompt:
+            columns.append(Source("input_key", "cold.data_storage_key", TEXT))
+            columns.append(Source("content_type", "cold.data_content_type", TEXT))
+        if self.layout.has_vector:
+            columns.append(Source("vector", reading.VECTOR, TEXT))
+        if self.layout.has_truth:
+            columns.append(Source("truth", reading.TRUTH, TEXT))
+        return columns
+
+    def _of_key(self, number: int, key: Key) -> Source:
+        """A number out of its slots, where it has them; else the text that was given."""
+        name = f"key_{number}"
+        kinds = (MetadataType.FLOAT, MetadataType.INT)
+        places = [place_of(self.model, key.name, k) for k in kinds if k in key.types]
+        slots = [f"row.{place.slot}" for place in places if place and place.slot]
+        if key.type != TEXT and len(slots) == len(key.types):
+            sql = ", ".join(f"{slot}::float8" for slot in slots)
+            sql = slots[0] if len(slots) == 1 else f"coalesce({sql})"
+            return Source(name, sql, key.type)
+        path = "cold.metadata #>> ARRAY[%s, '1']"
+        return Source(name, path, TEXT, (key.name,))
+
+    # -- what every row has
+
+    def _standing(self, table: pa.Table) -> tuple[dict[str, Any], int]:
+        count = table.num_rows
+        link = f"{settings.ISTORE_URL}/api/v1/models/{quote(self.model.model_id, '')}/inferences/"
+        named = table["inference_id"].combine_chunks()
+        quoted = pa.array([quote(each, "") for each in named.to_pylist()], TEXT)
+        links = pc.binary_join_element_wise(link, quoted, "/input", "")
+        has_input = table["has_input"].combine_chunks()
+        links = pc.if_else(has_input, links, pa.scalar(None, TEXT))
+        actions = {each.value: each.label for each in InferenceAction}
+        filled: dict[str, Any] = {
+            str(IDENTITY): named,
+            str(TIMESTAMP): reading.moments(table["id"]),
+            str(LINK if self.layout.has_vector else INPUT_LINK): links,
+            str(STANDARD["model_id"]): pa.array([self.model.model_id] * count, TEXT),
+            str(STANDARD["action"]): reading.named(table["action"], actions),
+            str(STANDARD["source"]): self._sources.of(table["source"]),
+        }
+        for name in ("latitude", "longitude", "data_hash", "data_size", "is_protected"):
+            filled[str(STANDARD[name])] = table[name]
+        for number, key in enumerate(self.layout.keys):
+            filled[str(key.column)] = _of_type(table[f"key_{number}"], key.type)
+        if self.layout.has_prompt:
+            filled[str(PROMPT)] = pa.array(self._prompts(table), TEXT)
+        other = 0
+        if self.layout.has_vector:
+            size = self.model.embedding_size
+            found, other = reading.vectors(table["vector"], size)
+            filled[str(VECTOR)] = found
+        return filled, other
+
+    # -- the two shapes
+
+    def _flat(self, table: pa.Table, filled: dict[str, Any], answers: list[str]) -> Rows:
+        places = self.layout.prediction
+        if self._needs_predictions:
+            task = self.model.task_type
+            said = list(predictions.predictions(task, answers, self._read))
+            filled |= predictions.columns_of(said, places)
+        elif places:
+            columns = predictions.class_columns(*self._classes(table))
+            filled |= {str(place.name): columns[place.said] for place in places}
+        if self.layout.is_exploded:
+            filled[str(INFERENCE_ID)] = filled[str(IDENTITY)]
+            filled[str(ITEM_NUMBER)] = pa.array([0] * table.num_rows, WHOLE)
+            filled[str(IDENTITY)] = _numbered(
+                filled[str(IDENTITY)], filled[str(ITEM_NUMBER)]
+            )
+        return Rows(self._batch(filled), table["id"].to_pylist())
+
+    def _exploded(
+        self, table: pa.Table, filled: dict[str, Any], answers: list[str]
+    ) -> Rows:
+        """One row for each item; what belongs to the inference is said in each."""
+        task = self.model.task_type
+        if self._needs_predictions:
+            found = list(predictions.items(task, answers, self._read))
+        else:
+            found = predictions.class_items(*self._classes(table))
+        counts = np.array([len(each) if each else 0 for each in found], dtype=np.int64)
+        flat = [item for each in found if each for item in each]
+        of_row = pa.array(np.repeat(np.arange(len(found)), counts))
+        filled = {name: _combined(column).take(of_row) for name, column in filled.items()}
+        starts = np.repeat(np.cumsum(counts) - counts, counts)
+        numbers = pa.array(np.arange(len(flat)) - starts, WHOLE)
+        filled[str(INFERENCE_ID)] = filled[str(IDENTITY)]
+        filled[str(ITEM_NUMBER)] = numbers
+        filled[str(IDENTITY)] = _numbered(filled[str(INFERENCE_ID)], numbers)
+        said = {"label": "label", "score": "score", "item": "json"}
+        for place in self.layout.prediction:
+            values = [getattr(item, said[place.said]) for item in flat]
+            filled[str(place.name)] = pa.array(values, place.type)
+        rows = Rows(self._batch(filled))
+        names = table["inference_id"].to_pylist()
+        for row_id, name, each in zip(
+            table["id"].to_pylist(), names, found, strict=True
+        ):
+            if each:
+                rows.written.append(row_id)
+            else:
+                why = NOT_UNDERSTOOD if each is None else NOTHING_FOUND
+                rows.left_out.setdefault(why, []).append(name)
+        return rows
+
+    def _batch(self, filled: dict[str, Any]) -> pa.RecordBatch:
+        schema = self.layout.schema
+        columns = [_combined(filled[name]).cast(type_) for name, type_ in _fields(schema)]
+        return pa.RecordBatch.from_arrays(columns, schema=schema)
+
+    # -- answers and inputs
+
+    @property
+    def _needs_predictions(self) -> bool:
+        return predictions.needs_answers(self.model.task_type)
+
+    def _read(self, text: str) -> Any:
+        return deconstructed(self.model, text)
+
+    def _classes(self, table: pa.Table) -> tuple[pa.ListArray, pa.ListArray]:
+        """Labels and scores of each row, as the row holds them."""
+        numbers = reading.lists(table["labels"], pa.int32())
+        names = self._labels.of(numbers.values)
+        counts = np.diff(numbers.offsets.to_numpy())
+        labels = reading.with_offsets(names, counts, numbers.is_null())
+        return labels, reading.lists(table["scores"], REAL)
+
+    def _answers(self, table: pa.Table) -> list[str | None]:
+        """The answers as text; those that lie in blobs are fetched."""
+        answers = table["answer"].to_pylist()
+        elsewhere = table["elsewhere"].to_pylist()
+        if any(elsewhere):
+            ids = table["id"].to_pylist()
+            missing = [i for i, away in zip(ids, elsewhere, strict=True) if away]
+            found = {each.id: answer_of(each) for each in fetch(self.model, missing)}
+            answers = [
+                found.get(row_id) if away else text
+                for row_id, away, text in zip(ids, elsewhere, answers, strict=True)
+            ]
+        return answers
+
+    def _prompts(self, table: pa.Table) -> list[str | None]:
+        """The inputs of text models, where they are text."""
+        keys, types = table["input_key"].to_pylist(), table["content_type"].to_pylist()
+        with ThreadPoolExecutor(READERS) as readers:
+            return list(readers.map(_text_input, keys, types))
+
+
+class _Names:
+    """The words of a model by their numbers, remembered as they are met."""
+
+    def __init__(self, table: type[WordOfModel]) -> None:
+        self.table = table
+        self.known: dict[int, str] = {}
+
+    def of(self, numbers: pa.Array | pa.ChunkedArray) -> pa.Array:
+        met = set(pc.unique(numbers).to_pylist()) - {None}
+        if missing := met - self.known.keys():
+            rows = self.table.objects.filter(pk__in=missing)
+            if len(self.known) > directory.WORDS_REMEMBERED:
+                self.known.clear()
+                rows = self.table.objects.filter(pk__in=met)
+            self.known |= dict(rows.values_list("id", "name"))
+        return reading.named(numbers, self.known)
+
+
+def _text_input(key: str | None, content_type: str | None) -> str | None:
+    """The input if it is text, or the text in it; None otherwise."""
+    kind = (content_type or "").partition(";")[0]
+    if not key or not (kind.startswith("text/") or kind in TEXTUAL):
+        return None
+    try:
+        with blobs.open_blob(key) as file:
+            content = file.read(PROMPT_MAX_BYTES + 1)
+    except FileNotFoundError:
+        return None
+    try:
+        return None if len(content) > PROMPT_MAX_BYTES else content.decode()
+    except UnicodeDecodeError:
+        return None
+
+
+# What the proxy and uploads call inputs whose kind nothing says.
+TEXTUAL = ("application/json", "application/octet-stream", "")
+# Text that did not fit the row; an answer with binary parts is none.
+ELSEWHERE = (
+    "cold.data = '' AND cold.answer_storage_key <> ''"
+    " AND coalesce(cold.notes #>> '{answer,header_length}', '0') = '0'"
+)
+
+
+def _of_type(column: pa.ChunkedArray, type_: pa.DataType) -> Any:
+    """A metadata column as what its key is; a number without a slot came as text."""
+    if column.type == type_ or not pa.types.is_string(column.type):
+        return column
+    read = int if type_ == WHOLE else float
+    return pa.array([None if t is None else read(t) for t in column.to_pylist()], type_)
+
+
+def _numbered(names: Any, numbers: pa.Array) -> pa.Array:
+    return pc.binary_join_element_wise(_combined(names), numbers.cast(TEXT), ":")
+
+
+def _combined(column: Any) -> pa.Array:
+    return column.combine_chunks() if isinstance(column, pa.ChunkedArray) else column
+
+
+def _fields(schema: pa.Schema) -> list[tuple[str, pa.DataType]]:
+    return [(each.name, each.type) for each in schema]
+

@@ -1,0 +1,75 @@
+"""``manifest.json``, the last entry of every archive: what is in it, and what is not.
+
+Written as it is read from files, so that a million entries take no memory.
+"""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Iterable, Iterator
+from typing import IO, Any
+
+import orjson
+
+from exports.archives import Archive
+from exports.models import ExportTask
+from exports.receipts import Receipt
+
+PATH = "manifest.json"
+VERSION = 1
+
+
+def add(
+    archive: Archive, task: ExportTask, receipt: Receipt, format_version: int
+) -> None:
+    """Add the manifest; ``receipt`` has seen every member."""
+    head = _head(task, receipt, format_version)
+    with archive.writing(PATH) as file:
+        file.write(orjson.dumps(head, option=orjson.OPT_INDENT_2)[:-2])
+        _list(file, "skipped", receipt.skips())
+        entries = (
+            {"path": each.path, "size": each.size, "sha256": each.sha256}
+            for each in archive.entries()
+        )
+        _list(file, "files", map(orjson.dumps, entries))
+        file.write(b"\n}\n")
+
+
+def _head(task: ExportTask, receipt: Receipt, format_version: int) -> dict[str, Any]:
+    model = task.model
+    return {
+        "manifest_version": VERSION,
+        "export_task_id": str(task.pk),
+        "model_id": model.model_id,
+        "project_id": model.project.project_id,
+        "task_type": model.task_type,
+        "class_labels": model.class_labels,
+        "format": task.format,
+        "options": task.options,
+        "selection": task.selection,
+        "set_fixed_at": task.fixed_at.isoformat(),
+        "versions": {
+            "format": format_version,
+            "record": 1,
+            "python": platform.python_version(),
+        },
+        "expected_count": receipt.expected,
+        "written_count": receipt.written,
+        "skipped_count": receipt.skipped.total(),
+        "skipped_by_reason": dict(sorted(receipt.skipped.items())),
+        "warnings": receipt.told()["warnings"],
+    }
+
+
+def _list(file: IO[bytes], name: str, items: Iterable[bytes]) -> None:
+    file.write(f',\n  "{name}": ['.encode())
+    for line in _separated(items):
+        file.write(line)
+    file.write(b"\n  ]")
+
+
+def _separated(items: Iterable[bytes]) -> Iterator[bytes]:
+    comma = b"\n    "
+    for item in items:
+        yield comma + item
+        comma = b",\n    "

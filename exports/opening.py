@@ -1,0 +1,98 @@
+"""Asking for an archive, stopping one, asking again: with the audit entry of each act."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from django.conf import settings
+from django.db import OperationalError, transaction
+
+from exports.models import Container, ExportTask
+from exports.selections import Selection
+from inferences.models import RegisteredModel
+from istore.deadline import deadline
+from istore.exception_handler import TIMED_OUT
+from istore.models import AuditEntry, Project
+from istore.problems import Conflict, Problem
+
+RETRY_AFTER_SECONDS = 30
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """An archive to be; ``asked`` is the selection as JSON, as the task keeps it."""
+
+    selection: Selection
+    asked: dict[str, Any]
+    format: str = "chariot"
+    container: str = Container.ZIP
+    options: dict[str, Any] = field(default_factory=dict)
+
+
+def open_task(actor: object, model: RegisteredModel, wanted: Wanted) -> ExportTask:
+    """A task that a worker will carry out; 422 for too many, 429 for too many tasks."""
+    count = expected(model, wanted.selection)
+    with transaction.atomic():
+        _check_room(model.project)
+        task = ExportTask.objects.create(
+            model=model,
+            created_by=str(actor)[:300],
+            format=wanted.format,
+            container=wanted.container,
+            options=wanted.options,
+            selection=wanted.asked,
+            expected_count=count or 0,
+        )
+        _audit(actor, "export.create", task, format=task.format, expected=count)
+        task.ring()
+    task.refresh_from_db()
+    return task
+
+
+def expected(model: RegisteredModel, selection: Selection) -> int | None:
+    """How many inferences are chosen now; None where counting would take too long."""
+    most = settings.ISTORE_EXPORT_MAX
+    try:
+        with deadline():
+            count = selection.count(model, most)
+    except OperationalError as error:
+        if getattr(error.__cause__, "sqlstate", None) != TIMED_OUT:
+            raise
+        return None
+    if count > most:
+        message = f"More than {most:,} inferences are chosen. Go in parts."
+        raise Problem(422, "too-many-matches", message)
+    return count
+
+
+def stop(actor: object, task: ExportTask) -> None:
+    """Ask the task to end; 409 when it has."""
+    with transaction.atomic():
+        if not task.stop():
+            raise Conflict("The task has ended already.", "task-already-ended")
+        _audit(actor, "export.stop", task)
+
+
+def retry(actor: object, task: ExportTask) -> None:
+    """Begin again with what failed or was stopped; 409 for any other task."""
+    with transaction.atomic():
+        _check_room(task.model.project)
+        if not task.resume():
+            message = "Only a task that failed or was stopped is tried again."
+            raise Conflict(message, "task-not-ended")
+        _audit(actor, "export.retry", task)
+
+
+def _check_room(project: Project) -> None:
+    # The lock keeps two callers from the same last place.
+    Project.objects.select_for_update().get(pk=project.pk)
+    active = ExportTask.objects.active().filter(model__project=project)
+    if active.count() >= settings.ISTORE_EXPORTS_RUNNING:
+        message = f"{settings.ISTORE_EXPORTS_RUNNING} exports of this project are open."
+        raise Problem(429, "rate-limited", message, retry_after=RETRY_AFTER_SECONDS)
+
+
+def _audit(actor: object, action: str, task: ExportTask, **details: Any) -> None:
+    subject = f"{task.model.model_id} {task.pk}"
+    AuditEntry.write(actor, action, subject, task.model.project, **details)

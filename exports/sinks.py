@@ -1,0 +1,165 @@
+"""Where an archive is written: a file that gets its name last, or parts of an upload.
+
+Under its key there is the whole archive or nothing. What a killed worker leaves behind,
+a partial file or an open upload, ``expiry`` collects.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+from django.core.files.storage import default_storage
+
+PARTIAL = ".partial"
+PART_BYTES = 16 * 1024**2  # S3 takes 10,000 parts: 160 GB
+
+
+class HashedSink:
+    """Counts and hashes what it is given; ``finish`` makes it durable under its key."""
+
+    def __init__(self, key: str) -> None:
+        self.key = key
+        self.size = 0
+        self._digest = hashlib.sha256()
+
+    @property
+    def sha256(self) -> str:
+        return self._digest.hexdigest()
+
+    def write(self, content: bytes) -> None:
+        self._digest.update(content)
+        self.size += len(content)
+        self._write(content)
+
+    def finish(self) -> None:
+        raise NotImplementedError
+
+    def abort(self) -> None:
+        """Remove what was written; never raises for what is not there."""
+        raise NotImplementedError
+
+    def _write(self, content: bytes) -> None:
+        raise NotImplementedError
+
+
+class FileSink(HashedSink):
+    """A file beside others: temporary name, fsync, rename, fsync directory."""
+
+    def __init__(self, key: str) -> None:
+        super().__init__(key)
+        self.path = Path(default_storage.path(key))
+        self.partial = self.path.with_name(self.path.name + PARTIAL)
+        _make_directory(self.path.parent)
+        self.file = open(self.partial, "wb", opener=_private)  # noqa: SIM115
+
+    def _write(self, content: bytes) -> None:
+        self.file.write(content)
+
+    def finish(self) -> None:
+        self.file.flush()
+        os.fsync(self.file.fileno())
+        self.file.close()
+        if _hash_of(self.partial) != self.sha256:
+            raise OSError(f"{self.partial} does not hold what was written to it.")
+        os.rename(self.partial, self.path)
+        _sync(self.path.parent)
+
+    def abort(self) -> None:
+        with suppress(OSError):
+            self.file.close()
+        with suppress(OSError):
+            self.partial.unlink()
+        with suppress(OSError):
+            self.partial.parent.rmdir()
+
+
+class UploadSink(HashedSink):
+    """A multipart upload; the store checks each part by its MD5."""
+
+    def __init__(self, key: str) -> None:
+        super().__init__(key)
+        self.client = default_storage.bucket.meta.client
+        self.where: dict[str, Any] = {
+            "Bucket": default_storage.bucket_name,
+            "Key": key,
+        }
+        upload = self.client.create_multipart_upload(**self.where)
+        self.where["UploadId"] = upload["UploadId"]
+        self.parts: list[dict[str, Any]] = []
+        self.waiting = bytearray()
+
+    def _write(self, content: bytes) -> None:
+        self.waiting += content
+        while len(self.waiting) >= PART_BYTES:
+            self._send(bytes(self.waiting[:PART_BYTES]))
+            del self.waiting[:PART_BYTES]
+
+    def _send(self, content: bytes) -> None:
+        number = len(self.parts) + 1
+        digest = hashlib.md5(content, usedforsecurity=False).digest()
+        sent = self.client.upload_part(
+            **self.where,
+            PartNumber=number,
+            Body=content,
+            ContentMD5=base64.b64encode(digest).decode(),
+        )
+        self.parts.append({"PartNumber": number, "ETag": sent["ETag"]})
+
+    def finish(self) -> None:
+        self._send(bytes(self.waiting))
+        self.client.complete_multipart_upload(
+            **self.where, MultipartUpload={"Parts": self.parts}
+        )
+        if default_storage.size(self.key) != self.size:
+            raise OSError(f"{self.key} is not as long as what was sent.")
+
+    def abort(self) -> None:
+        # Whatever the store answers, the collector comes again.
+        with suppress(Exception):
+            self.client.abort_multipart_upload(**self.where)
+
+
+@contextmanager
+def storing(key: str) -> Iterator[HashedSink]:
+    """A sink whose content is under ``key`` when the block has ended without an error."""
+    on_disk = not hasattr(default_storage, "bucket")
+    sink = FileSink(key) if on_disk else UploadSink(key)
+    try:
+        yield sink
+        sink.finish()
+    except BaseException:
+        sink.abort()
+        raise
+
+
+def _private(path: str, flags: int) -> int:
+    return os.open(path, flags, 0o600)
+
+
+def _make_directory(directory: Path) -> None:
+    """Every directory that is made here is named durably in the one above it."""
+    if directory.is_dir():
+        return
+    _make_directory(directory.parent)
+    with suppress(FileExistsError):
+        directory.mkdir(mode=0o700)
+    _sync(directory.parent)
+
+
+def _sync(directory: Path) -> None:
+    descriptor = os.open(directory, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _hash_of(path: Path) -> str:
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

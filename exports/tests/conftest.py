@@ -1,0 +1,81 @@
+"""Builders of the tests of exports."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import zipfile
+from itertools import count
+
+import pytest
+from PIL import Image
+
+from exports.archiving import carry_out
+from exports.models import ExportTask
+from istore import blobs
+
+
+def png(width: int = 64, height: int = 48, colour: str = "navy") -> bytes:
+    file = io.BytesIO()
+    Image.new("RGB", (width, height), colour).save(file, "PNG")
+    return file.getvalue()
+
+
+@pytest.fixture
+def make_stored(make_inference):
+    """``make_stored(png(), [{"label": "ship", …}], inference_id="a")``: with its input.
+
+    ``content`` None: no input; ``said`` None: an answer that nobody could take apart.
+    """
+    numbers = count(1)
+
+    def make(content: bytes | None = b"", said=(), kind="object_detection", **fields):
+        content = png() if content == b"" else content
+        key = ""
+        if content is not None:
+            key = f"1/1/2025/06/01/00/{next(numbers):08d}/input"
+            blobs.put(key, content)
+        answer = "" if said is None else json.dumps({kind: list(said)})
+        named = [(each["label"], each.get("score")) for each in said or ()]
+        given = {
+            "data_hash": hashlib.sha256(content or b"").digest(),
+            "data_size": len(content or b""),
+            "data": answer,
+            "data_storage_key": key,
+            "data_content_type": "image/png" if content is not None else "",
+            "detections": None if said is None else named,
+        }
+        return make_inference(**given | fields)
+
+    return make
+
+
+@pytest.fixture
+def exported(model):
+    """``exported("coco", query="label:ship")``: the task, carried out here and now."""
+
+    def export(format: str = "chariot", container: str = "zip", **asked) -> ExportTask:
+        options = asked.pop("options", {})
+        of = asked.pop("of", model)
+        task = ExportTask.objects.create(
+            model=of,
+            created_by="test",
+            format=format,
+            container=container,
+            options=options,
+            selection=asked,
+        )
+        carry_out(task)
+        return task
+
+    return export
+
+
+def opened(task: ExportTask) -> zipfile.ZipFile:
+    assert task.state == "complete", (task.state, task.reason)
+    return zipfile.ZipFile(io.BytesIO(blobs.get(task.archive_key)))
+
+
+def lines_of(archive: zipfile.ZipFile, name: str) -> list[dict]:
+    return [json.loads(line) for line in archive.read(name).splitlines()]
