@@ -2,7 +2,7 @@
 
 from django.urls import path, re_path
 
-from inferences import views
+from inferences.pages import browsing, models, one
 
 app_name = "inferences"
 
@@ -11,14 +11,12 @@ MODEL = r"models/(?P<model_id>.+?)"
 INFERENCE = rf"{MODEL}/inferences/(?P<inference_id>.+?)"
 
 urlpatterns = [
-    path("", views.models, name="models"),
-    path("register", views.register, name="register"),
-    re_path(rf"^{MODEL}/settings$", views.model_settings, name="settings"),
-    re_path(rf"^{MODEL}/storage$", views.switch_storage, name="storage"),
-    re_path(rf"^{MODEL}/activity$", views.model_activity, name="activity"),
-    re_path(rf"^{MODEL}/inferences$", views.browse, name="browse"),
-    re_path(
-        rf"^{INFERENCE}/(?P<kind>input|answer|preview)$", views.media, name="media"
-    ),
-    re_path(rf"^{INFERENCE}$", views.detail, name="detail"),
+    path("", models.models, name="models"),
+    path("register", models.register, name="register"),
+    re_path(rf"^{MODEL}/settings$", models.model_settings, name="settings"),
+    re_path(rf"^{MODEL}/storage$", models.switch_storage, name="storage"),
+    re_path(rf"^{MODEL}/activity$", models.model_activity, name="activity"),
+    re_path(rf"^{MODEL}/inferences$", browsing.browse, name="browse"),
+    re_path(rf"^{INFERENCE}/(?P<kind>input|answer|preview)$", one.media, name="media"),
+    re_path(rf"^{INFERENCE}$", one.detail, name="detail"),
 ]

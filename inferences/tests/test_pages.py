@@ -171,9 +171,9 @@ def test_the_newest_inference_comes_first(person, model, make_inference):
 
 
 def test_pages_follow_one_another_by_cursor(person, model, make_inference, monkeypatch):
-    from inferences import views
+    from inferences.pages import browsing
 
-    monkeypatch.setitem(views.PAGE_SIZES, "gallery", 2)
+    monkeypatch.setitem(browsing.PAGE_SIZES, "gallery", 2)
     for day in range(1, 6):
         make_inference(
             inference_id=f"day-{day}", created_at=datetime(2025, 6, day, tzinfo=UTC)
