@@ -28,6 +28,7 @@ from inferences.ground_truth.models import (  # noqa: F401 tables of this app, t
 )
 from istore.access import Caller
 from istore.models import Project, Role
+from istore.prepared import Prepared, given
 
 SLOT_TYPES = {
     "string": models.TextField,
@@ -114,6 +115,16 @@ class RegisteredModelQuerySet(models.QuerySet["RegisteredModel"]):
         """The models of the projects in which the caller has at least this role."""
         return self.filter(project__in=caller.visible_projects(role))
 
+    def seen_by(self, caller: Caller, model_id: str) -> RegisteredModel | None:
+        """The model of this id, with its project; None if the caller may not see it."""
+        if caller.token is None:
+            seen = self.visible_to(caller).select_related("project")
+            return seen.filter(model_id=model_id).first()
+        model = OF_PROJECT.first(model_id=model_id, project=caller.token.project_id)
+        if model is not None:
+            model.project = caller.token.project
+        return model
+
 
 class RegisteredModel(models.Model):
     """A model whose inferences are stored, under the id its platform gave it."""
@@ -169,6 +180,14 @@ class RegisteredModel(models.Model):
 
     def __str__(self) -> str:
         return self.model_id
+
+
+# Every call of the API that names a model asks for it.
+OF_PROJECT = Prepared(
+    lambda: RegisteredModel.objects.filter(
+        model_id=given("model_id"), project_id=given("project")
+    )
+)
 
 
 class MetadataKey(models.Model):

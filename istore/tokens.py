@@ -13,6 +13,7 @@ from django.db.models import Q
 from django.db.models.functions import Now
 
 from istore.models import AuditEntry, Project, Role, Token
+from istore.prepared import Prepared, given
 
 if TYPE_CHECKING:
     from django.contrib.auth.models import User
@@ -45,14 +46,18 @@ def create_token(
     return token, secret
 
 
+VALID = Prepared(
+    lambda: Token.objects.filter(
+        Q(expires_at=None) | Q(expires_at__gt=Now()),
+        prefix=given("prefix"),
+        revoked_at=None,
+    ).select_related("project")
+)
+
+
 def find_token(secret: str) -> Token | None:
     """The token that is valid now and has this secret, its project beside it."""
-    valid = Q(expires_at=None) | Q(expires_at__gt=Now())
-    found = (
-        Token.objects.filter(valid, prefix=secret[:PREFIX_LENGTH], revoked_at=None)
-        .select_related("project")
-        .first()
-    )
+    found = VALID.first(prefix=secret[:PREFIX_LENGTH])
     if found and compare_digest(bytes(found.digest), _digest(secret)):
         _note_use(found)
         return found

@@ -65,8 +65,7 @@ class StoreView(IdempotentMixin, APIView):
         Who may not even see it gets the 404 of an absent one, who may see it but not
         do this a 403.
         """
-        seen = RegisteredModel.objects.visible_to(self.caller).select_related("project")
-        model = seen.filter(model_id=model_id).first()
+        model = RegisteredModel.objects.seen_by(self.caller, model_id)
         if model is None:
             raise Http404
         role = RolePermission.role(self.request, self)
