@@ -25,6 +25,7 @@ from psycopg.errors import UniqueViolation
 
 from inferences import directory
 from inferences.areas import cell_of
+from inferences.ground_truth import pending
 from inferences.metadata import MetadataValue, as_given, canonical, in_slot
 from inferences.models import (
     Detection,
@@ -247,15 +248,19 @@ def _write(
         cursor.execute(
             WRITE, {"model": model.pk, "lowest": lowest, "rows": _written(rows)}
         )
-        answered = [inference_id for (inference_id,) in cursor]
+        answered = dict(cursor.fetchall())
     if None not in answered:
         return None
-    stored = {inference_id for inference_id in answered if inference_id is not None}
-    _count_keys(model, [row for row in rows if row["inference_id"] in stored])
+    awaits_truth = answered.pop(None)
+    stored = answered.keys()
+    written = [row for row in rows if row["inference_id"] in stored]
+    _count_keys(model, written)
+    if awaits_truth and written:
+        pending.apply(model, written)
     if also:
-        also(stored)
+        also(set(stored))
     failpoint("recording.written")
-    return stored
+    return set(stored)
 
 
 def _count_keys(model: RegisteredModel, rows: list[dict[str, Any]]) -> None:
@@ -359,7 +364,7 @@ def _listed(columns: dict[str, str], prefix: str = "") -> str:
 
 WRITE = f"""
 WITH held AS MATERIALIZED (  -- what is read from the model holds until the commit
-    SELECT id AS model_key FROM {_table(RegisteredModel)}
+    SELECT id AS model_key, awaits_truth FROM {_table(RegisteredModel)}
     WHERE id = %(model)s AND first_id <= %(lowest)s AND blob_gone_before <= %(lowest)s
     FOR SHARE
 ), given AS MATERIALIZED (
@@ -399,5 +404,5 @@ WITH held AS MATERIALIZED (  -- what is read from the model holds until the comm
     INSERT INTO {_table(OverflowNumber)} (id, model_key, key_id, value)
     SELECT id, model_key, key_id, number FROM beside WHERE number IS NOT NULL
 )
-SELECT inference_id FROM new UNION ALL SELECT NULL FROM held
+SELECT inference_id, NULL FROM new UNION ALL SELECT NULL, awaits_truth FROM held
 """

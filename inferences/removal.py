@@ -23,6 +23,8 @@ from inferences import previews
 from inferences.models import (
     Detection,
     Embedding,
+    GroundTruth,
+    GroundTruthVersion,
     Inference,
     InferenceKey,
     InferencePayload,
@@ -282,6 +284,11 @@ WITH gone AS (
     {_delete(OverflowNumber)}
 ), history AS (
     DELETE FROM {MetadataChange._meta.db_table}
+    WHERE model_key = %(model)s AND row_id = ANY(%(ids)s)
+), truths AS (
+    {_delete(GroundTruth)}
+), former_truths AS (
+    DELETE FROM {GroundTruthVersion._meta.db_table}
     WHERE model_key = %(model)s AND row_id = ANY(%(ids)s)
 )
 {_delete(InferencePayload)}

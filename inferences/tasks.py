@@ -5,11 +5,13 @@ import logging
 from celery import shared_task
 from kombu.exceptions import OperationalError
 
-from inferences import housekeeping, removal, restoring
+from inferences import collecting, housekeeping, removal, restoring
+from inferences.ground_truth import pending
 from inferences.models import InferencePayload, RegisteredModel
 from inferences.partitions import make_ahead
 from inferences.vectors import moving
 from istore.clock import now
+from istore.tracking import LEASE
 
 logger = logging.getLogger(__name__)
 
@@ -35,15 +37,30 @@ def remove_soft_deleted() -> None:
 
 
 @shared_task
+def give_up_pending_truths() -> None:
+    pending.give_up(now())
+
+
+@shared_task
+def collect_uploads() -> None:
+    collecting.collect_uploads(now())
+
+
+@shared_task
 def finish_removals(model_key: int | None = None) -> None:
-    """Carry out the intents of one model, or of every model that has any."""
-    models = RegisteredModel.objects.all()
+    """Carry out the intents of one model; without one the old intents of every model.
+
+    Whoever has just committed intents carries them out: those are left alone.
+    """
+    models, latest = RegisteredModel.objects.all(), now() - LEASE
     if model_key is not None:
-        models = models.filter(pk=model_key)
-    open_ones = InferencePayload.objects.filter(removal_at__isnull=False)
+        models, latest = models.filter(pk=model_key), now()
     for model in models:
-        if open_ones.filter(registered_model=model).exists():
+        payloads = InferencePayload.objects.beside(model)
+        if payloads.filter(removal_at__lte=latest).exists():
             removal.finish(model)
+        if payloads.filter(input_removal_at__lte=latest).exists():
+            removal.finish_inputs(model)
 
 
 @shared_task

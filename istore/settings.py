@@ -245,6 +245,11 @@ CELERY_BEAT_SCHEDULE = {
         "schedule": crontab(minute=7),
         "options": {"expires": 3600},
     },
+    "collect uploads": {
+        "task": "inferences.tasks.collect_uploads",
+        "schedule": crontab(minute=51),
+        "options": {"expires": 3600},
+    },
     "collect": {
         "task": "istore.tasks.collect",
         "schedule": crontab(minute=57),

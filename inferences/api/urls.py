@@ -4,6 +4,7 @@ from django.urls import path, re_path
 
 from inferences.api import (
     creating,
+    ground_truth,
     metadata,
     projects,
     protecting,
@@ -46,6 +47,13 @@ urlpatterns = [
     re_path(rf"^{MODEL}/deleted/filter$", restoring.FilterDeletedView.as_view()),
     re_path(rf"^{MODEL}/deleted/restore$", restoring.RestoreView.as_view()),
     re_path(rf"^{MODEL}/deleted/remove$", restoring.RemoveDeletedView.as_view()),
+    re_path(
+        rf"^{INFERENCE}/ground-truth/history$",
+        ground_truth.GroundTruthHistoryView.as_view(),
+    ),
+    re_path(rf"^{INFERENCE}/ground-truth$", ground_truth.GroundTruthView.as_view()),
+    re_path(rf"^{MODEL}/ground-truth/pending$", ground_truth.PendingView.as_view()),
+    re_path(rf"^{MODEL}/ground-truth$", ground_truth.GroundTruthsView.as_view()),
     re_path(rf"^{INFERENCE}/metadata$", metadata.MetadataView.as_view()),
     re_path(rf"^{INFERENCE}/metadata-history$", metadata.MetadataHistoryView.as_view()),
     re_path(rf"^{INFERENCE}/metadata/(?P<key>.+)$", metadata.OneMetadataView.as_view()),

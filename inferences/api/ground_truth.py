@@ -1,0 +1,266 @@
+"""What came true: of one inference, of many from a file, and what still waits."""
+
+from __future__ import annotations
+
+import tempfile
+from typing import IO, Any
+
+from django.conf import settings
+from django.http import Http404
+from drf_spectacular.utils import OpenApiParameter, OpenApiTypes, extend_schema
+from rest_framework import serializers
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+from inferences.api.creating import AnyParser
+from inferences.api.fields import MomentField
+from inferences.api.views import StoreView
+from inferences.ground_truth.files import READERS, form_of, rows_of
+from inferences.ground_truth.joining import join
+from inferences.ground_truth.models import GroundTruth, PendingTruth
+from inferences.ground_truth.references import INFERENCE, Reference
+from inferences.ground_truth.singles import (
+    counts,
+    find_truth,
+    history,
+    put_truth,
+    remove_truth,
+)
+from inferences.ground_truth.truths import read_truth
+from istore.deadline import deadline
+from istore.models import AuditEntry
+from istore.problems import Problem, invalid
+from istore.schema import PROBLEMS
+
+CHUNK = 256 * 1024
+PENDING_SHOWN = 1000
+
+TRUTH = {
+    "type": "object",
+    "description": "One of labels (or label), value, values, series, boxes, polygons, "
+    "entities, relevance and text, as fits the model's task. See docs/ground-truth.md.",
+}
+
+
+class TruthSerializer(serializers.Serializer):
+    inference_id = serializers.CharField()
+    state = serializers.ChoiceField(["joined", "waiting"])
+    ground_truth = serializers.DictField()
+    agrees = serializers.BooleanField(
+        allow_null=True, help_text="Whether the answer agrees; null: not to be said."
+    )
+    actor = serializers.CharField(required=False)
+    set_at = MomentField(required=False)
+
+
+class GroundTruthView(StoreView):
+    """The actual of one inference."""
+
+    @extend_schema(
+        operation_id="get_ground_truth",
+        responses={200: TruthSerializer, **PROBLEMS},
+    )
+    def get(self, request: Request, model_id: str, inference_id: str) -> Response:
+        found = find_truth(self.registered_model(model_id), inference_id)
+        if found is None:
+            raise Http404
+        return Response(_told(inference_id, found))
+
+    @extend_schema(
+        operation_id="put_ground_truth",
+        request={"application/json": TRUTH},
+        responses={200: TruthSerializer, 202: TruthSerializer, **PROBLEMS},
+    )
+    def put(self, request: Request, model_id: str, inference_id: str) -> Response:
+        """202: the inference is not here yet, and the actual waits for it."""
+        model = self.registered_model(model_id)
+        try:
+            Reference(INFERENCE, inference_id)
+        except ValueError as error:
+            raise invalid(str(error), "inference_id") from None
+        truth = read_truth(request.data, model.task_type)
+        found = put_truth(self.caller, model, inference_id, truth)
+        if found is None:
+            content = {"inference_id": inference_id, "state": "waiting"}
+            content |= {"ground_truth": truth, "agrees": None}
+            return Response(content, status=202)
+        return Response(_told(inference_id, found))
+
+    @extend_schema(
+        operation_id="delete_ground_truth", responses={200: OpenApiTypes.OBJECT}
+    )
+    def delete(self, request: Request, model_id: str, inference_id: str) -> Response:
+        model = self.registered_model(model_id)
+        try:
+            gone = remove_truth(self.caller, model, inference_id)
+        except ValueError:
+            gone = False
+        if not gone:
+            raise Http404
+        return Response({"inference_id": inference_id})
+
+
+def _told(inference_id: str, found: GroundTruth) -> dict[str, Any]:
+    return {
+        "inference_id": inference_id,
+        "state": "joined",
+        "ground_truth": found.truth,
+        "agrees": found.agrees,
+        "actor": found.actor,
+        "set_at": MomentField().to_representation(found.set_at),
+    }
+
+
+class VersionSerializer(serializers.Serializer):
+    ground_truth = serializers.DictField(source="truth")
+    actor = serializers.CharField()
+    set_at = MomentField()
+    replaced_by = serializers.CharField(help_text="Empty while it stands.")
+    until = MomentField(allow_null=True)
+    is_removal = serializers.BooleanField(help_text="Removed, not replaced.")
+
+
+class VersionsSerializer(serializers.Serializer):
+    results = VersionSerializer(many=True)
+
+
+class GroundTruthHistoryView(StoreView):
+    """Every actual that an inference had, the first first, the present one last."""
+
+    @extend_schema(
+        operation_id="get_ground_truth_history",
+        responses={200: VersionsSerializer, **PROBLEMS},
+    )
+    def get(self, request: Request, model_id: str, inference_id: str) -> Response:
+        inference = self.inference(model_id, inference_id)
+        found = history(inference.registered_model, inference.id)
+        return Response({"results": VersionSerializer(found, many=True).data})
+
+
+class RefusalSerializer(serializers.Serializer):
+    place = serializers.CharField()
+    why = serializers.CharField()
+
+
+class JoinedSerializer(serializers.Serializer):
+    actuals = serializers.IntegerField(help_text="That were read.")
+    joined = serializers.IntegerField(help_text="Inferences that these actuals mean.")
+    changed = serializers.IntegerField(help_text="Of which had none or another before.")
+    waiting = serializers.IntegerField(help_text="Actuals whose inference is not here.")
+    removed = serializers.IntegerField(help_text="Actuals of removed inferences.")
+    refused = serializers.IntegerField()
+    refusals = RefusalSerializer(many=True, help_text="The first hundred.")
+
+
+class CountsSerializer(serializers.Serializer):
+    given = serializers.IntegerField()
+    agrees = serializers.IntegerField()
+    differs = serializers.IntegerField()
+    waiting = serializers.IntegerField()
+
+
+class GroundTruthsView(StoreView):
+    """Many actuals at once, from a file of any of the forms."""
+
+    parser_classes = (AnyParser,)
+
+    @extend_schema(
+        operation_id="count_ground_truth", responses={200: CountsSerializer, **PROBLEMS}
+    )
+    def get(self, request: Request, model_id: str) -> Response:
+        model = self.registered_model(model_id)
+        with deadline():
+            return Response(counts(model))
+
+    @extend_schema(
+        operation_id="join_ground_truth",
+        parameters=[
+            OpenApiParameter(
+                "form", str, enum=list(READERS), description="Else by the content type."
+            )
+        ],
+        request={
+            "application/x-ndjson": OpenApiTypes.STR,
+            "text/csv": OpenApiTypes.STR,
+            "application/vnd.apache.parquet": OpenApiTypes.BINARY,
+        },
+        responses={200: JoinedSerializer, **PROBLEMS},
+    )
+    def post(self, request: Request, model_id: str) -> Response:
+        model = self.registered_model(model_id)
+        form = self._form(request)
+        with tempfile.TemporaryFile() as file:
+            _receive(request, file)
+            told = join(self.caller, model, rows_of(file, form, model.task_type))
+        return Response(JoinedSerializer(told).data)
+
+    def _form(self, request: Request) -> str:
+        form = request.query_params.get("form")
+        if form is None:
+            form = form_of((request.content_type or "").partition(";")[0].strip())
+            if form is None:
+                detail = f"The body is one of {', '.join(READERS)}: say ?form=."
+                raise Problem(415, "unsupported-media-type", detail)
+        if form not in READERS:
+            raise invalid(f"One of {', '.join(READERS)}.", "form")
+        return form
+
+
+def _receive(request: Request, file: IO[bytes]) -> None:
+    """The body on disk: it may be larger than memory has room for."""
+    size, stream = 0, request._request
+    while chunk := stream.read(CHUNK):
+        size += len(chunk)
+        if size > settings.ISTORE_UPLOAD_MAX_BYTES:
+            detail = f"A file has at most {settings.ISTORE_UPLOAD_MAX_BYTES} bytes."
+            raise Problem(413, "body-too-large", detail)
+        file.write(chunk)
+    if not size:
+        raise Problem(400, "empty-upload", "The body is empty.")
+    file.seek(0)
+
+
+class PendingSerializer(serializers.Serializer):
+    awaited = serializers.CharField()
+    ground_truth = serializers.DictField(source="truth")
+    actor = serializers.CharField()
+    set_at = MomentField()
+
+
+class PendingListSerializer(serializers.Serializer):
+    results = PendingSerializer(many=True)
+    count = serializers.IntegerField(help_text="Of all; the first thousand are listed.")
+
+
+class PendingView(StoreView):
+    """Actuals that wait for their inference, the oldest first."""
+
+    @extend_schema(
+        operation_id="list_pending_ground_truth",
+        responses={200: PendingListSerializer, **PROBLEMS},
+    )
+    def get(self, request: Request, model_id: str) -> Response:
+        model = self.registered_model(model_id)
+        waiting = PendingTruth.objects.filter(registered_model=model).order_by("id")
+        with deadline():
+            count, first = waiting.count(), list(waiting[:PENDING_SHOWN])
+        content = {"results": PendingSerializer(first, many=True).data, "count": count}
+        return Response(content)
+
+    @extend_schema(
+        operation_id="delete_pending_ground_truth",
+        parameters=[
+            OpenApiParameter("awaited", str, required=True, description="As listed.")
+        ],
+        responses={200: OpenApiTypes.OBJECT, **PROBLEMS},
+    )
+    def delete(self, request: Request, model_id: str) -> Response:
+        model = self.registered_model(model_id)
+        awaited = request.query_params.get("awaited")
+        if not awaited:
+            raise invalid("This parameter is required.", "awaited", code="required")
+        waiting = PendingTruth.objects.filter(registered_model=model, awaited=awaited)
+        if not waiting.delete()[0]:
+            raise Http404
+        AuditEntry.write(self.caller, "ground_truth.delete", awaited, model.project)
+        return Response({"awaited": awaited})

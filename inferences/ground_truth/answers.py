@@ -1,0 +1,84 @@
+"""What was answered, read beside actuals a batch at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from django.conf import settings
+from django.db import connection
+
+from inferences.deconstruction import Deconstructed, deconstruct
+from inferences.ground_truth.verdicts import Predicted
+from inferences.models import (
+    Inference,
+    InferencePayload,
+    LabelName,
+    RegisteredModel,
+)
+
+FOUND = ("Detection", "Segmentation", "Named Entity")
+# Forms that labels and scores of the row are enough for.
+BY_LABEL = frozenset({"labels", "relevance"})
+
+READ = f"""
+SELECT row.id, row.labels, row.scores,
+       CASE WHEN row.id = ANY(%(whole)s) THEN cold.data ELSE '' END
+FROM {Inference._meta.db_table} AS row
+JOIN {InferencePayload._meta.db_table} AS cold
+     ON cold.model_key = %(model)s AND cold.id = row.id AND cold.id = ANY(%(ids)s)
+WHERE row.model_key = %(model)s AND row.id = ANY(%(ids)s) AND NOT row.deleted
+"""
+
+
+def predictions(
+    model: RegisteredModel, truths: dict[int, dict[str, Any]]
+) -> dict[int, Predicted]:
+    """The answer of each live row, taken apart as far as its actual needs."""
+    whole = [row_id for row_id, truth in truths.items() if not truth.keys() & BY_LABEL]
+    with connection.cursor() as cursor:
+        values = {"model": model.pk, "ids": list(truths), "whole": whole}
+        cursor.execute(READ, values)
+        rows = cursor.fetchall()
+    names = label_names(number for _, labels, _, _ in rows for number in labels or ())
+    return {
+        row_id: Predicted(
+            pairs_of(labels, scores, names),
+            taken_apart(model, text) if text else Deconstructed(),
+            finds_things(model),
+        )
+        for row_id, labels, scores, text in rows
+    }
+
+
+def finds_things(model: RegisteredModel) -> bool:
+    return any(word in model.task_type for word in FOUND)
+
+
+def label_names(numbers: Iterable[int]) -> dict[int, str]:
+    wanted = set(numbers)
+    rows = LabelName.objects.filter(pk__in=wanted) if wanted else ()
+    return {row.pk: row.name for row in rows}
+
+
+def pairs_of(
+    labels: Sequence[int] | None,
+    scores: Sequence[float | None] | None,
+    names: dict[int, str],
+) -> list[tuple[str, float | None]] | None:
+    if labels is None:
+        return None
+    said = scores or [None] * len(labels)
+    return [(names.get(n, ""), score) for n, score in zip(labels, said, strict=True)]
+
+
+def taken_apart(model: RegisteredModel, text: str) -> Deconstructed:
+    return deconstruct(
+        text,
+        task_type=model.task_type,
+        class_labels=model.class_labels,
+        box_format=model.box_format,
+        embedding_size=model.embedding_size,
+        max_detections=settings.ISTORE_DETECTIONS_MAX,
+        max_embedding=settings.ISTORE_EMBEDDING_MAX,
+    )

@@ -1,0 +1,315 @@
+"""Actuals, one or a million, brought to the inferences they belong to.
+
+They are copied to a staging table as they are read; one statement for each way of joining
+finds their inferences, and what was found is written a batch at a time, each in a
+transaction of its own. So memory does not grow with the number of actuals, and a join that
+is broken off is finished by doing it again: what is the same already is no change. Of
+several actuals for one inference the last counts. What finds none waits (``pending``);
+a removed or hidden inference takes none.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+import orjson
+from django.conf import settings
+from django.db import connection, transaction
+
+from inferences.directory import SIDE_ROWS, place_of
+from inferences.ground_truth.keeping import ACTOR_CHARS, Given, write
+from inferences.ground_truth.models import GroundTruth, PendingTruth
+from inferences.ground_truth.references import HASH, INFERENCE, METADATA, Reference
+from inferences.models import (
+    Inference,
+    InferenceKey,
+    MetadataKind,
+    RegisteredModel,
+)
+from istore import clock
+from istore.failpoints import failpoint
+from istore.models import AuditEntry
+
+REFUSALS_TOLD = 100
+KEYS_MAX = 20  # metadata keys that one file joins by
+
+
+@dataclass(frozen=True, slots=True)
+class Actual:
+    """One actual and what it belongs to, with its place in the file for people."""
+
+    reference: Reference
+    truth: dict[str, Any]
+    place: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    place: str
+    why: str
+
+
+@dataclass(slots=True)
+class Joined:
+    """What became of many actuals.
+
+    ``actuals`` were read; ``joined`` inferences have one now, of which ``changed`` had
+    none or another before; ``waiting`` actuals have no inference yet; ``removed`` ones
+    name an inference that is gone. ``refusals`` are the first of ``refused``.
+    """
+
+    actuals: int = 0
+    joined: int = 0
+    changed: int = 0
+    waiting: int = 0
+    removed: int = 0
+    refused: int = 0
+    refusals: list[Refusal] = field(default_factory=list)
+
+    def refuse(self, refusal: Refusal) -> None:
+        self.refused += 1
+        if len(self.refusals) < REFUSALS_TOLD:
+            self.refusals.append(refusal)
+
+
+def join(
+    actor: object, model: RegisteredModel, actuals: Iterable[Actual | Refusal]
+) -> Joined:
+    """Bring actuals to their inferences; those that cannot be read are told of."""
+    told = Joined()
+    given_at = clock.now()
+    model.refresh_from_db(fields=["keys_version"])
+    with _staging():
+        keys = _stage(actuals, told)
+        _match(model, keys)
+        told.changed = _write_matched(actor, model, given_at)
+        failpoint("ground_truth.joined")
+        told.changed += _let_wait(actor, model, given_at, keys)
+        _count(model, told)
+    AuditEntry.write(
+        actor,
+        "ground_truth.join",
+        model.model_id,
+        model.project,
+        actuals=told.actuals,
+        changed=told.changed,
+        waiting=told.waiting,
+    )
+    return told
+
+
+STAGING = """
+CREATE TEMPORARY TABLE truth_staged (
+    number bigint NOT NULL, joined_by text NOT NULL, key text NOT NULL,
+    value text NOT NULL, whole bigint, real float8, awaited text NOT NULL,
+    tokens text[] NOT NULL, truth text NOT NULL);
+CREATE TEMPORARY TABLE truth_matched (row_id bigint NOT NULL, number bigint NOT NULL);
+CREATE TEMPORARY TABLE truth_waiting (number bigint PRIMARY KEY);
+"""
+COPY = "COPY truth_staged FROM STDIN"
+ENDED = "DROP TABLE IF EXISTS truth_staged, truth_matched, truth_waiting"
+
+
+@contextmanager
+def _staging() -> Iterator[None]:
+    """Tables of this connection alone, gone when it is done."""
+    with connection.cursor() as cursor:
+        cursor.execute(ENDED)
+        cursor.execute(STAGING)
+    try:
+        yield
+    finally:
+        if connection.connection is not None and not connection.connection.broken:
+            with connection.cursor() as cursor:
+                cursor.execute(ENDED)
+
+
+def _stage(actuals: Iterable[Actual | Refusal], told: Joined) -> list[str]:
+    """Copy what can be read; returns the metadata keys that are joined by."""
+    keys: set[str] = set()
+    # A file that turns out to be none at its end takes back what was copied.
+    with transaction.atomic(), connection.cursor() as cursor, cursor.copy(COPY) as copy:
+        for each in actuals:
+            told.actuals += 1
+            if isinstance(each, Refusal):
+                told.refuse(each)
+                continue
+            reference = each.reference
+            if reference.by == METADATA and reference.key not in keys:
+                if len(keys) == KEYS_MAX:
+                    why = f"More than {KEYS_MAX} metadata keys are joined by."
+                    told.refuse(Refusal(each.place, why))
+                    continue
+                keys.add(reference.key)
+            row = (
+                *(told.actuals, reference.by, reference.key, reference.text),
+                *(reference.whole, reference.real, str(reference), reference.tokens),
+                orjson.dumps(each.truth).decode(),
+            )
+            copy.write_row(row)
+    with connection.cursor() as cursor:
+        cursor.execute("CREATE INDEX ON truth_staged (number)")
+        cursor.execute("ANALYZE truth_staged")
+    return sorted(keys)
+
+
+ROWS = Inference._meta.db_table
+BY_ID = f"""
+SELECT keys.row_id, staged.number FROM truth_staged AS staged
+JOIN {InferenceKey._meta.db_table} AS keys
+     ON keys.model_key = %(model)s AND keys.inference_id = staged.value
+WHERE staged.joined_by = '{INFERENCE}' AND keys.removed_at IS NULL
+"""
+BY_HASH = f"""
+SELECT row.id, staged.number FROM truth_staged AS staged
+JOIN {ROWS} AS row ON row.model_key = %(model)s AND NOT row.deleted
+     AND row.data_hash = decode(staged.value, 'hex')
+WHERE staged.joined_by = '{HASH}'
+"""
+COMPARED = {
+    MetadataKind.STRING: "value",
+    MetadataKind.INT: "whole",
+    MetadataKind.FLOAT: "real",
+}
+
+
+def _ways(model: RegisteredModel, keys: list[str]) -> tuple[str, dict[str, Any]]:
+    """SQL of all pairs of a row and the number of an actual that means it."""
+    values: dict[str, Any] = {"model": model.pk}
+    ways = [BY_ID, BY_HASH]
+    for number, key in enumerate(keys):
+        values[f"key_{number}"] = key
+        for kind, column in COMPARED.items():
+            place = place_of(model, key, kind)
+            if place is None:
+                continue
+            table = SIDE_ROWS[place.side]._meta.db_table
+            there = (
+                f"row.{place.slot} = staged.{column}"
+                if place.slot
+                else f"row.key_id = {place.key_id} AND row.value = staged.{column}"
+            )
+            live = "AND NOT row.deleted" if place.slot else ""
+            ways.append(
+                f"SELECT row.id, staged.number FROM truth_staged AS staged "
+                f"JOIN {ROWS if place.slot else table} AS row "
+                f"ON row.model_key = %(model)s {live} AND {there} "
+                f"WHERE staged.joined_by = '{METADATA}' "
+                f"AND staged.key = %(key_{number})s"
+            )
+    return " UNION ALL ".join(ways), values
+
+
+def _match(model: RegisteredModel, keys: list[str]) -> None:
+    """Which rows the staged actuals mean: of each row, the last."""
+    ways, values = _ways(model, keys)
+    with connection.cursor() as cursor:
+        cursor.execute("TRUNCATE truth_matched")
+        cursor.execute(
+            "INSERT INTO truth_matched SELECT row_id, max(number) "
+            f"FROM ({ways}) AS ways (row_id, number) GROUP BY row_id",
+            values,
+        )
+        cursor.execute(
+            "CREATE INDEX IF NOT EXISTS truth_rows ON truth_matched (row_id)"
+        )
+        cursor.execute("ANALYZE truth_matched")
+
+
+def _write_matched(actor: object, model: RegisteredModel, given_at: datetime) -> int:
+    changed, above = 0, -(2**63)
+    while True:
+        with connection.cursor() as cursor:
+            cursor.execute(
+                "SELECT row_id, truth FROM truth_matched JOIN truth_staged "
+                "USING (number) WHERE row_id > %s ORDER BY row_id LIMIT %s",
+                [above, settings.ISTORE_REMOVAL_BATCH],
+            )
+            rows = cursor.fetchall()
+        if not rows:
+            return changed
+        given = {
+            row_id: Given(orjson.loads(truth), str(actor), given_at)
+            for row_id, truth in rows
+        }
+        changed += write(model, given)
+        above = rows[-1][0]
+
+
+UNMATCHED = f"""
+INSERT INTO truth_waiting
+SELECT max(number) FROM truth_staged AS staged
+WHERE NOT EXISTS (SELECT FROM ({{ways}}) AS ways (row_id, number)
+                  WHERE ways.number = staged.number)
+  AND NOT EXISTS (SELECT FROM {InferenceKey._meta.db_table} AS keys
+                  WHERE keys.model_key = %(model)s AND staged.joined_by = '{INFERENCE}'
+                  AND keys.inference_id = staged.value)
+GROUP BY awaited
+"""
+WAIT = f"""
+INSERT INTO {PendingTruth._meta.db_table} AS kept
+    (model_key, awaited, tokens, truth, actor, set_at)
+SELECT %(model)s, awaited, tokens, truth::jsonb, %(actor)s, %(at)s
+FROM truth_waiting JOIN truth_staged USING (number) ORDER BY awaited
+ON CONFLICT (model_key, awaited) DO UPDATE SET tokens = excluded.tokens,
+    truth = excluded.truth, actor = excluded.actor, set_at = excluded.set_at
+"""
+
+
+def _let_wait(
+    actor: object, model: RegisteredModel, given_at: datetime, keys: list[str]
+) -> int:
+    """What found no inference waits; what finds one now, after all, is written.
+
+    Nothing is recorded for the model while its row is held, which is for one look.
+    """
+    ways, values = _ways(model, keys)
+    with connection.cursor() as cursor:
+        cursor.execute(UNMATCHED.format(ways=ways), values)
+        if not cursor.rowcount:
+            return 0
+    with transaction.atomic(), connection.cursor() as cursor:
+        held = RegisteredModel.objects.select_for_update(no_key=True)
+        locked = held.get(pk=model.pk)
+        # A key that came meanwhile has a place that was not looked at.
+        ways, values = _ways(locked, keys)
+        cursor.execute(
+            f"DELETE FROM truth_waiting WHERE number IN "
+            f"(SELECT number FROM ({ways}) AS ways (row_id, number))",
+            values,
+        )
+        came = cursor.rowcount
+        values = {"model": model.pk, "actor": str(actor)[:ACTOR_CHARS], "at": given_at}
+        cursor.execute(WAIT, values)
+        if cursor.rowcount and not locked.awaits_truth:
+            RegisteredModel.objects.filter(pk=model.pk).update(awaits_truth=True)
+    if not came:
+        return 0
+    _match(locked, keys)
+    return _write_matched(actor, model, given_at)
+
+
+def _count(model: RegisteredModel, told: Joined) -> None:
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT count(*) FROM truth_waiting")
+        (told.waiting,) = cursor.fetchone()
+        cursor.execute(
+            f"SELECT count(*) FROM truth_matched JOIN {GroundTruth._meta.db_table} "
+            "ON model_key = %s AND id = row_id",
+            [model.pk],
+        )
+        (told.joined,) = cursor.fetchone()
+        cursor.execute(
+            "SELECT count(*) FROM truth_staged AS staged "
+            f"JOIN {InferenceKey._meta.db_table} AS keys ON keys.model_key = %s "
+            "AND keys.inference_id = staged.value "
+            f"LEFT JOIN {ROWS} AS row ON row.model_key = keys.model_key "
+            "AND row.id = keys.row_id AND NOT row.deleted "
+            f"WHERE staged.joined_by = '{INFERENCE}' AND row.id IS NULL",
+            [model.pk],
+        )
+        (told.removed,) = cursor.fetchone()

@@ -1,0 +1,84 @@
+"""How much shapes overlap, by pycocotools: boxes exactly, others as masks on a grid."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from pycocotools import mask as masks
+
+from inferences.deconstruction.values import Box, Mask, OrientedBox, Polygons, Shape
+
+GRID = 512  # cells along the longer side; a contour's error is half of one
+
+
+def box_overlaps(
+    found: Sequence[Sequence[float]], actual: Sequence[Sequence[float]]
+) -> np.ndarray:
+    """IoU of boxes ``[x, y, width, height]``, a row for each found one."""
+    if not found or not actual:
+        return np.zeros((len(found), len(actual)))
+    given = (np.asarray(found, np.float64), np.asarray(actual, np.float64))
+    return np.asarray(masks.iou(*given, [0] * len(actual)))
+
+
+def contour_overlaps(
+    found: Sequence[list[list[Any]]], actual: Sequence[list[list[Any]]]
+) -> np.ndarray:
+    """IoU of shapes made of contours, drawn on one grid that holds them all."""
+    if not found or not actual:
+        return np.zeros((len(found), len(actual)))
+    drawn = encoded([*found, *actual])
+    return np.asarray(
+        masks.iou(drawn[: len(found)], drawn[len(found) :], [0] * len(actual))
+    )
+
+
+def encoded(shapes: Sequence[list[list[Any]]], size: float = 0.0) -> list[Any]:
+    """The shapes as masks of pycocotools, on a grid of the larger of both sizes."""
+    points = [p for shape in shapes for contour in shape for p in contour]
+    left, top = min(p[0] for p in points), min(p[1] for p in points)
+    span = max(max(p[0] for p in points) - left, max(p[1] for p in points) - top, size)
+    scale = (GRID - 1) / (span or 1.0)
+    made = []
+    for shape in shapes:
+        flat = [
+            [c for x, y in contour for c in ((x - left) * scale, (y - top) * scale)]
+            for contour in shape
+        ]
+        drawn = masks.frPyObjects(flat, GRID, GRID)
+        # The first contour is the outline, those after it are holes.
+        whole = masks.decode(drawn[0])
+        for hole in drawn[1:]:
+            whole &= 1 - masks.decode(hole)
+        made.append(masks.encode(np.asfortranarray(whole)))
+    return made
+
+
+def contours_of(shape: Shape | None) -> list[list[Any]] | None:
+    """A shape as contours in its own unit; None for runs, which have a grid of theirs."""
+    match shape:
+        case Polygons(contours):
+            usable = [list(each) for each in contours if len(each) >= 3]
+            return usable or None
+        case OrientedBox():
+            return [corners(shape.cx, shape.cy, shape.w, shape.h, shape.r)]
+        case Box(xmin, ymin, xmax, ymax):
+            return [[(xmin, ymin), (xmax, ymin), (xmax, ymax), (xmin, ymax)]]
+        case Mask() | None:
+            return None
+    return None
+
+
+def corners(
+    cx: float, cy: float, w: float, h: float, r: float
+) -> list[tuple[float, float]]:
+    """The corners of a box turned by ``r`` radians about its centre."""
+    cosine, sine = math.cos(r), math.sin(r)
+    half = ((-w, -h), (w, -h), (w, h), (-w, h))
+    return [
+        (cx + (x * cosine - y * sine) / 2, cy + (x * sine + y * cosine) / 2)
+        for x, y in half
+    ]

@@ -1,0 +1,105 @@
+"""What an actual is joined by: an inference id, a metadata value, or a hash of the input.
+
+A reference has tokens, texts of which an inference it means has one. A value such as
+``12`` means the text, the whole number and the decimal number alike, so it has three.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from django.conf import settings
+
+from inferences.metadata import (
+    UNSTORABLE,
+    MetadataValue,
+    in_slot,
+    read_float,
+    read_int,
+)
+from inferences.models import OUTSIDE_ID, MetadataType
+
+VALUE_MAX_BYTES = 512
+INFERENCE, HASH, METADATA = "inference_id", "data_hash", "metadata"
+
+
+@dataclass(frozen=True, slots=True)
+class Reference:
+    """``by`` is one of the three; of metadata ``key`` is the key. ValueError if it lies."""
+
+    by: str
+    value: str
+    key: str = ""
+
+    def __post_init__(self) -> None:
+        if UNSTORABLE.search(self.key + self.value):
+            raise ValueError("It holds a NUL or half a surrogate pair.")
+        if self.by == HASH and not _is_hash(self.value):
+            raise ValueError("A SHA-256 has 64 hexadecimal digits.")
+        if self.by == INFERENCE and not OUTSIDE_ID.regex.search(self.value):
+            raise ValueError(str(OUTSIDE_ID.message))
+        if self.by == METADATA:
+            if not 0 < len(self.key) <= settings.ISTORE_METADATA_KEY_MAX_CHARS:
+                raise ValueError("A metadata key is expected.")
+            if len(self.value.encode()) > VALUE_MAX_BYTES:
+                raise ValueError(f"A value to join by has {VALUE_MAX_BYTES} bytes.")
+
+    @property
+    def whole(self) -> int | None:
+        return _read(read_int, self.value) if self.by == METADATA else None
+
+    @property
+    def real(self) -> float | None:
+        return _read(read_float, self.value) if self.by == METADATA else None
+
+    @property
+    def text(self) -> str:
+        """The value as it is looked for: a hash in lower case, a text as slots hold it."""
+        return self.value.lower() if self.by == HASH else in_slot(self.value)
+
+    @property
+    def tokens(self) -> list[str]:
+        if self.by != METADATA:
+            return [f"{self.by}\n{self.text}"]
+        found = [_token(MetadataType.STRING, self.key, self.text)]
+        if self.whole is not None:
+            found.append(_token(MetadataType.INT, self.key, self.whole))
+        if self.real is not None:
+            found.append(_token(MetadataType.FLOAT, self.key, self.real))
+        return found
+
+    def __str__(self) -> str:
+        if self.by == METADATA:
+            return f"metadata.{self.key}={self.value}"
+        return f"{self.by}={self.text}"
+
+
+def tokens_of(
+    inference_id: str, data_hash: str, metadata: Mapping[str, Iterable[str]]
+) -> list[str]:
+    """The tokens that an inference has, its metadata given as payloads hold it."""
+    found = [f"{INFERENCE}\n{inference_id}", f"{HASH}\n{data_hash}"]
+    for key, (type_, text) in metadata.items():
+        if type_ != MetadataType.JSON:
+            value = MetadataValue(key, MetadataType(type_), text).value
+            slot = in_slot(value) if isinstance(value, str) else value
+            found.append(_token(type_, key, slot))
+    return found
+
+
+def _token(type_: str, key: str, value: object) -> str:
+    # Both zeros are one number, and written differently.
+    shown = repr(value + 0.0) if isinstance(value, float) else str(value)
+    return f"{type_}\n{key}\n{shown}"
+
+
+def _is_hash(text: str) -> bool:
+    return len(text) == 64 and all(c in "0123456789abcdefABCDEF" for c in text)
+
+
+def _read(read: object, text: str) -> object:
+    try:
+        return read(text)
+    except ValueError:
+        return None

@@ -1,0 +1,58 @@
+from __future__ import annotations
+
+from argparse import ArgumentParser
+from pathlib import Path
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandError
+from rest_framework.exceptions import APIException
+
+from inferences.ground_truth.files import READERS, form_of, rows_of
+from inferences.ground_truth.joining import join
+from inferences.models import RegisteredModel
+from istore.exception_handler import as_problem
+
+ACTOR = "command import_ground_truth"
+
+
+class Command(BaseCommand):
+    help = (
+        "Give inferences what came true of them, from NDJSON, CSV or Parquet files; what "
+        "is not here yet waits for its inference, and repeats change nothing."
+    )
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        parser.add_argument("model_id")
+        parser.add_argument("files", nargs="+", type=Path, metavar="FILE")
+        parser.add_argument("--form", choices=list(READERS), help="Else by the name.")
+
+    def handle(
+        self, *, model_id: str, files: list[Path], form: str | None, **options: Any
+    ) -> None:
+        model = RegisteredModel.objects.filter(model_id=model_id).first()
+        if model is None:
+            raise CommandError(f"There is no registered model {model_id!r}.")
+        for path in files:
+            if not path.is_file():
+                raise CommandError(f"There is no file {path}.")
+            if not (form or form_of(path.name)):
+                raise CommandError(f"{path}: say --form, the name tells none.")
+        refused = sum(self._join(model, path, form) for path in files)
+        if refused:
+            raise CommandError(f"{refused} actuals were refused.")
+
+    def _join(self, model: RegisteredModel, path: Path, form: str | None) -> int:
+        said = form or form_of(path.name) or ""
+        try:
+            with open(path, "rb") as file:
+                told = join(ACTOR, model, rows_of(file, said, model.task_type))
+        except APIException as error:
+            raise CommandError(f"{path}: {as_problem(error)['detail']}") from None
+        for refusal in told.refusals:
+            self.stderr.write(f"{path.name}, {refusal.place}: {refusal.why}")
+        self.stdout.write(
+            f"{path.name}: {told.actuals:,} actuals, {told.joined:,} inferences joined "
+            f"({told.changed:,} changed), {told.waiting:,} waiting, "
+            f"{told.removed:,} of removed inferences, {told.refused:,} refused"
+        )
+        return told.refused
