@@ -16,6 +16,7 @@ urlpatterns = [
     path("api/schema", views.SchemaView.as_view(), name="schema"),
     path("api/docs", views.SwaggerView.as_view(url_name="schema"), name="api-docs"),
     path("api/v1/", include("exports.api.urls")),
+    path("api/v1/", include("retention.api.urls")),
     path("api/v1/", include("inferences.api.urls")),
     path("admin/", admin.site.urls),
     path("favicon.ico", views.favicon),

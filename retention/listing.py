@@ -1,0 +1,58 @@
+"""Which tasks of a model, a page at a time."""
+
+from __future__ import annotations
+
+import uuid
+from dataclasses import dataclass, field
+from typing import Any
+
+from inferences.filters import TimeWindow
+from inferences.models import RegisteredModel
+from inferences.querying import Pagination
+from istore import task_pages
+from retention.models import RetentionTask
+
+
+@dataclass(frozen=True, slots=True)
+class TaskQuery:
+    """A policy or a state that is not known matches nothing."""
+
+    policy_id: str | None = None
+    state: str | None = None
+    window: TimeWindow | None = None
+    pagination: Pagination = field(default_factory=Pagination)
+
+    def page(self, model: RegisteredModel) -> tuple[list[RetentionTask], str | None]:
+        """The tasks, and the cursor of the next page. Raises ``BadCursor``."""
+        wanted = self.pagination
+        page, following = task_pages.page_of(
+            self._matching(model),
+            newest_first=wanted.direction == "desc",
+            limit=wanted.limit,
+            offset=wanted.offset,
+            cursor=wanted.cursor,
+        )
+        for task in page:
+            task.model = model
+        return page, following
+
+    def _matching(self, model: RegisteredModel) -> Any:
+        tasks = model.retention_tasks.all()
+        if self.policy_id:
+            known = uuid_of(self.policy_id)
+            tasks = tasks.filter(policy=known) if known else tasks.none()
+        if self.state:
+            tasks = tasks.filter(state=self.state)
+        if self.window:
+            tasks = tasks.filter(created_at__gte=self.window.start)
+            if self.window.end:
+                tasks = tasks.filter(created_at__lte=self.window.end)
+        return tasks
+
+
+def uuid_of(text: str) -> uuid.UUID | None:
+    """None where the text is no id of ours."""
+    try:
+        return uuid.UUID(text)
+    except ValueError:
+        return None
