@@ -55,10 +55,13 @@ class Skip(Exception):
 
 
 DELETED, NO_INPUT, NOT_A_PICTURE = "deleted", "no-input", "not-a-picture"
+NOTHING_FOUND, NOT_UNDERSTOOD = "nothing-found", "not-understood"
 SKIPPED = {
     DELETED: "Removed before its turn came.",
     NO_INPUT: "No input is stored, or no longer.",
     NOT_A_PICTURE: "The input is not a picture that can be decoded.",
+    NOTHING_FOUND: "The model found nothing, and the table has a row for each finding.",
+    NOT_UNDERSTOOD: "Nobody could take the answer apart into findings.",
 }
 
 

@@ -18,6 +18,7 @@ WARNINGS = {
     "outside": "boxes lay outside the picture or had no area and were left out",
     "hash-mismatch": "inputs are not what their data_hash says",
     "no-answer-blob": "answers are no longer in blob storage",
+    "vector-length": "embeddings are not as long as the model's, and left empty",
     "unknown-included": "included ids are not those of a stored inference",
 }
 

@@ -13,6 +13,7 @@ from typing import Any
 import orjson
 
 from exports.formats.base import Format
+from exports.formats.native import natives
 from exports.members import Member, Skip
 from inferences.deconstruction import (
     Box,
@@ -85,19 +86,3 @@ class Chariot(Format):
         return Box(
             box.xmin * width, box.ymin * height, box.xmax * width, box.ymax * height
         )
-
-
-def natives(member: Member) -> dict[str, Any]:
-    """The metadata as values of JSON."""
-    return {key: plain(value.native) for key, value in member.metadata.items()}
-
-
-def plain(value: Any) -> Any:
-    """What JSON of 64 bits can hold: a larger whole number becomes a double."""
-    if isinstance(value, int) and not -(2**63) <= value < 2**64:
-        return float(value)
-    if isinstance(value, dict):
-        return {key: plain(each) for key, each in value.items()}
-    if isinstance(value, list):
-        return [plain(each) for each in value]
-    return value

@@ -36,7 +36,9 @@ class Beside:
         if self.kind == "embeddings":
             return ColumnName("feature", "[float]", "embedding", plain)
         word = {TEXT: "str", REAL: "float", FLAG: "bool"}[self.type]
-        return ColumnName("tag" if self.kind == "shap_values" else "feature", word, "", plain)
+        return ColumnName(
+            "tag" if self.kind == "shap_values" else "feature", word, "", plain
+        )
 
     @property
     def plain_name(self) -> str:

@@ -194,6 +194,13 @@ def actuals(
 Read = Callable[[str], Deconstructed]
 
 
+def answered_places(places_: Sequence[Place]) -> list[Place]:
+    """The columns that only the answers can fill; the others are in the rows' arrays."""
+    classes = {column.name for column in CLASSES}
+    names = {place.said for place in places_}
+    return [p for p in places_ if not (names >= classes and p.said in classes)]
+
+
 def predictions(
     task_type: str, answers: Sequence[str | None], read: Read
 ) -> Iterator[dict[str, Any] | None]:
@@ -202,13 +209,7 @@ def predictions(
         if not text:
             yield None
         elif quick := quick_boxes(text) if task_type == "Object Detection" else None:
-            yield {
-                "label": quick[0].label,
-                "score": quick[0].score,
-                "labels": [item.label for item in quick],
-                "scores": [item.score for item in quick],
-                "boxes": f"[{','.join(item.json for item in quick)}]",
-            }
+            yield {"boxes": f"[{','.join(item.json for item in quick)}]"}
         else:
             found = read(text)
             yield prediction_of(task_type, found) if found.understood else None
@@ -305,7 +306,7 @@ def quick_boxes(text: str) -> list[Item] | None:
 
 def _quick(row: dict[str, Any]) -> Item | None:
     label, score = row["label"], row["score"]
-    inner = row["bbox"] if "bbox" in row else row
+    inner = row.get("bbox", row)
     corners = [inner[name] for name in CORNERS]
     if len(row) != (3 if "bbox" in row else 6) or len(inner) < len(CORNERS):
         return None

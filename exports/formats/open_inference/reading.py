@@ -81,14 +81,17 @@ def read(
     )
 
 
-# The bounds let the planner leave partitions out; the ids choose.
-STATEMENT = f"""
-COPY (
+COLUMNS_OF_LIVE = f"""
     SELECT {{columns}}
     FROM {Inference._meta.db_table} AS row
     JOIN {InferencePayload._meta.db_table} AS cold
       ON cold.model_key = row.model_key AND cold.id = row.id
     WHERE row.model_key = %s AND NOT row.deleted
+"""
+# The bounds let the planner leave partitions out; the ids choose.
+STATEMENT = f"""
+COPY (
+    {COLUMNS_OF_LIVE}
       AND row.id BETWEEN %s AND %s AND cold.id BETWEEN %s AND %s
       AND row.id = ANY(%s::bigint[])
     ORDER BY row.id

@@ -32,7 +32,12 @@ from exports.formats.open_inference.layout import (
     Layout,
 )
 from exports.formats.open_inference.reading import Source
-from exports.members import answer_of, deconstructed
+from exports.members import (
+    NOT_UNDERSTOOD,
+    NOTHING_FOUND,
+    answer_of,
+    deconstructed,
+)
 from inferences import directory
 from inferences.directory import place_of
 from inferences.models import (
@@ -49,8 +54,6 @@ TEXT, REAL, WHOLE, FLAG = pa.string(), pa.float64(), pa.int64(), pa.bool_()
 PROMPT_MAX_BYTES = 256 * 1024
 READERS = 8  # blobs that are read at the same time
 
-NOTHING_FOUND, NOT_UNDERSTOOD = "nothing-found", "not-understood"
-
 
 @dataclass
 class Rows:
@@ -59,8 +62,9 @@ class Rows:
     batch: pa.RecordBatch
     # Row ids of the inferences that are in it, at least by one row.
     written: list[int] = field(default_factory=list)
-    # Why others are not: their row ids and names.
+    # Why others are not: their names by the reason, and their row ids.
     left_out: dict[str, list[str]] = field(default_factory=dict)
+    left_out_ids: list[int] = field(default_factory=list)
     other_vectors: int = 0  # of another length than the model's: null in the table
 
 
@@ -70,16 +74,16 @@ class Tables:
     def __init__(self, layout: Layout) -> None:
         self.layout = layout
         self.model = layout.model
-        self._labels = _Names(LabelName)
-        self._sources = _Names(SourceName)
+        self._label_names = _Names(LabelName)
+        self._source_names = _Names(SourceName)
         self._needs_answers = bool(layout.beside) or predictions.needs_answers(
             self.model.task_type
         )
-        self._columns = list(self._sources_of_columns())
+        self.sources = self._sources_of_columns()
 
     def rows(self, row_ids: Sequence[int]) -> Rows:
         """The live inferences among these, oldest first."""
-        table = reading.read(self.model, row_ids, self._columns)
+        table = reading.read(self.model, row_ids, self.sources)
         filled, other_vectors = self._standing(table)
         answers = self._answers(table) if self._needs_answers else []
         if self.layout.has_truth:
@@ -156,7 +160,7 @@ class Tables:
             str(LINK if self.layout.has_vector else INPUT_LINK): links,
             str(STANDARD["model_id"]): pa.array([self.model.model_id] * count, TEXT),
             str(STANDARD["action"]): reading.named(table["action"], actions),
-            str(STANDARD["source"]): self._sources.of(table["source"]),
+            str(STANDARD["source"]): self._source_names.of(table["source"]),
         }
         for name in ("latitude", "longitude", "data_hash", "data_size", "is_protected"):
             filled[str(STANDARD[name])] = table[name]
@@ -173,15 +177,18 @@ class Tables:
 
     # -- the two shapes
 
-    def _flat(self, table: pa.Table, filled: dict[str, Any], answers: list[str]) -> Rows:
+    def _flat(
+        self, table: pa.Table, filled: dict[str, Any], answers: list[str]
+    ) -> Rows:
         places = self.layout.prediction
-        if self._needs_predictions:
+        answered = predictions.answered_places(places)
+        if answered:
             task = self.model.task_type
             said = list(predictions.predictions(task, answers, self._read))
-            filled |= predictions.columns_of(said, places)
-        elif places:
+            filled |= predictions.columns_of(said, answered)
+        if in_arrays := [place for place in places if place not in answered]:
             columns = predictions.class_columns(*self._classes(table))
-            filled |= {str(place.name): columns[place.said] for place in places}
+            filled |= {str(place.name): columns[place.said] for place in in_arrays}
         if self.layout.is_exploded:
             filled[str(INFERENCE_ID)] = filled[str(IDENTITY)]
             filled[str(ITEM_NUMBER)] = pa.array([0] * table.num_rows, WHOLE)
@@ -194,15 +201,20 @@ class Tables:
         self, table: pa.Table, filled: dict[str, Any], answers: list[str]
     ) -> Rows:
         """One row for each item; what belongs to the inference is said in each."""
-        task = self.model.task_type
-        if self._needs_predictions:
-            found = list(predictions.items(task, answers, self._read))
-        else:
-            found = predictions.class_items(*self._classes(table))
+        found = predictions.class_items(*self._classes(table))
+        if answers:
+            task = self.model.task_type
+            read = predictions.items(task, answers, self._read)
+            # What an answer says of its items is more than the arrays of its row do.
+            found = [
+                a if a is not None else b for a, b in zip(read, found, strict=True)
+            ]
         counts = np.array([len(each) if each else 0 for each in found], dtype=np.int64)
         flat = [item for each in found if each for item in each]
         of_row = pa.array(np.repeat(np.arange(len(found)), counts))
-        filled = {name: _combined(column).take(of_row) for name, column in filled.items()}
+        filled = {
+            name: _combined(column).take(of_row) for name, column in filled.items()
+        }
         starts = np.repeat(np.cumsum(counts) - counts, counts)
         numbers = pa.array(np.arange(len(flat)) - starts, WHOLE)
         filled[str(INFERENCE_ID)] = filled[str(IDENTITY)]
@@ -222,18 +234,17 @@ class Tables:
             else:
                 why = NOT_UNDERSTOOD if each is None else NOTHING_FOUND
                 rows.left_out.setdefault(why, []).append(name)
+                rows.left_out_ids.append(row_id)
         return rows
 
     def _batch(self, filled: dict[str, Any]) -> pa.RecordBatch:
         schema = self.layout.schema
-        columns = [_combined(filled[name]).cast(type_) for name, type_ in _fields(schema)]
+        columns = [
+            _combined(filled[name]).cast(type_) for name, type_ in _fields(schema)
+        ]
         return pa.RecordBatch.from_arrays(columns, schema=schema)
 
     # -- answers and inputs
-
-    @property
-    def _needs_predictions(self) -> bool:
-        return predictions.needs_answers(self.model.task_type)
 
     def _read(self, text: str) -> Any:
         return deconstructed(self.model, text)
@@ -241,7 +252,7 @@ class Tables:
     def _classes(self, table: pa.Table) -> tuple[pa.ListArray, pa.ListArray]:
         """Labels and scores of each row, as the row holds them."""
         numbers = reading.lists(table["labels"], pa.int32())
-        names = self._labels.of(numbers.values)
+        names = self._label_names.of(numbers.values)
         counts = np.diff(numbers.offsets.to_numpy())
         labels = reading.with_offsets(names, counts, numbers.is_null())
         return labels, reading.lists(table["scores"], REAL)
@@ -328,4 +339,3 @@ def _combined(column: Any) -> pa.Array:
 
 def _fields(schema: pa.Schema) -> list[tuple[str, pa.DataType]]:
     return [(each.name, each.type) for each in schema]
-

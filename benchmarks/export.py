@@ -1,0 +1,178 @@
+"""How fast inferences become a Parquet table, beside what that takes at least.
+
+``python benchmarks/export.py`` starts PostgreSQL of its own, durable as in production, and
+carries out an export task as a worker does: fix the set, read, take apart, encode, store.
+The bare limit, in the same run, is one ``COPY TO`` of the same columns of the same rows,
+thrown away, and the encoding of the finished table by pyarrow, after each other. The
+export runs in a process of its own, whose memory is looked at while it works.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import resource
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT))
+
+from benchmarks import query_data  # noqa: E402
+from benchmarks.ingest import servers  # noqa: E402
+
+if TYPE_CHECKING:
+    from inferences.models import RegisteredModel
+
+SHARE_LEAST, MEMORY_MOST = 0.4, 300 * 2**20
+MODEL = "exported"
+FORMATS = ("parquet", "avro", "csv", "jsonl")
+HEADS = ("", "seconds", "rows/s", "share", "memory MB")
+
+
+def set_up(rows: int) -> RegisteredModel:
+    from django.core.management import call_command
+
+    call_command("migrate", verbosity=0)
+    model = query_data.register(MODEL)
+    query_data.fill(model, rows, answer=query_data.BOXES)
+    query_data.settle()
+    model.refresh_from_db()
+    return model
+
+
+def copied(model: RegisteredModel) -> float:
+    """Seconds that PostgreSQL takes to hand out the same columns."""
+    from django.db import connection
+
+    from exports.formats.open_inference import reading
+    from exports.formats.open_inference.layout import Layout, Shape
+    from exports.formats.open_inference.tables import Tables
+
+    tables = Tables(Layout.of(model, Shape.FLAT))
+    columns = ", ".join(source.sql for source in tables.sources)
+    rows = reading.COLUMNS_OF_LIVE.format(columns=columns)
+    statement = f"COPY ({rows}) TO STDOUT (FORMAT binary)"
+    values = [
+        *(value for source in tables.sources for value in source.values),
+        model.pk,
+    ]
+    begun = time.perf_counter()
+    with connection.cursor() as cursor, cursor.copy(statement, values) as copy:
+        for _ in copy:
+            pass
+    return time.perf_counter() - begun
+
+
+def encoded(model: RegisteredModel) -> float:
+    """Seconds that pyarrow takes to encode the finished batches."""
+    from exports.formats.open_inference.archived import AT_ONCE
+    from exports.formats.open_inference.layout import Layout, Shape
+    from exports.formats.open_inference.parquet import ParquetWriter
+    from exports.formats.open_inference.tables import Tables
+
+    layout = Layout.of(model, Shape.FLAT)
+    tables = Tables(layout)
+    ids = list(model.inferences.live().order_by("id").values_list("id", flat=True))
+    taken = 0.0
+    with tempfile.TemporaryFile() as file:
+        writer = ParquetWriter(file, layout.schema, {})
+        for start in range(0, len(ids), AT_ONCE):
+            batch = tables.rows(ids[start : start + AT_ONCE]).batch
+            begun = time.perf_counter()
+            writer.write(batch)
+            taken += time.perf_counter() - begun
+        begun = time.perf_counter()
+        writer.close()
+        return taken + time.perf_counter() - begun
+
+
+def export(format_: str) -> None:
+    """What the process of its own does: carry out one task, and say what it took."""
+    from exports.archiving import carry_out
+    from exports.models import ExportTask
+    from inferences.models import RegisteredModel
+
+    task = ExportTask.objects.create(
+        model=RegisteredModel.objects.get(model_id=MODEL),
+        created_by="benchmark",
+        format=f"open_inference_{format_}",
+        selection={},
+    )
+    idle = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    begun = time.perf_counter()
+    carry_out(task)
+    taken = time.perf_counter() - begun
+    if task.state != "complete":
+        raise SystemExit(f"{task.state}: {task.reason}")
+    most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    print(taken, idle, most, task.progress_count)
+
+
+def exported(format_: str) -> tuple[float, int]:
+    argv = [sys.executable, __file__, "--carry-out", format_]
+    environment = os.environ | {"ISTORE_EXPORT_MAX": "1000000000"}
+    ended = subprocess.run(argv, env=environment, capture_output=True, text=True)
+    if ended.returncode:
+        raise SystemExit(ended.stderr[-3000:])
+    taken, _, most, _ = ended.stdout.split()[-4:]
+    return float(taken), int(most)
+
+
+def run(given: argparse.Namespace) -> None:
+    start_django()
+    model = set_up(given.rows)
+    rows = model.inferences.live().count()
+    print(f"{rows:,} rows; load {os.getloadavg()[0]:.1f}")
+    copies = [copied(model) for _ in range(given.rounds)]
+    encodings = [encoded(model) for _ in range(given.rounds)]
+    bare = statistics.median(copies) + statistics.median(encodings)
+    print(
+        f"COPY {statistics.median(copies):.2f} s and encoding "
+        f"{statistics.median(encodings):.2f} s: {rows / bare:,.0f} rows/s"
+    )
+    print("{:10}{:>10}{:>12}{:>8}{:>12}".format(*HEADS))
+    for format_ in given.formats.split(","):
+        runs = [exported(format_) for _ in range(given.rounds)]
+        taken = statistics.median(seconds for seconds, _ in runs)
+        most = max(memory for _, memory in runs)
+        share = bare / taken
+        missed = " missed" if share < SHARE_LEAST or most > MEMORY_MOST else ""
+        told = missed if format_ == "parquet" else ""
+        print(
+            f"{format_:10}{taken:10.2f}{rows / taken:12,.0f}{share:8.2f}"
+            f"{most / 2**20:12.0f}{told}"
+        )
+    print(f"load {os.getloadavg()[0]:.1f}")
+
+
+def start_django() -> None:
+    import django
+
+    os.environ["DJANGO_SETTINGS_MODULE"] = "istore.settings"
+    django.setup()
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--rows", type=int, default=200_000)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--formats", default="parquet", help=",".join(FORMATS))
+    parser.add_argument("--directory", help="on whose disk; a temporary one by default")
+    parser.add_argument("--carry-out", help=argparse.SUPPRESS)
+    given = parser.parse_args()
+    if given.carry_out:
+        start_django()
+        export(given.carry_out)
+        return
+    with servers(given.directory):
+        run(given)
+
+
+if __name__ == "__main__":
+    main()

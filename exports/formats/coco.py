@@ -1,0 +1,143 @@
+"""COCO: ``annotations.json`` beside the pictures under ``data/``.
+
+Boxes are ``[x, y, width, height]`` in pixels. Every annotation has a segmentation: the
+corners of an oriented box, the contours of a segment, or its run lengths; of an upright
+box its own corners. The model's score is kept as ``score``. Made for pycocotools, whose
+``COCO(file)`` reads it. Members of a dataset go to ``annotations_<split>.json``.
+"""
+
+from __future__ import annotations
+
+from typing import IO, Any
+
+import orjson
+
+from exports.archives import CHUNK
+from exports.formats import geometry
+from exports.formats.base import Format
+from exports.formats.labels import LabelNumbers
+from exports.formats.native import natives
+from exports.members import Member
+from inferences.deconstruction import Detection, Mask
+from inferences.previews import Measure
+
+
+class Coco(Format):
+    name = "coco"
+    title = "COCO"
+    description = (
+        "Pictures with boxes, oriented boxes and segments, for detection tools."
+    )
+    metadata_is_optional = True
+
+    def begin(self) -> None:
+        self.parts: dict[str | None, _Part] = {}
+        self.categories = LabelNumbers(self.model.class_labels, first=1)
+
+    def add(self, member: Member) -> None:
+        picture = member.picture
+        path = self.add_input(member)
+        if not member.is_deconstructed:
+            self.receipt.warn("no-annotations")
+        image: dict[str, Any] = {
+            "id": member.number,
+            "file_name": path,
+            "width": picture.width,
+            "height": picture.height,
+            "date_captured": member.created_at.isoformat(),
+            "inference_id": member.inference_id,
+        }
+        if self.options.include_custom_metadata:
+            image["metadata"] = natives(member)
+        part = self._part(member.split)
+        part.images.write(image)
+        for found in member.detections:
+            annotation = self._annotation(found, picture)
+            if annotation is None:
+                self.receipt.warn("no-shape")
+                continue
+            part.annotations.write(
+                {
+                    "id": part.annotations.count + 1,
+                    "image_id": member.number,
+                    **annotation,
+                }
+            )
+
+    def _part(self, split: str | None) -> _Part:
+        if split not in self.parts:
+            self.parts[split] = _Part(
+                _Items(self.archive.scratch()), _Items(self.archive.scratch())
+            )
+        return self.parts[split]
+
+    def _annotation(self, found: Detection, picture: Measure) -> dict[str, Any] | None:
+        box = found.shape and geometry.bounds(found.shape, picture)
+        if not box:
+            return None
+        said: dict[str, Any] = {
+            "category_id": self.categories.number(found.label),
+            "bbox": [box.xmin, box.ymin, box.width, box.height],
+            "iscrowd": 0,
+        }
+        if isinstance(found.shape, Mask):
+            mask = found.shape
+            said["segmentation"] = {
+                "size": [mask.height, mask.width],
+                "counts": mask.counts,
+            }
+            said["area"] = geometry.mask_area(mask)
+        else:
+            outlines = geometry.contours(found.shape, picture)
+            # Four numbers would be read as a box.
+            said["segmentation"] = [
+                [value for point in outline for value in point]
+                for outline in outlines
+                if len(outline) > 2
+            ]
+            said["area"] = geometry.area(outlines)
+        if found.score is not None:
+            said["score"] = found.score
+        return said
+
+    def finish(self) -> None:
+        categories = [
+            {"id": number, "name": label, "supercategory": ""}
+            for label, number in self.categories
+        ]
+        info = {"description": f"Inferences of {self.model.model_id}", "version": "1.0"}
+        for split, part in (self.parts or {None: self._part(None)}).items():
+            name = f"annotations_{split}.json" if split else "annotations.json"
+            with self.archive.writing(name) as file:
+                file.write(b'{"info": ' + orjson.dumps(info) + b', "licenses": []')
+                file.write(b', "categories": ' + orjson.dumps(categories))
+                part.images.copy_as("images", file)
+                part.annotations.copy_as("annotations", file)
+                file.write(b"}\n")
+
+
+class _Items:
+    """A list of JSON values that grows in a file."""
+
+    def __init__(self, file: IO[bytes]) -> None:
+        self.file = file
+        self.count = 0
+
+    def write(self, value: dict[str, Any]) -> None:
+        self.file.write((b",\n" if self.count else b"") + orjson.dumps(value))
+        self.count += 1
+
+    def copy_as(self, name: str, target: IO[bytes]) -> None:
+        target.write(f',\n"{name}": [\n'.encode())
+        self.file.seek(0)
+        while chunk := self.file.read(CHUNK):
+            target.write(chunk)
+        target.write(b"\n]")
+
+
+class _Part:
+    """The images and annotations of one file."""
+
+    def __init__(self, images: _Items, annotations: _Items) -> None:
+        self.images = images
+        self.annotations = annotations

@@ -1,0 +1,72 @@
+"""Hugging Face ``imagefolder``: pictures in a folder a split, ``metadata.jsonl`` beside.
+
+``load_dataset("imagefolder", data_dir=…)`` opens the unpacked archive: one row for each
+picture, with ``inference_id``, ``created_at``, and what is asked for: ``label`` and
+``score`` of the best class or ``objects`` with boxes ``[x, y, width, height]``; metadata
+as a list of ``{key, type, value}``, as all rows need one shape.
+"""
+
+from __future__ import annotations
+
+from typing import IO, Any
+
+import orjson
+
+from exports.formats import geometry
+from exports.formats.base import Format
+from exports.formats.native import texts
+from exports.members import Member
+from inferences.models import TaskType
+from inferences.previews import Measure
+
+WITHOUT_SPLIT = "train"
+
+
+class ImageFolder(Format):
+    name = "imagefolder"
+    title = "Hugging Face imagefolder"
+    description = "A folder of pictures that datasets opens by load_dataset."
+    annotations_are_optional = True
+    metadata_is_optional = True
+
+    def begin(self) -> None:
+        self.rows: dict[str, IO[bytes]] = {}
+
+    def add(self, member: Member) -> None:
+        picture = member.picture
+        split = member.split or WITHOUT_SPLIT
+        path = self.add_input(member, f"data/{split}")
+        row: dict[str, Any] = {
+            "file_name": path.rpartition("/")[2],
+            "inference_id": member.inference_id,
+            "created_at": member.created_at.isoformat(),
+        }
+        if self.options.include_inferences_as_annotations:
+            row |= self._said(member, picture)
+        if self.options.include_custom_metadata:
+            row["metadata"] = texts(member)
+        if split not in self.rows:
+            self.rows[split] = self.archive.scratch()
+        self.rows[split].write(orjson.dumps(row) + b"\n")
+
+    def _said(self, member: Member, picture: Measure) -> dict[str, Any]:
+        if not member.is_deconstructed:
+            self.receipt.warn("no-annotations")
+        if self.model.task_type == TaskType.IMAGE_CLASSIFICATION:
+            found = sorted(member.detections, key=lambda one: -(one.score or 0.0))
+            best = found[0] if found else None
+            return {"label": best and best.label, "score": best and best.score}
+        objects: dict[str, list[Any]] = {"bbox": [], "categories": [], "scores": []}
+        for each in member.detections:
+            box = each.shape and geometry.bounds(each.shape, picture)
+            if not box:
+                self.receipt.warn("no-shape")
+                continue
+            objects["bbox"].append([box.xmin, box.ymin, box.width, box.height])
+            objects["categories"].append(each.label)
+            objects["scores"].append(each.score)
+        return {"objects": objects}
+
+    def finish(self) -> None:
+        for split, file in self.rows.items():
+            self.archive.add_file(f"data/{split}/metadata.jsonl", file)

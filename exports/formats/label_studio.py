@@ -1,0 +1,153 @@
+"""Label Studio: ``tasks.json`` to import, and ``label_config.xml`` for the project.
+
+Of masks, whose brush has an encoding of its own, the box around them is written. Answers
+are *predictions*, which people correct, or finished *annotations* where those are
+asked for. Coordinates are percent of the picture; a rotated rectangle is named by its
+upper left corner before the turn, and turned clockwise in degrees.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+from xml.etree import ElementTree
+from xml.etree.ElementTree import Element, SubElement
+
+import orjson
+
+from exports.formats import geometry
+from exports.formats.base import Format
+from exports.formats.labels import LabelNumbers
+from exports.formats.native import natives
+from exports.formats.voc import storable
+from exports.members import Member
+from inferences.deconstruction import Detection, OrientedBox, Polygons
+from inferences.previews import Measure
+
+PICTURE, LABEL, OUTLINE, CLASS = "image", "label", "outline", "class"
+
+
+class LabelStudio(Format):
+    name = "label-studio"
+    title = "Label Studio"
+    description = "Tasks to import: pictures with predictions, or with annotations."
+    annotations_are_optional = True
+    metadata_is_optional = True
+
+    def begin(self) -> None:
+        self.tasks = self.archive.scratch()
+        self.labels = LabelNumbers(self.model.class_labels)
+        self.count = 0
+
+    def add(self, member: Member) -> None:
+        picture = member.picture
+        path = self.add_input(member)
+        data: dict[str, Any] = {
+            PICTURE: f"/data/local-files/?d={path}",
+            "path": path,
+            "inference_id": member.inference_id,
+            "created_at": member.created_at.isoformat(),
+        }
+        if member.split:
+            data["split"] = member.split
+        if self.options.include_custom_metadata:
+            data["metadata"] = natives(member)
+        task: dict[str, Any] = {"id": member.number, "data": data}
+        if member.is_deconstructed:
+            self._say(task, member, picture)
+        else:
+            self.receipt.warn("no-annotations")
+        self.tasks.write((b",\n" if self.count else b"[\n") + orjson.dumps(task))
+        self.count += 1
+
+    def _say(self, task: dict[str, Any], member: Member, picture: Measure) -> None:
+        results = []
+        for place, found in enumerate(member.detections):
+            self.labels.number(found.label)
+            if result := _result(found, picture):
+                results.append(
+                    {"id": f"{member.number}-{place}", **result, **_scored(found)}
+                )
+            else:
+                self.receipt.warn("no-shape")
+        if self.options.include_inferences_as_annotations:
+            task["annotations"] = [{"result": results}]
+            return
+        scores = [one.score for one in member.detections if one.score is not None]
+        said: dict[str, Any] = {
+            "model_version": self.model.model_id,
+            "result": results,
+        }
+        if scores:
+            said["score"] = max(scores)
+        task["predictions"] = [said]
+
+    def finish(self) -> None:
+        self.tasks.write(b"\n]\n" if self.count else b"[]\n")
+        self.archive.add_file("tasks.json", self.tasks)
+        self.archive.add("label_config.xml", self._configuration())
+
+    def _configuration(self) -> bytes:
+        view = Element("View")
+        SubElement(view, "Image", name=PICTURE, value=f"${PICTURE}")
+        for tag, inner, name in (
+            ("RectangleLabels", "Label", LABEL),
+            ("PolygonLabels", "Label", OUTLINE),
+            ("Choices", "Choice", CLASS),
+        ):
+            control = SubElement(view, tag, name=name, toName=PICTURE)
+            for label, _ in self.labels:
+                SubElement(control, inner, value=storable(label))
+        return ElementTree.tostring(view, "utf-8")
+
+
+def _scored(found: Detection) -> dict[str, float]:
+    return {} if found.score is None else {"score": found.score}
+
+
+def _result(found: Detection, picture: Measure) -> dict[str, Any] | None:
+    width, height = picture.width, picture.height
+    about = {
+        "to_name": PICTURE,
+        "original_width": width,
+        "original_height": height,
+        "image_rotation": 0,
+    }
+    if found.shape is None:
+        value: dict[str, Any] = {"choices": [found.label]}
+        return {**about, "from_name": CLASS, "type": "choices", "value": value}
+    if isinstance(found.shape, Polygons):
+        outline = geometry.contours(found.shape, picture)[0]
+        points = [[100 * x / width, 100 * y / height] for x, y in outline]
+        value = {"points": points, "polygonlabels": [found.label], "closed": True}
+        return {**about, "from_name": OUTLINE, "type": "polygonlabels", "value": value}
+    if isinstance(found.shape, OrientedBox):
+        value = _turned(found.shape, picture)
+    else:
+        box = geometry.bounds(found.shape, picture)
+        if box is None:
+            return None
+        value = {
+            "x": 100 * box.xmin / width,
+            "y": 100 * box.ymin / height,
+            "width": 100 * box.width / width,
+            "height": 100 * box.height / height,
+            "rotation": 0,
+        }
+    value["rectanglelabels"] = [found.label]
+    return {**about, "from_name": LABEL, "type": "rectanglelabels", "value": value}
+
+
+def _turned(box: OrientedBox, picture: Measure) -> dict[str, Any]:
+    width, height = picture.width, picture.height
+    half_w, half_h = box.w * width / 2, box.h * height / 2
+    cosine, sine = math.cos(box.r), math.sin(box.r)
+    x = box.cx * width - half_w * cosine + half_h * sine
+    y = box.cy * height - half_w * sine - half_h * cosine
+    return {
+        "x": 100 * x / width,
+        "y": 100 * y / height,
+        "width": 100 * box.w,
+        "height": 100 * box.h,
+        "rotation": math.degrees(box.r) % 360,
+    }

@@ -1,0 +1,207 @@
+"""Tables as formats of archives: a folder for each version and environment of a model.
+
+The members of a batch are not looked at one by one: their row ids are gathered until it
+is worth a statement.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import IO, ClassVar
+from urllib.parse import quote
+
+import orjson
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from exports.formats.base import Format
+from exports.formats.open_inference.avro import AvroWriter
+from exports.formats.open_inference.csv import CsvWriter
+from exports.formats.open_inference.json_lines import JsonLinesWriter
+from exports.formats.open_inference.layout import STANDING, Layout, Shape
+from exports.formats.open_inference.parquet import ParquetWriter
+from exports.formats.open_inference.phoenix import PhoenixWriter
+from exports.formats.open_inference.schema_json import schema_json
+from exports.formats.open_inference.tables import Tables
+from exports.formats.open_inference.writing import Writer
+from exports.members import DELETED, Batch
+from inferences.models import RegisteredModel
+
+AT_ONCE = 10_000
+FOLDERS_MAX = 100  # each is an open file; what comes after them shares one
+VERSION, ENVIRONMENT = (f":tag.str:{name}" for name in STANDING[:2])
+Group = tuple[str | None, str | None]
+OTHERS: Group = ("several", "several")
+
+
+@dataclass
+class Folder:
+    """One table of the archive, as long as it is written."""
+
+    file: IO[bytes]
+    writer: Writer
+
+
+class TableFormat(Format):
+    """A format whose archive holds tables; ``writer`` says as what they are written."""
+
+    writer: ClassVar[type[Writer]]
+    choices: ClassVar = {"shape": tuple(Shape)}
+
+    def begin(self) -> None:
+        self.layout = Layout.of(self.model, Shape(self.option("shape")))
+        self.tables = Tables(self.layout)
+        self.folders: dict[Group, Folder] = {}
+        self._row_ids: list[int] = []
+        self._names: list[str] = []
+
+    def add_batch(self, batch: Batch) -> None:
+        self._row_ids += batch.row_ids
+        self._names += batch.names
+        if len(self._row_ids) >= AT_ONCE:
+            self._write()
+
+    def finish(self) -> None:
+        if self._row_ids:
+            self._write()
+        if not self.folders:  # a table without rows says its columns, too
+            self._folder((None, None))
+        for group, folder in self.folders.items():
+            folder.writer.close()
+            path = "/".join(folder_of(self.model, group))
+            self.archive.add_file(f"{path}/data.{self.writer.extension}", folder.file)
+            folder.file.truncate(0)  # as it is in the archive now
+            self.archive.add(f"{path}/schema.json", schema_json(self.layout.schema))
+
+    def _write(self) -> None:
+        rows = self.tables.rows(self._row_ids)
+        for group, batch in parted(rows.batch):
+            self._folder(group).writer.write(batch)
+        for why, names in rows.left_out.items():
+            for name in names:
+                self.receipt.skip(name, why)
+        if rows.other_vectors:
+            self.receipt.warn("vector-length", rows.other_vectors)
+        met = {*rows.written, *rows.left_out_ids}
+        for row_id, name in zip(self._row_ids, self._names, strict=True):
+            if row_id not in met:
+                self.receipt.skip(name, DELETED)
+        self.receipt.written += len(rows.written)
+        self.receipt.tick()
+        self._row_ids, self._names = [], []
+
+    def _folder(self, group: Group) -> Folder:
+        if group not in self.folders and len(self.folders) >= FOLDERS_MAX:
+            group = OTHERS
+        if group not in self.folders:
+            file = self.archive.scratch()
+            about = about_of(self.layout, group)
+            writer = self.writer(file, self.layout.schema, about)
+            self.folders[group] = Folder(file, writer)
+        return self.folders[group]
+
+
+def parted(batch: pa.RecordBatch) -> Iterator[tuple[Group, pa.RecordBatch]]:
+    """The rows by their model version and environment."""
+    named = set(batch.schema.names)
+    columns = [
+        batch[name] if name in named else None for name in (VERSION, ENVIRONMENT)
+    ]
+    values = [[None] if c is None else pc.unique(c).to_pylist() for c in columns]
+    for version in values[0]:
+        for environment in values[1]:
+            mask = _equal(columns[0], version, _equal(columns[1], environment))
+            rows = batch if mask is None else batch.filter(mask)
+            if rows.num_rows:
+                yield (version, environment), rows
+
+
+def _equal(
+    column: pa.Array | None, value: str | None, also: pa.Array | None = None
+) -> pa.Array | None:
+    if column is None:
+        return also
+    mask = (
+        pc.is_null(column)
+        if value is None
+        else pc.fill_null(pc.equal(column, value), False)
+    )
+    return mask if also is None else pc.and_(mask, also)
+
+
+def folder_of(model: RegisteredModel, group: Group) -> tuple[str, ...]:
+    """``<model id>/<version>/<environment>``, as names that any file system takes."""
+    version, environment = group
+    said = (model.model_id, version or "no-version", environment or "no-environment")
+    return tuple(safe(name) for name in said)
+
+
+def safe(name: str) -> str:
+    """The name with everything in per cent that is not a letter, digit, ``.-_~``."""
+    quoted = quote(name[:200], "")
+    return quoted if quoted.strip(".") else quoted.replace(".", "%2E")
+
+
+def about_of(layout: Layout, group: Group) -> dict[str, str]:
+    """What files say of themselves, where their format has a place for it."""
+    model = layout.model
+    version, environment = group
+    facts = {
+        "model_id": model.model_id,
+        "model_version": version,
+        "environment": environment,
+        "project_id": model.project.project_id,
+        "task_type": model.task_type,
+        "class_labels": orjson.dumps(model.class_labels).decode(),
+        "shape": layout.shape.value,
+    }
+    return {f"istore.{name}": fact for name, fact in facts.items() if fact is not None}
+
+
+class OpenInferenceParquet(TableFormat):
+    name = "open_inference_parquet"
+    title = "OpenInference, Parquet"
+    description = "A table for pandas, Phoenix, DuckDB and Spark, with its schema.json."
+    writer = ParquetWriter
+
+
+class OpenInferenceAvro(TableFormat):
+    name = "open_inference_avro"
+    title = "OpenInference, Avro"
+    description = "The same table as Avro records."
+    writer = AvroWriter
+
+
+class OpenInferenceCsv(TableFormat):
+    name = "open_inference_csv"
+    title = "OpenInference, CSV"
+    description = (
+        "The same table for spreadsheets; cells that look like formulas are text."
+    )
+    writer = CsvWriter
+
+
+class OpenInferenceJsonLines(TableFormat):
+    name = "open_inference_jsonl"
+    title = "OpenInference, JSON Lines"
+    description = "The same table, one JSON object a row."
+    writer = JsonLinesWriter
+
+
+class PhoenixDataset(TableFormat):
+    name = "phoenix_jsonl"
+    title = "Phoenix dataset"
+    description = (
+        "Lines of inputs, outputs, metadata and splits, as Phoenix uploads them."
+    )
+    writer = PhoenixWriter
+
+
+TABLE_FORMATS = (
+    OpenInferenceParquet,
+    OpenInferenceAvro,
+    OpenInferenceCsv,
+    OpenInferenceJsonLines,
+    PhoenixDataset,
+)

@@ -1,0 +1,87 @@
+"""Tables as Avro. Its names hold letters, digits and ``_`` alone, so a field has a name of
+its own and says its column's name as ``column``; ``columns_of`` reads them back.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import IO, Any
+
+import pyarrow as pa
+from fastavro.write import Writer as FastWriter
+
+from exports.formats.open_inference.names import ColumnName
+from exports.formats.open_inference.writing import Writer
+
+NOT_A_LETTER = re.compile(r"[^A-Za-z0-9_]+")
+MOMENT = {"type": "long", "logicalType": "timestamp-micros"}
+
+
+class AvroWriter(Writer):
+    extension = "avro"
+
+    def __init__(
+        self, file: IO[bytes], schema: pa.Schema, about: dict[str, str]
+    ) -> None:
+        super().__init__(file, schema, about)
+        self._fields = field_names(schema)
+        self._writer = FastWriter(file, avro_schema(schema), "deflate", metadata=about)
+
+    def write(self, batch: pa.RecordBatch) -> None:
+        for row in batch.rename_columns(self._fields).to_pylist():
+            self._writer.write(row)
+
+    def close(self) -> None:
+        self._writer.flush()
+
+
+def avro_schema(schema: pa.Schema) -> dict[str, Any]:
+    return {
+        "type": "record",
+        "name": "Inference",
+        "fields": [
+            {
+                "name": name,
+                "column": field.name,
+                "type": ["null", _type(field.type)],
+                "default": None,
+            }
+            for name, field in zip(field_names(schema), schema, strict=True)
+        ],
+    }
+
+
+def columns_of(schema: dict[str, Any]) -> dict[str, str]:
+    """The columns of a file's schema by the names of its fields."""
+    return {field["name"]: field["column"] for field in schema["fields"]}
+
+
+def field_names(schema: pa.Schema) -> list[str]:
+    """A name for each column, from its plain name; one that is taken gets a number."""
+    names: list[str] = []
+    taken: set[str] = set()
+    for column in schema.names:
+        parsed = ColumnName.parse(column)
+        base = NOT_A_LETTER.sub("_", parsed.name or parsed.category)
+        base = base if base[:1].isalpha() else f"c_{base}"
+        name, number = base, 1
+        while name in taken:
+            number += 1
+            name = f"{base}_{number}"
+        taken.add(name)
+        names.append(name)
+    return names
+
+
+def _type(type_: pa.DataType) -> Any:
+    if pa.types.is_timestamp(type_):
+        return MOMENT
+    if pa.types.is_list(type_) or pa.types.is_fixed_size_list(type_):
+        return {"type": "array", "items": ["null", _type(type_.value_type)]}
+    if pa.types.is_float32(type_):
+        return "float"
+    if pa.types.is_floating(type_):
+        return "double"
+    if pa.types.is_integer(type_):
+        return "long"
+    return "boolean" if pa.types.is_boolean(type_) else "string"

@@ -1,0 +1,99 @@
+"""YOLO: a text file of boxes for each picture, and ``data.yaml``.
+
+A line is ``class cx cy w h`` in shares of the picture. Models for oriented boxes get the
+four corners instead, models for segmentation the outline: ``class x1 y1 x2 y2 …``. What
+lies beyond the picture is cut at its edge and counted. Pictures are under
+``images/<split>/``, labels under ``labels/<split>/``: tools find one by the other.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+
+from exports.formats import geometry
+from exports.formats.base import Format
+from exports.formats.labels import LabelNumbers
+from exports.members import Member
+from inferences.deconstruction import Detection
+from inferences.models import TaskType
+from inferences.previews import Measure
+
+WITHOUT_SPLIT = "train"
+OUTLINED = (TaskType.ORIENTED_OBJECT_DETECTION, TaskType.IMAGE_SEGMENTATION)
+
+
+class Yolo(Format):
+    name = "yolo"
+    title = "YOLO"
+    description = "Pictures with text files of boxes or outlines, and data.yaml."
+
+    def begin(self) -> None:
+        self.numbers = LabelNumbers(self.model.class_labels)
+        self.splits: set[str] = set()
+
+    def add(self, member: Member) -> None:
+        picture = member.picture
+        split = member.split or WITHOUT_SPLIT
+        path = self.add_input(member, f"images/{split}")
+        if not member.is_deconstructed:
+            self.receipt.warn("no-annotations")
+        self.splits.add(split)
+        stem = path.removeprefix("images/").rpartition(".")[0]
+        lines = [
+            line for each in member.detections for line in self._line(each, picture)
+        ]
+        self.archive.add(f"labels/{stem}.txt", "".join(lines).encode())
+
+    def _line(self, found: Detection, picture: Measure) -> Iterator[str]:
+        box = found.shape and geometry.bounds(found.shape, picture)
+        if not box:
+            self.receipt.warn("no-shape")
+            return
+        inside = box.within(picture)
+        if inside is None:
+            self.receipt.warn("outside")
+            return
+        if inside != box:
+            self.receipt.warn("clipped")
+        outline = self._outline(found, picture)
+        width, height = picture.width, picture.height
+        if outline:
+            points = [
+                (min(max(x / width, 0), 1), min(max(y / height, 0), 1))
+                for x, y in outline
+            ]
+            values = [value for point in points for value in point]
+        else:
+            values = [
+                (inside.xmin + inside.xmax) / 2 / width,
+                (inside.ymin + inside.ymax) / 2 / height,
+                inside.width / width,
+                inside.height / height,
+            ]
+        number = self.numbers.number(found.label)
+        yield " ".join([str(number), *(f"{value:.6f}" for value in values)]) + "\n"
+
+    def _outline(
+        self, found: Detection, picture: Measure
+    ) -> list[tuple[float, float]] | None:
+        """The first contour, where the task asks for outlines and there is one."""
+        if self.model.task_type not in OUTLINED:
+            return None
+        found_contours = geometry.contours(found.shape, picture)
+        return found_contours[0] if found_contours else None
+
+    def finish(self) -> None:
+        splits = self.splits or {WITHOUT_SPLIT}
+        first = WITHOUT_SPLIT if WITHOUT_SPLIT in splits else min(splits)
+        held_out = "validation" if "validation" in splits else first
+        # A text of JSON is one of YAML, whatever is in it.
+        lines = ["path: .", f"train: images/{first}", f"val: images/{held_out}"]
+        if "test" in splits:
+            lines.append("test: images/test")
+        names = [
+            f"  {number}: {json.dumps(label, ensure_ascii=False)}"
+            for label, number in self.numbers
+        ]
+        lines += ["names:", *names] if names else ["names: {}"]
+        self.archive.add("data.yaml", ("\n".join(lines) + "\n").encode())
