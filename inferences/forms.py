@@ -67,6 +67,12 @@ class ModelSettingsForm(forms.Form):
     strip_metadata = forms.BooleanField(
         label="Take metadata out of what is forwarded", required=False
     )
+    text_embedding_service = forms.CharField(
+        label="Text embedding service",
+        required=False,
+        max_length=255,
+        help_text="The id of the service that embeds texts, to search by them.",
+    )
 
     def clean_upstream_url(self) -> str:
         url = self.cleaned_data["upstream_url"]
@@ -110,6 +116,7 @@ class NewModelForm(ModelSettingsForm):
         "box_format",
         "embedding_size",
         "strip_metadata",
+        "text_embedding_service",
         "enable_inference_storage",
     ]
 

@@ -159,6 +159,12 @@ class RegisteredModel(models.Model):
         default=False, help_text="Take metadata out of what is forwarded."
     )
 
+    text_embedding_service = models.CharField(
+        max_length=255,
+        blank=True,
+        help_text="The id of the service that embeds texts to search by.",
+    )
+
     # What this process remembers under a version is never stale: see directory.py.
     keys_version = models.PositiveIntegerField(default=0, editable=False)
     first_id = models.BigIntegerField(

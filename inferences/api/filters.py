@@ -36,9 +36,11 @@ from inferences.filters import (
     Not,
     Or,
     TimeWindow,
+    TruthFilter,
     text,
 )
 from inferences.filters.existence import TYPES
+from inferences.filters.ground_truth import STATES
 from inferences.filters.metadata import LOOKUPS, OPERATORS, READERS
 from inferences.filters.text import STRING_KEYS
 from inferences.filters.tree import DEPTH_MAX, all_of
@@ -48,6 +50,8 @@ from inferences.querying.pagination import CURSOR_MAX_CHARS, SORTS
 from inferences.vectors import METRICS, EmbeddingFilter
 from istore.problems import invalid
 from istore.serializers import StrictSerializer, ValueSerializer, optional
+
+TEXT_MAX_CHARS = 10_000  # of a text to search by
 
 
 class TimeWindowSerializer(ValueSerializer):
@@ -159,6 +163,7 @@ class LeafSerializer(InferenceFilterSerializer):
     has_input = FlagField(**optional)
     is_protected = FlagField(**optional)
     no_detections = FlagField(**optional)
+    ground_truth = serializers.ChoiceField(STATES, **optional)
     model_version = TextField(**optional)
     environment = TextField(**optional)
     conversation_id = TextField(**optional)
@@ -176,6 +181,8 @@ class LeafSerializer(InferenceFilterSerializer):
         for name, leaf in self.FLAGS.items():
             if (holds := fields.pop(name, None)) is not None:
                 further.append(leaf if holds else Not(leaf))
+        if state := fields.pop("ground_truth", None):
+            further.append(TruthFilter(state))
         for key in STRING_KEYS:
             if (value := fields.pop(key, None)) is not None:
                 further.append(MetadataFilter(key, "string", "=", value))
@@ -324,13 +331,17 @@ class VectorField(serializers.Field):
 
 
 class EmbeddingFilterSerializer(ValueSerializer):
-    """``similar_to`` names an inference whose own embedding is measured from."""
+    """``similar_to`` names an inference whose own embedding is measured from.
+
+    ``text`` is embedded by the service that the model names.
+    """
 
     value_class = EmbeddingFilter
 
     query_embedding = VectorField(**optional)
     distance_metric = serializers.ChoiceField(list(METRICS), **optional)
     similar_to = OutsideIdField(**optional)
+    text = TextField(max_length=TEXT_MAX_CHARS, allow_blank=False, **optional)
 
 
 class InferenceQuerySerializer(ValueSerializer, FilteredSerializer):

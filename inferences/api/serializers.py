@@ -56,6 +56,7 @@ class ServerSettingsSerializer(StrictSerializer):
     upstream_model = TextField(required=False, max_length=255)
     enable_inference_storage = FlagField(required=False)
     strip_metadata = FlagField(required=False)
+    text_embedding_service = TextField(required=False, max_length=255)
 
 
 class NewModelSerializer(ServerSettingsSerializer):
@@ -86,6 +87,7 @@ class ModelSerializer(serializers.ModelSerializer):
             "upstream_model",
             "enable_inference_storage",
             "strip_metadata",
+            "text_embedding_service",
             "proxy_url",
             "created_at",
             "updated_at",
@@ -126,6 +128,7 @@ class InferenceSerializer(serializers.Serializer):
     data_storage_key = serializers.CharField(allow_null=True)
     data_content_type = serializers.CharField(allow_null=True)
     presigned_url = serializers.CharField(allow_null=True)
+    input_expired_at = MomentField(allow_null=True, help_text="Retention removed it.")
     is_protected = serializers.BooleanField()
     version = serializers.CharField()
     notes = serializers.JSONField(allow_null=True)
@@ -155,6 +158,8 @@ class InferenceSerializer(serializers.Serializer):
             "presigned_url": blobs.presigned_url(key)
             if key and self.context.get("presign")
             else None,
+            "input_expired_at": payload.input_expired_at
+            and _moment(payload.input_expired_at),
             "is_protected": inference.is_protected,
             "version": str(inference.version),
             "notes": payload.notes,

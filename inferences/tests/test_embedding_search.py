@@ -18,7 +18,7 @@ from inferences.models import (
 )
 from inferences.recording import NewInference, record
 from inferences.tests.builders import typed
-from inferences.vectors import indexing, moving, nearest
+from inferences.vectors import indexing, moving, nearest, text_embedding
 
 FILTER = "/api/v1/models/faces/inferences/filter"
 START = datetime(2025, 6, 1, tzinfo=UTC)
@@ -300,3 +300,31 @@ def test_a_few_new_vectors_wait(faces, many):
 
     assert moving.tend(faces) == 0
     assert RecentEmbedding.objects.count() == 40
+
+
+def test_a_text_is_searched_by_the_vector_that_the_service_of_the_model_makes(
+    api, faces, monkeypatch
+):
+    store(faces, {"a": [1, 0, 0, 0], "b": [0, 1, 0, 0]})
+    asked = []
+
+    def embedder(model, text):
+        asked.append((model.text_embedding_service, text))
+        return [0, 1, 0, 0] if text == "a wet quay" else [0, 1]
+
+    monkeypatch.setattr(text_embedding, "_embedders", [])
+    text_embedding.register(embedder)
+    body = {"embedding_filters": {"text": "a wet quay"}}
+    unset = api.post(FILTER, body, format="json")
+    assert unset.status_code == 400
+    assert "/embedding_filters/text" in unset.content.decode()
+    settings = "/api/v1/models/faces/inference-server-settings"
+    changed = api.patch(settings, {"text_embedding_service": "texts"}, format="json")
+    assert changed.status_code == 200
+    found = api.post(FILTER, body, format="json").json()["results"]
+    assert [each["inference_id"] for each in found] == ["b", "a"]
+    assert asked == [("texts", "a wet quay")]
+    short = {"embedding_filters": {"text": "two numbers"}}
+    assert api.post(FILTER, short, format="json").status_code == 400
+    both = {"embedding_filters": {"text": "a", "similar_to": "a"}}
+    assert api.post(FILTER, both, format="json").status_code == 400

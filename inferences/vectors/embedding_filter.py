@@ -13,6 +13,7 @@ from inferences.models import (
     RecentEmbedding,
     RegisteredModel,
 )
+from inferences.vectors import text_embedding
 
 METRICS = ("cosine", "l2", "negative_dot_product")
 Metric = Literal["cosine", "l2", "negative_dot_product"]
@@ -28,7 +29,7 @@ class BadEmbedding(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class EmbeddingFilter:
-    """Measures each inference's distance to a vector, or to that of an inference.
+    """Measures each inference's distance to a vector, that of an inference or a text.
 
     It leaves no inference out. ``cosine`` is 1 - cosine similarity,
     ``negative_dot_product`` is -(a·b): nearer is always smaller.
@@ -37,10 +38,12 @@ class EmbeddingFilter:
     query_embedding: Sequence[float] | None = None
     distance_metric: Metric = "cosine"
     similar_to: str | None = None
+    text: str | None = None
 
     def __post_init__(self) -> None:
-        if (self.query_embedding is None) == (self.similar_to is None):
-            raise ValueError("Either query_embedding or similar_to.")
+        origins = (self.query_embedding, self.similar_to, self.text)
+        if sum(each is not None for each in origins) != 1:
+            raise ValueError("One of query_embedding, similar_to and text.")
         if self.distance_metric not in METRICS:
             raise ValueError(f"distance_metric: one of {', '.join(METRICS)}.")
         if not all(map(math.isfinite, self.query_embedding or ())):
@@ -49,16 +52,30 @@ class EmbeddingFilter:
     def vector(self, model: RegisteredModel) -> np.ndarray:
         """The vector to measure from, as four-byte floats. Raises ``BadEmbedding``."""
         if not model.embedding_size:
-            field = "similar_to" if self.similar_to else "query_embedding"
-            raise BadEmbedding("The model is registered without embeddings.", field)
+            message = "The model is registered without embeddings."
+            raise BadEmbedding(message, self._origin)
         if self.similar_to is not None:
             return self._stored(model)
-        if len(self.query_embedding) != model.embedding_size:
-            message = f"The model's embeddings have {model.embedding_size} numbers."
-            raise BadEmbedding(message, "query_embedding")
+        given = self.query_embedding
+        if self.text is not None:
+            given = text_embedding.embed(model, self.text)
+        if given is None:
+            message = "No text embedding service is set for the model."
+            raise BadEmbedding(message, "text")
+        if len(given) != model.embedding_size:
+            message = (
+                f"The model's embeddings have {model.embedding_size} numbers, "
+                f"not {len(given)}."
+            )
+            raise BadEmbedding(message, self._origin)
         most = np.finfo(np.float32).max
-        given = np.asarray(self.query_embedding, np.float64)
-        return np.clip(given, -most, most).astype(np.float32)
+        wide = np.asarray(given, np.float64)
+        return np.clip(wide, -most, most).astype(np.float32)
+
+    @property
+    def _origin(self) -> str:
+        origins = ("query_embedding", "similar_to", "text")
+        return next(name for name in origins if getattr(self, name) is not None)
 
     def _stored(self, model: RegisteredModel) -> np.ndarray:
         keys = InferenceKey.objects.filter(registered_model=model, removed_at=None)

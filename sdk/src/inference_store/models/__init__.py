@@ -2,6 +2,7 @@
 
 from inference_store.models.asking import (
     EmbeddingFilter,
+    NearText,
     NewGetInferencesRequest,
     Pagination,
     SimilarTo,
@@ -100,6 +101,7 @@ __all__ = [
     "MetadataType",
     "MetadataUpload",
     "Model",
+    "NearText",
     "NewExportTaskRequest",
     "NewExtendedMetadataRequest",
     "NewGetInferencesRequest",

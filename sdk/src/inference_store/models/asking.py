@@ -32,6 +32,13 @@ class SimilarTo(EmbeddingFilter):
     similar_to: str
 
 
+class NearText(EmbeddingFilter):
+    """Measures the distance to a text, by the embedding service that the model names."""
+
+    query_embedding: list[float] | None = None
+    text: str
+
+
 class Pagination(RequestModel):
     """Which page, and in which order.
 
