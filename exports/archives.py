@@ -31,6 +31,10 @@ class Sink(Protocol):
     def write(self, content: bytes) -> Any: ...
 
 
+class Closeable(Protocol):
+    def close(self) -> None: ...
+
+
 @dataclass(frozen=True, slots=True)
 class Entry:
     """One file of an archive."""
@@ -52,7 +56,7 @@ class Archive:
         self.size = 0
         self.count = 0
         self._entries: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115
-        self._scratch: list[IO[bytes]] = []
+        self._kept: list[Closeable] = [self._entries]
 
     def add(self, path: str, content: bytes) -> None:
         """A small file."""
@@ -87,8 +91,12 @@ class Archive:
     def scratch(self) -> IO[bytes]:
         """A file for notes that grow while entries are added; closed with the archive."""
         file: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115
-        self._scratch.append(file)
+        self.keep(file)
         return file
+
+    def keep(self, thing: Closeable) -> None:
+        """Have something closed with the archive, however that ends."""
+        self._kept.append(thing)
 
     def entries(self) -> Iterator[Entry]:
         self._entries.seek(0)
@@ -102,8 +110,8 @@ class Archive:
 
     def close(self) -> None:
         """Let go of everything that was kept aside."""
-        for file in (self._entries, *self._scratch):
-            file.close()
+        for thing in self._kept:
+            thing.close()
 
     def _begin(self, path: str, size: int, crc: int) -> None:
         raise NotImplementedError

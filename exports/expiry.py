@@ -96,7 +96,7 @@ def _is_written(task: ExportTask, file: str, at: datetime) -> bool:
     """Whether it is of the attempt that holds the task, or held it a lease ago."""
     if task.state != TaskState.RUNNING or not task.lease_until:
         return False
-    mine = file.startswith(f"export-{task.attempt}.")
+    mine = file.lstrip(".").startswith(f"export-{task.attempt}.")
     return mine and task.lease_until + LEASE > at
 
 

@@ -16,7 +16,6 @@ from typing import Any
 
 from django.core.files.storage import default_storage
 
-PARTIAL = ".partial"
 PART_BYTES = 16 * 1024**2  # S3 takes 10,000 parts: 160 GB
 
 
@@ -54,7 +53,7 @@ class FileSink(HashedSink):
     def __init__(self, key: str) -> None:
         super().__init__(key)
         self.path = Path(default_storage.path(key))
-        self.partial = self.path.with_name(self.path.name + PARTIAL)
+        self.partial = self.path.with_name(f".{self.path.name}.partial")
         _make_directory(self.path.parent)
         self.file = open(self.partial, "wb", opener=_private)  # noqa: SIM115
 

@@ -108,8 +108,8 @@ def _page(model: RegisteredModel, body: Any) -> Response:
     return Response(ExportTasksSerializer(content).data)
 
 
-class ExportTaskView(StoreView):
-    """One task."""
+class TaskView(StoreView):
+    """A view of one task."""
 
     def task(self, model_id: str, task_id: str) -> ExportTask:
         model = self.registered_model(model_id)
@@ -122,6 +122,10 @@ class ExportTaskView(StoreView):
         found.model = model
         return found
 
+
+class ExportTaskView(TaskView):
+    """One task as it is now."""
+
     @extend_schema(
         operation_id="get_export_task",
         responses={200: ExportTaskSerializer, **PROBLEMS},
@@ -130,7 +134,7 @@ class ExportTaskView(StoreView):
         return Response(ExportTaskSerializer(self.task(model_id, task_id)).data)
 
 
-class StopExportTaskView(ExportTaskView):
+class StopExportTaskView(TaskView):
     """Ends a task where it is; it leaves nothing behind."""
 
     @extend_schema(
@@ -143,10 +147,8 @@ class StopExportTaskView(ExportTaskView):
         opening.stop(self.caller, task)
         return Response(ExportTaskSerializer(task).data)
 
-    get = None
 
-
-class RetryExportTaskView(ExportTaskView):
+class RetryExportTaskView(TaskView):
     """Begins again with a task that failed or was stopped, with the set it had."""
 
     @extend_schema(
@@ -159,10 +161,8 @@ class RetryExportTaskView(ExportTaskView):
         opening.retry(self.caller, task)
         return Response(ExportTaskSerializer(task).data)
 
-    get = None
 
-
-class ArchiveView(ExportTaskView):
+class ArchiveView(TaskView):
     """The archive itself, or the range of it that is asked for."""
 
     @extend_schema(

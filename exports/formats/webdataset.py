@@ -7,6 +7,7 @@ A shard ends at ``SHARD_SAMPLES`` or ``SHARD_BYTES``; it is built beside the arc
 from __future__ import annotations
 
 import tempfile
+from datetime import datetime
 from typing import IO, Any
 
 import orjson
@@ -40,6 +41,7 @@ class WebDataset(Format):
             self._close(member.split)
         if member.split not in self.shards:
             self.shards[member.split] = _Shard(self.archive.modified_at)
+            self.archive.keep(self.shards[member.split])
         shard = self.shards[member.split]
         name = f"{member.number:06d}"
         shard.tar.add_file(f"{name}.{member.extension}", member.open())
@@ -71,13 +73,10 @@ class WebDataset(Format):
 
     def _close(self, split: str | None) -> None:
         shard = self.shards.pop(split)
-        with shard.file:
-            shard.tar.finish()
-            shard.tar.close()
-            directory = f"shards/{split}" if split else "shards"
-            self.archive.add_file(
-                f"{directory}/shard-{self.closed:06d}.tar", shard.file
-            )
+        shard.tar.finish()
+        directory = f"shards/{split}" if split else "shards"
+        self.archive.add_file(f"{directory}/shard-{self.closed:06d}.tar", shard.file)
+        shard.close()
         self.closed += 1
 
     def finish(self) -> None:
@@ -88,10 +87,14 @@ class WebDataset(Format):
 class _Shard:
     """One TAR file in the making."""
 
-    def __init__(self, modified_at: Any) -> None:
+    def __init__(self, modified_at: datetime) -> None:
         self.file: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115
         self.tar = TarArchive(self.file, modified_at)
         self.count = 0
+
+    def close(self) -> None:
+        self.tar.close()
+        self.file.close()
 
     def is_full_with(self, size: int) -> bool:
         return self.count >= SHARD_SAMPLES or self.tar.size + size > SHARD_BYTES

@@ -126,7 +126,7 @@ def _runs(mask: Mask, width: int, height: int) -> Iterator[Contour]:
     """A rectangle for each run of the mask; of too many, every so many columns."""
     if not (0 < mask.height <= 65_535 and 0 < mask.width <= 65_535):
         return
-    counts = _read_counts(mask.counts) if isinstance(mask.counts, str) else mask.counts
+    counts = read_counts(mask.counts) if isinstance(mask.counts, str) else mask.counts
     step = 1 + len(counts) // (2 * RUNS_MAX)
     sx, sy = width / mask.width, height / mask.height
     place, drawn = 0, 0
@@ -146,11 +146,11 @@ def _runs(mask: Mask, width: int, height: int) -> Iterator[Contour]:
             start = end
 
 
-def _read_counts(text: str) -> list[int]:
+def read_counts(text: str, most: int = 10 * RUNS_MAX) -> list[int]:
     """COCO's compressed counts: six bits a character, differences from the third on."""
     counts: list[int] = []
     place = 0
-    while place < len(text) and len(counts) < 10 * RUNS_MAX:
+    while place < len(text) and len(counts) < most:
         value = shift = 0
         more = True
         while more and place < len(text):

@@ -1,0 +1,118 @@
+"""NDJSON with every field: what the store keeps of an inference, one line each.
+
+``inferences.ndjson`` beside the inputs under ``data/`` and the answers, as they came from
+the model, under ``answers/``. ``manage.py import_inferences`` reads the unpacked archive
+back: ``inferences/records.py`` is the other half of this module, and the names of the
+members are those of the API.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import orjson
+
+from exports.formats.base import Format
+from exports.formats.native import texts
+from exports.members import Batch, Member, Skip
+from inferences.api.fields import MomentField
+from inferences.models import Inference, LabelName
+from inferences.records import RECORD
+from istore import blobs
+
+NAME = "inferences.ndjson"
+
+
+class Ndjson(Format):
+    name = "ndjson"
+    title = "NDJSON, every field"
+    description = "All that is stored, to be read back by manage.py import_inferences."
+    version = RECORD
+
+    def begin(self) -> None:
+        self.lines = self.archive.scratch()
+        self.labels: dict[int, str] = {}
+
+    def add_batch(self, batch: Batch) -> None:
+        numbers = {n for row in batch.inferences.values() for n in row.labels or ()}
+        if missing := numbers - self.labels.keys():
+            names = LabelName.objects.in_bulk(missing)
+            self.labels.update({number: name.name for number, name in names.items()})
+        super().add_batch(batch)
+
+    def add(self, member: Member) -> None:
+        line = {
+            "record": RECORD,
+            "model_id": self.model.model_id,
+            "inference_id": member.inference_id,
+            "created_at": _moment(member.created_at),
+            "updated_at": _moment(member.updated_at),
+            "inference_action": member.inference_action,
+            "data_hash": member.data_hash.hex(),
+            "data_size": member.data_size,
+            "data_source": member.data_source,
+            "latitude": member.latitude,
+            "longitude": member.longitude,
+            "is_protected": member.is_protected,
+            "metadata": texts(member),
+            "embedding": member.embedding,
+            **self._kept(member),
+            "input": self._input(member),
+        }
+        self.lines.write(orjson.dumps(line) + b"\n")
+
+    def _kept(self, member: Member) -> dict[str, Any]:
+        """What only a row of the store has; of other members what their answer says."""
+        row = member.inference
+        if row is None:
+            found = [(one.label, one.score) for one in member.detections]
+            known = found if member.is_deconstructed else None
+            return {"data": member.answer, "detections": _pairs(known)}
+        payload = row.payload
+        return {
+            "data": payload.data,
+            "detections": _pairs(self._detections(row)),
+            "notes": payload.notes,
+            "content_hash": bytes(payload.content_hash).hex(),
+            "answer": self._answer(member, payload.answer_storage_key),
+        }
+
+    def _detections(self, row: Inference) -> list[tuple[str, float | None]] | None:
+        if row.labels is None:
+            return None
+        names = (self.labels[number] for number in row.labels)
+        return list(zip(names, row.scores or (), strict=True))
+
+    def _input(self, member: Member) -> dict[str, str] | None:
+        try:
+            path = self.add_input(member)
+        except Skip:
+            return None
+        return {"path": path, "content_type": member.content_type}
+
+    def _answer(self, member: Member, key: str) -> dict[str, str] | None:
+        if not key:
+            return None
+        path = f"answers/{member.number:08d}"
+        try:
+            with blobs.open_blob(key) as file:
+                self.archive.add_file(path, file)
+        except FileNotFoundError:
+            self.receipt.warn("no-answer-blob")
+            return None
+        return {"path": path}
+
+    def finish(self) -> None:
+        self.archive.add_file(NAME, self.lines)
+
+
+def _pairs(
+    found: list[tuple[str, float | None]] | None,
+) -> list[dict[str, Any]] | None:
+    if found is None:
+        return None
+    return [{"label": label, "score": score} for label, score in found]
+
+
+def _moment(moment: Any) -> str | None:
+    return MomentField().to_representation(moment) if moment else None

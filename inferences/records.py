@@ -1,0 +1,210 @@
+"""Records of an export, read back as they were: the other half of its NDJSON format.
+
+A line with ``record`` is not a create: it says what was stored, the answer as it came and
+the labels as they were found, and nothing is taken apart anew. Its input and its answer
+are files beside it. What a record is compared with when it comes again is its own
+``content_hash``.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from django.conf import settings
+from django.db import connection
+from rest_framework import serializers
+
+from inferences.api.fields import (
+    FlagField,
+    HashField,
+    LabelField,
+    MomentField,
+    NumberField,
+    OutsideIdField,
+    TextField,
+    WholeField,
+)
+from inferences.metadata import MetadataValue
+from inferences.models import (
+    Inference,
+    InferenceAction,
+    InferenceKey,
+    MetadataType,
+    RegisteredModel,
+)
+from inferences.recording import NewInference
+from inferences.row_ids import EARLIEST
+from istore import blobs
+from istore.problems import invalid
+from istore.serializers import StrictSerializer, ValueSerializer, optional
+from istore.uuids import uuid7
+
+RECORD = 1  # of the form of a line; a reader refuses what it does not know
+
+
+@dataclass(frozen=True, slots=True)
+class Restored(NewInference):
+    """A record that was stored before, here or elsewhere."""
+
+    kept_content_hash: bytes | None = None
+    updated_at: datetime | None = None
+
+    @property
+    def content_hash(self) -> bytes:
+        # ``super()`` without arguments is not to be had in a class with slots.
+        return self.kept_content_hash or NewInference.content_hash.fget(self)
+
+
+class _FileSerializer(StrictSerializer):
+    path = TextField(allow_blank=False)
+    content_type = TextField(max_length=255, required=False, default="")
+
+
+class _MetadataSerializer(ValueSerializer):
+    value_class = MetadataValue
+
+    key = TextField(allow_blank=False)
+    type = serializers.ChoiceField(MetadataType.choices)
+    value = TextField(source="text")
+
+
+class _DetectionSerializer(StrictSerializer):
+    label = TextField(allow_blank=False)
+    score = NumberField(allow_null=True)
+
+
+class RecordSerializer(StrictSerializer):
+    """A line, whole; ``model_id`` may be that of the model it came from."""
+
+    record = serializers.ChoiceField([RECORD])
+    model_id = OutsideIdField(required=False)
+    inference_id = OutsideIdField()
+    created_at = MomentField()
+    updated_at = MomentField(**optional)
+    inference_action = LabelField(InferenceAction)
+    data_hash = HashField()
+    data_size = WholeField(min_value=0, max_value=2**63 - 1)
+    data_source = TextField(**optional)
+    latitude = NumberField(min_value=-90, max_value=90, **optional)
+    longitude = NumberField(min_value=-180, max_value=180, **optional)
+    is_protected = FlagField(required=False, default=False)
+    metadata = _MetadataSerializer(many=True, required=False)
+    embedding = serializers.ListField(
+        child=NumberField(), max_length=settings.ISTORE_EMBEDDING_MAX, **optional
+    )
+    data = TextField(required=False, default="")
+    detections = _DetectionSerializer(many=True, **optional)
+    notes = serializers.JSONField(**optional)
+    content_hash = HashField(**optional)
+    input = _FileSerializer(**optional)
+    answer = _FileSerializer(**optional)
+
+
+def is_record(body: Any) -> bool:
+    return isinstance(body, dict) and "record" in body
+
+
+def restored(model: RegisteredModel, body: Any, directory: Path) -> Restored:
+    """The record a line says, its files copied to keys of their own; else a 400.
+
+    ``directory`` is where the line lies: files outside of it are refused.
+    """
+    said = RecordSerializer.parse(body)
+    moment = said["created_at"]
+    if moment < EARLIEST:
+        raise invalid("Not before 1949.", "created_at")
+    vector = said.get("embedding")
+    if vector is not None and len(vector) != model.embedding_size:
+        raise invalid(
+            f"The model's embeddings have {model.embedding_size} numbers.", "embedding"
+        )
+    prefix = blobs.prefix_for(model.project_id, model.pk, moment, uuid7())
+    found = said.get("detections")
+    given, answer = said.get("input"), said.get("answer")
+    input_key, answer_key = f"{prefix}/{blobs.INPUT}", f"{prefix}/{blobs.ANSWER}"
+    if given:
+        _copy(directory, given, "input", input_key, said["data_hash"])
+    if answer:
+        _copy(directory, answer, "answer", answer_key)
+    return Restored(
+        inference_id=said["inference_id"],
+        inference_action=said["inference_action"],
+        data_hash=said["data_hash"],
+        created_at=moment,
+        data_size=said["data_size"],
+        metadata=tuple(said.get("metadata") or ()),
+        latitude=said.get("latitude"),
+        longitude=said.get("longitude"),
+        data_source=said.get("data_source"),
+        detections=None
+        if found is None
+        else [(each["label"], each["score"]) for each in found],
+        embedding=vector,
+        is_protected=said["is_protected"],
+        data=said["data"],
+        data_storage_key=input_key if given else "",
+        data_content_type=given["content_type"] if given else "",
+        answer_storage_key=answer_key if answer else "",
+        notes=said.get("notes") or {},
+        kept_content_hash=said.get("content_hash"),
+        updated_at=said.get("updated_at"),
+    )
+
+
+def _copy(
+    directory: Path,
+    said: dict[str, Any],
+    name: str,
+    key: str,
+    digest: bytes | None = None,
+) -> None:
+    root = directory.resolve()
+    path = (root / said["path"]).resolve()
+    if not path.is_relative_to(root) or not path.is_file():
+        raise invalid("There is no such file beside the line.", name, "path")
+    content = path.read_bytes()
+    if digest is not None and hashlib.sha256(content).digest() != digest:
+        raise invalid("The file is not what data_hash says.", name, "path")
+    blobs.put(key, content)
+
+
+def drop_files(batch: Sequence[NewInference]) -> None:
+    """Remove the copies of records that were not stored: they were there before."""
+    keys = [
+        key for new in batch for key in (new.data_storage_key, new.answer_storage_key)
+    ]
+    blobs.delete(keys)
+
+
+def set_updated_at(
+    model: RegisteredModel, batch: Sequence[NewInference]
+) -> Callable[[set[str]], None]:
+    """What ``record`` is to write beside new rows: when each was changed last."""
+    moments = {
+        new.inference_id: new.updated_at.isoformat()
+        for new in batch
+        if isinstance(new, Restored) and new.updated_at
+    }
+
+    def write(stored: set[str]) -> None:
+        chosen = {name: moments[name] for name in stored & moments.keys()}
+        if chosen:
+            with connection.cursor() as cursor:
+                cursor.execute(UPDATED_AT, [json.dumps(chosen), model.pk, model.pk])
+
+    return write
+
+
+UPDATED_AT = f"""
+UPDATE {Inference._meta.db_table} AS row SET updated_at = said.value::timestamptz
+FROM json_each_text(%s) AS said
+JOIN {InferenceKey._meta.db_table} AS taken
+     ON taken.inference_id = said.key AND taken.model_key = %s
+WHERE row.model_key = %s AND row.id = taken.row_id
+"""
