@@ -15,6 +15,7 @@ from inferences.filters.existence import (
     IsProtected,
     NoDetections,
 )
+from inferences.filters.ground_truth import TruthFilter
 from inferences.filters.intersection import Filter, InferenceFilter
 from inferences.filters.location import (
     GeoCircle,
@@ -44,6 +45,7 @@ __all__ = [
     "Not",
     "Or",
     "TimeWindow",
+    "TruthFilter",
     "matching",
     "text",
 ]

@@ -38,6 +38,7 @@ from inferences.ground_truth.overlaps import (
     contours_of,
     corners,
 )
+from inferences.metadata import in_slot
 
 TOLERANCE = 0.05
 COUNTS_FROM = 0.5  # a score from which on an answer is meant
@@ -78,9 +79,10 @@ def near(value: float, actual: float) -> bool:
 def _labels(actual: list[str], predicted: Predicted) -> bool | None:
     if predicted.pairs is None:
         return None
-    if len(actual) == 1 and not predicted.finds_things:
-        return best_label(predicted.pairs) == actual[0]
-    return meant(predicted.pairs) == set(actual)
+    wanted = [in_slot(label) for label in actual]  # as rows hold long ones, too
+    if len(wanted) == 1 and not predicted.finds_things:
+        return best_label(predicted.pairs) == wanted[0]
+    return meant(predicted.pairs) == set(wanted)
 
 
 def _value(actual: float, predicted: Predicted) -> bool | None:
@@ -129,8 +131,9 @@ def _relevance(actual: dict[str, float], predicted: Predicted) -> bool | None:
         return None
     if not predicted.pairs:
         return False
+    relevance = {in_slot(item): each for item, each in actual.items()}
     first = best_label(predicted.pairs)
-    return actual.get(first, 0.0) == max(actual.values())
+    return relevance.get(first, 0.0) == max(relevance.values())
 
 
 def _shapes(actual: list[dict[str, Any]], predicted: Predicted) -> bool | None:

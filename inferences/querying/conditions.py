@@ -21,6 +21,7 @@ from django.db.models.sql.where import AND, OR, WhereNode
 from inferences.models import (
     SLOTS,
     Detection,
+    GroundTruth,
     Inference,
     InferenceQuerySet,
     OverflowNumber,
@@ -34,7 +35,7 @@ SLOT_COLUMNS = {column for columns in SLOTS.values() for column in columns}
 # Their indexes end in the id: an equality gives rows in the order of time.
 IN_ORDER = {*SLOT_COLUMNS, "source_id"}
 INDEXED = IN_ORDER | {"data_hash", "area_cell", "top_score"}
-SIDE_TABLES = (OverflowText, OverflowNumber)
+SIDE_TABLES = (OverflowText, OverflowNumber, GroundTruth)
 STREAMS_MOST = 20  # streams in order that one page merges
 
 
@@ -295,7 +296,7 @@ def driver_of_labels(conditions: Conditions, labels: Sequence[int]) -> Driver:
 
 
 def _of_side_rows(conditions: Conditions, node: Exists) -> Driver | None:
-    """Values of a key without a slot: the index of the side table leads to the rows."""
+    """Values of a key without a slot, actuals: the side table's index leads to the rows."""
     query = node.query
     if query.model not in SIDE_TABLES:
         return None
@@ -303,11 +304,12 @@ def _of_side_rows(conditions: Conditions, node: Exists) -> Driver | None:
     alias = query.get_initial_alias()
     kept, compared = Fragment(f"{alias}.model_key = %s", (conditions.key,)), []
     for child in map(_bare, _flat(query.where)):
-        is_plain = isinstance(child, Lookup) and isinstance(child.lhs, Col)
-        column = child.lhs.target.column if is_plain else None
-        if column in ("key_id", "value"):
+        compared_with = getattr(child, "lhs", child)  # a flag stands for itself
+        is_plain = isinstance(compared_with, Col) and isinstance(child, Lookup | Col)
+        column = compared_with.target.column if is_plain else None
+        if column in ("key_id", "value", "agrees"):
             kept &= _compiled(compiler, child)
-            compared.append((column, child.lookup_name))
-    in_order = ("value", "exact") in compared
+            compared.append((column, getattr(child, "lookup_name", "exact")))
+    in_order = ("value", "exact") in compared or query.model is GroundTruth
     branch = Branch(query.model._meta.db_table, alias, kept, in_order)
     return Driver((branch,))

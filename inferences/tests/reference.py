@@ -54,6 +54,7 @@ class Record:
     detections: list[tuple[str, float | None]] | None = None
     is_protected: bool = False
     has_input: bool = False
+    truth: str | None = None  # the label that came true, of the best of detections
 
 
 def found(records: Iterable[Record], body: dict[str, Any]) -> list[str]:
@@ -250,6 +251,16 @@ def _has_key(record: Record, asked: dict[str, str]) -> bool:
     return given is not None and type_ in (None, given[0])
 
 
+def _truth(record: Record, state: str) -> bool:
+    if state in ("given", "missing"):
+        return (record.truth is not None) == (state == "given")
+    if record.truth is None or record.detections is None:
+        return False
+    scored = [(label, -1 if s is None else s) for label, s in record.detections]
+    best = max(scored, key=lambda pair: pair[1], default=(None, 0))[0]
+    return (best == record.truth) == (state == "agrees")
+
+
 def _word(key: str) -> Callable[[Record, str], bool]:
     return lambda record, value: record.metadata.get(key) == ("string", value)
 
@@ -271,6 +282,7 @@ TESTS: dict[str, Callable[[Record, Any], bool]] = {
     "no_detections": lambda record, yes: (record.detections == []) == yes,
     "has_input": lambda record, yes: record.has_input == yes,
     "is_protected": lambda record, yes: record.is_protected == yes,
+    "ground_truth": _truth,
     "model_version": _word("model_version"),
     "environment": _word("environment"),
     "conversation_id": _word("conversation_id"),

@@ -18,9 +18,12 @@ from hypothesis import strategies as st
 from inferences.api.filters import InferenceQuerySerializer
 from inferences.api.metadata import StatisticsQuerySerializer
 from inferences.filters import matching, text
+from inferences.filters.ground_truth import STATES
 from inferences.filters.operands import write_list
 from inferences.filters.tree import normal
 from inferences.filterset import parameters
+from inferences.ground_truth.joining import Actual, join
+from inferences.ground_truth.references import Reference
 from inferences.metadata import MetadataValue
 from inferences.models import InferenceAction, RegisteredModel
 from inferences.recording import NewInference, record
@@ -214,6 +217,7 @@ def records(seed: int) -> list[Record]:
                 detections=random.choice([detections, detections, None]),
                 is_protected=random.random() < 0.3,
                 has_input=random.random() < 0.5,
+                truth=random.choice([None, "ship", *(d[0] for d in detections)]),
             )
         )
     return made
@@ -244,6 +248,20 @@ def store(model: RegisteredModel, made: list[Record]) -> None:
     )
 
 
+def tell_truths(model: RegisteredModel, made: list[Record]) -> None:
+    join(
+        "test",
+        model,
+        [
+            Actual(
+                Reference("inference_id", each.inference_id), {"labels": [each.truth]}
+            )
+            for each in made
+            if each.truth is not None
+        ],
+    )
+
+
 @dataclass
 class Store:
     model: RegisteredModel
@@ -256,7 +274,9 @@ def filled(request, project: Project) -> Iterator[Store]:
     model = RegisteredModel.objects.create(model_id="reference", project=project)
     neighbour = RegisteredModel.objects.create(model_id="neighbour", project=project)
     store(model, made)
+    tell_truths(model, made)
     store(neighbour, records(99))  # ids and keys of another model must not matter
+    tell_truths(neighbour, records(99))
     return Store(model, made)
 
 
@@ -372,6 +392,7 @@ FURTHER = {
     "has_input": st.booleans(),
     "is_protected": st.booleans(),
     "no_detections": st.booleans(),
+    "ground_truth": st.sampled_from(STATES),
     "model_version": st.sampled_from(TEXTS),
     "environment": st.just("test"),
 }

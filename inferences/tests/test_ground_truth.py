@@ -378,3 +378,26 @@ def test_a_moment_before_the_store_began_is_no_matter(api, make_inference):
     make_inference(inference_id="old", created_at=datetime(1950, 1, 1, tzinfo=UTC))
 
     assert join(api, {"inference_id": "old", "label": "a"}).json()["changed"] == 1
+
+
+@pytest.mark.parametrize(
+    ("state", "found"),
+    [("given", "abc"), ("missing", "de"), ("agrees", "a"), ("differs", "b")],
+)
+def test_pages_are_found_by_what_is_known_of_the_truth(
+    api, model, make_inference, state, found
+):
+    for name in "abde":
+        make_inference(inference_id=name, detections=[("ship", 0.9)])
+    make_inference(inference_id="c", detections=None)  # of which nothing is known
+    for name, label in (("a", "ship"), ("b", "tug"), ("c", "ship")):
+        put(api, name, label=label)
+
+    path = "/api/v1/models/yolo-harbour/inferences/filter"
+    for asked in (
+        {"query": f"truth:{state}"},
+        {"filter": {"ground_truth": state}},
+        {"query": f"truth:{state} action:detect"},
+    ):
+        told = api.post(path, asked, format="json").json()["results"]
+        assert sorted(each["inference_id"] for each in told) == list(found)

@@ -26,6 +26,7 @@ from inferences.filters import (
     Not,
     Or,
     TimeWindow,
+    TruthFilter,
 )
 from inferences.filters.existence import TYPES
 from inferences.filters.metadata import OPERATORS
@@ -62,6 +63,8 @@ def metadata(key: str, operator: str, value: str, type: str = "string") -> Filte
         ("label:ship -score>0.5", And((SHIP, Not(DetectionFilter(above_score=0.5))))),
         ("has:detections", DetectionFilter()),
         ("no:detections", NoDetections()),
+        ("truth:differs", TruthFilter("differs")),
+        ("-truth:given", Not(TruthFilter("given"))),
         ('meta.camera="12"', metadata("camera", "=", "12")),
         ("meta.camera=12", metadata("camera", "=", "12", "int")),
         ("meta.gain >= 1.5", metadata("gain", ">=", "1.5", "float")),
@@ -166,6 +169,7 @@ def test_a_query_says(query, said):
         ("hash:ab", 6, "64"),
         ("is:new", 4, "is:protected"),
         ("no:thing", 4, "no:detections"),
+        ("truth:lies", 7, "given, missing, agrees, differs"),
         ("has:frame:whole", 5, "not one of"),
         ("is:protected \x00", 14, "NUL"),
         ("(" * 60, 51, "parentheses"),

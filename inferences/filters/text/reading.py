@@ -8,6 +8,7 @@ from typing import Any
 
 from inferences.filters.detections import DetectionFilter
 from inferences.filters.existence import HasInput, HasKey, IsProtected, NoDetections
+from inferences.filters.ground_truth import STATES, TruthFilter
 from inferences.filters.intersection import Filter, InferenceFilter
 from inferences.filters.location import GeoPoint, GeoRectangle, LocationFilter
 from inferences.filters.metadata import OF_TEXT, READERS, MetadataFilter
@@ -337,6 +338,12 @@ class _Parser:
             raise ValueError("It is is:protected.")
         return IsProtected()
 
+    def truth(self, group: _Group) -> Filter:
+        state = self.scanner.value()[0]
+        if state not in STATES:
+            raise ValueError(f"It is one of {', '.join(STATES)}.")
+        return TruthFilter(state)
+
     def version(self, group: _Group) -> Filter:
         return self._of_key("version")
 
@@ -365,6 +372,7 @@ TERMS: dict[str, Callable[[_Parser, _Group], Filter | None]] = {
     "has": _Parser.has,
     "no": _Parser.no,
     "is": _Parser.is_,
+    "truth": _Parser.truth,
     "version": _Parser.version,
     "env": _Parser.env,
     "conversation": _Parser.conversation,

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 
 from inferences.filters.detections import DetectionFilter
 from inferences.filters.existence import HasInput, HasKey, IsProtected, NoDetections
+from inferences.filters.ground_truth import TruthFilter
 from inferences.filters.intersection import Filter, InferenceFilter
 from inferences.filters.location import LocationFilter
 from inferences.filters.metadata import OF_LISTS, MetadataFilter
@@ -102,6 +103,8 @@ def _terms(leaf: Filter) -> Iterator[str]:
             yield "is:protected"
         case NoDetections():
             yield "no:detections"
+        case TruthFilter(state):
+            yield f"truth:{state}"
         case InferenceFilter():
             yield _column(leaf)
         case _:
