@@ -11,6 +11,23 @@ class InferencesConfig(AppConfig):
         from istore import health
 
         health.watched["partitions"] = partitions_left
+        register_checks()
+
+
+def register_checks() -> None:
+    """What ``manage.py verify`` looks at here, in the order that repairs build on."""
+    from inferences import collecting, consistency
+    from istore.verification import register
+
+    register("rows", consistency.rows)  # first: it saves what is protected
+    register("intents", consistency.intents)
+    register("ids", consistency.keys)
+    register("counts", consistency.counts)
+    register("named objects", consistency.named_objects)
+    register("unnamed objects", collecting.unnamed_objects, collects=True)
+    register("staged uploads", collecting.staged_uploads, collects=True)
+    register("uploads in parts", collecting.open_multipart_uploads, collects=True)
+    register("objects of no model", collecting.objects_of_no_model)  # by hand alone
 
 
 def partitions_left() -> str | None:

@@ -28,5 +28,13 @@ def age() -> float | None:
         return None
 
 
+def silence() -> str | None:
+    """That a listener goes round; None too where none ever ran in this home."""
+    seconds = age()
+    if seconds is None or seconds < STALE_SECONDS:
+        return None
+    return f"The listener was last seen {seconds:.0f} s ago; events wait."
+
+
 def _path() -> Path:
     return settings.ISTORE_HOME.run / "listener.alive"

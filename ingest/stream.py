@@ -11,6 +11,7 @@ import os
 import socket
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any, TypeVar
 
 import redis
@@ -118,6 +119,30 @@ class EventStream:
         if waiting is None:
             waiting = self._count_after(group["last-delivered-id"].decode())
         return Lag(waiting, group["pending"])
+
+    def idle_consumers(self, longer_than: timedelta) -> list[str]:
+        """Consumers that hold nothing and have not asked for that long."""
+        try:
+            consumers = self._redis.xinfo_consumers(STREAM, GROUP)
+        except ResponseError as error:
+            if "no such key" in str(error).lower() or str(error).startswith("NOGROUP"):
+                return []
+            raise
+        least = longer_than.total_seconds() * 1000
+        return [
+            each["name"].decode()
+            for each in consumers
+            if not each["pending"] and each["idle"] > least
+        ]
+
+    def remove_consumer(self, name: str) -> bool:
+        """Forget a consumer. What it was given since then stays pending nowhere, so a
+        name that got an entry meanwhile is kept."""
+        mine = self._redis.xpending_range(STREAM, GROUP, "-", "+", 1, name)
+        if mine:
+            return False
+        self._redis.xgroup_delconsumer(STREAM, GROUP, name)
+        return True
 
     def _reclaim(self, count: int, idle_ms: int) -> list[Entry]:
         found: list[Any] = []

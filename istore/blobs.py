@@ -10,8 +10,9 @@ from __future__ import annotations
 
 import os
 import secrets
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import IO, Any
@@ -148,6 +149,68 @@ def listed(prefix: str) -> tuple[list[str], list[str]]:
         return default_storage.listdir(prefix)
     except FileNotFoundError:
         return [], []
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """One object as it lies in the store."""
+
+    key: str
+    size: int
+    modified_at: datetime
+
+    @property
+    def folder(self) -> str:
+        return self.key.rpartition("/")[0]
+
+    @property
+    def is_partial(self) -> bool:
+        """What a put that was killed left behind, or one in progress."""
+        name = self.key.rpartition("/")[2]
+        return name.startswith(".") and name.endswith(".partial")
+
+
+def walk(prefix: str = "") -> Iterator[Stored]:
+    """Every object below a prefix that ends with a slash, folder by folder.
+
+    Nothing is held but the way down, so it may be as much as it likes. What comes or goes
+    meanwhile is met or not.
+    """
+    bucket = getattr(default_storage, "bucket", None)
+    if bucket is None:
+        root = Path(default_storage.path("."))
+        yield from _files(root / prefix, prefix)
+        return
+    for each in bucket.objects.filter(Prefix=prefix):
+        yield Stored(each.key, each.size, each.last_modified)
+
+
+def _files(directory: Path, prefix: str) -> Iterator[Stored]:
+    try:
+        found = os.scandir(directory)
+    except FileNotFoundError:
+        return
+    with found:
+        for entry in found:
+            name = f"{prefix}{entry.name}"
+            if entry.is_dir(follow_symlinks=False):
+                yield from _files(directory / entry.name, f"{name}/")
+                continue
+            with suppress(FileNotFoundError):
+                seen = entry.stat()
+                modified_at = datetime.fromtimestamp(seen.st_mtime, UTC)
+                yield Stored(name, seen.st_size, modified_at)
+
+
+def open_uploads(before: datetime) -> Iterator[tuple[str, Callable[[], Any]]]:
+    """Multipart uploads begun before and never completed: the key, and what ends each.
+
+    Files have none: they have partial ones.
+    """
+    bucket = getattr(default_storage, "bucket", None)
+    for upload in bucket.multipart_uploads.all() if bucket is not None else ():
+        if upload.initiated < before:
+            yield upload.object_key, upload.abort
 
 
 # -- links that open one blob for a while, without a token

@@ -9,6 +9,7 @@ from django.conf import settings
 from django.core.validators import RegexValidator
 from django.db import models
 from django.db.models import F, Q
+from django.db.models.functions import Now
 
 # A name that can stand in a path and in a log line.
 PROJECT_ID = RegexValidator(
@@ -157,3 +158,37 @@ class IdempotentCall(models.Model):
 
     def __str__(self) -> str:
         return f"{self.key} of {self.caller}"
+
+
+class VerifyRun(models.Model):
+    """A run of the checks of ``istore.verification``, as pages show it."""
+
+    kind = models.CharField(
+        max_length=10, choices=[("verify", "verify"), ("collect", "collect")]
+    )
+    by = models.CharField(max_length=300, blank=True, help_text="Empty: the beat.")
+    started_at = models.DateTimeField(db_default=Now())
+    finished_at = models.DateTimeField(null=True)
+    found = models.JSONField(default=dict, help_text="How many findings, by kind.")
+    repaired = models.PositiveIntegerField(default=0)
+    unfinished = models.JSONField(default=dict, help_text="Checks that broke off.")
+    sample = models.JSONField(default=list, help_text="The first of the findings.")
+
+    class Meta:
+        ordering = ["-id"]
+
+    def __str__(self) -> str:
+        return f"{self.kind} of {self.started_at:%Y-%m-%d %H:%M}"
+
+    @property
+    def is_clean(self) -> bool:
+        return bool(self.finished_at) and not self.found and not self.unfinished
+
+    @property
+    def finding_count(self) -> int:
+        return sum(self.found.values())
+
+    def finish(self, **values: Any) -> None:
+        """Write the outcome."""
+        type(self).objects.filter(pk=self.pk).update(finished_at=Now(), **values)
+        self.refresh_from_db()

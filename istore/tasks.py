@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from celery import shared_task
 
-from istore import idempotency, tracking
+from istore import idempotency, tracking, verification
 
 
 @shared_task
@@ -13,3 +13,15 @@ def forget_old_calls() -> None:
 @shared_task
 def ring_again() -> None:
     tracking.ring_again()
+
+
+@shared_task
+def collect() -> None:
+    """Remove what nobody names and nobody will: see ``inferences.collecting``."""
+    verification.run(verification.COLLECT)
+
+
+@shared_task
+def verify(by: str = "") -> None:
+    """Look at everything and repair nothing; the operator page shows the result."""
+    verification.run(verification.VERIFY, by=by)

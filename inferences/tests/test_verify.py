@@ -1,0 +1,604 @@
+"""``manage.py verify``: nothing on a healthy store, and each kind of damage that is planted."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import time
+from datetime import timedelta
+from io import StringIO
+
+import pytest
+from django.core.management import call_command
+from django.db import connection, transaction
+from django.db.models.functions import Now
+
+from inferences import collecting, removal, restoring, uploads
+from inferences.models import (
+    Detection,
+    Inference,
+    InferenceKey,
+    InferencePayload,
+    MetadataChange,
+    MetadataKeyCount,
+    OverflowNumber,
+    RecentEmbedding,
+    RegisteredModel,
+    UploadGrant,
+)
+from istore import blobs, failpoints, verification
+from istore.clock import now
+from istore.models import Project, VerifyRun
+
+PICTURE, ANSWER = b"picture", b'{"outputs": []}'
+LONG_AGO = 30 * 3600
+
+
+@pytest.fixture
+def armed():
+    yield failpoints.arm
+    failpoints.arm("")
+
+
+@pytest.fixture
+def quiet(monkeypatch):
+    """Nothing of a stream: what the ingest app asks there is tested there."""
+    monkeypatch.setattr(collecting, "_known", [])
+    for name in ("consumers", "spool files"):
+        monkeypatch.delitem(verification.checks, name)
+
+
+@pytest.fixture
+def folder(model):
+    return blobs.prefix_for(
+        model.project_id, model.pk, Inference(id=0).created_at.replace(year=2025), "u1"
+    )
+
+
+@pytest.fixture
+def healthy(quiet, model, make_inference, project, folder):
+    """Records of every kind: with all their blobs, with an expired input, soft-deleted,
+    protected, removed; and an upload that waits."""
+    marker = {"answer": {"sha256": hashlib.sha256(ANSWER).hexdigest()}}
+    for name, content in (
+        ("input", PICTURE),
+        ("answer", ANSWER),
+        ("metadata", json.dumps(marker).encode()),
+    ):
+        blobs.put(f"{folder}/{name}", content)
+    full = {
+        "metadata": {f"key_{number}": number for number in range(10)},
+        "detections": [("ship", 0.9), ("ship", 0.9), ("crane", None)],
+        "embedding": [1.0, 2.0],
+        "data_size": len(PICTURE),
+    }
+    row = make_inference(
+        inference_id="full",
+        data_storage_key=f"{folder}/input",
+        answer_storage_key=f"{folder}/answer",
+        is_protected=True,
+        **full,
+    )
+    MetadataChange.objects.create(
+        registered_model=model, row_id=row.id, key="k", actor="test"
+    )
+    for name in ("expired", "hidden", "gone"):
+        make_inference(inference_id=name, **full)
+    with transaction.atomic():
+        removal.hide_records(model, model.inferences.filter(inference_id="hidden"))
+    removal.remove_one("test", model, "gone")
+    grant = uploads.grant("test", model, uploads.DATA)
+    blobs.put(grant.storage_key, PICTURE)
+    return row
+
+
+def old(directory):
+    then = time.time() - LONG_AGO
+    for path in directory.rglob("*"):
+        if path.is_file():
+            os.utime(path, (then, then))
+
+
+def verify(**scope):
+    report = verification.report(verification.Scope(now(), **scope))
+    found = list(report.findings())
+    assert not report.unfinished
+    return found
+
+
+def kinds(found):
+    return sorted({finding.kind for finding in found})
+
+
+def test_a_healthy_store_is_clean(healthy, blob_directory):
+    old(blob_directory)
+
+    assert verify() == verify(deep=True) == verify(repair=True) == verify() == []
+
+
+def test_an_empty_store_is_clean(db, quiet):
+    assert verify(deep=True) == []
+
+
+def plant_input_missing(model, row, folder, directory):
+    blobs.delete([f"{folder}/input"])
+
+
+def plant_answer_missing(model, row, folder, directory):
+    blobs.delete([f"{folder}/answer"])
+
+
+def plant_marker_missing(model, row, folder, directory):
+    blobs.delete([f"{folder}/metadata"])
+
+
+def plant_other_size(model, row, folder, directory):
+    blobs.put(f"{folder}/input", b"longer picture")
+
+
+def plant_unnamed_beside(model, row, folder, directory):
+    blobs.put(f"{folder}/thumbnail", b"x")
+
+
+def plant_unnamed_folder(model, row, folder, directory):
+    blobs.put(f"{folder[:-2]}u2/input", b"x")
+
+
+def plant_unnamed_in_an_odd_hour(model, row, folder, directory):
+    blobs.put(f"{model.project_id}/{model.pk}/1999/12/31/23/u/input", b"x")
+
+
+def plant_of_no_model(model, row, folder, directory):
+    blobs.put(f"{model.project_id}/{model.pk + 99}/2025/01/01/00/u/input", b"x")
+
+
+def plant_of_no_project(model, row, folder, directory):
+    blobs.put(f"{model.project_id + 99}/{model.pk}/2025/01/01/00/u/input", b"x")
+
+
+def plant_unrecorded(model, row, folder, directory):
+    for kind in ("input", "answer", "metadata"):
+        blobs.put(f"{folder[:-2]}u2/{kind}", b"{}")
+
+
+def plant_partial(model, row, folder, directory):
+    (directory / folder / ".input.0123456789ab.partial").write_bytes(b"pic")
+
+
+def plant_partial_upload(model, row, folder, directory):
+    place = directory / "uploads" / f"{model.project_id}" / f"{model.pk}" / "u"
+    place.mkdir(parents=True)
+    (place / ".input.0123.partial").write_bytes(b"pic")
+
+
+def plant_staged_without_grant(model, row, folder, directory):
+    UploadGrant.objects.all().delete()
+
+
+def plant_expired_grant(model, row, folder, directory):
+    UploadGrant.objects.update(expires_at=now() - timedelta(hours=25))
+
+
+def plant_payload_missing(model, row, folder, directory):
+    InferencePayload.objects.beside(model).filter(id=row.id).delete()
+
+
+def _drop_row(model, row):
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "DELETE FROM inferences_inference WHERE model_key = %s AND id = %s",
+            [model.pk, row.id],
+        )
+
+
+def plant_row_missing(model, row, folder, directory):
+    _drop_row(model, row)
+
+
+def plant_key_missing(model, row, folder, directory):
+    InferenceKey.objects.filter(inference_id="full").delete()
+
+
+def plant_key_removed(model, row, folder, directory):
+    InferenceKey.objects.filter(inference_id="full").update(removed_at=Now())
+
+
+def plant_detection_missing(model, row, folder, directory):
+    Detection.objects.beside(model).filter(id=row.id, score=None).delete()
+
+
+def plant_detection_too_many(model, row, folder, directory):
+    Detection.objects.bulk_create(
+        [Detection(id=row.id, registered_model=model, label_id=1)]
+    )
+
+
+def plant_side_rows_alone(model, row, folder, directory):
+    one = OverflowNumber.objects.beside(model).filter(id=row.id).first()
+    OverflowNumber.objects.bulk_create(
+        [OverflowNumber(id=7, registered_model=model, key_id=one.key_id, value=1)]
+    )
+    RecentEmbedding.objects.bulk_create(
+        [RecentEmbedding(id=7, registered_model=model, vector=[1, 2])]
+    )
+    MetadataChange.objects.create(
+        registered_model=model, row_id=7, key="k", actor="test"
+    )
+    Detection.objects.bulk_create([Detection(id=7, registered_model=model, label_id=1)])
+
+
+def plant_count(model, row, folder, directory):
+    MetadataKeyCount.objects.create(
+        registered_model=model, key="key_1", type="int", delta=1
+    )
+
+
+def plant_count_lost(model, row, folder, directory):
+    MetadataKeyCount.objects.all().delete()
+
+
+def plant_hidden(model, row, folder, directory):
+    removal.hide(model, [row.id])
+
+
+def plant_shown(model, row, folder, directory):
+    InferencePayload.objects.beside(model).filter(id=row.id).update(deleted_at=Now())
+
+
+def plant_protected_hidden(model, row, folder, directory):
+    removal.hide(model, [row.id])
+    InferencePayload.objects.beside(model).filter(id=row.id).update(deleted_at=Now())
+
+
+def plant_protected_expiring(model, row, folder, directory):
+    InferencePayload.objects.beside(model).filter(id=row.id).update(
+        input_removal_at=Now()
+    )
+
+
+def plant_old_intent(model, row, folder, directory):
+    other = model.inferences.get(inference_id="expired")
+    removal.hide(model, [other.id])
+    InferencePayload.objects.beside(model).filter(id=other.id).update(
+        removal_at=Now() - timedelta(hours=2)
+    )
+
+
+def plant_old_input_intent(model, row, folder, directory):
+    model.inferences.update(is_protected=False)
+    InferencePayload.objects.beside(model).filter(id=row.id).update(
+        input_removal_at=Now() - timedelta(hours=2)
+    )
+
+
+DAMAGE = [
+    # what is planted, what is found, and whether repair leaves a clean store
+    (plant_input_missing, ["missing"], False),
+    (plant_answer_missing, ["missing"], False),
+    (plant_marker_missing, ["missing"], False),
+    (plant_other_size, ["size-differs"], False),
+    (plant_unnamed_beside, ["unnamed"], True),
+    (plant_unnamed_folder, ["unnamed"], True),
+    (plant_unnamed_in_an_odd_hour, ["unnamed"], True),
+    (plant_of_no_model, ["of-no-model"], True),
+    (plant_of_no_project, ["of-no-model"], True),
+    (plant_unrecorded, ["unrecorded"], False),
+    (plant_partial, ["partial"], True),
+    (plant_partial_upload, ["partial"], True),
+    (plant_staged_without_grant, ["unnamed"], True),
+    (plant_expired_grant, ["grant-expired"], True),
+    (plant_payload_missing, ["counts-differ", "unrecorded", "without-payload"], False),
+    (
+        plant_row_missing,
+        [
+            "counts-differ",
+            "detection-alone",
+            "detections-differ",
+            "history-alone",
+            "key-alone",
+            "number-alone",
+            "payload-alone",
+            "recent embedding-alone",
+            "unrecorded",
+        ],
+        False,
+    ),
+    (plant_key_missing, ["without-key"], True),
+    (plant_key_removed, ["without-key"], True),
+    (plant_detection_missing, ["detections-differ"], True),
+    (plant_detection_too_many, ["detections-differ"], True),
+    (
+        plant_side_rows_alone,
+        [
+            "detection-alone",
+            "history-alone",
+            "number-alone",
+            "recent embedding-alone",
+        ],
+        True,
+    ),
+    (plant_count, ["counts-differ"], True),
+    (plant_count_lost, ["counts-differ"], True),
+    (plant_hidden, ["hidden-for-no-reason"], False),  # protected: then it is shown
+    (plant_shown, ["deleted-but-shown"], False),
+    (plant_protected_hidden, ["protected-but-hidden"], True),
+    (plant_protected_expiring, ["protected-but-expiring"], True),
+    (plant_old_intent, ["intent-open"], True),
+    (plant_old_input_intent, ["intent-open"], True),
+]
+
+
+@pytest.mark.parametrize(
+    ("plant", "expected", "is_mended"),
+    DAMAGE,
+    ids=[plant.__name__.removeprefix("plant_") for plant, _, _ in DAMAGE],
+)
+def test_each_damage_is_found_and_mended_if_it_can_be(
+    healthy, model, folder, blob_directory, plant, expected, is_mended
+):
+    plant(model, healthy, folder, blob_directory)
+    old(blob_directory)
+
+    found = verify()
+    assert set(kinds(found)) <= set(expected) and found
+    assert not any(finding.repaired for finding in found)
+    assert kinds(verify()) == kinds(found)  # looking changes nothing
+
+    repaired = verify(repair=True)
+    assert set(kinds(found)) <= set(kinds(repaired))
+    if is_mended:
+        assert all(finding.repaired for finding in repaired)
+        assert verify(deep=True) == []
+    restored = model.inferences.filter(inference_id="full")
+    if restored.exists():
+        assert restored.get().is_protected or plant is plant_old_input_intent
+
+
+def test_only_a_deep_look_sees_other_bytes(healthy, folder, blob_directory):
+    blobs.put(f"{folder}/input", b"pictore")
+    blobs.put(f"{folder}/answer", b'{"outputs": {}}')
+
+    assert verify() == []
+    assert kinds(verify(deep=True)) == ["hash-differs"]
+    assert len(verify(deep=True)) == 2
+
+
+def test_what_is_young_is_left_alone(healthy, model, folder, blob_directory):
+    for plant in (
+        plant_unnamed_folder,
+        plant_unnamed_beside,
+        plant_partial,
+        plant_partial_upload,
+        plant_of_no_model,
+        plant_unrecorded,
+    ):
+        plant(model, healthy, folder, blob_directory)
+    before = sorted(blob_directory.rglob("*"))
+
+    assert verify(repair=True) == []
+    assert sorted(blob_directory.rglob("*")) == before
+
+
+def test_another_projects_objects_are_not_looked_at(healthy, model, folder):
+    other = Project.objects.create(project_id="other")
+    count = MetadataKeyCount(registered_model=model, key="k", type="int", delta=1)
+    count.save()
+
+    assert verify(project=other) == []
+    assert kinds(verify(project=model.project)) == ["counts-differ"]
+
+
+def test_since_leaves_out_what_is_older(healthy, model, folder, blob_directory):
+    plant_unnamed_folder(model, healthy, folder, blob_directory)
+    plant_key_missing(model, healthy, folder, blob_directory)
+    old(blob_directory)
+
+    assert verify(since=now()) == []
+    assert len(verify(since=now() - timedelta(days=3650))) == 2
+
+
+def test_a_put_in_progress_is_never_collected(
+    healthy, model, folder, blob_directory, make_inference
+):
+    """Its blobs lie there, its record does not yet; then it comes."""
+    key = f"{folder[:-2]}u9/input"
+    blobs.put(key, PICTURE)
+    verification.run(verification.COLLECT)
+
+    make_inference(inference_id="late", data_storage_key=key, data_size=len(PICTURE))
+    old(blob_directory)
+    verification.run(verification.COLLECT)
+
+    assert blobs.get(key) == PICTURE
+    assert verify(deep=True) == []
+
+
+def test_a_record_far_from_its_objects_hour_keeps_them(
+    healthy, model, folder, blob_directory, make_inference
+):
+    """A clock that was corrected, by more than the hours that are looked at first."""
+    key = f"{model.project_id}/{model.pk}/2001/01/01/00/u9/input"
+    blobs.put(key, PICTURE)
+    make_inference(inference_id="odd", data_storage_key=key, data_size=len(PICTURE))
+    old(blob_directory)
+
+    assert verify(repair=True) == []
+    assert blobs.get(key) == PICTURE
+
+
+def test_the_collector_removes_what_is_left_behind_and_nothing_else(
+    healthy, model, folder, blob_directory
+):
+    plant_unnamed_folder(model, healthy, folder, blob_directory)
+    plant_of_no_model(model, healthy, folder, blob_directory)
+    plant_count(model, healthy, folder, blob_directory)
+    old(blob_directory)
+
+    run = verification.run(verification.COLLECT)
+
+    assert run.found == {"unnamed": 1} and run.repaired == 1
+    assert kinds(verify()) == ["counts-differ", "of-no-model"]
+
+
+def test_ended_uploads_are_collected(healthy, model, blob_directory):
+    bound = uploads.grant("test", model, uploads.DATA)
+    blobs.put(bound.storage_key, PICTURE)
+    rows = UploadGrant.objects.filter(storage_key=bound.storage_key)
+    rows.update(bound_at=now() - timedelta(hours=2))
+    ended = UploadGrant.objects.exclude(storage_key=bound.storage_key)
+    ended.update(expires_at=now() - timedelta(hours=2))
+
+    assert collecting.collect_uploads(now()) == 1
+    assert rows.get().bound_at  # a second create is still told why not
+    assert not list(blobs.walk("uploads/"))
+    assert not ended.exists()
+
+
+def test_a_collection_that_was_killed_goes_on(healthy, model, blob_directory, armed):
+    UploadGrant.objects.update(expires_at=now() - timedelta(hours=25))
+    armed("collecting.staged_removed=raise")
+    with pytest.raises(failpoints.Failure):
+        collecting.collect_uploads(now())
+    armed("")
+
+    assert collecting.collect_uploads(now()) == 1
+    assert verify() == []
+
+
+PLACES = [
+    "removal.records_intended",
+    "removal.record_blobs_deleted",
+    "removal.records_removed",
+    "removal.inputs_deleted",
+    "removal.inputs_cleared",
+    "recording.written",
+    "restoring.restored",
+    "restoring.intended",
+    "protection.written",
+]
+
+
+@pytest.mark.parametrize("place", PLACES)
+def test_after_a_crash_at_any_step_repair_leaves_a_clean_store(
+    healthy, model, folder, blob_directory, make_inference, armed, place
+):
+    from inferences import protection
+
+    def everything():
+        make_inference({"k": "v"}, inference_id="new")
+        protection.protect_one("test", model, "full", protection.Protection(False))
+        with transaction.atomic():
+            removal.intend_inputs(model, model.inferences.live())
+        removal.finish_inputs(model)
+        hidden = lambda: restoring.soft_deleted(model)  # noqa: E731
+        restoring.restore("test", model, hidden)
+        with transaction.atomic():
+            removal.hide_records(model, model.inferences.live())
+        restoring.intend_removal("test", model, hidden)
+        removal.finish(model)
+        make_inference(inference_id="last")
+        removal.remove_one("test", model, "last")
+
+    armed(f"{place}=raise")
+    with pytest.raises(failpoints.Failure):
+        everything()
+    armed("")
+    InferencePayload.objects.exclude(removal_at=None).update(
+        removal_at=Now() - timedelta(hours=2)
+    )
+    InferencePayload.objects.exclude(input_removal_at=None).update(
+        input_removal_at=Now() - timedelta(hours=2)
+    )
+    old(blob_directory)
+
+    assert all(finding.repaired for finding in verify(repair=True))
+    assert verify(deep=True) == []
+
+
+# -- the command, and runs that are kept
+
+
+def command(*arguments):
+    out = StringIO()
+    code = 0
+    try:
+        call_command("verify", *arguments, stdout=out, stderr=out)
+    except SystemExit as end:
+        code = end.code
+    return code, out.getvalue()
+
+
+def test_the_exit_status_says_how_it_went(healthy, model, monkeypatch):
+    assert command() == (0, f"{len(verification.checks)} checks, 0 findings.\n")
+
+    plant_count(model, healthy, None, None)
+    code, said = command()
+    assert code == 1
+    assert "counts-differ: yolo-harbour key_1 (int)" in said
+    code, said = command("--repair")
+    assert (code, "1 finding, 1 repaired." in said) == (1, True)
+    assert command()[0] == 0
+
+    def broken(scope):
+        raise OSError("The object store is away.")
+        yield
+
+    monkeypatch.setitem(verification.checks, "rows", verification.Check("rows", broken))
+    code, said = command()
+    assert (code, "rows is unfinished: OSError" in said) == (2, True)
+
+
+def test_json_is_a_line_for_each_finding_and_one_for_the_end(healthy, model):
+    plant_count(model, healthy, None, None)
+
+    code, said = command("--json", "--project", "harbour", "--since", "2020-01-01")
+
+    finding, end = map(json.loads, said.splitlines())
+    assert code == 1
+    assert (finding["kind"], finding["repaired"]) == ("counts-differ", False)
+    assert end["found"] == {"counts-differ": 1}
+    assert end["unfinished"] == {}
+
+
+def test_a_run_is_kept_for_the_page(healthy, model):
+    plant_count(model, healthy, None, None)
+
+    run = verification.run(verification.VERIFY, by="user anna")
+
+    assert VerifyRun.objects.get() == run
+    assert (run.finding_count, run.is_clean, run.by) == (1, False, "user anna")
+    assert run.sample[0]["kind"] == "counts-differ"
+    assert run.finished_at
+
+
+def test_memory_does_not_grow_with_rows(healthy, model, make_inference, monkeypatch):
+    """Windows and pages are smaller than the store, and still leave no hole."""
+    monkeypatch.setattr("inferences.consistency.WINDOW", 2)
+    from inferences import consistency
+
+    end = consistency.END_OF_WINDOW.replace("LIMIT 20000", "LIMIT 2")
+    monkeypatch.setattr(consistency, "END_OF_WINDOW", end)
+    alone = consistency.KEYS_ALONE.replace("LIMIT 20000", "LIMIT 2")
+    monkeypatch.setattr(consistency, "KEYS_ALONE", alone)
+    for number in range(5):
+        make_inference(inference_id=f"{number}")
+    assert verify() == []
+
+    for name in ("0", "4"):
+        InferenceKey.objects.filter(inference_id=name).delete()
+    plant_side_rows_alone(model, healthy, None, None)
+    found = kinds(verify())
+    assert "without-key" in found and "number-alone" in found
+    assert len([each for each in verify() if each.kind == "without-key"]) == 2
+
+
+def test_equal_ids_of_two_models_are_told_apart(healthy, model, project):
+    other = RegisteredModel.objects.create(model_id="other", project=project)
+    RecentEmbedding.objects.bulk_create(
+        [RecentEmbedding(id=healthy.id, registered_model=other, vector=[1])]
+    )
+
+    found = verify()
+
+    assert [each.where.split()[0] for each in found] == ["other"]

@@ -1,0 +1,18 @@
+from __future__ import annotations
+
+from django.apps import AppConfig
+
+
+class IngestConfig(AppConfig):
+    name = "ingest"
+
+    def ready(self) -> None:
+        from inferences.collecting import know_fates
+        from ingest import heartbeat, verification
+        from istore import health
+        from istore.verification import register
+
+        health.watched["listener"] = heartbeat.silence
+        know_fates(verification.fates)
+        register("consumers", verification.dead_consumers, collects=True)
+        register("spool files", verification.spool_files)

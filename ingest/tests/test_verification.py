@@ -1,0 +1,181 @@
+"""What became of acknowledged inferences that no record names; consumers; the spool."""
+
+from __future__ import annotations
+
+import os
+import time
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from inferences import removal
+from inferences.models import InferenceKey
+from ingest import verification as ours
+from ingest.models import SetAsideEvent
+from ingest.stream import GROUP, STREAM, EventStream
+from ingest.tests.builders import capture, published_now
+from istore import blobs, health, verification
+from istore.clock import now
+
+pytestmark = pytest.mark.django_db
+LONG_AGO = 30 * 3600
+
+
+@pytest.fixture(autouse=True)
+def this_stream(settings, server, tmp_path):
+    settings.ISTORE_REDIS_URL = server.url
+    settings.ISTORE_SPOOL_DIR = tmp_path / "spool"
+    settings.ISTORE_SPOOL_DIR.mkdir()
+
+
+@pytest.fixture
+def captured(model, blob_directory):
+    def put(inference_id="a", *, days=2.0):
+        at = datetime.now(UTC) - timedelta(days=days)
+        event = capture(model, inference_id, received_at=at, published_at=at)
+        old(blob_directory)
+        return event
+
+    return put
+
+
+def old(directory):
+    then = time.time() - LONG_AGO
+    for path in directory.rglob("*"):
+        if path.is_file():
+            os.utime(path, (then, then))
+
+
+def verify(**scope):
+    report = verification.report(verification.Scope(now(), **scope))
+    found = list(report.findings())
+    assert not report.unfinished
+    return found
+
+
+def objects_of(event):
+    return [
+        key
+        for key in (
+            event.data_storage_key,
+            event.inference_storage_key,
+            event.metadata_storage_key,
+        )
+        if key in {each.key for each in blobs.walk()}
+    ]
+
+
+def test_a_lost_event_is_found_and_published_again(model, captured, stream, listener):
+    captured()
+
+    assert [each.kind for each in verify()] == ["unrecorded"]
+    assert [each.repaired for each in verify(repair=True)] == [True]
+    listener.step(block_ms=1)
+
+    assert model.inferences.get().inference_id == "a"
+    assert verify(deep=True) == []
+
+
+def test_while_the_stream_holds_anything_nothing_is_lost(captured, stream):
+    event = captured()
+    stream.ensure_group()
+    stream.publish([published_now(event)])
+
+    assert verify(repair=True) == []
+    assert len(objects_of(event)) == 3
+
+
+def test_an_event_that_was_set_aside_keeps_its_objects(captured, stream):
+    event = captured()
+    SetAsideEvent.objects.create(
+        stream_id="1-1",
+        reason="refused",
+        payload=event.to_json(),
+        metadata_storage_key=event.metadata_storage_key,
+    )
+
+    assert verify(repair=True) == []
+    assert len(objects_of(event)) == 3
+
+
+def test_what_is_left_of_a_removed_inference_goes(model, captured, deliver):
+    event = captured()
+    deliver(published_now(event))
+    removal.remove_one("test", model, "a")
+    captured("a")  # a copy that comes late, and dies before it is dropped
+
+    found = verify(repair=True)
+
+    assert [(each.kind, each.repaired) for each in found] == [("unnamed", True)]
+    assert not list(blobs.walk())
+    assert verify() == []
+
+
+def test_repair_never_brings_back_what_may_have_been_removed(
+    model, captured, deliver, server
+):
+    event = captured(days=40)
+    deliver(published_now(event))
+    removal.remove_one("test", model, "a")
+    captured("a", days=40)
+    InferenceKey.objects.all().delete()  # the tombstone's time is over
+
+    (found,) = verify(repair=True)
+
+    assert (found.kind, found.repaired) == ("unrecorded", False)
+    assert server.xlen(STREAM) == 1  # nothing was published
+
+
+def test_an_unreadable_marker_is_told_and_left(model, captured, blob_directory):
+    event = captured()
+    blobs.put(event.metadata_storage_key, b"{")
+    old(blob_directory)
+
+    (found,) = verify(repair=True)
+
+    assert (found.kind, found.repaired) == ("marker-unreadable", False)
+    assert len(objects_of(event)) == 3
+
+
+def test_dead_consumers_leave_the_group(server, stream, monkeypatch):
+    stream.ensure_group()
+    stream.read(1, block_ms=1)
+    other = EventStream(server.url, consumer="busy")
+    stream.publish([])
+    server.xadd(STREAM, {"event": b"{}"})
+    assert other.read(1, block_ms=1)
+    other.close()
+    assert verify() == []
+
+    monkeypatch.setattr(ours, "DEAD_AFTER", timedelta(0))
+    time.sleep(0.01)
+    found = verify(repair=True)
+
+    assert [(each.where, each.repaired) for each in found] == [("one", True)]
+    names = [each["name"] for each in server.xinfo_consumers(STREAM, GROUP)]
+    assert names == [b"busy"]  # it holds an entry
+
+
+def test_files_of_the_spool_that_wait_for_a_person_are_told(settings):
+    for name in ("x.set-aside", "y.damaged", "z.open"):
+        (settings.ISTORE_SPOOL_DIR / name).write_bytes(b"x")
+
+    assert [each.where for each in verify()] == ["x.set-aside", "y.damaged"]
+
+
+def test_without_redis_the_run_is_unfinished(settings):
+    settings.ISTORE_REDIS_URL = "unix:///nowhere.sock"
+    report = verification.report(verification.Scope(now()))
+    list(report.findings())
+
+    assert list(report.unfinished) == ["consumers"]
+    assert report.exit_code == 2
+
+
+def test_readiness_tells_that_the_listener_is_silent(monkeypatch, client, db):
+    monkeypatch.setattr("ingest.heartbeat.age", lambda: 90.0)
+    assert "90 s ago" in health.watched["listener"]()
+
+    for seconds in (None, 3.0):
+        monkeypatch.setattr("ingest.heartbeat.age", lambda s=seconds: s)
+        assert health.watched["listener"]() is None

@@ -1,0 +1,107 @@
+"""What the stream's side knows of the store's promises: fates, consumers, the spool.
+
+A marker without a record was acknowledged. While its event waits in the stream or is set
+aside somebody still works on it; when its inference was removed it is a leftover; else
+the event was lost, and ``--repair`` publishes it again. Not for ever: once a tombstone
+has been freed nobody can tell a lost inference from a removed one, and repair must not
+bring back what was removed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import closing
+from dataclasses import replace
+from datetime import timedelta
+
+from django.conf import settings
+
+from inferences.collecting import Fate
+from inferences.models import InferenceKey, RegisteredModel
+from ingest.events import InferenceEvent
+from ingest.markers import read_event_of, read_marker
+from ingest.models import SetAsideEvent
+from ingest.refusals import Refused
+from ingest.settled import settled
+from ingest.stream import EventStream
+from istore import blobs
+from istore.clock import now
+from istore.verification import Finding, Scope
+
+DEAD_AFTER = timedelta(days=1)
+WAITING = Fate()
+
+
+def fates(model: RegisteredModel, folders: list[str], scope: Scope) -> dict[str, Fate]:
+    """What became of inferences whose markers no record names."""
+    told: dict[str, Fate] = {}
+    aside = SetAsideEvent.objects.filter(
+        metadata_storage_key__in=[_marker(each) for each in folders], replayed_at=None
+    )
+    for key in aside.values_list("metadata_storage_key", flat=True):
+        told[key.rpartition("/")[0]] = WAITING
+    events: dict[str, InferenceEvent] = {}
+    for folder in folders:
+        if folder not in told:
+            try:
+                events[folder] = read_event_of(read_marker(blobs.get(_marker(folder))))
+            except FileNotFoundError:
+                told[folder] = WAITING  # gone meanwhile
+            except Refused as refused:
+                found = Finding("marker-unreadable", folder, str(refused)[:200])
+                told[folder] = Fate(finding=found)
+    named = {folder: event.inference_id for folder, event in events.items()}
+    done = settled(model, named)
+    keys = InferenceKey.objects.filter(
+        registered_model=model,
+        inference_id__in=named.values(),
+        removed_at__isnull=False,
+    )
+    removed = set(keys.values_list("inference_id", flat=True))
+    # What is stored by now, or under another id, is named after all.
+    told |= {each: Fate(removed=named[each] in removed) for each in done}
+    lost = {folder: each for folder, each in events.items() if folder not in done}
+    return told | _lost(lost, scope)
+
+
+def _lost(events: dict[str, InferenceEvent], scope: Scope) -> dict[str, Fate]:
+    """Events that nobody dealt with; nothing is lost while the stream holds anything."""
+    if not events:
+        return {}
+    oldest = scope.at - timedelta(days=settings.ISTORE_TOMBSTONE_DAYS)
+    with closing(EventStream()) as stream:
+        lag = stream.lag()
+        if lag.waiting or lag.pending:
+            return dict.fromkeys(events, WAITING)
+        told = {}
+        for folder, event in events.items():
+            may_return = event.event_published_at > oldest
+            if scope.repair and may_return:
+                stream.publish([replace(event, event_published_at=now())])
+            said = "Acknowledged, and not in the store."
+            if not may_return:
+                said += " Too old to tell whether it was removed."
+            mended = scope.repair and may_return
+            told[folder] = Fate(finding=Finding("unrecorded", folder, said, mended))
+        return told
+
+
+def _marker(folder: str) -> str:
+    return f"{folder}/{blobs.METADATA}"
+
+
+def dead_consumers(scope: Scope) -> Iterator[Finding]:
+    """Consumers of the group that have not read for a day, and hold nothing."""
+    with closing(EventStream()) as stream:
+        for name in stream.idle_consumers(DEAD_AFTER):
+            gone = scope.repair and stream.remove_consumer(name)
+            yield Finding("dead-consumer", name, "Idle for over a day.", gone)
+
+
+def spool_files(scope: Scope) -> Iterator[Finding]:
+    """Files of the spool that could not be captured wait for a person."""
+    directory = settings.ISTORE_SPOOL_DIR
+    for pattern in ("*.set-aside", "*.damaged"):
+        for path in sorted(directory.glob(pattern)):
+            said = "Not captured: manage.py replay_spool."
+            yield Finding("spool-file", path.name, said)
