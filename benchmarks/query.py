@@ -280,13 +280,13 @@ class Bare:
 
 
 @contextmanager
-def web() -> Iterator[subprocess.Popen]:
-    """The web process, as ``up`` starts it."""
+def web(workers: int = 1) -> Iterator[subprocess.Popen]:
+    """The web server, as ``up`` starts it."""
     options = [
         "--host=127.0.0.1",
         f"--port={PORT}",
         "--interface=wsgi",
-        "--workers=1",
+        f"--workers={workers}",
         "--blocking-threads=8",
         "--no-access-log",
     ]
