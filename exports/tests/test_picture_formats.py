@@ -5,6 +5,9 @@ from __future__ import annotations
 import io
 import json
 import math
+import os
+import subprocess
+import sys
 import tarfile
 import warnings
 from xml.etree import ElementTree
@@ -61,7 +64,8 @@ def test_coco_is_opened_by_pycocotools(exported, make_stored, tmp_path):
     assert len(found.getImgIds()) == 2
     image = found.loadImgs(1)[0]
     assert (image["width"], image["height"]) == (64, 48)
-    assert Image.open(tmp_path / image["file_name"]).size == (64, 48)
+    with Image.open(tmp_path / image["file_name"]) as picture:
+        assert picture.size == (64, 48)
     ship, buoy = found.loadAnns(found.getAnnIds(imgIds=1))
     assert ship["bbox"] == [8, 6, 32, 24]
     assert ship["area"] == 32 * 24
@@ -306,6 +310,57 @@ def test_webdataset_shards_hold_samples_side_by_side(
     assert [size for size, _ in samples] == [(10, 10), (11, 10), (12, 10)]
     assert [facts["inference_id"] for _, facts in samples] == ["i/0", "i/1", "i/2"]
     assert samples[0][1]["annotations"][0]["bbox"]["xmax"] == 40
+
+
+READ_BY_DATASETS = """
+import json, sys
+from datasets import load_dataset
+kind, options = sys.argv[1], json.loads(sys.argv[2])
+rows = load_dataset(kind, split="train", **options)
+print(json.dumps([{k: str(v) for k, v in row.items()} for row in rows]))
+"""
+
+
+def read_by_datasets(tmp_path, kind, **options):
+    """The rows as the library of Hugging Face loads them, without a network."""
+    offline = {"HF_HUB_OFFLINE": "1", "HF_HOME": str(tmp_path / "home")}
+    ended = subprocess.run(
+        [sys.executable, "-c", READ_BY_DATASETS, kind, json.dumps(options)],
+        env={**os.environ, **offline},
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert ended.returncode == 0, ended.stderr[-2000:]
+    return json.loads(ended.stdout.splitlines()[-1])
+
+
+def test_datasets_opens_an_imagefolder(exported, make_stored, tmp_path):
+    make_stored(png(64, 48), [SHIP], inference_id="a/1")
+    make_stored(png(32, 24), [])
+    opened(exported("imagefolder", options=BOTH)).extractall(tmp_path / "unpacked")
+
+    first, second = read_by_datasets(
+        tmp_path, "imagefolder", data_dir=str(tmp_path / "unpacked")
+    )
+
+    assert "size=64x48" in first["image"]
+    assert first["inference_id"] == "a/1"
+    assert "[8.0, 6.0, 32.0, 24.0]" in first["objects"]
+    assert "size=32x24" in second["image"]
+
+
+def test_datasets_opens_shards_of_webdataset(exported, make_stored, tmp_path):
+    make_stored(png(64, 48), [SHIP], inference_id="a/1")
+    make_stored(png(32, 24), [])
+    opened(exported("webdataset", options=BOTH)).extractall(tmp_path / "unpacked")
+    shards = str(tmp_path / "unpacked/shards/*.tar")
+
+    first, second = read_by_datasets(tmp_path, "webdataset", data_files=shards)
+
+    assert "size=64x48" in first["png"]
+    assert "'inference_id': 'a/1'" in first["json"]
+    assert "size=32x24" in second["png"]
 
 
 # -- what no format of pictures can take
