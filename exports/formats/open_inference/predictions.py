@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from operator import itemgetter
 from typing import Any
 
 import numpy as np
@@ -18,7 +19,7 @@ import pyarrow as pa
 from exports.formats.open_inference.names import ColumnName
 from exports.formats.open_inference.reading import with_offsets
 from inferences.deconstruction import Deconstructed
-from inferences.deconstruction.context import NUMBERS, UNSTORABLE
+from inferences.deconstruction.context import LABEL_CHARS
 from inferences.deconstruction.values import Entities, Outputs, Series
 from inferences.model_types import CLASSES, actual_of, prediction_of, type_of
 from inferences.model_types import Column as Said
@@ -47,7 +48,6 @@ ITEMS = {
     "ranking": "item",
     "labels": "class",
 }
-ITEM_LABEL_CHARS = 255
 
 
 @dataclass(frozen=True, slots=True)
@@ -209,7 +209,7 @@ def predictions(
         if not text:
             yield None
         elif quick := quick_boxes(text) if task_type == "Object Detection" else None:
-            yield {"boxes": f"[{','.join(item.json for item in quick)}]"}
+            yield {"boxes": _json(quick)}
         else:
             found = read(text)
             yield prediction_of(task_type, found) if found.understood else None
@@ -223,7 +223,7 @@ def items(
         if not text:
             yield None
         elif quick := quick_boxes(text) if task_type == "Object Detection" else None:
-            yield quick
+            yield [Item(row["label"], row["score"], _json(row)) for row in quick]
         else:
             found = read(text)
             yield items_of(task_type, found) if found.understood else None
@@ -265,26 +265,26 @@ def items_of(task_type: str, found: Deconstructed) -> list[Item]:
             ]
     rows = sorted(found.detections, key=lambda one: -(one.score or 0))
     return [
-        Item(one.label, one.score, _item_json(task_type, found, number))
-        for number, one in enumerate(rows)
-        for found in [replace(found, detections=[one])]
+        Item(
+            one.label,
+            one.score,
+            _item_json(task_type, replace(found, detections=[one]), rank),
+        )
+        for rank, one in enumerate(rows)
     ]
 
 
-def _item_json(task_type: str, alone: Deconstructed, number: int) -> str:
+def _item_json(task_type: str, alone: Deconstructed, rank: int) -> str:
     """What the column of all items would say of this one."""
     said = prediction_of(task_type, alone)
     for name in ("boxes", "polygons"):
         if name in said:
             return said[name][1:-1]
     (one,) = alone.detections
-    return _json({"label": one.label, "score": one.score, "rank": number})
+    return _json({"label": one.label, "score": one.score, "rank": rank})
 
 
-CORNERS = ("xmin", "ymin", "xmax", "ymax")
-
-
-def quick_boxes(text: str) -> list[Item] | None:
+def quick_boxes(text: str) -> list[dict[str, Any]] | None:
     """The boxes of an answer in the API's own form, the best first.
 
     None for every other form, for what has no box at all, and for whatever is out of the
@@ -293,43 +293,36 @@ def quick_boxes(text: str) -> list[Item] | None:
     try:
         value = orjson.loads(text)
         rows = value["object_detection"]
-        if len(value) != 1:
+        if len(value) != 1 or not all(map(_is_ordinary, rows)):
             return None
-        found = [_quick(row) for row in rows]
     except (orjson.JSONDecodeError, KeyError, TypeError, AttributeError):
         return None
-    if None in found:
-        return None
-    found.sort(key=lambda item: -item.score)
-    return found
+    rows.sort(key=SCORE, reverse=True)
+    return rows
 
 
-def _quick(row: dict[str, Any]) -> Item | None:
-    label, score = row["label"], row["score"]
-    inner = row.get("bbox", row)
-    corners = [inner[name] for name in CORNERS]
-    if len(row) != (3 if "bbox" in row else 6) or len(inner) < len(CORNERS):
-        return None
-    plain = type(label) is str and 0 < len(label) <= ITEM_LABEL_CHARS
-    if not plain or not NUMBERS.issuperset(map(type, (score, *corners))):
-        return None
-    left, top, right, bottom = map(float, corners)
-    score = float(score)
-    if not (left <= right and top <= bottom) or UNSTORABLE.search(label):
-        return None
-    if not all(
-        number == 0 or 1e-37 < abs(number) < 1e37 for number in (score, *corners)
-    ):
-        return None
-    said = {
-        "label": label,
-        "score": score,
-        "xmin": left,
-        "ymin": top,
-        "xmax": right,
-        "ymax": bottom,
-    }
-    return Item(label, score, orjson.dumps(said).decode())
+MEMBERS = ("label", "score", "xmin", "ymin", "xmax", "ymax")
+VALUES, SCORE = itemgetter(*MEMBERS), itemgetter("score")
+MEMBER_SET, FLOATS = set(MEMBERS), {float}
+LARGEST = 1e37  # what is larger may be too large for the columns
+
+
+def _is_ordinary(row: dict[str, Any]) -> bool:
+    """A label, a score and corners in their order, all of the usual types."""
+    if row.keys() != MEMBER_SET:
+        return False
+    label, *numbers = VALUES(row)
+    if type(label) is not str or {*map(type, numbers)} != FLOATS:
+        return False
+    _, left, top, right, bottom = numbers
+    return (
+        left <= right
+        and top <= bottom
+        and max(numbers) < LARGEST
+        and min(numbers) > -LARGEST
+        and 0 < len(label) <= LABEL_CHARS
+        and "\x00" not in label
+    )
 
 
 def _json(value: Any) -> str:

@@ -52,6 +52,7 @@ from istore import blobs
 
 TEXT, REAL, WHOLE, FLAG = pa.string(), pa.float64(), pa.int64(), pa.bool_()
 PROMPT_MAX_BYTES = 256 * 1024
+PLAIN = "^[A-Za-z0-9_.~-]*$"  # what stands in an address as it is
 READERS = 8  # blobs that are read at the same time
 
 
@@ -149,7 +150,9 @@ class Tables:
         count = table.num_rows
         link = f"{settings.ISTORE_URL}/api/v1/models/{quote(self.model.model_id, '')}/inferences/"
         named = table["inference_id"].combine_chunks()
-        quoted = pa.array([quote(each, "") for each in named.to_pylist()], TEXT)
+        quoted = named
+        if not pc.all(pc.match_substring_regex(named, PLAIN), min_count=0).as_py():
+            quoted = pa.array([quote(each, "") for each in named.to_pylist()], TEXT)
         links = pc.binary_join_element_wise(link, quoted, "/input", "")
         has_input = table["has_input"].combine_chunks()
         links = pc.if_else(has_input, links, pa.scalar(None, TEXT))
