@@ -13,17 +13,35 @@ Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 Headers = Iterable[tuple[bytes, bytes]]
 
 AGAIN_IN_A_SECOND = (b"retry-after", b"1")
+# The code of a problem, where nothing says more about it than its status.
+CODES = {
+    400: "validation-error",
+    401: "not-authenticated",
+    404: "not-found",
+    405: "method-not-allowed",
+    408: "request-timeout",
+    413: "body-too-large",
+    415: "unsupported-encoding",
+    502: "upstream-unavailable",
+    503: "dependency-unavailable",
+    504: "upstream-timeout",
+}
 
 
 class Refused(Exception):
     """A call that ends here, with a status and a sentence for the caller."""
 
     def __init__(
-        self, status: int, message: str, *headers: tuple[bytes, bytes]
+        self,
+        status: int,
+        message: str,
+        *headers: tuple[bytes, bytes],
+        code: str = "",
     ) -> None:
         super().__init__(message)
         self.status = status
         self.headers = headers
+        self.code = code or CODES.get(status, "error")
 
 
 def unauthenticated() -> Refused:

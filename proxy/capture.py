@@ -13,7 +13,7 @@ from __future__ import annotations
 import hashlib
 import logging
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -24,11 +24,12 @@ from ingest.events import InferenceEvent, read_moment
 from istore import blobs
 from istore.failpoints import failpoint
 from proxy.encodings import decoded
-from proxy.entries import Facts, SpoolEntry
+from proxy.entries import FORM_V2, Facts, SpoolEntry
 from services.v2 import (
     Part,
     V2Error,
     action_of,
+    merged,
     metadata_items,
     read_request,
     read_response,
@@ -100,15 +101,27 @@ def prepared(entry: SpoolEntry) -> Iterator[Captured]:
     facts = entry.facts
     parts, warnings = _parts(entry)
     answers, more = _answers(entry, len(parts))
+    warnings = [*facts.warnings, *warnings, *more]
     for part, answer in zip(parts, answers, strict=True):
         event = _event(facts, part.index)
-        marker = _marker(facts, part, answer, event, [*warnings, *more])
+        marker = _marker(facts, _noted(part, facts), answer, event, warnings)
         yield Captured(part, answer, event, marker)
+
+
+def _noted(part: Part, facts: Facts) -> Part:
+    """With what the proxy noted of the call, before what the request says of itself."""
+    if not facts.metadata:
+        return part
+    parameters = merged({"metadata": facts.metadata}, part.parameters)
+    return replace(part, parameters=parameters)
 
 
 def _parts(entry: SpoolEntry) -> tuple[list[Part], list[str]]:
     """What was promised to the caller counts: that many parts there will be."""
     count = len(entry.facts.inference_ids)
+    if entry.facts.form != FORM_V2:
+        body = entry.request
+        return [Part(n, count, None, body, sniff(body)) for n in range(count)], []
     try:
         parts = split(read_request(entry.request, entry.facts.request_header_length))
     except V2Error as error:

@@ -61,6 +61,14 @@ counts = Counts()
 REGISTRY.register(counts)
 
 
+def tell_kept(reason: str) -> None:
+    """Count the copy of a stream, whose answer has been counted when it began."""
+    if reason:
+        counts.not_recorded[reason] += 1
+    else:
+        counts.recorded += 1
+
+
 def tell(status: int, told: str) -> None:
     """Count an answer by what its ``Inference-Store`` header says."""
     counts.answered[status] += 1

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from struct import Struct
 from typing import Any, Self
 
 import orjson
 
+# How the request is to be read: by the open inference protocol, or kept as it came.
+FORM_V2, FORM_JSON = "v2", "json"
 HEAD = Struct("<IQ")  # how long the facts are, and how long the request
 
 
@@ -16,7 +18,8 @@ class Facts:
     """All but the two bodies. The names of the blobs are settled here, once.
 
     ``inference_ids`` and ``prefixes`` have one member for each part of the request.
-    Lengths are those of JSON headers, None where a body is JSON alone.
+    Lengths are those of JSON headers, None where a body is JSON alone. ``metadata`` has
+    items of our own, ``warnings`` sentences, for the record of each part.
     """
 
     model_id: str
@@ -31,6 +34,9 @@ class Facts:
     answer_header_length: int | None
     answer_content_type: str
     answer_encoding: str = ""
+    form: str = FORM_V2
+    metadata: list[dict[str, str]] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
 
 
 @dataclass(slots=True)

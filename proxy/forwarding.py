@@ -28,6 +28,7 @@ KEPT_SECONDS = 2
 HOSTS_AT_ONCE = 8
 NOT_IMPLEMENTED = 501
 IN_A_PATH = "/%:@!$&'()*+,;=~"
+INVALID = "upstream-invalid-response"
 
 
 class Server:
@@ -36,8 +37,9 @@ class Server:
     Who waits for a place too long is sent away.
     """
 
-    def __init__(self, base_url: str) -> None:
+    def __init__(self, base_url: str, is_ours: bool = False) -> None:
         parts = urlsplit(base_url)
+        self._is_ours = is_ours
         self.host = parts.hostname or ""
         self.port = parts.port or PORTS[parts.scheme]
         self.path = quote(parts.path, safe=IN_A_PATH)
@@ -76,7 +78,7 @@ class Server:
         loop = asyncio.get_running_loop()
         reason = OSError(None, "No address of the upstream is an allowed one.")
         for address in await self._addresses():
-            if not allowed_address(address, self.host, self.port):
+            if not self._may_ask(address):
                 continue
             try:
                 async with asyncio.timeout(limits.UPSTREAM_CONNECT_SECONDS):
@@ -92,6 +94,10 @@ class Server:
                 reason = error
         raise reason
 
+    def _may_ask(self, address: str) -> bool:
+        """What we started ourselves is not judged by where it is."""
+        return self._is_ours or allowed_address(address, self.host, self.port)
+
     async def _addresses(self) -> list[str]:
         if is_literal(self.host):
             return [self.host]
@@ -105,7 +111,7 @@ class Upstreams:
     """The servers models run on. Made within the running event loop."""
 
     def __init__(self) -> None:
-        self._servers: dict[str, Server] = {}
+        self._servers: dict[tuple[str, bool], Server] = {}
         self._loop = asyncio.get_running_loop()
         self._most = limits.UPSTREAM_CONCURRENCY * HOSTS_AT_ONCE
         self._in_use = 0
@@ -126,9 +132,10 @@ class Upstreams:
         """
         if target.problem:
             raise Refused(502, target.problem)
-        server = self._servers.get(target.base_url)
+        key = target.base_url, target.is_ours
+        server = self._servers.get(key)
         if server is None:
-            server = self._servers[target.base_url] = Server(target.base_url)
+            server = self._servers[key] = Server(*key)
         return Asking(self, server, target, call, query, headers, body)
 
     def take(self) -> None:
@@ -270,20 +277,22 @@ def tell_apart(error: BaseException) -> None:
     if isinstance(error, TimeoutError):
         raise Refused(504, "The upstream did not answer in time.") from error
     if isinstance(error, BrokeOff):
-        raise Refused(502, "The upstream broke off.") from error
+        raise Refused(502, "The upstream broke off.", code=INVALID) from error
     if isinstance(error, NotHttp):
-        raise Refused(502, "The upstream's answer is not valid HTTP.") from error
+        message = "The upstream's answer is not valid HTTP."
+        raise Refused(502, message, code=INVALID) from error
     if isinstance(error, OSError | ValueError):
         raise Refused(502, "The upstream is unavailable.") from error
 
 
 def check_answer(response: Response) -> None:
     if 300 <= response.status < 400:
-        raise Refused(502, "The upstream answered with a redirect.")
+        raise Refused(502, "The upstream answered with a redirect.", code=INVALID)
     if (response.length or 0) > limits.PROXY_MAX_RESPONSE_BYTES:
         raise too_large()
 
 
 def too_large() -> Refused:
     most = limits.PROXY_MAX_RESPONSE_BYTES
-    return Refused(502, f"The upstream's answer is larger than {most} bytes.")
+    message = f"The upstream's answer is larger than {most} bytes."
+    return Refused(502, message, code="upstream-too-large")

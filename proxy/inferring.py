@@ -29,7 +29,7 @@ from proxy.headers import (
 from proxy.paths import Call
 from proxy.receiving import Permits, Reader
 from proxy.spool import FAILED, Spool
-from proxy.targets import Target, Targets
+from proxy.targets import Target, Targets, find_target
 
 REOPEN_SECONDS = 5.0
 RECORDED, STATUS = "recorded", "upstream-status"
@@ -41,7 +41,7 @@ class Proxy:
     """What the calls of one process share."""
 
     def __init__(self) -> None:
-        self.targets = Targets()
+        self.targets = Targets(find_target)
         self.permits = Permits(limits.PROXY_MAX_INFLIGHT_BYTES)
         self._upstreams: Upstreams | None = None
         self._spool: Spool | None = None
@@ -89,21 +89,21 @@ class Proxy:
         target = await self.find_target(call, headers)
         with self.permits.allowance() as allowance:
             body = await reader.body(allowance)
-            asked = await _asked(target, body, headers)
-            given, body = await _outgoing(target, asked, headers, body)
+            asked = await read_request(target, body, headers)
+            given, body = await outgoing(target, asked, headers, body)
             exchange = Exchange.begin(call, target, asked, received_at)
             answered = await exchange.carry(
                 self.upstreams, query, given, body, allowance, send
             )
             if answered is not None:
-                reason = await self._keep(exchange, answered)
+                reason = await self.keep(exchange, answered)
                 told = not_recorded(reason) or RECORDED
                 counters.tell(answered.status, told)
                 headers_out = [*answered.headers, *exchange.headers(told)]
                 await send_whole(send, answered.status, headers_out, answered.body)
                 failpoint("proxy.answered")
 
-    async def _keep(self, exchange: Exchange, answered: Answered) -> str:
+    async def keep(self, exchange: Exchange, answered: Answered) -> str:
         """Why no copy is kept, or "" when one is, durably."""
         try:
             failpoint("proxy.forwarded")
@@ -120,7 +120,7 @@ class Proxy:
             return FAILED
 
 
-async def _asked(target: Target, body: bytes, headers: Headers) -> Asked:
+async def read_request(target: Target, body: bytes, headers: Headers) -> Asked:
     """With storage off a body that cannot be read is the upstream's to refuse."""
     try:
         return await read_asked(body, headers)
@@ -130,7 +130,7 @@ async def _asked(target: Target, body: bytes, headers: Headers) -> Asked:
         return nothing_asked()
 
 
-async def _outgoing(
+async def outgoing(
     target: Target, asked: Asked, headers: Headers, body: bytes
 ) -> tuple[list[bytes], bytes]:
     """The headers and the body to forward: as they came, but for the one edit allowed."""

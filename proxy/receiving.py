@@ -71,6 +71,11 @@ class Reader:
             self.is_read = True  # nobody waits for the rest
             raise Refused(408, "The body did not arrive in time.") from None
 
+    async def until_gone(self) -> None:
+        """Returns when the client has left; to be asked once the body is read."""
+        while (await self._receive())["type"] != "http.disconnect":
+            pass
+
     async def discard(self) -> None:
         """Read on for a while, so that the client hears why it was refused.
 

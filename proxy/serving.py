@@ -20,7 +20,9 @@ from proxy.counters import IN_FLIGHT_BYTES, counts
 from proxy.headers import Headers
 from proxy.inferring import Proxy
 from proxy.paths import read_path
+from proxy.problems import send_problem
 from proxy.receiving import ClientGone, Reader
+from proxy.session_calls import PREFIX, SessionCalls
 
 NAME, VERSION = "inference-store", "1"
 EXTENSIONS = ["binary_tensor_data"]
@@ -33,6 +35,7 @@ class Application:
 
     def __init__(self, proxy: Proxy) -> None:
         self.proxy = proxy
+        self.sessions = SessionCalls(proxy)
         self.own = {
             b"/v2": self.server,
             b"/v2/": self.server,
@@ -58,7 +61,8 @@ class Application:
             refused = error if isinstance(error, Refused) else _failed()
             counts.refused[refused.status] += 1
             await reader.discard()
-            await send_refusal(sending, refused)
+            is_of_api = scope["raw_path"].startswith(PREFIX)
+            await (send_problem if is_of_api else send_refusal)(sending, refused)
         finally:
             counts.in_flight -= 1
 
@@ -71,6 +75,13 @@ class Application:
                 raise _not_allowed("GET")
             await own(send)
             return
+        query = scope["query_string"].decode("latin-1")
+        query = f"?{query}" if query else ""
+        if path.startswith(PREFIX):
+            if method != "POST":
+                raise _not_allowed("POST")
+            await self.sessions.infer(path, query, headers, reader, send)
+            return
         if not path.startswith(b"/v2/models/"):
             raise Refused(404, "There is no such path.")
         call = read_path(path)
@@ -79,8 +90,6 @@ class Application:
             return
         if method != call.method:
             raise _not_allowed(call.method)
-        query = scope["query_string"].decode("latin-1")
-        query = f"?{query}" if query else ""
         if call.kind == "infer":
             await self.proxy.infer(call, headers, query, reader, send)
         else:

@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from typing import Generic, TypeVar
 
 from django.db import Error, InterfaceError, OperationalError, connection
 
@@ -44,29 +45,35 @@ class Target:
     is_stored: bool
     strips_metadata: bool
     problem: str = ""
+    is_ours: bool = False  # a server that the store started itself
 
 
-class Targets:
-    """The targets callers asked for lately."""
+Found = TypeVar("Found")
+Result = TypeVar("Result")
 
-    def __init__(self) -> None:
+
+class Targets(Generic[Found]):
+    """The targets callers asked for lately, as ``look`` finds them."""
+
+    def __init__(self, look: Callable[[str, str], Found]) -> None:
+        self._look = look
         self._threads = ThreadPoolExecutor(THREADS, "lookup")
-        self._known: dict[tuple[bytes, str], tuple[float, Target]] = {}
-        self._asked: dict[tuple[bytes, str], asyncio.Future[tuple[float, Target]]] = {}
+        self._known: dict[tuple[bytes, str], tuple[float, Found]] = {}
+        self._asked: dict[tuple[bytes, str], asyncio.Future[tuple[float, Found]]] = {}
         self._ready = (0.0, False)
 
-    async def find(self, authorization: bytes, model_id: str) -> Target:
+    async def find(self, authorization: bytes, name: str) -> Found:
         """Raises ``Refused``: 401 without a valid token, 404 when it opens nothing."""
         scheme, _, secret = authorization.partition(b" ")
         if scheme.lower() != b"bearer" or not secret.strip():
             raise unauthenticated()
         secret = secret.strip()
-        key = hashlib.sha256(secret).digest(), model_id
+        key = hashlib.sha256(secret).digest(), name
         known = self._known.get(key)
         if known and known[0] > time.monotonic():
             return known[1]
         self._known.pop(key, None)
-        return await self._look_up(key, secret.decode("latin-1"), model_id)
+        return await self._look_up(key, secret.decode("latin-1"), name)
 
     async def is_ready(self) -> bool:
         """Whether the database answers; asked once a second."""
@@ -81,14 +88,12 @@ class Targets:
         self._ready = time.monotonic() + BELIEVED_SECONDS, ready
         return ready
 
-    async def _look_up(
-        self, key: tuple[bytes, str], secret: str, model_id: str
-    ) -> Target:
+    async def _look_up(self, key: tuple[bytes, str], secret: str, name: str) -> Found:
         """One look for all who wait for the same; what is not there is not remembered."""
         asked = self._asked.get(key)
         if asked is None:
             until = time.monotonic() + BELIEVED_SECONDS
-            asked = asyncio.ensure_future(self._ask(until, secret, model_id))
+            asked = asyncio.ensure_future(self._ask(until, secret, name))
             self._asked[key] = asked
             asked.add_done_callback(lambda _: self._asked.pop(key, None))
         until, target = await asyncio.shield(asked)
@@ -97,12 +102,10 @@ class Targets:
         self._known[key] = until, target
         return target
 
-    async def _ask(
-        self, until: float, secret: str, model_id: str
-    ) -> tuple[float, Target]:
-        return until, await self._in_thread(lambda: find_target(secret, model_id))
+    async def _ask(self, until: float, secret: str, name: str) -> tuple[float, Found]:
+        return until, await self._in_thread(lambda: self._look(secret, name))
 
-    async def _in_thread(self, ask: Callable[[], Target]) -> Target:
+    async def _in_thread(self, ask: Callable[[], Result]) -> Result:
         loop = asyncio.get_running_loop()
         try:
             async with asyncio.timeout(DATABASE_SECONDS):
@@ -150,7 +153,7 @@ def _problem(url: str) -> str:
     return ""
 
 
-def _asking_anew(ask: Callable[[], Target]) -> Target:
+def _asking_anew(ask: Callable[[], Result]) -> Result:
     """A connection that was lost since it was used last costs a second attempt."""
     try:
         return ask()

@@ -29,6 +29,8 @@ from ingest.stream import STREAM
 from istore.models import Project, Role, Token
 from proxy.segments import Ownership, owners_in
 from proxy.tests.upstream import Upstream
+from services.models import InferenceService, InferenceSession, Status
+from services.sessions import create_service, start_session
 
 GRANIAN = Path(sys.executable).with_name("granian")
 
@@ -80,6 +82,7 @@ class Store:
         )
 
     def remove(self) -> None:
+        InferenceService.objects.filter(project__in=self.projects).delete()
         RegisteredModel.objects.filter(project__in=self.projects).delete()
         Token.objects.filter(project__in=self.projects).delete()
         Project.objects.filter(pk__in=[each.pk for each in self.projects]).delete()
@@ -104,6 +107,27 @@ class Store:
             model_id=model_id, defaults=values | changes
         )
         return model
+
+    def session(self, runner: str, configuration: dict, **fields) -> tuple:
+        """A session that is ready, and the secret that reaches it."""
+        return self.thread.submit(
+            self._session, runner, configuration, **fields
+        ).result()
+
+    def _session(
+        self, runner: str, configuration: dict, status=Status.READY, **fields
+    ) -> tuple[InferenceSession, str]:
+        given = {"account": "a", "name": "s", "endpoint": "generate"} | fields
+        service = create_service(
+            "test",
+            self.projects[0],
+            runner=runner,
+            configuration=configuration,
+            **given,
+        )
+        session, secret = start_session("test", service)
+        InferenceSession.objects.filter(pk=session.pk).update(status=status)
+        return session, secret
 
 
 def new_token(project: Project, role: Role, **fields) -> str:
@@ -202,6 +226,17 @@ class Proxied:
         headers = {key: value for key, value in headers.items() if value is not None}
         data = body if isinstance(body, bytes) else orjson.dumps(body or request_body())
         path = options.pop("path", f"/v2/models/{quote(model_id, safe='')}/infer")
+        options.setdefault("timeout", 30)
+        return requests.post(self.url + path, data, headers=headers, **options)
+
+    def call(
+        self, session: InferenceSession, secret: str, body: object, **options
+    ) -> requests.Response:
+        """Of a session, at its endpoint unless ``endpoint`` says otherwise."""
+        endpoint = options.pop("endpoint", session.service.endpoint)
+        path = f"/api/v1/inferencesessions/{session.id.hex}/infer/{endpoint}"
+        headers = {"Authorization": f"Bearer {secret}", **options.pop("headers", {})}
+        data = body if isinstance(body, bytes) else orjson.dumps(body)
         options.setdefault("timeout", 30)
         return requests.post(self.url + path, data, headers=headers, **options)
 

@@ -10,7 +10,7 @@ from services.v2.bounded_json import V2Error, read_json
 from services.v2.elements import element_bytes, sniff
 from services.v2.metadata import metadata_items, reserved, strip_metadata
 from services.v2.slicing import slice_response
-from services.v2.splitting import Part, split
+from services.v2.splitting import Part, merged, split
 from services.v2.tensors import (
     InferRequest,
     InferResponse,
@@ -28,6 +28,7 @@ __all__ = [
     "V2Error",
     "action_of",
     "element_bytes",
+    "merged",
     "metadata_items",
     "read_json",
     "read_request",

@@ -1,0 +1,35 @@
+"""Which of several servers that answer alike is asked next."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
+from proxy.targets import Target
+
+
+class Balance:
+    """The one with the fewest calls in flight; of several such, the least used."""
+
+    def __init__(self) -> None:
+        self._in_flight: Counter[str] = Counter()
+        self._turn = 0
+
+    def in_order(self, servers: Sequence[Target]) -> list[Target]:
+        """All of them, the one to ask first before the others."""
+        self._turn += 1
+        shift = self._turn % len(servers)
+        turned = [*servers[shift:], *servers[:shift]]
+        return sorted(turned, key=lambda each: self._in_flight[each.base_url])
+
+    @contextmanager
+    def counted(self, server: Target) -> Iterator[None]:
+        url = server.base_url
+        self._in_flight[url] += 1
+        try:
+            yield
+        finally:
+            self._in_flight[url] -= 1
+            if not self._in_flight[url]:
+                del self._in_flight[url]

@@ -1,0 +1,290 @@
+"""Calls of inference sessions: ``POST /api/v1/inferencesessions/{id}/infer/{endpoint}``.
+
+The same steps as a call to a model, and the same promises: who asks and what for; forward
+the bytes as they came; spool and sync; answer. Besides, what a whole answer says is held
+against the schema of the service's interface, and streams are in ``session_streams``.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from dataclasses import dataclass, field
+from typing import Any
+from urllib.parse import unquote, unquote_to_bytes
+
+import orjson
+
+from istore.uuids import uuid7
+from proxy import counters, limits, moments
+from proxy.answers import Refused, Send, send_whole, unauthenticated
+from proxy.asking import Asked, nothing_asked
+from proxy.balancing import Balance
+from proxy.carrying import Answered, is_stream, not_recorded, pass_on, read_answer
+from proxy.completions import facts_of
+from proxy.encodings import TooLarge, check_encoding, decoded
+from proxy.entries import FORM_JSON, FORM_V2, SpoolEntry
+from proxy.exchange import Exchange
+from proxy.forwarding import INVALID, Asking, too_large
+from proxy.headers import Headers
+from proxy.inferring import RECORDED, Proxy, outgoing, read_request
+from proxy.paths import Call, is_id
+from proxy.receiving import Allowance, Reader
+from proxy.session_streams import carry_stream
+from proxy.session_targets import NOT_STORED, SessionTarget, find_session_target
+from proxy.targets import Targets
+from services.runners.mocks import MockFailure
+from services.runners.schemas import misfit
+from services.runners.servers import OPENAI, V2
+from services.v2 import read_json
+
+PREFIX = b"/api/v1/inferencesessions/"
+PATH = re.compile(rb"([^/]+)/infer/(.+)", re.DOTALL)
+LARGE = 64 * 2**10  # what is larger is read and checked in a thread
+JSON = "application/json"
+UNREACHED = "upstream-unavailable"
+
+
+@dataclass(frozen=True, slots=True)
+class SessionCall(Call):
+    """What is asked of a server: a path of its own instead of one of the protocol."""
+
+    path: str = ""
+
+    def upstream_path(self, name: str, version: str | None) -> str:
+        return self.path
+
+
+@dataclass(slots=True)
+class SessionExchange(Exchange):
+    """A call of a session, with what is noted beside the request and the answer."""
+
+    form: str = FORM_JSON
+    facts: dict[str, str | int | float] = field(default_factory=dict)
+    warnings: list[str] = field(default_factory=list)
+
+    def entry(self, answered: Answered) -> SpoolEntry:
+        entry = Exchange.entry(self, answered)
+        entry.facts.form = self.form
+        entry.facts.metadata = [_item(*each) for each in self.facts.items()]
+        entry.facts.warnings = self.warnings
+        return entry
+
+
+class SessionCalls:
+    """What the calls of sessions share, beside what they share with all others."""
+
+    def __init__(self, proxy: Proxy) -> None:
+        self.proxy = proxy
+        self.targets: Targets[SessionTarget] = Targets(find_session_target)
+        self.balance = Balance()
+
+    async def infer(
+        self, path: bytes, query: str, headers: Headers, reader: Reader, send: Send
+    ) -> None:
+        received_at = moments.now()
+        target = await self._find(path, headers)
+        with self.proxy.permits.allowance() as allowance:
+            body = await reader.body(allowance)
+            asked = await _read(target, body, headers)
+            exchange = _begin(target, asked, received_at)
+            if target.mock is not None:
+                answered = await _simulated(target, asked)
+                exchange.responded_at = moments.now()
+                await self._finish(target, exchange, answered, send)
+                return
+            lines, body = await outgoing(exchange.target, asked, headers, body)
+            if target.output_schema or target.dialect.protocol == OPENAI:
+                lines = _uncompressed(lines)
+
+            async def carry(asking: Asking) -> None:
+                await self._carry(target, exchange, asking, allowance, reader, send)
+
+            await self._ask(target, exchange, query, lines, body, carry)
+
+    async def _find(self, path: bytes, headers: Headers) -> SessionTarget:
+        authorization = headers.get(b"authorization")
+        if not authorization:
+            raise unauthenticated()
+        found = PATH.fullmatch(path.removeprefix(PREFIX))
+        if found is None:
+            raise _nothing_here()
+        session_id, endpoint = (
+            unquote_to_bytes(each).decode(errors="replace") for each in found.groups()
+        )
+        target = await self.targets.find(authorization, session_id)
+        if target.endpoint != endpoint:
+            raise _nothing_here()
+        return target
+
+    async def _ask(
+        self,
+        target: SessionTarget,
+        exchange: SessionExchange,
+        query: str,
+        lines: list[bytes],
+        body: bytes,
+        carry: Any,
+    ) -> None:
+        """One server after the other, as long as none could even be reached."""
+        path = target.dialect.path(target.endpoint)
+        call = SessionCall("infer", "", path=path)
+        servers = self.balance.in_order(target.servers)
+        for server in servers:
+            try:
+                with self.balance.counted(server):
+                    exchange.forwarded_at = moments.now()
+                    asking = self.proxy.upstreams.ask(server, call, query, lines, body)
+                    async with asking:
+                        await carry(asking)
+                return
+            except Refused as refused:
+                if refused.code != UNREACHED or server is servers[-1]:
+                    raise
+
+    async def _carry(
+        self,
+        target: SessionTarget,
+        exchange: SessionExchange,
+        asking: Asking,
+        allowance: Allowance,
+        reader: Reader,
+        send: Send,
+    ) -> None:
+        response = asking.response
+        if is_stream(response):
+            is_copied = target.stored and target.dialect.protocol == OPENAI
+            keep = self.proxy.keep if is_copied else None
+            await carry_stream(exchange, asking, keep, allowance, reader, send)
+            return
+        is_checked = bool(target.output_schema) and 200 <= response.status < 300
+        if not target.stored and not is_checked:
+            exchange.responded_at = moments.now()
+            headers = exchange.headers(_told(target))
+            await pass_on(response, send, headers, asking.patience)
+            counters.tell(response.status, _told(target))
+            return
+        answered = await read_answer(response, allowance)
+        exchange.responded_at = moments.now()
+        if not answered.told:
+            await self._finish(target, exchange, answered, send)
+        elif is_checked:
+            raise too_large()
+        else:
+            headers = exchange.headers(answered.told)
+            await pass_on(response, send, headers, asking.patience, answered.chunks)
+            counters.tell(answered.status, answered.told)
+
+    async def _finish(
+        self,
+        target: SessionTarget,
+        exchange: SessionExchange,
+        answered: Answered,
+        send: Send,
+    ) -> None:
+        """Check the whole answer, keep a copy if one is wanted, and send it."""
+        if 200 <= answered.status < 300:
+            if target.output_schema:
+                await _check(answered, target.output_schema)
+            if target.stored and target.dialect.protocol == OPENAI:
+                exchange.facts |= facts_of(_value(answered))
+        told = _told(target)
+        if target.stored:
+            told = not_recorded(await self.proxy.keep(exchange, answered)) or RECORDED
+        counters.tell(answered.status, told)
+        headers = [*answered.headers, *exchange.headers(told)]
+        await send_whole(send, answered.status, headers, answered.body)
+
+
+async def _read(target: SessionTarget, body: bytes, headers: Headers) -> Asked:
+    """The request as it is kept, under an id of the caller's or of our own."""
+    if target.dialect.protocol == V2:
+        return await read_request(target.stored or NOT_STORED, body, headers)
+    encoding = headers.encoding()
+    try:
+        check_encoding(encoding)
+        if encoding:
+            most = limits.PROXY_MAX_REQUEST_BYTES
+            body = await asyncio.to_thread(decoded, body, encoding, most)
+    except TooLarge as error:
+        raise Refused(413, str(error)) from None
+    except ValueError as error:
+        raise Refused(400, str(error)) from None
+    except Refused:
+        if target.stored or target.mock:
+            raise
+        return nothing_asked()
+    given = unquote((headers.get(b"inference-id") or b"").decode("latin-1"))
+    if given and not is_id(given):
+        raise Refused(400, "Inference-Id is not an id.", code="invalid-header")
+    return Asked(body, None, [given or uuid7()], is_named=False)
+
+
+def _begin(target: SessionTarget, asked: Asked, received_at: int) -> SessionExchange:
+    is_v2 = target.dialect.protocol == V2
+    return SessionExchange(
+        call=Call("infer", ""),
+        target=target.stored or NOT_STORED,
+        asked=asked,
+        received_at=received_at,
+        forwarded_at=received_at,
+        responded_at=received_at,
+        form=FORM_V2 if is_v2 else FORM_JSON,
+        facts={"inference_session": target.session_id},
+    )
+
+
+async def _simulated(target: SessionTarget, asked: Asked) -> Answered:
+    try:
+        request = read_json(asked.body, limits.JSON_MAX_DEPTH)
+    except ValueError as error:
+        raise Refused(400, str(error), code="malformed-json") from None
+    try:
+        answer = await target.mock.answer(request)
+    except MockFailure as failure:
+        raise Refused(failure.status, str(failure), code=failure.code) from None
+    body = await asyncio.to_thread(orjson.dumps, answer)
+    headers = [(b"content-type", JSON.encode())]
+    return Answered(200, headers, JSON, "", None, chunks=[body])
+
+
+async def _check(answered: Answered, schema: dict[str, Any]) -> None:
+    """Raises ``Refused`` unless the answer fits what the interface promises."""
+    if len(answered.body) > LARGE:
+        problem = await asyncio.to_thread(_misfit, answered, schema)
+    else:
+        problem = _misfit(answered, schema)
+    if problem:
+        message = f"The answer does not fit the service's output schema. {problem}"
+        raise Refused(502, message, code=INVALID)
+
+
+def _misfit(answered: Answered, schema: dict[str, Any]) -> str:
+    try:
+        value = _value(answered)
+    except ValueError:
+        return "It is not JSON."
+    return misfit(schema, value)
+
+
+def _value(answered: Answered) -> Any:
+    most = limits.PROXY_MAX_RESPONSE_BYTES
+    return orjson.loads(decoded(answered.body, answered.encoding, most))
+
+
+def _told(target: SessionTarget) -> str:
+    return "streaming" if target.stored else "off"
+
+
+def _uncompressed(lines: list[bytes]) -> list[bytes]:
+    kept = [each for each in lines if not each.startswith(b"accept-encoding:")]
+    return [*kept, b"accept-encoding: identity\r\n"]
+
+
+def _item(key: str, value: str | int | float) -> dict[str, str]:
+    kinds = {str: "string", int: "int", float: "float"}
+    return {"key": key, "type": kinds[type(value)], "value": str(value)}
+
+
+def _nothing_here() -> Refused:
+    return Refused(404, "There is nothing here.")

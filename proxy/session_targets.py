@@ -1,0 +1,147 @@
+"""Which session a call reaches, and what answers for it."""
+
+from __future__ import annotations
+
+import uuid
+from dataclasses import dataclass, replace
+from typing import Any
+
+from inferences.models import RegisteredModel
+from istore.access import Caller
+from istore.clock import now
+from istore.models import Role
+from istore.problems import Conflict
+from istore.tokens import find_token
+from proxy.answers import AGAIN_IN_A_SECOND, Refused, unauthenticated
+from proxy.targets import Target
+from services import sessions
+from services.models import InferenceService, InferenceSession, Runner, Status
+from services.runners.commands import BadCommands, listed
+from services.runners.mocks import Mock
+from services.runners.reading import BadConfiguration
+from services.runners.servers import V2, Dialect, UrlServer
+from services.session_tokens import MARK, find_session_token
+
+NOT_STORED = Target(
+    model_id="",
+    model_key=0,
+    project_key=0,
+    task_type="",
+    base_url="",
+    name="",
+    is_stored=False,
+    strips_metadata=False,
+)
+
+
+NO_DIALECT = Dialect()
+
+
+@dataclass(frozen=True, slots=True)
+class SessionTarget:
+    """A session as the proxy sees it: a mock, or servers that answer alike.
+
+    ``stored`` is the registered model whose inferences the calls are.
+    """
+
+    session_id: str
+    endpoint: str
+    output_schema: dict[str, Any] | None
+    mock: Mock | None = None
+    dialect: Dialect = NO_DIALECT
+    servers: tuple[Target, ...] = ()
+    stored: Target | None = None
+
+
+def find_session_target(secret: str, session_id: str) -> SessionTarget:
+    """Raises ``Refused``: 401, 404, 409 when it has ended, 503 while it is starting."""
+    session = _find(secret, session_id)
+    if session is None:
+        raise Refused(404, "There is nothing here.")
+    problem = sessions.state_problem(session, now())
+    if isinstance(problem, Conflict):
+        raise Refused(409, str(problem.detail), code=problem.get_codes())
+    service = session.service
+    if session.status != Status.READY:
+        raise _starting()
+    mock, dialect, servers = _runner(session)
+    return SessionTarget(
+        session_id=session.id.hex,
+        endpoint=service.endpoint,
+        output_schema=service.output_schema,
+        mock=mock,
+        dialect=dialect,
+        servers=servers,
+        stored=_stored(service, is_v2=dialect.protocol == V2),
+    )
+
+
+def _find(secret: str, session_id: str) -> InferenceSession | None:
+    try:
+        pk = uuid.UUID(hex=session_id)
+    except ValueError:
+        pk = None
+    if secret.startswith(MARK):
+        found = find_session_token(secret)
+        if found is None:
+            raise unauthenticated()
+        return found.session if found.session_id == pk else None
+    token = find_token(secret)
+    if token is None:
+        raise unauthenticated()
+    caller = Caller(token=token)
+    seen = InferenceSession.objects.visible_to(caller, Role.EDITOR)
+    return seen.filter(pk=pk).select_related("service").first()
+
+
+def _runner(
+    session: InferenceSession,
+) -> tuple[Mock | None, Dialect, tuple[Target, ...]]:
+    service = session.service
+    try:
+        if service.runner == Runner.MOCK:
+            return Mock.read(service.configuration), NO_DIALECT, ()
+        if service.runner == Runner.URL:
+            server = UrlServer.read(service.configuration)
+            return None, server.dialect, (_server(server.url),)
+        command = listed()[service.configuration["process"]]
+    except BadConfiguration as error:
+        raise Refused(502, str(error)) from None
+    except (BadCommands, KeyError):
+        raise Refused(502, "This installation lists no such command.") from None
+    ready = session.running.filter(is_ready=True)
+    servers = tuple(_server(each.url, is_ours=True) for each in ready)
+    if not servers:
+        raise _starting()
+    return None, command.dialect, servers
+
+
+def _server(url: str, *, is_ours: bool = False) -> Target:
+    return replace(NOT_STORED, base_url=url, is_ours=is_ours)
+
+
+def _stored(service: InferenceService, *, is_v2: bool) -> Target | None:
+    """The service's model, if it is registered in its project and stores inferences."""
+    if not service.model_id:
+        return None
+    model = RegisteredModel.objects.filter(
+        model_id=service.model_id,
+        project=service.project_id,
+        enable_inference_storage=True,
+    ).first()
+    if model is None:
+        return None
+    return replace(
+        NOT_STORED,
+        model_id=model.model_id,
+        model_key=model.pk,
+        project_key=model.project_id,
+        task_type=model.task_type,
+        is_stored=True,
+        strips_metadata=model.strip_metadata and is_v2,
+    )
+
+
+def _starting() -> Refused:
+    message = "The session is starting. Try again soon."
+    return Refused(503, message, AGAIN_IN_A_SECOND, code="session-starting")

@@ -1,0 +1,46 @@
+"""Who calls: besides people and tokens of projects, tokens that reach one session."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from rest_framework.authentication import get_authorization_header
+from rest_framework.exceptions import AuthenticationFailed
+from rest_framework.request import Request
+
+from istore.access import BearerAuthentication
+from services.models import SessionToken
+from services.session_tokens import MARK, find_session_token
+
+
+class SessionBearer:
+    """``request.user`` of a call made with a session's token."""
+
+    is_authenticated = is_active = True
+    is_anonymous = is_staff = is_superuser = False
+    pk = None
+
+    def __init__(self, token: SessionToken) -> None:
+        self.token = token
+
+    def __str__(self) -> str:
+        return f"session token {self.token}"
+
+
+class SessionBearerAuthentication(BearerAuthentication):
+    """``Authorization: Bearer <token>``, of a session or of a project."""
+
+    def authenticate(self, request: Request) -> tuple[Any, Any] | None:
+        secret = bearer_of(request)
+        if not secret.startswith(MARK):
+            return super().authenticate(request)
+        token = find_session_token(secret)
+        if token is None:
+            raise AuthenticationFailed("The token is unknown or expired.")
+        return SessionBearer(token), token
+
+
+def bearer_of(request: Request) -> str:
+    """The secret that the call shows; empty if there is none."""
+    scheme, _, secret = get_authorization_header(request).partition(b" ")
+    return secret.strip().decode("latin-1") if scheme.lower() == b"bearer" else ""

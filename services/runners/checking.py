@@ -1,0 +1,46 @@
+"""Whether a service that somebody describes could be run and called."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from services.models import Runner
+from services.runners.commands import BadCommands, listed
+from services.runners.mocks import Mock
+from services.runners.reading import BadConfiguration, check_names, text
+from services.runners.servers import UrlServer
+
+ENDPOINT = re.compile(
+    r"(?!\.{1,2}(/|\Z))[\w.~-]+(/(?!\.{1,2}(/|\Z))[\w.~-]+)*", re.ASCII
+)
+ENDPOINT_CHARS = 255
+
+
+def check_configuration(runner: str, configuration: Mapping[str, Any]) -> None:
+    """Raises BadConfiguration, which names the member that is not right."""
+    if runner == Runner.MOCK:
+        Mock.read(configuration)
+    elif runner == Runner.URL:
+        UrlServer.read(configuration)
+    else:
+        check_names(configuration, ("process",))
+        name = text(configuration, "process")
+        if name not in command_names():
+            raise BadConfiguration(
+                "process", "This installation lists no such command."
+            )
+
+
+def command_names() -> list[str]:
+    """What an operator listed; nothing while the file cannot be read."""
+    try:
+        return sorted(listed())
+    except BadCommands:
+        return []
+
+
+def is_endpoint(name: str) -> bool:
+    """Whether it can stand below ``infer/``: segments of letters, digits and ``._~-``."""
+    return len(name) <= ENDPOINT_CHARS and bool(ENDPOINT.fullmatch(name))
