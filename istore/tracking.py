@@ -152,6 +152,12 @@ class TrackedTask(models.Model):
             return None
         return max(0, self.expected - self.done) / self.rate
 
+    @property
+    def left(self) -> timedelta | None:
+        """``seconds_left``, as pages write lengths of time."""
+        seconds = self.seconds_left
+        return None if seconds is None else timedelta(seconds=min(seconds, 10**9))
+
     # -- asking for work
 
     def ring(self) -> None:

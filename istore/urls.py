@@ -17,11 +17,13 @@ urlpatterns = [
     path("api/docs", views.SwaggerView.as_view(url_name="schema"), name="api-docs"),
     path("api/v1/", include("exports.api.urls")),
     path("api/v1/", include("retention.api.urls")),
+    path("api/v1/", include("services.api.urls")),
     path("api/v1/", include("inferences.api.urls")),
     path("admin/", admin.site.urls),
     path("favicon.ico", views.favicon),
     path("", include("istore.account_urls")),
     path("", include("inferences.urls")),
+    path("", include("retention.urls")),
 ]
 handler400 = "istore.views.bad_request"
 handler403 = "istore.views.forbidden"

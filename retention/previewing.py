@@ -1,0 +1,128 @@
+"""The preview of a policy as its page shows it: figures, a plot by day, a few pictures."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date, timedelta
+from typing import Any
+
+from django.db import OperationalError
+
+from inferences.models import Inference, RegisteredModel
+from inferences.presentation.inputs import Look, looks
+from inferences.querying import join_payloads
+from inferences.row_ids import LOWEST, first_id_at
+from istore import clock
+from istore.deadline import deadline
+from retention.models import Limits, RetentionPolicy
+from retention.surveying import Survey, survey_in_time
+from retention.sweeping import stale
+
+SAMPLES = 3  # of the oldest, and of the newest that would go
+MOST_COLUMNS = 90
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """A day, or a few: heights in percent of the highest column."""
+
+    x: int
+    first: date
+    inputs: int
+    records: int
+    inputs_height: float
+    records_height: float
+
+    @property
+    def inputs_y(self) -> float:
+        return 100 - self.inputs_height
+
+    @property
+    def records_y(self) -> float:
+        return 100 - self.records_height
+
+
+@dataclass(frozen=True, slots=True)
+class Plot:
+    columns: list[Column]
+    days: int  # in each column
+    first: date
+    last: date
+
+    @property
+    def width(self) -> int:
+        return max(1, round((self.last - self.first).days // self.days + 1))
+
+
+@dataclass(frozen=True, slots=True)
+class Preview:
+    policy: RetentionPolicy
+    limits: Limits
+    found: Survey
+    plot: Plot | None
+    samples: list[tuple[Inference, Look]]
+
+
+def preview(model: RegisteredModel, terms: Mapping[str, Any]) -> Preview:
+    """What a policy of these terms would remove in this moment."""
+    policy = RetentionPolicy(model=model, **terms)
+    limits = policy.limits(clock.now())
+    found = survey_in_time(model, limits)
+    return Preview(policy, limits, found, plot(found.days), _samples(model, limits))
+
+
+def plot(days: Mapping[date, tuple[int, int]]) -> Plot | None:
+    """One column a day, or of as many days as let all of them be seen."""
+    if not days:
+        return None
+    first, last = min(days), max(days)
+    per_column = 1 + (last - first).days // MOST_COLUMNS
+    sums: dict[int, tuple[int, int]] = {}
+    for day, (records, inputs) in days.items():
+        place = (day - first).days // per_column
+        before = sums.get(place, (0, 0))
+        sums[place] = before[0] + records, before[1] + inputs
+    highest = max(max(both) for both in sums.values()) or 1
+    columns = [
+        Column(
+            x=place,
+            first=first + timedelta(days=place * per_column),
+            inputs=inputs,
+            records=records,
+            inputs_height=_height(inputs, highest),
+            records_height=_height(records, highest),
+        )
+        for place, (records, inputs) in sorted(sums.items())
+    ]
+    return Plot(columns, per_column, first, last)
+
+
+def _height(count: int, highest: int) -> float:
+    """In percent; what is there at all can be seen."""
+    return round(max(100 * count / highest, 1.5), 2) if count else 0.0
+
+
+def _samples(model: RegisteredModel, limits: Limits) -> list[tuple[Inference, Look]]:
+    """A few of what would go, oldest first; none when finding them takes too long."""
+    try:
+        with deadline():
+            rows = _ends(model, limits)
+    except OperationalError:
+        return []
+    shown = join_payloads(model, rows)
+    found = looks(shown)
+    return [(each, found[each.id]) for each in shown]
+
+
+def _ends(model: RegisteredModel, limits: Limits) -> Sequence[Inference]:
+    inputs = stale("inputs", model, LOWEST, first_id_at(limits.inputs)).live()
+    records = stale("records", model, model.first_id, first_id_at(limits.records))
+    found: dict[int, Inference] = {}
+    for rows in (records, inputs):
+        for ends in (rows.oldest_first(), rows.newest_first()):
+            found |= {each.id: each for each in ends[:SAMPLES]}
+    ordered = [found[row_id] for row_id in sorted(found)]
+    if len(ordered) <= 2 * SAMPLES:
+        return ordered
+    return ordered[:SAMPLES] + ordered[-SAMPLES:]

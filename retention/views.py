@@ -1,0 +1,196 @@
+"""The pages of storage: what is kept, what would go, and the runs that removed the rest."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.contrib import messages
+from django.contrib.auth.decorators import login_required
+from django.core.exceptions import PermissionDenied
+from django.http import Http404, HttpRequest, HttpResponse, QueryDict
+from django.shortcuts import redirect, render
+from django.views.decorators.http import (
+    require_http_methods,
+    require_POST,
+    require_safe,
+)
+
+from inferences.models import RegisteredModel
+from inferences.pages import visible_model
+from inferences.querying import Pagination
+from istore.access import caller_of
+from istore.models import Role
+from istore.pages import render_page
+from istore.problems import Conflict
+from istore.task_pages import BadCursor
+from istore.tracking import TaskState
+from retention import policies
+from retention.forms import PolicyForm
+from retention.listing import TaskQuery, uuid_of
+from retention.models import RetentionPolicy, RetentionTask
+from retention.previewing import Preview, preview
+
+LATEST, ON_A_PAGE = 5, 25
+
+
+def _policy_of(model: RegisteredModel) -> RetentionPolicy | None:
+    policy = RetentionPolicy.objects.filter(model=model).first()
+    if policy:
+        policy.model = model
+    return policy
+
+
+@login_required
+@require_http_methods(["GET", "HEAD", "POST"])
+def policy(request: HttpRequest, model_id: str) -> HttpResponse:
+    """The policy in words and as a form, saved or only previewed."""
+    model = visible_model(request, model_id)
+    may_edit = caller_of(request).may(Role.EDITOR, model.project)
+    present = _policy_of(model)
+    only_previewed = "preview" in request.POST  # by a browser without scripts
+    if request.method == "POST":
+        if not may_edit:
+            raise PermissionDenied
+        form = PolicyForm(request.POST, policy=present)
+        if form.is_valid() and not only_previewed:
+            messages.success(request, _saved(request, model, present, form))
+            return redirect("retention:policy", model.model_id)
+    else:
+        form = PolicyForm(policy=present)
+    context = {
+        "model": model,
+        "policy": present,
+        "form": form,
+        "may_edit": may_edit,
+        "preview": _preview(model, form) if only_previewed else None,
+        "tasks": model.retention_tasks.newest_first()[:LATEST],
+    }
+    status = 400 if form.errors else 200
+    return render(request, "retention/policy.html", context, status=status)
+
+
+def _saved(
+    request: HttpRequest,
+    model: RegisteredModel,
+    present: RetentionPolicy | None,
+    form: PolicyForm,
+) -> str:
+    """Make the policy what the form says; returns what to tell the person."""
+    actor, terms = caller_of(request), form.terms
+    if terms is None:
+        if present:
+            policies.delete_policy(actor, present)
+        return "Everything is kept from now on."
+    if present and policies.change_policy(actor, present, **terms):
+        return "The policy is changed, and counts at once."
+    try:
+        policies.create_policy(actor, model, **terms)
+    except Conflict:
+        # Somebody was faster: what this person saw last is what they want.
+        policies.change_policy(actor, model.retention_policy, **terms)
+    return "The policy is saved, and counts at once."
+
+
+@login_required
+@require_safe
+def preview_policy(request: HttpRequest, model_id: str) -> HttpResponse:
+    """What the policy of the query string would remove now: a part of the page."""
+    model = visible_model(request, model_id)
+    form = PolicyForm(request.GET or QueryDict(), policy=_policy_of(model))
+    context = {"model": model, "form": form, "preview": _preview(model, form)}
+    return render(request, "retention/_preview.html", context)
+
+
+def _preview(model: RegisteredModel, form: PolicyForm) -> Preview | None:
+    if not form.is_valid() or form.terms is None:
+        return None
+    return preview(model, form.terms)
+
+
+@login_required
+@require_http_methods(["GET", "HEAD", "POST"])
+def tasks(request: HttpRequest, model_id: str) -> HttpResponse:
+    """The tasks of a model, newest first; posting starts one."""
+    if request.method == "POST":
+        return _start(request, model_id)
+    model = visible_model(request, model_id)
+    state = request.GET.get("state", "")
+    if state not in TaskState.values:
+        state = ""
+    query = TaskQuery(
+        state=state or None,
+        pagination=Pagination(
+            "desc", ON_A_PAGE, cursor=request.GET.get("cursor") or None
+        ),
+    )
+    try:
+        page, following = query.page(model)
+    except BadCursor:
+        raise Http404 from None
+    context = {
+        "model": model,
+        "tasks": page,
+        "next": following,
+        "state": state,
+        "states": TaskState.choices,
+    }
+    return render(request, "retention/tasks.html", context)
+
+
+def _start(request: HttpRequest, model_id: str) -> HttpResponse:
+    model = visible_model(request, model_id, Role.EDITOR)
+    present = _policy_of(model)
+    if present is None:
+        messages.error(request, "There is no policy to carry out.")
+        return redirect("retention:policy", model.model_id)
+    dry_run = request.POST.get("dry_run") == "true"
+    try:
+        task = policies.open_task(caller_of(request), present, dry_run=dry_run)
+    except Conflict as error:
+        messages.error(request, str(error.detail))
+        return redirect("retention:policy", model.model_id)
+    return redirect("retention:task", model.model_id, task.pk)
+
+
+def _task_of(model: RegisteredModel, task_id: str) -> RetentionTask:
+    known = uuid_of(task_id)
+    found = model.retention_tasks.filter(pk=known).first() if known else None
+    if found is None:
+        raise Http404
+    found.model = model
+    return found
+
+
+@login_required
+@require_safe
+def task(request: HttpRequest, model_id: str, task_id: str) -> HttpResponse:
+    """How far a task is; in the end its receipt. htmx asks for the part that moves."""
+    model = visible_model(request, model_id)
+    context: dict[str, Any] = {"model": model, "task": _task_of(model, task_id)}
+    partial = "retention/_task.html"
+    if request.GET.get("part") == "row":
+        partial = "retention/_row.html"
+    context["may_edit"] = caller_of(request).may(Role.EDITOR, model.project)
+    return render_page(request, "retention/task.html", partial, context)
+
+
+@login_required
+@require_POST
+def stop_task(request: HttpRequest, model_id: str, task_id: str) -> HttpResponse:
+    model = visible_model(request, model_id, Role.EDITOR)
+    stopped = policies.stop_task(caller_of(request), _task_of(model, task_id))
+    if not stopped:
+        messages.error(request, "The task had ended already.")
+    return redirect("retention:task", model.model_id, task_id)
+
+
+@login_required
+@require_POST
+def resume_task(request: HttpRequest, model_id: str, task_id: str) -> HttpResponse:
+    model = visible_model(request, model_id, Role.EDITOR)
+    try:
+        if not policies.resume_task(caller_of(request), _task_of(model, task_id)):
+            messages.error(request, "The task is not one that can go on.")
+    except Conflict as error:
+        messages.error(request, str(error.detail))
+    return redirect("retention:task", model.model_id, task_id)
