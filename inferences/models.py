@@ -21,6 +21,10 @@ from django.db.models import Exists, OuterRef, Q
 from pgvector.django import VectorField
 
 from inferences import row_ids
+from inferences.erasure.models import (  # noqa: F401 tables of this app, too
+    ErasedInference,
+    ErasureTask,
+)
 from inferences.ground_truth.models import (  # noqa: F401 tables of this app, too
     GroundTruth,
     GroundTruthVersion,
@@ -399,15 +403,23 @@ class InferenceKey(models.Model):
     inference_id = models.CharField(max_length=255)
     row_id = models.BigIntegerField()
     removed_at = models.DateTimeField(null=True)
+    # Ids are times of events; this is the order of arrival, drawn while the batch holds
+    # its model row: see arrivals.py. 0: it came before arrivals were numbered.
+    arrival = models.BigIntegerField(
+        db_default=models.Func(models.Value("inferences_arrival"), function="nextval"),
+        editable=False,
+    )
 
     class Meta:
         indexes = [
+            # Read by who follows what arrives.
+            models.Index("registered_model", "arrival", name="key_by_arrival"),
             # Read by the beat that frees tombstones after their time.
             models.Index(
                 "removed_at",
                 name="tombstone_by_age",
                 condition=Q(removed_at__isnull=False),
-            )
+            ),
         ]
 
     def __str__(self) -> str:

@@ -1,0 +1,62 @@
+"""What has arrived, in the order of arrival: for whoever must meet every row once.
+
+A row id is the time of an event, so a late event lies before rows that were read long
+ago. Arrivals are numbered instead, while a batch is written. A number is drawn after the
+batch has its share of the model row, and numbers only rise: once the row was held
+exclusively, every arrival up to the last number drawn is committed, or never will be.
+"""
+
+from __future__ import annotations
+
+from django.db import connection, models, transaction
+from django.db.models import Max
+
+from inferences.models import InferenceKey, RegisteredModel
+
+EARLIEST = -1  # before everything: arrivals of old are all 0
+LOCK_SECONDS = 30
+
+
+def horizon(model: RegisteredModel) -> int:
+    """The last number below which nothing of this model can still arrive.
+
+    Waits for the batches that are being written; new ones wait for the moment this takes.
+    """
+    with transaction.atomic(), connection.cursor() as cursor:
+        cursor.execute(f"SET LOCAL lock_timeout = '{LOCK_SECONDS}s'")
+        RegisteredModel.objects.select_for_update().get(pk=model.pk)
+        # A statement of its own: it must not see the sequence as before the lock.
+        cursor.execute(
+            "SELECT last_value - (NOT is_called)::int FROM inferences_arrival"
+        )
+        (last,) = cursor.fetchone()
+    return last
+
+
+def count(model: RegisteredModel, after: int, through: int, most: int) -> int:
+    """How many arrived in (after, through], removed ones too; counted no further."""
+    return _between(model, after, through)[:most].count()
+
+
+def end_of_chunk(
+    model: RegisteredModel, after: int, through: int, size: int
+) -> int | None:
+    """The arrival with which the next so many end; None when there are none.
+
+    Those of old have no order and come together.
+    """
+    numbers = _between(model, after, through).order_by("arrival")
+    return numbers[:size].aggregate(last=Max("arrival"))["last"]
+
+
+def row_ids(model: RegisteredModel, after: int, through: int) -> list[int]:
+    """The rows that arrived in (after, through] and are not removed, oldest event first."""
+    there = _between(model, after, through).filter(removed_at=None)
+    return sorted(there.values_list("row_id", flat=True))
+
+
+def _between(
+    model: RegisteredModel, after: int, through: int
+) -> models.QuerySet[InferenceKey]:
+    keys = InferenceKey.objects.filter(registered_model=model)
+    return keys.filter(arrival__gt=after, arrival__lte=through)
