@@ -1,6 +1,6 @@
 """Carry out export tasks: fix the set, write the archive, publish it.
 
-(1) Claim. (2) Write the chosen row ids to the task, in one snapshot. (3) Stream members to
+(1) Claim. (2) Fix the set (``sets``). (3) Stream members to
 an object under a name of this attempt's own, the manifest last; who was removed meanwhile
 is listed as deleted. (4) Close it: checked, synced, renamed or the upload completed. (5)
 One statement gives the task its archive and makes it complete. A crash before (5) leaves
@@ -18,87 +18,44 @@ from datetime import timedelta
 
 from botocore.exceptions import BotoCoreError, ClientError
 from django.conf import settings
-from django.db import connection
-from rest_framework.exceptions import ValidationError
 
 from exports import manifest
-from exports.api.selections import SelectionSerializer, asked_of
 from exports.archives import KINDS
 from exports.formats import FORMATS, Options
-from exports.members import Batch
-from exports.models import ExportPart, ExportTask
+from exports.models import ArchiveTask
 from exports.receipts import Receipt
-from exports.selections import Selection, snapshot
+from exports.sets import MemberSet
 from exports.sinks import HashedSink, storing
 from istore.clock import now
 from istore.failpoints import failpoint
 from istore.tracking import Failed
 
-PART_SIZE = 10_000  # row ids in one row of the set
-BATCH_SIZE = 200  # members that are read together
 REPORT_SECONDS = 1.0
 FULL = (errno.ENOSPC, errno.EDQUOT)
-
-FIX = f"""
-INSERT INTO {ExportPart._meta.db_table} (task_id, number, row_ids, inference_ids)
-SELECT %s, number, array_agg(id ORDER BY id), array_agg(inference_id ORDER BY id)
-FROM (SELECT id, inference_id, (row_number() OVER (ORDER BY id) - 1) / %s AS number
-      FROM ({{chosen}} LIMIT %s) AS chosen) AS numbered
-GROUP BY number
-"""
-COUNT = f"""
-SELECT coalesce(sum(cardinality(row_ids)), 0) FROM {ExportPart._meta.db_table}
-WHERE task_id = %s
-"""
 
 
 class StoreUnavailable(Exception):
     """The object store refused or did not answer; another attempt may succeed."""
 
 
-def carry_out(task: ExportTask) -> None:
+def carry_out(task: ArchiveTask) -> None:
     """Write the archive of the task. Nothing happens if another worker has it."""
     if not task.claim():
         return
+    members = task.members()
     failpoint("archiving.claimed")
     with task.recording_outcome(), _told_plainly():
         task.record(progress_count=0, done_when_claimed=0, receipt={})
         if task.fixed_at is None:
-            fix_set(task)
+            members.fix(task)
         failpoint("archiving.set_fixed")
-        _write(task)
+        _write(task, members)
 
 
-def fix_set(task: ExportTask) -> None:
-    """Write the chosen row ids to the task, all as one snapshot shows them."""
-    most = settings.ISTORE_EXPORT_MAX
-    selection = _selection(task)
-    with snapshot(), connection.cursor() as cursor:
-        chosen, values = selection.statement(task.model)
-        cursor.execute(
-            FIX.format(chosen=chosen), [task.pk, PART_SIZE, *values, most + 1]
-        )
-        cursor.execute(COUNT, [task.pk])
-        (count,) = cursor.fetchone()
-        if count > most:
-            raise Failed(f"More than {most:,} inferences are chosen; go in parts.")
-        asked = task.selection
-        if unknown := selection.unknown(task.model):
-            asked = {**asked, "unknown_inference_ids": unknown}
-        task.record(expected_count=count, fixed_at=now(), selection=asked)
-
-
-def _selection(task: ExportTask) -> Selection:
-    try:
-        return SelectionSerializer.parse(asked_of(task.selection))
-    except ValidationError as error:
-        raise Failed(f"The selection cannot be read: {error}") from None
-
-
-def _write(task: ExportTask) -> None:
+def _write(task: ArchiveTask, members: MemberSet) -> None:
     key = f"{task.prefix}/export-{task.attempt}.{task.container}"
     with storing(key) as sink:
-        receipt = _fill(task, sink)
+        receipt = _fill(task, members, sink)
         failpoint("archiving.closing")
     failpoint("archiving.stored")
     task.complete(
@@ -112,18 +69,18 @@ def _write(task: ExportTask) -> None:
     failpoint("archiving.completed")
 
 
-def _fill(task: ExportTask, sink: HashedSink) -> Receipt:
+def _fill(task: ArchiveTask, members: MemberSet, sink: HashedSink) -> Receipt:
     """Write every member, then the manifest; returns what became of them."""
     archive = KINDS[task.container](sink, task.fixed_at)
     try:
         reporter = Reporter(task)
         receipt = Receipt(task.expected_count, archive.scratch(), reporter.tick)
-        if unknown := task.selection.get("unknown_inference_ids"):
-            receipt.warn("unknown-included", len(unknown))
+        members.warn(task, receipt)
         wanted = FORMATS[task.format]
-        writer = wanted(task.model, archive, receipt, Options.read(task.options))
+        options = Options.read(task.options)
+        writer = wanted(members.model(task), archive, receipt, options)
         writer.begin()
-        for batch in batches(task):
+        for batch in members.batches(task):
             writer.add_batch(batch)
             failpoint("archiving.batch_written")
         writer.finish()
@@ -132,7 +89,7 @@ def _fill(task: ExportTask, sink: HashedSink) -> Receipt:
             raise RuntimeError(
                 f"{receipt.passed} of {receipt.expected} members had their turn."
             )
-        manifest.add(archive, task, receipt, wanted.version)
+        manifest.add(archive, task, members.facts(task), receipt, wanted.version)
         failpoint("archiving.manifest_written")
         archive.finish()
         return receipt
@@ -140,22 +97,10 @@ def _fill(task: ExportTask, sink: HashedSink) -> Receipt:
         archive.close()
 
 
-def batches(task: ExportTask) -> Iterator[Batch]:
-    """The fixed set in the order of time, a batch at a time."""
-    number = 1
-    for part in task.parts.order_by("number").iterator(chunk_size=1):
-        for start in range(0, len(part.row_ids), BATCH_SIZE):
-            here = slice(start, start + BATCH_SIZE)
-            yield Batch(
-                task.model, number, part.row_ids[here], part.inference_ids[here]
-            )
-            number += len(part.row_ids[here])
-
-
 class Reporter:
     """Writes progress, and so renews the lease, every so often."""
 
-    def __init__(self, task: ExportTask) -> None:
+    def __init__(self, task: ArchiveTask) -> None:
         self.task = task
         self.next_at = time.monotonic() + REPORT_SECONDS
 

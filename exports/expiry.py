@@ -10,41 +10,52 @@ from __future__ import annotations
 import uuid
 from collections.abc import Iterator
 from datetime import datetime, timedelta
-from typing import Any
 
+from django.apps import apps
 from django.conf import settings
-from django.core.files.storage import default_storage
+from django.db import transaction
 from django.db.models.functions import Now
 
-from exports.models import ExportPart, ExportTask
+from exports.models import ArchiveTask
 from istore import blobs
 from istore.failpoints import failpoint
 from istore.tracking import LEASE, TaskState
 
-ROOT = "exports"
+ROOT = "exports/"
 EXPIRED = "Expired."
 
 
 def collect(at: datetime) -> int:
     """Remove what is not needed any more; returns how many objects went."""
     removed = 0
-    for task in ExportTask.objects.exclude(archive_key="").filter(
-        archive_expires_at__lte=at
-    ):
-        remove_archive(task, EXPIRED)
-        removed += 1
+    for kind in kinds():
+        kept = kind.objects.exclude(archive_key="")
+        for task in kept.filter(archive_expires_at__lte=at):
+            remove_archive(task, EXPIRED)
+            removed += 1
     _forget_sets(at)
-    leftovers = list(orphans(at))
-    blobs.delete(leftovers)
-    return removed + len(leftovers) + _abort_uploads(at)
+    for leftover in orphans(at):
+        blobs.delete([leftover.key])
+        removed += 1
+    return removed + _abort_uploads(at)
 
 
-def remove_archive(task: ExportTask, reason: str) -> None:
+def kinds() -> list[type[ArchiveTask]]:
+    """Every kind of task that writes archives, whichever app has it."""
+    return [each for each in apps.get_models() if issubclass(each, ArchiveTask)]
+
+
+def remove_archive(task: ArchiveTask, reason: str) -> None:
     """The object, then its name; the task stays and says why there is none."""
     blobs.delete([task.archive_key])
     failpoint("expiry.archive_removed")
-    task.parts.all().delete()
-    ExportTask.objects.filter(pk=task.pk, archive_key=task.archive_key).update(
+    forget_archive(task, reason)
+
+
+def forget_archive(task: ArchiveTask, reason: str) -> None:
+    """Take the archive that is no longer there from its task, and its set."""
+    task.forget_set()
+    type(task).objects.filter(pk=task.pk, archive_key=task.archive_key).update(
         archive_key="", archive_removed_reason=reason, updated_at=Now()
     )
     task.refresh_from_db()
@@ -53,46 +64,40 @@ def remove_archive(task: ExportTask, reason: str) -> None:
 def _forget_sets(at: datetime) -> None:
     """A set that nobody came back for in time is not kept; a retry fixes another."""
     limit = at - timedelta(hours=settings.ISTORE_EXPORT_HOURS)
-    ended = ExportTask.objects.filter(
-        state__in=[TaskState.FAILED, TaskState.STOPPED],
-        fixed_at__isnull=False,
-        finished_at__lt=limit,
-    )
-    for task in ended:
-        ExportPart.objects.filter(task=task).delete()
-        ExportTask.objects.filter(pk=task.pk, state=task.state).update(fixed_at=None)
+    for kind in kinds():
+        ended = kind.objects.filter(
+            state__in=[TaskState.FAILED, TaskState.STOPPED],
+            fixed_at__isnull=False,
+            finished_at__lt=limit,
+        )
+        for task in ended:
+            with transaction.atomic():
+                still = kind.objects.filter(pk=task.pk, state=task.state)
+                if still.update(fixed_at=None):
+                    task.forget_set()
 
 
-def orphans(at: datetime) -> Iterator[str]:
-    """Keys below ``exports/`` that no task names and no worker is writing."""
-    for project, model, name in _directories():
-        prefix = f"{ROOT}/{project}/{model}/{name}"
-        # Listed before the task is read: what came later is not looked at.
-        _, files = blobs.listed(prefix)
-        task = _task(name)
-        for file in files:
-            key = f"{prefix}/{file}"
-            if task is None or not (
-                key == task.archive_key or _is_written(task, file, at)
-            ):
-                yield key
+def orphans(at: datetime, prefix: str = ROOT) -> Iterator[blobs.Stored]:
+    """Objects below ``exports/`` that no task names and no worker is writing."""
+    for each in blobs.walk(prefix):
+        # The task is read after the object was met: what came later is not looked at.
+        *_, directory, file = each.key.split("/")
+        task = _task(directory)
+        named = task is not None and each.key == task.archive_key
+        if not named and not (task and _is_written(task, file, at)):
+            yield each
 
 
-def _directories() -> Iterator[tuple[str, str, str]]:
-    for project in blobs.listed(ROOT)[0]:
-        for model in blobs.listed(f"{ROOT}/{project}")[0]:
-            for name in blobs.listed(f"{ROOT}/{project}/{model}")[0]:
-                yield project, model, name
-
-
-def _task(name: str) -> ExportTask | None:
+def _task(name: str) -> ArchiveTask | None:
     try:
-        return ExportTask.objects.filter(pk=uuid.UUID(name)).first()
+        key = uuid.UUID(name)
     except ValueError:
         return None
+    found = (kind.objects.filter(pk=key).first() for kind in kinds())
+    return next((task for task in found if task), None)
 
 
-def _is_written(task: ExportTask, file: str, at: datetime) -> bool:
+def _is_written(task: ArchiveTask, file: str, at: datetime) -> bool:
     """Whether it is of the attempt that holds the task, or held it a lease ago."""
     if task.state != TaskState.RUNNING or not task.lease_until:
         return False
@@ -102,21 +107,14 @@ def _is_written(task: ExportTask, file: str, at: datetime) -> bool:
 
 def _abort_uploads(at: datetime) -> int:
     """End multipart uploads that nobody is sending parts of."""
-    bucket: Any = getattr(default_storage, "bucket", None)
-    if bucket is None:
-        return 0
-    client, name = bucket.meta.client, default_storage.bucket_name
-    found = client.get_paginator("list_multipart_uploads").paginate(
-        Bucket=name, Prefix=f"{ROOT}/"
-    )
     ended = 0
-    for upload in (each for page in found for each in page.get("Uploads", [])):
-        *_, directory, file = upload["Key"].split("/")
+    for key, end in blobs.open_uploads(at):
+        if not key.startswith(ROOT):
+            continue
+        *_, directory, file = key.split("/")
         task = _task(directory)
         if task and _is_written(task, file, at):
             continue
-        client.abort_multipart_upload(
-            Bucket=name, Key=upload["Key"], UploadId=upload["UploadId"]
-        )
+        end()
         ended += 1
     return ended

@@ -12,7 +12,7 @@ from typing import IO, Any
 import orjson
 
 from exports.archives import Archive
-from exports.models import ExportTask
+from exports.models import ArchiveTask
 from exports.receipts import Receipt
 
 PATH = "manifest.json"
@@ -20,10 +20,18 @@ VERSION = 1
 
 
 def add(
-    archive: Archive, task: ExportTask, receipt: Receipt, format_version: int
+    archive: Archive,
+    task: ArchiveTask,
+    facts: dict[str, Any],
+    receipt: Receipt,
+    format_version: int,
 ) -> None:
     """Add the manifest; ``receipt`` has seen every member."""
-    head = _head(task, receipt, format_version)
+    head = {
+        "manifest_version": VERSION,
+        **facts,
+        **_head(task, receipt, format_version),
+    }
     with archive.writing(PATH) as file:
         file.write(orjson.dumps(head, option=orjson.OPT_INDENT_2)[:-2])
         _list(file, "skipped", receipt.skips())
@@ -35,18 +43,10 @@ def add(
         file.write(b"\n}\n")
 
 
-def _head(task: ExportTask, receipt: Receipt, format_version: int) -> dict[str, Any]:
-    model = task.model
+def _head(task: ArchiveTask, receipt: Receipt, format_version: int) -> dict[str, Any]:
     return {
-        "manifest_version": VERSION,
-        "export_task_id": str(task.pk),
-        "model_id": model.model_id,
-        "project_id": model.project.project_id,
-        "task_type": model.task_type,
-        "class_labels": model.class_labels,
         "format": task.format,
         "options": task.options,
-        "selection": task.selection,
         "set_fixed_at": task.fixed_at.isoformat(),
         "versions": {
             "format": format_version,

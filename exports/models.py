@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from django.contrib.postgres.fields import ArrayField
 from django.db import models
 from django.db.models import F, Q
 
 from inferences.models import RegisteredModel
+from istore.models import Project
 from istore.tracking import TaskState, TrackedTask
+
+if TYPE_CHECKING:
+    from exports.sets import MemberSet
 
 
 class Container(models.TextChoices):
@@ -25,23 +29,17 @@ CONTENT_TYPES = {
 }
 
 
-class ExportTask(TrackedTask):
-    """One archive in the making, and what there is to know of it afterwards.
+class ArchiveTask(TrackedTask):
+    """The base of tasks that write an archive, and what there is to know of it afterwards.
 
-    The set is fixed when the work starts and lies in ``parts``. The archive has a key
-    from the transaction that makes the task complete until it expires.
+    The archive has a key from the transaction that makes the task complete until it
+    expires. What goes into it is told by a ``sets.MemberSet``.
     """
 
-    runner: ClassVar = "exports.tasks.run_export_task"
-
-    model = models.ForeignKey(
-        RegisteredModel, models.CASCADE, related_name="export_tasks"
-    )
     created_by = models.CharField(max_length=300)
     format = models.CharField(max_length=40)
     container = models.CharField(max_length=3, choices=Container, default=Container.ZIP)
     options = models.JSONField(default=dict, help_text="What the archive holds.")
-    selection = models.JSONField(help_text="Which inferences, as it was asked.")
     expected_count = models.PositiveBigIntegerField(default=0)
     progress_count = models.PositiveBigIntegerField(default=0)
     fixed_at = models.DateTimeField(null=True, help_text="When the set was written.")
@@ -55,16 +53,7 @@ class ExportTask(TrackedTask):
     archive_removed_reason = models.CharField(max_length=300, blank=True)
 
     class Meta:
-        indexes = [
-            # Read by the pages and the list of a model, newest first.
-            models.Index("model", F("created_at").desc(), name="export_by_model"),
-            # Read by the collector of archives that have had their time.
-            models.Index(
-                "archive_expires_at",
-                name="export_expiring",
-                condition=~Q(archive_key=""),
-            ),
-        ]
+        abstract = True
 
     @property
     def done(self) -> int:
@@ -83,21 +72,85 @@ class ExportTask(TrackedTask):
         return self.state in (TaskState.FAILED, TaskState.STOPPED)
 
     @property
-    def filename(self) -> str:
-        """What a download is called; ids may hold what file names may not."""
-        kept = (c if c.isalnum() or c in "-_." else "-" for c in self.model.model_id)
-        name = "".join(kept).strip("-.")[:80] or "model"
-        return f"{name}-{self.format}-{self.created_at:%Y%m%d-%H%M%S}.{self.container}"
+    def subject(self) -> str:
+        """Whose archive it is, for the name of the file."""
+        raise NotImplementedError
+
+    @property
+    def project(self) -> Project:
+        raise NotImplementedError
 
     @property
     def prefix(self) -> str:
         """Where everything that belongs to the task lies in blob storage."""
-        return f"exports/{self.model.project_id}/{self.model_id}/{self.pk}"
+        return f"exports/{self.project.pk}/{self.folder}/{self.pk}"
+
+    @property
+    def folder(self) -> str:
+        """The part of the prefix that is the same for all archives of its subject."""
+        raise NotImplementedError
+
+    @property
+    def filename(self) -> str:
+        """What a download is called; ids may hold what file names may not."""
+        kept = (c if c.isalnum() or c in "-_." else "-" for c in self.subject)
+        name = "".join(kept).strip("-.")[:80] or "export"
+        return f"{name}-{self.format}-{self.created_at:%Y%m%d-%H%M%S}.{self.container}"
 
     def complete(self, **values: Any) -> None:
         """End the task with these values, in one statement. Raises as ``record`` does."""
         self.record(**values, **self._ending(TaskState.COMPLETE, ""))
         self.refresh_from_db()
+
+    def members(self) -> MemberSet:
+        """What goes into the archive."""
+        raise NotImplementedError
+
+    def forget_set(self) -> None:
+        """Drop the fixed set, where the task keeps one: nobody will read it again."""
+
+
+class ExportTask(ArchiveTask):
+    """An archive of inferences. The set is fixed when the work starts: ``parts``."""
+
+    runner: ClassVar = "exports.tasks.run_export_task"
+
+    model = models.ForeignKey(
+        RegisteredModel, models.CASCADE, related_name="export_tasks"
+    )
+    selection = models.JSONField(help_text="Which inferences, as it was asked.")
+
+    class Meta:
+        indexes = [
+            # Read by the pages and the list of a model, newest first.
+            models.Index("model", F("created_at").desc(), name="export_by_model"),
+            # Read by the collector of archives that have had their time.
+            models.Index(
+                "archive_expires_at",
+                name="export_expiring",
+                condition=~Q(archive_key=""),
+            ),
+        ]
+
+    @property
+    def subject(self) -> str:
+        return self.model.model_id
+
+    @property
+    def project(self) -> Project:
+        return self.model.project
+
+    @property
+    def folder(self) -> str:
+        return str(self.model_id)
+
+    def members(self) -> MemberSet:
+        from exports.sets import SelectedInferences  # which reads these tables
+
+        return SelectedInferences()
+
+    def forget_set(self) -> None:
+        self.parts.all().delete()
 
 
 class ExportPart(models.Model):

@@ -23,6 +23,7 @@ from exports.formats.open_inference.csv import plain
 from exports.formats.open_inference.names import ColumnName
 from exports.formats.open_inference.schema_json import FIELDS
 from exports.members import deconstructed
+from exports.sets import SelectedInferences
 from exports.tests.conftest import lines_of, opened
 from inferences import removal
 from inferences.ground_truth.models import GroundTruth
@@ -511,17 +512,15 @@ def test_answers_in_blobs_are_fetched(of_task, make_inference, exported):
 def test_what_was_removed_meanwhile_is_listed(
     model, make_inference, exported, monkeypatch
 ):
-    from exports import archiving
-
     for name in "abc":
         make_inference(inference_id=name)
-    fixed = archiving.fix_set
+    fixed = SelectedInferences.fix
 
-    def fix_and_remove(task):
-        fixed(task)
+    def fix_and_remove(self, task):
+        fixed(self, task)
         removal.remove_one("test", model, "b")
 
-    monkeypatch.setattr(archiving, "fix_set", fix_and_remove)
+    monkeypatch.setattr(SelectedInferences, "fix", fix_and_remove)
     task = exported("open_inference_parquet")
 
     assert [r[":id.id:"] for r in table_of(opened(task), FOLDER)] == ["a", "c"]
@@ -532,7 +531,7 @@ def test_many_batches_are_one_table(model, make_inference, exported, monkeypatch
     from exports.formats.open_inference import archived
 
     monkeypatch.setattr(archived, "AT_ONCE", 3)
-    monkeypatch.setattr("exports.archiving.BATCH_SIZE", 2)
+    monkeypatch.setattr("exports.sets.BATCH_SIZE", 2)
     for n in range(10):
         make_inference({"environment": "production" if n % 2 else "training"})
 

@@ -143,7 +143,7 @@ def safe(name: str) -> str:
     return quoted if quoted.strip(".") else quoted.replace(".", "%2E")
 
 
-def about_of(layout: Layout, group: Group) -> dict[str, str]:
+def about_of(layout: Layout, group: Group = (None, None)) -> dict[str, str]:
     """What files say of themselves, where their format has a place for it."""
     model = layout.model
     version, environment = group
