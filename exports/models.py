@@ -8,6 +8,11 @@ from django.contrib.postgres.fields import ArrayField
 from django.db import models
 from django.db.models import F, Q
 
+from exports.schedules.models import (  # noqa: F401 tables of this app, too
+    ExportedFile,
+    ExportSchedule,
+    ScheduledExport,
+)
 from inferences.models import RegisteredModel
 from istore.models import Project
 from istore.tracking import TaskState, TrackedTask
