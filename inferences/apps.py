@@ -12,6 +12,9 @@ class InferencesConfig(AppConfig):
 
         health.watched["partitions"] = partitions_left
         register_checks()
+        from inferences.erasure import traces
+
+        traces.register()
 
 
 def register_checks() -> None:

@@ -6,6 +6,8 @@ from celery import shared_task
 from kombu.exceptions import OperationalError
 
 from inferences import collecting, housekeeping, removal, restoring
+from inferences.erasure import running
+from inferences.erasure.models import ErasureTask
 from inferences.ground_truth import pending
 from inferences.models import InferencePayload, RegisteredModel
 from inferences.partitions import make_ahead
@@ -44,6 +46,13 @@ def give_up_pending_truths() -> None:
 @shared_task
 def collect_uploads() -> None:
     collecting.collect_uploads(now())
+
+
+@shared_task
+def run_erasure(task_id: str) -> None:
+    task = ErasureTask.objects.select_related("project").filter(pk=task_id).first()
+    if task is not None:
+        running.erase(task)
 
 
 @shared_task

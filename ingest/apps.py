@@ -7,12 +7,14 @@ class IngestConfig(AppConfig):
     name = "ingest"
 
     def ready(self) -> None:
+        from inferences import erasure
         from inferences.collecting import know_fates
-        from ingest import heartbeat, verification
+        from ingest import erasing, heartbeat, verification
         from istore import health
         from istore.verification import register
 
         health.watched["listener"] = heartbeat.silence
         know_fates(verification.fates)
         register("consumers", verification.dead_consumers, collects=True)
+        erasure.register("events set aside", of_value=erasing.set_aside_events)
         register("spool files", verification.spool_files)

@@ -4,6 +4,7 @@ from django.urls import path, re_path
 
 from inferences.api import (
     creating,
+    erasing,
     ground_truth,
     metadata,
     projects,
@@ -16,6 +17,8 @@ from inferences.api import (
 # An id may hold a slash, which arrives decoded: what follows an id is matched last.
 MODEL = r"models/(?P<model_id>.+?)"
 INFERENCE = rf"{MODEL}/inferences/(?P<inference_id>.+?)"
+PROJECT = r"projects/(?P<project_id>.+?)"
+ERASURE = rf"{PROJECT}/erasures/(?P<task_id>[0-9a-f]{{8}}(?:-[0-9a-f]{{4}}){{3}}-[0-9a-f]{{12}})"
 
 urlpatterns = [
     re_path(
@@ -26,6 +29,10 @@ urlpatterns = [
         r"^projects/(?P<project_id>.+?)/inferences/count$",
         projects.CountProjectView.as_view(),
     ),
+    re_path(rf"^{PROJECT}/erasures$", erasing.ErasuresView.as_view()),
+    re_path(rf"^{ERASURE}$", erasing.ErasureView.as_view()),
+    re_path(rf"^{ERASURE}/stop$", erasing.StopErasureView.as_view()),
+    re_path(rf"^{ERASURE}/included$", erasing.ErasedView.as_view()),
     path("models", views.ModelsView.as_view()),
     re_path(
         rf"^{MODEL}/inference-server-settings$", views.ServerSettingsView.as_view()

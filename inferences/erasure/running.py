@@ -1,0 +1,235 @@
+"""Carry out erasures: intents, what was made of the records, blobs, rows, traces, proof.
+
+An erasure is a deletion by hand and not retention: what is protected goes, and what is
+soft-deleted goes. Batch by batch the intents are committed together with the count of
+them and the list of the batch; whoever claims the task after a worker died carries that
+batch to its end first. Then the other places where the value may stand are searched, and
+at last it is asked for once more: what arrived meanwhile goes, too.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+from django.conf import settings
+from django.db import connection, transaction
+from django.db.models import Count, Q, Sum
+from django.db.models.functions import Now
+
+from inferences import removal
+from inferences.consistency import COLD, ROW, SIDES
+from inferences.erasure import keepers
+from inferences.erasure.carriers import Carried
+from inferences.erasure.models import ErasedInference, ErasureTask, forget_values
+from inferences.models import InferencePayload, RegisteredModel
+from istore import blobs
+from istore.failpoints import failpoint
+from istore.models import AuditEntry, Project
+from istore.tracking import Failed
+
+ROUNDS = 3  # of what arrives while its like is removed
+THREADS = 8
+
+
+def open_erasure(
+    actor: object, project: Project, carried: Carried, *, why: str, dry_run: bool
+) -> ErasureTask:
+    """The task; a worker begins when the transaction is committed."""
+    with transaction.atomic():
+        task = ErasureTask.objects.create(
+            project=project,
+            key=carried.key,
+            type=carried.type,
+            value=carried.value,
+            requested_by=str(actor)[:300],
+            why=why,
+            dry_run=dry_run,
+        )
+        if not dry_run:
+            # Which value is in no audit text: that is kept for good.
+            AuditEntry.write(
+                actor,
+                "erasure.request",
+                str(task.pk),
+                project,
+                key=carried.key,
+                why=why,
+            )
+        task.ring()
+    return task
+
+
+def erase(task: ErasureTask) -> None:
+    """Carry out an erasure, or go on with it."""
+    if not task.claim():
+        return
+    try:
+        with task.recording_outcome():
+            _erase(task)
+    finally:
+        forget_values()
+
+
+def _erase(task: ErasureTask) -> None:
+    carried = Carried(task.key, task.type, task.value)
+    if not task.report.get("found"):
+        found = count_carriers(task.project, carried)
+        task.record(report={"found": found}, total_count=found["records"])
+    if task.dry_run:
+        return
+    if task.open_batch:
+        _carry_out(task)
+    for _ in range(ROUNDS):
+        for model in _models(task.project):
+            while _intend(task, model, carried):
+                _carry_out(task)
+        failpoint("erasure.records_removed")
+        for name, keeper in sorted(keepers.items()):
+            if keeper.of_value:
+                count = keeper.of_value(task.project, carried)
+                task.advance(report=_with(task.report, "traces", {name: count}))
+        failpoint("erasure.traces_removed")
+        left = count_carriers(task.project, carried)
+        if not left["records"]:
+            break
+    task.record(report={**task.report, "left": left})
+    if left["records"] or task.report.get("proof", {}).get("left"):
+        raise Failed("Something of it is left; the report says what. Ask again.")
+    failpoint("erasure.proved")
+
+
+def count_carriers(project: Project, carried: Carried) -> dict[str, int]:
+    """What there is to remove, counted in a transaction that cannot write."""
+    total: Counter[str] = Counter(
+        records=0, protected=0, soft_deleted=0, inputs=0, bytes=0
+    )
+    with transaction.atomic():
+        if not connection.savepoint_ids:
+            with connection.cursor() as cursor:
+                cursor.execute("SET TRANSACTION READ ONLY")
+        for model in _models(project):
+            rows = carried.inferences(model)
+            found = rows.aggregate(
+                records=Count("id"),
+                protected=Count("id", filter=Q(is_protected=True)),
+                soft_deleted=Count("id", filter=Q(deleted=True)),
+            )
+            with_input = rows.with_input().aggregate(
+                inputs=Count("id"), bytes=Sum("data_size")
+            )
+            total.update({name: n or 0 for name, n in (found | with_input).items()})
+    return dict(total)
+
+
+def _models(project: Project) -> Iterable[RegisteredModel]:
+    return project.models.select_related("project").order_by("pk")
+
+
+@transaction.atomic
+def _intend(task: ErasureTask, model: RegisteredModel, carried: Carried) -> bool:
+    """Commit one batch to removal, hidden from here on. False when there is none."""
+    rows = carried.inferences(model).order_by("id").select_for_update(of=("self",))
+    found = {
+        row_id: (name, protected, deleted)
+        for row_id, name, protected, deleted in rows.values_list(
+            "id", "inference_id", "is_protected", "deleted"
+        )[: settings.ISTORE_REMOVAL_BATCH]
+    }
+    if not found:
+        return False
+    ids = list(found)
+    payloads = InferencePayload.objects.beside(model).filter(id__in=ids)
+    removal.hide(model, [i for i, (_, _, deleted) in found.items() if not deleted])
+    payloads.update(removal_at=Now())
+    objects = [
+        key
+        for keys in payloads.values_list("data_storage_key", "answer_storage_key")
+        for key in removal.blob_keys(*keys)
+    ]
+    went = {
+        "records": len(ids),
+        "protected": sum(protected for _, protected, _ in found.values()),
+        "soft_deleted": sum(deleted for _, _, deleted in found.values()),
+        "objects": len(objects),
+    }
+    ErasedInference.objects.bulk_create(
+        (
+            ErasedInference(
+                task=task,
+                digest=bytes.fromhex(task.digest_of(model.model_id, name)),
+            )
+            for name, _, _ in found.values()
+        ),
+        ignore_conflicts=True,
+    )
+    AuditEntry.write(
+        task.requested_by,
+        "inference.erase",
+        model.model_id,
+        model.project,
+        count=len(ids),
+        task=str(task.pk),
+    )
+    task.advance(
+        erased_count=task.erased_count + len(ids),
+        report=_with(task.report, "erased", went),
+        open_batch={"model": model.pk, "ids": ids, "objects": objects},
+    )
+    return True
+
+
+def _carry_out(task: ErasureTask) -> None:
+    """The rest of the open batch: what was made of it, its blobs, its rows; and proof."""
+    failpoint("erasure.intended")
+    batch = task.open_batch
+    model = RegisteredModel.objects.select_related("project").get(pk=batch["model"])
+    ids: list[int] = batch["ids"]
+    made: dict[str, int] = {}
+    for name, keeper in sorted(keepers.items()):
+        if keeper.of_records:
+            made[name] = keeper.of_records(model, ids)
+    failpoint("erasure.made_removed")
+    removal.finish(model, ids)
+    failpoint("erasure.batch_removed")
+    left = _rows_left(model, ids) + _objects_left(batch["objects"])
+    proof = {"looked_for": len(ids) + len(batch["objects"]), "left": left}
+    report = _with(_with(task.report, "traces", made), "proof", proof)
+    task.advance(report=report, open_batch=None)
+
+
+def _rows_left(model: RegisteredModel, ids: list[int]) -> int:
+    tables = {ROW: "id", COLD: "id", **dict.fromkeys(SIDES.values(), "id")}
+    tables[SIDES["history"]] = "row_id"
+    left = 0
+    with connection.cursor() as cursor:
+        for table, column in tables.items():
+            cursor.execute(
+                f"SELECT count(*) FROM {table} "
+                f"WHERE model_key = %s AND {column} = ANY(%s)",
+                [model.pk, ids],
+            )
+            left += cursor.fetchone()[0]
+    return left
+
+
+def _objects_left(keys: list[str]) -> int:
+    with ThreadPoolExecutor(THREADS, "erasure") as threads:
+        return sum(threads.map(_is_there, keys))
+
+
+def _is_there(key: str) -> bool:
+    try:
+        blobs.size(key)
+    except FileNotFoundError:
+        return False
+    return True
+
+
+def _with(report: dict[str, Any], part: str, counts: dict[str, int]) -> dict[str, Any]:
+    """The report with these added to what the part says."""
+    summed = Counter(report.get(part, {}))
+    summed.update(counts)
+    return {**report, part: dict(summed)}

@@ -1,0 +1,133 @@
+"""Other places of this app where a metadata value may stand: history, uploads, answers."""
+
+from __future__ import annotations
+
+import json
+import secrets
+
+from django.conf import settings
+from django.contrib.auth import get_user_model
+from django.db import connection, transaction
+
+from inferences import directory, erasure
+from inferences.collecting import collect_grants
+from inferences.erasure.carriers import Carried
+from inferences.metadata import in_slot
+from inferences.models import (
+    InferencePayload,
+    MetadataChange,
+    SourceName,
+    UploadGrant,
+)
+from inferences.removal import blob_keys
+from istore import blobs
+from istore.models import IdempotentCall, Project
+
+
+def register() -> None:
+    erasure.register("history", of_value=former_values)
+    erasure.register("staged uploads", of_value=staged)
+    erasure.register("kept answers", of_value=kept_answers)
+    erasure.register("source names", of_value=source_names)
+
+
+def former_values(project: Project, carried: Carried) -> int:
+    """Values that were changed or taken off: the history that names them, and the marker.
+
+    The record stays, as it carries the value no more. Its marker holds the metadata as it
+    came, so that goes, too, and the record says so.
+    """
+    went = 0
+    for model in project.models.order_by("pk"):
+        for row in carried.changes(model):
+            with transaction.atomic():
+                payload = (
+                    InferencePayload.objects.beside(model)
+                    .filter(id=row.row_id)
+                    .select_for_update()
+                    .first()
+                )
+                if payload is not None and payload.answer_storage_key:
+                    # First said, then done: a marker that is missing must be explained.
+                    _say_erased(model.pk, row.row_id)
+            if payload is not None and payload.answer_storage_key:
+                blobs.delete([blob_keys("", payload.answer_storage_key)[-1]])
+            MetadataChange.objects.filter(pk=row.pk).delete()
+            went += 1
+    return went
+
+
+def _say_erased(model_key: int, row_id: int) -> None:
+    with connection.cursor() as cursor:
+        cursor.execute(
+            f"UPDATE {InferencePayload._meta.db_table} "
+            """SET notes = coalesce(notes, '{}') || '{"marker_erased": true}' """
+            "WHERE model_key = %s AND id = %s",
+            [model_key, row_id],
+        )
+
+
+def staged(project: Project, carried: Carried) -> int:
+    """Uploaded metadata that waits for its create, or was left behind by it."""
+    grants = UploadGrant.objects.filter(
+        registered_model__project=project, kind="metadata"
+    )
+    went = 0
+    for row in grants.order_by("pk").iterator(500):
+        if _holds(row.storage_key, carried):
+            if row.bound_at:
+                blobs.delete([row.storage_key])
+            else:
+                collect_grants([row])
+            went += 1
+    return went
+
+
+def _holds(key: str, carried: Carried) -> bool:
+    try:
+        if blobs.size(key) > settings.ISTORE_API_MAX_BODY_BYTES:
+            return False  # no create reads so much
+        given = json.loads(blobs.get(key))
+        metadata = given["metadata"]
+        if carried.is_source:
+            return metadata["standard_metadata"]["data_source"] == carried.value
+        return carried.is_among(metadata["extended_metadata"])
+    except (FileNotFoundError, ValueError, KeyError, TypeError, RecursionError):
+        return False
+
+
+def kept_answers(project: Project, carried: Carried) -> int:
+    """Answers to the project's callers, kept for repeats, that quote the value.
+
+    A repeat of such a call is then done anew.
+    """
+    quoted = json.dumps(carried.value, ensure_ascii=False)
+    if carried.type.startswith("json."):
+        quoted = quoted[1:-1]  # it stands within a text
+    callers = [f"token {key}" for key in project.tokens.values_list("pk", flat=True)]
+    members = project.memberships.values_list("user_id", flat=True)
+    administrators = get_user_model().objects.filter(is_superuser=True)
+    callers += [f"user {key}" for key in members]
+    callers += [f"user {key}" for key in administrators.values_list("pk", flat=True)]
+    with connection.cursor() as cursor:
+        cursor.execute(
+            f"DELETE FROM {IdempotentCall._meta.db_table} WHERE status IS NOT NULL "
+            "AND caller = ANY(%s) AND position(%s IN content) > 0",
+            [callers, quoted.encode()],
+        )
+        return cursor.rowcount
+
+
+def source_names(project: Project, carried: Carried) -> int:
+    """The word itself. Its number stays: processes remember it, and may write it again."""
+    if not carried.is_source:
+        return 0
+    words = SourceName.objects.filter(
+        registered_model__project=project, name=in_slot(carried.value)
+    )
+    for word in words:
+        directory.sources.known.pop((word.registered_model_id, word.name), None)
+        SourceName.objects.filter(pk=word.pk).update(
+            name=f"erased {secrets.token_hex(8)}"
+        )
+    return len(words)

@@ -1,0 +1,37 @@
+"""Erasure reaches events that were set aside: their markers hold the metadata."""
+
+from __future__ import annotations
+
+from inferences.erasure.carriers import Carried
+from ingest.markers import read_marker
+from ingest.models import SetAsideEvent
+from ingest.refusals import Refused
+from istore import blobs
+from istore.models import Project
+
+
+def set_aside_events(project: Project, carried: Carried) -> int:
+    """Those whose inference would carry the value go, with their objects."""
+    rows = SetAsideEvent.objects.filter(
+        metadata_storage_key__startswith=f"{project.pk}/"
+    )
+    went = 0
+    for row in rows.order_by("pk").iterator(500):
+        if _carries(row.metadata_storage_key, carried):
+            folder = row.metadata_storage_key.rpartition("/")[0]
+            # The marker last: it is what says that the event carries the value.
+            blobs.delete(f"{folder}/{kind}" for kind in (blobs.INPUT, blobs.ANSWER))
+            blobs.delete([row.metadata_storage_key])
+            row.delete()
+            went += 1
+    return went
+
+
+def _carries(key: str, carried: Carried) -> bool:
+    try:
+        marker = read_marker(blobs.get(key))
+    except (FileNotFoundError, Refused):
+        return False
+    if carried.is_source and marker.get("data_source") == carried.value:
+        return True
+    return carried.is_among(marker.get("metadata"))

@@ -1,0 +1,45 @@
+from __future__ import annotations
+
+import pytest
+
+from inferences.erasure.carriers import Carried
+from ingest.erasing import set_aside_events
+from ingest.models import SetAsideEvent
+from ingest.tests.builders import capture
+from istore import blobs
+
+pytestmark = pytest.mark.django_db
+PERSON = [{"key": "person", "type": "string", "value": "Zaphod"}]
+
+
+def aside(event):
+    SetAsideEvent.objects.create(
+        stream_id=event.inference_id,
+        reason="refused",
+        payload=event.to_json(),
+        metadata_storage_key=event.metadata_storage_key,
+    )
+
+
+def test_events_set_aside_go_with_their_objects(model, project):
+    aside(capture(model, "a", metadata=PERSON))
+    aside(capture(model, "b", metadata=[{**PERSON[0], "value": "Trillian"}]))
+    aside(capture(model, "c", data_source="Zaphod"))
+
+    assert set_aside_events(project, Carried("person", "string", "Zaphod")) == 1
+    assert set_aside_events(project, Carried("person", "string", "Zaphod")) == 0
+    assert set_aside_events(project, Carried("data_source", "string", "Zaphod")) == 1
+
+    left = SetAsideEvent.objects.get()
+    assert left.stream_id == "b"
+    folder = left.metadata_storage_key.rpartition("/")[0]
+    assert {each.folder for each in blobs.walk()} == {folder}
+
+
+def test_what_cannot_be_read_is_left_to_people(model, project):
+    event = capture(model, "a", metadata=PERSON)
+    aside(event)
+    blobs.put(event.metadata_storage_key, b"{")
+
+    assert set_aside_events(project, Carried("person", "string", "Zaphod")) == 0
+    assert SetAsideEvent.objects.exists()
