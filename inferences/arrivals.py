@@ -33,8 +33,10 @@ def horizon(model: RegisteredModel) -> int:
     return last
 
 
-def count(model: RegisteredModel, after: int, through: int, most: int) -> int:
-    """How many arrived in (after, through], removed ones too; counted no further."""
+def count(
+    model: RegisteredModel, after: int, through: int, most: int | None = None
+) -> int:
+    """How many arrived in (after, through], removed ones too; no further than ``most``."""
     return _between(model, after, through)[:most].count()
 
 

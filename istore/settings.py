@@ -30,6 +30,7 @@ ALLOWED_HOSTS = env.listed("ISTORE_ALLOWED_HOSTS", "localhost,127.0.0.1,[::1]")
 # Where people and clients reach the two, when that is not what the processes listen on.
 _here = {"0.0.0.0": "localhost", "::": "localhost"}.get(ISTORE_HOST, ISTORE_HOST)
 _here = f"[{_here}]" if ":" in _here else _here
+_within = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(ISTORE_HOST, _here)
 ISTORE_URL = env.text("ISTORE_PUBLIC_URL", f"http://{_here}:{ISTORE_PORT}")
 ISTORE_PROXY_URL = env.text(
     "ISTORE_PUBLIC_PROXY_URL", f"http://{_here}:{ISTORE_PROXY_PORT}"
@@ -99,6 +100,11 @@ ISTORE_EXPORT_HOURS = env.number("ISTORE_EXPORT_HOURS", 72, least=1)
 _processes_file = env.text("ISTORE_PROCESSES_FILE")
 ISTORE_PROCESSES_FILE = (
     Path(_processes_file).expanduser().absolute() if _processes_file else None
+)
+# Where this process reaches the proxy, to pass calls of sessions on to it.
+ISTORE_PROXY_INTERNAL_URL = env.text(
+    "ISTORE_PROXY_INTERNAL_URL",
+    f"http://{_within}:{ISTORE_PROXY_PORT}",
 )
 ISTORE_SESSION_HOURS = env.number("ISTORE_SESSION_HOURS", 24, least=1)
 ISTORE_SESSION_HOURS_MAX = env.number("ISTORE_SESSION_HOURS_MAX", 720, least=1)
@@ -205,6 +211,12 @@ CELERY_BEAT_SCHEDULE = {
         "schedule": timedelta(minutes=5),
         "options": {"expires": 300},
     },
+    # Which schedule is due is said by the table.
+    "start due schedules": {
+        "task": "exports.tasks.start_due_schedules",
+        "schedule": timedelta(minutes=1),
+        "options": {"expires": 60},
+    },
     # Intents whose worker died, or whose ring was lost.
     "finish removals": {
         "task": "inferences.tasks.finish_removals",
@@ -276,16 +288,18 @@ STORAGES = {
     },
     "staticfiles": {"BACKEND": "istore.static.StaticStorage"},
 }
-_bucket = env.text("ISTORE_S3_BUCKET")
-if _bucket:
-    STORAGES["default"] = {
+
+
+def _s3(variables: str) -> dict[str, object]:
+    """A bucket as variables of these beginnings name it."""
+    return {
         "BACKEND": "istore.blobs.S3Storage",
         "OPTIONS": {
-            "bucket_name": _bucket,
-            "endpoint_url": env.text("ISTORE_S3_ENDPOINT") or None,
-            "access_key": env.text("ISTORE_S3_ACCESS_KEY") or None,
-            "secret_key": env.text("ISTORE_S3_SECRET_KEY") or None,
-            "region_name": env.text("ISTORE_S3_REGION") or None,
+            "bucket_name": env.text(f"{variables}_BUCKET"),
+            "endpoint_url": env.text(f"{variables}_ENDPOINT") or None,
+            "access_key": env.text(f"{variables}_ACCESS_KEY") or None,
+            "secret_key": env.text(f"{variables}_SECRET_KEY") or None,
+            "region_name": env.text(f"{variables}_REGION") or None,
             "file_overwrite": True,
             "default_acl": None,
             "querystring_expire": ISTORE_PRESIGN_SECONDS,
@@ -294,11 +308,31 @@ if _bucket:
         },
     }
 
+
+if env.text("ISTORE_S3_BUCKET"):
+    STORAGES["default"] = _s3("ISTORE_S3")
+# Buckets that scheduled exports may write to, by name: where in each they begin.
+ISTORE_EXPORT_DESTINATIONS: dict[str, str] = {}
+for _name in env.listed("ISTORE_EXPORT_DESTINATIONS"):
+    _variables = f"ISTORE_EXPORT_{_name.upper()}"
+    if not _name.replace("_", "").isalnum() or len(_name) > 64:
+        raise env.Malformed(
+            "ISTORE_EXPORT_DESTINATIONS", f"{_name!r} is not letters, digits and '_'."
+        )
+    if not env.text(f"{_variables}_BUCKET"):
+        raise env.Malformed(f"{_variables}_BUCKET", "names no bucket.")
+    STORAGES[f"export:{_name}"] = _s3(_variables)
+    ISTORE_EXPORT_DESTINATIONS[_name] = env.text(f"{_variables}_PREFIX").strip("/")
+ISTORE_SCHEDULED_EXPORT_ROWS = env.number(
+    "ISTORE_SCHEDULED_EXPORT_ROWS", 100_000, least=1, most=1_000_000
+)
+
 # -- the application
 
 INSTALLED_APPS = [
     "istore",
     "inferences",
+    "quality",
     "exports",
     "ingest",
     "retention",

@@ -1,0 +1,106 @@
+"""Where the files of scheduled exports go: the default store, or a bucket by its name.
+
+Buckets and their credentials are settings of the installation. A schedule names one of
+them and a prefix below it, and no row holds a secret.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import IO
+
+from django.conf import settings
+from django.core.files.base import File
+from django.core.files.storage import Storage, default_storage, storages
+from django.core.files.storage.handler import InvalidStorageError
+from django.utils.functional import cached_property
+
+from istore import blobs
+
+DEFAULT = ""
+DEFAULT_NAME = "the default store"
+ROOT = "scheduled"  # in the default store: beside blobs, whose keys begin with a number
+PART = re.compile(r"[A-Za-z0-9_.-]{1,100}")
+PREFIX_MAX_CHARS = 300
+CONTENT_TYPE = "application/vnd.apache.parquet"
+
+
+def names() -> list[str]:
+    """The buckets that schedules may name."""
+    return sorted(settings.ISTORE_EXPORT_DESTINATIONS)
+
+
+def title(name: str) -> str:
+    return name or DEFAULT_NAME
+
+
+def check_prefix(prefix: str) -> None:
+    """Raises ValueError for what is not a plain path: ``model=…`` folders are ours."""
+    parts = prefix.split("/") if prefix else []
+    if len(prefix) > PREFIX_MAX_CHARS:
+        raise ValueError(f"More than {PREFIX_MAX_CHARS} characters.")
+    for part in parts:
+        if not PART.fullmatch(part) or not part.strip("."):
+            raise ValueError(
+                "Folders of letters, digits, '.', '_' and '-', parted by '/'."
+            )
+
+
+class Destination:
+    """One place, by the name that a schedule has for it. Raises ``Unknown``."""
+
+    def __init__(self, name: str) -> None:
+        if name and name not in settings.ISTORE_EXPORT_DESTINATIONS:
+            raise Unknown(f"{name} is no destination of this installation any more.")
+        self.name = name
+
+    @cached_property
+    def storage(self) -> Storage:
+        if not self.name:
+            return default_storage
+        try:
+            return storages[alias(self.name)]
+        except InvalidStorageError as error:
+            raise Unknown(f"{self.name}: {error}") from None
+
+    def key(self, *parts: str) -> str:
+        """The object of this path; in the default store below a root of its own."""
+        base = settings.ISTORE_EXPORT_DESTINATIONS[self.name] if self.name else ROOT
+        return "/".join(part for part in (base, *parts) if part)
+
+    def put(self, key: str, file: IO[bytes]) -> None:
+        """Store the file whole or not at all; one that is there gives way to it."""
+        content = File(file, name=key)
+        content.content_type = CONTENT_TYPE
+        file.seek(0)
+        self.storage.save(key, content)
+
+    def remove(self, key: str) -> None:
+        """An object that is missing counts as removed."""
+        self.storage.delete(key)
+
+    def url(self, key: str) -> str | None:
+        """A link for a while; only into the default store, whose readers are ours."""
+        return blobs.presigned_url(key) if not self.name else None
+
+    def holds_anything(self, prefix: str) -> bool:
+        return next(self._listed(prefix), None) is not None
+
+    def _listed(self, prefix: str) -> Iterator[str]:
+        if hasattr(self.storage, "bucket"):
+            found = self.storage.bucket.objects.filter(Prefix=f"{prefix}/").limit(1)
+            yield from (each.key for each in found)
+            return
+        below = Path(self.storage.path(prefix))
+        yield from (str(path) for path in below.rglob("*") if path.is_file())
+
+
+class Unknown(Exception):
+    """There is no destination of this name."""
+
+
+def alias(name: str) -> str:
+    """What Django's ``STORAGES`` call a destination."""
+    return f"export:{name}"

@@ -1,0 +1,186 @@
+"""The tables of scheduled exports: schedules, their runs, and the files that they wrote."""
+
+from __future__ import annotations
+
+import uuid
+from datetime import datetime, timedelta
+from typing import Any, ClassVar, Self
+
+from django.core.validators import MaxValueValidator, MinValueValidator
+from django.db import models
+from django.db.models import DurationField, ExpressionWrapper, F, Q
+from django.db.models.functions import Now
+
+from inferences.arrivals import EARLIEST
+from inferences.models import RegisteredModel
+from istore.tracking import ACTIVE, TrackedTask
+
+HOUR = timedelta(hours=1)
+INTERVAL_MOST = 24 * 366
+
+
+class ExportShape(models.TextChoices):
+    FLAT = "flat", "one row for each inference"
+    EXPLODED = "exploded", "one row for each finding"
+
+
+class ExportScheduleQuerySet(models.QuerySet["ExportSchedule"]):
+    def due(self, at: datetime) -> Self:
+        """Those that are on and have waited out their interval."""
+        interval = ExpressionWrapper(
+            F("interval_hours") * HOUR, output_field=DurationField()
+        )
+        next_at = ExpressionWrapper(
+            F("last_scheduled_at") + interval, output_field=models.DateTimeField()
+        )
+        waited = Q(last_scheduled_at=None) | Q(next_at__lte=at)
+        return self.alias(next_at=next_at).filter(waited, enabled=True)
+
+
+class ExportSchedule(models.Model):
+    """What of a model goes where, how often, and how far it has come.
+
+    ``position`` is the arrival up to which everything that matched is in files that are
+    whole. ``chunk_through`` is set while a chunk after it is written: it is finished
+    with the same bounds, whoever comes back to it.
+    """
+
+    id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
+    model = models.ForeignKey(
+        RegisteredModel, models.CASCADE, related_name="export_schedules"
+    )
+    name = models.CharField(max_length=100)
+    selection = models.JSONField(
+        default=dict, blank=True, help_text="filters, filter or query, as it was asked."
+    )
+    shape = models.CharField(
+        max_length=8, choices=ExportShape, default=ExportShape.FLAT
+    )
+    interval_hours = models.PositiveIntegerField(
+        default=24,
+        validators=[MinValueValidator(1), MaxValueValidator(INTERVAL_MOST)],
+        help_text="Hours from one run to the next.",
+    )
+    destination = models.CharField(
+        max_length=64, blank=True, help_text="By its name; empty: the default store."
+    )
+    prefix = models.CharField(max_length=300, blank=True)
+    enabled = models.BooleanField(default=True)
+    created_by = models.CharField(max_length=300, editable=False)
+    created_at = models.DateTimeField(db_default=Now(), editable=False)
+    updated_at = models.DateTimeField(db_default=Now(), editable=False)
+
+    position = models.BigIntegerField(default=EARLIEST, editable=False)
+    chunk_through = models.BigIntegerField(null=True, editable=False)
+    exported_until = models.DateTimeField(
+        null=True,
+        editable=False,
+        help_text="What arrived before this moment has been exported.",
+    )
+    last_scheduled_at = models.DateTimeField(null=True, editable=False)
+    last_error = models.CharField(max_length=300, blank=True, editable=False)
+    last_error_at = models.DateTimeField(null=True, editable=False)
+    row_count = models.PositiveBigIntegerField(default=0, editable=False)
+    file_count = models.PositiveBigIntegerField(default=0, editable=False)
+
+    objects = ExportScheduleQuerySet.as_manager()
+
+    class Meta:
+        ordering = ["model__model_id", "name"]
+        constraints = [
+            models.UniqueConstraint(
+                "model", "name", name="export_schedule_name_unique"
+            ),
+            models.UniqueConstraint(
+                "model",
+                "destination",
+                "prefix",
+                name="export_schedule_has_its_place_alone",
+            ),
+            models.CheckConstraint(
+                condition=Q(interval_hours__gte=1), name="export_schedule_has_interval"
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.name} of {self.model}"
+
+    @property
+    def next_at(self) -> datetime | None:
+        """When it is due again; None when it is off, or due now."""
+        if not self.enabled or self.last_scheduled_at is None:
+            return None
+        return self.last_scheduled_at + self.interval_hours * HOUR
+
+
+class ScheduledExport(TrackedTask):
+    """One run of a schedule: everything that had arrived when it began."""
+
+    runner: ClassVar = "exports.tasks.run_scheduled_export"
+
+    schedule = models.ForeignKey(
+        ExportSchedule, models.CASCADE, related_name="scheduled_exports"
+    )
+    through = models.BigIntegerField(
+        null=True, editable=False, help_text="The last arrival that is in it."
+    )
+    fixed_at = models.DateTimeField(null=True, editable=False)
+    arrived_count = models.PositiveBigIntegerField(default=0, editable=False)
+    passed_count = models.PositiveBigIntegerField(default=0, editable=False)
+    row_count = models.PositiveBigIntegerField(default=0, editable=False)
+    inference_count = models.PositiveBigIntegerField(default=0, editable=False)
+    file_count = models.PositiveBigIntegerField(default=0, editable=False)
+    left_out = models.JSONField(default=dict, editable=False, help_text="By reason.")
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(
+                "schedule", name="scheduled_export_alone", condition=Q(state__in=ACTIVE)
+            )
+        ]
+        indexes = [
+            # Read by the list of a schedule's runs, newest first.
+            models.Index(
+                "schedule", F("created_at").desc(), name="scheduled_export_latest"
+            )
+        ]
+
+    @property
+    def done(self) -> int:
+        return self.passed_count
+
+    @property
+    def expected(self) -> int:
+        return self.arrived_count
+
+    def counted(self, **added: int) -> dict[str, Any]:
+        """The counts of this run with so many more."""
+        return {name: getattr(self, name) + value for name, value in added.items()}
+
+
+class ExportedFile(models.Model):
+    """A file of a schedule: announced before it is stored, committed with the position."""
+
+    schedule = models.ForeignKey(
+        ExportSchedule, models.CASCADE, related_name="exported_files"
+    )
+    key = models.TextField()
+    date = models.DateField()
+    arrived_after = models.BigIntegerField()
+    arrived_through = models.BigIntegerField()
+    row_count = models.PositiveBigIntegerField(default=0)
+    size = models.PositiveBigIntegerField(default=0)
+    sha256 = models.CharField(max_length=64, blank=True)
+    committed_at = models.DateTimeField(null=True)
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint("schedule", "key", name="exported_file_unique")
+        ]
+        indexes = [
+            # Read by the list of a schedule's files, newest first.
+            models.Index("schedule", F("id").desc(), name="exported_file_latest")
+        ]
+
+    def __str__(self) -> str:
+        return self.key

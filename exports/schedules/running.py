@@ -1,0 +1,235 @@
+"""A run of a schedule: everything that has arrived since the last one, in chunks.
+
+(1) Claim. (2) Fix the horizon: the last arrival that belongs to the run. Then for each
+chunk: (3) commit its bounds, and (4) make its files beside the store. (5) Commit their
+names as announced. (6) Store them, each whole or not at all. (7) Remove what an earlier
+attempt announced and this one has no rows for. (8) One transaction commits the files and
+moves the position. After a crash before (8) the chunk is written again with the same
+bounds, so under the same names: whatever was stored is replaced, and readers never meet
+a row twice.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
+from botocore.exceptions import BotoCoreError, ClientError
+from django.conf import settings
+from django.db import transaction
+from django.db.models import F
+from django.db.models.functions import Now
+from rest_framework.exceptions import ValidationError
+
+from exports.schedules import files
+from exports.schedules.destinations import Destination, Unknown
+from exports.schedules.files import Part, Parts
+from exports.schedules.models import ExportedFile, ExportSchedule, ScheduledExport
+from inferences import arrivals
+from inferences.api.filters import FilteredSerializer
+from inferences.filters import Filter, InferenceFilter, matching
+from istore import clock
+from istore.failpoints import failpoint
+from istore.tracking import Failed, LeaseLost, TaskState
+
+IDS_AT_ONCE = 10_000
+FOREIGN = "There are files in its place that are not its own: {}"
+
+
+class StoreUnavailable(Exception):
+    """The destination refused or did not answer; another attempt may succeed."""
+
+
+def carry_out(run: ScheduledExport) -> None:
+    """Write what has arrived. Nothing happens if another worker has the run."""
+    if not run.claim():
+        return
+    failpoint("schedules.claimed")
+    try:
+        with run.recording_outcome(), _told_plainly():
+            _write_all(run)
+    finally:
+        _tell(run)
+
+
+def _write_all(run: ScheduledExport) -> None:
+    schedule = run.schedule
+    destination = Destination(schedule.destination)
+    chosen = filter_of(schedule)
+    _check_place(schedule, destination)
+    if run.through is None:
+        _fix_horizon(run)
+    failpoint("schedules.horizon_fixed")
+    while (through := _next_chunk(run)) is not None:
+        _write_chunk(run, destination, chosen, through)
+    with transaction.atomic():
+        run.advance(passed_count=run.arrived_count)
+        ExportSchedule.objects.filter(pk=schedule.pk).update(
+            exported_until=run.fixed_at, updated_at=Now()
+        )
+
+
+def filter_of(schedule: ExportSchedule) -> Filter:
+    """The filter as it was saved; ``Failed`` when it cannot be read any more."""
+    try:
+        fields = FilteredSerializer.parse(schedule.selection)
+    except ValidationError as error:
+        raise Failed(f"The filter cannot be read: {error}") from None
+    return fields.get("filters") or InferenceFilter()
+
+
+def _check_place(schedule: ExportSchedule, destination: Destination) -> None:
+    """Files of somebody else there would be read as ours: a row could be met twice."""
+    if schedule.exported_files.exists():
+        return
+    folder = files.folder_of(schedule)
+    if destination.holds_anything(folder):
+        raise Failed(FOREIGN.format(folder))
+
+
+def _fix_horizon(run: ScheduledExport) -> None:
+    model, schedule = run.schedule.model, run.schedule
+    at = clock.now()
+    through = arrivals.horizon(model)
+    count = arrivals.count(model, schedule.position, through)
+    run.record(through=through, fixed_at=at, arrived_count=count)
+
+
+def _next_chunk(run: ScheduledExport) -> int | None:
+    """Where the next chunk ends; its bounds are committed. None: nothing is left.
+
+    A chunk that an attempt left unfinished comes first, with the bounds it had.
+    """
+    with transaction.atomic():
+        run.record()
+        schedule = ExportSchedule.objects.select_for_update().get(pk=run.schedule_id)
+        run.schedule.position = schedule.position
+        if schedule.chunk_through is None:
+            schedule.chunk_through = arrivals.end_of_chunk(
+                run.schedule.model,
+                schedule.position,
+                run.through,
+                settings.ISTORE_SCHEDULED_EXPORT_ROWS,
+            )
+            schedule.save(update_fields=["chunk_through"])
+    failpoint("schedules.chunk_begun")
+    return schedule.chunk_through
+
+
+def _write_chunk(
+    run: ScheduledExport, destination: Destination, chosen: Filter, through: int
+) -> None:
+    schedule = run.schedule
+    after = schedule.position
+    rows = list(_matching_rows(schedule, chosen, after, through))
+    with files.written(schedule, after, rows) as parts:
+        failpoint("schedules.files_made")
+        _announce(run, parts.parts, after, through)
+        failpoint("schedules.files_announced")
+        for part in parts.parts:
+            run.record()
+            destination.put(part.key, part.file)
+            failpoint("schedules.file_stored")
+        _remove_leftovers(run, destination, parts)
+        failpoint("schedules.leftovers_removed")
+        _commit(run, parts, through)
+    failpoint("schedules.chunk_committed")
+
+
+def _matching_rows(
+    schedule: ExportSchedule, chosen: Filter, after: int, through: int
+) -> Iterator[int]:
+    """The rows of the chunk that live and match, oldest event first."""
+    row_ids = arrivals.row_ids(schedule.model, after, through)
+    for start in range(0, len(row_ids), IDS_AT_ONCE):
+        some = row_ids[start : start + IDS_AT_ONCE]
+        found = matching(schedule.model, chosen).filter(id__in=some)
+        yield from sorted(found.values_list("id", flat=True))
+
+
+@transaction.atomic
+def _announce(
+    run: ScheduledExport, parts: Sequence[Part], after: int, through: int
+) -> None:
+    """Who finds a file without a committed row knows whose it is, and that it may go."""
+    run.record()
+    ExportedFile.objects.bulk_create(
+        [
+            ExportedFile(
+                schedule=run.schedule,
+                key=part.key,
+                date=part.date,
+                arrived_after=after,
+                arrived_through=through,
+            )
+            for part in parts
+        ],
+        ignore_conflicts=True,
+    )
+
+
+def _remove_leftovers(
+    run: ScheduledExport, destination: Destination, parts: Parts
+) -> None:
+    """Files of an earlier attempt at this chunk, of dates that have no rows any more."""
+    announced = run.schedule.exported_files.filter(committed_at=None)
+    for left in announced.exclude(key__in=parts.by_key):
+        run.record()
+        destination.remove(left.key)
+        left.delete()
+
+
+@transaction.atomic
+def _commit(run: ScheduledExport, parts: Parts, through: int) -> None:
+    """The files count and the position moves, or neither."""
+    schedule = run.schedule
+    passed = arrivals.count(schedule.model, schedule.position, through)
+    run.advance(
+        left_out=dict(Counter(run.left_out) + parts.left_out),
+        **run.counted(
+            passed_count=passed,
+            row_count=parts.row_count,
+            inference_count=parts.inference_count,
+            file_count=len(parts.parts),
+        ),
+    )
+    moved = ExportSchedule.objects.filter(
+        pk=schedule.pk, position=schedule.position, chunk_through=through
+    ).update(
+        position=through,
+        chunk_through=None,
+        row_count=F("row_count") + parts.row_count,
+        file_count=F("file_count") + len(parts.parts),
+        updated_at=Now(),
+    )
+    if not moved:
+        raise LeaseLost(f"{run}: the position was moved by another worker.")
+    for part in parts.parts:
+        schedule.exported_files.filter(key=part.key).update(
+            row_count=part.row_count,
+            size=part.size,
+            sha256=part.sha256,
+            committed_at=Now(),
+        )
+    failpoint("schedules.committing")
+
+
+def _tell(run: ScheduledExport) -> None:
+    """The schedule says what went wrong last, until a run has gone well."""
+    schedule = ExportSchedule.objects.filter(pk=run.schedule_id)
+    if run.state == TaskState.COMPLETE:
+        schedule.update(last_error="", last_error_at=None)
+    elif run.reason:
+        schedule.update(last_error=run.reason, last_error_at=Now())
+
+
+@contextmanager
+def _told_plainly() -> Iterator[None]:
+    """Failures of the destination, as the run is to tell them."""
+    try:
+        yield
+    except Unknown as error:
+        raise Failed(str(error)) from None
+    except (BotoCoreError, ClientError) as error:
+        raise StoreUnavailable(str(error)) from error
