@@ -158,20 +158,31 @@ class ExportTask(ArchiveTask):
         self.parts.all().delete()
 
 
-class ExportPart(models.Model):
-    """Up to ``PART_SIZE`` members of a task's fixed set, in the order of time."""
+class SetPart(models.Model):
+    """Up to ``PART_SIZE`` members of a task's fixed set, in the order of time.
 
-    task = models.ForeignKey(ExportTask, models.CASCADE, related_name="parts")
+    A subclass has the ``task`` they belong to, with ``parts`` as its other end.
+    """
+
     number = models.PositiveIntegerField()
     row_ids = ArrayField(models.BigIntegerField())
     # A row that was removed meanwhile no longer says what it was called.
     inference_ids = ArrayField(models.TextField())
 
     class Meta:
+        abstract = True
         ordering = ["task", "number"]
-        constraints = [
-            models.UniqueConstraint("task", "number", name="export_part_unique")
-        ]
 
     def __str__(self) -> str:
         return f"part {self.number} of {self.task_id}"
+
+
+class ExportPart(SetPart):
+    """A part of the set of an export."""
+
+    task = models.ForeignKey(ExportTask, models.CASCADE, related_name="parts")
+
+    class Meta(SetPart.Meta):
+        constraints = [
+            models.UniqueConstraint("task", "number", name="export_part_unique")
+        ]

@@ -11,7 +11,7 @@ from rest_framework.exceptions import ValidationError
 
 from exports.api.selections import SelectionSerializer, asked_of
 from exports.members import Batch
-from exports.models import ArchiveTask, ExportPart, ExportTask
+from exports.models import ArchiveTask, ExportTask
 from exports.receipts import Receipt
 from exports.selections import Selection, snapshot
 from inferences.models import RegisteredModel
@@ -21,15 +21,15 @@ from istore.tracking import Failed
 PART_SIZE = 10_000  # row ids in one row of the set
 BATCH_SIZE = 200  # members that are read together
 
-FIX = f"""
-INSERT INTO {ExportPart._meta.db_table} (task_id, number, row_ids, inference_ids)
+FIX = """
+INSERT INTO {parts} (task_id, number, row_ids, inference_ids)
 SELECT %s, number, array_agg(id ORDER BY id), array_agg(inference_id ORDER BY id)
 FROM (SELECT id, inference_id, (row_number() OVER (ORDER BY id) - 1) / %s AS number
-      FROM ({{chosen}} LIMIT %s) AS chosen) AS numbered
+      FROM ({chosen} LIMIT %s) AS chosen) AS numbered
 GROUP BY number
 """
-COUNT = f"""
-SELECT coalesce(sum(cardinality(row_ids)), 0) FROM {ExportPart._meta.db_table}
+COUNT = """
+SELECT coalesce(sum(cardinality(row_ids)), 0) FROM {parts}
 WHERE task_id = %s
 """
 
@@ -53,35 +53,50 @@ class MemberSet(Protocol):
         """Count what is to be said of the set as a whole."""
 
 
+def fix_selected(task: Any) -> None:
+    """Write the inferences that ``task.selection`` chooses to the parts of the task.
+
+    All as one snapshot shows them; records ``expected_count`` and ``fixed_at``.
+    """
+    most = settings.ISTORE_EXPORT_MAX
+    selection = _selection(task)
+    parts = task.parts.model._meta.db_table
+    with snapshot(), connection.cursor() as cursor:
+        chosen, values = selection.statement(task.model)
+        cursor.execute(
+            FIX.format(parts=parts, chosen=chosen),
+            [task.pk, PART_SIZE, *values, most + 1],
+        )
+        cursor.execute(COUNT.format(parts=parts), [task.pk])
+        (count,) = cursor.fetchone()
+        if count > most:
+            raise Failed(f"More than {most:,} inferences are chosen; go in parts.")
+        asked = task.selection
+        if unknown := selection.unknown(task.model):
+            asked = {**asked, "unknown_inference_ids": unknown}
+        task.record(expected_count=count, fixed_at=now(), selection=asked)
+
+
+def selected_batches(task: Any, passed: int = 0) -> Iterator[Batch]:
+    """The fixed set in the order of time, a batch at a time, after the first ``passed``."""
+    number = 1
+    for part in task.parts.order_by("number").iterator(chunk_size=1):
+        for start in range(0, len(part.row_ids), BATCH_SIZE):
+            here = slice(start, start + BATCH_SIZE)
+            row_ids, names = part.row_ids[here], part.inference_ids[here]
+            if number > passed:
+                yield Batch(task.model, number, row_ids, names)
+            number += len(row_ids)
+
+
 class SelectedInferences:
-    """The set of an ``ExportTask``: written to its parts, all as one snapshot shows it."""
+    """The set of an ``ExportTask``."""
 
     def fix(self, task: ExportTask) -> None:
-        most = settings.ISTORE_EXPORT_MAX
-        selection = _selection(task)
-        with snapshot(), connection.cursor() as cursor:
-            chosen, values = selection.statement(task.model)
-            cursor.execute(
-                FIX.format(chosen=chosen), [task.pk, PART_SIZE, *values, most + 1]
-            )
-            cursor.execute(COUNT, [task.pk])
-            (count,) = cursor.fetchone()
-            if count > most:
-                raise Failed(f"More than {most:,} inferences are chosen; go in parts.")
-            asked = task.selection
-            if unknown := selection.unknown(task.model):
-                asked = {**asked, "unknown_inference_ids": unknown}
-            task.record(expected_count=count, fixed_at=now(), selection=asked)
+        fix_selected(task)
 
     def batches(self, task: ExportTask) -> Iterator[Batch]:
-        number = 1
-        for part in task.parts.order_by("number").iterator(chunk_size=1):
-            for start in range(0, len(part.row_ids), BATCH_SIZE):
-                here = slice(start, start + BATCH_SIZE)
-                yield Batch(
-                    task.model, number, part.row_ids[here], part.inference_ids[here]
-                )
-                number += len(part.row_ids[here])
+        return selected_batches(task)
 
     def model(self, task: ExportTask) -> RegisteredModel:
         return task.model
@@ -102,7 +117,7 @@ class SelectedInferences:
             receipt.warn("unknown-included", len(unknown))
 
 
-def _selection(task: ExportTask) -> Selection:
+def _selection(task: Any) -> Selection:
     try:
         return SelectionSerializer.parse(asked_of(task.selection))
     except ValidationError as error:
