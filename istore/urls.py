@@ -16,6 +16,7 @@ urlpatterns = [
     path("api/schema", views.SchemaView.as_view(), name="schema"),
     path("api/docs", views.SwaggerView.as_view(url_name="schema"), name="api-docs"),
     path("api/v1/", include("exports.api.urls")),
+    path("api/v1/", include("quality.api.urls")),
     path("api/v1/", include("retention.api.urls")),
     path("api/v1/", include("services.api.urls")),
     path("api/v1/", include("inferences.api.urls")),

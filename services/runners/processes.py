@@ -206,17 +206,21 @@ class ProcessRunner:
     def run(self) -> None:
         try:
             while not self._stop.is_set():
-                self._round()
+                self.look()
                 self._stop.wait(TICK_SECONDS)
         finally:
-            self._let_go_of_all()
-            while self._leaving:
-                self._clear_away()
-                time.sleep(TICK_SECONDS)
-            self._threads.shutdown()
+            self.stop_all()
 
-    def _round(self) -> None:
-        """A moment's work. Without the database everything runs on as it is."""
+    def stop_all(self) -> None:
+        """Returns when nothing runs any more."""
+        self._let_go_of_all()
+        while self._leaving:
+            self._clear_away()
+            time.sleep(TICK_SECONDS)
+        self._threads.shutdown()
+
+    def look(self) -> None:
+        """A moment's work, done over and over. Without the database everything runs on as it is."""
         try:
             if time.monotonic() >= self._look_at:
                 self._agree()
