@@ -1,0 +1,52 @@
+"""JSON values: their bounds, copies, and short names for messages."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from inference_store.adapters.errors import Fault
+
+MAX_DEPTH = 64
+MAX_CONFIGURATION = 10_000
+
+
+def copied(value: Any) -> Any:
+    """A description's own copy of a JSON value, so that later changes do not reach it.
+
+    Raises Fault for what is no JSON, too deep or too large.
+    """
+    return _copied(value, MAX_DEPTH, [MAX_CONFIGURATION])
+
+
+def _copied(value: Any, levels: int, left: list[int]) -> Any:
+    left[0] -= 1
+    if left[0] < 0:
+        raise Fault(f"It has more than {MAX_CONFIGURATION} values.")
+    if levels == 0:
+        raise Fault(f"It is nested deeper than {MAX_DEPTH} levels.")
+    if isinstance(value, dict):
+        if not all(isinstance(key, str) for key in value):
+            raise Fault("The names of an object's members are texts.")
+        return {key: _copied(each, levels - 1, left) for key, each in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_copied(each, levels - 1, left) for each in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        raise Fault(f"{value} is not a JSON number.")
+    if value is None or isinstance(value, (str, bool, int, float)):
+        return value
+    raise Fault(f"{named(value)} is not a JSON value.")
+
+
+def fresh(value: Any) -> Any:
+    """A value that the caller may change; it was ``copied`` before."""
+    if isinstance(value, dict):
+        return {key: fresh(each) for key, each in value.items()}
+    return [fresh(each) for each in value] if isinstance(value, list) else value
+
+
+def named(value: Any) -> str:
+    """The kind of a value, for a message."""
+    kinds = {dict: "an object", list: "a list", str: "a text", bool: "a boolean"}
+    kinds |= {int: "a number", float: "a number", type(None): "null"}
+    return kinds.get(type(value), f"a {type(value).__name__}")

@@ -1,0 +1,176 @@
+"""Adapters made of adapters, and adapters made from their descriptions."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
+
+from inference_store.adapters.base import Adapter, field, fields_of, names, only
+from inference_store.adapters.errors import AdapterError, Fault
+from inference_store.adapters.fields import Drop, Rename, Select
+from inference_store.adapters.json_values import named
+from inference_store.adapters.nesting import ExplodeCollections, FlattenHierarchy
+from inference_store.adapters.transforming import TransformJSON
+
+MAX_STEPS = 100
+MAX_LEVELS = 10
+
+
+class Map(Adapter):
+    """Puts the elements of the named lists through another adapter.
+
+    ``{"collections": ["choices"], "adapter": {"kind": …, "configuration": …}}``
+    """
+
+    kind = "Map"
+
+    def _read(self, configuration: dict[str, Any]) -> None:
+        only(configuration, "collections", "adapter")
+        self._collections = names(configuration, "collections")
+        if "adapter" not in configuration:
+            raise Fault("'adapter' is missing.")
+        try:
+            self._adapter = create_adapter(configuration["adapter"])
+        except AdapterError as error:
+            raise AdapterError((self.kind, *error.path), error.reason) from None
+
+    def _each(self, item: Any, path: tuple[str, ...]) -> Iterable[Any]:
+        fields = dict(fields_of(item))
+        for name in self._collections:
+            elements = field(fields, name)
+            if not isinstance(elements, list):
+                raise Fault(f"The field {name!r:.60} is {named(elements)}, not a list.")
+            inner = (*path, *self._adapter._label())
+            fields[name] = list(self._adapter._run(elements, inner))
+        yield fields
+
+
+class Pipeline(Adapter):
+    """Puts items through several adapters, one after the other.
+
+    Made of adapters, of their descriptions, or of ``{"adapters": [descriptions]}``.
+    """
+
+    kind = "Pipeline"
+
+    def __init__(self, adapters: Any = ()) -> None:
+        if not isinstance(adapters, Mapping):
+            adapters = {"adapters": _descriptions(adapters)}
+        super().__init__(adapters)
+
+    def _read(self, configuration: dict[str, Any]) -> None:
+        only(configuration, "adapters")
+        said = configuration.get("adapters", [])
+        if not isinstance(said, list) or len(said) > MAX_STEPS:
+            raise Fault(f"'adapters' is a list of at most {MAX_STEPS} adapters.")
+        self._adapters = []
+        for number, each in enumerate(said, 1):
+            try:
+                self._adapters.append(create_adapter(each))
+            except AdapterError as error:
+                first, inner = f"step {number}", error.path
+                kind = each.get("kind") if isinstance(each, Mapping) else None
+                if isinstance(kind, str) and kind in KINDS:
+                    first += f" ({kind})"
+                    inner = inner[1:] if inner[:1] == (kind,) else inner
+                raise AdapterError((first, *inner), error.reason) from None
+
+    def _label(self) -> tuple[str, ...]:
+        return ()
+
+    def _run(self, stream: Iterable[Any], path: tuple[str, ...]) -> Iterator[Any]:
+        for number, adapter in enumerate(self._adapters, 1):
+            stream = adapter._run(stream, (*path, f"step {number} ({adapter.kind})"))
+        yield from stream
+
+    def _each(self, item: Any, path: tuple[str, ...]) -> Iterable[Any]:
+        return self._run((item,), path)
+
+
+KINDS: Mapping[str, type[Adapter]] = {
+    adapter.kind: adapter
+    for adapter in (
+        Drop,
+        ExplodeCollections,
+        FlattenHierarchy,
+        Map,
+        Pipeline,
+        Rename,
+        Select,
+        TransformJSON,
+    )
+}
+
+
+def create_adapter(description: Any) -> Adapter:
+    """The adapter that a description, ``{"kind": …, "configuration": …}``, stands for.
+
+    Parameters:
+        description: JSON, or a ``schema.SchemaAdapter``.
+
+    Returns:
+        The adapter; its ``description()`` is what was given.
+
+    Raises:
+        AdapterError: the description is none; the message names the step.
+    """
+    said = _described(description)
+    if not isinstance(said, Mapping):
+        raise AdapterError((), f"An adapter is an object, not {named(said)}.")
+    kind = said.get("kind")
+    if not isinstance(kind, str) or kind not in KINDS:
+        known = ", ".join(KINDS)
+        raise AdapterError((), f"The kind is one of {known}, not {kind!r:.60}.")
+    if unknown := sorted(map(str, said.keys() - {"kind", "configuration"})):
+        raise AdapterError((kind,), f"There is no member {unknown[0]!r:.60}.")
+    if _levels(said) > MAX_LEVELS:
+        raise AdapterError((kind,), f"Adapters lie in {MAX_LEVELS} levels at most.")
+    return KINDS[kind](said.get("configuration"))
+
+
+def create_pipeline(descriptions: Any) -> Pipeline:
+    """The adapters of a list of descriptions, one after the other.
+
+    Parameters:
+        descriptions: a list of descriptions as ``create_adapter`` takes them; None is
+            the pipeline that changes nothing.
+
+    Returns:
+        The pipeline.
+
+    Raises:
+        AdapterError: one is none; the message names the step.
+    """
+    return Pipeline(() if descriptions is None else descriptions)
+
+
+def _descriptions(adapters: Any) -> list[Any]:
+    if isinstance(adapters, str) or not isinstance(adapters, Iterable):
+        raise AdapterError(
+            (), f"A pipeline is a list of adapters, not {named(adapters)}."
+        )
+    return [_described(each) for each in adapters]
+
+
+def _described(adapter: Any) -> Any:
+    """An adapter, or a pydantic model of one, as JSON."""
+    if isinstance(adapter, Adapter):
+        return adapter.description()
+    return adapter.model_dump() if hasattr(adapter, "model_dump") else adapter
+
+
+def _levels(description: Any) -> int:
+    """How deep adapters lie inside each other, without reading them."""
+    level, inner = 0, [description]
+    while inner and level <= MAX_LEVELS:
+        level += 1
+        below: list[Any] = []
+        for each in inner:
+            said = each.get("configuration") if isinstance(each, Mapping) else None
+            if isinstance(said, Mapping) and each.get("kind") == Map.kind:
+                below.append(said.get("adapter"))
+            elif isinstance(said, Mapping) and each.get("kind") == Pipeline.kind:
+                adapters = said.get("adapters")
+                below += adapters if isinstance(adapters, list) else []
+        inner = below
+    return level
