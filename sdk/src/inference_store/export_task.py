@@ -3,8 +3,14 @@
 from __future__ import annotations
 
 from inference_store.calls import Call, get, one, post
-from inference_store.models import ExportTask, NewExportTaskRequest
+from inference_store.models import (
+    ExportFormat,
+    ExportTask,
+    NewExportTaskRequest,
+    NewGetExportTasksRequest,
+)
 from inference_store.operations import blocking
+from inference_store.pages import Page, page_of
 
 
 @blocking
@@ -46,6 +52,96 @@ def get_export_task(model_id: str, export_task_id: str) -> Call[ExportTask | Non
         InferenceStoreError: any failure.
     """
     return get(*_of(model_id), export_task_id, read=one(ExportTask), may_be_absent=True)
+
+
+@blocking
+def filter_export_tasks(
+    model_id: str, request_body: NewGetExportTasksRequest
+) -> Call[Page[ExportTask]]:
+    """One page of a model's export tasks.
+
+    Parameters:
+        model_id: the model.
+        request_body: state, format, time window and page.
+
+    Returns:
+        The tasks as a list, with the cursor of the following page as ``next``.
+
+    Raises:
+        NotFound: the model is not registered.
+        ValidationError: a filter is not valid.
+        InferenceStoreError: any other failure.
+    """
+    return post(
+        *_of(model_id),
+        "filter",
+        body=request_body,
+        read=page_of(ExportTask),
+        may_repeat=True,
+    )
+
+
+@blocking
+def stop_export_task(model_id: str, export_task_id: str) -> Call[ExportTask | None]:
+    """End a task where it is. Nothing is left of its archive.
+
+    Parameters:
+        model_id: the model.
+        export_task_id: the task's id.
+
+    Returns:
+        The task, stopped or about to be; None if there is none of this id.
+
+    Raises:
+        Conflict: ``task-already-ended``.
+        InferenceStoreError: any other failure.
+    """
+    return post(
+        *_of(model_id),
+        export_task_id,
+        "stop",
+        body={},
+        read=one(ExportTask),
+        may_be_absent=True,
+    )
+
+
+@blocking
+def retry_export_task(model_id: str, export_task_id: str) -> Call[ExportTask | None]:
+    """Begin again with a task that failed or was stopped, with the set it had.
+
+    Parameters:
+        model_id: the model.
+        export_task_id: the task's id.
+
+    Returns:
+        The task, pending; None if there is none of this id.
+
+    Raises:
+        Conflict: ``task-not-ended``.
+        InferenceStoreError: any other failure.
+    """
+    return post(
+        *_of(model_id),
+        export_task_id,
+        "retry",
+        body={},
+        read=one(ExportTask),
+        may_be_absent=True,
+    )
+
+
+@blocking
+def list_export_formats() -> Call[Page[ExportFormat]]:
+    """What an archive can be.
+
+    Returns:
+        The formats, each with its name for ``NewExportTaskRequest``.
+
+    Raises:
+        InferenceStoreError: any failure.
+    """
+    return get("export-formats", read=page_of(ExportFormat))
 
 
 def _of(model_id: str) -> tuple[str, ...]:

@@ -6,9 +6,12 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from inference_store import (
+    deleted,
+    erasure,
     export_task,
     inference,
     metadata,
+    protection,
     register,
     retention_policy,
     retention_task,
@@ -82,6 +85,7 @@ class RetentionPolicies(Namespace):
     get_retention_policy = bound(retention_policy.get_retention_policy)
     replace_retention_policy = bound(retention_policy.replace_retention_policy)
     delete_retention_policy = bound(retention_policy.delete_retention_policy)
+    preview_retention_policy = bound(retention_policy.preview_retention_policy)
 
 
 class RetentionTasks(Namespace):
@@ -90,6 +94,8 @@ class RetentionTasks(Namespace):
     create_retention_task = bound(retention_task.create_retention_task)
     get_retention_task = bound(retention_task.get_retention_task)
     filter_retention_tasks = bound(retention_task.filter_retention_tasks)
+    stop_retention_task = bound(retention_task.stop_retention_task)
+    resume_retention_task = bound(retention_task.resume_retention_task)
 
 
 class ExportTasks(Namespace):
@@ -97,6 +103,10 @@ class ExportTasks(Namespace):
 
     create_export_task = bound(export_task.create_export_task)
     get_export_task = bound(export_task.get_export_task)
+    filter_export_tasks = bound(export_task.filter_export_tasks)
+    stop_export_task = bound(export_task.stop_export_task)
+    retry_export_task = bound(export_task.retry_export_task)
+    list_export_formats = bound(export_task.list_export_formats)
 
 
 class Uploads(Namespace):
@@ -105,3 +115,28 @@ class Uploads(Namespace):
     upload_data = bound(upload.upload_data)
     upload_inference_and_metadata = bound(upload.upload_inference_and_metadata)
     put_upload = bound(upload.put_upload)
+
+
+class Protection(Namespace):
+    """The functions of ``inference_store.protection``."""
+
+    protect_inference = bound(protection.protect_inference)
+    protect_inferences = bound(protection.protect_inferences)
+
+
+class DeletedInferences(Namespace):
+    """The functions of ``inference_store.deleted``."""
+
+    filter_deleted_inferences = bound(deleted.filter_deleted_inferences)
+    restore_inferences = bound(deleted.restore_inferences)
+    remove_deleted_inferences = bound(deleted.remove_deleted_inferences)
+
+
+class Erasures(Namespace):
+    """The functions of ``inference_store.erasure``."""
+
+    create_erasure = bound(erasure.create_erasure)
+    get_erasure = bound(erasure.get_erasure)
+    list_erasures = bound(erasure.list_erasures)
+    stop_erasure = bound(erasure.stop_erasure)
+    was_erased = bound(erasure.was_erased)

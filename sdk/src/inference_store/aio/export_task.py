@@ -7,3 +7,7 @@ from inference_store.operations import awaitable
 
 create_export_task = awaitable(blocking.create_export_task)
 get_export_task = awaitable(blocking.get_export_task)
+filter_export_tasks = awaitable(blocking.filter_export_tasks)
+stop_export_task = awaitable(blocking.stop_export_task)
+retry_export_task = awaitable(blocking.retry_export_task)
+list_export_formats = awaitable(blocking.list_export_formats)

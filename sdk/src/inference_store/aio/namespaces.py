@@ -7,9 +7,12 @@ from typing import TYPE_CHECKING
 
 from inference_store import walking
 from inference_store.aio import (
+    deleted,
+    erasure,
     export_task,
     inference,
     metadata,
+    protection,
     register,
     retention_policy,
     retention_task,
@@ -84,6 +87,7 @@ class AsyncRetentionPolicies(AsyncNamespace):
     get_retention_policy = bound(retention_policy.get_retention_policy)
     replace_retention_policy = bound(retention_policy.replace_retention_policy)
     delete_retention_policy = bound(retention_policy.delete_retention_policy)
+    preview_retention_policy = bound(retention_policy.preview_retention_policy)
 
 
 class AsyncRetentionTasks(AsyncNamespace):
@@ -92,6 +96,8 @@ class AsyncRetentionTasks(AsyncNamespace):
     create_retention_task = bound(retention_task.create_retention_task)
     get_retention_task = bound(retention_task.get_retention_task)
     filter_retention_tasks = bound(retention_task.filter_retention_tasks)
+    stop_retention_task = bound(retention_task.stop_retention_task)
+    resume_retention_task = bound(retention_task.resume_retention_task)
 
 
 class AsyncExportTasks(AsyncNamespace):
@@ -99,6 +105,10 @@ class AsyncExportTasks(AsyncNamespace):
 
     create_export_task = bound(export_task.create_export_task)
     get_export_task = bound(export_task.get_export_task)
+    filter_export_tasks = bound(export_task.filter_export_tasks)
+    stop_export_task = bound(export_task.stop_export_task)
+    retry_export_task = bound(export_task.retry_export_task)
+    list_export_formats = bound(export_task.list_export_formats)
 
 
 class AsyncUploads(AsyncNamespace):
@@ -107,3 +117,28 @@ class AsyncUploads(AsyncNamespace):
     upload_data = bound(upload.upload_data)
     upload_inference_and_metadata = bound(upload.upload_inference_and_metadata)
     put_upload = bound(upload.put_upload)
+
+
+class AsyncProtection(AsyncNamespace):
+    """The functions of ``inference_store.aio.protection``."""
+
+    protect_inference = bound(protection.protect_inference)
+    protect_inferences = bound(protection.protect_inferences)
+
+
+class AsyncDeletedInferences(AsyncNamespace):
+    """The functions of ``inference_store.aio.deleted``."""
+
+    filter_deleted_inferences = bound(deleted.filter_deleted_inferences)
+    restore_inferences = bound(deleted.restore_inferences)
+    remove_deleted_inferences = bound(deleted.remove_deleted_inferences)
+
+
+class AsyncErasures(AsyncNamespace):
+    """The functions of ``inference_store.aio.erasure``."""
+
+    create_erasure = bound(erasure.create_erasure)
+    get_erasure = bound(erasure.get_erasure)
+    list_erasures = bound(erasure.list_erasures)
+    stop_erasure = bound(erasure.stop_erasure)
+    was_erased = bound(erasure.was_erased)

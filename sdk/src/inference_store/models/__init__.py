@@ -11,6 +11,7 @@ from inference_store.models.enums import (
     ComparisonOperator,
     DeleteAction,
     EmbeddingDistanceMetric,
+    ExportTaskState,
     InferenceAction,
     MetadataFilterOperator,
     MetadataFilterType,
@@ -23,7 +24,13 @@ from inference_store.models.enums import (
     RetentionTaskState,
     TaskType,
 )
-from inference_store.models.exports import ExportTask, NewExportTaskRequest
+from inference_store.models.exports import (
+    ExportFormat,
+    ExportTask,
+    ExportWarning,
+    NewExportTaskRequest,
+    NewGetExportTasksRequest,
+)
 from inference_store.models.filters import (
     BaseInferenceFilter,
     DeconstructedInferenceFilter,
@@ -40,6 +47,12 @@ from inference_store.models.inferences import (
     NewInferenceAndMetadataCollection,
     NewInferenceStorageRequest,
 )
+from inference_store.models.keeping import (
+    DeletedInference,
+    Erasure,
+    NewErasureRequest,
+    ProtectionResult,
+)
 from inference_store.models.metadata import (
     Metadata,
     MetadataKeyTypeCounts,
@@ -55,6 +68,9 @@ from inference_store.models.retention import (
     NewRetentionPolicyRequest,
     NewRetentionTaskRequest,
     RetentionPolicy,
+    RetentionPreview,
+    RetentionPreviewDay,
+    RetentionPreviewPart,
     RetentionTask,
 )
 from inference_store.models.trees import (
@@ -79,10 +95,15 @@ __all__ = [
     "DataUpload",
     "DeconstructedInferenceFilter",
     "DeleteAction",
+    "DeletedInference",
     "DetectionBounds",
     "EmbeddingDistanceMetric",
     "EmbeddingFilter",
+    "Erasure",
+    "ExportFormat",
     "ExportTask",
+    "ExportTaskState",
+    "ExportWarning",
     "GeoCircle",
     "GeoPoint",
     "GeoRectangle",
@@ -102,8 +123,10 @@ __all__ = [
     "MetadataUpload",
     "Model",
     "NearText",
+    "NewErasureRequest",
     "NewExportTaskRequest",
     "NewExtendedMetadataRequest",
+    "NewGetExportTasksRequest",
     "NewGetInferencesRequest",
     "NewGetMetadataStatisticsRequest",
     "NewGetRetentionTasksRequest",
@@ -121,7 +144,11 @@ __all__ = [
     "PaginationGranularInferenceSortField",
     "PaginationSortDirection",
     "PaginationSortField",
+    "ProtectionResult",
     "RetentionPolicy",
+    "RetentionPreview",
+    "RetentionPreviewDay",
+    "RetentionPreviewPart",
     "RetentionTask",
     "RetentionTaskState",
     "SimilarTo",

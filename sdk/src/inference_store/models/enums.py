@@ -125,6 +125,15 @@ class DeleteAction(Word):
     SOFT = "soft"
 
 
+class ExportTaskState(Word):
+    COMPLETE = "complete"
+    FAILED = "failed"
+    PENDING = "pending"
+    RUNNING = "running"
+    SCHEDULED = "scheduled"
+    STOPPED = "stopped"
+
+
 class RetentionTaskState(Word):
     COMPLETE = "complete"
     FAILED = "failed"

@@ -2,27 +2,91 @@
 
 from __future__ import annotations
 
+from datetime import datetime
+from typing import Any
+
 from pydantic import Field
 
+from inference_store.models.asking import Pagination, Question
 from inference_store.models.base import AnswerModel, RequestModel
-from inference_store.models.filters import BaseInferenceFilter
+from inference_store.models.enums import ExportTaskState
+from inference_store.models.filters import BaseInferenceFilter, TimeWindowFilter
 
 
-class NewExportTaskRequest(RequestModel):
-    """The inferences that match or are included, without those that are excluded."""
+class NewExportTaskRequest(Question):
+    """The inferences that match or are included, without those that are excluded.
+
+    With ``only_included`` no filter chooses anything. ``format`` is one of
+    ``export_task.list_export_formats``, ``container`` is zip or tar.
+    """
 
     filters: BaseInferenceFilter = Field(default_factory=BaseInferenceFilter)
     include_inference_ids: list[str] = Field(default_factory=list)
     exclude_inference_ids: list[str] = Field(default_factory=list)
     include_inferences_as_annotations: bool = False
     include_custom_metadata: bool = False
+    only_included: bool | None = None
+    format: str | None = None
+    container: str | None = None
+    options: dict[str, str] | None = None
+
+
+class ExportWarning(AnswerModel):
+    """Something that the archive holds otherwise than it is stored, and how often."""
+
+    code: str
+    count: int
+    message: str
 
 
 class ExportTask(AnswerModel):
-    """One archive in the making; ``presigned_url`` is there once it is complete."""
+    """One archive in the making; ``presigned_url`` is there once it is complete.
+
+    ``written_count`` and ``skipped_count`` together are ``expected_count`` then.
+    """
 
     id: str
     progress_count: int
     expected_count: int
     state: str
     presigned_url: str | None = None
+    reason: str | None = None
+    format: str | None = None
+    container: str | None = None
+    rate: float | None = None
+    seconds_left: float | None = None
+    written_count: int | None = None
+    skipped_count: int | None = None
+    skipped_by_reason: dict[str, int] = Field(default_factory=dict)
+    warnings: list[ExportWarning] = Field(default_factory=list)
+    archive_size: int | None = None
+    archive_sha256: str | None = None
+    archive_expires_at: datetime | None = None
+    filename: str | None = None
+
+    @property
+    def has_ended(self) -> bool:
+        """Whether the task is complete, failed or stopped."""
+        return self.state in (
+            ExportTaskState.COMPLETE,
+            ExportTaskState.FAILED,
+            ExportTaskState.STOPPED,
+        )
+
+
+class NewGetExportTasksRequest(RequestModel):
+    state_filter: ExportTaskState | None = None
+    format_filter: str | None = None
+    time_window_filter: TimeWindowFilter | None = None
+    pagination: Pagination | None = None
+
+
+class ExportFormat(AnswerModel):
+    """What an archive can be. ``options`` are names with the values they may have."""
+
+    name: str
+    title: str
+    description: str
+    annotations_are_optional: bool = False
+    metadata_is_optional: bool = False
+    options: dict[str, list[Any]] = Field(default_factory=dict)
