@@ -1,8 +1,8 @@
 """The query string of lists, read into a filter and written again: pages and plain GET.
 
 ``since``, ``until``, ``action``, ``hash``, ``source``, ``label`` (repeatable),
-``min_score``, ``max_score``, ``near`` (latitude,longitude,radius), ``metadata``
-(repeatable): ``camera=north``, ``frame:int>10``, ``pose.angle:json.float<=0.5``, and
+``min_score``, ``max_score``, ``near`` (latitude,longitude,radius), ``within`` (the
+latitude and longitude of two opposite corners), ``metadata`` (repeatable): ``camera=north``, ``frame:int>10``, ``pose.angle:json.float<=0.5``, and
 ``q``, a text query. All must hold.
 """
 
@@ -21,6 +21,8 @@ from inferences.filters import (
     DetectionFilter,
     Filter,
     GeoCircle,
+    GeoPoint,
+    GeoRectangle,
     InferenceFilter,
     LocationFilter,
     MetadataFilter,
@@ -31,6 +33,7 @@ from inferences.filters.metadata import LOOKUPS, READERS
 from inferences.filters.text.words import number, write_circle, write_moment
 from inferences.filters.time_window import BEGINNING
 from inferences.filters.tree import And, all_of, normal
+from inferences.metadata import read_float
 from inferences.models import Inference, InferenceAction
 
 COMPARISON = re.compile(
@@ -100,6 +103,22 @@ class CircleField(forms.CharField):
             raise ValidationError(str(error)) from None
 
 
+class RectangleField(forms.CharField):
+    """The latitude and longitude of two opposite corners, four numbers."""
+
+    def clean(self, value: Any) -> GeoRectangle | None:
+        given = super().clean(value)
+        if not given:
+            return None
+        try:
+            south, west, north, east = (read_float(n) for n in given.split(","))
+            return GeoRectangle(GeoPoint(south, west), GeoPoint(north, east))
+        except ValueError as error:
+            is_place = "latitude" in str(error) or "longitude" in str(error)
+            said = str(error) if is_place else "Two corners, as 51.9,4.1,52.0,4.2."
+            raise ValidationError(said) from None
+
+
 class TextQueryField(forms.CharField):
     """A text query; what is wrong is told with its column."""
 
@@ -133,6 +152,7 @@ class InferenceFilterSet(django_filters.FilterSet):
     min_score = django_filters.NumberFilter(label="Score from")
     max_score = django_filters.NumberFilter(label="Score to")
     near = _field(CircleField, label="Near")
+    within = _field(RectangleField, label="Within")
     metadata = _field(MetadataField, label="Metadata")
     q = _field(TextQueryField, label="Query")
 
@@ -211,7 +231,9 @@ def _filter(cleaned: dict[str, Any]) -> InferenceFilter:
         data_source=cleaned["source"] or None,
         time_window=cleaned["window"],
         metadata=tuple(cleaned["metadata"]),
-        location=LocationFilter(cleaned["near"]) if cleaned["near"] else None,
+        location=LocationFilter(cleaned["near"], cleaned["within"])
+        if cleaned["near"] or cleaned["within"]
+        else None,
         detections=cleaned["detections"],
     )
 
@@ -241,7 +263,7 @@ def parameters(filters: Filter) -> dict[str, list[str]]:
 TOGETHER = (
     {"since", "until"},
     {"label", "min_score", "max_score"},
-    *({name} for name in ("near", "source", "hash", "action")),
+    *({name} for name in ("near", "within", "source", "hash", "action")),
 )
 
 
@@ -263,6 +285,9 @@ def _parameters(part: Filter) -> dict[str, list[str]] | None:
             return given
         case LocationFilter(circle, None):
             return {"near": [write_circle(circle)]}
+        case LocationFilter(None, GeoRectangle(p1, p2)):
+            corners = (p1.latitude, p1.longitude, p2.latitude, p2.longitude)
+            return {"within": [",".join(map(number, corners))]}
         case MetadataFilter(key, type_, operator, value) if operator in LOOKUPS:
             sign = " in " if operator == "in" else operator
             return {"metadata": [f"{key}:{type_}{sign}{value}"]}

@@ -2,7 +2,7 @@
 
 from django.urls import path, re_path
 
-from inferences.pages import browsing, models, one
+from inferences.pages import browsing, models, one, selection
 
 app_name = "inferences"
 
@@ -17,6 +17,12 @@ urlpatterns = [
     re_path(rf"^{MODEL}/storage$", models.switch_storage, name="storage"),
     re_path(rf"^{MODEL}/activity$", models.model_activity, name="activity"),
     re_path(rf"^{MODEL}/inferences$", browsing.browse, name="browse"),
+    re_path(rf"^{MODEL}/facets$", browsing.facets, name="facets"),
+    re_path(rf"^{MODEL}/facets/key$", browsing.one_key, name="one-key"),
+    re_path(rf"^{MODEL}/selection/protect$", selection.protect, name="protect"),
+    re_path(rf"^{MODEL}/selection/unprotect$", selection.unprotect, name="unprotect"),
+    re_path(rf"^{MODEL}/selection/label$", selection.label, name="label"),
+    re_path(rf"^{MODEL}/selection/remove$", selection.remove, name="remove"),
     re_path(rf"^{INFERENCE}/(?P<kind>input|answer|preview)$", one.media, name="media"),
     re_path(rf"^{INFERENCE}$", one.detail, name="detail"),
 ]

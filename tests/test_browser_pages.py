@@ -115,7 +115,8 @@ def watched(page: Page, live_server):
             else None
         ),
     )
-    page.set_default_timeout(8000)
+    page.set_default_timeout(20_000)
+    page.set_default_navigation_timeout(30_000)
     yield page
     assert not complaints
 
@@ -275,7 +276,7 @@ def test_the_pages_work_without_scripts(store, browser, live_server):
     row.get_by_label("Value", exact=True).fill("1")
     page.get_by_role("button", name="Apply").click()
     expect(page.locator(".card")).to_have_count(2)
-    assert page.url.endswith("?view=gallery&metadata=frame%3Aint%3E%3D1")
+    assert page.url.endswith("/inferences?metadata=frame%3Aint%3E%3D1")
     context.close()
 
 

@@ -1,28 +1,49 @@
-"""The page of a model's inferences: the list, its filters, its count."""
+"""The page of a model's inferences: the list, its filters, its counts.
+
+The list is all that the first answer holds. What is counted comes beside it (``facets``,
+``part=count``), so that no aggregate is waited for, and ends in time.
+"""
 
 from __future__ import annotations
 
+from datetime import timedelta
+from typing import Any
 from urllib.parse import quote
 
 from django.conf import settings
 from django.contrib.auth.decorators import login_required
 from django.core.exceptions import ValidationError
-from django.http import HttpRequest, HttpResponse
+from django.db import OperationalError
+from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.urls import reverse
+from django.utils.cache import patch_vary_headers
 from django.views.decorators.http import require_safe
 
+from inferences.filters import matching
+from inferences.filters.metadata import READERS
 from inferences.models import RegisteredModel
 from inferences.pages.access import visible_model
+from inferences.presentation import facets as counting
 from inferences.presentation.activity import count_in_time
-from inferences.presentation.browsing import cards, offer
-from inferences.presentation.questions import Question, Row
-from inferences.querying import BadCursor, InferenceQuery, Page, Pagination
-from istore.access import caller_of
-from istore.models import Role
+from inferences.presentation.browsing import Offer, cards, offer
+from inferences.presentation.facets import key_facet, plain_key, preset_choices
+from inferences.presentation.questions import COLUMNS, Question, Row
+from inferences.querying import (
+    BadCursor,
+    BadQuestion,
+    InferenceQuery,
+    Page,
+    join_payloads,
+)
+from inferences.row_ids import first_id_at, moment_of
+from istore.deadline import deadline
 from istore.pages import render_page
 
 PAGE_SIZES = {"gallery": 24, "table": 50}
+NEW_AT_ONCE = 24
+# A slow inference is stored after quicker ones that began later: the tail looks back.
+TAIL_SECONDS = 60
 
 
 @login_required
@@ -30,55 +51,154 @@ PAGE_SIZES = {"gallery": 24, "table": 50}
 def browse(request: HttpRequest, model_id: str) -> HttpResponse:
     model = visible_model(request, model_id)
     question = Question(request.GET)
+    part = request.GET.get("part")
+    if part == "count":
+        return _count(request, model, question)
+    if part == "new":
+        return _new(request, model, question)
     offered = offer(model)
     question.leave_out(offered.shown([]))
     here = reverse("inferences:browse", args=[model.model_id])
-    address = f"{here}?{question.query.urlencode()}"
+    address = f"{here}{question.pinned if question.cursor else question.link()}"
     if question.was_a_form and not request.htmx:
         return redirect(address)
-    if request.GET.get("part") == "count":
-        return _count(request, model, question)
-    problem, page = "", Page([], None)
-    try:
-        page = _page(model, question)
-    except ValidationError:
-        problem = "filters"
-    except BadCursor:
-        problem = "cursor"
-    shown = offered.shown(question.shown_keys)
+    page, problem = _page(model, question)
     context = {
-        "model": model,
-        "question": question,
+        **_listed(model, question, offered, page),
         "offer": offered,
-        "shown": shown,
-        "rows": [*question.rows, Row()],
-        "cards": cards(model, page.inferences, shown),
-        "next": page.next and f"{question.link()}&cursor={page.next}",
         "problem": problem,
-        "may_edit": caller_of(request).may(Role.EDITOR, model.project),
         "proxy_url": settings.ISTORE_PROXY_URL,
         "quoted": quote(model.model_id, safe=""),
+        "all_columns": [(n, t, n in question.columns) for n, t in COLUMNS.items()],
     }
-    response = render_page(
-        request, "inferences/browse.html", "inferences/_results.html", context
-    )
-    if request.htmx and question.was_a_form:
+    if part == "more":
+        return render(request, "inferences/_more.html", context)
+    if request.headers.get("HX-Target") == "browse":
+        response = _whole(request, model, question, offered, context)
+    elif request.htmx and not request.htmx.boosted:
+        response = render_page(
+            request, "inferences/browse.html", "inferences/_results.html", context
+        )
+    else:
+        response = _whole(request, model, question, offered, context)
+    patch_vary_headers(response, ["HX-Request", "HX-Target"])
+    if request.htmx and not request.htmx.history_restore_request:
         response["HX-Push-Url"] = address
     return response
 
 
-def _page(model: RegisteredModel, question: Question) -> Page:
+def _whole(
+    request: HttpRequest,
+    model: RegisteredModel,
+    question: Question,
+    offered: Offer,
+    context: dict[str, Any],
+) -> HttpResponse:
+    known = [(key.key, key.type) for key in offered.keys]
+    context |= {
+        "rows": [*question.other_rows(known), Row()],
+        "keys": [plain_key(question, *place) for place in known],
+        "presets": preset_choices(question),
+    }
+    return render(request, "inferences/browse.html", context)
+
+
+def _listed(
+    model: RegisteredModel, question: Question, offered: Offer, page: Page
+) -> dict[str, Any]:
+    shown = offered.shown(question.shown_keys)
+    return {
+        "model": model,
+        "question": question,
+        "shown": shown,
+        "cards": cards(model, page.inferences, shown),
+        "next": page.next and f"{question.pinned}&cursor={page.next}",
+        "newest": page.inferences[0].id if page.inferences else 0,
+    }
+
+
+def _page(model: RegisteredModel, question: Question) -> tuple[Page, str]:
+    """The page, and which kind of problem there is instead of one."""
     limit = PAGE_SIZES[question.view]
-    pagination = Pagination("desc", limit, cursor=question.cursor)
-    query = InferenceQuery(question.filterset.inference_filter, pagination)
-    return query.page(model)
+    try:
+        query = InferenceQuery(
+            question.filters,
+            question.pagination(limit),
+            embedding=question.embedding,
+        )
+        with deadline():
+            return query.page(model), ""
+    except ValidationError:
+        return Page([], None), "filters"
+    except BadCursor:
+        return Page([], None), "cursor"
+    except BadQuestion as error:
+        return Page([], None), str(error)
+    except OperationalError:
+        return Page([], None), "slow"
+
+
+def _new(
+    request: HttpRequest, model: RegisteredModel, question: Question
+) -> HttpResponse:
+    """What came since the row id ``after``, newest first; the page leaves out what it
+    shows already."""
+    try:
+        after = moment_of(int(request.GET.get("after", "")))
+        since = first_id_at(after - timedelta(seconds=TAIL_SECONDS))
+        found = matching(model, question.filters)
+    except (ValueError, OverflowError, ValidationError):
+        raise Http404 from None
+    try:
+        with deadline():
+            rows = found.filter(id__gt=since).newest_first()[:NEW_AT_ONCE]
+            page = Page(join_payloads(model, list(rows)), None)
+    except OperationalError:
+        page = Page([], None)
+    context = _listed(model, question, offer(model), page)
+    return render(request, "inferences/_more.html", context)
 
 
 def _count(
     request: HttpRequest, model: RegisteredModel, question: Question
 ) -> HttpResponse:
     try:
-        count = count_in_time(model, question.filterset.inference_filter)
+        count = count_in_time(model, question.filters)
     except ValidationError:
         count = None
     return render(request, "inferences/_count.html", {"count": count})
+
+
+@login_required
+@require_safe
+def facets(request: HttpRequest, model_id: str) -> HttpResponse:
+    """What each filter of the panel would leave, and the volume over time."""
+    model = visible_model(request, model_id)
+    question = Question(request.GET)
+    context: dict[str, Any] = {"model": model, "question": question}
+    try:
+        context["facets"] = counting.facets(model, question)
+    except ValidationError:
+        return HttpResponse(status=204)
+    except OperationalError:
+        context["facets"] = None
+    return render(request, "inferences/_facets.html", context)
+
+
+@login_required
+@require_safe
+def one_key(request: HttpRequest, model_id: str) -> HttpResponse:
+    """How the values of one metadata key are distributed over what is asked for."""
+    model = visible_model(request, model_id)
+    question = Question(request.GET)
+    key, type_ = request.GET.get("of", ""), request.GET.get("of_type", "")
+    if not key or type_ not in READERS:
+        raise Http404
+    context: dict[str, Any] = {"model": model, "question": question}
+    try:
+        context["facet"] = key_facet(model, question, key, type_)
+    except ValidationError:
+        return HttpResponse(status=204)
+    except OperationalError:
+        context |= {"facet": plain_key(question, key, type_), "is_slow": True}
+    return render(request, "inferences/_key_facet.html", context)

@@ -1,41 +1,69 @@
-"""The browse page's query string: read into rows and chips, written back as one form.
+"""The browse page's query string: read into filters and a way to show, and written back.
 
-The form sends each metadata comparison in four parts (``key``, ``type``, ``operator``,
-``value``); the address holds it as the one ``metadata`` that the API and links know.
+One address holds everything: the filters, the order, columns, layout and density. The
+panel sends metadata in parts that the address does not have: a comparison as ``key``,
+``type``, ``operator`` and ``value``, a value that was picked as ``pick``, a range as
+``from:frame:int`` and ``to:frame:int``. Each becomes the one ``metadata`` that the API and
+links know. ``text`` is the whole question in words, and becomes parameters as well.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import re
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from functools import cached_property
 from typing import Any
 
 from django.core.exceptions import ValidationError
 from django.http import QueryDict
 
-from inferences.filters import MetadataFilter
+from inferences.filters import Filter, InferenceFilter, MetadataFilter, text
 from inferences.filters.metadata import LOOKUPS, READERS
-from inferences.filterset import COMPARISON, InferenceFilterSet, MomentField
-from inferences.models import Inference
-
-SLOTTED = (  # filters whose errors have a place of their own in the form
-    "q",
-    "since",
-    "until",
-    "action",
-    "hash",
-    "source",
-    "label",
-    "min_score",
-    "max_score",
-    "near",
-    "metadata",
+from inferences.filters.operands import read_list, write_list
+from inferences.filterset import (
+    COMPARISON,
+    InferenceFilterSet,
+    MomentField,
+    parameters,
 )
+from inferences.models import Inference
+from inferences.querying import Pagination
+from inferences.vectors import EmbeddingFilter
+
 PARTS = ("key", "type", "operator", "value")
 VIEWS = ("gallery", "table")
+DENSITIES = {"compact": "Compact", "": "Cosy", "large": "Large"}
+SORTS = {  # name: (title, direction, what it is sorted by)
+    "": ("Newest first", "desc", "created_at"),
+    "oldest": ("Oldest first", "asc", "created_at"),
+    "score": ("Highest score first", "desc", "score"),
+    "doubt": ("Lowest score first", "asc", "score"),
+    "label": ("By label", "asc", "label"),
+}
+COLUMNS = {
+    "answer": "Answer",
+    "action": "Action",
+    "source": "Source",
+    "time": "Time",
+    "score": "Top score",
+    "size": "Size",
+    "place": "Coordinates",
+}
+USUAL_COLUMNS = ["answer", "action", "source", "time"]
+# How a list is shown: not what is in it.
+LAYOUT = ("view", "density", "sort", "similar", "metric", "col", "show")
 PAGING = ("cursor",)
+RELATIVE = re.compile(r"([1-9]\d{0,4})(min|h|d)")
+TEXTS = ("string", "json.string")
+UNITS = {"min": "minutes", "h": "hours", "d": "days"}
+PRESETS = {
+    "1h": "Last hour",
+    "24h": "24 hours",
+    "7d": "7 days",
+    "30d": "30 days",
+}
 SINGLE = {
     "q": "query",
     "since": "since",
@@ -46,7 +74,9 @@ SINGLE = {
     "min_score": "score ≥",
     "max_score": "score ≤",
     "near": "near",
+    "within": "within",
 }
+FILTERS = tuple(InferenceFilterSet.base_filters)
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +104,26 @@ class Row:
             return cls(*(getattr(row, part) for part in PARTS), error=str(error))
         return row
 
+    @property
+    def place(self) -> tuple[str, str]:
+        return self.key, self.type
+
+    @property
+    def picked(self) -> list[str]:
+        """The values that a string is one of; empty for other comparisons."""
+        if self.error or self.type not in TEXTS:
+            return []
+        if self.operator == "=":
+            return [self.value]
+        return read_list(self.value) if self.operator == "in" else []
+
+    @property
+    def bound(self) -> str:
+        """Which end of a range it is, if it is one."""
+        if self.error or self.type in TEXTS:
+            return ""
+        return {">=": "low", "<=": "high"}.get(self.operator, "")
+
     def __str__(self) -> str:
         operator = " in " if self.operator == "in" else self.operator
         return f"{self.key}:{self.type}{operator}{self.value}"
@@ -92,15 +142,124 @@ class Chip:
 class Question:
     """What the page was asked; ``filterset`` reads it, ``query`` is how it is written."""
 
-    def __init__(self, given: QueryDict) -> None:
-        self.was_a_form = "key" in given
+    types = tuple(READERS)
+    operators = tuple(LOOKUPS)
+    error_names = ("form", *FILTERS)
+
+    def __init__(self, given: QueryDict, now: datetime | None = None) -> None:
+        self.was_a_form = "key" in given or "text" in given or "pick" in given
+        self.now = (now or datetime.now(UTC)).replace(second=0, microsecond=0)
         self.query = _canonical(given)
-        self.filterset = InferenceFilterSet(self.query, Inference.objects.none())
+        self.filterset = self._read(self.query)
+        if self.query.get("q") and self.filterset.is_valid():
+            self._take_apart()
+            self._stay_relative(given.get("since", ""))
+
+    def _read(self, query: QueryDict) -> InferenceFilterSet:
+        resolved = query.copy()
+        if moment := self._relative(query.get("since", "")):
+            resolved["since"] = _written(moment)
+        return InferenceFilterSet(resolved, Inference.objects.none())
+
+    def _take_apart(self) -> None:
+        """What a text query says becomes what the panel can show, as far as it goes."""
+        said = parameters(self.filterset.inference_filter)
+        if said.get("q") == self.query.getlist("q"):
+            return
+        query = QueryDict(mutable=True)
+        for name in FILTERS:
+            if values := said.get(name):
+                query.setlist(name, values)
+        for name in (*LAYOUT, *PAGING):
+            if values := self.query.getlist(name):
+                query.setlist(name, values)
+        self.query, self.filterset = query, self._read(query)
+
+    def _stay_relative(self, since: str) -> None:
+        """A window up to now stays one, unless the text speaks of another."""
+        moment = self._relative(since)
+        if moment and self.query.get("since") == _written(moment):
+            self.query["since"] = since
+            self.filterset = self._read(self.query)
+
+    def _relative(self, since: str) -> datetime | None:
+        found = RELATIVE.fullmatch(since)
+        if not found:
+            return None
+        return self.now - timedelta(**{UNITS[found[2]]: int(found[1])})
+
+    # -- what is asked
+
+    @property
+    def filters(self) -> Filter:
+        """Raises ``ValidationError`` when a filter cannot be read."""
+        return self.filterset.inference_filter
+
+    def filters_without(
+        self, *names: str, key: tuple[str, str] | None = None
+    ) -> Filter:
+        """The filters with some of them left out, to say what each choice would leave."""
+        query = self.query.copy()
+        for name in names:
+            query.pop(name, None)
+        if key:
+            rest = [str(row) for row in self.rows if row.place != key]
+            query.setlist("metadata", rest)
+        return self._read(query).inference_filter
+
+    @property
+    def values(self) -> dict[str, Any]:
+        """What each parameter says. Raises ``ValidationError`` as ``filters`` does."""
+        if not self.filterset.is_valid():
+            raise ValidationError(self.filterset.form.errors)
+        return self.filterset.form.cleaned_data
+
+    def beginning_of(self, preset: str) -> datetime:
+        """When the window of a preset begins."""
+        return self._relative(preset) or self.now
+
+    @property
+    def embedding(self) -> EmbeddingFilter | None:
+        similar = self.query.get("similar")
+        if not similar:
+            return None
+        metric = self.query.get("metric")
+        known = metric in ("l2", "negative_dot_product")
+        return EmbeddingFilter(
+            similar_to=similar, distance_metric=metric if known else "cosine"
+        )
+
+    def pagination(self, limit: int) -> Pagination:
+        if self.embedding:
+            return Pagination("asc", limit, cursor=self.cursor)
+        _, direction, sort = SORTS[self.sort]
+        return Pagination(direction, limit, cursor=self.cursor, sort=sort)
+
+    @property
+    def written(self) -> str:
+        """All filters as one line of text; what was typed, when it cannot be read."""
+        try:
+            written = text.write(self.filters)
+        except ValidationError:
+            return self.query.get("q", "")
+        return "" if written == "*" else written
+
+    # -- how it is shown
 
     @property
     def view(self) -> str:
         asked = self.query.get("view")
         return asked if asked in VIEWS else VIEWS[0]
+
+    @property
+    def density(self) -> str:
+        asked = self.query.get("density", "")
+        return asked if asked in DENSITIES else ""
+
+    @property
+    def sort(self) -> str:
+        asked = self.query.get("sort", "")
+        return asked if asked in SORTS else ""
 
     @property
     def cursor(self) -> str | None:
@@ -110,44 +269,152 @@ class Question:
     def shown_keys(self) -> list[str]:
         return self.query.getlist("show")
 
+    @property
+    def columns(self) -> list[str]:
+        return [c for c in self.query.getlist("col") if c in COLUMNS] or USUAL_COLUMNS
+
     def leave_out(self, usual: list[str]) -> None:
-        """An address need not say that the usual keys are shown."""
+        """An address need not say that the usual keys and columns are shown."""
         if self.shown_keys == usual:
             self.query.pop("show", None)
+        if self.query.getlist("col") == USUAL_COLUMNS:
+            self.query.pop("col", None)
 
-    @property
-    def labels(self) -> list[str]:
-        return self.query.getlist("label")
+    # -- links
 
-    types = tuple(READERS)
-    operators = tuple(LOOKUPS)
-    error_names = ("form", *SLOTTED)
-
-    @property
-    def gallery_link(self) -> str:
-        return self.link(view="gallery")
-
-    @property
-    def table_link(self) -> str:
-        return self.link(view="table")
-
-    @property
-    def is_filtered(self) -> bool:
-        return bool(self.chips)
-
-    def link(self, **changes: str | None) -> str:
+    def link(self, **changes: str | list[str] | None) -> str:
         """The query string with these values, None taking one out; never the cursor."""
         query = self.query.copy()
         query.pop("cursor", None)
         for name, value in changes.items():
             query.pop(name, None)
             if value is not None:
-                query[name] = value
+                query.setlist(name, [value] if isinstance(value, str) else value)
         return f"?{query.urlencode()}"
+
+    @property
+    def pinned(self) -> str:
+        """The query string with its window as moments: further pages are of the same."""
+        since = self.filterset.form.data.get("since")
+        return self.link(since=since) if since else self.link()
+
+    @property
+    def context(self) -> str:
+        """What a link to one inference carries, so that its neighbours are known."""
+        names = (*FILTERS, "sort", "similar", "metric")
+        kept = [name for name in self.query if name in names]
+        if not kept:
+            return ""
+        query = QueryDict(mutable=True)
+        for name in kept:
+            query.setlist(name, self.query.getlist(name))
+        return f"?{query.urlencode()}"
+
+    @property
+    def cleared(self) -> str:
+        """The query string without filters."""
+        return self.link(**dict.fromkeys(FILTERS), similar=None, metric=None)
+
+    def hidden(self, *without: str) -> list[tuple[str, str]]:
+        """What a form beside the panel sends along, so that nothing else changes."""
+        return [
+            (name, value)
+            for name in self.query
+            if name not in (*without, "cursor")
+            for value in self.query.getlist(name)
+        ]
+
+    @property
+    def layout(self) -> list[tuple[str, str]]:
+        return self.hidden(*FILTERS)
+
+    @property
+    def hidden_for_columns(self) -> list[tuple[str, str]]:
+        return self.hidden("col", "show")
+
+    @property
+    def views(self) -> list[tuple[str, str, str, bool]]:
+        icons = {"gallery": "grid", "table": "rows"}
+        return [
+            (name.capitalize(), icons[name], self.link(view=name), name == self.view)
+            for name in VIEWS
+        ]
+
+    @property
+    def densities(self) -> list[tuple[str, str, bool]]:
+        return [
+            (title, self.link(density=name or None), name == self.density)
+            for name, title in DENSITIES.items()
+        ]
+
+    @property
+    def sorts(self) -> list[tuple[str, str, bool]]:
+        return [
+            (
+                title,
+                self.link(sort=name or None, similar=None, metric=None),
+                not self.embedding and name == self.sort,
+            )
+            for name, (title, _, _) in SORTS.items()
+        ]
+
+    @property
+    def sorted_by(self) -> str:
+        return "Nearest first" if self.embedding else SORTS[self.sort][0]
+
+    @property
+    def presets(self) -> list[tuple[str, str, str, bool]]:
+        """Windows up to now: value, title, the query string, whether it is the one."""
+        given, until = self.query.get("since", ""), self.query.get("until")
+        return [
+            (
+                value,
+                title,
+                self.link(since=value, until=None),
+                given == value and not until,
+            )
+            for value, title in PRESETS.items()
+        ]
+
+    # -- what the panel shows as chosen
+
+    @property
+    def labels(self) -> list[str]:
+        return self.query.getlist("label")
 
     @cached_property
     def rows(self) -> list[Row]:
         return [Row.read(text) for text in self.query.getlist("metadata")]
+
+    def picked(self, key: str, type_: str = "string") -> list[str]:
+        """The values that were picked of a key, when the panel can show them so."""
+        found = [row.picked for row in self.rows if row.place == (key, type_)]
+        return found[0] if len(found) == 1 else []
+
+    def range(self, key: str, type_: str) -> tuple[str, str]:
+        """The least and largest value asked for of a numeric key."""
+        ends = {"low": "", "high": ""}
+        for row in self.rows:
+            if row.place == (key, type_) and row.bound and not ends[row.bound]:
+                ends[row.bound] = row.value
+        return ends["low"], ends["high"]
+
+    def other_rows(self, known: Sequence[tuple[str, str]]) -> list[Row]:
+        """Comparisons that none of these keys' own controls shows."""
+        rest, shown = [], set()
+        for row in self.rows:
+            controls = row.place in known
+            if controls and row.picked and self.picked(*row.place):
+                continue
+            if controls and row.bound and (row.place, row.bound) not in shown:
+                shown.add((row.place, row.bound))
+                continue
+            rest.append(row)
+        return rest
+
+    @property
+    def is_filtered(self) -> bool:
+        return bool(self.chips)
 
     @cached_property
     def errors(self) -> dict[str, list[str]]:
@@ -167,7 +434,7 @@ class Question:
         """The moment as a ``datetime-local`` control wants it."""
         field = MomentField(end_of_day=end_of_day, required=False)
         try:
-            moment: datetime | None = field.clean(self.query.get(name, ""))
+            moment = field.clean(self.query.get(name, ""))
         except ValidationError:
             return ""
         if not moment:
@@ -183,35 +450,81 @@ class Question:
         for name, said in SINGLE.items():
             if value := self.query.get(name):
                 shown = value.replace("T", " ") if name in ("since", "until") else value
+                if name == "since" and (found := RELATIVE.fullmatch(value)):
+                    said, shown = "last", f"{found[1]} {UNITS[found[2]]}"
                 yield Chip(said, shown, self.link(**{name: None}), name in wrong)
         for label in self.query.getlist("label"):
             yield Chip("label", label, self._without("label", label))
-        for text, row in zip(self.query.getlist("metadata"), self.rows, strict=True):
+        for given, row in zip(self.query.getlist("metadata"), self.rows, strict=True):
             value = f"{row.operator} {row.value}"
-            yield Chip(
-                row.key or "metadata",
-                value,
-                self._without("metadata", text),
-                bool(row.error),
-            )
+            without = self._without("metadata", given)
+            yield Chip(row.key or "metadata", value, without, bool(row.error))
+        if similar := self.query.get("similar"):
+            yield Chip("similar to", similar, self.link(similar=None, metric=None))
 
     def _without(self, name: str, value: str) -> str:
-        query = self.query.copy()
-        query.pop("cursor", None)
-        query.setlist(name, [each for each in query.getlist(name) if each != value])
-        return f"?{query.urlencode()}"
+        rest = [each for each in self.query.getlist(name) if each != value]
+        return self.link(**{name: rest or None})
+
+    def asks_everything(self) -> bool:
+        try:
+            return self.filters == InferenceFilter()
+        except ValidationError:
+            return False
 
 
 def _canonical(given: QueryDict) -> QueryDict:
     """The parameters that say something, each comparison as one."""
+    if "text" in given:
+        given = _of_text(given)
     query = QueryDict(mutable=True)
-    for name in ("view", *InferenceFilterSet.base_filters, "show", *PAGING):
+    for name in (*LAYOUT[:1], *FILTERS, *LAYOUT[1:], *PAGING):
         values = [v for v in given.getlist(name) if v.strip() and "\0" not in v]
         if name == "metadata":
-            values = [*values, *map(str, _rows(given))]
+            parts = (*_picks(given), *_ranges(given), *_rows(given))
+            values = [*values, *map(str, parts)]
         if values:
-            query.setlist(name, list(dict.fromkeys(values)))
+            # A moment that was filled in counts before a preset that was chosen.
+            said = values[-1:] if name in SINGLE else list(dict.fromkeys(values))
+            query.setlist(name, said)
     return query
+
+
+def _of_text(given: QueryDict) -> QueryDict:
+    """The question in words stands for all filters; the layout stays."""
+    query = QueryDict(mutable=True)
+    for name in LAYOUT:
+        query.setlist(name, given.getlist(name))
+    query["q"] = given["text"]
+    return query
+
+
+def _written(moment: datetime) -> str:
+    return moment.isoformat().replace("+00:00", "Z")
+
+
+def _picks(given: QueryDict) -> Iterator[Row]:
+    """The values picked of each string key, as one comparison a key."""
+    picked: dict[tuple[str, str], list[str]] = {}
+    for each in given.getlist("pick"):
+        row = Row.read(each)
+        if not row.error and row.type in TEXTS and "\0" not in each:
+            picked.setdefault(row.place, []).append(row.value)
+    for place, values in picked.items():
+        values = list(dict.fromkeys(values))
+        if len(values) == 1:
+            yield Row(*place, "=", values[0])
+        else:
+            yield Row(*place, "in", write_list(values) or "")
+
+
+def _ranges(given: QueryDict) -> Iterator[Row]:
+    for name in given:
+        end, _, key = name.partition(":")
+        key, _, type_ = key.rpartition(":")
+        value = given[name].strip()
+        if end in ("from", "to") and key and type_ in READERS and value:
+            yield Row(key, type_, ">=" if end == "from" else "<=", value)
 
 
 def _rows(given: QueryDict) -> Iterator[Row]:

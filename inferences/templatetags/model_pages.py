@@ -1,13 +1,19 @@
-"""Tags of the pages of one model: its tabs."""
+"""Tags of the pages of one model: its tabs, and what its filter panel offers."""
 
 from __future__ import annotations
 
+import zlib
 from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
 
 from django import template
 from django.urls import NoReverseMatch, reverse
 
-from inferences.models import RegisteredModel
+from inferences.models import InferenceAction, RegisteredModel
+from inferences.presentation.browsing import Offer
+from inferences.presentation.facets import Choice
+from inferences.presentation.questions import COLUMNS, Question
 from istore.access import caller_of
 from istore.models import Role
 
@@ -24,6 +30,22 @@ TABS = (
     ("try", "Try it", "play", Role.EDITOR, ("inferences:try",)),
     ("settings", "Settings", "gear", Role.EDITOR, ("inferences:settings",)),
 )
+# What a list offers to do with a selection, where its name resolves.
+ACTIONS = (
+    ("Export", "download", Role.VIEWER, "exports:new"),
+    ("Add to dataset", "stack", Role.EDITOR, "datasets:add"),
+    ("Protect", "shield", Role.EDITOR, "inferences:protect"),
+    ("Label", "tag", Role.EDITOR, "inferences:label"),
+    ("Delete", "trash", Role.EDITOR, "inferences:remove"),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Action:
+    title: str
+    icon: str
+    address: str
+    is_final: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +70,20 @@ def model_tabs(
     return tabs
 
 
+@register.simple_tag(takes_context=True)
+def selection_actions(
+    context: template.Context, model: RegisteredModel
+) -> list[Action]:
+    """What this person may do with a selection in this installation."""
+    may_edit = may(context, "editor", model)
+    found = []
+    for title, icon, role, name in ACTIONS:
+        address = _address((name,), model)
+        if address and (role == Role.VIEWER or may_edit):
+            found.append(Action(title, icon, address, title == "Delete"))
+    return found
+
+
 def _address(names: tuple[str, ...], model: RegisteredModel) -> str | None:
     for name in names:
         try:
@@ -68,3 +104,45 @@ def may(context: template.Context, role: str, model: RegisteredModel) -> bool:
     if place not in known:
         known[place] = caller_of(request).may(Role(role), model.project)
     return known[place]
+
+
+@register.simple_tag
+def offered_labels(offer: Offer, question: Question) -> list[Choice]:
+    """The labels the model has met, nothing counted yet."""
+    chosen = question.labels
+    known = [Choice(n, None, n in chosen, hue=hue) for n, hue in offer.labels]
+    names = {choice.name for choice in known}
+    return [*known, *(Choice(n, None, True) for n in chosen if n not in names)]
+
+
+@register.simple_tag
+def chosen_source(offer: Offer, question: Question) -> list[Choice]:
+    """The sources the model has met, nothing counted yet."""
+    chosen = question.query.get("source")
+    names = dict.fromkeys([*offer.sources, *([chosen] if chosen else [])])
+    return [Choice(name, None, name == chosen) for name in names]
+
+
+@register.simple_tag
+def action_choices(question: Question) -> list[Choice]:
+    chosen = question.query.get("action")
+    return [Choice(name, None, name == chosen) for name in InferenceAction.labels]
+
+
+@register.simple_tag
+def column_title(name: str) -> str:
+    return "Time (UTC)" if name == "time" else COLUMNS[name]
+
+
+@register.simple_tag
+def edge(value: Any) -> str:
+    """The edge of a bin: a moment in RFC 3339, or a number as short as it can be."""
+    if isinstance(value, datetime):
+        return value.astimezone(UTC).isoformat(timespec="seconds")[:19] + "Z"
+    return f"{value:.6g}"
+
+
+@register.filter
+def slug(text: str) -> str:
+    """A short name for an element, the same for the same text."""
+    return f"{zlib.crc32(str(text).encode('utf-8', 'replace')):x}"

@@ -57,7 +57,7 @@ def browse(client, model, **query):
 
 def shown(response) -> list[str]:
     return re.findall(
-        r'class="id mono"><a href="[^"]*/inferences/([^"]+)"', text(response)
+        r'class="id mono"><a href="[^"]*/inferences/([^"?]+)[?"]', text(response)
     )
 
 
@@ -184,9 +184,7 @@ def test_pages_follow_one_another_by_cursor(person, model, make_inference, monke
         response = client.get(address)
         seen += shown(response)
         following = re.search(r'rel="next" href="([^"]+)"', text(response))
-        address = following and response.request["PATH_INFO"] + following[1].replace(
-            "&amp;", "&"
-        )
+        address = following and following[1].replace("&amp;", "&")
     assert seen == [f"day-{day}" for day in (5, 4, 3, 2, 1)]
 
 
@@ -301,7 +299,7 @@ def test_a_page_of_the_list_costs_few_queries(
         make_inference({"camera": "north"}, data_source="quay-1", data=FOUND)
     client = person()
     browse(client, model)
-    with django_assert_max_num_queries(12):
+    with django_assert_max_num_queries(13):  # four of them set the deadline and end it
         browse(client, model)
 
 

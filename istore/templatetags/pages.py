@@ -50,6 +50,7 @@ def moment(when: datetime | None, how: str = "ago") -> SafeString:
     written = {
         "ago": ago(when),
         "second": f"{when.astimezone(UTC):%Y-%m-%d %H:%M:%S}",
+        "minute": f"{when.astimezone(UTC):%Y-%m-%d %H:%M}",
         "day": f"{when.astimezone(UTC):%Y-%m-%d}",
         "exact": f"{when.astimezone(UTC):%Y-%m-%d %H:%M:%S.%f}",
     }[how]

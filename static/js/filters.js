@@ -1,11 +1,11 @@
-// The filter form: rows of metadata comparisons come and go, a known key brings its type.
-const form = document.querySelector("[data-filters]");
-const panel = document.querySelector("[data-filter-panel]");
-const list = form.querySelector("[data-comparisons]");
-const adder = form.querySelector("[data-add-row]");
-const known = new Map([...document.querySelectorAll("#known-keys option")].map((one) => [one.value, one.dataset.type]));
+// The filter panel: rows of comparisons come and go, a known key brings its type, presets and
+// moments exclude each other, and what was opened stays open when the page is swapped.
+const opened = new Set(JSON.parse(sessionStorage.getItem("opened") ?? "[]"));
+const closed = new Set(JSON.parse(sessionStorage.getItem("closed") ?? "[]"));
+let scrolled = 0;
 
-function changed() { form.dispatchEvent(new Event("change", { bubbles: true })); }
+const form = () => document.querySelector("[data-filters]");
+const changed = () => form().dispatchEvent(new Event("change", { bubbles: true }));
 
 function blank(row) {
   for (const input of row.querySelectorAll("input")) input.value = "";
@@ -13,7 +13,7 @@ function blank(row) {
   row.querySelector(".field-error")?.remove();
 }
 
-function add() {
+function add(list) {
   const row = list.lastElementChild.cloneNode(true);
   blank(row);
   list.append(row);
@@ -21,22 +21,63 @@ function add() {
 }
 
 function remove(row) {
+  const list = row.parentElement;
   if (list.children.length > 1) row.remove(); else blank(row);
-  adder.focus();
+  form().querySelector("[data-add-row]").focus();
   changed();
 }
 
-adder.hidden = false;
-for (const button of list.querySelectorAll("[data-remove-row]")) button.hidden = false;
-adder.addEventListener("click", add);
-list.addEventListener("click", (event) => {
+document.addEventListener("click", (event) => {
+  if (event.target.closest("[data-add-row]")) add(form().querySelector("[data-comparisons]"));
   const button = event.target.closest("[data-remove-row]");
   if (button) remove(button.closest("[data-comparison]"));
 });
-list.addEventListener("input", (event) => {
-  const type = event.target.name === "key" && known.get(event.target.value);
-  if (type) event.target.closest("[data-comparison]").querySelector("[name=type]").value = type;
+
+document.addEventListener("input", (event) => {
+  if (event.target.name !== "key" || !event.target.closest("[data-comparison]")) return;
+  const known = [...document.querySelectorAll("#known-keys option")].find((one) => one.value === event.target.value);
+  if (known) event.target.closest("[data-comparison]").querySelector("[name=type]").value = known.dataset.type;
 });
 
-// On a small screen the pictures come first.
-if (matchMedia("(max-width: 63.99rem)").matches && !form.querySelector(".field-error:not(:empty)")) panel.open = false;
+// Before htmx reads the form: a preset puts the moments out of force, and the other way round.
+document.addEventListener("change", (event) => {
+  if (!event.target.matches("[data-filters] *")) return;
+  const [since, until, any] = ["since", "until", "since-any"].map((id) => document.getElementById(id));
+  if (event.target.type === "radio" && event.target.name === "since") since.value = until.value = "";
+  else if (event.target === since) any.checked = true;
+}, true);
+
+function remember(details) {
+  opened[details.open ? "add" : "delete"](details.id);
+  closed[details.open ? "delete" : "add"](details.id);
+  sessionStorage.setItem("opened", JSON.stringify([...opened]));
+  sessionStorage.setItem("closed", JSON.stringify([...closed]));
+}
+document.addEventListener("toggle", (event) => {
+  if (event.target.matches?.("[data-filters] details")) remember(event.target);
+}, true);
+
+function prepare() {
+  const panel = document.querySelector("[data-filter-panel]");
+  if (!panel || panel.dataset.ready) return;
+  panel.dataset.ready = "";
+  for (const details of panel.querySelectorAll("details")) {
+    if (opened.has(details.id)) details.open = true;
+    if (closed.has(details.id) && !details.querySelector(":checked:not([value='']), .field-error:not(:empty)")) details.open = false;
+  }
+  for (const button of panel.querySelectorAll("[data-add-row], [data-remove-row]")) button.hidden = false;
+  panel.scrollTop = scrolled;
+  // On a small screen the pictures come first.
+  if (matchMedia("(max-width: 63.99rem)").matches && !panel.querySelector(".field-error:not(:empty)")) panel.open = false;
+}
+
+document.addEventListener("htmx:beforeSwap", () => { scrolled = document.querySelector("[data-filter-panel]")?.scrollTop ?? 0; });
+document.addEventListener("htmx:afterSettle", (event) => {
+  prepare();
+  if (event.target.id !== "results") return;
+  // The other filters have changed: what the open keys hold is counted anew.
+  for (const facet of document.querySelectorAll("[data-key-facet][open] > [hx-get]")) {
+    if (!facet.contains(document.activeElement)) facet.dispatchEvent(new Event("refresh"));
+  }
+});
+prepare();

@@ -1,0 +1,237 @@
+"""What is done with a selection: protect it, label it, remove it.
+
+Each action is asked for twice: first with the selection, which shows how many it is, then
+with what the action needs, removal with the number that was shown. Both work without
+JavaScript.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from django.conf import settings
+from django.contrib import messages
+from django.contrib.auth.decorators import login_required
+from django.core.exceptions import ValidationError
+from django.db import OperationalError
+from django.http import HttpRequest, HttpResponse, QueryDict
+from django.shortcuts import redirect, render
+from django.template.loader import render_to_string
+from django.urls import reverse
+from django.views.decorators.http import require_POST
+
+from inferences import annotating, protection, removal
+from inferences.filters import matching
+from inferences.metadata import MetadataValue
+from inferences.models import InferenceKey, InferenceQuerySet, RegisteredModel
+from inferences.pages.access import visible_model
+from inferences.presentation.questions import Question
+from inferences.protection import Protection
+from inferences.tasks import ring_for_removals
+from istore.access import caller_of
+from istore.deadline import deadline
+from istore.models import Role
+from istore.problems import Problem
+
+
+@dataclass(frozen=True, slots=True)
+class Selected:
+    """These inferences, or with ``question`` all that it finds."""
+
+    ids: tuple[str, ...] = ()
+    question: Question | None = None
+
+    @property
+    def query(self) -> str:
+        return self.question.link() if self.question else ""
+
+    def found(self, model: RegisteredModel) -> InferenceQuerySet:
+        """Raises ``ValidationError`` when a filter cannot be read."""
+        if self.question:
+            return matching(model, self.question.filters)
+        keys = InferenceKey.objects.filter(registered_model=model, removed_at=None)
+        rows = keys.filter(inference_id__in=self.ids)
+        ids = list(rows.values_list("row_id", flat=True))
+        return model.inferences.live().filter(id__in=ids)
+
+
+def selected(request: HttpRequest) -> Selected:
+    """Reads the selection of a list: ``inference_id``, or ``everything`` of ``query``."""
+    given = request.POST if request.method == "POST" else request.GET
+    if given.get("everything") == "true":
+        return Selected(
+            question=Question(QueryDict(given.get("query", "").lstrip("?")))
+        )
+    return Selected(tuple(dict.fromkeys(given.getlist("inference_id"))))
+
+
+def _listed(query: str) -> Question:
+    return Question(QueryDict(query.removeprefix("?")))
+
+
+@dataclass(frozen=True, slots=True)
+class Act:
+    """An action as its page says it."""
+
+    name: str
+    verb: str
+    said: str
+    icon: str
+    is_final: bool = False
+
+
+PROTECT = Act(
+    "protect", "Protect", "Retention leaves protected inferences alone.", "shield"
+)
+UNPROTECT = Act(
+    "unprotect", "Stop protecting", "Retention may remove them again.", "shield"
+)
+LABEL = Act(
+    "label", "Label", "Each gets this metadata value, or keeps what it has.", "tag"
+)
+REMOVE = Act(
+    "remove",
+    "Delete",
+    "The records, their inputs and answers are gone for good. Nothing brings them back.",
+    "trash",
+    is_final=True,
+)
+Do = Callable[[HttpRequest, RegisteredModel, Selected], str]
+
+
+def _act(request: HttpRequest, model_id: str, act: Act, do: Do) -> HttpResponse:
+    model = visible_model(request, model_id, Role.EDITOR)
+    chosen = selected(request)
+    back = reverse("inferences:browse", args=[model.model_id])
+    here = f"{back}{_listed(request.POST.get('query', '')).link()}"
+    most = settings.ISTORE_BULK_DELETE_MAX
+    try:
+        with deadline():
+            count = chosen.found(model).order_by()[: most + 1].count()
+    except ValidationError:
+        messages.error(request, "A filter of this selection cannot be read.")
+        return redirect(back)
+    except OperationalError:
+        messages.error(request, "Counting them takes too long: narrow the filter.")
+        return redirect(here)
+    if not count:
+        messages.error(request, "Nothing is selected.")
+        return redirect(here)
+    if count > most:
+        messages.error(
+            request,
+            f"More than {most:,} are selected. Narrow the filter, or go in parts.",
+        )
+        return redirect(here)
+    error = ""
+    if request.POST.get("sure") == "true":
+        try:
+            if act.is_final and request.POST.get("number", "").strip() != str(count):
+                raise ValueError(f"Type {count} to delete {_them(count)}.")
+            messages.success(request, do(request, model, chosen))
+            return redirect(here)
+        except ValueError as problem:
+            error = str(problem)
+        except Problem as problem:
+            error = str(problem.detail)
+    context = {
+        "model": model,
+        "act": act,
+        "count": count,
+        "them": _them(count),
+        "selected": chosen,
+        "query": request.POST.get("query", ""),
+        "back": here,
+        "error": error,
+        "given": request.POST,
+        "types": ("string", "int", "float", "json"),
+    }
+    return render(request, "inferences/act.html", context, status=400 if error else 200)
+
+
+def _them(count: int) -> str:
+    return "this inference" if count == 1 else f"these {count:,} inferences"
+
+
+@login_required
+@require_POST
+def protect(request: HttpRequest, model_id: str) -> HttpResponse:
+    return _act(request, model_id, PROTECT, _protect(True))
+
+
+@login_required
+@require_POST
+def unprotect(request: HttpRequest, model_id: str) -> HttpResponse:
+    return _act(request, model_id, UNPROTECT, _protect(False))
+
+
+def _protect(is_protected: bool) -> Do:
+    def do(request: HttpRequest, model: RegisteredModel, chosen: Selected) -> str:
+        reason = request.POST.get("reason", "").strip()
+        if len(reason) > protection.REASON_MAX_CHARS or "\0" in reason:
+            most = protection.REASON_MAX_CHARS
+            raise ValueError(f"A reason has at most {most} characters, none a NUL.")
+        wanted = Protection(is_protected, reason)
+        done = protection.protect_all(
+            caller_of(request), model, lambda: chosen.found(model), wanted
+        )
+        word = "protected" if is_protected else "no longer protected"
+        late = f" {done.being_removed:,} came too late." if done.being_removed else ""
+        undo = "unprotect" if is_protected else "protect"
+        return _with_undo(request, model, chosen, f"{done.count:,} {word}.{late}", undo)
+
+    return do
+
+
+def _with_undo(
+    request: HttpRequest,
+    model: RegisteredModel,
+    chosen: Selected,
+    said: str,
+    action: str,
+) -> str:
+    context: dict[str, Any] = {
+        "said": said,
+        "address": reverse(f"inferences:{action}", args=[model.model_id]),
+        "selected": chosen,
+        "query": request.POST.get("query", ""),
+    }
+    return render_to_string("inferences/_undo.html", context, request)
+
+
+@login_required
+@require_POST
+def label(request: HttpRequest, model_id: str) -> HttpResponse:
+    return _act(request, model_id, LABEL, _label)
+
+
+def _label(request: HttpRequest, model: RegisteredModel, chosen: Selected) -> str:
+    given = request.POST
+    value = MetadataValue(
+        given.get("key", "").strip(), given.get("type", ""), given.get("value", "")
+    )
+    changed = annotating.put_values(
+        caller_of(request),
+        model,
+        lambda: chosen.found(model),
+        [value],
+        replace=given.get("replace") == "true",
+    )
+    count = changed[value.key]
+    return f"{count:,} inference{'' if count == 1 else 's'} labelled with {value.key}."
+
+
+@login_required
+@require_POST
+def remove(request: HttpRequest, model_id: str) -> HttpResponse:
+    return _act(request, model_id, REMOVE, _remove)
+
+
+def _remove(request: HttpRequest, model: RegisteredModel, chosen: Selected) -> str:
+    batches = removal.intend_all(caller_of(request), model, lambda: chosen.found(model))
+    count = sum(map(len, batches))
+    # The intents are the work; the queue only rings, and beat rings again.
+    ring_for_removals(model.pk)
+    return f"{count:,} inference{'' if count == 1 else 's'} deleted."

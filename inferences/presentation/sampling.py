@@ -1,0 +1,81 @@
+"""The newest inferences that match, their narrow columns alone: what facets are counted of.
+
+However many match, this reads a bounded number of rows, found as a page of them is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from django.db.models.expressions import RawSQL
+from django.db.models.fields import BooleanField
+
+from inferences.directory import SIDE_ROWS, Place
+from inferences.filters import Filter, matching
+from inferences.models import Inference, RegisteredModel
+from inferences.querying import bounded
+from inferences.querying.bounded import Part
+from inferences.querying.orders import BY_TIME
+
+SAMPLE = 5_000
+COLUMNS = (
+    "id",
+    "labels",
+    "scores",
+    "source_id",
+    "inference_action",
+    "latitude",
+    "longitude",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """``rows`` newest first; ``is_whole`` when no more than these match."""
+
+    rows: list[Any]
+    is_whole: bool
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+
+def sample(
+    model: RegisteredModel,
+    filters: Filter,
+    columns: Sequence[str] = COLUMNS,
+    most: int = SAMPLE,
+) -> Sample:
+    """Named tuples of these columns."""
+    part = Part(newest_first=True, limit=most + 1)
+    found = bounded.places(model, matching(model, filters), BY_TIME, part)
+    ids = [place.row_id for place in found[:most]]
+    rows = list(_rows_of(model, ids).values_list(*columns, named=True)) if ids else []
+    rows.sort(key=lambda row: -row.id)
+    return Sample(rows, len(found) <= most)
+
+
+def values_at(
+    model: RegisteredModel, filters: Filter, place: Place, most: int = SAMPLE
+) -> tuple[list[Any], bool]:
+    """The values of one metadata key in the newest matches, and whether that is all."""
+    if place.slot:
+        drawn = sample(model, filters, ("id", place.slot), most)
+        values = [row[1] for row in drawn.rows if row[1] is not None]
+        return values, drawn.is_whole
+    drawn = sample(model, filters, ("id",), most)
+    beside = SIDE_ROWS[place.side].objects.beside(model).filter(key=place.key_id)
+    rows = beside.filter(_any_of("id", [row.id for row in drawn.rows]))
+    return list(rows.values_list("value", flat=True)), drawn.is_whole
+
+
+def _rows_of(model: RegisteredModel, ids: list[int]) -> Any:
+    table = Inference._meta.db_table
+    return model.inferences.live().filter(_any_of(f"{table}.id", ids))
+
+
+def _any_of(column: str, ids: list[int]) -> RawSQL:
+    # One parameter, however many there are.
+    return RawSQL(f"{column} = ANY(%s)", [ids], output_field=BooleanField())

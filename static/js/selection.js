@@ -1,0 +1,91 @@
+// Which inferences are selected: kept in this tab over pages and filters of one model.
+const MOST = 1900; // fields that one form may have; beyond, "all matching" is meant
+let last = null;
+
+const bar = () => document.querySelector("[data-selection]");
+const boxes = () => [...document.querySelectorAll("[data-select]")];
+const place = () => `selected:${bar().dataset.model}`;
+const ids = () => new Set(JSON.parse(sessionStorage.getItem(place()) ?? "[]"));
+const isAll = () => bar().querySelector("[data-everything]").value === "true";
+
+function keep(chosen) { sessionStorage.setItem(place(), JSON.stringify([...chosen].slice(0, MOST))); }
+
+function matching() {
+  const text = document.querySelector("[data-count]")?.textContent.trim() ?? "";
+  return /\d/.test(text) ? text.replace(/ inferences?$/, "") : "";
+}
+
+function show() {
+  if (!bar()) return;
+  const chosen = ids();
+  const all = isAll();
+  for (const box of boxes()) {
+    box.checked = all || chosen.has(box.value);
+    box.closest("[data-id]").classList.toggle("is-selected", box.checked);
+  }
+  for (const each of bar().querySelectorAll("[data-select-page], [data-select-all], [data-select-none]")) each.hidden = false;
+  bar().dataset.ready = "";
+  bar().classList.toggle("active", all || chosen.size > 0);
+  const total = matching();
+  bar().querySelector("[data-selected-count]").textContent =
+    all ? `All ${total || "matching"} selected` : chosen.size ? `${chosen.size.toLocaleString("en")} selected` : "Select";
+  bar().querySelector("[data-select-all]").textContent = total ? `Select all ${total}` : "Select all matching";
+  bar().querySelector("[data-select-all]").hidden = all;
+  bar().querySelector("[data-select-none]").hidden = !all && !chosen.size;
+  const page = bar().querySelector("[data-select-page]");
+  const shown = boxes();
+  page.checked = all || (shown.length > 0 && shown.every((box) => chosen.has(box.value)));
+  page.indeterminate = !page.checked && shown.some((box) => chosen.has(box.value));
+  for (const button of bar().querySelectorAll("[formaction]")) button.disabled = !all && !chosen.size;
+}
+
+function everything(on) { bar().querySelector("[data-everything]").value = on ? "true" : ""; }
+
+function choose(box, on, isRange) {
+  const chosen = ids();
+  const list = boxes();
+  if (isAll()) { everything(false); for (const each of list) chosen.add(each.value); }
+  const from = isRange && last ? list.findIndex((each) => each.value === last) : -1;
+  const to = list.indexOf(box);
+  const range = from < 0 ? [box] : list.slice(Math.min(from, to), Math.max(from, to) + 1);
+  for (const each of range) chosen[on ? "add" : "delete"](each.value);
+  last = box.value;
+  keep(chosen);
+  show();
+}
+
+document.addEventListener("click", (event) => {
+  const box = event.target.closest("[data-select]");
+  if (box) choose(box, box.checked, event.shiftKey);
+  if (event.target.closest("[data-select-all]")) { everything(true); show(); }
+  if (event.target.closest("[data-select-none]")) { everything(false); keep([]); show(); }
+});
+
+document.addEventListener("change", (event) => {
+  if (!event.target.matches("[data-select-page]")) return;
+  const chosen = ids();
+  for (const box of boxes()) chosen[event.target.checked ? "add" : "delete"](box.value);
+  everything(false);
+  keep(chosen);
+  show();
+});
+
+// What is selected on other pages travels along with what is checked on this one.
+document.addEventListener("submit", (event) => {
+  if (event.target !== bar()) return;
+  const shown = new Set(boxes().map((box) => box.value));
+  for (const old of bar().querySelectorAll("[data-carried]")) old.remove();
+  if (isAll()) return;
+  for (const id of ids()) {
+    if (shown.has(id)) continue;
+    const carried = Object.assign(document.createElement("input"), { type: "hidden", name: "inference_id", value: id });
+    carried.dataset.carried = "";
+    bar().append(carried);
+  }
+});
+
+// What was done with a selection is done: the answer to it says so.
+if (document.querySelector("[data-toast].success") && bar()) keep([]);
+document.addEventListener("htmx:afterSettle", show);
+document.addEventListener("list:grown", show);
+show();
