@@ -30,6 +30,15 @@ from istore.problems import Conflict, Problem, invalid
 from istore.uuids import uuid7
 
 AHEAD = timedelta(seconds=300)
+# Parts whose form no serializer knows.
+CHECKED = {
+    "named_entities",
+    "ranking",
+    "regression",
+    "multi_output",
+    "time_series",
+    "text_generation",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,6 +196,13 @@ def taken_apart(model: RegisteredModel, parts: dict[str, Any]) -> Deconstructed 
             raise invalid(message, "data", "embedding")
     if not parts:
         return None
+    for name in parts.keys() & CHECKED:
+        if not _deconstructed(model, {name: parts[name]}).understood:
+            raise invalid("It has not the form of this part.", "data", name)
+    return _deconstructed(model, parts)
+
+
+def _deconstructed(model: RegisteredModel, parts: dict[str, Any]) -> Deconstructed:
     return deconstruct(
         parts,
         task_type=model.task_type,

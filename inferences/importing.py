@@ -37,6 +37,17 @@ PARTS = (
     "image_classification",
     "image_segmentation",
     "embedding",
+    "classification",
+    "text_classification",
+    "named_entities",
+    "ranking",
+    "regression",
+    "multi_output",
+    "time_series",
+    "text_generation",
+    "shap_values",
+    "embeddings",
+    "inputs",
 )
 
 # Where a body stands in its file, and the body or why it cannot be read.

@@ -94,9 +94,7 @@ TYPES: dict[str, ModelType] = {
     TaskType.NAMED_ENTITIES: ModelType(
         ("named_entities",), ("entities",), (*CLASSES, ENTITIES)
     ),
-    TaskType.TEXT_GENERATION: ModelType(
-        ("text_generation",), ("text", "labels", "value"), (TEXT,)
-    ),
+    TaskType.TEXT_GENERATION: ModelType(("text_generation",), ("text",), (TEXT,)),
     TaskType.TABULAR_REGRESSION: ModelType(
         ("regression",), ("value",), (VALUE, *BOUNDS)
     ),

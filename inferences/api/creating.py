@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 
 from django.conf import settings
 from django.http import HttpResponse
-from drf_spectacular.utils import OpenApiTypes, extend_schema
+from drf_spectacular.utils import OpenApiTypes, extend_schema, extend_schema_field
 from rest_framework import serializers
 from rest_framework.exceptions import APIException
 from rest_framework.parsers import BaseParser
@@ -42,6 +42,7 @@ from istore.schema import PROBLEMS
 from istore.serializers import StrictSerializer, ValueSerializer, optional
 
 BATCH_MAX = 1000
+NAMED_MOST, EMBEDDINGS_MOST = 1000, 20
 
 
 class MetadataValueSerializer(ValueSerializer):
@@ -73,6 +74,31 @@ class MetadataCollectionSerializer(StrictSerializer):
     )
 
 
+@extend_schema_field(
+    {
+        "type": ["object", "array", "number", "string"],
+        "description": "See docs/models.md.",
+    }
+)
+class PartField(serializers.JSONField):
+    """An answer in a form of its own; what cannot be read of it is found when it is
+    taken apart."""
+
+
+class NamedField(serializers.DictField):
+    """Values by their names, so many at most."""
+
+    def __init__(self, *, most: int, **options: Any) -> None:
+        super().__init__(**options)
+        self.most = most
+
+    def to_internal_value(self, data: Any) -> Any:
+        value = super().to_internal_value(data)
+        if len(value) > self.most or not all(map(str.strip, value)):
+            raise invalid(f"1 to {self.most} members, each with a name.")
+        return value
+
+
 def _items() -> serializers.ListField:
     return serializers.ListField(
         child=serializers.DictField(),
@@ -91,6 +117,24 @@ class CollectionSerializer(StrictSerializer):
     embedding = serializers.ListField(
         child=NumberField(), max_length=settings.ISTORE_EMBEDDING_MAX, **optional
     )
+    classification = _items()
+    text_classification = _items()
+    named_entities = _items()
+    ranking = _items()
+    regression = PartField(**optional)
+    multi_output = PartField(**optional)
+    time_series = PartField(**optional)
+    text_generation = PartField(**optional)
+    # Beside the answer, whatever it is.
+    shap_values = NamedField(child=NumberField(), most=NAMED_MOST, **optional)
+    embeddings = NamedField(
+        child=serializers.ListField(
+            child=NumberField(), max_length=settings.ISTORE_EMBEDDING_MAX
+        ),
+        most=EMBEDDINGS_MOST,
+        **optional,
+    )
+    inputs = NamedField(most=NAMED_MOST, **optional)
     metadata = MetadataCollectionSerializer()
 
 

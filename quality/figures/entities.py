@@ -1,0 +1,64 @@
+"""Spans of a text: right when label, beginning and end are."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from typing import Any
+
+from sklearn import metrics
+
+from inferences.deconstruction import values
+from inferences.ground_truth.verdicts import Predicted
+from quality.figures.base import Figures, Settings, shown, told
+
+
+class Entities:
+    def __init__(self, settings: Settings) -> None:
+        self.rows = 0
+        # Of each label, for every span that is actual or found: whether it is which.
+        self.actual: dict[str, list[bool]] = defaultdict(list)
+        self.found: dict[str, list[bool]] = defaultdict(list)
+
+    def add(self, truth: list[dict[str, Any]], predicted: Predicted) -> bool:
+        content = predicted.said.content
+        if not isinstance(content, values.Entities):
+            return False
+        self.rows += 1
+        actual = {(each["label"], each["start"], each["end"]) for each in truth}
+        found = {(each.label, each.start, each.end) for each in content.entities}
+        for span in actual | found:
+            self.actual[span[0]].append(span in actual)
+            self.found[span[0]].append(span in found)
+        return True
+
+    def figures(self, *, whole: bool) -> Figures:
+        if not self.rows:
+            return Figures(0, {})
+        together = [
+            [flag for flags in side.values() for flag in flags]
+            for side in (self.actual, self.found)
+        ]
+        overall = _counted(*together)
+        overall.pop("support")
+        result = Figures(self.rows, overall)
+        if whole:
+            rows = [
+                {"label": label, **_counted(flags, self.found[label])}
+                for label, flags in self.actual.items()
+            ]
+            result.by_label = shown(rows, result.notes)
+        return result
+
+
+def _counted(actual: list[bool], found: list[bool]) -> dict[str, Any]:
+    if not actual:
+        return {"precision": None, "recall": None, "f1": None, "support": 0}
+    precision, recall, f1, _ = metrics.precision_recall_fscore_support(
+        actual, found, average="binary", pos_label=True, zero_division=0
+    )
+    return {
+        "precision": told(precision),
+        "recall": told(recall),
+        "f1": told(f1),
+        "support": sum(actual),
+    }

@@ -1,0 +1,142 @@
+"""Numbers: of a regression, of several outputs, of a forecast step by step."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from typing import Any
+
+import numpy as np
+from sklearn import metrics
+
+from inferences.deconstruction import values
+from inferences.ground_truth.verdicts import Predicted
+from quality.figures.base import Figures, Settings, shown, told
+
+
+class Errors:
+    """Pairs of an actual and a predicted number."""
+
+    def __init__(self) -> None:
+        self.actual: list[float] = []
+        self.said: list[float] = []
+
+    def add(self, actual: float, said: float) -> None:
+        self.actual.append(actual)
+        self.said.append(said)
+
+    def told(self) -> dict[str, float | None]:
+        actual, said = np.array(self.actual), np.array(self.said)
+        enough = len(actual) > 1
+        return {
+            "mae": told(metrics.mean_absolute_error(actual, said)),
+            "rmse": told(metrics.root_mean_squared_error(actual, said)),
+            "median_absolute_error": told(metrics.median_absolute_error(actual, said)),
+            "max_error": told(metrics.max_error(actual, said)),
+            "r2": told(metrics.r2_score(actual, said)) if enough else None,
+        }
+
+
+class Numbers:
+    """The value of a regression."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.errors = Errors()
+
+    def add(self, truth: float, predicted: Predicted) -> bool:
+        content = predicted.said.content
+        if not isinstance(content, values.Quantity):
+            return False
+        self.errors.add(truth, content.value)
+        return True
+
+    def figures(self, *, whole: bool) -> Figures:
+        rows = len(self.errors.actual)
+        return Figures(rows, self.errors.told() if rows else {})
+
+
+class Steps:
+    """Forecasts: all steps together, and each step ahead by itself."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.rows = 0
+        self.steps: dict[int, Errors] = defaultdict(Errors)
+
+    def add(self, truth: list[float], predicted: Predicted) -> bool:
+        content = predicted.said.content
+        if not isinstance(content, values.Series) or len(content.values) != len(truth):
+            return False
+        self.rows += 1
+        for step, pair in enumerate(zip(truth, content.values, strict=True), 1):
+            self.steps[step].add(*pair)
+        return True
+
+    def figures(self, *, whole: bool) -> Figures:
+        if not self.rows:
+            return Figures(0, {})
+        together = Errors()
+        for each in self.steps.values():
+            together.actual += each.actual
+            together.said += each.said
+        found = Figures(self.rows, together.told())
+        if whole:
+            rows = [
+                {"label": f"step {n}", **each.told(), "support": len(each.actual)}
+                for n, each in sorted(self.steps.items())[:500]
+            ]
+            found.by_label = rows
+        return found
+
+
+class Outputs:
+    """Several outputs: the errors of numbers, the accuracy of texts, output by output."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.rows = 0
+        self.numbers: dict[str, Errors] = defaultdict(Errors)
+        self.texts: dict[str, tuple[list[str], list[str]]] = {}
+
+    def add(self, truth: dict[str, Any], predicted: Predicted) -> bool:
+        content = predicted.said.content
+        if not isinstance(content, values.Outputs):
+            return False
+        both = truth.keys() & content.values.keys()
+        for name in both:
+            actual, said = truth[name], content.values[name]
+            if isinstance(actual, str) or isinstance(said, str):
+                pairs = self.texts.setdefault(name, ([], []))
+                pairs[0].append(str(actual))
+                pairs[1].append(str(said))
+            else:
+                self.numbers[name].add(actual, said)
+        self.rows += bool(both)
+        return bool(both)
+
+    def figures(self, *, whole: bool) -> Figures:
+        if not self.rows:
+            return Figures(0, {})
+        rows: list[dict[str, Any]] = [
+            {"label": name, **each.told(), "support": len(each.actual)}
+            for name, each in self.numbers.items()
+        ]
+        rows += [
+            {
+                "label": name,
+                "accuracy": told(metrics.accuracy_score(*pairs)),
+                "support": len(pairs[0]),
+            }
+            for name, pairs in self.texts.items()
+        ]
+        found = Figures(self.rows, _means(rows))
+        found.notes.append("Each figure is the mean of those of the outputs.")
+        if whole:
+            found.by_label = shown(rows, found.notes)
+        return found
+
+
+def _means(rows: list[dict[str, Any]]) -> dict[str, float | None]:
+    means: dict[str, float | None] = {}
+    for name in ("mae", "rmse", "r2", "accuracy"):
+        said = [row[name] for row in rows if row.get(name) is not None]
+        if said:
+            means[name] = told(np.mean(said))
+    return means

@@ -1,0 +1,28 @@
+"""Generated text: the same words, whatever the blanks between them."""
+
+from __future__ import annotations
+
+from sklearn import metrics
+
+from inferences.deconstruction import values
+from inferences.ground_truth.verdicts import Predicted
+from quality.figures.base import Figures, Settings, told
+
+
+class Texts:
+    def __init__(self, settings: Settings) -> None:
+        self.same: list[bool] = []
+
+    def add(self, truth: str, predicted: Predicted) -> bool:
+        content = predicted.said.content
+        if not isinstance(content, values.Text):
+            return False
+        wanted = truth.split()
+        self.same.append(any(m.text.split() == wanted for m in content.messages))
+        return True
+
+    def figures(self, *, whole: bool) -> Figures:
+        if not self.same:
+            return Figures(0, {})
+        right = metrics.accuracy_score([True] * len(self.same), self.same)
+        return Figures(len(self.same), {"exact_match": told(right)})

@@ -1,0 +1,169 @@
+"""The question for quality and its answer: which rows, by what, and what came out.
+
+At most ``ISTORE_QUALITY_ROWS`` rows are looked at, the newest first, and the answer says
+whether those were all. Rows of another form of truth than most, and rows whose answer says
+nothing that can be compared, are counted beside the figures.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from itertools import chain, islice
+
+from django.conf import settings
+
+from inferences.filters import Filter, InferenceFilter
+from inferences.ground_truth.truths import FORMS
+from inferences.model_types import type_of
+from inferences.models import RegisteredModel
+from quality.figures import accumulators
+from quality.figures.base import Accumulator, Figures, Settings
+from quality.rows import Row, rows_with_truth
+
+GROUPS_MOST = 100
+LOOKED_AT = 1000  # rows that decide which form is measured
+INTERVALS = ("hour", "day", "week", "month")
+# Names of groups that are metadata keys.
+KEYS = {
+    "version": "model_version",
+    "environment": "environment",
+    "conversation": "conversation_id",
+    "batch": "batch_id",
+}
+METADATA = "metadata."
+TIME = "time"
+
+
+@dataclass(frozen=True, slots=True)
+class QualityQuery:
+    """``group_by`` is time, version, environment, batch, conversation or metadata.<key>.
+
+    ``form`` is a form of truth; without one it is that of most of the first rows.
+    """
+
+    filters: Filter = field(default_factory=InferenceFilter)
+    group_by: str | None = None
+    interval: str = "day"
+    form: str | None = None
+    threshold: float = 0.5
+    label: str | None = None
+    limit: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.form is not None and self.form not in FORMS:
+            raise ValueError(f"form is one of {', '.join(FORMS)}.")
+        if self.interval not in INTERVALS:
+            raise ValueError(f"interval is one of {', '.join(INTERVALS)}.")
+        if self.group_by and self.group_by != TIME and self.key is None:
+            raise ValueError(
+                f"group_by is one of time, {', '.join(KEYS)} and metadata.<key>."
+            )
+
+    @property
+    def key(self) -> str | None:
+        """The metadata key that makes the groups."""
+        name = self.group_by or ""
+        if name.startswith(METADATA):
+            return name.removeprefix(METADATA) or None
+        return KEYS.get(name)
+
+    @property
+    def most(self) -> int:
+        most = settings.ISTORE_QUALITY_ROWS
+        return min(self.limit or most, most)
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """The figures of the rows of one group: a value, or the beginning of an interval."""
+
+    name: str
+    figures: Figures
+
+
+@dataclass(slots=True)
+class Quality:
+    """``considered`` rows were looked at; ``is_complete``: no more have a truth."""
+
+    form: str | None
+    considered: int
+    is_complete: bool
+    figures: Figures
+    groups: list[Group] = field(default_factory=list)
+    not_comparable: int = 0
+    other_forms: dict[str, int] = field(default_factory=dict)
+    groups_left_out: int = 0  # rows of groups beyond the hundredth
+
+
+def measure(model: RegisteredModel, query: QualityQuery) -> Quality:
+    """The figures of all rows that match, as many as may be looked at."""
+    rows = rows_with_truth(model, query.filters, query.key, query.most + 1)
+    first, form = _form(model, query, rows)
+    made = Settings(query.threshold, query.label)
+    whole = accumulators()[form or "labels"](made)
+    told = Quality(form, 0, True, Figures(0, {}))
+    others: Counter[str] = Counter()
+    groups: dict[str, Accumulator] = {}
+    for row in first:
+        if told.considered == query.most:
+            told.is_complete = False
+            break
+        told.considered += 1
+        if row.form != form:
+            others[row.form] += 1
+        elif not whole.add(row.truth, row.predicted):
+            told.not_comparable += 1
+        elif query.group_by:
+            _add(groups, row, query, told)
+    told.other_forms = dict(others)
+    told.figures = whole.figures(whole=True)
+    told.groups = [
+        Group(name, each.figures(whole=False)) for name, each in sorted(groups.items())
+    ]
+    return told
+
+
+def _form(
+    model: RegisteredModel, query: QualityQuery, rows: Iterator[Row]
+) -> tuple[Iterator[Row], str | None]:
+    """The form to measure, and the rows from the first on."""
+    if query.form:
+        return rows, query.form
+    first = list(islice(rows, LOOKED_AT))
+    counted = Counter(row.form for row in first)
+    usual = type_of(model.task_type).forms
+    form = max(
+        counted, key=lambda name: (counted[name], name in usual, name), default=None
+    )
+    return chain(first, rows), form
+
+
+def _add(
+    groups: dict[str, Accumulator], row: Row, query: QualityQuery, told: Quality
+) -> None:
+    name = _named(row, query)
+    if name not in groups:
+        if len(groups) == GROUPS_MOST:
+            told.groups_left_out += 1
+            return
+        groups[name] = accumulators()[row.form](Settings(query.threshold, query.label))
+    groups[name].add(row.truth, row.predicted)
+
+
+def _named(row: Row, query: QualityQuery) -> str:
+    if query.group_by == TIME:
+        return _beginning(row.moment, query.interval).isoformat().replace("+00:00", "Z")
+    return row.value or ""
+
+
+def _beginning(moment: datetime, interval: str) -> datetime:
+    hour = moment.replace(minute=0, second=0, microsecond=0)
+    if interval == "hour":
+        return hour
+    day = hour.replace(hour=0)
+    if interval == "week":
+        return day - timedelta(days=day.weekday())
+    return day.replace(day=1) if interval == "month" else day

@@ -1,0 +1,94 @@
+"""Inferences that have a ground truth, with their answers, a batch at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+import orjson
+from django.db import connection
+
+from inferences import row_ids
+from inferences.deconstruction import Deconstructed
+from inferences.filters import Filter, TruthFilter, matching
+from inferences.filters.tree import And
+from inferences.ground_truth.answers import (
+    BY_LABEL,
+    finds_things,
+    label_names,
+    pairs_of,
+    taken_apart,
+)
+from inferences.ground_truth.models import GroundTruth
+from inferences.ground_truth.verdicts import Predicted
+from inferences.models import Inference, InferencePayload, RegisteredModel
+from istore.deadline import deadline
+
+AT_ONCE = 2000
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """``form`` is that of the truth; ``value`` of the metadata key that was asked for."""
+
+    form: str
+    truth: Any
+    predicted: Predicted
+    moment: datetime
+    value: str | None
+
+
+def rows_with_truth(
+    model: RegisteredModel, filters: Filter, key: str | None, most: int
+) -> Iterator[Row]:
+    """The newest of those that match, at most so many; ``key`` is read beside them."""
+    chosen = matching(model, And((filters, TruthFilter("given")))).order_by("-id")
+    below, left = None, most
+    while left > 0:
+        page = chosen if below is None else chosen.filter(id__lt=below)
+        with deadline():
+            ids = list(page.values_list("id", flat=True)[: min(AT_ONCE, left)])
+            read = _read(model, ids, key) if ids else []
+        yield from read
+        if len(ids) < AT_ONCE:
+            return
+        below, left = ids[-1], left - len(ids)
+
+
+READ = f"""
+SELECT row.id, truth.truth::text, row.labels, row.scores,
+       CASE WHEN truth.truth ?| %(by_label)s THEN '' ELSE cold.data END,
+       cold.metadata -> %(key)s ->> 1
+FROM {Inference._meta.db_table} AS row
+JOIN {GroundTruth._meta.db_table} AS truth
+     ON truth.model_key = %(model)s AND truth.id = row.id AND truth.id = ANY(%(ids)s)
+JOIN {InferencePayload._meta.db_table} AS cold
+     ON cold.model_key = %(model)s AND cold.id = row.id AND cold.id = ANY(%(ids)s)
+WHERE row.model_key = %(model)s AND row.id = ANY(%(ids)s) AND NOT row.deleted
+ORDER BY row.id DESC
+"""
+
+
+def _read(model: RegisteredModel, ids: Sequence[int], key: str | None) -> list[Row]:
+    values = {
+        "model": model.pk,
+        "ids": list(ids),
+        "key": key or "",
+        "by_label": sorted(BY_LABEL),
+    }
+    with connection.cursor() as cursor:
+        cursor.execute(READ, values)
+        rows = cursor.fetchall()
+    names = label_names(number for row in rows for number in row[2] or ())
+    found = finds_things(model)
+    made = []
+    for row_id, written, labels, scores, text, value in rows:
+        truth = orjson.loads(written)
+        form = next(name for name in truth if name != "score")
+        said = taken_apart(model, text) if text else Deconstructed()
+        predicted = Predicted(pairs_of(labels, scores, names), said, found)
+        moment = row_ids.moment_of(row_id)
+        made.append(Row(form, truth[form], predicted, moment, value))
+    return made
