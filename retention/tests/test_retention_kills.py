@@ -32,9 +32,8 @@ from retention import policies
 from retention.models import RetentionTask
 from retention.tests.builders import files, hours_ago, live_ids, policy_of, stored
 
-KILLS = int(os.environ.get("RETENTION_KILLS", "8"))
-OLD, AGED, PROTECTED, YOUNG = 60, 20, 5, 5
-LONGEST = 0.4  # seconds that a worker is left alone
+KILLS = int(os.environ.get("RETENTION_KILLS", "3"))
+OLD, AGED, PROTECTED, YOUNG = 40, 15, 3, 3
 
 pytestmark = [
     pytest.mark.django_db(transaction=True),
@@ -147,31 +146,32 @@ def clear(model, directory) -> None:
 
 
 def test_a_worker_is_killed_in_mid_task_until_the_task_is_complete(
-    project, blob_directory, settings
+    project, blob_directory
 ):
     chance = random.Random(os.environ.get("RETENTION_SEED", "retention"))
+    whole = 0.0  # seconds for a task that nobody disturbs: the first
     killed = rounds = 0
     with Workers(str(blob_directory)) as workers:
         while killed < KILLS:
-            rounds += 1
             action = ("hard", "soft")[rounds % 2]
             model = filled(project, rounds)
             policy = policy_of(model, delete_action=action)
             task = policies.open_task("test", policy)
-            while task.state in (
-                TaskState.PENDING,
-                TaskState.SCHEDULED,
-                TaskState.RUNNING,
-            ):
-                alone = killed >= KILLS
-                after = None if alone else chance.uniform(0, LONGEST) ** 1.5
-                killed += workers.carry_out(task, after)
+            began = time.monotonic()
+            while task.is_active:
+                disturbed = whole and killed < KILLS
+                after = chance.uniform(0, 1.1 * whole) if disturbed else None
+                was_killed = workers.carry_out(task, after)
+                before = task.attempt
+                task.refresh_from_db()
+                killed += was_killed and task.attempt > before
                 # The lease of the dead runs out.
                 past = Now() - timedelta(seconds=1)
                 RetentionTask.objects.filter(state=TaskState.RUNNING).update(
                     lease_until=past
                 )
-                task.refresh_from_db()
+            whole = whole or time.monotonic() - began
             check(model, task, action, blob_directory)
             clear(model, blob_directory)
-    print(f"{killed} workers were killed, in {rounds} tasks")
+            rounds += 1
+    print(f"{killed} workers were killed in mid-task, in {rounds} tasks")

@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 from inference_store.calls import Call, delete, get, member_or, one, post, put
-from inference_store.models import NewRetentionPolicyRequest, RetentionPolicy
+from inference_store.models import (
+    NewRetentionPolicyRequest,
+    RetentionPolicy,
+    RetentionPreview,
+)
 from inference_store.operations import blocking
 
 
@@ -96,6 +100,35 @@ def delete_retention_policy(
         *_of(model_id),
         retention_policy_id,
         read=member_or("id", retention_policy_id),
+        may_be_absent=True,
+    )
+
+
+@blocking
+def preview_retention_policy(
+    model_id: str, request_body: NewRetentionPolicyRequest
+) -> Call[RetentionPreview | None]:
+    """What a policy would remove now; nothing is written.
+
+    Parameters:
+        model_id: a registered model.
+        request_body: the policy to try; the model need not have it.
+
+    Returns:
+        Counts, bytes and times of what would go, and of what stays because it is
+        protected; None if the model is not registered.
+
+    Raises:
+        ValidationError: the ages contradict each other.
+        InferenceStoreError: any other failure.
+    """
+    return post(
+        "models",
+        model_id,
+        "retention-preview",
+        body=request_body,
+        read=one(RetentionPreview),
+        may_repeat=True,
         may_be_absent=True,
     )
 

@@ -83,5 +83,50 @@ def filter_retention_tasks(
     )
 
 
+@blocking
+def stop_retention_task(
+    model_id: str, retention_task_id: str
+) -> Call[RetentionTask | None]:
+    """End a retention task where it is; what is removed stays removed.
+
+    Parameters:
+        model_id: the model.
+        retention_task_id: the task's id.
+
+    Returns:
+        The task, which ends ``stopped`` with its batch; None if there is none of this id.
+
+    Raises:
+        Conflict: ``task-not-active``, it had ended.
+        InferenceStoreError: any other failure.
+    """
+    return _told(model_id, retention_task_id, "stop")
+
+
+@blocking
+def resume_retention_task(
+    model_id: str, retention_task_id: str
+) -> Call[RetentionTask | None]:
+    """Let a stopped or failed retention task go on, to the limits that it had.
+
+    Parameters:
+        model_id: the model.
+        retention_task_id: the task's id.
+
+    Returns:
+        The task; None if there is none of this id.
+
+    Raises:
+        Conflict: ``task-not-ended``, or ``task-already-active``, another one is.
+        InferenceStoreError: any other failure.
+    """
+    return _told(model_id, retention_task_id, "resume")
+
+
+def _told(model_id: str, task_id: str, what: str) -> Call[RetentionTask | None]:
+    path = (*_of(model_id), task_id, what)
+    return post(*path, body={}, read=one(RetentionTask), may_be_absent=True)
+
+
 def _of(model_id: str) -> tuple[str, ...]:
     return ("models", model_id, "retention-tasks")

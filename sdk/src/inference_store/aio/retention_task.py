@@ -8,3 +8,5 @@ from inference_store.operations import awaitable
 create_retention_task = awaitable(blocking.create_retention_task)
 get_retention_task = awaitable(blocking.get_retention_task)
 filter_retention_tasks = awaitable(blocking.filter_retention_tasks)
+stop_retention_task = awaitable(blocking.stop_retention_task)
+resume_retention_task = awaitable(blocking.resume_retention_task)

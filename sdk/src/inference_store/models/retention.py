@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import date, datetime
 
 from inference_store.models.asking import Pagination
 from inference_store.models.base import AnswerModel, RequestModel
@@ -48,6 +48,42 @@ class RetentionTask(AnswerModel):
     state: str
     maximum_record_age_limit: datetime
     maximum_blob_age_limit: datetime
+    dry_run: bool = False
+    reason: str = ""
+    total_bytes: int = 0
+    deleted_bytes: int = 0
+    protected_record_count: int = 0
+    protected_blob_count: int = 0
+    created_at: datetime | None = None
+    finished_at: datetime | None = None
+
+
+class RetentionPreviewPart(AnswerModel):
+    """How many records or inputs, and from when to when."""
+
+    count: int
+    bytes: int = 0
+    oldest: datetime | None = None
+    newest: datetime | None = None
+
+
+class RetentionPreviewDay(AnswerModel):
+    day: date
+    records: int
+    inputs: int
+
+
+class RetentionPreview(AnswerModel):
+    """What a policy would remove now. ``is_exact`` False: at least so much."""
+
+    maximum_record_age_limit: datetime
+    maximum_blob_age_limit: datetime
+    records: RetentionPreviewPart
+    inputs: RetentionPreviewPart
+    protected_records: RetentionPreviewPart
+    protected_inputs: RetentionPreviewPart
+    days: list[RetentionPreviewDay]
+    is_exact: bool
 
 
 class NewGetRetentionTasksRequest(RequestModel):
