@@ -17,6 +17,7 @@ from django.core.files.storage import Storage, default_storage, storages
 from django.core.files.storage.handler import InvalidStorageError
 from django.utils.functional import cached_property
 
+from exports.schedules.models import ExportedFile
 from istore import blobs
 
 DEFAULT = ""
@@ -81,10 +82,6 @@ class Destination:
         """An object that is missing counts as removed."""
         self.storage.delete(key)
 
-    def url(self, key: str) -> str | None:
-        """A link for a while; only into the default store, whose readers are ours."""
-        return blobs.presigned_url(key) if not self.name else None
-
     def holds_anything(self, prefix: str) -> bool:
         return next(self._listed(prefix), None) is not None
 
@@ -95,6 +92,13 @@ class Destination:
             return
         below = Path(self.storage.path(prefix))
         yield from (str(path) for path in below.rglob("*") if path.is_file())
+
+
+def link_to(file: ExportedFile) -> str | None:
+    """A link for a while; only into the default store, whose readers are ours."""
+    if file.schedule.destination:
+        return None
+    return blobs.presigned_url(file.key)
 
 
 class Unknown(Exception):

@@ -1,0 +1,335 @@
+"""The REST API of scheduled exports."""
+
+from __future__ import annotations
+
+import uuid
+from typing import Any, ClassVar
+
+from django.http import Http404
+from drf_spectacular.utils import OpenApiParameter, extend_schema
+from rest_framework import serializers
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+from exports.models import ExportedFile, ExportSchedule, ScheduledExport
+from exports.schedules import destinations, keeping
+from exports.schedules.models import INTERVAL_MOST, ExportShape
+from inferences.api.fields import FlagField, MomentField, TextField, WholeField
+from inferences.api.filters import FilteredSerializer
+from inferences.api.views import StoreView
+from istore.clock import now
+from istore.models import Role
+from istore.problems import invalid
+from istore.schema import PROBLEMS
+from istore.serializers import StrictSerializer
+from istore.task_pages import BadCursor, page_of
+from istore.tracking import TaskState
+
+ON_A_PAGE = 100
+CURSOR = OpenApiParameter("cursor", str)
+
+
+class ChangeSerializer(StrictSerializer):
+    """What of a schedule may be changed; a place and a shape are for good."""
+
+    name = TextField(max_length=100, allow_blank=False, required=False)
+    interval_hours = WholeField(
+        min_value=1, max_value=INTERVAL_MOST, required=False, help_text="From 1."
+    )
+    enabled = FlagField(required=False)
+    selection = serializers.JSONField(required=False, help_text="filter or query.")
+
+    def validate_name(self, name: str) -> str:
+        if not name.strip() or not name.isprintable():
+            raise serializers.ValidationError("One to 100 characters on one line.")
+        return name
+
+    def validate_selection(self, selection: Any) -> dict[str, Any]:
+        if not isinstance(selection, dict):
+            raise invalid("An object is expected.")
+        FilteredSerializer.parse(selection)  # raises what is wrong with it
+        return {name: each for name, each in selection.items() if each is not None}
+
+
+class NewScheduleSerializer(ChangeSerializer):
+    name = TextField(max_length=100, allow_blank=False)
+    shape = serializers.ChoiceField(ExportShape.choices, required=False)
+    destination = TextField(max_length=64, required=False)
+    prefix = TextField(required=False)
+    from_beginning = FlagField(required=False, default=False)
+
+    def validate_destination(self, name: str) -> str:
+        if name and name not in destinations.names():
+            known = ", ".join(destinations.names()) or "none"
+            message = f"No destination of this installation; there are: {known}."
+            raise serializers.ValidationError(message)
+        return name
+
+    def validate_prefix(self, prefix: str) -> str:
+        try:
+            destinations.check_prefix(prefix)
+        except ValueError as error:
+            raise serializers.ValidationError(str(error)) from None
+        return prefix
+
+
+class RunSerializer(serializers.Serializer):
+    """One run as it is now."""
+
+    id = serializers.CharField()
+    state = serializers.ChoiceField(TaskState.choices)
+    reason = serializers.CharField(allow_null=True)
+    arrived_count = serializers.IntegerField(help_text="Arrivals that it looks at.")
+    passed_count = serializers.IntegerField()
+    inference_count = serializers.IntegerField(help_text="Those that are in files.")
+    row_count = serializers.IntegerField()
+    file_count = serializers.IntegerField()
+    left_out = serializers.DictField(child=serializers.IntegerField())
+    created_at = MomentField()
+    started_at = MomentField(allow_null=True)
+    finished_at = MomentField(allow_null=True)
+
+    def to_representation(self, run: ScheduledExport) -> dict[str, Any]:
+        return super().to_representation(run) | {"reason": run.reason or None}
+
+
+class ScheduleSerializer(serializers.Serializer):
+    id = serializers.CharField()
+    model_id = serializers.CharField(source="model.model_id")
+    name = serializers.CharField()
+    selection = serializers.JSONField()
+    shape = serializers.ChoiceField(ExportShape.choices)
+    interval_hours = serializers.IntegerField()
+    destination = serializers.CharField(help_text="Empty: the default store.")
+    prefix = serializers.CharField()
+    enabled = serializers.BooleanField()
+    exported_until = MomentField(allow_null=True)
+    lag_seconds = serializers.SerializerMethodField()
+    waiting_count = serializers.SerializerMethodField()
+    waiting_is_exact = serializers.SerializerMethodField()
+    last_error = serializers.CharField(allow_null=True)
+    last_error_at = MomentField(allow_null=True)
+    row_count = serializers.IntegerField()
+    file_count = serializers.IntegerField()
+    last_scheduled_at = MomentField(allow_null=True)
+    next_at = MomentField(allow_null=True)
+    created_by = serializers.CharField()
+    created_at = MomentField()
+    updated_at = MomentField()
+
+    def get_lag_seconds(self, schedule: ExportSchedule) -> float | None:
+        return keeping.lag(schedule, now())
+
+    def get_waiting_count(self, schedule: ExportSchedule) -> int:
+        return min(keeping.waiting(schedule), keeping.WAITING_MOST)
+
+    def get_waiting_is_exact(self, schedule: ExportSchedule) -> bool:
+        return keeping.waiting(schedule) <= keeping.WAITING_MOST
+
+    def to_representation(self, schedule: ExportSchedule) -> dict[str, Any]:
+        told = super().to_representation(schedule)
+        return told | {"last_error": schedule.last_error or None}
+
+
+class FileSerializer(serializers.Serializer):
+    """A file that is whole; a link to it where the default store holds it."""
+
+    key = serializers.CharField()
+    date = serializers.DateField()
+    row_count = serializers.IntegerField()
+    size = serializers.IntegerField()
+    sha256 = serializers.CharField()
+    committed_at = MomentField()
+    presigned_url = serializers.SerializerMethodField()
+
+    def get_presigned_url(self, file: ExportedFile) -> str | None:
+        return destinations.link_to(file)
+
+
+def _list_of(kind: type[serializers.Serializer], name: str) -> Any:
+    fields = {
+        "results": kind(many=True),
+        "next": serializers.CharField(allow_null=True),
+    }
+    return type(name, (serializers.Serializer,), fields)
+
+
+SchedulesSerializer = _list_of(ScheduleSerializer, "SchedulesSerializer")
+RunsSerializer = _list_of(RunSerializer, "RunsSerializer")
+FilesSerializer = _list_of(FileSerializer, "FilesSerializer")
+
+
+class DestinationSerializer(serializers.Serializer):
+    name = serializers.CharField(help_text="Empty: the default store.")
+    title = serializers.CharField()
+
+
+DestinationsSerializer = _list_of(DestinationSerializer, "DestinationsSerializer")
+
+
+class DestinationsView(StoreView):
+    """Where scheduled exports may go in this installation."""
+
+    @extend_schema(
+        operation_id="list_export_destinations",
+        responses={200: DestinationsSerializer, **PROBLEMS},
+    )
+    def get(self, request: Request) -> Response:
+        named = [destinations.DEFAULT, *destinations.names()]
+        found = [{"name": name, "title": destinations.title(name)} for name in named]
+        return Response({"results": found, "next": None})
+
+
+class SchedulesView(StoreView):
+    """The export schedules of a model; making another."""
+
+    @extend_schema(
+        operation_id="list_export_schedules",
+        responses={200: SchedulesSerializer, **PROBLEMS},
+    )
+    def get(self, request: Request, model_id: str) -> Response:
+        model = self.registered_model(model_id)
+        found = model.export_schedules.select_related("model")
+        return Response(
+            {"results": ScheduleSerializer(found, many=True).data, "next": None}
+        )
+
+    @extend_schema(
+        operation_id="create_export_schedule",
+        request=NewScheduleSerializer,
+        responses={201: ScheduleSerializer, **PROBLEMS},
+    )
+    def post(self, request: Request, model_id: str) -> Response:
+        model = self.registered_model(model_id)
+        values = NewScheduleSerializer.parse(request.data)
+        schedule = keeping.create(self.caller, model, **values)
+        return Response(ScheduleSerializer(schedule).data, status=201)
+
+
+class OneScheduleView(StoreView):
+    """A view of one schedule."""
+
+    def schedule(self, model_id: str, schedule_id: str) -> ExportSchedule:
+        model = self.registered_model(model_id)
+        try:
+            wanted = uuid.UUID(schedule_id)
+        except ValueError:
+            raise Http404 from None
+        found = model.export_schedules.filter(pk=wanted).first()
+        if found is None:
+            raise Http404
+        found.model = model
+        return found
+
+
+class ScheduleView(OneScheduleView):
+    """One schedule: how far it has come, what it says, its end."""
+
+    @extend_schema(
+        operation_id="get_export_schedule",
+        responses={200: ScheduleSerializer, **PROBLEMS},
+    )
+    def get(self, request: Request, model_id: str, schedule_id: str) -> Response:
+        return Response(ScheduleSerializer(self.schedule(model_id, schedule_id)).data)
+
+    @extend_schema(
+        operation_id="change_export_schedule",
+        request=ChangeSerializer,
+        responses={200: ScheduleSerializer, **PROBLEMS},
+    )
+    def patch(self, request: Request, model_id: str, schedule_id: str) -> Response:
+        schedule = self.schedule(model_id, schedule_id)
+        values = ChangeSerializer.parse(request.data)
+        try:
+            changed = keeping.change(self.caller, schedule, **values)
+        except ExportSchedule.DoesNotExist:
+            raise Http404 from None
+        return Response(ScheduleSerializer(changed).data)
+
+    @extend_schema(
+        operation_id="delete_export_schedule",
+        responses={204: None, **PROBLEMS},
+    )
+    def delete(self, request: Request, model_id: str, schedule_id: str) -> Response:
+        if not keeping.remove(self.caller, self.schedule(model_id, schedule_id)):
+            raise Http404
+        return Response(status=204)
+
+
+class RunScheduleView(OneScheduleView):
+    """A run beside the clock."""
+
+    @extend_schema(
+        operation_id="run_export_schedule",
+        request=None,
+        responses={201: RunSerializer, **PROBLEMS},
+    )
+    def post(self, request: Request, model_id: str, schedule_id: str) -> Response:
+        schedule = self.schedule(model_id, schedule_id)
+        run = keeping.start(self.caller, schedule)
+        return Response(RunSerializer(run).data, status=201)
+
+
+class ScheduledExportsView(OneScheduleView):
+    """The latest runs of a schedule, newest first."""
+
+    needs: ClassVar = {"GET": Role.VIEWER}
+
+    @extend_schema(
+        operation_id="list_scheduled_exports",
+        parameters=[CURSOR],
+        responses={200: RunsSerializer, **PROBLEMS},
+    )
+    def get(self, request: Request, model_id: str, schedule_id: str) -> Response:
+        schedule = self.schedule(model_id, schedule_id)
+        try:
+            runs, following = runs_of(schedule, read_cursor(request))
+        except BadCursor as error:
+            raise invalid(str(error), "cursor") from None
+        found = RunSerializer(runs, many=True).data
+        return Response({"results": found, "next": following})
+
+
+class ExportedFilesView(OneScheduleView):
+    """The files of a schedule that are whole, newest first."""
+
+    @extend_schema(
+        operation_id="list_exported_files",
+        parameters=[CURSOR],
+        responses={200: FilesSerializer, **PROBLEMS},
+    )
+    def get(self, request: Request, model_id: str, schedule_id: str) -> Response:
+        schedule = self.schedule(model_id, schedule_id)
+        files, following = files_of(schedule, read_cursor(request))
+        found = FileSerializer(files, many=True).data
+        return Response({"results": found, "next": following})
+
+
+def read_cursor(request: Request) -> str | None:
+    for name in request.query_params:
+        if name != "cursor":
+            message = "There is no such parameter."
+            raise invalid(message, name, code="unknown-parameter")
+    return request.query_params.get("cursor")
+
+
+def runs_of(
+    schedule: ExportSchedule, cursor: str | None = None
+) -> tuple[list[ScheduledExport], str | None]:
+    """Runs, newest first, and the cursor of those before. Raises ``BadCursor``."""
+    runs = schedule.scheduled_exports.all()
+    return page_of(runs, newest_first=True, limit=ON_A_PAGE, cursor=cursor)
+
+
+def files_of(
+    schedule: ExportSchedule, cursor: str | None = None
+) -> tuple[list[ExportedFile], str | None]:
+    """Whole files, newest first, and the cursor of those before."""
+    whole = schedule.exported_files.filter(committed_at__isnull=False)
+    if cursor is not None:
+        if not (cursor.isdecimal() and len(cursor) < 19):
+            raise invalid("This is not a cursor of this store.", "cursor")
+        whole = whole.filter(pk__lt=int(cursor))
+    found = list(whole.order_by("-pk")[: ON_A_PAGE + 1])
+    page = found[:ON_A_PAGE]
+    return page, str(page[-1].pk) if len(found) > ON_A_PAGE else None
