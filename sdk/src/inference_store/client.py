@@ -11,9 +11,12 @@ import httpx2
 from inference_store import connection
 from inference_store.calls import Call, Plan
 from inference_store.namespaces import (
+    DeletedInferences,
+    Erasures,
     ExportTasks,
     Inferences,
     MetadataValues,
+    Protection,
     Registration,
     RetentionPolicies,
     RetentionTasks,
@@ -66,6 +69,11 @@ class Client:
         self.retention_task = RetentionTasks(self)
         self.export_task = ExportTasks(self)
         self.upload = Uploads(self)
+        self.inferenceservices = InferenceServices(self)
+        self.inferencesessions = InferenceSessions(self)
+        self.erasure = Erasures(self)
+        self.deleted = DeletedInferences(self)
+        self.protection = Protection(self)
 
     def get_model(self, model_id: str) -> Model:
         """The model to call, as ``inference_store.get_model`` with this client."""

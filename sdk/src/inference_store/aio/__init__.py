@@ -7,9 +7,12 @@ total = await inference.count_inferences("harbour-detector", models.NewGetInfere
 
 from inference_store import models
 from inference_store.aio import (
+    deleted,
+    erasure,
     export_task,
     inference,
     metadata,
+    protection,
     register,
     retention_policy,
     retention_task,
@@ -22,11 +25,14 @@ __all__ = [
     "AsyncClient",
     "AsyncModel",
     "connect",
+    "deleted",
+    "erasure",
     "export_task",
     "get_model",
     "inference",
     "metadata",
     "models",
+    "protection",
     "register",
     "retention_policy",
     "retention_task",

@@ -10,9 +10,12 @@ import httpx2
 
 from inference_store import connection
 from inference_store.aio.namespaces import (
+    AsyncDeletedInferences,
+    AsyncErasures,
     AsyncExportTasks,
     AsyncInferences,
     AsyncMetadataValues,
+    AsyncProtection,
     AsyncRegistration,
     AsyncRetentionPolicies,
     AsyncRetentionTasks,
@@ -68,6 +71,9 @@ class AsyncClient:
         self.retention_task = AsyncRetentionTasks(self)
         self.export_task = AsyncExportTasks(self)
         self.upload = AsyncUploads(self)
+        self.erasure = AsyncErasures(self)
+        self.deleted = AsyncDeletedInferences(self)
+        self.protection = AsyncProtection(self)
 
     async def get_model(self, model_id: str) -> AsyncModel:
         """The model to call, as ``inference_store.aio.get_model`` with this client."""

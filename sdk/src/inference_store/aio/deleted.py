@@ -1,0 +1,10 @@
+"""``inference_store.deleted``, to be awaited: the same functions."""
+
+from __future__ import annotations
+
+from inference_store import deleted as blocking
+from inference_store.operations import awaitable
+
+filter_deleted_inferences = awaitable(blocking.filter_deleted_inferences)
+restore_inferences = awaitable(blocking.restore_inferences)
+remove_deleted_inferences = awaitable(blocking.remove_deleted_inferences)

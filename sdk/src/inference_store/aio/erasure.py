@@ -1,0 +1,12 @@
+"""``inference_store.erasure``, to be awaited: the same functions."""
+
+from __future__ import annotations
+
+from inference_store import erasure as blocking
+from inference_store.operations import awaitable
+
+create_erasure = awaitable(blocking.create_erasure)
+get_erasure = awaitable(blocking.get_erasure)
+list_erasures = awaitable(blocking.list_erasures)
+stop_erasure = awaitable(blocking.stop_erasure)
+was_erased = awaitable(blocking.was_erased)

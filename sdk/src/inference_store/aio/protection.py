@@ -1,0 +1,9 @@
+"""``inference_store.protection``, to be awaited: the same functions."""
+
+from __future__ import annotations
+
+from inference_store import protection as blocking
+from inference_store.operations import awaitable
+
+protect_inference = awaitable(blocking.protect_inference)
+protect_inferences = awaitable(blocking.protect_inferences)

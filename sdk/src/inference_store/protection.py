@@ -1,0 +1,96 @@
+"""Protection: what retention leaves alone, and why."""
+
+from __future__ import annotations
+
+from inference_store.calls import Call, Steps, document, post, put
+from inference_store.models import BaseInferenceFilter, Condition, ProtectionResult
+from inference_store.models.asking import chosen
+from inference_store.operations import blocking
+
+
+@blocking
+def protect_inference(
+    model_id: str, inference_id: str, reason: str = "", is_protected: bool = True
+) -> Call[bool | None]:
+    """Protect an inference from retention, or no longer.
+
+    Parameters:
+        model_id: its model.
+        inference_id: its id.
+        reason: why; kept in the audit log for good.
+        is_protected: False takes the protection back.
+
+    Returns:
+        Whether it is protected now; None if there is no such inference.
+
+    Raises:
+        Conflict: ``being-removed``, retention was first.
+        InferenceStoreError: any other failure.
+    """
+    return put(
+        "models",
+        model_id,
+        "inferences",
+        inference_id,
+        "protection",
+        body={"is_protected": is_protected, "reason": reason},
+        read=lambda response: bool(document(response)["is_protected"]),
+        may_be_absent=True,
+    )
+
+
+@blocking
+def protect_inferences(
+    model_id: str,
+    filter_: BaseInferenceFilter,
+    reason: str = "",
+    is_protected: bool = True,
+    *,
+    tree: Condition | None = None,
+    query: str | None = None,
+    dry_run: bool = False,
+) -> Steps[ProtectionResult]:
+    """Protect every inference that matches, or no longer. An empty filter matches all.
+
+    Parameters:
+        model_id: their model.
+        filter_: which.
+        reason: why; kept in the audit log for good.
+        is_protected: False takes the protection back.
+        tree: a filter with AND, OR and NOT that must hold as well.
+        query: a text query that must hold as well.
+        dry_run: whether only to count.
+
+    Returns:
+        How many changed, and how many are being removed already and stay as they are.
+
+    Raises:
+        NotFound: the model is not registered.
+        ValidationError: a filter is not valid.
+        InferenceStoreError: any other failure; the same call again goes on.
+    """
+    body = chosen(filter_, tree, query) | {
+        "is_protected": is_protected,
+        "reason": reason,
+        "dry_run": dry_run,
+    }
+    count = being_removed = 0
+    while True:
+        told = yield post(
+            "models",
+            model_id,
+            "inferences",
+            "protection",
+            body=body,
+            read=document,
+            may_repeat=True,
+        )
+        count += told["count"]
+        being_removed = max(being_removed, told["being_removed"])
+        if not told["more"]:
+            return ProtectionResult(
+                count=count,
+                being_removed=being_removed,
+                is_protected=is_protected,
+                dry_run=dry_run,
+            )
