@@ -22,6 +22,7 @@ from inference_store.namespaces import (
     RetentionTasks,
     Uploads,
 )
+from inference_store.platform.namespaces import InferenceServices, InferenceSessions
 from inference_store.retries import Retries
 from inference_store.sending import Attempt, read
 from inference_store.serving import Model, fetch_model

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 class Namespace:
     def __init__(self, client: Client) -> None:
         self.client = client
+        self.run = client.run
 
 
 class Inferences(Namespace):

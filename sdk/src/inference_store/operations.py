@@ -59,7 +59,7 @@ class bound(Generic[P, R]):
 
         @wraps(self.plan)
         def send(*args: P.args, **kwargs: P.kwargs) -> R:
-            return cast(R, namespace.client.run(self.plan(*args, **kwargs)))
+            return cast(R, namespace.run(self.plan(*args, **kwargs)))
 
         # The next look finds it on the namespace itself.
         namespace.__dict__[self.name] = _presented(send, self.plan)

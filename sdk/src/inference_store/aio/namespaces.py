@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 class AsyncNamespace:
     def __init__(self, client: AsyncClient) -> None:
         self.client = client
+        self.run = client.run
 
 
 class AsyncInferences(AsyncNamespace):

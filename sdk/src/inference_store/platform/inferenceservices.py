@@ -1,0 +1,146 @@
+"""Inference services of a server: models packaged behind an interface."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from inference_store import calls
+from inference_store.calls import Call
+from inference_store.operations import blocking
+from inference_store.pages import Page, page_of
+from inference_store.schema import InferenceInterface, InferenceService
+
+SERVICES = "inferenceservices"
+
+
+@blocking
+def create(
+    *,
+    account: str,
+    name: str,
+    runner: Mapping[str, Any],
+    interface: InferenceInterface | Mapping[str, Any] | None = None,
+    model_id: str | None = None,
+) -> Call[InferenceService]:
+    """Describe a service.
+
+    Parameters:
+        account: for whom it is, within the project of the token.
+        name: for people.
+        runner: what answers. ``{"kind": "url", "url": …, "protocol": "v2", "openai" or
+            "json", "model": its name there, "ready": a path}``, ``{"kind": "process",
+            "process": a command that the installation lists}`` or ``{"kind": "mock",
+            "mock": a name, "options": {…}}``.
+        interface: endpoint, output schema and pipelines; a mock brings its own.
+        model_id: the registered model whose inferences the calls are, if they are to be
+            stored.
+
+    Returns:
+        The service.
+
+    Raises:
+        ValidationError: it could not be run or called as described.
+        InferenceStoreError: any other failure.
+    """
+    body: dict[str, Any] = {"account": account, "name": name, "runner": dict(runner)}
+    if interface is not None:
+        body["interface"] = _described(interface)
+    if model_id is not None:
+        body["model_id"] = model_id
+    return calls.post(SERVICES, body=body, read=calls.one(InferenceService))
+
+
+@blocking
+def create_mock(
+    mock: Any,
+    account: str,
+    *,
+    name: str | None = None,
+    model_id: str | None = None,
+    **options: Any,
+) -> Call[InferenceService]:
+    """Describe a service that simulates.
+
+    Parameters:
+        mock: of ``inference_store.mocks``, or its name.
+        account: for whom it is, within the project of the token.
+        name: for people; the mock's own unless given.
+        model_id: the registered model whose inferences the calls are, if they are to be
+            stored.
+        options: of the mock, such as ``seed``, ``latency``, ``jitter``, ``error_rate``.
+
+    Returns:
+        The service.
+
+    Raises:
+        ValidationError: the server does not know the mock or an option.
+        InferenceStoreError: any other failure.
+    """
+    body: dict[str, Any] = {"account": account, "mock": name_of(mock)}
+    given = {"name": name, "model_id": model_id, "options": options or None}
+    body |= {key: value for key, value in given.items() if value is not None}
+    return calls.post(SERVICES, "mock", body=body, read=calls.one(InferenceService))
+
+
+@blocking
+def get(service_id: str) -> Call[InferenceService]:
+    """A service.
+
+    Parameters:
+        service_id: the service's id.
+
+    Returns:
+        The service.
+
+    Raises:
+        NotFound: there is none of this id.
+        InferenceStoreError: any other failure.
+    """
+    return calls.get(SERVICES, service_id, read=calls.one(InferenceService))
+
+
+@blocking
+def query(
+    account: str | None = None, limit: int = 50, cursor: str | None = None
+) -> Call[Page[InferenceService]]:
+    """Services of the token's project, newest first.
+
+    Parameters:
+        account: only those of this account.
+        limit: how many at most, 1 to 1000.
+        cursor: the ``next`` of the page before.
+
+    Returns:
+        A list with ``next``.
+
+    Raises:
+        InferenceStoreError: any failure.
+    """
+    given = {"account": account, "limit": limit, "cursor": cursor}
+    return calls.get(SERVICES, read=page_of(InferenceService), parameters=given)
+
+
+@blocking
+def delete(service_id: str) -> Call[None]:
+    """Remove a service, and its sessions that have ended.
+
+    Parameters:
+        service_id: the service's id.
+
+    Raises:
+        Conflict: ``service-in-use``, it has sessions that have not ended.
+        InferenceStoreError: any other failure.
+    """
+    return calls.delete(SERVICES, service_id, read=lambda response: None)
+
+
+def name_of(mock: Any) -> str:
+    """The name under which servers know a mock."""
+    return mock if isinstance(mock, str) else str(getattr(mock, "name", mock))
+
+
+def _described(interface: Any) -> Any:
+    if hasattr(interface, "model_dump"):
+        return interface.model_dump(mode="json", exclude_none=True)
+    return dict(interface)
