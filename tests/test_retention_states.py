@@ -1,0 +1,382 @@
+"""Whatever is done in whatever order: what must stay stays, what must go goes, once.
+
+A plain Python model says of each inference whether it is live, hidden, doomed (an intent is
+committed) or gone, and whether its input is there. Rules act on the store: retention with
+and without crashes, protection, changes of the policy, deletion, the beat. After each step
+the store may differ from the model only where the step allows it; in the end everything is
+carried out, and ``verify`` finds nothing.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from itertools import count
+
+import hypothesis.strategies as st
+import pytest
+from hypothesis import HealthCheck, settings
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    initialize,
+    invariant,
+    precondition,
+    rule,
+    run_state_machine_as_test,
+)
+
+from inferences import removal
+from inferences.models import InferenceKey, InferencePayload, RegisteredModel, TaskType
+from inferences.protection import Protection, protect_one
+from inferences.recording import record
+from inferences.tests.builders import typed
+from inferences.tests.test_recording import new
+from istore import blobs, clock, failpoints
+from istore.models import Project
+from istore.problems import Conflict
+from istore.tracking import TaskState
+from istore.verification import Scope, report
+from retention import policies
+from retention.models import Limits, RetentionPolicy, RetentionTask
+from retention.sweeping import sweep
+from retention.tests.builders import files, stored
+from retention.tests.test_interruptions import STEPS
+
+LIVE, HIDDEN, DOOMED, GONE = "live", "hidden", "doomed", "gone"
+NOT_LIVE = {HIDDEN, DOOMED, GONE}
+AGES = [0.5, 20, 30, 47, 50, 70, 75, 200]  # hours, none of them at an edge of a policy
+RECORD_AGES, BLOB_AGES = [-1, 0, 25, 48, 72], [0, 24, 48]
+SPLITS = ["train", "test"]
+ENDED = (TaskState.COMPLETE, TaskState.FAILED, TaskState.STOPPED)
+EXAMPLES, STEPS_EACH = 25, 25
+
+numbers = count(1)
+
+
+@dataclass
+class Seen:
+    """One inference as it is in the store, or as it should be."""
+
+    state: str
+    has_input: bool
+    is_protected: bool
+
+
+@dataclass
+class Made:
+    created_at: datetime
+    split: str
+
+
+class Retention(RuleBasedStateMachine):
+    directory = None
+
+    @initialize()
+    def begin(self) -> None:
+        failpoints.arm("")
+        number = next(numbers)
+        self.project = Project.objects.create(project_id=f"p{number}")
+        self.model = RegisteredModel.objects.create(
+            model_id=f"m{number}",
+            project=self.project,
+            task_type=TaskType.OBJECT_DETECTION,
+        )
+        self.made: dict[str, Made] = {}
+        self.expected: dict[str, Seen] = {}
+        self.policy: RetentionPolicy | None = None
+        self.task: RetentionTask | None = None
+        self.lost = [0, 0]  # records and inputs that the present task took
+
+    # -- the store as it is
+
+    def seen(self) -> dict[str, Seen]:
+        keys = InferenceKey.objects.filter(registered_model=self.model)
+        ids = dict(keys.values_list("inference_id", "row_id"))
+        rows = self.model.inferences.in_bulk(list(ids.values()))
+        beside = InferencePayload.objects.beside(self.model)
+        payloads = beside.in_bulk(list(ids.values()))
+        return {
+            name: _seen(rows.get(row_id), payloads.get(row_id))
+            for name, row_id in ids.items()
+        }
+
+    def after(self, allowed: dict[str, set[tuple[str, bool]]]) -> None:
+        """Take what changed into the model; it must have been allowed to."""
+        for name, now in self.seen().items():
+            before = self.expected[name]
+            state = (now.state, now.has_input)
+            if state != (before.state, before.has_input):
+                assert state in allowed.get(name, set()), (name, before, now)
+            assert now.is_protected == before.is_protected or now.state == GONE
+            before.state, before.has_input = state
+
+    # -- what people do
+
+    @rule(
+        hours=st.sampled_from(AGES),
+        is_protected=st.booleans(),
+        has_input=st.booleans(),
+        split=st.sampled_from(SPLITS),
+    )
+    def create(self, hours, is_protected, has_input, split) -> None:
+        name = f"i{len(self.made)}"
+        created_at = clock.now() - timedelta(hours=hours)
+        answer = stored(b"{}", "answer")
+        blobs.put(answer.replace("answer", "metadata"), b"{}")
+        record(
+            self.model,
+            [
+                new(
+                    name,
+                    created_at=created_at,
+                    is_protected=is_protected,
+                    data_storage_key=stored() if has_input else "",
+                    data_size=7 if has_input else 0,
+                    answer_storage_key=answer,
+                    metadata=[typed("split", split)],
+                    detections=[("ship", 0.5)],
+                )
+            ],
+        )
+        self.made[name] = Made(created_at, split)
+        self.expected[name] = Seen(LIVE, has_input, is_protected)
+
+    @rule(data=st.data(), is_protected=st.booleans())
+    def protect(self, data, is_protected) -> None:
+        if not self.made:
+            return
+        name = data.draw(st.sampled_from(sorted(self.made)))
+        before = self.expected[name]
+        try:
+            done = protect_one("test", self.model, name, Protection(is_protected))
+        except Conflict:
+            # Told, not promised: the record or its input is on its way out.
+            assert is_protected
+            return
+        assert done == (before.state == LIVE)
+        if done:
+            before.is_protected = is_protected
+
+    @rule(
+        record_age=st.sampled_from(RECORD_AGES),
+        blob_age=st.sampled_from(BLOB_AGES),
+        action=st.sampled_from(["soft", "hard"]),
+    )
+    def set_policy(self, record_age, blob_age, action) -> None:
+        terms = {
+            "maximum_record_age": record_age,
+            "maximum_blob_age": blob_age
+            if record_age < 0
+            else min(blob_age, record_age),
+            "delete_action": action,
+        }
+        if self.policy:
+            self.policy = policies.change_policy("test", self.policy, **terms)
+        else:
+            self.policy = policies.create_policy("test", self.model, **terms)
+
+    @precondition(lambda self: self.policy)
+    @rule()
+    def delete_policy(self) -> None:
+        assert policies.delete_policy("test", self.policy)
+        self.policy = None
+
+    @rule(split=st.sampled_from(SPLITS), is_finished=st.booleans())
+    def bulk_delete(self, split, is_finished) -> None:
+        chosen = {
+            name
+            for name, made in self.made.items()
+            if made.split == split and self.expected[name].state == LIVE
+        }
+        live = self.model.inferences.live
+        deleted = removal.intend_all(
+            "test", self.model, lambda: live().filter(string_1=split)
+        )
+        assert {name for batch in deleted for name in batch} == chosen
+        if is_finished:
+            removal.finish(self.model)
+        ends = {(DOOMED, False), (GONE, False)}
+        doomed = {name for name, row in self.expected.items() if row.state == DOOMED}
+        self.after(dict.fromkeys(chosen | doomed, ends))
+        for name in chosen:
+            assert self.expected[name].state in (DOOMED, GONE)
+
+    @rule()
+    def beat(self) -> None:
+        """The round that carries out intents whose worker died."""
+        removal.finish(self.model)
+        removal.finish_inputs(self.model)
+        self.after(
+            {name: {(GONE, False)} for name in self.expected if self.is_doomed(name)}
+        )
+        assert not any(map(self.is_doomed, self.expected))
+
+    def is_doomed(self, name: str) -> bool:
+        return self.expected[name].state == DOOMED
+
+    # -- retention
+
+    @precondition(lambda self: self.policy and not self.is_active)
+    @rule()
+    def dry_run(self) -> None:
+        task = policies.open_task("test", self.policy, dry_run=True)
+        records, inputs = self.stale(task.fixed_limits)
+        sweep(task)
+        assert task.state == TaskState.COMPLETE
+        assert (task.total_record_count, task.total_blob_count) == (
+            len(records),
+            len(inputs),
+        )
+        assert task.done == 0
+        self.after({})
+
+    @precondition(lambda self: self.policy and not self.is_active)
+    @rule()
+    def open_task(self) -> None:
+        self.task = policies.open_task("test", self.policy)
+        self.lost = [0, 0]
+
+    @property
+    def is_active(self) -> bool:
+        return bool(self.task) and self.task.state not in ENDED
+
+    @precondition(lambda self: self.is_active)
+    @rule(step=st.sampled_from(STEPS), passage=st.integers(1, 3))
+    def sweep_and_crash(self, step, passage) -> None:
+        failpoints.arm(f"{step}:{passage}=raise")
+        try:
+            self.sweep()
+        except failpoints.Failure:
+            RetentionTask.objects.filter(pk=self.task.pk).update(
+                lease_until=clock.now() - timedelta(seconds=1)
+            )
+            self.task.refresh_from_db()
+            self.after(self.allowed)
+        finally:
+            failpoints.arm("")
+
+    @precondition(lambda self: self.is_active)
+    @rule()
+    def sweep(self) -> None:
+        limits = self.task.fixed_limits
+        if self.policy and self.policy.pk == self.task.policy_id:
+            limits = limits.or_earlier(self.policy.limits(clock.now()))
+            records, inputs = self.stale(limits)
+        else:
+            records, inputs = set(), set()
+        hard = {self.task.delete_action}
+        hard.add(self.policy.delete_action if self.policy else "")
+        self.allowed = self.ways(records, inputs, hard == {"hard"})
+        live = {n for n, row in self.expected.items() if row.state == LIVE}
+        kept = {n for n, row in self.expected.items() if row.has_input}
+        sweep(self.task)
+        self.after(self.allowed)
+        gone = {n for n in live if self.expected[n].state != LIVE}
+        self.lost[0] += len(gone)
+        self.lost[1] += len({n for n in kept if not self.expected[n].has_input})
+        if self.task.state == TaskState.COMPLETE:
+            assert records <= gone
+            assert not any(self.expected[name].has_input for name in inputs)
+            assert self.task.deleted_record_count == self.lost[0]
+            assert self.task.deleted_blob_count == self.lost[1]
+            assert self.task.deleted_bytes == 7 * self.lost[1]
+
+    @precondition(lambda self: self.task)
+    @rule(resume=st.booleans())
+    def stop(self, resume) -> None:
+        policies.stop_task("test", self.task)
+        self.task.refresh_from_db()
+        assert self.task.state in ENDED
+        if resume and self.task.state == TaskState.STOPPED:
+            policies.resume_task("test", self.task)
+
+    def stale(self, limits: Limits) -> tuple[set[str], set[str]]:
+        """The records and the inputs that go by these limits."""
+        rows = [
+            (name, self.made[name].created_at, row)
+            for name, row in self.expected.items()
+            if not row.is_protected and row.state in (LIVE, HIDDEN)
+        ]
+        records = {
+            n for n, at, row in rows if row.state == LIVE and at < limits.records
+        }
+        inputs = {n for n, at, row in rows if row.has_input and at < limits.inputs}
+        return records, inputs
+
+    def ways(
+        self, records: set[str], inputs: set[str], hard: bool
+    ) -> dict[str, set[tuple[str, bool]]]:
+        """How each inference may be found after a sweep, whole or broken off."""
+        found = {}
+        for name, row in self.expected.items():
+            states = {row.state}
+            if name in records:
+                states |= {DOOMED, GONE} if hard else {HIDDEN}
+            if row.state == DOOMED:
+                states.add(GONE)
+            keeps = {row.has_input} | ({False} if name in inputs else set())
+            found[name] = {
+                (state, has_input and state in (LIVE, HIDDEN))
+                for state in states
+                for has_input in keeps
+            }
+        return found
+
+    # -- always, and in the end
+
+    @invariant()
+    def what_is_live_is_found(self) -> None:
+        if not hasattr(self, "expected"):
+            return
+        live = set(self.model.inferences.live().values_list("inference_id", flat=True))
+        assert live == {n for n, row in self.expected.items() if row.state == LIVE}
+
+    def teardown(self) -> None:
+        failpoints.arm("")
+        if not hasattr(self, "model"):
+            return
+        while self.is_active:
+            self.sweep()
+        self.beat()
+        self.after({})
+        everything = report(Scope(clock.now() + timedelta(days=3), self.project))
+        assert [str(finding) for finding in everything.findings()] == []
+        assert not everything.unfinished
+        left = self.expected.values()
+        kept = sum(row.has_input for row in left)
+        answers = sum(row.state in (LIVE, HIDDEN) for row in left)
+        assert len(files(self.directory)) == kept + 2 * answers
+        for _ in removal.intend_all("test", self.model, self.model.inferences.live):
+            pass
+        InferencePayload.objects.beside(self.model).update(removal_at=clock.now())
+        removal.finish(self.model)
+        assert not files(self.directory)
+
+
+def _seen(row, payload) -> Seen:
+    if row is None:
+        assert payload is None
+        return Seen(GONE, False, False)
+    state = HIDDEN if row.deleted else LIVE
+    if payload.removal_at:
+        assert row.deleted
+        state = DOOMED
+    has_input = bool(payload.data_storage_key) and not payload.input_removal_at
+    return Seen(state, has_input and state != DOOMED, row.is_protected)
+
+
+@pytest.mark.django_db
+def test_whatever_is_done_what_must_stay_stays(blob_directory, settings):
+    settings.ISTORE_REMOVAL_BATCH = 2
+    settings.ISTORE_TASK_ATTEMPTS = 1000
+    Retention.directory = blob_directory
+    run_state_machine_as_test(Retention, settings=profile)
+
+
+profile = settings(
+    max_examples=EXAMPLES,
+    stateful_step_count=STEPS_EACH,
+    deadline=None,
+    suppress_health_check=list(HealthCheck),
+    print_blob=True,
+)
