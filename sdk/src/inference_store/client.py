@@ -13,6 +13,7 @@ from inference_store.calls import Call, Plan
 from inference_store.namespaces import (
     DeletedInferences,
     Erasures,
+    ExportSchedules,
     ExportTasks,
     Inferences,
     MetadataValues,
@@ -73,6 +74,7 @@ class Client:
         self.inferenceservices = InferenceServices(self)
         self.inferencesessions = InferenceSessions(self)
         self.erasure = Erasures(self)
+        self.export_schedule = ExportSchedules(self)
         self.deleted = DeletedInferences(self)
         self.protection = Protection(self)
 

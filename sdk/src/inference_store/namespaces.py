@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from inference_store import (
     deleted,
     erasure,
+    export_schedule,
     export_task,
     inference,
     metadata,
@@ -141,3 +142,17 @@ class Erasures(Namespace):
     list_erasures = bound(erasure.list_erasures)
     stop_erasure = bound(erasure.stop_erasure)
     was_erased = bound(erasure.was_erased)
+
+
+class ExportSchedules(Namespace):
+    """The functions of ``inference_store.export_schedule``."""
+
+    create_export_schedule = bound(export_schedule.create_export_schedule)
+    list_export_schedules = bound(export_schedule.list_export_schedules)
+    get_export_schedule = bound(export_schedule.get_export_schedule)
+    change_export_schedule = bound(export_schedule.change_export_schedule)
+    delete_export_schedule = bound(export_schedule.delete_export_schedule)
+    run_export_schedule = bound(export_schedule.run_export_schedule)
+    list_scheduled_exports = bound(export_schedule.list_scheduled_exports)
+    list_exported_files = bound(export_schedule.list_exported_files)
+    list_export_destinations = bound(export_schedule.list_export_destinations)

@@ -9,6 +9,7 @@ from inference_store import models
 from inference_store.aio import (
     deleted,
     erasure,
+    export_schedule,
     export_task,
     inference,
     metadata,
@@ -27,6 +28,7 @@ __all__ = [
     "connect",
     "deleted",
     "erasure",
+    "export_schedule",
     "export_task",
     "get_model",
     "inference",

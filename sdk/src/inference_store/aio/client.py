@@ -12,6 +12,7 @@ from inference_store import connection
 from inference_store.aio.namespaces import (
     AsyncDeletedInferences,
     AsyncErasures,
+    AsyncExportSchedules,
     AsyncExportTasks,
     AsyncInferences,
     AsyncMetadataValues,
@@ -72,6 +73,7 @@ class AsyncClient:
         self.export_task = AsyncExportTasks(self)
         self.upload = AsyncUploads(self)
         self.erasure = AsyncErasures(self)
+        self.export_schedule = AsyncExportSchedules(self)
         self.deleted = AsyncDeletedInferences(self)
         self.protection = AsyncProtection(self)
 

@@ -9,6 +9,7 @@ from inference_store import walking
 from inference_store.aio import (
     deleted,
     erasure,
+    export_schedule,
     export_task,
     inference,
     metadata,
@@ -143,3 +144,17 @@ class AsyncErasures(AsyncNamespace):
     list_erasures = bound(erasure.list_erasures)
     stop_erasure = bound(erasure.stop_erasure)
     was_erased = bound(erasure.was_erased)
+
+
+class AsyncExportSchedules(AsyncNamespace):
+    """The functions of ``inference_store.aio.export_schedule``."""
+
+    create_export_schedule = bound(export_schedule.create_export_schedule)
+    list_export_schedules = bound(export_schedule.list_export_schedules)
+    get_export_schedule = bound(export_schedule.get_export_schedule)
+    change_export_schedule = bound(export_schedule.change_export_schedule)
+    delete_export_schedule = bound(export_schedule.delete_export_schedule)
+    run_export_schedule = bound(export_schedule.run_export_schedule)
+    list_scheduled_exports = bound(export_schedule.list_scheduled_exports)
+    list_exported_files = bound(export_schedule.list_exported_files)
+    list_export_destinations = bound(export_schedule.list_export_destinations)

@@ -1,0 +1,230 @@
+"""Scheduled exports: what arrives goes out as Parquet, each inference once."""
+
+from __future__ import annotations
+
+from inference_store.calls import Call, delete, get, member_or, one, patch, post
+from inference_store.models import (
+    ChangeExportScheduleRequest,
+    ExportDestination,
+    ExportedFile,
+    ExportSchedule,
+    NewExportScheduleRequest,
+    ScheduledExport,
+)
+from inference_store.operations import blocking
+from inference_store.pages import Page, page_of
+
+
+@blocking
+def create_export_schedule(
+    model_id: str, request_body: NewExportScheduleRequest
+) -> Call[ExportSchedule | None]:
+    """Export what arrives of a model every so many hours.
+
+    Parameters:
+        model_id: the model.
+        request_body: what, where and how often.
+
+    Returns:
+        The schedule; None if the model is not registered.
+
+    Raises:
+        Conflict: ``export-place-taken`` or ``export-schedule-exists``, another schedule
+            of the model has that place or that name.
+        ValidationError: a filter, the destination or the prefix is not valid.
+        InferenceStoreError: any other failure.
+    """
+    return post(
+        *_of(model_id), body=request_body, read=one(ExportSchedule), may_be_absent=True
+    )
+
+
+@blocking
+def list_export_schedules(model_id: str) -> Call[Page[ExportSchedule]]:
+    """The export schedules of a model.
+
+    Parameters:
+        model_id: the model.
+
+    Returns:
+        The schedules by name, as a list.
+
+    Raises:
+        NotFound: the model is not registered.
+        InferenceStoreError: any other failure.
+    """
+    return get(*_of(model_id), read=page_of(ExportSchedule))
+
+
+@blocking
+def get_export_schedule(
+    model_id: str, export_schedule_id: str
+) -> Call[ExportSchedule | None]:
+    """A schedule as it is now, with its lag and its last error.
+
+    Parameters:
+        model_id: the model.
+        export_schedule_id: the schedule's id.
+
+    Returns:
+        The schedule; None if there is none of this id.
+
+    Raises:
+        InferenceStoreError: any failure.
+    """
+    return get(
+        *_of(model_id),
+        export_schedule_id,
+        read=one(ExportSchedule),
+        may_be_absent=True,
+    )
+
+
+@blocking
+def change_export_schedule(
+    model_id: str,
+    export_schedule_id: str,
+    request_body: ChangeExportScheduleRequest,
+) -> Call[ExportSchedule | None]:
+    """Change what a schedule says; it counts from the next run on.
+
+    Parameters:
+        model_id: the model.
+        export_schedule_id: the schedule's id.
+        request_body: what to change.
+
+    Returns:
+        The schedule; None if there is none of this id.
+
+    Raises:
+        Conflict: ``export-schedule-exists``, another schedule has that name.
+        ValidationError: a value is not valid.
+        InferenceStoreError: any other failure.
+    """
+    return patch(
+        *_of(model_id),
+        export_schedule_id,
+        body=request_body,
+        read=one(ExportSchedule),
+        may_be_absent=True,
+    )
+
+
+@blocking
+def delete_export_schedule(model_id: str, export_schedule_id: str) -> Call[str | None]:
+    """End a schedule. Its files stay where they are.
+
+    Parameters:
+        model_id: the model.
+        export_schedule_id: the schedule's id.
+
+    Returns:
+        The schedule's id; None if there is none of this id.
+
+    Raises:
+        InferenceStoreError: any failure.
+    """
+    return delete(
+        *_of(model_id),
+        export_schedule_id,
+        read=member_or("id", export_schedule_id),
+        may_be_absent=True,
+    )
+
+
+@blocking
+def run_export_schedule(
+    model_id: str, export_schedule_id: str
+) -> Call[ScheduledExport | None]:
+    """Export now what has arrived, whenever the schedule is due.
+
+    Parameters:
+        model_id: the model.
+        export_schedule_id: the schedule's id.
+
+    Returns:
+        The run, which goes on by itself; None if there is no such schedule.
+
+    Raises:
+        Conflict: ``task-already-active``, a run is on.
+        InferenceStoreError: any other failure.
+    """
+    return post(
+        *_of(model_id),
+        export_schedule_id,
+        "run",
+        body={},
+        read=one(ScheduledExport),
+        may_be_absent=True,
+    )
+
+
+@blocking
+def list_scheduled_exports(
+    model_id: str, export_schedule_id: str, cursor: str | None = None
+) -> Call[Page[ScheduledExport]]:
+    """Runs of a schedule, newest first.
+
+    Parameters:
+        model_id: the model.
+        export_schedule_id: the schedule's id.
+        cursor: the ``next`` of the page before.
+
+    Returns:
+        The runs as a list, with the cursor of the following page as ``next``.
+
+    Raises:
+        NotFound: there is no such schedule.
+        InferenceStoreError: any other failure.
+    """
+    return get(
+        *_of(model_id),
+        export_schedule_id,
+        "runs",
+        read=page_of(ScheduledExport),
+        parameters={"cursor": cursor},
+    )
+
+
+@blocking
+def list_exported_files(
+    model_id: str, export_schedule_id: str, cursor: str | None = None
+) -> Call[Page[ExportedFile]]:
+    """The whole files of a schedule, newest first.
+
+    Parameters:
+        model_id: the model.
+        export_schedule_id: the schedule's id.
+        cursor: the ``next`` of the page before.
+
+    Returns:
+        The files as a list, with the cursor of the following page as ``next``.
+
+    Raises:
+        NotFound: there is no such schedule.
+        InferenceStoreError: any other failure.
+    """
+    return get(
+        *_of(model_id),
+        export_schedule_id,
+        "files",
+        read=page_of(ExportedFile),
+        parameters={"cursor": cursor},
+    )
+
+
+@blocking
+def list_export_destinations() -> Call[Page[ExportDestination]]:
+    """Where schedules may export to in this installation.
+
+    Returns:
+        The destinations as a list; the first, without a name, is the default store.
+
+    Raises:
+        InferenceStoreError: any failure.
+    """
+    return get("export-destinations", read=page_of(ExportDestination))
+
+
+def _of(model_id: str) -> tuple[str, ...]:
+    return ("models", model_id, "export-schedules")
