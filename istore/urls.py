@@ -23,7 +23,9 @@ urlpatterns = [
     path("admin/", admin.site.urls),
     path("favicon.ico", views.favicon),
     path("", include("istore.account_urls")),
+    path("", include("exports.urls")),
     path("", include("inferences.urls")),
+    path("", include("quality.urls")),
     path("", include("retention.urls")),
 ]
 handler400 = "istore.views.bad_request"

@@ -23,7 +23,7 @@ register = template.Library()
 TABS = (
     ("inferences", "Inferences", "grid", Role.VIEWER, ("inferences:browse",)),
     ("statistics", "Statistics", "chart", Role.VIEWER, ("inferences:statistics",)),
-    ("quality", "Quality", "target", Role.VIEWER, ("inferences:quality",)),
+    ("quality", "Quality", "target", Role.VIEWER, ("quality:page",)),
     ("storage", "Storage", "archive", Role.VIEWER, ("retention:policy",)),
     ("exports", "Exports", "download", Role.VIEWER, ("exports:model", "exports:list")),
     ("services", "Services", "plug", Role.VIEWER, ("services:model",)),
@@ -32,7 +32,7 @@ TABS = (
 )
 # What a list offers to do with a selection, where its name resolves.
 ACTIONS = (
-    ("Export", "download", Role.VIEWER, "exports:new"),
+    ("Export", "download", Role.EDITOR, "exports:new"),
     ("Add to dataset", "stack", Role.EDITOR, "datasets:add"),
     ("Protect", "shield", Role.EDITOR, "inferences:protect"),
     ("Label", "tag", Role.EDITOR, "inferences:label"),

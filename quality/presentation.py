@@ -1,0 +1,175 @@
+"""Figures as the page shows them: tiles, a heat table, a curve, a line over groups."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from quality.figures.base import Confusion, Figures
+from quality.measuring import Group, Quality
+
+HEATS = 9
+# Of each figure its title, and what it says where the title does not.
+TITLES: dict[str, tuple[str, str]] = {
+    "accuracy": ("Accuracy", "share of answers that are right"),
+    "balanced_accuracy": ("Balanced accuracy", "mean recall of the labels"),
+    "precision_macro": ("Precision", "mean of the labels"),
+    "recall_macro": ("Recall", "mean of the labels"),
+    "f1_macro": ("F1", "mean of the labels"),
+    "f1_weighted": ("F1, weighted", "by how frequent labels are"),
+    "auc": ("AUC", "area under the ROC curve"),
+    "log_loss": ("Log loss", "lower is better"),
+    "matthews_correlation": ("Matthews correlation", "0 is chance, 1 is right"),
+    "map": ("mAP@[.5:.95]", "mean average precision, as COCO"),
+    "map_50": ("mAP@.5", "overlapping by half"),
+    "map_75": ("mAP@.75", "overlapping by three quarters"),
+    "average_recall": ("Average recall", "of a hundred answers an image"),
+    "precision": ("Precision", ""),
+    "recall": ("Recall", ""),
+    "f1": ("F1", ""),
+    "mae": ("MAE", "mean absolute error"),
+    "rmse": ("RMSE", "root mean squared error"),
+    "median_absolute_error": ("Median error", "absolute"),
+    "max_error": ("Largest error", "absolute"),
+    "r2": ("R²", "1 is right, 0 is the mean"),
+    "ndcg": ("NDCG", "gain of the order, 1 is best"),
+    "ndcg_at_10": ("NDCG@10", "of the first ten"),
+    "mean_average_precision": ("MAP", "relevant items before others"),
+    "exact_match": ("Exact match", "the same words"),
+}
+COLUMNS = (
+    "precision",
+    "recall",
+    "f1",
+    "map",
+    "map_50",
+    "accuracy",
+    "mae",
+    "rmse",
+    "r2",
+)
+# The figure that is followed over groups: the first that there is.
+FOLLOWED = ("accuracy", "map", "mae", "f1", "ndcg", "exact_match")
+ERRORS = ("mae", "rmse", "median_absolute_error", "max_error", "log_loss")
+
+
+@dataclass(frozen=True, slots=True)
+class Tile:
+    title: str
+    value: float | None
+    note: str
+
+
+@dataclass(frozen=True, slots=True)
+class Cell:
+    """One cell of the confusion table: ``heat`` is its share of the row, 0 to 9."""
+
+    count: int
+    heat: int
+    is_right: bool
+
+
+@dataclass(frozen=True, slots=True)
+class HeatRow:
+    label: str
+    cells: list[Cell]
+    total: int
+
+
+@dataclass(frozen=True, slots=True)
+class Point:
+    x: float
+    y: float
+    group: Group
+    value: float
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """A figure over groups in a box of 100 by 100; ``low`` and ``high`` are its ends."""
+
+    title: str
+    points: list[Point]
+    low: float
+    high: float
+
+    @property
+    def path(self) -> str:
+        return "M" + " L".join(f"{p.x:g} {p.y:g}" for p in self.points)
+
+
+def tiles(figures: Figures) -> list[Tile]:
+    return [
+        Tile(*_named(TITLES[name], value))
+        for name, value in figures.overall.items()
+        if name in TITLES and value is not None
+    ]
+
+
+def _named(titles: tuple[str, str], value: float) -> tuple[str, float, str]:
+    return titles[0], value, titles[1]
+
+
+def columns(figures: Figures) -> list[tuple[str, str]]:
+    """The figures that the rows of labels have, by name and title."""
+    known = {name for row in figures.by_label for name in row}
+    return [(name, TITLES[name][0]) for name in COLUMNS if name in known]
+
+
+def label_rows(figures: Figures) -> list[tuple[str, list[float | None], int, float]]:
+    """Each label with its figures, its support, and its best figure as a bar's length."""
+    names = [name for name, _ in columns(figures)]
+    followed = next((n for n in ("f1", "map", "accuracy") if n in names), None)
+    return [
+        (
+            row["label"],
+            [row.get(name) for name in names],
+            row["support"],
+            round(100 * max(row.get(followed) or 0, 0), 1) if followed else 0,
+        )
+        for row in figures.by_label
+    ]
+
+
+def heat_rows(confusion: Confusion) -> list[HeatRow]:
+    rows = []
+    for place, (label, counts) in enumerate(
+        zip(confusion.labels, confusion.counts, strict=True)
+    ):
+        total = sum(counts)
+        cells = [
+            Cell(count, -(-HEATS * count // total) if total else 0, place == column)
+            for column, count in enumerate(counts)
+        ]
+        rows.append(HeatRow(label, cells, total))
+    return rows
+
+
+def curve_path(points: Sequence[tuple[float, float]]) -> str:
+    """Recall to the right, precision upwards, in a box of 100 by 100."""
+    return "M" + " L".join(f"{100 * r:.2f} {100 - 100 * p:.2f}" for r, p in points)
+
+
+def followed(quality: Quality) -> Line | None:
+    """The most telling figure over the groups, when there are two or more of it."""
+    name = next((n for n in FOLLOWED if n in quality.figures.overall), None)
+    told = [
+        (group, value)
+        for group in quality.groups
+        if name and (value := group.figures.overall.get(name)) is not None
+    ]
+    if name is None or len(told) < 2:
+        return None
+    values = [value for _, value in told]
+    low, high = (0.0, 1.0) if name not in ERRORS else (0.0, max(values) or 1.0)
+    low = min(low, *values)
+    points = [
+        Point(
+            round(100 * n / (len(told) - 1), 2),
+            round(100 - 100 * (value - low) / (high - low), 2),
+            group,
+            value,
+        )
+        for n, (group, value) in enumerate(told)
+    ]
+    return Line(TITLES[name][0], points, low, high)

@@ -1,0 +1,26 @@
+"""How figures are written."""
+
+from __future__ import annotations
+
+from django import template
+
+register = template.Library()
+
+
+@register.filter
+def figure(value: float | None) -> str:
+    """Three digits behind the point, six in all for what is large."""
+    if value is None:
+        return "—"
+    return f"{value:.3f}" if abs(value) < 1000 else f"{value:,.6g}"
+
+
+@register.filter
+def member(values: dict[str, float | None], name: str) -> float | None:
+    return values.get(name)
+
+
+@register.filter
+def day(group: str) -> str:
+    """The beginning of an interval, as short as it can be."""
+    return group.removesuffix("T00:00:00Z").replace("T", " ").removesuffix(":00Z")

@@ -1,0 +1,87 @@
+from __future__ import annotations
+
+import pytest
+from django.test import Client
+from django.urls import reverse
+
+from inferences.models import TaskType
+from inferences.tests.test_pages import person, text  # noqa: F401 a fixture of pages
+from quality.tests.test_figures import (  # noqa: F401 a fixture of figures
+    classes,
+    parts_of,
+    stored,
+)
+
+
+def page(client: Client, model, **query):
+    return client.get(reverse("quality:page", args=[model.model_id]), query)
+
+
+@pytest.fixture
+def measured(model, stored):  # noqa: F811
+    made = classes(rows=40)
+    stored(
+        TaskType.IMAGE_CLASSIFICATION,
+        [
+            (parts_of(scores), {"label": actual}, {"model_version": f"v{n % 2}"})
+            for n, (scores, actual) in enumerate(made)
+        ],
+    )
+    return made
+
+
+def test_the_page_tells_figures_labels_and_confusion(person, model, measured):  # noqa: F811
+    response = page(person(), model)
+
+    assert response.status_code == 200
+    told = text(response)
+    right = sum(max(s, key=s.get) == actual for s, actual in measured) / 40
+    assert f"{right:.3f}" in told
+    for heading in ("Accuracy", "AUC", "Log loss", "Confusion", "Precision over recall"):
+        assert heading in told
+    assert 'role="img"' in told
+    assert "<caption" in told
+
+
+def test_the_filter_and_the_groups_are_in_the_address(person, model, measured):  # noqa: F811
+    told = text(page(person(), model, q="meta.model_version=v1", group="version"))
+
+    assert "20 inferences" in told
+    assert ">v1<" in told
+    assert ">v0<" not in told
+
+
+def test_a_filter_that_is_none_is_said(person, model):  # noqa: F811
+    response = page(person(), model, q="label:")
+
+    assert response.status_code == 400
+    assert "A value is missing here" in text(response)
+
+
+def test_without_ground_truth_the_page_says_how_to_send_some(person, model):  # noqa: F811
+    response = page(person(), model)
+
+    assert response.status_code == 200
+    assert "No ground truth here" in text(response)
+
+
+def test_rows_that_were_not_considered_are_said(person, model, measured, monkeypatch):  # noqa: F811
+    monkeypatch.setattr("quality.views.ROWS", 10)
+
+    told = text(page(person(), model))
+    assert "Only the newest 10" in told
+
+    told = text(page(person(), model, rows="all"))
+    assert "Only the newest" not in told
+
+
+def test_strangers_get_the_page_of_what_is_not_there(client, person, model):  # noqa: F811
+    assert page(client, model).status_code == 302
+    assert page(person(None), model).status_code == 404
+
+
+def test_an_inference_may_be_called_as_the_page_is(person, model, make_inference):  # noqa: F811
+    make_inference(inference_id="x/quality")
+
+    path = reverse("inferences:detail", args=[model.model_id, "x/quality"])
+    assert person().get(path).status_code == 200

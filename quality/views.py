@@ -1,0 +1,93 @@
+"""The page of a model's quality, over the filter in its address."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.conf import settings
+from django.contrib.auth.decorators import login_required
+from django.core.exceptions import ValidationError
+from django.db import OperationalError
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import render
+from django.views.decorators.http import require_safe
+
+from inferences.ground_truth.singles import counts
+from inferences.models import RegisteredModel
+from inferences.pages import visible_model
+from inferences.presentation.questions import Question
+from istore.deadline import deadline
+from quality import presentation
+from quality.measuring import INTERVALS, KEYS, Quality, QualityQuery, measure
+
+ROWS = 20_000  # that a page looks at unless it is asked for all it may
+GROUPS = {
+    "": "no groups",
+    "time": "time",
+    **{name: name for name in KEYS},
+}
+
+
+@login_required
+@require_safe
+def page(request: HttpRequest, model_id: str) -> HttpResponse:
+    model = visible_model(request, model_id)
+    question = Question(request.GET)
+    all_rows = request.GET.get("rows") == "all"
+    group, interval = request.GET.get("group", ""), request.GET.get("interval", "")
+    label = request.GET.get("curve", "")
+    context: dict[str, Any] = {
+        "model": model,
+        "question": question,
+        "groups": GROUPS,
+        "intervals": INTERVALS,
+        "group": group,
+        "interval": interval if interval in INTERVALS else "day",
+        "label": label,
+        "counts": _counts(model),
+        "most": settings.ISTORE_QUALITY_ROWS if all_rows else ROWS,
+        "may_look_at_more": not all_rows and settings.ISTORE_QUALITY_ROWS > ROWS,
+    }
+    status = 200
+    try:
+        query = QualityQuery(
+            filters=question.filters,
+            group_by=group or None,
+            interval=context["interval"],
+            label=label or None,
+            limit=None if all_rows else ROWS,
+        )
+        context |= _shown(measure(model, query))
+    except (ValidationError, ValueError) as error:
+        context["problem"] = " ".join(getattr(error, "messages", [str(error)]))
+        status = 400
+    except OperationalError:
+        context["problem"] = "This takes too long: narrow the filter."
+        status = 422
+    return render(request, "quality/page.html", context, status=status)
+
+
+def _counts(model: RegisteredModel) -> dict[str, int] | None:
+    try:
+        with deadline():
+            return counts(model)
+    except OperationalError:
+        return None
+
+
+def _shown(quality: Quality) -> dict[str, Any]:
+    figures = quality.figures
+    return {
+        "quality": quality,
+        "tiles": presentation.tiles(figures),
+        "columns": presentation.columns(figures),
+        "rows": presentation.label_rows(figures),
+        "heat": figures.confusion and presentation.heat_rows(figures.confusion),
+        "curve": figures.curve and presentation.curve_path(figures.curve),
+        "line": presentation.followed(quality),
+        "group_columns": [
+            (name, presentation.TITLES[name][0])
+            for name in figures.overall
+            if name in presentation.TITLES
+        ][:6],
+    }
