@@ -55,6 +55,8 @@ class Archive:
         self.modified_at = modified_at
         self.size = 0
         self.count = 0
+        # Where the content of the last entry begins, and how long it is.
+        self.content_at = self.content_size = 0
         self._entries: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115
         self._kept: list[Closeable] = [self._entries]
 
@@ -74,6 +76,7 @@ class Archive:
             size += len(chunk)
         file.seek(0)
         self._begin(path, size, crc)
+        self.content_at, self.content_size = self.size, size
         while chunk := file.read(CHUNK):
             self._write(chunk)
         self._end(size)

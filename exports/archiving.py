@@ -60,7 +60,7 @@ def _write(task: ArchiveTask, members: MemberSet) -> None:
     failpoint("archiving.stored")
     task.complete(
         progress_count=receipt.passed,
-        receipt={**receipt.told(), "first_skips": receipt.first_skips},
+        receipt=receipt.kept(),
         archive_key=key,
         archive_size=sink.size,
         archive_sha256=sink.sha256,
@@ -90,6 +90,7 @@ def _fill(task: ArchiveTask, members: MemberSet, sink: HashedSink) -> Receipt:
                 f"{receipt.passed} of {receipt.expected} members had their turn."
             )
         manifest.add(archive, task, members.facts(task), receipt, wanted.version)
+        receipt.manifest_at = (archive.content_at, archive.content_size)
         failpoint("archiving.manifest_written")
         archive.finish()
         return receipt

@@ -37,6 +37,8 @@ class Receipt:
         self.skipped: Counter[str] = Counter()
         self.warnings: Counter[str] = Counter()
         self.first_skips: list[dict[str, str]] = []
+        # Where the manifest lies in the archive: its first byte, and how many.
+        self.manifest_at = (0, 0)
         self._skips = skips
         self._on_tick = on_tick
 
@@ -66,8 +68,16 @@ class Receipt:
         """Say that a member's turn is over."""
         self._on_tick(self)
 
+    def kept(self) -> dict[str, Any]:
+        """As the task keeps it."""
+        return {
+            **self.told(),
+            "first_skips": self.first_skips,
+            "manifest_at": self.manifest_at,
+        }
+
     def told(self) -> dict[str, Any]:
-        """As the task keeps it and the manifest begins."""
+        """The counts, as people are told them."""
         return {
             "expected": self.expected,
             "written": self.written,

@@ -15,6 +15,7 @@ urlpatterns = [
     path("uploads", ReceiveUploadView.as_view()),
     path("api/schema", views.SchemaView.as_view(), name="schema"),
     path("api/docs", views.SwaggerView.as_view(url_name="schema"), name="api-docs"),
+    path("api/v1/", include("datasets.api.urls")),
     path("api/v1/", include("exports.api.urls")),
     path("api/v1/", include("quality.api.urls")),
     path("api/v1/", include("retention.api.urls")),

@@ -27,6 +27,7 @@ from inferences.models import RegisteredModel
 from istore.models import Role
 from istore.problems import invalid
 from istore.schema import PROBLEMS
+from istore.task_pages import BadCursor
 
 
 class FormatsView(StoreView):
@@ -102,7 +103,7 @@ def _page(model: RegisteredModel, body: Any) -> Response:
     query = TaskQuery.of(ExportTasksQuerySerializer.parse(body))
     try:
         tasks, following = page_of(model, query)
-    except ValueError as error:
+    except BadCursor as error:
         raise invalid(str(error), "pagination", "cursor") from None
     content = {"results": tasks, "next": following}
     return Response(ExportTasksSerializer(content).data)

@@ -1,0 +1,137 @@
+"""The form of a new export: what is chosen, and as what it is to leave."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from django import forms
+from django.core.exceptions import ValidationError
+from django.http import QueryDict
+
+from exports.api.selections import IDS_MAX
+from exports.formats import FORMATS, Format
+from exports.models import Container
+from exports.opening import Wanted
+from exports.selections import Selection
+from inferences.filters import InferenceFilter, text
+from inferences.presentation.questions import Question
+
+PAGE_ONLY = ("inference_id", "exclude_inference_id", "everything", "query")
+
+
+@dataclass(frozen=True, slots=True)
+class Chosen:
+    """What a list of inferences hands over: these ids, or all that a question finds.
+
+    ``query`` is the query string of the list; ``excluded`` are taken out of what it finds.
+    """
+
+    query: str = ""
+    ids: tuple[str, ...] = ()
+    excluded: tuple[str, ...] = ()
+    everything: bool = True
+
+    @classmethod
+    def read(cls, given: QueryDict) -> Chosen:
+        """From ``inference_id``, or ``everything`` of ``query`` less
+        ``exclude_inference_id``; a plain address of a list is everything of itself."""
+        names = (_once(given, n) for n in ("inference_id", "exclude_inference_id"))
+        ids, excluded = names
+        if len(ids) + len(excluded) > IDS_MAX:
+            raise ValidationError(f"More than {IDS_MAX} ids.")
+        everything = given.get("everything") == "true" or not ids
+        query = given.get("query")
+        if query is None:
+            rest = given.copy()
+            for name in (*PAGE_ONLY, "csrfmiddlewaretoken", *NewExportForm.names()):
+                rest.pop(name, None)
+            query = rest.urlencode()
+        return cls(query.lstrip("?"), () if everything else ids, excluded, everything)
+
+    @property
+    def question(self) -> Question:
+        return Question(QueryDict(self.query))
+
+    def selection(self) -> Selection:
+        """As a value. Raises ``ValidationError`` when a filter cannot be read."""
+        if not self.everything:
+            return Selection(None, self.ids, self.excluded)
+        return Selection(self.question.filters, (), self.excluded)
+
+    def asked(self) -> dict[str, Any]:
+        """The selection as a task keeps it."""
+        excluded = {"exclude_inference_ids": list(self.excluded)}
+        said = excluded if self.excluded else {}
+        if not self.everything:
+            ids = list(self.ids)
+            return {"only_included": True, "include_inference_ids": ids, **said}
+        written = self.written
+        if len(written) > text.QUERY_MAX_CHARS:
+            raise ValidationError("The filter is too long to be kept with an export.")
+        return {"query": written, **said} if written else said
+
+    @property
+    def written(self) -> str:
+        """The question in words; empty for everything."""
+        filters = self.question.filters
+        return "" if filters == InferenceFilter() else text.write(filters)
+
+
+def _once(given: QueryDict, name: str) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(given.getlist(name)))
+
+
+class NewExportForm(forms.Form):
+    """Further options of a format are fields ``<format>:<option>``."""
+
+    format = forms.ChoiceField(
+        choices=[(name, each.title) for name, each in FORMATS.items()],
+        initial="chariot",
+    )
+    container = forms.ChoiceField(choices=Container.choices, initial=Container.ZIP)
+    include_inferences_as_annotations = forms.BooleanField(
+        required=False, initial=True, label="What the model said, as annotations"
+    )
+    include_custom_metadata = forms.BooleanField(
+        required=False, initial=True, label="Custom metadata"
+    )
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        for name, each in FORMATS.items():
+            for option, values in each.choices.items():
+                self.fields[f"{name}:{option}"] = forms.ChoiceField(
+                    choices=[(value, value) for value in values],
+                    label=option.replace("_", " ").capitalize(),
+                    required=False,
+                )
+
+    @classmethod
+    def names(cls) -> list[str]:
+        return list(cls.base_fields)
+
+    @property
+    def formats(self) -> list[tuple[type[Format], list[forms.BoundField]]]:
+        """Each format with the fields of its own options."""
+        return [
+            (each, [self[f"{name}:{option}"] for option in each.choices])
+            for name, each in FORMATS.items()
+        ]
+
+    def wanted(self, chosen: Chosen) -> Wanted:
+        """What the valid form asks for."""
+        values = self.cleaned_data
+        name = values["format"]
+        given = {o: values[f"{name}:{o}"] for o in FORMATS[name].choices}
+        flags = ("include_inferences_as_annotations", "include_custom_metadata")
+        return Wanted(
+            selection=chosen.selection(),
+            asked=chosen.asked(),
+            format=name,
+            container=values["container"],
+            options={
+                **{option: value for option, value in given.items() if value},
+                **{flag: values[flag] for flag in flags},
+            },
+        )

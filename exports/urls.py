@@ -1,0 +1,20 @@
+"""The pages of exports."""
+
+from django.urls import re_path
+
+from exports import views
+
+app_name = "exports"
+
+MODEL = r"models/(?P<model_id>.+?)"
+TASK = rf"{MODEL}/exports/(?P<task_id>[0-9a-f-]{{36}})"
+
+urlpatterns = [
+    re_path(rf"^{MODEL}/exports$", views.tasks, name="list"),
+    re_path(rf"^{MODEL}/exports/new$", views.new, name="new"),
+    re_path(rf"^{TASK}/stop$", views.stop, name="stop"),
+    re_path(rf"^{TASK}/retry$", views.retry, name="retry"),
+    re_path(rf"^{TASK}/archive$", views.download, name="archive"),
+    re_path(rf"^{TASK}/manifest$", views.manifest, name="manifest"),
+    re_path(rf"^{TASK}$", views.task, name="task"),
+]

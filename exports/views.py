@@ -1,0 +1,184 @@
+"""The pages of exports: those of a model, a new one, and one as it goes on."""
+
+from __future__ import annotations
+
+import uuid
+from typing import Any
+
+from django.contrib import messages
+from django.contrib.auth.decorators import login_required
+from django.core.exceptions import ValidationError
+from django.http import Http404, HttpRequest, HttpResponse, StreamingHttpResponse
+from django.shortcuts import redirect, render
+from django.utils.http import content_disposition_header
+from django.views.decorators.http import (
+    require_http_methods,
+    require_POST,
+    require_safe,
+)
+from rest_framework.exceptions import APIException
+
+from exports import opening
+from exports.formats import FORMATS
+from exports.forms import Chosen, NewExportForm
+from exports.listing import NEWEST_FIRST, TaskQuery, page_of
+from exports.models import CONTENT_TYPES, ExportTask
+from inferences.media import part_of, serve
+from inferences.models import RegisteredModel
+from inferences.pages import visible_model
+from inferences.querying import Pagination
+from istore import blobs
+from istore.access import caller_of
+from istore.models import Role
+from istore.pages import render_page
+from istore.task_pages import BadCursor
+from istore.tracking import TaskState
+
+ON_A_PAGE = 25
+IDS_SHOWN = 12
+
+
+@login_required
+@require_safe
+def tasks(request: HttpRequest, model_id: str) -> HttpResponse:
+    """The exports of a model, newest first."""
+    model = visible_model(request, model_id)
+    state = request.GET.get("state", "")
+    if state not in TaskState.values:
+        state = ""
+    cursor = request.GET.get("cursor") or None
+    page = Pagination(NEWEST_FIRST, ON_A_PAGE, cursor=cursor)
+    try:
+        found, following = page_of(model, TaskQuery(state or None, pagination=page))
+    except BadCursor:
+        raise Http404 from None
+    context = {
+        "model": model,
+        "tasks": found,
+        "next": following,
+        "state": state,
+        "states": TaskState.choices,
+        "may_edit": caller_of(request).may(Role.EDITOR, model.project),
+    }
+    return render(request, "exports/tasks.html", context)
+
+
+@login_required
+@require_http_methods(["GET", "HEAD", "POST"])
+def new(request: HttpRequest, model_id: str) -> HttpResponse:
+    """What is chosen and as what it is to leave; posted with a format, it begins.
+
+    A list posts its selection here first, without one.
+    """
+    model = visible_model(request, model_id, Role.EDITOR)
+    given = request.POST if request.method == "POST" else request.GET
+    form = NewExportForm(request.POST if "format" in request.POST else None)
+    count, problem, status = None, "", 200
+    chosen = Chosen()
+    try:
+        chosen = Chosen.read(given)
+        count = opening.expected(model, chosen.selection())
+        if form.is_bound and form.is_valid():
+            wanted = form.wanted(chosen)
+            task = opening.open_task(caller_of(request), model, wanted)
+            return redirect("exports:task", model.model_id, task.pk)
+    except ValidationError as error:
+        problem, status = " ".join(error.messages), 400
+    except APIException as error:
+        problem, status = str(error.detail), error.status_code
+    context = {
+        "model": model,
+        "form": form,
+        "chosen": chosen,
+        "count": count,
+        "problem": problem,
+        "shown_ids": chosen.ids[:IDS_SHOWN],
+        "more_ids": max(0, len(chosen.ids) - IDS_SHOWN),
+    }
+    if form.errors:
+        status = 400
+    return render(request, "exports/new.html", context, status=status)
+
+
+def _task_of(model: RegisteredModel, task_id: str) -> ExportTask:
+    try:
+        found = model.export_tasks.filter(pk=uuid.UUID(task_id)).first()
+    except ValueError:
+        found = None
+    if found is None:
+        raise Http404
+    found.model = model
+    return found
+
+
+@login_required
+@require_safe
+def task(request: HttpRequest, model_id: str, task_id: str) -> HttpResponse:
+    """How far an export is; in the end its receipt. htmx asks for the part that moves."""
+    model = visible_model(request, model_id)
+    found = _task_of(model, task_id)
+    context: dict[str, Any] = {
+        "model": model,
+        "task": found,
+        "format": FORMATS.get(found.format),
+        "may_edit": caller_of(request).may(Role.EDITOR, model.project),
+    }
+    part = "exports/_task.html"
+    if request.GET.get("part") == "row":
+        part = "exports/_row.html"
+    return render_page(request, "exports/task.html", part, context)
+
+
+@login_required
+@require_safe
+def download(request: HttpRequest, model_id: str, task_id: str) -> HttpResponse:
+    """The archive, under a name that says what it is."""
+    found = _with_archive(request, model_id, task_id)
+    kind = CONTENT_TYPES[found.container]
+    return serve(request, found.archive_key, kind, found.filename)
+
+
+@login_required
+@require_safe
+def manifest(request: HttpRequest, model_id: str, task_id: str) -> HttpResponse:
+    """The manifest, read from where it lies in the archive."""
+    found = _with_archive(request, model_id, task_id)
+    first, size = found.receipt["manifest_at"]
+    try:
+        file = blobs.open_blob(found.archive_key)
+    except FileNotFoundError:
+        raise Http404 from None
+    content = part_of(file, first, first + size - 1)
+    response = StreamingHttpResponse(content, content_type="application/json")
+    response["Content-Length"] = size
+    name = f"{found.filename}-manifest.json"
+    response["Content-Disposition"] = content_disposition_header(False, name)
+    return response
+
+
+def _with_archive(request: HttpRequest, model_id: str, task_id: str) -> ExportTask:
+    found = _task_of(visible_model(request, model_id), task_id)
+    if not found.has_archive:
+        raise Http404
+    return found
+
+
+@login_required
+@require_POST
+def stop(request: HttpRequest, model_id: str, task_id: str) -> HttpResponse:
+    return _done(request, model_id, task_id, opening.stop)
+
+
+@login_required
+@require_POST
+def retry(request: HttpRequest, model_id: str, task_id: str) -> HttpResponse:
+    return _done(request, model_id, task_id, opening.retry)
+
+
+def _done(request: HttpRequest, model_id: str, task_id: str, act: Any) -> HttpResponse:
+    model = visible_model(request, model_id, Role.EDITOR)
+    try:
+        act(caller_of(request), _task_of(model, task_id))
+    except APIException as error:
+        messages.error(request, str(error.detail))
+    return redirect("exports:task", model.model_id, task_id)
