@@ -2,16 +2,28 @@
 
 from django.urls import path, re_path
 
-from inferences.pages import browsing, models, one, selection
+from inferences.pages import (
+    browsing,
+    deleted,
+    erasing,
+    models,
+    one,
+    selection,
+)
 
 app_name = "inferences"
 
 # An id may hold a slash, which arrives decoded: what follows an id is matched last.
 MODEL = r"models/(?P<model_id>.+?)"
 INFERENCE = rf"{MODEL}/inferences/(?P<inference_id>.+?)"
+PROJECT = r"projects/(?P<project_id>.+?)"
+ERASURE = rf"{PROJECT}/erasures/(?P<task_id>[0-9a-f]{{8}}(?:-[0-9a-f]{{4}}){{3}}-[0-9a-f]{{12}})"
 
 urlpatterns = [
     path("", models.models, name="models"),
+    re_path(rf"^{PROJECT}/erasures$", erasing.erasures, name="erasures"),
+    re_path(rf"^{ERASURE}$", erasing.erasure, name="erasure"),
+    re_path(rf"^{ERASURE}/stop$", erasing.stop_erasure, name="stop-erasure"),
     path("register", models.register, name="register"),
     re_path(rf"^{MODEL}/settings$", models.model_settings, name="settings"),
     re_path(rf"^{MODEL}/storage$", models.switch_storage, name="storage"),
@@ -19,6 +31,10 @@ urlpatterns = [
     re_path(rf"^{MODEL}/inferences$", browsing.browse, name="browse"),
     re_path(rf"^{MODEL}/facets$", browsing.facets, name="facets"),
     re_path(rf"^{MODEL}/facets/key$", browsing.one_key, name="one-key"),
+    re_path(rf"^{MODEL}/deleted$", deleted.deleted, name="deleted"),
+    re_path(
+        rf"^{MODEL}/deleted/change$", deleted.change_deleted, name="change-deleted"
+    ),
     re_path(rf"^{MODEL}/selection/protect$", selection.protect, name="protect"),
     re_path(rf"^{MODEL}/selection/unprotect$", selection.unprotect, name="unprotect"),
     re_path(rf"^{MODEL}/selection/label$", selection.label, name="label"),
