@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from django.db import IntegrityError, transaction
@@ -15,6 +15,7 @@ from istore.clock import now
 from istore.models import AuditEntry
 from istore.problems import Conflict
 
+WAITING_MOST = 10_000  # counted one by one
 STARTS_AT_ONCE = 100  # of one round of the beat; the rest come with the next
 
 
@@ -138,14 +139,17 @@ def _taken() -> Conflict:
     return Conflict(message, "export-schedule-exists")
 
 
-def lag(schedule: ExportSchedule, at: datetime) -> float | None:
-    """Seconds since the moment up to which everything is exported; None: never yet."""
+def lag_of(schedule: ExportSchedule, at: datetime) -> timedelta | None:
+    """How long ago the moment is up to which everything is exported; None: never yet."""
     if schedule.exported_until is None:
         return None
-    return max(0.0, (at - schedule.exported_until).total_seconds())
+    return max(timedelta(), at - schedule.exported_until)
 
 
-WAITING_MOST = 10_000
+def lag(schedule: ExportSchedule, at: datetime) -> float | None:
+    """The same in seconds."""
+    length = lag_of(schedule, at)
+    return None if length is None else length.total_seconds()
 
 
 def waiting(schedule: ExportSchedule) -> int:

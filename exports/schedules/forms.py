@@ -1,0 +1,120 @@
+"""The forms of a schedule: a new one, and what may be changed of one."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django import forms
+from django.core.exceptions import ValidationError
+
+from exports.schedules import destinations
+from exports.schedules.models import INTERVAL_MOST, ExportSchedule, ExportShape
+from exports.schedules.running import filter_of
+from inferences.filters import InferenceFilter, text
+from istore.tracking import Failed
+
+EVERY = "Hours from one run to the next: 24 is once a day."
+QUERY = (
+    'As in the search box: label:ship score<0.4 meta.camera="12". Empty: everything.'
+)
+
+
+class ChangeForm(forms.Form):
+    """What may change while a schedule runs. The filter is edited as text."""
+
+    name = forms.CharField(max_length=100)
+    query = forms.CharField(
+        required=False,
+        label="What goes out",
+        help_text=QUERY,
+        max_length=text.QUERY_MAX_CHARS,
+        widget=forms.TextInput(attrs={"spellcheck": "false", "class": "mono"}),
+    )
+    interval_hours = forms.IntegerField(
+        min_value=1,
+        max_value=INTERVAL_MOST,
+        initial=24,
+        label="Every … hours",
+        help_text=EVERY,
+    )
+    enabled = forms.BooleanField(
+        required=False, initial=True, label="Runs by itself", help_text="Off: by hand."
+    )
+
+    def clean_name(self) -> str:
+        name = self.cleaned_data["name"]
+        if not name.isprintable():
+            raise ValidationError("A name on one line.")
+        return name
+
+    def clean_query(self) -> str:
+        query = self.cleaned_data["query"].strip()
+        try:
+            text.parse(query)
+        except text.TextQueryError as error:
+            raise ValidationError(str(error)) from None
+        return query
+
+    @property
+    def values(self) -> dict[str, Any]:
+        """What a schedule says, of a valid form."""
+        said = dict(self.cleaned_data)
+        query = said.pop("query")
+        return {**said, "selection": {"query": query} if query else {}}
+
+
+class NewForm(ChangeForm):
+    shape = forms.ChoiceField(
+        choices=[(value, label.capitalize()) for value, label in ExportShape.choices],
+        label="Rows",
+    )
+    destination = forms.ChoiceField(required=False, label="Where to")
+    prefix = forms.CharField(
+        required=False,
+        label="Folder there",
+        help_text="Below it come model=… and date=…",
+        max_length=destinations.PREFIX_MAX_CHARS,
+    )
+    from_beginning = forms.BooleanField(
+        required=False,
+        label="With what is stored already",
+        help_text="Otherwise it begins with what arrives from now on.",
+    )
+    field_order = (
+        *("name", "query", "interval_hours", "destination", "prefix", "shape"),
+        *("from_beginning", "enabled"),
+    )
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        named = [destinations.DEFAULT, *destinations.names()]
+        self.fields["destination"].choices = [
+            (name, destinations.title(name)) for name in named
+        ]
+
+    def clean_prefix(self) -> str:
+        prefix = self.cleaned_data["prefix"]
+        try:
+            destinations.check_prefix(prefix)
+        except ValueError as error:
+            raise ValidationError(str(error)) from None
+        return prefix
+
+
+def written(schedule: ExportSchedule) -> str:
+    """The filter of a schedule as text; empty for everything."""
+    try:
+        chosen = filter_of(schedule)
+    except Failed:
+        return ""
+    return "" if chosen == InferenceFilter() else text.write(chosen)
+
+
+def initial_of(schedule: ExportSchedule) -> dict[str, Any]:
+    """What the form of a change begins with."""
+    return {
+        "name": schedule.name,
+        "query": written(schedule),
+        "interval_hours": schedule.interval_hours,
+        "enabled": schedule.enabled,
+    }

@@ -1,0 +1,152 @@
+"""The pages of scheduled exports: those of a model, and one with its runs and files."""
+
+from __future__ import annotations
+
+import uuid
+from typing import Any
+
+from django.contrib import messages
+from django.contrib.auth.decorators import login_required
+from django.core.exceptions import PermissionDenied
+from django.http import Http404, HttpRequest, HttpResponse
+from django.shortcuts import redirect, render
+from django.views.decorators.http import require_http_methods, require_POST
+
+from exports.schedules import destinations, keeping
+from exports.schedules.forms import ChangeForm, NewForm, initial_of, written
+from exports.schedules.models import ExportSchedule
+from inferences.models import RegisteredModel
+from inferences.pages import visible_model
+from istore.access import caller_of
+from istore.clock import now
+from istore.models import Role
+from istore.pages import render_page
+from istore.problems import Conflict
+
+RUNS, FILES = 10, 20
+
+
+@login_required
+@require_http_methods(["GET", "HEAD", "POST"])
+def schedules(request: HttpRequest, model_id: str) -> HttpResponse:
+    """The schedules of a model with their lags; an editor makes another."""
+    model = visible_model(request, model_id)
+    may_edit = caller_of(request).may(Role.EDITOR, model.project)
+    form = NewForm(request.POST or None)
+    if request.method == "POST":
+        if not may_edit:
+            raise PermissionDenied
+        if form.is_valid():
+            try:
+                made = keeping.create(caller_of(request), model, **form.values)
+            except Conflict as error:
+                form.add_error(None, str(error.detail))
+            else:
+                messages.success(request, "The schedule is made.")
+                return redirect("exports:schedule", model.model_id, made.pk)
+    found = list(model.export_schedules.all())
+    for each in found:
+        _tell(each)
+    context = {
+        "model": model,
+        "schedules": found,
+        "form": form,
+        "may_edit": may_edit,
+    }
+    status = 400 if form.errors else 200
+    return render(request, "exports/schedules.html", context, status=status)
+
+
+@login_required
+@require_http_methods(["GET", "HEAD", "POST"])
+def schedule(request: HttpRequest, model_id: str, schedule_id: str) -> HttpResponse:
+    """How far a schedule is, its runs and files; posting changes it."""
+    model = visible_model(request, model_id)
+    one = _schedule_of(model, schedule_id)
+    may_edit = caller_of(request).may(Role.EDITOR, model.project)
+    form = ChangeForm(request.POST or None, initial=initial_of(one))
+    if request.method == "POST":
+        if not may_edit:
+            raise PermissionDenied
+        if form.is_valid() and _changed(request, one, form):
+            messages.success(request, "It counts from the next run on.")
+            return redirect("exports:schedule", model.model_id, one.pk)
+    _tell(one)
+    runs = list(one.scheduled_exports.order_by("-created_at")[:RUNS])
+    whole = one.exported_files.filter(committed_at__isnull=False)
+    files = list(whole.order_by("-pk")[:FILES])
+    for file in files:
+        file.link = destinations.link_to(file)
+    context = {
+        "model": model,
+        "schedule": one,
+        "form": form,
+        "may_edit": may_edit,
+        "runs": runs,
+        "files": files,
+        "is_running": any(run.is_active for run in runs),
+    }
+    status = 400 if form.errors else 200
+    partial = "exports/_schedule.html"
+    return render_page(request, "exports/schedule.html", partial, context, status)
+
+
+def _changed(request: HttpRequest, one: ExportSchedule, form: ChangeForm) -> bool:
+    values = form.values
+    if "query" not in form.changed_data:
+        values.pop("selection")  # as it was asked, be it longer than text can say
+    try:
+        keeping.change(caller_of(request), one, **values)
+    except Conflict as error:
+        form.add_error(None, str(error.detail))
+    except ExportSchedule.DoesNotExist:
+        raise Http404 from None
+    return not form.errors
+
+
+@login_required
+@require_POST
+def run(request: HttpRequest, model_id: str, schedule_id: str) -> HttpResponse:
+    """Begin a run now."""
+    model = visible_model(request, model_id, Role.EDITOR)
+    one = _schedule_of(model, schedule_id)
+    try:
+        keeping.start(caller_of(request), one)
+        messages.success(request, "A run has begun.")
+    except Conflict as error:
+        messages.error(request, str(error.detail))
+    return redirect("exports:schedule", model.model_id, one.pk)
+
+
+@login_required
+@require_POST
+def delete(request: HttpRequest, model_id: str, schedule_id: str) -> HttpResponse:
+    """End a schedule; its files stay."""
+    model = visible_model(request, model_id, Role.EDITOR)
+    keeping.remove(caller_of(request), _schedule_of(model, schedule_id))
+    messages.success(request, "The schedule is ended. Its files stay where they are.")
+    return redirect("exports:schedules", model.model_id)
+
+
+def _schedule_of(model: RegisteredModel, schedule_id: str) -> ExportSchedule:
+    try:
+        found = model.export_schedules.filter(pk=uuid.UUID(schedule_id)).first()
+    except ValueError:
+        found = None
+    if found is None:
+        raise Http404
+    found.model = model
+    return found
+
+
+def _tell(one: ExportSchedule) -> None:
+    """What the templates say of it beside its columns."""
+    seen: dict[str, Any] = {
+        "where": destinations.title(one.destination),
+        "written": written(one),
+        "waiting": min(keeping.waiting(one), keeping.WAITING_MOST + 1),
+        "waiting_most": keeping.WAITING_MOST,
+        "lag": keeping.lag_of(one, now()),
+    }
+    for name, value in seen.items():
+        setattr(one, name, value)
