@@ -1,5 +1,27 @@
-"""The local platform: services and sessions of mocks, without a server."""
+"""The local platform: services and sessions of mocks, without a server.
+
+    from inference_store.local import LocalPlatform, mocks
+    platform = LocalPlatform(storage_root="some/dir")
+    service = platform.inferenceservices.create_mock(mocks.TextCompletion, account="team-a")
+
+``serve(mock, port)`` makes a mock a server of its own.
+"""
 
 from inference_store import mocks
+from inference_store.local.calling import InferenceSessionClient
+from inference_store.local.platform import (
+    LocalPlatform,
+    SessionEnded,
+    SessionNotReady,
+)
+from inference_store.local.serving import MockServer, serve
 
-__all__ = ["mocks"]
+__all__ = [
+    "InferenceSessionClient",
+    "LocalPlatform",
+    "MockServer",
+    "SessionEnded",
+    "SessionNotReady",
+    "mocks",
+    "serve",
+]

@@ -1,0 +1,65 @@
+"""The client of one session: a request through the interface, and its answer."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from inference_store.adapters import Adapter, AdapterError, create_pipeline
+from inference_store.schema import InferenceInterface
+
+Send = Callable[[str, Any], Any]
+
+
+class InferenceSessionClient:
+    """Calls a session; ``inferencesessions.client(…)`` makes it.
+
+    ``send`` takes the endpoint and the adapted request to the session and gives back
+    what it said.
+    """
+
+    def __init__(
+        self,
+        send: Send,
+        *,
+        interface: InferenceInterface | None = None,
+        endpoint: str | None = None,
+        input_adapter: Adapter | None = None,
+        output_adapter: Adapter | None = None,
+    ) -> None:
+        if interface is not None:
+            endpoint = endpoint or interface.endpoint
+            if input_adapter is None:
+                input_adapter = create_pipeline(interface.inputPipeline)
+            if output_adapter is None:
+                output_adapter = create_pipeline(interface.outputPipeline)
+        if not endpoint:
+            raise ValueError("Either an interface or an endpoint is needed.")
+        self.endpoint = endpoint
+        self._send = send
+        self._input = input_adapter or create_pipeline(None)
+        self._output = output_adapter or create_pipeline(None)
+
+    def infer(self, request: Any) -> list[Any]:
+        """Ask the session.
+
+        Parameters:
+            request: JSON in the form that the interface takes, such as ``{"text": …}``.
+
+        Returns:
+            The items of the answer, in the form that the interface gives.
+
+        Raises:
+            AdapterError: a pipeline cannot work with the request or the answer.
+            Unavailable: the session is starting; try again.
+            Conflict: the session has ended.
+            NotAuthenticated: the token does not reach the session.
+            InferenceStoreError: any other failure.
+        """
+        asked = list(self._input([request]))
+        if len(asked) != 1:
+            raise AdapterError(
+                ("input pipeline",), f"It makes {len(asked)} requests of one."
+            )
+        said = self._send(self.endpoint, asked[0])
+        return list(self._output(said if isinstance(said, list) else [said]))

@@ -1,0 +1,373 @@
+"""The local platform: services and sessions of mocks in a directory, without a server."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import secrets
+import threading
+import uuid
+from collections.abc import Mapping
+from datetime import datetime, timedelta, timezone
+from pathlib import Path
+from typing import Any
+
+from inference_store import mocks
+from inference_store.adapters import Adapter
+from inference_store.errors import (
+    BY_STATUS,
+    Conflict,
+    InferenceStoreError,
+    NotAuthenticated,
+    NotFound,
+    Unavailable,
+)
+from inference_store.local.calling import InferenceSessionClient
+from inference_store.local.storing import Directory
+from inference_store.schema import (
+    InferenceInterface,
+    InferenceRunner,
+    InferenceService,
+    InferenceServiceReference,
+    InferenceServiceStatus,
+    InferenceSession,
+    InferenceSessionAndToken,
+    InferenceSessionCreateRequest,
+    InferenceSessionStatus,
+    RunnerKind,
+    is_status_terminal,
+)
+
+SERVICE, SESSION, READY_AT, ENDED = "service.json", "session.json", "ready_at", "ended"
+
+
+class SessionNotReady(Unavailable):
+    """The session is starting: try again, or wait until ``ready``."""
+
+
+class SessionEnded(Conflict):
+    """The session was terminated or has expired: it will not answer again."""
+
+
+class LocalPlatform:
+    """Services and sessions under ``storage_root``, with the calls of a server.
+
+    Another process with the same directory sees the same services and sessions.
+
+    Parameters:
+        storage_root: a directory, made when it is not there.
+        starting_seconds: how long a session takes from its creation until it is ready.
+    """
+
+    def __init__(
+        self, storage_root: str | os.PathLike[str], *, starting_seconds: float = 0.5
+    ) -> None:
+        if not 0 <= starting_seconds <= 3600:
+            raise ValueError("'starting_seconds' is from 0 to 3600.")
+        self.storage_root = Path(storage_root)
+        self.storage_root.mkdir(parents=True, exist_ok=True)
+        self.inferenceservices = InferenceServices(
+            Directory(self.storage_root / "inferenceservices")
+        )
+        self.inferencesessions = InferenceSessions(
+            Directory(self.storage_root / "inferencesessions"),
+            self.inferenceservices,
+            timedelta(seconds=starting_seconds),
+        )
+
+    def __repr__(self) -> str:
+        return f"LocalPlatform({str(self.storage_root)!r})"
+
+
+class InferenceServices:
+    """The services of a local platform."""
+
+    def __init__(self, directory: Directory) -> None:
+        self._directory = directory
+
+    def create_mock(
+        self,
+        mock: type[mocks.Mock] | str,
+        *,
+        account: str,
+        name: str | None = None,
+        model: str | None = None,
+        options: Mapping[str, Any] | None = None,
+    ) -> InferenceService:
+        """Make a service that answers with simulated inferences.
+
+        Parameters:
+            mock: a class of ``mocks``, or its name in the registry. A class of one's own
+                is registered here, and has to be in every process that calls it.
+            account: for whom the service is.
+            name: of the service; that of the mock when not given.
+            model: the id of the model that the service stands for.
+            options: ``seed``, ``latency``, ``jitter``, ``error_rate`` and those of the
+                mock.
+
+        Returns:
+            The service, ready.
+
+        Raises:
+            KeyError: there is no mock of that name.
+            ValueError: an option is unknown or not valid.
+        """
+        kind = mocks.find(mock) if isinstance(mock, str) else mocks.register(mock)
+        options = dict(options or {})
+        kind(**options)
+        service = InferenceService(
+            id=uuid.uuid4().hex,
+            account=account,
+            name=name or kind.name,
+            model=None if model is None else {"id": model, "name": model},
+            interface=kind.interface,
+            runner=InferenceRunner(
+                kind=RunnerKind.MOCK, mock=kind.name, options=options
+            ),
+            status=InferenceServiceStatus.READY,
+            creationTime=_now(),
+        )
+        self._directory.write(service.id, SERVICE, str(service))
+        return service
+
+    def get(self, service_id: str) -> InferenceService:
+        """A service. Raises NotFound when there is none of that id."""
+        kept = self._directory.read(service_id, SERVICE)
+        if kept is None:
+            raise NotFound(f"There is no service {service_id!r:.60}.", status=404)
+        return InferenceService.model_validate_json(kept)
+
+    def list(self) -> list[InferenceService]:
+        """All services, the oldest first."""
+        found = [self.get(each) for each in self._directory.identities()]
+        return sorted(found, key=lambda each: (each.creationTime or _now(), each.id))
+
+
+class InferenceSessions:
+    """The sessions of a local platform."""
+
+    def __init__(
+        self, directory: Directory, services: InferenceServices, starting: timedelta
+    ) -> None:
+        self._directory = directory
+        self._services = services
+        self._starting = starting
+        self._mocks: dict[str, mocks.Mock] = {}
+        self._lock = threading.Lock()
+
+    def create(
+        self, request: InferenceSessionCreateRequest | Mapping[str, Any]
+    ) -> InferenceSessionAndToken:
+        """Start a session of a service. It is ready after a moment.
+
+        Parameters:
+            request: for whom, of which service, with how many replicas and until when.
+
+        Returns:
+            The session, and the token that reaches it alone, which is shown this once.
+
+        Raises:
+            NotFound: there is no such service.
+            ValueError: the request cannot be right.
+        """
+        asked = InferenceSessionCreateRequest.model_validate(request)
+        service = self._services.get(asked.inferenceService)
+        now = _now()
+        if asked.expires is not None and asked.expires <= now:
+            raise ValueError("'expires' lies in the past.")
+        session = InferenceSession(
+            id=uuid.uuid4().hex,
+            account=asked.account,
+            inferenceService=InferenceServiceReference(
+                **service.model_dump(
+                    include=set(InferenceServiceReference.model_fields)
+                )
+            ),
+            replicas=asked.replicas,
+            expires=asked.expires,
+            status=InferenceSessionStatus.ADMITTED,
+            creationTime=now,
+        )
+        ready_at = (now + self._starting).isoformat()
+        self._directory.write(session.id, READY_AT, ready_at)
+        token = self._new_token(session.id, asked.expires)
+        self._directory.write(session.id, SESSION, str(session))
+        return InferenceSessionAndToken(
+            inferencesession=self.get(session.id), token=token
+        )
+
+    def get(self, session_id: str) -> InferenceSession:
+        """A session with its status at this moment. Raises NotFound."""
+        kept = self._directory.read(session_id, SESSION)
+        if kept is None:
+            raise NotFound(f"There is no session {session_id!r:.60}.", status=404)
+        session = InferenceSession.model_validate_json(kept)
+        ended = self._directory.read(session_id, ENDED)
+        ready_at = self._directory.read(session_id, READY_AT)
+        now = _now()
+        if ended is not None or (session.expires and session.expires <= now):
+            session.status = InferenceSessionStatus.TERMINATED
+            session.reason = ended or "Expired"
+        elif ready_at is not None and datetime.fromisoformat(ready_at) <= now:
+            session.status = InferenceSessionStatus.READY
+        return session
+
+    def list(self) -> list[InferenceSession]:
+        """All sessions, the oldest first."""
+        kept = [
+            each
+            for each in self._directory.identities()
+            if self._directory.read(each, SESSION) is not None
+        ]
+        found = [self.get(each) for each in kept]
+        return sorted(found, key=lambda each: (each.creationTime or _now(), each.id))
+
+    def ready(self, session_id: str) -> bool:
+        """Whether the session can be called: False while it is starting.
+
+        Raises:
+            SessionEnded: it will never be.
+            NotFound: there is no such session.
+        """
+        return self._living(session_id).status == InferenceSessionStatus.READY
+
+    def token(self, session_id: str, expires: datetime | None = None) -> str:
+        """One more token of a session, until the session ends or ``expires``.
+
+        Raises:
+            SessionEnded: the session has ended.
+            NotFound: there is no such session.
+        """
+        session = self._living(session_id)
+        ends = [each for each in (session.expires, expires) if each is not None]
+        return self._new_token(session_id, min(map(_aware, ends)) if ends else None)
+
+    def terminate(self, session_id: str) -> InferenceSession:
+        """End a session for good; one that has ended stays as it is.
+
+        Returns:
+            The session.
+
+        Raises:
+            NotFound: there is no such session.
+        """
+        if not is_status_terminal(self.get(session_id).status):
+            self._directory.write(session_id, ENDED, "Terminated on request")
+        return self.get(session_id)
+
+    def infer(self, session_id: str, endpoint: str, request: Any, *, token: str) -> Any:
+        """Ask a session without its pipelines.
+
+        Parameters:
+            session_id: of the session.
+            endpoint: of its interface.
+            request: JSON as the service takes it.
+            token: of the session.
+
+        Returns:
+            What the service says.
+
+        Raises:
+            NotAuthenticated: the token is not one of this session.
+            SessionNotReady: it is starting.
+            SessionEnded: it has ended.
+            NotFound: there is no such session or endpoint.
+            ValidationError: the service cannot answer this request.
+            ServerError: the service failed.
+        """
+        self._check_token(session_id, token)
+        session = self._living(session_id)
+        if session.status != InferenceSessionStatus.READY:
+            raise SessionNotReady("The session is starting.", status=503)
+        if endpoint != session.inferenceService.interface.endpoint:
+            raise NotFound(f"There is no endpoint {endpoint!r:.60}.", status=404)
+        try:
+            return self._mock_of(session).infer(request)
+        except mocks.MockError as error:
+            kind = BY_STATUS.get(error.status, InferenceStoreError)
+            raise kind(str(error), status=error.status) from error
+
+    def client(
+        self,
+        session_id: str,
+        token: str,
+        *,
+        interface: InferenceInterface | None = None,
+        endpoint: str | None = None,
+        input_adapter: Adapter | None = None,
+        output_adapter: Adapter | None = None,
+    ) -> InferenceSessionClient:
+        """A client of one session. Nothing is sent yet.
+
+        Parameters:
+            session_id: of the session.
+            token: of the session.
+            interface: its endpoint and pipelines, usually that of the service.
+            endpoint: instead of that of the interface.
+            input_adapter: instead of the input pipeline of the interface.
+            output_adapter: instead of the output pipeline of the interface.
+
+        Returns:
+            The client, with ``infer``.
+
+        Raises:
+            ValueError: there is neither an interface nor an endpoint.
+            AdapterError: a pipeline of the interface is none.
+        """
+
+        def send(endpoint: str, request: Any) -> Any:
+            return self.infer(session_id, endpoint, request, token=token)
+
+        return InferenceSessionClient(
+            send,
+            interface=interface,
+            endpoint=endpoint,
+            input_adapter=input_adapter,
+            output_adapter=output_adapter,
+        )
+
+    def _living(self, session_id: str) -> InferenceSession:
+        session = self.get(session_id)
+        if is_status_terminal(session.status):
+            reason = f"The session has ended: {session.reason}."
+            raise SessionEnded(reason, status=409, code="session-ended")
+        return session
+
+    def _mock_of(self, session: InferenceSession) -> mocks.Mock:
+        """The mock of a session, the same one for all calls of this process."""
+        runner = session.inferenceService.runner
+        with self._lock:
+            if session.id not in self._mocks:
+                try:
+                    mock = mocks.create(
+                        (runner and runner.mock) or "", runner and runner.options
+                    )
+                except KeyError as error:
+                    raise InferenceStoreError(error.args[0], status=500) from None
+                self._mocks[session.id] = mock
+            return self._mocks[session.id]
+
+    def _new_token(self, session_id: str, expires: datetime | None) -> str:
+        token = f"ils_{secrets.token_urlsafe(32)}"
+        until = expires.isoformat() if expires else ""
+        self._directory.write(session_id, _token_file(token), until)
+        return token
+
+    def _check_token(self, session_id: str, token: str) -> None:
+        until = self._directory.read(session_id, _token_file(token))
+        if until is None or (until and datetime.fromisoformat(until) <= _now()):
+            self.get(session_id)  # NotFound, when that is what is wrong
+            raise NotAuthenticated("The token does not reach this session.", status=401)
+
+
+def _token_file(token: str) -> str:
+    """Where a token is kept, by its hash: the directory does not give it away."""
+    return "token-" + hashlib.sha256(str(token).encode()).hexdigest()
+
+
+def _now() -> datetime:
+    return datetime.now(timezone.utc)
+
+
+def _aware(moment: datetime) -> datetime:
+    return moment if moment.tzinfo else moment.replace(tzinfo=timezone.utc)

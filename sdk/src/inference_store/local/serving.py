@@ -1,0 +1,146 @@
+"""A mock as a server: the open inference protocol V2, OpenAI's paths, and plain JSON."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+from urllib.parse import unquote, urlsplit
+
+from inference_store.local import openai, v2
+from inference_store.mocks import BadRequest, Mock, MockError
+
+MAX_BODY = 64 * 1024 * 1024
+MODEL = re.compile(r"/v2/models/([^/]+)(?:/versions/[^/]+)?(/ready|/infer)?")
+
+
+class MockServer(ThreadingHTTPServer):
+    """Answers as one mock, each request in a thread of its own."""
+
+    daemon_threads = True
+    request_queue_size = 128
+
+    def __init__(self, mock: Mock, host: str, port: int) -> None:
+        self.mock = mock
+        super().__init__((host, port), _Handler)
+
+    @property
+    def url(self) -> str:
+        host, port = self.server_address[:2]
+        return f"http://{host!s}:{port}"
+
+
+def serve(mock: Mock, port: int = 0, host: str = "127.0.0.1") -> MockServer:
+    """A server of a mock, bound and not yet running.
+
+    It answers ``/v2/…`` (the mock is the model of its name), ``/v1/chat/completions``,
+    ``/v1/completions`` or ``/v1/embeddings`` where the mock is of that kind, with
+    ``stream`` too, ``POST /<endpoint>`` with plain JSON, and ``GET /`` when it is alive.
+
+    Parameters:
+        mock: what answers.
+        port: to listen on; 0 takes one that is free, see ``url``.
+        host: to listen on; this machine alone when not given.
+
+    Returns:
+        The server: ``serve_forever()`` runs it until ``shutdown()`` in another thread.
+    """
+    return MockServer(mock, host, port)
+
+
+class _Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    server_version = "inference-store-mock"
+    server: MockServer
+
+    def do_GET(self) -> None:
+        path = unquote(urlsplit(self.path).path)
+        mock = self.server.mock
+        model = MODEL.fullmatch(path)
+        if path in ("/", "/health", "/v2/health/live", "/v2/health/ready"):
+            self._send(200, {"ready": True})
+        elif path in ("/v2", "/v2/"):
+            said = {"name": "inference-store-mock", "version": "1"}
+            self._send(200, {**said, "extensions": ["binary_tensor_data"]})
+        elif path == "/v1/models":
+            self._send(200, openai.models(mock))
+        elif model and model[1] == mock.name and model[2] != "/infer":
+            ready = {"name": mock.name, "ready": True}
+            self._send(200, ready if model[2] else v2.metadata(mock))
+        else:
+            self._send(404, self._error(path, f"There is no {path:.200}.", 404))
+
+    def do_POST(self) -> None:
+        path = unquote(urlsplit(self.path).path)
+        content = self._content()
+        if content is None:
+            return
+        try:
+            self._answer(path, content)
+        except MockError as error:
+            self._send(error.status, self._error(path, str(error), error.status))
+
+    def _answer(self, path: str, content: bytes) -> None:
+        mock = self.server.mock
+        model = MODEL.fullmatch(path)
+        if model and model[1] == mock.name and model[2] == "/infer":
+            length = self.headers.get("Inference-Header-Content-Length")
+            self._send(200, v2.answer(mock, v2.read_body(content, length)))
+        elif path in openai.PATHS and isinstance(mock, openai.PATHS[path]):
+            body = v2.read_body(content, None)
+            if not isinstance(body, dict):
+                raise BadRequest("The request is an object.")
+            if body.get("stream") and not path.endswith("embeddings"):
+                # Whole before the first byte: a bad request is an error, not a stream.
+                self._stream(list(openai.chunks(mock, path, body)))
+            else:
+                self._send(200, openai.answer(mock, path, body))
+        elif path.strip("/") == mock.interface.endpoint:
+            self._send(200, mock.infer(v2.read_body(content, None)))
+        else:
+            self._send(404, self._error(path, f"There is no {path:.200}.", 404))
+
+    def _content(self) -> bytes | None:
+        """The body, or None after an answer that says what is wrong with it."""
+        said = self.headers.get("Content-Length", "")
+        if not said.isdecimal() or int(said) > MAX_BODY:
+            self.close_connection = True
+            status = 413 if said.isdecimal() else 411
+            self._send(status, {"error": "A body has a length that is said before."})
+            return None
+        return self.rfile.read(int(said))
+
+    def _error(self, path: str, message: str, status: int) -> dict[str, Any]:
+        is_openai = path.startswith("/v1/")
+        return openai.error(message, status) if is_openai else {"error": message}
+
+    def _send(self, status: int, body: Any) -> None:
+        content = json.dumps(body).encode()
+        self.send_response(status)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", str(len(content)))
+        self.end_headers()
+        self.wfile.write(content)
+
+    def _stream(self, chunks: Iterable[dict[str, Any]]) -> None:
+        self.send_response(200)
+        self.send_header("Content-Type", "text/event-stream")
+        self.send_header("Cache-Control", "no-cache")
+        self.send_header("Transfer-Encoding", "chunked")
+        self.end_headers()
+        for said in (*map(json.dumps, chunks), "[DONE]"):
+            event = f"data: {said}\n\n".encode()
+            self.wfile.write(b"%x\r\n%s\r\n" % (len(event), event))
+            self.wfile.flush()
+        self.wfile.write(b"0\r\n\r\n")
+
+    def handle(self) -> None:
+        try:
+            super().handle()
+        except ConnectionError:  # the client left
+            self.close_connection = True
+
+    def log_message(self, format: str, *arguments: Any) -> None:
+        """Nothing: a mock may be asked very often."""

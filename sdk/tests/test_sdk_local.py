@@ -1,0 +1,229 @@
+"""The local platform: the flow of a session, as it runs against a server."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import time
+from datetime import datetime, timedelta, timezone
+
+import pytest
+
+from inference_store import errors
+from inference_store.adapters import AdapterError
+from inference_store.local import LocalPlatform, SessionEnded, SessionNotReady, mocks
+from inference_store.schema import (
+    InferenceInterface,
+    InferenceSessionCreateRequest,
+    is_status_terminal,
+)
+
+ASKED = {"text": "A ship enters the harbour and"}
+
+
+@pytest.fixture
+def platform(tmp_path):
+    return LocalPlatform(tmp_path / "some" / "dir", starting_seconds=0)
+
+
+def started(platform, mock=mocks.TextCompletion, *, expires=None, **options):
+    service = platform.inferenceservices.create_mock(
+        mock, account="team-a", options=options
+    )
+    return platform.inferencesessions.create(
+        InferenceSessionCreateRequest(
+            account="team-a", inferenceService=service.id, expires=expires
+        )
+    )
+
+
+def test_the_flow_as_it_is_documented(tmp_path, capsys):
+    platform = LocalPlatform(storage_root=tmp_path, starting_seconds=0.2)
+    service = platform.inferenceservices.create_mock(
+        mocks.TextCompletion, account="team-a"
+    )
+    created = platform.inferencesessions.create(
+        InferenceSessionCreateRequest(account="team-a", inferenceService=service.id)
+    )
+    session, token = created.inferencesession, created.token
+    client = platform.inferencesessions.client(
+        session.id, token, interface=session.inferenceService.interface
+    )
+    failures = 0
+    while True:
+        try:
+            answer = client.infer(ASKED)
+            break
+        except Exception as error:
+            assert isinstance(error, SessionNotReady)
+            assert not is_status_terminal(
+                platform.inferencesessions.get(session.id).status
+            )
+            failures += 1
+            time.sleep(0.05)
+    assert failures
+    assert len(answer) == 2
+    assert all(each["text"].startswith(ASKED["text"]) for each in answer)
+    print(session)
+    assert json.loads(capsys.readouterr().out)["inferenceService"]["id"] == service.id
+
+
+def test_a_call_before_the_session_is_ready_is_an_error_of_its_own(tmp_path):
+    platform = LocalPlatform(tmp_path, starting_seconds=60)
+    created = started(platform)
+    sessions = platform.inferencesessions
+    assert created.inferencesession.status == "Admitted"
+    assert sessions.ready(created.inferencesession.id) is False
+    with pytest.raises(SessionNotReady) as raised:
+        sessions.client(
+            created.inferencesession.id, created.token, endpoint="generate"
+        ).infer(ASKED)
+    assert raised.value.status == 503
+
+
+def test_a_terminated_session_never_answers_again(platform):
+    created = started(platform)
+    sessions, session_id = platform.inferencesessions, created.inferencesession.id
+    client = sessions.client(session_id, created.token, endpoint="generate")
+    assert sessions.ready(session_id) is True
+    assert client.infer(ASKED)
+    assert sessions.terminate(session_id).status == "Terminated"
+    assert sessions.terminate(session_id).reason == "Terminated on request"
+    assert is_status_terminal(sessions.get(session_id).status)
+    for call in (
+        lambda: client.infer(ASKED),
+        lambda: sessions.ready(session_id),
+        lambda: sessions.token(session_id),
+    ):
+        with pytest.raises(SessionEnded):
+            call()
+
+
+def test_a_session_ends_when_it_expires(platform):
+    soon = datetime.now(timezone.utc) + timedelta(seconds=0.3)
+    session_id = started(platform, expires=soon).inferencesession.id
+    assert platform.inferencesessions.get(session_id).status == "Ready"
+    time.sleep(0.35)
+    found = platform.inferencesessions.get(session_id)
+    assert (found.status, found.reason) == ("Terminated", "Expired")
+    with pytest.raises(ValueError, match="past"):
+        started(platform, expires=soon)
+
+
+def test_a_token_reaches_its_own_session_alone(platform):
+    one, other = started(platform), started(platform)
+    sessions, session_id = platform.inferencesessions, one.inferencesession.id
+    for wrong in (other.token, "", "ils_x", "../session.json"):
+        with pytest.raises(errors.NotAuthenticated):
+            sessions.client(session_id, wrong, endpoint="generate").infer(ASKED)
+    for right in (one.token, sessions.token(session_id)):
+        assert sessions.client(session_id, right, endpoint="generate").infer(ASKED)
+    past = datetime.now(timezone.utc) - timedelta(seconds=1)
+    with pytest.raises(errors.NotAuthenticated):
+        sessions.infer(
+            session_id, "generate", ASKED, token=sessions.token(session_id, past)
+        )
+
+
+def test_no_file_holds_a_token(platform):
+    token = started(platform).token
+    kept = [path for path in platform.storage_root.rglob("*") if path.is_file()]
+    assert len(kept) == 4
+    assert not any(token in path.read_text() or token in path.name for path in kept)
+
+
+def test_another_process_sees_the_session_and_ends_it(platform):
+    created = started(platform, seed=7)
+    session_id = created.inferencesession.id
+    program = f"""
+from inference_store.local import LocalPlatform
+platform = LocalPlatform({str(platform.storage_root)!r})
+sessions = platform.inferencesessions
+interface = sessions.get({session_id!r}).inferenceService.interface
+client = sessions.client({session_id!r}, {created.token!r}, interface=interface)
+import json
+print(json.dumps(client.infer({ASKED!r})))
+sessions.terminate({session_id!r})
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout) == mocks.TextCompletion(seed=7).infer(ASKED)
+    assert platform.inferencesessions.get(session_id).status == "Terminated"
+
+
+def test_the_pipelines_of_the_interface_are_applied(platform):
+    created = started(platform)
+    interface = InferenceInterface(
+        endpoint="generate",
+        inputPipeline=[{"kind": "Rename", "configuration": {"prompt": "text"}}],
+        outputPipeline=[
+            {"kind": "TransformJSON", "configuration": {"said": "$.text"}},
+        ],
+    )
+    client = platform.inferencesessions.client(
+        created.inferencesession.id, created.token, interface=interface
+    )
+    assert all(each.keys() == {"said"} for each in client.infer({"prompt": "A ship"}))
+    with pytest.raises(AdapterError, match=r"step 1 \(Rename\)"):
+        client.infer({"text": "A ship"})
+
+
+def test_a_pipeline_makes_one_request_of_one(platform):
+    created = started(platform)
+    interface = InferenceInterface(
+        endpoint="generate",
+        inputPipeline=[
+            {"kind": "ExplodeCollections", "configuration": {"collections": ["text"]}}
+        ],
+    )
+    client = platform.inferencesessions.client(
+        created.inferencesession.id, created.token, interface=interface
+    )
+    assert client.infer({"text": ["A ship"]})
+    with pytest.raises(AdapterError, match="2 requests of one"):
+        client.infer({"text": ["A", "B"]})
+
+
+def test_what_a_mock_refuses_or_fails_with_is_an_error_of_the_client(platform):
+    def ask(request, endpoint="generate", **options):
+        created = started(platform, **options)
+        return platform.inferencesessions.client(
+            created.inferencesession.id, created.token, endpoint=endpoint
+        ).infer(request)
+
+    with pytest.raises(errors.ValidationError):
+        ask({"txt": 1})
+    with pytest.raises(errors.Unavailable):
+        ask(ASKED, error_rate=1)
+    with pytest.raises(errors.NotFound):
+        ask(ASKED, endpoint="other")
+    with pytest.raises(ValueError, match="endpoint"):
+        ask(ASKED, endpoint=None)
+
+
+@pytest.mark.parametrize("wrong", ["", "0" * 32, "../../etc", "A" * 32])
+def test_what_is_not_there_is_not_found(platform, wrong):
+    with pytest.raises(errors.NotFound):
+        platform.inferenceservices.get(wrong)
+    with pytest.raises(errors.NotFound):
+        platform.inferencesessions.get(wrong)
+    with pytest.raises(errors.NotFound):
+        platform.inferencesessions.create({"account": "a", "inferenceService": wrong})
+
+
+def test_services_and_sessions_are_listed_in_the_order_they_were_made(platform):
+    made = [started(platform, name).inferencesession for name in sorted(mocks.registry)]
+    services = platform.inferenceservices.list()
+    assert [each.name for each in services] == sorted(mocks.registry)
+    listed = platform.inferencesessions.list()
+    assert [each.id for each in listed] == [each.id for each in made]
+
+
+@pytest.mark.parametrize("options", [{"seeds": 3}, {"latency": "long"}])
+def test_a_service_with_wrong_options_is_not_made(platform, options):
+    with pytest.raises(ValueError):
+        started(platform, **options)
+    assert platform.inferenceservices.list() == []

@@ -1,0 +1,51 @@
+"""What the client's mocks answer is read like the answers of models."""
+
+from __future__ import annotations
+
+import io
+
+import pytest
+from inference_store import mocks
+from PIL import Image
+
+from inferences.deconstruction import Kind, deconstruct
+
+KINDS = {
+    "chat": ("Text Generation", Kind.TEXT_GENERATION),
+    "text-completion": ("Text Generation", Kind.TEXT_GENERATION),
+    "text-embedding": ("Text Embedding", Kind.EMBEDDING),
+    "image-classification": ("Image Classification", Kind.IMAGE_CLASSIFICATION),
+    "object-detection": ("Object Detection", Kind.OBJECT_DETECTION),
+    "oriented-detection": (
+        "Oriented Object Detection",
+        Kind.ORIENTED_OBJECT_DETECTION,
+    ),
+    "segmentation": ("Image Segmentation", Kind.IMAGE_SEGMENTATION),
+    "tabular-classification": ("Tabular Classification", Kind.CLASSIFICATION),
+    "tabular-regression": ("Tabular Regression", Kind.REGRESSION),
+}
+
+
+def request_of(mock):
+    if mock.takes == "text":
+        return {"text": "A ship enters the harbour and"}
+    if mock.takes == "features":
+        return {"features": {"draught": 7.5}}
+    buffer = io.BytesIO()
+    Image.new("RGB", (320, 200)).save(buffer, format="PNG")
+    return {"image": buffer.getvalue()}
+
+
+@pytest.mark.parametrize("name", sorted(mocks.registry))
+def test_an_answer_of_a_mock_is_understood(name):
+    task, kind = KINDS[name]
+    for seed in range(10):
+        mock = mocks.create(name, {"seed": seed})
+        answer = mock.infer(request_of(mock))
+        found = deconstruct(answer, task_type=task)
+        assert found.understood, (seed, answer)
+        # Classes are kept alike, of pictures and of rows.
+        assert found.kind == kind or (found.kind.is_classes and kind.is_classes)
+        assert not found.warnings
+        if kind.value in ("object_detection", "image_segmentation"):
+            assert len(found.detections) == len(answer)
