@@ -36,6 +36,8 @@ class Options:
 class Format:
     """One way to write a set of inferences down."""
 
+    do_not_call_in_templates: ClassVar = True  # pages show the class itself
+
     name: ClassVar[str]  # the word of the API
     title: ClassVar[str]
     description: ClassVar[str]  # one sentence, for people who choose

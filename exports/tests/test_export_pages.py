@@ -9,7 +9,9 @@ import zipfile
 import pytest
 from django.contrib.auth.models import User
 from django.test import Client
+from django.utils.html import escape
 
+from exports.formats import FORMATS
 from exports.models import ExportTask
 from exports.tasks import run_export_task
 from exports.tests.conftest import png
@@ -67,6 +69,9 @@ def test_the_filter_of_a_list_becomes_an_export(person, three):
     page = form.content.decode()
     assert "2 inferences" in page
     assert "source:quay-3" in page
+    for name, each in FORMATS.items():
+        assert f'name="format" value="{name}"' in page
+        assert escape(each.description) in page
 
     response = person.post(
         f"{EXPORTS}/new",
