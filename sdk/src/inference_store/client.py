@@ -15,9 +15,11 @@ from inference_store.namespaces import (
     Erasures,
     ExportSchedules,
     ExportTasks,
+    GroundTruths,
     Inferences,
     MetadataValues,
     Protection,
+    QualityFigures,
     Registration,
     RetentionPolicies,
     RetentionTasks,
@@ -71,6 +73,8 @@ class Client:
         self.retention_task = RetentionTasks(self)
         self.export_task = ExportTasks(self)
         self.upload = Uploads(self)
+        self.ground_truth = GroundTruths(self)
+        self.quality = QualityFigures(self)
         self.inferenceservices = InferenceServices(self)
         self.inferencesessions = InferenceSessions(self)
         self.erasure = Erasures(self)

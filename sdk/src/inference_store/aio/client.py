@@ -14,9 +14,11 @@ from inference_store.aio.namespaces import (
     AsyncErasures,
     AsyncExportSchedules,
     AsyncExportTasks,
+    AsyncGroundTruths,
     AsyncInferences,
     AsyncMetadataValues,
     AsyncProtection,
+    AsyncQualityFigures,
     AsyncRegistration,
     AsyncRetentionPolicies,
     AsyncRetentionTasks,
@@ -72,6 +74,8 @@ class AsyncClient:
         self.retention_task = AsyncRetentionTasks(self)
         self.export_task = AsyncExportTasks(self)
         self.upload = AsyncUploads(self)
+        self.ground_truth = AsyncGroundTruths(self)
+        self.quality = AsyncQualityFigures(self)
         self.erasure = AsyncErasures(self)
         self.export_schedule = AsyncExportSchedules(self)
         self.deleted = AsyncDeletedInferences(self)

@@ -11,9 +11,11 @@ from inference_store.aio import (
     erasure,
     export_schedule,
     export_task,
+    ground_truth,
     inference,
     metadata,
     protection,
+    quality,
     register,
     retention_policy,
     retention_task,
@@ -111,6 +113,25 @@ class AsyncExportTasks(AsyncNamespace):
     stop_export_task = bound(export_task.stop_export_task)
     retry_export_task = bound(export_task.retry_export_task)
     list_export_formats = bound(export_task.list_export_formats)
+
+
+class AsyncGroundTruths(AsyncNamespace):
+    """The functions of ``inference_store.aio.ground_truth``."""
+
+    put_ground_truth = bound(ground_truth.put_ground_truth)
+    get_ground_truth = bound(ground_truth.get_ground_truth)
+    delete_ground_truth = bound(ground_truth.delete_ground_truth)
+    get_ground_truth_history = bound(ground_truth.get_ground_truth_history)
+    join_ground_truth = bound(ground_truth.join_ground_truth)
+    upload_ground_truth = bound(ground_truth.upload_ground_truth)
+    count_ground_truth = bound(ground_truth.count_ground_truth)
+    list_pending_ground_truth = bound(ground_truth.list_pending_ground_truth)
+
+
+class AsyncQualityFigures(AsyncNamespace):
+    """The functions of ``inference_store.aio.quality``."""
+
+    get_quality = bound(quality.get_quality)
 
 
 class AsyncUploads(AsyncNamespace):

@@ -1,6 +1,6 @@
 """The command with all its commands."""
 
-from inference_store.cli import asking, changing, exporting, keeping, schedules
+from inference_store.cli import asking, changing, exporting, keeping, schedules, truths
 from inference_store.cli.app import app
 
-__all__ = ["app", "asking", "changing", "exporting", "keeping", "schedules"]
+__all__ = ["app", "asking", "changing", "exporting", "keeping", "schedules", "truths"]

@@ -20,6 +20,14 @@ class TaskType(Word):
     OBJECT_DETECTION = "Object Detection"
     ORIENTED_OBJECT_DETECTION = "Oriented Object Detection"
     TEXT_EMBEDDING = "Text Embedding"
+    TABULAR_CLASSIFICATION = "Tabular Classification"
+    TABULAR_REGRESSION = "Tabular Regression"
+    TEXT_GENERATION = "Text Generation"
+    TEXT_CLASSIFICATION = "Text Classification"
+    NAMED_ENTITIES = "Named Entity Recognition"
+    RANKING = "Ranking"
+    MULTI_OUTPUT = "Multi-Output"
+    TIME_SERIES = "Time Series"
 
 
 class InferenceAction(Word):

@@ -39,7 +39,13 @@ class NewInferenceAndMetadataCollection(RequestModel):
     Items of ``object_detection`` are ``{label, score, xmin, ymin, xmax, ymax}`` in
     pixels, of ``oriented_object_detection`` ``{label, score, cx, cy, w, h, r}``, of
     ``image_classification`` ``{label, score}``, of ``image_segmentation``
-    ``{label, score, contours}``.
+    ``{label, score, contours}``. ``classification`` and ``text_classification`` hold
+    ``{label, score}``, ``named_entities`` ``{label, start, end, score}``, ``ranking``
+    ``{item, score}``; ``regression`` is ``{value, lower, upper}``, ``multi_output``
+    ``{name: value}``, ``time_series`` ``{values, times, lower, upper, history}``,
+    ``text_generation`` ``{text}`` or ``{messages: [{role, content}]}``. Beside any
+    answer: ``shap_values`` ``{feature: value}``, further ``embeddings`` ``{name:
+    vector}`` and ``inputs`` ``{name: value}``.
     """
 
     image_classification: list[dict[str, Any]] | None = None
@@ -48,6 +54,19 @@ class NewInferenceAndMetadataCollection(RequestModel):
     oriented_object_detection: list[dict[str, Any]] | None = None
     embedding: Annotated[list[float] | None, BeforeValidator(plain_list)] = None
     metadata: NewMetadataCollectionRequest
+    classification: list[dict[str, Any]] | None = None
+    text_classification: list[dict[str, Any]] | None = None
+    named_entities: list[dict[str, Any]] | None = None
+    ranking: list[dict[str, Any]] | None = None
+    regression: dict[str, Any] | float | None = None
+    multi_output: dict[str, Any] | None = None
+    time_series: dict[str, Any] | None = None
+    text_generation: dict[str, Any] | str | None = None
+    shap_values: dict[str, float] | None = None
+    embeddings: (
+        dict[str, Annotated[list[float], BeforeValidator(plain_list)]] | None
+    ) = None
+    inputs: dict[str, Any] | None = None
 
     def encode(self) -> bytes:
         """The collection as the file that ``upload_inference_and_metadata`` takes."""

@@ -71,6 +71,9 @@ class Leaf(Condition, BaseInferenceFilter):
     has_input: bool | None = None
     is_protected: bool | None = None
     no_detections: bool | None = None
+    ground_truth: str | None = None
+    in_dataset: str | None = None
+    in_any_dataset: bool | None = None
     model_version: str | None = None
     environment: str | None = None
     conversation_id: str | None = None

@@ -1,0 +1,257 @@
+"""What came true: given to inferences one by one or in files, looked at, taken away."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import httpx2
+
+from inference_store.calls import (
+    Call,
+    Steps,
+    at,
+    delete,
+    document,
+    get,
+    member_or,
+    one,
+    put,
+    written,
+)
+from inference_store.models import (
+    GroundTruth,
+    GroundTruthCounts,
+    GroundTruthVersion,
+    JoinedGroundTruth,
+    NewActual,
+    NewGroundTruth,
+)
+from inference_store.operations import blocking
+from inference_store.pages import Page, page_of
+from inference_store.progress import Bar
+
+MOST_LINES, MOST_BYTES = 10_000, 4 * 1024 * 1024
+KINDS = {
+    "ndjson": "application/x-ndjson",
+    "csv": "text/csv",
+    "parquet": "application/vnd.apache.parquet",
+}
+SUFFIXES = {
+    ".csv": "csv",
+    ".ndjson": "ndjson",
+    ".jsonl": "ndjson",
+    ".parquet": "parquet",
+    ".pq": "parquet",
+}
+
+
+@blocking
+def put_ground_truth(
+    model_id: str, inference_id: str, request_body: NewGroundTruth
+) -> Call[GroundTruth | None]:
+    """Say what came true of an inference; what was said before becomes history.
+
+    Parameters:
+        model_id: its model.
+        inference_id: its id. One that is not stored yet gets the actual when it comes.
+        request_body: the actual.
+
+    Returns:
+        What is known now, ``joined`` or ``waiting``; None if the model is not registered.
+
+    Raises:
+        Conflict: ``inference-deleted``, the inference was removed.
+        ValidationError: the actual has no form that fits the model's task.
+        InferenceStoreError: any other failure.
+    """
+    return put(
+        *_of(model_id, inference_id),
+        body=request_body,
+        read=one(GroundTruth),
+        may_be_absent=True,
+    )
+
+
+@blocking
+def get_ground_truth(model_id: str, inference_id: str) -> Call[GroundTruth | None]:
+    """What came true of an inference.
+
+    Parameters:
+        model_id: its model.
+        inference_id: its id.
+
+    Returns:
+        The actual; None if the inference has none.
+
+    Raises:
+        InferenceStoreError: any failure.
+    """
+    return get(*_of(model_id, inference_id), read=one(GroundTruth), may_be_absent=True)
+
+
+@blocking
+def delete_ground_truth(model_id: str, inference_id: str) -> Call[str | None]:
+    """Take the actual off an inference, or take back one that waits for it.
+
+    Parameters:
+        model_id: the inference's model.
+        inference_id: its id.
+
+    Returns:
+        The inference's id; None if it had no actual.
+
+    Raises:
+        InferenceStoreError: any failure.
+    """
+    return delete(
+        *_of(model_id, inference_id),
+        read=member_or("inference_id", inference_id),
+        may_be_absent=True,
+    )
+
+
+@blocking
+def get_ground_truth_history(
+    model_id: str, inference_id: str
+) -> Call[Page[GroundTruthVersion]]:
+    """Every actual that an inference had: what, by whom, from when until when.
+
+    Parameters:
+        model_id: its model.
+        inference_id: its id.
+
+    Returns:
+        The first first, the present one last.
+
+    Raises:
+        NotFound: there is no such inference.
+        InferenceStoreError: any other failure.
+    """
+    path = (*_of(model_id, inference_id), "history")
+    return get(*path, read=page_of(GroundTruthVersion))
+
+
+@blocking
+def join_ground_truth(
+    model_id: str, actuals: Iterable[NewActual], *, progress: bool = False
+) -> Steps[JoinedGroundTruth]:
+    """Bring many actuals to their inferences, some thousand to a request.
+
+    Parameters:
+        model_id: a registered model.
+        actuals: each with the id, the hash or the metadata value that it is joined by;
+            read as they are sent.
+        progress: whether to show a progress bar (on a terminal).
+
+    Returns:
+        What became of them. One that is refused does not stop the others.
+
+    Raises:
+        NotFound: the model is not registered.
+        InferenceStoreError: any other failure; doing it again changes nothing twice.
+    """
+    total = JoinedGroundTruth()
+    with Bar(progress) as bar:
+        for lines in _batches(actuals):
+            total += yield _join(model_id, b"".join(lines), "ndjson")
+            bar.advance(len(lines))
+    return total
+
+
+@blocking
+def upload_ground_truth(
+    model_id: str, file: str | Path, form: str | None = None
+) -> Call[JoinedGroundTruth]:
+    """Bring the actuals of a file to their inferences.
+
+    Parameters:
+        model_id: a registered model.
+        file: CSV or Parquet with a column inference_id, data_hash or metadata.<key> and
+            columns named as the fields of ``NewGroundTruth``; or NDJSON.
+        form: csv, parquet or ndjson, when the file's name does not say.
+
+    Returns:
+        What became of them. One that is refused does not stop the others.
+
+    Raises:
+        ValueError: neither the name nor ``form`` says what the file is.
+        NotFound: the model is not registered.
+        ValidationError: the file cannot be read; nothing was changed.
+        InferenceStoreError: any other failure; doing it again changes nothing twice.
+    """
+    path = Path(file)
+    said = form or SUFFIXES.get(path.suffix.lower())
+    if said not in KINDS:
+        raise ValueError(f"{path.name} is none of {', '.join(KINDS)}: say which.")
+    return _join(model_id, path.read_bytes(), said)
+
+
+@blocking
+def count_ground_truth(model_id: str) -> Call[GroundTruthCounts | None]:
+    """How many inferences of a model have an actual, and how many actuals wait.
+
+    Parameters:
+        model_id: the model.
+
+    Returns:
+        The counts; None if the model is not registered.
+
+    Raises:
+        InferenceStoreError: any failure.
+    """
+    path = ("models", model_id, "ground-truth")
+    return get(*path, read=one(GroundTruthCounts), may_be_absent=True)
+
+
+@blocking
+def list_pending_ground_truth(model_id: str) -> Call[list[dict[str, Any]]]:
+    """The actuals that wait for their inference, the oldest thousand.
+
+    Parameters:
+        model_id: the model.
+
+    Returns:
+        For each what it waits for (``awaited``), the actual, by whom and when.
+
+    Raises:
+        NotFound: the model is not registered.
+        InferenceStoreError: any other failure.
+    """
+
+    def read(response: httpx2.Response) -> list[dict[str, Any]]:
+        found: list[dict[str, Any]] = document(response)["results"]
+        return found
+
+    return get("models", model_id, "ground-truth", "pending", read=read)
+
+
+def _batches(actuals: Iterable[NewActual]) -> Iterable[list[bytes]]:
+    lines: list[bytes] = []
+    length = 0
+    for each in actuals:
+        line = written(each) + b"\n"
+        if lines and (len(lines) == MOST_LINES or length + len(line) > MOST_BYTES):
+            yield lines
+            lines, length = [], 0
+        lines.append(line)
+        length += len(line)
+    if lines:
+        yield lines
+
+
+def _join(model_id: str, content: bytes, form: str) -> Call[JoinedGroundTruth]:
+    return Call(
+        "POST",
+        at("models", model_id, "ground-truth"),
+        one(JoinedGroundTruth),
+        content,
+        headers={"Content-Type": KINDS[form]},
+        may_repeat=True,
+        timeout=600.0,
+    )
+
+
+def _of(model_id: str, inference_id: str) -> tuple[str, ...]:
+    return ("models", model_id, "inferences", inference_id, "ground-truth")

@@ -1,0 +1,125 @@
+"""Ground truth and quality by the real client and the real command, over HTTP."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+
+import pytest
+from inference_store import (
+    Client,
+    aio,
+    cli,
+    connection,
+    errors,
+    ground_truth,
+    models,
+    quality,
+)
+
+from inferences.models import TaskType
+from istore.models import Role
+from istore.tokens import create_token
+
+MODEL = "yolo-harbour"
+
+
+@pytest.fixture
+def client(live_server, project):
+    """A client that the module functions use."""
+    token = create_token("sdk", project, Role.EDITOR)[1]
+    connection.current = Client(live_server.url, token)
+    connection.current.secret = token
+    yield connection.current
+    connection.current.close()
+    connection.current = None
+
+
+@pytest.fixture
+def ships(model, make_inference):
+    model.task_type = TaskType.IMAGE_CLASSIFICATION
+    model.save()
+    for n in range(4):
+        make_inference(
+            {"frame": n}, inference_id=f"i{n}", detections=[("ship", 0.5 + n / 10)]
+        )
+
+
+def test_an_actual_is_put_read_changed_and_deleted(client, ships):
+    put = ground_truth.put_ground_truth
+    assert put(MODEL, "i0", models.NewGroundTruth(label="ship")).agrees is True
+    assert put(MODEL, "i0", models.NewGroundTruth(label="tug")).agrees is False
+    assert put(MODEL, "late", models.NewGroundTruth(label="tug")).state == "waiting"
+
+    assert ground_truth.get_ground_truth(MODEL, "i0").ground_truth == {
+        "labels": ["tug"]
+    }
+    history = ground_truth.get_ground_truth_history(MODEL, "i0")
+    assert [each.ground_truth["labels"] for each in history] == [["ship"], ["tug"]]
+    (pending,) = ground_truth.list_pending_ground_truth(MODEL)
+    assert pending["awaited"] == "inference_id=late"
+    assert ground_truth.count_ground_truth(MODEL).waiting == 1
+    assert ground_truth.delete_ground_truth(MODEL, "i0") == "i0"
+    assert ground_truth.get_ground_truth(MODEL, "i0") is None
+    assert ground_truth.delete_ground_truth(MODEL, "i0") is None
+    with pytest.raises(errors.ValidationError):
+        put(MODEL, "i0", models.NewGroundTruth(boxes=[]))
+
+
+def test_many_actuals_and_files_are_joined_and_measured(client, ships, tmp_path):
+    def actuals():
+        for n in range(3):
+            reference = models.MetadataReference(key="frame", value=n)
+            label = "ship" if n else "tug"
+            yield models.NewActual(metadata=reference, label=label)
+
+    assert ground_truth.join_ground_truth(MODEL, actuals()).changed == 3
+    path = tmp_path / "late.csv"
+    path.write_text("inference_id,label\ni3,ship\n,tug\n")
+    told = ground_truth.upload_ground_truth(MODEL, path)
+    assert (told.changed, told.refused) == (1, 1)
+    with pytest.raises(ValueError, match="say which"):
+        ground_truth.upload_ground_truth(MODEL, tmp_path / "late.txt")
+
+    found = quality.get_quality(
+        MODEL, models.NewQualityRequest(group_by="metadata.frame")
+    )
+    assert (found.rows, found.figures["accuracy"]) == (4, 0.75)
+    assert found.confusion.labels == ["ship", "tug"]
+    assert quality.get_quality("none") is None
+    alone = models.NewQualityRequest(query="truth:differs")
+    assert quality.get_quality(MODEL, alone).figures["accuracy"] == 0
+
+
+@pytest.mark.django_db(transaction=True)
+def test_it_can_be_awaited(client, live_server, ships):
+    async def told():
+        async with aio.AsyncClient(live_server.url, client.secret) as awaited:
+            given = models.NewGroundTruth(label="ship")
+            await awaited.ground_truth.put_ground_truth(MODEL, "i1", given)
+            return await awaited.quality.get_quality(MODEL)
+
+    assert asyncio.run(told()).rows == 1
+
+
+def test_the_command_joins_and_measures(
+    client, live_server, ships, tmp_path, monkeypatch, capsys
+):
+    monkeypatch.setenv("ISTORE_URL", live_server.url)
+    monkeypatch.setenv("ISTORE_TOKEN", client.secret)
+    path = tmp_path / "truth.csv"
+    path.write_text("metadata.frame,label\n0,ship\n1,tug\n7,tug\n")
+
+    def istore(*arguments: str) -> str:
+        monkeypatch.setattr(sys, "argv", ["istore", *arguments])
+        try:
+            cli.main()
+        except SystemExit as end:
+            assert not end.code
+        return capsys.readouterr().out
+
+    told = istore("truth", MODEL, str(path))
+    assert told.startswith("3 actuals: 2 inferences joined (2 changed), 1 waiting")
+    told = istore("quality", MODEL, "--by", "metadata.frame")
+    assert "accuracy\t0.5" in told
+    assert "\n0\t1\t1" in told
