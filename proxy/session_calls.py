@@ -33,13 +33,14 @@ from proxy.receiving import Allowance, Reader
 from proxy.session_streams import carry_stream
 from proxy.session_targets import NOT_STORED, SessionTarget, find_session_target
 from proxy.targets import Targets
-from services.runners.mocks import MockFailure
+from services.runners.mocks import MockFailure, Simulated
 from services.runners.schemas import misfit
 from services.runners.servers import OPENAI, V2
 from services.v2 import read_json
 
 PREFIX = b"/api/v1/inferencesessions/"
 PATH = re.compile(rb"([^/]+)/infer/(.+)", re.DOTALL)
+MOCKS_REMEMBERED = 256
 LARGE = 64 * 2**10  # what is larger is read and checked in a thread
 JSON = "application/json"
 UNREACHED = "upstream-unavailable"
@@ -78,6 +79,7 @@ class SessionCalls:
         self.proxy = proxy
         self.targets: Targets[SessionTarget] = Targets(find_session_target)
         self.balance = Balance()
+        self._mocks: dict[str, Simulated] = {}
 
     async def infer(
         self, path: bytes, query: str, headers: Headers, reader: Reader, send: Send
@@ -89,7 +91,7 @@ class SessionCalls:
             asked = await _read(target, body, headers)
             exchange = _begin(target, asked, received_at)
             if target.mock is not None:
-                answered = await _simulated(target, asked)
+                answered = await self._simulated(target, asked)
                 exchange.responded_at = moments.now()
                 await self._finish(target, exchange, answered, send)
                 return
@@ -116,6 +118,27 @@ class SessionCalls:
         if target.endpoint != endpoint:
             raise _nothing_here()
         return target
+
+    async def _simulated(self, target: SessionTarget, asked: Asked) -> Answered:
+        try:
+            request = read_json(asked.body, limits.JSON_MAX_DEPTH)
+        except ValueError as error:
+            raise Refused(400, str(error), code="malformed-json") from None
+        try:
+            answer = await self._mock_of(target).answer(request)
+        except MockFailure as failure:
+            raise Refused(failure.status, str(failure), code=failure.code) from None
+        body = await asyncio.to_thread(orjson.dumps, answer)
+        headers = [(b"content-type", JSON.encode())]
+        return Answered(200, headers, JSON, "", None, chunks=[body])
+
+    def _mock_of(self, target: SessionTarget) -> Simulated:
+        """The same for all calls of a session, as long as it is not forgotten."""
+        found = self._mocks.pop(target.session_id, None) or target.mock.begin()
+        self._mocks[target.session_id] = found  # the last one asked comes last
+        if len(self._mocks) > MOCKS_REMEMBERED:
+            self._mocks.pop(next(iter(self._mocks)))
+        return found
 
     async def _ask(
         self,
@@ -232,20 +255,6 @@ def _begin(target: SessionTarget, asked: Asked, received_at: int) -> SessionExch
         form=FORM_V2 if is_v2 else FORM_JSON,
         facts={"inference_session": target.session_id},
     )
-
-
-async def _simulated(target: SessionTarget, asked: Asked) -> Answered:
-    try:
-        request = read_json(asked.body, limits.JSON_MAX_DEPTH)
-    except ValueError as error:
-        raise Refused(400, str(error), code="malformed-json") from None
-    try:
-        answer = await target.mock.answer(request)
-    except MockFailure as failure:
-        raise Refused(failure.status, str(failure), code=failure.code) from None
-    body = await asyncio.to_thread(orjson.dumps, answer)
-    headers = [(b"content-type", JSON.encode())]
-    return Answered(200, headers, JSON, "", None, chunks=[body])
 
 
 async def _check(answered: Answered, schema: dict[str, Any]) -> None:

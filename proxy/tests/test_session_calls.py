@@ -209,3 +209,45 @@ def test_silence_is_a_504(proxied, store, upstream):
     session, secret = store.session("url", configuration, endpoint="infer")
     answer = proxied.call(session, secret, request_body())
     assert (answer.status_code, answer.json()["code"]) == (504, "upstream-timeout")
+
+
+def test_a_mock_answers_and_is_stored(proxied, store):
+    store.model("", "writer", task_type=TaskType.TEXT_EMBEDDING)
+    session, secret = store.session(
+        "mock", {"mock": "text-completion"}, model_id="writer"
+    )
+    headers = {"Inference-Id": "mocked"}
+    answer = proxied.call(session, secret, {"text": "A ship"}, headers=headers)
+    assert answer.headers["Inference-Store"] == "recorded"
+    texts = answer.json()
+    assert len(texts) == 2 and all(each["text"].startswith("A ship") for each in texts)
+    again = proxied.call(session, secret, {"text": "A ship"})
+    assert again.json() == texts
+    assert proxied.marker("mocked")["answer"]["text"] == answer.text
+
+
+def test_a_mock_takes_its_time_and_fails_as_often_as_it_is_told(proxied, store):
+    options = {"latency": 0.2, "jitter": 0.1, "error_rate": 0.5, "seed": 1}
+    configuration = {"mock": "chat", "options": options}
+    session, secret = store.session("mock", configuration)
+    body = {"messages": [{"role": "user", "content": "A ship?"}]}
+    answers = [proxied.call(session, secret, body) for _ in range(8)]
+    assert {each.status_code for each in answers} == {200, 503}
+    failed = next(each for each in answers if each.status_code == 503)
+    assert failed.json()["code"] == "simulated-failure"
+    for each in answers:
+        assert each.elapsed.total_seconds() >= 0.2
+
+
+@pytest.mark.parametrize(
+    ("body", "code"),
+    [
+        (b"{", "malformed-json"),
+        (b'{"text": 3}', "validation-error"),
+        (b"[]", "validation-error"),
+    ],
+)
+def test_what_a_mock_cannot_answer_is_a_400(proxied, store, body, code):
+    session, secret = store.session("mock", {"mock": "text-completion"})
+    answer = proxied.call(session, secret, body)
+    assert (answer.status_code, answer.json()["code"]) == (400, code)

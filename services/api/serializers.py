@@ -19,7 +19,7 @@ from services.models import (
     configuration_of,
 )
 from services.runners.checking import check_configuration, is_endpoint
-from services.runners.mocks import Mock, mock_names
+from services.runners.mocks import Mock
 from services.runners.pipelines import check_pipeline
 from services.runners.reading import BadConfiguration
 from services.runners.schemas import check_schema
@@ -121,14 +121,10 @@ class NewMockSerializer(StrictSerializer):
     """A service that simulates, by the name of a mock that this release knows."""
 
     account = TextField(**NAME)
-    mock = serializers.ChoiceField([])
+    mock = TextField(max_length=255, allow_blank=False)
     name = TextField(required=False, **NAME)
     model_id = OutsideIdField(**optional)
     options = serializers.DictField(**optional)
-
-    def __init__(self, *arguments: Any, **options: Any) -> None:
-        super().__init__(*arguments, **options)
-        self.fields["mock"].choices = mock_names()
 
     def validate(self, given: dict[str, Any]) -> dict[str, Any]:
         name = given.pop("mock")

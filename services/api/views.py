@@ -6,7 +6,7 @@ import uuid
 from typing import Any, ClassVar
 
 from django.db.models import QuerySet
-from django.http import Http404, HttpRequest
+from django.http import Http404
 from django.http.response import HttpResponseBase
 from drf_spectacular.utils import OpenApiParameter, OpenApiResponse, extend_schema
 from rest_framework.authentication import SessionAuthentication
@@ -296,6 +296,11 @@ class InferView(APIView):
     def caller(self) -> Any:
         return caller_of(self.request)
 
+    def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
+        # The check of a browser's request would read it as a form, and leave nothing.
+        self.body = request._request.body
+        super().initial(request, *args, **kwargs)
+
     @extend_schema(
         operation_id="infer",
         request={"application/json": {}},
@@ -318,9 +323,8 @@ class InferView(APIView):
             message = "The session is starting. Try again soon."
             raise Problem(503, "session-starting", message, retry_after=1)
         secret = bearer_of(request) or sessions.short_lived_token(self.caller, session)
-        body = _body(request._request)
         return relaying.passed_back(
-            *relaying.ask(session, endpoint, secret, body, request.headers)
+            *relaying.ask(session, endpoint, secret, self.body, request.headers)
         )
 
 
@@ -373,10 +377,6 @@ def read_id(text: str) -> uuid.UUID:
         return uuid.UUID(hex=text)
     except ValueError:
         raise Http404 from None
-
-
-def _body(request: HttpRequest) -> bytes:
-    return request.body  # a 413 when it is too large
 
 
 def _with_secret(session: InferenceSession, secret: str) -> dict[str, Any]:

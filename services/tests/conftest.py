@@ -31,7 +31,7 @@ def make_service(project):
             if name in given
         }
         if runner == Runner.MOCK and not given:
-            given = {"mock": "TextCompletion"}
+            given = {"mock": "text-completion"}
         values = {"name": "a service", "account": "a", "endpoint": "generate"} | fields
         values.setdefault("project", project)
         return create_service("test", runner=runner, configuration=given, **values)

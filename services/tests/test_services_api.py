@@ -194,3 +194,53 @@ def test_a_person_names_the_project(client, django_user_model, project):
 def test_a_service_may_name_a_model_that_is_not_registered(api):
     assert created(api, model_id="elsewhere")["model"]["id"] == "elsewhere"
     assert not RegisteredModel.objects.exists()
+
+
+# -- mocks
+
+
+@pytest.mark.parametrize("mock", ["text-completion", "TextCompletion"])
+def test_a_mock_brings_its_interface(api, mock):
+    response = api.post(f"{PATH}/mock", {"account": "a", "mock": mock})
+    assert response.status_code == 201
+    service = response.json()
+    assert service["name"] == mock
+    assert service["runner"] == {"kind": "mock", "mock": mock}
+    assert service["interface"]["endpoint"] == "generate"
+    assert service["interface"]["outputSchema"]["type"] == "array"
+
+
+def test_every_mock_of_the_registry_can_be_a_service(api):
+    from inference_store import mocks
+
+    for name in mocks.registry:
+        response = api.post(f"{PATH}/mock", {"account": "a", "mock": name})
+        assert response.status_code == 201, response.content
+
+
+@pytest.mark.parametrize(
+    ("given", "pointer"),
+    [
+        ({"mock": "os.system"}, "/mock"),
+        ({"mock": "../chat"}, "/mock"),
+        ({"mock": ["chat"]}, "/mock"),
+        ({"mock": "chat", "options": {"seed": -1}}, "/options"),
+        ({"mock": "chat", "options": {"latency": 1000}}, "/options"),
+        ({"mock": "chat", "options": {"colour": "red"}}, "/options"),
+        ({"mock": "chat", "options": []}, "/options"),
+    ],
+)
+def test_a_mock_that_is_not_known_is_refused(api, given, pointer):
+    response = api.post(f"{PATH}/mock", {"account": "a", **given})
+    assert response.status_code == 400
+    assert response.json()["errors"][0]["pointer"] == pointer
+
+
+def test_a_mock_s_session_is_ready_at_once(api):
+    service = api.post(f"{PATH}/mock", {"account": "a", "mock": "chat"}).json()
+    body = {"account": "a", "inferenceService": service["id"]}
+    told = api.post("/api/v1/inferencesessions", body).json()
+    session = told["inferencesession"]
+    assert session["status"] == "Ready"
+    ready = api.get(f"/api/v1/inferencesessions/{session['id']}/ready")
+    assert (ready.status_code, ready.json()["ready"]) == (200, True)
