@@ -2,8 +2,9 @@
 
 ``since``, ``until``, ``action``, ``hash``, ``source``, ``label`` (repeatable),
 ``min_score``, ``max_score``, ``near`` (latitude,longitude,radius), ``within`` (the
-latitude and longitude of two opposite corners), ``metadata`` (repeatable): ``camera=north``, ``frame:int>10``, ``pose.angle:json.float<=0.5``, and
-``q``, a text query. All must hold.
+latitude and longitude of two opposite corners), ``truth`` (given, missing, agrees,
+differs), ``metadata`` (repeatable): ``camera=north``, ``frame:int>10``,
+``pose.angle:json.float<=0.5``, and ``q``, a text query. All must hold.
 """
 
 from __future__ import annotations
@@ -29,6 +30,7 @@ from inferences.filters import (
     TimeWindow,
     text,
 )
+from inferences.filters.ground_truth import STATES, TruthFilter
 from inferences.filters.metadata import LOOKUPS, READERS
 from inferences.filters.text.words import number, write_circle, write_moment
 from inferences.filters.time_window import BEGINNING
@@ -153,6 +155,9 @@ class InferenceFilterSet(django_filters.FilterSet):
     max_score = django_filters.NumberFilter(label="Score to")
     near = _field(CircleField, label="Near")
     within = _field(RectangleField, label="Within")
+    truth = django_filters.ChoiceFilter(
+        label="Ground truth", choices=[(name, name) for name in STATES]
+    )
     metadata = _field(MetadataField, label="Metadata")
     q = _field(TextQueryField, label="Query")
 
@@ -188,7 +193,9 @@ class _WholeForm(forms.Form):
                     self.add_error(None, str(error))
                     return cleaned
             try:
-                cleaned["filter"] = all_of([_filter(cleaned), cleaned["q"]])
+                cleaned["filter"] = all_of(
+                    [_filter(cleaned), *_truth(cleaned), cleaned["q"]]
+                )
             except ValueError as error:  # more conditions than one question may have
                 self.add_error(None, str(error))
         return cleaned
@@ -238,6 +245,10 @@ def _filter(cleaned: dict[str, Any]) -> InferenceFilter:
     )
 
 
+def _truth(cleaned: dict[str, Any]) -> list[Filter]:
+    return [TruthFilter(cleaned["truth"])] if cleaned["truth"] else []
+
+
 def parameters(filters: Filter) -> dict[str, list[str]]:
     """The query string that says a filter: what has a parameter, and ``q`` for the rest.
 
@@ -263,7 +274,7 @@ def parameters(filters: Filter) -> dict[str, list[str]]:
 TOGETHER = (
     {"since", "until"},
     {"label", "min_score", "max_score"},
-    *({name} for name in ("near", "within", "source", "hash", "action")),
+    *({name} for name in ("near", "within", "source", "hash", "action", "truth")),
 )
 
 
@@ -288,6 +299,8 @@ def _parameters(part: Filter) -> dict[str, list[str]] | None:
         case LocationFilter(None, GeoRectangle(p1, p2)):
             corners = (p1.latitude, p1.longitude, p2.latitude, p2.longitude)
             return {"within": [",".join(map(number, corners))]}
+        case TruthFilter(state):
+            return {"truth": [state]}
         case MetadataFilter(key, type_, operator, value) if operator in LOOKUPS:
             sign = " in " if operator == "in" else operator
             return {"metadata": [f"{key}:{type_}{sign}{value}"]}

@@ -4,6 +4,7 @@ from django.urls import path, re_path
 
 from inferences.pages import (
     browsing,
+    correcting,
     deleted,
     erasing,
     models,
@@ -31,14 +32,29 @@ urlpatterns = [
     re_path(rf"^{MODEL}/inferences$", browsing.browse, name="browse"),
     re_path(rf"^{MODEL}/facets$", browsing.facets, name="facets"),
     re_path(rf"^{MODEL}/facets/key$", browsing.one_key, name="one-key"),
-    re_path(rf"^{MODEL}/deleted$", deleted.deleted, name="deleted"),
-    re_path(
-        rf"^{MODEL}/deleted/change$", deleted.change_deleted, name="change-deleted"
-    ),
     re_path(rf"^{MODEL}/selection/protect$", selection.protect, name="protect"),
     re_path(rf"^{MODEL}/selection/unprotect$", selection.unprotect, name="unprotect"),
     re_path(rf"^{MODEL}/selection/label$", selection.label, name="label"),
     re_path(rf"^{MODEL}/selection/remove$", selection.remove, name="remove"),
+    re_path(rf"^{MODEL}/deleted$", deleted.deleted, name="deleted"),
+    re_path(
+        rf"^{MODEL}/deleted/change$", deleted.change_deleted, name="change-deleted"
+    ),
+    # An id may end like one of these: what is read falls back to the inference.
+    re_path(
+        rf"^{INFERENCE}/change-metadata$",
+        correcting.change_metadata,
+        name="change-metadata",
+    ),
+    re_path(
+        rf"^{INFERENCE}/change-truth$", correcting.change_truth, name="change-truth"
+    ),
+    re_path(
+        rf"^{INFERENCE}/change-protection$",
+        correcting.change_protection,
+        name="change-protection",
+    ),
+    re_path(rf"^{INFERENCE}/similar$", one.similar, name="similar"),
     re_path(rf"^{INFERENCE}/(?P<kind>input|answer|preview)$", one.media, name="media"),
     re_path(rf"^{INFERENCE}$", one.detail, name="detail"),
 ]

@@ -6,21 +6,42 @@ from urllib.parse import quote
 
 from django.conf import settings
 from django.contrib.auth.decorators import login_required
+from django.db import OperationalError
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import render
 from django.views.decorators.http import require_safe
 
 from inferences import previews
+from inferences.filters import And, InferenceFilter, TimeWindow
+from inferences.filters import text as queries
 from inferences.media import serve_blob
-from inferences.models import Inference
+from inferences.models import (
+    Inference,
+    MetadataChange,
+    MetadataType,
+    RegisteredModel,
+)
 from inferences.pages.access import visible_inference, visible_model
 from inferences.presentation.answers import answer_of, text_of
+from inferences.presentation.browsing import cards
 from inferences.presentation.inputs import looks
 from inferences.presentation.json_text import highlighted
+from inferences.presentation.neighbours import neighbours
+from inferences.presentation.questions import Question
 from inferences.presentation.timeline import timeline
-from inferences.querying import find_inference
+from inferences.presentation.truths import truth_view
+from inferences.querying import (
+    BadQuestion,
+    InferenceQuery,
+    Pagination,
+    find_inference,
+)
+from inferences.vectors import EmbeddingFilter
+from istore.deadline import deadline
 
 ROWS_SHOWN = 300
+CHANGES_SHOWN = 50
+SIMILAR_SHOWN = 8
 JSON_OPEN_LINES = 60
 
 
@@ -29,12 +50,15 @@ JSON_OPEN_LINES = 60
 def detail(request: HttpRequest, model_id: str, inference_id: str) -> HttpResponse:
     inference = visible_inference(request, model_id, inference_id)
     model, payload = inference.registered_model, inference.payload
+    hash_ = bytes(inference.data_hash).hex()
     look = looks([inference])[inference.id]
     answer = answer_of(model, inference, look.picture, from_blob=True)
     text = text_of(inference)
     written, is_whole = highlighted(text)
     notes = payload.notes or {}
-    beside = model.inferences.live()
+    question = Question(request.GET)
+    truth = truth_view(model, inference, look.picture, answer)
+    address = f"{settings.ISTORE_URL}/api/v1/models/{quote(model_id, safe='')}"
     context = {
         "model": model,
         "inference": inference,
@@ -50,13 +74,65 @@ def detail(request: HttpRequest, model_id: str, inference_id: str) -> HttpRespon
         "notes": notes,
         "warnings": notes.get("warnings") or [],
         "timeline": timeline(notes),
-        "hash": bytes(inference.data_hash).hex(),
-        "newer": beside.filter(id__gt=inference.id).oldest_first().first(),
-        "older": beside.filter(id__lt=inference.id).newest_first().first(),
-        "api_url": f"{settings.ISTORE_URL}/api/v1/models/{quote(model_id, safe='')}"
-        f"/inferences/{quote(inference_id, safe='')}",
+        "hash": hash_,
+        "neighbours": neighbours(model, inference, question),
+        "question": question,
+        "truth": truth,
+        "changes": _changes(model, inference),
+        "types": list(MetadataType.values),
+        "api_url": f"{address}/inferences/{quote(inference_id, safe='')}",
+        "as_python": (repr(model_id), repr(inference_id)),
+        "as_query": _as_query(inference, hash_),
+        "may_compare": bool(model.embedding_size),
+        "full": _full(payload.data_content_type),
     }
     return render(request, "inferences/detail.html", context)
+
+
+def _changes(model: RegisteredModel, inference: Inference) -> list[MetadataChange]:
+    rows = MetadataChange.objects.filter(registered_model=model, row_id=inference.id)
+    return list(rows.order_by("-id")[:CHANGES_SHOWN])
+
+
+def _as_query(inference: Inference, hash_: str) -> str:
+    """A text query that finds it, and others of the same input in its microsecond."""
+    moment = inference.created_at
+    return queries.write(
+        And(
+            (
+                TimeWindow(moment, moment),
+                InferenceFilter(data_hash=bytes.fromhex(hash_)),
+            )
+        )
+    )
+
+
+def _full(content_type: str) -> bool:
+    """Whether browsers show the picture as it was stored."""
+    return content_type in ("image/png", "image/jpeg", "image/webp", "image/gif")
+
+
+@login_required
+@require_safe
+def similar(request: HttpRequest, model_id: str, inference_id: str) -> HttpResponse:
+    """The nearest inferences by their embeddings, as a strip."""
+    model = visible_model(request, model_id)
+    if find_inference(model, inference_id) is None:
+        return detail(request, model_id, f"{inference_id}/similar")
+    query = InferenceQuery(
+        pagination=Pagination("asc", SIMILAR_SHOWN + 1),
+        embedding=EmbeddingFilter(similar_to=inference_id),
+    )
+    context = {"model": model, "inference_id": inference_id}
+    try:
+        with deadline():
+            page = query.page(model).inferences
+        others = [each for each in page if each.inference_id != inference_id]
+        context["cards"] = cards(model, others[:SIMILAR_SHOWN], [])
+    except (BadQuestion, OperationalError) as error:
+        slow = isinstance(error, OperationalError)
+        context["problem"] = "Finding them takes too long." if slow else str(error)
+    return render(request, "inferences/_similar.html", context)
 
 
 @login_required

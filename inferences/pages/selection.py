@@ -21,19 +21,20 @@ from django.shortcuts import redirect, render
 from django.template.loader import render_to_string
 from django.urls import reverse
 from django.views.decorators.http import require_POST
+from rest_framework.exceptions import APIException
 
 from inferences import annotating, protection, removal
 from inferences.filters import matching
 from inferences.metadata import MetadataValue
 from inferences.models import InferenceKey, InferenceQuerySet, RegisteredModel
 from inferences.pages.access import visible_model
+from inferences.pages.errors import sentence
 from inferences.presentation.questions import Question
 from inferences.protection import Protection
 from inferences.tasks import ring_for_removals
 from istore.access import caller_of
 from istore.deadline import deadline
 from istore.models import Role
-from istore.problems import Problem
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,8 +135,8 @@ def _act(request: HttpRequest, model_id: str, act: Act, do: Do) -> HttpResponse:
             return redirect(here)
         except ValueError as problem:
             error = str(problem)
-        except Problem as problem:
-            error = str(problem.detail)
+        except APIException as problem:
+            error = sentence(problem)
     context = {
         "model": model,
         "act": act,

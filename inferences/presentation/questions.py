@@ -75,6 +75,14 @@ SINGLE = {
     "max_score": "score ≤",
     "near": "near",
     "within": "within",
+    "truth": "ground truth",
+}
+TRUTHS = {
+    "": "any",
+    "given": "given",
+    "missing": "missing",
+    "agrees": "agrees with the answer",
+    "differs": "differs from the answer",
 }
 FILTERS = tuple(InferenceFilterSet.base_filters)
 
@@ -361,6 +369,11 @@ class Question:
     @property
     def sorted_by(self) -> str:
         return "Nearest first" if self.embedding else SORTS[self.sort][0]
+
+    @property
+    def truths(self) -> list[tuple[str, str, bool]]:
+        given = self.query.get("truth", "")
+        return [(name, title, name == given) for name, title in TRUTHS.items()]
 
     @property
     def presets(self) -> list[tuple[str, str, str, bool]]:

@@ -131,7 +131,7 @@ def action_choices(question: Question) -> list[Choice]:
 
 @register.simple_tag
 def column_title(name: str) -> str:
-    return "Time (UTC)" if name == "time" else COLUMNS[name]
+    return COLUMNS[name]
 
 
 @register.simple_tag

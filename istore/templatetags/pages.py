@@ -55,9 +55,10 @@ def moment(when: datetime | None, how: str = "ago") -> SafeString:
         "exact": f"{when.astimezone(UTC):%Y-%m-%d %H:%M:%S.%f}",
     }[how]
     return format_html(
-        '<time datetime="{}" title="{} UTC">{}</time>',
+        '<time datetime="{}" title="{} UTC" data-how="{}">{}</time>',
         exact,
         f"{when.astimezone(UTC):%Y-%m-%d %H:%M:%S.%f}",
+        how,
         written,
     )
 

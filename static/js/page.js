@@ -34,7 +34,13 @@ document.addEventListener("keydown", (event) => {
   }
   const typing = event.target.closest("input, select, textarea, [contenteditable]");
   if (typing || event.ctrlKey || event.metaKey || event.altKey) return;
-  document.querySelector(`a[data-key="${CSS.escape(event.key)}"]`)?.click();
+  if (document.querySelector("dialog[open]")) return;
+  const key = CSS.escape(event.key);
+  const focused = document.querySelector(`[data-key-focus="${key}"]`);
+  const clicked = document.querySelector(`a[data-key="${key}"], [data-key-click="${key}"]`);
+  if (!focused && !clicked) return;
+  event.preventDefault();
+  if (focused) { focused.focus(); focused.select?.(); } else clicked.click();
 });
 
 document.addEventListener("submit", (event) => {

@@ -70,6 +70,23 @@ document.addEventListener("change", (event) => {
   show();
 });
 
+// J and K go through the list, X selects what they stand on.
+document.addEventListener("keydown", (event) => {
+  if (event.target.closest("input:not([type=checkbox]), select, textarea") || event.ctrlKey || event.metaKey || event.altKey) return;
+  const key = event.key.toLowerCase();
+  if (!"jkx".includes(key) || key.length !== 1 || document.querySelector("dialog[open]")) return;
+  const items = [...document.querySelectorAll("[data-list] [data-id]")];
+  const here = items.indexOf(document.activeElement.closest?.("[data-id]"));
+  if (key === "x") {
+    const box = items[here]?.querySelector("[data-select]");
+    if (box) { event.preventDefault(); choose(box, !box.checked, event.shiftKey); }
+    return;
+  }
+  const next = items[Math.min(Math.max(here + (key === "j" ? 1 : -1), 0), items.length - 1)];
+  next?.querySelector(".id a")?.focus();
+  next?.scrollIntoView({ block: "nearest" });
+});
+
 // What is selected on other pages travels along with what is checked on this one.
 document.addEventListener("submit", (event) => {
   if (event.target !== bar()) return;

@@ -1,0 +1,148 @@
+"""Changing one inference by hand: its metadata, and what came true."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from functools import wraps
+from typing import Any
+
+from django.contrib import messages
+from django.contrib.auth.decorators import login_required
+from django.http import Http404, HttpRequest, HttpResponse, QueryDict
+from django.shortcuts import redirect
+from django.urls import reverse
+from django.views.decorators.http import require_http_methods
+from rest_framework.exceptions import APIException
+
+from inferences import annotating, protection
+from inferences.ground_truth.singles import put_truth, remove_truth
+from inferences.ground_truth.truths import read_truth
+from inferences.metadata import MetadataValue
+from inferences.pages.access import visible_inference, visible_model
+from inferences.pages.errors import sentence
+from inferences.pages.one import detail
+from inferences.presentation.questions import Question
+from inferences.protection import Protection
+from istore.access import caller_of
+from istore.models import Role
+
+View = Callable[[HttpRequest, str, str], HttpResponse]
+
+
+def posted_to(name: str) -> Callable[[View], View]:
+    """What is read under such an address is an inference whose id ends like it."""
+
+    def decorate(view: View) -> View:
+        @wraps(view)
+        def either(
+            request: HttpRequest, model_id: str, inference_id: str
+        ) -> HttpResponse:
+            if request.method == "POST":
+                return view(request, model_id, inference_id)
+            return detail(request, model_id, f"{inference_id}/{name}")
+
+        return either
+
+    return decorate
+
+
+def _back(request: HttpRequest, model_id: str, inference_id: str) -> HttpResponse:
+    """To the inference, within the result that it was opened from."""
+    question = Question(QueryDict(request.POST.get("within", "").removeprefix("?")))
+    here = reverse("inferences:detail", args=[model_id, inference_id])
+    return redirect(f"{here}{question.context}")
+
+
+@login_required
+@require_http_methods(["GET", "HEAD", "POST"])
+@posted_to("change-metadata")
+def change_metadata(
+    request: HttpRequest, model_id: str, inference_id: str
+) -> HttpResponse:
+    """``key``, ``type`` and ``value``; with ``remove``, the key goes."""
+    model = visible_model(request, model_id, Role.EDITOR)
+    visible_inference(request, model_id, inference_id)
+    caller, key = caller_of(request), request.POST.get("key", "").strip()
+    try:
+        if "remove" in request.POST:
+            if annotating.remove_value(caller, model, inference_id, key):
+                messages.success(request, f"{key} is removed.")
+            else:
+                messages.error(request, f"There is no {key} any more.")
+        else:
+            given = request.POST
+            value = MetadataValue(key, given.get("type", ""), given.get("value", ""))
+            replace = "replace" in given
+            annotating.put_value(caller, model, inference_id, value, replace=replace)
+            messages.success(request, f"{key} is {value.text[:80]} now.")
+    except ValueError as error:
+        messages.error(request, str(error))
+    except APIException as problem:
+        messages.error(request, sentence(problem))
+    return _back(request, model_id, inference_id)
+
+
+@login_required
+@require_http_methods(["GET", "HEAD", "POST"])
+@posted_to("change-truth")
+def change_truth(
+    request: HttpRequest, model_id: str, inference_id: str
+) -> HttpResponse:
+    """What came true: ``labels`` as words between commas, ``value``, ``text``, ``boxes``
+    or ``json``, as ``form`` says; with ``remove``, none is known any more."""
+    model = visible_model(request, model_id, Role.EDITOR)
+    visible_inference(request, model_id, inference_id)
+    caller = caller_of(request)
+    try:
+        if "remove" in request.POST:
+            remove_truth(caller, model, inference_id)
+            messages.success(request, "The ground truth is removed.")
+        else:
+            truth = read_truth(_given(request.POST), model.task_type)
+            put_truth(caller, model, inference_id, truth)
+            messages.success(request, "The ground truth is saved.")
+    except ValueError as error:
+        messages.error(request, str(error))
+    except APIException as problem:
+        messages.error(request, f"Not saved: {sentence(problem)}")
+    return _back(request, model_id, inference_id)
+
+
+def _given(posted: Any) -> Any:
+    """What the form says, as the API would be told it. Raises ``ValueError``."""
+    form = posted.get("form", "")
+    if form == "labels":
+        words = (word.strip() for word in posted.get("labels", "").split(","))
+        return {"labels": [word for word in words if word]}
+    if form == "value":
+        try:
+            return {"value": float(posted.get("value", ""))}
+        except ValueError:
+            raise ValueError("Not saved: this is no number.") from None
+    if form == "text":
+        return {"text": posted.get("text", "")}
+    try:
+        read = json.loads(posted.get("boxes" if form == "boxes" else "json", ""))
+    except (ValueError, RecursionError):
+        raise ValueError("Not saved: this is no JSON.") from None
+    return {"boxes": read} if form == "boxes" else read
+
+
+@login_required
+@require_http_methods(["GET", "HEAD", "POST"])
+@posted_to("change-protection")
+def change_protection(
+    request: HttpRequest, model_id: str, inference_id: str
+) -> HttpResponse:
+    model = visible_model(request, model_id, Role.EDITOR)
+    wanted = Protection(request.POST.get("protect") == "true")
+    try:
+        if not protection.protect_one(caller_of(request), model, inference_id, wanted):
+            raise Http404
+    except APIException as problem:
+        messages.error(request, sentence(problem))
+    else:
+        word = "protected" if wanted.is_protected else "no longer protected"
+        messages.success(request, f"It is {word}.")
+    return _back(request, model_id, inference_id)

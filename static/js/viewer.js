@@ -1,0 +1,63 @@
+// The large picture: zoom with the wheel, buttons or keys, pan by dragging, layers on and off.
+const MOST = 16;
+const stage = document.querySelector("[data-viewer]");
+const frame = stage?.querySelector("[data-frame]");
+const tools = document.querySelector("[data-viewer-tools]");
+const place = { scale: 1, x: 0, y: 0 };
+
+function look() {
+  frame.style.transform = `translate(${place.x}px, ${place.y}px) scale(${place.scale})`;
+  stage.classList.toggle("zoomed", place.scale > 1);
+  tools.querySelector("[data-zoom-said]").value = `${Math.round(100 * place.scale)} %`;
+}
+
+// The picture as it was stored has more to show than its preview.
+function sharpen() {
+  const image = frame.querySelector("img");
+  if (!stage.dataset.full || image.dataset.sharp) return;
+  image.dataset.sharp = "";
+  const full = new Image();
+  full.onload = () => { image.removeAttribute("srcset"); image.src = full.src; };
+  full.src = stage.dataset.full;
+}
+
+function zoom(factor, x = 0, y = 0) {
+  const scale = Math.min(Math.max(place.scale * factor, 1), MOST);
+  const by = scale / place.scale;
+  // What lies under the pointer stays there; x and y are from the middle of the stage.
+  place.x = scale === 1 ? 0 : x - (x - place.x) * by;
+  place.y = scale === 1 ? 0 : y - (y - place.y) * by;
+  place.scale = scale;
+  if (scale > 1.4) sharpen();
+  look();
+}
+
+function pan(event) {
+  const start = { x: event.clientX - place.x, y: event.clientY - place.y };
+  stage.setPointerCapture(event.pointerId);
+  const move = (one) => { place.x = one.clientX - start.x; place.y = one.clientY - start.y; look(); };
+  stage.addEventListener("pointermove", move);
+  stage.addEventListener("pointerup", () => stage.removeEventListener("pointermove", move), { once: true });
+}
+
+if (frame) {
+  tools.hidden = false;
+  stage.addEventListener("wheel", (event) => {
+    event.preventDefault();
+    const box = stage.getBoundingClientRect();
+    const [x, y] = [event.clientX - box.left - box.width / 2, event.clientY - box.top - box.height / 2];
+    zoom(event.deltaY < 0 ? 1.25 : 0.8, x, y);
+  }, { passive: false });
+  stage.addEventListener("pointerdown", (event) => {
+    if (event.button === 0 && place.scale > 1 && !stage.classList.contains("correcting")) { event.preventDefault(); pan(event); }
+  });
+  stage.addEventListener("dblclick", () => { if (!stage.classList.contains("correcting")) zoom(place.scale > 1 ? 1 / MOST : 2.5); });
+  tools.addEventListener("click", (event) => {
+    const button = event.target.closest("[data-zoom]");
+    if (button) zoom({ in: 1.5, out: 1 / 1.5, fit: 1 / MOST }[button.dataset.zoom]);
+  });
+  tools.addEventListener("change", (event) => {
+    const layer = event.target.dataset.show;
+    for (const each of frame.querySelectorAll(`[data-${layer}]`)) each.classList.toggle("off", !event.target.checked);
+  });
+}
