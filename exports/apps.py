@@ -8,7 +8,10 @@ class ExportsConfig(AppConfig):
 
     def ready(self) -> None:
         from exports import verifying
+        from exports.schedules import verifying as scheduled
         from istore.verification import register
 
         register("archives", verifying.archives)
         register("leftovers of exports", verifying.leftovers)
+        register("files of schedules", scheduled.files)
+        register("partial files of schedules", scheduled.partial_files, collects=True)

@@ -106,6 +106,13 @@ class ExportSchedule(models.Model):
         return f"{self.name} of {self.model}"
 
     @property
+    def every(self) -> str:
+        """The interval in words."""
+        days, hours = divmod(self.interval_hours, 24)
+        count, unit = (self.interval_hours, "hour") if hours else (days, "day")
+        return f"every {unit}" if count == 1 else f"every {count} {unit}s"
+
+    @property
     def next_at(self) -> datetime | None:
         """When it is due again; None when it is off, or due now."""
         if not self.enabled or self.last_scheduled_at is None:

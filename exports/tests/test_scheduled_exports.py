@@ -16,7 +16,7 @@ import pytest
 from moto import mock_aws
 
 from exports.models import ExportedFile, ExportSchedule, ScheduledExport
-from exports.schedules import keeping, running
+from exports.schedules import keeping, running, verifying
 from exports.schedules.destinations import check_prefix
 from inferences import removal
 from inferences.arrivals import EARLIEST
@@ -25,6 +25,7 @@ from istore import clock, failpoints
 from istore.models import AuditEntry
 from istore.problems import Conflict
 from istore.tracking import TaskState
+from istore.verification import Scope
 
 pytestmark = pytest.mark.django_db(transaction=True)
 DAY = datetime(2026, 3, 1, tzinfo=UTC)
@@ -529,3 +530,59 @@ def test_no_row_holds_a_secret(model, lake):
     assert "test" not in {
         str(value) for key, value in row.items() if key != "created_by"
     }
+
+
+# -- verify and the admin site
+
+
+def findings(**more) -> list[str]:
+    scope = Scope(at=clock.now() + 48 * HOUR, **more)
+    checks = (verifying.files, verifying.partial_files)
+    return [f"{f.kind}: {f.where}" for check in checks for f in check(scope)]
+
+
+def test_verify_is_clean_and_finds_what_was_changed(
+    schedule, make_inference, blob_directory
+):
+    make_inference(created_at=DAY)
+    run_once(schedule)
+    assert findings(deep=True) == []
+    (path,) = _files(blob_directory)
+    key = str(path.relative_to(blob_directory))
+    content = path.read_bytes()
+
+    path.write_bytes(content[:-1] + b"?")
+    assert findings(deep=True) == [f"exported-file: {key}"]
+    assert findings() == []
+    path.write_bytes(content[:-1])
+    assert findings() == [f"exported-file: {key}"]
+
+
+def test_readers_may_take_files_away(schedule, make_inference, blob_directory):
+    make_inference(created_at=DAY)
+    run_once(schedule)
+    for path in _files(blob_directory):
+        path.unlink()
+
+    assert findings(deep=True) == []
+
+
+def test_partial_files_are_collected_after_a_while(blob_directory):
+    folder = tree(blob_directory) / "model=x"
+    folder.mkdir(parents=True)
+    (folder / ".part-1.parquet.ab.partial").write_bytes(b"x")
+
+    assert len(findings(repair=True)) == 1
+    assert not folder.exists()
+
+
+def test_the_admin_site_shows_schedules_runs_and_files(
+    schedule, make_inference, admin_client
+):
+    make_inference()
+    run_once(schedule)
+
+    for name in ("exportschedule", "scheduledexport", "exportedfile"):
+        page = admin_client.get(f"/admin/exports/{name}/")
+        assert page.status_code == 200
+        assert "yolo-harbour" in page.content.decode()

@@ -1,0 +1,36 @@
+"""Export tasks are read here; they are ended and tried again as by the API."""
+
+from __future__ import annotations
+
+from django.contrib import admin
+
+from exports import opening
+from exports.models import ExportTask
+from istore.admin import TaskAdmin
+
+
+@admin.register(ExportTask)
+class ExportTaskAdmin(TaskAdmin):
+    list_display = [
+        "created_at",
+        "model",
+        "state",
+        "format",
+        "share",
+        "expected_count",
+        "created_by",
+    ]
+    list_filter = ["state", "format"]
+    list_select_related = ["model"]
+    search_fields = ["model__model_id__exact"]
+    exclude = ["selection", "receipt"]
+
+    @staticmethod
+    def stop_task(actor: object, task: ExportTask) -> bool:
+        opening.stop(actor, task)
+        return True
+
+    @staticmethod
+    def resume_task(actor: object, task: ExportTask) -> bool:
+        opening.retry(actor, task)
+        return True

@@ -1,0 +1,54 @@
+"""What ``manage.py verify`` asks of the files of schedules in the default store.
+
+A file that is gone is no finding: readers may take what is theirs away. One that is there
+is as it was written, and no attempt that broke off leaves a part of one behind.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+
+from exports.schedules.destinations import DEFAULT, ROOT
+from exports.schedules.models import ExportedFile
+from istore import blobs
+from istore.verification import Finding, Scope
+
+
+def files(scope: Scope) -> Iterator[Finding]:
+    """Files that are not what was written."""
+    whole = ExportedFile.objects.filter(
+        committed_at__isnull=False, schedule__destination=DEFAULT
+    )
+    if scope.project:
+        whole = whole.filter(schedule__model__project=scope.project)
+    if scope.since:
+        whole = whole.filter(committed_at__gte=scope.since)
+    for file in whole.order_by("pk").iterator(chunk_size=1000):
+        if why := _wrong_with(file, scope.deep):
+            yield Finding("exported-file", file.key, why)
+
+
+def _wrong_with(file: ExportedFile, deep: bool) -> str:
+    try:
+        if blobs.size(file.key) != file.size:
+            return "It has not the size it was written with."
+        if deep:
+            with blobs.open_blob(file.key) as content:
+                digest = hashlib.file_digest(content, "sha256")
+            if digest.hexdigest() != file.sha256:
+                return "It has not the content it was written with."
+    except FileNotFoundError:
+        pass
+    return ""
+
+
+def partial_files(scope: Scope) -> Iterator[Finding]:
+    """What a worker that was killed while it stored a file has left of it."""
+    if scope.project:
+        return  # their names do not say whose they are
+    for each in blobs.walk(f"{ROOT}/"):
+        if each.is_partial and each.modified_at < scope.young_from:
+            if scope.repair:
+                blobs.delete([each.key])
+            yield Finding("partial", each.key, f"{each.size} bytes.", scope.repair)
