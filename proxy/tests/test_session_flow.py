@@ -138,7 +138,9 @@ def test_a_session_is_terminated_and_its_client_hears_of_it(platform):
     assert client.infer(asked) == mocks.Chat(seed=3).infer(asked)
     further = sessions.client(session_id, sessions.token(session_id))
     assert further.infer(asked)
-    assert [each.id for each in sessions.query(inferenceService=service.id)] == [session_id]
+    assert [each.id for each in sessions.query(inferenceService=service.id)] == [
+        session_id
+    ]
     with pytest.raises(errors.Conflict) as raised:
         platform.inferenceservices.delete(service.id)
     assert raised.value.code == "service-in-use"

@@ -1,0 +1,250 @@
+"""Streams of OpenAI-compatible servers, with the ``openai`` package as the client."""
+
+import time
+
+import openai
+import orjson
+import pytest
+import requests
+
+from inferences.models import TaskType
+from proxy.completions import Assembly, EventReader
+from proxy.tests.conftest import wait_until
+from proxy.tests.openai_upstream import USAGE, WORDS, OpenAIUpstream
+
+pytestmark = pytest.mark.django_db
+
+ASKED = {"messages": [{"role": "user", "content": "A ship?"}]}
+TEXT = "".join(WORDS)
+
+
+@pytest.fixture
+def completions():
+    server = OpenAIUpstream()
+    server.start()
+    yield server
+    server.stop()
+
+
+@pytest.fixture
+def chat(proxied, store, completions):
+    """The package's client of a session, whose calls are stored under a model."""
+    store.model("", "chat", task_type=TaskType.TEXT_EMBEDDING)
+    configuration = {"url": completions.url, "protocol": "openai"}
+    session, secret = store.session(
+        "url", configuration, endpoint="v1/chat/completions", model_id="chat"
+    )
+    base = f"{proxied.url}/api/v1/inferencesessions/{session.id.hex}/infer/v1"
+    with openai.OpenAI(api_key=secret, base_url=base, max_retries=0) as client:
+        yield client
+
+
+def ask(chat, inference_id: str, **given):
+    headers = {"Inference-Id": inference_id}
+    given = {"model": "fast", **ASKED, **given}
+    return chat.chat.completions.create(**given, extra_headers=headers)
+
+
+def facts(marker) -> dict[str, str]:
+    return {each["key"]: each["value"] for each in marker["metadata"]}
+
+
+def test_chunks_leave_as_they_come(chat):
+    began = time.monotonic()
+    stream = ask(chat, "as-they-come", model="slow", stream=True)
+    arrived = []
+    for chunk in stream:
+        arrived.append(time.monotonic() - began)
+        if len(arrived) == 4:
+            break
+    stream.close()
+    # One every 0.2 seconds: the last of four is far from the first.
+    assert arrived[3] - arrived[0] > 0.4
+    assert arrived[0] < 1.0
+
+
+def test_a_copy_is_put_together_for_each_choice(chat, proxied, completions):
+    options = {"include_usage": True}
+    stream = ask(chat, "both", stream=True, n=2, stream_options=options)
+    texts = {0: "", 1: ""}
+    for chunk in stream:
+        for choice in chunk.choices:
+            texts[choice.index] += choice.delta.content or ""
+    assert texts == {0: TEXT, 1: TEXT.upper()}
+    marker = proxied.marker("both")
+    answer = orjson.loads(proxied.blob(marker["event"]["inference_storage_key"]))
+    assert answer["object"] == "chat.completion"
+    assert [each["message"]["content"] for each in answer["choices"]] == [
+        *texts.values()
+    ]
+    assert answer["usage"] == USAGE
+    told = facts(marker)
+    assert told["finish_reason"] == "stop"
+    assert told["completion_tokens"] == "5"
+    assert told["total_tokens"] == "8"
+    assert told["model_version"] == "echo-1"
+    assert told["stream"] == "complete"
+    assert 0 < float(told["time_to_first_token"]) < 5
+    assert marker["warnings"] == []
+    asked = orjson.loads(proxied.blob(marker["event"]["data_storage_key"]))
+    assert asked["messages"] == ASKED["messages"]
+
+
+def test_what_the_client_hears_is_what_the_server_said(chat, proxied, completions):
+    headers = {"Authorization": f"Bearer {chat.api_key}"}
+    body = {"model": "fast", "stream": True, **ASKED}
+    url = f"{chat.base_url}chat/completions"
+    through = requests.post(url, json=body, headers=headers, timeout=10)
+    direct = requests.post(
+        f"{completions.url}/v1/chat/completions", json=body, timeout=10
+    )
+    assert through.content == direct.content
+    assert through.headers["Inference-Store"] == "streaming"
+    assert through.headers["Content-Type"] == direct.headers["Content-Type"]
+
+
+def test_a_client_that_leaves_makes_a_partial_record(chat, proxied, completions):
+    stream = ask(chat, "left", model="slow", stream=True)
+    for number, _ in enumerate(stream):
+        if number == 3:
+            break
+    stream.close()
+    marker = proxied.marker("left")
+    assert marker["warnings"] == [
+        "The client left. The answer is what came until then."
+    ]
+    told = facts(marker)
+    assert told["stream"] == "partial"
+    assert "finish_reason" not in told
+    answer = orjson.loads(marker["answer"]["text"])
+    said = answer["choices"][0]["message"]["content"]
+    assert said and TEXT.startswith(said)
+    # The server was not made to go on.
+    wait_until(lambda: completions.gone == 1 or completions.sent < 20, 5)
+    sent = completions.sent
+    time.sleep(0.5)
+    assert completions.sent <= sent + 1
+
+
+def test_a_stream_that_breaks_off_is_seen_to_and_kept_as_a_part(chat, proxied):
+    with pytest.raises(openai.APIConnectionError):
+        list(ask(chat, "broken", model="breaking", stream=True))
+    marker = proxied.marker("broken")
+    assert marker["warnings"][0].startswith("The stream broke off.")
+    assert facts(marker)["stream"] == "partial"
+
+
+def test_a_whole_answer_is_kept_with_its_tokens(chat, proxied):
+    answer = ask(chat, "whole")
+    assert answer.choices[0].message.content == TEXT
+    told = facts(proxied.marker("whole"))
+    assert (told["prompt_tokens"], told["finish_reason"]) == ("3", "stop")
+    assert "stream" not in told
+
+
+def test_errors_of_the_server_are_the_package_s_own(chat):
+    with pytest.raises(openai.RateLimitError) as raised:
+        ask(chat, "refused", model="failing")
+    assert raised.value.code == "rate_limit"
+
+
+def test_a_token_that_is_not_known_is_an_authentication_error(chat):
+    with pytest.raises(openai.AuthenticationError):
+        ask(chat.with_options(api_key="iss_" + "x" * 43), "nobody")
+
+
+def test_a_stream_of_a_session_that_stores_nothing_passes_too(
+    proxied, store, completions
+):
+    configuration = {"url": completions.url, "protocol": "openai"}
+    session, secret = store.session(
+        "url", configuration, endpoint="v1/chat/completions"
+    )
+    body = {"model": "fast", "stream": True, **ASKED}
+    answer = proxied.call(session, secret, body)
+    assert answer.headers["Inference-Store"] == "off"
+    assert answer.text.endswith("data: [DONE]\n\n")
+
+
+# -- the copy
+
+
+def assembled(*pieces: bytes, most: int = 10**6) -> Assembly:
+    copy = Assembly(most)
+    for piece in pieces:
+        copy.take(piece)
+    return copy
+
+
+def event(**chunk) -> bytes:
+    return b"data: " + orjson.dumps(chunk) + b"\n\n"
+
+
+@pytest.mark.parametrize("size", [1, 2, 7, 1000])
+def test_events_may_be_cut_anywhere(size):
+    text = b': a comment\r\ndata: {"a":1}\r\n\r\nevent: x\ndata: b\ndata: c\n\ndata:[DONE]\n\n'
+    reader, found = EventReader(), []
+    for start in range(0, len(text), size):
+        found += reader.events(text[start : start + size])
+    assert found == [b'{"a":1}', b"b\nc", b"[DONE]"]
+
+
+def test_calls_of_tools_are_put_together_by_their_index():
+    def delta(index: int, **function) -> bytes:
+        call = {"index": index, **function}
+        choice = {"index": 0, "delta": {"tool_calls": [call]}}
+        return event(object="chat.completion.chunk", choices=[choice])
+
+    copy = assembled(
+        delta(0, id="a", type="function", function={"name": "look", "arguments": ""}),
+        delta(0, function={"arguments": '{"at":'}),
+        delta(1, id="b", type="function", function={"name": "go", "arguments": "{}"}),
+        delta(0, function={"arguments": '"sea"}'}),
+    )
+    (choice,) = copy.answer()["choices"]
+    first, second = choice["message"]["tool_calls"]
+    assert first["function"] == {"name": "look", "arguments": '{"at":"sea"}'}
+    assert (second["id"], second["function"]["name"]) == ("b", "go")
+
+
+def test_completions_without_messages_and_their_logprobs():
+    def text(said: str, **more) -> bytes:
+        choice = {"index": 0, "text": said, "logprobs": {"tokens": [said]}, **more}
+        return event(object="text_completion", choices=[choice])
+
+    answer = assembled(text("A "), text("ship", finish_reason="length")).answer()
+    assert answer["choices"] == [
+        {
+            "index": 0,
+            "text": "A ship",
+            "logprobs": {"tokens": ["A ", "ship"]},
+            "finish_reason": "length",
+        }
+    ]
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"not json",
+        b"[]",
+        b"3",
+        b'{"choices": 3}',
+        b'{"choices": [3]}',
+        b'{"choices": [{"delta": {}}]}',
+        b'{"choices": [{"index": [], "delta": {}}]}',
+        b'{"choices": [{"index": 0, "delta": 3}]}',
+        b'{"choices": [{"index": 0, "delta": {"tool_calls": 3}}]}',
+        b'{"choices": [{"index": 0, "delta": {"tool_calls": [{"index": 0, "function": 3}]}}]}',
+    ],
+)
+def test_events_that_are_none_of_theirs_are_counted(data):
+    good = event(choices=[{"index": 0, "delta": {"content": "A ship"}}])
+    copy = assembled(good, b"data: " + data + b"\n\n", good)
+    assert copy.misread == 1
+    assert copy.answer()["choices"][0]["message"]["content"] == "A shipA ship"
+
+
+def test_a_copy_that_is_too_large_is_none():
+    copy = assembled(event(choices=[]) * 100, most=500)
+    assert copy.is_too_large
