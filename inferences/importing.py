@@ -1,6 +1,7 @@
 """Files of inferences, read as the bodies of creates: NDJSON and Parquet.
 
-A line of NDJSON is a create's body as the API takes it. A row of Parquet has the columns
+A line of NDJSON is a create's body as the API takes it, or a record of an export, whose
+files lie beside it (``records``). A row of Parquet has the columns
 ``inference_id``, ``inference_action``, ``data_hash`` and ``data_size``, and optionally
 ``created_at``, ``is_protected``, ``data_source``, ``latitude``, ``longitude``, ``metadata``
 (a list of structs key, type, value), ``object_detection`` (a list of structs label,
@@ -22,7 +23,7 @@ from inferences.models import RegisteredModel
 from istore.parsing import read_json
 
 ROWS_AT_ONCE = 1000
-LINE_MAX_BYTES = 16 * 1024**2
+LINE_MAX_BYTES = 64 * 1024**2
 STANDARD = (
     "inference_action",
     "data_hash",

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -30,6 +30,7 @@ from inferences.api.fields import (
     TextField,
     WholeField,
 )
+from inferences.creation import AHEAD
 from inferences.metadata import MetadataValue
 from inferences.models import (
     Inference,
@@ -38,9 +39,10 @@ from inferences.models import (
     MetadataType,
     RegisteredModel,
 )
-from inferences.recording import NewInference
+from inferences.recording import NewInference, Outcome, record
 from inferences.row_ids import EARLIEST
 from istore import blobs
+from istore.models import AuditEntry
 from istore.problems import invalid
 from istore.serializers import StrictSerializer, ValueSerializer, optional
 from istore.uuids import uuid7
@@ -110,7 +112,9 @@ def is_record(body: Any) -> bool:
     return isinstance(body, dict) and "record" in body
 
 
-def restored(model: RegisteredModel, body: Any, directory: Path) -> Restored:
+def restored(
+    model: RegisteredModel, body: Any, directory: Path, now: datetime
+) -> Restored:
     """The record a line says, its files copied to keys of their own; else a 400.
 
     ``directory`` is where the line lies: files outside of it are refused.
@@ -119,6 +123,8 @@ def restored(model: RegisteredModel, body: Any, directory: Path) -> Restored:
     moment = said["created_at"]
     if moment < EARLIEST:
         raise invalid("Not before 1949.", "created_at")
+    if moment > now + AHEAD:
+        raise invalid("More than 300 s ahead of now.", "created_at")
     vector = said.get("embedding")
     if vector is not None and len(vector) != model.embedding_size:
         raise invalid(
@@ -174,31 +180,30 @@ def _copy(
     blobs.put(key, content)
 
 
-def drop_files(batch: Sequence[NewInference]) -> None:
-    """Remove the copies of records that were not stored: they were there before."""
-    keys = [
-        key for new in batch for key in (new.data_storage_key, new.answer_storage_key)
-    ]
-    blobs.delete(keys)
-
-
-def set_updated_at(
-    model: RegisteredModel, batch: Sequence[NewInference]
-) -> Callable[[set[str]], None]:
-    """What ``record`` is to write beside new rows: when each was changed last."""
+def store_records(
+    actor: object, model: RegisteredModel, batch: Sequence[Restored]
+) -> dict[str, Outcome]:
+    """Store what is new of them; what was there before keeps its files and loses ours."""
     moments = {
-        new.inference_id: new.updated_at.isoformat()
-        for new in batch
-        if isinstance(new, Restored) and new.updated_at
+        new.inference_id: new.updated_at.isoformat() for new in batch if new.updated_at
     }
 
-    def write(stored: set[str]) -> None:
-        chosen = {name: moments[name] for name in stored & moments.keys()}
-        if chosen:
+    def also(stored: set[str]) -> None:
+        if stored:
+            project = model.project
+            AuditEntry.write(
+                actor, "inference.import", model.model_id, project, count=len(stored)
+            )
+        changed = {name: moments[name] for name in stored & moments.keys()}
+        if changed:
             with connection.cursor() as cursor:
-                cursor.execute(UPDATED_AT, [json.dumps(chosen), model.pk, model.pk])
+                cursor.execute(UPDATED_AT, [json.dumps(changed), model.pk, model.pk])
 
-    return write
+    outcomes = record(model, batch, also)
+    for new in batch:
+        if outcomes[new.inference_id] is not Outcome.NEW:
+            blobs.delete([new.data_storage_key, new.answer_storage_key])
+    return outcomes
 
 
 UPDATED_AT = f"""

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
+
+import orjson
 
 from exports.members import Member
 
@@ -18,6 +21,14 @@ def texts(member: Member) -> list[dict[str, str]]:
         {"key": key, "type": value.type, "value": value.text}
         for key, value in member.metadata.items()
     ]
+
+
+def written(value: Any) -> bytes:
+    """As JSON, whole numbers beyond 64 bits included."""
+    try:
+        return orjson.dumps(value)
+    except TypeError:
+        return json.dumps(value, ensure_ascii=False).encode()
 
 
 def plain(value: Any) -> Any:

@@ -10,10 +10,8 @@ from __future__ import annotations
 
 from typing import Any
 
-import orjson
-
 from exports.formats.base import Format
-from exports.formats.native import texts
+from exports.formats.native import texts, written
 from exports.members import Batch, Member, Skip
 from inferences.api.fields import MomentField
 from inferences.models import Inference, LabelName
@@ -59,7 +57,7 @@ class Ndjson(Format):
             **self._kept(member),
             "input": self._input(member),
         }
-        self.lines.write(orjson.dumps(line) + b"\n")
+        self.lines.write(written(line) + b"\n")
 
     def _kept(self, member: Member) -> dict[str, Any]:
         """What only a row of the store has; of other members what their answer says."""

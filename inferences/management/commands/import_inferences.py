@@ -3,6 +3,7 @@ from __future__ import annotations
 import sys
 from argparse import ArgumentParser
 from collections import Counter
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from inferences.creation import composed, record_batch
 from inferences.importing import rows_of
 from inferences.models import RegisteredModel
 from inferences.recording import NewInference, Outcome
+from inferences.records import Restored, is_record, restored, store_records
 from istore import clock
 from istore.exception_handler import as_problem
 
@@ -60,7 +62,7 @@ class Command(BaseCommand):
             try:
                 if isinstance(body, APIException):
                     raise body
-                new = composed(model, read_creation(model, body), now)
+                new = self._new(model, body, path, now)
             except APIException as error:
                 self._refuse(place, as_problem(error)["detail"])
                 continue
@@ -70,6 +72,14 @@ class Command(BaseCommand):
             waiting[new.inference_id] = place, new
         self._store(model, waiting)
 
+    def _new(
+        self, model: RegisteredModel, body: Any, path: Path, now: datetime
+    ) -> NewInference:
+        """A record of an export as it was, a create as it would be made now."""
+        if is_record(body):
+            return restored(model, body, path.parent, now)
+        return composed(model, read_creation(model, body), now)
+
     def _store(
         self, model: RegisteredModel, waiting: dict[str, tuple[str, NewInference]]
     ) -> None:
@@ -77,7 +87,11 @@ class Command(BaseCommand):
         if not waiting:
             return
         batch = [new for _, new in waiting.values()]
-        for inference_id, outcome in record_batch(ACTOR, model, batch).items():
+        records = [new for new in batch if isinstance(new, Restored)]
+        creates = [new for new in batch if not isinstance(new, Restored)]
+        outcomes = record_batch(ACTOR, model, creates) if creates else {}
+        outcomes |= store_records(ACTOR, model, records) if records else {}
+        for inference_id, outcome in outcomes.items():
             self.counts[WORDS[outcome]] += 1
             if WORDS[outcome] == "refused":
                 place, _ = waiting[inference_id]
