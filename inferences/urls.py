@@ -10,6 +10,7 @@ from inferences.pages import (
     models,
     one,
     selection,
+    statistics,
 )
 
 app_name = "inferences"
@@ -30,6 +31,7 @@ urlpatterns = [
     re_path(rf"^{MODEL}/storage$", models.switch_storage, name="storage"),
     re_path(rf"^{MODEL}/activity$", models.model_activity, name="activity"),
     re_path(rf"^{MODEL}/inferences$", browsing.browse, name="browse"),
+    re_path(rf"^{MODEL}/statistics$", statistics.statistics, name="statistics"),
     re_path(rf"^{MODEL}/facets$", browsing.facets, name="facets"),
     re_path(rf"^{MODEL}/facets/key$", browsing.one_key, name="one-key"),
     re_path(rf"^{MODEL}/selection/protect$", selection.protect, name="protect"),

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from django.conf import settings
 
 from inferences.deconstruction import Deconstructed, Kind, deconstruct
+from inferences.deconstruction.values import Content
 from inferences.models import Inference, InferenceAction, RegisteredModel
 from inferences.presentation.plots import Bars, bars
 from inferences.presentation.shapes import Outline, outlines
@@ -45,11 +46,12 @@ class Found:
     score: float | None
     hue: int
     outline: Outline | None = None
+    most: float = 1.0  # of a score; those of a ranking have no end but the best
 
     @property
     def percent(self) -> float:
         """The score as the length of a bar."""
-        return round(min(max(100 * (self.score or 0), 0), 100), 1)
+        return round(min(max(100 * (self.score or 0) / self.most, 0), 100), 1)
 
     @property
     def tag(self) -> Tag | None:
@@ -79,14 +81,16 @@ class Answer:
     found: list[Found] = field(default_factory=list)
     embedding: list[float] | None = None
     excerpt: str = ""
+    content: Content | None = None
 
     @property
     def nothing_found(self) -> bool:
-        return self.understood and not self.found and self.embedding is None
+        looked = self.understood and self.kind.has_labels
+        return looked and not self.found and self.embedding is None
 
     @property
     def is_classes(self) -> bool:
-        return bool(self.found) and self.kind is Kind.IMAGE_CLASSIFICATION
+        return bool(self.found) and self.kind.is_classes
 
     @property
     def drawn(self) -> list[Found]:
@@ -152,17 +156,22 @@ def answer_of(
     rows = sorted(said.detections, key=lambda one: -(one.score or 0))[:most]
     shapes = [one.shape for one in rows]
     drawn = outlines(shapes, picture) if picture else [None] * len(rows)
+    best = max((one.score or 0 for one in rows), default=0)
+    most = best if said.kind is Kind.RANKING and best > 1 else 1.0
     found = [
-        Found(row, one.label, one.score, hue(one.label, model.class_labels), outline)
+        Found(
+            row, one.label, one.score, hue(one.label, model.class_labels), outline, most
+        )
         for row, (one, outline) in enumerate(zip(rows, drawn, strict=True))
     ]
-    plain = not found and said.embedding is None
+    plain = not found and said.embedding is None and said.content is None
     return Answer(
         said.kind,
         said.understood,
         found,
         said.embedding,
         text[:EXCERPT_CHARS] if plain else "",
+        said.content,
     )
 
 

@@ -507,7 +507,8 @@ def _of_text(given: QueryDict) -> QueryDict:
     """The question in words stands for all filters; the layout stays."""
     query = QueryDict(mutable=True)
     for name in LAYOUT:
-        query.setlist(name, given.getlist(name))
+        if values := given.getlist(name):
+            query.setlist(name, values)
     query["q"] = given["text"]
     return query
 
