@@ -1,0 +1,1 @@
+"""Checks against software that is not ours, each in an environment of its own."""
