@@ -1,4 +1,7 @@
-"""Export tasks are read here; they are ended and tried again as by the API."""
+"""Export tasks are read here; they are ended and tried again as by the API.
+
+What is shown of schedules is in ``schedules.admin``.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +9,7 @@ from django.contrib import admin
 
 from exports import opening
 from exports.models import ExportTask
+from exports.schedules import admin as schedules_admin  # noqa: F401 registers itself
 from istore.admin import TaskAdmin
 
 

@@ -2,22 +2,28 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 from django import forms
-from django.contrib import admin
-from django.core.paginator import Paginator
+from django.contrib import admin, messages
 from django.db.models import QuerySet
 from django.http import HttpRequest
-from django.utils.functional import cached_property
 
-from inferences.models import Inference, RegisteredModel
+from inferences import restoring
+from inferences.erasure.models import ErasureTask
+from inferences.erasure.running import stop_erasure
+from inferences.models import Inference, InferenceKey, RegisteredModel, UploadGrant
+from inferences.protection import Protection, protect_all
 from inferences.registration import change_settings
+from inferences.restoring import soft_deleted
+from inferences.tasks import ring_for_removals
 from istore.access import caller_of
-from istore.admin import ReadOnlyAdmin
+from istore.admin import ReadOnlyAdmin, ShortPaginator, TaskAdmin
 from istore.upstreams import check_upstream_url
 
 CHOSEN = "registered_model__id__exact"
+AT_ONCE = 1000
 IDENTITY = ["model_id", "project", "task_type", "embedding_size"]
 
 
@@ -51,6 +57,7 @@ class RegisteredModelAdmin(admin.ModelAdmin):
     readonly_fields = [*IDENTITY, "created_at", "updated_at"]
     list_display = ["model_id", "project", "task_type", "enable_inference_storage"]
     list_filter = ["task_type", "enable_inference_storage", "project"]
+    show_full_result_count = False
     list_select_related = ["project"]
     search_fields = ["model_id"]
 
@@ -66,16 +73,6 @@ class RegisteredModelAdmin(admin.ModelAdmin):
 
     def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         return False
-
-
-class ShortPaginator(Paginator):
-    """Counts to a bound: a count of everything would read everything."""
-
-    MOST = 10_000
-
-    @cached_property
-    def count(self) -> int:
-        return self.object_list[: self.MOST].count()
 
 
 @admin.register(Inference)
@@ -97,10 +94,69 @@ class InferenceAdmin(ReadOnlyAdmin):
     ]
     # Ids are unique within a model only, so a row has no address of its own here.
     list_display_links = None
-    list_filter = ["registered_model"]
-    list_select_related = ["registered_model"]
-    list_per_page = 50
+    list_filter = ["registered_model", "deleted", "is_protected"]
+    list_select_related = ["registered_model__project"]
+    search_fields = ["inference_id"]
+    search_help_text = "The whole id of an inference."
     ordering = ["-id"]
+    actions = ["protect", "unprotect", "restore", "remove_deleted"]
+
+    def get_search_results(
+        self, request: HttpRequest, queryset: QuerySet[Inference], search_term: str
+    ) -> tuple[QuerySet[Inference], bool]:
+        """By the key table: the id has no index on the rows."""
+        if not search_term:
+            return queryset, False
+        keys = InferenceKey.objects.filter(inference_id=search_term)
+        ids = list(keys.values_list("row_id", flat=True))
+        return queryset.filter(id__in=ids, inference_id=search_term), False
+
+    @admin.action(description="Protect from retention", permissions=["change"])
+    def protect(self, request: HttpRequest, queryset: QuerySet[Inference]) -> None:
+        self._protect(request, queryset, Protection())
+
+    @admin.action(description="Protect no longer", permissions=["change"])
+    def unprotect(self, request: HttpRequest, queryset: QuerySet[Inference]) -> None:
+        self._protect(request, queryset, Protection(is_protected=False))
+
+    @admin.action(description="Restore the soft-deleted", permissions=["change"])
+    def restore(self, request: HttpRequest, queryset: QuerySet[Inference]) -> None:
+        done = 0
+        for model, ids in _by_model(queryset):
+            chosen = lambda m=model, i=ids: soft_deleted(m).filter(id__in=i)  # noqa: E731
+            done += restoring.restore(caller_of(request), model, chosen).count
+        messages.success(request, f"{done} inferences restored.")
+
+    @admin.action(
+        description="Remove the soft-deleted for good", permissions=["remove"]
+    )
+    def remove_deleted(
+        self, request: HttpRequest, queryset: QuerySet[Inference]
+    ) -> None:
+        done, caller = 0, caller_of(request)
+        for model, ids in _by_model(queryset):
+            chosen = lambda m=model, i=ids: soft_deleted(m).filter(id__in=i)  # noqa: E731
+            done += restoring.intend_removal(caller, model, chosen).count
+            ring_for_removals(model.pk)
+        messages.success(request, f"{done} inferences are removed for good.")
+
+    def _protect(
+        self, request: HttpRequest, queryset: QuerySet[Inference], wanted: Protection
+    ) -> None:
+        count = late = 0
+        for model, ids in _by_model(queryset):
+            chosen = lambda m=model, i=ids: m.inferences.live().filter(id__in=i)  # noqa: E731
+            done = protect_all(caller_of(request), model, chosen, wanted)
+            count, late = count + done.count, late + done.being_removed
+        too_late = f" {late} came too late." if late else ""
+        messages.success(request, f"{count} inferences changed.{too_late}")
+
+    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        """For the actions alone: rows have no page of their own here."""
+        return obj is None and request.user.has_perm("inferences.change_inference")
+
+    def has_remove_permission(self, request: HttpRequest) -> bool:
+        return request.user.has_perm("inferences.delete_inference")
 
     @admin.display(description="Created")
     def moment(self, inference: Inference) -> str:
@@ -112,3 +168,40 @@ class InferenceAdmin(ReadOnlyAdmin):
 
     def has_view_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         return obj is None and super().has_view_permission(request)
+
+
+def _by_model(
+    rows: QuerySet[Inference],
+) -> Iterator[tuple[RegisteredModel, list[int]]]:
+    """The ids of the chosen rows, of one model after the other."""
+    ids: dict[int, list[int]] = {}
+    for model_key, row_id in rows.order_by().values_list("registered_model", "id"):
+        ids.setdefault(model_key, []).append(row_id)
+    models = RegisteredModel.objects.select_related("project").in_bulk(ids)
+    for model_key, found in ids.items():
+        for start in range(0, len(found), AT_ONCE):
+            yield models[model_key], found[start : start + AT_ONCE]
+
+
+@admin.register(UploadGrant)
+class UploadGrantAdmin(ReadOnlyAdmin):
+    list_display = ["created_at", "registered_model", "kind", "expires_at", "bound_at"]
+    list_filter = ["kind", ("bound_at", admin.EmptyFieldListFilter)]
+    list_select_related = ["registered_model"]
+    search_fields = ["storage_key__exact"]
+    paginator = ShortPaginator
+
+
+@admin.register(ErasureTask)
+class ErasureTaskAdmin(TaskAdmin):
+    """What was erased and who asked. The value is never shown."""
+
+    list_display = ["created_at", "project", "key", "state", "dry_run", "share"]
+    list_filter = ["state", "dry_run", "project"]
+    list_select_related = ["project"]
+    exclude = ["value", "salt", "open_batch"]
+    actions = ["stop"]
+
+    @staticmethod
+    def stop_task(actor: object, task: ErasureTask) -> bool:
+        return stop_erasure(actor, task)

@@ -15,6 +15,10 @@ class InferencesConfig(AppConfig):
         from inferences.erasure import traces
 
         traces.register()
+        from inferences.presentation import storage
+        from istore import operations
+
+        operations.register("Storage", "operations/_storage.html", storage.by_model)
 
 
 def register_checks() -> None:

@@ -9,12 +9,13 @@ class IngestConfig(AppConfig):
     def ready(self) -> None:
         from inferences import erasure
         from inferences.collecting import know_fates
-        from ingest import erasing, heartbeat, verification
-        from istore import health
+        from ingest import erasing, heartbeat, verification, watching
+        from istore import health, operations
         from istore.verification import register
 
         health.watched["listener"] = heartbeat.silence
         know_fates(verification.fates)
+        operations.register("Events", "operations/_stream.html", watching.stream)
         register("consumers", verification.dead_consumers, collects=True)
         erasure.register("events set aside", of_value=erasing.set_aside_events)
         register("spool files", verification.spool_files)

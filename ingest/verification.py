@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import replace
 from datetime import timedelta
+from pathlib import Path
 
 from django.conf import settings
 
@@ -100,8 +101,12 @@ def dead_consumers(scope: Scope) -> Iterator[Finding]:
 
 def spool_files(scope: Scope) -> Iterator[Finding]:
     """Files of the spool that could not be captured wait for a person."""
+    for path in files_aside():
+        yield Finding("spool-file", path.name, "Not captured: manage.py replay_spool.")
+
+
+def files_aside() -> list[Path]:
+    """What the capture process set aside: entries, and segments that are damaged."""
     directory = settings.ISTORE_SPOOL_DIR
-    for pattern in ("*.set-aside", "*.damaged"):
-        for path in sorted(directory.glob(pattern)):
-            said = "Not captured: manage.py replay_spool."
-            yield Finding("spool-file", path.name, said)
+    patterns = ("*.set-aside", "*.damaged")
+    return sorted(path for each in patterns for path in directory.glob(each))

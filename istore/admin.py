@@ -2,15 +2,28 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from django.contrib import admin, messages
+from django.contrib.auth import get_permission_codename
+from django.core.paginator import Paginator
 from django.db.models import QuerySet
 from django.http import HttpRequest
+from django.utils.functional import cached_property
+from rest_framework.exceptions import APIException
 
 from istore.access import caller_of
-from istore.models import AuditEntry, Membership, Project, Token
+from istore.models import (
+    AuditEntry,
+    IdempotentCall,
+    Membership,
+    Project,
+    Token,
+    VerifyRun,
+)
 from istore.tokens import revoke_token
+from istore.tracking import TrackedTask
 
 admin.site.site_header = admin.site.site_title = "Inference Store"
 admin.site.index_title = "Administration"
@@ -18,6 +31,8 @@ admin.site.index_title = "Administration"
 
 class ReadOnlyAdmin(admin.ModelAdmin):
     """Rows to look at: nothing is added, changed or removed here."""
+
+    list_per_page = 50
 
     show_full_result_count = False
 
@@ -31,6 +46,62 @@ class ReadOnlyAdmin(admin.ModelAdmin):
         return False
 
 
+class ShortPaginator(Paginator):
+    """Counts to a bound: a count of everything would read everything."""
+
+    MOST = 10_000
+
+    @cached_property
+    def count(self) -> int:
+        return self.object_list[: self.MOST].count()
+
+
+class TaskAdmin(ReadOnlyAdmin):
+    """Tracked tasks: looked at here, and ended or taken up again as by the API.
+
+    A subclass says by which functions; without one the action is not offered.
+    """
+
+    list_filter = ["state"]
+    ordering = ["-created_at"]
+    list_per_page = 50
+    paginator = ShortPaginator
+    actions = ["stop", "resume"]
+    stop_task: Callable[[object, Any], bool] | None = None
+    resume_task: Callable[[object, Any], bool] | None = None
+
+    @admin.display(description="Done")
+    def share(self, task: TrackedTask) -> str:
+        return f"{100 * task.share_done:.0f} %"
+
+    @admin.action(description="Stop the selected tasks", permissions=["stop"])
+    def stop(self, request: HttpRequest, queryset: QuerySet[Any]) -> None:
+        self._each(request, queryset, self.stop_task, "asked to stop")
+
+    @admin.action(description="Resume the selected tasks", permissions=["resume"])
+    def resume(self, request: HttpRequest, queryset: QuerySet[Any]) -> None:
+        self._each(request, queryset, self.resume_task, "resumed")
+
+    def _each(self, request: HttpRequest, tasks: Any, act: Any, said: str) -> None:
+        caller, done = caller_of(request), 0
+        for task in tasks:
+            try:
+                done += bool(act(caller, task))
+            except APIException as error:
+                messages.error(request, f"{task}: {error}")
+        messages.success(request, f"{done} tasks {said}.")
+
+    def has_stop_permission(self, request: HttpRequest) -> bool:
+        return self.stop_task is not None and self._may_change(request)
+
+    def has_resume_permission(self, request: HttpRequest) -> bool:
+        return self.resume_task is not None and self._may_change(request)
+
+    def _may_change(self, request: HttpRequest) -> bool:
+        name = get_permission_codename("change", self.opts)
+        return request.user.has_perm(f"{self.opts.app_label}.{name}")
+
+
 class MembershipInline(admin.TabularInline):
     model = Membership
     extra = 0
@@ -41,12 +112,31 @@ class MembershipInline(admin.TabularInline):
 class ProjectAdmin(admin.ModelAdmin):
     list_display = ["project_id", "created_at"]
     search_fields = ["project_id"]
+    show_full_result_count = False
     inlines = [MembershipInline]
 
     def get_readonly_fields(
         self, request: HttpRequest, obj: Project | None = None
     ) -> list[str]:
         return ["project_id"] if obj else []  # blobs and clients know it by this name
+
+    def save_model(
+        self, request: HttpRequest, obj: Project, form: Any, change: bool
+    ) -> None:
+        super().save_model(request, obj, form, change)
+        if not change:
+            AuditEntry.write(caller_of(request), "project.create", str(obj), obj)
+
+    def save_formset(
+        self, request: HttpRequest, form: Any, formset: Any, change: bool
+    ) -> None:
+        super().save_formset(request, form, formset, change)
+        for each in formset.new_objects:
+            audit_member(request, each, "add", role=each.role)
+        for each, _ in formset.changed_objects:
+            audit_member(request, each, "change", role=each.role)
+        for each in formset.deleted_objects:
+            audit_member(request, each, "remove")
 
     def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         return False  # what is stored goes by retention and removal, with their records
@@ -59,6 +149,31 @@ class MembershipAdmin(admin.ModelAdmin):
     list_select_related = ["user", "project"]
     search_fields = ["user__username", "project__project_id"]
     autocomplete_fields = ["user", "project"]
+    show_full_result_count = False
+    actions = None  # one by one, as each is audited
+
+    def save_model(
+        self, request: HttpRequest, obj: Membership, form: Any, change: bool
+    ) -> None:
+        super().save_model(request, obj, form, change)
+        audit_member(request, obj, "change" if change else "add", role=obj.role)
+
+    def delete_model(self, request: HttpRequest, obj: Membership) -> None:
+        super().delete_model(request, obj)
+        audit_member(request, obj, "remove")
+
+
+def audit_member(
+    request: HttpRequest, membership: Membership, act: str, **details: Any
+) -> None:
+    """As the page of members does it."""
+    AuditEntry.write(
+        caller_of(request),
+        f"member.{act}",
+        str(membership.user),
+        membership.project,
+        **details,
+    )
 
 
 @admin.register(Token)
@@ -93,7 +208,34 @@ class TokenAdmin(ReadOnlyAdmin):
 
 @admin.register(AuditEntry)
 class AuditEntryAdmin(ReadOnlyAdmin):
-    list_display = ["at", "actor", "action", "subject", "project"]
-    list_filter = ["action"]
+    """Found by the exact subject, such as an inference id: the log is long."""
+
+    list_display = ["at", "actor", "action", "subject", "project", "said"]
+    list_filter = ["project", "action"]
     list_select_related = ["project"]
-    search_fields = ["subject", "actor"]
+    search_fields = ["subject__exact"]
+    search_help_text = "The whole subject, such as the id of an inference or a model."
+    paginator = ShortPaginator
+    list_per_page = 50
+
+    @admin.display(description="Details")
+    def said(self, entry: AuditEntry) -> str:
+        told = (f"{name}: {value}" for name, value in entry.details.items() if value)
+        return "; ".join(told)[:200]
+
+
+@admin.register(VerifyRun)
+class VerifyRunAdmin(ReadOnlyAdmin):
+    list_display = ["started_at", "kind", "finding_count", "repaired", "finished_at"]
+    list_filter = ["kind"]
+
+
+@admin.register(IdempotentCall)
+class IdempotentCallAdmin(ReadOnlyAdmin):
+    """That a POST was answered; what was answered is the caller's."""
+
+    list_display = ["key", "caller", "status", "created_at"]
+    list_filter = ["status"]
+    search_fields = ["key__exact"]
+    exclude = ["content", "fingerprint"]
+    paginator = ShortPaginator

@@ -28,16 +28,17 @@ def live(request: HttpRequest) -> JsonResponse:
 
 def ready(request: HttpRequest) -> JsonResponse:
     """200 ``ready``, 200 ``degraded`` with reasons, or 503 ``unavailable``."""
-    failing = _failing(needed)
-    if failing:
-        content = {"status": "unavailable", "reasons": failing}
+    reasons = failing(needed)
+    if reasons:
+        content = {"status": "unavailable", "reasons": reasons}
         return JsonResponse(content, status=503, headers={"Retry-After": "2"})
-    worrying = _failing(watched)
+    worrying = failing(watched)
     status = "degraded" if worrying else "ready"
     return JsonResponse({"status": status, "reasons": worrying})
 
 
-def _failing(checks: dict[str, Check]) -> dict[str, str]:
+def failing(checks: dict[str, Check]) -> dict[str, str]:
+    """The reasons of those that are not as they should be, by name."""
     found = {}
     for name, check in checks.items():
         try:

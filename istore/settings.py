@@ -257,6 +257,11 @@ CELERY_BEAT_SCHEDULE = {
         "schedule": crontab(minute=7),
         "options": {"expires": 3600},
     },
+    "measure storage": {
+        "task": "inferences.tasks.measure_storage",
+        "schedule": crontab(minute=33, hour="*/6"),
+        "options": {"expires": 3600},
+    },
     "collect uploads": {
         "task": "inferences.tasks.collect_uploads",
         "schedule": crontab(minute=51),

@@ -6,7 +6,7 @@ from django.contrib import admin
 from django.urls import include, path
 
 from inferences.api.creating import ReceiveUploadView
-from istore import health, views
+from istore import health, operations, views
 
 urlpatterns = [
     path("health/live", health.live),
@@ -22,6 +22,8 @@ urlpatterns = [
     path("api/v1/", include("services.api.urls")),
     path("api/v1/", include("inferences.api.urls")),
     path("admin/", admin.site.urls),
+    path("operations", operations.page, name="operations"),
+    path("operations/verify", operations.verify_now, name="verify-now"),
     path("favicon.ico", views.favicon),
     path("", include("istore.account_urls")),
     path("", include("exports.urls")),

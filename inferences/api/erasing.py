@@ -17,9 +17,9 @@ from inferences.api.projects import ProjectView
 from inferences.api.protecting import ReasonField
 from inferences.erasure.carriers import Carried
 from inferences.erasure.models import TYPES, ErasureTask
-from inferences.erasure.running import open_erasure
+from inferences.erasure.running import open_erasure, stop_erasure
 from inferences.metadata import PATH_MAX_CHARS, UNSTORABLE
-from istore.models import AuditEntry, Project, Role
+from istore.models import Project, Role
 from istore.problems import invalid
 from istore.schema import PROBLEMS
 from istore.serializers import StrictSerializer
@@ -183,8 +183,7 @@ class StopErasureView(AdministeredView):
     )
     def post(self, request: Request, project_id: str, task_id: str) -> Response:
         task = self.task(project_id, task_id)
-        if task.stop():
-            AuditEntry.write(self.caller, "erasure.stop", str(task.pk), task.project)
+        stop_erasure(self.caller, task)
         return Response(ErasureSerializer(task).data)
 
 

@@ -62,6 +62,15 @@ def open_erasure(
     return task
 
 
+@transaction.atomic
+def stop_erasure(actor: object, task: ErasureTask) -> bool:
+    """End it where it is; what is erased stays erased. False if it had ended."""
+    stopped = task.stop()
+    if stopped:
+        AuditEntry.write(actor, "erasure.stop", str(task.pk), task.project)
+    return stopped
+
+
 def erase(task: ErasureTask) -> None:
     """Carry out an erasure, or go on with it."""
     if not task.claim():

@@ -16,13 +16,13 @@ from django.views.decorators.http import (
     require_safe,
 )
 
+from inferences.erasure import running
 from inferences.erasure.carriers import Carried
 from inferences.erasure.models import TYPES, ErasureTask
-from inferences.erasure.running import open_erasure
 from inferences.metadata import PATH_MAX_CHARS, UNSTORABLE
 from inferences.protection import REASON_MAX_CHARS
 from istore.access import caller_of
-from istore.models import AuditEntry, Project, Role
+from istore.models import Project, Role
 from istore.pages import render_page, visible_project
 
 SHOWN = 50
@@ -69,7 +69,7 @@ def erasures(request: HttpRequest, project_id: str) -> HttpResponse:
     project = visible_project(request, project_id, Role.ADMINISTRATOR)
     form = ErasureForm(request.POST or None)
     if request.method == "POST" and form.is_valid():
-        task = open_erasure(
+        task = running.open_erasure(
             caller_of(request),
             project,
             form.cleaned_data["carried"],
@@ -114,8 +114,7 @@ def erasure(request: HttpRequest, project_id: str, task_id: UUID) -> HttpRespons
 def stop_erasure(request: HttpRequest, project_id: str, task_id: UUID) -> HttpResponse:
     project = visible_project(request, project_id, Role.ADMINISTRATOR)
     task = _task(project, task_id)
-    if task.stop():
-        AuditEntry.write(caller_of(request), "erasure.stop", str(task.pk), project)
+    running.stop_erasure(caller_of(request), task)
     return redirect("inferences:erasure", project.project_id, task.pk)
 
 
