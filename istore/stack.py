@@ -21,6 +21,7 @@ from istore.supervisor import Failed, Supervisor
 DATABASE_SECONDS = 600  # one that recovers from a crash takes its time
 STATIC_SECONDS = 120
 SERVER_GRACE, DATABASE_GRACE = 4, 60
+SESSIONS_GRACE = 15  # what takes longer to stop is stopped all the same, by its keeper
 WEB_THREADS, WORKER_THREADS = 8, 2
 MIGRATION_LOCK = 0x15704E  # any number that nobody else uses
 MANAGE = [sys.executable, str(settings.BASE_DIR / "manage.py")]
@@ -138,6 +139,11 @@ def start_ours(supervisor: Supervisor) -> None:
     schedule = ["--scheduler=celery.beat:Scheduler", "--pidfile="]
     supervisor.start("beat", [*celery, "beat", *schedule])
     supervisor.start("listener", [*MANAGE, "listen"])
+    unasked = ["listener", "beat"]
+    if settings.ISTORE_PROCESSES_FILE:
+        argv = [*MANAGE, "run_sessions"]
+        supervisor.start("sessions", argv, grace_seconds=SESSIONS_GRACE)
+        unasked.append("sessions")
     proxy, web = settings.ISTORE_PROXY_PORT, settings.ISTORE_PORT
     _start_granian(supervisor, "proxy", proxy, "asginl", "proxy.asgi:application")
     _start_granian(supervisor, "web", web, "wsgi", "istore.wsgi:application")
@@ -146,7 +152,7 @@ def start_ours(supervisor: Supervisor) -> None:
     supervisor.wait(lambda: answers_ok(host, proxy, "/v2/health/ready"), "proxy")
     supervisor.wait(lambda: worker_answers(worker), "worker")
     # The others cannot be asked: that they are running has to do.
-    for name in ("listener", "beat"):
+    for name in unasked:
         supervisor.wait(lambda name=name: supervisor.children[name].runs, name)
 
 

@@ -32,7 +32,7 @@ FAILURES_ALLOWED = 3
 # the database still has much to write: it is given the time.
 STOP_ORDER = (
     ("web", "proxy", "demo"),
-    ("listener", "beat", "worker"),
+    ("listener", "beat", "worker", "sessions"),
     ("redis",),
     ("postgres",),
 )

@@ -5,6 +5,7 @@ import socket
 import sys
 
 import pytest
+import requests
 
 from istore.home import Home
 from istore.supervisor import Failed, Supervisor
@@ -25,6 +26,13 @@ pytestmark = pytest.mark.skipif(
 def store(tmp_path_factory):
     """One home for the module, with what paths may hold; its tests follow each other."""
     store = RunningStore(tmp_path_factory.mktemp("a home") / "with 'spaces'")
+    commands = tmp_path_factory.mktemp("commands") / "processes.toml"
+    # What answers has a child in a session of its own.
+    served = "sleep 600 & exec python3 -m http.server --bind 127.0.0.1 $PORT"
+    commands.write_text(
+        f"[files]\ncommand = ['setsid', '-w', 'sh', '-c', '{served}']\n"
+    )
+    store.env["ISTORE_PROCESSES_FILE"] = str(commands)
     yield store
     store.command("up", "--stop")
 
@@ -102,9 +110,11 @@ def test_detach_returns_when_ready_and_shows_no_secret_again(store):
 
 
 def test_a_killed_supervisor_leaves_nothing(store):
+    start_session(store, "files")
     supervisor = store.supervisor()
     ours = descendants(supervisor)
     assert len(ours) > 7
+    assert any("http.server" in processes()[each][1] for each in ours)
     os.kill(supervisor, signal.SIGKILL)
     wait_until(lambda: not ours & set(processes()), seconds=8)
 
@@ -116,6 +126,33 @@ def test_the_next_start_after_that_succeeds_and_stop_waits_for_the_end(store):
     assert stopped.stdout == "Stopped.\n"
     assert not ours & set(processes())
     assert store.command("up", "--stop").stdout == "It was not running.\n"
+
+
+def start_session(store, process):
+    """A session of a listed command, ready to answer."""
+    made = store.command("create_token", "t", "--project", "p", "--role", "editor")
+    headers = {"Authorization": f"Bearer {made.stdout.strip()}"}
+    api = f"http://127.0.0.1:{store.port}/api/v1"
+
+    def post(path, **body):
+        answer = requests.post(f"{api}/{path}", json=body, headers=headers, timeout=10)
+        assert answer.status_code == 201, answer.text
+        return answer.json()
+
+    service = post(
+        "inferenceservices",
+        account="a",
+        name=process,
+        runner={"kind": "process", "process": process},
+        interface={"endpoint": "generate"},
+    )
+    told = post("inferencesessions", account="a", inferenceService=service["id"])
+    ready = f"{api}/inferencesessions/{told['inferencesession']['id']}/ready"
+
+    def is_ready():
+        return requests.get(ready, headers=headers, timeout=10).status_code == 200
+
+    wait_until(is_ready)
 
 
 def test_a_taken_port_is_refused_by_the_name_of_its_setting(idle):

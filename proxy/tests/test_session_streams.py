@@ -53,7 +53,7 @@ def test_chunks_leave_as_they_come(chat):
     began = time.monotonic()
     stream = ask(chat, "as-they-come", model="slow", stream=True)
     arrived = []
-    for chunk in stream:
+    for _chunk in stream:
         arrived.append(time.monotonic() - began)
         if len(arrived) == 4:
             break

@@ -5,9 +5,10 @@ import threading
 from typing import Any
 
 from django.conf import settings
-from django.core.management.base import BaseCommand
+from django.core.management.base import BaseCommand, CommandError
 
 from istore.children import Journal
+from services.runners.commands import BadCommands, listed
 from services.runners.processes import ProcessRunner
 
 
@@ -16,6 +17,10 @@ class Command(BaseCommand):
     requires_system_checks = ()
 
     def handle(self, **options: Any) -> None:
+        try:
+            listed()  # the operator hears at once, later the log does
+        except BadCommands as error:
+            raise CommandError(f"ISTORE_PROCESSES_FILE: {error}") from None
         stopping = threading.Event()
         for name in (signal.SIGTERM, signal.SIGINT):
             signal.signal(name, lambda *_: stopping.set())
