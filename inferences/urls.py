@@ -9,6 +9,7 @@ from inferences.pages import (
     erasing,
     models,
     one,
+    saved,
     selection,
     statistics,
 )
@@ -31,6 +32,10 @@ urlpatterns = [
     re_path(rf"^{MODEL}/storage$", models.switch_storage, name="storage"),
     re_path(rf"^{MODEL}/activity$", models.model_activity, name="activity"),
     re_path(rf"^{MODEL}/inferences$", browsing.browse, name="browse"),
+    re_path(rf"^{MODEL}/views$", saved.save, name="saved-views"),
+    re_path(
+        rf"^{MODEL}/views/(?P<view_id>[0-9]{{1,9}})$", saved.change, name="saved-view"
+    ),
     re_path(rf"^{MODEL}/statistics$", statistics.statistics, name="statistics"),
     re_path(rf"^{MODEL}/facets$", browsing.facets, name="facets"),
     re_path(rf"^{MODEL}/facets/key$", browsing.one_key, name="one-key"),

@@ -24,6 +24,7 @@ from inferences.filters import matching
 from inferences.filters.metadata import READERS
 from inferences.models import RegisteredModel
 from inferences.pages.access import visible_model
+from inferences.pages.saved import address_of
 from inferences.presentation import facets as counting
 from inferences.presentation.activity import count_in_time
 from inferences.presentation.browsing import Offer, cards, offer
@@ -50,6 +51,8 @@ TAIL_SECONDS = 60
 @require_safe
 def browse(request: HttpRequest, model_id: str) -> HttpResponse:
     model = visible_model(request, model_id)
+    if not request.GET and (first := model.saved_views.filter(is_default=True).first()):
+        return redirect(address_of(first))
     question = Question(request.GET)
     part = request.GET.get("part")
     if part == "count":
@@ -67,6 +70,7 @@ def browse(request: HttpRequest, model_id: str) -> HttpResponse:
         **_listed(model, question, offered, page),
         "offer": offered,
         "problem": problem,
+        "saved": list(model.saved_views.all()),
         "proxy_url": settings.ISTORE_PROXY_URL,
         "quoted": quote(model.model_id, safe=""),
         "all_columns": [(n, t, n in question.columns) for n, t in COLUMNS.items()],

@@ -298,7 +298,8 @@ class Question:
             query.pop(name, None)
             if value is not None:
                 query.setlist(name, [value] if isinstance(value, str) else value)
-        return f"?{query.urlencode()}"
+        # Without any parameter the page shows the view that a project wants first.
+        return f"?{query.urlencode() or 'view=gallery'}"
 
     @property
     def pinned(self) -> str:

@@ -2,7 +2,7 @@
 const SHOWN_MS = 7000;
 
 function ready(root) {
-  for (const button of root.querySelectorAll("[data-copy]")) button.hidden = !navigator.clipboard;
+  for (const button of root.querySelectorAll("[data-copy], [data-copy-link]")) button.hidden = !navigator.clipboard;
   for (const toast of root.querySelectorAll("[data-toast]:not(.error)")) {
     setTimeout(() => { if (!toast.matches(":hover, :focus-within")) toast.remove(); }, SHOWN_MS);
   }
@@ -15,7 +15,14 @@ async function copy(button) {
   setTimeout(() => delete button.dataset.done, 1500);
 }
 
+async function copyLink(button) {
+  await navigator.clipboard.writeText(location.href);
+  button.lastChild.textContent = "Copied";
+}
+
 document.addEventListener("click", (event) => {
+  const linker = event.target.closest("[data-copy-link]");
+  if (linker) copyLink(linker);
   const copier = event.target.closest("[data-copy]");
   if (copier) copy(copier);
   event.target.closest("[data-dismiss]")?.closest("[data-toast]").remove();
