@@ -205,6 +205,12 @@ CELERY_BEAT_SCHEDULE = {
         "schedule": crontab(minute=47),
         "options": {"expires": 3600},
     },
+    # What deleted datasets hold, and inputs that no entry needs any more.
+    "collect datasets": {
+        "task": "datasets.tasks.collect_datasets",
+        "schedule": timedelta(minutes=5),
+        "options": {"expires": 300},
+    },
     # Archives that have had their time, and what broken attempts left behind.
     "collect archives": {
         "task": "exports.tasks.collect_archives",
@@ -339,6 +345,7 @@ INSTALLED_APPS = [
     "inferences",
     "quality",
     "exports",
+    "datasets",
     "ingest",
     "retention",
     "services",

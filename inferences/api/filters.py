@@ -41,6 +41,7 @@ from inferences.filters import (
 )
 from inferences.filters.existence import TYPES
 from inferences.filters.ground_truth import STATES
+from inferences.filters.in_dataset import InDataset
 from inferences.filters.metadata import LOOKUPS, OPERATORS, READERS
 from inferences.filters.text import STRING_KEYS
 from inferences.filters.tree import DEPTH_MAX, all_of
@@ -164,6 +165,8 @@ class LeafSerializer(InferenceFilterSerializer):
     is_protected = FlagField(**optional)
     no_detections = FlagField(**optional)
     ground_truth = serializers.ChoiceField(STATES, **optional)
+    in_dataset = TextField(max_length=255, allow_blank=False, **optional)
+    in_any_dataset = FlagField(**optional)
     model_version = TextField(**optional)
     environment = TextField(**optional)
     conversation_id = TextField(**optional)
@@ -172,6 +175,7 @@ class LeafSerializer(InferenceFilterSerializer):
         "has_input": HasInput(),
         "is_protected": IsProtected(),
         "no_detections": NoDetections(),
+        "in_any_dataset": InDataset(),
     }
 
     def build(self, fields: dict[str, Any]) -> Filter:
@@ -183,6 +187,8 @@ class LeafSerializer(InferenceFilterSerializer):
                 further.append(leaf if holds else Not(leaf))
         if state := fields.pop("ground_truth", None):
             further.append(TruthFilter(state))
+        if name := fields.pop("in_dataset", None):
+            further.append(InDataset(name))
         for key in STRING_KEYS:
             if (value := fields.pop(key, None)) is not None:
                 further.append(MetadataFilter(key, "string", "=", value))

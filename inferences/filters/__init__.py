@@ -16,6 +16,7 @@ from inferences.filters.existence import (
     NoDetections,
 )
 from inferences.filters.ground_truth import TruthFilter
+from inferences.filters.in_dataset import InDataset
 from inferences.filters.intersection import Filter, InferenceFilter
 from inferences.filters.location import (
     GeoCircle,
@@ -37,6 +38,7 @@ __all__ = [
     "GeoRectangle",
     "HasInput",
     "HasKey",
+    "InDataset",
     "InferenceFilter",
     "IsProtected",
     "LocationFilter",

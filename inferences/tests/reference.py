@@ -54,6 +54,7 @@ class Record:
     detections: list[tuple[str, float | None]] | None = None
     is_protected: bool = False
     has_input: bool = False
+    dataset: str | None = None  # the one that it was added to
     truth: str | None = None  # the label that came true, of the best of detections
 
 
@@ -283,6 +284,8 @@ TESTS: dict[str, Callable[[Record, Any], bool]] = {
     "has_input": lambda record, yes: record.has_input == yes,
     "is_protected": lambda record, yes: record.is_protected == yes,
     "ground_truth": _truth,
+    "in_dataset": lambda record, name: record.dataset == name,
+    "in_any_dataset": lambda record, yes: (record.dataset is not None) == yes,
     "model_version": _word("model_version"),
     "environment": _word("environment"),
     "conversation_id": _word("conversation_id"),

@@ -1,9 +1,13 @@
-"""Filters, trees, text queries and statistics against the reference in plain Python."""
+"""Filters, trees, text queries and statistics against the reference in plain Python.
+
+ISTORE_EXAMPLES=2000 asks more of them than the suite does.
+"""
 
 from __future__ import annotations
 
 import hashlib
 import json
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -15,6 +19,7 @@ from django.db import transaction
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from datasets.models import Dataset, DatasetEntry
 from inferences.api.filters import InferenceQuerySerializer
 from inferences.api.metadata import StatisticsQuerySerializer
 from inferences.filters import matching, text
@@ -33,8 +38,9 @@ from inferences.tests.reference import Record
 from istore.models import Project
 
 RECORDS = 60
+DATASETS = ("hard cases", "other")
 STORES = (1, 2)  # each a seed: other records, in other slots
-EXAMPLES = 400
+EXAMPLES = int(os.environ.get("ISTORE_EXAMPLES", "150"))
 LIST = "/api/v1/models/reference/inferences"
 FILTER, COUNT = f"{LIST}/filter", f"{LIST}/count"
 
@@ -218,6 +224,7 @@ def records(seed: int) -> list[Record]:
                 is_protected=random.random() < 0.3,
                 has_input=random.random() < 0.5,
                 truth=random.choice([None, "ship", *(d[0] for d in detections)]),
+                dataset=random.choice([None, None, *DATASETS]),
             )
         )
     return made
@@ -262,6 +269,29 @@ def tell_truths(model: RegisteredModel, made: list[Record]) -> None:
     )
 
 
+def add_to_datasets(model: RegisteredModel, made: list[Record]) -> None:
+    for name in DATASETS:
+        dataset, _ = Dataset.objects.get_or_create(project=model.project, name=name)
+        source = dataset.sources.create(model_id=model.model_id)
+        chosen = [each.inference_id for each in made if each.dataset == name]
+        DatasetEntry.objects.bulk_create(
+            DatasetEntry(
+                dataset=dataset,
+                source=source,
+                model_id=model.model_id,
+                inference_id=row.inference_id,
+                row_id=row.pk,
+                first_version=1,
+                happened_at=row.created_at,
+                inference_action=row.inference_action,
+                data_hash=row.data_hash,
+                data_size=row.data_size,
+                content_hash=b"",
+            )
+            for row in model.inferences.filter(inference_id__in=chosen)
+        )
+
+
 @dataclass
 class Store:
     model: RegisteredModel
@@ -275,8 +305,10 @@ def filled(request, project: Project) -> Iterator[Store]:
     neighbour = RegisteredModel.objects.create(model_id="neighbour", project=project)
     store(model, made)
     tell_truths(model, made)
+    add_to_datasets(model, made)
     store(neighbour, records(99))  # ids and keys of another model must not matter
     tell_truths(neighbour, records(99))
+    add_to_datasets(neighbour, records(99))
     return Store(model, made)
 
 
@@ -393,6 +425,8 @@ FURTHER = {
     "is_protected": st.booleans(),
     "no_detections": st.booleans(),
     "ground_truth": st.sampled_from(STATES),
+    "in_dataset": st.sampled_from([*DATASETS, "none"]),
+    "in_any_dataset": st.booleans(),
     "model_version": st.sampled_from(TEXTS),
     "environment": st.just("test"),
 }

@@ -47,6 +47,7 @@ class TableFormat(Format):
     """A format whose archive holds tables; ``writer`` says as what they are written."""
 
     writer: ClassVar[type[Writer]]
+    reads_rows: ClassVar = True
     choices: ClassVar = {"shape": tuple(Shape)}
 
     def begin(self) -> None:

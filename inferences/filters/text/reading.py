@@ -9,6 +9,7 @@ from typing import Any
 from inferences.filters.detections import DetectionFilter
 from inferences.filters.existence import HasInput, HasKey, IsProtected, NoDetections
 from inferences.filters.ground_truth import STATES, TruthFilter
+from inferences.filters.in_dataset import InDataset
 from inferences.filters.intersection import Filter, InferenceFilter
 from inferences.filters.location import GeoPoint, GeoRectangle, LocationFilter
 from inferences.filters.metadata import OF_TEXT, READERS, MetadataFilter
@@ -330,7 +331,7 @@ class _Parser:
     def no(self, group: _Group) -> Filter:
         found = ABSENT.get(self.scanner.value()[0])
         if found is None:
-            raise ValueError("It is no:detections or no:input.")
+            raise ValueError(f"It is one of {', '.join(f'no:{each}' for each in ABSENT)}.")
         return found
 
     def is_(self, group: _Group) -> Filter:
@@ -343,6 +344,9 @@ class _Parser:
         if state not in STATES:
             raise ValueError(f"It is one of {', '.join(STATES)}.")
         return TruthFilter(state)
+
+    def dataset(self, group: _Group) -> Filter:
+        return InDataset(self.scanner.value()[0])
 
     def version(self, group: _Group) -> Filter:
         return self._of_key("version")
@@ -358,8 +362,16 @@ class _Parser:
         return MetadataFilter(TERMS_OF_KEYS[term], "string", "=", value)
 
 
-PRESENT = {"input": HasInput(), "detections": DetectionFilter()}
-ABSENT = {"detections": NoDetections(), "input": Not(HasInput())}
+PRESENT = {
+    "input": HasInput(),
+    "detections": DetectionFilter(),
+    "dataset": InDataset(),
+}
+ABSENT = {
+    "detections": NoDetections(),
+    "input": Not(HasInput()),
+    "dataset": Not(InDataset()),
+}
 TERMS: dict[str, Callable[[_Parser, _Group], Filter | None]] = {
     "label": _Parser.label,
     "source": _Parser.source,
@@ -373,6 +385,7 @@ TERMS: dict[str, Callable[[_Parser, _Group], Filter | None]] = {
     "no": _Parser.no,
     "is": _Parser.is_,
     "truth": _Parser.truth,
+    "dataset": _Parser.dataset,
     "version": _Parser.version,
     "env": _Parser.env,
     "conversation": _Parser.conversation,

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from inferences.filters.detections import DetectionFilter
 from inferences.filters.existence import HasInput, HasKey, IsProtected, NoDetections
 from inferences.filters.ground_truth import TruthFilter
+from inferences.filters.in_dataset import InDataset
 from inferences.filters.intersection import Filter, InferenceFilter
 from inferences.filters.location import LocationFilter
 from inferences.filters.metadata import OF_LISTS, MetadataFilter
@@ -24,7 +25,7 @@ from inferences.filters.tree import And, Not, Or, normal
 
 KEY = re.compile(r"[\w.-]+")
 SIGNS = {"not in": " not in ", "in": " in ", "contains": " contains ", "starts with": " startswith "}  # fmt: skip
-OF_GROUPS = {"input", "detections"}
+OF_GROUPS = {"input", "detections", "dataset"}
 SHORT = {key: term for term, key in TERMS_OF_KEYS.items()}
 
 
@@ -105,6 +106,8 @@ def _terms(leaf: Filter) -> Iterator[str]:
             yield "no:detections"
         case TruthFilter(state):
             yield f"truth:{state}"
+        case InDataset(name):
+            yield "has:dataset" if name is None else f"dataset:{word(name)}"
         case InferenceFilter():
             yield _column(leaf)
         case _:

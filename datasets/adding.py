@@ -1,0 +1,227 @@
+"""Selections become entries: a batch at a time, each in one transaction with its count.
+
+(1) Claim. (2) Fix the set, as exports do. (3) Per batch put the inputs (``inputs``), then
+write entries and progress in one transaction, the dataset locked against publishing and
+other writers. A crash leaves whole batches; the next attempt goes on after them.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter
+from typing import Any
+
+from django.db import transaction
+from django.db.models.functions import Now
+
+from datasets import inputs
+from datasets.models import (
+    AddingTask,
+    Dataset,
+    DatasetBlob,
+    DatasetEntry,
+    DatasetSource,
+)
+from exports.members import Batch, Member, Skip
+from exports.sets import fix_selected, selected_batches
+from inferences.ground_truth.models import GroundTruth
+from inferences.metadata import canonical
+from inferences.models import RegisteredModel
+from istore import blobs
+from istore.failpoints import failpoint
+from istore.tracking import Failed, Stopped
+
+TRIES = 5  # with inputs that were removed between two looks
+ADDED, UPDATED, UNCHANGED = "added", "updated", "unchanged"
+DUPLICATES, SKIPPED, DELETED = "duplicates", "skipped_duplicates", "deleted"
+WITHOUT_INPUT = "without_input"
+COUNTS = (ADDED, UPDATED, UNCHANGED, DUPLICATES, SKIPPED, WITHOUT_INPUT, DELETED)
+
+
+def carry_out(task: AddingTask) -> None:
+    """Add what the task selects. Nothing happens if another worker has it."""
+    if not task.claim():
+        return
+    failpoint("datasets.claimed")
+    with task.recording_outcome():
+        if task.fixed_at is None:
+            fix_selected(task)
+        failpoint("datasets.set_fixed")
+        source = source_of(task.dataset, task.model)
+        for batch in selected_batches(task, passed=task.progress_count):
+            _add(task, source, batch)
+            failpoint("datasets.batch_added")
+        task.parts.all().delete()
+
+
+def source_of(dataset: Dataset, model: RegisteredModel) -> DatasetSource:
+    """How the model's answers are read now. Fails for a model of another task."""
+    with transaction.atomic():
+        dataset = Dataset.objects.select_for_update().get(pk=dataset.pk)
+        if not dataset.task_type:
+            dataset.task_type = model.task_type
+            dataset.save(update_fields=["task_type"])
+        if dataset.task_type != model.task_type:
+            raise Failed(
+                f"{dataset} holds {dataset.task_type}, {model} does {model.task_type}."
+            )
+        facts = {
+            "model_id": model.model_id,
+            "task_type": model.task_type,
+            "class_labels": model.class_labels,
+            "box_format": model.box_format,
+            "embedding_size": model.embedding_size,
+        }
+        return dataset.sources.filter(**facts).first() or dataset.sources.create(
+            **facts
+        )
+
+
+def _add(task: AddingTask, source: DatasetSource, batch: Batch) -> None:
+    members = list(batch.members())
+    try:
+        for attempt in range(1, TRIES + 1):
+            found = inputs.put(task.dataset.project, members)
+            try:
+                needless = _written(task, source, batch, members, found)
+            except inputs.Gone:
+                if attempt == TRIES:
+                    raise
+                continue
+            blobs.delete(needless)
+            return
+    finally:
+        for member in members:
+            member.close()
+
+
+@transaction.atomic
+def _written(
+    task: AddingTask,
+    source: DatasetSource,
+    batch: Batch,
+    members: list[Member],
+    found: dict[str, DatasetBlob],
+) -> list[str]:
+    dataset = Dataset.objects.select_for_update().get(pk=task.dataset_id)
+    if dataset.deleted_at:
+        raise Stopped("The dataset was deleted.")
+    needless = inputs.save(dataset.project, found)
+    counts = Counter(task.counts)
+    counts[DELETED] += len(batch.deleted)
+    entries = _entries(task, dataset, source, batch, members, found)
+    same = {
+        each.inference_id: each
+        for each in dataset.entries.current().filter(
+            model_id=source.model_id,
+            inference_id__in=[each.inference_id for each in entries],
+        )
+    }
+    hashes = [each.data_hash for each in entries]
+    known = dataset.entries.current().filter(data_hash__in=hashes)
+    seen = Counter(bytes(each) for each in known.values_list("data_hash", flat=True))
+    fresh, replaced = [], []
+    for entry in entries:
+        before = same.get(entry.inference_id)
+        if before and bytes(before.content_hash) == entry.content_hash:
+            counts[UNCHANGED] += 1
+            continue
+        if before:
+            counts[UPDATED] += 1
+            replaced.append(before)
+            fresh.append(entry)
+            continue
+        if seen[entry.data_hash]:
+            counts[DUPLICATES] += 1
+            if task.skip_duplicates:
+                counts[SKIPPED] += 1
+                continue
+        seen[entry.data_hash] += 1
+        counts[ADDED] += 1
+        counts[WITHOUT_INPUT] += entry.blob_id is None
+        fresh.append(entry)
+    leave(dataset, replaced)
+    DatasetEntry.objects.bulk_create(fresh)
+    Dataset.objects.filter(pk=dataset.pk).update(updated_at=Now())
+    task.advance(
+        progress_count=batch.first_number - 1 + len(batch.row_ids), counts=dict(counts)
+    )
+    return needless
+
+
+def leave(dataset: Dataset, entries: list[DatasetEntry]) -> None:
+    """Take entries out of the working version; published ones keep theirs."""
+    fresh = [each.pk for each in entries if each.first_version == dataset.working]
+    old = [each.pk for each in entries if each.first_version < dataset.working]
+    DatasetEntry.objects.filter(pk__in=fresh).delete()
+    DatasetEntry.objects.filter(pk__in=old).update(gone_version=dataset.working)
+
+
+def _entries(
+    task: AddingTask,
+    dataset: Dataset,
+    source: DatasetSource,
+    batch: Batch,
+    members: list[Member],
+    found: dict[str, DatasetBlob],
+) -> list[DatasetEntry]:
+    truths = dict(
+        GroundTruth.objects.beside(batch.model)
+        .filter(id__in=batch.row_ids)
+        .values_list("id", "truth")
+    )
+    common = {
+        "dataset": dataset,
+        "source": source,
+        "model_id": source.model_id,
+        "first_version": dataset.working,
+        "added_by": task.created_by,
+    }
+    return [
+        _entry(member, truths.get(member.inference.id), found, common)
+        for member in members
+    ]
+
+
+def _entry(
+    member: Member,
+    truth: dict[str, Any] | None,
+    found: dict[str, DatasetBlob],
+    common: dict[str, Any],
+) -> DatasetEntry:
+    try:
+        blob = found.get(member.content.sha256.hex())
+    except Skip:
+        blob = None
+    metadata = {key: list(value) for key, value in member.metadata.items()}
+    entry = DatasetEntry(
+        **common,
+        inference_id=member.inference_id,
+        row_id=member.inference.id,
+        happened_at=member.created_at,
+        inference_action=member.inference.inference_action,
+        data_hash=member.data_hash,
+        data_size=member.data_size,
+        data_source=member.data_source,
+        latitude=member.latitude,
+        longitude=member.longitude,
+        blob=blob,
+        answer=member.answer,
+        metadata=metadata,
+        truth=truth,
+        embedding=list(member.embedding) if member.embedding is not None else None,
+    )
+    said = [member.answer, metadata, truth, blob.sha256 if blob else None]
+    entry.content_hash = hashlib.sha256(canonical(said)).digest()
+    entry.labels = labels_of(entry)
+    return entry
+
+
+def labels_of(entry: DatasetEntry) -> list[str] | None:
+    """The labels of the annotations, as often as they stand there; None: not known."""
+    from datasets.annotations import annotations_of  # which reads entries, as we do
+
+    found = annotations_of(entry)
+    if not found.understood or not found.kind.has_labels:
+        return None
+    return [each.label for each in found.detections]

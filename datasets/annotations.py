@@ -1,0 +1,42 @@
+"""What an entry is annotated with: its ground truth where it has one, else the answer."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from datasets.models import DatasetEntry
+from exports.members import deconstructed
+from inferences.deconstruction import Deconstructed
+
+# Forms of ground truth, and the parts of a collection that say the same.
+PARTS = {
+    "labels": "image_classification",
+    "polygons": "image_segmentation",
+    "entities": "named_entities",
+}
+
+
+def text_of(entry: DatasetEntry) -> str:
+    """The annotations as an answer would say them."""
+    said = collection_of(entry.truth) if entry.truth else None
+    return entry.answer if said is None else json.dumps(said)
+
+
+def collection_of(truth: dict[str, Any]) -> dict[str, Any] | None:
+    """Ground truth as the parts of a collection; None where it has no labels."""
+    if "boxes" in truth:
+        boxes = truth["boxes"]
+        oriented = bool(boxes) and "cx" in boxes[0]
+        name = "oriented_object_detection" if oriented else "object_detection"
+        return {name: boxes}
+    for form, part in PARTS.items():
+        if form in truth:
+            items = truth[form]
+            return {part: [{"label": i} for i in items] if form == "labels" else items}
+    return None
+
+
+def annotations_of(entry: DatasetEntry) -> Deconstructed:
+    """Read as the model's answers were when the entry was added."""
+    return deconstructed(entry.source, text_of(entry))

@@ -1,0 +1,462 @@
+"""The REST API of datasets: each view parses, asks, answers."""
+
+from __future__ import annotations
+
+import uuid
+from typing import Any, ClassVar
+
+from django.http import Http404, HttpResponse
+from drf_spectacular.utils import OpenApiParameter, extend_schema
+from rest_framework.exceptions import PermissionDenied
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+from datasets import changing, listing, summary
+from datasets.api.serializers import (
+    AddingTaskSerializer,
+    AddingTasksSerializer,
+    AdditionSerializer,
+    ComparisonSerializer,
+    DatasetArchiveSerializer,
+    DatasetArchivesSerializer,
+    DatasetChangeSerializer,
+    DatasetSerializer,
+    DatasetsSerializer,
+    EntriesSerializer,
+    NewArchiveSerializer,
+    NewDatasetSerializer,
+    PublishSerializer,
+    RemovalSerializer,
+    RemovedSerializer,
+    SummarySerializer,
+    VersionsSerializer,
+)
+from datasets.models import AddingTask, Dataset, DatasetArchive
+from exports.models import CONTENT_TYPES
+from inferences.api.projects import ProjectView
+from inferences.media import serve
+from inferences.models import RegisteredModel
+from istore.access import RolePermission
+from istore.deadline import deadline
+from istore.models import Project
+from istore.problems import invalid
+from istore.schema import PROBLEMS
+
+TASKS_LISTED = 100
+
+
+class DatasetsIn(ProjectView):
+    """A view of a project's datasets; changing them needs an editor."""
+
+    needs: ClassVar = {}
+
+    def project(self, project_id: str) -> Project:
+        project = super().project(project_id)
+        role = RolePermission.role(self.request, self)
+        if not self.caller.may(role, project):
+            raise PermissionDenied(f"This needs the role {role.label.lower()}.")
+        return project
+
+    def dataset(self, project_id: str, name: str) -> Dataset:
+        project = self.project(project_id)
+        found = Dataset.objects.live().filter(project=project, name=name).first()
+        if found is None:
+            raise Http404
+        found.project = project
+        return found
+
+    def version(self, dataset: Dataset, number: str) -> int:
+        """A number, or ``working``."""
+        if number == "working":
+            return dataset.working
+        if 0 < int(number) <= dataset.working:
+            return int(number)
+        raise Http404
+
+
+class DatasetsView(DatasetsIn):
+    """The datasets of a project, by name; making another."""
+
+    @extend_schema(
+        operation_id="list_datasets", responses={200: DatasetsSerializer, **PROBLEMS}
+    )
+    def get(self, request: Request, project_id: str) -> Response:
+        project = self.project(project_id)
+        found = Dataset.objects.live().filter(project=project).select_related("project")
+        return Response(DatasetsSerializer({"results": found, "next": None}).data)
+
+    @extend_schema(
+        operation_id="create_dataset",
+        request=NewDatasetSerializer,
+        responses={201: DatasetSerializer, **PROBLEMS},
+    )
+    def post(self, request: Request, project_id: str) -> Response:
+        project = self.project(project_id)
+        values = NewDatasetSerializer.parse(request.data)
+        dataset = changing.create(self.caller, project, **values)
+        return Response(DatasetSerializer(dataset).data, status=201)
+
+
+class DatasetView(DatasetsIn):
+    """One dataset."""
+
+    @extend_schema(
+        operation_id="get_dataset", responses={200: DatasetSerializer, **PROBLEMS}
+    )
+    def get(self, request: Request, project_id: str, name: str) -> Response:
+        return Response(DatasetSerializer(self.dataset(project_id, name)).data)
+
+    @extend_schema(
+        operation_id="change_dataset",
+        request=DatasetChangeSerializer,
+        responses={200: DatasetSerializer, **PROBLEMS},
+    )
+    def patch(self, request: Request, project_id: str, name: str) -> Response:
+        dataset = self.dataset(project_id, name)
+        values = DatasetChangeSerializer.parse(request.data)
+        changed = changing.change(self.caller, dataset, **values)
+        return Response(DatasetSerializer(changed).data)
+
+    @extend_schema(operation_id="delete_dataset", responses={204: None, **PROBLEMS})
+    def delete(self, request: Request, project_id: str, name: str) -> Response:
+        changing.delete(self.caller, self.dataset(project_id, name))
+        return Response(status=204)
+
+
+class VersionsView(DatasetsIn):
+    """The published versions, newest first; publishing the working one."""
+
+    @extend_schema(
+        operation_id="list_dataset_versions",
+        responses={200: VersionsSerializer, **PROBLEMS},
+    )
+    def get(self, request: Request, project_id: str, name: str) -> Response:
+        dataset = self.dataset(project_id, name)
+        told = [_published(each) for each in dataset.versions.all()]
+        return Response(VersionsSerializer({"results": told, "next": None}).data)
+
+    @extend_schema(
+        operation_id="publish_dataset_version",
+        request=PublishSerializer,
+        responses={201: SummarySerializer, **PROBLEMS},
+    )
+    def post(self, request: Request, project_id: str, name: str) -> Response:
+        dataset = self.dataset(project_id, name)
+        note = PublishSerializer.parse(request.data).get("note", "")
+        version = changing.publish(self.caller, dataset, note)
+        return Response(SummarySerializer(_published(version)).data, status=201)
+
+
+class VersionView(DatasetsIn):
+    """What one version holds; the working one is counted now."""
+
+    @extend_schema(
+        operation_id="get_dataset_version",
+        responses={200: SummarySerializer, **PROBLEMS},
+    )
+    def get(
+        self, request: Request, project_id: str, name: str, number: str
+    ) -> Response:
+        dataset = self.dataset(project_id, name)
+        version = self.version(dataset, number)
+        if version != dataset.working:
+            told = _published(dataset.versions.get(number=version))
+        else:
+            with deadline():
+                counted = summary.of_version(dataset, version)
+            told = {
+                **counted,
+                "version": version,
+                "is_published": False,
+                "note": "",
+                "published_at": None,
+                "published_by": None,
+                "splitting": dataset.splitting,
+            }
+        return Response(SummarySerializer(told).data)
+
+
+def _published(version: Any) -> dict[str, Any]:
+    return {
+        **version.summary,
+        "version": version.number,
+        "is_published": True,
+        "note": version.note,
+        "published_at": version.published_at,
+        "published_by": version.published_by,
+        "splitting": version.splitting,
+    }
+
+
+class EntriesView(DatasetsIn):
+    """The entries of a version; adding inferences to the working one."""
+
+    PARAMETERS = ("limit", "cursor", "label")
+
+    @extend_schema(
+        operation_id="list_dataset_entries",
+        parameters=[OpenApiParameter(name, str) for name in PARAMETERS],
+        responses={200: EntriesSerializer, **PROBLEMS},
+    )
+    def get(
+        self, request: Request, project_id: str, name: str, number: str
+    ) -> Response:
+        dataset = self.dataset(project_id, name)
+        version = self.version(dataset, number)
+        given = request.query_params
+        for parameter in given:
+            if parameter not in self.PARAMETERS:
+                message = "There is no such parameter."
+                raise invalid(message, parameter, code="unknown-parameter")
+        limit = _whole(given.get("limit"), "limit", listing.PAGE, listing.PAGE_MAX)
+        after = _whole(given.get("cursor"), "cursor", 0, 2**63 - 1)
+        with deadline():
+            page, following = listing.entries_page(
+                dataset, version, limit=limit, after=after, label=given.get("label")
+            )
+        context = {"splitting": dataset.splitting_of(version)}
+        content = {
+            "results": page,
+            "next": None if following is None else str(following),
+        }
+        return Response(EntriesSerializer(content, context=context).data)
+
+
+def _whole(text: str | None, name: str, default: int, most: int) -> int:
+    if text is None:
+        return default
+    if not text.isascii() or not text.isdecimal() or not 0 < int(text[:20]) <= most:
+        raise invalid(f"A whole number from 1 to {most}.", name)
+    return int(text)
+
+
+class AdditionsView(DatasetsIn):
+    """Tasks that add a selection, newest first; opening another."""
+
+    @extend_schema(
+        operation_id="list_dataset_additions",
+        responses={200: AddingTasksSerializer, **PROBLEMS},
+    )
+    def get(self, request: Request, project_id: str, name: str) -> Response:
+        tasks = self.dataset(project_id, name).adding_tasks.select_related("model")
+        found = tasks.order_by("-created_at")[:TASKS_LISTED]
+        return Response(AddingTasksSerializer({"results": found, "next": None}).data)
+
+    @extend_schema(
+        operation_id="add_to_dataset",
+        request=AdditionSerializer,
+        responses={201: AddingTaskSerializer, **PROBLEMS},
+    )
+    def post(self, request: Request, project_id: str, name: str) -> Response:
+        dataset = self.dataset(project_id, name)
+        wanted = AdditionSerializer.parse(request.data)
+        models = RegisteredModel.objects.visible_to(self.caller)
+        model = models.filter(
+            model_id=wanted["model_id"], project=dataset.project
+        ).first()
+        if model is None:
+            raise invalid("The project has no such model.", "model_id")
+        task = changing.add(
+            self.caller,
+            dataset,
+            model,
+            wanted["selection"],
+            wanted["asked"],
+            skip_duplicates=wanted["skip_duplicates"],
+        )
+        return Response(AddingTaskSerializer(task).data, status=201)
+
+
+class AdditionView(DatasetsIn):
+    """One such task, as it is now."""
+
+    def task(self, project_id: str, name: str, task_id: str) -> AddingTask:
+        tasks = self.dataset(project_id, name).adding_tasks.select_related("model")
+        found = tasks.filter(pk=uuid.UUID(task_id)).first()
+        if found is None:
+            raise Http404
+        return found
+
+    @extend_schema(
+        operation_id="get_dataset_addition",
+        responses={200: AddingTaskSerializer, **PROBLEMS},
+    )
+    def get(
+        self, request: Request, project_id: str, name: str, task_id: str
+    ) -> Response:
+        return Response(AddingTaskSerializer(self.task(project_id, name, task_id)).data)
+
+
+class StopAdditionView(AdditionView):
+    """Ends the task where it is; what was added stays."""
+
+    http_method_names: ClassVar = ["post", "options"]
+
+    @extend_schema(
+        operation_id="stop_dataset_addition",
+        request=None,
+        responses={200: AddingTaskSerializer, **PROBLEMS},
+    )
+    def post(
+        self, request: Request, project_id: str, name: str, task_id: str
+    ) -> Response:
+        task = self.task(project_id, name, task_id)
+        changing.stop(self.caller, self.dataset(project_id, name), task)
+        return Response(AddingTaskSerializer(task).data)
+
+
+class RetryAdditionView(AdditionView):
+    """Goes on with a task that failed or was stopped."""
+
+    http_method_names: ClassVar = ["post", "options"]
+
+    @extend_schema(
+        operation_id="retry_dataset_addition",
+        request=None,
+        responses={200: AddingTaskSerializer, **PROBLEMS},
+    )
+    def post(
+        self, request: Request, project_id: str, name: str, task_id: str
+    ) -> Response:
+        task = self.task(project_id, name, task_id)
+        changing.retry(self.caller, self.dataset(project_id, name), task)
+        return Response(AddingTaskSerializer(task).data)
+
+
+class RemoveEntriesView(DatasetsIn):
+    """Takes entries out of the working version."""
+
+    @extend_schema(
+        operation_id="remove_dataset_entries",
+        request=RemovalSerializer,
+        responses={200: RemovedSerializer, **PROBLEMS},
+    )
+    def post(self, request: Request, project_id: str, name: str) -> Response:
+        dataset = self.dataset(project_id, name)
+        wanted = RemovalSerializer.parse(request.data)
+        removed = changing.remove_entries(self.caller, dataset, wanted["entry_ids"])
+        return Response({"removed": removed})
+
+
+class CompareView(DatasetsIn):
+    """What became of one version on the way to another."""
+
+    @extend_schema(
+        operation_id="compare_dataset_versions",
+        responses={200: ComparisonSerializer, **PROBLEMS},
+    )
+    def get(
+        self, request: Request, project_id: str, name: str, before: str, after: str
+    ) -> Response:
+        dataset = self.dataset(project_id, name)
+        first, second = self.version(dataset, before), self.version(dataset, after)
+        with deadline():
+            found = summary.compare(dataset, first, second)
+        return Response(ComparisonSerializer(found).data)
+
+
+class ArchivesView(DatasetsIn):
+    """Archives of the versions, newest first; writing another."""
+
+    @extend_schema(
+        operation_id="list_dataset_archives",
+        responses={200: DatasetArchivesSerializer, **PROBLEMS},
+    )
+    def get(self, request: Request, project_id: str, name: str) -> Response:
+        dataset = self.dataset(project_id, name)
+        found = list(dataset.archives.order_by("-created_at")[:TASKS_LISTED])
+        for task in found:
+            task.dataset = dataset
+        return Response(
+            DatasetArchivesSerializer({"results": found, "next": None}).data
+        )
+
+
+class NewArchiveView(DatasetsIn):
+    @extend_schema(
+        operation_id="create_dataset_archive",
+        request=NewArchiveSerializer,
+        responses={201: DatasetArchiveSerializer, **PROBLEMS},
+    )
+    def post(
+        self, request: Request, project_id: str, name: str, number: str
+    ) -> Response:
+        dataset = self.dataset(project_id, name)
+        wanted = NewArchiveSerializer.parse(request.data)
+        task = changing.archive(
+            self.caller, dataset, self.version(dataset, number), **wanted
+        )
+        return Response(DatasetArchiveSerializer(task).data, status=201)
+
+
+class ArchiveView(DatasetsIn):
+    """One archive, as it is now."""
+
+    def task(self, project_id: str, name: str, task_id: str) -> DatasetArchive:
+        dataset = self.dataset(project_id, name)
+        found = dataset.archives.filter(pk=uuid.UUID(task_id)).first()
+        if found is None:
+            raise Http404
+        found.dataset = dataset
+        return found
+
+    @extend_schema(
+        operation_id="get_dataset_archive",
+        responses={200: DatasetArchiveSerializer, **PROBLEMS},
+    )
+    def get(
+        self, request: Request, project_id: str, name: str, task_id: str
+    ) -> Response:
+        task = self.task(project_id, name, task_id)
+        return Response(DatasetArchiveSerializer(task).data)
+
+
+class StopArchiveView(ArchiveView):
+    http_method_names: ClassVar = ["post", "options"]
+
+    @extend_schema(
+        operation_id="stop_dataset_archive",
+        request=None,
+        responses={200: DatasetArchiveSerializer, **PROBLEMS},
+    )
+    def post(
+        self, request: Request, project_id: str, name: str, task_id: str
+    ) -> Response:
+        task = self.task(project_id, name, task_id)
+        changing.stop(self.caller, task.dataset, task)
+        return Response(DatasetArchiveSerializer(task).data)
+
+
+class RetryArchiveView(ArchiveView):
+    http_method_names: ClassVar = ["post", "options"]
+
+    @extend_schema(
+        operation_id="retry_dataset_archive",
+        request=None,
+        responses={200: DatasetArchiveSerializer, **PROBLEMS},
+    )
+    def post(
+        self, request: Request, project_id: str, name: str, task_id: str
+    ) -> Response:
+        task = self.task(project_id, name, task_id)
+        changing.retry(self.caller, task.dataset, task)
+        return Response(DatasetArchiveSerializer(task).data)
+
+
+class ArchiveFileView(ArchiveView):
+    """The archive itself, or the range of it that is asked for."""
+
+    http_method_names: ClassVar = ["get", "head", "options"]
+
+    @extend_schema(
+        operation_id="get_dataset_archive_file",
+        responses={(200, "*/*"): bytes, **PROBLEMS},
+    )
+    def get(
+        self, request: Request, project_id: str, name: str, task_id: str
+    ) -> HttpResponse:
+        task = self.task(project_id, name, task_id)
+        if not task.has_archive:
+            raise Http404
+        content_type = CONTENT_TYPES[task.container]
+        return serve(request, task.archive_key, content_type, task.filename)

@@ -1,0 +1,139 @@
+"""Published versions as members of archives, in the forms that exports write."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from types import SimpleNamespace
+from typing import Any
+
+from datasets.annotations import text_of
+from datasets.models import DatasetArchive, DatasetEntry
+from exports.members import Batch, Member, Value, deconstructed
+from exports.receipts import Receipt
+from exports.sets import BATCH_SIZE
+from istore import blobs
+from istore.clock import now
+
+ERASED = "(erased)"
+
+
+class EntryBatch(Batch):
+    """Entries that lie beside each other. No row of an inference is behind them."""
+
+    def __init__(
+        self, first_number: int, entries: list[tuple[DatasetEntry, str | None]]
+    ):
+        self.first_number = first_number
+        self.entries = entries
+        self.row_ids = self.names = ()
+        self.inferences = {}
+
+    def members(self) -> Iterator[Member]:
+        for place, (entry, split) in enumerate(self.entries):
+            yield member_of(self.first_number + place, entry, split)
+
+
+class Erased(EntryBatch):
+    """Those that were there when the set was fixed, and are no more."""
+
+    def __init__(self, first_number: int, count: int) -> None:
+        super().__init__(first_number, [])
+        self.names = [ERASED] * count
+        self.row_ids = [0] * count
+
+
+def member_of(number: int, entry: DatasetEntry, split: str | None) -> Member:
+    return Member(
+        number=number,
+        inference_id=entry.inference_id,
+        created_at=entry.happened_at,
+        updated_at=None,
+        inference_action=entry.get_inference_action_display(),
+        data_hash=bytes(entry.data_hash),
+        data_size=entry.data_size,
+        data_source=entry.data_source,
+        latitude=entry.latitude,
+        longitude=entry.longitude,
+        is_protected=False,
+        version=1,
+        metadata={key: Value(*value) for key, value in entry.metadata.items()},
+        notes=None,
+        content_type=entry.blob.content_type if entry.blob else "",
+        read_input=lambda: _opened(entry),
+        read_answer=lambda: text_of(entry),
+        read_embedding=lambda: entry.embedding,
+        said_of=lambda text: deconstructed(entry.source, text),
+        split=split,
+    )
+
+
+def _opened(entry: DatasetEntry) -> Any:
+    if entry.blob is None:
+        raise FileNotFoundError
+    return blobs.open_blob(entry.blob.storage_key)
+
+
+class VersionMembers:
+    """The set of a ``DatasetArchive``: a version does not change, so it is fixed."""
+
+    def fix(self, task: DatasetArchive) -> None:
+        task.record(expected_count=self._count(task), fixed_at=now())
+
+    def _count(self, task: DatasetArchive) -> int:
+        if not task.split:
+            return task.dataset.entries_of(task.version).count()
+        return sum(1 for _ in self._entries(task))
+
+    def _entries(
+        self, task: DatasetArchive
+    ) -> Iterator[tuple[DatasetEntry, str | None]]:
+        splitting = task.dataset.splitting_of(task.version)
+        rows = task.dataset.entries_of(task.version).order_by("pk")
+        last = 0
+        while batch := list(
+            rows.filter(pk__gt=last).select_related("source", "blob")[:BATCH_SIZE]
+        ):
+            for entry in batch:
+                split = splitting.split_of(entry.data_hash, entry.metadata)
+                if not task.split or split == task.split:
+                    yield entry, split
+            last = batch[-1].pk
+
+    def batches(self, task: DatasetArchive) -> Iterator[Batch]:
+        number, waiting = 1, []
+        for pair in self._entries(task):
+            waiting.append(pair)
+            if len(waiting) == BATCH_SIZE:
+                yield EntryBatch(number, waiting)
+                number += len(waiting)
+                waiting = []
+        if waiting:
+            yield EntryBatch(number, waiting)
+            number += len(waiting)
+        if missing := task.expected_count - (number - 1):
+            yield Erased(number, missing)
+
+    def model(self, task: DatasetArchive) -> Any:
+        """What formats ask of a model: whose entries they are, and their class labels."""
+        sources = task.dataset.sources.order_by("pk")
+        labels = dict.fromkeys(label for each in sources for label in each.class_labels)
+        return SimpleNamespace(
+            model_id=task.dataset.name,
+            project=task.dataset.project,
+            project_id=task.dataset.project_id,
+            task_type=task.dataset.task_type,
+            class_labels=list(labels),
+            embedding_size=0,
+        )
+
+    def facts(self, task: DatasetArchive) -> dict[str, Any]:
+        model = self.model(task)
+        splitting = task.dataset.splitting_of(task.version)
+        facts = {"export_task_id": str(task.pk), **task.told()}
+        return facts | {
+            "class_labels": model.class_labels,
+            "splitting": splitting.kept(),
+        }
+
+    def warn(self, task: DatasetArchive, receipt: Receipt) -> None:
+        """Nothing is to be said of a version as a whole."""

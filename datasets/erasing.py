@@ -1,0 +1,51 @@
+"""What an erasure reaches in datasets: entries in all versions, and archives of them."""
+
+from __future__ import annotations
+
+from django.db import transaction
+
+from datasets import inputs
+from datasets.models import DatasetArchive, DatasetEntry
+from exports.expiry import remove_archive
+from inferences.erasure.carriers import Carried
+from inferences.models import RegisteredModel
+from istore.models import Project
+
+ERASED = "Something in it was erased."
+
+
+def of_records(model: RegisteredModel, row_ids: list[int]) -> int:
+    """Entries of these inferences; returns how many went."""
+    entries = DatasetEntry.objects.filter(
+        dataset__project=model.project, model_id=model.model_id, row_id__in=row_ids
+    )
+    return _erase(model.project, list(entries.values_list("pk", flat=True)))
+
+
+def of_value(project: Project, carried: Carried) -> int:
+    """Entries that carry the value, though their inference went or changed."""
+    entries = DatasetEntry.objects.filter(dataset__project=project)
+    if carried.is_source:
+        found = entries.filter(data_source=carried.value)
+        return _erase(project, list(found.values_list("pk", flat=True)))
+    key = carried.path[0]
+    rows = entries.filter(metadata__has_key=key).values_list("pk", "metadata")
+    found = [pk for pk, metadata in rows.iterator(2000) if carried.is_in(metadata[key])]
+    return _erase(project, found)
+
+
+def _erase(project: Project, ids: list[int]) -> int:
+    if not ids:
+        return 0
+    entries = DatasetEntry.objects.filter(pk__in=ids)
+    datasets = list(entries.values_list("dataset", flat=True).distinct())
+    archives = DatasetArchive.objects.filter(dataset__in=datasets).exclude(
+        archive_key=""
+    )
+    for task in archives:
+        remove_archive(task, ERASED)
+    with transaction.atomic():
+        gone = entries.count()
+        entries.delete()
+    inputs.collect(project)
+    return gone

@@ -1,0 +1,301 @@
+"""Datasets: named sets of inputs with their annotations, in versions that stay as they are.
+
+An entry is a copy: it stays as it was added when its inference changes or goes. It belongs
+to the versions from ``first_version`` on and before ``gone_version``. The working version
+is the one after the last that was published; only it changes. Inputs are shared by the
+datasets of a project: a blob stays as long as an entry of any of them needs it.
+"""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar, Self
+
+from django.contrib.postgres.fields import ArrayField
+from django.core.validators import RegexValidator
+from django.db import models
+from django.db.models import F, Q
+from django.db.models.functions import Now
+
+from datasets.splitting import Splitting
+from exports.models import ArchiveTask, SetPart
+from exports.sets import MemberSet
+from inferences.models import InferenceAction, RegisteredModel
+from istore.access import Caller
+from istore.models import Project, Role
+from istore.tracking import TrackedTask
+
+NAME = RegexValidator(
+    r"^(?!\.{1,2}\Z)[^\x00-\x1f\x7f-\x9f/]{1,255}\Z",
+    "One to 255 characters, none a control character or a slash.",
+)
+
+
+class DatasetQuerySet(models.QuerySet["Dataset"]):
+    def visible_to(self, caller: Caller, role: Role = Role.VIEWER) -> Self:
+        return self.live().filter(project__in=caller.visible_projects(role))
+
+    def live(self) -> Self:
+        """Those that are not being deleted."""
+        return self.filter(deleted_at=None)
+
+
+class Dataset(models.Model):
+    """A name in a project, under which versions are published."""
+
+    project = models.ForeignKey(Project, models.PROTECT, related_name="datasets")
+    name = models.CharField(max_length=255, validators=[NAME])
+    description = models.TextField(blank=True)
+    task_type = models.CharField(
+        max_length=40,
+        blank=True,
+        help_text="That of the first model it has entries of.",
+    )
+    published = models.PositiveIntegerField(
+        default=0, editable=False, help_text="The number of the last version."
+    )
+    splitting = models.JSONField(default=dict, help_text="Of the working version.")
+    created_by = models.CharField(max_length=300, editable=False)
+    created_at = models.DateTimeField(db_default=Now(), editable=False)
+    updated_at = models.DateTimeField(db_default=Now(), editable=False)
+    deleted_at = models.DateTimeField(
+        null=True, editable=False, help_text="From then on hidden; its entries go."
+    )
+
+    objects = DatasetQuerySet.as_manager()
+
+    class Meta:
+        ordering = ["name"]
+        constraints = [
+            models.UniqueConstraint(
+                "project", "name", condition=Q(deleted_at=None), name="dataset_name"
+            )
+        ]
+
+    def __str__(self) -> str:
+        return self.name
+
+    @property
+    def working(self) -> int:
+        """The number of the version that changes."""
+        return self.published + 1
+
+    def entries_of(self, version: int) -> DatasetEntryQuerySet:
+        """The entries of a version."""
+        return self.entries.of_version(version)
+
+    def splitting_of(self, version: int) -> Splitting:
+        """How a version is split: a published one as it was when it was published."""
+        if version == self.working:
+            return Splitting.read(self.splitting)
+        return Splitting.read(self.versions.get(number=version).splitting)
+
+
+class DatasetVersion(models.Model):
+    """A version that was published, with what was counted then."""
+
+    dataset = models.ForeignKey(Dataset, models.CASCADE, related_name="versions")
+    number = models.PositiveIntegerField()
+    note = models.TextField(blank=True)
+    splitting = models.JSONField(default=dict)
+    summary = models.JSONField(default=dict)
+    published_by = models.CharField(max_length=300)
+    published_at = models.DateTimeField(db_default=Now())
+
+    class Meta:
+        ordering = ["-number"]
+        constraints = [
+            models.UniqueConstraint("dataset", "number", name="dataset_version_once")
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.dataset} {self.number}"
+
+
+class DatasetSource(models.Model):
+    """How the answers of a model were read when its inferences were added."""
+
+    dataset = models.ForeignKey(Dataset, models.CASCADE, related_name="sources")
+    model_id = models.CharField(max_length=255)
+    task_type = models.CharField(max_length=40)
+    class_labels = ArrayField(models.CharField(max_length=255), default=list)
+    box_format = models.CharField(max_length=20)
+    embedding_size = models.PositiveIntegerField(default=0)
+
+    def __str__(self) -> str:
+        return f"{self.model_id} in {self.dataset}"
+
+
+class DatasetBlob(models.Model):
+    """An input that entries share. Its key is used once; one that is going is not taken."""
+
+    project = models.ForeignKey(Project, models.PROTECT, related_name="+")
+    sha256 = models.CharField(max_length=64)
+    size = models.PositiveBigIntegerField()
+    storage_key = models.CharField(max_length=200, unique=True)
+    content_type = models.CharField(max_length=255, blank=True)
+    removal_at = models.DateTimeField(null=True)
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(
+                "project", "sha256", condition=Q(removal_at=None), name="dataset_blob"
+            )
+        ]
+
+    def __str__(self) -> str:
+        return self.storage_key
+
+
+class DatasetEntryQuerySet(models.QuerySet["DatasetEntry"]):
+    def of_version(self, version: int) -> Self:
+        gone = Q(gone_version=None) | Q(gone_version__gt=version)
+        return self.filter(gone, first_version__lte=version)
+
+    def current(self) -> Self:
+        """Those of the working version."""
+        return self.filter(gone_version=None)
+
+
+class DatasetEntry(models.Model):
+    """An input with its annotations, as the inference had them when it was added."""
+
+    id = models.BigAutoField(primary_key=True)
+    dataset = models.ForeignKey(Dataset, models.CASCADE, related_name="entries")
+    source = models.ForeignKey(DatasetSource, models.CASCADE, related_name="+")
+    model_id = models.CharField(max_length=255)
+    inference_id = models.CharField(max_length=255)
+    row_id = models.BigIntegerField()
+    first_version = models.PositiveIntegerField()
+    gone_version = models.PositiveIntegerField(null=True)
+
+    happened_at = models.DateTimeField(help_text="The inference's created_at.")
+    inference_action = models.SmallIntegerField(choices=InferenceAction)
+    data_hash = models.BinaryField(max_length=32)
+    data_size = models.BigIntegerField()
+    data_source = models.CharField(max_length=255, null=True)  # noqa: DJ001
+    latitude = models.FloatField(null=True)
+    longitude = models.FloatField(null=True)
+    blob = models.ForeignKey(DatasetBlob, models.PROTECT, related_name="+", null=True)
+    answer = models.TextField(blank=True)
+    metadata = models.JSONField(default=dict)
+    truth = models.JSONField(null=True)
+    embedding = ArrayField(models.FloatField(), null=True)
+    labels = ArrayField(models.TextField(), null=True, help_text="Of its annotations.")
+    content_hash = models.BinaryField(
+        max_length=32, help_text="Of what may differ when it is added again."
+    )
+    added_at = models.DateTimeField(db_default=Now())
+    added_by = models.CharField(max_length=300)
+
+    objects = DatasetEntryQuerySet.as_manager()
+
+    class Meta:
+        ordering = ["id"]
+        constraints = [
+            models.UniqueConstraint(
+                "dataset",
+                "model_id",
+                "inference_id",
+                condition=Q(gone_version=None),
+                name="dataset_entry_once",
+            )
+        ]
+        indexes = [
+            # Read when duplicates are looked for.
+            models.Index("dataset", "data_hash", name="dataset_entry_hash"),
+            # Read when an inference asks where it is, and by erasure.
+            models.Index("model_id", "row_id", name="dataset_entry_inference"),
+            # Read by pages, and by archives.
+            models.Index("dataset", "id", name="dataset_entry_page"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.model_id} {self.inference_id} in {self.dataset}"
+
+
+class AddingTask(TrackedTask):
+    """A selection of one model's inferences on its way into a dataset."""
+
+    runner: ClassVar = "datasets.tasks.run_adding_task"
+
+    dataset = models.ForeignKey(Dataset, models.CASCADE, related_name="adding_tasks")
+    model = models.ForeignKey(RegisteredModel, models.CASCADE, related_name="+")
+    created_by = models.CharField(max_length=300)
+    selection = models.JSONField(help_text="Which inferences, as it was asked.")
+    skip_duplicates = models.BooleanField(
+        default=False, help_text="Leave out inputs that are there by their hash."
+    )
+    expected_count = models.PositiveBigIntegerField(default=0)
+    progress_count = models.PositiveBigIntegerField(default=0)
+    fixed_at = models.DateTimeField(null=True)
+    counts = models.JSONField(default=dict, help_text="What became of how many.")
+
+    class Meta:
+        indexes = [
+            models.Index("dataset", F("created_at").desc(), name="adding_by_dataset")
+        ]
+
+    @property
+    def done(self) -> int:
+        return self.progress_count
+
+    @property
+    def expected(self) -> int:
+        return self.expected_count
+
+
+class AddingPart(SetPart):
+    task = models.ForeignKey(AddingTask, models.CASCADE, related_name="parts")
+
+    class Meta(SetPart.Meta):
+        constraints = [
+            models.UniqueConstraint("task", "number", name="adding_part_unique")
+        ]
+
+
+class DatasetArchive(ArchiveTask):
+    """A published version as an archive."""
+
+    runner: ClassVar = "datasets.tasks.run_archive_task"
+
+    dataset = models.ForeignKey(Dataset, models.CASCADE, related_name="archives")
+    version = models.PositiveIntegerField()
+    # Where the writing of a split is asked for alone; empty is all.
+    split = models.CharField(max_length=40, blank=True)
+
+    class Meta:
+        indexes = [
+            models.Index("dataset", F("created_at").desc(), name="dataset_archives"),
+            models.Index(
+                "archive_expires_at",
+                name="dataset_archive_expiring",
+                condition=~Q(archive_key=""),
+            ),
+        ]
+
+    @property
+    def subject(self) -> str:
+        return f"{self.dataset.name}-v{self.version}"
+
+    @property
+    def project(self) -> Project:
+        return self.dataset.project
+
+    @property
+    def folder(self) -> str:
+        return f"dataset-{self.dataset_id}"
+
+    def members(self) -> MemberSet:
+        from datasets.archiving import VersionMembers  # which reads these tables
+
+        return VersionMembers()
+
+    def told(self) -> dict[str, Any]:
+        """Where its members are from, for the manifest."""
+        return {
+            "dataset": self.dataset.name,
+            "version": self.version,
+            "split": self.split or None,
+            "project_id": self.project.project_id,
+            "task_type": self.dataset.task_type,
+        }

@@ -1,0 +1,138 @@
+"""What a version holds, counted: entries, bytes, labels, splits; and two compared."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import Any
+
+from django.db import connection
+from django.db.models import Count, Q
+
+from datasets.models import Dataset, DatasetEntry, DatasetEntryQuerySet
+
+LABELS_MAX = 1000
+LISTED = 100  # entries that a comparison names of each kind
+AT_ONCE = 2000
+WITHOUT_SPLIT = ""
+
+
+def of_version(dataset: Dataset, version: int) -> dict[str, Any]:
+    """``{entries, inputs, bytes, labels, splits, models, without_labels}``."""
+    entries = dataset.entries_of(version)
+    totals = entries.aggregate(
+        entries=Count("pk"),
+        inputs=Count("blob", distinct=True),
+        without_labels=Count("pk", filter=Q(labels=None)),
+    )
+    shared = entries.exclude(blob=None).values("blob", "blob__size").distinct()
+    totals["bytes"] = sum(each["blob__size"] for each in shared.iterator(AT_ONCE))
+    models = entries.values("model_id").annotate(n=Count("pk")).order_by("model_id")
+    return {
+        **totals,
+        "labels": labels(entries),
+        "splits": splits(dataset, version),
+        "models": {each["model_id"]: each["n"] for each in models},
+    }
+
+
+def labels(entries: DatasetEntryQuerySet) -> dict[str, int]:
+    """How often each label stands, the most frequent first."""
+    sql, values = entries.order_by().values("labels").query.sql_with_params()
+    with connection.cursor() as cursor:
+        cursor.execute(
+            f"SELECT label, count(*) FROM ({sql}) AS found, unnest(labels) AS label "
+            "GROUP BY label ORDER BY 2 DESC, 1 LIMIT %s",
+            [*values, LABELS_MAX],
+        )
+        return dict(cursor.fetchall())
+
+
+def splits(dataset: Dataset, version: int) -> dict[str, int]:
+    """How many entries each split has; under no name those without one."""
+    splitting = dataset.splitting_of(version)
+    if not splitting.names:
+        return {}
+    counted: Counter[str] = Counter(dict.fromkeys(splitting.names, 0))
+    rows = (
+        dataset.entries_of(version).order_by("pk").values_list("data_hash", "metadata")
+    )
+    for data_hash, metadata in rows.iterator(AT_ONCE):
+        counted[splitting.split_of(data_hash, metadata) or WITHOUT_SPLIT] += 1
+    return dict(counted)
+
+
+def has_changed(dataset: Dataset) -> bool:
+    """Whether the working version differs from the last that was published."""
+    working = dataset.working
+    if dataset.entries.filter(
+        Q(first_version=working) | Q(gone_version=working)
+    ).exists():
+        return True
+    return dataset.splitting != dataset.versions.get(number=dataset.published).splitting
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """Entries of two versions. ``changed`` pairs the same inference, added anew."""
+
+    added: int
+    removed: int
+    changed: int
+    kept: int
+    labels: dict[str, tuple[int, int]]
+    first_added: list[DatasetEntry] = field(default_factory=list)
+    first_removed: list[DatasetEntry] = field(default_factory=list)
+    first_changed: list[tuple[DatasetEntry, DatasetEntry]] = field(default_factory=list)
+
+
+PAIRED = """
+WITH before AS ({before}), after AS ({after})
+SELECT before.id, after.id FROM before FULL JOIN after USING (model_id, inference_id)
+WHERE before.id IS DISTINCT FROM after.id ORDER BY after.id, before.id
+"""
+
+
+def compare(dataset: Dataset, before: int, after: int) -> Comparison:
+    """What became of ``before`` on the way to ``after``."""
+    old, new = dataset.entries_of(before), dataset.entries_of(after)
+    columns = ("id", "model_id", "inference_id")
+    (first, first_values), (second, second_values) = (
+        each.order_by().values(*columns).query.sql_with_params() for each in (old, new)
+    )
+    counts: Counter[str] = Counter()
+    named: dict[str, list[tuple[int | None, int | None]]] = {
+        "added": [],
+        "removed": [],
+        "changed": [],
+    }
+    with connection.cursor() as cursor:
+        cursor.execute(
+            PAIRED.format(before=first, after=second), [*first_values, *second_values]
+        )
+        while rows := cursor.fetchmany(AT_ONCE):
+            for left, right in rows:
+                kind = (
+                    "added"
+                    if left is None
+                    else "removed"
+                    if right is None
+                    else "changed"
+                )
+                counts[kind] += 1
+                if len(named[kind]) < LISTED:
+                    named[kind].append((left, right))
+    wanted = {each for pairs in named.values() for pair in pairs for each in pair}
+    found = dataset.entries.select_related("source", "blob").in_bulk(wanted - {None})
+    counted = [labels(each) for each in (old, new)]
+    words = dict.fromkeys([*counted[0], *counted[1]])
+    return Comparison(
+        added=counts["added"],
+        removed=counts["removed"],
+        changed=counts["changed"],
+        kept=old.count() - counts["removed"] - counts["changed"],
+        labels={w: (counted[0].get(w, 0), counted[1].get(w, 0)) for w in words},
+        first_added=[found[right] for _, right in named["added"]],
+        first_removed=[found[left] for left, _ in named["removed"]],
+        first_changed=[(found[left], found[right]) for left, right in named["changed"]],
+    )

@@ -1,0 +1,28 @@
+from __future__ import annotations
+
+from celery import shared_task
+
+from datasets import adding, changing, inputs
+from datasets.models import AddingTask, DatasetArchive
+from exports import archiving
+
+
+@shared_task
+def run_adding_task(task_id: str) -> None:
+    tasks = AddingTask.objects.select_related("dataset__project", "model__project")
+    if found := tasks.filter(pk=task_id).first():  # else its dataset was removed
+        adding.carry_out(found)
+
+
+@shared_task
+def run_archive_task(task_id: str) -> None:
+    tasks = DatasetArchive.objects.select_related("dataset__project")
+    if found := tasks.filter(pk=task_id).first():
+        archiving.carry_out(found)
+
+
+@shared_task
+def collect_datasets() -> None:
+    """Called by beat: the rest of deleted datasets, and inputs that no entry needs."""
+    changing.finish_deletions()
+    inputs.collect()

@@ -1,0 +1,158 @@
+"""Selections become entries that stay as they were added."""
+
+from __future__ import annotations
+
+import hashlib
+from contextlib import suppress
+
+import pytest
+
+from datasets import adding, changing, inputs
+from datasets.models import AddingTask, Dataset, DatasetBlob, DatasetEntry
+from datasets.tests.conftest import names
+from exports.tests.conftest import png
+from inferences import annotating, removal
+from inferences.models import RegisteredModel
+from inferences.tests.builders import typed
+from istore import blobs
+from istore.failpoints import Failure, arm
+from istore.problems import Conflict
+
+SHIP = {"label": "ship", "score": 0.9, "xmin": 1, "ymin": 2, "xmax": 30, "ymax": 40}
+
+
+def objects() -> set[str]:
+    return {each.key for each in blobs.walk(inputs.ROOT)}
+
+
+def test_entries_hold_what_the_inference_held(make_stored, add, dataset, model):
+    picture = png()
+    make_stored(picture, [SHIP], inference_id="a", metadata=())
+    task = add()
+    assert (task.state, task.counts["added"]) == ("complete", 1)
+    (entry,) = dataset.entries.all()
+    assert (entry.model_id, entry.inference_id) == (model.model_id, "a")
+    assert entry.labels == ["ship"]
+    assert bytes(entry.data_hash) == hashlib.sha256(picture).digest()
+    assert blobs.get(entry.blob.storage_key) == picture
+    dataset.refresh_from_db()
+    assert dataset.task_type == model.task_type
+
+
+def test_entries_stay_when_their_inferences_go(make_stored, add, dataset, model):
+    make_stored(png(), [SHIP], inference_id="a")
+    add()
+    removal.remove_one("test", model, "a")
+    (entry,) = dataset.entries.select_related("blob")
+    assert blobs.get(entry.blob.storage_key) == png()
+
+
+def test_equal_inputs_are_stored_once_and_counted(make_stored, add, dataset):
+    for name in "abc":
+        make_stored(png(), [SHIP], inference_id=name)
+    make_stored(png(9, 9), [], inference_id="d")
+    task = add()
+    assert (task.counts["added"], task.counts["duplicates"]) == (4, 2)
+    assert len(objects()) == DatasetBlob.objects.count() == 2
+
+
+def test_duplicates_are_skipped_when_asked(make_stored, add, dataset):
+    for name in "abc":
+        make_stored(png(), [SHIP], inference_id=name)
+    task = add(skip_duplicates=True)
+    assert (task.counts["added"], task.counts["skipped_duplicates"]) == (1, 2)
+    assert names(dataset.entries) == ["a"]
+
+
+def test_added_again_an_inference_changes_nothing_unless_it_changed(
+    make_stored, add, dataset, model
+):
+    make_stored(png(), [SHIP], inference_id="a")
+    add()
+    assert add().counts["unchanged"] == 1
+    annotating.put_value("test", model, "a", typed("reviewed", 1), replace=False)
+    assert add().counts["updated"] == 1
+    (entry,) = dataset.entries.current()
+    assert entry.metadata["reviewed"] == ["int", "1"]
+
+
+def test_a_published_version_keeps_what_later_changes(make_stored, add, dataset):
+    make_stored(png(), [SHIP], inference_id="a")
+    make_stored(png(5, 5), [SHIP], inference_id="b")
+    add()
+    first = changing.publish("test", dataset)
+    dataset = Dataset.objects.get(pk=dataset.pk)
+    gone = dataset.entries.get(inference_id="a")
+    changing.remove_entries("test", dataset, [gone.pk])
+    make_stored(png(6, 6), [SHIP], inference_id="c")
+    add({"include_inference_ids": ["c"], "only_included": True})
+    assert names(dataset.entries_of(first.number)) == ["a", "b"]
+    assert names(dataset.entries_of(dataset.working)) == ["b", "c"]
+    assert first.summary["entries"] == 2
+    inputs.collect()
+    assert len(objects()) == 3
+
+
+def test_inputs_go_with_the_last_entry_that_needs_them(
+    make_stored, add, dataset, project
+):
+    make_stored(png(), [SHIP], inference_id="a")
+    other = changing.create("test", project, "other")
+    add()
+    add(to=other)
+    changing.remove_entries("test", dataset, [dataset.entries.get().pk])
+    inputs.collect()
+    assert len(objects()) == 1
+    changing.delete("test", other)
+    changing.finish_deletions()
+    inputs.collect()
+    assert objects() == set()
+    assert not DatasetBlob.objects.exists()
+
+
+def test_a_model_of_another_task_is_refused(make_stored, add, dataset, project):
+    make_stored(png(), [SHIP])
+    add()
+    other = RegisteredModel.objects.create(
+        model_id="faces", project=project, task_type="Image Classification"
+    )
+    with pytest.raises(Conflict):
+        add(of=other)
+
+
+STEPS = [
+    "datasets.claimed",
+    "datasets.set_fixed",
+    "datasets.input_put",
+    "datasets.batch_added",
+]
+
+
+@pytest.mark.parametrize("step", STEPS)
+@pytest.mark.django_db(transaction=True)
+def test_broken_off_anywhere_the_next_attempt_adds_each_once(
+    make_stored, dataset, model, monkeypatch, step
+):
+    monkeypatch.setattr("exports.sets.BATCH_SIZE", 2)
+    for number in range(5):
+        make_stored(png(number + 1, 4), [SHIP], inference_id=f"i{number}")
+    task = AddingTask.objects.create(
+        dataset=dataset, model=model, created_by="test", selection={}
+    )
+    arm(f"{step}:1=raise")
+    try:
+        with suppress(Failure):
+            adding.carry_out(task)
+    finally:
+        arm("")
+    task = AddingTask.objects.get(pk=task.pk)
+    assert task.state == "running"
+    AddingTask.objects.filter(pk=task.pk).update(lease_until="2020-01-01T00:00Z")
+    adding.carry_out(task)
+    assert task.state == "complete"
+    assert names(dataset.entries) == [f"i{number}" for number in range(5)]
+    assert task.counts["added"] == 5
+    named = set(DatasetBlob.objects.values_list("storage_key", flat=True))
+    assert named <= objects()
+    assert len(objects() - named) == (step == "datasets.input_put")
+    assert DatasetEntry.objects.filter(blob=None).count() == 0

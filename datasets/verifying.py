@@ -1,0 +1,48 @@
+"""What ``manage.py verify`` asks of datasets: every input is there, and no other object."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+
+from datasets import inputs
+from datasets.models import DatasetBlob
+from istore import blobs
+from istore.verification import Finding, Scope
+
+
+def inputs_there(scope: Scope) -> Iterator[DatasetBlob]:
+    rows = DatasetBlob.objects.filter(removal_at=None)
+    if scope.project:
+        rows = rows.filter(project=scope.project)
+    return rows.order_by("pk").iterator(1000)
+
+
+def inputs_found(blob: DatasetBlob, *, deep: bool) -> str:
+    if not inputs.is_there(blob):
+        return "It is not there, or not of its size."
+    if deep:
+        digest = hashlib.sha256()
+        with blobs.open_blob(blob.storage_key) as file:
+            while chunk := file.read(1024**2):
+                digest.update(chunk)
+        if digest.hexdigest() != blob.sha256:
+            return "It has not the content it was added with."
+    return ""
+
+
+def check_inputs(scope: Scope) -> Iterator[Finding]:
+    """Inputs that are missing or changed. Nothing can bring them back: told, not mended."""
+    for blob in inputs_there(scope):
+        if why := inputs_found(blob, deep=scope.deep):
+            yield Finding("dataset-input", blob.storage_key, why)
+
+
+def leftovers(scope: Scope) -> Iterator[Finding]:
+    """Objects of puts whose entries were never written."""
+    prefix = inputs.prefix_of(scope.project) if scope.project else inputs.ROOT
+    for each in inputs.unnamed(prefix):
+        if each.modified_at < scope.young_from:
+            if scope.repair:
+                blobs.delete([each.key])
+            yield Finding("orphan", each.key, "Of no dataset.", scope.repair)
