@@ -26,6 +26,7 @@ from istore.models import Project, Role
 from istore.pages import render_page, visible_project
 
 SHOWN = 50
+ORDER = ["records", "protected", "soft_deleted", "inputs", "objects", "bytes"]
 PARTS = {
     "found": "Found when it began",
     "erased": "Committed to removal",
@@ -92,7 +93,7 @@ def erasure(request: HttpRequest, project_id: str, task_id: UUID) -> HttpRespons
     project = visible_project(request, project_id, Role.ADMINISTRATOR)
     task = _task(project, task_id)
     parts = [
-        (said, [(name.replace("_", " "), n) for name, n in task.report[part].items()])
+        (said, _in_order(task.report[part]))
         for part, said in PARTS.items()
         if part in task.report
     ]
@@ -107,6 +108,12 @@ def erasure(request: HttpRequest, project_id: str, task_id: UUID) -> HttpRespons
     return render_page(
         request, "inferences/erasure.html", "inferences/_erasure.html", context
     )
+
+
+def _in_order(counts: dict[str, int]) -> list[tuple[str, int]]:
+    """What is counted everywhere first, in the order people ask for it."""
+    names = sorted(counts, key=lambda n: ORDER.index(n) if n in ORDER else len(ORDER))
+    return [(name.replace("_", " "), counts[name]) for name in names]
 
 
 @login_required

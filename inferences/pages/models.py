@@ -22,7 +22,7 @@ from django.views.decorators.http import (
 from inferences.forms import ModelSettingsForm, NewModelForm
 from inferences.models import RegisteredModel
 from inferences.pages.access import visible_model
-from inferences.presentation.activity import activity
+from inferences.presentation.activity import activity, storage_used
 from inferences.registration import change_settings, register_model
 from istore.access import caller_of
 from istore.models import Project, Role
@@ -62,6 +62,7 @@ def models(request: HttpRequest) -> HttpResponse:
         if edited and is_new
         else None,
         "count": sum(map(len, groups.values())),
+        "view": "table" if request.GET.get("view") == "table" else "cards",
     }
     return render(request, "inferences/models.html", context)
 
@@ -95,8 +96,13 @@ def _first_steps(
 @require_safe
 def model_activity(request: HttpRequest, model_id: str) -> HttpResponse:
     model = visible_model(request, model_id)
+    if request.GET.get("part") == "storage":
+        context = {"model": model, "used": storage_used(model)}
+        return render(request, "inferences/_storage_used.html", context)
     context = {"model": model, "activity": activity(model)}
-    return render(request, "inferences/_activity.html", context)
+    row = request.GET.get("view") == "table"
+    name = "inferences/_model_row.html" if row else "inferences/_activity.html"
+    return render(request, name, context)
 
 
 @login_required
@@ -154,4 +160,6 @@ def switch_storage(request: HttpRequest, model_id: str) -> HttpResponse:
         change_settings(caller, model, enable_inference_storage=enable)
     said = "are stored from now on" if enable else "are no longer stored"
     messages.success(request, f"Inferences of {model.model_id} {said}.")
+    if request.POST.get("back") == "models":
+        return redirect("inferences:models")
     return redirect("inferences:settings", model.model_id)

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
-from django.conf import settings
-from django.db import OperationalError, connection, transaction
+from django.db import OperationalError
+from django.db.models import Sum
 
 from inferences.filters import InferenceFilter, matching
 from inferences.models import Inference, RegisteredModel
@@ -15,8 +15,10 @@ from inferences.presentation.inputs import Look, looks
 from inferences.presentation.plots import Bars, sparkline
 from inferences.querying import join_payloads
 from inferences.row_ids import moment_of
+from istore.deadline import deadline
 
 COUNT_AT_ONCE = 20_000  # a few milliseconds; what is more is counted beside the page
+USED_SECONDS = 1.0
 SAMPLE = 3000
 BUCKETS = 36
 NEWEST = 8
@@ -94,6 +96,25 @@ def _volume(moments: Sequence[datetime]) -> tuple[Bars | None, str]:
     return sparkline(counts), WINDOWS[window]
 
 
+@dataclass(frozen=True, slots=True)
+class Used:
+    """What the inputs of a model take up: exactly, or of its newest inferences."""
+
+    bytes: int
+    is_exact: bool = True
+
+
+def storage_used(model: RegisteredModel) -> Used:
+    """The inputs of all live inferences, if they are added up in time."""
+    live = model.inferences.live()
+    try:
+        with deadline(USED_SECONDS):
+            return Used(live.aggregate(total=Sum("data_size"))["total"] or 0)
+    except OperationalError:
+        newest = live.newest_first().values_list("data_size", flat=True)
+        return Used(sum(newest[:COUNT_AT_ONCE]), is_exact=False)
+
+
 def count_up_to(model: RegisteredModel, filters: InferenceFilter, most: int) -> Count:
     """The number of matching inferences when that is not above ``most``."""
     number = matching(model, filters)[: most + 1].count()
@@ -102,11 +123,8 @@ def count_up_to(model: RegisteredModel, filters: InferenceFilter, most: int) -> 
 
 def count_in_time(model: RegisteredModel, filters: InferenceFilter) -> Count:
     """The exact number, if the database finds it within ``ISTORE_QUERY_SECONDS``."""
-    milliseconds = 1000 * settings.ISTORE_QUERY_SECONDS
     try:
-        with transaction.atomic():
-            with connection.cursor() as cursor:
-                cursor.execute(f"SET LOCAL statement_timeout = {int(milliseconds)}")
+        with deadline():
             return Count(matching(model, filters).count())
     except OperationalError:
         return count_up_to(model, filters, COUNT_AT_ONCE)
