@@ -257,8 +257,8 @@ def test_flat_boxes_are_json_text_with_the_best_first(model, answered, exported)
     (row,) = table_of(opened(exported("open_inference_parquet")), FOLDER)
 
     assert json.loads(row[":tag.text:prediction_boxes"]) == [TUG, BOX]
-    assert row[":tag.[str]:prediction_labels"] == ["tug", "ship"]
-    assert row[":tag.[float]:prediction_scores"] == [0.95, 0.9]
+    assert row[":prediction.[str]:prediction_labels"] == ["tug", "ship"]
+    assert row[":prediction.[float]:prediction_scores"] == [0.95, 0.9]
 
 
 def test_an_exploded_row_holds_one_box_and_what_all_have(model, answered, exported):
@@ -306,7 +306,7 @@ def test_nothing_found_is_a_row_when_flat(model, answered, exported):
     (row,) = table_of(opened(exported("open_inference_parquet")), FOLDER)
 
     assert row[":prediction.str.label:prediction_label"] is None
-    assert row[":tag.[str]:prediction_labels"] == []
+    assert row[":prediction.[str]:prediction_labels"] == []
 
 
 LABELS = st.text(min_size=1, max_size=5)
@@ -696,7 +696,7 @@ def test_scores_are_those_that_filters_compare(model, make_inference, exported):
     (row,) = table_of(opened(exported("open_inference_parquet")), FOLDER)
 
     assert row[":prediction.float.score:prediction_score"] == 0.1
-    assert row[":tag.[float]:prediction_scores"] == [0.1, None]
+    assert row[":prediction.[float]:prediction_scores"] == [0.1, None]
     assert not math.isnan(row[":prediction.float.score:prediction_score"])
 
 

@@ -65,7 +65,8 @@ TIMESTAMP = ColumnName("timestamp", "iso_8601")
 INFERENCE_ID, ITEM_NUMBER = tag("inference_id", TEXT), tag("item", WHOLE)
 VECTOR = ColumnName("feature", "[float]", "embedding", "embedding")
 LINK = ColumnName("feature", "url", "link_to_data", VECTOR.name)
-INPUT_LINK = tag("input", TEXT, "url")
+# A table without any feature would have Phoenix take all that is left for features.
+INPUT_LINK = ColumnName("feature", "url", "", "input")
 PROMPT = ColumnName("feature", "text", "", "prompt_text")
 STANDARD = {
     "model_id": tag("model_id", TEXT),

@@ -47,9 +47,8 @@ class PhoenixWriter(Writer):
 def _place(column: ColumnName) -> tuple[str, str]:
     """The member of an example that a column's values go to, and their name there."""
     if column.category == "tag":
-        name = column.name
-        own = name == "input" or name.startswith(OUTPUTS)
-        return ("inputs" if name == "input" else "outputs") if own else "metadata", name
+        is_said = column.name.startswith(OUTPUTS)
+        return "outputs" if is_said else "metadata", column.name
     name = column.name or NAMELESS[column.category]
     if column.specifier == "link_to_data":
         name = f"{name}_link"

@@ -113,7 +113,9 @@ def _place(category: str, column: Said) -> Place:
         # Without a vector the reader does not take a group that is called "response".
         generated = category == "prediction" and column.name == "text"
         plain = "response_text" if generated else f"{category}_{column.name}"
-        named = ColumnName("tag", word, "", plain)
+        # Of what it calls a tag, Phoenix asks for categories: lists have none. A column of
+        # predictions that is neither a label nor a score is left alone.
+        named = ColumnName(category if word[0] == "[" else "tag", word, "", plain)
     return Place(column.name, named, TYPES[column.type])
 
 

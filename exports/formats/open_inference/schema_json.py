@@ -54,6 +54,12 @@ def fields_of(schema: pa.Schema) -> dict[str, Any]:
             case "feature", _:
                 fields["feature_column_names"] = fields["feature_column_names"] or []
                 fields["feature_column_names"].append(column)
+            case (
+                ("prediction" | "actual"),
+                _,
+            ):  # lists, which Phoenix has no place for
+                fields["excluded_column_names"] = fields["excluded_column_names"] or []
+                fields["excluded_column_names"].append(column)
             case _:
                 fields["tag_column_names"] = fields["tag_column_names"] or []
                 fields["tag_column_names"].append(column)
