@@ -7,10 +7,14 @@ class ExportsConfig(AppConfig):
     name = "exports"
 
     def ready(self) -> None:
-        from exports import verifying
+        from exports import erasing, verifying
         from exports.schedules import verifying as scheduled
+        from inferences import erasure
         from istore.verification import register
 
+        erasure.register(
+            "exports", of_records=erasing.of_records, of_value=erasing.of_value
+        )
         register("archives", verifying.archives)
         register("leftovers of exports", verifying.leftovers)
         register("files of schedules", scheduled.files)

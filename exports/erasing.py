@@ -1,0 +1,79 @@
+"""What an erasure reaches in exports: archives, those in the making, and what was asked.
+
+Called when the records are hidden already: an attempt that begins afterwards meets none
+of them.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from django.db.models import F, Q
+from django.db.models.functions import Now
+
+from exports.expiry import remove_archive
+from exports.models import ExportPart, ExportTask
+from inferences.erasure.carriers import Carried
+from inferences.models import RegisteredModel
+from istore.models import Project
+from istore.tracking import TaskState
+
+ERASED = "Something in it was erased."
+# Chooses nothing: what was asked for can no longer be said.
+FORGOTTEN = {"only_included": True, "was_erased": True}
+
+
+def of_records(model: RegisteredModel, row_ids: list[int]) -> int:
+    """Archives that hold any of these records; returns how many went."""
+    parts = ExportPart.objects.filter(task__model=model, row_ids__overlap=row_ids)
+    tasks = ExportTask.objects.filter(pk__in=parts.values("task"))
+    _start_over(tasks)
+    return _remove(tasks)
+
+
+def of_value(project: Project, carried: Carried) -> int:
+    """Archives that may hold the value of records that went or changed since, and tasks
+    that were asked for by it."""
+    tasks = ExportTask.objects.filter(model__project=project)
+    named = [task.pk for task in tasks.iterator(100) if _names(task.selection, carried)]
+    asked = tasks.filter(pk__in=named)
+    _start_over(asked)
+    gone = _remove(asked) + _remove(
+        tasks.filter(pk__in=[t.pk for t in tasks.exclude(archive_key="") if _aged(t)])
+    )
+    return gone + asked.update(selection=FORGOTTEN)
+
+
+def _start_over(tasks: Any) -> None:
+    """Take running attempts from their workers, so that they publish nothing."""
+    tasks.filter(state=TaskState.RUNNING).update(
+        attempt=F("attempt") + 1, lease_until=Now(), rung_at=None
+    )
+
+
+def _remove(tasks: Any) -> int:
+    written = list(tasks.exclude(archive_key=""))
+    for task in written:
+        remove_archive(task, ERASED)
+    return len(written)
+
+
+def _aged(task: ExportTask) -> bool:
+    """Whether a record of the archive has gone or changed since."""
+    as_it_was = Q(updated_at=None) | Q(updated_at__lte=task.fixed_at)
+    rows = task.model.inferences.live().filter(as_it_was)
+    return any(
+        rows.filter(id__in=part.row_ids).count() < len(part.row_ids)
+        for part in task.parts.iterator(chunk_size=1)
+    )
+
+
+def _names(selection: dict[str, Any], carried: Carried) -> bool:
+    """Whether the selection speaks of the value under its key."""
+    said = json.dumps(selection, ensure_ascii=False)
+    quoted = json.dumps(carried.value, ensure_ascii=False)[1:-1]
+    # A query holds its quotes escaped once more.
+    twice = json.dumps(quoted, ensure_ascii=False)[1:-1]
+    key = "source" if carried.is_source else carried.path[0]
+    return key in said and (quoted in said or twice in said)
