@@ -28,6 +28,7 @@ urlpatterns = [
     path("", include("istore.account_urls")),
     path("", include("exports.urls")),
     path("", include("inferences.urls")),
+    path("", include("services.urls")),
     path("", include("quality.urls")),
     path("", include("retention.urls")),
 ]

@@ -153,6 +153,11 @@ class InferenceSession(models.Model):
     def is_live(self) -> bool:
         return self.status in LIVE
 
+    @property
+    def ready_replicas(self) -> int:
+        """Of those that are prefetched."""
+        return sum(each.is_ready for each in self.running.all())
+
     def is_expired(self, at: datetime) -> bool:
         return self.expires_at <= at
 

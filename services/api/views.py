@@ -23,8 +23,7 @@ from istore.idempotency import Repeated
 from istore.models import Project, Role
 from istore.problems import Problem, invalid
 from istore.schema import PROBLEMS
-from services import sessions, tending
-from services.api import relaying
+from services import relaying, sessions, tending
 from services.api.access import SessionBearerAuthentication, bearer_of
 from services.api.serializers import (
     NewMockSerializer,

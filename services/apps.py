@@ -1,0 +1,13 @@
+from __future__ import annotations
+
+from django.apps import AppConfig
+
+
+class ServicesConfig(AppConfig):
+    name = "services"
+
+    def ready(self) -> None:
+        from inferences.vectors import text_embedding
+        from services import embedding
+
+        text_embedding.register(embedding.embed)

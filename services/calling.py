@@ -1,0 +1,92 @@
+"""One call of a session on behalf of a person, with the interface's pipelines applied."""
+
+from __future__ import annotations
+
+import json
+import time
+from dataclasses import dataclass
+from typing import Any
+
+from istore.problems import Problem
+from services import relaying, sessions
+from services.models import InferenceSession
+
+ANSWER_BYTES = 1024**2
+HEADERS = {"content-type": "application/json", "accept": "application/json"}
+
+
+@dataclass(frozen=True, slots=True)
+class Called:
+    """What came of it: an answer as JSON text, or a sentence about why there is none."""
+
+    text: str = ""
+    error: str = ""
+    seconds: float = 0.0
+    recorded: str = ""
+    inference_id: str = ""
+
+
+def call(actor: object, session: InferenceSession, request: Any) -> Called:
+    """Waits for the answer. Whatever goes wrong is told, not raised."""
+    from inference_store.adapters import create_pipeline
+
+    service = session.service
+    try:
+        asked = list(create_pipeline(service.input_pipeline)([request]))
+    except ValueError as error:
+        return Called(error=f"The input pipeline: {error}")
+    if len(asked) != 1:
+        return Called(error=f"The input pipeline makes {len(asked)} requests of one.")
+    began = time.monotonic()
+    try:
+        secret = sessions.short_lived_token(actor, session)
+        body = json.dumps(asked[0]).encode()
+        connection, response = relaying.ask(
+            session, service.endpoint, secret, body, HEADERS
+        )
+        try:
+            content = response.read(ANSWER_BYTES)
+        finally:
+            connection.close()
+    except OSError as error:
+        return Called(error=f"The answer broke off: {error}")
+    except Problem as problem:
+        return Called(error=str(problem.detail))
+    seconds = time.monotonic() - began
+    if response.status >= 300:
+        return Called(error=_told(content, response.status), seconds=seconds)
+    text, error = _output(service.output_pipeline, content)
+    return Called(
+        text=text,
+        error=error,
+        seconds=seconds,
+        recorded=response.headers.get("inference-store", ""),
+        inference_id=response.headers.get("inference-id", ""),
+    )
+
+
+def _output(pipeline: Any, content: bytes) -> tuple[str, str]:
+    from inference_store.adapters import create_pipeline
+
+    try:
+        answer = json.loads(content)
+    except ValueError:  # a stream, or not JSON, or more than is shown
+        return content.decode(errors="replace"), ""
+    if pipeline:
+        items = answer if isinstance(answer, list) else [answer]
+        try:
+            answer = list(create_pipeline(pipeline)(items))
+        except ValueError as error:
+            return "", f"The output pipeline: {error}"
+    return json.dumps(answer, ensure_ascii=False), ""
+
+
+def _told(content: bytes, status: int) -> str:
+    """The sentence of a problem, or of a server that tells errors in another form."""
+    try:
+        told = json.loads(content)
+        said = told.get("detail") or told.get("error")
+        said = said.get("message") if isinstance(said, dict) else said
+    except (ValueError, AttributeError):
+        said = None
+    return f"{said or content[:500].decode(errors='replace')} ({status})"

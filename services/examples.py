@@ -1,0 +1,56 @@
+"""Requests to begin with, for the small form that calls a session."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from services.models import InferenceService, Runner
+from services.runners.commands import BadCommands, listed
+from services.runners.mocks import Mock
+from services.runners.reading import BadConfiguration
+from services.runners.servers import OPENAI, V2
+
+PROMPT = "A ship enters the harbour and"
+MESSAGES = [{"role": "user", "content": "Which ships are in the harbour?"}]
+# One grey pixel; the sizes are those of the picture it stands for.
+PIXEL = (
+    "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAAAAAA6fptVAAAACklEQVR4nGNoAAAAggCB6Hh"
+    "s1wAAAABJRU5ErkJggg=="
+)
+
+
+def example_for(service: InferenceService) -> Any:
+    """A request that the service is likely to understand."""
+    if service.runner == Runner.MOCK:
+        return _of_mock(service)
+    protocol = _protocol(service)
+    if protocol == V2:
+        text = {"name": "text", "shape": [1], "datatype": "BYTES", "data": [PROMPT]}
+        return {"inputs": [text]}
+    if protocol == OPENAI and "chat" in service.endpoint:
+        return {"model": "default", "messages": MESSAGES}
+    return {"text": PROMPT}
+
+
+def _of_mock(service: InferenceService) -> Any:
+    try:
+        mock = Mock.read(service.configuration)
+    except BadConfiguration:  # of another release
+        return {}
+    if mock.takes == "image":
+        return {"image": PIXEL, "width": 640, "height": 480}
+    if mock.takes == "features":
+        return {"features": {"length": 182.5, "draught": 9.1, "flag": "NL"}}
+    if service.endpoint == "chat":
+        return {"messages": MESSAGES}
+    return {"text": PROMPT}
+
+
+def _protocol(service: InferenceService) -> str:
+    if service.runner == Runner.URL:
+        return service.configuration.get("protocol", "")
+    try:
+        command = listed().get(service.configuration.get("process", ""))
+    except BadCommands:
+        return ""
+    return command.dialect.protocol if command else ""
