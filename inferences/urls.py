@@ -12,6 +12,7 @@ from inferences.pages import (
     saved,
     selection,
     statistics,
+    trying,
 )
 
 app_name = "inferences"
@@ -32,6 +33,8 @@ urlpatterns = [
     re_path(rf"^{MODEL}/storage$", models.switch_storage, name="storage"),
     re_path(rf"^{MODEL}/activity$", models.model_activity, name="activity"),
     re_path(rf"^{MODEL}/inferences$", browsing.browse, name="browse"),
+    re_path(rf"^{MODEL}/try$", trying.try_it, name="try"),
+    re_path(rf"^{MODEL}/tried$", trying.tried, name="tried"),
     re_path(rf"^{MODEL}/views$", saved.save, name="saved-views"),
     re_path(
         rf"^{MODEL}/views/(?P<view_id>[0-9]{{1,9}})$", saved.change, name="saved-view"

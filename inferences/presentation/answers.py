@@ -152,6 +152,13 @@ def answer_of(
 ) -> Answer:
     """The answer as it was stored, taken apart again. Never raises, whatever it says."""
     text = text_of(inference) if from_blob else inference.payload.data
+    return answer_of_text(model, text, picture, most)
+
+
+def answer_of_text(
+    model: RegisteredModel, text: str, picture: Measure | None = None, most: int = 1000
+) -> Answer:
+    """What a model wrote, taken apart."""
     said = _deconstructed(model, text)
     rows = sorted(said.detections, key=lambda one: -(one.score or 0))[:most]
     shapes = [one.shape for one in rows]

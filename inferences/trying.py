@@ -1,0 +1,122 @@
+"""One call of a model through the proxy, on behalf of a person at a page.
+
+The proxy asks for a token. One is made for this call alone, ends by itself within minutes
+and is revoked when the answer is there.
+"""
+
+from __future__ import annotations
+
+import base64
+import http.client
+import json
+import logging
+import time
+import uuid
+from contextlib import closing
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote, urlsplit
+
+from django.conf import settings
+
+from inferences.models import RegisteredModel, TaskType
+from istore import clock
+from istore.models import Role
+from istore.problems import Problem
+from istore.tokens import create_token, revoke_token
+
+if TYPE_CHECKING:
+    from django.contrib.auth.models import User
+
+PATIENCE_SECONDS = 30
+ANSWER_MAX_BYTES = 4 * 1024**2
+ACTIONS = {
+    TaskType.OBJECT_DETECTION: "detect",
+    TaskType.ORIENTED_OBJECT_DETECTION: "detect",
+    TaskType.IMAGE_SEGMENTATION: "detect",
+    TaskType.IMAGE_EMBEDDING: "embed",
+    TaskType.TEXT_EMBEDDING: "embed",
+    TaskType.IMAGE_CLASSIFICATION: "predict_proba",
+    TaskType.TABULAR_CLASSIFICATION: "predict_proba",
+}
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Tried:
+    """``inference_ids`` are those that were recorded; none when ``why_not`` says why."""
+
+    status: int
+    text: str
+    took: timedelta
+    inference_ids: list[str] = field(default_factory=list)
+    why_not: str = ""
+
+    @property
+    def is_answer(self) -> bool:
+        return self.status == http.HTTPStatus.OK
+
+
+def tensor_request(model: RegisteredModel, name: str, content: bytes | str) -> bytes:
+    """A V2 request of one element: bytes in base64, a text as it is."""
+    tensor: dict[str, Any] = {"name": name, "shape": [1], "datatype": "BYTES"}
+    if isinstance(content, bytes):
+        tensor["parameters"] = {"content_type": "base64"}
+        tensor["data"] = [base64.b64encode(content).decode("ascii")]
+    else:
+        tensor["data"] = [content]
+    request = {
+        "id": f"try-{uuid.uuid4()}",
+        "parameters": {"inference_action": ACTIONS.get(model.task_type, "predict")},
+        "inputs": [tensor],
+    }
+    return json.dumps(request).encode()
+
+
+def try_model(user: User, model: RegisteredModel, body: bytes) -> Tried:
+    """The answer of the proxy, whatever it is. Raises a 503 when it gives none."""
+    seconds = (settings.ISTORE_UPSTREAM_TOTAL_SECONDS or 600) + PATIENCE_SECONDS
+    expires_at = clock.now() + timedelta(seconds=seconds)
+    token, secret = create_token(
+        f"tried by {user}"[:255], model.project, Role.EDITOR, user, expires_at
+    )
+    try:
+        return _asked(model, secret, body, seconds)
+    finally:
+        revoke_token(token, user)
+
+
+def _asked(model: RegisteredModel, secret: str, body: bytes, seconds: float) -> Tried:
+    parts = urlsplit(settings.ISTORE_PROXY_INTERNAL_URL)
+    kind = http.client.HTTPConnection
+    if parts.scheme == "https":
+        kind = http.client.HTTPSConnection
+    path = f"{parts.path.rstrip('/')}/v2/models/{quote(model.model_id, safe='')}/infer"
+    headers = {
+        "Authorization": f"Bearer {secret}",
+        "Content-Type": "application/json",
+    }
+    began = time.monotonic()
+    with closing(kind(parts.hostname or "", parts.port, timeout=seconds)) as connection:
+        try:
+            connection.request("POST", path, body, headers)
+            response = connection.getresponse()
+            text = response.read(ANSWER_MAX_BYTES).decode("utf-8", "replace")
+        except (OSError, http.client.HTTPException) as error:
+            log.warning("The proxy does not answer: %s", type(error).__name__)
+            raise Problem(
+                503, "dependency-unavailable", "The proxy does not answer. Is it up?"
+            ) from None
+    took = timedelta(seconds=time.monotonic() - began)
+    store = response.getheader("Inference-Store", "")
+    ids = (response.getheader("Inference-Id") or "").split(",")
+    recorded = store.strip() == "recorded"
+    return Tried(
+        response.status,
+        text,
+        took,
+        [each.strip() for each in ids if each.strip()] if recorded else [],
+        "" if recorded else store or "The proxy did not say that it was recorded.",
+    )
