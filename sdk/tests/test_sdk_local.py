@@ -28,9 +28,7 @@ def platform(tmp_path):
 
 
 def started(platform, mock=mocks.TextCompletion, *, expires=None, **options):
-    service = platform.inferenceservices.create_mock(
-        mock, account="team-a", options=options
-    )
+    service = platform.inferenceservices.create_mock(mock, account="team-a", **options)
     return platform.inferencesessions.create(
         InferenceSessionCreateRequest(
             account="team-a", inferenceService=service.id, expires=expires
@@ -216,9 +214,9 @@ def test_what_is_not_there_is_not_found(platform, wrong):
 
 def test_services_and_sessions_are_listed_in_the_order_they_were_made(platform):
     made = [started(platform, name).inferencesession for name in sorted(mocks.registry)]
-    services = platform.inferenceservices.list()
+    services = platform.inferenceservices.query()
     assert [each.name for each in services] == sorted(mocks.registry)
-    listed = platform.inferencesessions.list()
+    listed = platform.inferencesessions.query()
     assert [each.id for each in listed] == [each.id for each in made]
 
 
@@ -226,4 +224,4 @@ def test_services_and_sessions_are_listed_in_the_order_they_were_made(platform):
 def test_a_service_with_wrong_options_is_not_made(platform, options):
     with pytest.raises(ValueError):
         started(platform, **options)
-    assert platform.inferenceservices.list() == []
+    assert platform.inferenceservices.query() == []

@@ -88,11 +88,11 @@ class InferenceServices:
     def create_mock(
         self,
         mock: type[mocks.Mock] | str,
-        *,
         account: str,
+        *,
         name: str | None = None,
-        model: str | None = None,
-        options: Mapping[str, Any] | None = None,
+        model_id: str | None = None,
+        **options: Any,
     ) -> InferenceService:
         """Make a service that answers with simulated inferences.
 
@@ -101,9 +101,8 @@ class InferenceServices:
                 is registered here, and has to be in every process that calls it.
             account: for whom the service is.
             name: of the service; that of the mock when not given.
-            model: the id of the model that the service stands for.
-            options: ``seed``, ``latency``, ``jitter``, ``error_rate`` and those of the
-                mock.
+            model_id: of the model that the service stands for.
+            options: of the mock, such as ``seed``, ``latency``, ``error_rate``.
 
         Returns:
             The service, ready.
@@ -113,13 +112,12 @@ class InferenceServices:
             ValueError: an option is unknown or not valid.
         """
         kind = mocks.find(mock) if isinstance(mock, str) else mocks.register(mock)
-        options = dict(options or {})
         kind(**options)
         service = InferenceService(
             id=uuid.uuid4().hex,
             account=account,
             name=name or kind.name,
-            model=None if model is None else {"id": model, "name": model},
+            model=model_id and {"id": model_id, "name": model_id},
             interface=kind.interface,
             runner=InferenceRunner(
                 kind=RunnerKind.MOCK, mock=kind.name, options=options
@@ -137,7 +135,7 @@ class InferenceServices:
             raise NotFound(f"There is no service {service_id!r:.60}.", status=404)
         return InferenceService.model_validate_json(kept)
 
-    def list(self) -> list[InferenceService]:
+    def query(self) -> list[InferenceService]:
         """All services, the oldest first."""
         found = [self.get(each) for each in self._directory.identities()]
         return sorted(found, key=lambda each: (each.creationTime or _now(), each.id))
@@ -212,7 +210,7 @@ class InferenceSessions:
             session.status = InferenceSessionStatus.READY
         return session
 
-    def list(self) -> list[InferenceSession]:
+    def query(self) -> list[InferenceSession]:
         """All sessions, the oldest first."""
         kept = [
             each
@@ -330,7 +328,7 @@ class InferenceSessions:
         session = self.get(session_id)
         if is_status_terminal(session.status):
             reason = f"The session has ended: {session.reason}."
-            raise SessionEnded(reason, status=409, code="session-ended")
+            raise SessionEnded(reason, status=409, code="session-terminated")
         return session
 
     def _mock_of(self, session: InferenceSession) -> mocks.Mock:
