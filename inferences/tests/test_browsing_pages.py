@@ -1,0 +1,437 @@
+"""The list and its filters: panel, text and address say one thing; what is done with it."""
+
+from __future__ import annotations
+
+import re
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from django.contrib.auth.models import User
+from django.http import QueryDict
+from django.test import Client
+from django.urls import reverse
+from hypothesis import given
+from hypothesis import strategies as st
+
+from inferences.filters import text as queries
+from inferences.filters.tree import normal
+from inferences.models import SavedView
+from inferences.presentation import facets as facets_module
+from inferences.presentation.questions import Question
+from istore.models import Membership, Role
+
+pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture
+def person(project):
+    def make(role: Role = Role.EDITOR, name: str = "maria") -> Client:
+        user = User.objects.create_user(name)
+        Membership.objects.create(user=user, project=project, role=role)
+        client = Client()
+        client.force_login(user)
+        return client
+
+    return make
+
+
+def address(name: str, model, *rest: str) -> str:
+    return reverse(f"inferences:{name}", args=[model.model_id, *rest])
+
+
+def listed(response) -> list[str]:
+    return re.findall(r'<li class="card panel" data-id="([^"]+)"', body(response))
+
+
+def body(response) -> str:
+    return response.content.decode()
+
+
+def asked(query: str) -> Question:
+    return Question(QueryDict(query), now=datetime(2026, 1, 31, 12, tzinfo=UTC))
+
+
+# -- the question
+
+
+def test_a_text_becomes_what_the_panel_can_show():
+    question = asked('text=label:car score>=0.4 meta.camera in ["a", "b"] source:quay')
+    assert question.labels == ["car"]
+    assert question.query["min_score"] == "0.4"
+    assert question.query["source"] == "quay"
+    assert question.picked("camera") == ["a", "b"]
+    assert "q" not in question.query
+
+
+def test_what_the_panel_cannot_show_stays_a_query():
+    question = asked("text=label:car (label:truck OR label:bus)")
+    assert question.labels == ["car"]
+    assert question.query["q"] == "label:truck OR label:bus"
+    assert "label:car" in question.written
+
+
+WORDS = st.sampled_from(
+    [
+        "label:car",
+        "score<0.4",
+        'meta.camera="12"',
+        "meta.frame>987",
+        "meta.gain<=0.5",
+        'meta.camera in ["a", "b"]',
+        "near:(51.95,4.14,5km)",
+        "within:(51.9,4.1,52.0,4.2)",
+        "since:2026-01-01",
+        "source:quay",
+        "action:detect",
+        "truth:differs",
+        "no:detections",
+        "(label:a OR label:b)",
+        "-source:x",
+        "env:production",
+    ]
+)
+
+
+@given(st.lists(WORDS, max_size=6, unique=True))
+def test_text_parameters_and_text_again_ask_the_same(words):
+    written = " ".join(words)
+    question = Question(query_of(text=written))
+    again = Question(QueryDict(question.link().removeprefix("?")))
+    assert set(parts(again.filters)) == set(parts(queries.parse(written)))
+    assert again.link() == question.link()
+
+
+def query_of(**parameters: str) -> QueryDict:
+    query = QueryDict(mutable=True)
+    query.update(parameters)
+    return query
+
+
+def parts(filters) -> list[str]:
+    found = normal(filters)
+    return [repr(each) for each in getattr(found, "parts", (found,))]
+
+
+def test_values_that_are_picked_become_one_comparison():
+    question = asked("pick=camera:string=north&pick=camera:string=so,uth&key=&value=")
+    assert question.query.getlist("metadata") == [r"camera:string in [north, so\,uth]"]
+    assert question.picked("camera") == ["north", "so,uth"]
+
+
+def test_a_range_becomes_two_comparisons_and_a_range_again():
+    question = asked("from:frame:int=3&to:frame:int=7&to:gain:float=")
+    assert question.query.getlist("metadata") == ["frame:int>=3", "frame:int<=7"]
+    assert question.range("frame", "int") == ("3", "7")
+    assert question.other_rows([("frame", "int")]) == []
+
+
+def test_a_window_up_to_now_stays_one_in_the_address():
+    question = asked("since=24h&label=car")
+    assert question.filterset.is_valid()
+    assert question.values["since"] == datetime(2026, 1, 30, 12, tzinfo=UTC)
+    assert question.link() == "?since=24h&label=car"
+    assert "since=2026-01-30" in question.pinned
+    in_words = asked(f"since=24h&text={question.written}")
+    assert in_words.query["since"] == "24h"
+
+
+def test_a_moment_counts_before_a_preset():
+    assert asked("since=24h&since=2026-01-01").query.getlist("since") == ["2026-01-01"]
+
+
+# -- the list
+
+
+def test_the_link_of_the_next_page_holds_the_moment_it_began(
+    person, model, make_inference, monkeypatch
+):
+    from inferences.pages import browsing
+
+    monkeypatch.setitem(browsing.PAGE_SIZES, "gallery", 1)
+    for number in range(3):
+        moment = datetime.now(UTC) - timedelta(minutes=10 + number)
+        make_inference(inference_id=f"i-{number}", created_at=moment)
+    client, seen = person(), []
+    here = address("browse", model) + "?since=1h"
+    while here:
+        response = client.get(here)
+        seen += listed(response)
+        following = re.search(r'rel="next" href="([^"]+)"', body(response))
+        here = following and following[1].replace("&amp;", "&")
+    assert seen == ["i-0", "i-1", "i-2"]
+
+
+def test_more_of_the_list_is_items_alone(person, model, make_inference):
+    make_inference(inference_id="a")
+    said = body(person().get(address("browse", model), {"part": "more"}))
+    assert said.lstrip().startswith("<li")
+    assert "<html" not in said
+
+
+def test_the_tail_finds_what_began_earlier_and_was_stored_later(
+    person, model, make_inference
+):
+    first = make_inference(
+        inference_id="quick", created_at=datetime(2025, 6, 1, 12, tzinfo=UTC)
+    )
+    make_inference(
+        inference_id="slow", created_at=datetime(2025, 6, 1, 11, 59, 58, tzinfo=UTC)
+    )
+    found = person().get(address("browse", model), {"part": "new", "after": first.id})
+    assert listed(found) == ["quick", "slow"]
+
+
+@pytest.mark.parametrize("after", ["", "x", "9" * 40])
+def test_a_tail_of_nothing_is_not_there(person, model, after):
+    asked_for = {"part": "new", "after": after}
+    assert person().get(address("browse", model), asked_for).status_code == 404
+
+
+@pytest.mark.parametrize(
+    ("query", "found"),
+    [
+        ({"within": "51.9,4.1,52.0,4.2"}, ["a"]),
+        ({"near": "53.5,10,5km"}, ["b"]),
+        ({"sort": "oldest"}, ["b", "a"]),
+        ({"sort": "score"}, ["b", "a"]),
+        ({"sort": "doubt"}, ["a", "b"]),
+    ],
+)
+def test_places_and_orders_are_in_the_address(
+    person, model, make_inference, query, found
+):
+    make_inference(
+        inference_id="a",
+        latitude=51.95,
+        longitude=4.14,
+        detections=[("ship", 0.2)],
+        created_at=datetime(2025, 6, 2, tzinfo=UTC),
+    )
+    make_inference(
+        inference_id="b", latitude=53.5, longitude=10, detections=[("ship", 0.9)]
+    )
+    assert listed(person().get(address("browse", model), query)) == found
+
+
+@pytest.mark.parametrize("query", [{"within": "1,2,3"}, {"within": "95,0,0,0"}])
+def test_a_rectangle_that_cannot_be_read_is_told(person, model, query):
+    said = body(person().get(address("browse", model), query))
+    assert "A filter cannot be read" in said
+
+
+def test_similarity_without_embeddings_is_told(person, model, make_inference):
+    make_inference(inference_id="a")
+    said = body(person().get(address("browse", model), {"similar": "a"}))
+    assert "registered without embeddings" in said
+
+
+# -- what each filter would leave
+
+
+def counts(response, name: str) -> dict[str, str]:
+    part = body(response).partition(f'id="facet-{name}"')[2].partition("</div>")[0]
+    found = re.findall(
+        r'class="name" title="([^"]+)">[^<]*</span><span class="number faint">([^<]+)<',
+        part,
+    )
+    return dict(found)
+
+
+@pytest.fixture
+def fleet(make_inference):
+    for number in range(6):
+        make_inference(
+            {"camera": ("north", "south")[number % 2], "frame": number},
+            detections=[("ship", 0.1 * number)] + [("tug", 0.9)] * (number > 3),
+            data_source=("quay-1", "quay-2")[number > 2],
+            latitude=50 + number,
+            longitude=4,
+        )
+
+
+def test_a_choice_is_counted_over_what_the_other_filters_leave(person, model, fleet):
+    asked_for = {"label": "tug", "source": "quay-2"}
+    response = person().get(address("facets", model), asked_for)
+    assert counts(response, "labels") == {"ship": "3", "tug": "2"}
+    assert counts(response, "sources") == {"quay-2": "2"}
+    assert counts(response, "actions") == {"detect": "2"}
+    assert 'data-placed="2"' in body(response)
+
+
+def test_counts_of_a_part_say_so(person, model, fleet, monkeypatch):
+    monkeypatch.setattr(facets_module, "sample", small_sample)
+    said = body(person().get(address("facets", model)))
+    assert "of the newest 3 matches" in said
+
+
+def small_sample(model, filters):
+    from inferences.presentation.sampling import sample
+
+    return sample(model, filters, most=3)
+
+
+def test_the_values_of_a_key_are_counted(person, model, fleet):
+    where = {"of": "camera", "of_type": "string", "pick": "camera:string=north"}
+    said = body(person().get(address("one-key", model), where))
+    assert re.search(r'value="camera:string=north" checked.*?faint">3<', said, re.S)
+    assert re.search(r'value="camera:string=south">.*?faint">3<', said, re.S)
+
+
+def test_the_numbers_of_a_key_are_a_histogram_to_drag_on(person, model, fleet):
+    said = body(
+        person().get(address("one-key", model), {"of": "frame", "of_type": "int"})
+    )
+    assert 'data-low="0" data-high="5"' in said
+    assert 'name="from:frame:int"' in said
+
+
+def test_facets_are_for_who_may_see_the_model(client, model, project, person):
+    stranger = User.objects.create_user("igor")
+    client.force_login(stranger)
+    for name in ("facets", "one-key", "statistics", "browse"):
+        assert client.get(address(name, model)).status_code == 404
+
+
+# -- what is done with a selection
+
+
+def test_a_selection_is_protected_and_the_protection_undone(
+    person, model, make_inference
+):
+    first, other = make_inference(), make_inference()
+    client, here = person(), address("protect", model)
+    shown = client.post(here, {"inference_id": first.inference_id})
+    assert "Protect this inference?" in body(shown)
+    sure = {"inference_id": first.inference_id, "sure": "true", "reason": "audit"}
+    told = client.post(here, sure, follow=True)
+    assert "1 protected." in body(told)
+    assert "/selection/unprotect" in body(told)
+    first.refresh_from_db()
+    other.refresh_from_db()
+    assert (first.is_protected, other.is_protected) == (True, False)
+    client.post(address("unprotect", model), sure)
+    first.refresh_from_db()
+    assert not first.is_protected
+
+
+def test_all_that_match_are_removed_when_their_number_is_typed(
+    person, model, make_inference
+):
+    for camera in ("north", "north", "south"):
+        make_inference({"camera": camera})
+    client, here = person(), address("remove", model)
+    chosen = {"everything": "true", "query": "?metadata=camera:string=north"}
+    assert "Type <strong" in body(client.post(here, chosen))
+    wrong = client.post(here, {**chosen, "sure": "true", "number": "3"})
+    assert wrong.status_code == 400
+    assert model.inferences.live().count() == 3
+    client.post(here, {**chosen, "sure": "true", "number": "2"})
+    assert model.inferences.live().count() == 1
+
+
+def test_a_selection_is_labelled(person, model, make_inference):
+    made = make_inference(inference_id="a")
+    given_value = {"key": "reviewed", "type": "int", "value": "1", "sure": "true"}
+    client = person()
+    client.post(address("label", model), {"inference_id": "a", **given_value})
+    found = client.get(address("browse", model), {"metadata": "reviewed:int=1"})
+    assert listed(found) == [made.inference_id]
+    wrong = {"inference_id": "a", **given_value, "value": "one"}
+    assert client.post(address("label", model), wrong).status_code == 400
+
+
+@pytest.mark.parametrize(
+    "query", ["?min_score=high", "?x\r\nSet-Cookie: a=b", "//evil"]
+)
+def test_a_query_that_is_nonsense_changes_nothing(person, model, make_inference, query):
+    made = make_inference()
+    given_form = {"everything": "true", "query": query}
+    response = person().post(address("protect", model), given_form)
+    assert response.status_code in (200, 302)
+    if response.status_code == 302:
+        assert response.url.startswith("/models/")
+    made.refresh_from_db()
+    assert not made.is_protected
+
+
+ACTS = ("protect", "unprotect", "label", "remove", "saved-views", "try")
+
+
+@pytest.mark.parametrize("name", ACTS)
+def test_a_viewer_cannot_act(person, model, make_inference, name):
+    make_inference(inference_id="a")
+    client = person(Role.VIEWER)
+    sure = {"inference_id": "a", "sure": "true", "number": "1", "name": "x"}
+    assert client.post(address(name, model), sure).status_code == 403
+    assert model.inferences.live().filter(is_protected=False).count() == 1
+
+
+def test_a_viewer_is_offered_no_action(person, model, make_inference):
+    make_inference()
+    said = body(person(Role.VIEWER).get(address("browse", model)))
+    assert "formaction" not in said
+    assert "Save this view" not in said
+
+
+# -- views
+
+
+def test_a_view_is_saved_shown_first_and_removed(person, model):
+    client = person()
+    kept = {"name": "Doubtful", "query": "?max_score=0.5&view=table", "default": "true"}
+    client.post(address("saved-views", model), kept)
+    view = SavedView.objects.get()
+    opened = client.get(address("browse", model))
+    assert opened.status_code == 302
+    assert opened.url.endswith("?view=table&max_score=0.5")
+    everything = client.get(address("browse", model), {"view": "gallery"})
+    assert everything.status_code == 200
+    one = reverse("inferences:saved-view", args=[model.model_id, view.pk])
+    client.post(one, {"default": "false"})
+    assert client.get(address("browse", model)).status_code == 200
+    client.post(one, {"remove": "true"})
+    assert not SavedView.objects.exists()
+
+
+def test_one_view_is_shown_first(person, model):
+    client = person()
+    for name in ("a", "b"):
+        kept = {"name": name, "query": "?label=x", "default": "true"}
+        client.post(address("saved-views", model), kept)
+    assert [view.name for view in SavedView.objects.filter(is_default=True)] == ["b"]
+
+
+@pytest.mark.parametrize("name", ["", " ", "x" * 81, "a\0b"])
+def test_a_view_without_a_name_is_not_saved(person, model, name):
+    person().post(address("saved-views", model), {"name": name, "query": ""})
+    assert not SavedView.objects.exists()
+
+
+# -- statistics
+
+
+def test_the_statistics_of_two_questions_stand_beside_each_other(person, model, fleet):
+    asked_for = {"text": "source:quay-1", "vs": "source:quay-2", "of": "frame:int"}
+    client = person(Role.VIEWER)
+    frame = client.get(address("statistics", model), asked_for)
+    assert frame.status_code == 200
+    labels = body(
+        client.get(address("statistics", model), {**asked_for, "part": "labels"})
+    )
+    row = labels.partition(">tug</span>")[2].partition("</tr>")[0]
+    assert re.findall(r'number">(\d+)<', row) == ["0", "2"]
+    key = body(client.get(address("statistics", model), {**asked_for, "part": "key"}))
+    assert "mean 1" in key
+    assert "mean 4" in key
+    for part in ("volume", "scores", "latency"):
+        said = client.get(address("statistics", model), {**asked_for, "part": part})
+        assert said.status_code == 200
+
+
+def test_statistics_of_what_cannot_be_read_say_so(person, model):
+    said = person().get(address("statistics", model), {"vs": "color:red"})
+    assert "There is no color" in body(said)
+    assert (
+        person(name="b").get(address("statistics", model), {"part": "x"}).status_code
+        == 404
+    )
