@@ -173,7 +173,7 @@ class SessionForm(forms.Form):
 
 class CallForm(forms.Form):
     request = JSONTextField(
-        rows=6, max_length=REQUEST_CHARS, help_text="JSON, as the interface takes it."
+        rows=8, max_length=REQUEST_CHARS, help_text="JSON, as the interface takes it."
     )
 
     @classmethod

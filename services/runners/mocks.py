@@ -14,8 +14,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Self
 
-from pydantic import ValidationError
-
 from services.runners import reading
 from services.runners.reading import BadConfiguration
 
@@ -57,7 +55,7 @@ class Mock:
             _find(name).Options(**options)
         except KeyError as error:
             raise BadConfiguration("mock", str(error.args[0])) from None
-        except (ValidationError, TypeError) as error:
+        except (ValueError, TypeError) as error:
             raise BadConfiguration("options", _told(error)) from None
         return cls(name, options)
 
@@ -108,8 +106,8 @@ def _find(name: str) -> type[Simulation]:
 
 
 def _told(error: Exception) -> str:
-    if isinstance(error, ValidationError):
-        first = error.errors()[0]
+    if callable(told := getattr(error, "errors", None)):  # pydantic's
+        first = told()[0]
         where = ".".join(str(each) for each in first["loc"])
         return f"{where}: {first['msg']}."
     return str(error)
