@@ -8,6 +8,7 @@ every entry in memory.
 from __future__ import annotations
 
 import hashlib
+import io
 import struct
 import tarfile
 import tempfile
@@ -62,8 +63,7 @@ class Archive:
 
     def add(self, path: str, content: bytes) -> None:
         """A small file."""
-        with tempfile.SpooledTemporaryFile(SMALL) as file:
-            file.write(content)
+        with io.BytesIO(content) as file:
             self.add_file(path, file)
 
     def add_file(self, path: str, file: IO[bytes]) -> None:

@@ -181,6 +181,16 @@ CELERY_BROKER_TRANSPORT_OPTIONS = {"visibility_timeout": 3600}
 CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
 CELERY_WORKER_HIJACK_ROOT_LOGGER = False
 CELERY_TIMEZONE = "UTC"
+# What writes archives takes minutes, and has a worker of its own.
+CELERY_TASK_ROUTES = {
+    name: {"queue": "exports"}
+    for name in (
+        "exports.tasks.run_export_task",
+        "exports.tasks.run_scheduled_export",
+        "datasets.tasks.run_adding_task",
+        "datasets.tasks.run_archive_task",
+    )
+}
 # A few fixed entries: the intervals of policies are rows. What was not begun before the
 # next one is due is not worth beginning.
 CELERY_BEAT_SCHEDULE = {

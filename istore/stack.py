@@ -22,7 +22,7 @@ DATABASE_SECONDS = 600  # one that recovers from a crash takes its time
 STATIC_SECONDS = 120
 SERVER_GRACE, DATABASE_GRACE = 4, 60
 SESSIONS_GRACE = 15  # what takes longer to stop is stopped all the same, by its keeper
-WEB_THREADS, WORKER_THREADS = 8, 2
+WEB_THREADS, WORKER_THREADS, EXPORT_THREADS = 8, 2, 2
 MIGRATION_LOCK = 0x15704E  # any number that nobody else uses
 MANAGE = [sys.executable, str(settings.BASE_DIR / "manage.py")]
 
@@ -132,10 +132,14 @@ def start_ours(supervisor: Supervisor) -> None:
     silent = ["-W", "ignore:You're running the worker with superuser privileges"]
     celery = [sys.executable, *silent, "-m", "celery", "--quiet", "-A", "istore.celery"]
     worker = f"istore-{os.getpid()}@{socket.gethostname()}"
-    # Threads: the worker has no processes of its own, which could outlive it.
-    options = ["--pool=threads", f"--concurrency={WORKER_THREADS}", "-n", worker]
-    alone = ["--without-gossip", "--without-mingle"]
-    supervisor.start("worker", [*celery, "worker", *options, *alone])
+    exporter = f"exports-{worker}"
+    # Threads: a worker has no processes of its own, which could outlive it.
+    alone = ["worker", "--pool=threads", "--without-gossip", "--without-mingle"]
+    options = [f"--concurrency={WORKER_THREADS}", "-n", worker]
+    supervisor.start("worker", [*celery, *alone, *options])
+    # Archives take minutes: removals do not wait behind them, and pages go first.
+    options = [f"--concurrency={EXPORT_THREADS}", "-n", exporter, "-Q", "exports"]
+    supervisor.start("exporter", ["nice", "-n", "10", *celery, *alone, *options])
     schedule = ["--scheduler=celery.beat:Scheduler", "--pidfile="]
     supervisor.start("beat", [*celery, "beat", *schedule])
     supervisor.start("listener", [*MANAGE, "listen"])
@@ -151,6 +155,7 @@ def start_ours(supervisor: Supervisor) -> None:
     supervisor.wait(lambda: answers_ok(host, web, "/health/ready"), "web")
     supervisor.wait(lambda: answers_ok(host, proxy, "/v2/health/ready"), "proxy")
     supervisor.wait(lambda: worker_answers(worker), "worker")
+    supervisor.wait(lambda: worker_answers(exporter), "exporter")
     # The others cannot be asked: that they are running has to do.
     for name in unasked:
         supervisor.wait(lambda name=name: supervisor.children[name].runs, name)
