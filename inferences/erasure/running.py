@@ -89,6 +89,8 @@ def _erase(task: ErasureTask) -> None:
         task.record(report={"found": found}, total_count=found["records"])
     if task.dry_run:
         return
+    if "proof" not in task.report:
+        task.record(report=_with(task.report, "proof", {"looked_for": 0, "left": 0}))
     if task.open_batch:
         _carry_out(task)
     for _ in range(ROUNDS):

@@ -8,62 +8,166 @@ from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
-
     dependencies = [
-        ('inferences', '0011_index_arrivals'),
-        ('istore', '0005_keep_runs_of_verify'),
+        ("inferences", "0011_index_arrivals"),
+        ("istore", "0005_keep_runs_of_verify"),
     ]
 
     operations = [
         migrations.CreateModel(
-            name='ErasureTask',
+            name="ErasureTask",
             fields=[
-                ('id', models.UUIDField(default=uuid.uuid4, editable=False, primary_key=True, serialize=False)),
-                ('state', models.CharField(choices=[('pending', 'Pending'), ('scheduled', 'Scheduled'), ('running', 'Running'), ('complete', 'Complete'), ('failed', 'Failed'), ('stopped', 'Stopped')], default='pending', editable=False, max_length=16)),
-                ('reason', models.CharField(blank=True, editable=False, help_text='Why it failed or stopped, or why the last attempt broke off.', max_length=300)),
-                ('attempt', models.PositiveIntegerField(default=0, editable=False)),
-                ('fruitless', models.PositiveSmallIntegerField(default=0, editable=False)),
-                ('lease_until', models.DateTimeField(editable=False, null=True)),
-                ('rung_at', models.DateTimeField(editable=False, null=True)),
-                ('stop_requested_at', models.DateTimeField(editable=False, null=True)),
-                ('started_at', models.DateTimeField(editable=False, null=True)),
-                ('finished_at', models.DateTimeField(editable=False, null=True)),
-                ('claimed_at', models.DateTimeField(editable=False, null=True)),
-                ('done_when_claimed', models.PositiveBigIntegerField(default=0, editable=False)),
-                ('created_at', models.DateTimeField(db_default=django.db.models.functions.datetime.Now(), editable=False)),
-                ('updated_at', models.DateTimeField(db_default=django.db.models.functions.datetime.Now(), editable=False)),
-                ('key', models.CharField(max_length=1024)),
-                ('type', models.CharField(choices=[('string', 'string'), ('int', 'int'), ('float', 'float'), ('json.string', 'json.string'), ('json.int', 'json.int'), ('json.float', 'json.float')], max_length=11)),
-                ('value', models.TextField(blank=True, editable=False, help_text='Empty: it is over.')),
-                ('salt', models.BinaryField(default=inferences.erasure.models.new_salt, max_length=16)),
-                ('value_digest', models.CharField(editable=False, max_length=64)),
-                ('requested_by', models.CharField(editable=False, max_length=300)),
-                ('why', models.CharField(blank=True, max_length=500)),
-                ('dry_run', models.BooleanField(default=False)),
-                ('total_count', models.PositiveBigIntegerField(default=0)),
-                ('erased_count', models.PositiveBigIntegerField(default=0)),
-                ('report', models.JSONField(default=dict, help_text='How many of which kind went.')),
-                ('open_batch', models.JSONField(editable=False, null=True)),
-                ('project', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='erasures', to='istore.project')),
+                (
+                    "id",
+                    models.UUIDField(
+                        default=uuid.uuid4,
+                        editable=False,
+                        primary_key=True,
+                        serialize=False,
+                    ),
+                ),
+                (
+                    "state",
+                    models.CharField(
+                        choices=[
+                            ("pending", "Pending"),
+                            ("scheduled", "Scheduled"),
+                            ("running", "Running"),
+                            ("complete", "Complete"),
+                            ("failed", "Failed"),
+                            ("stopped", "Stopped"),
+                        ],
+                        default="pending",
+                        editable=False,
+                        max_length=16,
+                    ),
+                ),
+                (
+                    "reason",
+                    models.CharField(
+                        blank=True,
+                        editable=False,
+                        help_text="Why it failed or stopped, or why the last attempt broke off.",
+                        max_length=300,
+                    ),
+                ),
+                ("attempt", models.PositiveIntegerField(default=0, editable=False)),
+                (
+                    "fruitless",
+                    models.PositiveSmallIntegerField(default=0, editable=False),
+                ),
+                ("lease_until", models.DateTimeField(editable=False, null=True)),
+                ("rung_at", models.DateTimeField(editable=False, null=True)),
+                ("stop_requested_at", models.DateTimeField(editable=False, null=True)),
+                ("started_at", models.DateTimeField(editable=False, null=True)),
+                ("finished_at", models.DateTimeField(editable=False, null=True)),
+                ("claimed_at", models.DateTimeField(editable=False, null=True)),
+                (
+                    "done_when_claimed",
+                    models.PositiveBigIntegerField(default=0, editable=False),
+                ),
+                (
+                    "created_at",
+                    models.DateTimeField(
+                        db_default=django.db.models.functions.datetime.Now(),
+                        editable=False,
+                    ),
+                ),
+                (
+                    "updated_at",
+                    models.DateTimeField(
+                        db_default=django.db.models.functions.datetime.Now(),
+                        editable=False,
+                    ),
+                ),
+                ("key", models.CharField(max_length=1024)),
+                (
+                    "type",
+                    models.CharField(
+                        choices=[
+                            ("string", "string"),
+                            ("int", "int"),
+                            ("float", "float"),
+                            ("json.string", "json.string"),
+                            ("json.int", "json.int"),
+                            ("json.float", "json.float"),
+                        ],
+                        max_length=11,
+                    ),
+                ),
+                (
+                    "value",
+                    models.TextField(
+                        blank=True, editable=False, help_text="Empty: it is over."
+                    ),
+                ),
+                (
+                    "salt",
+                    models.BinaryField(
+                        default=inferences.erasure.models.new_salt, max_length=16
+                    ),
+                ),
+                ("value_digest", models.CharField(editable=False, max_length=64)),
+                ("requested_by", models.CharField(editable=False, max_length=300)),
+                ("why", models.CharField(blank=True, max_length=500)),
+                ("dry_run", models.BooleanField(default=False)),
+                ("total_count", models.PositiveBigIntegerField(default=0)),
+                ("erased_count", models.PositiveBigIntegerField(default=0)),
+                (
+                    "report",
+                    models.JSONField(
+                        default=dict, help_text="How many of which kind went."
+                    ),
+                ),
+                ("open_batch", models.JSONField(editable=False, null=True)),
+                (
+                    "project",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.CASCADE,
+                        related_name="erasures",
+                        to="istore.project",
+                    ),
+                ),
             ],
             options={
-                'ordering': ['-created_at', '-id'],
+                "ordering": ["-created_at", "-id"],
             },
         ),
         migrations.CreateModel(
-            name='ErasedInference',
+            name="ErasedInference",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('digest', models.BinaryField(max_length=32)),
-                ('task', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='erased', to='inferences.erasuretask')),
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True,
+                        primary_key=True,
+                        serialize=False,
+                        verbose_name="ID",
+                    ),
+                ),
+                ("digest", models.BinaryField(max_length=32)),
+                (
+                    "task",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.CASCADE,
+                        related_name="erased",
+                        to="inferences.erasuretask",
+                    ),
+                ),
             ],
         ),
         migrations.AddIndex(
-            model_name='erasuretask',
-            index=models.Index(models.F('project'), models.OrderBy(models.F('created_at'), descending=True), name='erasure_by_project'),
+            model_name="erasuretask",
+            index=models.Index(
+                models.F("project"),
+                models.OrderBy(models.F("created_at"), descending=True),
+                name="erasure_by_project",
+            ),
         ),
         migrations.AddConstraint(
-            model_name='erasedinference',
-            constraint=models.UniqueConstraint(models.F('task'), models.F('digest'), name='erased_once_a_task'),
+            model_name="erasedinference",
+            constraint=models.UniqueConstraint(
+                models.F("task"), models.F("digest"), name="erased_once_a_task"
+            ),
         ),
     ]
