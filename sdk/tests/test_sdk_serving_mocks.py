@@ -187,6 +187,10 @@ def test_completions_and_embeddings(served):
     ]
     assert [each["index"] for each in data] == [0, 1]
     assert data[0]["embedding"] == mocks.TextEmbedding().vector("A ship")
+    packed = {"input": "A ship", "encoding_format": "base64"}
+    (row,) = client.post("/v1/embeddings", json=packed).json()["data"]
+    unpacked = struct.unpack("<64f", base64.b64decode(row["embedding"]))
+    assert unpacked == pytest.approx(data[0]["embedding"])
     assert client.get("/v1/models").json()["data"][0]["id"] == "text-embedding"
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import base64
 import hashlib
+import struct
 import time
 from collections.abc import Iterator
 from typing import Any
@@ -109,13 +111,17 @@ def _choices(mock: Mock, body: dict[str, Any]) -> list[dict[str, Any]]:
 
 
 def _embeddings(mock: Mock, body: dict[str, Any], model: Any) -> dict[str, Any]:
-    if body.get("encoding_format") not in (None, "float"):
-        raise BadRequest("'encoding_format' is float.")
+    form = body.get("encoding_format") or "float"
+    if form not in ("float", "base64"):
+        raise BadRequest("'encoding_format' is float or base64.")
     found = mock.infer({"text": body.get("input")})
-    rows = [
-        {"object": "embedding", "index": index, **item}
-        for index, item in enumerate(found)
-    ]
+    rows = []
+    for index, item in enumerate(found):
+        vector: Any = item["embedding"]
+        if form == "base64":  # what the openai package asks for
+            packed = struct.pack(f"<{len(vector)}f", *vector)
+            vector = base64.b64encode(packed).decode()
+        rows.append({"object": "embedding", "index": index, "embedding": vector})
     tokens = len(str(body.get("input")).split())
     usage = {"prompt_tokens": tokens, "total_tokens": tokens}
     return {"object": "list", "data": rows, "model": model, "usage": usage}
