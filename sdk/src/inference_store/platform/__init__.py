@@ -9,6 +9,5 @@
 """
 
 from inference_store.platform import inferenceservices, inferencesessions
-from inference_store.platform.session_client import InferenceSessionClient
 
-__all__ = ["InferenceSessionClient", "inferenceservices", "inferencesessions"]
+__all__ = ["inferenceservices", "inferencesessions"]

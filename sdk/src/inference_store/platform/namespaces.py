@@ -6,11 +6,12 @@ from typing import TYPE_CHECKING
 
 from inference_store.operations import bound
 from inference_store.platform import inferenceservices, inferencesessions
-from inference_store.platform.session_client import InferenceSessionClient
-from inference_store.schema import InferenceInterface
 
 if TYPE_CHECKING:
+    from inference_store.adapters import Adapter
     from inference_store.client import Client
+    from inference_store.platform.session_client import RemoteSessionClient
+    from inference_store.schema import InferenceInterface
 
 
 class InferenceServices:
@@ -46,18 +47,36 @@ class InferenceSessions:
         token: str,
         *,
         interface: InferenceInterface | None = None,
+        endpoint: str | None = None,
+        input_adapter: Adapter | None = None,
+        output_adapter: Adapter | None = None,
         proxy_url: str | None = None,
-    ) -> InferenceSessionClient:
-        """What asks a session. Nothing is sent yet.
+    ) -> RemoteSessionClient:
+        """What asks a session.
 
         Parameters:
             session_id: the session's id.
             token: of the session, or of its project.
-            interface: whose pipelines to apply; without one requests and answers are
-                in the service's own form.
+            interface: its endpoint and pipelines are used.
+            endpoint: instead of the interface's; the session's own with neither.
+            input_adapter: instead of the interface's input pipeline.
+            output_adapter: instead of the interface's output pipeline.
             proxy_url: where calls are answered; ``ISTORE_PROXY_URL``, else what the
                 session says, unless given.
+
+        Returns:
+            The client; its ``infer(request)`` gives a list of items.
         """
-        return InferenceSessionClient(
-            self._connection, session_id, token, interface, proxy_url
+        # Here, because most programs call no sessions.
+        from inference_store.platform.session_client import RemoteSessionClient
+
+        return RemoteSessionClient(
+            self._connection,
+            session_id,
+            token,
+            interface=interface,
+            endpoint=endpoint,
+            input_adapter=input_adapter,
+            output_adapter=output_adapter,
+            proxy_url=proxy_url,
         )
