@@ -357,6 +357,7 @@ INSTALLED_APPS = [
     "exports",
     "datasets",
     "ingest",
+    "proxy",
     "retention",
     "services",
     "django.contrib.admin",

@@ -41,6 +41,11 @@ def frame(payload: Sequence[bytes]) -> bytes:
     return FRAME.pack(size, crc)
 
 
+def is_whole(head: bytes, payload: bytes) -> bool:
+    """Whether the payload is the one that was framed by these bytes."""
+    return FRAME.unpack(head) == (len(payload), zlib.crc32(payload))
+
+
 @dataclass(slots=True)
 class Segment:
     """One file of entries, written by its owner, read by whoever captures them."""

@@ -1,0 +1,114 @@
+"""What was set aside in the spool is captured after all."""
+
+from __future__ import annotations
+
+from io import StringIO
+
+import pytest
+import redis
+from django.conf import settings as django_settings
+from django.core.management import CommandError, call_command
+
+from ingest.events import InferenceEvent
+from ingest.stream import STREAM
+from istore import blobs
+from proxy import replaying
+from proxy.segments import MAGIC, frame
+from proxy.tests.test_capture import make_entry
+
+
+@pytest.fixture
+def server(worker_id, settings):
+    number = 9 + int(worker_id.removeprefix("gw") if worker_id != "master" else 0)
+    url = django_settings.ISTORE_REDIS_URL.replace("db=0", f"db={number}")
+    settings.ISTORE_REDIS_URL = url
+    with redis.Redis.from_url(url) as client:
+        client.flushdb()
+        yield client
+        client.flushdb()
+
+
+@pytest.fixture
+def spool(settings, tmp_path, server):
+    settings.ISTORE_SPOOL_DIR = tmp_path / "spool"
+    settings.ISTORE_SPOOL_DIR.mkdir()
+    return settings.ISTORE_SPOOL_DIR
+
+
+def payload(name: str) -> bytes:
+    entry = make_entry(inference_ids=[name], prefixes=[f"1/2/2026/03/04/05/{name}"])
+    return b"".join(entry.pieces())
+
+
+def framed(content: bytes) -> bytes:
+    return frame([content]) + content
+
+
+def published(server) -> list[str]:
+    entries = server.xrange(STREAM)
+    return [InferenceEvent.from_json(e[b"event"]).inference_id for _, e in entries]
+
+
+def replayed(*options) -> str:
+    out = StringIO()
+    call_command("replay_spool", *options, stdout=out)
+    return out.getvalue()
+
+
+def test_an_entry_that_can_be_read_now_is_captured_and_published(spool, server):
+    (spool / "x.set-aside").write_bytes(payload("a"))
+
+    said = replayed()
+
+    assert said == "x.set-aside: 1 inferences published.\n"
+    assert published(server) == ["a"]
+    assert blobs.get("1/2/2026/03/04/05/a/answer") == b"{}"
+    assert blobs.size("1/2/2026/03/04/05/a/metadata")
+    assert not list(spool.iterdir())
+    assert replayed() == ""
+
+
+def test_an_entry_that_still_cannot_be_read_stays(spool, server):
+    (spool / "x.set-aside").write_bytes(b"\x01")
+    (spool / "y.set-aside").write_bytes(payload("a"))
+
+    with pytest.raises(CommandError, match="1 files could not be replayed whole"):
+        replayed()
+
+    assert [path.name for path in spool.iterdir()] == ["x.set-aside"]
+    assert published(server) == ["a"]
+
+
+def test_of_a_damaged_segment_the_whole_entries_are_taken(spool, server):
+    damaged = bytearray(framed(payload("b")))
+    damaged[-1] ^= 1
+    content = MAGIC + framed(payload("a")) + damaged + framed(payload("c"))
+    (spool / "o-1.damaged").write_bytes(content)
+
+    with pytest.raises(CommandError):
+        replayed()
+    assert published(server) == ["a", "c"]
+    assert list(spool.iterdir())
+
+    with pytest.raises(CommandError):
+        replayed("--discard")
+    assert not list(spool.iterdir())
+    assert published(server) == ["a", "c", "a", "c"]  # copies, which the store drops
+
+
+def test_a_segment_that_breaks_off_gives_what_is_whole(spool):
+    content = MAGIC + framed(payload("a")) + framed(payload("b"))[:-3]
+    (spool / "o-1.damaged").write_bytes(content)
+    (spool / "o-2.damaged").write_bytes(b"no segment")
+
+    told = list(replaying.replay(spool))
+
+    assert [(each.inferences, each.lost) for each in told] == [(1, 1), (0, 1)]
+
+
+def test_listing_changes_nothing(spool, server):
+    (spool / "x.set-aside").write_bytes(payload("a"))
+
+    assert "x.set-aside" in replayed("--list")
+    assert published(server) == []
+    assert list(spool.iterdir())
