@@ -25,9 +25,12 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from inferences import removal
+from inferences import removal, restoring
+from inferences.erasure.carriers import Carried
+from inferences.erasure.models import ErasureTask
+from inferences.erasure.running import erase, open_erasure
 from inferences.models import InferenceKey, InferencePayload, RegisteredModel, TaskType
-from inferences.protection import Protection, protect_one
+from inferences.protection import Protection, protect_all, protect_one
 from inferences.recording import record
 from inferences.tests.builders import typed
 from inferences.tests.test_recording import new
@@ -47,6 +50,14 @@ NOT_LIVE = {HIDDEN, DOOMED, GONE}
 AGES = [200, 75, 70, 50, 47, 30, 20, 0.5]  # hours, none of them at an edge of a policy
 RECORD_AGES, BLOB_AGES = [48, 72, 25, 0, -1], [24, 48, 0]
 SPLITS = ["train", "test"]
+ERASURE_STEPS = [
+    "erasure.intended",
+    "erasure.made_removed",
+    "removal.record_blobs_deleted",
+    "removal.records_removed",
+    "erasure.batch_removed",
+    "erasure.traces_removed",
+]
 ENDED = (TaskState.COMPLETE, TaskState.FAILED, TaskState.STOPPED)
 EXAMPLES, STEPS_EACH = 15, 20
 
@@ -212,6 +223,96 @@ class Retention(RuleBasedStateMachine):
         self.after(dict.fromkeys(chosen | doomed, ends))
         for name in chosen:
             assert self.expected[name].state in (DOOMED, GONE)
+
+    @rule(split=st.sampled_from(SPLITS), is_protected=st.booleans())
+    def bulk_protect(self, split, is_protected) -> None:
+        waiting = {
+            name
+            for name, made in self.made.items()
+            if made.split == split
+            and self.expected[name].state == LIVE
+            and self.expected[name].is_protected != is_protected
+        }
+        live = self.model.inferences.live
+        done = protect_all(
+            "test",
+            self.model,
+            lambda: live().filter(string_1=split),
+            Protection(is_protected),
+        )
+        seen = self.seen()
+        changed = {name for name in waiting if seen[name].is_protected == is_protected}
+        assert len(changed) == done.count
+        # Inputs that are on their way out are told, and nothing is promised for them.
+        assert len(waiting - changed) == done.being_removed
+        for name in changed:
+            self.expected[name].is_protected = is_protected
+        self.after({})
+
+    @rule(split=st.sampled_from(SPLITS), crashes=st.booleans())
+    def restore(self, split, crashes) -> None:
+        chosen = self.hidden(split)
+        failpoints.arm("restoring.restored:2=raise" if crashes else "")
+        try:
+            restoring.restore("test", self.model, self.soft_deleted(split))
+            assert len(chosen) < 3 or not crashes
+            crashes = False
+        except failpoints.Failure:
+            pass
+        failpoints.arm("")
+        self.after({name: {(LIVE, self.expected[name].has_input)} for name in chosen})
+        if not crashes:
+            assert all(self.expected[name].state == LIVE for name in chosen)
+
+    @rule(split=st.sampled_from(SPLITS))
+    def remove_deleted(self, split) -> None:
+        chosen = self.hidden(split)
+        done = restoring.intend_removal("test", self.model, self.soft_deleted(split))
+        assert done.count == len(chosen)
+        self.after({name: {(DOOMED, False)} for name in chosen})
+
+    def hidden(self, split) -> set[str]:
+        return {
+            name
+            for name, made in self.made.items()
+            if made.split == split and self.expected[name].state == HIDDEN
+        }
+
+    def soft_deleted(self, split):
+        return lambda: restoring.soft_deleted(self.model).filter(string_1=split)
+
+    @rule(
+        split=st.sampled_from(SPLITS),
+        step=st.sampled_from(ERASURE_STEPS),
+        passage=st.integers(1, 3),
+    )
+    def erase(self, split, step, passage) -> None:
+        """Protected or hidden makes no difference; nor does a worker that dies."""
+        chosen = {
+            name
+            for name, made in self.made.items()
+            if made.split == split and self.expected[name].state != GONE
+        }
+        task = open_erasure(
+            "test",
+            self.project,
+            Carried("split", "string", split),
+            why="",
+            dry_run=False,
+        )
+        failpoints.arm(f"{step}:{passage}=raise")
+        erase(task)
+        failpoints.arm("")
+        ErasureTask.objects.filter(pk=task.pk).update(
+            lease_until=clock.now() - timedelta(seconds=1)
+        )
+        erase(ErasureTask.objects.get(pk=task.pk))
+        task.refresh_from_db()
+        assert (task.state, task.value) == (TaskState.COMPLETE, "")
+        assert task.erased_count == task.erased.count() == len(chosen)
+        assert task.report["left"]["records"] == task.report["proof"]["left"] == 0
+        self.after({name: {(GONE, False)} for name in chosen})
+        assert all(self.expected[name].state == GONE for name in chosen)
 
     @rule()
     def beat(self) -> None:
