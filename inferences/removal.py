@@ -17,6 +17,7 @@ from typing import Any
 
 from django.conf import settings
 from django.db import connection, models, transaction
+from django.db.models import QuerySet
 from django.db.models.functions import Now
 
 from inferences import previews
@@ -120,8 +121,7 @@ def hide_records(model: RegisteredModel, chosen: InferenceQuerySet) -> Batch:
     """
     ids = [row_id for row_id, _ in _locked(chosen, True)]
     hide(model, ids)
-    payloads = InferencePayload.objects.beside(model).filter(id__in=ids)
-    payloads.update(deleted_at=Now())
+    _payloads(model, ids).update(deleted_at=Now())
     return Batch(ids)
 
 
@@ -138,18 +138,13 @@ def intend_inputs(model: RegisteredModel, chosen: InferenceQuerySet) -> Batch:
     five times as much. Who protects takes the lock of that row all the same.
     """
     batch = _with_inputs(model, [row_id for row_id, _ in _locked(chosen, True)])
-    payloads = InferencePayload.objects.beside(model).filter(id__in=batch.ids)
-    payloads.update(input_removal_at=Now())
+    _payloads(model, batch.ids).update(input_removal_at=Now())
     return batch
 
 
 def finish_inputs(model: RegisteredModel, ids: Sequence[int] | None = None) -> None:
     """Carry out committed intents on inputs, these or all of the model."""
-    intended = InferencePayload.objects.beside(model).filter(
-        input_removal_at__isnull=False
-    )
-    if ids is not None:
-        intended = intended.filter(id__in=ids)
+    intended = _payloads(model, ids).filter(input_removal_at__isnull=False)
     while rows := dict(
         intended.order_by("id").values_list("id", "data_storage_key")[
             : settings.ISTORE_REMOVAL_BATCH
@@ -157,7 +152,7 @@ def finish_inputs(model: RegisteredModel, ids: Sequence[int] | None = None) -> N
     ):
         _delete_blobs(filter(None, rows.values()))
         failpoint("removal.inputs_deleted")
-        intended.filter(id__in=rows).update(
+        _among(intended, list(rows)).update(
             data_storage_key="", input_removal_at=None, input_expired_at=Now()
         )
         failpoint("removal.inputs_cleared")
@@ -165,13 +160,27 @@ def finish_inputs(model: RegisteredModel, ids: Sequence[int] | None = None) -> N
 
 def _with_inputs(model: RegisteredModel, ids: list[int]) -> Batch:
     """The rows, with how many of them have an input that nobody removes already."""
-    kept = InferencePayload.objects.beside(model).filter(
-        id__in=ids, input_removal_at=None
-    )
-    with_input = kept.exclude(data_storage_key="").values("id")
-    sizes = model.inferences.filter(id__in=ids, pk__in=with_input)
-    found = sizes.aggregate(count=models.Count("id"), bytes=models.Sum("data_size"))
-    return Batch(ids, found["count"], found["bytes"] or 0)
+    with connection.cursor() as cursor:
+        cursor.execute(INPUTS, {"model": model.pk, "ids": ids})
+        return Batch(ids, *cursor.fetchone())
+
+
+def _among(rows: QuerySet[Any], ids: Sequence[int]) -> QuerySet[Any]:
+    """Those of the rows: the ids as one array, which costs a fifth of as many parameters.
+
+    The bounds, between which all of them lie, say which partitions are not looked at.
+    """
+    ids = list(ids)
+    if not ids:
+        return rows.none()
+    column = f'"{rows.model._meta.db_table}"."id"'
+    where = f"{column} = ANY(%s) AND {column} BETWEEN %s AND %s"
+    return rows.extra(where=[where], params=[ids, min(ids), max(ids)])
+
+
+def _payloads(model: RegisteredModel, ids: Sequence[int] | None) -> QuerySet[Any]:
+    rows = InferencePayload.objects.beside(model)
+    return rows if ids is None else _among(rows, ids)
 
 
 def _delete_blobs(keys: Iterable[str]) -> None:
@@ -188,7 +197,7 @@ def _intend(
     rows = _locked(chosen, skip_locked)
     ids = [row_id for row_id, _ in rows]
     hide(model, ids)
-    InferencePayload.objects.beside(model).filter(id__in=ids).update(removal_at=Now())
+    _payloads(model, ids).update(removal_at=Now())
     return ids, [name for _, name in rows]
 
 
@@ -202,9 +211,9 @@ def _locked(chosen: InferenceQuerySet, skip_locked: bool) -> list[tuple[int, str
 
 def hide(model: RegisteredModel, ids: list[int]) -> None:
     """Take locked, live rows out of every index and count."""
-    model.inferences.filter(id__in=ids).update(deleted=True, updated_at=Now())
-    payloads = InferencePayload.objects.beside(model).filter(id__in=ids)
-    count_keys(model, payloads.values_list("metadata", flat=True), -1)
+    rows = _among(model.inferences.all(), ids)
+    rows.update(deleted=True, updated_at=Now())
+    count_keys(model, _payloads(model, ids).values_list("metadata", flat=True), -1)
 
 
 def count_keys(model: RegisteredModel, given: Iterable[Any], sign: int) -> None:
@@ -224,9 +233,9 @@ def _intended(
     model: RegisteredModel, ids: Sequence[int] | None
 ) -> dict[int, list[str]]:
     """A batch of intents, with the blobs of each."""
-    rows = InferencePayload.objects.beside(model).filter(removal_at__isnull=False)
     if ids is not None:
-        rows = rows.filter(id__in=ids[: settings.ISTORE_REMOVAL_BATCH])
+        ids = ids[: settings.ISTORE_REMOVAL_BATCH]
+    rows = _payloads(model, ids).filter(removal_at__isnull=False)
     found = rows.order_by("id").values_list(
         "id", "data_storage_key", "answer_storage_key"
     )
@@ -250,10 +259,11 @@ def _remove_rows(model: RegisteredModel, ids: list[int]) -> int:
     """Tombstones, then the rows; returns how many this call removed."""
     labels = {
         label
-        for row in model.inferences.filter(id__in=ids).values_list("labels", flat=True)
+        for row in _among(model.inferences.all(), ids).values_list("labels", flat=True)
         for label in row or ()
     }
     values = {"model": model.pk, "ids": ids, "labels": list(labels)}
+    values |= {"lowest": min(ids), "highest": max(ids)}
     with connection.cursor() as cursor:
         cursor.execute(REMOVE, values)
         return cursor.rowcount
@@ -262,10 +272,18 @@ def _remove_rows(model: RegisteredModel, ids: list[int]) -> int:
 def _delete(table: type[models.Model], also: str = "") -> str:
     name = table._meta.db_table
     return (
-        f"DELETE FROM {name} WHERE model_key = %(model)s AND id = ANY(%(ids)s) {also}"
+        f"DELETE FROM {name} WHERE model_key = %(model)s AND id = ANY(%(ids)s) "
+        f"AND id BETWEEN %(lowest)s AND %(highest)s {also}"
     )
 
 
+INPUTS = f"""
+SELECT count(*), coalesce(sum(data_size), 0)::bigint
+FROM {Inference._meta.db_table} JOIN {InferencePayload._meta.db_table} AS cold
+USING (model_key, id)
+WHERE model_key = %(model)s AND id = ANY(%(ids)s)
+  AND data_storage_key <> '' AND input_removal_at IS NULL
+"""
 REMOVE = f"""
 WITH gone AS (
     {_delete(Inference)} RETURNING inference_id
