@@ -28,7 +28,7 @@ PICTURE, LABEL, OUTLINE, CLASS = "image", "label", "outline", "class"
 
 
 class LabelStudio(Format):
-    name = "label-studio"
+    name = "label_studio"
     title = "Label Studio"
     description = "Tasks to import: pictures with predictions, or with annotations."
     annotations_are_optional = True

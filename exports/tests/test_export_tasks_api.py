@@ -175,9 +175,13 @@ def test_what_cannot_be_read_is_a_400_that_names_it_and_opens_nothing(
 
 
 def test_an_option_of_a_format_is_taken_where_it_is_one(api, model):
-    body = {"format": "openinference-parquet", "options": {"shape": "sideways"}}
+    body = {"format": "open_inference_parquet", "options": {"shape": "sideways"}}
 
-    assert create(api, **body).status_code == 400
+    refused = create(api, **body)
+    body["options"] = {"shape": "exploded"}
+
+    assert refused.json()["errors"][0]["pointer"] == "/options/shape"
+    assert create(api, **body).json()["options"]["shape"] == "exploded"
 
 
 def test_more_than_the_limit_is_a_422(api, five, settings):

@@ -230,7 +230,7 @@ def test_label_studio_tasks_are_in_percent(exported, make_stored):
     make_stored(png(64, 48), [TURNED], kind="oriented_object_detection")
     make_stored(png(64, 48), [TRIANGLE], kind="image_segmentation")
 
-    archive = opened(exported("label-studio"))
+    archive = opened(exported("label_studio"))
 
     box, turned, outline = json.loads(archive.read("tasks.json"))
     (result,) = box["predictions"][0]["result"]
@@ -258,7 +258,7 @@ def test_label_studio_takes_answers_as_annotations_when_asked(exported, make_sto
     make_stored(png(64, 48), [SHIP])
     options = {"include_inferences_as_annotations": True}
 
-    archive = opened(exported("label-studio", options=options))
+    archive = opened(exported("label_studio", options=options))
 
     (task,) = json.loads(archive.read("tasks.json"))
     assert "predictions" not in task
@@ -366,7 +366,7 @@ def test_datasets_opens_shards_of_webdataset(exported, make_stored, tmp_path):
 # -- what no format of pictures can take
 
 
-@pytest.mark.parametrize("name", ["coco", "yolo", "voc", "label-studio", "imagefolder"])
+@pytest.mark.parametrize("name", ["coco", "yolo", "voc", "label_studio", "imagefolder"])
 def test_what_is_no_picture_is_skipped_with_its_reason(exported, make_stored, name):
     make_stored(png(), [SHIP], inference_id="good")
     make_stored(b"not a picture", [SHIP], inference_id="text/1")
@@ -387,7 +387,7 @@ def test_what_is_no_picture_is_skipped_with_its_reason(exported, make_stored, na
 
 @pytest.mark.parametrize("container", ["zip", "tar"])
 @pytest.mark.parametrize(
-    "name", ["coco", "yolo", "voc", "label-studio", "imagefolder", "webdataset"]
+    "name", ["coco", "yolo", "voc", "label_studio", "imagefolder", "webdataset"]
 )
 def test_answers_that_nobody_took_apart_are_counted(
     exported, make_stored, name, container
