@@ -6,6 +6,7 @@ inference.count_inferences("harbour-detector", models.NewGetInferencesRequest())
 """
 
 from inference_store import (
+    dataset,
     deleted,
     erasure,
     errors,
@@ -37,6 +38,7 @@ __all__ = [
     "Retries",
     "__version__",
     "connect",
+    "dataset",
     "deleted",
     "erasure",
     "errors",

@@ -11,6 +11,7 @@ import httpx2
 from inference_store import connection
 from inference_store.calls import Call, Plan
 from inference_store.namespaces import (
+    Datasets,
     DeletedInferences,
     Erasures,
     ExportSchedules,
@@ -73,6 +74,7 @@ class Client:
         self.retention_task = RetentionTasks(self)
         self.export_task = ExportTasks(self)
         self.upload = Uploads(self)
+        self.dataset = Datasets(self)
         self.ground_truth = GroundTruths(self)
         self.quality = QualityFigures(self)
         self.inferenceservices = InferenceServices(self)

@@ -9,7 +9,7 @@ from pathlib import Path
 import httpx2
 
 from inference_store.errors import InferenceStoreError
-from inference_store.models import ExportTask
+from inference_store.models import DatasetArchive, ExportTask
 
 TIMEOUT_SECONDS = 60.0
 
@@ -19,7 +19,7 @@ class DownloadFailed(InferenceStoreError):
 
 
 def download(
-    task: ExportTask,
+    task: ExportTask | DatasetArchive,
     path: Path,
     advance: Callable[[int], None] = lambda count: None,
     transport: httpx2.BaseTransport | None = None,

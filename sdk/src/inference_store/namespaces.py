@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from inference_store import (
+    dataset,
     deleted,
     erasure,
     export_schedule,
@@ -100,6 +101,26 @@ class RetentionTasks(Namespace):
     filter_retention_tasks = bound(retention_task.filter_retention_tasks)
     stop_retention_task = bound(retention_task.stop_retention_task)
     resume_retention_task = bound(retention_task.resume_retention_task)
+
+
+class Datasets(Namespace):
+    """The functions of ``inference_store.dataset``."""
+
+    list_datasets = bound(dataset.list_datasets)
+    create_dataset = bound(dataset.create_dataset)
+    get_dataset = bound(dataset.get_dataset)
+    change_dataset = bound(dataset.change_dataset)
+    delete_dataset = bound(dataset.delete_dataset)
+    add_to_dataset = bound(dataset.add_to_dataset)
+    get_addition = bound(dataset.get_addition)
+    list_entries = bound(dataset.list_entries)
+    remove_entries = bound(dataset.remove_entries)
+    publish_version = bound(dataset.publish_version)
+    list_versions = bound(dataset.list_versions)
+    get_version = bound(dataset.get_version)
+    compare_versions = bound(dataset.compare_versions)
+    create_archive = bound(dataset.create_archive)
+    get_archive = bound(dataset.get_archive)
 
 
 class ExportTasks(Namespace):

@@ -7,6 +7,7 @@ total = await inference.count_inferences("harbour-detector", models.NewGetInfere
 
 from inference_store import models
 from inference_store.aio import (
+    dataset,
     deleted,
     erasure,
     export_schedule,
@@ -28,6 +29,7 @@ __all__ = [
     "AsyncClient",
     "AsyncModel",
     "connect",
+    "dataset",
     "deleted",
     "erasure",
     "export_schedule",

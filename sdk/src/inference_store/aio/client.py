@@ -10,6 +10,7 @@ import httpx2
 
 from inference_store import connection
 from inference_store.aio.namespaces import (
+    AsyncDatasets,
     AsyncDeletedInferences,
     AsyncErasures,
     AsyncExportSchedules,
@@ -74,6 +75,7 @@ class AsyncClient:
         self.retention_task = AsyncRetentionTasks(self)
         self.export_task = AsyncExportTasks(self)
         self.upload = AsyncUploads(self)
+        self.dataset = AsyncDatasets(self)
         self.ground_truth = AsyncGroundTruths(self)
         self.quality = AsyncQualityFigures(self)
         self.erasure = AsyncErasures(self)

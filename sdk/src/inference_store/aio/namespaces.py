@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from inference_store import walking
 from inference_store.aio import (
+    dataset,
     deleted,
     erasure,
     export_schedule,
@@ -179,3 +180,23 @@ class AsyncExportSchedules(AsyncNamespace):
     list_scheduled_exports = bound(export_schedule.list_scheduled_exports)
     list_exported_files = bound(export_schedule.list_exported_files)
     list_export_destinations = bound(export_schedule.list_export_destinations)
+
+
+class AsyncDatasets(AsyncNamespace):
+    """The functions of ``inference_store.aio.dataset``."""
+
+    list_datasets = bound(dataset.list_datasets)
+    create_dataset = bound(dataset.create_dataset)
+    get_dataset = bound(dataset.get_dataset)
+    change_dataset = bound(dataset.change_dataset)
+    delete_dataset = bound(dataset.delete_dataset)
+    add_to_dataset = bound(dataset.add_to_dataset)
+    get_addition = bound(dataset.get_addition)
+    list_entries = bound(dataset.list_entries)
+    remove_entries = bound(dataset.remove_entries)
+    publish_version = bound(dataset.publish_version)
+    list_versions = bound(dataset.list_versions)
+    get_version = bound(dataset.get_version)
+    compare_versions = bound(dataset.compare_versions)
+    create_archive = bound(dataset.create_archive)
+    get_archive = bound(dataset.get_archive)

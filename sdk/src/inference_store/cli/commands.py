@@ -1,6 +1,23 @@
 """The command with all its commands."""
 
-from inference_store.cli import asking, changing, exporting, keeping, schedules, truths
+from inference_store.cli import (
+    asking,
+    changing,
+    datasets,
+    exporting,
+    keeping,
+    schedules,
+    truths,
+)
 from inference_store.cli.app import app
 
-__all__ = ["app", "asking", "changing", "exporting", "keeping", "schedules", "truths"]
+__all__ = [
+    "app",
+    "asking",
+    "changing",
+    "datasets",
+    "exporting",
+    "keeping",
+    "schedules",
+    "truths",
+]

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, TypeVar
 
 import typer
 from rich.console import Console
@@ -34,9 +35,16 @@ from inference_store.cli.selection import (
 )
 from inference_store.downloading import download
 from inference_store.errors import InferenceStoreError, NotFound
-from inference_store.models import ExportTask, NewExportTaskRequest
+from inference_store.models import (
+    DatasetAddition,
+    DatasetArchive,
+    ExportTask,
+    NewExportTaskRequest,
+)
 
 FIRST_WAIT, LONGEST_WAIT = 0.2, 2.0
+Archive = ExportTask | DatasetArchive
+T = TypeVar("T", ExportTask, DatasetArchive, DatasetAddition)
 
 
 class ExportFailed(InferenceStoreError):
@@ -133,31 +141,33 @@ def formats(as_json: AsJson = False) -> None:
 
 
 def _fetched(store: Client, model_id: str, task: ExportTask, to: Path | None) -> Path:
-    with _progress() as progress:
-        task = _followed(store, model_id, task, progress)
+    return fetched(task, lambda: _now(store, model_id, task.id), to)
+
+
+def fetched(task: Archive, look: Callable[[], Archive], to: Path | None) -> Path:
+    """The archive on disk, once the task is complete; ``look`` says how it is now."""
+    with progress_bars() as progress:
+        task = followed(task, look, progress)
+        if not task.presigned_url:
+            why = f": {task.reason}" if task.reason else ""
+            raise ExportFailed(f"The export {task.id} ended {task.state}{why}")
         path = _place(task, to)
         bar = progress.add_task("fetching", total=task.archive_size, kind="bytes")
         download(task, path, lambda count: progress.advance(bar, count))
     return path
 
 
-def _followed(
-    store: Client, model_id: str, task: ExportTask, progress: Progress
-) -> ExportTask:
-    """The task once it is complete."""
+def followed(task: T, look: Callable[[], T], progress: Progress) -> T:
+    """The task once it has ended."""
     bar = progress.add_task("writing", total=task.expected_count, kind="count")
     wait = FIRST_WAIT
     while True:
         progress.update(bar, completed=task.progress_count, total=task.expected_count)
         if task.has_ended:
-            break
+            return task
         time.sleep(wait)
         wait = min(2 * wait, LONGEST_WAIT)
-        task = _now(store, model_id, task.id)
-    if not task.presigned_url:
-        why = f": {task.reason}" if task.reason else ""
-        raise ExportFailed(f"The export {task.id} ended {task.state}{why}")
-    return task
+        task = look()
 
 
 def _now(store: Client, model_id: str, task_id: str) -> ExportTask:
@@ -167,7 +177,7 @@ def _now(store: Client, model_id: str, task_id: str) -> ExportTask:
     return found
 
 
-def _place(task: ExportTask, to: Path | None) -> Path:
+def _place(task: Archive, to: Path | None) -> Path:
     name = task.filename or f"export-{task.id}.{task.container or 'zip'}"
     if to is None:
         return Path(name)
@@ -214,7 +224,8 @@ class _Speed(TransferSpeedColumn):
         return super().render(task) if task.fields["kind"] == "bytes" else ""
 
 
-def _progress() -> Progress:
+def progress_bars() -> Progress:
+    """Bars on a terminal; nothing in a pipe."""
     return Progress(
         TextColumn("{task.description}"),
         BarColumn(),
