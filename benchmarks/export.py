@@ -82,8 +82,8 @@ def encoded(model: RegisteredModel) -> float:
     taken = 0.0
     with tempfile.TemporaryFile() as file:
         writer = ParquetWriter(file, layout.schema, {})
-        for start in range(0, len(ids), AT_ONCE):
-            batch = tables.rows(ids[start : start + AT_ONCE]).batch
+        for rows in tables.all_rows(ids, AT_ONCE):
+            batch = rows.batch
             begun = time.perf_counter()
             writer.write(batch)
             taken += time.perf_counter() - begun

@@ -26,7 +26,7 @@ from exports.schedules.destinations import Destination
 from exports.schedules.models import ExportSchedule
 from inferences.row_ids import moment_of
 
-AT_ONCE = 10_000  # rows of a batch, and of a row group
+AT_ONCE = 5_000  # rows of a batch, and of a row group
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,8 +87,7 @@ def _part(
     """The file of one day; None when no row is left of it."""
     file = tempfile.TemporaryFile()  # noqa: SIM115 closed with the others
     writer, count = None, 0
-    for start in range(0, len(row_ids), AT_ONCE):
-        rows = tables.rows(row_ids[start : start + AT_ONCE])
+    for rows in tables.all_rows(row_ids, AT_ONCE):
         parts.inference_count += len(rows.written)
         parts.left_out.update({why: len(names) for why, names in rows.left_out.items()})
         if rows.batch.num_rows:

@@ -16,6 +16,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from exports.formats.base import Format
+from exports.formats.open_inference import reading
 from exports.formats.open_inference.avro import AvroWriter
 from exports.formats.open_inference.csv import CsvWriter
 from exports.formats.open_inference.json_lines import JsonLinesWriter
@@ -28,7 +29,7 @@ from exports.formats.open_inference.writing import Writer
 from exports.members import DELETED, Batch
 from inferences.models import RegisteredModel
 
-AT_ONCE = 10_000
+AT_ONCE = 5_000  # rows of a statement, and of a row group
 FOLDERS_MAX = 100  # each is an open file; what comes after them shares one
 VERSION, ENVIRONMENT = (f":tag.str:{name}" for name in STANDING[:2])
 Group = tuple[str | None, str | None]
@@ -54,17 +55,17 @@ class TableFormat(Format):
         self.layout = Layout.of(self.model, Shape(self.option("shape")))
         self.tables = Tables(self.layout)
         self.folders: dict[Group, Folder] = {}
-        self._row_ids: list[int] = []
-        self._names: list[str] = []
+        self._gathered: list[tuple[int, str]] = []
+        self._ahead: reading.Ahead | None = None
+        self._names: dict[int, str] = {}
 
     def add_batch(self, batch: Batch) -> None:
-        self._row_ids += batch.row_ids
-        self._names += batch.names
-        if len(self._row_ids) >= AT_ONCE:
+        self._gathered += zip(batch.row_ids, batch.names, strict=True)
+        if len(self._gathered) >= AT_ONCE:
             self._write()
 
     def finish(self) -> None:
-        if self._row_ids:
+        while self._gathered or self._ahead:
             self._write()
         if not self.folders:  # a table without rows says its columns, too
             self._folder((None, None))
@@ -76,21 +77,27 @@ class TableFormat(Format):
             self.archive.add(f"{path}/schema.json", schema_json(self.layout.schema))
 
     def _write(self) -> None:
-        rows = self.tables.rows(self._row_ids)
+        """Begin to read what was gathered, and write what was read in the meantime."""
+        read, names = self._ahead, self._names
+        gathered, self._gathered = self._gathered, []
+        self._names = dict(gathered)
+        self._ahead = self.tables.ahead(list(self._names)) if gathered else None
+        if read is None:
+            return
+        rows = self.tables.rows(read)
         for group, batch in parted(rows.batch):
             self._folder(group).writer.write(batch)
-        for why, names in rows.left_out.items():
-            for name in names:
+        for why, skipped in rows.left_out.items():
+            for name in skipped:
                 self.receipt.skip(name, why)
         if rows.other_vectors:
             self.receipt.warn("vector-length", rows.other_vectors)
         met = {*rows.written, *rows.left_out_ids}
-        for row_id, name in zip(self._row_ids, self._names, strict=True):
+        for row_id, name in names.items():
             if row_id not in met:
                 self.receipt.skip(name, DELETED)
         self.receipt.written += len(rows.written)
         self.receipt.tick()
-        self._row_ids, self._names = [], []
 
     def _folder(self, group: Group) -> Folder:
         if group not in self.folders and len(self.folders) >= FOLDERS_MAX:

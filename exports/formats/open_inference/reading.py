@@ -10,6 +10,7 @@ from __future__ import annotations
 import io
 from collections.abc import Sequence
 from dataclasses import dataclass
+from threading import Thread
 from typing import Any
 
 import numpy as np
@@ -88,6 +89,39 @@ COLUMNS_OF_LIVE = f"""
       ON cold.model_key = row.model_key AND cold.id = row.id
     WHERE row.model_key = %s AND NOT row.deleted
 """
+
+
+class Ahead:
+    """A batch that is read beside whatever else goes on, by a connection of its own.
+
+    While one batch is taken apart here, the database is at work on the next.
+    """
+
+    def __init__(
+        self, model: RegisteredModel, row_ids: Sequence[int], sources: Sequence[Source]
+    ) -> None:
+        self.row_ids = row_ids
+        self._found: pa.Table | None = None
+        self._error: BaseException | None = None
+        self._thread = Thread(target=self._read, args=(model, sources), daemon=True)
+        self._thread.start()
+
+    def table(self) -> pa.Table:
+        """What was read, or what went wrong with it."""
+        self._thread.join()
+        if self._error:
+            raise self._error
+        return self._found
+
+    def _read(self, model: RegisteredModel, sources: Sequence[Source]) -> None:
+        try:
+            self._found = read(model, self.row_ids, sources)
+        except BaseException as error:  # raised where it is waited for
+            self._error = error
+        finally:
+            connection.close()
+
+
 # The bounds let the planner leave partitions out; the ids choose.
 STATEMENT = f"""
 COPY (

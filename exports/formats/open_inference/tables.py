@@ -6,7 +6,7 @@ a batch, however many there are.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any
@@ -82,9 +82,13 @@ class Tables:
         )
         self.sources = self._sources_of_columns()
 
-    def rows(self, row_ids: Sequence[int]) -> Rows:
-        """The live inferences among these, oldest first."""
-        table = reading.read(self.model, row_ids, self.sources)
+    def ahead(self, row_ids: Sequence[int]) -> reading.Ahead:
+        """Begin to read these; ``rows`` takes it from there."""
+        return reading.Ahead(self.model, row_ids, self.sources)
+
+    def rows(self, read: reading.Ahead) -> Rows:
+        """The live inferences among those that were read, oldest first."""
+        table = read.table()
         filled, other_vectors = self._standing(table)
         answers = self._answers(table) if self._needs_answers else []
         if self.layout.has_truth:
@@ -101,6 +105,15 @@ class Tables:
             rows = self._flat(table, filled, answers)
         rows.other_vectors = other_vectors
         return rows
+
+    def all_rows(self, row_ids: Sequence[int], at_once: int) -> Iterator[Rows]:
+        """Batches of so many; each is read while the one before is taken apart."""
+        starts = range(0, len(row_ids), at_once)
+        following = (self.ahead(row_ids[start : start + at_once]) for start in starts)
+        present = next(following, None)
+        while present is not None:
+            present, read = next(following, None), present
+            yield self.rows(read)
 
     # -- what is asked of the database
 
@@ -161,7 +174,7 @@ class Tables:
             str(IDENTITY): named,
             str(TIMESTAMP): reading.moments(table["id"]),
             str(LINK if self.layout.has_vector else INPUT_LINK): links,
-            str(STANDARD["model_id"]): pa.array([self.model.model_id] * count, TEXT),
+            str(STANDARD["model_id"]): pa.repeat(self.model.model_id, count),
             str(STANDARD["action"]): reading.named(table["action"], actions),
             str(STANDARD["source"]): self._source_names.of(table["source"]),
         }
@@ -328,8 +341,12 @@ def _of_type(column: pa.ChunkedArray, type_: pa.DataType) -> Any:
     """A metadata column as what its key is; a number without a slot came as text."""
     if column.type == type_ or not pa.types.is_string(column.type):
         return column
-    read = int if type_ == WHOLE else float
-    return pa.array([None if t is None else read(t) for t in column.to_pylist()], type_)
+    try:
+        return column.cast(type_)
+    except pa.ArrowInvalid:  # "+1.5", which Python reads and Arrow does not
+        read = int if type_ == WHOLE else float
+        texts = column.to_pylist()
+        return pa.array([None if t is None else read(t) for t in texts], type_)
 
 
 def _numbered(names: Any, numbers: pa.Array) -> pa.Array:
