@@ -7,6 +7,7 @@ from inference_store.cli import (
     exporting,
     keeping,
     schedules,
+    simulating,
     truths,
 )
 from inference_store.cli.app import app
@@ -19,5 +20,6 @@ __all__ = [
     "exporting",
     "keeping",
     "schedules",
+    "simulating",
     "truths",
 ]
