@@ -1,0 +1,92 @@
+"""The collector and verify with the blobs in an object store."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+import boto3
+import pytest
+from moto import mock_aws
+
+from inferences import collecting
+from istore import blobs, verification
+from istore.clock import now
+
+pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture(autouse=True)
+def bucket(settings, monkeypatch):
+    options = {
+        "bucket_name": "inferences",
+        "access_key": "test",
+        "secret_key": "test",
+        "region_name": "eu-west-1",
+        "file_overwrite": True,
+        "default_acl": None,
+        "signature_version": "s3v4",
+    }
+    storage = {"BACKEND": "istore.blobs.S3Storage", "OPTIONS": options}
+    monkeypatch.setattr(collecting, "_known", [])
+    for name in ("consumers", "spool files"):
+        monkeypatch.delitem(verification.checks, name)
+    with mock_aws():
+        client = boto3.client(
+            "s3",
+            region_name="eu-west-1",
+            aws_access_key_id="test",
+            aws_secret_access_key="test",
+        )
+        client.create_bucket(
+            Bucket="inferences",
+            CreateBucketConfiguration={"LocationConstraint": "eu-west-1"},
+        )
+        settings.STORAGES = {**settings.STORAGES, "default": storage}
+        yield client
+
+
+def verify(**scope):
+    """As it will be found in two days, when nothing here is young any more."""
+    at = now() + timedelta(days=2)
+    report = verification.report(verification.Scope(at, **scope))
+    found = [(each.kind, each.where, each.repaired) for each in report.findings()]
+    assert not report.unfinished
+    return found
+
+
+@pytest.fixture
+def folder(model):
+    moment = datetime(2025, 6, 1, tzinfo=UTC)
+    return blobs.prefix_for(model.project_id, model.pk, moment, "u1")
+
+
+def test_what_nobody_names_goes_and_what_a_record_names_stays(
+    model, make_inference, folder
+):
+    blobs.put(f"{folder}/input", b"picture")
+    blobs.put(f"{folder}/unknown", b"x")
+    other = f"{folder[:-1]}2"
+    blobs.put(f"{other}/input", b"x")
+    make_inference(inference_id="a", data_storage_key=f"{folder}/input", data_size=7)
+
+    expected = [("unnamed", folder, True), ("unnamed", other, True)]
+    assert sorted(verify(repair=True)) == expected
+    assert [each.key for each in blobs.walk()] == [f"{folder}/input"]
+    assert verify() == []
+
+
+def test_a_missing_object_and_one_of_another_size_are_told(make_inference, folder):
+    blobs.put(f"{folder}/input", b"pic")
+    make_inference(inference_id="a", data_storage_key=f"{folder}/input", data_size=7)
+    make_inference(inference_id="b", data_storage_key=f"{folder}/gone", data_size=7)
+
+    assert sorted(kind for kind, _, _ in verify()) == ["missing", "size-differs"]
+
+
+def test_uploads_in_parts_that_never_ended_are_ended(bucket, folder):
+    begun = bucket.create_multipart_upload(Bucket="inferences", Key=f"{folder}/input")
+    assert begun["UploadId"]
+
+    assert verify() == [("partial", f"{folder}/input", False)]
+    assert verify(repair=True) == [("partial", f"{folder}/input", True)]
+    assert verify() == []
