@@ -14,6 +14,7 @@ from typing import IO
 from django.http import Http404, HttpRequest, HttpResponse, StreamingHttpResponse
 from django.utils.http import content_disposition_header
 
+from inferences import previews
 from inferences.models import Inference
 from istore import blobs
 
@@ -34,6 +35,29 @@ def serve_blob(request: HttpRequest, inference: Inference, kind: str) -> HttpRes
         raise Http404
     name = f"{inference.inference_id}-{kind}"
     return serve(request, key, content_type or "application/octet-stream", name)
+
+
+def serve_preview(request: HttpRequest, key: str) -> HttpResponse:
+    """The picture under a key, made small to the ``size`` that the address asks for."""
+    asked = request.GET.get("size", "320")
+    if not key or asked not in map(str, previews.SIZES):
+        raise Http404
+    size = int(asked)
+    try:
+        made = previews.preview(key, size)
+    except (FileNotFoundError, previews.Unreadable):
+        raise Http404 from None
+    except previews.Busy:
+        return HttpResponse(status=503, headers={"Retry-After": "5"})
+    tag = previews.etag(key, size)
+    if tag in request.headers.get("If-None-Match", ""):
+        response = HttpResponse(status=304)
+    else:
+        response = HttpResponse(made, content_type="image/webp")
+    response["ETag"] = tag
+    # Who may see it can change: the browser asks again, and is told "as before".
+    response["Cache-Control"] = "private, no-cache"
+    return response
 
 
 def serve(

@@ -7,14 +7,13 @@ from urllib.parse import quote
 from django.conf import settings
 from django.contrib.auth.decorators import login_required
 from django.db import OperationalError
-from django.http import Http404, HttpRequest, HttpResponse
+from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 from django.views.decorators.http import require_safe
 
-from inferences import previews
 from inferences.filters import And, InferenceFilter, TimeWindow
 from inferences.filters import text as queries
-from inferences.media import serve_blob
+from inferences.media import serve_blob, serve_preview
 from inferences.models import (
     Inference,
     MetadataChange,
@@ -146,28 +145,5 @@ def media(
     if inference is None:  # an id of somebody's that ends like one of our addresses
         return detail(request, model_id, f"{inference_id}/{kind}")
     if kind == "preview":
-        return _preview(request, inference)
+        return serve_preview(request, inference.payload.data_storage_key)
     return serve_blob(request, inference, kind)
-
-
-def _preview(request: HttpRequest, inference: Inference) -> HttpResponse:
-    asked = request.GET.get("size", "320")
-    key = inference.payload.data_storage_key
-    if not key or asked not in map(str, previews.SIZES):
-        raise Http404
-    size = int(asked)
-    try:
-        made = previews.preview(key, size)
-    except (FileNotFoundError, previews.Unreadable):
-        raise Http404 from None
-    except previews.Busy:
-        return HttpResponse(status=503, headers={"Retry-After": "5"})
-    tag = previews.etag(key, size)
-    if tag in request.headers.get("If-None-Match", ""):
-        response = HttpResponse(status=304)
-    else:
-        response = HttpResponse(made, content_type="image/webp")
-    response["ETag"] = tag
-    # Who may see it can change: the browser asks again, and is told "as before".
-    response["Cache-Control"] = "private, no-cache"
-    return response
