@@ -127,7 +127,9 @@ class Store:
         )
         session, secret = start_session("test", service)
         InferenceSession.objects.filter(pk=session.pk).update(status=status)
-        return session, secret
+        return InferenceSession.objects.select_related("service").get(
+            pk=session.pk
+        ), secret
 
 
 def new_token(project: Project, role: Role, **fields) -> str:
