@@ -19,7 +19,8 @@ def read(value: Any, context: Context) -> Deconstructed | None:
     return Deconstructed.of(
         Kind.IMAGE_CLASSIFICATION,
         names,
-        lambda name: Detection(context.label(name)),
+        # A number may be larger than any that stands for a class.
+        lambda name: (label := context.label(name)) and Detection(label),
         context.max_detections,
     )
 

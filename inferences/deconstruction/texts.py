@@ -61,8 +61,9 @@ def _message(value: Any) -> Message | None:
     for name in TEXT:
         inner = value.get(name)
         if isinstance(inner, list):  # parts of a message, of which some are text
-            parts = [p.get("text") for p in inner if isinstance(p, dict)]
-            inner = "\n".join(part for part in parts if isinstance(part, str))
+            parts = [p.get("text") if isinstance(p, dict) else p for p in inner]
+            texts = [part for part in parts if isinstance(part, str)]
+            inner = "\n".join(texts) if texts else None
         if isinstance(inner, str):
             return Message(_word(value.get("role")), _clean(inner))
     return None

@@ -16,12 +16,16 @@ from inferences.deconstruction import (
     Polygons,
     deconstruct,
 )
+from inferences.derived import derived_metadata
+from inferences.model_types import prediction_of
 
 LABELS = ["ship", "tug", "buoy"]
 DETECT = "Object Detection"
 CLASSIFY = "Image Classification"
 SEGMENT = "Image Segmentation"
 TASKS = [DETECT, CLASSIFY, SEGMENT, "Oriented Object Detection", "Text Embedding", ""]
+TASKS += ["Text Generation", "Named Entity Recognition", "Tabular Regression"]
+TASKS += ["Ranking", "Multi-Output", "Time Series"]
 
 SHIP = Detection("ship", 0.9, Box(10, 20, 60, 40))
 TUG = Detection("tug", 0.5, Box(1, 2, 3, 4))
@@ -403,6 +407,18 @@ NAMES = [
     *("xmin", "ymin", "xmax", "ymax", "x", "y", "cx", "cy", "w", "h", "r", "width"),
     *("contours", "mask", "counts", "size", "predict_proba", "predictions", "outputs"),
     *("name", "data", "shape", "datatype", *(kind.value for kind in Kind)),
+    *(
+        "value",
+        "values",
+        "lower",
+        "upper",
+        "times",
+        "history",
+        "item",
+        "items",
+        "start",
+    ),
+    *("end", "text", "messages", "role", "content", "choices", "message", "usage"),
 ]
 numbers = st.integers() | st.floats() | st.integers(0, 3) | st.just(10**400)
 scalars = (
@@ -448,6 +464,9 @@ def test_no_answer_whatever_raises(answer, task_type, class_labels, box_format, 
 
     assert taken.understood == bool(taken.kind)
     assert taken.understood or not (taken.detections or taken.embedding)
+    for value in derived_metadata(taken, ()):
+        assert value.comparable and "\0" not in value.text
+    prediction_of(task_type, taken)
     for each in taken.detections:
         assert each.label.encode() and "\0" not in each.label
         assert each.score is None or -3.4e38 < each.score < 3.4e38
