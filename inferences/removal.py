@@ -62,7 +62,7 @@ def remove_one(actor: object, model: RegisteredModel, inference_id: str) -> bool
     )
     with transaction.atomic():
         chosen = model.inferences.live().filter(id__in=row_ids)
-        ids, _ = _intend(model, chosen, skip_locked=False)
+        ids, _ = _intend(model, chosen)
         if ids:
             AuditEntry.write(actor, "inference.delete", inference_id, model.project)
     failpoint("removal.records_intended")
@@ -84,7 +84,7 @@ def intend_all(
     while newest is not None:
         with transaction.atomic():
             batch = chosen().filter(id__lte=newest)
-            ids, names = _intend(model, batch, skip_locked=False)
+            ids, names = _intend(model, batch)
             if not ids:
                 return
             AuditEntry.write(
@@ -119,7 +119,7 @@ def hide_records(model: RegisteredModel, chosen: InferenceQuerySet) -> Batch:
 
     Call it in the transaction that says why.
     """
-    ids = [row_id for row_id, _ in _locked(chosen, True)]
+    ids = [row_id for row_id, _, _ in _locked(chosen, skip_locked=True)]
     hide(model, ids)
     _payloads(model, ids).update(deleted_at=Now())
     return Batch(ids)
@@ -127,8 +127,10 @@ def hide_records(model: RegisteredModel, chosen: InferenceQuerySet) -> Batch:
 
 def intend_records(model: RegisteredModel, chosen: InferenceQuerySet) -> Batch:
     """Commit one batch to removal for good; ``finish`` does the rest."""
-    ids, _ = _intend(model, chosen, skip_locked=True)
-    return _with_inputs(model, ids)
+    rows = _locked(chosen, skip_locked=True)
+    batch = _with_inputs(model, {row_id: size for row_id, _, size in rows})
+    _set_intents(model, batch.ids)
+    return batch
 
 
 def intend_inputs(model: RegisteredModel, chosen: InferenceQuerySet) -> Batch:
@@ -137,7 +139,8 @@ def intend_inputs(model: RegisteredModel, chosen: InferenceQuerySet) -> Batch:
     On the payload alone, which no search index covers: to write the wide row costs
     five times as much. Who protects takes the lock of that row all the same.
     """
-    batch = _with_inputs(model, [row_id for row_id, _ in _locked(chosen, True)])
+    rows = _locked(chosen, skip_locked=True)
+    batch = _with_inputs(model, {row_id: size for row_id, _, size in rows})
     _payloads(model, batch.ids).update(input_removal_at=Now())
     return batch
 
@@ -158,11 +161,12 @@ def finish_inputs(model: RegisteredModel, ids: Sequence[int] | None = None) -> N
         failpoint("removal.inputs_cleared")
 
 
-def _with_inputs(model: RegisteredModel, ids: list[int]) -> Batch:
+def _with_inputs(model: RegisteredModel, sizes: dict[int, int]) -> Batch:
     """The rows, with how many of them have an input that nobody removes already."""
-    with connection.cursor() as cursor:
-        cursor.execute(INPUTS, {"model": model.pk, "ids": ids})
-        return Batch(ids, *cursor.fetchone())
+    kept = _payloads(model, list(sizes)).filter(input_removal_at=None)
+    found = kept.exclude(data_storage_key="").values_list("id", flat=True)
+    inputs = [sizes[row_id] for row_id in found]
+    return Batch(list(sizes), len(inputs), sum(inputs))
 
 
 def _among(rows: QuerySet[Any], ids: Sequence[int]) -> QuerySet[Any]:
@@ -191,22 +195,30 @@ def _delete_blobs(keys: Iterable[str]) -> None:
 
 
 def _intend(
-    model: RegisteredModel, chosen: InferenceQuerySet, *, skip_locked: bool
+    model: RegisteredModel, chosen: InferenceQuerySet
 ) -> tuple[list[int], list[str]]:
     """Lock one batch, hide it, set the intents. Call it in a transaction."""
-    rows = _locked(chosen, skip_locked)
-    ids = [row_id for row_id, _ in rows]
+    rows = _locked(chosen, skip_locked=False)
+    ids = [row_id for row_id, _, _ in rows]
+    _set_intents(model, ids)
+    return ids, [name for _, name, _ in rows]
+
+
+def _set_intents(model: RegisteredModel, ids: list[int]) -> None:
     hide(model, ids)
     _payloads(model, ids).update(removal_at=Now())
-    return ids, [name for _, name in rows]
 
 
-def _locked(chosen: InferenceQuerySet, skip_locked: bool) -> list[tuple[int, str]]:
-    """Row id and inference id of one batch. Who protects or deletes takes the same lock."""
+def _locked(chosen: InferenceQuerySet, skip_locked: bool) -> list[tuple[int, str, int]]:
+    """Row id, inference id and size of the input, of one batch.
+
+    Who protects or deletes takes the same lock.
+    """
     free = chosen.order_by("id").select_for_update(
         skip_locked=skip_locked, of=("self",)
     )
-    return list(free.values_list("id", "inference_id")[: settings.ISTORE_REMOVAL_BATCH])
+    named = free.values_list("id", "inference_id", "data_size")
+    return list(named[: settings.ISTORE_REMOVAL_BATCH])
 
 
 def hide(model: RegisteredModel, ids: list[int]) -> None:
@@ -277,13 +289,6 @@ def _delete(table: type[models.Model], also: str = "") -> str:
     )
 
 
-INPUTS = f"""
-SELECT count(*), coalesce(sum(data_size), 0)::bigint
-FROM {Inference._meta.db_table} JOIN {InferencePayload._meta.db_table} AS cold
-USING (model_key, id)
-WHERE model_key = %(model)s AND id = ANY(%(ids)s)
-  AND data_storage_key <> '' AND input_removal_at IS NULL
-"""
 REMOVE = f"""
 WITH gone AS (
     {_delete(Inference)} RETURNING inference_id
