@@ -2,19 +2,11 @@
 
 from __future__ import annotations
 
-import io
-import json
-from datetime import UTC, datetime, timedelta
-from uuid import uuid4
-
 import pytest
 from axe_playwright_python.sync_playwright import Axe
 from django.contrib.auth.models import User
-from PIL import Image, ImageDraw
 from playwright.sync_api import Page, expect
 
-from inferences.models import RegisteredModel, TaskType
-from istore import blobs
 from istore.models import Membership, Project, Role
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -22,116 +14,9 @@ PASSWORD = "anchor-42"
 FORMS = {"wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa"}
 
 
-@pytest.fixture
-def store(transactional_db, make_inference, model, project):
-    """Three pictures with ships in them, newest first from camera north."""
-    user = User.objects.create_user("maria", password=PASSWORD)
-    Membership.objects.create(user=user, project=project, role=Role.ADMINISTRATOR)
-    for number, camera in enumerate(("north", "south", "north")):
-        make_inference(
-            {"camera": camera, "frame": number},
-            inference_id=f"harbour/{number}",
-            created_at=datetime(2025, 6, 1, tzinfo=UTC) + timedelta(hours=number),
-            data=answer(2),
-            detections=[("ship", 0.9), ("crane", 0.4)],
-            data_storage_key=stored(picture()),
-            data_content_type="image/png",
-            notes={"times": moments(), "warnings": ["gain was set aside"]},
-        )
-    wine = RegisteredModel.objects.create(
-        model_id="wine", project=project, task_type=TaskType.TABULAR_CLASSIFICATION
-    )
-    make_inference(
-        to=wine,
-        inference_id="bottle",
-        data='{"image_classification": [{"label": "red", "score": 0.8}]}',
-        data_storage_key=stored(b'{"alcohol": 13.5, "ash": 2.1}'),
-        data_content_type="application/json",
-    )
-    return model
-
-
-def answer(ships: int) -> str:
-    found = [
-        {"label": "ship", "score": 0.9, "bounding_box": box(20, 20, 90, 70)},
-        {"label": "crane", "score": 0.4, "bounding_box": box(100, 10, 150, 110)},
-    ]
-    return json.dumps({"object_detection": found[:ships]})
-
-
-def box(xmin, ymin, xmax, ymax) -> dict[str, int]:
-    return {"xmin": xmin, "ymin": ymin, "xmax": xmax, "ymax": ymax}
-
-
-def picture() -> bytes:
-    image = Image.new("RGB", (160, 120), "#27506e")
-    draw = ImageDraw.Draw(image)
-    draw.rectangle((20, 20, 90, 70), fill="#e8e2d0")
-    draw.rectangle((100, 10, 150, 110), fill="#c46a1c")
-    made = io.BytesIO()
-    image.save(made, "PNG")
-    return made.getvalue()
-
-
-def stored(content: bytes) -> str:
-    key = f"1/1/2025/06/01/00/{uuid4()}/input"
-    blobs.put(key, content)
-    return key
-
-
-def moments() -> dict[str, str]:
-    words = ("received", "forwarded", "responded", "published", "indexed")
-    return {
-        word: f"2025-06-01T00:00:00.{number}00000Z" for number, word in enumerate(words)
-    }
-
-
-@pytest.fixture
-def watched(page: Page, live_server):
-    """The page; whatever it complains of, and whoever else it asks, fails the test."""
-    complaints: list[str] = []
-    page.on(
-        "console",
-        lambda message: (
-            complaints.append(message.text)
-            if message.type in ("error", "warning")
-            else None
-        ),
-    )
-    page.on("pageerror", lambda error: complaints.append(str(error)))
-    page.on(
-        "request",
-        lambda request: (
-            complaints.append(request.url)
-            if not request.url.startswith((live_server.url, "data:", "blob:"))
-            else None
-        ),
-    )
-    page.on(
-        "response",
-        lambda response: (
-            complaints.append(f"{response.status} {response.url}")
-            if response.status >= 400
-            else None
-        ),
-    )
-    page.set_default_timeout(20_000)
-    page.set_default_navigation_timeout(30_000)
-    yield page
-    assert not complaints
-
-
-def log_in(page: Page, live_server) -> None:
-    page.goto(f"{live_server.url}/")
-    page.get_by_label("User name").fill("maria")
-    page.get_by_label("Password").fill(PASSWORD)
-    page.get_by_role("button", name="Log in").click()
-    expect(page.get_by_role("heading", name="Models")).to_be_visible()
-
-
-def test_a_person_finds_an_inference(store, watched, live_server):
+def test_a_person_finds_an_inference(store, watched, live_server, log_in):
     page = watched
-    log_in(page, live_server)
+    log_in(page)
     page.get_by_role("link", name="yolo-harbour").click()
     cards = page.locator(".card")
     expect(cards).to_have_count(3)
@@ -187,9 +72,9 @@ def hue(page: Page) -> str:
     return next(name for name in names.split() if name.startswith("hue-"))[4:]
 
 
-def test_a_wrong_filter_is_told_and_put_right(store, watched, live_server):
+def test_a_wrong_filter_is_told_and_put_right(store, watched, live_server, log_in):
     page = watched
-    log_in(page, live_server)
+    log_in(page)
     page.goto(f"{live_server.url}/models/yolo-harbour/inferences")
     page.get_by_label("Score from").fill("high")
     page.get_by_label("Score from").press("Enter")
@@ -200,10 +85,10 @@ def test_a_wrong_filter_is_told_and_put_right(store, watched, live_server):
     expect(page.locator(".card")).to_have_count(3)
 
 
-def test_the_theme_is_switched_and_stays(store, watched, live_server):
+def test_the_theme_is_switched_and_stays(store, watched, live_server, log_in):
     page = watched
     page.emulate_media(color_scheme="light")
-    log_in(page, live_server)
+    log_in(page)
     bright = background(page)
     page.get_by_role("button", name="Theme").click()
     page.get_by_role("button", name="Theme: light").click()
@@ -219,12 +104,21 @@ def background(page: Page) -> str:
 
 PAGES = [
     "/",
+    "/?view=table",
     "/models/yolo-harbour/inferences",
     "/models/yolo-harbour/inferences?view=table&metadata=camera=north&source=x",
     "/models/yolo-harbour/inferences?since=x",
     "/models/yolo-harbour/inferences/harbour/1",
     "/models/wine/inferences",
     "/models/wine/inferences/bottle",
+    "/models/yolo-harbour/retention/tasks",
+    "/models/yolo-harbour/inferences?view=table&density=compact&since=24h",
+    "/models/yolo-harbour/statistics?text=label:ship&vs=label:crane&of=frame:int",
+    "/models/yolo-harbour/try",
+    "/models/yolo-harbour/quality",
+    "/models/yolo-harbour/retention",
+    "/models/yolo-harbour/exports",
+    "/models/yolo-harbour/exports/new",
     "/models/yolo-harbour/settings",
     "/register",
     "/projects/harbour/tokens",
@@ -233,13 +127,13 @@ PAGES = [
 ]
 
 
-def test_every_page_can_be_used_by_everyone(store, watched, live_server):
+def test_every_page_can_be_used_by_everyone(store, watched, live_server, log_in):
     """No serious finding of axe in either theme, and no page wider than a phone."""
     page, axe, found = watched, Axe(), []
     page.emulate_media(reduced_motion="reduce")
     page.goto(f"{live_server.url}/login")
     found += findings(axe, page, "/login")
-    log_in(page, live_server)
+    log_in(page)
     for address in PAGES:
         page.goto(live_server.url + address)
         page.wait_for_load_state("networkidle")
@@ -264,10 +158,10 @@ def findings(axe: Axe, page: Page, where: str) -> list[str]:
     ]
 
 
-def test_the_pages_work_without_scripts(store, browser, live_server):
+def test_the_pages_work_without_scripts(store, browser, live_server, log_in):
     context = browser.new_context(java_script_enabled=False)
     page = context.new_page()
-    log_in(page, live_server)
+    log_in(page)
     page.goto(f"{live_server.url}/models/yolo-harbour/inferences")
     row = page.locator("[data-comparison]").first
     row.get_by_label("Key").fill("frame")
@@ -280,7 +174,7 @@ def test_the_pages_work_without_scripts(store, browser, live_server):
     context.close()
 
 
-def test_a_stranger_sees_nothing_of_it(store, watched, live_server):
+def test_a_stranger_sees_nothing_of_it(store, watched, live_server, log_in):
     airport = Project.objects.create(project_id="airport")
     user = User.objects.create_user("igor", password=PASSWORD)
     Membership.objects.create(user=user, project=airport, role=Role.VIEWER)

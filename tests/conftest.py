@@ -1,0 +1,132 @@
+"""What the tests of pages share: a store with pictures, a browser that complains."""
+
+from __future__ import annotations
+
+import io
+import json
+from datetime import UTC, datetime, timedelta
+from uuid import uuid4
+
+import pytest
+from django.contrib.auth.models import User
+from PIL import Image, ImageDraw
+from playwright.sync_api import Page, expect
+
+from inferences.models import RegisteredModel, TaskType
+from istore import blobs
+from istore.models import Membership, Role
+
+PASSWORD = "anchor-42"
+
+
+@pytest.fixture
+def store(transactional_db, make_inference, model, project):
+    """Three pictures with ships in them, newest first from camera north."""
+    user = User.objects.create_user("maria", password=PASSWORD)
+    Membership.objects.create(user=user, project=project, role=Role.ADMINISTRATOR)
+    viewer = User.objects.create_user("viktor", password=PASSWORD)
+    Membership.objects.create(user=viewer, project=project, role=Role.VIEWER)
+    for number, camera in enumerate(("north", "south", "north")):
+        make_inference(
+            {"camera": camera, "frame": number},
+            inference_id=f"harbour/{number}",
+            created_at=datetime(2025, 6, 1, tzinfo=UTC) + timedelta(hours=number),
+            data=answer(2),
+            detections=[("ship", 0.9), ("crane", 0.4)],
+            data_storage_key=stored(picture()),
+            data_content_type="image/png",
+            notes={"times": moments(), "warnings": ["gain was set aside"]},
+        )
+    wine = RegisteredModel.objects.create(
+        model_id="wine", project=project, task_type=TaskType.TABULAR_CLASSIFICATION
+    )
+    make_inference(
+        to=wine,
+        inference_id="bottle",
+        data='{"image_classification": [{"label": "red", "score": 0.8}]}',
+        data_storage_key=stored(b'{"alcohol": 13.5, "ash": 2.1}'),
+        data_content_type="application/json",
+    )
+    return model
+
+
+def answer(ships: int) -> str:
+    found = [
+        {"label": "ship", "score": 0.9, "bounding_box": box(20, 20, 90, 70)},
+        {"label": "crane", "score": 0.4, "bounding_box": box(100, 10, 150, 110)},
+    ]
+    return json.dumps({"object_detection": found[:ships]})
+
+
+def box(xmin, ymin, xmax, ymax) -> dict[str, int]:
+    return {"xmin": xmin, "ymin": ymin, "xmax": xmax, "ymax": ymax}
+
+
+def picture() -> bytes:
+    image = Image.new("RGB", (160, 120), "#27506e")
+    draw = ImageDraw.Draw(image)
+    draw.rectangle((20, 20, 90, 70), fill="#e8e2d0")
+    draw.rectangle((100, 10, 150, 110), fill="#c46a1c")
+    made = io.BytesIO()
+    image.save(made, "PNG")
+    return made.getvalue()
+
+
+def stored(content: bytes) -> str:
+    key = f"1/1/2025/06/01/00/{uuid4()}/input"
+    blobs.put(key, content)
+    return key
+
+
+def moments() -> dict[str, str]:
+    words = ("received", "forwarded", "responded", "published", "indexed")
+    return {
+        word: f"2025-06-01T00:00:00.{number}00000Z" for number, word in enumerate(words)
+    }
+
+
+@pytest.fixture
+def watched(page: Page, live_server):
+    """The page; whatever it complains of, and whoever else it asks, fails the test."""
+    complaints: list[str] = []
+    page.on(
+        "console",
+        lambda message: (
+            complaints.append(message.text)
+            if message.type in ("error", "warning")
+            else None
+        ),
+    )
+    page.on("pageerror", lambda error: complaints.append(str(error)))
+    page.on(
+        "request",
+        lambda request: (
+            complaints.append(request.url)
+            if not request.url.startswith((live_server.url, "data:", "blob:"))
+            else None
+        ),
+    )
+    page.on(
+        "response",
+        lambda response: (
+            complaints.append(f"{response.status} {response.url}")
+            if response.status >= 400
+            else None
+        ),
+    )
+    page.set_default_timeout(20_000)
+    page.set_default_navigation_timeout(30_000)
+    yield page
+    assert not complaints
+
+
+@pytest.fixture
+def log_in(live_server):
+    def at(page: Page, name: str = "maria") -> None:
+        page.goto(f"{live_server.url}/login")
+        page.get_by_label("User name").fill(name)
+        page.get_by_label("Password").fill(PASSWORD)
+        page.get_by_role("button", name="Log in").click()
+        expect(page.get_by_role("heading", name="Models")).to_be_visible()
+
+    return at
