@@ -1,7 +1,7 @@
 """Tables as formats of archives: a folder for each version and environment of a model.
 
-The members of a batch are not looked at one by one: their row ids are gathered until it
-is worth a statement.
+Inferences are not looked at one by one: their row ids are gathered until it is worth a
+statement. Entries of datasets, which have no row, are kept until all have passed.
 """
 
 from __future__ import annotations
@@ -21,12 +21,13 @@ from exports.formats.open_inference.avro import AvroWriter
 from exports.formats.open_inference.csv import CsvWriter
 from exports.formats.open_inference.json_lines import JsonLinesWriter
 from exports.formats.open_inference.layout import STANDING, Layout, Shape
+from exports.formats.open_inference.members import Kept
 from exports.formats.open_inference.parquet import ParquetWriter
 from exports.formats.open_inference.phoenix import PhoenixWriter
 from exports.formats.open_inference.schema_json import schema_json
 from exports.formats.open_inference.tables import Tables
 from exports.formats.open_inference.writing import Writer
-from exports.members import DELETED, Batch
+from exports.members import DELETED, Batch, Member
 from inferences.models import RegisteredModel
 
 AT_ONCE = 5_000  # rows of a statement, and of a row group
@@ -48,23 +49,35 @@ class TableFormat(Format):
     """A format whose archive holds tables; ``writer`` says as what they are written."""
 
     writer: ClassVar[type[Writer]]
-    reads_rows: ClassVar = True
     choices: ClassVar = {"shape": tuple(Shape)}
 
     def begin(self) -> None:
-        self.layout = Layout.of(self.model, Shape(self.option("shape")))
-        self.tables = Tables(self.layout)
+        self.shape = Shape(self.option("shape"))
         self.folders: dict[Group, Folder] = {}
         self._gathered: list[tuple[int, str]] = []
         self._ahead: reading.Ahead | None = None
         self._names: dict[int, str] = {}
+        self._kept: Kept | None = None
+        if isinstance(self.model, RegisteredModel):
+            self.layout = Layout.of(self.model, self.shape)
+            self.tables = Tables(self.layout)
+        else:
+            self._kept = Kept(self.model, self.shape, self.archive.scratch())
 
     def add_batch(self, batch: Batch) -> None:
+        if self._kept is not None:
+            super().add_batch(batch)
+            return
         self._gathered += zip(batch.row_ids, batch.names, strict=True)
         if len(self._gathered) >= AT_ONCE:
             self._write()
 
+    def add(self, member: Member) -> None:
+        self._kept.add(member)
+
     def finish(self) -> None:
+        if self._kept is not None:
+            self._write_kept(self._kept)
         while self._gathered or self._ahead:
             self._write()
         if not self.folders:  # a table without rows says its columns, too
@@ -75,6 +88,16 @@ class TableFormat(Format):
             self.archive.add_file(f"{path}/data.{self.writer.extension}", folder.file)
             folder.file.truncate(0)  # as it is in the archive now
             self.archive.add(f"{path}/schema.json", schema_json(self.layout.schema))
+
+    def _write_kept(self, kept: Kept) -> None:
+        """They were counted as they passed: every line has a row."""
+        tables = kept.tables()
+        self.layout = tables.layout
+        for rows in tables.kept_rows(AT_ONCE):
+            for group, batch in parted(rows.batch):
+                self._folder(group).writer.write(batch)
+            if rows.other_vectors:
+                self.receipt.warn("vector-length", rows.other_vectors)
 
     def _write(self) -> None:
         """Begin to read what was gathered, and write what was read in the meantime."""

@@ -15,13 +15,12 @@ import pyarrow as pa
 from django.db import connection
 
 from exports.formats.open_inference.names import ColumnName
+from exports.formats.open_inference.reading import VECTOR_SIZES
 from inferences.models import InferencePayload, RegisteredModel
 
 TEXT, REAL, FLAG = pa.string(), pa.float64(), pa.bool_()
 KINDS = ("inputs", "shap_values", "embeddings")
 NAMES_MAX = 2000
-# A vector of one number is refused by the reader, and a long one is none of a record's.
-VECTOR_SIZES = range(2, 65_536)
 
 
 @dataclass(frozen=True, slots=True)

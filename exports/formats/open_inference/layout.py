@@ -67,6 +67,7 @@ VECTOR = ColumnName("feature", "[float]", "embedding", "embedding")
 LINK = ColumnName("feature", "url", "link_to_data", VECTOR.name)
 # A table without any feature would have Phoenix take all that is left for features.
 INPUT_LINK = ColumnName("feature", "url", "", "input")
+SPLIT = tag("split", TEXT)
 PROMPT = ColumnName("feature", "text", "", "prompt_text")
 STANDARD = {
     "model_id": tag("model_id", TEXT),
@@ -95,6 +96,7 @@ class Layout:
     keys: tuple[Key, ...] = ()
     beside: tuple[Beside, ...] = ()
     has_truth: bool = False
+    has_splits: bool = False
     beside_names: tuple[ColumnName, ...] = field(init=False)
     schema: pa.Schema = field(init=False)
 
@@ -147,6 +149,8 @@ class Layout:
         yield from self._inputs()
         for name, column in STANDARD.items():
             yield column, STANDARD_TYPES.get(name, TEXT)
+        if self.has_splits:
+            yield SPLIT, TEXT
         for key in self.keys:
             yield key.column, key.type
 
@@ -167,7 +171,10 @@ class Layout:
             *(column.name for column in STANDARD.values()),
             *(place.name.name for place in (*self.prediction, *self.actual)),
             *(key.column.name for key in self.keys),
-            *(each.name for each in (INFERENCE_ID, ITEM_NUMBER, INPUT_LINK, PROMPT)),
+            *(
+                each.name
+                for each in (INFERENCE_ID, ITEM_NUMBER, INPUT_LINK, PROMPT, SPLIT)
+            ),
             VECTOR.name,
             "",
         }

@@ -1,7 +1,8 @@
 """Datasets of Phoenix: JSON Lines of ``inputs``, ``outputs``, ``metadata`` and ``splits``.
 
 Inputs are the features, outputs what the model said and what came true, metadata the
-rest; all by their plain names. The environment of a record is its split.
+rest; all by their plain names. The split of a dataset's entry, or the environment of a
+record, is its split.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from exports.formats.open_inference.writing import Writer
 MEMBERS = {"feature": "inputs", "prediction": "outputs", "actual": "outputs"}
 OUTPUTS = ("prediction_", "actual_", "response_")
 NAMELESS = {"id": "id", "timestamp": "timestamp"}
-ENVIRONMENT = "environment"
+SPLITS = ("split", "environment")
 
 
 class PhoenixWriter(Writer):
@@ -40,8 +41,9 @@ class PhoenixWriter(Writer):
         for (member, name), value in zip(self._places, values, strict=True):
             if value is not None:
                 example[member][name] = value
-        environment = example["metadata"].get(ENVIRONMENT)
-        return example | {"splits": [environment] if environment else []}
+        said = [example["metadata"].get(name) for name in SPLITS]
+        split = next(filter(None, said), None)
+        return example | {"splits": [split] if split else []}
 
 
 def _place(column: ColumnName) -> tuple[str, str]:

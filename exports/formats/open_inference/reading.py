@@ -146,6 +146,9 @@ TRUTH = (
     " WHERE each.model_key = row.model_key AND each.id = row.id)"
 )
 VECTOR_HEAD = 8  # digits
+REAL_MOST = float(np.finfo(np.float32).max)
+# A vector of one number is refused by the reader of OpenInference.
+VECTOR_SIZES = range(2, 16_001)
 
 
 def moments(ids: pa.ChunkedArray) -> pa.ChunkedArray:
@@ -170,6 +173,12 @@ def vectors(written: pa.ChunkedArray, size: int) -> tuple[pa.Array, int]:
     found = rows.take(pa.array(places, mask=~fits.to_numpy(zero_copy_only=False)))
     others = len(digits) - digits.null_count - len(kept)
     return found, others
+
+
+def written_vector(vector: Sequence[float]) -> str:
+    """A vector in its wire form."""
+    numbers = np.asarray(vector, np.float64).clip(-REAL_MOST, REAL_MOST).astype(">f4")
+    return f"{len(vector):04x}0000{numbers.tobytes().hex()}"
 
 
 def lists(written: pa.ChunkedArray, type_: pa.DataType) -> pa.ListArray:

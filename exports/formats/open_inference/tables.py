@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from typing import Any
+from typing import IO, Any
 from urllib.parse import quote
 
 import numpy as np
@@ -25,12 +25,14 @@ from exports.formats.open_inference.layout import (
     ITEM_NUMBER,
     LINK,
     PROMPT,
+    SPLIT,
     STANDARD,
     TIMESTAMP,
     VECTOR,
     Key,
     Layout,
 )
+from exports.formats.open_inference.predictions import Item
 from exports.formats.open_inference.reading import Source
 from exports.members import (
     NOT_UNDERSTOOD,
@@ -135,6 +137,8 @@ class Tables:
         if self._needs_answers:
             columns.append(Source("answer", "nullif(cold.data, '')", TEXT))
             columns.append(Source("elsewhere", ELSEWHERE, FLAG))
+        if self.layout.has_splits:
+            columns.append(Source("split", "NULL", TEXT))
         if self.layout.has_prompt:
             columns.append(Source("input_key", "cold.data_storage_key", TEXT))
             columns.append(Source("content_type", "cold.data_content_type", TEXT))
@@ -182,6 +186,8 @@ class Tables:
             filled[str(STANDARD[name])] = table[name]
         for number, key in enumerate(self.layout.keys):
             filled[str(key.column)] = _of_type(table[f"key_{number}"], key.type)
+        if self.layout.has_splits:
+            filled[str(SPLIT)] = table["split"]
         if self.layout.has_prompt:
             filled[str(PROMPT)] = pa.array(self._prompts(table), TEXT)
         other = 0
@@ -199,8 +205,7 @@ class Tables:
         places = self.layout.prediction
         answered = predictions.answered_places(places)
         if answered:
-            task = self.model.task_type
-            said = list(predictions.predictions(task, answers, self._read))
+            said = self._predictions(answers)
             filled |= predictions.columns_of(said, answered)
         if in_arrays := [place for place in places if place not in answered]:
             columns = predictions.class_columns(*self._classes(table))
@@ -219,8 +224,7 @@ class Tables:
         """One row for each item; what belongs to the inference is said in each."""
         found = predictions.class_items(*self._classes(table))
         if answers:
-            task = self.model.task_type
-            read = predictions.items(task, answers, self._read)
+            read = self._items(answers)
             # What an answer says of its items is more than the arrays of its row do.
             found = [
                 a if a is not None else b for a, b in zip(read, found, strict=True)
@@ -261,6 +265,13 @@ class Tables:
         return pa.RecordBatch.from_arrays(columns, schema=schema)
 
     # -- answers and inputs
+
+    def _predictions(self, answers: list[str | None]) -> list[dict[str, Any] | None]:
+        task = self.model.task_type
+        return list(predictions.predictions(task, answers, self._read))
+
+    def _items(self, answers: list[str | None]) -> list[list[Item] | None]:
+        return list(predictions.items(self.model.task_type, answers, self._read))
 
     def _read(self, text: str) -> Any:
         return deconstructed(self.model, text)
@@ -313,15 +324,26 @@ class _Names:
 
 
 def _text_input(key: str | None, content_type: str | None) -> str | None:
-    """The input if it is text, or the text in it; None otherwise."""
-    kind = (content_type or "").partition(";")[0]
-    if not key or not (kind.startswith("text/") or kind in TEXTUAL):
+    """The input if it is text; None otherwise."""
+    if not key or not is_textual(content_type):
         return None
     try:
         with blobs.open_blob(key) as file:
-            content = file.read(PROMPT_MAX_BYTES + 1)
+            return text_in(file, content_type)
     except FileNotFoundError:
         return None
+
+
+def is_textual(content_type: str | None) -> bool:
+    kind = (content_type or "").partition(";")[0]
+    return kind.startswith("text/") or kind in TEXTUAL
+
+
+def text_in(file: IO[bytes], content_type: str | None) -> str | None:
+    """What the file holds if that is text of some length; None otherwise."""
+    if not is_textual(content_type):
+        return None
+    content = file.read(PROMPT_MAX_BYTES + 1)
     try:
         return None if len(content) > PROMPT_MAX_BYTES else content.decode()
     except UnicodeDecodeError:

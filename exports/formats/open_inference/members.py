@@ -1,0 +1,171 @@
+"""Tables of members that have no row of an inference behind them: entries of datasets.
+
+Which columns there are is known when all members have passed, so they are kept in a file
+until then, each as a line. Its answer is taken apart as it passes, by the model it is of.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from itertools import islice
+from types import SimpleNamespace
+from typing import IO, Any
+
+import orjson
+import pyarrow as pa
+
+from exports.formats.open_inference import predictions
+from exports.formats.open_inference.layout import Key, Layout, Shape
+from exports.formats.open_inference.predictions import Item
+from exports.formats.open_inference.reading import VECTOR_SIZES, Source, written_vector
+from exports.formats.open_inference.tables import Rows, Tables, text_in
+from exports.members import NOT_UNDERSTOOD, NOTHING_FOUND, Member, Skip
+from inferences.models import InferenceAction
+from inferences.row_ids import first_id_at
+
+ACTIONS = {each.label: each.value for each in InferenceAction}
+LINE = orjson.OPT_APPEND_NEWLINE
+
+
+class Kept:
+    """Members on their way to a table."""
+
+    def __init__(self, model: Any, shape: Shape, file: IO[bytes]) -> None:
+        self.model = model
+        self.shape = shape
+        self.file = file
+        self.types: dict[str, set[str]] = {}
+        self.sizes: Counter[int] = Counter()
+        self.labels: dict[str, int] = {}
+        self.sources: dict[str, int] = {}
+        self.has_splits = False
+
+    def add(self, member: Member) -> None:
+        """Raises ``Skip`` for one that the table will have no row for."""
+        line = self._line(member)
+        if self.shape is Shape.EXPLODED and has_items(self.model.task_type):
+            if line["items"] is None:
+                raise Skip(NOT_UNDERSTOOD)
+            if not line["items"]:
+                raise Skip(NOTHING_FOUND)
+        for key, value in member.metadata.items():
+            self.types.setdefault(key, set()).add(value.type)
+        vector = member.embedding
+        if vector is not None and len(vector) in VECTOR_SIZES:
+            self.sizes[len(vector)] += 1
+        self.has_splits = self.has_splits or member.split is not None
+        self.file.write(orjson.dumps(line, option=LINE))
+
+    def _line(self, member: Member) -> dict[str, Any]:
+        task, said = self.model.task_type, member.said
+        source, pairs = member.data_source, said.pairs
+        understood = said.understood
+        labels = scores = None
+        if pairs is not None:
+            labels = _array(_number(self.labels, name) for name, _ in pairs)
+            scores = _array(score for _, score in pairs)
+        return {
+            "id": first_id_at(member.created_at),
+            "inference_id": member.inference_id,
+            "action": ACTIONS.get(member.inference_action),
+            "source": None if source is None else _number(self.sources, source),
+            "latitude": member.latitude,
+            "longitude": member.longitude,
+            "data_hash": member.data_hash.hex(),
+            "data_size": member.data_size,
+            "is_protected": member.is_protected,
+            "has_input": False,  # the API serves no entry's input by itself
+            "labels": labels,
+            "scores": scores,
+            "metadata": {key: value.text for key, value in member.metadata.items()},
+            "vector": member.embedding and written_vector(member.embedding),
+            "prompt": _prompt(member),
+            "split": member.split,
+            "prediction": predictions.prediction_of(task, said) if understood else None,
+            "items": predictions.items_of(task, said) if understood else None,
+        }
+
+    def tables(self) -> KeptTables:
+        """What turns the lines into batches."""
+        (size, _), *_ = self.sizes.most_common(1) or [(0, 0)]
+        model = SimpleNamespace(**vars(self.model) | {"embedding_size": size})
+        keys = tuple(
+            Key(name, frozenset(self.types[name])) for name in sorted(self.types)
+        )
+        layout = Layout(model, self.shape, keys, has_splits=self.has_splits)
+        return KeptTables(layout, self)
+
+    def lines(self, at_once: int) -> Iterator[list[dict[str, Any]]]:
+        self.file.seek(0)
+        read = map(orjson.loads, self.file)
+        while some := list(islice(read, at_once)):
+            yield some
+
+
+class KeptTables(Tables):
+    """Batches out of lines that were kept, by the same columns."""
+
+    def __init__(self, layout: Layout, kept: Kept) -> None:
+        super().__init__(layout)
+        self.kept = kept
+        self._label_names.known = {n: name for name, n in kept.labels.items()}
+        self._source_names.known = {n: name for name, n in kept.sources.items()}
+        self._present: list[dict[str, Any]] = []
+
+    def kept_rows(self, at_once: int) -> Iterator[Rows]:
+        for lines in self.kept.lines(at_once):
+            self._present = lines
+            yield self.rows(SimpleNamespace(table=self._table))
+
+    def _table(self) -> pa.Table:
+        wanted = [Source("id", "", pa.int64()), *self.sources]
+        columns = [self._column(source) for source in wanted]
+        return pa.table(columns, names=[source.name for source in wanted])
+
+    def _column(self, source: Source) -> pa.Array:
+        name, type_ = source.name, source.type
+        if name.startswith("key_"):
+            key = self.layout.keys[int(name.removeprefix("key_"))].name
+            values = [line["metadata"].get(key) for line in self._present]
+        else:
+            values = [line.get(name) for line in self._present]
+        return pa.array(values, type_)
+
+    def _of_key(self, number: int, key: Key) -> Source:
+        return Source(f"key_{number}", "", pa.string())
+
+    def _answers(self, table: pa.Table) -> list[Any]:
+        return self._present
+
+    def _predictions(self, answers: Sequence[Any]) -> list[Any]:
+        return [line["prediction"] for line in answers]
+
+    def _items(self, answers: Sequence[Any]) -> list[Any]:
+        return [
+            None if line["items"] is None else [Item(**each) for each in line["items"]]
+            for line in answers
+        ]
+
+    def _prompts(self, table: pa.Table) -> list[str | None]:
+        return [line["prompt"] for line in self._present]
+
+
+def has_items(task_type: str) -> bool:
+    return predictions.item_name(task_type) is not None
+
+
+def _number(known: dict[str, int], word: str) -> int:
+    return known.setdefault(word, len(known) + 1)
+
+
+def _array(values: Any) -> str:
+    """As PostgreSQL writes an array of numbers."""
+    return "{" + ",".join("NULL" if v is None else str(v) for v in values) + "}"
+
+
+def _prompt(member: Member) -> str | None:
+    try:
+        return text_in(member.open(), member.content_type)
+    except Skip:
+        return None
