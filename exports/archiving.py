@@ -75,6 +75,7 @@ def _fill(task: ArchiveTask, members: MemberSet, sink: HashedSink) -> Receipt:
     try:
         reporter = Reporter(task)
         receipt = Receipt(task.expected_count, archive.scratch(), reporter.tick)
+        sink.on_progress = receipt.tick
         members.warn(task, receipt)
         wanted = FORMATS[task.format]
         options = Options.read(task.options)

@@ -7,7 +7,10 @@ from __future__ import annotations
 
 import hashlib
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor, wait
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import cached_property
@@ -32,6 +35,8 @@ from istore import blobs
 IN_MEMORY = 1024**2  # a larger input waits on disk until it is written
 CHUNK = 256 * 1024
 SNIFFED = 4096
+THREADS, AHEAD = 6, 12  # an object store answers slowly, and many at once
+TICK_SECONDS = 1.0
 EXTENSIONS = {
     "image/jpeg": "jpg",
     "image/png": "png",
@@ -109,8 +114,9 @@ class Content:
 class Member:
     """One inference in its turn.
 
-    ``read_input`` opens the input and raises FileNotFoundError where there is none;
-    ``split`` is set for members of a dataset (train, validation, test).
+    ``read_input`` opens the input and raises FileNotFoundError where there is none; it
+    is called in another thread, away from the database. ``split`` is set for members of
+    a dataset: train, validation, test.
     """
 
     number: int  # its place in the set, from 1
@@ -148,6 +154,11 @@ class Member:
             except FileNotFoundError:
                 raise Skip(NO_INPUT) from None
         return self._content
+
+    def fetch(self) -> None:
+        """Have the input at hand, where there is one; for another thread to call."""
+        with suppress(Skip):
+            _ = self.content
 
     def open(self) -> IO[bytes]:
         """The input as a file. Raises ``Skip`` when there is none."""
@@ -283,6 +294,34 @@ class Batch:
             said_of=lambda text: deconstructed(self.model, text),
             inference=inference,
         )
+
+
+def ahead(members: Iterable[Member], tick: Callable[[], None]) -> Iterator[Member]:
+    """The members in their order, while the inputs of the next few are being read.
+
+    ``tick`` is called as long as one lets wait.
+    """
+    waiting: deque[tuple[Member, Future[None]]] = deque()
+    with ThreadPoolExecutor(THREADS) as readers:
+        try:
+            for member in members:
+                waiting.append((member, readers.submit(member.fetch)))
+                if len(waiting) > AHEAD:
+                    yield _read(*waiting.popleft(), tick)
+            while waiting:
+                yield _read(*waiting.popleft(), tick)
+        finally:
+            for member, reading in waiting:
+                reading.cancel()
+                wait([reading])
+                member.close()
+
+
+def _read(member: Member, reading: Future[None], tick: Callable[[], None]) -> Member:
+    while not wait([reading], TICK_SECONDS).done:
+        tick()
+    reading.result()
+    return member
 
 
 def _opened(key: str) -> IO[bytes]:

@@ -9,18 +9,25 @@ from __future__ import annotations
 import base64
 import hashlib
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 from django.core.files.storage import default_storage
 
+CHUNK = 1024**2
+SYNC_BYTES = 256 * 1024**2
 PART_BYTES = 16 * 1024**2  # S3 takes 10,000 parts: 160 GB
 
 
 class HashedSink:
-    """Counts and hashes what it is given; ``finish`` makes it durable under its key."""
+    """Counts and hashes what it is given; ``finish`` makes it durable under its key.
+
+    ``on_progress`` is called now and then, however long it takes.
+    """
+
+    on_progress: Callable[[], None] = staticmethod(lambda: None)
 
     def __init__(self, key: str) -> None:
         self.key = key
@@ -35,6 +42,7 @@ class HashedSink:
         self._digest.update(content)
         self.size += len(content)
         self._write(content)
+        self.on_progress()
 
     def finish(self) -> None:
         raise NotImplementedError
@@ -56,18 +64,31 @@ class FileSink(HashedSink):
         self.partial = self.path.with_name(f".{self.path.name}.partial")
         _make_directory(self.path.parent)
         self.file = open(self.partial, "wb", opener=_private)  # noqa: SIM115
+        self.synced = 0
 
     def _write(self, content: bytes) -> None:
         self.file.write(content)
+        if self.size - self.synced >= SYNC_BYTES:  # so that the last one is short
+            self.file.flush()
+            os.fdatasync(self.file.fileno())
+            self.synced = self.size
 
     def finish(self) -> None:
         self.file.flush()
         os.fsync(self.file.fileno())
         self.file.close()
-        if _hash_of(self.partial) != self.sha256:
+        if self._hash_on_disk() != self.sha256:
             raise OSError(f"{self.partial} does not hold what was written to it.")
         os.rename(self.partial, self.path)
         _sync(self.path.parent)
+
+    def _hash_on_disk(self) -> str:
+        digest = hashlib.sha256()
+        with open(self.partial, "rb") as file:
+            while chunk := file.read(CHUNK):
+                digest.update(chunk)
+                self.on_progress()
+        return digest.hexdigest()
 
     def abort(self) -> None:
         with suppress(OSError):
@@ -157,8 +178,3 @@ def _sync(directory: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
-
-
-def _hash_of(path: Path) -> str:
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

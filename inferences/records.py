@@ -31,6 +31,8 @@ from inferences.api.fields import (
     WholeField,
 )
 from inferences.creation import AHEAD
+from inferences.ground_truth.keeping import ACTOR_CHARS, Given, write
+from inferences.ground_truth.truths import read_truth
 from inferences.metadata import MetadataValue
 from inferences.models import (
     Inference,
@@ -56,6 +58,7 @@ class Restored(NewInference):
 
     kept_content_hash: bytes | None = None
     updated_at: datetime | None = None
+    ground_truth: Given | None = None
 
     @property
     def content_hash(self) -> bytes:
@@ -79,6 +82,12 @@ class _MetadataSerializer(ValueSerializer):
 class _DetectionSerializer(StrictSerializer):
     label = TextField(allow_blank=False)
     score = NumberField(allow_null=True)
+
+
+class _TruthSerializer(StrictSerializer):
+    truth = serializers.DictField()
+    set_by = TextField(max_length=ACTOR_CHARS)
+    set_at = MomentField()
 
 
 class RecordSerializer(StrictSerializer):
@@ -106,6 +115,7 @@ class RecordSerializer(StrictSerializer):
     content_hash = HashField(**optional)
     input = _FileSerializer(**optional)
     answer = _FileSerializer(**optional)
+    ground_truth = _TruthSerializer(**optional)
 
 
 def is_record(body: Any) -> bool:
@@ -160,7 +170,19 @@ def restored(
         notes=said.get("notes") or {},
         kept_content_hash=said.get("content_hash"),
         updated_at=said.get("updated_at"),
+        ground_truth=_truth(model, said.get("ground_truth")),
     )
+
+
+def _truth(model: RegisteredModel, said: dict[str, Any] | None) -> Given | None:
+    if said is None:
+        return None
+    try:
+        truth = read_truth(said["truth"], model.task_type)
+    except serializers.ValidationError as error:
+        detail = {"ground_truth": {"truth": error.detail}}
+        raise serializers.ValidationError(detail) from None
+    return Given(truth, said["set_by"], said["set_at"])
 
 
 def _copy(
@@ -194,6 +216,17 @@ def store_records(
             AuditEntry.write(
                 actor, "inference.import", model.model_id, project, count=len(stored)
             )
+        truths = {
+            new.inference_id: new.ground_truth
+            for new in batch
+            if new.ground_truth and new.inference_id in stored
+        }
+        if truths:
+            keys = InferenceKey.objects.filter(registered_model=model)
+            rows = keys.filter(inference_id__in=truths).values_list(
+                "row_id", "inference_id"
+            )
+            write(model, {row_id: truths[name] for row_id, name in rows})
         changed = {name: moments[name] for name in stored & moments.keys()}
         if changed:
             with connection.cursor() as cursor:

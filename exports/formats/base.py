@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 from exports.archives import Archive
-from exports.members import DELETED, Batch, Member, Skip
+from exports.members import DELETED, Batch, Member, Skip, ahead
 from exports.receipts import Receipt
 from inferences.models import RegisteredModel
 
@@ -73,7 +73,7 @@ class Format:
         """Add each member; one that raises ``Skip`` is left out and counted."""
         for name in batch.deleted:
             self.receipt.skip(name, DELETED)
-        for member in batch.members():
+        for member in ahead(batch.members(), self.receipt.tick):
             try:
                 self.add(member)
             except Skip as why:

@@ -14,6 +14,7 @@ from exports.formats.base import Format
 from exports.formats.native import texts, written
 from exports.members import Batch, Member, Skip
 from inferences.api.fields import MomentField
+from inferences.ground_truth.models import GroundTruth
 from inferences.models import Inference, LabelName
 from inferences.records import RECORD
 from istore import blobs
@@ -30,12 +31,16 @@ class Ndjson(Format):
     def begin(self) -> None:
         self.lines = self.archive.scratch()
         self.labels: dict[int, str] = {}
+        self.truths: dict[int, GroundTruth] = {}
 
     def add_batch(self, batch: Batch) -> None:
         numbers = {n for row in batch.inferences.values() for n in row.labels or ()}
         if missing := numbers - self.labels.keys():
             names = LabelName.objects.in_bulk(missing)
             self.labels.update({number: name.name for number, name in names.items()})
+        if rows := batch.inferences:
+            truths = GroundTruth.objects.beside(self.model).filter(id__in=list(rows))
+            self.truths = {truth.id: truth for truth in truths}
         super().add_batch(batch)
 
     def add(self, member: Member) -> None:
@@ -73,6 +78,7 @@ class Ndjson(Format):
             "notes": payload.notes,
             "content_hash": bytes(payload.content_hash).hex(),
             "answer": self._answer(member, payload.answer_storage_key),
+            "ground_truth": self._truth(row),
         }
 
     def _detections(self, row: Inference) -> list[tuple[str, float | None]] | None:
@@ -80,6 +86,13 @@ class Ndjson(Format):
             return None
         names = (self.labels[number] for number in row.labels)
         return list(zip(names, row.scores or (), strict=True))
+
+    def _truth(self, row: Inference) -> dict[str, Any] | None:
+        found = self.truths.get(row.id)
+        if found is None:
+            return None
+        moment = _moment(found.set_at)
+        return {"truth": found.truth, "set_by": found.actor, "set_at": moment}
 
     def _input(self, member: Member) -> dict[str, str] | None:
         try:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import errno
 import hashlib
+import io
 import json
 import os
 import signal
 import subprocess
 import sys
 import tarfile
+import time
 import tracemalloc
 from datetime import timedelta
 from pathlib import Path
@@ -20,8 +22,9 @@ from botocore.exceptions import ClientError
 from django.conf import settings as django_settings
 from django.db import connection
 from django.db.models.functions import Now
+from PIL import Image
 
-from exports import archiving, expiry, sinks
+from exports import archiving, expiry, members, sinks
 from exports.archiving import carry_out
 from exports.models import ExportPart, ExportTask
 from exports.tests.conftest import lines_of, opened, png
@@ -530,3 +533,41 @@ def test_memory_does_not_grow_with_the_number_of_members(
     large = peak(3001)
 
     assert large < small + 2_000_000
+
+
+# -- what is slow
+
+
+def test_a_slow_store_loses_neither_the_lease_nor_the_order(
+    make_stored, model, monkeypatch
+):
+    for number in range(24):
+        make_stored(png(1 + number, 8), inference_id=f"{number:02}")
+    task = new_task(model)
+    read, record, renewed = blobs.open_blob, ExportTask.record, []
+
+    def slowly(key):
+        time.sleep(0.1)
+        return read(key)
+
+    def renew(self, **values):
+        renewed.append(values)
+        record(self, **values)
+
+    monkeypatch.setattr(members, "TICK_SECONDS", 0.02)
+    monkeypatch.setattr(archiving, "REPORT_SECONDS", 0.0)
+    monkeypatch.setattr(ExportTask, "record", renew)
+    with monkeypatch.context() as patched:
+        patched.setattr(blobs, "open_blob", slowly)
+        began = time.monotonic()
+        carry_out(task)
+        took = time.monotonic() - began
+
+    with opened(task) as archive:
+        widths = [
+            Image.open(io.BytesIO(archive.read(line["path"]))).width
+            for line in lines_of(archive, "annotations.jsonl")
+        ]
+    assert widths == list(range(1, 25))
+    assert took < 24 * 0.1  # inputs are read side by side
+    assert len(renewed) > 24  # more often than there are members

@@ -18,6 +18,8 @@ from exports.archiving import carry_out
 from exports.models import ExportTask
 from exports.tests.conftest import opened, png
 from inferences import removal
+from inferences.ground_truth.keeping import Given, write
+from inferences.ground_truth.models import GroundTruth
 from inferences.metadata import MetadataValue
 from inferences.models import (
     Embedding,
@@ -230,6 +232,10 @@ def test_when_it_was_changed_last_is_kept(another, path):
         ({"input": {"path": "/etc/passwd"}}, "input.path: There is no such file"),
         ({"input": {"path": "data"}}, "input.path: There is no such file"),
         ({"embedding": [1.0]}, "embedding"),
+        (
+            {"ground_truth": {"truth": {"x": 1}, "set_by": "", "set_at": "2025-01-01"}},
+            "ground_truth.truth",
+        ),
         ({"created_at": "2090-01-01T00:00:00Z"}, "created_at: More than 300 s"),
         ({"created_at": "1900-01-01T00:00:00Z"}, "created_at: Not before 1949"),
         ({"metadata": [{"key": "k", "type": "int", "value": "x"}]}, "metadata.0"),
@@ -246,6 +252,19 @@ def test_a_record_that_is_not_right_is_refused_with_its_place(
 
     assert told in capsys.readouterr().err
     assert everything(another) == []
+
+
+def test_the_ground_truth_comes_along(model, another, make_stored, tmp_path):
+    row = make_stored(png(), [], inference_id="a")
+    at = datetime(2025, 6, 2, 3, 4, 5, 6, tzinfo=UTC)
+    boxes = {"boxes": [{"label": "ship", "xmin": 1, "ymin": 2, "xmax": 3, "ymax": 4}]}
+    write(model, {row.id: Given(boxes, "user maria", at)})
+
+    imported(another, exported_lines(model, tmp_path))
+
+    (truth,) = GroundTruth.objects.beside(another)
+    assert (truth.truth, truth.actor, truth.set_at) == (boxes, "user maria", at)
+    assert truth.agrees is False
 
 
 def test_numbers_beyond_64_bits_in_notes_are_kept(

@@ -327,6 +327,7 @@ def read_by_datasets(tmp_path, kind, **options):
     ended = subprocess.run(
         [sys.executable, "-c", READ_BY_DATASETS, kind, json.dumps(options)],
         env={**os.environ, **offline},
+        cwd=tmp_path,  # an app of ours has the name of the library
         capture_output=True,
         text=True,
         timeout=120,
