@@ -57,6 +57,10 @@ class Schema(AutoSchema):
     """Everything under /api/v1 is grouped by its resource."""
 
     def get_tags(self) -> list[str]:
+        if self.path.startswith(
+            ("/api/v1/inferenceservices", "/api/v1/inferencesessions")
+        ):
+            return ["services"]
         return ["inferences" if "/inferences" in self.path else "models"]
 
     def is_excluded(self) -> bool:

@@ -34,7 +34,7 @@ from proxy.session_streams import carry_stream
 from proxy.session_targets import NOT_STORED, SessionTarget, find_session_target
 from proxy.targets import Targets
 from services.runners.mocks import MockFailure, Simulated
-from services.runners.schemas import misfit
+from services.runners.schemas import TooMuchWork, misfit
 from services.runners.servers import OPENAI, V2
 from services.v2 import read_json
 
@@ -273,7 +273,10 @@ def _misfit(answered: Answered, schema: dict[str, Any]) -> str:
         value = _value(answered)
     except ValueError:
         return "It is not JSON."
-    return misfit(schema, value)
+    try:
+        return misfit(schema, value, len(answered.body))
+    except TooMuchWork as error:
+        raise Refused(502, str(error), code="upstream-too-large") from None
 
 
 def _value(answered: Answered) -> Any:

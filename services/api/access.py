@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from drf_spectacular.extensions import OpenApiAuthenticationExtension
+from drf_spectacular.openapi import AutoSchema
 from rest_framework.authentication import get_authorization_header
 from rest_framework.exceptions import AuthenticationFailed
 from rest_framework.request import Request
@@ -38,6 +40,16 @@ class SessionBearerAuthentication(BearerAuthentication):
         if token is None:
             raise AuthenticationFailed("The token is unknown or expired.")
         return SessionBearer(token), token
+
+
+class SessionBearerScheme(OpenApiAuthenticationExtension):
+    """``Authorization: Bearer <token>``, of a session or of its project."""
+
+    target_class = SessionBearerAuthentication
+    name = "session-token"
+
+    def get_security_definition(self, auto_schema: AutoSchema) -> dict[str, str]:
+        return {"type": "http", "scheme": "bearer"}
 
 
 def bearer_of(request: Request) -> str:

@@ -305,6 +305,8 @@ class InferView(APIView):
         request={"application/json": {}},
         responses={
             200: OpenApiResponse({}, description="What the service answers."),
+            502: OpenApiResponse({}, description="Its server does not answer well."),
+            504: OpenApiResponse({}, description="Its server does not answer in time."),
             **PROBLEMS,
         },
     )

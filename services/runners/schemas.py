@@ -1,44 +1,152 @@
 """What an answer must look like: the JSON schema of an interface.
 
-Schemas come with requests and are checked against on the way of every call. So patterns
-are matched by an engine whose time is bounded by the length of the text, and nothing is
-fetched for a reference.
+Schemas come with requests and are held against every answer, so what that costs is
+bounded. Patterns are matched by an engine whose time grows with the length of the text
+alone; nothing is fetched for a reference. References may not lead back to themselves, and
+a schema is measured as if each were written out: the work is at most that size times the
+size of the answer, and more than so much of it is not begun.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
+from urllib.parse import unquote
 
 import orjson
 from jsonschema_rs import Draft202012Validator, RegexOptions, ValidationError
 
 REMEMBERED = 256
 MESSAGE_CHARS = 300
+MOST_PARTS = 20_000
+MOST_LEVELS = 32
+MOST_WORK = 200_000_000  # some seconds
+# They look at everything again on each level.
+REFUSED = (
+    "$dynamicRef",
+    "$recursiveRef",
+    "unevaluatedItems",
+    "unevaluatedProperties",
+)
+DATA = ("const", "default", "enum", "examples")  # not schemas, whatever they hold
+
+
+class TooMuchWork(Exception):
+    """The answer is too large to be held against the schema."""
 
 
 def check_schema(schema: dict[str, Any]) -> None:
     """Raises ValueError, with a sentence, unless answers can be checked against it."""
-    _validator(orjson.dumps(schema))
+    _compiled(orjson.dumps(schema))
 
 
-def misfit(schema: dict[str, Any], value: Any) -> str:
-    """Where a value does not fit the schema and why; empty when it does."""
-    error = next(_validator(orjson.dumps(schema)).iter_errors(value), None)
-    return _told(error) if error else ""
+def misfit(schema: dict[str, Any], value: Any, size: int) -> str:
+    """Where a value of so many bytes does not fit and why; empty when it does.
+
+    Raises TooMuchWork.
+    """
+    compiled = _compiled(orjson.dumps(schema))
+    if compiled.parts * size > MOST_WORK:
+        raise TooMuchWork("The answer is too large to be held against the schema.")
+    if compiled.validator.is_valid(value):
+        return ""
+    try:
+        compiled.validator.validate(value)
+    except ValidationError as error:
+        return _told(error)
+    return ""
+
+
+@dataclass(frozen=True, slots=True)
+class _Compiled:
+    validator: Any
+    parts: int
 
 
 @lru_cache(REMEMBERED)
-def _validator(schema: bytes) -> Any:
+def _compiled(text: bytes) -> _Compiled:
+    schema = orjson.loads(text)
     try:
-        return Draft202012Validator(
-            orjson.loads(schema), pattern_options=RegexOptions(), offline=True
+        parts = _Measure(schema).parts()
+        validator = Draft202012Validator(
+            schema, pattern_options=RegexOptions(), offline=True
         )
     except (ValidationError, ValueError) as error:
-        raise ValueError(f"It is not a usable JSON schema: {_told(error)}") from None
+        raise ValueError(f"It is not a usable JSON schema. {_told(error)}") from None
+    return _Compiled(validator, parts)
+
+
+class _Measure:
+    """How many parts a schema has when each reference is written out."""
+
+    def __init__(self, schema: Any) -> None:
+        self._schema = schema
+        self._known: dict[str, int] = {}
+        self._open: set[str] = set()
+
+    def parts(self) -> int:
+        return self._of(self._schema, is_root=True)
+
+    def _of(self, part: Any, *, is_root: bool = False) -> int:
+        if isinstance(part, list):
+            return 1 + self._sum(part)
+        if not isinstance(part, dict):
+            return 1
+        for name in REFUSED:
+            if name in part:
+                raise ValueError(f"{name} is not supported.")
+        if isinstance(part.get("$id"), str) and not is_root:
+            raise ValueError("Only the schema itself may have an $id.")
+        count = 1 + self._sum(each for name, each in part.items() if name not in DATA)
+        if isinstance(part.get("$ref"), str):
+            count += self._of_reference(part["$ref"])
+        return count
+
+    def _sum(self, parts: Any) -> int:
+        count = 0
+        for each in parts:
+            count += self._of(each)
+            if count > MOST_PARTS:
+                raise ValueError(f"It has more than {MOST_PARTS:,} parts.")
+        return count
+
+    def _of_reference(self, reference: str) -> int:
+        if reference in self._open:
+            raise ValueError(f"The reference {reference!r:.60} leads back to itself.")
+        if len(self._open) >= MOST_LEVELS:
+            raise ValueError(f"References lie in {MOST_LEVELS} levels at most.")
+        if reference not in self._known:
+            self._open.add(reference)
+            self._known[reference] = self._of(self._at(reference))
+            self._open.remove(reference)
+        return self._known[reference]
+
+    def _at(self, reference: str) -> Any:
+        found = self._schema
+        for step in _steps(reference):
+            try:
+                found = found[int(step) if isinstance(found, list) else step]
+            except (KeyError, IndexError, ValueError, TypeError):
+                raise ValueError(
+                    f"The reference {reference!r:.60} leads nowhere."
+                ) from None
+        return found
+
+
+def _steps(reference: str) -> Iterator[str]:
+    if reference != "#" and not reference.startswith("#/"):
+        raise ValueError(
+            f"A reference is one within the schema, such as '#/$defs/name', not "
+            f"{reference!r:.60}."
+        )
+    for step in reference[2:].split("/") if reference != "#" else ():
+        yield unquote(step).replace("~1", "/").replace("~0", "~")
 
 
 def _told(error: Exception) -> str:
-    where = "".join(f"[{each!r}]" for each in getattr(error, "instance_path", ()))
-    message = getattr(error, "message", None) or str(error)
-    return f"${where}: {message}"[:MESSAGE_CHARS]
+    if not isinstance(error, ValidationError):
+        return str(error)[:MESSAGE_CHARS]
+    where = "".join(f"[{each!r}]" for each in error.instance_path)
+    return f"${where}: {error.message}"[:MESSAGE_CHARS]
