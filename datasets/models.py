@@ -110,6 +110,13 @@ class DatasetVersion(models.Model):
     def __str__(self) -> str:
         return f"{self.dataset} {self.number}"
 
+    @property
+    def told(self) -> dict[str, Any]:
+        """The summary, its labels by how often they stand: JSON kept no order."""
+        labels = self.summary["labels"].items()
+        ordered = sorted(labels, key=lambda pair: (-pair[1], pair[0]))
+        return {**self.summary, "labels": dict(ordered)}
+
 
 class DatasetSource(models.Model):
     """How the answers of a model were read when its inferences were added."""

@@ -63,7 +63,10 @@ class Splitting:
 
     @property
     def names(self) -> list[str]:
-        return [] if self.kind == "none" else list(self.shares)
+        """The splits, the largest first."""
+        if self.kind == "none":
+            return []
+        return sorted(self.shares, key=lambda name: (-self.shares[name], name))
 
     def split_of(
         self, data_hash: bytes, metadata: Mapping[str, list[str]]
@@ -84,7 +87,8 @@ class Splitting:
     def _drawn(self, unit: str) -> str:
         digest = hashlib.sha256(f"{self.seed}\0{unit}".encode()).digest()
         drawn, reached = int.from_bytes(digest[:8]) / 2**64, 0.0
-        wanted = [(name, share) for name, share in self.shares.items() if share]
+        # In an order of their own: what keeps the shares may not keep theirs.
+        wanted = [(name, share) for name, share in sorted(self.shares.items()) if share]
         for name, share in wanted:
             reached += share
             if drawn < reached:

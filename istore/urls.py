@@ -26,6 +26,7 @@ urlpatterns = [
     path("operations/verify", operations.verify_now, name="verify-now"),
     path("favicon.ico", views.favicon),
     path("", include("istore.account_urls")),
+    path("", include("datasets.urls")),
     path("", include("exports.urls")),
     path("", include("inferences.urls")),
     path("", include("services.urls")),

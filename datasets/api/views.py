@@ -178,7 +178,7 @@ class VersionView(DatasetsIn):
 
 def _published(version: Any) -> dict[str, Any]:
     return {
-        **version.summary,
+        **version.told,
         "version": version.number,
         "is_published": True,
         "note": version.note,

@@ -30,6 +30,13 @@ def test_the_same_seed_gives_the_same_split_whatever_else_is_there(parts, seed, 
     ]
 
 
+@given(shares, st.integers(0, 1000), hashes)
+def test_the_order_in_which_the_shares_stand_does_not_matter(parts, seed, found):
+    wanted = splitting(parts, seed=seed)
+    turned = splitting(parts, seed=seed, shares=dict(reversed(wanted.shares.items())))
+    assert wanted.split_of(found, {}) == turned.split_of(found, {})
+
+
 @given(shares, st.integers(0, 1000))
 def test_shares_hold_as_closely_as_chance_allows(parts, seed):
     wanted, count = splitting(parts, seed=seed), 2000

@@ -1,0 +1,467 @@
+"""The pages of datasets: those of a project, one with its entries, and adding to one."""
+
+from __future__ import annotations
+
+import uuid
+from typing import Any
+
+from django.contrib import messages
+from django.contrib.auth.decorators import login_required
+from django.core.exceptions import ValidationError
+from django.db import OperationalError
+from django.db.models import Count
+from django.http import Http404, HttpRequest, HttpResponse
+from django.shortcuts import redirect, render
+from django.views.decorators.http import (
+    require_http_methods,
+    require_POST,
+    require_safe,
+)
+from rest_framework.exceptions import APIException
+
+from datasets import changing, listing, summary
+from datasets.forms import AddForm, ArchiveForm, NewDatasetForm, SplittingForm
+from datasets.models import AddingTask, Dataset, DatasetArchive, DatasetEntry
+from exports import opening
+from exports.forms import Chosen
+from exports.models import CONTENT_TYPES
+from inferences.media import serve, serve_preview
+from inferences.models import InferenceKey
+from inferences.pages import visible_model
+from inferences.pages.errors import sentence
+from istore.access import caller_of
+from istore.deadline import deadline
+from istore.models import Role
+from istore.pages import render_page, visible_project
+
+THUMBNAILS, ON_A_PAGE, TASKS_SHOWN, LABELS_SHOWN = 4, 48, 10, 20
+
+
+@login_required
+@require_http_methods(["GET", "HEAD", "POST"])
+def datasets(request: HttpRequest, project_id: str) -> HttpResponse:
+    """The datasets of a project; posted, another."""
+    project = visible_project(request, project_id)
+    may_edit = caller_of(request).may(Role.EDITOR, project)
+    form = NewDatasetForm(request.POST or None)
+    if request.method == "POST":
+        project = visible_project(request, project_id, Role.EDITOR)
+        if form.is_valid():
+            try:
+                made = changing.create(caller_of(request), project, **form.cleaned_data)
+            except APIException as error:
+                form.add_error("name", sentence(error))
+            else:
+                return redirect("datasets:dataset", project.project_id, made.name)
+    found = list(Dataset.objects.live().filter(project=project))
+    counted = dict(
+        DatasetEntry.objects.current()
+        .filter(dataset__in=found)
+        .values_list("dataset")
+        .annotate(n=Count("pk"))
+    )
+    cards = [
+        {
+            "dataset": each,
+            "count": counted.get(each.pk, 0),
+            "first": list(
+                each.entries.current().exclude(blob=None).order_by("pk")[:THUMBNAILS]
+            ),
+            "latest": each.versions.first(),
+        }
+        for each in found
+    ]
+    context = {"project": project, "cards": cards, "form": form, "may_edit": may_edit}
+    status = 400 if form.errors else 200
+    return render(request, "datasets/datasets.html", context, status=status)
+
+
+@login_required
+@require_safe
+def dataset(request: HttpRequest, project_id: str, name: str) -> HttpResponse:
+    """A version with its entries, and all that can be done with the dataset."""
+    found = _dataset(request, project_id, name)
+    version = _version(found, request.GET.get("version", "working"))
+    after = request.GET.get("after", "")
+    label = request.GET.get("label") or None
+    entries, following = listing.entries_page(
+        found,
+        version,
+        limit=ON_A_PAGE,
+        after=int(after) if after.isdecimal() and len(after) < 19 else 0,
+        label=label,
+    )
+    splitting = found.splitting_of(version)
+    for entry in entries:
+        entry.split = splitting.split_of(entry.data_hash, entry.metadata)
+        entry.still_there = False
+    _note_sources(entries)
+    context: dict[str, Any] = {
+        "project": found.project,
+        "dataset": found,
+        "version": version,
+        "is_working": version == found.working,
+        "versions": list(found.versions.all()),
+        "entries": entries,
+        "next": following,
+        "label": label,
+        "may_edit": caller_of(request).may(Role.EDITOR, found.project),
+        "link": _link(request),
+    }
+    if following or after:
+        context["is_part"] = True
+    part = "datasets/_entries.html"
+    if not (request.htmx and request.GET.get("part") == "entries"):
+        context |= {
+            "told": _told(found, version),
+            "adding": _latest(found.adding_tasks.select_related("model")),
+            "archives": _latest(found.archives),
+            "splitting_form": SplittingForm.of(found),
+            "archive_form": ArchiveForm(
+                splits=found.splitting_of(version).names,
+                initial={"format": "chariot", "container": "zip"},
+            ),
+            "has_changed": not found.published or summary.has_changed(found),
+        }
+        for task in context["archives"]:
+            task.dataset = found
+        return render(request, "datasets/dataset.html", context)
+    return render_page(request, "datasets/dataset.html", part, context)
+
+
+def _link(request: HttpRequest) -> str:
+    """The address of this page, for what follows another entry."""
+    given = request.GET.copy()
+    for name in ("after", "part"):
+        given.pop(name, None)
+    return given.urlencode()
+
+
+def _note_sources(entries: list[DatasetEntry]) -> None:
+    """Say of each entry whether the inference that it was copied from is still there."""
+    names = [each.inference_id for each in entries]
+    keys = InferenceKey.objects.filter(
+        registered_model__model_id__in={each.model_id for each in entries},
+        inference_id__in=names,
+        removed_at=None,
+    )
+    there = set(keys.values_list("registered_model__model_id", "inference_id"))
+    for entry in entries:
+        entry.still_there = (entry.model_id, entry.inference_id) in there
+
+
+def _told(found: Dataset, version: int) -> dict[str, Any]:
+    """What the version holds; None where counting takes too long."""
+    try:
+        if version != found.working:
+            counted = found.versions.get(number=version).told
+        else:
+            with deadline():
+                counted = summary.of_version(found, version)
+    except OperationalError:
+        return {}
+    return {
+        **counted,
+        "bars": bars(counted["labels"]),
+        "split_bars": bars(counted["splits"]),
+        "more_labels": max(0, len(counted["labels"]) - LABELS_SHOWN),
+    }
+
+
+def bars(counts: dict[str, int]) -> list[tuple[str, int, float]]:
+    """The first of the counts, each with its share of the largest, of a hundred."""
+    largest = max(counts.values(), default=0) or 1
+    first = list(counts.items())[:LABELS_SHOWN]
+    return [(name, n, round(100 * n / largest, 2)) for name, n in first]
+
+
+def _latest(tasks: Any) -> list[Any]:
+    return list(tasks.order_by("-created_at")[:TASKS_SHOWN])
+
+
+@login_required
+@require_safe
+def picture(
+    request: HttpRequest, project_id: str, name: str, entry_id: str
+) -> HttpResponse:
+    """A preview of an entry's input."""
+    found = _dataset(request, project_id, name)
+    entry = found.entries.select_related("blob").filter(pk=int(entry_id)).first()
+    if entry is None or entry.blob is None:
+        raise Http404
+    return serve_preview(request, entry.blob.storage_key)
+
+
+@login_required
+@require_http_methods(["GET", "HEAD", "POST"])
+def add(request: HttpRequest, model_id: str) -> HttpResponse:
+    """What is chosen and where it is to go; posted with a dataset, it is added.
+
+    A list posts its selection here first, without one.
+    """
+    model = visible_model(request, model_id, Role.EDITOR)
+    given = request.POST if request.method == "POST" else request.GET
+    live = Dataset.objects.live().filter(
+        project=model.project, task_type__in=["", model.task_type]
+    )
+    is_sent = "dataset" in request.POST
+    form = AddForm(
+        request.POST if is_sent else None,
+        names=list(live.values_list("name", flat=True)),
+    )
+    chosen, count, problem = Chosen(), None, ""
+    try:
+        chosen = Chosen.read(given)
+        selection = chosen.selection()
+        count = opening.expected(model, selection)
+        if is_sent and form.is_valid():
+            values, caller = form.cleaned_data, caller_of(request)
+            into = values["dataset"] or values["new_name"]
+            target = live.filter(name=into).first()
+            if target is None:
+                target = changing.create(caller, model.project, into)
+            changing.add(
+                caller,
+                target,
+                model,
+                selection,
+                chosen.asked(),
+                skip_duplicates=values["skip_duplicates"],
+            )
+            return redirect("datasets:dataset", model.project.project_id, target.name)
+    except ValidationError as error:
+        problem = " ".join(error.messages)
+    except APIException as error:
+        problem = sentence(error)
+    context = {
+        "model": model,
+        "form": form,
+        "chosen": chosen,
+        "count": count,
+        "problem": problem,
+    }
+    status = 400 if problem or form.errors else 200
+    return render(request, "datasets/add.html", context, status=status)
+
+
+def _act(request: HttpRequest, project_id: str, name: str, do: Any, said: str) -> Any:
+    """Do it, say so, and go back to the dataset; what is in the way is said instead."""
+    found = _dataset(request, project_id, name, Role.EDITOR)
+    try:
+        do(caller_of(request), found)
+    except APIException as error:
+        messages.error(request, sentence(error))
+    else:
+        messages.success(request, said)
+    return redirect("datasets:dataset", project_id, name)
+
+
+@login_required
+@require_POST
+def publish(request: HttpRequest, project_id: str, name: str) -> HttpResponse:
+    note = request.POST.get("note", "")[:1000].replace("\0", "")
+    return _act(
+        request,
+        project_id,
+        name,
+        lambda caller, found: changing.publish(caller, found, note),
+        "The version is published and will not change.",
+    )
+
+
+@login_required
+@require_POST
+def split(request: HttpRequest, project_id: str, name: str) -> HttpResponse:
+    form = SplittingForm(request.POST)
+    if not form.is_valid():
+        messages.error(request, " ".join(e for es in form.errors.values() for e in es))
+        return redirect("datasets:dataset", project_id, name)
+    splitting = form.cleaned_data["splitting"]
+    return _act(
+        request,
+        project_id,
+        name,
+        lambda caller, found: changing.change(caller, found, splitting=splitting),
+        "The working version is split.",
+    )
+
+
+@login_required
+@require_POST
+def remove(request: HttpRequest, project_id: str, name: str) -> HttpResponse:
+    given = request.POST.getlist("entry")
+    ids = [int(each) for each in given if each.isdecimal() and len(each) < 19]
+    return _act(
+        request,
+        project_id,
+        name,
+        lambda caller, found: changing.remove_entries(caller, found, ids),
+        f"{len(ids)} entr{'y' if len(ids) == 1 else 'ies'} taken out.",
+    )
+
+
+@login_required
+@require_POST
+def delete(request: HttpRequest, project_id: str, name: str) -> HttpResponse:
+    found = _dataset(request, project_id, name, Role.EDITOR)
+    if request.POST.get("name") != found.name:
+        messages.error(request, "Type the name of the dataset to delete it.")
+        return redirect("datasets:dataset", project_id, name)
+    changing.delete(caller_of(request), found)
+    messages.success(request, f"{found.name} is deleted.")
+    return redirect("datasets:datasets", project_id)
+
+
+@login_required
+@require_POST
+def archive(
+    request: HttpRequest, project_id: str, name: str, version: str
+) -> HttpResponse:
+    found = _dataset(request, project_id, name, Role.EDITOR)
+    number = _version(found, version)
+    form = ArchiveForm(request.POST, splits=found.splitting_of(number).names)
+    if not form.is_valid():
+        messages.error(request, " ".join(e for es in form.errors.values() for e in es))
+        return redirect("datasets:dataset", project_id, name)
+    flags = ("include_inferences_as_annotations", "include_custom_metadata")
+    return _act(
+        request,
+        project_id,
+        name,
+        lambda caller, each: changing.archive(
+            caller,
+            each,
+            number,
+            **form.cleaned_data,
+            options=dict.fromkeys(flags, True),
+        ),
+        "The archive is being written.",
+    )
+
+
+@login_required
+@require_safe
+def archive_row(
+    request: HttpRequest, project_id: str, name: str, task_id: str
+) -> HttpResponse:
+    """How far an archive is: the row of the page that moves."""
+    task = _archive(request, project_id, name, task_id)
+    context = {"task": task, "dataset": task.dataset, "project": task.dataset.project}
+    return render(request, "datasets/_archive.html", context)
+
+
+@login_required
+@require_safe
+def addition_row(
+    request: HttpRequest, project_id: str, name: str, task_id: str
+) -> HttpResponse:
+    """How far an adding is: the row of the page that moves."""
+    found = _dataset(request, project_id, name)
+    tasks = found.adding_tasks.select_related("model")
+    task: AddingTask | None = tasks.filter(pk=uuid.UUID(task_id)).first()
+    if task is None:
+        raise Http404
+    context = {
+        "task": task,
+        "dataset": found,
+        "project": found.project,
+        "was_waited_for": True,
+        "may_edit": caller_of(request).may(Role.EDITOR, found.project),
+    }
+    return render(request, "datasets/_addition.html", context)
+
+
+@login_required
+@require_POST
+def stop_addition(
+    request: HttpRequest, project_id: str, name: str, task_id: str
+) -> HttpResponse:
+    found = _dataset(request, project_id, name)
+    task = found.adding_tasks.filter(pk=uuid.UUID(task_id)).first()
+    if task is None:
+        raise Http404
+    return _act(
+        request,
+        project_id,
+        name,
+        lambda caller, each: changing.stop(caller, each, task),
+        "It stops. What was added stays.",
+    )
+
+
+@login_required
+@require_safe
+def archive_file(
+    request: HttpRequest, project_id: str, name: str, task_id: str
+) -> HttpResponse:
+    task = _archive(request, project_id, name, task_id)
+    if not task.has_archive:
+        raise Http404
+    return serve(
+        request, task.archive_key, CONTENT_TYPES[task.container], task.filename
+    )
+
+
+@login_required
+@require_safe
+def compare(request: HttpRequest, project_id: str, name: str) -> HttpResponse:
+    """Two versions beside each other."""
+    found = _dataset(request, project_id, name)
+    last = str(found.published or 1)
+    before = _version(found, request.GET.get("before", last))
+    after = _version(found, request.GET.get("after", "working"))
+    with deadline():
+        compared = summary.compare(found, before, after)
+    largest = (
+        max((n for pair in compared.labels.values() for n in pair), default=0) or 1
+    )
+    labels = [
+        (
+            label,
+            first,
+            second,
+            round(100 * first / largest, 2),
+            round(100 * second / largest, 2),
+        )
+        for label, (first, second) in list(compared.labels.items())[:LABELS_SHOWN]
+    ]
+    context = {
+        "project": found.project,
+        "dataset": found,
+        "before": before,
+        "after": after,
+        "numbers": range(1, found.working + 1),
+        "compared": compared,
+        "labels": labels,
+    }
+    return render(request, "datasets/compare.html", context)
+
+
+def _dataset(
+    request: HttpRequest, project_id: str, name: str, role: Role = Role.VIEWER
+) -> Dataset:
+    project = visible_project(request, project_id, role)
+    found = Dataset.objects.live().filter(project=project, name=name).first()
+    if found is None:
+        raise Http404
+    found.project = project
+    return found
+
+
+def _version(found: Dataset, number: str) -> int:
+    if number == "working":
+        return found.working
+    if number.isdecimal() and len(number) < 9 and 0 < int(number) <= found.working:
+        return int(number)
+    raise Http404
+
+
+def _archive(
+    request: HttpRequest, project_id: str, name: str, task_id: str
+) -> DatasetArchive:
+    found = _dataset(request, project_id, name)
+    task = found.archives.filter(pk=uuid.UUID(task_id)).first()
+    if task is None:
+        raise Http404
+    task.dataset = found
+    return task

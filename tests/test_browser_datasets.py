@@ -1,0 +1,96 @@
+"""From a list to a dataset to an archive on disk, as a person goes there."""
+
+from __future__ import annotations
+
+import os
+import zipfile
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Page, expect
+
+from datasets import changing
+from datasets.models import AddingTask, DatasetArchive
+from datasets.tasks import run_adding_task, run_archive_task
+from inferences.models import RegisteredModel
+
+pytestmark = pytest.mark.django_db(transaction=True)
+LIST = "/models/yolo-harbour/inferences"
+DATASET = "/projects/harbour/datasets/hard%20cases"
+SHOTS = os.environ.get("SCREENSHOTS")
+
+
+def shot(page: Page, name: str) -> None:
+    """Pictures for people, where somebody asks for them."""
+    if SHOTS:
+        page.screenshot(path=Path(SHOTS) / f"{name}.png", full_page=True)
+
+
+def test_all_that_match_become_a_version_that_is_downloaded(
+    store, watched, live_server, log_in, tmp_path
+):
+    page = watched
+    log_in(page)
+    page.goto(f"{live_server.url}{LIST}?metadata=camera:string=north")
+    expect(page.locator(".card")).to_have_count(2)
+    page.locator(".card").first.hover()
+    page.get_by_label("Select harbour/2").check()
+    page.get_by_role("button", name="Select all 2").click()
+    page.get_by_role("button", name="Add to dataset").click()
+
+    expect(page.get_by_text("2 inferences").first).to_be_visible()
+    shot(page, "dataset-add")
+    page.get_by_label("Or a new one, named").fill("hard cases")
+    page.get_by_role("button", name="Add 2 inferences").click()
+    expect(page.get_by_role("heading", name="hard cases", exact=True)).to_be_visible()
+    run_adding_task(str(AddingTask.objects.get().pk))
+    expect(page.get_by_text("2 added")).to_be_visible()
+    page.get_by_role("link", name="Show them").click()
+    expect(page.locator(".entry")).to_have_count(2)
+
+    page.get_by_label("How").select_option("share")
+    page.get_by_label("Shares").fill("train=50%, test=50%")
+    page.get_by_role("button", name="Split").click()
+    expect(page.get_by_text("The working version is split.")).to_be_visible()
+    page.get_by_label("What is new").fill("the first")
+    page.get_by_role("button", name="Publish version 1").click()
+    expect(page.get_by_text("The version is published")).to_be_visible()
+    shot(page, "dataset-working")
+
+    page.get_by_role("link", name="v1", exact=True).click()
+    page.get_by_label("Format").select_option("coco")
+    page.get_by_role("button", name="Write an archive of version 1").click()
+    run_archive_task(str(DatasetArchive.objects.get().pk))
+    page.get_by_role("link", name="v1", exact=True).click()
+    with page.expect_download() as waiting:
+        page.get_by_label("Download version 1 as coco").click()
+    waiting.value.save_as(tmp_path / "hard.zip")
+    names = zipfile.ZipFile(tmp_path / "hard.zip").namelist()
+    assert "manifest.json" in names
+    assert sum(name.endswith(".png") for name in names) == 2
+    shot(page, "dataset-version")
+
+    page.get_by_role("link", name="Working").click()
+    page.get_by_label("Take out harbour/2").check()
+    page.get_by_role("button", name="Take the ticked ones out").click()
+    expect(page.locator(".entry")).to_have_count(1)
+    page.get_by_role("link", name="Compare versions").click()
+    expect(page.locator(".tile", has_text="taken out")).to_contain_text("1")
+    shot(page, "dataset-compare")
+    page.goto(f"{live_server.url}/projects/harbour/datasets")
+    expect(page.get_by_role("link", name="hard cases")).to_be_visible()
+    shot(page, "datasets")
+
+
+def test_a_viewer_looks_and_cannot_act(store, watched, live_server, log_in):
+
+    project = RegisteredModel.objects.get(model_id="yolo-harbour").project
+    changing.create("test", project, "hard cases")
+    page = watched
+    log_in(page, "viktor")
+    page.goto(live_server.url + DATASET)
+    expect(page.get_by_role("heading", name="hard cases", exact=True)).to_be_visible()
+    for name in ("Publish version 1", "Split", "Delete", "Take the ticked ones out"):
+        expect(page.get_by_role("button", name=name)).to_have_count(0)
+    page.goto(f"{live_server.url}/projects/harbour/datasets")
+    expect(page.get_by_role("button", name="Make the dataset")).to_have_count(0)
