@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from datetime import UTC, datetime
 
 import pytest
 from playwright.sync_api import Page, expect
@@ -230,8 +231,14 @@ def test_the_list_goes_on_by_itself_and_lives(
     expect(page.get_by_role("button", name="Live")).to_have_attribute(
         "aria-pressed", "true"
     )
-    make_inference(inference_id="harbour/new")
-    expect(page.locator(".listing [data-id]")).to_have_count(3)
+    at = datetime(2025, 6, 1, 2, 0, 1, tzinfo=UTC)
+    make_inference(inference_id="harbour/new", created_at=at)
+    shown = page.locator(".listing [data-id]")
+    expect(shown).to_have_count(4)
+    expect(shown.first).to_contain_text("harbour/new")
+    # Once, however often it is asked for.
+    page.wait_for_timeout(3500)
+    expect(shown).to_have_count(4)
 
 
 def test_a_place_is_drawn_on_the_map(

@@ -131,7 +131,8 @@ def _act(request: HttpRequest, model_id: str, act: Act, do: Do) -> HttpResponse:
         try:
             if act.is_final and request.POST.get("number", "").strip() != str(count):
                 raise ValueError(f"Type {count} to delete {_them(count)}.")
-            messages.success(request, do(request, model, chosen))
+            # The page lets go of what was selected when it sees "acted".
+            messages.success(request, do(request, model, chosen), extra_tags="acted")
             return redirect(here)
         except ValueError as problem:
             error = str(problem)

@@ -62,5 +62,16 @@ document.addEventListener("error", (event) => {
 }, true);
 for (const image of document.images) if (image.complete && !image.naturalWidth && image.getAttribute("src")) broken(image);
 
+// A menu whose form was used stays open over the swap that follows.
+let used = "";
+document.addEventListener("htmx:beforeRequest", (event) => {
+  if (event.detail.elt.matches("[data-menu] form")) used = event.detail.elt.closest("[data-menu]").id;
+});
+document.addEventListener("htmx:afterSettle", () => {
+  const menu = used && document.getElementById(used);
+  if (menu) menu.open = true;
+  used = "";
+});
+
 document.addEventListener("htmx:afterSwap", (event) => ready(event.target));
 ready(document);

@@ -102,7 +102,7 @@ document.addEventListener("submit", (event) => {
 });
 
 // What was done with a selection is done: the answer to it says so.
-if (document.querySelector("[data-toast].success") && bar()) keep([]);
+if (document.querySelector("[data-toast].acted") && bar()) keep([]);
 document.addEventListener("htmx:afterSettle", show);
 document.addEventListener("list:grown", show);
 show();
