@@ -77,7 +77,7 @@ class MetadataCollectionSerializer(StrictSerializer):
 @extend_schema_field(
     {
         "type": ["object", "array", "number", "string"],
-        "description": "See docs/models.md.",
+        "description": "See docs/model-types.md.",
     }
 )
 class PartField(serializers.JSONField):

@@ -108,10 +108,11 @@ CREATE TEMPORARY TABLE truth_staged (
     value text NOT NULL, whole bigint, real float8, awaited text NOT NULL,
     tokens text[] NOT NULL, truth text NOT NULL);
 CREATE TEMPORARY TABLE truth_matched (row_id bigint NOT NULL, number bigint NOT NULL);
+CREATE TEMPORARY TABLE truth_met (number bigint PRIMARY KEY);
 CREATE TEMPORARY TABLE truth_waiting (number bigint PRIMARY KEY);
 """
 COPY = "COPY truth_staged FROM STDIN"
-ENDED = "DROP TABLE IF EXISTS truth_staged, truth_matched, truth_waiting"
+ENDED = "DROP TABLE IF EXISTS truth_staged, truth_matched, truth_met, truth_waiting"
 
 
 @contextmanager
@@ -205,19 +206,26 @@ def _ways(model: RegisteredModel, keys: list[str]) -> tuple[str, dict[str, Any]]
 
 
 def _match(model: RegisteredModel, keys: list[str]) -> None:
-    """Which rows the staged actuals mean: of each row, the last."""
+    """Which rows the staged actuals mean: of each row, the last.
+
+    Which actuals met any is told by the same look: an inference that comes after it is
+    found under the lock, or not at all.
+    """
     ways, values = _ways(model, keys)
     with connection.cursor() as cursor:
-        cursor.execute("TRUNCATE truth_matched")
+        cursor.execute("TRUNCATE truth_matched, truth_met")
         cursor.execute(
-            "INSERT INTO truth_matched SELECT row_id, max(number) "
-            f"FROM ({ways}) AS ways (row_id, number) GROUP BY row_id",
+            f"WITH ways (row_id, number) AS MATERIALIZED ({ways}), met AS "
+            "(INSERT INTO truth_met SELECT DISTINCT number FROM ways) "
+            "INSERT INTO truth_matched SELECT row_id, max(number) FROM ways "
+            "GROUP BY row_id",
             values,
         )
         cursor.execute(
             "CREATE INDEX IF NOT EXISTS truth_rows ON truth_matched (row_id)"
         )
         cursor.execute("ANALYZE truth_matched")
+        cursor.execute("ANALYZE truth_met")
 
 
 def _write_matched(actor: object, model: RegisteredModel, given_at: datetime) -> int:
@@ -243,18 +251,17 @@ def _write_matched(actor: object, model: RegisteredModel, given_at: datetime) ->
 UNMATCHED = f"""
 INSERT INTO truth_waiting
 SELECT max(number) FROM truth_staged AS staged
-WHERE NOT EXISTS (SELECT FROM ({{ways}}) AS ways (row_id, number)
-                  WHERE ways.number = staged.number)
+WHERE NOT EXISTS (SELECT FROM truth_met WHERE truth_met.number = staged.number)
   AND NOT EXISTS (SELECT FROM {InferenceKey._meta.db_table} AS keys
                   WHERE keys.model_key = %(model)s AND staged.joined_by = '{INFERENCE}'
-                  AND keys.inference_id = staged.value)
+                  AND keys.inference_id = staged.value AND keys.removed_at IS NOT NULL)
 GROUP BY awaited
 """
 WAIT = f"""
 INSERT INTO {PendingTruth._meta.db_table} AS kept
     (model_key, awaited, tokens, truth, actor, set_at)
 SELECT %(model)s, awaited, tokens, truth::jsonb, %(actor)s, %(at)s
-FROM truth_waiting JOIN truth_staged USING (number) ORDER BY awaited
+FROM truth_waiting JOIN truth_staged USING (number) ORDER BY number
 ON CONFLICT (model_key, awaited) DO UPDATE SET tokens = excluded.tokens,
     truth = excluded.truth, actor = excluded.actor, set_at = excluded.set_at
 """
@@ -267,9 +274,8 @@ def _let_wait(
 
     Nothing is recorded for the model while its row is held, which is for one look.
     """
-    ways, values = _ways(model, keys)
     with connection.cursor() as cursor:
-        cursor.execute(UNMATCHED.format(ways=ways), values)
+        cursor.execute(UNMATCHED, {"model": model.pk})
         if not cursor.rowcount:
             return 0
     with transaction.atomic(), connection.cursor() as cursor:
