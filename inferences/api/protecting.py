@@ -68,9 +68,11 @@ class ProtectionView(InferenceView):
 
     # Somebody's id may end like this address.
 
+    @extend_schema(exclude=True)
     def get(self, request: Request, model_id: str, inference_id: str = "") -> Response:
         return super().get(request, model_id, f"{inference_id}/protection")
 
+    @extend_schema(exclude=True)
     def delete(
         self, request: Request, model_id: str, inference_id: str = ""
     ) -> Response:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Self
 
 from rest_framework import serializers
 
@@ -165,8 +165,9 @@ class RetentionPreviewSerializer(serializers.Serializer):
     days = DaySerializer(many=True)
     is_exact = serializers.BooleanField(help_text="False: at least so much.")
 
-    def __init__(self, limits: Limits, found: Survey) -> None:
-        super().__init__(
+    @classmethod
+    def telling(cls, limits: Limits, found: Survey) -> Self:
+        return cls(
             {
                 "maximum_record_age_limit": limits.records,
                 "maximum_blob_age_limit": limits.inputs,

@@ -112,7 +112,7 @@ class RetentionPreviewView(StoreView):
         values = RetentionPreviewQuerySerializer.parse(request.data)
         limits = RetentionPolicy(**values).limits(clock.now())
         found = survey_in_time(model, limits)
-        return Response(RetentionPreviewSerializer(limits, found).data)
+        return Response(RetentionPreviewSerializer.telling(limits, found).data)
 
 
 class RetentionTasksView(StoreView):
