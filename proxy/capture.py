@@ -25,6 +25,7 @@ from istore import blobs
 from istore.failpoints import failpoint
 from proxy.encodings import decoded
 from proxy.entries import FORM_V2, Facts, SpoolEntry
+from services.plain_requests import input_of
 from services.v2 import (
     Part,
     V2Error,
@@ -120,8 +121,8 @@ def _parts(entry: SpoolEntry) -> tuple[list[Part], list[str]]:
     """What was promised to the caller counts: that many parts there will be."""
     count = len(entry.facts.inference_ids)
     if entry.facts.form != FORM_V2:
-        body = entry.request
-        return [Part(n, count, None, body, sniff(body)) for n in range(count)], []
+        body, content_type = input_of(entry.request)
+        return [Part(n, count, None, body, content_type) for n in range(count)], []
     try:
         parts = split(read_request(entry.request, entry.facts.request_header_length))
     except V2Error as error:

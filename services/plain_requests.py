@@ -1,0 +1,32 @@
+"""Requests in plain JSON: what of them is the input of the inference."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+
+import orjson
+
+from services.v2 import sniff
+
+PICTURE = "image"
+
+
+def input_of(body: bytes) -> tuple[bytes, str]:
+    """The bytes to keep and their content type: the picture of a request that asks
+    about one, ``{"image": base64 or a data URL}``, else the request as it came."""
+    if b'"image"' in body and (picture := _picture(body)) is not None:
+        content_type = sniff(picture)
+        if content_type.startswith("image/"):
+            return picture, content_type
+    return body, sniff(body)
+
+
+def _picture(body: bytes) -> bytes | None:
+    try:
+        given = orjson.loads(body)[PICTURE]
+        if given.startswith("data:"):
+            given = given.partition(";base64,")[2]
+        return base64.b64decode(given, validate=True) or None
+    except (ValueError, TypeError, KeyError, AttributeError, binascii.Error):
+        return None
