@@ -459,6 +459,7 @@ SPECTACULAR_SETTINGS = {
         "TaskTypeEnum": "inferences.models.TaskType.choices",
         "MetadataTypeEnum": "inferences.models.MetadataType.choices",
         "BoxFormatEnum": "inferences.models.BoxFormat.choices",
+        "TaskStateEnum": "istore.tracking.TaskState.choices",
     },
     "SWAGGER_UI_DIST": "SIDECAR",
     "SWAGGER_UI_FAVICON_HREF": "SIDECAR",

@@ -13,7 +13,7 @@ from exports.opening import Wanted
 from inferences.api.fields import FlagField, MomentField
 from inferences.api.filters import (
     FilteredSerializer,
-    PaginationSerializer,
+    TaskPaginationSerializer,
     TimeWindowSerializer,
 )
 from istore import blobs
@@ -141,10 +141,6 @@ class ExportTasksSerializer(serializers.Serializer):
 
     results = ExportTaskSerializer(many=True)
     next = serializers.CharField(allow_null=True)
-
-
-class TaskPaginationSerializer(PaginationSerializer):
-    sort = serializers.ChoiceField(["created_at"], **optional)
 
 
 class ExportTasksQuerySerializer(StrictSerializer):

@@ -321,6 +321,12 @@ class PaginationSerializer(ValueSerializer):
     cursor = TextField(max_length=CURSOR_MAX_CHARS, **optional)
 
 
+class TaskPaginationSerializer(PaginationSerializer):
+    """A page of tasks, which have one order."""
+
+    sort = serializers.ChoiceField(["created_at"], **optional)
+
+
 class VectorField(serializers.Field):
     """A list of finite numbers; written out, as a list may be long."""
 

@@ -7,7 +7,7 @@ from typing import Any, Self
 from rest_framework import serializers
 
 from inferences.api.fields import FlagField, MomentField, TextField, WholeField
-from inferences.api.filters import PaginationSerializer, TimeWindowSerializer
+from inferences.api.filters import TaskPaginationSerializer, TimeWindowSerializer
 from istore.problems import invalid
 from istore.serializers import StrictSerializer, optional
 from istore.tracking import TaskState
@@ -122,10 +122,6 @@ class RetentionTasksSerializer(serializers.Serializer):
 
     results = RetentionTaskSerializer(many=True)
     next = serializers.CharField(allow_null=True)
-
-
-class TaskPaginationSerializer(PaginationSerializer):
-    sort = serializers.ChoiceField(["created_at"], **optional)
 
 
 class RetentionTasksQuerySerializer(StrictSerializer):
