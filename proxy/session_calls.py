@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import asyncio
 import re
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeVar
 from urllib.parse import unquote, unquote_to_bytes
 
 import orjson
@@ -37,6 +38,8 @@ from services.runners.mocks import MockFailure, Simulated
 from services.runners.schemas import TooMuchWork, misfit
 from services.runners.servers import OPENAI, V2
 from services.v2 import read_json
+
+Result = TypeVar("Result")
 
 PREFIX = b"/api/v1/inferencesessions/"
 PATH = re.compile(rb"([^/]+)/infer/(.+)", re.DOTALL)
@@ -121,7 +124,9 @@ class SessionCalls:
 
     async def _simulated(self, target: SessionTarget, asked: Asked) -> Answered:
         try:
-            request = read_json(asked.body, limits.JSON_MAX_DEPTH)
+            request = await _aside(
+                asked.body, read_json, asked.body, limits.JSON_MAX_DEPTH
+            )
         except ValueError as error:
             raise Refused(400, str(error), code="malformed-json") from None
         try:
@@ -210,7 +215,7 @@ class SessionCalls:
             if target.output_schema:
                 await _check(answered, target.output_schema)
             if target.stored and target.dialect.protocol == OPENAI:
-                exchange.facts |= facts_of(_value(answered))
+                exchange.facts |= await _aside(answered.body, _facts, answered)
         told = _told(target)
         if target.stored:
             told = not_recorded(await self.proxy.keep(exchange, answered)) or RECORDED
@@ -259,10 +264,7 @@ def _begin(target: SessionTarget, asked: Asked, received_at: int) -> SessionExch
 
 async def _check(answered: Answered, schema: dict[str, Any]) -> None:
     """Raises ``Refused`` unless the answer fits what the interface promises."""
-    if len(answered.body) > LARGE:
-        problem = await asyncio.to_thread(_misfit, answered, schema)
-    else:
-        problem = _misfit(answered, schema)
+    problem = await _aside(answered.body, _misfit, answered, schema)
     if problem:
         message = f"The answer does not fit the service's output schema. {problem}"
         raise Refused(502, message, code=INVALID)
@@ -277,6 +279,21 @@ def _misfit(answered: Answered, schema: dict[str, Any]) -> str:
         return misfit(schema, value, len(answered.body))
     except TooMuchWork as error:
         raise Refused(502, str(error), code="upstream-too-large") from None
+
+
+def _facts(answered: Answered) -> dict[str, str | int | float]:
+    """Empty where the answer is not what it should be: it leaves as it came."""
+    try:
+        return facts_of(_value(answered))
+    except ValueError:
+        return {}
+
+
+async def _aside(body: bytes, work: Callable[..., Result], *given: Any) -> Result:
+    """The work on a body, in a thread when it is large."""
+    if len(body) > LARGE:
+        return await asyncio.to_thread(work, *given)
+    return work(*given)
 
 
 def _value(answered: Answered) -> Any:

@@ -32,6 +32,8 @@ class OpenAIUpstream(Upstream):
         if asked["model"] == "failing":
             error = {"message": "Slow down.", "type": "requests", "code": "rate_limit"}
             return web.json_response({"error": error}, status=429)
+        if asked["model"] == "nonsense":
+            return web.Response(text="not JSON at all")
         if asked.get("stream"):
             return await self._streamed(request, asked)
         return web.json_response(whole(asked.get("n", 1)))

@@ -142,6 +142,19 @@ def test_a_whole_answer_is_kept_with_its_tokens(chat, proxied):
     assert "stream" not in told
 
 
+def test_an_answer_that_is_no_json_leaves_as_it_came(chat, proxied):
+    url = f"{chat.base_url}chat/completions"
+    headers = {
+        "Authorization": f"Bearer {chat.api_key}",
+        "Inference-Id": "nonsense",
+    }
+    body = {"model": "nonsense", **ASKED}
+    answer = requests.post(url, json=body, headers=headers, timeout=10)
+    assert (answer.status_code, answer.text) == (200, "not JSON at all")
+    assert answer.headers["Inference-Store"] == "recorded"
+    assert set(facts(proxied.marker("nonsense"))) == {"inference_session"}
+
+
 def test_errors_of_the_server_are_the_package_s_own(chat):
     with pytest.raises(openai.RateLimitError) as raised:
         ask(chat, "refused", model="failing")
