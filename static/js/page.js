@@ -75,3 +75,8 @@ document.addEventListener("htmx:afterSettle", () => {
 
 document.addEventListener("htmx:afterSwap", (event) => ready(event.target));
 ready(document);
+
+// On a phone the tabs are wider than the screen: the one that is open is in sight.
+const tabs = document.querySelector(".tabs");
+const current = tabs?.querySelector("[aria-current]");
+if (current) tabs.scrollLeft = current.offsetLeft - (tabs.clientWidth - current.offsetWidth) / 2;

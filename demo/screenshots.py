@@ -1,0 +1,95 @@
+"""Pictures of the pages for the documentation, taken of a running store.
+
+``python -m demo.screenshots --user admin`` asks for the password, or reads it from
+``ISTORE_PASSWORD``. Each page is taken in light and dark at a desk, and on a phone.
+"""
+
+from __future__ import annotations
+
+import argparse
+import getpass
+import io
+import os
+import shutil
+from pathlib import Path
+
+from PIL import Image
+from playwright.sync_api import Browser, Page, sync_playwright
+
+TO = Path(__file__).resolve().parent.parent / "docs" / "screenshots"
+DESK, PHONE = (1440, 900), (390, 844)
+SCREENS = (
+    ("", DESK, "light"),
+    ("-dark", DESK, "dark"),
+    ("-phone", PHONE, "light"),
+)
+WIDTH, QUALITY = 1200, 72
+MODEL = "/models/face-detector"
+PAGES = {
+    "models": "/",
+    "browse": f"{MODEL}/inferences?view=gallery",
+    "table": f"{MODEL}/inferences?view=table&density=compact&label=face",
+    "statistics": f"{MODEL}/statistics?of=camera:string",
+    "quality": f"{MODEL}/quality",
+    "storage": f"{MODEL}/retention",
+    "exports": f"{MODEL}/exports/new",
+    "try": f"{MODEL}/try",
+}
+
+
+def parsed() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        prog="demo.screenshots", description=__doc__.partition("\n")[0]
+    )
+    parser.add_argument("--url", default="http://localhost:8000")
+    parser.add_argument("--user", default="admin")
+    return parser.parse_args()
+
+
+def log_in(page: Page, url: str, user: str, password: str) -> None:
+    page.goto(f"{url}/login")
+    page.get_by_label("User name").fill(user)
+    page.get_by_label("Password").fill(password)
+    page.get_by_role("button", name="Log in").click()
+    page.get_by_role("heading", name="Models").wait_for()
+
+
+def take(page: Page, name: str) -> None:
+    page.wait_for_load_state("networkidle")
+    picture = Image.open(io.BytesIO(page.screenshot())).convert("RGB")
+    picture.thumbnail((WIDTH, WIDTH))
+    picture.save(TO / f"{name}.webp", quality=QUALITY, method=6)
+
+
+def take_all(browser: Browser, url: str, user: str, password: str) -> None:
+    for suffix, (width, height), scheme in SCREENS:
+        context = browser.new_context(
+            viewport={"width": width, "height": height},
+            color_scheme=scheme,
+            reduced_motion="reduce",
+        )
+        page = context.new_page()
+        log_in(page, url, user, password)
+        for name, path in PAGES.items():
+            page.goto(url + path)
+            take(page, name + suffix)
+        page.goto(f"{url}{MODEL}/inferences?label=face&min_score=0.9")
+        page.locator(".card .id a").first.click()
+        take(page, f"inference{suffix}")
+        context.close()
+
+
+def main() -> None:
+    options = parsed()
+    password = os.environ.get("ISTORE_PASSWORD") or getpass.getpass()
+    found = os.environ.get("ISTORE_CHROMIUM") or shutil.which("chromium")
+    arguments = ["--no-sandbox"] if os.getuid() == 0 else []
+    TO.mkdir(parents=True, exist_ok=True)
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=found, args=arguments)
+        take_all(browser, options.url.rstrip("/"), options.user, password)
+        browser.close()
+
+
+if __name__ == "__main__":
+    main()
