@@ -26,6 +26,12 @@ def lines(context, value):
     return str(value).encode("utf-8", "replace")
 
 
+@schemathesis.serializer("application/vnd.apache.parquet")
+def table(context, value):
+    """What was generated for a file: bytes that are none, most often."""
+    return value if isinstance(value, bytes) else str(value).encode("utf-8", "replace")
+
+
 described = SchemaGenerator().get_schema(public=True)
 # A schema cannot say that a hash must fit, or that "filter" may be an inference's id.
 BEYOND_A_SCHEMA = [positive_data_acceptance, allow_header_conformance]

@@ -87,7 +87,8 @@ class GroundTruthView(StoreView):
         return Response(_told(inference_id, found))
 
     @extend_schema(
-        operation_id="delete_ground_truth", responses={200: OpenApiTypes.OBJECT}
+        operation_id="delete_ground_truth",
+        responses={200: OpenApiTypes.OBJECT, **PROBLEMS},
     )
     def delete(self, request: Request, model_id: str, inference_id: str) -> Response:
         model = self.registered_model(model_id)
