@@ -17,7 +17,6 @@ from datasets.models import (
     DatasetVersion,
 )
 from datasets.splitting import Splitting
-from exports.formats import FORMATS
 from exports.opening import expected
 from exports.selections import Selection
 from inferences.models import RegisteredModel
@@ -153,8 +152,6 @@ def archive(
     published = dataset.versions.filter(number=version).first()
     if published is None:
         raise Conflict("Publish the version first.", "version-not-published")
-    if FORMATS[format].reads_rows:
-        raise invalid("The format is for inferences, not for datasets.", "format")
     if split and split not in dataset.splitting_of(version).names:
         raise invalid("The version has no such split.", "split")
     with transaction.atomic():

@@ -115,9 +115,7 @@ def shares_in(text: str) -> dict[str, float]:
 
 
 class ArchiveForm(forms.Form):
-    format = forms.ChoiceField(
-        choices=[(n, f.title) for n, f in FORMATS.items() if not f.reads_rows]
-    )
+    format = forms.ChoiceField(choices=[(n, f.title) for n, f in FORMATS.items()])
     container = forms.ChoiceField(choices=Container.choices, label="File")
     split = forms.ChoiceField(required=False)
 

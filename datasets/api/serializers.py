@@ -256,7 +256,7 @@ def _named(before: DatasetEntry | None, after: DatasetEntry | None) -> dict[str,
 
 class NewArchiveSerializer(StrictSerializer):
     format = serializers.ChoiceField(
-        [(name, each.title) for name, each in FORMATS.items() if not each.reads_rows],
+        [(name, each.title) for name, each in FORMATS.items()],
         default="chariot",
     )
     container = serializers.ChoiceField(Container.choices, default=Container.ZIP)

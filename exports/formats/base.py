@@ -45,8 +45,6 @@ class Format:
     # Whether the two flags of the contract change anything here.
     annotations_are_optional: ClassVar[bool] = False
     metadata_is_optional: ClassVar[bool] = False
-    # Whether it reads the rows of inferences itself, which members of datasets have not.
-    reads_rows: ClassVar[bool] = False
     # Further options: name to the values that it may have, the first being the default.
     choices: ClassVar[dict[str, tuple[str, ...]]] = {}
 
