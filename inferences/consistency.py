@@ -25,6 +25,8 @@ from inferences.collecting import models_of
 from inferences.models import (
     Detection,
     Embedding,
+    GroundTruth,
+    GroundTruthVersion,
     Inference,
     InferenceKey,
     InferencePayload,
@@ -50,18 +52,20 @@ HIGHEST = 2**63 - 1
 ROW, COLD = Inference._meta.db_table, InferencePayload._meta.db_table
 KEYS = InferenceKey._meta.db_table
 DETECTED = Detection._meta.db_table
+# Rows beside the records: their table, and the column that holds the row id.
 SIDES = {
-    "detection": DETECTED,
-    "embedding": Embedding._meta.db_table,
-    "recent embedding": RecentEmbedding._meta.db_table,
-    "text": OverflowText._meta.db_table,
-    "number": OverflowNumber._meta.db_table,
-    "history": MetadataChange._meta.db_table,
+    "detection": (DETECTED, "id"),
+    "embedding": (Embedding._meta.db_table, "id"),
+    "recent embedding": (RecentEmbedding._meta.db_table, "id"),
+    "text": (OverflowText._meta.db_table, "id"),
+    "number": (OverflowNumber._meta.db_table, "id"),
+    "history": (MetadataChange._meta.db_table, "row_id"),
+    "actual": (GroundTruth._meta.db_table, "id"),
+    "former actual": (GroundTruthVersion._meta.db_table, "row_id"),
 }
 
 
-def _alone(what: str, table: str) -> str:
-    column = "row_id" if table == SIDES["history"] else "id"
+def _alone(what: str, table: str, column: str) -> str:
     return (
         f"SELECT DISTINCT '{what}-alone', side.{column} FROM {table} AS side "
         f"WHERE side.model_key = %(model)s AND side.{column} BETWEEN %(low)s AND %(high)s "
@@ -106,7 +110,7 @@ UNION ALL
 SELECT 'protected-but-expiring', hot.id FROM hot JOIN cold USING (id)
 WHERE is_protected AND input_removal_at IS NOT NULL AND removal_at IS NULL
 UNION ALL
-{" UNION ALL ".join(_alone(what, table) for what, table in SIDES.items())}
+{" UNION ALL ".join(_alone(what, *place) for what, place in SIDES.items())}
 """
 SAID = {
     "without-payload": "The record has lost its other half.",
@@ -184,8 +188,9 @@ def _mend(model: RegisteredModel, kind: str, ids: list[int]) -> bool:
 
 
 def _drop_alone(model: RegisteredModel, kind: str, ids: list[int]) -> bool:
-    table = COLD if kind == "payload-alone" else SIDES[kind.removesuffix("-alone")]
-    column = "row_id" if table == SIDES["history"] else "id"
+    table, column = COLD, "id"
+    if kind != "payload-alone":
+        table, column = SIDES[kind.removesuffix("-alone")]
     with connection.cursor() as cursor:
         cursor.execute(
             f"DELETE FROM {table} WHERE model_key = %s AND {column} = ANY(%s)",

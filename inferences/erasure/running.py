@@ -212,11 +212,9 @@ def _carry_out(task: ErasureTask) -> None:
 
 
 def _rows_left(model: RegisteredModel, ids: list[int]) -> int:
-    tables = {ROW: "id", COLD: "id", **dict.fromkeys(SIDES.values(), "id")}
-    tables[SIDES["history"]] = "row_id"
     left = 0
     with connection.cursor() as cursor:
-        for table, column in tables.items():
+        for table, column in ((ROW, "id"), (COLD, "id"), *SIDES.values()):
             cursor.execute(
                 f"SELECT count(*) FROM {table} "
                 f"WHERE model_key = %s AND {column} = ANY(%s)",

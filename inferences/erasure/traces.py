@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import secrets
+from urllib.parse import unquote_plus
 
 from django.conf import settings
 from django.contrib.auth import get_user_model
@@ -12,10 +13,13 @@ from django.db import connection, transaction
 from inferences import directory, erasure
 from inferences.collecting import collect_grants
 from inferences.erasure.carriers import Carried
+from inferences.ground_truth.references import tokens_of
 from inferences.metadata import in_slot
 from inferences.models import (
     InferencePayload,
     MetadataChange,
+    PendingTruth,
+    SavedView,
     SourceName,
     UploadGrant,
 )
@@ -29,6 +33,8 @@ def register() -> None:
     erasure.register("staged uploads", of_value=staged)
     erasure.register("kept answers", of_value=kept_answers)
     erasure.register("source names", of_value=source_names)
+    erasure.register("pending actuals", of_value=pending_actuals)
+    erasure.register("saved views", of_value=saved_views)
 
 
 def former_values(project: Project, carried: Carried) -> int:
@@ -131,3 +137,28 @@ def source_names(project: Project, carried: Carried) -> int:
             name=f"erased {secrets.token_hex(8)}"
         )
     return len(words)
+
+
+def pending_actuals(project: Project, carried: Carried) -> int:
+    """Actuals that wait for an inference with the value; it will not come."""
+    if carried.is_source or carried.type.startswith("json."):
+        return 0
+    metadata = {carried.key: [carried.type, carried.value]}
+    *_, token = tokens_of("", "", metadata)
+    waiting = PendingTruth.objects.filter(
+        registered_model__project=project, tokens__contains=[token]
+    )
+    return waiting.delete()[0]
+
+
+def saved_views(project: Project, carried: Carried) -> int:
+    """Views that ask for the value."""
+    views = SavedView.objects.filter(registered_model__project=project)
+    named = "source" if carried.is_source else carried.path[0]
+    asking = [
+        view.pk
+        for view in views.iterator(500)
+        if named in (asked := unquote_plus(view.query)) and carried.value in asked
+    ]
+    views.filter(pk__in=asking).delete()
+    return len(asking)

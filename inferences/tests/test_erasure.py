@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import uuid
+from urllib.parse import urlencode
 
 import pytest
 from django.core.serializers.json import DjangoJSONEncoder
@@ -14,7 +15,13 @@ from inferences import annotating, erasure, removal, uploads
 from inferences.erasure.carriers import Carried
 from inferences.erasure.models import ErasureTask
 from inferences.erasure.running import count_carriers, erase, open_erasure
-from inferences.models import InferenceKey, InferencePayload, RegisteredModel
+from inferences.ground_truth.references import Reference
+from inferences.models import (
+    InferenceKey,
+    InferencePayload,
+    PendingTruth,
+    RegisteredModel,
+)
 from inferences.tests.builders import typed
 from istore import blobs, failpoints, verification
 from istore.clock import now
@@ -23,6 +30,14 @@ from istore.tracking import LEASE, TaskState
 
 PERSON = "Zaphod Beeblebrox 4711"
 ADDRESS = "/api/v1/projects/harbour/erasures"
+OURS = {
+    "history",
+    "kept answers",
+    "pending actuals",
+    "saved views",
+    "source names",
+    "staged uploads",
+}
 
 
 @pytest.fixture
@@ -39,8 +54,7 @@ def administrator(api_as):
 @pytest.fixture(autouse=True)
 def only_ours(monkeypatch):
     """What other apps keep is tested there."""
-    ours = {"history", "staged uploads", "kept answers", "source names"}
-    for name in set(erasure.keepers) - ours:
+    for name in set(erasure.keepers) - OURS:
         monkeypatch.delitem(erasure.keepers, name)
 
 
@@ -156,6 +170,19 @@ def test_no_trace_is_left_in_any_table_or_file(
         headers={"Idempotency-Key": "k1"},
     )
     assert created.status_code == 201
+    # Somebody looks for it, and an actual waits for more of it.
+    for asked_for in (PERSON, "Trillian"):
+        query = urlencode({"metadata": f"person:string={asked_for}"})
+        model.saved_views.create(name=asked_for[:8], query=query, created_by="test")
+        reference = Reference("metadata", asked_for, "person")
+        PendingTruth.objects.create(
+            registered_model=model,
+            awaited=str(reference),
+            tokens=reference.tokens,
+            truth={},
+            actor="test",
+            set_at=now(),
+        )
     assert tables_with(PERSON) and files_with(PERSON, blob_directory)
 
     wanted = {"key": "person", "type": "string", "value": PERSON, "why": "Article 17"}
@@ -169,6 +196,7 @@ def test_no_trace_is_left_in_any_table_or_file(
 
     assert tables_with(PERSON) == []
     assert files_with(PERSON, blob_directory) == []
+    assert PendingTruth.objects.count() == model.saved_views.count() == 1
     left = InferencePayload.objects.order_by("id").values_list("metadata__person__1")
     assert {name for (name,) in left} == {"Trillian"}
     assert InferenceKey.objects.filter(removed_at=None).count() == len(left) == 2
@@ -187,6 +215,8 @@ def test_no_trace_is_left_in_any_table_or_file(
     assert traces == {
         "history": 1,
         "kept answers": 1,
+        "pending actuals": 1,
+        "saved views": 1,
         "source names": 0,
         "staged uploads": 1,
     }
