@@ -27,7 +27,7 @@ def serve_blob(request: HttpRequest, inference: Inference, kind: str) -> HttpRes
     """The input or answer of an inference whose reader was checked before."""
     payload = inference.payload
     if kind == blobs.INPUT:
-        key, content_type = payload.data_storage_key, payload.data_content_type
+        key, content_type = payload.input_key, payload.data_content_type
     else:
         answer = (payload.notes or {}).get("answer") or {}
         key, content_type = payload.answer_storage_key, answer.get("content_type")

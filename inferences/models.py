@@ -473,6 +473,11 @@ class InferencePayload(SideRow):
     deleted_at = models.DateTimeField(null=True)
     input_expired_at = models.DateTimeField(null=True)  # when retention removed it
 
+    @property
+    def input_key(self) -> str:
+        """Where the input lies; empty when it never was, has gone, or is on its way out."""
+        return "" if self.input_removal_at else self.data_storage_key
+
 
 class Detection(SideRow):
     """One label with its score; the row of an index, made for filters alone."""

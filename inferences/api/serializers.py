@@ -137,7 +137,7 @@ class InferenceSerializer(serializers.Serializer):
         # Written out: a page of a thousand goes through here, and the fields above
         # cost five times as much.
         payload = inference.payload
-        key = payload.data_storage_key or None
+        key = payload.input_key or None
         created_at = inference.created_at
         given = payload.metadata.items()
         return {

@@ -145,5 +145,5 @@ def media(
     if inference is None:  # an id of somebody's that ends like one of our addresses
         return detail(request, model_id, f"{inference_id}/{kind}")
     if kind == "preview":
-        return serve_preview(request, inference.payload.data_storage_key)
+        return serve_preview(request, inference.payload.input_key)
     return serve_blob(request, inference, kind)

@@ -67,9 +67,10 @@ def looks(inferences: Sequence[Inference]) -> dict[int, Look]:
 
 
 def _look(payload: Any) -> Look:
-    key, content_type = payload.data_storage_key, payload.data_content_type
+    key, content_type = payload.input_key, payload.data_content_type
     if not key:
-        return Look(missing="expired" if payload.input_expired_at else "none")
+        expired = payload.input_expired_at or payload.input_removal_at
+        return Look(missing="expired" if expired else "none")
     try:
         if _may_be_picture(content_type):
             try:

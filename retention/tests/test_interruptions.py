@@ -142,6 +142,18 @@ def test_the_beat_leaves_young_intents_to_who_committed_them(model, old, armed):
     assert InferencePayload.objects.exclude(removal_at=None).exists()
 
 
+def test_an_input_is_hidden_once_its_removal_is_committed(model, old, armed, api):
+    policies.open_task("test", policy_of(model, maximum_record_age=-1))
+    armed("retention.intended=raise")
+    sweep(RetentionTask.objects.get())
+    path = "/api/v1/models/yolo-harbour/inferences/old 4"
+
+    told = api.get(f"{path}?presign=true").json()
+
+    assert told["data_storage_key"] is told["presigned_url"] is None
+    assert api.get(f"{path}/input").status_code == 404
+
+
 def test_intents_of_a_task_that_is_given_up_are_carried_out_by_the_beat(
     model, old, armed, blob_directory
 ):
