@@ -30,6 +30,7 @@ TABS = (
     ("try", "Try it", "play", Role.EDITOR, ("inferences:try",)),
     ("settings", "Settings", "gear", Role.EDITOR, ("inferences:settings",)),
 )
+OF_A_QUESTION = ("inferences", "statistics", "quality")
 # What a list offers to do with a selection, where its name resolves.
 ACTIONS = (
     ("Export", "download", Role.EDITOR, "exports:new"),
@@ -60,12 +61,18 @@ class Tab:
 def model_tabs(
     context: template.Context, model: RegisteredModel, active: str
 ) -> list[Tab]:
-    """The tabs that this installation has and this person may open."""
+    """The tabs that this installation has and this person may open.
+
+    Those that are about a question keep the one of this page.
+    """
     may_edit = may(context, "editor", model)
+    question = context.get("question")
+    asked = question.context if isinstance(question, Question) else ""
     tabs = []
     for key, title, icon, role, names in TABS:
         address = _address(names, model)
         if address and (role == Role.VIEWER or may_edit):
+            address += asked if key in OF_A_QUESTION else ""
             tabs.append(Tab(title, icon, address, key == active))
     return tabs
 

@@ -37,7 +37,13 @@ def test_the_page_tells_figures_labels_and_confusion(person, model, measured):  
     told = text(response)
     right = sum(max(s, key=s.get) == actual for s, actual in measured) / 40
     assert f"{right:.3f}" in told
-    for heading in ("Accuracy", "AUC", "Log loss", "Confusion", "Precision over recall"):
+    for heading in (
+        "Accuracy",
+        "AUC",
+        "Log loss",
+        "Confusion",
+        "Precision over recall",
+    ):
         assert heading in told
     assert 'role="img"' in told
     assert "<caption" in told
@@ -49,6 +55,14 @@ def test_the_filter_and_the_groups_are_in_the_address(person, model, measured): 
     assert "20 inferences" in told
     assert ">v1<" in told
     assert ">v0<" not in told
+
+
+def test_the_tabs_keep_the_question(person, model, measured):  # noqa: F811
+    browse = reverse("inferences:browse", args=[model.model_id])
+    told = text(person().get(browse, {"label": "a"}))
+
+    assert f'href="{reverse("quality:page", args=[model.model_id])}?label=a"' in told
+    assert "of a" in text(page(person(), model, label="a", curve="a"))
 
 
 def test_a_filter_that_is_none_is_said(person, model):  # noqa: F811
