@@ -28,7 +28,12 @@ from inferences.pages.saved import address_of
 from inferences.presentation import facets as counting
 from inferences.presentation.activity import count_in_time
 from inferences.presentation.browsing import Offer, cards, offer
-from inferences.presentation.facets import key_facet, plain_key, preset_choices
+from inferences.presentation.facets import (
+    key_facet,
+    plain_key,
+    preset_choices,
+    truth_choices,
+)
 from inferences.presentation.questions import COLUMNS, Question, Row
 from inferences.querying import (
     BadCursor,
@@ -103,6 +108,7 @@ def _whole(
         "rows": [*question.other_rows(known), Row()],
         "keys": [plain_key(question, *place) for place in known],
         "presets": preset_choices(question),
+        "truths": truth_choices(question),
     }
     return render(request, "inferences/browse.html", context)
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -19,11 +19,14 @@ from django.db import OperationalError, connection
 
 from inferences.directory import place_of
 from inferences.filters import Filter, matching
+from inferences.filters.ground_truth import TruthFilter
 from inferences.filters.metadata import KINDS
+from inferences.filters.tree import all_of
 from inferences.models import InferenceAction, LabelName, RegisteredModel, SourceName
 from inferences.presentation.answers import hue
-from inferences.presentation.questions import PRESETS, TEXTS, Question
+from inferences.presentation.questions import PRESETS, TEXTS, TRUTHS, Question
 from inferences.presentation.sampling import Sample, sample, values_at
+from inferences.querying import count_matching
 from inferences.row_ids import first_id_at, moment_of
 from istore.deadline import deadline
 
@@ -34,6 +37,7 @@ VALUE_BINS = 24
 CHOICES_MAX = 40
 VALUES_MAX = 12
 POINTS_MAX = 1_500
+TRUTHS_MOST, TRUTH_SECONDS = 1_000, 0.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +50,7 @@ class Choice:
     share: float = 0  # of the largest count, in percent
     hue: int | None = None
     value: str = ""  # as the form sends it, if that is not the name
+    is_more: bool = False  # there are more than were counted
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +90,7 @@ class Facets:
     sources: list[Choice] = field(default_factory=list)
     actions: list[Choice] = field(default_factory=list)
     presets: list[Choice] = field(default_factory=list)
+    truths: list[Choice] = field(default_factory=list)
     scores: Histogram | None = None
     volume: Histogram | None = None
     points: str = ""
@@ -117,6 +123,7 @@ def facets(model: RegisteredModel, question: Question) -> Facets:
         sources=_sources(model, question, newest("source")),
         actions=_actions(question, newest("action")),
         presets=_presets(question, newest("since", "until")),
+        truths=_truths(model, question),
         scores=_scores(model, question, scored),
         volume=volume(model, question, whole),
         points=";".join(f"{x:.5g},{y:.5g}" for x, y in points[:POINTS_MAX]),
@@ -201,6 +208,30 @@ def _presets(question: Question, drawn: Sample) -> list[Choice]:
     return found
 
 
+def truth_choices(question: Question) -> list[Choice]:
+    """The states of ground truth, nothing counted yet."""
+    given = question.query.get("truth")
+    return [
+        Choice(title, None, name == given, value=name) for name, title in TRUTHS.items()
+    ]
+
+
+def _truths(model: RegisteredModel, question: Question) -> list[Choice]:
+    """How many each state would leave, counted to ``TRUTHS_MOST`` and for a while."""
+    rest = question.filters_without("truth")
+    found = []
+    for choice in truth_choices(question):
+        try:
+            with deadline(TRUTH_SECONDS):
+                filters = all_of([rest, TruthFilter(choice.value)])
+                count = count_matching(model, filters, TRUTHS_MOST)
+        except (OperationalError, ValueError):  # too slow, or a condition too many
+            found.append(choice)
+            continue
+        found.append(replace(choice, count=count.number, is_more=not count.is_exact))
+    return found
+
+
 def _scores(
     model: RegisteredModel, question: Question, drawn: Sample
 ) -> Histogram | None:
@@ -222,12 +253,14 @@ def histogram(
 ) -> Histogram:
     """Equal bins, each closed below and open above, the last one closed at both ends."""
     if high <= low:
-        high = low + 1
+        high = max(low + 1, math.nextafter(low, math.inf))
     counts = [0] * bins
+    # In halves: the whole span of doubles is none.
+    span = high / 2 - low / 2
     for value in values:
-        counts[min(int((value - low) / (high - low) * bins), bins - 1)] += 1
-    step = (high - low) / bins
-    edges = [low + n * step for n in range(bins)] + [high]
+        place = int((value / 2 - low / 2) / span * bins) if span else 0
+        counts[min(max(place, 0), bins - 1)] += 1
+    edges = [low * (1 - n / bins) + high * (n / bins) for n in range(bins)] + [high]
     return Histogram(_bins(edges, counts), low, high, is_whole)
 
 

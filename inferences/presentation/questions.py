@@ -78,7 +78,6 @@ SINGLE = {
     "truth": "ground truth",
 }
 TRUTHS = {
-    "": "any",
     "given": "given",
     "missing": "missing",
     "agrees": "agrees with the answer",
@@ -370,11 +369,6 @@ class Question:
     @property
     def sorted_by(self) -> str:
         return "Nearest first" if self.embedding else SORTS[self.sort][0]
-
-    @property
-    def truths(self) -> list[tuple[str, str, bool]]:
-        given = self.query.get("truth", "")
-        return [(name, title, name == given) for name, title in TRUTHS.items()]
 
     @property
     def presets(self) -> list[tuple[str, str, str, bool]]:

@@ -258,6 +258,24 @@ def test_a_choice_is_counted_over_what_the_other_filters_leave(person, model, fl
     assert 'data-placed="2"' in body(response)
 
 
+def test_the_states_of_ground_truth_are_counted(person, model, fleet):
+    from inferences.ground_truth.singles import put_truth
+
+    first = model.inferences.oldest_first().first()
+    put_truth("test", model, first.inference_id, {"boxes": []})
+    response = person().get(address("facets", model), {"truth": "missing"})
+    found = counts(response, "truths")
+    assert (found["given"], found["missing"]) == ("1", "5")
+
+
+@pytest.mark.parametrize(
+    ("low", "high"), [(-1.7e308, 1.7e308), (5e-324, 1e-323), (3.0, 3.0), (1e16, 1e16)]
+)
+def test_a_histogram_holds_every_value_whatever_the_span(low, high):
+    found = facets_module.histogram([low, (low + high) / 2, high], low, high, 7, True)
+    assert found.total == 3
+
+
 def test_counts_of_a_part_say_so(person, model, fleet, monkeypatch):
     monkeypatch.setattr(facets_module, "sample", small_sample)
     said = body(person().get(address("facets", model)))
