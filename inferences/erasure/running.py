@@ -10,8 +10,10 @@ at last it is asked for once more: what arrived meanwhile goes, too.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from threading import Event, Thread
 from typing import Any
 
 from django.conf import settings
@@ -28,8 +30,9 @@ from inferences.models import InferencePayload, RegisteredModel
 from istore import blobs
 from istore.failpoints import failpoint
 from istore.models import AuditEntry, Project
-from istore.tracking import Failed
+from istore.tracking import LEASE, Failed, TaskState
 
+RENEW_SECONDS = LEASE.total_seconds() / 4
 ROUNDS = 3  # of what arrives while its like is removed
 THREADS = 8
 
@@ -85,7 +88,8 @@ def erase(task: ErasureTask) -> None:
 def _erase(task: ErasureTask) -> None:
     carried = Carried(task.key, task.type, task.value)
     if not task.report.get("found"):
-        found = count_carriers(task.project, carried)
+        with _holding(task):
+            found = count_carriers(task.project, carried)
         task.record(report={"found": found}, total_count=found["records"])
     if task.dry_run:
         return
@@ -100,16 +104,42 @@ def _erase(task: ErasureTask) -> None:
         failpoint("erasure.records_removed")
         for name, keeper in sorted(keepers.items()):
             if keeper.of_value:
-                count = keeper.of_value(task.project, carried)
+                with _holding(task):
+                    count = keeper.of_value(task.project, carried)
                 task.advance(report=_with(task.report, "traces", {name: count}))
         failpoint("erasure.traces_removed")
-        left = count_carriers(task.project, carried)
+        with _holding(task):
+            left = count_carriers(task.project, carried)
         if not left["records"]:
             break
     task.record(report={**task.report, "left": left})
     if left["records"] or task.report.get("proof", {}).get("left"):
         raise Failed("Something of it is left; the report says what. Ask again.")
     failpoint("erasure.proved")
+
+
+@contextmanager
+def _holding(task: ErasureTask) -> Iterator[None]:
+    """Keep the lease while something runs that may take longer and records nothing."""
+    done = Event()
+    renewing = Thread(target=_renew, args=(task.pk, task.attempt, done), daemon=True)
+    renewing.start()
+    try:
+        yield
+    finally:
+        done.set()
+        renewing.join()
+
+
+def _renew(task_key: object, attempt: int, done: Event) -> None:
+    held = ErasureTask.objects.filter(
+        pk=task_key, attempt=attempt, state=TaskState.RUNNING
+    )
+    try:
+        while not done.wait(RENEW_SECONDS):
+            held.update(lease_until=Now() + LEASE)
+    finally:
+        connection.close()
 
 
 def count_carriers(project: Project, carried: Carried) -> dict[str, int]:

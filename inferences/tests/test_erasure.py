@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import time
 import uuid
 from urllib.parse import urlencode
 
@@ -12,6 +13,7 @@ from django.core.serializers.json import DjangoJSONEncoder
 from django.db import connection, transaction
 
 from inferences import annotating, erasure, removal, uploads
+from inferences.erasure import running
 from inferences.erasure.carriers import Carried
 from inferences.erasure.models import ErasureTask
 from inferences.erasure.running import count_carriers, erase, open_erasure
@@ -418,3 +420,26 @@ def test_counting_needs_no_value_that_anybody_has(project, model):
 
     assert set(counted.values()) == {0}
     assert json.dumps(counted, cls=DjangoJSONEncoder)
+
+
+@pytest.mark.django_db(transaction=True)
+def test_the_lease_is_kept_while_other_places_are_searched(
+    project, model, make_inference, monkeypatch
+):
+    monkeypatch.setattr(running, "RENEW_SECONDS", 0.05)
+    monkeypatch.setattr(ErasureTask, "ring", lambda task: None)
+    seen = []
+
+    def slow(*_):
+        for _ in range(2):
+            seen.append(ErasureTask.objects.get().lease_until)
+            time.sleep(0.3)
+        return 0
+
+    monkeypatch.setitem(erasure.keepers, "slow", erasure.Keeper(of_value=slow))
+    task = asked(project)
+    erase(task)
+
+    assert ended(task).state == TaskState.COMPLETE
+    assert seen[1] > seen[0]
+    assert task.lease_until is None
