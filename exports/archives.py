@@ -11,7 +11,6 @@ import hashlib
 import io
 import struct
 import tarfile
-import tempfile
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -20,6 +19,8 @@ from datetime import datetime
 from typing import IO, Any, Protocol
 
 import orjson
+
+from exports import scratch
 
 CHUNK = 256 * 1024
 SMALL = 1024**2  # files that formats write lie in memory up to here
@@ -58,7 +59,7 @@ class Archive:
         self.count = 0
         # Where the content of the last entry begins, and how long it is.
         self.content_at = self.content_size = 0
-        self._entries: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115
+        self._entries = scratch.on_disk()
         self._kept: list[Closeable] = [self._entries]
 
     def add(self, path: str, content: bytes) -> None:
@@ -87,13 +88,13 @@ class Archive:
     @contextmanager
     def writing(self, path: str) -> Iterator[IO[bytes]]:
         """A file to write to; added under this path when the block ends."""
-        with tempfile.SpooledTemporaryFile(SMALL) as file:
+        with scratch.spooled(SMALL) as file:
             yield file
             self.add_file(path, file)
 
     def scratch(self) -> IO[bytes]:
         """A file for notes that grow while entries are added; closed with the archive."""
-        file: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115
+        file = scratch.on_disk()
         self.keep(file)
         return file
 

@@ -6,7 +6,6 @@ Nothing of a member outlives its turn: formats keep what they need, in files.
 from __future__ import annotations
 
 import hashlib
-import tempfile
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
@@ -19,6 +18,7 @@ from typing import IO, Any, NamedTuple
 import filetype
 from django.conf import settings
 
+from exports import scratch
 from inferences.deconstruction import Deconstructed, Detection, deconstruct
 from inferences.metadata import READERS
 from inferences.models import (
@@ -89,7 +89,7 @@ class Content:
     """The bytes of an input, copied once from where they lie; whole or not there."""
 
     def __init__(self, source: IO[bytes]) -> None:
-        self.file: IO[bytes] = tempfile.SpooledTemporaryFile(IN_MEMORY)  # noqa: SIM115
+        self.file = scratch.spooled(IN_MEMORY)
         digest = hashlib.sha256()
         while chunk := source.read(CHUNK):
             digest.update(chunk)

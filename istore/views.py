@@ -41,7 +41,8 @@ def linked_blob(request: HttpRequest) -> HttpResponse:
         return plain(403, "url-expired", "This link has expired.")
     except signing.BadSignature:
         return plain(403, "signature-invalid", "This link was not made here.")
-    return serve(request, key, "application/octet-stream", "blob")
+    name = key.rpartition("/")[2]
+    return serve(request, key, "application/octet-stream", name)
 
 
 def _error(request: HttpRequest, status: int, code: str, detail: str) -> HttpResponse:

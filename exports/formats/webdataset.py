@@ -6,12 +6,12 @@ A shard ends at ``SHARD_SAMPLES`` or ``SHARD_BYTES``; it is built beside the arc
 
 from __future__ import annotations
 
-import tempfile
 from datetime import datetime
-from typing import IO, Any
+from typing import Any
 
 import orjson
 
+from exports import scratch
 from exports.archives import TarArchive
 from exports.formats.base import Format
 from exports.formats.native import natives, plain
@@ -88,7 +88,7 @@ class _Shard:
     """One TAR file in the making."""
 
     def __init__(self, modified_at: datetime) -> None:
-        self.file: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115
+        self.file = scratch.on_disk()
         self.tar = TarArchive(self.file, modified_at)
         self.count = 0
 

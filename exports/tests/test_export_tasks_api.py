@@ -45,7 +45,9 @@ def test_a_task_is_created_carried_out_and_downloaded(api, make_stored, client):
     assert after["state"] == "complete"
     assert (after["progress_count"], after["expected_count"]) == (2, 2)
     url = after["presigned_url"].partition("/blobs")[2]
-    linked = b"".join(client.get(f"/blobs{url}").streaming_content)
+    link = client.get(f"/blobs{url}")
+    assert 'filename="export-1.zip"' in link["Content-Disposition"]
+    linked = b"".join(link.streaming_content)
     served = api.get(f"{TASKS}/{before['id']}/archive")
     assert linked == b"".join(served.streaming_content)
     assert after["filename"] in served["Content-Disposition"]
