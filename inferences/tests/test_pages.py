@@ -299,7 +299,7 @@ def test_a_page_of_the_list_costs_few_queries(
         make_inference({"camera": "north"}, data_source="quay-1", data=FOUND)
     client = person()
     browse(client, model)
-    with django_assert_max_num_queries(13):  # four of them set the deadline and end it
+    with django_assert_max_num_queries(15):  # four of them set the deadline and end it
         browse(client, model)
 
 
