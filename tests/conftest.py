@@ -8,6 +8,7 @@ from datetime import UTC, datetime, timedelta
 from uuid import uuid4
 
 import pytest
+from axe_playwright_python.sync_playwright import Axe
 from django.contrib.auth.models import User
 from PIL import Image, ImageDraw
 from playwright.sync_api import Page, expect
@@ -17,6 +18,7 @@ from istore import blobs
 from istore.models import Membership, Role
 
 PASSWORD = "anchor-42"
+FORMS = {"wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa"}
 
 
 @pytest.fixture
@@ -130,3 +132,21 @@ def log_in(live_server):
         expect(page.get_by_role("heading", name="Models")).to_be_visible()
 
     return at
+
+
+@pytest.fixture
+def findings():
+    """What axe finds serious or critical on the page as it stands."""
+    axe = Axe()
+
+    def found(page: Page, where: str) -> list[str]:
+        options = {"resultTypes": ["violations"], "runOnly": sorted(FORMS)}
+        violations = axe.run(page, options=options).response["violations"]
+        return [
+            f"{where}: {each['id']} {node['html'][:160]}"
+            for each in violations
+            if each["impact"] in ("serious", "critical")
+            for node in each["nodes"]
+        ]
+
+    return found

@@ -241,6 +241,52 @@ def test_the_list_goes_on_by_itself_and_lives(
     expect(shown).to_have_count(4)
 
 
+def test_what_opens_can_be_used_by_everyone(
+    store, watched, live_server, log_in, findings
+):
+    """Menus, facets, dialogs, confirmations and the editor of boxes, in both themes."""
+    page, found = watched, []
+    page.emulate_media(reduced_motion="reduce")
+
+    def look(where: str) -> None:
+        for scheme in ("light", "dark"):
+            page.emulate_media(color_scheme=scheme)
+            found.extend(findings(page, f"{scheme} {where}"))
+
+    log_in(page)
+    page.goto(live_server.url + LIST)
+    for facet in ("camera", "frame", "Action", "Ground truth", "Location"):
+        page.locator("[data-filters] summary", has_text=facet).first.click()
+    page.wait_for_load_state("networkidle")
+    look("facets")
+    for menu in ("Views", "Newest first", "Columns"):
+        page.locator("summary", has_text=menu).click()
+        look(menu)
+        page.locator("summary", has_text=menu).click()
+    page.get_by_label("Query").fill("la")
+    page.get_by_label("Query").press("ArrowDown")
+    look("completion")
+    page.keyboard.press("Escape")
+    page.get_by_label("Query").blur()
+    page.keyboard.press("?")
+    look("shortcuts")
+    page.keyboard.press("Escape")
+    for action in ("Protect", "Label", "Delete"):
+        page.goto(live_server.url + LIST)
+        page.get_by_role("button", name="Select all 3").click()
+        page.get_by_role("button", name=action).click()
+        page.wait_for_url("**/selection/**")
+        look(action)
+    page.goto(f"{live_server.url}{LIST}/harbour/1")
+    page.get_by_role("button", name="Begin with the answer").click()
+    look("editor")
+    page.set_viewport_size({"width": 390, "height": 800})
+    page.goto(live_server.url + LIST)
+    page.wait_for_load_state("networkidle")
+    look("phone")
+    assert not found
+
+
 def test_a_place_is_drawn_on_the_map(
     store, watched, live_server, log_in, make_inference
 ):
