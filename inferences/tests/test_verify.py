@@ -561,6 +561,21 @@ def test_json_is_a_line_for_each_finding_and_one_for_the_end(healthy, model):
     assert end["unfinished"] == {}
 
 
+def test_with_a_clock_that_is_off_nothing_is_repaired(
+    healthy, model, folder, blob_directory, monkeypatch
+):
+    plant_unnamed_folder(model, healthy, folder, blob_directory)
+    old(blob_directory)
+    at = now() + timedelta(minutes=6)
+    monkeypatch.setattr("istore.verification.clock.now", lambda: at)
+
+    report = verification.report(verification.Scope(at, repair=True))
+    assert list(report.findings()) == []
+    assert "clock-skew" in report.unfinished["clock"]
+    assert report.exit_code == 2
+    assert blobs.get(f"{folder[:-2]}u2/input") == b"x"
+
+
 def test_a_run_is_kept_for_the_page(healthy, model):
     plant_count(model, healthy, None, None)
 
