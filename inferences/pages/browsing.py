@@ -19,11 +19,13 @@ from django.shortcuts import redirect, render
 from django.urls import reverse
 from django.utils.cache import patch_vary_headers
 from django.views.decorators.http import require_safe
+from rest_framework.exceptions import APIException
 
 from inferences.filters import matching
 from inferences.filters.metadata import READERS
 from inferences.models import RegisteredModel
 from inferences.pages.access import visible_model
+from inferences.pages.errors import sentence
 from inferences.pages.saved import address_of
 from inferences.presentation import facets as counting
 from inferences.presentation.activity import count_in_time
@@ -144,6 +146,8 @@ def _page(model: RegisteredModel, question: Question) -> tuple[Page, str]:
         return Page([], None), "cursor"
     except BadQuestion as error:
         return Page([], None), str(error)
+    except APIException as error:  # of the service that embeds a text
+        return Page([], None), sentence(error)
     except OperationalError:
         return Page([], None), "slow"
 

@@ -53,8 +53,9 @@ COLUMNS = {
 }
 USUAL_COLUMNS = ["answer", "action", "source", "time"]
 # How a list is shown: not what is in it.
-LAYOUT = ("view", "density", "sort", "similar", "metric", "col", "show")
+LAYOUT = ("view", "density", "sort", "similar", "like", "metric", "col", "show")
 PAGING = ("cursor",)
+NEAREST = ("similar", "like", "metric")  # what puts the nearest first
 RELATIVE = re.compile(r"([1-9]\d{0,4})(min|h|d)")
 TEXTS = ("string", "json.string")
 UNITS = {"min": "minutes", "h": "hours", "d": "days"}
@@ -227,13 +228,15 @@ class Question:
 
     @property
     def embedding(self) -> EmbeddingFilter | None:
-        similar = self.query.get("similar")
-        if not similar:
+        similar, like = self.query.get("similar"), self.query.get("like")
+        if not (similar or like):
             return None
         metric = self.query.get("metric")
         known = metric in ("l2", "negative_dot_product")
         return EmbeddingFilter(
-            similar_to=similar, distance_metric=metric if known else "cosine"
+            similar_to=similar or None,
+            text=None if similar else like,
+            distance_metric=metric if known else "cosine",
         )
 
     def pagination(self, limit: int) -> Pagination:
@@ -309,7 +312,7 @@ class Question:
     @property
     def context(self) -> str:
         """What a link to one inference carries, so that its neighbours are known."""
-        names = (*FILTERS, "sort", "similar", "metric")
+        names = (*FILTERS, "sort", *NEAREST)
         kept = [name for name in self.query if name in names]
         if not kept:
             return ""
@@ -321,7 +324,7 @@ class Question:
     @property
     def cleared(self) -> str:
         """The query string without filters."""
-        return self.link(**dict.fromkeys(FILTERS), similar=None, metric=None)
+        return self.link(**dict.fromkeys((*FILTERS, *NEAREST)))
 
     def hidden(self, *without: str) -> list[tuple[str, str]]:
         """What a form beside the panel sends along, so that nothing else changes."""
@@ -360,7 +363,7 @@ class Question:
         return [
             (
                 title,
-                self.link(sort=name or None, similar=None, metric=None),
+                self.link(**{"sort": name or None, **dict.fromkeys(NEAREST)}),
                 not self.embedding and name == self.sort,
             )
             for name, (title, _, _) in SORTS.items()
@@ -467,8 +470,9 @@ class Question:
             value = f"{row.operator} {row.value}"
             without = self._without("metadata", given)
             yield Chip(row.key or "metadata", value, without, bool(row.error))
-        if similar := self.query.get("similar"):
-            yield Chip("similar to", similar, self.link(similar=None, metric=None))
+        for name, said in (("similar", "similar to"), ("like", "like")):
+            if value := self.query.get(name):
+                yield Chip(said, value, self.link(**{name: None, "metric": None}))
 
     def _without(self, name: str, value: str) -> str:
         rest = [each for each in self.query.getlist(name) if each != value]

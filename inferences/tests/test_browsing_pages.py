@@ -225,6 +225,28 @@ def test_similarity_without_embeddings_is_told(person, model, make_inference):
     assert "registered without embeddings" in said
 
 
+def test_the_nearest_to_a_text_come_first(person, model, make_inference, monkeypatch):
+    from inferences.vectors import text_embedding
+    from istore.problems import Conflict
+
+    model.embedding_size, model.text_embedding_service = 2, "texts"
+    model.save()
+    make_inference(inference_id="far", embedding=[1.0, 0.0])
+    make_inference(inference_id="near", embedding=[0.0, 1.0])
+    monkeypatch.setattr(text_embedding, "_embedders", [lambda *_: [0.0, 1.0]])
+    client, asked_for = person(), {"like": "a ship in fog"}
+    response = client.get(address("browse", model), asked_for)
+    assert listed(response) == ["near", "far"]
+    assert 'value="a ship in fog"' in body(response)
+
+    def silent(*_: object) -> None:
+        raise Conflict("No session is ready.", "text-embedding-not-ready")
+
+    monkeypatch.setattr(text_embedding, "_embedders", [silent])
+    said = body(client.get(address("browse", model), asked_for))
+    assert "No session is ready." in said
+
+
 # -- what each filter would leave
 
 
