@@ -32,9 +32,12 @@ def written(value: Any) -> bytes:
 
 
 def plain(value: Any) -> Any:
-    """What 64 bits can hold: a larger whole number becomes a double."""
+    """What 64 bits can hold: a larger whole number becomes a double, or its digits."""
     if isinstance(value, int) and not -(2**63) <= value < 2**64:
-        return float(value)
+        try:
+            return float(value)
+        except OverflowError:
+            return str(value)
     if isinstance(value, dict):
         return {key: plain(each) for key, each in value.items()}
     if isinstance(value, list):

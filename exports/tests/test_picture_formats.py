@@ -15,6 +15,7 @@ from xml.etree import ElementTree
 import pytest
 from PIL import Image
 
+from exports.formats.native import plain
 from exports.tests.conftest import lines_of, opened, png
 from inferences.models import TaskType
 
@@ -400,3 +401,25 @@ def test_answers_that_nobody_took_apart_are_counted(
     codes = {each["code"] for each in task.receipt["warnings"]}
     assert task.receipt["written"] == 1
     assert codes == {"no-annotations"}
+
+
+@pytest.mark.parametrize(
+    "name", ["chariot", "coco", "label_studio", "imagefolder", "webdataset"]
+)
+def test_odd_metadata_breaks_no_format(exported, make_stored, name):
+    odd = {
+        "large": {"n": 2**70, "deep": [{"m": -(2**65)}]},
+        'a"b/c\n': "line\nbreak \u2028 \U0001f6a2",
+        "=1+1": "=cmd",
+    }
+    make_stored(png(), [SHIP], inference_id='schiff/ü/"1"', metadata=odd)
+
+    task = exported(name, options=BOTH)
+
+    assert task.receipt["written"] == 1
+    assert task.receipt["warnings"] == []
+    assert opened(task).testzip() is None
+
+
+def test_whole_numbers_beyond_doubles_are_written_as_digits():
+    assert plain({"n": [10**400, 2**70]}) == {"n": [str(10**400), float(2**70)]}
