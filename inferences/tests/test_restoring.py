@@ -1,9 +1,10 @@
 from __future__ import annotations
 
+import threading
 from datetime import timedelta
 
 import pytest
-from django.db import transaction
+from django.db import connection, transaction
 from django.db.models import Sum
 from django.db.models.functions import Now
 
@@ -241,3 +242,29 @@ def test_a_restore_that_is_cut_off_goes_on(model, make_inference, settings, arme
 
     assert restoring.restore("test", model, chosen).count == 2
     assert model.inferences.live().count() == observations("k") == 3
+
+
+@pytest.mark.django_db(transaction=True)
+def test_of_a_restore_and_a_removal_at_once_one_wins(model, make_inference):
+    """The second waits for the row's lock, and finds what the first has said."""
+    make_inference(inference_id="a")
+    soft_delete(model, "a")
+    chosen = lambda: restoring.soft_deleted(model)  # noqa: E731
+    outcome = []
+
+    def restore():
+        outcome.append(restoring.restore("test", model, chosen).count)
+        connection.close()
+
+    with transaction.atomic():
+        assert restoring.intend_removal("test", model, chosen).count == 1
+        thread = threading.Thread(target=restore)
+        thread.start()
+        thread.join(0.3)
+        assert thread.is_alive()
+    thread.join(5)
+
+    assert outcome == [0]
+    assert not model.inferences.live().exists()
+    removal.finish(model)
+    assert not model.inferences.exists()
