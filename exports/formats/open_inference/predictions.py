@@ -305,7 +305,7 @@ def quick_boxes(text: str) -> list[dict[str, Any]] | None:
 
 MEMBERS = ("label", "score", "xmin", "ymin", "xmax", "ymax")
 VALUES, SCORE = itemgetter(*MEMBERS), itemgetter("score")
-MEMBER_SET, FLOATS = set(MEMBERS), {float}
+MEMBER_SET = set(MEMBERS)
 LARGEST = 1e37  # what is larger may be too large for the columns
 
 
@@ -313,15 +313,18 @@ def _is_ordinary(row: dict[str, Any]) -> bool:
     """A label, a score and corners in their order, all of the usual types."""
     if row.keys() != MEMBER_SET:
         return False
-    label, *numbers = VALUES(row)
-    if type(label) is not str or {*map(type, numbers)} != FLOATS:
-        return False
-    _, left, top, right, bottom = numbers
+    # Written out: this runs for every box of an export.
+    label, score, left, top, right, bottom = VALUES(row)
     return (
-        left <= right
-        and top <= bottom
-        and max(numbers) < LARGEST
-        and min(numbers) > -LARGEST
+        type(label) is str
+        and type(score) is float
+        and type(left) is float
+        and type(top) is float
+        and type(right) is float
+        and type(bottom) is float
+        and -LARGEST < left <= right < LARGEST
+        and -LARGEST < top <= bottom < LARGEST
+        and -LARGEST < score < LARGEST
         and 0 < len(label) <= LABEL_CHARS
         and "\x00" not in label
     )
