@@ -13,8 +13,10 @@ from inference_store import (
     connection,
     errors,
     ground_truth,
+    inference,
     models,
     quality,
+    register,
 )
 
 from inferences.models import TaskType
@@ -89,6 +91,40 @@ def test_many_actuals_and_files_are_joined_and_measured(client, ships, tmp_path)
     assert quality.get_quality("none") is None
     alone = models.NewQualityRequest(query="truth:differs")
     assert quality.get_quality(MODEL, alone).figures["accuracy"] == 0
+
+
+def test_a_model_of_a_further_type_is_registered_stored_and_measured(client, project):
+    register.register_model_for_inference_storage(
+        models.NewRegisterModelRequest(
+            model_id="prices",
+            project_id="harbour",
+            task_type=models.TaskType.TABULAR_REGRESSION,
+        )
+    )
+    standard = models.NewStandardMetadataRequest(
+        data_hash="00" * 32,
+        data_size=1,
+        task_type=models.TaskType.TABULAR_REGRESSION,
+        inference_action=models.InferenceAction.PREDICT,
+    )
+    collection = models.NewInferenceAndMetadataCollection(
+        regression={"value": 42.5},
+        shap_values={"age": 0.5},
+        embeddings={"user": [0.1, 0.2]},
+        inputs={"age": 44},
+        metadata=models.NewMetadataCollectionRequest(standard_metadata=standard),
+    )
+    inference.create_inference(
+        "prices",
+        models.NewInferenceStorageRequest(
+            model_id="prices", inference_id="a", data=collection
+        ),
+    )
+    ground_truth.put_ground_truth("prices", "a", models.NewGroundTruth(value=43))
+
+    asked = models.NewGetInferencesRequest(query="meta.prediction>42.0 truth:agrees")
+    assert inference.count_inferences("prices", asked) == 1
+    assert quality.get_quality("prices").figures["mae"] == 0.5
 
 
 @pytest.mark.django_db(transaction=True)

@@ -90,15 +90,6 @@ def join(
         failpoint("ground_truth.joined")
         told.changed += _let_wait(actor, model, given_at, keys)
         _count(model, told)
-    AuditEntry.write(
-        actor,
-        "ground_truth.join",
-        model.model_id,
-        model.project,
-        actuals=told.actuals,
-        changed=told.changed,
-        waiting=told.waiting,
-    )
     return told
 
 
@@ -244,7 +235,10 @@ def _write_matched(actor: object, model: RegisteredModel, given_at: datetime) ->
             row_id: Given(orjson.loads(truth), str(actor), given_at)
             for row_id, truth in rows
         }
-        changed += write(model, given)
+        with transaction.atomic():
+            if count := write(model, given):
+                _say(actor, model, changed=count)
+        changed += count
         above = rows[-1][0]
 
 
@@ -291,12 +285,21 @@ def _let_wait(
         came = cursor.rowcount
         values = {"model": model.pk, "actor": str(actor)[:ACTOR_CHARS], "at": given_at}
         cursor.execute(WAIT, values)
-        if cursor.rowcount and not locked.awaits_truth:
-            RegisteredModel.objects.filter(pk=model.pk).update(awaits_truth=True)
+        if cursor.rowcount:
+            _say(actor, model, waiting=cursor.rowcount)
+            if not locked.awaits_truth:
+                RegisteredModel.objects.filter(pk=model.pk).update(awaits_truth=True)
     if not came:
         return 0
     _match(locked, keys)
     return _write_matched(actor, model, given_at)
+
+
+def _say(actor: object, model: RegisteredModel, **counts: int) -> None:
+    """In the audit log, in the transaction of what it says."""
+    AuditEntry.write(
+        actor, "ground_truth.join", model.model_id, model.project, **counts
+    )
 
 
 def _count(model: RegisteredModel, told: Joined) -> None:

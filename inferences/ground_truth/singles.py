@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from django.db import connection
+from django.db import connection, transaction
 
 from inferences.ground_truth import keeping
 from inferences.ground_truth.keeping import Given
@@ -44,24 +44,33 @@ def put_truth(
     Of an inference that was removed or is hidden it is a 409.
     """
     given = Given(truth, str(actor), clock.now())
-    AuditEntry.write(actor, "ground_truth.put", inference_id, model.project)
-    reference = Reference(INFERENCE, inference_id)
     key = _key(model, inference_id)
-    if key is None and wait(model, reference, given):
-        return None
-    key = key or _key(model, inference_id)
+    if key is None:
+        with transaction.atomic():
+            waits = wait(model, Reference(INFERENCE, inference_id), given)
+            if waits:
+                _say(actor, "put", model, inference_id)
+        if waits:
+            return None
+        key = _key(model, inference_id)
     if key is None or key.removed_at is not None:
         raise _removed()
-    keeping.write(model, {key.row_id: given})
-    found = find_truth(model, inference_id)
-    if found is None:
-        raise _removed()
+    with transaction.atomic():
+        keeping.write(model, {key.row_id: given})
+        found = find_truth(model, inference_id)
+        if found is None:  # hidden, or removed at this moment
+            raise _removed()
+        _say(actor, "put", model, inference_id)
     return found
 
 
 def _key(model: RegisteredModel, inference_id: str) -> InferenceKey | None:
     keys = InferenceKey.objects.filter(registered_model=model)
     return keys.filter(inference_id=inference_id).first()
+
+
+def _say(actor: object, what: str, model: RegisteredModel, inference_id: str) -> None:
+    AuditEntry.write(actor, f"ground_truth.{what}", inference_id, model.project)
 
 
 def _removed() -> Conflict:
@@ -75,19 +84,17 @@ def find_truth(model: RegisteredModel, inference_id: str) -> GroundTruth | None:
     return GroundTruth.objects.beside(model).filter(id=inference.id).first()
 
 
+@transaction.atomic
 def remove_truth(actor: object, model: RegisteredModel, inference_id: str) -> bool:
     """Take the actual away, whether it is joined or waits. False if there is none."""
-    reference = Reference(INFERENCE, inference_id)
-    waiting = PendingTruth.objects.filter(
-        registered_model=model, awaited=str(reference)
-    )
+    awaited = str(Reference(INFERENCE, inference_id))
+    waiting = PendingTruth.objects.filter(registered_model=model, awaited=awaited)
     gone = bool(waiting.delete()[0])
-    keys = InferenceKey.objects.filter(registered_model=model, removed_at=None)
-    row_id = keys.filter(inference_id=inference_id).values_list("row_id", flat=True)
-    for each in row_id:
-        gone = keeping.remove(actor, model, each) or gone
+    key = _key(model, inference_id)
+    if key is not None:
+        gone = keeping.remove(actor, model, key.row_id) or gone
     if gone:
-        AuditEntry.write(actor, "ground_truth.delete", inference_id, model.project)
+        _say(actor, "delete", model, inference_id)
     return gone
 
 
