@@ -32,6 +32,7 @@ from inferences.pages.errors import sentence
 from inferences.presentation.questions import Question
 from inferences.protection import Protection
 from inferences.tasks import ring_for_removals
+from istore import clock
 from istore.access import caller_of
 from istore.deadline import deadline
 from istore.models import Role
@@ -47,6 +48,13 @@ class Selected:
     @property
     def query(self) -> str:
         return self.question.link() if self.question else ""
+
+    def until_now(self) -> Selected:
+        """What arrives while somebody makes up their mind is not part of it."""
+        if self.question is None or "until" in self.question.query:
+            return self
+        now = clock.now().isoformat().replace("+00:00", "Z")
+        return Selected(question=_listed(self.question.link(until=now)))
 
     def found(self, model: RegisteredModel) -> InferenceQuerySet:
         """Raises ``ValidationError`` when a filter cannot be read."""
@@ -104,9 +112,10 @@ Do = Callable[[HttpRequest, RegisteredModel, Selected], str]
 
 def _act(request: HttpRequest, model_id: str, act: Act, do: Do) -> HttpResponse:
     model = visible_model(request, model_id, Role.EDITOR)
-    chosen = selected(request)
+    chosen = selected(request).until_now()
     back = reverse("inferences:browse", args=[model.model_id])
-    here = f"{back}{_listed(request.POST.get('query', '')).link()}"
+    listed = request.POST.get("back") or request.POST.get("query", "")
+    here = f"{back}{_listed(listed).link()}"
     most = settings.ISTORE_BULK_DELETE_MAX
     try:
         with deadline():
@@ -144,7 +153,8 @@ def _act(request: HttpRequest, model_id: str, act: Act, do: Do) -> HttpResponse:
         "count": count,
         "them": _them(count),
         "selected": chosen,
-        "query": request.POST.get("query", ""),
+        "query": chosen.query,
+        "listed": listed,
         "back": here,
         "error": error,
         "given": request.POST,
@@ -198,7 +208,8 @@ def _with_undo(
         "said": said,
         "address": reverse(f"inferences:{action}", args=[model.model_id]),
         "selected": chosen,
-        "query": request.POST.get("query", ""),
+        "query": chosen.query,
+        "listed": request.POST.get("back", ""),
     }
     return render_to_string("inferences/_undo.html", context, request)
 

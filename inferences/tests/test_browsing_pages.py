@@ -369,6 +369,22 @@ def test_all_that_match_are_removed_when_their_number_is_typed(
     assert model.inferences.live().count() == 1
 
 
+def test_what_arrives_meanwhile_is_not_part_of_a_selection(
+    person, model, make_inference
+):
+    make_inference(inference_id="seen")
+    client, here = person(), address("remove", model)
+    asked_for = {"everything": "true", "query": "?label=", "back": "?view=table"}
+    shown = body(client.post(here, asked_for))
+    pinned = re.search(r'name="query" value="([^"]+)"', shown)[1].replace("&amp;", "&")
+    make_inference(inference_id="late", created_at=datetime.now(UTC))
+    sure = {**asked_for, "query": pinned, "sure": "true", "number": "1"}
+    done = client.post(here, sure)
+    assert done.url.endswith("/inferences?view=table")
+    left = model.inferences.live().values_list("inference_id", flat=True)
+    assert list(left) == ["late"]
+
+
 def test_a_selection_is_labelled(person, model, make_inference):
     made = make_inference(inference_id="a")
     given_value = {"key": "reviewed", "type": "int", "value": "1", "sure": "true"}
