@@ -24,7 +24,7 @@ from inferences.filters.metadata import KINDS
 from inferences.filters.tree import all_of
 from inferences.models import InferenceAction, LabelName, RegisteredModel, SourceName
 from inferences.presentation.answers import hue
-from inferences.presentation.questions import PRESETS, TEXTS, TRUTHS, Question
+from inferences.presentation.questions import TEXTS, TRUTHS, Question
 from inferences.presentation.sampling import Sample, sample, values_at
 from inferences.querying import count_matching
 from inferences.row_ids import first_id_at, moment_of
@@ -77,10 +77,6 @@ class Histogram:
     @property
     def total(self) -> int:
         return sum(each.count for each in self.bins)
-
-    @property
-    def peak(self) -> int:
-        return max((each.count for each in self.bins), default=0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -409,5 +405,4 @@ def preset_choices(question: Question) -> list[Choice]:
     return [
         Choice(title, None, is_on, value=value)
         for value, title, _, is_on in question.presets
-        if value in PRESETS
     ]

@@ -19,7 +19,7 @@ from typing import Any
 from django.core.exceptions import ValidationError
 from django.http import QueryDict
 
-from inferences.filters import Filter, InferenceFilter, MetadataFilter, text
+from inferences.filters import Filter, MetadataFilter, text
 from inferences.filters.metadata import LOOKUPS, READERS
 from inferences.filters.operands import read_list, write_list
 from inferences.filterset import (
@@ -477,12 +477,6 @@ class Question:
     def _without(self, name: str, value: str) -> str:
         rest = [each for each in self.query.getlist(name) if each != value]
         return self.link(**{name: rest or None})
-
-    def asks_everything(self) -> bool:
-        try:
-            return self.filters == InferenceFilter()
-        except ValidationError:
-            return False
 
 
 def _canonical(given: QueryDict) -> QueryDict:

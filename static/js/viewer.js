@@ -1,4 +1,5 @@
-// The large picture: zoom with the wheel, buttons or keys, pan by dragging, layers on and off.
+// The large picture: zoom with the wheel, buttons or keys, pan by dragging, layers on and off; and
+// the form of the metadata beside it.
 const MOST = 16;
 const stage = document.querySelector("[data-viewer]");
 const frame = stage?.querySelector("[data-frame]");
@@ -61,3 +62,12 @@ if (frame) {
     for (const each of frame.querySelectorAll(`[data-${layer}]`)) each.classList.toggle("off", !event.target.checked);
   });
 }
+
+// A key that is there brings its type and value into the form that changes it.
+document.querySelector("[data-metadata-form]")?.addEventListener("input", (event) => {
+  if (event.target.id !== "meta-key") return;
+  const known = [...document.querySelectorAll("#meta-keys option")].find((one) => one.value === event.target.value);
+  if (!known) return;
+  document.getElementById("meta-type").value = known.dataset.type;
+  document.getElementById("meta-value").value = known.dataset.value;
+});
