@@ -61,12 +61,13 @@ READ = f"""
 SELECT row.id, truth.truth::text, row.labels, row.scores,
        CASE WHEN truth.truth ?| %(by_label)s THEN '' ELSE cold.data END,
        cold.metadata -> %(key)s ->> 1
-FROM {Inference._meta.db_table} AS row
+FROM unnest(%(ids)s::bigint[]) AS wanted (id)
+JOIN {Inference._meta.db_table} AS row
+     ON row.model_key = %(model)s AND row.id = wanted.id AND NOT row.deleted
 JOIN {GroundTruth._meta.db_table} AS truth
-     ON truth.model_key = %(model)s AND truth.id = row.id AND truth.id = ANY(%(ids)s)
+     ON truth.model_key = %(model)s AND truth.id = wanted.id
 JOIN {InferencePayload._meta.db_table} AS cold
-     ON cold.model_key = %(model)s AND cold.id = row.id AND cold.id = ANY(%(ids)s)
-WHERE row.model_key = %(model)s AND row.id = ANY(%(ids)s) AND NOT row.deleted
+     ON cold.model_key = %(model)s AND cold.id = wanted.id
 ORDER BY row.id DESC
 """
 

@@ -20,7 +20,7 @@ from istore.deadline import deadline
 from quality import presentation
 from quality.measuring import INTERVALS, KEYS, Quality, QualityQuery, measure
 
-ROWS = 20_000  # that a page looks at unless it is asked for all it may
+ROWS = 10_000  # that a page looks at unless it is asked for all it may
 GROUPS = {
     "": "no groups",
     "time": "time",

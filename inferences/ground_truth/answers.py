@@ -24,10 +24,11 @@ BY_LABEL = frozenset({"labels", "relevance"})
 READ = f"""
 SELECT row.id, row.labels, row.scores,
        CASE WHEN row.id = ANY(%(whole)s) THEN cold.data ELSE '' END
-FROM {Inference._meta.db_table} AS row
+FROM unnest(%(ids)s::bigint[]) AS wanted (id)
+JOIN {Inference._meta.db_table} AS row
+     ON row.model_key = %(model)s AND row.id = wanted.id AND NOT row.deleted
 JOIN {InferencePayload._meta.db_table} AS cold
-     ON cold.model_key = %(model)s AND cold.id = row.id AND cold.id = ANY(%(ids)s)
-WHERE row.model_key = %(model)s AND row.id = ANY(%(ids)s) AND NOT row.deleted
+     ON cold.model_key = %(model)s AND cold.id = wanted.id
 """
 
 
