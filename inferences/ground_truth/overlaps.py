@@ -36,11 +36,11 @@ def contour_overlaps(
     )
 
 
-def encoded(shapes: Sequence[list[list[Any]]], size: float = 0.0) -> list[Any]:
-    """The shapes as masks of pycocotools, on a grid of the larger of both sizes."""
+def encoded(shapes: Sequence[list[list[Any]]]) -> list[Any]:
+    """The shapes as masks of pycocotools, on one grid that holds them all."""
     points = [p for shape in shapes for contour in shape for p in contour]
     left, top = min(p[0] for p in points), min(p[1] for p in points)
-    span = max(max(p[0] for p in points) - left, max(p[1] for p in points) - top, size)
+    span = max(max(p[0] for p in points) - left, max(p[1] for p in points) - top)
     scale = (GRID - 1) / (span or 1.0)
     made = []
     for shape in shapes:
