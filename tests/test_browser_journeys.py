@@ -57,6 +57,7 @@ def test_a_person_narrows_by_dragging_and_picking(store, watched, live_server, l
 
 
 def drag(page: Page, histogram, start: float, end: float) -> None:
+    page.wait_for_load_state("networkidle")  # the bars are replaced with the list
     histogram.scroll_into_view_if_needed()
     box = histogram.bounding_box()
     y = box["y"] + box["height"] / 2

@@ -71,6 +71,11 @@ function prepare() {
   if (matchMedia("(max-width: 63.99rem)").matches && !panel.querySelector(".field-error:not(:empty)")) panel.open = false;
 }
 
+// Counts of a question that is no longer asked have no place any more.
+document.addEventListener("htmx:beforeRequest", ({ target }) => {
+  if (!target.matches("[data-facets]")) return;
+  target.addEventListener("htmx:beforeOnLoad", (event) => { if (!target.isConnected) event.preventDefault(); });
+});
 document.addEventListener("htmx:beforeSwap", () => { scrolled = document.querySelector("[data-filter-panel]")?.scrollTop ?? 0; });
 document.addEventListener("htmx:afterSettle", (event) => {
   prepare();
