@@ -1,9 +1,9 @@
-"""Writes ``land.svg``: the countries of Natural Earth 110m, public domain, as one outline.
+"""Writes ``static/geo/land.svg``: the land of Natural Earth 110m, public domain, outlined.
 
 The shapes lie in the wheel of geopandas 0.14.4, which was the last to carry them:
 
     pip download --no-deps geopandas==0.14.4
-    python static/geo/make_land.py geopandas-0.14.4-py3-none-any.whl
+    python scripts/make_land.py geopandas-0.14.4-py3-none-any.whl
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from pathlib import Path
 
 SHAPES = "geopandas/datasets/naturalearth_lowres/naturalearth_lowres.shp"
 POLYGON = 5
+LAND = Path(__file__).resolve().parent.parent / "static/geo/land.svg"
 Ring = list[tuple[float, float]]
 
 
@@ -49,7 +50,7 @@ def path(ring: Ring) -> str:
 def main() -> None:
     with zipfile.ZipFile(sys.argv[1]) as wheel:
         drawn = "".join(path(ring) for ring in rings(wheel.read(SHAPES)))
-    Path(__file__).with_name("land.svg").write_text(
+    LAND.write_text(
         '<svg xmlns="http://www.w3.org/2000/svg" viewBox="-180 -90 360 180">'
         f'<path id="land" d="{drawn}"/></svg>\n'
     )
