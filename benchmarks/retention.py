@@ -1,0 +1,182 @@
+"""How fast retention removes, beside the bare deletes of as many rows and files.
+
+``python benchmarks/retention.py`` starts PostgreSQL and Valkey of its own. Two models get the
+same inferences, and the oldest quarter of them files for input and answer. Of one a hard
+policy removes that quarter; of the other SQL does, in batches of the same size, and the
+files are unlinked. ``--rows 2000000`` is the size of the target. Beside the run a page of
+the other rows is asked for all the time, as bare SQL, by a process of its own.
+"""
+
+from __future__ import annotations
+
+import argparse
+import multiprocessing
+import os
+import resource
+import statistics
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT))
+
+from benchmarks import query_data  # noqa: E402
+from benchmarks.ingest import servers, set_up  # noqa: E402
+from benchmarks.query import BARE_PAGE, Bare  # noqa: E402
+
+if TYPE_CHECKING:
+    from inferences.models import RegisteredModel
+
+SHARE = 4  # one in so many goes
+RATE_LEAST, MEMORY_MOST, PAGE_MOST = 0.7, 150, 2.0
+TABLES = ("inference", "inferencepayload", "detection", "overflownumber")
+
+
+def fill(name: str, rows: int, first: int) -> RegisteredModel:
+    model = query_data.register(name)
+    query_data.fill(model, rows, first)
+    return model
+
+
+def oldest(model: RegisteredModel, count: int) -> list[tuple[int, str, str]]:
+    """Row ids and the two keys of the inferences that are to go."""
+    from inferences.models import InferencePayload
+
+    rows = InferencePayload.objects.beside(model).order_by("id")
+    found = rows.values_list("id", "data_storage_key", "answer_storage_key")
+    return list(found[:count])
+
+
+def put_files(root: Path, rows: list[tuple[int, str, str]]) -> None:
+    for _, *keys in rows:
+        for key in filter(None, keys):
+            path = root / key
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(b"x" * 100)
+
+
+def bare(model: RegisteredModel, root: Path, rows: list, size: int) -> float:
+    """Rows a second of plain SQL and unlink: the limit."""
+    from django.db import connection, transaction
+
+    begun = time.perf_counter()
+    for start in range(0, len(rows), size):
+        batch = rows[start : start + size]
+        ids = [row_id for row_id, *_ in batch]
+        for _, *keys in batch:
+            for key in filter(None, keys):
+                (root / key).unlink()
+        with transaction.atomic(), connection.cursor() as cursor:
+            for table in TABLES:
+                cursor.execute(
+                    f"DELETE FROM inferences_{table} WHERE model_key = %s AND id = ANY(%s)",
+                    [model.pk, ids],
+                )
+            cursor.execute(
+                "UPDATE inferences_inferencekey SET removed_at = now() "
+                "WHERE model_key = %s AND row_id = ANY(%s)",
+                [model.pk, ids],
+            )
+    return len(rows) / (time.perf_counter() - begun)
+
+
+def look(model_key: int, times: Any, ended: Any) -> None:
+    """Pages, one after the other, until the run is over."""
+    import django
+
+    django.setup()
+    database = Bare()
+    while not ended.is_set():
+        times.append(database.run([BARE_PAGE.format(model=model_key)]))
+        time.sleep(0.02)
+
+
+def paged(model: RegisteredModel, work: Any) -> tuple[Any, list[float]]:
+    """What the work returns, and how long pages took meanwhile."""
+    from django.db import connection
+
+    connection.close()
+    context = multiprocessing.get_context("spawn")
+    with context.Manager() as manager:
+        times, ended = manager.list(), manager.Event()
+        process = context.Process(target=look, args=(model.pk, times, ended))
+        process.start()
+        while len(times) < 5:
+            time.sleep(0.05)
+        done = work()
+        ended.set()
+        process.join(30)
+        return done, list(times)
+
+
+def retain(model: RegisteredModel, hours: int) -> tuple[float, Any]:
+    from retention.models import DeleteAction, RetentionPolicy
+    from retention.policies import open_task
+    from retention.sweeping import sweep
+
+    policy = RetentionPolicy.objects.create(
+        model=model,
+        maximum_record_age=hours,
+        maximum_blob_age=hours,
+        delete_action=DeleteAction.HARD,
+    )
+    task = open_task("benchmark", policy)
+    begun = time.perf_counter()
+    sweep(task)
+    took = time.perf_counter() - begun
+    task.refresh_from_db()
+    return task.deleted_record_count / took, task
+
+
+def p95(times: list[float]) -> float:
+    return statistics.quantiles(times, n=20, method="inclusive")[-1]
+
+
+def run(given: argparse.Namespace) -> None:
+    set_up()
+    from django.conf import settings
+
+    root = Path(settings.STORAGES["default"]["OPTIONS"]["location"])
+    size, gone = settings.ISTORE_REMOVAL_BATCH, given.rows // SHARE
+    kept = fill("kept", given.rows, 0)
+    limit = fill("limit", given.rows, given.rows)
+    query_data.settle()
+    hours = query_data.DAYS * 24 * (SHARE - 1) // SHARE
+    put_files(root, oldest(kept, gone + 100))
+    rows = oldest(limit, gone)
+    put_files(root, rows)
+    _, before = paged(kept, lambda: time.sleep(5))
+    most = bare(limit, root, rows, size)
+    idle = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    (rate, task), during = paged(kept, lambda: retain(kept, hours))
+    used = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - idle) / 1024
+    share, slower = rate / most, p95(during) / p95(before)
+    print(f"{given.rows:,} rows of each, {gone:,} to go; batches of {size:,}")
+    print(f"{task.state}: {task.deleted_record_count:,} records went")
+    print(f"bare deletes {most:,.0f}/s, retention {rate:,.0f}/s")
+    print(f"share of the limit {share:.2f} {_missed(share < RATE_LEAST)}")
+    print(f"memory over idle {used:.0f} MB {_missed(used > MEMORY_MOST)}")
+    print(
+        f"page p95 {p95(before):.2f} ms before, {p95(during):.2f} ms during: "
+        f"{slower:.1f} times {_missed(slower > PAGE_MOST)}"
+    )
+    print(f"load {os.getloadavg()[0]:.1f}")
+
+
+def _missed(is_missed: bool) -> str:
+    return "missed" if is_missed else "met"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--rows", type=int, default=200_000, help="of each model")
+    parser.add_argument("--directory", help="on whose disk; a temporary one by default")
+    given = parser.parse_args()
+    with servers(given.directory):
+        run(given)
+
+
+if __name__ == "__main__":
+    main()
