@@ -331,7 +331,9 @@ class _Parser:
     def no(self, group: _Group) -> Filter:
         found = ABSENT.get(self.scanner.value()[0])
         if found is None:
-            raise ValueError(f"It is one of {', '.join(f'no:{each}' for each in ABSENT)}.")
+            raise ValueError(
+                f"It is one of {', '.join(f'no:{each}' for each in ABSENT)}."
+            )
         return found
 
     def is_(self, group: _Group) -> Filter:
