@@ -3,7 +3,7 @@
 ``python benchmarks/retention.py`` starts PostgreSQL and Valkey of its own. Two models get the
 same inferences, and the oldest quarter of them files for input and answer. Of one a hard
 policy removes that quarter; of the other SQL does, in batches of the same size, and the
-files are unlinked. ``--rows 2000000`` is the size of the target. Beside the run a page of
+files are unlinked with their directories. ``--rows 2000000`` is the size of the target. Beside the run a page of
 the other rows is asked for all the time, as bare SQL, by a process of its own.
 """
 
@@ -67,7 +67,9 @@ def bare(model: RegisteredModel, root: Path, rows: list, size: int) -> float:
         ids = [row_id for row_id, *_ in batch]
         for _, *keys in batch:
             for key in filter(None, keys):
-                (root / key).unlink()
+                os.unlink(root / key)
+            if keys[0]:
+                os.rmdir((root / keys[0]).parent)
         with transaction.atomic(), connection.cursor() as cursor:
             for table in TABLES:
                 cursor.execute(

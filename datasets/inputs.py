@@ -20,6 +20,7 @@ from django.db.models.functions import Now
 
 from datasets.models import DatasetBlob, DatasetEntry
 from exports.members import Member, Skip
+from inferences import previews
 from istore import blobs
 from istore.failpoints import failpoint
 from istore.models import Project
@@ -99,7 +100,9 @@ def collect(project: Project | None = None) -> int:
     removed = 0
     while batch := _marked(project):
         failpoint("datasets.inputs_marked")
-        blobs.delete([each.storage_key for each in batch])
+        gone = [each.storage_key for each in batch]
+        previews.forget(gone)
+        blobs.delete(gone)
         failpoint("datasets.inputs_removed")
         keys = [each.pk for each in batch]
         DatasetBlob.objects.filter(pk__in=keys).delete()

@@ -30,6 +30,8 @@ LARGEST_INPUT = 64 * 1024**2
 KEPT_SECONDS = 24 * 3600
 KEPT_BYTES = 512 * 1024**2
 SWEEP_EVERY = 100
+FEW = 100  # keys that are looked up one by one
+NEVER_SHOWN = (f"/{blobs.ANSWER}", f"/{blobs.METADATA}")
 
 _written = 0
 
@@ -99,10 +101,17 @@ def etag(key: str, size: int) -> str:
 
 def forget(keys: list[str]) -> None:
     """Remove what was kept of these inputs."""
+    directory = _directory()
+    kinds = (MEASURE, *map(str, SIZES))
+    # Of most inputs nothing is kept: many are looked up in one listing.
+    there = set(os.listdir(directory)) if len(keys) > FEW else None
     for key in keys:
-        for kind in (MEASURE, *map(str, SIZES)):
-            with suppress(OSError):
-                _path(key, kind).unlink()
+        if key.endswith(NEVER_SHOWN):
+            continue
+        for name in (_name(key, kind) for kind in kinds):
+            if there is None or name in there:
+                with suppress(OSError):
+                    os.unlink(directory / name)
 
 
 def _content(key: str) -> bytes:

@@ -69,11 +69,19 @@ class LocalStorage(FileSystemStorage):
 
     def delete(self, name: str) -> None:
         """Remove the file, and the directory of its inference when it was the last."""
-        path = Path(self.path(name))
-        with suppress(FileNotFoundError):
-            path.unlink()
-        with suppress(OSError):
-            path.parent.rmdir()
+        self.delete_all([name])
+
+    def delete_all(self, names: Iterable[str]) -> None:
+        """As ``delete`` for each; a directory of several is looked at once."""
+        directories = set()
+        for name in names:
+            path = self.path(name)
+            with suppress(FileNotFoundError):
+                os.unlink(path)
+            directories.add(os.path.dirname(path))
+        for directory in directories:
+            with suppress(OSError):
+                os.rmdir(directory)
 
     def url(self, name: str, **options: Any) -> str:
         return _signed_link(name)
@@ -128,11 +136,8 @@ def size(key: str) -> int:
 def delete(keys: Iterable[str]) -> None:
     """Remove the blobs; one that is missing counts as removed."""
     wanted = [key for key in keys if key]
-    if isinstance(default_storage, LocalStorage) or not hasattr(
-        default_storage, "bucket"
-    ):
-        for key in wanted:
-            default_storage.delete(key)
+    if not hasattr(default_storage, "bucket"):
+        default_storage.delete_all(wanted)
         return
     for start in range(0, len(wanted), DELETE_AT_ONCE):
         names = wanted[start : start + DELETE_AT_ONCE]
