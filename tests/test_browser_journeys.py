@@ -177,8 +177,10 @@ def test_a_person_works_with_the_keyboard_alone(store, watched, live_server, log
     expect(page.locator("[data-selected-count]")).to_have_text("2 selected")
     page.keyboard.press("Enter")
     expect(page.get_by_role("heading", name="harbour/0")).to_be_visible()
+    page.wait_for_load_state()  # keys are heard when the scripts have run
     page.keyboard.press("k")
     expect(page.get_by_role("heading", name="harbour/1")).to_be_visible()
+    page.wait_for_load_state()
     page.keyboard.press("+")
     expect(page.locator("[data-zoom-said]")).to_have_text("150 %")
     page.keyboard.press("o")
