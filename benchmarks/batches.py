@@ -119,7 +119,7 @@ def main() -> None:
     parser.add_argument("--rows", type=int, default=20_000, help="stored before")
     parser.add_argument("--batches", type=int, default=5, help="of a client a round")
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--workers", type=int, default=1, help="web processes")
+    parser.add_argument("--workers", type=int, default=2, help="web processes")
     parser.add_argument("--directory", help="on whose disk; a temporary one by default")
     given = parser.parse_args()
     with servers(given.directory):

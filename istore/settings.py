@@ -26,6 +26,7 @@ ISTORE_SIGNING_KEY = env.text("ISTORE_SIGNING_KEY") or ISTORE_HOME.secret("signi
 ISTORE_HOST = env.text("ISTORE_HOST", "127.0.0.1")
 ISTORE_PORT = env.number("ISTORE_PORT", 8000, least=1, most=65535)
 ISTORE_PROXY_PORT = env.number("ISTORE_PROXY_PORT", 8001, least=1, most=65535)
+ISTORE_WEB_WORKERS = env.number("ISTORE_WEB_WORKERS", 2, least=1)
 ALLOWED_HOSTS = env.listed("ISTORE_ALLOWED_HOSTS", "localhost,127.0.0.1,[::1]")
 # Where people and clients reach the two, when that is not what the processes listen on.
 _here = {"0.0.0.0": "localhost", "::": "localhost"}.get(ISTORE_HOST, ISTORE_HOST)

@@ -168,14 +168,16 @@ def _start_granian(
         f"--host={settings.ISTORE_HOST}",
         f"--port={port}",
         f"--interface={interface}",
-        "--workers=1",
         # Calls in flight are finished first, but a stop must not take a minute.
         f"--workers-kill-timeout={SERVER_GRACE - 1}",
     ]
     env = {**supervisor.environment, SUPERVISED: "true"}
     if interface == "wsgi":
+        options.append(f"--workers={settings.ISTORE_WEB_WORKERS}")
         options.append(f"--blocking-threads={WEB_THREADS}")
         env["ISTORE_DATABASE_POOL"] = "true"
+    else:
+        options.append("--workers=1")  # one spool has one writer
     supervisor.start(
         name,
         [sys.executable, "-m", "granian", *options, application],
