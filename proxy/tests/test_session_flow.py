@@ -1,5 +1,6 @@
 """The flow of the client against a server: API and proxy, as a store runs them."""
 
+import asyncio
 import time
 
 import pytest
@@ -8,6 +9,7 @@ from django.contrib.auth.models import User
 from django.test import Client as Browser
 from django.test.testcases import LiveServerThread, _StaticFilesHandler
 from inference_store import Client, adapters, errors, mocks
+from inference_store.aio import AsyncClient
 from inference_store.schema import (
     InferenceSessionCreateRequest,
     RunnerKind,
@@ -163,6 +165,29 @@ def test_a_session_is_terminated_and_its_client_hears_of_it(platform):
         platform.inferenceservices.get(service.id)
     with pytest.raises(errors.NotFound):
         sessions.get(session_id)
+
+
+def test_the_same_flow_is_awaited(platform, store):
+    asked = {"text": "A ship enters the harbour and"}
+
+    async def flow() -> list:
+        async with AsyncClient(platform.url, store.secret) as awaited:
+            services, sessions = awaited.inferenceservices, awaited.inferencesessions
+            service = await services.create_mock(mocks.TextCompletion, account="a")
+            created = await sessions.create(
+                InferenceSessionCreateRequest(account="a", inferenceService=service.id)
+            )
+            session_id = created.inferencesession.id
+            client = await sessions.client(session_id, created.token)
+            assert await client.ready()
+            said = await client.infer(asked)
+            assert is_status_terminal((await sessions.terminate(session_id)).status)
+            with pytest.raises(errors.Conflict):
+                await client.ready()
+            await services.delete(service.id)
+            return said
+
+    assert asyncio.run(flow()) == mocks.TextCompletion().infer(asked)
 
 
 def test_what_an_adapter_cannot_do_is_not_sent(platform):

@@ -5,7 +5,7 @@ connect()
 total = await inference.count_inferences("harbour-detector", models.NewGetInferencesRequest())
 """
 
-from inference_store import models
+from inference_store import errors, models
 from inference_store.aio import (
     dataset,
     deleted,
@@ -32,6 +32,7 @@ __all__ = [
     "dataset",
     "deleted",
     "erasure",
+    "errors",
     "export_schedule",
     "export_task",
     "get_model",

@@ -25,6 +25,10 @@ from inference_store.aio.namespaces import (
     AsyncRetentionTasks,
     AsyncUploads,
 )
+from inference_store.aio.platform.namespaces import (
+    AsyncInferenceServices,
+    AsyncInferenceSessions,
+)
 from inference_store.calls import Call, Plan
 from inference_store.retries import Retries
 from inference_store.sending import Attempt, read
@@ -78,6 +82,8 @@ class AsyncClient:
         self.dataset = AsyncDatasets(self)
         self.ground_truth = AsyncGroundTruths(self)
         self.quality = AsyncQualityFigures(self)
+        self.inferenceservices = AsyncInferenceServices(self)
+        self.inferencesessions = AsyncInferenceSessions(self)
         self.erasure = AsyncErasures(self)
         self.export_schedule = AsyncExportSchedules(self)
         self.deleted = AsyncDeletedInferences(self)

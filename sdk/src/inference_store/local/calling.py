@@ -1,4 +1,4 @@
-"""The client of one session: a request through the interface, and its answer."""
+"""Calls of one session: a request through the interface, and its answer."""
 
 from __future__ import annotations
 
@@ -11,16 +11,11 @@ from inference_store.schema import InferenceInterface
 Send = Callable[[str, Any], Any]
 
 
-class InferenceSessionClient:
-    """Calls a session; ``inferencesessions.client(…)`` makes it.
-
-    ``send`` takes the endpoint and the adapted request to the session and gives back
-    what it said.
-    """
+class Interfaced:
+    """What goes to an endpoint and comes back, each by its pipeline of adapters."""
 
     def __init__(
         self,
-        send: Send,
         *,
         interface: InferenceInterface | None = None,
         endpoint: str | None = None,
@@ -36,9 +31,33 @@ class InferenceSessionClient:
         if not endpoint:
             raise ValueError("Either an interface or an endpoint is needed.")
         self.endpoint = endpoint
-        self._send = send
         self._input = input_adapter or create_pipeline(None)
         self._output = output_adapter or create_pipeline(None)
+
+    def adapted(self, request: Any) -> Any:
+        """The request as the service takes it. Raises AdapterError."""
+        asked = list(self._input([request]))
+        if len(asked) != 1:
+            raise AdapterError(
+                ("input pipeline",), f"It makes {len(asked)} requests of one."
+            )
+        return asked[0]
+
+    def items(self, said: Any) -> list[Any]:
+        """What the service said, in the form of the interface. Raises AdapterError."""
+        return list(self._output(said if isinstance(said, list) else [said]))
+
+
+class InferenceSessionClient(Interfaced):
+    """Calls a session; ``inferencesessions.client(…)`` makes it.
+
+    ``send`` takes the endpoint and the adapted request to the session and gives back
+    what it said.
+    """
+
+    def __init__(self, send: Send, **interface: Any) -> None:
+        super().__init__(**interface)
+        self._send = send
 
     def infer(self, request: Any) -> list[Any]:
         """Ask the session.
@@ -56,10 +75,4 @@ class InferenceSessionClient:
             NotAuthenticated: the token does not reach the session.
             InferenceStoreError: any other failure.
         """
-        asked = list(self._input([request]))
-        if len(asked) != 1:
-            raise AdapterError(
-                ("input pipeline",), f"It makes {len(asked)} requests of one."
-            )
-        said = self._send(self.endpoint, asked[0])
-        return list(self._output(said if isinstance(said, list) else [said]))
+        return self.items(self._send(self.endpoint, self.adapted(request)))

@@ -77,7 +77,7 @@ def create_mock(
         ValidationError: the server does not know the mock or an option.
         InferenceStoreError: any other failure.
     """
-    body: dict[str, Any] = {"account": account, "mock": name_of(mock)}
+    body: dict[str, Any] = {"account": account, "mock": _name_of(mock)}
     given = {"name": name, "model_id": model_id, "options": options or None}
     body |= {key: value for key, value in given.items() if value is not None}
     return calls.post(SERVICES, "mock", body=body, read=calls.one(InferenceService))
@@ -135,7 +135,7 @@ def delete(service_id: str) -> Call[None]:
     return calls.delete(SERVICES, service_id, read=lambda response: None)
 
 
-def name_of(mock: Any) -> str:
+def _name_of(mock: Any) -> str:
     """The name under which servers know a mock."""
     return mock if isinstance(mock, str) else str(getattr(mock, "name", mock))
 

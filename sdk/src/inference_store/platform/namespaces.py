@@ -68,9 +68,12 @@ class InferenceSessions:
             The client; its ``infer(request)`` gives a list of items.
         """
         # Here, because most programs call no sessions.
-        from inference_store.platform.session_client import RemoteSessionClient
+        from inference_store.platform import session_client
 
-        return RemoteSessionClient(
+        if interface is None and endpoint is None:
+            asked = session_client.session_by_token(session_id, token)
+            endpoint = self.run(asked).inferenceService.interface.endpoint
+        return session_client.RemoteSessionClient(
             self._connection,
             session_id,
             token,

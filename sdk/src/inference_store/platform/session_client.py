@@ -8,11 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 import httpx2
 
-from inference_store.adapters import Adapter
-from inference_store.calls import API, Call, at, one, segment
+from inference_store.calls import API, Call, Steps, at, one, segment
 from inference_store.errors import UnexpectedAnswer
-from inference_store.local.calling import InferenceSessionClient
-from inference_store.schema import InferenceInterface, InferenceSession
+from inference_store.local.calling import Interfaced
+from inference_store.schema import InferenceSession
 
 if TYPE_CHECKING:
     from inference_store.client import Client
@@ -21,34 +20,58 @@ INFER_SECONDS = 120.0  # longer than the proxy waits for a server
 SESSIONS = "inferencesessions"
 
 
-class RemoteSessionClient(InferenceSessionClient):
-    """What asks a session on a server; ``platform.inferencesessions.client`` makes it."""
+class SessionCalls(Interfaced):
+    """What a client of a session asks, for blocking and for awaiting."""
 
     def __init__(
         self,
-        client: Client,
         session_id: str,
         token: str,
-        *,
-        interface: InferenceInterface | None = None,
-        endpoint: str | None = None,
-        input_adapter: Adapter | None = None,
-        output_adapter: Adapter | None = None,
         proxy_url: str | None = None,
+        **interface: Any,
     ) -> None:
+        super().__init__(**interface)
         self.session_id = session_id
-        self._client = client
-        self._headers = {"Authorization": f"Bearer {token}"}
+        self._token = token
         self._proxy_url = proxy_url or os.environ.get("ISTORE_PROXY_URL")
-        if interface is None and endpoint is None:
-            endpoint = self._session().inferenceService.interface.endpoint
-        super().__init__(
-            self._ask,
-            interface=interface,
-            endpoint=endpoint,
-            input_adapter=input_adapter,
-            output_adapter=output_adapter,
+
+    def _asks_if_ready(self) -> Call[bool]:
+        return Call(
+            "GET",
+            at(SESSIONS, self.session_id, "ready"),
+            lambda response: response.status_code in (200, 204),
+            headers=_signed(self._token),
+            is_signed=True,
         )
+
+    def _asks(self, request: Any, store_url: str) -> Steps[list[Any]]:
+        asked = self.adapted(request)
+        if self._proxy_url is None:
+            session = yield session_by_token(self.session_id, self._token)
+            self._proxy_url = (session.model_extra or {}).get("proxyUrl") or store_url
+        base = self._proxy_url.rstrip("/")
+        path = "/".join(map(segment, self.endpoint.split("/")))
+        said = yield Call(
+            "POST",
+            f"{base}{API}{SESSIONS}/{segment(self.session_id)}/infer/{path}",
+            _value,
+            json.dumps(asked, ensure_ascii=False, allow_nan=False).encode(),
+            headers={**_signed(self._token), "Content-Type": "application/json"},
+            is_signed=True,
+            timeout=INFER_SECONDS,
+        )
+        return self.items(said)
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.session_id!r})"
+
+
+class RemoteSessionClient(SessionCalls):
+    """What asks a session on a server; ``platform.inferencesessions.client`` makes it."""
+
+    def __init__(self, client: Client, session_id: str, token: str, **how: Any) -> None:
+        super().__init__(session_id, token, **how)
+        self._client = client
 
     def ready(self) -> bool:
         """Whether the session can be called; False while it is starting.
@@ -57,47 +80,40 @@ class RemoteSessionClient(InferenceSessionClient):
             Conflict: ``session-terminated`` or ``session-failed``, it will never be.
             InferenceStoreError: any other failure.
         """
-        return self._client.run(
-            Call(
-                "GET",
-                at(SESSIONS, self.session_id, "ready"),
-                lambda response: response.status_code in (200, 204),
-                headers=self._headers,
-                is_signed=True,
-            )
-        )
+        return self._client.run(self._asks_if_ready())
 
-    def __repr__(self) -> str:
-        return f"RemoteSessionClient({self.session_id!r})"
+    def infer(self, request: Any) -> list[Any]:
+        """Ask the session.
 
-    def _ask(self, endpoint: str, request: Any) -> Any:
-        if self._proxy_url is None:
-            told = (self._session().model_extra or {}).get("proxyUrl")
-            self._proxy_url = told or self._client.url
-        path = "/".join(map(segment, endpoint.split("/")))
-        base = self._proxy_url.rstrip("/")
-        return self._client.run(
-            Call(
-                "POST",
-                f"{base}{API}{SESSIONS}/{segment(self.session_id)}/infer/{path}",
-                _value,
-                json.dumps(request, ensure_ascii=False, allow_nan=False).encode(),
-                headers={**self._headers, "Content-Type": "application/json"},
-                is_signed=True,
-                timeout=INFER_SECONDS,
-            )
-        )
+        Parameters:
+            request: JSON in the form that the interface takes, such as ``{"text": …}``.
 
-    def _session(self) -> InferenceSession:
-        return self._client.run(
-            Call(
-                "GET",
-                at(SESSIONS, self.session_id),
-                one(InferenceSession),
-                headers=self._headers,
-                is_signed=True,
-            )
-        )
+        Returns:
+            The items of the answer, in the form that the interface gives.
+
+        Raises:
+            AdapterError: a pipeline cannot work with the request or the answer.
+            Unavailable: the session is starting; try again.
+            Conflict: the session has ended.
+            NotAuthenticated: the token does not reach the session.
+            InferenceStoreError: any other failure.
+        """
+        return self._client.run(self._asks(request, self._client.url))
+
+
+def session_by_token(session_id: str, token: str) -> Call[InferenceSession]:
+    """The session as its own token sees it."""
+    return Call(
+        "GET",
+        at(SESSIONS, session_id),
+        one(InferenceSession),
+        headers=_signed(token),
+        is_signed=True,
+    )
+
+
+def _signed(token: str) -> dict[str, str]:
+    return {"Authorization": f"Bearer {token}"}
 
 
 def _value(response: httpx2.Response) -> Any:

@@ -1,0 +1,13 @@
+"""``inference_store.platform.inferencesessions``, to be awaited: the same functions."""
+
+from __future__ import annotations
+
+from inference_store.operations import awaitable
+from inference_store.platform import inferencesessions as blocking
+
+create = awaitable(blocking.create)
+get = awaitable(blocking.get)
+query = awaitable(blocking.query)
+ready = awaitable(blocking.ready)
+token = awaitable(blocking.token)
+terminate = awaitable(blocking.terminate)
