@@ -7,7 +7,7 @@ import zipfile
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Locator, Page, expect
 
 from datasets import changing
 from datasets.models import AddingTask, DatasetArchive
@@ -31,7 +31,15 @@ def test_all_that_match_become_a_version_that_is_downloaded(
 ):
     page = watched
     log_in(page)
-    page.goto(f"{live_server.url}{LIST}?metadata=camera:string=north")
+    # Found by the panel, and looked at.
+    page.get_by_role("link", name="yolo-harbour").click()
+    page.locator("summary", has_text="camera").click()
+    page.get_by_role("checkbox", name="north").check()
+    expect(page.locator(".card")).to_have_count(2)
+    page.get_by_role("link", name="harbour/2", exact=True).click()
+    expect(page.get_by_role("heading", name="harbour/2")).to_be_visible()
+    expect(page.locator(".shape").first).to_be_visible()
+    page.go_back()
     expect(page.locator(".card")).to_have_count(2)
     page.locator(".card").first.hover()
     page.get_by_label("Select harbour/2").check()
@@ -82,8 +90,71 @@ def test_all_that_match_become_a_version_that_is_downloaded(
     shot(page, "datasets")
 
 
-def test_a_viewer_looks_and_cannot_act(store, watched, live_server, log_in):
+def test_the_same_is_done_with_the_keyboard_alone(
+    store, watched, live_server, log_in, tmp_path
+):
+    page = watched
+    log_in(page)
+    page.goto(live_server.url + LIST)
+    expect(page.locator("[data-count]")).to_contain_text("3")
+    page.keyboard.press("/")
+    page.keyboard.type("meta.camera=north")
+    page.keyboard.press("Enter")
+    expect(page.locator(".card")).to_have_count(2)
+    reach(page, page.get_by_role("link", name="harbour/2", exact=True))
+    page.keyboard.press("Enter")
+    expect(page.get_by_role("heading", name="harbour/2")).to_be_visible()
+    page.wait_for_load_state()  # keys are heard when the scripts have run
+    page.keyboard.press("u")
+    expect(page.locator(".card")).to_have_count(2)
 
+    expect(page.locator("[data-count]")).to_contain_text("2")
+    press(page, page.get_by_role("button", name="Select all 2"))
+    expect(page.locator("[data-selected-count]")).to_have_text("All 2 selected")
+    press(page, page.get_by_role("button", name="Add to dataset"))
+    reach(page, page.get_by_label("Or a new one, named"))
+    page.keyboard.type("by key")
+    page.keyboard.press("Enter")
+    expect(page.get_by_role("heading", name="by key", exact=True)).to_be_visible()
+    run_adding_task(str(AddingTask.objects.get().pk))
+    expect(page.get_by_text("2 added")).to_be_visible()
+    press(page, page.get_by_role("link", name="Show them"))
+    expect(page.locator(".entry")).to_have_count(2)
+
+    press(page, page.get_by_role("button", name="Publish version 1"))
+    expect(page.get_by_text("The version is published")).to_be_visible()
+    press(page, page.get_by_role("link", name="v1", exact=True))
+    press(page, page.get_by_role("button", name="Write an archive of version 1"))
+    expect(page.get_by_role("status").filter(has_text="archive")).not_to_have_count(0)
+    run_archive_task(str(DatasetArchive.objects.get().pk))
+    press(page, page.get_by_role("link", name="v1", exact=True))
+    with page.expect_download() as waiting:
+        press(page, page.get_by_label("Download version 1 as"))
+    waiting.value.save_as(tmp_path / "by-key.zip")
+    names = zipfile.ZipFile(tmp_path / "by-key.zip").namelist()
+    assert sum(name.endswith(".png") for name in names) == 2
+
+
+def reach(page: Page, wanted: Locator) -> None:
+    """Go on by the tabulator until it has the focus, which can be seen."""
+    expect(wanted).to_be_visible()
+    for _ in range(200):
+        if wanted.evaluate("one => one === document.activeElement"):
+            break
+        page.keyboard.press("Tab")
+    expect(wanted).to_be_focused()
+    outlines = wanted.evaluate(
+        "one => ['', '::after'].map(part => getComputedStyle(one, part).outlineStyle)"
+    )
+    assert set(outlines) != {"none"}, "nobody sees where the focus is"
+
+
+def press(page: Page, wanted: Locator) -> None:
+    reach(page, wanted)
+    page.keyboard.press("Enter")
+
+
+def test_a_viewer_looks_and_cannot_act(store, watched, live_server, log_in):
     project = RegisteredModel.objects.get(model_id="yolo-harbour").project
     changing.create("test", project, "hard cases")
     page = watched
