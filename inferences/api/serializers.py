@@ -145,7 +145,7 @@ class InferenceSerializer(serializers.Serializer):
             "inference_id": inference.inference_id,
             "created_at": _moment(created_at),
             "updated_at": _moment(inference.updated_at or created_at),
-            "inference_action": inference.get_inference_action_display(),
+            "inference_action": ACTION_LABELS[inference.inference_action],
             "data": payload.data or None,
             "embedding_distance": getattr(inference, "embedding_distance", None),
             "metadata": [{"key": k, "type": t, "value": v} for k, (t, v) in given],
@@ -185,6 +185,9 @@ class CountSerializer(serializers.Serializer):
 
 class DeletedSerializer(serializers.Serializer):
     inference_id = serializers.CharField()
+
+
+ACTION_LABELS = dict(InferenceAction.choices)
 
 
 def _moment(moment: datetime) -> str:

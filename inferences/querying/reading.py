@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 import orjson
-from django.db import connection
+from django.db import connection, models
+from django.db.models.base import ModelState
 
 from inferences.models import (
+    SLOTS,
     Inference,
     InferenceKey,
     InferencePayload,
@@ -16,15 +18,23 @@ from inferences.models import (
     SourceName,
 )
 
+M = TypeVar("M", bound=models.Model)
+
 SOURCES_REMEMBERED = 10_000
 _sources: dict[int, SourceName] = {}
-_NARROW = [field.attname for field in Inference._meta.concrete_fields]
+# What filters read and nobody shows: half of the row's columns.
+_FILTERED = {"area_cell", "top_score", "low_score"}.union(*SLOTS.values())
+_NARROW = [
+    field.attname
+    for field in Inference._meta.concrete_fields
+    if field.attname not in _FILTERED
+]
 _COLD = [field.attname for field in InferencePayload._meta.concrete_fields]
 _JSON = [_COLD.index("metadata"), _COLD.index("notes")]
 # One statement, as planning over all partitions costs as much as reading.
 FETCH = (
     "SELECT "
-    + ", ".join(f"row.{field.column}" for field in Inference._meta.concrete_fields)
+    + ", ".join(f"row.{Inference._meta.get_field(name).column}" for name in _NARROW)
     + ", "
     + ", ".join(
         f"cold.{each.column}" for each in InferencePayload._meta.concrete_fields
@@ -53,9 +63,19 @@ def _inference(values: Sequence[Any]) -> Inference:
     cold = list(values[len(_NARROW) :])
     for place in _JSON:
         cold[place] = cold[place] and orjson.loads(cold[place])
-    inference = Inference.from_db("default", _NARROW, values[: len(_NARROW)])
-    inference.payload = InferencePayload.from_db("default", _COLD, cold)
+    inference = _instance(Inference, _NARROW, values)
+    inference.payload = _instance(InferencePayload, _COLD, cold)
     return inference
+
+
+def _instance(kind: type[M], names: Sequence[str], values: Sequence[Any]) -> M:
+    """As ``from_db``, for those who need no signals: a third of its time, and a page of
+    fifty makes a hundred of them."""
+    instance = kind.__new__(kind)
+    instance._state = state = ModelState()
+    state.adding, state.db = False, "default"
+    instance.__dict__.update(zip(names, values, strict=False))
+    return instance
 
 
 def join_payloads(model: RegisteredModel, page: Sequence[Inference]) -> list[Inference]:
