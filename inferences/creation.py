@@ -7,7 +7,6 @@ the same create finds the record it made.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -26,6 +25,7 @@ from inferences.recording import NewInference, Outcome, record
 from inferences.row_ids import EARLIEST
 from istore import blobs, clock
 from istore.models import AuditEntry
+from istore.parsing import write_json
 from istore.problems import Conflict, Problem, invalid
 from istore.uuids import uuid7
 
@@ -174,7 +174,7 @@ def composed(
         detections=found.pairs if found else None,
         embedding=found.embedding if found else None,
         is_protected=wanted.is_protected,
-        data=json.dumps(wanted.parts, ensure_ascii=False) if wanted.parts else "",
+        data=write_json(wanted.parts) if wanted.parts else "",
         data_storage_key=staged.storage_key if staged else "",
         data_content_type=content_type,
         content=[wanted.parts, given_at, wanted.is_protected],

@@ -12,8 +12,7 @@ import math
 import re
 import sys
 from collections.abc import Iterator
-from dataclasses import dataclass
-from functools import cached_property
+from dataclasses import dataclass, field
 from typing import Any
 
 import orjson
@@ -80,13 +79,18 @@ READERS = {
 }
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class MetadataValue:
     """One value of one key, as it was given. What cannot be read refuses to exist."""
 
     key: str
     type: MetadataType
     text: str
+    value: Any = field(init=False, repr=False, compare=False)
+    #: What a filter may find it by: a slot value per (path, kind).
+    comparable: dict[tuple[str, MetadataKind], Any] = field(
+        init=False, repr=False, compare=False
+    )
 
     def __post_init__(self) -> None:
         if not 0 < len(self.key) <= settings.ISTORE_METADATA_KEY_MAX_CHARS:
@@ -97,16 +101,12 @@ class MetadataValue:
         most = settings.ISTORE_METADATA_VALUE_MAX_BYTES
         if len(self.text) > most or len(self.text.encode()) > most:
             raise ValueError(f"The value of {self.key!r} is longer than {most} bytes.")
+        object.__setattr__(self, "value", READERS[self.type](self.text))
+        object.__setattr__(self, "comparable", self._comparable())
         if len(self.comparable) > LEAVES_MAX:
             raise ValueError(f"{self.key!r} has more than {LEAVES_MAX} leaves.")
 
-    @cached_property
-    def value(self) -> Any:
-        return READERS[self.type](self.text)
-
-    @cached_property
-    def comparable(self) -> dict[tuple[str, MetadataKind], Any]:
-        """What a filter may find it by: a slot value per (path, kind)."""
+    def _comparable(self) -> dict[tuple[str, MetadataKind], Any]:
         if self.type == MetadataType.JSON:
             # A path is split at its dots, so its first part cannot hold one.
             return dict(_leaves(self.key, self.value)) if "." not in self.key else {}

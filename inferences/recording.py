@@ -7,7 +7,6 @@ too: what is delivered twice is stored once, and what was removed stays removed.
 from __future__ import annotations
 
 import hashlib
-import json
 import struct
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -17,7 +16,6 @@ from enum import Enum
 from typing import Any
 
 import numpy as np
-import orjson
 from django.db import IntegrityError, connection, models, transaction
 from django.db.models import F
 from django.db.models.functions import Least
@@ -41,6 +39,7 @@ from inferences.models import (
 )
 from inferences.row_ids import LOW_BITS, ROOM, microseconds
 from istore.failpoints import failpoint
+from istore.parsing import write_json
 
 RETRIES = 3  # with ids drawn anew, before the crowded microseconds are looked at
 ATTEMPTS = 20
@@ -209,13 +208,6 @@ def _vector(embedding: Sequence[float] | None) -> list[float] | None:
     return np.clip(wide, -REAL_MOST, REAL_MOST).astype(np.float32).tolist()
 
 
-def _written(rows: list[dict[str, Any]]) -> str:
-    try:
-        return orjson.dumps(rows).decode()
-    except TypeError:  # a whole number beyond 64 bits, somewhere in the notes
-        return json.dumps(rows)
-
-
 def _write_until_it_fits(
     model: RegisteredModel, rows: list[dict[str, Any]], also: Also | None
 ) -> set[str]:
@@ -246,7 +238,7 @@ def _write(
     """The inference ids that are new; None when a bound of the model has to move first."""
     with connection.cursor() as cursor:
         cursor.execute(
-            WRITE, {"model": model.pk, "lowest": lowest, "rows": _written(rows)}
+            WRITE, {"model": model.pk, "lowest": lowest, "rows": write_json(rows)}
         )
         answered = dict(cursor.fetchall())
     if None not in answered:

@@ -38,13 +38,7 @@ def read_json(body: bytes, *, depth: int | None = None) -> Any:
         _refuse("invalid-encoding", "The text begins with a byte order mark.")
     _check_depth(body, depth or settings.ISTORE_JSON_MAX_DEPTH)
     try:
-        value = json.loads(
-            text,
-            object_pairs_hook=_object,
-            parse_constant=_constant,
-            parse_float=_float,
-            parse_int=_int,
-        )
+        value = STRICT.decode(text)
     except json.JSONDecodeError as error:
         where = f"line {error.lineno}, column {error.colno}"
         raise _refused("malformed-json", f"{error.msg}: {where}.") from None
@@ -133,6 +127,22 @@ def _int(text: str) -> int:
     if len(text) > LARGEST_DIGITS:
         _refuse("number-out-of-range", "A number has too many digits.")
     return int(text)
+
+
+STRICT = json.JSONDecoder(
+    object_pairs_hook=_object,
+    parse_constant=_constant,
+    parse_float=_float,
+    parse_int=_int,
+)
+
+
+def write_json(value: Any) -> str:
+    """The text of a value as it is kept, compact."""
+    try:
+        return orjson.dumps(value).decode()
+    except TypeError:  # a whole number beyond 64 bits
+        return json.dumps(value, separators=(",", ":"))
 
 
 def _refused(code: str, detail: str) -> Problem:
