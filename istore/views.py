@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import sys
+
 from csp.constants import SELF, UNSAFE_INLINE
 from csp.decorators import csp_update
+from django.contrib.auth.models import AnonymousUser
 from django.core import signing
+from django.db import InterfaceError, OperationalError
 from django.http import HttpRequest, HttpResponse
+from django.middleware.csrf import get_token
 from django.shortcuts import redirect, render
+from django.template.loader import render_to_string
 from django.templatetags.static import static
 from django.utils.decorators import method_decorator
 from django.views.decorators.http import require_safe
@@ -65,4 +71,24 @@ def not_found(request: HttpRequest, exception: Exception) -> HttpResponse:
 
 
 def server_error(request: HttpRequest) -> HttpResponse:
-    return _error(request, 500, "internal-error", "Something went wrong on our side.")
+    """A 500; a 503 where the database was lost. Reads nothing, so that it cannot fail
+    for the same reason: not even who asks is known."""
+    lost = isinstance(sys.exception(), (OperationalError, InterfaceError))
+    status, code, detail = (
+        (503, "dependency-unavailable", "A server behind this one does not answer.")
+        if lost
+        else (500, "internal-error", "Something went wrong on our side.")
+    )
+    if request.path.startswith("/api/"):
+        return plain(status, code, detail)
+    request.user = AnonymousUser()
+    context = {
+        "request": request,
+        "csrf_token": get_token(request),
+        "status": status,
+        "detail": detail,
+    }
+    response = HttpResponse(render_to_string("error.html", context), status=status)
+    if lost:
+        response["Retry-After"] = "2"
+    return response

@@ -178,9 +178,10 @@ def _count(
 ) -> HttpResponse:
     try:
         count = count_in_time(model, question.filters)
+        context = {"count": count, "is_slow": count is None}
     except ValidationError:
-        count = None
-    return render(request, "inferences/_count.html", {"count": count})
+        context = {}
+    return render(request, "inferences/_count.html", context)
 
 
 @login_required

@@ -118,7 +118,12 @@ def _moment(moment: datetime) -> str:
 def _part(
     request: HttpRequest, model: RegisteredModel, sides: list[Side], part: str
 ) -> HttpResponse:
-    context: dict[str, Any] = {"model": model, "sides": sides, "part": part}
+    context: dict[str, Any] = {
+        "model": model,
+        "sides": sides,
+        "part": part,
+        "most": summaries.TIMED,
+    }
     try:
         context |= FOUND[part](request, model, sides)
     except OperationalError:
@@ -167,7 +172,6 @@ def _latency(
     return {
         "found": list(zip(sides, found, strict=True)),
         "percentiles": summaries.PERCENTILES,
-        "most": summaries.TIMED,
     }
 
 

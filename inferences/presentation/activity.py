@@ -18,6 +18,7 @@ from inferences.row_ids import moment_of
 from istore.deadline import deadline
 
 COUNT_AT_ONCE = 20_000  # a few milliseconds; what is more is counted beside the page
+AT_LEAST_SECONDS = 1.0
 USED_SECONDS = 1.0
 SAMPLE = 3000
 BUCKETS = 36
@@ -121,10 +122,16 @@ def count_up_to(model: RegisteredModel, filters: InferenceFilter, most: int) -> 
     return Count(min(number, most), number <= most)
 
 
-def count_in_time(model: RegisteredModel, filters: InferenceFilter) -> Count:
-    """The exact number, if the database finds it within ``ISTORE_QUERY_SECONDS``."""
+def count_in_time(model: RegisteredModel, filters: InferenceFilter) -> Count | None:
+    """The exact number, if the database finds it within ``ISTORE_QUERY_SECONDS``, else
+    that there are more than a few; None when even that takes too long."""
     try:
         with deadline():
             return Count(matching(model, filters).count())
     except OperationalError:
-        return count_up_to(model, filters, COUNT_AT_ONCE)
+        pass
+    try:
+        with deadline(AT_LEAST_SECONDS):
+            return count_up_to(model, filters, COUNT_AT_ONCE)
+    except OperationalError:
+        return None

@@ -158,11 +158,16 @@ def _labels(model: RegisteredModel, question: Question, drawn: Sample) -> list[C
     for row in drawn.rows:
         pairs = zip(row.labels or (), row.scores or (), strict=True)
         numbers.update({label for label, score in pairs if _within(score, low, high)})
-    names = LabelName.objects.in_bulk(list(numbers))
-    counts = Counter({names[n].name: count for n, count in numbers.items()})
+    counts = by_name(LabelName, numbers)
     return _choices(
         counts, question.labels, hue_of=lambda name: hue(name, model.class_labels)
     )
+
+
+def by_name(table: type[LabelName | SourceName], numbers: Counter[int]) -> Counter[str]:
+    """The counts under their names; a name that has gone meanwhile is left out."""
+    names = table.objects.in_bulk(list(numbers))
+    return Counter({names[n].name: numbers[n] for n in numbers.keys() & names.keys()})
 
 
 def _bounds(question: Question) -> tuple[float, float]:
@@ -183,9 +188,7 @@ def _within(score: float | None, low: float, high: float) -> bool:
 
 def _sources(model: RegisteredModel, question: Question, drawn: Sample) -> list[Choice]:
     numbers = Counter(row.source_id for row in drawn.rows if row.source_id)
-    names = SourceName.objects.in_bulk(list(numbers))
-    counts = Counter({names[n].name: count for n, count in numbers.items()})
-    return _choices(counts, question.query.getlist("source"))
+    return _choices(by_name(SourceName, numbers), question.query.getlist("source"))
 
 
 def _actions(question: Question, drawn: Sample) -> list[Choice]:
@@ -272,14 +275,19 @@ def _bins(edges: Sequence[Any], counts: Sequence[int]) -> list[Bin]:
 
 
 def window_of(model: RegisteredModel, question: Question) -> tuple[datetime, datetime]:
-    """From when until when: what is asked for, else all there is of the model."""
+    """From when until when: what is asked for, else all there is of the model.
+
+    Raises ``OperationalError`` when finding the oldest takes too long.
+    """
     given = question.values
     now = datetime.now(UTC)
     since, until = given["since"], given["until"]
     if since is None:
-        oldest = model.inferences.live().oldest_first().values_list("id", flat=True)
-        first = oldest[:1]
-        since = moment_of(first[0]) if first else now - timedelta(days=1)
+        # What was removed lies before: it is not walked over.
+        live = model.inferences.live().filter(id__gte=model.first_id)
+        with deadline(FACET_SECONDS):
+            oldest = live.oldest_first().values_list("id", flat=True).first()
+        since = moment_of(oldest) if oldest else now - timedelta(days=1)
     until = until or now
     return since, until if until > since else since + timedelta(minutes=1)
 

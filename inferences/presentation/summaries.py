@@ -22,7 +22,7 @@ from inferences.filters import Filter, matching
 from inferences.filters.metadata import KINDS
 from inferences.models import InferencePayload, LabelName, RegisteredModel
 from inferences.presentation.answers import hue
-from inferences.presentation.facets import Histogram, histogram
+from inferences.presentation.facets import Histogram, by_name, histogram
 from inferences.presentation.questions import TEXTS
 from inferences.presentation.sampling import SAMPLE, sample, values_at
 from inferences.presentation.timeline import timeline
@@ -60,8 +60,7 @@ def labels(model: RegisteredModel, filters: Filter) -> Counted:
         numbers, is_whole = Counter(), drawn.is_whole
         for row in drawn.rows:
             numbers.update(set(row.labels or ()))
-    names = LabelName.objects.in_bulk(list(numbers))
-    found = Counter({names[n].name: count for n, count in numbers.items()})
+    found = by_name(LabelName, numbers)
     return Counted(found, found.total(), is_whole)
 
 
