@@ -31,10 +31,10 @@ from proxy.headers import Headers
 from proxy.inferring import RECORDED, Proxy, outgoing, read_request
 from proxy.paths import Call, is_id
 from proxy.receiving import Allowance, Reader
-from proxy.session_streams import carry_stream
+from proxy.session_streams import Keep, Simulating, carry_stream
 from proxy.session_targets import NOT_STORED, SessionTarget, find_session_target
 from proxy.targets import Targets
-from services.runners.mocks import MockFailure, Simulated
+from services.runners.mocks import MockFailure, Simulated, Stream
 from services.runners.schemas import TooMuchWork, misfit
 from services.runners.servers import OPENAI, V2
 from services.v2 import read_json
@@ -94,9 +94,7 @@ class SessionCalls:
             asked = await _read(target, body, headers)
             exchange = _begin(target, asked, received_at)
             if target.mock is not None:
-                answered = await self._simulated(target, asked)
-                exchange.responded_at = moments.now()
-                await self._finish(target, exchange, answered, send)
+                await self._simulate(target, exchange, allowance, reader, send)
                 return
             lines, body = await outgoing(exchange.target, asked, headers, body)
             if target.output_schema or target.dialect.protocol == OPENAI:
@@ -122,24 +120,49 @@ class SessionCalls:
             raise _nothing_here()
         return target
 
-    async def _simulated(self, target: SessionTarget, asked: Asked) -> Answered:
+    async def _simulate(
+        self,
+        target: SessionTarget,
+        exchange: SessionExchange,
+        allowance: Allowance,
+        reader: Reader,
+        send: Send,
+    ) -> None:
+        said = await self._simulated(target, exchange.asked)
+        if isinstance(said, Stream):
+            asking, keep = Simulating.of(said), self._keep(target)
+            await carry_stream(exchange, asking, keep, allowance, reader, send)
+            return
+        exchange.responded_at = moments.now()
+        await self._finish(target, exchange, said, send)
+
+    async def _simulated(
+        self, target: SessionTarget, asked: Asked
+    ) -> Answered | Stream:
         try:
             request = await _aside(
                 asked.body, read_json, asked.body, limits.JSON_MAX_DEPTH
             )
         except ValueError as error:
             raise Refused(400, str(error), code="malformed-json") from None
+        status = 200
         try:
             answer = await self._mock_of(target).answer(request)
         except MockFailure as failure:
-            raise Refused(failure.status, str(failure), code=failure.code) from None
+            status, answer = failure.status, failure.told
+            if answer is None:
+                raise Refused(status, str(failure), code=failure.code) from None
+        if isinstance(answer, Stream):
+            return answer
         body = await asyncio.to_thread(orjson.dumps, answer)
         headers = [(b"content-type", JSON.encode())]
-        return Answered(200, headers, JSON, "", None, chunks=[body])
+        return Answered(status, headers, JSON, "", None, chunks=[body])
 
     def _mock_of(self, target: SessionTarget) -> Simulated:
         """The same for all calls of a session, as long as it is not forgotten."""
-        found = self._mocks.pop(target.session_id, None) or target.mock.begin()
+        found = self._mocks.pop(target.session_id, None)
+        if found is None:
+            found = target.mock.begin(target.endpoint)
         self._mocks[target.session_id] = found  # the last one asked comes last
         if len(self._mocks) > MOCKS_REMEMBERED:
             self._mocks.pop(next(iter(self._mocks)))
@@ -181,8 +204,7 @@ class SessionCalls:
     ) -> None:
         response = asking.response
         if is_stream(response):
-            is_copied = target.stored and target.dialect.protocol == OPENAI
-            keep = self.proxy.keep if is_copied else None
+            keep = self._keep(target)
             await carry_stream(exchange, asking, keep, allowance, reader, send)
             return
         is_checked = bool(target.output_schema) and 200 <= response.status < 300
@@ -202,6 +224,11 @@ class SessionCalls:
             headers = exchange.headers(answered.told)
             await pass_on(response, send, headers, asking.patience, answered.chunks)
             counters.tell(answered.status, answered.told)
+
+    def _keep(self, target: SessionTarget) -> Keep | None:
+        """What keeps copies of streams, of those that are understood."""
+        is_copied = target.stored and target.dialect.protocol == OPENAI
+        return self.proxy.keep if is_copied else None
 
     async def _finish(
         self,

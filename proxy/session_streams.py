@@ -1,4 +1,4 @@
-"""Streams of OpenAI-compatible servers: each piece leaves as it comes, and is copied.
+"""Streams of OpenAI's protocol: each piece leaves as it comes, and is copied.
 
 The copy is put together as the answer that would have come without streaming, and kept
 when the stream has ended, before the client sees its end. A client that leaves ends the
@@ -9,8 +9,9 @@ says that it is a part.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import suppress
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import orjson
@@ -22,7 +23,9 @@ from proxy.completions import Assembly, facts_of
 from proxy.connections import Response
 from proxy.forwarding import Asking
 from proxy.headers import CONTENT_ENCODING, to_client
+from proxy.patience import Patience
 from proxy.receiving import Allowance, Reader
+from services.runners.mocks import Stream
 
 if TYPE_CHECKING:
     from proxy.session_calls import SessionExchange
@@ -35,9 +38,36 @@ FIRST = asyncio.FIRST_COMPLETED
 Keep = Callable[["SessionExchange", Answered], Awaitable[str]]
 
 
+@dataclass(frozen=True, slots=True)
+class SimulatedResponse:
+    """The stream of a mock, in the place of a server's answer."""
+
+    stream: Stream
+    status = 200
+    headers = [(b"content-type", EVENTS), (b"cache-control", b"no-cache")]
+
+    def header(self, name: bytes) -> bytes:
+        return dict(self.headers).get(name, b"")
+
+    def pieces(self) -> AsyncIterator[bytes]:
+        return self.stream.pieces()
+
+
+@dataclass(frozen=True, slots=True)
+class Simulating:
+    """A mock that streams, in the place of a server that was asked."""
+
+    response: SimulatedResponse
+    patience: Patience
+
+    @classmethod
+    def of(cls, stream: Stream) -> Simulating:
+        return cls(SimulatedResponse(stream), Patience(None))
+
+
 async def carry_stream(
     exchange: SessionExchange,
-    asking: Asking,
+    asking: Asking | Simulating,
     keep: Keep | None,
     allowance: Allowance,
     reader: Reader,
@@ -64,7 +94,7 @@ async def carry_stream(
 
 
 async def _pass_pieces(
-    asking: Asking,
+    asking: Asking | Simulating,
     copy: Assembly | None,
     allowance: Allowance,
     reader: Reader,
@@ -121,7 +151,7 @@ async def _keep_copy(
     counters.tell_kept(await keep(exchange, answered))
 
 
-def _can_copy(response: Response) -> bool:
+def _can_copy(response: Response | SimulatedResponse) -> bool:
     content_type = response.header(b"content-type").partition(b";")[0].strip().lower()
     is_plain = response.header(CONTENT_ENCODING) in (b"", b"identity")
     return content_type == EVENTS and is_plain and 200 <= response.status < 300

@@ -19,7 +19,7 @@ from services.models import InferenceService, InferenceSession, Runner, Status
 from services.runners.commands import BadCommands, listed
 from services.runners.mocks import Mock
 from services.runners.reading import BadConfiguration
-from services.runners.servers import V2, Dialect, UrlServer
+from services.runners.servers import OPENAI, V2, Dialect, UrlServer
 from services.session_tokens import MARK, find_session_token
 
 NOT_STORED = Target(
@@ -100,7 +100,9 @@ def _runner(
     service = session.service
     try:
         if service.runner == Runner.MOCK:
-            return Mock.read(service.configuration), NO_DIALECT, ()
+            mock = Mock.read(service.configuration)
+            speaks = mock.speaks_openai(service.endpoint)
+            return mock, Dialect(OPENAI) if speaks else NO_DIALECT, ()
         if service.runner == Runner.URL:
             server = UrlServer.read(service.configuration)
             return None, server.dialect, (_server(server.url),)

@@ -27,8 +27,8 @@ def example_for(service: InferenceService) -> Any:
     if protocol == V2:
         text = {"name": "text", "shape": [1], "datatype": "BYTES", "data": [PROMPT]}
         return {"inputs": [text]}
-    if protocol == OPENAI and "chat" in service.endpoint:
-        return {"model": "default", "messages": MESSAGES}
+    if protocol == OPENAI and not service.input_pipeline:
+        return _of_openai(service.endpoint)
     return {"text": PROMPT}
 
 
@@ -37,6 +37,8 @@ def _of_mock(service: InferenceService) -> Any:
         mock = Mock.read(service.configuration)
     except BadConfiguration:  # of another release
         return {}
+    if mock.speaks_openai(service.endpoint) and not service.input_pipeline:
+        return _of_openai(service.endpoint)
     if mock.takes == "image":
         return {"image": PIXEL, "width": 640, "height": 480}
     if mock.takes == "features":
@@ -44,6 +46,15 @@ def _of_mock(service: InferenceService) -> Any:
     if service.endpoint == "chat":
         return {"messages": MESSAGES}
     return {"text": PROMPT}
+
+
+def _of_openai(endpoint: str) -> Any:
+    asked = {"prompt": PROMPT}
+    if "chat" in endpoint:
+        asked = {"messages": MESSAGES}
+    elif "embed" in endpoint:
+        asked = {"input": PROMPT}
+    return {"model": "default", **asked}
 
 
 def _protocol(service: InferenceService) -> str:

@@ -66,6 +66,7 @@ class OfProjectsForm(forms.Form):
 
 class MockForm(OfProjectsForm):
     mock = forms.ChoiceField()
+    speaks_openai = forms.BooleanField(required=False)
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
         super().__init__(*arguments, **options)

@@ -89,7 +89,10 @@ def start_mock(request: HttpRequest) -> HttpResponse:
         raise Http404
     project, name = form.cleaned_data["project"], form.cleaned_data["mock"]
     configuration = {"mock": name}
-    interface = Mock.read(configuration).interface
+    mock = Mock.read(configuration)
+    interface = mock.interface
+    if form.cleaned_data["speaks_openai"]:
+        interface = mock.openai_interface or interface
     service = sessions.create_service(
         caller,
         project,
@@ -99,6 +102,8 @@ def start_mock(request: HttpRequest) -> HttpResponse:
         configuration=configuration,
         endpoint=interface["endpoint"],
         output_schema=interface["outputSchema"],
+        input_pipeline=interface["inputPipeline"],
+        output_pipeline=interface["outputPipeline"],
     )
     return _started(request, service, {})
 

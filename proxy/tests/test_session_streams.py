@@ -1,4 +1,4 @@
-"""Streams of OpenAI-compatible servers, with the ``openai`` package as the client."""
+"""Streams of OpenAI's protocol, with the ``openai`` package as the client."""
 
 import time
 
@@ -177,6 +177,101 @@ def test_a_stream_of_a_session_that_stores_nothing_passes_too(
     answer = proxied.call(session, secret, body)
     assert answer.headers["Inference-Store"] == "off"
     assert answer.text.endswith("data: [DONE]\n\n")
+
+
+# -- mocks
+
+
+@pytest.fixture
+def simulated(proxied, store):
+    """``simulated("chat", latency=1)``: the package's client of a mock that is stored."""
+    clients = []
+
+    def made(name: str, endpoint: str = "v1/chat/completions", **options):
+        store.model("", f"mock-{name}", task_type=TaskType.TEXT_EMBEDDING)
+        session, secret = store.session(
+            "mock",
+            {"mock": name, "options": options},
+            endpoint=endpoint,
+            model_id=f"mock-{name}",
+        )
+        base = f"{proxied.url}/api/v1/inferencesessions/{session.id.hex}/infer/v1"
+        clients.append(openai.OpenAI(api_key=secret, base_url=base, max_retries=0))
+        return clients[-1]
+
+    yield made
+    for each in clients:
+        each.close()
+
+
+def test_a_chat_mock_streams_what_it_says_whole(simulated, proxied):
+    client = simulated("chat", seed=3)
+    whole = ask(client, "mock-whole", n=2)
+    options = {"include_usage": True}
+    stream = ask(client, "mock-stream", stream=True, n=2, stream_options=options)
+    texts, reasons, usage = {0: "", 1: ""}, set(), None
+    for chunk in stream:
+        assert chunk.object == "chat.completion.chunk"
+        usage = chunk.usage or usage
+        for choice in chunk.choices:
+            texts[choice.index] += choice.delta.content or ""
+            reasons |= {choice.finish_reason} - {None}
+    assert texts == {each.index: each.message.content for each in whole.choices}
+    assert reasons == {"stop"}
+    assert usage == whole.usage
+    marker = proxied.marker("mock-stream")
+    kept = orjson.loads(proxied.blob(marker["event"]["inference_storage_key"]))
+    assert [each["message"]["content"] for each in kept["choices"]] == [*texts.values()]
+    told = facts(marker)
+    assert told["stream"] == "complete"
+    assert told["total_tokens"] == str(whole.usage.total_tokens)
+    assert facts(proxied.marker("mock-whole"))["finish_reason"] == "stop"
+
+
+def test_a_completion_mock_streams_too_and_says_when_it_was_cut(simulated):
+    client = simulated("text-completion", "v1/completions")
+    asked = {"model": "m", "prompt": "A ship", "n": 1, "max_tokens": 4}
+    (whole,) = client.completions.create(**asked).choices
+    chunks = list(client.completions.create(**asked, stream=True))
+    assert "".join(each.choices[0].text for each in chunks) == whole.text
+    assert chunks[-1].choices[0].finish_reason == whole.finish_reason == "length"
+
+
+def test_a_mock_s_latency_is_spread_over_its_stream(simulated, proxied):
+    client = simulated("chat", latency=1.0)
+    began = time.monotonic()
+    arrived = [time.monotonic() - began for _ in ask(client, "spread", stream=True)]
+    assert arrived[0] < 0.5 < arrived[-1]
+    assert time.monotonic() - began >= 1.0
+    assert 0 < float(facts(proxied.marker("spread"))["time_to_first_token"]) < 0.5
+
+
+def test_a_client_that_leaves_a_mock_makes_a_partial_record(simulated, proxied):
+    stream = ask(simulated("chat", latency=20), "left-a-mock", stream=True)
+    next(iter(stream))
+    stream.close()
+    assert facts(proxied.marker("left-a-mock"))["stream"] == "partial"
+
+
+def test_the_errors_of_a_mock_have_the_protocol_s_form(simulated):
+    client = simulated("chat")
+    with pytest.raises(openai.BadRequestError) as refused:
+        ask(client, "refused-by-a-mock", n=99, stream=True)
+    assert refused.value.body["type"] == "invalid_request_error"
+    assert "'n'" in refused.value.body["message"]
+    client = simulated("chat", error_rate=1.0)
+    with pytest.raises(openai.InternalServerError) as failed:
+        ask(client, "failed-as-it-was-told", stream=True)
+    assert (failed.value.status_code, failed.value.body["type"]) == (
+        503,
+        "server_error",
+    )
+
+
+def test_an_embedding_mock_answers_the_package(simulated):
+    client = simulated("text-embedding", "v1/embeddings", dimensions=8)
+    data = client.embeddings.create(model="m", input=["a ship", "a tug"]).data
+    assert [len(each.embedding) for each in data] == [8, 8]
 
 
 # -- the copy

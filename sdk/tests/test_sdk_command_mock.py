@@ -46,6 +46,7 @@ def test_start_makes_a_service_and_a_session(istore, store):  # noqa: F811
     status, out, err = istore(
         *("mock", "start", "text-completion", "--account", "a", "--model", "m"),
         *("--seed", "3", "--latency", "0.5", "--replicas", "2", "--hours", "1"),
+        *("--protocol", "openai"),
     )
     assert (status, err) == (0, "")
     described, asked = (json.loads(each.content) for each in store.requests)
@@ -53,6 +54,7 @@ def test_start_makes_a_service_and_a_session(istore, store):  # noqa: F811
         "account": "a",
         "mock": "text-completion",
         "model_id": "m",
+        "protocol": "openai",
         "options": {"seed": 3, "latency": 0.5},
     }
     assert asked["inferenceService"] == "s1"

@@ -169,6 +169,41 @@ def test_the_pipelines_of_the_interface_are_applied(platform):
         client.infer({"text": "A ship"})
 
 
+@pytest.mark.parametrize(
+    ("mock", "endpoint", "member"),
+    [
+        (mocks.Chat, "v1/chat/completions", "content"),
+        (mocks.TextCompletion, "v1/completions", "text"),
+        (mocks.TextEmbedding, "v1/embeddings", "embedding"),
+    ],
+)
+def test_mocks_of_text_speak_openai_s_protocol(platform, mock, endpoint, member):
+    created = started(platform, mock, protocol="openai", seed=3)
+    session = created.inferencesession
+    assert session.inferenceService.interface.endpoint == endpoint
+    sessions = platform.inferencesessions
+    client = sessions.client(
+        session.id, created.token, interface=session.inferenceService.interface
+    )
+    said = [each[member] for each in client.infer(ASKED)]
+    own = [each[member] for each in mock(seed=3).infer({**ASKED, "n": 1})]
+    if mock is mocks.TextCompletion:
+        own = [each.removeprefix(ASKED["text"]) for each in own]
+    assert said == own
+    plain = sessions.client(session.id, created.token, endpoint=endpoint)
+    asked = {"messages": [{"role": "user", "content": "A ship?"}]}
+    (whole,) = plain.infer({**asked, "prompt": "A", "input": "A", "stream": True})
+    assert whole["object"] in ("chat.completion", "text_completion", "list")
+
+
+@pytest.mark.parametrize(
+    ("mock", "protocol"), [(mocks.ObjectDetection, "openai"), (mocks.Chat, "grpc")]
+)
+def test_a_protocol_that_a_mock_does_not_speak_is_refused(platform, mock, protocol):
+    with pytest.raises(ValueError, match="does not speak"):
+        platform.inferenceservices.create_mock(mock, account="a", protocol=protocol)
+
+
 def test_a_pipeline_makes_one_request_of_one(platform):
     created = started(platform)
     interface = InferenceInterface(

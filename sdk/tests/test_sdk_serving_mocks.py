@@ -201,6 +201,8 @@ def test_completions_and_embeddings(served):
         ("/generate", b"[]", 400),
         ("/generate", b'{"txt": 1}', 400),
         ("/v1/completions", b'{"prompt": 5}', 400),
+        ("/v1/completions", b'{"prompt": []}', 400),
+        ("/v1/completions", b'{"prompt": "a", "stream": "yes"}', 400),
         ("/v1/completions", b'{"prompt": "a", "n": 99, "stream": true}', 400),
         ("/v1/chat/completions", b"{}", 404),
         ("/v2/models/text-completion/infer", b"[]", 400),

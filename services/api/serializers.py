@@ -23,6 +23,7 @@ from services.runners.mocks import Mock
 from services.runners.pipelines import check_pipeline
 from services.runners.reading import BadConfiguration
 from services.runners.schemas import check_schema
+from services.runners.servers import JSON, OPENAI
 
 SCHEMA_BYTES = 256 * 1024
 ADAPTERS = 100
@@ -125,6 +126,7 @@ class NewMockSerializer(StrictSerializer):
     name = TextField(required=False, **NAME)
     model_id = OutsideIdField(**optional)
     options = serializers.DictField(**optional)
+    protocol = serializers.ChoiceField((JSON, OPENAI), **optional)
 
     def validate(self, given: dict[str, Any]) -> dict[str, Any]:
         name = given.pop("mock")
@@ -135,12 +137,18 @@ class NewMockSerializer(StrictSerializer):
             mock = Mock.read(configuration)
         except BadConfiguration as error:
             raise serializers.ValidationError({error.name: str(error)}) from None
+        interface = mock.interface
+        if given.pop("protocol", None) == OPENAI:
+            interface = mock.openai_interface
+        if interface is None:
+            message = "OpenAI's protocol has nothing that this mock simulates."
+            raise serializers.ValidationError({"protocol": message})
         given.setdefault("name", name)
         return {
             **given,
             "runner": Runner.MOCK,
             "configuration": configuration,
-            **_interface_fields(mock.interface),
+            **_interface_fields(interface),
         }
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Self
 
@@ -22,12 +22,29 @@ if TYPE_CHECKING:
 
 
 class MockFailure(Exception):
-    """What a mock says instead of an answer, with a status and a code of the API."""
+    """What a mock says instead of an answer, with a status and a code of the API.
 
-    def __init__(self, message: str, status: int, code: str) -> None:
+    ``told`` is the same in the form of the protocol that was spoken, if it has one.
+    """
+
+    def __init__(self, message: str, status: int, code: str, told: Any = None) -> None:
         super().__init__(message)
         self.status = status
         self.code = code
+        self.told = told
+
+
+@dataclass(frozen=True, slots=True)
+class Stream:
+    """An answer that comes as server-sent events, evenly over the time that it takes."""
+
+    events: list[bytes]
+    seconds: float
+
+    async def pieces(self) -> AsyncIterator[bytes]:
+        for event in self.events:
+            await asyncio.sleep(self.seconds / len(self.events))
+            yield event
 
 
 def mock_titles() -> dict[str, str]:
@@ -64,19 +81,32 @@ class Mock:
         return _find(self.name).interface.model_dump(mode="json")
 
     @property
+    def openai_interface(self) -> dict[str, Any] | None:
+        """The one by which it answers as OpenAI-compatible servers do, if there is one."""
+        from inference_store.mocks import openai
+
+        interface = openai.interface_of(_find(self.name))
+        return interface and interface.model_dump(mode="json")
+
+    @property
     def takes(self) -> str:
         """What it is asked about: text, image or features."""
         return _find(self.name).takes
 
-    def begin(self) -> Simulated:
-        return Simulated(self)
+    def speaks_openai(self, endpoint: str) -> bool:
+        """Whether a service with this endpoint speaks OpenAI's protocol."""
+        from inference_store.mocks import openai
+
+        return f"/{endpoint}" == openai.path_of(_find(self.name))
+
+    def begin(self, endpoint: str) -> Simulated:
+        return Simulated(self, endpoint)
 
 
 class Simulated:
     """A mock at work: which of its calls fail goes by the number of the call."""
 
-    def __init__(self, mock: Mock) -> None:
-        self.mock = mock
+    def __init__(self, mock: Mock, endpoint: str) -> None:
         kind = _find(mock.name)
         given = kind.Options(**mock.options)
         self._latency, self._jitter = given.latency, given.jitter
@@ -84,19 +114,42 @@ class Simulated:
         self._simulation: Simulation = kind(
             **{**mock.options, "latency": 0, "jitter": 0}
         )
+        self._openai_path = f"/{endpoint}" if mock.speaks_openai(endpoint) else ""
 
     async def answer(self, request: Any) -> Any:
-        """Raises MockFailure."""
+        """JSON, or a ``Stream`` where the request asks for one. Raises MockFailure."""
         from inference_store.mocks import BadRequest, MockError
 
-        if wait := self._latency + self._jitter * random.random():
-            await asyncio.sleep(wait)
+        seconds = self._latency + self._jitter * random.random()
         try:
-            return await asyncio.to_thread(self._simulation.infer, request)
-        except BadRequest as error:
-            raise MockFailure(str(error), 400, "validation-error") from None
+            answer = await asyncio.to_thread(self._said, request, seconds)
         except MockError as error:
-            raise MockFailure(str(error), error.status, "simulated-failure") from None
+            await asyncio.sleep(seconds)
+            code = "simulated-failure"
+            if isinstance(error, BadRequest):
+                code = "validation-error"
+            told = self._told(error)
+            raise MockFailure(str(error), error.status, code, told) from None
+        if not isinstance(answer, Stream):
+            await asyncio.sleep(seconds)
+        return answer
+
+    def _said(self, request: Any, seconds: float) -> Any:
+        from inference_store.mocks import openai
+
+        if not self._openai_path:
+            return self._simulation.infer(request)
+        asked = self._simulation, self._openai_path, request
+        if openai.is_streamed(self._simulation, request):
+            return Stream(openai.events(*asked), seconds)
+        return openai.answer(*asked)
+
+    def _told(self, error: Exception) -> Any:
+        from inference_store.mocks import openai
+
+        if self._openai_path:
+            return openai.error(str(error), error.status)
+        return None
 
 
 def _find(name: str) -> type[Simulation]:

@@ -61,6 +61,19 @@ def test_a_mock_is_started_with_one_click_and_shows_its_token_once(sign_in):
 
 
 @pytest.mark.parametrize(
+    ("mock", "endpoint"), [("chat", "v1/chat/completions"), ("segmentation", "segment")]
+)
+def test_mocks_of_text_are_started_as_openai_compatible_servers(
+    sign_in, mock, endpoint
+):
+    asked = {"project": "harbour", "mock": mock, "speaks_openai": "on"}
+    page = sign_in().post("/services/mocks", asked).content.decode()
+    (service,) = InferenceService.objects.all()
+    assert service.endpoint == endpoint
+    assert f"Call {endpoint}" in page
+
+
+@pytest.mark.parametrize(
     "given", [{"mock": "os.system"}, {"project": "other"}, {"project": "nowhere"}]
 )
 def test_other_mocks_and_projects_are_not_there(sign_in, other, given):
@@ -270,6 +283,23 @@ def test_the_form_begins_with_a_request_that_the_mock_understands(make_service, 
     mock = mocks.create(name)
     service = make_service("mock", mock=name, endpoint=mock.interface.endpoint)
     assert mock.infer(json.loads(json.dumps(example_for(service))))
+
+
+@pytest.mark.parametrize("name", ["chat", "text-completion", "text-embedding"])
+def test_the_form_speaks_the_protocol_of_a_mock_that_speaks_openai_s(
+    make_service, name
+):
+    from inference_store import mocks
+    from inference_store.mocks import openai
+
+    from services.examples import example_for
+
+    mock = mocks.create(name)
+    path = openai.path_of(type(mock))
+    service = make_service("mock", mock=name, endpoint=path.strip("/"))
+    assert openai.answer(mock, path, example_for(service))
+    service.input_pipeline = openai.interface_of(type(mock)).inputPipeline
+    assert example_for(service).keys() == {"text"}
 
 
 def test_the_administration_shows_and_ends_sessions(

@@ -1,4 +1,5 @@
 import pytest
+from inference_store import mocks
 
 from inferences.models import RegisteredModel
 from istore.models import AuditEntry, Project, Role
@@ -211,16 +212,34 @@ def test_a_mock_brings_its_interface(api, mock):
 
 
 def test_every_mock_of_the_registry_can_be_a_service(api):
-    from inference_store import mocks
-
     for name in mocks.registry:
         response = api.post(f"{PATH}/mock", {"account": "a", "mock": name})
         assert response.status_code == 201, response.content
 
 
 @pytest.mark.parametrize(
+    ("mock", "endpoint"),
+    [
+        ("chat", "v1/chat/completions"),
+        ("text-completion", "v1/completions"),
+        ("text-embedding", "v1/embeddings"),
+    ],
+)
+def test_a_mock_of_text_speaks_openai_s_protocol_when_asked_to(api, mock, endpoint):
+    given = {"account": "a", "mock": mock, "protocol": "openai"}
+    service = api.post(f"{PATH}/mock", given).json()
+    assert service["interface"]["endpoint"] == endpoint
+    assert service["interface"]["inputPipeline"]
+    given["protocol"] = "json"
+    service = api.post(f"{PATH}/mock", given).json()
+    assert service["interface"]["endpoint"] == mocks.find(mock).interface.endpoint
+
+
+@pytest.mark.parametrize(
     ("given", "pointer"),
     [
+        ({"mock": "object-detection", "protocol": "openai"}, "/protocol"),
+        ({"mock": "chat", "protocol": "grpc"}, "/protocol"),
         ({"mock": "os.system"}, "/mock"),
         ({"mock": "../chat"}, "/mock"),
         ({"mock": ["chat"]}, "/mock"),

@@ -58,6 +58,9 @@ def start(
     latency: Annotated[float, typer.Option(help="Seconds an answer takes.")] = 0.0,
     jitter: Annotated[float, typer.Option(help="Up to how many more.")] = 0.0,
     error_rate: Annotated[float, typer.Option(help="The part of calls that fail.")] = 0,
+    protocol: Annotated[
+        str | None, typer.Option(help="openai: as OpenAI-compatible servers do.")
+    ] = None,
     replicas: Annotated[int, typer.Option()] = 1,
     hours: Annotated[float | None, typer.Option(help="How long it lasts.")] = None,
     as_json: AsJson = False,
@@ -76,6 +79,7 @@ def start(
             name,
             account,
             model_id=model,
+            protocol=protocol,
             **{key: value for key, value in options.items() if value},
         )
         created = store.inferencesessions.create(

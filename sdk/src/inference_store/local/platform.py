@@ -24,6 +24,7 @@ from inference_store.errors import (
 )
 from inference_store.local.calling import InferenceSessionClient
 from inference_store.local.storing import Directory
+from inference_store.mocks import openai
 from inference_store.schema import (
     InferenceInterface,
     InferenceRunner,
@@ -92,6 +93,7 @@ class InferenceServices:
         *,
         name: str | None = None,
         model_id: str | None = None,
+        protocol: str | None = None,
         **options: Any,
     ) -> InferenceService:
         """Make a service that answers with simulated inferences.
@@ -102,6 +104,8 @@ class InferenceServices:
             account: for whom the service is.
             name: of the service; that of the mock when not given.
             model_id: of the model that the service stands for.
+            protocol: ``openai`` for a mock of text that answers as OpenAI-compatible
+                servers do; else it has its own interface.
             options: of the mock, such as ``seed``, ``latency``, ``error_rate``.
 
         Returns:
@@ -109,7 +113,7 @@ class InferenceServices:
 
         Raises:
             KeyError: there is no mock of that name.
-            ValueError: an option is unknown or not valid.
+            ValueError: an option or the protocol is unknown or not valid.
         """
         kind = mocks.find(mock) if isinstance(mock, str) else mocks.register(mock)
         kind(**options)
@@ -118,7 +122,7 @@ class InferenceServices:
             account=account,
             name=name or kind.name,
             model=model_id and {"id": model_id, "name": model_id},
-            interface=kind.interface,
+            interface=_interface(kind, protocol),
             runner=InferenceRunner(
                 kind=RunnerKind.MOCK, mock=kind.name, options=options
             ),
@@ -279,8 +283,11 @@ class InferenceSessions:
             raise SessionNotReady("The session is starting.", status=503)
         if endpoint != session.inferenceService.interface.endpoint:
             raise NotFound(f"There is no endpoint {endpoint!r:.60}.", status=404)
+        mock = self._mock_of(session)
         try:
-            return self._mock_of(session).infer(request)
+            if f"/{endpoint}" == openai.path_of(type(mock)):
+                return openai.answer(mock, f"/{endpoint}", request)
+            return mock.infer(request)
         except mocks.MockError as error:
             kind = BY_STATUS.get(error.status, InferenceStoreError)
             raise kind(str(error), status=error.status) from error
@@ -356,6 +363,14 @@ class InferenceSessions:
         if until is None or (until and datetime.fromisoformat(until) <= _now()):
             self.get(session_id)  # NotFound, when that is what is wrong
             raise NotAuthenticated("The token does not reach this session.", status=401)
+
+
+def _interface(mock: type[mocks.Mock], protocol: str | None) -> InferenceInterface:
+    speaking = {None: mock.interface, "json": mock.interface}
+    interface = (speaking | {"openai": openai.interface_of(mock)}).get(protocol)
+    if interface is None:
+        raise ValueError(f"The mock {mock.name} does not speak {protocol!r:.60}.")
+    return interface
 
 
 def _token_file(token: str) -> str:

@@ -9,8 +9,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
-from inference_store.local import openai, v2
-from inference_store.mocks import BadRequest, Mock, MockError
+from inference_store.local import v2
+from inference_store.mocks import Mock, MockError, openai
 
 MAX_BODY = 64 * 1024 * 1024
 MODEL = re.compile(r"/v2/models/([^/]+)(?:/versions/[^/]+)?(/ready|/infer)?")
@@ -90,11 +90,9 @@ class _Handler(BaseHTTPRequestHandler):
             self._send(200, v2.answer(mock, v2.read_body(content, length)))
         elif path in openai.PATHS and isinstance(mock, openai.PATHS[path]):
             body = v2.read_body(content, None)
-            if not isinstance(body, dict):
-                raise BadRequest("The request is an object.")
-            if body.get("stream") and not path.endswith("embeddings"):
+            if openai.is_streamed(mock, body):
                 # Whole before the first byte: a bad request is an error, not a stream.
-                self._stream(list(openai.chunks(mock, path, body)))
+                self._stream(openai.events(mock, path, body))
             else:
                 self._send(200, openai.answer(mock, path, body))
         elif path.strip("/") == mock.interface.endpoint:
@@ -124,14 +122,13 @@ class _Handler(BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(content)
 
-    def _stream(self, chunks: Iterable[dict[str, Any]]) -> None:
+    def _stream(self, events: Iterable[bytes]) -> None:
         self.send_response(200)
-        self.send_header("Content-Type", "text/event-stream")
+        self.send_header("Content-Type", openai.EVENTS)
         self.send_header("Cache-Control", "no-cache")
         self.send_header("Transfer-Encoding", "chunked")
         self.end_headers()
-        for said in (*map(json.dumps, chunks), "[DONE]"):
-            event = f"data: {said}\n\n".encode()
+        for event in events:
             self.wfile.write(b"%x\r\n%s\r\n" % (len(event), event))
             self.wfile.flush()
         self.wfile.write(b"0\r\n\r\n")

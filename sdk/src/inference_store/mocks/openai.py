@@ -1,21 +1,90 @@
-"""A mock behind the paths of OpenAI-compatible servers, streams included."""
+"""A mock behind the paths of OpenAI-compatible servers, streams included.
+
+What is sent and answered: https://platform.openai.com/docs/api-reference.
+"""
 
 from __future__ import annotations
 
 import base64
 import hashlib
+import json
 import struct
 import time
 from collections.abc import Iterator
 from typing import Any
 
 from inference_store.mocks import BadRequest, Chat, Mock, TextCompletion, TextEmbedding
+from inference_store.schema import InferenceInterface
 
-PATHS = {
+PATHS: dict[str, type[Mock]] = {
     "/v1/chat/completions": Chat,
     "/v1/completions": TextCompletion,
     "/v1/embeddings": TextEmbedding,
 }
+MAX_PROMPTS = 64
+EVENTS = "text/event-stream"
+# From the form that all text mocks take, {"text"}, and back to the items they give.
+ASKED: dict[type[Mock], dict[str, Any]] = {
+    Chat: {"messages": [{"role": "user", "content": "$.text"}]},
+    TextCompletion: {"prompt": "$.text"},
+    TextEmbedding: {"input": "$.text"},
+}
+SAID: dict[type[Mock], tuple[str, dict[str, str]]] = {
+    Chat: (
+        "choices",
+        {
+            "role": "$.choices.message.role",
+            "content": "$.choices.message.content",
+            "finish_reason": "$.choices.finish_reason",
+        },
+    ),
+    TextCompletion: ("choices", {"text": "$.choices.text"}),
+    TextEmbedding: ("data", {"embedding": "$.data.embedding"}),
+}
+
+
+def path_of(mock: type[Mock]) -> str | None:
+    """Where OpenAI-compatible servers answer what the mock simulates, if anywhere."""
+    found = (path for path, kind in PATHS.items() if issubclass(mock, kind))
+    return next(found, None)
+
+
+def interface_of(mock: type[Mock]) -> InferenceInterface | None:
+    """The interface of a service that speaks OpenAI's protocol, where there is one.
+
+    Its pipelines take ``{"text"}`` and give the items that the mock's own interface
+    gives (of a completion what follows the prompt); who calls without them speaks the
+    protocol itself.
+    """
+    path = path_of(mock)
+    if path is None:
+        return None
+    kind = PATHS[path]
+    collection, item = SAID[kind]
+    return InferenceInterface.model_validate(
+        {
+            "endpoint": path.strip("/"),
+            "outputSchema": {
+                "$schema": "https://json-schema.org/draft/2020-12/schema",
+                "type": "object",
+                "properties": {collection: {"type": "array"}},
+                "required": [collection],
+            },
+            "inputPipeline": [
+                {
+                    "kind": "TransformJSON",
+                    "configuration": {"model": mock.name, **ASKED[kind]},
+                }
+            ],
+            "outputPipeline": [
+                {
+                    "kind": "ExplodeCollections",
+                    "configuration": {"collections": [collection]},
+                },
+                {"kind": "TransformJSON", "configuration": item},
+            ],
+        }
+    )
 
 
 def models(mock: Mock) -> dict[str, Any]:
@@ -25,7 +94,8 @@ def models(mock: Mock) -> dict[str, Any]:
 
 
 def answer(mock: Mock, path: str, body: dict[str, Any]) -> dict[str, Any]:
-    """The whole answer to a request. Raises BadRequest."""
+    """The whole answer to a request. Raises MockError."""
+    _check(body)
     model = body.get("model") if isinstance(body.get("model"), str) else mock.name
     if isinstance(mock, TextEmbedding):
         return _embeddings(mock, body, model)
@@ -63,9 +133,29 @@ def chunks(mock: Mock, path: str, body: dict[str, Any]) -> Iterator[dict[str, An
         yield {**whole, "choices": [], "usage": usage}
 
 
+def is_streamed(mock: Mock, body: Any) -> bool:
+    """Whether the answer to the request is to come as events. Raises BadRequest."""
+    _check(body)
+    asked = body.get("stream")
+    if asked is not None and not isinstance(asked, bool):
+        raise BadRequest("'stream' is true or false.")
+    return bool(asked) and not isinstance(mock, TextEmbedding)
+
+
+def events(mock: Mock, path: str, body: dict[str, Any]) -> list[bytes]:
+    """The whole stream: the chunks, and that it is done. Raises MockError."""
+    said = (*map(json.dumps, chunks(mock, path, body)), "[DONE]")
+    return [f"data: {each}\n\n".encode() for each in said]
+
+
 def error(message: str, status: int) -> dict[str, Any]:
     kind = "invalid_request_error" if status < 500 else "server_error"
     return {"error": {"message": message, "type": kind, "param": None, "code": None}}
+
+
+def _check(body: Any) -> None:
+    if not isinstance(body, dict):
+        raise BadRequest("The request is an object.")
 
 
 def _part(choice: dict[str, Any], said: dict[str, Any], reason: Any) -> dict[str, Any]:
@@ -98,16 +188,24 @@ def _choices(mock: Mock, body: dict[str, Any]) -> list[dict[str, Any]]:
             }
             for index, said in enumerate(mock.infer(request))
         ]
-    prompts = body.get("prompt")
-    choices = []
-    for prompt in prompts if isinstance(prompts, list) else [prompts]:
-        asked = {**request, "text": prompt}
-        for said in mock.infer(asked):
+    choices: list[dict[str, Any]] = []
+    for prompt in _prompts(body):
+        for said in mock.infer({**request, "text": prompt}):
             text = said["text"][len(prompt) :]
+            is_cut = len(text.split()) == body.get("max_tokens")
+            reason = "length" if is_cut else "stop"
             choices.append(
-                {"index": len(choices), "text": text, "finish_reason": "stop"}
+                {"index": len(choices), "text": text, "finish_reason": reason}
             )
     return choices
+
+
+def _prompts(body: dict[str, Any]) -> list[str]:
+    said = body.get("prompt")
+    prompts = said if isinstance(said, list) else [said]
+    if not 1 <= len(prompts) <= MAX_PROMPTS or {*map(type, prompts)} != {str}:
+        raise BadRequest(f"'prompt' is a text or a list of 1 to {MAX_PROMPTS} texts.")
+    return prompts
 
 
 def _embeddings(mock: Mock, body: dict[str, Any], model: Any) -> dict[str, Any]:
@@ -128,4 +226,5 @@ def _embeddings(mock: Mock, body: dict[str, Any], model: Any) -> dict[str, Any]:
 
 
 def _said(choice: dict[str, Any]) -> str:
-    return choice["message"]["content"] if "message" in choice else choice["text"]
+    told = choice["message"]["content"] if "message" in choice else choice["text"]
+    return str(told)

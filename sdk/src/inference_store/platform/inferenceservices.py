@@ -58,6 +58,7 @@ def create_mock(
     *,
     name: str | None = None,
     model_id: str | None = None,
+    protocol: str | None = None,
     **options: Any,
 ) -> Call[InferenceService]:
     """Describe a service that simulates.
@@ -68,17 +69,25 @@ def create_mock(
         name: for people; the mock's own unless given.
         model_id: the registered model whose inferences the calls are, if they are to be
             stored.
+        protocol: ``openai`` for a mock of text that answers as OpenAI-compatible servers
+            do, streams included; else it has the interface of ``mocks``.
         options: of the mock, such as ``seed``, ``latency``, ``jitter``, ``error_rate``.
 
     Returns:
         The service.
 
     Raises:
-        ValidationError: the server does not know the mock or an option.
+        ValidationError: the server does not know the mock or an option, or it has no
+            such protocol.
         InferenceStoreError: any other failure.
     """
     body: dict[str, Any] = {"account": account, "mock": _name_of(mock)}
-    given = {"name": name, "model_id": model_id, "options": options or None}
+    given = {
+        "name": name,
+        "model_id": model_id,
+        "protocol": protocol,
+        "options": options or None,
+    }
     body |= {key: value for key, value in given.items() if value is not None}
     return calls.post(SERVICES, "mock", body=body, read=calls.one(InferenceService))
 
