@@ -6,7 +6,7 @@ import json
 from typing import Any
 
 from datasets.models import DatasetEntry
-from exports.members import deconstructed
+from inferences.deconstructing import deconstructed
 from inferences.deconstruction import Deconstructed
 
 # Forms of ground truth, and the parts of a collection that say the same.

@@ -8,9 +8,10 @@ from typing import Any
 
 from datasets.annotations import text_of
 from datasets.models import DatasetArchive, DatasetEntry
-from exports.members import Batch, Member, Value, deconstructed
+from exports.members import Batch, Member, Value
 from exports.receipts import Receipt
 from exports.sets import BATCH_SIZE
+from inferences.deconstructing import deconstructed
 from istore import blobs
 from istore.clock import now
 

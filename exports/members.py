@@ -16,10 +16,10 @@ from functools import cached_property
 from typing import IO, Any, NamedTuple
 
 import filetype
-from django.conf import settings
 
 from exports import scratch
-from inferences.deconstruction import Deconstructed, Detection, deconstruct
+from inferences.deconstructing import deconstructed
+from inferences.deconstruction import Deconstructed, Detection
 from inferences.metadata import READERS
 from inferences.models import (
     Embedding,
@@ -340,17 +340,3 @@ def answer_of(inference: Inference) -> str:
         return blobs.get(payload.answer_storage_key).decode()
     except (FileNotFoundError, UnicodeDecodeError):
         return ""
-
-
-def deconstructed(model: RegisteredModel, text: str) -> Deconstructed:
-    if not text:
-        return Deconstructed()
-    return deconstruct(
-        text,
-        task_type=model.task_type,
-        class_labels=model.class_labels,
-        box_format=model.box_format,
-        embedding_size=model.embedding_size,
-        max_detections=settings.ISTORE_DETECTIONS_MAX,
-        max_embedding=settings.ISTORE_EMBEDDING_MAX,
-    )

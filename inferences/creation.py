@@ -17,7 +17,8 @@ from django.conf import settings
 from rest_framework.exceptions import APIException
 
 from inferences import uploads
-from inferences.deconstruction import Deconstructed, deconstruct
+from inferences.deconstructing import deconstructed
+from inferences.deconstruction import Deconstructed
 from inferences.derived import derived_metadata
 from inferences.metadata import RESERVED, MetadataValue
 from inferences.models import InferenceAction, RegisteredModel
@@ -197,21 +198,9 @@ def taken_apart(model: RegisteredModel, parts: dict[str, Any]) -> Deconstructed 
     if not parts:
         return None
     for name in parts.keys() & CHECKED:
-        if not _deconstructed(model, {name: parts[name]}).understood:
+        if not deconstructed(model, {name: parts[name]}).understood:
             raise invalid("It has not the form of this part.", "data", name)
-    return _deconstructed(model, parts)
-
-
-def _deconstructed(model: RegisteredModel, parts: dict[str, Any]) -> Deconstructed:
-    return deconstruct(
-        parts,
-        task_type=model.task_type,
-        class_labels=model.class_labels,
-        box_format=model.box_format,
-        embedding_size=model.embedding_size,
-        max_detections=settings.ISTORE_DETECTIONS_MAX,
-        max_embedding=settings.ISTORE_EMBEDDING_MAX,
-    )
+    return deconstructed(model, parts)
 
 
 def record_batch(

@@ -13,7 +13,8 @@ from typing import Any
 import orjson
 from django.conf import settings
 
-from inferences.deconstruction import Deconstructed, deconstruct
+from inferences.deconstructing import deconstructed
+from inferences.deconstruction import Deconstructed
 from inferences.metadata import READERS, UNSTORABLE, MetadataValue
 from inferences.models import RegisteredModel
 from ingest.markers import Marker
@@ -81,7 +82,7 @@ class Salvage:
             self.warnings.append(f"The answer could not be read: {error!s:.200}")
             found = Deconstructed()
         else:
-            found = _deconstructed(model, outputs)
+            found = deconstructed(model, outputs)
         self.warnings += found.warnings
         if len(text) > settings.ISTORE_ANSWER_INLINE_BYTES:
             return "", found
@@ -126,18 +127,6 @@ def _checked(key: str, type_: str, text: str) -> MetadataValue:
     value = MetadataValue(key, type_, text)
     _ = value.comparable
     return value
-
-
-def _deconstructed(model: RegisteredModel, outputs: Any) -> Deconstructed:
-    return deconstruct(
-        outputs,
-        task_type=model.task_type,
-        class_labels=model.class_labels,
-        box_format=model.box_format,
-        embedding_size=model.embedding_size,
-        max_detections=settings.ISTORE_DETECTIONS_MAX,
-        max_embedding=settings.ISTORE_EMBEDDING_MAX,
-    )
 
 
 def _as_json(response: v2.InferResponse, outputs: list[Any]) -> dict[str, Any]:

@@ -11,7 +11,7 @@ import orjson
 from django.db import connection
 
 from inferences import row_ids
-from inferences.deconstruction import Deconstructed
+from inferences.deconstructing import deconstructed
 from inferences.filters import Filter, TruthFilter, matching
 from inferences.filters.tree import And
 from inferences.ground_truth.answers import (
@@ -19,7 +19,6 @@ from inferences.ground_truth.answers import (
     finds_things,
     label_names,
     pairs_of,
-    taken_apart,
 )
 from inferences.ground_truth.models import GroundTruth
 from inferences.ground_truth.verdicts import Predicted
@@ -88,7 +87,7 @@ def _read(model: RegisteredModel, ids: Sequence[int], key: str | None) -> list[R
     for row_id, written, labels, scores, text, value in rows:
         truth = orjson.loads(written)
         form = next(name for name in truth if name != "score")
-        said = taken_apart(model, text) if text else Deconstructed()
+        said = deconstructed(model, text)
         predicted = Predicted(pairs_of(labels, scores, names), said, found)
         moment = row_ids.moment_of(row_id)
         made.append(Row(form, truth[form], predicted, moment, value))

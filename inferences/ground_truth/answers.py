@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from django.conf import settings
 from django.db import connection
 
-from inferences.deconstruction import Deconstructed, deconstruct
+from inferences.deconstructing import deconstructed
 from inferences.ground_truth.verdicts import Predicted
 from inferences.models import (
     Inference,
@@ -45,7 +44,7 @@ def predictions(
     return {
         row_id: Predicted(
             pairs_of(labels, scores, names),
-            taken_apart(model, text) if text else Deconstructed(),
+            deconstructed(model, text),
             finds_things(model),
         )
         for row_id, labels, scores, text in rows
@@ -71,15 +70,3 @@ def pairs_of(
         return None
     said = scores or [None] * len(labels)
     return [(names.get(n, ""), score) for n, score in zip(labels, said, strict=True)]
-
-
-def taken_apart(model: RegisteredModel, text: str) -> Deconstructed:
-    return deconstruct(
-        text,
-        task_type=model.task_type,
-        class_labels=model.class_labels,
-        box_format=model.box_format,
-        embedding_size=model.embedding_size,
-        max_detections=settings.ISTORE_DETECTIONS_MAX,
-        max_embedding=settings.ISTORE_EMBEDDING_MAX,
-    )

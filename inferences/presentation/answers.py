@@ -6,9 +6,8 @@ import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from django.conf import settings
-
-from inferences.deconstruction import Deconstructed, Kind, deconstruct
+from inferences.deconstructing import deconstructed
+from inferences.deconstruction import Kind
 from inferences.deconstruction.values import Content
 from inferences.models import Inference, InferenceAction, RegisteredModel
 from inferences.presentation.plots import Bars, bars
@@ -159,7 +158,7 @@ def answer_of_text(
     model: RegisteredModel, text: str, picture: Measure | None = None, most: int = 1000
 ) -> Answer:
     """What a model wrote, taken apart."""
-    said = _deconstructed(model, text)
+    said = deconstructed(model, text)
     rows = sorted(said.detections, key=lambda one: -(one.score or 0))[:most]
     shapes = [one.shape for one in rows]
     drawn = outlines(shapes, picture) if picture else [None] * len(rows)
@@ -195,20 +194,6 @@ def text_of(inference: Inference) -> str:
         return blobs.get(payload.answer_storage_key).decode("utf-8", "replace")
     except FileNotFoundError:
         return ""
-
-
-def _deconstructed(model: RegisteredModel, text: str) -> Deconstructed:
-    if not text:
-        return Deconstructed()
-    return deconstruct(
-        text,
-        task_type=model.task_type,
-        class_labels=model.class_labels,
-        box_format=model.box_format,
-        embedding_size=model.embedding_size,
-        max_detections=settings.ISTORE_DETECTIONS_MAX,
-        max_embedding=settings.ISTORE_EMBEDDING_MAX,
-    )
 
 
 def hue(label: str, class_labels: Sequence[str]) -> int:

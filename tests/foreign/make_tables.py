@@ -101,7 +101,7 @@ def main(directory: Path) -> None:
 
 def record_all(task: str, part: str, said: Any, truth: dict[str, Any]) -> Any:
     """A model of the task with a few inferences; the last one has no answer."""
-    from exports.members import deconstructed
+    from inferences.deconstructing import deconstructed
     from inferences.ground_truth.models import GroundTruth
     from inferences.metadata import MetadataValue
     from inferences.models import InferenceAction, RegisteredModel

@@ -38,9 +38,9 @@ from exports.members import (
     NOT_UNDERSTOOD,
     NOTHING_FOUND,
     answer_of,
-    deconstructed,
 )
 from inferences import directory
+from inferences.deconstructing import deconstructed
 from inferences.directory import place_of
 from inferences.models import (
     InferenceAction,
