@@ -267,7 +267,10 @@ class Bare:
         values = connection.get_connection_params()
         known = ("dbname", "host", "user", "password", "port", "options")
         given = {name: values[name] for name in known if values.get(name)}
-        self.connection = psycopg.connect(**given, autocommit=True)
+        # The API's statements differ each time, so they are planned each time; here, too.
+        self.connection = psycopg.connect(
+            **given, autocommit=True, prepare_threshold=None
+        )
 
     def run(self, statements: list[str]) -> float:
         begun = time.perf_counter()
@@ -280,7 +283,7 @@ class Bare:
 
 
 @contextmanager
-def web(workers: int = 1) -> Iterator[subprocess.Popen]:
+def web(workers: int = 1, query_seconds: int = 60) -> Iterator[subprocess.Popen]:
     """The web server, as ``up`` starts it."""
     options = [
         "--host=127.0.0.1",
@@ -291,7 +294,10 @@ def web(workers: int = 1) -> Iterator[subprocess.Popen]:
         "--no-access-log",
     ]
     env = {**os.environ, "ISTORE_DATABASE_POOL": "true", "ISTORE_LOG_LEVEL": "ERROR"}
-    env |= {"ISTORE_RATE_PER_MINUTE": "0", "ISTORE_QUERY_SECONDS": "60"}
+    env |= {
+        "ISTORE_RATE_PER_MINUTE": "0",
+        "ISTORE_QUERY_SECONDS": str(query_seconds),
+    }
     argv = [sys.executable, "-m", "granian", *options, "istore.wsgi:application"]
     process = subprocess.Popen(argv, cwd=ROOT, env=env, stdout=subprocess.DEVNULL)
     try:
