@@ -21,9 +21,9 @@ from inferences.pages.access import visible_model
 from inferences.presentation import summaries
 from inferences.presentation.activity import count_in_time
 from inferences.presentation.browsing import offer
-from inferences.presentation.facets import volume, window_of
 from inferences.presentation.questions import Question
 from inferences.presentation.sampling import sample
+from inferences.presentation.volume import volume, window_of
 from istore.deadline import deadline
 
 PARTS = ("volume", "labels", "scores", "latency", "key")

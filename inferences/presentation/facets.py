@@ -9,35 +9,36 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime, timedelta
-from typing import Any
 
-from django.core.exceptions import EmptyResultSet
-from django.db import OperationalError, connection
+from django.db import OperationalError
 
 from inferences.directory import place_of
-from inferences.filters import Filter, matching
+from inferences.filters import Filter
 from inferences.filters.ground_truth import TruthFilter
 from inferences.filters.metadata import KINDS
-from inferences.filters.tree import all_of
 from inferences.models import InferenceAction, LabelName, RegisteredModel, SourceName
 from inferences.presentation.answers import hue
+from inferences.presentation.histograms import Histogram, histogram
 from inferences.presentation.questions import TEXTS, TRUTHS, Question
-from inferences.presentation.sampling import Sample, sample, values_at
-from inferences.querying import count_matching
-from inferences.row_ids import first_id_at, moment_of
+from inferences.presentation.sampling import (
+    Sample,
+    count_among,
+    sample,
+    values_at,
+)
+from inferences.presentation.volume import volume
+from inferences.row_ids import first_id_at
 from istore.deadline import deadline
 
 FACET_SECONDS = 1.5  # of each statement; what takes longer is counted of the sample
-VOLUME_BUCKETS = 72
 SCORE_BINS = 25
 VALUE_BINS = 24
 CHOICES_MAX = 40
 VALUES_MAX = 12
 POINTS_MAX = 1_500
-TRUTHS_MOST, TRUTH_SECONDS = 1_000, 0.5
+TRUTH_SECONDS = 0.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,33 +51,6 @@ class Choice:
     share: float = 0  # of the largest count, in percent
     hue: int | None = None
     value: str = ""  # as the form sends it, if that is not the name
-    is_more: bool = False  # there are more than were counted
-
-
-@dataclass(frozen=True, slots=True)
-class Bin:
-    low: Any
-    high: Any
-    count: int
-    height: float  # in percent
-
-    @property
-    def y(self) -> float:
-        return 100 - self.height
-
-
-@dataclass(frozen=True, slots=True)
-class Histogram:
-    """Bins of equal width from ``low`` to ``high``, in the unit of its control."""
-
-    bins: list[Bin]
-    low: Any
-    high: Any
-    is_whole: bool = True
-
-    @property
-    def total(self) -> int:
-        return sum(each.count for each in self.bins)
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,7 +93,7 @@ def facets(model: RegisteredModel, question: Question) -> Facets:
         sources=_sources(model, question, newest("source")),
         actions=_actions(question, newest("action")),
         presets=_presets(question, newest("since", "until")),
-        truths=_truths(model, question),
+        truths=_truths(model, question, newest("truth")),
         scores=_scores(model, question, scored),
         volume=volume(model, question, whole),
         points=";".join(f"{x:.5g},{y:.5g}" for x, y in points[:POINTS_MAX]),
@@ -215,19 +189,16 @@ def truth_choices(question: Question) -> list[Choice]:
     ]
 
 
-def _truths(model: RegisteredModel, question: Question) -> list[Choice]:
-    """How many each state would leave, counted to ``TRUTHS_MOST`` and for a while."""
-    rest = question.filters_without("truth")
+def _truths(model: RegisteredModel, question: Question, drawn: Sample) -> list[Choice]:
+    """How many each state would leave; not counted where that takes too long."""
     found = []
     for choice in truth_choices(question):
         try:
             with deadline(TRUTH_SECONDS):
-                filters = all_of([rest, TruthFilter(choice.value)])
-                count = count_matching(model, filters, TRUTHS_MOST)
-        except (OperationalError, ValueError):  # too slow, or a condition too many
-            found.append(choice)
-            continue
-        found.append(replace(choice, count=count.number, is_more=not count.is_exact))
+                count = count_among(model, TruthFilter(choice.value), drawn)
+        except OperationalError:
+            count = None
+        found.append(replace(choice, count=count))
     return found
 
 
@@ -245,101 +216,6 @@ def _scores(
         return None
     low, high = min(0.0, *found), max(1.0, *found)
     return histogram(found, low, high, SCORE_BINS, drawn.is_whole)
-
-
-def histogram(
-    values: Sequence[float], low: float, high: float, bins: int, is_whole: bool
-) -> Histogram:
-    """Equal bins, each closed below and open above, the last one closed at both ends."""
-    if high <= low:
-        high = max(low + 1, math.nextafter(low, math.inf))
-    counts = [0] * bins
-    # In halves: the whole span of doubles is none.
-    span = high / 2 - low / 2
-    for value in values:
-        place = int((value / 2 - low / 2) / span * bins) if span else 0
-        counts[min(max(place, 0), bins - 1)] += 1
-    edges = [low * (1 - n / bins) + high * (n / bins) for n in range(bins)] + [high]
-    return Histogram(_bins(edges, counts), low, high, is_whole)
-
-
-def _bins(edges: Sequence[Any], counts: Sequence[int]) -> list[Bin]:
-    peak = max(counts, default=0) or 1
-    return [
-        Bin(low, high, count, round(max(100 * count / peak, 3), 1) if count else 0)
-        for low, high, count in zip(edges, edges[1:], counts, strict=False)
-    ]
-
-
-# -- volume over time
-
-
-def window_of(model: RegisteredModel, question: Question) -> tuple[datetime, datetime]:
-    """From when until when: what is asked for, else all there is of the model.
-
-    Raises ``OperationalError`` when finding the oldest takes too long.
-    """
-    given = question.values
-    now = datetime.now(UTC)
-    since, until = given["since"], given["until"]
-    if since is None:
-        # What was removed lies before: it is not walked over.
-        live = model.inferences.live().filter(id__gte=model.first_id)
-        with deadline(FACET_SECONDS):
-            oldest = live.oldest_first().values_list("id", flat=True).first()
-        since = moment_of(oldest) if oldest else now - timedelta(days=1)
-    until = until or now
-    return since, until if until > since else since + timedelta(minutes=1)
-
-
-def volume(
-    model: RegisteredModel, question: Question, drawn: Sample
-) -> Histogram | None:
-    """How many over time: of all that match if that is counted in time, else of the
-    newest."""
-    if not drawn.rows:
-        return None
-    since, until = window_of(model, question)
-    step = (until - since) / VOLUME_BUCKETS
-    edges = [since + n * step for n in range(VOLUME_BUCKETS)] + [until]
-    limits = [first_id_at(edge) for edge in edges]
-    counts, is_whole = None, True
-    if not drawn.is_whole:
-        counts = counted_by_time(model, question.filters, limits)
-        is_whole = counts is not None
-    if counts is None:
-        counts = _placed([row.id for row in drawn.rows], limits)
-    return Histogram(_bins(edges, counts), since, until, is_whole)
-
-
-def _placed(ids: Iterable[int], limits: Sequence[int]) -> list[int]:
-    low, width = limits[0], (limits[-1] - limits[0]) or 1
-    counts = [0] * (len(limits) - 1)
-    for row_id in ids:
-        place = (row_id - low) * len(counts) // width
-        counts[min(max(place, 0), len(counts) - 1)] += 1
-    return counts
-
-
-def counted_by_time(
-    model: RegisteredModel, filters: Filter, limits: Sequence[int]
-) -> list[int] | None:
-    """How many match between each two ids; None when that takes too long."""
-    try:
-        sql, values = matching(model, filters).values("id").query.sql_with_params()
-    except EmptyResultSet:
-        return [0] * (len(limits) - 1)
-    try:
-        with deadline(FACET_SECONDS), connection.cursor() as cursor:
-            cursor.execute(
-                "SELECT width_bucket(id, %s::bigint[]), count(*) "
-                f"FROM ({sql}) AS found GROUP BY 1",
-                [list(limits[:-1]), *values],
-            )
-            counts = dict(cursor.fetchall())
-    except OperationalError:
-        return None
-    return [counts.get(n, 0) for n in range(1, len(limits))]
 
 
 # -- one metadata key

@@ -71,6 +71,16 @@ def values_at(
     return list(rows.values_list("value", flat=True)), drawn.is_whole
 
 
+def count_among(model: RegisteredModel, filters: Filter, drawn: Sample) -> int:
+    """How many of a sample match."""
+    if not drawn.rows:
+        return 0
+    table = Inference._meta.db_table
+    ids = [row.id for row in drawn.rows]
+    found = matching(model, filters).filter(_any_of(f"{table}.id", ids))
+    return found.order_by().count()
+
+
 def _rows_of(model: RegisteredModel, ids: list[int]) -> Any:
     table = Inference._meta.db_table
     return model.inferences.live().filter(_any_of(f"{table}.id", ids))

@@ -22,7 +22,8 @@ from inferences.filters import Filter, matching
 from inferences.filters.metadata import KINDS
 from inferences.models import InferencePayload, LabelName, RegisteredModel
 from inferences.presentation.answers import hue
-from inferences.presentation.facets import Histogram, by_name, histogram
+from inferences.presentation.facets import by_name
+from inferences.presentation.histograms import Histogram, histogram
 from inferences.presentation.questions import TEXTS
 from inferences.presentation.sampling import SAMPLE, sample, values_at
 from inferences.presentation.timeline import timeline

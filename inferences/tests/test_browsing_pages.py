@@ -17,6 +17,7 @@ from inferences.filters import text as queries
 from inferences.filters.tree import normal
 from inferences.models import SavedView
 from inferences.presentation import facets as facets_module
+from inferences.presentation import histograms
 from inferences.presentation.questions import Question
 from istore.models import Membership, Role
 
@@ -294,7 +295,7 @@ def test_the_states_of_ground_truth_are_counted(person, model, fleet):
     ("low", "high"), [(-1.7e308, 1.7e308), (5e-324, 1e-323), (3.0, 3.0), (1e16, 1e16)]
 )
 def test_a_histogram_holds_every_value_whatever_the_span(low, high):
-    found = facets_module.histogram([low, (low + high) / 2, high], low, high, 7, True)
+    found = histograms.histogram([low, (low + high) / 2, high], low, high, 7, True)
     assert found.total == 3
 
 
