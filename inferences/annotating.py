@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from django.conf import settings
@@ -89,6 +90,79 @@ def remove_value(
         changed = {row_id: given for row_id, given in before.items() if key in given}
         _write(actor, model, {i: given[key] for i, given in changed.items()}, key, None)
     return bool(changed)
+
+
+@dataclass(frozen=True, slots=True)
+class TakenBack:
+    """How many have again what they had, and how many were changed meanwhile."""
+
+    count: int = 0
+    kept: int = 0
+
+
+def latest_change() -> int:
+    """The number of the newest change of any value: what is done later has higher ones."""
+    newest = MetadataChange.objects.order_by("-id").values_list("id", flat=True)
+    return newest.first() or 0
+
+
+def take_back(
+    actor: object,
+    model: RegisteredModel,
+    value: MetadataValue,
+    numbers: tuple[int, int],
+) -> TakenBack:
+    """Give inferences what they had before this actor gave them the value.
+
+    ``numbers`` are those of the changes: above the first, up to the second. A change that
+    another one followed stays.
+    """
+    above, until = numbers
+    done = MetadataChange.objects.filter(
+        registered_model=model,
+        key=value.key,
+        after=[str(value.type), value.text],
+        actor=str(actor)[:300],
+        id__lte=until,
+    )
+    count = kept = 0
+    while True:
+        batch = list(
+            done.filter(id__gt=above).order_by("id")[: settings.ISTORE_REMOVAL_BATCH]
+        )
+        if not batch:
+            return TakenBack(count, kept)
+        above = batch[-1].id
+        had = {change.row_id: change.before for change in batch}
+        put_back = _put_back(actor, model, value, had)
+        count, kept = count + put_back, kept + len(had) - put_back
+
+
+def _put_back(
+    actor: object,
+    model: RegisteredModel,
+    value: MetadataValue,
+    had: dict[int, Given | None],
+) -> int:
+    formers = {
+        tuple(each): MetadataValue(value.key, *each) for each in had.values() if each
+    }
+    places = {
+        each: directory.places_for(model, set(former.comparable))
+        for each, former in formers.items()
+    }
+    given = [str(value.type), value.text]
+    rows: dict[tuple[str, ...] | None, dict[int, Given | None]] = {}
+    with transaction.atomic():
+        now = _locked(model, model.inferences.live().filter(id__in=had))
+        for row_id, has in now.items():
+            if has.get(value.key) == given:
+                each = had[row_id]
+                rows.setdefault(each and tuple(each), {})[row_id] = given
+        for each, changed in rows.items():
+            former = formers.get(each)
+            _write(actor, model, changed, value.key, former, places.get(each))
+    return sum(map(len, rows.values()))
 
 
 def _put(

@@ -45,6 +45,7 @@ urlpatterns = [
     re_path(rf"^{MODEL}/selection/protect$", selection.protect, name="protect"),
     re_path(rf"^{MODEL}/selection/unprotect$", selection.unprotect, name="unprotect"),
     re_path(rf"^{MODEL}/selection/label$", selection.label, name="label"),
+    re_path(rf"^{MODEL}/selection/unlabel$", selection.unlabel, name="unlabel"),
     re_path(rf"^{MODEL}/selection/remove$", selection.remove, name="remove"),
     re_path(rf"^{MODEL}/deleted$", deleted.deleted, name="deleted"),
     re_path(

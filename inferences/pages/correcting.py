@@ -16,17 +16,20 @@ from django.views.decorators.http import require_http_methods
 from rest_framework.exceptions import APIException
 
 from inferences import annotating, protection
-from inferences.ground_truth.singles import put_truth, remove_truth
+from inferences.ground_truth.singles import find_truth, put_truth, remove_truth
 from inferences.ground_truth.truths import read_truth
 from inferences.metadata import MetadataValue
+from inferences.models import Inference
 from inferences.pages.access import visible_inference, visible_model
 from inferences.pages.errors import sentence
 from inferences.pages.one import detail
+from inferences.pages.undo import with_undo
 from inferences.presentation.questions import Question
 from inferences.protection import Protection
 from istore.access import caller_of
 from istore.models import Role
 
+UNDO_MAX_CHARS = 100_000  # it travels with the session
 View = Callable[[HttpRequest, str, str], HttpResponse]
 
 
@@ -62,12 +65,16 @@ def change_metadata(
 ) -> HttpResponse:
     """``key``, ``type`` and ``value``; with ``remove``, the key goes."""
     model = visible_model(request, model_id, Role.EDITOR)
-    visible_inference(request, model_id, inference_id)
+    inference = visible_inference(request, model_id, inference_id)
     caller, key = caller_of(request), request.POST.get("key", "").strip()
+    before = inference.payload.metadata.get(key)
     try:
         if "remove" in request.POST:
             if annotating.remove_value(caller, model, inference_id, key):
-                messages.success(request, f"{key} is removed.")
+                said = f"{key} is removed."
+                messages.success(
+                    request, _undo_metadata(request, inference, key, before, said)
+                )
             else:
                 messages.error(request, f"There is no {key} any more.")
         else:
@@ -75,12 +82,45 @@ def change_metadata(
             value = MetadataValue(key, given.get("type", ""), given.get("value", ""))
             replace = "replace" in given
             annotating.put_value(caller, model, inference_id, value, replace=replace)
-            messages.success(request, f"{key} is {value.text[:80]} now.")
+            said = f"{key} is {value.text[:80]} now."
+            if before != [str(value.type), value.text]:
+                said = _undo_metadata(request, inference, key, before, said)
+            messages.success(request, said)
     except ValueError as error:
         messages.error(request, str(error))
     except APIException as problem:
         messages.error(request, sentence(problem))
     return _back(request, model_id, inference_id)
+
+
+def _undo_metadata(
+    request: HttpRequest,
+    inference: Inference,
+    key: str,
+    before: list[str] | None,
+    said: str,
+) -> str:
+    fields = [("within", request.POST.get("within", "")), ("key", key)]
+    if before is None:
+        fields += [("remove", "true")]
+    else:
+        kind, text = before
+        fields += [("type", kind), ("value", text), ("replace", "true")]
+    return _with_undo(request, "change-metadata", inference, fields, said)
+
+
+def _with_undo(
+    request: HttpRequest,
+    name: str,
+    inference: Inference,
+    fields: list[tuple[str, str]],
+    said: str,
+) -> str:
+    """With a form that puts back what was; without one where that would be too long."""
+    if sum(len(value) for _, value in fields) > UNDO_MAX_CHARS:
+        return said
+    ids = [inference.registered_model.model_id, inference.inference_id]
+    return with_undo(request, said, reverse(f"inferences:{name}", args=ids), fields)
 
 
 @login_required
@@ -92,16 +132,26 @@ def change_truth(
     """What came true: ``labels`` as words between commas, ``value``, ``text``, ``boxes``
     or ``json``, as ``form`` says; with ``remove``, none is known any more."""
     model = visible_model(request, model_id, Role.EDITOR)
-    visible_inference(request, model_id, inference_id)
-    caller = caller_of(request)
+    inference = visible_inference(request, model_id, inference_id)
+    caller, before = caller_of(request), find_truth(model, inference_id)
+    fields = [("within", request.POST.get("within", ""))]
+    if before is None:
+        fields += [("remove", "true")]
+    else:
+        fields += [("form", "json"), ("json", json.dumps(before.truth))]
     try:
         if "remove" in request.POST:
-            remove_truth(caller, model, inference_id)
-            messages.success(request, "The ground truth is removed.")
+            if not remove_truth(caller, model, inference_id):
+                messages.error(request, "There is no ground truth any more.")
+                return _back(request, model_id, inference_id)
+            said = "The ground truth is removed."
         else:
             truth = read_truth(_given(request.POST), model.task_type)
             put_truth(caller, model, inference_id, truth)
-            messages.success(request, "The ground truth is saved.")
+            said = "The ground truth is saved."
+        messages.success(
+            request, _with_undo(request, "change-truth", inference, fields, said)
+        )
     except ValueError as error:
         messages.error(request, str(error))
     except APIException as problem:

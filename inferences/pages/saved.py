@@ -12,6 +12,7 @@ from django.views.decorators.http import require_POST
 
 from inferences.models import RegisteredModel, SavedView
 from inferences.pages.access import visible_model
+from inferences.pages.undo import with_undo
 from inferences.presentation.questions import Question
 from istore.access import caller_of
 from istore.models import AuditEntry, Role
@@ -76,7 +77,8 @@ def change(request: HttpRequest, model_id: str, view_id: int) -> HttpResponse:
         if "remove" in request.POST:
             view.delete()
             _note(request, model, "saved_view.delete", view.name)
-            messages.success(request, f"The view {view.name} is removed.")
+            said = f"The view {view.name} is removed."
+            messages.success(request, _undo(request, model, view, said))
         else:
             is_default = request.POST.get("default") == "true"
             model.saved_views.update(is_default=False)
@@ -87,6 +89,16 @@ def change(request: HttpRequest, model_id: str, view_id: int) -> HttpResponse:
     return redirect(
         reverse("inferences:browse", args=[model.model_id]) + "?view=gallery"
     )
+
+
+def _undo(
+    request: HttpRequest, model: RegisteredModel, view: SavedView, said: str
+) -> str:
+    fields = [("name", view.name), ("query", view.query)]
+    if view.is_default:
+        fields.append(("default", "true"))
+    address = reverse("inferences:saved-views", args=[model.model_id])
+    return with_undo(request, said, address, fields)
 
 
 def _note(request: HttpRequest, model: RegisteredModel, action: str, name: str) -> None:

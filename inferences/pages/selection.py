@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 from django.conf import settings
 from django.contrib import messages
@@ -18,7 +17,6 @@ from django.core.exceptions import ValidationError
 from django.db import OperationalError
 from django.http import HttpRequest, HttpResponse, QueryDict
 from django.shortcuts import redirect, render
-from django.template.loader import render_to_string
 from django.urls import reverse
 from django.views.decorators.http import require_POST
 from rest_framework.exceptions import APIException
@@ -29,6 +27,7 @@ from inferences.metadata import MetadataValue
 from inferences.models import InferenceKey, InferenceQuerySet, RegisteredModel
 from inferences.pages.access import visible_model
 from inferences.pages.errors import sentence
+from inferences.pages.undo import with_undo
 from inferences.presentation.questions import Question
 from inferences.protection import Protection
 from inferences.tasks import ring_for_removals
@@ -186,32 +185,29 @@ def _protect(is_protected: bool) -> Do:
             most = protection.REASON_MAX_CHARS
             raise ValueError(f"A reason has at most {most} characters, none a NUL.")
         wanted = Protection(is_protected, reason)
+        # What was so before would be lost by taking it back.
+        were = chosen.found(model).filter(is_protected=is_protected).exists()
         done = protection.protect_all(
             caller_of(request), model, lambda: chosen.found(model), wanted
         )
         word = "protected" if is_protected else "no longer protected"
         late = f" {done.being_removed:,} came too late." if done.being_removed else ""
+        said = f"{done.count:,} {word}.{late}"
+        if were or not done.count:
+            return said
         undo = "unprotect" if is_protected else "protect"
-        return _with_undo(request, model, chosen, f"{done.count:,} {word}.{late}", undo)
+        address = reverse(f"inferences:{undo}", args=[model.model_id])
+        return with_undo(request, said, address, _fields(request, chosen))
 
     return do
 
 
-def _with_undo(
-    request: HttpRequest,
-    model: RegisteredModel,
-    chosen: Selected,
-    said: str,
-    action: str,
-) -> str:
-    context: dict[str, Any] = {
-        "said": said,
-        "address": reverse(f"inferences:{action}", args=[model.model_id]),
-        "selected": chosen,
-        "query": chosen.query,
-        "listed": request.POST.get("back", ""),
-    }
-    return render_to_string("inferences/_undo.html", context, request)
+def _fields(request: HttpRequest, chosen: Selected) -> list[tuple[str, str]]:
+    """A form that is sent for what is chosen, and is sure of it."""
+    fields = [("sure", "true"), ("back", request.POST.get("back", ""))]
+    if chosen.question:
+        return [*fields, ("everything", "true"), ("query", chosen.query)]
+    return [*fields, *(("inference_id", each) for each in chosen.ids)]
 
 
 @login_required
@@ -225,6 +221,7 @@ def _label(request: HttpRequest, model: RegisteredModel, chosen: Selected) -> st
     value = MetadataValue(
         given.get("key", "").strip(), given.get("type", ""), given.get("value", "")
     )
+    since = annotating.latest_change()
     changed = annotating.put_values(
         caller_of(request),
         model,
@@ -233,7 +230,47 @@ def _label(request: HttpRequest, model: RegisteredModel, chosen: Selected) -> st
         replace=given.get("replace") == "true",
     )
     count = changed[value.key]
-    return f"{count:,} inference{'' if count == 1 else 's'} labelled with {value.key}."
+    said = f"{_counted(count)} labelled with {value.key}."
+    if not count:
+        return said
+    fields = {
+        "key": value.key,
+        "type": str(value.type),
+        "value": value.text,
+        "since": str(since),
+        "until": str(annotating.latest_change()),
+        "back": given.get("back", ""),
+    }
+    address = reverse("inferences:unlabel", args=[model.model_id])
+    return with_undo(request, said, address, list(fields.items()))
+
+
+def _counted(count: int) -> str:
+    return f"{count:,} inference{'' if count == 1 else 's'}"
+
+
+@login_required
+@require_POST
+def unlabel(request: HttpRequest, model_id: str) -> HttpResponse:
+    """Put back what a label replaced: of this person's changes numbered above ``since``
+    up to ``until``, those that gave ``key`` this value."""
+    model = visible_model(request, model_id, Role.EDITOR)
+    given = request.POST
+    try:
+        since, until = int(given.get("since", "")), int(given.get("until", ""))
+        value = MetadataValue(
+            given.get("key", ""), given.get("type", ""), given.get("value", "")
+        )
+        done = annotating.take_back(caller_of(request), model, value, (since, until))
+    except (ValueError, OverflowError) as problem:
+        messages.error(request, f"Not taken back: {problem}")
+    except APIException as problem:
+        messages.error(request, f"Not taken back: {sentence(problem)}")
+    else:
+        kept = f" {done.kept:,} changed meanwhile and stay." if done.kept else ""
+        messages.success(request, f"{_counted(done.count)} as before the label.{kept}")
+    here = reverse("inferences:browse", args=[model.model_id])
+    return redirect(f"{here}{_listed(given.get('back', '')).link()}")
 
 
 @login_required
@@ -247,4 +284,4 @@ def _remove(request: HttpRequest, model: RegisteredModel, chosen: Selected) -> s
     count = sum(map(len, batches))
     # The intents are the work; the queue only rings, and beat rings again.
     ring_for_removals(model.pk)
-    return f"{count:,} inference{'' if count == 1 else 's'} deleted."
+    return f"{_counted(count)} deleted."
