@@ -15,6 +15,7 @@ from itertools import count
 
 import hypothesis.strategies as st
 import pytest
+from django.test import TestCase
 from hypothesis import HealthCheck, settings
 from hypothesis.stateful import (
     RuleBasedStateMachine,
@@ -348,6 +349,20 @@ class Retention(RuleBasedStateMachine):
             self.task = policies.open_task("test", self.policy)
             self.lost = [0, 0]
         return self.is_active
+
+    @precondition(lambda self: self.policy and not self.is_active)
+    @rule()
+    def begin_and_die_before_the_ring(self) -> None:
+        """A task is on although nobody was told of it: the beat will tell."""
+        failpoints.arm("tracking.committed=raise")
+        committed = TestCase.captureOnCommitCallbacks(execute=True)
+        with pytest.raises(failpoints.Failure), committed:
+            policies.open_task("test", self.policy)
+        failpoints.arm("")
+        self.task = self.policy.tasks.active().get()
+        self.lost = [0, 0]
+        assert self.task in RetentionTask.objects.unheard()
+        self.after({})
 
     @property
     def is_active(self) -> bool:

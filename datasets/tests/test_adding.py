@@ -120,6 +120,24 @@ def test_a_model_of_another_task_is_refused(make_stored, add, dataset, project):
         add(of=other)
 
 
+@pytest.mark.parametrize("step", ["datasets.inputs_marked", "datasets.inputs_removed"])
+def test_a_collection_of_inputs_that_breaks_off_is_finished_by_the_next(
+    make_stored, add, dataset, step
+):
+    make_stored(png(), [SHIP], inference_id="a")
+    add()
+    changing.remove_entries("test", dataset, [dataset.entries.get().pk])
+    arm(f"{step}=raise")
+    try:
+        with pytest.raises(Failure):
+            inputs.collect()
+    finally:
+        arm("")
+    assert inputs.collect() == 1
+    assert objects() == set()
+    assert not DatasetBlob.objects.exists()
+
+
 STEPS = [
     "datasets.claimed",
     "datasets.set_fixed",

@@ -242,6 +242,23 @@ def test_after_a_failure_at_any_step_the_next_attempt_makes_a_whole_archive(
     is_clean()
 
 
+def test_a_worker_that_dies_once_the_task_is_complete_takes_nothing_back(
+    make_stored, model, armed
+):
+    make_stored()
+    task = new_task(model)
+    armed("archiving.completed=raise")
+    carry_out(task)
+    armed("")
+    again = ExportTask.objects.get()
+    assert again.state == "complete"
+    lease_runs_out()
+    carry_out(again)
+    assert len(lines_of(opened(again), "annotations.jsonl")) == 1
+    assert expiry.collect(clock.now()) == 0
+    is_clean()
+
+
 def test_three_attempts_that_come_to_nothing_fail_the_task(make_stored, model, armed):
     make_stored()
     task = new_task(model)

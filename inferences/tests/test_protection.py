@@ -9,7 +9,8 @@ from django.db.models.functions import Now
 from inferences import protection, removal
 from inferences.filters import InferenceFilter, matching
 from inferences.models import InferencePayload
-from inferences.protection import Protection
+from inferences.protection import Protection, protect_all
+from istore import failpoints
 from istore.models import AuditEntry, Role
 from istore.problems import Conflict
 
@@ -144,6 +145,25 @@ def test_those_being_removed_are_counted_and_left(api, model, make_inference):
     done = api.post(f"{ADDRESS}/protection", {"filters": {}}).json()
 
     assert (done["count"], done["being_removed"]) == (1, 1)
+
+
+def test_a_call_that_breaks_off_is_finished_by_the_same_call(
+    api, model, make_inference, settings
+):
+    settings.ISTORE_REMOVAL_BATCH = 2
+    for _ in range(5):
+        make_inference()
+    failpoints.arm("protection.batch_written:2=raise")
+    try:
+        with pytest.raises(failpoints.Failure):
+            protect_all("test", model, model.inferences.live, Protection())
+    finally:
+        failpoints.arm("")
+    assert model.inferences.filter(is_protected=True).count() == 4
+    done = api.post(f"{ADDRESS}/protection", {"filters": {}}).json()
+    assert (done["count"], done["more"]) == (1, False)
+    counts = AuditEntry.objects.filter(action="inference.bulk_protect")
+    assert sorted(each.details["count"] for each in counts) == [1, 2, 2]
 
 
 def test_a_viewer_protects_nothing(api_as, make_inference):

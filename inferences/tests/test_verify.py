@@ -466,6 +466,22 @@ def test_a_collection_that_was_killed_goes_on(healthy, model, blob_directory, ar
     assert verify() == []
 
 
+def test_a_repair_that_breaks_off_is_finished_by_the_next(
+    quiet, model, folder, blob_directory, armed
+):
+    for name in ("input", "answer"):
+        blobs.put(f"{folder}/{name}", b"of nobody")
+    old(blob_directory)
+    armed("collecting.removed=raise")
+    broken = verification.report(verification.Scope(now(), repair=True))
+    list(broken.findings())
+    assert broken.unfinished == {"unnamed objects": "Failure: collecting.removed"}
+    armed("")
+    verify(repair=True)
+    assert verify() == []
+    assert not list(blobs.walk(f"{folder}/"))
+
+
 PLACES = [
     "removal.records_intended",
     "removal.record_blobs_deleted",

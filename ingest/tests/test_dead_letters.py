@@ -272,6 +272,28 @@ def test_replay_lists_and_publishes_what_was_set_aside(
     assert replayed() == "No event is set aside.\n"
 
 
+def test_a_replay_that_breaks_off_publishes_a_copy_that_is_dropped(
+    model, deliver, listener, replayed, arm
+):
+    event = capture(model, "a")
+    content = blobs.get(event.data_storage_key)
+    blobs.put(event.data_storage_key, b"short")
+    deliver(event)
+    blobs.put(event.data_storage_key, content)
+    arm("replay.published=raise")
+    with pytest.raises(RuntimeError):
+        replayed("--all")
+    arm("")
+    assert letter().replayed_at is None
+
+    assert replayed("--all") == "1 events published again.\n"
+    while listener.step(block_ms=1):
+        pass
+
+    assert model.inferences.get().created_at == MOMENT
+    assert SetAsideEvent.objects.filter(replayed_at=None).count() == 0
+
+
 def test_replay_leaves_what_is_no_event(deliver_bytes, replayed):
     deliver_bytes(b"nonsense")
 

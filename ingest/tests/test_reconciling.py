@@ -61,6 +61,24 @@ def test_what_the_stream_forgot_is_published_again(model, stream, server, listen
     assert reconcile(stream) == 0
 
 
+def test_a_round_that_breaks_off_is_made_again_and_stores_each_once(
+    model, stream, listen, arm
+):
+    for number in range(1, 4):
+        captured(model, str(number), hours=number)
+    arm("reconcile.published:2=raise")
+    with pytest.raises(RuntimeError):
+        reconcile(stream)
+    arm("")
+    listen()
+
+    assert reconcile(stream) > 0
+    listen()
+    assert ids(model) == ["1", "2", "3"]
+    assert stream.lag() == Lag(0, 0)
+    assert reconcile(stream) == 0
+
+
 def test_what_is_still_on_its_way_is_left_alone(model, stream):
     captured(model, hours=0.01)
 

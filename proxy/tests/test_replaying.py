@@ -11,7 +11,7 @@ from django.core.management import CommandError, call_command
 
 from ingest.events import InferenceEvent
 from ingest.stream import STREAM
-from istore import blobs
+from istore import blobs, failpoints
 from proxy import replaying
 from proxy.segments import MAGIC, frame
 from proxy.tests.test_capture import make_entry
@@ -66,6 +66,21 @@ def test_an_entry_that_can_be_read_now_is_captured_and_published(spool, server):
     assert blobs.size("1/2/2026/03/04/05/a/metadata")
     assert not list(spool.iterdir())
     assert replayed() == ""
+
+
+def test_a_replay_that_breaks_off_keeps_the_file_and_publishes_copies(spool, server):
+    (spool / "x.set-aside").write_bytes(payload("a"))
+    failpoints.arm("replaying.published=raise")
+    try:
+        with pytest.raises(failpoints.Failure):
+            replayed()
+    finally:
+        failpoints.arm("")
+    assert list(spool.iterdir())
+
+    replayed()
+    assert not list(spool.iterdir())
+    assert published(server) == ["a", "a"]  # copies, which the store drops
 
 
 def test_an_entry_that_still_cannot_be_read_stays(spool, server):

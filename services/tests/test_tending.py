@@ -15,7 +15,7 @@ from istore.failpoints import Failure, arm
 from services.models import InferenceSession, SessionToken, Status
 from services.probing import status_of
 from services.session_tokens import find_session_token, forget_expired_tokens
-from services.sessions import start_session
+from services.sessions import issue_token, start_session
 from services.tasks import tend_sessions
 from services.tests.conftest import closed_port
 
@@ -186,6 +186,19 @@ def test_tokens_that_open_nothing_are_forgotten(make_session):
     SessionToken.objects.update(expires_at=now() - timedelta(seconds=1))
     assert find_session_token(secret) is None
     assert forget_expired_tokens() == 1
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_further_token_is_committed_before_it_is_shown(make_session):
+    session, _ = make_session()
+    arm("sessions.token_committed=raise")
+    try:
+        with pytest.raises(Failure):
+            issue_token("test", session)
+        assert session.tokens.count() == 2  # one of them nobody knows: it runs out
+    finally:
+        arm("")
+    assert find_session_token(issue_token("test", session)).session == session
 
 
 @pytest.mark.django_db(transaction=True)
