@@ -24,12 +24,14 @@ class InferencesConfig(AppConfig):
 def register_checks() -> None:
     """What ``manage.py verify`` looks at here, in the order that repairs build on."""
     from inferences import collecting, consistency
+    from inferences.segments import checking
     from istore.verification import register
 
     register("rows", consistency.rows)  # first: it saves what is protected
     register("intents", consistency.intents)
     register("ids", consistency.keys)
     register("counts", consistency.counts)
+    register("segments", checking.bounds)
     register("named objects", consistency.named_objects)
     register("unnamed objects", collecting.unnamed_objects, collects=True)
     register("staged uploads", collecting.staged_uploads, collects=True)

@@ -5,8 +5,8 @@ An inference is two rows. ``Inference`` is narrow and holds all that is filtered
 by id (``partitions.py``), are written by ``recording`` and leave by ``removal``:
 ``save()`` and ``delete()`` go by the id alone, which two models may share.
 
-Sealed column segments, which will make counts faster, get tables of their own beside
-these; nothing here changes for them.
+Segments, by which a page passes over what cannot match, have tables of their own beside
+these (``segments/``); a trigger tells them of what is written here.
 """
 
 from __future__ import annotations
@@ -29,6 +29,10 @@ from inferences.ground_truth.models import (  # noqa: F401 tables of this app, t
     GroundTruth,
     GroundTruthVersion,
     PendingTruth,
+)
+from inferences.segments.models import (  # noqa: F401 tables of this app, too
+    Segment,
+    SegmentTouch,
 )
 from istore.access import Caller
 from istore.models import Project, Role

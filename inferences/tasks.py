@@ -12,6 +12,7 @@ from inferences.ground_truth import pending
 from inferences.models import InferencePayload, RegisteredModel
 from inferences.partitions import make_ahead
 from inferences.presentation import storage
+from inferences.segments import sealing
 from inferences.vectors import moving
 from istore.clock import now
 from istore.tracking import LEASE
@@ -54,6 +55,11 @@ def run_erasure(task_id: str) -> None:
     task = ErasureTask.objects.select_related("project").filter(pk=task_id).first()
     if task is not None:
         running.erase(task)
+
+
+@shared_task
+def seal_segments() -> None:
+    sealing.seal()
 
 
 @shared_task

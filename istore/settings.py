@@ -246,6 +246,12 @@ CELERY_BEAT_SCHEDULE = {
         "schedule": timedelta(minutes=5),
         "options": {"expires": 300},
     },
+    # The newest rows are walked until a segment tells of them.
+    "seal segments": {
+        "task": "inferences.tasks.seal_segments",
+        "schedule": timedelta(minutes=1),
+        "options": {"expires": 60},
+    },
     # Which policy of retention is due is said by the table.
     "start due policies": {
         "task": "retention.tasks.start_due_policies",

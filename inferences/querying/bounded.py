@@ -11,12 +11,16 @@ costs a walk of the table. So one way after the other is tried, each with a boun
 - 5,000 rows are walked in the order of the page, and further if matches are met;
 - the same to 20,001 entries, and to 50,000 rows.
 
+Where segments say that ranges of numbers find nothing in some part, a walk passes over
+it; that is tried first, with 20,000 rows.
+
 What is left has matches that are many and far away. They are all read, through whatever
 index the planner likes, and sorted: it takes as long as there are matches.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
@@ -36,8 +40,10 @@ from inferences.querying.conditions import (
 from inferences.querying.cursors import Place, Rank
 from inferences.querying.orders import BY_TIME, LABELS_MOST, ByLabel, Order
 from inferences.row_ids import LOWEST
+from inferences.segments import skipping
 
 WALK = 5_000
+SKIPPING_WALK = 20_000
 LONG_WALK = 50_000
 PROMISING = 4  # times the rows that a walk found are a page: it is worth going on
 VERY_FEW = 2_000  # cheaper than any walk
@@ -45,6 +51,9 @@ FEW = 20_000  # rows that are looked at one by one
 PROBES_MOST = 8
 LABELS_ONE_BY_ONE = 60
 CHUNKS = (160, 1_600, 16_000)
+
+
+Way = Callable[[Conditions, Order, "Part"], list[Place] | None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,21 +186,30 @@ def _without_rank(asked: Conditions, order: Order) -> Conditions:
 
 
 def _rows(asked: Conditions, order: Order, part: Part) -> list[Place]:
-    ways = (
-        _direct,
-        _merged,
-        partial(_driven, most=VERY_FEW),
-        partial(_walked, most=WALK),
-        partial(_under_a_ceiling, most=WALK),
-        partial(_driven, most=FEW),
-        partial(_walked, most=LONG_WALK),
-        partial(_under_a_ceiling, most=LONG_WALK),
-    )
-    for way in ways:
+    for way in _ways(asked, order, part):
         rows = way(asked, order, part)
         if rows is not None:
             return rows
     return _read(asked, order, part, Fragment(TABLE))
+
+
+def _ways(asked: Conditions, order: Order, part: Part) -> Iterator[Way]:
+    yield _direct
+    yield _merged
+    skips = _skips(asked, part) if order.rank is None else []
+    # Where numbers alone are asked for, what segments leave is looked at first.
+    if not skips or len(asked.drivers) > len(asked.ranges):
+        yield partial(_driven, most=VERY_FEW)
+    if skips:
+        yield partial(_walked_past, skips=skips, most=SKIPPING_WALK)
+        yield partial(_driven, most=FEW)
+        yield partial(_walked_past, skips=skips, most=LONG_WALK)
+        return
+    yield partial(_walked, most=WALK)
+    yield partial(_under_a_ceiling, most=WALK)
+    yield partial(_driven, most=FEW)
+    yield partial(_walked, most=LONG_WALK)
+    yield partial(_under_a_ceiling, most=LONG_WALK)
 
 
 # -- the ways, each of which may decline
@@ -305,6 +323,72 @@ def _walked(
     # Some way on it would be full: that is nearer than any other way.
     is_near = most < LONG_WALK and PROMISING * len(rows) >= part.limit
     return _walked(asked, order, part, LONG_WALK) if is_near else None
+
+
+def _skips(asked: Conditions, part: Part) -> list[skipping.Stretch]:
+    if not asked.ranges:
+        return []
+    return skipping.passed_over(
+        asked.key, asked.ranges, _ids_within(asked), newest_first=part.newest_first
+    )
+
+
+def _ids_within(asked: Conditions) -> skipping.Stretch:
+    lowest, highest = skipping.ALL
+    return (
+        lowest if asked.lowest is None else asked.lowest,
+        highest if asked.highest is None else asked.highest,
+    )
+
+
+def _walked_past(
+    asked: Conditions,
+    order: Order,
+    part: Part,
+    skips: list[skipping.Stretch],
+    most: int,
+) -> list[Place] | None:
+    """The page, if so many rows beside what is passed over hold it, or all that match."""
+    if part.needed > most // 5:
+        return None
+    stretches = list(skipping.between(_ids_within(asked), skips))
+    found: list[int] = []
+    left = most
+    for stretch in stretches[::-1] if part.newest_first else stretches:
+        missing = part.needed - len(found)
+        ids, walked = _walk(asked, part, stretch, missing, left)
+        found += ids
+        if len(ids) == missing:
+            break
+        left -= walked
+        if left < 0:
+            return None
+    return [Place(None, row_id) for row_id in found[part.offset :]]
+
+
+def _walk(
+    asked: Conditions, part: Part, stretch: skipping.Stretch, limit: int, most: int
+) -> tuple[list[int], int]:
+    """The first matching rows of a stretch, and how many it has if those are too few.
+
+    The rows are counted to one more than are walked, removed and hidden ones included;
+    in one statement, as some may go meanwhile.
+    """
+    where = asked.live & asked.rest
+    rows = Fragment(
+        f"FROM {TABLE} WHERE {TABLE}.model_key = %s AND {TABLE}.id BETWEEN %s AND %s",
+        (asked.key, *stretch),
+    )
+    along = f"ORDER BY {TABLE}.id {part.way}"
+    sql = (
+        f"SELECT ids, CASE WHEN cardinality(ids) < {limit} THEN "
+        f"(SELECT count(*) FROM (SELECT {rows.sql} LIMIT {most + 1}) AS there) ELSE 0 END "
+        f"FROM (SELECT ARRAY(SELECT {TABLE}.id FROM (SELECT * {rows.sql} {along} "
+        f"LIMIT {most}) AS {TABLE} WHERE {where.sql} {along} LIMIT {limit}) AS ids "
+        "OFFSET 0) AS walked"
+    )
+    ((ids, walked),) = _ask(Fragment(sql, rows.values + rows.values + where.values))
+    return ids, walked
 
 
 def _under_a_ceiling(

@@ -35,6 +35,7 @@ SLOT_COLUMNS = {column for columns in SLOTS.values() for column in columns}
 # Their indexes end in the id: an equality gives rows in the order of time.
 IN_ORDER = {*SLOT_COLUMNS, "source_id"}
 INDEXED = IN_ORDER | {"data_hash", "area_cell", "top_score"}
+NUMBER_COLUMNS = {*SLOTS["integer"], *SLOTS["float"]}
 SIDE_TABLES = (OverflowText, OverflowNumber, GroundTruth)
 STREAMS_MOST = 20  # streams in order that one page merges
 
@@ -76,6 +77,11 @@ class Driver:
         return all(branch.table == TABLE for branch in self.branches)
 
 
+# Between which numbers a slot lies that is asked for; None is no bound on that side.
+Range = tuple[float | None, float | None]
+Ranges = dict[str, Range]
+
+
 @dataclass(slots=True)
 class Conditions:
     """A where clause: as a whole, its range of ids, and the drivers it offers."""
@@ -87,6 +93,7 @@ class Conditions:
     highest: int | None = None
     drivers: list[Driver] = field(default_factory=list)
     others: int = 0  # tests that no index helps with
+    ranges: Ranges = field(default_factory=dict)
 
     @property
     def live(self) -> Fragment:
@@ -134,6 +141,9 @@ def read(model: RegisteredModel, found: InferenceQuerySet) -> Conditions | None:
     except EmptyResultSet:
         return None
     conditions.drivers = [*drivers, *conditions.drivers]
+    for column in groups.keys() & NUMBER_COLUMNS:
+        if (numbers := _all_of(map(_range, groups[column]))) is not None:
+            conditions.ranges[column] = numbers
     return conditions
 
 
@@ -234,6 +244,45 @@ def _equalities(node: Any) -> list[Any]:
     if node.lookup_name == "in" and len(node.rhs) <= STREAMS_MOST:
         return list(dict.fromkeys(node.rhs))
     return []
+
+
+def _range(node: Any) -> Range | None:
+    """Numbers among which a column must have its value; None when that is not told.
+
+    Whatever is told here also says that the column has a value.
+    """
+    if isinstance(node, WhereNode):
+        parts = [_range(_bare(child)) for child in node.children]
+        return _all_of(parts) if node.connector == AND else _any_of(parts)
+    match node.lookup_name:
+        case "exact":
+            return node.rhs, node.rhs
+        case "in":
+            return min(node.rhs), max(node.rhs)
+        case "gt" | "gte":
+            return node.rhs, None
+        case "lt" | "lte":
+            return None, node.rhs
+        case "isnull" if node.rhs is False:
+            return None, None
+    return None
+
+
+def _all_of(parts: Iterable[Range | None]) -> Range | None:
+    told = [part for part in parts if part is not None]
+    lows = [low for low, _ in told if low is not None]
+    highs = [high for _, high in told if high is not None]
+    return (max(lows, default=None), min(highs, default=None)) if told else None
+
+
+def _any_of(parts: Sequence[Range | None]) -> Range | None:
+    if None in parts:
+        return None
+    lows, highs = [low for low, _ in parts], [high for _, high in parts]
+    return (
+        None if None in lows else min(lows),
+        None if None in highs else max(highs),
+    )
 
 
 def _driver(conditions: Conditions, compiler: Any, node: Any) -> Driver | None:

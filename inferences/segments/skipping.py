@@ -1,0 +1,96 @@
+"""Which ids a question may pass over: no row there can match.
+
+Nothing is passed over unless a segment says so: where there is none, where it has no
+bounds yet or was touched, rows are read. Segments and touches come from one statement.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+
+from django.db import connection
+
+from inferences.row_ids import LOWEST
+from inferences.segments.models import Segment, SegmentTouch
+
+Stretch = tuple[int, int]  # ids, both ends included
+Range = tuple[float | None, float | None]
+
+ALL = (LOWEST + 1, -LOWEST - 1)
+STRETCHES_MOST = 24  # each that lies between two is a statement of its own
+TOUCHES_MOST = 1_000
+
+# Segments beside each other become one stretch.
+SKIPPED = """
+SELECT min(lowest_id), max(highest_id), false FROM (
+    SELECT lowest_id, highest_id, sum(begins) OVER (ORDER BY highest_id) AS stretch
+    FROM (
+        SELECT lowest_id, highest_id, CASE
+            WHEN lag(highest_id) OVER (ORDER BY highest_id) + 1 = lowest_id THEN 0
+            ELSE 1 END AS begins
+        FROM {segments} WHERE {inside} AND built_at IS NOT NULL
+        AND ({may_hold}) IS NOT TRUE
+    ) AS each
+) AS each GROUP BY stretch ORDER BY 1 {way} LIMIT {most}
+"""
+TOUCHED = """
+SELECT DISTINCT lowest_id, highest_id, true FROM {touches} WHERE {inside} LIMIT {most}
+"""
+
+
+def passed_over(
+    model_key: int, ranges: Mapping[str, Range], window: Stretch, *, newest_first: bool
+) -> list[Stretch]:
+    """Ids within the window that no row asked for has, in ascending stretches.
+
+    ``ranges`` are of the number slots of a row that is asked for, all of them; the first
+    stretches in the direction of the page are told, and no more than are worth it.
+    """
+    inside = "model_key = %s AND highest_id >= %s AND lowest_id <= %s"
+    may_hold, values = _may_hold(ranges)
+    skipped = SKIPPED.format(
+        segments=Segment._meta.db_table,
+        inside=inside,
+        may_hold=may_hold,
+        way="DESC" if newest_first else "ASC",
+        most=STRETCHES_MOST,
+    )
+    touched = TOUCHED.format(
+        touches=SegmentTouch._meta.db_table, inside=inside, most=TOUCHES_MOST + 1
+    )
+    here = (model_key, *window)
+    with connection.cursor() as cursor:
+        cursor.execute(f"({skipped}) UNION ALL ({touched})", [*here, *values, *here])
+        found = cursor.fetchall()
+    touches = sorted((low, high) for low, high, is_touch in found if is_touch)
+    if len(touches) > TOUCHES_MOST:
+        return []
+    skips = sorted((low, high) for low, high, is_touch in found if not is_touch)
+    return [left for skip in skips for left in between(skip, touches)]
+
+
+def between(window: Stretch, taken: Sequence[Stretch]) -> Iterator[Stretch]:
+    """What is left of a window without the stretches, which are in ascending order."""
+    low, high = window
+    for first, last in taken:
+        if first > high:
+            break
+        if low < first:
+            yield low, first - 1
+        low = max(low, last + 1)
+    if low <= high:
+        yield low, high
+
+
+def _may_hold(ranges: Mapping[str, Range]) -> tuple[str, list[float]]:
+    """That a segment may hold a row whose slots are all within their ranges."""
+    tests, values = [], []
+    for slot, (low, high) in sorted(ranges.items()):
+        tests.append(f"{slot}_lowest IS NOT NULL")
+        if low is not None:
+            tests.append(f"{slot}_highest >= %s")
+            values.append(low)
+        if high is not None:
+            tests.append(f"{slot}_lowest <= %s")
+            values.append(high)
+    return " AND ".join(tests), values
