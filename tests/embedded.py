@@ -53,7 +53,7 @@ def keep(root: Path) -> None:
 
 def start() -> None:
     given = {key for key in os.environ if key.startswith("ISTORE_")}
-    for key in given - {"ISTORE_CHROMIUM"}:
+    for key in given - {"ISTORE_CHROMIUM", "ISTORE_EXAMPLES"}:
         del os.environ[key]  # the tests are about the defaults
     root = tempfile.mkdtemp(prefix="istore-tests-")
     os.environ |= {"ISTORE_HOME": root, "ISTORE_TESTING": "true", STARTED: root}
