@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from django.db import IntegrityError, transaction
+from django.db.models import Exists, OuterRef
 from django.db.models.functions import Now
 
 from datasets import adding, summary
@@ -112,6 +113,22 @@ def remove_entries(actor: object, dataset: Dataset, ids: Sequence[int]) -> int:
     if entries:
         _audit(actor, "dataset.remove", dataset, count=len(entries))
     return len(entries)
+
+
+@transaction.atomic
+def put_back(actor: object, dataset: Dataset, ids: Sequence[int]) -> int:
+    """Entries of published versions that were taken out of the working one are in it
+    again, as they were; those whose inference was added anew since stay out."""
+    dataset = _locked(dataset)
+    again = dataset.entries.current().filter(
+        model_id=OuterRef("model_id"), inference_id=OuterRef("inference_id")
+    )
+    gone = dataset.entries.filter(pk__in=ids, gone_version=dataset.working)
+    count = gone.exclude(Exists(again)).update(gone_version=None)
+    if count:
+        Dataset.objects.filter(pk=dataset.pk).update(updated_at=Now())
+        _audit(actor, "dataset.put_back", dataset, count=count)
+    return count
 
 
 @transaction.atomic

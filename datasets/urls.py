@@ -22,6 +22,7 @@ urlpatterns = [
     re_path(rf"^{DATASET}/publish$", views.publish, name="publish"),
     re_path(rf"^{DATASET}/split$", views.split, name="split"),
     re_path(rf"^{DATASET}/remove$", views.remove, name="remove"),
+    re_path(rf"^{DATASET}/put-back$", views.put_back, name="put-back"),
     re_path(rf"^{DATASET}/delete$", views.delete, name="delete"),
     re_path(
         rf"^{DATASET}/versions/(?P<version>[0-9]+)/archive$",

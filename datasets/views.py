@@ -12,6 +12,7 @@ from django.db import OperationalError
 from django.db.models import Count
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
+from django.urls import reverse
 from django.views.decorators.http import (
     require_http_methods,
     require_POST,
@@ -29,6 +30,7 @@ from inferences.media import serve, serve_preview
 from inferences.models import InferenceKey
 from inferences.pages import visible_model
 from inferences.pages.errors import sentence
+from inferences.pages.undo import with_undo
 from istore.access import caller_of
 from istore.deadline import deadline
 from istore.models import Role
@@ -289,15 +291,49 @@ def split(request: HttpRequest, project_id: str, name: str) -> HttpResponse:
 @login_required
 @require_POST
 def remove(request: HttpRequest, project_id: str, name: str) -> HttpResponse:
+    found, ids = _dataset(request, project_id, name, Role.EDITOR), _entry_ids(request)
+    chosen = found.entries.current().filter(pk__in=ids)
+    old = chosen.filter(first_version__lt=found.working)  # others go for good
+    kept = list(old.values_list("pk", flat=True))
+    try:
+        count = changing.remove_entries(caller_of(request), found, ids)
+    except APIException as error:
+        messages.error(request, sentence(error))
+        return redirect("datasets:dataset", project_id, name)
+    said = f"{_entries(count)} taken out."
+    if kept:
+        if len(kept) < count:
+            said += f" {_entries(count - len(kept))} of no published version for good."
+        address = reverse("datasets:put-back", args=[project_id, name])
+        fields = [("entry", str(each)) for each in kept]
+        said = with_undo(request, said, address, fields)
+    messages.success(request, said)
+    return redirect("datasets:dataset", project_id, name)
+
+
+@login_required
+@require_POST
+def put_back(request: HttpRequest, project_id: str, name: str) -> HttpResponse:
+    found = _dataset(request, project_id, name, Role.EDITOR)
+    try:
+        count = changing.put_back(caller_of(request), found, _entry_ids(request))
+    except APIException as error:
+        messages.error(request, sentence(error))
+        return redirect("datasets:dataset", project_id, name)
+    if count:
+        messages.success(request, f"{_entries(count)} put back.")
+    else:
+        messages.error(request, "Nothing is put back: the dataset changed meanwhile.")
+    return redirect("datasets:dataset", project_id, name)
+
+
+def _entry_ids(request: HttpRequest) -> list[int]:
     given = request.POST.getlist("entry")
-    ids = [int(each) for each in given if each.isdecimal() and len(each) < 19]
-    return _act(
-        request,
-        project_id,
-        name,
-        lambda caller, found: changing.remove_entries(caller, found, ids),
-        f"{len(ids)} entr{'y' if len(ids) == 1 else 'ies'} taken out.",
-    )
+    return [int(each) for each in given if each.isdecimal() and len(each) < 19]
+
+
+def _entries(count: int) -> str:
+    return f"{count:,} entr{'y' if count == 1 else 'ies'}"
 
 
 @login_required

@@ -23,8 +23,8 @@ from istore.deadline import deadline
 
 VOLUME_SECONDS = 1.0
 BUCKETS = 72
-COUNTED = 100_000
-PARTS, LOOKED_AT = 4, 150  # of each bucket, and from each end of a part
+COUNTED = 50_000
+PARTS, LOOKED_AT = 4, 50  # of each bucket, and from each end of a part
 
 
 def window_of(model: RegisteredModel, question: Question) -> tuple[datetime, datetime]:
