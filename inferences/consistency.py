@@ -245,8 +245,7 @@ def _show(model: RegisteredModel, ids: list[int]) -> None:
     lower_bounds(model, min(hidden))
     model.inferences.filter(id__in=hidden).update(deleted=False, updated_at=Now())
     payloads.filter(id__in=hidden).update(deleted_at=None)
-    given = payloads.filter(id__in=hidden).values_list("metadata", flat=True)
-    removal.count_keys(model, given, 1)
+    removal.count_keys(model, hidden)
 
 
 def _keep_inputs(model: RegisteredModel, ids: list[int]) -> None:

@@ -105,6 +105,8 @@ def forget(keys: list[str]) -> None:
     kinds = (MEASURE, *map(str, SIZES))
     # Of most inputs nothing is kept: many are looked up in one listing.
     there = set(os.listdir(directory)) if len(keys) > FEW else None
+    if there is not None and not there:
+        return
     for key in keys:
         if key.endswith(NEVER_SHOWN):
             continue

@@ -9,32 +9,19 @@ late copies out for ``ISTORE_TOMBSTONE_DAYS``.
 
 from __future__ import annotations
 
-import posixpath
-from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from django.conf import settings
-from django.db import connection, models, transaction
+from django.db import transaction
 from django.db.models import QuerySet
-from django.db.models.functions import Now
 
-from inferences import previews
+from inferences import previews, removal_sql
 from inferences.models import (
-    Detection,
-    Embedding,
-    GroundTruth,
-    GroundTruthVersion,
-    Inference,
     InferenceKey,
     InferencePayload,
     InferenceQuerySet,
-    MetadataChange,
-    MetadataKeyCount,
-    OverflowNumber,
-    OverflowText,
-    RecentEmbedding,
     RegisteredModel,
 )
 from istore import blobs
@@ -47,11 +34,15 @@ Chosen = Callable[[], InferenceQuerySet]
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """Rows whose intents are committed together, and the inputs that go with them."""
+    """Rows whose intents are committed together, and the inputs that go with them.
+
+    ``keys`` are those of their objects; None: nobody holds them, the table is asked.
+    """
 
     ids: list[int]
     blobs: int = 0
     bytes: int = 0
+    keys: list[str] | None = None
 
 
 def remove_one(actor: object, model: RegisteredModel, inference_id: str) -> bool:
@@ -102,12 +93,8 @@ def finish(model: RegisteredModel, ids: Sequence[int] | None = None) -> int:
     """Carry out committed intents, these or all of the model; returns how many rows."""
     removed = 0
     while batch := _intended(model, ids):
-        _delete_blobs(key for row in batch.values() for key in row)
-        failpoint("removal.record_blobs_deleted")
-        removed += _remove_rows(model, list(batch))
-        failpoint("removal.records_removed")
-        if ids is not None:
-            ids = [row_id for row_id in ids if row_id not in batch]
+        delete_objects(model, batch)
+        removed += remove_rows(model, batch)
     return removed
 
 
@@ -120,53 +107,68 @@ def hide_records(model: RegisteredModel, chosen: InferenceQuerySet) -> Batch:
     Call it in the transaction that says why.
     """
     ids = [row_id for row_id, _, _ in _locked(chosen, skip_locked=True)]
-    hide(model, ids)
-    _payloads(model, ids).update(deleted_at=Now())
+    removal_sql.run(removal_sql.HIDE_SOFTLY, model, ids)
     return Batch(ids)
 
 
 def intend_records(model: RegisteredModel, chosen: InferenceQuerySet) -> Batch:
-    """Commit one batch to removal for good; ``finish`` does the rest."""
+    """Commit one batch to removal for good: its objects go, and then its rows."""
     rows = _locked(chosen, skip_locked=True)
-    batch = _with_inputs(model, {row_id: size for row_id, _, size in rows})
-    _set_intents(model, batch.ids)
-    return batch
+    sizes = {row_id: size for row_id, _, size in rows}
+    found = removal_sql.run(removal_sql.INTEND, model, list(sizes))
+    inputs = [sizes[row_id] for row_id, _, _, has_input in found if has_input]
+    keys = [key for _, *two, _ in found for key in blob_keys(*two)]
+    return Batch(list(sizes), len(inputs), sum(inputs), keys)
+
+
+def delete_objects(model: RegisteredModel, batch: Batch) -> None:
+    """Delete all that the records of a batch name. Their intents are committed."""
+    known = batch if batch.keys is not None else _intended(model, batch.ids)
+    _delete_blobs(known.keys if known else ())
+    failpoint("removal.record_blobs_deleted")
+
+
+def remove_rows(model: RegisteredModel, batch: Batch) -> int:
+    """Leave tombstones of what has an intent and no objects any more, in one statement.
+
+    Returns how many rows this call removed.
+    """
+    counted = removal_sql.run(removal_sql.REMOVE, model, batch.ids)
+    failpoint("removal.records_removed")
+    return sum(number for (number,) in counted)
 
 
 def intend_inputs(model: RegisteredModel, chosen: InferenceQuerySet) -> Batch:
-    """Commit the inputs of one batch to removal; ``finish_inputs`` does the rest.
+    """Commit the inputs of one batch to removal: the objects go, and then their keys.
 
     On the payload alone, which no search index covers: to write the wide row costs
     five times as much. Who protects takes the lock of that row all the same.
     """
     rows = _locked(chosen, skip_locked=True)
-    batch = _with_inputs(model, {row_id: size for row_id, _, size in rows})
-    _payloads(model, batch.ids).update(input_removal_at=Now())
-    return batch
+    sizes = {row_id: size for row_id, _, size in rows}
+    found = dict(removal_sql.run(removal_sql.INTEND_INPUTS, model, list(sizes)))
+    size = sum(sizes[row_id] for row_id in found)
+    return Batch(list(sizes), len(found), size, list(found.values()))
 
 
-def finish_inputs(model: RegisteredModel, ids: Sequence[int] | None = None) -> None:
-    """Carry out committed intents on inputs, these or all of the model."""
-    intended = _payloads(model, ids).filter(input_removal_at__isnull=False)
-    while rows := dict(
-        intended.order_by("id").values_list("id", "data_storage_key")[
-            : settings.ISTORE_REMOVAL_BATCH
-        ]
-    ):
-        _delete_blobs(filter(None, rows.values()))
-        failpoint("removal.inputs_deleted")
-        _among(intended, list(rows)).update(
-            data_storage_key="", input_removal_at=None, input_expired_at=Now()
-        )
-        failpoint("removal.inputs_cleared")
+def delete_inputs(model: RegisteredModel, batch: Batch) -> None:
+    """Delete the inputs of a batch. Their intents are committed."""
+    known = batch if batch.keys is not None else _intended_inputs(model, batch.ids)
+    _delete_blobs(known.keys if known else ())
+    failpoint("removal.inputs_deleted")
 
 
-def _with_inputs(model: RegisteredModel, sizes: dict[int, int]) -> Batch:
-    """The rows, with how many of them have an input that nobody removes already."""
-    kept = _payloads(model, list(sizes)).filter(input_removal_at=None)
-    found = kept.exclude(data_storage_key="").values_list("id", flat=True)
-    inputs = [sizes[row_id] for row_id in found]
-    return Batch(list(sizes), len(inputs), sum(inputs))
+def clear_inputs(model: RegisteredModel, batch: Batch) -> None:
+    """Let the records say that their inputs are gone."""
+    removal_sql.run(removal_sql.CLEAR_INPUTS, model, batch.ids)
+    failpoint("removal.inputs_cleared")
+
+
+def finish_inputs(model: RegisteredModel) -> None:
+    """Carry out all committed intents on inputs."""
+    while batch := _intended_inputs(model, None):
+        delete_inputs(model, batch)
+        clear_inputs(model, batch)
 
 
 def _among(rows: QuerySet[Any], ids: Sequence[int]) -> QuerySet[Any]:
@@ -183,7 +185,7 @@ def _among(rows: QuerySet[Any], ids: Sequence[int]) -> QuerySet[Any]:
 
 
 def _payloads(model: RegisteredModel, ids: Sequence[int] | None) -> QuerySet[Any]:
-    rows = InferencePayload.objects.beside(model)
+    rows = InferencePayload.objects.beside(model).order_by("id")
     return rows if ids is None else _among(rows, ids)
 
 
@@ -200,13 +202,8 @@ def _intend(
     """Lock one batch, hide it, set the intents. Call it in a transaction."""
     rows = _locked(chosen, skip_locked=False)
     ids = [row_id for row_id, _, _ in rows]
-    _set_intents(model, ids)
+    removal_sql.run(removal_sql.INTEND, model, ids)
     return ids, [name for _, name, _ in rows]
-
-
-def _set_intents(model: RegisteredModel, ids: list[int]) -> None:
-    hide(model, ids)
-    _payloads(model, ids).update(removal_at=Now())
 
 
 def _locked(chosen: InferenceQuerySet, skip_locked: bool) -> list[tuple[int, str, int]]:
@@ -223,96 +220,41 @@ def _locked(chosen: InferenceQuerySet, skip_locked: bool) -> list[tuple[int, str
 
 def hide(model: RegisteredModel, ids: list[int]) -> None:
     """Take locked, live rows out of every index and count."""
-    rows = _among(model.inferences.all(), ids)
-    rows.update(deleted=True, updated_at=Now())
-    count_keys(model, _payloads(model, ids).values_list("metadata", flat=True), -1)
+    removal_sql.run(removal_sql.HIDE, model, ids)
 
 
-def count_keys(model: RegisteredModel, given: Iterable[Any], sign: int) -> None:
-    """Add observations of metadata, as payloads hold them, to the key counts."""
-    counted: Counter[tuple[str, str]] = Counter()
-    for metadata in given:
-        counted.update((key, type_) for key, (type_, _) in metadata.items())
-    MetadataKeyCount.objects.bulk_create(
-        MetadataKeyCount(
-            registered_model=model, key=key, type=type_, delta=sign * count
-        )
-        for (key, type_), count in sorted(counted.items())
-    )
+def count_keys(model: RegisteredModel, ids: list[int]) -> None:
+    """Count the metadata of rows that are live again."""
+    removal_sql.run(removal_sql.COUNT, model, ids)
 
 
-def _intended(
-    model: RegisteredModel, ids: Sequence[int] | None
-) -> dict[int, list[str]]:
-    """A batch of intents, with the blobs of each."""
-    if ids is not None:
-        ids = ids[: settings.ISTORE_REMOVAL_BATCH]
+def _intended(model: RegisteredModel, ids: Sequence[int] | None) -> Batch | None:
+    """Rows with an intent, among these or the oldest of all, and what they name."""
     rows = _payloads(model, ids).filter(removal_at__isnull=False)
-    found = rows.order_by("id").values_list(
-        "id", "data_storage_key", "answer_storage_key"
+    found = list(
+        rows.values_list("id", "data_storage_key", "answer_storage_key")[: _most(ids)]
     )
-    return {
-        row_id: blob_keys(data_key, answer_key)
-        for row_id, data_key, answer_key in found[: settings.ISTORE_REMOVAL_BATCH]
-    }
+    keys = [key for _, *two in found for key in blob_keys(*two)]
+    return Batch([row_id for row_id, *_ in found], keys=keys) if found else None
+
+
+def _intended_inputs(model: RegisteredModel, ids: Sequence[int] | None) -> Batch | None:
+    """Rows whose input has an intent, among these or the oldest of all."""
+    rows = _payloads(model, ids).filter(input_removal_at__isnull=False)
+    found = dict(rows.values_list("id", "data_storage_key")[: _most(ids)])
+    keys = [key for key in found.values() if key]
+    return Batch(list(found), keys=keys) if found else None
+
+
+def _most(ids: Sequence[int] | None) -> int | None:
+    """Ids that are given are a batch already."""
+    return settings.ISTORE_REMOVAL_BATCH if ids is None else None
 
 
 def blob_keys(data_storage_key: str, answer_storage_key: str) -> list[str]:
     """All blobs of an inference: the metadata blob lies beside its answer."""
-    keys = [data_storage_key, answer_storage_key]
+    keys = [data_storage_key] if data_storage_key else []
     if answer_storage_key:
-        folder = posixpath.dirname(answer_storage_key)
-        keys.append(f"{folder}/{blobs.METADATA}")
-    return [key for key in keys if key]
-
-
-@transaction.atomic
-def _remove_rows(model: RegisteredModel, ids: list[int]) -> int:
-    """Tombstones, then the rows; returns how many this call removed."""
-    labels = {
-        label
-        for row in _among(model.inferences.all(), ids).values_list("labels", flat=True)
-        for label in row or ()
-    }
-    values = {"model": model.pk, "ids": ids, "labels": list(labels)}
-    values |= {"lowest": min(ids), "highest": max(ids)}
-    with connection.cursor() as cursor:
-        cursor.execute(REMOVE, values)
-        return cursor.rowcount
-
-
-def _delete(table: type[models.Model], also: str = "") -> str:
-    name = table._meta.db_table
-    return (
-        f"DELETE FROM {name} WHERE model_key = %(model)s AND id = ANY(%(ids)s) "
-        f"AND id BETWEEN %(lowest)s AND %(highest)s {also}"
-    )
-
-
-REMOVE = f"""
-WITH gone AS (
-    {_delete(Inference)} RETURNING inference_id
-), tombstones AS (
-    UPDATE {InferenceKey._meta.db_table} SET removed_at = now()
-    WHERE model_key = %(model)s AND inference_id IN (SELECT inference_id FROM gone)
-), detected AS (  -- the labels let the index of the label filter find them
-    {_delete(Detection, "AND label_id = ANY(%(labels)s)")}
-), embedded AS (
-    {_delete(Embedding)}
-), embedded_lately AS (
-    {_delete(RecentEmbedding)}
-), texts AS (
-    {_delete(OverflowText)}
-), numbers AS (
-    {_delete(OverflowNumber)}
-), history AS (
-    DELETE FROM {MetadataChange._meta.db_table}
-    WHERE model_key = %(model)s AND row_id = ANY(%(ids)s)
-), truths AS (
-    {_delete(GroundTruth)}
-), former_truths AS (
-    DELETE FROM {GroundTruthVersion._meta.db_table}
-    WHERE model_key = %(model)s AND row_id = ANY(%(ids)s)
-)
-{_delete(InferencePayload)}
-"""
+        folder, slash, _ = answer_storage_key.rpartition("/")
+        keys += answer_storage_key, f"{folder}{slash}{blobs.METADATA}"
+    return keys

@@ -105,7 +105,7 @@ def restore(actor: object, model: RegisteredModel, chosen: Chosen) -> Done:
         model.inferences.filter(id__in=ids).update(deleted=False, updated_at=Now())
         payloads = InferencePayload.objects.beside(model).filter(id__in=ids)
         payloads.update(deleted_at=None)
-        count_keys(model, payloads.values_list("metadata", flat=True), 1)
+        count_keys(model, ids)
         _audit(actor, "inference.restore", model, len(ids))
         failpoint("restoring.restored")
 

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import logging
 import time
-from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
 from typing import Literal
 
@@ -103,7 +102,7 @@ class _Run:
         while True:
             batch, below = self._commit_batch(kind, above)
             if batch.ids:
-                self.finish_batch()
+                self.finish_batch(batch)
                 above, waiting_since = batch.ids[-1] + 1, time.monotonic()
             elif above > start:
                 above = start  # what was locked comes again
@@ -137,30 +136,38 @@ class _Run:
             }[kind]
             batch = intend(self.model, rows)
             if batch.ids:
-                self.task.record(open_batch={"kind": kind, **asdict(batch)})
+                opened = {"ids": batch.ids, "blobs": batch.blobs, "bytes": batch.bytes}
+                self.task.record(open_batch={"kind": kind, **opened})
             failpoint("retention.intending")
         failpoint("retention.intended")
         return batch, below
 
-    def finish_batch(self) -> None:
-        """Carry out the intents that this task committed, its last worker or this one."""
+    def finish_batch(self, batch: Batch | None = None) -> None:
+        """Carry out the intents that this task committed, its last worker or this one.
+
+        Objects first; then what is left of the records goes together with the count.
+        """
         if self.task.open_batch is None:
             return
         opened = dict(self.task.open_batch)
-        kind, batch = opened.pop("kind"), Batch(**opened)
+        kind = opened.pop("kind")
+        batch = batch or Batch(**opened)
+        delete, clear = {
+            "records": (removal.delete_objects, removal.remove_rows),
+            "inputs": (removal.delete_inputs, removal.clear_inputs),
+        }[kind]
+        delete(self.model, batch)
         counts = {
             "deleted_blob_count": self.task.deleted_blob_count + batch.blobs,
             "deleted_bytes": self.task.deleted_bytes + batch.bytes,
         }
-        if kind == "inputs":
-            removal.finish_inputs(self.model, batch.ids)
-        else:
-            removal.finish(self.model, batch.ids)
-            counts["deleted_record_count"] = self.task.deleted_record_count + len(
-                batch.ids
-            )
-        failpoint("retention.removed")
-        self.task.advance(heed_stop=False, open_batch=None, **counts)
+        if kind == "records":
+            records = self.task.deleted_record_count + len(batch.ids)
+            counts["deleted_record_count"] = records
+        with transaction.atomic():
+            clear(self.model, batch)
+            self.task.advance(heed_stop=False, open_batch=None, **counts)
+            failpoint("retention.removed")
         failpoint("retention.batch_counted")
 
     def _policy(self) -> RetentionPolicy:

@@ -177,17 +177,17 @@ def test_a_worker_that_lost_its_lease_writes_nothing_more(
     model, old, blob_directory, monkeypatch
 ):
     task = policies.open_task("test", policy_of(model, delete_action="hard"))
-    finish = removal.finish
+    delete_objects = removal.delete_objects
 
-    def overtaken(of, ids):
-        monkeypatch.setattr(removal, "finish", finish)
+    def overtaken(of, batch):
+        monkeypatch.setattr(removal, "delete_objects", delete_objects)
         lease_runs_out()
         other = RetentionTask.objects.get()
         assert sweep(other)
         assert other.state == TaskState.COMPLETE
-        return finish(of, ids)
+        return delete_objects(of, batch)
 
-    monkeypatch.setattr(removal, "finish", overtaken)
+    monkeypatch.setattr(removal, "delete_objects", overtaken)
     assert sweep(task)
 
     is_done(task, model, blob_directory)
@@ -221,18 +221,18 @@ def test_protect_wins_before_the_intent_and_is_told_after_it(
     model, old, api, monkeypatch, armed
 ):
     task = policies.open_task("test", policy_of(model, delete_action="hard"))
-    finish = removal.finish
+    delete_objects = removal.delete_objects
 
-    def protected_meanwhile(of, ids):
-        monkeypatch.setattr(removal, "finish", finish)
+    def protected_meanwhile(of, batch):
+        monkeypatch.setattr(removal, "delete_objects", delete_objects)
         path = "/api/v1/models/yolo-harbour/inferences"
         late = api.put(f"{path}/old 4/protection", {})  # the oldest: in this batch
         assert (late.status_code, late.json()["code"]) == (409, "being-removed")
         assert protect_one("test", model, "old 0", Protection())
         assert protect_one("test", model, "aged 1", Protection())
-        return finish(of, ids)
+        return delete_objects(of, batch)
 
-    monkeypatch.setattr(removal, "finish", protected_meanwhile)
+    monkeypatch.setattr(removal, "delete_objects", protected_meanwhile)
     sweep(task)
 
     assert task.state == TaskState.COMPLETE

@@ -175,13 +175,13 @@ def test_it_goes_batch_by_batch_and_counts_as_it_goes(
     for number in range(5):
         aged(f"{number}", 100 + number)
     seen = []
-    finish = removal.finish
+    delete_objects = removal.delete_objects
 
-    def watched(of, ids):
+    def watched(of, batch):
         seen.append(RetentionTask.objects.get().deleted_record_count)
-        return finish(of, ids)
+        return delete_objects(of, batch)
 
-    monkeypatch.setattr(removal, "finish", watched)
+    monkeypatch.setattr(removal, "delete_objects", watched)
     task = carried_out(policy_of(model, delete_action="hard"))
 
     assert seen == [0, 2, 4]
@@ -214,13 +214,13 @@ def test_a_policy_that_keeps_more_counts_at_once(model, aged, settings, monkeypa
     for hours in (100, 90, 80):
         aged(f"{hours}", hours)
     policy = policy_of(model, delete_action="hard")
-    finish = removal.finish
+    delete_objects = removal.delete_objects
 
-    def changed_meanwhile(of, ids):
+    def changed_meanwhile(of, batch):
         policies.change_policy("test", policy, maximum_record_age=95)
-        return finish(of, ids)
+        return delete_objects(of, batch)
 
-    monkeypatch.setattr(removal, "finish", changed_meanwhile)
+    monkeypatch.setattr(removal, "delete_objects", changed_meanwhile)
     task = carried_out(policy)
 
     assert task.state == TaskState.COMPLETE
@@ -271,14 +271,14 @@ def test_a_stopped_task_goes_on_where_it_was(model, aged, settings, monkeypatch)
     for number in range(5):
         aged(f"{number}", 100 + number)
     task = policies.open_task("test", policy_of(model, delete_action="hard"))
-    finish = removal.finish
+    delete_objects = removal.delete_objects
 
-    def stopped_meanwhile(of, ids):
+    def stopped_meanwhile(of, batch):
         policies.stop_task("test", RetentionTask.objects.get(pk=task.pk))
-        return finish(of, ids)
+        return delete_objects(of, batch)
 
     with monkeypatch.context() as patch:
-        patch.setattr(removal, "finish", stopped_meanwhile)
+        patch.setattr(removal, "delete_objects", stopped_meanwhile)
         sweep(task)
     assert (task.state, task.deleted_record_count) == (TaskState.STOPPED, 2)
     assert model.inferences.count() == 3

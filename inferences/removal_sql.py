@@ -1,0 +1,144 @@
+"""The statements of the way out, each for one batch of row ids.
+
+The ids stand in a statement once and are looked up as a value: written out as constants
+at each table, planning takes longer than carrying the statement out. The bounds, between
+which all of them lie, say which partitions are not looked at.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from django.db import connection, models
+
+from inferences.models import (
+    Detection,
+    Embedding,
+    GroundTruth,
+    GroundTruthVersion,
+    Inference,
+    InferenceKey,
+    InferencePayload,
+    MetadataChange,
+    MetadataKeyCount,
+    OverflowNumber,
+    OverflowText,
+    RecentEmbedding,
+    RegisteredModel,
+)
+
+ROWS, PAYLOADS = Inference._meta.db_table, InferencePayload._meta.db_table
+GIVEN = "given AS (SELECT %(ids)s::bigint[] AS ids)"
+
+
+def run(statement: str, model: RegisteredModel, ids: Sequence[int]) -> list[tuple]:
+    """What the statement returns for these rows of the model; nothing without ids."""
+    if not ids:
+        return []
+    # As text: the driver takes ten times as long to write an array of numbers.
+    values = {"model": model.pk, "ids": f"{{{','.join(map(str, ids))}}}"}
+    values |= {"lowest": min(ids), "highest": max(ids)}
+    with connection.cursor() as cursor:
+        cursor.execute(statement, values)
+        return cursor.fetchall() if cursor.description else []
+
+
+def _those(given: str = "given", column: str = "id") -> str:
+    return (
+        f"model_key = %(model)s AND {column} = ANY((SELECT ids FROM {given})::bigint[]) "
+        f"AND {column} BETWEEN %(lowest)s AND %(highest)s"
+    )
+
+
+def _counting(sign: str, payloads: str) -> str:
+    """One delta for each key and type, as payloads hold them: {key: [type, text]}."""
+    return (
+        f"INSERT INTO {MetadataKeyCount._meta.db_table} (model_key, key, type, delta) "
+        f"SELECT %(model)s, key, value ->> 0, {sign} count(*) "
+        f"FROM {payloads} CROSS JOIN LATERAL jsonb_each(metadata) GROUP BY 2, 3"
+    )
+
+
+_HIDDEN = (
+    f"hidden AS (UPDATE {ROWS} SET deleted = true, updated_at = statement_timestamp() "
+    f"WHERE {_those()})"
+)
+_METADATA = f"payload AS (SELECT metadata FROM {PAYLOADS} WHERE {_those()})"
+
+COUNT = f"WITH {GIVEN}, {_METADATA} {_counting('+', 'payload')}"
+HIDE = f"WITH {GIVEN}, {_HIDDEN}, {_METADATA} {_counting('-', 'payload')}"
+HIDE_SOFTLY = f"""
+WITH {GIVEN}, {_HIDDEN}, payload AS (
+    UPDATE {PAYLOADS} SET deleted_at = statement_timestamp()
+    WHERE {_those()} RETURNING metadata
+)
+{_counting("-", "payload")}
+"""
+# Row id, keys of input and answer, and whether an input is there that nobody removes yet.
+INTEND = f"""
+WITH {GIVEN}, {_HIDDEN}, intended AS (
+    UPDATE {PAYLOADS} SET removal_at = statement_timestamp() WHERE {_those()}
+    RETURNING id, metadata, data_storage_key, answer_storage_key, input_removal_at
+), counted AS (
+    {_counting("-", "intended")}
+)
+SELECT id, data_storage_key, answer_storage_key,
+       data_storage_key <> '' AND input_removal_at IS NULL
+FROM intended
+"""
+# Row id and key of the inputs that nobody removed yet.
+INTEND_INPUTS = f"""
+WITH {GIVEN}
+UPDATE {PAYLOADS} SET input_removal_at = statement_timestamp()
+WHERE {_those()} AND input_removal_at IS NULL AND data_storage_key <> ''
+RETURNING id, data_storage_key
+"""
+CLEAR_INPUTS = f"""
+WITH {GIVEN}
+UPDATE {PAYLOADS} SET data_storage_key = '', input_removal_at = NULL,
+    input_expired_at = statement_timestamp()
+WHERE {_those()} AND input_removal_at IS NOT NULL
+"""
+
+
+def _delete(table: type[models.Model], column: str = "id", also: str = "") -> str:
+    return f"DELETE FROM {table._meta.db_table} WHERE {_those('going', column)} {also}"
+
+
+# What has no intent is not touched, whatever ids are given. Returns how many went.
+REMOVE = f"""
+WITH {GIVEN}, payload AS (
+    DELETE FROM {PAYLOADS} WHERE {_those()} AND removal_at IS NOT NULL RETURNING id
+), going AS (
+    SELECT array_agg(id) AS ids FROM payload
+), gone AS (
+    {_delete(Inference)} RETURNING inference_id, labels
+), tombstones AS (
+    UPDATE {InferenceKey._meta.db_table} SET removed_at = statement_timestamp()
+    WHERE model_key = %(model)s AND inference_id = ANY(
+        (SELECT array_agg(inference_id) FROM gone)::varchar[])
+), detected AS (  -- the labels let the index of the label filter find them
+    {
+    _delete(
+        Detection,
+        also='''AND label_id = ANY((
+        SELECT array_agg(DISTINCT label) FROM gone, unnest(labels) AS label)::integer[])''',
+    )
+}
+), embedded AS (
+    {_delete(Embedding)}
+), embedded_lately AS (
+    {_delete(RecentEmbedding)}
+), texts AS (
+    {_delete(OverflowText)}
+), numbers AS (
+    {_delete(OverflowNumber)}
+), history AS (
+    {_delete(MetadataChange, "row_id")}
+), truths AS (
+    {_delete(GroundTruth)}
+), former_truths AS (
+    {_delete(GroundTruthVersion, "row_id")}
+)
+SELECT count(*) FROM payload
+"""
