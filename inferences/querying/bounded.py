@@ -427,6 +427,8 @@ def _driven(
         drivers.append(_window_driver(asked))
     if not drivers:
         return None
+    if order.rank is None and len(drivers) == 1 and drivers[0].is_one_of_rows:
+        return _driven_by_one(asked, drivers[0], part, most)
     rows, best = min(
         (rows, number) for number, rows in enumerate(_probed(asked, drivers, most))
     )
@@ -434,6 +436,28 @@ def _driven(
         return None
     return _read(
         asked, order, part, _source(asked, drivers[best]), fenced=True, alone=True
+    )
+
+
+def _driven_by_one(
+    asked: Conditions, driver: Driver, part: Part, most: int
+) -> list[Place] | None:
+    """Probed and read in one statement, as there is no choice."""
+    (branch,) = driver.branches
+    window, rest = asked.window(), asked.rest
+    sql = (
+        f"SELECT max(entries), (array_agg({TABLE}.id ORDER BY {TABLE}.id {part.way}) "
+        f"FILTER (WHERE entries <= {most} AND {rest.sql}))[{part.offset + 1}:{part.needed}] "
+        f"FROM (SELECT {TABLE}.*, count(*) OVER () AS entries "
+        f"FROM (SELECT {TABLE}.* FROM {branch.source} "
+        f"WHERE {branch.where.sql}{window.sql} LIMIT {most + 1}) AS {TABLE}) AS {TABLE}"
+    )
+    values = rest.values + branch.where.values + window.values
+    ((entries, ids),) = _ask(Fragment(sql, values))
+    return (
+        None
+        if entries and entries > most
+        else [Place(None, each) for each in ids or ()]
     )
 
 
@@ -460,17 +484,18 @@ def _probed(asked: Conditions, drivers: list[Driver], most: int) -> list[int]:
 
 def _entries(asked: Conditions, branch: Branch) -> Fragment:
     window = asked.window(branch.alias)
-    sql = f"SELECT 1 FROM {branch.table} AS {branch.alias} WHERE {branch.where.sql}"
+    sql = f"SELECT 1 FROM {branch.source} WHERE {branch.where.sql}"
     return Fragment(sql + window.sql, branch.where.values + window.values)
 
 
 def _source(asked: Conditions, driver: Driver) -> Fragment:
     """The driver's rows, behind a fence: the planner cannot take another way in."""
-    if driver.of_rows and len(driver.branches) == 1:
+    if driver.is_one_of_rows:
         (branch,) = driver.branches
         test, window = branch.where & asked.live, asked.window()
         return Fragment(
-            f"(SELECT * FROM {TABLE} WHERE {test.sql}{window.sql} OFFSET 0) AS {TABLE}",
+            f"(SELECT {TABLE}.* FROM {branch.source} "
+            f"WHERE {test.sql}{window.sql} OFFSET 0) AS {TABLE}",
             test.values + window.values,
         )
     named = _union([_named_by(asked, each) for each in driver.branches])
@@ -503,7 +528,7 @@ def _stream(
     alias, window = branch.alias, asked.window(branch.alias)
     numbered = "" if number is None else f"{number} AS number, "
     sql = (
-        f"SELECT {numbered}{alias}.id FROM {branch.table} AS {alias} "
+        f"SELECT {numbered}{alias}.id FROM {branch.source} "
         f"WHERE {branch.where.sql}{window.sql} "
         f"ORDER BY {alias}.id {part.way} LIMIT {limit} OFFSET {offset}"
     )

@@ -8,7 +8,7 @@ way to enumerate, by one index, rows among which all matching ones are.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from django.contrib.postgres.fields.array import ArrayOverlap
@@ -59,6 +59,11 @@ class Branch:
     alias: str
     where: Fragment
     in_order: bool = False
+    beside: str = ""  # a list of values that the condition names
+
+    @property
+    def source(self) -> str:
+        return f"{self.beside}{self.table} AS {self.alias}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +80,10 @@ class Driver:
     @property
     def of_rows(self) -> bool:
         return all(branch.table == TABLE for branch in self.branches)
+
+    @property
+    def is_one_of_rows(self) -> bool:
+        return self.of_rows and len(self.branches) == 1
 
 
 # Between which numbers a slot lies that is asked for; None is no bound on that side.
@@ -226,9 +235,36 @@ def _of_column(
         tests = [Fragment(f"{TABLE}.{column} = %s", (value,)) for value in one]
         branches = [Branch(TABLE, TABLE, start & test, in_order=True) for test in tests]
         return Driver(tuple(branches))
+    if len(nodes) == 1 and len(spans := _spans(nodes[0])) > 1:
+        # One plan for a list, where each range in brackets is planned with every index.
+        listed = ", ".join(f"({low}::bigint, {high}::bigint)" for low, high in spans)
+        start &= Fragment(
+            f"{TABLE}.{column} >= spans.low AND {TABLE}.{column} < spans.high"
+        )
+        beside = f"(VALUES {listed}) AS spans (low, high) CROSS JOIN "
+        return Driver((Branch(TABLE, TABLE, start, beside=beside),))
     for node in nodes:
         start &= _bracketed(_compiled(compiler, node))
     return Driver((Branch(TABLE, TABLE, start),))
+
+
+def _spans(node: Any) -> list[tuple[int, int]]:
+    """Whole numbers, from and below, one of which a column lies within; none if it is
+    compared in another way. No two have a number in common."""
+    if not isinstance(node, WhereNode) or node.connector != OR:
+        return []
+    spans: list[tuple[int, int]] = []
+    for part in node.children:
+        bounds = {each.lookup_name: each.rhs for each in getattr(part, "children", ())}
+        if bounds.keys() != {"gte", "lt"}:
+            return []
+        spans.append((bounds["gte"], bounds["lt"]))
+    joined: list[tuple[int, int]] = []
+    for low, high in sorted(spans):
+        if joined and low <= joined[-1][1]:
+            low, high = joined[-1][0], max(high, joined.pop()[1])
+        joined.append((low, high))
+    return joined
 
 
 def _bracketed(fragment: Fragment) -> Fragment:
@@ -319,7 +355,7 @@ def _of_tree(conditions: Conditions, compiler: Any, node: WhereNode) -> Driver |
 
 
 def _out_of_order(branches: Iterable[Branch]) -> tuple[Branch, ...]:
-    return tuple(Branch(each.table, each.alias, each.where) for each in branches)
+    return tuple(replace(each, in_order=False) for each in branches)
 
 
 def _of_labels(conditions: Conditions, node: ArrayOverlap) -> Driver | None:
