@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import io
 import json
+import os
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from uuid import uuid4
 
 import pytest
@@ -18,6 +20,7 @@ from istore import blobs
 from istore.models import Membership, Role
 
 PASSWORD = "anchor-42"
+SHOTS = os.environ.get("SCREENSHOTS")
 FORMS = {"wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa"}
 
 
@@ -132,6 +135,12 @@ def log_in(live_server):
         expect(page.get_by_role("heading", name="Models")).to_be_visible()
 
     return at
+
+
+def shot(page: Page, name: str) -> None:
+    """Pictures for people, where somebody asks for them."""
+    if SHOTS:
+        page.screenshot(path=Path(SHOTS) / f"{name}.png", full_page=True)
 
 
 @pytest.fixture

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import zipfile
-from pathlib import Path
 
 import pytest
 from playwright.sync_api import Locator, Page, expect
@@ -13,17 +11,11 @@ from datasets import changing
 from datasets.models import AddingTask, DatasetArchive
 from datasets.tasks import run_adding_task, run_archive_task
 from inferences.models import RegisteredModel
+from tests.conftest import shot
 
 pytestmark = pytest.mark.django_db(transaction=True)
 LIST = "/models/yolo-harbour/inferences"
 DATASET = "/projects/harbour/datasets/hard%20cases"
-SHOTS = os.environ.get("SCREENSHOTS")
-
-
-def shot(page: Page, name: str) -> None:
-    """Pictures for people, where somebody asks for them."""
-    if SHOTS:
-        page.screenshot(path=Path(SHOTS) / f"{name}.png", full_page=True)
 
 
 def test_all_that_match_become_a_version_that_is_downloaded(

@@ -7,6 +7,7 @@ from django.contrib.auth.models import User
 from playwright.sync_api import Page, expect
 
 from istore.models import Membership, Project, Role
+from tests.conftest import shot
 
 pytestmark = pytest.mark.django_db(transaction=True)
 PASSWORD = "anchor-42"
@@ -160,6 +161,21 @@ def test_the_pages_work_without_scripts(store, browser, live_server, log_in):
     page.get_by_role("button", name="Apply").click()
     expect(page.locator(".card")).to_have_count(2)
     assert page.url.endswith("/inferences?metadata=frame%3Aint%3E%3D1")
+
+    # Figures are tables and drawings of the server, two sets beside each other as well.
+    page.get_by_role("link", name="Statistics").click()
+    expect(page.locator(".skeleton")).to_have_count(4)
+    page.get_by_role("link", name="Count them").click()
+    expect(page.locator(".skeleton")).to_have_count(0)
+    labels = page.get_by_role("region", name="Labels")
+    expect(labels.locator("tbody tr", has_text="ship")).to_contain_text("2")
+    page.get_by_label("Compare with").fill("meta.camera=south")
+    page.get_by_label("And a metadata key").select_option("frame:int")
+    page.get_by_role("button", name="Show").click()
+    expect(page.get_by_role("img", name="Volume over time")).to_have_count(2)
+    expect(page.get_by_role("img", name="How scores are distributed")).to_have_count(2)
+    expect(page.get_by_role("heading", name="frame")).to_be_visible()
+    shot(page, "statistics-without-scripts")
     context.close()
 
 

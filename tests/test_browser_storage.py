@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import os
 import threading
 from datetime import UTC, datetime
-from pathlib import Path
 
 import pytest
 from django.db import connection
@@ -15,17 +13,10 @@ from retention import sweeping
 from retention.models import RetentionPolicy, RetentionTask
 from retention.tasks import run_retention_task
 from retention.tests.builders import hours_ago, with_input
-from tests.conftest import picture, stored
+from tests.conftest import picture, shot, stored
 
 pytestmark = pytest.mark.django_db(transaction=True)
 STORAGE = "/models/yolo-harbour/retention"
-SHOTS = os.environ.get("SCREENSHOTS")
-
-
-def shot(page: Page, name: str) -> None:
-    """Pictures for people, where somebody asks for them."""
-    if SHOTS:
-        page.screenshot(path=Path(SHOTS) / f"{name}.png", full_page=True)
 
 
 @pytest.fixture

@@ -11,7 +11,9 @@ from django.core.exceptions import ValidationError
 from django.db import OperationalError
 from django.http import Http404, HttpRequest, HttpResponse, QueryDict
 from django.shortcuts import render
+from django.template.loader import render_to_string
 from django.urls import reverse
+from django.utils.safestring import SafeString
 from django.views.decorators.http import require_safe
 
 from inferences.filters import text
@@ -40,7 +42,8 @@ class Side:
 @login_required
 @require_safe
 def statistics(request: HttpRequest, model_id: str) -> HttpResponse:
-    """The frame; each panel asks for its own part, so that none waits for another."""
+    """The frame; each panel asks for its own part, so that none waits for another. With
+    ``figures=true`` all are in the answer, for browsers without scripts."""
     model = visible_model(request, model_id)
     question = Question(request.GET)
     sides, problem = _sides(request, question)
@@ -48,8 +51,11 @@ def statistics(request: HttpRequest, model_id: str) -> HttpResponse:
     if part is not None:
         if part not in PARTS:
             raise Http404
-        return _part(request, model, sides, part) if sides else HttpResponse(status=204)
+        if not sides:
+            return HttpResponse(status=204)
+        return HttpResponse(_figure(request, model, sides, part))
     key, type_ = _key(request)
+    parts = PARTS if key else PARTS[:4]
     context = {
         "model": model,
         "question": question,
@@ -61,15 +67,17 @@ def statistics(request: HttpRequest, model_id: str) -> HttpResponse:
         "type": type_,
         "before": _before(model, question) if sides else "",
         "asked": _asked(request),
-        "parts": PARTS[:4],
+        "parts": parts,
     }
+    if sides and request.GET.get("figures") == "true":
+        context["figures"] = [_figure(request, model, sides, part) for part in parts]
     return render(request, "inferences/statistics.html", context)
 
 
 def _asked(request: HttpRequest) -> str:
     """The query string that the parts are asked with."""
     query = request.GET.copy()
-    for name in ("part", "cursor"):
+    for name in ("part", "cursor", "figures"):
         query.pop(name, None)
     return f"?{query.urlencode()}"
 
@@ -115,9 +123,10 @@ def _moment(moment: datetime) -> str:
     return moment.astimezone(UTC).isoformat().replace("+00:00", "Z")
 
 
-def _part(
+def _figure(
     request: HttpRequest, model: RegisteredModel, sides: list[Side], part: str
-) -> HttpResponse:
+) -> SafeString:
+    """A part as its panel; one that takes too long says so."""
     context: dict[str, Any] = {
         "model": model,
         "sides": sides,
@@ -128,7 +137,7 @@ def _part(
         context |= FOUND[part](request, model, sides)
     except OperationalError:
         context["is_slow"] = True
-    return render(request, f"inferences/_statistics_{part}.html", context)
+    return render_to_string(f"inferences/_statistics_{part}.html", context, request)
 
 
 def _volume(

@@ -9,7 +9,7 @@ from django.test import Client
 from django.urls import reverse
 
 from inferences.models import LabelName, SourceName
-from inferences.presentation import activity, facets, summaries
+from inferences.presentation import activity, facets, summaries, volume
 from istore.models import Membership, Role
 
 pytestmark = pytest.mark.django_db
@@ -60,7 +60,7 @@ class Slow:
 @pytest.fixture
 def short(monkeypatch, settings):
     settings.ISTORE_QUERY_SECONDS = 0.01
-    for module in (facets, summaries, activity):
+    for module in (facets, summaries, activity, volume):
         for name in vars(module):
             if name.endswith("_SECONDS"):
                 monkeypatch.setattr(module, name, 0.01)
@@ -75,6 +75,16 @@ def test_a_part_that_takes_too_long_says_so(client, model, short, part, said):
     assert response.status_code == 200
     assert said in response.content.decode()
     assert not slow.endless, "a statement without an end"
+
+
+def test_figures_without_scripts_say_that_they_take_too_long(client, model, short):
+    address = f"/models/{model.model_id}/statistics?figures=true&of=frame:int"
+    with connection.execute_wrapper(slow := Slow()):
+        response = client.get(address)
+
+    assert response.status_code == 200
+    assert response.content.decode().count("Counting takes too long here.") == 5
+    assert not slow.endless
 
 
 def test_the_list_says_that_it_takes_too_long(client, model, short):
