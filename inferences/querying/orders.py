@@ -48,6 +48,17 @@ def detections_of(filters: Filter) -> DetectionFilter | None:
     return None
 
 
+def order_of(sort: str, model: RegisteredModel, filters: Filter) -> Order:
+    """The order of a sort by what rows hold; an embedding's is ``nearest``'s to say."""
+    match sort:
+        case "score":
+            return by_score(model, detections_of(filters))
+        case "label":
+            return by_label(model, detections_of(filters))
+        case _:
+            return BY_TIME
+
+
 def by_score(model: RegisteredModel, detections: DetectionFilter | None) -> Order:
     """By the highest score among the detections that match the filter."""
     if detections is None:

@@ -5,10 +5,10 @@ from dataclasses import dataclass, field
 
 from inferences.filters import Filter, InferenceFilter, matching
 from inferences.models import Inference, RegisteredModel
-from inferences.querying import bounded, cursors, orders, reading
+from inferences.querying import bounded, cursors, reading
 from inferences.querying.bounded import Part
 from inferences.querying.cursors import Place, Position
-from inferences.querying.orders import detections_of
+from inferences.querying.orders import order_of
 from inferences.querying.pagination import (
     OFFSET_MOST,
     BadQuestion,
@@ -86,17 +86,9 @@ class InferenceQuery:
         passed: int,
     ) -> list[Place]:
         found = matching(model, self.filters)
-        match self.sort:
-            case "embedding_distance":
-                return search.places(
-                    found, part, passed, self.filters != InferenceFilter()
-                )
-            case "score":
-                order = orders.by_score(model, detections_of(self.filters))
-            case "label":
-                order = orders.by_label(model, detections_of(self.filters))
-            case _:
-                order = orders.BY_TIME
+        if self.sort == "embedding_distance":
+            return search.places(found, part, passed, self.filters != InferenceFilter())
+        order = order_of(self.sort, model, self.filters)
         return bounded.places(model, found, order, part)
 
     def _give_distances(

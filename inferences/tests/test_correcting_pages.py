@@ -134,7 +134,7 @@ def test_the_neighbours_are_those_of_the_result(person, model, make_inference):
         )
     within = {"metadata": "camera:string=north"}
     context = person().get(address("detail", model, "day-3"), within).context
-    assert (context["neighbours"].newer, context["neighbours"].older) == (
+    assert (context["neighbours"].previous, context["neighbours"].next) == (
         "day-4",
         "day-1",
     )

@@ -450,8 +450,8 @@ def test_the_detail_leads_to_its_neighbours(person, model, make_inference):
     client = person()
     address = reverse("inferences:detail", args=[model.model_id, "day-2"])
     context = client.get(address).context
-    assert context["neighbours"].newer == "day-3"
-    assert context["neighbours"].older == "day-1"
+    assert context["neighbours"].previous == "day-3"
+    assert context["neighbours"].next == "day-1"
 
 
 def test_a_removed_inference_is_not_there(person, model, make_inference):
