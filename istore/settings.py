@@ -398,6 +398,7 @@ MIDDLEWARE = [
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
     "django_htmx.middleware.HtmxMiddleware",
+    "istore.views.telling_not_allowed",
 ]
 ROOT_URLCONF = "istore.urls"
 WSGI_APPLICATION = "istore.wsgi.application"

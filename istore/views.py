@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 
 from csp.constants import SELF, UNSAFE_INLINE
 from csp.decorators import csp_update
 from django.contrib.auth.models import AnonymousUser
 from django.core import signing
 from django.db import InterfaceError, OperationalError
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpRequest, HttpResponse, HttpResponseNotAllowed
 from django.middleware.csrf import get_token
 from django.shortcuts import redirect, render
 from django.template.loader import render_to_string
@@ -68,6 +69,25 @@ def forbidden(request: HttpRequest, exception: Exception) -> HttpResponse:
 
 def not_found(request: HttpRequest, exception: Exception) -> HttpResponse:
     return _error(request, 404, "not-found", "There is nothing here.")
+
+
+def telling_not_allowed(
+    get_response: Callable[[HttpRequest], HttpResponse],
+) -> Callable[[HttpRequest], HttpResponse]:
+    """Middleware: a 405 has a page, too; Django's own is empty."""
+
+    def answer(request: HttpRequest) -> HttpResponse:
+        response = get_response(request)
+        if not isinstance(response, HttpResponseNotAllowed) or response.content:
+            return response
+        detail = f"This address does not take {request.method}."
+        if request.method in ("GET", "HEAD"):
+            detail = "This address is no page."
+        told = _error(request, 405, "method-not-allowed", detail)
+        told["Allow"] = response["Allow"]
+        return told
+
+    return answer
 
 
 def server_error(request: HttpRequest) -> HttpResponse:

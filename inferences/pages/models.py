@@ -15,7 +15,6 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.views.decorators.http import (
     require_http_methods,
-    require_POST,
     require_safe,
 )
 
@@ -151,8 +150,11 @@ def model_settings(request: HttpRequest, model_id: str) -> HttpResponse:
 
 
 @login_required
-@require_POST
+@require_http_methods(["GET", "HEAD", "POST"])
 def switch_storage(request: HttpRequest, model_id: str) -> HttpResponse:
+    """Whoever comes to look finds the model's Storage page, whose address is another."""
+    if request.method != "POST":
+        return redirect("retention:policy", model_id)
     model = visible_model(request, model_id, Role.EDITOR)
     enable = request.POST.get("enable") == "true"
     if enable != model.enable_inference_storage:
