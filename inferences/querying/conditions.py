@@ -235,7 +235,9 @@ def _of_column(
         tests = [Fragment(f"{TABLE}.{column} = %s", (value,)) for value in one]
         branches = [Branch(TABLE, TABLE, start & test, in_order=True) for test in tests]
         return Driver(tuple(branches))
-    if len(nodes) == 1 and len(spans := _spans(nodes[0])) > 1:
+    # Of cells alone: a list of ranges of doubles, say, would be another type.
+    is_area = column == "area_cell" and len(nodes) == 1
+    if is_area and len(spans := _spans(nodes[0])) > 1:
         # One plan for a list, where each range in brackets is planned with every index.
         listed = ", ".join(f"({low}::bigint, {high}::bigint)" for low, high in spans)
         start &= Fragment(

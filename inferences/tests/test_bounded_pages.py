@@ -241,6 +241,25 @@ def test_a_filter_is_known_by_the_index_that_leads_to_it(
         assert (found, driver.in_order) == (tables, in_order)
 
 
+def test_one_of_several_ranges_of_doubles(model):
+    stored(model, seed=3)
+
+    def gain(operator: str, value: float) -> MetadataFilter:
+        return MetadataFilter("gain", "float", operator, str(value))
+
+    filters = Or(
+        (
+            And((gain(">=", 0.1), gain("<", 0.2))),
+            And((gain(">=", 0.6), gain("<", 0.65))),
+        )
+    )
+    expected = matching(model, filters).order_by("id").values_list("inference_id")
+    page = InferenceQuery(filters, Pagination("asc", 1000)).page(model)
+
+    assert [(each.inference_id,) for each in page.inferences] == list(expected)
+    assert page.inferences
+
+
 def sorted_plainly(model, filters, sort, direction) -> list[str]:
     """What the order says, worked out row by row."""
     names = dict(LabelName.objects.values_list("id", "name"))
