@@ -20,7 +20,7 @@ from inferences.models import (
     InferenceQuerySet,
     RegisteredModel,
 )
-from inferences.querying import count_matching
+from inferences.querying import all_matching, count_matching
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +50,7 @@ class Selection:
         named = model.inferences.live().filter(id__in=row_ids_of(model, self.include))
         parts = [_compiled(named)] if self.include else []
         if self.filters is not None:
-            parts.append(_compiled(matching(model, self.filters)))
+            parts.append(_compiled(all_matching(model, self.filters)))
         parts = [part for part in parts if part is not None] or [NOTHING]
         chosen = " UNION ".join(f"({sql})" for sql, _ in parts)
         values = [value for _, given in parts for value in given]

@@ -29,7 +29,7 @@ from django.db.models import (
 from django.db.models.expressions import RawSQL
 
 from inferences.directory import SIDE_ROWS, Place, place_of
-from inferences.filters import Filter, InferenceFilter, matching
+from inferences.filters import Filter, InferenceFilter
 from inferences.filters.recheck import EXACT_WHOLE
 from inferences.metadata import LARGEST_DOUBLE, SLOT_BEGINNING
 from inferences.models import (
@@ -38,6 +38,7 @@ from inferences.models import (
     MetadataKeyCount,
     RegisteredModel,
 )
+from inferences.querying import all_matching
 
 BINS, BINS_MAX = 10, 10_000
 DISTINCT_MAX = 10_000
@@ -91,7 +92,7 @@ def statistics(model: RegisteredModel, query: StatisticsQuery) -> Statistics:
     place = place_of(model, query.key, query.type)
     if place is None:
         return Statistics(0, {})
-    found = _observed(matching(model, query.filters), place)
+    found = _observed(all_matching(model, query.filters), place)
     if query.type == "string":
         return _of_strings(model, query.key, place, found)
     return _of_numbers(model, query, place, found)

@@ -16,8 +16,8 @@ from inferences.api.fields import FlagField, NumberField, TextField, WholeField
 from inferences.api.filters import FilteredSerializer
 from inferences.api.serializers import MetadataSerializer, MomentField
 from inferences.api.views import StoreView
-from inferences.filters import matching
 from inferences.models import MetadataChange, RegisteredModel
+from inferences.querying import all_matching
 from inferences.statistics import (
     BINS_MAX,
     StatisticsQuery,
@@ -151,7 +151,7 @@ class BulkMetadataView(StoreView):
         changed = put_values(
             self.caller,
             model,
-            lambda: matching(model, wanted["filters"]),
+            lambda: all_matching(model, wanted["filters"]),
             wanted["metadata"],
             replace=wanted["replace"],
         )

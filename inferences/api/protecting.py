@@ -14,9 +14,9 @@ from inferences import protection
 from inferences.api.fields import FlagField, TextField
 from inferences.api.filters import FilteredSerializer
 from inferences.api.views import InferenceView
-from inferences.filters import matching
 from inferences.metadata import UNSTORABLE
 from inferences.protection import REASON_MAX_CHARS, Protection
+from inferences.querying import all_matching
 from istore.deadline import deadline
 from istore.schema import PROBLEMS
 from istore.serializers import ValueSerializer
@@ -113,7 +113,7 @@ class BulkProtectionView(InferenceView):
         wanted = Protection(asked["is_protected"], asked["reason"])
 
         def chosen() -> Any:
-            return matching(model, asked["filters"])
+            return all_matching(model, asked["filters"])
 
         if asked["dry_run"]:
             with deadline():

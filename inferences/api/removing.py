@@ -14,8 +14,9 @@ from inferences import removal
 from inferences.api.fields import FlagField
 from inferences.api.filters import FilteredSerializer
 from inferences.api.views import InferenceView
-from inferences.filters import Filter, matching
+from inferences.filters import Filter
 from inferences.models import RegisteredModel
+from inferences.querying import all_matching, count_matching
 from inferences.tasks import ring_for_removals
 from istore.problems import Problem
 from istore.schema import PROBLEMS
@@ -61,7 +62,7 @@ class BulkDeleteView(InferenceView):
         return Response(content)
 
     def _delete(self, model: RegisteredModel, filters: Filter) -> list[str]:
-        chosen = lambda: matching(model, filters)  # noqa: E731
+        chosen = lambda: all_matching(model, filters)  # noqa: E731
         batches = removal.intend_all(self.caller, model, chosen)
         deleted = [inference_id for batch in batches for inference_id in batch]
         # The intents are the work; the queue only rings, and beat rings again.
@@ -71,10 +72,10 @@ class BulkDeleteView(InferenceView):
 
 def _matching_count(model: RegisteredModel, filters: Filter) -> int:
     most = settings.ISTORE_BULK_DELETE_MAX
-    count = matching(model, filters).order_by()[: most + 1].count()
-    if count > most:
+    count = count_matching(model, filters, most)
+    if not count.is_exact:
         message = (
             f"More than {most} inferences match. Narrow the filter, or go in parts."
         )
         raise Problem(422, "too-many-matches", message)
-    return count
+    return count.number

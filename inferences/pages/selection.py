@@ -22,7 +22,6 @@ from django.views.decorators.http import require_POST
 from rest_framework.exceptions import APIException
 
 from inferences import annotating, protection, removal
-from inferences.filters import matching
 from inferences.metadata import MetadataValue
 from inferences.models import InferenceKey, InferenceQuerySet, RegisteredModel
 from inferences.pages.access import visible_model
@@ -30,6 +29,7 @@ from inferences.pages.errors import sentence
 from inferences.pages.undo import with_undo
 from inferences.presentation.questions import Question
 from inferences.protection import Protection
+from inferences.querying import all_matching
 from inferences.tasks import ring_for_removals
 from istore import clock
 from istore.access import caller_of
@@ -58,7 +58,7 @@ class Selected:
     def found(self, model: RegisteredModel) -> InferenceQuerySet:
         """Raises ``ValidationError`` when a filter cannot be read."""
         if self.question:
-            return matching(model, self.question.filters)
+            return all_matching(model, self.question.filters)
         keys = InferenceKey.objects.filter(registered_model=model, removed_at=None)
         rows = keys.filter(inference_id__in=self.ids)
         ids = list(rows.values_list("row_id", flat=True))

@@ -2,10 +2,12 @@
 
 ``InferenceQuery`` is what a caller asks. ``conditions`` takes apart what ``matching`` put
 together, ``bounded`` finds the rows of a page (procedure P of the storage schema),
-``orders`` says by what they are sorted, ``cursors`` where a page ended.
+``orders`` says by what they are sorted, ``cursors`` where a page ended. Whoever reads all
+that matches begins with ``all_matching``.
 """
 
 from inferences.querying.counting import Count, CountQuery, count_matching
+from inferences.querying.leading import all_matching
 from inferences.querying.pagination import (
     BadCursor,
     BadQuestion,
@@ -25,6 +27,7 @@ __all__ = [
     "Page",
     "Pagination",
     "TooDeep",
+    "all_matching",
     "count_matching",
     "find_inference",
     "join_payloads",

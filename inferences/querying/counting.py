@@ -11,6 +11,7 @@ from inferences.filters.detections import as_real
 from inferences.models import RegisteredModel
 from inferences.querying import conditions
 from inferences.querying.conditions import DETECTIONS, TABLE, Conditions, Fragment
+from inferences.querying.leading import all_matching
 from inferences.querying.orders import detections_of
 from inferences.querying.query import InferenceQuery
 
@@ -34,15 +35,14 @@ def count_matching(
     model: RegisteredModel, filters: Filter, most: int | None = None
 ) -> Count:
     """How many inferences pass the filter; with ``most``, counted no further."""
-    found = matching(model, filters)
     if most is not None:
-        number = found.order_by()[: most + 1].count()
+        number = all_matching(model, filters).order_by()[: most + 1].count()
         return Count(min(number, most), number <= most)
     wanted = _detections_alone(filters)
-    if wanted is not None:
-        asked = conditions.read(model, found)
-        return Count(_by_detections(asked, wanted) if asked else 0)
-    return Count(found.count())
+    if wanted is None:
+        return Count(all_matching(model, filters).count())
+    asked = conditions.read(model, matching(model, filters))
+    return Count(_by_detections(asked, wanted) if asked else 0)
 
 
 def _detections_alone(filters: Filter) -> DetectionFilter | None:
