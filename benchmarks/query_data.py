@@ -150,9 +150,13 @@ def vectors(chance: np.random.Generator, centres: np.ndarray, count: int) -> np.
 
 
 def settle() -> None:
-    """As after the autovacuum of a quiet hour."""
+    """As after the autovacuum and the beat of a quiet hour."""
     from django.db import connection
 
+    from inferences.segments import sealing
+
+    while sealing.seal():
+        pass
     with connection.cursor() as cursor:
         cursor.execute("VACUUM ANALYZE")
         cursor.execute("CHECKPOINT")

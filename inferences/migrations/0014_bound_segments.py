@@ -9,6 +9,8 @@ import django.db.models.deletion
 from django.db import migrations, models
 
 SLOTS = [f"{kind}_{number}" for kind in ("integer", "float") for number in range(1, 9)]
+# Connections have every statement planned anew: that would cost more than the update.
+PLANNED_ONCE = "SET plan_cache_mode = force_generic_plan"
 COVERING = """
     SELECT each.model_key, each.lowest_id, each.highest_id
     FROM inferences_segment AS each
@@ -16,25 +18,30 @@ COVERING = """
     ORDER BY each.highest_id LIMIT 1
 """
 BY_INSERT = f"""
-CREATE FUNCTION inferences_touch_segments() RETURNS trigger LANGUAGE plpgsql AS $$
+CREATE FUNCTION inferences_touch_segments() RETURNS trigger LANGUAGE plpgsql
+{PLANNED_ONCE} AS $$
 BEGIN
     IF current_setting('transaction_isolation') <> 'read committed' THEN
         INSERT INTO inferences_segmenttouch (model_key, lowest_id, highest_id)
         SELECT model_key, min(id), max(id) FROM written GROUP BY model_key;
         RETURN NULL;
     END IF;
-    -- Live rows lie above every segment: that is found out by the oldest of them.
-    INSERT INTO inferences_segmenttouch (model_key, lowest_id, highest_id)
-    SELECT DISTINCT segment.model_key, segment.lowest_id, segment.highest_id
-    FROM (SELECT model_key, min(id) AS id FROM written GROUP BY model_key) AS oldest
-    CROSS JOIN LATERAL ({COVERING.format("oldest")}) AS first
-    JOIN written ON written.model_key = oldest.model_key
-    CROSS JOIN LATERAL ({COVERING.format("written")}) AS segment;
+    -- Live rows lie above every segment: that is all there is to find out.
+    IF EXISTS (
+        SELECT FROM inferences_segment AS each
+        JOIN (SELECT model_key, min(id) AS id FROM written GROUP BY model_key) AS oldest
+        ON each.model_key = oldest.model_key AND each.highest_id >= oldest.id
+    ) THEN
+        INSERT INTO inferences_segmenttouch (model_key, lowest_id, highest_id)
+        SELECT DISTINCT segment.model_key, segment.lowest_id, segment.highest_id
+        FROM written CROSS JOIN LATERAL ({COVERING.format("written")}) AS segment;
+    END IF;
     RETURN NULL;
 END $$
 """
 BY_UPDATE = f"""
-CREATE FUNCTION inferences_touch_segment() RETURNS trigger LANGUAGE plpgsql AS $$
+CREATE FUNCTION inferences_touch_segment() RETURNS trigger LANGUAGE plpgsql
+{PLANNED_ONCE} AS $$
 BEGIN
     IF current_setting('transaction_isolation') <> 'read committed' THEN
         INSERT INTO inferences_segmenttouch (model_key, lowest_id, highest_id)

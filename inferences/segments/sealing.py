@@ -61,7 +61,8 @@ WHERE locktype = 'relation' AND relation = '{ROW}'::regclass
   AND mode = 'RowExclusiveLock' AND pid IS DISTINCT FROM pg_backend_pid()
 """
 ANNOUNCED = f"SELECT model_key, max(highest_id) FROM {SEGMENT} GROUP BY 1 ORDER BY 1"
-# A segment without bounds, else one that was touched.
+# A segment without bounds, else the oldest that was touched: so a build meets no others'
+# touches on the way to its own.
 NEXT = f"""
 (SELECT lowest_id, highest_id FROM {SEGMENT}
  WHERE model_key = %(model)s AND highest_id <= %(last)s AND built_at IS NULL
@@ -70,7 +71,7 @@ UNION ALL
 (SELECT segment.lowest_id, segment.highest_id
  FROM (SELECT lowest_id FROM {TOUCH}
        WHERE model_key = %(model)s AND lowest_id <= %(last)s
-       ORDER BY lowest_id DESC LIMIT 1) AS touch
+       ORDER BY lowest_id LIMIT 1) AS touch
  CROSS JOIN LATERAL (
      SELECT lowest_id, highest_id FROM {SEGMENT}
      WHERE model_key = %(model)s AND highest_id >= touch.lowest_id

@@ -18,11 +18,11 @@ Range = tuple[float | None, float | None]
 
 ALL = (LOWEST + 1, -LOWEST - 1)
 STRETCHES_MOST = 24  # each that lies between two is a statement of its own
-TOUCHES_MOST = 1_000
+TOUCHES_MOST = 10_000  # with more, too much is being written to pass over anything
 
 # Segments beside each other become one stretch.
 SKIPPED = """
-SELECT min(lowest_id), max(highest_id), false FROM (
+SELECT min(lowest_id), max(highest_id), 0 FROM (
     SELECT lowest_id, highest_id, sum(begins) OVER (ORDER BY highest_id) AS stretch
     FROM (
         SELECT lowest_id, highest_id, CASE
@@ -34,7 +34,9 @@ SELECT min(lowest_id), max(highest_id), false FROM (
 ) AS each GROUP BY stretch ORDER BY 1 {way} LIMIT {most}
 """
 TOUCHED = """
-SELECT DISTINCT lowest_id, highest_id, true FROM {touches} WHERE {inside} LIMIT {most}
+SELECT lowest_id, highest_id, count(*) FROM (
+    SELECT lowest_id, highest_id FROM {touches} WHERE {inside} LIMIT {most}
+) AS each GROUP BY 1, 2
 """
 
 
@@ -62,11 +64,12 @@ def passed_over(
     with connection.cursor() as cursor:
         cursor.execute(f"({skipped}) UNION ALL ({touched})", [*here, *values, *here])
         found = cursor.fetchall()
-    touches = sorted((low, high) for low, high, is_touch in found if is_touch)
-    if len(touches) > TOUCHES_MOST:
+    if sum(touches for *_, touches in found) > TOUCHES_MOST:
         return []
-    skips = sorted((low, high) for low, high, is_touch in found if not is_touch)
-    return [left for skip in skips for left in between(skip, touches)]
+    taken = sorted((low, high) for low, high, touches in found if touches)
+    skips = sorted((low, high) for low, high, touches in found if not touches)
+    left = [rest for skip in skips for rest in between(skip, taken)]
+    return left[-STRETCHES_MOST:] if newest_first else left[:STRETCHES_MOST]
 
 
 def between(window: Stretch, taken: Sequence[Stretch]) -> Iterator[Stretch]:

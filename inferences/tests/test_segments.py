@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import threading
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 from random import Random
@@ -23,6 +24,7 @@ from inferences.models import (
     InferencePayload,
     RegisteredModel,
 )
+from inferences.partitions import make_ahead
 from inferences.querying import InferenceQuery, Pagination, bounded, conditions
 from inferences.recording import NewInference, record
 from inferences.segments import checking, sealing, skipping
@@ -354,6 +356,35 @@ def test_a_filter_no_segment_knows_asks_nothing_of_them(model, monkeypatch):
     monkeypatch.setattr(skipping, "passed_over", None)
 
     assert len(names(model, TimeWindow(at(0), at(9)))) == 10
+
+
+def test_beside_too_many_touches_nothing_is_passed_over(model, monkeypatch):
+    counting(model)
+    sealing.seal()
+    for number in range(3):
+        record(model, [inference(f"late-{number}", 20.5 + number / 10)])
+    ranges, window = {"integer_1": (40, 45)}, skipping.ALL
+    skips = skipping.passed_over(model.pk, ranges, window, newest_first=True)
+    monkeypatch.setattr(skipping, "TOUCHES_MOST", 2)
+
+    assert skips
+    assert not skipping.passed_over(model.pk, ranges, window, newest_first=True)
+
+
+def test_partitions_that_are_made_later_tell_of_changes_too(model):
+    make_ahead(now() + timedelta(days=90))
+    ahead = now() + timedelta(days=120)
+    rows = [inference(str(n), n) for n in range(60)]
+    record(
+        model,
+        [replace(each, created_at=ahead + (each.created_at - START)) for each in rows],
+    )
+    sealing.seal()
+
+    model.inferences.filter(inference_id="5").update(integer_1=7000)
+
+    assert names(model, counter(">=", 7000)) == ["5"]
+    assert SegmentTouch.objects.count() == 1
 
 
 # -- how segments come about
