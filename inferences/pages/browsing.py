@@ -124,6 +124,9 @@ def _listed(
         "question": question,
         "shown": shown,
         "cards": cards(model, page.inferences, shown),
+        # Once, not once a card.
+        "within": question.context,
+        "columns": question.columns,
         "next": page.next and f"{question.pinned}&cursor={page.next}",
         "newest": page.inferences[0].id if page.inferences else 0,
     }

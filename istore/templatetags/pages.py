@@ -14,6 +14,8 @@ from istore.pages import THEME_COOKIE, THEMES
 register = template.Library()
 
 MINUTE, HOUR, DAY = 60, 3600, 86_400
+# How much of "2026-01-31 12:00:00.123456" is written.
+LENGTHS = {"day": 10, "minute": 16, "second": 19, "exact": 26}
 SIZES = ("bytes", "KB", "MB", "GB", "TB")
 
 
@@ -45,19 +47,14 @@ def moment(when: datetime | None, how: str = "ago") -> SafeString:
     """A ``time`` element: how long ago, or the moment to the second or microsecond."""
     if when is None:
         return format_html('<span class="faint">{}</span>', "never")
-    exact = when.astimezone(UTC).isoformat(timespec="microseconds")
-    exact = exact.replace("+00:00", "Z")
-    written = {
-        "ago": ago(when),
-        "second": f"{when.astimezone(UTC):%Y-%m-%d %H:%M:%S}",
-        "minute": f"{when.astimezone(UTC):%Y-%m-%d %H:%M}",
-        "day": f"{when.astimezone(UTC):%Y-%m-%d}",
-        "exact": f"{when.astimezone(UTC):%Y-%m-%d %H:%M:%S.%f}",
-    }[how]
+    here = when.astimezone(UTC)
+    exact = here.isoformat(timespec="microseconds").replace("+00:00", "Z")
+    whole = f"{exact[:10]} {exact[11:-1]}"
+    written = ago(when) if how == "ago" else whole[: LENGTHS[how]]
     return format_html(
         '<time datetime="{}" title="{} UTC" data-how="{}">{}</time>',
         exact,
-        f"{when.astimezone(UTC):%Y-%m-%d %H:%M:%S.%f}",
+        whole,
         how,
         written,
     )
