@@ -1,8 +1,8 @@
 """Actuals, one or a million, brought to the inferences they belong to.
 
 They are copied to a staging table as they are read; one statement for each way of joining
-finds their inferences, and what was found is written a batch at a time, each in a
-transaction of its own. So memory does not grow with the number of actuals, and a join that
+finds their inferences; what was found is written, and what was not waits, a batch at a
+time, each in a transaction of its own. So memory does not grow with the number of actuals, and a join that
 is broken off is finished by doing it again: what is the same already is no change. Of
 several actuals for one inference the last counts. What finds none waits (``pending``);
 a removed or hidden inference takes none.
@@ -35,6 +35,7 @@ from istore.failpoints import failpoint
 from istore.models import AuditEntry
 
 REFUSALS_TOLD = 100
+WAIT_AT_ONCE = 5_000  # actuals, for which recording waits some tenths of a second
 KEYS_MAX = 20  # metadata keys that one file joins by
 
 
@@ -151,13 +152,13 @@ def _stage(actuals: Iterable[Actual | Refusal], told: Joined) -> list[str]:
 
 ROWS = Inference._meta.db_table
 BY_ID = f"""
-SELECT keys.row_id, staged.number FROM truth_staged AS staged
+SELECT keys.row_id, staged.number FROM staged
 JOIN {InferenceKey._meta.db_table} AS keys
      ON keys.model_key = %(model)s AND keys.inference_id = staged.value
 WHERE staged.joined_by = '{INFERENCE}' AND keys.removed_at IS NULL
 """
 BY_HASH = f"""
-SELECT row.id, staged.number FROM truth_staged AS staged
+SELECT row.id, staged.number FROM staged
 JOIN {ROWS} AS row ON row.model_key = %(model)s AND NOT row.deleted
      AND row.data_hash = decode(staged.value, 'hex')
 WHERE staged.joined_by = '{HASH}'
@@ -170,7 +171,7 @@ COMPARED = {
 
 
 def _ways(model: RegisteredModel, keys: list[str]) -> tuple[str, dict[str, Any]]:
-    """SQL of all pairs of a row and the number of an actual that means it."""
+    """SQL of all pairs of a row and the number of an actual of ``staged`` that means it."""
     values: dict[str, Any] = {"model": model.pk}
     ways = [BY_ID, BY_HASH]
     for number, key in enumerate(keys):
@@ -187,7 +188,7 @@ def _ways(model: RegisteredModel, keys: list[str]) -> tuple[str, dict[str, Any]]
             )
             live = "AND NOT row.deleted" if place.slot else ""
             ways.append(
-                f"SELECT row.id, staged.number FROM truth_staged AS staged "
+                f"SELECT row.id, staged.number FROM staged "
                 f"JOIN {ROWS if place.slot else table} AS row "
                 f"ON row.model_key = %(model)s {live} AND {there} "
                 f"WHERE staged.joined_by = '{METADATA}' "
@@ -206,7 +207,8 @@ def _match(model: RegisteredModel, keys: list[str]) -> None:
     with connection.cursor() as cursor:
         cursor.execute("TRUNCATE truth_matched, truth_met")
         cursor.execute(
-            f"WITH ways (row_id, number) AS MATERIALIZED ({ways}), met AS "
+            "WITH staged AS NOT MATERIALIZED (SELECT * FROM truth_staged), "
+            f"ways (row_id, number) AS MATERIALIZED ({ways}), met AS "
             "(INSERT INTO truth_met SELECT DISTINCT number FROM ways) "
             "INSERT INTO truth_matched SELECT row_id, max(number) FROM ways "
             "GROUP BY row_id",
@@ -255,44 +257,78 @@ WAIT = f"""
 INSERT INTO {PendingTruth._meta.db_table} AS kept
     (model_key, awaited, tokens, truth, actor, set_at)
 SELECT %(model)s, awaited, tokens, truth::jsonb, %(actor)s, %(at)s
-FROM truth_waiting JOIN truth_staged USING (number) ORDER BY number
+FROM truth_waiting JOIN truth_staged USING (number)
+WHERE number BETWEEN %(low)s AND %(high)s ORDER BY number
 ON CONFLICT (model_key, awaited) DO UPDATE SET tokens = excluded.tokens,
     truth = excluded.truth, actor = excluded.actor, set_at = excluded.set_at
+-- The same again waits on, and is written anew only to wait longer.
+WHERE kept.truth <> excluded.truth OR kept.tokens <> excluded.tokens
+   OR kept.set_at < excluded.set_at - interval '1 day'
+"""
+NEXT = """
+SELECT min(number), max(number) FROM (SELECT number FROM truth_waiting
+    WHERE number > %s ORDER BY number LIMIT %s) AS batch
+"""
+CAME = """
+WITH staged AS MATERIALIZED (
+    SELECT truth_staged.* FROM truth_waiting JOIN truth_staged USING (number)
+    WHERE number BETWEEN %(low)s AND %(high)s
+), ways (row_id, number) AS ({ways})
+DELETE FROM truth_waiting WHERE number IN (SELECT number FROM ways)
 """
 
 
 def _let_wait(
     actor: object, model: RegisteredModel, given_at: datetime, keys: list[str]
 ) -> int:
-    """What found no inference waits; what finds one now, after all, is written.
-
-    Nothing is recorded for the model while its row is held, which is for one look.
-    """
+    """What found no inference waits; what finds one now, after all, is written."""
     with connection.cursor() as cursor:
         cursor.execute(UNMATCHED, {"model": model.pk})
-        if not cursor.rowcount:
-            return 0
+        cursor.execute("ANALYZE truth_waiting")
+    came, above = 0, 0
+    while True:
+        with connection.cursor() as cursor:
+            cursor.execute(NEXT, [above, WAIT_AT_ONCE])
+            low, high = cursor.fetchone()
+        if high is None:
+            break
+        came += _let_some_wait(actor, model, given_at, keys, (low, high))
+        above = high
+    if not came:
+        return 0
+    model.refresh_from_db(fields=["keys_version"])
+    _match(model, keys)
+    return _write_matched(actor, model, given_at)
+
+
+def _let_some_wait(
+    actor: object,
+    model: RegisteredModel,
+    given_at: datetime,
+    keys: list[str],
+    numbers: tuple[int, int],
+) -> int:
+    """Let the actuals of these numbers wait, but for those whose inference came.
+
+    Nothing is recorded for the model while its row is held, which is for one look. Returns
+    how many came.
+    """
     with transaction.atomic(), connection.cursor() as cursor:
         held = RegisteredModel.objects.select_for_update(no_key=True)
         locked = held.get(pk=model.pk)
         # A key that came meanwhile has a place that was not looked at.
         ways, values = _ways(locked, keys)
-        cursor.execute(
-            f"DELETE FROM truth_waiting WHERE number IN "
-            f"(SELECT number FROM ({ways}) AS ways (row_id, number))",
-            values,
-        )
+        values |= {"low": numbers[0], "high": numbers[1]}
+        cursor.execute(CAME.format(ways=ways), values)
         came = cursor.rowcount
-        values = {"model": model.pk, "actor": str(actor)[:ACTOR_CHARS], "at": given_at}
+        values |= {"actor": str(actor)[:ACTOR_CHARS], "at": given_at}
         cursor.execute(WAIT, values)
         if cursor.rowcount:
             _say(actor, model, waiting=cursor.rowcount)
             if not locked.awaits_truth:
                 RegisteredModel.objects.filter(pk=model.pk).update(awaits_truth=True)
-    if not came:
-        return 0
-    _match(locked, keys)
-    return _write_matched(actor, model, given_at)
+    failpoint("ground_truth.waiting")
+    return came
 
 
 def _say(actor: object, model: RegisteredModel, **counts: int) -> None:

@@ -17,6 +17,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from inferences import removal
+from inferences.ground_truth import joining
 from inferences.ground_truth.joining import Actual, join
 from inferences.ground_truth.models import GroundTruth, PendingTruth
 from inferences.ground_truth.references import Reference
@@ -247,6 +248,56 @@ def arrival(name: str) -> NewInference:
         data_hash=b"\0" * 32,
         created_at=datetime(2025, 6, 1, tzinfo=UTC),
     )
+
+
+@pytest.mark.django_db(transaction=True)
+def test_actuals_wait_a_batch_at_a_time_and_meet_what_arrives_in_between(
+    project, monkeypatch
+):
+    monkeypatch.setattr(joining, "WAIT_AT_ONCE", 2)
+    model = RegisteredModel.objects.create(
+        model_id="m", project=project, task_type=TaskType.IMAGE_CLASSIFICATION
+    )
+    actuals = [
+        Actual(Reference("inference_id", name), {"labels": ["ship"]})
+        for name in "abcdef"
+    ]
+    failpoints.arm("ground_truth.waiting:2=raise")
+    try:
+        with pytest.raises(failpoints.Failure):
+            join("test", model, actuals)
+    finally:
+        failpoints.arm("")
+    assert PendingTruth.objects.count() == 4
+
+    def arrive(name: str) -> None:
+        if name == "ground_truth.waiting" and not GroundTruth.objects.exists():
+            record(model, [arrival("a"), arrival("f")])
+
+    monkeypatch.setattr(joining, "failpoint", arrive)
+    told = join("test", model, actuals)
+    assert (told.changed, told.waiting) == (1, 5)  # "f"; "a" took what waited for it
+    waiting = PendingTruth.objects.order_by("awaited")
+    assert [each.awaited[-1] for each in waiting] == ["b", "c", "d", "e"]
+    truths = GroundTruth.objects.all()
+    assert [each.truth for each in truths] == [{"labels": ["ship"]}] * 2
+
+
+@pytest.mark.django_db(transaction=True)
+def test_the_same_again_waits_on_and_a_day_later_longer(project):
+    model = RegisteredModel.objects.create(
+        model_id="m", project=project, task_type=TaskType.IMAGE_CLASSIFICATION
+    )
+    actuals = [Actual(Reference("inference_id", "a"), {"labels": ["ship"]})]
+    join("test", model, actuals)
+    first = PendingTruth.objects.get().set_at
+    join("test", model, actuals)
+    assert PendingTruth.objects.get().set_at == first
+    PendingTruth.objects.update(set_at=first - timedelta(days=2))
+    join("test", model, actuals)
+    assert PendingTruth.objects.get().set_at > first
+    join("test", model, [Actual(Reference("inference_id", "a"), {"labels": ["tug"]})])
+    assert PendingTruth.objects.get().truth == {"labels": ["tug"]}
 
 
 @pytest.mark.django_db(transaction=True)
