@@ -8,6 +8,18 @@ from whitenoise.storage import CompressedManifestStaticFilesStorage
 
 
 class StaticStorage(CompressedManifestStaticFilesStorage):
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self._addresses: dict[str, str] = {}
+
+    def url(self, name: str, force: bool = False) -> str:
+        """Put together once: a page of icons asks for a hundred."""
+        if force:
+            return super().url(name, force)
+        if name not in self._addresses:
+            self._addresses[name] = super().url(name)
+        return self._addresses[name]
+
     def create_compressor(self, **options: Any) -> Any:
         # Brotli is used whenever it can be imported, and takes 28 s instead of 2.
         return super().create_compressor(**{**options, "use_brotli": False})

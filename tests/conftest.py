@@ -138,9 +138,17 @@ def log_in(live_server):
 
 
 def shot(page: Page, name: str) -> None:
-    """Pictures for people, where somebody asks for them."""
-    if SHOTS:
-        page.screenshot(path=Path(SHOTS) / f"{name}.png", full_page=True)
+    """Pictures for people, where somebody asks for them: light, dark, on a phone."""
+    if not SHOTS:
+        return
+    size = page.viewport_size
+    for kind in ("light", "dark", "phone"):
+        page.emulate_media(color_scheme="dark" if kind == "dark" else "light")
+        if kind == "phone":
+            page.set_viewport_size({"width": 390, "height": 844})
+        # Hiding the caret would be an inline style, which the policy of the pages forbids.
+        page.screenshot(path=Path(SHOTS) / f"{name}-{kind}.png", caret="initial")
+    page.set_viewport_size(size)
 
 
 @pytest.fixture

@@ -9,6 +9,7 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from inferences.ground_truth.models import GroundTruth
+from tests.conftest import shot
 
 pytestmark = pytest.mark.django_db(transaction=True)
 LIST = "/models/yolo-harbour/inferences"
@@ -102,6 +103,39 @@ def test_a_person_selects_all_that_match_and_acts(store, watched, live_server, l
     page.get_by_role("button", name="Delete 2").click()
     expect(page.get_by_text("2 inferences deleted.")).to_be_visible()
     assert store.inferences.live().count() == 1
+
+
+def test_what_was_done_is_taken_back_from_its_toast(
+    store, watched, live_server, log_in
+):
+    page = watched
+    log_in(page)
+    page.goto(live_server.url + LIST)
+    page.get_by_role("button", name="Select all 3").click()
+    page.get_by_role("button", name="Label").click()
+    page.get_by_role("textbox", name="Key").fill("reviewed")
+    page.get_by_role("textbox", name="Value").fill("yes")
+    page.get_by_role("button", name="Label 3").click()
+    expect(page.get_by_text("3 inferences labelled with reviewed.")).to_be_visible()
+    shot(page, "undo-label")
+    page.get_by_role("button", name="Undo").click()
+    expect(page.get_by_text("3 inferences as before the label.")).to_be_visible()
+    expect(page).to_have_url(f"{live_server.url}{LIST}?view=gallery")
+
+    # Beside each other by their score, as the list was; and one value is changed.
+    page.goto(f"{live_server.url}{LIST}/harbour/1?sort=score")
+    expect(page.get_by_role("link", name="Previous")).to_have_attribute(
+        "href", f"{LIST}/harbour/2?sort=score"
+    )
+    page.locator("summary", has_text="Edit").click()
+    page.get_by_role("combobox", name="Key").fill("camera")
+    page.get_by_role("textbox", name="Value").fill("west of the lock, seen from above")
+    page.locator("[data-metadata-form]").get_by_role("button", name="Save").click()
+    expect(page.get_by_text("camera is west of the lock")).to_be_visible()
+    shot(page, "undo-metadata")
+    page.get_by_role("button", name="Undo").click()
+    expect(page.get_by_text("camera is south now.")).to_be_visible()
+    assert page.url.endswith("/harbour/1?sort=score")
 
 
 def test_a_box_is_corrected_by_mouse_and_by_keyboard(
