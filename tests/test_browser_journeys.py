@@ -106,9 +106,10 @@ def test_a_person_selects_all_that_match_and_acts(store, watched, live_server, l
 
 
 def test_what_was_done_is_taken_back_from_its_toast(
-    store, watched, live_server, log_in
+    store, watched, live_server, log_in, findings
 ):
     page = watched
+    page.emulate_media(reduced_motion="reduce")
     log_in(page)
     page.goto(live_server.url + LIST)
     page.get_by_role("button", name="Select all 3").click()
@@ -117,6 +118,7 @@ def test_what_was_done_is_taken_back_from_its_toast(
     page.get_by_role("textbox", name="Value").fill("yes")
     page.get_by_role("button", name="Label 3").click()
     expect(page.get_by_text("3 inferences labelled with reviewed.")).to_be_visible()
+    assert not findings(page, "a toast")
     shot(page, "undo-label")
     page.get_by_role("button", name="Undo").click()
     expect(page.get_by_text("3 inferences as before the label.")).to_be_visible()

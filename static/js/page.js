@@ -1,10 +1,11 @@
 // What every page has: copying, dismissing, menus, asking before a dangerous step.
 const SHOWN_MS = 7000;
+const UNDO_MS = 15000; // long enough to read it, and to reach the button by keys
 
 function ready(root) {
   for (const button of root.querySelectorAll("[data-copy], [data-copy-link]")) button.hidden = !navigator.clipboard;
   for (const toast of root.querySelectorAll("[data-toast]:not(.error)")) {
-    setTimeout(() => { if (!toast.matches(":hover, :focus-within")) toast.remove(); }, SHOWN_MS);
+    setTimeout(() => { if (!toast.matches(":hover, :focus-within")) toast.remove(); }, toast.querySelector(".undo") ? UNDO_MS : SHOWN_MS);
   }
 }
 
