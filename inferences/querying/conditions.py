@@ -295,7 +295,7 @@ def _range(node: Any) -> Range | None:
     match node.lookup_name:
         case "exact":
             return node.rhs, node.rhs
-        case "in":
+        case "in" if node.rhs:
             return min(node.rhs), max(node.rhs)
         case "gt" | "gte":
             return node.rhs, None

@@ -32,6 +32,7 @@ from inferences.ground_truth.references import Reference
 from inferences.metadata import MetadataValue
 from inferences.models import InferenceAction, RegisteredModel
 from inferences.recording import NewInference, record
+from inferences.segments import sealing
 from inferences.statistics import statistics
 from inferences.tests import reference
 from inferences.tests.reference import Record
@@ -299,7 +300,7 @@ class Store:
 
 
 @pytest.fixture(params=STORES)
-def filled(request, project: Project) -> Iterator[Store]:
+def filled(request, project: Project, monkeypatch) -> Iterator[Store]:
     made = records(request.param)
     model = RegisteredModel.objects.create(model_id="reference", project=project)
     neighbour = RegisteredModel.objects.create(model_id="neighbour", project=project)
@@ -309,6 +310,10 @@ def filled(request, project: Project) -> Iterator[Store]:
     store(neighbour, records(99))  # ids and keys of another model must not matter
     tell_truths(neighbour, records(99))
     add_to_datasets(neighbour, records(99))
+    # Segments of four rows, so that ranges of numbers have something to pass over.
+    for name, rows in (("ROWS", 4), ("OPEN", 2), ("LEAST", 10)):
+        monkeypatch.setattr(sealing, name, rows)
+    assert sealing.seal() > 10
     return Store(model, made)
 
 

@@ -73,7 +73,7 @@ def counting(model: RegisteredModel, rows: int = 100) -> None:
     record(model, [inference(str(number), number) for number in range(rows)])
 
 
-def counter(operator: str, value: int) -> MetadataFilter:
+def counter(operator: str, value: int | str) -> MetadataFilter:
     return MetadataFilter("counter", "int", operator, str(value))
 
 
@@ -191,7 +191,7 @@ class Life:
             ),
             Or((counter("<", low), counter(">", high))),
             counter("!=", low),
-            MetadataFilter("counter", "int", "in", f"[{low}, {low + 3}, {high}]"),
+            counter("in", f"[{low}, {low + 3}, {high}]"),
             And((MetadataFilter("lane", "int", "=", "1"), counter("<", low))),
             And((Not(counter("=", low)), counter("<", high))),
             Not(counter("<", low)),
@@ -334,13 +334,13 @@ def test_rows_without_the_key_bound_nothing_and_their_segments_are_passed_over(
         (counter(">=", 5), (5, None)),
         (counter("=", 5), (5, 5)),
         (counter("!=", 5), (None, None)),
-        (MetadataFilter("counter", "int", "in", "[9, 3, 5]"), (3, 9)),
+        (counter("in", "[9, 3, 5]"), (3, 9)),
         (And((counter(">", 3), counter("<", 9), counter("<", 7))), (3, 7)),
         (Or((counter("=", 3), counter("=", 9))), (3, 9)),
         (Or((counter("<", 3), counter("=", 9))), (None, 9)),
         (Or((counter("<", 3), MetadataFilter("level", "float", "<", "1"))), None),
         (Not(counter("<", 3)), None),
-        (MetadataFilter("counter", "int", "not in", "[1]"), (None, None)),
+        (counter("not in", "[1]"), (None, None)),
     ],
 )
 def test_ranges_are_read_from_what_is_asked(model, filters, told):
