@@ -10,7 +10,7 @@ late copies out for ``ISTORE_TOMBSTONE_DAYS``.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from django.conf import settings
@@ -34,15 +34,16 @@ Chosen = Callable[[], InferenceQuerySet]
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """Rows whose intents are committed together, and the inputs that go with them.
+    """Rows that are hidden, or whose intents are committed, together.
 
-    ``keys`` are those of their objects; None: nobody holds them, the table is asked.
+    ``blobs`` and ``bytes`` count the inputs that go with them; ``keys`` are those of all
+    objects that do.
     """
 
     ids: list[int]
     blobs: int = 0
     bytes: int = 0
-    keys: list[str] | None = None
+    keys: list[str] = field(default_factory=list)
 
 
 def remove_one(actor: object, model: RegisteredModel, inference_id: str) -> bool:
@@ -89,11 +90,18 @@ def intend_all(
         yield names
 
 
-def finish(model: RegisteredModel, ids: Sequence[int] | None = None) -> int:
-    """Carry out committed intents, these or all of the model; returns how many rows."""
+def finish(
+    model: RegisteredModel,
+    ids: Sequence[int] | None = None,
+    between: tuple[int, int] | None = None,
+) -> int:
+    """Carry out committed intents: of these row ids, between two, or all of the model.
+
+    Returns how many rows went.
+    """
     removed = 0
-    while batch := _intended(model, ids):
-        delete_objects(model, batch)
+    while batch := _intended(model, ids, between):
+        delete_objects(batch)
         removed += remove_rows(model, batch)
     return removed
 
@@ -121,10 +129,12 @@ def intend_records(model: RegisteredModel, chosen: InferenceQuerySet) -> Batch:
     return Batch(list(sizes), len(inputs), sum(inputs), keys)
 
 
-def delete_objects(model: RegisteredModel, batch: Batch) -> None:
-    """Delete all that the records of a batch name. Their intents are committed."""
-    known = batch if batch.keys is not None else _intended(model, batch.ids)
-    _delete_blobs(known.keys if known else ())
+def delete_objects(batch: Batch) -> None:
+    """Delete all that the records of a batch name; asks nothing of the database.
+
+    Their intents are committed.
+    """
+    _delete_blobs(batch.keys)
     failpoint("removal.record_blobs_deleted")
 
 
@@ -151,10 +161,12 @@ def intend_inputs(model: RegisteredModel, chosen: InferenceQuerySet) -> Batch:
     return Batch(list(sizes), len(found), size, list(found.values()))
 
 
-def delete_inputs(model: RegisteredModel, batch: Batch) -> None:
-    """Delete the inputs of a batch. Their intents are committed."""
-    known = batch if batch.keys is not None else _intended_inputs(model, batch.ids)
-    _delete_blobs(known.keys if known else ())
+def delete_inputs(batch: Batch) -> None:
+    """Delete the inputs of a batch; asks nothing of the database.
+
+    Their intents are committed.
+    """
+    _delete_blobs(batch.keys)
     failpoint("removal.inputs_deleted")
 
 
@@ -164,10 +176,12 @@ def clear_inputs(model: RegisteredModel, batch: Batch) -> None:
     failpoint("removal.inputs_cleared")
 
 
-def finish_inputs(model: RegisteredModel) -> None:
-    """Carry out all committed intents on inputs."""
-    while batch := _intended_inputs(model, None):
-        delete_inputs(model, batch)
+def finish_inputs(
+    model: RegisteredModel, between: tuple[int, int] | None = None
+) -> None:
+    """Carry out committed intents on inputs, of these row ids or all of the model."""
+    while batch := _intended_inputs(model, between):
+        delete_inputs(batch)
         clear_inputs(model, batch)
 
 
@@ -184,9 +198,10 @@ def _among(rows: QuerySet[Any], ids: Sequence[int]) -> QuerySet[Any]:
     return rows.extra(where=[where], params=[ids, min(ids), max(ids)])
 
 
-def _payloads(model: RegisteredModel, ids: Sequence[int] | None) -> QuerySet[Any]:
+def _payloads(model: RegisteredModel, between: tuple[int, int] | None) -> QuerySet[Any]:
+    """The oldest first, to be asked for one batch."""
     rows = InferencePayload.objects.beside(model).order_by("id")
-    return rows if ids is None else _among(rows, ids)
+    return rows if between is None else rows.filter(id__range=between)
 
 
 def _delete_blobs(keys: Iterable[str]) -> None:
@@ -228,27 +243,30 @@ def count_keys(model: RegisteredModel, ids: list[int]) -> None:
     removal_sql.run(removal_sql.COUNT, model, ids)
 
 
-def _intended(model: RegisteredModel, ids: Sequence[int] | None) -> Batch | None:
-    """Rows with an intent, among these or the oldest of all, and what they name."""
-    rows = _payloads(model, ids).filter(removal_at__isnull=False)
-    found = list(
-        rows.values_list("id", "data_storage_key", "answer_storage_key")[: _most(ids)]
-    )
+def _intended(
+    model: RegisteredModel,
+    ids: Sequence[int] | None,
+    between: tuple[int, int] | None,
+) -> Batch | None:
+    """The oldest rows with an intent, and what they name; None: there is none."""
+    rows = _payloads(model, between).filter(removal_at__isnull=False)
+    if ids is not None:
+        rows = _among(rows, ids)
+    named = rows.values_list("id", "data_storage_key", "answer_storage_key")
+    found = list(named[: settings.ISTORE_REMOVAL_BATCH])
     keys = [key for _, *two in found for key in blob_keys(*two)]
     return Batch([row_id for row_id, *_ in found], keys=keys) if found else None
 
 
-def _intended_inputs(model: RegisteredModel, ids: Sequence[int] | None) -> Batch | None:
-    """Rows whose input has an intent, among these or the oldest of all."""
-    rows = _payloads(model, ids).filter(input_removal_at__isnull=False)
-    found = dict(rows.values_list("id", "data_storage_key")[: _most(ids)])
+def _intended_inputs(
+    model: RegisteredModel, between: tuple[int, int] | None
+) -> Batch | None:
+    """The oldest rows whose input has an intent; None: there is none."""
+    rows = _payloads(model, between).filter(input_removal_at__isnull=False)
+    named = rows.values_list("id", "data_storage_key")
+    found = dict(named[: settings.ISTORE_REMOVAL_BATCH])
     keys = [key for key in found.values() if key]
     return Batch(list(found), keys=keys) if found else None
-
-
-def _most(ids: Sequence[int] | None) -> int | None:
-    """Ids that are given are a batch already."""
-    return settings.ISTORE_REMOVAL_BATCH if ids is None else None
 
 
 def blob_keys(data_storage_key: str, answer_storage_key: str) -> list[str]:

@@ -2,18 +2,21 @@
 
 What goes is decided in the transaction of each batch, by the earlier of two limits: the
 one fixed when the task was opened and the one its policy gives in that moment. Nothing
-is remembered: a batch is written to the task in the transaction of its intents, and struck
-from it by the statement that counts it. Whoever claims the task after a worker died carries
-that batch to its end first, so each is counted once; the steps between may run twice. How
-things go is ``inferences.removal``'s to say.
+is remembered: what a batch takes is written to the task in the transaction of its intents,
+and struck from it in the one that removes its rows and counts it. Whoever claims the task
+after a worker died carries out what is open first, so each is counted once; the steps
+between may run twice. How things go is ``inferences.removal``'s to say.
 """
 
 from __future__ import annotations
 
 import logging
 import time
+from collections import deque
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Literal
+from typing import Literal, Self
 
 from django.conf import settings
 from django.db import DatabaseError, transaction
@@ -41,6 +44,54 @@ WORTH_VACUUM = 10_000  # fewer rows are autovacuum's
 Kind = Literal["records", "inputs"]
 
 
+@dataclass(frozen=True, slots=True)
+class Open:
+    """What is committed to go and not yet counted; it lies between these row ids."""
+
+    kind: Kind
+    lowest: int
+    highest: int
+    records: int
+    blobs: int
+    bytes: int
+
+    @classmethod
+    def of(cls, kind: Kind, batch: Batch) -> Self:
+        records = len(batch.ids) if kind == "records" else 0
+        bounds = min(batch.ids), max(batch.ids)
+        return cls(kind, *bounds, records, batch.blobs, batch.bytes)
+
+    def __add__(self, other: Open) -> Open:
+        """Both of them; they are of one kind."""
+        return Open(
+            self.kind,
+            min(self.lowest, other.lowest),
+            max(self.highest, other.highest),
+            self.records + other.records,
+            self.blobs + other.blobs,
+            self.bytes + other.bytes,
+        )
+
+    def count(self, task: RetentionTask, left: Open | None = None) -> None:
+        """Raise the counts of the task, on which only what is left stays open."""
+        task.advance(
+            heed_stop=False,
+            open_batch=None if left is None else asdict(left),
+            deleted_record_count=task.deleted_record_count + self.records,
+            deleted_blob_count=task.deleted_blob_count + self.blobs,
+            deleted_bytes=task.deleted_bytes + self.bytes,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Going:
+    """A batch whose objects are being deleted."""
+
+    open: Open
+    batch: Batch
+    objects: Future[None]
+
+
 def sweep(task: RetentionTask) -> bool:
     """Remove what lies beyond the task's limits. False if another worker has it."""
     if not task.claim():
@@ -51,11 +102,12 @@ def sweep(task: RetentionTask) -> bool:
             _count_totals(task)
         failpoint("retention.counted")
         if not task.dry_run:
-            run = _Run(task)
-            run.finish_batch()
-            # Records first: what goes for good takes its input along, in one step.
-            run.remove("records")
-            run.remove("inputs")
+            with ThreadPoolExecutor(1, "retention") as thread:
+                run = _Run(task, thread)
+                run.finish_left()
+                # Records first: what goes for good takes its input along, in one step.
+                run.remove("records")
+                run.remove("inputs")
         failpoint("retention.swept")
     if task.state == TaskState.COMPLETE and not task.dry_run:
         _tidy(task)
@@ -83,18 +135,39 @@ def _was_whole_lately(task: RetentionTask) -> bool:
 
 
 class _Run:
-    """One attempt at a task, by the worker that holds it."""
+    """One attempt at a task, by the worker that holds it.
 
-    def __init__(self, task: RetentionTask) -> None:
-        self.task, self.model = task, task.model
+    A thread deletes objects, batch after batch, and asks nothing of the database. While it
+    is at one, the intents of the next are committed, and the rows of the last go: at most
+    two batches are open.
+    """
+
+    def __init__(self, task: RetentionTask, thread: ThreadPoolExecutor) -> None:
+        self.task, self.model, self.thread = task, task.model, thread
+        self.going: deque[Going] = deque()
+
+    def finish_left(self) -> None:
+        """Carry out what the last worker committed and did not come to count."""
+        if self.task.open_batch is None:
+            return
+        left = Open(**self.task.open_batch)
+        finish = {"records": removal.finish, "inputs": removal.finish_inputs}
+        finish[left.kind](self.model, between=(left.lowest, left.highest))
+        failpoint("retention.removed")
+        left.count(self.task)
+        failpoint("retention.batch_counted")
 
     def remove(self, kind: Kind) -> None:
         """Remove everything of one kind that is stale, the oldest first."""
         start = self._start(kind)
-        below = self._until_none_is_left(kind, start)
-        # What was written below while the bound rose is met by another round.
-        if kind == "inputs" and bounds.raise_sweep_start(self.model, below):
-            self._until_none_is_left(kind, start)
+        try:
+            below = self._until_none_is_left(kind, start)
+            # What was written below while the bound rose is met by another round.
+            if kind == "inputs" and bounds.raise_sweep_start(self.model, below):
+                self._until_none_is_left(kind, start)
+        except (Stopped, Failed):
+            self._finish_going()  # what is committed is done before the end is told
+            raise
 
     def _until_none_is_left(self, kind: Kind, start: int) -> int:
         """Returns the row id below which nothing stale is left."""
@@ -102,9 +175,11 @@ class _Run:
         while True:
             batch, below = self._commit_batch(kind, above)
             if batch.ids:
-                self.finish_batch(batch)
+                self._finish_going(but=1)
                 above, waiting_since = batch.ids[-1] + 1, time.monotonic()
-            elif above > start:
+                continue
+            self._finish_going()
+            if above > start:
                 above = start  # what was locked comes again
             elif not stale(kind, self.model, start, below).exists():
                 return below
@@ -114,9 +189,11 @@ class _Run:
                 time.sleep(LOCKED_PAUSE)
 
     def _commit_batch(self, kind: Kind, above: int) -> tuple[Batch, int]:
-        """Commit the intents of one batch; returns it, and below which id it was taken."""
+        """Commit the intents of one batch; returns it, and below which id it was taken.
+
+        Its objects are on their way then.
+        """
         with transaction.atomic():
-            self.task.record()
             policy = self._policy()
             limits = self.task.fixed_limits.or_earlier(policy.limits(_now()))
             limit = limits.records if kind == "records" else limits.inputs
@@ -135,40 +212,44 @@ class _Run:
                 "inputs": removal.intend_inputs,
             }[kind]
             batch = intend(self.model, rows)
-            if batch.ids:
-                opened = {"ids": batch.ids, "blobs": batch.blobs, "bytes": batch.bytes}
-                self.task.record(open_batch={"kind": kind, **opened})
+            opened = Open.of(kind, batch) if batch.ids else None
+            self._record(opened)
             failpoint("retention.intending")
         failpoint("retention.intended")
+        if opened is not None:
+            self._let_go(opened, batch)
         return batch, below
 
-    def finish_batch(self, batch: Batch | None = None) -> None:
-        """Carry out the intents that this task committed, its last worker or this one.
-
-        Objects first; then what is left of the records goes together with the count.
-        """
-        if self.task.open_batch is None:
+    def _record(self, opened: Open | None) -> None:
+        """Renew the lease, and write to the task what is open from now on."""
+        if opened is None:
+            self.task.record()
             return
-        opened = dict(self.task.open_batch)
-        kind = opened.pop("kind")
-        batch = batch or Batch(**opened)
-        delete, clear = {
-            "records": (removal.delete_objects, removal.remove_rows),
-            "inputs": (removal.delete_inputs, removal.clear_inputs),
-        }[kind]
-        delete(self.model, batch)
-        counts = {
-            "deleted_blob_count": self.task.deleted_blob_count + batch.blobs,
-            "deleted_bytes": self.task.deleted_bytes + batch.bytes,
-        }
-        if kind == "records":
-            records = self.task.deleted_record_count + len(batch.ids)
-            counts["deleted_record_count"] = records
-        with transaction.atomic():
-            clear(self.model, batch)
-            self.task.advance(heed_stop=False, open_batch=None, **counts)
-            failpoint("retention.removed")
-        failpoint("retention.batch_counted")
+        whole = sum((each.open for each in self.going), start=opened)
+        self.task.record(open_batch=asdict(whole))
+
+    def _let_go(self, opened: Open, batch: Batch) -> None:
+        delete = {
+            "records": removal.delete_objects,
+            "inputs": removal.delete_inputs,
+        }[opened.kind]
+        self.going.append(Going(opened, batch, self.thread.submit(delete, batch)))
+
+    def _finish_going(self, but: int = 0) -> None:
+        """Wait for the objects of all batches but the newest; what is left of them goes."""
+        while len(self.going) > but:
+            first = self.going.popleft()
+            first.objects.result()
+            left = self.going[0].open if self.going else None
+            clear = {
+                "records": removal.remove_rows,
+                "inputs": removal.clear_inputs,
+            }[first.open.kind]
+            with transaction.atomic():
+                clear(self.model, first.batch)
+                first.open.count(self.task, left)
+                failpoint("retention.removed")
+            failpoint("retention.batch_counted")
 
     def _policy(self) -> RetentionPolicy:
         """As it is now; whoever changes it waits until the batch is committed."""

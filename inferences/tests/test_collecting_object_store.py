@@ -90,3 +90,13 @@ def test_uploads_in_parts_that_never_ended_are_ended(bucket, folder):
     assert verify() == [("partial", f"{folder}/input", False)]
     assert verify(repair=True) == [("partial", f"{folder}/input", True)]
     assert verify() == []
+
+
+def test_more_objects_than_a_request_may_name_go(bucket):
+    keys = [f"1/1/2025/{number}/input" for number in range(blobs.DELETE_AT_ONCE + 5)]
+    for key in keys[-3:]:
+        blobs.put(key, b"x")
+
+    blobs.delete(keys)
+
+    assert list(blobs.walk()) == []

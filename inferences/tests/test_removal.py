@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from collections import Counter
+
 import pytest
 
 from inferences import removal
@@ -116,3 +118,49 @@ def test_whatever_is_chosen_goes_in_batches(model, make_inference, settings):
 
     assert [len(batch) for batch in batches] == [3, 3]
     assert model.inferences.get().inference_id == "0"
+
+
+def test_what_has_no_intent_is_not_touched(model, make_inference, blob_directory):
+    row = everything(make_inference, inference_id="a")
+
+    assert removal.remove_rows(model, removal.Batch([row.id])) == 0
+
+    assert model.inferences.live().get() == row
+    assert Detection.objects.beside(model).count() == 1
+    assert InferenceKey.objects.get().removed_at is None
+
+
+def test_intents_between_two_row_ids_are_carried_out_and_no_others(
+    model, make_inference, settings
+):
+    settings.ISTORE_REMOVAL_BATCH = 2
+    ids = [make_inference(inference_id=f"{number}").id for number in range(6)]
+    for _ in removal.intend_all("test", model, model.inferences.live):
+        pass
+
+    assert removal.finish(model, between=(ids[1], ids[3])) == 3
+
+    left = model.inferences.values_list("id", flat=True)
+    assert sorted(left) == [ids[0], ids[4], ids[5]]
+
+
+def test_what_is_hidden_is_counted_no_more_and_again_when_it_is_shown(
+    model, make_inference
+):
+    rows = [make_inference({"gain": 0.5, "site": "a"}) for _ in range(3)]
+    rows.append(make_inference({"site": 7}))
+
+    def counted():
+        found: Counter = Counter()
+        for each in MetadataKeyCount.objects.all():
+            found[each.key, each.type] += each.delta
+        return {key: number for key, number in found.items() if number}
+
+    before = counted()
+    removal.hide(model, [rows[0].id, rows[3].id])
+    hidden = counted()
+    removal.count_keys(model, [rows[0].id, rows[3].id])
+
+    assert hidden == {("gain", "float"): 2, ("site", "string"): 2}
+    assert counted() == before
+    assert before[("site", "int")] == 1

@@ -16,7 +16,7 @@ from inferences.tasks import finish_removals
 from istore import clock, failpoints, tracking
 from istore.tasks import ring_again
 from istore.tracking import TaskState
-from retention import policies
+from retention import policies, sweeping
 from retention.models import RetentionPolicy, RetentionTask
 from retention.sweeping import sweep
 from retention.tasks import run_retention_task, start_due_policies
@@ -177,17 +177,17 @@ def test_a_worker_that_lost_its_lease_writes_nothing_more(
     model, old, blob_directory, monkeypatch
 ):
     task = policies.open_task("test", policy_of(model, delete_action="hard"))
-    delete_objects = removal.delete_objects
+    finish_going = sweeping._Run._finish_going
 
-    def overtaken(of, batch):
-        monkeypatch.setattr(removal, "delete_objects", delete_objects)
+    def overtaken(run, but):
+        monkeypatch.setattr(sweeping._Run, "_finish_going", finish_going)
         lease_runs_out()
         other = RetentionTask.objects.get()
         assert sweep(other)
         assert other.state == TaskState.COMPLETE
-        return delete_objects(of, batch)
+        return finish_going(run, 0)
 
-    monkeypatch.setattr(removal, "delete_objects", overtaken)
+    monkeypatch.setattr(sweeping._Run, "_finish_going", overtaken)
     assert sweep(task)
 
     is_done(task, model, blob_directory)
@@ -221,18 +221,18 @@ def test_protect_wins_before_the_intent_and_is_told_after_it(
     model, old, api, monkeypatch, armed
 ):
     task = policies.open_task("test", policy_of(model, delete_action="hard"))
-    delete_objects = removal.delete_objects
+    remove_rows = removal.remove_rows
 
     def protected_meanwhile(of, batch):
-        monkeypatch.setattr(removal, "delete_objects", delete_objects)
+        monkeypatch.setattr(removal, "remove_rows", remove_rows)
         path = "/api/v1/models/yolo-harbour/inferences"
         late = api.put(f"{path}/old 4/protection", {})  # the oldest: in this batch
         assert (late.status_code, late.json()["code"]) == (409, "being-removed")
         assert protect_one("test", model, "old 0", Protection())
         assert protect_one("test", model, "aged 1", Protection())
-        return delete_objects(of, batch)
+        return remove_rows(of, batch)
 
-    monkeypatch.setattr(removal, "delete_objects", protected_meanwhile)
+    monkeypatch.setattr(removal, "remove_rows", protected_meanwhile)
     sweep(task)
 
     assert task.state == TaskState.COMPLETE

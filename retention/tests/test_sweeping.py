@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import time
 from datetime import UTC, datetime, timedelta
 
 import pytest
 import time_machine
+from django.core.files.storage import default_storage
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
@@ -175,17 +177,53 @@ def test_it_goes_batch_by_batch_and_counts_as_it_goes(
     for number in range(5):
         aged(f"{number}", 100 + number)
     seen = []
-    delete_objects = removal.delete_objects
+    remove_rows = removal.remove_rows
 
     def watched(of, batch):
         seen.append(RetentionTask.objects.get().deleted_record_count)
-        return delete_objects(of, batch)
+        return remove_rows(of, batch)
 
-    monkeypatch.setattr(removal, "delete_objects", watched)
+    monkeypatch.setattr(removal, "remove_rows", watched)
     task = carried_out(policy_of(model, delete_action="hard"))
 
     assert seen == [0, 2, 4]
     assert task.deleted_record_count == 5
+
+
+@pytest.mark.parametrize(
+    ("action", "clear"),
+    [
+        ("hard", "remove_rows"),
+        ("soft", "clear_inputs"),
+    ],
+)
+def test_what_is_left_of_a_batch_waits_for_its_objects(
+    model, aged, settings, monkeypatch, action, clear
+):
+    settings.ISTORE_REMOVAL_BATCH = 2
+    for number in range(7):
+        aged(f"{number}", 100 + number)
+    clear_batch, delete, steps = getattr(removal, clear), blobs.delete, []
+
+    def slowly(keys):
+        time.sleep(0.05)
+        delete(keys)
+        steps.append("deleted")
+
+    def watched(of, batch):
+        assert len(batch.keys) == len(batch.ids)
+        assert not any(default_storage.exists(key) for key in batch.keys)
+        steps.append("cleared")
+        return clear_batch(of, batch)
+
+    monkeypatch.setattr(blobs, "delete", slowly)
+    monkeypatch.setattr(removal, clear, watched)
+    task = carried_out(policy_of(model, delete_action=action))
+
+    assert (task.state, task.deleted_blob_count) == (TaskState.COMPLETE, 7)
+    assert steps.count("deleted") == steps.count("cleared") == 4
+    # Objects of a batch went while the one before was still on its way out.
+    assert steps.index("cleared") == 1
 
 
 def test_a_second_run_finds_nothing(model, aged):
@@ -214,13 +252,13 @@ def test_a_policy_that_keeps_more_counts_at_once(model, aged, settings, monkeypa
     for hours in (100, 90, 80):
         aged(f"{hours}", hours)
     policy = policy_of(model, delete_action="hard")
-    delete_objects = removal.delete_objects
+    intend = removal.intend_records
 
-    def changed_meanwhile(of, batch):
+    def changed_meanwhile(of, rows):
         policies.change_policy("test", policy, maximum_record_age=95)
-        return delete_objects(of, batch)
+        return intend(of, rows)
 
-    monkeypatch.setattr(removal, "delete_objects", changed_meanwhile)
+    monkeypatch.setattr(removal, "intend_records", changed_meanwhile)
     task = carried_out(policy)
 
     assert task.state == TaskState.COMPLETE
@@ -271,17 +309,19 @@ def test_a_stopped_task_goes_on_where_it_was(model, aged, settings, monkeypatch)
     for number in range(5):
         aged(f"{number}", 100 + number)
     task = policies.open_task("test", policy_of(model, delete_action="hard"))
-    delete_objects = removal.delete_objects
+    remove_rows = removal.remove_rows
 
     def stopped_meanwhile(of, batch):
         policies.stop_task("test", RetentionTask.objects.get(pk=task.pk))
-        return delete_objects(of, batch)
+        return remove_rows(of, batch)
 
     with monkeypatch.context() as patch:
-        patch.setattr(removal, "delete_objects", stopped_meanwhile)
+        patch.setattr(removal, "remove_rows", stopped_meanwhile)
         sweep(task)
-    assert (task.state, task.deleted_record_count) == (TaskState.STOPPED, 2)
-    assert model.inferences.count() == 3
+    # With the batch whose intents were committed by then, and none after it.
+    assert (task.state, task.deleted_record_count) == (TaskState.STOPPED, 4)
+    assert model.inferences.count() == 1
+    assert task.open_batch is None
 
     assert policies.resume_task("test", task)
     sweep(task)
