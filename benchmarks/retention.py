@@ -16,7 +16,6 @@ from __future__ import annotations
 import argparse
 import multiprocessing
 import os
-import resource
 import statistics
 import sys
 import time
@@ -140,6 +139,28 @@ def retain(model: RegisteredModel, hours: int) -> tuple[float, Any]:
     return task.deleted_record_count / took, task
 
 
+def processor(work: Any) -> tuple[float, float]:
+    """What the work returns, and the processor seconds of this process and its session."""
+    from django.db import connection
+
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT pg_backend_pid()")
+        stat = Path(f"/proc/{cursor.fetchone()[0]}/stat")
+
+    def spent() -> float:
+        ticks = sum(map(int, stat.read_text().rpartition(")")[2].split()[11:13]))
+        return ticks / os.sysconf("SC_CLK_TCK") + time.process_time()
+
+    before = spent()
+    return work(), spent() - before
+
+
+def memory(which: str) -> float:
+    """Megabytes of this process: those in use, or the most there were."""
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return sum(int(line.split()[1]) for line in lines if line.startswith(which)) / 1024
+
+
 def p95(times: list[float]) -> float:
     return statistics.quantiles(times, n=20, method="inclusive")[-1]
 
@@ -158,18 +179,29 @@ def run(given: argparse.Namespace) -> None:
     rows = oldest(limit, gone)
     put_files(root, rows)
     _, before = paged(kept, lambda: time.sleep(5))
-    most, _ = paged(kept, lambda: bare(limit, root, rows, size))
-    idle = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    (rate, task), during = paged(kept, lambda: retain(kept, hours))
-    used = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - idle) / 1024
+    (most, least), beside = paged(
+        kept, lambda: processor(lambda: bare(limit, root, rows, size))
+    )
+    rows.clear()
+    Path("/proc/self/clear_refs").write_text("5")  # the peak begins anew
+    idle = memory("VmRSS")
+    ((rate, task), spent), during = paged(
+        kept, lambda: processor(lambda: retain(kept, hours))
+    )
+    used = memory("VmHWM") - idle
     share, slower = rate / most, p95(during) / p95(before)
     print(f"{given.rows:,} rows of each, {gone:,} to go; batches of {size:,}")
     print(f"{task.state}: {task.deleted_record_count:,} records went")
     print(f"bare deletes {most:,.0f}/s, retention {rate:,.0f}/s")
     print(f"share of the limit {share:.2f} {_missed(share < RATE_LEAST)}")
+    each = 1e6 / gone
+    print(
+        f"processor time {least * each:.0f} us a row bare, {spent * each:.0f} us by retention"
+    )
     print(f"memory over idle {used:.0f} MB {_missed(used > MEMORY_MOST)}")
     print(
-        f"page p95 {p95(before):.2f} ms before, {p95(during):.2f} ms during: "
+        f"page p95 {p95(before):.2f} ms before, {p95(beside):.2f} ms beside bare deletes, "
+        f"{p95(during):.2f} ms beside retention: "
         f"{slower:.1f} times {_missed(slower > PAGE_MOST)}"
     )
     print(f"load {os.getloadavg()[0]:.1f}")
