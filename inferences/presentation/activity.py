@@ -9,11 +9,11 @@ from datetime import UTC, datetime, timedelta
 from django.db import OperationalError
 from django.db.models import Sum
 
-from inferences.filters import InferenceFilter, matching
+from inferences.filters import InferenceFilter
 from inferences.models import Inference, RegisteredModel
 from inferences.presentation.inputs import Look, looks
 from inferences.presentation.plots import Bars, sparkline
-from inferences.querying import join_payloads
+from inferences.querying import Count, count_matching, join_payloads
 from inferences.row_ids import moment_of
 from istore.deadline import deadline
 
@@ -33,14 +33,6 @@ WINDOWS = {
     timedelta(days=30): "30 days",
     timedelta(days=365): "year",
 }
-
-
-@dataclass(frozen=True, slots=True)
-class Count:
-    """How many there are: exactly, or at least."""
-
-    number: int
-    is_exact: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +69,7 @@ def activity(model: RegisteredModel) -> Activity:
     join_payloads(model, newest)
     ids = list(live.newest_first().values_list("id", flat=True)[:SAMPLE])
     volume, window = _volume([moment_of(each) for each in ids])
-    count = count_up_to(model, InferenceFilter(), COUNT_AT_ONCE)
+    count = count_matching(model, InferenceFilter(), COUNT_AT_ONCE)
     return Activity(count, newest, looks(newest), volume, window)
 
 
@@ -116,22 +108,16 @@ def storage_used(model: RegisteredModel) -> Used:
         return Used(sum(newest[:COUNT_AT_ONCE]), is_exact=False)
 
 
-def count_up_to(model: RegisteredModel, filters: InferenceFilter, most: int) -> Count:
-    """The number of matching inferences when that is not above ``most``."""
-    number = matching(model, filters)[: most + 1].count()
-    return Count(min(number, most), number <= most)
-
-
 def count_in_time(model: RegisteredModel, filters: InferenceFilter) -> Count | None:
     """The exact number, if the database finds it within ``ISTORE_QUERY_SECONDS``, else
     that there are more than a few; None when even that takes too long."""
     try:
         with deadline():
-            return Count(matching(model, filters).count())
+            return count_matching(model, filters)
     except OperationalError:
         pass
     try:
         with deadline(AT_LEAST_SECONDS):
-            return count_up_to(model, filters, COUNT_AT_ONCE)
+            return count_matching(model, filters, COUNT_AT_ONCE)
     except OperationalError:
         return None

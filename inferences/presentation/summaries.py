@@ -18,7 +18,7 @@ from django.core.exceptions import EmptyResultSet
 from django.db import OperationalError, connection
 
 from inferences.directory import place_of
-from inferences.filters import Filter, matching
+from inferences.filters import Filter
 from inferences.filters.metadata import KINDS
 from inferences.models import InferencePayload, LabelName, RegisteredModel
 from inferences.presentation.answers import hue
@@ -27,6 +27,7 @@ from inferences.presentation.histograms import Histogram, histogram
 from inferences.presentation.questions import TEXTS
 from inferences.presentation.sampling import SAMPLE, sample, values_at
 from inferences.presentation.timeline import timeline
+from inferences.querying import all_matching
 from istore.deadline import deadline
 
 EACH_SECONDS = 2.0
@@ -102,7 +103,7 @@ def _aggregated(
 ) -> list[tuple[Any, ...]] | None:
     """The rows of an aggregate over all that match; None when it takes too long."""
     try:
-        found = matching(model, filters).order_by().values(*columns)
+        found = all_matching(model, filters).order_by().values(*columns)
         rows, values = found.query.sql_with_params()
     except EmptyResultSet:
         return []
