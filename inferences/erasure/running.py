@@ -229,13 +229,14 @@ def _carry_out(task: ErasureTask) -> None:
     model = RegisteredModel.objects.select_related("project").get(pk=batch["model"])
     ids: list[int] = batch["ids"]
     made: dict[str, int] = {}
-    for name, keeper in sorted(keepers.items()):
-        if keeper.of_records:
-            made[name] = keeper.of_records(model, ids)
-    failpoint("erasure.made_removed")
-    removal.finish(model, ids)
-    failpoint("erasure.batch_removed")
-    left = _rows_left(model, ids) + _objects_left(batch["objects"])
+    with _holding(task):
+        for name, keeper in sorted(keepers.items()):
+            if keeper.of_records:
+                made[name] = keeper.of_records(model, ids)
+        failpoint("erasure.made_removed")
+        removal.finish(model, ids)
+        failpoint("erasure.batch_removed")
+        left = _rows_left(model, ids) + _objects_left(batch["objects"])
     proof = {"looked_for": len(ids) + len(batch["objects"]), "left": left}
     report = _with(_with(task.report, "traces", made), "proof", proof)
     task.advance(report=report, open_batch=None)
