@@ -73,12 +73,16 @@ def intend_all(
     meanwhile is not chased.
     """
     newest = chosen().order_by("-id").values_list("id", flat=True).first()
+    above: int | None = None
     while newest is not None:
         with transaction.atomic():
             batch = chosen().filter(id__lte=newest)
+            if above is not None:  # else what does not match is passed by every time
+                batch = batch.filter(id__gt=above)
             ids, names = _intend(model, batch)
             if not ids:
                 return
+            above = ids[-1]
             AuditEntry.write(
                 actor,
                 "inference.bulk_delete",

@@ -3,8 +3,11 @@ from __future__ import annotations
 from collections import Counter
 
 import pytest
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
 
 from inferences import removal
+from inferences.filters import MetadataFilter, matching
 from inferences.models import (
     Detection,
     InferenceKey,
@@ -118,6 +121,19 @@ def test_whatever_is_chosen_goes_in_batches(model, make_inference, settings):
 
     assert [len(batch) for batch in batches] == [3, 3]
     assert model.inferences.get().inference_id == "0"
+
+
+def test_each_batch_begins_where_the_last_one_ended(model, make_inference, settings):
+    settings.ISTORE_REMOVAL_BATCH = 2
+    rows = [make_inference({"k": "v" if n % 2 else "w"}) for n in range(10)]
+    chosen = matching(model, MetadataFilter("k", "string", "=", "v"))
+    with CaptureQueriesContext(connection) as seen:
+        batches = list(removal.intend_all("test", model, chosen.all))
+    assert [len(batch) for batch in batches] == [2, 2, 1]
+    locked = [q["sql"] for q in seen.captured_queries if "FOR UPDATE" in q["sql"]]
+    ids = sorted(row.id for row in rows)
+    for place, sql in enumerate(locked[1:3]):
+        assert f'"id" > {ids[3 + 4 * place]}' in sql
 
 
 def test_what_has_no_intent_is_not_touched(model, make_inference, blob_directory):
