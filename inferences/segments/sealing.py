@@ -69,13 +69,15 @@ NEXT = f"""
  ORDER BY highest_id DESC LIMIT 1)
 UNION ALL
 (SELECT segment.lowest_id, segment.highest_id
- FROM (SELECT lowest_id FROM {TOUCH}
+ FROM (SELECT lowest_id, highest_id FROM {TOUCH}
        WHERE model_key = %(model)s AND lowest_id <= %(last)s
        ORDER BY lowest_id LIMIT 1) AS touch
  CROSS JOIN LATERAL (
      SELECT lowest_id, highest_id FROM {SEGMENT}
-     WHERE model_key = %(model)s AND highest_id >= touch.lowest_id
-     ORDER BY highest_id LIMIT 1) AS segment)
+     WHERE model_key = %(model)s
+     AND highest_id BETWEEN touch.lowest_id AND %(last)s
+     ORDER BY highest_id LIMIT 1) AS segment
+ WHERE segment.lowest_id <= touch.highest_id)
 LIMIT 1
 """
 # Where the first rows of a segment end, and whether it is too large.
