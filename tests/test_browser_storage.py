@@ -107,7 +107,7 @@ def test_a_policy_is_previewed_saved_and_carried_out(
     # Three went on the first of June and one on the fourth: two columns of the plot.
     days = preview.get_by_role("img", name="What would go, by day")
     expect(days.locator("g", has_text="2025-06-01: 3 inputs, 3")).to_have_count(1)
-    expect(days.locator("g", has_text="2025-06-04: 1 inputs, 1")).to_have_count(1)
+    expect(days.locator("g", has_text="2025-06-04: 1 input, 1 i")).to_have_count(1)
     samples = preview.locator(".samples li")
     expect(samples).to_have_count(4)
     expect(preview.locator(".samples")).not_to_contain_text("evidence")

@@ -37,6 +37,7 @@ ACTS = {
     f"{MODEL}/selection/protect": ALL,
     f"{MODEL}/selection/unprotect": ALL,
     f"{MODEL}/selection/label": {**ALL, "key": "k", "type": "string", "value": "v"},
+    f"{MODEL}/selection/unlabel": {"key": "k", "type": "string", "value": "v"},
     f"{MODEL}/selection/remove": {**ALL, "number": "3"},
     f"{MODEL}/add-to-dataset": {**ALL, "dataset": "hard cases"},
     f"{MODEL}/exports/new": {**ALL, "format": "jsonl"},
@@ -51,6 +52,7 @@ ACTS = {
     f"{ONE}/change-protection": {"protect": "true"},
     "/projects/harbour/datasets": {"name": "another"},
     f"{DATASET}/publish": {"note": ""},
+    f"{DATASET}/put-back": {"entry": "1"},
     f"{DATASET}/delete": {"name": "hard cases"},
     "/register": {"model_id": "another"},
 }
