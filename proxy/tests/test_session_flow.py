@@ -190,6 +190,24 @@ def test_the_same_flow_is_awaited(platform, store):
     assert asyncio.run(flow()) == mocks.TextCompletion().infer(asked)
 
 
+@pytest.mark.parametrize("mock", [mocks.Chat, mocks.TextEmbedding])
+def test_a_mock_that_speaks_openai_s_protocol_is_asked_in_the_common_form(
+    platform, mock
+):
+    service = platform.inferenceservices.create_mock(
+        mock, account="a", protocol="openai"
+    )
+    assert service.interface.endpoint.startswith("v1/")
+    created = platform.inferencesessions.create(
+        InferenceSessionCreateRequest(account="a", inferenceService=service.id)
+    )
+    client = platform.inferencesessions.client(
+        created.inferencesession.id, created.token, interface=service.interface
+    )
+    asked = {"text": "A ship enters the harbour and"}
+    assert client.infer(asked) == mock().infer(asked)
+
+
 def test_what_an_adapter_cannot_do_is_not_sent(platform):
     service = platform.inferenceservices.create_mock("text-completion", account="a")
     created = platform.inferencesessions.create(
