@@ -28,6 +28,7 @@ from inferences.models import (
     OverflowText,
     RegisteredModel,
 )
+from inferences.segments.skipping import Range
 
 TABLE = Inference._meta.db_table
 DETECTIONS = Detection._meta.db_table
@@ -86,11 +87,6 @@ class Driver:
         return self.of_rows and len(self.branches) == 1
 
 
-# Between which numbers a slot lies that is asked for; None is no bound on that side.
-Range = tuple[float | None, float | None]
-Ranges = dict[str, Range]
-
-
 @dataclass(slots=True)
 class Conditions:
     """A where clause: as a whole, its range of ids, and the drivers it offers."""
@@ -102,7 +98,7 @@ class Conditions:
     highest: int | None = None
     drivers: list[Driver] = field(default_factory=list)
     others: int = 0  # tests that no index helps with
-    ranges: Ranges = field(default_factory=dict)
+    ranges: dict[str, Range] = field(default_factory=dict)  # of number slots
 
     @property
     def live(self) -> Fragment:

@@ -14,6 +14,7 @@ from inferences.row_ids import LOWEST
 from inferences.segments.models import Segment, SegmentTouch
 
 Stretch = tuple[int, int]  # ids, both ends included
+# Between which numbers a slot lies, both included; None is no bound on that side.
 Range = tuple[float | None, float | None]
 
 ALL = (LOWEST + 1, -LOWEST - 1)
