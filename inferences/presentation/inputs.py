@@ -60,17 +60,24 @@ class Look:
 
 def looks(inferences: Sequence[Inference]) -> dict[int, Look]:
     """The look of each inference's input, by row id."""
-    keys = {each.id: each.payload for each in inferences}
-    with ThreadPoolExecutor(READERS) as readers:
-        found = readers.map(_look, keys.values())
-        return dict(zip(keys, found, strict=True))
+    payloads = {each.id: each.payload for each in inferences}
+    there = {row_id: each for row_id, each in payloads.items() if each.input_key}
+    found = {
+        row_id: _without_input(payloads[row_id]) for row_id in payloads.keys() - there
+    }
+    if there:
+        with ThreadPoolExecutor(READERS) as readers:
+            found |= zip(there, readers.map(_look, there.values()), strict=True)
+    return found
+
+
+def _without_input(payload: Any) -> Look:
+    expired = payload.input_expired_at or payload.input_removal_at
+    return Look(missing="expired" if expired else "none")
 
 
 def _look(payload: Any) -> Look:
     key, content_type = payload.input_key, payload.data_content_type
-    if not key:
-        expired = payload.input_expired_at or payload.input_removal_at
-        return Look(missing="expired" if expired else "none")
     try:
         if _may_be_picture(content_type):
             try:

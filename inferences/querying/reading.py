@@ -22,8 +22,8 @@ M = TypeVar("M", bound=models.Model)
 
 SOURCES_REMEMBERED = 10_000
 _sources: dict[int, SourceName] = {}
-# What filters read and nobody shows: half of the row's columns.
-_FILTERED = {"area_cell", "top_score", "low_score"}.union(*SLOTS.values())
+# What filters read and nobody shows: nearly half of the row's columns.
+_FILTERED = {"area_cell"}.union(*SLOTS.values())
 _NARROW = [
     field.attname
     for field in Inference._meta.concrete_fields

@@ -7,8 +7,10 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 from django.contrib.auth.models import User
+from django.db import connection
 from django.http import QueryDict
 from django.test import Client
+from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 from hypothesis import given
 from hypothesis import strategies as st
@@ -18,7 +20,7 @@ from inferences.filters.tree import normal
 from inferences.models import SavedView
 from inferences.presentation import facets as facets_module
 from inferences.presentation import histograms
-from inferences.presentation.questions import Question
+from inferences.presentation.questions import COLUMNS, Question
 from istore.models import Membership, Role
 
 pytestmark = pytest.mark.django_db
@@ -492,3 +494,22 @@ def test_statistics_of_what_cannot_be_read_say_so(person, model):
         person(name="b").get(address("statistics", model), {"part": "x"}).status_code
         == 404
     )
+
+
+def test_no_column_of_the_table_costs_a_statement_a_row(person, model, make_inference):
+    client = person()
+    columns = "".join(f"&col={name}" for name in COLUMNS)
+
+    def statements() -> int:
+        with CaptureQueriesContext(connection) as seen:
+            shown = client.get(address("browse", model) + f"?view=table{columns}")
+        assert "0.875" in body(shown)
+        return len(seen)
+
+    make_inference(detections=[("ship", 0.875)])
+    statements()  # what is remembered of the model
+    alone = statements()
+    for _ in range(10):
+        make_inference(detections=[("ship", 0.875)])
+
+    assert statements() == alone
