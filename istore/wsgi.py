@@ -20,3 +20,6 @@ application = get_wsgi_application()
 resolve("/")
 gc.collect()
 gc.freeze()
+# A page of fifty holds thousands of objects for a moment, which is no reason to look for
+# garbage: most calls would, several times. Cycles are few, and wait for some hundred calls.
+gc.set_threshold(50_000, 10, 10)
