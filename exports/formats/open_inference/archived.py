@@ -7,6 +7,7 @@ statement. Entries of datasets, which have no row, are kept until all have passe
 from __future__ import annotations
 
 from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import IO, ClassVar
 from urllib.parse import quote
@@ -35,6 +36,8 @@ FOLDERS_MAX = 100  # each is an open file; what comes after them shares one
 VERSION, ENVIRONMENT = (f":tag.str:{name}" for name in STANDING[:2])
 Group = tuple[str | None, str | None]
 OTHERS: Group = ("several", "several")
+# While rows are taken apart, those before them are encoded, which leaves Python to others.
+_encoders = ThreadPoolExecutor(2, "encode")
 
 
 @dataclass
@@ -57,6 +60,7 @@ class TableFormat(Format):
         self._gathered: list[tuple[int, str]] = []
         self._ahead: reading.Ahead | None = None
         self._names: dict[int, str] = {}
+        self._encoding: Future[None] | None = None
         self._kept: Kept | None = None
         if isinstance(self.model, RegisteredModel):
             self.layout = Layout.of(self.model, self.shape)
@@ -80,6 +84,7 @@ class TableFormat(Format):
             self._write_kept(self._kept)
         while self._gathered or self._ahead:
             self._write()
+        self._encoded()
         if not self.folders:  # a table without rows says its columns, too
             self._folder((None, None))
         for group, folder in self.folders.items():
@@ -94,8 +99,7 @@ class TableFormat(Format):
         tables = kept.tables()
         self.layout = tables.layout
         for rows in tables.kept_rows(AT_ONCE):
-            for group, batch in parted(rows.batch):
-                self._folder(group).writer.write(batch)
+            self._encode(rows.batch)
             if rows.other_vectors:
                 self.receipt.warn("vector-length", rows.other_vectors)
 
@@ -108,8 +112,8 @@ class TableFormat(Format):
         if read is None:
             return
         rows = self.tables.rows(read)
-        for group, batch in parted(rows.batch):
-            self._folder(group).writer.write(batch)
+        self._encoded()
+        self._encoding = _encoders.submit(self._encode, rows.batch)
         for why, skipped in rows.left_out.items():
             for name in skipped:
                 self.receipt.skip(name, why)
@@ -121,6 +125,16 @@ class TableFormat(Format):
                 self.receipt.skip(name, DELETED)
         self.receipt.written += len(rows.written)
         self.receipt.tick()
+
+    def _encode(self, rows: pa.RecordBatch) -> None:
+        for group, batch in parted(rows):
+            self._folder(group).writer.write(batch)
+
+    def _encoded(self) -> None:
+        """Wait for the rows before, and raise what went wrong with them."""
+        if self._encoding is not None:
+            encoding, self._encoding = self._encoding, None
+            encoding.result()
 
     def _folder(self, group: Group) -> Folder:
         if group not in self.folders and len(self.folders) >= FOLDERS_MAX:
