@@ -48,7 +48,7 @@ from inferences.row_ids import first_id_at, moment_of
 from istore.deadline import deadline
 from istore.pages import render_page
 
-PAGE_SIZES = {"gallery": 24, "table": 50}
+PAGE_SIZES = {"gallery": 24, "table": 30}  # what fills a large screen
 NEW_AT_ONCE = 24
 # A slow inference is stored after quicker ones that began later: the tail looks back.
 TAIL_SECONDS = 60

@@ -16,7 +16,9 @@ from istore import blobs
 HEAD = 64 * 1024
 VALUES_MAX = 24
 TEXT_CHARS = 600
-READERS = 6  # an object store answers slowly, and many at once
+READERS = 6  # of one list: an object store answers slowly, and many at once
+LISTS_AT_ONCE = 4
+_readers = ThreadPoolExecutor(READERS * LISTS_AT_ONCE, "looks")
 NOT_TEXT = ("audio/", "video/", "application/zip", "application/pdf")
 PLOTTED = 24  # from here on numbers say more as bars
 
@@ -65,10 +67,15 @@ def looks(inferences: Sequence[Inference]) -> dict[int, Look]:
     found = {
         row_id: _without_input(payloads[row_id]) for row_id in payloads.keys() - there
     }
-    if there:
-        with ThreadPoolExecutor(READERS) as readers:
-            found |= zip(there, readers.map(_look, there.values()), strict=True)
+    waiting = list(there.items())
+    shares = [waiting[n::READERS] for n in range(min(READERS, len(waiting)))]
+    for share in _readers.map(_looks, shares):
+        found |= share
     return found
+
+
+def _looks(payloads: Sequence[tuple[int, Any]]) -> dict[int, Look]:
+    return {row_id: _look(payload) for row_id, payload in payloads}
 
 
 def _without_input(payload: Any) -> Look:
