@@ -6,7 +6,7 @@ costs a walk of the table. So one way after the other is tried, each with a boun
 
 - an index that holds its rows in the order of ids, as those of equalities and labels do,
   is read until the page is full, when nothing else is asked;
-- each index that could drive is probed, to 2,001 entries; has one fewer, it drives: its
+- each index that could drive is probed, to 5,001 entries; has one fewer, it drives: its
   rows are tested and sorted;
 - 5,000 rows are walked in the order of the page, and further if matches are met;
 - the same to 20,001 entries, and to 50,000 rows.
@@ -45,8 +45,8 @@ from inferences.segments import skipping
 WALK = 5_000
 SKIPPING_WALK = 20_000
 LONG_WALK = 50_000
-PROMISING = 4  # times the rows that a walk found are a page: it is worth going on
-VERY_FEW = 2_000  # cheaper than any walk
+PROMISING = 2  # times the rows that a walk found are a page: it is worth going on
+VERY_FEW = 5_000  # no dearer than a walk, which may find nothing
 FEW = 20_000  # rows that are looked at one by one
 PROBES_MOST = 8
 LABELS_ONE_BY_ONE = 60
