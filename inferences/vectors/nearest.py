@@ -2,9 +2,9 @@
 
 Few candidates are measured one by one. Of many, a model's index names the nearest 400
 by cosine distance (600 for the other metrics), which are measured and sorted exactly:
-one index serves all three metrics, as long as the norms of vectors are alike. What a
-filter takes from these is made up for by searching on from there, and if too little is
-left, by measuring all.
+one index serves all three metrics, as long as the norms of vectors are alike. Under a
+filter as many are wanted that match: the index is searched on, and if too little of the
+first is left for that to end soon, all are measured.
 """
 
 from __future__ import annotations
@@ -85,7 +85,7 @@ class Search:
             return self._of_matching(asked, part)
         within_reach = passed + part.needed <= DEPTH and not part.newest_first
         by_index = within_reach and is_indexed(self.model)
-        if by_index and (rows := self._by_index(asked, part)):
+        if by_index and (rows := self._by_index(asked, part, is_filtered)):
             self.way = "index"
             return rows
         return self._of_all(asked, part)
@@ -120,20 +120,27 @@ class Search:
 
     # -- by an index
 
-    def _by_index(self, asked: Conditions, part: Part) -> list[Place]:
+    def _by_index(
+        self, asked: Conditions, part: Part, is_filtered: bool
+    ) -> list[Place]:
         """Nothing when the index does not lead to a full page."""
         most = CANDIDATES[self.metric]
         near = self._candidates(Fragment("true"), most)
         source, _ = self._matching_of(near, asked, part, None)
         rows = self._page(source, part, {"ef_search": most})
-        if len(rows) == part.limit or len(rows) < SHARE * most:
-            return rows if len(rows) == part.limit else []
+        is_full = len(rows) == part.limit
+        if is_full and not is_filtered:
+            return rows
+        if not is_full and len(rows) < SHARE * most:
+            return []
+        # What a filter leaves of the candidates may fill a page, and yet not be the
+        # nearest that match: as many candidates are wanted that match themselves.
         matches = Fragment(
             f"EXISTS (SELECT 1 FROM {TABLE} WHERE {asked.everything.sql} "
             f"AND {TABLE}.id = {INDEXED}.id OFFSET 0)",
             asked.everything.values,
         )
-        near = self._candidates(matches, most // 2)
+        near = self._candidates(matches, most)
         source, _ = self._matching_of(near, asked, part, None)
         options = {"ef_search": most, "iterative_scan": "relaxed_order"}
         rows = self._page(source, part, options)
