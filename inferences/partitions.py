@@ -21,6 +21,7 @@ from inferences.row_ids import first_id_at, moment_of
 ROWS_IN_PARTITION = 2_000_000
 SHORTEST, USUAL, LONGEST = timedelta(days=7), timedelta(days=31), timedelta(days=92)
 AHEAD = timedelta(days=60)
+ONE_AT_A_TIME = "SELECT pg_advisory_xact_lock(hashtext('inferences.partitions'))"
 VACUUM = (
     "autovacuum_vacuum_insert_scale_factor = 0.02, "
     "autovacuum_analyze_scale_factor = 0.02"
@@ -132,8 +133,14 @@ def add_partition(start: datetime | None, end: datetime) -> list[str]:
 
     Made beside and then attached: that lets readers and writers of the table go on.
     """
-    lower = "MINVALUE" if start is None else first_id_at(start)
+    lower = None if start is None else first_id_at(start)
     name = "past" if start is None else f"{start:%Y%m%d}"
+    return add_range(lower, first_id_at(end), name)
+
+
+def add_range(lower: int | None, upper: int, name: str) -> list[str]:
+    """The statements that give every table a partition from one id to before another."""
+    begin = "MINVALUE" if lower is None else lower
     statements = []
     for table in TABLES:
         partition = f"{table.name}_{name}"
@@ -141,7 +148,7 @@ def add_partition(start: datetime | None, end: datetime) -> list[str]:
             f"CREATE TABLE {partition} (LIKE {table.name} INCLUDING ALL) "
             f"WITH ({VACUUM})",
             f"ALTER TABLE {table.name} ATTACH PARTITION {partition} "
-            f"FOR VALUES FROM ({lower}) TO ({first_id_at(end)})",
+            f"FOR VALUES FROM ({begin}) TO ({upper})",
         ]
     return statements
 
@@ -158,9 +165,7 @@ def make_ahead(now: datetime) -> list[datetime]:
     with transaction.atomic(), connection.cursor() as cursor:
         cursor.execute(f"SET LOCAL lock_timeout = '{settings.ISTORE_LOCK_SECONDS}s'")
         # Two beats, or a beat and a command: the second finds the work done.
-        cursor.execute(
-            "SELECT pg_advisory_xact_lock(hashtext('inferences.partitions'))"
-        )
+        cursor.execute(ONE_AT_A_TIME)
         end = upper_bound()
         if end is None:
             end = now.astimezone(UTC).replace(
@@ -175,24 +180,6 @@ def make_ahead(now: datetime) -> list[datetime]:
                 cursor.execute(statement)
             made.append(start)
     return made
-
-
-def vacuum(lower: int, upper: int) -> list[str]:
-    """Give the space of removed rows back to these ids; returns the partitions.
-
-    The first index-only count after a large removal takes thirty times as long without.
-    Does nothing within a transaction, where it is not allowed.
-    """
-    if connection.in_atomic_block:
-        return []
-    done = []
-    for table in TABLES:
-        for name, (start, end) in _partitions(table.name).items():
-            if (start is None or start <= upper) and lower < end:
-                with connection.cursor() as cursor:
-                    cursor.execute(f"VACUUM (SKIP_LOCKED) {name}")
-                done.append(name)
-    return done
 
 
 def _length(now: datetime) -> timedelta:
@@ -211,10 +198,10 @@ def _ranges() -> dict[tuple[int | None, int], float]:
     """The bounds of the partitions of inferences, with the planner's count of rows."""
     name = TABLES[0].name
     counts = _read("c.reltuples", name)
-    return {bounds: counts[part] for part, bounds in _partitions(name).items()}
+    return {bounds: counts[part] for part, bounds in partitions_of(name).items()}
 
 
-def _partitions(table: str) -> dict[str, tuple[int | None, int]]:
+def partitions_of(table: str) -> dict[str, tuple[int | None, int]]:
     """The partitions of a table by name, each with its bounds."""
     found = {}
     for name, expression in _read("pg_get_expr(c.relpartbound, c.oid)", table).items():

@@ -5,7 +5,7 @@ import logging
 from celery import shared_task
 from kombu.exceptions import OperationalError
 
-from inferences import collecting, housekeeping, removal, restoring
+from inferences import collecting, disk_space, housekeeping, removal, restoring
 from inferences.erasure import running
 from inferences.erasure.models import ErasureTask
 from inferences.ground_truth import pending
@@ -23,6 +23,11 @@ logger = logging.getLogger(__name__)
 @shared_task
 def make_partitions() -> None:
     make_ahead(now())
+
+
+@shared_task
+def give_back_disk_space() -> None:
+    disk_space.give_back(now())
 
 
 @shared_task

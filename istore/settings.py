@@ -206,6 +206,11 @@ CELERY_BEAT_SCHEDULE = {
         "schedule": crontab(minute=17, hour="*/6"),
         "options": {"expires": 3600},
     },
+    "give back disk space": {
+        "task": "inferences.tasks.give_back_disk_space",
+        "schedule": crontab(minute=27, hour="*/6"),
+        "options": {"expires": 3600},
+    },
     "compact metadata counts": {
         "task": "inferences.tasks.compact_metadata_counts",
         "schedule": crontab(minute=37),

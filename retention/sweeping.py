@@ -22,7 +22,7 @@ from django.conf import settings
 from django.db import DatabaseError, transaction
 from django.db.models import Exists, OuterRef
 
-from inferences import bounds, partitions, removal
+from inferences import bounds, disk_space, removal
 from inferences.models import InferencePayload, InferenceQuerySet, RegisteredModel
 from inferences.removal import Batch
 from inferences.row_ids import LOWEST, first_id_at
@@ -300,6 +300,7 @@ def _tidy(task: RetentionTask) -> None:
         model = RegisteredModel.objects.get(pk=task.model_id)
         bounds.raise_first_id(model)
         if task.done >= WORTH_VACUUM:
-            partitions.vacuum(LOWEST, first_id_at(task.maximum_blob_age_limit))
+            disk_space.vacuum(LOWEST, first_id_at(task.maximum_blob_age_limit))
+            disk_space.give_back(clock.now())
     except DatabaseError:
         logger.exception("The tables could not be tidied after %s.", task)

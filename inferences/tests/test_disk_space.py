@@ -1,0 +1,185 @@
+"""What removals left behind goes back to the disk, and no range of ids is ever lost."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from itertools import pairwise
+
+import pytest
+from django.db import connection, connections
+
+from inferences import disk_space, partitions
+from inferences.models import Inference, InferencePayload
+from inferences.partitions import TABLES, add_range, partitions_of
+from inferences.removal import finish, intend_all
+from inferences.row_ids import first_id_at
+from inferences.tasks import give_back_disk_space
+from istore.clock import now
+
+pytestmark = pytest.mark.django_db
+
+FIRST = datetime(2024, 1, 1, tzinfo=UTC)
+MONTHS = [first_id_at(FIRST + timedelta(days=30 * month)) for month in range(4)]
+
+
+@pytest.fixture
+def months(db):
+    """The past in five partitions: until the first month, three months, and the rest."""
+    [end] = [
+        upper
+        for start, upper in partitions_of(TABLES[0].name).values()
+        if start is None
+    ]
+    bounds = [None, *MONTHS, end]
+    with connection.cursor() as cursor:
+        for table in TABLES:
+            names = partitions_of(table.name).items()
+            [past] = [name for name, (start, _) in names if start is None]
+            cursor.execute(f"DROP TABLE {past}")
+        for number, (lower, upper) in enumerate(pairwise(bounds)):
+            for statement in add_range(lower, upper, f"part_{number}"):
+                cursor.execute(statement)
+    return bounds
+
+
+def day(month: int, number: int = 1) -> datetime:
+    return FIRST + timedelta(days=30 * month + number)
+
+
+def ranges() -> list[tuple[int | None, int]]:
+    """The bounds of the old partitions, which are the same for every table."""
+    found = [
+        sorted(partitions_of(table.name).values(), key=lambda b: b[1])
+        for table in TABLES
+    ]
+    assert all(each == found[0] for each in found)
+    for (_, before), (after, _) in pairwise(found[0]):
+        assert before == after  # no hole
+    limit = first_id_at(now() - disk_space.SETTLED)
+    return [each for each in found[0] if each[1] <= limit]
+
+
+def remove_all(model, **those) -> None:
+    for _ in intend_all("test", model, lambda: model.inferences.live().filter(**those)):
+        pass
+    finish(model)
+
+
+def size_of(lower: int) -> int:
+    """Bytes of the partitions that begin at a row id, with their indexes."""
+    names = [
+        name
+        for table in TABLES
+        for name, (start, _) in partitions_of(table.name).items()
+        if start == lower
+    ]
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT sum(pg_total_relation_size(name)) FROM unnest(%s::regclass[]) AS name",
+            [names],
+        )
+        return int(cursor.fetchone()[0])
+
+
+def test_empty_partitions_beside_each_other_become_one(months, model, make_inference):
+    kept = make_inference(created_at=day(1), inference_id="kept")
+
+    give_back_disk_space()
+
+    before, first, second, end = None, MONTHS[1], MONTHS[2], months[-1]
+    assert ranges() == [(before, first), (first, second), (second, end)]
+    assert Inference.objects.get(inference_id="kept") == kept
+    assert disk_space.give_back(now()) == 0  # there is nothing more to do
+
+
+def test_a_joined_range_takes_what_comes_late(months, model, make_inference):
+    disk_space.give_back(now())
+    assert ranges() == [(None, months[-1])]
+
+    late = [
+        make_inference({"n": 1}, created_at=day(month, 3)) for month in range(-1, 4)
+    ]
+
+    assert model.inferences.count() == len(late)
+    remove_all(model)
+    disk_space.give_back(now())
+    make_inference(created_at=day(2))
+    assert model.inferences.count() == 1
+
+
+@pytest.mark.parametrize("left", ["protected", "soft-deleted", "intent"])
+def test_what_must_stay_keeps_its_partition(months, model, make_inference, left):
+    row = make_inference(created_at=day(1), is_protected=left == "protected")
+    if left == "soft-deleted":
+        Inference.objects.filter(id=row.id).update(deleted=True)
+    if left == "intent":  # whose row is gone already
+        InferencePayload.objects.filter(id=row.id).update(removal_at=now())
+        Inference.objects.filter(id=row.id).delete()
+
+    disk_space.give_back(now())
+
+    assert (MONTHS[1], MONTHS[2]) in ranges()
+    assert InferencePayload.objects.filter(id=row.id).exists()
+
+
+def test_an_emptied_partition_shrinks_with_its_indexes(
+    months, model, make_inference, monkeypatch
+):
+    neighbours = {make_inference(created_at=day(month)) for month in (0, 2)}
+    for n in range(300):
+        make_inference({"n": n, "text": "x" * 400}, created_at=day(1))
+    full = size_of(MONTHS[1])
+    those = {"id__gte": MONTHS[1], "id__lt": MONTHS[2]}
+    remove_all(model, **those)
+    monkeypatch.setattr(disk_space, "WORTH_EMPTYING", full)
+
+    assert disk_space.give_back(now()) >= full
+
+    assert size_of(MONTHS[1]) < full / 2
+    assert set(model.inferences.all()) == neighbours
+
+
+def test_a_late_inference_that_comes_meanwhile_stays(
+    months, model, make_inference, monkeypatch
+):
+    runs = list(disk_space._empty_runs(now()))
+    monkeypatch.setattr(disk_space, "_empty_runs", lambda _: runs)
+    make_inference(created_at=day(1))
+
+    assert disk_space.give_back(now()) == 0
+    assert model.inferences.count() == 1
+
+
+@pytest.mark.django_db(transaction=True)
+def test_nobody_waits_for_a_partition_that_is_being_read(monkeypatch):
+    monkeypatch.setattr(disk_space, "WORTH_EMPTYING", 0)
+    other = connections.create_connection("default")
+    [past] = [
+        n for n, (start, _) in partitions_of(TABLES[0].name).items() if start is None
+    ]
+    try:
+        other.set_autocommit(False)
+        with other.cursor() as cursor:
+            cursor.execute(f"SELECT count(*) FROM {past}")
+
+        assert disk_space.give_back(now()) == 0
+
+        other.rollback()
+        assert disk_space.give_back(now()) > 0
+    finally:
+        other.close()
+
+
+def test_partitions_in_use_are_left_alone(months, monkeypatch):
+    monkeypatch.setattr(disk_space, "WORTH_EMPTYING", 0)
+    before = partitions.upper_bound()
+    recent = [
+        each
+        for each in partitions_of(TABLES[0].name).values()
+        if each[1] > first_id_at(now() - disk_space.SETTLED)
+    ]
+
+    disk_space.give_back(now())
+
+    assert partitions.upper_bound() == before
+    assert set(recent) <= set(partitions_of(TABLES[0].name).values())
