@@ -9,6 +9,10 @@ carried out, and ``verify`` finds nothing.
 
 from __future__ import annotations
 
+import io
+import json
+import zipfile
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from itertools import count
@@ -26,6 +30,12 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
+from exports.archiving import carry_out
+from exports.expiry import collect, remove_archive
+from exports.models import ExportTask
+from exports.opening import Wanted
+from exports.opening import open_task as open_export
+from exports.selections import Selection
 from inferences import removal, restoring
 from inferences.erasure.carriers import Carried
 from inferences.erasure.models import ErasureTask
@@ -58,6 +68,15 @@ ERASURE_STEPS = [
     "removal.records_removed",
     "erasure.batch_removed",
     "erasure.traces_removed",
+]
+EXPORT_STEPS = [
+    "archiving.claimed",
+    "archiving.set_fixed",
+    "archiving.batch_written",
+    "archiving.manifest_written",
+    "archiving.closing",
+    "archiving.stored",
+    "archiving.completed",
 ]
 ENDED = (TaskState.COMPLETE, TaskState.FAILED, TaskState.STOPPED)
 EXAMPLES, STEPS_EACH = 15, 20
@@ -103,6 +122,10 @@ class Retention(RuleBasedStateMachine):
         self.policy: RetentionPolicy | None = None
         self.task: RetentionTask | None = None
         self.lost = [0, 0]  # records and inputs that the present task took
+        self.export: ExportTask | None = None
+        self.chosen: set[str] | None = (
+            None  # what the present export fixed, once it did
+        )
         for place, hours in enumerate(ages):
             self.create(hours, place % 4 == 3, place % 5 != 4, SPLITS[place % 2])
         self.set_policy(record_age, blob_age, action)
@@ -314,10 +337,13 @@ class Retention(RuleBasedStateMachine):
         assert task.report["left"]["records"] == task.report["proof"]["left"] == 0
         self.after({name: {(GONE, False)} for name in chosen})
         assert all(self.expected[name].state == GONE for name in chosen)
+        for export in self.archived():
+            assert not any(chosen & set(p.inference_ids) for p in export.parts.all())
 
     @rule()
     def beat(self) -> None:
-        """The round that carries out intents whose worker died."""
+        """The rounds that carry out intents whose worker died, and collect archives."""
+        collect(clock.now())
         removal.finish(self.model)
         removal.finish_inputs(self.model)
         self.after(
@@ -327,6 +353,61 @@ class Retention(RuleBasedStateMachine):
 
     def is_doomed(self, name: str) -> bool:
         return self.expected[name].state == DOOMED
+
+    # -- exports
+
+    @rule(step=st.none() | st.sampled_from(EXPORT_STEPS))
+    def read(self, step) -> None:
+        """An export, or the next attempt at one; without a step it comes to its end."""
+        if self.export is None:
+            self.export = open_export(
+                "test", self.model, Wanted(Selection(), {}, "ndjson")
+            )
+            self.chosen = None
+        failpoints.arm(f"{step}=raise" if step else "")
+        with suppress(failpoints.Failure):
+            carry_out(self.export)
+        failpoints.arm("")
+        self.after({})
+        self.export.refresh_from_db()
+        if self.chosen is None and self.export.fixed_at:
+            self.chosen = {n for n, row in self.expected.items() if row.state == LIVE}
+        if self.export.state == TaskState.COMPLETE:
+            self.check_archive()
+            self.export = None
+        else:
+            assert step
+            ExportTask.objects.filter(pk=self.export.pk).update(
+                lease_until=clock.now() - timedelta(seconds=1)
+            )
+            self.export.refresh_from_db()
+
+    def archived(self):
+        return ExportTask.objects.filter(model=self.model).exclude(archive_key="")
+
+    def check_archive(self) -> None:
+        """It has what lives of the fixed set, with every input that is there."""
+        content = blobs.get(self.export.archive_key)
+        with zipfile.ZipFile(io.BytesIO(content)) as archive:
+            manifest = json.loads(archive.read("manifest.json"))
+            lines = map(json.loads, archive.read("inferences.ndjson").splitlines())
+            inputs = {
+                line["inference_id"]: line["input"]
+                and archive.read(line["input"]["path"])
+                for line in lines
+            }
+        live = {n for n in self.chosen if self.expected[n].state == LIVE}
+        assert set(inputs) == live
+        skipped = {
+            (each["inference_id"], each["reason"]) for each in manifest["skipped"]
+        }
+        assert skipped == {(name, "deleted") for name in self.chosen - live}
+        assert manifest["expected_count"] == len(self.chosen)
+        for name, found in inputs.items():
+            if self.expected[name].has_input:
+                assert found == b"picture"
+            else:  # an input that is on its way out may be met or not
+                assert found in (None, b"picture")
 
     # -- retention
 
@@ -467,11 +548,17 @@ class Retention(RuleBasedStateMachine):
             return
         while self.is_active:
             self.sweep()
+        while self.export:
+            self.read(None)
         self.beat()
         self.after({})
+        for export in self.archived():
+            assert blobs.get(export.archive_key)
         everything = report(Scope(clock.now() + timedelta(days=3), self.project))
         assert [str(finding) for finding in everything.findings()] == []
         assert not everything.unfinished
+        for task in self.archived():
+            remove_archive(task, "test")
         left = self.expected.values()
         kept = sum(row.has_input for row in left)
         answers = sum(row.state in (LIVE, HIDDEN) for row in left)
