@@ -10,6 +10,7 @@ hole, and there are never many of them at the old end.
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -27,6 +28,7 @@ SETTLED = timedelta(days=1)  # so long ago a partition has ended before it is to
 WORTH_EMPTYING = 8 << 20  # bytes; new partitions with all their indexes take a tenth
 LOCKED_SECONDS = 0.25  # for no longer are readers and writers kept waiting
 LOOKED_SECONDS = 2.0
+PATIENCE, PAUSE = 60.0, 1.0  # seconds for which it is tried, and between
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,10 +68,7 @@ def give_back(now: datetime) -> int:
         size = _size(empty)
         if len(empty) == 1 and size < WORTH_EMPTYING:
             continue
-        try:
-            given += size if _replace(empty) else 0
-        except DatabaseError as error:  # a lock was not to be had
-            logger.info("Partitions stay for now: %s", " ".join(str(error).split()))
+        given += size if _replace_patiently(empty) else 0
     return given
 
 
@@ -113,6 +112,32 @@ def _size(ranges: Iterable[Range]) -> int:
         cursor.execute(
             "SELECT sum(pg_total_relation_size(name::regclass))::bigint "
             "FROM unnest(%s::text[]) AS name",
+            [_names(ranges)],
+        )
+        return cursor.fetchone()[0]
+
+
+def _replace_patiently(empty: list[Range]) -> bool:
+    begun = time.monotonic()
+    while True:
+        why = "They are being vacuumed."
+        if not _are_being_vacuumed(empty):
+            try:
+                return _replace(empty)
+            except DatabaseError as error:  # a lock was not to be had
+                why = " ".join(str(error).split())
+        if time.monotonic() - begun > PATIENCE:
+            logger.info("Empty partitions stay for now: %s", why)
+            return False
+        time.sleep(PAUSE)
+
+
+def _are_being_vacuumed(ranges: Iterable[Range]) -> bool:
+    """A vacuum gives way after a second alone, for which nobody else should wait."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT EXISTS (SELECT FROM pg_locks "
+            "WHERE relation = ANY(%s::regclass[]) AND mode = 'ShareUpdateExclusiveLock')",
             [_names(ranges)],
         )
         return cursor.fetchone()[0]

@@ -151,20 +151,22 @@ def test_a_late_inference_that_comes_meanwhile_stays(
 
 
 @pytest.mark.django_db(transaction=True)
-def test_nobody_waits_for_a_partition_that_is_being_read(monkeypatch):
+@pytest.mark.parametrize("lock", ["ACCESS SHARE", "SHARE UPDATE EXCLUSIVE"])
+def test_a_partition_in_use_is_tried_until_it_is_free(monkeypatch, lock):
+    """That of a reader, and that of a vacuum."""
     monkeypatch.setattr(disk_space, "WORTH_EMPTYING", 0)
+    monkeypatch.setattr(disk_space, "PATIENCE", 0)
+    names = partitions_of(TABLES[0].name).items()
+    [past] = [name for name, (start, _) in names if start is None]
     other = connections.create_connection("default")
-    [past] = [
-        n for n, (start, _) in partitions_of(TABLES[0].name).items() if start is None
-    ]
     try:
         other.set_autocommit(False)
         with other.cursor() as cursor:
-            cursor.execute(f"SELECT count(*) FROM {past}")
-
+            cursor.execute(f"LOCK TABLE {past} IN {lock} MODE")
         assert disk_space.give_back(now()) == 0
 
-        other.rollback()
+        monkeypatch.setattr(disk_space, "PATIENCE", 60)
+        monkeypatch.setattr("time.sleep", lambda _: other.rollback())
         assert disk_space.give_back(now()) > 0
     finally:
         other.close()
