@@ -20,7 +20,7 @@ from retention.surveying import Survey, survey_in_time
 from retention.sweeping import stale
 
 SAMPLES = 3  # of the oldest, and of the newest that would go
-MOST_COLUMNS = 90
+LEAST_COLUMNS, MOST_COLUMNS = 7, 90
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +52,8 @@ class Plot:
 
     @property
     def width(self) -> int:
-        return max(1, round((self.last - self.first).days // self.days + 1))
+        """In columns; few are no wider than those of a week."""
+        return max(LEAST_COLUMNS, (self.last - self.first).days // self.days + 1)
 
 
 @dataclass(frozen=True, slots=True)

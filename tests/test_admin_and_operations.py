@@ -271,8 +271,25 @@ def test_verify_is_begun_by_a_worker(operator, monkeypatch):
     assert asked == ["user operator"]
 
 
-def test_storage_is_told_by_size_and_without_measure(model, make_inference):
+def test_storage_is_measured_by_the_first_to_look(model, make_inference):
+    make_inference(inference_id="a", data_storage_key="1/1/x/input", data_size=100)
+
+    (bar,) = storage.by_model()["bars"]
+
+    assert (bar.records, bar.bytes) == (1, 100)
+    make_inference(inference_id="b", data_storage_key="1/1/y/input", data_size=100)
+    assert storage.by_model()["bars"] == [bar]  # until the beat measures again
+
+
+def test_too_much_to_measure_at_once_is_said(operator, model, monkeypatch):
+    monkeypatch.setattr(storage, "FIRST_LOOK_SECONDS", 0)
+
     assert storage.by_model() == {"bars": [], "measured_at": None, "more": 0}
+    said = operator.get(reverse("operations")).content.decode()
+    assert "too much to measure it while you wait" in said
+
+
+def test_storage_is_told_by_size(model, make_inference):
     make_inference(inference_id="a", data_storage_key="1/1/x/input", data_size=100)
     make_inference(inference_id="b", data_size=900)  # its input is gone
     storage.measure()

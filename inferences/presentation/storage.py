@@ -1,18 +1,24 @@
-"""Storage by model: measured by the beat, shown as a plot."""
+"""Storage by model, shown as a plot: measured by the beat, and by the first to look."""
 
 from __future__ import annotations
 
+import math
+import time
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any
 
 from django.core.cache import cache
+from django.db import OperationalError
 from django.db.models import Count, Q, Sum
 
 from inferences.models import InferencePayload, RegisteredModel
 from istore import clock
+from istore.deadline import deadline
 
 KEY = "storage-by-model"
 SHOWN = 12
+FIRST_LOOK_SECONDS = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,31 +29,44 @@ class Bar:
     percent: float
 
 
-def measure() -> None:
+def measure(seconds: float = math.inf) -> dict[str, Any] | None:
     """Count records and bytes of inputs, a model at a time; kept until the next time.
 
-    In the cache alone: losing it costs a measurement.
+    In the cache alone: losing it costs a measurement. None: it would take longer.
     """
-    measured = [
-        (model.model_id, *_of(model)) for model in RegisteredModel.objects.all()
-    ]
+    begun, measured = time.monotonic(), []
+    for model in RegisteredModel.objects.all():
+        left = seconds - (time.monotonic() - begun)
+        if left <= 0:
+            return None
+        measured.append((model.model_id, *_of(model, left)))
     measured.sort(key=lambda each: (-each[2], -each[1], each[0]))
     told = {"at": clock.now(), "models": measured}
     cache.set(KEY, told, timeout=None)
+    return told
 
 
-def _of(model: RegisteredModel) -> tuple[int, int]:
+def _measured_at_once() -> dict[str, Any] | None:
+    """So that a small store, and a new one, need not wait for the beat."""
+    try:
+        return measure(FIRST_LOOK_SECONDS)
+    except OperationalError:
+        return None
+
+
+def _of(model: RegisteredModel, seconds: float) -> tuple[int, int]:
     kept = InferencePayload.objects.beside(model).exclude(data_storage_key="")
-    found = model.inferences.aggregate(
-        records=Count("id", filter=Q(deleted=False)),
-        bytes=Sum("data_size", filter=Q(id__in=kept.values("id"))),
-    )
+    with deadline(seconds) if seconds < math.inf else nullcontext():
+        found = model.inferences.aggregate(
+            records=Count("id", filter=Q(deleted=False)),
+            bytes=Sum("data_size", filter=Q(id__in=kept.values("id"))),
+        )
     return found["records"], found["bytes"] or 0
 
 
 def by_model() -> dict[str, Any]:
     """For ``operations/_storage.html``: the largest models first."""
-    told = cache.get(KEY)
+    told = cache.get(KEY) or _measured_at_once()
     if told is None:
         return {"bars": [], "measured_at": None, "more": 0}
     models = told["models"]
