@@ -72,7 +72,7 @@ class TaskAdmin(ReadOnlyAdmin):
 
     @admin.display(description="Done")
     def share(self, task: TrackedTask) -> str:
-        return f"{100 * task.share_done:.0f} %"
+        return f"{100 * task.share_done:.0f}\N{NO-BREAK SPACE}%"
 
     @admin.action(description="Stop the selected tasks", permissions=["stop"])
     def stop(self, request: HttpRequest, queryset: QuerySet[Any]) -> None:

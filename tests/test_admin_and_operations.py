@@ -91,6 +91,14 @@ def test_first_page_shows_storage_by_model_without_inline_style_or_script(
     assert "'unsafe-inline'" not in page.headers["Content-Security-Policy"]
 
 
+def test_the_audit_log_tells_seconds(operator, project):
+    AuditEntry.write("maria", "inference.protect", "a", project)
+
+    said = operator.get(changelist(AuditEntry)).content.decode()
+
+    assert re.search(r"20\d\d-\d\d-\d\d \d\d:\d\d:\d\d", said)
+
+
 def chosen(action, ids):
     return {"action": action, "_selected_action": ids}
 
