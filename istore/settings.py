@@ -425,8 +425,7 @@ USE_TZ = True
 TIME_ZONE = "UTC"
 LANGUAGE_CODE = "en"
 USE_I18N = False
-# Sorted as text, to the second: what an audit needs.
-DATE_FORMAT, DATETIME_FORMAT = "Y-m-d", "Y-m-d H:i:s"
+FORMAT_MODULE_PATH = "istore.formats"
 APPEND_SLASH = False
 
 STATIC_URL = "static/"
