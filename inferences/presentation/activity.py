@@ -7,19 +7,18 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 from django.db import OperationalError
-from django.db.models import Sum
 
 from inferences.filters import InferenceFilter
-from inferences.models import Inference, RegisteredModel
+from inferences.models import Inference, InferenceKey, RegisteredModel
+from inferences.presentation import storage
 from inferences.presentation.inputs import Look, looks
 from inferences.presentation.plots import Bars, sparkline
 from inferences.querying import Count, count_matching, join_payloads
-from inferences.row_ids import moment_of
+from inferences.row_ids import LOWEST, moment_of
 from istore.deadline import deadline
 
 COUNT_AT_ONCE = 20_000  # a few milliseconds; what is more is counted beside the page
 AT_LEAST_SECONDS = 1.0
-USED_SECONDS = 1.0
 SAMPLE = 3000
 BUCKETS = 36
 NEWEST = 8
@@ -42,6 +41,7 @@ class Activity:
     looks: dict[int, Look]
     volume: Bars | None
     window: str
+    had_some: bool  # whether any was ever stored
 
     @property
     def last_at(self) -> datetime | None:
@@ -70,7 +70,9 @@ def activity(model: RegisteredModel) -> Activity:
     ids = list(live.newest_first().values_list("id", flat=True)[:SAMPLE])
     volume, window = _volume([moment_of(each) for each in ids])
     count = count_matching(model, InferenceFilter(), COUNT_AT_ONCE)
-    return Activity(count, newest, looks(newest), volume, window)
+    keys = InferenceKey.objects.filter(registered_model=model)
+    had_some = bool(newest) or keys.exists()
+    return Activity(count, newest, looks(newest), volume, window, had_some)
 
 
 def _volume(moments: Sequence[datetime]) -> tuple[Bars | None, str]:
@@ -91,21 +93,22 @@ def _volume(moments: Sequence[datetime]) -> tuple[Bars | None, str]:
 
 @dataclass(frozen=True, slots=True)
 class Used:
-    """What the inputs of a model take up: exactly, or of its newest inferences."""
+    """What the inputs of a model take up: now, as measured, or of its newest inferences."""
 
     bytes: int
     is_exact: bool = True
+    measured_at: datetime | None = None
 
 
 def storage_used(model: RegisteredModel) -> Used:
-    """The inputs of all live inferences, if they are added up in time."""
-    live = model.inferences.live()
-    try:
-        with deadline(USED_SECONDS):
-            return Used(live.aggregate(total=Sum("data_size"))["total"] or 0)
-    except OperationalError:
-        newest = live.newest_first().values_list("data_size", flat=True)
-        return Used(sum(newest[:COUNT_AT_ONCE]), is_exact=False)
+    """The inputs of all inferences, hidden ones too: those of many as last measured."""
+    newest = model.inferences.newest_first().values_list("id", flat=True)
+    beyond = newest[COUNT_AT_ONCE : COUNT_AT_ONCE + 1].first()
+    if beyond is not None and (last := storage.measured(model)):
+        return Used(last[0], measured_at=last[1])
+    rows = model.inferences.filter(id__gt=LOWEST if beyond is None else beyond)
+    _, size = storage.records_and_bytes(model, rows)
+    return Used(size, is_exact=beyond is None)
 
 
 def count_in_time(model: RegisteredModel, filters: InferenceFilter) -> Count | None:

@@ -6,13 +6,14 @@ import math
 import time
 from contextlib import nullcontext
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 from django.core.cache import cache
 from django.db import OperationalError
 from django.db.models import Count, Q, Sum
 
-from inferences.models import InferencePayload, RegisteredModel
+from inferences.models import InferencePayload, InferenceQuerySet, RegisteredModel
 from istore import clock
 from istore.deadline import deadline
 
@@ -34,14 +35,14 @@ def measure(seconds: float = math.inf) -> dict[str, Any] | None:
 
     In the cache alone: losing it costs a measurement. None: it would take longer.
     """
-    begun, measured = time.monotonic(), []
+    begun, models = time.monotonic(), []
     for model in RegisteredModel.objects.all():
         left = seconds - (time.monotonic() - begun)
         if left <= 0:
             return None
-        measured.append((model.model_id, *_of(model, left)))
-    measured.sort(key=lambda each: (-each[2], -each[1], each[0]))
-    told = {"at": clock.now(), "models": measured}
+        models.append((model.model_id, *_of(model, left)))
+    models.sort(key=lambda each: (-each[2], -each[1], each[0]))
+    told = {"at": clock.now(), "models": models}
     cache.set(KEY, told, timeout=None)
     return told
 
@@ -55,13 +56,28 @@ def _measured_at_once() -> dict[str, Any] | None:
 
 
 def _of(model: RegisteredModel, seconds: float) -> tuple[int, int]:
-    kept = InferencePayload.objects.beside(model).exclude(data_storage_key="")
     with deadline(seconds) if seconds < math.inf else nullcontext():
-        found = model.inferences.aggregate(
-            records=Count("id", filter=Q(deleted=False)),
-            bytes=Sum("data_size", filter=Q(id__in=kept.values("id"))),
-        )
+        return records_and_bytes(model, model.inferences.all())
+
+
+def records_and_bytes(
+    model: RegisteredModel, rows: InferenceQuerySet
+) -> tuple[int, int]:
+    """How many of the rows live, and what the inputs take up that they still have."""
+    kept = InferencePayload.objects.beside(model).exclude(data_storage_key="")
+    found = rows.aggregate(
+        records=Count("id", filter=Q(deleted=False)),
+        bytes=Sum("data_size", filter=Q(id__in=kept.values("id"))),
+    )
     return found["records"], found["bytes"] or 0
+
+
+def measured(model: RegisteredModel) -> tuple[int, datetime] | None:
+    """Bytes of inputs of the model, and when they were measured; None: not lately."""
+    told = cache.get(KEY) or {"models": []}
+    sizes = {name: size for name, _, size in told["models"]}
+    size = sizes.get(model.model_id)
+    return None if size is None else (size, told["at"])
 
 
 def by_model() -> dict[str, Any]:

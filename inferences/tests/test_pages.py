@@ -10,7 +10,9 @@ from django.contrib.auth.models import User
 from django.test import Client
 from django.urls import reverse
 
+from inferences import removal
 from inferences.models import RegisteredModel, TaskType
+from inferences.presentation import storage
 from istore.models import AuditEntry, Membership, Project, Role, Token
 
 ODD_IDS = [
@@ -149,6 +151,34 @@ def test_models_are_listed_with_count_and_state(person, model, make_inference):
     assert "yolo-harbour" in page
     assert ">2</p>" in page
     assert "storing" in page
+
+
+def test_a_model_says_what_its_inputs_take_up(
+    person, model, make_inference, monkeypatch
+):
+    kept = {"data_storage_key": "1/1/x/input", "data_size": 2000}
+    make_inference(**kept)
+    make_inference(data_size=9000)  # its input is gone
+    hidden = make_inference(**kept)
+    removal.hide(model, [hidden.id])
+    client = person()
+    address = reverse("inferences:activity", args=[model.model_id]) + "?part=storage"
+    assert "4.0 KB of inputs." in text(client.get(address))
+
+    monkeypatch.setattr("inferences.presentation.activity.COUNT_AT_ONCE", 1)
+    assert "more than 2.0 KB of inputs." in text(client.get(address))
+    storage.measure()
+    assert "4.0 KB of inputs, measured" in text(client.get(address))
+
+
+def test_a_model_that_was_emptied_does_not_wait_for_its_first(
+    person, model, make_inference
+):
+    client, address = person(), reverse("inferences:activity", args=[model.model_id])
+    assert "Waiting for the first inference" in text(client.get(address))
+    gone = make_inference()
+    removal.remove_one("test", model, gone.inference_id)
+    assert "No inference is left" in text(client.get(address))
 
 
 def test_an_empty_store_says_how_to_send_the_first_inference(person, model, settings):
