@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import struct
-from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -244,25 +243,13 @@ def _write(
     if None not in answered:
         return None
     awaits_truth = answered.pop(None)
-    stored = answered.keys()
-    written = [row for row in rows if row["inference_id"] in stored]
-    _count_keys(model, written)
-    if awaits_truth and written:
-        pending.apply(model, written)
+    stored = set(answered)
+    if awaits_truth and stored:
+        pending.apply(model, [row for row in rows if row["inference_id"] in stored])
     if also:
         also(set(stored))
     failpoint("recording.written")
-    return set(stored)
-
-
-def _count_keys(model: RegisteredModel, rows: list[dict[str, Any]]) -> None:
-    counted = Counter(
-        (key, type) for row in rows for key, (type, _) in row["metadata"].items()
-    )
-    MetadataKeyCount.objects.bulk_create(
-        MetadataKeyCount(registered_model=model, key=key, type=type, delta=count)
-        for (key, type), count in sorted(counted.items())
-    )
+    return stored
 
 
 @transaction.atomic
@@ -303,27 +290,15 @@ def _met_before(
 ) -> dict[str, Outcome]:
     if not batch:
         return {}
-    keys = InferenceKey.objects.filter(registered_model=model)
-    met = {
-        inference_id: (row_id, removed_at)
-        for inference_id, row_id, removed_at in keys.filter(
-            inference_id__in=[new.inference_id for new in batch]
-        ).values_list("inference_id", "row_id", "removed_at")
-    }
-    if not met:
-        return {}
-    payloads = InferencePayload.objects.beside(model)
-    hashes = {
-        row_id: bytes(content)
-        for row_id, content in payloads.filter(
-            id__in=[row_id for row_id, _ in met.values()]
-        ).values_list("id", "content_hash")
-    }
+    names = [new.inference_id for new in batch]
+    with connection.cursor() as cursor:
+        cursor.execute(MET, {"model": model.pk, "names": names})
+        met = {name: (removed_at, content) for name, removed_at, content in cursor}
     found = {}
     for new in batch:
         if new.inference_id in met:
-            row_id, removed_at = met[new.inference_id]
-            same = removed_at is None and hashes.get(row_id) == new.content_hash
+            removed_at, content = met[new.inference_id]
+            same = content is not None and bytes(content) == new.content_hash
             kind = Outcome.COPY if same else Outcome.OTHER
             found[new.inference_id] = Outcome.REMOVED if removed_at else kind
     return found
@@ -395,6 +370,24 @@ WITH held AS MATERIALIZED (  -- what is read from the model holds until the comm
 ), numbers AS (
     INSERT INTO {_table(OverflowNumber)} (id, model_key, key_id, value)
     SELECT id, model_key, key_id, number FROM beside WHERE number IS NOT NULL
+), counted AS (  -- metadata is {{key: [type, text]}}
+    INSERT INTO {_table(MetadataKeyCount)} (model_key, key, type, delta)
+    SELECT %(model)s, each.key, each.value ->> 0, count(*)
+    FROM given JOIN new USING (model_key, id), jsonb_each(metadata) AS each GROUP BY 2, 3
 )
 SELECT inference_id, NULL FROM new UNION ALL SELECT NULL, awaits_truth FROM held
+"""
+# A look at the key for each name. As a list of names the planner may read all keys of the
+# model instead, while it has no statistics of a table that was just filled.
+MET = f"""
+SELECT name, met.removed_at, kept.content_hash
+FROM unnest(%(names)s::varchar[]) AS name
+CROSS JOIN LATERAL (
+    SELECT row_id, removed_at FROM {_table(InferenceKey)}
+    WHERE model_key = %(model)s AND inference_id = name OFFSET 0
+) AS met
+LEFT JOIN LATERAL (
+    SELECT content_hash FROM {_table(InferencePayload)}
+    WHERE model_key = %(model)s AND id = met.row_id OFFSET 0
+) AS kept ON met.removed_at IS NULL
 """
