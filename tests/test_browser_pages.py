@@ -162,6 +162,17 @@ def test_the_pages_work_without_scripts(store, browser, live_server, log_in):
     expect(page.locator(".card")).to_have_count(2)
     assert page.url.endswith("/inferences?metadata=frame%3Aint%3E%3D1")
 
+    # What each filter would leave is counted when it is asked for, and goes on being.
+    page.get_by_role("link", name="Count what each filter would leave").click()
+    ship = page.locator("#facet-labels .choice", has_text="ship")
+    expect(ship).to_contain_text("2")
+    expect(page.get_by_role("img", name="Volume over time")).to_be_visible()
+    ship.get_by_role("checkbox").check()
+    page.get_by_role("button", name="Apply").click()
+    assert "label=ship" in page.url and page.url.endswith("counts=true")
+    expect(page.locator(".card")).to_have_count(2)
+    shot(page, "browse-without-scripts")
+
     # Figures are tables and drawings of the server, two sets beside each other as well.
     page.get_by_role("link", name="Statistics").click()
     expect(page.locator(".skeleton")).to_have_count(4)

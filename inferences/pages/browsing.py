@@ -70,8 +70,9 @@ def browse(request: HttpRequest, model_id: str) -> HttpResponse:
     question.leave_out(offered.shown([]))
     here = reverse("inferences:browse", args=[model.model_id])
     address = f"{here}{question.pinned if question.cursor else question.link()}"
+    counts = request.GET.get("counts") == "true"
     if question.was_a_form and not request.htmx:
-        return redirect(address)
+        return redirect(_counting(address) if counts else address)
     page, problem = _page(model, question)
     context = {
         **_listed(model, question, offered, page),
@@ -81,7 +82,10 @@ def browse(request: HttpRequest, model_id: str) -> HttpResponse:
         "proxy_url": settings.ISTORE_PROXY_URL,
         "quoted": quote(model.model_id, safe=""),
         "all_columns": [(n, t, n in question.columns) for n, t in COLUMNS.items()],
+        "count_address": _counting(address),
     }
+    if counts:
+        context |= {"counts": True, "facets": _facets(model, question)}
     if part == "more":
         return render(request, "inferences/_more.html", context)
     if request.headers.get("HX-Target") == "browse":
@@ -106,13 +110,27 @@ def _whole(
     context: dict[str, Any],
 ) -> HttpResponse:
     known = [(key.key, key.type) for key in offered.keys]
+    counted = context.get("facets")
     context |= {
         "rows": [*question.other_rows(known), Row()],
         "keys": [plain_key(question, *place) for place in known],
-        "presets": preset_choices(question),
-        "truths": truth_choices(question),
+        "presets": counted.presets if counted else preset_choices(question),
+        "truths": counted.truths if counted else truth_choices(question),
     }
     return render(request, "inferences/browse.html", context)
+
+
+def _counting(address: str) -> str:
+    """The page with what each filter would leave, for browsers without scripts."""
+    return f"{address}{'&' if '?' in address else '?'}counts=true"
+
+
+def _facets(model: RegisteredModel, question: Question) -> counting.Facets | None:
+    """None: there is nothing to count, or it takes too long."""
+    try:
+        return counting.facets(model, question)
+    except (ValidationError, OperationalError):
+        return None
 
 
 def _listed(
