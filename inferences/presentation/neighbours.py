@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from django.core.exceptions import ValidationError
 from django.db import OperationalError
 from django.db.models.expressions import RawSQL
+from rest_framework.exceptions import APIException
 
 from inferences.filters import Filter, InferenceFilter, matching
 from inferences.models import Inference, RegisteredModel
@@ -15,7 +16,7 @@ from inferences.querying import bounded
 from inferences.querying.bounded import Part
 from inferences.querying.cursors import Place
 from inferences.querying.orders import Order, order_of
-from inferences.vectors import BadEmbedding
+from inferences.vectors import BadEmbedding, text_embedding
 from inferences.vectors.nearest import DEPTH, Search
 from istore.deadline import deadline
 
@@ -46,7 +47,7 @@ def neighbours(
             ways = _Ways(model, inference, question.sort, filters)
             previous, following = ways.back(), ways.on()
             titles = TITLES.get(question.sort, OTHERWISE)
-    except (ValidationError, BadEmbedding, OperationalError):
+    except (ValidationError, BadEmbedding, APIException, OperationalError):
         return Neighbours()
     ids = [place.row_id for place in (previous, following) if place]
     rows = model.inferences.filter(id__in=ids)
@@ -106,11 +107,12 @@ def _by_distance(
     model: RegisteredModel, inference: Inference, question: Question, filters: Filter
 ) -> tuple[Place | None, Place | None]:
     """Both, while it is among the first that an index reaches. None for what is like a
-    text: its embedding is a call of a service."""
-    if question.embedding.text:
+    text that the list was not asked for lately: its embedding is a call of a service."""
+    text = question.embedding.text
+    if text is not None and not text_embedding.is_remembered(model, text):
         return None, None
+    search = Search(model, question.embedding)
     with deadline(NEIGHBOUR_SECONDS):
-        search = Search(model, question.embedding)
         part = Part(newest_first=False, limit=DEPTH)
         is_filtered = filters != InferenceFilter()
         places = search.places(matching(model, filters), part, 0, is_filtered)

@@ -9,13 +9,13 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from django.core.cache import cache
 from django.db import OperationalError
 from django.db.models import Count, Q, Sum
 
 from inferences.models import InferencePayload, InferenceQuerySet, RegisteredModel
 from istore import clock
 from istore.deadline import deadline
+from istore.remembering import recall, remember
 
 KEY = "storage-by-model"
 SHOWN = 12
@@ -43,7 +43,7 @@ def measure(seconds: float = math.inf) -> dict[str, Any] | None:
         models.append((model.model_id, *_of(model, left)))
     models.sort(key=lambda each: (-each[2], -each[1], each[0]))
     told = {"at": clock.now(), "models": models}
-    cache.set(KEY, told, timeout=None)
+    remember(KEY, told)
     return told
 
 
@@ -74,7 +74,7 @@ def records_and_bytes(
 
 def measured(model: RegisteredModel) -> tuple[int, datetime] | None:
     """Bytes of inputs of the model, and when they were measured; None: not lately."""
-    told = cache.get(KEY) or {"models": []}
+    told = recall(KEY) or {"models": []}
     sizes = {name: size for name, _, size in told["models"]}
     size = sizes.get(model.model_id)
     return None if size is None else (size, told["at"])
@@ -82,7 +82,7 @@ def measured(model: RegisteredModel) -> tuple[int, datetime] | None:
 
 def by_model() -> dict[str, Any]:
     """For ``operations/_storage.html``: the largest models first."""
-    told = cache.get(KEY) or _measured_at_once()
+    told = recall(KEY) or _measured_at_once()
     if told is None:
         return {"bars": [], "measured_at": None, "more": 0}
     models = told["models"]

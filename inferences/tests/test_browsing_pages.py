@@ -242,11 +242,18 @@ def test_the_nearest_to_a_text_come_first(person, model, make_inference, monkeyp
     assert listed(response) == ["near", "far"]
     assert 'value="a ship in fog"' in body(response)
 
+    # The list from which an inference was opened has its order to both sides.
+    near = reverse("inferences:detail", args=[model.model_id, "near"])
+    assert re.search(r'rel="next"[^>]*/far\?', body(client.get(near, asked_for)))
+    other = client.get(near, {"like": "what nobody asked for"})
+    assert 'rel="next"' not in body(other)
+
     def silent(*_: object) -> None:
         raise Conflict("No session is ready.", "text-embedding-not-ready")
 
     monkeypatch.setattr(text_embedding, "_embedders", [silent])
-    said = body(client.get(address("browse", model), asked_for))
+    assert listed(client.get(address("browse", model), asked_for)) == ["near", "far"]
+    said = body(client.get(address("browse", model), {"like": "another text"}))
     assert "No session is ready." in said
 
 

@@ -323,7 +323,8 @@ def test_a_text_is_searched_by_the_vector_that_the_service_of_the_model_makes(
     assert changed.status_code == 200
     found = api.post(FILTER, body, format="json").json()["results"]
     assert [each["inference_id"] for each in found] == ["b", "a"]
-    assert asked == [("texts", "a wet quay")]
+    assert api.post(FILTER, body, format="json").json()["results"] == found
+    assert asked == [("texts", "a wet quay")]  # once for all pages of it
     short = {"embedding_filters": {"text": "two numbers"}}
     assert api.post(FILTER, short, format="json").status_code == 400
     both = {"embedding_filters": {"text": "a", "similar_to": "a"}}
