@@ -14,6 +14,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+from contextlib import suppress
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -75,7 +76,8 @@ def start() -> None:
 def _stop(keeper: subprocess.Popen[str], started_by: int) -> None:
     if os.getpid() == started_by:
         keeper.stdin.close()
-        keeper.wait(STOP_SECONDS)
+        with suppress(subprocess.TimeoutExpired):  # many files: it removes them alone
+            keeper.wait(STOP_SECONDS)
 
 
 if __name__ == "__main__":
