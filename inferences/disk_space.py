@@ -96,11 +96,11 @@ def _names(ranges: Iterable[Range]) -> list[str]:
     return [name for each in ranges for name in each.names]
 
 
-def _is_empty(ranges: Iterable[Range]) -> bool:
+def _is_empty(ranges: Iterable[Range], seconds: float = LOOKED_SECONDS) -> bool:
     """Whether no row is in them. Not known in time: there may be one."""
     there = " OR ".join(f"EXISTS (SELECT FROM {name})" for name in _names(ranges))
     try:
-        with deadline(LOOKED_SECONDS), connection.cursor() as cursor:
+        with deadline(seconds), connection.cursor() as cursor:
             cursor.execute(f"SELECT {there}")
             return not cursor.fetchone()[0]
     except DatabaseError:
@@ -156,7 +156,7 @@ def _replace(empty: list[Range]) -> bool:
             tables = ", ".join(table.name for table in partitions.TABLES)
             cursor.execute(f"LOCK TABLE ONLY {tables} IN ACCESS EXCLUSIVE MODE")
         cursor.execute(f"LOCK TABLE {names} IN ACCESS EXCLUSIVE MODE")
-        if not _is_empty(empty):
+        if not _is_empty(empty, LOCKED_SECONDS):
             return False
         if len(empty) == 1:
             cursor.execute(f"TRUNCATE {names}")
