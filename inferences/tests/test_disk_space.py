@@ -65,7 +65,7 @@ def remove_all(model, **those) -> None:
     finish(model)
 
 
-def size_of(lower: int) -> int:
+def size_of(lower: int | None) -> int:
     """Bytes of the partitions that begin at a row id, with their indexes."""
     names = [
         name

@@ -11,9 +11,10 @@ from django.core.files.storage import default_storage
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
-from inferences import previews, removal
+from inferences import disk_space, previews, removal
 from inferences.models import InferenceKey, InferencePayload, RegisteredModel
 from inferences.row_ids import EARLIEST, LOWEST
+from inferences.tests.test_disk_space import size_of
 from istore import blobs, clock
 from istore.tracking import TaskState
 from retention import policies, sweeping
@@ -427,3 +428,19 @@ def test_rows_that_stay_locked_end_the_attempt_and_not_the_task(
 
     assert (task.state, task.reason) == (TaskState.RUNNING, "Broke off: TimeoutError.")
     assert live_ids(model) == {"old"}
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_run_that_removed_much_gives_the_disk_space_back(
+    model, make_inference, monkeypatch
+):
+    monkeypatch.setattr(sweeping, "WORTH_VACUUM", 200)
+    monkeypatch.setattr(disk_space, "WORTH_EMPTYING", 0)
+    for n in range(200):
+        text = {"n": n, "text": "x" * 400}
+        make_inference(text, created_at=hours_ago(24 * 100))
+    full = size_of(None)
+
+    carried_out(policy_of(model, delete_action="hard"))
+
+    assert size_of(None) < full / 2
