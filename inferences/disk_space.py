@@ -16,7 +16,13 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from itertools import groupby
 
-from django.db import DatabaseError, connection, transaction
+from django.db import (
+    DatabaseError,
+    OperationalError,
+    ProgrammingError,
+    connection,
+    transaction,
+)
 
 from inferences import partitions
 from inferences.row_ids import first_id_at, moment_of
@@ -65,10 +71,12 @@ def give_back(now: datetime) -> int:
     """
     given = 0
     for empty in list(_empty_runs(now)):
-        size = _size(empty)
-        if len(empty) == 1 and size < WORTH_EMPTYING:
-            continue
-        given += size if _replace_patiently(empty) else 0
+        try:
+            size = _size(empty)
+            if len(empty) > 1 or size >= WORTH_EMPTYING:
+                given += size if _replace_patiently(empty) else 0
+        except ProgrammingError:  # another worker was quicker: they are gone
+            logger.info("Empty partitions were replaced meanwhile.")
     return given
 
 
@@ -124,7 +132,7 @@ def _replace_patiently(empty: list[Range]) -> bool:
         if not _are_being_vacuumed(empty):
             try:
                 return _replace(empty)
-            except DatabaseError as error:  # a lock was not to be had
+            except OperationalError as error:  # a lock was not to be had
                 why = " ".join(str(error).split())
         if time.monotonic() - begun > PATIENCE:
             logger.info("Empty partitions stay for now: %s", why)
@@ -146,7 +154,8 @@ def _are_being_vacuumed(ranges: Iterable[Range]) -> bool:
 def _replace(empty: list[Range]) -> bool:
     """One empty range for all of them. False if a late inference has come meanwhile.
 
-    Raises ``DatabaseError`` if somebody holds a lock for longer than others should wait.
+    Raises ``OperationalError`` if somebody holds a lock for longer than others should
+    wait, and ``ProgrammingError`` if the partitions are no longer there.
     """
     names = ", ".join(_names(empty))
     with transaction.atomic(), connection.cursor() as cursor:

@@ -32,7 +32,7 @@ def long(word: str, length: int = 255) -> str:
 
 @pytest.fixture
 def crowded(transactional_db, make_inference):
-    """A model whose every name is long: id, labels, keys, values, source, version."""
+    """A model whose every name is long: id, labels, keys, values, source."""
     project = Project.objects.create(project_id=long("harbour-project"))
     user = User.objects.create_user("maria", password=PASSWORD)
     Membership.objects.create(user=user, project=project, role=Role.ADMINISTRATOR)
@@ -120,7 +120,7 @@ def pages(crowded):
         f"{here}/retention/tasks/{task.pk}",
         f"{here}/deleted",
         f"{here}/exports",
-        f"{here}/exports/new?include={'0' + long('x', 254)}",
+        f"{here}/exports/new?inference_id=0{long('x', 254)}",
         f"{here}/exports/{export.pk}",
         f"{here}/exports/schedules",
         f"{here}/try",

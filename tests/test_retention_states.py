@@ -123,9 +123,8 @@ class Retention(RuleBasedStateMachine):
         self.task: RetentionTask | None = None
         self.lost = [0, 0]  # records and inputs that the present task took
         self.export: ExportTask | None = None
-        self.chosen: set[str] | None = (
-            None  # what the present export fixed, once it did
-        )
+        # What the present export fixed, once it did.
+        self.chosen: set[str] | None = None
         for place, hours in enumerate(ages):
             self.create(hours, place % 4 == 3, place % 5 != 4, SPLITS[place % 2])
         self.set_policy(record_age, blob_age, action)

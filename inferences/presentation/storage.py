@@ -73,7 +73,7 @@ def records_and_bytes(
 
 
 def measured(model: RegisteredModel) -> tuple[int, datetime] | None:
-    """Bytes of inputs of the model, and when they were measured; None: not lately."""
+    """Bytes of inputs of the model, and when they were measured; None: never."""
     told = recall(KEY) or {"models": []}
     sizes = {name: size for name, _, size in told["models"]}
     size = sizes.get(model.model_id)

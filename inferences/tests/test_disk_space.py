@@ -151,6 +151,14 @@ def test_a_late_inference_that_comes_meanwhile_stays(
 
 
 @pytest.mark.django_db(transaction=True)
+def test_another_worker_that_was_quicker_is_no_failure(monkeypatch):
+    gone = disk_space.Range(None, MONTHS[0], ("inferences_inference_no_more",))
+    monkeypatch.setattr(disk_space, "_empty_runs", lambda _: [[gone]])
+
+    assert disk_space.give_back(now()) == 0
+
+
+@pytest.mark.django_db(transaction=True)
 @pytest.mark.parametrize("lock", ["ACCESS SHARE", "SHARE UPDATE EXCLUSIVE"])
 def test_a_partition_in_use_is_tried_until_it_is_free(monkeypatch, lock):
     """That of a reader, and that of a vacuum."""
