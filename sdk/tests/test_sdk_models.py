@@ -171,10 +171,93 @@ def test_what_has_no_type_is_refused_by_key(value):
         ([1, 2.5], "[1, 2.5]"),
         (["a,b", "[c]", "d\\e"], r"[a\,b, \[c\], d\\e]"),
         ([" a "], "[\\ a\\ ]"),
+        ([""], "[, ]"),
     ],
 )
 def test_values_for_the_operator_in(values, text):
     assert metadata.form_values_for_in_operator(values) == text
+
+
+@pytest.mark.parametrize(
+    ("kind", "values", "text"),
+    [
+        ("string", [], None),
+        ("string", ["a", "b"], "[a, b]"),
+        ("json.string", ["a,b", " [c]"], r"[a\,b, \ \[c\]]"),
+        ("int", [1, -2, 3.0, "4"], "[1, -2, 3, 4]"),
+        ("json.int", [2**63 - 1], "[9223372036854775807]"),
+        ("float", [1, 2.5, 1e300], "[1.0, 2.5, 1e+300]"),
+    ],
+)
+def test_a_filter_forms_the_values_of_its_type(kind, values, text):
+    kind = models.MetadataFilterType(kind)
+    assert models.MetadataFilter.form_values_for_in_operator(kind, values) == text
+
+
+@pytest.mark.parametrize(
+    ("kind", "value"),
+    [
+        ("int", 1.5),
+        ("int", "many"),
+        ("int", 2**63),
+        ("int", True),
+        ("float", float("nan")),
+        ("json.float", "x"),
+        ("string", None),
+    ],
+)
+def test_a_value_of_another_type_forms_no_list(kind, value):
+    with pytest.raises(ValueError, match=r"of the type|64 bits"):
+        models.MetadataFilter.form_values_for_in_operator(
+            models.MetadataFilterType(kind), [value]
+        )
+
+
+@pytest.mark.parametrize(
+    ("action", "data", "vector"),
+    [
+        ("embed", "[0.5, 1]", [0.5, 1]),
+        ("embed", "[[0.5, 1]]", [0.5, 1]),
+        ("embed", '{"embedding": [1, 2.5]}', [1, 2.5]),
+        ("predict", '{"embedding": [1], "object_detection": []}', [1]),
+        ("embed", '{"outputs": [{"name": "x", "data": [1, 2]}]}', [1, 2]),
+        ("embed", '{"outputs": [{"name": "x", "data": ["[1, 2]"]}]}', [1, 2]),
+        ("predict", '{"outputs": [{"name": "embedding", "data": [[3]]}]}', [3]),
+        ("embed", '{"object": "list", "data": [{"embedding": [1]}]}', [1]),
+        ("embed", "[[1], [2]]", None),  # of two inputs
+        ("embed", None, None),
+        ("embed", "", None),
+        ("embed", "no json", None),
+        ("embed", "[" * 100_000, None),
+        ("embed", "[true]", None),
+        ("detect", "[1, 2]", None),
+        ("detect", '{"outputs": [{"name": "scores", "data": [1, 2]}]}', None),
+    ],
+)
+def test_the_embedding_of_an_answer(row, action, data, vector):
+    one = models.Inference.model_validate(row(inference_action=action, data=data))
+    assert one.structured_embedding == vector
+
+
+def test_metadata_are_encoded_without_what_is_not_set():
+    standard = models.NewStandardMetadataRequest(
+        data_hash="ab",
+        data_size=1,
+        task_type="Object Detection",
+        inference_action="detect",
+        data_source="Straße",
+    )
+    request = models.NewMetadataCollectionRequest(standard_metadata=standard)
+    assert json.loads(request.encode()) == {
+        "standard_metadata": {
+            "data_hash": "ab",
+            "data_size": 1,
+            "task_type": "Object Detection",
+            "inference_action": "detect",
+            "data_source": "Straße",
+        },
+        "extended_metadata": [],
+    }
 
 
 def test_hash_of_data():

@@ -32,6 +32,11 @@ FIELDS = [
     for model, fields in SURFACE["models"].items()
     for name, described in fields.items()
 ]
+METHODS = [
+    (model, name, described)
+    for model, methods in SURFACE["methods"].items()
+    for name, described in methods.items()
+]
 WORDS = vars(models) | {"datetime": __import__("datetime").datetime, "Any": Any}
 
 
@@ -95,6 +100,22 @@ def test_type_of_field(model, name, described):
         wanted = wanted | None
     said = typing.get_type_hints(getattr(models, model))[name]
     assert said == wanted
+
+
+@pytest.mark.parametrize(("model", "name", "described"), METHODS)
+def test_method_of_model(model, name, described):
+    found = inspect.getattr_static(getattr(models, model), name)
+    assert isinstance(found, property) == described.get("property", False)
+    assert isinstance(found, staticmethod) == described.get("static", False)
+    function = getattr(found, "fget", None) or getattr(found, "__func__", found)
+    assert function.__doc__
+    said = typing.get_type_hints(function)
+    assert said["return"] == eval(described["returns"], WORDS)
+    parameters = [n for n in inspect.signature(function).parameters if n != "self"]
+    wanted = described.get("params", [])
+    assert parameters == [each["name"] for each in wanted]
+    for each in wanted:
+        assert said[each["name"]] == eval(each["type"], WORDS)
 
 
 @pytest.mark.parametrize("model", SURFACE["models"])

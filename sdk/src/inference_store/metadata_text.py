@@ -50,7 +50,32 @@ def list_text(values: Iterable[Any]) -> str | None:
     written = [
         _escaped(each if isinstance(each, str) else str(each)) for each in values
     ]
+    # One empty text: "[]" would be no value at all, and twice the same is one.
+    written = ["", ""] if written == [""] else written
     return f"[{', '.join(written)}]" if written else None
+
+
+def text_of_type(value: Any, kind: str) -> str:
+    """The value as the store reads it for ``string``, ``int`` or ``float``.
+
+    Raises ``ValueError`` for what is no value of the kind.
+    """
+    if kind == "string" and isinstance(value, str):
+        return value
+    if isinstance(value, bool) or not isinstance(value, (str, Real)):
+        raise ValueError(f"{value!r} is not a value of the type {kind}.")
+    if kind == "string":
+        return str(value)
+    try:
+        number = float(value) if kind == "float" else int(value)
+    except (ValueError, OverflowError):
+        raise ValueError(f"{value!r} is not a value of the type {kind}.") from None
+    is_whole = kind == "int" and (isinstance(value, str) or number == value)
+    if not (is_whole or (kind == "float" and math.isfinite(number))):
+        raise ValueError(f"{value!r} is not a value of the type {kind}.")
+    if kind == "int" and not SMALLEST <= number <= LARGEST:
+        raise ValueError(f"{value!r} does not fit into 64 bits.")
+    return str(number)
 
 
 def _typed(key: str, value: Any) -> tuple[str, str]:

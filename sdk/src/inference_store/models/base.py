@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from datetime import datetime
 from typing import Any
 
@@ -23,6 +24,12 @@ class AnswerModel(BaseModel):
     """Something received. Fields that this version does not know are kept as they are."""
 
     model_config = ConfigDict(extra="allow", protected_namespaces=())
+
+
+def encoded(model: BaseModel) -> bytes:
+    """The model as JSON in UTF-8; what was not set is left out."""
+    fields = model.model_dump(mode="json", exclude_none=True)
+    return json.dumps(fields, ensure_ascii=False, allow_nan=False).encode()
 
 
 def moment_text(value: Any) -> Any:

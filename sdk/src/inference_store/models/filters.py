@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pydantic import ConfigDict, Field, field_validator
 
+from inference_store.metadata_text import list_text, text_of_type
 from inference_store.models.base import RequestModel, moment_text
 from inference_store.models.enums import MetadataFilterOperator, MetadataFilterType
 
@@ -54,7 +55,7 @@ class TimeWindowFilter(RequestModel):
 class MetadataFilter(RequestModel):
     """A comparison with one metadata value.
 
-    ``value`` is text; for ``in`` the text that ``form_values_for_in_operator`` makes.
+    ``value`` is text; for ``in`` what ``form_values_for_in_operator`` makes.
     For the types ``json.…`` the key is a dotted path.
     """
 
@@ -62,6 +63,27 @@ class MetadataFilter(RequestModel):
     operator: MetadataFilterOperator
     type: MetadataFilterType
     value: str = Field(coerce_numbers_to_str=True)
+
+    @staticmethod
+    def form_values_for_in_operator(
+        values_type: MetadataFilterType,
+        values: list[str] | list[int] | list[float],
+    ) -> str | None:
+        """The ``value`` of a filter with the operator ``in``.
+
+        Parameters:
+            values_type: the ``type`` of the filter; numbers are checked against it.
+            values: what the metadata may be.
+
+        Returns:
+            ``"[v1, v2]"``, unquoted, commas, brackets, backslashes and outer blanks
+            escaped by a backslash; None if there are no values.
+
+        Raises:
+            ValueError: a value is none of the type.
+        """
+        kind = MetadataFilterType(values_type).rpartition(".")[2]
+        return list_text(text_of_type(each, kind) for each in values)
 
 
 class DeconstructedInferenceFilter(RequestModel):

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
-import json
 from datetime import datetime
 from typing import Annotated, Any
 
 from pydantic import BeforeValidator
 
-from inference_store.models.base import AnswerModel, RequestModel, plain_list
+from inference_store.models.base import (
+    AnswerModel,
+    RequestModel,
+    encoded,
+    plain_list,
+)
+from inference_store.models.embeddings import read_embedding
+from inference_store.models.enums import InferenceAction
 from inference_store.models.filters import GeoPoint
 from inference_store.models.metadata import Metadata, NewMetadataCollectionRequest
 
@@ -31,6 +37,12 @@ class Inference(AnswerModel):
     presigned_url: str | None = None
     is_protected: bool = False
     version: str
+
+    @property
+    def structured_embedding(self) -> list[int | float] | None:
+        """The vector that the model answered; None when there is none."""
+        is_embed = self.inference_action == InferenceAction.EMBED
+        return read_embedding(self.data, is_embed=is_embed)
 
 
 class NewInferenceAndMetadataCollection(RequestModel):
@@ -70,8 +82,7 @@ class NewInferenceAndMetadataCollection(RequestModel):
 
     def encode(self) -> bytes:
         """The collection as the file that ``upload_inference_and_metadata`` takes."""
-        fields = self.model_dump(mode="json", exclude_none=True)
-        return json.dumps(fields, ensure_ascii=False, allow_nan=False).encode()
+        return encoded(self)
 
 
 class NewInferenceStorageRequest(RequestModel):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pydantic import Field
 
 from inference_store.models.asking import Question
-from inference_store.models.base import AnswerModel, RequestModel
+from inference_store.models.base import AnswerModel, RequestModel, encoded
 from inference_store.models.enums import (
     InferenceAction,
     MetadataStatisticsType,
@@ -46,6 +46,10 @@ class NewStandardMetadataRequest(RequestModel):
 class NewMetadataCollectionRequest(RequestModel):
     standard_metadata: NewStandardMetadataRequest
     extended_metadata: list[NewExtendedMetadataRequest] = Field(default_factory=list)
+
+    def encode(self) -> bytes:
+        """The metadata as JSON in UTF-8, what was not set left out."""
+        return encoded(self)
 
 
 class MetadataKeyTypeCounts(AnswerModel):
