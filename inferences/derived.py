@@ -3,8 +3,8 @@
 They lie in slots as metadata does, so filters, sorts of values and statistics know them,
 and they are shown among the metadata. A key that the caller gave stays the caller's.
 
-    prediction               of a regression its value (float), of generated text its
-                             beginning (string)
+    prediction               of a regression its value (float), of generated text the
+                             text, of several choices the first (string)
     prediction.<name>        of several outputs each, a float or a string
     prediction.min, .max, .mean, .last     of a forecast (float)
     finish_reason, completion_tokens       of generated text (string, int)
@@ -29,7 +29,6 @@ from inferences.models import MetadataType
 
 PREDICTION = "prediction"
 OUTPUTS_MAX = 20  # each takes a slot of its model, of which there are few
-TEXT_CHARS = 400
 
 
 def derived_metadata(
@@ -65,12 +64,19 @@ def _facts(found: Deconstructed) -> Iterator[tuple[str, MetadataType, str]]:
             mean = math.fsum(value / len(values) for value in values)
             yield _number(f"{PREDICTION}.mean", mean)
             yield _number(f"{PREDICTION}.last", values[-1])
-        case Text(messages, reason, tokens):
-            yield PREDICTION, MetadataType.STRING, messages[-1].text[:TEXT_CHARS]
+        case Text(_, reason, tokens) as text:
+            yield PREDICTION, MetadataType.STRING, _beginning(text.answer.text)
             if reason:
                 yield "finish_reason", MetadataType.STRING, reason
             if tokens is not None:
                 yield "completion_tokens", MetadataType.INT, str(tokens)
+
+
+def _beginning(text: str) -> str:
+    """As much of a text as a metadata value may hold, cut between characters."""
+    return text.encode()[: settings.ISTORE_METADATA_VALUE_MAX_BYTES].decode(
+        errors="ignore"
+    )
 
 
 def _number(key: str, value: float) -> tuple[str, MetadataType, str]:

@@ -13,13 +13,17 @@ from typing import Any
 from inferences.deconstruction import (
     arrays,
     collection,
+    detection_rows,
     embeddings,
     entities,
     items,
     labels,
+    pixel_masks,
     probabilities,
     quantities,
     rankings,
+    roboflow,
+    scored_classes,
     segments,
     texts,
 )
@@ -54,9 +58,13 @@ READERS = (
     quantities.read,
     texts.read,
     arrays.read,
+    roboflow.read,
     items.read,
     segments.read,
     embeddings.read,
+    detection_rows.read,
+    pixel_masks.read,
+    scored_classes.read,
     probabilities.read,
     labels.read,
 )
@@ -71,13 +79,15 @@ def deconstruct(
     embedding_size: int = 0,
     max_detections: int = 10_000,
     max_embedding: int = 4_000,
+    first_class_number: int = 0,
 ) -> Deconstructed:
     """What a model's answer says, or a value that is not ``understood``.
 
     ``outputs`` is a list of V2 outputs, a collection of the API, or any other JSON
     value; text that holds JSON is read. ``box_format`` is yxyx, xyxy or xywh, which may
     end in ``_normalised``: the order of a box's four numbers, and whether they are
-    parts of the image's size rather than pixels.
+    parts of the image's size rather than pixels. ``first_class_number`` is the number
+    of the first of ``class_labels``: 1 where the model keeps 0 for the background.
     """
     context = Context.of(
         task_type,
@@ -86,6 +96,7 @@ def deconstruct(
         embedding_size,
         max_detections,
         max_embedding,
+        first_class_number,
     )
     warnings: list[str] = []
     for value in candidates(outputs):
@@ -95,9 +106,28 @@ def deconstruct(
                 continue
             warnings += found.warnings
             if found.understood:
+                warnings += _unnamed_classes(found, context)
                 return replace(found, warnings=_once(warnings))
     return Deconstructed(warnings=_once(warnings))
 
 
 def _once(warnings: list[str]) -> list[str]:
     return list(dict.fromkeys(warnings))
+
+
+def _unnamed_classes(found: Deconstructed, context: Context) -> list[str]:
+    """A warning where the model answers numbers that its list of classes has no name for.
+
+    Such lists often count from another number than the model does.
+    """
+    if not context.class_labels or not found.kind.has_labels:
+        return []
+    labels = {one.label for one in found.detections} - set(context.class_labels)
+    unnamed = sorted(label for label in labels if label.isdecimal())
+    if not unnamed or found.kind is Kind.RANKING:
+        return []
+    first, count = context.first_class_number, len(context.class_labels)
+    return [
+        f"Class {unnamed[0][:20]} is none of the model's {count} class labels, which are "
+        f"numbered from {first}."
+    ]

@@ -1,9 +1,11 @@
 """Boxes, classes and scores side by side, as the detectors of TensorFlow answer:
-``{detection_boxes, detection_classes, detection_scores, num_detections}``."""
+``{detection_boxes, detection_classes, detection_scores, num_detections}``; and by the names
+of TensorRT's EfficientNMS and BatchedNMS, whose boxes are corners x1, y1, x2, y2."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import partial
 from itertools import chain, repeat
 from typing import Any
@@ -13,7 +15,8 @@ from inferences.deconstruction.context import NUMBERS, Context, number, parsed
 from inferences.deconstruction.outputs import without_batch
 from inferences.deconstruction.values import Deconstructed, Detection, Kind
 
-BOXES = ("detection_boxes", "boxes", "bboxes")
+OF_TENSORRT = ("det_boxes", "nmsed_boxes")
+BOXES = ("detection_boxes", "boxes", "bboxes", *OF_TENSORRT)
 # Names before numbers, where an answer has both.
 LABELS = (
     "detection_labels",
@@ -22,15 +25,19 @@ LABELS = (
     "classes",
     "label",
     "class",
+    "det_classes",
+    "nmsed_classes",
 )
-SCORES = ("detection_scores", "scores", "score")
-COUNT = ("num_detections",)
+SCORES = ("detection_scores", "scores", "score", "det_scores", "nmsed_scores")
+COUNT = ("num_detections", "num_dets")
 
 
 def read(value: Any, context: Context) -> Deconstructed | None:
     if not isinstance(value, dict):
         return None
     boxes = _boxes(_first(value, BOXES))
+    if not value.keys().isdisjoint(OF_TENSORRT) and context.box_order == "yxyx":
+        context = replace(context, box_order="xyxy")
     labels = _column(_first(value, LABELS))
     scores = _column(_first(value, SCORES))
     kind = Kind.IMAGE_CLASSIFICATION if boxes is None else Kind.OBJECT_DETECTION

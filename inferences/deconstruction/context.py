@@ -26,6 +26,7 @@ class Context:
     embedding_size: int = 0
     max_detections: int = 10_000
     max_embedding: int = 4_000
+    first_class_number: int = 0
 
     @classmethod
     def of(
@@ -36,6 +37,7 @@ class Context:
         embedding_size: int,
         max_detections: int,
         max_embedding: int,
+        first_class_number: int = 0,
     ) -> Context:
         order, _, suffix = (box_format or "").partition("_")
         return cls(
@@ -46,6 +48,7 @@ class Context:
             embedding_size=embedding_size or 0,
             max_detections=max_detections,
             max_embedding=max_embedding,
+            first_class_number=first_class_number,
         )
 
     def is_task(self, *words: str) -> bool:
@@ -66,9 +69,14 @@ class Context:
             return None
         if not place.is_integer():
             return repr(place)
-        if 0 <= place < len(self.class_labels):
-            return self.label(str(self.class_labels[int(place)])) or str(int(place))
+        if self.has_class(int(place)):
+            name = self.class_labels[int(place) - self.first_class_number]
+            return self.label(str(name)) or str(int(place))
         return str(int(place))
+
+    def has_class(self, place: int) -> bool:
+        """Whether the list of class labels names the class of this number."""
+        return 0 <= place - self.first_class_number < len(self.class_labels)
 
 
 def number(value: Any) -> float | None:

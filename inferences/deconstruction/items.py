@@ -13,6 +13,7 @@ from inferences.deconstruction.boxes import (
     oriented_box,
 )
 from inferences.deconstruction.context import Context, number
+from inferences.deconstruction.pixel_masks import mask_of_png, mask_of_rows
 from inferences.deconstruction.segments import mask, polygons
 from inferences.deconstruction.values import Deconstructed, Detection, Kind, Shape
 
@@ -96,8 +97,13 @@ def _detection(item: dict[Any, Any], context: Context) -> Detection | None:
 
 def _shape(item: dict[Any, Any], kind: Kind, context: Context) -> Shape | None:
     if kind is Kind.IMAGE_SEGMENTATION:
-        said = _first(item, SEGMENT)
-        return mask(said) or polygons(said)
+        segment = _first(item, SEGMENT)
+        return (
+            mask(segment)
+            or mask_of_png(segment)
+            or mask_of_rows(segment)
+            or polygons(segment)
+        )
     if kind is Kind.ORIENTED_OBJECT_DETECTION:
         inner = _first(item, ORIENTED)
         return oriented_box(inner if isinstance(inner, dict) else item)

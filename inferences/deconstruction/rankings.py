@@ -1,4 +1,8 @@
-"""Items in an order: ``[{item, score}]``, ``["item", …]`` or items beside scores."""
+"""Items in an order: ``[{item, score}]``, ``["item", …]`` or items beside scores.
+
+Rerankers (Cohere, Jina, vLLM, Text Embeddings Inference) answer the ``index`` of each
+document with its relevance, under ``results`` or ``data``, and may repeat the document.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +12,8 @@ from inferences.deconstruction.context import Context, number
 from inferences.deconstruction.outputs import without_batch
 from inferences.deconstruction.values import Deconstructed, Detection, Kind
 
-ITEM = ("item", "id", "label", "document", "document_id")
+ITEM = ("item", "id", "label", "document_id", "index", "document")
+RESULTS = ("results", "data")
 SCORE = ("score", "relevance", "relevance_score")
 # Each item is a label of the model; further down nobody looks.
 ITEMS_MAX = 100
@@ -17,7 +22,11 @@ ITEMS_MAX = 100
 def read(value: Any, context: Context) -> Deconstructed | None:
     if context.task_type != "Ranking":
         return None
-    if isinstance(value, dict):
+    if isinstance(value, dict) and isinstance(
+        rows := next((value[name] for name in RESULTS if name in value), None), list
+    ):
+        value = rows
+    elif isinstance(value, dict):
         items = value.get("items", value.get("ranking"))
         scores = value.get("scores")
         value = items

@@ -119,18 +119,42 @@ class Entities:
 
 
 @dataclass(frozen=True, slots=True)
+class ToolCall:
+    """A function that the model asks to have called, with its arguments as JSON text."""
+
+    name: str
+    arguments: str
+
+    def __str__(self) -> str:
+        return f"{self.name}({self.arguments})"
+
+
+@dataclass(frozen=True, slots=True)
 class Message:
+    """One reply or turn. Where the model wrote no text, ``text`` spells its tool calls."""
+
     role: str
     text: str
+    tool_calls: tuple[ToolCall, ...] = ()
+    is_refusal: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Text:
-    """What was generated: one message, or several replies or turns."""
+    """What was generated: one message, several turns, or several choices.
+
+    Turns follow one another and the last one is the answer; choices stand side by side
+    and the first one is.
+    """
 
     messages: tuple[Message, ...]
     finish_reason: str = ""
     tokens: int | None = None  # that were generated
+    are_choices: bool = False
+
+    @property
+    def answer(self) -> Message:
+        return self.messages[0 if self.are_choices else -1]
 
 
 @dataclass(frozen=True, slots=True)

@@ -102,8 +102,8 @@ def contents_of(
 def summary_of(content: Content | None) -> str:
     """The answer in a few words, for a card or a cell."""
     match content:
-        case Text(messages):
-            return messages[-1].text[:VALUE_CHARS]
+        case Text():
+            return content.answer.text[:VALUE_CHARS]
         case Quantity(value):
             return f"{value:.6g}"
         case Outputs(values):
