@@ -3,7 +3,7 @@
 ``since``, ``until``, ``action``, ``hash``, ``source``, ``label`` (repeatable),
 ``min_score``, ``max_score``, ``near`` (latitude,longitude,radius), ``within`` (the
 latitude and longitude of two opposite corners), ``truth`` (given, missing, agrees,
-differs), ``metadata`` (repeatable): ``camera=north``, ``frame:int>10``,
+differs), ``warnings`` (yes, no), ``metadata`` (repeatable): ``camera=north``, ``frame:int>10``,
 ``pose.angle:json.float<=0.5``, and ``q``, a text query. All must hold.
 """
 
@@ -24,9 +24,11 @@ from inferences.filters import (
     GeoCircle,
     GeoPoint,
     GeoRectangle,
+    HasWarnings,
     InferenceFilter,
     LocationFilter,
     MetadataFilter,
+    Not,
     TimeWindow,
     text,
 )
@@ -38,6 +40,13 @@ from inferences.filters.tree import And, all_of, normal
 from inferences.metadata import read_float
 from inferences.models import Inference, InferenceAction
 
+# True and false are what programs write; the pages write yes and no.
+WITH_WARNINGS: dict[str, Filter] = {
+    "yes": HasWarnings(),
+    "no": Not(HasWarnings()),
+    "true": HasWarnings(),
+    "false": Not(HasWarnings()),
+}
 COMPARISON = re.compile(
     r"(?P<key>.+?)(?::(?P<type>(?:json\.)?[a-z]+))?\s*(?P<operator>!=|>=|<=|=|>|<| in )"
     r"\s*(?P<value>.*)",
@@ -158,6 +167,9 @@ class InferenceFilterSet(django_filters.FilterSet):
     truth = django_filters.ChoiceFilter(
         label="Ground truth", choices=[(name, name) for name in STATES]
     )
+    warnings = django_filters.ChoiceFilter(
+        label="Warnings", choices=[(name, name) for name in WITH_WARNINGS]
+    )
     metadata = _field(MetadataField, label="Metadata")
     q = _field(TextQueryField, label="Query")
 
@@ -194,7 +206,12 @@ class _WholeForm(forms.Form):
                     return cleaned
             try:
                 cleaned["filter"] = all_of(
-                    [_filter(cleaned), *_truth(cleaned), cleaned["q"]]
+                    [
+                        _filter(cleaned),
+                        *_truth(cleaned),
+                        *_warnings(cleaned),
+                        cleaned["q"],
+                    ]
                 )
             except ValueError as error:  # more conditions than one question may have
                 self.add_error(None, str(error))
@@ -249,6 +266,11 @@ def _truth(cleaned: dict[str, Any]) -> list[Filter]:
     return [TruthFilter(cleaned["truth"])] if cleaned["truth"] else []
 
 
+def _warnings(cleaned: dict[str, Any]) -> list[Filter]:
+    given = cleaned["warnings"]
+    return [WITH_WARNINGS[given]] if given else []
+
+
 def parameters(filters: Filter) -> dict[str, list[str]]:
     """The query string that says a filter: what has a parameter, and ``q`` for the rest.
 
@@ -274,7 +296,10 @@ def parameters(filters: Filter) -> dict[str, list[str]]:
 TOGETHER = (
     {"since", "until"},
     {"label", "min_score", "max_score"},
-    *({name} for name in ("near", "within", "source", "hash", "action", "truth")),
+    *(
+        {name}
+        for name in ("near", "within", "source", "hash", "action", "truth", "warnings")
+    ),
 )
 
 
@@ -301,6 +326,10 @@ def _parameters(part: Filter) -> dict[str, list[str]] | None:
             return {"within": [",".join(map(number, corners))]}
         case TruthFilter(state):
             return {"truth": [state]}
+        case HasWarnings():
+            return {"warnings": ["yes"]}
+        case Not(HasWarnings()):
+            return {"warnings": ["no"]}
         case MetadataFilter(key, type_, operator, value) if operator in LOOKUPS:
             sign = " in " if operator == "in" else operator
             return {"metadata": [f"{key}:{type_}{sign}{value}"]}

@@ -36,6 +36,7 @@ from inferences.models import (
     RecentEmbedding,
     RegisteredModel,
 )
+from inferences.notes import without_empty_warnings
 from inferences.row_ids import LOW_BITS, ROOM, microseconds
 from istore.failpoints import failpoint
 from istore.parsing import write_json
@@ -182,7 +183,7 @@ def _row(
         "data_content_type": new.data_content_type,
         "answer_storage_key": new.answer_storage_key,
         "content_hash": rf"\x{new.content_hash.hex()}",
-        "notes": new.notes or None,
+        "notes": without_empty_warnings(new.notes) or None,
         "overflow": [
             {"key_id": place.key_id, place.side: value}
             for place, value in stored

@@ -28,6 +28,7 @@ from inferences.filters import (
     GeoRectangle,
     HasInput,
     HasKey,
+    HasWarnings,
     InferenceFilter,
     IsProtected,
     LocationFilter,
@@ -162,6 +163,7 @@ class LeafSerializer(InferenceFilterSerializer):
     deconstructed_inference_filter = BoundsSerializer(source="detections", **optional)
     has_key = HasKeySerializer(**optional)
     has_input = FlagField(**optional)
+    has_warnings = FlagField(**optional)
     is_protected = FlagField(**optional)
     no_detections = FlagField(**optional)
     ground_truth = serializers.ChoiceField(STATES, **optional)
@@ -173,6 +175,7 @@ class LeafSerializer(InferenceFilterSerializer):
 
     FLAGS = {
         "has_input": HasInput(),
+        "has_warnings": HasWarnings(),
         "is_protected": IsProtected(),
         "no_detections": NoDetections(),
         "in_any_dataset": InDataset(),

@@ -25,6 +25,7 @@ from inferences.models import (
     RegisteredModel,
     TaskType,
 )
+from inferences.notes import warnings_of
 from istore import blobs
 from istore.serializers import StrictSerializer
 from istore.upstreams import check_upstream_url
@@ -132,6 +133,9 @@ class InferenceSerializer(serializers.Serializer):
     is_protected = serializers.BooleanField()
     version = serializers.CharField()
     notes = serializers.JSONField(allow_null=True)
+    warnings = serializers.ListField(
+        child=serializers.CharField(), help_text="What is not as it should be."
+    )
 
     def to_representation(self, inference: Inference) -> dict[str, Any]:
         # Written out: a page of a thousand goes through here, and the fields above
@@ -163,6 +167,7 @@ class InferenceSerializer(serializers.Serializer):
             "is_protected": inference.is_protected,
             "version": str(inference.version),
             "notes": payload.notes,
+            "warnings": warnings_of(payload.notes),
         }
 
 

@@ -12,6 +12,7 @@ from inferences.filters.detections import DetectionFilter
 from inferences.filters.existence import (
     HasInput,
     HasKey,
+    HasWarnings,
     IsProtected,
     NoDetections,
 )
@@ -38,6 +39,7 @@ __all__ = [
     "GeoRectangle",
     "HasInput",
     "HasKey",
+    "HasWarnings",
     "InDataset",
     "InferenceFilter",
     "IsProtected",

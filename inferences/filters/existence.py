@@ -1,4 +1,4 @@
-"""What an inference has at all: a key, its input, a protection, or nothing found."""
+"""What an inference has at all: a key, its input, a protection, warnings, or nothing found."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from inferences.models import (
     MetadataType,
     RegisteredModel,
 )
+from inferences.notes import WARNINGS
 
 PLAIN = ("string", "int", "float")
 TYPES = (*PLAIN, "json", "json.string", "json.int", "json.float")
@@ -86,6 +87,24 @@ class HasInput:
 
     def __str__(self) -> str:
         return "has its input"
+
+
+@dataclass(frozen=True, slots=True)
+class HasWarnings:
+    """The store noted that something about the record is not as it should be.
+
+    A cut answer, an error inside a stream, metadata that was set aside: whatever stands
+    in ``notes["warnings"]``, which is there only when it says something.
+    """
+
+    def condition(self, model: RegisteredModel) -> Q:
+        """Served by payload_with_warnings, a partial index in the order of ids."""
+        rows = InferencePayload.objects.beside(OuterRef("registered_model"))
+        mine = rows.filter(id=OuterRef("id"), notes__has_key=WARNINGS)
+        return Q(Exists(mine))
+
+    def __str__(self) -> str:
+        return "has warnings"
 
 
 @dataclass(frozen=True, slots=True)

@@ -35,6 +35,7 @@ from inferences.presentation.facets import (
     plain_key,
     preset_choices,
     truth_choices,
+    warning_choices,
 )
 from inferences.presentation.questions import COLUMNS, Question, Row
 from inferences.querying import (
@@ -116,6 +117,7 @@ def _whole(
         "keys": [plain_key(question, *place) for place in known],
         "presets": counted.presets if counted else preset_choices(question),
         "truths": counted.truths if counted else truth_choices(question),
+        "warnings": counted.warnings if counted else warning_choices(question),
     }
     return render(request, "inferences/browse.html", context)
 

@@ -20,6 +20,7 @@ from inferences.models import (
     MetadataType,
     RegisteredModel,
 )
+from inferences.notes import warnings_of
 from inferences.pages.access import visible_inference, visible_model
 from inferences.presentation.answers import answer_of, text_of
 from inferences.presentation.browsing import cards
@@ -71,7 +72,7 @@ def detail(request: HttpRequest, model_id: str, inference_id: str) -> HttpRespon
         "answer_size": (notes.get("answer") or {}).get("size") or len(text.encode()),
         "metadata": [(k, t, v) for k, (t, v) in sorted(payload.metadata.items())],
         "notes": notes,
-        "warnings": notes.get("warnings") or [],
+        "warnings": warnings_of(notes),
         "timeline": timeline(notes),
         "hash": hash_,
         "neighbours": neighbours(model, inference, question),

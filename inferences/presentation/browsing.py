@@ -14,6 +14,7 @@ from inferences.models import (
     RegisteredModel,
     SourceName,
 )
+from inferences.notes import warnings_of
 from inferences.presentation.answers import ACTION_ICONS, Answer, answer_of, hue
 from inferences.presentation.inputs import Look, looks
 
@@ -37,6 +38,10 @@ class Card:
     answer: Answer
     metadata: list[tuple[str, str]]
     values: list[str | None]  # in the order of the keys shown
+
+    @property
+    def warnings(self) -> list[str]:
+        return warnings_of(self.inference.payload.notes)
 
     @property
     def icon(self) -> str:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
 from django.db import OperationalError
@@ -18,10 +18,11 @@ from inferences.directory import place_of
 from inferences.filters import Filter
 from inferences.filters.ground_truth import TruthFilter
 from inferences.filters.metadata import KINDS
+from inferences.filterset import WITH_WARNINGS
 from inferences.models import InferenceAction, LabelName, RegisteredModel, SourceName
 from inferences.presentation.answers import hue
 from inferences.presentation.histograms import Histogram, histogram
-from inferences.presentation.questions import TEXTS, TRUTHS, Question
+from inferences.presentation.questions import TEXTS, TRUTHS, WARNINGS, Question
 from inferences.presentation.sampling import (
     Sample,
     count_among,
@@ -61,6 +62,7 @@ class Facets:
     actions: list[Choice] = field(default_factory=list)
     presets: list[Choice] = field(default_factory=list)
     truths: list[Choice] = field(default_factory=list)
+    warnings: list[Choice] = field(default_factory=list)
     scores: Histogram | None = None
     volume: Histogram | None = None
     points: str = ""
@@ -94,6 +96,7 @@ def facets(model: RegisteredModel, question: Question) -> Facets:
         actions=_actions(question, newest("action")),
         presets=_presets(question, newest("since", "until")),
         truths=_truths(model, question, newest("truth")),
+        warnings=_warnings(model, question, newest("warnings")),
         scores=_scores(model, question, scored),
         volume=volume(model, question, whole),
         points=";".join(f"{x:.5g},{y:.5g}" for x, y in points[:POINTS_MAX]),
@@ -191,11 +194,37 @@ def truth_choices(question: Question) -> list[Choice]:
 
 def _truths(model: RegisteredModel, question: Question, drawn: Sample) -> list[Choice]:
     """How many each state would leave; not counted where that takes too long."""
+    states = {name: TruthFilter(name) for name in TRUTHS}
+    return _counted(model, truth_choices(question), states, drawn)
+
+
+def warning_choices(question: Question) -> list[Choice]:
+    """With warnings and without, nothing counted yet."""
+    chosen = WITH_WARNINGS.get(question.query.get("warnings"))
+    return [
+        Choice(title, None, WITH_WARNINGS[name] == chosen, value=name)
+        for name, title in WARNINGS.items()
+    ]
+
+
+def _warnings(
+    model: RegisteredModel, question: Question, drawn: Sample
+) -> list[Choice]:
+    return _counted(model, warning_choices(question), WITH_WARNINGS, drawn)
+
+
+def _counted(
+    model: RegisteredModel,
+    choices: list[Choice],
+    filters: Mapping[str, Filter],
+    drawn: Sample,
+) -> list[Choice]:
+    """The choices with what each would leave; without it where that takes too long."""
     found = []
-    for choice in truth_choices(question):
+    for choice in choices:
         try:
             with deadline(TRUTH_SECONDS):
-                count = count_among(model, TruthFilter(choice.value), drawn)
+                count = count_among(model, filters[choice.value], drawn)
         except OperationalError:
             count = None
         found.append(replace(choice, count=count))

@@ -77,6 +77,7 @@ SINGLE = {
     "near": "near",
     "within": "within",
     "truth": "ground truth",
+    "warnings": "warnings",
 }
 TRUTHS = {
     "given": "given",
@@ -84,6 +85,7 @@ TRUTHS = {
     "agrees": "agrees with the answer",
     "differs": "differs from the answer",
 }
+WARNINGS = {"yes": "with warnings", "no": "without warnings"}
 FILTERS = tuple(InferenceFilterSet.base_filters)
 
 

@@ -15,6 +15,7 @@ from django.contrib.postgres.fields.array import ArrayOverlap
 from django.core.exceptions import EmptyResultSet
 from django.db.models import Exists, Value
 from django.db.models.expressions import Col, RawSQL
+from django.db.models.fields.json import HasKey
 from django.db.models.lookups import Exact, Lookup
 from django.db.models.sql.where import AND, OR, WhereNode
 
@@ -23,15 +24,18 @@ from inferences.models import (
     Detection,
     GroundTruth,
     Inference,
+    InferencePayload,
     InferenceQuerySet,
     OverflowNumber,
     OverflowText,
     RegisteredModel,
 )
+from inferences.notes import WARNINGS
 from inferences.segments.skipping import Range
 
 TABLE = Inference._meta.db_table
 DETECTIONS = Detection._meta.db_table
+PAYLOADS = InferencePayload._meta.db_table
 SLOT_COLUMNS = {column for columns in SLOTS.values() for column in columns}
 # Their indexes end in the id: an equality gives rows in the order of time.
 IN_ORDER = {*SLOT_COLUMNS, "source_id"}
@@ -381,6 +385,8 @@ def driver_of_labels(conditions: Conditions, labels: Sequence[int]) -> Driver:
 def _of_side_rows(conditions: Conditions, node: Exists) -> Driver | None:
     """Values of a key without a slot, actuals: the side table's index leads to the rows."""
     query = node.query
+    if query.model is InferencePayload:
+        return _of_noted_rows(conditions, node)
     if query.model not in SIDE_TABLES:
         return None
     compiler = query.get_compiler(using="default")
@@ -396,3 +402,22 @@ def _of_side_rows(conditions: Conditions, node: Exists) -> Driver | None:
     in_order = ("value", "exact") in compared or query.model is GroundTruth
     branch = Branch(query.model._meta.db_table, alias, kept, in_order)
     return Driver((branch,))
+
+
+def _of_noted_rows(conditions: Conditions, node: Exists) -> Driver | None:
+    """Payloads whose notes have a name: a partial index holds those with warnings alone,
+    in the order of ids. Of other conditions on payloads there is no index."""
+    query = node.query
+    compiler = query.get_compiler(using="default")
+    alias = query.get_initial_alias()
+    kept = Fragment(f"{alias}.model_key = %s", (conditions.key,))
+    tests = [
+        child
+        for child in map(_bare, _flat(query.where))
+        if isinstance(child, HasKey) and child.rhs == WARNINGS
+    ]
+    if not tests:
+        return None
+    for test in tests:
+        kept &= _compiled(compiler, test)
+    return Driver((Branch(PAYLOADS, alias, kept, in_order=True),))

@@ -1,8 +1,9 @@
 """``matching`` for whoever reads all of it: statistics, bulk calls, exports.
 
-Labels are tested on the arrays of the rows, which have no index, so the planner reads the
-rows of the whole model for them. Where a label is rare, the index of the detections
-(label, id) leads to the few rows that may match, and only these are read. Pages have ways
+Labels are tested on the arrays of the rows, which have no index, and warnings on the
+payloads, so the planner reads the rows of the whole model for them. Where a label is rare,
+the index of the detections (label, id) leads to the few rows that may match, and only these
+are read; so does the partial index of rows with warnings. Pages have ways
 of their own (``bounded``).
 """
 
@@ -13,19 +14,26 @@ from django.db import connection
 from inferences.filters import Filter, matching
 from inferences.models import InferenceQuerySet, RegisteredModel
 from inferences.querying import conditions
-from inferences.querying.conditions import DETECTIONS, TABLE, Conditions, Driver
+from inferences.querying.conditions import (
+    DETECTIONS,
+    PAYLOADS,
+    TABLE,
+    Conditions,
+    Driver,
+)
 
-RARE = 20_000  # detections; finding that there are more takes some milliseconds
+LEADING = {DETECTIONS, PAYLOADS}
+RARE = 20_000  # entries; finding that there are more takes some milliseconds
 
 
 def all_matching(model: RegisteredModel, filters: Filter) -> InferenceQuerySet:
-    """The live inferences of a model that pass, read by way of a rare label if there is
-    one. For one look at a time: what gets the label later is not among them."""
+    """The live inferences of a model that pass, read by way of a rare label, or of
+    few warnings. For one look at a time: what gets the label later is not among them."""
     found = matching(model, filters)
     asked = conditions.read(model, found)
     if asked is None:
         return found
-    leading = [_detected(asked, each) for each in asked.drivers if _is_of_labels(each)]
+    leading = [_named(asked, each) for each in asked.drivers if _is_leading(each)]
     ids = min((each for each in leading if each is not None), key=len, default=None)
     if ids is None:
         return found
@@ -38,21 +46,21 @@ def all_matching(model: RegisteredModel, filters: Filter) -> InferenceQuerySet:
     )
 
 
-def _is_of_labels(driver: Driver) -> bool:
-    return all(branch.table == DETECTIONS for branch in driver.branches)
+def _is_leading(driver: Driver) -> bool:
+    return all(branch.table in LEADING for branch in driver.branches)
 
 
-def _detected(asked: Conditions, driver: Driver) -> list[int] | None:
+def _named(asked: Conditions, driver: Driver) -> list[int] | None:
     """The rows that the driver leads to; None when they are not few."""
-    window = asked.window(DETECTIONS)
     parts = [
-        f"SELECT id FROM {DETECTIONS} WHERE {branch.where.sql}{window.sql}"
+        f"SELECT {branch.alias}.id FROM {branch.source} "
+        f"WHERE {branch.where.sql}{asked.window(branch.alias).sql}"
         for branch in driver.branches
     ]
     values = [
         value
         for branch in driver.branches
-        for value in (*branch.where.values, *window.values)
+        for value in (*branch.where.values, *asked.window(branch.alias).values)
     ]
     union = " UNION ALL ".join(parts)
     with connection.cursor() as cursor:

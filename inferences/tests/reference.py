@@ -54,6 +54,7 @@ class Record:
     detections: list[tuple[str, float | None]] | None = None
     is_protected: bool = False
     has_input: bool = False
+    has_warnings: bool = False
     dataset: str | None = None  # the one that it was added to
     truth: str | None = None  # the label that came true, of the best of detections
 
@@ -282,6 +283,7 @@ TESTS: dict[str, Callable[[Record, Any], bool]] = {
     "has_key": _has_key,
     "no_detections": lambda record, yes: (record.detections == []) == yes,
     "has_input": lambda record, yes: record.has_input == yes,
+    "has_warnings": lambda record, yes: record.has_warnings == yes,
     "is_protected": lambda record, yes: record.is_protected == yes,
     "ground_truth": _truth,
     "in_dataset": lambda record, name: record.dataset == name,

@@ -1,5 +1,5 @@
 // Completion of text queries: the terms of the language, and the keys, labels and sources known.
-const TERMS = ["label:", "score>=", "score<", "meta.", "source:", "action:", "since:", "until:", "near:(", "within:(", "has:", "no:detections", "is:protected", "truth:given", "truth:missing", "truth:agrees", "truth:differs", "version:", "env:", "conversation:", "hash:", "OR ", "NOT "];
+const TERMS = ["label:", "score>=", "score<", "meta.", "source:", "action:", "since:", "until:", "near:(", "within:(", "has:", "has:warnings", "no:detections", "is:protected", "truth:given", "truth:missing", "truth:agrees", "truth:differs", "version:", "env:", "conversation:", "hash:", "OR ", "NOT "];
 const MOST = 12;
 let list = null;
 let chosen = -1;

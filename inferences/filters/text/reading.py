@@ -7,7 +7,13 @@ from collections.abc import Callable
 from typing import Any
 
 from inferences.filters.detections import DetectionFilter
-from inferences.filters.existence import HasInput, HasKey, IsProtected, NoDetections
+from inferences.filters.existence import (
+    HasInput,
+    HasKey,
+    HasWarnings,
+    IsProtected,
+    NoDetections,
+)
 from inferences.filters.ground_truth import STATES, TruthFilter
 from inferences.filters.in_dataset import InDataset
 from inferences.filters.intersection import Filter, InferenceFilter
@@ -368,11 +374,13 @@ PRESENT = {
     "input": HasInput(),
     "detections": DetectionFilter(),
     "dataset": InDataset(),
+    "warnings": HasWarnings(),
 }
 ABSENT = {
     "detections": NoDetections(),
     "input": Not(HasInput()),
     "dataset": Not(InDataset()),
+    "warnings": Not(HasWarnings()),
 }
 TERMS: dict[str, Callable[[_Parser, _Group], Filter | None]] = {
     "label": _Parser.label,

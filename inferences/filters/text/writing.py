@@ -6,7 +6,13 @@ import re
 from collections.abc import Iterator, Sequence
 
 from inferences.filters.detections import DetectionFilter
-from inferences.filters.existence import HasInput, HasKey, IsProtected, NoDetections
+from inferences.filters.existence import (
+    HasInput,
+    HasKey,
+    HasWarnings,
+    IsProtected,
+    NoDetections,
+)
 from inferences.filters.ground_truth import TruthFilter
 from inferences.filters.in_dataset import InDataset
 from inferences.filters.intersection import Filter, InferenceFilter
@@ -25,7 +31,7 @@ from inferences.filters.tree import And, Not, Or, normal
 
 KEY = re.compile(r"[\w.-]+")
 SIGNS = {"not in": " not in ", "in": " in ", "contains": " contains ", "starts with": " startswith "}  # fmt: skip
-OF_GROUPS = {"input", "detections", "dataset"}
+OF_GROUPS = {"input", "detections", "dataset", "warnings"}
 SHORT = {key: term for term, key in TERMS_OF_KEYS.items()}
 
 
@@ -100,6 +106,8 @@ def _terms(leaf: Filter) -> Iterator[str]:
             )
         case HasInput():
             yield "has:input"
+        case HasWarnings():
+            yield "has:warnings"
         case IsProtected():
             yield "is:protected"
         case NoDetections():

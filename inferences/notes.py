@@ -1,0 +1,30 @@
+"""What the store notes of a record beside what was given: the names within ``notes``."""
+
+from __future__ import annotations
+
+from typing import Any
+
+WARNINGS = "warnings"
+
+
+def without_empty_warnings(notes: dict[str, Any]) -> dict[str, Any]:
+    """The notes as they are stored: ``warnings`` is a list of texts, or absent.
+
+    The partial index payload_with_warnings holds every row whose notes have the name, so
+    an empty list must not be stored.
+    """
+    if WARNINGS not in notes:
+        return notes
+    if warnings_of(notes):
+        return {**notes, WARNINGS: warnings_of(notes)}
+    return {name: value for name, value in notes.items() if name != WARNINGS}
+
+
+def warnings_of(notes: Any) -> list[str]:
+    """The warnings within notes, however an imported line may have written them."""
+    found = notes.get(WARNINGS) if isinstance(notes, dict) else None
+    if isinstance(found, str):
+        found = [found]
+    if not isinstance(found, list):
+        return []
+    return [each if isinstance(each, str) else str(each) for each in found if each]
