@@ -10,6 +10,7 @@ import httpx2
 
 from inference_store import connection
 from inference_store.calls import Call, Plan
+from inference_store.forks import GivenTransport, PerProcess
 from inference_store.namespaces import (
     Datasets,
     DeletedInferences,
@@ -38,7 +39,8 @@ class Client:
     """A connection to a store: the modules of this package as attributes.
 
     ``Client().inference.count_inferences(…)`` is ``inference.count_inferences(…)`` with
-    this client. It may be shared by threads, and closes itself as a context manager.
+    this client. It may be shared by threads, and closes itself as a context manager. After
+    a ``fork`` it may be used in parent and child: each has connections of its own.
 
     Parameters:
         url: of the store; ``ISTORE_URL`` when not given, else http://127.0.0.1:8000.
@@ -66,7 +68,11 @@ class Client:
         self.url, self._token = connection.url_and_token(url, token)
         self._retries = retries or Retries()
         self._sleep = sleep
-        self._http = httpx2.Client(timeout=timeout, transport=transport)
+        self._timeout, self._transport = timeout, transport
+        self._given = GivenTransport(transport) if transport else None
+        self._pool = PerProcess(self._open_pool)
+        self._is_closed = False
+        self._pool.get()  # here, before there are threads that could each make one
         self.inference = Inferences(self)
         self.metadata = MetadataValues(self)
         self.register = Registration(self)
@@ -105,7 +111,8 @@ class Client:
         attempt = Attempt(call, self.url, self._token, self._retries)
         while True:
             try:
-                response = self._http.request(**attempt.request)
+                # Asked for each try: what sleeps between two may fork.
+                response = self._pool.get().request(**attempt.request)
             except httpx2.TransportError as error:
                 wait = attempt.wait_after_failure(error)
             else:
@@ -116,8 +123,20 @@ class Client:
             self._sleep(wait)
 
     def close(self) -> None:
-        """Closes the connections. The client is of no use afterwards."""
-        self._http.close()
+        """Closes the connections. The client is of no use afterwards.
+
+        In a forked child the connections of the parent stay open.
+        """
+        self._is_closed = True
+        if pool := self._pool.take():
+            pool.close()
+
+    def _open_pool(self) -> httpx2.Client:
+        if self._is_closed:
+            raise RuntimeError("The client was closed.")
+        if self._given:
+            self._given.check()
+        return httpx2.Client(timeout=self._timeout, transport=self._transport)
 
     def __enter__(self) -> Client:
         return self

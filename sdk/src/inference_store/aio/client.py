@@ -30,6 +30,7 @@ from inference_store.aio.platform.namespaces import (
     AsyncInferenceSessions,
 )
 from inference_store.calls import Call, Plan
+from inference_store.forks import GivenTransport, leave_to_parent, this_process
 from inference_store.retries import Retries
 from inference_store.sending import Attempt, read
 from inference_store.serving import AsyncModel, fetch_model
@@ -40,8 +41,8 @@ T = TypeVar("T")
 class AsyncClient:
     """``inference_store.Client``, with calls to be awaited.
 
-    Its connections belong to the event loop that it is first used in; used in another
-    one, it opens new connections there.
+    Its connections belong to the process and the event loop that it is first used in; used
+    in another, it opens new connections there.
 
     Parameters:
         url: of the store; ``ISTORE_URL`` when not given, else http://127.0.0.1:8000.
@@ -70,8 +71,9 @@ class AsyncClient:
         self._retries = retries or Retries()
         self._sleep = sleep
         self._timeout, self._transport = timeout, transport
-        self._http: httpx2.AsyncClient | None = None
-        self._loop: asyncio.AbstractEventLoop | None = None
+        self._given = GivenTransport(transport) if transport else None
+        self._pool: httpx2.AsyncClient | None = None
+        self._belongs: tuple[object, ...] = ()  # to a process and an event loop
         self.inference = AsyncInferences(self)
         self.metadata = AsyncMetadataValues(self)
         self.register = AsyncRegistration(self)
@@ -108,10 +110,9 @@ class AsyncClient:
     async def send(self, call: Call[T]) -> T:
         """Sends one call, again where that is allowed, and reads its answer."""
         attempt = Attempt(call, self.url, self._token, self._retries)
-        http = self._connections()
         while True:
             try:
-                response = await http.request(**attempt.request)
+                response = await self._connections().request(**attempt.request)
             except httpx2.TransportError as error:
                 wait = attempt.wait_after_failure(error)
             else:
@@ -123,18 +124,27 @@ class AsyncClient:
 
     async def close(self) -> None:
         """Closes the connections. They are opened again when they are needed."""
-        if self._http is not None and self._loop is asyncio.get_running_loop():
-            await self._http.aclose()
-        self._http = None
+        pool, self._pool = self._pool, None
+        if pool is None:
+            return
+        owner = _owner()
+        if self._belongs == owner:
+            await pool.aclose()
+        elif self._belongs[:-1] != owner[:-1]:
+            leave_to_parent(pool)
 
     def _connections(self) -> httpx2.AsyncClient:
-        loop = asyncio.get_running_loop()
-        if self._http is None or self._loop is not loop:
-            self._loop = loop
-            self._http = httpx2.AsyncClient(
+        owner = _owner()
+        if self._pool is None or self._belongs != owner:
+            if self._given:
+                self._given.check()
+            if self._pool is not None and self._belongs[:-1] != owner[:-1]:
+                leave_to_parent(self._pool)
+            self._pool = httpx2.AsyncClient(
                 timeout=self._timeout, transport=self._transport
             )
-        return self._http
+            self._belongs = owner
+        return self._pool
 
     async def __aenter__(self) -> AsyncClient:
         return self
@@ -144,6 +154,11 @@ class AsyncClient:
 
     def __repr__(self) -> str:
         return f"AsyncClient({self.url!r})"
+
+
+def _owner() -> tuple[object, ...]:
+    """Process and event loop, which connections are not shared across."""
+    return (*this_process(), asyncio.get_running_loop())
 
 
 def connect(

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import os
 import secrets
-import threading
 import uuid
 from collections.abc import Mapping
 from datetime import datetime, timedelta, timezone
@@ -22,6 +21,7 @@ from inference_store.errors import (
     NotFound,
     Unavailable,
 )
+from inference_store.forks import ForkSafeLock
 from inference_store.local.calling import InferenceSessionClient
 from inference_store.local.storing import Directory
 from inference_store.mocks import openai
@@ -155,7 +155,7 @@ class InferenceSessions:
         self._services = services
         self._starting = starting
         self._mocks: dict[str, mocks.Mock] = {}
-        self._lock = threading.Lock()
+        self._lock = ForkSafeLock()
 
     def create(
         self, request: InferenceSessionCreateRequest | Mapping[str, Any]

@@ -5,13 +5,13 @@ from __future__ import annotations
 import hashlib
 import json
 import random
-import threading
 import time
 from abc import ABC, abstractmethod
 from typing import Any, ClassVar, Literal
 
 from pydantic import Field
 
+from inference_store.forks import ForkSafeLock
 from inference_store.models.base import RequestModel
 from inference_store.schema import InferenceInterface
 
@@ -62,7 +62,7 @@ class Mock(ABC):
 
     def __init__(self, **options: Any) -> None:
         self.options = self.Options(**options)
-        self._lock = threading.Lock()
+        self._lock = ForkSafeLock()
         self._luck = random.Random(f"{self.options.seed} {self.name}")
 
     def infer(self, request: Any) -> list[dict[str, Any]]:
