@@ -7,20 +7,16 @@ one and the same answer.
 
 from __future__ import annotations
 
-import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from django.conf import settings
-from django.core.cache import cache
 from django.db.models import Q
-from redis.exceptions import RedisError
 from rest_framework.authentication import BaseAuthentication, get_authorization_header
-from rest_framework.exceptions import AuthenticationFailed
+from rest_framework.exceptions import AuthenticationFailed, Throttled
 from rest_framework.permissions import BasePermission
 from rest_framework.request import Request
-from rest_framework.throttling import BaseThrottle
 
+from istore import rate_limits
 from istore.models import Membership, Project, Role, Token
 from istore.tokens import find_token
 
@@ -87,11 +83,30 @@ class BearerAuthentication(BaseAuthentication):
             return None
         token = find_token(secret.strip().decode("latin-1"))
         if token is None:
-            raise AuthenticationFailed("The token is unknown, expired or revoked.")
+            raise refuse_token(request)
+        limit_calls(request, rate_limits.by_token(token.pk))
         return Bearer(token), token
 
     def authenticate_header(self, request: Request) -> str:
         return "Bearer"
+
+
+def limit_calls(request: Request, caller: str) -> None:
+    """Counts this call as the caller's. Raises Throttled when it is one too many."""
+    request._request.is_counted = True
+    if wait := rate_limits.seconds_to_wait(caller):
+        raise Throttled(wait)
+
+
+def refuse_token(request: Request) -> AuthenticationFailed:
+    """The 401 of a wrong token, to be raised; too many of them from one address are 429.
+
+    A valid token from the same address is not held up: whoever shares an address with
+    a broken program goes on working.
+    """
+    address = request._request.META.get("REMOTE_ADDR", "")
+    limit_calls(request, rate_limits.by_address(address))
+    return AuthenticationFailed("The token is unknown, expired or revoked.")
 
 
 class Denied(BasePermission):
@@ -118,28 +133,3 @@ class RolePermission(BasePermission):
         needs = getattr(view, "needs", {})
         default = Role.VIEWER if request.method in cls.READING else Role.EDITOR
         return needs.get(request.method, default)
-
-
-class TokenThrottle(BaseThrottle):
-    """``ISTORE_RATE_PER_MINUTE`` calls for each token and minute; 0 switches it off.
-
-    Counted in Redis, one number a minute. Without Redis nothing is refused: a limit
-    on politeness must not take the store down.
-    """
-
-    MINUTE = 60
-
-    def allow_request(self, request: Request, view: object) -> bool:
-        most = settings.ISTORE_RATE_PER_MINUTE
-        if not most or not isinstance(request.auth, Token):
-            return True
-        key = f"rate:{request.auth.pk}:{int(time.time()) // self.MINUTE}"
-        try:
-            if cache.add(key, 1, timeout=2 * self.MINUTE):
-                return True
-            return cache.incr(key) <= most
-        except (RedisError, ValueError):
-            return True
-
-    def wait(self) -> float:
-        return self.MINUTE - time.time() % self.MINUTE

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import re
+from ipaddress import ip_network
 
 UNITS = {"": 1, "k": 1024, "m": 1024**2, "g": 1024**3}
 TRUE, FALSE = {"1", "true", "yes", "on"}, {"0", "false", "no", "off"}
@@ -59,6 +60,18 @@ def listed(name: str, default: str = "") -> list[str]:
     """The parts of a list separated by commas, blanks trimmed, empty ones left out."""
     parts = (part.strip() for part in text(name, default).split(","))
     return [part for part in parts if part]
+
+
+def networks(name: str, default: str = "") -> list[str]:
+    """A list of addresses and networks."""
+    entries = listed(name, default)
+    for entry in entries:
+        try:
+            ip_network(entry, strict=False)
+        except ValueError:
+            message = f"{entry!r} is neither an address nor a network."
+            raise Malformed(name, message) from None
+    return entries
 
 
 def choice(name: str, default: str, choices: tuple[str, ...]) -> str:

@@ -37,6 +37,12 @@ ISTORE_PROXY_URL = env.text(
     "ISTORE_PUBLIC_PROXY_URL", f"http://{_here}:{ISTORE_PROXY_PORT}"
 )
 
+# Whose X-Forwarded-For, -Proto and -Host are believed, as addresses or networks.
+ISTORE_BEHIND_TLS_PROXY = env.flag("ISTORE_BEHIND_TLS_PROXY", default=False)
+ISTORE_TRUSTED_PROXIES = env.networks(
+    "ISTORE_TRUSTED_PROXIES", "127.0.0.1,::1" if ISTORE_BEHIND_TLS_PROXY else ""
+)
+
 # -- limits: the reliability page says what each is for
 
 KIB, MIB, GIB = 1024, 1024**2, 1024**3
@@ -391,6 +397,7 @@ INSTALLED_APPS = [
     "django_structlog",
 ]
 MIDDLEWARE = [
+    "istore.client_address.believing_trusted_proxies",
     "django.middleware.security.SecurityMiddleware",
     "csp.middleware.CSPMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
@@ -400,6 +407,7 @@ MIDDLEWARE = [
     "django.middleware.csrf.CsrfViewMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
     "django_structlog.middlewares.RequestMiddleware",
+    "istore.views.limiting_calls",
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
     "django_htmx.middleware.HtmxMiddleware",
@@ -456,7 +464,6 @@ REST_FRAMEWORK = {
     "DEFAULT_RENDERER_CLASSES": ["istore.parsing.JSONRenderer"],
     "DEFAULT_SCHEMA_CLASS": "istore.schema.Schema",
     "EXCEPTION_HANDLER": "istore.exception_handler.answer",
-    "DEFAULT_THROTTLE_CLASSES": ["istore.access.TokenThrottle"],
     "UNAUTHENTICATED_USER": "django.contrib.auth.models.AnonymousUser",
     "TEST_REQUEST_DEFAULT_FORMAT": "json",
 }
@@ -496,7 +503,7 @@ SECURE_HSTS_INCLUDE_SUBDOMAINS = SECURE_HSTS_PRELOAD = env.flag(
 )
 SECURE_SSL_REDIRECT = env.flag("ISTORE_SSL_REDIRECT", default=False)
 SECURE_REDIRECT_EXEMPT = [r"^health/"]  # asked over plain HTTP, from this machine
-if env.flag("ISTORE_BEHIND_TLS_PROXY", default=False):
+if ISTORE_BEHIND_TLS_PROXY:
     SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")
 X_FRAME_OPTIONS = "DENY"
 CSRF_TRUSTED_ORIGINS = env.listed("ISTORE_TRUSTED_ORIGINS")

@@ -20,7 +20,7 @@ from django.views.decorators.http import require_safe
 from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerSplitView
 
 from inferences.media import serve
-from istore import blobs
+from istore import blobs, rate_limits
 from istore.problems import plain
 
 
@@ -88,6 +88,59 @@ def telling_not_allowed(
         return told
 
     return answer
+
+
+UNLIMITED = ("/health/",)
+
+
+def limiting_calls(
+    get_response: Callable[[HttpRequest], HttpResponse],
+) -> Callable[[HttpRequest], HttpResponse]:
+    """Middleware: ``ISTORE_RATE_PER_MINUTE`` for people, and for addresses of strangers.
+
+    A call with a token is counted where the token is looked up. When no view of the API
+    looked it up, nothing was done, and the call counts for its address.
+    """
+
+    def answer(request: HttpRequest) -> HttpResponse:
+        if request.path.startswith(UNLIMITED):
+            return get_response(request)
+        if request.path.startswith("/api/") and _shows_token(request):
+            response = get_response(request)
+            if getattr(request, "is_counted", False):
+                return response
+            return _too_many(request, _address(request)) or response
+        return _too_many(request, _person(request)) or get_response(request)
+
+    return answer
+
+
+def _shows_token(request: HttpRequest) -> bool:
+    scheme = request.META.get("HTTP_AUTHORIZATION", "").partition(" ")[0]
+    return scheme.lower() == "bearer"
+
+
+def _address(request: HttpRequest) -> str:
+    return rate_limits.by_address(request.META.get("REMOTE_ADDR", ""))
+
+
+def _person(request: HttpRequest) -> str:
+    # Asking who it is must not make every answer vary by cookie.
+    accessed = request.session.accessed
+    user = request.user
+    caller = rate_limits.by_user(user.pk) if user.is_authenticated else None
+    request.session.accessed = accessed
+    return caller or _address(request)
+
+
+def _too_many(request: HttpRequest, caller: str) -> HttpResponse | None:
+    wait = rate_limits.seconds_to_wait(caller)
+    if not wait:
+        return None
+    detail = f"These are more calls than a minute holds. Try again in {wait} seconds."
+    response = _error(request, 429, "rate-limited", detail)
+    response["Retry-After"] = str(wait)
+    return response
 
 
 def server_error(request: HttpRequest) -> HttpResponse:

@@ -7,10 +7,10 @@ from typing import Any
 from drf_spectacular.extensions import OpenApiAuthenticationExtension
 from drf_spectacular.openapi import AutoSchema
 from rest_framework.authentication import get_authorization_header
-from rest_framework.exceptions import AuthenticationFailed
 from rest_framework.request import Request
 
-from istore.access import BearerAuthentication
+from istore import rate_limits
+from istore.access import BearerAuthentication, limit_calls, refuse_token
 from services.models import SessionToken
 from services.session_tokens import MARK, find_session_token
 
@@ -38,7 +38,8 @@ class SessionBearerAuthentication(BearerAuthentication):
             return super().authenticate(request)
         token = find_session_token(secret)
         if token is None:
-            raise AuthenticationFailed("The token is unknown or expired.")
+            raise refuse_token(request)
+        limit_calls(request, rate_limits.by_session_token(token.pk))
         return SessionBearer(token), token
 
 
