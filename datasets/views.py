@@ -146,6 +146,7 @@ def _note_sources(entries: list[DatasetEntry]) -> None:
         registered_model__model_id__in={each.model_id for each in entries},
         inference_id__in=names,
         removed_at=None,
+        row_id__isnull=False,
     )
     there = set(keys.values_list("registered_model__model_id", "inference_id"))
     for entry in entries:

@@ -89,7 +89,9 @@ def _compiled(found: InferenceQuerySet) -> tuple[str, tuple[Any, ...]] | None:
 def row_ids_of(model: RegisteredModel, inference_ids: tuple[str, ...]) -> set[int]:
     """The rows of these ids; an id that nobody has gives none."""
     found: set[int] = set()
-    keys = InferenceKey.objects.filter(registered_model=model, removed_at=None)
+    keys = InferenceKey.objects.filter(
+        registered_model=model, removed_at=None, row_id__isnull=False
+    )
     for names in _sliced(list(dict.fromkeys(inference_ids))):
         rows = keys.filter(inference_id__in=names)
         found.update(rows.values_list("row_id", flat=True))

@@ -206,7 +206,7 @@ def _hold_key(model: RegisteredModel, ids: list[int]) -> None:
             f"SELECT model_key, inference_id, id FROM {ROW} "
             "WHERE model_key = %s AND id = ANY(%s) "
             "ON CONFLICT (model_key, inference_id) DO UPDATE "
-            "SET row_id = excluded.row_id, removed_at = NULL",
+            "SET row_id = excluded.row_id, removed_at = NULL, reserved_at = NULL",
             [model.pk, ids],
         )
 
@@ -278,7 +278,7 @@ WITH page AS MATERIALIZED (
 SELECT NULL, max(inference_id) FROM page
 UNION ALL
 SELECT inference_id, NULL FROM page
-WHERE removed_at IS NULL AND NOT EXISTS (
+WHERE removed_at IS NULL AND row_id IS NOT NULL AND NOT EXISTS (
     SELECT FROM {ROW} AS hot
     WHERE hot.model_key = %(model)s AND hot.id = page.row_id)
 """

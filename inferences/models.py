@@ -397,7 +397,10 @@ class Inference(models.Model):
 class InferenceKey(models.Model):
     """That an inference id is taken, whichever partition holds the row.
 
-    It outlives the inference by ``ISTORE_TOMBSTONE_DAYS`` and so keeps late copies out.
+    It outlives the inference by ``ISTORE_TOMBSTONE_DAYS`` and so keeps late copies out. The
+    proxy reserves an id before it names it in an answer: such a key has no row until the
+    listener stores the call, and ``reservation`` says which call that may be. It is kept
+    with the row, and tells the same call again without reading what was stored.
     """
 
     pk = models.CompositePrimaryKey("registered_model", "inference_id")
@@ -405,19 +408,41 @@ class InferenceKey(models.Model):
         RegisteredModel, models.CASCADE, "+", db_column="model_key", db_index=False
     )
     inference_id = models.CharField(max_length=255)
-    row_id = models.BigIntegerField()
+    row_id = models.BigIntegerField(
+        null=True, help_text="Null: reserved, and not stored yet."
+    )
     removed_at = models.DateTimeField(null=True)
+    reservation = models.BinaryField(
+        max_length=32,
+        null=True,
+        help_text="SHA-256 of the proxied call that the id is for.",
+    )
+    reserved_at = models.DateTimeField(null=True)
     # Ids are times of events; this is the order of arrival, drawn while the batch holds
-    # its model row: see arrivals.py. 0: it came before arrivals were numbered.
+    # its model row: see arrivals.py. 0: it came before arrivals were numbered. A key that
+    # is only reserved has -2, before everything, and draws its number when it is stored.
     arrival = models.BigIntegerField(
         db_default=models.Func(models.Value("inferences_arrival"), function="nextval"),
         editable=False,
     )
 
     class Meta:
+        constraints = [
+            models.CheckConstraint(
+                condition=Q(row_id__isnull=False)
+                | Q(reservation__isnull=False, reserved_at__isnull=False),
+                name="key_has_row_or_is_reserved",
+            )
+        ]
         indexes = [
             # Read by who follows what arrives.
             models.Index("registered_model", "arrival", name="key_by_arrival"),
+            # Read by the beat that frees reservations whose calls were lost.
+            models.Index(
+                "reserved_at",
+                name="reservation_by_age",
+                condition=Q(row_id__isnull=True),
+            ),
             # Read by the beat that frees tombstones after their time.
             models.Index(
                 "removed_at",

@@ -41,6 +41,7 @@ from inferences.row_ids import LOW_BITS, ROOM, microseconds
 from istore.failpoints import failpoint
 from istore.parsing import write_json
 
+ROUNDS = 5  # of looking and writing, while other writers settle the same ids
 RETRIES = 3  # with ids drawn anew, before the crowded microseconds are looked at
 ATTEMPTS = 20
 REAL = struct.Struct("<f")
@@ -59,6 +60,7 @@ class NewInference:
     what tells a copy from other content under the same id, beside what is listed in
     ``content_hash``: of a proxied inference the hash of its answer. ``derived`` is
     metadata that the answer says; it is kept with what was given and tells nothing apart.
+    ``reservation`` is what the proxy reserved the id with (see reservations.py).
     """
 
     inference_id: str
@@ -80,6 +82,7 @@ class NewInference:
     content: Any = None
     notes: dict[str, Any] = field(default_factory=dict)
     derived: Sequence[MetadataValue] = ()
+    reservation: bytes | None = None
 
     @property
     def kept_metadata(self) -> list[MetadataValue]:
@@ -103,7 +106,7 @@ class Outcome(Enum):
 
     NEW = "new"
     COPY = "copy"  # stored before, with the same content
-    OTHER = "other"  # the id is taken by other content
+    OTHER = "other"  # the id is taken by other content, or reserved for another call
     REMOVED = "removed"  # the id was removed for good, its tombstone stands
 
 
@@ -120,17 +123,20 @@ def record(
     first: dict[str, NewInference] = {}
     for new in batch:
         first.setdefault(new.inference_id, new)
-    # Looking first decides nothing, the key table does; it makes a redelivery cheap.
-    found = _met_before(model, list(first.values()))
-    rest = [new for inference_id, new in first.items() if inference_id not in found]
-    if rest:
+    found: dict[str, Outcome] = {}
+    rest = list(first.values())
+    for _ in range(ROUNDS):
+        # Looking first decides nothing, the key table does; it makes a redelivery cheap.
+        found |= _met_before(model, rest)
+        rest = [new for new in rest if new.inference_id not in found]
+        if not rest:
+            return found
         stored = _write_until_it_fits(model, _rows(model, rest), also)
         found |= dict.fromkeys(stored, Outcome.NEW)
-        late = [new for new in rest if new.inference_id not in stored]
-        # A tombstone that was freed in this moment is one still: the batch was late.
-        found |= dict.fromkeys((new.inference_id for new in late), Outcome.REMOVED)
-        found |= _met_before(model, late)
-    return found
+        # What is left met a key of another writer. It may be gone by now (a reservation
+        # that was given back, a tombstone that was freed): then the id is written anew.
+        rest = [new for new in rest if new.inference_id not in stored]
+    raise RuntimeError(f"The ids of {len(rest)} inferences change hands all the time.")
 
 
 def _rows(model: RegisteredModel, batch: list[NewInference]) -> list[dict[str, Any]]:
@@ -183,6 +189,7 @@ def _row(
         "data_content_type": new.data_content_type,
         "answer_storage_key": new.answer_storage_key,
         "content_hash": rf"\x{new.content_hash.hex()}",
+        "reservation": rf"\x{new.reservation.hex()}" if new.reservation else None,
         "notes": without_empty_warnings(new.notes) or None,
         "overflow": [
             {"key_id": place.key_id, place.side: value}
@@ -294,14 +301,19 @@ def _met_before(
     names = [new.inference_id for new in batch]
     with connection.cursor() as cursor:
         cursor.execute(MET, {"model": model.pk, "names": names})
-        met = {name: (removed_at, content) for name, removed_at, content in cursor}
+        met = {name: state for name, *state in cursor}
     found = {}
     for new in batch:
-        if new.inference_id in met:
-            removed_at, content = met[new.inference_id]
-            same = content is not None and bytes(content) == new.content_hash
-            kind = Outcome.COPY if same else Outcome.OTHER
-            found[new.inference_id] = Outcome.REMOVED if removed_at else kind
+        if new.inference_id not in met:
+            continue
+        removed_at, reserved_for, content = met[new.inference_id]
+        if reserved_for is not None:
+            if bytes(reserved_for) != new.reservation:
+                found[new.inference_id] = Outcome.OTHER
+            continue
+        same = content is not None and bytes(content) == new.content_hash
+        kind = Outcome.COPY if same else Outcome.OTHER
+        found[new.inference_id] = Outcome.REMOVED if removed_at else kind
     return found
 
 
@@ -318,6 +330,7 @@ EXTRA = {
     "given_id": "bigint",
     "vector": "vector",
     "overflow": "json",
+    "reservation": "bytea",
 }
 GIVEN = HOT | COLD | EXTRA
 
@@ -342,9 +355,14 @@ WITH held AS MATERIALIZED (  -- what is read from the model holds until the comm
     FROM held, json_to_recordset(%(rows)s) AS given
          ({", ".join(f"{name} {kind}" for name, kind in GIVEN.items())})
 ), new AS (  -- in sorted order: two deliveries of the same rows cannot deadlock
-    INSERT INTO {_table(InferenceKey)} (model_key, inference_id, row_id)
-    SELECT model_key, inference_id, id FROM given ORDER BY inference_id
-    ON CONFLICT (model_key, inference_id) DO NOTHING
+    INSERT INTO {_table(InferenceKey)} AS taken (
+        model_key, inference_id, row_id, reservation)
+    SELECT model_key, inference_id, id, reservation FROM given ORDER BY inference_id
+    -- An id that was reserved for this very call. Its arrival is drawn here, too: the
+    -- batch has its share of the model row, which the reservation did not need.
+    ON CONFLICT (model_key, inference_id) DO UPDATE
+    SET row_id = excluded.row_id, arrival = excluded.arrival, reserved_at = NULL
+    WHERE taken.row_id IS NULL AND taken.reservation = excluded.reservation
     RETURNING model_key, inference_id, row_id AS id
 ), stored AS (
     INSERT INTO {_table(Inference)} (id, model_key, {_listed(HOT)})
@@ -381,10 +399,12 @@ SELECT inference_id, NULL FROM new UNION ALL SELECT NULL, awaits_truth FROM held
 # A look at the key for each name. As a list of names the planner may read all keys of the
 # model instead, while it has no statistics of a table that was just filled.
 MET = f"""
-SELECT name, met.removed_at, kept.content_hash
+SELECT name, met.removed_at, met.reserved_for, kept.content_hash
 FROM unnest(%(names)s::varchar[]) AS name
 CROSS JOIN LATERAL (
-    SELECT row_id, removed_at FROM {_table(InferenceKey)}
+    SELECT row_id, removed_at,
+           CASE WHEN row_id IS NULL THEN reservation END AS reserved_for
+    FROM {_table(InferenceKey)}
     WHERE model_key = %(model)s AND inference_id = name OFFSET 0
 ) AS met
 LEFT JOIN LATERAL (

@@ -44,29 +44,13 @@ def compose(arrival: Arrival, marker: Marker, indexed_at: datetime) -> NewInfere
     """The record to be. Raises Refused when the marker does not say what was asked."""
     value, stated = marker.value, marker.input
     said = Salvage(value.get("warnings"))
-    action = ACTIONS.get(str(value.get("inference_action")))
-    if action is None:
-        raise Refused(
-            Reason.MALFORMED_METADATA,
-            f"{value.get('inference_action')!r:.60} is no inference_action.",
-        )
-    metadata = said.metadata(value.get("metadata"))
-    latitude = said.degrees("latitude", value.get("latitude"), 90)
-    longitude = said.degrees("longitude", value.get("longitude"), 180)
-    source = said.text("data_source", value.get("data_source")) or None
+    asked = _asked(value, said)
     text, found = said.answer(arrival.model, marker)
     created_at, offset = _created_at(arrival)
-    answer = marker.answer_facts
     return NewInference(
+        **asked,
         inference_id=arrival.event.inference_id,
-        inference_action=action,
-        data_hash=bytes.fromhex(stated["sha256"]),
-        data_size=stated["size"],
         created_at=created_at,
-        metadata=metadata,
-        latitude=latitude,
-        longitude=longitude,
-        data_source=source,
         detections=found.pairs,
         embedding=said.embedding(arrival.model, found),
         data=text,
@@ -75,10 +59,48 @@ def compose(arrival: Arrival, marker: Marker, indexed_at: datetime) -> NewInfere
             :CONTENT_TYPE_CHARS
         ],
         answer_storage_key=arrival.event.inference_storage_key,
-        content={"answer": answer["sha256"]},
         notes=_notes(arrival, marker, indexed_at, offset, said.warnings),
-        derived=derived_metadata(found, metadata),
+        derived=derived_metadata(found, asked["metadata"]),
+        reservation=_reservation(value),
     )
+
+
+def content_hash_of(value: dict[str, Any]) -> bytes:
+    """The ``content_hash`` of the record that will come of this marker.
+
+    The proxy compares it with that of a record that has the id of a call. Raises Refused
+    as ``compose`` does.
+    """
+    asked = _asked(value, Salvage([]))
+    return NewInference(**asked, inference_id="", created_at=EARLIEST).content_hash
+
+
+def _asked(value: dict[str, Any], said: Salvage) -> dict[str, Any]:
+    """What of a marker tells one content from another, as ``NewInference`` takes it."""
+    action = ACTIONS.get(str(value.get("inference_action")))
+    if action is None:
+        raise Refused(
+            Reason.MALFORMED_METADATA,
+            f"{value.get('inference_action')!r:.60} is no inference_action.",
+        )
+    return {
+        "inference_action": action,
+        "data_hash": bytes.fromhex(value["input"]["sha256"]),
+        "data_size": value["input"]["size"],
+        "metadata": said.metadata(value.get("metadata")),
+        "latitude": said.degrees("latitude", value.get("latitude"), 90),
+        "longitude": said.degrees("longitude", value.get("longitude"), 180),
+        "data_source": said.text("data_source", value.get("data_source")) or None,
+        "content": {"answer": value["answer"]["sha256"]},
+    }
+
+
+def _reservation(value: dict[str, Any]) -> bytes | None:
+    """What the proxy reserved the id with; None when it had no need to."""
+    try:
+        return bytes.fromhex(value["reservation"])
+    except (KeyError, TypeError, ValueError):
+        return None
 
 
 def _created_at(arrival: Arrival) -> tuple[datetime, timedelta]:
@@ -116,6 +138,9 @@ def _notes(
         "answer": {name: answer.get(name) for name in ANSWER_FACTS},
         "input": {name: stated.get(name) for name in INPUT_FACTS},
     }
+    for name in RARE_INPUT_FACTS:
+        if stated.get(name):
+            notes["input"][name] = stated[name]
     if (part := marker.value.get("request_part")) is not None:
         notes["request_part"] = part
     if offset:
@@ -128,6 +153,8 @@ def _notes(
 
 ANSWER_FACTS = ("sha256", "size", "content_type", "header_length", "status")
 INPUT_FACTS = ("name", "datatype", "shape")
+# Of few inputs: noted only where it is so.
+RARE_INPUT_FACTS = ("content_encoding", "base64", "tensors")
 
 
 def _written(moment: datetime) -> str:

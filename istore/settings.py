@@ -121,6 +121,10 @@ ISTORE_SESSION_REPLICAS_MAX = env.number(
 ISTORE_SESSION_START_SECONDS = env.number("ISTORE_SESSION_START_SECONDS", 600, least=1)
 ISTORE_SESSIONS_OPEN = env.number("ISTORE_SESSIONS_OPEN", 100, least=1)
 ISTORE_TOMBSTONE_DAYS = env.number("ISTORE_TOMBSTONE_DAYS", 30, least=1)
+# How long an id that the proxy has named is held for a copy that has not come.
+ISTORE_RESERVATION_HOURS = env.number("ISTORE_RESERVATION_HOURS", 168, least=1)
+# How long a call waits for the database to settle the id it wishes for.
+ISTORE_ID_DEADLINE_MS = env.number("ISTORE_ID_DEADLINE_MS", 1000, least=1)
 ISTORE_PENDING_TRUTH_DAYS = env.number("ISTORE_PENDING_TRUTH_DAYS", 90, least=1)
 ISTORE_QUALITY_ROWS = env.number("ISTORE_QUALITY_ROWS", 100_000, least=1)
 ISTORE_SOFT_DELETE_DAYS = env.number("ISTORE_SOFT_DELETE_DAYS", 30)
@@ -250,6 +254,12 @@ CELERY_BEAT_SCHEDULE = {
         "task": "inferences.tasks.finish_removals",
         "schedule": timedelta(minutes=1),
         "options": {"expires": 60},
+    },
+    # Ids that were named by a proxy that died before the call was on its disk.
+    "free reservations": {
+        "task": "ingest.tasks.free_reservations",
+        "schedule": crontab(minute=41),
+        "options": {"expires": 3600},
     },
     # A build of an index takes minutes and is not begun twice.
     "tend vectors": {

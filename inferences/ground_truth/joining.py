@@ -156,6 +156,7 @@ SELECT keys.row_id, staged.number FROM staged
 JOIN {InferenceKey._meta.db_table} AS keys
      ON keys.model_key = %(model)s AND keys.inference_id = staged.value
 WHERE staged.joined_by = '{INFERENCE}' AND keys.removed_at IS NULL
+  AND keys.row_id IS NOT NULL
 """
 BY_HASH = f"""
 SELECT row.id, staged.number FROM staged
@@ -354,7 +355,8 @@ def _count(model: RegisteredModel, told: Joined) -> None:
             "AND keys.inference_id = staged.value "
             f"LEFT JOIN {ROWS} AS row ON row.model_key = keys.model_key "
             "AND row.id = keys.row_id AND NOT row.deleted "
-            f"WHERE staged.joined_by = '{INFERENCE}' AND row.id IS NULL",
+            f"WHERE staged.joined_by = '{INFERENCE}' AND row.id IS NULL "
+            "AND keys.row_id IS NOT NULL",
             [model.pk],
         )
         (told.removed,) = cursor.fetchone()

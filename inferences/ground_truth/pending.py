@@ -74,7 +74,8 @@ def apply(model: RegisteredModel, rows: Sequence[dict[str, Any]]) -> int:
 def wait(model: RegisteredModel, reference: Reference, given: Given) -> bool:
     """Let the actual of one inference id wait. False when the id is taken after all."""
     held = RegisteredModel.objects.select_for_update(no_key=True).get(pk=model.pk)
-    keys = InferenceKey.objects.filter(registered_model=model)
+    # An id that is only reserved has no record yet: what is set for it waits.
+    keys = InferenceKey.objects.filter(registered_model=model, row_id__isnull=False)
     if keys.filter(inference_id=reference.value).exists():
         return False
     PendingTruth.objects.update_or_create(

@@ -65,7 +65,7 @@ def put_truth(
 
 
 def _key(model: RegisteredModel, inference_id: str) -> InferenceKey | None:
-    keys = InferenceKey.objects.filter(registered_model=model)
+    keys = InferenceKey.objects.filter(registered_model=model, row_id__isnull=False)
     return keys.filter(inference_id=inference_id).first()
 
 

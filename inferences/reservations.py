@@ -1,0 +1,240 @@
+"""Ids that the proxy names in an answer before the records are stored.
+
+A reservation is a row of the key table without a row of its own: the unique key of that
+table decides between proxies, creates of the API and the listener, and nothing else does.
+It is made for one call, whose digest it holds: the listener stores under the id what
+brings that digest (``recording.py``), anything else finds the id taken. The same call
+again, byte for byte, shares the reservation. ``reserved_at`` says who was the last to
+share it, so that a call whose copy was not kept gives back only what no other relies on.
+
+A process that dies between the reservation and the spool leaves one behind: the beat frees
+those after ``ISTORE_RESERVATION_HOURS``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from enum import Enum
+
+from django.conf import settings
+from django.db import connection
+
+from inferences.models import (
+    Inference,
+    InferenceKey,
+    InferencePayload,
+    RegisteredModel,
+)
+from istore.parsing import write_json
+
+KEYS = InferenceKey._meta.db_table
+BEFORE_ALL = -2  # no arrival: who follows what arrives begins after it
+AT_ONCE = 10_000
+ROUNDS = 3
+
+
+class State(Enum):
+    """What an id is, for the call that wishes for it."""
+
+    RESERVED = "reserved"  # for this call; whatever else wishes for it finds it taken
+    STORED = "stored"  # this very call is stored under it
+    TAKEN = "taken"  # by a record, or for another call
+    REMOVED = "removed"  # its record was removed for good, or is being removed
+
+
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """An id that a call would have, and the digest that tells the call from others."""
+
+    model_key: int
+    inference_id: str
+    digest: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Reservation:
+    """What became of a wish.
+
+    ``content_hash`` is that of the record that has the id. ``is_hidden``: the record is
+    soft-deleted. ``is_new`` tells a reservation made now from one that is shared.
+    """
+
+    wish: Wish
+    state: State
+    content_hash: bytes | None = None
+    is_hidden: bool = False
+    is_new: bool = False
+    reserved_at: datetime | None = None
+
+
+def reserve(wishes: Sequence[Wish]) -> list[Reservation]:
+    """What each id is, reserved where it was free. One statement, and one commit.
+
+    A wish that is still undecided after some rounds, since others take and free the id
+    meanwhile, finds it taken.
+    """
+    first: dict[tuple[int, str], Wish] = {}
+    for wish in wishes:
+        first.setdefault((wish.model_key, wish.inference_id), wish)
+    found: dict[tuple[int, str], Reservation] = {}
+    for _ in range(ROUNDS):
+        rest = [wish for key, wish in first.items() if key not in found]
+        if not rest:
+            break
+        found |= {_key(each.wish): each for each in _reserve(rest)}
+    return [_for_wish(wish, found.get(_key(wish))) for wish in wishes]
+
+
+def release(reservations: Sequence[Reservation]) -> None:
+    """Give back those that were made now, and that no other call shares since."""
+    new = [each for each in reservations if each.is_new and each.reserved_at]
+    if new:
+        with connection.cursor() as cursor:
+            cursor.execute(RELEASE, {"given": write_json([_given(e) for e in new])})
+
+
+def free_old(at: datetime, keep: Iterable[tuple[int, str]] = ()) -> int:
+    """Free reservations of calls that never came to be stored; how many there were.
+
+    ``keep`` names ids of calls that are set aside and may yet be replayed, as pairs of
+    model key and inference id.
+    """
+    limit = at - timedelta(hours=settings.ISTORE_RESERVATION_HOURS)
+    kept = [{"model": model, "name": name} for model, name in keep]
+    freed = 0
+    while True:
+        with connection.cursor() as cursor:
+            cursor.execute(FREE, {"limit": limit, "kept": write_json(kept)})
+            freed += cursor.rowcount
+            if cursor.rowcount < AT_ONCE:
+                return freed
+
+
+def _key(wish: Wish) -> tuple[int, str]:
+    return wish.model_key, wish.inference_id
+
+
+def _reserve(wishes: Sequence[Wish]) -> list[Reservation]:
+    """Of wishes for different ids; those that met a writer in this moment are left out."""
+    given = [
+        {
+            "model": each.model_key,
+            "name": each.inference_id,
+            "digest": each.digest.hex(),
+        }
+        for each in wishes
+    ]
+    by_key = {_key(each): each for each in wishes}
+    with connection.cursor() as cursor:
+        cursor.execute(RESERVE, {"given": write_json(given)})
+        rows = cursor.fetchall()
+    return [_read(by_key[model, name], *state) for model, name, *state in rows]
+
+
+def _read(
+    wish: Wish,
+    reserved_at: datetime | None,
+    is_new: bool,
+    has_row: bool,
+    digest: bytes | None,
+    removed_at: datetime | None,
+    content_hash: bytes | None,
+    is_hidden: bool,
+) -> Reservation:
+    if reserved_at is not None:
+        return Reservation(wish, State.RESERVED, is_new=is_new, reserved_at=reserved_at)
+    if not has_row:
+        return Reservation(wish, State.TAKEN)
+    # A key whose row is gone is one that is being removed at this moment.
+    if removed_at is not None or content_hash is None:
+        return Reservation(wish, State.REMOVED)
+    is_same = digest is not None and bytes(digest) == wish.digest
+    if is_same:
+        return Reservation(wish, State.REMOVED if is_hidden else State.STORED)
+    return Reservation(wish, State.TAKEN, bytes(content_hash), is_hidden)
+
+
+def _for_wish(wish: Wish, found: Reservation | None) -> Reservation:
+    """What was found for the first wish of this id, as it holds for this one."""
+    if found is None:
+        return Reservation(wish, State.TAKEN)
+    if found.wish is wish or found.state is State.REMOVED:
+        return found
+    is_same = found.wish.digest == wish.digest
+    if found.state is State.TAKEN:
+        return Reservation(wish, State.TAKEN, found.content_hash, found.is_hidden)
+    if not is_same:
+        return Reservation(wish, State.TAKEN)
+    return Reservation(wish, found.state, reserved_at=found.reserved_at)
+
+
+def _given(each: Reservation) -> dict[str, object]:
+    return {
+        "model": each.wish.model_key,
+        "name": each.wish.inference_id,
+        "digest": each.wish.digest.hex(),
+        "reserved_at": each.reserved_at.isoformat() if each.reserved_at else None,
+    }
+
+
+# In sorted order, as the way in does it: no two of them can deadlock. A key that another
+# transaction commits while this statement runs is in neither of the two answers.
+RESERVE = f"""
+WITH given AS MATERIALIZED (
+    SELECT model AS model_key, name AS inference_id, decode(digest, 'hex') AS digest
+    FROM json_to_recordset(%(given)s) AS (model integer, name varchar, digest text)
+), reserved AS (
+    INSERT INTO {KEYS} AS held (
+        model_key, inference_id, row_id, arrival, reservation, reserved_at)
+    SELECT model_key, inference_id, NULL, {BEFORE_ALL}, digest, clock_timestamp()
+    FROM given
+    WHERE EXISTS (SELECT FROM {RegisteredModel._meta.db_table} WHERE id = model_key)
+    ORDER BY model_key, inference_id
+    ON CONFLICT (model_key, inference_id) DO UPDATE
+    SET reserved_at = greatest(excluded.reserved_at, held.reserved_at + interval '1 us')
+    WHERE held.row_id IS NULL AND held.reservation = excluded.reservation
+    RETURNING model_key, inference_id, reserved_at, xmax = 0 AS is_new
+)
+SELECT model_key, inference_id, reserved_at, is_new, false, NULL, NULL, NULL, false
+FROM reserved
+UNION ALL
+SELECT given.model_key, given.inference_id, NULL, false, met.row_id IS NOT NULL,
+       met.reservation, coalesce(met.removed_at, cold.removal_at), cold.content_hash,
+       hot.deleted IS NOT DISTINCT FROM true
+FROM given CROSS JOIN LATERAL (
+    SELECT row_id, reservation, removed_at FROM {KEYS} AS key
+    WHERE key.model_key = given.model_key AND key.inference_id = given.inference_id
+    OFFSET 0
+) AS met
+LEFT JOIN LATERAL (
+    SELECT content_hash, removal_at FROM {InferencePayload._meta.db_table} AS cold
+    WHERE cold.model_key = given.model_key AND cold.id = met.row_id OFFSET 0
+) AS cold ON met.removed_at IS NULL
+LEFT JOIN LATERAL (
+    SELECT deleted FROM {Inference._meta.db_table} AS hot
+    WHERE hot.model_key = given.model_key AND hot.id = met.row_id OFFSET 0
+) AS hot ON met.removed_at IS NULL
+WHERE NOT EXISTS (
+    SELECT FROM reserved WHERE reserved.model_key = given.model_key
+    AND reserved.inference_id = given.inference_id)
+"""
+RELEASE = f"""
+DELETE FROM {KEYS} AS held
+USING json_to_recordset(%(given)s)
+      AS given (model integer, name varchar, digest text, reserved_at timestamptz)
+WHERE held.model_key = given.model AND held.inference_id = given.name
+  AND held.row_id IS NULL AND held.reservation = decode(given.digest, 'hex')
+  AND held.reserved_at = given.reserved_at
+"""
+FREE = f"""
+DELETE FROM {KEYS} WHERE (model_key, inference_id) IN (
+    SELECT held.model_key, held.inference_id FROM {KEYS} AS held
+    WHERE held.row_id IS NULL AND held.reserved_at < %(limit)s
+      AND NOT EXISTS (
+          SELECT FROM json_to_recordset(%(kept)s) AS kept (model integer, name varchar)
+          WHERE kept.model = held.model_key AND kept.name = held.inference_id)
+    LIMIT {AT_ONCE} FOR UPDATE OF held SKIP LOCKED)
+  AND row_id IS NULL
+"""
