@@ -4,19 +4,27 @@ from django.contrib.auth import views as auth_views
 from django.urls import path, re_path, reverse_lazy
 
 from istore import account_views as views
+from istore.login_throttle import LoginForm, answering_delays
 
 PROJECT = r"projects/(?P<project_id>.+?)"
 
 urlpatterns = [
     path(
         "login",
-        auth_views.LoginView.as_view(redirect_authenticated_user=True),
+        answering_delays(
+            auth_views.LoginView.as_view(
+                redirect_authenticated_user=True, authentication_form=LoginForm
+            )
+        ),
         name="login",
     ),
     path("logout", auth_views.LogoutView.as_view(), name="logout"),
+    path("logout/everywhere", views.log_out_everywhere, name="logout-everywhere"),
     path(
         "password",
-        views.PasswordView.as_view(success_url=reverse_lazy("inferences:models")),
+        answering_delays(
+            views.PasswordView.as_view(success_url=reverse_lazy("inferences:models"))
+        ),
         name="password",
     ),
     path("theme", views.choose_theme, name="theme"),

@@ -6,10 +6,13 @@ from datetime import timedelta
 
 from django import forms
 from django.contrib import messages
-from django.contrib.auth import get_user_model
+from django.contrib.auth import SESSION_KEY, get_user_model, logout
 from django.contrib.auth import views as auth_views
 from django.contrib.auth.decorators import login_required
+from django.contrib.auth.signals import user_logged_out
+from django.contrib.sessions.models import Session
 from django.db import IntegrityError, transaction
+from django.dispatch import receiver
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.utils.http import url_has_allowed_host_and_scheme
@@ -19,6 +22,7 @@ from django.views.decorators.http import require_http_methods, require_POST
 
 from istore.access import caller_of
 from istore.clock import now
+from istore.login_throttle import PasswordForm
 from istore.models import AuditEntry, Membership, Project, Role, Token
 from istore.pages import A_YEAR, THEME_COOKIE, THEMES, visible_project
 from istore.tokens import create_token, revoke_token
@@ -28,10 +32,54 @@ LIVES = {"30": "30 days", "90": "90 days", "365": "1 year", "": "no expiry"}
 
 class PasswordView(auth_views.PasswordChangeView):
     template_name = "registration/password.html"
+    form_class = PasswordForm
 
+    def get_form(self, form_class: type[forms.Form] | None = None) -> forms.Form:
+        form = super().get_form(form_class)
+        form.request = self.request
+        return form
+
+    @transaction.atomic
     def form_valid(self, form: forms.Form) -> HttpResponse:
+        """Every other session of the person ends with the old password."""
+        person = str(self.request.user)
+        AuditEntry.write(caller_of(self.request), "user.change-password", person, None)
         messages.success(self.request, "Your password is changed.")
         return super().form_valid(form)
+
+
+@receiver(user_logged_out)
+def audit_log_out(sender: object, user: object, **_: object) -> None:
+    """From the pages and from the administration; a session without a person has none."""
+    if user is not None:
+        AuditEntry.write(f"user {user}", "user.log-out", str(user), None)
+
+
+@login_required
+@require_POST
+def log_out_everywhere(request: HttpRequest) -> HttpResponse:
+    """End every session of the person, this one too."""
+    count = end_sessions(request.user)
+    AuditEntry.write(
+        caller_of(request),
+        "user.log-out-everywhere",
+        str(request.user),
+        None,
+        sessions=count,
+    )
+    logout(request)
+    messages.success(request, "You are logged out everywhere.")
+    return redirect("login")
+
+
+def end_sessions(user: object) -> int:
+    """How many sessions ended. A session knows whose it is only once it is opened."""
+    mine = [
+        session.pk
+        for session in Session.objects.filter(expire_date__gt=now()).iterator()
+        if session.get_decoded().get(SESSION_KEY) == str(user.pk)
+    ]
+    return Session.objects.filter(pk__in=mine).delete()[0]
 
 
 @require_POST

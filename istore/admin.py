@@ -7,6 +7,8 @@ from typing import Any
 
 from django.contrib import admin, messages
 from django.contrib.auth import get_permission_codename
+from django.contrib.auth.admin import UserAdmin
+from django.contrib.auth.models import User
 from django.core.paginator import Paginator
 from django.db.models import QuerySet
 from django.http import HttpRequest
@@ -14,6 +16,7 @@ from django.utils.functional import cached_property
 from rest_framework.exceptions import APIException
 
 from istore.access import caller_of
+from istore.login_throttle import AdminLoginForm, forget_failures_of
 from istore.models import (
     AuditEntry,
     IdempotentCall,
@@ -27,6 +30,51 @@ from istore.tracking import TrackedTask
 
 admin.site.site_header = admin.site.site_title = "Inference Store"
 admin.site.index_title = "Administration"
+admin.site.login_form = AdminLoginForm
+admin.site.unregister(User)
+
+
+@admin.register(User)
+class PersonAdmin(UserAdmin):
+    """Accounts. Rights that reach beyond projects are a superuser's to give, and a
+    superuser's account is a superuser's to change: its password opens everything."""
+
+    BEYOND_PROJECTS = ("is_staff", "is_superuser", "groups", "user_permissions")
+
+    def get_readonly_fields(
+        self, request: HttpRequest, obj: User | None = None
+    ) -> tuple[str, ...]:
+        given = tuple(super().get_readonly_fields(request, obj))
+        return given if request.user.is_superuser else given + self.BEYOND_PROJECTS
+
+    def has_change_permission(
+        self, request: HttpRequest, obj: User | None = None
+    ) -> bool:
+        allowed = super().has_change_permission(request, obj)
+        return allowed and _may_touch(request, obj)
+
+    def has_delete_permission(
+        self, request: HttpRequest, obj: User | None = None
+    ) -> bool:
+        allowed = super().has_delete_permission(request, obj)
+        return allowed and _may_touch(request, obj)
+
+    def log_change(self, request: HttpRequest, obj: User, message: Any) -> Any:
+        """Called for a password that was set here, too."""
+        is_password = bool(message) and "password" in str(message).lower()
+        if is_password:
+            forget_failures_of(obj.get_username())
+        act = "user.set-password" if is_password else "user.change"
+        AuditEntry.write(caller_of(request), act, str(obj), None)
+        return super().log_change(request, obj, message)
+
+    def log_addition(self, request: HttpRequest, obj: User, message: Any) -> Any:
+        AuditEntry.write(caller_of(request), "user.create", str(obj), None)
+        return super().log_addition(request, obj, message)
+
+
+def _may_touch(request: HttpRequest, person: User | None) -> bool:
+    return person is None or request.user.is_superuser or not person.is_superuser
 
 
 class ReadOnlyAdmin(admin.ModelAdmin):

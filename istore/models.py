@@ -125,9 +125,17 @@ class AuditEntry(models.Model):
 
     @classmethod
     def write(
-        cls, actor: object, action: str, subject: str, project: Project, **details: Any
+        cls,
+        actor: object,
+        action: str,
+        subject: str,
+        project: Project | None,
+        **details: Any,
     ) -> AuditEntry:
-        """Say what was done; call it in the transaction of the deed."""
+        """Say what was done; call it in the transaction of the deed.
+
+        Acts on an account, such as a log-in, belong to no project.
+        """
         return cls.objects.create(
             actor=str(actor)[:300],
             action=action,
@@ -135,6 +143,38 @@ class AuditEntry(models.Model):
             project=project,
             details=details,
         )
+
+
+class LoginFailures(models.Model):
+    """Wrong passwords lately, by what they are counted by: see ``istore.login_throttle``.
+
+    Only hashes are kept: a name that was typed may be a password.
+    """
+
+    class Kind(models.TextChoices):
+        USER = "user"
+        ADDRESS = "address"
+        BROWSER = "browser"
+        AUDITED = "audited"
+
+    kind = models.CharField(max_length=8, choices=Kind)
+    digest = models.CharField(max_length=64)
+    failures = models.IntegerField()
+    last_at = models.DateTimeField()
+    until = models.DateTimeField(help_text="Nothing is looked at before.")
+
+    class Meta:
+        verbose_name_plural = "login failures"
+        constraints = [
+            models.UniqueConstraint("kind", "digest", name="login_failures_once")
+        ]
+        indexes = [
+            # Read by the beat that forgets them after a day.
+            models.Index("last_at", name="login_failures_by_age")
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.failures} of one {self.kind}"
 
 
 class IdempotentCall(models.Model):

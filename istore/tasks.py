@@ -2,12 +2,13 @@ from __future__ import annotations
 
 from celery import shared_task
 
-from istore import idempotency, tracking, verification
+from istore import idempotency, login_throttle, tracking, verification
 
 
 @shared_task
 def forget_old_calls() -> None:
     idempotency.forget_old_calls()
+    login_throttle.forget_old_failures()
 
 
 @shared_task

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from django.contrib import admin
 from django.urls import include, path
+from django.views.generic import RedirectView
 
 from inferences.api.creating import ReceiveUploadView
 from istore import health, operations, views
+from istore.login_throttle import answering_delays
 
 urlpatterns = [
     path("health/live", health.live),
@@ -21,6 +23,8 @@ urlpatterns = [
     path("api/v1/", include("retention.api.urls")),
     path("api/v1/", include("services.api.urls")),
     path("api/v1/", include("inferences.api.urls")),
+    path("admin/login/", answering_delays(admin.site.login)),
+    path("admin/password_change/", RedirectView.as_view(pattern_name="password")),
     path("admin/", admin.site.urls),
     path("operations", operations.page, name="operations"),
     path("operations/verify", operations.verify_now, name="verify-now"),
