@@ -15,7 +15,7 @@ from exports.models import Container
 from exports.opening import Wanted
 from exports.selections import Selection
 from inferences.filters import InferenceFilter, text
-from inferences.presentation.questions import Question
+from inferences.presentation.questions import Question, check_says_something
 
 PAGE_ONLY = ("inference_id", "exclude_inference_id", "everything", "query")
 
@@ -36,6 +36,8 @@ class Chosen:
     def read(cls, given: QueryDict) -> Chosen:
         """From ``inference_id``, or ``everything`` of ``query`` less
         ``exclude_inference_id``; a plain address of a list is everything of itself."""
+        if given.get("everything") == "" and not given.getlist("inference_id"):
+            raise ValidationError("Nothing is selected.")
         names = (_once(given, n) for n in ("inference_id", "exclude_inference_id"))
         ids, excluded = names
         if len(ids) + len(excluded) > IDS_MAX:
@@ -60,7 +62,12 @@ class Chosen:
         return Selection(self.question.filters, (), self.excluded)
 
     def asked(self) -> dict[str, Any]:
-        """The selection as a task keeps it."""
+        """The selection as a task keeps it.
+
+        Raises ``ValidationError`` for a part that would silently choose everything.
+        """
+        if self.everything:
+            check_says_something(self.question.given)
         excluded = {"exclude_inference_ids": list(self.excluded)}
         said = excluded if self.excluded else {}
         if not self.everything:

@@ -11,8 +11,21 @@ from rest_framework import serializers
 optional = {"required": False, "allow_null": True}
 
 
+class ListOfValues(serializers.ListSerializer):
+    """A list that may be null itself. DRF lets its members be, too, as it hands
+    ``allow_null`` on to them; a null among values is no value."""
+
+    def run_child_validation(self, data: Any) -> Any:
+        if data is None:
+            self.child.fail("null")
+        return super().run_child_validation(data)
+
+
 class StrictSerializer(serializers.Serializer):
     """A serializer that refuses what it does not know."""
+
+    class Meta:
+        list_serializer_class = ListOfValues
 
     def to_internal_value(self, data: Any) -> Any:
         if isinstance(data, Mapping) and (unknown := data.keys() - self.fields.keys()):

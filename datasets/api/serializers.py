@@ -9,7 +9,7 @@ from rest_framework import serializers
 from datasets.models import NAME, DatasetArchive, DatasetEntry
 from datasets.splitting import KINDS, Splitting
 from datasets.summary import Comparison
-from exports.api.selections import SelectionSerializer, asked_of
+from exports.api.selections import NewSelectionSerializer, asked_of
 from exports.api.serializers import (
     WarningSerializer,
     check_options,
@@ -161,7 +161,7 @@ class AdditionSerializer(StrictSerializer):
         fields = super().to_internal_value(data)
         given = fields.get("selection") or {}
         try:
-            selection: Selection = SelectionSerializer.parse(given)
+            selection: Selection = NewSelectionSerializer.parse(given)
         except serializers.ValidationError as error:
             raise serializers.ValidationError({"selection": error.detail}) from None
         return {**fields, "selection": selection, "asked": asked_of(given)}

@@ -29,6 +29,12 @@ ON_A_PAGE = 100
 CURSOR = OpenApiParameter("cursor", str)
 
 
+class FilterOfScheduleSerializer(FilteredSerializer):
+    """What goes out, hour by hour: no part of it may mean everything unsaid."""
+
+    is_change = True
+
+
 class ChangeSerializer(StrictSerializer):
     """What of a schedule may be changed; a place and a shape are for good."""
 
@@ -47,8 +53,8 @@ class ChangeSerializer(StrictSerializer):
     def validate_selection(self, selection: Any) -> dict[str, Any]:
         if not isinstance(selection, dict):
             raise invalid("An object is expected.")
-        FilteredSerializer.parse(selection)  # raises what is wrong with it
-        return {name: each for name, each in selection.items() if each is not None}
+        FilterOfScheduleSerializer.parse(selection)  # raises what is wrong with it
+        return selection
 
 
 class NewScheduleSerializer(ChangeSerializer):

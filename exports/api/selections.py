@@ -26,7 +26,7 @@ NAMES = (
 
 def _ids() -> serializers.ListField:
     return serializers.ListField(
-        child=OutsideIdField(), required=False, allow_null=True, max_length=IDS_MAX
+        child=OutsideIdField(), required=False, max_length=IDS_MAX
     )
 
 
@@ -40,6 +40,12 @@ class SelectionSerializer(FilteredSerializer):
     def to_internal_value(self, data: Any) -> Any:
         fields = super().to_internal_value(data)
         return selection_of(fields)
+
+
+class NewSelectionSerializer(SelectionSerializer):
+    """A selection as a caller sends it; one that is kept already is read leniently."""
+
+    is_change = True
 
 
 def selection_of(fields: dict[str, Any]) -> Selection:

@@ -6,7 +6,7 @@ from typing import Any
 
 from rest_framework import serializers
 
-from exports.api.selections import SelectionSerializer, asked_of, selection_of
+from exports.api.selections import NewSelectionSerializer, asked_of, selection_of
 from exports.formats import FORMATS, Format
 from exports.models import Container, ExportTask
 from exports.opening import Wanted
@@ -22,7 +22,7 @@ from istore.serializers import StrictSerializer, optional
 from istore.tracking import TaskState
 
 
-class NewExportTaskSerializer(SelectionSerializer):
+class NewExportTaskSerializer(NewSelectionSerializer):
     """Reads into a ``Wanted``."""
 
     include_inferences_as_annotations = FlagField(required=False, default=False)

@@ -84,6 +84,23 @@ def test_the_filter_of_a_list_becomes_an_export(person, three):
     assert "quay-3" in person.get(f"{EXPORTS}/{task.pk}").content.decode()
 
 
+@pytest.mark.parametrize(
+    "chosen",
+    [
+        {"everything": "true", "query": "?label="},
+        {"everything": "true", "query": "?sorce=quay-3"},
+        {"everything": "", "query": "?source=quay-3"},
+    ],
+)
+def test_what_says_nothing_exports_nothing(person, three, chosen):
+    sent = chosen | {"format": "ndjson", "container": "zip"}
+
+    response = person.post(f"{EXPORTS}/new", sent)
+
+    assert response.status_code == 400
+    assert not ExportTask.objects.exists()
+
+
 def test_ids_that_were_chosen_become_an_export(person, three):
     chosen = {"inference_id": ["c", 'he said "b"'], "query": "?source=quay-3"}
     page = person.post(f"{EXPORTS}/new", chosen).content.decode()

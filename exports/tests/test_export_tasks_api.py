@@ -94,7 +94,6 @@ QUAY_3 = {"data_source_filter": "quay-3"}
     [
         ({}, "01234"),
         ({"filters": {}}, "01234"),
-        ({"filters": None}, "01234"),
         ({"filters": QUAY_3}, "012"),
         ({"query": "source:quay-4"}, "34"),
         ({"filter": {"not": QUAY_3}}, "34"),

@@ -69,11 +69,22 @@ class FlagField(serializers.BooleanField):
         return data
 
 
+class ParsedField(TextField):
+    """A text that says a value of another type, which an empty one never does."""
+
+    def __init__(self, **options: Any) -> None:
+        # DRF hands a blank that is allowed on as it is, and ``to_internal_value`` of
+        # the subclass would never read it.
+        super().__init__(**{"allow_blank": False, **options})
+
+
 @extend_schema_field({"type": "string", "format": "date-time"})
-class MomentField(TextField):
+class MomentField(ParsedField):
     """A time in RFC 3339, microseconds kept; naive input is read as UTC."""
 
-    default_error_messages = {"moment": "A time such as 2026-01-31T12:00:00Z."}
+    default_error_messages = dict.fromkeys(
+        ("moment", "blank"), "A time such as 2026-01-31T12:00:00Z."
+    )
 
     def to_internal_value(self, data: Any) -> datetime:
         text = super().to_internal_value(data)
@@ -97,10 +108,12 @@ class MomentField(TextField):
 
 
 @extend_schema_field({"type": "string", "pattern": "^[0-9a-fA-F]{64}$"})
-class HashField(TextField):
+class HashField(ParsedField):
     """A SHA-256 as 64 hexadecimal digits; 32 bytes inside."""
 
-    default_error_messages = {"hash": "A SHA-256 has 64 hexadecimal digits."}
+    default_error_messages = dict.fromkeys(
+        ("hash", "blank"), "A SHA-256 has 64 hexadecimal digits."
+    )
 
     def to_internal_value(self, data: Any) -> bytes:
         text = super().to_internal_value(data)

@@ -195,10 +195,7 @@ class LeafSerializer(InferenceFilterSerializer):
         for key in STRING_KEYS:
             if (value := fields.pop(key, None)) is not None:
                 further.append(MetadataFilter(key, "string", "=", value))
-        contract = super().build(fields)
-        if not contract and not further:
-            raise ValueError("A leaf of the tree names at least one condition.")
-        return all_of([contract, *further])
+        return all_of([super().build(fields), *further])
 
 
 @extend_schema_field(
@@ -279,14 +276,20 @@ class TextQueryField(serializers.Field):
             raise invalid(str(error)) from None
 
 
+CHOOSING = ("filters", "filter", "query")
+
+
 class FilteredSerializer(StrictSerializer):
     """A body that says which inferences: by ``filters``, ``filter`` and ``query``.
 
     All that are given must hold; ``filters`` of the result is the one ``Filter`` they
-    make. Where ``must_choose`` is set at least one of them has to be there and a blank
-    query is none, so that a misspelt filter never means everything.
+    make. In calls that read, a part that says nothing matches everything. Where
+    ``is_change`` is set, what is chosen is changed, removed or handed on: there such a
+    part is a 400 that names it. Where ``must_choose`` is set, too, at least one of the
+    three has to be there, so that a misspelt filter never means everything.
     """
 
+    is_change: ClassVar[bool] = False
     must_choose: ClassVar[bool] = False
 
     filters = InferenceFilterSerializer(**optional)
@@ -295,9 +298,12 @@ class FilteredSerializer(StrictSerializer):
 
     def to_internal_value(self, data: Any) -> Any:
         fields = super().to_internal_value(data)
-        given = [fields.pop(name, None) for name in ("filters", "filter", "query")]
-        if self.must_choose:
-            self._check_choice(data, given)
+        given = [fields.pop(name, None) for name in CHOOSING]
+        if self.is_change:
+            check_says_something(data)
+        if self.must_choose and all(each is None for each in given):
+            message = "This field is required, or filter, or query."
+            raise invalid(message, "filters", code="required")
         chosen = [each for each in given if each is not None]
         if chosen:
             try:
@@ -306,12 +312,33 @@ class FilteredSerializer(StrictSerializer):
                 raise invalid(str(error), "filters") from None
         return fields
 
-    def _check_choice(self, data: Any, given: list[Filter | None]) -> None:
-        if all(each is None for each in given):
-            message = "This field is required, or filter, or query."
-            raise invalid(message, "filters", code="required")
-        if given[2] is not None and not data["query"].strip():
-            raise invalid("A blank query chooses nothing; * is everything.", "query")
+
+def check_says_something(body: Mapping[str, Any]) -> None:
+    """400 for a part of a choice that would silently mean everything.
+
+    Nulls, empty texts and objects and lists without members are such parts, however
+    deep they lie. Only ``filters`` itself may be ``{}``, which means everything.
+    """
+    for name in CHOOSING:
+        if name in body and (name, body[name]) != ("filters", {}):
+            _check_part(body[name], name)
+    if not body.get("query", "*").strip():
+        raise invalid("A blank query chooses nothing; * is everything.", "query")
+
+
+def _check_part(part: Any, *path: str | int) -> None:
+    if part is None:
+        raise invalid("A null chooses nothing; leave it out.", *path, code="null")
+    if part == "" and path != ("query",):
+        message = 'An empty text chooses nothing; in a query it is written "".'
+        raise invalid(message, *path, code="blank")
+    if isinstance(part, Mapping | list) and not part:
+        message = "This part says nothing, and would match everything; leave it out."
+        raise invalid(message, *path, code="empty")
+    members = part.items() if isinstance(part, Mapping) else ()
+    members = enumerate(part) if isinstance(part, list) else members
+    for step, member in members:
+        _check_part(member, *path, step)
 
 
 class PaginationSerializer(ValueSerializer):

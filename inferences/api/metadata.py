@@ -125,7 +125,7 @@ class MetadataHistoryView(StoreView):
 class BulkMetadataSerializer(FilteredSerializer):
     """A filter must be there: a misspelt one must never mean everything."""
 
-    must_choose = True
+    is_change = must_choose = True
 
     metadata = MetadataValueSerializer(many=True, allow_empty=False, max_length=20)
     replace = FlagField(required=False, default=False)

@@ -82,7 +82,7 @@ class ProtectionView(InferenceView):
 class BulkProtectionSerializer(FilteredSerializer):
     """A filter must be there: a misspelt one must never mean everything."""
 
-    must_choose = True
+    is_change = must_choose = True
 
     is_protected = FlagField(required=False, default=True)
     reason = ReasonField(default="")

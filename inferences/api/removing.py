@@ -25,7 +25,7 @@ from istore.schema import PROBLEMS
 class BulkDeleteSerializer(FilteredSerializer):
     """A filter must be there: a misspelt one must never mean everything."""
 
-    must_choose = True
+    is_change = must_choose = True
 
     dry_run = FlagField(required=False, default=False)
 

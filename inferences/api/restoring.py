@@ -17,7 +17,7 @@ from inferences.api.fields import (
     TextField,
     WholeField,
 )
-from inferences.api.filters import FilteredSerializer
+from inferences.api.filters import CHOOSING, FilteredSerializer
 from inferences.api.serializers import InferenceSerializer
 from inferences.api.views import StoreView, read_filters
 from inferences.filters import Filter
@@ -59,6 +59,8 @@ class DeletedPageSerializer(serializers.Serializer):
 class ChosenSerializer(FilteredSerializer):
     """By ids or by a filter, one of which must be there."""
 
+    is_change = True
+
     inference_ids = serializers.ListField(
         child=OutsideIdField(), max_length=IDS_MOST, allow_empty=False, required=False
     )
@@ -66,13 +68,9 @@ class ChosenSerializer(FilteredSerializer):
 
     def to_internal_value(self, data: Any) -> Any:
         fields = super().to_internal_value(data)
-        by_filter = any(
-            data.get(name) is not None for name in ("filters", "filter", "query")
-        )
+        by_filter = any(name in data for name in CHOOSING)
         if by_filter == ("inference_ids" in fields):
             raise invalid("Either ids, or filters, filter or query.", "inference_ids")
-        if by_filter and data.get("query") is not None and not data["query"].strip():
-            raise invalid("A blank query chooses nothing; * is everything.", "query")
         return fields
 
 

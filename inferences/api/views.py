@@ -177,6 +177,10 @@ def read_filters(request: Request, also: tuple[str, ...] = ()) -> InferenceFilte
     for name in request.query_params:
         if name not in known:
             raise invalid("There is no such parameter.", name, code="unknown-parameter")
+        # A blank is no value; only a query may be one, and then it is everything.
+        values = request.query_params.getlist(name)
+        if name in InferenceFilterSet.base_filters and name != "q" and "" in values:
+            raise invalid("It has no value; leave it out.", name)
     filterset = InferenceFilterSet(request.query_params, Inference.objects.none())
     try:
         return filterset.inference_filter

@@ -27,7 +27,7 @@ from inferences.models import InferenceKey, InferenceQuerySet, RegisteredModel
 from inferences.pages.access import visible_model
 from inferences.pages.errors import sentence
 from inferences.pages.undo import with_undo
-from inferences.presentation.questions import Question
+from inferences.presentation.questions import Question, check_says_something
 from inferences.protection import Protection
 from inferences.querying import all_matching
 from inferences.tasks import ring_for_removals
@@ -54,6 +54,11 @@ class Selected:
             return self
         now = clock.now().isoformat().replace("+00:00", "Z")
         return Selected(question=_listed(self.question.link(until=now)))
+
+    def check(self) -> None:
+        """Raises ``ValidationError`` unless each part of the question says something."""
+        if self.question:
+            check_says_something(self.question.given)
 
     def found(self, model: RegisteredModel) -> InferenceQuerySet:
         """Raises ``ValidationError`` when a filter cannot be read."""
@@ -111,12 +116,15 @@ Do = Callable[[HttpRequest, RegisteredModel, Selected], str]
 
 def _act(request: HttpRequest, model_id: str, act: Act, do: Do) -> HttpResponse:
     model = visible_model(request, model_id, Role.EDITOR)
-    chosen = selected(request).until_now()
+    asked = selected(request)
+    chosen = asked.until_now()
     back = reverse("inferences:browse", args=[model.model_id])
     listed = request.POST.get("back") or request.POST.get("query", "")
     here = f"{back}{_listed(listed).link()}"
     most = settings.ISTORE_BULK_DELETE_MAX
     try:
+        if request.POST.get("sure") == "true":
+            asked.check()
         with deadline():
             count = chosen.found(model).order_by()[: most + 1].count()
     except ValidationError:

@@ -157,6 +157,7 @@ class Question:
     error_names = ("form", *FILTERS)
 
     def __init__(self, given: QueryDict, now: datetime | None = None) -> None:
+        self.given = given
         self.was_a_form = "key" in given or "text" in given or "pick" in given
         self.now = (now or datetime.now(UTC)).replace(second=0, microsecond=0)
         self.query = _canonical(given)
@@ -479,6 +480,25 @@ class Question:
     def _without(self, name: str, value: str) -> str:
         rest = [each for each in self.query.getlist(name) if each != value]
         return self.link(**{name: rest or None})
+
+
+# What the panel sends beside the parameters of an address.
+OF_PANEL = ("text", "pick", *PARTS)
+
+
+def check_says_something(query: QueryDict) -> None:
+    """Raises ``ValidationError`` for a parameter that would silently choose everything.
+
+    Where a list is shown, a blank or an unknown parameter is passed over, and people see
+    what they get. An act on all that match must not take it for no filter at all.
+    """
+    for name, values in query.lists():
+        is_range = name.partition(":")[0] in ("from", "to")
+        if name in FILTERS or name in OF_PANEL or is_range:
+            if not all(value.strip() for value in values):
+                raise ValidationError(f"{name}: an empty filter chooses nothing.")
+        elif name not in (*LAYOUT, *PAGING):
+            raise ValidationError(f"{name}: there is no such filter.")
 
 
 def _canonical(given: QueryDict) -> QueryDict:

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 from inferences.filters import text as queries
 from inferences.filters.tree import normal
-from inferences.models import SavedView
+from inferences.models import MetadataChange, SavedView
 from inferences.presentation import facets as facets_module
 from inferences.presentation import histograms
 from inferences.presentation.questions import COLUMNS, Question
@@ -393,6 +393,25 @@ def test_what_arrives_meanwhile_is_not_part_of_a_selection(
     assert done.url.endswith("/inferences?view=table")
     left = model.inferences.live().values_list("inference_id", flat=True)
     assert list(left) == ["late"]
+
+
+@pytest.mark.parametrize(
+    "query", ["?label=", "?sorce=quay-3", "?q=%20", "?label=car&since=", "?text="]
+)
+@pytest.mark.parametrize("act", ["protect", "label", "remove"])
+def test_an_act_does_not_take_a_filter_that_says_nothing_for_none(
+    person, model, make_inference, act, query
+):
+    made = make_inference(detections=[("car", 0.9)])
+    given = {"everything": "true", "query": query, "sure": "true", "number": "1"}
+    given |= {"key": "reviewed", "type": "int", "value": "1"}
+
+    person().post(address(act, model), given)
+
+    made.refresh_from_db()
+    assert not made.is_protected
+    assert not MetadataChange.objects.exists()
+    assert model.inferences.live().count() == 1
 
 
 def test_a_selection_is_labelled(person, model, make_inference):

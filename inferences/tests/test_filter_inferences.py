@@ -169,7 +169,16 @@ def test_a_cursor_of_another_filter_is_refused(api, make_inference):
             "/filters/metadata_filters",
         ),
         ({"filtre": {}}, "unknown-field", "/filtre"),
-        ({"filter": {}}, "validation-error", "/filter"),
+        ({"filter": {"and": []}}, "validation-error", "/filter/and"),
+        *(
+            ({"filters": filters}, "validation-error", f"/filters/{place}")
+            for filters, place in [
+                ({"metadata_filter": [None]}, "metadata_filter/0"),
+                ({"time_window_filter": {"end": ""}}, "time_window_filter/end"),
+                ({"time_window_filter": {"start": " "}}, "time_window_filter/start"),
+                ({"data_hash_filter": ""}, "data_hash_filter"),
+            ]
+        ),
         (
             {"filters": {"metadata_filter": [comparison("f", ">", "many")]}},
             "validation-error",

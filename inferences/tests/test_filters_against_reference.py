@@ -403,8 +403,8 @@ def fields(further: bool = False) -> dict[str, st.SearchStrategy[Any]]:
         "data_hash_filter": st.sampled_from([*HASHES, "ab" * 32, HASHES[0].upper()]),
         "data_source_filter": st.sampled_from([*SOURCES, "unknown"]),
         "time_window_filter": windows(),
-        "metadata_filter": st.lists(comparisons(further), min_size=1, max_size=2),
-        "location_filter": locations.filter(bool) if further else locations,
+        "metadata_filter": st.lists(comparisons(further), max_size=2),
+        "location_filter": locations,
         "deconstructed_inference_filter": detections(further),
     }
 
@@ -439,7 +439,7 @@ FURTHER = {
     "environment": st.just("test"),
 }
 contract = some(fields(), 3)
-leaves = some(fields(further=True) | FURTHER, 2)
+leaves = some(fields(further=True) | FURTHER, 2) | st.just({})
 trees = st.recursive(
     leaves,
     lambda parts: (

@@ -390,8 +390,8 @@ def test_statistics_and_bulk_metadata_take_trees_and_queries(api, three):
         ({"query": " \n"}, "/query"),
         ({"filters": {}, "query": ""}, "/query"),
         ({"filter": {}}, "/filter"),
-        ({"filter": {"location_filter": {}}}, "/filter"),
-        ({"filter": {"metadata_filter": []}}, "/filter"),
+        ({"filter": {"location_filter": {}}}, "/filter/location_filter"),
+        ({"filter": {"metadata_filter": []}}, "/filter/metadata_filter"),
         ({"filter": {"and": []}}, "/filter/and"),
         ({"filter": {"not": {}}}, "/filter/not"),
         (

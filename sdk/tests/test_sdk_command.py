@@ -200,6 +200,25 @@ def test_delete_must_be_told_which(istore, store):
     assert not store.requests
 
 
+@pytest.mark.parametrize("blank", ["", "  "])
+@pytest.mark.parametrize(
+    "option", ["--since", "--until", "--label", "--metadata", "--query"]
+)
+@pytest.mark.parametrize("command", ["delete", "protect", "restore", "export"])
+def test_an_empty_option_never_means_everything(istore, store, command, option, blank):
+    more = ["--yes"] if command == "delete" else []
+    status, _, err = istore(command, "m", option, blank, *more)
+    assert status == 1 and "is empty" in err
+    assert not store.requests
+
+
+def test_an_empty_id_deletes_nothing(istore, store, row):
+    store.says(row("a"))
+    status, _, err = istore("delete", "m", "", "--yes")
+    assert status == 1 and "empty" in err
+    assert not [each for each in store.requests if each.method == "DELETE"]
+
+
 def test_delete_asks_nobody_in_a_pipe(istore, store):
     store.says({"count": 2})
     status, _, err = istore("delete", "m", "--label", "x")

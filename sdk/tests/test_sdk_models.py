@@ -60,6 +60,25 @@ def test_filters_are_sent_under_their_names():
     }
 
 
+def test_what_is_set_to_an_empty_object_reaches_the_store():
+    filters = models.BaseInferenceFilter(
+        location_filter=models.GeolocationFilter(),
+        time_window_filter=models.TimeWindowFilter(),
+        metadata_filter=[],
+        deconstructed_inference_filter=models.DeconstructedInferenceFilter(),
+    )
+    assert sent(models.NewGetInferencesRequest(filters=filters))["filters"] == {
+        "location_filter": {},
+        "time_window_filter": {},
+        "metadata_filter": [],
+        "deconstructed_inference_filter": {},
+    }
+    tree = ~models.Leaf() & models.Leaf(location_filter=models.GeolocationFilter())
+    assert sent(models.NewGetInferencesRequest(filter=tree))["filter"] == {
+        "and": [{"not": {}}, {"location_filter": {}}]
+    }
+
+
 def test_an_embedding_is_measured_by_cosine_unless_said_otherwise():
     assert sent(models.EmbeddingFilter(query_embedding=[1, 0])) == {
         "query_embedding": [1.0, 0.0],

@@ -65,6 +65,9 @@ def get(*path: str, read: Reader[T], **more: Any) -> Call[T]:
 
 
 def delete(*path: str, read: Reader[T], **more: Any) -> Call[T]:
+    # An empty id at the end would name what holds all the others.
+    if "" in path:
+        raise ValueError("An id or key is empty: nothing to delete was named.")
     return Call("DELETE", at(*path), read, **more)
 
 

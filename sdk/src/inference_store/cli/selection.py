@@ -102,8 +102,26 @@ def selection(
     metadata: list[str] | None,
     query: str | None = None,
 ) -> Selection:
+    for name, given in {
+        "--since": [since],
+        "--until": [until],
+        "--label": label or (),
+        "--metadata": metadata or (),
+        "the query": [query],
+    }.items():
+        for each in given:
+            check_not_blank(name, each)
     words, comparisons = tuple(label or ()), tuple(metadata or ())
     return Selection(since, until, words, min_score, comparisons, query)
+
+
+def check_not_blank(name: str, given: str | None) -> None:
+    """Raises ``ValueError`` for an empty option.
+
+    Most often it is a variable of a script that is not set, and must not mean everything.
+    """
+    if given is not None and not given.strip():
+        raise ValueError(f"{name} is empty: leave it out, or say what is meant.")
 
 
 def comparison(text: str) -> MetadataFilter:
