@@ -288,9 +288,8 @@ def web(workers: int = 1, query_seconds: int = 60) -> Iterator[subprocess.Popen]
     options = [
         "--host=127.0.0.1",
         f"--port={PORT}",
-        "--interface=wsgi",
+        "--interface=asginl",
         f"--workers={workers}",
-        "--blocking-threads=8",
         "--no-access-log",
     ]
     env = {**os.environ, "ISTORE_DATABASE_POOL": "true", "ISTORE_LOG_LEVEL": "ERROR"}
@@ -298,7 +297,7 @@ def web(workers: int = 1, query_seconds: int = 60) -> Iterator[subprocess.Popen]
         "ISTORE_RATE_PER_MINUTE": "0",
         "ISTORE_QUERY_SECONDS": str(query_seconds),
     }
-    argv = [sys.executable, "-m", "granian", *options, "istore.wsgi:application"]
+    argv = [sys.executable, "-m", "granian", *options, "istore.asgi:application"]
     process = subprocess.Popen(argv, cwd=ROOT, env=env, stdout=subprocess.DEVNULL)
     try:
         deadline = time.monotonic() + 60

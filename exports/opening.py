@@ -12,7 +12,7 @@ from exports.models import Container, ExportTask
 from exports.selections import Selection
 from inferences.models import RegisteredModel
 from istore.deadline import deadline
-from istore.exception_handler import TIMED_OUT
+from istore.failures import TIMED_OUT
 from istore.models import AuditEntry, Project
 from istore.problems import Conflict, Problem
 

@@ -20,10 +20,17 @@ class Problem(APIException):
     """Any error of ours: ``Problem(413, "body-too-large", "…")``."""
 
     def __init__(
-        self, status: int, code: str, detail: str, *, retry_after: int | None = None
+        self,
+        status: int,
+        code: str,
+        detail: str,
+        *,
+        retry_after: int | None = None,
+        errors: list[dict[str, str]] | None = None,
     ) -> None:
         super().__init__(detail, code)
         self.status_code = status
+        self.errors = errors
         if retry_after is not None:
             self.wait = retry_after
 
@@ -53,6 +60,13 @@ def problem(status: int, code: str, detail: str, **more: Any) -> dict[str, Any]:
         "request_id": structlog.contextvars.get_contextvars().get("request_id"),
         **more,
     }
+
+
+def problem_response(error: Problem) -> HttpResponse:
+    more = {"errors": error.errors} if error.errors else {}
+    code, detail = str(error.get_codes()), str(error.detail)
+    content = problem(error.status_code, code, detail, **more)
+    return JsonResponse(content, status=error.status_code, content_type=CONTENT_TYPE)
 
 
 def plain(status: int, code: str, detail: str) -> HttpResponse:

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from functools import cache
+from heapq import nsmallest
 from typing import Any, ClassVar
 
 from rest_framework import serializers
+
+UNKNOWN_NAMED = 50  # of the fields that are not known; the rest would say no more
+NAME_CHARS = 200
 
 optional = {"required": False, "allow_null": True}
 
@@ -30,8 +34,9 @@ class StrictSerializer(serializers.Serializer):
     def to_internal_value(self, data: Any) -> Any:
         if isinstance(data, Mapping) and (unknown := data.keys() - self.fields.keys()):
             error = serializers.ErrorDetail("There is no such field.", "unknown-field")
+            named = nsmallest(UNKNOWN_NAMED, unknown)
             raise serializers.ValidationError(
-                {name: [error] for name in sorted(unknown)}
+                {name[:NAME_CHARS]: [error] for name in named}
             )
         return super().to_internal_value(data)
 

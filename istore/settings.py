@@ -408,6 +408,7 @@ INSTALLED_APPS = [
 ]
 MIDDLEWARE = [
     "istore.client_address.believing_trusted_proxies",
+    "istore.request_checks.RequestChecks",
     "django.middleware.security.SecurityMiddleware",
     "csp.middleware.CSPMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",

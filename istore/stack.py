@@ -22,7 +22,7 @@ DATABASE_SECONDS = 600  # one that recovers from a crash takes its time
 STATIC_SECONDS = 120
 SERVER_GRACE, DATABASE_GRACE = 4, 60
 SESSIONS_GRACE = 15  # what takes longer to stop is stopped all the same, by its keeper
-WEB_THREADS, WORKER_THREADS, EXPORT_THREADS = 8, 2, 2
+WORKER_THREADS, EXPORT_THREADS = 2, 2
 MIGRATION_LOCK = 0x15704E  # any number that nobody else uses
 MANAGE = [sys.executable, str(settings.BASE_DIR / "manage.py")]
 
@@ -149,8 +149,8 @@ def start_ours(supervisor: Supervisor) -> None:
         supervisor.start("sessions", argv, grace_seconds=SESSIONS_GRACE)
         unasked.append("sessions")
     proxy, web = settings.ISTORE_PROXY_PORT, settings.ISTORE_PORT
-    _start_granian(supervisor, "proxy", proxy, "asginl", "proxy.asgi:application")
-    _start_granian(supervisor, "web", web, "wsgi", "istore.wsgi:application")
+    _start_granian(supervisor, "proxy", proxy, "proxy.asgi:application")
+    _start_granian(supervisor, "web", web, "istore.asgi:application")
     host = settings.ISTORE_HOST
     supervisor.wait(lambda: answers_ok(host, web, "/health/ready"), "web")
     supervisor.wait(lambda: answers_ok(host, proxy, "/v2/health/ready"), "proxy")
@@ -162,19 +162,18 @@ def start_ours(supervisor: Supervisor) -> None:
 
 
 def _start_granian(
-    supervisor: Supervisor, name: str, port: int, interface: str, application: str
+    supervisor: Supervisor, name: str, port: int, application: str
 ) -> None:
     options = [
         f"--host={settings.ISTORE_HOST}",
         f"--port={port}",
-        f"--interface={interface}",
+        "--interface=asginl",
         # Calls in flight are finished first, but a stop must not take a minute.
         f"--workers-kill-timeout={SERVER_GRACE - 1}",
     ]
     env = {**supervisor.environment, SUPERVISED: "true"}
-    if interface == "wsgi":
+    if name == "web":
         options.append(f"--workers={settings.ISTORE_WEB_WORKERS}")
-        options.append(f"--blocking-threads={WEB_THREADS}")
         env["ISTORE_DATABASE_POOL"] = "true"
     else:
         options.append("--workers=1")  # one spool has one writer

@@ -7,13 +7,9 @@ from collections.abc import Callable
 
 from csp.constants import SELF, UNSAFE_INLINE
 from csp.decorators import csp_update
-from django.contrib.auth.models import AnonymousUser
 from django.core import signing
-from django.db import InterfaceError, OperationalError
 from django.http import HttpRequest, HttpResponse, HttpResponseNotAllowed
-from django.middleware.csrf import get_token
 from django.shortcuts import redirect, render
-from django.template.loader import render_to_string
 from django.templatetags.static import static
 from django.utils.decorators import method_decorator
 from django.views.decorators.http import require_safe
@@ -21,7 +17,9 @@ from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerSplitVie
 
 from inferences.media import serve
 from istore import blobs, rate_limits
-from istore.problems import plain
+from istore.failures import as_answer
+from istore.problems import Problem, plain
+from istore.request_checks import error_response
 
 
 class SchemaView(SpectacularAPIView):
@@ -144,24 +142,9 @@ def _too_many(request: HttpRequest, caller: str) -> HttpResponse | None:
 
 
 def server_error(request: HttpRequest) -> HttpResponse:
-    """A 500; a 503 where the database was lost. Reads nothing, so that it cannot fail
-    for the same reason: not even who asks is known."""
-    lost = isinstance(sys.exception(), (OperationalError, InterfaceError))
-    status, code, detail = (
-        (503, "dependency-unavailable", "A server behind this one does not answer.")
-        if lost
-        else (500, "internal-error", "Something went wrong on our side.")
-    )
-    if request.path.startswith("/api/"):
-        return plain(status, code, detail)
-    request.user = AnonymousUser()
-    context = {
-        "request": request,
-        "csrf_token": get_token(request),
-        "status": status,
-        "detail": detail,
-    }
-    response = HttpResponse(render_to_string("error.html", context), status=status)
-    if lost:
-        response["Retry-After"] = "2"
-    return response
+    """A 500, or what the fault of a server behind this one means to the caller."""
+    answer = as_answer(sys.exception())
+    if answer is None:
+        detail = "Something went wrong on our side."
+        answer = Problem(500, "internal-error", detail)
+    return error_response(request, answer)

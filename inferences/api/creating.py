@@ -379,6 +379,7 @@ class ReceiveUploadView(APIView):
     permission_classes = ()
     throttle_classes = ()
     parser_classes = (AnyParser,)
+    takes_files = True
     schema = None
 
     def put(self, request: Request) -> HttpResponse:

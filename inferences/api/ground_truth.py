@@ -164,6 +164,7 @@ class GroundTruthsView(StoreView):
     """Many actuals at once, from a file of any of the forms."""
 
     parser_classes = (AnyParser,)
+    takes_files = True
 
     @extend_schema(
         operation_id="count_ground_truth", responses={200: CountsSerializer, **PROBLEMS}

@@ -76,7 +76,7 @@ def test_commands_find_the_running_database(store, first_start):
 
 
 @pytest.mark.parametrize(
-    "words", ["istore.wsgi:application", "redis.sock", "manage.py listen"]
+    "words", ["istore.asgi:application", "redis.sock", "manage.py listen"]
 )
 def test_a_child_that_dies_is_started_again(store, first_start, words):
     supervisor = first_start.process.pid

@@ -1,0 +1,176 @@
+"""The web server over raw sockets: bodies that break off, and clients that are slow."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import subprocess
+import sys
+import time
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from django.conf import settings
+
+from inferences.models import RegisteredModel, TaskType
+from istore.models import Project, Role
+from istore.tests.running_store import free_ports, wait_until
+from istore.tokens import create_token
+
+GRANIAN = Path(sys.executable).with_name("granian")
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+@pytest.fixture
+def store(tmp_path, transactional_db):
+    project = Project.objects.create(project_id="harbour")
+    RegisteredModel.objects.create(
+        model_id="m", project=project, task_type=TaskType.OBJECT_DETECTION
+    )
+    _, secret = create_token("t", project, Role.EDITOR)
+    given = settings.DATABASES["default"]
+    host = given["HOST"].replace("/", "%2F")
+    from django.db import connection
+
+    name = connection.settings_dict["NAME"]
+    (port,) = free_ports(1)
+    env = {
+        **os.environ,
+        "ISTORE_HOME": str(tmp_path),
+        "ISTORE_TESTING": "true",
+        "ISTORE_DATABASE_URL": f"postgresql://istore:{given['PASSWORD']}@{host}/{name}",
+        "ISTORE_REDIS_URL": settings.ISTORE_REDIS_URL,
+        "ISTORE_CLIENT_BODY_SECONDS": "1",
+    }
+    argv = [GRANIAN, "--interface=asginl", f"--port={port}", "istore.asgi:application"]
+    log = open(tmp_path / "web.log", "wb")  # noqa: SIM115 closed below
+    process = subprocess.Popen(
+        argv, cwd=settings.BASE_DIR, env=env, stdout=log, stderr=log
+    )
+    try:
+        wait_until(lambda: is_live(port), 60)
+        yield Server(port, secret)
+    finally:
+        process.terminate()
+        process.wait(20)
+        log.close()
+
+
+def is_live(port: int) -> bool:
+    try:
+        return Server(port, "").send(b"GET /health/live HTTP/1.1", {})[0] == 200
+    except OSError:
+        return False
+
+
+class Server:
+    def __init__(self, port: int, secret: str) -> None:
+        self.port = port
+        self.secret = secret
+
+    @contextmanager
+    def connected(self):
+        with socket.create_connection(("127.0.0.1", self.port)) as client:
+            client.settimeout(20)
+            yield client
+
+    def send(self, first: bytes, headers: dict[str, str], *pieces: bytes, end=False):
+        """The status, and the body as JSON, of what is answered to these bytes."""
+        headers = {"Host": "localhost", "Connection": "close", **headers}
+        if self.secret:
+            headers["Authorization"] = f"Bearer {self.secret}"
+        head = b"".join(f"{n}: {v}\r\n".encode() for n, v in headers.items())
+        with self.connected() as client:
+            client.sendall(first + b"\r\n" + head + b"\r\n")
+            for piece in pieces:
+                time.sleep(0.05)
+                client.sendall(piece)
+            if end:
+                client.shutdown(socket.SHUT_WR)
+            found = b"".join(iter(lambda: client.recv(65536), b""))
+        head, _, body = found.partition(b"\r\n\r\n")
+        is_json = b"json" in head.lower()
+        return int(head.split()[1]), json.loads(body) if is_json and body else body
+
+
+CHUNKED = {"Transfer-Encoding": "chunked", "Content-Type": "application/json"}
+CUT = {
+    "fewer bytes than were said": ({"Content-Length": "10"}, b"{}"),
+    "none of the bytes that were said": ({"Content-Length": "10"}, b""),
+    "chunks without an end": (CHUNKED, b"2\r\n{}\r\n"),
+    "a chunk cut short": (CHUNKED, b"a\r\n{}"),
+    "a chunk without a length": (CHUNKED, b"zz\r\n{}\r\n0\r\n\r\n"),
+    "a bad chunk after a good one": (CHUNKED, b"2\r\n{}\r\nzz\r\n{}\r\n0\r\n\r\n"),
+    "a chunk longer than it says": (CHUNKED, b"1\r\n{}\r\n0\r\n\r\n"),
+}
+ROUTES = [
+    "export-tasks",
+    "inferences/delete",
+    "inferences/count",
+    "ground-truth?form=csv",
+    "inferences/batch",
+    "no-such-route",
+]
+
+
+def test_a_body_that_breaks_off_is_refused_before_anything_happens(store):
+    for route in ROUTES:
+        for name, (headers, content) in CUT.items():
+            kind = {"Content-Type": "application/json"}
+            first = f"POST /api/v1/models/m/{route} HTTP/1.1".encode()
+            status, said = store.send(first, {**kind, **headers}, content, end=True)
+            assert (status, said["code"]) == (400, "incomplete-body"), (route, name)
+    assert (
+        store.send(b"GET /api/v1/models/m/export-tasks HTTP/1.1", {})[1]["results"]
+        == []
+    )
+    # Pages, too.
+    headers = {"Content-Length": "10", "Content-Type": "text/plain"}
+    assert store.send(b"POST /login HTTP/1.1", headers, b"x", end=True)[0] == 400
+
+
+def test_a_whole_body_in_chunks_is_read(store):
+    first = b"POST /api/v1/models/m/inferences/count HTTP/1.1"
+    pieces = (b"2\r\n{}\r\n", b"0\r\n\r\n")
+    assert store.send(first, CHUNKED, *pieces) == (200, {"count": 0})
+    wrong = b'b\r\n{"nope": 1}\r\n0\r\n\r\n'
+    status, said = store.send(first, CHUNKED, wrong)
+    assert (status, said["code"]) == (400, "unknown-field")
+
+
+def test_slow_clients_hold_no_thread(store):
+    """More of them than there are threads, and everyone else is answered meanwhile."""
+    slow = []
+    for _ in range(40):
+        client = socket.create_connection(("127.0.0.1", store.port))
+        client.sendall(
+            b"POST /api/v1/models HTTP/1.1\r\nHost: localhost\r\n"
+            b"Content-Length: 100\r\nContent-Type: application/json\r\n\r\n{"
+        )
+        slow.append(client)
+    assert store.send(b"GET /health/live HTTP/1.1", {})[0] == 200
+    slow[0].settimeout(20)
+    assert slow[0].recv(100).startswith(b"HTTP/1.1 408")
+    for client in slow:
+        client.close()
+
+
+def test_a_large_body_is_taken_where_a_file_is_expected_alone(store):
+    first = b"POST /api/v1/models/m/%b HTTP/1.1"
+    large = {"Content-Length": str(9 * 2**20), "Content-Type": "text/csv"}
+    status, said = store.send(first % b"inferences/count", large, b"x")
+    assert (status, said["code"]) == (413, "body-too-large")
+    rows = b"inference_id,label\n" + b"a,%b\n" % (b"x" * 1000) * 9300
+    large["Content-Length"] = str(len(rows))
+    status, said = store.send(first % b"ground-truth", large, rows)
+    assert status in (200, 202), said
+
+
+def test_nothing_of_an_address_is_lost_or_a_500(store):
+    for path in (b"%E2%82%AC", b"%FF", b"%00", b"a%2Fb?x=%FF", b"?%ED%A0%80"):
+        status, _ = store.send(b"GET /api/%b HTTP/1.1" % path, {})
+        assert 200 <= status < 500, path
+    cookie = {"Cookie": 'sessionid="abcdefgh\\000x"; ' + "a=" + "b" * 5000}
+    assert store.send(b"GET / HTTP/1.1", cookie)[0] == 302
