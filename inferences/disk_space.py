@@ -27,6 +27,7 @@ from django.db import (
 from inferences import partitions
 from inferences.row_ids import first_id_at, moment_of
 from istore.deadline import deadline
+from istore.log_values import describe
 
 logger = logging.getLogger(__name__)
 
@@ -133,7 +134,7 @@ def _replace_patiently(empty: list[Range]) -> bool:
             try:
                 return _replace(empty)
             except OperationalError as error:  # a lock was not to be had
-                why = " ".join(str(error).split())
+                why = describe(error)
         if time.monotonic() - begun > PATIENCE:
             logger.info("Empty partitions stay for now: %s", why)
             return False

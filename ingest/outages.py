@@ -11,6 +11,8 @@ import structlog
 from botocore.exceptions import BotoCoreError
 from django.db import DatabaseError, InterfaceError, connection
 
+from istore.log_values import describe
+
 SHORTEST_SECONDS, LONGEST_SECONDS = 0.1, 5.0
 # Classes of SQLSTATE that are about the server, its disk, its locks or its schema.
 # What a row can be blamed for are 22 and 23, limits (54) and a statement that took too
@@ -79,5 +81,4 @@ class Outages:
         name = type(error).__name__
         if name not in self._told:
             self._told.add(name)
-            why = " ".join(str(error).split())[:300]
-            log.warning("listener waits", error=name, why=why)
+            log.warning("listener waits", error=name, why=describe(error))

@@ -168,7 +168,7 @@ def _event_at(model: RegisteredModel, key: str) -> InferenceEvent | None:
     except FileNotFoundError:
         return None
     except Refused as refused:
-        log.warning("marker cannot be read", key=key, why=str(refused)[:200])
+        log.warning("marker cannot be read", key=key, why=refused.reason)
         return None
     if event.model_id != model.model_id or event.metadata_storage_key != key:
         log.warning("marker speaks of another place", key=key)

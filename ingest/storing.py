@@ -19,6 +19,7 @@ from ingest.refusals import NotYet, Reason, Refused
 from ingest.settled import id_of_other, prefixes_of
 from ingest.stream import Entry
 from istore import blobs
+from istore.log_values import describe
 
 log = structlog.get_logger(__name__)
 
@@ -80,7 +81,7 @@ class Storing:
             entry = batch[0].arrival.entry
             why = self._outages.outlast(partial(_why, model, error))
             refused.append((entry, why))
-            log.warning("event failed", stream_id=entry.id, error=repr(error)[:500])
+            log.warning("event failed", stream_id=entry.id, error=describe(error))
             return []
         return [(each, outcomes[each.new.inference_id]) for each in batch]
 

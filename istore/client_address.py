@@ -28,6 +28,7 @@ FORWARDED = (
 )
 # One household or machine has a whole /64, and could use another address for each call.
 IPV6_PREFIX = 64
+TRUSTED = "istore.from_trusted_proxy"  # no header of a request can have this name
 
 
 @lru_cache(maxsize=8)
@@ -83,7 +84,8 @@ def believing_trusted_proxies(
     def answer(request: HttpRequest) -> HttpResponse:
         meta = request.META
         peer = meta.get("REMOTE_ADDR", "")
-        if is_trusted(peer):
+        meta[TRUSTED] = is_trusted(peer)
+        if meta[TRUSTED]:
             values: Sequence[str] = [meta.get("HTTP_X_FORWARDED_FOR", "")]
             meta["REMOTE_ADDR"] = client_address(peer, filter(None, values))
         else:
@@ -92,6 +94,10 @@ def believing_trusted_proxies(
         return get_response(request)
 
     return answer
+
+
+def came_from_trusted_proxy(request: HttpRequest) -> bool:
+    return bool(request.META.get(TRUSTED))
 
 
 def _plain(address: str) -> object:

@@ -165,6 +165,12 @@ class Postgres:
             "log_timezone": "UTC",
             "log_checkpoints": "off",
             "log_line_prefix": "",
+            # Errors of a statement reach whoever sent it, and quote values: not the log.
+            "log_min_messages": "log",
+            "log_min_error_statement": "panic",
+            "log_error_verbosity": "terse",
+            "log_parameter_max_length": "0",
+            "log_parameter_max_length_on_error": "0",
             # One statement may plan over every partition and its indexes.
             "max_locks_per_transaction": "256",
         }

@@ -1,22 +1,54 @@
 """One log line form for every process: structlog, through the standard library.
 
-Bodies, tokens and signed URLs are never logged; control characters in values are
-escaped by the renderers.
+Bodies, tokens, signed URLs and values of callers are never logged (``istore.log_values``);
+control characters in values are escaped by the renderers.
 """
 
 from __future__ import annotations
 
+import logging
+import sys
+import threading
 from typing import Any
 
 import structlog
+
+from istore.log_values import (
+    clean_record,
+    describe_exceptions,
+    format_traceback,
+    log_uncaught,
+)
 
 SHARED = [
     structlog.contextvars.merge_contextvars,
     structlog.stdlib.add_logger_name,
     structlog.stdlib.add_log_level,
     structlog.processors.TimeStamper(fmt="iso", utc=True),
-    structlog.processors.format_exc_info,
+    describe_exceptions,
+    format_traceback,
 ]
+# At DEBUG these write down whole requests, their signatures and their SQL.
+TALKATIVE = (
+    "aiohttp",
+    "asyncio",
+    "boto3",
+    "botocore",
+    "celery",
+    "django.db.backends",
+    "django.template",
+    "kombu",
+    "s3transfer",
+    "urllib3",
+)
+
+
+class Formatter(structlog.stdlib.ProcessorFormatter):
+    def format(self, record: logging.LogRecord) -> str:
+        record = logging.makeLogRecord(record.__dict__)  # other handlers keep theirs
+        if not isinstance(record.msg, dict):
+            clean_record(record)
+        return super().format(record)
 
 
 def configuration(level: str, *, json: bool) -> dict[str, Any]:
@@ -42,7 +74,7 @@ def configuration(level: str, *, json: bool) -> dict[str, Any]:
         "disable_existing_loggers": False,
         "formatters": {
             "line": {
-                "()": structlog.stdlib.ProcessorFormatter,
+                "()": Formatter,
                 "processors": [
                     structlog.stdlib.ProcessorFormatter.remove_processors_meta,
                     renderer,
@@ -55,8 +87,22 @@ def configuration(level: str, *, json: bool) -> dict[str, Any]:
         },
         "root": {"handlers": ["console"], "level": level},
         "loggers": {
-            "django.server": {"level": "WARNING"},
-            "celery": {"level": "WARNING"},
-            "kombu": {"level": "WARNING"},
+            **{name: {"level": "WARNING"} for name in TALKATIVE},
+            # The development server logs whole addresses.
+            "django.server": {"level": "CRITICAL"},
+            # granian logs what breaks off in the middle of an answer.
+            "_granian": {"handlers": ["console"], "propagate": False},
         },
     }
+
+
+def hold_values_back() -> None:
+    """Warnings, and errors that nobody caught, go through the log as well, unless
+    somebody sits at a terminal to read them."""
+    if sys.stderr is None or sys.stderr.isatty():
+        return
+    logging.captureWarnings(True)
+    sys.excepthook = log_uncaught
+    threading.excepthook = lambda given: log_uncaught(
+        given.exc_type, given.exc_value or given.exc_type(), given.exc_traceback
+    )

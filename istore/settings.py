@@ -417,7 +417,7 @@ MIDDLEWARE = [
     "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
-    "django_structlog.middlewares.RequestMiddleware",
+    "istore.request_logs.RequestLogMiddleware",
     "istore.views.limiting_calls",
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
@@ -539,8 +539,11 @@ LOG_LEVEL = env.choice(
     "ISTORE_LOG_LEVEL", "INFO", ("DEBUG", "INFO", "WARNING", "ERROR")
 )
 from istore.logs import configuration as _logging  # noqa: E402
+from istore.logs import hold_values_back  # noqa: E402
 
 LOGGING = _logging(LOG_LEVEL, json=env.flag("ISTORE_LOG_JSON", default=False))
+if not TESTING:
+    hold_values_back()
 
 ISTORE_FAILPOINTS = env.text("ISTORE_FAILPOINTS")
 if ISTORE_FAILPOINTS and not (DEBUG or TESTING):

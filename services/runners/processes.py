@@ -260,7 +260,7 @@ class ProcessRunner:
         try:
             command = listed().get(name)
         except BadCommands as error:
-            log.error("%s", error)
+            log.error("%s", str(error))  # of the operator's own file
             return  # the operator may be writing it
         if command is None:
             sessions.note_failed(session, f"There is no command {name!r} any more.")
