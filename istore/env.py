@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import os
 import re
-from ipaddress import ip_network
+from ipaddress import ip_address, ip_network
+from urllib.parse import urlsplit
 
 UNITS = {"": 1, "k": 1024, "m": 1024**2, "g": 1024**3}
 TRUE, FALSE = {"1", "true", "yes", "on"}, {"0", "false", "no", "off"}
@@ -72,6 +73,17 @@ def networks(name: str, default: str = "") -> list[str]:
             message = f"{entry!r} is neither an address nor a network."
             raise Malformed(name, message) from None
     return entries
+
+
+def is_this_machine(address: str) -> bool:
+    """Whether a URL or a host names the loopback interface."""
+    host = urlsplit(address if "//" in address else f"//{address}").hostname or ""
+    if host == "localhost" or host.endswith(".localhost"):
+        return True
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return False
 
 
 def choice(name: str, default: str, choices: tuple[str, ...]) -> str:

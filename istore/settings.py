@@ -76,10 +76,15 @@ ISTORE_PROXY_MAX_INFLIGHT_BYTES = env.size("ISTORE_PROXY_MAX_INFLIGHT_BYTES", 51
 ISTORE_UPSTREAM_CONNECT_SECONDS = env.number("ISTORE_UPSTREAM_CONNECT_SECONDS", 5)
 ISTORE_UPSTREAM_TOTAL_SECONDS = env.number("ISTORE_UPSTREAM_TOTAL_SECONDS", 60)
 ISTORE_UPSTREAM_CONCURRENCY = env.number("ISTORE_UPSTREAM_CONCURRENCY", 64, least=1)
-# A store that listens to its own machine alone may ask the model servers beside it: who
-# can register one is on this machine already. Elsewhere nothing private is allowed.
+# A store that is reached from its own machine alone may ask the model servers beside it: who
+# can register one is on this machine already. Elsewhere nothing private is allowed; a
+# server that stands before the store on the same machine makes it reachable from elsewhere.
 _BESIDE = "127.0.0.1,localhost,::1"
-_is_local = ISTORE_HOST in ("127.0.0.1", "localhost", "::1")
+_is_local = (
+    ISTORE_HOST in ("127.0.0.1", "localhost", "::1")
+    and not ISTORE_TRUSTED_PROXIES
+    and all(map(env.is_this_machine, (ISTORE_URL, ISTORE_PROXY_URL, *ALLOWED_HOSTS)))
+)
 ISTORE_UPSTREAM_ALLOW = env.listed(
     "ISTORE_UPSTREAM_ALLOW", _BESIDE if _is_local else ""
 )

@@ -3,12 +3,18 @@
 Addresses that are not of the public internet are refused unless ``ISTORE_UPSTREAM_ALLOW``
 lists them, as ``host``, ``host:port``, ``address``, ``address:port`` or a network. A name
 is judged by the address that is connected to, at the moment of connecting.
+
+The servers of the store itself are never an upstream, whatever is listed and however they
+are spelled: a registered URL would reach past tokens, roles and projects.
 """
 
 from __future__ import annotations
 
 import re
+import socket
+from contextlib import suppress
 from dataclasses import dataclass
+from functools import lru_cache
 from ipaddress import (
     IPv4Address,
     IPv4Network,
@@ -86,19 +92,103 @@ def check_upstream_url(url: str) -> None:
     host, port = parts.hostname, parts.port or PORTS[parts.scheme]
     if not host:
         raise ValueError("An upstream URL names a host.")
-    if (is_literal(host) or _is_this_machine(host)) and not allowed_address(
-        host if is_literal(host) else "127.0.0.1", host, port
-    ):
+    address = _address_of(host)
+    if is_own_server(address, host, port):
+        raise ValueError("The upstream URL names a server of the store itself.")
+    if address and not allowed_address(address, host, port):
         raise ValueError("The address of the upstream URL is not an allowed one.")
 
 
 def allowed_address(ip: str, host: str = "", port: int | None = None) -> bool:
     """Whether to connect to the address, which ``host`` is, or resolved to."""
     address = ip_address(ip)
+    if is_own_server(ip, host, port):
+        return False
     if is_public(address):
         return True
     entries = map(Allowed.read, settings.ISTORE_UPSTREAM_ALLOW)
     return any(entry.covers(address, host, port) for entry in entries)
+
+
+def is_own_server(ip: str, host: str, port: int | None) -> bool:
+    """Whether the store itself, its database, broker or object store listens there."""
+    if port is None:
+        return False
+    own = own_servers(
+        settings.ISTORE_PORT,
+        settings.ISTORE_PROXY_PORT,
+        settings.ISTORE_URL,
+        settings.ISTORE_PROXY_URL,
+        settings.ISTORE_PROXY_INTERNAL_URL,
+        settings.ISTORE_REDIS_URL,
+        str(settings.STORAGES["default"].get("OPTIONS", {}).get("endpoint_url") or ""),
+        str(settings.DATABASES["default"].get("HOST") or ""),
+        int(settings.DATABASES["default"].get("PORT") or 0),
+    )
+    if (host.lower().rstrip("."), port) in own.named or (ip, port) in own.named:
+        return True
+    return port in own.local_ports and bool(ip) and is_this_machine(ip)
+
+
+@dataclass(frozen=True, slots=True)
+class OwnServers:
+    """``named`` by host and port; ``local_ports`` at any address of this machine."""
+
+    named: frozenset[tuple[str, int]]
+    local_ports: frozenset[int]
+
+
+@lru_cache(maxsize=4)
+def own_servers(
+    web: int,
+    proxy: int,
+    url: str,
+    proxy_url: str,
+    internal_url: str,
+    redis_url: str,
+    blobs_url: str,
+    database_host: str,
+    database_port: int,
+) -> OwnServers:
+    named, ports = set(), {web, proxy}
+    usual = {**PORTS, "redis": 6379, "rediss": 6379}
+    for each in (url, proxy_url, internal_url, redis_url, blobs_url):
+        parts = urlsplit(each)
+        if parts.hostname:
+            port = parts.port or usual.get(parts.scheme, 0)
+            named.add((parts.hostname.lower(), port))
+            if each in (internal_url, redis_url, blobs_url):
+                ports |= {port} if _may_be_here(parts.hostname) else set()
+    if database_host and not database_host.startswith("/"):  # a directory of sockets
+        for host in database_host.split(","):
+            named.add((host.strip().lower(), database_port or 5432))
+        ports.add(database_port or 5432)
+    return OwnServers(frozenset(named), frozenset(ports))
+
+
+def _may_be_here(host: str) -> bool:
+    address = _address_of(host)
+    return bool(address) and is_this_machine(address)
+
+
+def is_this_machine(ip: str) -> bool:
+    """Whether a server of this machine is reached at the address.
+
+    An address that can be bound to is one of ours; that asks the kernel, and no list of
+    interfaces has to be kept.
+    """
+    address = ip_address(ip)
+    address = getattr(address, "ipv4_mapped", None) or address
+    if address.is_loopback or address.is_unspecified:
+        return True
+    with suppress(OSError, UnicodeError):
+        found = socket.getaddrinfo(
+            str(address), 0, type=socket.SOCK_DGRAM, flags=socket.AI_NUMERICHOST
+        )
+        with socket.socket(found[0][0], socket.SOCK_DGRAM) as probe:
+            probe.bind(found[0][4])
+            return True
+    return False
 
 
 def is_public(address: IPv4Address | IPv6Address) -> bool:
@@ -126,9 +216,16 @@ def _split(url: str) -> SplitResult:
     return parts
 
 
-def _is_this_machine(host: str) -> bool:
-    name = host.lower().rstrip(".")
-    return name == "localhost" or name.endswith(".localhost")
+def _address_of(host: str) -> str:
+    """The address that the host is by its spelling; empty for a name to be resolved."""
+    name = host.rstrip(".")
+    if is_literal(name):
+        return name
+    if name.lower() == "localhost" or name.lower().endswith(".localhost"):
+        return "127.0.0.1"
+    with suppress(OSError, UnicodeError):  # 127.1, 0x7f000001, 2130706433
+        return socket.inet_ntoa(socket.inet_aton(name))
+    return ""
 
 
 def _network(text: str) -> IPv4Network | IPv6Network | None:

@@ -15,7 +15,7 @@ from functools import cache
 from types import TracebackType
 from urllib.parse import quote, urlsplit
 
-from istore.upstreams import PORTS, allowed_address, is_literal
+from istore.upstreams import PORTS, allowed_address, is_literal, is_this_machine
 from proxy import limits
 from proxy.answers import AGAIN_IN_A_SECOND, Refused
 from proxy.connections import BrokeOff, Connection, NotHttp, Response, written_head
@@ -37,9 +37,12 @@ class Server:
     Who waits for a place too long is sent away.
     """
 
-    def __init__(self, base_url: str, is_ours: bool = False) -> None:
+    def __init__(
+        self, base_url: str, is_ours: bool = False, is_elsewhere: bool = False
+    ) -> None:
         parts = urlsplit(base_url)
         self._is_ours = is_ours
+        self._is_elsewhere = is_elsewhere
         self.host = parts.hostname or ""
         self.port = parts.port or PORTS[parts.scheme]
         self.path = quote(parts.path, safe=IN_A_PATH)
@@ -96,7 +99,12 @@ class Server:
 
     def _may_ask(self, address: str) -> bool:
         """What we started ourselves is not judged by where it is."""
-        return self._is_ours or allowed_address(address, self.host, self.port)
+        if self._is_ours:
+            return True
+        # A session's process answers for its own session alone, not for a model's URL.
+        if self._is_elsewhere and is_this_machine(address):
+            return False
+        return allowed_address(address, self.host, self.port)
 
     async def _addresses(self) -> list[str]:
         if is_literal(self.host):
@@ -111,7 +119,7 @@ class Upstreams:
     """The servers models run on. Made within the running event loop."""
 
     def __init__(self) -> None:
-        self._servers: dict[tuple[str, bool], Server] = {}
+        self._servers: dict[tuple[str, bool, bool], Server] = {}
         self._loop = asyncio.get_running_loop()
         self._most = limits.UPSTREAM_CONCURRENCY * HOSTS_AT_ONCE
         self._in_use = 0
@@ -132,7 +140,7 @@ class Upstreams:
         """
         if target.problem:
             raise Refused(502, target.problem)
-        key = target.base_url, target.is_ours
+        key = target.base_url, target.is_ours, target.is_elsewhere
         server = self._servers.get(key)
         if server is None:
             server = self._servers[key] = Server(*key)

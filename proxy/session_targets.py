@@ -20,6 +20,7 @@ from services.runners.commands import BadCommands, listed
 from services.runners.mocks import Mock
 from services.runners.reading import BadConfiguration
 from services.runners.servers import OPENAI, V2, Dialect, UrlServer
+from services.session_ports import is_port_of_session
 from services.session_tokens import MARK, find_session_token
 
 NOT_STORED = Target(
@@ -119,7 +120,8 @@ def _runner(
 
 
 def _server(url: str, *, is_ours: bool = False) -> Target:
-    return replace(NOT_STORED, base_url=url, is_ours=is_ours)
+    is_elsewhere = not is_ours and is_port_of_session(url)
+    return replace(NOT_STORED, base_url=url, is_ours=is_ours, is_elsewhere=is_elsewhere)
 
 
 def _stored(service: InferenceService, *, is_v2: bool) -> Target | None:

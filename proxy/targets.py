@@ -23,6 +23,7 @@ from istore.models import Role
 from istore.tokens import find_token
 from istore.upstreams import check_upstream_url
 from proxy.answers import AGAIN_IN_A_SECOND, Refused, not_found, unauthenticated
+from services.session_ports import is_port_of_session
 
 BELIEVED_SECONDS = 1.0
 DATABASE_SECONDS = 5.0
@@ -46,6 +47,7 @@ class Target:
     strips_metadata: bool
     problem: str = ""
     is_ours: bool = False  # a server that the store started itself
+    is_elsewhere: bool = False  # this machine's port is that of a session's process
 
 
 Found = TypeVar("Found")
@@ -135,6 +137,7 @@ def find_target(secret: str, model_id: str) -> Target:
         is_stored=model.enable_inference_storage,
         strips_metadata=model.strip_metadata,
         problem=_problem(model.upstream_url),
+        is_elsewhere=is_port_of_session(model.upstream_url),
     )
 
 
