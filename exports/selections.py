@@ -12,6 +12,8 @@ from typing import Any
 
 from django.core.exceptions import EmptyResultSet
 from django.db import connection, transaction
+from django.db.models import BooleanField
+from django.db.models.expressions import RawSQL
 
 from inferences.filters import Filter, InferenceFilter, matching
 from inferences.models import (
@@ -93,7 +95,9 @@ def row_ids_of(model: RegisteredModel, inference_ids: tuple[str, ...]) -> set[in
         registered_model=model, removed_at=None, row_id__isnull=False
     )
     for names in _sliced(list(dict.fromkeys(inference_ids))):
-        rows = keys.filter(inference_id__in=names)
+        # One parameter instead of one for each: 80,000 ids took the web thread 2 s.
+        chosen = RawSQL("inference_id = ANY(%s)", [names], output_field=BooleanField())
+        rows = keys.filter(chosen)
         found.update(rows.values_list("row_id", flat=True))
     return found
 

@@ -1,7 +1,8 @@
 """JSON in and out of the API: strict in, compact out.
 
 UTF-8 only; no NaN or infinities, ``1e400`` neither; no duplicate keys; no NUL and no
-lone surrogate in any string; depth is checked before anything is parsed.
+lone surrogate in any string; depth and number of values are checked before anything is
+parsed.
 """
 
 from __future__ import annotations
@@ -17,11 +18,9 @@ from django.conf import settings
 from rest_framework.parsers import BaseParser
 from rest_framework.renderers import BaseRenderer
 
+from istore.json_bounds import TooDeep, TooManyValues, check_json
 from istore.problems import CONTENT_TYPE, Problem
 
-# What is not a bracket of the structure: strings, which may hold any.
-STRING = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"', re.DOTALL)
-BRACKET = re.compile(rb"[\[\]{}]")
 REFUSED = re.compile("[\x00\ud800-\udfff]")
 LARGEST_DIGITS = 400  # of a whole number; a longer one is out of every range
 
@@ -36,7 +35,7 @@ def read_json(body: bytes, *, depth: int | None = None) -> Any:
         ) from None
     if text.startswith("\ufeff"):
         _refuse("invalid-encoding", "The text begins with a byte order mark.")
-    _check_depth(body, depth or settings.ISTORE_JSON_MAX_DEPTH)
+    _check_bounds(body, depth or settings.ISTORE_JSON_MAX_DEPTH)
     try:
         value = STRICT.decode(text)
     except json.JSONDecodeError as error:
@@ -78,14 +77,13 @@ class ProblemRenderer(JSONRenderer):
     media_type = CONTENT_TYPE
 
 
-def _check_depth(body: bytes, most: int) -> None:
-    if body.count(b"[") + body.count(b"{") <= most:
-        return
-    depth = 0
-    for bracket in BRACKET.findall(STRING.sub(b"", body)):
-        depth += 1 if bracket in b"[{" else -1
-        if depth > most:
-            _refuse("json-too-deep", f"More than {most} levels are not read.")
+def _check_bounds(body: bytes, most: int) -> None:
+    try:
+        check_json(body, most, settings.ISTORE_JSON_MAX_VALUES)
+    except TooDeep:
+        _refuse("json-too-deep", f"More than {most} levels are not read.")
+    except TooManyValues as error:
+        _refuse("too-many-values", str(error))
 
 
 def _check_strings(value: Any) -> None:

@@ -26,7 +26,11 @@ from inferences.api.fields import (
     WholeField,
 )
 from istore import blobs
-from istore.serializers import StrictSerializer, ValueSerializer, optional
+from istore.serializers import (
+    StrictSerializer,
+    ValueSerializer,
+    optional,
+)
 from istore.tracking import TaskState
 
 DESCRIPTION_MAX = 10_000

@@ -5,13 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from rest_framework import serializers
-
 from exports.selections import Selection
 from inferences.api.fields import FlagField, OutsideIdField
 from inferences.api.filters import FilteredSerializer
 from inferences.filters import InferenceFilter
 from istore.problems import invalid
+from istore.serializers import ListField
 
 IDS_MAX = 200_000
 NAMES = (
@@ -24,10 +23,8 @@ NAMES = (
 )
 
 
-def _ids() -> serializers.ListField:
-    return serializers.ListField(
-        child=OutsideIdField(), required=False, max_length=IDS_MAX
-    )
+def _ids() -> ListField:
+    return ListField(child=OutsideIdField(), required=False, max_length=IDS_MAX)
 
 
 class SelectionSerializer(FilteredSerializer):

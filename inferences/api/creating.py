@@ -39,7 +39,13 @@ from istore.exception_handler import as_problem
 from istore.parsing import read_json
 from istore.problems import Problem, invalid
 from istore.schema import PROBLEMS
-from istore.serializers import StrictSerializer, ValueSerializer, optional
+from istore.serializers import (
+    DictField,
+    ListField,
+    StrictSerializer,
+    ValueSerializer,
+    optional,
+)
 
 BATCH_MAX = 1000
 NAMED_MOST, EMBEDDINGS_MOST = 1000, 20
@@ -85,7 +91,7 @@ class PartField(serializers.JSONField):
     taken apart."""
 
 
-class NamedField(serializers.DictField):
+class NamedField(DictField):
     """Values by their names, so many at most."""
 
     def __init__(self, *, most: int, **options: Any) -> None:
@@ -93,15 +99,16 @@ class NamedField(serializers.DictField):
         self.most = most
 
     def to_internal_value(self, data: Any) -> Any:
-        value = super().to_internal_value(data)
-        if len(value) > self.most or not all(map(str.strip, value)):
+        if isinstance(data, dict) and (
+            len(data) > self.most or not all(map(str.strip, data))
+        ):
             raise invalid(f"1 to {self.most} members, each with a name.")
-        return value
+        return super().to_internal_value(data)
 
 
-def _items() -> serializers.ListField:
-    return serializers.ListField(
-        child=serializers.DictField(),
+def _items() -> ListField:
+    return ListField(
+        child=DictField(),
         max_length=settings.ISTORE_DETECTIONS_MAX,
         **optional,
     )
@@ -114,7 +121,7 @@ class CollectionSerializer(StrictSerializer):
     oriented_object_detection = _items()
     image_classification = _items()
     image_segmentation = _items()
-    embedding = serializers.ListField(
+    embedding = ListField(
         child=NumberField(), max_length=settings.ISTORE_EMBEDDING_MAX, **optional
     )
     classification = _items()
@@ -128,9 +135,7 @@ class CollectionSerializer(StrictSerializer):
     # Beside the answer, whatever it is.
     shap_values = NamedField(child=NumberField(), most=NAMED_MOST, **optional)
     embeddings = NamedField(
-        child=serializers.ListField(
-            child=NumberField(), max_length=settings.ISTORE_EMBEDDING_MAX
-        ),
+        child=ListField(child=NumberField(), max_length=settings.ISTORE_EMBEDDING_MAX),
         most=EMBEDDINGS_MOST,
         **optional,
     )

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import math
 import re
+from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Any
 
+from django.core.exceptions import ValidationError
 from django.db.models import IntegerChoices
 from django.utils.dateparse import parse_date, parse_datetime
 from drf_spectacular.utils import extend_schema_field
@@ -34,6 +36,18 @@ class OutsideIdField(TextField):
     def __init__(self, **options: Any) -> None:
         given = {"allow_blank": False, "validators": [OUTSIDE_ID], "max_length": 255}
         super().__init__(**given | options)
+
+    def run_validation(self, data: Any = serializers.empty) -> Any:
+        # A selection may name 200,000 of them; the validators take 25 µs for each.
+        if (
+            type(data) is str
+            and 0 < len(data) <= self.max_length
+            and data.isprintable()
+        ):
+            with suppress(ValidationError):
+                OUTSIDE_ID(data)
+                return data
+        return super().run_validation(data)
 
 
 class WholeField(serializers.IntegerField):

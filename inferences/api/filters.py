@@ -51,7 +51,7 @@ from inferences.querying import CountQuery, InferenceQuery, Pagination
 from inferences.querying.pagination import CURSOR_MAX_CHARS, SORTS
 from inferences.vectors import METRICS, EmbeddingFilter
 from istore.problems import invalid
-from istore.serializers import StrictSerializer, ValueSerializer, optional
+from istore.serializers import ListField, StrictSerializer, ValueSerializer, optional
 
 TEXT_MAX_CHARS = 10_000  # of a text to search by
 
@@ -103,7 +103,7 @@ class LocationFilterSerializer(ValueSerializer):
 class DetectionFilterSerializer(ValueSerializer):
     value_class = DetectionFilter
 
-    labels = serializers.ListField(
+    labels = ListField(
         child=TextField(), max_length=settings.ISTORE_FILTER_MAX_VALUES, **optional
     )
     minimum_score = NumberField(**optional)

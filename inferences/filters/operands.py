@@ -23,11 +23,11 @@ def read_list(text: str) -> list[str]:
         if not found:
             raise ValueError(f"{_shown(text)} holds a bracket or backslash on its own.")
         values.append(_plain(found[1]))
+        if len(values) > settings.ISTORE_FILTER_MAX_VALUES:
+            raise ValueError(f"More than {settings.ISTORE_FILTER_MAX_VALUES} values.")
         if found.end() == len(inner) and not found[0].endswith(","):
             break
         position = found.end()
-    if len(values) > settings.ISTORE_FILTER_MAX_VALUES:
-        raise ValueError(f"More than {settings.ISTORE_FILTER_MAX_VALUES} values.")
     return values
 
 

@@ -15,13 +15,14 @@ from typing import Any
 
 import orjson
 
-from services.v2.bounded_json import check_depth
+from services.v2.bounded_json import check_bounds
 from services.v2.tensors import read_document
 
 MAX_ITEMS = 100
 MAX_KEY_CHARS = 256
 MAX_VALUE_BYTES = 64 * 1024
 MAX_SOURCE_CHARS = 255
+MAX_METADATA_VALUES = 250_000  # of one text; a list of items has a hundred
 SMALLEST, LARGEST = -(2**63), 2**63 - 1
 
 Item = dict[str, str]
@@ -146,7 +147,7 @@ def _entries(given: Any) -> Iterator[Any]:
 
 def _read_exact(text: str) -> Any:
     """Parsed with whole numbers of any length, where orjson would make them floats."""
-    check_depth(text.encode())
+    check_bounds(text.encode(), max_values=MAX_METADATA_VALUES)
     return json.loads(text)
 
 
