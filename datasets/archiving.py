@@ -12,6 +12,7 @@ from exports.members import Batch, Member, Value
 from exports.receipts import Receipt
 from exports.sets import BATCH_SIZE
 from inferences.deconstructing import deconstructed
+from inferences.models import RegisteredModel
 from istore import blobs
 from istore.clock import now
 
@@ -118,6 +119,10 @@ class VersionMembers:
         """What formats ask of a model: whose entries they are, and their class labels."""
         sources = task.dataset.sources.order_by("pk")
         labels = dict.fromkeys(label for each in sources for label in each.class_labels)
+        names = [each.model_id for each in sources]
+        models = RegisteredModel.objects.filter(
+            project=task.dataset.project_id, model_id__in=names
+        )
         return SimpleNamespace(
             model_id=task.dataset.name,
             project=task.dataset.project,
@@ -125,6 +130,7 @@ class VersionMembers:
             task_type=task.dataset.task_type,
             class_labels=list(labels),
             embedding_size=0,
+            model_keys=list(models.order_by("pk").values_list("pk", flat=True)),
         )
 
     def facts(self, task: DatasetArchive) -> dict[str, Any]:

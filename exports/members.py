@@ -37,6 +37,13 @@ CHUNK = 256 * 1024
 SNIFFED = 4096
 THREADS, AHEAD = 6, 12  # an object store answers slowly, and many at once
 TICK_SECONDS = 1.0
+# How files of a kind begin and, but for what some cameras append, end.
+ENDS = (
+    (b"\xff\xd8\xff", b"\xff\xd9"),
+    (b"\x89PNG\r\n\x1a\n", b"IEND\xaeB`\x82"),
+    (b"GIF8", b"\x00\x3b"),  # the end of the last block, then the trailer
+)
+END_WITHIN = 64 * 1024
 EXTENSIONS = {
     "image/jpeg": "jpg",
     "image/png": "png",
@@ -44,6 +51,11 @@ EXTENSIONS = {
     "image/webp": "webp",
     "image/bmp": "bmp",
     "image/tiff": "tif",
+    "image/avif": "avif",
+    "image/heic": "heic",
+    "image/heif": "heic",
+    "image/jp2": "jp2",
+    "image/jpx": "jp2",
     "application/json": "json",
     "application/pdf": "pdf",
     "text/plain": "txt",
@@ -54,17 +66,22 @@ EXTENSIONS = {
     "video/mp4": "mp4",
 }
 
+# Extensions that few readers know, by those of the format that opens them.
+ALIKE = {"apng": "png", "jpx": "jp2", "heif": "heic"}
+
 
 class Skip(Exception):
     """A member that the archive cannot hold; the text is one of the ``SKIPPED`` words."""
 
 
 DELETED, NO_INPUT, NOT_A_PICTURE = "deleted", "no-input", "not-a-picture"
+NOT_READ = "not-read-there"
 NOTHING_FOUND, NOT_UNDERSTOOD = "nothing-found", "not-understood"
 SKIPPED = {
     DELETED: "Removed before its turn came.",
     NO_INPUT: "No input is stored, or no longer.",
     NOT_A_PICTURE: "The input is not a picture that can be decoded.",
+    NOT_READ: "Those who open this format do not read such pictures.",
     NOTHING_FOUND: "The model found nothing, and the table has a row for each finding.",
     NOT_UNDERSTOOD: "Nobody could take the answer apart into findings.",
 }
@@ -96,6 +113,18 @@ class Content:
             self.file.write(chunk)
         self.size = self.file.tell()
         self.sha256 = digest.digest()
+
+    @cached_property
+    def ends_early(self) -> bool:
+        """Whether a picture lacks the end that its kind has, as one cut in transit does."""
+        head = self.head(SNIFFED)
+        for start, end in ENDS:
+            if head.startswith(start):
+                self.file.seek(max(0, self.size - END_WITHIN))
+                return end not in self.file.read()
+        if head[:4] == b"RIFF" and head[8:12] == b"WEBP":
+            return self.size < 8 + int.from_bytes(head[4:8], "little")
+        return False
 
     def head(self, size: int) -> bytes:
         self.file.seek(0)
@@ -170,8 +199,8 @@ class Member:
         said = self.content_type.partition(";")[0].strip().lower()
         if said in EXTENSIONS:
             return EXTENSIONS[said]
-        guessed = filetype.guess_extension(self.content.head(SNIFFED))
-        return guessed or "bin"
+        guessed = filetype.guess_extension(self.content.head(SNIFFED)) or "bin"
+        return ALIKE.get(guessed, guessed)
 
     @cached_property
     def picture(self) -> Measure:

@@ -16,8 +16,16 @@ WARNINGS = {
     "no-picture-size": "inputs are no pictures, so shares of their size stay shares",
     "clipped": "boxes reached beyond the picture and were cut at its edge",
     "outside": "boxes lay outside the picture or had no area and were left out",
+    "beyond": "boxes reach beyond the picture and are written as they are",
+    "turned": (
+        "pictures are to be turned as EXIF says; their boxes are in the pixels as stored"
+    ),
+    "cut-picture": "pictures end early: some of their pixels are missing",
+    "renamed": "pictures of another kind are named like the first, for one column",
+    "holes-filled": "segments have holes that this format cannot say",
     "hash-mismatch": "inputs are not what their data_hash says",
     "no-answer-blob": "answers are no longer in blob storage",
+    "long-prompt": "prompts are longer than 4 MiB and left empty",
     "vector-length": "embeddings are not as long as the model's, and left empty",
     "unknown-included": "included ids are not those of a stored inference",
 }

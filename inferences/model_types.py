@@ -68,6 +68,11 @@ BOUNDS = (
 VALUES = Column("values", "json", "an object of name and value")
 SERIES = Column("series", "[float]", "the values in the order of time")
 TIMES = Column("times", "[str]", "their times, when given")
+BANDS = (
+    Column("lower", "[float]", "where the interval of each begins, when given"),
+    Column("upper", "[float]", "where the interval of each ends, when given"),
+    Column("history", "[float]", "what was known when it was made"),
+)
 RANKING = Column("ranking", "[str]", "the items, the best first")
 
 TYPES: dict[str, ModelType] = {
@@ -99,7 +104,9 @@ TYPES: dict[str, ModelType] = {
         ("regression",), ("value",), (VALUE, *BOUNDS)
     ),
     TaskType.MULTI_OUTPUT: ModelType(("multi_output",), ("values",), (VALUES,)),
-    TaskType.TIME_SERIES: ModelType(("time_series",), ("series",), (SERIES, TIMES)),
+    TaskType.TIME_SERIES: ModelType(
+        ("time_series",), ("series",), (SERIES, TIMES, *BANDS)
+    ),
     TaskType.RANKING: ModelType(("ranking",), ("relevance",), (RANKING, SCORES)),
 }
 # Beside the answer, whatever the type.
@@ -126,6 +133,9 @@ def prediction_of(task_type: str, found: Deconstructed) -> dict[str, Any]:
     shaped = [row for one in rows if (row := _shaped(one))]
     if shaped:
         filled["polygons" if "contours" in shaped[0] else "boxes"] = _written(shaped)
+    elif found.understood and not rows:  # the model ran and found nothing
+        filled["boxes"] = filled["polygons"] = _written([])
+        filled["labels"] = filled["scores"] = filled["ranking"] = []
     filled |= _content(found.content)
     return {n: v for n, v in filled.items() if n in wanted and v is not None}
 
@@ -163,8 +173,14 @@ def _content(content: Any) -> dict[str, Any]:
             return {"value": value, "lower": lower, "upper": upper}
         case Outputs(values):
             return {"values": _written(values)}
-        case Series(values, times):
-            return {"series": list(values), "times": list(times) or None}
+        case Series(values, times, lower, upper, before):
+            return {
+                "series": list(values),
+                "times": list(times) or None,
+                "lower": list(lower) or None,
+                "upper": list(upper) or None,
+                "history": list(before) or None,
+            }
         case Text(messages):
             return {"text": "\n\n".join(message.text for message in messages)}
         case Entities(spans):

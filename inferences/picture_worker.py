@@ -14,10 +14,23 @@ import struct
 import sys
 from typing import IO, Any
 
-from PIL import Image
+import pi_heif
+from PIL import Image, UnidentifiedImageError
 
 # No format that runs programs or scripts, none that is drawn from instructions.
-FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF")
+FORMATS = (
+    "PNG",
+    "JPEG",
+    "WEBP",
+    "GIF",
+    "BMP",
+    "TIFF",
+    "AVIF",
+    "JPEG2000",
+    "HEIF",
+)
+UNKNOWN = "It is no picture of a kind that is shown here, such as JPEG, PNG or WebP."
+DAMAGED = "The picture is damaged, or ends early."
 LENGTHS = struct.Struct(">II")  # of the JSON, of the bytes after it
 ORIENTATION = 0x0112
 TURNS = {
@@ -37,8 +50,9 @@ WIDE_MODES = ("I", "I;16", "I;16B", "I;16L", "F")
 def main() -> None:
     memory, pixels = map(int, sys.argv[1:3])
     Image.MAX_IMAGE_PIXELS = pixels
-    for plugin in ("Png", "Jpeg", "WebP", "Gif", "Bmp", "Tiff"):
+    for plugin in ("Png", "Jpeg", "WebP", "Gif", "Bmp", "Tiff", "Avif", "Jpeg2K"):
         __import__(f"PIL.{plugin}ImagePlugin")
+    pi_heif.register_heif_opener()
     resource.setrlimit(resource.RLIMIT_AS, (memory, memory))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))
@@ -49,8 +63,17 @@ def main() -> None:
         try:
             said, made = work(content, asked.get("size"), pixels)
         except Exception as error:  # whatever a decoder says, the next job is another's
-            said, made = {"error": f"{type(error).__name__}: {error}"[:200]}, b""
+            said, made = {"error": sentence_of(error)}, b""
         write(answers, said, made)
+
+
+def sentence_of(error: Exception) -> str:
+    """Why there is no picture, without what decoders say of their own memory."""
+    if isinstance(error, UnidentifiedImageError):
+        return UNKNOWN
+    if isinstance(error, Image.DecompressionBombError):
+        return "The picture has too many pixels."
+    return DAMAGED
 
 
 def bound_processor_time() -> None:

@@ -7,13 +7,18 @@ set may be kept in memory: ``Archive.scratch`` gives files for it.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar
 
 from exports.archives import Archive
+from exports.formats import geometry
 from exports.members import DELETED, Batch, Member, Skip, ahead
 from exports.receipts import Receipt
-from inferences.models import RegisteredModel
+from inferences.deconstruction import Detection
+from inferences.models import LabelName, RegisteredModel
+from inferences.presentation.shapes import is_upright_already
+from inferences.previews import Measure
 
 FLAGS = ("include_inferences_as_annotations", "include_custom_metadata")
 
@@ -33,6 +38,14 @@ class Options:
         return cls(**flags, more={n: v for n, v in kept.items() if n not in FLAGS})
 
 
+@dataclass(frozen=True, slots=True)
+class Drawing:
+    """A picture's size and the detections over it, in one frame."""
+
+    picture: Measure
+    detections: list[Detection]
+
+
 class Format:
     """One way to write a set of inferences down."""
 
@@ -45,6 +58,10 @@ class Format:
     # Whether the two flags of the contract change anything here.
     annotations_are_optional: ClassVar[bool] = False
     metadata_is_optional: ClassVar[bool] = False
+    # Whether those who open it turn pictures as EXIF says, so that shapes must be turned.
+    is_read_upright: ClassVar[bool] = False
+    # Whether boxes are cut at the edge of the picture.
+    cuts_at_edges: ClassVar[bool] = False
     # Further options: name to the values that it may have, the first being the default.
     choices: ClassVar[dict[str, tuple[str, ...]]] = {}
 
@@ -63,6 +80,18 @@ class Format:
     def option(self, name: str) -> str:
         """The value of one of ``choices``."""
         return self.options.more.get(name, self.choices[name][0])
+
+    def known_labels(self) -> list[str]:
+        """All labels of the model: those it is registered with, then as they were met.
+
+        The order is that of the whole model, not of what was selected, so that the number
+        of a class is the same in every archive.
+        """
+        keys = getattr(self.model, "model_keys", None)  # of a dataset: its sources'
+        keys = [self.model.pk] if keys is None else keys
+        met = LabelName.objects.filter(registered_model__in=keys).order_by("pk")
+        names = [*self.model.class_labels, *met.values_list("name", flat=True)]
+        return list(dict.fromkeys(names))
 
     def begin(self) -> None:
         """Before the first member."""
@@ -89,10 +118,58 @@ class Format:
     def finish(self) -> None:
         """After the last member: files that hold something about all of them."""
 
+    def drawn(self, member: Member) -> Drawing:
+        """The picture of a member and what was found in it, as readers will see them.
+
+        What lies outside the picture or has no area is left out, and what cannot be
+        written as it is stored is counted. Raises ``Skip`` when it is no picture.
+        """
+        picture = member.picture
+        detections = member.detections
+        if not member.is_deconstructed:
+            self.receipt.warn("no-annotations")
+        if picture.orientation != 1 and any(one.shape for one in detections):
+            if self.is_read_upright:
+                return self._turned(picture, detections)
+            self.receipt.warn("turned")
+        return Drawing(picture, list(self._within(picture, detections)))
+
+    def _turned(self, picture: Measure, detections: list[Detection]) -> Drawing:
+        upright = Measure(*picture.upright)
+        shapes = [one.shape for one in detections]
+        if not is_upright_already(shapes, picture):
+            detections = [
+                replace(one, shape=one.shape and geometry.turned(one.shape, picture))
+                for one in detections
+            ]
+        return Drawing(upright, list(self._within(upright, detections)))
+
+    def _within(
+        self, picture: Measure, detections: list[Detection]
+    ) -> Iterator[Detection]:
+        for one in detections:
+            if one.shape is None:
+                yield one
+                continue
+            box = geometry.bounds(one.shape, picture)
+            inside = box and box.within(picture)
+            if inside is None:
+                self.receipt.warn("outside")
+                continue
+            if not box.is_close_to(inside):
+                self.receipt.warn("clipped" if self.cuts_at_edges else "beyond")
+            yield one
+
     def add_input(self, member: Member, directory: str = "data") -> str:
         """Add the input as ``<directory>/<8 digits>.<ext>``; returns that path."""
         path = f"{directory}/{member.number:08d}.{member.extension}"
         self.archive.add_file(path, member.open())
+        self.check_input(member)
+        return path
+
+    def check_input(self, member: Member) -> None:
+        """Count an input that is not what it should be."""
         if member.content.sha256 != member.data_hash:
             self.receipt.warn("hash-mismatch")
-        return path
+        if member.content.ends_early:
+            self.receipt.warn("cut-picture")

@@ -1,6 +1,6 @@
 """Chariot-style archives: inputs under ``data/``, and ``annotations.jsonl``.
 
-A line names its input first: ``{"path", "annotations"?, "metadata"?}``. An annotation is
+A line names its input first: ``{"path", "inference_id", "annotations"?, "metadata"?}``. An annotation is
 ``{class_label}`` with ``bbox {xmin, ymin, xmax, ymax}`` in pixels, ``oriented_bbox
 {cx, cy, w, h, r}`` (centre and size as shares of the picture, radians) or ``contours
 [[{x, y}, …], …]``, and ``score`` where the model gave one.
@@ -37,7 +37,10 @@ class Chariot(Format):
         self.lines = self.archive.scratch()
 
     def add(self, member: Member) -> None:
-        line: dict[str, Any] = {"path": self.add_input(member)}
+        line: dict[str, Any] = {
+            "path": self.add_input(member),
+            "inference_id": member.inference_id,
+        }
         if self.options.include_inferences_as_annotations:
             if member.is_deconstructed:
                 line["annotations"] = [

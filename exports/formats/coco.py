@@ -1,8 +1,8 @@
 """COCO: ``annotations.json`` beside the pictures under ``data/``.
 
 Boxes are ``[x, y, width, height]`` in pixels. Every annotation has a segmentation: the
-corners of an oriented box, the contours of a segment, or its run lengths; of an upright
-box its own corners. The model's score is kept as ``score``. Made for pycocotools, whose
+corners of an oriented box, the outlines of a segment, or its run lengths where it is a mask
+or has holes, which outlines would fill; of an upright box its own corners. The model's score is kept as ``score``. Made for pycocotools, whose
 ``COCO(file)`` reads it. Members of a dataset go to ``annotations_<split>.json``.
 """
 
@@ -32,13 +32,12 @@ class Coco(Format):
 
     def begin(self) -> None:
         self.parts: dict[str | None, _Part] = {}
-        self.categories = LabelNumbers(self.model.class_labels, first=1)
+        self.categories = LabelNumbers(self.known_labels(), first=1)
 
     def add(self, member: Member) -> None:
-        picture = member.picture
+        drawing = self.drawn(member)
+        picture = drawing.picture
         path = self.add_input(member)
-        if not member.is_deconstructed:
-            self.receipt.warn("no-annotations")
         image: dict[str, Any] = {
             "id": member.number,
             "file_name": path,
@@ -51,7 +50,7 @@ class Coco(Format):
             image["metadata"] = natives(member)
         part = self._part(member.split)
         part.images.write(image)
-        for found in member.detections:
+        for found in drawing.detections:
             annotation = self._annotation(found, picture)
             if annotation is None:
                 self.receipt.warn("no-shape")
@@ -89,12 +88,14 @@ class Coco(Format):
             said["area"] = geometry.mask_area(mask)
         else:
             outlines = geometry.contours(found.shape, picture)
-            # Four numbers would be read as a box.
-            said["segmentation"] = [
-                [value for point in outline for value in point]
-                for outline in outlines
-                if len(outline) > 2
-            ]
+            # Fewer than three points would be read as a box.
+            outlines = [outline for outline in outlines if len(outline) > 2]
+            has_holes = any(depth % 2 for depth in geometry.depths(outlines))
+            said["segmentation"] = (
+                geometry.filled(outlines, picture)
+                if has_holes
+                else [[value for point in each for value in point] for each in outlines]
+            )
             said["area"] = geometry.area(outlines)
         if found.score is not None:
             said["score"] = found.score

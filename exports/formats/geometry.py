@@ -1,18 +1,26 @@
-"""Shapes of detections in the pixels of the picture as it is decoded.
+"""Shapes of detections in pixels, as the formats of archives write them.
 
-EXIF's turn is not done: the files leave as they were stored, and most tools decode them
-without it, as the models did.
+Contours fill by the even-odd rule: one within another is a hole, one beside another is a
+further part. The files leave as they were stored. Where a format's readers turn pictures
+as EXIF says, its shapes are turned with them (``turned``).
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-from inferences.deconstruction import Mask
+import numpy as np
+from pycocotools import mask as coco
+
+from inferences.deconstruction import Box, Mask, OrientedBox, Polygons
+from inferences.deconstruction.pixel_masks import mask_of
 from inferences.deconstruction.values import Point, Shape
-from inferences.presentation.shapes import contours_of, read_counts
+from inferences.presentation.shapes import contours_of, read_counts, upright
 from inferences.previews import Measure
+
+Contour = Sequence[Point]
+EDGE = 1e-6  # rounding of shares to pixels is no reaching beyond the picture
 
 
 class Bounds(NamedTuple):
@@ -41,10 +49,20 @@ class Bounds(NamedTuple):
         )
         return cut if cut.width > 0 and cut.height > 0 else None
 
+    def is_close_to(self, other: Bounds) -> bool:
+        return all(abs(a - b) <= EDGE for a, b in zip(self, other, strict=True))
+
 
 def contours(shape: Shape, picture: Measure) -> list[list[Point]]:
     """Closed contours in pixels; of a mask none, as it is not made of any."""
     return [] if isinstance(shape, Mask) else list(contours_of(shape, picture))
+
+
+def outlines(shape: Shape, picture: Measure) -> list[list[Point]]:
+    """Closed contours in pixels, of a mask along the edges of its pixels."""
+    return (
+        traced(shape, picture) if isinstance(shape, Mask) else contours(shape, picture)
+    )
 
 
 def bounds(shape: Shape, picture: Measure) -> Bounds | None:
@@ -58,10 +76,65 @@ def bounds(shape: Shape, picture: Measure) -> Bounds | None:
     return Bounds(min(xs), min(ys), max(xs), max(ys))
 
 
-def area(contours: Sequence[Sequence[Point]]) -> float:
-    """The first contour's area without that of the holes in it (shoelace formula)."""
-    sizes = [abs(_twice_area(contour)) / 2 for contour in contours]
-    return max(0.0, 2 * sizes[0] - sum(sizes)) if sizes else 0.0
+def area(contours: Sequence[Contour]) -> float:
+    """The area of all parts without their holes (shoelace formula)."""
+    sizes = (abs(_twice_area(contour)) / 2 for contour in contours)
+    signed = zip(sizes, depths(contours), strict=True)
+    return max(0.0, sum(-size if depth % 2 else size for size, depth in signed))
+
+
+def depths(contours: Sequence[Contour]) -> list[int]:
+    """Within how many of the others each contour lies: a hole has an odd number."""
+    return [
+        sum(_holds(other, contour) for other in contours if other is not contour)
+        for contour in contours
+    ]
+
+
+def parts(contours: Sequence[Contour]) -> list[list[Contour]]:
+    """Outlines, each with the holes that lie in it and in nothing else within it."""
+    levels = list(zip(contours, depths(contours), strict=True))
+    found = []
+    for outline, depth in levels:
+        if depth % 2 == 0:
+            holes = [
+                each
+                for each, level in levels
+                if level == depth + 1 and _holds(outline, each)
+            ]
+            found.append([outline, *holes])
+    return found
+
+
+def joined(contours: Sequence[Contour]) -> list[Point]:
+    """One closed contour that fills as all of them do, for formats that have but one.
+
+    Each is reached over a bridge of no width from the nearest point of those before it,
+    as Ultralytics joins the parts of COCO's segments.
+    """
+    whole = list(contours[0])
+    for contour in contours[1:]:
+        here, there = np.asarray(whole), np.asarray(contour)
+        distances = ((here[:, None] - there[None]) ** 2).sum(axis=2)
+        start, end = np.unravel_index(distances.argmin(), distances.shape)
+        around = [*contour[end:], *contour[: end + 1]]
+        whole = [*whole[: start + 1], *around, *whole[start:]]
+    return whole
+
+
+def _holds(outer: Contour, inner: Contour) -> bool:
+    """Whether a contour lies within another one, given that they do not cross."""
+    return all(_is_inside(point, outer) for point in inner[:8])
+
+
+def _is_inside(point: Point, contour: Contour) -> bool:
+    """By the crossings of a ray to the right (even-odd rule)."""
+    x, y = point
+    inside = False
+    for (x1, y1), (x2, y2) in zip(contour, [*contour[1:], contour[0]], strict=True):
+        if (y1 > y) != (y2 > y) and x < (x2 - x1) * (y - y1) / (y2 - y1) + x1:
+            inside = not inside
+    return inside
 
 
 def _twice_area(contour: Sequence[Point]) -> float:
@@ -80,6 +153,125 @@ def runs_of(mask: Mask) -> Iterator[tuple[int, int]]:
         start, place = place, min(place + count, most)
         if number % 2 and start < place:
             yield start, place
+
+
+def pixels_of(mask: Mask) -> np.ndarray:
+    """The mask as a plane of truth, ``[height, width]``."""
+    flat = np.zeros(mask.height * mask.width, dtype=bool)
+    for start, end in runs_of(mask):
+        flat[start:end] = True
+    return flat.reshape((mask.height, mask.width), order="F")
+
+
+def filled(contours: Sequence[Contour], picture: Measure) -> dict[str, Any]:
+    """Contours as COCO's compressed run lengths, holes left open."""
+    height, width = picture.height, picture.width
+    plane = np.zeros((height, width), dtype=bool)
+    for contour in contours:
+        flat = [value for point in contour for value in point]
+        plane ^= coco.decode(coco.frPyObjects([flat], height, width))[:, :, 0] == 1
+    runs = coco.encode(np.asfortranarray(plane, dtype=np.uint8))
+    return {"size": [height, width], "counts": runs["counts"].decode()}
+
+
+def traced(mask: Mask, picture: Measure) -> list[list[Point]]:
+    """The borders of a mask as closed contours along the edges of its pixels."""
+    plane = np.pad(pixels_of(mask), 1)
+    inside = plane[1:-1, 1:-1]
+    # Each border of a pixel is a step that has the pixel on its right.
+    steps = (
+        (inside & ~plane[:-2, 1:-1], (0, 0), (1, 0)),
+        (inside & ~plane[1:-1, 2:], (1, 0), (1, 1)),
+        (inside & ~plane[2:, 1:-1], (1, 1), (0, 1)),
+        (inside & ~plane[1:-1, :-2], (0, 1), (0, 0)),
+    )
+    following: dict[tuple[int, int], list[tuple[int, int]]] = {}
+    for borders, (x1, y1), (x2, y2) in steps:
+        for y, x in zip(*(axis.tolist() for axis in borders.nonzero()), strict=True):
+            following.setdefault((x + x1, y + y1), []).append((x + x2, y + y2))
+    sx, sy = picture.width / mask.width, picture.height / mask.height
+    found = []
+    while following:
+        corners = _loop(following)
+        found.append([(x * sx, y * sy) for x, y in corners])
+    return found
+
+
+def _loop(
+    following: dict[tuple[int, int], list[tuple[int, int]]],
+) -> list[tuple[int, int]]:
+    """Take one closed walk out of the steps; returns the corners at which it turns."""
+    start = place = next(iter(following))
+    corners: list[tuple[int, int]] = []
+    heading = None
+    while place in following:
+        onward = following[place].pop()
+        if not following[place]:
+            del following[place]
+        turn = onward[0] - place[0], onward[1] - place[1]
+        if turn != heading:
+            corners.append(place)
+        heading, place = turn, onward
+        if place == start:
+            break
+    return corners
+
+
+def turned(shape: Shape, picture: Measure) -> Shape:
+    """The shape over the picture once EXIF's turn is done (``Measure.upright``)."""
+    width, height = picture.width, picture.height
+    if isinstance(shape, Mask):
+        return mask_of(TURNS[picture.orientation](pixels_of(shape)))
+    if isinstance(shape, Polygons):
+        outlines = contours_of(shape, picture)
+        return Polygons(
+            tuple(tuple(upright(x, y, picture) for x, y in each) for each in outlines)
+        )
+    if isinstance(shape, OrientedBox):
+        return _turned_oriented(shape, picture)
+    sx, sy = (width, height) if shape.normalised else (1, 1)
+    corners = ((shape.xmin * sx, shape.ymin * sy), (shape.xmax * sx, shape.ymax * sy))
+    (x1, y1), (x2, y2) = (upright(x, y, picture) for x, y in corners)
+    return Box(min(x1, x2), min(y1, y2), max(x1, x2), max(y1, y2))
+
+
+def _turned_oriented(box: OrientedBox, picture: Measure) -> OrientedBox:
+    width, height = picture.width, picture.height
+    x, y = upright(box.cx * width, box.cy * height, picture)
+    new_width, new_height = picture.upright
+    angle = box.r
+    # A mirror turns the angle round; the turn that follows adds to it.
+    mirrored, quarters = ANGLES[picture.orientation]
+    angle = (-angle if mirrored else angle) + quarters * np.pi / 2
+    return OrientedBox(
+        x / new_width,
+        y / new_height,
+        box.w * width / new_width,
+        box.h * height / new_height,
+        float(angle),
+    )
+
+
+# EXIF 2.3, tag 0x0112: what is to be done to the stored pixels.
+TURNS = {
+    2: lambda plane: plane[:, ::-1],
+    3: lambda plane: plane[::-1, ::-1],
+    4: lambda plane: plane[::-1, :],
+    5: lambda plane: plane.T,
+    6: lambda plane: plane.T[:, ::-1],
+    7: lambda plane: plane.T[::-1, ::-1],
+    8: lambda plane: plane.T[::-1, :],
+}
+# The same for an angle, clockwise as y points down: whether it is mirrored, and quarters.
+ANGLES = {
+    2: (True, 2),
+    3: (False, 2),
+    4: (True, 0),
+    5: (True, 1),
+    6: (False, 1),
+    7: (True, 3),
+    8: (False, 3),
+}
 
 
 def mask_area(mask: Mask) -> int:

@@ -3,7 +3,8 @@
 ``load_dataset("imagefolder", data_dir=…)`` opens the unpacked archive: one row for each
 picture, with ``inference_id``, ``created_at``, and what is asked for: ``label`` and
 ``score`` of the best class or ``objects`` with boxes ``[x, y, width, height]``; metadata
-as a list of ``{key, type, value}``, as all rows need one shape.
+as a list of ``{key, type, value}``, as all rows need one shape. Boxes are of the upright
+picture: ``datasets`` turns pictures as EXIF says.
 """
 
 from __future__ import annotations
@@ -13,11 +14,10 @@ from typing import IO, Any
 import orjson
 
 from exports.formats import geometry
-from exports.formats.base import Format
+from exports.formats.base import Drawing, Format
 from exports.formats.native import texts
 from exports.members import Member
 from inferences.models import TaskType
-from inferences.previews import Measure
 
 WITHOUT_SPLIT = "train"
 
@@ -28,12 +28,13 @@ class ImageFolder(Format):
     description = "A folder of pictures that datasets opens by load_dataset."
     annotations_are_optional = True
     metadata_is_optional = True
+    is_read_upright = True
 
     def begin(self) -> None:
         self.rows: dict[str, IO[bytes]] = {}
 
     def add(self, member: Member) -> None:
-        picture = member.picture
+        _ = member.picture  # only pictures are read there
         split = member.split or WITHOUT_SPLIT
         path = self.add_input(member, f"data/{split}")
         row: dict[str, Any] = {
@@ -42,23 +43,21 @@ class ImageFolder(Format):
             "created_at": member.created_at.isoformat(),
         }
         if self.options.include_inferences_as_annotations:
-            row |= self._said(member, picture)
+            row |= self._annotations(self.drawn(member))
         if self.options.include_custom_metadata:
             row["metadata"] = texts(member)
         if split not in self.rows:
             self.rows[split] = self.archive.scratch()
         self.rows[split].write(orjson.dumps(row) + b"\n")
 
-    def _said(self, member: Member, picture: Measure) -> dict[str, Any]:
-        if not member.is_deconstructed:
-            self.receipt.warn("no-annotations")
+    def _annotations(self, drawing: Drawing) -> dict[str, Any]:
         if self.model.task_type == TaskType.IMAGE_CLASSIFICATION:
-            found = sorted(member.detections, key=lambda one: -(one.score or 0.0))
+            found = sorted(drawing.detections, key=lambda one: -(one.score or 0.0))
             best = found[0] if found else None
             return {"label": best and best.label, "score": best and best.score}
         objects: dict[str, list[Any]] = {"bbox": [], "categories": [], "scores": []}
-        for each in member.detections:
-            box = each.shape and geometry.bounds(each.shape, picture)
+        for each in drawing.detections:
+            box = each.shape and geometry.bounds(each.shape, drawing.picture)
             if not box:
                 self.receipt.warn("no-shape")
                 continue

@@ -1,6 +1,8 @@
 """Label Studio: ``tasks.json`` to import, and ``label_config.xml`` for the project.
 
-Of masks, whose brush has an encoding of its own, the box around them is written. Answers
+A segment is one polygon for each of its parts, with its holes joined to it by bridges of no
+width; masks are written by their outlines. Coordinates are of the upright picture, as
+browsers turn pictures by EXIF. Answers
 are *predictions*, which people correct, or finished *annotations* where those are
 asked for. Coordinates are percent of the picture; a rotated rectangle is named by its
 upper left corner before the turn, and turned clockwise in degrees.
@@ -9,6 +11,7 @@ upper left corner before the turn, and turned clockwise in degrees.
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from typing import Any
 from xml.etree import ElementTree
 from xml.etree.ElementTree import Element, SubElement
@@ -16,12 +19,12 @@ from xml.etree.ElementTree import Element, SubElement
 import orjson
 
 from exports.formats import geometry
-from exports.formats.base import Format
+from exports.formats.base import Drawing, Format
 from exports.formats.labels import LabelNumbers
 from exports.formats.native import natives
 from exports.formats.voc import storable
 from exports.members import Member
-from inferences.deconstruction import Detection, OrientedBox, Polygons
+from inferences.deconstruction import Detection, Mask, OrientedBox, Polygons
 from inferences.previews import Measure
 
 PICTURE, LABEL, OUTLINE, CLASS = "image", "label", "outline", "class"
@@ -33,14 +36,15 @@ class LabelStudio(Format):
     description = "Tasks to import: pictures with predictions, or with annotations."
     annotations_are_optional = True
     metadata_is_optional = True
+    is_read_upright = True
 
     def begin(self) -> None:
         self.tasks = self.archive.scratch()
-        self.labels = LabelNumbers(self.model.class_labels)
+        self.labels = LabelNumbers(self.known_labels())
         self.count = 0
 
     def add(self, member: Member) -> None:
-        picture = member.picture
+        drawing = self.drawn(member)
         path = self.add_input(member)
         data: dict[str, Any] = {
             PICTURE: f"/data/local-files/?d={path}",
@@ -54,22 +58,19 @@ class LabelStudio(Format):
             data["metadata"] = natives(member)
         task: dict[str, Any] = {"id": member.number, "data": data}
         if member.is_deconstructed:
-            self._say(task, member, picture)
-        else:
-            self.receipt.warn("no-annotations")
+            self._add_results(task, member, drawing)
         self.tasks.write((b",\n" if self.count else b"[\n") + orjson.dumps(task))
         self.count += 1
 
-    def _say(self, task: dict[str, Any], member: Member, picture: Measure) -> None:
-        results = []
-        for place, found in enumerate(member.detections):
+    def _add_results(
+        self, task: dict[str, Any], member: Member, drawing: Drawing
+    ) -> None:
+        results: list[dict[str, Any]] = []
+        for found in drawing.detections:
             self.labels.number(found.label)
-            if result := _result(found, picture):
-                results.append(
-                    {"id": f"{member.number}-{place}", **result, **_scored(found)}
-                )
-            else:
-                self.receipt.warn("no-shape")
+            for result in _results(found, drawing.picture):
+                place = f"{member.number}-{len(results)}"
+                results.append({"id": place, **result, **_scored(found)})
         if self.options.include_inferences_as_annotations:
             task["annotations"] = [{"result": results}]
             return
@@ -105,7 +106,8 @@ def _scored(found: Detection) -> dict[str, float]:
     return {} if found.score is None else {"score": found.score}
 
 
-def _result(found: Detection, picture: Measure) -> dict[str, Any] | None:
+def _results(found: Detection, picture: Measure) -> Iterator[dict[str, Any]]:
+    """One result, or of a segment one for each of its parts."""
     width, height = picture.width, picture.height
     about = {
         "to_name": PICTURE,
@@ -115,18 +117,20 @@ def _result(found: Detection, picture: Measure) -> dict[str, Any] | None:
     }
     if found.shape is None:
         value: dict[str, Any] = {"choices": [found.label]}
-        return {**about, "from_name": CLASS, "type": "choices", "value": value}
-    if isinstance(found.shape, Polygons):
-        outline = geometry.contours(found.shape, picture)[0]
-        points = [[100 * x / width, 100 * y / height] for x, y in outline]
-        value = {"points": points, "polygonlabels": [found.label], "closed": True}
-        return {**about, "from_name": OUTLINE, "type": "polygonlabels", "value": value}
+        yield {**about, "from_name": CLASS, "type": "choices", "value": value}
+        return
+    if isinstance(found.shape, Polygons | Mask):
+        about |= {"from_name": OUTLINE, "type": "polygonlabels"}
+        for part in geometry.parts(geometry.outlines(found.shape, picture)):
+            outline = geometry.joined(part)
+            points = [[100 * x / width, 100 * y / height] for x, y in outline]
+            value = {"points": points, "polygonlabels": [found.label], "closed": True}
+            yield {**about, "value": value}
+        return
     if isinstance(found.shape, OrientedBox):
         value = _turned(found.shape, picture)
     else:
         box = geometry.bounds(found.shape, picture)
-        if box is None:
-            return None
         value = {
             "x": 100 * box.xmin / width,
             "y": 100 * box.ymin / height,
@@ -135,7 +139,7 @@ def _result(found: Detection, picture: Measure) -> dict[str, Any] | None:
             "rotation": 0,
         }
     value["rectanglelabels"] = [found.label]
-    return {**about, "from_name": LABEL, "type": "rectanglelabels", "value": value}
+    yield {**about, "from_name": LABEL, "type": "rectanglelabels", "value": value}
 
 
 def _turned(box: OrientedBox, picture: Measure) -> dict[str, Any]:

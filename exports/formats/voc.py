@@ -25,14 +25,15 @@ class PascalVoc(Format):
     title = "Pascal VOC"
     description = "Pictures with one XML file of upright boxes each."
 
+    cuts_at_edges = True
+
     def begin(self) -> None:
         self.lists: dict[str, IO[bytes]] = {}
 
     def add(self, member: Member) -> None:
-        picture = member.picture
+        drawing = self.drawn(member)
+        picture = drawing.picture
         path = self.add_input(member, "JPEGImages")
-        if not member.is_deconstructed:
-            self.receipt.warn("no-annotations")
         name = path.rpartition("/")[2]
         stem = name.rpartition(".")[0]
         root = Element("annotation")
@@ -46,7 +47,7 @@ class PascalVoc(Format):
         _text(size, "height", str(picture.height))
         _text(size, "depth", "3")
         _text(root, "segmented", "0")
-        for found in member.detections:
+        for found in drawing.detections:
             self._add_object(root, found, picture)
         content = ElementTree.tostring(root, "utf-8", xml_declaration=True)
         self.archive.add(f"Annotations/{stem}.xml", content)
@@ -54,15 +55,10 @@ class PascalVoc(Format):
 
     def _add_object(self, root: Element, found: Detection, picture: Measure) -> None:
         box = found.shape and geometry.bounds(found.shape, picture)
-        if not box:
+        inside = box and box.within(picture)
+        if not inside:
             self.receipt.warn("no-shape")
             return
-        inside = box.within(picture)
-        if inside is None:
-            self.receipt.warn("outside")
-            return
-        if inside != box:
-            self.receipt.warn("clipped")
         each = SubElement(root, "object")
         _text(each, "name", found.label)
         if found.score is not None:

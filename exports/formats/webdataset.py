@@ -2,6 +2,12 @@
 
 A sample is the input as ``<digits>.<ext>`` and ``<digits>.json`` with what is known of it.
 A shard ends at ``SHARD_SAMPLES`` or ``SHARD_BYTES``; it is built beside the archive.
+
+Readers such as ``datasets`` make one table of all samples, and infer its columns from the
+first few. So every sample has the same members, all of them text: what is nested
+(annotations, metadata) is JSON in a text. All pictures have the extension of the first
+one, as readers know their kind by their content; inputs of another kind go to shards of
+their own (``shards-<ext>/``).
 """
 
 from __future__ import annotations
@@ -14,11 +20,14 @@ import orjson
 from exports import scratch
 from exports.archives import TarArchive
 from exports.formats.base import Format
-from exports.formats.native import natives, plain
+from exports.formats.native import natives
 from exports.members import Member
 from inferences.deconstruction import Box, Mask, OrientedBox, Polygons
 from inferences.deconstruction.values import Shape
 
+Group = tuple[str | None, str]  # the split, and the extension of its inputs
+
+PICTURES = ("jpg", "png", "gif", "webp", "bmp", "tif", "avif", "jp2", "heic")
 SHARD_SAMPLES = 10_000
 SHARD_BYTES = 256 * 1024**2
 
@@ -29,59 +38,76 @@ class WebDataset(Format):
     description = "Shards of TAR files, to be streamed into training."
     annotations_are_optional = True
     metadata_is_optional = True
+    version = 2  # annotations and metadata are texts
 
     def begin(self) -> None:
-        self.shards: dict[str | None, _Shard] = {}
+        self.shards: dict[Group, _Shard] = {}
         self.closed = 0
+        self.picture_extension = ""
+        self.first_kind = ""
 
     def add(self, member: Member) -> None:
         content = member.content
-        shard = self.shards.get(member.split)
+        extension = self._extension(member)
+        group = member.split, extension
+        shard = self.shards.get(group)
         if shard and shard.is_full_with(content.size):
-            self._close(member.split)
-        if member.split not in self.shards:
-            self.shards[member.split] = _Shard(self.archive.modified_at)
-            self.archive.keep(self.shards[member.split])
-        shard = self.shards[member.split]
+            self._close(group)
+        if group not in self.shards:
+            self.shards[group] = _Shard(self.archive.modified_at)
+            self.archive.keep(self.shards[group])
+        shard = self.shards[group]
         name = f"{member.number:06d}"
-        shard.tar.add_file(f"{name}.{member.extension}", member.open())
+        shard.tar.add_file(f"{name}.{extension}", member.open())
         shard.tar.add(f"{name}.json", orjson.dumps(self._facts(member)))
         shard.count += 1
-        if content.sha256 != member.data_hash:
-            self.receipt.warn("hash-mismatch")
+        self.check_input(member)
 
-    def _facts(self, member: Member) -> dict[str, Any]:
-        facts: dict[str, Any] = {
+    def _extension(self, member: Member) -> str:
+        extension = member.extension
+        if extension in PICTURES:
+            self.picture_extension = self.picture_extension or extension
+            if extension != self.picture_extension:
+                self.receipt.warn("renamed")
+            extension = self.picture_extension
+        self.first_kind = self.first_kind or extension
+        return extension
+
+    def _facts(self, member: Member) -> dict[str, str]:
+        facts = {
             "inference_id": member.inference_id,
             "created_at": member.created_at.isoformat(),
             "inference_action": member.inference_action,
-            "data_source": member.data_source,
-            "latitude": member.latitude,
-            "longitude": member.longitude,
+            "data_source": member.data_source or "",
+            "latitude": _number(member.latitude),
+            "longitude": _number(member.longitude),
         }
         if self.options.include_inferences_as_annotations:
-            if member.is_deconstructed:
-                facts["annotations"] = [
-                    {"label": one.label, "score": one.score, **_shaped(one.shape)}
-                    for one in member.detections
-                ]
-            else:
+            if not member.is_deconstructed:
                 self.receipt.warn("no-annotations")
+            rows = [
+                {"label": one.label, "score": one.score, **_shaped(one.shape)}
+                for one in member.detections
+            ]
+            known = rows if member.is_deconstructed else None
+            facts["annotations"] = orjson.dumps(known).decode()
         if self.options.include_custom_metadata:
-            facts["metadata"] = natives(member)
-        return plain(facts)
+            facts["metadata"] = orjson.dumps(natives(member)).decode()
+        return facts
 
-    def _close(self, split: str | None) -> None:
-        shard = self.shards.pop(split)
+    def _close(self, group: Group) -> None:
+        shard = self.shards.pop(group)
         shard.tar.finish()
-        directory = f"shards/{split}" if split else "shards"
+        split, extension = group
+        of_kind = "" if extension == self.first_kind else f"-{extension}"
+        directory = f"shards{of_kind}/{split}" if split else f"shards{of_kind}"
         self.archive.add_file(f"{directory}/shard-{self.closed:06d}.tar", shard.file)
         shard.close()
         self.closed += 1
 
     def finish(self) -> None:
-        for split in list(self.shards):
-            self._close(split)
+        for group in list(self.shards):
+            self._close(group)
 
 
 class _Shard:
@@ -98,6 +124,10 @@ class _Shard:
 
     def is_full_with(self, size: int) -> bool:
         return self.count >= SHARD_SAMPLES or self.tar.size + size > SHARD_BYTES
+
+
+def _number(value: float | None) -> str:
+    return "" if value is None else repr(value)
 
 
 def _shaped(shape: Shape | None) -> dict[str, Any]:

@@ -1,9 +1,11 @@
 """YOLO: a text file of boxes for each picture, and ``data.yaml``.
 
 A line is ``class cx cy w h`` in shares of the picture. Models for oriented boxes get the
-four corners instead, models for segmentation the outline: ``class x1 y1 x2 y2 …``. What
-lies beyond the picture is cut at its edge and counted. Pictures are under
-``images/<split>/``, labels under ``labels/<split>/``: tools find one by the other.
+four corners instead, models for segmentation the outline, its parts and holes joined by
+bridges of no width: ``class x1 y1 x2 y2 …``. What lies beyond the picture is cut at its
+edge and counted. Pictures are under ``images/<split>/``, labels under ``labels/<split>/``:
+tools find one by the other. ``data.yaml`` says no ``path``: without it Ultralytics starts
+from the folder of the file itself, while ``path: .`` would be the working directory.
 """
 
 from __future__ import annotations
@@ -14,12 +16,14 @@ from collections.abc import Iterator
 from exports.formats import geometry
 from exports.formats.base import Format
 from exports.formats.labels import LabelNumbers
-from exports.members import Member
+from exports.members import NOT_READ, Member, Skip
 from inferences.deconstruction import Detection
 from inferences.models import TaskType
 from inferences.previews import Measure
 
 WITHOUT_SPLIT = "train"
+# Of the pictures that are exported, those that Ultralytics looks for (IMG_FORMATS).
+READ = ("bmp", "jpg", "png", "tif", "webp", "heic", "avif", "jp2")
 OUTLINED = (TaskType.ORIENTED_OBJECT_DETECTION, TaskType.IMAGE_SEGMENTATION)
 
 
@@ -28,34 +32,34 @@ class Yolo(Format):
     title = "YOLO"
     description = "Pictures with text files of boxes or outlines, and data.yaml."
 
+    is_read_upright = True
+    cuts_at_edges = True
+
     def begin(self) -> None:
-        self.numbers = LabelNumbers(self.model.class_labels)
+        self.numbers = LabelNumbers(self.known_labels())
         self.splits: set[str] = set()
 
     def add(self, member: Member) -> None:
-        picture = member.picture
+        if member.extension not in READ:
+            raise Skip(NOT_READ)
+        drawing = self.drawn(member)
         split = member.split or WITHOUT_SPLIT
         path = self.add_input(member, f"images/{split}")
-        if not member.is_deconstructed:
-            self.receipt.warn("no-annotations")
         self.splits.add(split)
         stem = path.removeprefix("images/").rpartition(".")[0]
         lines = [
-            line for each in member.detections for line in self._line(each, picture)
+            line
+            for each in drawing.detections
+            for line in self._line(each, drawing.picture)
         ]
         self.archive.add(f"labels/{stem}.txt", "".join(lines).encode())
 
     def _line(self, found: Detection, picture: Measure) -> Iterator[str]:
         box = found.shape and geometry.bounds(found.shape, picture)
-        if not box:
+        inside = box and box.within(picture)
+        if not inside:
             self.receipt.warn("no-shape")
             return
-        inside = box.within(picture)
-        if inside is None:
-            self.receipt.warn("outside")
-            return
-        if inside != box:
-            self.receipt.warn("clipped")
         outline = self._outline(found, picture)
         width, height = picture.width, picture.height
         if outline:
@@ -77,18 +81,18 @@ class Yolo(Format):
     def _outline(
         self, found: Detection, picture: Measure
     ) -> list[tuple[float, float]] | None:
-        """The first contour, where the task asks for outlines and there is one."""
+        """One contour around all of it, where the task asks for outlines."""
         if self.model.task_type not in OUTLINED:
             return None
-        found_contours = geometry.contours(found.shape, picture)
-        return found_contours[0] if found_contours else None
+        outlines = geometry.outlines(found.shape, picture)
+        return geometry.joined(outlines) if outlines else None
 
     def finish(self) -> None:
         splits = self.splits or {WITHOUT_SPLIT}
         first = WITHOUT_SPLIT if WITHOUT_SPLIT in splits else min(splits)
         held_out = "validation" if "validation" in splits else first
         # A text of JSON is one of YAML, whatever is in it.
-        lines = ["path: .", f"train: images/{first}", f"val: images/{held_out}"]
+        lines = [f"train: images/{first}", f"val: images/{held_out}"]
         if "test" in splits:
             lines.append("test: images/test")
         names = [

@@ -16,7 +16,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from exports.formats.open_inference import names, predictions
+from exports.formats.open_inference import names, predictions, tables
 from exports.formats.open_inference.archived import safe
 from exports.formats.open_inference.avro import columns_of
 from exports.formats.open_inference.csv import plain
@@ -498,6 +498,115 @@ def test_prompts_of_text_models_are_their_inputs(of_task, answered, exported):
 
     assert row[":feature.text:prompt_text"] == "Write of ships ⚓"
     assert row[":tag.text:response_text"] == "Ships."
+
+
+PROMPTS = {
+    "a long one": (b"long " * 100_000, "long " * 100_000),
+    "a chat": (
+        json.dumps(
+            {
+                "messages": [
+                    {"role": "system", "content": "Be brief."},
+                    {"role": "user", "content": [{"type": "text", "text": "Ships?"}]},
+                ]
+            }
+        ).encode(),
+        "system: Be brief.\n\nuser: Ships?",
+    ),
+    "a completion": (b'{"prompt": "Ships?", "max_tokens": 3}', "Ships?"),
+    "a tensor": (
+        b'{"name": "x", "datatype": "BYTES", "shape": [1], "data": ["Ships?"]}',
+        "Ships?",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", PROMPTS)
+def test_prompts_are_read_as_people_would(name, of_task, answered, exported):
+    content, prompt = PROMPTS[name]
+    model = of_task(TaskType.TEXT_GENERATION)
+    blobs.put("1/1/2025/a/input", content)
+    answered(
+        model,
+        {"text_generation": {"text": "Ships."}},
+        data_storage_key="1/1/2025/a/input",
+        data_content_type="application/json",
+    )
+
+    task = exported("open_inference_parquet", of=model)
+
+    (row,) = table_of(opened(task))
+    assert row[":feature.text:prompt_text"] == prompt
+    assert task.receipt["warnings"] == []
+
+
+def test_a_prompt_too_long_for_a_table_is_told(
+    of_task, answered, exported, monkeypatch
+):
+    monkeypatch.setattr(tables, "PROMPT_MAX_BYTES", 10)
+    model = of_task(TaskType.TEXT_GENERATION)
+    blobs.put("1/1/2025/a/input", b"more than ten bytes")
+    answered(model, {"text_generation": "x"}, data_storage_key="1/1/2025/a/input")
+
+    task = exported("open_inference_parquet", of=model)
+
+    assert table_of(opened(task))[0][":feature.text:prompt_text"] is None
+    assert [each["code"] for each in task.receipt["warnings"]] == ["long-prompt"]
+
+
+def test_the_named_input_text_is_the_prompt(of_task, answered, exported):
+    model = of_task(TaskType.TEXT_GENERATION)
+    answered(model, {"text_generation": "Ships.", "inputs": {"text": "100% of?"}})
+
+    (row,) = table_of(opened(exported("open_inference_parquet", of=model)))
+
+    assert row[":feature.text:prompt_text"] == "100% of?"
+
+
+def test_a_chat_that_only_calls_tools_has_a_response(of_task, make_inference, exported):
+    model = of_task(TaskType.TEXT_GENERATION)
+    call = {"type": "function", "function": {"name": "weather", "arguments": "{}"}}
+    message = {"role": "assistant", "content": None, "tool_calls": [call]}
+    make_inference(to=model, data=json.dumps({"choices": [{"message": message}]}))
+
+    (row,) = table_of(opened(exported("open_inference_parquet", of=model)))
+    (example,) = lines_of(
+        opened(exported("phoenix_jsonl", of=model)),
+        "m/no-version/no-environment/data.jsonl",
+    )
+
+    assert row[":tag.text:response_text"] == "weather({})"
+    assert example["outputs"]["response_text"] == "weather({})"
+
+
+def test_forecasts_keep_their_bands_and_history(of_task, answered, exported):
+    model = of_task(TaskType.TIME_SERIES)
+    series = {"values": [3, 4], "lower": [2, 3], "upper": [4, 5], "history": [1, 2, 3]}
+    answered(model, {"time_series": series})
+
+    (row,) = table_of(opened(exported("open_inference_parquet", of=model)))
+    steps = table_of(
+        opened(
+            exported("open_inference_parquet", of=model, options={"shape": "exploded"})
+        )
+    )
+
+    assert row[":prediction.[float]:prediction_series"] == [3, 4]
+    assert row[":prediction.[float]:prediction_lower"] == [2, 3]
+    assert row[":prediction.[float]:prediction_upper"] == [4, 5]
+    assert row[":prediction.[float]:prediction_history"] == [1, 2, 3]
+    assert [json.loads(each[":tag.text:prediction_step"]) for each in steps] == [
+        {"time": None, "value": 3, "lower": 2, "upper": 4},
+        {"time": None, "value": 4, "lower": 3, "upper": 5},
+    ]
+
+
+def test_nothing_found_is_an_empty_list_in_every_column(model, answered, exported):
+    answered(model, {"object_detection": []})
+
+    (row,) = table_of(opened(exported("open_inference_parquet")), FOLDER)
+
+    assert row[":tag.text:prediction_boxes"] == "[]"
 
 
 def test_answers_in_blobs_are_fetched(of_task, make_inference, exported):

@@ -34,7 +34,7 @@ class Outline:
 def outlines(shapes: Sequence[Shape | None], picture: Measure) -> list[Outline | None]:
     """An outline for each shape, None for what has none."""
     drawn = [list(contours_of(shape, picture)) if shape else [] for shape in shapes]
-    turned = not _is_upright_already(drawn, picture)
+    turned = not _fit_upright_alone(drawn, picture)
     return [_outline(contours, picture, turned) for contours in drawn]
 
 
@@ -77,7 +77,13 @@ def upright(x: float, y: float, picture: Measure) -> Point:
     }.get(picture.orientation, (x, y))
 
 
-def _is_upright_already(drawn: Iterable[list[Contour]], picture: Measure) -> bool:
+def is_upright_already(shapes: Sequence[Shape | None], picture: Measure) -> bool:
+    """Whether the model had turned the picture, by where its shapes lie."""
+    drawn = (list(contours_of(shape, picture)) for shape in shapes if shape)
+    return _fit_upright_alone(drawn, picture)
+
+
+def _fit_upright_alone(drawn: Iterable[list[Contour]], picture: Measure) -> bool:
     if picture.orientation < 5:
         return False
     points = [point for contours in drawn for contour in contours for point in contour]

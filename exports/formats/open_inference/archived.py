@@ -26,7 +26,7 @@ from exports.formats.open_inference.members import Kept
 from exports.formats.open_inference.parquet import ParquetWriter
 from exports.formats.open_inference.phoenix import PhoenixWriter
 from exports.formats.open_inference.schema_json import schema_json
-from exports.formats.open_inference.tables import Tables
+from exports.formats.open_inference.tables import Rows, Tables
 from exports.formats.open_inference.writing import Writer
 from exports.members import DELETED, Batch, Member
 from inferences.models import RegisteredModel
@@ -96,12 +96,13 @@ class TableFormat(Format):
 
     def _write_kept(self, kept: Kept) -> None:
         """They were counted as they passed: every line has a row."""
+        if kept.long_prompts:
+            self.receipt.warn("long-prompt", kept.long_prompts)
         tables = kept.tables()
         self.layout = tables.layout
         for rows in tables.kept_rows(AT_ONCE):
             self._encode(rows.batch)
-            if rows.other_vectors:
-                self.receipt.warn("vector-length", rows.other_vectors)
+            self._warn(rows)
 
     def _write(self) -> None:
         """Begin to read what was gathered, and write what was read in the meantime."""
@@ -117,14 +118,19 @@ class TableFormat(Format):
         for why, skipped in rows.left_out.items():
             for name in skipped:
                 self.receipt.skip(name, why)
-        if rows.other_vectors:
-            self.receipt.warn("vector-length", rows.other_vectors)
+        self._warn(rows)
         met = {*rows.written, *rows.left_out_ids}
         for row_id, name in names.items():
             if row_id not in met:
                 self.receipt.skip(name, DELETED)
         self.receipt.written += len(rows.written)
         self.receipt.tick()
+
+    def _warn(self, rows: Rows) -> None:
+        if rows.other_vectors:
+            self.receipt.warn("vector-length", rows.other_vectors)
+        if rows.long_prompts:
+            self.receipt.warn("long-prompt", rows.long_prompts)
 
     def _encode(self, rows: pa.RecordBatch) -> None:
         for group, batch in parted(rows):

@@ -19,7 +19,7 @@ from exports.formats.open_inference import predictions
 from exports.formats.open_inference.layout import Key, Layout, Shape
 from exports.formats.open_inference.predictions import Item
 from exports.formats.open_inference.reading import VECTOR_SIZES, Source, written_vector
-from exports.formats.open_inference.tables import Rows, Tables, text_in
+from exports.formats.open_inference.tables import TOO_LONG, Rows, Tables, text_in
 from exports.members import NOT_UNDERSTOOD, NOTHING_FOUND, Member, Skip
 from inferences.models import InferenceAction
 from inferences.row_ids import first_id_at
@@ -40,6 +40,7 @@ class Kept:
         self.labels: dict[str, int] = {}
         self.sources: dict[str, int] = {}
         self.has_splits = False
+        self.long_prompts = 0
 
     def add(self, member: Member) -> None:
         """Raises ``Skip`` for one that the table will have no row for."""
@@ -61,6 +62,9 @@ class Kept:
         task, said = self.model.task_type, member.said
         source, pairs = member.data_source, said.pairs
         understood = said.understood
+        prompt = _prompt(member)
+        if prompt is TOO_LONG:
+            self.long_prompts += 1
         labels = scores = None
         if pairs is not None:
             labels = _array(_number(self.labels, name) for name, _ in pairs)
@@ -80,7 +84,7 @@ class Kept:
             "scores": scores,
             "metadata": {key: value.text for key, value in member.metadata.items()},
             "vector": member.embedding and written_vector(member.embedding),
-            "prompt": _prompt(member),
+            "prompt": None if prompt is TOO_LONG else prompt,
             "split": member.split,
             "prediction": predictions.prediction_of(task, said) if understood else None,
             "items": predictions.items_of(task, said) if understood else None,
@@ -164,7 +168,14 @@ def _array(values: Any) -> str:
     return "{" + ",".join("NULL" if v is None else str(v) for v in values) + "}"
 
 
-def _prompt(member: Member) -> str | None:
+def _prompt(member: Member) -> Any:
+    """The named input ``text``, else the input as text; ``TOO_LONG`` where it is that."""
+    try:
+        inputs = orjson.loads(member.answer)["inputs"]
+        if isinstance(inputs["text"], str):
+            return inputs["text"]
+    except (orjson.JSONDecodeError, KeyError, TypeError):
+        pass
     try:
         return text_in(member.open(), member.content_type)
     except Skip:

@@ -259,11 +259,14 @@ def items_of(task_type: str, found: Deconstructed) -> list[Item]:
                 )
                 for name, each in values.items()
             ]
-        case Series(values, times):
-            named = times or [None] * len(values)
+        case Series(values, times, lower, upper):
+            blank = [None] * len(values)
+            rows = zip(
+                times or blank, values, lower or blank, upper or blank, strict=True
+            )
             return [
-                Item(None, value, _json({"time": time, "value": value}))
-                for value, time in zip(values, named, strict=True)
+                Item(None, row[1], _json(dict(zip(STEP, row, strict=True))))
+                for row in rows
             ]
     rows = sorted(found.detections, key=lambda one: -(one.score or 0))
     return [
@@ -303,6 +306,7 @@ def quick_boxes(text: str) -> list[dict[str, Any]] | None:
     return rows
 
 
+STEP = ("time", "value", "lower", "upper")
 MEMBERS = ("label", "score", "xmin", "ymin", "xmax", "ymax")
 VALUES, SCORE = itemgetter(*MEMBERS), itemgetter("score")
 MEMBER_SET = set(MEMBERS)

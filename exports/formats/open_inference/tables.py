@@ -41,6 +41,7 @@ from exports.members import (
 )
 from inferences import directory
 from inferences.deconstructing import deconstructed
+from inferences.deconstruction.prompts import read_prompt
 from inferences.directory import place_of
 from inferences.models import (
     InferenceAction,
@@ -53,7 +54,7 @@ from inferences.querying.reading import fetch
 from istore import blobs
 
 TEXT, REAL, WHOLE, FLAG = pa.string(), pa.float64(), pa.int64(), pa.bool_()
-PROMPT_MAX_BYTES = 256 * 1024
+PROMPT_MAX_BYTES = 4 * 1024**2  # a batch of rows is held in memory
 PLAIN = "^[A-Za-z0-9_.~-]*$"  # what stands in an address as it is
 READERS = 8  # blobs that are read at the same time
 
@@ -69,6 +70,7 @@ class Rows:
     left_out: dict[str, list[str]] = field(default_factory=dict)
     left_out_ids: list[int] = field(default_factory=list)
     other_vectors: int = 0  # of another length than the model's: null in the table
+    long_prompts: int = 0  # longer than a table takes: null, too
 
 
 class Tables:
@@ -83,6 +85,7 @@ class Tables:
             self.model.task_type
         )
         self.sources = self._sources_of_columns()
+        self._long_prompts = 0
 
     def ahead(self, row_ids: Sequence[int]) -> reading.Ahead:
         """Begin to read these; ``rows`` takes it from there."""
@@ -106,6 +109,7 @@ class Tables:
         else:
             rows = self._flat(table, filled, answers)
         rows.other_vectors = other_vectors
+        rows.long_prompts, self._long_prompts = self._long_prompts, 0
         return rows
 
     def all_rows(self, row_ids: Sequence[int], at_once: int) -> Iterator[Rows]:
@@ -141,6 +145,7 @@ class Tables:
             columns.append(Source("split", "NULL", TEXT))
         if self.layout.has_prompt:
             columns.append(Source("input_key", "cold.data_storage_key", TEXT))
+            columns.append(Source("named_text", NAMED_TEXT, TEXT))
             columns.append(Source("content_type", "cold.data_content_type", TEXT))
         if self.layout.has_vector:
             columns.append(Source("vector", reading.VECTOR, TEXT))
@@ -299,10 +304,17 @@ class Tables:
         return answers
 
     def _prompts(self, table: pa.Table) -> list[str | None]:
-        """The inputs of text models, where they are text."""
+        """What text models were asked: the named input ``text``, else the input."""
         keys, types = table["input_key"].to_pylist(), table["content_type"].to_pylist()
+        named = table["named_text"].to_pylist()
         with ThreadPoolExecutor(READERS) as readers:
-            return list(readers.map(_text_input, keys, types))
+            texts = list(readers.map(_text_input, keys, types))
+        self._long_prompts = sum(text is TOO_LONG for text in texts)
+        found = (None if text is TOO_LONG else text for text in texts)
+        return [
+            text if of_name is None else of_name
+            for text, of_name in zip(found, named, strict=True)
+        ]
 
 
 class _Names:
@@ -323,8 +335,8 @@ class _Names:
         return reading.named(numbers, self.known)
 
 
-def _text_input(key: str | None, content_type: str | None) -> str | None:
-    """The input if it is text; None otherwise."""
+def _text_input(key: str | None, content_type: str | None) -> Any:
+    """The prompt if the input is text, ``TOO_LONG``, or None."""
     if not key or not is_textual(content_type):
         return None
     try:
@@ -339,17 +351,20 @@ def is_textual(content_type: str | None) -> bool:
     return kind.startswith("text/") or kind in TEXTUAL
 
 
-def text_in(file: IO[bytes], content_type: str | None) -> str | None:
-    """What the file holds if that is text of some length; None otherwise."""
+def text_in(file: IO[bytes], content_type: str | None) -> Any:
+    """The prompt that the file holds; None where it is no text, ``TOO_LONG`` if it is."""
     if not is_textual(content_type):
         return None
     content = file.read(PROMPT_MAX_BYTES + 1)
-    try:
-        return None if len(content) > PROMPT_MAX_BYTES else content.decode()
-    except UnicodeDecodeError:
-        return None
+    return TOO_LONG if len(content) > PROMPT_MAX_BYTES else read_prompt(content)
 
 
+TOO_LONG = object()
+# Of a collection that was stored with named inputs, the one that is the text.
+NAMED_TEXT = (
+    "CASE WHEN cold.data LIKE '{%%' AND cold.data LIKE '%%\"inputs\"%%'"
+    " AND cold.data IS JSON OBJECT THEN cold.data::json #>> '{inputs,text}' END"
+)
 # What the proxy and uploads call inputs whose kind nothing says.
 TEXTUAL = ("application/json", "application/octet-stream", "")
 # Text that did not fit the row; an answer with binary parts is none.
