@@ -15,10 +15,14 @@ class InferencesConfig(AppConfig):
         from inferences.erasure import traces
 
         traces.register()
+        from inferences import lost_copies
         from inferences.presentation import storage
         from istore import operations
 
         operations.register("Storage", "operations/_storage.html", storage.by_model)
+        operations.register(
+            "Streams without a copy", "operations/_lost_copies.html", lost_copies.panel
+        )
 
 
 def register_checks() -> None:

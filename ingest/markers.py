@@ -29,6 +29,11 @@ class Marker:
         return self.value["input"]
 
     @property
+    def is_read_out(self) -> bool:
+        """Whether the answer was read out of a stream, which is kept as it came."""
+        return isinstance(self.answer_facts.get("reading"), str)
+
+    @property
     def answer_facts(self) -> dict[str, Any]:
         return self.value["answer"]
 
@@ -65,6 +70,9 @@ def open_marker(arrival: Arrival, content: bytes) -> Marker:
     value = read_marker(content)
     _check_event(arrival.event, value)
     stated = value["answer"]
+    if isinstance(reading := stated.get("reading"), str):
+        _check_size(arrival.event.inference_storage_key, stated["size"])
+        return Marker(value, reading.encode("utf-8", "surrogatepass"))
     text = stated.get("text")
     answer = (
         text.encode("utf-8", "surrogatepass")
@@ -88,6 +96,18 @@ def check_input(arrival: Arrival, marker: Marker) -> None:
         raise Refused(
             Reason.HASH_MISMATCH,
             f"The input has {size} bytes, not {marker.input['size']}.",
+        )
+
+
+def _check_size(key: str, stated: int) -> None:
+    """The stream that an answer was read out of is there, and of its length."""
+    try:
+        size = blobs.size(key)
+    except FileNotFoundError:
+        raise NotYet(Reason.MISSING_BLOB, "The answer is missing.") from None
+    if size != stated:
+        raise Refused(
+            Reason.HASH_MISMATCH, f"The answer has {size} bytes, not {stated}."
         )
 
 

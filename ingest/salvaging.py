@@ -84,7 +84,9 @@ class Salvage:
         else:
             found = deconstructed(model, outputs)
         self.warnings += found.warnings
-        if len(text) > settings.ISTORE_ANSWER_INLINE_BYTES:
+        # What was read out of a stream stands in no blob: the row keeps all of it.
+        is_large = len(text) > settings.ISTORE_ANSWER_INLINE_BYTES
+        if is_large and not marker.is_read_out:
             return "", found
         try:
             return self.text("The answer's text", text.decode()), found

@@ -12,7 +12,7 @@ from rest_framework.response import Response
 from rest_framework.views import exception_handler
 
 from istore.failures import as_answer
-from istore.problems import CONTENT_TYPE, problem
+from istore.problems import CONTENT_TYPE, Problem, problem
 
 MOST_ERRORS = 50  # of one request; the rest would say no more
 CODES = {
@@ -43,8 +43,10 @@ def as_problem(error: Exception, status: int | None = None) -> dict[str, Any]:
         code = errors[0]["code"]
         named = code if "-" in code else "validation-error"
         return problem(status, named, _sentence(**errors[0]), errors=errors)
-    # Absent, removed or another tenant's: the answer must not tell which.
-    if status == HTTPStatus.NOT_FOUND:
+    # Absent, removed or another tenant's: the answer must not tell which. A Problem is
+    # raised where the caller is known to see the model, and may say more.
+    says_more = isinstance(error, Problem) and bool(str(error.detail))
+    if status == HTTPStatus.NOT_FOUND and not says_more:
         return problem(status, "not-found", "There is nothing here.")
     code = error.get_codes() if isinstance(error, APIException) else "permission_denied"
     detail = str(getattr(error, "detail", ""))

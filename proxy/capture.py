@@ -23,8 +23,10 @@ from django.conf import settings
 from ingest.events import InferenceEvent, read_moment
 from istore import blobs
 from istore.failpoints import failpoint
-from proxy.encodings import decoded
-from proxy.entries import FORM_V2, Facts, SpoolEntry
+from protocols.streams import assemble
+from proxy import moments
+from proxy.encodings import decoded, decoded_beginning
+from proxy.entries import FORM_V2, Facts, SpoolEntry, noted_item
 from services.plain_requests import input_of
 from services.v2 import (
     Part,
@@ -42,6 +44,7 @@ from services.v2 import (
 
 FORMAT = 1
 JSON = "application/json"
+READING_CHARS = 4 * 2**20  # of an answer that lies in the row, beside its stream
 
 log = logging.getLogger(__name__)
 
@@ -54,6 +57,8 @@ class Answer:
     content_type: str
     header_length: int | None
     encoding: str = ""
+    # Of a stream that is kept as it came: the answer that was read out of it, as JSON.
+    reading: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +106,12 @@ def prepared(entry: SpoolEntry) -> Iterator[Captured]:
     """The inferences of a call, in the order of its parts."""
     facts = entry.facts
     parts, warnings = _parts(entry)
-    answers, more = _answers(entry, len(parts))
+    if facts.stream is None:
+        answers, more = _answers(entry, len(parts))
+    else:
+        answer, noted, more = read_stream(entry)
+        answers = [answer] * len(parts)
+        facts = replace(facts, metadata=[*facts.metadata, *noted])
     warnings = [*facts.warnings, *warnings, *more]
     for part, answer in zip(parts, answers, strict=True):
         event = _event(facts, part.index)
@@ -166,6 +176,50 @@ def _answers(entry: SpoolEntry, count: int) -> tuple[list[Answer], list[str]]:
     return [Answer(each, JSON, None) for each in bodies], warnings
 
 
+def read_stream(
+    entry: SpoolEntry,
+) -> tuple[Answer, list[dict[str, str]], list[str]]:
+    """The answer that a stream came to, what is noted of it, and warnings.
+
+    A stream that was not understood, or not wholly, is kept as it came; what was read
+    out of it stands beside it.
+    """
+    facts, stream = entry.facts, entry.facts.stream or {}
+    end = stream.get("end") or ""
+    most = settings.ISTORE_PROXY_MAX_RESPONSE_BYTES
+    body, problem = decoded_beginning(entry.answer, facts.answer_encoding, most)
+    found = assemble(body, facts.answer_content_type, is_whole=not end)
+    warnings = [f"The answer is kept as far as it could be read: {problem}"]
+    warnings = warnings if problem else []
+    if end:
+        warnings.append(f"{end} The answer is what came until then.")
+    warnings += found.warnings
+    state = "error" if found.has_error else "partial" if end or problem else "complete"
+    noted = {**found.facts, "stream": state}
+    first = None if facts.answer_encoding else found.first_token_end
+    for size, waited in stream.get("marks", ()) if first is not None else ():
+        if size >= first:
+            noted["time_to_first_token"] = waited / moments.SECOND
+            break
+    reading = found.text or None
+    if reading and len(reading) > READING_CHARS and not found.is_understood:
+        warnings.append(
+            "What was read out of the stream is too large to keep beside it."
+        )
+        reading = None
+    if found.is_understood and not problem:
+        answer = Answer(found.text.encode(), JSON, None, facts.answer_encoding)
+    else:
+        answer = Answer(
+            body,
+            facts.answer_content_type,
+            None if reading else facts.answer_header_length,
+            facts.answer_encoding,
+            reading,
+        )
+    return answer, [noted_item(*each) for each in noted.items()], warnings
+
+
 def _event(facts: Facts, index: int) -> InferenceEvent:
     prefix = facts.prefixes[index]
     return InferenceEvent(
@@ -208,6 +262,7 @@ def _marker(
             "header_length": answer.header_length,
             "status": facts.status,
             "text": _text(answer),
+            **({"reading": answer.reading} if answer.reading is not None else {}),
         },
         "metadata": items,
         "latitude": latitude,
@@ -225,7 +280,7 @@ def _described(body: bytes, content_type: str) -> dict[str, Any]:
 
 def _text(answer: Answer) -> str | None:
     """The body, if it is JSON and small enough to lie in the marker as well."""
-    if answer.header_length is not None:
+    if answer.header_length is not None or answer.reading is not None:
         return None
     if len(answer.body) > settings.ISTORE_ANSWER_INLINE_BYTES:
         return None

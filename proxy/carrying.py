@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
+from protocols.streams.framing import FRAMINGS
 from proxy import limits
 from proxy.answers import Send
 from proxy.connections import Response
@@ -13,15 +14,8 @@ from proxy.headers import CONTENT_ENCODING, HEADER_LENGTH, read_encoding, to_cli
 from proxy.patience import Patience
 from proxy.receiving import Allowance
 
-TOO_LARGE, BUSY = "too-large", "busy"
+TOO_LARGE, BUSY, STATUS = "too-large", "busy", "upstream-status"
 
-STREAMS = {
-    "application/json-seq",
-    "application/jsonl",
-    "application/stream+json",
-    "application/x-ndjson",
-    "text/event-stream",
-}
 # Ordinary answers, which some servers send in chunks all the same.
 ORDINARY = ("application/json", "application/octet-stream", "")
 
@@ -63,7 +57,7 @@ class Answered:
 def is_stream(response: Response) -> bool:
     """Whether the client wants each piece as it comes."""
     content_type = _media_type(response)
-    if content_type in STREAMS:
+    if content_type in FRAMINGS:
         return True
     return response.is_chunked and content_type not in ORDINARY
 

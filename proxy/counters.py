@@ -31,6 +31,8 @@ class Counts(Collector):
         self.in_flight = 0
         self.recorded = 0
         self.streamed = 0
+        self.streams_kept = 0
+        self.streams_lost: Counter[str] = Counter()
         self.answered: Counter[int] = Counter()
         self.not_recorded: Counter[str] = Counter()
         self.refused: Counter[int] = Counter()
@@ -45,6 +47,13 @@ class Counts(Collector):
         yield CounterMetricFamily(
             "istore_proxy_streamed", "Answers passed on as streams.", self.streamed
         )
+        yield CounterMetricFamily(
+            "istore_proxy_streams_kept",
+            "Streams whose copies were kept.",
+            self.streams_kept,
+        )
+        about = "Streams that left with an id and were not kept."
+        yield _family("streams_lost", about, REASON, self.streams_lost)
         yield _family("refused", "Calls the proxy refused.", STATUS, self.refused)
 
 
@@ -65,8 +74,10 @@ def tell_kept(reason: str) -> None:
     """Count the copy of a stream, whose answer has been counted when it began."""
     if reason:
         counts.not_recorded[reason] += 1
+        counts.streams_lost[reason] += 1
     else:
         counts.recorded += 1
+        counts.streams_kept += 1
 
 
 def tell(status: int, told: str) -> None:

@@ -9,6 +9,7 @@ from proxy.answers import Refused
 KNOWN = ("gzip", "x-gzip", "deflate")
 # With 32 added zlib tells gzip from its own form by the first bytes.
 GZIP_OR_ZLIB, BARE = 32 + zlib.MAX_WBITS, -zlib.MAX_WBITS
+STEP = 4096  # of what is broken: up to where, is told to that
 
 
 class TooLarge(ValueError):
@@ -51,3 +52,37 @@ def _inflated(body: bytes, form: int, most: int) -> bytes:
         found.append(piece)
         rest = inflater.unused_data
     return b"".join(found)
+
+
+def decoded_beginning(body: bytes, encoding: str, most: int) -> tuple[bytes, str]:
+    """As much of the body as can be decoded, and why that is not all.
+
+    Of streams: one that was cut holds what its server had said until then.
+    """
+    if not encoding:
+        return body, ""
+    try:
+        return decoded(body, encoding, most), ""
+    except ValueError as error:
+        if encoding not in KNOWN or isinstance(error, TooLarge):
+            return body, str(error)
+        problem = str(error)
+    for form in (GZIP_OR_ZLIB, BARE) if encoding == "deflate" else (GZIP_OR_ZLIB,):
+        found, size, rest = [], 0, body
+        try:
+            while rest and size <= most:
+                inflater = zlib.decompressobj(form)
+                for start in range(0, len(rest), STEP):
+                    piece = inflater.decompress(rest[start : start + STEP], most)
+                    found.append(piece)
+                    size += len(piece)
+                    if inflater.eof:
+                        break
+                if not inflater.eof:
+                    break
+                rest = inflater.unused_data + rest[start + STEP :]
+        except zlib.error:
+            pass
+        if size:
+            return b"".join(found)[:most], problem
+    return body, problem

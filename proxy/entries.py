@@ -19,7 +19,8 @@ class Facts:
 
     ``inference_ids`` and ``prefixes`` have one member for each part of the request.
     Lengths are those of JSON headers, None where a body is JSON alone. ``metadata`` has
-    items of our own, ``warnings`` sentences, for the record of each part.
+    items of our own, ``warnings`` sentences, for the record of each part. ``stream`` is there
+    when the answer came as one: how it ended, and when its first pieces had come.
     """
 
     model_id: str
@@ -37,6 +38,7 @@ class Facts:
     form: str = FORM_V2
     metadata: list[dict[str, str]] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
+    stream: dict[str, Any] | None = None
 
 
 @dataclass(slots=True)
@@ -59,3 +61,9 @@ class SpoolEntry:
         answer_at = request_at + request_size
         facts: dict[str, Any] = orjson.loads(payload[HEAD.size : request_at])
         return cls(Facts(**facts), payload[request_at:answer_at], payload[answer_at:])
+
+
+def noted_item(key: str, value: str | int | float) -> dict[str, str]:
+    """What the proxy notes of a call, as an item of metadata."""
+    kinds = {str: "string", int: "int", float: "float"}
+    return {"key": key, "type": kinds[type(value)], "value": str(value)}

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Any
 
 from istore.uuids import uuid7
 from proxy import counters, moments
@@ -14,8 +15,10 @@ from proxy.connections import Response
 from proxy.entries import Facts, SpoolEntry
 from proxy.forwarding import Upstreams
 from proxy.headers import header_of_ids
+from proxy.lost_copies import LostCopies
 from proxy.paths import Call
-from proxy.receiving import Allowance
+from proxy.receiving import Allowance, Reader
+from proxy.streaming import Keep, carry_stream
 from proxy.targets import Target
 
 
@@ -29,6 +32,7 @@ class Exchange:
     received_at: int
     forwarded_at: int
     responded_at: int
+    stream: dict[str, Any] | None = field(default=None, kw_only=True)
 
     @classmethod
     def begin(
@@ -43,12 +47,18 @@ class Exchange:
         headers: Sequence[bytes],
         body: bytes,
         allowance: Allowance,
+        reader: Reader,
         send: Send,
+        keep: Keep,
+        lost: LostCopies,
     ) -> Answered | None:
         """The whole answer, to be kept and sent; None when it was passed on already."""
         self.forwarded_at = moments.now()
         async with upstreams.ask(self.target, self.call, query, headers, body) as asked:
             response = asked.response
+            if self.target.is_stored and is_stream(response):
+                await carry_stream(self, asked, keep, lost, allowance, reader, send)
+                return None
             answered = await self._read(response, allowance)
             self.responded_at = moments.now()
             if not answered.told:
@@ -61,8 +71,6 @@ class Exchange:
     async def _read(self, response: Response, allowance: Allowance) -> Answered:
         if not self.target.is_stored:
             return Answered.beginning(response, "off")
-        if is_stream(response):
-            return Answered.beginning(response, "streaming")
         return await read_answer(response, allowance)
 
     def headers(self, told: str) -> list[tuple[bytes, bytes]]:
@@ -87,6 +95,7 @@ class Exchange:
             answer_header_length=answered.header_length,
             answer_content_type=answered.content_type,
             answer_encoding=answered.encoding,
+            stream=self.stream,
         )
         return SpoolEntry(facts, asked.body, answered.body)
 

@@ -15,7 +15,7 @@ from istore.failpoints import failpoint
 from proxy import counters, limits, moments
 from proxy.answers import Refused, Send, not_found, send_whole, unauthenticated
 from proxy.asking import Asked, nothing_asked, read_asked, without_metadata
-from proxy.carrying import TOO_LARGE, Answered, not_recorded, pass_on
+from proxy.carrying import STATUS, TOO_LARGE, Answered, not_recorded, pass_on
 from proxy.companion import open_spool
 from proxy.exchange import Exchange
 from proxy.forwarding import Upstreams
@@ -26,13 +26,14 @@ from proxy.headers import (
     Headers,
     header_of_ids,
 )
+from proxy.lost_copies import LostCopies
 from proxy.paths import Call
 from proxy.receiving import Permits, Reader
 from proxy.spool import FAILED, Spool
 from proxy.targets import Target, Targets, find_target
 
 REOPEN_SECONDS = 5.0
-RECORDED, STATUS = "recorded", "upstream-status"
+RECORDED = "recorded"
 
 log = logging.getLogger(__name__)
 
@@ -43,6 +44,7 @@ class Proxy:
     def __init__(self) -> None:
         self.targets = Targets(find_target)
         self.permits = Permits(limits.PROXY_MAX_INFLIGHT_BYTES)
+        self.lost = LostCopies()
         self._upstreams: Upstreams | None = None
         self._spool: Spool | None = None
         self._open_at = 0.0
@@ -93,7 +95,15 @@ class Proxy:
             given, body = await outgoing(target, asked, headers, body)
             exchange = Exchange.begin(call, target, asked, received_at)
             answered = await exchange.carry(
-                self.upstreams, query, given, body, allowance, send
+                self.upstreams,
+                query,
+                given,
+                body,
+                allowance,
+                reader,
+                send,
+                self.keep,
+                self.lost,
             )
             if answered is not None:
                 reason = await self.keep(exchange, answered)

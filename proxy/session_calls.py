@@ -17,22 +17,23 @@ from urllib.parse import unquote, unquote_to_bytes
 import orjson
 
 from istore.uuids import uuid7
+from protocols.streams import facts_of
 from proxy import counters, limits, moments
 from proxy.answers import Refused, Send, send_whole, unauthenticated
 from proxy.asking import Asked, nothing_asked
 from proxy.balancing import Balance
 from proxy.carrying import Answered, is_stream, not_recorded, pass_on, read_answer
-from proxy.completions import facts_of
 from proxy.encodings import TooLarge, check_encoding, decoded
-from proxy.entries import FORM_JSON, FORM_V2, SpoolEntry
+from proxy.entries import FORM_JSON, FORM_V2, SpoolEntry, noted_item
 from proxy.exchange import Exchange
 from proxy.forwarding import INVALID, Asking, too_large
 from proxy.headers import Headers
 from proxy.inferring import RECORDED, Proxy, outgoing, read_request
 from proxy.paths import Call, is_id
 from proxy.receiving import Allowance, Reader
-from proxy.session_streams import Keep, Simulating, carry_stream
+from proxy.session_streams import Simulating
 from proxy.session_targets import NOT_STORED, SessionTarget, find_session_target
+from proxy.streaming import Streaming, carry_stream
 from proxy.targets import Targets
 from services.runners.mocks import MockFailure, Simulated, Stream
 from services.runners.schemas import TooMuchWork, misfit
@@ -70,7 +71,7 @@ class SessionExchange(Exchange):
     def entry(self, answered: Answered) -> SpoolEntry:
         entry = Exchange.entry(self, answered)
         entry.facts.form = self.form
-        entry.facts.metadata = [_item(*each) for each in self.facts.items()]
+        entry.facts.metadata = [noted_item(*each) for each in self.facts.items()]
         entry.facts.warnings = self.warnings
         return entry
 
@@ -130,8 +131,8 @@ class SessionCalls:
     ) -> None:
         said = await self._simulated(target, exchange.asked)
         if isinstance(said, Stream):
-            asking, keep = Simulating.of(said), self._keep(target)
-            await carry_stream(exchange, asking, keep, allowance, reader, send)
+            asking = Simulating.of(said)
+            await self._stream(exchange, asking, allowance, reader, send)
             return
         exchange.responded_at = moments.now()
         await self._finish(target, exchange, said, send)
@@ -204,8 +205,7 @@ class SessionCalls:
     ) -> None:
         response = asking.response
         if is_stream(response):
-            keep = self._keep(target)
-            await carry_stream(exchange, asking, keep, allowance, reader, send)
+            await self._stream(exchange, asking, allowance, reader, send)
             return
         is_checked = bool(target.output_schema) and 200 <= response.status < 300
         if not target.stored and not is_checked:
@@ -225,10 +225,16 @@ class SessionCalls:
             await pass_on(response, send, headers, asking.patience, answered.chunks)
             counters.tell(answered.status, answered.told)
 
-    def _keep(self, target: SessionTarget) -> Keep | None:
-        """What keeps copies of streams, of those that are understood."""
-        is_copied = target.stored and target.dialect.protocol == OPENAI
-        return self.proxy.keep if is_copied else None
+    async def _stream(
+        self,
+        exchange: SessionExchange,
+        asking: Streaming,
+        allowance: Allowance,
+        reader: Reader,
+        send: Send,
+    ) -> None:
+        keep, lost = self.proxy.keep, self.proxy.lost
+        await carry_stream(exchange, asking, keep, lost, allowance, reader, send)
 
     async def _finish(
         self,
@@ -335,11 +341,6 @@ def _told(target: SessionTarget) -> str:
 def _uncompressed(lines: list[bytes]) -> list[bytes]:
     kept = [each for each in lines if not each.startswith(b"accept-encoding:")]
     return [*kept, b"accept-encoding: identity\r\n"]
-
-
-def _item(key: str, value: str | int | float) -> dict[str, str]:
-    kinds = {str: "string", int: "int", float: "float"}
-    return {"key": key, "type": kinds[type(value)], "value": str(value)}
 
 
 def _nothing_here() -> Refused:

@@ -30,6 +30,7 @@ from inferences.api.serializers import (
 )
 from inferences.filters import Filter, InferenceFilter
 from inferences.filterset import InferenceFilterSet
+from inferences.lost_copies import find_lost_copy
 from inferences.media import serve_blob
 from inferences.models import Inference, RegisteredModel
 from inferences.querying import (
@@ -77,6 +78,8 @@ class StoreView(IdempotentMixin, APIView):
         model = self.registered_model(model_id)
         found = find_inference(model, inference_id)
         if found is None:
+            if lost := find_lost_copy(model, inference_id):
+                raise Problem(404, "not-found", lost.message)
             raise Http404
         return found
 

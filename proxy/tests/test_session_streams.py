@@ -8,7 +8,6 @@ import pytest
 import requests
 
 from inferences.models import TaskType
-from proxy.completions import Assembly, EventReader
 from proxy.tests.conftest import wait_until
 from proxy.tests.openai_upstream import USAGE, WORDS, OpenAIUpstream
 
@@ -272,87 +271,3 @@ def test_an_embedding_mock_answers_the_package(simulated):
     client = simulated("text-embedding", "v1/embeddings", dimensions=8)
     data = client.embeddings.create(model="m", input=["a ship", "a tug"]).data
     assert [len(each.embedding) for each in data] == [8, 8]
-
-
-# -- the copy
-
-
-def assembled(*pieces: bytes, most: int = 10**6) -> Assembly:
-    copy = Assembly(most)
-    for piece in pieces:
-        copy.take(piece)
-    return copy
-
-
-def event(**chunk) -> bytes:
-    return b"data: " + orjson.dumps(chunk) + b"\n\n"
-
-
-@pytest.mark.parametrize("size", [1, 2, 7, 1000])
-def test_events_may_be_cut_anywhere(size):
-    text = b': a comment\r\ndata: {"a":1}\r\n\r\nevent: x\ndata: b\ndata: c\n\ndata:[DONE]\n\n'
-    reader, found = EventReader(), []
-    for start in range(0, len(text), size):
-        found += reader.events(text[start : start + size])
-    assert found == [b'{"a":1}', b"b\nc", b"[DONE]"]
-
-
-def test_calls_of_tools_are_put_together_by_their_index():
-    def delta(index: int, **function) -> bytes:
-        call = {"index": index, **function}
-        choice = {"index": 0, "delta": {"tool_calls": [call]}}
-        return event(object="chat.completion.chunk", choices=[choice])
-
-    copy = assembled(
-        delta(0, id="a", type="function", function={"name": "look", "arguments": ""}),
-        delta(0, function={"arguments": '{"at":'}),
-        delta(1, id="b", type="function", function={"name": "go", "arguments": "{}"}),
-        delta(0, function={"arguments": '"sea"}'}),
-    )
-    (choice,) = copy.answer()["choices"]
-    first, second = choice["message"]["tool_calls"]
-    assert first["function"] == {"name": "look", "arguments": '{"at":"sea"}'}
-    assert (second["id"], second["function"]["name"]) == ("b", "go")
-
-
-def test_completions_without_messages_and_their_logprobs():
-    def text(said: str, **more) -> bytes:
-        choice = {"index": 0, "text": said, "logprobs": {"tokens": [said]}, **more}
-        return event(object="text_completion", choices=[choice])
-
-    answer = assembled(text("A "), text("ship", finish_reason="length")).answer()
-    assert answer["choices"] == [
-        {
-            "index": 0,
-            "text": "A ship",
-            "logprobs": {"tokens": ["A ", "ship"]},
-            "finish_reason": "length",
-        }
-    ]
-
-
-@pytest.mark.parametrize(
-    "data",
-    [
-        b"not json",
-        b"[]",
-        b"3",
-        b'{"choices": 3}',
-        b'{"choices": [3]}',
-        b'{"choices": [{"delta": {}}]}',
-        b'{"choices": [{"index": [], "delta": {}}]}',
-        b'{"choices": [{"index": 0, "delta": 3}]}',
-        b'{"choices": [{"index": 0, "delta": {"tool_calls": 3}}]}',
-        b'{"choices": [{"index": 0, "delta": {"tool_calls": [{"index": 0, "function": 3}]}}]}',
-    ],
-)
-def test_events_that_are_none_of_theirs_are_counted(data):
-    good = event(choices=[{"index": 0, "delta": {"content": "A ship"}}])
-    copy = assembled(good, b"data: " + data + b"\n\n", good)
-    assert copy.misread == 1
-    assert copy.answer()["choices"][0]["message"]["content"] == "A shipA ship"
-
-
-def test_a_copy_that_is_too_large_is_none():
-    copy = assembled(event(choices=[]) * 100, most=500)
-    assert copy.is_too_large

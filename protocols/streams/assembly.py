@@ -1,0 +1,211 @@
+"""A stream that ended, read as the answer that would have come without streaming.
+
+A stream is understood when all of its events are of one known form. Whatever is not, is
+counted and told; then ``is_understood`` is False, and the stream must be kept as it came.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from dataclasses import dataclass, field
+from typing import Any
+
+from protocols.streams.facts import Facts, facts_of
+from protocols.streams.forms import FORMS, Form, Unknown
+from protocols.streams.framing import FRAMINGS, Event, media_type
+from protocols.streams.merging import Clash, whole_text
+from services.v2.bounded_json import check_depth
+
+DONE = b"[DONE]"
+ERROR = "error"
+ERRORS_TOLD = 5
+HALF = "\ufffd"  # what stands for half a surrogate pair
+ERROR_CHARS = 300
+
+
+@dataclass(slots=True)
+class Assembled:
+    """``answer`` is None when no event was understood; ``text`` is it as JSON.
+
+    ``first_token_end`` is how many bytes of the stream had come with the first event that
+    brought some of the answer itself.
+    """
+
+    answer: Any = None
+    text: str = ""
+    is_understood: bool = False
+    has_error: bool = False
+    facts: Facts = field(default_factory=dict)
+    warnings: list[str] = field(default_factory=list)
+    first_token_end: int | None = None
+
+
+def assemble(stream: bytes, content_type: str, *, is_whole: bool = True) -> Assembled:
+    """What the events of a stream come to. ``is_whole``: the server ended it by itself."""
+    framing = FRAMINGS.get(media_type(content_type))
+    if framing is None:
+        return Assembled()
+    reading = _Reading()
+    for event in framing(stream):
+        reading.take(event)
+    return reading.result(is_whole)
+
+
+class _Reading:
+    """What is known of a stream while its events are read."""
+
+    def __init__(self) -> None:
+        self._form: Form | None = None
+        self._single: Any = None  # the only value of a stream of one
+        self._values = 0
+        self._unknown = 0
+        self._is_cut = False
+        self._is_done = False
+        self._errors: list[Any] = []
+        self._first_token_end: int | None = None
+
+    def take(self, event: Event) -> None:
+        if event.data.strip() == DONE:
+            self._is_done = True
+            return
+        try:
+            value = _read(event.data)
+        except ValueError:
+            if event.name == ERROR:
+                self._errors.append(event.data.decode("utf-8", "replace"))
+            elif event.is_cut:
+                self._is_cut = True
+            else:
+                self._unknown += 1
+            return
+        self._values += 1
+        self._single = value
+        if (error := _error_in(event, value)) is not None:
+            self._errors.append(error)
+            if not isinstance(value, dict) or "choices" not in value:
+                return
+        if not isinstance(value, dict) or not self._take_value(value, event.end):
+            self._unknown += 1
+
+    def _take_value(self, value: dict[str, Any], end: int) -> bool:
+        if self._form is None:
+            form = next((each for each in FORMS if each.knows(value)), None)
+            if form is None:
+                return False
+            self._form = form()
+        try:
+            if self._form.take(value) and self._first_token_end is None:
+                self._first_token_end = end
+        except (Unknown, Clash):
+            return False
+        return True
+
+    def result(self, is_whole: bool) -> Assembled:
+        found = Assembled(
+            has_error=bool(self._errors), first_token_end=self._first_token_end
+        )
+        for error in self._errors[:ERRORS_TOLD]:
+            found.warnings.append(f"The stream holds an error: {_described(error)}")
+        form, unknown = self._form, self._unknown
+        lost: list[str] = []
+        if form is not None:
+            found.answer = form.answer()
+            self._tell_end(form, is_whole, found)
+            if form.is_whole_at_end and not form.has_ended:
+                lost.append("Of its answer the text alone was put together")
+        elif self._values == unknown == 1 and not self._errors:
+            # One value alone is the answer as it is, whatever it says.
+            found.answer, unknown = self._single, 0
+        if self._errors:
+            error = self._errors[0]
+            if found.answer is None:
+                found.answer = {ERROR: error}
+            elif isinstance(found.answer, dict):
+                found.answer.setdefault(ERROR, error)
+        found.facts = facts_of(found.answer)
+        if found.answer is not None:
+            written = json.dumps(
+                found.answer, ensure_ascii=False, separators=(",", ":")
+            )
+            found.text = whole_text(written)
+            if found.text.count(HALF) > written.count(HALF):
+                lost.append("Half a character was replaced")
+        if unknown:
+            lost.append(f"{unknown} events were not understood")
+        if self._is_cut:
+            lost.append("The last event was cut")
+        if lost:
+            found.warnings.append(f"{'; '.join(lost)}; the stream is kept as it came.")
+        elif found.answer is None:
+            found.warnings.append("The stream held no event.")
+        found.is_understood = found.answer is not None and not lost
+        return found
+
+    def _tell_end(self, form: Form, is_whole: bool, found: Assembled) -> None:
+        has_ended = form.has_ended or self._is_done
+        if is_whole and form.end_mark and not has_ended and not self._errors:
+            found.warnings.append(f"The stream ended without {form.end_mark}.")
+
+
+def _read(data: bytes) -> Any:
+    """A JSON text, exactly, or ValueError: what cannot be written again is not read."""
+    check_depth(data)
+    try:
+        return json.loads(
+            data,
+            parse_constant=_refuse,
+            parse_float=_finite,
+            object_pairs_hook=_once,
+        )
+    except RecursionError as error:
+        raise ValueError("It is nested too deeply.") from error
+
+
+def _refuse(word: str) -> Any:
+    raise ValueError(f"{word} is no number.")
+
+
+def _finite(text: str) -> float:
+    value = float(text)
+    if not math.isfinite(value):
+        raise ValueError(f"{text} is beyond a double.")
+    return value
+
+
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        raise ValueError("A name stands twice in an object.")
+    return found
+
+
+def _error_in(event: Event, value: Any) -> Any:
+    """The error that an event tells; None when it tells none.
+
+    OpenAI and Ollama have a member ``error``, Anthropic and others an event or a type of
+    that name; the responses of OpenAI also fail as a whole.
+    """
+    if not isinstance(value, dict):
+        return value if event.name == ERROR else None
+    if value.get(ERROR):
+        return value[ERROR]
+    if event.name == ERROR or value.get("type") == ERROR:
+        return value
+    response = value.get("response")
+    if value.get("type") == "response.failed" and isinstance(response, dict):
+        return response.get(ERROR)
+    return None
+
+
+def _described(error: Any) -> str:
+    """The message of an error with its code, or all that there is."""
+    said = error
+    if isinstance(error, dict):
+        message = error.get("message", error.get("detail"))
+        code = error.get("code", error.get("type"))
+        if isinstance(message, str):
+            said = f"{message} ({code})" if isinstance(code, str | int) else message
+    text = said if isinstance(said, str) else json.dumps(said, ensure_ascii=False)
+    text = " ".join(text.split())
+    return text if len(text) <= ERROR_CHARS else f"{text[: ERROR_CHARS - 1]}…"

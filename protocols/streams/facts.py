@@ -1,0 +1,47 @@
+"""What whole answers of language models say of themselves, whoever made the server."""
+
+from __future__ import annotations
+
+from typing import Any
+
+Facts = dict[str, str | int | float]
+
+# Our names, and where OpenAI, Anthropic and Ollama say it.
+USAGE = {
+    "prompt_tokens": ("prompt_tokens", "input_tokens", "prompt_eval_count"),
+    "completion_tokens": ("completion_tokens", "output_tokens", "eval_count"),
+    "total_tokens": ("total_tokens",),
+}
+REASONS = ("finish_reason", "stop_reason", "done_reason")
+
+
+def facts_of(answer: Any) -> Facts:
+    """The model, why it ended, and what it cost in tokens."""
+    facts: Facts = {}
+    if not isinstance(answer, dict):
+        return facts
+    if isinstance(answer.get("model"), str) and answer["model"]:
+        facts["model_version"] = answer["model"]
+    usage = answer.get("usage")
+    for name, words in USAGE.items():
+        for source in (usage, answer):
+            counts = source if isinstance(source, dict) else {}
+            known = [counts[w] for w in words if _is_count(counts.get(w))]
+            if known:
+                facts[name] = known[0]
+                break
+    choices = answer.get("choices")
+    holders = [answer, *(choices if isinstance(choices, list) else ())]
+    reasons = [
+        holder[word]
+        for holder in holders
+        for word in REASONS
+        if isinstance(holder, dict) and isinstance(holder.get(word), str)
+    ]
+    if reasons:
+        facts["finish_reason"] = ", ".join(dict.fromkeys(filter(None, reasons)))
+    return {name: value for name, value in facts.items() if value != ""}
+
+
+def _is_count(value: Any) -> bool:
+    return type(value) is int and 0 <= value < 2**63

@@ -1,0 +1,360 @@
+"""The streams of known servers. Each form adds up its events to the answer that the same
+server gives without streaming, so that readers of whole answers read them as well.
+
+A form is chosen by the first event that it knows. ``take`` returns what a person would call
+the first token: whether the event brought some of the answer itself. An event that a form
+does not know raises ``Unknown``.
+"""
+
+from __future__ import annotations
+
+import json
+from abc import ABC, abstractmethod
+from typing import Any
+
+from protocols.streams.merging import Pieces, add, add_repeated, finish
+
+Value = dict[str, Any]
+
+
+class Unknown(ValueError):
+    """An event that this form has no place for."""
+
+
+class Form(ABC):
+    """One stream of one kind of server."""
+
+    #: What a stream that ended as it should has said; "" where servers say nothing.
+    end_mark = ""
+    #: Whether what came before the end stands in the answer only when the end came.
+    is_whole_at_end = False
+
+    def __init__(self) -> None:
+        self.has_ended = False
+
+    @classmethod
+    @abstractmethod
+    def knows(cls, value: Value) -> bool: ...
+
+    @abstractmethod
+    def take(self, value: Value) -> bool: ...
+
+    @abstractmethod
+    def answer(self) -> Value: ...
+
+
+class Completions(Form):
+    """OpenAI's chat completions and completions, and all who speak like them.
+
+    https://platform.openai.com/docs/api-reference/chat-streaming
+    """
+
+    end_mark = "[DONE]"
+    OBJECTS = {"chat.completion.chunk": "chat.completion"}
+    FIRST = {"id", "created", "model", "service_tier", "system_fingerprint"}
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._head: Value = {}
+        self._choices: dict[int, Value] = {}
+
+    @classmethod
+    def knows(cls, value: Value) -> bool:
+        return isinstance(value.get("choices"), list)
+
+    def take(self, value: Value) -> bool:
+        choices = value.get("choices") or []
+        if not isinstance(choices, list) or not all(map(self._is_choice, choices)):
+            raise Unknown
+        is_token = False
+        for number, choice in enumerate(choices):
+            is_token |= self._take_choice(number, choice)
+        for name, given in value.items():
+            if name == "choices":
+                continue
+            if name == "object" and isinstance(given, str):
+                self._head.setdefault(name, self.OBJECTS.get(given, given))
+            elif name in self.FIRST:
+                if self._head.get(name) is None:
+                    self._head[name] = given
+            else:
+                add_repeated(self._head, {name: given})
+        return is_token
+
+    def answer(self) -> Value:
+        choices = [self._choices[index] for index in sorted(self._choices)]
+        usage = self._head.pop("usage", None)
+        answer = {**self._head, "choices": [self._whole(each) for each in choices]}
+        if usage is not None:
+            self._head["usage"] = answer["usage"] = usage
+        return finish(answer)
+
+    @staticmethod
+    def _is_choice(choice: Any) -> bool:
+        if not isinstance(choice, dict):
+            return False
+        index, delta = choice.get("index"), choice.get("delta")
+        if index is not None and type(index) is not int:
+            return False
+        return delta is None or isinstance(delta, dict)
+
+    def _take_choice(self, number: int, given: Value) -> bool:
+        index = given.get("index")
+        index = number if index is None else index
+        choice = self._choices.setdefault(index, {"index": index})
+        is_token = False
+        for name, value in given.items():
+            if name == "delta":
+                message = choice.setdefault("message", {})
+                is_token = any(said and key != "role" for key, said in value.items())
+                add(message, value)
+            elif name == "text":
+                add(choice, {name: value or ""})
+                is_token = bool(value)
+            elif name != "index":
+                add(choice, {name: value}, joins=False)
+        return is_token
+
+    @staticmethod
+    def _whole(choice: Value) -> Value:
+        """As it would be in an answer: calls of tools in the order of their indexes."""
+        message = choice.get("message")
+        if not isinstance(message, dict):
+            return choice
+        calls = message.get("tool_calls")
+        if isinstance(calls, list):
+            numbered = all(type(call.get("index")) is int for call in calls)
+            if numbered:
+                calls = sorted(calls, key=lambda call: call["index"])
+            bare = [{k: v for k, v in call.items() if k != "index"} for call in calls]
+            message = {**message, "tool_calls": bare}
+        return {"finish_reason": None, **choice, "message": message}
+
+
+class Responses(Form):
+    """OpenAI's responses: the last event holds the answer, earlier ones its beginning.
+
+    https://platform.openai.com/docs/api-reference/responses-streaming
+    """
+
+    end_mark = "response.completed"
+    is_whole_at_end = True
+    ENDS = {"response.completed", "response.incomplete", "response.failed"}
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._whole: Value = {}
+        self._texts: dict[tuple[Any, Any], Pieces] = {}
+
+    @classmethod
+    def knows(cls, value: Value) -> bool:
+        kind = value.get("type")
+        return isinstance(kind, str) and kind.startswith("response.")
+
+    def take(self, value: Value) -> bool:
+        kind = value.get("type")
+        if not isinstance(kind, str) or not kind.startswith("response."):
+            raise Unknown
+        if isinstance(value.get("response"), dict):
+            self._whole = value["response"]
+            self.has_ended = kind in self.ENDS
+            return False
+        if kind != "response.output_text.delta":
+            return kind.endswith(".delta")  # what it adds stands in the last event, too
+        if not isinstance(value.get("delta"), str):
+            raise Unknown
+        place = value.get("output_index"), value.get("content_index")
+        self._texts.setdefault(place, Pieces()).append(value["delta"])
+        return True
+
+    def answer(self) -> Value:
+        if self.has_ended or not self._texts:
+            return self._whole
+        parts = [
+            {"type": "output_text", "text": finish(text)}
+            for text in self._texts.values()
+        ]
+        message = {"type": "message", "role": "assistant", "content": parts}
+        return {**self._whole, "output": [message]}
+
+
+class Messages(Form):
+    """Anthropic's messages: https://docs.claude.com/en/docs/build-with-claude/streaming."""
+
+    end_mark = "message_stop"
+    IDLE = {"ping", "content_block_stop"}
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._message: Value = {}
+        self._blocks: dict[int, Value] = {}
+
+    @classmethod
+    def knows(cls, value: Value) -> bool:
+        kind = value.get("type")
+        if kind == "message_start":
+            return isinstance(value.get("message"), dict)
+        return kind in ("content_block_start", "content_block_delta")
+
+    def take(self, value: Value) -> bool:
+        kind, index = value.get("type"), value.get("index")
+        if kind == "message_start" and isinstance(value.get("message"), dict):
+            self._message = dict(value["message"])
+        elif kind == "content_block_start" and isinstance(
+            value.get("content_block"), dict
+        ):
+            block = self._block(index)
+            add(block, value["content_block"])
+            return bool(block.get("text")) and block["text"] != [""]
+        elif kind == "content_block_delta" and isinstance(value.get("delta"), dict):
+            return self._delta(self._block(index), value["delta"])
+        elif kind == "message_delta" and isinstance(value.get("delta"), dict):
+            add(self._message, value["delta"], joins=False)
+            if isinstance(value.get("usage"), dict):
+                add(self._message, {"usage": value["usage"]}, joins=False)
+        elif kind == "message_stop":
+            self.has_ended = True
+        elif kind not in self.IDLE:
+            raise Unknown
+        return False
+
+    def answer(self) -> Value:
+        blocks = [self._blocks[index] for index in sorted(self._blocks)]
+        return {**self._message, "content": [_called(finish(each)) for each in blocks]}
+
+    def _block(self, index: Any) -> Value:
+        if type(index) is not int:
+            raise Unknown
+        return self._blocks.setdefault(index, {})
+
+    @staticmethod
+    def _delta(block: Value, delta: Value) -> bool:
+        """Members of a delta go where its type says; of types to come, by their names."""
+        if delta.get("type") == "citations_delta" and "citation" in delta:
+            add(block, {"citations": [delta["citation"]]})
+            return False
+        add(block, {name: value for name, value in delta.items() if name != "type"})
+        return True
+
+
+def _called(block: Value) -> Value:
+    """The input of a tool, which comes as the pieces of a JSON text."""
+    text = block.get("partial_json")
+    if not isinstance(text, str):
+        return block
+    rest = {name: value for name, value in block.items() if name != "partial_json"}
+    try:
+        return {**rest, "input": json.loads(text) if text else rest.get("input", {})}
+    except ValueError:  # it was cut
+        return {**rest, "input": text}
+
+
+class Ollama(Form):
+    """Ollama's chat and generate: https://github.com/ollama/ollama/blob/main/docs/api.md."""
+
+    end_mark = "done"
+    GROWS = ("response", "thinking")
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._answer: Value = {}
+
+    @classmethod
+    def knows(cls, value: Value) -> bool:
+        has_text = isinstance(value.get("response"), str)
+        return isinstance(value.get("done"), bool) and (
+            has_text or isinstance(value.get("message"), dict)
+        )
+
+    def take(self, value: Value) -> bool:
+        if not isinstance(value.get("done"), bool):
+            raise Unknown
+        self.has_ended |= value["done"]
+        is_token = False
+        for name, given in value.items():
+            if name == "message" and isinstance(given, dict):
+                is_token |= any(said and key != "role" for key, said in given.items())
+                add(self._answer, {name: given})
+            elif name in self.GROWS and isinstance(given, str):
+                is_token |= bool(given)
+                add(self._answer, {name: given})
+            else:
+                add(self._answer, {name: given}, joins=False)
+        return is_token
+
+    def answer(self) -> Value:
+        return finish(self._answer)
+
+
+class GeneratedText(Form):
+    """The ``generate_stream`` of Hugging Face's text-generation-inference."""
+
+    end_mark = "generated_text"
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._text = Pieces()
+        self._tokens: list[Value] = []
+        self._answer: Value = {}
+
+    @classmethod
+    def knows(cls, value: Value) -> bool:
+        token = value.get("token")
+        return isinstance(token, dict) and isinstance(token.get("text"), str)
+
+    def take(self, value: Value) -> bool:
+        token = value.get("token")
+        if not isinstance(token, dict) or not isinstance(token.get("text"), str):
+            raise Unknown
+        if not token.get("special"):
+            self._text.append(token["text"])
+        self._tokens.append(token)
+        rest = {n: v for n, v in value.items() if n not in ("token", "index")}
+        add(self._answer, rest, joins=False)
+        self.has_ended |= isinstance(value.get("generated_text"), str)
+        return bool(token["text"])
+
+    def answer(self) -> Value:
+        answer = {**finish(self._answer), "tokens": self._tokens}
+        if not self.has_ended:
+            answer["generated_text"] = finish(self._text)
+        details = answer.get("details")
+        if isinstance(details, dict):
+            answer |= {
+                name: details[name] for name in ("finish_reason",) if name in details
+            }
+        return answer
+
+
+class TextOutput(Form):
+    """Triton's ``generate_stream``: pieces of ``text_output``, and no end but the last."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._answer: Value = {}
+
+    @classmethod
+    def knows(cls, value: Value) -> bool:
+        return isinstance(value.get("text_output"), str)
+
+    def take(self, value: Value) -> bool:
+        text = value.get("text_output")
+        if not isinstance(text, str):
+            raise Unknown
+        add(self._answer, {"text_output": text})
+        rest = {name: each for name, each in value.items() if name != "text_output"}
+        add(self._answer, rest, joins=False)
+        return bool(text)
+
+    def answer(self) -> Value:
+        return finish(self._answer)
+
+
+FORMS: tuple[type[Form], ...] = (
+    Completions,
+    Responses,
+    Messages,
+    Ollama,
+    GeneratedText,
+    TextOutput,
+)

@@ -1,0 +1,98 @@
+"""The events of a stream: server-sent events, lines of JSON, and JSON text sequences.
+
+Sources: https://html.spec.whatwg.org/multipage/server-sent-events.html, RFC 7464 for
+``application/json-seq``, https://github.com/ndjson/ndjson-spec.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+BOM = b"\xef\xbb\xbf"
+RECORD_SEPARATOR = b"\x1e"
+LINE = re.compile(rb"[^\r\n]*(?:\r\n|\n|\r|$)")
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """One event. ``end`` is how many bytes of the stream had come when it was whole.
+
+    ``is_cut`` says that the stream ended before the event did: its data may be a part.
+    """
+
+    data: bytes
+    end: int
+    name: str = ""
+    is_cut: bool = False
+
+
+def server_sent_events(stream: bytes) -> Iterator[Event]:
+    """Events end with an empty line. Comments and events without data say nothing."""
+    data: list[bytes] = []
+    name = ""
+    position = len(BOM) if stream.startswith(BOM) else 0
+    for line, end, is_whole in _lines(stream, position):
+        if not line and is_whole:
+            if data:
+                yield Event(b"\n".join(data), end, name)
+            data, name = [], ""
+            continue
+        field, _, value = line.partition(b":")
+        value = value.removeprefix(b" ")
+        if field == b"data":
+            data.append(value)
+        elif field == b"event":
+            name = value.decode("utf-8", "replace")
+    if data:
+        yield Event(b"\n".join(data), len(stream), name, is_cut=True)
+
+
+def json_lines(stream: bytes) -> Iterator[Event]:
+    """One JSON text a line; a last line without its end may be cut."""
+    position = len(BOM) if stream.startswith(BOM) else 0
+    for line, end, is_whole in _lines(stream, position):
+        if line.strip():
+            yield Event(line.strip(), end, is_cut=not is_whole)
+
+
+def json_sequence(stream: bytes) -> Iterator[Event]:
+    """Each JSON text begins with a record separator and ends with a line feed."""
+    if RECORD_SEPARATOR not in stream:
+        yield from json_lines(stream)
+        return
+    position = 0
+    for text in stream.split(RECORD_SEPARATOR):
+        position += len(text)
+        if text.strip():
+            yield Event(text.strip(), position, is_cut=not text.endswith(b"\n"))
+        position += 1
+
+
+# By media type; ``application/stream+json`` is lines of JSON to all who send it.
+FRAMINGS: dict[str, Callable[[bytes], Iterator[Event]]] = {
+    "text/event-stream": server_sent_events,
+    "application/x-ndjson": json_lines,
+    "application/ndjson": json_lines,
+    "application/jsonl": json_lines,
+    "application/jsonlines": json_lines,
+    "application/x-jsonlines": json_lines,
+    "application/stream+json": json_lines,
+    "application/json-seq": json_sequence,
+}
+
+
+def media_type(content_type: str) -> str:
+    return content_type.partition(";")[0].strip().lower()
+
+
+def _lines(stream: bytes, start: int) -> Iterator[tuple[bytes, int, bool]]:
+    """Lines without their ends, where each ends, and whether its end had come."""
+    position = start
+    while position < len(stream):
+        found = LINE.match(stream, position)
+        position = found.end()
+        line = found[0]
+        bare = line.rstrip(b"\r\n")
+        yield bare, position, len(bare) < len(line)

@@ -1,0 +1,195 @@
+"""Answers that are streams: each piece leaves as it comes, and a copy of it is held.
+
+When the stream has ended the copy goes to the spool, as it came, and the capture process
+reads it (``protocols.streams``). A client that leaves ends the stream: the server is not made
+to go on for nobody. What came until then is kept, and says that it is a part.
+
+The header ``streaming`` is sent before anybody knows whether a copy will be kept, so the id
+that it tells is noted (``LostCopies``) until the copy lies in the spool, with the reason if
+there will be none.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Protocol
+
+from proxy import counters, limits, moments
+from proxy.answers import Send
+from proxy.carrying import (
+    BUSY,
+    STATUS,
+    TOO_LARGE,
+    Answered,
+    BrokenOff,
+    not_recorded,
+)
+from proxy.headers import to_client
+from proxy.lost_copies import LostCopies
+from proxy.patience import Patience
+from proxy.receiving import Allowance, Reader
+
+if TYPE_CHECKING:
+    from proxy.exchange import Exchange
+
+WHOLE, LEFT, BROKE_OFF = "", "The client left.", "The stream broke off."
+FIRST = asyncio.FIRST_COMPLETED
+STREAMING = "streaming"
+MARKS_MOST = 512  # pieces whose times are kept: the first token is among the first
+
+Keep = Callable[["Exchange", Answered], Awaitable[str]]
+
+
+class StreamResponse(Protocol):
+    """The beginning of an answer, from a server or from a mock."""
+
+    status: int
+    headers: list[tuple[bytes, bytes]]
+
+    def header(self, name: bytes) -> bytes: ...
+
+    def pieces(self) -> AsyncIterator[bytes]: ...
+
+
+class Streaming(Protocol):
+    """A server that was asked, or a mock in its place."""
+
+    response: StreamResponse
+    patience: Patience
+
+
+@dataclass(slots=True)
+class StreamCopy:
+    """The bytes of a stream as they come, within the limit of a copy.
+
+    ``reason`` says why there is no copy; then nothing is held.
+    """
+
+    allowance: Allowance
+    most: int
+    size: int = 0
+    reason: str = ""
+    chunks: list[bytes] = field(default_factory=list)
+    # How many bytes had come at which moment, in microseconds.
+    marks: list[tuple[int, int]] = field(default_factory=list)
+
+    def take(self, piece: bytes) -> None:
+        self.size += len(piece)
+        if self.reason:
+            return
+        if self.size > self.most:
+            self._give_up(TOO_LARGE)
+        elif not self.allowance.take(len(piece)):
+            self._give_up(BUSY)
+        else:
+            self.chunks.append(piece)
+            if len(self.marks) < MARKS_MOST:
+                self.marks.append((self.size, moments.now()))
+
+    def _give_up(self, reason: str) -> None:
+        self.reason = reason
+        self.chunks.clear()
+        self.marks.clear()
+
+    def facts(self, end: str, forwarded_at: int) -> dict[str, Any]:
+        """What the spool keeps beside the bytes: times count from when it was asked."""
+        marks = [(size, moment - forwarded_at) for size, moment in self.marks]
+        return {"end": end, "marks": marks}
+
+
+async def carry_stream(
+    exchange: Exchange,
+    asking: Streaming,
+    keep: Keep,
+    lost: LostCopies,
+    allowance: Allowance,
+    reader: Reader,
+    send: Send,
+) -> None:
+    """Pass the stream on; ``keep`` takes the copy of what is to be stored."""
+    response = asking.response
+    told = _told(exchange, response)
+    copy = None
+    if told == STREAMING:
+        copy = StreamCopy(allowance, limits.CAPTURE_MAX_BYTES)
+        lost.expect(exchange)
+    headers = [*to_client(response.headers), *exchange.headers(told)]
+    end = BROKE_OFF
+    try:
+        await send(
+            {
+                "type": "http.response.start",
+                "status": response.status,
+                "headers": headers,
+            }
+        )
+        counters.tell(response.status, told)
+        end = await _pass_pieces(asking, copy, reader, send)
+    finally:
+        exchange.responded_at = moments.now()
+        if copy is not None:
+            await _keep_copy(exchange, response, copy, end, keep, lost)
+    if end != LEFT:
+        await send({"type": "http.response.body", "body": b""})
+
+
+def _told(exchange: Exchange, response: StreamResponse) -> str:
+    """What is known when the stream begins: most that keeps copies away is, by then."""
+    if not exchange.target.is_stored:
+        return "off"
+    if not 200 <= response.status < 300:
+        return not_recorded(STATUS)
+    if len(exchange.asked.body) > limits.CAPTURE_MAX_BYTES:
+        return not_recorded(TOO_LARGE)
+    return STREAMING
+
+
+async def _pass_pieces(
+    asking: Streaming, copy: StreamCopy | None, reader: Reader, send: Send
+) -> str:
+    """Until one of the two ends. What a server breaks off raises, as silence does."""
+    pieces = asking.response.pieces()
+    left = asyncio.ensure_future(reader.until_gone())
+    coming: asyncio.Future[bytes | None] = left  # type: ignore[assignment]
+    size = 0
+    try:
+        while True:
+            coming = asyncio.ensure_future(anext(pieces, None))  # type: ignore[arg-type]
+            await asyncio.wait((coming, left), return_when=FIRST)
+            if left.done():
+                return LEFT
+            piece = coming.result()
+            if piece is None:
+                return WHOLE
+            size += len(piece)
+            if size > limits.PROXY_MAX_RESPONSE_BYTES:
+                raise BrokenOff("The upstream's answer is too large.")
+            asking.patience.again()
+            if copy is not None:
+                copy.take(piece)
+            await send({"type": "http.response.body", "body": piece, "more_body": True})
+    finally:
+        for each in (coming, left):
+            each.cancel()
+            with suppress(asyncio.CancelledError, Exception):
+                await each
+
+
+async def _keep_copy(
+    exchange: Exchange,
+    response: StreamResponse,
+    copy: StreamCopy,
+    end: str,
+    keep: Keep,
+    lost: LostCopies,
+) -> None:
+    reason = copy.reason
+    if not reason:
+        exchange.stream = copy.facts(end, exchange.forwarded_at)
+        answered = Answered.beginning(response, "", *copy.chunks)
+        reason = await keep(exchange, answered)
+    counters.tell_kept(reason)
+    lost.settle(exchange, reason)
