@@ -33,7 +33,7 @@ from inferences.pages.errors import sentence
 from inferences.pages.undo import with_undo
 from istore.access import caller_of
 from istore.deadline import deadline
-from istore.models import Role
+from istore.models import Project, Role
 from istore.pages import render_page, visible_project
 
 THUMBNAILS, ON_A_PAGE, TASKS_SHOWN, LABELS_SHOWN = 4, 48, 10, 20
@@ -97,7 +97,7 @@ def dataset(request: HttpRequest, project_id: str, name: str) -> HttpResponse:
     for entry in entries:
         entry.split = splitting.split_of(entry.data_hash, entry.metadata)
         entry.still_there = False
-    _note_sources(entries)
+    _note_sources(found.project, entries)
     context: dict[str, Any] = {
         "project": found.project,
         "dataset": found,
@@ -139,10 +139,11 @@ def _link(request: HttpRequest) -> str:
     return given.urlencode()
 
 
-def _note_sources(entries: list[DatasetEntry]) -> None:
+def _note_sources(project: Project, entries: list[DatasetEntry]) -> None:
     """Say of each entry whether the inference that it was copied from is still there."""
     names = [each.inference_id for each in entries]
     keys = InferenceKey.objects.filter(
+        registered_model__project=project,
         registered_model__model_id__in={each.model_id for each in entries},
         inference_id__in=names,
         removed_at=None,

@@ -18,6 +18,7 @@ class ExportTaskAdmin(TaskAdmin):
     list_display = [
         "created_at",
         "model",
+        "model__project",
         "state",
         "format",
         "share",
@@ -25,7 +26,7 @@ class ExportTaskAdmin(TaskAdmin):
         "created_by",
     ]
     list_filter = ["state", "format"]
-    list_select_related = ["model"]
+    list_select_related = ["model__project"]
     search_fields = ["model__model_id__exact"]
     exclude = ["selection", "receipt"]
 

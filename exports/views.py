@@ -81,7 +81,7 @@ def new(request: HttpRequest, model_id: str) -> HttpResponse:
         if form.is_bound and form.is_valid():
             wanted = form.wanted(chosen)
             task = opening.open_task(caller_of(request), model, wanted)
-            return redirect("exports:task", model.model_id, task.pk)
+            return redirect("exports:task", model.project, model.model_id, task.pk)
     except ValidationError as error:
         problem, status = " ".join(error.messages), 400
     except APIException as error:
@@ -181,4 +181,4 @@ def _done(request: HttpRequest, model_id: str, task_id: str, act: Any) -> HttpRe
         act(caller_of(request), _task_of(model, task_id))
     except APIException as error:
         messages.error(request, str(error.detail))
-    return redirect("exports:task", model.model_id, task_id)
+    return redirect("exports:task", model.project, model.model_id, task_id)

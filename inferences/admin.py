@@ -75,6 +75,16 @@ class RegisteredModelAdmin(admin.ModelAdmin):
         return False
 
 
+class ModelFilter(admin.RelatedFieldListFilter):
+    """The models with their projects, which may have one of the same id."""
+
+    def field_choices(
+        self, field: Any, request: HttpRequest, model_admin: Any
+    ) -> list[tuple[int, str]]:
+        models = RegisteredModel.objects.select_related("project")
+        return [(model.pk, model.full_name) for model in models]
+
+
 @admin.register(Inference)
 class InferenceAdmin(ReadOnlyAdmin):
     """The rows as they lie in the table, newest first, of the model that is chosen.
@@ -87,6 +97,7 @@ class InferenceAdmin(ReadOnlyAdmin):
     list_display = [
         "inference_id",
         "registered_model",
+        "registered_model__project",
         "moment",
         "inference_action",
         "is_protected",
@@ -94,7 +105,7 @@ class InferenceAdmin(ReadOnlyAdmin):
     ]
     # Ids are unique within a model only, so a row has no address of its own here.
     list_display_links = None
-    list_filter = ["registered_model", "deleted", "is_protected"]
+    list_filter = [("registered_model", ModelFilter), "deleted", "is_protected"]
     list_select_related = ["registered_model__project"]
     search_fields = ["inference_id"]
     search_help_text = "The whole id of an inference."
@@ -185,9 +196,16 @@ def _by_model(
 
 @admin.register(UploadGrant)
 class UploadGrantAdmin(ReadOnlyAdmin):
-    list_display = ["created_at", "registered_model", "kind", "expires_at", "bound_at"]
+    list_display = [
+        "created_at",
+        "registered_model",
+        "registered_model__project",
+        "kind",
+        "expires_at",
+        "bound_at",
+    ]
     list_filter = ["kind", ("bound_at", admin.EmptyFieldListFilter)]
-    list_select_related = ["registered_model"]
+    list_select_related = ["registered_model__project"]
     search_fields = ["storage_key__exact"]
     paginator = ShortPaginator
 

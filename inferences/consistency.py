@@ -164,7 +164,7 @@ def _windows(model: RegisteredModel, scope: Scope) -> Iterator[tuple[int, int]]:
 
 
 def _where(model: RegisteredModel, row_id: int) -> str:
-    return f"{model.model_id} row {row_id}"
+    return f"{model.full_name} row {row_id}"
 
 
 # -- mending, under the locks of whoever else may be at work
@@ -298,7 +298,7 @@ def keys(scope: Scope) -> Iterator[Finding]:
                     mine.filter(inference_id=name, removed_at=None).update(
                         removed_at=Now()
                     )
-                where = f"{model.model_id} {name}"
+                where = f"{model.full_name} {name}"
                 yield Finding("key-alone", where, SAID["key-alone"], scope.repair)
 
 
@@ -337,7 +337,7 @@ def counts(scope: Scope) -> Iterator[Finding]:
             )
         for key, type_, there, told in found:
             said = f"{told} counted, {there} there."
-            where = f"{model.model_id} {key} ({type_})"
+            where = f"{model.full_name} {key} ({type_})"
             yield Finding("counts-differ", where, said, scope.repair)
 
 

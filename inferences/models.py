@@ -12,6 +12,8 @@ these (``segments/``); a trigger tells them of what is written here.
 from __future__ import annotations
 
 from datetime import datetime
+from functools import reduce
+from operator import or_
 from typing import Any, Self
 
 from django.contrib.postgres.fields import ArrayField
@@ -35,9 +37,11 @@ from inferences.segments.models import (  # noqa: F401 tables of this app, too
     SegmentTouch,
 )
 from istore.access import Caller
-from istore.models import Project, Role
+from istore.addresses import AmbiguousModel, readings
+from istore.models import Project, Role, Token
 from istore.prepared import Prepared, given
 
+CHOICES_MOST = 100  # projects that are named when an id alone is ambiguous
 SLOT_TYPES = {
     "string": models.TextField,
     "integer": models.BigIntegerField,
@@ -123,15 +127,31 @@ class RegisteredModelQuerySet(models.QuerySet["RegisteredModel"]):
         """The models of the projects in which the caller has at least this role."""
         return self.filter(project__in=caller.visible_projects(role))
 
-    def seen_by(self, caller: Caller, model_id: str) -> RegisteredModel | None:
-        """The model of this id, with its project; None if the caller may not see it."""
-        if caller.token is None:
-            seen = self.visible_to(caller).select_related("project")
-            return seen.filter(model_id=model_id).first()
-        model = OF_PROJECT.first(model_id=model_id, project=caller.token.project_id)
-        if model is not None:
-            model.project = caller.token.project
-        return model
+    def named(self, model_id: str, project_id: str | None = None) -> Self:
+        """The models of this id, in every project or in the one that is named."""
+        if project_id is None:
+            return self.filter(model_id=model_id)
+        meant = (
+            Q(project__project_id=project, model_id=model)
+            for project, model in readings(project_id, model_id)
+        )
+        return self.filter(reduce(or_, meant))
+
+    def seen_by(
+        self, caller: Caller, model_id: str, project_id: str | None = None
+    ) -> RegisteredModel | None:
+        """The model of this id, with its project; None if the caller may not see it.
+
+        Raises ``AmbiguousModel`` when several of the caller's projects have the id and
+        none of them is named.
+        """
+        if caller.token is not None:
+            return _of_token(caller.token, model_id, project_id)
+        seen = self.visible_to(caller).named(model_id, project_id)
+        found = list(seen.select_related("project")[:CHOICES_MOST])
+        if len(found) > 1 and project_id is None:
+            raise AmbiguousModel([model.project.project_id for model in found])
+        return found[0] if found else None
 
 
 class RegisteredModel(models.Model):
@@ -139,7 +159,7 @@ class RegisteredModel(models.Model):
 
     # Four bytes: the number stands in every row and every index entry.
     id = models.AutoField(primary_key=True)
-    model_id = models.CharField(max_length=255, unique=True, validators=[OUTSIDE_ID])
+    model_id = models.CharField(max_length=255, validators=[OUTSIDE_ID])
     project = models.ForeignKey(
         Project, models.PROTECT, related_name="models", db_column="project_key"
     )
@@ -190,10 +210,37 @@ class RegisteredModel(models.Model):
     objects = RegisteredModelQuerySet.as_manager()
 
     class Meta:
-        ordering = ["model_id"]
+        ordering = ["model_id", "project"]
+        constraints = [
+            # Read by every call that names a model: a token says in which project.
+            models.UniqueConstraint(
+                "project", "model_id", name="model_id_unique_in_project"
+            )
+        ]
 
     def __str__(self) -> str:
         return self.model_id
+
+    @property
+    def full_name(self) -> str:
+        """The id with its project, for whoever sees the models of several."""
+        return f"{self.model_id} ({self.project})"
+
+
+def _of_token(
+    token: Token, model_id: str, project_id: str | None
+) -> RegisteredModel | None:
+    """A token belongs to one project: the id means that project's model, or nothing."""
+    own = token.project
+    if project_id is not None:
+        meant = dict(readings(project_id, model_id))
+        if own.project_id not in meant:
+            return None
+        model_id = meant[own.project_id]
+    model = OF_PROJECT.first(model_id=model_id, project=own.pk)
+    if model is not None:
+        model.project = own
+    return model
 
 
 # Every call of the API that names a model asks for it.

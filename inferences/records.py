@@ -91,9 +91,10 @@ class _TruthSerializer(StrictSerializer):
 
 
 class RecordSerializer(StrictSerializer):
-    """A line, whole; ``model_id`` may be that of the model it came from."""
+    """A line, whole; project and model may be those that it came from."""
 
     record = serializers.ChoiceField([RECORD])
+    project_id = TextField(required=False)
     model_id = OutsideIdField(required=False)
     inference_id = OutsideIdField()
     created_at = MomentField()

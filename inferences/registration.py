@@ -10,6 +10,10 @@ from inferences.models import RegisteredModel
 from istore.models import AuditEntry, Project
 from istore.problems import Conflict
 
+TAKEN = (
+    "This id is taken. The project has a model of it with other values: "
+    "register yours under another id, or change the settings of that one."
+)
 # What a registration says once and for all; the rest are settings.
 IDENTITY = ("project_id", "task_type", "embedding_size")
 
@@ -17,7 +21,10 @@ IDENTITY = ("project_id", "task_type", "embedding_size")
 def register_model(
     actor: object, project: Project, model_id: str, **values: Any
 ) -> tuple[RegisteredModel, bool]:
-    """The model, and whether it is new. Other values for a known id are a conflict."""
+    """The model, and whether it is new.
+
+    An id is taken within its project alone, and free for the same model again.
+    """
     try:
         with transaction.atomic():
             model = RegisteredModel.objects.create(
@@ -26,11 +33,9 @@ def register_model(
             AuditEntry.write(actor, "model.register", model_id, project)
             return model, True
     except IntegrityError:
-        model = RegisteredModel.objects.get(model_id=model_id)
-    given = {"project_id": project.pk, **values}
-    if any(getattr(model, name) != value for name, value in given.items()):
-        message = "A model of this id is registered with other values."
-        raise Conflict(message, "model-exists")
+        model = RegisteredModel.objects.get(model_id=model_id, project=project)
+    if any(getattr(model, name) != value for name, value in values.items()):
+        raise Conflict(TAKEN, "model-exists")
     return model, False
 
 

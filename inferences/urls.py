@@ -14,58 +14,63 @@ from inferences.pages import (
     statistics,
     trying,
 )
+from istore.addresses import INFERENCE, MODEL, PROJECT, also_in_projects
 
 app_name = "inferences"
 
-# An id may hold a slash, which arrives decoded: what follows an id is matched last.
-MODEL = r"models/(?P<model_id>.+?)"
-INFERENCE = rf"{MODEL}/inferences/(?P<inference_id>.+?)"
-PROJECT = r"projects/(?P<project_id>.+?)"
 ERASURE = rf"{PROJECT}/erasures/(?P<task_id>[0-9a-f]{{8}}(?:-[0-9a-f]{{4}}){{3}}-[0-9a-f]{{12}})"
 
-urlpatterns = [
-    path("", models.models, name="models"),
-    re_path(rf"^{PROJECT}/erasures$", erasing.erasures, name="erasures"),
-    re_path(rf"^{ERASURE}$", erasing.erasure, name="erasure"),
-    re_path(rf"^{ERASURE}/stop$", erasing.stop_erasure, name="stop-erasure"),
-    path("register", models.register, name="register"),
-    re_path(rf"^{MODEL}/settings$", models.model_settings, name="settings"),
-    re_path(rf"^{MODEL}/storage$", models.switch_storage, name="storage"),
-    re_path(rf"^{MODEL}/activity$", models.model_activity, name="activity"),
-    re_path(rf"^{MODEL}/inferences$", browsing.browse, name="browse"),
-    re_path(rf"^{MODEL}/try$", trying.try_it, name="try"),
-    re_path(rf"^{MODEL}/tried$", trying.tried, name="tried"),
-    re_path(rf"^{MODEL}/views$", saved.save, name="saved-views"),
-    re_path(
-        rf"^{MODEL}/views/(?P<view_id>[0-9]{{1,9}})$", saved.change, name="saved-view"
-    ),
-    re_path(rf"^{MODEL}/statistics$", statistics.statistics, name="statistics"),
-    re_path(rf"^{MODEL}/facets$", browsing.facets, name="facets"),
-    re_path(rf"^{MODEL}/facets/key$", browsing.one_key, name="one-key"),
-    re_path(rf"^{MODEL}/selection/protect$", selection.protect, name="protect"),
-    re_path(rf"^{MODEL}/selection/unprotect$", selection.unprotect, name="unprotect"),
-    re_path(rf"^{MODEL}/selection/label$", selection.label, name="label"),
-    re_path(rf"^{MODEL}/selection/unlabel$", selection.unlabel, name="unlabel"),
-    re_path(rf"^{MODEL}/selection/remove$", selection.remove, name="remove"),
-    re_path(rf"^{MODEL}/deleted$", deleted.deleted, name="deleted"),
-    re_path(
-        rf"^{MODEL}/deleted/change$", deleted.change_deleted, name="change-deleted"
-    ),
-    # An id may end like one of these: what is read falls back to the inference.
-    re_path(
-        rf"^{INFERENCE}/change-metadata$",
-        correcting.change_metadata,
-        name="change-metadata",
-    ),
-    re_path(
-        rf"^{INFERENCE}/change-truth$", correcting.change_truth, name="change-truth"
-    ),
-    re_path(
-        rf"^{INFERENCE}/change-protection$",
-        correcting.change_protection,
-        name="change-protection",
-    ),
-    re_path(rf"^{INFERENCE}/similar$", one.similar, name="similar"),
-    re_path(rf"^{INFERENCE}/(?P<kind>input|answer|preview)$", one.media, name="media"),
-    re_path(rf"^{INFERENCE}$", one.detail, name="detail"),
-]
+urlpatterns = also_in_projects(
+    [
+        path("", models.models, name="models"),
+        re_path(rf"^{PROJECT}/erasures$", erasing.erasures, name="erasures"),
+        re_path(rf"^{ERASURE}$", erasing.erasure, name="erasure"),
+        re_path(rf"^{ERASURE}/stop$", erasing.stop_erasure, name="stop-erasure"),
+        path("register", models.register, name="register"),
+        re_path(rf"^{MODEL}/settings$", models.model_settings, name="settings"),
+        re_path(rf"^{MODEL}/storage$", models.switch_storage, name="storage"),
+        re_path(rf"^{MODEL}/activity$", models.model_activity, name="activity"),
+        re_path(rf"^{MODEL}/inferences$", browsing.browse, name="browse"),
+        re_path(rf"^{MODEL}/try$", trying.try_it, name="try"),
+        re_path(rf"^{MODEL}/tried$", trying.tried, name="tried"),
+        re_path(rf"^{MODEL}/views$", saved.save, name="saved-views"),
+        re_path(
+            rf"^{MODEL}/views/(?P<view_id>[0-9]{{1,9}})$",
+            saved.change,
+            name="saved-view",
+        ),
+        re_path(rf"^{MODEL}/statistics$", statistics.statistics, name="statistics"),
+        re_path(rf"^{MODEL}/facets$", browsing.facets, name="facets"),
+        re_path(rf"^{MODEL}/facets/key$", browsing.one_key, name="one-key"),
+        re_path(rf"^{MODEL}/selection/protect$", selection.protect, name="protect"),
+        re_path(
+            rf"^{MODEL}/selection/unprotect$", selection.unprotect, name="unprotect"
+        ),
+        re_path(rf"^{MODEL}/selection/label$", selection.label, name="label"),
+        re_path(rf"^{MODEL}/selection/unlabel$", selection.unlabel, name="unlabel"),
+        re_path(rf"^{MODEL}/selection/remove$", selection.remove, name="remove"),
+        re_path(rf"^{MODEL}/deleted$", deleted.deleted, name="deleted"),
+        re_path(
+            rf"^{MODEL}/deleted/change$", deleted.change_deleted, name="change-deleted"
+        ),
+        # An id may end like one of these: what is read falls back to the inference.
+        re_path(
+            rf"^{INFERENCE}/change-metadata$",
+            correcting.change_metadata,
+            name="change-metadata",
+        ),
+        re_path(
+            rf"^{INFERENCE}/change-truth$", correcting.change_truth, name="change-truth"
+        ),
+        re_path(
+            rf"^{INFERENCE}/change-protection$",
+            correcting.change_protection,
+            name="change-protection",
+        ),
+        re_path(rf"^{INFERENCE}/similar$", one.similar, name="similar"),
+        re_path(
+            rf"^{INFERENCE}/(?P<kind>input|answer|preview)$", one.media, name="media"
+        ),
+        re_path(rf"^{INFERENCE}$", one.detail, name="detail"),
+    ]
+)

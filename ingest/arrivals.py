@@ -17,7 +17,8 @@ from istore import blobs
 MODELS_REMEMBERED_SECONDS = 1.0
 # <project key>/<model key>/<yyyy>/<mm>/<dd>/<hh>/<uuid>/<kind>
 PLACE = re.compile(
-    r"(?P<owner>[0-9]+/[0-9]+)/[0-9]{4}(/[0-9]{2}){3}/[0-9a-f-]{36}", re.ASCII
+    r"(?P<project>[0-9]{1,18})/(?P<model>[0-9]{1,9})/[0-9]{4}(/[0-9]{2}){3}/[0-9a-f-]{36}",
+    re.ASCII,
 )
 
 
@@ -32,7 +33,7 @@ class Arrival:
     @property
     def prefix(self) -> str:
         """Where its blobs lie: what tells this copy of an inference from another."""
-        return self.event.metadata_storage_key.rpartition("/")[0]
+        return _prefix_of(self.event)
 
     @property
     def blob_keys(self) -> list[str]:
@@ -52,20 +53,33 @@ class Arrival:
 
 
 class Models:
-    """Registered models by their outside ids, remembered for a second."""
+    """Registered models by their own numbers, remembered for a second.
+
+    Two projects may have a model of one id, and an event says the id alone. Its storage
+    keys begin with the numbers of project and model, in events of any age.
+    """
 
     def __init__(self) -> None:
-        self._known: dict[str, RegisteredModel] = {}
+        self._known: dict[int, RegisteredModel] = {}
         self._read_at = 0.0
 
-    def by_id(self, model_ids: Iterable[str]) -> dict[str, RegisteredModel]:
+    def of(self, events: Iterable[InferenceEvent]) -> dict[int, RegisteredModel]:
         if time.monotonic() - self._read_at > MODELS_REMEMBERED_SECONDS:
             self._known.clear()
             self._read_at = time.monotonic()
-        if missing := set(model_ids) - self._known.keys():
-            found = RegisteredModel.objects.filter(model_id__in=missing)
-            self._known |= {model.model_id: model for model in found}
+        places = (_place_of(event) for event in events)
+        named = {int(place["model"]) for place in places if place}
+        if missing := named - self._known.keys():
+            self._known |= RegisteredModel.objects.in_bulk(missing)
         return self._known
+
+
+def _prefix_of(event: InferenceEvent) -> str:
+    return event.metadata_storage_key.rpartition("/")[0]
+
+
+def _place_of(event: InferenceEvent) -> re.Match[str] | None:
+    return PLACE.fullmatch(_prefix_of(event))
 
 
 def read_event(entry: Entry) -> InferenceEvent:
@@ -81,17 +95,20 @@ def read_event(entry: Entry) -> InferenceEvent:
 
 
 def arrival(
-    entry: Entry, event: InferenceEvent, models: dict[str, RegisteredModel]
+    entry: Entry, event: InferenceEvent, models: dict[int, RegisteredModel]
 ) -> Arrival:
     """The event with its model. Raises Refused, or NotYet while nobody knows the model."""
-    model = models.get(event.model_id)
-    if model is None:
+    prefix, place = _prefix_of(event), _place_of(event)
+    model = models.get(int(place["model"])) if place else None
+    if place and model is None and not _is_registered(event.model_id):
         raise NotYet(
             Reason.UNKNOWN_MODEL, f"No model is registered as {event.model_id!r:.300}."
         )
-    prefix = event.metadata_storage_key.rpartition("/")[0]
-    found = PLACE.fullmatch(prefix)
-    if not found or found["owner"] != f"{model.project_id}/{model.pk}":
+    if (
+        model is None
+        or model.model_id != event.model_id
+        or int(place["project"]) != model.project_id
+    ):
         raise Refused(Reason.FOREIGN_KEY, f"{prefix!r:.300} is not of this model.")
     named = (
         event.data_storage_key,
@@ -102,6 +119,10 @@ def arrival(
         if key != f"{prefix}/{kind}":
             raise Refused(Reason.FOREIGN_KEY, f"{key!r:.300} is not the {kind}.")
     return Arrival(entry, event, model)
+
+
+def _is_registered(model_id: str) -> bool:
+    return RegisteredModel.objects.filter(model_id=model_id).exists()
 
 
 KINDS = (blobs.INPUT, blobs.ANSWER, blobs.METADATA)

@@ -121,7 +121,7 @@ class Listener:
                 events.append((entry, read_event(entry)))
             except Refused as refused:
                 aside.append((entry, refused))
-        models = self._models.by_id({event.model_id for _, event in events})
+        models = self._models.of(event for _, event in events)
         arrivals = []
         for entry, event in events:
             try:

@@ -2,7 +2,29 @@
 
 from __future__ import annotations
 
+from typing import Self
+
 from django.db import models
+from django.db.models import F, Func, Value
+
+from istore.models import Project
+
+
+class SetAsideEventQuerySet(models.QuerySet["SetAsideEvent"]):
+    def of_project(self, project: Project) -> Self:
+        """Those whose blobs lie below the project's prefix."""
+        return self.filter(metadata_storage_key__startswith=f"{project.pk}/")
+
+    def with_project_key(self) -> Self:
+        """With the first part of the storage key: two projects may have a model of one id."""
+        first = Func(
+            F("metadata_storage_key"),
+            Value("/"),
+            Value(1),
+            function="split_part",
+            output_field=models.TextField(),
+        )
+        return self.annotate(project_key=first)
 
 
 class SetAsideEvent(models.Model):
@@ -21,6 +43,8 @@ class SetAsideEvent(models.Model):
     metadata_storage_key = models.TextField(blank=True)
     set_aside_at = models.DateTimeField(auto_now_add=True)
     replayed_at = models.DateTimeField(null=True, blank=True)
+
+    objects = SetAsideEventQuerySet.as_manager()
 
     class Meta:
         ordering = ["-id"]

@@ -4,9 +4,8 @@ from django.contrib.auth import views as auth_views
 from django.urls import path, re_path, reverse_lazy
 
 from istore import account_views as views
+from istore.addresses import PROJECT
 from istore.login_throttle import LoginForm, answering_delays
-
-PROJECT = r"projects/(?P<project_id>.+?)"
 
 urlpatterns = [
     path(

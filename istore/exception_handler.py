@@ -50,7 +50,8 @@ def as_problem(error: Exception, status: int | None = None) -> dict[str, Any]:
         return problem(status, "not-found", "There is nothing here.")
     code = error.get_codes() if isinstance(error, APIException) else "permission_denied"
     detail = str(getattr(error, "detail", ""))
-    return problem(status, CODES.get(code, code.replace("_", "-")), detail)
+    more = getattr(error, "more", {})
+    return problem(status, CODES.get(code, code.replace("_", "-")), detail, **more)
 
 
 def _flattened(detail: Any, pointer: str = "") -> Iterator[dict[str, str]]:

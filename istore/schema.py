@@ -18,6 +18,11 @@ Problem = inline_serializer(
         "code": serializers.CharField(),
         "detail": serializers.CharField(),
         "request_id": serializers.CharField(allow_null=True),
+        "projects": serializers.ListField(
+            child=serializers.CharField(),
+            required=False,
+            help_text="With `ambiguous-model`: the caller's projects that have the id.",
+        ),
         "errors": serializers.ListField(
             child=serializers.DictField(child=serializers.CharField()), required=False
         ),
@@ -37,6 +42,19 @@ REASONS = {
     429: "Too many calls; `Retry-After` says how long to wait.",
     503: "A server behind this one does not answer.",
 }
+
+
+def leave_out_second_addresses(
+    endpoints: list[tuple[Any, ...]],
+) -> list[tuple[Any, ...]]:
+    """Each call of a model is described once, by its short address.
+
+    ``istore.addresses`` gives the same calls addresses that name the project, too.
+    """
+    second = "/projects/{project_id}/models/{model_id}"
+    return [each for each in endpoints if second not in each[0]]
+
+
 PROBLEMS: dict[Any, OpenApiResponse] = {
     (status, MEDIA_TYPE): OpenApiResponse(Problem, description=why)
     for status, why in REASONS.items()

@@ -430,6 +430,7 @@ MIDDLEWARE = [
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
     "django_htmx.middleware.HtmxMiddleware",
     "istore.views.telling_not_allowed",
+    "istore.addresses.NamedProject",
 ]
 ROOT_URLCONF = "istore.urls"
 WSGI_APPLICATION = "istore.wsgi.application"
@@ -491,6 +492,7 @@ SPECTACULAR_SETTINGS = {
     "VERSION": "1",
     "OAS_VERSION": "3.1.1",
     "SERVE_INCLUDE_SCHEMA": False,
+    "PREPROCESSING_HOOKS": ["istore.schema.leave_out_second_addresses"],
     "SERVE_PERMISSIONS": ["rest_framework.permissions.AllowAny"],
     "SERVE_AUTHENTICATION": ["rest_framework.authentication.SessionAuthentication"],
     "ENUM_NAME_OVERRIDES": {

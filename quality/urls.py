@@ -2,10 +2,13 @@
 
 from django.urls import re_path
 
+from istore.addresses import MODEL, also_in_projects
 from quality import views
 
 app_name = "quality"
 
-urlpatterns = [
-    re_path(r"^models/(?P<model_id>.+?)/quality$", views.page, name="page"),
-]
+urlpatterns = also_in_projects(
+    [
+        re_path(rf"^{MODEL}/quality$", views.page, name="page"),
+    ]
+)

@@ -30,6 +30,7 @@ class RetentionPolicyAdmin(admin.ModelAdmin):
     form = PolicyForm
     list_display = [
         "model",
+        "model__project",
         "maximum_blob_age",
         "maximum_record_age",
         "delete_action",
@@ -37,11 +38,20 @@ class RetentionPolicyAdmin(admin.ModelAdmin):
         "last_scheduled_at",
     ]
     list_filter = ["delete_action", "model__project"]
-    list_select_related = ["model"]
+    list_select_related = ["model__project"]
     search_fields = ["model__model_id"]
-    autocomplete_fields = ["model"]
     show_full_result_count = False
     actions = ["run", "dry_run"]
+
+    def formfield_for_foreignkey(
+        self, db_field: Any, request: HttpRequest, **options: Any
+    ) -> Any:
+        field = super().formfield_for_foreignkey(db_field, request, **options)
+        if db_field.name == "model":
+            # Two projects may have a model of one id.
+            field.queryset = field.queryset.select_related("project")
+            field.label_from_instance = lambda model: model.full_name
+        return field
 
     def get_readonly_fields(
         self, request: HttpRequest, obj: RetentionPolicy | None = None
@@ -92,6 +102,7 @@ class RetentionTaskAdmin(TaskAdmin):
     list_display = [
         "created_at",
         "model",
+        "model__project",
         "state",
         "dry_run",
         "share",
@@ -100,7 +111,7 @@ class RetentionTaskAdmin(TaskAdmin):
         "requested_by",
     ]
     list_filter = ["state", "dry_run", "by_schedule"]
-    list_select_related = ["model"]
+    list_select_related = ["model__project"]
     search_fields = ["model__model_id__exact"]
     exclude = ["open_batch"]
 

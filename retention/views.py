@@ -54,7 +54,7 @@ def policy(request: HttpRequest, model_id: str) -> HttpResponse:
         form = PolicyForm(request.POST, policy=present)
         if form.is_valid() and not only_previewed:
             messages.success(request, _saved(request, model, present, form))
-            return redirect("retention:policy", model.model_id)
+            return redirect("retention:policy", model.project, model.model_id)
     else:
         form = PolicyForm(policy=present)
     context = {
@@ -142,14 +142,14 @@ def _start(request: HttpRequest, model_id: str) -> HttpResponse:
     present = _policy_of(model)
     if present is None:
         messages.error(request, "There is no policy to carry out.")
-        return redirect("retention:policy", model.model_id)
+        return redirect("retention:policy", model.project, model.model_id)
     dry_run = request.POST.get("dry_run") == "true"
     try:
         task = policies.open_task(caller_of(request), present, dry_run=dry_run)
     except Conflict as error:
         messages.error(request, str(error.detail))
-        return redirect("retention:policy", model.model_id)
-    return redirect("retention:task", model.model_id, task.pk)
+        return redirect("retention:policy", model.project, model.model_id)
+    return redirect("retention:task", model.project, model.model_id, task.pk)
 
 
 def _task_of(model: RegisteredModel, task_id: str) -> RetentionTask:
@@ -181,7 +181,7 @@ def stop_task(request: HttpRequest, model_id: str, task_id: str) -> HttpResponse
     stopped = policies.stop_task(caller_of(request), _task_of(model, task_id))
     if not stopped:
         messages.error(request, "The task had ended already.")
-    return redirect("retention:task", model.model_id, task_id)
+    return redirect("retention:task", model.project, model.model_id, task_id)
 
 
 @login_required
@@ -193,4 +193,4 @@ def resume_task(request: HttpRequest, model_id: str, task_id: str) -> HttpRespon
             messages.error(request, "The task is not one that can go on.")
     except Conflict as error:
         messages.error(request, str(error.detail))
-    return redirect("retention:task", model.model_id, task_id)
+    return redirect("retention:task", model.project, model.model_id, task_id)

@@ -218,9 +218,11 @@ def _page(
     callable_ones = [each for each in shown if each.status == Status.READY]
     of = more.pop("of", None) or next(iter(callable_ones), None)
     called = more.get("called")
-    stored = RegisteredModel.objects.filter(
-        model_id=found.model_id, project=found.project_id
-    ).first()
+    stored = (
+        RegisteredModel.objects.select_related("project")
+        .filter(model_id=found.model_id, project=found.project_id)
+        .first()
+    )
     context = {
         "service": found,
         "sessions": shown,

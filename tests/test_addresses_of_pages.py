@@ -74,7 +74,7 @@ def test_no_answer_is_empty(person, name):
 
 def test_who_looks_at_the_switch_of_storage_finds_the_storage_page(person, model):
     response = person.get("/models/yolo-harbour/storage")
-    assert response["Location"] == "/models/yolo-harbour/retention"
+    assert response["Location"] == "/projects/harbour/models/yolo-harbour/retention"
     assert person.get(response["Location"]).status_code == 200
     model.refresh_from_db()
     assert model.enable_inference_storage

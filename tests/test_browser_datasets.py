@@ -14,7 +14,7 @@ from inferences.models import RegisteredModel
 from tests.conftest import shot
 
 pytestmark = pytest.mark.django_db(transaction=True)
-LIST = "/models/yolo-harbour/inferences"
+LIST = "/projects/harbour/models/yolo-harbour/inferences"
 DATASET = "/projects/harbour/datasets/hard%20cases"
 
 

@@ -12,7 +12,7 @@ from inferences.ground_truth.models import GroundTruth
 from tests.conftest import shot
 
 pytestmark = pytest.mark.django_db(transaction=True)
-LIST = "/models/yolo-harbour/inferences"
+LIST = "/projects/harbour/models/yolo-harbour/inferences"
 
 
 def test_a_person_narrows_by_dragging_and_picking(store, watched, live_server, log_in):

@@ -16,7 +16,7 @@ from retention.tests.builders import hours_ago, with_input
 from tests.conftest import picture, shot, stored
 
 pytestmark = pytest.mark.django_db(transaction=True)
-STORAGE = "/models/yolo-harbour/retention"
+STORAGE = "/projects/harbour/models/yolo-harbour/retention"
 
 
 @pytest.fixture

@@ -15,7 +15,7 @@ from retention.models import RetentionPolicy
 from services.models import InferenceSession
 
 pytestmark = pytest.mark.django_db(transaction=True)
-MODEL = "/models/yolo-harbour"
+MODEL = "/projects/harbour/models/yolo-harbour"
 ONE = f"{MODEL}/inferences/harbour/1"
 DATASET = "/projects/harbour/datasets/hard%20cases"
 LOOKED_AT = [

@@ -3,8 +3,9 @@
 from django.urls import re_path
 
 from datasets.api import views
+from istore.addresses import PROJECT
 
-DATASETS = r"projects/(?P<project_id>.+?)/datasets"
+DATASETS = rf"{PROJECT}/datasets"
 DATASET = rf"{DATASETS}/(?P<name>[^/]+)"
 VERSION = rf"{DATASET}/versions/(?P<number>[0-9]{{1,9}}|working)"
 TASK = r"(?P<task_id>[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})"

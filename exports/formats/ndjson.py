@@ -46,6 +46,7 @@ class Ndjson(Format):
     def add(self, member: Member) -> None:
         line = {
             "record": RECORD,
+            "project_id": self.model.project.project_id,
             "model_id": self.model.model_id,
             "inference_id": member.inference_id,
             "created_at": _moment(member.created_at),

@@ -11,11 +11,11 @@ from istore.admin import ReadOnlyAdmin
 @admin.register(ExportSchedule)
 class ExportScheduleAdmin(ReadOnlyAdmin):
     list_display = (
-        *("name", "model", "interval_hours", "enabled", "destination", "prefix"),
-        *("exported_until", "row_count", "last_error"),
+        *("name", "model", "model__project", "interval_hours", "enabled"),
+        *("destination", "prefix", "exported_until", "row_count", "last_error"),
     )
     list_filter = ("enabled", "destination", "model__project")
-    list_select_related = ("model",)
+    list_select_related = ("model__project",)
     search_fields = ("name", "model__model_id", "prefix")
 
 

@@ -1,4 +1,6 @@
-"""The files of one chunk: ``model=…/date=…/part-….parquet``, made here and sent later.
+"""The files of one chunk, made here and sent later.
+
+Their path is ``project=…/model=…/date=…/part-….parquet``.
 
 Row ids are times, so the rows of a chunk come date by date and one file is open at a
 time. A part's name is made of the schedule and of where its chunk begins: who writes the
@@ -107,9 +109,16 @@ def _part(
 
 
 def folder_of(schedule: ExportSchedule) -> str:
-    """Where all files of a schedule lie."""
-    model = f"model={quote(schedule.model.model_id, '')}"
-    return Destination(schedule.destination).key(schedule.prefix, model)
+    """Where all files of a schedule lie.
+
+    Two projects may have a model of one id and share a destination: the project is part
+    of the path, except in schedules of the time when an id belonged to one project alone.
+    """
+    model = schedule.model
+    parts = [f"model={quote(model.model_id, '')}"]
+    if schedule.names_project:
+        parts.insert(0, f"project={quote(model.project.project_id, '')}")
+    return Destination(schedule.destination).key(schedule.prefix, *parts)
 
 
 def key_of(schedule: ExportSchedule, after: int, day: date) -> str:

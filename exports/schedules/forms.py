@@ -72,7 +72,7 @@ class NewForm(ChangeForm):
     prefix = forms.CharField(
         required=False,
         label="Folder there",
-        help_text="Below it come model=… and date=…",
+        help_text="Below it come project=…, model=… and date=…",
         max_length=destinations.PREFIX_MAX_CHARS,
     )
     from_beginning = forms.BooleanField(

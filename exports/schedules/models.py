@@ -65,6 +65,11 @@ class ExportSchedule(models.Model):
         max_length=64, blank=True, help_text="By its name; empty: the default store."
     )
     prefix = models.CharField(max_length=300, blank=True)
+    names_project = models.BooleanField(
+        default=True,
+        editable=False,
+        help_text="Whether the path of its files begins with the project.",
+    )
     enabled = models.BooleanField(default=True)
     created_by = models.CharField(max_length=300, editable=False)
     created_at = models.DateTimeField(db_default=Now(), editable=False)

@@ -43,7 +43,9 @@ def schedules(request: HttpRequest, model_id: str) -> HttpResponse:
                 form.add_error(None, str(error.detail))
             else:
                 messages.success(request, "The schedule is made.")
-                return redirect("exports:schedule", model.model_id, made.pk)
+                return redirect(
+                    "exports:schedule", model.project, model.model_id, made.pk
+                )
     found = list(model.export_schedules.all())
     for each in found:
         _tell(each)
@@ -70,7 +72,7 @@ def schedule(request: HttpRequest, model_id: str, schedule_id: str) -> HttpRespo
             raise PermissionDenied
         if form.is_valid() and _changed(request, one, form):
             messages.success(request, "It counts from the next run on.")
-            return redirect("exports:schedule", model.model_id, one.pk)
+            return redirect("exports:schedule", model.project, model.model_id, one.pk)
     _tell(one)
     runs = list(one.scheduled_exports.order_by("-created_at")[:RUNS])
     whole = one.exported_files.filter(committed_at__isnull=False)
@@ -115,7 +117,7 @@ def run(request: HttpRequest, model_id: str, schedule_id: str) -> HttpResponse:
         messages.success(request, "A run has begun.")
     except Conflict as error:
         messages.error(request, str(error.detail))
-    return redirect("exports:schedule", model.model_id, one.pk)
+    return redirect("exports:schedule", model.project, model.model_id, one.pk)
 
 
 @login_required
@@ -125,7 +127,7 @@ def delete(request: HttpRequest, model_id: str, schedule_id: str) -> HttpRespons
     model = visible_model(request, model_id, Role.EDITOR)
     keeping.remove(caller_of(request), _schedule_of(model, schedule_id))
     messages.success(request, "The schedule is ended. Its files stay where they are.")
-    return redirect("exports:schedules", model.model_id)
+    return redirect("exports:schedules", model.project, model.model_id)
 
 
 def _schedule_of(model: RegisteredModel, schedule_id: str) -> ExportSchedule:

@@ -17,7 +17,7 @@ from exports.tasks import run_export_task
 from exports.tests.conftest import png
 from istore.models import Membership, Role
 
-EXPORTS = "/models/yolo-harbour/exports"
+EXPORTS = "/projects/harbour/models/yolo-harbour/exports"
 SHIP = {"label": "ship", "score": 0.9, "xmin": 1, "ymin": 2, "xmax": 30, "ymax": 40}
 
 

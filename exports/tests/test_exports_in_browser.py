@@ -24,7 +24,7 @@ def list_page(page: Page, live_server, project, make_stored):
     Membership.objects.create(user=user, project=project, role=Role.EDITOR)
     for number in range(4):
         make_stored(png(), [SHIP], inference_id=f"harbour/{number}")
-    here = "/models/yolo-harbour/inferences"
+    here = "/projects/harbour/models/yolo-harbour/inferences"
     page.set_default_timeout(15_000)
     page.goto(f"{live_server.url}/login?next={here}")
     page.locator("input[name=username]").fill("maria")

@@ -11,7 +11,7 @@ from exports.schedules import keeping, running
 from istore.models import Membership, Role
 
 pytestmark = pytest.mark.django_db(transaction=True)
-PAGE = "/models/yolo-harbour/exports/schedules"
+PAGE = "/projects/harbour/models/yolo-harbour/exports/schedules"
 FORM = {
     "name": "nightly",
     "query": "label:ship",

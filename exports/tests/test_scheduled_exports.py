@@ -134,7 +134,7 @@ def test_a_late_row_is_exported_once_in_the_folder_of_its_day(
     run_once(schedule)
 
     assert rows_of(tree(blob_directory)) == names(1, 2)
-    folder = tree(blob_directory) / "model=yolo-harbour"
+    folder = tree(blob_directory) / "project=harbour" / "model=yolo-harbour"
     assert rows_of(folder / "date=2026-02-27") == names(2)
 
 
@@ -322,7 +322,12 @@ def test_a_place_with_files_of_others_is_refused(
     schedule, make_inference, blob_directory
 ):
     make_inference()
-    folder = tree(blob_directory) / "model=yolo-harbour" / "date=2026-03-01"
+    folder = (
+        tree(blob_directory)
+        / "project=harbour"
+        / "model=yolo-harbour"
+        / "date=2026-03-01"
+    )
     folder.mkdir(parents=True)
     (folder / "part-old.parquet").write_bytes(b"old")
 
@@ -484,8 +489,8 @@ def test_a_bucket_gets_the_same_tree(model, lake, make_inference):
     found = lake.list_objects_v2(Bucket="lake-bucket")["Contents"]
     keys = [each["Key"] for each in found]
     assert [key.rpartition("/")[0] for key in keys] == [
-        "base/in/f/model=yolo-harbour/date=2026-03-01",
-        "base/in/f/model=yolo-harbour/date=2026-03-02",
+        "base/in/f/project=harbour/model=yolo-harbour/date=2026-03-01",
+        "base/in/f/project=harbour/model=yolo-harbour/date=2026-03-02",
     ]
     body = lake.get_object(Bucket="lake-bucket", Key=keys[0])["Body"].read()
     table = pyarrow.parquet.read_table(io.BytesIO(body))
@@ -568,7 +573,7 @@ def test_readers_may_take_files_away(schedule, make_inference, blob_directory):
 
 
 def test_partial_files_are_collected_after_a_while(blob_directory):
-    folder = tree(blob_directory) / "model=x"
+    folder = tree(blob_directory) / "project=harbour" / "model=x"
     folder.mkdir(parents=True)
     (folder / ".part-1.parquet.ab.partial").write_bytes(b"x")
 

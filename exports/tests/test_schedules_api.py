@@ -52,7 +52,9 @@ def test_a_run_by_hand_is_told_with_its_files(created, api, make_inference):
 
     assert (run["state"], run["row_count"]) == ("complete", 1)
     assert file["row_count"] == 1
-    assert file["key"].startswith("scheduled/model=yolo-harbour/date=2025-06-01/part-")
+    assert file["key"].startswith(
+        "scheduled/project=harbour/model=yolo-harbour/date=2025-06-01/part-"
+    )
     assert len(api.get(file["presigned_url"]).getvalue()) == file["size"]
     assert told["lag_seconds"] < 60
     assert (told["row_count"], told["waiting_count"]) == (1, 0)

@@ -13,59 +13,62 @@ from inferences.api import (
     restoring,
     views,
 )
+from istore.addresses import INFERENCE, MODEL, PROJECT, also_in_projects
 
-# An id may hold a slash, which arrives decoded: what follows an id is matched last.
-MODEL = r"models/(?P<model_id>.+?)"
-INFERENCE = rf"{MODEL}/inferences/(?P<inference_id>.+?)"
-PROJECT = r"projects/(?P<project_id>.+?)"
 ERASURE = rf"{PROJECT}/erasures/(?P<task_id>[0-9a-f]{{8}}(?:-[0-9a-f]{{4}}){{3}}-[0-9a-f]{{12}})"
 
-urlpatterns = [
-    re_path(
-        r"^projects/(?P<project_id>.+?)/inferences/filter$",
-        projects.FilterProjectView.as_view(),
-    ),
-    re_path(
-        r"^projects/(?P<project_id>.+?)/inferences/count$",
-        projects.CountProjectView.as_view(),
-    ),
-    re_path(rf"^{PROJECT}/erasures$", erasing.ErasuresView.as_view()),
-    re_path(rf"^{ERASURE}$", erasing.ErasureView.as_view()),
-    re_path(rf"^{ERASURE}/stop$", erasing.StopErasureView.as_view()),
-    re_path(rf"^{ERASURE}/included$", erasing.ErasedView.as_view()),
-    path("models", views.ModelsView.as_view()),
-    re_path(
-        rf"^{MODEL}/inference-server-settings$", views.ServerSettingsView.as_view()
-    ),
-    re_path(rf"^{MODEL}/inferences/filter$", views.FilterInferencesView.as_view()),
-    re_path(rf"^{MODEL}/inferences/count$", views.CountInferencesView.as_view()),
-    re_path(rf"^{MODEL}/inferences/delete$", removing.BulkDeleteView.as_view()),
-    re_path(
-        rf"^{MODEL}/inferences/protection$", protecting.BulkProtectionView.as_view()
-    ),
-    re_path(rf"^{MODEL}/inferences/batch$", creating.BatchView.as_view()),
-    re_path(rf"^{MODEL}/inferences$", creating.NewInferenceView.as_view()),
-    re_path(rf"^{MODEL}/uploads/data$", creating.UploadsView.as_view()),
-    re_path(rf"^{MODEL}/uploads/metadata$", creating.MetadataUploadsView.as_view()),
-    re_path(rf"^{MODEL}/metadata/counts$", metadata.KeyTypeCountsView.as_view()),
-    re_path(rf"^{MODEL}/metadata/statistics$", metadata.StatisticsView.as_view()),
-    re_path(rf"^{MODEL}/metadata/bulk$", metadata.BulkMetadataView.as_view()),
-    re_path(rf"^{MODEL}/deleted$", restoring.DeletedView.as_view()),
-    re_path(rf"^{MODEL}/deleted/filter$", restoring.FilterDeletedView.as_view()),
-    re_path(rf"^{MODEL}/deleted/restore$", restoring.RestoreView.as_view()),
-    re_path(rf"^{MODEL}/deleted/remove$", restoring.RemoveDeletedView.as_view()),
-    re_path(
-        rf"^{INFERENCE}/ground-truth/history$",
-        ground_truth.GroundTruthHistoryView.as_view(),
-    ),
-    re_path(rf"^{INFERENCE}/ground-truth$", ground_truth.GroundTruthView.as_view()),
-    re_path(rf"^{MODEL}/ground-truth/pending$", ground_truth.PendingView.as_view()),
-    re_path(rf"^{MODEL}/ground-truth$", ground_truth.GroundTruthsView.as_view()),
-    re_path(rf"^{INFERENCE}/metadata$", metadata.MetadataView.as_view()),
-    re_path(rf"^{INFERENCE}/metadata-history$", metadata.MetadataHistoryView.as_view()),
-    re_path(rf"^{INFERENCE}/metadata/(?P<key>.+)$", metadata.OneMetadataView.as_view()),
-    re_path(rf"^{INFERENCE}/protection$", protecting.ProtectionView.as_view()),
-    re_path(rf"^{INFERENCE}/(?P<kind>input|answer)$", views.BlobView.as_view()),
-    re_path(rf"^{INFERENCE}$", views.InferenceView.as_view()),
-    re_path(rf"^{MODEL}$", views.ModelView.as_view()),
-]
+urlpatterns = also_in_projects(
+    [
+        re_path(
+            rf"^{PROJECT}/inferences/filter$",
+            projects.FilterProjectView.as_view(),
+        ),
+        re_path(
+            rf"^{PROJECT}/inferences/count$",
+            projects.CountProjectView.as_view(),
+        ),
+        re_path(rf"^{PROJECT}/erasures$", erasing.ErasuresView.as_view()),
+        re_path(rf"^{ERASURE}$", erasing.ErasureView.as_view()),
+        re_path(rf"^{ERASURE}/stop$", erasing.StopErasureView.as_view()),
+        re_path(rf"^{ERASURE}/included$", erasing.ErasedView.as_view()),
+        path("models", views.ModelsView.as_view()),
+        re_path(
+            rf"^{MODEL}/inference-server-settings$", views.ServerSettingsView.as_view()
+        ),
+        re_path(rf"^{MODEL}/inferences/filter$", views.FilterInferencesView.as_view()),
+        re_path(rf"^{MODEL}/inferences/count$", views.CountInferencesView.as_view()),
+        re_path(rf"^{MODEL}/inferences/delete$", removing.BulkDeleteView.as_view()),
+        re_path(
+            rf"^{MODEL}/inferences/protection$", protecting.BulkProtectionView.as_view()
+        ),
+        re_path(rf"^{MODEL}/inferences/batch$", creating.BatchView.as_view()),
+        re_path(rf"^{MODEL}/inferences$", creating.NewInferenceView.as_view()),
+        re_path(rf"^{MODEL}/uploads/data$", creating.UploadsView.as_view()),
+        re_path(rf"^{MODEL}/uploads/metadata$", creating.MetadataUploadsView.as_view()),
+        re_path(rf"^{MODEL}/metadata/counts$", metadata.KeyTypeCountsView.as_view()),
+        re_path(rf"^{MODEL}/metadata/statistics$", metadata.StatisticsView.as_view()),
+        re_path(rf"^{MODEL}/metadata/bulk$", metadata.BulkMetadataView.as_view()),
+        re_path(rf"^{MODEL}/deleted$", restoring.DeletedView.as_view()),
+        re_path(rf"^{MODEL}/deleted/filter$", restoring.FilterDeletedView.as_view()),
+        re_path(rf"^{MODEL}/deleted/restore$", restoring.RestoreView.as_view()),
+        re_path(rf"^{MODEL}/deleted/remove$", restoring.RemoveDeletedView.as_view()),
+        re_path(
+            rf"^{INFERENCE}/ground-truth/history$",
+            ground_truth.GroundTruthHistoryView.as_view(),
+        ),
+        re_path(rf"^{INFERENCE}/ground-truth$", ground_truth.GroundTruthView.as_view()),
+        re_path(rf"^{MODEL}/ground-truth/pending$", ground_truth.PendingView.as_view()),
+        re_path(rf"^{MODEL}/ground-truth$", ground_truth.GroundTruthsView.as_view()),
+        re_path(rf"^{INFERENCE}/metadata$", metadata.MetadataView.as_view()),
+        re_path(
+            rf"^{INFERENCE}/metadata-history$", metadata.MetadataHistoryView.as_view()
+        ),
+        re_path(
+            rf"^{INFERENCE}/metadata/(?P<key>.+)$", metadata.OneMetadataView.as_view()
+        ),
+        re_path(rf"^{INFERENCE}/protection$", protecting.ProtectionView.as_view()),
+        re_path(rf"^{INFERENCE}/(?P<kind>input|answer)$", views.BlobView.as_view()),
+        re_path(rf"^{INFERENCE}$", views.InferenceView.as_view()),
+        re_path(rf"^{MODEL}$", views.ModelView.as_view()),
+    ]
+)

@@ -43,6 +43,7 @@ from inferences.querying import (
 )
 from inferences.registration import change_settings, register_model
 from istore.access import RolePermission, caller_of
+from istore.addresses import named_project
 from istore.deadline import deadline
 from istore.idempotency import IdempotentMixin
 from istore.models import Project, Role
@@ -64,9 +65,10 @@ class StoreView(IdempotentMixin, APIView):
         """The model, for a caller with the role this call needs.
 
         Who may not even see it gets the 404 of an absent one, who may see it but not
-        do this a 403.
+        do this a 403, and who sees several of this id without naming a project a 409.
         """
-        model = RegisteredModel.objects.seen_by(self.caller, model_id)
+        project_id = named_project(self.request)
+        model = RegisteredModel.objects.seen_by(self.caller, model_id, project_id)
         if model is None:
             raise Http404
         role = RolePermission.role(self.request, self)

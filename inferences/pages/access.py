@@ -10,6 +10,7 @@ from django.http import Http404, HttpRequest
 from inferences.models import Inference, RegisteredModel
 from inferences.querying import find_inference
 from istore.access import caller_of
+from istore.addresses import named_project
 from istore.models import Role
 from istore.pages import require
 
@@ -17,10 +18,12 @@ from istore.pages import require
 def visible_model(
     request: HttpRequest, model_id: str, role: Role = Role.VIEWER
 ) -> RegisteredModel:
-    """The model, for a person who may see it and has this role in its project."""
+    """The model, for a person who may see it and has this role in its project.
+
+    Raises ``AmbiguousModel`` where the address names no project and several have the id.
+    """
     caller = caller_of(request)
-    seen = RegisteredModel.objects.visible_to(caller).select_related("project")
-    model = seen.filter(model_id=model_id).first()
+    model = RegisteredModel.objects.seen_by(caller, model_id, named_project(request))
     if model is None:
         raise Http404
     require(caller, role, model.project)

@@ -69,7 +69,7 @@ def browse(request: HttpRequest, model_id: str) -> HttpResponse:
         return _new(request, model, question)
     offered = offer(model)
     question.leave_out(offered.shown([]))
-    here = reverse("inferences:browse", args=[model.model_id])
+    here = reverse("inferences:browse", args=[model.project, model.model_id])
     address = f"{here}{question.pinned if question.cursor else question.link()}"
     counts = request.GET.get("counts") == "true"
     if question.was_a_form and not request.htmx:

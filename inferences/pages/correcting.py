@@ -19,7 +19,7 @@ from inferences import annotating, protection
 from inferences.ground_truth.singles import find_truth, put_truth, remove_truth
 from inferences.ground_truth.truths import read_truth
 from inferences.metadata import MetadataValue
-from inferences.models import Inference
+from inferences.models import Inference, RegisteredModel
 from inferences.pages.access import visible_inference, visible_model
 from inferences.pages.errors import sentence
 from inferences.pages.one import detail
@@ -50,10 +50,14 @@ def posted_to(name: str) -> Callable[[View], View]:
     return decorate
 
 
-def _back(request: HttpRequest, model_id: str, inference_id: str) -> HttpResponse:
+def _back(
+    request: HttpRequest, model: RegisteredModel, inference_id: str
+) -> HttpResponse:
     """To the inference, within the result that it was opened from."""
     question = Question(QueryDict(request.POST.get("within", "").removeprefix("?")))
-    here = reverse("inferences:detail", args=[model_id, inference_id])
+    here = reverse(
+        "inferences:detail", args=[model.project, model.model_id, inference_id]
+    )
     return redirect(f"{here}{question.context}")
 
 
@@ -90,7 +94,7 @@ def change_metadata(
         messages.error(request, str(error))
     except APIException as problem:
         messages.error(request, sentence(problem))
-    return _back(request, model_id, inference_id)
+    return _back(request, model, inference_id)
 
 
 def _undo_metadata(
@@ -119,7 +123,8 @@ def _with_undo(
     """With a form that puts back what was; without one where that would be too long."""
     if sum(len(value) for _, value in fields) > UNDO_MAX_CHARS:
         return said
-    ids = [inference.registered_model.model_id, inference.inference_id]
+    model = inference.registered_model
+    ids = [model.project, model.model_id, inference.inference_id]
     return with_undo(request, said, reverse(f"inferences:{name}", args=ids), fields)
 
 
@@ -143,7 +148,7 @@ def change_truth(
         if "remove" in request.POST:
             if not remove_truth(caller, model, inference_id):
                 messages.error(request, "There is no ground truth any more.")
-                return _back(request, model_id, inference_id)
+                return _back(request, model, inference_id)
             said = "The ground truth is removed."
         else:
             truth = read_truth(_given(request.POST), model.task_type)
@@ -156,7 +161,7 @@ def change_truth(
         messages.error(request, str(error))
     except APIException as problem:
         messages.error(request, f"Not saved: {sentence(problem)}")
-    return _back(request, model_id, inference_id)
+    return _back(request, model, inference_id)
 
 
 def _given(posted: Any) -> Any:
@@ -195,4 +200,4 @@ def change_protection(
     else:
         word = "protected" if wanted.is_protected else "no longer protected"
         messages.success(request, f"It is {word}.")
-    return _back(request, model_id, inference_id)
+    return _back(request, model, inference_id)

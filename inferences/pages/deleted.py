@@ -81,7 +81,7 @@ def change_deleted(request: HttpRequest, model_id: str) -> HttpResponse:
     query, act = request.POST.get("q", "").strip(), request.POST.get("act")
     names = request.POST.getlist("inference_id")[:1000]
     everything = request.POST.get("everything") == "true"
-    back = reverse("inferences:deleted", args=[model.model_id])
+    back = reverse("inferences:deleted", args=[model.project, model.model_id])
     if query:
         back += f"?{urlencode({'q': query})}"
     try:

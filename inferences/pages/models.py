@@ -22,7 +22,7 @@ from inferences.forms import ModelSettingsForm, NewModelForm
 from inferences.models import RegisteredModel
 from inferences.pages.access import visible_model
 from inferences.presentation.activity import activity, storage_used
-from inferences.registration import change_settings, register_model
+from inferences.registration import TAKEN, change_settings, register_model
 from istore.access import caller_of
 from istore.models import Project, Role
 from istore.problems import Conflict
@@ -121,12 +121,11 @@ def register(request: HttpRequest) -> HttpResponse:
         try:
             model, is_new = register_model(caller, project, model_id, **values)
         except Conflict:
-            # Whether it is another tenant's is not for the caller to know.
-            form.add_error("model_id", "This id is taken.")
+            form.add_error("model_id", TAKEN)
         else:
             said = "is registered" if is_new else "was registered before"
             messages.success(request, f"{model.model_id} {said}.")
-            return redirect("inferences:browse", model.model_id)
+            return redirect("inferences:browse", model.project, model.model_id)
     status = 400 if form.errors else 200
     return render(request, "inferences/register.html", {"form": form}, status=status)
 
@@ -143,7 +142,7 @@ def model_settings(request: HttpRequest, model_id: str) -> HttpResponse:
         if changed:
             change_settings(caller_of(request), model, **changed)
         messages.success(request, "Settings saved." if changed else "Nothing changed.")
-        return redirect("inferences:settings", model.model_id)
+        return redirect("inferences:settings", model.project, model.model_id)
     context = {"model": model, "form": form, "proxy_url": settings.ISTORE_PROXY_URL}
     status = 400 if form.errors else 200
     return render(request, "inferences/settings.html", context, status=status)
@@ -154,7 +153,8 @@ def model_settings(request: HttpRequest, model_id: str) -> HttpResponse:
 def switch_storage(request: HttpRequest, model_id: str) -> HttpResponse:
     """Whoever comes to look finds the model's Storage page, whose address is another."""
     if request.method != "POST":
-        return redirect("retention:policy", model_id)
+        model = visible_model(request, model_id)
+        return redirect("retention:policy", model.project, model.model_id)
     model = visible_model(request, model_id, Role.EDITOR)
     enable = request.POST.get("enable") == "true"
     if enable != model.enable_inference_storage:
@@ -164,4 +164,4 @@ def switch_storage(request: HttpRequest, model_id: str) -> HttpResponse:
     messages.success(request, f"Inferences of {model.model_id} {said}.")
     if request.POST.get("back") == "models":
         return redirect("inferences:models")
-    return redirect("inferences:settings", model.model_id)
+    return redirect("inferences:settings", model.project, model.model_id)

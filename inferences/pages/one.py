@@ -37,6 +37,7 @@ from inferences.querying import (
     find_inference,
 )
 from inferences.vectors import EmbeddingFilter
+from istore.addresses import model_address
 from istore.deadline import deadline
 
 ROWS_SHOWN = 300
@@ -58,7 +59,7 @@ def detail(request: HttpRequest, model_id: str, inference_id: str) -> HttpRespon
     notes = payload.notes or {}
     question = Question(request.GET)
     truth = truth_view(model, inference, look.picture, answer)
-    address = f"{settings.ISTORE_URL}/api/v1/models/{quote(model_id, safe='')}"
+    address = model_address(model.project.project_id, model.model_id)
     context = {
         "model": model,
         "inference": inference,
@@ -80,8 +81,9 @@ def detail(request: HttpRequest, model_id: str, inference_id: str) -> HttpRespon
         "truth": truth,
         "changes": _changes(model, inference),
         "types": list(MetadataType.values),
-        "api_url": f"{address}/inferences/{quote(inference_id, safe='')}",
-        "as_python": (repr(model_id), repr(inference_id)),
+        "api_url": f"{settings.ISTORE_URL}/api/v1/{address}/inferences/"
+        f"{quote(inference_id, safe='')}",
+        "as_python": (repr(model.model_id), repr(inference_id)),
         "as_query": _as_query(inference, hash_),
         "may_compare": bool(model.embedding_size),
         "full": _full(payload.data_content_type),

@@ -22,8 +22,9 @@ VIEWS_MAX = 100
 
 
 def address_of(view: SavedView) -> str:
-    model_id = view.registered_model.model_id
-    return f"{reverse('inferences:browse', args=[model_id])}{view.query}"
+    model = view.registered_model
+    here = reverse("inferences:browse", args=[model.project, model.model_id])
+    return f"{here}{view.query}"
 
 
 @login_required
@@ -33,7 +34,10 @@ def save(request: HttpRequest, model_id: str) -> HttpResponse:
     model = visible_model(request, model_id, Role.EDITOR)
     question = Question(QueryDict(request.POST.get("query", "").removeprefix("?")))
     name = " ".join(request.POST.get("name", "").split())
-    here = reverse("inferences:browse", args=[model.model_id]) + question.link()
+    here = (
+        reverse("inferences:browse", args=[model.project, model.model_id])
+        + question.link()
+    )
     problem = _problem(model, name)
     if problem:
         messages.error(request, problem)
@@ -87,7 +91,8 @@ def change(request: HttpRequest, model_id: str, view_id: int) -> HttpResponse:
             said = "is shown first" if is_default else "is no longer shown first"
             messages.success(request, f"The view {view.name} {said}.")
     return redirect(
-        reverse("inferences:browse", args=[model.model_id]) + "?view=gallery"
+        reverse("inferences:browse", args=[model.project, model.model_id])
+        + "?view=gallery"
     )
 
 
@@ -97,7 +102,7 @@ def _undo(
     fields = [("name", view.name), ("query", view.query)]
     if view.is_default:
         fields.append(("default", "true"))
-    address = reverse("inferences:saved-views", args=[model.model_id])
+    address = reverse("inferences:saved-views", args=[model.project, model.model_id])
     return with_undo(request, said, address, fields)
 
 

@@ -118,7 +118,7 @@ def _act(request: HttpRequest, model_id: str, act: Act, do: Do) -> HttpResponse:
     model = visible_model(request, model_id, Role.EDITOR)
     asked = selected(request)
     chosen = asked.until_now()
-    back = reverse("inferences:browse", args=[model.model_id])
+    back = reverse("inferences:browse", args=[model.project, model.model_id])
     listed = request.POST.get("back") or request.POST.get("query", "")
     here = f"{back}{_listed(listed).link()}"
     most = settings.ISTORE_BULK_DELETE_MAX
@@ -204,7 +204,7 @@ def _protect(is_protected: bool) -> Do:
         if were or not done.count:
             return said
         undo = "unprotect" if is_protected else "protect"
-        address = reverse(f"inferences:{undo}", args=[model.model_id])
+        address = reverse(f"inferences:{undo}", args=[model.project, model.model_id])
         return with_undo(request, said, address, _fields(request, chosen))
 
     return do
@@ -249,7 +249,7 @@ def _label(request: HttpRequest, model: RegisteredModel, chosen: Selected) -> st
         "until": str(annotating.latest_change()),
         "back": given.get("back", ""),
     }
-    address = reverse("inferences:unlabel", args=[model.model_id])
+    address = reverse("inferences:unlabel", args=[model.project, model.model_id])
     return with_undo(request, said, address, list(fields.items()))
 
 
@@ -277,7 +277,7 @@ def unlabel(request: HttpRequest, model_id: str) -> HttpResponse:
     else:
         kept = f" {done.kept:,} changed meanwhile and stay." if done.kept else ""
         messages.success(request, f"{_counted(done.count)} as before the label.{kept}")
-    here = reverse("inferences:browse", args=[model.model_id])
+    here = reverse("inferences:browse", args=[model.project, model.model_id])
     return redirect(f"{here}{_listed(given.get('back', '')).link()}")
 
 

@@ -152,7 +152,9 @@ def _volume(
                 "side": side,
                 "volume": volume(model, side.question, drawn),
                 "count": count_in_time(model, side.question.filters),
-                "browse": reverse("inferences:browse", args=[model.model_id])
+                "browse": reverse(
+                    "inferences:browse", args=[model.project, model.model_id]
+                )
                 + side.question.context,
             }
         )

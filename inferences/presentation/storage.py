@@ -17,13 +17,14 @@ from istore import clock
 from istore.deadline import deadline
 from istore.remembering import recall, remember
 
-KEY = "storage-by-model"
+KEY = "storage-by-model-key"
 SHOWN = 12
 FIRST_LOOK_SECONDS = 1.0
 
 
 @dataclass(frozen=True, slots=True)
 class Bar:
+    project_id: str
     model_id: str
     records: int
     bytes: int
@@ -36,12 +37,13 @@ def measure(seconds: float = math.inf) -> dict[str, Any] | None:
     In the cache alone: losing it costs a measurement. None: it would take longer.
     """
     begun, models = time.monotonic(), []
-    for model in RegisteredModel.objects.all():
+    for model in RegisteredModel.objects.select_related("project"):
         left = seconds - (time.monotonic() - begun)
         if left <= 0:
             return None
-        models.append((model.model_id, *_of(model, left)))
-    models.sort(key=lambda each: (-each[2], -each[1], each[0]))
+        names = (model.pk, model.project.project_id, model.model_id)
+        models.append((*names, *_of(model, left)))
+    models.sort(key=lambda each: (-each[4], -each[3], each[2], each[1]))
     told = {"at": clock.now(), "models": models}
     remember(KEY, told)
     return told
@@ -75,8 +77,8 @@ def records_and_bytes(
 def measured(model: RegisteredModel) -> tuple[int, datetime] | None:
     """Bytes of inputs of the model, and when they were measured; None: never."""
     told = recall(KEY) or {"models": []}
-    sizes = {name: size for name, _, size in told["models"]}
-    size = sizes.get(model.model_id)
+    sizes = {key: size for key, *_, size in told["models"]}
+    size = sizes.get(model.pk)
     return None if size is None else (size, told["at"])
 
 
@@ -86,10 +88,10 @@ def by_model() -> dict[str, Any]:
     if told is None:
         return {"bars": [], "measured_at": None, "more": 0}
     models = told["models"]
-    largest = max((size for _, _, size in models), default=0) or 1
+    largest = max((size for *_, size in models), default=0) or 1
     bars = [
-        Bar(name, records, size, 100 * size / largest)
-        for name, records, size in models[:SHOWN]
+        Bar(project_id, model_id, records, size, 100 * size / largest)
+        for _, project_id, model_id, records, size in models[:SHOWN]
         if records or size
     ]
     return {

@@ -57,7 +57,7 @@ def bounds(scope: Scope) -> Iterator[Finding]:
                     SegmentTouch.objects.create(
                         registered_model=model, lowest_id=first, highest_id=last
                     )
-                where = f"{model.model_id} rows {first} to {last}"
+                where = f"{model.full_name} rows {first} to {last}"
                 yield Finding("segment-differs", where, SAID, scope.repair)
             low = high + 1
 

@@ -94,7 +94,7 @@ def selection_actions(
 def _address(names: tuple[str, ...], model: RegisteredModel) -> str | None:
     for name in names:
         try:
-            return reverse(name, args=[model.model_id])
+            return reverse(name, args=[model.project, model.model_id])
         except NoReverseMatch:
             continue
     return None

@@ -525,13 +525,21 @@ def test_an_upstream_that_is_not_allowed_is_refused(person, model, settings, url
 
 
 def test_a_taken_id_is_told_at_its_field(person, model):
-    airport = Project.objects.create(project_id="airport")
-    said = {"model_id": "yolo-harbour", "project": "airport"}
-    said |= {"task_type": "Object Detection", "box_format": "yxyx"}
-    client = person(Role.EDITOR, of=airport)
-    response = client.post(reverse("inferences:register"), said)
+    said = {"model_id": "yolo-harbour", "project": "harbour"}
+    said |= {"task_type": "Text Generation", "box_format": "yxyx"}
+    response = person(Role.EDITOR).post(reverse("inferences:register"), said)
     assert response.status_code == 400
     assert "This id is taken." in text(response)
+
+
+def test_an_id_that_another_project_has_is_free(person, model):
+    airport = Project.objects.create(project_id="airport")
+    said = {"model_id": "yolo-harbour", "project": "airport"}
+    said |= {"task_type": "Text Generation", "box_format": "yxyx"}
+    client = person(Role.EDITOR, of=airport)
+    response = client.post(reverse("inferences:register"), said)
+    assert response["Location"] == "/projects/airport/models/yolo-harbour/inferences"
+    assert client.get(response["Location"]).status_code == 200
 
 
 def test_storing_is_switched_by_one_click(person, model):

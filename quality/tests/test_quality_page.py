@@ -61,7 +61,8 @@ def test_the_tabs_keep_the_question(person, model, measured):  # noqa: F811
     browse = reverse("inferences:browse", args=[model.model_id])
     told = text(person().get(browse, {"label": "a"}))
 
-    assert f'href="{reverse("quality:page", args=[model.model_id])}?label=a"' in told
+    page_of = reverse("quality:page", args=[model.project, model.model_id])
+    assert f'href="{page_of}?label=a"' in told
     assert "of a" in text(page(person(), model, label="a", curve="a"))
 
 

@@ -2,24 +2,26 @@
 
 from django.urls import re_path
 
+from istore.addresses import MODEL, also_in_projects
 from retention.api import views
 
-# An id may hold a slash, which arrives decoded: what follows an id is matched last.
-MODEL = r"models/(?P<model_id>.+?)"
 TASK = rf"{MODEL}/retention-tasks/(?P<task_id>[^/]+)"
 
-urlpatterns = [
-    re_path(rf"^{MODEL}/retention-policy$", views.RetentionPolicyView.as_view()),
-    re_path(
-        rf"^{MODEL}/retention-policy/(?P<policy_id>[^/]+)$",
-        views.OneRetentionPolicyView.as_view(),
-    ),
-    re_path(rf"^{MODEL}/retention-preview$", views.RetentionPreviewView.as_view()),
-    re_path(rf"^{MODEL}/retention-tasks$", views.RetentionTasksView.as_view()),
-    re_path(
-        rf"^{MODEL}/retention-tasks/filter$", views.FilterRetentionTasksView.as_view()
-    ),
-    re_path(rf"^{TASK}/stop$", views.StopRetentionTaskView.as_view()),
-    re_path(rf"^{TASK}/resume$", views.ResumeRetentionTaskView.as_view()),
-    re_path(rf"^{TASK}$", views.RetentionTaskView.as_view()),
-]
+urlpatterns = also_in_projects(
+    [
+        re_path(rf"^{MODEL}/retention-policy$", views.RetentionPolicyView.as_view()),
+        re_path(
+            rf"^{MODEL}/retention-policy/(?P<policy_id>[^/]+)$",
+            views.OneRetentionPolicyView.as_view(),
+        ),
+        re_path(rf"^{MODEL}/retention-preview$", views.RetentionPreviewView.as_view()),
+        re_path(rf"^{MODEL}/retention-tasks$", views.RetentionTasksView.as_view()),
+        re_path(
+            rf"^{MODEL}/retention-tasks/filter$",
+            views.FilterRetentionTasksView.as_view(),
+        ),
+        re_path(rf"^{TASK}/stop$", views.StopRetentionTaskView.as_view()),
+        re_path(rf"^{TASK}/resume$", views.ResumeRetentionTaskView.as_view()),
+        re_path(rf"^{TASK}$", views.RetentionTaskView.as_view()),
+    ]
+)

@@ -13,7 +13,7 @@ from retention.models import RetentionPolicy, RetentionTask
 from retention.sweeping import sweep
 from retention.tests.builders import carried_out, hours_ago, policy_of, stored
 
-PAGE = "/models/yolo-harbour/retention"
+PAGE = "/projects/harbour/models/yolo-harbour/retention"
 BOTH = {
     "what": "both",
     "input_age_0": "2",

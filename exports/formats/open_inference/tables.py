@@ -52,6 +52,7 @@ from inferences.models import (
 )
 from inferences.querying.reading import fetch
 from istore import blobs
+from istore.addresses import model_address
 
 TEXT, REAL, WHOLE, FLAG = pa.string(), pa.float64(), pa.int64(), pa.bool_()
 PROMPT_MAX_BYTES = 4 * 1024**2  # a batch of rows is held in memory
@@ -170,7 +171,9 @@ class Tables:
 
     def _standing(self, table: pa.Table) -> tuple[dict[str, Any], int]:
         count = table.num_rows
-        link = f"{settings.ISTORE_URL}/api/v1/models/{quote(self.model.model_id, '')}/inferences/"
+        model = self.model
+        address = model_address(model.project.project_id, model.model_id)
+        link = f"{settings.ISTORE_URL}/api/v1/{address}/inferences/"
         named = table["inference_id"].combine_chunks()
         quoted = named
         if not pc.all(pc.match_substring_regex(named, PLAIN), min_count=0).as_py():

@@ -9,6 +9,7 @@ from rest_framework.exceptions import APIException
 
 from inferences.ground_truth.files import READERS, form_of, rows_of
 from inferences.ground_truth.joining import join
+from inferences.management.naming import add_model_arguments, named_model
 from inferences.models import RegisteredModel
 from istore.exception_handler import as_problem
 
@@ -22,16 +23,20 @@ class Command(BaseCommand):
     )
 
     def add_arguments(self, parser: ArgumentParser) -> None:
-        parser.add_argument("model_id")
+        add_model_arguments(parser)
         parser.add_argument("files", nargs="+", type=Path, metavar="FILE")
         parser.add_argument("--form", choices=list(READERS), help="Else by the name.")
 
     def handle(
-        self, *, model_id: str, files: list[Path], form: str | None, **options: Any
+        self,
+        *,
+        model_id: str,
+        project: str | None,
+        files: list[Path],
+        form: str | None,
+        **options: Any,
     ) -> None:
-        model = RegisteredModel.objects.filter(model_id=model_id).first()
-        if model is None:
-            raise CommandError(f"There is no registered model {model_id!r}.")
+        model = named_model(model_id, project)
         for path in files:
             if not path.is_file():
                 raise CommandError(f"There is no file {path}.")

@@ -13,6 +13,7 @@ from rest_framework.exceptions import APIException
 from inferences.api.creating import read_creation
 from inferences.creation import composed, record_batch
 from inferences.importing import rows_of
+from inferences.management.naming import add_model_arguments, named_model
 from inferences.models import RegisteredModel
 from inferences.recording import NewInference, Outcome
 from inferences.records import Restored, is_record, restored, store_records
@@ -35,16 +36,20 @@ class Command(BaseCommand):
     )
 
     def add_arguments(self, parser: ArgumentParser) -> None:
-        parser.add_argument("model_id")
+        add_model_arguments(parser)
         parser.add_argument("files", nargs="+", type=Path, metavar="FILE")
         parser.add_argument("--batch", type=int, default=1000, choices=range(1, 10_001))
 
     def handle(
-        self, *, model_id: str, files: list[Path], batch: int, **options: Any
+        self,
+        *,
+        model_id: str,
+        project: str | None,
+        files: list[Path],
+        batch: int,
+        **options: Any,
     ) -> None:
-        model = RegisteredModel.objects.filter(model_id=model_id).first()
-        if model is None:
-            raise CommandError(f"There is no registered model {model_id!r}.")
+        model = named_model(model_id, project)
         for path in files:
             if not path.is_file():
                 raise CommandError(f"There is no file {path}.")

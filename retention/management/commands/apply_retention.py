@@ -7,6 +7,7 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError
 
+from inferences.management.naming import add_model_arguments, named_model
 from istore.problems import Conflict
 from istore.tracking import TaskState
 from retention import policies
@@ -18,12 +19,14 @@ class Command(BaseCommand):
     help = "Apply the retention policy of one model, here and now."
 
     def add_arguments(self, parser: ArgumentParser) -> None:
-        parser.add_argument("model_id")
+        add_model_arguments(parser)
         parser.add_argument("--dry-run", action="store_true", help="count, but keep")
 
-    def handle(self, *, model_id: str, dry_run: bool, **options: Any) -> str:
+    def handle(
+        self, *, model_id: str, project: str | None, dry_run: bool, **options: Any
+    ) -> str:
         found = RetentionPolicy.objects.select_related("model__project")
-        policy = found.filter(model__model_id=model_id).first()
+        policy = found.filter(model=named_model(model_id, project)).first()
         if policy is None:
             raise CommandError(f"Model {model_id} has no retention policy.")
         try:

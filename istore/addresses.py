@@ -1,0 +1,112 @@
+"""Addresses that name a project and a model, in the API and on pages.
+
+The id of a model is unique within its project. ``models/<id>/…`` stands for the model of
+that id the caller may see, ``projects/<project>/models/<id>/…`` for that of one project.
+A token belongs to a project, so the short form is enough for programs; who is a member of
+several projects with a model of that id is told which (``AmbiguousModel``).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+from urllib.parse import quote
+
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import render
+from django.urls import URLPattern, re_path
+
+from istore.problems import Conflict
+
+# An id may hold a slash, which arrives decoded: what follows an id is matched last.
+MODEL = r"models/(?P<model_id>.+?)"
+INFERENCE = rf"{MODEL}/inferences/(?P<inference_id>.+?)"
+# "projects/a/models/m/inferences/x/datasets" is an inference, not datasets of a project.
+PROJECT = r"projects/(?P<project_id>(?:(?!/models/.+/inferences/).)+?)"
+
+_ANY_MODEL = r"^models/(?P<model_id>"
+_OF_PROJECT = r"^projects/(?P<project_id>.+?)/models/(?P<model_id>"
+
+
+def also_in_projects(routes: Sequence[URLPattern]) -> list[URLPattern]:
+    """The routes, and those of a model a second time as routes of a model of a project.
+
+    Both have one name: ``reverse`` takes the second form when a project is given first.
+    """
+    return [*routes, *(_in_project(route) for route in routes if _is_of_model(route))]
+
+
+def _is_of_model(route: URLPattern) -> bool:
+    return str(route.pattern).startswith(_ANY_MODEL)
+
+
+def _in_project(route: URLPattern) -> URLPattern:
+    rest = str(route.pattern).removeprefix(_ANY_MODEL)
+    return re_path(_OF_PROJECT + rest, route.callback, route.default_args, route.name)
+
+
+def readings(project_id: str, model_id: str) -> Iterator[tuple[str, str]]:
+    """What ``projects/<project>/models/<model>`` may mean, as ids may hold "/models/"."""
+    parts = f"{project_id}/models/{model_id}".split("/models/")
+    for place in range(1, len(parts)):
+        project, model = "/models/".join(parts[:place]), "/models/".join(parts[place:])
+        if project and model:
+            yield project, model
+
+
+def model_address(project_id: str, model_id: str) -> str:
+    """The path of a model of a project below the root of the API or of the pages."""
+    return f"projects/{quote(project_id, safe='')}/models/{quote(model_id, safe='')}"
+
+
+class AmbiguousModel(Conflict):
+    """Several of the caller's own projects have a model of the id that was given."""
+
+    def __init__(self, project_ids: Sequence[str]) -> None:
+        self.project_ids = sorted(project_ids)
+        super().__init__(
+            "Several of your projects have a model of this id. Name the project: "
+            "/projects/<project>/models/<model>/…",
+            "ambiguous-model",
+        )
+        self.more = {"projects": self.project_ids}
+
+
+def named_project(request: Any) -> str | None:
+    """The project that the address of a model names, if it names one."""
+    return getattr(request, "named_project", None)
+
+
+class NamedProject:
+    """Middleware: takes the project of a model's address from the view's arguments.
+
+    ``request.named_project`` holds it, None where the address names none, so that a view
+    of a model serves both forms. A page that cannot tell which model is meant lists the
+    person's own projects.
+    """
+
+    def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponse:
+        request.named_project = None
+        return self.get_response(request)
+
+    def process_view(
+        self, request: HttpRequest, view: Any, args: Any, kwargs: dict[str, Any]
+    ) -> None:
+        if "model_id" in kwargs:
+            request.named_project = kwargs.pop("project_id", None)
+
+    def process_exception(
+        self, request: HttpRequest, error: Exception
+    ) -> HttpResponse | None:
+        if not isinstance(error, AmbiguousModel):
+            return None
+        path = request.get_full_path()
+        choices = [
+            (project_id, f"/projects/{quote(project_id, safe='')}{path}")
+            for project_id in error.project_ids
+        ]
+        context = {"choices": choices, "is_read": request.method in ("GET", "HEAD")}
+        return render(request, "which_project.html", context, status=error.status_code)
