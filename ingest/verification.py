@@ -13,7 +13,6 @@ from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import replace
 from datetime import timedelta
-from pathlib import Path
 
 from django.conf import settings
 
@@ -28,6 +27,7 @@ from ingest.stream import EventStream
 from istore import blobs
 from istore.clock import now
 from istore.verification import Finding, Scope
+from proxy.spool_health import files_aside, waiting_models
 
 DEAD_AFTER = timedelta(days=1)
 WAITING = Fate()
@@ -100,13 +100,10 @@ def dead_consumers(scope: Scope) -> Iterator[Finding]:
 
 
 def spool_files(scope: Scope) -> Iterator[Finding]:
-    """Files of the spool that could not be captured wait for a person."""
-    for path in files_aside():
+    """Files of the spool that could not be captured wait for a person, or for storage."""
+    spool = settings.ISTORE_SPOOL_DIR
+    for path in files_aside(spool):
         yield Finding("spool-file", path.name, "Not captured: manage.py replay_spool.")
-
-
-def files_aside() -> list[Path]:
-    """What the capture process set aside: entries, and segments that are damaged."""
-    directory = settings.ISTORE_SPOOL_DIR
-    patterns = ("*.set-aside", "*.damaged")
-    return sorted(path for each in patterns for path in directory.glob(each))
+    for folder, size, seconds in waiting_models(spool):
+        said = f"{size} bytes wait since {seconds:.0f} s: its blobs cannot be put."
+        yield Finding("spool-waiting", folder, said)

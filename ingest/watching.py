@@ -6,10 +6,12 @@ from contextlib import closing
 from datetime import timedelta
 from typing import Any
 
+from django.conf import settings
+
 from ingest import heartbeat
 from ingest.models import SetAsideEvent
 from ingest.stream import EventStream
-from ingest.verification import files_aside
+from proxy.spool_health import files_aside
 
 
 def stream() -> dict[str, Any]:
@@ -21,5 +23,5 @@ def stream() -> dict[str, Any]:
         "lag": lag,
         "age": None if seconds is None else timedelta(seconds=seconds),
         "aside": SetAsideEvent.objects.filter(replayed_at=None).count(),
-        "files": files_aside(),
+        "files": files_aside(settings.ISTORE_SPOOL_DIR),
     }

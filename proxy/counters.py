@@ -12,6 +12,7 @@ from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
 from proxy.spool import age_of, size_of
+from proxy.spool_health import files_aside, waiting_models
 
 STATUS, REASON = "status", "reason"
 
@@ -19,9 +20,18 @@ IN_FLIGHT = Gauge("istore_proxy_in_flight", "Calls being carried.")
 IN_FLIGHT_BYTES = Gauge("istore_proxy_in_flight_bytes", "Bytes held for them.")
 SPOOL_BYTES = Gauge("istore_spool_bytes", "Bytes of entries not captured yet.")
 SPOOL_AGE = Gauge("istore_spool_age_seconds", "Age of the oldest segment.")
+SPOOL_WAITING = Gauge(
+    "istore_spool_waiting_bytes",
+    "Bytes kept apart for models whose blobs cannot be put.",
+)
+SPOOL_ASIDE = Gauge("istore_spool_files_aside", "Files set aside for replay_spool.")
 
 SPOOL_BYTES.set_function(lambda: size_of(settings.ISTORE_SPOOL_DIR))
 SPOOL_AGE.set_function(lambda: age_of(settings.ISTORE_SPOOL_DIR))
+SPOOL_WAITING.set_function(
+    lambda: sum(size for _, size, _ in waiting_models(settings.ISTORE_SPOOL_DIR))
+)
+SPOOL_ASIDE.set_function(lambda: len(files_aside(settings.ISTORE_SPOOL_DIR)))
 
 
 class Counts(Collector):

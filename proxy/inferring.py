@@ -12,7 +12,7 @@ import logging
 import time
 
 from istore.failpoints import failpoint
-from proxy import counters, limits, moments
+from proxy import counters, limits, moments, waiting
 from proxy.answers import Refused, Send, not_found, send_whole, unauthenticated
 from proxy.asking import Asked, nothing_asked, read_asked, without_metadata
 from proxy.carrying import STATUS, TOO_LARGE, Answered, not_recorded, pass_on
@@ -124,7 +124,9 @@ class Proxy:
             spool = self.open_spool()
             if spool is None:
                 return FAILED
-            return await spool.append(exchange.entry(answered).pieces())
+            entry = exchange.entry(answered)
+            model = waiting.model_of(entry.facts.prefixes[0])
+            return await spool.append(entry.pieces(), model)
         except Exception:  # an answer is there, and leaves
             log.exception("An inference was not recorded")
             return FAILED

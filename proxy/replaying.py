@@ -1,8 +1,8 @@
 """What the capture process had to set aside is tried again, once what was wrong is mended.
 
-An entry that could not be read lies alone in a ``.set-aside`` file. A segment with damage
-in its middle is a ``.damaged`` file: its whole entries are taken, before the damage and
-after it. The names of blobs were settled when the call was spooled, so whatever was
+An entry that could not be read lies alone in a ``.set-aside`` file. What belongs to no whole
+entry of a segment lies in a ``.damaged`` file; those of earlier releases are whole segments,
+and their whole entries are taken, before the damage and after it. The names of blobs were settled when the call was spooled, so whatever was
 captured before is met again under the same names.
 """
 
@@ -18,9 +18,8 @@ from ingest.stream import EventStream
 from istore.failpoints import failpoint
 from proxy.capture import prepared, stored
 from proxy.entries import SpoolEntry
-from proxy.segments import FRAME, MAGIC, is_whole
-
-SET_ASIDE, DAMAGED = "*.set-aside", "*.damaged"
+from proxy.frames import Scan, identity_of
+from proxy.spool_health import files_aside
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,10 +36,6 @@ class Replayed:
         return not self.lost and not self.problem
 
 
-def files(directory: Path) -> list[Path]:
-    return sorted([*directory.glob(SET_ASIDE), *directory.glob(DAMAGED)])
-
-
 def replay(directory: Path, *, discard: bool = False) -> Iterator[Replayed]:
     """Capture and publish what lies in the files; those that gave all they held are
     removed, and with ``discard`` those that gave what they could.
@@ -48,7 +43,7 @@ def replay(directory: Path, *, discard: bool = False) -> Iterator[Replayed]:
     A file is removed last: dying before publishes again what then is a copy.
     """
     with closing(EventStream()) as stream:
-        for path in files(directory):
+        for path in files_aside(directory):
             done = _replayed(path, stream)
             if done.is_done or (discard and not done.problem):
                 failpoint("replaying.published")
@@ -78,18 +73,15 @@ def _replayed(path: Path, stream: EventStream) -> Replayed:
 
 
 def _payloads(path: Path) -> Iterator[bytes | None]:
-    """The entries of a file; None for each that is damaged."""
+    """The entries of a file; None for each stretch of it that belongs to none."""
     if path.suffix == ".set-aside":
         yield path.read_bytes()
         return
     with open(path, "rb") as file:
-        if file.read(len(MAGIC)) != MAGIC:
-            yield None
-            return
-        while len(head := file.read(FRAME.size)) == FRAME.size:
-            length, _ = FRAME.unpack(head)
-            payload = file.read(length)
-            if not length or len(payload) < length:
-                yield None  # where the next one would begin is not known
-                return
-            yield payload if is_whole(head, payload) else None
+        scan = Scan(file, identity_of(path.stem))
+        is_empty = True
+        for payload, _ in scan:
+            is_empty = False
+            yield payload
+        # A file that was kept for damage tells of a loss, whatever is left in it.
+        yield from [None] * max(len(scan.gaps), is_empty)

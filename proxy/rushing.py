@@ -12,7 +12,8 @@ from collections.abc import Sequence
 
 from django.conf import settings
 
-from proxy.segments import MAGIC, Segment
+from proxy.frames import HEADER
+from proxy.segments import Segment
 
 RUSH_PER_SECOND = 200
 HELD_SHARE = 0.1
@@ -47,7 +48,7 @@ class Rush:
             return
         sizes = {each.number: each.size() for each in segments}
         grown = sum(
-            max(0, size - self._sizes.get(number, len(MAGIC)))
+            max(0, size - self._sizes.get(number, HEADER.size))
             for number, size in sizes.items()
         )
         self._bytes_per_second = grown / passed

@@ -9,6 +9,7 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -22,16 +23,20 @@ import redis
 import requests
 from django.conf import settings
 from django.db import connection
+from redis.exceptions import ConnectionError as RedisAway
 
 from inferences.models import RegisteredModel, TaskType
 from ingest.events import InferenceEvent
 from ingest.stream import STREAM
 from istore.models import Project, Role, Token
+from proxy import capturing, publishing
+from proxy.capturing import Capture
 from proxy.segments import Ownership, owners_in
 from proxy.tests.upstream import Upstream
 from services.models import InferenceService, InferenceSession, Status
 from services.sessions import create_service, start_session
 
+OWNER = "0" * 32
 GRANIAN = Path(sys.executable).with_name("granian")
 
 
@@ -305,6 +310,40 @@ def proxied(store, tmp_path_factory):
     proxied = Proxied(store, tmp_path_factory.mktemp("home"), limits).start()
     yield proxied
     proxied.stop()
+
+
+# -- the capture process, within this one
+
+
+class Stream:
+    """Redis, as far as the publisher knows it."""
+
+    def __init__(self) -> None:
+        self.events = []
+        self.is_away = False
+
+    def publish(self, events) -> None:
+        if self.is_away:
+            raise RedisAway("away")
+        self.events += events
+
+
+@pytest.fixture
+def stream(monkeypatch):
+    stream = Stream()
+    monkeypatch.setattr(publishing, "EventStream", lambda: stream)
+    monkeypatch.setattr(publishing, "WAITS", (0.01, 0.01))
+    monkeypatch.setattr(capturing, "RETRY_SECONDS", (0.01,))
+    return stream
+
+
+@pytest.fixture
+def capture(tmp_path, stream):
+    (tmp_path / "spool").mkdir()
+    capture = Capture(tmp_path / "spool", OWNER, threading.Event())
+    yield capture
+    capture._stop.set()
+    capture.run()
 
 
 def request_body(**members) -> dict:

@@ -4,21 +4,18 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import orjson
-import pytest
-from redis.exceptions import ConnectionError as RedisAway
 
 from ingest.tests.test_events import make_event
 from istore import blobs, failpoints
 from proxy import capturing, publishing, rushing
 from proxy.capture import event_of_marker, prepared, stored
-from proxy.capturing import Capture
 from proxy.entries import Facts, SpoolEntry
+from proxy.frames import framed, header
 from proxy.publishing import Publisher
 from proxy.rushing import Rush
-from proxy.segments import MAGIC, Segment, frame
+from proxy.segments import Segment
+from proxy.tests.conftest import OWNER
 from proxy.tests.crashing import settled
-
-OWNER = "0" * 32
 
 
 def make_entry(
@@ -82,41 +79,11 @@ def test_a_large_answer_is_not_in_the_marker(settings):
 # -- the process
 
 
-class Stream:
-    """Redis, as far as the publisher knows it."""
-
-    def __init__(self) -> None:
-        self.events = []
-        self.is_away = False
-
-    def publish(self, events) -> None:
-        if self.is_away:
-            raise RedisAway("away")
-        self.events += events
-
-
-@pytest.fixture
-def stream(monkeypatch):
-    stream = Stream()
-    monkeypatch.setattr(publishing, "EventStream", lambda: stream)
-    monkeypatch.setattr(publishing, "WAITS", (0.01, 0.01))
-    monkeypatch.setattr(capturing, "RETRY_SECONDS", (0.01,))
-    return stream
-
-
-@pytest.fixture
-def capture(tmp_path, stream):
-    (tmp_path / "spool").mkdir()
-    capture = Capture(tmp_path / "spool", OWNER, threading.Event())
-    yield capture
-    capture._stop.set()
-    capture.run()
-
-
 def spooled(directory: Path, *payloads: bytes, owner=OWNER, tail=b"") -> Segment:
     segment = Segment(directory, owner, 1)
-    framed = b"".join(frame([each]) + each for each in payloads)
-    segment.path.write_bytes(MAGIC + framed + tail)
+    identity = segment.identity
+    parts = [framed(identity, each, number) for number, each in enumerate(payloads)]
+    segment.path.write_bytes(header(identity) + b"".join(parts) + tail)
     return segment
 
 
@@ -159,7 +126,9 @@ def test_a_damaged_segment_is_kept_for_people(capture, stream, tmp_path):
     segment.close()
     capture.look()
     assert [event.inference_id for event in stream.events] == ["a"]
-    assert list((tmp_path / "spool").glob("*.damaged"))
+    (kept,) = (tmp_path / "spool").iterdir()
+    assert kept.suffix == ".damaged"
+    assert bytes(content)[-100:] in kept.read_bytes()
 
 
 def test_a_blob_that_cannot_be_put_is_tried_again(capture, stream, tmp_path):

@@ -7,7 +7,8 @@ import redis
 from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError
 
-from proxy.replaying import files, replay
+from proxy.replaying import replay
+from proxy.spool_health import files_aside
 
 
 class Command(BaseCommand):
@@ -28,8 +29,8 @@ class Command(BaseCommand):
 
     def handle(self, *, list: bool, discard: bool, **options: Any) -> None:
         directory = settings.ISTORE_SPOOL_DIR
-        if list or not files(directory):
-            for path in files(directory):
+        if list or not files_aside(directory):
+            for path in files_aside(directory):
                 self.stdout.write(f"{path.name}\t{path.stat().st_size} bytes")
             return
         left = 0

@@ -1,0 +1,14 @@
+from __future__ import annotations
+
+from django.apps import AppConfig
+
+
+class ProxyConfig(AppConfig):
+    name = "proxy"
+
+    def ready(self) -> None:
+        from istore import health
+        from proxy import spool_health
+
+        health.watched["spool"] = spool_health.trouble
+        health.watched["spool files"] = spool_health.files_left

@@ -1,0 +1,79 @@
+"""Readiness and verify tell of a spool that is not captured."""
+
+from __future__ import annotations
+
+import os
+import time
+
+import pytest
+
+from istore import blobs, health, verification
+from istore.clock import now
+from proxy import spool_health, waiting
+from proxy.frames import HEADER
+from proxy.segments import Segment
+from proxy.tests.test_capture import payload, spooled
+
+
+@pytest.fixture
+def spool(settings, tmp_path):
+    settings.ISTORE_SPOOL_DIR = tmp_path / "spool"
+    settings.ISTORE_SPOOL_DIR.mkdir()
+    return settings.ISTORE_SPOOL_DIR
+
+
+def findings(kind: str) -> list[str]:
+    looking = verification.checks["spool files"].look(verification.Scope(now()))
+    return [each.where for each in looking if each.kind == kind]
+
+
+def test_an_answer_that_waits_for_long_makes_readiness_degraded(spool, client, db):
+    segment = spooled(spool, payload("a"))
+    assert spool_health.trouble() is None
+    os.utime(segment.path, (time.time() - 100,) * 2)
+    assert "waits since 10" in spool_health.trouble()
+    told = client.get("/health/ready").json()
+    assert told["status"] == "degraded" and "spool" in told["reasons"]
+
+
+def test_models_that_wait_are_told_by_readiness_and_verify(spool, db):
+    waiting.set_aside(spool, "1/2", [payload("a")], time.time() - 100)
+    assert "blobs of 1 models cannot be put" in spool_health.trouble()
+    assert findings("spool-waiting") == ["1/2"]
+
+
+def test_what_was_set_aside_is_told_by_readiness_and_verify(spool, client, db):
+    segment = spooled(spool, payload("a"))
+    content = bytearray(segment.path.read_bytes())
+    content[HEADER.size + 60] ^= 1
+    segment.path.write_bytes(content)
+    segment.set_aside(segment.damage())
+    segment.remove()
+    (found,) = findings("spool-file")
+    assert found.endswith(".damaged")
+    assert "1 files" in client.get("/health/ready").json()["reasons"]["spool files"]
+    assert Segment(spool, segment.owner, 1).size() == 0
+
+
+def test_few_inodes_or_bytes_are_told_of_blobs_and_spool(spool, monkeypatch):
+    real = os.statvfs(spool)
+
+    class Full:
+        f_bavail, f_frsize = real.f_bavail, real.f_frsize
+        f_files, f_favail = 10**6, 7
+
+    monkeypatch.setattr(blobs, "LEAST_FREE_BYTES", 0)
+    monkeypatch.setattr(os, "statvfs", lambda path: Full)
+    assert "7 inodes" in spool_health.trouble()
+    assert "7 inodes" in health.failing(health.watched)["blobs"]
+    Full.f_files, Full.f_favail = 0, 0  # a file system that has as many as it needs
+    assert blobs.trouble() is None
+    monkeypatch.setattr(blobs, "LEAST_FREE_BYTES", 2**62)
+    assert "MiB are free" in blobs.trouble()
+
+
+def test_a_bucket_that_is_away_makes_readiness_degraded(client, db, monkeypatch):
+    monkeypatch.setattr(blobs, "trouble", lambda: "The bucket 'x' does not exist.")
+    told = client.get("/health/ready").json()
+    assert told["status"] == "degraded"
+    assert told["reasons"]["blobs"] == "The bucket 'x' does not exist."
