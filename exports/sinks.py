@@ -6,19 +6,18 @@ a partial file or an open upload, ``expiry`` collects.
 
 from __future__ import annotations
 
-import base64
 import hashlib
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
 
 from django.core.files.storage import default_storage
 
+from istore.blobs import PART_BYTES, MultipartPut
+
 CHUNK = 1024**2
 SYNC_BYTES = 256 * 1024**2
-PART_BYTES = 16 * 1024**2  # S3 takes 10,000 parts: 160 GB
 
 
 class HashedSink:
@@ -100,49 +99,27 @@ class FileSink(HashedSink):
 
 
 class UploadSink(HashedSink):
-    """A multipart upload; the store checks each part by its MD5."""
+    """A multipart upload; the store checks each part by its MD5, and the whole is checked
+    by what the store says of it."""
 
     def __init__(self, key: str) -> None:
         super().__init__(key)
-        self.client = default_storage.bucket.meta.client
-        self.where: dict[str, Any] = {
-            "Bucket": default_storage.bucket_name,
-            "Key": key,
-        }
-        upload = self.client.create_multipart_upload(**self.where)
-        self.where["UploadId"] = upload["UploadId"]
-        self.parts: list[dict[str, Any]] = []
+        where = {"Bucket": default_storage.bucket_name, "Key": key}
+        self.upload = MultipartPut(default_storage.client, where)
         self.waiting = bytearray()
 
     def _write(self, content: bytes) -> None:
         self.waiting += content
         while len(self.waiting) >= PART_BYTES:
-            self._send(bytes(self.waiting[:PART_BYTES]))
+            self.upload.send(bytes(self.waiting[:PART_BYTES]))
             del self.waiting[:PART_BYTES]
 
-    def _send(self, content: bytes) -> None:
-        number = len(self.parts) + 1
-        digest = hashlib.md5(content, usedforsecurity=False).digest()
-        sent = self.client.upload_part(
-            **self.where,
-            PartNumber=number,
-            Body=content,
-            ContentMD5=base64.b64encode(digest).decode(),
-        )
-        self.parts.append({"PartNumber": number, "ETag": sent["ETag"]})
-
     def finish(self) -> None:
-        self._send(bytes(self.waiting))
-        self.client.complete_multipart_upload(
-            **self.where, MultipartUpload={"Parts": self.parts}
-        )
-        if default_storage.size(self.key) != self.size:
-            raise OSError(f"{self.key} is not as long as what was sent.")
+        self.upload.send(bytes(self.waiting))
+        self.upload.complete()
 
     def abort(self) -> None:
-        # Whatever the store answers, the collector comes again.
-        with suppress(Exception):
-            self.client.abort_multipart_upload(**self.where)
+        self.upload.abort()
 
 
 @contextmanager

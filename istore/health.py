@@ -2,24 +2,23 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 
 import redis
 from django.conf import settings
-from django.core.files.storage import default_storage
+from django.core.files.storage import storages
 from django.db import connection
 from django.db.migrations.executor import MigrationExecutor
 from django.http import HttpRequest, JsonResponse
+
+from istore import blobs
 
 # What must answer, and what is worth saying while it does: a check returns a sentence
 # when something is wrong. Apps add theirs in ``AppConfig.ready``.
 Check = Callable[[], str | None]
 needed: dict[str, Check] = {}
 watched: dict[str, Check] = {}
-
-LEAST_FREE_BYTES = 512 * 1024**2
 
 
 def live(request: HttpRequest) -> JsonResponse:
@@ -70,14 +69,17 @@ def broker() -> str | None:
     return None
 
 
-def disk() -> str | None:
-    """That there is room for blobs, where they are files."""
-    location = getattr(default_storage, "location", None)
-    if location is None:
-        return None
-    where = settings.ISTORE_HOME.directory("blobs")
-    free = shutil.disk_usage(where).free
-    return f"Only {free >> 20} MiB are free." if free < LEAST_FREE_BYTES else None
+def blob_store() -> str | None:
+    """That blobs can be put: the bucket is there and lets us in, or the disk has room."""
+    return blobs.trouble()
+
+
+def export_destinations() -> str | None:
+    """That the buckets of scheduled exports are there and let us in."""
+    for name in settings.ISTORE_EXPORT_DESTINATIONS:
+        if reason := storages[f"export:{name}"].trouble():
+            return f"{name}: {reason}"
+    return None
 
 
 def soon(moment: datetime | None, days: int) -> bool:
@@ -87,4 +89,8 @@ def soon(moment: datetime | None, days: int) -> bool:
 
 needed["database"] = database
 watched["broker"] = broker
-watched["disk"] = disk
+blob_stores: dict[str, Check] = {
+    "blobs": blob_store,
+    "export destinations": export_destinations,
+}
+watched.update(blob_stores)

@@ -11,7 +11,7 @@ from django.conf import settings
 from django.core.management import call_command
 from django.db import DatabaseError, connection
 
-from istore import embedded, external, first_run, static_files
+from istore import embedded, external, first_run, health, static_files
 from istore.children import Child
 from istore.demonstration import prepare_demo, show_demo
 from istore.lifeline import SUPERVISED
@@ -91,6 +91,8 @@ def start_servers(supervisor: Supervisor) -> None:
             database.create_database()
         for warning in external.check(supervisor.tick):
             supervisor.announce(warning)
+        for name, reason in health.failing(health.blob_stores).items():
+            supervisor.announce(f"{name}: {reason}")
     except (embedded.Unusable, external.Unreachable, psycopg.Error) as error:
         raise Failed(" ".join(str(error).split())) from None
 
