@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import zlib
+from collections.abc import Callable
 
 from proxy.answers import Refused
 
@@ -10,6 +11,11 @@ KNOWN = ("gzip", "x-gzip", "deflate")
 # With 32 added zlib tells gzip from its own form by the first bytes.
 GZIP_OR_ZLIB, BARE = 32 + zlib.MAX_WBITS, -zlib.MAX_WBITS
 STEP = 4096  # of what is broken: up to where, is told to that
+MEMBERS_MAX = 100_000
+PIECE = 2**20
+SMALLEST_WINDOW, LARGEST_WINDOW = 256, 64 * 2**10
+
+Take = Callable[[int], bool]
 
 
 class TooLarge(ValueError):
@@ -21,36 +27,68 @@ def check_encoding(encoding: str) -> None:
         raise Refused(415, f"The content encoding {encoding!r:.40} is not understood.")
 
 
-def decoded(body: bytes, encoding: str, most: int) -> bytes:
-    """The body without its encoding. Raises ``TooLarge``, or ValueError if broken."""
+class NoRoom(ValueError):
+    """More is held already than may be."""
+
+
+def _take_any(count: int) -> bool:
+    return True
+
+
+def decoded(body: bytes, encoding: str, most: int, take: Take = _take_any) -> bytes:
+    """The body without its encoding. Raises ``TooLarge``, or ValueError if broken.
+
+    ``take`` is asked for the bytes of each piece that comes out; where it has none left
+    this raises ``NoRoom``.
+    """
     if not encoding:
         return body
     if encoding not in KNOWN:
         raise ValueError(f"The encoding {encoding!r:.40} is not understood.")
     try:
-        return _inflated(body, GZIP_OR_ZLIB, most)
+        return _inflated(body, GZIP_OR_ZLIB, most, take)
     except zlib.error as error:
         if encoding != "deflate":
             raise ValueError(f"The body is not valid {encoding}.") from error
     try:
-        return _inflated(body, BARE, most)  # what some call deflate
+        return _inflated(body, BARE, most, take)  # what some call deflate
     except zlib.error as error:
         raise ValueError("The body is not valid deflate.") from error
 
 
-def _inflated(body: bytes, form: int, most: int) -> bytes:
-    """All members, one after the other, and never much more than ``most`` bytes."""
-    found, size, rest = [], 0, body
-    while rest:
+def _inflated(body: bytes, form: int, most: int, take: Take) -> bytes:
+    """All members, one after the other, and never much more than ``most`` bytes.
+
+    A member is shown a small part of what is left, and more of it as it goes on: what lies
+    behind its end is handed back as a copy, and there may be a member every twenty bytes.
+    """
+    view = memoryview(body)
+    found: list[bytes] = []
+    place = size = members = 0
+    while place < len(view):
+        members += 1
+        if members > MEMBERS_MAX:
+            raise ValueError(
+                f"The body has more than {MEMBERS_MAX} compressed members."
+            )
         inflater = zlib.decompressobj(form)
-        piece = inflater.decompress(rest, most - size + 1)
-        size += len(piece)
-        if size > most:
-            raise TooLarge(f"Decompressed, the body is larger than {most} bytes.")
-        if not inflater.eof:
-            raise zlib.error("incomplete")
-        found.append(piece)
-        rest = inflater.unused_data
+        window = SMALLEST_WINDOW
+        while not inflater.eof:
+            given = inflater.unconsumed_tail
+            if not given:
+                given = view[place : place + window]
+                place += len(given)
+                window = min(2 * window, LARGEST_WINDOW)
+                if not given:
+                    raise zlib.error("incomplete")
+            piece = inflater.decompress(given, min(PIECE, most - size + 1))
+            size += len(piece)
+            if size > most:
+                raise TooLarge(f"Decompressed, the body is larger than {most} bytes.")
+            if not take(len(piece)):
+                raise NoRoom("Decompressed, there is no room for the body.")
+            found.append(piece)
+        place -= len(inflater.unused_data)
     return b"".join(found)
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+
 from proxy import limits
 from proxy.answers import AGAIN_IN_A_SECOND, Receive, Refused
 from proxy.patience import Patience
@@ -20,9 +22,22 @@ class Permits:
     def __init__(self, most: int) -> None:
         self.most = most
         self.held = 0
+        # What comes out of a compressed body is taken by the thread that inflates it.
+        self._lock = threading.Lock()
 
     def allowance(self) -> Allowance:
         return Allowance(self)
+
+    def take(self, count: int) -> bool:
+        with self._lock:
+            if self.held + count > self.most:
+                return False
+            self.held += count
+            return True
+
+    def give_back(self, count: int) -> None:
+        with self._lock:
+            self.held -= count
 
 
 class Allowance:
@@ -35,9 +50,8 @@ class Allowance:
         self.held = 0
 
     def take(self, count: int) -> bool:
-        if self.permits.held + count > self.permits.most:
+        if not self.permits.take(count):
             return False
-        self.permits.held += count
         self.held += count
         return True
 
@@ -45,7 +59,7 @@ class Allowance:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self.permits.held -= self.held
+        self.permits.give_back(self.held)
         self.held = 0
 
 

@@ -1,0 +1,191 @@
+"""Large bodies are taken apart in processes of their own, one body at a time each.
+
+A parser of JSON holds the interpreter while it runs, so no thread keeps it from holding up
+every other call of this process; and it cannot be stopped. A process can: it has a limit
+of memory, and one that takes too long is killed and replaced. The body reaches it as an
+anonymous file, whose writing lets others run; what comes back is small.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import importlib
+import logging
+import os
+import pickle
+import resource
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Callable
+from struct import Struct
+from typing import Any
+
+PROCESSES = 2
+SECONDS = 15.0  # for one body; the largest that may be taken apart takes about one
+MEMORY_BYTES = (
+    3 * 2**30
+)  # of address space: a body, what it is parsed to, and libraries
+LENGTH = Struct("<Q")
+HEADER_BYTES = 2**20
+# Run as a module, its exceptions would be those of ``__main__``.
+CHILD = "import sys; from proxy import parser_processes as p; p.serve(int(sys.argv[1]))"
+
+log = logging.getLogger(__name__)
+
+
+class NotParsed(ValueError):
+    """The body was too much work; the text is meant for people."""
+
+
+class ParserProcess:
+    """One child, started when it is first needed. Used by one thread at a time."""
+
+    def __init__(self) -> None:
+        self._child: subprocess.Popen[bytes] | None = None
+        self._socket: socket.socket | None = None
+
+    def start(self) -> None:
+        if self._child is not None and self._child.poll() is None:
+            return
+        self.stop()
+        ours, theirs = socket.socketpair()
+        with theirs:
+            self._child = subprocess.Popen(
+                [sys.executable, "-c", CHILD, str(theirs.fileno())],
+                pass_fds=[theirs.fileno()],
+                stdin=subprocess.DEVNULL,
+                cwd=os.path.dirname(os.path.dirname(os.path.abspath(__file__))),
+            )
+        self._socket = ours
+
+    def stop(self) -> None:
+        if self._socket is not None:
+            self._socket.close()
+        if self._child is not None:
+            self._child.kill()
+            self._child.wait()
+        self._child = self._socket = None
+
+    def call(self, place: str, body: bytes, arguments: tuple[Any, ...]) -> Any:
+        """What the function says of the body; raises what it raises, or ``NotParsed``."""
+        self.start()
+        assert self._socket is not None
+        header = pickle.dumps((place, len(body), arguments))
+        if len(header) > HEADER_BYTES:
+            raise NotParsed("It has too much beside it.")
+        try:
+            self._socket.settimeout(SECONDS)
+            _send(self._socket, header, body)
+            succeeded, value = pickle.loads(_receive(self._socket))
+        except (OSError, EOFError) as error:
+            self.stop()
+            log.warning("A body could not be taken apart: %r", error)
+            raise NotParsed("It took too long, or too much memory, to read.") from None
+        if succeeded:
+            return value
+        raise value
+
+
+class ParserProcesses:
+    """Some of them, shared by the calls of one event loop."""
+
+    def __init__(self, count: int = PROCESSES) -> None:
+        self._idle = [ParserProcess() for _ in range(count)]
+        self._free = asyncio.Semaphore(count)
+
+    def start(self) -> None:
+        """Have the first ready, so that no call waits for it to start."""
+        self._idle[-1].start()
+
+    async def run(
+        self, function: Callable[..., Any], body: bytes, *arguments: Any
+    ) -> Any:
+        """``function(body, *arguments)``, a function of a module, in a process."""
+        place = f"{function.__module__}:{function.__qualname__}"
+        async with self._free:
+            process = self._idle.pop()
+            # The thread goes on when the call is given up: the process is its until then.
+            work = asyncio.ensure_future(
+                asyncio.to_thread(process.call, place, body, arguments)
+            )
+            try:
+                return await asyncio.shield(work)
+            except asyncio.CancelledError:
+                await asyncio.wait([work])
+                raise
+            finally:
+                self._idle.append(process)
+
+
+def _send(to: socket.socket, header: bytes, body: bytes) -> None:
+    descriptor = os.memfd_create("body", os.MFD_CLOEXEC)
+    try:
+        view = memoryview(body)
+        while view:
+            view = view[os.write(descriptor, view) :]
+        socket.send_fds(to, [LENGTH.pack(len(header))], [descriptor])
+        to.sendall(header)
+    finally:
+        os.close(descriptor)
+
+
+def _receive(of: socket.socket) -> bytes:
+    (size,) = LENGTH.unpack(_exactly(of, LENGTH.size))
+    return _exactly(of, size)
+
+
+def _exactly(of: socket.socket, size: int) -> bytes:
+    pieces = []
+    while size:
+        piece = of.recv(min(size, 2**20))
+        if not piece:
+            raise EOFError("It has ended.")
+        pieces.append(piece)
+        size -= len(piece)
+    return b"".join(pieces)
+
+
+# -- in the child
+
+
+def serve(descriptor: int) -> None:
+    """Answer one request after the other, until the parent is gone."""
+    # Nothing here lives longer than one body, and no value of JSON refers to itself.
+    gc.disable()
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # of a terminal: the parent decides
+    resource.setrlimit(resource.RLIMIT_AS, (MEMORY_BYTES, MEMORY_BYTES))
+    with socket.socket(fileno=descriptor) as parent:
+        while request := _next_request(parent):
+            answer = pickle.dumps(_answer(*request))
+            del request
+            parent.sendall(LENGTH.pack(len(answer)) + answer)
+
+
+def _next_request(parent: socket.socket) -> tuple[str, bytes, tuple[Any, ...]] | None:
+    length, descriptors, _, _ = socket.recv_fds(parent, LENGTH.size, 1)
+    if not length:
+        return None
+    (header_size,) = LENGTH.unpack(length)
+    place, size, arguments = pickle.loads(_exactly(parent, header_size))
+    (descriptor,) = descriptors
+    try:
+        body = os.pread(descriptor, size, 0) if size < 2**30 else b""
+    finally:
+        os.close(descriptor)
+    return place, body, arguments
+
+
+def _answer(place: str, body: bytes, arguments: tuple[Any, ...]) -> tuple[bool, Any]:
+    module, _, name = place.partition(":")
+    try:
+        return True, getattr(importlib.import_module(module), name)(body, *arguments)
+    except ValueError as error:
+        return False, error
+    except (MemoryError, RecursionError):
+        return False, NotParsed("It takes too much memory to read.")
+    except Exception:  # a fault of ours costs the copy its reading, and no call
+        log.exception("A body could not be taken apart")
+        return False, NotParsed("It could not be read.")
