@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import suppress
 
 from proxy.answers import Refused
 
 KNOWN = ("gzip", "x-gzip", "deflate")
 # With 32 added zlib tells gzip from its own form by the first bytes.
 GZIP_OR_ZLIB, BARE = 32 + zlib.MAX_WBITS, -zlib.MAX_WBITS
-STEP = 4096  # of what is broken: up to where, is told to that
 MEMBERS_MAX = 100_000
 PIECE = 2**20
 SMALLEST_WINDOW, LARGEST_WINDOW = 256, 64 * 2**10
@@ -57,39 +57,43 @@ def decoded(body: bytes, encoding: str, most: int, take: Take = _take_any) -> by
 
 
 def _inflated(body: bytes, form: int, most: int, take: Take) -> bytes:
-    """All members, one after the other, and never much more than ``most`` bytes.
+    """All members, one after the other, and never much more than ``most`` bytes."""
+    found: list[bytes] = []
+    size = 0
+    for piece in _pieces(body, form):
+        size += len(piece)
+        if size > most:
+            raise TooLarge(f"Decompressed, the body is larger than {most} bytes.")
+        if not take(len(piece)):
+            raise NoRoom("Decompressed, there is no room for the body.")
+        found.append(piece)
+    return b"".join(found)
+
+
+def _pieces(body: bytes, form: int) -> Iterator[bytes]:
+    """What comes out, a bounded piece at a time. Raises ``zlib.error`` where it is broken.
 
     A member is shown a small part of what is left, and more of it as it goes on: what lies
     behind its end is handed back as a copy, and there may be a member every twenty bytes.
     """
     view = memoryview(body)
-    found: list[bytes] = []
-    place = size = members = 0
+    place = members = 0
     while place < len(view):
         members += 1
         if members > MEMBERS_MAX:
-            raise ValueError(
-                f"The body has more than {MEMBERS_MAX} compressed members."
-            )
+            raise ValueError(f"It has more than {MEMBERS_MAX} compressed members.")
         inflater = zlib.decompressobj(form)
         window = SMALLEST_WINDOW
         while not inflater.eof:
-            given = inflater.unconsumed_tail
+            given: bytes | memoryview = inflater.unconsumed_tail
             if not given:
                 given = view[place : place + window]
                 place += len(given)
                 window = min(2 * window, LARGEST_WINDOW)
                 if not given:
                     raise zlib.error("incomplete")
-            piece = inflater.decompress(given, min(PIECE, most - size + 1))
-            size += len(piece)
-            if size > most:
-                raise TooLarge(f"Decompressed, the body is larger than {most} bytes.")
-            if not take(len(piece)):
-                raise NoRoom("Decompressed, there is no room for the body.")
-            found.append(piece)
+            yield inflater.decompress(given, PIECE)
         place -= len(inflater.unused_data)
-    return b"".join(found)
 
 
 def decoded_beginning(body: bytes, encoding: str, most: int) -> tuple[bytes, str]:
@@ -106,21 +110,10 @@ def decoded_beginning(body: bytes, encoding: str, most: int) -> tuple[bytes, str
             return body, str(error)
         problem = str(error)
     for form in (GZIP_OR_ZLIB, BARE) if encoding == "deflate" else (GZIP_OR_ZLIB,):
-        found, size, rest = [], 0, body
-        try:
-            while rest and size <= most:
-                inflater = zlib.decompressobj(form)
-                for start in range(0, len(rest), STEP):
-                    piece = inflater.decompress(rest[start : start + STEP], most)
-                    found.append(piece)
-                    size += len(piece)
-                    if inflater.eof:
-                        break
-                if not inflater.eof:
-                    break
-                rest = inflater.unused_data + rest[start + STEP :]
-        except zlib.error:
-            pass
-        if size:
+        found: list[bytes] = []
+        with suppress(zlib.error, ValueError):
+            for piece in _pieces(body, form):
+                found.append(piece)
+        if any(found):
             return b"".join(found)[:most], problem
     return body, problem

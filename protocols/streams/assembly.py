@@ -15,7 +15,7 @@ from protocols.streams.facts import Facts, facts_of
 from protocols.streams.forms import FORMS, Form, Unknown
 from protocols.streams.framing import FRAMINGS, Event, media_type
 from protocols.streams.merging import Clash, whole_text
-from services.v2.bounded_json import check_depth
+from services.v2.bounded_json import check_bounds
 
 DONE = b"[DONE]"
 ERROR = "error"
@@ -150,7 +150,7 @@ class _Reading:
 
 def _read(data: bytes) -> Any:
     """A JSON text, exactly, or ValueError: what cannot be written again is not read."""
-    check_depth(data)
+    check_bounds(data)
     try:
         return json.loads(
             data,
