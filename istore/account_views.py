@@ -106,7 +106,8 @@ class TokenForm(forms.Form):
     role = forms.ChoiceField(
         choices=Role.choices,
         initial=Role.EDITOR,
-        help_text="Viewers read, editors send and change, administrators remove.",
+        help_text="Viewers read. Editors also send, change and delete, and say what "
+        "retention removes. Administrators also restore and erase by value.",
     )
     life = forms.ChoiceField(
         label="Expires after", choices=list(LIVES.items()), required=False, initial="90"

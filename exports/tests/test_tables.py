@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 
 import fastavro
 import pandas
+import pyarrow as pa
 import pyarrow.parquet
 import pytest
 from hypothesis import given, settings
@@ -19,7 +20,7 @@ from hypothesis import strategies as st
 from exports.formats.open_inference import names, predictions, tables
 from exports.formats.open_inference.archived import safe
 from exports.formats.open_inference.avro import columns_of
-from exports.formats.open_inference.csv import plain
+from exports.formats.open_inference.csv import escaped, plain
 from exports.formats.open_inference.names import ColumnName
 from exports.formats.open_inference.schema_json import FIELDS
 from exports.sets import SelectedInferences
@@ -819,3 +820,23 @@ def test_actions_and_sources_are_words(model, make_inference, exported):
 
     assert row[":tag.str:action"] == "predict_proba"
     assert row[":tag.str:source"] == "quay, 3"
+
+
+FORMULAS = ["=1", "\n=1", "\t=1", "\r\n@a", " =1", "\u3000=1", "\u200b=1", "\ufeff+1"]
+FORMULAS += ["\xa0-1", "＝1", "＋1", "－1", "＠a", " ＝1", "\x00=1", "\x85=1", "\u2028=1"]
+
+
+@pytest.mark.parametrize("text", [*FORMULAS, "'a", "", "\n", "\tx"])
+def test_what_a_spreadsheet_could_run_is_text(text):
+    (cell,) = escaped(pa.array([text])).to_pylist()
+
+    assert cell == f"'{text}"
+    assert plain(cell) == text
+
+
+@given(st.text())
+def test_cells_of_a_spreadsheet_stand_for_their_text(text):
+    (cell,) = escaped(pa.array([text])).to_pylist()
+
+    assert plain(cell or "'") == text
+    assert (cell or "").lstrip()[:1] not in tuple("=+-@＝＋－＠")

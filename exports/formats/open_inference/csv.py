@@ -1,9 +1,11 @@
 """Tables as CSV that a spreadsheet opens without running any of it.
 
-A text cell that is empty or begins with ``= + - @ '``, a tab or a carriage return gets an
-apostrophe in front, and no other cell begins with one: who takes a leading apostrophe off
-has every text as it was, and a cell without anything is null. Lists are JSON. Times are
-RFC 3339 in UTC.
+A text cell gets an apostrophe in front that is empty, begins with an apostrophe or a control
+character, or could be taken for a formula: with ``= + - @`` at its beginning or behind
+blanks and characters without a width, which programs drop, and in their wide and small
+forms, which programs fold. No other cell begins with an apostrophe: who takes a leading
+one off has every text as it was, and a cell without anything is null. Lists are JSON.
+Times are RFC 3339 in UTC.
 """
 
 from __future__ import annotations
@@ -17,7 +19,8 @@ from pyarrow.csv import CSVWriter as ArrowWriter
 
 from exports.formats.open_inference.writing import Writer
 
-ESCAPED = r"^([=+\-@'\t\r]|$)"
+SIGNS = r"=+\-@\x{FF1D}\x{FF0B}\x{FF0D}\x{FF20}\x{FE66}\x{FE62}\x{FE63}\x{FE6B}\x{2212}"
+ESCAPED = rf"^(['\p{{Cc}}]|[\p{{Z}}\p{{Cc}}\p{{Cf}}]*[{SIGNS}]|$)"
 MOMENT = "%Y-%m-%dT%H:%M:%SZ"
 
 
