@@ -262,15 +262,19 @@ class Bare:
 
     def __init__(self) -> None:
         import psycopg
+        from django.conf import settings
         from django.db import connection
 
+        from istore.postgresql.base import CONFIGURE
+
         values = connection.get_connection_params()
-        known = ("dbname", "host", "user", "password", "port", "options")
+        known = ("dbname", "host", "user", "password", "port")
         given = {name: values[name] for name in known if values.get(name)}
         # The API's statements differ each time, so they are planned each time; here, too.
         self.connection = psycopg.connect(
             **given, autocommit=True, prepare_threshold=None
         )
+        self.connection.execute(CONFIGURE, [settings.ISTORE_DATABASE_SEARCH_PATH])
 
     def run(self, statements: list[str]) -> float:
         begun = time.perf_counter()

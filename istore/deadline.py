@@ -22,4 +22,4 @@ def deadline(seconds: float | None = None) -> Iterator[None]:
         yield
         if connection.in_atomic_block and connection.savepoint_ids:
             # Within a transaction that goes on, the limit would go on as well.
-            cursor.execute("SET LOCAL statement_timeout TO DEFAULT")
+            cursor.execute("SET LOCAL statement_timeout = 0")

@@ -14,6 +14,16 @@ from istore import env
 WAIT_SECONDS = 30
 # What a broker must be set to, or work that was promised can vanish from it.
 WANTED = {"appendonly": "yes", "maxmemory-policy": "noeviction"}
+# What a connection cannot set for itself, and what breaks otherwise.
+NEEDED_OF_DATABASE = {
+    "server_encoding": ("UTF8", "texts of other encodings cannot be kept whole"),
+    "session_replication_role": (
+        "origin",
+        "triggers and constraints are not looked at",
+    ),
+    "default_transaction_read_only": ("off", "nothing can be written"),
+}
+DURABLE_DATABASE = ("fsync", "full_page_writes")
 
 
 class Unreachable(Exception):
@@ -32,6 +42,7 @@ def check(pause: Callable[[], None]) -> Iterator[str]:
     """Waits until those that are given answer; yields warnings for the operator."""
     if database_is_given():
         _wait(_reach_database, "ISTORE_DATABASE_URL", pause)
+        yield from _database_warnings()
     if redis_is_given():
         _wait(_reach_redis, "ISTORE_REDIS_URL", pause)
         yield from _redis_warnings()
@@ -51,6 +62,26 @@ def _wait(reach: Callable[[], None], name: str, pause: Callable[[], None]) -> No
 
 def _reach_database() -> None:
     connection.ensure_connection()
+    for name, (wanted, because) in NEEDED_OF_DATABASE.items():
+        if (found := _database_setting(name)) != wanted:
+            raise Unreachable(
+                f"ISTORE_DATABASE_URL: {name} is {found} and must be {wanted}: {because}."
+            )
+
+
+def _database_setting(name: str) -> str:
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT current_setting(%s)", [name])
+        return cursor.fetchone()[0]
+
+
+def _database_warnings() -> Iterator[str]:
+    for name in DURABLE_DATABASE:
+        if _database_setting(name) != "on":
+            yield (
+                f"ISTORE_DATABASE_URL: {name} is off and must be on: what was "
+                "acknowledged can be lost."
+            )
 
 
 def _client() -> redis.Redis:

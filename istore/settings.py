@@ -163,11 +163,10 @@ else:
         "HOST": str(ISTORE_HOME.run),
     }
 DATABASES = {"default": _database}
+_database["ENGINE"] = "istore.postgresql"  # fixes what a role or database may change
 _database.setdefault("OPTIONS", {})
-# Generic plans of a page over half the table took 91 ms instead of 0.17.
-_database["OPTIONS"]["options"] = (
-    "-c plan_cache_mode=force_custom_plan -c jit=off -c random_page_cost=1.1"
-)
+# Where tables are looked for and made, whatever the role's own path is.
+ISTORE_DATABASE_SEARCH_PATH = env.text("ISTORE_DATABASE_SEARCH_PATH", '"$user", public')
 if env.flag("ISTORE_DATABASE_POOL", default=False):  # set by the web process alone
     _database["OPTIONS"]["pool"] = {"min_size": 2, "max_size": 12, "timeout": 10}
 _database["TEST"] = {"NAME": "istore_test"}

@@ -823,7 +823,17 @@ def test_actions_and_sources_are_words(model, make_inference, exported):
 
 
 FORMULAS = ["=1", "\n=1", "\t=1", "\r\n@a", " =1", "\u3000=1", "\u200b=1", "\ufeff+1"]
-FORMULAS += ["\xa0-1", "＝1", "＋1", "－1", "＠a", " ＝1", "\x00=1", "\x85=1", "\u2028=1"]
+FORMULAS += [
+    "\xa0-1",
+    "＝1",
+    "＋1",
+    "－1",
+    "＠a",
+    " ＝1",
+    "\x00=1",
+    "\x85=1",
+    "\u2028=1",
+]
 
 
 @pytest.mark.parametrize("text", [*FORMULAS, "'a", "", "\n", "\tx"])

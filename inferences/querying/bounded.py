@@ -623,5 +623,5 @@ def _ask(fragment: Fragment, alone: bool = False) -> list[Any]:
         cursor.execute(fragment.sql, list(fragment.values))
         rows = cursor.fetchall()
         if alone:
-            cursor.execute("SET LOCAL enable_seqscan TO DEFAULT")
+            cursor.execute("SET LOCAL enable_seqscan = on")
     return rows

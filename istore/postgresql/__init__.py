@@ -1,0 +1,1 @@
+"""Django's backend for PostgreSQL, whose connections mean the same on every server."""
