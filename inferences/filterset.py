@@ -4,7 +4,7 @@
 ``min_score``, ``max_score``, ``near`` (latitude,longitude,radius), ``within`` (the
 latitude and longitude of two opposite corners), ``truth`` (given, missing, agrees,
 differs), ``warnings`` (yes, no), ``metadata`` (repeatable): ``camera=north``, ``frame:int>10``,
-``pose.angle:json.float<=0.5``, and ``q``, a text query. All must hold.
+``pose.angle:json.float<=0.5``, ``gain>=2`` (int and float alike), and ``q``, a text query. All must hold.
 """
 
 from __future__ import annotations
@@ -34,10 +34,11 @@ from inferences.filters import (
 )
 from inferences.filters.ground_truth import STATES, TruthFilter
 from inferences.filters.metadata import LOOKUPS, READERS
+from inferences.filters.operands import read_list
 from inferences.filters.text.words import number, write_circle, write_moment
 from inferences.filters.time_window import BEGINNING
 from inferences.filters.tree import And, all_of, normal
-from inferences.metadata import read_float
+from inferences.metadata import REAL, read_float
 from inferences.models import Inference, InferenceAction
 
 # True and false are what programs write; the pages write yes and no.
@@ -83,7 +84,8 @@ class ListField(forms.Field):
 
 
 class MetadataField(ListField):
-    """Comparisons such as ``frame:int>10``; without a type the value is a string."""
+    """Comparisons such as ``frame:int>10``. Without a type a value that reads as a number
+    is a number of any type, and everything else a string."""
 
     def clean(self, value: Any) -> list[MetadataFilter]:
         return [self._comparison(each) for each in super().clean(value)]
@@ -95,12 +97,22 @@ class MetadataField(ListField):
         key, type_ = found["key"].strip(), found["type"]
         if type_ and type_ not in READERS:
             key, type_ = f"{key}:{type_}", None  # a colon of the key's own
+        operator, value = found["operator"].strip(), found["value"]
         try:
-            return MetadataFilter(
-                key, type_ or "string", found["operator"].strip(), found["value"]
-            )
+            type_ = type_ or inferred_type(operator, value)
+            return MetadataFilter(key, type_, operator, value)
         except ValueError as error:
             raise ValidationError(f"{text}: {error}") from None
+
+
+def inferred_type(operator: str, value: str) -> str:
+    """The type of a comparison in an address that says none."""
+    try:
+        values = read_list(value) if operator == "in" else [value]
+    except ValueError:
+        return "string"
+    are_numbers = all(REAL.fullmatch(each.strip()) for each in values)
+    return "number" if are_numbers else "string"
 
 
 class CircleField(forms.CharField):
@@ -332,7 +344,8 @@ def _parameters(part: Filter) -> dict[str, list[str]] | None:
             return {"warnings": ["no"]}
         case MetadataFilter(key, type_, operator, value) if operator in LOOKUPS:
             sign = " in " if operator == "in" else operator
-            return {"metadata": [f"{key}:{type_}{sign}{value}"]}
+            stated = "" if type_ == "number" else f":{type_}"
+            return {"metadata": [f"{key}{stated}{sign}{value}"]}
         case InferenceFilter():
             return _of_column(part)
     return None

@@ -56,6 +56,12 @@ def read_float(text: str) -> float:
     return value
 
 
+def read_number(text: str) -> int | float:
+    """A whole number of up to 19 digits as such, any other one as a double."""
+    text = text.strip()
+    return int(text) if WHOLE.fullmatch(text) else read_float(text)
+
+
 def read_string(text: str) -> str:
     return text
 

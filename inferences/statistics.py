@@ -88,14 +88,26 @@ class Statistics:
 
 
 def statistics(model: RegisteredModel, query: StatisticsQuery) -> Statistics:
-    """Raises ValueError when the bins would be too many."""
-    place = place_of(model, query.key, query.type)
-    if place is None:
+    """Of the type ``number``: of int and float values together.
+
+    Raises ValueError when the bins would be too many.
+    """
+    types = ("int", "float") if query.type == "number" else (query.type,)
+    places = {type_: place_of(model, query.key, type_) for type_ in types}
+    found = {
+        type_: _observed(all_matching(model, query.filters), place)
+        for type_, place in places.items()
+        if place is not None
+    }
+    if not found:
         return Statistics(0, {})
-    found = _observed(all_matching(model, query.filters), place)
     if query.type == "string":
-        return _of_strings(model, query.key, place, found)
-    return _of_numbers(model, query, place, found)
+        return _of_strings(model, query.key, places["string"], found["string"])
+    parts = [
+        _Numbers.of(model, query.key, type_, places[type_], rows)
+        for type_, rows in found.items()
+    ]
+    return _of_numbers(query, [part for part in parts if part.count])
 
 
 def _observed(found: InferenceQuerySet, place: Place) -> InferenceQuerySet:
@@ -139,25 +151,45 @@ def _given_texts(model: RegisteredModel, key: str, ids: list[int]) -> dict[int, 
     )
 
 
-def _of_numbers(
-    model: RegisteredModel,
-    query: StatisticsQuery,
-    place: Place,
-    found: InferenceQuerySet,
-) -> Statistics:
-    count, low, high = _extent(found)
-    if not count:
-        return Statistics(0, {})
-    exact = query.type == "int" and max(abs(low), abs(high)) >= EXACT_WHOLE
-    if exact and not place.slot:
-        # Side rows hold doubles, which are coarser than these: the payload has them all.
-        found = _as_given(model, query.key, found)
+@dataclass(frozen=True, slots=True)
+class _Numbers:
+    """The observations of one type, and between which values they lie."""
+
+    found: InferenceQuerySet
+    is_exact: bool  # whole numbers beyond what doubles tell apart
+    count: int
+    low: Any
+    high: Any
+
+    @classmethod
+    def of(
+        cls,
+        model: RegisteredModel,
+        key: str,
+        type_: str,
+        place: Place,
+        found: InferenceQuerySet,
+    ) -> _Numbers:
         count, low, high = _extent(found)
+        if not count:
+            return cls(found, False, 0, None, None)
+        is_exact = type_ == "int" and max(abs(low), abs(high)) >= EXACT_WHOLE
+        if is_exact and not place.slot:
+            # Side rows hold doubles, which are coarser than these: the payload has all.
+            found = _as_given(model, key, found)
+            count, low, high = _extent(found)
+        return cls(found, is_exact, count, low, high)
+
+
+def _of_numbers(query: StatisticsQuery, parts: list[_Numbers]) -> Statistics:
+    if not parts:
+        return Statistics(0, {})
+    low, high = min(part.low for part in parts), max(part.high for part in parts)
     edges = bin_edges(query, low, high)
-    counts = _counted(query, found, edges, exact=exact)
+    counts = [_counted(query, part.found, edges, exact=part.is_exact) for part in parts]
     return Statistics(
-        count,
-        dict(zip(bin_names(edges), counts, strict=True)),
+        sum(part.count for part in parts),
+        dict(zip(bin_names(edges), map(sum, zip(*counts, strict=True)), strict=True)),
         float(low) + 0.0,  # a negative zero is a zero
         float(high) + 0.0,
     )

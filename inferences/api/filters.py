@@ -43,7 +43,7 @@ from inferences.filters import (
 from inferences.filters.existence import TYPES
 from inferences.filters.ground_truth import STATES
 from inferences.filters.in_dataset import InDataset
-from inferences.filters.metadata import LOOKUPS, OPERATORS, READERS
+from inferences.filters.metadata import LOOKUPS, OPERATORS, READERS, STATED_TYPES
 from inferences.filters.text import STRING_KEYS
 from inferences.filters.tree import DEPTH_MAX, all_of
 from inferences.models import InferenceAction
@@ -67,7 +67,7 @@ class MetadataFilterSerializer(ValueSerializer):
     value_class = MetadataFilter
 
     key = TextField(max_length=1024, allow_blank=False)
-    type = serializers.ChoiceField(list(READERS))
+    type = serializers.ChoiceField(STATED_TYPES)
     operator = serializers.ChoiceField(list(LOOKUPS))
     value = TextField()
 
@@ -132,8 +132,9 @@ class InferenceFilterSerializer(ValueSerializer):
 
 
 class ComparisonSerializer(MetadataFilterSerializer):
-    """A comparison within a tree, where there are more operators."""
+    """A comparison within a tree, where there are more operators, and numbers of any type."""
 
+    type = serializers.ChoiceField(list(READERS))
     operator = serializers.ChoiceField(list(OPERATORS))
 
 

@@ -182,7 +182,7 @@ class StatisticsQuerySerializer(ValueSerializer, FilteredSerializer):
     value_class = StatisticsQuery
 
     key = TextField(max_length=1024, allow_blank=False)
-    type = serializers.ChoiceField(["string", "int", "float"])
+    type = serializers.ChoiceField(["string", "int", "float", "number"])
     distribution_bin_count = WholeField(min_value=1, max_value=BINS_MAX, **optional)
     distribution_bin_width = NumberField(**optional)
     distribution_minimum_value = NumberField(**optional)

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import reduce
 from operator import or_
 from typing import Any
@@ -11,12 +11,20 @@ from django.db.models.lookups import GreaterThanOrEqual, LessThan
 
 from inferences.directory import NOTHING, Place, place_of
 from inferences.filters import recheck
+from inferences.filters.numbers import (
+    EVERY,
+    NONE,
+    Side,
+    of_decimal_numbers,
+    of_whole_numbers,
+)
 from inferences.filters.operands import read_list, write_list
 from inferences.metadata import (
     SLOT_BEGINNING,
     in_slot,
     read_float,
     read_int,
+    read_number,
     read_string,
 )
 from inferences.models import MetadataKind, RegisteredModel
@@ -28,7 +36,10 @@ READERS = {
     "json.string": read_string,
     "json.int": read_int,
     "json.float": read_float,
+    "number": read_number,
 }
+# The types of the contract; a number without one is asked of ints and floats alike.
+STATED_TYPES = tuple(type_ for type_ in READERS if type_ != "number")
 KINDS = {
     "string": MetadataKind.STRING,
     "int": MetadataKind.INT,
@@ -50,6 +61,8 @@ LOOKUPS = {
 OPERATORS = (*LOOKUPS, "not in", "contains", "starts with")
 OF_TEXT = ("contains", "starts with")
 OF_LISTS = ("in", "not in")
+PLAIN_NUMBER = re.compile(r"-?[0-9]{1,19}(\.[0-9]{1,19})?")
+OF_EQUALITY = ("=", "!=", "in", "not in")
 SQL = {
     "=": "= %s",
     "!=": "<> %s",
@@ -73,7 +86,9 @@ class MetadataFilter:
 
     ``!=`` asks for inferences that carry the key with another value; those without
     the key do not match. Of ``json.*`` the key is a dotted path, its first part the
-    metadata key; parts that are digits index arrays as well.
+    metadata key; parts that are digits index arrays as well. The type ``number`` is that
+    of a number which was written without one: it is compared with the key's int and float
+    values alike, else with numbers in JSON under that path, else with the text itself.
     """
 
     key: str
@@ -105,6 +120,8 @@ class MetadataFilter:
     def plain(self) -> MetadataFilter:
         """The same comparison with its value written in the one way numbers print."""
         operand, operator = self.operand(), self.operator
+        if self.type == "number":
+            return replace(self, value=self._plain_numbers())
         if operator not in OF_LISTS:
             return MetadataFilter(self.key, self.type, operator, str(operand))
         if operand == [""]:  # the one list that cannot be written
@@ -113,8 +130,23 @@ class MetadataFilter:
         value = write_list([str(each) for each in operand])
         return MetadataFilter(self.key, self.type, operator, value)
 
+    def _plain_numbers(self) -> str:
+        """Digits stay as they were written: they may be compared with a text."""
+        if self.operator in OF_LISTS:
+            return write_list([_plain_number(each) for each in self.literals]) or ""
+        return _plain_number(self.value)
+
+    @property
+    def literals(self) -> list[str]:
+        """The values as they are written, one or those of a list."""
+        if self.operator in OF_LISTS:
+            return read_list(self.value)
+        return [self.value]
+
     def condition(self, model: RegisteredModel) -> Q:
         """Served by the index of the key's slot. A key nobody sent matches nothing."""
+        if self.type == "number":
+            return self._any_number(model)
         operand, path = self.operand(), self.key.split(".")
         if self.type.startswith("json.") and is_in_array(path):
             # Arrays have no slots: the payload of what the other filters leave decides.
@@ -125,6 +157,34 @@ class MetadataFilter:
         if self.is_text:
             return self._text(place, path, operand)
         return self._number(place, path, operand)
+
+    def _any_number(self, model: RegisteredModel) -> Q:
+        """Each kind of number by its own index. Other kinds are asked only of a key that
+        has no numbers."""
+        sides = {"int": of_whole_numbers, "float": of_decimal_numbers}
+        known = [type_ for type_ in sides if place_of(model, self.key, KINDS[type_])]
+        if known:
+            parts = (
+                self._side(model, type_, sides[type_](self.operator, self.value))
+                for type_ in known
+            )
+            return reduce(or_, (part for part in parts if part != NOTHING), NOTHING)
+        if place_of(model, self.key, MetadataKind.JSON_NUMBER):
+            type_ = "json.float"
+            if isinstance(self.operand(), int):
+                type_ = "json.int" if self.operator in ("=", "in") else type_
+            return replace(self, type=type_).condition(model)
+        if self.operator in OF_EQUALITY:
+            return replace(self, type="string").condition(model)
+        return NOTHING
+
+    def _side(self, model: RegisteredModel, type_: str, side: Side) -> Q:
+        if side == NONE:
+            return NOTHING
+        if side == EVERY:
+            return place_of(model, self.key, KINDS[type_]).compared("isnull", False)
+        operator, value = side
+        return MetadataFilter(self.key, type_, operator, value).condition(model)
 
     def _number(self, place: Place, path: list[str], operand: Any) -> Q:
         whole = self.type == "json.int"
@@ -196,6 +256,11 @@ class MetadataFilter:
 
     def __str__(self) -> str:
         return f"{self.key} {self.operator} {self.value}"
+
+
+def _plain_number(text: str) -> str:
+    text = text.strip()
+    return text if PLAIN_NUMBER.fullmatch(text) else str(read_number(text))
 
 
 def is_in_array(path: list[str]) -> bool:

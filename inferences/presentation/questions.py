@@ -26,6 +26,7 @@ from inferences.filterset import (
     COMPARISON,
     InferenceFilterSet,
     MomentField,
+    inferred_type,
     parameters,
 )
 from inferences.models import Inference
@@ -107,7 +108,8 @@ class Row:
         key, type_ = found["key"].strip(), found["type"]
         if type_ and type_ not in READERS:
             key, type_ = f"{key}:{type_}", None
-        row = cls(key, type_ or "string", found["operator"].strip(), found["value"])
+        operator, value = found["operator"].strip(), found["value"]
+        row = cls(key, type_ or inferred_type(operator, value), operator, value)
         try:
             MetadataFilter(row.key, row.type, row.operator, row.value)
         except ValueError as error:
@@ -136,7 +138,9 @@ class Row:
 
     def __str__(self) -> str:
         operator = " in " if self.operator == "in" else self.operator
-        return f"{self.key}:{self.type}{operator}{self.value}"
+        is_plain = self.type == "number" == inferred_type(self.operator, self.value)
+        stated = "" if is_plain else f":{self.type}"
+        return f"{self.key}{stated}{operator}{self.value}"
 
 
 @dataclass(frozen=True, slots=True)

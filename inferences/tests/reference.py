@@ -79,6 +79,8 @@ def passes(record: Record, asked: dict[str, Any]) -> bool:
 
 
 def _in_metadata(record: Record, asked: dict[str, str]) -> bool:
+    if asked["type"] == "number":
+        return _is_number(record, asked)
     value = observed(record, asked["key"], asked["type"])
     if value is ABSENT:
         return False
@@ -88,6 +90,28 @@ def _in_metadata(record: Record, asked: dict[str, str]) -> bool:
     else:
         operand = read(asked["value"])
     return COMPARE[asked["operator"]](value, operand)
+
+
+def _is_number(record: Record, asked: dict[str, str]) -> bool:
+    """A number without a type: Python compares ints with floats exactly."""
+    kind, text = record.metadata.get(asked["key"], (None, ""))
+    if kind not in ("int", "float"):
+        return False
+    value = READ[kind](text)
+    if asked["operator"] in ("in", "not in"):
+        operand: Any = [_literal(item, kind) for item in items(asked["value"])]
+    else:
+        operand = _literal(asked["value"], kind)
+    return COMPARE[asked["operator"]](value, operand)
+
+
+def _literal(text: str, kind: str) -> Any:
+    """A whole number is exact; a decimal one is a double beside a float value."""
+    text = text.strip()
+    if re.fullmatch("-?[0-9]{1,19}", text):
+        return int(text)
+    is_plain = re.fullmatch(r"[+-]?[0-9]+(\.[0-9]*)?", text)
+    return Fraction(text) if is_plain and kind == "int" else float(text)
 
 
 def observed(record: Record, key: str, type_: str) -> Any:
@@ -300,7 +324,8 @@ BIN = re.compile(r"\[(\S+), (\S+)([)\]])")
 
 
 def observations(records: Iterable[Record], key: str, type_: str) -> list[Any]:
-    values = [observed(record, key, type_) for record in records]
+    types = ("int", "float") if type_ == "number" else (type_,)
+    values = [observed(record, key, each) for record in records for each in types]
     return [value for value in values if value is not ABSENT]
 
 

@@ -124,6 +124,7 @@ KEYS = [
     "model_version",
 ]
 KEYS += [f"key {n}" for n in range(10)]
+NUMERIC = [key for key in KEYS if key not in ("input", "model_version")]
 PATHS = [
     "pose",
     "pose.angle",
@@ -316,13 +317,30 @@ def filled(request, project: Project, monkeypatch) -> Iterator[Store]:
     for name, rows in (("ROWS", 4), ("OPEN", 2), ("LEAST", 10)):
         monkeypatch.setattr(sealing, name, rows)
     assert sealing.seal() > 10
+    assert all(
+        any(each.metadata.get(key, ("",))[0] in ("int", "float") for each in made)
+        for key in NUMERIC
+    )
     return Store(model, made)
 
 
 # What is asked
 
 
+LITERALS = ["2.5", "-0.5", "9007199254740993.5", "9223372036854775808", "1e3", "-0"]
+LITERALS += [
+    "99999999999999999999",
+    "0.1",
+    "007",
+    "2.0",
+    "-9223372036854775809",
+    "1e300",
+]
+
+
 def scalars(type_: str) -> st.SearchStrategy[str]:
+    if type_ == "number":
+        return st.sampled_from(LITERALS) | scalars("int") | scalars("float")
     if type_.endswith("string"):
         return st.sampled_from([*TEXTS, *NUMBER_TEXTS, "l", "needle", "x" * 445])
     whole = [*WHOLE, 7, 1000, 2**53 + 2]
@@ -336,10 +354,12 @@ OPERATORS = ["=", "!=", ">", ">=", "<", "<=", "in"]
 
 @st.composite
 def comparisons(draw: Any, further: bool = False) -> dict[str, str]:
-    type_ = draw(st.sampled_from([*reference.OPERANDS]))
-    key = draw(
-        st.sampled_from(PATHS if type_.startswith("json.") else [*KEYS, "absent"])
-    )
+    types = [*reference.OPERANDS, *(["number"] if further else [])]
+    type_ = draw(st.sampled_from(types))
+    keys = [*KEYS, "absent"]
+    if type_ == "number":  # keys that have none are another question
+        keys = NUMERIC
+    key = draw(st.sampled_from(PATHS if type_.startswith("json.") else keys))
     operators = OPERATORS + (["not in"] if further else [])
     if further and type_.endswith("string"):
         operators = [*operators, "contains", "starts with"]
@@ -577,7 +597,7 @@ def test_body_address_and_text_list_the_same_in_order(filled, api):
 
 @st.composite
 def statistics_queries(draw: Any) -> dict[str, Any]:
-    type_ = draw(st.sampled_from(["string", "int", "float"]))
+    type_ = draw(st.sampled_from(["string", "int", "float", "number"]))
     asked = {"key": draw(st.sampled_from(KEYS)), "type": type_}
     if type_ == "string":
         return asked

@@ -200,6 +200,16 @@ def test_delete_must_be_told_which(istore, store):
     assert not store.requests
 
 
+def test_numbers_without_a_type_are_asked_by_a_query(store, istore):
+    store.says({"count": 7})
+
+    istore("count", "m", "label:x", "--metadata", "gain>=2", "--metadata", "a=b")
+
+    assert store.body["query"] == '(label:x) meta."gain" >= 2'
+    asked = store.body["filters"]["metadata_filter"]
+    assert [each["key"] for each in asked] == ["a"]
+
+
 @pytest.mark.parametrize("blank", ["", "  "])
 @pytest.mark.parametrize(
     "option", ["--since", "--until", "--label", "--metadata", "--query"]

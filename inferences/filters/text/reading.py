@@ -18,13 +18,13 @@ from inferences.filters.ground_truth import STATES, TruthFilter
 from inferences.filters.in_dataset import InDataset
 from inferences.filters.intersection import Filter, InferenceFilter
 from inferences.filters.location import GeoPoint, GeoRectangle, LocationFilter
-from inferences.filters.metadata import OF_TEXT, READERS, MetadataFilter
+from inferences.filters.metadata import OF_TEXT, READERS, STATED_TYPES, MetadataFilter
 from inferences.filters.operands import write_list
 from inferences.filters.text.scanning import Scanner, TextQueryError
 from inferences.filters.text.words import TERMS_OF_KEYS, circle_in, moment_in
 from inferences.filters.time_window import TimeWindow
 from inferences.filters.tree import And, Not, Or, normal
-from inferences.metadata import REAL, UNSTORABLE, WHOLE, read_float
+from inferences.metadata import REAL, UNSTORABLE, read_float
 from inferences.models import InferenceAction
 
 QUERY_MAX_CHARS = 100_000
@@ -222,7 +222,8 @@ class _Parser:
         key = self._key()
         type_, type_at = self._type()
         if type_ is not None and type_ not in READERS:
-            raise scanner.error(f"The types are {', '.join(READERS)}.", type_at + 1)
+            types = ", ".join(STATED_TYPES)
+            raise scanner.error(f"The types are {types}.", type_at + 1)
         found = scanner.take(SIGN) or scanner.take(WORDS)
         if not found:
             raise scanner.error("A comparison is missing here, such as =, < or in.")
@@ -403,10 +404,7 @@ TERMS: dict[str, Callable[[_Parser, _Group], Filter | None]] = {
 
 
 def _inferred(values: list[tuple[str, bool]]) -> str:
-    """The type that all of the values have: whole, decimal, or else text."""
+    """A number of any type where all of the values are one, else text."""
     bare = [text for text, was_quoted in values if not was_quoted]
-    if len(bare) == len(values) and all(WHOLE.fullmatch(text) for text in bare):
-        return "int"
-    if len(bare) == len(values) and all(REAL.fullmatch(text) for text in bare):
-        return "float"
-    return "string"
+    are_numbers = all(REAL.fullmatch(text) for text in bare)
+    return "number" if len(bare) == len(values) and are_numbers else "string"

@@ -144,12 +144,16 @@ def _comparison(leaf: MetadataFilter) -> str:
     if leaf.key in SHORT and (leaf.type, leaf.operator) == ("string", "="):
         return f"{SHORT[leaf.key]}:{word(leaf.value)}"
     operand = leaf.operand()
-    values = [
-        quoted(each) if leaf.is_text else str(each)
-        for each in (operand if leaf.operator in OF_LISTS else [operand])
-    ]
+    if leaf.type == "number":
+        values = leaf.literals
+    else:
+        values = [
+            quoted(each) if leaf.is_text else str(each)
+            for each in (operand if leaf.operator in OF_LISTS else [operand])
+        ]
     value = f"[{', '.join(values)}]" if leaf.operator in OF_LISTS else values[0]
-    type_ = f":{leaf.type}" if leaf.type.startswith("json.") else ""
+    # What reading infers without one: a bare number is of any type, a quoted text a string.
+    type_ = "" if leaf.type in ("number", "string") else f":{leaf.type}"
     sign = SIGNS.get(leaf.operator, leaf.operator)
     return f"meta.{_key(leaf.key)}{type_}{sign}{value}"
 

@@ -23,6 +23,7 @@ COMPARISON = re.compile(
     r"\s*(?P<value>.*)",
     re.DOTALL,
 )
+NUMBER = re.compile(r"[+-]?([0-9]+(\.[0-9]*)?|\.[0-9]+)([eE][+-]?[0-9]+)?")
 DAY = re.compile(r"\d{4}-\d\d-\d\d")
 TYPES = frozenset(MetadataFilterType)
 
@@ -50,7 +51,8 @@ Comparisons = Annotated[
     list[str] | None,
     typer.Option(
         "--metadata",
-        help="camera=north, frame:int>10, pose.angle:json.float<=0.5; may be repeated.",
+        help="camera=north, gain>=2, frame:int>10, pose.angle:json.float<=0.5; "
+        "may be repeated.",
     ),
 ]
 
@@ -76,7 +78,14 @@ class Selection:
 
     def request(self) -> NewGetInferencesRequest:
         """For everything that takes a whole request. Raises ``ValueError``."""
-        return NewGetInferencesRequest(filters=self.filter(), query=self.query)
+        numbers = [
+            term for each in self.metadata if (term := number_term(each)) is not None
+        ]
+        query = self.query
+        if numbers:
+            given = [f"({query})"] if query else []
+            query = " ".join([*given, *numbers])
+        return NewGetInferencesRequest(filters=self.filter(), query=query)
 
     def filter(self) -> BaseInferenceFilter:
         """What the options say beside the query. Raises ``ValueError``."""
@@ -89,8 +98,9 @@ class Selection:
             found.deconstructed_inference_filter = DeconstructedInferenceFilter(
                 labels=list(self.label) or None, minimum_score=self.min_score
             )
-        if self.metadata:
-            found.metadata_filter = [comparison(each) for each in self.metadata]
+        typed = [each for each in self.metadata if number_term(each) is None]
+        if typed:
+            found.metadata_filter = [comparison(each) for each in typed]
         return found
 
 
@@ -125,7 +135,10 @@ def check_not_blank(name: str, given: str | None) -> None:
 
 
 def comparison(text: str) -> MetadataFilter:
-    """``frame:int>10`` as a filter; without a type the value is a string."""
+    """``frame:int>10`` as a filter; without a type the value is a string.
+
+    Numbers without a type are asked by ``number_term``.
+    """
     found = COMPARISON.fullmatch(text)
     if not found:
         raise ValueError(f"{text!r} is not like camera=north or frame:int>10.")
@@ -138,6 +151,22 @@ def comparison(text: str) -> MetadataFilter:
         operator=found["operator"].strip(),
         value=found["value"],
     )
+
+
+def number_term(text: str) -> str | None:
+    """``gain>=2`` as a term of a text query, which asks ints and floats alike.
+
+    None for a comparison of another type: a filter of the contract looks at one alone.
+    """
+    found = COMPARISON.fullmatch(text)
+    if not found or found["type"]:
+        return None
+    operator, value = found["operator"].strip(), found["value"].strip()
+    values = value[1:-1].split(",") if operator == "in" else [value]
+    if not all(NUMBER.fullmatch(each.strip()) for each in values):
+        return None
+    key = re.sub(r'(["\\])', r"\\\1", found["key"].strip())
+    return f'meta."{key}" {operator} {value}'
 
 
 def _last_moment(until: str | None) -> str | None:
