@@ -11,7 +11,10 @@ def main() -> None:
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "istore.settings")
     from django.core.management import execute_from_command_line
 
-    execute_from_command_line(sys.argv)
+    from istore.freshness import changes_heard
+
+    with changes_heard():
+        execute_from_command_line(sys.argv)
 
 
 if __name__ == "__main__":

@@ -70,6 +70,15 @@ ISTORE_UPLOAD_MAX_BYTES = env.size("ISTORE_UPLOAD_MAX_BYTES", 256 * MIB)
 ISTORE_UPLOAD_GRANT_HOURS = env.number("ISTORE_UPLOAD_GRANT_HOURS", 24, least=1)
 ISTORE_UPLOAD_GRANTS_OPEN = env.number("ISTORE_UPLOAD_GRANTS_OPEN", 1000, least=1)
 ISTORE_RATE_PER_MINUTE = env.number("ISTORE_RATE_PER_MINUTE", 60_000)
+# One proxy carries more calls than the web server: its own default only stops what runs wild.
+ISTORE_PROXY_RATE_PER_MINUTE = env.number(
+    "ISTORE_PROXY_RATE_PER_MINUTE",
+    ISTORE_RATE_PER_MINUTE if env.text("ISTORE_RATE_PER_MINUTE") else 600_000,
+)
+# At the proxy, for each address: a wrong token costs a question to the database.
+ISTORE_WRONG_TOKENS_PER_MINUTE = env.number(
+    "ISTORE_WRONG_TOKENS_PER_MINUTE", min(60, ISTORE_RATE_PER_MINUTE or 60)
+)
 
 ISTORE_PROXY_MAX_REQUEST_BYTES = env.size("ISTORE_PROXY_MAX_REQUEST_BYTES", 64 * MIB)
 ISTORE_PROXY_MAX_RESPONSE_BYTES = env.size("ISTORE_PROXY_MAX_RESPONSE_BYTES", 256 * MIB)
@@ -96,6 +105,8 @@ ISTORE_SPOOL_DIR = Path(
 ).expanduser()
 ISTORE_SPOOL_MAX_BYTES = env.size("ISTORE_SPOOL_MAX_BYTES", 2 * GIB)
 ISTORE_SPOOL_DEADLINE_MS = env.number("ISTORE_SPOOL_DEADLINE_MS", 50, least=1)
+# How long calls that the proxy knows go on while the database is away from it.
+ISTORE_PROXY_STALE_SECONDS = env.number("ISTORE_PROXY_STALE_SECONDS", 300)
 ISTORE_SPOOL_DEADLINE_MAX_MS = env.number("ISTORE_SPOOL_DEADLINE_MAX_MS", 1000, least=1)
 ISTORE_SPOOL_SYNC_SECONDS = env.number("ISTORE_SPOOL_SYNC_SECONDS", 10, least=1)
 # From this age on an entry that waits in the spool makes readiness "degraded".
@@ -418,6 +429,7 @@ INSTALLED_APPS = [
 ]
 MIDDLEWARE = [
     "istore.client_address.believing_trusted_proxies",
+    "istore.freshness.middleware",  # outermost: it waits for what the request changed
     "istore.request_checks.RequestChecks",
     "django.middleware.security.SecurityMiddleware",
     "csp.middleware.CSPMiddleware",

@@ -17,11 +17,13 @@ AGAIN_IN_A_SECOND = (b"retry-after", b"1")
 CODES = {
     400: "validation-error",
     401: "not-authenticated",
+    403: "permission-denied",
     404: "not-found",
     405: "method-not-allowed",
     408: "request-timeout",
     413: "body-too-large",
     415: "unsupported-encoding",
+    429: "rate-limited",
     502: "upstream-unavailable",
     503: "dependency-unavailable",
     504: "upstream-timeout",
@@ -49,9 +51,19 @@ def unauthenticated() -> Refused:
     return Refused(401, "The token is missing, unknown, expired or revoked.", challenge)
 
 
+def forbidden(message: str) -> Refused:
+    """For a token of the right project, or of the right session: it may know why."""
+    return Refused(403, message)
+
+
 def not_found() -> Refused:
     """Absent, removed, or another tenant's: one and the same."""
     return Refused(404, "There is no such model.")
+
+
+def nothing_here() -> Refused:
+    """No such session, or endpoint of it, for this caller."""
+    return Refused(404, "There is nothing here.")
 
 
 async def send_json(send: Send, status: int, value: Any, headers: Headers = ()) -> None:

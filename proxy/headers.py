@@ -6,6 +6,8 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from urllib.parse import quote
 
+from istore.client_address import client_address
+
 Raw = Iterable[tuple[bytes, bytes]]
 
 BOTH_WAYS = {
@@ -34,15 +36,53 @@ REQUEST_ID = b"x-request-id"
 PLAIN = "".join(map(chr, range(0x21, 0x7F))).translate({ord(","): None, ord("%"): None})
 PLAIN_ID = re.compile("[0-9A-Za-z._-]+")
 
+# Of these the first and the last may be believed by different readers: who asks, which
+# model's server, how long the body is and how it is to be read.
+ONCE = {
+    b"authorization",
+    CONTENT_ENCODING,
+    b"content-length",
+    b"content-type",
+    b"host",
+    b"inference-id",
+    HEADER_LENGTH,
+    b"transfer-encoding",
+    UPSTREAM_AUTHORIZATION,
+}
+FORWARDED = b"x-forwarded-for"
+CONTENT_LENGTH, TRANSFER_ENCODING = b"content-length", b"transfer-encoding"
+
 
 class Headers:
     """What a client sent with its request: names in lower case, as ASGI has them."""
 
-    __slots__ = ("_first", "raw")
+    __slots__ = ("_first", "_peer", "raw")
 
-    def __init__(self, raw: Raw) -> None:
+    def __init__(self, raw: Raw, peer: str = "") -> None:
         self.raw = list(raw)
+        self._peer = peer
         self._first = dict(reversed(self.raw))
+
+    def client_address(self) -> str:
+        """Who sent them, behind the proxies that are trusted."""
+        given = [
+            value.decode("latin-1") for name, value in self.raw if name == FORWARDED
+        ]
+        return client_address(self._peer, given)
+
+    def ambiguity(self) -> str:
+        """What makes it unclear who asks for what; "" if nothing does."""
+        first = self._first
+        if CONTENT_LENGTH in first and TRANSFER_ENCODING in first:
+            return "Content-Length and Transfer-Encoding were both given."
+        if len(first) == len(self.raw):
+            return ""
+        seen: set[bytes] = set()
+        for name, _ in self.raw:
+            if name in seen and name in ONCE:
+                return f"{name.decode().title()} was given more than once."
+            seen.add(name)
+        return ""
 
     def get(self, name: bytes) -> bytes | None:
         """The first of that name."""

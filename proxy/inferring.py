@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import logging
 import time
+from collections.abc import Sequence
 
 from istore.failpoints import failpoint
 from proxy import counters, limits, moments, waiting
@@ -30,7 +31,7 @@ from proxy.lost_copies import LostCopies
 from proxy.paths import Call
 from proxy.receiving import Permits, Reader
 from proxy.spool import FAILED, Spool
-from proxy.targets import Target, Targets, find_target
+from proxy.targets import Admission, Target, Targets, find_target
 
 REOPEN_SECONDS = 5.0
 RECORDED = "recorded"
@@ -42,7 +43,8 @@ class Proxy:
     """What the calls of one process share."""
 
     def __init__(self) -> None:
-        self.targets = Targets(find_target)
+        self.admission = Admission()
+        self.targets = Targets(find_target, self.admission)
         self.permits = Permits(limits.PROXY_MAX_INFLIGHT_BYTES)
         self.lost = LostCopies()
         self._upstreams: Upstreams | None = None
@@ -66,29 +68,40 @@ class Proxy:
                 log.error("The spool cannot be opened: %s", error)
         return self._spool
 
-    async def find_target(self, call: Call | None, headers: Headers) -> Target:
-        """Raises ``Refused`` unless the caller may ask this model."""
-        authorization = headers.get(b"authorization")
-        if not authorization:
+    async def find_target(
+        self, calls: Sequence[Call], headers: Headers
+    ) -> tuple[Call, Target]:
+        """The first of the readings of a path that is about a model there is.
+
+        Raises ``Refused`` unless the caller may ask this model.
+        """
+        if not headers.get(b"authorization"):
             raise unauthenticated()
-        if call is None:
+        if not calls:
             raise not_found()
-        return await self.targets.find(authorization, call.model_id)
+        names = tuple([call.model_id for call in calls])
+        target = await self.targets.find(headers, names)
+        return next(c for c in calls if c.model_id == target.model_id), target
 
     async def forward(
-        self, call: Call, headers: Headers, query: str, send: Send
+        self, calls: Sequence[Call], headers: Headers, query: str, send: Send
     ) -> None:
         """What a server says about a model, passed on."""
-        target = await self.find_target(call, headers)
+        call, target = await self.find_target(calls, headers)
         lines = headers.to_upstream({})
         async with self.upstreams.ask(target, call, query, lines) as asked:
             await pass_on(asked.response, send, (), asked.patience)
 
     async def infer(
-        self, call: Call, headers: Headers, query: str, reader: Reader, send: Send
+        self,
+        calls: Sequence[Call],
+        headers: Headers,
+        query: str,
+        reader: Reader,
+        send: Send,
     ) -> None:
         received_at = moments.now()
-        target = await self.find_target(call, headers)
+        call, target = await self.find_target(calls, headers)
         with self.permits.allowance() as allowance:
             body = await reader.body(allowance)
             asked = await read_request(target, body, headers)

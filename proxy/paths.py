@@ -1,7 +1,15 @@
-"""Which call a path of the open inference protocol is."""
+"""Which call a path of the open inference protocol is.
+
+A model's id may hold slashes, and clients send them escaped or as they are. So a path may
+be read in several ways: ``a/versions/1/infer`` is version 1 of ``a``, or the model
+``a/versions/1``. All readings are given, the one of the protocol first, and which of them
+is meant is decided by which model there is. With its slashes escaped an id is one segment,
+and has one reading.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Literal
@@ -9,9 +17,18 @@ from urllib.parse import quote, unquote_to_bytes
 
 from proxy import limits
 
-Kind = Literal["metadata", "ready", "infer"]
+Kind = Literal["metadata", "ready", "config", "stats", "infer"]
 REMEMBERED, REMEMBERED_BYTES = 1024, 512
-METHODS: dict[Kind, str] = {"metadata": "GET", "ready": "GET", "infer": "POST"}
+METHODS: dict[Kind, str] = {
+    "metadata": "GET",
+    "ready": "GET",
+    "config": "GET",  # of Triton's extensions, as is the next
+    "stats": "GET",
+    "infer": "POST",
+}
+ENDINGS: dict[bytes, Kind] = {
+    kind.encode(): kind for kind in METHODS if kind != "metadata"
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,28 +48,39 @@ class Call:
         return _path(self.kind, name, version)
 
 
-def read_path(raw_path: bytes) -> Call | None:
-    """The call of a path as it came, not decoded; None if it is not one."""
+def read_path(raw_path: bytes) -> tuple[Call, ...]:
+    """The readings of a path as it came, not decoded; the likeliest first."""
     if len(raw_path) > REMEMBERED_BYTES:
         return _read(raw_path)
     return _remembered(raw_path)
 
 
-def _read(raw_path: bytes) -> Call | None:
+def method_of(raw_path: bytes) -> str:
+    """The method of a path as the protocol reads it."""
+    return METHODS[ENDINGS.get(raw_path.rpartition(b"/")[2], "metadata")]
+
+
+def _read(raw_path: bytes) -> tuple[Call, ...]:
     match raw_path.split(b"/"):
-        case [b"", b"v2", b"models", model, *rest]:
-            model_id = _decoded(model)
+        case [b"", b"v2", b"models", *segments] if segments:
+            return tuple(_readings(segments))
         case _:
-            return None
-    version: str | None = None
-    if rest[:1] == [b"versions"]:
-        if len(rest) < 2 or (version := _decoded(rest[1])) is None:
-            return None
-        rest = rest[2:]
-    if model_id is None or rest not in ([], [b"ready"], [b"infer"]):
-        return None
-    kind: Kind = rest[0].decode() if rest else "metadata"  # type: ignore[assignment]
-    return Call(kind, model_id, version)
+            return ()
+
+
+def _readings(segments: list[bytes]) -> Iterator[Call]:
+    """The longest ending that the protocol knows first: the id is then the shortest."""
+    *beginning, last = segments
+    kind = ENDINGS.get(last)
+    for ending, before in ((kind, beginning), ("metadata", segments)):
+        if ending is None:
+            continue
+        match before:
+            case [_, *_, b"versions", last] if version := _decoded(last):
+                if model_id := _decoded(b"/".join(before[:-2])):
+                    yield Call(ending, model_id, version)
+        if model_id := _decoded(b"/".join(before)):
+            yield Call(ending, model_id)
 
 
 _remembered = lru_cache(REMEMBERED)(_read)

@@ -19,7 +19,7 @@ from proxy.answers import (
 from proxy.counters import IN_FLIGHT_BYTES, counts
 from proxy.headers import Headers
 from proxy.inferring import Proxy
-from proxy.paths import read_path
+from proxy.paths import method_of, read_path
 from proxy.problems import send_problem
 from proxy.receiving import ClientGone, Reader
 from proxy.session_calls import PREFIX, SessionCalls
@@ -47,7 +47,7 @@ class Application:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             return
-        headers = Headers(scope["headers"])
+        headers = Headers(scope["headers"], (scope.get("client") or ("",))[0])
         reader = Reader(receive, headers.get(b"content-length"))
         sending = Sending(send)
         counts.in_flight += 1
@@ -70,6 +70,8 @@ class Application:
         self, scope: Scope, headers: Headers, reader: Reader, send: Send
     ) -> None:
         path, method = scope["raw_path"].partition(b"?")[0], scope["method"]
+        if problem := headers.ambiguity():
+            raise Refused(400, problem, code="invalid-header")
         if own := self.own.get(path):
             if method != "GET":
                 raise _not_allowed("GET")
@@ -84,25 +86,39 @@ class Application:
             return
         if not path.startswith(b"/v2/models/"):
             raise Refused(404, "There is no such path.")
-        call = read_path(path)
-        if call is None:  # says 401 first, as it does for a model that is not there
-            await self.proxy.find_target(None, headers)
+        readings = read_path(path)
+        calls = tuple(call for call in readings if call.method == method)
+        wanted = method_of(path)
+        if method not in (wanted, "GET") or (method != wanted and not calls):
+            raise _not_allowed(wanted)
+        # Without any reading it says 401 first, as it does for a model that is not there.
+        if method == "POST":
+            await self.proxy.infer(calls, headers, query, reader, send)
             return
-        if method != call.method:
-            raise _not_allowed(call.method)
-        if call.kind == "infer":
-            await self.proxy.infer(call, headers, query, reader, send)
-        else:
-            await self.proxy.forward(call, headers, query, send)
+        try:
+            await self.proxy.forward(calls, headers, query, send)
+        except Refused as refused:
+            if method == wanted or refused.status not in (401, 404):
+                raise
+            # It asked for the metadata of ``a/infer``, which there is not.
+            raise _not_allowed(wanted) from None
 
     async def live(self, send: Send) -> None:
         await send_json(send, 200, {"live": True})
 
     async def ready(self, send: Send) -> None:
-        """Whether calls can be let in. A spool that is full does not refuse any."""
-        if not await self.proxy.targets.is_ready():
-            raise Refused(503, "The database does not answer.", AGAIN_IN_A_SECOND)
-        await send_json(send, 200, {"ready": True})
+        """Whether calls can be let in. A spool that is full does not refuse any.
+
+        Without the database those that are known are let in, and a balancer must not
+        take this proxy out for it: then it is 200, and degraded.
+        """
+        is_ready, reason = await self.proxy.admission.is_ready()
+        if not is_ready:
+            raise Refused(503, reason, AGAIN_IN_A_SECOND)
+        value = {"ready": True, "status": "degraded" if reason else "ready"}
+        if reason:
+            value["reasons"] = {"database": reason}
+        await send_json(send, 200, value)
 
     async def server(self, send: Send) -> None:
         value = {"name": NAME, "version": VERSION, "extensions": EXTENSIONS}

@@ -19,7 +19,13 @@ import orjson
 from istore.uuids import uuid7
 from protocols.streams import facts_of
 from proxy import counters, limits, moments
-from proxy.answers import Refused, Send, send_whole, unauthenticated
+from proxy.answers import (
+    Refused,
+    Send,
+    nothing_here,
+    send_whole,
+    unauthenticated,
+)
 from proxy.asking import Asked, nothing_asked
 from proxy.balancing import Balance
 from proxy.carrying import Answered, is_stream, not_recorded, pass_on, read_answer
@@ -81,7 +87,9 @@ class SessionCalls:
 
     def __init__(self, proxy: Proxy) -> None:
         self.proxy = proxy
-        self.targets: Targets[SessionTarget] = Targets(find_session_target)
+        self.targets: Targets[SessionTarget] = Targets(
+            find_session_target, proxy.admission
+        )
         self.balance = Balance()
         self._mocks: dict[str, Simulated] = {}
 
@@ -107,18 +115,17 @@ class SessionCalls:
             await self._ask(target, exchange, query, lines, body, carry)
 
     async def _find(self, path: bytes, headers: Headers) -> SessionTarget:
-        authorization = headers.get(b"authorization")
-        if not authorization:
+        if not headers.get(b"authorization"):
             raise unauthenticated()
         found = PATH.fullmatch(path.removeprefix(PREFIX))
         if found is None:
-            raise _nothing_here()
+            raise nothing_here()
         session_id, endpoint = (
             unquote_to_bytes(each).decode(errors="replace") for each in found.groups()
         )
-        target = await self.targets.find(authorization, session_id)
+        target = await self.targets.find(headers, (session_id,))
         if target.endpoint != endpoint:
-            raise _nothing_here()
+            raise nothing_here()
         return target
 
     async def _simulate(
@@ -341,7 +348,3 @@ def _told(target: SessionTarget) -> str:
 def _uncompressed(lines: list[bytes]) -> list[bytes]:
     kept = [each for each in lines if not each.startswith(b"accept-encoding:")]
     return [*kept, b"accept-encoding: identity\r\n"]
-
-
-def _nothing_here() -> Refused:
-    return Refused(404, "There is nothing here.")

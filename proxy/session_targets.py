@@ -9,18 +9,29 @@ from typing import Any
 from inferences.models import RegisteredModel
 from istore.access import Caller
 from istore.clock import now
-from istore.models import Role
+from istore.models import Token
 from istore.problems import Conflict
 from istore.tokens import find_token
-from proxy.answers import AGAIN_IN_A_SECOND, Refused, unauthenticated
-from proxy.targets import Target
+from proxy.answers import (
+    AGAIN_IN_A_SECOND,
+    Refused,
+    nothing_here,
+    unauthenticated,
+)
+from proxy.targets import Known, Target, check_role, rows_of, seconds_until
 from services import sessions
-from services.models import InferenceService, InferenceSession, Runner, Status
+from services.models import (
+    InferenceService,
+    InferenceSession,
+    Runner,
+    SessionToken,
+    Status,
+)
 from services.runners.commands import BadCommands, listed
 from services.runners.mocks import Mock
 from services.runners.reading import BadConfiguration
 from services.runners.servers import OPENAI, V2, Dialect, UrlServer
-from services.session_ports import is_port_of_session
+from services.session_ports import is_port_of_session, port_of
 from services.session_tokens import MARK, find_session_token
 
 NOT_STORED = Target(
@@ -54,11 +65,12 @@ class SessionTarget:
     stored: Target | None = None
 
 
-def find_session_target(secret: str, session_id: str) -> SessionTarget:
-    """Raises ``Refused``: 401, 404, 409 when it has ended, 503 while it is starting."""
-    session = _find(secret, session_id)
-    if session is None:
-        raise Refused(404, "There is nothing here.")
+def find_session_target(secret: str, names: tuple[str, ...]) -> Known[SessionTarget]:
+    """Of the one session named. Raises ``Refused``: 401, 403, 404, 409 when it has ended,
+    503 while it is starting.
+    """
+    (session_id,) = names
+    session, token = _find(secret, session_id)
     problem = sessions.state_problem(session, now())
     if isinstance(problem, Conflict):
         raise Refused(409, str(problem.detail), code=problem.get_codes())
@@ -66,18 +78,25 @@ def find_session_target(secret: str, session_id: str) -> SessionTarget:
     if session.status != Status.READY:
         raise _starting()
     mock, dialect, servers = _runner(session)
-    return SessionTarget(
+    stored, models = _stored(service, is_v2=dialect.protocol == V2)
+    target = SessionTarget(
         session_id=session.id.hex,
         endpoint=service.endpoint,
         output_schema=service.output_schema,
         mock=mock,
         dialect=dialect,
         servers=servers,
-        stored=_stored(service, is_v2=dialect.protocol == V2),
+        stored=stored,
     )
+    depends_on = {*_rows_of(token), f"session:{session.pk}", f"service:{service.pk}"}
+    depends_on |= {f"sessions of {port_of(each.base_url)}" for each in servers}
+    seconds = seconds_until(session.expires_at, token.expires_at)
+    return Known(target, frozenset(depends_on | models), seconds)
 
 
-def _find(secret: str, session_id: str) -> InferenceSession | None:
+def _find(
+    secret: str, session_id: str
+) -> tuple[InferenceSession, Token | SessionToken]:
     try:
         pk = uuid.UUID(hex=session_id)
     except ValueError:
@@ -86,13 +105,24 @@ def _find(secret: str, session_id: str) -> InferenceSession | None:
         found = find_session_token(secret)
         if found is None:
             raise unauthenticated()
-        return found.session if found.session_id == pk else None
+        if found.session_id != pk:
+            raise nothing_here()
+        return found.session, found
     token = find_token(secret)
     if token is None:
         raise unauthenticated()
-    caller = Caller(token=token)
-    seen = InferenceSession.objects.visible_to(caller, Role.EDITOR)
-    return seen.filter(pk=pk).select_related("service").first()
+    seen = InferenceSession.objects.visible_to(Caller(token=token))
+    session = seen.filter(pk=pk).select_related("service").first()
+    if session is None:
+        raise nothing_here()
+    check_role(token)
+    return session, token
+
+
+def _rows_of(token: Token | SessionToken) -> tuple[str, ...]:
+    if isinstance(token, SessionToken):
+        return (f"session-token:{token.pk}",)
+    return rows_of(token)
 
 
 def _runner(
@@ -124,18 +154,23 @@ def _server(url: str, *, is_ours: bool = False) -> Target:
     return replace(NOT_STORED, base_url=url, is_ours=is_ours, is_elsewhere=is_elsewhere)
 
 
-def _stored(service: InferenceService, *, is_v2: bool) -> Target | None:
-    """The service's model, if it is registered in its project and stores inferences."""
+def _stored(
+    service: InferenceService, *, is_v2: bool
+) -> tuple[Target | None, set[str]]:
+    """The service's model, if it is registered in its project and stores inferences;
+    and the rows that this depends on: which models the project has.
+    """
     if not service.model_id:
-        return None
+        return None, set()
+    rows = {f"models of {service.project_id}"}
     model = RegisteredModel.objects.filter(
         model_id=service.model_id,
         project=service.project_id,
         enable_inference_storage=True,
     ).first()
     if model is None:
-        return None
-    return replace(
+        return None, rows
+    target = replace(
         NOT_STORED,
         model_id=model.model_id,
         model_key=model.pk,
@@ -144,6 +179,7 @@ def _stored(service: InferenceService, *, is_v2: bool) -> Target | None:
         is_stored=True,
         strips_metadata=model.strip_metadata and is_v2,
     )
+    return target, rows
 
 
 def _starting() -> Refused:

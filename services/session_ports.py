@@ -15,11 +15,15 @@ def is_port_of_session(url: str) -> bool:
 
     Where the URL leads is known only when its host is resolved; the caller compares.
     """
-    if not settings.ISTORE_PROCESSES_FILE:
-        return False
-    try:
-        parts = urlsplit(url)
-        port = parts.port or PORTS.get(parts.scheme)
-    except ValueError:
+    if not settings.ISTORE_PROCESSES_FILE or (port := port_of(url)) is None:
         return False
     return Replica.objects.filter(port=port).exists()
+
+
+def port_of(url: str) -> int | None:
+    """The port that a URL leads to; None for what is no URL of a server."""
+    try:
+        parts = urlsplit(url)
+        return parts.port or PORTS.get(parts.scheme)
+    except ValueError:
+        return None

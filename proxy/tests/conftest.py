@@ -28,6 +28,7 @@ from redis.exceptions import ConnectionError as RedisAway
 from inferences.models import RegisteredModel, TaskType
 from ingest.events import InferenceEvent
 from ingest.stream import STREAM
+from istore.freshness import changes_heard
 from istore.models import Project, Role, Token
 from proxy import capturing, publishing
 from proxy.capturing import Capture
@@ -93,13 +94,20 @@ class Store:
         Project.objects.filter(pk__in=[each.pk for each in self.projects]).delete()
         connection.close()
 
+    def do(self, act, *given, **named):
+        """Committed, and heard by the proxies that run."""
+
+        def act_and_wait():
+            with changes_heard():
+                return act(*given, **named)
+
+        return self.thread.submit(act_and_wait).result()
+
     def token(self, **fields) -> str:
-        return self.thread.submit(
-            new_token, self.projects[0], Role.EDITOR, **fields
-        ).result()
+        return self.do(new_token, self.projects[0], Role.EDITOR, **fields)
 
     def model(self, url: str, model_id: str, **changes) -> RegisteredModel:
-        return self.thread.submit(self._model, url, model_id, **changes).result()
+        return self.do(self._model, url, model_id, **changes)
 
     def _model(self, url: str, model_id: str, **changes) -> RegisteredModel:
         values = {
@@ -115,9 +123,7 @@ class Store:
 
     def session(self, runner: str, configuration: dict, **fields) -> tuple:
         """A session that is ready, and the secret that reaches it."""
-        return self.thread.submit(
-            self._session, runner, configuration, **fields
-        ).result()
+        return self.do(self._session, runner, configuration, **fields)
 
     def _session(
         self, runner: str, configuration: dict, status=Status.READY, **fields

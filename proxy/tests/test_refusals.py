@@ -138,9 +138,10 @@ def test_an_expired_token_is_none(proxied, store):
 
 def test_absent_and_foreign_models_are_the_same_404(proxied, store):
     said = {refused(proxied.infer("absent", b"refused"), 404)}
+    foreign = {"Authorization": f"Bearer {store.foreign}"}
+    said.add(refused(proxied.infer("echo", b"refused", headers=foreign), 404))
     for secret in (store.foreign, store.viewer):
         headers = {"Authorization": f"Bearer {secret}"}
-        said.add(refused(proxied.infer("echo", b"refused", headers=headers), 404))
         said.add(refused(proxied.infer("absent", b"refused", headers=headers), 404))
     for path in (
         "%00",
@@ -160,7 +161,7 @@ def test_absent_and_foreign_models_are_the_same_404(proxied, store):
     assert len(said) == 1
 
 
-def test_a_revoked_token_counts_within_a_second(proxied, store):
+def test_a_revoked_token_counts_soon_whoever_revokes_it(proxied, store):
     from istore.models import Token
 
     secret = store.token()

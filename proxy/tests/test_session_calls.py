@@ -146,13 +146,17 @@ def test_a_token_reaches_its_session_alone(proxied, store, upstream):
         (second, secret, 404, "not-found"),
         (first, "iss_" + "x" * 43, 401, "not-authenticated"),
         (first, store.foreign, 404, "not-found"),
-        (first, store.viewer, 404, "not-found"),
+        (first, store.viewer, 403, "permission-denied"),
+        (second, store.viewer, 403, "permission-denied"),
     ):
         answer = proxied.call(session, shown, {})
         assert (answer.status_code, answer.json()["code"]) == (status, code)
     store.model(upstream.url, "beside")
     headers = {"Authorization": f"Bearer {secret}"}
-    assert proxied.infer("beside", headers=headers).status_code == 401
+    for model_id in ("beside", "absent"):
+        answer = proxied.infer(model_id, headers=headers)
+        assert answer.status_code == 403
+        assert "that session alone" in answer.json()["error"]
 
 
 def test_a_token_of_the_project_reaches_its_sessions(proxied, store, upstream):

@@ -1,0 +1,13 @@
+from __future__ import annotations
+
+from django.apps import AppConfig
+from django.db.backends.signals import connection_created
+
+
+class IstoreConfig(AppConfig):
+    name = "istore"
+
+    def ready(self) -> None:
+        from istore.freshness import watch_connection
+
+        connection_created.connect(watch_connection)

@@ -1,0 +1,222 @@
+"""The proxy's side of ``istore.freshness``: how long its memory may be used.
+
+One connection of its own listens for changes and reads several times a second what has
+changed. While the database cannot be reached ``is_away`` says so, and since when nothing
+was heard; calls are then answered from memory for as long as the installation allows.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import socket
+import time
+import uuid
+from collections.abc import Callable, Collection, Iterator
+from contextlib import contextmanager, suppress
+from typing import Any
+
+import psycopg
+from django.db import connection
+
+from istore.freshness import FORGET_CHANGES, LEASE_SECONDS
+from istore.uuids import uuid7
+
+HEARTBEAT_SECONDS = 0.3 * LEASE_SECONDS
+ANSWER_SECONDS = 1.5  # a database that takes longer is away
+RETRY_SECONDS = 0.25
+# Classes of PostgreSQL's codes: a lost connection, and a server that is not for us now.
+LOST, GOING_AWAY = "08", "57"
+CHANGES_MOST = 1000  # from more of them everything is forgotten
+
+BEGIN = """
+INSERT INTO proxy_lease (id, host) VALUES (%(id)s, %(host)s)
+ON CONFLICT (id) DO UPDATE SET heard = pg_current_snapshot(), suspected_at = NULL
+RETURNING heard::text
+"""
+# The row is there unless somebody waited in vain for this proxy, and gave it up.
+HEARTBEAT = """
+SELECT pg_current_snapshot()::text, lease.suspected_at IS NOT NULL, ARRAY(
+    SELECT DISTINCT change.about FROM proxy_change AS change
+    WHERE pg_visible_in_snapshot(change.xid, pg_current_snapshot())
+    AND NOT pg_visible_in_snapshot(change.xid, %(previous)s::pg_snapshot)
+    LIMIT %(most)s
+)
+FROM proxy_lease AS lease WHERE lease.id = %(id)s
+"""
+HEARD = "UPDATE proxy_lease SET heard = %(heard)s::pg_snapshot WHERE id = %(id)s"
+CHANNEL = "LISTEN istore_settings"
+
+# A machine that was asleep has not heard what happened meanwhile: its sleep counts.
+_CLOCK = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
+
+# Forgets what the changes named are about; None: everything.
+Forget = Callable[[Collection[str] | None], None]
+
+log = logging.getLogger(__name__)
+
+
+def clock() -> float:
+    return time.clock_gettime(_CLOCK)
+
+
+class Lease:
+    """Whether what this process remembers may be believed. Used within one event loop."""
+
+    def __init__(self) -> None:
+        self.until = 0.0
+        self.is_away = False
+        self.is_refused = False  # the database answers, and takes no writes, say
+        self.heard_at: float | None = None  # None: never
+        self._id = uuid.UUID(uuid7())
+        self._forget: list[Forget] = []
+        self._outcome: asyncio.Future[None] | None = None
+        self._follower: asyncio.Task[None] | None = None
+
+    def tell(self, forget: Forget) -> None:
+        """Have this called for each change, before anybody is told that it was heard."""
+        self._forget.append(forget)
+
+    def holds(self) -> bool:
+        return clock() < self.until
+
+    @property
+    def silent_seconds(self) -> float:
+        """For how long nothing was heard of the database."""
+        return float("inf") if self.heard_at is None else clock() - self.heard_at
+
+    async def renew(self) -> bool:
+        """Whether memory may be used now, after a wait for the database if need be.
+
+        False without a wait while the database is away, or gives no lease.
+        """
+        if self.holds():
+            return True
+        loop = asyncio.get_running_loop()
+        if self._follower is None or self._follower.done():
+            self._follower = loop.create_task(self._follow())
+        if not self.is_away and not self.is_refused:
+            if self._outcome is None:
+                self._outcome = loop.create_future()
+            await asyncio.shield(self._outcome)
+        return self.holds()
+
+    async def _follow(self) -> None:
+        while True:
+            is_new = True
+            try:
+                async with asyncio.timeout(ANSWER_SECONDS):
+                    database = await _connect()
+                try:
+                    async for _ in self._heartbeats(database):
+                        is_new = False
+                finally:
+                    await database.close()
+            except (psycopg.Error, OSError, TimeoutError) as error:
+                if not is_new:  # a lost connection is made anew at once
+                    continue
+                self._note_failed(error)
+            except Exception as error:
+                log.exception("The lease of the proxy failed")
+                self._note_failed(error)
+            await asyncio.sleep(RETRY_SECONDS)
+
+    async def _heartbeats(self, database: psycopg.AsyncConnection[Any]) -> Any:
+        """Yields after each; ends by an error."""
+        with _answering(database):
+            await database.execute(CHANNEL)
+            previous = await self._begin(database)
+        while True:
+            with _answering(database):
+                previous = await self._heartbeat(database, previous)
+            yield
+            if self.holds():
+                await _notification(database)
+
+    async def _begin(self, database: psycopg.AsyncConnection[Any]) -> str:
+        """With an empty memory: what happened while there was no row is not known."""
+        given = {"id": self._id, "host": socket.gethostname()}
+        row = await (await database.execute(BEGIN, given)).fetchone()
+        self._forget_all(None)
+        return row[0]
+
+    async def _heartbeat(
+        self, database: psycopg.AsyncConnection[Any], previous: str
+    ) -> str:
+        began = clock()
+        given = {"id": self._id, "previous": previous, "most": CHANGES_MOST}
+        row = await (await database.execute(HEARTBEAT, given)).fetchone()
+        if row is None or row[1]:
+            return await self._begin(database)
+        heard, _, changes = row
+        if changes:
+            self._forget_all(changes if len(changes) < CHANGES_MOST else None)
+        self._note_heard(began)
+        if changes:
+            given = {"id": self._id, "heard": heard}
+            await database.execute(HEARD, given)
+            await database.execute(FORGET_CHANGES)
+        return heard
+
+    def _forget_all(self, changes: Collection[str] | None) -> None:
+        for forget in self._forget:
+            forget(changes)
+
+    def _note_heard(self, began: float) -> None:
+        self.until = began + LEASE_SECONDS
+        self.heard_at = began
+        if self.is_away:
+            log.warning("The database answers again")
+        self.is_away = self.is_refused = False
+        self._settle()
+
+    def _note_failed(self, error: Exception) -> None:
+        code = getattr(error, "sqlstate", None) or LOST
+        is_away = code[:2] in (LOST, GOING_AWAY)
+        if is_away > self.is_away:
+            log.warning("The database does not answer: calls go on from memory")
+        if not is_away and not self.is_refused:
+            log.warning("The database gives no lease (%s): each call asks it", error)
+        self.is_away, self.is_refused = is_away, not is_away
+        self._settle()
+
+    def _settle(self) -> None:
+        outcome, self._outcome = self._outcome, None
+        if outcome is not None and not outcome.done():
+            outcome.set_result(None)
+
+
+async def _connect() -> psycopg.AsyncConnection[Any]:
+    given = connection.get_connection_params()
+    for name in ("cursor_factory", "context"):
+        given.pop(name, None)
+    return await psycopg.AsyncConnection.connect(**given, autocommit=True)
+
+
+@contextmanager
+def _answering(database: psycopg.AsyncConnection[Any]) -> Iterator[None]:
+    """End the connection, and so the statement, if the database takes too long.
+
+    Cancelling a statement of psycopg asks the database to cancel it, and waits for that.
+    """
+    loop = asyncio.get_running_loop()
+    timer = loop.call_later(ANSWER_SECONDS, _sever, database)
+    try:
+        yield
+    finally:
+        timer.cancel()
+
+
+def _sever(database: psycopg.AsyncConnection[Any]) -> None:
+    with (
+        suppress(OSError, psycopg.Error),
+        socket.socket(fileno=os.dup(database.fileno())) as end,
+    ):
+        end.shutdown(socket.SHUT_RDWR)
+
+
+async def _notification(database: psycopg.AsyncConnection[Any]) -> None:
+    """Until somebody announces a change, or the next heartbeat is due."""
+    async for _ in database.notifies(timeout=HEARTBEAT_SECONDS, stop_after=1):
+        pass
