@@ -313,3 +313,26 @@ def model_row(project):
     return RegisteredModel.objects.create(
         model_id="row", project=project, task_type="Object Detection"
     )
+
+
+def rename(before: str, after: str) -> None:
+    with connection.cursor() as cursor:
+        cursor.execute(f"ALTER TABLE {before} RENAME TO {after}")
+
+
+def test_a_database_that_gives_no_lease_is_asked_for_each_call(
+    store, model, start_proxy
+):
+    """As one that takes no writes: nothing may be remembered, and nothing fails."""
+    store.do(rename, "proxy_lease", "proxy_lease_aside")
+    try:
+        proxied = start_proxy()
+        assert readiness(proxied) == (200, "degraded")
+        assert called(proxied) == OFF
+        rows = RegisteredModel.objects.filter(pk=model.pk)
+        store.do(rows.update, enable_inference_storage=True)
+        assert called(proxied) == RECORDED
+    finally:
+        store.do(rename, "proxy_lease_aside", "proxy_lease")
+    wait_until(lambda: readiness(proxied) == (200, "ready"), 20)
+    assert called(proxied) == RECORDED
