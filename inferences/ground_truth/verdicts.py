@@ -7,7 +7,8 @@
                 by half (IoU), one each, and no answer scored 0.5 or more is left over
     entities    the same spans with the same labels
     relevance   the first item is among the most relevant
-    text        the same words, whatever the blanks between them
+    text        the same words, whatever the blanks between them, and however their accents
+                are composed (Unicode NFC)
 
 None where it cannot be said: an answer that was not understood, or in another unit.
 """
@@ -15,6 +16,7 @@ None where it cannot be said: an answer that was not understood, or in another u
 from __future__ import annotations
 
 import math
+import unicodedata
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -114,8 +116,13 @@ def _text(actual: str, predicted: Predicted) -> bool | None:
     content = predicted.said.content
     if not isinstance(content, Text):
         return None
-    wanted = actual.split()
-    return any(message.text.split() == wanted for message in content.messages)
+    wanted = words_of(actual)
+    return any(words_of(message.text) == wanted for message in content.messages)
+
+
+def words_of(text: str) -> list[str]:
+    """The words to compare: one letter may be written by several code points."""
+    return unicodedata.normalize("NFC", text).split()
 
 
 def _entities(actual: list[dict[str, Any]], predicted: Predicted) -> bool | None:

@@ -13,6 +13,7 @@ from pycocotools import mask as coco
 
 from inferences.deconstruction import Box, Detection, Kind, Mask, deconstruct
 from inferences.derived import derived_metadata
+from inferences.ground_truth.verdicts import Predicted, agrees
 from inferences.model_types import prediction_of
 from inferences.tests.test_deconstruction import (
     CLASSIFY,
@@ -411,3 +412,21 @@ def test_results_of_rerankers_are_a_ranking(answer):
 
     assert found.kind is Kind.RANKING
     assert found.detections == [Detection("0", 0.5), Detection("1", 0.25)]
+
+
+# texts that say the same
+
+
+@pytest.mark.parametrize(
+    ("truth", "answer", "agreed"),
+    [
+        ("caf\u00e9", "cafe\u0301", True),
+        ("cafe\u0301", "caf\u00e9", True),
+        ("\uac00 b", "\u1100\u1161  b", True),
+        ("cafe", "caf\u00e9", False),
+    ],
+)
+def test_texts_agree_however_their_accents_are_composed(truth, answer, agreed):
+    said = Predicted(None, read(answer, GENERATE))
+
+    assert agrees({"text": truth}, said) is agreed

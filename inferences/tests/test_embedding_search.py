@@ -200,14 +200,15 @@ def test_a_model_without_embeddings_has_no_distances(api, model):
     assert pointer == "/embedding_filters/query_embedding"
 
 
-def test_long_vectors_are_stored_whole(api, project):
+@pytest.mark.parametrize("size", [4096, 16_000])
+def test_long_vectors_are_stored_whole(api, project, size):
     long = RegisteredModel.objects.create(
         model_id="faces",
         project=project,
         task_type=TaskType.IMAGE_EMBEDDING,
-        embedding_size=4000,
+        embedding_size=size,
     )
-    vector = np.linspace(-1, 1, 4000).tolist()
+    vector = np.linspace(-1, 1, size).tolist()
     store(long, {"a": vector})
 
     assert found(ask(api, vector))[0][1] == pytest.approx(0, abs=1e-6)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from sklearn import metrics
 
 from inferences.deconstruction import values
-from inferences.ground_truth.verdicts import Predicted
+from inferences.ground_truth.verdicts import Predicted, words_of
 from quality.figures.base import Figures, Settings, told
 
 
@@ -17,8 +17,8 @@ class Texts:
         content = predicted.said.content
         if not isinstance(content, values.Text):
             return False
-        wanted = truth.split()
-        self.same.append(any(m.text.split() == wanted for m in content.messages))
+        wanted = words_of(truth)
+        self.same.append(any(words_of(m.text) == wanted for m in content.messages))
         return True
 
     def figures(self, *, whole: bool) -> Figures:
