@@ -22,6 +22,7 @@ from inferences.deconstruction import Deconstructed
 from inferences.derived import derived_metadata
 from inferences.metadata import RESERVED, MetadataValue
 from inferences.models import InferenceAction, RegisteredModel
+from inferences.real_numbers import beyond_reals
 from inferences.recording import NewInference, Outcome, record
 from inferences.row_ids import EARLIEST
 from istore import blobs, clock
@@ -197,6 +198,9 @@ def taken_apart(model: RegisteredModel, parts: dict[str, Any]) -> Deconstructed 
             raise invalid(message, "data", "embedding")
     if not parts:
         return None
+    if beyond := beyond_reals(parts):
+        path, message = beyond
+        raise invalid(message, "data", *path)
     for name in parts.keys() & CHECKED:
         if not deconstructed(model, {name: parts[name]}).understood:
             raise invalid("It has not the form of this part.", "data", name)

@@ -37,6 +37,7 @@ from inferences.models import (
     RegisteredModel,
 )
 from inferences.notes import without_empty_warnings
+from inferences.real_numbers import REAL_MOST, fits
 from inferences.row_ids import LOW_BITS, ROOM, microseconds
 from istore.failpoints import failpoint
 from istore.parsing import write_json
@@ -45,7 +46,6 @@ ROUNDS = 5  # of looking and writing, while other writers settle the same ids
 RETRIES = 3  # with ids drawn anew, before the crowded microseconds are looked at
 ATTEMPTS = 20
 REAL = struct.Struct("<f")
-REAL_MOST = 3.4028234663852886e38  # the largest of four bytes
 
 # What is written beside new inferences, in their transaction: given their ids.
 Also = Callable[[set[str]], None]
@@ -201,10 +201,15 @@ def _row(
 
 
 def _real(score: float | None) -> float | None:
-    """The score as four bytes hold it: PostgreSQL refuses what it would have to round."""
+    """The score as four bytes hold it: PostgreSQL refuses what it would have to round.
+
+    Callers have refused what does not fit; what comes all the same is an error.
+    """
     if score is None:
         return None
-    (rounded,) = REAL.unpack(REAL.pack(max(-REAL_MOST, min(REAL_MOST, score))))
+    if not fits(score):
+        raise ValueError(f"The score {score!s:.40} does not fit four bytes.")
+    (rounded,) = REAL.unpack(REAL.pack(score))
     return rounded
 
 
@@ -212,7 +217,9 @@ def _vector(embedding: Sequence[float] | None) -> list[float] | None:
     if embedding is None:
         return None
     wide = np.asarray(embedding, np.float64)
-    return np.clip(wide, -REAL_MOST, REAL_MOST).astype(np.float32).tolist()
+    if not np.all(np.abs(wide) <= REAL_MOST):
+        raise ValueError("The embedding has numbers that do not fit four bytes.")
+    return wide.astype(np.float32).tolist()
 
 
 def _write_until_it_fits(

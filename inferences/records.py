@@ -41,6 +41,7 @@ from inferences.models import (
     MetadataType,
     RegisteredModel,
 )
+from inferences.real_numbers import beyond_reals
 from inferences.recording import NewInference, Outcome, record
 from inferences.row_ids import EARLIEST
 from istore import blobs
@@ -141,6 +142,7 @@ def restored(
         raise invalid(
             f"The model's embeddings have {model.embedding_size} numbers.", "embedding"
         )
+    _check_reals(said)
     prefix = blobs.prefix_for(model.project_id, model.pk, moment, uuid7())
     found = said.get("detections")
     given, answer = said.get("input"), said.get("answer")
@@ -173,6 +175,14 @@ def restored(
         updated_at=said.get("updated_at"),
         ground_truth=_truth(model, said.get("ground_truth")),
     )
+
+
+def _check_reals(said: dict[str, Any]) -> None:
+    names = ("embedding", "detections")
+    parts = {name: said[name] for name in names if said.get(name) is not None}
+    if beyond := beyond_reals(parts):
+        path, message = beyond
+        raise invalid(message, *path)
 
 
 def _truth(model: RegisteredModel, said: dict[str, Any] | None) -> Given | None:

@@ -51,7 +51,7 @@ def compose(arrival: Arrival, marker: Marker, indexed_at: datetime) -> NewInfere
         **asked,
         inference_id=arrival.event.inference_id,
         created_at=created_at,
-        detections=found.pairs,
+        detections=said.detections(found),
         embedding=said.embedding(arrival.model, found),
         data=text,
         data_storage_key=arrival.event.data_storage_key,

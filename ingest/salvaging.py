@@ -7,6 +7,7 @@ set aside in the record's warnings, and the inference itself is stored.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from functools import lru_cache
 from typing import Any
 
@@ -17,6 +18,7 @@ from inferences.deconstructing import deconstructed
 from inferences.deconstruction import Deconstructed
 from inferences.metadata import READERS, UNSTORABLE, MetadataValue
 from inferences.models import RegisteredModel
+from inferences.real_numbers import fits, vector_problem
 from ingest.markers import Marker
 from services import v2
 
@@ -104,7 +106,24 @@ class Salvage:
                 f"The embedding has {len(vector)} numbers, those of the model {wanted}."
             )
             return None
+        if message := vector_problem(vector)[0]:
+            self.warnings.append(f"The embedding was set aside: {message}")
+            return None
         return vector
+
+    def detections(
+        self, found: Deconstructed
+    ) -> Sequence[tuple[str, float | None]] | None:
+        """Labels with scores; a score that four bytes do not hold is set aside."""
+        if found.pairs is None:
+            return None
+        kept = []
+        for label, score in found.pairs:
+            if score is not None and not fits(score):
+                self.warnings.append(f"The score {score!s:.40} was set aside.")
+                score = None
+            kept.append((label, score))
+        return kept
 
 
 def _metadata_value(item: Any) -> MetadataValue:

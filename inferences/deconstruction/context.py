@@ -11,7 +11,7 @@ import orjson
 
 BOX_ORDERS = ("yxyx", "xyxy", "xywh")
 # The columns hold 32-bit floats: PostgreSQL refuses what overflows or underflows them.
-LARGEST, SMALLEST = 3.4e38, 1.2e-38
+LARGEST, SMALLEST = 3.4028234663852886e38, 1.2e-38
 NUMBERS = frozenset({float, int})  # and not their subclass bool
 LABEL_CHARS = 255
 UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
@@ -82,7 +82,7 @@ class Context:
 def number(value: Any) -> float | None:
     """A finite number that the columns can hold, or None."""
     if (
-        type(value) not in NUMBERS or not -LARGEST < value < LARGEST
+        type(value) not in NUMBERS or not -LARGEST <= value <= LARGEST
     ):  # NaN is not either
         return None
     return 0.0 if -SMALLEST < value < SMALLEST else float(value)
@@ -102,7 +102,7 @@ def _many(value: list[Any]) -> list[float | None]:
         return [number(each) for each in value]
     largest, total = max(map(abs, value)), sum(value)
     smallest = min(map(abs, filter(None, value)), default=0.0)
-    ordinary = largest < LARGEST and smallest >= SMALLEST and total == total
+    ordinary = largest <= LARGEST and smallest >= SMALLEST and total == total
     return value if ordinary else [number(each) for each in value]
 
 

@@ -12,6 +12,12 @@ from inferences.deconstruction.context import Context, numbers
 from inferences.deconstruction.outputs import without_batch
 from inferences.deconstruction.values import Deconstructed, Kind
 
+BEYOND = (
+    "The embedding has a number that is not finite, or that four bytes do not hold."
+)
+VANISHED = (
+    "The embedding is shorter than four bytes hold: all of its numbers would be 0."
+)
 NAMES = ("embedding", "embeddings")
 
 
@@ -25,12 +31,21 @@ def read(value: Any, context: Context) -> Deconstructed | None:
         if not found:
             return None
         value, named = found[0], True
-    vector = numbers(without_batch(_decoded(value)))
+    given = without_batch(_decoded(value))
+    vector = numbers(given)
+    if vector is None and named and _is_of_numbers(given):
+        return Deconstructed(warnings=[BEYOND])
+    if vector and any(given) and not any(vector):
+        return Deconstructed(warnings=[VANISHED])
     if not vector or not (named or len(vector) == context.embedding_size):
         return None
     if complaint := _complaint(len(vector), context):
         return Deconstructed(warnings=[complaint])
     return Deconstructed(Kind.EMBEDDING, embedding=vector, understood=True)
+
+
+def _is_of_numbers(value: Any) -> bool:
+    return isinstance(value, list) and {*map(type, value)} <= {int, float}
 
 
 def _of_openai(value: Any) -> Any:

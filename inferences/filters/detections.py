@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from functools import reduce
 from operator import and_
 
-import numpy as np
 from django.db.models import BooleanField, Q
 from django.db.models.expressions import RawSQL
 
@@ -14,6 +13,7 @@ from inferences import directory
 from inferences.directory import NOTHING
 from inferences.metadata import in_slot
 from inferences.models import RegisteredModel
+from inferences.real_numbers import as_real
 
 BOUNDS = {
     "minimum_score": ">=",
@@ -117,9 +117,3 @@ class DetectionFilter:
 
 def _compared(column: str, sign: str, bound: float) -> Q:
     return Q(**{f"{column}__{LOOKUPS[sign]}": bound})
-
-
-def as_real(bound: float) -> float:
-    """The bound as four bytes hold it, so that 0.9 finds a stored 0.9."""
-    most = np.finfo(np.float32).max
-    return float(np.float32(np.clip(bound, -most, most)))

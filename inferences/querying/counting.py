@@ -7,13 +7,13 @@ from dataclasses import dataclass, replace
 from django.db import connection
 
 from inferences.filters import DetectionFilter, Filter, InferenceFilter, matching
-from inferences.filters.detections import as_real
 from inferences.models import RegisteredModel
 from inferences.querying import conditions
 from inferences.querying.conditions import DETECTIONS, TABLE, Conditions, Fragment
 from inferences.querying.leading import all_matching
 from inferences.querying.orders import detections_of
 from inferences.querying.query import InferenceQuery
+from inferences.real_numbers import as_real
 
 
 @dataclass(frozen=True, slots=True)

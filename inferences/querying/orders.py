@@ -9,9 +9,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from inferences.filters import And, DetectionFilter, Filter, InferenceFilter
-from inferences.filters.detections import as_real
 from inferences.models import LabelName, RegisteredModel
 from inferences.querying.conditions import TABLE, Fragment
+from inferences.real_numbers import as_real
 
 LABELS_MOST = 10_000
 NOTHING_TOLD = Fragment("NULL")

@@ -124,7 +124,7 @@ def test_cursors_walk_all_and_those_without_a_distance_come_last(api, faces, dir
 
 
 @pytest.mark.parametrize("metric", ["cosine", "l2", "negative_dot_product"])
-@pytest.mark.parametrize("value", [0.0, 3e38, 1e300, -1e-45])
+@pytest.mark.parametrize("value", [0.0, 3e38, -1e-45])
 def test_vectors_at_the_ends_of_floats_are_no_error(api, faces, metric, value):
     store(faces, {"a": [value] * SIZE, "b": [1.0, 0, 0, 0]})
 

@@ -125,10 +125,12 @@ def test_a_late_inference_lowers_the_bounds_of_its_model(model):
     assert model.first_id == first_id_at(MOMENT)
 
 
-def test_scores_that_four_bytes_cannot_hold_are_brought_in_range(model):
-    record(model, [new(detections=[("a", 1e300), ("b", 1e-300), ("c", 1e-45)])])
-
+def test_scores_that_four_bytes_cannot_hold_are_no_scores(model):
+    record(model, [new(detections=[("a", 3.4e38), ("b", 1e-300), ("c", 1e-45)])])
     assert model.inferences.get().top_score > 3e38
+    for score in (1e39, float("nan"), float("-inf")):
+        with pytest.raises(ValueError, match="four bytes"):
+            record(model, [new(inference_id="other", detections=[("a", score)])])
 
 
 def test_ids_are_compared_byte_for_byte(model):

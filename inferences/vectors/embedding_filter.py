@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -13,6 +12,7 @@ from inferences.models import (
     RecentEmbedding,
     RegisteredModel,
 )
+from inferences.real_numbers import fits
 from inferences.vectors import text_embedding
 
 METRICS = ("cosine", "l2", "negative_dot_product")
@@ -46,8 +46,9 @@ class EmbeddingFilter:
             raise ValueError("One of query_embedding, similar_to and text.")
         if self.distance_metric not in METRICS:
             raise ValueError(f"distance_metric: one of {', '.join(METRICS)}.")
-        if not all(map(math.isfinite, self.query_embedding or ())):
-            raise ValueError("query_embedding: finite numbers.")
+        if not all(map(fits, self.query_embedding or ())):
+            message = "query_embedding: finite numbers that four bytes hold."
+            raise ValueError(message)
 
     def vector(self, model: RegisteredModel) -> np.ndarray:
         """The vector to measure from, as four-byte floats. Raises ``BadEmbedding``."""
@@ -68,9 +69,10 @@ class EmbeddingFilter:
                 f"not {len(given)}."
             )
             raise BadEmbedding(message, self._origin)
-        most = np.finfo(np.float32).max
-        wide = np.asarray(given, np.float64)
-        return np.clip(wide, -most, most).astype(np.float32)
+        if not all(map(fits, given)):
+            message = "The vector has numbers that four bytes do not hold."
+            raise BadEmbedding(message, self._origin)
+        return np.asarray(given, np.float64).astype(np.float32)
 
     @property
     def _origin(self) -> str:
