@@ -71,7 +71,7 @@ def put_values(
         ids = list(rows.values_list("id", flat=True)[: settings.ISTORE_REMOVAL_BATCH])
         if not ids:
             return changed
-        batch = model.inferences.live().filter(id__in=ids)
+        batch = model.inferences.live_among(ids)
         for value in values:
             changed[value.key] += _put(actor, model, batch, value, replace=replace)
         above = ids[-1]
@@ -154,7 +154,7 @@ def _put_back(
     given = [str(value.type), value.text]
     rows: dict[tuple[str, ...] | None, dict[int, Given | None]] = {}
     with transaction.atomic():
-        now = _locked(model, model.inferences.live().filter(id__in=had))
+        now = _locked(model, model.inferences.live_among(had))
         for row_id, has in now.items():
             if has.get(value.key) == given:
                 each = had[row_id]

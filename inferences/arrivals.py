@@ -61,4 +61,5 @@ def _between(
     model: RegisteredModel, after: int, through: int
 ) -> models.QuerySet[InferenceKey]:
     keys = InferenceKey.objects.filter(registered_model=model)
-    return keys.filter(arrival__gt=after, arrival__lte=through)
+    # At least 0, as the index key_by_arrival_order is partial: see InferenceKey.
+    return keys.filter(arrival__gte=0, arrival__gt=after, arrival__lte=through)

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import lru_cache
 
-from django.db import transaction
+from django.db import connection, transaction
 from django.db.models import Exists, F, OuterRef, Q
 from django.db.models.functions import Floor
 
@@ -153,8 +153,15 @@ class Words:
         return known | self._read(model, missing) if missing else known
 
     def _read(self, model: RegisteredModel, names: Iterable[str]) -> dict[str, int]:
-        rows = self.table.objects.filter(registered_model=model, name__in=names)
-        found = dict(rows.values_list("name", "id"))
+        with connection.cursor() as cursor:
+            # Fenced as in lookup.py: a model may have very many words.
+            cursor.execute(
+                "SELECT given, word.id FROM unnest(%s::text[]) AS given "
+                f"CROSS JOIN LATERAL (SELECT id FROM {self.table._meta.db_table} "
+                "WHERE model_key = %s AND name = given OFFSET 0) AS word",
+                [list(names), model.pk],
+            )
+            found = dict(cursor.fetchall())
         if len(self.known) > WORDS_REMEMBERED:
             self.known.clear()
         remembered = {(model.pk, name): number for name, number in found.items()}

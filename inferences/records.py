@@ -33,6 +33,7 @@ from inferences.api.fields import (
 from inferences.creation import AHEAD
 from inferences.ground_truth.keeping import ACTOR_CHARS, Given, write
 from inferences.ground_truth.truths import read_truth
+from inferences.lookup import row_ids_of
 from inferences.metadata import MetadataValue
 from inferences.models import (
     Inference,
@@ -233,11 +234,8 @@ def store_records(
             if new.ground_truth and new.inference_id in stored
         }
         if truths:
-            keys = InferenceKey.objects.filter(registered_model=model)
-            rows = keys.filter(inference_id__in=truths).values_list(
-                "row_id", "inference_id"
-            )
-            write(model, {row_id: truths[name] for row_id, name in rows})
+            rows = row_ids_of(model, truths)
+            write(model, {row_id: truths[name] for name, row_id in rows.items()})
         changed = {name: moments[name] for name in stored & moments.keys()}
         if changed:
             with connection.cursor() as cursor:

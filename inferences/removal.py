@@ -53,7 +53,7 @@ def remove_one(actor: object, model: RegisteredModel, inference_id: str) -> bool
         keys.filter(inference_id=inference_id).values_list("row_id", flat=True)
     )
     with transaction.atomic():
-        chosen = model.inferences.live().filter(id__in=row_ids)
+        chosen = model.inferences.live_among(row_ids)
         ids, _ = _intend(model, chosen)
         if ids:
             AuditEntry.write(actor, "inference.delete", inference_id, model.project)

@@ -112,11 +112,15 @@ WITH {GIVEN}, payload AS (
 ), going AS (
     SELECT array_agg(id) AS ids FROM payload
 ), gone AS (
-    {_delete(Inference)} RETURNING inference_id, labels
+    {_delete(Inference)} RETURNING id, inference_id, labels
 ), tombstones AS (
-    UPDATE {InferenceKey._meta.db_table} SET removed_at = statement_timestamp()
-    WHERE model_key = %(model)s AND inference_id = ANY(
-        (SELECT array_agg(inference_id) FROM gone)::varchar[])
+    -- Every row has its key. The conflict is what finds it by the unique key, whatever the
+    -- planner believes of the table.
+    INSERT INTO {InferenceKey._meta.db_table} AS held
+        (model_key, inference_id, row_id, arrival)
+    SELECT %(model)s, inference_id, id, 0 FROM gone ORDER BY inference_id
+    ON CONFLICT (model_key, inference_id) DO UPDATE
+    SET removed_at = statement_timestamp()
 ), detected AS (  -- the labels let the index of the label filter find them
     {
     _delete(

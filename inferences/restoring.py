@@ -20,9 +20,9 @@ from django.db.models.functions import Now
 
 from inferences import removal
 from inferences.filters import Filter, InferenceFilter
+from inferences.lookup import row_ids_of
 from inferences.models import (
     Inference,
-    InferenceKey,
     InferencePayload,
     InferenceQuerySet,
     RegisteredModel,
@@ -73,11 +73,8 @@ def soft_deleted(
 
 def named(model: RegisteredModel, inference_ids: list[str]) -> InferenceQuerySet:
     """Those of the soft-deleted that have one of these ids."""
-    keys = InferenceKey.objects.filter(registered_model=model, removed_at=None)
-    row_ids = list(
-        keys.filter(inference_id__in=inference_ids).values_list("row_id", flat=True)
-    )
-    return soft_deleted(model).filter(id__in=row_ids)
+    row_ids = row_ids_of(model, inference_ids).values()
+    return soft_deleted(model).filter(id__in=list(row_ids))
 
 
 def page(

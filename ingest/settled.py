@@ -6,8 +6,10 @@ from collections.abc import Iterable, Iterator, Mapping
 from itertools import islice
 from typing import TypeVar
 
+from django.db import connection
 from django.db.models import Q
 
+from inferences.lookup import keys_of
 from inferences.models import InferenceKey, InferencePayload, RegisteredModel
 
 AT_ONCE = 1000
@@ -25,18 +27,29 @@ def prefixes_of(
     model: RegisteredModel, inference_ids: Iterable[str]
 ) -> dict[str, set[str]]:
     """Where the blobs of these stored inferences lie; those without a row are left out."""
-    keys = InferenceKey.objects.filter(registered_model=model)
     found: dict[str, set[str]] = {}
     for some in _batches(inference_ids):
-        named = dict(
-            keys.filter(inference_id__in=some).values_list("row_id", "inference_id")
-        )
-        payloads = InferencePayload.objects.beside(model).filter(id__in=named)
-        for row_id, *stored in payloads.values_list(
-            "id", "answer_storage_key", "data_storage_key"
-        ):
-            found[named[row_id]] = {key.rpartition("/")[0] for key in stored if key}
+        with connection.cursor() as cursor:
+            cursor.execute(STORED, {"model": model.pk, "names": some})
+            for name, *stored in cursor:
+                found[name] = {key.rpartition("/")[0] for key in stored if key}
     return found
+
+
+# Fenced as in inferences/lookup.py.
+STORED = f"""
+SELECT name, kept.answer_storage_key, kept.data_storage_key
+FROM unnest(%(names)s::varchar[]) AS name
+CROSS JOIN LATERAL (
+    SELECT row_id FROM {InferenceKey._meta.db_table}
+    WHERE model_key = %(model)s AND inference_id = name OFFSET 0
+) AS met
+CROSS JOIN LATERAL (
+    SELECT answer_storage_key, data_storage_key
+    FROM {InferencePayload._meta.db_table}
+    WHERE model_key = %(model)s AND id = met.row_id OFFSET 0
+) AS kept
+"""
 
 
 def settled(model: RegisteredModel, named: Mapping[str, str]) -> set[str]:
@@ -45,10 +58,7 @@ def settled(model: RegisteredModel, named: Mapping[str, str]) -> set[str]:
     for some in _batches(named.items()):
         asked = dict(some)
         ids = set(asked.values())
-        keys = InferenceKey.objects.filter(registered_model=model, inference_id__in=ids)
-        removed = set(
-            keys.exclude(removed_at=None).values_list("inference_id", flat=True)
-        )
+        removed = {name for name, key in keys_of(model, ids).items() if key.removed_at}
         stored = prefixes_of(model, ids)
         for prefix, inference_id in asked.items():
             if inference_id in removed or prefix in stored.get(inference_id, ()):

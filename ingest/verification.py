@@ -17,7 +17,8 @@ from datetime import timedelta
 from django.conf import settings
 
 from inferences.collecting import Fate
-from inferences.models import InferenceKey, RegisteredModel
+from inferences.lookup import keys_of
+from inferences.models import RegisteredModel
 from ingest.events import InferenceEvent
 from ingest.markers import read_event_of, read_marker
 from ingest.models import SetAsideEvent
@@ -53,12 +54,8 @@ def fates(model: RegisteredModel, folders: list[str], scope: Scope) -> dict[str,
                 told[folder] = Fate(finding=found)
     named = {folder: event.inference_id for folder, event in events.items()}
     done = settled(model, named)
-    keys = InferenceKey.objects.filter(
-        registered_model=model,
-        inference_id__in=named.values(),
-        removed_at__isnull=False,
-    )
-    removed = set(keys.values_list("inference_id", flat=True))
+    keys = keys_of(model, named.values())
+    removed = {name for name, key in keys.items() if key.removed_at}
     # What is stored by now, or under another id, is named after all.
     told |= {each: Fate(removed=named[each] in removed) for each in done}
     lost = {folder: each for folder, each in events.items() if folder not in done}

@@ -24,10 +24,15 @@ READ = f"""
 SELECT row.id, row.labels, row.scores,
        CASE WHEN row.id = ANY(%(whole)s) THEN cold.data ELSE '' END
 FROM unnest(%(ids)s::bigint[]) AS wanted (id)
-JOIN {Inference._meta.db_table} AS row
-     ON row.model_key = %(model)s AND row.id = wanted.id AND NOT row.deleted
-JOIN {InferencePayload._meta.db_table} AS cold
-     ON cold.model_key = %(model)s AND cold.id = wanted.id
+CROSS JOIN LATERAL (  -- fenced as in lookup.py; the search indexes have live rows alone
+    SELECT id, labels, scores, deleted FROM {Inference._meta.db_table}
+    WHERE model_key = %(model)s AND id = wanted.id OFFSET 0
+) AS row
+CROSS JOIN LATERAL (
+    SELECT data FROM {InferencePayload._meta.db_table}
+    WHERE model_key = %(model)s AND id = wanted.id OFFSET 0
+) AS cold
+WHERE NOT row.deleted
 """
 
 

@@ -153,8 +153,10 @@ def _stage(actuals: Iterable[Actual | Refusal], told: Joined) -> list[str]:
 ROWS = Inference._meta.db_table
 BY_ID = f"""
 SELECT keys.row_id, staged.number FROM staged
-JOIN {InferenceKey._meta.db_table} AS keys
-     ON keys.model_key = %(model)s AND keys.inference_id = staged.value
+CROSS JOIN LATERAL (  -- fenced as in lookup.py
+    SELECT row_id, removed_at FROM {InferenceKey._meta.db_table}
+    WHERE model_key = %(model)s AND inference_id = staged.value OFFSET 0
+) AS keys
 WHERE staged.joined_by = '{INFERENCE}' AND keys.removed_at IS NULL
   AND keys.row_id IS NOT NULL
 """
@@ -249,9 +251,11 @@ UNMATCHED = f"""
 INSERT INTO truth_waiting
 SELECT max(number) FROM truth_staged AS staged
 WHERE NOT EXISTS (SELECT FROM truth_met WHERE truth_met.number = staged.number)
+  -- Fenced: a join would read all keys of the model. See lookup.py.
   AND NOT EXISTS (SELECT FROM {InferenceKey._meta.db_table} AS keys
                   WHERE keys.model_key = %(model)s AND staged.joined_by = '{INFERENCE}'
-                  AND keys.inference_id = staged.value AND keys.removed_at IS NOT NULL)
+                  AND keys.inference_id = staged.value AND keys.removed_at IS NOT NULL
+                  OFFSET 0)
 GROUP BY awaited
 """
 WAIT = f"""
@@ -344,19 +348,21 @@ def _count(model: RegisteredModel, told: Joined) -> None:
         cursor.execute("SELECT count(*) FROM truth_waiting")
         (told.waiting,) = cursor.fetchone()
         cursor.execute(
-            f"SELECT count(*) FROM truth_matched JOIN {GroundTruth._meta.db_table} "
-            "ON model_key = %s AND id = row_id",
+            "SELECT count(*) FROM truth_matched CROSS JOIN LATERAL (SELECT "
+            f"FROM {GroundTruth._meta.db_table} "
+            "WHERE model_key = %s AND id = row_id OFFSET 0) AS truth",
             [model.pk],
         )
         (told.joined,) = cursor.fetchone()
         cursor.execute(
             "SELECT count(*) FROM truth_staged AS staged "
-            f"JOIN {InferenceKey._meta.db_table} AS keys ON keys.model_key = %s "
-            "AND keys.inference_id = staged.value "
-            f"LEFT JOIN {ROWS} AS row ON row.model_key = keys.model_key "
-            "AND row.id = keys.row_id AND NOT row.deleted "
-            f"WHERE staged.joined_by = '{INFERENCE}' AND row.id IS NULL "
-            "AND keys.row_id IS NOT NULL",
-            [model.pk],
+            "CROSS JOIN LATERAL (SELECT row_id "
+            f"FROM {InferenceKey._meta.db_table} WHERE model_key = %(model)s "
+            "AND inference_id = staged.value OFFSET 0) AS keys "
+            f"LEFT JOIN LATERAL (SELECT deleted FROM {ROWS} "
+            "WHERE model_key = %(model)s AND id = keys.row_id OFFSET 0) AS row ON true "
+            f"WHERE staged.joined_by = '{INFERENCE}' AND row.deleted IS DISTINCT FROM "
+            "false AND keys.row_id IS NOT NULL",
+            {"model": model.pk},
         )
         (told.removed,) = cursor.fetchone()

@@ -79,7 +79,7 @@ def remove(actor: object, model: RegisteredModel, row_id: int) -> bool:
 
 
 def _locked(model: RegisteredModel, ids: list[int]) -> list[int]:
-    rows = model.inferences.live().filter(id__in=ids).order_by("id")
+    rows = model.inferences.live_among(ids).order_by("id")
     return list(rows.select_for_update(of=("self",)).values_list("id", flat=True))
 
 
@@ -93,7 +93,10 @@ WITH given AS MATERIALIZED (
         (model_key, row_id, truth, actor, set_at, replaced_by, replaced_at, is_removal)
     SELECT %(model)s, old.id, old.truth, old.actor, old.set_at,
            given.actor, given.set_at, false
-    FROM given JOIN {TABLE} AS old ON old.model_key = %(model)s AND old.id = given.id
+    FROM given CROSS JOIN LATERAL (  -- fenced as in lookup.py
+        SELECT id, truth, actor, set_at FROM {TABLE}
+        WHERE model_key = %(model)s AND id = given.id OFFSET 0
+    ) AS old
     WHERE old.truth <> given.truth
 )
 INSERT INTO {TABLE} AS kept (id, model_key, truth, agrees, actor, set_at)

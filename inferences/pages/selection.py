@@ -22,8 +22,9 @@ from django.views.decorators.http import require_POST
 from rest_framework.exceptions import APIException
 
 from inferences import annotating, protection, removal
+from inferences.lookup import row_ids_of
 from inferences.metadata import MetadataValue
-from inferences.models import InferenceKey, InferenceQuerySet, RegisteredModel
+from inferences.models import InferenceQuerySet, RegisteredModel
 from inferences.pages.access import visible_model
 from inferences.pages.errors import sentence
 from inferences.pages.undo import with_undo
@@ -64,10 +65,8 @@ class Selected:
         """Raises ``ValidationError`` when a filter cannot be read."""
         if self.question:
             return all_matching(model, self.question.filters)
-        keys = InferenceKey.objects.filter(registered_model=model, removed_at=None)
-        rows = keys.filter(inference_id__in=self.ids)
-        ids = list(rows.values_list("row_id", flat=True))
-        return model.inferences.live().filter(id__in=ids)
+        ids = list(row_ids_of(model, self.ids).values())
+        return model.inferences.live_among(ids)
 
 
 def selected(request: HttpRequest) -> Selected:
