@@ -9,6 +9,7 @@ import redis
 import structlog
 
 from ingest.stream import EventStream
+from istore.broker import wrong_replies
 
 TELL_SECONDS = 60.0
 
@@ -51,4 +52,5 @@ class Counts:
 
     def tell(self, **values: int) -> None:
         reasons = {f"set_aside.{reason}": n for reason, n in self.set_aside.items()}
-        log.info("events", **self.events, **reasons, **values)
+        wrong = {f"wrong_reply.{asked}": n for asked, n in wrong_replies.items()}
+        log.info("events", **self.events, **reasons, **wrong, **values)

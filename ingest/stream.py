@@ -8,24 +8,27 @@ the beginning of the stream, wherever its absence is noticed.
 from __future__ import annotations
 
 import os
+import re
 import socket
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import timedelta
+from types import NoneType
 from typing import Any, TypeVar
 
-import redis
 from django.conf import settings
-from redis.backoff import NoBackoff
 from redis.exceptions import ResponseError
-from redis.retry import Retry
 
 from ingest.events import InferenceEvent
+from istore.broker import WrongReply, connect, reading
 
 STREAM, GROUP, FIELD = "istore:events", "listener", b"event"
 PUBLISH_AT_ONCE = 500
 COUNT_AT_ONCE = 10_000
-SECONDS = 5
+SECONDS, BLOCK_SECONDS = 5, 5
+RECLAIM_ROUNDS = 10_000
+ENTRY_ID = re.compile(rb"[0-9]{1,20}-[0-9]{1,20}")
 # What Redis says to a reader whose group, or stream, went while it waited.
 GROUP_IS_GONE = ("NOGROUP", "UNBLOCKED")
 
@@ -56,10 +59,9 @@ class EventStream:
         self.consumer = consumer or f"{socket.gethostname()}-{os.getpid()}"
         url = url or settings.ISTORE_REDIS_URL
         # Callers know better than the client when, and whether, to try again.
-        common = {"protocol": 2, "retry": Retry(NoBackoff(), 0)}
-        self._redis = redis.Redis.from_url(url, socket_timeout=SECONDS, **common)
-        # A blocking read outlasts any timeout of the socket.
-        self._reader = redis.Redis.from_url(url, socket_timeout=None, **common)
+        self._redis = connect(url, seconds=SECONDS)
+        # The server may be silent for as long as a read blocks, and no longer.
+        self._reader = connect(url, seconds=BLOCK_SECONDS + SECONDS)
 
     def close(self) -> None:
         self._redis.close()
@@ -72,38 +74,58 @@ class EventStream:
             pipeline = self._redis.pipeline(transaction=False)
             for payload in payloads[start : start + PUBLISH_AT_ONCE]:
                 pipeline.xadd(STREAM, {FIELD: payload})
-            pipeline.execute()
+            with self._reading("XADD"):
+                ids = pipeline.execute()
+                if not all(map(ENTRY_ID.fullmatch, ids)):
+                    raise WrongReply("An event was not given a place.")
 
     def ensure_group(self) -> None:
         """The group exists; a new one begins with the first entry of the stream."""
         try:
-            self._redis.xgroup_create(STREAM, GROUP, id="0", mkstream=True)
+            with self._reading("XGROUP"):
+                self._redis.xgroup_create(STREAM, GROUP, id="0", mkstream=True)
         except ResponseError as error:
             if not str(error).startswith("BUSYGROUP"):
                 raise
 
     def read(self, count: int, block_ms: int) -> list[Entry]:
         """Entries nobody has had yet; waits up to ``block_ms`` for the first one."""
-        answer = self._in_group(
-            lambda: self._reader.xreadgroup(
+        block_ms = min(block_ms, BLOCK_SECONDS * 1000)
+        return self._in_group(lambda: self._read(count, block_ms))
+
+    def _read(self, count: int, block_ms: int) -> list[Entry]:
+        with self._reading("XREADGROUP"):
+            answer = self._reader.xreadgroup(
                 GROUP, self.consumer, {STREAM: ">"}, count=count, block=block_ms
             )
-        )
-        return [_entry(each, 1) for _, entries in answer or () for each in entries]
+            return [
+                _entry(each, 1)
+                for name, entries in answer or ()
+                if name == STREAM.encode()
+                for each in entries
+            ]
 
     def reclaim(self, count: int, idle_ms: int) -> list[Entry]:
         """Entries that were delivered, to anyone, and not acknowledged for that long.
 
         They are this consumer's now, with a delivery more.
         """
-        return self._in_group(lambda: self._reclaim(count, idle_ms))
+        with self._reading("XAUTOCLAIM"):
+            return self._in_group(lambda: self._reclaim(count, idle_ms))
 
     def acknowledge(self, ids: Sequence[str]) -> None:
         if ids:
-            self._redis.xack(STREAM, GROUP, *ids)
+            with self._reading("XACK"):
+                count = self._redis.xack(STREAM, GROUP, *ids)
+                if not isinstance(count, int):
+                    raise WrongReply("Entries were not acknowledged.")
 
     def trim(self) -> int:
         """Drop what every group has acknowledged; how many entries went."""
+        with self._reading("XTRIM"):
+            return self._trim()
+
+    def _trim(self) -> int:
         groups = self._groups()
         limits = [self._lowest_needed(group) for group in groups]
         if not limits:
@@ -112,6 +134,10 @@ class EventStream:
         return self._redis.xtrim(STREAM, minid=oldest, approximate=False)
 
     def lag(self) -> Lag:
+        with self._reading("XINFO"):
+            return self._lag()
+
+    def _lag(self) -> Lag:
         group = next((g for g in self._groups() if g["name"] == GROUP.encode()), None)
         if group is None:
             return Lag(self._redis.xlen(STREAM), 0)
@@ -123,11 +149,15 @@ class EventStream:
     def idle_consumers(self, longer_than: timedelta) -> list[str]:
         """Consumers that hold nothing and have not asked for that long."""
         try:
-            consumers = self._redis.xinfo_consumers(STREAM, GROUP)
+            with self._reading("XINFO"):
+                return self._idle_consumers(longer_than)
         except ResponseError as error:
             if "no such key" in str(error).lower() or str(error).startswith("NOGROUP"):
                 return []
             raise
+
+    def _idle_consumers(self, longer_than: timedelta) -> list[str]:
+        consumers = self._redis.xinfo_consumers(STREAM, GROUP)
         least = longer_than.total_seconds() * 1000
         return [
             each["name"].decode()
@@ -138,16 +168,20 @@ class EventStream:
     def remove_consumer(self, name: str) -> bool:
         """Forget a consumer. What it was given since then stays pending nowhere, so a
         name that got an entry meanwhile is kept."""
-        mine = self._redis.xpending_range(STREAM, GROUP, "-", "+", 1, name)
-        if mine:
-            return False
-        self._redis.xgroup_delconsumer(STREAM, GROUP, name)
-        return True
+        with self._reading("XPENDING"):
+            mine = self._redis.xpending_range(STREAM, GROUP, "-", "+", 1, name)
+            if mine:
+                return False
+            self._redis.xgroup_delconsumer(STREAM, GROUP, name)
+            return True
+
+    def _reading(self, command: str) -> AbstractContextManager[None]:
+        return reading(command, self._redis, self._reader)
 
     def _reclaim(self, count: int, idle_ms: int) -> list[Entry]:
         found: list[Any] = []
         cursor = b"0-0"
-        while True:
+        for _ in range(RECLAIM_ROUNDS):
             cursor, entries, _deleted = self._redis.xautoclaim(
                 STREAM,
                 GROUP,
@@ -198,11 +232,16 @@ class EventStream:
             count += len(page)
             if len(page) < COUNT_AT_ONCE:
                 return count
-            last = page[-1][0].decode()
+            end = page[-1][0].decode()
+            if _order(end) <= _order(last):
+                raise WrongReply("A range does not go on.")
+            last = end
 
 
 def _entry(raw: tuple[bytes, dict[bytes, bytes]], deliveries: int) -> Entry:
     entry_id, values = raw
+    if not ENTRY_ID.fullmatch(entry_id) or not isinstance(values, dict | NoneType):
+        raise WrongReply("It is no entry of a stream.")
     return Entry(entry_id.decode(), (values or {}).get(FIELD, b""), deliveries)
 
 

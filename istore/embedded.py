@@ -20,10 +20,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from urllib.parse import quote
 
 import psycopg
 import redis
 
+from istore.broker import connect
 from istore.home import Home
 from istore.service_user import ServiceUser
 
@@ -255,7 +257,7 @@ class Valkey:
         return [str(self.program), str(self.configuration)]
 
     def ready(self) -> bool:
-        client = redis.Redis(unix_socket_path=str(self.socket), retry=None)
+        client = connect(f"unix://{quote(str(self.socket))}", seconds=2)
         try:
             return bool(client.ping())
         except (redis.ConnectionError, redis.TimeoutError):  # loading is one of these

@@ -10,6 +10,7 @@ from django.conf import settings
 from django.db import OperationalError, connection
 
 from istore import env
+from istore.broker import connect, reading
 
 WAIT_SECONDS = 30
 # What a broker must be set to, or work that was promised can vanish from it.
@@ -85,11 +86,11 @@ def _database_warnings() -> Iterator[str]:
 
 
 def _client() -> redis.Redis:
-    return redis.Redis.from_url(settings.ISTORE_REDIS_URL, decode_responses=True)
+    return connect(settings.ISTORE_REDIS_URL, decode_responses=True)
 
 
 def _reach_redis() -> None:
-    with _client() as client:
+    with _client() as client, reading("PING"):
         client.ping()
 
 
@@ -97,8 +98,9 @@ def _redis_warnings() -> Iterator[str]:
     with _client() as client:
         for name, wanted in WANTED.items():
             try:
-                found = client.config_get(name).get(name)
-            except redis.ResponseError:
+                with reading("CONFIG"):
+                    found = client.config_get(name).get(name)
+            except redis.RedisError:
                 yield f"ISTORE_REDIS_URL: {name} cannot be read; it must be {wanted}."
                 continue
             if found != wanted:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 
-import redis
 from django.conf import settings
 from django.core.files.storage import storages
 from django.db import connection
@@ -13,6 +12,7 @@ from django.db.migrations.executor import MigrationExecutor
 from django.http import HttpRequest, JsonResponse
 
 from istore import blobs
+from istore.broker import connect, reading
 
 # What must answer, and what is worth saying while it does: a check returns a sentence
 # when something is wrong. Apps add theirs in ``AppConfig.ready``.
@@ -65,7 +65,8 @@ def database() -> str | None:
 
 
 def broker() -> str | None:
-    redis.Redis.from_url(settings.ISTORE_REDIS_URL, socket_timeout=2).ping()
+    with connect(settings.ISTORE_REDIS_URL, seconds=2) as client, reading("PING"):
+        client.ping()
     return None
 
 

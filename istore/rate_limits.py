@@ -13,9 +13,8 @@ from threading import Lock
 
 import redis
 from django.conf import settings
-from redis.backoff import NoBackoff
-from redis.retry import Retry
 
+from istore.broker import connect, reading
 from istore.client_address import address_key
 
 MINUTE = 60
@@ -61,14 +60,16 @@ class SharedCounts:
 
     def _add_shared(self, caller: str, calls: int) -> int:
         if self._client is None:
-            self._client = redis.Redis.from_url(
+            self._client = connect(
                 settings.ISTORE_REDIS_URL,
-                socket_timeout=ANSWER_SECONDS,
-                socket_connect_timeout=ANSWER_SECONDS,
-                retry=Retry(NoBackoff(), 1),  # a connection may have been closed idle
+                seconds=ANSWER_SECONDS,
+                tries=2,  # a connection may have been closed idle
             )
         key = f"istore:rate:{caller}:{int(time.time()) // MINUTE}"
-        with self._client.pipeline(transaction=False) as pipeline:
+        with (
+            reading("INCRBY", self._client),
+            self._client.pipeline(transaction=False) as pipeline,
+        ):
             pipeline.incrby(key, calls)
             pipeline.expire(key, 2 * MINUTE)
             return int(pipeline.execute()[0])

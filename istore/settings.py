@@ -194,6 +194,13 @@ CACHES = {
         "BACKEND": "django.core.cache.backends.redis.RedisCache",
         "LOCATION": ISTORE_REDIS_URL,
         "KEY_PREFIX": "istore",
+        # A page does not wait for what may be forgotten.
+        "OPTIONS": {
+            "parser_class": "istore.broker.BoundedParser",
+            "protocol": 2,
+            "socket_timeout": 2,
+            "socket_connect_timeout": 2,
+        },
     }
 }
 SESSION_ENGINE = "django.contrib.sessions.backends.db"
@@ -209,7 +216,13 @@ CELERY_ACCEPT_CONTENT = ["json"]
 CELERY_TASK_IGNORE_RESULT = True
 CELERY_TASK_ACKS_LATE = True
 CELERY_WORKER_PREFETCH_MULTIPLIER = 1
-CELERY_BROKER_TRANSPORT_OPTIONS = {"visibility_timeout": 3600}
+CELERY_BROKER_TRANSPORT_OPTIONS = {
+    "visibility_timeout": 3600,
+    # Longer than a blocking read of the worker, which lasts ten seconds.
+    "socket_timeout": 20,
+    "socket_connect_timeout": 5,
+    "socket_keepalive": True,
+}
 CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
 CELERY_WORKER_HIJACK_ROOT_LOGGER = False
 CELERY_TIMEZONE = "UTC"

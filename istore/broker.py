@@ -1,0 +1,200 @@
+"""Connections to Valkey or Redis that end, whatever comes over them.
+
+A socket timeout bounds the wait for the next bytes. It does not bound a reply that comes
+drop by drop, a bulk string said to have two thousand million bytes, or a list without end.
+So a reply has a deadline and a size here, and one of another form than was asked for is a
+failure of the connection: it is counted, the connection is closed, and whoever asked may
+ask again.
+"""
+
+from __future__ import annotations
+
+import builtins
+import time
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import redis
+from redis._parsers import _RESP2Parser
+from redis._parsers.socket import SERVER_CLOSED_CONNECTION_ERROR, SocketBuffer
+from redis.backoff import NoBackoff
+from redis.exceptions import InvalidResponse, TimeoutError
+from redis.retry import Retry
+
+REPLY_SECONDS = 5.0  # from the first wait for a reply to its end
+BULK_BYTES = 64 * 2**20  # far above any event
+REPLY_BYTES = 256 * 2**20
+REPLY_ITEMS, REPLY_DEPTH = 1_000_000, 16
+LINE_BYTES = 64 * 2**10
+# What reading a reply of another form raises, in the client library or behind it.
+WRONG_FORM = (
+    ArithmeticError,
+    AttributeError,
+    LookupError,
+    MemoryError,
+    RecursionError,
+    TypeError,
+    ValueError,
+)
+
+wrong_replies: Counter[str] = Counter()  # by the command that was asked
+
+
+class WrongReply(redis.ConnectionError):
+    """What came is no reply to what was asked."""
+
+
+class _BoundedBuffer(SocketBuffer):
+    """Reads until a moment, and so many bytes, and no further."""
+
+    until: float = float("inf")
+    left: int = REPLY_BYTES
+
+    def _read_from_socket(
+        self,
+        length: int | None = None,
+        timeout: Any = None,
+        raise_on_timeout: bool | None = True,
+    ) -> bool:
+        if not raise_on_timeout:  # a look whether anything is there
+            return super()._read_from_socket(length, timeout, raise_on_timeout)
+        buffer, place = self._buffer, self._buffer.tell()
+        buffer.seek(0, 2)
+        read = 0
+        try:
+            while True:
+                wait = self.until - time.monotonic()
+                if self.socket_timeout is not None:
+                    wait = min(wait, self.socket_timeout)
+                if wait <= 0:
+                    raise TimeoutError("A reply took too long.")
+                self._sock.settimeout(None if wait == float("inf") else wait)
+                data = self._sock.recv(self.socket_read_size)
+                if not data:
+                    raise redis.ConnectionError(SERVER_CLOSED_CONNECTION_ERROR)
+                buffer.write(data)
+                read += len(data)
+                self.left -= len(data)
+                if self.left < 0:
+                    raise InvalidResponse("A reply is too large.")
+                if length is None or read >= length:
+                    return True
+        except (TimeoutError, redis.RedisError):
+            raise
+        except builtins.TimeoutError:
+            raise TimeoutError("A reply took too long.") from None
+        except OSError as error:
+            raise redis.ConnectionError(f"The connection broke: {error}") from None
+        finally:
+            buffer.seek(place)
+            if self._sock is not None:
+                self._sock.settimeout(self.socket_timeout)
+
+    def readline(self, timeout: Any = None) -> bytes:
+        """A line without its end, which is not longer than a line may be."""
+        data = self._buffer.readline()
+        while not data.endswith(b"\r\n"):
+            if len(data) > LINE_BYTES:
+                raise InvalidResponse("A line of a reply is too long.")
+            self._read_from_socket()
+            data += self._buffer.readline()
+        return data[:-2]
+
+
+class BoundedParser(_RESP2Parser):
+    """The library's parser of RESP2, with bounds on what it takes from a socket."""
+
+    def on_connect(self, connection: Any) -> None:
+        super().on_connect(connection)
+        self._buffer = _BoundedBuffer(
+            self._sock, self.socket_read_size, connection.socket_timeout
+        )
+
+    def read_response(self, disable_decoding: bool = False, timeout: Any = None) -> Any:
+        buffer = self._buffer
+        seconds = max(REPLY_SECONDS, buffer.socket_timeout or 0.0)
+        buffer.until, buffer.left = time.monotonic() + seconds, REPLY_BYTES
+        self._items = 0
+        try:
+            return super().read_response(disable_decoding=disable_decoding)
+        except WRONG_FORM as error:
+            raise InvalidResponse(f"No reply: {type(error).__name__}") from None
+
+    def _read_response(
+        self, disable_decoding: bool = False, timeout: Any = None, depth: int = 0
+    ) -> Any:
+        line = self._buffer.readline()
+        kind, said = line[:1], line[1:]
+        if kind == b"-":
+            error = self.parse_error(said.decode("utf-8", errors="replace"))
+            if isinstance(error, redis.ConnectionError):
+                raise error
+            return error
+        if kind == b":":
+            return _number(said)
+        if kind == b"+":
+            answer: Any = said
+        elif kind in (b"$", b"*") and said == b"-1":
+            return None
+        elif kind == b"$":
+            length = _number(said)
+            if not 0 <= length <= BULK_BYTES:
+                raise InvalidResponse(f"A string of {length} bytes.")
+            answer = self._buffer.read(length)
+        elif kind == b"*":
+            count = _number(said)
+            self._items += count
+            if not count >= 0 or self._items > REPLY_ITEMS or depth >= REPLY_DEPTH:
+                raise InvalidResponse(f"A list of {count}, {depth} deep.")
+            answer = [
+                self._read_response(disable_decoding, depth=depth + 1)
+                for _ in range(count)
+            ]
+        else:
+            raise InvalidResponse(f"No reply begins with {line[:20]!r}.")
+        return answer if disable_decoding else self.encoder.decode(answer)
+
+
+def _number(said: bytes) -> int:
+    if not 0 < len(said) < 21:
+        raise InvalidResponse(f"{said[:20]!r} is no number.")
+    return int(said)
+
+
+def connect(
+    url: str, *, seconds: float = REPLY_SECONDS, tries: int = 1, **options: Any
+) -> redis.Redis:
+    """A client whose calls end within about ``seconds``, for each try."""
+    return redis.Redis.from_url(
+        url,
+        socket_timeout=seconds,
+        socket_connect_timeout=min(seconds, REPLY_SECONDS),
+        protocol=2,
+        parser_class=BoundedParser,
+        retry=Retry(NoBackoff(), tries - 1),
+        **options,
+    )
+
+
+@contextmanager
+def reading(what: str, *clients: redis.Redis) -> Iterator[None]:
+    """Within, a reply of another form raises WrongReply, and connections are closed.
+
+    Only what asks and reads replies belongs in here: a mistake of our own would be taken
+    for one of the server's.
+    """
+    try:
+        yield
+    except (WrongReply, InvalidResponse) as error:
+        raise _wrong(what, clients, error) from error
+    except WRONG_FORM as error:
+        raise _wrong(what, clients, error) from error
+
+
+def _wrong(what: str, clients: tuple[redis.Redis, ...], error: Exception) -> WrongReply:
+    wrong_replies[what] += 1
+    for client in clients:  # what else is under way there belongs to no question
+        client.connection_pool.disconnect()
+    return WrongReply(f"{what}: {type(error).__name__}: {error!s:.200}")
