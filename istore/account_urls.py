@@ -29,6 +29,11 @@ urlpatterns = [
     path("theme", views.choose_theme, name="theme"),
     re_path(rf"^{PROJECT}/tokens$", views.tokens, name="tokens"),
     re_path(
+        rf"^{PROJECT}/tokens/revoke-left$",
+        views.revoke_beyond_makers,
+        name="revoke-left",
+    ),
+    re_path(
         rf"^{PROJECT}/tokens/(?P<token>[0-9]+)/revoke$", views.revoke, name="revoke"
     ),
     re_path(rf"^{PROJECT}/members$", views.members, name="members"),

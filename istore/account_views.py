@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from datetime import timedelta
 
 from django import forms
@@ -25,6 +26,12 @@ from istore.clock import now
 from istore.login_throttle import PasswordForm
 from istore.models import AuditEntry, Membership, Project, Role, Token
 from istore.pages import A_YEAR, THEME_COOKIE, THEMES, visible_project
+from istore.token_makers import (
+    Maker,
+    find_makers,
+    revoke_tokens_beyond_their_makers,
+    valid_tokens,
+)
 from istore.tokens import create_token, revoke_token
 
 LIVES = {"30": "30 days", "90": "90 days", "365": "1 year", "": "no expiry"}
@@ -131,18 +138,25 @@ def tokens(request: HttpRequest, project_id: str) -> HttpResponse:
         )
         form = TokenForm()
     at = now()
+    listed = list(project.tokens.select_related("created_by"))
+    makers = find_makers(listed)
+    rows = [_row(token, makers[token.pk], at) for token in listed]
     context = {
         "project": project,
         "form": form,
         "secret": secret,
         "created": created,
-        "tokens": [
-            {"token": token, "state": _state(token, at)}
-            for token in project.tokens.select_related("created_by")
-        ],
+        "tokens": rows,
+        "beyond": sum(bool(row["problem"]) for row in rows),
     }
     status = 400 if form.errors else 200
     return render(request, "accounts/tokens.html", context, status=status)
+
+
+def _row(token: Token, maker: Maker, at: object) -> dict[str, object]:
+    state = _state(token, at)
+    problem = maker.problem(token) if state == "valid" else ""
+    return {"token": token, "state": state, "maker": maker, "problem": problem}
 
 
 def _state(token: Token, at: object) -> str:
@@ -163,18 +177,25 @@ def revoke(request: HttpRequest, project_id: str, token: str) -> HttpResponse:
     return redirect("tokens", project.project_id)
 
 
+@login_required
+@require_POST
+def revoke_beyond_makers(request: HttpRequest, project_id: str) -> HttpResponse:
+    """All tokens of the project whose makers left it or may less than the token."""
+    project = visible_project(request, project_id, Role.ADMINISTRATOR)
+    revoked = revoke_tokens_beyond_their_makers(caller_of(request), project)
+    messages.success(request, f"{_count_tokens(len(revoked))} revoked.")
+    return redirect("tokens", project.project_id)
+
+
+def _count_tokens(count: int) -> str:
+    return "1 token" if count == 1 else f"{count} tokens"
+
+
 class MemberForm(forms.Form):
     username = forms.CharField(
         max_length=150, help_text="Of a person who has an account in this store."
     )
     role = forms.ChoiceField(choices=Role.choices, initial=Role.VIEWER)
-
-    def clean_username(self) -> object:
-        users = get_user_model().objects
-        found = users.filter(username=self.cleaned_data["username"], is_active=True)
-        if user := found.first():
-            return user
-        raise forms.ValidationError("Nobody has this user name.")
 
 
 @login_required
@@ -185,11 +206,11 @@ def members(request: HttpRequest, project_id: str) -> HttpResponse:
     project = visible_project(request, project_id, role)
     form = MemberForm(request.POST or None)
     if request.method == "POST" and form.is_valid():
-        user, role = form.cleaned_data["username"], form.cleaned_data["role"]
-        if _add(request, project, user, Role(role)):
-            messages.success(request, f"{user} belongs to {project} now.")
-            return redirect("members", project.project_id)
-        form.add_error("username", f"{user} belongs to the project already.")
+        name, role = form.cleaned_data["username"], form.cleaned_data["role"]
+        _add(request, project, name, Role(role))
+        # One answer, whether or not somebody has this name.
+        messages.success(request, f"Whoever is called {name} belongs to {project} now.")
+        return redirect("members", project.project_id)
     context = {
         "project": project,
         "form": form,
@@ -203,16 +224,21 @@ def members(request: HttpRequest, project_id: str) -> HttpResponse:
     return render(request, "accounts/members.html", context, status=status)
 
 
-def _add(request: HttpRequest, project: Project, user: object, role: Role) -> bool:
-    try:
-        with transaction.atomic():
+def _add(request: HttpRequest, project: Project, name: str, role: Role) -> None:
+    """A name that nobody has leaves a row in the audit log as well: who tries many shows."""
+    caller = caller_of(request)
+    users = get_user_model().objects.filter(username=name, is_active=True)
+    with suppress(IntegrityError), transaction.atomic():
+        if user := users.first():
             Membership.objects.create(project=project, user=user, role=role)
-            AuditEntry.write(
-                caller_of(request), "member.add", str(user), project, role=role
-            )
-    except IntegrityError:
-        return False
-    return True
+            AuditEntry.write(caller, "member.add", name, project, role=role)
+            return
+    AuditEntry.write(caller, "member.add-nobody", "", project)
+
+
+def _tokens_left_by(membership: Membership) -> int:
+    tokens = valid_tokens(membership.project)
+    return sum(token.created_by_id == membership.user_id for token in tokens)
 
 
 @login_required
@@ -245,4 +271,9 @@ def change_member(
         found.delete()
         AuditEntry.write(caller, "member.remove", str(found.user), project)
         messages.success(request, f"{found.user} has left {project}.")
+        if theirs := _tokens_left_by(found):
+            messages.warning(
+                request,
+                f"{_count_tokens(theirs)} of {found.user} still open it: see Tokens.",
+            )
     return redirect("members", project.project_id)

@@ -25,6 +25,7 @@ from istore.models import (
     Token,
     VerifyRun,
 )
+from istore.token_makers import find_makers
 from istore.tokens import revoke_token
 from istore.tracking import TrackedTask
 
@@ -233,6 +234,7 @@ class TokenAdmin(ReadOnlyAdmin):
         "project",
         "role",
         "prefix",
+        "made_by",
         "last_used_at",
         "expires_at",
         "revoked_at",
@@ -242,6 +244,12 @@ class TokenAdmin(ReadOnlyAdmin):
     search_fields = ["name", "prefix"]
     exclude = ["digest"]
     actions = ["revoke"]
+
+    @admin.display(description="Made by")
+    def made_by(self, token: Token) -> str:
+        maker = find_makers([token])[token.pk]
+        problem = maker.problem(token)
+        return f"{maker.name} ({problem})" if problem else maker.name
 
     @admin.action(description="Revoke the selected tokens", permissions=["revoke"])
     def revoke(self, request: HttpRequest, queryset: QuerySet[Token]) -> None:

@@ -26,7 +26,9 @@ def read() -> dict[str, Any]:
     )
     with closing(connection):
         try:
-            connection.request("GET", "/metrics")
+            token = settings.ISTORE_METRICS_TOKEN
+            headers = {"Authorization": f"Bearer {token}"}
+            connection.request("GET", "/metrics", headers=headers)
             answer = connection.getresponse()
             text = answer.read(MOST_BYTES).decode("utf-8", "replace")
         except http.client.HTTPException as error:

@@ -20,6 +20,10 @@ TESTING = env.flag("ISTORE_TESTING", default=False)
 SECRET_KEY = env.text("ISTORE_SECRET_KEY") or ISTORE_HOME.secret("secret_key")
 # What signs links to blobs is not what signs browser sessions.
 ISTORE_SIGNING_KEY = env.text("ISTORE_SIGNING_KEY") or ISTORE_HOME.secret("signing_key")
+# What Prometheus shows to read /metrics.
+ISTORE_METRICS_TOKEN = env.text("ISTORE_METRICS_TOKEN") or ISTORE_HOME.secret(
+    "metrics_token"
+)
 
 # -- addresses
 
@@ -91,13 +95,13 @@ ISTORE_UPSTREAM_CONCURRENCY = env.number("ISTORE_UPSTREAM_CONCURRENCY", 64, leas
 # can register one is on this machine already. Elsewhere nothing private is allowed; a
 # server that stands before the store on the same machine makes it reachable from elsewhere.
 _BESIDE = "127.0.0.1,localhost,::1"
-_is_local = (
+ISTORE_IS_LOCAL = (
     ISTORE_HOST in ("127.0.0.1", "localhost", "::1")
     and not ISTORE_TRUSTED_PROXIES
     and all(map(env.is_this_machine, (ISTORE_URL, ISTORE_PROXY_URL, *ALLOWED_HOSTS)))
 )
 ISTORE_UPSTREAM_ALLOW = env.listed(
-    "ISTORE_UPSTREAM_ALLOW", _BESIDE if _is_local else ""
+    "ISTORE_UPSTREAM_ALLOW", _BESIDE if ISTORE_IS_LOCAL else ""
 )
 ISTORE_CLIENT_BODY_SECONDS = env.number("ISTORE_CLIENT_BODY_SECONDS", 30, least=1)
 ISTORE_SPOOL_DIR = Path(

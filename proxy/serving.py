@@ -6,6 +6,7 @@ import logging
 
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
+from istore.metrics_access import may_read_metrics
 from proxy.answers import (
     AGAIN_IN_A_SECOND,
     Receive,
@@ -15,6 +16,7 @@ from proxy.answers import (
     send_json,
     send_refusal,
     send_whole,
+    unauthenticated,
 )
 from proxy.counters import IN_FLIGHT_BYTES, counts
 from proxy.headers import Headers
@@ -75,6 +77,8 @@ class Application:
         if own := self.own.get(path):
             if method != "GET":
                 raise _not_allowed("GET")
+            if own == self.metrics:
+                check_metrics(scope, headers)
             await own(send)
             return
         query = scope["query_string"].decode("latin-1")
@@ -128,6 +132,12 @@ class Application:
         IN_FLIGHT_BYTES.set(self.proxy.permits.held)
         content_type = (b"content-type", CONTENT_TYPE_LATEST.encode())
         await send_whole(send, 200, [content_type], generate_latest())
+
+
+def check_metrics(scope: Scope, headers: Headers) -> None:
+    peer = (scope.get("client") or ("",))[0]
+    if not may_read_metrics(peer, headers.get(b"authorization") or b""):
+        raise unauthenticated()
 
 
 class Sending:

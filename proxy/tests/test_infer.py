@@ -12,6 +12,7 @@ import requests
 import tritonclient.http as triton
 from PIL import Image
 
+from istore.metrics_access import may_read_metrics
 from proxy.tests.conftest import request_body, wait_until
 from proxy.tests.crashing import settled
 
@@ -365,3 +366,20 @@ def test_the_proxy_tells_about_itself(proxied):
     metrics = requests.get(f"{proxied.url}/metrics", timeout=5).text
     assert "istore_proxy_recorded_total" in metrics
     assert "istore_spool_bytes" in metrics
+
+
+def test_metrics_want_their_token_where_others_come_through(proxied, settings):
+    def may(peer, authorization=b""):
+        return may_read_metrics(peer, authorization)
+
+    right = f"Bearer {settings.ISTORE_METRICS_TOKEN}".encode()
+    settings.ISTORE_IS_LOCAL = True
+    assert may("127.0.0.1") and may("::1") and may("::ffff:127.0.0.1")
+    assert not may("10.0.0.1") and not may("") and not may("127.0.0.1", b"Bearer x")
+    settings.ISTORE_IS_LOCAL = False
+    assert not may("127.0.0.1") and may("10.0.0.1", right)
+    wrong = {"Authorization": "Bearer wrong"}
+    assert (
+        requests.get(f"{proxied.url}/metrics", headers=wrong, timeout=5).status_code
+        == 401
+    )
