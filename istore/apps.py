@@ -8,6 +8,8 @@ class IstoreConfig(AppConfig):
     name = "istore"
 
     def ready(self) -> None:
+        from istore import forks
         from istore.freshness import watch_connection
 
+        forks.watch()
         connection_created.connect(watch_connection)

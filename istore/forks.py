@@ -1,0 +1,45 @@
+"""Connections of the server's processes belong to the process that opened them.
+
+The processes that ``up`` starts fork nothing, but Celery's prefork pool does, and a script
+that uses the models may. A child that was forked gets connections of its own to the
+database and the object store. Those of its parent are left open and referenced: a goodbye
+from here would end them for the parent. (The client of Valkey looks after itself.)
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+
+from django.core.files.storage import storages
+from django.db import connections
+from django.db.backends.postgresql.base import DatabaseWrapper
+
+from istore.blobs import S3Storage
+
+_of_parents: list[object] = []
+
+
+def begin_child() -> None:
+    """Forget, in a child, the connections of its parent."""
+    for connection in connections.all(initialized_only=True):
+        _of_parents.append(connection.connection)
+        connection.connection = None
+        connection.in_atomic_block = False
+        connection.savepoint_ids = []
+        connection.run_on_commit = []
+        connection.needs_rollback = False
+    # The threads of a pool are not in the child.
+    _of_parents.append(dict(DatabaseWrapper._connection_pools))
+    DatabaseWrapper._connection_pools.clear()
+    for storage in list(storages._storages.values()):
+        if isinstance(storage, S3Storage):
+            _of_parents.append((storage._connections, storage._bucket))
+            storage._connections = threading.local()
+            storage._bucket = None
+            storage._asking = threading.Lock()
+
+
+def watch() -> None:
+    if hasattr(os, "register_at_fork"):
+        os.register_at_fork(after_in_child=begin_child)
