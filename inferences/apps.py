@@ -19,9 +19,14 @@ class InferencesConfig(AppConfig):
         from inferences.presentation import storage
         from istore import operations
 
-        operations.register("Storage", "operations/_storage.html", storage.by_model)
         operations.register(
-            "Streams without a copy", "operations/_lost_copies.html", lost_copies.panel
+            "Storage", "operations/_storage.html", storage.by_model, is_scoped=True
+        )
+        operations.register(
+            "Streams without a copy",
+            "operations/_lost_copies.html",
+            lost_copies.panel,
+            is_scoped=True,
         )
 
 

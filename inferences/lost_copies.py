@@ -19,6 +19,8 @@ from django.conf import settings
 from redis.exceptions import RedisError
 
 from inferences.models import RegisteredModel
+from istore.access import Caller
+from istore.operations import sees_every_model
 
 KEPT_SECONDS = 7 * 86_400
 RECENT = "istore:lost-copies"  # the last of them, for the operator page
@@ -89,6 +91,6 @@ def _client() -> redis.Redis:
     )
 
 
-def panel() -> dict[str, Any]:
-    """For the operator page."""
-    return {"lost": recent_lost_copies()}
+def panel(caller: Caller | None = None) -> dict[str, Any]:
+    """For the operator page; empty for staff that may not know all models."""
+    return {"lost": recent_lost_copies() if sees_every_model(caller) else []}

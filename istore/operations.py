@@ -22,7 +22,7 @@ from django.views.decorators.http import require_POST, require_safe
 from kombu.exceptions import OperationalError as BrokerError
 
 from istore import health, proxy_metrics, verification
-from istore.access import caller_of
+from istore.access import Caller, caller_of
 from istore.models import VerifyRun
 from istore.tracking import TaskState, TrackedTask
 
@@ -30,7 +30,7 @@ FAILED_SHOWN = 5
 
 log = logging.getLogger(__name__)
 
-Fill = Callable[[], dict[str, Any]]
+Fill = Callable[..., dict[str, Any]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,15 +38,28 @@ class Panel:
     title: str
     template: str
     fill: Fill
+    is_scoped: bool = False
 
 
 panels: list[Panel] = []
 
 
-def register(title: str, template: str, fill: Fill) -> None:
-    """Called by apps in ``ready``; panels stand in this order."""
+def register(title: str, template: str, fill: Fill, *, is_scoped: bool = False) -> None:
+    """Called by apps in ``ready``; panels stand in this order.
+
+    What names models or records is scoped: ``fill`` gets the caller then, and shows no
+    more than ``sees_every_model`` and the caller's own projects allow.
+    """
     panels[:] = [each for each in panels if each.title != title]
-    panels.append(Panel(title, template, fill))
+    panels.append(Panel(title, template, fill, is_scoped))
+
+
+def sees_every_model(caller: Caller | None) -> bool:
+    """True for the store itself, without a caller. Staff look after the store; what is in it, they see by a permission of their own."""
+    if caller is None:
+        return True
+    user = caller.user
+    return user.is_superuser or user.has_perm("inferences.view_registeredmodel")
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,9 +71,9 @@ class Filled:
     problem: str = ""
 
 
-def _filled(panel: Panel) -> Filled:
+def _filled(panel: Panel, caller: Caller) -> Filled:
     try:
-        return Filled(panel, panel.fill())
+        return Filled(panel, panel.fill(*([caller] if panel.is_scoped else [])))
     except Exception as error:  # whatever is away: that is what the page is for
         log.warning("The panel %s is empty: %s", panel.title, error)
         return Filled(panel, {}, f"It does not answer: {type(error).__name__}.")
@@ -76,7 +89,7 @@ def _operator(request: HttpRequest) -> None:
 def page(request: HttpRequest) -> HttpResponse:
     _operator(request)
     context = {
-        "panels": [_filled(each) for each in panels],
+        "panels": [_filled(each, caller_of(request)) for each in panels],
         "unavailable": health.failing(health.needed),
         "worrying": health.failing(health.watched),
     }
@@ -99,17 +112,18 @@ def verify_now(request: HttpRequest) -> HttpResponse:
     return redirect("operations")
 
 
-def last_runs() -> dict[str, Any]:
+def last_runs(caller: Caller | None = None) -> dict[str, Any]:
     runs = VerifyRun.objects.filter(finished_at__isnull=False)
     return {
         "verify": runs.filter(kind=verification.VERIFY).first(),
         "collect": runs.filter(kind=verification.COLLECT).first(),
         "running": VerifyRun.objects.filter(finished_at=None).first(),
         "checks": list(verification.checks),
+        "names": sees_every_model(caller),
     }
 
 
-def tasks() -> dict[str, Any]:
+def tasks(caller: Caller | None = None) -> dict[str, Any]:
     """Every kind of tracked task by its states, and the last that failed."""
     kinds, failed = [], []
     for kind in apps.get_models():
@@ -126,10 +140,11 @@ def tasks() -> dict[str, Any]:
             (name, [counts.get(state, 0) for state in TaskState])
             for name, counts in kinds
         ],
-        "failed": failed[:FAILED_SHOWN],
+        "failed": failed[:FAILED_SHOWN] if sees_every_model(caller) else [],
+        "names": sees_every_model(caller),
     }
 
 
-register("Verify", "operations/_verify.html", last_runs)
-register("Tasks", "operations/_tasks.html", tasks)
+register("Verify", "operations/_verify.html", last_runs, is_scoped=True)
+register("Tasks", "operations/_tasks.html", tasks, is_scoped=True)
 register("Proxy and spool", "operations/_proxy.html", proxy_metrics.read)

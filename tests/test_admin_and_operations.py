@@ -9,11 +9,13 @@ import pytest
 import redis
 from django.contrib import admin
 from django.contrib.auth import get_user_model
+from django.contrib.auth.models import Permission, User
 from django.core.cache import cache
 from django.db import transaction
 from django.test import Client
 from django.urls import reverse
 
+from exports.models import ExportTask
 from inferences import removal
 from inferences.presentation import storage
 from istore import operations, proxy_metrics, verification
@@ -304,3 +306,42 @@ def test_storage_is_told_by_size(model, make_inference):
 
     (bar,) = storage.by_model()["bars"]
     assert (bar.records, bar.bytes, bar.percent) == (2, 100, 100)
+
+
+@pytest.fixture
+def staff(django_user_model) -> Client:
+    """Staff without any permission, in no project."""
+    user = django_user_model.objects.create_user("bare", is_staff=True)
+    client = Client()
+    client.force_login(user)
+    return client
+
+
+@pytest.mark.parametrize("address", ["/admin/", "/operations", "/", "/api/v1/models"])
+def test_staff_without_permissions_learn_no_name_of_a_model(
+    staff, make_inference, model, address
+):
+    make_inference(inference_id="a", data_storage_key="1/1/x/input", data_size=2000)
+    storage.measure()
+    ExportTask.objects.create(model=model, state="failed", selection={})
+    answer = staff.get(address)
+
+    assert answer.status_code == 200
+    assert "yolo-harbour" not in answer.content.decode()
+    assert "harbour" not in answer.content.decode()
+
+
+def test_staff_see_the_models_of_their_own_projects_and_all_by_permission(
+    staff, make_inference, model
+):
+    make_inference(inference_id="a", data_storage_key="1/1/x/input", data_size=2000)
+    storage.measure()
+    person = User.objects.get(username="bare")
+    own = Membership.objects.create(user=person, project=model.project, role="viewer")
+    assert "yolo-harbour" in staff.get("/admin/").content.decode()
+
+    own.delete()
+    assert "yolo-harbour" not in staff.get("/operations").content.decode()
+    permission = Permission.objects.get(codename="view_registeredmodel")
+    person.user_permissions.add(permission)
+    assert "yolo-harbour" in staff.get("/operations").content.decode()

@@ -14,7 +14,9 @@ from django.db.models import Count, Q, Sum
 
 from inferences.models import InferencePayload, InferenceQuerySet, RegisteredModel
 from istore import clock
+from istore.access import Caller
 from istore.deadline import deadline
+from istore.operations import sees_every_model
 from istore.remembering import recall, remember
 
 KEY = "storage-by-model-key"
@@ -82,12 +84,16 @@ def measured(model: RegisteredModel) -> tuple[int, datetime] | None:
     return None if size is None else (size, told["at"])
 
 
-def by_model() -> dict[str, Any]:
-    """For ``operations/_storage.html``: the largest models first."""
+def by_model(caller: Caller | None = None) -> dict[str, Any]:
+    """For ``operations/_storage.html``: the largest models first, of those that the caller
+    may know of."""
     told = recall(KEY) or _measured_at_once()
     if told is None:
         return {"bars": [], "measured_at": None, "more": 0}
     models = told["models"]
+    if not sees_every_model(caller):
+        own = RegisteredModel.objects.visible_to(caller).values_list("pk", flat=True)
+        models = [each for each in models if each[0] in set(own)]
     largest = max((size for *_, size in models), default=0) or 1
     bars = [
         Bar(project_id, model_id, records, size, 100 * size / largest)

@@ -5,12 +5,14 @@ from __future__ import annotations
 from typing import Any
 
 from django import template
+from django.template import Context
 
 from inferences.presentation import storage
+from istore.access import caller_of
 
 register = template.Library()
 
 
-@register.inclusion_tag("operations/_storage.html")
-def storage_by_model() -> dict[str, Any]:
-    return {"panel": storage.by_model()}
+@register.inclusion_tag("operations/_storage.html", takes_context=True)
+def storage_by_model(context: Context) -> dict[str, Any]:
+    return {"panel": storage.by_model(caller_of(context["request"]))}
