@@ -625,7 +625,8 @@ class UploadGrant(models.Model):
         RegisteredModel, models.CASCADE, related_name="upload_grants"
     )
     kind = models.CharField(
-        max_length=8, choices=[("input", "input"), ("metadata", "metadata")]
+        max_length=8,
+        choices=[(kind, kind) for kind in ("input", "metadata", "actuals")],
     )
     storage_key = models.TextField(unique=True)
     maximum_size = models.PositiveBigIntegerField(validators=[MaxValueValidator(2**53)])

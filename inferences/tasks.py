@@ -8,7 +8,8 @@ from kombu.exceptions import OperationalError
 from inferences import collecting, disk_space, housekeeping, removal, restoring
 from inferences.erasure import running
 from inferences.erasure.models import ErasureTask
-from inferences.ground_truth import pending
+from inferences.ground_truth import file_tasks, pending
+from inferences.ground_truth.models import TruthFile
 from inferences.models import InferencePayload, RegisteredModel
 from inferences.partitions import make_ahead
 from inferences.presentation import storage
@@ -60,6 +61,13 @@ def run_erasure(task_id: str) -> None:
     task = ErasureTask.objects.select_related("project").filter(pk=task_id).first()
     if task is not None:
         running.erase(task)
+
+
+@shared_task
+def join_truth_file(task_id: str) -> None:
+    files = TruthFile.objects.select_related("registered_model__project")
+    if task := files.filter(pk=task_id).first():  # else its model is gone
+        file_tasks.carry_out(task)
 
 
 @shared_task

@@ -152,6 +152,9 @@ ISTORE_RESERVATION_HOURS = env.number("ISTORE_RESERVATION_HOURS", 168, least=1)
 # How long a call waits for the database to settle the id it wishes for.
 ISTORE_ID_DEADLINE_MS = env.number("ISTORE_ID_DEADLINE_MS", 1000, least=1)
 ISTORE_PENDING_TRUTH_DAYS = env.number("ISTORE_PENDING_TRUTH_DAYS", 90, least=1)
+# Actuals of one file: joined while the sender waits, and at most, by a worker.
+ISTORE_TRUTHS_AT_ONCE = env.number("ISTORE_TRUTHS_AT_ONCE", 10_000, least=1)
+ISTORE_TRUTH_FILE_ROWS = env.number("ISTORE_TRUTH_FILE_ROWS", 5_000_000, least=1)
 ISTORE_QUALITY_ROWS = env.number("ISTORE_QUALITY_ROWS", 100_000, least=1)
 ISTORE_SOFT_DELETE_DAYS = env.number("ISTORE_SOFT_DELETE_DAYS", 30)
 ISTORE_VERIFY_GRACE_HOURS = env.number("ISTORE_VERIFY_GRACE_HOURS", 24, least=1)

@@ -19,6 +19,8 @@ from inference_store import (
     register,
 )
 
+from inferences.ground_truth import file_tasks
+from inferences.ground_truth.models import TruthFile
 from inferences.models import TaskType
 from istore.models import Role
 from istore.tokens import create_token
@@ -159,3 +161,29 @@ def test_the_command_joins_and_measures(
     told = istore("quality", MODEL, "--by", "metadata.frame")
     assert "accuracy\t0.5" in told
     assert "\n0\t1\t1" in told
+
+
+@pytest.fixture
+def worker_at_hand(monkeypatch, settings):
+    """A file of more than two rows is for a worker, which comes when it is called."""
+    settings.ISTORE_TRUTHS_AT_ONCE = 2
+    waits: list[float] = []
+
+    def work(seconds: float) -> None:
+        waits.append(seconds)
+        for task in TruthFile.objects.filter(state__in=["pending", "scheduled"]):
+            file_tasks.carry_out(task)
+
+    monkeypatch.setattr(connection.current, "_sleep", work)
+    return waits
+
+
+def test_a_large_file_is_waited_for(client, ships, worker_at_hand, tmp_path):
+    path = tmp_path / "actuals.csv"
+    path.write_text("inference_id,label\ni0,ship\ni1,tug\nnobody,ship\n")
+    told = ground_truth.upload_ground_truth(MODEL, path)
+    assert (told.actuals, told.joined, told.waiting) == (3, 2, 1)
+    assert worker_at_hand
+    path.write_text('inference_id,label\ni0,ship\ni1,tug\nnobody,"ship\n')
+    with pytest.raises(errors.ValidationError, match="Line"):
+        ground_truth.upload_ground_truth(MODEL, path)

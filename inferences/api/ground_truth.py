@@ -7,7 +7,12 @@ from typing import IO, Any
 
 from django.conf import settings
 from django.http import Http404
-from drf_spectacular.utils import OpenApiParameter, OpenApiTypes, extend_schema
+from drf_spectacular.utils import (
+    OpenApiParameter,
+    OpenApiTypes,
+    extend_schema,
+    extend_schema_field,
+)
 from rest_framework import serializers
 from rest_framework.request import Request
 from rest_framework.response import Response
@@ -15,9 +20,10 @@ from rest_framework.response import Response
 from inferences.api.creating import AnyParser
 from inferences.api.fields import MomentField
 from inferences.api.views import StoreView
+from inferences.ground_truth import file_tasks
 from inferences.ground_truth.files import READERS, form_of, rows_of
 from inferences.ground_truth.joining import join
-from inferences.ground_truth.models import GroundTruth, PendingTruth
+from inferences.ground_truth.models import GroundTruth, PendingTruth, TruthFile
 from inferences.ground_truth.references import INFERENCE, Reference
 from inferences.ground_truth.singles import (
     counts,
@@ -31,6 +37,7 @@ from istore.deadline import deadline
 from istore.models import AuditEntry
 from istore.problems import Problem, invalid
 from istore.schema import PROBLEMS
+from istore.tracking import TaskState
 
 CHUNK = 256 * 1024
 PENDING_SHOWN = 1000
@@ -153,6 +160,34 @@ class JoinedSerializer(serializers.Serializer):
     refusals = RefusalSerializer(many=True, help_text="The first hundred.")
 
 
+class TruthFileSerializer(serializers.Serializer):
+    """A file that a worker joins. ``joined`` is there when it is complete."""
+
+    id = serializers.CharField()
+    model_id = serializers.CharField(source="registered_model.model_id")
+    state = serializers.ChoiceField(TaskState.choices)
+    reason = serializers.CharField(help_text="Why it failed or stopped.")
+    form = serializers.CharField()
+    size = serializers.IntegerField(help_text="Of the file, in bytes.")
+    expected_count = serializers.IntegerField(help_text="Rows; at most, while it runs.")
+    progress_count = serializers.IntegerField(help_text="Rows that were read.")
+    rate = serializers.FloatField(allow_null=True, help_text="Rows a second.")
+    seconds_left = serializers.FloatField(allow_null=True)
+    joined = serializers.SerializerMethodField()
+    created_by = serializers.CharField()
+    created_at = MomentField()
+    started_at = MomentField(allow_null=True)
+    finished_at = MomentField(allow_null=True)
+
+    @extend_schema_field(JoinedSerializer(allow_null=True))
+    def get_joined(self, task: TruthFile) -> dict[str, Any] | None:
+        return {**task.counts, "refusals": task.refusals} if task.counts else None
+
+
+class TruthFilesSerializer(serializers.Serializer):
+    results = TruthFileSerializer(many=True)
+
+
 class CountsSerializer(serializers.Serializer):
     given = serializers.IntegerField()
     agrees = serializers.IntegerField()
@@ -186,13 +221,18 @@ class GroundTruthsView(StoreView):
             "text/csv": OpenApiTypes.STR,
             "application/vnd.apache.parquet": OpenApiTypes.BINARY,
         },
-        responses={200: JoinedSerializer, **PROBLEMS},
+        responses={200: JoinedSerializer, 202: TruthFileSerializer, **PROBLEMS},
     )
     def post(self, request: Request, model_id: str) -> Response:
+        """202: the file is large, and a worker joins it; the answer is its task."""
         model = self.registered_model(model_id)
         form = self._form(request)
         with tempfile.TemporaryFile() as file:
             _receive(request, file)
+            rows = file_tasks.count_rows(file, form)
+            if rows > settings.ISTORE_TRUTHS_AT_ONCE:
+                task = file_tasks.keep_file(self.caller, model, file, form, rows)
+                return Response(TruthFileSerializer(task).data, status=202)
             told = join(self.caller, model, rows_of(file, form, model.task_type))
         return Response(JoinedSerializer(told).data)
 
@@ -266,3 +306,47 @@ class PendingView(StoreView):
             raise Http404
         AuditEntry.write(self.caller, "ground_truth.delete", awaited, model.project)
         return Response({"awaited": awaited})
+
+
+class TruthFilesView(StoreView):
+    """Files of actuals that a worker joins or has joined, the last fifty."""
+
+    @extend_schema(
+        operation_id="list_ground_truth_files",
+        responses={200: TruthFilesSerializer, **PROBLEMS},
+    )
+    def get(self, request: Request, model_id: str) -> Response:
+        found = file_tasks.recent_files(self.registered_model(model_id))
+        return Response({"results": TruthFileSerializer(found, many=True).data})
+
+
+class TruthFileView(StoreView):
+    """How far a file is, and in the end what became of its rows."""
+
+    def truth_file(self, model_id: str, task_id: str) -> TruthFile:
+        model = self.registered_model(model_id)
+        if task := model.truth_files.filter(pk=task_id).first():
+            return task
+        raise Http404
+
+    @extend_schema(
+        operation_id="get_ground_truth_file",
+        responses={200: TruthFileSerializer, **PROBLEMS},
+    )
+    def get(self, request: Request, model_id: str, task_id: str) -> Response:
+        return Response(TruthFileSerializer(self.truth_file(model_id, task_id)).data)
+
+
+class StopTruthFileView(TruthFileView):
+    http_method_names = ["post", "options"]
+
+    @extend_schema(
+        operation_id="stop_ground_truth_file",
+        request=None,
+        responses={200: TruthFileSerializer, **PROBLEMS},
+    )
+    def post(self, request: Request, model_id: str, task_id: str) -> Response:
+        """What was written stays; a task that has ended stays as it is."""
+        task = self.truth_file(model_id, task_id)
+        file_tasks.stop_file(self.caller, task)
+        return Response(TruthFileSerializer(task).data)

@@ -15,7 +15,8 @@ from inferences.api import (
 )
 from istore.addresses import INFERENCE, MODEL, PROJECT, also_in_projects
 
-ERASURE = rf"{PROJECT}/erasures/(?P<task_id>[0-9a-f]{{8}}(?:-[0-9a-f]{{4}}){{3}}-[0-9a-f]{{12}})"
+TASK = r"(?P<task_id>[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})"
+ERASURE = rf"{PROJECT}/erasures/{TASK}"
 
 urlpatterns = also_in_projects(
     [
@@ -59,6 +60,17 @@ urlpatterns = also_in_projects(
         re_path(rf"^{INFERENCE}/ground-truth$", ground_truth.GroundTruthView.as_view()),
         re_path(rf"^{MODEL}/ground-truth/pending$", ground_truth.PendingView.as_view()),
         re_path(rf"^{MODEL}/ground-truth$", ground_truth.GroundTruthsView.as_view()),
+        re_path(
+            rf"^{MODEL}/ground-truth-files$", ground_truth.TruthFilesView.as_view()
+        ),
+        re_path(
+            rf"^{MODEL}/ground-truth-files/{TASK}$",
+            ground_truth.TruthFileView.as_view(),
+        ),
+        re_path(
+            rf"^{MODEL}/ground-truth-files/{TASK}/stop$",
+            ground_truth.StopTruthFileView.as_view(),
+        ),
         re_path(rf"^{INFERENCE}/metadata$", metadata.MetadataView.as_view()),
         re_path(
             rf"^{INFERENCE}/metadata-history$", metadata.MetadataHistoryView.as_view()

@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import IO, Any
 
 import pyarrow
+import pyarrow.compute
 import pyarrow.parquet
 from rest_framework.exceptions import APIException
 
@@ -26,6 +27,7 @@ from istore.parsing import read_json
 from istore.problems import Problem, invalid
 
 ROWS_AT_ONCE = 1000
+ROWS_AS_VALUES = 20
 LINE_MAX_BYTES = 2 * TRUTH_MAX_BYTES
 TEXTS = ("label", "text")
 NUMBERS = ("value", "score")
@@ -126,16 +128,45 @@ def _of_csv(file: IO[bytes], task_type: str) -> Rows:
 def _of_parquet(file: IO[bytes], task_type: str) -> Rows:
     number = 0
     try:
-        with pyarrow.parquet.ParquetFile(file) as table:
-            _check_columns(table.schema_arrow.names)
+        with pyarrow.parquet.ParquetFile(file) as first:
+            schema = first.schema_arrow
+        _check_columns(schema.names)
+        file.seek(0)
+        # A text that stands in every row is one text in the file, and stays one here.
+        texts = [each.name for each in schema if _is_text(each.type)]
+        with pyarrow.parquet.ParquetFile(file, read_dictionary=texts) as table:
             for batch in table.iter_batches(ROWS_AT_ONCE):
-                for row in batch.to_pylist():
+                _check_texts(batch)
+                for row in _rows_of_batch(batch):
                     number += 1
                     place = f"row {number}"
                     yield _told(place, lambda: _of_row(row, task_type, place))  # noqa: B023 called at once
     except (pyarrow.ArrowException, OSError) as error:
         detail = f"The file cannot be read as Parquet: {str(error)[:200]}"
         raise Problem(400, "malformed-file", detail) from None
+
+
+def _is_text(kind: pyarrow.DataType) -> bool:
+    types = pyarrow.types
+    is_large = types.is_large_string(kind) or types.is_large_binary(kind)
+    return types.is_string(kind) or types.is_binary(kind) or is_large
+
+
+def _check_texts(batch: pyarrow.RecordBatch) -> None:
+    for name, column in zip(batch.schema.names, batch.columns, strict=True):
+        is_coded = pyarrow.types.is_dictionary(column.type)
+        if not is_coded or not _is_text(column.type.value_type):
+            continue
+        longest = pyarrow.compute.max(pyarrow.compute.binary_length(column.dictionary))
+        if (longest.as_py() or 0) > TRUTH_MAX_BYTES:
+            detail = f"A value of {name} is longer than {TRUTH_MAX_BYTES} bytes."
+            raise Problem(413, "body-too-large", detail)
+
+
+def _rows_of_batch(batch: pyarrow.RecordBatch) -> Iterator[dict[str, Any]]:
+    """The rows, a few at a time: as values of Python they are many times as large."""
+    for start in range(0, batch.num_rows, ROWS_AS_VALUES):
+        yield from batch.slice(start, ROWS_AS_VALUES).to_pylist()
 
 
 def _check_columns(columns: Any) -> None:

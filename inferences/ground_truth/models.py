@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Self
+from typing import ClassVar, Self
 
 from django.contrib.postgres.fields import ArrayField
 from django.contrib.postgres.indexes import GinIndex
 from django.db import models
-from django.db.models import OuterRef
+from django.db.models import F, OuterRef
+
+from istore.tracking import TrackedTask
 
 
 class GroundTruthQuerySet(models.QuerySet["GroundTruth"]):
@@ -103,3 +105,42 @@ class PendingTruth(models.Model):
 
     def __str__(self) -> str:
         return self.awaited
+
+
+class TruthFile(TrackedTask):
+    """A file of actuals that is too large to be joined while its sender waits.
+
+    The file lies where uploads are staged, under a grant of its own, until it is joined.
+    Joining it again changes nothing twice, so a worker that died is followed by another.
+    """
+
+    runner: ClassVar = "inferences.tasks.join_truth_file"
+
+    registered_model = models.ForeignKey(
+        "inferences.RegisteredModel", models.CASCADE, related_name="truth_files"
+    )
+    created_by = models.CharField(max_length=300)
+    form = models.CharField(max_length=16)
+    size = models.PositiveBigIntegerField()
+    storage_key = models.TextField()
+    expected_count = models.PositiveBigIntegerField(
+        default=0, help_text="Rows, or for a text at most so many."
+    )
+    progress_count = models.PositiveBigIntegerField(default=0)
+    counts = models.JSONField(default=dict, help_text="What became of how many.")
+    refusals = models.JSONField(default=list, help_text="The first that were refused.")
+
+    class Meta:
+        indexes = [
+            models.Index(
+                "registered_model", F("created_at").desc(), name="truth_file_by_model"
+            )
+        ]
+
+    @property
+    def done(self) -> int:
+        return self.progress_count
+
+    @property
+    def expected(self) -> int:
+        return self.expected_count

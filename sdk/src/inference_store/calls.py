@@ -56,7 +56,14 @@ class Call(Generic[T]):
         return self.method == "POST" and not self.is_repeatable
 
 
-Steps = Generator[Call[Any], Any, T]
+@dataclass(frozen=True)
+class Pause:
+    """A step that sends nothing: the client waits, as its kind does."""
+
+    seconds: float
+
+
+Steps = Generator[Call[Any] | Pause, Any, T]
 Plan = Call[T] | Steps[T]
 
 

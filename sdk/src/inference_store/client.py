@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 import httpx2
 
 from inference_store import connection
-from inference_store.calls import Call, Plan
+from inference_store.calls import Call, Pause, Plan
 from inference_store.forks import GivenTransport, PerProcess
 from inference_store.namespaces import (
     Datasets,
@@ -101,10 +101,13 @@ class Client:
         answer: Any = None
         while True:
             try:
-                call = plan.send(answer)
+                step = plan.send(answer)
             except StopIteration as end:
                 return end.value  # type: ignore[no-any-return]
-            answer = self.send(call)
+            if isinstance(step, Pause):
+                answer = self._sleep(step.seconds)
+            else:
+                answer = self.send(step)
 
     def send(self, call: Call[T]) -> T:
         """Sends one call, again where that is allowed, and reads its answer."""

@@ -10,6 +10,8 @@ import httpx2
 
 from inference_store.calls import (
     Call,
+    Pause,
+    Reader,
     Steps,
     at,
     delete,
@@ -20,6 +22,7 @@ from inference_store.calls import (
     put,
     written,
 )
+from inference_store.errors import InferenceStoreError, ValidationError
 from inference_store.models import (
     GroundTruth,
     GroundTruthCounts,
@@ -33,6 +36,8 @@ from inference_store.pages import Page, page_of
 from inference_store.progress import Bar
 
 MOST_LINES, MOST_BYTES = 10_000, 4 * 1024 * 1024
+COMPLETE, FAILED, ENDED = "complete", "failed", ("failed", "stopped")
+FIRST_WAIT, LONGEST_WAIT = 0.2, 5.0  # seconds between two looks at a task
 KINDS = {
     "ndjson": "application/x-ndjson",
     "csv": "text/csv",
@@ -163,8 +168,11 @@ def join_ground_truth(
 @blocking
 def upload_ground_truth(
     model_id: str, file: str | Path, form: str | None = None
-) -> Call[JoinedGroundTruth]:
-    """Bring the actuals of a file to their inferences.
+) -> Steps[JoinedGroundTruth]:
+    """Bring the actuals of a file to their inferences, and wait until that is done.
+
+    The store joins a small file at once; a worker joins a larger one, and this asks how
+    far it is until it ends.
 
     Parameters:
         model_id: a registered model.
@@ -185,7 +193,17 @@ def upload_ground_truth(
     said = form or SUFFIXES.get(path.suffix.lower())
     if said not in KINDS:
         raise ValueError(f"{path.name} is none of {', '.join(KINDS)}: say which.")
-    return _join(model_id, path.read_bytes(), said)
+    told = yield _join(model_id, path.read_bytes(), said, _joined_or_task)
+    wait = FIRST_WAIT
+    while not isinstance(told, JoinedGroundTruth):
+        if told["state"] in ENDED:
+            kind = ValidationError if told["state"] == FAILED else InferenceStoreError
+            raise kind(f"The file was not joined: {told['reason']}")
+        yield Pause(wait)
+        wait = min(2 * wait, LONGEST_WAIT)
+        task = ("models", model_id, "ground-truth-files", told["id"])
+        told = yield get(*task, read=_joined_or_task)
+    return told
 
 
 @blocking
@@ -241,11 +259,23 @@ def _batches(actuals: Iterable[NewActual]) -> Iterable[list[bytes]]:
         yield lines
 
 
-def _join(model_id: str, content: bytes, form: str) -> Call[JoinedGroundTruth]:
+def _joined_or_task(response: httpx2.Response) -> JoinedGroundTruth | dict[str, Any]:
+    told = document(response)
+    if "state" in told and told["state"] != COMPLETE:
+        return told
+    return JoinedGroundTruth.model_validate(told["joined"] if "state" in told else told)
+
+
+def _join(
+    model_id: str,
+    content: bytes,
+    form: str,
+    read: Reader[Any] = one(JoinedGroundTruth),  # noqa: B008 a value, made once
+) -> Call[Any]:
     return Call(
         "POST",
         at("models", model_id, "ground-truth"),
-        one(JoinedGroundTruth),
+        read,
         content,
         headers={"Content-Type": KINDS[form]},
         may_repeat=True,

@@ -29,7 +29,7 @@ from inference_store.aio.platform.namespaces import (
     AsyncInferenceServices,
     AsyncInferenceSessions,
 )
-from inference_store.calls import Call, Plan
+from inference_store.calls import Call, Pause, Plan
 from inference_store.forks import GivenTransport, leave_to_parent, this_process
 from inference_store.retries import Retries
 from inference_store.sending import Attempt, read
@@ -102,10 +102,13 @@ class AsyncClient:
         answer: Any = None
         while True:
             try:
-                call = plan.send(answer)
+                step = plan.send(answer)
             except StopIteration as end:
                 return end.value  # type: ignore[no-any-return]
-            answer = await self.send(call)
+            if isinstance(step, Pause):
+                answer = await self._sleep(step.seconds)
+            else:
+                answer = await self.send(step)
 
     async def send(self, call: Call[T]) -> T:
         """Sends one call, again where that is allowed, and reads its answer."""

@@ -1,0 +1,223 @@
+"""Files of actuals that are too large for a request: kept, and joined by a worker.
+
+(1) The file is staged under a grant, and the task's row is written with it: a 202 says
+that it will be joined, or told why not. (2) Claim. (3) Read and join it, as a request does
+with a smaller one; one thread tells how far it is and keeps the lease. (4) Write the
+counts and the end, and remove the file. A crash leaves a task that is done again from its
+start: what is the same already is no change.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
+from datetime import timedelta
+from threading import Event, Thread
+from typing import IO
+
+import pyarrow
+import pyarrow.parquet
+from django.conf import settings
+from django.core.files.base import File
+from django.core.files.storage import default_storage
+from django.db import connection, transaction
+from rest_framework.exceptions import APIException
+
+from inferences.ground_truth.files import Rows, rows_of
+from inferences.ground_truth.joining import Joined, join
+from inferences.ground_truth.models import TruthFile
+from inferences.models import RegisteredModel, UploadGrant
+from istore import blobs, clock
+from istore.exception_handler import as_problem
+from istore.failpoints import failpoint
+from istore.models import AuditEntry
+from istore.problems import Problem
+from istore.tracking import Failed, LeaseLost, Stopped, TaskState
+from istore.uuids import uuid7
+
+KEPT = timedelta(days=7)  # of a file that no worker comes to
+TELL_SECONDS = 2.0
+CHUNK = 2**20
+VALUES_A_ROW = 50  # that a file of so many rows may hold, lists of values counted whole
+UNPACKED_MAX_BYTES = 2 * 2**30  # of a Parquet file, as it says itself
+GRANT = "actuals"
+
+
+def count_rows(file: IO[bytes], form: str) -> int:
+    """How many rows a file has at most, told without reading them.
+
+    Parquet says it itself: a million equal rows are nine kilobytes. A row whose lists
+    hold many values counts as several. Raises ``Problem`` for a file that is too large.
+    """
+    rows = _rows_of_parquet(file) if form == "parquet" else _lines(file)
+    if rows > settings.ISTORE_TRUTH_FILE_ROWS:
+        detail = f"A file has at most {settings.ISTORE_TRUTH_FILE_ROWS} rows."
+        raise Problem(413, "too-many-rows", detail)
+    return rows
+
+
+def _lines(file: IO[bytes]) -> int:
+    count, last = 0, b""
+    while chunk := file.read(CHUNK):
+        count += max(chunk.count(b"\n"), chunk.count(b"\r"))
+        last = chunk[-1:]
+    file.seek(0)
+    return count if last in (b"\n", b"\r") else count + 1
+
+
+def _rows_of_parquet(file: IO[bytes]) -> int:
+    try:
+        with pyarrow.parquet.ParquetFile(file) as table:
+            said = table.metadata
+            groups = [said.row_group(number) for number in range(said.num_row_groups)]
+            columns = [
+                group.column(number)
+                for group in groups
+                for number in range(group.num_columns)
+            ]
+    except (pyarrow.ArrowException, OSError) as error:
+        detail = f"The file cannot be read as Parquet: {str(error)[:200]}"
+        raise Problem(400, "malformed-file", detail) from None
+    finally:
+        file.seek(0)
+    unpacked = sum(each.total_uncompressed_size for each in columns)
+    if unpacked > UNPACKED_MAX_BYTES:
+        detail = f"Unpacked, a file has at most {UNPACKED_MAX_BYTES} bytes."
+        raise Problem(413, "body-too-large", detail)
+    values = sum(each.num_values for each in columns)
+    return max(said.num_rows, values // VALUES_A_ROW)
+
+
+def keep_file(
+    actor: object, model: RegisteredModel, file: IO[bytes], form: str, rows: int
+) -> TruthFile:
+    """The task that joins the file; when this returns, the file is kept durably."""
+    key = f"uploads/{model.project_id}/{model.pk}/{uuid7()}/{GRANT}"
+    file.seek(0, 2)
+    size = file.tell()
+    file.seek(0)
+    grant = model.upload_grants.create(
+        kind=GRANT,
+        storage_key=key,
+        maximum_size=size,
+        granted_to=str(actor)[:300],
+        expires_at=clock.now() + KEPT,
+    )
+    try:
+        default_storage.save(key, File(file, name=key))
+    except BaseException:
+        grant.delete()
+        raise
+    failpoint("ground_truth.file_kept")
+    with transaction.atomic():
+        task = TruthFile.objects.create(
+            registered_model=model,
+            created_by=str(actor)[:300],
+            form=form,
+            size=size,
+            storage_key=key,
+            expected_count=rows,
+        )
+        AuditEntry.write(
+            actor, "ground_truth.file", model.model_id, model.project, task=str(task.pk)
+        )
+        task.ring()
+    return task
+
+
+def carry_out(task: TruthFile) -> None:
+    """Join what the file says. Nothing happens if another worker has it."""
+    if not task.claim():
+        return
+    failpoint("ground_truth.file_claimed")
+    with task.recording_outcome():
+        joined = _join(task)
+        counts = {name: n for name, n in asdict(joined).items() if name != "refusals"}
+        task.advance(
+            progress_count=joined.actuals,
+            expected_count=joined.actuals,
+            counts=counts,
+            refusals=[asdict(each) for each in joined.refusals],
+        )
+    if task.state in (TaskState.COMPLETE, TaskState.FAILED):
+        remove_file(task)
+
+
+def _join(task: TruthFile) -> Joined:
+    model = task.registered_model
+    try:
+        with blobs.open_blob(task.storage_key) as file, _telling(task) as progress:
+            rows = progress.counted(rows_of(file, task.form, model.task_type))
+            return join(task.created_by, model, rows)
+    except FileNotFoundError:
+        raise Failed("The file is gone: it waited too long for a worker.") from None
+    except APIException as error:
+        raise Failed(as_problem(error)["detail"]) from None
+
+
+def remove_file(task: TruthFile) -> None:
+    """The object, then the row that names it."""
+    blobs.delete([task.storage_key])
+    UploadGrant.objects.filter(storage_key=task.storage_key).delete()
+
+
+class Progress:
+    """How many rows were read, and whether to go on: told by a thread of its own.
+
+    While rows are copied their connection can be used for nothing else.
+    """
+
+    def __init__(self, task: TruthFile) -> None:
+        self.task = task
+        self.read = 0
+        self.end: Exception | None = None
+
+    def counted(self, rows: Rows) -> Rows:
+        for row in rows:
+            if self.end is not None:
+                raise self.end
+            self.read += 1
+            yield row
+
+    def tell(self, done: Event) -> None:
+        try:
+            while not done.wait(TELL_SECONDS):
+                self.task.record(progress_count=self.read)
+        except (LeaseLost, Stopped) as error:
+            self.end = error
+        finally:
+            connection.close()
+
+
+@contextmanager
+def _telling(task: TruthFile) -> Iterator[Progress]:
+    """Keep the lease and the progress while the file is joined."""
+    progress, done = Progress(TruthFile.objects.get(pk=task.pk)), Event()
+    telling = Thread(target=progress.tell, args=(done,), daemon=True)
+    telling.start()
+    try:
+        yield progress
+    finally:
+        done.set()
+        telling.join()
+
+
+def recent_files(model: RegisteredModel) -> list[TruthFile]:
+    """The latest fifty of a model, the last first."""
+    return list(model.truth_files.order_by("-created_at")[:50])
+
+
+def stop_file(actor: object, task: TruthFile) -> bool:
+    """End the task where it is. What it had written stays, and can be joined again."""
+    stopped = task.stop()
+    if stopped:
+        model = task.registered_model
+        AuditEntry.write(
+            actor,
+            "ground_truth.file_stop",
+            model.model_id,
+            model.project,
+            task=str(task.pk),
+        )
+    return stopped
