@@ -14,6 +14,7 @@ from exports.schedules.models import (  # noqa: F401 tables of this app, too
     ScheduledExport,
 )
 from inferences.models import RegisteredModel
+from istore.filenames import file_stem
 from istore.models import Project
 from istore.tracking import TaskState, TrackedTask
 
@@ -97,9 +98,8 @@ class ArchiveTask(TrackedTask):
 
     @property
     def filename(self) -> str:
-        """What a download is called; ids may hold what file names may not."""
-        kept = (c if c.isalnum() or c in "-_." else "-" for c in self.subject)
-        name = "".join(kept).strip("-.")[:80] or "export"
+        """What a download is called."""
+        name = file_stem(self.subject, "export")
         return f"{name}-{self.format}-{self.created_at:%Y%m%d-%H%M%S}.{self.container}"
 
     def complete(self, **values: Any) -> None:

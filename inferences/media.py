@@ -17,6 +17,7 @@ from django.utils.http import content_disposition_header
 from inferences import previews
 from inferences.models import Inference
 from istore import blobs
+from istore.filenames import file_stem
 
 CHUNK = 256 * 1024
 RANGE = re.compile(r"bytes=([0-9]{0,19})-([0-9]{0,19})")
@@ -33,7 +34,7 @@ def serve_blob(request: HttpRequest, inference: Inference, kind: str) -> HttpRes
         key, content_type = payload.answer_storage_key, answer.get("content_type")
     if not key:
         raise Http404
-    name = f"{inference.inference_id}-{kind}"
+    name = f"{file_stem(inference.inference_id, 'inference')}-{kind}"
     return serve(request, key, content_type or "application/octet-stream", name)
 
 
