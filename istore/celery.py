@@ -8,6 +8,6 @@ from celery import Celery
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "istore.settings")
 
-app = Celery("istore")
+app = Celery("istore", task_cls="istore.beat:StoreTask")
 app.config_from_object("django.conf:settings", namespace="CELERY")
 app.autodiscover_tasks()

@@ -243,6 +243,7 @@ CELERY_TASK_ROUTES = {
         "datasets.tasks.run_archive_task",
     )
 }
+CELERY_BEAT_SCHEDULER = "istore.beat:SteadyScheduler"
 # A few fixed entries: the intervals of policies are rows. What was not begun before the
 # next one is due is not worth beginning.
 CELERY_BEAT_SCHEDULE = {

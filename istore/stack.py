@@ -142,7 +142,7 @@ def start_ours(supervisor: Supervisor) -> None:
     # Archives take minutes: removals do not wait behind them, and pages go first.
     options = [f"--concurrency={EXPORT_THREADS}", "-n", exporter, "-Q", "exports"]
     supervisor.start("exporter", ["nice", "-n", "10", *celery, *alone, *options])
-    schedule = ["--scheduler=celery.beat:Scheduler", "--pidfile="]
+    schedule = ["--scheduler=istore.beat:SteadyScheduler", "--pidfile="]
     supervisor.start("beat", [*celery, "beat", *schedule])
     supervisor.start("listener", [*MANAGE, "listen"])
     unasked = ["listener", "beat"]

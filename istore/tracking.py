@@ -57,8 +57,13 @@ ACTIVE = [*WAITING, TaskState.RUNNING]
 
 
 def free() -> Q:
-    """Tasks that nobody holds: not begun, or left by a worker whose lease ran out."""
-    left = Q(state=TaskState.RUNNING, lease_until__lt=Now())
+    """Tasks that nobody holds: not begun, or left by a worker whose lease ran out.
+
+    Nobody holds a lease that ends later than a new one would: it was taken before the
+    database's clock was put back, and a worker that lives has renewed it since.
+    """
+    ended = Q(lease_until__lt=Now()) | Q(lease_until__gt=Now() + 2 * LEASE)
+    left = Q(ended, state=TaskState.RUNNING)
     return Q(state__in=WAITING) | left
 
 
@@ -69,6 +74,7 @@ class TrackedTaskQuerySet(models.QuerySet):
     def unheard(self) -> Self:
         """Tasks that nobody holds and for which the queue was not rung for a lease."""
         silent = Q(rung_at=None) | Q(rung_at__lt=Now() - LEASE)
+        silent |= Q(rung_at__gt=Now() + LEASE)  # by a clock that was put back
         return self.filter(free(), silent)
 
 

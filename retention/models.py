@@ -74,7 +74,11 @@ class Terms(models.Model):
 
 class RetentionPolicyQuerySet(models.QuerySet["RetentionPolicy"]):
     def due(self, at: datetime) -> Self:
-        """Automated policies that have waited out their interval."""
+        """Automated policies that have waited out their interval.
+
+        One whose last run lies in the future is due, too: that was the time of a clock
+        that is right by now, and it would wait until then.
+        """
         interval = ExpressionWrapper(
             F("automated_interval") * HOUR, output_field=DurationField()
         )
@@ -82,7 +86,10 @@ class RetentionPolicyQuerySet(models.QuerySet["RetentionPolicy"]):
             F("last_scheduled_at") + interval, output_field=models.DateTimeField()
         )
         return self.alias(next_at=next_at).filter(
-            Q(last_scheduled_at=None) | Q(next_at__lte=at), automated_interval__gt=0
+            Q(last_scheduled_at=None)
+            | Q(next_at__lte=at)
+            | Q(last_scheduled_at__gt=at),
+            automated_interval__gt=0,
         )
 
 

@@ -26,7 +26,10 @@ class ExportShape(models.TextChoices):
 
 class ExportScheduleQuerySet(models.QuerySet["ExportSchedule"]):
     def due(self, at: datetime) -> Self:
-        """Those that are on and have waited out their interval."""
+        """Those that are on and have waited out their interval.
+
+        One whose last run lies in the future is due, too: the clock is right by now.
+        """
         interval = ExpressionWrapper(
             F("interval_hours") * HOUR, output_field=DurationField()
         )
@@ -34,6 +37,7 @@ class ExportScheduleQuerySet(models.QuerySet["ExportSchedule"]):
             F("last_scheduled_at") + interval, output_field=models.DateTimeField()
         )
         waited = Q(last_scheduled_at=None) | Q(next_at__lte=at)
+        waited |= Q(last_scheduled_at__gt=at)
         return self.alias(next_at=next_at).filter(waited, enabled=True)
 
 

@@ -259,6 +259,19 @@ def test_a_due_policy_makes_one_task_and_waits_its_interval(model, old):
     assert len(policies.start_due(at + timedelta(hours=2))) == 1
 
 
+def test_a_policy_whose_last_run_lies_in_the_future_is_due(model, old):
+    policy = policy_of(model, automated_interval=2)
+    at = clock.now()
+    policy.last_scheduled_at = at + timedelta(days=400)
+    policy.save()
+
+    [task] = policies.start_due(at)
+
+    policy.refresh_from_db()
+    assert policy.last_scheduled_at == at
+    assert task.maximum_record_age_limit <= at
+
+
 def test_a_policy_without_an_interval_is_never_due(model):
     policy_of(model)
 

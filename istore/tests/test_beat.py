@@ -1,0 +1,126 @@
+"""Rings of beat, under clocks that are wrong or put back."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from celery import Celery
+from celery.schedules import crontab
+from celery.signals import before_task_publish
+
+from istore import beat, clock
+from istore.beat import HEADER, SteadyScheduler, StoreTask
+
+pytestmark = pytest.mark.django_db
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.now = datetime(2026, 6, 1, 12, tzinfo=UTC)
+
+    def time(self) -> float:
+        return self.now.timestamp()
+
+
+@pytest.fixture
+def wall(monkeypatch):
+    given = Clock()
+    monkeypatch.setattr(beat, "time", given)
+    return given
+
+
+@pytest.fixture
+def app(wall):
+    made = Celery("test", broker="memory://", task_cls=StoreTask, set_as_current=False)
+    made.conf.timezone = "UTC"
+    made.now = lambda: wall.now
+    return made
+
+
+class Rings(SteadyScheduler):
+    def __init__(self, *args, **options):
+        self.rung = []
+        super().__init__(*args, **options)
+
+    def apply_async(self, entry, *args, **options):
+        self.rung.append(entry.name)
+
+
+def rung(scheduler) -> list[str]:
+    scheduler.rung.clear()
+    for _ in range(20):
+        if scheduler.tick() > 0:
+            break
+    return sorted(scheduler.rung)
+
+
+def scheduler_of(app, kind=Rings):
+    app.conf.beat_schedule = {
+        "minutely": {"task": "a", "schedule": timedelta(minutes=1)},
+        "every five": {"task": "b", "schedule": timedelta(minutes=5)},
+        "hourly": {"task": "c", "schedule": crontab(minute=30)},
+    }
+    return kind(app=app, lazy=False)
+
+
+@pytest.mark.parametrize("back", [timedelta(minutes=10), timedelta(days=1)])
+def test_a_clock_that_is_put_back_silences_nothing(app, wall, back):
+    scheduler = scheduler_of(app)
+    rung(scheduler)
+    wall.now += timedelta(minutes=6)
+    assert rung(scheduler) == ["every five", "minutely"]
+
+    wall.now -= back
+
+    assert set(rung(scheduler)) >= {"every five", "minutely"}
+    assert rung(scheduler) == []
+    wall.now += timedelta(minutes=1, seconds=1)
+    assert rung(scheduler) == ["minutely"]
+    wall.now += timedelta(minutes=4)
+    assert "every five" in rung(scheduler)
+
+
+def test_a_ring_says_when_it_is_over_in_the_time_of_the_database(app, wall):
+    wall.now = datetime(2001, 1, 1, tzinfo=UTC)
+    scheduler = scheduler_of(app, SteadyScheduler)
+    sent = []
+
+    def keep(headers=None, **more):
+        sent.append(headers)
+
+    before_task_publish.connect(keep)
+    try:
+        entry = scheduler.Entry(
+            name="x", task="a", schedule=timedelta(minutes=1), app=app
+        )
+        entry.options = {"expires": 60}
+        scheduler.apply_async(entry, advance=False)
+    finally:
+        before_task_publish.disconnect(keep)
+
+    (headers,) = sent
+    assert headers["expires"] is None
+    until = datetime.fromisoformat(headers[HEADER]) - clock.now()
+    assert timedelta(seconds=30) < until <= timedelta(seconds=60)
+    assert entry.options == {"expires": 60}
+
+
+@pytest.mark.parametrize(("seconds", "calls"), [(60, 1), (-1, 0), (None, 1)])
+def test_a_ring_counts_until_it_is_over_by_the_clock_of_the_database(
+    app, seconds, calls
+):
+    done = []
+
+    @app.task(name="a")
+    def a():
+        done.append(1)
+
+    until = clock.now() + timedelta(seconds=seconds) if seconds else None
+    a.push_request(**({HEADER: until.isoformat()} if until else {}))
+    try:
+        a()
+    finally:
+        a.pop_request()
+
+    assert len(done) == calls
