@@ -127,12 +127,44 @@ def test_cursors_walk_all_and_those_without_a_distance_come_last(api, faces, dir
 @pytest.mark.parametrize("value", [0.0, 3e38, -1e-45])
 def test_vectors_at_the_ends_of_floats_are_no_error(api, faces, metric, value):
     store(faces, {"a": [value] * SIZE, "b": [1.0, 0, 0, 0]})
+    asked = [value or 1.0] * SIZE if metric == "cosine" else [value] * SIZE
 
-    page = ask(api, [value] * SIZE, distance_metric=metric)
+    page = ask(api, asked, distance_metric=metric)
 
     assert len(page["results"]) == 2
     for _, said in found(page):
         assert said is None or math.isfinite(said)
+
+
+@pytest.mark.parametrize(
+    ("asked", "pointer"),
+    [
+        ({"query_embedding": [0.0] * SIZE}, "query_embedding"),
+        ({"query_embedding": [-0.0, 0, 1e-60, 0]}, "query_embedding"),
+        ({"similar_to": "zero"}, "similar_to"),
+    ],
+)
+def test_a_vector_of_zeros_has_no_cosine_distance(api, faces, asked, pointer):
+    store(faces, {"zero": [0.0] * SIZE, "b": [1.0, 0, 0, 0]})
+
+    answer = api.post(FILTER, {"embedding_filters": asked})
+
+    assert answer.status_code in (400,), answer.content
+    (error,) = answer.json()["errors"]
+    assert error["pointer"] == f"/embedding_filters/{pointer}"
+    for metric in ("l2", "negative_dot_product"):
+        body = {"embedding_filters": {**asked, "distance_metric": metric}}
+        told = api.post(FILTER, body).json()["results"]
+        assert {each["embedding_distance"] is None for each in told} == {False}
+
+
+@pytest.mark.parametrize("scale", [1e-44, 1e-30, 1.0, 1e30, 1e38])
+def test_the_direction_is_all_that_counts_for_cosine(api, faces, scale):
+    store(faces, {"far": [0, 1.0, 0, 0], "near": [1.0, 0, 0, 0], "zero": [0.0] * SIZE})
+
+    page = ask(api, [scale, 0, 0, 0], distance_metric="cosine")
+
+    assert found(page) == [("near", 0.0), ("far", 1.0), ("zero", None)]
 
 
 def test_a_filter_leaves_exactly_as_many_as_match(api, faces):

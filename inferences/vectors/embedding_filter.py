@@ -16,6 +16,8 @@ from inferences.real_numbers import fits
 from inferences.vectors import text_embedding
 
 METRICS = ("cosine", "l2", "negative_dot_product")
+# Norms whose squares are no zeros and no infinities in four bytes.
+MEASURABLE = (1e-15, 1e15)
 Metric = Literal["cosine", "l2", "negative_dot_product"]
 
 
@@ -51,7 +53,26 @@ class EmbeddingFilter:
             raise ValueError(message)
 
     def vector(self, model: RegisteredModel) -> np.ndarray:
-        """The vector to measure from, as four-byte floats. Raises ``BadEmbedding``."""
+        """The vector to measure from, as four-byte floats. Raises ``BadEmbedding``.
+
+        For ``cosine`` one of zeros has no direction to measure from. Of one whose squares
+        four bytes do not hold, the direction is all that counts.
+        """
+        found = self._vector(model)
+        if self.distance_metric != "cosine":
+            return found
+        norm = float(np.linalg.norm(found.astype(np.float64)))
+        if norm == 0:
+            message = (
+                "A vector of zeros has no direction, and so no cosine distance; "
+                "use l2 or negative_dot_product."
+            )
+            raise BadEmbedding(message, self._origin)
+        if MEASURABLE[0] < norm < MEASURABLE[1]:
+            return found
+        return (found.astype(np.float64) / norm).astype(np.float32)
+
+    def _vector(self, model: RegisteredModel) -> np.ndarray:
         if not model.embedding_size:
             message = "The model is registered without embeddings."
             raise BadEmbedding(message, self._origin)
