@@ -154,12 +154,14 @@ class InferenceAdmin(ReadOnlyAdmin):
     def _protect(
         self, request: HttpRequest, queryset: QuerySet[Inference], wanted: Protection
     ) -> None:
-        count = late = 0
+        count = late = gone = 0
         for model, ids in _by_model(queryset):
             chosen = lambda m=model, i=ids: m.inferences.live().filter(id__in=i)  # noqa: E731
             done = protect_all(caller_of(request), model, chosen, wanted)
             count, late = count + done.count, late + done.being_removed
+            gone += done.input_expired
         too_late = f" {late} came too late." if late else ""
+        too_late += f" {gone} had lost their input before." if gone else ""
         messages.success(request, f"{count} inferences changed.{too_late}")
 
     def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:

@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
+from datetime import datetime
 
 from django.conf import settings
 from django.db import connection, transaction
-from django.db.models import Q
+from django.db.models import Exists, OuterRef, Q
 from django.db.models.functions import Now
 
 from inferences.models import (
@@ -46,17 +47,29 @@ class Protection:
 
 @dataclass(frozen=True, slots=True)
 class Changed:
-    """How many changed, how many came too late, and whether a further call finds more."""
+    """How many changed, how many came too late, and whether a further call finds more.
+
+    ``input_expired`` of those that are protected now have lost their input before: the
+    protection keeps the record alone.
+    """
 
     count: int = 0
     being_removed: int = 0
+    input_expired: int = 0
     more: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Protected:
+    """An inference whose protection is as it was asked for, and when its input expired."""
+
+    input_expired_at: datetime | None = None
 
 
 def protect_one(
     actor: object, model: RegisteredModel, inference_id: str, wanted: Protection
-) -> bool:
-    """Protect an inference, or no longer; False if there is none.
+) -> Protected | None:
+    """Protect an inference, or no longer; None if there is none.
 
     Raises a 409 ``being-removed`` when the intent to remove it, or its input, is
     committed already.
@@ -74,13 +87,16 @@ def protect_one(
             .first()
         )
         if row is None:
-            return False
-        intents = InferencePayload.objects.beside(model).filter(INTENDED, id=row.id)
-        if wanted.is_protected and intents.exists():
+            return None
+        payload = InferencePayload.objects.beside(model).filter(id=row.id)
+        *intents, expired_at = payload.values_list(
+            "removal_at", "input_removal_at", "input_expired_at"
+        ).get()
+        if wanted.is_protected and any(intents):
             message = "It is being removed; the protection comes too late."
             raise Conflict(message, "being-removed")
         if row.deleted:
-            return False
+            return None
         if row.is_protected != wanted.is_protected:
             _write(actor, model, [row.id], wanted)
             AuditEntry.write(
@@ -92,7 +108,7 @@ def protect_one(
                 reason=wanted.reason,
             )
         failpoint("protection.written")
-    return True
+    return Protected(expired_at)
 
 
 def protect_all(
@@ -108,11 +124,11 @@ def protect_all(
         return chosen().filter(is_protected=not wanted.is_protected)
 
     newest = waiting().order_by("-id").values_list("id", flat=True).first()
-    count = being_removed = 0
+    count = being_removed = expired = 0
     after: int | None = None
     while newest is not None:
         if count >= settings.ISTORE_BULK_DELETE_MAX:
-            return Changed(count, being_removed, more=True)
+            return Changed(count, being_removed, expired, more=True)
         rows = waiting().filter(id__lte=newest).order_by("id")
         if after is not None:
             rows = rows.filter(id__gt=after)
@@ -127,6 +143,7 @@ def protect_all(
                     continue
                 break
             late = _intended(model, ids) if wanted.is_protected else set()
+            gone = _expired(model, ids) - late if wanted.is_protected else set()
             free = [row_id for row_id in ids if row_id not in late]
             _write(actor, model, free, wanted)
             if free:
@@ -139,17 +156,27 @@ def protect_all(
                     reason=wanted.reason,
                 )
         failpoint("protection.batch_written")
-        count, being_removed, after = (
-            count + len(free),
-            being_removed + len(late),
-            ids[-1],
-        )
-    return Changed(count, being_removed)
+        count, being_removed = count + len(free), being_removed + len(late)
+        expired, after = expired + len(gone), ids[-1]
+    return Changed(count, being_removed, expired)
+
+
+def with_expired_input(chosen: InferenceQuerySet) -> InferenceQuerySet:
+    """Those of them whose input retention has removed."""
+    payloads = InferencePayload.objects.beside(OuterRef("registered_model"))
+    gone = payloads.filter(id=OuterRef("id"), input_expired_at__isnull=False)
+    return chosen.filter(Exists(gone))
 
 
 def _intended(model: RegisteredModel, ids: list[int]) -> set[int]:
     rows = InferencePayload.objects.beside(model).filter(INTENDED, id__in=ids)
     return set(rows.values_list("id", flat=True))
+
+
+def _expired(model: RegisteredModel, ids: list[int]) -> set[int]:
+    rows = InferencePayload.objects.beside(model).filter(id__in=ids)
+    gone = rows.filter(input_expired_at__isnull=False)
+    return set(gone.values_list("id", flat=True))
 
 
 def _write(

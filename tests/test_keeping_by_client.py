@@ -8,11 +8,16 @@ import sys
 import pytest
 from django.db import transaction
 from inference_store import Client, cli, connection, deleted, erasure, errors, models
-from inference_store.protection import protect_inference, protect_inferences
+from inference_store.protection import (
+    InputExpiredWarning,
+    protect_inference,
+    protect_inferences,
+)
 
 from inferences import removal
 from inferences.erasure import running
 from inferences.erasure.models import ErasureTask
+from inferences.models import InferencePayload
 from istore.models import Role
 from istore.tokens import create_token
 
@@ -66,6 +71,9 @@ def test_protects_and_no_longer(client, model, make_inference, settings):
 
     assert protect_inference("yolo-harbour", "a", "Evidence.") is True
     assert protect_inference("yolo-harbour", "absent") is None
+    InferencePayload.objects.update(input_expired_at="2026-03-01T10:00:00Z")
+    with pytest.warns(InputExpiredWarning, match="a expired at 2026-03-01"):
+        assert protect_inference("yolo-harbour", "a") is True
     dry = protect_inferences("yolo-harbour", ALL, dry_run=True)
     done = protect_inferences("yolo-harbour", ALL, "All of it.")
 

@@ -11,7 +11,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from inferences import protection
-from inferences.api.fields import FlagField, TextField
+from inferences.api.fields import FlagField, MomentField, TextField
 from inferences.api.filters import FilteredSerializer
 from inferences.api.views import InferenceView
 from inferences.metadata import UNSTORABLE
@@ -47,6 +47,10 @@ class ProtectionSerializer(ValueSerializer):
 class ProtectedSerializer(serializers.Serializer):
     inference_id = serializers.CharField()
     is_protected = serializers.BooleanField()
+    input_expired_at = MomentField(
+        required=False,
+        help_text="When its input went: there only where the record alone is kept.",
+    )
 
 
 class ProtectionView(InferenceView):
@@ -60,11 +64,14 @@ class ProtectionView(InferenceView):
     def put(self, request: Request, model_id: str, inference_id: str) -> Response:
         model = self.registered_model(model_id)
         wanted = ProtectionSerializer.parse(request.data)
-        if not protection.protect_one(self.caller, model, inference_id, wanted):
+        done = protection.protect_one(self.caller, model, inference_id, wanted)
+        if done is None:
             raise Http404
-        return Response(
-            {"inference_id": inference_id, "is_protected": wanted.is_protected}
-        )
+        told = {"inference_id": inference_id, "is_protected": wanted.is_protected}
+        if done.input_expired_at:
+            moment = MomentField().to_representation(done.input_expired_at)
+            told["input_expired_at"] = moment
+        return Response(told)
 
     # Somebody's id may end like this address.
 
@@ -92,6 +99,9 @@ class BulkProtectionSerializer(FilteredSerializer):
 class BulkProtectedSerializer(serializers.Serializer):
     count = serializers.IntegerField(help_text="How many changed, or would.")
     being_removed = serializers.IntegerField(help_text="How many came too late.")
+    input_expired = serializers.IntegerField(
+        help_text="Of those protected now, how many had lost their input before."
+    )
     is_protected = serializers.BooleanField()
     dry_run = serializers.BooleanField()
     more = serializers.BooleanField(help_text="Whether the same call finds more.")
@@ -118,13 +128,17 @@ class BulkProtectionView(InferenceView):
         if asked["dry_run"]:
             with deadline():
                 waiting = chosen().filter(is_protected=not wanted.is_protected)
-                done = protection.Changed(waiting.count())
+                gone = protection.with_expired_input(waiting).count()
+                done = protection.Changed(
+                    waiting.count(), input_expired=gone if wanted.is_protected else 0
+                )
         else:
             done = protection.protect_all(self.caller, model, chosen, wanted)
         return Response(
             {
                 "count": done.count,
                 "being_removed": done.being_removed,
+                "input_expired": done.input_expired,
                 "is_protected": wanted.is_protected,
                 "dry_run": asked["dry_run"],
                 "more": done.more,

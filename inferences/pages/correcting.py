@@ -193,11 +193,16 @@ def change_protection(
     model = visible_model(request, model_id, Role.EDITOR)
     wanted = Protection(request.POST.get("protect") == "true")
     try:
-        if not protection.protect_one(caller_of(request), model, inference_id, wanted):
+        done = protection.protect_one(caller_of(request), model, inference_id, wanted)
+        if done is None:
             raise Http404
     except APIException as problem:
         messages.error(request, sentence(problem))
     else:
         word = "protected" if wanted.is_protected else "no longer protected"
-        messages.success(request, f"It is {word}.")
+        lost = ""
+        if wanted.is_protected and done.input_expired_at:
+            at = f"{done.input_expired_at:%Y-%m-%d %H:%M}"
+            lost = f" Its input had expired on {at} UTC: the record alone is kept."
+        messages.success(request, f"It is {word}.{lost}")
     return _back(request, model, inference_id)

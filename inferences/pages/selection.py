@@ -199,7 +199,11 @@ def _protect(is_protected: bool) -> Do:
         )
         word = "protected" if is_protected else "no longer protected"
         late = f" {done.being_removed:,} came too late." if done.being_removed else ""
-        said = f"{done.count:,} {word}.{late}"
+        gone = done.input_expired
+        lost = (
+            f" {gone:,} had lost their input: their records are kept." if gone else ""
+        )
+        said = f"{done.count:,} {word}.{late}{lost}"
         if were or not done.count:
             return said
         undo = "unprotect" if is_protected else "protect"

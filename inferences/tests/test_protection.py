@@ -37,6 +37,25 @@ def test_who_protected_it_when_and_why_is_told(api, model, make_inference):
     }
 
 
+def test_a_protection_says_that_the_input_was_gone_before(api, model, make_inference):
+    for name in "abc":
+        make_inference(inference_id=name)
+    row_ids = model.inferences.filter(inference_id__in="ab").values("id")
+    payloads = InferencePayload.objects.beside(model).filter(id__in=row_ids)
+    payloads.update(input_expired_at="2026-03-01T10:00:00Z")
+
+    told = protect(api, "a").json()
+    assert told["input_expired_at"] == "2026-03-01T10:00:00.000000Z"
+    assert "input_expired_at" not in protect(api, "c").json()
+
+    body = {"filters": {}, "dry_run": True}
+    assert api.post(f"{ADDRESS}/protection", body).json()["input_expired"] == 1
+    told = api.post(f"{ADDRESS}/protection", {"filters": {}}).json()
+    assert (told["count"], told["input_expired"]) == (1, 1)
+    told = api.post(f"{ADDRESS}/protection", {"filters": {}, "is_protected": False})
+    assert (told.json()["count"], told.json()["input_expired"]) == (3, 0)
+
+
 def test_a_protection_can_be_taken_back(api, model, make_inference):
     make_inference(inference_id="a", is_protected=True)
     protect(api, "a", is_protected=False, reason="Closed.")

@@ -2,10 +2,18 @@
 
 from __future__ import annotations
 
+import warnings
+
+import httpx2
+
 from inference_store.calls import Call, Steps, document, post, put
 from inference_store.models import BaseInferenceFilter, Condition, ProtectionResult
 from inference_store.models.asking import chosen
 from inference_store.operations import blocking
+
+
+class InputExpiredWarning(UserWarning):
+    """What is protected had lost its input before."""
 
 
 @blocking
@@ -21,7 +29,8 @@ def protect_inference(
         is_protected: False takes the protection back.
 
     Returns:
-        Whether it is protected now; None if there is no such inference.
+        Whether it is protected now; None if there is no such inference. An
+        ``InputExpiredWarning`` says that its input was gone before: the record is kept.
 
     Raises:
         Conflict: ``being-removed``, retention was first.
@@ -34,9 +43,18 @@ def protect_inference(
         inference_id,
         "protection",
         body={"is_protected": is_protected, "reason": reason},
-        read=lambda response: bool(document(response)["is_protected"]),
+        read=_is_protected,
         may_be_absent=True,
     )
+
+
+def _is_protected(response: httpx2.Response) -> bool:
+    told = document(response)
+    is_protected = bool(told["is_protected"])
+    if is_protected and (at := told.get("input_expired_at")):
+        message = f"The input of {told['inference_id']} expired at {at}: the record alone is kept."
+        warnings.warn(message, InputExpiredWarning, stacklevel=2)
+    return is_protected
 
 
 @blocking
@@ -74,7 +92,7 @@ def protect_inferences(
         "reason": reason,
         "dry_run": dry_run,
     }
-    count = being_removed = 0
+    count = being_removed = expired = 0
     while True:
         told = yield post(
             "models",
@@ -87,10 +105,12 @@ def protect_inferences(
         )
         count += told["count"]
         being_removed = max(being_removed, told["being_removed"])
+        expired += told.get("input_expired", 0)
         if not told["more"]:
             return ProtectionResult(
                 count=count,
                 being_removed=being_removed,
+                input_expired=expired,
                 is_protected=is_protected,
                 dry_run=dry_run,
             )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
+import warnings
 from typing import Annotated
 
 import typer
@@ -24,6 +25,7 @@ from inference_store.cli.selection import (
 )
 from inference_store.errors import NotFound
 from inference_store.models import Erasure, NewErasureRequest
+from inference_store.protection import InputExpiredWarning
 
 ENDED = ("complete", "failed", "stopped")
 LOOK_SECONDS = 1.0
@@ -61,9 +63,13 @@ def protect(
     _one_way(inference_ids, which, everything)
     with client() as store:
         if inference_ids:
-            count = _protect_ids(
-                store, model_id, inference_ids, reason, not off, dry_run
-            )
+            with warnings.catch_warnings(record=True) as lost:
+                warnings.simplefilter("always", InputExpiredWarning)
+                count = _protect_ids(
+                    store, model_id, inference_ids, reason, not off, dry_run
+                )
+            for each in lost:
+                print(output.plain(str(each.message)), file=sys.stderr)
         else:
             request = which.request()
             done = store.protection.protect_inferences(
@@ -75,6 +81,13 @@ def protect(
                 dry_run=dry_run,
             )
             count = done.count
+            if done.input_expired:
+                said = "would keep" if dry_run else "keeps"
+                print(
+                    f"Of {done.input_expired} the input had expired: this {said} "
+                    "their records alone.",
+                    file=sys.stderr,
+                )
     _tell(count, "no longer protected" if off else "protected", dry_run, as_json)
 
 

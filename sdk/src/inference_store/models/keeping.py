@@ -10,10 +10,14 @@ from inference_store.models.inferences import Inference
 
 
 class ProtectionResult(AnswerModel):
-    """``count`` changed, or would with ``dry_run``; ``being_removed`` came too late."""
+    """``count`` changed, or would with ``dry_run``; ``being_removed`` came too late.
+
+    ``input_expired`` of those protected had lost their input: the records are kept.
+    """
 
     count: int
     being_removed: int = 0
+    input_expired: int = 0
     is_protected: bool
     dry_run: bool = False
 
