@@ -51,12 +51,17 @@ def vector_problem(vector: Sequence[float]) -> tuple[str, int | None]:
     return "", None
 
 
-def beyond_reals(parts: Mapping[str, Any]) -> tuple[tuple[str | int, ...], str] | None:
-    """Where an answer's parts hold a score or a vector that cannot be stored, and why."""
+def beyond_reals(
+    parts: Mapping[str, Any], *, is_stored: bool = False
+) -> tuple[tuple[str | int, ...], str] | None:
+    """Where an answer's parts hold a score or a vector that cannot be stored, and why.
+
+    Of what was stored before, in this store or another, the length of a vector is let be.
+    """
     for name, part in parts.items():
         if name == "embedding":
             message, place = vector_problem(part)
-            if message:
+            if message and not (is_stored and place is None):
                 return (name, *(() if place is None else (place,))), message
         elif name == "embeddings" and isinstance(part, Mapping):
             for vector_name, vector in part.items():

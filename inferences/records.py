@@ -11,6 +11,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -31,10 +32,11 @@ from inferences.api.fields import (
     WholeField,
 )
 from inferences.creation import AHEAD
+from inferences.filters import GeoPoint
 from inferences.ground_truth.keeping import ACTOR_CHARS, Given, write
 from inferences.ground_truth.truths import read_truth
 from inferences.lookup import row_ids_of
-from inferences.metadata import MetadataValue
+from inferences.metadata import RESERVED, MetadataValue, read_float
 from inferences.models import (
     Inference,
     InferenceAction,
@@ -144,6 +146,7 @@ def restored(
             f"The model's embeddings have {model.embedding_size} numbers.", "embedding"
         )
     _check_reals(said)
+    _move_to_columns(said)
     prefix = blobs.prefix_for(model.project_id, model.pk, moment, uuid7())
     found = said.get("detections")
     given, answer = said.get("input"), said.get("answer")
@@ -178,10 +181,28 @@ def restored(
     )
 
 
+def _move_to_columns(said: dict[str, Any]) -> None:
+    """Latitude, longitude and data source are columns alone, here as everywhere.
+
+    Lines of stores that kept what came through the proxy as metadata, too, have both.
+    """
+    given = said.get("metadata") or ()
+    said["metadata"] = [value for value in given if value.key not in RESERVED]
+    values = {value.key: value.text for value in given if value.key in RESERVED}
+    if said.get("data_source") is None and (source := values.get("data_source")):
+        said["data_source"] = source
+    if said.get("latitude") is None and said.get("longitude") is None:
+        with suppress(ValueError, KeyError):  # what is no place stays none
+            place = GeoPoint(
+                read_float(values["latitude"]), read_float(values["longitude"])
+            )
+            said["latitude"], said["longitude"] = place.latitude, place.longitude
+
+
 def _check_reals(said: dict[str, Any]) -> None:
     names = ("embedding", "detections")
     parts = {name: said[name] for name in names if said.get(name) is not None}
-    if beyond := beyond_reals(parts):
+    if beyond := beyond_reals(parts, is_stored=True):
         path, message = beyond
         raise invalid(message, *path)
 

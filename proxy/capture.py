@@ -44,6 +44,7 @@ from services.v2 import (
 
 FORMAT = 1
 JSON = "application/json"
+COLUMNS = ("latitude", "longitude", "data_source")
 READING_CHARS = 4 * 2**20  # of an answer that lies in the row, beside its stream
 
 log = logging.getLogger(__name__)
@@ -133,8 +134,10 @@ def _parts(entry: SpoolEntry) -> tuple[list[Part], list[str]]:
     if entry.facts.form != FORM_V2:
         body, content_type = input_of(entry.request)
         return [Part(n, count, None, body, content_type) for n in range(count)], []
+    warnings: list[str] = []
     try:
-        parts = split(read_request(entry.request, entry.facts.request_header_length))
+        length = entry.facts.request_header_length
+        parts = split(read_request(entry.request, length, warnings))
     except V2Error as error:
         warning = f"The request could not be read, and is kept as it came: {error}"
     except Exception:
@@ -142,7 +145,7 @@ def _parts(entry: SpoolEntry) -> tuple[list[Part], list[str]]:
         warning = "The request could not be read, and is kept as it came."
     else:
         if len(parts) == count:
-            return parts, []
+            return parts, warnings
         warning = "The request could not be taken apart as it was answered."
     body, content_type = entry.request, sniff(entry.request)
     return [Part(n, count, None, body, content_type) for n in range(count)], [warning]
@@ -264,7 +267,8 @@ def _marker(
             "text": _text(answer),
             **({"reading": answer.reading} if answer.reading is not None else {}),
         },
-        "metadata": items,
+        # As in creates of the API: the record's own columns alone hold them.
+        "metadata": [each for each in items if each["key"] not in COLUMNS],
         "latitude": latitude,
         "longitude": longitude,
         "data_source": data_source,

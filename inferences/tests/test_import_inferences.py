@@ -8,6 +8,7 @@ import pyarrow.parquet as pq
 import pytest
 from django.core.management import CommandError, call_command
 
+from inferences.models import InferencePayload
 from inferences.tests.test_create_inference import body
 
 
@@ -67,3 +68,47 @@ def test_a_table_is_stored(model, tmp_path):
 def test_a_model_that_is_not_registered_is_named(db, tmp_path):
     with pytest.raises(CommandError, match="no registered model 'nobody'"):
         call_command("import_inferences", "nobody", tmp_path)
+
+
+def test_what_a_record_has_a_column_for_is_no_metadata_of_an_imported_line(
+    model, tmp_path
+):
+    def value(key: str, text: str, type_: str = "float") -> dict:
+        return {"key": key, "type": type_, "value": text}
+
+    common = {
+        "record": 1,
+        "created_at": "2025-01-01T00:00:00Z",
+        "inference_action": "detect",
+        "data_hash": "01" * 32,
+        "data_size": 7,
+    }
+    placed = [value("latitude", "51.5"), value("longitude", "4"), value("gain", "1.50")]
+    source = [
+        value("data_source", "quay-3", "string"),
+        value("latitude", "north", "string"),
+    ]
+    lines = [
+        {**common, "inference_id": "a", "metadata": placed},
+        {
+            **common,
+            "inference_id": "b",
+            "metadata": placed,
+            "latitude": 1.0,
+            "longitude": 2.0,
+        },
+        {**common, "inference_id": "c", "metadata": source},
+    ]
+    path = tmp_path / "old.ndjson"
+    path.write_text("\n".join(json.dumps(line) for line in lines))
+
+    call_command("import_inferences", "yolo-harbour", path)
+
+    stored = {
+        row.inference_id: row for row in model.inferences.select_related("source")
+    }
+    assert (stored["a"].latitude, stored["a"].longitude) == (51.5, 4.0)
+    assert (stored["b"].latitude, stored["b"].longitude) == (1.0, 2.0)
+    assert (stored["c"].latitude, stored["c"].source.name) == (None, "quay-3")
+    kept = {row.id: list(row.metadata) for row in InferencePayload.objects.all()}
+    assert [kept[stored[name].id] for name in "abc"] == [["gain"], ["gain"], []]

@@ -16,6 +16,7 @@ from typing import Any
 import orjson
 
 from services.v2.bounded_json import check_bounds
+from services.v2.exact import elements_of, members_of
 from services.v2.tensors import read_document
 
 MAX_ITEMS = 100
@@ -28,6 +29,8 @@ SMALLEST, LARGEST = -(2**63), 2**63 - 1
 Item = dict[str, str]
 
 NOT_JSON = object()
+TWICE = object()  # a member of an entry that is there again
+TEXT = object()  # the name of the text that a value was written as, in an entry
 INT = re.compile(r"-?[0-9]{1,19}")
 FLOAT = re.compile(r"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?")
 ESCAPED_NUL = re.compile(r"(?<!\\)(?:\\\\)*\\u0000")
@@ -78,7 +81,11 @@ def reserved(
     longitude = _degrees(values, "longitude", 180, warnings)
     if (latitude is None) != (longitude is None):
         if not warnings:
-            warnings.append("Latitude and longitude count together; one is missing.")
+            given = {n: values[n] for n in ("latitude", "longitude") if n in values}
+            warnings.append(
+                "Latitude and longitude count together; one is missing: "
+                f"{given!s:.100} was set aside."
+            )
         latitude = longitude = None
     source = values.get("data_source") or None
     if source is not None and len(source) > MAX_SOURCE_CHARS:
@@ -129,10 +136,12 @@ def _entries(given: Any) -> Iterator[Any]:
     """The items of a list, a mapping, their JSON text, or of a list of such texts."""
     if isinstance(given, str) and given:
         try:
-            given = _read_exact(given)
-        except ValueError:
+            value = _read_exact(given)
+        except (ValueError, RecursionError):
             yield NOT_JSON
             return
+        yield from _entries_of_text(given, value)
+        return
     if isinstance(given, Mapping) and not _is_item(given):
         yield from ({"key": key, "value": value} for key, value in given.items())
     elif isinstance(given, list):
@@ -143,6 +152,34 @@ def _entries(given: Any) -> Iterator[Any]:
                 yield entry
     elif given is not None and given != "":
         yield given
+
+
+def _entries_of_text(text: str, value: Any) -> Iterator[Any]:
+    """As ``_entries``, each with the text of its value."""
+    if isinstance(value, Mapping) and not _is_item(value):
+        for key, inner, written in members_of(text):
+            yield {"key": key, "value": inner, TEXT: written}
+    elif isinstance(value, Mapping):
+        yield _written_item(text)
+    elif isinstance(value, list):
+        for entry, written in elements_of(text):
+            if isinstance(entry, str):  # what one of several inputs brought
+                yield from _entries(entry)
+            else:
+                yield _written_item(written) if isinstance(entry, Mapping) else entry
+    elif value is not None and value != "":
+        yield value
+
+
+def _written_item(text: str) -> dict[Any, Any]:
+    item: dict[Any, Any] = {}
+    for name, value, written in members_of(text):
+        if name in item:
+            item[TWICE] = name
+        item[name] = value
+        if name == "value":
+            item[TEXT] = written
+    return item
 
 
 def _read_exact(text: str) -> Any:
@@ -160,6 +197,8 @@ def _item(entry: Any, max_key_chars: int, max_value_bytes: int) -> Item:
         raise ValueError("the text is not valid JSON.")
     if not isinstance(entry, Mapping):
         raise ValueError("it is not an object of key, type and value.")
+    if TWICE in entry:
+        raise ValueError(f"it names {_quoted(entry[TWICE])} twice.")
     key, value = entry.get("key"), entry.get("value")
     if not isinstance(key, str) or not key:
         raise ValueError("its key is not a text.")
@@ -174,7 +213,7 @@ def _item(entry: Any, max_key_chars: int, max_value_bytes: int) -> Item:
             f"the type of {_quoted(key)} is not string, int, float or json."
         )
     try:
-        text = WRITERS[kind](value)
+        text = WRITERS[kind](value, entry.get(TEXT))
         size = len(text.encode())
     except (ValueError, TypeError, RecursionError):
         raise ValueError(
@@ -202,7 +241,7 @@ def _check_characters(text: str, what: str) -> None:
         raise ValueError(f"{what} holds a NUL character.")
 
 
-def _string(value: Any) -> str:
+def _string(value: Any, written: str | None = None) -> str:
     if isinstance(value, int | float):
         return _float(value) if isinstance(value, float) else str(value)
     if not isinstance(value, str):
@@ -210,7 +249,7 @@ def _string(value: Any) -> str:
     return value
 
 
-def _int(value: Any) -> str:
+def _int(value: Any, written: str | None = None) -> str:
     if isinstance(value, str) and INT.fullmatch(value):
         value = int(value)
     if not isinstance(value, int) or not SMALLEST <= value <= LARGEST:
@@ -218,7 +257,8 @@ def _int(value: Any) -> str:
     return str(value)
 
 
-def _float(value: Any) -> str:
+def _float(value: Any, written: str | None = None) -> str:
+    """A text as it came, so is a decimal that was written; a whole number as a float."""
     if isinstance(value, str) and not FLOAT.fullmatch(value):
         raise ValueError
     try:
@@ -227,16 +267,33 @@ def _float(value: Any) -> str:
         raise ValueError from None
     if not math.isfinite(number):
         raise ValueError
-    return repr(number)
-
-
-def _json(value: Any) -> str:
     if isinstance(value, str):
-        value = _read_exact(value)
+        return value
+    return written if written is not None and isinstance(value, float) else repr(number)
+
+
+def _json(value: Any, written: str | None = None) -> str:
+    """The text as it came, once it is known that it can be read and written."""
+    if isinstance(value, str):
+        written, value = value, _read_exact(value)
     text = json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
-    if ESCAPED_NUL.search(text):
+    text.encode()  # half a character is an error, escaped or not
+    text = text if written is None else written
+    if ESCAPED_NUL.search(text) or _has_twice(text):
         raise ValueError
     return text
+
+
+def _has_twice(text: str) -> bool:
+    """Whether a name stands twice in an object, at any depth."""
+    found = False
+
+    def look(members: list[tuple[str, Any]]) -> None:
+        nonlocal found
+        found |= len({name for name, _ in members}) < len(members)
+
+    json.loads(text, object_pairs_hook=look)
+    return found
 
 
 WRITERS = {"string": _string, "int": _int, "float": _float, "json": _json}
@@ -251,7 +308,9 @@ def _degrees(
     text = values[name]
     if FLOAT.fullmatch(text) and abs(float(text)) <= most:
         return float(text)
-    warnings.append(f"The {name} was set aside: it is not within {-most} and {most}.")
+    warnings.append(
+        f"The {name} {_quoted(text)} was set aside: it is not within {-most} and {most}."
+    )
     return None
 
 

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from services.v2.bounded_json import V2Error, read_json
+from services.v2.exact import keep_metadata_text
 
 DTYPES = {
     "BOOL": np.dtype("u1"),
@@ -55,11 +56,20 @@ class InferResponse:
     outputs: tuple[Tensor, ...]
 
 
-def read_request(body: bytes, header_length: int | None = None) -> InferRequest:
-    """The request in a body. With a header length of 0 all of it is one raw input."""
+def read_request(
+    body: bytes,
+    header_length: int | None = None,
+    warnings: list[str] | None = None,
+) -> InferRequest:
+    """The request in a body. With a header length of 0 all of it is one raw input.
+
+    With a list for warnings, metadata keeps the text that it was written as.
+    """
     if header_length == 0:
         return InferRequest(None, {}, (Tensor("", "BYTES", (1,), [body]),))
     document, raw = read_document(body, header_length)
+    if warnings is not None:
+        warnings += keep_metadata_text(document, body[:header_length])
     outputs = document.get("outputs")
     return InferRequest(
         id=_text(document.get("id")),

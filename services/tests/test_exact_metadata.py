@@ -1,0 +1,145 @@
+"""Metadata of a request is kept as it was written, and what stands twice is told."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from services.v2 import metadata_items, read_request
+from services.v2.exact import elements_of, members_of
+
+
+def items_of(
+    metadata: str, *, as_text: bool
+) -> tuple[dict[str, tuple[str, str]], list]:
+    """What is read of metadata that travels as a JSON text, or as a value."""
+    written = json.dumps(metadata) if as_text else metadata
+    body = b'{"parameters": {"metadata": %b}, "inputs": []}' % written.encode()
+    warnings: list[str] = []
+    request = read_request(body, None, warnings)
+    items, more = metadata_items(request.parameters)
+    return {i["key"]: (i["type"], i["value"]) for i in items}, [*warnings, *more]
+
+
+both = pytest.mark.parametrize("as_text", [True, False])
+
+
+@both
+def test_numbers_keep_their_digits(as_text):
+    found, warnings = items_of(
+        '{"gain":1.50,"pose":{"angle":10.50,"big":123456789012345678901,"e":1E2},'
+        '"frame":12,"list":[1.0]}',
+        as_text=as_text,
+    )
+    assert found == {
+        "gain": ("float", "1.50"),
+        "pose": ("json", '{"angle":10.50,"big":123456789012345678901,"e":1E2}'),
+        "frame": ("int", "12"),
+        "list": ("json", "[1.0]"),
+    }
+    assert warnings == []
+
+
+def test_a_json_text_is_kept_byte_for_byte():
+    text = '{ "a" : 1.50,\n "b": "\\u00e9\\/" }'
+    listed = json.dumps([{"key": "pose", "type": "json", "value": text}])
+    assert items_of(listed, as_text=True)[0]["pose"] == ("json", text)
+    mapping = f'{{"pose": {text} , "x":1}}'
+    assert items_of(mapping, as_text=True)[0]["pose"] == ("json", text)
+    inline = f'[ {{"key": "pose", "value" : {text} }} ,{{"key":"x","value":1}}]'
+    assert items_of(inline, as_text=True)[0]["pose"] == ("json", text)
+
+
+@both
+@pytest.mark.parametrize(
+    "metadata",
+    [
+        '{"pose": {"a":1,"a":2}, "x": 1}',
+        '{"pose": [{"b": {"a":1,"a":2}}], "x": 1}',
+        '[{"key":"pose","value":{"a":1,"a":2}},{"key":"x","value":1}]',
+        '[{"key":"pose","type":"json","value":"{\\"a\\":1,\\"a\\":2}"},{"key":"x","value":1}]',
+        '[{"key":"pose","key":"pose","value":{}},{"key":"x","value":1}]',
+        '[{"key":"pose","value":{"a":1},"value":{"a":2}},{"key":"x","value":1}]',
+    ],
+)
+def test_what_stands_twice_is_set_aside_with_a_warning(metadata, as_text):
+    found, warnings = items_of(metadata, as_text=as_text)
+    assert found == {"x": ("int", "1")}
+    assert len(warnings) == 1 and "set aside" in warnings[0]
+
+
+@both
+def test_of_a_key_that_stands_twice_the_first_counts(as_text):
+    found, warnings = items_of('{"a":1,"b":3,"a":2}', as_text=as_text)
+    assert found == {"a": ("int", "1"), "b": ("int", "3")}
+    assert len(warnings) == 1 and "'a'" in warnings[0]
+
+
+def test_a_name_that_stands_twice_in_parameters_is_told():
+    body = (
+        b'{"parameters": {"metadata": {"a": 1}, "metadata": {"b": 2}}, "inputs": '
+        b'[{"name":"i","datatype":"FP32","shape":[1],"data":[1.5],"parameters":{"x":1,"x":2}}]}'
+    )
+    warnings: list[str] = []
+    request = read_request(body, None, warnings)
+    assert [each.split()[0] for each in warnings] == ["'metadata'", "'x'"]
+    assert metadata_items(request.parameters)[0] == [
+        {"key": "b", "type": "int", "value": "2"}
+    ]
+
+
+@both
+@pytest.mark.parametrize(
+    "value",
+    [
+        "1e400",
+        "NaN",
+        "-Infinity",
+        '{"a": 1e400}',
+        '{"a": NaN}',
+        '"a\\u0000"',
+        '{"a": "\\u0000"}',
+        '"\\ud800"',
+        '{"a": "\\ud800"}',
+        "12345678901234567890123",
+        "true",
+        "null",
+    ],
+)
+def test_what_cannot_be_kept_is_set_aside_and_costs_nothing_else(value, as_text):
+    body = f'{{"bad": {value}, "good": 1}}'
+    try:
+        found, warnings = items_of(body, as_text=as_text)
+    except ValueError:  # no JSON at all, as a body: then all of it is kept as it came
+        assert not as_text
+        return
+    assert found.get("good", ("int", "1")) == ("int", "1")
+    if "bad" in found:  # the listener holds the text against the rules of the API
+        from inferences.metadata import MetadataValue
+
+        with pytest.raises(ValueError):
+            MetadataValue("bad", *found["bad"])
+    else:
+        assert warnings
+
+
+texts = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(),
+    lambda inner: (
+        st.lists(inner, max_size=4) | st.dictionaries(st.text(), inner, max_size=4)
+    ),
+    max_leaves=12,
+)
+
+
+@given(st.dictionaries(st.text(), texts, max_size=5), st.sampled_from([None, 1]))
+def test_members_come_with_the_text_they_were_written_as(value, indent):
+    text = json.dumps(value, indent=indent)
+    found = list(members_of(text))
+    assert {name: inner for name, inner, _ in found} == value
+    assert all(json.loads(written) == inner for _, inner, written in found)
+    listed = json.dumps(list(value.values()), indent=indent)
+    assert [inner for inner, _ in elements_of(listed)] == list(value.values())
