@@ -170,6 +170,8 @@ def _start_granian(
         f"--host={settings.ISTORE_HOST}",
         f"--port={port}",
         "--interface=asginl",
+        # Otherwise one worker that ends takes the others with it.
+        "--respawn-failed-workers",
         # Calls in flight are finished first, but a stop must not take a minute.
         f"--workers-kill-timeout={SERVER_GRACE - 1}",
     ]

@@ -18,9 +18,11 @@ from contextlib import contextmanager, suppress
 from typing import Any
 
 import psycopg
+from django.conf import settings
 from django.db import connection
 
 from istore.freshness import FORGET_CHANGES, LEASE_SECONDS
+from istore.postgresql.base import CONFIGURE
 from istore.uuids import uuid7
 
 HEARTBEAT_SECONDS = 0.3 * LEASE_SECONDS
@@ -191,7 +193,9 @@ async def _connect() -> psycopg.AsyncConnection[Any]:
     given = connection.get_connection_params()
     for name in ("cursor_factory", "context"):
         given.pop(name, None)
-    return await psycopg.AsyncConnection.connect(**given, autocommit=True)
+    database = await psycopg.AsyncConnection.connect(**given, autocommit=True)
+    await database.execute(CONFIGURE, [settings.ISTORE_DATABASE_SEARCH_PATH])
+    return database
 
 
 @contextmanager

@@ -3,11 +3,13 @@ import re
 import signal
 import socket
 import sys
+import time
 
 import pytest
 import requests
 
 from istore.home import Home
+from istore.probes import in_the_way
 from istore.supervisor import Failed, Supervisor
 from istore.tests.running_store import (
     RunningStore,
@@ -84,6 +86,41 @@ def test_a_child_that_dies_is_started_again(store, first_start, words):
     os.kill(died, signal.SIGKILL)
     wait_until(lambda: children_named(supervisor, words) not in ([], [died]))
     wait_until(store.answers)
+
+
+def web_log(store) -> str:
+    return "".join(line for line in store.log().splitlines() if " web | " in line)
+
+
+def test_the_other_web_worker_answers_while_a_killed_one_is_replaced(
+    store, first_start
+):
+    supervisor = first_start.process.pid
+    (server,) = children_named(supervisor, "istore.asgi")
+    before = children_named(server, "istore.asgi")
+    wait_until(lambda: all(f"Started worker-{n}" in web_log(store) for n in (1, 2)))
+    os.kill(before[0], signal.SIGKILL)
+    answered, failed = 0, 0
+    while answered < 20:
+        try:
+            url = f"http://127.0.0.1:{store.port}/health/live"
+            assert requests.get(url, timeout=30).status_code == 200
+            answered += bool(set(children_named(server, "istore.asgi")) - set(before))
+        except requests.ConnectionError:  # what the killed one had accepted
+            failed += 1
+        time.sleep(0.05)
+    assert failed <= 2
+    assert children_named(supervisor, "istore.asgi") == [server]
+
+
+def test_a_killed_worker_of_the_proxy_is_replaced(store, first_start):
+    supervisor = first_start.process.pid
+    (server,) = children_named(supervisor, "proxy.asgi")
+    (died,) = children_named(server, "proxy.asgi")
+    os.kill(died, signal.SIGKILL)
+    wait_until(lambda: children_named(server, "proxy.asgi") not in ([], [died]))
+    wait_until(lambda: in_the_way("127.0.0.1", store.proxy_port))
+    assert children_named(supervisor, "proxy.asgi") == [server]
 
 
 def test_a_killed_database_is_started_again(store, first_start):
