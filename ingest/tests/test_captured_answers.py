@@ -128,6 +128,7 @@ def test_a_stream_that_nobody_understands_is_kept_and_found(recorded, model):
         b"not gzip at all",
         gzip.compress(b'{"outputs": []}') + b"rest",
     ],
+    ids=["cut", "wrong-length", "none", "more"],
 )
 def test_a_cut_or_broken_gzip_answer_is_found_by_its_warning(recorded, model, answer):
     payload = recorded(answer, "application/json", answer_encoding="gzip")
