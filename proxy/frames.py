@@ -26,6 +26,7 @@ MAGIC_1 = b"istore spool 1\n\n"
 MAGIC_2 = b"istore spool 2\n\n"
 HEADER = Struct("<16s8sI4x")
 HEAD = Struct("<8sIIQI")
+HEAD_FIELDS, CRC = Struct("<8sIIQ"), Struct("<I")  # of HEAD
 HEAD_1 = Struct("<II")
 LARGEST = 2**32 - 1
 # How a payload of format 1 goes on after HEAD_1 and two lengths, of twelve bytes.
@@ -57,8 +58,8 @@ def head(identity: bytes, length: int, crc: int, number: int) -> bytes:
     """What stands before a payload of this length and CRC."""
     if not 0 < length <= LARGEST:
         raise ValueError(f"An entry of {length} bytes has no place in a spool.")
-    said = HEAD.pack(identity, length, crc, number, 0)
-    return HEAD.pack(identity, length, crc, number, zlib.crc32(said))
+    said = HEAD_FIELDS.pack(identity, length, crc, number)
+    return said + CRC.pack(zlib.crc32(said))
 
 
 def framed(identity: bytes, payload: bytes, number: int) -> bytes:

@@ -201,8 +201,6 @@ class Spool:
             for each in withdrawn:
                 each.is_withdrawn = True
         groups = {id(each.group): each.group for each in late if each.group}
-        for each in withdrawn:
-            each.pieces = ()  # a disk that hangs must not keep them in memory
         self._incoming = [each for each in self._incoming if not each.is_withdrawn]
         self._settle_all(withdrawn, SLOW)
         for group in groups.values():
@@ -227,11 +225,8 @@ class Spool:
         except OSError as error:  # then the thread of the spool takes it back, later
             log.error("A group of the spool cannot be cut off: %s", error)
             return
-        self._tell(group, SLOW, loop)
-
-    def _tell(self, group: Group, reason: str, loop: asyncio.AbstractEventLoop) -> None:
-        with suppress(RuntimeError):  # the loop is closed: nobody waits
-            loop.call_soon_threadsafe(self._settle_all, group.entries, reason)
+        with suppress(RuntimeError):
+            loop.call_soon_threadsafe(self._settle_all, group.entries, SLOW)
 
     def _bytes_used(self) -> int:
         now = time.monotonic()
@@ -275,10 +270,9 @@ class Spool:
             for each in group.entries:
                 each.group = group
         loop = batch[0].outcome.get_loop()
-        if group.entries:
-            self._tell(group, self._keep(group), loop)
-        with suppress(RuntimeError):
-            loop.call_soon_threadsafe(self._hand_over)
+        reason = self._keep(group) if group.entries else ""
+        with suppress(RuntimeError):  # the loop is closed: nobody waits
+            loop.call_soon_threadsafe(self._end_group, group, reason)
 
     def _keep(self, group: Group) -> str:
         """ "" when the group is durable, or why nothing of it is there."""
@@ -317,11 +311,17 @@ class Spool:
                 # Neither can be done on this disk: what is there may be captured yet.
                 log.error("The end of a segment cannot be taken back: %s", error)
 
+    def _end_group(self, group: Group, reason: str) -> None:
+        self._settle_all(group.entries, reason)
+        self._hand_over()
+
     def _settle_all(self, entries: list[Waiting], reason: str) -> None:
         for each in entries:
             if not each.outcome.done():
                 self._waiting_bytes -= each.length
                 each.outcome.set_result(reason)
+            # Its deadline holds it for a while yet, and must not hold its bytes.
+            each.pieces, each.group = (), None
 
     def _write(self, group: Group) -> None:
         if self._segment is None:
