@@ -61,7 +61,7 @@ def test_an_actual_is_put_read_changed_and_deleted(client, ships):
     history = ground_truth.get_ground_truth_history(MODEL, "i0")
     assert [each.ground_truth["labels"] for each in history] == [["ship"], ["tug"]]
     (pending,) = ground_truth.list_pending_ground_truth(MODEL)
-    assert pending["awaited"] == "inference_id=late"
+    assert pending.awaited == "inference_id=late"
     assert ground_truth.count_ground_truth(MODEL).waiting == 1
     assert ground_truth.delete_ground_truth(MODEL, "i0") == "i0"
     assert ground_truth.get_ground_truth(MODEL, "i0") is None

@@ -70,7 +70,8 @@ def test_protects_and_no_longer(client, model, make_inference, settings):
         make_inference(inference_id=name)
 
     assert protect_inference("yolo-harbour", "a", "Evidence.") is True
-    assert protect_inference("yolo-harbour", "absent") is None
+    with pytest.raises(errors.NotFound, match="no inference 'absent'"):
+        protect_inference("yolo-harbour", "absent")
     InferencePayload.objects.update(input_expired_at="2026-03-01T10:00:00Z")
     with pytest.warns(InputExpiredWarning, match="a expired at 2026-03-01"):
         assert protect_inference("yolo-harbour", "a") is True

@@ -280,7 +280,8 @@ def test_stores_without_the_proxy(client, stored):
     with pytest.raises(errors.Conflict) as raised:
         again("yolo-harbour", "frame-13", b"picture", body)
     assert raised.value.code == "inference-exists"
-    assert again("none", "frame-13", b"picture", body) is None
+    with pytest.raises(errors.NotFound, match="no model 'none'"):
+        again("none", "frame-13", b"picture", body)
 
 
 def test_stores_by_the_key_of_an_uploaded_collection(client, stored):

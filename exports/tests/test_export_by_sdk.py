@@ -11,6 +11,7 @@ import pytest
 from inference_store import Client, cli, connection, errors, export_task, models
 from inference_store.cli import exporting
 from inference_store.downloading import DownloadFailed, download
+from inference_store.errors import NotFound
 
 from exports.models import ExportTask
 from exports.tasks import run_export_task
@@ -97,7 +98,8 @@ def test_tasks_are_listed_stopped_and_tried_again(client, make_stored):
     assert [each.id for each in one + rest] == [first.id, second.id]
     assert rest.next is None
     assert export_task.get_export_task(MODEL, "nothing") is None
-    assert export_task.create_export_task("m", models.NewExportTaskRequest()) is None
+    with pytest.raises(NotFound, match="no model 'm'"):
+        export_task.create_export_task("m", models.NewExportTaskRequest())
     names = [each.name for each in export_task.list_export_formats()]
     assert names[:3] == ["chariot", "coco", "yolo"]
 

@@ -20,6 +20,7 @@ from inference_store import (
     retention_task,
     upload,
 )
+from inference_store.errors import NotFound
 
 POLICY = {
     "id": "p",
@@ -270,7 +271,6 @@ ABSENT = [
     lambda: register.get_registered_model("m"),
     lambda: inference.get_inference("m", "a"),
     lambda: inference.delete_inference("m", "a"),
-    lambda: metadata.create_metadata("m", "a", VALUE),
     lambda: metadata.delete_metadata("m", "a", "k"),
     lambda: metadata.get_metadata_key_type_counts("m"),
     lambda: metadata.get_metadata_statistics("m", STATISTICS),
@@ -278,9 +278,41 @@ ABSENT = [
     lambda: retention_policy.delete_retention_policy("m", "p"),
     lambda: retention_task.get_retention_task("m", "t"),
     lambda: export_task.get_export_task("m", "t"),
-    lambda: upload.upload_data("m"),
-    lambda: upload.upload_inference_and_metadata("m"),
 ]
+
+
+LOST = [
+    (
+        lambda: metadata.create_metadata("m", "a", VALUE),
+        "model 'm', or no inference 'a'",
+    ),
+    (
+        lambda: metadata.replace_metadata("m", "a", VALUE),
+        "model 'm', or no inference",
+    ),
+    (lambda: upload.upload_data("m"), "model 'm'"),
+    (lambda: upload.upload_inference_and_metadata("m"), "model 'm'"),
+    (
+        lambda: export_task.create_export_task(
+            "misspelt", models.NewExportTaskRequest()
+        ),
+        "model 'misspelt'",
+    ),
+    (
+        lambda: retention_task.stop_retention_task("m", "t"),
+        "model 'm', or no retention task 't'",
+    ),
+]
+
+
+@pytest.mark.parametrize(("call", "missing"), LOST)
+def test_a_lost_write_raises_what_is_missing(client, store, call, missing, not_found):
+    store.says(not_found)
+
+    with pytest.raises(NotFound, match=f"There is no {missing}") as caught:
+        call()
+
+    assert (caught.value.status, caught.value.code) == (404, "not-found")
 
 
 @pytest.mark.parametrize("call", ABSENT)

@@ -8,6 +8,7 @@ import httpx2
 import pytest
 
 from inference_store import Client
+from inference_store.errors import NotFound
 from inference_store.models import ChangeExportScheduleRequest, NewExportScheduleRequest
 
 SCHEDULE = {
@@ -106,7 +107,8 @@ def test_what_is_not_there_is_none(client):
     of = client.export_schedule
 
     assert of.get_export_schedule("m", "absent") is None
-    assert of.run_export_schedule("m", "absent") is None
+    with pytest.raises(NotFound, match="no export schedule 'absent'"):
+        of.run_export_schedule("m", "absent")
     assert of.delete_export_schedule("m", "absent") is None
     assert of.delete_export_schedule("m", "s-1") == "s-1"
 

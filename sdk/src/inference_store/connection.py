@@ -34,4 +34,15 @@ def url_and_token(url: str | None, token: str | None) -> tuple[str, str | None]:
     url = url or os.environ.get("ISTORE_URL") or DEFAULT_URL
     if not url.startswith(("http://", "https://")):
         raise ValueError(f"{url!r} is not a URL such as {DEFAULT_URL}.")
-    return url.rstrip("/"), token or os.environ.get("ISTORE_TOKEN") or None
+    return url.rstrip("/"), _plain_token(token or os.environ.get("ISTORE_TOKEN"))
+
+
+def _plain_token(token: str | None) -> str | None:
+    """The token without the line end that files and shells leave behind it.
+
+    Raises ``ValueError``, which does not repeat the token, for what no header can hold.
+    """
+    token = (token or "").strip()
+    if not (token.isascii() and token.isprintable()):
+        raise ValueError("The token holds characters that no token has.")
+    return token or None

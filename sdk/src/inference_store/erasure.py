@@ -78,9 +78,10 @@ def stop_erasure(project_id: str, erasure_id: str) -> Call[Erasure | None]:
         erasure_id: the task's id.
 
     Returns:
-        The task; None if there is none.
+        The task.
 
     Raises:
+        NotFound: what it is written to does not exist.
         PermissionDenied: this needs an administrator.
         InferenceStoreError: any other failure.
     """
@@ -91,7 +92,6 @@ def stop_erasure(project_id: str, erasure_id: str) -> Call[Erasure | None]:
         body={},
         read=one(Erasure),
         may_repeat=True,
-        may_be_absent=True,
     )
 
 

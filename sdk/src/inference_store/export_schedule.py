@@ -26,17 +26,16 @@ def create_export_schedule(
         request_body: what, where and how often.
 
     Returns:
-        The schedule; None if the model is not registered.
+        The schedule.
 
     Raises:
+        NotFound: what it is written to does not exist.
         Conflict: ``export-place-taken`` or ``export-schedule-exists``, another schedule
             of the model has that place or that name.
         ValidationError: a filter, the destination or the prefix is not valid.
         InferenceStoreError: any other failure.
     """
-    return post(
-        *_of(model_id), body=request_body, read=one(ExportSchedule), may_be_absent=True
-    )
+    return post(*_of(model_id), body=request_body, read=one(ExportSchedule))
 
 
 @blocking
@@ -94,9 +93,10 @@ def change_export_schedule(
         request_body: what to change.
 
     Returns:
-        The schedule; None if there is none of this id.
+        The schedule.
 
     Raises:
+        NotFound: what it is written to does not exist.
         Conflict: ``export-schedule-exists``, another schedule has that name.
         ValidationError: a value is not valid.
         InferenceStoreError: any other failure.
@@ -106,7 +106,6 @@ def change_export_schedule(
         export_schedule_id,
         body=request_body,
         read=one(ExportSchedule),
-        may_be_absent=True,
     )
 
 
@@ -143,9 +142,10 @@ def run_export_schedule(
         export_schedule_id: the schedule's id.
 
     Returns:
-        The run, which goes on by itself; None if there is no such schedule.
+        The run, which goes on by itself.
 
     Raises:
+        NotFound: what it is written to does not exist.
         Conflict: ``task-already-active``, a run is on.
         InferenceStoreError: any other failure.
     """
@@ -155,7 +155,6 @@ def run_export_schedule(
         "run",
         body={},
         read=one(ScheduledExport),
-        may_be_absent=True,
     )
 
 

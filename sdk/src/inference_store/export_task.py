@@ -24,16 +24,14 @@ def create_export_task(
         request_body: which ones, and what the archive holds about them.
 
     Returns:
-        The task, which goes on by itself (see ``get_export_task``); None if the model is
-        not registered.
+        The task, which goes on by itself (see ``get_export_task``).
 
     Raises:
+        NotFound: what it is written to does not exist.
         ValidationError: a filter is not valid.
         InferenceStoreError: any other failure.
     """
-    return post(
-        *_of(model_id), body=request_body, read=one(ExportTask), may_be_absent=True
-    )
+    return post(*_of(model_id), body=request_body, read=one(ExportTask))
 
 
 @blocking
@@ -56,13 +54,13 @@ def get_export_task(model_id: str, export_task_id: str) -> Call[ExportTask | Non
 
 @blocking
 def filter_export_tasks(
-    model_id: str, request_body: NewGetExportTasksRequest
+    model_id: str, request_body: NewGetExportTasksRequest | None = None
 ) -> Call[Page[ExportTask]]:
     """One page of a model's export tasks.
 
     Parameters:
         model_id: the model.
-        request_body: state, format, time window and page.
+        request_body: state, format, time window and page; all when not given.
 
     Returns:
         The tasks as a list, with the cursor of the following page as ``next``.
@@ -75,7 +73,7 @@ def filter_export_tasks(
     return post(
         *_of(model_id),
         "filter",
-        body=request_body,
+        body=request_body or NewGetExportTasksRequest(),
         read=page_of(ExportTask),
         may_repeat=True,
     )
@@ -90,9 +88,10 @@ def stop_export_task(model_id: str, export_task_id: str) -> Call[ExportTask | No
         export_task_id: the task's id.
 
     Returns:
-        The task, stopped or about to be; None if there is none of this id.
+        The task, stopped or about to be.
 
     Raises:
+        NotFound: what it is written to does not exist.
         Conflict: ``task-already-ended``.
         InferenceStoreError: any other failure.
     """
@@ -102,7 +101,6 @@ def stop_export_task(model_id: str, export_task_id: str) -> Call[ExportTask | No
         "stop",
         body={},
         read=one(ExportTask),
-        may_be_absent=True,
     )
 
 
@@ -115,9 +113,10 @@ def retry_export_task(model_id: str, export_task_id: str) -> Call[ExportTask | N
         export_task_id: the task's id.
 
     Returns:
-        The task, pending; None if there is none of this id.
+        The task, pending.
 
     Raises:
+        NotFound: what it is written to does not exist.
         Conflict: ``task-not-ended``.
         InferenceStoreError: any other failure.
     """
@@ -127,7 +126,6 @@ def retry_export_task(model_id: str, export_task_id: str) -> Call[ExportTask | N
         "retry",
         body={},
         read=one(ExportTask),
-        may_be_absent=True,
     )
 
 

@@ -30,6 +30,7 @@ from inference_store.models import (
     JoinedGroundTruth,
     NewActual,
     NewGroundTruth,
+    PendingGroundTruth,
 )
 from inference_store.operations import blocking
 from inference_store.pages import Page, page_of
@@ -64,9 +65,10 @@ def put_ground_truth(
         request_body: the actual.
 
     Returns:
-        What is known now, ``joined`` or ``waiting``; None if the model is not registered.
+        What is known now, ``joined`` or ``waiting``.
 
     Raises:
+        NotFound: what it is written to does not exist.
         Conflict: ``inference-deleted``, the inference was removed.
         ValidationError: the actual has no form that fits the model's task.
         InferenceStoreError: any other failure.
@@ -75,7 +77,6 @@ def put_ground_truth(
         *_of(model_id, inference_id),
         body=request_body,
         read=one(GroundTruth),
-        may_be_absent=True,
     )
 
 
@@ -224,7 +225,7 @@ def count_ground_truth(model_id: str) -> Call[GroundTruthCounts | None]:
 
 
 @blocking
-def list_pending_ground_truth(model_id: str) -> Call[list[dict[str, Any]]]:
+def list_pending_ground_truth(model_id: str) -> Call[list[PendingGroundTruth]]:
     """The actuals that wait for their inference, the oldest thousand.
 
     Parameters:
@@ -238,9 +239,9 @@ def list_pending_ground_truth(model_id: str) -> Call[list[dict[str, Any]]]:
         InferenceStoreError: any other failure.
     """
 
-    def read(response: httpx2.Response) -> list[dict[str, Any]]:
-        found: list[dict[str, Any]] = document(response)["results"]
-        return found
+    def read(response: httpx2.Response) -> list[PendingGroundTruth]:
+        results = document(response)["results"]
+        return [PendingGroundTruth.model_validate(each) for each in results]
 
     return get("models", model_id, "ground-truth", "pending", read=read)
 

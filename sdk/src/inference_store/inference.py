@@ -190,9 +190,10 @@ def create_inference(
         request_body: the inference; its input is uploaded before (``upload_data``).
 
     Returns:
-        The stored inference; None if the model is not registered.
+        The stored inference.
 
     Raises:
+        NotFound: what it is written to does not exist.
         Conflict: ``inference-exists``, there is another one under this id;
             ``inference-deleted``, one of this id was deleted not long ago.
         ValidationError: something in it is not valid.
@@ -203,7 +204,6 @@ def create_inference(
         body=request_body,
         read=one(Inference),
         may_repeat=True,
-        may_be_absent=True,
     )
 
 
@@ -225,9 +225,10 @@ def create_inference_from_upload(
         is_protected: whether retention leaves it alone.
 
     Returns:
-        The stored inference; None if the model is not registered.
+        The stored inference.
 
     Raises:
+        NotFound: what it is written to does not exist.
         Conflict: there is another one under this id, or one was deleted not long ago.
         ValidationError: something in the file is not valid.
         InferenceStoreError: any other failure.
@@ -245,7 +246,6 @@ def create_inference_from_upload(
         body=body,
         read=one(Inference),
         may_repeat=True,
-        may_be_absent=True,
     )
 
 
@@ -267,9 +267,10 @@ def create_inference_storage_request(
         is_protected: whether retention leaves it alone.
 
     Returns:
-        The stored inference; None if the model is not registered.
+        The stored inference.
 
     Raises:
+        NotFound: what it is written to does not exist.
         Conflict: there is another one under this id, or one was deleted not long ago.
         ValidationError: something in it is not valid, such as the hash of the input.
         InferenceStoreError: any other failure.
@@ -277,8 +278,6 @@ def create_inference_storage_request(
     key = None
     if data is not None:
         grant = yield plan_of(upload_data)(model_id)
-        if grant is None:
-            return None
         content = data.encode() if isinstance(data, str) else data
         yield put_bytes(grant.data_presigned_url, content, grant.headers)
         key = grant.data_storage_key

@@ -34,9 +34,10 @@ def create_metadata(
         request_body: key, type and value.
 
     Returns:
-        What is stored; None if there is no such inference.
+        What is stored.
 
     Raises:
+        NotFound: what it is written to does not exist.
         Conflict: ``metadata-exists``, the key has a value; ``replace_metadata`` changes
             it.
         ValidationError: the value is not of its type.
@@ -46,7 +47,6 @@ def create_metadata(
         *_of(model_id, inference_id),
         body=request_body,
         read=one(Metadata),
-        may_be_absent=True,
     )
 
 
@@ -62,9 +62,10 @@ def replace_metadata(
         request_body: key, type and value.
 
     Returns:
-        What is stored; None if there is no such inference.
+        What is stored.
 
     Raises:
+        NotFound: what it is written to does not exist.
         ValidationError: the value is not of its type.
         InferenceStoreError: any other failure.
     """
@@ -73,7 +74,6 @@ def replace_metadata(
         request_body.key,
         body=request_body,
         read=one(Metadata),
-        may_be_absent=True,
     )
 
 

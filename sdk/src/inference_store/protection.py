@@ -29,10 +29,11 @@ def protect_inference(
         is_protected: False takes the protection back.
 
     Returns:
-        Whether it is protected now; None if there is no such inference. An
-        ``InputExpiredWarning`` says that its input was gone before: the record is kept.
+        Whether it is protected now. An ``InputExpiredWarning`` says that its input was
+        gone before: the record is kept.
 
     Raises:
+        NotFound: what it is written to does not exist.
         Conflict: ``being-removed``, retention was first.
         InferenceStoreError: any other failure.
     """
@@ -44,7 +45,6 @@ def protect_inference(
         "protection",
         body={"is_protected": is_protected, "reason": reason},
         read=_is_protected,
-        may_be_absent=True,
     )
 
 

@@ -22,9 +22,10 @@ def create_retention_policy(
         request_body: the ages and the interval, in hours.
 
     Returns:
-        The policy; None if the model is not registered.
+        The policy.
 
     Raises:
+        NotFound: what it is written to does not exist.
         Conflict: ``policy-exists``, the model has one.
         ValidationError: the ages contradict each other.
         InferenceStoreError: any other failure.
@@ -33,7 +34,6 @@ def create_retention_policy(
         *_of(model_id),
         body=request_body,
         read=one(RetentionPolicy),
-        may_be_absent=True,
     )
 
 
@@ -65,9 +65,10 @@ def replace_retention_policy(
         request_body: the new ages and interval, in hours.
 
     Returns:
-        The policy; None if there is none of this id.
+        The policy.
 
     Raises:
+        NotFound: what it is written to does not exist.
         ValidationError: the ages contradict each other.
         InferenceStoreError: any other failure.
     """
@@ -76,7 +77,6 @@ def replace_retention_policy(
         retention_policy_id,
         body=request_body,
         read=one(RetentionPolicy),
-        may_be_absent=True,
     )
 
 

@@ -23,16 +23,14 @@ def create_retention_task(
         request_body: the policy, and whether it is a dry run, which only counts.
 
     Returns:
-        The task, which goes on by itself (see ``get_retention_task``); None if there is
-        no such policy.
+        The task, which goes on by itself (see ``get_retention_task``).
 
     Raises:
+        NotFound: what it is written to does not exist.
         Conflict: ``task-already-active``, one is running.
         InferenceStoreError: any other failure.
     """
-    return post(
-        *_of(model_id), body=request_body, read=one(RetentionTask), may_be_absent=True
-    )
+    return post(*_of(model_id), body=request_body, read=one(RetentionTask))
 
 
 @blocking
@@ -94,9 +92,10 @@ def stop_retention_task(
         retention_task_id: the task's id.
 
     Returns:
-        The task, which ends ``stopped`` with its batch; None if there is none of this id.
+        The task, which ends ``stopped`` with its batch.
 
     Raises:
+        NotFound: what it is written to does not exist.
         Conflict: ``task-not-active``, it had ended.
         InferenceStoreError: any other failure.
     """
@@ -114,9 +113,10 @@ def resume_retention_task(
         retention_task_id: the task's id.
 
     Returns:
-        The task; None if there is none of this id.
+        The task.
 
     Raises:
+        NotFound: what it is written to does not exist.
         Conflict: ``task-not-ended``, or ``task-already-active``, another one is.
         InferenceStoreError: any other failure.
     """
@@ -125,7 +125,7 @@ def resume_retention_task(
 
 def _told(model_id: str, task_id: str, what: str) -> Call[RetentionTask | None]:
     path = (*_of(model_id), task_id, what)
-    return post(*path, body={}, read=one(RetentionTask), may_be_absent=True)
+    return post(*path, body={}, read=one(RetentionTask))
 
 
 def _of(model_id: str) -> tuple[str, ...]:

@@ -5,12 +5,14 @@ from __future__ import annotations
 import platform
 from collections.abc import Mapping
 from typing import Any, TypeVar, cast
+from urllib.parse import unquote, urlsplit
+from urllib.request import getproxies, proxy_bypass
 from uuid import uuid4
 
 import httpx2
 import pydantic
 
-from inference_store.calls import Call
+from inference_store.calls import API, Call
 from inference_store.errors import (
     ConnectionFailed,
     InferenceStoreError,
@@ -72,13 +74,48 @@ def read(call: Call[T], response: httpx2.Response) -> T:
 
 
 def _absent_or_raise(call: Call[T], response: httpx2.Response) -> T:
+    is_ours = problem_of(response).get("code") == "not-found"
     if call.may_be_absent and response.status_code == 404:
         # A 404 that is not the store's own means a wrong address, not an absent thing.
-        if problem_of(response).get("code") == "not-found":
+        if is_ours:
             return cast(T, None)
         detail = f"There is no Inference Store at {response.url}."
         raise UnexpectedAnswer(detail, status=404)
-    raise error_of(response, retry_after_of(response))
+    error = error_of(response, retry_after_of(response))
+    if is_ours and (missing := _missing(call.url)):
+        error.detail = missing
+    raise error
+
+
+def _missing(url: str) -> str | None:
+    """What an address of the API names, as one of these things is not there.
+
+    The store answers a 404 in the same words whatever is missing, so that nobody learns
+    what other projects have.
+    """
+    if not url.startswith(API):
+        return None
+    parts = [unquote(part) for part in url.removeprefix(API).split("/")]
+    named = [
+        f"{NOUNS[kind]} {name!r}"
+        for kind, name in zip(parts[::2], parts[1::2], strict=False)
+        if kind in NOUNS
+    ]
+    return f"There is no {', or no '.join(named)}." if named else None
+
+
+NOUNS = {
+    "projects": "project",
+    "models": "model",
+    "inferences": "inference",
+    "metadata": "metadata",
+    "ground-truth": "ground truth of inference",
+    "retention-tasks": "retention task",
+    "export-tasks": "export task",
+    "export-schedules": "export schedule",
+    "datasets": "dataset",
+    "erasures": "erasure",
+}
 
 
 def _request(call: Call[Any], base: str, token: str | None) -> dict[str, Any]:
@@ -112,9 +149,21 @@ def _parameters(given: Mapping[str, Any]) -> list[tuple[str, str]]:
 
 
 def _failure(error: httpx2.TransportError, url: str) -> InferenceStoreError:
-    host = httpx2.URL(url).netloc.decode()
+    host = httpx2.URL(url).netloc.decode() + _way_to(url)
     if isinstance(error, httpx2.TimeoutException):
         return TimedOut(f"{host} did not answer in time.")
     return ConnectionFailed(
         f"{host} cannot be reached: {error or type(error).__name__}"
     )
+
+
+def _way_to(url: str) -> str:
+    """Which proxy of the environment a request passes: what failed may be that one."""
+    parts = urlsplit(url)
+    proxies = getproxies()
+    proxy = proxies.get(parts.scheme) or proxies.get("all")
+    if not proxy or (parts.hostname and proxy_bypass(parts.hostname)):
+        return ""
+    named = urlsplit(proxy if "//" in proxy else f"//{proxy}")  # without credentials
+    name = named.hostname or ""
+    return f" (through the HTTP proxy {name}{f':{named.port}' if named.port else ''})"

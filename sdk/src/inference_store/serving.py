@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
+import time
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote
@@ -11,9 +13,9 @@ from urllib.parse import unquote
 import httpx2
 
 from inference_store.calls import Call, document, get, one, patch, segment, written
-from inference_store.errors import InferenceStoreError
+from inference_store.errors import InferenceStoreError, NotFound
 from inference_store.metadata_text import items
-from inference_store.models import InferenceAction
+from inference_store.models import Inference, InferenceAction, TaskType
 from inference_store.models import Model as RegisteredModel
 from inference_store.tensors import input_tensor
 
@@ -23,32 +25,119 @@ if TYPE_CHECKING:
 
 CustomMetadata = Mapping[str, Any] | Sequence[Mapping[str, Any]] | None
 
+POLL_SECONDS = 0.05
 INFER_SECONDS = 120.0  # longer than the proxy waits for a model server
 
 
 class Answer(dict[str, Any]):
     """A V2 response as it was parsed: ``answer["outputs"][0]["data"]``.
 
-    ``inference_id`` is the id under which the store will know the inference;
-    ``recorded`` whether it is safe there; ``record_status`` the proxy's own words, such
-    as ``not-recorded; reason=storage-off``.
+    ``inference_ids`` are the ids under which the store will know the inferences, one for
+    each part of the request; ``recorded`` whether they are safe there; ``record_status``
+    the proxy's own words, such as ``not-recorded; reason=storage-off``.
     """
 
     def __init__(
-        self, response: Mapping[str, Any], inference_id: str | None, record_status: str
+        self,
+        response: Mapping[str, Any],
+        inference_ids: Sequence[str],
+        record_status: str,
     ) -> None:
         super().__init__(response)
-        self.inference_id = inference_id
+        self.inference_ids = list(inference_ids)
         self.record_status = record_status
+
+    @property
+    def inference_id(self) -> str | list[str] | None:
+        """The id of the inference; of a request of several parts the list of all."""
+        ids = self.inference_ids
+        return ids if len(ids) > 1 else next(iter(ids), None)
 
     @property
     def recorded(self) -> bool:
         return self.record_status.partition(";")[0].strip() == "recorded"
 
+    def _id_to_find(self) -> str:
+        """The id of the one inference. Raises where there is none to wait for."""
+        if not self.recorded:
+            raise InferenceStoreError(f"No copy was recorded: {self.record_status}.")
+        if len(self.inference_ids) != 1:
+            raise InferenceStoreError(
+                "The request had several parts: see inferences()."
+            )
+        return self.inference_ids[0]
+
     @property
     def outputs(self) -> list[dict[str, Any]]:
         """The output tensors."""
         return list(self.get("outputs") or ())
+
+
+class ModelAnswer(Answer):
+    """The answer of a ``Model``, which can be found as it is stored."""
+
+    def __init__(self, answer: Answer, client: Client, model_id: str) -> None:
+        super().__init__(answer, answer.inference_ids, answer.record_status)
+        self._client, self._model_id = client, model_id
+
+    def inference(self, wait: float = 10.0) -> Inference:
+        """The inference as it is stored.
+
+        Parameters:
+            wait: seconds to wait for it: what is ``recorded`` is on disk, and found a
+                moment later.
+
+        Raises:
+            NotFound: it is not there yet.
+            InferenceStoreError: no copy was recorded, or any other failure.
+        """
+        return _found(self._client, self._model_id, self._id_to_find(), wait)
+
+    def inferences(self, wait: float = 10.0) -> list[Inference]:
+        """The inferences of all parts of the request, as ``inference`` finds one."""
+        if not self.recorded:
+            raise InferenceStoreError(f"No copy was recorded: {self.record_status}.")
+        end = time.monotonic() + wait
+        return [
+            _found(self._client, self._model_id, each, end - time.monotonic())
+            for each in self.inference_ids
+        ]
+
+
+class AsyncModelAnswer(Answer):
+    """The answer of an ``AsyncModel``."""
+
+    def __init__(self, answer: Answer, client: AsyncClient, model_id: str) -> None:
+        super().__init__(answer, answer.inference_ids, answer.record_status)
+        self._client, self._model_id = client, model_id
+
+    async def inference(self, wait: float = 10.0) -> Inference:
+        """The inference as it is stored, as ``ModelAnswer.inference`` finds it."""
+        inference_id, end = self._id_to_find(), time.monotonic() + wait
+        while True:
+            found = await self._client.inference.get_inference(
+                self._model_id, inference_id
+            )
+            if found is not None:
+                return found
+            if time.monotonic() >= end:
+                raise _not_there(self._model_id, inference_id)
+            await asyncio.sleep(POLL_SECONDS)
+
+
+def _found(client: Client, model_id: str, inference_id: str, wait: float) -> Inference:
+    end = time.monotonic() + wait
+    while True:
+        found = client.inference.get_inference(model_id, inference_id)
+        if found is not None:
+            return found
+        if time.monotonic() >= end:
+            raise _not_there(model_id, inference_id)
+        time.sleep(POLL_SECONDS)
+
+
+def _not_there(model_id: str, inference_id: str) -> NotFound:
+    return NotFound(f"{inference_id!r} of {model_id!r} is not there yet.")
 
 
 class _Served:
@@ -60,6 +149,20 @@ class _Served:
     @property
     def model_id(self) -> str:
         return self.resource.model_id
+
+    @property
+    def id(self) -> str:
+        """The model's id, by its short name."""
+        return self.resource.model_id
+
+    @property
+    def project_id(self) -> str | None:
+        return self.resource.project_id
+
+    @property
+    def task(self) -> TaskType:
+        """The task type that the model is registered with."""
+        return self.resource.task
 
     @property
     def proxy_url(self) -> str:
@@ -118,7 +221,7 @@ class Model(_Served):
         self._client = client
 
     def set_inference_server_settings(self, settings: Mapping[str, Any]) -> None:
-        """Change how the model is served and stored; it counts within a second.
+        """Change how the model is served and stored; it counts for the next call.
 
         Parameters:
             settings: any of ``upstream_url``, ``upstream_model``, ``class_labels``,
@@ -135,7 +238,7 @@ class Model(_Served):
         data: Any,
         custom_metadata: CustomMetadata = None,
         inference_id: str | None = None,
-    ) -> Answer:
+    ) -> ModelAnswer:
         """Ask for labels.
 
         Parameters:
@@ -160,7 +263,7 @@ class Model(_Served):
         data: Any,
         custom_metadata: CustomMetadata = None,
         inference_id: str | None = None,
-    ) -> Answer:
+    ) -> ModelAnswer:
         """Ask for the probability of each class; parameters as for ``predict``."""
         return self._ask(
             InferenceAction.PREDICT_PROBA, data, custom_metadata, inference_id
@@ -171,7 +274,7 @@ class Model(_Served):
         data: Any,
         custom_metadata: CustomMetadata = None,
         inference_id: str | None = None,
-    ) -> Answer:
+    ) -> ModelAnswer:
         """Ask what is where in a picture; parameters as for ``predict``."""
         return self._ask(InferenceAction.DETECT, data, custom_metadata, inference_id)
 
@@ -180,12 +283,13 @@ class Model(_Served):
         data: Any,
         custom_metadata: CustomMetadata = None,
         inference_id: str | None = None,
-    ) -> Answer:
+    ) -> ModelAnswer:
         """Ask for an embedding; parameters as for ``predict``."""
         return self._ask(InferenceAction.EMBED, data, custom_metadata, inference_id)
 
-    def _ask(self, action: InferenceAction, *asked: Any) -> Answer:
-        return self._client.run(self._infer(action, *asked))
+    def _ask(self, action: InferenceAction, *asked: Any) -> ModelAnswer:
+        answer = self._client.run(self._infer(action, *asked))
+        return ModelAnswer(answer, self._client, self.model_id)
 
 
 class AsyncModel(_Served):
@@ -204,7 +308,7 @@ class AsyncModel(_Served):
         data: Any,
         custom_metadata: CustomMetadata = None,
         inference_id: str | None = None,
-    ) -> Answer:
+    ) -> AsyncModelAnswer:
         """Ask for labels, as ``Model.predict`` does."""
         return await self._ask(
             InferenceAction.PREDICT, data, custom_metadata, inference_id
@@ -215,7 +319,7 @@ class AsyncModel(_Served):
         data: Any,
         custom_metadata: CustomMetadata = None,
         inference_id: str | None = None,
-    ) -> Answer:
+    ) -> AsyncModelAnswer:
         """Ask for probabilities, as ``Model.predict_proba`` does."""
         return await self._ask(
             InferenceAction.PREDICT_PROBA, data, custom_metadata, inference_id
@@ -226,7 +330,7 @@ class AsyncModel(_Served):
         data: Any,
         custom_metadata: CustomMetadata = None,
         inference_id: str | None = None,
-    ) -> Answer:
+    ) -> AsyncModelAnswer:
         """Ask what is where, as ``Model.detect`` does."""
         return await self._ask(
             InferenceAction.DETECT, data, custom_metadata, inference_id
@@ -237,14 +341,15 @@ class AsyncModel(_Served):
         data: Any,
         custom_metadata: CustomMetadata = None,
         inference_id: str | None = None,
-    ) -> Answer:
+    ) -> AsyncModelAnswer:
         """Ask for an embedding, as ``Model.embed`` does."""
         return await self._ask(
             InferenceAction.EMBED, data, custom_metadata, inference_id
         )
 
-    async def _ask(self, action: InferenceAction, *asked: Any) -> Answer:
-        return await self._client.run(self._infer(action, *asked))
+    async def _ask(self, action: InferenceAction, *asked: Any) -> AsyncModelAnswer:
+        answer = await self._client.run(self._infer(action, *asked))
+        return AsyncModelAnswer(answer, self._client, self.model_id)
 
 
 def fetch_model(model_id: str) -> Call[RegisteredModel]:
@@ -252,9 +357,7 @@ def fetch_model(model_id: str) -> Call[RegisteredModel]:
 
 
 def _read_answer(response: httpx2.Response) -> Answer:
-    inference_id = response.headers.get("inference-id")
-    return Answer(
-        document(response),
-        unquote(inference_id) if inference_id else None,
-        response.headers.get("inference-store", ""),
-    )
+    header = response.headers.get("inference-id", "")
+    # Commas part the ids of a request of several parts; those within an id are escaped.
+    ids = [unquote(each.strip()) for each in header.split(",") if each.strip()]
+    return Answer(document(response), ids, response.headers.get("inference-store", ""))

@@ -20,9 +20,10 @@ def upload_data(model_id: str) -> Call[DataUpload | None]:
         model_id: a registered model.
 
     Returns:
-        The grant; None if the model is not registered.
+        The grant.
 
     Raises:
+        NotFound: what it is written to does not exist.
         InferenceStoreError: any failure.
     """
     return post(
@@ -32,7 +33,6 @@ def upload_data(model_id: str) -> Call[DataUpload | None]:
         "data",
         body={},
         read=one(DataUpload),
-        may_be_absent=True,
     )
 
 
@@ -47,9 +47,10 @@ def upload_inference_and_metadata(model_id: str) -> Call[MetadataUpload | None]:
         model_id: a registered model.
 
     Returns:
-        The grant; None if the model is not registered.
+        The grant.
 
     Raises:
+        NotFound: what it is written to does not exist.
         InferenceStoreError: any failure.
     """
     return post(
@@ -59,7 +60,6 @@ def upload_inference_and_metadata(model_id: str) -> Call[MetadataUpload | None]:
         "metadata",
         body={},
         read=one(MetadataUpload),
-        may_be_absent=True,
     )
 
 

@@ -16,7 +16,10 @@ from inference_store.local.platform import (
 )
 from inference_store.local.serving import MockServer, serve
 
+DyffLocalPlatform = LocalPlatform  # the name that ported programs import
+
 __all__ = [
+    "DyffLocalPlatform",
     "InferenceSessionClient",
     "LocalPlatform",
     "MockServer",

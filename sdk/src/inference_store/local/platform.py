@@ -17,7 +17,6 @@ from inference_store.errors import (
     BY_STATUS,
     Conflict,
     InferenceStoreError,
-    NotAuthenticated,
     NotFound,
     Unavailable,
 )
@@ -57,11 +56,12 @@ class LocalPlatform:
 
     Parameters:
         storage_root: a directory, made when it is not there.
-        starting_seconds: how long a session takes from its creation until it is ready.
+        starting_seconds: how long a session takes from its creation until it is ready;
+            a mock is ready at once, unless a program is to be tried with waiting.
     """
 
     def __init__(
-        self, storage_root: str | os.PathLike[str], *, starting_seconds: float = 0.5
+        self, storage_root: str | os.PathLike[str], *, starting_seconds: float = 0.0
     ) -> None:
         if not 0 <= starting_seconds <= 3600:
             raise ValueError("'starting_seconds' is from 0 to 3600.")
@@ -160,7 +160,7 @@ class InferenceSessions:
     def create(
         self, request: InferenceSessionCreateRequest | Mapping[str, Any]
     ) -> InferenceSessionAndToken:
-        """Start a session of a service. It is ready after a moment.
+        """Start a session of a service. It is ready at once, or after ``starting_seconds``.
 
         Parameters:
             request: for whom, of which service, with how many replicas and until when.
@@ -264,20 +264,18 @@ class InferenceSessions:
             session_id: of the session.
             endpoint: of its interface.
             request: JSON as the service takes it.
-            token: of the session.
+            token: of the session. A server looks at it; here it makes no difference.
 
         Returns:
             What the service says.
 
         Raises:
-            NotAuthenticated: the token is not one of this session.
             SessionNotReady: it is starting.
             SessionEnded: it has ended.
             NotFound: there is no such session or endpoint.
             ValidationError: the service cannot answer this request.
             ServerError: the service failed.
         """
-        self._check_token(session_id, token)
         session = self._living(session_id)
         if session.status != InferenceSessionStatus.READY:
             raise SessionNotReady("The session is starting.", status=503)
@@ -357,12 +355,6 @@ class InferenceSessions:
         until = expires.isoformat() if expires else ""
         self._directory.write(session_id, _token_file(token), until)
         return token
-
-    def _check_token(self, session_id: str, token: str) -> None:
-        until = self._directory.read(session_id, _token_file(token))
-        if until is None or (until and datetime.fromisoformat(until) <= _now()):
-            self.get(session_id)  # NotFound, when that is what is wrong
-            raise NotAuthenticated("The token does not reach this session.", status=401)
 
 
 def _interface(mock: type[mocks.Mock], protocol: str | None) -> InferenceInterface:

@@ -1,5 +1,7 @@
 """Everything that is sent to the store or comes back, as pydantic models and enums."""
 
+from typing import Any
+
 from inference_store.models.asking import (
     EmbeddingFilter,
     NearText,
@@ -115,6 +117,7 @@ from inference_store.models.truths import (
     NewActual,
     NewGroundTruth,
     NewQualityRequest,
+    PendingGroundTruth,
     Quality,
     QualityGroup,
     Refusal,
@@ -205,6 +208,7 @@ __all__ = [
     "PaginationGranularInferenceSortField",
     "PaginationSortDirection",
     "PaginationSortField",
+    "PendingGroundTruth",
     "ProtectionResult",
     "Quality",
     "QualityGroup",
@@ -221,3 +225,12 @@ __all__ = [
     "TaskType",
     "TimeWindowFilter",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    """``get_model`` and ``get_model_by_id``, which need a client, by this name, too."""
+    if name in ("get_model", "get_model_by_id"):
+        from inference_store import client
+
+        return client.get_model
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

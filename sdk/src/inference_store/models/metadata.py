@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from pydantic import Field
+from collections.abc import Mapping
+from typing import Any
+
+from pydantic import Field, field_validator
 
 from inference_store.models.asking import Question
 from inference_store.models.base import AnswerModel, RequestModel, encoded
@@ -43,9 +46,33 @@ class NewStandardMetadataRequest(RequestModel):
     longitude: float | None = None
 
 
+REQUIRED = frozenset(
+    name
+    for name, field in NewStandardMetadataRequest.model_fields.items()
+    if field.is_required()
+)
+
+
 class NewMetadataCollectionRequest(RequestModel):
+    """The metadata of a new inference.
+
+    ``NewMetadataCollectionRequest(**map_to_inference_store_metadata(…))`` fits: what its
+    standard metadata lack, such as the hash of the input, is set before it is sent.
+    """
+
     standard_metadata: NewStandardMetadataRequest
     extended_metadata: list[NewExtendedMetadataRequest] = Field(default_factory=list)
+
+    @field_validator("standard_metadata", mode="before")
+    @classmethod
+    def _take_part(cls, given: Any) -> Any:
+        kind = NewStandardMetadataRequest
+        if not isinstance(given, Mapping) or given.keys() & REQUIRED:
+            return given
+        part = kind.model_construct()
+        for name, value in given.items():
+            setattr(part, name, value)  # checked one by one
+        return part
 
     def encode(self) -> bytes:
         """The metadata as JSON in UTF-8, what was not set left out."""

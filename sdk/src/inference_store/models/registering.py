@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import datetime
+from typing import TYPE_CHECKING, Any
 
 from inference_store.models.base import AnswerModel, RequestModel
 from inference_store.models.enums import TaskType
+
+if TYPE_CHECKING:
+    from inference_store.serving import Answer
+    from inference_store.serving import Model as ServedModel
 
 
 class NewRegisterModelRequest(RequestModel):
@@ -25,7 +31,12 @@ class NewRegisterModelRequest(RequestModel):
 
 
 class Model(AnswerModel):
-    """A registered model."""
+    """A registered model, as the store tells of it.
+
+    ``Model(project_id=…, id=…)`` names one without asking the store: what is not known of
+    it is asked for, by the connected client, when it is first needed. It can be called like
+    the model that ``get_model`` gives.
+    """
 
     model_id: str
     created_at: datetime
@@ -37,3 +48,66 @@ class Model(AnswerModel):
     upstream_url: str | None = None
     enable_inference_storage: bool | None = None
     proxy_url: str | None = None
+
+    def __init__(self, *, id: str | None = None, **fields: Any) -> None:
+        if id is None:
+            super().__init__(**fields)
+            return
+        if unknown := fields.keys() - {"project_id"}:
+            raise TypeError(f"Model(project_id=…, id=…) takes no {sorted(unknown)}.")
+        named = type(self).model_construct(model_id=id, **fields)
+        # What was not given stays absent, so that ``__getattr__`` is asked for it.
+        known = {"model_id": id, **fields}
+        object.__setattr__(self, "__dict__", known)
+        object.__setattr__(self, "__pydantic_fields_set__", set(known))
+        object.__setattr__(self, "__pydantic_extra__", named.__pydantic_extra__)
+        object.__setattr__(self, "__pydantic_private__", named.__pydantic_private__)
+
+    def __getattr__(self, name: str) -> Any:
+        if name in type(self).model_fields and "created_at" not in self.__dict__:
+            self.__dict__.update(self._ask_store().__dict__)
+            return self.__dict__[name]
+        return super().__getattr__(name)  # type: ignore[misc]
+
+    @property
+    def id(self) -> str:
+        return self.model_id
+
+    @property
+    def task(self) -> TaskType:
+        """The task type that the model is registered with."""
+        return TaskType(self.task_type)
+
+    def set_inference_server_settings(self, settings: Mapping[str, Any]) -> None:
+        """As ``inference_store.Model.set_inference_server_settings``."""
+        served = self._served()
+        served.set_inference_server_settings(settings)
+        self.__dict__.update(served.resource.__dict__)
+
+    def predict(self, *asked: Any, **options: Any) -> Answer:
+        """As ``inference_store.Model.predict``."""
+        return self._served().predict(*asked, **options)
+
+    def predict_proba(self, *asked: Any, **options: Any) -> Answer:
+        """As ``inference_store.Model.predict_proba``."""
+        return self._served().predict_proba(*asked, **options)
+
+    def detect(self, *asked: Any, **options: Any) -> Answer:
+        """As ``inference_store.Model.detect``."""
+        return self._served().detect(*asked, **options)
+
+    def embed(self, *asked: Any, **options: Any) -> Answer:
+        """As ``inference_store.Model.embed``."""
+        return self._served().embed(*asked, **options)
+
+    def _served(self) -> ServedModel:
+        # The client is built on these models, so it is met when it is needed.
+        from inference_store.connection import connected
+        from inference_store.serving import Model as ServedModel
+
+        return ServedModel(connected(), self)
+
+    def _ask_store(self) -> Model:
+        from inference_store.connection import connected
+
+        return connected().get_model(self.model_id).resource

@@ -59,6 +59,15 @@ class GroundTruth(AnswerModel):
     set_at: datetime | None = None
 
 
+class PendingGroundTruth(AnswerModel):
+    """An actual that waits for its inference; ``awaited`` says what it is joined by."""
+
+    awaited: str
+    ground_truth: dict[str, Any]
+    actor: str | None = None
+    set_at: datetime | None = None
+
+
 class GroundTruthVersion(AnswerModel):
     """An actual and its time; the present one has no ``until``."""
 

@@ -94,6 +94,10 @@ Moment = Annotated[datetime, AfterValidator(_aware)]
 
 
 class _PrintsAsJSON(BaseModel):
+    def json(self, **options: Any) -> str:  # type: ignore[override]
+        """The object as JSON text, with the options of ``model_dump_json``."""
+        return self.model_dump_json(**options)
+
     def __str__(self) -> str:
         return self.model_dump_json(indent=2)
 
