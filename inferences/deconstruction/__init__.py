@@ -70,6 +70,9 @@ READERS = (
 )
 
 
+WHOLE_BYTES = 512  # of a label; ``inferences.metadata.in_slot`` keeps it to them
+
+
 def deconstruct(
     outputs: Any,
     *,
@@ -107,12 +110,27 @@ def deconstruct(
             warnings += found.warnings
             if found.understood:
                 warnings += _unnamed_classes(found, context)
+                warnings += _long_labels(found)
                 return replace(found, warnings=_once(warnings))
     return Deconstructed(warnings=_once(warnings))
 
 
 def _once(warnings: list[str]) -> list[str]:
     return list(dict.fromkeys(warnings))
+
+
+def _long_labels(found: Deconstructed) -> list[str]:
+    """A warning where rows hold labels by their beginnings, as slots hold long texts."""
+    labels = {one.label for one in found.detections}
+    # A character has four bytes at most: most labels need no look at their bytes.
+    most = WHOLE_BYTES // 4
+    long = [x for x in labels if len(x) > most and len(x.encode()) > WHOLE_BYTES]
+    if not long:
+        return []
+    return [
+        f"Labels of more than {WHOLE_BYTES} bytes ({len(long)}) are shown and counted by "
+        "their beginning and a hash; the whole text finds them."
+    ]
 
 
 def _unnamed_classes(found: Deconstructed, context: Context) -> list[str]:

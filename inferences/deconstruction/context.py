@@ -13,7 +13,7 @@ BOX_ORDERS = ("yxyx", "xyxy", "xywh")
 # The columns hold 32-bit floats: PostgreSQL refuses what overflows or underflows them.
 LARGEST, SMALLEST = 3.4028234663852886e38, 1.2e-38
 NUMBERS = frozenset({float, int})  # and not their subclass bool
-LABEL_CHARS = 255
+LABEL_CHARS = 10_000  # a longer text is no name
 UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
 
 
@@ -63,7 +63,8 @@ class Context:
     def label(self, value: Any) -> str | None:
         """A text as it is, a number as the class it stands for."""
         if isinstance(value, str):
-            return UNSTORABLE.sub("\ufffd", value)[:LABEL_CHARS] or None
+            # Whole: cut, two labels with one beginning would be one, and neither found.
+            return UNSTORABLE.sub("\ufffd", value) or None
         place = number(value)
         if place is None:
             return None

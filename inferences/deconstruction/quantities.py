@@ -22,7 +22,7 @@ TIMES = ("times", "timestamps", "ds", "index")
 BEFORE = ("history", "before", "context")
 OUTPUTS_MAX = 1000
 STEPS_MAX = 10_000
-TEXT_CHARS = 255
+TEXT_CHARS = 10_000
 
 
 def read(value: Any, context: Context) -> Deconstructed | None:

@@ -25,11 +25,11 @@ from typing import Any
 
 from django.conf import settings
 
+from inferences.deconstruction.context import LABEL_CHARS
 from inferences.metadata import UNSTORABLE
 from inferences.model_types import type_of
 from istore.problems import invalid
 
-LABEL_CHARS = 255
 LABELS_MAX = 1000
 OUTPUTS_MAX = 1000
 STEPS_MAX = 10_000

@@ -219,10 +219,10 @@ def test_no_more_detections_than_the_limit_are_kept():
     assert answer.warnings == ["Of 7 detections the first 5 were kept."]
 
 
-def test_a_label_is_cut_and_cleaned_to_what_can_be_stored():
+def test_a_label_is_kept_whole_and_cleaned_to_what_can_be_stored():
     (one,) = found([{"label": "a\0\ud800" + "b" * 999, "score": 1}])
 
-    assert one.label == "a\ufffd\ufffd" + "b" * 252
+    assert one.label == "a\ufffd\ufffd" + "b" * 999
 
 
 # nothing found
