@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
-from urllib.parse import quote
+from urllib.parse import quote, unquote_to_bytes
 
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
@@ -18,7 +18,11 @@ from django.urls import URLPattern, re_path
 
 from istore.problems import Conflict
 
-# An id may hold a slash, which arrives decoded: what follows an id is matched last.
+# An id may hold a slash. One that was not escaped is matched as what it could be, and what
+# follows an id last; an escaped one belongs to the id. WSGI decodes both alike, so the server
+# writes an escaped one as this control character, which no id may hold, and ``NamedProject``
+# gives views the slash back. In a link that was made of such a path it means the same.
+ESCAPED_SLASH = "\x1f"
 MODEL = r"models/(?P<model_id>.+?)"
 INFERENCE = rf"{MODEL}/inferences/(?P<inference_id>.+?)"
 # "projects/a/models/m/inferences/x/datasets" is an inference, not datasets of a project.
@@ -26,6 +30,12 @@ PROJECT = r"projects/(?P<project_id>(?:(?!/models/.+/inferences/).)+?)"
 
 _ANY_MODEL = r"^models/(?P<model_id>"
 _OF_PROJECT = r"^projects/(?P<project_id>.+?)/models/(?P<model_id>"
+
+
+def decode_path(raw_path: bytes) -> bytes:
+    """The path of a request, its escaped slashes told from those that part it."""
+    slash = b"%%%02X" % ord(ESCAPED_SLASH)
+    return unquote_to_bytes(raw_path.replace(b"%2F", slash).replace(b"%2f", slash))
 
 
 def also_in_projects(routes: Sequence[URLPattern]) -> list[URLPattern]:
@@ -78,7 +88,8 @@ def named_project(request: Any) -> str | None:
 
 
 class NamedProject:
-    """Middleware: takes the project of a model's address from the view's arguments.
+    """Middleware: takes the project of a model's address from the view's arguments, whose
+    escaped slashes are slashes from here on.
 
     ``request.named_project`` holds it, None where the address names none, so that a view
     of a model serves both forms. A page that cannot tell which model is meant lists the
@@ -95,6 +106,9 @@ class NamedProject:
     def process_view(
         self, request: HttpRequest, view: Any, args: Any, kwargs: dict[str, Any]
     ) -> None:
+        for name, value in kwargs.items():
+            if isinstance(value, str) and ESCAPED_SLASH in value:
+                kwargs[name] = value.replace(ESCAPED_SLASH, "/")
         if "model_id" in kwargs:
             request.named_project = kwargs.pop("project_id", None)
 

@@ -17,13 +17,13 @@ import tempfile
 from collections.abc import Awaitable, Callable, Iterable, MutableMapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import IO, Any
-from urllib.parse import unquote_to_bytes
 from wsgiref.util import FileWrapper
 
 import orjson
 from django.conf import settings
 from django.urls import Resolver404, resolve
 
+from istore.addresses import decode_path
 from istore.problems import CONTENT_TYPE, problem
 from istore.request_body import INCOMPLETE, WHOLE
 from istore.wsgi import application as django_application
@@ -227,7 +227,7 @@ def environ_of(scope: Message, body: RequestBody) -> dict[str, Any]:
     environ: dict[str, Any] = {
         "REQUEST_METHOD": scope["method"],
         "SCRIPT_NAME": "",
-        "PATH_INFO": unquote_to_bytes(raw_path(scope)).decode("latin-1"),
+        "PATH_INFO": decode_path(raw_path(scope)).decode("latin-1"),
         "QUERY_STRING": scope["query_string"].decode("latin-1"),
         "SERVER_NAME": host,
         "SERVER_PORT": str(port),
@@ -262,7 +262,7 @@ def environ_of(scope: Message, body: RequestBody) -> dict[str, Any]:
 def body_limit(path: bytes) -> int:
     """How large a body may be that is larger than bodies of the API: as its view says."""
     try:
-        found = resolve(unquote_to_bytes(path).decode())
+        found = resolve(decode_path(path).decode())
     except (Resolver404, UnicodeDecodeError):
         return 0
     view = getattr(found.func, "view_class", None) or getattr(found.func, "cls", None)

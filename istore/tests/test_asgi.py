@@ -9,12 +9,15 @@ import subprocess
 import sys
 import time
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
+from urllib.parse import quote
 
 import pytest
 from django.conf import settings
 
-from inferences.models import RegisteredModel, TaskType
+from inferences.models import InferenceAction, RegisteredModel, TaskType
+from inferences.recording import NewInference, record
 from istore.models import Project, Role
 from istore.tests.running_store import free_ports, wait_until
 from istore.tokens import create_token
@@ -174,3 +177,33 @@ def test_nothing_of_an_address_is_lost_or_a_500(store):
         assert 200 <= status < 500, path
     cookie = {"Cookie": 'sessionid="abcdefgh\\000x"; ' + "a=" + "b" * 5000}
     assert store.send(b"GET / HTTP/1.1", cookie)[0] == 302
+
+
+@pytest.mark.parametrize(
+    "model_id",
+    ["org/name", "a/inferences/b", "a/../b", "/a", "a/", "a/metadata/counts", "a%2Fb"],
+)
+def test_every_id_is_addressed_with_its_slashes_escaped(store, model_id):
+    project = Project.objects.get(project_id="harbour")
+    task_type = TaskType.OBJECT_DETECTION
+    model = RegisteredModel.objects.create(
+        model_id=model_id, project=project, task_type=task_type
+    )
+    new = NewInference(
+        inference_id="x/metadata",
+        inference_action=InferenceAction.DETECT,
+        data_hash=bytes(32),
+        created_at=datetime(2025, 6, 1, tzinfo=UTC),
+    )
+    record(model, [new])
+    address = f"/api/v1/models/{quote(model_id, safe='')}"
+    status, found = store.send(f"GET {address} HTTP/1.1".encode(), {})
+    assert (status, found["model_id"]) == (200, model_id)
+    in_project = address.replace("/v1/", "/v1/projects/harbour/")
+    status, found = store.send(f"GET {in_project} HTTP/1.1".encode(), {})
+    assert (status, found["model_id"]) == (200, model_id)
+    inference = f"{address}/inferences/x%2fmetadata"
+    status, found = store.send(f"GET {inference} HTTP/1.1".encode(), {})
+    assert (status, found["inference_id"]) == (200, "x/metadata")
+    status, found = store.send(f"GET {inference}/metadata HTTP/1.1".encode(), {})
+    assert status == 200 and "inference_id" not in found
