@@ -313,13 +313,16 @@ def _met_before(
     for new in batch:
         if new.inference_id not in met:
             continue
-        removed_at, reserved_for, content = met[new.inference_id]
-        if reserved_for is not None:
-            if bytes(reserved_for) != new.reservation:
+        removed_at, has_row, reservation, content = met[new.inference_id]
+        is_same_call = reservation is not None and bytes(reservation) == new.reservation
+        if not has_row:
+            if not is_same_call:
                 found[new.inference_id] = Outcome.OTHER
             continue
+        # What was promised to a call is true of it, even if a newer version of the store
+        # reads its content in another way.
         same = content is not None and bytes(content) == new.content_hash
-        kind = Outcome.COPY if same else Outcome.OTHER
+        kind = Outcome.COPY if same or is_same_call else Outcome.OTHER
         found[new.inference_id] = Outcome.REMOVED if removed_at else kind
     return found
 
@@ -406,12 +409,10 @@ SELECT inference_id, NULL FROM new UNION ALL SELECT NULL, awaits_truth FROM held
 # A look at the key for each name. As a list of names the planner may read all keys of the
 # model instead, while it has no statistics of a table that was just filled.
 MET = f"""
-SELECT name, met.removed_at, met.reserved_for, kept.content_hash
+SELECT name, met.removed_at, met.row_id IS NOT NULL, met.reservation, kept.content_hash
 FROM unnest(%(names)s::varchar[]) AS name
 CROSS JOIN LATERAL (
-    SELECT row_id, removed_at,
-           CASE WHEN row_id IS NULL THEN reservation END AS reserved_for
-    FROM {_table(InferenceKey)}
+    SELECT row_id, removed_at, reservation FROM {_table(InferenceKey)}
     WHERE model_key = %(model)s AND inference_id = name OFFSET 0
 ) AS met
 LEFT JOIN LATERAL (

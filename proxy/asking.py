@@ -1,52 +1,59 @@
-"""What a request body asks for, as far as the proxy has to know before it forwards it."""
+"""What a request body asks for, as far as the proxy has to know before it forwards it.
+
+Nothing is refused here. What cannot be read is the upstream's to refuse, and whatever the
+copy alone cannot bear (an encoding we do not know, an id that is none) is told in the
+record: the request is then kept as it came, or under an id of ours.
+"""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any, TypeVar
+from dataclasses import dataclass, field
+from typing import Any
 
 from istore.uuids import uuid7
 from proxy import limits
-from proxy.answers import Refused
-from proxy.encodings import TooLarge, check_encoding, decoded
+from proxy.encodings import decoded
 from proxy.headers import HEADER_LENGTH, Headers
 from proxy.paths import is_id
 from services.v2 import V2Error, read_json, read_request, split, strip_metadata
 
 LARGE = 256 * 2**10  # what is larger is read in a thread
 
-Result = TypeVar("Result")
-
 
 @dataclass(slots=True)
 class Asked:
-    """``ids`` has one for each part.
+    """``body`` is what is kept: without its content encoding, unless ``encoding`` says
+    that it still has one.
 
-    ``body`` is without its content encoding, and empty when it is not ours to read.
+    ``request_id`` is the caller's, if ``is_wish``, else ours; the upstream finds it in the
+    body, if ``is_told``. ``parts`` is how many inferences it is if the answer comes in as
+    many. ``warnings`` go to the record.
     """
 
     body: bytes
     header_length: int | None
-    ids: list[str]
-    is_named: bool
+    request_id: str
+    is_wish: bool = False
+    is_told: bool = False
+    parts: int = 1
+    is_read: bool = True
+    encoding: str = ""
+    warnings: list[str] = field(default_factory=list)
 
 
-async def read_asked(body: bytes, headers: Headers) -> Asked:
-    """Raises ``Refused`` for what cannot be kept: then nothing is forwarded either."""
-    encoding = headers.encoding()
-    check_encoding(encoding)
-    if encoding or len(body) > LARGE:
-        return await asyncio.to_thread(
-            _refusing, lambda: _read(body, headers, encoding)
-        )
-    return _refusing(lambda: _read(body, headers, ""))
+async def read_asked(body: bytes, headers: Headers, task_type: str = "") -> Asked:
+    if headers.encoding() or len(body) > LARGE:
+        return await asyncio.to_thread(_read, body, headers, task_type)
+    return _read(body, headers, task_type)
 
 
-def nothing_asked() -> Asked:
-    """For a body that is passed on unread."""
-    return Asked(b"", None, [uuid7()], is_named=False)
+def as_it_came(body: bytes, why: object, encoding: str = "") -> Asked:
+    """For a body that is passed on, and kept, unread."""
+    warning = f"The request could not be read, and is kept as it came: {why}"
+    return Asked(
+        body, None, uuid7(), is_read=False, encoding=encoding, warnings=[warning]
+    )
 
 
 async def without_metadata(asked: Asked) -> tuple[bytes, int | None]:
@@ -55,40 +62,17 @@ async def without_metadata(asked: Asked) -> tuple[bytes, int | None]:
     return strip_metadata(asked.body, asked.header_length)
 
 
-def read_header_length(text: bytes | None) -> int | None:
-    if text is None:
-        return None
-    if not (text.isdigit() and len(text) <= 19):
-        raise Refused(400, "Inference-Header-Content-Length is not a number.")
-    return int(text)
-
-
-def _refusing(read: Callable[[], Result]) -> Result:
-    try:
-        return read()
-    except TooLarge as error:
-        raise Refused(413, str(error)) from error
-    except ValueError as error:
-        raise Refused(400, str(error)) from error
-
-
-def _read(body: bytes, headers: Headers, encoding: str) -> Asked:
-    header_length = read_header_length(headers.get(HEADER_LENGTH))
-    body = decoded(body, encoding, limits.PROXY_MAX_REQUEST_BYTES)
-    if header_length == 0:  # the whole body is one tensor
-        return Asked(body, 0, [uuid7()], is_named=False)
-    document = _read_header(body, header_length)
-    given = document.get("id")
-    given = None if given == "" else given  # Triton's clients mean none by it
-    if given is not None and not (isinstance(given, str) and is_id(given)):
-        most = limits.ID_MAX_CHARS
-        raise V2Error(
-            f"'id' is not a text of 1 to {most} characters without control "
-            "characters, other than '.' and '..'."
-        )
-    count = _count_parts(document, body, header_length)
-    ids = part_ids(given or uuid7(), count)
-    return Asked(body, header_length, ids, is_named=given is not None)
+def wish_of(given: object) -> tuple[str, list[str]]:
+    """The id a caller asks for, "" for none; and what is wrong with one that is none."""
+    if given is None or given == "":  # Triton's clients mean none by it
+        return "", []
+    if isinstance(given, str) and is_id(given):
+        return given, []
+    most = limits.ID_MAX_CHARS
+    return "", [
+        f"The caller wished for the id {given!r:.300}, which is not a text of 1 to {most} "
+        "characters without control characters, other than '.' and '..'."
+    ]
 
 
 def part_ids(request_id: str, count: int) -> list[str]:
@@ -97,6 +81,39 @@ def part_ids(request_id: str, count: int) -> list[str]:
         return [request_id]
     most = limits.ID_MAX_CHARS
     return [f"{request_id[: most - len(str(n)) - 1]}-{n}" for n in range(count)]
+
+
+def _read(body: bytes, headers: Headers, task_type: str) -> Asked:
+    encoding = headers.encoding()
+    try:
+        plain = decoded(body, encoding, limits.PROXY_MAX_REQUEST_BYTES)
+    except ValueError as error:
+        return as_it_came(body, error, encoding)
+    try:
+        header_length = _read_header_length(headers.get(HEADER_LENGTH))
+        if header_length == 0:  # the whole body is one tensor
+            return Asked(plain, 0, uuid7())
+        document = _read_header(plain, header_length)
+    except ValueError as error:
+        return as_it_came(plain, error)
+    wish, warnings = wish_of(document.get("id"))
+    return Asked(
+        plain,
+        header_length,
+        request_id=wish or uuid7(),
+        is_wish=bool(wish),
+        is_told=bool(wish),
+        parts=_count_parts(document, plain, header_length, task_type),
+        warnings=warnings,
+    )
+
+
+def _read_header_length(text: bytes | None) -> int | None:
+    if text is None:
+        return None
+    if not (text.isdigit() and len(text) <= 19):
+        raise V2Error("Inference-Header-Content-Length is not a number.")
+    return int(text)
 
 
 def _read_header(body: bytes, header_length: int | None) -> dict[str, Any]:
@@ -115,14 +132,14 @@ def _read_header(body: bytes, header_length: int | None) -> dict[str, Any]:
 
 
 def _count_parts(
-    document: dict[str, Any], body: bytes, header_length: int | None
+    document: dict[str, Any], body: bytes, header_length: int | None, task_type: str
 ) -> int:
-    """How many inferences it is. Taken apart only if it may be more than one."""
+    """How many inferences it may be. Taken apart only if it may be more than one."""
     inputs = document.get("inputs")
     if not isinstance(inputs, list) or not _may_be_several(inputs):
         return 1
     try:
-        return len(split(read_request(body, header_length)))
+        return len(split(read_request(body, header_length), task_type))
     except V2Error:  # the upstream may take it; it is kept as it came
         return 1
 

@@ -26,12 +26,13 @@ from istore.failpoints import failpoint
 from protocols.streams import assemble
 from proxy import moments
 from proxy.encodings import decoded, decoded_beginning
-from proxy.entries import FORM_V2, Facts, SpoolEntry, noted_item
+from proxy.entries import FORM_JSON, FORM_V2, Facts, SpoolEntry, noted_item
 from services.plain_requests import input_of
 from services.v2 import (
     Part,
     V2Error,
     action_of,
+    as_one,
     merged,
     metadata_items,
     read_request,
@@ -43,6 +44,7 @@ from services.v2 import (
 )
 
 FORMAT = 1
+TENSORS_DESCRIBED = 64
 JSON = "application/json"
 COLUMNS = ("latitude", "longitude", "data_source")
 READING_CHARS = 4 * 2**20  # of an answer that lies in the row, beside its stream
@@ -116,7 +118,8 @@ def prepared(entry: SpoolEntry) -> Iterator[Captured]:
     warnings = [*facts.warnings, *warnings, *more]
     for part, answer in zip(parts, answers, strict=True):
         event = _event(facts, part.index)
-        marker = _marker(facts, _noted(part, facts), answer, event, warnings)
+        own = facts.part_warnings[part.index] if facts.part_warnings else []
+        marker = _marker(facts, _noted(part, facts), answer, event, [*own, *warnings])
         yield Captured(part, answer, event, marker)
 
 
@@ -130,25 +133,34 @@ def _noted(part: Part, facts: Facts) -> Part:
 
 def _parts(entry: SpoolEntry) -> tuple[list[Part], list[str]]:
     """What was promised to the caller counts: that many parts there will be."""
-    count = len(entry.facts.inference_ids)
-    if entry.facts.form != FORM_V2:
+    facts = entry.facts
+    count = len(facts.inference_ids)
+    if facts.form == FORM_JSON:
         body, content_type = input_of(entry.request)
         return [Part(n, count, None, body, content_type) for n in range(count)], []
     warnings: list[str] = []
-    try:
-        length = entry.facts.request_header_length
-        parts = split(read_request(entry.request, length, warnings))
-    except V2Error as error:
-        warning = f"The request could not be read, and is kept as it came: {error}"
-    except Exception:
-        log.exception("A request could not be taken apart")
-        warning = "The request could not be read, and is kept as it came."
-    else:
-        if len(parts) == count:
-            return parts, warnings
-        warning = "The request could not be taken apart as it was answered."
+    if facts.form == FORM_V2:
+        try:
+            return _v2_parts(entry, count, warnings), warnings
+        except V2Error as error:
+            why = f": {error}"
+        except Exception:
+            log.exception("A request could not be taken apart")
+            why = "."
+        warnings = [f"The request could not be read, and is kept as it came{why}"]
     body, content_type = entry.request, sniff(entry.request)
-    return [Part(n, count, None, body, content_type) for n in range(count)], [warning]
+    return [Part(n, count, None, body, content_type) for n in range(count)], warnings
+
+
+def _v2_parts(entry: SpoolEntry, count: int, warnings: list[str]) -> list[Part]:
+    facts = entry.facts
+    request = read_request(entry.request, facts.request_header_length, warnings)
+    parts = split(request, facts.task_type)
+    if len(parts) == count:
+        return parts
+    if count == 1:  # the answer did not come in as many
+        return [as_one(request, facts.task_type)]
+    raise V2Error("it does not come in as many parts as it was answered.")
 
 
 def _answers(entry: SpoolEntry, count: int) -> tuple[list[Answer], list[str]]:
@@ -258,6 +270,7 @@ def _marker(
             "name": tensor.name if tensor else None,
             "datatype": tensor.datatype if tensor else None,
             "shape": list(tensor.shape) if tensor else None,
+            **_rarely(facts, part),
         },
         "answer": {
             **_described(answer.body, answer.content_type),
@@ -273,8 +286,24 @@ def _marker(
         "longitude": longitude,
         "data_source": data_source,
         "request_part": [part.index, part.count],
+        "reservation": (facts.reservations[part.index] if facts.reservations else None),
         "warnings": [*warnings, *refused, *misplaced],
     }
+
+
+def _rarely(facts: Facts, part: Part) -> dict[str, Any]:
+    """What is to be said of few inputs: how they were, or still are, written."""
+    said: dict[str, Any] = {}
+    if facts.request_encoding:
+        said["content_encoding"] = facts.request_encoding
+    if part.is_from_base64:
+        said["base64"] = "taken off, as parameters.action asks for"
+    if part.tensors:
+        said["tensors"] = [
+            {"name": each.name, "datatype": each.datatype, "shape": list(each.shape)}
+            for each in part.tensors[:TENSORS_DESCRIBED]
+        ]
+    return said
 
 
 def _described(body: bytes, content_type: str) -> dict[str, Any]:

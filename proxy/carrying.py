@@ -62,9 +62,15 @@ def is_stream(response: Response) -> bool:
     return response.is_chunked and content_type not in ORDINARY
 
 
-async def read_answer(response: Response, allowance: Allowance) -> Answered:
-    """The answer, with as much of its body as may be held."""
-    chunks, reason = await _gather(response, allowance)
+async def read_answer(
+    response: Response, allowance: Allowance, patience: Patience
+) -> Answered:
+    """The answer, with as much of its body as may be held.
+
+    It may take as long as one that is passed on: whether a copy is kept must not decide
+    whether a slow answer arrives.
+    """
+    chunks, reason = await _gather(response, allowance, patience)
     return Answered.beginning(response, not_recorded(reason), *chunks)
 
 
@@ -103,17 +109,20 @@ async def pass_on(
     await send({"type": "http.response.body", "body": b""})
 
 
-async def _gather(response: Response, allowance: Allowance) -> tuple[list[bytes], str]:
+async def _gather(
+    response: Response, allowance: Allowance, patience: Patience
+) -> tuple[list[bytes], str]:
     most, expected = limits.CAPTURE_MAX_BYTES, response.length
     if expected is not None:
         if expected > most:
             return [], TOO_LARGE
         if not allowance.take(expected):
             return [], BUSY
-        return [await response.read()], ""
+        return [await response.read(patience)], ""
     chunks: list[bytes] = []
     size = 0
     async for chunk in response.pieces():
+        patience.again()
         chunks.append(chunk)
         size += len(chunk)
         if size > limits.PROXY_MAX_RESPONSE_BYTES:  # and nothing of it was sent yet

@@ -13,6 +13,8 @@ from collections.abc import AsyncIterator, Sequence
 
 from httptools import HttpParserError, HttpParserUpgrade, HttpResponseParser
 
+from proxy.patience import Patience
+
 HEAD_BYTES = 64 * 2**10
 HELD_BYTES = 256 * 2**10  # of a body that nobody takes; then the server has to wait
 WRITTEN_AT_ONCE = 256 * 2**10
@@ -55,9 +57,9 @@ class Response:
     def is_whole(self) -> bool:
         return self._connection.is_whole
 
-    async def read(self) -> bytes:
-        """The whole body, however long it is."""
-        return await self._connection.read_whole()
+    async def read(self, patience: Patience) -> bytes:
+        """The whole body, however long it is and as long as something of it comes."""
+        return await self._connection.read_whole(patience)
 
     def pieces(self) -> AsyncIterator[bytes]:
         """The body, as it comes."""
@@ -90,6 +92,7 @@ class Connection(asyncio.Protocol):
         self._may_be_kept = False
         self._is_paused = self._is_full = False
         self._takes_all = False
+        self._patience: Patience | None = None  # of who reads all there is
         self._response: Response | None = None  # once its head is whole
         self._coming: Response | None = None
         self._pieces: list[bytes] = []
@@ -113,6 +116,7 @@ class Connection(asyncio.Protocol):
         """Send a request; the answer, as soon as its head is there."""
         self._is_asked, self.is_whole, self.heard = True, False, False
         self._response, self._head_bytes, self._takes_all = None, 0, False
+        self._patience = None
         if len(body) <= WRITTEN_AT_ONCE:
             self._transport.write(head + body)
         elif not await self._write(head, body):
@@ -135,8 +139,9 @@ class Connection(asyncio.Protocol):
         if self._transport is not None:
             self._transport.abort()
 
-    async def read_whole(self) -> bytes:
-        self._takes_all = True
+    async def read_whole(self, patience: Patience) -> bytes:
+        patience.again()
+        self._takes_all, self._patience = True, patience
         self._let_come()
         while not self.is_whole:
             await self._progress()
@@ -191,6 +196,8 @@ class Connection(asyncio.Protocol):
             self._fail(NotHttp("more than was asked for"))
             return
         self.heard = True
+        if self._patience is not None:
+            self._patience.again()
         if self._response is None:
             self._head_bytes += len(data)
         try:

@@ -45,6 +45,7 @@ class Counts(Collector):
         self.streams_lost: Counter[str] = Counter()
         self.answered: Counter[int] = Counter()
         self.not_recorded: Counter[str] = Counter()
+        self.replaced: Counter[str] = Counter()
         self.refused: Counter[int] = Counter()
         IN_FLIGHT.set_function(lambda: self.in_flight)
 
@@ -54,6 +55,7 @@ class Counts(Collector):
             "istore_proxy_recorded", "Answers that left as recorded.", self.recorded
         )
         yield _family("not_recorded", "Answers not kept.", REASON, self.not_recorded)
+        yield _family("ids_replaced", "Copies under another id.", REASON, self.replaced)
         yield CounterMetricFamily(
             "istore_proxy_streamed", "Answers passed on as streams.", self.streamed
         )

@@ -6,8 +6,6 @@ import zlib
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 
-from proxy.answers import Refused
-
 KNOWN = ("gzip", "x-gzip", "deflate")
 # With 32 added zlib tells gzip from its own form by the first bytes.
 GZIP_OR_ZLIB, BARE = 32 + zlib.MAX_WBITS, -zlib.MAX_WBITS
@@ -20,11 +18,6 @@ Take = Callable[[int], bool]
 
 class TooLarge(ValueError):
     """More came out than may."""
-
-
-def check_encoding(encoding: str) -> None:
-    if encoding and encoding not in KNOWN:
-        raise Refused(415, f"The content encoding {encoding!r:.40} is not understood.")
 
 
 class NoRoom(ValueError):

@@ -8,8 +8,9 @@ from typing import Any, Self
 
 import orjson
 
-# How the request is to be read: by the open inference protocol, or kept as it came.
-FORM_V2, FORM_JSON = "v2", "json"
+# How the request is to be read: by the open inference protocol, as plain JSON, or not at
+# all: it could not be read, and is kept as it came.
+FORM_V2, FORM_JSON, FORM_RAW = "v2", "json", "raw"
 HEAD = Struct("<IQ")  # how long the facts are, and how long the request
 
 
@@ -19,8 +20,11 @@ class Facts:
 
     ``inference_ids`` and ``prefixes`` have one member for each part of the request.
     Lengths are those of JSON headers, None where a body is JSON alone. ``metadata`` has
-    items of our own, ``warnings`` sentences, for the record of each part. ``stream`` is there
-    when the answer came as one: how it ended, and when its first pieces had come.
+    items of our own, ``warnings`` sentences, for the record of each part; sentences for
+    one part alone are in ``part_warnings``. ``reservations`` has what the ids of parts
+    were reserved with, None for those that were not. ``request_encoding`` is the content
+    encoding that the request still has. ``stream`` is there when the answer
+    came as one: how it ended, and when its first pieces had come.
     """
 
     model_id: str
@@ -39,11 +43,15 @@ class Facts:
     metadata: list[dict[str, str]] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
     stream: dict[str, Any] | None = None
+    request_encoding: str = ""
+    reservations: list[str | None] = field(default_factory=list)
+    part_warnings: list[list[str]] = field(default_factory=list)
 
 
 @dataclass(slots=True)
 class SpoolEntry:
-    """A call that was answered. The request is decompressed, the answer as it came."""
+    """A call that was answered. The request is decompressed, unless its encoding could
+    not be read; the answer is as it came."""
 
     facts: Facts
     request: bytes

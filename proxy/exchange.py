@@ -6,25 +6,30 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from inferences.reservations import Reservation
 from istore.uuids import uuid7
 from proxy import counters, moments
 from proxy.answers import Send
 from proxy.asking import Asked
 from proxy.carrying import Answered, is_stream, pass_on, read_answer
 from proxy.connections import Response
-from proxy.entries import Facts, SpoolEntry
+from proxy.entries import FORM_RAW, FORM_V2, Facts, SpoolEntry
 from proxy.forwarding import Upstreams
 from proxy.headers import header_of_ids
-from proxy.lost_copies import LostCopies
 from proxy.paths import Call
+from proxy.patience import Patience
 from proxy.receiving import Allowance, Reader
-from proxy.streaming import Keep, carry_stream
+from proxy.streaming import Keeper, carry_stream
 from proxy.targets import Target
 
 
 @dataclass(slots=True)
 class Exchange:
-    """A request that may be forwarded, and when it came, went on and was answered."""
+    """A request that may be forwarded, and when it came, went on and was answered.
+
+    ``ids`` are those of its records, one for each part, once they are settled; so are
+    what they were reserved with (``digests``), and sentences for each (``part_warnings``).
+    """
 
     call: Call
     target: Target
@@ -32,6 +37,12 @@ class Exchange:
     received_at: int
     forwarded_at: int
     responded_at: int
+    form: str = FORM_V2
+    ids: list[str] = field(default_factory=list)
+    digests: list[str | None] = field(default_factory=list)
+    part_warnings: list[list[str]] = field(default_factory=list)
+    reservations: list[Reservation] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
     stream: dict[str, Any] | None = field(default=None, kw_only=True)
 
     @classmethod
@@ -49,17 +60,16 @@ class Exchange:
         allowance: Allowance,
         reader: Reader,
         send: Send,
-        keep: Keep,
-        lost: LostCopies,
+        keeper: Keeper,
     ) -> Answered | None:
         """The whole answer, to be kept and sent; None when it was passed on already."""
         self.forwarded_at = moments.now()
         async with upstreams.ask(self.target, self.call, query, headers, body) as asked:
             response = asked.response
             if self.target.is_stored and is_stream(response):
-                await carry_stream(self, asked, keep, lost, allowance, reader, send)
+                await carry_stream(self, asked, keeper, allowance, reader, send)
                 return None
-            answered = await self._read(response, allowance)
+            answered = await self._read(response, allowance, asked.patience)
             self.responded_at = moments.now()
             if not answered.told:
                 return answered
@@ -68,25 +78,30 @@ class Exchange:
             counters.tell(answered.status, answered.told)
             return None
 
-    async def _read(self, response: Response, allowance: Allowance) -> Answered:
+    async def _read(
+        self, response: Response, allowance: Allowance, patience: Patience
+    ) -> Answered:
         if not self.target.is_stored:
             return Answered.beginning(response, "off")
-        return await read_answer(response, allowance)
+        return await read_answer(response, allowance, patience)
 
     def headers(self, told: str) -> list[tuple[bytes, bytes]]:
         """What we add to the answer: the ids, and what became of our copy."""
+        ids = self.ids or [self.asked.request_id]
         return [
-            (b"inference-id", header_of_ids(self.asked.ids)),
+            (b"inference-id", header_of_ids(ids)),
             (b"inference-store", told.encode()),
         ]
 
-    def entry(self, answered: Answered) -> SpoolEntry:
+    def entry(self, answered: Answered, ids: Sequence[str] | None = None) -> SpoolEntry:
+        """What is kept of it, under the ids that were settled, or under those given."""
         target, asked = self.target, self.asked
+        ids = list(self.ids if ids is None else ids)
         facts = Facts(
             model_id=target.model_id,
             task_type=target.task_type,
-            inference_ids=asked.ids,
-            prefixes=[self._new_prefix() for _ in asked.ids],
+            inference_ids=ids,
+            prefixes=[self._new_prefix() for _ in ids],
             request_received_at=moments.written(self.received_at),
             request_forwarded_at=moments.written(self.forwarded_at),
             request_responded_at=moments.written(self.responded_at),
@@ -96,6 +111,11 @@ class Exchange:
             answer_content_type=answered.content_type,
             answer_encoding=answered.encoding,
             stream=self.stream,
+            form=self.form if asked.is_read else FORM_RAW,
+            warnings=[*asked.warnings, *self.warnings],
+            request_encoding=asked.encoding,
+            reservations=self.digests,
+            part_warnings=self.part_warnings,
         )
         return SpoolEntry(facts, asked.body, answered.body)
 

@@ -1,9 +1,10 @@
 """One call to a model, from its first byte to its last.
 
 The steps and their order are the promise: (1) who asks, how large, is there room; (2)
-forward the bytes as they came; (3) spool and sync; (4) answer. What follows is the capture
-process's. The store never fails an inference: when no copy can be kept, the answer leaves
-unchanged and says why it was not. A call is carried to its end if the client leaves.
+forward the bytes as they came; (3) settle under which ids the copy is kept, spool and sync;
+(4) answer. What follows is the capture process's. The store never fails an inference: what
+only the copy cannot bear is forwarded all the same, and when no copy can be kept, the answer
+leaves unchanged and says why it was not. A call is carried to its end if the client leaves.
 """
 
 from __future__ import annotations
@@ -14,8 +15,8 @@ from collections.abc import Sequence
 
 from istore.failpoints import failpoint
 from proxy import counters, limits, moments, waiting
-from proxy.answers import Refused, Send, not_found, send_whole, unauthenticated
-from proxy.asking import Asked, nothing_asked, read_asked, without_metadata
+from proxy.answers import Send, not_found, send_whole, unauthenticated
+from proxy.asking import Asked, read_asked, without_metadata
 from proxy.carrying import STATUS, TOO_LARGE, Answered, not_recorded, pass_on
 from proxy.companion import open_spool
 from proxy.exchange import Exchange
@@ -30,6 +31,7 @@ from proxy.headers import (
 from proxy.lost_copies import LostCopies
 from proxy.paths import Call
 from proxy.receiving import Permits, Reader
+from proxy.record_ids import RecordIds
 from proxy.spool import FAILED, Spool
 from proxy.targets import Admission, Target, Targets, find_target
 
@@ -47,6 +49,7 @@ class Proxy:
         self.targets = Targets(find_target, self.admission)
         self.permits = Permits(limits.PROXY_MAX_INFLIGHT_BYTES)
         self.lost = LostCopies()
+        self.record_ids = RecordIds()
         self._upstreams: Upstreams | None = None
         self._spool: Spool | None = None
         self._open_at = 0.0
@@ -104,7 +107,7 @@ class Proxy:
         call, target = await self.find_target(calls, headers)
         with self.permits.allowance() as allowance:
             body = await reader.body(allowance)
-            asked = await read_request(target, body, headers)
+            asked = await read_asked(body, headers, target.task_type)
             given, body = await outgoing(target, asked, headers, body)
             exchange = Exchange.begin(call, target, asked, received_at)
             answered = await exchange.carry(
@@ -115,8 +118,7 @@ class Proxy:
                 allowance,
                 reader,
                 send,
-                self.keep,
-                self.lost,
+                self,
             )
             if answered is not None:
                 reason = await self.keep(exchange, answered)
@@ -128,31 +130,31 @@ class Proxy:
 
     async def keep(self, exchange: Exchange, answered: Answered) -> str:
         """Why no copy is kept, or "" when one is, durably."""
+        reason = FAILED
         try:
-            failpoint("proxy.forwarded")
-            if not 200 <= answered.status < 300:
-                return STATUS
-            if len(exchange.asked.body) > limits.CAPTURE_MAX_BYTES:
-                return TOO_LARGE
-            spool = self.open_spool()
-            if spool is None:
-                return FAILED
-            entry = exchange.entry(answered)
-            model = waiting.model_of(entry.facts.prefixes[0])
-            return await spool.append(entry.pieces(), model)
+            reason = await self._keep(exchange, answered)
         except Exception:  # an answer is there, and leaves
             log.exception("An inference was not recorded")
+        finally:
+            if reason:
+                self.record_ids.give_back(exchange)
+        return reason
+
+    async def _keep(self, exchange: Exchange, answered: Answered) -> str:
+        failpoint("proxy.forwarded")
+        if not 200 <= answered.status < 300:
+            return STATUS
+        if len(exchange.asked.body) > limits.CAPTURE_MAX_BYTES:
+            return TOO_LARGE
+        spool = self.open_spool()
+        if spool is None:
             return FAILED
-
-
-async def read_request(target: Target, body: bytes, headers: Headers) -> Asked:
-    """With storage off a body that cannot be read is the upstream's to refuse."""
-    try:
-        return await read_asked(body, headers)
-    except Refused:
-        if target.is_stored:
-            raise
-        return nothing_asked()
+        if reason := await self.record_ids.settle(exchange, answered):
+            return reason
+        failpoint("proxy.ids_settled")
+        entry = exchange.entry(answered)
+        model = waiting.model_of(entry.facts.prefixes[0])
+        return await spool.append(entry.pieces(), model)
 
 
 async def outgoing(
@@ -160,13 +162,16 @@ async def outgoing(
 ) -> tuple[list[bytes], bytes]:
     """The headers and the body to forward: as they came, but for the one edit allowed."""
     instead: dict[bytes, bytes | None] = {}
-    if not asked.is_named:
-        ids = header_of_ids(asked.ids)
+    if not asked.is_told:
+        ids = header_of_ids([asked.request_id])
         instead[b"inference-id"] = ids
         if headers.get(REQUEST_ID) is None:
             instead[REQUEST_ID] = ids
-    if target.strips_metadata and asked.body:
-        stripped, header_length = await without_metadata(asked)
+    if target.strips_metadata and asked.is_read:
+        try:
+            stripped, header_length = await without_metadata(asked)
+        except ValueError:  # it cannot be taken apart, so nothing is taken from it
+            return headers.to_upstream(instead), body
         if stripped is not asked.body:
             body, instead[CONTENT_ENCODING] = stripped, None
             if header_length is not None:

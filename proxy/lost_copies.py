@@ -55,7 +55,7 @@ class LostCopies:
         self, exchange: Exchange, note: LostCopy, *, is_settled: bool = False
     ) -> None:
         place = id(exchange)
-        model_key, ids = exchange.target.model_key, list(exchange.asked.ids)
+        model_key, ids = exchange.target.model_key, list(exchange.ids)
         keys = [key_of(model_key, each) for each in ids]
         before = self._writing.get(place)
         task = asyncio.get_running_loop().create_task(

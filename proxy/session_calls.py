@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 from urllib.parse import unquote, unquote_to_bytes
@@ -26,16 +26,16 @@ from proxy.answers import (
     send_whole,
     unauthenticated,
 )
-from proxy.asking import Asked, nothing_asked
+from proxy.asking import Asked, as_it_came, read_asked, wish_of
 from proxy.balancing import Balance
 from proxy.carrying import Answered, is_stream, not_recorded, pass_on, read_answer
-from proxy.encodings import TooLarge, check_encoding, decoded
+from proxy.encodings import decoded
 from proxy.entries import FORM_JSON, FORM_V2, SpoolEntry, noted_item
 from proxy.exchange import Exchange
 from proxy.forwarding import INVALID, Asking, too_large
 from proxy.headers import Headers
-from proxy.inferring import RECORDED, Proxy, outgoing, read_request
-from proxy.paths import Call, is_id
+from proxy.inferring import RECORDED, Proxy, outgoing
+from proxy.paths import Call
 from proxy.receiving import Allowance, Reader
 from proxy.session_streams import Simulating
 from proxy.session_targets import NOT_STORED, SessionTarget, find_session_target
@@ -54,6 +54,7 @@ MOCKS_REMEMBERED = 256
 LARGE = 64 * 2**10  # what is larger is read and checked in a thread
 JSON = "application/json"
 UNREACHED = "upstream-unavailable"
+STREAMING = "streaming"
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,13 +73,10 @@ class SessionExchange(Exchange):
 
     form: str = FORM_JSON
     facts: dict[str, str | int | float] = field(default_factory=dict)
-    warnings: list[str] = field(default_factory=list)
 
-    def entry(self, answered: Answered) -> SpoolEntry:
-        entry = Exchange.entry(self, answered)
-        entry.facts.form = self.form
+    def entry(self, answered: Answered, ids: Sequence[str] | None = None) -> SpoolEntry:
+        entry = Exchange.entry(self, answered, ids)
         entry.facts.metadata = [noted_item(*each) for each in self.facts.items()]
-        entry.facts.warnings = self.warnings
         return entry
 
 
@@ -148,6 +146,10 @@ class SessionCalls:
         self, target: SessionTarget, asked: Asked
     ) -> Answered | Stream:
         try:
+            if asked.encoding:
+                raise Refused(
+                    415, f"The encoding {asked.encoding!r:.40} cannot be read."
+                )
             request = await _aside(
                 asked.body, read_json, asked.body, limits.JSON_MAX_DEPTH
             )
@@ -221,7 +223,7 @@ class SessionCalls:
             await pass_on(response, send, headers, asking.patience)
             counters.tell(response.status, _told(target))
             return
-        answered = await read_answer(response, allowance)
+        answered = await read_answer(response, allowance, asking.patience)
         exchange.responded_at = moments.now()
         if not answered.told:
             await self._finish(target, exchange, answered, send)
@@ -240,8 +242,7 @@ class SessionCalls:
         reader: Reader,
         send: Send,
     ) -> None:
-        keep, lost = self.proxy.keep, self.proxy.lost
-        await carry_stream(exchange, asking, keep, lost, allowance, reader, send)
+        await carry_stream(exchange, asking, self.proxy, allowance, reader, send)
 
     async def _finish(
         self,
@@ -267,25 +268,22 @@ class SessionCalls:
 async def _read(target: SessionTarget, body: bytes, headers: Headers) -> Asked:
     """The request as it is kept, under an id of the caller's or of our own."""
     if target.dialect.protocol == V2:
-        return await read_request(target.stored or NOT_STORED, body, headers)
-    encoding = headers.encoding()
+        return await read_asked(body, headers, (target.stored or NOT_STORED).task_type)
+    encoding, most = headers.encoding(), limits.PROXY_MAX_REQUEST_BYTES
     try:
-        check_encoding(encoding)
+        plain = body
         if encoding:
-            most = limits.PROXY_MAX_REQUEST_BYTES
-            body = await asyncio.to_thread(decoded, body, encoding, most)
-    except TooLarge as error:
-        raise Refused(413, str(error)) from None
+            plain = await asyncio.to_thread(decoded, body, encoding, most)
     except ValueError as error:
-        raise Refused(400, str(error)) from None
-    except Refused:
-        if target.stored or target.mock:
-            raise
-        return nothing_asked()
+        asked = as_it_came(body, error, encoding)
+    else:
+        asked = Asked(plain, None, uuid7())
     given = unquote((headers.get(b"inference-id") or b"").decode("latin-1"))
-    if given and not is_id(given):
-        raise Refused(400, "Inference-Id is not an id.", code="invalid-header")
-    return Asked(body, None, [given or uuid7()], is_named=False)
+    wish, warnings = wish_of(given)
+    if wish:
+        asked.request_id, asked.is_wish = wish, True
+    asked.warnings += warnings
+    return asked
 
 
 def _begin(target: SessionTarget, asked: Asked, received_at: int) -> SessionExchange:
@@ -342,7 +340,7 @@ def _value(answered: Answered) -> Any:
 
 
 def _told(target: SessionTarget) -> str:
-    return "streaming" if target.stored else "off"
+    return STREAMING if target.stored else "off"
 
 
 def _uncompressed(lines: list[bytes]) -> list[bytes]:

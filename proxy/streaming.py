@@ -12,7 +12,7 @@ there will be none.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
@@ -34,13 +34,21 @@ from proxy.receiving import Allowance, Reader
 
 if TYPE_CHECKING:
     from proxy.exchange import Exchange
+    from proxy.record_ids import RecordIds
 
 WHOLE, LEFT, BROKE_OFF = "", "The client left.", "The stream broke off."
 FIRST = asyncio.FIRST_COMPLETED
 STREAMING = "streaming"
 MARKS_MOST = 512  # pieces whose times are kept: the first token is among the first
 
-Keep = Callable[["Exchange", Answered], Awaitable[str]]
+
+class Keeper(Protocol):
+    """What keeps copies, and settles under which ids: the proxy."""
+
+    lost: LostCopies
+    record_ids: RecordIds
+
+    async def keep(self, exchange: Exchange, answered: Answered) -> str: ...
 
 
 class StreamResponse(Protocol):
@@ -103,19 +111,22 @@ class StreamCopy:
 async def carry_stream(
     exchange: Exchange,
     asking: Streaming,
-    keep: Keep,
-    lost: LostCopies,
+    keeper: Keeper,
     allowance: Allowance,
     reader: Reader,
     send: Send,
 ) -> None:
-    """Pass the stream on; ``keep`` takes the copy of what is to be stored."""
+    """Pass the stream on; ``keeper`` takes the copy of what is to be stored."""
     response = asking.response
     told = _told(exchange, response)
+    if told == STREAMING:
+        # The header names the record before anybody knows what the answer will say.
+        reason = await keeper.record_ids.settle_stream(exchange)
+        told = not_recorded(reason) or STREAMING
     copy = None
     if told == STREAMING:
         copy = StreamCopy(allowance, limits.CAPTURE_MAX_BYTES)
-        lost.expect(exchange)
+        keeper.lost.expect(exchange)
     headers = [*to_client(response.headers), *exchange.headers(told)]
     end = BROKE_OFF
     try:
@@ -131,7 +142,7 @@ async def carry_stream(
     finally:
         exchange.responded_at = moments.now()
         if copy is not None:
-            await _keep_copy(exchange, response, copy, end, keep, lost)
+            await _keep_copy(exchange, response, copy, end, keeper)
     if end != LEFT:
         await send({"type": "http.response.body", "body": b""})
 
@@ -183,13 +194,14 @@ async def _keep_copy(
     response: StreamResponse,
     copy: StreamCopy,
     end: str,
-    keep: Keep,
-    lost: LostCopies,
+    keeper: Keeper,
 ) -> None:
     reason = copy.reason
-    if not reason:
+    if reason:
+        keeper.record_ids.give_back(exchange)
+    else:
         exchange.stream = copy.facts(end, exchange.forwarded_at)
         answered = Answered.beginning(response, "", *copy.chunks)
-        reason = await keep(exchange, answered)
+        reason = await keeper.keep(exchange, answered)
     counters.tell_kept(reason)
-    lost.settle(exchange, reason)
+    keeper.lost.settle(exchange, reason)

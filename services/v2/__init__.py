@@ -9,8 +9,9 @@ from services.v2.actions import action_of
 from services.v2.bounded_json import V2Error, read_json
 from services.v2.elements import element_bytes, sniff
 from services.v2.metadata import metadata_items, reserved, strip_metadata
-from services.v2.slicing import slice_response
-from services.v2.splitting import Part, merged, split
+from services.v2.parameters import merged
+from services.v2.slicing import is_in_parts, slice_response
+from services.v2.splitting import Part, as_one, split
 from services.v2.tensors import (
     InferRequest,
     InferResponse,
@@ -27,7 +28,9 @@ __all__ = [
     "Tensor",
     "V2Error",
     "action_of",
+    "as_one",
     "element_bytes",
+    "is_in_parts",
     "merged",
     "metadata_items",
     "read_json",

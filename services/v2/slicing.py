@@ -46,6 +46,23 @@ def slice_response(
     return _value(response, parts), None
 
 
+def is_in_parts(response: InferResponse, count: int) -> bool:
+    """Whether all of the answer comes in as many parts as the request has inputs.
+
+    By the number or the place of the outputs, or by the first dimension of each of them.
+    """
+    outputs = response.outputs
+    if _by_number(outputs, 0, count) is not None:
+        return True
+    if len({each.name for each in outputs}) == 1 and _is_as_many(response, count):
+        return True
+    return bool(outputs) and all(_has_rows(each, count) for each in outputs)
+
+
+def _has_rows(output: Tensor, count: int) -> bool:
+    return output.shape[:1] == (count,) and len(output.data) % count == 0
+
+
 def _by_number(
     outputs: Sequence[Tensor], index: int, count: int
 ) -> list[Tensor] | None:
@@ -69,7 +86,7 @@ def _is_as_many(response: InferResponse, count: int) -> bool:
 
 def _row(output: dict[str, Any], index: int, count: int) -> dict[str, Any] | None:
     shape, data = output["shape"], output["data"]
-    if not data or len(data) % count or shape[:1] != [count]:
+    if len(data) % count or shape[:1] != [count]:
         return None
     size = len(data) // count
     own = data[index * size : (index + 1) * size]

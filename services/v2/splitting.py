@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterable
-from dataclasses import dataclass, field
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass, field, replace
 from typing import Any
 
+import orjson
+
 from services.v2.elements import JSON, decoded, sniff, tensor_json
-from services.v2.tensors import InferRequest, Tensor
+from services.v2.parameters import merged
+from services.v2.standard_base64 import without_base64
+from services.v2.tensors import InferRequest, Tensor, tensor_value
+
+NUMPY = orjson.OPT_SERIALIZE_NUMPY
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,7 +21,8 @@ class Part:
     """One inference of a request: the ``index``-th of ``count``.
 
     ``tensor`` is the input ``data`` came from, the first one when it came from several,
-    and None when there was none.
+    and None when there was none. ``tensors`` are all of them where ``data`` is JSON of
+    several. ``is_from_base64``: it was taken off because the protocol says that it is there.
     """
 
     index: int
@@ -25,6 +31,8 @@ class Part:
     data: bytes
     content_type: str
     parameters: dict[str, Any] = field(default_factory=dict)
+    tensors: tuple[Tensor, ...] = ()
+    is_from_base64: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,36 +43,69 @@ class _Asked:
     data: bytes
     content_type: str
     parameters: dict[str, Any]
+    tensors: tuple[Tensor, ...] = ()
 
 
-def split(request: InferRequest) -> list[Part]:
+def split(request: InferRequest, task_type: str | None = None) -> list[Part]:
     """One part per image, else one part for the whole request.
 
     Several inputs of one image each are several inferences, and so is one input of
     several images in the shape [N] or [N, 1]. The only image among other inputs is the
     data of the one part; without an image, that is the bytes of a single element, and
-    of anything else JSON: the input, or the list of inputs.
+    of anything else JSON: the input, or the list of inputs. ``data`` of the standard
+    request is base64 where the inputs of the task are binary or text: see
+    ``standard_base64.py``.
     """
+    request, decoded_names = without_base64(request, task_type)
     singles = [_single_element(request, tensor) for tensor in request.inputs]
     if singles and all(single and _is_image(single) for single in singles):
         asked = singles
     else:
         asked = _images_in_batch(request) or [_whole(request, singles)]
-    return [
-        Part(n, len(asked), one.tensor, one.data, one.content_type, one.parameters)
-        for n, one in enumerate(asked)
-    ]
+    return [_part(n, len(asked), one, decoded_names) for n, one in enumerate(asked)]
 
 
-def merged(*sources: dict[str, Any]) -> dict[str, Any]:
-    """Parameters together: the first to name one wins, metadata is a list of all."""
-    together = {name: source[name] for source in reversed(sources) for name in source}
-    metadata = [each["metadata"] for each in sources if each.get("metadata")]
-    if len(metadata) > 1:
-        together["metadata"] = [
-            each if isinstance(each, str) else json.dumps(each) for each in metadata
-        ]
-    return together
+def as_one(request: InferRequest, task_type: str | None = None) -> Part:
+    """The request as one inference, whatever it has for inputs.
+
+    For a request whose answer does not come in as many parts. Of several inputs, or
+    several elements, the data is JSON: each input with its name, datatype, shape and data,
+    where bytes that are no text are in base64, and say so.
+    """
+    request, decoded_names = without_base64(request, task_type)
+    inputs = tuple(
+        replace(each, data=[decoded(e, _of(request, each)) for e in each.data])
+        if each.datatype == "BYTES"
+        else each
+        for each in request.inputs
+    )
+    values = [_described(each) for each in inputs]
+    data = orjson.dumps(values if len(values) > 1 else values[0], option=NUMPY)
+    one = _Asked(inputs[0], data, JSON, _parameters(request, request.inputs[0]), inputs)
+    return _part(0, 1, one, decoded_names)
+
+
+def _part(number: int, count: int, one: _Asked, decoded_names: Collection[str]) -> Part:
+    tensors = one.tensors or ((one.tensor,) if one.tensor else ())
+    return Part(
+        number,
+        count,
+        one.tensor,
+        one.data,
+        one.content_type,
+        one.parameters,
+        one.tensors,
+        any(each.name in decoded_names for each in tensors),
+    )
+
+
+def _described(tensor: Tensor) -> dict[str, Any]:
+    value = tensor_value(replace(tensor, parameters={}))
+    return {**value, "shape": tensor.shape}
+
+
+def _of(request: InferRequest, tensor: Tensor) -> dict[str, Any]:
+    return merged(tensor.parameters, request.parameters)
 
 
 def _images_in_batch(request: InferRequest) -> list[_Asked]:
@@ -100,7 +141,8 @@ def _in_json(request: InferRequest) -> _Asked:
         return _Asked(None, b"[]", JSON, request.parameters)
     first = request.inputs[0]
     data = tensor_json(*request.inputs)
-    return _Asked(first, data, JSON, _parameters(request, first))
+    several = request.inputs if len(request.inputs) > 1 else ()
+    return _Asked(first, data, JSON, _parameters(request, first), several)
 
 
 def _parameters(request: InferRequest, first: Tensor) -> dict[str, Any]:
@@ -116,7 +158,7 @@ def _single_element(request: InferRequest, tensor: Tensor) -> _Asked | None:
 
 
 def _elements(request: InferRequest, tensor: Tensor) -> Iterable[_Asked]:
-    parameters = merged(tensor.parameters, request.parameters)
+    parameters = _of(request, tensor)
     for item in tensor.data:
         data = decoded(item, parameters)
         yield _Asked(tensor, data, sniff(data), parameters)

@@ -1,0 +1,245 @@
+"""Under which ids the copies of a call are kept: settled before the answer names them.
+
+A call whose caller gave no id has one of ours, which nobody else can have. An id of the
+caller's is a wish. It is reserved (``reservations.py``) for this very call, so that what
+the answer says holds whatever other calls, creates of the API and the listener do until
+the copy is stored. An id that is taken by other content is replaced by ``<id>~<8 hex of
+the content's hash>``, so that a repeat of that content finds it again, and failing that by
+one of ours. The record says what was wished for. What was removed for good is not
+recorded, nor are the other parts of its request.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import logging
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from struct import Struct
+from typing import TypeVar
+
+import orjson
+
+from inferences.reservations import Reservation, State, Wish
+from ingest.composing import content_hash_of
+from ingest.settled import id_of_other
+from istore.uuids import uuid7
+from proxy import limits
+from proxy.asking import LARGE, part_ids
+from proxy.capture import prepared
+from proxy.carrying import Answered
+from proxy.counters import counts
+from proxy.encodings import decoded
+from proxy.exchange import Exchange
+from proxy.headers import header_of_ids
+from proxy.reservations import Found, Reservations
+from services.v2 import is_in_parts, read_response
+
+REMOVED = "removed"
+# What clients and gateways take as one header; aiohttp's limit is 8,190.
+HEADER_BYTES = 8000
+LENGTH = Struct("<Q")
+TAKEN, UNKNOWN = "taken", "unknown"
+WARNINGS = {
+    TAKEN: "The caller wished for the id {!r:.300}, which is taken by other content.",
+    UNKNOWN: "The caller wished for the id {!r:.300}, which could not be settled in time.",
+}
+
+Result = TypeVar("Result")
+
+log = logging.getLogger(__name__)
+
+
+class IdRemoved(Exception):
+    """An id that the call wishes for was removed for good, or is hidden."""
+
+
+@dataclass(frozen=True, slots=True)
+class Chosen:
+    """The id of one part; ``digest`` is what it is reserved with, None without need."""
+
+    id: str
+    digest: bytes | None = None
+    replaced: str = ""  # TAKEN or UNKNOWN, when it is not the one that was wished for
+
+
+class RecordIds:
+    """Settles the ids of the calls of one process."""
+
+    def __init__(self) -> None:
+        self._reservations = Reservations()
+
+    async def settle(self, exchange: Exchange, answered: Answered) -> str:
+        """Give the exchange its ids; "", or why no copy of it can be kept."""
+        if exchange.ids:  # a stream's, before it began
+            return ""
+        count = await _count_parts(exchange, answered)
+        ids = part_ids(exchange.asked.request_id, count)
+        if not exchange.asked.is_wish:
+            exchange.ids = ids
+            return ""
+        size = len(exchange.asked.body) + len(answered.body)
+        digests = await _aside(size, lambda: _digests(exchange, answered, count))
+        content_hashes = partial(_content_hashes, exchange, answered, ids)
+        return await self._settle(exchange, ids, digests, content_hashes)
+
+    async def settle_stream(self, exchange: Exchange) -> str:
+        """The id of a call whose answer is not known yet: no other call shares it."""
+        ids = [exchange.asked.request_id]
+        if not exchange.asked.is_wish:
+            exchange.ids = ids
+            return ""
+        return await self._settle(exchange, ids, [os.urandom(32)], None)
+
+    def give_back(self, exchange: Exchange) -> None:
+        """No copy was kept after all: what was reserved for it is free again."""
+        held, exchange.reservations = exchange.reservations, []
+        self._reservations.give_back(held)
+
+    async def _settle(
+        self,
+        exchange: Exchange,
+        ids: Sequence[str],
+        digests: Sequence[bytes],
+        content_hashes: Callable[[], list[bytes]] | None,
+    ) -> str:
+        key = exchange.target.model_key
+        wishes = [Wish(key, *each) for each in zip(ids, digests, strict=True)]
+        held: list[Reservation] = []
+        try:
+            chosen = await self._choose(wishes, content_hashes, held)
+        except IdRemoved:
+            self._reservations.give_back(held)
+            return REMOVED
+        exchange.ids = [each.id for each in chosen]
+        exchange.reservations = held
+        exchange.digests = [each.digest and each.digest.hex() for each in chosen]
+        for wish, each in zip(wishes, chosen, strict=True):
+            warnings = []
+            if each.replaced:
+                warnings.append(WARNINGS[each.replaced].format(wish.inference_id))
+                counts.replaced[each.replaced] += 1
+            exchange.part_warnings.append(warnings)
+        return ""
+
+    async def _choose(
+        self,
+        wishes: Sequence[Wish],
+        content_hashes: Callable[[], list[bytes]] | None,
+        held: list[Reservation],
+    ) -> list[Chosen]:
+        """An id for each wish. Raises ``IdRemoved``; ``held`` gets what was reserved."""
+        found = await self._ask(wishes, held)
+        chosen = [_chosen(*each) for each in zip(wishes, found, strict=True)]
+        taken = [number for number, each in enumerate(chosen) if each is None]
+        others: dict[int, Wish] = {}
+        if taken and content_hashes is not None:
+            hashes = await asyncio.to_thread(content_hashes)
+            for number in taken:
+                wish, content = wishes[number], hashes[number]
+                chosen[number] = _chosen(wish, found[number], content)
+                if chosen[number] is None:
+                    name = id_of_other(wish.inference_id, content)
+                    others[number] = replace(wish, inference_id=name)
+            again = await self._ask(list(others.values()), held)
+            for (number, wish), each in zip(others.items(), again, strict=True):
+                other = _chosen(wish, each, hashes[number])
+                if other is not None:
+                    why = other.replaced or TAKEN
+                    chosen[number] = replace(other, replaced=why)
+        return [each or Chosen(uuid7(), replaced=TAKEN) for each in chosen]
+
+    async def _ask(self, wishes: Sequence[Wish], held: list[Reservation]) -> Found:
+        if not wishes:
+            return []
+        found = await self._reservations.ask(wishes)
+        held += [each for each in found if each is not None and each.is_new]
+        return found
+
+
+def _chosen(
+    wish: Wish, found: Reservation | None, content_hash: bytes | None = None
+) -> Chosen | None:
+    """The id that was wished for, or ours where nobody could be asked in time.
+
+    None when it is taken: by other content than that of ``content_hash``, or by content
+    that is not compared. Raises ``IdRemoved``.
+    """
+    if found is None:
+        return Chosen(uuid7(), replaced=UNKNOWN)
+    if found.state is State.REMOVED:
+        raise IdRemoved
+    if found.state is not State.TAKEN:
+        return Chosen(wish.inference_id, wish.digest)
+    if content_hash is None or found.content_hash != content_hash:
+        return None
+    if found.is_hidden:
+        raise IdRemoved
+    return Chosen(wish.inference_id)  # the copy will be dropped for the one there
+
+
+async def _count_parts(exchange: Exchange, answered: Answered) -> int:
+    """How many inferences it was: as many as the inputs, where the answers are, too."""
+    count = exchange.asked.parts
+    if count == 1:
+        return 1
+    if len(header_of_ids(part_ids(exchange.asked.request_id, count))) > HEADER_BYTES:
+        exchange.warnings.append(
+            f"The request has {count} inputs: too many to name one by one in a header."
+        )
+        return 1
+    in_parts = await _aside(len(answered.body), lambda: _is_in_parts(answered, count))
+    return count if in_parts else 1
+
+
+def _is_in_parts(answered: Answered, count: int) -> bool:
+    try:
+        most = limits.PROXY_MAX_RESPONSE_BYTES
+        body = decoded(answered.body, answered.encoding, most)
+        return is_in_parts(read_response(body, answered.header_length), count)
+    except ValueError:
+        return False
+    except Exception:
+        log.exception("An answer could not be taken apart")
+        return False
+
+
+def _digests(exchange: Exchange, answered: Answered, count: int) -> list[bytes]:
+    """What tells this call from others: all that makes the content of its records."""
+    facts = exchange.entry(answered).facts
+    said = [
+        facts.form,
+        facts.task_type,
+        facts.status,
+        facts.request_encoding,
+        facts.request_header_length,
+        facts.answer_encoding,
+        facts.answer_header_length,
+        facts.metadata,
+    ]
+    digest = hashlib.sha256()
+    for piece in (orjson.dumps(said), exchange.asked.body, answered.body):
+        digest.update(LENGTH.pack(len(piece)))
+        digest.update(piece)
+    found = []
+    for number in range(count):
+        own = digest.copy()
+        own.update(LENGTH.pack(number))
+        found.append(own.digest())
+    return found
+
+
+def _content_hashes(
+    exchange: Exchange, answered: Answered, ids: list[str]
+) -> list[bytes]:
+    """Those of the records to be, one for each part."""
+    entry = exchange.entry(answered, ids)
+    return [content_hash_of(each.marker) for each in prepared(entry)]
+
+
+async def _aside(size: int, work: Callable[[], Result]) -> Result:
+    """The work on so many bytes, in a thread when they are many."""
+    return await asyncio.to_thread(work) if size > LARGE else work()

@@ -1,0 +1,137 @@
+"""Ids that callers wish for, reserved in the database: one statement for many calls.
+
+The calls that come while a statement is under way share the next one, and its commit. A
+call waits ``ISTORE_ID_DEADLINE_MS`` at most, and not at all while the database is known to
+be away or to hang: then nobody knows what the id is, and the copy takes another.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+
+from django.db import Error, InterfaceError, OperationalError, connection
+
+from inferences.reservations import Reservation, Wish, release, reserve
+from proxy import limits
+
+AT_ONCE = 200
+AWAY_SECONDS = 1.0
+# Of the deadline; a create that holds one id may not keep a whole batch waiting longer.
+LOCK_SHARE = 0.25
+
+Found = list[Reservation | None]
+
+log = logging.getLogger(__name__)
+
+
+class Reservations:
+    """Asks for all calls of this process, in a thread of its own."""
+
+    def __init__(self) -> None:
+        self._thread = ThreadPoolExecutor(1, "ids")
+        self._waiting: list[tuple[Sequence[Wish], asyncio.Future[Found]]] = []
+        self._returned: list[Reservation] = []
+        self._asked_at: float | None = None  # while a statement is under way
+        self._away_until = 0.0
+        self._known: object = None  # the connection whose timeouts are set
+
+    async def ask(self, wishes: Sequence[Wish]) -> Found:
+        """What became of each wish; None for what could not be settled in time."""
+        seconds = limits.ID_DEADLINE_MS / 1000
+        if self._is_away(seconds):
+            return [None] * len(wishes)
+        outcome: asyncio.Future[Found] = asyncio.get_running_loop().create_future()
+        self._waiting.append((wishes, outcome))
+        self._ask_next()
+        try:
+            async with asyncio.timeout(seconds):
+                return await outcome
+        except TimeoutError:
+            return [None] * len(wishes)
+
+    def give_back(self, reservations: Sequence[Reservation]) -> None:
+        """The copies were not kept. Nobody waits for this."""
+        self._returned += [each for each in reservations if each.is_new]
+        self._ask_next()
+
+    def _is_away(self, seconds: float) -> bool:
+        now = time.monotonic()
+        is_stuck = self._asked_at is not None and now - self._asked_at > seconds
+        return is_stuck or now < self._away_until
+
+    def _ask_next(self) -> None:
+        if self._asked_at is not None or not (self._waiting or self._returned):
+            return
+        batch, self._waiting = self._waiting[:AT_ONCE], self._waiting[AT_ONCE:]
+        returned, self._returned = self._returned, []
+        wishes = [wish for given, _ in batch for wish in given]
+        self._asked_at = time.monotonic()
+        loop = asyncio.get_running_loop()
+        asking = loop.run_in_executor(self._thread, self._settle, wishes, returned)
+        asking.add_done_callback(lambda done: self._tell(batch, done))
+
+    def _tell(
+        self,
+        batch: list[tuple[Sequence[Wish], asyncio.Future[Found]]],
+        done: asyncio.Future[Found],
+    ) -> None:
+        self._asked_at = None
+        wanted = sum(len(wishes) for wishes, _ in batch)
+        error = done.exception()
+        if error is not None:
+            log.warning("Ids cannot be reserved: %s: %s", type(error).__name__, error)
+            self._away_until = time.monotonic() + AWAY_SECONDS
+        found = iter([None] * wanted if error is not None else done.result())
+        for wishes, outcome in batch:
+            own = [next(found) for _ in wishes]
+            if not outcome.done():
+                outcome.set_result(own)
+            else:  # it came too late, and the call went on with another id
+                self._returned += [each for each in own if each and each.is_new]
+        self._ask_next()
+
+    # -- in the thread
+
+    def _settle(self, wishes: list[Wish], returned: list[Reservation]) -> Found:
+        try:
+            return self._settle_once(wishes, returned)
+        except (InterfaceError, OperationalError):
+            if connection.is_usable():
+                raise
+            connection.close()  # lost since it was used last: one more attempt
+            return self._settle_once(wishes, returned)
+
+    def _settle_once(self, wishes: list[Wish], returned: list[Reservation]) -> Found:
+        self._bound_waits()
+        release(returned)
+        if not wishes:
+            return []
+        try:
+            return list(reserve(wishes))
+        except Error:
+            if len(wishes) == 1 or not connection.is_usable():
+                raise
+        # One of them is locked, or its model is gone: the others need not suffer.
+        return [self._settle_alone(wish) for wish in wishes]
+
+    def _settle_alone(self, wish: Wish) -> Reservation | None:
+        try:
+            (found,) = reserve([wish])
+        except Error as error:
+            log.warning("An id cannot be reserved: %s", type(error).__name__)
+            return None
+        return found
+
+    def _bound_waits(self) -> None:
+        connection.ensure_connection()
+        if self._known is connection.connection:
+            return
+        most = limits.ID_DEADLINE_MS
+        with connection.cursor() as cursor:
+            cursor.execute(f"SET statement_timeout = {most}")
+            cursor.execute(f"SET lock_timeout = {max(1, round(most * LOCK_SHARE))}")
+        self._known = connection.connection
