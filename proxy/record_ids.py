@@ -197,9 +197,8 @@ async def _count_parts(exchange: Exchange, answered: Answered) -> int:
 
 def _is_in_parts(answered: Answered, count: int) -> bool:
     try:
-        most = limits.PROXY_MAX_RESPONSE_BYTES
-        body = decoded(answered.body, answered.encoding, most)
-        return is_in_parts(read_response(body, answered.header_length), count)
+        response = read_response(_plain(answered), answered.header_length)
+        return is_in_parts(response, count)
     except ValueError:
         return False
     except Exception:
@@ -216,12 +215,13 @@ def _digests(exchange: Exchange, answered: Answered, count: int) -> list[bytes]:
         facts.status,
         facts.request_encoding,
         facts.request_header_length,
-        facts.answer_encoding,
         facts.answer_header_length,
         facts.metadata,
     ]
     digest = hashlib.sha256()
-    for piece in (orjson.dumps(said), exchange.asked.body, answered.body):
+    # What a server compresses anew is the same answer in other bytes.
+    answer = _plain(answered)
+    for piece in (orjson.dumps(said), exchange.asked.body, answer):
         digest.update(LENGTH.pack(len(piece)))
         digest.update(piece)
     found = []
@@ -230,6 +230,14 @@ def _digests(exchange: Exchange, answered: Answered, count: int) -> list[bytes]:
         own.update(LENGTH.pack(number))
         found.append(own.digest())
     return found
+
+
+def _plain(answered: Answered) -> bytes:
+    try:
+        most = limits.PROXY_MAX_RESPONSE_BYTES
+        return decoded(answered.body, answered.encoding, most)
+    except ValueError:
+        return answered.body
 
 
 def _content_hashes(

@@ -16,6 +16,7 @@ from concurrent.futures import ThreadPoolExecutor
 from django.db import Error, InterfaceError, OperationalError, connection
 
 from inferences.reservations import Reservation, Wish, release, reserve
+from istore.failpoints import failpoint
 from proxy import limits
 
 AT_ONCE = 200
@@ -111,7 +112,9 @@ class Reservations:
         if not wishes:
             return []
         try:
-            return list(reserve(wishes))
+            found = reserve(wishes)
+            failpoint("proxy.ids_reserved")
+            return list(found)
         except Error:
             if len(wishes) == 1 or not connection.is_usable():
                 raise

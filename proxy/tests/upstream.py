@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gzip
+import hashlib
 import threading
 from dataclasses import dataclass, field
 
@@ -87,6 +88,34 @@ class Upstream:
         answer = {"model_name": "echo", "outputs": [output(len(body), [1])]}
         text = orjson.dumps(answer).replace(b":", b" :  ")
         return web.Response(body=text, content_type="application/json")
+
+    async def _mirror(self, request: web.Request, body: bytes) -> web.StreamResponse:
+        """Says what arrived, whatever it is."""
+        digest = hashlib.sha256(body).hexdigest()
+        return web.json_response({"outputs": [], "parameters": {"seen": digest}})
+
+    async def _strict(self, request: web.Request, body: bytes) -> web.StreamResponse:
+        """Refuses what it cannot read, in words of its own."""
+        try:
+            orjson.loads(body)
+        except orjson.JSONDecodeError as error:
+            return web.json_response({"error": f"strict: {error}"}, status=422)
+        return await self._mirror(request, body)
+
+    async def _trickling(self, request: web.Request, body: bytes) -> web.Response:
+        """Takes longer than an upstream may be silent, and never is."""
+        response = web.StreamResponse(
+            headers={"Content-Type": "application/json", "Content-Length": "10"}
+        )
+        await response.prepare(request)
+        for each in (b"[1", b", ", b"2,", b" 3", b" ]"):
+            await response.write(each)
+            await asyncio.sleep(0.6)
+        return response
+
+    async def _verdict(self, request: web.Request, body: bytes) -> web.StreamResponse:
+        """One answer, whatever the number of inputs."""
+        return web.json_response({"outputs": [output(len(body), [1])]})
 
     async def _binary(self, request: web.Request, body: bytes) -> web.StreamResponse:
         length = int(request.headers.get(BINARY, len(body)))

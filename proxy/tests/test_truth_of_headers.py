@@ -1,0 +1,507 @@
+"""What the answers of the proxy say is held against what is in the store afterwards.
+
+Every form of a call is driven through every outcome, on two proxies, with capture and a
+listener behind them; then nothing is waited for any more, and for each form the ids of the
+records are those that answers named as recorded, no more and no fewer.
+"""
+
+from __future__ import annotations
+
+import base64
+import gzip
+import io
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from itertools import cycle
+
+import orjson
+import pytest
+import redis
+import requests
+from PIL import Image
+
+from inferences.reservations import reserve
+from inferences.tests.test_reservations import wish
+from proxy.tests.conftest import Proxied, request_body
+from proxy.tests.openai_upstream import OpenAIUpstream
+from proxy.tests.whole_store import WholeStore, counted
+
+pytestmark = pytest.mark.django_db
+
+LENGTH = "Inference-Header-Content-Length"
+RECORDED, STREAMING = "recorded", "streaming"
+
+
+@pytest.fixture(scope="module")
+def whole(store, tmp_path_factory):
+    with redis.Redis.from_url(store.redis_url) as client:
+        client.flushdb()
+    whole = WholeStore(store, tmp_path_factory.mktemp("whole"))
+    try:
+        yield whole.start()
+    finally:
+        whole.stop()
+
+
+@pytest.fixture(scope="module")
+def completions():
+    server = OpenAIUpstream()
+    server.start()
+    yield server
+    server.stop()
+
+
+@dataclass
+class Told:
+    """One call: what it carried, and what its answer said."""
+
+    act: str
+    wish: str | None
+    inputs: list[bytes]
+    answer: requests.Response
+    content: bytes
+    ids: list[str] = field(default_factory=list)
+    is_broken: bool = False
+
+    def __post_init__(self) -> None:
+        named = self.answer.headers["Inference-Id"].split(",")
+        self.ids = [requests.utils.unquote(each) for each in named]
+
+    @property
+    def told(self) -> str:
+        return self.answer.headers["Inference-Store"]
+
+
+@dataclass
+class Sent:
+    """One call, ready to be made."""
+
+    call: Callable[[Proxied], requests.Response]
+    inputs: list[bytes]
+
+
+@dataclass
+class Form:
+    """One way to call, and the model its records are of."""
+
+    name: str
+    model_id: str
+    make: Callable[[str | None, str], Sent]
+    is_stream: bool = False
+    parts: int = 1
+    can_wish: bool = True
+    can_fail: Callable[[], Sent] | None = None
+    can_break: Callable[[str | None], Sent] | None = None
+
+
+def picture(text: str, n: int = 0) -> bytes:
+    file = io.BytesIO()
+    color = tuple(sum(text.encode()) * (k + 7) % 256 for k in range(3))
+    Image.new("RGB", (8 + n, 8), color).save(file, "PNG")
+    return file.getvalue()
+
+
+def v2(model_id: str, headers=None, pack=lambda body: body) -> Callable:
+    def make(wish: str | None, text: str) -> Sent:
+        body = request_body(id=wish) if wish else request_body()
+        body["inputs"][0]["data"] = [text]
+        data = pack(orjson.dumps(body))
+        call = lambda p: p.infer(model_id, data, headers=headers or {})  # noqa: E731
+        return Sent(call, [text.encode()])
+
+    return make
+
+
+def v2_binary(model_id: str) -> Callable:
+    def make(wish: str | None, text: str) -> Sent:
+        raw = len(text.encode()).to_bytes(4, "little") + text.encode()
+        tensor = {
+            "name": "in",
+            "datatype": "BYTES",
+            "shape": [1],
+            "parameters": {"binary_data_size": len(raw)},
+        }
+        head = orjson.dumps({"inputs": [tensor], **({"id": wish} if wish else {})})
+        headers = {LENGTH: str(len(head))}
+        call = lambda p: p.infer(model_id, head + raw, headers=headers)  # noqa: E731
+        return Sent(call, [text.encode()])
+
+    return make
+
+
+def pictures(model_id: str, count: int, is_one: bool) -> Callable:
+    def make(wish: str | None, text: str) -> Sent:
+        each = [picture(text, n) for n in range(count)]
+        tensors = [
+            {
+                "name": f"image-{n}",
+                "datatype": "BYTES",
+                "shape": [1],
+                "data": [base64.b64encode(one).decode()],
+                "parameters": {"content_type": "base64"},
+            }
+            for n, one in enumerate(each)
+        ]
+        body = {"inputs": tensors, **({"id": wish} if wish else {})}
+        call = lambda p: p.infer(model_id, body)  # noqa: E731
+        if not is_one:
+            return Sent(call, each)
+        described = [
+            {k: tensor[k] for k in ("name", "datatype", "shape", "data")}
+            | {"parameters": {"content_type": "base64"}}
+            for tensor in tensors
+        ]
+        return Sent(call, [orjson.dumps(described)])
+
+    return make
+
+
+def session_form(session, secret, key="text", to_body=None, **options) -> Callable:
+    def make(wish: str | None, text: str) -> Sent:
+        body = to_body(wish, text) if to_body else {key: text}
+        headers = {"Inference-Id": wish} if wish and not to_body else {}
+        if to_body and key == "openai" and wish:
+            headers = {"Inference-Id": wish}
+        data = orjson.dumps(body)
+        call = lambda p: p.call(  # noqa: E731
+            session, secret, data, headers=headers, **options
+        )
+        kept = text.encode() if key == "v2" else data
+        return Sent(call, [kept])
+
+    return make
+
+
+@pytest.fixture(scope="module")
+def forms(store, upstream, completions, whole) -> dict[str, Form]:
+    url = upstream.url
+    found: list[Form] = []
+
+    def add(name: str, server: str, make: Callable, **more) -> None:
+        store.model(url, name, upstream_model=server)
+        found.append(Form(name, name, make, **more))
+
+    store.model(url, "failing")
+    failing = v2("failing")
+    fail = lambda: failing("fails", "x")  # noqa: E731
+    add("v2-json", "mirror", v2("v2-json"), can_fail=fail)
+    add("v2-binary", "mirror", v2_binary("v2-binary"))
+    packed = v2(
+        "v2-gzip", {"Content-Encoding": "gzip"}, lambda b: gzip.compress(b, 1, mtime=0)
+    )
+    add("v2-gzip", "mirror", packed)
+    add("v2-gzip-answer", "gzipped", v2("v2-gzip-answer"))
+    add("v2-chunked-answer", "chunked", v2("v2-chunked-answer"))
+    add("v2-parts", "detector", pictures("v2-parts", 3, False), parts=3)
+    add("v2-several", "verdict", pictures("v2-several", 2, True))
+    unread = lambda b: b + b"{"  # noqa: E731
+    store.model(url, "v2-unread", upstream_model="mirror")
+
+    def make_unread(wish: str | None, text: str) -> Sent:
+        data = b'{"id": "%s", "text": %s' % ((wish or "").encode(), text.encode())
+        return Sent(lambda p: p.infer("v2-unread", data), [data])
+
+    del unread
+    found.append(Form("v2-unread", "v2-unread", make_unread, can_wish=False))
+
+    def session(name: str, protocol: str, server_url: str, **fields):
+        store.model("", name, task_type="Text Generation")
+        configuration = {"url": server_url, "protocol": protocol}
+        configuration |= fields.pop("configuration", {})
+        return store.session("url", configuration, model_id=name, **fields)
+
+    json_session = session(
+        "session-json", "json", url, endpoint="v2/models/mirror/infer"
+    )
+    found.append(Form("session-json", "session-json", session_form(*json_session)))
+    v2_session = session(
+        "session-v2", "v2", url, endpoint="infer", configuration={"model": "mirror"}
+    )
+
+    def v2_body(wish: str | None, text: str) -> dict:
+        body = request_body(id=wish) if wish else request_body()
+        body["inputs"][0]["data"] = [text]
+        return body
+
+    found.append(
+        Form("session-v2", "session-v2", session_form(*v2_session, "v2", v2_body))
+    )
+    for name, is_stream in (("session-openai", False), ("session-stream", True)):
+        chat = session(name, "openai", completions.url, endpoint="v1/chat/completions")
+
+        def chat_body(wish, text, is_stream=is_stream, model="m"):
+            messages = [{"role": "user", "content": text}]
+            return {"model": model, "stream": is_stream, "messages": messages}
+
+        make = session_form(*chat, "openai", chat_body)
+        more = {}
+        if is_stream:
+            breaking = session_form(
+                *chat,
+                "openai",
+                lambda wish, text: chat_body(wish, text, True, "breaking"),
+                stream=True,
+            )
+            more["can_break"] = lambda wish, make=breaking: make(wish, "broken")
+        found.append(Form(name, name, make, is_stream=is_stream, **more))
+    return {form.name: form for form in found}
+
+
+class Driver:
+    """Makes calls, each on another proxy than the one before."""
+
+    def __init__(self, whole: WholeStore, form: Form) -> None:
+        self.whole, self.form = whole, form
+        self.turn = cycle(whole.proxies[:2])
+        self.told: list[Told] = []
+
+    def call(self, act: str, wish: str | None, text: str, on=None) -> Told:
+        sent = self.form.make(wish, text)
+        answer = sent.call(on or next(self.turn))
+        assert answer.status_code == 200, (self.form.name, act, answer.text)
+        told = Told(act, wish, sent.inputs, answer, answer.content)
+        self.told.append(told)
+        return told
+
+    def break_off(self, wish: str) -> None:
+        sent = self.form.can_break(wish)
+        answer = sent.call(next(self.turn))
+        with pytest.raises(requests.RequestException):
+            b"".join(answer.iter_content(None))
+        self.told.append(
+            Told("broken off", wish, sent.inputs, answer, b"", is_broken=True)
+        )
+
+
+@pytest.fixture(scope="module")
+def driven(request, whole, forms, store, tmp_path_factory) -> dict[str, list[Told]]:
+    """All forms through all outcomes."""
+    drivers = {name: Driver(whole, form) for name, form in forms.items()}
+    for driver in drivers.values():
+        driver.call("unnamed", None, "nobody wished")
+        if not driver.form.can_wish:
+            continue
+        driver.call("new", "kept", "A")
+        driver.call("new, to be removed", "gone", "G")
+        # Before any of it is indexed.
+        driver.call("repeat at once", "kept", "A")
+        driver.call("taken at once", "kept", "B")
+        driver.call("repeat of the other at once", "kept", "B")
+    whole.drain()
+    for driver in drivers.values():
+        if not driver.form.can_wish:
+            continue
+        driver.call("repeat", "kept", "A")
+        driver.call("taken", "kept", "C")
+        driver.call("repeat of the other", "kept", "C")
+        gone = "gone" if driver.form.parts == 1 else "gone-1"
+        whole.remove(driver.form.model_id, gone)
+        driver.call("removed", "gone", "G")
+        driver.call("removed, other content", "gone", "H")
+        if driver.form.name not in PICTURES:
+            driver.call("too large", "large", "x" * 300_000)
+        if driver.form.can_break:
+            driver.break_off("broken")
+    aside = {"home": tmp_path_factory.mktemp("other")}
+    other = WholeStore(store, aside["home"])
+    request.addfinalizer(other.stop)
+    full = other.add_proxy(ISTORE_SPOOL_MAX_BYTES="10")
+    failing = other.add_proxy(ISTORE_FAILPOINTS="proxy.ids_settled=raise")
+    late = whole.add_proxy(
+        ISTORE_ID_DEADLINE_MS="300", ISTORE_FAILPOINTS="proxy.ids_reserved=sleep=1"
+    )
+    for driver in drivers.values():
+        if driver.form.can_wish:
+            driver.call("spool full", "free-1", "F", on=full)
+            driver.call("spool failing", "free-2", "F", on=failing)
+            driver.call("free again", "free-1", "F2")
+            driver.call("too late", "late", "L", on=late)
+    whole.drain()
+    return {name: driver.told for name, driver in drivers.items()}
+
+
+FORMS = (
+    "v2-json",
+    "v2-binary",
+    "v2-gzip",
+    "v2-gzip-answer",
+    "v2-chunked-answer",
+    "v2-parts",
+    "v2-several",
+    "v2-unread",
+    "session-json",
+    "session-v2",
+    "session-openai",
+    "session-stream",
+)
+PICTURES = ("v2-parts", "v2-several")
+WITH_WISHES = tuple(each for each in FORMS if each != "v2-unread")
+
+
+def named(calls: list[Told], act: str) -> Told:
+    (found,) = [each for each in calls if each.act == act]
+    return found
+
+
+@pytest.mark.parametrize("name", FORMS)
+def test_the_records_are_those_that_were_told(whole, forms, driven, name):
+    form = forms[name]
+    promised = {
+        one
+        for each in driven[name]
+        if each.told in (RECORDED, STREAMING) and not is_lost(each)
+        for one in each.ids
+    }
+    promised -= {"gone", "gone-1"}  # removed since
+    assert whole.ids(form.model_id) == promised
+
+
+def is_lost(told: Told) -> bool:
+    """A stream whose copy was too large: counted, since its header had left."""
+    return told.told == STREAMING and told.act in LOST
+
+
+LOST = ("too large", "spool full", "spool failing")
+
+
+@pytest.mark.parametrize("name", FORMS)
+def test_each_record_holds_what_its_call_carried(whole, forms, driven, name):
+    form = forms[name]
+    for told in driven[name]:
+        if told.told not in (RECORDED, STREAMING) or is_lost(told):
+            continue
+        assert len(told.ids) == form.parts
+        for number, inference_id in enumerate(told.ids):
+            if inference_id in ("gone", "gone-1"):
+                continue
+            found = whole.find(form.model_id, inference_id)
+            assert found is not None, (told.act, inference_id)
+            assert found.input == told.inputs[number], (told.act, inference_id)
+            if told.told == RECORDED and form.parts == 1:
+                assert found.answer == told.content, told.act
+
+
+@pytest.mark.parametrize("name", WITH_WISHES)
+def test_a_wish_is_fulfilled_where_it_can_be(forms, driven, name):
+    calls, form = driven[name], forms[name]
+
+    def of(wish: str) -> list[str]:
+        return [wish] if form.parts == 1 else [f"{wish}-{n}" for n in range(form.parts)]
+
+    assert named(calls, "new").ids == of("kept")
+    assert named(calls, "free again").ids == of("free-1")
+    if not form.is_stream:  # what a stream says is not known when it is named
+        assert named(calls, "repeat at once").ids == of("kept")
+        assert named(calls, "repeat").ids == of("kept")
+        for first, again in (
+            ("taken at once", "repeat of the other at once"),
+            ("taken", "repeat of the other"),
+        ):
+            assert named(calls, first).ids == named(calls, again).ids
+
+
+@pytest.mark.parametrize("name", WITH_WISHES)
+def test_another_id_says_what_was_wished_for(whole, forms, driven, name):
+    form = forms[name]
+    for act, why in (
+        ("taken at once", "taken by other content"),
+        ("taken", "taken by other content"),
+        ("too late", "could not be settled in time"),
+    ):
+        told = named(driven[name], act)
+        assert told.told in (RECORDED, STREAMING)
+        for inference_id in told.ids:
+            assert inference_id not in ("kept", "kept-0", "kept-1", "kept-2")
+            warnings = whole.find(form.model_id, inference_id).warnings
+            assert any(why in each for each in warnings), (act, warnings)
+            assert any(repr(told.wish)[:-1] in each for each in warnings)
+
+
+@pytest.mark.parametrize("name", WITH_WISHES)
+def test_what_was_removed_is_told_as_not_recorded(driven, name):
+    calls = driven[name]
+    for act in ("removed", "removed, other content"):
+        assert named(calls, act).told == "not-recorded; reason=removed"
+
+
+@pytest.mark.parametrize("name", [each for each in WITH_WISHES if "stream" not in each])
+def test_what_could_not_be_kept_says_why(driven, name):
+    calls = driven[name]
+    if name not in PICTURES:
+        assert named(calls, "too large").told == "not-recorded; reason=too-large"
+    assert named(calls, "spool full").told == "not-recorded; reason=spool-full"
+    assert named(calls, "spool failing").told == "not-recorded; reason=spool-failed"
+
+
+def test_a_stream_that_breaks_off_is_there_in_part(whole, driven):
+    told = named(driven["session-stream"], "broken off")
+    found = whole.find("session-stream", told.ids[0])
+    assert told.ids == ["broken"]
+    assert any("broke off" in each for each in found.warnings)
+
+
+def test_the_counters_say_what_the_headers_said(whole, forms, driven, store, upstream):
+    """Of the two proxies that were asked in turn, and of calls that fail upstream."""
+    store.model(upstream.url, "failing")
+    store.model(upstream.url, "switched-off", enable_inference_storage=False)
+    before = [counted(each) for each in whole.proxies]
+    said: Counter[str] = Counter()
+    for proxied in whole.proxies[:2]:
+        for model_id in ("failing", "v2-json", "switched-off"):
+            told = proxied.infer(model_id, request_body(id="counted"))
+            said[told.headers["Inference-Store"].rpartition("=")[2]] += 1
+    after = [counted(each) for each in whole.proxies]
+    rise = Counter()
+    for old, new in zip(before, after, strict=True):
+        for name in (RECORDED, "upstream-status"):
+            rise[name] += new.get(name, 0) - old.get(name, 0)
+    assert said == {"upstream-status": 2, RECORDED: 2, "off": 2}
+    assert rise == {"upstream-status": 2, RECORDED: 2}
+    removed = sum(each.get("removed", 0) for each in after)
+    told_removed = sum(
+        each.told.endswith("=removed") for calls in driven.values() for each in calls
+    )
+    assert removed == told_removed
+    assert sum(each.get("taken", 0) for each in after) > 0
+    assert sum(each.get("unknown", 0) for each in after) > 0
+
+
+def test_an_id_that_came_too_late_is_free_again(whole, driven, store):
+    """The reservation was made after all, and given back: nobody relies on it."""
+
+    def is_free() -> bool:
+        from inferences.models import InferenceKey
+
+        return not InferenceKey.objects.filter(
+            inference_id__startswith="late", row_id=None
+        ).exists()
+
+    from proxy.tests.conftest import wait_until
+
+    wait_until(lambda: whole.run(is_free), 10)
+
+
+def test_an_id_that_the_api_creates_first_is_taken(whole, driven, store):
+    """Whoever is first has the id: a create of the API, or a call that is not stored yet."""
+    from inferences.models import RegisteredModel
+    from inferences.recording import Outcome, record
+    from inferences.tests.test_recording import new
+
+    model = whole.run(lambda: RegisteredModel.objects.get(model_id="v2-json"))
+    whole.run(record, model, [new("created")])
+    body = request_body(id="created")
+    told = whole.proxies[0].infer("v2-json", body)
+    assert told.headers["Inference-Store"] == RECORDED
+    assert told.headers["Inference-Id"] not in ("created", "")
+
+    whole.stop_listener()
+    told = whole.proxies[1].infer("v2-json", request_body(id="on-its-way"))
+    assert told.headers["Inference-Id"] == "on-its-way"
+    found = whole.run(record, model, [new("on-its-way")])
+    assert found["on-its-way"] is Outcome.OTHER
+    (asked,) = whole.run(reserve, [wish(model, "on-its-way", "another")])
+    assert asked.state.value == "taken"
+    whole.start_listener()
+    whole.drain()
+    assert whole.find("v2-json", "on-its-way").input == b"a ship"
