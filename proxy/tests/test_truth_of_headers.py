@@ -195,14 +195,14 @@ def forms(store, upstream, completions, whole) -> dict[str, Form]:
     add("v2-chunked-answer", "chunked", v2("v2-chunked-answer"))
     add("v2-parts", "detector", pictures("v2-parts", 3, False), parts=3)
     add("v2-several", "verdict", pictures("v2-several", 2, True))
-    unread = lambda b: b + b"{"  # noqa: E731
+    add("v2-events", "events", v2("v2-events"), is_stream=True)
+    add("v2-ndjson", "lines", v2("v2-ndjson"), is_stream=True)
     store.model(url, "v2-unread", upstream_model="mirror")
 
     def make_unread(wish: str | None, text: str) -> Sent:
         data = b'{"id": "%s", "text": %s' % ((wish or "").encode(), text.encode())
         return Sent(lambda p: p.infer("v2-unread", data), [data])
 
-    del unread
     found.append(Form("v2-unread", "v2-unread", make_unread, can_wish=False))
 
     def session(name: str, protocol: str, server_url: str, **fields):
@@ -329,12 +329,15 @@ FORMS = (
     "v2-chunked-answer",
     "v2-parts",
     "v2-several",
+    "v2-events",
+    "v2-ndjson",
     "v2-unread",
     "session-json",
     "session-v2",
     "session-openai",
     "session-stream",
 )
+STREAMS = ("v2-events", "v2-ndjson", "session-stream")
 PICTURES = ("v2-parts", "v2-several")
 WITH_WISHES = tuple(each for each in FORMS if each != "v2-unread")
 
@@ -425,7 +428,7 @@ def test_what_was_removed_is_told_as_not_recorded(driven, name):
         assert named(calls, act).told == "not-recorded; reason=removed"
 
 
-@pytest.mark.parametrize("name", [each for each in WITH_WISHES if "stream" not in each])
+@pytest.mark.parametrize("name", [each for each in WITH_WISHES if each not in STREAMS])
 def test_what_could_not_be_kept_says_why(driven, name):
     calls = driven[name]
     if name not in PICTURES:

@@ -168,6 +168,10 @@ class Upstream:
         chunks = [b"data: 1\n\n", b"data: 2\n\n"]
         return await self._in_chunks(request, "text/event-stream", chunks)
 
+    async def _lines(self, request: web.Request, body: bytes) -> web.StreamResponse:
+        chunks = [b'{"response": "a "}\n', b'{"response": "ship", "done": true}\n']
+        return await self._in_chunks(request, "application/x-ndjson", chunks)
+
     async def _in_chunks(self, request, content_type, chunks) -> web.StreamResponse:
         response = web.StreamResponse(headers={"Content-Type": content_type})
         response.enable_chunked_encoding()
