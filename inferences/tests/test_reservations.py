@@ -245,6 +245,10 @@ def test_an_id_that_is_given_back_while_it_is_stored_is_stored_all_the_same(mode
 
 
 def test_reserving_reads_keys_by_their_index_whatever_is_known_of_the_tables(model):
+    InferenceKey.objects.bulk_create(
+        InferenceKey(registered_model=model, inference_id=f"{n}", row_id=n)
+        for n in range(5_000)
+    )
     given = [{"model": model.pk, "name": f"{n}", "digest": "00"} for n in range(200)]
     plan = explained(reservations.RESERVE, {"given": reservations.write_json(given)})
 
