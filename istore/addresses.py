@@ -25,8 +25,11 @@ from istore.problems import Conflict
 ESCAPED_SLASH = "\x1f"
 MODEL = r"models/(?P<model_id>.+?)"
 INFERENCE = rf"{MODEL}/inferences/(?P<inference_id>.+?)"
-# "projects/a/models/m/inferences/x/datasets" is an inference, not datasets of a project.
-PROJECT = r"projects/(?P<project_id>(?:(?!/models/.+/inferences/).)+?)"
+# Of pages. Their routes stand behind all routes of models: what may be read as a page of a
+# model is one, such as "projects/a/models/x/datasets/inferences".
+PROJECT = r"projects/(?P<project_id>.+?)"
+# Of the API, where a model's address has no last part that tells it from a project's.
+API_PROJECT = r"projects/(?P<project_id>(?:(?!/models/).)+?)"
 
 _ANY_MODEL = r"^models/(?P<model_id>"
 _OF_PROJECT = r"^projects/(?P<project_id>.+?)/models/(?P<model_id>"
@@ -43,7 +46,7 @@ def also_in_projects(routes: Sequence[URLPattern]) -> list[URLPattern]:
 
     Both have one name: ``reverse`` takes the second form when a project is given first.
     """
-    return [*routes, *(_in_project(route) for route in routes if _is_of_model(route))]
+    return [*(_in_project(route) for route in routes if _is_of_model(route)), *routes]
 
 
 def _is_of_model(route: URLPattern) -> bool:

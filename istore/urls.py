@@ -29,13 +29,14 @@ urlpatterns = [
     path("operations", operations.page, name="operations"),
     path("operations/verify", operations.verify_now, name="verify-now"),
     path("favicon.ico", views.favicon),
-    path("", include("istore.account_urls")),
-    path("", include("datasets.urls")),
     path("", include("exports.urls")),
     path("", include("inferences.urls")),
     path("", include("services.urls")),
     path("", include("quality.urls")),
     path("", include("retention.urls")),
+    # What belongs to a project comes last: see istore.addresses.
+    path("", include("datasets.urls")),
+    path("", include("istore.account_urls")),
 ]
 handler400 = "istore.views.bad_request"
 handler403 = "istore.views.forbidden"

@@ -3,9 +3,9 @@
 from django.urls import re_path
 
 from datasets.api import views
-from istore.addresses import PROJECT
+from istore.addresses import API_PROJECT
 
-DATASETS = rf"{PROJECT}/datasets"
+DATASETS = rf"{API_PROJECT}/datasets"
 DATASET = rf"{DATASETS}/(?P<name>[^/]+)"
 VERSION = rf"{DATASET}/versions/(?P<number>[0-9]{{1,9}}|working)"
 TASK = r"(?P<task_id>[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})"

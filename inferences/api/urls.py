@@ -13,22 +13,22 @@ from inferences.api import (
     restoring,
     views,
 )
-from istore.addresses import INFERENCE, MODEL, PROJECT, also_in_projects
+from istore.addresses import API_PROJECT, INFERENCE, MODEL, also_in_projects
 
 TASK = r"(?P<task_id>[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})"
-ERASURE = rf"{PROJECT}/erasures/{TASK}"
+ERASURE = rf"{API_PROJECT}/erasures/{TASK}"
 
 urlpatterns = also_in_projects(
     [
         re_path(
-            rf"^{PROJECT}/inferences/filter$",
+            rf"^{API_PROJECT}/inferences/filter$",
             projects.FilterProjectView.as_view(),
         ),
         re_path(
-            rf"^{PROJECT}/inferences/count$",
+            rf"^{API_PROJECT}/inferences/count$",
             projects.CountProjectView.as_view(),
         ),
-        re_path(rf"^{PROJECT}/erasures$", erasing.ErasuresView.as_view()),
+        re_path(rf"^{API_PROJECT}/erasures$", erasing.ErasuresView.as_view()),
         re_path(rf"^{ERASURE}$", erasing.ErasureView.as_view()),
         re_path(rf"^{ERASURE}/stop$", erasing.StopErasureView.as_view()),
         re_path(rf"^{ERASURE}/included$", erasing.ErasedView.as_view()),
