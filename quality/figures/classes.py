@@ -24,6 +24,7 @@ CONFUSED_MOST = 25
 PROBABILITIES_MOST = 10_000_000  # cells of the matrix that AUC and log loss need
 NEARLY_ONE = 0.02
 NOTHING = ""  # the label of an answer without labels
+NO_LABELS = ("\0a", "\0b")  # which no label is, as none holds a NUL
 
 
 class Classes:
@@ -83,15 +84,17 @@ class Classes:
             for a in self.answers
         ]
         labels = sorted({label for row in (*self.actual, *said) for label in row})
-        binarizer = MultiLabelBinarizer(classes=labels, sparse_output=True)
+        # One column alone would be taken for a single class, which must not be sparse.
+        columns = [*labels, *NO_LABELS][: max(2, len(labels))]
+        binarizer = MultiLabelBinarizer(classes=columns, sparse_output=True)
         actual, answered = (
             binarizer.fit_transform(self.actual),
             binarizer.transform(said),
         )
-        counted = metrics.precision_recall_fscore_support(
-            actual, answered, zero_division=0
-        )
         numbers = list(range(len(labels)))
+        counted = metrics.precision_recall_fscore_support(
+            actual, answered, labels=numbers, zero_division=0
+        )
         overall = {
             "accuracy": told(metrics.accuracy_score(actual, answered)),
             **_averaged(actual, answered, numbers),

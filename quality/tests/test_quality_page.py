@@ -4,6 +4,7 @@ import pytest
 from django.test import Client
 from django.urls import reverse
 
+from inferences.ground_truth.singles import put_truth
 from inferences.models import TaskType
 from inferences.tests.test_pages import person, text  # noqa: F401 a fixture of pages
 from quality.tests.test_figures import (  # noqa: F401 a fixture of figures
@@ -100,3 +101,10 @@ def test_an_inference_may_be_called_as_the_page_is(person, model, make_inference
 
     path = reverse("inferences:detail", args=[model.model_id, "x/quality"])
     assert person().get(path).status_code == 200
+
+
+def test_a_detector_of_one_class_has_a_page(person, model, make_inference):  # noqa: F811
+    make_inference(inference_id="a", detections=[("ship", 0.9)])
+    put_truth("ann", model, "a", {"labels": ["ship"]})
+
+    assert page(person(), model).status_code == 200
