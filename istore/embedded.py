@@ -24,12 +24,16 @@ from urllib.parse import quote
 
 import psycopg
 import redis
+from psycopg import sql
 
 from istore.broker import connect
 from istore.home import Home
 from istore.service_user import ServiceUser
 
 POSTGRES_MAJOR = "18"
+# The first makes the database and its extension and is used by nothing else; what serves
+# requests connects as the second, which owns the database and can do no more than that.
+OWNER, ROLE = "istore", "istore_app"
 MIB, GIB = 1024**2, 1024**3
 ENVIRONMENT = {"PATH": os.defpath, "LC_ALL": "C", "TZ": "UTC"}
 # For tests, where a crash of the machine may lose everything.
@@ -80,6 +84,10 @@ class Postgres:
     def password(self) -> str:
         return self.home.secret("pg_password")
 
+    @property
+    def role_password(self) -> str:
+        return self.home.secret("pg_app_password")
+
     def prepare(self) -> None:
         """The database directory, made unless it is there and of our version."""
         version = self.directory / "PG_VERSION"
@@ -107,7 +115,7 @@ class Postgres:
             file.write(self.password)
         self.user.own(secret)
         argv = [
-            *(self.programs / "initdb", "-D", fresh, "-U", "istore"),
+            *(self.programs / "initdb", "-D", fresh, "-U", OWNER),
             *("--auth=scram-sha-256", f"--pwfile={secret}", "--encoding=UTF8"),
             *("--locale=C", "--locale-provider=builtin", "--builtin-locale=C.UTF-8"),
             *(["--no-sync"] if self.careless else []),
@@ -187,16 +195,72 @@ class Postgres:
         )
 
     def create_database(self) -> None:
-        with psycopg.connect(
-            host=str(self.home.run),
-            dbname="postgres",
-            user="istore",
-            password=self.password,
-            autocommit=True,
-        ) as connection:
+        """The database, its extension, and the role that owns it and is no superuser.
+
+        Homes that were made when one role did everything are brought along, object by
+        object: a start that breaks off is continued by the next.
+        """
+        with self._connect("postgres") as connection:
+            self._create_role(connection)
             asked = "SELECT 1 FROM pg_database WHERE datname = 'istore'"
             if connection.execute(asked).fetchone() is None:
-                connection.execute("CREATE DATABASE istore")
+                connection.execute(f"CREATE DATABASE istore OWNER {ROLE}")
+            connection.execute(f"ALTER DATABASE istore OWNER TO {ROLE}")
+        if self.careless:  # tests make databases of their own
+            with self._connect("template1") as connection:
+                _hand_over(connection)
+        with self._connect("istore") as connection:
+            _hand_over(connection)
+
+    def _connect(self, database: str) -> psycopg.Connection:
+        return psycopg.connect(
+            host=str(self.home.run),
+            dbname=database,
+            user=OWNER,
+            password=self.password,
+            autocommit=True,
+        )
+
+    def _create_role(self, connection: psycopg.Connection) -> None:
+        exists = "SELECT 1 FROM pg_roles WHERE rolname = %s"
+        if connection.execute(exists, [ROLE]).fetchone() is None:
+            connection.execute(f"CREATE ROLE {ROLE}")
+        may = "CREATEDB" if self.careless else "NOCREATEDB"
+        rights = f"LOGIN NOSUPERUSER NOCREATEROLE NOREPLICATION NOBYPASSRLS {may}"
+        password = sql.Literal(self.role_password).as_string(connection)
+        connection.execute(f"ALTER ROLE {ROLE} {rights} PASSWORD {password}")
+        connection.execute(f"GRANT pg_checkpoint TO {ROLE}")
+
+
+# What is not of an extension and, of sequences, does not follow the table it belongs to.
+NOT_OURS_YET = """
+SELECT 'TABLE', found.oid::regclass::text FROM pg_class AS found
+WHERE relnamespace = 'public'::regnamespace AND relkind IN ('r', 'p', 'v', 'm', 'S')
+    AND relowner <> %(role)s::regrole AND NOT EXISTS (
+        SELECT FROM pg_depend WHERE classid = 'pg_class'::regclass AND objid = found.oid
+            AND (deptype = 'e' OR relkind = 'S' AND deptype IN ('a', 'i')))
+UNION ALL
+SELECT 'ROUTINE', found.oid::regprocedure::text FROM pg_proc AS found
+WHERE pronamespace = 'public'::regnamespace AND proowner <> %(role)s::regrole
+    AND NOT EXISTS (SELECT FROM pg_depend WHERE classid = 'pg_proc'::regclass
+        AND objid = found.oid AND deptype = 'e')
+UNION ALL
+SELECT 'TYPE', found.oid::regtype::text FROM pg_type AS found
+WHERE typnamespace = 'public'::regnamespace AND typtype IN ('d', 'e')
+    AND typowner <> %(role)s::regrole
+    AND NOT EXISTS (SELECT FROM pg_depend WHERE classid = 'pg_type'::regclass
+        AND objid = found.oid AND deptype = 'e')
+"""
+
+
+def _hand_over(connection: psycopg.Connection) -> None:
+    """Everything in the database to the role; one object a transaction, because thousands
+    of partitions take more locks than one transaction may hold."""
+    connection.execute("CREATE EXTENSION IF NOT EXISTS vector")
+    connection.execute(f"ALTER SCHEMA public OWNER TO {ROLE}")
+    found = connection.execute(NOT_OURS_YET, {"role": ROLE}).fetchall()
+    for kind, name in found:
+        connection.execute(f"ALTER {kind} {name} OWNER TO {ROLE}")
 
 
 @dataclass

@@ -77,6 +77,11 @@ def _database_setting(name: str) -> str:
 
 
 def _database_warnings() -> Iterator[str]:
+    if _database_setting("is_superuser") == "on":
+        yield (
+            "ISTORE_DATABASE_URL: the role is a superuser; one that owns the database "
+            "and no more is enough."
+        )
     for name in DURABLE_DATABASE:
         if _database_setting(name) != "on":
             yield (

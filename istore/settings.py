@@ -176,8 +176,8 @@ else:
     _database = {
         "ENGINE": "django.db.backends.postgresql",
         "NAME": "istore",
-        "USER": "istore",
-        "PASSWORD": ISTORE_HOME.secret("pg_password"),
+        "USER": "istore_app",  # no superuser: see istore.embedded
+        "PASSWORD": ISTORE_HOME.secret("pg_app_password"),
         "HOST": str(ISTORE_HOME.run),
     }
 DATABASES = {"default": _database}

@@ -152,3 +152,84 @@ def test_sizes_follow_the_machine_within_bounds(monkeypatch):
     monkeypatch.setattr(embedded, "memory_size", lambda: 256 * embedded.GIB)
     assert database.options()["shared_buffers"] == "4096MB"
     assert database.options()["maintenance_work_mem"] == "1024MB"
+
+
+def test_the_role_of_the_store_is_no_superuser(db):
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT current_user, rolsuper, rolcreaterole, rolreplication, rolbypassrls "
+            "FROM pg_roles WHERE rolname = current_user"
+        )
+        assert cursor.fetchone() == ("istore_app", False, False, False, False)
+
+
+def run_in(home, program, *arguments, user, password):
+    return subprocess.run(
+        [
+            *(embedded.Postgres(home, None).programs / program, "-h", home.run),
+            *("-U", user, *arguments),
+        ],
+        env={**os.environ, "PGPASSWORD": password},
+        capture_output=True,
+        text=True,
+    )
+
+
+def test_a_home_of_one_role_is_brought_along(tmp_path):
+    """As an older release left it: everything belongs to the superuser."""
+    with servers_in(tmp_path / "home") as home:
+        server = embedded.Postgres(home, ServiceUser.for_home(home.root), careless=True)
+        with server._connect("istore") as connection:
+            connection.execute("ALTER DATABASE istore OWNER TO istore")
+            connection.execute("ALTER SCHEMA public OWNER TO istore")
+            for statement in (
+                "CREATE TABLE a (id bigserial PRIMARY KEY, v vector(3)) ",
+                "INSERT INTO a (v) VALUES ('[1,2,3]')",
+                "CREATE TABLE p (id int) PARTITION BY RANGE (id)",
+                'CREATE TABLE "P one" PARTITION OF p FOR VALUES FROM (1) TO (2)',
+                "CREATE SEQUENCE alone",
+                "CREATE VIEW seen AS SELECT * FROM a",
+                "CREATE FUNCTION f() RETURNS trigger LANGUAGE plpgsql "
+                "AS 'BEGIN RETURN new; END'",
+                "CREATE TRIGGER t BEFORE INSERT ON a FOR EACH ROW EXECUTE FUNCTION f()",
+                "CREATE TYPE kind AS ENUM ('x')",
+            ):
+                connection.execute(statement)
+        server.create_database()
+        server.create_database()  # a second start finds nothing to do
+
+        ours = psycopg.connect(
+            host=str(home.run),
+            dbname="istore",
+            user="istore_app",
+            password=server.role_password,
+            autocommit=True,
+        )
+        with ours:
+            ours.execute("ALTER TABLE a ADD COLUMN w int DEFAULT 1")
+            ours.execute('ALTER TABLE p DETACH PARTITION "P one"')
+            ours.execute('DROP TABLE "P one"')
+            ours.execute("ALTER SEQUENCE alone RESTART")
+            ours.execute("ALTER TYPE kind ADD VALUE 'y'")
+            ours.execute("CREATE OR REPLACE VIEW seen AS SELECT id, v FROM a")
+            ours.execute("CREATE INDEX near ON a USING hnsw (v vector_l2_ops)")
+            ours.execute("VACUUM (FULL) a")
+            ours.execute("DROP TRIGGER t ON a; DROP FUNCTION f()")
+            ours.execute("INSERT INTO a (v) VALUES ('[1,2,4]')")
+            for forbidden in (
+                "COPY (SELECT 1) TO PROGRAM 'true'",
+                "SELECT pg_read_file('PG_VERSION')",
+                "ALTER ROLE istore_app SUPERUSER",
+                "SET session_replication_role = replica",
+            ):
+                with pytest.raises(psycopg.errors.InsufficientPrivilege):
+                    ours.execute(forbidden)
+        dumped = run_in(
+            home,
+            "pg_dump",
+            "istore",
+            user="istore_app",
+            password=server.role_password,
+        )
+        assert dumped.returncode == 0, dumped.stderr
+        assert "[1,2,4]" in dumped.stdout
