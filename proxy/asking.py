@@ -13,12 +13,13 @@ from typing import Any
 
 from istore.uuids import uuid7
 from proxy import limits
-from proxy.encodings import decoded
+from proxy.encodings import Take, decoded
 from proxy.headers import HEADER_LENGTH, Headers
+from proxy.parser_processes import is_light, shared
 from proxy.paths import is_id
 from services.v2 import V2Error, read_json, read_request, split, strip_metadata
 
-LARGE = 256 * 2**10  # what is larger is read in a thread
+LARGE = 256 * 2**10  # what is larger is hashed in a thread
 
 
 @dataclass(slots=True)
@@ -42,10 +43,32 @@ class Asked:
     warnings: list[str] = field(default_factory=list)
 
 
-async def read_asked(body: bytes, headers: Headers, task_type: str = "") -> Asked:
-    if headers.encoding() or len(body) > LARGE:
-        return await asyncio.to_thread(_read, body, headers, task_type)
-    return _read(body, headers, task_type)
+async def read_asked(
+    body: bytes, headers: Headers, task_type: str, take: Take
+) -> Asked:
+    """``take`` is asked for room for what comes out of a compressed body."""
+    encoding = headers.encoding()
+    try:
+        plain = await inflate(body, encoding, limits.PROXY_MAX_REQUEST_BYTES, take)
+    except ValueError as error:
+        return as_it_came(body, error, encoding)
+    try:
+        header_length = _read_header_length(headers.get(HEADER_LENGTH))
+        asked = await _read(plain, header_length, task_type)
+    except ValueError as error:
+        return as_it_came(plain, error)
+    asked.body = plain
+    return asked
+
+
+async def inflate(body: bytes, encoding: str, most: int, take: Take) -> bytes:
+    """The body without its encoding. Raises ValueError where it cannot be read.
+
+    A thread is enough: inflating leaves the interpreter to others.
+    """
+    if not encoding:
+        return body
+    return await asyncio.to_thread(decoded, body, encoding, most, take)
 
 
 def as_it_came(body: bytes, why: object, encoding: str = "") -> Asked:
@@ -57,9 +80,17 @@ def as_it_came(body: bytes, why: object, encoding: str = "") -> Asked:
 
 
 async def without_metadata(asked: Asked) -> tuple[bytes, int | None]:
-    if len(asked.body) > LARGE:
-        return await asyncio.to_thread(strip_metadata, asked.body, asked.header_length)
-    return strip_metadata(asked.body, asked.header_length)
+    """The very same body where it holds none."""
+    body, length = asked.body, asked.header_length
+    if is_light(_header_of(body, length)):
+        return strip_metadata(body, length)
+    stripped, length = await shared().run(strip, body, length)
+    return (body if stripped is None else stripped), length
+
+
+def strip(body: bytes, header_length: int | None) -> tuple[bytes | None, int | None]:
+    stripped, length = strip_metadata(body, header_length)
+    return (None if stripped is body else stripped), length
 
 
 def wish_of(given: object) -> tuple[str, list[str]]:
@@ -83,29 +114,40 @@ def part_ids(request_id: str, count: int) -> list[str]:
     return [f"{request_id[: most - len(str(n)) - 1]}-{n}" for n in range(count)]
 
 
-def _read(body: bytes, headers: Headers, task_type: str) -> Asked:
-    encoding = headers.encoding()
-    try:
-        plain = decoded(body, encoding, limits.PROXY_MAX_REQUEST_BYTES)
-    except ValueError as error:
-        return as_it_came(body, error, encoding)
-    try:
-        header_length = _read_header_length(headers.get(HEADER_LENGTH))
-        if header_length == 0:  # the whole body is one tensor
-            return Asked(plain, 0, uuid7())
-        document = _read_header(plain, header_length)
-    except ValueError as error:
-        return as_it_came(plain, error)
+async def _read(body: bytes, header_length: int | None, task_type: str) -> Asked:
+    """Without the body. Raises ValueError where it cannot be read."""
+    if header_length == 0:  # the whole body is one tensor
+        return Asked(b"", 0, uuid7())
+    if is_light(_header_of(body, header_length)):
+        document = _read_header(body, header_length)
+        # Only what may be several inputs is looked at beyond its header.
+        if is_light(body) or not _may_be_several(document.get("inputs")):
+            return _described(document, body, header_length, task_type)
+    return await shared().run(read_whole, body, header_length, task_type)
+
+
+def read_whole(body: bytes, header_length: int | None, task_type: str) -> Asked:
+    document = _read_header(body, header_length)
+    return _described(document, body, header_length, task_type)
+
+
+def _described(
+    document: dict[str, Any], body: bytes, header_length: int | None, task_type: str
+) -> Asked:
     wish, warnings = wish_of(document.get("id"))
     return Asked(
-        plain,
+        b"",
         header_length,
         request_id=wish or uuid7(),
         is_wish=bool(wish),
         is_told=bool(wish),
-        parts=_count_parts(document, plain, header_length, task_type),
+        parts=_count_parts(document, body, header_length, task_type),
         warnings=warnings,
     )
+
+
+def _header_of(body: bytes, header_length: int | None) -> memoryview:
+    return memoryview(body)[:header_length]
 
 
 def _read_header_length(text: bytes | None) -> int | None:
@@ -136,7 +178,7 @@ def _count_parts(
 ) -> int:
     """How many inferences it may be. Taken apart only if it may be more than one."""
     inputs = document.get("inputs")
-    if not isinstance(inputs, list) or not _may_be_several(inputs):
+    if not _may_be_several(inputs):
         return 1
     try:
         return len(split(read_request(body, header_length), task_type))
@@ -144,7 +186,9 @@ def _count_parts(
         return 1
 
 
-def _may_be_several(inputs: list[Any]) -> bool:
+def _may_be_several(inputs: Any) -> bool:
+    if not isinstance(inputs, list):
+        return False
     if not all(isinstance(e, dict) and e.get("datatype") == "BYTES" for e in inputs):
         return False
     if len(inputs) != 1:

@@ -21,7 +21,9 @@ import subprocess
 import sys
 from collections.abc import Callable
 from struct import Struct
-from typing import Any
+from typing import Any, TypeVar
+
+from istore.json_bounds import weight_bound
 
 PROCESSES = 2
 SECONDS = 15.0  # for one body; the largest that may be taken apart takes about one
@@ -30,8 +32,11 @@ MEMORY_BYTES = (
 )  # of address space: a body, what it is parsed to, and libraries
 LENGTH = Struct("<Q")
 HEADER_BYTES = 2**20
+LIGHT_BYTES, LIGHT_WEIGHT = 256 * 2**10, 10_000
 # Run as a module, its exceptions would be those of ``__main__``.
 CHILD = "import sys; from proxy import parser_processes as p; p.serve(int(sys.argv[1]))"
+
+Result = TypeVar("Result")
 
 log = logging.getLogger(__name__)
 
@@ -118,6 +123,31 @@ class ParserProcesses:
                 raise
             finally:
                 self._idle.append(process)
+
+
+_shared: ParserProcesses | None = None
+
+
+def shared() -> ParserProcesses:
+    """Those of this process, started as they are needed."""
+    global _shared
+    if _shared is None:
+        _shared = ParserProcesses()
+    return _shared
+
+
+def is_light(text: bytes | memoryview) -> bool:
+    """Whether parsing the text holds up nobody: some milliseconds at most."""
+    return len(text) <= LIGHT_BYTES and weight_bound(bytes(text)) <= LIGHT_WEIGHT
+
+
+async def parse(
+    function: Callable[..., Result], body: bytes, *arguments: Any
+) -> Result:
+    """``function(body, *arguments)``: here when the body is light, else in a process."""
+    if is_light(body):
+        return function(body, *arguments)
+    return await shared().run(function, body, *arguments)
 
 
 def _send(to: socket.socket, header: bytes, body: bytes) -> None:

@@ -15,7 +15,7 @@ import asyncio
 import hashlib
 import logging
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from struct import Struct
@@ -24,19 +24,18 @@ from typing import TypeVar
 import orjson
 
 from inferences.reservations import Reservation, State, Wish
-from ingest.composing import content_hash_of
 from ingest.settled import id_of_other
 from istore.uuids import uuid7
 from proxy import limits
 from proxy.asking import LARGE, part_ids
-from proxy.capture import prepared
 from proxy.carrying import Answered
+from proxy.content_hashes import comes_in_parts, content_hashes_of
 from proxy.counters import counts
 from proxy.encodings import decoded
 from proxy.exchange import Exchange
 from proxy.headers import header_of_ids
+from proxy.parser_processes import is_light, parse, shared
 from proxy.reservations import Found, Reservations
-from services.v2 import is_in_parts, read_response
 
 REMOVED = "removed"
 # What clients and gateways take as one header; aiohttp's limit is 8,190.
@@ -104,7 +103,7 @@ class RecordIds:
         exchange: Exchange,
         ids: Sequence[str],
         digests: Sequence[bytes],
-        content_hashes: Callable[[], list[bytes]] | None,
+        content_hashes: Callable[[], Awaitable[list[bytes]]] | None,
     ) -> str:
         key = exchange.target.model_key
         wishes = [Wish(key, *each) for each in zip(ids, digests, strict=True)]
@@ -128,7 +127,7 @@ class RecordIds:
     async def _choose(
         self,
         wishes: Sequence[Wish],
-        content_hashes: Callable[[], list[bytes]] | None,
+        content_hashes: Callable[[], Awaitable[list[bytes]]] | None,
         held: list[Reservation],
     ) -> list[Chosen]:
         """An id for each wish. Raises ``IdRemoved``; ``held`` gets what was reserved."""
@@ -137,7 +136,10 @@ class RecordIds:
         taken = [number for number, each in enumerate(chosen) if each is None]
         others: dict[int, Wish] = {}
         if taken and content_hashes is not None:
-            hashes = await asyncio.to_thread(content_hashes)
+            try:
+                hashes = await content_hashes()
+            except ValueError:  # nobody can compare it in time: it gets an id of ours
+                hashes, taken = [], []
             for number in taken:
                 wish, content = wishes[number], hashes[number]
                 chosen[number] = _chosen(wish, found[number], content)
@@ -191,19 +193,12 @@ async def _count_parts(exchange: Exchange, answered: Answered) -> int:
             f"The request has {count} inputs: too many to name one by one in a header."
         )
         return 1
-    in_parts = await _aside(len(answered.body), lambda: _is_in_parts(answered, count))
-    return count if in_parts else 1
-
-
-def _is_in_parts(answered: Answered, count: int) -> bool:
+    plain = await _aside(len(answered.body), lambda: _plain(answered))
     try:
-        response = read_response(_plain(answered), answered.header_length)
-        return is_in_parts(response, count)
+        in_parts = await parse(comes_in_parts, plain, answered.header_length, count)
     except ValueError:
-        return False
-    except Exception:
-        log.exception("An answer could not be taken apart")
-        return False
+        return 1
+    return count if in_parts else 1
 
 
 def _digests(exchange: Exchange, answered: Answered, count: int) -> list[bytes]:
@@ -240,12 +235,15 @@ def _plain(answered: Answered) -> bytes:
         return answered.body
 
 
-def _content_hashes(
+async def _content_hashes(
     exchange: Exchange, answered: Answered, ids: list[str]
 ) -> list[bytes]:
-    """Those of the records to be, one for each part."""
+    """Those of the records to be, one for each part. It is as much work as capture is."""
     entry = exchange.entry(answered, ids)
-    return [content_hash_of(each.marker) for each in prepared(entry)]
+    payload = b"".join(entry.pieces())
+    if is_light(payload) and not (entry.facts.request_encoding or answered.encoding):
+        return await asyncio.to_thread(content_hashes_of, payload)
+    return await shared().run(content_hashes_of, payload)
 
 
 async def _aside(size: int, work: Callable[[], Result]) -> Result:

@@ -9,16 +9,16 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any, TypeVar
+from typing import Any
 from urllib.parse import unquote, unquote_to_bytes
 
 import orjson
 
 from istore.uuids import uuid7
-from protocols.streams import facts_of
 from proxy import counters, limits, moments
+from proxy.answer_checks import facts_in, misfit_of
 from proxy.answers import (
     Refused,
     Send,
@@ -26,15 +26,16 @@ from proxy.answers import (
     send_whole,
     unauthenticated,
 )
-from proxy.asking import Asked, as_it_came, read_asked, wish_of
+from proxy.asking import Asked, as_it_came, inflate, read_asked, wish_of
 from proxy.balancing import Balance
 from proxy.carrying import Answered, is_stream, not_recorded, pass_on, read_answer
-from proxy.encodings import decoded
+from proxy.encodings import Take
 from proxy.entries import FORM_JSON, FORM_V2, SpoolEntry, noted_item
 from proxy.exchange import Exchange
 from proxy.forwarding import INVALID, Asking, too_large
 from proxy.headers import Headers
 from proxy.inferring import RECORDED, Proxy, outgoing
+from proxy.parser_processes import parse
 from proxy.paths import Call
 from proxy.receiving import Allowance, Reader
 from proxy.session_streams import Simulating
@@ -42,16 +43,13 @@ from proxy.session_targets import NOT_STORED, SessionTarget, find_session_target
 from proxy.streaming import Streaming, carry_stream
 from proxy.targets import Targets
 from services.runners.mocks import MockFailure, Simulated, Stream
-from services.runners.schemas import TooMuchWork, misfit
 from services.runners.servers import OPENAI, V2
 from services.v2 import read_json
-
-Result = TypeVar("Result")
 
 PREFIX = b"/api/v1/inferencesessions/"
 PATH = re.compile(rb"([^/]+)/infer/(.+)", re.DOTALL)
 MOCKS_REMEMBERED = 256
-LARGE = 64 * 2**10  # what is larger is read and checked in a thread
+MOCK_VALUES = 100_000  # that a question to a mock may hold
 JSON = "application/json"
 UNREACHED = "upstream-unavailable"
 STREAMING = "streaming"
@@ -98,7 +96,7 @@ class SessionCalls:
         target = await self._find(path, headers)
         with self.proxy.permits.allowance() as allowance:
             body = await reader.body(allowance)
-            asked = await _read(target, body, headers)
+            asked = await _read(target, body, headers, allowance.take)
             exchange = _begin(target, asked, received_at)
             if target.mock is not None:
                 await self._simulate(target, exchange, allowance, reader, send)
@@ -150,9 +148,9 @@ class SessionCalls:
                 raise Refused(
                     415, f"The encoding {asked.encoding!r:.40} cannot be read."
                 )
-            request = await _aside(
-                asked.body, read_json, asked.body, limits.JSON_MAX_DEPTH
-            )
+            # The mock works here, so its question has to be a light one.
+            depth, values = limits.JSON_MAX_DEPTH, MOCK_VALUES
+            request = await asyncio.to_thread(read_json, asked.body, depth, values)
         except ValueError as error:
             raise Refused(400, str(error), code="malformed-json") from None
         status = 200
@@ -256,7 +254,7 @@ class SessionCalls:
             if target.output_schema:
                 await _check(answered, target.output_schema)
             if target.stored and target.dialect.protocol == OPENAI:
-                exchange.facts |= await _aside(answered.body, _facts, answered)
+                exchange.facts |= await _facts(answered)
         told = _told(target)
         if target.stored:
             told = not_recorded(await self.proxy.keep(exchange, answered)) or RECORDED
@@ -265,15 +263,16 @@ class SessionCalls:
         await send_whole(send, answered.status, headers, answered.body)
 
 
-async def _read(target: SessionTarget, body: bytes, headers: Headers) -> Asked:
+async def _read(
+    target: SessionTarget, body: bytes, headers: Headers, take: Take
+) -> Asked:
     """The request as it is kept, under an id of the caller's or of our own."""
     if target.dialect.protocol == V2:
-        return await read_asked(body, headers, (target.stored or NOT_STORED).task_type)
+        task_type = (target.stored or NOT_STORED).task_type
+        return await read_asked(body, headers, task_type, take)
     encoding, most = headers.encoding(), limits.PROXY_MAX_REQUEST_BYTES
     try:
-        plain = body
-        if encoding:
-            plain = await asyncio.to_thread(decoded, body, encoding, most)
+        plain = await inflate(body, encoding, most, take)
     except ValueError as error:
         asked = as_it_came(body, error, encoding)
     else:
@@ -302,41 +301,33 @@ def _begin(target: SessionTarget, asked: Asked, received_at: int) -> SessionExch
 
 async def _check(answered: Answered, schema: dict[str, Any]) -> None:
     """Raises ``Refused`` unless the answer fits what the interface promises."""
-    problem = await _aside(answered.body, _misfit, answered, schema)
+    body = await _plain(answered)
+    problem = "It cannot be read."
+    if body is not None:
+        try:
+            problem = await parse(misfit_of, body, schema)
+        except ValueError as error:
+            raise Refused(502, str(error), code="upstream-too-large") from None
     if problem:
         message = f"The answer does not fit the service's output schema. {problem}"
         raise Refused(502, message, code=INVALID)
 
 
-def _misfit(answered: Answered, schema: dict[str, Any]) -> str:
-    try:
-        value = _value(answered)
-    except ValueError:
-        return "It is not JSON."
-    try:
-        return misfit(schema, value, len(answered.body))
-    except TooMuchWork as error:
-        raise Refused(502, str(error), code="upstream-too-large") from None
-
-
-def _facts(answered: Answered) -> dict[str, str | int | float]:
+async def _facts(answered: Answered) -> dict[str, str | int | float]:
     """Empty where the answer is not what it should be: it leaves as it came."""
+    body = await _plain(answered)
     try:
-        return facts_of(_value(answered))
+        return {} if body is None else await parse(facts_in, body)
     except ValueError:
         return {}
 
 
-async def _aside(body: bytes, work: Callable[..., Result], *given: Any) -> Result:
-    """The work on a body, in a thread when it is large."""
-    if len(body) > LARGE:
-        return await asyncio.to_thread(work, *given)
-    return work(*given)
-
-
-def _value(answered: Answered) -> Any:
+async def _plain(answered: Answered) -> bytes | None:
     most = limits.PROXY_MAX_RESPONSE_BYTES
-    return orjson.loads(decoded(answered.body, answered.encoding, most))
+    try:
+        return await inflate(answered.body, answered.encoding, most, lambda _: True)
+    except ValueError:
+        return None
 
 
 def _told(target: SessionTarget) -> str:

@@ -94,6 +94,12 @@ class Upstream:
         digest = hashlib.sha256(body).hexdigest()
         return web.json_response({"outputs": [], "parameters": {"seen": digest}})
 
+    async def _lists(self, request: web.Request, body: bytes) -> web.StreamResponse:
+        """Twenty million empty lists in a few kilobytes."""
+        lists = b'{"outputs":[' + b"[]," * 20_000_000 + b"[]]}"
+        headers = {"Content-Encoding": "gzip", "Content-Type": "application/json"}
+        return web.Response(body=gzip.compress(lists, 1), headers=headers)
+
     async def _strict(self, request: web.Request, body: bytes) -> web.StreamResponse:
         """Refuses what it cannot read, in words of its own."""
         try:

@@ -1,0 +1,37 @@
+"""What tells the records of one call from others, found as capture finds it.
+
+Large calls are read in a process of their own (``parser_processes``), which has to set up
+Django first: the models say what a content hash is made of.
+"""
+
+from __future__ import annotations
+
+import logging
+
+import django
+from django.apps import apps
+
+from proxy.entries import SpoolEntry
+from services.v2 import is_in_parts, read_response
+
+log = logging.getLogger(__name__)
+
+
+def comes_in_parts(answer: bytes, header_length: int | None, count: int) -> bool:
+    try:
+        return is_in_parts(read_response(answer, header_length), count)
+    except ValueError:
+        return False
+    except Exception:
+        log.exception("An answer could not be taken apart")
+        return False
+
+
+def content_hashes_of(payload: bytes) -> list[bytes]:
+    """Of a spool entry, one for each part of its request."""
+    if not apps.ready:
+        django.setup()
+    from ingest.composing import content_hash_of
+    from proxy.capture import prepared
+
+    return [content_hash_of(each.marker) for each in prepared(SpoolEntry.read(payload))]
