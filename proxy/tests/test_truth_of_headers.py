@@ -307,7 +307,7 @@ def driven(request, whole, forms, store, tmp_path_factory) -> dict[str, list[Tol
     other = WholeStore(store, aside["home"])
     request.addfinalizer(other.stop)
     full = other.add_proxy(ISTORE_SPOOL_MAX_BYTES="10")
-    failing = other.add_proxy(ISTORE_FAILPOINTS="proxy.ids_settled=raise")
+    failing = other.add_proxy(ISTORE_FAILPOINTS="proxy.spool_appended=raise")
     late = whole.add_proxy(
         ISTORE_ID_DEADLINE_MS="300", ISTORE_FAILPOINTS="proxy.ids_reserved=sleep=1"
     )
