@@ -259,7 +259,7 @@ def test_a_target_says_that_its_port_is_a_sessions(settings, model, tmp_path):
 
     def looked_up(url):
         RegisteredModel.objects.filter(pk=model.pk).update(upstream_url=url)
-        return find_target(secret, model.model_id)
+        return find_target(secret, (model.model_id,)).found
 
     assert looked_up("http://model.example:41000").is_elsewhere
     assert not looked_up("http://model.example:41001").is_elsewhere
