@@ -2,13 +2,16 @@ from __future__ import annotations
 
 from celery import shared_task
 
-from istore import idempotency, login_throttle, tracking, verification
+from istore import freshness, idempotency, login_throttle, tracking, verification
 
 
 @shared_task
 def forget_old_calls() -> None:
     idempotency.forget_old_calls()
     login_throttle.forget_old_failures()
+    # Gives up proxies that died since the last change that somebody waited for, so that
+    # the changes of tasks are not kept for them.
+    freshness.wait_until_heard()
 
 
 @shared_task

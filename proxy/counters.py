@@ -26,6 +26,10 @@ SPOOL_WAITING = Gauge(
 )
 SPOOL_ASIDE = Gauge("istore_spool_files_aside", "Files set aside for replay_spool.")
 
+DATABASE_AWAY = Gauge(
+    "istore_proxy_database_away", "1 while calls go on from memory without it."
+)
+
 SPOOL_BYTES.set_function(lambda: size_of(settings.ISTORE_SPOOL_DIR))
 SPOOL_AGE.set_function(lambda: age_of(settings.ISTORE_SPOOL_DIR))
 SPOOL_WAITING.set_function(

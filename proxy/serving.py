@@ -18,7 +18,7 @@ from proxy.answers import (
     send_whole,
     unauthenticated,
 )
-from proxy.counters import IN_FLIGHT_BYTES, counts
+from proxy.counters import DATABASE_AWAY, IN_FLIGHT_BYTES, counts
 from proxy.headers import Headers
 from proxy.inferring import Proxy
 from proxy.paths import method_of, read_path
@@ -129,6 +129,7 @@ class Application:
         await send_json(send, 200, value)
 
     async def metrics(self, send: Send) -> None:
+        DATABASE_AWAY.set(self.proxy.admission.lease.is_away)
         IN_FLIGHT_BYTES.set(self.proxy.permits.held)
         content_type = (b"content-type", CONTENT_TYPE_LATEST.encode())
         await send_whole(send, 200, [content_type], generate_latest())

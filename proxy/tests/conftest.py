@@ -29,7 +29,7 @@ from inferences.models import RegisteredModel, TaskType
 from ingest.events import InferenceEvent
 from ingest.stream import STREAM
 from istore.freshness import changes_heard
-from istore.models import Project, Role, Token
+from istore.models import IdempotentCall, Project, Role, Token
 from proxy import capturing, publishing
 from proxy.capturing import Capture
 from proxy.segments import Ownership, owners_in
@@ -90,6 +90,7 @@ class Store:
     def remove(self) -> None:
         InferenceService.objects.filter(project__in=self.projects).delete()
         RegisteredModel.objects.filter(project__in=self.projects).delete()
+        IdempotentCall.objects.all().delete()  # of clients of the API
         Token.objects.filter(project__in=self.projects).delete()
         Project.objects.filter(pk__in=[each.pk for each in self.projects]).delete()
         connection.close()

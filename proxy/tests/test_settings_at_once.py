@@ -16,6 +16,7 @@ from django.test import Client as Browser
 from inferences.models import RegisteredModel
 from istore import freshness
 from istore.models import Role, Token
+from istore.tasks import forget_old_calls
 from istore.tokens import create_token, revoke_token
 from proxy.tests.conftest import Proxied, Store, new_token, wait_until
 from proxy.tests.relay import Relay
@@ -229,6 +230,27 @@ def test_a_proxy_that_was_killed_is_given_up_by_the_next_change(
     patch_settings(api, store, enable_inference_storage=True)
     assert leases(store) == before - 1
     assert {called(each) for each in pair} == {RECORDED}
+
+
+def test_the_beat_gives_up_the_dead_when_nobody_changes_anything(store, model, pair):
+    def die() -> None:
+        with connection.cursor() as cursor:
+            cursor.execute("INSERT INTO proxy_lease (id) VALUES (gen_random_uuid())")
+        RegisteredModel.objects.filter(pk=model.pk).update(strip_metadata=True)
+
+    def left() -> tuple[int, int]:
+        with connection.cursor() as cursor:
+            cursor.execute(
+                "SELECT (SELECT count(*) FROM proxy_lease),"
+                " (SELECT count(*) FROM proxy_change)"
+            )
+            return cursor.fetchone()
+
+    before = leases(store)
+    store.thread.submit(die).result()
+    assert store.thread.submit(left).result()[0] == before + 1
+    store.thread.submit(forget_old_calls).result()
+    assert store.thread.submit(left).result() == (before, 0)
 
 
 @pytest.fixture
