@@ -14,7 +14,7 @@ import time
 from collections.abc import Sequence
 
 from istore.failpoints import failpoint
-from proxy import counters, limits, moments, parser_processes, waiting
+from proxy import counters, limits, moments, waiting
 from proxy.answers import Send, not_found, send_whole, unauthenticated
 from proxy.asking import Asked, read_asked, without_metadata
 from proxy.carrying import STATUS, TOO_LARGE, Answered, not_recorded, pass_on
@@ -50,7 +50,6 @@ class Proxy:
         self.permits = Permits(limits.PROXY_MAX_INFLIGHT_BYTES)
         self.lost = LostCopies()
         self.record_ids = RecordIds()
-        parser_processes.shared().start()
         self._upstreams: Upstreams | None = None
         self._spool: Spool | None = None
         self._open_at = 0.0

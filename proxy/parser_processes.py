@@ -101,10 +101,6 @@ class ParserProcesses:
         self._idle = [ParserProcess() for _ in range(count)]
         self._free = asyncio.Semaphore(count)
 
-    def start(self) -> None:
-        """Have the first ready, so that no call waits for it to start."""
-        self._idle[-1].start()
-
     async def run(
         self, function: Callable[..., Any], body: bytes, *arguments: Any
     ) -> Any:

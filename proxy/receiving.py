@@ -12,8 +12,15 @@ DISCARD_SECONDS = 5
 DISCARD_TIMES = 4
 
 
-class ClientGone(Exception):
-    """Nobody waits for an answer any more, and nothing was asked."""
+class BrokenOff(Refused):
+    """The body ended before it was whole, and nothing was asked.
+
+    A client that only closed its sending side, or sent a chunk that is none, hears of it.
+    """
+
+    def __init__(self) -> None:
+        detail = "The body broke off before its end."
+        super().__init__(400, detail, code="incomplete-body")
 
 
 class Permits:
@@ -102,7 +109,7 @@ class Reader:
             with Patience(DISCARD_SECONDS):
                 while left > 0 and not self.is_read:
                     left -= len(await self._next())
-        except (TimeoutError, ClientGone):
+        except (TimeoutError, BrokenOff):
             self.is_read = True
 
     async def _gather(self, allowance: Allowance, declared: int, most: int) -> bytes:
@@ -126,7 +133,7 @@ class Reader:
         message = await self._receive()
         if message["type"] == "http.disconnect":
             self.is_read = True
-            raise ClientGone
+            raise BrokenOff
         self.is_read = not message.get("more_body", False)
         return message.get("body", b"")
 

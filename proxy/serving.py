@@ -23,7 +23,7 @@ from proxy.headers import Headers
 from proxy.inferring import Proxy
 from proxy.paths import method_of, read_path
 from proxy.problems import send_problem
-from proxy.receiving import ClientGone, Reader
+from proxy.receiving import Reader
 from proxy.session_calls import PREFIX, SessionCalls
 
 NAME, VERSION = "inference-store", "1"
@@ -55,8 +55,6 @@ class Application:
         counts.in_flight += 1
         try:
             await self.answer(scope, headers, reader, sending)
-        except ClientGone:
-            pass
         except Exception as error:
             if sending.is_begun:  # too late to say so: the client sees it end early
                 raise

@@ -43,7 +43,7 @@ def store(tmp_path, transactional_db):
         **os.environ,
         "ISTORE_HOME": str(tmp_path),
         "ISTORE_TESTING": "true",
-        "ISTORE_DATABASE_URL": f"postgresql://istore:{given['PASSWORD']}@{host}/{name}",
+        "ISTORE_DATABASE_URL": f"postgresql://{given['USER']}:{given['PASSWORD']}@{host}/{name}",
         "ISTORE_REDIS_URL": settings.ISTORE_REDIS_URL,
         "ISTORE_CLIENT_BODY_SECONDS": "1",
     }

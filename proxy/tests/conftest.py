@@ -82,7 +82,7 @@ class Store:
             secret=new_token(own, Role.EDITOR),
             foreign=new_token(other, Role.EDITOR),
             viewer=new_token(own, Role.VIEWER),
-            database_url=f"postgresql://istore:{given['PASSWORD']}@{host}/{name}",
+            database_url=f"postgresql://{given['USER']}:{given['PASSWORD']}@{host}/{name}",
             redis_url=settings.ISTORE_REDIS_URL.replace("db=0", f"db={number}"),
             thread=thread,
         )
