@@ -62,6 +62,22 @@ def test_a_named_model_can_be_called(client, store):
     assert store.last.url.host == "proxy.test"
 
 
+def test_a_model_of_another_project_than_the_tokens_is_not_taken_for_its_own(
+    client, store, monkeypatch
+):
+    """Two projects may have a model of one id."""
+    monkeypatch.setenv("ISTORE_PROXY_URL", "http://proxy.test")
+    for act in (
+        lambda model: model.task,
+        lambda model: model.detect(b"picture"),
+        lambda model: model.set_inference_server_settings({}),
+    ):
+        store.says(RESOURCE)
+        with pytest.raises(NotFound, match="in project 'airport'"):
+            act(Model(project_id="airport", id="harbour-detector"))
+    assert {request.method for request in store.requests} == {"GET"}
+
+
 def test_a_model_is_got_by_its_id_from_either_module(client, store):
     store.says(RESOURCE, RESOURCE)
 

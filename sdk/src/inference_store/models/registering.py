@@ -105,9 +105,21 @@ class Model(AnswerModel):
         from inference_store.connection import connected
         from inference_store.serving import Model as ServedModel
 
+        if self.project_id is not None and "created_at" not in self.__dict__:
+            # Calls name a model by its id: that of the token's project must be meant.
+            self.__dict__.update(self._ask_store().__dict__)
         return ServedModel(connected(), self)
 
     def _ask_store(self) -> Model:
+        """The model of the token's project. Raises NotFound if another project is named."""
         from inference_store.connection import connected
+        from inference_store.errors import NotFound
 
-        return connected().get_model(self.model_id).resource
+        found = connected().get_model(self.model_id).resource
+        named = self.__dict__.get("project_id")
+        if named is not None and found.project_id not in (None, named):
+            raise NotFound(
+                f"There is no model {self.model_id!r} in project {named!r} for this "
+                f"token, which belongs to project {found.project_id!r}."
+            )
+        return found
