@@ -41,6 +41,16 @@ CHECKED = {
     "time_series",
     "text_generation",
 }
+# Parts that are lists of items, each of which is one detection or class.
+SHAPED = ("object_detection", "oriented_object_detection", "image_segmentation")
+LISTED = (
+    *SHAPED,
+    "image_classification",
+    "classification",
+    "text_classification",
+    "named_entities",
+    "ranking",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -204,7 +214,24 @@ def taken_apart(model: RegisteredModel, parts: dict[str, Any]) -> Deconstructed 
     for name in parts.keys() & CHECKED:
         if not deconstructed(model, {name: parts[name]}).understood:
             raise invalid("It has not the form of this part.", "data", name)
-    return deconstructed(model, parts)
+    found = deconstructed(model, parts)
+    given = sum(len(parts[name]) for name in LISTED if name in parts)
+    shaped = sum(len(parts[name]) for name in SHAPED if name in parts)
+    seen = sum(one.shape is not None for one in found.detections)
+    if given != len(found.detections) or shaped > seen:
+        _check_items(model, parts)
+    return found
+
+
+def _check_items(model: RegisteredModel, parts: dict[str, Any]) -> None:
+    """400 that names the first item of a list that cannot be read by itself."""
+    for name in LISTED:
+        for place, item in enumerate(parts.get(name, ())):
+            alone = deconstructed(model, {name: [item]}).detections
+            has_shape = len(alone) == 1 and alone[0].shape is not None
+            if len(alone) != 1 or (name in SHAPED and not has_shape):
+                message = "This item has not the form of its part."
+                raise invalid(message, "data", name, str(place))
 
 
 def record_batch(

@@ -8,6 +8,7 @@ and they are shown among the metadata. A key that the caller gave stays the call
     prediction.<name>        of several outputs each, a float or a string
     prediction.min, .max, .mean, .last     of a forecast (float)
     finish_reason, completion_tokens       of generated text (string, int)
+    model_version            that the model server answered, or the call asked for (string)
 """
 
 from __future__ import annotations
@@ -24,24 +25,34 @@ from inferences.deconstruction.values import (
     Series,
     Text,
 )
-from inferences.metadata import MetadataValue
+from inferences.metadata import UNSTORABLE, MetadataValue
 from inferences.models import MetadataType
 
 PREDICTION = "prediction"
+MODEL_VERSION, VERSION_CHARS = "model_version", 255
 OUTPUTS_MAX = 20  # each takes a slot of its model, of which there are few
 
 
 def derived_metadata(
-    found: Deconstructed | None, given: Iterable[MetadataValue]
+    found: Deconstructed | None,
+    given: Iterable[MetadataValue],
+    model_version: str = "",
 ) -> tuple[MetadataValue, ...]:
-    """The values beside those that were given; none where the answer has no such part."""
-    if found is None or found.content is None:
+    """The values beside those that were given; none where the answer has no such part.
+
+    ``model_version`` is the one that the model server, or the address asked, has named.
+    """
+    facts = list(_facts(found)) if found is not None and found.content else []
+    if model_version and not UNSTORABLE.search(model_version):
+        version = model_version[:VERSION_CHARS]
+        facts.append((MODEL_VERSION, MetadataType.STRING, version))
+    if not facts:
         return ()
     taken = {value.key for value in given}
     room = settings.ISTORE_METADATA_MAX_ITEMS - len(taken)
     made = [
         MetadataValue(key, type_, text)
-        for key, type_, text in _facts(found)
+        for key, type_, text in facts
         if key not in taken and len(key) <= settings.ISTORE_METADATA_KEY_MAX_CHARS
     ]
     return tuple(made[: max(room, 0)])

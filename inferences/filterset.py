@@ -3,7 +3,7 @@
 ``since``, ``until``, ``action``, ``hash``, ``source``, ``label`` (repeatable),
 ``min_score``, ``max_score``, ``near`` (latitude,longitude,radius), ``within`` (the
 latitude and longitude of two opposite corners), ``truth`` (given, missing, agrees,
-differs), ``warnings`` (yes, no), ``metadata`` (repeatable): ``camera=north``, ``frame:int>10``,
+differs), ``warnings`` (yes, no, not-understood), ``metadata`` (repeatable): ``camera=north``, ``frame:int>10``,
 ``pose.angle:json.float<=0.5``, ``gain>=2`` (int and float alike), and ``q``, a text query. All must hold.
 """
 
@@ -26,6 +26,7 @@ from inferences.filters import (
     GeoRectangle,
     HasWarnings,
     InferenceFilter,
+    IsNotUnderstood,
     LocationFilter,
     MetadataFilter,
     Not,
@@ -47,6 +48,7 @@ WITH_WARNINGS: dict[str, Filter] = {
     "no": Not(HasWarnings()),
     "true": HasWarnings(),
     "false": Not(HasWarnings()),
+    "not-understood": IsNotUnderstood(),
 }
 COMPARISON = re.compile(
     r"(?P<key>.+?)(?::(?P<type>(?:json\.)?[a-z]+))?\s*(?P<operator>!=|>=|<=|=|>|<| in )"
@@ -342,6 +344,8 @@ def _parameters(part: Filter) -> dict[str, list[str]] | None:
             return {"warnings": ["yes"]}
         case Not(HasWarnings()):
             return {"warnings": ["no"]}
+        case IsNotUnderstood():
+            return {"warnings": ["not-understood"]}
         case MetadataFilter(key, type_, operator, value) if operator in LOOKUPS:
             sign = " in " if operator == "in" else operator
             stated = "" if type_ == "number" else f":{type_}"

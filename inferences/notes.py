@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 WARNINGS = "warnings"
+# Set when nobody could take the answer apart; such a record has a warning, too.
+NOT_UNDERSTOOD = "not_understood"
 
 
 def without_empty_warnings(notes: dict[str, Any]) -> dict[str, Any]:

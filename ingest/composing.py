@@ -22,6 +22,7 @@ from django.conf import settings
 from inferences.derived import derived_metadata
 from inferences.metadata import UNSTORABLE
 from inferences.models import InferenceAction
+from inferences.notes import NOT_UNDERSTOOD, WARNINGS
 from inferences.recording import NewInference
 from inferences.row_ids import EARLIEST
 from ingest.arrivals import Arrival
@@ -47,6 +48,9 @@ def compose(arrival: Arrival, marker: Marker, indexed_at: datetime) -> NewInfere
     asked = _asked(value, said)
     text, found = said.answer(arrival.model, marker)
     created_at, offset = _created_at(arrival)
+    version = said.model_version or said.text(
+        "model_version", value.get("model_version")
+    )
     return NewInference(
         **asked,
         inference_id=arrival.event.inference_id,
@@ -59,8 +63,8 @@ def compose(arrival: Arrival, marker: Marker, indexed_at: datetime) -> NewInfere
             :CONTENT_TYPE_CHARS
         ],
         answer_storage_key=arrival.event.inference_storage_key,
-        notes=_notes(arrival, marker, indexed_at, offset, said.warnings),
-        derived=derived_metadata(found, asked["metadata"]),
+        notes=_notes(arrival, marker, indexed_at, offset, said),
+        derived=derived_metadata(found, asked["metadata"], version),
         reservation=_reservation(value),
     )
 
@@ -124,7 +128,7 @@ def _notes(
     marker: Marker,
     indexed_at: datetime,
     offset: timedelta,
-    warnings: list[str],
+    said: Salvage,
 ) -> dict[str, Any]:
     event, answer, stated = arrival.event, marker.answer_facts, marker.input
     notes: dict[str, Any] = {
@@ -146,8 +150,11 @@ def _notes(
     if offset:
         notes["clock_anomaly"] = True
         notes["clock_offset_seconds"] = offset.total_seconds()
-    if warnings:
-        notes["warnings"] = [each[:WARNING_CHARS] for each in warnings[:WARNINGS_MAX]]
+    if said.warnings:
+        first = said.warnings[:WARNINGS_MAX]
+        notes[WARNINGS] = [each[:WARNING_CHARS] for each in first]
+    if said.is_not_understood:
+        notes[NOT_UNDERSTOOD] = True
     return _storable(notes)
 
 

@@ -31,6 +31,8 @@ class Salvage:
     def __init__(self, warnings: Any) -> None:
         given = warnings if isinstance(warnings, list) else []
         self.warnings = [each for each in given if isinstance(each, str)]
+        self.is_not_understood = False
+        self.model_version = ""
 
     def metadata(self, items: Any) -> list[MetadataValue]:
         if not isinstance(items, list):
@@ -73,6 +75,7 @@ class Salvage:
         """The answer's text where that may lie in the row, and what it says."""
         body, header_length = marker.answer, marker.answer_facts.get("header_length")
         text = body if header_length is None else b""
+        before = len(self.warnings)
         try:
             if header_length is None:
                 outputs = v2.read_json(body)
@@ -85,7 +88,15 @@ class Salvage:
             found = Deconstructed()
         else:
             found = deconstructed(model, outputs)
+            self.model_version = _version(
+                outputs if header_length is None else response
+            )
         self.warnings += found.warnings
+        self.is_not_understood = bool(body) and not found.understood
+        if self.is_not_understood and len(self.warnings) == before:
+            self.warnings.append(
+                f"The answer has none of the forms known of the task {model.task_type}."
+            )
         # What was read out of a stream stands in no blob: the row keeps all of it.
         is_large = len(text) > settings.ISTORE_ANSWER_INLINE_BYTES
         if is_large and not marker.is_read_out:
@@ -124,6 +135,14 @@ class Salvage:
                 score = None
             kept.append((label, score))
         return kept
+
+
+def _version(answer: Any) -> str:
+    """The version of the model that the answer says it is of; "" where it says none."""
+    if isinstance(answer, v2.InferResponse):
+        return answer.model_version or ""
+    named = answer.get("model_version") if isinstance(answer, dict) else None
+    return str(named) if isinstance(named, str | int) else ""
 
 
 def _metadata_value(item: Any) -> MetadataValue:

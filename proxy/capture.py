@@ -264,6 +264,7 @@ def _marker(
     return {
         "format": FORMAT,
         "event": event.as_dict(),
+        "model_version": facts.model_version,
         "inference_action": action_of(part.parameters, facts.task_type),
         "input": {
             **_described(part.data, part.content_type),

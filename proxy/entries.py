@@ -46,6 +46,7 @@ class Facts:
     request_encoding: str = ""
     reservations: list[str | None] = field(default_factory=list)
     part_warnings: list[list[str]] = field(default_factory=list)
+    model_version: str | None = None  # that the address asked for
 
 
 @dataclass(slots=True)

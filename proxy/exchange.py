@@ -116,6 +116,7 @@ class Exchange:
             request_encoding=asked.encoding,
             reservations=self.digests,
             part_warnings=self.part_warnings,
+            model_version=self.call.version,
         )
         return SpoolEntry(facts, asked.body, answered.body)
 

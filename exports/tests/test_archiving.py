@@ -149,7 +149,7 @@ def test_annotations_and_metadata_are_there_when_asked_for(exported, make_stored
     task = exported(options=both)
     full, unread = lines_of(opened(task), "annotations.jsonl")
 
-    assert bare == {"path": "data/00000001.png"}
+    assert bare == {"path": "data/00000001.png", "inference_id": full["inference_id"]}
     assert full["metadata"] == values
     assert "annotations" not in unread
     (warning,) = task.receipt["warnings"]

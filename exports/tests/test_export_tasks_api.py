@@ -57,6 +57,7 @@ def test_a_task_is_created_carried_out_and_downloaded(api, make_stored, client):
     assert next(iter(first)) == "path"
     assert first == {
         "path": "data/00000001.png",
+        "inference_id": "a",
         "annotations": [
             {
                 "class_label": "ship",

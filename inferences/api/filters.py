@@ -30,6 +30,7 @@ from inferences.filters import (
     HasKey,
     HasWarnings,
     InferenceFilter,
+    IsNotUnderstood,
     IsProtected,
     LocationFilter,
     MetadataFilter,
@@ -165,6 +166,7 @@ class LeafSerializer(InferenceFilterSerializer):
     has_key = HasKeySerializer(**optional)
     has_input = FlagField(**optional)
     has_warnings = FlagField(**optional)
+    is_not_understood = FlagField(**optional)
     is_protected = FlagField(**optional)
     no_detections = FlagField(**optional)
     ground_truth = serializers.ChoiceField(STATES, **optional)
@@ -177,6 +179,7 @@ class LeafSerializer(InferenceFilterSerializer):
     FLAGS = {
         "has_input": HasInput(),
         "has_warnings": HasWarnings(),
+        "is_not_understood": IsNotUnderstood(),
         "is_protected": IsProtected(),
         "no_detections": NoDetections(),
         "in_any_dataset": InDataset(),

@@ -13,6 +13,7 @@ from inferences.filters.existence import (
     HasInput,
     HasKey,
     HasWarnings,
+    IsNotUnderstood,
     IsProtected,
     NoDetections,
 )
@@ -42,6 +43,7 @@ __all__ = [
     "HasWarnings",
     "InDataset",
     "InferenceFilter",
+    "IsNotUnderstood",
     "IsProtected",
     "LocationFilter",
     "MetadataFilter",

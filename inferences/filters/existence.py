@@ -17,7 +17,7 @@ from inferences.models import (
     MetadataType,
     RegisteredModel,
 )
-from inferences.notes import WARNINGS
+from inferences.notes import NOT_UNDERSTOOD, WARNINGS
 
 PLAIN = ("string", "int", "float")
 TYPES = (*PLAIN, "json", "json.string", "json.int", "json.float")
@@ -105,6 +105,20 @@ class HasWarnings:
 
     def __str__(self) -> str:
         return "has warnings"
+
+
+@dataclass(frozen=True, slots=True)
+class IsNotUnderstood:
+    """The answer came in none of the forms that are known of the model's task."""
+
+    def condition(self, model: RegisteredModel) -> Q:
+        """Among those with warnings, which an index knows; all of these have one."""
+        rows = InferencePayload.objects.beside(OuterRef("registered_model"))
+        mine = rows.filter(id=OuterRef("id"), notes__has_key=NOT_UNDERSTOOD)
+        return HasWarnings().condition(model) & Q(Exists(mine))
+
+    def __str__(self) -> str:
+        return "not understood"
 
 
 @dataclass(frozen=True, slots=True)

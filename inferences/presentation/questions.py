@@ -86,7 +86,11 @@ TRUTHS = {
     "agrees": "agrees with the answer",
     "differs": "differs from the answer",
 }
-WARNINGS = {"yes": "with warnings", "no": "without warnings"}
+WARNINGS = {
+    "yes": "with warnings",
+    "not-understood": "not understood",
+    "no": "without warnings",
+}
 FILTERS = tuple(InferenceFilterSet.base_filters)
 
 

@@ -55,6 +55,7 @@ class Record:
     is_protected: bool = False
     has_input: bool = False
     has_warnings: bool = False
+    is_not_understood: bool = False
     dataset: str | None = None  # the one that it was added to
     truth: str | None = None  # the label that came true, of the best of detections
 
@@ -308,6 +309,7 @@ TESTS: dict[str, Callable[[Record, Any], bool]] = {
     "no_detections": lambda record, yes: (record.detections == []) == yes,
     "has_input": lambda record, yes: record.has_input == yes,
     "has_warnings": lambda record, yes: record.has_warnings == yes,
+    "is_not_understood": lambda record, yes: record.is_not_understood == yes,
     "is_protected": lambda record, yes: record.is_protected == yes,
     "ground_truth": _truth,
     "in_dataset": lambda record, name: record.dataset == name,

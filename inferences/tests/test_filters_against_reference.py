@@ -226,6 +226,7 @@ def records(seed: int) -> list[Record]:
                 is_protected=random.random() < 0.3,
                 has_input=random.random() < 0.5,
                 has_warnings=number % 4 == 0,
+                is_not_understood=number % 8 == 0,
                 truth=random.choice([None, "ship", *(d[0] for d in detections)]),
                 dataset=random.choice([None, None, *DATASETS]),
             )
@@ -252,7 +253,10 @@ def store(model: RegisteredModel, made: list[Record]) -> None:
                 detections=each.detections,
                 is_protected=each.is_protected,
                 data_storage_key="key" if each.has_input else "",
-                notes={"warnings": ["cut"] if each.has_warnings else []},
+                notes={
+                    "warnings": ["cut"] if each.has_warnings else [],
+                    **({"not_understood": True} if each.is_not_understood else {}),
+                },
             )
             for each in made
         ],
@@ -450,6 +454,7 @@ FURTHER = {
     "has_key": has_keys,
     "has_input": st.booleans(),
     "has_warnings": st.booleans(),
+    "is_not_understood": st.booleans(),
     "is_protected": st.booleans(),
     "no_detections": st.booleans(),
     "ground_truth": st.sampled_from(STATES),

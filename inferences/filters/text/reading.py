@@ -11,6 +11,7 @@ from inferences.filters.existence import (
     HasInput,
     HasKey,
     HasWarnings,
+    IsNotUnderstood,
     IsProtected,
     NoDetections,
 )
@@ -344,9 +345,11 @@ class _Parser:
         return found
 
     def is_(self, group: _Group) -> Filter:
-        if self.scanner.value()[0] != "protected":
-            raise ValueError("It is is:protected.")
-        return IsProtected()
+        found = STATES_OF_RECORDS.get(self.scanner.value()[0])
+        if found is None:
+            names = " or ".join(f"is:{each}" for each in STATES_OF_RECORDS)
+            raise ValueError(f"It is {names}.")
+        return found
 
     def truth(self, group: _Group) -> Filter:
         state = self.scanner.value()[0]
@@ -376,6 +379,10 @@ PRESENT = {
     "detections": DetectionFilter(),
     "dataset": InDataset(),
     "warnings": HasWarnings(),
+}
+STATES_OF_RECORDS: dict[str, Filter] = {
+    "protected": IsProtected(),
+    "not-understood": IsNotUnderstood(),
 }
 ABSENT = {
     "detections": NoDetections(),

@@ -10,6 +10,7 @@ from inferences.filters.existence import (
     HasInput,
     HasKey,
     HasWarnings,
+    IsNotUnderstood,
     IsProtected,
     NoDetections,
 )
@@ -108,6 +109,8 @@ def _terms(leaf: Filter) -> Iterator[str]:
             yield "has:input"
         case HasWarnings():
             yield "has:warnings"
+        case IsNotUnderstood():
+            yield "is:not-understood"
         case IsProtected():
             yield "is:protected"
         case NoDetections():

@@ -70,6 +70,7 @@ class Leaf(Condition, BaseInferenceFilter):
     has_key: HasKey | None = None
     has_input: bool | None = None
     has_warnings: bool | None = None
+    is_not_understood: bool | None = None
     is_protected: bool | None = None
     no_detections: bool | None = None
     ground_truth: str | None = None
