@@ -8,7 +8,7 @@ from typing import Any
 from exports.selections import Selection
 from inferences.api.fields import FlagField, OutsideIdField
 from inferences.api.filters import FilteredSerializer
-from inferences.filters import InferenceFilter
+from inferences.filters import InferenceFilter, text
 from istore.problems import invalid
 from istore.serializers import ListField
 
@@ -59,5 +59,12 @@ def selection_of(fields: dict[str, Any]) -> Selection:
 
 
 def asked_of(data: Mapping[str, Any]) -> dict[str, Any]:
-    """What a body says about the selection, as it says it."""
-    return {name: data[name] for name in NAMES if data.get(name) is not None}
+    """What a body says about the selection, as it says it.
+
+    Only times before now, such as ``since:24h`` of the query, become moments: the task
+    that reads them again begins later. Expects a body that was found valid.
+    """
+    asked = {name: data[name] for name in NAMES if data.get(name) is not None}
+    if "query" in asked:
+        asked["query"] = text.fix(asked["query"])
+    return asked

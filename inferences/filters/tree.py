@@ -6,6 +6,7 @@ leaves. How large a tree may be is checked wherever one is made.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import reduce
 from operator import and_, or_
@@ -128,6 +129,18 @@ def check_size(filters: Filter) -> None:
         raise ValueError(f"More than {most} conditions.")
     if depth(filters) > DEPTH_MAX:
         raise ValueError(f"More than {DEPTH_MAX} levels of AND, OR and NOT.")
+
+
+def map_leaves(filters: Filter, change: Callable[[Filter], Filter]) -> Filter:
+    """The same tree with each leaf of AND, OR and NOT as ``change`` gives it."""
+    match filters:
+        case And(parts):
+            return And(tuple(map_leaves(part, change) for part in parts))
+        case Or(parts):
+            return Or(tuple(map_leaves(part, change) for part in parts))
+        case Not(part):
+            return Not(map_leaves(part, change))
+    return change(filters)
 
 
 def all_of(filters: list[Filter]) -> Filter:

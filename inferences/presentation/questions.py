@@ -9,10 +9,9 @@ links know. ``text`` is the whole question in words, and becomes parameters as w
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from functools import cached_property
 from typing import Any
 
@@ -22,6 +21,7 @@ from django.http import QueryDict
 from inferences.filters import Filter, MetadataFilter, text
 from inferences.filters.metadata import LOOKUPS, READERS
 from inferences.filters.operands import read_list, write_list
+from inferences.filters.text.words import RELATIVE, UNITS, RelativeMoment
 from inferences.filterset import (
     COMPARISON,
     InferenceFilterSet,
@@ -57,9 +57,7 @@ USUAL_COLUMNS = ["answer", "action", "source", "time"]
 LAYOUT = ("view", "density", "sort", "similar", "like", "metric", "col", "show")
 PAGING = ("cursor",)
 NEAREST = ("similar", "like", "metric")  # what puts the nearest first
-RELATIVE = re.compile(r"([1-9]\d{0,4})(min|h|d)")
 TEXTS = ("string", "json.string")
-UNITS = {"min": "minutes", "h": "hours", "d": "days"}
 PRESETS = {
     "1h": "Last hour",
     "24h": "24 hours",
@@ -91,6 +89,7 @@ WARNINGS = {
     "not-understood": "not understood",
     "no": "without warnings",
 }
+WINDOW = ("since", "until")
 FILTERS = tuple(InferenceFilterSet.base_filters)
 
 
@@ -172,12 +171,14 @@ class Question:
         self.filterset = self._read(self.query)
         if self.query.get("q") and self.filterset.is_valid():
             self._take_apart()
-            self._stay_relative(given.get("since", ""))
+            for name in WINDOW:
+                self._stay_relative(name, given.get(name, ""))
 
     def _read(self, query: QueryDict) -> InferenceFilterSet:
         resolved = query.copy()
-        if moment := self._relative(query.get("since", "")):
-            resolved["since"] = _written(moment)
+        for name in WINDOW:
+            if moment := self._relative(query.get(name, "")):
+                resolved[name] = _written(moment)
         return InferenceFilterSet(resolved, Inference.objects.none())
 
     def _take_apart(self) -> None:
@@ -194,18 +195,19 @@ class Question:
                 query.setlist(name, values)
         self.query, self.filterset = query, self._read(query)
 
-    def _stay_relative(self, since: str) -> None:
-        """A window up to now stays one, unless the text speaks of another."""
-        moment = self._relative(since)
-        if moment and self.query.get("since") == _written(moment):
-            self.query["since"] = since
+    def _stay_relative(self, name: str, given: str) -> None:
+        """A time before now stays one, unless the text speaks of another."""
+        moment = self._relative(given)
+        if moment and self.query.get(name) == _written(moment):
+            self.query[name] = given
             self.filterset = self._read(self.query)
 
-    def _relative(self, since: str) -> datetime | None:
-        found = RELATIVE.fullmatch(since)
-        if not found:
+    def _relative(self, given: str) -> datetime | None:
+        """By the minute of the page, so that its parts and the next ones share caches."""
+        try:
+            return RelativeMoment.before(self.now, given).fixed()
+        except ValueError:
             return None
-        return self.now - timedelta(**{UNITS[found[2]]: int(found[1])})
 
     # -- what is asked
 
@@ -317,8 +319,8 @@ class Question:
     @property
     def pinned(self) -> str:
         """The query string with its window as moments: further pages are of the same."""
-        since = self.filterset.form.data.get("since")
-        return self.link(since=since) if since else self.link()
+        given = self.filterset.form.data
+        return self.link(**{name: given[name] for name in WINDOW if given.get(name)})
 
     @property
     def context(self) -> str:
@@ -388,6 +390,10 @@ class Question:
     def presets(self) -> list[tuple[str, str, str, bool]]:
         """Windows up to now: value, title, the query string, whether it is the one."""
         given, until = self.query.get("since", ""), self.query.get("until")
+        offered = PRESETS
+        if given not in PRESETS and (found := RELATIVE.fullmatch(given)):
+            title = _length(found["number"], UNITS[found["unit"]]).capitalize()
+            offered = PRESETS | {given: title}
         return [
             (
                 value,
@@ -395,7 +401,7 @@ class Question:
                 self.link(since=value, until=None),
                 given == value and not until,
             )
-            for value, title in PRESETS.items()
+            for value, title in offered.items()
         ]
 
     # -- what the panel shows as chosen
@@ -445,6 +451,12 @@ class Question:
         return {("form" if n == "__all__" else n): list(e) for n, e in errors.items()}
 
     @property
+    def relative_until(self) -> str:
+        """An end before now, which no control shows, as the form sends it along."""
+        until = self.query.get("until", "")
+        return until if RELATIVE.fullmatch(until) else ""
+
+    @property
     def since(self) -> str:
         return self._local("since", end_of_day=False)
 
@@ -455,8 +467,11 @@ class Question:
     def _local(self, name: str, end_of_day: bool) -> str:
         """The moment as a ``datetime-local`` control wants it."""
         field = MomentField(end_of_day=end_of_day, required=False)
+        given = self.query.get(name, "")
+        if RELATIVE.fullmatch(given):
+            return ""  # a preset, or a hidden field of the panel, says it
         try:
-            moment = field.clean(self.query.get(name, ""))
+            moment = field.clean(given)
         except ValidationError:
             return ""
         if not moment:
@@ -472,8 +487,12 @@ class Question:
         for name, said in SINGLE.items():
             if value := self.query.get(name):
                 shown = value.replace("T", " ") if name in ("since", "until") else value
-                if name == "since" and (found := RELATIVE.fullmatch(value)):
-                    said, shown = "last", f"{found[1]} {UNITS[found[2]]}"
+                if name in WINDOW and (found := RELATIVE.fullmatch(value)):
+                    shown = _length(found["number"], UNITS[found["unit"]])
+                    if name == "since":
+                        said = "last"
+                    else:
+                        shown = f"{shown} ago"
                 yield Chip(said, shown, self.link(**{name: None}), name in wrong)
         for label in self.query.getlist("label"):
             yield Chip("label", label, self._without("label", label))
@@ -534,6 +553,11 @@ def _of_text(given: QueryDict) -> QueryDict:
             query.setlist(name, values)
     query["q"] = given["text"]
     return query
+
+
+def _length(number: str, unit: str) -> str:
+    """How long, as people say it: ``24 hours``."""
+    return f"{number} {unit.removesuffix('s') if number == '1' else unit}"
 
 
 def _written(moment: datetime) -> str:

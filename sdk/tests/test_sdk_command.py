@@ -151,7 +151,10 @@ def test_show_is_a_panel(istore, store, row):
 
 
 def test_stats_are_bars(istore, store):
-    store.says({"count": 5, "distribution": {"a": 4, "b": 1}})
+    store.says(
+        {"counts": {"camera": {"string": 5}}},
+        {"count": 5, "distribution": {"a": 4, "b": 1}},
+    )
     _, out, _ = istore("stats", "m", "camera")
     assert out == f"a\t4\t{'█' * 40}\nb\t1\t{'█' * 10}\n"
     assert store.body == {"filters": {}, "key": "camera", "type": "string"}
@@ -244,7 +247,11 @@ def test_delete_what_matches(istore, store):
 
 def test_a_dry_run_says_what_would_go(istore, store, row):
     store.says({"results": [row("a")], "next": None})
-    assert istore("delete", "m", "--label", "x", "--dry-run") == (0, "a\n", "")
+    assert istore("delete", "m", "--label", "x", "--dry-run") == (
+        0,
+        "a\twould be deleted\n",
+        "",
+    )
     assert store.path.endswith("/inferences/filter")
     assert len(store.requests) == 1
 
@@ -293,6 +300,47 @@ def test_failures_are_one_line(istore, store, not_found):
     assert (status, err.count("\n")) == (1, 1)
     status, _, err = istore("count", "m", "--min-score", "nan")
     assert (status, err.count("\n")) == (1, 1)
+
+
+PROXIED = MODEL | {"proxy_url": "http://proxy:8001"}
+KEPT = {"Inference-Id": "x%2C1", "Inference-Store": "recorded"}
+ANSWER = {"outputs": [{"name": "boxes", "shape": [1], "data": ['[{"label": "ship"}]']}]}
+
+
+def test_detect_sends_files_and_text(istore, store, tmp_path):
+    path = tmp_path / "a.png"
+    path.write_bytes(b"picture")
+    store.says(PROXIED, (200, ANSWER, KEPT))
+    status, out, err = istore(
+        *("detect", "m", str(path), "--metadata", "frame:int=3", "--id", "x,1")
+    )
+    assert (status, err) == (0, "")
+    assert out == 'x,1\trecorded\t{"boxes": ["[{\\"label\\": \\"ship\\"}]"]}\n'
+    assert str(store.last.url) == "http://proxy:8001/v2/models/m/infer"
+    parameters = store.body["inputs"][0]["parameters"]
+    assert store.body["id"] == "x,1" and parameters["action"] == "detect"
+    assert json.loads(parameters["metadata"]) == [
+        {"key": "frame", "type": "int", "value": "3"}
+    ]
+    store.says(PROXIED, (200, ANSWER, {"Inference-Store": "off"}))
+    told = json.loads(istore("predict", "m", "--text", "hello", "--json")[1])
+    assert told == {"inference_ids": [], "record_status": "off", "answer": ANSWER}
+
+
+def test_a_call_waits_for_its_record(istore, store, row):
+    absent = (404, {"code": "not-found", "detail": "no"})
+    store.says(PROXIED, (200, ANSWER, KEPT), absent, row("x,1"))
+    assert istore("embed", "m", "--text", "hello", "--wait")[0] == 0
+    assert [each.method for each in store.requests] == ["GET", "POST", "GET", "GET"]
+
+
+def test_a_call_needs_one_kind_of_input(istore, store, tmp_path):
+    path = tmp_path / "a"
+    path.write_bytes(b"a")
+    for given in ((), (str(path), "--text", "b"), (str(path), str(path), "--id", "i")):
+        status, _, err = istore("predict-proba", "m", *given)
+        assert (status, err.count("\n")) == (1, 1)
+    assert not store.requests
 
 
 def test_a_closed_pipe_is_the_end(home):

@@ -17,6 +17,7 @@ An empty query is everything. Label and score terms of one group mean the same d
 
 from __future__ import annotations
 
+from inferences.filters.text.fixing import fix
 from inferences.filters.text.reading import QUERY_MAX_CHARS, parse
 from inferences.filters.text.scanning import TextQueryError
 from inferences.filters.text.words import STRING_KEYS, circle_in, moment_in
@@ -27,6 +28,7 @@ __all__ = [
     "STRING_KEYS",
     "TextQueryError",
     "circle_in",
+    "fix",
     "moment_in",
     "parse",
     "write",

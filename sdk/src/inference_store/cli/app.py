@@ -15,3 +15,6 @@ app = typer.Typer(
 
 ModelId = Annotated[str, typer.Argument(metavar="MODEL", help="The id of a model.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, an object per line.")]
+InferenceId = Annotated[
+    str, typer.Argument(metavar="INFERENCE", help="The id of an inference.")
+]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import sys
 from collections.abc import Iterator
 from contextlib import suppress
@@ -27,6 +28,7 @@ from inference_store.cli.selection import (
 from inference_store.errors import NotFound
 from inference_store.models import (
     Inference,
+    MetadataStatistics,
     MetadataStatisticsType,
     NewGetMetadataStatisticsRequest,
 )
@@ -133,9 +135,9 @@ def stats(
     model_id: ModelId,
     key: Annotated[str, typer.Argument(help="The key of the metadata.")],
     type_: Annotated[
-        MetadataStatisticsType,
-        typer.Option("--type", help="The type of its values."),
-    ] = MetadataStatisticsType.STRING,
+        MetadataStatisticsType | None,
+        typer.Option("--type", help="The type of its values; found when not given."),
+    ] = None,
     bins: Annotated[
         int | None,
         typer.Option(min=1, help="Into how many bins numbers are sorted."),
@@ -149,25 +151,55 @@ def stats(
     as_json: AsJson = False,
 ) -> None:
     """How the values of a metadata key are distributed."""
-    chosen = selection(since, until, label, min_score, metadata, query)
-    request = NewGetMetadataStatisticsRequest(
-        filters=chosen.filter(),
-        query=chosen.query,
-        key=key,
-        type=type_,
-        distribution_bin_count=bins,
-    )
+    chosen = selection(since, until, label, min_score, metadata, query).request()
     with client() as store:
-        found = store.metadata.get_metadata_statistics(model_id, request)
-    if found is None:
+        types = [type_] if type_ else _types(store, model_id, key)
+        if len(types) > 1:
+            kinds = " and ".join(f"{each} values" for each in types)
+            print(f"{output.plain(key)} has {kinds}.", file=sys.stderr)
+        for each in types:
+            request = NewGetMetadataStatisticsRequest(
+                filters=chosen.filters,
+                query=chosen.query,
+                key=key,
+                type=each,
+                distribution_bin_count=bins if each != "string" else None,
+            )
+            found = store.metadata.get_metadata_statistics(model_id, request)
+            if found is None:
+                raise NotFound(f"There is no model {model_id}.")
+            if as_json:
+                output.show_json({**found.model_dump(mode="json"), "type": each.value})
+            else:
+                _show_statistics(found, key if len(types) == 1 else f"{key} ({each})")
+
+
+def _types(store: Client, model_id: str, key: str) -> list[MetadataStatisticsType]:
+    """The types of a key's values, int and float together as numbers."""
+    known = store.metadata.get_metadata_key_type_counts(model_id)
+    if known is None:
         raise NotFound(f"There is no model {model_id}.")
-    if as_json:
-        output.show_json(found)
-        return
+    found = {name for name, count in known.counts.get(key, {}).items() if count}
+    if not found:
+        near = difflib.get_close_matches(key, known.counts, n=3)
+        hint = f" Near to it: {', '.join(near)}." if near else ""
+        raise NotFound(f"No inference of {model_id} has the key {key!r}.{hint}")
+    kinds = MetadataStatisticsType
+    types = [kinds.STRING] if "string" in found else []
+    if {"int", "float"} <= found:
+        types.append(kinds.NUMBER)
+    else:
+        types += [kinds(each) for each in ("int", "float") if each in found]
+    if not types:
+        raise ValueError(f"{key} holds JSON alone, of which there are no statistics.")
+    return types
+
+
+def _show_statistics(found: MetadataStatistics, title: str) -> None:
     numbers = found.distribution or {}
     largest = max(numbers.values(), default=0)
     rows = [(name, str(n), output.bar(n, largest)) for name, n in numbers.items()]
-    output.show_rows((key, "count", ""), rows)
+    output.show_rows((title, "count", ""), rows)
     if output.is_terminal():
         limits = f", {found.min:g} to {found.max:g}" if found.min is not None else ""
         print(f"{found.count} values{limits}")

@@ -125,6 +125,8 @@ def delete(
         for each in gone:
             if as_json:
                 output.show_json({"inference_id": each, "deleted": not dry_run})
+            elif dry_run:
+                print(f"{output.plain(each)}\twould be deleted")
             else:
                 print(output.plain(each))
 

@@ -6,7 +6,11 @@ from inference_store.cli import (
     datasets,
     exporting,
     keeping,
+    metadata,
+    registering,
+    retention,
     schedules,
+    serving,
     simulating,
     truths,
 )
@@ -19,7 +23,11 @@ __all__ = [
     "datasets",
     "exporting",
     "keeping",
+    "metadata",
+    "registering",
+    "retention",
     "schedules",
+    "serving",
     "simulating",
     "truths",
 ]

@@ -13,6 +13,7 @@ from inference_store.cli.account import client
 from inference_store.cli.app import AsJson, app
 from inference_store.cli.exporting import (
     ExportFailed,
+    check_place,
     fetched,
     followed,
     progress_bars,
@@ -96,8 +97,8 @@ def add(
     as_json: AsJson = False,
 ) -> None:
     """Add what matches to the working version, as copies, and wait for the end."""
-    asked = selection(since, until, label, min_score, metadata, query)
-    chosen = DatasetSelection(filters=asked.filter(), query=query)
+    asked = selection(since, until, label, min_score, metadata, query).request()
+    chosen = DatasetSelection(filters=asked.filters, query=asked.query)
     body = NewAdditionRequest(
         model_id=model_id, selection=chosen, skip_duplicates=skip_duplicates
     )
@@ -221,6 +222,7 @@ def download(
     as_json: AsJson = False,
 ) -> None:
     """Make an archive of a published version, and fetch it."""
+    check_place(to)
     body = NewDatasetArchiveRequest(format=format_, container=container, split=only)
     with client() as store:
         task = store.dataset.create_archive(project_id, name, version, body)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import time
 from collections.abc import Callable
@@ -96,12 +97,14 @@ def export(
     as_json: AsJson = False,
 ) -> None:
     """Make an archive of what matches, and fetch it."""
+    if not no_download:
+        check_place(to)
     with client() as store:
         if task is None:
-            asked = selection(since, until, label, min_score, metadata, query)
+            asked = selection(since, until, label, min_score, metadata, query).request()
             body = NewExportTaskRequest(
-                filters=asked.filter(),
-                query=query,
+                filters=asked.filters,
+                query=asked.query,
                 include_inference_ids=include or [],
                 exclude_inference_ids=exclude or [],
                 include_inferences_as_annotations=annotations,
@@ -175,6 +178,16 @@ def _now(store: Client, model_id: str, task_id: str) -> ExportTask:
     if found is None:
         raise NotFound(f"There is no export {task_id} of {model_id}.")
     return found
+
+
+def check_place(to: Path | None) -> None:
+    """Raises ``OSError`` for a place that no file can be put at, before one is made."""
+    path = to or Path()
+    folder = path if path.is_dir() else path.parent
+    if not folder.is_dir():
+        raise FileNotFoundError(f"There is no directory {folder}.")
+    if not os.access(folder, os.W_OK | os.X_OK):
+        raise PermissionError(f"The directory {folder} may not be written to.")
 
 
 def _place(task: Archive, to: Path | None) -> Path:

@@ -25,6 +25,7 @@ COMPARISON = re.compile(
 )
 NUMBER = re.compile(r"[+-]?([0-9]+(\.[0-9]*)?|\.[0-9]+)([eE][+-]?[0-9]+)?")
 DAY = re.compile(r"\d{4}-\d\d-\d\d")
+RELATIVE = re.compile(r"[1-9][0-9]{0,4}(min|m|h|d|w)")
 TYPES = frozenset(MetadataFilterType)
 
 Query = Annotated[
@@ -33,11 +34,11 @@ Query = Annotated[
 ]
 Since = Annotated[
     str | None,
-    typer.Option(help="From this day or time on, in UTC."),
+    typer.Option(help="From this day or time (UTC) on, or 24h: the last 24 hours."),
 ]
 Until = Annotated[
     str | None,
-    typer.Option(help="Up to this day or time, included."),
+    typer.Option(help="Up to this day or time, included, or 1h: an hour ago."),
 ]
 Label = Annotated[
     list[str] | None,
@@ -77,22 +78,36 @@ class Selection:
         return given | {"q": given.pop("query")}
 
     def request(self) -> NewGetInferencesRequest:
-        """For everything that takes a whole request. Raises ``ValueError``."""
-        numbers = [
+        """For everything that takes a body: filters, and a query for the rest.
+
+        Times before now are read by the store's clock, and numbers without a type compare
+        with ints and floats alike: only a text query says so. Raises ``ValueError``.
+        """
+        terms = [
             term for each in self.metadata if (term := number_term(each)) is not None
         ]
+        terms += [f"{name}:{given}" for name, given in self._relative().items()]
         query = self.query
-        if numbers:
-            given = [f"({query})"] if query else []
-            query = " ".join([*given, *numbers])
-        return NewGetInferencesRequest(filters=self.filter(), query=query)
+        if terms:
+            query = " ".join([*([f"({query})"] if query else []), *terms])
+        return NewGetInferencesRequest(filters=self._filter(), query=query)
 
-    def filter(self) -> BaseInferenceFilter:
-        """What the options say beside the query. Raises ``ValueError``."""
+    def _relative(self) -> dict[str, str]:
+        given = {"since": self.since, "until": self.until}
+        return {
+            name: value
+            for name, value in given.items()
+            if value and RELATIVE.fullmatch(value)
+        }
+
+    def _filter(self) -> BaseInferenceFilter:
         found = BaseInferenceFilter()
-        if self.since or self.until:
+        relative = self._relative()
+        since = None if "since" in relative else self.since
+        until = None if "until" in relative else self.until
+        if since or until:
             found.time_window_filter = TimeWindowFilter(
-                start=self.since, end=_last_moment(self.until)
+                start=since, end=_last_moment(until)
             )
         if self.label or self.min_score is not None:
             found.deconstructed_inference_filter = DeconstructedInferenceFilter(

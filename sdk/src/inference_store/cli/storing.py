@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -41,20 +42,30 @@ def store_file(
     )
 
 
-def value_of(text: str) -> tuple[str, str | int | float]:
+def value_of(text: str) -> tuple[str, str | int | float | dict[str, Any] | list[Any]]:
     """``camera=north`` or ``frame:int=13`` as key and value. Raises ``ValueError``."""
     name, equals, value = text.partition("=")
     key, _, type_ = name.rpartition(":")
     if not equals or not name:
         raise ValueError(f"{text!r} is not like camera=north or frame:int=13.")
     if key and type_ in READERS:
-        return key, READERS[type_](value)
+        try:
+            return key, READERS[type_](value)
+        except ValueError:
+            raise ValueError(f"{text!r}: {value!r} is no {type_}.") from None
     if name in ("latitude", "longitude"):
         return name, float(value)
     return name, value
 
 
-READERS = {"int": int, "float": float, "string": str}
+def _json(text: str) -> dict[str, Any] | list[Any]:
+    found = json.loads(text)
+    if not isinstance(found, dict | list):
+        raise ValueError("JSON metadata is an object or a list.")
+    return found
+
+
+READERS = {"int": int, "float": float, "string": str, "json": _json}
 
 
 def _action(task: TaskType) -> InferenceAction:

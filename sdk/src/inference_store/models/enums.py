@@ -87,10 +87,11 @@ class ComparisonOperator(Word):
 
 
 class MetadataStatisticsType(Word):
-    """The types of metadata that have statistics."""
+    """The types of metadata that have statistics; ``number`` is int and float together."""
 
     FLOAT = "float"
     INT = "int"
+    NUMBER = "number"
     STRING = "string"
 
 

@@ -1,0 +1,135 @@
+"""Commands that make a model known, and say how it is served and stored."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import typer
+
+from inference_store.cli import output
+from inference_store.cli.account import client
+from inference_store.cli.app import AsJson, ModelId, app
+from inference_store.errors import NotFound
+from inference_store.models import Model, NewRegisterModelRequest, TaskType
+
+Upstream = Annotated[
+    str | None,
+    typer.Option(help="Where the proxy finds the model server: http://host:port."),
+]
+UpstreamModel = Annotated[
+    str | None, typer.Option(help="The model's name there, when it is another.")
+]
+Labels = Annotated[
+    list[str] | None,
+    typer.Option("--class-label", help="Name of the next class; may be repeated."),
+]
+BoxFormat = Annotated[str | None, typer.Option(help="How the server writes boxes.")]
+Storing = Annotated[
+    bool | None,
+    typer.Option("--store/--no-store", help="Keep what passes the proxy, or do not."),
+]
+Stripping = Annotated[
+    bool | None,
+    typer.Option(
+        "--strip-metadata/--no-strip-metadata",
+        help="Take custom metadata from what the server gets, or leave it.",
+    ),
+]
+
+
+@app.command()
+def register(
+    model_id: ModelId,
+    task: Annotated[
+        str, typer.Option("--task", "-t", help='Such as "Object Detection".')
+    ],
+    project: Annotated[str, typer.Option(help="Of which project.")] = "default",
+    upstream: Upstream = None,
+    upstream_model: UpstreamModel = None,
+    storing: Storing = None,
+    embedding_size: Annotated[
+        int, typer.Option(min=0, help="Of its embeddings, when it has some.")
+    ] = 0,
+    class_labels: Labels = None,
+    box_format: BoxFormat = None,
+    strip_metadata: Stripping = None,
+    as_json: AsJson = False,
+) -> None:
+    """Register a model; again with the same values changes nothing."""
+    body = NewRegisterModelRequest(
+        model_id=model_id,
+        project_id=project,
+        task_type=task_type(task),
+        embedding_size=embedding_size,
+        class_labels=class_labels or None,
+        box_format=box_format,
+        upstream_url=upstream,
+        upstream_model=upstream_model,
+        enable_inference_storage=storing,
+        strip_metadata=strip_metadata,
+    )
+    with client() as store:
+        store.register.register_model_for_inference_storage(body)
+        found = store.register.get_registered_model(model_id)
+    if found is None:
+        raise NotFound(f"The model {model_id} is gone.")
+    _show(found, as_json)
+
+
+@app.command()
+def settings(
+    model_id: ModelId,
+    upstream: Upstream = None,
+    upstream_model: UpstreamModel = None,
+    storing: Storing = None,
+    class_labels: Labels = None,
+    box_format: BoxFormat = None,
+    strip_metadata: Stripping = None,
+    as_json: AsJson = False,
+) -> None:
+    """Show how a model is served and stored, or change it for the next call."""
+    wanted: dict[str, Any] = {
+        "upstream_url": upstream,
+        "upstream_model": upstream_model,
+        "enable_inference_storage": storing,
+        "class_labels": class_labels or None,
+        "box_format": box_format,
+        "strip_metadata": strip_metadata,
+    }
+    given = {name: value for name, value in wanted.items() if value is not None}
+    with client() as store:
+        model = store.get_model(model_id)
+        if given:
+            model.set_inference_server_settings(given)
+    _show(model.resource, as_json)
+
+
+def task_type(text: str) -> TaskType:
+    """``object-detection`` is ``Object Detection``. Raises ``ValueError``."""
+    plain = text.replace("-", " ").replace("_", " ").casefold().strip()
+    for each in TaskType:
+        if plain == each.value.replace("-", " ").casefold():
+            return each
+    names = ", ".join(TaskType)
+    raise ValueError(f"There is no task {text!r}; the tasks are {names}.")
+
+
+def _show(model: Model, as_json: bool) -> None:
+    if as_json:
+        output.show_json(model)
+        return
+    more = model.model_extra or {}
+    rows = [
+        ("model", model.model_id),
+        ("project", model.project_id),
+        ("task", model.task_type),
+        ("stores", "yes" if model.enable_inference_storage else "no"),
+        ("upstream", model.upstream_url),
+        ("upstream model", more.get("upstream_model")),
+        ("embedding size", model.embedding_size),
+        ("class labels", ", ".join(model.class_labels or ())),
+        ("box format", more.get("box_format")),
+        ("strips metadata", "yes" if more.get("strip_metadata") else None),
+        ("proxy", model.proxy_url),
+    ]
+    output.show_rows(("", ""), [(name, str(value)) for name, value in rows if value])

@@ -1,0 +1,194 @@
+"""``istore retention``: how long a model's inferences are kept, and what goes."""
+
+from __future__ import annotations
+
+import re
+import time
+from typing import Annotated
+
+import typer
+
+from inference_store import Client
+from inference_store.cli import output
+from inference_store.cli.account import client
+from inference_store.cli.app import AsJson, ModelId, app
+from inference_store.errors import NotFound
+from inference_store.models import (
+    DeleteAction,
+    NewRetentionPolicyRequest,
+    NewRetentionTaskRequest,
+    RetentionPolicy,
+    RetentionPreview,
+    RetentionTask,
+)
+
+LENGTH = re.compile(r"([0-9]{1,6})(h|d|w)")
+HOURS = {"h": 1, "d": 24, "w": 24 * 7}
+ENDED = ("complete", "failed", "stopped")
+LOOK_SECONDS = 0.5
+
+retention = typer.Typer(
+    help="How long a model's inferences are kept.", no_args_is_help=True
+)
+app.add_typer(retention, name="retention")
+
+
+@retention.command()
+def show(model_id: ModelId, as_json: AsJson = False) -> None:
+    """The policy of a model."""
+    with client() as store:
+        _show_policy(_policy(store, model_id), as_json)
+
+
+@retention.command("set")
+def set_(
+    model_id: ModelId,
+    records: Annotated[
+        str, typer.Option(help="How long records are kept: 72h, 30d, 8w, or never.")
+    ] = "never",
+    inputs: Annotated[
+        str | None,
+        typer.Option(help="How long inputs are kept; as records when not given."),
+    ] = None,
+    hard: Annotated[
+        bool, typer.Option("--hard", help="Remove for good, instead of hiding.")
+    ] = False,
+    every: Annotated[
+        str | None, typer.Option(help="Run by itself, every so often: 24h, 7d.")
+    ] = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Only say what it would remove now.")
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Give a model its policy, or change the one it has."""
+    age = -1 if records == "never" else hours(records)
+    if inputs is None and age == -1:
+        raise ValueError("Say how long --records or --inputs are kept.")
+    body = NewRetentionPolicyRequest(
+        maximum_record_age=age,
+        maximum_blob_age=age if inputs is None else hours(inputs),
+        delete_action=DeleteAction.HARD if hard else DeleteAction.SOFT,
+        automated_interval=0 if every is None else hours(every),
+    )
+    with client() as store:
+        if dry_run:
+            preview = store.retention_policy.preview_retention_policy(model_id, body)
+            if preview is None:
+                raise NotFound(f"There is no model {model_id}.")
+            _show_preview(preview, as_json)
+            return
+        policies = store.retention_policy
+        former = policies.get_retention_policy(model_id)
+        kept = (
+            policies.replace_retention_policy(model_id, former.id, body)
+            if former
+            else policies.create_retention_policy(model_id, body)
+        )
+    if kept is None:
+        raise NotFound(f"There is no model {model_id}.")
+    _show_policy(kept, as_json)
+
+
+@retention.command()
+def remove(model_id: ModelId, as_json: AsJson = False) -> None:
+    """Take the policy from a model: nothing goes any more."""
+    with client() as store:
+        policy = _policy(store, model_id)
+        store.retention_policy.delete_retention_policy(model_id, policy.id)
+    output.show_json({"id": policy.id}) if as_json else print(policy.id)
+
+
+@retention.command()
+def run(
+    model_id: ModelId,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Count what would go, remove nothing.")
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Carry the policy out now, and wait for the end."""
+    with client() as store:
+        body = NewRetentionTaskRequest(
+            dry_run=dry_run, retention_policy_id=_policy(store, model_id).id
+        )
+        task = store.retention_task.create_retention_task(model_id, body)
+        while task and task.state not in ENDED:
+            time.sleep(LOOK_SECONDS)
+            task = store.retention_task.get_retention_task(model_id, task.id)
+    if task is None:
+        raise NotFound("The retention task is gone.")
+    _show_task(task, as_json)
+    if task.state != "complete":
+        raise typer.Exit(1)
+
+
+def hours(length: str) -> int:
+    """``30d`` in hours. Raises ``ValueError``."""
+    found = LENGTH.fullmatch(length.strip())
+    if not found:
+        raise ValueError(f"{length!r} is not a length such as 72h, 30d or 8w.")
+    return int(found[1]) * HOURS[found[2]]
+
+
+def length(number: int) -> str:
+    """Hours as a person writes them."""
+    if number < 0:
+        return "never"
+    return f"{number // 24}d" if number and number % 24 == 0 else f"{number}h"
+
+
+def _policy(store: Client, model_id: str) -> RetentionPolicy:
+    found = store.retention_policy.get_retention_policy(model_id)
+    if found is None:
+        raise NotFound(f"The model {model_id} has no retention policy.")
+    return found
+
+
+def _show_policy(policy: RetentionPolicy, as_json: bool) -> None:
+    if as_json:
+        output.show_json(policy)
+        return
+    every = policy.automated_interval
+    rows = [
+        ("records", length(policy.maximum_record_age)),
+        ("inputs", length(policy.maximum_blob_age)),
+        ("action", policy.delete_action),
+        ("every", length(every) if every else "by hand"),
+    ]
+    output.show_rows(("", ""), rows)
+
+
+def _show_preview(preview: RetentionPreview, as_json: bool) -> None:
+    if as_json:
+        output.show_json(preview)
+        return
+    parts = {
+        "records would go": preview.records,
+        "inputs would go": preview.inputs,
+        "protected records stay": preview.protected_records,
+        "protected inputs stay": preview.protected_inputs,
+    }
+    sign = "" if preview.is_exact else "at least "
+    rows = [(name, f"{sign}{part.count}") for name, part in parts.items()]
+    output.show_rows(("", ""), rows)
+
+
+def _show_task(task: RetentionTask, as_json: bool) -> None:
+    if as_json:
+        output.show_json(task)
+        return
+    rows = [("state", task.state)]
+    if task.dry_run:
+        rows += [
+            ("records would go", str(task.total_record_count)),
+            ("inputs would go", str(task.total_blob_count)),
+        ]
+    else:
+        rows += [
+            ("records gone", str(task.deleted_record_count)),
+            ("inputs gone", str(task.deleted_blob_count)),
+        ]
+    if task.reason:
+        rows.append(("reason", task.reason))
+    output.show_rows(("", ""), rows)
