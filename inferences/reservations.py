@@ -14,7 +14,7 @@ those after ``ISTORE_RESERVATION_HOURS``.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from enum import Enum
 
@@ -72,19 +72,28 @@ class Reservation:
 def reserve(wishes: Sequence[Wish]) -> list[Reservation]:
     """What each id is, reserved where it was free. One statement, and one commit.
 
-    A wish that is still undecided after some rounds, since others take and free the id
-    meanwhile, finds it taken.
+    Of several wishes for one id the first is asked for; what is found says what the others
+    are, but for one that has the id already, which is asked for next. A wish that is still
+    undecided after some rounds, since others take and free the id meanwhile, finds it taken.
     """
-    first: dict[tuple[int, str], Wish] = {}
-    for wish in wishes:
-        first.setdefault((wish.model_key, wish.inference_id), wish)
-    found: dict[tuple[int, str], Reservation] = {}
+    found: dict[int, Reservation] = {}
     for _ in range(ROUNDS):
-        rest = [wish for key, wish in first.items() if key not in found]
+        rest = [number for number in range(len(wishes)) if number not in found]
         if not rest:
             break
-        found |= {_key(each.wish): each for each in _reserve(rest)}
-    return [_for_wish(wish, found.get(_key(wish))) for wish in wishes]
+        by_id: dict[tuple[int, str], list[int]] = {}
+        for number in rest:
+            by_id.setdefault(_key(wishes[number]), []).append(number)
+        asked = [wishes[numbers[0]] for numbers in by_id.values()]
+        for wish, held in _reserve(asked):
+            for number in by_id[_key(wish)]:
+                outcome = _outcome(wishes[number], wish, held)
+                if outcome is not None:
+                    found[number] = outcome
+                    if outcome.is_new:  # whoever shares it has not made it
+                        held = replace(held, is_new=False)
+    taken = [Reservation(wish, State.TAKEN) for wish in wishes]
+    return [found.get(number, taken[number]) for number in range(len(wishes))]
 
 
 def release(reservations: Sequence[Reservation]) -> None:
@@ -116,7 +125,24 @@ def _key(wish: Wish) -> tuple[int, str]:
     return wish.model_key, wish.inference_id
 
 
-def _reserve(wishes: Sequence[Wish]) -> list[Reservation]:
+@dataclass(frozen=True, slots=True)
+class _Held:
+    """The key of an id, as one statement left or found it.
+
+    ``reserved_at`` is there when the wish that was asked for has it. ``digest`` is that of
+    the call that the id is for, or was stored by.
+    """
+
+    reserved_at: datetime | None
+    is_new: bool
+    has_row: bool
+    digest: bytes | None
+    removed_at: datetime | None
+    content_hash: bytes | None
+    is_hidden: bool
+
+
+def _reserve(wishes: Sequence[Wish]) -> list[tuple[Wish, _Held]]:
     """Of wishes for different ids; those that met a writer in this moment are left out."""
     given = [
         {
@@ -130,44 +156,30 @@ def _reserve(wishes: Sequence[Wish]) -> list[Reservation]:
     with connection.cursor() as cursor:
         cursor.execute(RESERVE, {"given": write_json(given)})
         rows = cursor.fetchall()
-    return [_read(by_key[model, name], *state) for model, name, *state in rows]
+    return [(by_key[model, name], _Held(*state)) for model, name, *state in rows]
 
 
-def _read(
-    wish: Wish,
-    reserved_at: datetime | None,
-    is_new: bool,
-    has_row: bool,
-    digest: bytes | None,
-    removed_at: datetime | None,
-    content_hash: bytes | None,
-    is_hidden: bool,
-) -> Reservation:
-    if reserved_at is not None:
-        return Reservation(wish, State.RESERVED, is_new=is_new, reserved_at=reserved_at)
-    if not has_row:
-        return Reservation(wish, State.TAKEN)
+def _outcome(wish: Wish, asked: Wish, held: _Held) -> Reservation | None:
+    """What the key is for this wish, where another for the same id may have been asked.
+
+    None when this one has it already, which has yet to be asked.
+    """
+    if held.reserved_at is not None:
+        if wish.digest != asked.digest:
+            return Reservation(wish, State.TAKEN)
+        return Reservation(
+            wish, State.RESERVED, is_new=held.is_new, reserved_at=held.reserved_at
+        )
+    is_same = held.digest is not None and bytes(held.digest) == wish.digest
+    if not held.has_row:
+        return None if is_same else Reservation(wish, State.TAKEN)
     # A key whose row is gone is one that is being removed at this moment.
-    if removed_at is not None or content_hash is None:
+    if held.removed_at is not None or held.content_hash is None:
         return Reservation(wish, State.REMOVED)
-    is_same = digest is not None and bytes(digest) == wish.digest
     if is_same:
-        return Reservation(wish, State.REMOVED if is_hidden else State.STORED)
-    return Reservation(wish, State.TAKEN, bytes(content_hash), is_hidden)
-
-
-def _for_wish(wish: Wish, found: Reservation | None) -> Reservation:
-    """What was found for the first wish of this id, as it holds for this one."""
-    if found is None:
-        return Reservation(wish, State.TAKEN)
-    if found.wish is wish or found.state is State.REMOVED:
-        return found
-    is_same = found.wish.digest == wish.digest
-    if found.state is State.TAKEN:
-        return Reservation(wish, State.TAKEN, found.content_hash, found.is_hidden)
-    if not is_same:
-        return Reservation(wish, State.TAKEN)
-    return Reservation(wish, found.state, reserved_at=found.reserved_at)
+        return Reservation(wish, State.REMOVED if held.is_hidden else State.STORED)
+    content_hash = bytes(held.content_hash)
+    return Reservation(wish, State.TAKEN, content_hash, held.is_hidden)
 
 
 def _given(each: Reservation) -> dict[str, object]:

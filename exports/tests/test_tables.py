@@ -482,7 +482,9 @@ def test_vectors_have_one_length_and_may_be_missing(of_task, answered, exported)
     column = ":feature.[float].embedding:embedding"
     assert (first[column], second[column]) == ([0.5, -1.5, 2.0], None)
     link = first[":feature.url.link_to_data:embedding"]
-    assert link.endswith("/api/v1/projects/harbour/models/m/inferences/inference-1/input")
+    assert link.endswith(
+        "/api/v1/projects/harbour/models/m/inferences/inference-1/input"
+    )
 
 
 def test_prompts_of_text_models_are_their_inputs(of_task, answered, exported):

@@ -58,6 +58,29 @@ def test_wishes_of_one_batch_are_settled_in_their_order(model):
     assert [each.is_new for each in found] == [True, False, False]
 
 
+def test_the_holder_of_an_id_is_known_behind_others_that_wish_for_it(model):
+    """In one batch: another call first, which finds the id taken."""
+    reserve([wish(model)])
+    record(model, [new("b", reservation=digest("first"))])
+    record(model, [new("gone", reservation=digest("first"))])
+    model.inferences.filter(inference_id="gone").update(deleted=True)
+
+    for name, state in (
+        ("a", State.RESERVED),
+        ("b", State.STORED),
+        ("gone", State.REMOVED),
+    ):
+        calls = ["second", "first", "third", "first"]
+        found = reserve([wish(model, name, each) for each in calls])
+        assert [each.state for each in found] == [
+            State.TAKEN,
+            state,
+            State.TAKEN,
+            state,
+        ]
+        assert not any(each.is_new for each in found)
+
+
 def test_only_the_call_it_was_reserved_for_is_stored_under_it(model):
     reserve([wish(model)])
 

@@ -12,6 +12,7 @@ import gzip
 import io
 from collections import Counter
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from itertools import cycle
 
@@ -21,9 +22,12 @@ import redis
 import requests
 from PIL import Image
 
+from inferences.models import InferenceKey, RegisteredModel
+from inferences.recording import Outcome, record
 from inferences.reservations import reserve
+from inferences.tests.test_recording import new
 from inferences.tests.test_reservations import wish
-from proxy.tests.conftest import Proxied, request_body
+from proxy.tests.conftest import Proxied, request_body, wait_until
 from proxy.tests.openai_upstream import OpenAIUpstream
 from proxy.tests.whole_store import WholeStore, counted
 
@@ -456,9 +460,9 @@ def test_the_counters_say_what_the_headers_said(whole, forms, driven, store, ups
             said[told.headers["Inference-Store"].rpartition("=")[2]] += 1
     after = [counted(each) for each in whole.proxies]
     rise = Counter()
-    for old, new in zip(before, after, strict=True):
+    for was, now in zip(before, after, strict=True):
         for name in (RECORDED, "upstream-status"):
-            rise[name] += new.get(name, 0) - old.get(name, 0)
+            rise[name] += now.get(name, 0) - was.get(name, 0)
     assert said == {"upstream-status": 2, RECORDED: 2, "off": 2}
     assert rise == {"upstream-status": 2, RECORDED: 2}
     removed = sum(each.get("removed", 0) for each in after)
@@ -474,23 +478,15 @@ def test_an_id_that_came_too_late_is_free_again(whole, driven, store):
     """The reservation was made after all, and given back: nobody relies on it."""
 
     def is_free() -> bool:
-        from inferences.models import InferenceKey
-
         return not InferenceKey.objects.filter(
             inference_id__startswith="late", row_id=None
         ).exists()
-
-    from proxy.tests.conftest import wait_until
 
     wait_until(lambda: whole.run(is_free), 10)
 
 
 def test_an_id_that_the_api_creates_first_is_taken(whole, driven, store):
     """Whoever is first has the id: a create of the API, or a call that is not stored yet."""
-    from inferences.models import RegisteredModel
-    from inferences.recording import Outcome, record
-    from inferences.tests.test_recording import new
-
     model = whole.run(lambda: RegisteredModel.objects.get(model_id="v2-json"))
     whole.run(record, model, [new("created")])
     body = request_body(id="created")
@@ -508,3 +504,55 @@ def test_an_id_that_the_api_creates_first_is_taken(whole, driven, store):
     whole.start_listener()
     whole.drain()
     assert whole.find("v2-json", "on-its-way").input == b"a ship"
+
+
+def test_a_call_that_fails_after_its_id_was_settled_gives_it_back(whole, driven):
+    failing = whole.add_proxy(ISTORE_FAILPOINTS="proxy.ids_settled=raise")
+    told = failing.infer("v2-json", request_body(id="given-back"))
+    assert told.ok
+    assert told.headers["Inference-Store"] == "not-recorded; reason=spool-failed"
+    wait_until(lambda: not whole.run(is_reserved, "given-back"), 10)
+
+
+def test_a_proxy_that_dies_with_a_reservation_keeps_it_for_the_same_call(whole, driven):
+    """Nobody was told anything: the client sends the same again, and has its wish."""
+    dying = whole.add_proxy(ISTORE_FAILPOINTS="proxy.ids_settled=kill")
+    with pytest.raises(requests.ConnectionError):
+        dying.infer("v2-json", request_body(id="died"))
+    assert whole.run(is_reserved, "died")
+
+    first, second = whole.proxies[:2]
+    other = request_body(id="died", parameters={"more": 1})
+    told = first.infer("v2-json", other)
+    assert told.headers["Inference-Id"] not in ("died", "")
+    told = second.infer("v2-json", request_body(id="died"))
+    assert told.headers["Inference-Id"] == "died"
+    whole.drain()
+    assert whole.find("v2-json", "died").input == b"a ship"
+
+
+def test_calls_that_race_for_one_id_on_two_proxies_share_it_or_have_others(
+    whole, driven
+):
+    """Twelve at once, of three contents: each content has one record, and each knows it."""
+    contents = [f"race {n % 3}" for n in range(12)]
+
+    def call(number: int) -> tuple[str, str]:
+        body = request_body(id="race")
+        body["inputs"][0]["data"] = [contents[number]]
+        told = whole.proxies[number % 2].infer("v2-json", body)
+        assert told.headers["Inference-Store"] == RECORDED
+        return contents[number], told.headers["Inference-Id"]
+
+    with ThreadPoolExecutor(12) as threads:
+        told = set(threads.map(call, range(12)))
+    whole.drain()
+    assert len(told) == 3 and len({inference_id for _, inference_id in told}) == 3
+    assert "race" in {inference_id for _, inference_id in told}
+    for content, inference_id in told:
+        assert whole.find("v2-json", inference_id).input == content.encode()
+
+
+def is_reserved(inference_id: str) -> bool:
+    keys = InferenceKey.objects.filter(inference_id=inference_id, row_id=None)
+    return keys.exists()
