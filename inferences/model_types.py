@@ -17,11 +17,14 @@ from inferences.deconstruction.values import (
     Deconstructed,
     Detection,
     Entities,
+    Entity,
+    Mask,
     OrientedBox,
     Outputs,
     Polygons,
     Quantity,
     Series,
+    Shape,
     Text,
 )
 from inferences.models import TaskType
@@ -57,7 +60,7 @@ SCORES = Column("scores", "[float]", "their scores")
 CLASSES = (LABEL, SCORE, LABELS, SCORES)
 BOXES = Column("boxes", "json", "a list of {label, score, xmin, ymin, xmax, ymax}")
 ORIENTED = Column("boxes", "json", "a list of {label, score, cx, cy, w, h, r}")
-POLYGONS = Column("polygons", "json", "a list of {label, score, contours}")
+POLYGONS = Column("polygons", "json", "a list of {label, score, contours or mask}")
 ENTITIES = Column("entities", "json", "a list of {label, start, end, score}")
 TEXT = Column("text", "str", "the text; several are parted by a blank line")
 VALUE = Column("value", "float", "the number")
@@ -109,6 +112,7 @@ TYPES: dict[str, ModelType] = {
     ),
     TaskType.RANKING: ModelType(("ranking",), ("relevance",), (RANKING, SCORES)),
 }
+BOXED = frozenset({"xmin", "cx"})  # of a box of either form
 # Beside the answer, whatever the type.
 BESIDE = ("embeddings", "inputs", "shap_values")
 UNKNOWN = ModelType((), (), CLASSES)
@@ -118,11 +122,8 @@ def type_of(task_type: str) -> ModelType:
     return TYPES.get(task_type, UNKNOWN)
 
 
-def prediction_of(task_type: str, found: Deconstructed) -> dict[str, Any]:
-    """The prediction's columns of one answer, by name; absent ones are left out.
-
-    Values that a column calls ``json`` come as JSON text.
-    """
+def values_of(task_type: str, found: Deconstructed) -> dict[str, Any]:
+    """The values of the prediction's columns of one answer; absent ones are left out."""
     wanted = type_of(task_type).names
     rows = sorted(found.detections, key=lambda one: -(one.score or 0))
     filled: dict[str, Any] = {}
@@ -132,12 +133,23 @@ def prediction_of(task_type: str, found: Deconstructed) -> dict[str, Any]:
         filled["scores"] = [one.score for one in rows]
     shaped = [row for one in rows if (row := _shaped(one))]
     if shaped:
-        filled["polygons" if "contours" in shaped[0] else "boxes"] = _written(shaped)
+        filled["boxes" if BOXED & shaped[0].keys() else "polygons"] = shaped
     elif found.understood and not rows:  # the model ran and found nothing
-        filled["boxes"] = filled["polygons"] = _written([])
+        filled["boxes"] = filled["polygons"] = []
         filled["labels"] = filled["scores"] = filled["ranking"] = []
     filled |= _content(found.content)
     return {n: v for n, v in filled.items() if n in wanted and v is not None}
+
+
+def prediction_of(task_type: str, found: Deconstructed) -> dict[str, Any]:
+    """As ``values_of``; what a column calls ``json`` comes as JSON text."""
+    in_json = {
+        column.name for column in type_of(task_type).columns if column.type == "json"
+    }
+    return {
+        name: _written(value) if name in in_json else value
+        for name, value in values_of(task_type, found).items()
+    }
 
 
 def actual_of(task_type: str, truth: Mapping[str, Any]) -> dict[str, Any]:
@@ -155,16 +167,34 @@ def actual_of(task_type: str, truth: Mapping[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in filled.items() if name in wanted}
 
 
-def _shaped(one: Detection) -> dict[str, Any] | None:
-    named = {"label": one.label, "score": one.score}
-    match one.shape:
-        case Box(xmin, ymin, xmax, ymax):
-            return named | {"xmin": xmin, "ymin": ymin, "xmax": xmax, "ymax": ymax}
+def geometry_of(shape: Shape | None) -> dict[str, Any]:
+    """A shape in the form of the API's own collection; nothing where there is none."""
+    match shape:
+        case Box(xmin, ymin, xmax, ymax, normalised):
+            box = {"xmin": xmin, "ymin": ymin, "xmax": xmax, "ymax": ymax}
+            return box | {"normalised": True} if normalised else box
         case OrientedBox(cx, cy, w, h, r):
-            return named | {"cx": cx, "cy": cy, "w": w, "h": h, "r": r}
+            return {"cx": cx, "cy": cy, "w": w, "h": h, "r": r}
         case Polygons(contours):
-            return named | {"contours": [list(map(list, each)) for each in contours]}
-    return None
+            return {"contours": [list(map(list, each)) for each in contours]}
+        case Mask(counts, height, width):
+            whole = counts if isinstance(counts, str) else list(counts)
+            return {"mask": {"size": [height, width], "counts": whole}}
+    return {}
+
+
+def entity_value(span: Entity) -> dict[str, Any]:
+    return {
+        "label": span.label,
+        "start": span.start,
+        "end": span.end,
+        "score": span.score,
+    }
+
+
+def _shaped(one: Detection) -> dict[str, Any] | None:
+    geometry = geometry_of(one.shape)
+    return {"label": one.label, "score": one.score, **geometry} if geometry else None
 
 
 def _content(content: Any) -> dict[str, Any]:
@@ -172,7 +202,7 @@ def _content(content: Any) -> dict[str, Any]:
         case Quantity(value, lower, upper):
             return {"value": value, "lower": lower, "upper": upper}
         case Outputs(values):
-            return {"values": _written(values)}
+            return {"values": values}
         case Series(values, times, lower, upper, before):
             return {
                 "series": list(values),
@@ -184,11 +214,7 @@ def _content(content: Any) -> dict[str, Any]:
         case Text(messages):
             return {"text": "\n\n".join(message.text for message in messages)}
         case Entities(spans):
-            rows = [
-                {"label": s.label, "start": s.start, "end": s.end, "score": s.score}
-                for s in spans
-            ]
-            return {"entities": _written(rows)}
+            return {"entities": list(map(entity_value, spans))}
     return {}
 
 

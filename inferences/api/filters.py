@@ -10,6 +10,7 @@ from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
 from inferences.api.fields import (
+    FieldsField,
     FlagField,
     HashField,
     LabelField,
@@ -396,6 +397,7 @@ class InferenceQuerySerializer(ValueSerializer, FilteredSerializer):
     embedding_filters = EmbeddingFilterSerializer(source="embedding", **optional)
     pagination = PaginationSerializer(**optional)
     presign = FlagField(required=False, default=False)
+    fields = FieldsField(**optional)
 
 
 class CountQuerySerializer(InferenceQuerySerializer):

@@ -9,7 +9,8 @@ from drf_spectacular.utils import extend_schema
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from inferences.api.fields import FlagField, WholeField
+from inferences.answer_fields import give_fields
+from inferences.api.fields import FieldsField, FlagField, WholeField
 from inferences.api.filters import FilteredSerializer, PaginationSerializer
 from inferences.api.serializers import (
     CountSerializer,
@@ -32,6 +33,7 @@ class ProjectQuerySerializer(ValueSerializer, FilteredSerializer):
 
     pagination = PaginationSerializer(**optional)
     presign = FlagField(required=False, default=False)
+    fields = FieldsField(**optional)
 
 
 class ProjectCountSerializer(FilteredSerializer):
@@ -70,6 +72,7 @@ class FilterProjectView(ProjectView):
                 page = query.page(project.pk, self.models(project))
         except BadQuestion as error:
             raise invalid(str(error), *error.path) from None
+        give_fields(page.inferences, query.fields)
         context = {"presign": query.presign}
         found = InferenceSerializer(page.inferences, many=True, context=context)
         return Response({"results": found.data, "next": page.next})

@@ -8,6 +8,11 @@ from typing import Any
 from django.conf import settings
 from rest_framework import serializers
 
+from inferences.answer_fields import (
+    MISSING,
+    PAGE_TOO_LARGE,
+    TOO_LARGE,
+)
 from inferences.api.fields import (
     FlagField,
     HashField,
@@ -111,8 +116,67 @@ class MetadataSerializer(serializers.Serializer):
     value = TextField()
 
 
+class MaskSerializer(serializers.Serializer):
+    """Run lengths as in COCO: column by column, beginning with those outside."""
+
+    size = serializers.ListField(
+        child=serializers.IntegerField(), help_text="Height and width."
+    )
+    counts = serializers.JSONField(help_text="Numbers, or COCO's compressed text.")
+
+
+class DetectionSerializer(serializers.Serializer):
+    """Something the model named, with the geometry that its answer gave it, if any."""
+
+    label = serializers.CharField()
+    score = serializers.FloatField(allow_null=True)
+    xmin = serializers.FloatField(required=False)
+    ymin = serializers.FloatField(required=False)
+    xmax = serializers.FloatField(required=False)
+    ymax = serializers.FloatField(required=False)
+    normalised = serializers.BooleanField(
+        required=False, help_text="The box is in parts of the picture's size."
+    )
+    cx = serializers.FloatField(required=False)
+    cy = serializers.FloatField(required=False)
+    w = serializers.FloatField(required=False)
+    h = serializers.FloatField(required=False)
+    r = serializers.FloatField(required=False, help_text="In radians.")
+    contours = serializers.ListField(
+        child=serializers.ListField(
+            child=serializers.ListField(child=serializers.FloatField())
+        ),
+        required=False,
+        help_text="The outline, then its holes: lists of points [x, y].",
+    )
+    mask = MaskSerializer(required=False)
+
+
+class ProbabilitySerializer(serializers.Serializer):
+    """A class of a classifier with its probability."""
+
+    label = serializers.CharField()
+    score = serializers.FloatField(allow_null=True)
+
+
+class EntitySerializer(serializers.Serializer):
+    """A span of the input text; ``end`` is not in it."""
+
+    label = serializers.CharField()
+    start = serializers.IntegerField()
+    end = serializers.IntegerField()
+    score = serializers.FloatField(allow_null=True)
+    text = serializers.CharField(
+        allow_null=True, help_text="Null where the answer does not repeat the text."
+    )
+
+
 class InferenceSerializer(serializers.Serializer):
-    """An inference with its payload: two rows, one object."""
+    """An inference with its payload: two rows, one object.
+
+    ``detections`` and the fields after it are read from the answer and the input: one
+    inference has all of them, a list those that are asked for by ``fields``.
+    """
 
     model_id = serializers.CharField()
     inference_id = serializers.CharField()
@@ -136,6 +200,38 @@ class InferenceSerializer(serializers.Serializer):
     warnings = serializers.ListField(
         child=serializers.CharField(), help_text="What is not as it should be."
     )
+    detections = DetectionSerializer(
+        many=True,
+        required=False,
+        allow_null=True,
+        help_text="Null where no label was looked for, empty where none was found. "
+        "Of a classifier the best class.",
+    )
+    probabilities = ProbabilitySerializer(
+        many=True,
+        required=False,
+        allow_null=True,
+        help_text="All classes of a classifier, the best first.",
+    )
+    entities = EntitySerializer(many=True, required=False, allow_null=True)
+    prediction = serializers.DictField(
+        required=False,
+        allow_null=True,
+        help_text="By the columns of exports: label, value, values, series, text, …",
+    )
+    response = serializers.CharField(
+        required=False, allow_null=True, help_text="The text that was generated."
+    )
+    prompt = serializers.CharField(
+        required=False,
+        allow_null=True,
+        help_text="What a model of texts was asked; null when the input is gone.",
+    )
+    unread = serializers.DictField(
+        child=serializers.ChoiceField([TOO_LARGE, PAGE_TOO_LARGE, MISSING]),
+        required=False,
+        help_text="Which fields are null because they could not be read, and why.",
+    )
 
     def to_representation(self, inference: Inference) -> dict[str, Any]:
         # Written out: a page of a thousand goes through here, and the fields above
@@ -144,7 +240,7 @@ class InferenceSerializer(serializers.Serializer):
         key = payload.input_key or None
         created_at = inference.created_at
         given = payload.metadata.items()
-        return {
+        fields = {
             "model_id": inference.registered_model.model_id,
             "inference_id": inference.inference_id,
             "created_at": _moment(created_at),
@@ -169,6 +265,9 @@ class InferenceSerializer(serializers.Serializer):
             "notes": payload.notes,
             "warnings": warnings_of(payload.notes),
         }
+        if read := getattr(inference, "answer_fields", None):
+            fields |= read
+        return fields
 
 
 class PageSerializer(serializers.Serializer):

@@ -7,12 +7,15 @@ from typing import Any, ClassVar
 from django.core.exceptions import ValidationError
 from django.http import Http404, HttpResponse
 from drf_spectacular.utils import OpenApiParameter, extend_schema
+from rest_framework import serializers
 from rest_framework.exceptions import PermissionDenied
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from inferences import removal
+from inferences.answer_fields import FIELDS, give_fields
+from inferences.api.fields import FieldsField
 from inferences.api.filters import (
     CountQuerySerializer,
     InferenceQuerySerializer,
@@ -147,13 +150,36 @@ class ServerSettingsView(StoreView):
         return Response(ModelSerializer(changed).data)
 
 
+FIELDS_PARAMETER = OpenApiParameter(
+    "fields",
+    str,
+    enum=FIELDS,
+    many=True,
+    description="What is read from answers and inputs, several parted by commas. Of one "
+    "inference all when not given, of a list none.",
+)
+
+
+def _named_fields(request: Request) -> tuple[str, ...] | None:
+    """The fields a query string asks for; None: it says nothing of them."""
+    given = request.query_params.getlist("fields")
+    if not given:
+        return None
+    try:
+        return FieldsField().run_validation(",".join(given))
+    except serializers.ValidationError as error:
+        raise serializers.ValidationError({"fields": error.detail}) from None
+
+
 class InferencesView(StoreView):
     """The list as a plain GET, for people, browsers and scripts."""
 
-    PAGING = ("direction", "limit", "offset", "cursor", "sort", "presign")
+    PAGING = ("direction", "limit", "offset", "cursor", "sort", "presign", "fields")
 
     @extend_schema(
-        operation_id="list_inferences", responses={200: PageSerializer, **PROBLEMS}
+        operation_id="list_inferences",
+        parameters=[FIELDS_PARAMETER],
+        responses={200: PageSerializer, **PROBLEMS},
     )
     def get(self, request: Request, model_id: str) -> Response:
         model = self.registered_model(model_id)
@@ -161,6 +187,7 @@ class InferencesView(StoreView):
             filters=read_filters(request, also=self.PAGING),
             pagination=self._pagination(request),
             presign=request.query_params.get("presign") == "true",
+            fields=_named_fields(request) or (),
         )
         return page_response(query, model)
 
@@ -201,10 +228,14 @@ class InferenceView(StoreView):
     inference_id = ""
 
     @extend_schema(
-        operation_id="get_inference", responses={200: InferenceSerializer, **PROBLEMS}
+        operation_id="get_inference",
+        parameters=[FIELDS_PARAMETER],
+        responses={200: InferenceSerializer, **PROBLEMS},
     )
     def get(self, request: Request, model_id: str, inference_id: str = "") -> Response:
         inference = self.inference(model_id, inference_id or self.inference_id)
+        named = _named_fields(request)
+        give_fields([inference], FIELDS if named is None else named)
         presign = request.query_params.get("presign") == "true"
         return Response(
             InferenceSerializer(inference, context={"presign": presign}).data
@@ -248,6 +279,7 @@ def page_response(query: InferenceQuery, model: RegisteredModel) -> Response:
         raise invalid(str(error), *error.path) from None
     except TooDeep as error:
         raise Problem(422, "query-too-expensive", str(error)) from None
+    give_fields(page.inferences, query.fields)
     context = {"presign": query.presign}
     found = InferenceSerializer(page.inferences, many=True, context=context)
     answer = {"results": found.data, "next": page.next}

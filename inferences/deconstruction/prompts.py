@@ -17,6 +17,14 @@ TEXTS = ("prompt", "input", "inputs", "text", "sequence")
 TURNS_MAX = 10_000
 # What a part of a message is called when it is no text.
 PARTS = ("image", "audio", "video", "file", "document")
+# What the proxy and uploads call inputs whose kind nothing says.
+TEXTUAL = ("application/json", "application/octet-stream", "")
+
+
+def is_textual(content_type: str | None) -> bool:
+    """Whether an input of this type may be text at all."""
+    kind = (content_type or "").partition(";")[0]
+    return kind.startswith("text/") or kind in TEXTUAL
 
 
 def read_prompt(content: bytes) -> str | None:

@@ -29,6 +29,7 @@ class ProjectQuery:
     filters: Filter = field(default_factory=InferenceFilter)
     pagination: Pagination = field(default_factory=Pagination)
     presign: bool = False
+    fields: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if self.pagination.sort not in (None, "created_at"):

@@ -28,6 +28,8 @@ class InferenceQuery:
     pagination: Pagination = field(default_factory=Pagination)
     presign: bool = False
     embedding: EmbeddingFilter | None = None
+    # Read for the rows of the page: see ``answer_fields``. No part of what is asked.
+    fields: tuple[str, ...] = ()
 
     @property
     def sort(self) -> Sort:

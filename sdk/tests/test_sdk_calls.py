@@ -502,3 +502,50 @@ def test_inferences_as_a_table(row):
     assert frame.loc[0, "metadata.frame"] == 3
     assert frame.loc[0, "metadata.pose"] == {"a": 1}
     assert frame.loc[0, "latitude"] == 1.0
+
+
+UNDERSTOOD = {
+    "detections": [
+        {"label": "ship", "score": 0.9, "xmin": 1, "ymin": 2, "xmax": 3, "ymax": 4},
+        {
+            "label": "sea",
+            "score": None,
+            "mask": {"size": [2, 3], "counts": [1, 2, 3]},
+        },
+    ],
+    "probabilities": [{"label": "ship", "score": 0.9}],
+    "entities": [{"label": "P", "start": 0, "end": 3, "score": 1, "text": None}],
+    "prediction": {"label": "ship"},
+    "prompt": None,
+    "response": "yes",
+    "unread": {"prompt": "missing"},
+}
+
+
+def test_what_was_understood_are_values(client, store, row):
+    store.says(row("a") | UNDERSTOOD)
+
+    found = inference.get_inference("m", "a")
+
+    box, mask = found.detections
+    assert (box.label, box.xmax, box.normalised) == ("ship", 3, False)
+    assert mask.mask.counts == [1, 2, 3]
+    assert found.probabilities[0].label == "ship"
+    assert (found.entities[0].end, found.response) == (3, "yes")
+    assert found.unread == {"prompt": "missing"}
+
+
+def test_fields_go_with_the_question(client, store, row):
+    page = {"results": [row("a")], "next": None}
+    names = ["detections", "prompt"]
+    store.says(page, page, page, row("a"))
+
+    assert inference.filter_inferences("m", EVERYTHING, fields=names)[0].prompt is None
+    assert json.loads(store.last.content)["fields"] == names
+    list(inference.iter_inferences("m", fields=names))
+    assert json.loads(store.last.content)["fields"] == names
+    inference.list_inferences("m", fields=names)
+    assert store.last.url.params.get_list("fields") == names
+    inference.get_inference("m", "a", fields=["prompt"])
+    assert store.last.url.params.get_list("fields") == ["prompt"]
+    assert EVERYTHING.fields is None

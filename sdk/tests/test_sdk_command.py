@@ -363,3 +363,29 @@ def test_a_closed_pipe_is_the_end(home):
         running.stdout.close()
         said = running.stderr.read()
     assert said == b""
+
+
+def test_find_shows_the_fields_that_are_asked_for(istore, store, row):
+    found = row("a") | {"detections": [{"label": "ship", "score": 0.5}], "prompt": None}
+    store.says({"results": [found], "next": None})
+
+    _, out, _ = istore("find", "m", "--fields", "detections, prompt")
+
+    assert store.last.url.params.get_list("fields") == ["detections", "prompt"]
+    assert '\t[{"label": "ship", "score": 0.5}]\t\n' in out
+
+
+def test_json_has_no_field_that_was_not_asked_for(istore, store, row):
+    store.says({"results": [row("a")], "next": None})
+
+    _, out, _ = istore("find", "m", "--json")
+
+    assert "detections" not in out
+
+
+def test_show_says_what_was_understood(istore, store, row):
+    store.says(row("a") | {"detections": [{"label": "ship", "score": 0.5}]})
+
+    _, out, _ = istore("show", "m", "a")
+
+    assert "ship 0.5" in out

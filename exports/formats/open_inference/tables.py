@@ -41,7 +41,7 @@ from exports.members import (
 )
 from inferences import directory
 from inferences.deconstructing import deconstructed
-from inferences.deconstruction.prompts import read_prompt
+from inferences.deconstruction.prompts import is_textual, read_prompt
 from inferences.directory import place_of
 from inferences.models import (
     InferenceAction,
@@ -349,11 +349,6 @@ def _text_input(key: str | None, content_type: str | None) -> Any:
         return None
 
 
-def is_textual(content_type: str | None) -> bool:
-    kind = (content_type or "").partition(";")[0]
-    return kind.startswith("text/") or kind in TEXTUAL
-
-
 def text_in(file: IO[bytes], content_type: str | None) -> Any:
     """The prompt that the file holds; None where it is no text, ``TOO_LONG`` if it is."""
     if not is_textual(content_type):
@@ -368,8 +363,6 @@ NAMED_TEXT = (
     "CASE WHEN cold.data LIKE '{%%' AND cold.data LIKE '%%\"inputs\"%%'"
     " AND cold.data IS JSON OBJECT THEN cold.data::json #>> '{inputs,text}' END"
 )
-# What the proxy and uploads call inputs whose kind nothing says.
-TEXTUAL = ("application/json", "application/octet-stream", "")
 # Text that did not fit the row; an answer with binary parts is none.
 ELSEWHERE = (
     "cold.data = '' AND cold.answer_storage_key <> ''"

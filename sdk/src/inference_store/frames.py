@@ -17,6 +17,16 @@ READERS: dict[str, Callable[[str], Any]] = {
     "json": json.loads,
 }
 
+UNDERSTOOD = {
+    "detections",
+    "probabilities",
+    "entities",
+    "prediction",
+    "prompt",
+    "response",
+    "unread",
+}
+
 
 def to_pandas(inferences: Iterable[Inference]) -> pandas.DataFrame:
     """Inferences as a data frame, one row each, in their order.
@@ -27,7 +37,7 @@ def to_pandas(inferences: Iterable[Inference]) -> pandas.DataFrame:
     Returns:
         A frame with the fields of an inference as columns, ``latitude`` and
         ``longitude``, and a column ``metadata.<key>`` for each key, its values as int,
-        float, str or parsed JSON.
+        float, str or parsed JSON. Fields of answers are columns where they were asked for.
 
     Raises:
         ImportError: pandas is not installed.
@@ -41,7 +51,9 @@ def to_pandas(inferences: Iterable[Inference]) -> pandas.DataFrame:
 
 
 def _row(inference: Inference) -> dict[str, Any]:
-    row = inference.model_dump(exclude={"metadata", "data_coordinates"})
+    row = inference.model_dump(exclude={"metadata", "data_coordinates", *UNDERSTOOD})
+    # Columns that no row was asked for are left out.
+    row |= inference.model_dump(include=UNDERSTOOD, exclude_unset=True)
     point = inference.data_coordinates
     row["latitude"] = point.latitude if point else None
     row["longitude"] = point.longitude if point else None

@@ -25,13 +25,18 @@ from inference_store.upload import put_bytes, upload_data
 
 @blocking
 def filter_inferences(
-    model_id: str, request_body: NewGetInferencesRequest
+    model_id: str,
+    request_body: NewGetInferencesRequest,
+    *,
+    fields: Sequence[str] = (),
 ) -> Call[Page[Inference]]:
     """One page of the inferences that match every filter.
 
     Parameters:
         model_id: the model whose inferences are asked for.
         request_body: the filters, the page and its order; 50 by age if it says nothing.
+        fields: what is read from answers and inputs for each, such as ``detections``
+            and ``prompt``; see ``NewGetInferencesRequest``.
 
     Returns:
         The inferences as a list, with the cursor of the following page as ``next``
@@ -45,7 +50,7 @@ def filter_inferences(
     return post(
         *_of(model_id),
         "filter",
-        body=request_body,
+        body=request_body.with_fields(fields),
         read=page_of(Inference),
         may_repeat=True,
     )
@@ -68,6 +73,7 @@ def list_inferences(
     limit: int | None = None,
     cursor: str | None = None,
     presign: bool = False,
+    fields: Sequence[str] = (),
 ) -> Call[Page[Inference]]:
     """One page of inferences, asked for in the words of the browse page's address.
 
@@ -86,6 +92,8 @@ def list_inferences(
         limit: inferences on the page, 50 when not given, up to 1000.
         cursor: the ``next`` of the page before.
         presign: whether rows come with links to their inputs.
+        fields: what is read from answers and inputs for each, such as ``detections``
+            and ``prompt``; see ``NewGetInferencesRequest``.
 
     Returns:
         The inferences as a list, with the cursor of the following page as ``next``.
@@ -105,6 +113,7 @@ def iter_inferences(
     page_size: int = 500,
     *,
     progress: bool = False,
+    fields: Sequence[str] = (),
 ) -> Iterator[Inference]:
     """All inferences that match, fetched page by page as they are used.
 
@@ -114,6 +123,8 @@ def iter_inferences(
             The limit of its page is not used.
         page_size: how many to fetch at once, up to 1000.
         progress: whether to show a progress bar (on a terminal), which costs a count.
+        fields: what is read from answers and inputs for each, such as ``detections``
+            and ``prompt``; see ``NewGetInferencesRequest``.
 
     Returns:
         An iterator. What arrives during the walk is met if it lies ahead.
@@ -124,7 +135,7 @@ def iter_inferences(
         InferenceStoreError: any other failure, while iterating.
     """
     return walking.walk(
-        connection.connected(), model_id, request_body, page_size, progress
+        connection.connected(), model_id, request_body, page_size, progress, fields
     )
 
 
@@ -155,14 +166,19 @@ def count_inferences(model_id: str, request_body: NewGetInferencesRequest) -> Ca
 
 @blocking
 def get_inference(
-    model_id: str, inference_id: str, presign: bool = False
+    model_id: str,
+    inference_id: str,
+    presign: bool = False,
+    *,
+    fields: Sequence[str] = (),
 ) -> Call[Inference | None]:
-    """One inference.
+    """One inference, with what was understood of it.
 
     Parameters:
         model_id: its model.
         inference_id: its id.
         presign: whether it comes with a link to its input.
+        fields: what is read from its answer and input; everything when not given.
 
     Returns:
         The inference; None if there is none.
@@ -174,7 +190,7 @@ def get_inference(
         *_of(model_id),
         inference_id,
         read=one(Inference),
-        parameters={"presign": presign},
+        parameters={"presign": presign, "fields": fields},
         may_be_absent=True,
     )
 

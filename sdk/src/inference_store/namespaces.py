@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from inference_store import (
@@ -56,9 +56,12 @@ class Inferences(Namespace):
         page_size: int = 500,
         *,
         progress: bool = False,
+        fields: Sequence[str] = (),
     ) -> Iterator[Inference]:
         """All inferences that match, as ``inference.iter_inferences``."""
-        return walking.walk(self.client, model_id, request_body, page_size, progress)
+        return walking.walk(
+            self.client, model_id, request_body, page_size, progress, fields
+        )
 
 
 class MetadataValues(Namespace):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from inference_store.models import Inference, NewGetInferencesRequest
@@ -19,9 +19,10 @@ def walk(
     request_body: NewGetInferencesRequest | None,
     page_size: int,
     progress: bool,
+    fields: Sequence[str] = (),
 ) -> Iterator[Inference]:
     """Every inference that matches, by a blocking client."""
-    request = _first(request_body, page_size)
+    request = _first(request_body, page_size).with_fields(fields)
     store = client.inference
     total = store.count_inferences(model_id, request) if progress else None
     with Bar(progress, total) as bar:
@@ -41,9 +42,10 @@ async def walk_async(
     request_body: NewGetInferencesRequest | None,
     page_size: int,
     progress: bool,
+    fields: Sequence[str] = (),
 ) -> AsyncIterator[Inference]:
     """Every inference that matches, by an asynchronous client."""
-    request = _first(request_body, page_size)
+    request = _first(request_body, page_size).with_fields(fields)
     store = client.inference
     total = await store.count_inferences(model_id, request) if progress else None
     with Bar(progress, total) as bar:

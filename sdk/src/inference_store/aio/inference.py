@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 
 from inference_store import connection, walking
 from inference_store import inference as blocking
@@ -27,8 +27,14 @@ def iter_inferences(
     page_size: int = 500,
     *,
     progress: bool = False,
+    fields: Sequence[str] = (),
 ) -> AsyncIterator[Inference]:
     """All inferences that match, for ``async for``; parameters as those of the twin."""
     return walking.walk_async(
-        connection.connected_async(), model_id, request_body, page_size, progress
+        connection.connected_async(),
+        model_id,
+        request_body,
+        page_size,
+        progress,
+        fields,
     )

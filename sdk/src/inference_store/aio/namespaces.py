@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from typing import TYPE_CHECKING
 
 from inference_store import walking
@@ -56,10 +56,11 @@ class AsyncInferences(AsyncNamespace):
         page_size: int = 500,
         *,
         progress: bool = False,
+        fields: Sequence[str] = (),
     ) -> AsyncIterator[Inference]:
         """All inferences that match, as ``aio.inference.iter_inferences``."""
         return walking.walk_async(
-            self.client, model_id, request_body, page_size, progress
+            self.client, model_id, request_body, page_size, progress, fields
         )
 
 

@@ -72,12 +72,22 @@ def find(
     limit: Annotated[int, typer.Option(min=1, help="How many at most.")] = 50,
     oldest: Annotated[bool, typer.Option("--oldest", help="Oldest first.")] = False,
     presign: Annotated[bool, typer.Option(help="With links to the inputs.")] = False,
+    fields: Annotated[
+        str,
+        typer.Option(
+            metavar="NAME,…",
+            help="What was understood: detections, probabilities, entities, prediction, "
+            "prompt, response.",
+        ),
+    ] = "",
     as_json: AsJson = False,
 ) -> None:
     """The inferences that match, newest first."""
+    names = [name.strip() for name in fields.split(",")] if fields else []
     chosen = selection(since, until, label, min_score, metadata, query)
     asked = chosen.parameters() | {
         "presign": presign,
+        "fields": names,
         "direction": "asc" if oldest else "desc",
     }
     with client() as store:
@@ -86,7 +96,8 @@ def find(
             for each in found:
                 output.show_json(each)
         else:
-            output.show_rows(output.COLUMNS, map(output.inference_row, found))
+            rows = (output.inference_row(each, names) for each in found)
+            output.show_rows((*output.COLUMNS, *names), rows)
 
 
 @app.command()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from contextlib import suppress
 from typing import Any
 
@@ -12,9 +13,10 @@ from rich.table import Table
 from rich.text import Text
 
 from inference_store.cli.output import plain
-from inference_store.models import Inference
+from inference_store.models import ClassProbability, Detection, Entity, Inference
 
 MOST_OF_ANSWER = 2000
+MOST_NAMED = 20
 
 
 def panel(inference: Inference) -> Panel:
@@ -22,10 +24,42 @@ def panel(inference: Inference) -> Panel:
     parts: list[Any] = [_facts(inference)]
     if inference.metadata:
         parts += [Text("\nMetadata", style="bold"), _metadata(inference)]
+    if understood := _understood(inference):
+        parts += [Text("\nUnderstood", style="bold"), understood]
     if inference.data:
         parts += [Text("\nAnswer", style="bold"), Text(_answer(inference.data))]
     title = Text(plain(inference.inference_id), style="bold")
     return Panel(Group(*parts), title=title, title_align="left", expand=False)
+
+
+def _understood(inference: Inference) -> Table | None:
+    """What the store reads out of answer and input, in a line each."""
+    rows = {
+        "prompt": inference.prompt,
+        "detections": _named(inference.detections),
+        "probabilities": _named(inference.probabilities),
+        "entities": _named(inference.entities),
+        "response": inference.response,
+    }
+    rows |= {name: f"not read: {why}" for name, why in inference.unread.items()}
+    shown = {name: text for name, text in rows.items() if text is not None}
+    if not shown:
+        return None
+    table = _grid()
+    for name, text in shown.items():
+        table.add_row(name, Text(plain(text[:MOST_OF_ANSWER]), overflow="fold"))
+    return table
+
+
+def _named(rows: Sequence[Detection | ClassProbability | Entity] | None) -> str | None:
+    if rows is None:
+        return None
+    named = [
+        each.label if each.score is None else f"{each.label} {each.score:.3g}"
+        for each in rows[:MOST_NAMED]
+    ]
+    more = len(rows) - len(named)
+    return ", ".join(named + ([f"{more} more"] if more else [])) or "none"
 
 
 def _facts(inference: Inference) -> Table:

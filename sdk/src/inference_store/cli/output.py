@@ -31,7 +31,9 @@ def is_terminal() -> bool:
 def show_json(value: Any) -> None:
     """One line of JSON."""
     if isinstance(value, BaseModel):
-        value = value.model_dump(mode="json")
+        # What was not asked for is left out: a null would say that there is none.
+        is_whole = not isinstance(value, Inference)
+        value = value.model_dump(mode="json", exclude_unset=not is_whole)
     print(json.dumps(value, ensure_ascii=False))
 
 
@@ -49,7 +51,7 @@ def show_rows(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
     console().print(table)
 
 
-def inference_row(inference: Inference) -> tuple[str, ...]:
+def inference_row(inference: Inference, fields: Sequence[str] = ()) -> tuple[str, ...]:
     metadata = " ".join(f"{m.key}={m.value}" for m in inference.metadata or ())
     return (
         f"{inference.created_at:%Y-%m-%d %H:%M:%S}",
@@ -57,7 +59,18 @@ def inference_row(inference: Inference) -> tuple[str, ...]:
         inference.inference_action,
         inference.data_source or "",
         metadata,
+        *(understood(inference, name) for name in fields),
     )
+
+
+def understood(inference: Inference, field: str) -> str:
+    """A field of what was understood: a text as it is, everything else as JSON."""
+    if field in inference.unread:
+        return f"({inference.unread[field]})"
+    value = inference.model_dump(mode="json", exclude_unset=True).get(field)
+    if value is None or isinstance(value, str):
+        return value or ""
+    return json.dumps(value, ensure_ascii=False)
 
 
 def plain(text: str) -> str:

@@ -2,6 +2,12 @@
 
 from typing import Any
 
+from inference_store.models.answer_fields import (
+    ClassProbability,
+    Detection,
+    Entity,
+    Mask,
+)
 from inference_store.models.asking import (
     EmbeddingFilter,
     NearText,
@@ -129,6 +135,7 @@ __all__ = [
     "BaseInferenceFilter",
     "BatchResult",
     "ChangeExportScheduleRequest",
+    "ClassProbability",
     "Comparison",
     "ComparisonOperator",
     "Condition",
@@ -145,9 +152,11 @@ __all__ = [
     "DeconstructedInferenceFilter",
     "DeleteAction",
     "DeletedInference",
+    "Detection",
     "DetectionBounds",
     "EmbeddingDistanceMetric",
     "EmbeddingFilter",
+    "Entity",
     "Erasure",
     "ExportDestination",
     "ExportFormat",
@@ -168,6 +177,7 @@ __all__ = [
     "InferenceAction",
     "JoinedGroundTruth",
     "Leaf",
+    "Mask",
     "Metadata",
     "MetadataFilter",
     "MetadataFilterOperator",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Annotated, Any
 
 from pydantic import BeforeValidator, Field, SerializeAsAny
@@ -69,12 +70,24 @@ class Question(RequestModel):
 
 
 class NewGetInferencesRequest(Question):
-    """What to find, how to page it, and whether rows come with links to their inputs."""
+    """What to find, how to page it, and whether rows come with links to their inputs.
+
+    ``fields`` names what is read from answers and inputs for each row: ``detections``,
+    ``probabilities``, ``entities``, ``prediction``, ``prompt``, ``response``.
+    """
 
     filters: BaseInferenceFilter = Field(default_factory=BaseInferenceFilter)
     embedding_filters: SerializeAsAny[EmbeddingFilter] | None = None
     pagination: Pagination | None = None
     presign: bool = False
+    fields: list[str] | None = None
+
+    def with_fields(self, names: Sequence[str]) -> NewGetInferencesRequest:
+        """The same request, which asks for these fields as well."""
+        if not names:
+            return self
+        wanted = list(dict.fromkeys([*(self.fields or ()), *names]))
+        return self.model_copy(update={"fields": wanted})
 
     def paged(self, **changes: Any) -> NewGetInferencesRequest:
         """The same request with another page."""

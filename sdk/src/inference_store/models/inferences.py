@@ -5,8 +5,9 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Annotated, Any
 
-from pydantic import BeforeValidator
+from pydantic import BeforeValidator, Field
 
+from inference_store.models.answer_fields import ClassProbability, Detection, Entity
 from inference_store.models.base import (
     AnswerModel,
     RequestModel,
@@ -20,7 +21,12 @@ from inference_store.models.metadata import Metadata, NewMetadataCollectionReque
 
 
 class Inference(AnswerModel):
-    """One inference of the store. ``data`` is what the model answered."""
+    """One inference of the store. ``data`` is what the model answered.
+
+    ``detections`` and what follows is what the store understood of it: ``get_inference``
+    brings all, a list what its ``fields`` ask for. ``unread`` says which of them could
+    not be read, and why.
+    """
 
     model_id: str
     inference_id: str
@@ -37,6 +43,13 @@ class Inference(AnswerModel):
     presigned_url: str | None = None
     is_protected: bool = False
     version: str
+    detections: list[Detection] | None = None
+    probabilities: list[ClassProbability] | None = None
+    entities: list[Entity] | None = None
+    prediction: dict[str, Any] | None = None
+    prompt: str | None = None
+    response: str | None = None
+    unread: dict[str, str] = Field(default_factory=dict)
 
     @property
     def structured_embedding(self) -> list[int | float] | None:
