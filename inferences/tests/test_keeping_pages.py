@@ -89,7 +89,7 @@ def test_what_is_chosen_is_restored_or_removed(
     answer = person().post(CHANGE, given)
 
     assert answer.status_code == 302
-    assert answer.url.startswith(DELETED)
+    assert answer.url.startswith(f"/projects/{hidden.project.project_id}{DELETED}")
     assert hidden.inferences.live().count() == restored
     assert restoring.soft_deleted(hidden).count() == waiting
 

@@ -179,7 +179,7 @@ def test_a_form_that_cannot_be_read_takes_nothing_back(
     told = client.post(f"{MODEL}/selection/label", label, follow=True)
     address, fields = undo_of(told)
 
-    assert client.post(address, {**fields, **wrong}).status_code == 302
+    assert client.post(address, {**fields, **wrong}).status_code in (302, 400)
     assert metadata(model, "a")["seen"] == ["string", "yes"]
 
 
