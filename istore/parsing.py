@@ -25,8 +25,13 @@ REFUSED = re.compile("[\x00\ud800-\udfff]")
 LARGEST_DIGITS = 400  # of a whole number; a longer one is out of every range
 
 
-def read_json(body: bytes, *, depth: int | None = None) -> Any:
-    """The value, or a ``Problem`` (400) whose code says what is wrong with the text."""
+def read_json(
+    body: bytes, *, depth: int | None = None, nan_is_null: bool = False
+) -> Any:
+    """The value, or a ``Problem`` (400) whose code says what is wrong with the text.
+
+    With ``nan_is_null`` a NaN, as Python's own ``json`` and pandas write a gap, is a null.
+    """
     try:
         text = body.decode("utf-8")
     except UnicodeDecodeError as error:
@@ -37,7 +42,7 @@ def read_json(body: bytes, *, depth: int | None = None) -> Any:
         _refuse("invalid-encoding", "The text begins with a byte order mark.")
     _check_bounds(body, depth or settings.ISTORE_JSON_MAX_DEPTH)
     try:
-        value = STRICT.decode(text)
+        value = (WITH_GAPS if nan_is_null else STRICT).decode(text)
     except json.JSONDecodeError as error:
         where = f"line {error.lineno}, column {error.colno}"
         raise _refused("malformed-json", f"{error.msg}: {where}.") from None
@@ -114,6 +119,11 @@ def _constant(name: str) -> NoReturn:
     _refuse("number-out-of-range", f"{name} is not a number that JSON knows.")
 
 
+def _gap(name: str) -> None:
+    if name != "NaN":
+        _constant(name)
+
+
 def _float(text: str) -> float:
     value = float(text)
     if not math.isfinite(value):
@@ -130,6 +140,14 @@ def _int(text: str) -> int:
 STRICT = json.JSONDecoder(
     object_pairs_hook=_object,
     parse_constant=_constant,
+    parse_float=_float,
+    parse_int=_int,
+)
+
+
+WITH_GAPS = json.JSONDecoder(
+    object_pairs_hook=_object,
+    parse_constant=_gap,
     parse_float=_float,
     parse_int=_int,
 )

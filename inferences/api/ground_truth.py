@@ -21,8 +21,15 @@ from inferences.api.creating import AnyParser
 from inferences.api.fields import MomentField
 from inferences.api.views import StoreView
 from inferences.ground_truth import file_tasks
-from inferences.ground_truth.files import READERS, form_of, rows_of
+from inferences.ground_truth.files import (
+    READERS,
+    Options,
+    form_of,
+    rows_of,
+    unpacked,
+)
 from inferences.ground_truth.joining import join
+from inferences.ground_truth.labels import Labels
 from inferences.ground_truth.models import GroundTruth, PendingTruth, TruthFile
 from inferences.ground_truth.references import INFERENCE, Reference
 from inferences.ground_truth.singles import (
@@ -85,7 +92,7 @@ class GroundTruthView(StoreView):
             Reference(INFERENCE, inference_id)
         except ValueError as error:
             raise invalid(str(error), "inference_id") from None
-        truth = read_truth(request.data, model.task_type)
+        truth = read_truth(request.data, model.task_type, Labels.of(model))
         found = put_truth(self.caller, model, inference_id, truth)
         if found is None:
             content = {"inference_id": inference_id, "state": "waiting"}
@@ -195,6 +202,25 @@ class CountsSerializer(serializers.Serializer):
     waiting = serializers.IntegerField()
 
 
+OPTIONS = [
+    OpenApiParameter(
+        "delimiter",
+        str,
+        enum=["comma", "semicolon", "tab", "bar"],
+        description="Of a table of text, else told by its first line.",
+    ),
+    OpenApiParameter(
+        "missing",
+        str,
+        description="Words between commas that are gaps in a table of text, instead of "
+        "NaN, NA, None, null and their like; empty: none.",
+    ),
+    OpenApiParameter(
+        "ignore_unknown", bool, description="Skip columns and members of other names."
+    ),
+]
+
+
 class GroundTruthsView(StoreView):
     """Many actuals at once, from a file of any of the forms."""
 
@@ -214,7 +240,8 @@ class GroundTruthsView(StoreView):
         parameters=[
             OpenApiParameter(
                 "form", str, enum=list(READERS), description="Else by the content type."
-            )
+            ),
+            *OPTIONS,
         ],
         request={
             "application/x-ndjson": OpenApiTypes.STR,
@@ -227,13 +254,17 @@ class GroundTruthsView(StoreView):
         """202: the file is large, and a worker joins it; the answer is its task."""
         model = self.registered_model(model_id)
         form = self._form(request)
-        with tempfile.TemporaryFile() as file:
-            _receive(request, file)
-            rows = file_tasks.count_rows(file, form)
-            if rows > settings.ISTORE_TRUTHS_AT_ONCE:
-                task = file_tasks.keep_file(self.caller, model, file, form, rows)
-                return Response(TruthFileSerializer(task).data, status=202)
-            told = join(self.caller, model, rows_of(file, form, model.task_type))
+        options = Options.read(request.query_params)
+        with tempfile.TemporaryFile() as sent:
+            _receive(request, sent)
+            with unpacked(sent) as file:
+                rows = file_tasks.count_rows(file, form)
+                if rows > settings.ISTORE_TRUTHS_AT_ONCE:
+                    task = file_tasks.keep_file(
+                        self.caller, model, file, form, rows, options
+                    )
+                    return Response(TruthFileSerializer(task).data, status=202)
+                told = join(self.caller, model, rows_of(file, form, model, options))
         return Response(JoinedSerializer(told).data)
 
     def _form(self, request: Request) -> str:

@@ -24,7 +24,12 @@ from django.core.files.storage import default_storage
 from django.db import connection, transaction
 from rest_framework.exceptions import APIException
 
-from inferences.ground_truth.files import Rows, rows_of
+from inferences.ground_truth.files import (
+    UNPACKED_MAX_BYTES,
+    Options,
+    Rows,
+    rows_of,
+)
 from inferences.ground_truth.joining import Joined, join
 from inferences.ground_truth.models import TruthFile
 from inferences.models import RegisteredModel, UploadGrant
@@ -40,7 +45,6 @@ KEPT = timedelta(days=7)  # of a file that no worker comes to
 TELL_SECONDS = 2.0
 CHUNK = 2**20
 VALUES_A_ROW = 50  # that a file of so many rows may hold, lists of values counted whole
-UNPACKED_MAX_BYTES = 2 * 2**30  # of a Parquet file, as it says itself
 GRANT = "actuals"
 
 
@@ -90,7 +94,12 @@ def _rows_of_parquet(file: IO[bytes]) -> int:
 
 
 def keep_file(
-    actor: object, model: RegisteredModel, file: IO[bytes], form: str, rows: int
+    actor: object,
+    model: RegisteredModel,
+    file: IO[bytes],
+    form: str,
+    rows: int,
+    options: Options,
 ) -> TruthFile:
     """The task that joins the file; when this returns, the file is kept durably."""
     key = f"uploads/{model.project_id}/{model.pk}/{uuid7()}/{GRANT}"
@@ -115,6 +124,7 @@ def keep_file(
             registered_model=model,
             created_by=str(actor)[:300],
             form=form,
+            options=options.to_json(),
             size=size,
             storage_key=key,
             expected_count=rows,
@@ -148,8 +158,9 @@ def _join(task: TruthFile) -> Joined:
     model = task.registered_model
     try:
         with blobs.open_blob(task.storage_key) as file, _telling(task) as progress:
-            rows = progress.counted(rows_of(file, task.form, model.task_type))
-            return join(task.created_by, model, rows)
+            options = Options.from_json(task.options)
+            rows = rows_of(file, task.form, model, options)
+            return join(task.created_by, model, progress.counted(rows))
     except FileNotFoundError:
         raise Failed("The file is gone: it waited too long for a worker.") from None
     except APIException as error:

@@ -1,27 +1,36 @@
-"""Files of actuals: NDJSON, CSV and Parquet, read a piece at a time.
+"""Files of actuals, read a piece at a time.
 
-A line of NDJSON is an object with ``inference_id``, ``data_hash`` or ``metadata`` (an object
-of key and value), and the actual in one of the forms of ``truths``. CSV and Parquet have a
-column ``inference_id``, ``data_hash`` or ``metadata.<key>``, and columns named as the forms;
-what is no text or number there is JSON, or in Parquet a list or struct.
+A line of NDJSON, or a member of a list of JSON, is an object with ``inference_id``,
+``data_hash`` or ``metadata`` (an object of key and value), and the actual in one of the
+forms of ``truths``. Tables (text, Parquet, Arrow) have a column ``inference_id``,
+``data_hash`` or ``metadata.<key>``, and columns named as the forms; what is no text or
+number there is JSON, or in Parquet a list or struct.
 """
 
 from __future__ import annotations
 
-import csv
-import io
-from collections.abc import Callable, Iterator, Mapping
-from typing import IO, Any
+import gzip
+import re
+import tempfile
+import zlib
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
+from typing import IO, Any, Self
 
 import pyarrow
 import pyarrow.compute
 import pyarrow.parquet
 from rest_framework.exceptions import APIException
 
+from inferences.arrow_values import Unreadable, rows_of_batch
+from inferences.ground_truth.delimited import DelimitedTable, delimiter_named
 from inferences.ground_truth.joining import Actual, Refusal
+from inferences.ground_truth.labels import MISSING, Labels
 from inferences.ground_truth.references import HASH, INFERENCE, METADATA, Reference
 from inferences.ground_truth.truths import FORMS, TRUTH_MAX_BYTES, read_truth
 from inferences.metadata import read_float
+from inferences.models import RegisteredModel
 from istore.exception_handler import as_problem
 from istore.parsing import read_json
 from istore.problems import Problem, invalid
@@ -29,36 +38,137 @@ from istore.problems import Problem, invalid
 ROWS_AT_ONCE = 1000
 ROWS_AS_VALUES = 20
 LINE_MAX_BYTES = 2 * TRUTH_MAX_BYTES
+DOCUMENT_MAX_BYTES = 64 * 2**20  # of JSON that is one value
+UNPACKED_MAX_BYTES = 2 * 2**30
+CHUNK = 2**20
 TEXTS = ("label", "text")
 NUMBERS = ("value", "score")
 COLUMN = "metadata."
+COLUMNS = (INFERENCE, HASH, "label", "score", *FORMS)
+# The row numbers that pandas writes as a column: they say nothing.
+INDEX = re.compile(r"(unnamed: ?\d+|__index_level_\d+__)?", re.IGNORECASE)
+DECIMAL_COMMA = re.compile(r"-?\d+,\d+")
 
 Rows = Iterator[Actual | Refusal]
-csv.field_size_limit(TRUTH_MAX_BYTES)
 
 
-def rows_of(file: IO[bytes], form: str, task_type: str) -> Rows:
+@dataclass(frozen=True, slots=True)
+class Options:
+    """How a file is to be read, where it does not say so itself.
+
+    ``missing`` are the words of a table of text that are a gap, unless they are labels of
+    the model; a number always is one where it is NaN.
+    """
+
+    delimiter: str = ""
+    missing: tuple[str, ...] = tuple(sorted(MISSING))
+    ignore_unknown: bool = False
+
+    @classmethod
+    def read(cls, given: Mapping[str, str]) -> Self:
+        """As a query or a command says them. Raises the 400 that names what is wrong."""
+        said: dict[str, Any] = {}
+        if "delimiter" in given:
+            said["delimiter"] = delimiter_named(given["delimiter"])
+        if "missing" in given:
+            words = (word.strip() for word in given["missing"].split(","))
+            said["missing"] = tuple(word for word in words if word)
+        if "ignore_unknown" in given:
+            if given["ignore_unknown"] not in ("true", "false"):
+                raise invalid("true or false is expected.", "ignore_unknown")
+            said["ignore_unknown"] = given["ignore_unknown"] == "true"
+        return cls(**said)
+
+    def to_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, kept: Mapping[str, Any]) -> Self:
+        said = dict(kept)
+        if "missing" in said:
+            said["missing"] = tuple(said["missing"])
+        return cls(**said)
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """What a reader is told of the model and of the file."""
+
+    task_type: str
+    labels: Labels = field(default_factory=Labels)
+    options: Options = field(default_factory=Options)
+
+
+def rows_of(
+    file: IO[bytes],
+    form: str,
+    model: RegisteredModel,
+    options: Options | None = None,
+) -> Rows:
     """The actuals of a file, one after the other; ``form`` is a key of ``READERS``."""
-    return READERS[form](file, task_type)
+    # Now, and not with the first row: rows are copied while they are read.
+    reading = Reading(model.task_type, Labels.of(model), options or Options())
+    return READERS[form](file, reading)
 
 
 def form_of(name: str) -> str | None:
     """The form that a file's name or a content type says."""
+    name = name.lower().removesuffix(".gz")
     for form, words in WORDS.items():
-        if name.lower().endswith(words):
+        if name.endswith(words):
             return form
     return None
 
 
-def read_actual(value: Any, task_type: str, place: str = "") -> Actual:
+@contextmanager
+def unpacked(file: IO[bytes]) -> Iterator[IO[bytes]]:
+    """The file, or what is in it where it is one of gzip; a 413 for too much of it."""
+    head = file.read(2)
+    file.seek(0)
+    if head != b"\x1f\x8b":
+        yield file
+        return
+    with tempfile.TemporaryFile() as content:
+        _unpack(file, content)
+        content.seek(0)
+        yield content
+
+
+def _unpack(file: IO[bytes], content: IO[bytes]) -> None:
+    size = 0
+    with gzip.GzipFile(fileobj=file) as packed:
+        while chunk := _chunk_of(packed):
+            size += len(chunk)
+            if size > UNPACKED_MAX_BYTES:
+                detail = f"Unpacked, a file has at most {UNPACKED_MAX_BYTES} bytes."
+                raise Problem(413, "body-too-large", detail)
+            content.write(chunk)
+
+
+def _chunk_of(packed: gzip.GzipFile) -> bytes:
+    try:
+        return packed.read(CHUNK)
+    except (EOFError, OSError, zlib.error) as error:
+        detail = f"The file is not whole as gzip: {error}."
+        raise Problem(400, "malformed-file", detail) from None
+
+
+def read_actual(
+    value: Any, reading: Reading, place: str = "", *, is_typed: bool = True
+) -> Actual:
     """One actual with its reference. Raises a 400 that names what is wrong."""
     if not isinstance(value, Mapping):
         raise invalid("An object is expected.")
     rest = dict(value)
+    if reading.options.ignore_unknown:
+        rest = {k: v for k, v in rest.items() if k in COLUMNS or k == METADATA}
     reference = _reference(
         *(rest.pop(name, None) for name in (INFERENCE, HASH, METADATA))
     )
-    return Actual(reference, read_truth(rest, task_type), place)
+    if not any(rest.get(name) is not None for name in COLUMNS):
+        raise invalid("It says no actual: its cells are empty or missing.")
+    truth = read_truth(rest, reading.task_type, reading.labels, is_typed=is_typed)
+    return Actual(reference, truth, place)
 
 
 def _reference(inference_id: Any, data_hash: Any, metadata: Any) -> Reference:
@@ -74,6 +184,8 @@ def _reference(inference_id: Any, data_hash: Any, metadata: Any) -> Reference:
         key, value = value["key"], value["value"]
         if type(value) in (int, float):
             value = str(value)
+    elif name == INFERENCE and type(value) in (int, float):
+        value = f"{value:.0f}" if float(value).is_integer() else repr(value)
     if not isinstance(value, str) or not isinstance(key, str):
         raise invalid("A text is expected.", name)
     try:
@@ -91,59 +203,109 @@ def _told(place: str, read: Callable[[], Actual]) -> Actual | Refusal:
         return Refusal(place, str(error))
 
 
-def _of_lines(file: IO[bytes], task_type: str) -> Rows:
+def _of_lines(file: IO[bytes], reading: Reading) -> Rows:
+    start = file.tell()
+    head = file.read(1024).removeprefix(b"\xef\xbb\xbf")
+    file.seek(start)
+    if head.lstrip()[:1] == b"[":  # no line that says anything begins so
+        yield from _of_json(file, reading)
+        return
     for number, line in enumerate(
         iter(lambda: file.readline(LINE_MAX_BYTES + 1), b""), 1
     ):
         if len(line) > LINE_MAX_BYTES:
             detail = f"Line {number} is longer than {LINE_MAX_BYTES} bytes."
             raise Problem(413, "body-too-large", detail)
+        if number == 1:
+            line = line.removeprefix(b"\xef\xbb\xbf")
         if line.strip():
             place = f"line {number}"
-            yield _told(place, lambda: read_actual(read_json(line), task_type, place))  # noqa: B023 called at once
+            yield _told(place, lambda: _of_line(line, reading, place))  # noqa: B023 called at once
 
 
-def _of_csv(file: IO[bytes], task_type: str) -> Rows:
-    # Strict: what is no UTF-8 would be other labels.
-    text = io.TextIOWrapper(file, "utf-8-sig", newline="")
-    table = csv.DictReader(text, strict=True)
+def _of_line(line: bytes, reading: Reading, place: str) -> Actual:
+    return read_actual(read_json(line, nan_is_null=True), reading, place)
+
+
+def _of_json(file: IO[bytes], reading: Reading) -> Rows:
+    """A list of objects, as ``json.dump`` and pandas (``orient="records"``) write it."""
+    for number, value in enumerate(_document(file), 1):
+        place = f"item {number}"
+        yield _told(place, lambda: read_actual(value, reading, place))  # noqa: B023 called at once
+
+
+def _document(file: IO[bytes]) -> list[Any]:
+    content = file.read(DOCUMENT_MAX_BYTES + 1)
+    if len(content) > DOCUMENT_MAX_BYTES:
+        detail = f"A list of JSON has at most {DOCUMENT_MAX_BYTES} bytes: write lines."
+        raise Problem(413, "body-too-large", detail)
+    value = read_json(content.removeprefix(b"\xef\xbb\xbf"), nan_is_null=True)
+    return value if isinstance(value, list) else [value]
+
+
+def _of_text(file: IO[bytes], reading: Reading) -> Rows:
+    options = reading.options
+    table = DelimitedTable(file, _is_known, options.delimiter)
     try:
-        columns = table.fieldnames or ()
-        _check_columns(columns)
-        for number, row in enumerate(table, 1):
-            place = f"row {number}"
-            if None in row or None in row.values():
-                yield Refusal(place, f"It has not {len(columns)} columns.")
+        columns = _columns(table.columns, options)
+        for place, cells in table:
+            if isinstance(cells, Refusal):
+                yield cells
                 continue
-            yield _told(place, lambda: _of_row(row, task_type, place))  # noqa: B023 called at once
-    except UnicodeDecodeError:
-        raise Problem(400, "invalid-encoding", "The file is not UTF-8.") from None
-    except csv.Error as error:
-        detail = f"Line {table.line_num}: {error}."
-        raise Problem(400, "malformed-file", detail) from None
+            row = {columns[n]: cells[n] for n in columns}
+            yield _told(place, lambda: _of_cells(row, table.delimiter, reading, place))  # noqa: B023 called at once
     finally:
-        text.detach()  # the file is its opener's to close
+        table.close()
 
 
-def _of_parquet(file: IO[bytes], task_type: str) -> Rows:
-    number = 0
+def _of_cells(
+    row: Mapping[str, str], delimiter: str, reading: Reading, place: str
+) -> Actual:
+    """A row of text: what is a gap is none, and decimal commas are points."""
+    cells = {}
+    for name, cell in row.items():
+        is_label = name == "label" and reading.labels.knows(cell)
+        if cell in reading.options.missing and not is_label and name != "text":
+            continue
+        if (
+            delimiter != ","
+            and name != "text"
+            and not is_label
+            and DECIMAL_COMMA.fullmatch(cell)
+        ):
+            cell = cell.replace(",", ".")
+        cells[name] = cell
+    return _of_row(cells, reading, place, is_typed=False)
+
+
+def _of_parquet(file: IO[bytes], reading: Reading) -> Rows:
     try:
         with pyarrow.parquet.ParquetFile(file) as first:
             schema = first.schema_arrow
-        _check_columns(schema.names)
+        columns = _columns(schema.names, reading.options)
         file.seek(0)
         # A text that stands in every row is one text in the file, and stays one here.
         texts = [each.name for each in schema if _is_text(each.type)]
         with pyarrow.parquet.ParquetFile(file, read_dictionary=texts) as table:
-            for batch in table.iter_batches(ROWS_AT_ONCE):
-                _check_texts(batch)
-                for row in _rows_of_batch(batch):
-                    number += 1
-                    place = f"row {number}"
-                    yield _told(place, lambda: _of_row(row, task_type, place))  # noqa: B023 called at once
+            yield from _of_batches(table.iter_batches(ROWS_AT_ONCE), columns, reading)
     except (pyarrow.ArrowException, OSError) as error:
         detail = f"The file cannot be read as Parquet: {str(error)[:200]}"
         raise Problem(400, "malformed-file", detail) from None
+
+
+def _of_batches(
+    batches: Iterator[pyarrow.RecordBatch], columns: dict[int, str], reading: Reading
+) -> Rows:
+    number = 0
+    for batch in batches:
+        kept = pyarrow.RecordBatch.from_arrays(
+            [batch.column(place) for place in columns], names=list(columns.values())
+        )
+        _check_texts(kept)
+        for row in rows_of_batch(kept, ROWS_AS_VALUES):
+            number += 1
+            place = f"row {number}"
+            yield _told(place, lambda: _of_row(row, reading, place))  # noqa: B023 called at once
 
 
 def _is_text(kind: pyarrow.DataType) -> bool:
@@ -163,41 +325,83 @@ def _check_texts(batch: pyarrow.RecordBatch) -> None:
             raise Problem(413, "body-too-large", detail)
 
 
-def _rows_of_batch(batch: pyarrow.RecordBatch) -> Iterator[dict[str, Any]]:
-    """The rows, a few at a time: as values of Python they are many times as large."""
-    for start in range(0, batch.num_rows, ROWS_AS_VALUES):
-        yield from batch.slice(start, ROWS_AS_VALUES).to_pylist()
+def _name_of(column: str) -> str:
+    """The name that is meant: capitals and blanks are how a spreadsheet writes it."""
+    column = column.strip()
+    if column[: len(COLUMN)].lower() == COLUMN:
+        return COLUMN + column[len(COLUMN) :]
+    return re.sub(r"[\s-]+", "_", column.lower())
 
 
-def _check_columns(columns: Any) -> None:
-    known = {INFERENCE, HASH, "label", "score", *FORMS}
-    for column in columns:
-        if column not in known and not column.startswith(COLUMN):
-            raise invalid("There is no such column.", column, code="unknown-field")
-    if len(set(columns)) < len(columns):
+def _is_known(column: str) -> bool:
+    name = _name_of(column)
+    return name in COLUMNS or name.startswith(COLUMN)
+
+
+def _columns(given: Sequence[str], options: Options) -> dict[int, str]:
+    """The columns that are read, by their places. A 400 names all that are not known."""
+    found = {n: _name_of(name) for n, name in enumerate(given) if _is_known(name)}
+    unknown = [
+        name
+        for name in given
+        if not _is_known(name) and not INDEX.fullmatch(name.strip())
+    ]
+    if unknown and not options.ignore_unknown:
+        shown = ", ".join(name[:100] for name in unknown[:50])
+        detail = (
+            f"There is no such column: {shown}. Columns are {', '.join(COLUMNS)} and "
+            f"{COLUMN}<key>; ignore_unknown=true skips others."
+        )
+        raise invalid(detail, unknown[0][:100], code="unknown-field")
+    if len(set(found.values())) < len(found):
         raise invalid("A column stands twice.")
-    if not any(c in (INFERENCE, HASH) or c.startswith(COLUMN) for c in columns):
+    if not any(c in (INFERENCE, HASH) or c.startswith(COLUMN) for c in found.values()):
         raise invalid("A column inference_id, data_hash or metadata.<key> is missing.")
+    return found
 
 
-def _of_row(row: Mapping[str, Any], task_type: str, place: str) -> Actual:
-    given = {name: cell for name, cell in row.items() if cell not in (None, "")}
+def _of_row(
+    row: Mapping[str, Any], reading: Reading, place: str, *, is_typed: bool = True
+) -> Actual:
     body: dict[str, Any] = {}
-    for name, cell in given.items():
+    for name, cell in row.items():
+        if isinstance(cell, Unreadable):
+            raise invalid(cell.why, name)
+        if cell is None or cell == "":
+            continue
+        if isinstance(cell, bytes):
+            cell = cell.hex() if name == HASH and len(cell) == 32 else _text(cell, name)
         if name.startswith(COLUMN):
-            value = cell if isinstance(cell, str | int | float) else str(cell)
             if METADATA in body:
                 raise invalid("Several metadata columns are filled.", name)
+            value = _joined_by(cell)
             body[METADATA] = {"key": name.removeprefix(COLUMN), "value": value}
-        elif name == HASH and isinstance(cell, bytes):
-            body[name] = cell.hex()
         elif name in NUMBERS and isinstance(cell, str):
             body[name] = _number(cell, name)
+        elif name == "text" and type(cell) in (int, float):
+            body[name] = str(cell)
         elif isinstance(cell, str) and name not in (*TEXTS, INFERENCE, HASH):
             body[name] = _json(cell, name)
         else:
             body[name] = cell
-    return read_actual(body, task_type, place)
+    return read_actual(body, reading, place, is_typed=is_typed)
+
+
+def _joined_by(cell: Any) -> Any:
+    """A value of metadata: booleans as JSON writes them, and ``7.0`` of a column with a
+    gap as ``7``, which means the decimal number, too."""
+    if isinstance(cell, bool):
+        return str(cell).lower()
+    if isinstance(cell, float) and cell.is_integer() and abs(cell) < 2**63:
+        return int(cell)
+    return cell if isinstance(cell, str | int | float) else str(cell)
+
+
+def _text(cell: bytes, name: str) -> str:
+    try:
+        return cell.decode()
+    except UnicodeDecodeError:
+        raise invalid("The bytes are not UTF-8.", name) from None
 
 
 def _number(cell: str, name: str) -> float:
@@ -209,18 +413,18 @@ def _number(cell: str, name: str) -> float:
 
 def _json(cell: str, name: str) -> Any:
     try:
-        return read_json(cell.encode())
+        return read_json(cell.encode(), nan_is_null=True)
     except APIException as error:
         raise invalid(f"Not JSON: {as_problem(error)['detail']}", name) from None
 
 
-READERS: dict[str, Callable[[IO[bytes], str], Rows]] = {
+READERS: dict[str, Callable[[IO[bytes], Reading], Rows]] = {
     "ndjson": _of_lines,
-    "csv": _of_csv,
+    "csv": _of_text,
     "parquet": _of_parquet,
 }
 WORDS = {
     "ndjson": ("ndjson", "jsonl", "json"),
-    "csv": ("csv",),
+    "csv": ("csv", ".tsv", ".tab", "tab-separated-values"),
     "parquet": ("parquet", ".pq"),
 }

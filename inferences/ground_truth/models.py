@@ -121,6 +121,7 @@ class TruthFile(TrackedTask):
     )
     created_by = models.CharField(max_length=300)
     form = models.CharField(max_length=16)
+    options = models.JSONField(default=dict, help_text="How it is to be read.")
     size = models.PositiveBigIntegerField()
     storage_key = models.TextField()
     expected_count = models.PositiveBigIntegerField(

@@ -47,7 +47,11 @@ class Reference:
 
     @property
     def whole(self) -> int | None:
-        return _read(read_int, self.value) if self.by == METADATA else None
+        """``7`` and ``7.0``, as pandas writes whole numbers beside a gap."""
+        if self.by != METADATA:
+            return None
+        number, point, rest = self.value.partition(".")
+        return _read(read_int, number if point and not rest.strip("0") else self.value)
 
     @property
     def real(self) -> float | None:

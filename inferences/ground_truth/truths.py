@@ -26,6 +26,7 @@ from typing import Any
 from django.conf import settings
 
 from inferences.deconstruction.context import LABEL_CHARS
+from inferences.ground_truth.labels import Labels
 from inferences.metadata import UNSTORABLE
 from inferences.model_types import type_of
 from istore.problems import invalid
@@ -42,8 +43,14 @@ ORIENTED = ("cx", "cy", "w", "h", "r")
 Truth = dict[str, Any]
 
 
-def read_truth(value: Any, task_type: str) -> Truth:
-    """The actual in its one form; a 400 that names what is wrong with it."""
+def read_truth(
+    value: Any, task_type: str, labels: Labels | None = None, *, is_typed: bool = True
+) -> Truth:
+    """The actual in its one form; a 400 that names what is wrong with it.
+
+    ``labels`` are those that the model knows; ``is_typed`` says that texts were written as
+    such, and are not cells that may as well be numbers.
+    """
     if not isinstance(value, Mapping):
         raise invalid("An object is expected.")
     given = {name: each for name, each in value.items() if each is not None}
@@ -58,7 +65,8 @@ def read_truth(value: Any, task_type: str) -> Truth:
     if name not in allowed(task_type):
         fits = ", ".join(allowed(task_type))
         raise invalid(f"A model of {task_type} has {fits}.", name)
-    truth = {name: FORMS[name](given[name], name)}
+    said = (labels or Labels()).in_truth(name, given[name], is_typed=is_typed)
+    truth = {name: FORMS[name](said, name)}
     if "score" in given:
         if name != "labels":
             raise invalid("A score stands beside labels.", "score")

@@ -1,7 +1,8 @@
 """Whether an answer agrees with what came true, told when the actual is written.
 
     labels      the best label is the actual one; of several actuals, the labels with a
-                score of at least 0.5 are exactly those
+                score of at least 0.5 are exactly those. Here and below labels are the same
+                however their accents are composed, and ``1.0`` is ``1`` (``comparable``)
     value, values, series    within 5 % of the actual, texts equal
     boxes, polygons          every actual is met by an answer of its label that overlaps it
                 by half (IoU), one each, and no answer scored 0.5 or more is left over
@@ -34,6 +35,7 @@ from inferences.deconstruction.values import (
     Series,
     Text,
 )
+from inferences.ground_truth.labels import comparable
 from inferences.ground_truth.overlaps import (
     box_overlaps,
     contour_overlaps,
@@ -81,10 +83,12 @@ def near(value: float, actual: float) -> bool:
 def _labels(actual: list[str], predicted: Predicted) -> bool | None:
     if predicted.pairs is None:
         return None
-    wanted = [in_slot(label) for label in actual]  # as rows hold long ones, too
-    if len(wanted) == 1 and not predicted.finds_things:
-        return best_label(predicted.pairs) == wanted[0]
-    return meant(predicted.pairs) == set(wanted)
+    # Long ones as rows hold them, too.
+    wanted = {comparable(in_slot(label)) for label in actual}
+    if len(actual) == 1 and not predicted.finds_things:
+        best = best_label(predicted.pairs)
+        return best is not None and comparable(best) in wanted
+    return set(map(comparable, meant(predicted.pairs))) == wanted
 
 
 def _value(actual: float, predicted: Predicted) -> bool | None:
@@ -101,7 +105,7 @@ def _values(actual: dict[str, Any], predicted: Predicted) -> bool | None:
 
 def _same(value: float | str, actual: float | str) -> bool:
     if isinstance(value, str) or isinstance(actual, str):
-        return value == actual
+        return comparable(str(value)) == comparable(str(actual))
     return near(value, actual)
 
 
@@ -129,8 +133,13 @@ def _entities(actual: list[dict[str, Any]], predicted: Predicted) -> bool | None
     content = predicted.said.content
     if not isinstance(content, Entities):
         return None
-    spans = {(each.label, each.start, each.end) for each in content.entities}
-    return spans == {(each["label"], each["start"], each["end"]) for each in actual}
+    spans = {
+        (comparable(each.label), each.start, each.end) for each in content.entities
+    }
+    wanted = {
+        (comparable(each["label"]), each["start"], each["end"]) for each in actual
+    }
+    return spans == wanted
 
 
 def _relevance(actual: dict[str, float], predicted: Predicted) -> bool | None:
@@ -138,8 +147,8 @@ def _relevance(actual: dict[str, float], predicted: Predicted) -> bool | None:
         return None
     if not predicted.pairs:
         return False
-    relevance = {in_slot(item): each for item, each in actual.items()}
-    first = best_label(predicted.pairs)
+    relevance = {comparable(in_slot(item)): each for item, each in actual.items()}
+    first = comparable(best_label(predicted.pairs) or "")
     return relevance.get(first, 0.0) == max(relevance.values())
 
 
@@ -147,14 +156,16 @@ def _shapes(actual: list[dict[str, Any]], predicted: Predicted) -> bool | None:
     if predicted.pairs is None or not predicted.said.understood:
         return None
     found = sorted(predicted.said.detections, key=lambda one: -(one.score or 0))
-    labels = {each["label"] for each in actual}
-    unmatched = [one for one in found if one.label not in labels and _counts(one)]
+    labels = {comparable(each["label"]) for each in actual}
+    unmatched = [
+        one for one in found if comparable(one.label) not in labels and _counts(one)
+    ]
     if unmatched:
         return False
     verdicts = [
         _matched(
-            [one for one in found if one.label == label],
-            [each for each in actual if each["label"] == label],
+            [one for one in found if comparable(one.label) == label],
+            [each for each in actual if comparable(each["label"]) == label],
         )
         for label in sorted(labels)
     ]

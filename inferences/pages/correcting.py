@@ -16,6 +16,7 @@ from django.views.decorators.http import require_http_methods
 from rest_framework.exceptions import APIException
 
 from inferences import annotating, protection
+from inferences.ground_truth.labels import Labels
 from inferences.ground_truth.singles import find_truth, put_truth, remove_truth
 from inferences.ground_truth.truths import read_truth
 from inferences.metadata import MetadataValue
@@ -151,7 +152,8 @@ def change_truth(
                 return _back(request, model, inference_id)
             said = "The ground truth is removed."
         else:
-            truth = read_truth(_given(request.POST), model.task_type)
+            labels = Labels.of(model)
+            truth = read_truth(_given(request.POST), model.task_type, labels)
             put_truth(caller, model, inference_id, truth)
             said = "The ground truth is saved."
         messages.success(

@@ -92,7 +92,7 @@ def test_history_says_what_was_when_and_by_whom(api, make_inference):
         ({"label": "ship", "text": "a"}, None),
         ({"boxes": []}, "/boxes"),
         ({"label": ""}, "/labels/0"),
-        ({"label": 3}, "/labels/0"),
+        ({"label": {"name": "ship"}}, "/labels/0"),
         ({"labels": []}, "/labels"),
         ({"labels": "ship"}, "/labels"),
         ({"label": "ship", "score": True}, "/score"),

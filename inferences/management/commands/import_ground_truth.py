@@ -7,7 +7,13 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError
 from rest_framework.exceptions import APIException
 
-from inferences.ground_truth.files import READERS, form_of, rows_of
+from inferences.ground_truth.files import (
+    READERS,
+    Options,
+    form_of,
+    rows_of,
+    unpacked,
+)
 from inferences.ground_truth.joining import join
 from inferences.management.naming import add_model_arguments, named_model
 from inferences.models import RegisteredModel
@@ -26,6 +32,15 @@ class Command(BaseCommand):
         add_model_arguments(parser)
         parser.add_argument("files", nargs="+", type=Path, metavar="FILE")
         parser.add_argument("--form", choices=list(READERS), help="Else by the name.")
+        parser.add_argument(
+            "--delimiter", help="comma, semicolon, tab or bar; else by the first line."
+        )
+        parser.add_argument(
+            "--missing", help="Words between commas that are gaps, instead of NaN, NA …"
+        )
+        parser.add_argument(
+            "--ignore-unknown", action="store_true", help="Skip other columns."
+        )
 
     def handle(
         self,
@@ -34,6 +49,9 @@ class Command(BaseCommand):
         project: str | None,
         files: list[Path],
         form: str | None,
+        delimiter: str | None,
+        missing: str | None,
+        ignore_unknown: bool,
         **options: Any,
     ) -> None:
         model = named_model(model_id, project)
@@ -42,15 +60,23 @@ class Command(BaseCommand):
                 raise CommandError(f"There is no file {path}.")
             if not (form or form_of(path.name)):
                 raise CommandError(f"{path}: say --form, the name tells none.")
-        refused = sum(self._join(model, path, form) for path in files)
+        given = {"delimiter": delimiter, "missing": missing}
+        given["ignore_unknown"] = "true" if ignore_unknown else "false"
+        try:
+            told = Options.read({k: v for k, v in given.items() if v is not None})
+        except APIException as error:
+            raise CommandError(as_problem(error)["detail"]) from None
+        refused = sum(self._join(model, path, form, told) for path in files)
         if refused:
             raise CommandError(f"{refused} actuals were refused.")
 
-    def _join(self, model: RegisteredModel, path: Path, form: str | None) -> int:
+    def _join(
+        self, model: RegisteredModel, path: Path, form: str | None, options: Options
+    ) -> int:
         said = form or form_of(path.name) or ""
         try:
-            with open(path, "rb") as file:
-                told = join(ACTOR, model, rows_of(file, said, model.task_type))
+            with open(path, "rb") as packed, unpacked(packed) as file:
+                told = join(ACTOR, model, rows_of(file, said, model, options))
         except APIException as error:
             raise CommandError(f"{path}: {as_problem(error)['detail']}") from None
         for refusal in told.refusals:

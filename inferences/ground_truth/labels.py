@@ -1,0 +1,123 @@
+"""Labels as files write them, brought to the labels that a model answers.
+
+A class may be written as a number, of which pandas makes a decimal one where its column has
+a gap, and Parquet has whole and decimal numbers and booleans. What the model itself says
+decides: its list of classes, by the name and then by the number, and the labels that it
+has answered. What neither knows is the text of the whole number. One letter may be written
+by several code points; the model's own way is taken.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Self
+
+from inferences.models import LabelName, RegisteredModel
+
+WHOLE = re.compile(r"-?(?:0|[1-9][0-9]{0,17})(?P<rest>\.0*)?")
+# What spreadsheets and pandas write for a gap.
+MISSING = frozenset(
+    ["NaN", "nan", "NA", "N/A", "n/a", "#N/A", "<NA>", "NaT", "None", "null", "NULL"]
+)
+BOOLEANS = {
+    True: ("true", "True", "TRUE", "1", "1.0"),
+    False: ("false", "False", "FALSE", "0", "0.0"),
+}
+# The labels that may be written in another way: all others are found by their text.
+OTHERWISE = rf"^-?[0-9]+\.?0*$|[^\x01-\x7f]|^({'|'.join(sorted(MISSING))})$|^([Tt]rue|TRUE|[Ff]alse|FALSE)$"
+KNOWN_MOST = 100_000
+LABELLED = ("boxes", "polygons", "entities")
+
+
+def comparable(label: str) -> str:
+    """The label as it is held against others: composed, a whole number without a point."""
+    found = WHOLE.fullmatch(label)
+    if found and found["rest"]:
+        return label.partition(".")[0]
+    return label if label.isascii() else unicodedata.normalize("NFC", label)
+
+
+@dataclass(slots=True)
+class Labels:
+    """The labels that a model knows; of none, numbers are labels by their text."""
+
+    classes: Sequence[str] = ()
+    first: int = 0
+    answered: dict[str, str] = field(default_factory=dict)
+    names: dict[str, str] = field(init=False)
+
+    def __post_init__(self) -> None:
+        # Of two classes that are written alike the first counts.
+        said = reversed(self.classes)
+        self.names = {unicodedata.normalize("NFC", name): name for name in said}
+
+    @classmethod
+    def of(cls, model: RegisteredModel) -> Self:
+        names = LabelName.objects.filter(registered_model=model, name__regex=OTHERWISE)
+        found = names.order_by("-pk").values_list("name", flat=True)[:KNOWN_MOST]
+        # Of two ways to write one label, the one that was met first.
+        answered = {unicodedata.normalize("NFC", name): name for name in found}
+        first = getattr(model, "first_class_number", 0)
+        return cls(model.class_labels, first, answered)
+
+    def knows(self, text: str) -> bool:
+        return self._known([text]) is not None
+
+    def read(self, value: Any, *, is_typed: bool = True) -> Any:
+        """The label that a value stands for; what is none stays, to be refused.
+
+        A text that is typed says that it is one: ``"1.0"`` stays where nothing is known.
+        """
+        if isinstance(value, bool):
+            return self._boolean(value)
+        if isinstance(value, float) and value.is_integer() and abs(value) < 1e18:
+            value = int(value)
+        if isinstance(value, int | float):
+            return self._text(repr(value), is_typed=False)
+        return self._text(value, is_typed) if isinstance(value, str) else value
+
+    def _text(self, text: str, is_typed: bool) -> str:
+        found = WHOLE.fullmatch(text)
+        if not found:
+            if (
+                not is_typed
+                and text.lower() in ("true", "false")
+                and not self.knows(text)
+            ):
+                return self._boolean(text.lower() == "true", text)
+            return self._known([text]) or text
+        number = int(text.partition(".")[0])
+        known = self._known([text, str(number), f"{number}.0"], number)
+        return known or (text if is_typed else str(number))
+
+    def _boolean(self, value: bool, text: str | None = None) -> str:
+        ways = BOOLEANS[value]
+        return self._known(ways, int(value)) or text or ways[0]
+
+    def _known(self, ways: Sequence[str], number: int | None = None) -> str | None:
+        composed = [unicodedata.normalize("NFC", each) for each in ways]
+        if self.classes:
+            for each in composed:
+                if each in self.names:
+                    return self.names[each]
+            if number is not None and 0 <= number - self.first < len(self.classes):
+                return self.classes[number - self.first]
+        return next((self.answered[c] for c in composed if c in self.answered), None)
+
+    def in_truth(self, form: str, value: Any, *, is_typed: bool = True) -> Any:
+        """The actual of one of the forms, with the model's labels in it."""
+        if not isinstance(value, list):
+            return value
+        if form == "labels":
+            return [self.read(each, is_typed=is_typed) for each in value]
+        if form in LABELLED:
+            return [
+                {**each, "label": self.read(each["label"], is_typed=is_typed)}
+                if isinstance(each, Mapping) and "label" in each
+                else each
+                for each in value
+            ]
+        return value
