@@ -130,14 +130,16 @@ class Admission:
         return True, "The database gives no lease: each call asks it."
 
     async def in_thread(self, ask: Callable[[], Result]) -> Result:
-        loop = asyncio.get_running_loop()
+        loop, threads = asyncio.get_running_loop(), self.threads
         try:
             async with asyncio.timeout(DATABASE_SECONDS):
-                return await loop.run_in_executor(self.threads, _asking_anew, ask)
+                return await loop.run_in_executor(threads, _asking_anew, ask)
         except TimeoutError as error:
-            # Its threads may hang for as long as their connections do.
-            self.threads.shutdown(wait=False, cancel_futures=True)
-            self.threads = ThreadPoolExecutor(THREADS, "lookup")
+            # Its threads may hang for as long as their connections do. Lookups that wait
+            # for them are not cancelled: that would end their calls without an answer.
+            if self.threads is threads:
+                self.threads = ThreadPoolExecutor(THREADS, "lookup")
+                threads.shutdown(wait=False)
             raise DatabaseAway from error
         except Error as error:
             raise DatabaseAway from error
