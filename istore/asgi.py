@@ -84,9 +84,9 @@ class RequestBody:
 
     async def _take(self, piece: bytes, limit: Callable[[], int]) -> None:
         self.size += len(piece)
+        self._waiting.held += len(piece)  # ``close`` gives back all of ``size``
         if self.size > settings.ISTORE_API_MAX_BODY_BYTES and self.size > limit():
             raise too_large()
-        self._waiting.held += len(piece)
         if self._waiting.held > self._waiting.limit:
             detail = "Too much is being uploaded. Try again soon."
             raise Refused(503, "dependency-unavailable", detail)

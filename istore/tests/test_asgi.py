@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import socket
@@ -18,6 +19,7 @@ from django.conf import settings
 
 from inferences.models import InferenceAction, RegisteredModel, TaskType
 from inferences.recording import NewInference, record
+from istore.asgi import Refused, RequestBody, WaitingBytes
 from istore.models import Project, Role
 from istore.tests.running_store import free_ports, wait_until
 from istore.tokens import create_token
@@ -207,3 +209,18 @@ def test_every_id_is_addressed_with_its_slashes_escaped(store, model_id):
     assert (status, found["inference_id"]) == (200, "x/metadata")
     status, found = store.send(f"GET {inference}/metadata HTTP/1.1".encode(), {})
     assert status == 200 and "inference_id" not in found
+
+
+def test_a_body_that_is_too_large_gives_back_the_bytes_it_held_and_no_more():
+    waiting = WaitingBytes(2**30)
+    body = RequestBody(waiting)
+    piece = {"body": bytes(settings.ISTORE_API_MAX_BODY_BYTES + 1), "more_body": True}
+
+    async def receive() -> dict[str, object]:
+        return {"type": "http.request", **piece}
+
+    with pytest.raises(Refused, match="too large"):
+        asyncio.run(body.read(receive, lambda: 0))
+    body.close()
+
+    assert waiting.held == 0
