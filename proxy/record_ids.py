@@ -107,14 +107,14 @@ class RecordIds:
     ) -> str:
         key = exchange.target.model_key
         wishes = [Wish(key, *each) for each in zip(ids, digests, strict=True)]
-        held: list[Reservation] = []
+        # Known to the exchange at once: however this ends, they can be given back.
+        held = exchange.reservations
         try:
             chosen = await self._choose(wishes, content_hashes, held)
         except IdRemoved:
-            self._reservations.give_back(held)
+            self.give_back(exchange)
             return REMOVED
         exchange.ids = [each.id for each in chosen]
-        exchange.reservations = held
         exchange.digests = [each.digest and each.digest.hex() for each in chosen]
         for wish, each in zip(wishes, chosen, strict=True):
             warnings = []
