@@ -172,7 +172,8 @@ class Capture:
                 held += len(payload)
                 self._rush.note_captured(len(payload))
                 if len(window) >= AT_ONCE or held >= BYTES_AT_ONCE:
-                    end, held = self._settle(segment, window), 0
+                    end = self._settle(segment, window)
+                    held = sum(len(each) for _, each, _ in window)
                     if self._has_to_wait():
                         is_through = False
                         break
