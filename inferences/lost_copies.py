@@ -20,6 +20,7 @@ from redis.exceptions import RedisError
 
 from inferences.models import RegisteredModel
 from istore.access import Caller
+from istore.broker import connect, reading
 from istore.operations import sees_every_model
 
 KEPT_SECONDS = 7 * 86_400
@@ -65,8 +66,10 @@ def key_of(model_key: int, inference_id: str) -> str:
 
 def find_lost_copy(model: RegisteredModel, inference_id: str) -> LostCopy | None:
     """What is noted of an id that has no record; None when that is nothing."""
+    client = _client()
     try:
-        found = _client().get(key_of(model.pk, inference_id))
+        with reading("GET", client):
+            found = client.get(key_of(model.pk, inference_id))
     except RedisError:
         return None
     return LostCopy.read(found) if isinstance(found, bytes) else None
@@ -75,20 +78,16 @@ def find_lost_copy(model: RegisteredModel, inference_id: str) -> LostCopy | None
 def recent_lost_copies() -> list[LostCopy]:
     """The last streams without a copy, newest first; none when Redis is away."""
     found: list[Any] = []
-    with suppress(RedisError):
-        found = _client().lrange(RECENT, 0, RECENT_MOST - 1)
+    client = _client()
+    with suppress(RedisError), reading("LRANGE", client):
+        found = client.lrange(RECENT, 0, RECENT_MOST - 1)
     copies = (LostCopy.read(each) for each in found)
     return [each for each in copies if each is not None]
 
 
 @cache
 def _client() -> redis.Redis:
-    return redis.Redis.from_url(
-        settings.ISTORE_REDIS_URL,
-        socket_timeout=ANSWER_SECONDS,
-        socket_connect_timeout=ANSWER_SECONDS,
-        retry=None,
-    )
+    return connect(settings.ISTORE_REDIS_URL, seconds=ANSWER_SECONDS)
 
 
 def panel(caller: Caller | None = None) -> dict[str, Any]:
