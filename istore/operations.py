@@ -55,7 +55,10 @@ def register(title: str, template: str, fill: Fill, *, is_scoped: bool = False) 
 
 
 def sees_every_model(caller: Caller | None) -> bool:
-    """True for the store itself, without a caller. Staff look after the store; what is in it, they see by a permission of their own."""
+    """True for the store itself, without a caller.
+
+    Staff look after the store; what is in it, they see by a permission of their own.
+    """
     if caller is None:
         return True
     user = caller.user

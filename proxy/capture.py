@@ -204,8 +204,9 @@ def read_stream(
     most = settings.ISTORE_PROXY_MAX_RESPONSE_BYTES
     body, problem = decoded_beginning(entry.answer, facts.answer_encoding, most)
     found = assemble(body, facts.answer_content_type, is_whole=not end)
-    warnings = [f"The answer is kept as far as it could be read: {problem}"]
-    warnings = warnings if problem else []
+    warnings: list[str] = []
+    if problem:
+        warnings.append(f"The answer is kept as far as it could be read: {problem}")
     if end:
         warnings.append(f"{end} The answer is what came until then.")
     warnings += found.warnings

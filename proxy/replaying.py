@@ -2,8 +2,9 @@
 
 An entry that could not be read lies alone in a ``.set-aside`` file. What belongs to no whole
 entry of a segment lies in a ``.damaged`` file; those of earlier releases are whole segments,
-and their whole entries are taken, before the damage and after it. The names of blobs were settled when the call was spooled, so whatever was
-captured before is met again under the same names.
+and their whole entries are taken, before the damage and after it. The names of blobs were
+settled when the call was spooled, so whatever was captured before is met again under the
+same names.
 """
 
 from __future__ import annotations

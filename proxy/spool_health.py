@@ -22,7 +22,7 @@ def trouble() -> str | None:
         models = [
             each.name for each in waiting.folders(spool) if any(each.glob("*.closed"))
         ]
-        said = f"The oldest answer that is not stored waits since {seconds:.0f} s"
+        said = f"The oldest answer that is not stored waits for {seconds:.0f} s"
         if models:
             said += f"; blobs of {len(models)} models cannot be put"
         return said + "."

@@ -31,7 +31,7 @@ def test_an_answer_that_waits_for_long_makes_readiness_degraded(spool, client, d
     segment = spooled(spool, payload("a"))
     assert spool_health.trouble() is None
     os.utime(segment.path, (time.time() - 100,) * 2)
-    assert "waits since 10" in spool_health.trouble()
+    assert "waits for 10" in spool_health.trouble()
     told = client.get("/health/ready").json()
     assert told["status"] == "degraded" and "spool" in told["reasons"]
 
