@@ -8,6 +8,7 @@ as EXIF says, its shapes are turned with them (``turned``).
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from itertools import islice
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -20,6 +21,8 @@ from inferences.presentation.shapes import contours_of, read_counts, upright
 from inferences.previews import Measure
 
 Contour = Sequence[Point]
+POINTS_LOOKED_AT = 8  # of a contour: one alone may lie on the border of the other
+PAIRS_AT_ONCE = 2**20  # of points or edges: what is compared of two contours in memory
 EDGE = 1e-6  # rounding of shares to pixels is no reaching beyond the picture
 
 
@@ -85,25 +88,24 @@ def area(contours: Sequence[Contour]) -> float:
 
 def depths(contours: Sequence[Contour]) -> list[int]:
     """Within how many of the others each contour lies: a hole has an odd number."""
-    return [
-        sum(_holds(other, contour) for other in contours if other is not contour)
-        for contour in contours
-    ]
+    return [len(each) for each in _holders(contours)]
 
 
 def parts(contours: Sequence[Contour]) -> list[list[Contour]]:
     """Outlines, each with the holes that lie in it and in nothing else within it."""
-    levels = list(zip(contours, depths(contours), strict=True))
-    found = []
-    for outline, depth in levels:
-        if depth % 2 == 0:
-            holes = [
-                each
-                for each, level in levels
-                if level == depth + 1 and _holds(outline, each)
-            ]
-            found.append([outline, *holes])
-    return found
+    holders = _holders(contours)
+    found = {
+        number: [contour]
+        for number, contour in enumerate(contours)
+        if len(holders[number]) % 2 == 0
+    }
+    for number, contour in enumerate(contours):
+        if number in found:
+            continue
+        for holder in holders[number]:
+            if len(holders[holder]) == len(holders[number]) - 1:
+                found[holder].append(contour)
+    return list(found.values())
 
 
 def joined(contours: Sequence[Contour]) -> list[Point]:
@@ -112,29 +114,64 @@ def joined(contours: Sequence[Contour]) -> list[Point]:
     Each is reached over a bridge of no width from the nearest point of those before it,
     as Ultralytics joins the parts of COCO's segments.
     """
-    whole = list(contours[0])
+    whole = np.asarray(contours[0], dtype=float)
     for contour in contours[1:]:
-        here, there = np.asarray(whole), np.asarray(contour)
-        distances = ((here[:, None] - there[None]) ** 2).sum(axis=2)
+        other = np.asarray(contour, dtype=float)
+        start, end = _nearest(whole, other)
+        around = (other[end:], other[: end + 1])
+        whole = np.concatenate((whole[: start + 1], *around, whole[start:]))
+    return [(x, y) for x, y in whole.tolist()]
+
+
+def _nearest(here: np.ndarray, there: np.ndarray) -> tuple[int, int]:
+    """The places of the two points, one of each contour, that are closest."""
+    best, found = np.inf, (0, 0)
+    step = max(1, PAIRS_AT_ONCE // len(here))
+    for place in range(0, len(there), step):
+        some = there[place : place + step]
+        distances = ((here[:, None] - some[None]) ** 2).sum(axis=2)
         start, end = np.unravel_index(distances.argmin(), distances.shape)
-        around = [*contour[end:], *contour[: end + 1]]
-        whole = [*whole[: start + 1], *around, *whole[start:]]
-    return whole
+        if distances[start, end] < best:
+            best, found = distances[start, end], (int(start), place + int(end))
+    return found
 
 
-def _holds(outer: Contour, inner: Contour) -> bool:
-    """Whether a contour lies within another one, given that they do not cross."""
-    return all(_is_inside(point, outer) for point in inner[:8])
+def _holders(contours: Sequence[Contour]) -> list[list[int]]:
+    """Of each contour the numbers of those it lies within, given that none cross.
+
+    A mask of noise has thousands of contours: only those are compared of which one's
+    rectangle holds the other's.
+    """
+    given = [np.asarray(each, dtype=float) for each in contours]
+    least = np.array([each.min(axis=0) for each in given])
+    most = np.array([each.max(axis=0) for each in given])
+    found: list[list[int]] = [[] for _ in given]
+    for number, outer in enumerate(given):
+        is_near = (least >= least[number]) & (most <= most[number])
+        near = [int(each) for each in is_near.all(axis=1).nonzero()[0]]
+        near = [each for each in near if each != number]
+        points = [given[each][:POINTS_LOOKED_AT] for each in near]
+        inside = iter(_are_inside(np.concatenate(points), outer) if near else ())
+        for each, some in zip(near, points, strict=True):
+            if all(list(islice(inside, len(some)))):
+                found[each].append(number)
+    return found
 
 
-def _is_inside(point: Point, contour: Contour) -> bool:
-    """By the crossings of a ray to the right (even-odd rule)."""
-    x, y = point
-    inside = False
-    for (x1, y1), (x2, y2) in zip(contour, [*contour[1:], contour[0]], strict=True):
-        if (y1 > y) != (y2 > y) and x < (x2 - x1) * (y - y1) / (y2 - y1) + x1:
-            inside = not inside
-    return inside
+def _are_inside(points: np.ndarray, contour: np.ndarray) -> list[bool]:
+    """Of each point, by the crossings of a ray to the right (even-odd rule)."""
+    x1, y1 = contour.T
+    x2, y2 = np.roll(contour, -1, axis=0).T
+    found: list[bool] = []
+    step = max(1, PAIRS_AT_ONCE // len(contour))
+    for place in range(0, len(points), step):
+        x, y = points[place : place + step].T[:, :, None]
+        is_crossed = (y1 > y) != (y2 > y)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            is_right = x < (x2 - x1) * (y - y1) / (y2 - y1) + x1
+        crossings = (is_crossed & is_right).sum(axis=1)
+        found += (crossings % 2 == 1).tolist()
+    return found
 
 
 def _twice_area(contour: Sequence[Point]) -> float:

@@ -6,6 +6,7 @@ import ast
 import io
 import json
 import math
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -275,6 +276,30 @@ def test_an_island_in_a_hole_is_a_part_of_its_own():
     assert geometry.area(rings) == 40**2 - 32**2 + 24**2
     runs = geometry.filled(rings, Measure(64, 48))
     assert masks.area(runs) == geometry.area(rings)
+
+
+def test_a_mask_of_noise_has_the_area_of_its_pixels_in_its_parts():
+    plane = np.random.default_rng(1).random((120, 120)) < 0.5
+    borders = geometry.traced(mask_of(plane), Measure(120, 120))
+
+    parts = geometry.parts(borders)
+
+    assert sum(map(len, parts)) == len(borders) > 500
+    assert geometry.area(borders) == plane.sum()
+    assert sum(geometry.area(part) for part in parts) == plane.sum()
+
+
+def test_long_outlines_are_joined_within_little_memory():
+    corners = [2 * math.pi * n / 6000 for n in range(6000)]
+    rings = [[(x + math.cos(a), math.sin(a)) for a in corners] for x in (0, 3)]
+
+    tracemalloc.start()
+    whole = geometry.joined(rings)
+    _, most = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+
+    assert len(whole) == 2 * 6000 + 2
+    assert most < 2**27  # all pairs at once are more than half a gigabyte
 
 
 # -- boxes without area, outside, beyond
