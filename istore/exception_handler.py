@@ -12,6 +12,7 @@ from rest_framework.response import Response
 from rest_framework.views import exception_handler
 
 from istore.failures import as_answer
+from istore.parsing import ProblemRenderer
 from istore.problems import CONTENT_TYPE, Problem, problem
 
 MOST_ERRORS = 50  # of one request; the rest would say no more
@@ -32,6 +33,10 @@ def answer(error: Exception, context: dict[str, Any]) -> Response | None:
         return None
     response.data = as_problem(error, response.status_code)
     response.content_type = CONTENT_TYPE
+    # Whatever a view writes its answers in (YAML, HTML), its problems are JSON.
+    if request := context.get("request"):
+        request.accepted_renderer = ProblemRenderer()
+        request.accepted_media_type = CONTENT_TYPE
     return response
 
 
