@@ -257,7 +257,7 @@ class GroundTruthsView(StoreView):
         options = Options.read(request.query_params)
         with tempfile.TemporaryFile() as sent:
             _receive(request, sent)
-            with unpacked(sent) as file:
+            with unpacked(sent, settings.ISTORE_UPLOAD_MAX_BYTES) as file:
                 rows = file_tasks.count_rows(file, form)
                 if rows > settings.ISTORE_TRUTHS_AT_ONCE:
                     task = file_tasks.keep_file(

@@ -62,11 +62,16 @@ def count_rows(file: IO[bytes], form: str) -> int:
 
 
 def _lines(file: IO[bytes]) -> int:
-    count, last = 0, b""
+    count = items = 0
+    head = last = b""
     while chunk := file.read(CHUNK):
         count += max(chunk.count(b"\n"), chunk.count(b"\r"))
-        last = chunk[-1:]
+        items += chunk.count(b"{")
+        head, last = head or chunk, chunk[-1:]
     file.seek(0)
+    # A list of JSON may stand on one line: its members are objects.
+    if head.removeprefix(b"\xef\xbb\xbf").lstrip().startswith(b"["):
+        return max(count, items)
     return count if last in (b"\n", b"\r") else count + 1
 
 

@@ -121,7 +121,7 @@ def form_of(name: str) -> str | None:
 
 
 @contextmanager
-def unpacked(file: IO[bytes]) -> Iterator[IO[bytes]]:
+def unpacked(file: IO[bytes], limit: int = UNPACKED_MAX_BYTES) -> Iterator[IO[bytes]]:
     """The file, or what is in it where it is one of gzip; a 413 for too much of it."""
     head = file.read(2)
     file.seek(0)
@@ -129,18 +129,18 @@ def unpacked(file: IO[bytes]) -> Iterator[IO[bytes]]:
         yield file
         return
     with tempfile.TemporaryFile() as content:
-        _unpack(file, content)
+        _unpack(file, content, limit)
         content.seek(0)
         yield content
 
 
-def _unpack(file: IO[bytes], content: IO[bytes]) -> None:
+def _unpack(file: IO[bytes], content: IO[bytes], limit: int) -> None:
     size = 0
     with gzip.GzipFile(fileobj=file) as packed:
         while chunk := _chunk_of(packed):
             size += len(chunk)
-            if size > UNPACKED_MAX_BYTES:
-                detail = f"Unpacked, a file has at most {UNPACKED_MAX_BYTES} bytes."
+            if size > limit:
+                detail = f"Unpacked, a file has at most {limit} bytes."
                 raise Problem(413, "body-too-large", detail)
             content.write(chunk)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import io
 import time
 
@@ -173,3 +174,14 @@ def test_a_text_that_stands_in_every_row_is_not_read_as_often(api, model, settin
     assert post(api, content, PARQUET).json()["refused"] == 200
     whole = parquet(inference_id=["a", "b"], label=["ship", "tug"])
     assert post(api, whole, PARQUET).json()["actuals"] == 2
+
+
+def test_a_list_on_one_line_has_as_many_rows_as_objects(api, model):
+    content = b"[" + b"{}," * 150 + b"{}]"
+    assert post(api, content, NDJSON).status_code == 202
+
+
+def test_what_comes_out_of_a_compressed_file_is_bounded(api, model, settings):
+    settings.ISTORE_UPLOAD_MAX_BYTES = 2**20
+    refused = post(api, gzip.compress(b"inference_id,label\n" + bytes(2**21)))
+    assert (refused.status_code, refused.json()["code"]) == (413, "body-too-large")

@@ -225,15 +225,16 @@ def test_events_and_markers(content):
 
 
 @pytest.mark.parametrize("form", TRUTHS)
-def test_files_of_actuals(form):
+def test_files_of_actuals(form, model):
+    model.task_type = "Image Classification"
+
     @fuzzed
     @given(mutated(TRUTHS[form]))
     def read(content):
         file = io.BytesIO(content)
         if bounded(lambda: count_rows(file, form), APIException) is None:
             return
-        rows = rows_of(file, form, "Image Classification")
-        bounded(lambda: list(rows), APIException)
+        bounded(lambda: list(rows_of(file, form, model)), APIException)
 
     read()
 
