@@ -11,6 +11,7 @@ import orjson
 from django.db import connection
 
 from inferences import row_ids
+from inferences.answer_text import answer_text
 from inferences.deconstructing import deconstructed
 from inferences.filters import Filter, TruthFilter, matching
 from inferences.filters.tree import And
@@ -59,6 +60,8 @@ def rows_with_truth(
 READ = f"""
 SELECT row.id, truth.truth::text, row.labels, row.scores,
        CASE WHEN truth.truth ?| %(by_label)s THEN '' ELSE cold.data END,
+       CASE WHEN truth.truth ?| %(by_label)s THEN '' ELSE cold.answer_storage_key END,
+       cold.notes::text,
        cold.metadata -> %(key)s ->> 1
 FROM unnest(%(ids)s::bigint[]) AS wanted (id)
 JOIN {Inference._meta.db_table} AS row
@@ -84,9 +87,10 @@ def _read(model: RegisteredModel, ids: Sequence[int], key: str | None) -> list[R
     names = label_names(number for row in rows for number in row[2] or ())
     found = finds_things(model)
     made = []
-    for row_id, written, labels, scores, text, value in rows:
+    for row_id, written, labels, scores, text, blob, notes, value in rows:
         truth = orjson.loads(written)
         form = next(name for name in truth if name != "score")
+        text = answer_text(text, blob, orjson.loads(notes or "{}"))
         said = deconstructed(model, text)
         predicted = Predicted(pairs_of(labels, scores, names), said, found)
         moment = row_ids.moment_of(row_id)

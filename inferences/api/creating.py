@@ -30,6 +30,7 @@ from inferences.api.quick_creations import read_quickly
 from inferences.api.serializers import InferenceSerializer
 from inferences.api.views import InferencesView, InferenceView, StoreView
 from inferences.creation import Creation, composed, create, record_batch
+from inferences.gaps import read_line, without_gaps
 from inferences.metadata import MetadataValue
 from inferences.models import InferenceAction, MetadataType, RegisteredModel, TaskType
 from inferences.querying import find_inference
@@ -166,6 +167,17 @@ def read_creation(model: RegisteredModel, body: Any) -> Creation:
     return read_quickly(model, body) or read_carefully(model, body)
 
 
+def read_frame_row(model: RegisteredModel, body: Any) -> Creation:
+    """As ``read_creation``, of a body that may have gaps in its metadata (``gaps``)."""
+    try:
+        return read_creation(model, body)
+    except APIException:
+        closed = without_gaps(body)
+        if closed is body:
+            raise
+        return read_creation(model, closed)
+
+
 def read_carefully(model: RegisteredModel, body: Any) -> Creation:
     """As ``read_creation``, by the serializers alone."""
     whole, part = _serializers()
@@ -268,8 +280,7 @@ def _stored_lines(
     now = clock.now()
     for number, line in enumerate(lines):
         try:
-            value = read_json(line)
-            wanted = read_creation(model, value)
+            wanted = read_frame_row(model, read_line(line))
             if wanted.data_storage_key or wanted.inference_id in waiting:
                 # An upload is bound alone; of an id that stands twice the first is met.
                 _record(caller, model, waiting, results)

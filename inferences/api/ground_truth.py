@@ -21,6 +21,7 @@ from inferences.api.creating import AnyParser
 from inferences.api.fields import MomentField
 from inferences.api.views import StoreView
 from inferences.ground_truth import file_tasks
+from inferences.ground_truth.answers import reason_of_no_verdict
 from inferences.ground_truth.files import (
     READERS,
     Options,
@@ -40,6 +41,7 @@ from inferences.ground_truth.singles import (
     remove_truth,
 )
 from inferences.ground_truth.truths import read_truth
+from inferences.models import RegisteredModel
 from istore.deadline import deadline
 from istore.models import AuditEntry
 from istore.problems import Problem, invalid
@@ -63,6 +65,9 @@ class TruthSerializer(serializers.Serializer):
     agrees = serializers.BooleanField(
         allow_null=True, help_text="Whether the answer agrees; null: not to be said."
     )
+    reason = serializers.CharField(
+        required=False, help_text="Why it is not to be said whether the answer agrees."
+    )
     actor = serializers.CharField(required=False)
     set_at = MomentField(required=False)
 
@@ -75,10 +80,11 @@ class GroundTruthView(StoreView):
         responses={200: TruthSerializer, **PROBLEMS},
     )
     def get(self, request: Request, model_id: str, inference_id: str) -> Response:
-        found = find_truth(self.registered_model(model_id), inference_id)
+        model = self.registered_model(model_id)
+        found = find_truth(model, inference_id)
         if found is None:
             raise Http404
-        return Response(_told(inference_id, found))
+        return Response(_told(model, inference_id, found))
 
     @extend_schema(
         operation_id="put_ground_truth",
@@ -98,7 +104,7 @@ class GroundTruthView(StoreView):
             content = {"inference_id": inference_id, "state": "waiting"}
             content |= {"ground_truth": truth, "agrees": None}
             return Response(content, status=202)
-        return Response(_told(inference_id, found))
+        return Response(_told(model, inference_id, found))
 
     @extend_schema(
         operation_id="delete_ground_truth",
@@ -115,8 +121,14 @@ class GroundTruthView(StoreView):
         return Response({"inference_id": inference_id})
 
 
-def _told(inference_id: str, found: GroundTruth) -> dict[str, Any]:
+def _told(
+    model: RegisteredModel, inference_id: str, found: GroundTruth
+) -> dict[str, Any]:
+    reason = {}
+    if found.agrees is None:
+        reason["reason"] = reason_of_no_verdict(model, found.id, found.truth)
     return {
+        **reason,
         "inference_id": inference_id,
         "state": "joined",
         "ground_truth": found.truth,

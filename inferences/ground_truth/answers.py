@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+import orjson
 from django.db import connection
 
+from inferences.answer_text import answer_text, text_is_missing
 from inferences.deconstructing import deconstructed
 from inferences.ground_truth.verdicts import Predicted
 from inferences.models import (
@@ -22,14 +24,16 @@ BY_LABEL = frozenset({"labels", "relevance"})
 
 READ = f"""
 SELECT row.id, row.labels, row.scores,
-       CASE WHEN row.id = ANY(%(whole)s) THEN cold.data ELSE '' END
+       CASE WHEN row.id = ANY(%(whole)s) THEN cold.data ELSE '' END,
+       CASE WHEN row.id = ANY(%(whole)s) THEN cold.answer_storage_key ELSE '' END,
+       cold.notes::text
 FROM unnest(%(ids)s::bigint[]) AS wanted (id)
 CROSS JOIN LATERAL (  -- fenced as in lookup.py; the search indexes have live rows alone
     SELECT id, labels, scores, deleted FROM {Inference._meta.db_table}
     WHERE model_key = %(model)s AND id = wanted.id OFFSET 0
 ) AS row
 CROSS JOIN LATERAL (
-    SELECT data FROM {InferencePayload._meta.db_table}
+    SELECT data, answer_storage_key, notes FROM {InferencePayload._meta.db_table}
     WHERE model_key = %(model)s AND id = wanted.id OFFSET 0
 ) AS cold
 WHERE NOT row.deleted
@@ -45,15 +49,38 @@ def predictions(
         values = {"model": model.pk, "ids": list(truths), "whole": whole}
         cursor.execute(READ, values)
         rows = cursor.fetchall()
-    names = label_names(number for _, labels, _, _ in rows for number in labels or ())
+    names = label_names(number for _, labels, *_ in rows for number in labels or ())
     return {
         row_id: Predicted(
             pairs_of(labels, scores, names),
-            deconstructed(model, text),
+            deconstructed(model, answer_text(text, key, _object(notes))),
             finds_things(model),
         )
-        for row_id, labels, scores, text in rows
+        for row_id, labels, scores, text, key, notes in rows
     }
+
+
+def reason_of_no_verdict(
+    model: RegisteredModel, row_id: int, truth: dict[str, Any]
+) -> str:
+    """Why it cannot be said whether an answer agrees with an actual."""
+    payload = InferencePayload.objects.filter(registered_model=model, id=row_id).first()
+    if payload is not None and not truth.keys() & BY_LABEL:
+        said = payload.data, payload.answer_storage_key, payload.notes
+        if why := text_is_missing(*said):
+            return why
+    predicted = predictions(model, {row_id: truth}).get(row_id)
+    if predicted is None:
+        return "There is no answer."
+    form = next(name for name in truth if name != "score")
+    is_known = predicted.pairs is not None or predicted.said.understood
+    if not is_known:
+        return "The answer was not understood."
+    return f"The answer has no {form} in the unit and number of the actual."
+
+
+def _object(notes: Any) -> Any:
+    return orjson.loads(notes) if isinstance(notes, str) else notes
 
 
 def finds_things(model: RegisteredModel) -> bool:

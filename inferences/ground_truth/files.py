@@ -229,12 +229,13 @@ def _of_line(line: bytes, reading: Reading, place: str) -> Actual:
 
 def _of_json(file: IO[bytes], reading: Reading) -> Rows:
     """A list of objects, as ``json.dump`` and pandas (``orient="records"``) write it."""
-    for number, value in enumerate(_document(file), 1):
+    for number, value in enumerate(read_document(file), 1):
         place = f"item {number}"
         yield _told(place, lambda: read_actual(value, reading, place))  # noqa: B023 called at once
 
 
-def _document(file: IO[bytes]) -> list[Any]:
+def read_document(file: IO[bytes]) -> list[Any]:
+    """The members of a list of JSON; what is no list is one."""
     content = file.read(DOCUMENT_MAX_BYTES + 1)
     if len(content) > DOCUMENT_MAX_BYTES:
         detail = f"A list of JSON has at most {DOCUMENT_MAX_BYTES} bytes: write lines."

@@ -6,6 +6,7 @@ import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+from inferences.answer_text import answer_text
 from inferences.deconstructing import deconstructed
 from inferences.deconstruction import Kind
 from inferences.deconstruction.values import Content
@@ -13,11 +14,9 @@ from inferences.models import Inference, InferenceAction, RegisteredModel
 from inferences.presentation.plots import Bars, bars
 from inferences.presentation.shapes import Outline, outlines
 from inferences.previews import Measure
-from istore import blobs
 
 HUES = 12
 EXCERPT_CHARS = 320
-READ_FROM_BLOB = 8 * 1024**2
 CROWD = 4  # from here on names over a thumbnail hide more than they tell
 TAG_CHARS = 26
 TAGS_MAX = 20
@@ -184,16 +183,7 @@ def answer_of_text(
 def text_of(inference: Inference) -> str:
     """The answer as text, from its blob when the row has no room for it."""
     payload = inference.payload
-    facts = (payload.notes or {}).get("answer") or {}
-    known = facts.get("size")
-    if payload.data or not payload.answer_storage_key or facts.get("header_length"):
-        return payload.data
-    if not isinstance(known, int) or known > READ_FROM_BLOB:
-        return ""
-    try:
-        return blobs.get(payload.answer_storage_key).decode("utf-8", "replace")
-    except FileNotFoundError:
-        return ""
+    return answer_text(payload.data, payload.answer_storage_key, payload.notes)
 
 
 def hue(label: str, class_labels: Sequence[str]) -> int:

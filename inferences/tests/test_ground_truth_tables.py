@@ -25,6 +25,7 @@ from inferences.ground_truth.files import Options, unpacked
 from inferences.ground_truth.labels import Labels, comparable
 from inferences.ground_truth.models import GroundTruth
 from inferences.models import TaskType
+from istore import blobs
 
 PATH = "/api/v1/models/yolo-harbour/ground-truth"
 CSV, PARQUET, NDJSON = (
@@ -481,3 +482,48 @@ def test_files_of_polars_and_duckdb_are_read(api, model, answered, tmp_path):
     assert (again["joined"], again["changed"], again["refused"]) == (2, 0, 1)
     assert (duck["joined"], duck["changed"], duck["refused"]) == (2, 1, 0)
     assert truths(model) == {"a": (["1"], True), "b": (["0"], True)}
+
+
+# -- answers that are too large for their row
+
+
+@pytest.fixture
+def speaks(model):
+    model.task_type = TaskType.TEXT_GENERATION
+    model.save()
+    return model
+
+
+def test_an_answer_in_a_blob_is_held_against_the_actual(api, speaks, make_inference):
+    text = "word " * 80_000
+    blobs.put("answers/a", json.dumps({"text": text}).encode())
+    notes = {"answer": {"size": len(text) + 12}}
+    make_inference(inference_id="a", answer_storage_key="answers/a", notes=notes)
+    make_inference(inference_id="b", answer_storage_key="answers/a")
+
+    lines = [json.dumps({"inference_id": name, "text": text}) for name in "ab"]
+    joined(api, "\n".join(lines), NDJSON)
+
+    rows = GroundTruth.objects.beside(speaks).order_by("id")
+    assert [row.agrees for row in rows] == [True, True]
+    assert "reason" not in api.get(TRUTH.format("a")).json()
+
+
+TRUTH = "/api/v1/models/yolo-harbour/inferences/{}/ground-truth"
+
+
+@pytest.mark.parametrize(
+    ("notes", "why"),
+    [
+        ({"answer": {"size": 2**30}}, "more than"),
+        ({"answer": {"size": 20, "header_length": 7}}, "binary"),
+        ({}, "gone"),
+    ],
+)
+def test_an_answer_that_is_not_read_says_why(api, speaks, make_inference, notes, why):
+    make_inference(inference_id="a", answer_storage_key="answers/none", notes=notes)
+
+    told = api.put(TRUTH.format("a"), {"text": "word"}, format="json").json()
+
+    assert told["agrees"] is None
+    assert why in told["reason"]

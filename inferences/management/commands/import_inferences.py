@@ -10,9 +10,9 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError
 from rest_framework.exceptions import APIException
 
-from inferences.api.creating import read_creation
+from inferences.api.creating import read_frame_row
 from inferences.creation import composed, record_batch
-from inferences.importing import rows_of
+from inferences.importing import files_in, rows_of
 from inferences.management.naming import add_model_arguments, named_model
 from inferences.models import RegisteredModel
 from inferences.recording import NewInference, Outcome
@@ -32,7 +32,8 @@ WORDS = {
 
 class Command(BaseCommand):
     help = (
-        "Store the inferences of NDJSON or Parquet files; repeats store nothing twice."
+        "Store the inferences of NDJSON, JSON or Parquet files, or of directories of them; "
+        "repeats store nothing twice."
     )
 
     def add_arguments(self, parser: ArgumentParser) -> None:
@@ -51,11 +52,12 @@ class Command(BaseCommand):
     ) -> None:
         model = named_model(model_id, project)
         for path in files:
-            if not path.is_file():
+            if not path.exists():
                 raise CommandError(f"There is no file {path}.")
         self.counts: Counter[str] = Counter()
         for path in files:
-            self._import(model, path, batch)
+            for each in files_in(path):
+                self._import(model, each, batch)
         self._progress(end="\n")
         if self.counts["refused"]:
             raise CommandError(f"{self.counts['refused']} inferences were refused.")
@@ -83,7 +85,7 @@ class Command(BaseCommand):
         """A record of an export as it was, a create as it would be made now."""
         if is_record(body):
             return restored(model, body, path.parent, now)
-        return composed(model, read_creation(model, body), now)
+        return composed(model, read_frame_row(model, body), now)
 
     def _store(
         self, model: RegisteredModel, waiting: dict[str, tuple[str, NewInference]]

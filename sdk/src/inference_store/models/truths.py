@@ -49,12 +49,13 @@ class NewActual(NewGroundTruth):
 
 class GroundTruth(AnswerModel):
     """The actual of an inference. ``agrees`` says whether the answer does; None: that
-    cannot be said. ``state`` is ``joined``, or ``waiting`` for the inference to come."""
+    cannot be said, and ``reason`` says why. ``state`` is ``joined``, or ``waiting`` for the inference to come."""
 
     inference_id: str
     state: str
     ground_truth: dict[str, Any]
     agrees: bool | None = None
+    reason: str | None = None
     actor: str | None = None
     set_at: datetime | None = None
 

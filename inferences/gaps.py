@@ -1,0 +1,68 @@
+"""Creates as data frames write them: gaps in metadata, and whole numbers with a point.
+
+A column with a gap is one of decimal numbers in pandas, so ``7`` is ``7.0`` and the gap is
+NaN. A value that is a gap is missing, and not an error of the whole row.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from inferences.ground_truth.labels import MISSING, WHOLE
+from inferences.models import MetadataType
+from istore.parsing import read_json, write_json
+
+NUMBERS = (MetadataType.INT, MetadataType.FLOAT)
+
+
+def read_line(line: bytes) -> Any:
+    """A line of NDJSON; NaN, as Python's own ``json`` writes a gap, is a null."""
+    return read_json(line, nan_is_null=True)
+
+
+def without_gaps(body: Any) -> Any:
+    """The body with the metadata that is there, each value as the text of its type; the
+    body itself where nothing is to be changed."""
+    try:
+        data = body["data"]
+        metadata = data["metadata"]
+        standard = dict(metadata["standard_metadata"])
+        given = metadata.get("extended_metadata") or []
+        kept = [_value(each) for each in given if not _is_gap(each)]
+    except (TypeError, KeyError, AttributeError):
+        return body
+    size = standard.get("data_size")
+    if kept == given and not isinstance(size, float):
+        return body
+    standard["data_size"] = _whole(size)
+    metadata = {"standard_metadata": standard, "extended_metadata": kept}
+    return {**body, "data": {**data, "metadata": {**data["metadata"], **metadata}}}
+
+
+def _is_gap(given: Any) -> bool:
+    if not isinstance(given, Mapping) or "value" not in given:
+        return False
+    value = given["value"]
+    if value is None or value != value:
+        return True
+    return given.get("type") in NUMBERS and value in ("", *MISSING)
+
+
+def _value(given: Any) -> Any:
+    if not isinstance(given, Mapping) or "value" not in given:
+        return given
+    value, type_ = given["value"], given.get("type")
+    if type_ == MetadataType.INT:
+        value = _whole(value)
+        found = WHOLE.fullmatch(value) if isinstance(value, str) else None
+        if found and found["rest"]:
+            value = value.partition(".")[0]
+    if not isinstance(value, str):
+        is_number = type(value) in (int, float) and type_ != MetadataType.JSON
+        value = str(value) if is_number else write_json(value)
+    return {**given, "value": value}
+
+
+def _whole(value: Any) -> Any:
+    return int(value) if isinstance(value, float) and value.is_integer() else value
