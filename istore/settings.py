@@ -54,6 +54,8 @@ ISTORE_API_MAX_BODY_BYTES = env.size("ISTORE_API_MAX_BODY_BYTES", 8 * MIB)
 ISTORE_JSON_MAX_DEPTH = env.number("ISTORE_JSON_MAX_DEPTH", 64, least=1, most=500)
 # Numbers, texts and names; a list or an object counts four.
 ISTORE_JSON_MAX_VALUES = env.number("ISTORE_JSON_MAX_VALUES", 500_000, least=1000)
+# A batch of more rows is one inference.
+ISTORE_REQUEST_PARTS_MAX = env.number("ISTORE_REQUEST_PARTS_MAX", 256, least=1)
 ISTORE_ID_MAX_CHARS = env.number("ISTORE_ID_MAX_CHARS", 255, least=1, most=255)
 ISTORE_METADATA_MAX_ITEMS = env.number("ISTORE_METADATA_MAX_ITEMS", 100)
 ISTORE_METADATA_KEY_MAX_CHARS = env.number(

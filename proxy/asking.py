@@ -17,7 +17,15 @@ from proxy.encodings import Take, decoded
 from proxy.headers import HEADER_LENGTH, Headers
 from proxy.parser_processes import is_light, shared
 from proxy.paths import is_id
-from services.v2 import V2Error, read_json, read_request, split, strip_metadata
+from services.v2 import (
+    Form,
+    V2Error,
+    count_parts,
+    count_rows,
+    read_json,
+    read_request,
+    strip_metadata,
+)
 
 LARGE = 256 * 2**10  # what is larger is hashed in a thread
 
@@ -121,7 +129,7 @@ async def _read(body: bytes, header_length: int | None, task_type: str) -> Asked
     if is_light(_header_of(body, header_length)):
         document = _read_header(body, header_length)
         # Only what may be several inputs is looked at beyond its header.
-        if is_light(body) or not _may_be_several(document.get("inputs")):
+        if is_light(body) or not _may_be_several(document, task_type):
             return _described(document, body, header_length, task_type)
     return await shared().run(read_whole, body, header_length, task_type)
 
@@ -177,22 +185,32 @@ def _count_parts(
     document: dict[str, Any], body: bytes, header_length: int | None, task_type: str
 ) -> int:
     """How many inferences it may be. Taken apart only if it may be more than one."""
-    inputs = document.get("inputs")
-    if not _may_be_several(inputs):
+    if not _may_be_several(document, task_type):
         return 1
     try:
-        return len(split(read_request(body, header_length), task_type))
+        return count_parts(read_request(body, header_length), task_type)
     except V2Error:  # the upstream may take it; it is kept as it came
         return 1
 
 
-def _may_be_several(inputs: Any) -> bool:
-    if not isinstance(inputs, list):
+def _may_be_several(document: dict[str, Any], task_type: str) -> bool:
+    """By datatypes and shapes alone."""
+    inputs = document.get("inputs")
+    if not isinstance(inputs, list) or not all(isinstance(e, dict) for e in inputs):
         return False
-    if not all(isinstance(e, dict) and e.get("datatype") == "BYTES" for e in inputs):
-        return False
-    if len(inputs) != 1:
-        return len(inputs) > 1
-    # Several elements of one input are several parts in the shapes [N] and [N, 1] alone.
-    shape = inputs[0].get("shape")
-    return isinstance(shape, list) and shape != [1] and shape != [1, 1]
+    if inputs and all(each.get("datatype") == "BYTES" for each in inputs):
+        if len(inputs) != 1:
+            return True
+        # Several elements of one input are several parts in the shapes [N], [N, 1] alone.
+        shape = inputs[0].get("shape")
+        if isinstance(shape, list) and shape not in ([1], [1, 1]):
+            return True
+    forms = [
+        Form(str(each.get("datatype")), tuple(shape))
+        for each in inputs
+        if isinstance(shape := each.get("shape"), list)
+        and all(type(size) is int for size in shape)
+    ]
+    parameters = document.get("parameters")
+    parameters = parameters if isinstance(parameters, dict) else {}
+    return len(forms) == len(inputs) and count_rows(forms, parameters, task_type) > 1

@@ -33,12 +33,13 @@ from services.v2 import (
     V2Error,
     action_of,
     as_one,
+    count_parts,
     merged,
     metadata_items,
     read_request,
     read_response,
     reserved,
-    slice_response,
+    slices_of,
     sniff,
     split,
 )
@@ -155,11 +156,11 @@ def _parts(entry: SpoolEntry) -> tuple[list[Part], list[str]]:
 def _v2_parts(entry: SpoolEntry, count: int, warnings: list[str]) -> list[Part]:
     facts = entry.facts
     request = read_request(entry.request, facts.request_header_length, warnings)
+    if count == 1 and count_parts(request, facts.task_type) > 1:
+        return [as_one(request, facts.task_type)]  # the answer did not come in as many
     parts = split(request, facts.task_type)
     if len(parts) == count:
         return parts
-    if count == 1:  # the answer did not come in as many
-        return [as_one(request, facts.task_type)]
     raise V2Error("it does not come in as many parts as it was answered.")
 
 
@@ -181,13 +182,13 @@ def _answers(entry: SpoolEntry, count: int) -> tuple[list[Answer], list[str]]:
         return [whole], warnings
     try:
         response = read_response(body, facts.answer_header_length)
-        slices = [slice_response(response, n, count) for n in range(count)]
-        bodies = [orjson.dumps(value) for value, _ in slices]
+        slices, warning = slices_of(response, count)
+        bodies = [orjson.dumps(value) for value in slices]
     except Exception as error:
         if not isinstance(error, V2Error):
             log.exception("An answer could not be taken apart")
         return [whole] * count, [*warnings, "The answer could not be taken apart."]
-    warnings += filter(None, (warning for _, warning in slices[:1]))
+    warnings += [warning] if warning else []
     return [Answer(each, JSON, None) for each in bodies], warnings
 
 

@@ -188,10 +188,15 @@ async def _count_parts(exchange: Exchange, answered: Answered) -> int:
     count = exchange.asked.parts
     if count == 1:
         return 1
-    if len(header_of_ids(part_ids(exchange.asked.request_id, count))) > HEADER_BYTES:
-        exchange.warnings.append(
-            f"The request has {count} inputs: too many to name one by one in a header."
-        )
+    # No id has less than two characters: more of them than bytes fit in no header.
+    ids = part_ids(exchange.asked.request_id, min(count, HEADER_BYTES))
+    why = ""
+    if len(header_of_ids(ids)) > HEADER_BYTES:
+        why = "too many to name one by one in a header"
+    elif count > limits.REQUEST_PARTS_MAX:
+        why = f"more than the {limits.REQUEST_PARTS_MAX} inferences a request may be"
+    if why:
+        exchange.warnings.append(f"The request has {count} inputs: {why}.")
         return 1
     plain = await _aside(len(answered.body), lambda: _plain(answered))
     try:

@@ -157,6 +157,19 @@ class Upstream:
         ]
         return web.json_response({"model_name": "detector", "outputs": outputs})
 
+    async def _rows(self, request: web.Request, body: bytes) -> web.StreamResponse:
+        """Two probabilities for each row of the first input."""
+        length = request.headers.get(BINARY)
+        document = orjson.loads(body[: int(length)] if length else body)
+        count = document["inputs"][0]["shape"][0]
+        value = {
+            "name": "probabilities",
+            "datatype": "FP32",
+            "shape": [count, 2],
+            "data": [n / 100 for row in range(count) for n in (row, 100 - row)],
+        }
+        return web.json_response({"model_name": "rows", "outputs": [value]})
+
     async def _gzipped(self, request: web.Request, body: bytes) -> web.StreamResponse:
         text = gzip.compress(orjson.dumps({"outputs": [output(1, [1])]}))
         return web.Response(

@@ -17,7 +17,12 @@ TEXTS = ("Text Generation", "Text Classification", "Named Entity Recognition")
 OTHERS = ("Tabular Classification", "Time Series", "Ranking", None)
 
 
-def part(*data: str, task_type: str | None = "Object Detection", **parameters):
+def part(*data: str, **asked):
+    (found,) = parts(*data, **asked)
+    return found
+
+
+def parts(*data: str, task_type: str | None = "Object Detection", **parameters):
     tensor = {
         "name": "x",
         "datatype": "BYTES",
@@ -25,8 +30,7 @@ def part(*data: str, task_type: str | None = "Object Detection", **parameters):
         "data": list(data),
     }
     body = {"inputs": [tensor], "parameters": {"action": "predict"} | parameters}
-    (found,) = split(read_request(orjson.dumps(body)), task_type)
-    return found
+    return split(read_request(orjson.dumps(body)), task_type)
 
 
 def encoded(data: bytes) -> str:
@@ -89,10 +93,10 @@ def test_a_request_that_says_otherwise_is_believed():
 
 
 def test_all_elements_are_taken_off_or_none():
-    both = part(encoded(b"hello"), encoded(b"world"), task_type="Text Generation")
-    assert orjson.loads(both.data)["data"] == ["hello", "world"]
-    mixed = part(encoded(b"hello"), "a ship", task_type="Text Generation")
-    assert orjson.loads(mixed.data)["data"] == ["aGVsbG8=", "a ship"]
+    both = parts(encoded(b"hello"), encoded(b"world"), task_type="Text Generation")
+    assert [each.data for each in both] == [b"hello", b"world"]
+    mixed = parts(encoded(b"hello"), "a ship", task_type="Text Generation")
+    assert [each.data for each in mixed] == [b"aGVsbG8=", b"a ship"]
 
 
 @given(st.binary(min_size=1, max_size=300))

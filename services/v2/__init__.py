@@ -10,8 +10,9 @@ from services.v2.bounded_json import V2Error, read_json
 from services.v2.elements import element_bytes, sniff
 from services.v2.metadata import metadata_items, reserved, strip_metadata
 from services.v2.parameters import merged
-from services.v2.slicing import is_in_parts, slice_response
-from services.v2.splitting import Part, as_one, split
+from services.v2.rows import Form, count_rows
+from services.v2.slicing import is_in_parts, slice_response, slices_of
+from services.v2.splitting import Part, as_one, count_parts, split
 from services.v2.tensors import (
     InferRequest,
     InferResponse,
@@ -22,6 +23,7 @@ from services.v2.tensors import (
 )
 
 __all__ = [
+    "Form",
     "InferRequest",
     "InferResponse",
     "Part",
@@ -29,6 +31,8 @@ __all__ = [
     "V2Error",
     "action_of",
     "as_one",
+    "count_parts",
+    "count_rows",
     "element_bytes",
     "is_in_parts",
     "merged",
@@ -38,6 +42,7 @@ __all__ = [
     "read_response",
     "reserved",
     "slice_response",
+    "slices_of",
     "sniff",
     "split",
     "strip_metadata",

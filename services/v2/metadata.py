@@ -97,6 +97,37 @@ def reserved(
     return latitude, longitude, source, warnings
 
 
+def parameters_by_part(parameters: dict[str, Any], count: int) -> list[dict[str, Any]]:
+    """The parameters of each of so many parts: ``metadata`` of as many lists of items or
+    mappings is one for each, and a null among them none; all else is shared."""
+    own = _by_part(parameters.get("metadata"), count)
+    if own is None:
+        return [parameters] * count
+    return [{**parameters, "metadata": each} for each in own]
+
+
+def _by_part(given: Any, count: int) -> list[str] | None:
+    if isinstance(given, list):
+        given = json.dumps(given)
+    if not isinstance(given, str) or not given.lstrip().startswith("["):
+        return None
+    try:
+        _read_exact(given)
+        found = list(elements_of(given))
+    except (ValueError, RecursionError):
+        return None
+    if len(found) != count or not all(_is_whole(value) for value, _ in found):
+        return None
+    return ["" if value is None else text for value, text in found]
+
+
+def _is_whole(value: Any) -> bool:
+    """Whether it is all that one part carries, and not one of its items."""
+    if isinstance(value, Mapping):
+        return not _is_item(value)
+    return value is None or isinstance(value, list)
+
+
 def strip_metadata(
     body: bytes, header_length: int | None = None
 ) -> tuple[bytes, int | None]:

@@ -14,7 +14,15 @@ NUMBERED = re.compile(r"(?P<stem>.*?)[-_.:/ ]?(?P<number>[0-9]{1,9})", re.DOTALL
 def slice_response(
     response: InferResponse, index: int, count: int
 ) -> tuple[dict[str, Any], str | None]:
-    """The answer to the ``index``-th of ``count`` parts as V2 JSON; a warning or None.
+    """The answer to the ``index``-th of ``count`` parts, as ``slices_of`` gives it."""
+    slices, warning = slices_of(response, count)
+    return slices[index], warning
+
+
+def slices_of(
+    response: InferResponse, count: int
+) -> tuple[list[dict[str, Any]], str | None]:
+    """The answer to each of ``count`` parts as V2 JSON; a warning or None.
 
     In this order: the only part has the whole answer. Outputs numbered in as many runs
     as there are parts (``boxes-0, scores-0, boxes-1, scores-1``) go by their number. As
@@ -23,27 +31,32 @@ def slice_response(
     every part whole. When no output can be taken apart, every part has the whole answer
     and a warning.
     """
-    if count == 1:
-        return _value(response, [tensor_value(each) for each in response.outputs]), None
-    own = _by_number(response.outputs, index, count)
-    if own is None and len({each.name for each in response.outputs}) == 1:
-        own = (
-            response.outputs[index : index + 1]
-            if _is_as_many(response, count)
-            else None
-        )
-    if own is not None:
-        return _value(response, [tensor_value(each) for each in own]), None
     outputs = [tensor_value(each) for each in response.outputs]
-    rows = [_row(each, index, count) for each in outputs]
-    if not any(rows):
-        warning = (
-            f"The answer could not be taken apart into {count} parts; "
-            "each part holds the whole answer."
-        )
-        return _value(response, outputs), warning
-    parts = [row or output for row, output in zip(rows, outputs, strict=True)]
-    return _value(response, parts), None
+    runs = _by_number(response.outputs, count)
+    if count == 1:
+        own = [outputs]
+    elif runs is not None:
+        own = [[outputs[place] for place in run] for run in runs]
+    elif len({each.name for each in response.outputs}) == 1 and (
+        _is_as_many(response, count)
+    ):
+        own = [[each] for each in outputs]
+    else:
+        rows = [_rows(each, count) for each in outputs]
+        if not any(rows):
+            warning = (
+                f"The answer could not be taken apart into {count} parts; "
+                "each part holds the whole answer."
+            )
+            return [_value(response, outputs)] * count, warning
+        own = [
+            [
+                row[n] if row else output
+                for row, output in zip(rows, outputs, strict=True)
+            ]
+            for n in range(count)
+        ]
+    return [_value(response, each) for each in own], None
 
 
 def is_in_parts(response: InferResponse, count: int) -> bool:
@@ -52,7 +65,7 @@ def is_in_parts(response: InferResponse, count: int) -> bool:
     By the number or the place of the outputs, or by the first dimension of each of them.
     """
     outputs = response.outputs
-    if _by_number(outputs, 0, count) is not None:
+    if _by_number(outputs, count) is not None:
         return True
     if len({each.name for each in outputs}) == 1 and _is_as_many(response, count):
         return True
@@ -63,34 +76,35 @@ def _has_rows(output: Tensor, count: int) -> bool:
     return output.shape[:1] == (count,) and len(output.data) % count == 0
 
 
-def _by_number(
-    outputs: Sequence[Tensor], index: int, count: int
-) -> list[Tensor] | None:
-    runs: dict[int, dict[str, Tensor]] = {}
-    for output in outputs:
+def _by_number(outputs: Sequence[Tensor], count: int) -> list[list[int]] | None:
+    """The places of the outputs of each part, where names are numbered alike."""
+    runs: dict[int, dict[str, int]] = {}
+    for place, output in enumerate(outputs):
         found = NUMBERED.fullmatch(output.name)
         if not found:
             return None
-        runs.setdefault(int(found["number"]), {})[found["stem"]] = output
+        runs.setdefault(int(found["number"]), {})[found["stem"]] = place
     alike = len({frozenset(run) for run in runs.values()}) == 1
     if len(runs) != count or not alike:
         return None
     if sum(map(len, runs.values())) != len(outputs):  # a name came twice
         return None
-    return list(runs[sorted(runs)[index]].values())
+    return [list(runs[number].values()) for number in sorted(runs)]
 
 
 def _is_as_many(response: InferResponse, count: int) -> bool:
     return len(response.outputs) == count
 
 
-def _row(output: dict[str, Any], index: int, count: int) -> dict[str, Any] | None:
+def _rows(output: dict[str, Any], count: int) -> list[dict[str, Any]] | None:
     shape, data = output["shape"], output["data"]
     if len(data) % count or shape[:1] != [count]:
         return None
     size = len(data) // count
-    own = data[index * size : (index + 1) * size]
-    return {**output, "shape": [1, *shape[1:]], "data": own}
+    return [
+        {**output, "shape": [1, *shape[1:]], "data": data[n * size : (n + 1) * size]}
+        for n in range(count)
+    ]
 
 
 def _value(response: InferResponse, outputs: list[dict[str, Any]]) -> dict[str, Any]:

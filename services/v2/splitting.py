@@ -9,7 +9,9 @@ from typing import Any
 import orjson
 
 from services.v2.elements import JSON, decoded, sniff, tensor_json
+from services.v2.metadata import parameters_by_part
 from services.v2.parameters import merged
+from services.v2.rows import count_rows_of, data_of_row, is_frame, tensors_of_row
 from services.v2.standard_base64 import without_base64
 from services.v2.tensors import InferRequest, Tensor, tensor_value
 
@@ -47,10 +49,11 @@ class _Asked:
 
 
 def split(request: InferRequest, task_type: str | None = None) -> list[Part]:
-    """One part per image, else one part for the whole request.
+    """One part per image or row, else one part for the whole request.
 
     Several inputs of one image each are several inferences, and so is one input of
-    several images in the shape [N] or [N, 1]. The only image among other inputs is the
+    several images in the shape [N] or [N, 1], and a batch of what the model's type asks
+    for (``rows.py``). The only image among other inputs is the
     data of the one part; without an image, that is the bytes of a single element, and
     of anything else JSON: the input, or the list of inputs. ``data`` of the standard
     request is base64 where the inputs of the task are binary or text: see
@@ -58,11 +61,22 @@ def split(request: InferRequest, task_type: str | None = None) -> list[Part]:
     """
     request, decoded_names = without_base64(request, task_type)
     singles = [_single_element(request, tensor) for tensor in request.inputs]
-    if singles and all(single and _is_image(single) for single in singles):
-        asked = singles
+    if _are_images(singles):
+        asked = _with_own_metadata(request, singles)
+    elif batch := _images_in_batch(request) or _rows(request, task_type):
+        asked = _with_own_metadata(request, batch)
     else:
-        asked = _images_in_batch(request) or [_whole(request, singles)]
+        asked = [_whole(request, singles)]
     return [_part(n, len(asked), one, decoded_names) for n, one in enumerate(asked)]
+
+
+def count_parts(request: InferRequest, task_type: str | None = None) -> int:
+    """How many parts ``split`` gives, without making them."""
+    request, _ = without_base64(request, task_type)
+    singles = [_single_element(request, tensor) for tensor in request.inputs]
+    if _are_images(singles):
+        return len(singles)
+    return len(_images_in_batch(request)) or count_rows_of(request, task_type)
 
 
 def as_one(request: InferRequest, task_type: str | None = None) -> Part:
@@ -83,6 +97,46 @@ def as_one(request: InferRequest, task_type: str | None = None) -> Part:
     data = orjson.dumps(values if len(values) > 1 else values[0], option=NUMPY)
     one = _Asked(inputs[0], data, JSON, _parameters(request, request.inputs[0]), inputs)
     return _part(0, 1, one, decoded_names)
+
+
+def _are_images(singles: list[_Asked | None]) -> bool:
+    return bool(singles) and all(single and _is_image(single) for single in singles)
+
+
+def _rows(request: InferRequest, task_type: str | None) -> list[_Asked]:
+    """One for each row of a batch, with metadata of its own where there is as much.
+
+    A row of a data frame that is alone is written as those of several are.
+    """
+    count = count_rows_of(request, task_type)
+    shapes = {each.shape[:1] for each in request.inputs}
+    if count == 1 and not (is_frame(request.parameters) and shapes == {(1,)}):
+        return []
+    rows = []
+    for index in range(count):
+        tensors = tensors_of_row(request, index, count)
+        data, content_type = data_of_row(request, tensors, task_type)
+        several = tuple(tensors) if len(tensors) > 1 else ()
+        rows.append(_Asked(tensors[0], data, content_type, {}, several))
+    return rows
+
+
+def _with_own_metadata(request: InferRequest, asked: list[_Asked]) -> list[_Asked]:
+    """With metadata that the request, or the only input, brings for each part apart."""
+    count, tensor = len(asked), request.inputs[0]
+    shared = parameters_by_part(request.parameters, count)
+    if len(request.inputs) == 1:
+        own = parameters_by_part(tensor.parameters, count)
+    else:
+        others = [each.parameters for each in request.inputs]
+        is_own = all(
+            one.tensor is each for one, each in zip(asked, request.inputs, strict=False)
+        )
+        own = others if is_own and count == len(others) else [merged(*others)] * count
+    return [
+        replace(one, parameters=merged(mine, of_all))
+        for one, mine, of_all in zip(asked, own, shared, strict=True)
+    ]
 
 
 def _part(number: int, count: int, one: _Asked, decoded_names: Collection[str]) -> Part:
