@@ -69,6 +69,7 @@ def source_of(dataset: Dataset, model: RegisteredModel) -> DatasetSource:
             "model_id": model.model_id,
             "task_type": model.task_type,
             "class_labels": model.class_labels,
+            "first_class_number": model.first_class_number,
             "box_format": model.box_format,
             "embedding_size": model.embedding_size,
         }

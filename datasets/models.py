@@ -125,6 +125,7 @@ class DatasetSource(models.Model):
     model_id = models.CharField(max_length=255)
     task_type = models.CharField(max_length=40)
     class_labels = ArrayField(models.CharField(max_length=255), default=list)
+    first_class_number = models.PositiveSmallIntegerField(default=0, db_default=0)
     box_format = models.CharField(max_length=20)
     embedding_size = models.PositiveIntegerField(default=0)
 

@@ -109,6 +109,7 @@ class SelectedInferences:
             "project_id": model.project.project_id,
             "task_type": model.task_type,
             "class_labels": model.class_labels,
+            "first_class_number": model.first_class_number,
             "selection": task.selection,
         }
 

@@ -49,6 +49,7 @@ class RegisteredModelAdmin(admin.ModelAdmin):
         "upstream_url",
         "upstream_model",
         "class_labels",
+        "first_class_number",
         "box_format",
         "strip_metadata",
         "created_at",

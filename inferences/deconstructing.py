@@ -25,4 +25,5 @@ def deconstructed(model: RegisteredModel, answer: Any) -> Deconstructed:
         embedding_size=model.embedding_size,
         max_detections=settings.ISTORE_DETECTIONS_MAX,
         max_embedding=settings.ISTORE_EMBEDDING_MAX,
+        first_class_number=model.first_class_number,
     )

@@ -58,6 +58,16 @@ class ModelSettingsForm(forms.Form):
         required=False,
         help_text="One a line, in the order of the model's numbers.",
     )
+    first_class_number = forms.TypedChoiceField(
+        label="Number of the first class",
+        choices=[(0, "0"), (1, "1, where 0 is the background")],
+        coerce=int,
+        empty_value=0,
+        initial=0,
+        required=False,
+        help_text="What the model's numbers count from. It counts for what is read from now "
+        "on; labels that are stored stay.",
+    )
     box_format = forms.ChoiceField(
         label="Box format",
         choices=BoxFormat.choices,
@@ -113,6 +123,7 @@ class NewModelForm(ModelSettingsForm):
         "upstream_url",
         "upstream_model",
         "class_labels",
+        "first_class_number",
         "box_format",
         "embedding_size",
         "strip_metadata",

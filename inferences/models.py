@@ -173,6 +173,12 @@ class RegisteredModel(models.Model):
         blank=True,
         help_text="Names of the classes, in the order of the model's numbers.",
     )
+    first_class_number = models.PositiveSmallIntegerField(
+        choices=[(0, "0"), (1, "1")],
+        default=0,
+        db_default=0,  # processes of before it write rows without it
+        help_text="The number of the first class label: 1 where 0 is the background.",
+    )
     box_format = models.CharField(
         max_length=20, choices=BoxFormat, default=BoxFormat.YXYX
     )

@@ -57,6 +57,12 @@ class ServerSettingsSerializer(StrictSerializer):
     class_labels = serializers.ListField(
         child=TextField(max_length=255), required=False, max_length=10_000
     )
+    first_class_number = WholeField(
+        min_value=0,
+        max_value=1,
+        required=False,
+        help_text="The number of the first class label: 1 where 0 is the background.",
+    )
     box_format = serializers.ChoiceField(BoxFormat.choices, required=False)
     upstream_url = UpstreamUrlField(required=False, max_length=2048)
     upstream_model = TextField(required=False, max_length=255)
@@ -88,6 +94,7 @@ class ModelSerializer(serializers.ModelSerializer):
             "task_type",
             "embedding_size",
             "class_labels",
+            "first_class_number",
             "box_format",
             "upstream_url",
             "upstream_model",

@@ -87,8 +87,13 @@ def _classes(value: Any, context: Context) -> np.ndarray | None:
     pixels = _plane(value)
     if pixels is None:
         return None
-    if pixels.ndim == 3 and 1 < len(pixels) == len(context.class_labels):
-        return pixels.argmax(axis=0)  # a plane of scores for each class
+    if pixels.ndim == 3:  # a plane of scores for each class
+        classes, first = len(context.class_labels), context.first_class_number
+        if 1 < len(pixels) == classes:
+            return pixels.argmax(axis=0) + first
+        if classes and len(pixels) == classes + first:  # and one for the background
+            return pixels.argmax(axis=0)
+        return None
     if pixels.ndim != 2:
         return None
     if pixels.dtype.kind == "b":

@@ -28,11 +28,15 @@ def read(value: Any, context: Context) -> Deconstructed | None:
         return None
     if not (named or _are_probabilities(scores, context)):
         return None
+    # The list is in the order of the classes, whatever number the first of them has. With
+    # as many more as that number, those before it (the background) are answered, too.
+    first = context.first_class_number
+    offset = first if len(scores) == len(context.class_labels) else 0
     places = range(len(scores))
     return Deconstructed.of(
         Kind.IMAGE_CLASSIFICATION,
         places,
-        lambda place: _class(place, scores[place], context),
+        lambda place: _class(place + offset, scores[place], context),
         context.max_detections,
     )
 

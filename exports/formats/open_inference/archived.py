@@ -205,9 +205,16 @@ def about_of(layout: Layout, group: Group = (None, None)) -> dict[str, str]:
         "project_id": model.project.project_id,
         "task_type": model.task_type,
         "class_labels": orjson.dumps(model.class_labels).decode(),
+        "first_class_number": _first_class_number(model),
         "shape": layout.shape.value,
     }
     return {f"istore.{name}": fact for name, fact in facts.items() if fact is not None}
+
+
+def _first_class_number(model: object) -> str | None:
+    """Of a dataset, whose sources may count from different numbers, None."""
+    number = getattr(model, "first_class_number", None)
+    return None if number is None else str(number)
 
 
 class OpenInferenceParquet(TableFormat):

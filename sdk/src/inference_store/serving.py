@@ -225,7 +225,8 @@ class Model(_Served):
 
         Parameters:
             settings: any of ``upstream_url``, ``upstream_model``, ``class_labels``,
-                ``box_format``, ``enable_inference_storage``, ``strip_metadata``.
+                ``first_class_number`` (1 where 0 is the background), ``box_format``,
+                ``enable_inference_storage``, ``strip_metadata``.
 
         Raises:
             ValidationError: a setting is unknown or not valid.

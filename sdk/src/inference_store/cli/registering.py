@@ -23,6 +23,15 @@ Labels = Annotated[
     list[str] | None,
     typer.Option("--class-label", help="Name of the next class; may be repeated."),
 ]
+FirstClass = Annotated[
+    int | None,
+    typer.Option(
+        "--first-class-number",
+        min=0,
+        max=1,
+        help="The number of the first class label: 1 where 0 is the background.",
+    ),
+]
 BoxFormat = Annotated[str | None, typer.Option(help="How the server writes boxes.")]
 Storing = Annotated[
     bool | None,
@@ -51,6 +60,7 @@ def register(
         int, typer.Option(min=0, help="Of its embeddings, when it has some.")
     ] = 0,
     class_labels: Labels = None,
+    first_class_number: FirstClass = None,
     box_format: BoxFormat = None,
     strip_metadata: Stripping = None,
     as_json: AsJson = False,
@@ -62,6 +72,7 @@ def register(
         task_type=task_type(task),
         embedding_size=embedding_size,
         class_labels=class_labels or None,
+        first_class_number=first_class_number,
         box_format=box_format,
         upstream_url=upstream,
         upstream_model=upstream_model,
@@ -83,6 +94,7 @@ def settings(
     upstream_model: UpstreamModel = None,
     storing: Storing = None,
     class_labels: Labels = None,
+    first_class_number: FirstClass = None,
     box_format: BoxFormat = None,
     strip_metadata: Stripping = None,
     as_json: AsJson = False,
@@ -93,6 +105,7 @@ def settings(
         "upstream_model": upstream_model,
         "enable_inference_storage": storing,
         "class_labels": class_labels or None,
+        "first_class_number": first_class_number,
         "box_format": box_format,
         "strip_metadata": strip_metadata,
     }
@@ -128,6 +141,7 @@ def _show(model: Model, as_json: bool) -> None:
         ("upstream model", more.get("upstream_model")),
         ("embedding size", model.embedding_size),
         ("class labels", ", ".join(model.class_labels or ())),
+        ("first class number", model.first_class_number or None),
         ("box format", more.get("box_format")),
         ("strips metadata", "yes" if more.get("strip_metadata") else None),
         ("proxy", model.proxy_url),

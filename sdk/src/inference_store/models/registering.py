@@ -22,6 +22,7 @@ class NewRegisterModelRequest(RequestModel):
     task_type: TaskType
     embedding_size: int = 0
     class_labels: list[str] | None = None
+    first_class_number: int | None = None
     box_format: str | None = None
     upstream_url: str | None = None
     upstream_model: str | None = None
@@ -45,6 +46,7 @@ class Model(AnswerModel):
     project_id: str | None = None
     task_type: str | None = None
     class_labels: list[str] | None = None
+    first_class_number: int | None = None
     upstream_url: str | None = None
     enable_inference_storage: bool | None = None
     proxy_url: str | None = None
