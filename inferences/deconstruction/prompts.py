@@ -37,7 +37,11 @@ def read_prompt(content: bytes) -> str | None:
         text = content.decode()
     except UnicodeDecodeError:
         return None
-    return UNSTORABLE.sub("\ufffd", _of_value(parsed(text)) or text)
+    try:
+        found = _of_value(parsed(text))
+    except RecursionError:  # nested deeper than any known form
+        found = None
+    return UNSTORABLE.sub("\ufffd", found or text)
 
 
 def _of_value(value: Any) -> str | None:
