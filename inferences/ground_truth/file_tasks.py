@@ -9,6 +9,7 @@ start: what is the same already is no change.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
@@ -21,7 +22,7 @@ import pyarrow.parquet
 from django.conf import settings
 from django.core.files.base import File
 from django.core.files.storage import default_storage
-from django.db import connection, transaction
+from django.db import DatabaseError, connection, transaction
 from rest_framework.exceptions import APIException
 
 from inferences.ground_truth.files import (
@@ -46,6 +47,8 @@ TELL_SECONDS = 2.0
 CHUNK = 2**20
 VALUES_A_ROW = 50  # that a file of so many rows may hold, lists of values counted whole
 GRANT = "actuals"
+
+log = logging.getLogger(__name__)
 
 
 def count_rows(file: IO[bytes], form: str) -> int:
@@ -199,10 +202,19 @@ class Progress:
     def tell(self, done: Event) -> None:
         try:
             while not done.wait(TELL_SECONDS):
-                self.task.record(progress_count=self.read)
+                self._record()
         except (LeaseLost, Stopped) as error:
             self.end = error
         finally:
+            connection.close()
+
+    def _record(self) -> None:
+        """A database that is away for a moment must not end the thread: nobody would keep
+        the lease, and another worker would join the same file beside this one."""
+        try:
+            self.task.record(progress_count=self.read)
+        except DatabaseError as error:
+            log.warning("The lease of %s was not renewed: %s", self.task, error)
             connection.close()
 
 
