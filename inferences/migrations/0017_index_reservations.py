@@ -15,6 +15,11 @@ class Migration(migrations.Migration):
             f"ALTER TABLE {TABLE} VALIDATE CONSTRAINT key_has_row_or_is_reserved",
             migrations.RunSQL.noop,
         ),
+        # One that an attempt left half built would end each further one.
+        migrations.RunSQL(
+            "DROP INDEX CONCURRENTLY IF EXISTS reservation_by_age",
+            migrations.RunSQL.noop,
+        ),
         AddIndexConcurrently(
             model_name="inferencekey",
             index=models.Index(

@@ -15,6 +15,11 @@ class Migration(migrations.Migration):
     dependencies = [("inferences", "0018_make_model_ids_unique_in_a_project")]
 
     operations = [
+        # One that an attempt left half built would end each further one.
+        migrations.RunSQL(
+            "DROP INDEX CONCURRENTLY IF EXISTS key_by_arrival_order",
+            migrations.RunSQL.noop,
+        ),
         AddIndexConcurrently(
             model_name="inferencekey",
             index=models.Index(
