@@ -92,8 +92,9 @@ def by_model(caller: Caller | None = None) -> dict[str, Any]:
         return {"bars": [], "measured_at": None, "more": 0}
     models = told["models"]
     if not sees_every_model(caller):
-        own = RegisteredModel.objects.visible_to(caller).values_list("pk", flat=True)
-        models = [each for each in models if each[0] in set(own)]
+        seen = RegisteredModel.objects.visible_to(caller)
+        own = set(seen.values_list("pk", flat=True))
+        models = [each for each in models if each[0] in own]
     largest = max((size for *_, size in models), default=0) or 1
     bars = [
         Bar(project_id, model_id, records, size, 100 * size / largest)
