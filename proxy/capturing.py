@@ -386,6 +386,11 @@ class WaitingEntries:
                     self._tries.pop(model, None)
                     if segments:
                         log.info("What waited for %s is captured", model)
+            except Stopped:
+                raise
+            except Exception:  # of this model alone: the others are tried all the same
+                log.exception("What waits for %s could not be tried again", model)
+                self.expect(model)
             finally:
                 ownership.release()
 

@@ -145,3 +145,17 @@ def test_what_is_kept_apart_outlives_a_kill_before_the_segment_is_given_up(
     capture.retries.retry()
     assert ids(stream) == ["a", "a"]  # a copy, which the store drops
     assert size_of(spool) == 0
+
+
+def test_an_entry_that_cannot_be_read_does_not_hold_up_the_other_models(
+    capture, stream, spool, promptly
+):
+    waiting.set_aside(spool, BAD, [b"no entry"], time.time())
+    waiting.set_aside(spool, GOOD, [payload("kept", GOOD)], time.time())
+
+    capture.retries.retry()
+
+    assert ids(stream) == ["kept"]
+    assert [each.name for each in waiting.folders(spool) if segments_in(each)] == [
+        BAD.replace("/", ".")
+    ]
