@@ -106,19 +106,20 @@ class ParserProcesses:
     ) -> Any:
         """``function(body, *arguments)``, a function of a module, in a process."""
         place = f"{function.__module__}:{function.__qualname__}"
-        async with self._free:
-            process = self._idle.pop()
-            # The thread goes on when the call is given up: the process is its until then.
-            work = asyncio.ensure_future(
-                asyncio.to_thread(process.call, place, body, arguments)
-            )
-            try:
-                return await asyncio.shield(work)
-            except asyncio.CancelledError:
-                await asyncio.wait([work])
-                raise
-            finally:
-                self._idle.append(process)
+        await self._free.acquire()
+        process = self._idle.pop()
+        work = asyncio.ensure_future(
+            asyncio.to_thread(process.call, place, body, arguments)
+        )
+        # The thread goes on when the call is given up: the process is its until then.
+        work.add_done_callback(lambda done: self._take_back(process, done))
+        return await asyncio.shield(work)
+
+    def _take_back(self, process: ParserProcess, done: asyncio.Future[Any]) -> None:
+        if not done.cancelled():
+            done.exception()  # whoever asked may be gone
+        self._idle.append(process)
+        self._free.release()
 
 
 _shared: ParserProcesses | None = None

@@ -65,3 +65,17 @@ async def test_a_call_that_is_given_up_leaves_the_process_to_the_next(processes)
     with pytest.raises(asyncio.CancelledError):
         await task
     assert await processes.run(length_of, b"abc", 1) == 3
+
+
+async def test_a_call_that_is_cancelled_twice_keeps_its_process_until_it_is_done(
+    processes,
+):
+    await processes.run(length_of, b"", 1)  # started
+    task = asyncio.ensure_future(processes.run(sleep_for, b"1"))
+    for _ in range(2):
+        await asyncio.sleep(0.1)
+        task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert not processes._idle
+    assert await processes.run(length_of, b"abc", 1) == 3
