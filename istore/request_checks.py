@@ -95,6 +95,10 @@ def read_whole_body(request: HttpRequest, view: Any) -> None:
         detail = "A body without a Content-Length cannot be told whole from cut."
         raise Problem(411, "length-required", detail)
     takes_files = getattr(_class_of(view), "takes_files", False)
+    encoding = request.META.get("HTTP_CONTENT_ENCODING", "").strip().lower()
+    if encoding not in ("", "identity") and not _passes_on(view):
+        detail = f"The content encoding {encoding!r:.40} is not understood."
+        raise Problem(415, "unsupported-encoding", detail)
     is_form = request.content_type in FORMS
     is_page = not request.path_info.startswith(API)
     try:
@@ -119,6 +123,11 @@ def has_body(request: HttpRequest) -> bool:
 
 def _class_of(view: Any) -> Any:
     return getattr(view, "view_class", None) or getattr(view, "cls", None) or view
+
+
+def _passes_on(view: Any) -> bool:
+    """Whether the view hands the body to a server that knows encodings itself."""
+    return getattr(_class_of(view), "passes_on", False)
 
 
 def _check_values(given: QueryDict, what: str) -> None:

@@ -396,6 +396,7 @@ class ReceiveUploadView(APIView):
     throttle_classes = ()
     parser_classes = (AnyParser,)
     takes_files = True
+    passes_on = True  # bytes are kept as they are
     schema = None
 
     def put(self, request: Request) -> HttpResponse:

@@ -178,3 +178,10 @@ def test_a_browser_session_may_repeat_with_an_idempotency_key(person, model):
     first = post()
     assert first.status_code == 200
     assert post().json() == first.json()
+
+
+def test_a_compressed_body_is_refused_rather_than_misread(api, model):
+    path = "/api/v1/models/yolo-harbour/inferences/count"
+    for encoding, status in (("gzip", 415), ("br", 415), ("identity", 200)):
+        answer = api.generic("POST", path, b"{}", JSON, HTTP_CONTENT_ENCODING=encoding)
+        assert answer.status_code == status

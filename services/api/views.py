@@ -286,6 +286,8 @@ class AnyForm(BaseContentNegotiation):
 class InferView(APIView):
     """A call of a session, passed on to the proxy and back."""
 
+    passes_on = True  # encoded as it came
+
     authentication_classes = (SessionBearerAuthentication, SessionAuthentication)
     permission_classes = (RolePermission,)
     content_negotiation_class = AnyForm
