@@ -23,10 +23,11 @@ from django.conf import settings
 from ingest.events import InferenceEvent, read_moment
 from istore import blobs
 from istore.failpoints import failpoint
-from protocols.streams import assemble
+from protocols.streams import FACTS, assemble, facts_of
 from proxy import moments
 from proxy.encodings import decoded, decoded_beginning
 from proxy.entries import FORM_JSON, FORM_V2, Facts, SpoolEntry, noted_item
+from services.plain_batches import split_answer, split_inputs
 from services.plain_requests import input_of
 from services.v2 import (
     Part,
@@ -120,8 +121,23 @@ def prepared(entry: SpoolEntry) -> Iterator[Captured]:
     for part, answer in zip(parts, answers, strict=True):
         event = _event(facts, part.index)
         own = facts.part_warnings[part.index] if facts.part_warnings else []
-        marker = _marker(facts, _noted(part, facts), answer, event, [*own, *warnings])
+        noted_part = _noted(part, _facts_of_part(facts, answer, len(parts)))
+        marker = _marker(facts, noted_part, answer, event, [*own, *warnings])
         yield Captured(part, answer, event, marker)
+
+
+def _facts_of_part(facts: Facts, answer: Answer, count: int) -> Facts:
+    """With what the part's own answer says in the place of what the whole one did.
+
+    Tokens are of the request as a whole, and stand with the first part: their sum is right.
+    """
+    if count == 1 or facts.form != FORM_JSON or not facts.metadata:
+        return facts
+    own = facts_of(orjson.loads(answer.body))
+    kept = [each for each in facts.metadata if each["key"] not in FACTS]
+    return replace(
+        facts, metadata=[*kept, *(noted_item(*each) for each in own.items())]
+    )
 
 
 def _noted(part: Part, facts: Facts) -> Part:
@@ -137,8 +153,11 @@ def _parts(entry: SpoolEntry) -> tuple[list[Part], list[str]]:
     facts = entry.facts
     count = len(facts.inference_ids)
     if facts.form == FORM_JSON:
-        body, content_type = input_of(entry.request)
-        return [Part(n, count, None, body, content_type) for n in range(count)], []
+        bodies = [entry.request]
+        if count > 1:
+            bodies = split_inputs(entry.request, facts.task_type or "")
+        inputs = [input_of(each) for each in bodies]
+        return [Part(n, count, None, *each) for n, each in enumerate(inputs)], []
     warnings: list[str] = []
     if facts.form == FORM_V2:
         try:
@@ -180,6 +199,13 @@ def _answers(entry: SpoolEntry, count: int) -> tuple[list[Answer], list[str]]:
     )
     if count == 1:
         return [whole], warnings
+    if facts.form == FORM_JSON:
+        own = split_answer(entry.request, facts.task_type or "", body, count)
+        if own is None:
+            raise ValueError(
+                "The answer was counted as parts, and does not come in them."
+            )
+        return [Answer(each, JSON, None) for each in own], warnings
     try:
         response = read_response(body, facts.answer_header_length)
         slices, warning = slices_of(response, count)

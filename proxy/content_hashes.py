@@ -12,6 +12,7 @@ import django
 from django.apps import apps
 
 from proxy.entries import SpoolEntry
+from services.plain_batches import comes_in_as_many
 from services.v2 import is_in_parts, read_response
 
 log = logging.getLogger(__name__)
@@ -25,6 +26,12 @@ def comes_in_parts(answer: bytes, header_length: int | None, count: int) -> bool
     except Exception:
         log.exception("An answer could not be taken apart")
         return False
+
+
+def plain_comes_in_parts(
+    answer: bytes, request: bytes, task_type: str, count: int
+) -> bool:
+    return comes_in_as_many(request, task_type, answer, count)
 
 
 def content_hashes_of(payload: bytes) -> list[bytes]:

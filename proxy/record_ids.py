@@ -29,9 +29,14 @@ from istore.uuids import uuid7
 from proxy import limits
 from proxy.asking import LARGE, part_ids
 from proxy.carrying import Answered
-from proxy.content_hashes import comes_in_parts, content_hashes_of
+from proxy.content_hashes import (
+    comes_in_parts,
+    content_hashes_of,
+    plain_comes_in_parts,
+)
 from proxy.counters import counts
 from proxy.encodings import decoded
+from proxy.entries import FORM_JSON
 from proxy.exchange import Exchange
 from proxy.headers import header_of_ids
 from proxy.parser_processes import is_light, parse, shared
@@ -199,8 +204,15 @@ async def _count_parts(exchange: Exchange, answered: Answered) -> int:
         exchange.warnings.append(f"The request has {count} inputs: {why}.")
         return 1
     plain = await _aside(len(answered.body), lambda: _plain(answered))
+    asked = exchange.asked
     try:
-        in_parts = await parse(comes_in_parts, plain, answered.header_length, count)
+        if exchange.form == FORM_JSON:
+            task_type = exchange.target.task_type
+            in_parts = await parse(
+                plain_comes_in_parts, plain, asked.body, task_type, count
+            )
+        else:
+            in_parts = await parse(comes_in_parts, plain, answered.header_length, count)
     except ValueError:
         return 1
     return count if in_parts else 1

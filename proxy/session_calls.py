@@ -42,6 +42,7 @@ from proxy.session_streams import Simulating
 from proxy.session_targets import NOT_STORED, SessionTarget, find_session_target
 from proxy.streaming import Streaming, carry_stream
 from proxy.targets import Targets
+from services.plain_batches import count_inputs, may_be_several
 from services.runners.mocks import MockFailure, Simulated, Stream
 from services.runners.servers import OPENAI, V2
 from services.v2 import read_json
@@ -277,12 +278,24 @@ async def _read(
         asked = as_it_came(body, error, encoding)
     else:
         asked = Asked(plain, None, uuid7())
+        if target.stored is not None:
+            asked.parts = await _count_inputs(plain, target.stored.task_type)
     given = unquote((headers.get(b"inference-id") or b"").decode("latin-1"))
     wish, warnings = wish_of(given)
     if wish:
         asked.request_id, asked.is_wish = wish, True
     asked.warnings += warnings
     return asked
+
+
+async def _count_inputs(body: bytes, task_type: str) -> int:
+    """What cannot be read is one input, and the server's to refuse."""
+    if not may_be_several(body, task_type):  # chats are not parsed once more
+        return 1
+    try:
+        return await parse(count_inputs, body, task_type)
+    except ValueError:
+        return 1
 
 
 def _begin(target: SessionTarget, asked: Asked, received_at: int) -> SessionExchange:

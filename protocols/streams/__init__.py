@@ -6,6 +6,6 @@ stores the answer then keeps the stream as it came.
 """
 
 from protocols.streams.assembly import Assembled, assemble
-from protocols.streams.facts import facts_of
+from protocols.streams.facts import FACTS, facts_of
 
-__all__ = ["Assembled", "assemble", "facts_of"]
+__all__ = ["FACTS", "Assembled", "assemble", "facts_of"]

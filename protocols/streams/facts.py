@@ -15,6 +15,9 @@ USAGE = {
 REASONS = ("finish_reason", "stop_reason", "done_reason")
 
 
+FACTS = frozenset({*USAGE, "model_version", "finish_reason"})
+
+
 def facts_of(answer: Any) -> Facts:
     """The model, why it ended, and what it cost in tokens."""
     facts: Facts = {}

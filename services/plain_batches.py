@@ -1,0 +1,135 @@
+"""Plain JSON requests that ask for several things at once, and their answers, taken apart.
+
+Read are the forms whose request and answer both say how many there are: OpenAI's
+embeddings (``input`` and ``data``) and completions (``prompt`` and ``choices``), and the
+servers of Hugging Face (``inputs``, answered with a list). A list that is one input, such
+as the messages of a chat or the tokens of one text, is one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import orjson
+
+USAGE = "usage"  # of the request as a whole: it stands with the first part
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """The member of the request that is a list, and that of the answer, if it has one."""
+
+    asked: str
+    answered: str | None
+    is_one: Callable[[Any], bool]
+
+    def count(self, request: dict[str, Any]) -> int:
+        values = request.get(self.asked)
+        if not isinstance(values, list) or not all(map(self.is_one, values)):
+            return 1
+        # Several answers to each are not told apart from answers to several.
+        is_single = request.get("n") in (None, 1) and request.get("best_of") in (
+            None,
+            1,
+        )
+        return max(len(values), 1) if is_single else 1
+
+    def rows(self, answer: Any, count: int) -> list[Any] | None:
+        """What was answered to each, in the order of the request; None: not as many."""
+        rows = answer
+        if self.answered is not None:
+            rows = answer.get(self.answered) if isinstance(answer, dict) else None
+        if not isinstance(rows, list) or len(rows) != count:
+            return None
+        places = [each.get("index") for each in rows if isinstance(each, dict)]
+        if len(places) == count and all(type(each) is int for each in places):
+            if sorted(places) == list(range(count)):
+                return [row for _, row in sorted(zip(places, rows, strict=True))]
+            return rows if len(set(places)) == 1 else None
+        return rows
+
+    def slice(self, answer: Any, row: Any, index: int) -> Any:
+        """The answer as it would be to this one alone."""
+        if isinstance(row, dict) and "index" in row:
+            row = {**row, "index": 0}
+        if self.answered is None:
+            return [row]
+        kept = {k: v for k, v in answer.items() if k != USAGE or index == 0}
+        return {**kept, self.answered: [row]}
+
+
+def _is_text(value: Any) -> bool:
+    return isinstance(value, str)
+
+
+def _is_text_or_tokens(value: Any) -> bool:
+    is_tokens = isinstance(value, list) and bool(value)
+    return isinstance(value, str) or (is_tokens and {*map(type, value)} == {int})
+
+
+FORMS = (
+    Batch("input", "data", _is_text_or_tokens),
+    Batch("prompt", "choices", _is_text_or_tokens),
+    Batch("inputs", None, _is_text),
+)
+
+
+def may_be_several(body: bytes, task_type: str) -> bool:
+    """Without parsing: whether a list of inputs may stand in it."""
+    return task_type.startswith("Text") and any(
+        b'"%s"' % form.asked.encode() in body for form in FORMS
+    )
+
+
+def count_inputs(body: bytes, task_type: str) -> int:
+    """How many inferences a request may be; raises ValueError where it is no JSON."""
+    found = _batch_of(body, task_type)
+    return found[1] if found else 1
+
+
+def split_inputs(body: bytes, task_type: str) -> list[bytes]:
+    """The request for each of its inputs, as it would be for that one alone."""
+    found = _batch_of(body, task_type)
+    if found is None:
+        return [body]
+    form, _, request = found
+    values = request[form.asked]
+    return [orjson.dumps({**request, form.asked: value}) for value in values]
+
+
+def split_answer(
+    body: bytes, task_type: str, answer: bytes, count: int
+) -> list[bytes] | None:
+    """The answer to each of so many inputs; None where it does not come in as many."""
+    found = _batch_of(body, task_type)
+    if found is None or found[1] != count:
+        return None
+    form = found[0]
+    value = orjson.loads(answer)
+    rows = form.rows(value, count)
+    if rows is None:
+        return None
+    return [orjson.dumps(form.slice(value, row, n)) for n, row in enumerate(rows)]
+
+
+def comes_in_as_many(body: bytes, task_type: str, answer: bytes, count: int) -> bool:
+    try:
+        return split_answer(body, task_type, answer, count) is not None
+    except ValueError:
+        return False
+
+
+def _batch_of(body: bytes, task_type: str) -> tuple[Batch, int, dict[str, Any]] | None:
+    # The documents of a ranking are one question.
+    if not task_type.startswith("Text"):
+        return None
+    request = orjson.loads(body)
+    if not isinstance(request, dict):
+        return None
+    for form in FORMS:
+        if form.asked in request:
+            count = form.count(request)
+            return (form, count, request) if count > 1 else None
+    return None
