@@ -26,7 +26,11 @@ LARGEST_DIGITS = 400  # of a whole number; a longer one is out of every range
 
 
 def read_json(
-    body: bytes, *, depth: int | None = None, nan_is_null: bool = False
+    body: bytes,
+    *,
+    depth: int | None = None,
+    values: int | None = None,
+    nan_is_null: bool = False,
 ) -> Any:
     """The value, or a ``Problem`` (400) whose code says what is wrong with the text.
 
@@ -40,7 +44,8 @@ def read_json(
         ) from None
     if text.startswith("\ufeff"):
         _refuse("invalid-encoding", "The text begins with a byte order mark.")
-    _check_bounds(body, depth or settings.ISTORE_JSON_MAX_DEPTH)
+    most = values or settings.ISTORE_JSON_MAX_VALUES
+    _check_bounds(body, depth or settings.ISTORE_JSON_MAX_DEPTH, most)
     try:
         value = (WITH_GAPS if nan_is_null else STRICT).decode(text)
     except json.JSONDecodeError as error:
@@ -82,11 +87,11 @@ class ProblemRenderer(JSONRenderer):
     media_type = CONTENT_TYPE
 
 
-def _check_bounds(body: bytes, most: int) -> None:
+def _check_bounds(body: bytes, depth: int, values: int) -> None:
     try:
-        check_json(body, most, settings.ISTORE_JSON_MAX_VALUES)
+        check_json(body, depth, values)
     except TooDeep:
-        _refuse("json-too-deep", f"More than {most} levels are not read.")
+        _refuse("json-too-deep", f"More than {depth} levels are not read.")
     except TooManyValues as error:
         _refuse("too-many-values", str(error))
 

@@ -23,7 +23,7 @@ from inferences.api.views import StoreView
 from inferences.ground_truth import file_tasks
 from inferences.ground_truth.answers import reason_of_no_verdict
 from inferences.ground_truth.files import (
-    READERS,
+    NAMES,
     Options,
     form_of,
     rows_of,
@@ -230,6 +230,11 @@ OPTIONS = [
     OpenApiParameter(
         "ignore_unknown", bool, description="Skip columns and members of other names."
     ),
+    OpenApiParameter(
+        "join_by",
+        str,
+        description="Of annotations: inference_id, data_hash or metadata.<key>.",
+    ),
 ]
 
 
@@ -251,7 +256,7 @@ class GroundTruthsView(StoreView):
         operation_id="join_ground_truth",
         parameters=[
             OpenApiParameter(
-                "form", str, enum=list(READERS), description="Else by the content type."
+                "form", str, enum=list(NAMES), description="Else by the content type."
             ),
             *OPTIONS,
         ],
@@ -284,10 +289,10 @@ class GroundTruthsView(StoreView):
         if form is None:
             form = form_of((request.content_type or "").partition(";")[0].strip())
             if form is None:
-                detail = f"The body is one of {', '.join(READERS)}: say ?form=."
+                detail = f"The body is one of {', '.join(NAMES)}: say ?form=."
                 raise Problem(415, "unsupported-media-type", detail)
-        if form not in READERS:
-            raise invalid(f"One of {', '.join(READERS)}.", "form")
+        if form not in NAMES:
+            raise invalid(f"One of {', '.join(NAMES)}.", "form")
         return form
 
 

@@ -25,6 +25,7 @@ from django.core.files.storage import default_storage
 from django.db import DatabaseError, connection, transaction
 from rest_framework.exceptions import APIException
 
+from inferences.ground_truth.annotations import FORMS as ANNOTATIONS
 from inferences.ground_truth.files import (
     UNPACKED_MAX_BYTES,
     Options,
@@ -45,6 +46,7 @@ from istore.uuids import uuid7
 KEPT = timedelta(days=7)  # of a file that no worker comes to
 TELL_SECONDS = 2.0
 CHUNK = 2**20
+ANNOTATION_BYTES = 400  # of a picture in a file of annotations, at least
 VALUES_A_ROW = 50  # that a file of so many rows may hold, lists of values counted whole
 GRANT = "actuals"
 
@@ -57,7 +59,13 @@ def count_rows(file: IO[bytes], form: str) -> int:
     Parquet says it itself: a million equal rows are nine kilobytes. A row whose lists
     hold many values counts as several. Raises ``Problem`` for a file that is too large.
     """
-    rows = _rows_of_parquet(file) if form == "parquet" else _lines(file)
+    if form in ANNOTATIONS:
+        # Told by its size: a document of JSON may be one line.
+        file.seek(0, 2)
+        rows = file.tell() // ANNOTATION_BYTES
+        file.seek(0)
+    else:
+        rows = _rows_of_parquet(file) if form == "parquet" else _lines(file)
     if rows > settings.ISTORE_TRUTH_FILE_ROWS:
         detail = f"A file has at most {settings.ISTORE_TRUTH_FILE_ROWS} rows."
         raise Problem(413, "too-many-rows", detail)

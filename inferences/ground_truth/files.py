@@ -24,6 +24,8 @@ import pyarrow.parquet
 from rest_framework.exceptions import APIException
 
 from inferences.arrow_values import Unreadable, rows_of_batch
+from inferences.ground_truth.annotations import FORMS as ANNOTATIONS
+from inferences.ground_truth.annotations import annotated_rows
 from inferences.ground_truth.delimited import DelimitedTable, delimiter_named
 from inferences.ground_truth.joining import Actual, Refusal
 from inferences.ground_truth.labels import MISSING, Labels
@@ -63,6 +65,7 @@ class Options:
     delimiter: str = ""
     missing: tuple[str, ...] = tuple(sorted(MISSING))
     ignore_unknown: bool = False
+    join_by: str = ""  # of annotations: inference_id, data_hash or metadata.<key>
 
     @classmethod
     def read(cls, given: Mapping[str, str]) -> Self:
@@ -77,6 +80,11 @@ class Options:
             if given["ignore_unknown"] not in ("true", "false"):
                 raise invalid("true or false is expected.", "ignore_unknown")
             said["ignore_unknown"] = given["ignore_unknown"] == "true"
+        if join_by := given.get("join_by", ""):
+            if join_by not in (INFERENCE, HASH) and not join_by.startswith(COLUMN):
+                why = "inference_id, data_hash or metadata.<key> is expected."
+                raise invalid(why, "join_by")
+            said["join_by"] = join_by
         return cls(**said)
 
     def to_json(self) -> dict[str, Any]:
@@ -105,10 +113,12 @@ def rows_of(
     model: RegisteredModel,
     options: Options | None = None,
 ) -> Rows:
-    """The actuals of a file, one after the other; ``form`` is a key of ``READERS``."""
+    """The actuals of a file, one after the other; ``form`` is one of ``NAMES``."""
     # Now, and not with the first row: rows are copied while they are read.
-    reading = Reading(model.task_type, Labels.of(model), options or Options())
-    return READERS[form](file, reading)
+    labels, options = Labels.of(model), options or Options()
+    if form in ANNOTATIONS:
+        return annotated_rows(file, form, model, labels, options.join_by)
+    return READERS[form](file, Reading(model.task_type, labels, options))
 
 
 def form_of(name: str) -> str | None:
@@ -424,6 +434,7 @@ READERS: dict[str, Callable[[IO[bytes], Reading], Rows]] = {
     "csv": _of_text,
     "parquet": _of_parquet,
 }
+NAMES = (*READERS, *ANNOTATIONS)
 WORDS = {
     "ndjson": ("ndjson", "jsonl", "json"),
     "csv": ("csv", ".tsv", ".tab", "tab-separated-values"),

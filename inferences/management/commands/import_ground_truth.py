@@ -8,7 +8,7 @@ from django.core.management.base import BaseCommand, CommandError
 from rest_framework.exceptions import APIException
 
 from inferences.ground_truth.files import (
-    READERS,
+    NAMES,
     Options,
     form_of,
     rows_of,
@@ -31,12 +31,17 @@ class Command(BaseCommand):
     def add_arguments(self, parser: ArgumentParser) -> None:
         add_model_arguments(parser)
         parser.add_argument("files", nargs="+", type=Path, metavar="FILE")
-        parser.add_argument("--form", choices=list(READERS), help="Else by the name.")
+        parser.add_argument("--form", choices=list(NAMES), help="Else by the name.")
         parser.add_argument(
             "--delimiter", help="comma, semicolon, tab or bar; else by the first line."
         )
         parser.add_argument(
             "--missing", help="Words between commas that are gaps, instead of NaN, NA …"
+        )
+        parser.add_argument(
+            "--join-by",
+            help="Of coco, yolo, voc and label_studio: inference_id, data_hash or "
+            "metadata.<key> that the names of pictures are.",
         )
         parser.add_argument(
             "--ignore-unknown", action="store_true", help="Skip other columns."
@@ -51,6 +56,7 @@ class Command(BaseCommand):
         form: str | None,
         delimiter: str | None,
         missing: str | None,
+        join_by: str | None,
         ignore_unknown: bool,
         **options: Any,
     ) -> None:
@@ -60,7 +66,7 @@ class Command(BaseCommand):
                 raise CommandError(f"There is no file {path}.")
             if not (form or form_of(path.name)):
                 raise CommandError(f"{path}: say --form, the name tells none.")
-        given = {"delimiter": delimiter, "missing": missing}
+        given = {"delimiter": delimiter, "missing": missing, "join_by": join_by}
         given["ignore_unknown"] = "true" if ignore_unknown else "false"
         try:
             told = Options.read({k: v for k, v in given.items() if v is not None})

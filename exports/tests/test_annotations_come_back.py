@@ -1,0 +1,196 @@
+"""What was exported for tools of annotation is read back as ground truth."""
+
+from __future__ import annotations
+
+import io
+import json
+import zipfile
+
+import pytest
+from django.core.management import call_command
+
+from exports.tests.conftest import opened, png
+from inferences.ground_truth.models import GroundTruth
+from inferences.models import TaskType
+
+PATH = "/api/v1/models/yolo-harbour/ground-truth"
+SHIP = {"label": "ship", "score": 0.75, "xmin": 8, "ymin": 6, "xmax": 40, "ymax": 30}
+BUOY = {"label": "buoy", "score": 0.5, "xmin": 50, "ymin": 40, "xmax": 60, "ymax": 44}
+TURNED = {"label": "ship", "score": 0.8, "cx": 0.5, "cy": 0.5, "w": 0.25, "h": 0.5, "r": 0.4}  # fmt: skip
+TRIANGLE = {
+    "label": "quay",
+    "score": 0.7,
+    "contours": [[{"x": 10, "y": 10}, {"x": 30, "y": 10}, {"x": 10, "y": 40}]],
+}
+HOLED = {
+    "label": "quay",
+    "score": 0.7,
+    "contours": [
+        [{"x": x, "y": y} for x, y in ((4, 4), (44, 4), (44, 40), (4, 40))],
+        [{"x": x, "y": y} for x, y in ((14, 14), (14, 24), (24, 24), (24, 14))],
+    ],
+}
+
+
+def post(api, content: bytes, form: str, **query: str):
+    asked = "&".join(f"{k}={v}" for k, v in {"form": form, **query}.items())
+    kind = "application/octet-stream"
+    return api.generic("POST", f"{PATH}?{asked}", content, content_type=kind)
+
+
+def joined(api, content: bytes, form: str, **query: str) -> dict:
+    response = post(api, content, form, **query)
+    assert response.status_code == 200, response.content
+    return response.json()
+
+
+def content_of(task) -> bytes:
+    """What its reader would send: the archive, or its one document."""
+    archive = opened(task)
+    documents = {"coco": "annotations.json", "label_studio": "tasks.json"}
+    if task.format in documents:
+        return archive.read(documents[task.format])
+    file = archive.fp
+    file.seek(0)
+    return file.read()
+
+
+def agreements(model) -> dict[str, bool | None]:
+    names = dict(model.inferences.values_list("id", "inference_id"))
+    rows = GroundTruth.objects.beside(model)
+    return {names[row.id]: row.agrees for row in rows}
+
+
+FORMS = ["coco", "yolo", "voc", "label_studio"]
+OPTIONS = {"include_inferences_as_annotations": True}
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_boxes_come_back(api, model, make_stored, exported, form):
+    make_stored(png(64, 48), [SHIP, BUOY], inference_id="a")
+    make_stored(png(64, 48, "red"), [], inference_id="b")
+
+    told = joined(api, content_of(exported(form, options=OPTIONS)), form)
+
+    assert (told["joined"], told["refused"]) == (2, 0), told
+    assert agreements(model) == {"a": True, "b": True}
+    truth = GroundTruth.objects.beside(model).order_by("id").first().truth
+    box = next(each for each in truth["boxes"] if each["label"] == "ship")
+    assert box["xmin"] == pytest.approx(8, abs=0.01)
+    assert box["ymax"] == pytest.approx(30, abs=0.01)
+
+
+@pytest.mark.parametrize("form", ["coco", "yolo", "label_studio"])
+@pytest.mark.parametrize("shape", [TRIANGLE, HOLED], ids=["triangle", "holed"])
+def test_segments_come_back(api, model, make_stored, exported, form, shape):
+    model.task_type = TaskType.IMAGE_SEGMENTATION
+    model.save()
+    made = make_stored(png(64, 48), [shape], "image_segmentation", inference_id="a")
+    assert made
+
+    told = joined(api, content_of(exported(form, options=OPTIONS)), form)
+
+    assert (told["joined"], told["refused"]) == (1, 0), told
+    assert agreements(model) == {"a": True}
+
+
+@pytest.mark.parametrize("form", ["coco", "yolo", "label_studio"])
+def test_turned_boxes_come_back(api, model, make_stored, exported, form):
+    model.task_type = TaskType.ORIENTED_OBJECT_DETECTION
+    model.save()
+    kind = "oriented_object_detection"
+    make_stored(png(64, 48), [TURNED], kind, inference_id="a")
+
+    told = joined(api, content_of(exported(form, options=OPTIONS)), form)
+
+    assert (told["joined"], told["refused"]) == (1, 0), told
+    assert agreements(model) == {"a": True}
+
+
+def zipped(**parts: str) -> bytes:
+    made = io.BytesIO()
+    with zipfile.ZipFile(made, "w") as archive:
+        for name, content in parts.items():
+            archive.writestr(name, content)
+    return made.getvalue()
+
+
+def test_yolo_without_pictures_is_measured_by_the_stored_ones(api, model, make_stored):
+    make_stored(png(64, 48), [SHIP], inference_id="a")
+    content = zipped(
+        **{
+            "labels/train/a.txt": "0 0.375 0.375 0.5 0.5\n",
+            "labels/train/late.txt": "0 0.375 0.375 0.5 0.5\n",
+            "labels/train/odd.txt": "7 0.375 0.375 0.5 0.5\n",
+            "data.yaml": "names: [ship]\n",
+        }
+    )
+
+    told = joined(api, content, "yolo")
+
+    assert agreements(model) == {"a": True}
+    assert told["refused"] == 2
+    whys = {each["place"]: each["why"] for each in told["refusals"]}
+    assert "size of the picture is not known" in whys["labels/train/late.txt"]
+    assert "Class 7 has no name" in whys["labels/train/odd.txt"]
+
+
+def test_pictures_are_joined_by_a_metadata_key(api, model, make_inference):
+    make_inference({"file": "x.jpg"}, inference_id="a")
+    coco = {
+        "images": [{"id": 1, "file_name": "data/x.jpg", "width": 64, "height": 48}],
+        "categories": [{"id": 1, "name": "ship"}],
+        "annotations": [
+            {"id": 1, "image_id": 1, "category_id": 1, "bbox": [8, 6, 32, 24]},
+            {"id": 2, "image_id": 9, "category_id": 1, "bbox": [8, 6, 32, 24]},
+        ],
+    }
+
+    told = joined(api, json.dumps(coco).encode(), "coco", join_by="metadata.file")
+
+    assert (told["joined"], told["refused"]) == (1, 1)
+    assert told["refusals"][0] == {
+        "place": "annotation 2",
+        "why": "There is no such image.",
+    }
+
+
+@pytest.mark.parametrize(
+    ("form", "content"),
+    [
+        ("coco", b"[]"),
+        ("coco", b'{"images": [3]}'),
+        ("coco", b"{"),
+        ("yolo", b"no zip"),
+        ("voc", b"PK\x03\x04 broken"),
+        ("label_studio", b"[3]"),
+    ],
+)
+def test_files_of_another_form_are_refused(api, model, form, content):
+    response = post(api, content, form)
+
+    assert response.status_code == 400, response.content
+
+
+def test_entities_of_xml_are_not_unfolded(api, model):
+    bomb = '<!DOCTYPE a [<!ENTITY b "c">]><annotation>&b;</annotation>'
+
+    told = joined(api, zipped(**{"a.xml": bomb, "b.xml": "<annotation>"}), "voc")
+
+    assert told["refused"] == 2
+    assert "document type" in told["refusals"][0]["why"]
+
+
+def test_the_command_reads_annotations(model, make_stored, tmp_path):
+    make_stored(png(64, 48), [SHIP], inference_id="a")
+    xml = (
+        "<annotation><filename>a.png</filename><object><name>ship</name><bndbox>"
+        "<xmin>8</xmin><ymin>6</ymin><xmax>40</xmax><ymax>30</ymax></bndbox></object>"
+        "</annotation>"
+    )
+    path = tmp_path / "voc.zip"
+    path.write_bytes(zipped(**{"Annotations/a.xml": xml}))
+
+    call_command("import_ground_truth", "yolo-harbour", path, form="voc")
+
+    assert agreements(model) == {"a": True}

@@ -1,0 +1,585 @@
+"""Actuals as tools for annotation write them: COCO, YOLO, Pascal VOC and Label Studio.
+
+Each form is read whole, within bounds, to pictures with what was drawn over them; then the
+size of each picture is looked up where its unit asks for it, and each picture is an actual
+in the form and unit of the model's answers. A picture is joined to its inference by what the file
+says of it (``inference_id``, ``data_hash``), by the hash of a picture in the same
+archive, by the name of its file without its ending, or as ``join_by`` says.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import zipfile
+import zlib
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import PurePosixPath
+from typing import IO, Any
+from xml.etree.ElementTree import Element, TreeBuilder
+from xml.parsers import expat
+
+import yaml
+from rest_framework.exceptions import APIException
+
+from inferences.deconstruction import Mask
+from inferences.ground_truth.joining import Actual, Refusal
+from inferences.ground_truth.labels import Labels
+from inferences.ground_truth.references import HASH, INFERENCE, METADATA, Reference
+from inferences.ground_truth.truths import allowed, read_truth
+from inferences.lookup import row_ids_of
+from inferences.mask_outlines import traced
+from inferences.models import InferencePayload, RegisteredModel, TaskType
+from inferences.picture_pool import Busy, Unreadable, pool
+from inferences.previews import Measure, measured
+from istore.exception_handler import as_problem
+from istore.parsing import read_json
+from istore.problems import Problem
+
+DOCUMENT_MAX_BYTES = 64 * 2**20
+DOCUMENT_VALUES = 4_000_000
+PART_MAX_BYTES = 2**20  # of a label file
+PICTURE_MAX_BYTES = 64 * 2**20
+PARTS_MAX = 100_000
+PIXELS_MAX = 10_000 * 10_000
+LOOKED_UP = 1000
+HEAD = 256 * 1024
+
+Rows = Iterator[Actual | Refusal]
+
+
+@dataclass(frozen=True, slots=True)
+class Drawn:
+    """One thing over a picture: a box, a turned box ``(cx, cy, w, h, r)``, contours, or
+    none where the label is of the whole picture."""
+
+    label: Any
+    box: tuple[float, ...] = ()
+    turned: tuple[float, ...] = ()
+    contours: Sequence[Sequence[tuple[float, float]]] = ()
+
+
+@dataclass(slots=True)
+class Picture:
+    """What a file says of one picture. ``why`` it is refused, if it is."""
+
+    place: str
+    file_name: str = ""
+    inference_id: str = ""
+    data_hash: str = ""
+    metadata: Mapping[str, Any] = field(default_factory=dict)
+    size: tuple[float, float] | None = None
+    in_shares: bool = False
+    drawn: list[Drawn] = field(default_factory=list)
+    why: str = ""
+
+
+def annotated_rows(
+    file: IO[bytes], form: str, model: RegisteredModel, labels: Labels, join_by: str
+) -> Rows:
+    """The actuals of a file; everything is looked up before the first is given."""
+    try:
+        pictures = FORMS[form](file, labels)
+    except (TypeError, KeyError, AttributeError, ValueError, OverflowError) as error:
+        detail = f"The file is not of the form {form}: {str(error)[:200]}"
+        raise Problem(400, "malformed-file", detail) from None
+    _find_sizes(model, pictures, join_by)
+    return iter([_actual(each, model, labels, join_by) for each in pictures])
+
+
+def _actual(
+    picture: Picture, model: RegisteredModel, labels: Labels, join_by: str
+) -> Actual | Refusal:
+    try:
+        if picture.why:
+            raise ValueError(picture.why)
+        reference = _reference(picture, join_by)
+        truth = read_truth(_truth(picture, model), model.task_type, labels)
+        return Actual(reference, truth, picture.place)
+    except APIException as error:
+        return Refusal(picture.place, as_problem(error)["detail"])
+    except (ValueError, TypeError, OverflowError) as error:
+        return Refusal(picture.place, str(error)[:300])
+
+
+def _reference(picture: Picture, join_by: str) -> Reference:
+    path = PurePosixPath(picture.file_name.replace("\\", "/"))
+    if join_by.startswith(f"{METADATA}."):
+        key = join_by.removeprefix(f"{METADATA}.")
+        return Reference(METADATA, str(picture.metadata.get(key, path.name)), key)
+    if join_by == HASH:
+        return Reference(HASH, picture.data_hash or path.stem)
+    if join_by == INFERENCE:
+        return Reference(INFERENCE, picture.inference_id or path.stem)
+    if not picture.inference_id and picture.data_hash:
+        return Reference(HASH, picture.data_hash)
+    return Reference(INFERENCE, picture.inference_id or path.stem)
+
+
+# -- units and forms
+
+
+def _is_share_wanted(model: RegisteredModel) -> bool:
+    return "normal" in (model.box_format or "")
+
+
+def _truth(picture: Picture, model: RegisteredModel) -> dict[str, Any]:
+    forms = allowed(model.task_type)
+    has_contours = any(each.contours for each in picture.drawn)
+    is_turned = model.task_type == TaskType.ORIENTED_OBJECT_DETECTION
+    if "polygons" in forms and ("boxes" not in forms or has_contours):
+        shaped = [each for each in picture.drawn if _outlines(each)]
+        return {"polygons": [_polygon(each, picture) for each in shaped]}
+    if "boxes" in forms:
+        shaped = [each for each in picture.drawn if _outlines(each)]
+        if is_turned or any(each.turned for each in shaped):
+            return {"boxes": [_turned(each, picture) for each in shaped]}
+        wants_share = _is_share_wanted(model)
+        return {"boxes": [_box(each, picture, wants_share) for each in shaped]}
+    if "labels" not in forms:
+        raise ValueError(f"A model of {model.task_type} has no boxes or labels.")
+    if not picture.drawn:
+        raise ValueError("The picture has no label.")
+    return {"labels": [each.label for each in picture.drawn]}
+
+
+def _outlines(drawn: Drawn) -> list[list[tuple[float, float]]]:
+    """Its corners or contours, in the unit of the file."""
+    if drawn.contours:
+        return [list(each) for each in drawn.contours]
+    if drawn.box:
+        x1, y1, x2, y2 = drawn.box
+        return [[(x1, y1), (x2, y1), (x2, y2), (x1, y2)]]
+    if drawn.turned:
+        cx, cy, w, h, r = drawn.turned
+        cosine, sine = math.cos(r), math.sin(r)
+        half = ((-w, -h), (w, -h), (w, h), (-w, h))
+        return [
+            [
+                (cx + (x * cosine - y * sine) / 2, cy + (x * sine + y * cosine) / 2)
+                for x, y in half
+            ]
+        ]
+    return []
+
+
+def _in_pixels(drawn: Drawn, picture: Picture) -> list[list[tuple[float, float]]]:
+    outlines = _outlines(drawn)
+    if not picture.in_shares:
+        return outlines
+    width, height = _size(picture)
+    return [[(x * width, y * height) for x, y in each] for each in outlines]
+
+
+def _size(picture: Picture) -> tuple[float, float]:
+    if picture.size is None:
+        raise ValueError(
+            "The size of the picture is not known, and the file and the model's answers "
+            "are in different units: the inference with its input has to be here first."
+        )
+    return picture.size
+
+
+def _polygon(drawn: Drawn, picture: Picture) -> dict[str, Any]:
+    contours = [[list(point) for point in c] for c in _in_pixels(drawn, picture)]
+    return {"label": drawn.label, "contours": contours}
+
+
+def _box(drawn: Drawn, picture: Picture, wants_share: bool) -> dict[str, Any]:
+    points = [point for contour in _outlines(drawn) for point in contour]
+    xs, ys = [x for x, _ in points], [y for _, y in points]
+    across = down = 1.0
+    if picture.in_shares != wants_share:
+        width, height = _size(picture)
+        across, down = (width, height) if picture.in_shares else (1 / width, 1 / height)
+    return {
+        "label": drawn.label,
+        "xmin": min(xs) * across,
+        "ymin": min(ys) * down,
+        "xmax": max(xs) * across,
+        "ymax": max(ys) * down,
+    }
+
+
+def _turned(drawn: Drawn, picture: Picture) -> dict[str, Any]:
+    """In shares of the picture, as answers are; the angle is that of its pixels."""
+    width, height = _size(picture)
+    (outline, *_) = _in_pixels(drawn, picture)
+    if len(outline) == 5 and outline[0] == outline[-1]:
+        outline = outline[:4]
+    if len(outline) != 4:
+        raise ValueError("A turned box has four corners.")
+    (x1, y1), (x2, y2), (x3, y3), _ = outline
+    return {
+        "label": drawn.label,
+        "cx": sum(x for x, _ in outline) / 4 / width,
+        "cy": sum(y for _, y in outline) / 4 / height,
+        "w": math.hypot(x2 - x1, y2 - y1) / width,
+        "h": math.hypot(x3 - x2, y3 - y2) / height,
+        "r": math.atan2(y2 - y1, x2 - x1),
+    }
+
+
+def _find_sizes(model: RegisteredModel, pictures: list[Picture], join_by: str) -> None:
+    """Measure stored pictures where their size is needed and not said."""
+    is_turned = model.task_type == TaskType.ORIENTED_OBJECT_DETECTION
+    wants_share = _is_share_wanted(model) or is_turned
+    if not {"boxes", "polygons"} & set(allowed(model.task_type)):
+        return
+    wanted: dict[tuple[str, str], list[Picture]] = defaultdict(list)
+    for each in pictures:
+        if each.size is None and each.drawn and (each.in_shares or wants_share):
+            try:
+                reference = _reference(each, join_by)
+            except ValueError:
+                continue
+            wanted[reference.by, reference.text].append(each)
+    keys = list(wanted)
+    for start in range(0, len(keys), LOOKED_UP):
+        for key, row_id in _rows(model, keys[start : start + LOOKED_UP]).items():
+            size = _stored_size(model, row_id)
+            for each in wanted[key]:
+                each.size = size
+
+
+def _rows(
+    model: RegisteredModel, keys: list[tuple[str, str]]
+) -> dict[tuple[str, str], int]:
+    names = [text for by, text in keys if by == INFERENCE]
+    hashes = [bytes.fromhex(text) for by, text in keys if by == HASH]
+    found = {(INFERENCE, n): i for n, i in row_ids_of(model, names).items()}
+    rows = model.inferences.live().filter(data_hash__in=hashes) if hashes else ()
+    return found | {(HASH, bytes(row.data_hash).hex()): row.id for row in rows}
+
+
+def _stored_size(model: RegisteredModel, row_id: int) -> tuple[float, float] | None:
+    rows = InferencePayload.objects.filter(registered_model=model, id=row_id)
+    key = rows.values_list("data_storage_key", flat=True).first()
+    try:
+        return measured(key).upright if key else None
+    except (Unreadable, Busy, FileNotFoundError):
+        return None
+
+
+# -- COCO
+
+
+def _document(file: IO[bytes]) -> Any:
+    content = file.read(DOCUMENT_MAX_BYTES + 1)
+    if len(content) > DOCUMENT_MAX_BYTES:
+        detail = f"A document has at most {DOCUMENT_MAX_BYTES} bytes: split it."
+        raise Problem(413, "body-too-large", detail)
+    content = content.removeprefix(b"\xef\xbb\xbf")
+    return read_json(content, nan_is_null=True, values=DOCUMENT_VALUES)
+
+
+def _coco(file: IO[bytes], labels: Labels) -> list[Picture]:
+    said = _document(file)
+    names = {each["id"]: each["name"] for each in said.get("categories") or ()}
+    pictures = {}
+    for each in said["images"]:
+        size = each.get("width"), each.get("height")
+        pictures[each["id"]] = Picture(
+            f"image {each['id']}",
+            str(each.get("file_name") or each["id"]),
+            str(each.get("inference_id") or ""),
+            str(each.get("data_hash") or ""),
+            each.get("metadata") or {},
+            size if _is_size(*size) else None,
+        )
+    for each in said.get("annotations") or ():
+        picture = pictures.get(each.get("image_id"))
+        if picture is None:
+            name = f"annotation {each.get('id')}"
+            pictures[name] = Picture(name, why="There is no such image.")
+            continue
+        try:
+            picture.drawn.append(_of_coco(each, names))
+        except (ValueError, TypeError, KeyError, IndexError) as error:
+            picture.why = f"annotation {each.get('id')}: {error}"
+    return list(pictures.values())
+
+
+def _is_size(width: Any, height: Any) -> bool:
+    return all(type(n) in (int, float) and 0 < n < 2**31 for n in (width, height))
+
+
+def _of_coco(each: Mapping[str, Any], names: Mapping[Any, Any]) -> Drawn:
+    number = each["category_id"]
+    if number not in names:
+        raise ValueError(f"There is no category {number}.")
+    label, segments = names[number], each.get("segmentation")
+    if isinstance(segments, Mapping):
+        return Drawn(label, contours=_contours_of_runs(segments))
+    # A box of our own exports has its corners as its segmentation.
+    outlines = [_points(flat) for flat in segments or () if len(flat) >= 6]
+    box = _box_of_coco(each.get("bbox"))
+    if outlines and not (box and _is_upright(outlines)):
+        return Drawn(label, contours=outlines)
+    return Drawn(label, box=box)
+
+
+def _box_of_coco(given: Any) -> tuple[float, ...]:
+    if not given:
+        return ()
+    x, y, width, height = map(float, given)
+    return x, y, x + width, y + height
+
+
+def _is_upright(outlines: list[list[tuple[float, float]]]) -> bool:
+    (first, *rest) = outlines
+    xs, ys = {x for x, _ in first}, {y for _, y in first}
+    return not rest and len(first) in (4, 5) and len(xs) == len(ys) == 2
+
+
+def _points(flat: Sequence[float]) -> list[tuple[float, float]]:
+    values = [float(value) for value in flat]
+    return list(zip(values[::2], values[1::2], strict=True))
+
+
+def _contours_of_runs(segment: Mapping[str, Any]) -> list[list[tuple[float, float]]]:
+    height, width = segment["size"]
+    if not _is_size(width, height) or width * height > PIXELS_MAX:
+        raise ValueError("The size of its mask is none.")
+    counts = segment["counts"]
+    if not isinstance(counts, str):
+        counts = tuple(int(count) for count in counts)
+    found = traced(Mask(counts, int(height), int(width)), Measure(width, height))
+    if not found:
+        raise ValueError("Its mask is empty.")
+    return found
+
+
+# -- archives of small files
+
+
+class _Archive:
+    """A ZIP within bounds: names to what they hold."""
+
+    def __init__(self, file: IO[bytes]) -> None:
+        try:
+            self.zip = zipfile.ZipFile(file)
+        except zipfile.BadZipFile:
+            raise Problem(400, "malformed-file", "The file is not a ZIP.") from None
+        self.parts = {i.filename: i for i in self.zip.infolist() if not i.is_dir()}
+        if len(self.parts) > PARTS_MAX:
+            detail = f"An archive has at most {PARTS_MAX} files."
+            raise Problem(413, "too-many-rows", detail)
+        self.pictures = {
+            PurePosixPath(name).stem: name
+            for name in self.parts
+            if not name.endswith((".txt", ".xml", ".yaml", ".yml", ".json"))
+        }
+
+    def read(self, name: str, most: int = PART_MAX_BYTES) -> bytes:
+        try:
+            with self.zip.open(self.parts[name]) as part:
+                content = part.read(most + 1)
+        except (zipfile.BadZipFile, zlib.error, EOFError, OSError, RuntimeError, NotImplementedError) as error:  # fmt: skip
+            raise ValueError(f"It cannot be unpacked: {error}") from None
+        if len(content) > most:
+            raise ValueError(f"It has more than {most} bytes.")
+        return content
+
+    def look_at(self, picture: Picture, stem: str) -> None:
+        """The hash and the size of the picture of this name, if it is here."""
+        name = self.pictures.get(stem)
+        if name is None:
+            return
+        content = self.read(name, PICTURE_MAX_BYTES)
+        picture.data_hash = hashlib.sha256(content).hexdigest()
+        if picture.size is None:
+            try:
+                told, _ = pool.ask(content)
+            except (Unreadable, Busy):
+                return
+            picture.size = Measure(
+                told["width"], told["height"], told["orientation"]
+            ).upright
+
+
+def _yolo(file: IO[bytes], labels: Labels) -> list[Picture]:
+    archive = _Archive(file)
+    names = _class_names(archive) or dict(enumerate(labels.classes))
+    found = [name for name in archive.parts if name.endswith(".txt")]
+    under = [name for name in found if "labels" in PurePosixPath(name).parts[:-1]]
+    notes = ("classes.txt", "train.txt", "val.txt", "test.txt", "readme.txt")
+    pictures = []
+    for name in under or found:
+        path = PurePosixPath(name)
+        if path.name.lower() in notes:
+            continue
+        picture = Picture(name, path.name, in_shares=True)
+        try:
+            archive.look_at(picture, path.stem)
+            lines = archive.read(name).decode().splitlines()
+            picture.drawn = [_of_yolo(line, names) for line in lines if line.strip()]
+        except ValueError as error:
+            picture.why = str(error)
+        pictures.append(picture)
+    return pictures
+
+
+def _class_names(archive: _Archive) -> dict[int, str]:
+    for name in sorted(archive.parts, key=len):
+        last = PurePosixPath(name).name
+        if last.endswith((".yaml", ".yml")):
+            try:
+                said = yaml.safe_load(archive.read(name))
+            except yaml.YAMLError:
+                raise ValueError(f"{name} is not YAML.") from None
+            names = said.get("names") if isinstance(said, Mapping) else None
+            if isinstance(names, list):
+                names = dict(enumerate(names))
+            if names is not None:
+                return {int(number): str(label) for number, label in names.items()}
+        if last == "classes.txt":
+            return dict(enumerate(archive.read(name).decode().splitlines()))
+    return {}
+
+
+def _of_yolo(line: str, names: Mapping[int, str]) -> Drawn:
+    first, *rest = line.split()
+    number, values = int(float(first)), [float(value) for value in rest]
+    if number not in names:
+        raise ValueError(f"Class {number} has no name in data.yaml or the model.")
+    label = names[number]
+    if not values:
+        return Drawn(label)
+    if len(values) in (4, 5):  # a fifth is a score
+        cx, cy, w, h = values[:4]
+        return Drawn(label, (cx - w / 2, cy - h / 2, cx + w / 2, cy + h / 2))
+    if len(values) < 6 or len(values) % 2:
+        raise ValueError(f"A line has {len(values)} numbers.")
+    return Drawn(label, contours=[_points(values)])
+
+
+# -- Pascal VOC
+
+
+def _voc(file: IO[bytes], labels: Labels) -> list[Picture]:
+    archive = _Archive(file)
+    pictures = []
+    for name in archive.parts:
+        if not name.lower().endswith(".xml"):
+            continue
+        picture = Picture(name, PurePosixPath(name).name)
+        try:
+            _read_voc(picture, _parsed_xml(archive.read(name)))
+            stem = PurePosixPath(picture.file_name).stem
+            archive.look_at(picture, stem)
+        except (ValueError, expat.ExpatError) as error:
+            picture.why = str(error)
+        pictures.append(picture)
+    return pictures
+
+
+def _read_voc(picture: Picture, root: Element) -> None:
+    picture.file_name = root.findtext("filename") or picture.file_name
+    picture.inference_id = root.findtext("source/inference_id") or ""
+    size = [float(root.findtext(f"size/{n}") or 0) for n in ("width", "height")]
+    picture.size = (size[0], size[1]) if _is_size(*size) else None
+    for each in root.iter("object"):
+        names = ("xmin", "ymin", "xmax", "ymax")
+        corners = [each.findtext(f"bndbox/{name}") for name in names]
+        if None in corners:
+            raise ValueError("An object has no bndbox.")
+        box = tuple(float(corner or "") for corner in corners)
+        picture.drawn.append(Drawn(each.findtext("name") or "", box))
+
+
+def _parsed_xml(content: bytes) -> Element:
+    """The tree of a text without a document type, and so without entities to unfold."""
+    builder, parser = TreeBuilder(), expat.ParserCreate()
+
+    def refuse(*_: Any) -> None:
+        raise ValueError("A document type is not read.")
+
+    parser.StartDoctypeDeclHandler = refuse
+    parser.StartElementHandler = builder.start
+    parser.EndElementHandler = builder.end
+    parser.CharacterDataHandler = builder.data
+    parser.buffer_text = True
+    parser.Parse(content, True)
+    return builder.close()
+
+
+# -- Label Studio
+
+
+def _label_studio(file: IO[bytes], labels: Labels) -> list[Picture]:
+    said = _document(file)
+    pictures = []
+    for number, task in enumerate(said if isinstance(said, list) else [said], 1):
+        data = task.get("data") or {}
+        texts = [v for v in data.values() if isinstance(v, str) and "." in v]
+        name = data.get("path") or data.get("image") or next(iter(texts), "")
+        metadata = {**data, **(data.get("metadata") or {})}
+        picture = Picture(
+            f"task {task.get('id', number)}",
+            str(name).partition("?d=")[2] or str(name),
+            str(data.get("inference_id") or ""),
+            str(data.get("data_hash") or ""),
+            metadata,
+            in_shares=True,
+        )
+        done = [a for a in task.get("annotations") or () if not a.get("was_cancelled")]
+        if not done:
+            picture.why = "The task has no annotation."
+        else:
+            try:
+                for result in done[-1].get("result") or ():
+                    _read_result(picture, result)
+            except (ValueError, TypeError, KeyError) as error:
+                picture.why = f"result {result.get('id')}: {error}"
+        pictures.append(picture)
+    return pictures
+
+
+def _read_result(picture: Picture, result: Mapping[str, Any]) -> None:
+    kind, value = result.get("type"), result.get("value") or {}
+    size = result.get("original_width"), result.get("original_height")
+    if _is_size(*size):
+        picture.size = size
+    if kind == "choices":
+        picture.drawn += [Drawn(label) for label in value["choices"]]
+    elif kind == "rectanglelabels":
+        picture.drawn += [_rectangle(picture, value, x) for x in value[kind]]
+    elif kind == "polygonlabels":
+        points = [(x / 100, y / 100) for x, y in value["points"]]
+        picture.drawn += [Drawn(x, contours=[points]) for x in value[kind]]
+    else:
+        raise ValueError(f"Results of type {json.dumps(kind)} are not read.")
+
+
+def _rectangle(picture: Picture, value: Mapping[str, Any], label: Any) -> Drawn:
+    x, y, w, h = (float(value[name]) / 100 for name in ("x", "y", "width", "height"))
+    angle = math.radians(value.get("rotation") or 0)
+    if not angle:
+        return Drawn(label, (x, y, x + w, y + h))
+    # Named by the upper left corner before the turn, which is about it, in pixels.
+    width, height = _size(picture)
+    across = (w * width * math.cos(angle) / width, w * width * math.sin(angle) / height)
+    down = (
+        -h * height * math.sin(angle) / width,
+        h * height * math.cos(angle) / height,
+    )
+    corners = [
+        (x, y),
+        (x + across[0], y + across[1]),
+        (x + across[0] + down[0], y + across[1] + down[1]),
+        (x + down[0], y + down[1]),
+    ]
+    return Drawn(label, contours=[corners])
+
+
+FORMS: dict[str, Callable[[IO[bytes], Labels], list[Picture]]] = {
+    "coco": _coco,
+    "yolo": _yolo,
+    "voc": _voc,
+    "label_studio": _label_studio,
+}
+ARCHIVES = ("yolo", "voc")
