@@ -187,3 +187,24 @@ def test_a_large_file_is_waited_for(client, ships, worker_at_hand, tmp_path):
     path.write_text('inference_id,label\ni0,ship\ni1,tug\nnobody,"ship\n')
     with pytest.raises(errors.ValidationError, match="Line"):
         ground_truth.upload_ground_truth(MODEL, path)
+
+
+def test_tables_and_folders_are_read_as_they_are_told(
+    client, ships, model, make_inference, tmp_path, capsys
+):
+    table = tmp_path / "late.tsv"
+    table.write_text("Inference ID\tlabel\tnote\ni3\tship\tx\n")
+    with pytest.raises(errors.ValidationError, match="ignore_unknown"):
+        ground_truth.upload_ground_truth(MODEL, table)
+    told = ground_truth.upload_ground_truth(MODEL, table, ignore_unknown=True)
+    assert told.changed == 1
+
+    folder = tmp_path / "labels"
+    folder.mkdir()
+    (folder / "i2.txt").write_text("0 0.5 0.5 0.1 0.1\n")
+    (folder / "classes.txt").write_text("tug\n")
+    told = ground_truth.upload_ground_truth(MODEL, folder, "yolo")
+    assert (told.changed, told.refused) == (1, 0)
+    assert ground_truth.get_ground_truth(MODEL, "i2").ground_truth == {
+        "labels": ["tug"]
+    }

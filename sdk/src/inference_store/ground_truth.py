@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import io
+import zipfile
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -43,9 +45,15 @@ KINDS = {
     "ndjson": "application/x-ndjson",
     "csv": "text/csv",
     "parquet": "application/vnd.apache.parquet",
+    "coco": "application/json",
+    "label_studio": "application/json",
+    "yolo": "application/zip",
+    "voc": "application/zip",
 }
 SUFFIXES = {
     ".csv": "csv",
+    ".tsv": "csv",
+    ".json": "ndjson",
     ".ndjson": "ndjson",
     ".jsonl": "ndjson",
     ".parquet": "parquet",
@@ -168,7 +176,14 @@ def join_ground_truth(
 
 @blocking
 def upload_ground_truth(
-    model_id: str, file: str | Path, form: str | None = None
+    model_id: str,
+    file: str | Path,
+    form: str | None = None,
+    *,
+    delimiter: str | None = None,
+    missing: str | None = None,
+    ignore_unknown: bool = False,
+    join_by: str | None = None,
 ) -> Steps[JoinedGroundTruth]:
     """Bring the actuals of a file to their inferences, and wait until that is done.
 
@@ -178,8 +193,15 @@ def upload_ground_truth(
     Parameters:
         model_id: a registered model.
         file: CSV or Parquet with a column inference_id, data_hash or metadata.<key> and
-            columns named as the fields of ``NewGroundTruth``; or NDJSON.
-        form: csv, parquet or ndjson, when the file's name does not say.
+            columns named as the fields of ``NewGroundTruth``; NDJSON, or a list of JSON;
+            any of them packed by gzip; or annotations, of which a folder is packed.
+        form: csv, parquet or ndjson, when the file's name does not say; coco, yolo, voc or
+            label_studio for annotations.
+        delimiter: comma, semicolon, tab or bar, when the first line does not say.
+        missing: words between commas that are gaps in a table of text.
+        ignore_unknown: whether to skip columns and members of other names.
+        join_by: of annotations, what the names of pictures are: inference_id, data_hash or
+            metadata.<key>.
 
     Returns:
         What became of them. One that is refused does not stop the others.
@@ -191,10 +213,16 @@ def upload_ground_truth(
         InferenceStoreError: any other failure; doing it again changes nothing twice.
     """
     path = Path(file)
-    said = form or SUFFIXES.get(path.suffix.lower())
+    name = path.name.lower().removesuffix(".gz")
+    said = form or SUFFIXES.get(Path(name).suffix)
     if said not in KINDS:
         raise ValueError(f"{path.name} is none of {', '.join(KINDS)}: say which.")
-    told = yield _join(model_id, path.read_bytes(), said, _joined_or_task)
+    asked = {"delimiter": delimiter, "missing": missing, "join_by": join_by}
+    parameters = {name: value for name, value in asked.items() if value is not None}
+    if ignore_unknown:
+        parameters["ignore_unknown"] = "true"
+    content = _packed(path) if path.is_dir() else path.read_bytes()
+    told = yield _join(model_id, content, said, _joined_or_task, parameters)
     wait = FIRST_WAIT
     while not isinstance(told, JoinedGroundTruth):
         if told["state"] in ENDED:
@@ -260,6 +288,16 @@ def _batches(actuals: Iterable[NewActual]) -> Iterable[list[bytes]]:
         yield lines
 
 
+def _packed(folder: Path) -> bytes:
+    """The label files of a folder as a ZIP, and its pictures, which say hash and size."""
+    made = io.BytesIO()
+    with zipfile.ZipFile(made, "w", zipfile.ZIP_DEFLATED) as archive:
+        for path in sorted(folder.rglob("*")):
+            if path.is_file():
+                archive.write(path, path.relative_to(folder))
+    return made.getvalue()
+
+
 def _joined_or_task(response: httpx2.Response) -> JoinedGroundTruth | dict[str, Any]:
     told = document(response)
     if "state" in told and told["state"] != COMPLETE:
@@ -272,12 +310,14 @@ def _join(
     content: bytes,
     form: str,
     read: Reader[Any] = one(JoinedGroundTruth),  # noqa: B008 a value, made once
+    parameters: Mapping[str, str] | None = None,
 ) -> Call[Any]:
     return Call(
         "POST",
         at("models", model_id, "ground-truth"),
         read,
         content,
+        parameters={"form": form, **(parameters or {})},
         headers={"Content-Type": KINDS[form]},
         may_repeat=True,
         timeout=600.0,

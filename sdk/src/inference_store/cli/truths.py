@@ -28,18 +28,46 @@ def truth(
     model_id: ModelId,
     files: Annotated[
         list[Path],
-        typer.Argument(metavar="FILE...", exists=True, dir_okay=False, readable=True),
+        typer.Argument(metavar="FILE...", exists=True, readable=True),
     ],
     form: Annotated[
-        str | None, typer.Option(help="csv, parquet or ndjson, if the name tells none.")
+        str | None,
+        typer.Option(
+            help="csv, parquet or ndjson, if the name tells none; coco, yolo, voc or "
+            "label_studio."
+        ),
+    ] = None,
+    delimiter: Annotated[
+        str | None, typer.Option(help="comma, semicolon, tab or bar.")
+    ] = None,
+    missing: Annotated[
+        str | None, typer.Option(help="Words between commas that are gaps.")
+    ] = None,
+    ignore_unknown: Annotated[
+        bool, typer.Option("--ignore-unknown", help="Skip columns of other names.")
+    ] = False,
+    join_by: Annotated[
+        str | None,
+        typer.Option(
+            help="Of annotations: inference_id, data_hash or metadata.<key> that the "
+            "names of pictures are."
+        ),
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Give inferences what came true, from CSV, Parquet or NDJSON files."""
+    """Give inferences what came true, from tables, lines, or files of annotations."""
     total = JoinedGroundTruth()
     with client() as store:
         for path in files:
-            total += store.ground_truth.upload_ground_truth(model_id, path, form)
+            total += store.ground_truth.upload_ground_truth(
+                model_id,
+                path,
+                form,
+                delimiter=delimiter,
+                missing=missing,
+                ignore_unknown=ignore_unknown,
+                join_by=join_by,
+            )
     if as_json:
         output.show_json(total)
     else:
