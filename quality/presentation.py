@@ -78,10 +78,14 @@ class HeatRow:
 
 @dataclass(frozen=True, slots=True)
 class Point:
+    """A group at its place; ``top`` and ``height`` are of a column from zero."""
+
     x: float
     y: float
     group: Group
     value: float
+    top: float = 0.0
+    height: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +96,8 @@ class Line:
     points: list[Point]
     low: float
     high: float
+    is_over_time: bool = True  # else there is nothing between two groups, and no line
+    width: float = 0.0  # of a column
 
     @property
     def path(self) -> str:
@@ -150,7 +156,7 @@ def curve_path(points: Sequence[tuple[float, float]]) -> str:
     return "M" + " L".join(f"{100 * r:.2f} {100 - 100 * p:.2f}" for r, p in points)
 
 
-def followed(quality: Quality) -> Line | None:
+def followed(quality: Quality, is_over_time: bool) -> Line | None:
     """The most telling figure over the groups, when there are two or more of it."""
     name = next((n for n in FOLLOWED if n in quality.figures.overall), None)
     told = [
@@ -163,13 +169,24 @@ def followed(quality: Quality) -> Line | None:
     values = [value for _, value in told]
     low, high = (0.0, 1.0) if name not in ERRORS else (0.0, max(values) or 1.0)
     low = min(low, *values)
-    points = [
-        Point(
-            round(100 * n / (len(told) - 1), 2),
-            round(100 - 100 * (value - low) / (high - low), 2),
-            group,
-            value,
+    slot = 100 / len(told)
+
+    def height_at(value: float) -> float:
+        return 100 - 100 * (value - low) / (high - low)
+
+    points = []
+    for n, (group, value) in enumerate(told):
+        top, foot = sorted((height_at(value), height_at(0.0)))
+        points.append(
+            Point(
+                round(
+                    100 * n / (len(told) - 1) if is_over_time else (n + 0.1) * slot, 2
+                ),
+                round(height_at(value), 2),
+                group,
+                value,
+                round(top, 2),
+                round(max(foot - top, 0.5), 2),
+            )
         )
-        for n, (group, value) in enumerate(told)
-    ]
-    return Line(TITLES[name][0], points, low, high)
+    return Line(TITLES[name][0], points, low, high, is_over_time, round(0.8 * slot, 2))

@@ -44,11 +44,13 @@ def page(request: HttpRequest, model_id: str) -> HttpResponse:
         "group": group,
         "interval": interval if interval in INTERVALS else "day",
         "label": label,
+        "asked": _asked(request),
         "counts": _counts(model),
         "most": settings.ISTORE_QUALITY_ROWS if all_rows else ROWS,
         "may_look_at_more": not all_rows and settings.ISTORE_QUALITY_ROWS > ROWS,
     }
-    status = 200
+    is_part = request.GET.get("part") == "figures"
+    template = "quality/_figures.html" if is_part else "quality/page.html"
     try:
         query = QualityQuery(
             filters=question.filters,
@@ -57,14 +59,25 @@ def page(request: HttpRequest, model_id: str) -> HttpResponse:
             label=label or None,
             limit=None if all_rows else ROWS,
         )
-        context |= _shown(measure(model, query))
+        # The frame leaves at once, and asks for the figures; without scripts a link does.
+        if is_part or request.GET.get("figures") == "true":
+            context |= _shown(measure(model, query), group == "time")
     except (ValidationError, ValueError) as error:
         context["problem"] = " ".join(getattr(error, "messages", [str(error)]))
-        status = 400
+        # A part is put into its page whatever it says.
+        return render(request, template, context, status=200 if is_part else 400)
     except OperationalError:
         context["problem"] = "This takes too long: narrow the filter."
-        status = 422
-    return render(request, "quality/page.html", context, status=status)
+        return render(request, template, context, status=200 if is_part else 422)
+    return render(request, template, context)
+
+
+def _asked(request: HttpRequest) -> str:
+    """The query string that the figures are asked with, to be gone on from."""
+    query = request.GET.copy()
+    for name in ("part", "figures"):
+        query.pop(name, None)
+    return f"{query.urlencode()}&" if query else ""
 
 
 def _counts(model: RegisteredModel) -> dict[str, int] | None:
@@ -75,7 +88,7 @@ def _counts(model: RegisteredModel) -> dict[str, int] | None:
         return None
 
 
-def _shown(quality: Quality) -> dict[str, Any]:
+def _shown(quality: Quality, is_over_time: bool) -> dict[str, Any]:
     figures = quality.figures
     return {
         "quality": quality,
@@ -84,7 +97,7 @@ def _shown(quality: Quality) -> dict[str, Any]:
         "rows": presentation.label_rows(figures),
         "heat": figures.confusion and presentation.heat_rows(figures.confusion),
         "curve": figures.curve and presentation.curve_path(figures.curve),
-        "line": presentation.followed(quality),
+        "line": presentation.followed(quality, is_over_time),
         "group_columns": [
             (name, presentation.TITLES[name][0])
             for name in figures.overall

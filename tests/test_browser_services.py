@@ -19,7 +19,6 @@ def test_a_mock_from_its_start_to_its_end(
     monkeypatch.setattr("services.calling.call", lambda *_: said)
     page, found = watched, []
     page.emulate_media(reduced_motion="reduce")
-    page.on("dialog", lambda dialog: dialog.accept())
 
     def look(where: str) -> None:
         for scheme in ("light", "dark"):
@@ -40,6 +39,9 @@ def test_a_mock_from_its_start_to_its_end(
     expect(page.locator("#answer")).to_contain_text("A ship")
     look("an answer")
     page.get_by_role("button", name=re.compile("^Terminate")).click()
+    expect(page.locator("#ask")).to_contain_text("Terminate this session?")
+    look("a question")
+    page.locator("#ask").get_by_role("button", name="Terminate").click()
     expect(page.locator("#sessions")).to_contain_text("Terminated")
     page.goto(f"{live_server.url}/services/new")
     page.get_by_label("Name", exact=True).fill("Assistant")

@@ -79,7 +79,6 @@ def test_a_policy_is_previewed_saved_and_carried_out(
     settings.ISTORE_REMOVAL_BATCH = 2
     page, found = watched, []
     page.emulate_media(reduced_motion="reduce")
-    page.on("dialog", lambda dialog: dialog.accept())
     log_in(page)
     page.goto(f"{live_server.url}/models/yolo-harbour/inferences")
     page.get_by_role("link", name="Storage").click()

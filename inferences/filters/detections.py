@@ -1,10 +1,10 @@
 from __future__ import annotations
 
 import math
+import operator
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import reduce
-from operator import and_
 
 from django.db.models import BooleanField, Q
 from django.db.models.expressions import RawSQL
@@ -21,6 +21,7 @@ BOUNDS = {
     "above_score": ">",
     "below_score": "<",
 }
+COMPARE = {">=": operator.ge, "<=": operator.le, ">": operator.gt, "<": operator.lt}
 LOOKUPS = {">=": "gte", "<=": "lte", ">": "gt", "<": "lt"}
 SHOWN = {">=": "≥", "<=": "≤"}
 
@@ -62,6 +63,18 @@ class DetectionFilter:
             labels, **{name: float(bound) for name, _, bound in self.bounds()}
         )
 
+    def holds(self, label: str, score: float | None) -> bool:
+        """Whether one detection passes, as the database compares it."""
+        if self.labels is not None:
+            name = in_slot(label.encode("utf-8", "replace").decode())
+            if name not in {in_slot(each) for each in self.labels}:
+                return False
+        bounds = list(self.bounds())
+        if score is None or not bounds:
+            return not bounds
+        held = as_real(score)
+        return all(COMPARE[sign](held, as_real(bound)) for _, sign, bound in bounds)
+
     def condition(self, model: RegisteredModel) -> Q:
         """On the arrays of the row, which have no index.
 
@@ -77,7 +90,9 @@ class DetectionFilter:
             return Q(labels__len__gt=0)
         # Beyond the highest or lowest score no detection lies.
         ends = {">": "top_score", "<": "low_score"}
-        found = reduce(and_, [_compared(ends[s[0]], s, b) for s, b in tests], Q())
+        found = reduce(
+            operator.and_, [_compared(ends[s[0]], s, b) for s, b in tests], Q()
+        )
         if numbers is not None:
             found &= Q(labels__overlap=numbers)
         said_by_row = numbers is None and len({sign[0] for sign, _ in tests}) == 1

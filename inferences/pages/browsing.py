@@ -37,6 +37,7 @@ from inferences.presentation.facets import (
     truth_choices,
     warning_choices,
 )
+from inferences.presentation.matches import detection_test
 from inferences.presentation.questions import COLUMNS, Question, Row
 from inferences.querying import (
     BadCursor,
@@ -143,7 +144,7 @@ def _listed(
         "model": model,
         "question": question,
         "shown": shown,
-        "cards": cards(model, page.inferences, shown),
+        "cards": cards(model, page.inferences, shown, detection_test(question)),
         # Once, not once a card.
         "within": question.context,
         "columns": question.columns,

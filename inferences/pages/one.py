@@ -26,6 +26,7 @@ from inferences.presentation.answers import answer_of, text_of
 from inferences.presentation.browsing import cards
 from inferences.presentation.inputs import looks
 from inferences.presentation.json_text import highlighted
+from inferences.presentation.matches import detection_test
 from inferences.presentation.neighbours import neighbours
 from inferences.presentation.questions import Question
 from inferences.presentation.timeline import timeline
@@ -53,11 +54,12 @@ def detail(request: HttpRequest, model_id: str, inference_id: str) -> HttpRespon
     model, payload = inference.registered_model, inference.payload
     hash_ = bytes(inference.data_hash).hex()
     look = looks([inference])[inference.id]
-    answer = answer_of(model, inference, look.picture, from_blob=True)
+    question = Question(request.GET)
+    test = detection_test(question)
+    answer = answer_of(model, inference, look.picture, from_blob=True, test=test)
     text = text_of(inference)
     written, is_whole = highlighted(text)
     notes = payload.notes or {}
-    question = Question(request.GET)
     truth = truth_view(model, inference, look.picture, answer)
     address = model_address(model.project.project_id, model.model_id)
     context = {

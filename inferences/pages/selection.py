@@ -40,10 +40,11 @@ from istore.models import Role
 
 @dataclass(frozen=True, slots=True)
 class Selected:
-    """These inferences, or with ``question`` all that it finds."""
+    """These inferences, or with ``question`` all that it finds but ``excluded``."""
 
     ids: tuple[str, ...] = ()
     question: Question | None = None
+    excluded: tuple[str, ...] = ()
 
     @property
     def query(self) -> str:
@@ -54,7 +55,8 @@ class Selected:
         if self.question is None or "until" in self.question.query:
             return self
         now = clock.now().isoformat().replace("+00:00", "Z")
-        return Selected(question=_listed(self.question.link(until=now)))
+        question = _listed(self.question.link(until=now))
+        return Selected(question=question, excluded=self.excluded)
 
     def check(self) -> None:
         """Raises ``ValidationError`` unless each part of the question says something."""
@@ -64,17 +66,24 @@ class Selected:
     def found(self, model: RegisteredModel) -> InferenceQuerySet:
         """Raises ``ValidationError`` when a filter cannot be read."""
         if self.question:
-            return all_matching(model, self.question.filters)
+            found = all_matching(model, self.question.filters)
+            if not self.excluded:
+                return found
+            return found.exclude(
+                id__in=sorted(row_ids_of(model, self.excluded).values())
+            )
         ids = list(row_ids_of(model, self.ids).values())
         return model.inferences.live_among(ids)
 
 
 def selected(request: HttpRequest) -> Selected:
-    """Reads the selection of a list: ``inference_id``, or ``everything`` of ``query``."""
+    """Reads the selection of a list: ``inference_id``, or ``everything`` of ``query``
+    but ``exclude_inference_id``."""
     given = request.POST if request.method == "POST" else request.GET
     if given.get("everything") == "true":
         return Selected(
-            question=Question(QueryDict(given.get("query", "").lstrip("?")))
+            question=Question(QueryDict(given.get("query", "").lstrip("?"))),
+            excluded=tuple(dict.fromkeys(given.getlist("exclude_inference_id"))),
         )
     return Selected(tuple(dict.fromkeys(given.getlist("inference_id"))))
 
@@ -217,7 +226,8 @@ def _fields(request: HttpRequest, chosen: Selected) -> list[tuple[str, str]]:
     """A form that is sent for what is chosen, and is sure of it."""
     fields = [("sure", "true"), ("back", request.POST.get("back", ""))]
     if chosen.question:
-        return [*fields, ("everything", "true"), ("query", chosen.query)]
+        excluded = [("exclude_inference_id", each) for each in chosen.excluded]
+        return [*fields, ("everything", "true"), ("query", chosen.query), *excluded]
     return [*fields, *(("inference_id", each) for each in chosen.ids)]
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
@@ -11,11 +10,12 @@ from inferences.deconstructing import deconstructed
 from inferences.deconstruction import Kind
 from inferences.deconstruction.values import Content
 from inferences.models import Inference, InferenceAction, RegisteredModel
+from inferences.presentation.colours import colours_of
+from inferences.presentation.matches import DetectionTest
 from inferences.presentation.plots import Bars, bars
 from inferences.presentation.shapes import Outline, outlines
 from inferences.previews import Measure
 
-HUES = 12
 EXCERPT_CHARS = 320
 CROWD = 4  # from here on names over a thumbnail hide more than they tell
 TAG_CHARS = 26
@@ -44,6 +44,7 @@ class Found:
     score: float | None
     hue: int
     outline: Outline | None = None
+    is_match: bool = True  # False: the question on the page asked for others
     most: float = 1.0  # of a score; those of a ranking have no end but the best
 
     @property
@@ -80,6 +81,7 @@ class Answer:
     embedding: list[float] | None = None
     excerpt: str = ""
     content: Content | None = None
+    is_marked: bool = False  # the question asked for some of what was found
 
     @property
     def nothing_found(self) -> bool:
@@ -92,30 +94,48 @@ class Answer:
 
     @property
     def drawn(self) -> list[Found]:
-        """What is drawn over the picture; the best last, so that it lies on top."""
-        return [each for each in reversed(self.found) if each.outline]
+        """What is drawn over the picture; the best last, so that it lies on top, and
+        what the question asked for above all others."""
+        drawn = [each for each in reversed(self.found) if each.outline]
+        return sorted(drawn, key=lambda each: each.is_match)
+
+    @property
+    def matches(self) -> list[Found]:
+        """What the question asked for; everything where it asked for nothing such."""
+        return [each for each in self.found if each.is_match]
+
+    @property
+    def others(self) -> int:
+        """How many were found that the question did not ask for."""
+        return len(self.found) - len(self.matches)
 
     @property
     def tagged(self) -> list[Found]:
         """Whose names stand over a thumbnail: of few, and none over another's."""
-        if len(self.drawn) >= CROWD:
+        shown = self.matches if self.is_marked else self.found
+        if sum(bool(each.outline) for each in shown) >= CROWD:
             return []
-        return apart(self.found, *IN_CARD)
+        return apart(shown, *IN_CARD)
 
     @property
     def tagged_large(self) -> list[Found]:
-        return apart(self.found[:TAGS_MAX], *IN_PAGE)
+        shown = self.matches if self.is_marked else self.found
+        return apart(shown[:TAGS_MAX], *IN_PAGE)
 
     @property
     def best(self) -> list[Found]:
-        return self.found[:3]
+        """The first three, the last of which gives way to what was asked for."""
+        best = self.found[:3]
+        if self.is_marked and not any(each.is_match for each in best):
+            return [*best[:2], *self.matches[:1]]
+        return best
 
     @property
     def groups(self) -> list[tuple[Found, int]]:
-        """Each label once, by its best, and how many there are of it."""
+        """Each label once, by its best, and how many there are of it, of what matches."""
         counts: dict[str, int] = {}
         first: dict[str, Found] = {}
-        for each in self.found:
+        for each in self.matches:
             counts[each.label] = counts.get(each.label, 0) + 1
             first.setdefault(each.label, each)
         return [(each, counts[label]) for label, each in first.items()]
@@ -147,27 +167,41 @@ def answer_of(
     picture: Measure | None,
     most: int = 1000,
     from_blob: bool = False,
+    test: DetectionTest | None = None,
 ) -> Answer:
     """The answer as it was stored, taken apart again. Never raises, whatever it says."""
     text = text_of(inference) if from_blob else inference.payload.data
-    return answer_of_text(model, text, picture, most)
+    return answer_of_text(model, text, picture, most, test)
 
 
 def answer_of_text(
-    model: RegisteredModel, text: str, picture: Measure | None = None, most: int = 1000
+    model: RegisteredModel,
+    text: str,
+    picture: Measure | None = None,
+    most: int = 1000,
+    test: DetectionTest | None = None,
 ) -> Answer:
-    """What a model wrote, taken apart."""
+    """What a model wrote, taken apart; ``test`` says what the question asked for."""
     said = deconstructed(model, text)
-    rows = sorted(said.detections, key=lambda one: -(one.score or 0))[:most]
+    ordered = sorted(
+        ((one, not test or test(one.label, one.score)) for one in said.detections),
+        key=lambda row: -(row[0].score or 0),
+    )
+    if len(ordered) > most:
+        # What was asked for is not cut off by what scored higher.
+        ordered = sorted(ordered, key=lambda row: not row[1])[:most]
+        ordered.sort(key=lambda row: -(row[0].score or 0))
+    rows = [one for one, _ in ordered]
     shapes = [one.shape for one in rows]
     drawn = outlines(shapes, picture) if picture else [None] * len(rows)
     best = max((one.score or 0 for one in rows), default=0)
     most = best if said.kind is Kind.RANKING and best > 1 else 1.0
+    colour = colours_of(model)
     found = [
-        Found(
-            row, one.label, one.score, hue(one.label, model.class_labels), outline, most
+        Found(row, one.label, one.score, colour(one.label), outline, is_match, most)
+        for row, ((one, is_match), outline) in enumerate(
+            zip(ordered, drawn, strict=True)
         )
-        for row, (one, outline) in enumerate(zip(rows, drawn, strict=True))
     ]
     plain = not found and said.embedding is None and said.content is None
     return Answer(
@@ -177,6 +211,7 @@ def answer_of_text(
         said.embedding,
         text[:EXCERPT_CHARS] if plain else "",
         said.content,
+        is_marked=test is not None and any(each.is_match for each in found),
     )
 
 
@@ -184,13 +219,6 @@ def text_of(inference: Inference) -> str:
     """The answer as text, from its blob when the row has no room for it."""
     payload = inference.payload
     return answer_text(payload.data, payload.answer_storage_key, payload.notes)
-
-
-def hue(label: str, class_labels: Sequence[str]) -> int:
-    """Which of the colours a label has: by its class, else by its name; it never moves."""
-    if label in class_labels:
-        return list(class_labels).index(label) % HUES
-    return zlib.crc32(label.encode("utf-8", "replace")) % HUES
 
 
 ACTION_ICONS = {

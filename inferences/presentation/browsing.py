@@ -8,15 +8,16 @@ from dataclasses import dataclass
 from inferences.models import (
     Inference,
     InferenceAction,
-    LabelName,
     MetadataKey,
     MetadataKind,
     RegisteredModel,
     SourceName,
 )
 from inferences.notes import warnings_of
-from inferences.presentation.answers import ACTION_ICONS, Answer, answer_of, hue
+from inferences.presentation.answers import ACTION_ICONS, Answer, answer_of
+from inferences.presentation.colours import colours_of
 from inferences.presentation.inputs import Look, looks
+from inferences.presentation.matches import DetectionTest
 
 DRAWN_IN_CARD = 80
 KEYS_SHOWN = 3
@@ -49,14 +50,18 @@ class Card:
 
 
 def cards(
-    model: RegisteredModel, page: Sequence[Inference], shown_keys: Iterable[str]
+    model: RegisteredModel,
+    page: Sequence[Inference],
+    shown_keys: Iterable[str],
+    test: DetectionTest | None = None,
 ) -> list[Card]:
+    """``test`` says which detections the question asked for: they are marked."""
     seen = looks(page)
     keys = list(shown_keys)
     made = []
     for each in page:
         look = seen[each.id]
-        answer = answer_of(model, each, look.picture, DRAWN_IN_CARD)
+        answer = answer_of(model, each, look.picture, DRAWN_IN_CARD, test=test)
         given = each.payload.metadata
         metadata = [(key, given[key][1]) for key in keys if key in given]
         values = [given[key][1] if key in given else None for key in keys]
@@ -102,7 +107,7 @@ class Offer:
 
 def offer(model: RegisteredModel) -> Offer:
     keys = MetadataKey.objects.filter(registered_model=model).order_by("id")
-    labels = _names(LabelName, model)
+    labels = colours_of(model).labels[:OFFERED_MAX]
     ordered = sorted(
         labels,
         key=lambda name: (
@@ -113,11 +118,11 @@ def offer(model: RegisteredModel) -> Offer:
     )
     return Offer(
         [KnownKey(k.key, FORM_TYPES[MetadataKind(k.kind)]) for k in keys[:OFFERED_MAX]],
-        [(name, hue(name, model.class_labels)) for name in ordered],
-        sorted(_names(SourceName, model)),
+        [(name, colours_of(model)(name)) for name in ordered],
+        sorted(_names(model)),
     )
 
 
-def _names(table: type[LabelName | SourceName], model: RegisteredModel) -> list[str]:
-    found = table.objects.filter(registered_model=model).order_by("id")
+def _names(model: RegisteredModel) -> list[str]:
+    found = SourceName.objects.filter(registered_model=model).order_by("id")
     return list(found.values_list("name", flat=True)[:OFFERED_MAX])

@@ -7,7 +7,7 @@ the inputs by their names.
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -22,7 +22,7 @@ from inferences.deconstruction.values import (
     Text,
 )
 from inferences.models import Inference, RegisteredModel
-from inferences.presentation.answers import hue
+from inferences.presentation.colours import colours_of
 from inferences.presentation.plots import Bars, bars
 from istore import blobs
 
@@ -89,7 +89,7 @@ def contents_of(
             return Contents(text=content, turns=messages[:TURNS_SHOWN])
         case Entities(entities, text):
             whole = text or _asked(inference)
-            return Contents(pieces=pieces(whole, entities, model.class_labels))
+            return Contents(pieces=pieces(whole, entities, colours_of(model)))
         case Quantity():
             return Contents(quantity=content, interval=_interval(content))
         case Outputs(values):
@@ -116,7 +116,7 @@ def summary_of(content: Content | None) -> str:
 
 
 def pieces(
-    text: str, entities: Sequence[Entity], class_labels: Sequence[str]
+    text: str, entities: Sequence[Entity], colour_of: Callable[[str], int]
 ) -> list[Piece]:
     """The text cut at its entities; of those that overlap the longer one is shown."""
     longest = sorted(entities, key=lambda each: (each.start, -each.end))
@@ -127,7 +127,7 @@ def pieces(
             continue
         if each.start > place:
             cut.append(Piece(text[place : each.start]))
-        colour = hue(each.label, class_labels)
+        colour = colour_of(each.label)
         cut.append(Piece(text[each.start : each.end], each.label, colour, each.score))
         place = min(each.end, len(text))
     if place < len(text):

@@ -20,7 +20,7 @@ from inferences.filters.ground_truth import TruthFilter
 from inferences.filters.metadata import KINDS
 from inferences.filterset import WITH_WARNINGS
 from inferences.models import InferenceAction, LabelName, RegisteredModel, SourceName
-from inferences.presentation.answers import hue
+from inferences.presentation.colours import colours_of
 from inferences.presentation.histograms import Histogram, histogram
 from inferences.presentation.questions import TEXTS, TRUTHS, WARNINGS, Question
 from inferences.presentation.sampling import (
@@ -136,9 +136,7 @@ def _labels(model: RegisteredModel, question: Question, drawn: Sample) -> list[C
         pairs = zip(row.labels or (), row.scores or (), strict=True)
         numbers.update({label for label, score in pairs if _within(score, low, high)})
     counts = by_name(LabelName, numbers)
-    return _choices(
-        counts, question.labels, hue_of=lambda name: hue(name, model.class_labels)
-    )
+    return _choices(counts, question.labels, hue_of=colours_of(model))
 
 
 def by_name(table: type[LabelName | SourceName], numbers: Counter[int]) -> Counter[str]:

@@ -89,7 +89,7 @@ def by_model(caller: Caller | None = None) -> dict[str, Any]:
     may know of."""
     told = recall(KEY) or _measured_at_once()
     if told is None:
-        return {"bars": [], "measured_at": None, "more": 0}
+        return {"bars": [], "measured_at": None, "models": 0, "more": 0}
     models = told["models"]
     if not sees_every_model(caller):
         seen = RegisteredModel.objects.visible_to(caller)
@@ -104,5 +104,6 @@ def by_model(caller: Caller | None = None) -> dict[str, Any]:
     return {
         "bars": bars,
         "measured_at": told["at"],
+        "models": len(models),
         "more": max(0, len(models) - SHOWN),
     }

@@ -21,7 +21,7 @@ from inferences.directory import place_of
 from inferences.filters import Filter
 from inferences.filters.metadata import KINDS
 from inferences.models import InferencePayload, LabelName, RegisteredModel
-from inferences.presentation.answers import hue
+from inferences.presentation.colours import colours_of
 from inferences.presentation.facets import by_name
 from inferences.presentation.histograms import Histogram, histogram
 from inferences.presentation.questions import TEXTS
@@ -235,7 +235,7 @@ def compared(
     return [
         Compared(
             name,
-            hue(name, model.class_labels),
+            colours_of(model)(name),
             [side.counts[name] for side in sides],
             [round(100 * side.counts[name] / (side.of or 1), 1) for side in sides],
         )

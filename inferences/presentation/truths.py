@@ -12,7 +12,8 @@ from inferences.ground_truth.models import GroundTruth
 from inferences.ground_truth.singles import Version, history
 from inferences.ground_truth.truths import allowed
 from inferences.models import Inference, RegisteredModel
-from inferences.presentation.answers import Answer, Found, hue
+from inferences.presentation.answers import Answer, Found
+from inferences.presentation.colours import colours_of
 from inferences.presentation.shapes import outlines
 from inferences.previews import Measure
 
@@ -79,7 +80,7 @@ def truth_view(
     shapes = _shapes(given, is_shares)
     drawn = outlines([shape for _, shape in shapes], picture)
     found = [
-        Found(row, label, None, hue(label, model.class_labels), outline)
+        Found(row, label, None, colours_of(model)(label), outline)
         for row, ((label, _), outline) in enumerate(zip(shapes, drawn, strict=True))
     ]
     # A picture that is turned for the eye has its boxes in the pixels of the file.

@@ -15,6 +15,8 @@ from quality.tests.test_figures import (  # noqa: F401 a fixture of figures
 
 
 def page(client: Client, model, **query):
+    """The page with its figures, as browsers without scripts ask for it."""
+    query = {"figures": "true", **query}
     return client.get(reverse("quality:page", args=[model.model_id]), query)
 
 
@@ -108,3 +110,41 @@ def test_a_detector_of_one_class_has_a_page(person, model, make_inference):  # n
     put_truth("ann", model, "a", {"labels": ["ship"]})
 
     assert page(person(), model).status_code == 200
+
+
+def test_the_frame_comes_before_anything_is_measured(
+    person,  # noqa: F811
+    model,
+    measured,
+    monkeypatch,
+):
+    def measure(*_):
+        raise AssertionError("measured")
+
+    monkeypatch.setattr("quality.views.measure", measure)
+    address = reverse("quality:page", args=[model.model_id])
+    told = text(person().get(address, {"group": "version"}))
+    assert "?group=version&amp;part=figures" in told
+    assert "?group=version&amp;figures=true" in told  # without scripts
+    monkeypatch.undo()
+    figures = text(person().get(address, {"group": "version", "part": "figures"}))
+    assert "Accuracy" in figures and "<html" not in figures
+    assert "?group=version&amp;figures=true" not in figures
+
+
+def test_a_bad_question_is_said_in_the_frame(person, model):  # noqa: F811
+    address = reverse("quality:page", args=[model.model_id])
+    response = person().get(address, {"q": "label:"})
+    assert response.status_code == 400
+    assert "part=figures" not in text(response)
+
+
+def test_there_is_no_line_between_categories(person, model, measured):  # noqa: F811
+    told = text(page(person(), model, group="version"))
+    assert told.count('class="column"') == 2
+    assert 'class="chart"' in told and '<path class="line" d="M0 ' not in told
+
+
+def test_over_time_there_is_a_line(person, model, measured):  # noqa: F811
+    told = text(page(person(), model, group="time", interval="hour"))
+    assert 'class="column"' not in told

@@ -15,6 +15,8 @@ if (form && stage) {
   let boxes = [];
   let chosen = -1;
   let svg = null;
+  let begun = ""; // the boxes as they are stored, or as the answer has them
+  let isLeaving = false;
   begin.hidden = false;
 
   const make = (name, attributes) => {
@@ -23,9 +25,11 @@ if (form && stage) {
     return made;
   };
   const remember = () => past.push(JSON.stringify(boxes));
+  const isUnsaved = () => !isLeaving && !tools.hidden && JSON.stringify(boxes) !== begun;
 
   function start(source) {
     boxes = JSON.parse(form.dataset[source === "given" ? "boxes" : "suggested"]);
+    begun = source === "given" ? JSON.stringify(boxes) : "";
     begin.hidden = true;
     tools.hidden = false;
     stage.classList.add("correcting");
@@ -139,7 +143,7 @@ if (form && stage) {
   }
 
   document.addEventListener("keydown", (event) => {
-    if (tools.hidden || event.ctrlKey || event.metaKey || event.altKey) return;
+    if (tools.hidden || event.ctrlKey || event.metaKey || event.altKey || document.querySelector("dialog[open]")) return;
     if (event.target.closest("input, textarea, select")) return;
     if (event.key in ARROWS && chosen >= 0) { event.preventDefault(); nudge(event); }
     else if (event.key === "Delete" || event.key === "Backspace") { event.preventDefault(); removeBox(); }
@@ -154,10 +158,40 @@ if (form && stage) {
     const from = event.target.closest("[data-begin]")?.dataset.begin;
     if (from) start(from);
     if (event.target.closest("[data-undo-box]") && past.length) { boxes = JSON.parse(past.pop()); draw(); }
-    if (event.target.closest("[data-cancel]")) location.reload();
+    if (event.target.closest("[data-cancel]")) { isLeaving = true; location.reload(); }
     if (event.target.dataset.pickBox !== undefined) draw(Number(event.target.dataset.pickBox));
   });
+
+  // What is drawn and not saved is not lost by a link, a key or another form: the page asks.
+  function leave(onward) {
+    const answer = (given) => given.then((word) => {
+      if (word === "yes") { isLeaving = true; onward(); }
+      if (word === "instead") form.requestSubmit(form.querySelector("[data-correct-tools] .primary"));
+    });
+    const detail = { said: "The boxes are not saved.", yes: "Leave without saving", instead: "Save them", no: "Go on drawing", answer };
+    document.dispatchEvent(new CustomEvent("ask", { detail }));
+  }
+  document.addEventListener("click", (event) => {
+    const link = event.target.closest("a[href]");
+    if (!link || !isUnsaved() || event.ctrlKey || event.metaKey || event.shiftKey || link.target === "_blank" || link.hasAttribute("download")) return;
+    const to = new URL(link.href, location.href);
+    if (to.href.split("#")[0] === location.href.split("#")[0] && to.hash) return;
+    event.preventDefault();
+    event.stopPropagation();
+    leave(() => location.assign(link.href));
+  }, true);
+  document.addEventListener("submit", (event) => {
+    if (event.target === form || !isUnsaved()) return;
+    event.preventDefault();
+    event.stopPropagation();
+    const [other, pressed] = [event.target, event.submitter];
+    leave(() => other.requestSubmit(pressed));
+  }, true);
+  // The browser's own question: before a tab is closed or Back is pressed no page can ask itself.
+  window.addEventListener("beforeunload", (event) => { if (isUnsaved()) event.preventDefault(); });
+
   form.addEventListener("submit", () => {
+    isLeaving = true;
     const field = Object.assign(document.createElement("input"), { type: "hidden", name: "boxes", value: JSON.stringify(boxes) });
     form.append(field);
   });

@@ -51,9 +51,39 @@ document.addEventListener("keydown", (event) => {
   if (focused) { focused.focus(); focused.select?.(); } else clicked.click();
 });
 
-document.addEventListener("submit", (event) => {
-  const question = event.target.dataset.confirm;
-  if (question && !window.confirm(question)) event.preventDefault();
+// The page's own dialog: resolves to "yes", "instead" or "" (Escape, Cancel). Other scripts ask
+// by an event, as a module that two others import would be run under two addresses.
+function ask({ said, yes = "Yes", instead = "", no = "Cancel" }) {
+  const dialog = document.getElementById("ask");
+  dialog.querySelector("#ask-said").textContent = said;
+  const [cancel, other, agree] = ["", "instead", "yes"].map((value) => dialog.querySelector(`[data-ask="${value}"]`));
+  cancel.textContent = no;
+  agree.textContent = yes;
+  other.textContent = instead;
+  other.hidden = !instead;
+  dialog.returnValue = "";
+  dialog.showModal();
+  cancel.focus();
+  return new Promise((resolve) => dialog.addEventListener("close", () => resolve(dialog.returnValue), { once: true }));
+}
+document.addEventListener("ask", (event) => event.detail.answer(ask(event.detail)));
+document.addEventListener("click", (event) => {
+  const button = event.target.closest("[data-ask]");
+  if (button) document.getElementById("ask").close(button.dataset.ask);
+});
+
+// A form that does what cannot be undone asks before, by the words of the button that was pressed.
+let agreed = null;
+document.addEventListener("submit", async (event) => {
+  const form = event.target;
+  const said = form.dataset.confirm;
+  if (!said || agreed === form) { agreed = null; return; }
+  event.preventDefault();
+  const pressed = event.submitter;
+  const answer = await ask({ said, yes: pressed?.textContent.trim() || "Yes" });
+  if (answer !== "yes") return pressed?.focus();
+  agreed = form;
+  form.requestSubmit(pressed);
 });
 
 // A picture that cannot be decoded says so. Errors do not bubble: they are caught on the way down.

@@ -1,6 +1,8 @@
-// Which inferences are selected: kept in this tab over pages and filters of one model.
+// Which inferences are selected: kept in this tab over pages and filters of one model. "All
+// matching" is meant of one list, and may leave some out.
 const MOST = 1900; // fields that one form may have; beyond, "all matching" is meant
 let last = null;
+let without = new Set(); // ids that are taken out of "all matching"
 
 const bar = () => document.querySelector("[data-selection]");
 const boxes = () => [...document.querySelectorAll("[data-select]")];
@@ -20,7 +22,7 @@ function show() {
   const chosen = ids();
   const all = isAll();
   for (const box of boxes()) {
-    box.checked = all || chosen.has(box.value);
+    box.checked = all ? !without.has(box.value) : chosen.has(box.value);
     box.closest("[data-id]").classList.toggle("is-selected", box.checked);
   }
   for (const each of bar().querySelectorAll("[data-select-page], [data-select-all], [data-select-none]")) each.hidden = false;
@@ -28,28 +30,41 @@ function show() {
   bar().classList.toggle("active", all || chosen.size > 0);
   const total = matching();
   bar().querySelector("[data-selected-count]").textContent =
-    all ? `All ${total || "matching"} selected` : chosen.size ? `${chosen.size.toLocaleString("en")} selected` : "Select";
+    all ? allButSome(total) : chosen.size ? `${chosen.size.toLocaleString("en")} selected` : "Select";
   bar().querySelector("[data-select-all]").textContent = total ? `Select all ${total}` : "Select all matching";
   bar().querySelector("[data-select-all]").hidden = all;
   bar().querySelector("[data-select-none]").hidden = !all && !chosen.size;
   const page = bar().querySelector("[data-select-page]");
   const shown = boxes();
-  page.checked = all || (shown.length > 0 && shown.every((box) => chosen.has(box.value)));
-  page.indeterminate = !page.checked && shown.some((box) => chosen.has(box.value));
+  page.checked = shown.length > 0 && shown.every((box) => box.checked);
+  page.indeterminate = !page.checked && shown.some((box) => box.checked);
   for (const button of bar().querySelectorAll("[formaction]")) button.disabled = !all && !chosen.size;
 }
 
-function everything(on) { bar().querySelector("[data-everything]").value = on ? "true" : ""; }
+// "325 selected" of 326, where the number is known; else how many are left out of it.
+function allButSome(total) {
+  if (!without.size) return `All ${total || "matching"} selected`;
+  const left = Number(total.replaceAll(",", "")) - without.size;
+  return total && left >= 0 ? `${left.toLocaleString("en")} selected` : `All ${total || "matching"} but ${without.size.toLocaleString("en")} selected`;
+}
+
+function everything(on) {
+  bar().querySelector("[data-everything]").value = on ? "true" : "";
+  without = new Set();
+}
 
 function choose(box, on, isRange) {
   const chosen = ids();
   const list = boxes();
-  if (isAll()) { everything(false); for (const each of list) chosen.add(each.value); }
   const from = isRange && last ? list.findIndex((each) => each.value === last) : -1;
   const to = list.indexOf(box);
   const range = from < 0 ? [box] : list.slice(Math.min(from, to), Math.max(from, to) + 1);
-  for (const each of range) chosen[on ? "add" : "delete"](each.value);
   last = box.value;
+  if (isAll()) {
+    for (const each of range) if (on || without.size < MOST) without[on ? "delete" : "add"](each.value);
+    return show();
+  }
+  for (const each of range) chosen[on ? "add" : "delete"](each.value);
   keep(chosen);
   show();
 }
@@ -63,6 +78,10 @@ document.addEventListener("click", (event) => {
 
 document.addEventListener("change", (event) => {
   if (!event.target.matches("[data-select-page]")) return;
+  if (isAll()) {
+    for (const box of boxes()) if (event.target.checked || without.size < MOST) without[event.target.checked ? "delete" : "add"](box.value);
+    return show();
+  }
   const chosen = ids();
   for (const box of boxes()) chosen[event.target.checked ? "add" : "delete"](box.value);
   everything(false);
@@ -92,13 +111,13 @@ document.addEventListener("submit", (event) => {
   if (event.target !== bar()) return;
   const shown = new Set(boxes().map((box) => box.value));
   for (const old of bar().querySelectorAll("[data-carried]")) old.remove();
-  if (isAll()) return;
-  for (const id of ids()) {
-    if (shown.has(id)) continue;
-    const carried = Object.assign(document.createElement("input"), { type: "hidden", name: "inference_id", value: id });
+  const carry = (name, id) => {
+    const carried = Object.assign(document.createElement("input"), { type: "hidden", name, value: id });
     carried.dataset.carried = "";
     bar().append(carried);
-  }
+  };
+  if (isAll()) for (const id of without) carry("exclude_inference_id", id);
+  else for (const id of ids()) if (!shown.has(id)) carry("inference_id", id);
 });
 
 // What was done with a selection is done: the answer to it says so.
