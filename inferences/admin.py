@@ -8,7 +8,7 @@ from typing import Any
 from django import forms
 from django.contrib import admin, messages
 from django.db.models import QuerySet
-from django.http import HttpRequest
+from django.http import HttpRequest, HttpResponse
 
 from inferences import restoring
 from inferences.erasure.models import ErasureTask
@@ -112,6 +112,13 @@ class InferenceAdmin(ReadOnlyAdmin):
     search_help_text = "The whole id of an inference."
     ordering = ["-id"]
     actions = ["protect", "unprotect", "restore", "remove_deleted"]
+
+    def changelist_view(
+        self, request: HttpRequest, extra_context: dict[str, Any] | None = None
+    ) -> HttpResponse:
+        """Says that a model is to be chosen, where Django would say "0 inferences"."""
+        context = {"needs_a_model": CHOSEN not in request.GET, **(extra_context or {})}
+        return super().changelist_view(request, context)
 
     def get_search_results(
         self, request: HttpRequest, queryset: QuerySet[Inference], search_term: str

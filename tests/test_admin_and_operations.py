@@ -17,6 +17,7 @@ from django.urls import reverse
 
 from exports.models import ExportTask
 from inferences import removal
+from inferences.models import RegisteredModel
 from inferences.presentation import storage
 from istore import operations, proxy_metrics, verification
 from istore.models import AuditEntry, IdempotentCall, Membership, Role, VerifyRun
@@ -294,7 +295,12 @@ def test_storage_is_measured_by_the_first_to_look(model, make_inference):
 def test_too_much_to_measure_at_once_is_said(operator, model, monkeypatch):
     monkeypatch.setattr(storage, "FIRST_LOOK_SECONDS", 0)
 
-    assert storage.by_model() == {"bars": [], "measured_at": None, "more": 0}
+    assert storage.by_model() == {
+        "bars": [],
+        "measured_at": None,
+        "models": 0,
+        "more": 0,
+    }
     said = operator.get(reverse("operations")).content.decode()
     assert "too much to measure it while you wait" in said
 
@@ -345,3 +351,23 @@ def test_staff_see_the_models_of_their_own_projects_and_all_by_permission(
     permission = Permission.objects.get(codename="view_registeredmodel")
     person.user_permissions.add(permission)
     assert "yolo-harbour" in staff.get("/operations").content.decode()
+
+
+def test_the_list_of_inferences_asks_for_a_model(operator, model, make_inference):
+    make_inference(inference_id="a")
+    address = reverse("admin:inferences_inference_changelist")
+    said = operator.get(address).content.decode()
+    assert "Choose a model at the side" in said and "0 inferences" not in said
+    chosen = operator.get(address, {"registered_model__id__exact": model.pk})
+    assert "1 inference" in chosen.content.decode()
+
+
+def test_it_says_of_how_many_models_the_largest_are_shown(operator, model, monkeypatch):
+    monkeypatch.setattr(storage, "SHOWN", 1)
+    for name in ("a", "b"):
+        RegisteredModel.objects.create(
+            model_id=name, project=model.project, task_type=model.task_type
+        ).inferences.count()
+    cache.clear()
+    told = storage.by_model()
+    assert (told["models"], told["more"]) == (3, 2)

@@ -45,8 +45,9 @@ def test_all_that_match_become_a_version_that_is_downloaded(
     expect(page.get_by_role("heading", name="hard cases", exact=True)).to_be_visible()
     run_adding_task(str(AddingTask.objects.get().pk))
     expect(page.get_by_text("2 added")).to_be_visible()
-    page.get_by_role("link", name="Show them").click()
+    # What was added is there without asking for the page again.
     expect(page.locator(".entry")).to_have_count(2)
+    expect(page.locator("#version-panel .tile").first).to_contain_text("2")
 
     page.get_by_label("How").select_option("share")
     page.get_by_label("Shares").fill("train=50%, test=50%")
@@ -110,7 +111,6 @@ def test_the_same_is_done_with_the_keyboard_alone(
     expect(page.get_by_role("heading", name="by key", exact=True)).to_be_visible()
     run_adding_task(str(AddingTask.objects.get().pk))
     expect(page.get_by_text("2 added")).to_be_visible()
-    press(page, page.get_by_role("link", name="Show them"))
     expect(page.locator(".entry")).to_have_count(2)
 
     press(page, page.get_by_role("button", name="Publish version 1"))

@@ -160,3 +160,62 @@ def test_a_bad_query_leaves_no_skeleton(store, watched, live_server, log_in):
     expect(page.get_by_role("heading", name="A filter cannot be read")).to_be_visible()
     expect(page.locator("#volume svg")).to_have_count(0)
     expect(page.locator(".skeleton")).to_have_count(0)
+
+
+def test_back_keeps_the_place(store, make_inference, watched, live_server, log_in):
+    for number in range(70):
+        make_inference(inference_id=f"more/{number}")
+    page = watched
+    log_in(page)
+    page.goto(live_server.url + LIST)
+    cards = page.locator(".card")
+    for loaded in (24, 48, 72):
+        expect(cards).to_have_count(loaded)
+        if loaded < 72:
+            page.locator(".more").scroll_into_view_if_needed()
+    card = cards.nth(60)
+    card.scroll_into_view_if_needed()
+    top = page.evaluate("scrollY")
+    name = card.locator(".id a").text_content()
+    assert top > 500
+    card.locator(".id a").click()
+    expect(page.get_by_role("heading", name=name)).to_be_visible()
+    page.go_back()
+    expect(cards.nth(60)).to_be_in_viewport()
+    assert cards.count() >= 72
+    page.wait_for_function("(top) => Math.abs(scrollY - top) < 60", arg=top)
+
+
+def test_a_picture_that_is_gone_says_so(store, page, live_server, log_in):
+    log_in(page)
+    page.route("**/preview*", lambda route: route.fulfill(status=404, body=""))
+    page.goto(live_server.url + LIST)
+    expect(page.locator(".card .frame.broken .why").first).to_be_visible()
+    assert (
+        page.locator(".card img").first.evaluate(
+            "one => getComputedStyle(one).visibility"
+        )
+        == "hidden"
+    )
+
+
+def test_long_values_stay_within_their_card(
+    store, make_inference, watched, live_server, log_in
+):
+    long = "w" * 250
+    make_inference(
+        {"camera": long, "frame": 1, long: "north"},
+        inference_id=long,
+        data_source=long,
+    )
+    page = watched
+    log_in(page)
+    page.goto(live_server.url + LIST)
+    expect(page.locator(".card").first).to_be_visible()
+    over = page.locator(".card").evaluate_all(
+        """cards => cards.flatMap((card) => [...card.querySelectorAll(".said *, .foot *")]
+          .filter((one) => one.getBoundingClientRect().right
+            > card.getBoundingClientRect().right + 1)
+          .map((one) => one.textContent.slice(0, 40)))"""
+    )
+    assert not over

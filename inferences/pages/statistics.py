@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -23,11 +23,13 @@ from inferences.pages.access import visible_model
 from inferences.presentation import summaries
 from inferences.presentation.activity import count_in_time
 from inferences.presentation.browsing import offer
-from inferences.presentation.questions import Question
+from inferences.presentation.histograms import limits_of, on_one_scale
+from inferences.presentation.questions import Question, unknown_names
 from inferences.presentation.sampling import sample
 from inferences.presentation.volume import volume, window_of
 from istore.deadline import deadline
 
+OF_PAGE = ("vs", "of", "part", "figures")
 PARTS = ("volume", "labels", "scores", "latency", "key")
 
 
@@ -61,6 +63,7 @@ def statistics(request: HttpRequest, model_id: str) -> HttpResponse:
         "question": question,
         "sides": sides,
         "problem": problem,
+        "unknown": [n for n in unknown_names(request.GET) if n not in OF_PAGE],
         "vs": request.GET.get("vs", ""),
         "offer": offer(model),
         "key": key,
@@ -158,6 +161,10 @@ def _volume(
                 + side.question.context,
             }
         )
+    if len(sides) > 1:
+        volumes = on_one_scale([each["volume"] for each in found])
+        for each, scaled in zip(found, volumes, strict=True):
+            each["volume"] = scaled
     return {"found": found}
 
 
@@ -173,6 +180,10 @@ def _scores(
     request: HttpRequest, model: RegisteredModel, sides: list[Side]
 ) -> dict[str, Any]:
     found = [summaries.scores(model, side.question.filters) for side in sides]
+    if limits := limits_of(found):
+        found = [summaries.scores(model, s.question.filters, limits) for s in sides]
+    if len(sides) > 1:
+        found = on_one_scale(found)
     return {"found": list(zip(sides, found, strict=True))}
 
 
@@ -180,6 +191,11 @@ def _latency(
     request: HttpRequest, model: RegisteredModel, sides: list[Side]
 ) -> dict[str, Any]:
     found = [summaries.latencies(model, side.question.filters) for side in sides]
+    if limits := limits_of([each.model for each in found]):
+        found = [summaries.latencies(model, s.question.filters, limits) for s in sides]
+    if len(sides) > 1:
+        scaled = on_one_scale([each.model for each in found])
+        found = [replace(each, model=m) for each, m in zip(found, scaled, strict=True)]
     return {
         "found": list(zip(sides, found, strict=True)),
         "percentiles": summaries.PERCENTILES,
@@ -195,6 +211,18 @@ def _of_key(
     found = [
         summaries.of_key(model, side.question.filters, key, type_) for side in sides
     ]
+    drawn = [each.histogram if each else None for each in found]
+    if limits := limits_of(drawn):
+        found = [
+            summaries.of_key(model, side.question.filters, key, type_, limits)
+            for side in sides
+        ]
+        drawn = [each.histogram if each else None for each in found]
+    if len(sides) > 1:
+        found = [
+            each and replace(each, histogram=scaled)
+            for each, scaled in zip(found, on_one_scale(drawn), strict=True)
+        ]
     counted = [each.counted for each in found if each and each.counted]
     rows = summaries.compared(model, counted, summaries.VALUES_SHOWN)
     return {

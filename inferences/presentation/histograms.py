@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 DIGITS = 3  # of a total that is estimated
@@ -56,6 +56,39 @@ def histogram(
         counts[min(max(place, 0), bins - 1)] += 1
     edges = [low * (1 - n / bins) + high * (n / bins) for n in range(bins)] + [high]
     return Histogram(bins_of(edges, counts), low, high, is_whole)
+
+
+def on_one_scale(found: Sequence[Histogram | None]) -> list[Histogram | None]:
+    """The histograms of sets that are compared: a height is the share of its own set, and
+    the largest share of all is the whole height."""
+    shares = [_shares(each) if each else [] for each in found]
+    peak = max((share for each in shares for share in each), default=0) or 1
+    return [
+        each
+        and replace(
+            each,
+            bins=[
+                replace(
+                    bin_, height=round(max(100 * share / peak, 3), 1) if share else 0
+                )
+                for bin_, share in zip(each.bins, own, strict=True)
+            ],
+        )
+        for each, own in zip(found, shares, strict=True)
+    ]
+
+
+def _shares(histogram: Histogram) -> list[float]:
+    total = sum(each.count for each in histogram.bins) or 1
+    return [each.count / total for each in histogram.bins]
+
+
+def limits_of(found: Sequence[Histogram | None]) -> tuple[float, float] | None:
+    """The ends that hold all of these; None when all have the same."""
+    ends = {(each.low, each.high) for each in found if each}
+    if len(ends) < 2:
+        return None
+    return min(low for low, _ in ends), max(high for _, high in ends)
 
 
 def bins_of(edges: Sequence[Any], counts: Sequence[int]) -> list[Bin]:

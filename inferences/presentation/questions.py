@@ -513,6 +513,16 @@ class Question:
 OF_PANEL = ("text", "pick", *PARTS)
 
 
+def unknown_names(query: QueryDict) -> list[str]:
+    """Parameters of an address that no filter, control or layout has."""
+    return [name for name in query if not _is_known(name)]
+
+
+def _is_known(name: str) -> bool:
+    is_range = name.partition(":")[0] in ("from", "to")
+    return is_range or name in (*FILTERS, *OF_PANEL, *LAYOUT, *PAGING)
+
+
 def check_says_something(query: QueryDict) -> None:
     """Raises ``ValidationError`` for a parameter that would silently choose everything.
 

@@ -66,14 +66,17 @@ def labels(model: RegisteredModel, filters: Filter) -> Counted:
     return Counted(found, found.total(), is_whole)
 
 
-def scores(model: RegisteredModel, filters: Filter) -> Histogram | None:
-    """How the scores of all detections are distributed, from 0 to 1 or beyond."""
+def scores(
+    model: RegisteredModel, filters: Filter, limits: tuple[float, float] | None = None
+) -> Histogram | None:
+    """How the scores of all detections are distributed, from 0 to 1 or beyond, or between
+    the limits of what they are compared with."""
     sql = (
         "SELECT width_bucket(score, 0, 1, {bins}), count(*), min(score), max(score) "
         "FROM ({rows}) AS found, unnest(found.scores) AS each (score) "
         "WHERE score IS NOT NULL GROUP BY 1"
     ).replace("{bins}", str(BINS))
-    rows = _aggregated(model, filters, ("scores",), sql)
+    rows = None if limits else _aggregated(model, filters, ("scores",), sql)
     if rows is not None and all(low >= 0 and high <= 1 for _, _, low, high in rows):
         counts = {min(place, BINS): 0 for place, *_ in rows}
         for place, number, _, _ in rows:
@@ -83,7 +86,7 @@ def scores(model: RegisteredModel, filters: Filter) -> Histogram | None:
     found = [s for row in drawn.rows for s in row.scores or () if s is not None]
     if not found:
         return None
-    low, high = min(0.0, *found), max(1.0, *found)
+    low, high = limits or (min(0.0, *found), max(1.0, *found))
     return histogram(found, low, high, BINS, drawn.is_whole)
 
 
@@ -136,7 +139,9 @@ class Latencies:
     count: int
 
 
-def latencies(model: RegisteredModel, filters: Filter) -> Latencies:
+def latencies(
+    model: RegisteredModel, filters: Filter, limits: tuple[float, float] | None = None
+) -> Latencies:
     """How long each step between the five moments took."""
     with deadline(EACH_SECONDS):
         drawn = sample(model, filters, ("id",), TIMED)
@@ -162,6 +167,7 @@ def latencies(model: RegisteredModel, filters: Filter) -> Latencies:
     shown = None
     if milliseconds := [1000 * each for each in took["Model"]]:
         high = _percentile(sorted(milliseconds), 99) * 1.1 or 1.0
+        high = limits[1] if limits else high
         within = [each for each in milliseconds if each <= high]
         shown = histogram(within, 0.0, high, BINS, True)
     return Latencies(steps, shown, len(timed))
@@ -186,7 +192,11 @@ class KeySummary:
 
 
 def of_key(
-    model: RegisteredModel, filters: Filter, key: str, type_: str
+    model: RegisteredModel,
+    filters: Filter,
+    key: str,
+    type_: str,
+    limits: tuple[float, float] | None = None,
 ) -> KeySummary | None:
     """None when the model has never met the key."""
     place = place_of(model, key, KINDS[type_])
@@ -202,7 +212,7 @@ def of_key(
     low, high = float(min(values)), float(max(values))
     return KeySummary(
         None,
-        histogram([float(v) for v in values], low, high, BINS, is_whole),
+        histogram([float(v) for v in values], *(limits or (low, high)), BINS, is_whole),
         len(values),
         low,
         high,

@@ -27,14 +27,22 @@ COUNTED = 50_000
 PARTS, LOOKED_AT = 4, 50  # of each bucket, and from each end of a part
 
 
-def window_of(model: RegisteredModel, question: Question) -> tuple[datetime, datetime]:
-    """From when until when: what is asked for, else all there is of the model.
+def window_of(
+    model: RegisteredModel, question: Question, drawn: Sample | None = None
+) -> tuple[datetime, datetime]:
+    """From when until when: what is asked for, else as far as the data go.
 
+    ``drawn`` are the newest matches: without a window it ends with the first of them, and
+    begins with the last where they are all there are, else with the model's oldest.
     Raises ``OperationalError`` when finding the oldest takes too long.
     """
     given = question.values
     now = datetime.now(UTC)
     since, until = given["since"], given["until"]
+    if since is None and until is None and drawn and drawn.rows:
+        until = moment_of(drawn.rows[0].id)
+        if drawn.is_whole:
+            since = moment_of(drawn.rows[-1].id)
     if since is None:
         # What was removed lies before: it is not walked over.
         live = model.inferences.live().filter(id__gte=model.first_id)
@@ -52,7 +60,7 @@ def volume(
     that takes too long. None when nothing matches."""
     if not drawn.rows:
         return None
-    since, until = window_of(model, question)
+    since, until = window_of(model, question, drawn)
     step = (until - since) / BUCKETS
     edges = [since + n * step for n in range(BUCKETS)] + [until]
     limits = [first_id_at(edge) for edge in edges]

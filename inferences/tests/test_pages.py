@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import re
 from datetime import UTC, datetime
 from html.parser import HTMLParser
@@ -7,12 +8,16 @@ from urllib.parse import unquote
 
 import pytest
 from django.contrib.auth.models import User
+from django.http import QueryDict
 from django.test import Client
 from django.urls import reverse
 
 from inferences import removal
 from inferences.models import RegisteredModel, TaskType
 from inferences.presentation import storage
+from inferences.presentation.colours import colours_of
+from inferences.presentation.matches import detection_test
+from inferences.presentation.questions import Question
 from istore.models import AuditEntry, Membership, Project, Role, Token
 
 ODD_IDS = [
@@ -636,3 +641,60 @@ def test_a_query_as_people_type_it_narrows_the_page(person, model, make_inferenc
 
     assert shown(browse(viewer, model, q='meta.camera="north"')) == ["north-1"]
     assert "Column 21" in text(browse(viewer, model, q="meta.camera=north OR"))
+
+
+def test_unknown_parameters_of_statistics_are_told(person, model, make_inference):
+    make_inference({"camera": "north"})
+    address = reverse("inferences:statistics", args=[model.model_id])
+    told = text(person().get(address, {"lable": "ship", "label": "ship"}))
+    assert "<code>lable</code>" in told and "no such parameter" in told
+    known = {"vs": "label:x", "of": "camera:string", "since": "24h", "figures": "true"}
+    assert "no such parameter" not in text(person().get(address, known))
+
+
+def test_two_labels_never_share_a_colour(model, make_inference):
+    names = ["car", "bus", "person", "truck", *(f"class {n}" for n in range(44))]
+    for name in names:
+        make_inference(detections=[(name, 0.5)])
+    colours = colours_of(model)
+    assert [colours(name) for name in names] == list(range(48))
+    assert colours("never said") == colours_of(type(model).objects.get())("never said")
+    assert 36 <= colours("never said") < 48
+    assert colours("\ud800") < 48
+
+
+@pytest.mark.parametrize(
+    ("query", "marked"),
+    [
+        ("label=ship", {("ship", 0.9), ("ship", 0.3)}),
+        ("max_score=0.5", {("ship", 0.3), ("crane", 0.4)}),
+        ("label=ship&max_score=0.5", {("ship", 0.3)}),
+        ("q=label:crane OR score>=0.9", {("crane", 0.4), ("ship", 0.9)}),
+        ("q=NOT label:ship", None),
+        ("q=label:crane NOT label:tug", {("crane", 0.4)}),
+        ("metadata=camera=north", None),
+        ("source=quay", None),
+        ("q=label:", None),
+    ],
+)
+def test_what_a_question_asked_for_is_known(model, query, marked):
+    test = detection_test(Question(QueryDict(query)))
+    found = {("ship", 0.9), ("ship", 0.3), ("crane", 0.4)}
+    got = None if test is None else {each for each in found if test(*each)}
+    assert got == marked
+
+
+def test_a_card_names_what_was_asked_for(person, model, make_inference):
+    boxes = [
+        {"label": "face", "score": score, "bounding_box": BOX} for score in (0.94, 0.42)
+    ]
+    make_inference(
+        data=json.dumps({"object_detection": boxes}),
+        detections=[("face", 0.94), ("face", 0.42)],
+    )
+    told = text(browse(person(), model, max_score="0.6"))
+    assert ">0.42<" in told and "+1 other<" in told
+    assert ">0.94<" not in told
+
+
+BOX = {"xmin": 1, "ymin": 1, "xmax": 9, "ymax": 9}

@@ -10,6 +10,7 @@ from django.http import QueryDict
 
 from inferences.models import InferenceAction
 from inferences.presentation import volume as volumes
+from inferences.presentation.histograms import histogram, limits_of, on_one_scale
 from inferences.presentation.questions import Question
 from inferences.presentation.sampling import sample
 from inferences.recording import NewInference, record
@@ -107,3 +108,31 @@ def test_the_reads_do_not_grow_with_the_rows(model, stored, monkeypatch):
     assert len(volumes._parts(limits)) == 72 * volumes.PARTS
     said = volume(model).total
     assert said == round(said, -1), "no more digits than are known"
+
+
+def test_the_window_is_as_long_as_the_data(model, stored):
+    stored([0.25, 0.3, 0.5])
+    drawn = sample(model, Question(QueryDict("")).filters, most=5)
+    since, until = volumes.window_of(model, Question(QueryDict("")), drawn)
+    found = volumes.volume(model, Question(QueryDict("")), drawn)
+    assert (until - since).total_seconds() == pytest.approx(0.25 * 86400, abs=1)
+    assert (found.bins[0].count, found.bins[-1].count, found.total) == (1, 1, 3)
+
+
+def test_a_window_that_is_asked_for_is_drawn_whole(model, stored):
+    stored([0.25, 0.5])
+    question = Question(QueryDict("since=1h"))
+    drawn = sample(model, question.filters, most=5)
+    since, until = volumes.window_of(model, question, drawn)
+    assert 3590 < (until - since).total_seconds() < 3700
+
+
+def test_histograms_that_are_compared_share_a_scale():
+    few = histogram([0.1, 0.1, 0.9, 0.9], 0.0, 1.0, 2, True)
+    many = histogram([0.1] * 75 + [0.9] * 25, 0.0, 1.0, 2, True)
+    first, second, none = on_one_scale([few, many, None])
+    assert [each.height for each in first.bins] == [66.7, 66.7]
+    assert [each.height for each in second.bins] == [100.0, 33.3]
+    assert none is None and [each.count for each in second.bins] == [75, 25]
+    assert limits_of([few, many]) is None
+    assert limits_of([few, histogram([2.0], 1.0, 3.0, 2, True)]) == (0.0, 3.0)
