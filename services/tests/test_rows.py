@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from inferences.deconstruction import deconstruct
 from services.v2 import (
     count_parts,
     is_in_parts,
@@ -258,3 +259,15 @@ def test_rows_and_their_answers_put_together_are_the_batch(rows):
         y, z = value["outputs"]
         assert (y["shape"], y["data"]) == ([1], [sum(row)])
         assert (z["shape"], z["data"]) == ([1, 3], row)
+
+
+def test_each_row_has_its_own_classes_of_triton():
+    """``class_count=2``: the best two of each row, as ``score:index:label``."""
+    data = ["0.9:1:car", "0.1:0:ship", "0.8:0:ship", "0.2:1:car"]
+    outputs = [tensor("y", [2, 2], data, "BYTES")]
+    response = read_response(orjson.dumps({"outputs": outputs}))
+
+    assert is_in_parts(response, 2)
+    slices, _ = slices_of(response, 2)
+    found = [deconstruct(each, task_type="Image Classification") for each in slices]
+    assert [each.detections[0].label for each in found] == ["car", "ship"]
