@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 
 import pytest
 from hypothesis import given
@@ -143,3 +144,27 @@ def test_members_come_with_the_text_they_were_written_as(value, indent):
     assert all(json.loads(written) == inner for _, inner, written in found)
     listed = json.dumps(list(value.values()), indent=indent)
     assert [inner for inner, _ in elements_of(listed)] == list(value.values())
+
+
+def seconds_to_read(count: int, *, twice: bool) -> float:
+    """Processor time for a request of so many parameters, each of them there once or twice."""
+    names = [f'"{number:07}":0' for number in range(count)] * (2 if twice else 1)
+    body = b'{"parameters": {%b}, "inputs": []}' % ",".join(names).encode()
+    began = time.process_time()
+    read_request(body, None, [])
+    return time.process_time() - began
+
+
+@pytest.mark.parametrize("twice", [False, True])
+def test_many_parameters_are_read_in_linear_time(twice):
+    assert seconds_to_read(80_000, twice=twice) < 5
+
+
+def test_few_of_many_names_that_stand_twice_are_told():
+    names = ",".join(f'"{number}":0' for number in range(1000))
+    body = b'{"parameters": {%b,%b}, "inputs": []}' % ((names.encode(),) * 2)
+    warnings: list[str] = []
+    read_request(body, None, warnings)
+    assert len(warnings) == 101
+    assert warnings[0] == "'0' stands twice in parameters; the last one counts."
+    assert warnings[-1] == "900 more names stand twice in parameters."

@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import json
 import re
+from collections import Counter
 from collections.abc import Iterator
 from typing import Any
 
 from services.v2.bounded_json import check_bounds
 
 READ_MOST = 2 * 2**20  # of a header; metadata in larger ones is read as values
+NAMES_TOLD = 100  # of those that stand twice
 BLANKS = re.compile(r"[ \t\n\r]*")
 DECODER = json.JSONDecoder()
 
@@ -31,14 +33,14 @@ class Members(list[tuple[str, Any]]):
 
     @property
     def repeated(self) -> list[str]:
-        names = [name for name, _ in self]
-        return sorted({name for name in names if names.count(name) > 1})
+        counts = Counter(name for name, _ in self)
+        return sorted(name for name, count in counts.items() if count > 1)
 
 
 def keep_metadata_text(document: dict[str, Any], header: bytes) -> list[str]:
     """Put the text of metadata in the place of its value, in the request and its inputs.
 
-    Returns a warning for each name that stands twice in parameters.
+    Returns a warning for each name that stands twice in parameters, up to ``NAMES_TOLD``.
     """
     if b'"parameters"' not in header or len(header) > READ_MOST:
         return []
@@ -52,20 +54,29 @@ def keep_metadata_text(document: dict[str, Any], header: bytes) -> list[str]:
     holders: list[tuple[Any, Any]] = [(document, written)]
     if isinstance(inputs, list) and isinstance(exact, list):
         holders += zip(inputs, exact, strict=False)
-    warnings = []
+    twice: list[str] = []
     for value, text in holders:
         if not isinstance(text, Members):
             continue
         parameters = text.get("parameters")
         if not isinstance(parameters, Members):
             continue
-        warnings += [
-            f"{name!r:.80} stands twice in parameters; the last one counts."
-            for name in parameters.repeated
-        ]
+        twice += parameters.repeated
         given = parameters.get("metadata")
         if isinstance(given, list):  # members are a list, too
             value["parameters"]["metadata"] = write(given)
+    return _told(twice)
+
+
+def _told(twice: list[str]) -> list[str]:
+    """Every part of the request carries the warnings, so there are few of them."""
+    warnings = [
+        f"{name!r:.80} stands twice in parameters; the last one counts."
+        for name in twice[:NAMES_TOLD]
+    ]
+    if len(twice) > NAMES_TOLD:
+        more = len(twice) - NAMES_TOLD
+        warnings.append(f"{more} more names stand twice in parameters.")
     return warnings
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated
@@ -73,8 +74,8 @@ def upload(
     """Store files as inferences without answers, their names as ids."""
     given = dict(value_of(each) for each in metadata or ())
     names = [prefix + each.name for each in files]
-    if twice := {name for name in names if names.count(name) > 1}:
-        raise ValueError(f"Several files are named {sorted(twice)[0]}.")
+    if twice := [name for name, count in Counter(names).items() if count > 1]:
+        raise ValueError(f"Several files are named {min(twice)}.")
     with client() as store, Bar(len(files) > 1, len(files), " files") as bar:
         model = store.register.get_registered_model(model_id)
         if model is None:
