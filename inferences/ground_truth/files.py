@@ -116,6 +116,7 @@ def rows_of(
     """The actuals of a file, one after the other; ``form`` is one of ``NAMES``."""
     # Now, and not with the first row: rows are copied while they are read.
     labels, options = Labels.of(model), options or Options()
+    labels.load()
     if form in ANNOTATIONS:
         return annotated_rows(file, form, model, labels, options.join_by)
     return READERS[form](file, Reading(model.task_type, labels, options))

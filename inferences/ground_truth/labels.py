@@ -28,6 +28,7 @@ BOOLEANS = {
 }
 # The labels that may be written in another way: all others are found by their text.
 OTHERWISE = rf"^-?[0-9]+\.?0*$|[^\x01-\x7f]|^({'|'.join(sorted(MISSING))})$|^([Tt]rue|TRUE|[Ff]alse|FALSE)$"
+MAY_DIFFER = re.compile(OTHERWISE).search
 KNOWN_MOST = 100_000
 LABELLED = ("boxes", "polygons", "entities")
 
@@ -46,8 +47,9 @@ class Labels:
 
     classes: Sequence[str] = ()
     first: int = 0
-    answered: dict[str, str] = field(default_factory=dict)
+    model: RegisteredModel | None = None
     names: dict[str, str] = field(init=False)
+    _answered: dict[str, str] | None = field(init=False, default=None)
 
     def __post_init__(self) -> None:
         # Of two classes that are written alike the first counts.
@@ -56,12 +58,23 @@ class Labels:
 
     @classmethod
     def of(cls, model: RegisteredModel) -> Self:
-        names = LabelName.objects.filter(registered_model=model, name__regex=OTHERWISE)
-        found = names.order_by("-pk").values_list("name", flat=True)[:KNOWN_MOST]
+        return cls(model.class_labels, model.first_class_number, model)
+
+    @property
+    def answered(self) -> dict[str, str]:
+        """The labels that may be written in another way: looked up when first needed."""
+        return self.load() if self._answered is None else self._answered
+
+    def load(self) -> dict[str, str]:
+        """Look them up now, where the connection will be busy when they are needed."""
+        names = LabelName.objects.filter(
+            registered_model=self.model, name__regex=OTHERWISE
+        )
+        found = names.order_by("-pk").values_list("name", flat=True)
+        known = found[:KNOWN_MOST] if self.model else ()
         # Of two ways to write one label, the one that was met first.
-        answered = {unicodedata.normalize("NFC", name): name for name in found}
-        first = getattr(model, "first_class_number", 0)
-        return cls(model.class_labels, first, answered)
+        self._answered = {unicodedata.normalize("NFC", name): name for name in known}
+        return self._answered
 
     def knows(self, text: str) -> bool:
         return self._known([text]) is not None
@@ -105,6 +118,8 @@ class Labels:
                     return self.names[each]
             if number is not None and 0 <= number - self.first < len(self.classes):
                 return self.classes[number - self.first]
+        if not any(map(MAY_DIFFER, composed)):
+            return None
         return next((self.answered[c] for c in composed if c in self.answered), None)
 
     def in_truth(self, form: str, value: Any, *, is_typed: bool = True) -> Any:

@@ -126,6 +126,16 @@ def test_class_numbers_are_the_classes_of_a_model_that_names_them(api, model, an
     }
 
 
+def test_class_numbers_count_from_the_first_one_of_the_model(api, model, answered):
+    model.class_labels, model.first_class_number = ["cat", "dog"], 1
+    model.save()
+    answered("cat", "dog")
+
+    joined(api, "inference_id,label\na,1\nb,2.0\n")
+
+    assert truths(model) == {"a": (["cat"], True), "b": (["dog"], True)}
+
+
 def test_lists_of_classes_that_are_numbers_are_met_by_name_before_number(
     api, model, answered
 ):
