@@ -225,4 +225,4 @@ def labels_of(entry: DatasetEntry) -> list[str] | None:
     found = annotations_of(entry)
     if not found.understood or not found.kind.has_labels:
         return None
-    return [each.label for each in found.detections]
+    return [each.label for each in found.meant]

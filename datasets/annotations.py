@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import Any
 
 from datasets.models import DatasetEntry
@@ -39,4 +40,12 @@ def collection_of(truth: dict[str, Any]) -> dict[str, Any] | None:
 
 def annotations_of(entry: DatasetEntry) -> Deconstructed:
     """Read as the model's answers were when the entry was added."""
-    return deconstructed(entry.source, text_of(entry))
+    return taken_apart(entry, text_of(entry))
+
+
+def taken_apart(entry: DatasetEntry, text: str) -> Deconstructed:
+    """What its annotations say. Of several classes that came true all are meant, where
+    an answer means the best of its distribution."""
+    found = deconstructed(entry.source, text)
+    is_truth = bool(entry.truth) and collection_of(entry.truth) is not None
+    return replace(found, is_one_class=False) if is_truth else found

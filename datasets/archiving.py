@@ -6,12 +6,11 @@ from collections.abc import Iterator
 from types import SimpleNamespace
 from typing import Any
 
-from datasets.annotations import text_of
+from datasets.annotations import taken_apart, text_of
 from datasets.models import DatasetArchive, DatasetEntry
 from exports.members import Batch, Member, Value
 from exports.receipts import Receipt
 from exports.sets import BATCH_SIZE
-from inferences.deconstructing import deconstructed
 from inferences.models import RegisteredModel
 from istore import blobs
 from istore.clock import now
@@ -64,7 +63,7 @@ def member_of(number: int, entry: DatasetEntry, split: str | None) -> Member:
         read_input=lambda: _opened(entry),
         read_answer=lambda: text_of(entry),
         read_embedding=lambda: entry.embedding,
-        said_of=lambda text: deconstructed(entry.source, text),
+        said_of=lambda text: taken_apart(entry, text),
         split=split,
     )
 

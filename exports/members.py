@@ -238,7 +238,8 @@ class Member:
 
     @property
     def detections(self) -> list[Detection]:
-        return self.said.detections
+        """What the answer says is there: where it is one class, the best alone."""
+        return self.said.meant
 
     @property
     def is_deconstructed(self) -> bool:

@@ -143,7 +143,7 @@ def understood_fields(task_type: str, found: Deconstructed) -> dict[str, Any]:
         rows = sorted(found.detections, key=_by_score)
         if task_type.endswith("Classification"):
             fields["probabilities"] = [_detection(one) for one in rows]
-            rows = rows[:1]
+            rows = found.meant
         fields["detections"] = [_detection(one) for one in rows]
     if isinstance(found.content, Entities):
         whole = found.content.text

@@ -20,9 +20,10 @@ from django.db import connection, transaction
 from django.db.models import Q
 from django.db.models.functions import Now
 
-from inferences import removal
+from inferences import classes, removal
 from inferences.collecting import models_of
 from inferences.models import (
+    ClassProbability,
     Detection,
     Embedding,
     GroundTruth,
@@ -52,9 +53,11 @@ HIGHEST = 2**63 - 1
 ROW, COLD = Inference._meta.db_table, InferencePayload._meta.db_table
 KEYS = InferenceKey._meta.db_table
 DETECTED = Detection._meta.db_table
+CLASSES = ClassProbability._meta.db_table
 # Rows beside the records: their table, and the column that holds the row id.
 SIDES = {
     "detection": (DETECTED, "id"),
+    "class": (CLASSES, "id"),
     "embedding": (Embedding._meta.db_table, "id"),
     "recent embedding": (RecentEmbedding._meta.db_table, "id"),
     "text": (OverflowText._meta.db_table, "id"),
@@ -75,13 +78,17 @@ def _alone(what: str, table: str, column: str) -> str:
 
 ROWS = f"""
 WITH hot AS MATERIALIZED (
-    SELECT id, inference_id, labels, deleted, is_protected FROM {ROW}
+    SELECT id, inference_id, labels, scores, classes, probabilities, deleted, is_protected
+    FROM {ROW}
     WHERE model_key = %(model)s AND id BETWEEN %(low)s AND %(high)s
 ), cold AS MATERIALIZED (
     SELECT id, deleted_at, removal_at, input_removal_at FROM {COLD}
     WHERE model_key = %(model)s AND id BETWEEN %(low)s AND %(high)s
 ), detected AS MATERIALIZED (
     SELECT id, count(*) AS number FROM {DETECTED}
+    WHERE model_key = %(model)s AND id BETWEEN %(low)s AND %(high)s GROUP BY id
+), distributed AS MATERIALIZED (
+    SELECT id, count(*) AS number FROM {CLASSES}
     WHERE model_key = %(model)s AND id BETWEEN %(low)s AND %(high)s GROUP BY id
 )
 SELECT 'without-payload', id FROM hot WHERE NOT EXISTS (
@@ -97,6 +104,22 @@ SELECT 'without-key', id FROM hot WHERE NOT EXISTS (
 UNION ALL
 SELECT 'detections-differ', hot.id FROM hot LEFT JOIN detected USING (id)
 WHERE coalesce(number, 0) <> coalesce(cardinality(labels), 0)
+UNION ALL
+SELECT 'classes-differ', hot.id FROM hot LEFT JOIN distributed USING (id)
+WHERE coalesce(number, 0) <> coalesce(cardinality(classes), 0)
+UNION ALL
+SELECT 'classes-as-labels', id FROM hot
+WHERE %(of_one_class)s AND NOT %(awaits_classes)s
+AND labels IS NOT NULL AND classes IS NULL
+UNION ALL
+SELECT 'not-the-best-class', id FROM hot
+WHERE classes IS NOT NULL AND (
+    cardinality(labels) IS DISTINCT FROM least(cardinality(classes), 1)
+    OR cardinality(classes) > 0 AND NOT EXISTS (
+        SELECT FROM unnest(classes, probabilities) AS each (label, score)
+        WHERE each.label = labels[1] AND each.score IS NOT DISTINCT FROM scores[1]
+        AND each.score IS NOT DISTINCT FROM (
+            SELECT max(score) FROM unnest(probabilities) AS score)))
 UNION ALL
 SELECT 'hidden-for-no-reason', hot.id FROM hot JOIN cold USING (id)
 WHERE deleted AND deleted_at IS NULL AND removal_at IS NULL
@@ -118,6 +141,9 @@ SAID = {
     "without-key": "Its id is not held for it.",
     "key-alone": "An id is held for a record that is not there.",
     "detections-differ": "The index of detections does not agree with the record.",
+    "classes-differ": "The index of probabilities does not agree with the record.",
+    "classes-as-labels": "All classes are its labels, where one is the answer.",
+    "not-the-best-class": "Its label is not the best of its classes.",
     "hidden-for-no-reason": "Hidden, neither soft-deleted nor being removed.",
     "deleted-but-shown": "Deleted, and still found by queries.",
     "protected-but-hidden": "Protected, and soft-deleted by retention.",
@@ -135,7 +161,13 @@ def rows(scope: Scope) -> Iterator[Finding]:
     """Records, payloads, keys and everything beside them name each other."""
     for model in models_of(scope):
         for low, high in _windows(model, scope):
-            values = {"model": model.pk, "low": low, "high": high}
+            values = {
+                "model": model.pk,
+                "low": low,
+                "high": high,
+                "of_one_class": model.answers_one_class,
+                "awaits_classes": model.awaits_classes,
+            }
             with connection.cursor() as cursor:
                 cursor.execute(ROWS, values)
                 found = cursor.fetchall()
@@ -226,6 +258,21 @@ def _detect_again(model: RegisteredModel, ids: list[int]) -> None:
         )
 
 
+def _distribute_again(model: RegisteredModel, ids: list[int]) -> None:
+    with connection.cursor() as cursor:
+        cursor.execute(
+            f"DELETE FROM {CLASSES} WHERE model_key = %s AND id = ANY(%s)",
+            [model.pk, ids],
+        )
+        cursor.execute(
+            f"INSERT INTO {CLASSES} (id, model_key, label_id, score) "
+            f"SELECT id, model_key, each.label, each.score FROM {ROW}, "
+            "unnest(classes, probabilities) AS each (label, score) "
+            "WHERE model_key = %s AND id = ANY(%s)",
+            [model.pk, ids],
+        )
+
+
 def _make_restorable(model: RegisteredModel, ids: list[int]) -> None:
     payloads = InferencePayload.objects.beside(model).filter(id__in=ids)
     payloads.filter(deleted_at=None, removal_at=None).update(deleted_at=Now())
@@ -259,6 +306,9 @@ def _keep_inputs(model: RegisteredModel, ids: list[int]) -> None:
 MENDING: dict[str, Callable[[RegisteredModel, list[int]], None]] = {
     "without-key": _hold_key,
     "detections-differ": _detect_again,
+    "classes-differ": _distribute_again,
+    "classes-as-labels": classes.tell_apart_rows,
+    "not-the-best-class": classes.choose_again,
     "hidden-for-no-reason": _make_restorable,
     "deleted-but-shown": _hide,
     "protected-but-hidden": _show,

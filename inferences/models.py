@@ -85,6 +85,16 @@ class TaskType(models.TextChoices):
     TIME_SERIES = "Time Series"
 
 
+# Of whose answers one class is the answer; the other classes are its distribution.
+ONE_CLASS = frozenset(
+    {
+        TaskType.IMAGE_CLASSIFICATION,
+        TaskType.TEXT_CLASSIFICATION,
+        TaskType.TABULAR_CLASSIFICATION,
+    }
+)
+
+
 class BoxFormat(models.TextChoices):
     """The order of a box's four numbers in the model's answers."""
 
@@ -212,6 +222,11 @@ class RegisteredModel(models.Model):
     awaits_truth = models.BooleanField(
         default=False, editable=False, help_text="Actuals may wait for inferences."
     )
+    awaits_classes_from = models.BigIntegerField(
+        null=True,
+        editable=False,
+        help_text="From here on rows may hold a distribution as labels: see classes.py.",
+    )
     created_at = models.DateTimeField(auto_now_add=True)
     updated_at = models.DateTimeField(auto_now=True)
 
@@ -228,6 +243,16 @@ class RegisteredModel(models.Model):
 
     def __str__(self) -> str:
         return self.model_id
+
+    @property
+    def answers_one_class(self) -> bool:
+        """Whether the label of an inference is its best class alone."""
+        return self.task_type in ONE_CLASS
+
+    @property
+    def awaits_classes(self) -> bool:
+        """Whether some of its rows may hold a distribution as labels."""
+        return self.awaits_classes_from is not None
 
     @property
     def full_name(self) -> str:
@@ -450,6 +475,10 @@ class Inference(models.Model):
     del _name
     labels = ArrayField(models.IntegerField(), null=True)
     scores = ArrayField(RealField(), null=True)
+    # Where one class is the answer, labels and scores hold it alone, and these all classes
+    # with their probabilities, in the order of the answer. Null for every other task.
+    classes = ArrayField(models.IntegerField(), null=True)
+    probabilities = ArrayField(RealField(), null=True)
     updated_at = models.DateTimeField(null=True, help_text="Null: as created.")
 
     objects = InferenceQuerySet.as_manager()
@@ -586,6 +615,15 @@ class InferencePayload(SideRow):
 
 class Detection(SideRow):
     """One label with its score; the row of an index, made for filters alone."""
+
+    score = RealField(null=True)
+    label = models.ForeignKey(
+        LabelName, models.DO_NOTHING, "+", db_constraint=False, db_index=False
+    )
+
+
+class ClassProbability(SideRow):
+    """One class of a distribution; the row of an index, made for filters alone."""
 
     score = RealField(null=True)
     label = models.ForeignKey(

@@ -8,6 +8,7 @@ there is no default partition, which every query would read.
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -110,6 +111,17 @@ TABLES = [
             ("overflow_number_by_row", "(model_key, id, key_id) INCLUDE (value)"),
         ),
     ),
+    Table(
+        "inferences_classprobability",
+        "",
+        (
+            # The class filter. By score before id: a distribution names every class, so
+            # that without a bound nearly all records are met.
+            ("class_by_probability", "(model_key, label_id, score, id)"),
+            # Removals. The classes of one record share an entry: it is a small index.
+            ("class_by_row", "(model_key, id)"),
+        ),
+    ),
 ]
 
 
@@ -128,21 +140,25 @@ def partitioned(table: Table) -> list[str]:
     ]
 
 
-def add_partition(start: datetime | None, end: datetime) -> list[str]:
+def add_partition(
+    start: datetime | None, end: datetime, tables: Sequence[Table] = TABLES
+) -> list[str]:
     """One more range for every table; without a start, all that is older than the end.
 
     Made beside and then attached: that lets readers and writers of the table go on.
     """
     lower = None if start is None else first_id_at(start)
     name = "past" if start is None else f"{start:%Y%m%d}"
-    return add_range(lower, first_id_at(end), name)
+    return add_range(lower, first_id_at(end), name, tables)
 
 
-def add_range(lower: int | None, upper: int, name: str) -> list[str]:
+def add_range(
+    lower: int | None, upper: int, name: str, tables: Sequence[Table] = TABLES
+) -> list[str]:
     """The statements that give every table a partition from one id to before another."""
     begin = "MINVALUE" if lower is None else lower
     statements = []
-    for table in TABLES:
+    for table in tables:
         partition = f"{table.name}_{name}"
         statements += [
             f"CREATE TABLE {partition} (LIKE {table.name} INCLUDING ALL) "
@@ -159,8 +175,11 @@ def upper_bound() -> datetime | None:
     return moment_of(max(bounds)) if bounds else None
 
 
-def make_ahead(now: datetime) -> list[datetime]:
-    """Make the partitions that are missing up to 60 days ahead; return their starts."""
+def make_ahead(now: datetime, tables: Sequence[Table] = TABLES) -> list[datetime]:
+    """Make the partitions that are missing up to 60 days ahead; return their starts.
+
+    ``tables`` are those that there are: to a migration, not all of today's.
+    """
     made = []
     with transaction.atomic(), connection.cursor() as cursor:
         cursor.execute(f"SET LOCAL lock_timeout = '{settings.ISTORE_LOCK_SECONDS}s'")
@@ -171,12 +190,12 @@ def make_ahead(now: datetime) -> list[datetime]:
             end = now.astimezone(UTC).replace(
                 day=1, hour=0, minute=0, second=0, microsecond=0
             )
-            for statement in add_partition(None, end):
+            for statement in add_partition(None, end, tables):
                 cursor.execute(statement)
         length = _length(now)
         while end < now + AHEAD:
             start, end = end, end + length
-            for statement in add_partition(start, end):
+            for statement in add_partition(start, end, tables):
                 cursor.execute(statement)
             made.append(start)
     return made

@@ -7,6 +7,7 @@ too: what is delivered twice is stored once, and what was removed stays removed.
 from __future__ import annotations
 
 import hashlib
+import math
 import struct
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -25,6 +26,7 @@ from inferences.areas import cell_of
 from inferences.ground_truth import pending
 from inferences.metadata import MetadataValue, as_given, canonical, in_slot
 from inferences.models import (
+    ClassProbability,
     Detection,
     Inference,
     InferenceAction,
@@ -47,6 +49,8 @@ RETRIES = 3  # with ids drawn anew, before the crowded microseconds are looked a
 ATTEMPTS = 20
 REAL = struct.Struct("<f")
 
+Scored = tuple[Any, float | None]
+
 # What is written beside new inferences, in their transaction: given their ids.
 Also = Callable[[set[str]], None]
 
@@ -56,7 +60,8 @@ class NewInference:
     """What a caller hands in.
 
     ``detections`` are pairs of label and score, which may be None; without any, an empty
-    tuple says "ran and found nothing" and None that nothing is known. ``content`` is
+    tuple says "ran and found nothing" and None that nothing is known. Where one class is
+    the answer they are the distribution: the row's label is the best of them. ``content`` is
     what tells a copy from other content under the same id, beside what is listed in
     ``content_hash``: of a proxied inference the hash of its answer. ``derived`` is
     metadata that the answer says; it is kept with what was given and tells nothing apart.
@@ -147,7 +152,8 @@ def _rows(model: RegisteredModel, batch: list[NewInference]) -> list[dict[str, A
     labels = directory.labels.numbers_for(model, words)
     named = {in_slot(new.data_source) for new in batch if new.data_source}
     sources = directory.sources.numbers_for(model, named)
-    return [_row(new, places, labels, sources) for new in batch]
+    of_one = model.answers_one_class
+    return [_row(new, places, labels, sources, of_one) for new in batch]
 
 
 def _row(
@@ -155,16 +161,19 @@ def _row(
     places: directory.Places,
     labels: dict[str, int],
     sources: dict[str, int],
+    of_one_class: bool,
 ) -> dict[str, Any]:
     stored = [
         (places[key], value)
         for each in new.kept_metadata
         for key, value in each.comparable.items()
     ]
-    detections = [(in_slot(name), _real(score)) for name, score in new.detections or ()]
+    named = [(labels[in_slot(n)], _real(score)) for n, score in new.detections or ()]
+    detections = best_of(named) if of_one_class else named
     scores = [score for _, score in detections if score is not None]
     located = new.latitude is not None and new.longitude is not None
     found = new.detections is not None
+    is_distributed = found and of_one_class
     return {
         "created_us": microseconds(new.created_at),
         "inference_id": new.inference_id,
@@ -178,8 +187,10 @@ def _row(
         "longitude": new.longitude,
         "area_cell": cell_of(new.latitude, new.longitude) if located else None,
         "source_id": sources[in_slot(new.data_source)] if new.data_source else None,
-        "labels": [labels[name] for name, _ in detections] if found else None,
+        "labels": [label for label, _ in detections] if found else None,
         "scores": [score for _, score in detections] if found else None,
+        "classes": [label for label, _ in named] if is_distributed else None,
+        "probabilities": [score for _, score in named] if is_distributed else None,
         "top_score": max(scores, default=None),
         "low_score": min(scores, default=None),
         "vector": _vector(new.embedding),
@@ -198,6 +209,12 @@ def _row(
         ],
         **{place.slot: value for place, value in stored if place.slot},
     }
+
+
+def best_of(classes: Sequence[Scored]) -> list[Scored]:
+    """The best class alone, the first of equals; one without a score is the last."""
+    scores = [-math.inf if score is None else score for _, score in classes]
+    return [classes[scores.index(max(scores))]] if scores else []
 
 
 def _real(score: float | None) -> float | None:
@@ -386,6 +403,11 @@ WITH held AS MATERIALIZED (  -- what is read from the model holds until the comm
     INSERT INTO {_table(Detection)} (id, model_key, label_id, score)
     SELECT id, model_key, each.label, each.score
     FROM given JOIN new USING (model_key, id), unnest(labels, scores) AS each (label, score)
+), distributed AS (
+    INSERT INTO {_table(ClassProbability)} (id, model_key, label_id, score)
+    SELECT id, model_key, each.label, each.score
+    FROM given JOIN new USING (model_key, id),
+         unnest(classes, probabilities) AS each (label, score)
 ), embedded AS (
     INSERT INTO {_table(RecentEmbedding)} (id, model_key, vector)
     SELECT id, model_key, vector FROM given JOIN new USING (model_key, id)

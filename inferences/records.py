@@ -116,6 +116,8 @@ class RecordSerializer(StrictSerializer):
     )
     data = TextField(required=False, default="")
     detections = _DetectionSerializer(many=True, **optional)
+    # Of one class. Lines of before it was told apart have the distribution as detections.
+    probabilities = _DetectionSerializer(many=True, **optional)
     notes = serializers.JSONField(**optional)
     content_hash = HashField(**optional)
     input = _FileSerializer(**optional)
@@ -149,6 +151,8 @@ def restored(
     _move_to_columns(said)
     prefix = blobs.prefix_for(model.project_id, model.pk, moment, uuid7())
     found = said.get("detections")
+    if said.get("probabilities") is not None and model.answers_one_class:
+        found = said["probabilities"]
     given, answer = said.get("input"), said.get("answer")
     input_key, answer_key = f"{prefix}/{blobs.INPUT}", f"{prefix}/{blobs.ANSWER}"
     if given:
@@ -200,7 +204,7 @@ def _move_to_columns(said: dict[str, Any]) -> None:
 
 
 def _check_reals(said: dict[str, Any]) -> None:
-    names = ("embedding", "detections")
+    names = ("embedding", "detections", "probabilities")
     parts = {name: said[name] for name in names if said.get(name) is not None}
     if beyond := beyond_reals(parts, is_stored=True):
         path, message = beyond

@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from django.db import connection, models
 
 from inferences.models import (
+    ClassProbability,
     Detection,
     Embedding,
     GroundTruth,
@@ -129,6 +130,8 @@ WITH {GIVEN}, payload AS (
         SELECT array_agg(DISTINCT label) FROM gone, unnest(labels) AS label)::integer[])''',
     )
 }
+), distributed AS (
+    {_delete(ClassProbability)}
 ), embedded AS (
     {_delete(Embedding)}
 ), embedded_lately AS (

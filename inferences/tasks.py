@@ -5,7 +5,14 @@ import logging
 from celery import shared_task
 from kombu.exceptions import OperationalError
 
-from inferences import collecting, disk_space, housekeeping, removal, restoring
+from inferences import (
+    classes,
+    collecting,
+    disk_space,
+    housekeeping,
+    removal,
+    restoring,
+)
 from inferences.erasure import running
 from inferences.erasure.models import ErasureTask
 from inferences.ground_truth import file_tasks, pending
@@ -68,6 +75,11 @@ def join_truth_file(task_id: str) -> None:
     files = TruthFile.objects.select_related("registered_model__project")
     if task := files.filter(pk=task_id).first():  # else its model is gone
         file_tasks.carry_out(task)
+
+
+@shared_task
+def tell_classes_apart() -> None:
+    classes.tell_all_apart()
 
 
 @shared_task

@@ -313,6 +313,12 @@ CELERY_BEAT_SCHEDULE = {
         "schedule": timedelta(minutes=5),
         "options": {"expires": 300},
     },
+    # Records of before the best class alone was the label, until none is left.
+    "tell classes apart": {
+        "task": "inferences.tasks.tell_classes_apart",
+        "schedule": timedelta(minutes=1),
+        "options": {"expires": 60},
+    },
     # The newest rows are walked until a segment tells of them.
     "seal segments": {
         "task": "inferences.tasks.seal_segments",

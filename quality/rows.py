@@ -58,7 +58,8 @@ def rows_with_truth(
 
 
 READ = f"""
-SELECT row.id, truth.truth::text, row.labels, row.scores,
+SELECT row.id, truth.truth::text, coalesce(row.classes, row.labels),
+       coalesce(row.probabilities, row.scores),
        CASE WHEN truth.truth ?| %(by_label)s THEN '' ELSE cold.data END,
        CASE WHEN truth.truth ?| %(by_label)s THEN '' ELSE cold.answer_storage_key END,
        cold.notes::text,

@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import hashlib
 from contextlib import suppress
+from importlib import import_module
 
 import pytest
+from django.apps import apps
 
-from datasets import adding, changing, inputs
+from datasets import adding, changing, inputs, summary
 from datasets.models import AddingTask, Dataset, DatasetBlob, DatasetEntry
 from datasets.tests.conftest import names
 from exports.tests.conftest import png
 from inferences import annotating, removal
-from inferences.models import RegisteredModel
+from inferences.ground_truth.keeping import Given, write
+from inferences.models import RegisteredModel, TaskType
 from inferences.tests.builders import typed
 from istore import blobs
+from istore.clock import now
 from istore.failpoints import Failure, arm
 from istore.problems import Conflict
 
@@ -174,3 +178,53 @@ def test_broken_off_anywhere_the_next_attempt_adds_each_once(
     assert named <= objects()
     assert len(objects() - named) == (step == "datasets.input_put")
     assert DatasetEntry.objects.filter(blob=None).count() == 0
+
+
+CLASSES = [{"label": "boat", "score": 0.2}, {"label": "ship", "score": 0.8}]
+
+
+def test_an_entry_of_a_classifier_is_labelled_by_the_best_class(
+    make_stored, add, dataset, classifier
+):
+    for name in "abc":
+        make_stored(
+            png(), CLASSES, "image_classification", to=classifier, inference_id=name
+        )
+    truth = {"labels": ["boat", "buoy"]}
+    write(classifier, {classifier.inferences.get(inference_id="c").id: told(truth)})
+    add(of=classifier)
+
+    labels = dict(dataset.entries.values_list("inference_id", "labels"))
+    assert labels == {"a": ["ship"], "b": ["ship"], "c": ["boat", "buoy"]}
+    counted = summary.labels(dataset.entries_of(dataset.working))
+    assert counted == {"ship": 2, "boat": 1, "buoy": 1}
+
+
+def test_entries_of_before_are_labelled_by_the_best_class_when_the_store_migrates(
+    make_stored, add, dataset, classifier
+):
+    for name in "ab":
+        make_stored(
+            png(), CLASSES, "image_classification", to=classifier, inference_id=name
+        )
+    truth = {"labels": ["boat", "buoy"]}
+    write(classifier, {classifier.inferences.get(inference_id="b").id: told(truth)})
+    add(of=classifier)
+    dataset.entries.filter(inference_id="a").update(labels=["boat", "ship"])
+
+    migration = import_module("datasets.migrations.0003_label_by_best_class")
+    for _ in range(2):
+        migration.label_again(apps, None)
+        labels = dict(dataset.entries.values_list("inference_id", "labels"))
+        assert labels == {"a": ["ship"], "b": ["boat", "buoy"]}
+
+
+@pytest.fixture
+def classifier(project) -> RegisteredModel:
+    return RegisteredModel.objects.create(
+        model_id="vessels", project=project, task_type=TaskType.IMAGE_CLASSIFICATION
+    )
+
+
+def told(truth) -> Given:
+    return Given(truth, "test", now())

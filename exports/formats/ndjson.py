@@ -34,7 +34,11 @@ class Ndjson(Format):
         self.truths: dict[int, GroundTruth] = {}
 
     def add_batch(self, batch: Batch) -> None:
-        numbers = {n for row in batch.inferences.values() for n in row.labels or ()}
+        numbers = {
+            number
+            for row in batch.inferences.values()
+            for number in (*(row.labels or ()), *(row.classes or ()))
+        }
         if missing := numbers - self.labels.keys():
             names = LabelName.objects.in_bulk(missing)
             self.labels.update({number: name.name for number, name in names.items()})
@@ -71,22 +75,29 @@ class Ndjson(Format):
         if row is None:
             found = [(one.label, one.score) for one in member.detections]
             known = found if member.is_deconstructed else None
-            return {"data": member.answer, "detections": _pairs(known)}
+            line = {"data": member.answer, "detections": _pairs(known)}
+            if member.said.is_one_class and known is not None:
+                line["probabilities"] = _pairs(member.said.pairs)
+            return line
         payload = row.payload
+        classes = self._named(row.classes, row.probabilities)
         return {
             "data": payload.data,
-            "detections": _pairs(self._detections(row)),
+            "detections": _pairs(self._named(row.labels, row.scores)),
+            **({} if classes is None else {"probabilities": _pairs(classes)}),
             "notes": payload.notes,
             "content_hash": bytes(payload.content_hash).hex(),
             "answer": self._answer(member, payload.answer_storage_key),
             "ground_truth": self._truth(row),
         }
 
-    def _detections(self, row: Inference) -> list[tuple[str, float | None]] | None:
-        if row.labels is None:
+    def _named(
+        self, numbers: list[int] | None, scores: list[float | None] | None
+    ) -> list[tuple[str, float | None]] | None:
+        if numbers is None:
             return None
-        names = (self.labels[number] for number in row.labels)
-        return list(zip(names, row.scores or (), strict=True))
+        names = (self.labels[number] for number in numbers)
+        return list(zip(names, scores or (), strict=True))
 
     def _truth(self, row: Inference) -> dict[str, Any] | None:
         found = self.truths.get(row.id)

@@ -22,6 +22,7 @@ from inferences.api.fields import (
 )
 from inferences.filters import (
     And,
+    ClassFilter,
     DetectionFilter,
     Filter,
     GeoCircle,
@@ -147,6 +148,18 @@ class BoundsSerializer(DetectionFilterSerializer):
     below_score = NumberField(**optional)
 
 
+class ClassFilterSerializer(ValueSerializer):
+    """A class of the distribution with its probability, both of the same class."""
+
+    value_class = ClassFilter
+
+    label = TextField(allow_blank=False)
+    minimum_score = NumberField(**optional)
+    maximum_score = NumberField(**optional)
+    above_score = NumberField(**optional)
+    below_score = NumberField(**optional)
+
+
 class HasKeySerializer(ValueSerializer):
     value_class = HasKey
 
@@ -164,6 +177,7 @@ class LeafSerializer(InferenceFilterSerializer):
         **optional,
     )
     deconstructed_inference_filter = BoundsSerializer(source="detections", **optional)
+    class_filter = ClassFilterSerializer(**optional)
     has_key = HasKeySerializer(**optional)
     has_input = FlagField(**optional)
     has_warnings = FlagField(**optional)
@@ -188,8 +202,9 @@ class LeafSerializer(InferenceFilterSerializer):
 
     def build(self, fields: dict[str, Any]) -> Filter:
         further: list[Filter] = []
-        if key := fields.pop("has_key", None):
-            further.append(key)
+        for name in ("class_filter", "has_key"):
+            if leaf := fields.pop(name, None):
+                further.append(leaf)
         for name, leaf in self.FLAGS.items():
             if (holds := fields.pop(name, None)) is not None:
                 further.append(leaf if holds else Not(leaf))

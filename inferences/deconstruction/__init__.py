@@ -111,7 +111,11 @@ def deconstruct(
             if found.understood:
                 warnings += _unnamed_classes(found, context)
                 warnings += _long_labels(found)
-                return replace(found, warnings=_once(warnings))
+                return replace(
+                    found,
+                    warnings=_once(warnings),
+                    is_one_class=context.is_one_class,
+                )
     return Deconstructed(warnings=_once(warnings))
 
 

@@ -56,6 +56,11 @@ class Context:
         return not self.task_type or any(word in self.task_type for word in words)
 
     @property
+    def is_one_class(self) -> bool:
+        """That the task asks for one class: the others say how sure the model is."""
+        return self.task_type.endswith("Classification")
+
+    @property
     def only_label(self) -> str | None:
         """The label of what comes without: clear when there is but one."""
         return self.label(self.class_labels[0]) if len(self.class_labels) == 1 else None

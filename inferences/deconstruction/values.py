@@ -1,9 +1,13 @@
 from __future__ import annotations
 
+import math
+import struct
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
+
+REAL = struct.Struct("f")
 
 
 class Kind(StrEnum):
@@ -192,7 +196,8 @@ class Deconstructed:
     """Understood with no detections means: the model ran and found nothing.
 
     Of kinds that no label says all of, ``content`` says the rest. A ranking's items are
-    labels, the best first.
+    labels, the best first. Of a task whose answer is one class (``is_one_class``) the
+    detections are the distribution.
     """
 
     kind: Kind = Kind.NOT_UNDERSTOOD
@@ -201,6 +206,15 @@ class Deconstructed:
     understood: bool = False
     warnings: list[str] = field(default_factory=list)
     content: Content | None = None
+    is_one_class: bool = False
+
+    @property
+    def meant(self) -> list[Detection]:
+        """What the answer says is there: of a distribution the best class, the first of
+        equals, and everything else as it was found."""
+        if not self.is_one_class or not self.detections:
+            return self.detections
+        return [max(self.detections, key=_rank)]
 
     @property
     def pairs(self) -> list[tuple[str, float | None]] | None:
@@ -226,6 +240,14 @@ class Deconstructed:
                 "a number is not finite, or a part is missing."
             )
         return cls(kind, detections, understood=True, warnings=warnings)
+
+
+def _rank(one: Detection) -> float:
+    """As rows hold scores, in four bytes: those that are equal there are equals."""
+    if one.score is None:
+        return -math.inf
+    (held,) = REAL.unpack(REAL.pack(one.score))
+    return held
 
 
 def cut(rows: Sequence[Any], limit: int) -> tuple[Sequence[Any], list[str]]:

@@ -8,6 +8,7 @@ writes as people type it. No other code turns a filter into SQL.
 from __future__ import annotations
 
 from inferences.filters import text
+from inferences.filters.classes import ClassFilter
 from inferences.filters.detections import DetectionFilter
 from inferences.filters.existence import (
     HasInput,
@@ -33,6 +34,7 @@ from inferences.models import InferenceQuerySet, RegisteredModel
 
 __all__ = [
     "And",
+    "ClassFilter",
     "DetectionFilter",
     "Filter",
     "GeoCircle",

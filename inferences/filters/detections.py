@@ -24,6 +24,15 @@ BOUNDS = {
 COMPARE = {">=": operator.ge, "<=": operator.le, ">": operator.gt, "<": operator.lt}
 LOOKUPS = {">=": "gte", "<=": "lte", ">": "gt", "<": "lt"}
 SHOWN = {">=": "≥", "<=": "≤"}
+EACH = (
+    "unnest(inferences_inference.labels, inferences_inference.scores) "
+    "AS each (label, score)"
+)
+BEST = (  # the first of equals
+    "(SELECT label, score FROM unnest(inferences_inference.labels, "
+    "inferences_inference.scores) WITH ORDINALITY AS found (label, score, number) "
+    "ORDER BY score DESC NULLS LAST, number LIMIT 1) AS each"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,24 +104,22 @@ class DetectionFilter:
         )
         if numbers is not None:
             found &= Q(labels__overlap=numbers)
+        if model.awaits_classes:  # some rows hold a distribution as labels
+            return found & self._same_detection(numbers, tests, BEST)
         said_by_row = numbers is None and len({sign[0] for sign, _ in tests}) == 1
         if said_by_row or not tests:
             return found
         return found & self._same_detection(numbers, tests)
 
     def _same_detection(
-        self, numbers: list[int] | None, tests: list[tuple[str, float]]
+        self, numbers: list[int] | None, tests: list[tuple[str, float]], of: str = EACH
     ) -> Q:
         within = [f"each.score {sign} %s" for sign, _ in tests]
         values: list[object] = [bound for _, bound in tests]
         if numbers is not None:
             within.append("each.label = ANY(%s)")
             values.append(numbers)
-        sql = (
-            "EXISTS (SELECT 1 FROM unnest(inferences_inference.labels, "
-            "inferences_inference.scores) AS each (label, score) "
-            f"WHERE {' AND '.join(within)})"
-        )
+        sql = f"EXISTS (SELECT 1 FROM {of} WHERE {' AND '.join(within)})"
         return Q(RawSQL(sql, values, output_field=BooleanField()))
 
     def label_numbers(self, model: RegisteredModel) -> list[int] | None:

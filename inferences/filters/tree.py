@@ -15,6 +15,7 @@ from django.conf import settings
 from django.db.models import BooleanField, Case, Q, Value, When
 
 from inferences.directory import NOTHING
+from inferences.filters.classes import ClassFilter
 from inferences.filters.detections import DetectionFilter
 from inferences.filters.intersection import Filter, InferenceFilter
 from inferences.filters.location import LocationFilter
@@ -162,7 +163,7 @@ def normal(filters: Filter) -> Filter:
             return _flat(And, [normal(leaf) for leaf in leaves_of(filters)])
         case MetadataFilter():
             return filters.plain()
-        case DetectionFilter():
+        case DetectionFilter() | ClassFilter():
             return filters.plain()
         case And(parts):
             return _flat(And, [normal(part) for part in parts])

@@ -23,13 +23,14 @@ FOUND = ("Detection", "Segmentation", "Named Entity")
 BY_LABEL = frozenset({"labels", "relevance"})
 
 READ = f"""
-SELECT row.id, row.labels, row.scores,
+SELECT row.id, coalesce(row.classes, row.labels),
+       coalesce(row.probabilities, row.scores),
        CASE WHEN row.id = ANY(%(whole)s) THEN cold.data ELSE '' END,
        CASE WHEN row.id = ANY(%(whole)s) THEN cold.answer_storage_key ELSE '' END,
        cold.notes::text
 FROM unnest(%(ids)s::bigint[]) AS wanted (id)
 CROSS JOIN LATERAL (  -- fenced as in lookup.py; the search indexes have live rows alone
-    SELECT id, labels, scores, deleted FROM {Inference._meta.db_table}
+    SELECT id, labels, scores, classes, probabilities, deleted FROM {Inference._meta.db_table}
     WHERE model_key = %(model)s AND id = wanted.id OFFSET 0
 ) AS row
 CROSS JOIN LATERAL (

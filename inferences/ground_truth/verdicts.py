@@ -67,8 +67,12 @@ def agrees(truth: dict[str, Any], predicted: Predicted) -> bool | None:
 
 def best_label(pairs: Pairs) -> str | None:
     """The label with the highest score; without scores, the first."""
-    best = max(pairs, key=lambda pair: -1 if pair[1] is None else pair[1], default=None)
+    best = max(pairs, key=_rank, default=None)
     return best and best[0]
+
+
+def _rank(pair: tuple[str, float | None]) -> float:
+    return -math.inf if pair[1] is None else pair[1]
 
 
 def meant(pairs: Pairs) -> set[str]:

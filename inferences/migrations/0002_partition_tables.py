@@ -6,9 +6,12 @@ from django.db import migrations
 from inferences.partitions import TABLES, make_ahead, partitioned
 from istore.clock import now
 
+# Later tables are partitioned by the migrations that make them.
+FIRST = [table for table in TABLES if table.name != "inferences_classprobability"]
+
 
 def make_first_partitions(apps, schema_editor):
-    make_ahead(now())
+    make_ahead(now(), FIRST)
 
 
 def keyed_within_model(table):
@@ -24,7 +27,7 @@ class Migration(migrations.Migration):
     dependencies = [("inferences", "0001_initial")]
 
     operations = [
-        *[migrations.RunSQL(partitioned(table)) for table in TABLES],
+        *[migrations.RunSQL(partitioned(table)) for table in FIRST],
         migrations.RunSQL(keyed_within_model("inferences_embedding")),
         migrations.RunSQL(keyed_within_model("inferences_recentembedding")),
         # Copied by every partition that is made from here on.

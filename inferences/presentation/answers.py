@@ -82,6 +82,7 @@ class Answer:
     excerpt: str = ""
     content: Content | None = None
     is_marked: bool = False  # the question asked for some of what was found
+    is_one_class: bool = False  # and what was found is how sure the model is of each
 
     @property
     def nothing_found(self) -> bool:
@@ -124,7 +125,10 @@ class Answer:
 
     @property
     def best(self) -> list[Found]:
-        """The first three, the last of which gives way to what was asked for."""
+        """The first three, the last of which gives way to what was asked for; where one
+        class is the answer, that one."""
+        if self.is_one_class:
+            return self.found[:1]
         best = self.found[:3]
         if self.is_marked and not any(each.is_match for each in best):
             return [*best[:2], *self.matches[:1]]
@@ -212,6 +216,7 @@ def answer_of_text(
         text[:EXCERPT_CHARS] if plain else "",
         said.content,
         is_marked=test is not None and any(each.is_match for each in found),
+        is_one_class=said.is_one_class,
     )
 
 

@@ -18,6 +18,7 @@ from inferences.models import Inference, RegisteredModel
 from inferences.querying import bounded
 from inferences.querying.bounded import Part
 from inferences.querying.orders import BY_TIME
+from inferences.recording import best_of
 
 SAMPLE = 5_000
 COLUMNS = (
@@ -54,7 +55,18 @@ def sample(
     ids = [place.row_id for place in found[:most]]
     rows = list(_rows_of(model, ids).values_list(*columns, named=True)) if ids else []
     rows.sort(key=lambda row: -row.id)
+    if model.awaits_classes and {"labels", "scores"} & set(columns):
+        rows = [_with_the_best_alone(row) for row in rows]
     return Sample(rows, len(found) <= most)
+
+
+def _with_the_best_alone(row: Any) -> Any:
+    """A row that may still hold its distribution as labels, as all others are."""
+    best = best_of(list(zip(row.labels or (), row.scores or (), strict=True)))
+    if not best:
+        return row
+    ((label, score),) = best
+    return row._replace(labels=[label], scores=[score])
 
 
 def values_at(

@@ -104,7 +104,10 @@ def _filled(counts: Sequence[int]) -> Histogram:
 def _aggregated(
     model: RegisteredModel, filters: Filter, columns: Sequence[str], sql: str
 ) -> list[tuple[Any, ...]] | None:
-    """The rows of an aggregate over all that match; None when it takes too long."""
+    """The rows of an aggregate over all that match; None when it takes too long, and
+    while some of the rows still hold a distribution as labels."""
+    if model.awaits_classes:
+        return None
     try:
         found = all_matching(model, filters).order_by().values(*columns)
         rows, values = found.query.sql_with_params()

@@ -19,8 +19,10 @@ from django.db.models.fields.json import HasKey
 from django.db.models.lookups import Exact, Lookup
 from django.db.models.sql.where import AND, OR, WhereNode
 
+from inferences.filters.classes import ClassTest
 from inferences.models import (
     SLOTS,
+    ClassProbability,
     Detection,
     GroundTruth,
     Inference,
@@ -35,6 +37,7 @@ from inferences.segments.skipping import Range
 
 TABLE = Inference._meta.db_table
 DETECTIONS = Detection._meta.db_table
+CLASSES = ClassProbability._meta.db_table
 PAYLOADS = InferencePayload._meta.db_table
 SLOT_COLUMNS = {column for columns in SLOTS.values() for column in columns}
 # Their indexes end in the id: an equality gives rows in the order of time.
@@ -329,6 +332,8 @@ def _driver(conditions: Conditions, compiler: Any, node: Any) -> Driver | None:
         return _of_tree(conditions, compiler, node)
     if isinstance(node, Exists):
         return _of_side_rows(conditions, node)
+    if isinstance(node, ClassTest):
+        return _of_class(conditions, node)
     if isinstance(node, RawSQL):
         return None
     if isinstance(node, ArrayOverlap):
@@ -380,6 +385,22 @@ def driver_of_labels(conditions: Conditions, labels: Sequence[int]) -> Driver:
             Branch(DETECTIONS, DETECTIONS, ours & test, in_order=True) for test in tests
         )
     )
+
+
+def _of_class(conditions: Conditions, node: ClassTest) -> Driver:
+    """The rows whose distribution has the class within the bounds, by their index; and
+    by that of labels, while some rows hold a distribution there."""
+    tables = (CLASSES, DETECTIONS) if node.also_labels else (CLASSES,)
+    branches = []
+    for table in tables:
+        kept = Fragment(
+            f"{table}.model_key = %s AND {table}.label_id = %s",
+            (conditions.key, node.label),
+        )
+        for sign, bound in node.tests:
+            kept &= Fragment(f"{table}.score {sign} %s", (bound,))
+        branches.append(Branch(table, table, kept))
+    return Driver(tuple(branches))
 
 
 def _of_side_rows(conditions: Conditions, node: Exists) -> Driver | None:

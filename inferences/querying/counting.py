@@ -39,7 +39,8 @@ def count_matching(
         number = all_matching(model, filters).order_by()[: most + 1].count()
         return Count(min(number, most), number <= most)
     wanted = _detections_alone(filters)
-    if wanted is None:
+    # While distributions stand among the labels, the index of labels counts too many.
+    if wanted is None or model.awaits_classes:
         return Count(all_matching(model, filters).count())
     asked = conditions.read(model, matching(model, filters))
     return Count(_by_detections(asked, wanted) if asked else 0)

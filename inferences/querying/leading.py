@@ -3,7 +3,8 @@
 Labels are tested on the arrays of the rows, which have no index, and warnings on the
 payloads, so the planner reads the rows of the whole model for them. Where a label is rare,
 the index of the detections (label, id) leads to the few rows that may match, and only these
-are read; so does the partial index of rows with warnings. Pages have ways
+are read; so does that of the classes (label, score), and the partial index of rows with
+warnings. Pages have ways
 of their own (``bounded``).
 """
 
@@ -15,6 +16,7 @@ from inferences.filters import Filter, matching
 from inferences.models import InferenceQuerySet, RegisteredModel
 from inferences.querying import conditions
 from inferences.querying.conditions import (
+    CLASSES,
     DETECTIONS,
     PAYLOADS,
     TABLE,
@@ -22,7 +24,7 @@ from inferences.querying.conditions import (
     Driver,
 )
 
-LEADING = {DETECTIONS, PAYLOADS}
+LEADING = {CLASSES, DETECTIONS, PAYLOADS}
 RARE = 20_000  # entries; finding that there are more takes some milliseconds
 
 

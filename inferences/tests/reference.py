@@ -52,6 +52,7 @@ class Record:
     latitude: float | None = None
     longitude: float | None = None
     detections: list[tuple[str, float | None]] | None = None
+    distribution: list[tuple[str, float | None]] | None = None  # if one class answers
     is_protected: bool = False
     has_input: bool = False
     has_warnings: bool = False
@@ -205,6 +206,23 @@ def _detected(record: Record, asked: dict[str, Any]) -> bool:
     )
 
 
+def best_class(
+    distribution: list[tuple[str, float | None]],
+) -> list[tuple[str, float | None]]:
+    """The first of the classes with the highest probability, alone."""
+    ranked = [-math.inf if s is None else _single(s) for _, s in distribution]
+    return [distribution[ranked.index(max(ranked))]] if ranked else []
+
+
+def _among_classes(record: Record, asked: dict[str, Any]) -> bool:
+    bounds = [(SCORES[name], _single(asked[name])) for name in asked.keys() & SCORES]
+    return any(
+        label == asked["label"]
+        and all(score is not None and test(_single(score), b) for test, b in bounds)
+        for label, score in record.distribution or ()
+    )
+
+
 # Places
 
 
@@ -283,7 +301,7 @@ def _truth(record: Record, state: str) -> bool:
         return (record.truth is not None) == (state == "given")
     if record.truth is None or record.detections is None:
         return False
-    scored = [(label, -1 if s is None else s) for label, s in record.detections]
+    scored = [(label, -math.inf if s is None else s) for label, s in record.detections]
     best = max(scored, key=lambda pair: pair[1], default=(None, 0))[0]
     return (best == record.truth) == (state == "agrees")
 
@@ -305,6 +323,7 @@ TESTS: dict[str, Callable[[Record, Any], bool]] = {
     "and": lambda record, parts: all(passes(record, part) for part in parts),
     "or": lambda record, parts: any(passes(record, part) for part in parts),
     "not": lambda record, part: not passes(record, part),
+    "class_filter": _among_classes,
     "has_key": _has_key,
     "no_detections": lambda record, yes: (record.detections == []) == yes,
     "has_input": lambda record, yes: record.has_input == yes,

@@ -9,7 +9,7 @@ import hashlib
 import json
 import os
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from random import Random
 from typing import Any
@@ -30,17 +30,21 @@ from inferences.filterset import parameters
 from inferences.ground_truth.joining import Actual, join
 from inferences.ground_truth.references import Reference
 from inferences.metadata import MetadataValue
-from inferences.models import InferenceAction, RegisteredModel
+from inferences.models import InferenceAction, RegisteredModel, TaskType
 from inferences.recording import NewInference, record
 from inferences.segments import sealing
 from inferences.statistics import statistics
 from inferences.tests import reference
+from inferences.tests.builders import as_before
 from inferences.tests.reference import Record
 from istore.models import Project
 
 RECORDS = 60
 DATASETS = ("hard cases", "other")
-STORES = (1, 2)  # each a seed: other records, in other slots
+# Each a seed, for other records, in other slots. Of the last two one class is the answer;
+# half of the last are as they were stored before it was told apart.
+DETECTING, CLASSIFYING, HALFWAY = 1, 2, 3
+STORES = (DETECTING, CLASSIFYING, HALFWAY)
 EXAMPLES = int(os.environ.get("ISTORE_EXAMPLES", "150"))
 LIST = "/api/v1/models/reference/inferences"
 FILTER, COUNT = f"{LIST}/filter", f"{LIST}/count"
@@ -234,6 +238,16 @@ def records(seed: int) -> list[Record]:
     return made
 
 
+def one_class(record: Record) -> Record:
+    """The same of a classifier: what was detected are its classes, the best the answer."""
+    classes = record.detections
+    if classes is None:
+        return record
+    return replace(
+        record, distribution=classes, detections=reference.best_class(classes)
+    )
+
+
 def store(model: RegisteredModel, made: list[Record]) -> None:
     actions = dict(zip(InferenceAction.labels, InferenceAction, strict=True))
     record(
@@ -250,7 +264,7 @@ def store(model: RegisteredModel, made: list[Record]) -> None:
                 ],
                 latitude=each.latitude,
                 longitude=each.longitude,
-                detections=each.detections,
+                detections=each.distribution or each.detections,
                 is_protected=each.is_protected,
                 data_storage_key="key" if each.has_input else "",
                 notes={
@@ -310,8 +324,15 @@ class Store:
 def filled(request, project: Project, monkeypatch) -> Iterator[Store]:
     made = records(request.param)
     model = RegisteredModel.objects.create(model_id="reference", project=project)
+    if request.param != DETECTING:
+        model.task_type = TaskType.TEXT_CLASSIFICATION
+        model.save()
+        made = [one_class(each) for each in made]
     neighbour = RegisteredModel.objects.create(model_id="neighbour", project=project)
     store(model, made)
+    if request.param == HALFWAY:
+        as_before(model, "[0-4]")
+        assert model.awaits_classes
     tell_truths(model, made)
     add_to_datasets(model, made)
     store(neighbour, records(99))  # ids and keys of another model must not matter
@@ -421,6 +442,13 @@ def detections(draw: Any, further: bool = False) -> dict[str, Any]:
     return asked
 
 
+@st.composite
+def among_classes(draw: Any) -> dict[str, Any]:
+    asked = draw(detections(further=True))
+    asked.pop("labels", None)
+    return asked | {"label": draw(st.sampled_from([*LABELS, "unknown"]))}
+
+
 def fields(further: bool = False) -> dict[str, st.SearchStrategy[Any]]:
     return {
         "inference_action_filter": st.sampled_from(InferenceAction.labels),
@@ -451,6 +479,7 @@ has_keys = st.sampled_from(
     [*KEYS, "pose", "pose.angle", "absent"]
 ).map(lambda key: {"key": key})
 FURTHER = {
+    "class_filter": among_classes(),
     "has_key": has_keys,
     "has_input": st.booleans(),
     "has_warnings": st.booleans(),

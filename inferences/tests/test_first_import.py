@@ -22,7 +22,12 @@ from inferences.ground_truth.joining import Actual, join
 from inferences.ground_truth.references import Reference
 from inferences.lookup import row_ids_of
 from inferences.metadata import MetadataValue
-from inferences.models import InferenceAction
+from inferences.models import (
+    ClassProbability,
+    InferenceAction,
+    RegisteredModel,
+    TaskType,
+)
 from inferences.recording import MET, NewInference, record
 from inferences.reservations import Wish
 from ingest.settled import settled
@@ -120,13 +125,20 @@ def new(number: int, **fields: Any) -> NewInference:
     return NewInference(**given | fields)
 
 
-def batch_of(first: int) -> list[NewInference]:
-    return [new(first + number) for number in range(BATCH)]
+def batch_of(first: int, **fields: Any) -> list[NewInference]:
+    return [new(first + number, **fields) for number in range(BATCH)]
 
 
-@pytest.fixture(params=["never analysed", "analysed when almost empty"])
+KNOWN = ["never analysed", "analysed when almost empty"]
+
+
+@pytest.fixture(params=KNOWN)
 def filled(request, model) -> list[NewInference]:
     """20,000 inferences of which the planner knows nothing, or what was so before."""
+    return fill(model, request.param, STORED)
+
+
+def fill(model, known: str, number: int, **fields: Any) -> list[NewInference]:
     with connection.cursor() as cursor:
         cursor.execute(FORGET)
         # As the owner of the tables may do it, who is no superuser.
@@ -135,13 +147,13 @@ def filled(request, model) -> list[NewInference]:
             "FROM pg_stats WHERE schemaname = 'public'"
         )
     stored: list[NewInference] = []
-    if request.param != "never analysed":
-        stored.append(new(0))
+    if known != "never analysed":
+        stored.append(new(0, **fields))
         record(model, stored)
         with connection.cursor() as cursor:
             cursor.execute(REMEMBER)
-    for first in range(1, STORED, BATCH):
-        batch = batch_of(first)
+    for first in range(1, number, BATCH):
+        batch = batch_of(first, **fields)
         with bounded(f"a batch after {first}"):
             record(model, batch)
         stored += batch
@@ -215,6 +227,25 @@ def test_removal_reads_no_more_than_its_batch(filled, model):
     with bounded("copies of what was removed"):
         record(model, filled[:BATCH])
     assert model.inferences.count() == len(filled) - BATCH - 1
+
+
+@pytest.mark.parametrize("known", KNOWN)
+def test_removal_of_distributions_reads_no_more_than_its_batch(project, known):
+    model = RegisteredModel.objects.create(
+        model_id="two", project=project, task_type=TaskType.TEXT_CLASSIFICATION
+    )
+    said = [("spam", 0.9), ("ham", 0.1)]
+    stored = fill(model, known, 10 * BATCH, detections=said)
+    half = [each.inference_id for each in stored[: BATCH // 2]]
+    rows = list(row_ids_of(model, half).values())
+    with bounded("one"):
+        removal.remove_one("test", model, stored[-1].inference_id)
+    with bounded("half a batch"):
+        chosen = lambda: model.inferences.live_among(rows)  # noqa: E731
+        assert sum(map(len, removal.intend_all("test", model, chosen))) == BATCH // 2
+        removal.finish(model, rows)
+    left = ClassProbability.objects.beside(model).count()
+    assert left == 2 * (len(stored) - BATCH // 2 - 1)
 
 
 def test_the_look_for_copies_has_one_index_to_take(filled, model):

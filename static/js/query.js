@@ -1,5 +1,5 @@
 // Completion of text queries: the terms of the language, and the keys, labels and sources known.
-const TERMS = ["label:", "score>=", "score<", "meta.", "source:", "action:", "since:", "until:", "near:(", "within:(", "has:", "has:warnings", "no:detections", "is:protected", "truth:given", "truth:missing", "truth:agrees", "truth:differs", "version:", "env:", "conversation:", "hash:", "OR ", "NOT "];
+const TERMS = ["label:", "score>=", "score<", "class:", "prob>=", "meta.", "source:", "action:", "since:", "until:", "near:(", "within:(", "has:", "has:warnings", "no:detections", "is:protected", "truth:given", "truth:missing", "truth:agrees", "truth:differs", "version:", "env:", "conversation:", "hash:", "OR ", "NOT "];
 const MOST = 12;
 let list = null;
 let chosen = -1;
@@ -12,6 +12,7 @@ function options(typed) {
   const all = [
     ...TERMS,
     ...(typed.startsWith("label:") ? known.map((word) => `label:${quoted(word)}`) : []),
+    ...(typed.startsWith("class:") ? known.map((word) => `class:${quoted(word)}`) : []),
     ...(typed.startsWith("source:") ? sources.map((word) => `source:${quoted(word)}`) : []),
     ...(typed.startsWith("meta.") || typed.length > 1 ? keys.map((word) => `meta.${quoted(word)}`) : []),
     ...["detect", "embed", "predict", "predict_proba"].filter(() => typed.startsWith("action:")).map((word) => `action:${word}`),

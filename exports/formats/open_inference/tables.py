@@ -135,8 +135,8 @@ class Tables:
             Source("data_size", "row.data_size", WHOLE),
             Source("is_protected", "row.is_protected", FLAG),
             Source("has_input", "cold.data_storage_key <> ''", FLAG),
-            Source("labels", "row.labels", TEXT),
-            Source("scores", "row.scores", TEXT),
+            Source("labels", "coalesce(row.classes, row.labels)", TEXT),
+            Source("scores", "coalesce(row.probabilities, row.scores)", TEXT),
         ]
         columns += [self._of_key(n, key) for n, key in enumerate(self.layout.keys)]
         if self._needs_answers:

@@ -6,6 +6,7 @@ import re
 from collections.abc import Callable
 from typing import Any
 
+from inferences.filters.classes import ClassFilter
 from inferences.filters.detections import DetectionFilter
 from inferences.filters.existence import (
     HasInput,
@@ -37,6 +38,7 @@ NOT = re.compile(r"NOT(?![^\s()])|-")
 NAME = re.compile(r"[^\W\d]\w*(?=:)")
 META = re.compile(r"meta\.")
 SCORE = re.compile(r"score(?=\s*[!<>=])")
+PROBABILITY = re.compile(r"prob(?=\s*[!<>=])")
 KEY = re.compile(r'[^\s:"()\[\]=!<>,]+')
 TYPE = re.compile(r":((?:json\.)?[a-z]+)")
 SIGN = re.compile(r"\s*(!=|<=|>=|=|<|>)")
@@ -62,21 +64,25 @@ def parse(text: str) -> Filter:
 
 
 class _Group:
-    """The terms of one AND, those that belong to one detection or window together."""
+    """The terms of one AND, those that belong to one detection, class or window together."""
 
     def __init__(self) -> None:
         self.parts: list[Filter | dict[str, Any]] = []
         self.detection: dict[str, Any] | None = None
+        self.class_: dict[str, Any] | None = None  # the last, whose bounds follow it
         self.window: dict[str, Any] | None = None
 
     def add_detection(self, at: int, **test: Any) -> None:
         self.detection = self._shared(self.detection, at)
-        for name, value in test.items():
-            if name in self.detection:
-                # Two bounds of a kind: the narrower says both.
-                narrower = max if name in ("minimum_score", "above_score") else min
-                value = narrower(value, self.detection[name])
-            self.detection[name] = value
+        _narrow(self.detection, test)
+
+    def add_class(self, at: int, label: str) -> None:
+        self.class_ = {"at": at, "label": label}
+        self.parts.append(self.class_)
+
+    def bound_class(self, at: int, **test: float) -> None:
+        self.class_["at"] = at
+        _narrow(self.class_, test)
 
     def add_window(self, at: int, **bound: Any) -> None:
         self.window = self._shared(self.window, at)
@@ -98,10 +104,20 @@ class _Group:
     def _built(self, scanner: Scanner, given: dict[str, Any]) -> Filter:
         at = given.pop("at")
         kind = TimeWindow if given is self.window else DetectionFilter
+        kind = ClassFilter if "label" in given else kind
         try:
             return kind(**given)
         except ValueError as error:
             raise scanner.error(str(error), at) from None
+
+
+def _narrow(known: dict[str, Any], test: dict[str, Any]) -> None:
+    """Add tests. Of two bounds of a kind the narrower says both."""
+    for name, value in test.items():
+        if name in known:
+            narrower = max if name in ("minimum_score", "above_score") else min
+            value = narrower(value, known[name])
+        known[name] = value
 
 
 class _Parser:
@@ -179,7 +195,12 @@ class _Parser:
         elif scanner.take(META):
             group.parts.append(self._comparison(at))
         elif scanner.take(SCORE):
-            self._score(group, at)
+            group.add_detection(at, **self._bounds("score", at))
+        elif scanner.take(PROBABILITY):
+            if group.class_ is None:
+                message = "A probability is that of a class: class:truck prob>=0.2."
+                raise scanner.error(message, at)
+            group.bound_class(at, **self._bounds("probability", at))
         elif name := scanner.take(NAME):
             scanner.expect(":")
             self._named(group, name[0], at)
@@ -193,7 +214,7 @@ class _Parser:
         read = TERMS.get(name)
         if read is None:
             known = ", ".join(f"{each}:" for each in TERMS)
-            message = f"There is no {name}: but {known}, score and meta.<key>."
+            message = f"There is no {name}: but {known}, score, prob and meta.<key>."
             raise self.scanner.error(message, at)
         value_at = self.scanner.position
         try:
@@ -247,11 +268,11 @@ class _Parser:
         except ValueError as error:
             raise scanner.error(str(error), value_at) from None
 
-    def _score(self, group: _Group, at: int) -> None:
+    def _bounds(self, what: str, at: int) -> dict[str, float]:
         scanner = self.scanner
         sign = scanner.take(SIGN)[1]
         if sign == "!=":
-            raise scanner.error("A score is compared by =, <, <=, > or >=.", at)
+            raise scanner.error(f"A {what} is compared by =, <, <=, > or >=.", at)
         scanner.skip_blanks()
         value_at = scanner.position
         try:
@@ -261,7 +282,7 @@ class _Parser:
         except ValueError as error:
             raise scanner.error(str(error), value_at) from None
         names = ("minimum_score", "maximum_score") if sign == "=" else (SCORES[sign],)
-        group.add_detection(at, **dict.fromkeys(names, bound))
+        return dict.fromkeys(names, bound)
 
     # Terms: each reads the value after its colon. A ValueError is told at the value.
 
@@ -279,6 +300,10 @@ class _Parser:
             )
             raise self.scanner.error(message, at)
         group.add_detection(at, labels=labels)
+
+    def class_(self, group: _Group) -> None:
+        at = self.scanner.position
+        group.add_class(at, self.scanner.value()[0])
 
     def since(self, group: _Group) -> None:
         self._moment(group, "start")
@@ -392,6 +417,7 @@ ABSENT = {
 }
 TERMS: dict[str, Callable[[_Parser, _Group], Filter | None]] = {
     "label": _Parser.label,
+    "class": _Parser.class_,
     "source": _Parser.source,
     "action": _Parser.action,
     "hash": _Parser.hash,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 
+from inferences.filters.classes import ClassFilter
 from inferences.filters.detections import DetectionFilter
 from inferences.filters.existence import (
     HasInput,
@@ -84,6 +85,10 @@ def _terms(leaf: Filter) -> Iterator[str]:
             yield _written(leaf)
         case DetectionFilter():
             yield from _detection(leaf)
+        case ClassFilter(label):
+            yield f"class:{word(label)}"
+            for _, sign, bound in leaf.bounds():
+                yield f"prob{sign}{number(bound)}"
         case TimeWindow(start, end):
             if start != BEGINNING or end is None:
                 yield f"since:{write_moment(start)}"

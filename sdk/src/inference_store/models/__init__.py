@@ -105,6 +105,7 @@ from inference_store.models.schedules import (
 )
 from inference_store.models.trees import (
     And,
+    ClassFilter,
     Comparison,
     Condition,
     DetectionBounds,
@@ -135,6 +136,7 @@ __all__ = [
     "BaseInferenceFilter",
     "BatchResult",
     "ChangeExportScheduleRequest",
+    "ClassFilter",
     "ClassProbability",
     "Comparison",
     "ComparisonOperator",

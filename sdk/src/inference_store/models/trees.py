@@ -53,6 +53,19 @@ class DetectionBounds(DeconstructedInferenceFilter):
     below_score: float | None = None
 
 
+class ClassFilter(RequestModel):
+    """A class of the distribution with its probability; both tests on the same class.
+
+    ``above_score`` and ``below_score`` are not included.
+    """
+
+    label: str
+    minimum_score: float | None = None
+    maximum_score: float | None = None
+    above_score: float | None = None
+    below_score: float | None = None
+
+
 class HasKey(RequestModel):
     """That the metadata has the key, of this type or of any."""
 
@@ -67,6 +80,7 @@ class Leaf(Condition, BaseInferenceFilter):
     deconstructed_inference_filter: (
         DetectionBounds | DeconstructedInferenceFilter | None
     ) = None
+    class_filter: ClassFilter | None = None
     has_key: HasKey | None = None
     has_input: bool | None = None
     has_warnings: bool | None = None
