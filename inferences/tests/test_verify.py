@@ -551,7 +551,7 @@ def test_the_exit_status_says_how_it_went(healthy, model, monkeypatch):
     plant_count(model, healthy, None, None)
     code, said = command()
     assert code == 1
-    assert "counts-differ: yolo-harbour key_1 (int)" in said
+    assert "counts-differ: yolo-harbour (harbour) key_1 (int)" in said
     code, said = command("--repair")
     assert (code, "1 finding, 1 repaired." in said) == (1, True)
     assert command()[0] == 0
