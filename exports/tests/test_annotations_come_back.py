@@ -10,6 +10,7 @@ import pytest
 from django.core.management import call_command
 
 from exports.tests.conftest import opened, png
+from inferences.ground_truth import annotations
 from inferences.ground_truth.models import GroundTruth
 from inferences.models import TaskType
 
@@ -179,6 +180,40 @@ def test_entities_of_xml_are_not_unfolded(api, model):
 
     assert told["refused"] == 2
     assert "document type" in told["refusals"][0]["why"]
+
+
+def test_an_archive_that_unpacks_to_too_much_is_refused(api, model, monkeypatch):
+    monkeypatch.setattr(annotations, "ARCHIVE_MAX_BYTES", 1000)
+
+    response = post(
+        api, zipped(**{"labels/a.txt": "0 0.5 0.5 0.1 0.1\n" * 100}), "yolo"
+    )
+
+    assert response.status_code == 413
+
+
+def test_run_lengths_are_read_and_bounded(api, model, make_stored):
+    model.task_type = TaskType.IMAGE_SEGMENTATION
+    model.save()
+    make_stored(png(64, 48), [TRIANGLE], "image_segmentation", inference_id="a")
+    runs = {"size": [48, 64], "counts": [48 * 8 + 6, 24, 24, 24, 48 * 54 - 6]}
+    vast = {"size": [10**6, 10**6], "counts": [1]}
+    drawn = [
+        {"id": n, "image_id": n, "category_id": 1, "segmentation": each}
+        for n, each in enumerate((runs, vast))
+    ]
+    images = [{"id": n, "file_name": f"{'ab'[n]}.png"} for n in range(2)]
+    coco = {
+        "images": images,
+        "categories": [{"id": 1, "name": "quay"}],
+        "annotations": drawn,
+    }
+
+    told = joined(api, json.dumps(coco).encode(), "coco")
+
+    assert (told["joined"], told["refused"]) == (1, 1)
+    (polygon,) = GroundTruth.objects.beside(model).get().truth["polygons"]
+    assert len(polygon["contours"][0]) >= 4
 
 
 def test_the_command_reads_annotations(model, make_stored, tmp_path):

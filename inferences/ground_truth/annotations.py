@@ -44,7 +44,8 @@ DOCUMENT_VALUES = 4_000_000
 PART_MAX_BYTES = 2**20  # of a label file
 PICTURE_MAX_BYTES = 64 * 2**20
 PARTS_MAX = 100_000
-PIXELS_MAX = 10_000 * 10_000
+ARCHIVE_MAX_BYTES = 2 * 2**30  # of all files of an archive, unpacked
+PIXELS_MAX = 25_000_000
 LOOKED_UP = 1000
 HEAD = 256 * 1024
 
@@ -368,6 +369,9 @@ class _Archive:
         if len(self.parts) > PARTS_MAX:
             detail = f"An archive has at most {PARTS_MAX} files."
             raise Problem(413, "too-many-rows", detail)
+        if sum(part.file_size for part in self.parts.values()) > ARCHIVE_MAX_BYTES:
+            detail = f"Unpacked, an archive has at most {ARCHIVE_MAX_BYTES} bytes."
+            raise Problem(413, "body-too-large", detail)
         self.pictures = {
             PurePosixPath(name).stem: name
             for name in self.parts
