@@ -164,6 +164,8 @@ class Responses(Form):
         if not isinstance(value.get("delta"), str):
             raise Unknown
         place = value.get("output_index"), value.get("content_index")
+        if not all(each is None or type(each) is int for each in place):
+            raise Unknown
         self._texts.setdefault(place, Pieces()).append(value["delta"])
         return True
 

@@ -14,6 +14,7 @@ Growing texts are lists of pieces until ``finish``: a long answer joins once.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 # Words that servers send once or with every piece: repeated, they do not grow.
@@ -32,6 +33,8 @@ WORDS = {
     "stop_reason",
     "type",
 }
+INDEX = "index"
+KEYS = (INDEX, "id")  # of an item in a list; the first that a piece has counts
 NAMES = {"name"}  # sent whole by most, again by some, in pieces by few
 
 
@@ -42,9 +45,59 @@ class Clash(ValueError):
 class Pieces(list[str]):
     """A text that comes in pieces."""
 
+    def __init__(self, pieces: Iterable[str] = ()) -> None:
+        super().__init__(pieces)
+        self._length = sum(map(len, self))
+
+    def append(self, piece: str) -> None:
+        if piece:
+            super().append(piece)
+            self._length += len(piece)
+
+    def is_text(self, text: str) -> bool:
+        """Whether they come to this text. They are joined for one of their length alone,
+        so that the pieces of a long text are not joined anew for each short one."""
+        return len(text) == self._length and text == "".join(self)
+
 
 class Item(dict[str, Any]):
     """An object in a list, which later pieces find by its index or its id."""
+
+
+class Items(list[Any]):
+    """A list that grows, and where in it the items of each index and id are.
+
+    An item is found by every id that it has had; of several the first counts.
+    """
+
+    def __init__(self, items: Iterable[Any] = ()) -> None:
+        super().__init__(items)
+        self._places: dict[tuple[str, Any], int] = {}
+
+    def take(self, piece: dict[str, Any], joins: bool) -> None:
+        """Go on with the item that the piece is of, or begin one."""
+        place = self._place(piece)
+        if place is None:
+            place = len(self)
+            self.append(Item())
+        item = self[place]
+        try:
+            add(item, piece, joins=joins)
+        finally:  # what did not clash is there
+            for name in KEYS:
+                if (key := _as_key(name, item.get(name))) is not None:
+                    self._places.setdefault(key, place)
+
+    def _place(self, piece: dict[str, Any]) -> int | None:
+        """Which item a piece goes on with; None: it is a new one."""
+        if (key := _key(piece)) is not None:
+            return self._places.get(key)
+        # Neither index nor id: a call of a tool without a name goes on with the last one.
+        function = piece.get("function")
+        is_rest = isinstance(function, dict) and not function.get("name")
+        return (
+            len(self) - 1 if is_rest and self and isinstance(self[-1], Item) else None
+        )
 
 
 def add(known: dict[str, Any], addition: dict[str, Any], *, joins: bool = True) -> None:
@@ -57,7 +110,7 @@ def add_repeated(known: dict[str, Any], addition: dict[str, Any]) -> None:
     """As ``add`` of what stands beside the pieces: a list that comes again, as servers of
     citations send it with every event, is there once, and of texts the last counts."""
     for name, value in addition.items():
-        if not (isinstance(value, list) and finish(known.get(name)) == value):
+        if not (isinstance(value, list) and known.get(name) == value):
             known[name] = _added(known.get(name), name, value, joins=False)
 
 
@@ -109,12 +162,15 @@ def _text(known: Any, name: str, value: str, joins: bool) -> Any:
         return value if value or not isinstance(known, str) else known
     if isinstance(known, list) and not isinstance(known, Pieces):
         # The parts of a message, of which this is one more.
-        return [*known, {"type": "text", "text": value}] if value else known
+        items = _items(known)
+        if value:
+            items.append({"type": "text", "text": value})
+        return items
     if not isinstance(known, Pieces):
         if known is not None and not isinstance(known, str):
             raise Clash(name)
         return Pieces([value] if known is None else [known, value])
-    if name not in NAMES or value != "".join(known):
+    if name not in NAMES or not known.is_text(value):
         known.append(value)
     return known
 
@@ -123,35 +179,28 @@ def _list(known: Any, name: str, value: list[Any], joins: bool) -> list[Any]:
     if isinstance(known, Pieces):
         before = "".join(known)
         known = [{"type": "text", "text": before}] if before else []
-    items = [] if known is None else known
-    if not isinstance(items, list):
+    if known is not None and not isinstance(known, list):
         raise Clash(name)
+    items = _items(known)
     for each in value:
-        if not isinstance(each, dict):
+        if isinstance(each, dict):
+            items.take(each, joins)
+        else:
             items.append(each)
-            continue
-        place = _place(items, name, each)
-        if place is None:
-            items.append(Item())
-            place = len(items) - 1
-        add(items[place], each, joins=joins)
     return items
 
 
-def _place(items: list[Any], name: str, piece: dict[str, Any]) -> int | None:
-    """Which item a piece goes on with; None: it is a new one."""
-    index, id_ = piece.get("index"), piece.get("id")
-    is_numbered = type(index) is int
-    for number, item in enumerate(items):
-        if not isinstance(item, Item):
-            continue
-        if is_numbered and item.get("index") == index:
-            return number
-        if not is_numbered and id_ and item.get("id") == id_:
-            return number
-    if is_numbered or id_ or not items:
-        return None
-    # Neither index nor id: a call of a tool without a name goes on with the last one.
-    function = piece.get("function")
-    is_rest = isinstance(function, dict) and not function.get("name")
-    return len(items) - 1 if is_rest and isinstance(items[-1], Item) else None
+def _items(known: list[Any] | None) -> Items:
+    return known if isinstance(known, Items) else Items(known or ())
+
+
+def _key(piece: dict[str, Any]) -> tuple[str, Any] | None:
+    """What the piece says of the item that it is of: its index, else its id."""
+    keys = (_as_key(name, piece.get(name)) for name in KEYS)
+    return next((key for key in keys if key is not None), None)
+
+
+def _as_key(name: str, value: Any) -> tuple[str, Any] | None:
+    if name == INDEX:
+        return (name, value) if type(value) is int else None
+    return (name, value) if value and isinstance(value, str | int | float) else None

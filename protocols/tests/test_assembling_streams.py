@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from typing import Any
 
 import pytest
@@ -450,3 +451,53 @@ def test_a_stream_of_one_value_is_that_value():
 
 def test_a_stream_without_events_says_so():
     assert assemble(b": nothing\n\n", EVENTS).warnings == ["The stream held no event."]
+
+
+# -- what it costs
+
+
+def tool_call(**call: Any) -> bytes:
+    return chunk({"tool_calls": [call]})
+
+
+GROWING = {
+    "calls by index": lambda n: tool_call(index=n, function={"arguments": "{}"}),
+    "calls by id": lambda n: tool_call(id=str(n), function={"arguments": "{}"}),
+    "names in pieces": lambda n: tool_call(index=0, function={"name": f"{n:06}"}),
+    "empty names": lambda n: tool_call(index=0, function={"name": "" if n else "a"}),
+    "probabilities": lambda n: chunk({}, logprobs={"content": [{"token": "a"}]}),
+    "parts of content": lambda n: chunk({"content": "a" if n else []}),
+    "citations": lambda n: event({"choices": [], "citations": [str(n)]}),
+    "citations by index": lambda n: event(
+        {
+            "choices": [],
+            "citations": [{"index": 0, "of": list(range(0 if n else 100_000))}],
+        }
+    ),
+}
+
+
+@pytest.mark.parametrize("kind", GROWING)
+def test_what_grows_by_many_pieces_grows_in_linear_time(kind):
+    stream = b"".join(map(GROWING[kind], range(20_000)))
+    began = time.process_time()
+    found = assemble(stream, EVENTS)
+    assert time.process_time() - began < 10
+    assert found.is_understood
+
+
+def test_an_item_is_found_by_its_index_and_by_its_id():
+    said = message(
+        tool_call(index=1, id="b", function={"name": "go", "arguments": "{"}),
+        tool_call(index=0, id="a", function={"name": "look", "arguments": "["}),
+        tool_call(id="b", function={"arguments": "}"}),
+        tool_call(index=0, function={"arguments": "]"}),
+    )
+    calls = [(c["id"], c["function"]["arguments"]) for c in said["tool_calls"]]
+    assert calls == [("a", "[]"), ("b", "{}")]
+
+
+@pytest.mark.parametrize("place", [[], {}, "a"])
+def test_a_place_that_is_no_number_is_not_understood(place):
+    delta = {"type": "response.output_text.delta", "delta": "a", "output_index": place}
+    assert not assemble(event(delta), EVENTS).is_understood
