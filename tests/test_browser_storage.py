@@ -128,6 +128,8 @@ def test_a_policy_is_previewed_saved_and_carried_out(
 
     # A task is run and watched: the page follows it by itself.
     page.get_by_role("button", name="Carry out now").click()
+    expect(page.locator("#ask")).to_contain_text("Carry out the policy now?")
+    page.locator("#ask").get_by_role("button", name="Carry out now").click()
     expect(page.get_by_text("Waiting for a worker.")).to_be_visible()
     at = page.url
     held = Held(monkeypatch)
