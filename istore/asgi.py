@@ -214,7 +214,14 @@ class Answer:
             left.cancel()
 
     def _tell(self, message: Message) -> None:
-        asyncio.run_coroutine_threadsafe(self._send(message), self._loop).result()
+        """Send from this thread; raises ``TimeoutError`` when nobody takes the bytes."""
+        asyncio.run_coroutine_threadsafe(self._deliver(message), self._loop).result()
+
+    async def _deliver(self, message: Message) -> None:
+        # A coroutine of ours: what the server's ``send`` returns may be any awaitable. A
+        # reader that stands still must not hold one of the few threads for ever.
+        async with asyncio.timeout(settings.ISTORE_CLIENT_BODY_SECONDS):
+            await self._send(message)
 
     async def _until_gone(self) -> None:
         while (await self._receive())["type"] != "http.disconnect":

@@ -13,6 +13,7 @@ from typing import Any, ClassVar
 
 from exports.archives import Archive
 from exports.formats import geometry
+from exports.formats.labels import LabelNumbers
 from exports.members import DELETED, Batch, Member, Skip, ahead
 from exports.receipts import Receipt
 from inferences.deconstruction import Detection
@@ -81,17 +82,18 @@ class Format:
         """The value of one of ``choices``."""
         return self.options.more.get(name, self.choices[name][0])
 
-    def known_labels(self) -> list[str]:
-        """All labels of the model: those it is registered with, then as they were met.
+    def label_numbers(self, first: int = 0) -> LabelNumbers:
+        """Numbers for the labels that it is registered with, then as they were met.
 
         The order is that of the whole model, not of what was selected, so that the number
-        of a class is the same in every archive.
+        of a class is the same in every archive. Listed are the classes of the model and
+        what is met.
         """
         keys = getattr(self.model, "model_keys", None)  # of a dataset: its sources'
         keys = [self.model.pk] if keys is None else keys
         met = LabelName.objects.filter(registered_model__in=keys).order_by("pk")
-        names = [*self.model.class_labels, *met.values_list("name", flat=True)]
-        return list(dict.fromkeys(names))
+        known = [*self.model.class_labels, *met.values_list("name", flat=True)]
+        return LabelNumbers(known, self.model.class_labels, first)
 
     def begin(self) -> None:
         """Before the first member."""

@@ -15,7 +15,6 @@ import orjson
 from exports.archives import CHUNK
 from exports.formats import geometry
 from exports.formats.base import Format
-from exports.formats.labels import LabelNumbers
 from exports.formats.native import natives
 from exports.members import Member
 from inferences.deconstruction import Detection, Mask
@@ -32,7 +31,7 @@ class Coco(Format):
 
     def begin(self) -> None:
         self.parts: dict[str | None, _Part] = {}
-        self.categories = LabelNumbers(self.known_labels(), first=1)
+        self.categories = self.label_numbers(first=1)
 
     def add(self, member: Member) -> None:
         drawing = self.drawn(member)

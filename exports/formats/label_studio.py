@@ -20,7 +20,6 @@ import orjson
 
 from exports.formats import geometry
 from exports.formats.base import Drawing, Format
-from exports.formats.labels import LabelNumbers
 from exports.formats.native import natives
 from exports.formats.voc import storable
 from exports.members import Member
@@ -40,7 +39,7 @@ class LabelStudio(Format):
 
     def begin(self) -> None:
         self.tasks = self.archive.scratch()
-        self.labels = LabelNumbers(self.known_labels())
+        self.labels = self.label_numbers()
         self.count = 0
 
     def add(self, member: Member) -> None:

@@ -15,7 +15,6 @@ from collections.abc import Iterator
 
 from exports.formats import geometry
 from exports.formats.base import Format
-from exports.formats.labels import LabelNumbers
 from exports.members import NOT_READ, Member, Skip
 from inferences.deconstruction import Detection
 from inferences.models import TaskType
@@ -36,7 +35,7 @@ class Yolo(Format):
     cuts_at_edges = True
 
     def begin(self) -> None:
-        self.numbers = LabelNumbers(self.known_labels())
+        self.numbers = self.label_numbers()
         self.splits: set[str] = set()
 
     def add(self, member: Member) -> None:
@@ -95,9 +94,12 @@ class Yolo(Format):
         lines = [f"train: images/{first}", f"val: images/{held_out}"]
         if "test" in splits:
             lines.append("test: images/test")
+        named = {number: label for label, number in self.numbers}
+        # Readers want a name for each number up to the last.
+        count = max(named, default=-1) + 1
         names = [
-            f"  {number}: {json.dumps(label, ensure_ascii=False)}"
-            for label, number in self.numbers
+            f"  {number}: {json.dumps(named.get(number, f'class_{number}'), ensure_ascii=False)}"
+            for number in range(count)
         ]
         lines += ["names:", *names] if names else ["names: {}"]
         self.archive.add("data.yaml", ("\n".join(lines) + "\n").encode())

@@ -29,6 +29,7 @@ from inferences.filterset import (
     inferred_type,
     parameters,
 )
+from inferences.metadata import UNSTORABLE
 from inferences.models import Inference
 from inferences.querying import Pagination
 from inferences.vectors import EmbeddingFilter
@@ -534,8 +535,21 @@ def check_says_something(query: QueryDict) -> None:
         if name in FILTERS or name in OF_PANEL or is_range:
             if not all(value.strip() for value in values):
                 raise ValidationError(f"{name}: an empty filter chooses nothing.")
+            if UNSTORABLE.search("".join((name, *values))):
+                raise ValidationError(f"{name}: a character that no text may hold.")
         elif name not in (*LAYOUT, *PAGING):
             raise ValidationError(f"{name}: there is no such filter.")
+        if is_range and not _range_of(name):
+            raise ValidationError(f"{name}: there is no such range.")
+    picks = [Row.read(each) for each in query.getlist("pick")]
+    if any(row.error or row.type not in TEXTS for row in picks):
+        raise ValidationError("pick: it is not like camera=north.")
+    columns = [query.getlist(part) for part in PARTS]
+    if len({len(column) for column in columns}) > 1 or any(
+        operator not in LOOKUPS or type_ not in READERS
+        for _, type_, operator, _ in zip(*columns, strict=False)
+    ):
+        raise ValidationError("key: a comparison has a key, type, operator and value.")
 
 
 def _canonical(given: QueryDict) -> QueryDict:
@@ -591,11 +605,19 @@ def _picks(given: QueryDict) -> Iterator[Row]:
 
 def _ranges(given: QueryDict) -> Iterator[Row]:
     for name in given:
-        end, _, key = name.partition(":")
-        key, _, type_ = key.rpartition(":")
         value = given[name].strip()
-        if end in ("from", "to") and key and type_ in READERS and value:
-            yield Row(key, type_, ">=" if end == "from" else "<=", value)
+        if value and (bound := _range_of(name)):
+            key, type_, operator = bound
+            yield Row(key, type_, operator, value)
+
+
+def _range_of(name: str) -> tuple[str, str, str] | None:
+    """Key, type and operator of a parameter such as ``from:gain:float``."""
+    end, _, key = name.partition(":")
+    key, _, type_ = key.rpartition(":")
+    if end not in ("from", "to") or not key or type_ not in READERS:
+        return None
+    return key, type_, ">=" if end == "from" else "<="
 
 
 def _rows(given: QueryDict) -> Iterator[Row]:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import json
 import os
 import socket
 import subprocess
 import sys
 import time
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from urllib.parse import quote
@@ -19,7 +20,8 @@ from django.conf import settings
 
 from inferences.models import InferenceAction, RegisteredModel, TaskType
 from inferences.recording import NewInference, record
-from istore.asgi import Refused, RequestBody, WaitingBytes
+from istore import blobs
+from istore.asgi import THREADS, Refused, RequestBody, WaitingBytes
 from istore.models import Project, Role
 from istore.tests.running_store import free_ports, wait_until
 from istore.tokens import create_token
@@ -224,3 +226,47 @@ def test_a_body_that_is_too_large_gives_back_the_bytes_it_held_and_no_more():
     body.close()
 
     assert waiting.held == 0
+
+
+def store_input(inference_id: str, size: int) -> bytes:
+    """An inference of the model ``m`` with an input of so many bytes."""
+    content = os.urandom(size)
+    key = f"1/1/2025/06/01/00/{inference_id}/input"
+    blobs.put(key, content)
+    new = NewInference(
+        inference_id=inference_id,
+        inference_action=InferenceAction.DETECT,
+        data_hash=hashlib.sha256(content).digest(),
+        data_size=len(content),
+        created_at=datetime.now(UTC),
+        data_storage_key=key,
+    )
+    record(RegisteredModel.objects.get(model_id="m"), [new])
+    return content
+
+
+def test_streams_arrive_whole_through_the_server(store):
+    content = store_input("a", 3_000_000)
+
+    status, body = store.send(b"GET /api/v1/models/m/inferences/a/input HTTP/1.1", {})
+    style, sheet = store.send(b"GET /static/css/base.css HTTP/1.1", {})
+
+    assert (status, body == content) == (200, True)
+    assert (style, b"{" in sheet) == (200, True)
+
+
+def test_a_reader_that_stands_still_frees_its_thread(store):
+    store_input("a", 30_000_000)
+    head = (
+        "GET /api/v1/models/m/inferences/a/input HTTP/1.1\r\nHost: localhost\r\n"
+        f"Authorization: Bearer {store.secret}\r\n\r\n"
+    ).encode()
+    with ExitStack() as stack:
+        for _ in range(2 * THREADS):
+            stack.enter_context(store.connected()).sendall(head)
+        time.sleep(1)
+
+        # Their time is a second here; while all threads were held, nothing would answer.
+        status, _ = store.send(b"GET /api/v1/models HTTP/1.1", {})
+
+    assert status == 200
