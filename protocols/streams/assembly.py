@@ -7,21 +7,25 @@ counted and told; then ``is_understood`` is False, and the stream must be kept a
 from __future__ import annotations
 
 import json
-import math
 from dataclasses import dataclass, field
 from typing import Any
 
+from istore.json_bounds import weight_bound
+from protocols.streams.exact_json import read
 from protocols.streams.facts import Facts, facts_of
 from protocols.streams.forms import FORMS, Form, Unknown
-from protocols.streams.framing import FRAMINGS, Event, media_type
+from protocols.streams.framing import FRAMINGS, Event, TooMuch, media_type
 from protocols.streams.merging import Clash, whole_text
-from services.v2.bounded_json import check_bounds
 
 DONE = b"[DONE]"
 ERROR = "error"
 ERRORS_TOLD = 5
 HALF = "\ufffd"  # what stands for half a surrogate pair
 ERROR_CHARS = 300
+# A compressed stream may be millions of events, and capture puts others together meanwhile.
+# At a token an event no model writes as many; they take some two seconds.
+EVENTS_MAX = 200_000
+VALUES_MAX = 5_000_000  # of all events, as ``weight_bound`` counts: some four seconds
 
 
 @dataclass(slots=True)
@@ -47,8 +51,11 @@ def assemble(stream: bytes, content_type: str, *, is_whole: bool = True) -> Asse
     if framing is None:
         return Assembled()
     reading = _Reading()
-    for event in framing(stream):
-        reading.take(event)
+    try:
+        for event in framing(stream):
+            reading.take(event)
+    except TooMuch as error:
+        reading.has_too_much = str(error)
     return reading.result(is_whole)
 
 
@@ -64,13 +71,22 @@ class _Reading:
         self._is_done = False
         self._errors: list[Any] = []
         self._first_token_end: int | None = None
+        self._events = self._weight = 0
+        self.has_too_much = ""  # why it was not read to its end
 
     def take(self, event: Event) -> None:
+        """Raises ``TooMuch`` before more is read than one stream may cost."""
+        self._events += 1
+        if self._events > EVENTS_MAX:
+            raise TooMuch(f"It has more than {EVENTS_MAX} events")
+        self._weight += weight_bound(event.data)
+        if self._weight > VALUES_MAX:
+            raise TooMuch(f"Its events hold more than {VALUES_MAX} values")
         if event.data.strip() == DONE:
             self._is_done = True
             return
         try:
-            value = _read(event.data)
+            value = read(event.data)
         except ValueError:
             if event.name == ERROR:
                 self._errors.append(event.data.decode("utf-8", "replace"))
@@ -111,7 +127,7 @@ class _Reading:
         lost: list[str] = []
         if form is not None:
             found.answer = form.answer()
-            self._tell_end(form, is_whole, found)
+            self._tell_end(form, is_whole and not self.has_too_much, found)
             if form.is_whole_at_end and not form.has_ended:
                 lost.append("Of its answer the text alone was put together")
         elif self._values == unknown == 1 and not self._errors:
@@ -133,6 +149,8 @@ class _Reading:
                 lost.append("Half a character was replaced")
         if unknown:
             lost.append(f"{unknown} events were not understood")
+        if self.has_too_much:
+            lost.append(f"{self.has_too_much}, of which the first were read")
         if self._is_cut:
             lost.append("The last event was cut")
         if lost:
@@ -146,38 +164,6 @@ class _Reading:
         has_ended = form.has_ended or self._is_done
         if is_whole and form.end_mark and not has_ended and not self._errors:
             found.warnings.append(f"The stream ended without {form.end_mark}.")
-
-
-def _read(data: bytes) -> Any:
-    """A JSON text, exactly, or ValueError: what cannot be written again is not read."""
-    check_bounds(data)
-    try:
-        return json.loads(
-            data,
-            parse_constant=_refuse,
-            parse_float=_finite,
-            object_pairs_hook=_once,
-        )
-    except RecursionError as error:
-        raise ValueError("It is nested too deeply.") from error
-
-
-def _refuse(word: str) -> Any:
-    raise ValueError(f"{word} is no number.")
-
-
-def _finite(text: str) -> float:
-    value = float(text)
-    if not math.isfinite(value):
-        raise ValueError(f"{text} is beyond a double.")
-    return value
-
-
-def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) < len(pairs):
-        raise ValueError("A name stands twice in an object.")
-    return found
 
 
 def _error_in(event: Event, value: Any) -> Any:

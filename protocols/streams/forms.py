@@ -8,10 +8,10 @@ does not know raises ``Unknown``.
 
 from __future__ import annotations
 
-import json
 from abc import ABC, abstractmethod
 from typing import Any
 
+from protocols.streams.exact_json import read
 from protocols.streams.merging import Pieces, add, add_repeated, finish
 
 Value = dict[str, Any]
@@ -246,8 +246,9 @@ def _called(block: Value) -> Value:
         return block
     rest = {name: value for name, value in block.items() if name != "partial_json"}
     try:
-        return {**rest, "input": json.loads(text) if text else rest.get("input", {})}
-    except ValueError:  # it was cut
+        given = read(text.encode()) if text else rest.get("input", {})
+        return {**rest, "input": given}
+    except ValueError:  # it was cut, or is not read exactly
         return {**rest, "input": text}
 
 

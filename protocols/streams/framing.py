@@ -13,6 +13,12 @@ from dataclasses import dataclass
 BOM = b"\xef\xbb\xbf"
 RECORD_SEPARATOR = b"\x1e"
 LINE = re.compile(rb"[^\r\n]*(?:\r\n|\n|\r|$)")
+# Of a stream, and JSON texts of a sequence: also such as say nothing take time, some second.
+LINES_MAX = 2_000_000
+
+
+class TooMuch(ValueError):
+    """The stream holds more than is read of one stream."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,12 +68,17 @@ def json_sequence(stream: bytes) -> Iterator[Event]:
     if RECORD_SEPARATOR not in stream:
         yield from json_lines(stream)
         return
-    position = 0
-    for text in stream.split(RECORD_SEPARATOR):
-        position += len(text)
-        if text.strip():
-            yield Event(text.strip(), position, is_cut=not text.endswith(b"\n"))
-        position += 1
+    start = 0
+    for _ in range(LINES_MAX):
+        end = stream.find(RECORD_SEPARATOR, start)
+        end = len(stream) if end < 0 else end
+        text = stream[start:end]
+        if bare := text.strip():
+            yield Event(bare, end, is_cut=not text.endswith(b"\n"))
+        start = end + 1
+        if start > len(stream):
+            return
+    raise TooMuch(f"It has more than {LINES_MAX} JSON texts")
 
 
 # By media type; ``application/stream+json`` is lines of JSON to all who send it.
@@ -89,8 +100,11 @@ def media_type(content_type: str) -> str:
 
 def _lines(stream: bytes, start: int) -> Iterator[tuple[bytes, int, bool]]:
     """Lines without their ends, where each ends, and whether its end had come."""
-    position = start
+    position, count = start, 0
     while position < len(stream):
+        count += 1
+        if count > LINES_MAX:
+            raise TooMuch(f"It has more than {LINES_MAX} lines")
         found = LINE.match(stream, position)
         position = found.end()
         line = found[0]

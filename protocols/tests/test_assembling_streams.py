@@ -501,3 +501,43 @@ def test_an_item_is_found_by_its_index_and_by_its_id():
 def test_a_place_that_is_no_number_is_not_understood(place):
     delta = {"type": "response.output_text.delta", "delta": "a", "output_index": place}
     assert not assemble(event(delta), EVENTS).is_understood
+
+
+ENDLESS = {
+    "events": (chunk({"content": "a"}), EVENTS),
+    "ends": (b"data: [DONE]\n\n", EVENTS),
+    "lines that say nothing": (b"\n", EVENTS),
+    "lines of one event": (b"data:1\n", EVENTS),
+    "values": (chunk({}, logprobs={"content": [[1] * 1000]}), EVENTS),
+    "lines of JSON": (b"{}\n", NDJSON),
+    "texts of a sequence": (b"\x1e", "application/json-seq"),
+}
+
+
+@pytest.mark.parametrize("kind", ENDLESS)
+def test_of_a_stream_without_measure_only_the_beginning_is_read(kind):
+    piece, content_type = ENDLESS[kind]
+    stream = piece * (40_000_000 // len(piece))
+    began = time.process_time()
+    found = assemble(stream, content_type)
+    assert time.process_time() - began < 20
+    assert not found.is_understood
+    assert "of which the first were read; the stream is kept" in found.warnings[-1]
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["[" * 100_000, "NaN", "[1e999]", '{"a":1,"a":2}', "1" * 5000, '{"a'],
+)
+def test_the_input_of_a_tool_that_cannot_be_read_exactly_stays_a_text(text):
+    block = {"type": "tool_use", "name": "look"}
+    delta = {"type": "input_json_delta", "partial_json": text}
+    pieces = (
+        {"type": "message_start", "message": {"id": "a"}},
+        {"type": "content_block_start", "index": 0, "content_block": block},
+        {"type": "content_block_delta", "index": 0, "delta": delta},
+        {"type": "message_stop"},
+    )
+    found = assemble(b"".join(map(event, pieces)), EVENTS)
+    assert found.is_understood
+    assert json.loads(found.text)["content"] == [{**block, "input": text}]
