@@ -31,6 +31,14 @@ allows memory for ``LEASE_SECONDS`` after the mark at most. So who sees the same
 ``WAIT_SECONDS`` later may delete the row. A proxy without a row begins anew with an empty
 memory. The cost of a proxy that was killed is one slow change, of 1.2 seconds.
 
+Beginning anew. A proxy that lost its connection, or finds the mark, writes its row again, and
+reads in the same statement which changes its row had not heard: none of those was
+deleted while the row was there. What they are about is forgotten. Everything else is in doubt:
+the lease does not speak for it, and it is asked anew before it is used. It is kept all the
+same, for a database that is away again before that: used without a question it is only while
+nobody answers one, like all that is known then, and no longer than
+``ISTORE_PROXY_STALE_SECONDS`` after the last answer or heartbeat that spoke for it.
+
 Clocks are compared with nobody's: each side measures durations on its own monotonic clock,
 and only rates matter; ``WAIT_SECONDS`` is a tenth longer than the lease. No process is
 known by host, path or number, so proxies may run on several hosts.

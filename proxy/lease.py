@@ -32,10 +32,21 @@ RETRY_SECONDS = 0.25
 LOST, GOING_AWAY = "08", "57"
 CHANGES_MOST = 1000  # from more of them everything is forgotten
 
+# While the row is there nobody deletes a change that it has not heard: what is told here
+# is all that happened meanwhile. NULL: there was no row.
 BEGIN = """
-INSERT INTO proxy_lease (id, host) VALUES (%(id)s, %(host)s)
-ON CONFLICT (id) DO UPDATE SET heard = pg_current_snapshot(), suspected_at = NULL
-RETURNING heard::text
+WITH earlier AS (SELECT heard FROM proxy_lease WHERE id = %(id)s), begun AS (
+    INSERT INTO proxy_lease (id, host) VALUES (%(id)s, %(host)s)
+    ON CONFLICT (id) DO UPDATE SET heard = pg_current_snapshot(), suspected_at = NULL
+    RETURNING heard
+)
+SELECT begun.heard::text, (SELECT ARRAY(
+    SELECT DISTINCT change.about FROM proxy_change AS change
+    WHERE pg_visible_in_snapshot(change.xid, pg_current_snapshot())
+    AND NOT pg_visible_in_snapshot(change.xid, earlier.heard)
+    LIMIT %(most)s
+) FROM earlier)
+FROM begun
 """
 # The row is there unless somebody waited in vain for this proxy, and gave it up.
 HEARTBEAT = """
@@ -55,6 +66,8 @@ _CLOCK = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
 
 # Forgets what the changes named are about; None: everything.
 Forget = Callable[[Collection[str] | None], None]
+# Has all that is remembered asked again. It was right at that moment; None: nobody knows.
+Doubt = Callable[[float | None], None]
 
 log = logging.getLogger(__name__)
 
@@ -72,13 +85,13 @@ class Lease:
         self.is_refused = False  # the database answers, and takes no writes, say
         self.heard_at: float | None = None  # None: never
         self._id = uuid.UUID(uuid7())
-        self._forget: list[Forget] = []
+        self._told: list[tuple[Forget, Doubt]] = []
         self._outcome: asyncio.Future[None] | None = None
         self._follower: asyncio.Task[None] | None = None
 
-    def tell(self, forget: Forget) -> None:
-        """Have this called for each change, before anybody is told that it was heard."""
-        self._forget.append(forget)
+    def tell(self, forget: Forget, doubt: Doubt) -> None:
+        """Have these called, before anybody is told that a change was heard."""
+        self._told.append((forget, doubt))
 
     def holds(self) -> bool:
         return clock() < self.until
@@ -137,11 +150,16 @@ class Lease:
                 await _notification(database)
 
     async def _begin(self, database: psycopg.AsyncConnection[Any]) -> str:
-        """With an empty memory: what happened while there was no row is not known."""
-        given = {"id": self._id, "host": socket.gethostname()}
-        row = await (await database.execute(BEGIN, given)).fetchone()
-        self._forget_all(None)
-        return row[0]
+        """All that is remembered is asked again before it is used, and what changed goes.
+
+        Without a row everything goes: it was given up by somebody who changed something.
+        """
+        given = {"id": self._id, "host": socket.gethostname(), "most": CHANGES_MOST}
+        heard, changes = await (await database.execute(BEGIN, given)).fetchone()
+        self._forget_all(changes)
+        for _, doubt in self._told:
+            doubt(self.heard_at)
+        return heard
 
     async def _heartbeat(
         self, database: psycopg.AsyncConnection[Any], previous: str
@@ -153,7 +171,7 @@ class Lease:
             return await self._begin(database)
         heard, _, changes = row
         if changes:
-            self._forget_all(changes if len(changes) < CHANGES_MOST else None)
+            self._forget_all(changes)
         self._note_heard(began)
         if changes:
             given = {"id": self._id, "heard": heard}
@@ -162,7 +180,9 @@ class Lease:
         return heard
 
     def _forget_all(self, changes: Collection[str] | None) -> None:
-        for forget in self._forget:
+        if changes is not None:
+            changes = frozenset(changes) if len(changes) < CHANGES_MOST else None
+        for forget, _ in self._told:
             forget(changes)
 
     def _note_heard(self, began: float) -> None:

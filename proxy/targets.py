@@ -2,7 +2,9 @@
 
 What the database said is remembered, and used as long as the lease of this process holds:
 ``istore.freshness`` says why that is as good as asking. While the database is away, what
-was known stays in use for ``ISTORE_PROXY_STALE_SECONDS``.
+was known stays in use for ``ISTORE_PROXY_STALE_SECONDS`` since the database confirmed it
+last: by an answer, or by a heartbeat that told no change of it. An entry from before a
+lease began anew is in doubt: it is asked again, and is there for another outage meanwhile.
 """
 
 from __future__ import annotations
@@ -12,7 +14,7 @@ import hashlib
 import logging
 from collections.abc import Callable, Collection
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Generic, TypeVar
 
@@ -92,12 +94,28 @@ class Remembered(Generic[Found]):
     depends_on: frozenset[str]
     due_at: float
     ends_at: float
+    confirmed_at: (
+        float  # when it was right; later heartbeats confirm it, unless in doubt
+    )
+    is_in_doubt: bool = False
 
     @classmethod
     def of(cls, known: Known[Found], at: float) -> Remembered[Found]:
         ends_at = at + known.seconds
         due_at = min(ends_at, at + REMEMBERED_SECONDS)
-        return cls(known.found, known.depends_on, due_at, ends_at)
+        return cls(known.found, known.depends_on, due_at, ends_at, at)
+
+    def in_doubt(self, heard_at: float | None) -> Remembered[Found]:
+        """The same, to be asked again before it is used while the database answers."""
+        confirmed_at = self.last_confirmed_at(heard_at)
+        due_at = float("-inf")
+        return replace(self, due_at=due_at, confirmed_at=confirmed_at, is_in_doubt=True)
+
+    def last_confirmed_at(self, heard_at: float | None) -> float:
+        """``heard_at``: when a heartbeat last told all changes."""
+        if self.is_in_doubt or heard_at is None:
+            return self.confirmed_at
+        return max(self.confirmed_at, heard_at)
 
 
 class DatabaseAway(Refused):
@@ -156,7 +174,7 @@ class Targets(Generic[Found]):
         self._look = look
         self._admission = admission
         self._lease = admission.lease
-        self._lease.tell(self.forget)
+        self._lease.tell(self.forget, self.doubt)
         self._memory: dict[Key, Remembered[Found]] = {}
         self._asked: dict[Key, asyncio.Future[Found]] = {}
         self._tokens: dict[bytes, None] = {}  # digests of those that were valid lately
@@ -192,6 +210,11 @@ class Targets(Generic[Found]):
             if not each.depends_on.isdisjoint(changes):
                 del self._memory[key]
 
+    def doubt(self, heard_at: float | None) -> None:
+        """Nothing is used before it is asked again, unless nobody can be asked."""
+        for key, each in self._memory.items():
+            self._memory[key] = each.in_doubt(heard_at)
+
     async def _find(self, key: Key, secret: bytes, headers: Headers) -> Found:
         holds = await self._lease.renew()
         remembered = self._memory.get(key)
@@ -205,15 +228,14 @@ class Targets(Generic[Found]):
         return self._from_memory(key)
 
     def _from_memory(self, key: Key) -> Found:
-        """What was known when the database was heard last, if that is not too old."""
-        remembered = self._memory.get(key)
-        if (
-            remembered is not None
-            and remembered.ends_at > clock()
-            and self._lease.silent_seconds < limits.PROXY_STALE_SECONDS
-        ):
-            return remembered.found
-        raise DatabaseAway
+        """What was known, if the database has confirmed it not too long ago."""
+        remembered, at = self._memory.get(key), clock()
+        if remembered is None or remembered.ends_at <= at:
+            raise DatabaseAway
+        confirmed_at = remembered.last_confirmed_at(self._lease.heard_at)
+        if at - confirmed_at >= limits.PROXY_STALE_SECONDS:
+            raise DatabaseAway
+        return remembered.found
 
     async def _look_up(
         self, key: Key, secret: bytes, headers: Headers, *, is_shared: bool

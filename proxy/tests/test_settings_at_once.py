@@ -18,6 +18,7 @@ from istore import freshness
 from istore.models import Role, Token
 from istore.tasks import forget_old_calls
 from istore.tokens import create_token, revoke_token
+from proxy.targets import Known, Remembered
 from proxy.tests.conftest import Proxied, Store, new_token, wait_until
 from proxy.tests.relay import Relay
 from proxy.tests.test_session_flow import api  # noqa: F401
@@ -311,6 +312,65 @@ def test_a_proxy_stops_when_it_has_heard_nothing_for_too_long(relayed, store, mo
     relay.cut()
     wait_until(lambda: readiness(proxied)[0] == 503, 20)
     assert called(proxied) == "503"
+
+
+def flap(proxied: Proxied, relay: Relay, meanwhile=lambda: None) -> None:
+    """The database goes, comes back while nobody calls, and goes again."""
+    relay.cut()
+    wait_until(lambda: readiness(proxied) == (200, "degraded"), 20)
+    meanwhile()
+    relay.mend()
+    wait_until(lambda: readiness(proxied) == (200, "ready"), 20)
+    relay.cut()
+    wait_until(lambda: readiness(proxied) == (200, "degraded"), 20)
+
+
+def test_a_database_that_comes_and_goes_takes_away_nothing_but_what_changed(
+    relayed, store, model
+):
+    proxied, relay = relayed
+    store.model(model.upstream_url, "stored")
+    gone, gone_secret = store.do(create_token, "t", store.projects[0], Role.EDITOR)
+    gone_headers = {"Authorization": f"Bearer {gone_secret}"}
+    assert called(proxied, headers=gone_headers) == OFF
+    assert (called(proxied), called(proxied, "stored")) == (OFF, RECORDED)
+
+    def demote() -> None:  # as by SQL: nobody waits, and the lease is not given up
+        Token.objects.filter(pk=gone.pk).update(role=Role.VIEWER)
+
+    flap(proxied, relay, lambda: store.thread.submit(demote).result())
+    assert called(proxied, headers=gone_headers) == "503"
+    for _ in range(2):
+        assert (called(proxied), called(proxied, "stored")) == (OFF, RECORDED)
+        relay.mend()
+        flap(proxied, relay)
+    relay.mend()
+    wait_until(lambda: readiness(proxied) == (200, "ready"), 20)
+    assert called(proxied, headers=gone_headers) == "403"
+    assert (called(proxied), called(proxied, "stored")) == (OFF, RECORDED)
+
+
+def test_a_proxy_that_was_given_up_knows_nothing_when_the_database_comes_and_goes(
+    relayed, store, model
+):
+    """Somebody was told that the change holds, and it is not known what it was."""
+    proxied, relay = relayed
+    token, secret = store.do(create_token, "t", store.projects[0], Role.EDITOR)
+    headers = {"Authorization": f"Bearer {secret}"}
+    assert called(proxied, headers=headers) == OFF
+    flap(proxied, relay, lambda: store.do(revoke_token, token, "test"))
+    assert called(proxied, headers=headers) == "503"
+
+
+def test_what_is_in_doubt_is_as_old_as_its_last_confirmation():
+    kept = Remembered.of(Known("found", frozenset()), 100.0)
+    assert kept.last_confirmed_at(None) == 100.0
+    assert kept.last_confirmed_at(130.0) == 130.0
+    doubtful = kept.in_doubt(130.0)
+    assert doubtful.due_at < 100.0  # asked again before it is used
+    # Neither a heartbeat nor a further connection speaks for it.
+    assert doubtful.last_confirmed_at(400.0) == 130.0
+    assert doubtful.in_doubt(400.0).last_confirmed_at(500.0) == 130.0
 
 
 def announced(act) -> bool:
