@@ -106,6 +106,11 @@ def test_sets_retention_and_runs_it(istore, model, make_inference, eager):
     status, out, _ = istore("retention", "run", m)
     assert status == 0 and "state\tcomplete\nrecords gone\t1\n" in out
     assert [each.inference_id for each in model.inferences.live()] == ["new"]
+    istore("retention", "set", m, "--every", "24h", "--hard")
+    changed = istore("retention", "set", m, "--inputs", "2d")[1]
+    assert "records\t30d\ninputs\t2d\naction\thard\nevery\t1d\n" in changed
+    assert "every\tby hand" in istore("retention", "set", m, "--every", "never")[1]
+
     assert istore("retention", "remove", m)[0] == 0
     assert istore("retention", "set", m)[0] == 1
     assert "30 days" in istore("retention", "set", m, "--records", "30 days")[2]

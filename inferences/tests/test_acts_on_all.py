@@ -7,6 +7,7 @@ from urllib.parse import urlencode
 import pytest
 from django.urls import reverse
 
+from inferences.models import InferencePayload
 from istore.models import Membership, Role
 
 pytestmark = pytest.mark.django_db
@@ -60,4 +61,19 @@ def test_a_question_that_cannot_be_read_changes_nothing(
     assert answer.status_code < 500
     row = model.inferences.live().get()
     assert not row.is_protected
-    assert "seen" not in row.payload.metadata
+    payload = InferencePayload.objects.beside(model).get(id=row.id)
+    assert "seen" not in payload.metadata
+
+
+def test_a_question_that_can_be_read_is_carried_out(editor, model, make_inference):
+    make_inference(inference_id="a", detections=[("car", 0.9)])
+    make_inference(inference_id="b", detections=[("ship", 0.9)])
+    address = reverse("inferences:browse", args=[model.model_id])
+
+    editor.post(
+        f"{address.removesuffix('/inferences')}/selection/protect",
+        {"everything": "true", "sure": "true", "reason": "x", "query": "?label=car"},
+    )
+
+    protected = model.inferences.filter(is_protected=True)
+    assert [row.inference_id for row in protected] == ["a"]

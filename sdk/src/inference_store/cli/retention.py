@@ -44,34 +44,30 @@ def show(model_id: ModelId, as_json: AsJson = False) -> None:
 def set_(
     model_id: ModelId,
     records: Annotated[
-        str, typer.Option(help="How long records are kept: 72h, 30d, 8w, or never.")
-    ] = "never",
+        str | None,
+        typer.Option(help="How long records are kept: 72h, 30d, 8w, or never."),
+    ] = None,
     inputs: Annotated[
         str | None,
-        typer.Option(help="How long inputs are kept; as records when not given."),
+        typer.Option(help="How long inputs are kept; of a new policy as records."),
     ] = None,
     hard: Annotated[
-        bool, typer.Option("--hard", help="Remove for good, instead of hiding.")
-    ] = False,
+        bool | None,
+        typer.Option("--hard/--soft", help="Remove for good, or hide."),
+    ] = None,
     every: Annotated[
-        str | None, typer.Option(help="Run by itself, every so often: 24h, 7d.")
+        str | None,
+        typer.Option(help="Run by itself, every so often (24h, 7d), or never."),
     ] = None,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Only say what it would remove now.")
     ] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Give a model its policy, or change the one it has."""
-    age = -1 if records == "never" else hours(records)
-    if inputs is None and age == -1:
-        raise ValueError("Say how long --records or --inputs are kept.")
-    body = NewRetentionPolicyRequest(
-        maximum_record_age=age,
-        maximum_blob_age=age if inputs is None else hours(inputs),
-        delete_action=DeleteAction.HARD if hard else DeleteAction.SOFT,
-        automated_interval=0 if every is None else hours(every),
-    )
+    """Give a model its policy, or change what is named of the one it has."""
     with client() as store:
+        former = store.retention_policy.get_retention_policy(model_id)
+        body = _changed(former, records, inputs, hard, every)
         if dry_run:
             preview = store.retention_policy.preview_retention_policy(model_id, body)
             if preview is None:
@@ -79,7 +75,6 @@ def set_(
             _show_preview(preview, as_json)
             return
         policies = store.retention_policy
-        former = policies.get_retention_policy(model_id)
         kept = (
             policies.replace_retention_policy(model_id, former.id, body)
             if former
@@ -121,6 +116,37 @@ def run(
     _show_task(task, as_json)
     if task.state != "complete":
         raise typer.Exit(1)
+
+
+def _changed(
+    former: RetentionPolicy | None,
+    records: str | None,
+    inputs: str | None,
+    hard: bool | None,
+    every: str | None,
+) -> NewRetentionPolicyRequest:
+    """The policy to be: what is not named stays as it was. Raises ``ValueError``."""
+    if former is None:
+        age = -1 if records in (None, "never") else hours(records)
+        if inputs is None and age == -1:
+            raise ValueError("Say how long --records or --inputs are kept.")
+        blob_age, action, interval = age, DeleteAction.SOFT, 0
+    else:
+        age = former.maximum_record_age
+        if records is not None:
+            age = -1 if records == "never" else hours(records)
+        blob_age, interval = former.maximum_blob_age, former.automated_interval
+        action = DeleteAction(former.delete_action)
+    if every is not None:
+        interval = 0 if every == "never" else hours(every)
+    if hard is not None:
+        action = DeleteAction.HARD if hard else DeleteAction.SOFT
+    return NewRetentionPolicyRequest(
+        maximum_record_age=age,
+        maximum_blob_age=blob_age if inputs is None else hours(inputs),
+        delete_action=action,
+        automated_interval=interval,
+    )
 
 
 def hours(length: str) -> int:
