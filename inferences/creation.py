@@ -20,7 +20,7 @@ from inferences import uploads
 from inferences.deconstructing import deconstructed
 from inferences.deconstruction import Deconstructed
 from inferences.derived import derived_metadata
-from inferences.metadata import RESERVED, MetadataValue
+from inferences.metadata import LEAVES_TOGETHER_MAX, RESERVED, MetadataValue
 from inferences.models import InferenceAction, RegisteredModel
 from inferences.real_numbers import beyond_reals
 from inferences.recording import NewInference, Outcome, record
@@ -84,6 +84,11 @@ class Creation:
         if len(keys) > settings.ISTORE_METADATA_MAX_ITEMS:
             raise ValueError(
                 f"More than {settings.ISTORE_METADATA_MAX_ITEMS} metadata."
+            )
+        leaves = sum(len(value.comparable) for value in self.metadata)
+        if leaves > LEAVES_TOGETHER_MAX:
+            raise ValueError(
+                f"The metadata has more than {LEAVES_TOGETHER_MAX} leaves together."
             )
 
 

@@ -50,11 +50,14 @@ WITH_WARNINGS: dict[str, Filter] = {
     "false": Not(HasWarnings()),
     "not-understood": IsNotUnderstood(),
 }
+# Every part before the value is bounded, or a text of blanks would be tried from each of
+# its places to its end.
 COMPARISON = re.compile(
-    r"(?P<key>.+?)(?::(?P<type>(?:json\.)?[a-z]+))?\s*(?P<operator>!=|>=|<=|=|>|<| in )"
-    r"\s*(?P<value>.*)",
+    r"(?P<key>.{1,1100}?)(?::(?P<type>(?:json\.)?[a-z]{1,20}))?\s{0,20}"
+    r"(?P<operator>!=|>=|<=|=|>|<| in )\s*(?P<value>.*)",
     re.DOTALL,
 )
+VALUES_MAX = 100  # of one name in an address; a query or a body may have more
 
 
 class MomentField(forms.CharField):
@@ -82,7 +85,10 @@ class ListField(forms.Field):
     widget = forms.MultipleHiddenInput
 
     def clean(self, value: Any) -> list[str]:
-        return [each for each in value or [] if each.strip()]
+        given = [each for each in value or [] if each.strip()]
+        if len(given) > VALUES_MAX:
+            raise ValidationError(f"More than {VALUES_MAX} of them.")
+        return given
 
 
 class MetadataField(ListField):

@@ -36,6 +36,8 @@ UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
 # and its hash, equal exactly when the texts are, ordered by the beginning alone.
 SLOT_BYTES, SLOT_BEGINNING = 512, 448
 LEAVES_MAX = 1000
+# Of one inference: each is a row of its own, and may be a key that nobody had before.
+LEAVES_TOGETHER_MAX = 5000
 PATH_MAX_CHARS = 1024
 
 RESERVED = ("latitude", "longitude", "data_source")

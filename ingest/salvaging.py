@@ -16,7 +16,7 @@ from django.conf import settings
 
 from inferences.deconstructing import deconstructed
 from inferences.deconstruction import Deconstructed
-from inferences.metadata import READERS, UNSTORABLE, MetadataValue
+from inferences.metadata import LEAVES_TOGETHER_MAX, READERS, UNSTORABLE, MetadataValue
 from inferences.models import RegisteredModel
 from inferences.real_numbers import fits, vector_problem
 from ingest.markers import Marker
@@ -40,12 +40,20 @@ class Salvage:
                 self.warnings.append("metadata is not a list.")
             return []
         found: dict[str, MetadataValue] = {}
-        most = settings.ISTORE_METADATA_MAX_ITEMS
+        leaves, most = 0, settings.ISTORE_METADATA_MAX_ITEMS
         for item in items[:most]:
             try:
                 value = _metadata_value(item)
             except ValueError as error:
                 self.warnings.append(f"Metadata was set aside: {error}")
+                continue
+            leaves += len(value.comparable)
+            if leaves > LEAVES_TOGETHER_MAX:
+                self.warnings.append(
+                    f"Metadata was set aside: with {value.key!r} it has more than "
+                    f"{LEAVES_TOGETHER_MAX} leaves together."
+                )
+                leaves -= len(value.comparable)
                 continue
             if found.setdefault(value.key, value) is not value:
                 self.warnings.append(f"Metadata was set aside: {value.key!r} again.")

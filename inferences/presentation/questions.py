@@ -13,6 +13,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cached_property
+from itertools import islice
 from typing import Any
 
 from django.core.exceptions import ValidationError
@@ -24,6 +25,7 @@ from inferences.filters.operands import read_list, write_list
 from inferences.filters.text.words import RELATIVE, UNITS, RelativeMoment
 from inferences.filterset import (
     COMPARISON,
+    VALUES_MAX,
     InferenceFilterSet,
     MomentField,
     inferred_type,
@@ -495,9 +497,11 @@ class Question:
                     else:
                         shown = f"{shown} ago"
                 yield Chip(said, shown, self.link(**{name: None}), name in wrong)
-        for label in self.query.getlist("label"):
+        # More are an error of the address, and each chip has a link with all the others.
+        for label in self.query.getlist("label")[:VALUES_MAX]:
             yield Chip("label", label, self._without("label", label))
-        for given, row in zip(self.query.getlist("metadata"), self.rows, strict=True):
+        compared = zip(self.query.getlist("metadata"), self.rows, strict=True)
+        for given, row in islice(compared, VALUES_MAX):
             value = f"{row.operator} {row.value}"
             without = self._without("metadata", given)
             yield Chip(row.key or "metadata", value, without, bool(row.error))

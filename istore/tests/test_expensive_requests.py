@@ -10,8 +10,9 @@ import json
 import time
 
 import pytest
+from django.contrib.auth.models import User
 
-from istore.models import Role
+from istore.models import Membership, Role
 
 MOST_SECONDS = 2.0
 MODEL = "/api/v1/models/yolo-harbour"
@@ -356,3 +357,54 @@ def test_more_values_than_the_setting_are_refused_before_they_are_read(
     assert answer.status_code == 200  # what stands in a text is not counted
     answer = api.post(f"{INFERENCES}/count", {"filters": [1] * 1000}, format="json")
     assert answer.json()["code"] == "too-many-values"
+
+
+def leaves(count: int, values: int) -> bytes:
+    standard = {
+        "data_hash": "0" * 64,
+        "data_size": 1,
+        "task_type": "Object Detection",
+        "inference_action": "detect",
+    }
+    value = json.dumps({f"a{number}": number for number in range(count)})
+    extended = [
+        {"key": f"k{number}", "type": "json", "value": value}
+        for number in range(values)
+    ]
+    metadata = {"standard_metadata": standard, "extended_metadata": extended}
+    return written({"inference_id": "x", "data": {"metadata": metadata}})
+
+
+def test_the_leaves_of_one_inference_are_bounded(api, model):
+    def post(body: bytes):
+        return api.generic("POST", INFERENCES, body, content_type="application/json")
+
+    began = time.thread_time()
+    assert post(leaves(900, 60)).status_code == 400
+    assert post(leaves(500, 2)).status_code == 201
+    assert time.thread_time() - began < MOST_SECONDS
+
+
+ADDRESSES = {
+    "blanks in a comparison": "metadata=a" + "%20" * 20_000 + "x",
+    "colons in a comparison": "metadata=" + ":a" * 30_000,
+    "many labels": "&".join(f"label=l{number}" for number in range(1900)),
+    "many comparisons": "&".join("metadata=a%3Db" for _ in range(1900)),
+    "brackets": "q=" + "(" * 60_000,
+    "a long number": "min_score=" + "9" * 60_000,
+    "a place of many numbers": "near=" + "1," * 30_000,
+}
+
+
+@pytest.mark.parametrize("name", ADDRESSES)
+def test_a_bad_address_costs_little(api, client, project, model, name):
+    user = User.objects.create_user("maria", password="anchor-42")
+    Membership.objects.create(user=user, project=project, role=Role.VIEWER)
+    client.force_login(user)
+    page = "/models/yolo-harbour/inferences"
+    client.get(page)  # what the first of its kind loads
+    for caller, path in ((api, INFERENCES), (client, page)):
+        began = time.thread_time()
+        answer = caller.get(path, QUERY_STRING=ADDRESSES[name])
+        assert time.thread_time() - began < MOST_SECONDS
+        assert answer.status_code < 500
