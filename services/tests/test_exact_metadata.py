@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.v2 import metadata_items, read_request
+from services.v2 import action_of, count_parts, metadata_items, read_request, split
 from services.v2.exact import elements_of, members_of
 
 
@@ -168,3 +168,28 @@ def test_few_of_many_names_that_stand_twice_are_told():
     assert len(warnings) == 101
     assert warnings[0] == "'0' stands twice in parameters; the last one counts."
     assert warnings[-1] == "900 more names stand twice in parameters."
+
+
+def test_many_inputs_beside_many_parameters_are_taken_apart_in_linear_time():
+    one = {"name": "a", "datatype": "BYTES", "shape": [1], "data": ["x"]}
+    parameters = {"action": "embed", **{f"{n}": 0 for n in range(20_000)}}
+    body = json.dumps({"parameters": parameters, "inputs": [one] * 4000}).encode()
+    request = read_request(body)
+    began = time.process_time()
+    count_parts(request, "Text Classification")
+    (part,) = split(request, "Text Classification")
+    assert time.process_time() - began < 5
+    assert action_of(part.parameters, None) == "embed"
+
+
+def test_data_in_lists_of_different_depths_is_flat_in_linear_time():
+    deep: list = [2]
+    for _ in range(50):
+        deep = [deep]
+    tensor = {"name": "a", "datatype": "INT64", "shape": [-1]}
+    data = [deep, *[1] * 300_000, [[3], 4]]
+    body = json.dumps({"inputs": [{**tensor, "data": data}]}).encode()
+    began = time.process_time()
+    (read,) = read_request(body).inputs
+    assert time.process_time() - began < 5
+    assert read.data == [2, *[1] * 300_000, 3, 4]

@@ -17,6 +17,7 @@ import orjson
 
 from services.v2.bounded_json import check_bounds
 from services.v2.exact import elements_of, members_of
+from services.v2.parameters import merged
 from services.v2.tensors import read_document
 
 MAX_ITEMS = 100
@@ -103,7 +104,8 @@ def parameters_by_part(parameters: dict[str, Any], count: int) -> list[dict[str,
     own = _by_part(parameters.get("metadata"), count)
     if own is None:
         return [parameters] * count
-    return [{**parameters, "metadata": each} for each in own]
+    read = merged(parameters)
+    return [{**read, "metadata": each} for each in own]
 
 
 def _by_part(given: Any, count: int) -> list[str] | None:

@@ -173,9 +173,22 @@ def _flat(data: Any) -> list[Any]:
     # Two looks, not one at each of a million numbers.
     while data and (type(data[0]) is list or type(data[-1]) is list):
         if set(map(type, data)) != {list}:
-            data = [part if type(part) is list else [part] for part in data]
+            return list(_leaves(data))
         data = list(chain.from_iterable(data))
     return data
+
+
+def _leaves(data: list[Any]) -> Iterator[Any]:
+    """What lies in lists of different depths, each looked at once."""
+    levels = [iter(data)]
+    while levels:
+        for each in levels[-1]:
+            if type(each) is list:
+                levels.append(iter(each))
+                break
+            yield each
+        else:
+            levels.pop()
 
 
 def _from_raw(name: str, datatype: str, raw: memoryview) -> list[bytes] | np.ndarray:
