@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 import numpy as np
 import pytest
 from django.core.management import call_command
+from django.db import DataError
 
 from inferences import removal
 from inferences.models import (
@@ -306,11 +307,18 @@ def test_what_a_failed_build_left_is_built_anew(faces, many, settings):
     from django.db import connection
 
     moving.tend(faces)
+    name = indexing.index_name(faces)
     with connection.cursor() as cursor:
-        cursor.execute(
-            "UPDATE pg_index SET indisvalid = false WHERE indexrelid = to_regclass(%s)",
-            [indexing.index_name(faces)],
-        )
+        cursor.execute(f"DROP INDEX {name}")
+        with pytest.raises(
+            DataError
+        ):  # a build that breaks off leaves its index behind
+            cursor.execute(
+                f"CREATE INDEX CONCURRENTLY {name} ON {Embedding._meta.db_table} "
+                "((1 / (id - id)))"
+            )
+        cursor.execute("SELECT to_regclass(%s) IS NOT NULL", [name])
+        assert cursor.fetchone() == (True,)
     assert not indexing.is_indexed(faces)
 
     assert indexing.index(faces)

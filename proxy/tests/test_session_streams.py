@@ -59,7 +59,7 @@ def test_chunks_leave_as_they_come(chat):
     stream.close()
     # One every 0.2 seconds: the last of four is far from the first.
     assert arrived[3] - arrived[0] > 0.4
-    assert arrived[0] < 1.0
+    assert arrived[0] < 5.0
 
 
 def test_a_copy_is_put_together_for_each_choice(chat, proxied, completions):

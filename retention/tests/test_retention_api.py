@@ -404,5 +404,6 @@ def test_the_record_of_an_expired_input_says_when(api, policy, make_inference):
     assert told["presigned_url"] is None
     assert task.created_at.isoformat() < told["input_expired_at"].replace("Z", "+00:00")
     page = api.post(f"{MODEL}/inferences/filter", {"presign": True}).json()
-    assert page["results"][0] == told
+    # One inference alone tells what was understood of its answer, too.
+    assert page["results"][0].items() <= told.items()
     assert api.get(f"{MODEL}/inferences/a/input").status_code == 404
