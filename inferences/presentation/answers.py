@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from inferences.answer_text import answer_text
 from inferences.deconstructing import deconstructed
-from inferences.deconstruction import Kind
+from inferences.deconstruction import Detection, Kind
 from inferences.deconstruction.values import Content
 from inferences.models import Inference, InferenceAction, RegisteredModel
 from inferences.presentation.colours import colours_of
@@ -187,8 +187,16 @@ def answer_of_text(
 ) -> Answer:
     """What a model wrote, taken apart; ``test`` says what the question asked for."""
     said = deconstructed(model, text)
+    # Label and score of a distribution are those of its best class.
+    best_class = said.meant[0] if said.is_one_class and said.meant else None
+
+    def is_asked_for(one: Detection) -> bool:
+        if test is None:
+            return True
+        return one is (best_class or one) and test(one.label, one.score)
+
     ordered = sorted(
-        ((one, not test or test(one.label, one.score)) for one in said.detections),
+        ((one, is_asked_for(one)) for one in said.detections),
         key=lambda row: -(row[0].score or 0),
     )
     if len(ordered) > most:

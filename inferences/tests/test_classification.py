@@ -6,6 +6,7 @@ has the same answer before, in between and after.
 
 from __future__ import annotations
 
+import json
 import random
 import threading
 from datetime import UTC, datetime, timedelta
@@ -38,6 +39,7 @@ from inferences.models import (
 )
 from inferences.partitions import TABLES, partitions_of
 from inferences.presentation import summaries
+from inferences.presentation.answers import answer_of_text
 from inferences.presentation.facets import facets
 from inferences.presentation.questions import Question
 from inferences.presentation.sampling import sample
@@ -519,3 +521,16 @@ def test_the_migration_marks_the_models_whose_records_wait(digits, model):
     assert not digits.awaits_classes
     assert names(digits, DetectionFilter(["3"])) == [*expected, "picture-23"]
     assert findings(digits) == findings(model) == []
+
+
+def test_a_label_filter_marks_the_best_class_alone(project):
+    model = RegisteredModel.objects.create(
+        model_id="marked", project=project, task_type=TaskType.IMAGE_CLASSIFICATION
+    )
+    classes_ = [{"label": "a", "score": 0.9}, {"label": "b", "score": 0.1}]
+    text = json.dumps({"image_classification": classes_})
+
+    answer = answer_of_text(model, text, test=lambda label, score: score < 0.95)
+
+    marked = [(one.label, one.is_match) for one in answer.found]
+    assert marked == [("a", True), ("b", False)]
