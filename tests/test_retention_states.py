@@ -199,7 +199,7 @@ class Retention(RuleBasedStateMachine):
             # Told, not promised: the record or its input is on its way out.
             assert is_protected
             return
-        assert done == (before.state == LIVE)
+        assert (done is not None) == (before.state == LIVE)
         if done:
             before.is_protected = is_protected
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import io
 import time
+from datetime import timedelta
 from threading import Event, Thread
 
 import numpy as np
@@ -12,11 +13,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from django.db import OperationalError
+from django.db.models.functions import Now
 
 from inferences.ground_truth import file_tasks
 from inferences.ground_truth.models import PendingTruth, TruthFile
 from inferences.models import TaskType, UploadGrant
-from istore import blobs
+from istore import blobs, failpoints
 from istore.models import AuditEntry, Role
 from istore.tracking import LeaseLost, TaskState
 
@@ -109,6 +111,36 @@ def test_a_worker_that_died_is_followed_by_another(api, model, monkeypatch):
     assert task.state == TaskState.RUNNING  # given back, to be tried again
     assert blobs.size(task.storage_key)
     monkeypatch.undo()
+
+    assert carried_out(task_id).state == TaskState.COMPLETE
+    assert PendingTruth.objects.count() == 150
+
+
+@pytest.fixture
+def armed():
+    yield failpoints.arm
+    failpoints.arm("")
+
+
+def test_a_crash_before_the_task_is_there_acknowledges_nothing(api, model, armed):
+    armed("ground_truth.file_kept=raise")
+    api.handler.raise_request_exception = api.raise_request_exception = False
+    assert post(api, csv(150)).status_code >= 500
+    armed("")
+
+    assert not TruthFile.objects.exists()
+    assert UploadGrant.objects.exists()  # by which the collector finds what is left
+    assert carried_out(post(api, csv(150)).json()["id"]).state == TaskState.COMPLETE
+
+
+def test_a_crash_of_the_worker_that_has_the_task_is_made_good(api, model, armed):
+    task_id = post(api, csv(150)).json()["id"]
+    armed("ground_truth.file_claimed=raise")
+    with pytest.raises(failpoints.Failure):
+        carried_out(task_id)
+    armed("")
+    # Another worker takes it when the lease of the dead one has run out.
+    TruthFile.objects.update(lease_until=Now() - timedelta(minutes=5))
 
     assert carried_out(task_id).state == TaskState.COMPLETE
     assert PendingTruth.objects.count() == 150
