@@ -28,7 +28,7 @@ from ingest.stream import EventStream
 from istore import blobs
 from istore.clock import now
 from istore.verification import Finding, Scope
-from proxy.spool_health import files_aside, waiting_models
+from proxy.spool_health import files_aside, foreign_files, waiting_models
 
 DEAD_AFTER = timedelta(days=1)
 WAITING = Fate()
@@ -101,6 +101,8 @@ def spool_files(scope: Scope) -> Iterator[Finding]:
     spool = settings.ISTORE_SPOOL_DIR
     for path in files_aside(spool):
         yield Finding("spool-file", path.name, "Not captured: manage.py replay_spool.")
+    for path in foreign_files(spool):
+        yield Finding("spool-foreign", path.name, "Not a file of the spool.")
     for folder, size, seconds in waiting_models(spool):
         said = f"{size} bytes wait since {seconds:.0f} s: its blobs cannot be put."
         yield Finding("spool-waiting", folder, said)

@@ -11,7 +11,7 @@ from django.conf import settings
 from ingest import heartbeat
 from ingest.models import SetAsideEvent
 from ingest.stream import EventStream
-from proxy.spool_health import files_aside
+from proxy.spool_health import files_aside, foreign_files
 
 
 def stream() -> dict[str, Any]:
@@ -24,4 +24,5 @@ def stream() -> dict[str, Any]:
         "age": None if seconds is None else timedelta(seconds=seconds),
         "aside": SetAsideEvent.objects.filter(replayed_at=None).count(),
         "files": files_aside(settings.ISTORE_SPOOL_DIR),
+        "foreign": foreign_files(settings.ISTORE_SPOOL_DIR),
     }

@@ -9,6 +9,7 @@ leaves unchanged and says why it was not. A call is carried to its end if the cl
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import time
 from collections.abc import Sequence
@@ -133,6 +134,10 @@ class Proxy:
         reason = FAILED
         try:
             reason = await self._keep(exchange, answered)
+        except asyncio.CancelledError:
+            # Its entry may yet be written, so its id stays: held for nothing, it expires.
+            reason = ""
+            raise
         except Exception:  # an answer is there, and leaves
             log.exception("An inference was not recorded")
         finally:

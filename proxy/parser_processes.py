@@ -32,6 +32,7 @@ MEMORY_BYTES = (
 )  # of address space: a body, what it is parsed to, and libraries
 LENGTH = Struct("<Q")
 HEADER_BYTES = 2**20
+BODY_BYTES = 2**30
 LIGHT_BYTES, LIGHT_WEIGHT = 256 * 2**10, 10_000
 # Run as a module, its exceptions would be those of ``__main__``.
 CHILD = "import sys; from proxy import parser_processes as p; p.serve(int(sys.argv[1]))"
@@ -78,6 +79,8 @@ class ParserProcess:
         """What the function says of the body; raises what it raises, or ``NotParsed``."""
         self.start()
         assert self._socket is not None
+        if len(body) >= BODY_BYTES:
+            raise NotParsed("It is too large to read.")
         header = pickle.dumps((place, len(body), arguments))
         if len(header) > HEADER_BYTES:
             raise NotParsed("It has too much beside it.")
@@ -199,7 +202,9 @@ def _next_request(parent: socket.socket) -> tuple[str, bytes, tuple[Any, ...]] |
     place, size, arguments = pickle.loads(_exactly(parent, header_size))
     (descriptor,) = descriptors
     try:
-        body = os.pread(descriptor, size, 0) if size < 2**30 else b""
+        body = os.pread(descriptor, size, 0)
+        if len(body) != size:  # one call reads 2 GiB at most
+            raise EOFError("The body is not all there.")
     finally:
         os.close(descriptor)
     return place, body, arguments

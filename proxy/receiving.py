@@ -50,24 +50,31 @@ class Permits:
 class Allowance:
     """The bytes one call holds; they are given back when it ends."""
 
-    __slots__ = ("held", "permits")
+    __slots__ = ("_lock", "held", "is_closed", "permits")
 
     def __init__(self, permits: Permits) -> None:
         self.permits = permits
         self.held = 0
+        self.is_closed = False
+        # The thread that inflates for a call may outlive it.
+        self._lock = threading.Lock()
 
     def take(self, count: int) -> bool:
-        if not self.permits.take(count):
-            return False
-        self.held += count
-        return True
+        """False, too, when the call has ended: nobody would give them back."""
+        with self._lock:
+            if self.is_closed or not self.permits.take(count):
+                return False
+            self.held += count
+            return True
 
     def __enter__(self) -> Allowance:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self.permits.give_back(self.held)
-        self.held = 0
+        with self._lock:
+            self.is_closed = True
+            self.permits.give_back(self.held)
+            self.held = 0
 
 
 class Reader:

@@ -32,6 +32,7 @@ from proxy.frames import Gap, Scan, header, identity_of
 OFFSET = Struct("<Q")
 NAME = re.compile(r"(?P<owner>[0-9a-f]{32})-(?P<number>[0-9]{8})\.(?P<state>[a-z]+)")
 NOTES = ("done", "synced", "cut")
+ENTRIES = ("open", "closed")  # states of files that hold entries
 
 log = logging.getLogger(__name__)
 
@@ -236,12 +237,18 @@ def segments_in(directory: Path) -> list[Segment]:
     found = []
     for name in os.listdir(directory):
         match = NAME.fullmatch(name)
-        if match and match["state"] in ("open", "closed"):
+        if match and match["state"] in ENTRIES:
             closed = match["state"] == "closed"
             found.append(
                 Segment(directory, match["owner"], int(match["number"]), closed)
             )
     return sorted(found, key=lambda each: (each.owner, each.number))
+
+
+def is_segment(name: str) -> bool:
+    """Whether capture would read the file of this name."""
+    match = NAME.fullmatch(name)
+    return match is not None and match["state"] in ENTRIES
 
 
 def owners_in(directory: Path) -> list[str]:

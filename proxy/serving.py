@@ -18,6 +18,7 @@ from proxy.answers import (
     send_whole,
     unauthenticated,
 )
+from proxy.carrying import BrokenOff
 from proxy.counters import DATABASE_AWAY, IN_FLIGHT_BYTES, counts
 from proxy.headers import Headers
 from proxy.inferring import Proxy
@@ -57,7 +58,10 @@ class Application:
             await self.answer(scope, headers, reader, sending)
         except Exception as error:
             if sending.is_begun:  # too late to say so: the client sees it end early
-                raise
+                if not isinstance(error, Refused | BrokenOff):
+                    raise
+                log.warning("An answer ended early: %s", str(error))
+                return
             refused = error if isinstance(error, Refused) else _failed()
             counts.refused[refused.status] += 1
             await reader.discard()

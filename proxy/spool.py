@@ -39,6 +39,7 @@ from proxy.frames import HEAD, HEADER, checksum, head, header
 from proxy.segments import (
     Ownership,
     Segment,
+    is_segment,
     note_synced,
     sync_directory,
     write_durably,
@@ -145,7 +146,8 @@ class Spool:
         heappush(self._patience, (until, self._appended, entry))
         if self._watch is None or until < self._watch.when():
             self._watch_patience(loop)
-        return await outcome
+        # Who waits may be cancelled; the entry goes its way, and is counted until its end.
+        return await asyncio.shield(outcome)
 
     def close(self) -> None:
         """Write what waits, and close the segment."""
@@ -405,6 +407,6 @@ def _segment_stats(directory: Path) -> Iterator[os.stat_result]:
     for each in (directory, *waiting.folders(directory)):
         with suppress(FileNotFoundError), os.scandir(each) as found:
             for entry in found:
-                if entry.name.endswith((".open", ".closed")):
+                if is_segment(entry.name):
                     with suppress(FileNotFoundError):
                         yield entry.stat()

@@ -9,6 +9,7 @@ from django.conf import settings
 
 from istore.blobs import no_room
 from proxy import waiting
+from proxy.segments import is_segment, segments_in
 from proxy.spool import age_of
 
 
@@ -19,9 +20,7 @@ def trouble() -> str | None:
         return None
     seconds = age_of(spool)
     if seconds > settings.ISTORE_SPOOL_WARN_SECONDS:
-        models = [
-            each.name for each in waiting.folders(spool) if any(each.glob("*.closed"))
-        ]
+        models = [each.name for each in waiting.folders(spool) if segments_in(each)]
         said = f"The oldest answer that is not stored waits for {seconds:.0f} s"
         if models:
             said += f"; blobs of {len(models)} models cannot be put"
@@ -46,11 +45,22 @@ def files_aside(spool: Path) -> list[Path]:
     )
 
 
+def foreign_files(spool: Path) -> list[Path]:
+    """Files that look like segments by their ending, and that nobody captures."""
+    return sorted(
+        path
+        for folder in (spool, *waiting.folders(spool))
+        for pattern in ("*.open", "*.closed")
+        for path in folder.glob(pattern)
+        if not is_segment(path.name)
+    )
+
+
 def waiting_models(spool: Path) -> list[tuple[str, int, float]]:
     """Models whose entries are kept apart: the folder of their blobs, bytes, seconds."""
     found = []
     for folder in waiting.folders(spool):
-        stats = [each.stat() for each in folder.glob("*.closed")]
+        stats = [each.path.stat() for each in segments_in(folder)]
         if stats:
             size = sum(each.st_size for each in stats)
             age = time.time() - min(each.st_mtime for each in stats)

@@ -79,3 +79,10 @@ async def test_a_call_that_is_cancelled_twice_keeps_its_process_until_it_is_done
         await task
     assert not processes._idle
     assert await processes.run(length_of, b"abc", 1) == 3
+
+
+async def test_a_body_that_is_too_large_to_read_is_refused(processes, monkeypatch):
+    monkeypatch.setattr(parser_processes, "BODY_BYTES", 100)
+    with pytest.raises(NotParsed, match="too large"):
+        await processes.run(length_of, bytes(100), 1)
+    assert await processes.run(length_of, bytes(99), 1) == 99

@@ -200,6 +200,8 @@ def test_an_answer_that_grows_too_large_ends_early(proxied, store, upstream):
     store.model(upstream.url, "unending")
     with pytest.raises(requests.exceptions.ChunkedEncodingError):
         proxied.infer("unending")
+    wait_until(lambda: "An answer ended early" in proxied.log, 10)
+    assert "Application callable" not in proxied.log
 
 
 def test_an_answer_too_large_to_begin_with_is_502(start_proxy, store, upstream):

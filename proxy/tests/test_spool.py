@@ -13,6 +13,7 @@ from istore.uuids import uuid7
 from proxy import limits, moments, spool
 from proxy.entries import Facts, SpoolEntry
 from proxy.frames import HEAD, checksum, framed, head, header
+from proxy.receiving import Permits
 from proxy.segments import Ownership, Segment, owners_in, segments_in
 from proxy.spool import FAILED, FULL, SLOW, Spool
 
@@ -291,3 +292,26 @@ def test_moments_are_written_as_events_write_them():
         whole = EPOCH + timedelta(microseconds=moment)
         assert moments.written(moment) == written_moment(whole)
         assert moments.prefix_for(1, 2, moment, "x") == prefix_for(1, 2, whole, "x")
+
+
+async def test_who_gives_up_waiting_leaves_the_entry_counted_until_its_end(
+    opened, monkeypatch
+):
+    go = hanging(monkeypatch)
+    waiting = asyncio.ensure_future(opened.append([b"entry"]))
+    await asyncio.sleep(0.05)
+    waiting.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await waiting
+    assert opened._waiting_bytes == 5
+    go.set()
+    assert await opened.append([b"next"]) == ""
+    assert opened._waiting_bytes == 0
+
+
+def test_a_call_that_has_ended_takes_no_more_permits():
+    permits = Permits(100)
+    with permits.allowance() as allowance:
+        assert allowance.take(10)
+    assert not allowance.take(10)
+    assert permits.held == 0

@@ -12,6 +12,7 @@ from istore.clock import now
 from proxy import spool_health, waiting
 from proxy.frames import HEADER
 from proxy.segments import Segment
+from proxy.spool import age_of, size_of
 from proxy.tests.test_capture import payload, spooled
 
 
@@ -77,3 +78,14 @@ def test_a_bucket_that_is_away_makes_readiness_degraded(client, db, monkeypatch)
     told = client.get("/health/ready").json()
     assert told["status"] == "degraded"
     assert told["reasons"]["blobs"] == "The bucket 'x' does not exist."
+
+
+def test_a_foreign_file_is_no_answer_that_waits_and_is_named_by_verify(spool, db):
+    folder = waiting.folder_of(spool, "1/2")
+    folder.mkdir(parents=True)
+    for path in (spool / "garbage.closed", folder / "other.open"):
+        path.write_bytes(bytes(100))
+        os.utime(path, (time.time() - 1000,) * 2)
+    assert (size_of(spool), age_of(spool)) == (0, 0.0)
+    assert spool_health.trouble() is None and not spool_health.waiting_models(spool)
+    assert sorted(findings("spool-foreign")) == ["garbage.closed", "other.open"]
