@@ -17,16 +17,16 @@ from datetime import timedelta
 from threading import Event, Thread
 from typing import IO
 
-import pyarrow
-import pyarrow.parquet
 from django.conf import settings
 from django.core.files.base import File
 from django.core.files.storage import default_storage
 from django.db import DatabaseError, connection, transaction
 from rest_framework.exceptions import APIException
 
+from inferences import parquet_files
 from inferences.ground_truth.annotations import FORMS as ANNOTATIONS
 from inferences.ground_truth.files import (
+    LONGEST,
     UNPACKED_MAX_BYTES,
     Options,
     Rows,
@@ -47,6 +47,10 @@ KEPT = timedelta(days=7)  # of a file that no worker comes to
 TELL_SECONDS = 2.0
 CHUNK = 2**20
 ANNOTATION_BYTES = 400  # of a picture in a file of annotations, at least
+AT_ONCE_BYTES = (
+    16 * 2**20
+)  # of texts and numbers that a request makes of a Parquet file
+AT_ONCE_SECONDS = 10  # of a processor, for what takes a part of one
 VALUES_A_ROW = 50  # that a file of so many rows may hold, lists of values counted whole
 GRANT = "actuals"
 
@@ -57,7 +61,8 @@ def count_rows(file: IO[bytes], form: str) -> int:
     """How many rows a file has at most, told without reading them.
 
     Parquet says it itself: a million equal rows are nine kilobytes. A row whose lists
-    hold many values counts as several. Raises ``Problem`` for a file that is too large.
+    hold many values counts as several, and a file that unpacks to much as one of more
+    rows than a request joins. What is fewer was read whole without harm. Raises ``Problem`` for a file that is too large.
     """
     if form in ANNOTATIONS:
         # Told by its size: a document of JSON may be one line.
@@ -87,26 +92,26 @@ def _lines(file: IO[bytes]) -> int:
 
 
 def _rows_of_parquet(file: IO[bytes]) -> int:
-    try:
-        with pyarrow.parquet.ParquetFile(file) as table:
-            said = table.metadata
-            groups = [said.row_group(number) for number in range(said.num_row_groups)]
-            columns = [
-                group.column(number)
-                for group in groups
-                for number in range(group.num_columns)
-            ]
-    except (pyarrow.ArrowException, OSError) as error:
-        detail = f"The file cannot be read as Parquet: {str(error)[:200]}"
-        raise Problem(400, "malformed-file", detail) from None
-    finally:
-        file.seek(0)
-    unpacked = sum(each.total_uncompressed_size for each in columns)
-    if unpacked > UNPACKED_MAX_BYTES:
-        detail = f"Unpacked, a file has at most {UNPACKED_MAX_BYTES} bytes."
-        raise Problem(413, "body-too-large", detail)
-    values = sum(each.num_values for each in columns)
-    return max(said.num_rows, values // VALUES_A_ROW)
+    most = settings.ISTORE_TRUTHS_AT_ONCE
+    found = parquet_files.measure(
+        file,
+        rows=most,
+        values=most * VALUES_A_ROW,
+        size=AT_ONCE_BYTES,
+        longest=LONGEST,
+        seconds=AT_ONCE_SECONDS,
+    )
+    if found.bytes > UNPACKED_MAX_BYTES:
+        raise parquet_files.too_large()
+    rows = max(found.rows, found.values // VALUES_A_ROW)
+    return max(rows, most + 1) if found.bytes > AT_ONCE_BYTES else rows
+
+
+def _check_parquet(file: IO[bytes]) -> None:
+    """Read all of it elsewhere before it is read here."""
+    found = parquet_files.measure(file, longest=LONGEST)
+    if found.bytes > UNPACKED_MAX_BYTES:
+        raise parquet_files.too_large()
 
 
 def keep_file(
@@ -175,6 +180,8 @@ def _join(task: TruthFile) -> Joined:
     try:
         with blobs.open_blob(task.storage_key) as file, _telling(task) as progress:
             options = Options.from_json(task.options)
+            if task.form == "parquet":
+                _check_parquet(file)
             rows = rows_of(file, task.form, model, options)
             return join(task.created_by, model, progress.counted(rows))
     except FileNotFoundError:

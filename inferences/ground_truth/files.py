@@ -13,6 +13,7 @@ import gzip
 import re
 import tempfile
 import zlib
+from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
@@ -24,29 +25,50 @@ import pyarrow.parquet
 from rest_framework.exceptions import APIException
 
 from inferences.arrow_values import Unreadable, rows_of_batch
+from inferences.deconstruction.context import LABEL_CHARS
 from inferences.ground_truth.annotations import FORMS as ANNOTATIONS
 from inferences.ground_truth.annotations import annotated_rows
 from inferences.ground_truth.delimited import DelimitedTable, delimiter_named
 from inferences.ground_truth.joining import Actual, Refusal
 from inferences.ground_truth.labels import MISSING, Labels
-from inferences.ground_truth.references import HASH, INFERENCE, METADATA, Reference
+from inferences.ground_truth.references import (
+    HASH,
+    INFERENCE,
+    METADATA,
+    VALUE_MAX_BYTES,
+    Reference,
+)
 from inferences.ground_truth.truths import FORMS, TRUTH_MAX_BYTES, read_truth
 from inferences.metadata import read_float
-from inferences.models import RegisteredModel
+from inferences.models import OUTSIDE_ID, RegisteredModel
+from inferences.parquet_check import COLUMN, is_text, lengths, longest_name, name_of
+from inferences.parquet_files import ROWS_AT_ONCE, UNPACKED_MAX_BYTES
 from istore.exception_handler import as_problem
 from istore.parsing import read_json
 from istore.problems import Problem, invalid
 
-ROWS_AT_ONCE = 1000
 ROWS_AS_VALUES = 20
 LINE_MAX_BYTES = 2 * TRUTH_MAX_BYTES
 DOCUMENT_MAX_BYTES = 64 * 2**20  # of JSON that is one value
-UNPACKED_MAX_BYTES = 2 * 2**30
 CHUNK = 2**20
 TEXTS = ("label", "text")
 NUMBERS = ("value", "score")
-COLUMN = "metadata."
 COLUMNS = (INFERENCE, HASH, "label", "score", *FORMS)
+BYTES_A_CHARACTER = 4
+# Bytes of the longest text that a column may hold; no text of Python is made of others.
+LONGEST = {
+    **dict.fromkeys(COLUMNS, TRUTH_MAX_BYTES),
+    INFERENCE: 255 * BYTES_A_CHARACTER,
+    HASH: VALUE_MAX_BYTES,
+    COLUMN: VALUE_MAX_BYTES,
+    "label": LABEL_CHARS * BYTES_A_CHARACTER,
+}
+WHY_TOO_LONG = {
+    INFERENCE: str(OUTSIDE_ID.message),
+    HASH: "A SHA-256 has 64 hexadecimal digits.",
+    COLUMN: f"A value to join by has {VALUE_MAX_BYTES} bytes.",
+    "label": f"More than {LABEL_CHARS} characters.",
+}
 # The row numbers that pandas writes as a column: they say nothing.
 INDEX = re.compile(r"(unnamed: ?\d+|__index_level_\d+__)?", re.IGNORECASE)
 DECIMAL_COMMA = re.compile(r"-?\d+,\d+")
@@ -297,7 +319,7 @@ def _of_parquet(file: IO[bytes], reading: Reading) -> Rows:
         columns = _columns(schema.names, reading.options)
         file.seek(0)
         # A text that stands in every row is one text in the file, and stays one here.
-        texts = [each.name for each in schema if _is_text(each.type)]
+        texts = [each.name for each in schema if is_text(each.type)]
         with pyarrow.parquet.ParquetFile(file, read_dictionary=texts) as table:
             yield from _of_batches(table.iter_batches(ROWS_AT_ONCE), columns, reading)
     except (pyarrow.ArrowException, OSError) as error:
@@ -313,46 +335,68 @@ def _of_batches(
         kept = pyarrow.RecordBatch.from_arrays(
             [batch.column(place) for place in columns], names=list(columns.values())
         )
-        _check_texts(kept)
-        for row in rows_of_batch(kept, ROWS_AS_VALUES):
+        kept, refused = _without_long(kept)
+        for within, row in enumerate(rows_of_batch(kept, ROWS_AS_VALUES)):
             number += 1
             place = f"row {number}"
+            row |= refused.get(within, {})
             yield _told(place, lambda: _of_row(row, reading, place))  # noqa: B023 called at once
 
 
-def _is_text(kind: pyarrow.DataType) -> bool:
-    types = pyarrow.types
-    is_large = types.is_large_string(kind) or types.is_large_binary(kind)
-    return types.is_string(kind) or types.is_binary(kind) or is_large
+def _without_long(
+    batch: pyarrow.RecordBatch,
+) -> tuple[pyarrow.RecordBatch, dict[int, dict[str, Unreadable]]]:
+    """The batch with gaps for texts that are too long, and by row why those are refused.
 
-
-def _check_texts(batch: pyarrow.RecordBatch) -> None:
+    No text of Python is made of them: one of the file may stand in every row.
+    """
+    columns, refused = [], defaultdict[int, dict[str, Unreadable]](dict)
     for name, column in zip(batch.schema.names, batch.columns, strict=True):
-        is_coded = pyarrow.types.is_dictionary(column.type)
-        if not is_coded or not _is_text(column.type.value_type):
-            continue
-        longest = pyarrow.compute.max(pyarrow.compute.binary_length(column.dictionary))
-        if (longest.as_py() or 0) > TRUTH_MAX_BYTES:
-            detail = f"A value of {name} is longer than {TRUTH_MAX_BYTES} bytes."
-            raise Problem(413, "body-too-large", detail)
+        found = lengths(column)
+        if found is not None:
+            longest = pyarrow.compute.max(found).as_py() or 0
+            if longest > TRUTH_MAX_BYTES:
+                detail = f"A value of {name} is longer than {TRUTH_MAX_BYTES} bytes."
+                raise Problem(413, "body-too-large", detail)
+            bound = LONGEST[longest_name(name)]
+            if longest > bound:
+                is_long = pyarrow.compute.greater(found, bound)
+                why = Unreadable(
+                    WHY_TOO_LONG.get(longest_name(name), "It is too long.")
+                )
+                for row in pyarrow.compute.indices_nonzero(is_long).to_pylist():
+                    refused[row][name] = why
+                column = _with_gaps(column, is_long)
+        columns.append(column)
+    names = batch.schema.names
+    return pyarrow.RecordBatch.from_arrays(columns, names=names), refused
 
 
-def _name_of(column: str) -> str:
-    """The name that is meant: capitals and blanks are how a spreadsheet writes it."""
-    column = column.strip()
-    if column[: len(COLUMN)].lower() == COLUMN:
-        return COLUMN + column[len(COLUMN) :]
-    return re.sub(r"[\s-]+", "_", column.lower())
+def _with_gaps(column: pyarrow.Array, where: pyarrow.Array) -> pyarrow.Array:
+    if not pyarrow.types.is_dictionary(column.type):
+        if pyarrow.types.is_string_view(
+            column.type
+        ):  # there is no choice between views
+            column = column.cast(pyarrow.large_string())
+        elif pyarrow.types.is_binary_view(column.type):
+            column = column.cast(pyarrow.large_binary())
+        gap = pyarrow.scalar(None, column.type)
+        return pyarrow.compute.if_else(where, gap, column)
+    places = column.indices
+    gap = pyarrow.scalar(None, places.type)
+    return pyarrow.DictionaryArray.from_arrays(
+        pyarrow.compute.if_else(where, gap, places), column.dictionary
+    )
 
 
 def _is_known(column: str) -> bool:
-    name = _name_of(column)
+    name = name_of(column)
     return name in COLUMNS or name.startswith(COLUMN)
 
 
 def _columns(given: Sequence[str], options: Options) -> dict[int, str]:
     """The columns that are read, by their places. A 400 names all that are not known."""
-    found = {n: _name_of(name) for n, name in enumerate(given) if _is_known(name)}
+    found = {n: name_of(name) for n, name in enumerate(given) if _is_known(name)}
     unknown = [
         name
         for name in given

@@ -1,0 +1,158 @@
+"""A program of its own: reads a Parquet file of anyone within limits, and says its size.
+
+``python -I parquet_check.py '{"memory": …, "seconds": …, …}' < file``. Some damaged files
+end the process that looks at them (the library throws through calls that cannot raise),
+others unpack to more than there is room for: what goes wrong in here ends this process
+and no other. What it has read whole can be read again elsewhere.
+"""
+
+from __future__ import annotations
+
+import json
+import mmap
+import os
+import re
+import resource
+import sys
+from typing import Any
+
+import pyarrow
+import pyarrow.compute
+import pyarrow.parquet
+from pyarrow import types
+
+COLUMN = "metadata."
+
+
+def main() -> None:
+    asked = json.loads(sys.argv[1])
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))
+    resource.setrlimit(resource.RLIMIT_CPU, (asked["seconds"], asked["seconds"] + 1))
+    memory = asked["memory"] + os.fstat(0).st_size
+    resource.setrlimit(resource.RLIMIT_AS, (memory, memory))
+    pyarrow.set_cpu_count(1)
+    try:
+        # Mapped, for the position of the file is shared with who started this.
+        with mmap.mmap(0, 0, access=mmap.ACCESS_READ) as content:
+            said: dict[str, Any] = measure(pyarrow.py_buffer(content), asked)
+            print(json.dumps(said), flush=True)
+            os._exit(0)  # Arrow still holds the map
+    except (MemoryError, pyarrow.ArrowMemoryError):
+        said = {"is_too_large": True}
+    except (pyarrow.ArrowException, OSError, ValueError) as error:
+        said = {"error": str(error)[:200]}
+    print(json.dumps(said), flush=True)
+    os._exit(0)
+
+
+def measure(content: pyarrow.Buffer, asked: dict[str, Any]) -> dict[str, Any]:
+    """Rows, values of the leaves, and bytes of what is read: first as the file says it,
+    then, unless that is more than is asked for already, as it turns out to be."""
+    with pyarrow.parquet.ParquetFile(pyarrow.BufferReader(content)) as first:
+        schema, said = first.schema_arrow, first.metadata
+        groups = [said.row_group(number) for number in range(said.num_row_groups)]
+        columns = [
+            group.column(number)
+            for group in groups
+            for number in range(group.num_columns)
+        ]
+    values = sum(each.num_values for each in columns)
+    unpacked = sum(each.total_uncompressed_size for each in columns)
+    rows = said.num_rows
+    if is_beyond(asked, rows, values, unpacked):
+        return {"rows": rows, "values": values, "bytes": unpacked}
+    rows = values = found = 0
+    texts = [each.name for each in schema if is_text(each.type)]
+    with pyarrow.parquet.ParquetFile(
+        pyarrow.BufferReader(content), read_dictionary=texts
+    ) as table:
+        for batch in table.iter_batches(asked["rows_at_once"], use_threads=False):
+            rows += batch.num_rows
+            for name, column in zip(batch.schema.names, batch.columns, strict=True):
+                values += leaves(column)
+                # Of columns of other names nothing is made.
+                if (bound := asked["longest"].get(longest_name(name))) is not None:
+                    found += weight(column, bound)
+            if is_beyond(asked, rows, values, found):
+                break
+    return {"rows": rows, "values": values, "bytes": found}
+
+
+def is_beyond(asked: dict[str, Any], rows: int, values: int, size: int) -> bool:
+    return rows > asked["rows"] or values > asked["values"] or size > asked["bytes"]
+
+
+def name_of(column: str) -> str:
+    """The name that is meant: capitals and blanks are how a spreadsheet writes it."""
+    column = column.strip()
+    if column[: len(COLUMN)].lower() == COLUMN:
+        return COLUMN + column[len(COLUMN) :]
+    return re.sub(r"[\s-]+", "_", column.lower())
+
+
+def longest_name(column: str) -> str:
+    """The name by which the longest text of a column is told: one for all metadata."""
+    name = name_of(column)
+    return COLUMN if name.startswith(COLUMN) else name
+
+
+def is_text(kind: pyarrow.DataType) -> bool:
+    is_large = types.is_large_string(kind) or types.is_large_binary(kind)
+    return types.is_string(kind) or types.is_binary(kind) or is_large
+
+
+def is_view(kind: pyarrow.DataType) -> bool:
+    return types.is_string_view(kind) or types.is_binary_view(kind)
+
+
+def lengths(column: pyarrow.Array) -> pyarrow.Array | None:
+    """The bytes of every text of a column, none of which is made; None of other types."""
+    if types.is_dictionary(column.type):
+        coded = lengths(column.dictionary)
+        return None if coded is None else coded.take(column.indices)
+    if is_view(column.type):
+        column = column.cast(pyarrow.large_binary())
+    return pyarrow.compute.binary_length(column) if is_text(column.type) else None
+
+
+def weight(column: pyarrow.Array, bound: int | None = None) -> int:
+    """Bytes of the column when each of its cells stands for itself.
+
+    A text beyond the bound counts as none: the reader refuses it unseen.
+    """
+    found = lengths(column)
+    if found is not None:
+        if bound is not None:
+            found = found.filter(pyarrow.compute.less_equal(found, bound))
+        return pyarrow.compute.sum(found.cast(pyarrow.int64())).as_py() or 0
+    if types.is_dictionary(column.type):
+        coded = column.dictionary
+        return len(column) * (coded.nbytes // max(len(coded), 1))
+    members = members_of(column)
+    return sum(map(weight, members)) if members else column.nbytes
+
+
+def leaves(column: pyarrow.Array) -> int:
+    """How many values a column holds: those of its lists and structs, one by one."""
+    members = members_of(column)
+    return max(len(column), sum(map(leaves, members)))
+
+
+def members_of(column: pyarrow.Array) -> list[pyarrow.Array]:
+    """The columns that a column is made of; of one that holds its values, none."""
+    kind = column.type
+    if isinstance(kind, pyarrow.BaseExtensionType):
+        return [column.storage]
+    if types.is_struct(kind):
+        return column.flatten()
+    if types.is_map(kind):
+        return [column.keys, column.items]
+    is_list = types.is_list(kind) or types.is_large_list(kind)
+    if is_list or types.is_fixed_size_list(kind):
+        return [column.flatten()]
+    return []
+
+
+if __name__ == "__main__":
+    main()
