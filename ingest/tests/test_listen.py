@@ -25,7 +25,7 @@ from istore import blobs
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
-SECONDS = 30
+SECONDS = 60
 
 
 @pytest.fixture

@@ -157,7 +157,7 @@ def test_dead_consumers_leave_the_group(server, stream, monkeypatch):
 
 
 def test_files_of_the_spool_that_wait_for_a_person_are_told(settings):
-    for name in ("x.set-aside", "y.damaged", "z.open"):
+    for name in ("x.set-aside", "y.damaged", f"{'0' * 32}-00000001.open"):
         (settings.ISTORE_SPOOL_DIR / name).write_bytes(b"x")
 
     assert [each.where for each in verify()] == ["x.set-aside", "y.damaged"]

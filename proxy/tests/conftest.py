@@ -26,7 +26,9 @@ from django.db import connection
 from redis.exceptions import ConnectionError as RedisAway
 
 from inferences.models import RegisteredModel, TaskType
+from inferences.partitions import TABLES
 from ingest.events import InferenceEvent
+from ingest.models import SetAsideEvent
 from ingest.stream import STREAM
 from istore.freshness import changes_heard
 from istore.models import IdempotentCall, Project, Role, Token
@@ -89,8 +91,17 @@ class Store:
 
     def remove(self) -> None:
         InferenceService.objects.filter(project__in=self.projects).delete()
-        RegisteredModel.objects.filter(project__in=self.projects).delete()
+        models = RegisteredModel.objects.filter(project__in=self.projects)
+        # Records have no foreign key in the database: tests after these must not meet them.
+        keys = list(models.values_list("pk", flat=True))
+        with connection.cursor() as cursor:
+            for table in TABLES:
+                cursor.execute(
+                    f"DELETE FROM {table.name} WHERE model_key = ANY(%s)", [keys]
+                )
+        models.delete()
         IdempotentCall.objects.all().delete()  # of clients of the API
+        SetAsideEvent.objects.all().delete()
         Token.objects.filter(project__in=self.projects).delete()
         Project.objects.filter(pk__in=[each.pk for each in self.projects]).delete()
         connection.close()
