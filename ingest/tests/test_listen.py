@@ -8,6 +8,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections import Counter
 from urllib.parse import quote
 
 import pytest
@@ -110,7 +111,12 @@ def test_killed_anywhere_every_event_is_recorded_exactly_once(
         _, files = blobs.listed(folder)
         assert bool(files) == (each.data_storage_key in kept)
         assert not files or blobs.size(each.data_storage_key)
-    assert SetAsideEvent.objects.count() == 7
+    reasons = Counter(SetAsideEvent.objects.values_list("reason", flat=True))
+    assert reasons.pop("malformed-event") == 7
+    # A copy that was dropped and not yet acknowledged when the listener died comes again
+    # without its blobs; its record is there, as was seen above.
+    assert reasons.pop("missing-blob", 0) <= len(copies)
+    assert not reasons
 
 
 def test_told_to_stop_it_stops_within_seconds(stream, listen, model):
