@@ -231,6 +231,10 @@ def read_stream(
     most = settings.ISTORE_PROXY_MAX_RESPONSE_BYTES
     body, problem = decoded_beginning(entry.answer, facts.answer_encoding, most)
     found = assemble(body, facts.answer_content_type, is_whole=not end)
+    if found.has_ended:
+        # Clients close the connection once they have read the mark that ends a stream,
+        # often before the server has closed it: nothing of the answer is missing then.
+        end = ""
     warnings: list[str] = []
     if problem:
         warnings.append(f"The answer is kept as far as it could be read: {problem}")

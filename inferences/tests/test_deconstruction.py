@@ -309,7 +309,9 @@ def test_a_known_label_is_a_class_whatever_the_task():
 )
 def test_every_class_has_its_probability(answer):
     classes = [Detection("ship", 0.7), Detection("tug", 0.2), Detection("buoy", 0.1)]
-    expected = Deconstructed(Kind.IMAGE_CLASSIFICATION, classes, understood=True)
+    expected = Deconstructed(
+        Kind.IMAGE_CLASSIFICATION, classes, understood=True, is_one_class=True
+    )
 
     assert read(answer, CLASSIFY) == expected
 

@@ -39,6 +39,7 @@ class Assembled:
     answer: Any = None
     text: str = ""
     is_understood: bool = False
+    has_ended: bool = False  # the server wrote the mark that ends a stream of its kind
     has_error: bool = False
     facts: Facts = field(default_factory=dict)
     warnings: list[str] = field(default_factory=list)
@@ -161,8 +162,8 @@ class _Reading:
         return found
 
     def _tell_end(self, form: Form, is_whole: bool, found: Assembled) -> None:
-        has_ended = form.has_ended or self._is_done
-        if is_whole and form.end_mark and not has_ended and not self._errors:
+        found.has_ended = form.has_ended or self._is_done
+        if is_whole and form.end_mark and not found.has_ended and not self._errors:
             found.warnings.append(f"The stream ended without {form.end_mark}.")
 
 

@@ -56,6 +56,8 @@ class OpenAIUpstream(Upstream):
                     request.transport.abort()
                     return response
             await response.write(b"data: [DONE]\n\n")
+            if asked["model"] == "lingering":
+                await asyncio.sleep(30)
         except ConnectionError:
             self.gone += 1
         return response

@@ -125,6 +125,14 @@ def test_a_client_that_leaves_makes_a_partial_record(chat, proxied, completions)
     assert completions.sent <= sent + 1
 
 
+def test_a_client_that_leaves_after_the_end_mark_has_the_whole_answer(chat, proxied):
+    # The client closes the connection at [DONE], long before this server does.
+    assert list(ask(chat, "marked", model="lingering", stream=True))
+    marker = proxied.marker("marked")
+    assert marker["warnings"] == []
+    assert facts(marker)["stream"] == "complete"
+
+
 def test_a_stream_that_breaks_off_is_seen_to_and_kept_as_a_part(chat, proxied):
     with pytest.raises(openai.APIConnectionError):
         list(ask(chat, "broken", model="breaking", stream=True))
