@@ -12,8 +12,8 @@ from rest_framework.test import APIClient
 from inferences.models import Inference, InferenceAction, RegisteredModel, TaskType
 from inferences.recording import NewInference, record
 from inferences.tests.builders import typed
+from istore.accounts.tokens import create_token
 from istore.models import Project, Role
-from istore.tokens import create_token
 
 
 @pytest.fixture(autouse=True)

@@ -82,8 +82,8 @@ def post(token: str, batches: list[bytes]) -> list[float]:
 
 def run(given: argparse.Namespace) -> None:
     model, traffic = set_up(), Traffic(given.rows)
+    from istore.accounts.tokens import create_token
     from istore.models import Role
-    from istore.tokens import create_token
 
     token = create_token("benchmark", model.project, Role.EDITOR)[1]
 

@@ -57,9 +57,9 @@ LEAST_FOR_THAT = 500_000
 
 @contextmanager
 def servers(directory: str | None) -> Iterator[Path]:
-    from istore import embedded
     from istore.home import Home
-    from istore.service_user import ServiceUser
+    from supervisor import embedded
+    from supervisor.service_user import ServiceUser
 
     root = Path(tempfile.mkdtemp(prefix="istore-benchmark-", dir=directory))
     os.environ |= {"ISTORE_HOME": str(root), "ISTORE_TESTING": "true"}

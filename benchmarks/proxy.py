@@ -286,8 +286,8 @@ def set_up(home: Path, upstream_port: int) -> str:
 
     django.setup()
     from inferences.models import RegisteredModel, TaskType
+    from istore.accounts.tokens import create_token
     from istore.models import Project, Role
-    from istore.tokens import create_token
 
     call_command("migrate", verbosity=0)
     project = Project.objects.create(project_id="benchmark")

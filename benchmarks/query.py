@@ -265,7 +265,7 @@ class Bare:
         from django.conf import settings
         from django.db import connection
 
-        from istore.postgresql.base import CONFIGURE
+        from istore.db.postgresql.base import CONFIGURE
 
         values = connection.get_connection_params()
         known = ("dbname", "host", "user", "password", "port")
@@ -499,8 +499,8 @@ def set_up() -> str:
     django.setup()
     from django.core.management import call_command
 
+    from istore.accounts.tokens import create_token
     from istore.models import Project, Role
-    from istore.tokens import create_token
 
     call_command("migrate", verbosity=0)
     project = Project.objects.create(project_id="benchmark")

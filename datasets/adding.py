@@ -29,7 +29,7 @@ from inferences.metadata import canonical
 from inferences.models import RegisteredModel
 from istore import blobs
 from istore.failpoints import failpoint
-from istore.tracking import Failed, Stopped
+from istore.tasks.tracking import Failed, Stopped
 
 TRIES = 5  # with inputs that were removed between two looks
 ADDED, UPDATED, UNCHANGED = "added", "updated", "unchanged"

@@ -10,7 +10,7 @@ class DatasetsConfig(AppConfig):
         from datasets import erasing, membership, verifying
         from inferences import erasure
         from inferences.filters import in_dataset
-        from istore.verification import register
+        from istore.checks.verification import register
 
         in_dataset.register(membership.rows_in)
         erasure.register(

@@ -13,7 +13,7 @@ from exports.receipts import Receipt
 from exports.sets import BATCH_SIZE
 from inferences.models import RegisteredModel
 from istore import blobs
-from istore.clock import now
+from istore.db.clock import now
 
 ERASED = "(erased)"
 

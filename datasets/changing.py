@@ -21,9 +21,9 @@ from datasets.splitting import Splitting
 from exports.opening import expected
 from exports.selections import Selection
 from inferences.models import RegisteredModel
+from istore.api.problems import Conflict, invalid
 from istore.models import AuditEntry, Project
-from istore.problems import Conflict, invalid
-from istore.tracking import TrackedTask
+from istore.tasks.tracking import TrackedTask
 
 AT_ONCE = 1000
 

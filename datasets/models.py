@@ -20,9 +20,9 @@ from datasets.splitting import Splitting
 from exports.models import ArchiveTask, SetPart
 from exports.sets import MemberSet
 from inferences.models import InferenceAction, RegisteredModel
-from istore.access import Caller
+from istore.accounts.access import Caller
 from istore.models import Project, Role
-from istore.tracking import TrackedTask
+from istore.tasks.tracking import TrackedTask
 
 NAME = RegexValidator(
     r"^(?!\.{1,2}\Z)[^\x00-\x1f\x7f-\x9f/]{1,255}\Z",

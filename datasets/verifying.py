@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from datasets import inputs
 from datasets.models import DatasetBlob
 from istore import blobs
-from istore.verification import Finding, Scope
+from istore.checks.verification import Finding, Scope
 
 
 def inputs_there(scope: Scope) -> Iterator[DatasetBlob]:

@@ -31,10 +31,10 @@ from inferences.models import InferenceKey
 from inferences.pages import visible_model
 from inferences.pages.errors import sentence
 from inferences.pages.undo import with_undo
-from istore.access import caller_of
-from istore.deadline import deadline
+from istore.accounts.access import caller_of
+from istore.db.statement_timeout import deadline
 from istore.models import Project, Role
-from istore.pages import render_page, visible_project
+from istore.web.pages import render_page, visible_project
 
 THUMBNAILS, ON_A_PAGE, TASKS_SHOWN, LABELS_SHOWN = 4, 48, 10, 20
 

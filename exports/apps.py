@@ -10,7 +10,7 @@ class ExportsConfig(AppConfig):
         from exports import erasing, verifying
         from exports.schedules import verifying as scheduled
         from inferences import erasure
-        from istore.verification import register
+        from istore.checks.verification import register
 
         erasure.register(
             "exports", of_records=erasing.of_records, of_value=erasing.of_value

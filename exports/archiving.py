@@ -26,9 +26,9 @@ from exports.models import ArchiveTask
 from exports.receipts import Receipt
 from exports.sets import MemberSet
 from exports.sinks import HashedSink, storing
-from istore.clock import now
+from istore.db.clock import now
 from istore.failpoints import failpoint
-from istore.tracking import Failed
+from istore.tasks.tracking import Failed
 
 REPORT_SECONDS = 1.0
 FULL = (errno.ENOSPC, errno.EDQUOT)

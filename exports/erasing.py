@@ -17,7 +17,7 @@ from exports.models import ExportPart, ExportTask
 from inferences.erasure.carriers import Carried
 from inferences.models import RegisteredModel
 from istore.models import Project
-from istore.tracking import TaskState
+from istore.tasks.tracking import TaskState
 
 ERASED = "Something in it was erased."
 # Chooses nothing: what was asked for can no longer be said.

@@ -19,7 +19,7 @@ from django.db.models.functions import Now
 from exports.models import ArchiveTask
 from istore import blobs
 from istore.failpoints import failpoint
-from istore.tracking import LEASE, TaskState
+from istore.tasks.tracking import LEASE, TaskState
 
 ROOT = "exports/"
 EXPIRED = "Expired."

@@ -9,7 +9,7 @@ from exports.models import ExportTask
 from inferences.filters import TimeWindow
 from inferences.models import RegisteredModel
 from inferences.querying import Pagination
-from istore import task_pages
+from istore.tasks import paging
 
 NEWEST_FIRST = "desc"
 
@@ -48,7 +48,7 @@ def page_of(
         if query.window.end:
             tasks = tasks.filter(created_at__lte=query.window.end)
     wanted = query.pagination
-    page, following = task_pages.page_of(
+    page, following = paging.page_of(
         tasks,
         newest_first=wanted.direction == NEWEST_FIRST,
         limit=wanted.limit,

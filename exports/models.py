@@ -14,9 +14,9 @@ from exports.schedules.models import (  # noqa: F401 tables of this app, too
     ScheduledExport,
 )
 from inferences.models import RegisteredModel
-from istore.filenames import file_stem
 from istore.models import Project
-from istore.tracking import TaskState, TrackedTask
+from istore.tasks.tracking import TaskState, TrackedTask
+from istore.web.filenames import file_stem
 
 if TYPE_CHECKING:
     from exports.sets import MemberSet

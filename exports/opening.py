@@ -11,10 +11,10 @@ from django.db import OperationalError, transaction
 from exports.models import Container, ExportTask
 from exports.selections import Selection
 from inferences.models import RegisteredModel
-from istore.deadline import deadline
-from istore.failures import TIMED_OUT
+from istore.api.failures import TIMED_OUT
+from istore.api.problems import Conflict, Problem
+from istore.db.statement_timeout import deadline
 from istore.models import AuditEntry, Project
-from istore.problems import Conflict, Problem
 
 RETRY_AFTER_SECONDS = 30
 

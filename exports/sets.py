@@ -15,8 +15,8 @@ from exports.models import ArchiveTask, ExportTask
 from exports.receipts import Receipt
 from exports.selections import Selection, snapshot
 from inferences.models import RegisteredModel
-from istore.clock import now
-from istore.tracking import Failed
+from istore.db.clock import now
+from istore.tasks.tracking import Failed
 
 PART_SIZE = 10_000  # row ids in one row of the set
 BATCH_SIZE = 200  # members that are read together

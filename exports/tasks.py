@@ -6,7 +6,7 @@ from exports import expiry
 from exports.archiving import carry_out
 from exports.models import ExportTask, ScheduledExport
 from exports.schedules import keeping, running
-from istore.clock import now
+from istore.db.clock import now
 
 
 @shared_task

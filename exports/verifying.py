@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from exports.expiry import ROOT, forget_archive, kinds, orphans
 from exports.models import ArchiveTask
 from istore import blobs
-from istore.verification import Finding, Scope
+from istore.checks.verification import Finding, Scope
 
 LOST = "The archive was no longer in blob storage."
 

@@ -28,11 +28,11 @@ from inferences.models import RegisteredModel
 from inferences.pages import visible_model
 from inferences.querying import Pagination
 from istore import blobs
-from istore.access import caller_of
+from istore.accounts.access import caller_of
 from istore.models import Role
-from istore.pages import render_page
-from istore.task_pages import BadCursor
-from istore.tracking import TaskState
+from istore.tasks.paging import BadCursor
+from istore.tasks.tracking import TaskState
+from istore.web.pages import render_page
 
 ON_A_PAGE = 25
 IDS_SHOWN = 12

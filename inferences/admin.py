@@ -18,7 +18,7 @@ from inferences.protection import Protection, protect_all
 from inferences.registration import change_settings
 from inferences.restoring import soft_deleted
 from inferences.tasks import ring_for_removals
-from istore.access import caller_of
+from istore.accounts.access import caller_of
 from istore.admin import ReadOnlyAdmin, ShortPaginator, TaskAdmin
 from istore.upstreams import check_upstream_url
 

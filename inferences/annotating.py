@@ -28,7 +28,7 @@ from inferences.models import (
     RegisteredModel,
 )
 from inferences.querying import find_inference
-from istore.problems import Conflict, Problem
+from istore.api.problems import Conflict, Problem
 
 Given = list[str]  # [type, text], as payloads hold it
 

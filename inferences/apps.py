@@ -8,7 +8,7 @@ class InferencesConfig(AppConfig):
     name = "inferences"
 
     def ready(self) -> None:
-        from istore import health
+        from istore.checks import health
 
         health.watched["partitions"] = partitions_left
         register_checks()
@@ -17,7 +17,7 @@ class InferencesConfig(AppConfig):
         traces.register()
         from inferences import lost_copies
         from inferences.presentation import storage
-        from istore import operations
+        from istore.checks import operations
 
         operations.register(
             "Storage", "operations/_storage.html", storage.by_model, is_scoped=True
@@ -34,7 +34,7 @@ def register_checks() -> None:
     """What ``manage.py verify`` looks at here, in the order that repairs build on."""
     from inferences import collecting, consistency
     from inferences.segments import checking
-    from istore.verification import register
+    from istore.checks.verification import register
 
     register("rows", consistency.rows)  # first: it saves what is protected
     register("intents", consistency.intents)
@@ -51,7 +51,7 @@ def register_checks() -> None:
 def partitions_left() -> str | None:
     """That new inferences have a home for some time to come."""
     from inferences.partitions import upper_bound
-    from istore.health import soon
+    from istore.checks.health import soon
 
     end = upper_bound()
     if soon(end, settings.ISTORE_PARTITION_WARN_DAYS):

@@ -11,7 +11,7 @@ from django.conf import settings
 from django.db import OperationalError, transaction
 
 from inferences.models import RegisteredModel
-from istore.deadline import deadline
+from istore.db.statement_timeout import deadline
 
 LOCKED_SECONDS = 0.25  # for no longer are writers kept waiting
 

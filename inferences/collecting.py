@@ -25,9 +25,9 @@ from inferences.models import InferencePayload, RegisteredModel, UploadGrant
 from inferences.row_ids import first_id_at
 from istore import blobs
 from istore.blobs import Stored
+from istore.checks.verification import Finding, Scope
 from istore.failpoints import failpoint
 from istore.models import Project
-from istore.verification import Finding, Scope
 
 UPLOADS = "uploads/"
 AT_ONCE = 2000

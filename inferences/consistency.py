@@ -41,7 +41,7 @@ from inferences.models import (
 from inferences.recording import lower_bounds
 from inferences.row_ids import LOWEST, first_id_at
 from istore import blobs
-from istore.verification import Finding, Scope
+from istore.checks.verification import Finding, Scope
 
 WINDOW = 20_000  # rows
 AT_ONCE = 500  # objects that are asked for together

@@ -25,10 +25,11 @@ from inferences.models import InferenceAction, RegisteredModel
 from inferences.real_numbers import beyond_reals
 from inferences.recording import NewInference, Outcome, record
 from inferences.row_ids import EARLIEST
-from istore import blobs, clock
+from istore import blobs
+from istore.api.parsing import write_json
+from istore.api.problems import Conflict, Problem, invalid
+from istore.db import clock
 from istore.models import AuditEntry
-from istore.parsing import write_json
-from istore.problems import Conflict, Problem, invalid
 from istore.uuids import uuid7
 
 AHEAD = timedelta(seconds=300)

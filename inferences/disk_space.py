@@ -26,7 +26,7 @@ from django.db import (
 
 from inferences import partitions
 from inferences.row_ids import first_id_at, moment_of
-from istore.deadline import deadline
+from istore.db.statement_timeout import deadline
 from istore.log_values import describe
 
 logger = logging.getLogger(__name__)

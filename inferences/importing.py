@@ -26,8 +26,8 @@ from inferences.arrow_values import Unreadable, rows_of_batch
 from inferences.gaps import read_line
 from inferences.ground_truth.files import COLUMN, INDEX, read_document, unpacked
 from inferences.models import RegisteredModel
-from istore.parsing import write_json
-from istore.problems import Problem, invalid
+from istore.api.parsing import write_json
+from istore.api.problems import Problem, invalid
 
 ROWS_AT_ONCE, ROWS_AS_VALUES = 1000, 20
 BEYOND_MICROSECONDS = re.compile(r"(?<=\.\d{6})\d+")

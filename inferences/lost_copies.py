@@ -19,9 +19,9 @@ from django.conf import settings
 from redis.exceptions import RedisError
 
 from inferences.models import RegisteredModel
-from istore.access import Caller
-from istore.broker import connect, reading
-from istore.operations import sees_every_model
+from istore.accounts.access import Caller
+from istore.checks.operations import sees_every_model
+from istore.tasks.broker import connect, reading
 
 KEPT_SECONDS = 7 * 86_400
 RECENT = "istore:lost-copies"  # the last of them, for the operator page

@@ -17,7 +17,7 @@ from django.utils.http import content_disposition_header
 from inferences import previews
 from inferences.models import Inference
 from istore import blobs
-from istore.filenames import file_stem
+from istore.web.filenames import file_stem
 
 CHUNK = 256 * 1024
 RANGE = re.compile(r"bytes=([0-9]{0,19})-([0-9]{0,19})")

@@ -19,8 +19,8 @@ import orjson
 from django.conf import settings
 
 from inferences.models import MetadataKind, MetadataType
-from istore import parsing
-from istore.problems import Problem
+from istore.api import parsing
+from istore.api.problems import Problem
 
 SMALLEST, LARGEST = -(2**63), 2**63 - 1
 WHOLE = re.compile(r"-?[0-9]{1,19}")

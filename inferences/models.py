@@ -38,10 +38,10 @@ from inferences.segments.models import (  # noqa: F401 tables of this app, too
     Segment,
     SegmentTouch,
 )
-from istore.access import Caller
+from istore.accounts.access import Caller
 from istore.addresses import AmbiguousModel, readings
+from istore.db.compiled_queries import Prepared, given
 from istore.models import Project, Role, Token
-from istore.prepared import Prepared, given
 
 CHOICES_MOST = 100  # projects that are named when an id alone is ambiguous
 SLOT_TYPES = {

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import IO
 
 from inferences import parquet_check
-from istore.problems import Problem
+from istore.api.problems import Problem
 
 PROGRAM = Path(parquet_check.__file__)
 MEMORY_BYTES = 3 * 2**30  # of address space, most of which libraries reserve

@@ -24,10 +24,10 @@ from inferences.models import (
 )
 from inferences.recording import lower_bounds
 from inferences.removal import Chosen
-from istore import clock
+from istore.api.problems import Conflict
+from istore.db import clock
 from istore.failpoints import failpoint
 from istore.models import AuditEntry
-from istore.problems import Conflict
 
 REASON_MAX_CHARS = 500
 INTENDED = Q(removal_at__isnull=False) | Q(input_removal_at__isnull=False)

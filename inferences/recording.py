@@ -41,8 +41,8 @@ from inferences.models import (
 from inferences.notes import without_empty_warnings
 from inferences.real_numbers import REAL_MOST, fits
 from inferences.row_ids import LOW_BITS, ROOM, microseconds
+from istore.api.parsing import write_json
 from istore.failpoints import failpoint
-from istore.parsing import write_json
 
 ROUNDS = 5  # of looking and writing, while other writers settle the same ids
 RETRIES = 3  # with ids drawn anew, before the crowded microseconds are looked at

@@ -48,9 +48,9 @@ from inferences.real_numbers import beyond_reals
 from inferences.recording import NewInference, Outcome, record
 from inferences.row_ids import EARLIEST
 from istore import blobs
+from istore.api.problems import invalid
+from istore.api.serializers import StrictSerializer, ValueSerializer, optional
 from istore.models import AuditEntry
-from istore.problems import invalid
-from istore.serializers import StrictSerializer, ValueSerializer, optional
 from istore.uuids import uuid7
 
 RECORD = 1  # of the form of a line; a reader refuses what it does not know

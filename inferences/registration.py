@@ -7,8 +7,8 @@ from typing import Any
 from django.db import IntegrityError, transaction
 
 from inferences.models import RegisteredModel
+from istore.api.problems import Conflict
 from istore.models import AuditEntry, Project
-from istore.problems import Conflict
 
 TAKEN = (
     "This id is taken. The project has a model of it with other values: "

@@ -27,7 +27,7 @@ from inferences.models import (
     InferencePayload,
     RegisteredModel,
 )
-from istore.parsing import write_json
+from istore.api.parsing import write_json
 
 KEYS = InferenceKey._meta.db_table
 BEFORE_ALL = -2  # no arrival: who follows what arrives begins after it

@@ -22,8 +22,8 @@ from inferences.partitions import make_ahead
 from inferences.presentation import storage
 from inferences.segments import sealing
 from inferences.vectors import moving
-from istore.clock import now
-from istore.tracking import LEASE
+from istore.db.clock import now
+from istore.tasks.tracking import LEASE
 
 logger = logging.getLogger(__name__)
 

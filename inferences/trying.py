@@ -21,10 +21,10 @@ from urllib.parse import quote, urlsplit
 from django.conf import settings
 
 from inferences.models import RegisteredModel, TaskType
-from istore import clock
+from istore.accounts.tokens import create_token, revoke_token
+from istore.api.problems import Problem
+from istore.db import clock
 from istore.models import Role
-from istore.problems import Problem
-from istore.tokens import create_token, revoke_token
 
 if TYPE_CHECKING:
     from django.contrib.auth.models import User

@@ -24,8 +24,9 @@ from django.core.files.storage import default_storage
 from django.db.models.functions import Now
 
 from inferences.models import RegisteredModel, UploadGrant
-from istore import blobs, clock
-from istore.problems import Conflict, Problem
+from istore import blobs
+from istore.api.problems import Conflict, Problem
+from istore.db import clock
 from istore.uuids import uuid7
 
 SALT = "inferences.uploads"

@@ -10,8 +10,8 @@ class IngestConfig(AppConfig):
         from inferences import erasure
         from inferences.collecting import know_fates
         from ingest import erasing, heartbeat, verification, watching
-        from istore import health, operations
-        from istore.verification import register
+        from istore.checks import health, operations
+        from istore.checks.verification import register
 
         health.watched["listener"] = heartbeat.silence
         know_fates(verification.fates)

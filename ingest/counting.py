@@ -9,7 +9,7 @@ import redis
 import structlog
 
 from ingest.stream import EventStream
-from istore.broker import wrong_replies
+from istore.tasks.broker import wrong_replies
 
 TELL_SECONDS = 60.0
 

@@ -32,7 +32,7 @@ from ingest.setting_aside import set_aside
 from ingest.settled import settled
 from ingest.storing import Storing
 from ingest.stream import Entry, EventStream
-from istore.clock import now
+from istore.db.clock import now
 from istore.failpoints import failpoint
 
 BLOCK_MS = 1000

@@ -32,7 +32,7 @@ from ingest.refusals import Refused
 from ingest.settled import settled
 from ingest.stream import EventStream
 from istore import blobs
-from istore.clock import now
+from istore.db.clock import now
 from istore.failpoints import failpoint
 
 HOUR = timedelta(hours=1)

@@ -13,7 +13,7 @@ from django.db.models.functions import Now
 from ingest.events import InferenceEvent
 from ingest.models import SetAsideEvent
 from ingest.stream import EventStream
-from istore.clock import now
+from istore.db.clock import now
 from istore.failpoints import failpoint
 
 AT_ONCE = 500

@@ -21,7 +21,7 @@ from django.conf import settings
 from redis.exceptions import ResponseError
 
 from ingest.events import InferenceEvent
-from istore.broker import WrongReply, connect, reading
+from istore.tasks.broker import WrongReply, connect, reading
 
 STREAM, GROUP, FIELD = "istore:events", "listener", b"event"
 PUBLISH_AT_ONCE = 500

@@ -8,7 +8,7 @@ from inferences import reservations
 from ingest import reconciling
 from ingest.models import SetAsideEvent
 from ingest.stream import EventStream
-from istore.clock import now
+from istore.db.clock import now
 
 
 @shared_task

@@ -26,8 +26,8 @@ from ingest.refusals import Refused
 from ingest.settled import settled
 from ingest.stream import EventStream
 from istore import blobs
-from istore.clock import now
-from istore.verification import Finding, Scope
+from istore.checks.verification import Finding, Scope
+from istore.db.clock import now
 from proxy.spool_health import files_aside, foreign_files, waiting_models
 
 DEAD_AFTER = timedelta(days=1)

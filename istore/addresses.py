@@ -16,7 +16,7 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 from django.urls import URLPattern, re_path
 
-from istore.problems import Conflict
+from istore.api.problems import Conflict
 
 # An id may hold a slash. One that was not escaped is matched as what it could be, and what
 # follows an id last; an escaped one belongs to the id. WSGI decodes both alike, so the server

@@ -15,8 +15,10 @@ from django.http import HttpRequest
 from django.utils.functional import cached_property
 from rest_framework.exceptions import APIException
 
-from istore.access import caller_of
-from istore.login_throttle import AdminLoginForm, forget_failures_of
+from istore.accounts.access import caller_of
+from istore.accounts.login_throttle import AdminLoginForm, forget_failures_of
+from istore.accounts.token_makers import find_makers
+from istore.accounts.tokens import revoke_token
 from istore.models import (
     AuditEntry,
     IdempotentCall,
@@ -25,9 +27,7 @@ from istore.models import (
     Token,
     VerifyRun,
 )
-from istore.token_makers import find_makers
-from istore.tokens import revoke_token
-from istore.tracking import TrackedTask
+from istore.tasks.tracking import TrackedTask
 
 admin.site.site_header = admin.site.site_title = "Inference Store"
 admin.site.index_title = "Administration"

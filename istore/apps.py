@@ -8,7 +8,7 @@ class IstoreConfig(AppConfig):
     name = "istore"
 
     def ready(self) -> None:
-        from istore import forks
+        from istore.db import forks
         from istore.freshness import watch_connection
 
         forks.watch()

@@ -24,8 +24,8 @@ from django.conf import settings
 from django.urls import Resolver404, resolve
 
 from istore.addresses import decode_path
-from istore.problems import CONTENT_TYPE, problem
-from istore.request_body import INCOMPLETE, WHOLE
+from istore.api.problems import CONTENT_TYPE, problem
+from istore.api.request_body import INCOMPLETE, WHOLE
 from istore.wsgi import application as django_application
 
 THREADS = 8

@@ -8,6 +8,7 @@ from celery import Celery
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "istore.settings")
 
-app = Celery("istore", task_cls="istore.beat:StoreTask")
+app = Celery("istore", task_cls="istore.tasks.beat:StoreTask")
 app.config_from_object("django.conf:settings", namespace="CELERY")
 app.autodiscover_tasks()
+app.autodiscover_tasks(["istore.tasks"], related_name="periodic")

@@ -67,7 +67,7 @@ class Membership(models.Model):
 class Token(models.Model):
     """A secret that stands for a role in one project. Only its SHA-256 is kept.
 
-    The first characters of the secret find the row; ``istore.tokens`` makes and
+    The first characters of the secret find the row; ``istore.accounts.tokens`` makes and
     checks them.
     """
 
@@ -146,7 +146,7 @@ class AuditEntry(models.Model):
 
 
 class LoginFailures(models.Model):
-    """Wrong passwords lately, by what they are counted by: see ``istore.login_throttle``.
+    """Wrong passwords lately, by what they are counted by: see ``istore.accounts.login_throttle``.
 
     Only hashes are kept: a name that was typed may be a password.
     """
@@ -178,7 +178,7 @@ class LoginFailures(models.Model):
 
 
 class IdempotentCall(models.Model):
-    """A POST that may be sent again under its key: see ``istore.idempotency``."""
+    """A POST that may be sent again under its key: see ``istore.api.idempotency``."""
 
     caller = models.CharField(max_length=64)
     key = models.CharField(max_length=255)
@@ -201,7 +201,7 @@ class IdempotentCall(models.Model):
 
 
 class VerifyRun(models.Model):
-    """A run of the checks of ``istore.verification``, as pages show it."""
+    """A run of the checks of ``istore.checks.verification``, as pages show it."""
 
     kind = models.CharField(
         max_length=10, choices=[("verify", "verify"), ("collect", "collect")]

@@ -180,12 +180,12 @@ else:
     _database = {
         "ENGINE": "django.db.backends.postgresql",
         "NAME": "istore",
-        "USER": "istore_app",  # no superuser: see istore.embedded
+        "USER": "istore_app",  # no superuser: see supervisor.embedded
         "PASSWORD": ISTORE_HOME.secret("pg_app_password"),
         "HOST": str(ISTORE_HOME.run),
     }
 DATABASES = {"default": _database}
-_database["ENGINE"] = "istore.postgresql"  # fixes what a role or database may change
+_database["ENGINE"] = "istore.db.postgresql"  # fixes what a role or database may change
 _database.setdefault("OPTIONS", {})
 # Where tables are looked for and made, whatever the role's own path is.
 ISTORE_DATABASE_SEARCH_PATH = env.text("ISTORE_DATABASE_SEARCH_PATH", '"$user", public')
@@ -207,7 +207,7 @@ CACHES = {
         "KEY_PREFIX": "istore",
         # A page does not wait for what may be forgotten.
         "OPTIONS": {
-            "parser_class": "istore.broker.BoundedParser",
+            "parser_class": "istore.tasks.broker.BoundedParser",
             "protocol": 2,
             "socket_timeout": 2,
             "socket_connect_timeout": 2,
@@ -247,7 +247,7 @@ CELERY_TASK_ROUTES = {
         "datasets.tasks.run_archive_task",
     )
 }
-CELERY_BEAT_SCHEDULER = "istore.beat:SteadyScheduler"
+CELERY_BEAT_SCHEDULER = "istore.tasks.beat:SteadyScheduler"
 # A few fixed entries: the intervals of policies are rows. What was not begun before the
 # next one is due is not worth beginning.
 CELERY_BEAT_SCHEDULE = {
@@ -387,7 +387,7 @@ STORAGES = {
         "BACKEND": "istore.blobs.LocalStorage",
         "OPTIONS": {"location": str(ISTORE_HOME.root / "blobs")},
     },
-    "staticfiles": {"BACKEND": "istore.static.StaticStorage"},
+    "staticfiles": {"BACKEND": "istore.web.static.StaticStorage"},
 }
 
 
@@ -440,6 +440,7 @@ INSTALLED_APPS = [
     "proxy",
     "retention",
     "services",
+    "supervisor",
     "django.contrib.admin",
     "django.contrib.auth",
     "django.contrib.contenttypes",
@@ -459,9 +460,9 @@ INSTALLED_APPS = [
     "django_structlog",
 ]
 MIDDLEWARE = [
-    "istore.client_address.believing_trusted_proxies",
+    "istore.web.client_address.believing_trusted_proxies",
     "istore.freshness.middleware",  # outermost: it waits for what the request changed
-    "istore.request_checks.RequestChecks",
+    "istore.web.request_checks.RequestChecks",
     "django.middleware.security.SecurityMiddleware",
     "csp.middleware.CSPMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
@@ -470,7 +471,7 @@ MIDDLEWARE = [
     "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
-    "istore.request_logs.RequestLogMiddleware",
+    "istore.web.request_logs.RequestLogMiddleware",
     "istore.views.limiting_calls",
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
@@ -521,14 +522,14 @@ LOGOUT_REDIRECT_URL = "login"
 
 REST_FRAMEWORK = {
     "DEFAULT_AUTHENTICATION_CLASSES": [
-        "istore.access.BearerAuthentication",
+        "istore.accounts.access.BearerAuthentication",
         "rest_framework.authentication.SessionAuthentication",
     ],
-    "DEFAULT_PERMISSION_CLASSES": ["istore.access.Denied"],
-    "DEFAULT_PARSER_CLASSES": ["istore.parsing.StrictJSONParser"],
-    "DEFAULT_RENDERER_CLASSES": ["istore.parsing.JSONRenderer"],
-    "DEFAULT_SCHEMA_CLASS": "istore.schema.Schema",
-    "EXCEPTION_HANDLER": "istore.exception_handler.answer",
+    "DEFAULT_PERMISSION_CLASSES": ["istore.accounts.access.Denied"],
+    "DEFAULT_PARSER_CLASSES": ["istore.api.parsing.StrictJSONParser"],
+    "DEFAULT_RENDERER_CLASSES": ["istore.api.parsing.JSONRenderer"],
+    "DEFAULT_SCHEMA_CLASS": "istore.api.schema.Schema",
+    "EXCEPTION_HANDLER": "istore.api.exception_handler.answer",
     "UNAUTHENTICATED_USER": "django.contrib.auth.models.AnonymousUser",
     "TEST_REQUEST_DEFAULT_FORMAT": "json",
 }
@@ -538,7 +539,7 @@ SPECTACULAR_SETTINGS = {
     "VERSION": "1",
     "OAS_VERSION": "3.1.1",
     "SERVE_INCLUDE_SCHEMA": False,
-    "PREPROCESSING_HOOKS": ["istore.schema.leave_out_second_addresses"],
+    "PREPROCESSING_HOOKS": ["istore.api.schema.leave_out_second_addresses"],
     "SERVE_PERMISSIONS": ["rest_framework.permissions.AllowAny"],
     "SERVE_AUTHENTICATION": ["rest_framework.authentication.SessionAuthentication"],
     "ENUM_NAME_OVERRIDES": {
@@ -546,7 +547,7 @@ SPECTACULAR_SETTINGS = {
         "TaskTypeEnum": "inferences.models.TaskType.choices",
         "MetadataTypeEnum": "inferences.models.MetadataType.choices",
         "BoxFormatEnum": "inferences.models.BoxFormat.choices",
-        "TaskStateEnum": "istore.tracking.TaskState.choices",
+        "TaskStateEnum": "istore.tasks.tracking.TaskState.choices",
     },
     "SWAGGER_UI_DIST": "SIDECAR",
     "SWAGGER_UI_FAVICON_HREF": "SIDECAR",

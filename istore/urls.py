@@ -7,8 +7,9 @@ from django.urls import include, path
 from django.views.generic import RedirectView
 
 from inferences.api.creating import ReceiveUploadView
-from istore import health, operations, views
-from istore.login_throttle import answering_delays
+from istore import views
+from istore.accounts.login_throttle import answering_delays
+from istore.checks import health, operations
 
 urlpatterns = [
     path("health/live", health.live),
@@ -36,7 +37,7 @@ urlpatterns = [
     path("", include("retention.urls")),
     # What belongs to a project comes last: see istore.addresses.
     path("", include("datasets.urls")),
-    path("", include("istore.account_urls")),
+    path("", include("istore.accounts.urls")),
 ]
 handler400 = "istore.views.bad_request"
 handler403 = "istore.views.forbidden"

@@ -16,10 +16,11 @@ from django.views.decorators.http import require_safe
 from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerSplitView
 
 from inferences.media import serve
-from istore import blobs, rate_limits
-from istore.failures import as_answer
-from istore.problems import Problem, plain
-from istore.request_checks import error_response
+from istore import blobs
+from istore.api import rate_limits
+from istore.api.failures import as_answer
+from istore.api.problems import Problem, plain
+from istore.web.request_checks import error_response
 
 
 class SchemaView(SpectacularAPIView):

@@ -7,7 +7,7 @@ class ProxyConfig(AppConfig):
     name = "proxy"
 
     def ready(self) -> None:
-        from istore import health
+        from istore.checks import health
         from proxy import spool_health
 
         health.watched["spool"] = spool_health.trouble

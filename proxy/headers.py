@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from urllib.parse import quote
 
-from istore.client_address import client_address
+from istore.web.client_address import client_address
 
 Raw = Iterable[tuple[bytes, bytes]]
 

@@ -21,8 +21,8 @@ import psycopg
 from django.conf import settings
 from django.db import connection
 
+from istore.db.postgresql.base import CONFIGURE
 from istore.freshness import FORGET_CHANGES, LEASE_SECONDS
-from istore.postgresql.base import CONFIGURE
 from istore.uuids import uuid7
 
 HEARTBEAT_SECONDS = 0.3 * LEASE_SECONDS

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import orjson
 
-from istore.problems import CONTENT_TYPE, problem
+from istore.api.problems import CONTENT_TYPE, problem
 from proxy.answers import Refused, Send, send_whole
 
 

@@ -1,6 +1,6 @@
 """How many calls a token may make in a minute, and how fast an address may guess tokens.
 
-Calls are counted here and told to ``istore.rate_limits`` in portions: a round trip for each
+Calls are counted here and told to ``istore.api.rate_limits`` in portions: a round trip for each
 call would cost more than it is worth, and a token that makes few calls costs none.
 """
 
@@ -15,8 +15,8 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
-from istore.client_address import address_key
-from istore.rate_limits import MINUTE, seconds_left, shared
+from istore.api.rate_limits import MINUTE, seconds_left, shared
+from istore.web.client_address import address_key
 from proxy.answers import Refused
 
 PORTIONS = 50  # a token's limit is told in so many: what several proxies may overlook

@@ -6,7 +6,7 @@ import logging
 
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
-from istore.metrics_access import may_read_metrics
+from istore.checks.metrics_access import may_read_metrics
 from proxy.answers import (
     AGAIN_IN_A_SECOND,
     Receive,

@@ -7,11 +7,11 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from inferences.models import RegisteredModel
-from istore.access import Caller
-from istore.clock import now
+from istore.accounts.access import Caller
+from istore.accounts.tokens import find_token
+from istore.api.problems import Conflict
+from istore.db.clock import now
 from istore.models import Token
-from istore.problems import Conflict
-from istore.tokens import find_token
 from proxy.answers import (
     AGAIN_IN_A_SECOND,
     Refused,

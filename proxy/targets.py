@@ -21,9 +21,9 @@ from typing import Generic, TypeVar
 from django.db import Error, InterfaceError, OperationalError, connection
 
 from inferences.models import RegisteredModel
-from istore.clock import now
+from istore.accounts.tokens import find_token
+from istore.db.clock import now
 from istore.models import Role, Token
-from istore.tokens import find_token
 from istore.upstreams import check_upstream_url
 from proxy import limits
 from proxy.answers import (

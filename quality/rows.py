@@ -24,7 +24,7 @@ from inferences.ground_truth.answers import (
 from inferences.ground_truth.models import GroundTruth
 from inferences.ground_truth.verdicts import Predicted
 from inferences.models import Inference, InferencePayload, RegisteredModel
-from istore.deadline import deadline
+from istore.db.statement_timeout import deadline
 
 AT_ONCE = 2000
 

@@ -16,7 +16,7 @@ from inferences.ground_truth.singles import counts
 from inferences.models import RegisteredModel
 from inferences.pages import visible_model
 from inferences.presentation.questions import Question
-from istore.deadline import deadline
+from istore.db.statement_timeout import deadline
 from quality import presentation
 from quality.measuring import INTERVALS, KEYS, Quality, QualityQuery, measure
 

@@ -10,7 +10,7 @@ from django.db.models import QuerySet
 from django.http import HttpRequest
 from rest_framework.exceptions import APIException
 
-from istore.access import caller_of
+from istore.accounts.access import caller_of
 from istore.admin import TaskAdmin
 from retention import policies
 from retention.models import RetentionPolicy, RetentionTask

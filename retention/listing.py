@@ -9,7 +9,7 @@ from typing import Any
 from inferences.filters import TimeWindow
 from inferences.models import RegisteredModel
 from inferences.querying import Pagination
-from istore import task_pages
+from istore.tasks import paging
 from retention.models import RetentionTask
 
 
@@ -25,7 +25,7 @@ class TaskQuery:
     def page(self, model: RegisteredModel) -> tuple[list[RetentionTask], str | None]:
         """The tasks, and the cursor of the next page. Raises ``BadCursor``."""
         wanted = self.pagination
-        page, following = task_pages.page_of(
+        page, following = paging.page_of(
             self._matching(model),
             newest_first=wanted.direction == "desc",
             limit=wanted.limit,

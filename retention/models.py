@@ -14,7 +14,7 @@ from django.db.models.functions import Now
 
 from inferences.models import RegisteredModel
 from inferences.row_ids import EARLIEST
-from istore.tracking import ACTIVE, TrackedTask, TrackedTaskQuerySet
+from istore.tasks.tracking import ACTIVE, TrackedTask, TrackedTaskQuerySet
 
 KEEP = -1  # as a maximum_record_age: the records stay for good
 HOURS_MOST = 2**31 - 1

@@ -9,9 +9,9 @@ from django.db import IntegrityError, transaction
 from django.db.models.functions import Now
 
 from inferences.models import RegisteredModel
-from istore import clock
+from istore.api.problems import Conflict
+from istore.db import clock
 from istore.models import AuditEntry
-from istore.problems import Conflict
 from retention.models import KEEP, RetentionPolicy, RetentionTask, Terms
 
 TERMS = [field.name for field in Terms._meta.fields]

@@ -13,8 +13,8 @@ from inferences.models import Inference, RegisteredModel
 from inferences.presentation.inputs import Look, looks
 from inferences.querying import join_payloads
 from inferences.row_ids import LOWEST, first_id_at
-from istore import clock
-from istore.deadline import deadline
+from istore.db import clock
+from istore.db.statement_timeout import deadline
 from retention.models import Limits, RetentionPolicy
 from retention.surveying import Survey, survey_in_time
 from retention.sweeping import stale

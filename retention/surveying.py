@@ -15,7 +15,7 @@ from django.db import OperationalError, connection, transaction
 
 from inferences.models import Inference, InferencePayload, RegisteredModel
 from inferences.row_ids import LOW_BITS, ORIGIN, first_id_at, moment_of
-from istore.deadline import deadline
+from istore.db.statement_timeout import deadline
 from retention.models import Limits
 
 COUNTED_AT_LEAST = 20_000  # rows that are looked at when all of them take too long

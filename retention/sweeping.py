@@ -26,9 +26,9 @@ from inferences import bounds, disk_space, removal
 from inferences.models import InferencePayload, InferenceQuerySet, RegisteredModel
 from inferences.removal import Batch
 from inferences.row_ids import LOWEST, first_id_at
-from istore import clock
+from istore.db import clock
 from istore.failpoints import failpoint
-from istore.tracking import Failed, Stopped, TaskState
+from istore.tasks.tracking import Failed, Stopped, TaskState
 from retention.models import DeleteAction, RetentionPolicy, RetentionTask
 from retention.surveying import survey
 

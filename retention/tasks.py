@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from celery import shared_task
 
-from istore import clock
+from istore.db import clock
 from retention import policies
 from retention.models import RetentionTask
 from retention.sweeping import sweep

@@ -18,12 +18,12 @@ from django.views.decorators.http import (
 from inferences.models import RegisteredModel
 from inferences.pages import visible_model
 from inferences.querying import Pagination
-from istore.access import caller_of
+from istore.accounts.access import caller_of
+from istore.api.problems import Conflict
 from istore.models import Role
-from istore.pages import render_page
-from istore.problems import Conflict
-from istore.task_pages import BadCursor
-from istore.tracking import TaskState
+from istore.tasks.paging import BadCursor
+from istore.tasks.tracking import TaskState
+from istore.web.pages import render_page
 from retention import policies
 from retention.forms import PolicyForm
 from retention.listing import TaskQuery, uuid_of

@@ -8,7 +8,7 @@ from django.contrib import admin, messages
 from django.db.models import QuerySet
 from django.http import HttpRequest
 
-from istore.access import caller_of
+from istore.accounts.access import caller_of
 from istore.admin import ReadOnlyAdmin
 from services.models import InferenceService, InferenceSession, Replica
 from services.sessions import terminate_session

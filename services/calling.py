@@ -7,7 +7,7 @@ import time
 from dataclasses import dataclass
 from typing import Any
 
-from istore.problems import Problem
+from istore.api.problems import Problem
 from services import relaying, sessions
 from services.models import InferenceSession
 

@@ -8,7 +8,7 @@ from typing import Any
 from uuid import UUID
 
 from inferences.models import RegisteredModel
-from istore.problems import Conflict, Problem
+from istore.api.problems import Conflict, Problem
 from services import calling
 from services.models import InferenceService, Status
 

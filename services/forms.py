@@ -10,10 +10,10 @@ from django import forms
 from django.conf import settings
 
 from inferences.models import OUTSIDE_ID
-from istore.clock import now
+from istore.api.parsing import read_json
+from istore.api.problems import Problem
+from istore.db.clock import now
 from istore.models import Project
-from istore.parsing import read_json
-from istore.problems import Problem
 from services.models import Runner
 from services.runners.checking import (
     check_configuration,

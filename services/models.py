@@ -16,7 +16,7 @@ from django.db import models
 from django.db.models import Q
 from django.db.models.functions import Now
 
-from istore.access import Caller
+from istore.accounts.access import Caller
 from istore.models import Project, Role
 from istore.uuids import uuid7
 

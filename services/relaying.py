@@ -16,7 +16,7 @@ from django.conf import settings
 from django.http import StreamingHttpResponse
 from django.http.response import HttpResponseBase
 
-from istore.problems import Problem
+from istore.api.problems import Problem
 from services.models import InferenceSession
 from services.runners.servers import IN_A_PATH
 

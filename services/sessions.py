@@ -14,10 +14,10 @@ from django.db import transaction
 from django.db.models import F
 from django.db.models.functions import Coalesce, Now
 
-from istore.clock import now
+from istore.api.problems import Conflict, invalid
+from istore.db.clock import now
 from istore.failpoints import failpoint
 from istore.models import AuditEntry, Project
-from istore.problems import Conflict, invalid
 from services.models import (
     LIVE,
     InferenceService,

@@ -25,9 +25,9 @@ from rest_framework.exceptions import APIException
 
 from inferences.models import RegisteredModel
 from inferences.presentation.json_text import highlighted
-from istore.access import caller_of
+from istore.accounts.access import caller_of
 from istore.models import Role
-from istore.pages import render_page, require
+from istore.web.pages import render_page, require
 from services import calling, sessions, tending
 from services.examples import example_for
 from services.forms import CallForm, MockForm, NewServiceForm, SessionForm

@@ -19,7 +19,7 @@ from exports.models import ExportTask
 from inferences import removal
 from inferences.models import RegisteredModel
 from inferences.presentation import storage
-from istore import operations, proxy_metrics, verification
+from istore.checks import operations, proxy_metrics, verification
 from istore.models import AuditEntry, IdempotentCall, Membership, Role, VerifyRun
 from retention.models import RetentionPolicy, RetentionTask
 
@@ -44,7 +44,7 @@ def operator():
 
 @pytest.fixture(autouse=True)
 def no_broker(monkeypatch):
-    monkeypatch.setattr("istore.tracking.TrackedTask.ring", lambda task: None)
+    monkeypatch.setattr("istore.tasks.tracking.TrackedTask.ring", lambda task: None)
     monkeypatch.setattr("inferences.admin.ring_for_removals", lambda key: None)
 
 

@@ -10,9 +10,9 @@ import pytest
 from inference_store import Client, cli, connection, models
 
 from inferences.models import RegisteredModel
-from istore import clock
+from istore.accounts.tokens import create_token
+from istore.db import clock
 from istore.models import Role
-from istore.tokens import create_token
 
 
 @pytest.fixture

@@ -18,8 +18,8 @@ from inferences import removal
 from inferences.erasure import running
 from inferences.erasure.models import ErasureTask
 from inferences.models import InferencePayload
+from istore.accounts.tokens import create_token
 from istore.models import Role
-from istore.tokens import create_token
 
 ALL = models.BaseInferenceFilter()
 

@@ -45,11 +45,12 @@ from inferences.protection import Protection, protect_all, protect_one
 from inferences.recording import record
 from inferences.tests.builders import typed
 from inferences.tests.test_recording import new
-from istore import blobs, clock, failpoints
+from istore import blobs, failpoints
+from istore.api.problems import Conflict
+from istore.checks.verification import Scope, report
+from istore.db import clock
 from istore.models import Project
-from istore.problems import Conflict
-from istore.tracking import TaskState
-from istore.verification import Scope, report
+from istore.tasks.tracking import TaskState
 from retention import policies
 from retention.models import Limits, RetentionPolicy, RetentionTask
 from retention.sweeping import sweep

@@ -23,8 +23,8 @@ from inference_store import (
 from inference_store.metadata import get_data_hash, map_to_inference_store_metadata
 
 from inferences.models import RegisteredModel
+from istore.accounts.tokens import create_token
 from istore.models import Role
-from istore.tokens import create_token
 
 EVERYTHING = models.NewGetInferencesRequest()
 

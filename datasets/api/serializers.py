@@ -26,12 +26,8 @@ from inferences.api.fields import (
     WholeField,
 )
 from istore import blobs
-from istore.serializers import (
-    StrictSerializer,
-    ValueSerializer,
-    optional,
-)
-from istore.tracking import TaskState
+from istore.api.serializers import StrictSerializer, ValueSerializer, optional
+from istore.tasks.tracking import TaskState
 
 DESCRIPTION_MAX = 10_000
 

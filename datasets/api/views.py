@@ -36,11 +36,11 @@ from exports.models import CONTENT_TYPES
 from inferences.api.projects import ProjectView
 from inferences.media import serve
 from inferences.models import RegisteredModel
-from istore.access import RolePermission
-from istore.deadline import deadline
+from istore.accounts.access import RolePermission
+from istore.api.problems import invalid
+from istore.api.schema import PROBLEMS
+from istore.db.statement_timeout import deadline
 from istore.models import Project
-from istore.problems import invalid
-from istore.schema import PROBLEMS
 
 TASKS_LISTED = 100
 

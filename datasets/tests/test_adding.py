@@ -18,9 +18,9 @@ from inferences.ground_truth.keeping import Given, write
 from inferences.models import RegisteredModel, TaskType
 from inferences.tests.builders import typed
 from istore import blobs
-from istore.clock import now
+from istore.api.problems import Conflict
+from istore.db.clock import now
 from istore.failpoints import Failure, arm
-from istore.problems import Conflict
 
 SHIP = {"label": "ship", "score": 0.9, "xmin": 1, "ymin": 2, "xmax": 30, "ymax": 40}
 

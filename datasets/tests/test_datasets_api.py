@@ -13,8 +13,9 @@ from datasets.tasks import run_adding_task, run_archive_task
 from exports.formats import FORMATS
 from exports.tests.conftest import png
 from inferences.erasure import carriers, keepers
-from istore import blobs, verification
-from istore.clock import now
+from istore import blobs
+from istore.checks import verification
+from istore.db.clock import now
 from istore.models import Role
 
 DATASETS = "/api/v1/projects/harbour/datasets"

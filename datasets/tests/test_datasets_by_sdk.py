@@ -11,9 +11,9 @@ from inference_store import Client, cli, errors, models
 
 from datasets.tasks import run_adding_task, run_archive_task
 from exports.tests.conftest import png
+from istore.accounts.tokens import create_token
 from istore.models import Role
-from istore.tokens import create_token
-from istore.tracking import TrackedTask
+from istore.tasks.tracking import TrackedTask
 
 SHIP = {"label": "ship", "score": 0.9, "xmin": 1, "ymin": 2, "xmax": 30, "ymax": 40}
 

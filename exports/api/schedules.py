@@ -17,13 +17,13 @@ from exports.schedules.models import INTERVAL_MOST, ExportShape
 from inferences.api.fields import FlagField, MomentField, TextField, WholeField
 from inferences.api.filters import FilteredSerializer
 from inferences.api.views import StoreView
-from istore.clock import now
+from istore.api.problems import invalid
+from istore.api.schema import PROBLEMS
+from istore.api.serializers import StrictSerializer
+from istore.db.clock import now
 from istore.models import Role
-from istore.problems import invalid
-from istore.schema import PROBLEMS
-from istore.serializers import StrictSerializer
-from istore.task_pages import BadCursor, page_of
-from istore.tracking import TaskState
+from istore.tasks.paging import BadCursor, page_of
+from istore.tasks.tracking import TaskState
 
 ON_A_PAGE = 100
 CURSOR = OpenApiParameter("cursor", str)

@@ -9,8 +9,8 @@ from exports.selections import Selection
 from inferences.api.fields import FlagField, OutsideIdField
 from inferences.api.filters import FilteredSerializer
 from inferences.filters import InferenceFilter, text
-from istore.problems import invalid
-from istore.serializers import ListField
+from istore.api.problems import invalid
+from istore.api.serializers import ListField
 
 IDS_MAX = 200_000
 NAMES = (

@@ -17,9 +17,9 @@ from inferences.api.filters import (
     TimeWindowSerializer,
 )
 from istore import blobs
-from istore.problems import invalid
-from istore.serializers import StrictSerializer, optional
-from istore.tracking import TaskState
+from istore.api.problems import invalid
+from istore.api.serializers import StrictSerializer, optional
+from istore.tasks.tracking import TaskState
 
 
 class NewExportTaskSerializer(NewSelectionSerializer):

@@ -24,10 +24,10 @@ from exports.models import CONTENT_TYPES, ExportTask
 from inferences.api.views import StoreView
 from inferences.media import serve
 from inferences.models import RegisteredModel
+from istore.api.problems import invalid
+from istore.api.schema import PROBLEMS
 from istore.models import Role
-from istore.problems import invalid
-from istore.schema import PROBLEMS
-from istore.task_pages import BadCursor
+from istore.tasks.paging import BadCursor
 
 
 class FormatsView(StoreView):

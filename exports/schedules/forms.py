@@ -11,7 +11,7 @@ from exports.schedules import destinations
 from exports.schedules.models import INTERVAL_MOST, ExportSchedule, ExportShape
 from exports.schedules.running import filter_of
 from inferences.filters import InferenceFilter, text
-from istore.tracking import Failed
+from istore.tasks.tracking import Failed
 
 EVERY = "Hours from one run to the next: 24 is once a day."
 QUERY = (

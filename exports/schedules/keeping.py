@@ -11,9 +11,9 @@ from django.db.models.functions import Now
 from exports.schedules.models import ExportSchedule, ScheduledExport
 from inferences import arrivals
 from inferences.models import RegisteredModel
-from istore.clock import now
+from istore.api.problems import Conflict
+from istore.db.clock import now
 from istore.models import AuditEntry
-from istore.problems import Conflict
 
 WAITING_MOST = 10_000  # counted one by one
 STARTS_AT_ONCE = 100  # of one round of the beat; the rest come with the next

@@ -13,7 +13,7 @@ from django.db.models.functions import Now
 
 from inferences.arrivals import EARLIEST
 from inferences.models import RegisteredModel
-from istore.tracking import ACTIVE, TrackedTask
+from istore.tasks.tracking import ACTIVE, TrackedTask
 
 HOUR = timedelta(hours=1)
 INTERVAL_MOST = 24 * 366

@@ -17,11 +17,11 @@ from exports.schedules.forms import ChangeForm, NewForm, initial_of, written
 from exports.schedules.models import ExportSchedule
 from inferences.models import RegisteredModel
 from inferences.pages import visible_model
-from istore.access import caller_of
-from istore.clock import now
+from istore.accounts.access import caller_of
+from istore.api.problems import Conflict
+from istore.db.clock import now
 from istore.models import Role
-from istore.pages import render_page
-from istore.problems import Conflict
+from istore.web.pages import render_page
 
 RUNS, FILES = 10, 20
 

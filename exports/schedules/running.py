@@ -29,9 +29,9 @@ from exports.schedules.models import ExportedFile, ExportSchedule, ScheduledExpo
 from inferences import arrivals
 from inferences.api.filters import FilteredSerializer
 from inferences.filters import Filter, InferenceFilter, matching
-from istore import clock
+from istore.db import clock
 from istore.failpoints import failpoint
-from istore.tracking import Failed, LeaseLost, TaskState
+from istore.tasks.tracking import Failed, LeaseLost, TaskState
 
 IDS_AT_ONCE = 10_000
 FOREIGN = "There are files in its place that are not its own: {}"

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from exports.schedules.destinations import DEFAULT, ROOT
 from exports.schedules.models import ExportedFile
 from istore import blobs
-from istore.verification import Finding, Scope
+from istore.checks.verification import Finding, Scope
 
 
 def files(scope: Scope) -> Iterator[Finding]:

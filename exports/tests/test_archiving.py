@@ -32,8 +32,9 @@ from inferences import removal
 from inferences.models import InferencePayload
 from inferences.protection import Protection, protect_one
 from inferences.recording import NewInference, record
-from istore import blobs, clock, failpoints
-from istore.verification import Scope, report
+from istore import blobs, failpoints
+from istore.checks.verification import Scope, report
+from istore.db import clock
 
 STEPS = [
     "archiving.claimed",

@@ -16,8 +16,8 @@ from inference_store.errors import NotFound
 from exports.models import ExportTask
 from exports.tasks import run_export_task
 from exports.tests.conftest import png
+from istore.accounts.tokens import create_token
 from istore.models import Role
-from istore.tokens import create_token
 
 SHIP = {"label": "ship", "score": 0.9, "xmin": 1, "ymin": 2, "xmax": 30, "ymax": 40}
 MODEL = "yolo-harbour"

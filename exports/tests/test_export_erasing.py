@@ -13,7 +13,8 @@ from inferences.erasure.carriers import Carried
 from inferences.erasure.models import ErasureTask
 from inferences.erasure.running import erase, open_erasure
 from inferences.metadata import MetadataValue
-from istore import blobs, clock
+from istore import blobs
+from istore.db import clock
 
 PATIENT = Carried("patient", "string", "Jane Doe")
 

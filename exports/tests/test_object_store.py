@@ -17,8 +17,9 @@ from exports import expiry, sinks
 from exports.archiving import carry_out
 from exports.models import ExportTask
 from exports.tests.conftest import opened
-from istore import blobs, clock, failpoints
-from istore.verification import Scope, report
+from istore import blobs, failpoints
+from istore.checks.verification import Scope, report
+from istore.db import clock
 
 MIB = 1024**2
 

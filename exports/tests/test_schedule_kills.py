@@ -19,7 +19,7 @@ from django.db import connection
 from exports.models import ExportedFile, ScheduledExport
 from exports.schedules import keeping, running
 from exports.tests.test_scheduled_exports import DAY, STEPS
-from istore import clock
+from istore.db import clock
 
 pytestmark = pytest.mark.django_db(transaction=True)
 

@@ -21,11 +21,12 @@ from exports.schedules.destinations import check_prefix
 from inferences import removal
 from inferences.arrivals import EARLIEST
 from inferences.models import RegisteredModel
-from istore import clock, failpoints
+from istore import failpoints
+from istore.api.problems import Conflict
+from istore.checks.verification import Scope
+from istore.db import clock
 from istore.models import AuditEntry
-from istore.problems import Conflict
-from istore.tracking import TaskState
-from istore.verification import Scope
+from istore.tasks.tracking import TaskState
 
 pytestmark = pytest.mark.django_db(transaction=True)
 DAY = datetime(2026, 3, 1, tzinfo=UTC)

@@ -12,8 +12,8 @@ from inference_store.models import (
 
 from exports.models import ScheduledExport
 from exports.schedules import running
+from istore.accounts.tokens import create_token
 from istore.models import Role
-from istore.tokens import create_token
 
 pytestmark = pytest.mark.django_db(transaction=True)
 MODEL = "yolo-harbour"

@@ -35,18 +35,18 @@ from inferences.metadata import MetadataValue
 from inferences.models import InferenceAction, MetadataType, RegisteredModel, TaskType
 from inferences.querying import find_inference
 from inferences.recording import NewInference, Outcome
-from istore import clock
-from istore.exception_handler import as_problem
-from istore.parsing import read_json
-from istore.problems import Problem, invalid
-from istore.schema import PROBLEMS
-from istore.serializers import (
+from istore.api.exception_handler import as_problem
+from istore.api.parsing import read_json
+from istore.api.problems import Problem, invalid
+from istore.api.schema import PROBLEMS
+from istore.api.serializers import (
     DictField,
     ListField,
     StrictSerializer,
     ValueSerializer,
     optional,
 )
+from istore.db import clock
 
 BATCH_MAX = 1000
 NAMED_MOST, EMBEDDINGS_MOST = 1000, 20

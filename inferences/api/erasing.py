@@ -19,11 +19,11 @@ from inferences.erasure.carriers import Carried
 from inferences.erasure.models import TYPES, ErasureTask
 from inferences.erasure.running import open_erasure, stop_erasure
 from inferences.metadata import PATH_MAX_CHARS, UNSTORABLE
+from istore.api.problems import invalid
+from istore.api.schema import PROBLEMS
+from istore.api.serializers import StrictSerializer
 from istore.models import Project, Role
-from istore.problems import invalid
-from istore.schema import PROBLEMS
-from istore.serializers import StrictSerializer
-from istore.tracking import TaskState
+from istore.tasks.tracking import TaskState
 
 ON_A_PAGE = 50
 

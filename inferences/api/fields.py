@@ -16,7 +16,7 @@ from rest_framework import serializers
 
 from inferences.answer_fields import FIELDS, UnknownField, read_names
 from inferences.models import OUTSIDE_ID
-from istore.problems import invalid
+from istore.api.problems import invalid
 
 
 @extend_schema_field(str)

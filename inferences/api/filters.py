@@ -53,8 +53,13 @@ from inferences.models import InferenceAction
 from inferences.querying import CountQuery, InferenceQuery, Pagination
 from inferences.querying.pagination import CURSOR_MAX_CHARS, SORTS
 from inferences.vectors import METRICS, EmbeddingFilter
-from istore.problems import invalid
-from istore.serializers import ListField, StrictSerializer, ValueSerializer, optional
+from istore.api.problems import invalid
+from istore.api.serializers import (
+    ListField,
+    StrictSerializer,
+    ValueSerializer,
+    optional,
+)
 
 TEXT_MAX_CHARS = 10_000  # of a text to search by
 

@@ -42,11 +42,11 @@ from inferences.ground_truth.singles import (
 )
 from inferences.ground_truth.truths import read_truth
 from inferences.models import RegisteredModel
-from istore.deadline import deadline
+from istore.api.problems import Problem, invalid
+from istore.api.schema import PROBLEMS
+from istore.db.statement_timeout import deadline
 from istore.models import AuditEntry
-from istore.problems import Problem, invalid
-from istore.schema import PROBLEMS
-from istore.tracking import TaskState
+from istore.tasks.tracking import TaskState
 
 CHUNK = 256 * 1024
 PENDING_SHOWN = 1000

@@ -24,11 +24,11 @@ from inferences.statistics import (
     key_type_counts,
     statistics,
 )
-from istore.deadline import deadline
+from istore.api.problems import invalid
+from istore.api.schema import PROBLEMS
+from istore.api.serializers import ValueSerializer, optional
+from istore.db.statement_timeout import deadline
 from istore.models import AuditEntry, Role
-from istore.problems import invalid
-from istore.schema import PROBLEMS
-from istore.serializers import ValueSerializer, optional
 
 
 class MetadataListSerializer(serializers.Serializer):

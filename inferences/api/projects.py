@@ -21,11 +21,11 @@ from inferences.api.views import StoreView
 from inferences.models import RegisteredModel
 from inferences.querying import BadQuestion
 from inferences.querying.across import ProjectQuery
-from istore.deadline import deadline
+from istore.api.problems import invalid
+from istore.api.schema import PROBLEMS
+from istore.api.serializers import ValueSerializer, optional
+from istore.db.statement_timeout import deadline
 from istore.models import Project, Role
-from istore.problems import invalid
-from istore.schema import PROBLEMS
-from istore.serializers import ValueSerializer, optional
 
 
 class ProjectQuerySerializer(ValueSerializer, FilteredSerializer):

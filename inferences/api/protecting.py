@@ -17,9 +17,9 @@ from inferences.api.views import InferenceView
 from inferences.metadata import UNSTORABLE
 from inferences.protection import REASON_MAX_CHARS, Protection
 from inferences.querying import all_matching
-from istore.deadline import deadline
-from istore.schema import PROBLEMS
-from istore.serializers import ValueSerializer
+from istore.api.schema import PROBLEMS
+from istore.api.serializers import ValueSerializer
+from istore.db.statement_timeout import deadline
 
 
 class ReasonField(TextField):

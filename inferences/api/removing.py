@@ -18,8 +18,8 @@ from inferences.filters import Filter
 from inferences.models import RegisteredModel
 from inferences.querying import all_matching, count_matching
 from inferences.tasks import ring_for_removals
-from istore.problems import Problem
-from istore.schema import PROBLEMS
+from istore.api.problems import Problem
+from istore.api.schema import PROBLEMS
 
 
 class BulkDeleteSerializer(FilteredSerializer):

@@ -24,11 +24,11 @@ from inferences.filters import Filter
 from inferences.models import Inference, RegisteredModel
 from inferences.restoring import Chosen, Done
 from inferences.tasks import ring_for_removals
-from istore.deadline import deadline
+from istore.api.problems import invalid
+from istore.api.schema import PROBLEMS
+from istore.api.serializers import optional
+from istore.db.statement_timeout import deadline
 from istore.models import Role
-from istore.problems import invalid
-from istore.schema import PROBLEMS
-from istore.serializers import optional
 
 IDS_MOST = 1000
 

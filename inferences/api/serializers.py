@@ -32,7 +32,7 @@ from inferences.models import (
 )
 from inferences.notes import warnings_of
 from istore import blobs
-from istore.serializers import StrictSerializer
+from istore.api.serializers import StrictSerializer
 from istore.upstreams import check_upstream_url
 
 

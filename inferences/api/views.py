@@ -45,13 +45,13 @@ from inferences.querying import (
     find_inference,
 )
 from inferences.registration import change_settings, register_model
-from istore.access import RolePermission, caller_of
+from istore.accounts.access import RolePermission, caller_of
 from istore.addresses import named_project
-from istore.deadline import deadline
-from istore.idempotency import IdempotentMixin
+from istore.api.idempotency import IdempotentMixin
+from istore.api.problems import Problem, invalid
+from istore.api.schema import PROBLEMS
+from istore.db.statement_timeout import deadline
 from istore.models import Project, Role
-from istore.problems import Problem, invalid
-from istore.schema import PROBLEMS
 
 
 class StoreView(IdempotentMixin, APIView):

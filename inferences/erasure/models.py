@@ -10,7 +10,7 @@ from django.db import models
 from django.db.models import F
 
 from istore.models import Project
-from istore.tracking import ACTIVE, TrackedTask
+from istore.tasks.tracking import ACTIVE, TrackedTask
 
 TYPES = ("string", "int", "float", "json.string", "json.int", "json.float")
 

@@ -30,7 +30,7 @@ from inferences.models import InferencePayload, RegisteredModel
 from istore import blobs
 from istore.failpoints import failpoint
 from istore.models import AuditEntry, Project
-from istore.tracking import LEASE, Failed, TaskState
+from istore.tasks.tracking import LEASE, Failed, TaskState
 
 RENEW_SECONDS = LEASE.total_seconds() / 4
 ROUNDS = 3  # of what arrives while its like is removed

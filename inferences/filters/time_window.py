@@ -8,7 +8,7 @@ from django.db.models import Q
 from inferences.directory import NOTHING
 from inferences.models import RegisteredModel
 from inferences.row_ids import EARLIEST, LATEST, first_id_at, last_id_at
-from istore import clock
+from istore.db import clock
 
 BEGINNING = datetime(1970, 1, 1, tzinfo=UTC)
 

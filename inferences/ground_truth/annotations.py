@@ -35,9 +35,9 @@ from inferences.mask_outlines import traced
 from inferences.models import InferencePayload, RegisteredModel, TaskType
 from inferences.picture_pool import Busy, Unreadable, pool
 from inferences.previews import Measure, measured
-from istore.exception_handler import as_problem
-from istore.parsing import read_json
-from istore.problems import Problem
+from istore.api.exception_handler import as_problem
+from istore.api.parsing import read_json
+from istore.api.problems import Problem
 
 DOCUMENT_MAX_BYTES = 64 * 2**20
 DOCUMENT_VALUES = 4_000_000

@@ -16,7 +16,7 @@ from typing import IO
 
 from inferences.ground_truth.joining import Refusal
 from inferences.ground_truth.truths import TRUTH_MAX_BYTES
-from istore.problems import Problem, invalid
+from istore.api.problems import Problem, invalid
 
 DELIMITERS = {",": ",", ";": ";", "\t": "\t", "|": "|"}
 NAMED = {"comma": ",", "semicolon": ";", "tab": "\t", "bar": "|", **DELIMITERS}

@@ -35,12 +35,13 @@ from inferences.ground_truth.files import (
 from inferences.ground_truth.joining import Joined, join
 from inferences.ground_truth.models import TruthFile
 from inferences.models import RegisteredModel, UploadGrant
-from istore import blobs, clock
-from istore.exception_handler import as_problem
+from istore import blobs
+from istore.api.exception_handler import as_problem
+from istore.api.problems import Problem
+from istore.db import clock
 from istore.failpoints import failpoint
 from istore.models import AuditEntry
-from istore.problems import Problem
-from istore.tracking import Failed, LeaseLost, Stopped, TaskState
+from istore.tasks.tracking import Failed, LeaseLost, Stopped, TaskState
 from istore.uuids import uuid7
 
 KEPT = timedelta(days=7)  # of a file that no worker comes to

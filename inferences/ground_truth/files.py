@@ -43,9 +43,9 @@ from inferences.metadata import read_float
 from inferences.models import OUTSIDE_ID, RegisteredModel
 from inferences.parquet_check import COLUMN, is_text, lengths, longest_name, name_of
 from inferences.parquet_files import ROWS_AT_ONCE, UNPACKED_MAX_BYTES
-from istore.exception_handler import as_problem
-from istore.parsing import read_json
-from istore.problems import Problem, invalid
+from istore.api.exception_handler import as_problem
+from istore.api.parsing import read_json
+from istore.api.problems import Problem, invalid
 
 ROWS_AS_VALUES = 20
 LINE_MAX_BYTES = 2 * TRUTH_MAX_BYTES

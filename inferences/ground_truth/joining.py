@@ -30,7 +30,7 @@ from inferences.models import (
     MetadataKind,
     RegisteredModel,
 )
-from istore import clock
+from istore.db import clock
 from istore.failpoints import failpoint
 from istore.models import AuditEntry
 

@@ -9,7 +9,7 @@ from django.contrib.postgres.indexes import GinIndex
 from django.db import models
 from django.db.models import F, OuterRef
 
-from istore.tracking import TrackedTask
+from istore.tasks.tracking import TrackedTask
 
 
 class GroundTruthQuerySet(models.QuerySet["GroundTruth"]):

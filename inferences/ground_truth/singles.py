@@ -19,9 +19,9 @@ from inferences.ground_truth.pending import wait
 from inferences.ground_truth.references import INFERENCE, Reference
 from inferences.models import InferenceKey, RegisteredModel
 from inferences.querying import find_inference
-from istore import clock
+from istore.api.problems import Conflict
+from istore.db import clock
 from istore.models import AuditEntry
-from istore.problems import Conflict
 
 
 @dataclass(frozen=True, slots=True)

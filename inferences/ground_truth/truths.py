@@ -29,7 +29,7 @@ from inferences.deconstruction.context import LABEL_CHARS
 from inferences.ground_truth.labels import Labels
 from inferences.metadata import UNSTORABLE
 from inferences.model_types import type_of
-from istore.problems import invalid
+from istore.api.problems import invalid
 
 LABELS_MAX = 1000
 OUTPUTS_MAX = 1000

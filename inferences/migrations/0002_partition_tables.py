@@ -4,7 +4,7 @@
 from django.db import migrations
 
 from inferences.partitions import TABLES, make_ahead, partitioned
-from istore.clock import now
+from istore.db.clock import now
 
 # Later tables are partitioned by the migrations that make them.
 FIRST = [table for table in TABLES if table.name != "inferences_classprobability"]

@@ -9,10 +9,10 @@ from django.http import Http404, HttpRequest
 
 from inferences.models import Inference, RegisteredModel
 from inferences.querying import find_inference
-from istore.access import caller_of
+from istore.accounts.access import caller_of
 from istore.addresses import named_project
 from istore.models import Role
-from istore.pages import require
+from istore.web.pages import require
 
 
 def visible_model(

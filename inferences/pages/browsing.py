@@ -47,8 +47,8 @@ from inferences.querying import (
     join_payloads,
 )
 from inferences.row_ids import first_id_at, moment_of
-from istore.deadline import deadline
-from istore.pages import render_page
+from istore.db.statement_timeout import deadline
+from istore.web.pages import render_page
 
 PAGE_SIZES = {"gallery": 24, "table": 30}  # what fills a large screen
 NEW_AT_ONCE = 24

@@ -27,7 +27,7 @@ from inferences.pages.one import detail
 from inferences.pages.undo import with_undo
 from inferences.presentation.questions import Question
 from inferences.protection import Protection
-from istore.access import caller_of
+from istore.accounts.access import caller_of
 from istore.models import Role
 
 UNDO_MAX_CHARS = 100_000  # it travels with the session

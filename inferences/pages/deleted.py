@@ -21,8 +21,8 @@ from inferences.filters import Filter, text
 from inferences.models import Inference, InferenceQuerySet, RegisteredModel
 from inferences.pages.access import visible_model
 from inferences.tasks import ring_for_removals
-from istore.access import caller_of
-from istore.deadline import deadline
+from istore.accounts.access import caller_of
+from istore.db.statement_timeout import deadline
 from istore.models import Role
 
 PAGE_SIZE = 50

@@ -21,9 +21,9 @@ from inferences.erasure.carriers import Carried
 from inferences.erasure.models import TYPES, ErasureTask
 from inferences.metadata import PATH_MAX_CHARS, UNSTORABLE
 from inferences.protection import REASON_MAX_CHARS
-from istore.access import caller_of
+from istore.accounts.access import caller_of
 from istore.models import Project, Role
-from istore.pages import render_page, visible_project
+from istore.web.pages import render_page, visible_project
 
 SHOWN = 50
 ORDER = ["records", "protected", "soft_deleted", "inputs", "objects", "bytes"]

@@ -23,9 +23,9 @@ from inferences.models import RegisteredModel
 from inferences.pages.access import visible_model
 from inferences.presentation.activity import activity, storage_used
 from inferences.registration import TAKEN, change_settings, register_model
-from istore.access import caller_of
+from istore.accounts.access import caller_of
+from istore.api.problems import Conflict
 from istore.models import Project, Role
-from istore.problems import Conflict
 
 CARDS_AT_ONCE = 12  # the activity of further models is asked for when they are reached
 

@@ -39,7 +39,7 @@ from inferences.querying import (
 )
 from inferences.vectors import EmbeddingFilter
 from istore.addresses import model_address
-from istore.deadline import deadline
+from istore.db.statement_timeout import deadline
 
 ROWS_SHOWN = 300
 CHANGES_SHOWN = 50

@@ -14,7 +14,7 @@ from inferences.models import RegisteredModel, SavedView
 from inferences.pages.access import visible_model
 from inferences.pages.undo import with_undo
 from inferences.presentation.questions import Question
-from istore.access import caller_of
+from istore.accounts.access import caller_of
 from istore.models import AuditEntry, Role
 
 NAME_CHARS = 80

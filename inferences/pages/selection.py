@@ -32,9 +32,9 @@ from inferences.presentation.questions import Question, check_says_something
 from inferences.protection import Protection
 from inferences.querying import all_matching
 from inferences.tasks import ring_for_removals
-from istore import clock
-from istore.access import caller_of
-from istore.deadline import deadline
+from istore.accounts.access import caller_of
+from istore.db import clock
+from istore.db.statement_timeout import deadline
 from istore.models import Role
 
 

@@ -27,7 +27,7 @@ from inferences.presentation.histograms import limits_of, on_one_scale
 from inferences.presentation.questions import Question, unknown_names
 from inferences.presentation.sampling import sample
 from inferences.presentation.volume import volume, window_of
-from istore.deadline import deadline
+from istore.db.statement_timeout import deadline
 
 OF_PAGE = ("vs", "of", "part", "figures")
 PARTS = ("volume", "labels", "scores", "latency", "key")

@@ -15,7 +15,7 @@ from inferences.presentation.inputs import Look, looks
 from inferences.presentation.plots import Bars, sparkline
 from inferences.querying import Count, count_matching, join_payloads
 from inferences.row_ids import LOWEST, moment_of
-from istore.deadline import deadline
+from istore.db.statement_timeout import deadline
 
 COUNT_AT_ONCE = 20_000  # a few milliseconds; what is more is counted beside the page
 AT_LEAST_SECONDS = 1.0

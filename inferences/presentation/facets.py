@@ -31,7 +31,7 @@ from inferences.presentation.sampling import (
 )
 from inferences.presentation.volume import volume
 from inferences.row_ids import first_id_at
-from istore.deadline import deadline
+from istore.db.statement_timeout import deadline
 
 FACET_SECONDS = 1.5  # of each statement; what takes longer is counted of the sample
 SCORE_BINS = 25

@@ -18,7 +18,7 @@ from inferences.querying.cursors import Place
 from inferences.querying.orders import Order, order_of
 from inferences.vectors import BadEmbedding, text_embedding
 from inferences.vectors.nearest import DEPTH, Search
-from istore.deadline import deadline
+from istore.db.statement_timeout import deadline
 
 NEIGHBOUR_SECONDS = 1.0  # of each; a page without its neighbours is a page all the same
 TITLES = {"": ("Newer", "Older"), "oldest": ("Older", "Newer")}

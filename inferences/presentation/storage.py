@@ -13,11 +13,11 @@ from django.db import OperationalError
 from django.db.models import Count, Q, Sum
 
 from inferences.models import InferencePayload, InferenceQuerySet, RegisteredModel
-from istore import clock
-from istore.access import Caller
-from istore.deadline import deadline
-from istore.operations import sees_every_model
-from istore.remembering import recall, remember
+from istore.accounts.access import Caller
+from istore.best_effort_cache import recall, remember
+from istore.checks.operations import sees_every_model
+from istore.db import clock
+from istore.db.statement_timeout import deadline
 
 KEY = "storage-by-model-key"
 SHOWN = 12

@@ -28,7 +28,7 @@ from inferences.presentation.questions import TEXTS
 from inferences.presentation.sampling import SAMPLE, sample, values_at
 from inferences.presentation.timeline import timeline
 from inferences.querying import all_matching
-from istore.deadline import deadline
+from istore.db.statement_timeout import deadline
 
 EACH_SECONDS = 2.0
 TIMED = 2_000

@@ -19,7 +19,7 @@ from inferences.presentation.histograms import Histogram, bins_of
 from inferences.presentation.questions import Question
 from inferences.presentation.sampling import Sample
 from inferences.row_ids import first_id_at, moment_of
-from istore.deadline import deadline
+from istore.db.statement_timeout import deadline
 
 VOLUME_SECONDS = 1.0
 BUCKETS = 72

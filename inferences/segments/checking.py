@@ -11,7 +11,7 @@ from inferences.models import Inference, RegisteredModel
 from inferences.row_ids import first_id_at
 from inferences.segments.models import Segment, SegmentTouch
 from inferences.segments.sealing import FIRST, NUMBER_SLOTS
-from istore.verification import Finding, Scope
+from istore.checks.verification import Finding, Scope
 
 SEGMENT, TOUCH = Segment._meta.db_table, SegmentTouch._meta.db_table
 AT_ONCE = 5  # segments that one statement looks at

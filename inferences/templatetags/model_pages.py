@@ -14,7 +14,7 @@ from inferences.models import InferenceAction, RegisteredModel
 from inferences.presentation.browsing import Offer
 from inferences.presentation.facets import Choice
 from inferences.presentation.questions import COLUMNS, Question
-from istore.access import caller_of
+from istore.accounts.access import caller_of
 from istore.models import Role
 
 register = template.Library()

@@ -8,7 +8,7 @@ from django import template
 from django.template import Context
 
 from inferences.presentation import storage
-from istore.access import caller_of
+from istore.accounts.access import caller_of
 
 register = template.Library()
 

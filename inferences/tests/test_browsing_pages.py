@@ -230,7 +230,7 @@ def test_similarity_without_embeddings_is_told(person, model, make_inference):
 
 def test_the_nearest_to_a_text_come_first(person, model, make_inference, monkeypatch):
     from inferences.vectors import text_embedding
-    from istore.problems import Conflict
+    from istore.api.problems import Conflict
 
     model.embedding_size, model.text_embedding_service = 2, "texts"
     model.save()

@@ -56,8 +56,8 @@ from inferences.recording import NewInference, record
 from inferences.tasks import tell_classes_apart
 from inferences.tests.builders import as_before
 from istore import failpoints
-from istore.clock import now
-from istore.verification import Scope
+from istore.checks.verification import Scope
+from istore.db.clock import now
 
 pytestmark = pytest.mark.django_db
 

@@ -9,8 +9,9 @@ import pytest
 from moto import mock_aws
 
 from inferences import collecting
-from istore import blobs, verification
-from istore.clock import now
+from istore import blobs
+from istore.checks import verification
+from istore.db.clock import now
 
 pytestmark = pytest.mark.django_db
 

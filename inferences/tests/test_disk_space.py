@@ -14,7 +14,7 @@ from inferences.partitions import TABLES, add_range, partitions_of
 from inferences.removal import finish, intend_all
 from inferences.row_ids import first_id_at
 from inferences.tasks import give_back_disk_space
-from istore.clock import now
+from istore.db.clock import now
 
 pytestmark = pytest.mark.django_db
 

@@ -25,10 +25,11 @@ from inferences.models import (
     RegisteredModel,
 )
 from inferences.tests.builders import typed
-from istore import blobs, failpoints, verification
-from istore.clock import now
+from istore import blobs, failpoints
+from istore.checks import verification
+from istore.db.clock import now
 from istore.models import AuditEntry, Project, Role
-from istore.tracking import LEASE, TaskState
+from istore.tasks.tracking import LEASE, TaskState
 
 PERSON = "Zaphod Beeblebrox 4711"
 ADDRESS = "/api/v1/projects/harbour/erasures"

@@ -15,8 +15,8 @@ from django.db import connection
 from inferences.erasure.models import ErasureTask
 from inferences.models import RegisteredModel
 from inferences.tests.test_erasure import PERSON, asked, files_with, stored, tables_with
-from istore.clock import now
-from istore.tracking import TaskState
+from istore.db.clock import now
+from istore.tasks.tracking import TaskState
 
 pytestmark = pytest.mark.django_db(transaction=True)
 KILLS = [

@@ -23,7 +23,7 @@ from inferences.models import RegisteredModel, TaskType
 from inferences.recording import record
 from inferences.tests.test_create_inference import body
 from inferences.tests.test_recording import new
-from istore import clock
+from istore.db import clock
 from istore.models import AuditEntry
 
 TRUTHS = "/api/v1/models/yolo-harbour/ground-truth"

@@ -16,8 +16,8 @@ from inferences.ground_truth import file_tasks
 from inferences.ground_truth.files import LONGEST
 from inferences.ground_truth.models import TruthFile
 from inferences.models import TaskType
-from istore.problems import Problem
-from istore.tracking import TaskState
+from istore.api.problems import Problem
+from istore.tasks.tracking import TaskState
 
 PATH = "/api/v1/models/yolo-harbour/ground-truth"
 PARQUET = "application/vnd.apache.parquet"

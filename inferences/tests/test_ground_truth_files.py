@@ -20,7 +20,7 @@ from inferences.ground_truth.models import PendingTruth, TruthFile
 from inferences.models import TaskType, UploadGrant
 from istore import blobs, failpoints
 from istore.models import AuditEntry, Role
-from istore.tracking import LeaseLost, TaskState
+from istore.tasks.tracking import LeaseLost, TaskState
 
 PATH = "/api/v1/models/yolo-harbour/ground-truth"
 TASKS = f"{PATH}-files"

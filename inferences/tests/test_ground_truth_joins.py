@@ -26,7 +26,7 @@ from inferences.models import InferenceAction, RegisteredModel, TaskType
 from inferences.recording import NewInference, record
 from inferences.tests.builders import typed
 from istore import failpoints
-from istore.problems import Conflict
+from istore.api.problems import Conflict
 
 IDS, FRAMES, LABELS = "abc", (1, 2), ("ship", "tug", "ferry")
 HASHES = {name: name.encode() * 32 for name in "xy"}
@@ -161,7 +161,7 @@ def ticking(monkeypatch):
     ticks = count()
     start = datetime(2026, 1, 1, tzinfo=UTC)
     now = lambda: start + timedelta(seconds=next(ticks))  # noqa: E731
-    monkeypatch.setattr("istore.clock.now", now)
+    monkeypatch.setattr("istore.db.clock.now", now)
 
 
 def test_whatever_comes_in_whatever_order(project, ticking):

@@ -11,7 +11,7 @@ from inferences import housekeeping
 from inferences.models import InferenceKey, MetadataKeyCount
 from inferences.partitions import make_ahead, upper_bound
 from inferences.tasks import compact_metadata_counts, free_tombstones, make_partitions
-from istore.clock import now
+from istore.db.clock import now
 
 pytestmark = pytest.mark.django_db
 

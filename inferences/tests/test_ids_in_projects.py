@@ -128,8 +128,8 @@ def test_commands_do_it_in_the_project_that_is_named(
 def test_verify_says_whose_record_it_is(model, twin, make_inference):
     from inferences import consistency
     from inferences.models import InferenceKey
-    from istore import clock
-    from istore.verification import Scope
+    from istore.checks.verification import Scope
+    from istore.db import clock
 
     for each in (model, twin):
         make_inference(inference_id="a", to=each)

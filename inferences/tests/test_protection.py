@@ -11,8 +11,8 @@ from inferences.filters import InferenceFilter, matching
 from inferences.models import InferencePayload
 from inferences.protection import Protection, protect_all
 from istore import failpoints
+from istore.api.problems import Conflict
 from istore.models import AuditEntry, Role
-from istore.problems import Conflict
 
 ADDRESS = "/api/v1/models/yolo-harbour/inferences"
 

@@ -12,7 +12,7 @@ from inferences.filters.text.words import RelativeMoment
 from inferences.filterset import InferenceFilterSet, parameters
 from inferences.models import Inference
 from inferences.presentation.questions import Question
-from istore import clock
+from istore.db import clock
 
 UNITS = {
     "90m": timedelta(minutes=90),

@@ -22,8 +22,8 @@ from inferences.reservations import State, Wish, free_old, release, reserve
 from inferences.tests.test_recording import new
 from ingest.models import SetAsideEvent
 from ingest.tasks import free_reservations
-from istore.clock import now
-from istore.verification import Scope
+from istore.checks.verification import Scope
+from istore.db.clock import now
 
 pytestmark = pytest.mark.django_db
 

@@ -13,7 +13,7 @@ from inferences.filters import DetectionFilter, InferenceFilter, matching
 from inferences.models import InferenceKey, InferencePayload, MetadataKeyCount
 from inferences.querying import count_matching
 from istore import failpoints
-from istore.clock import now
+from istore.db.clock import now
 from istore.models import AuditEntry, Role
 
 ADDRESS = "/api/v1/models/yolo-harbour"

@@ -30,10 +30,10 @@ from inferences.recording import NewInference, record
 from inferences.segments import checking, sealing, skipping
 from inferences.segments.models import Segment, SegmentTouch
 from inferences.tasks import seal_segments
-from istore import verification
-from istore.clock import now
+from istore.checks import verification
+from istore.checks.verification import Scope
+from istore.db.clock import now
 from istore.models import Project
-from istore.verification import Scope
 
 START = datetime(2025, 6, 1, tzinfo=UTC)
 SECONDS = 400

@@ -27,8 +27,9 @@ from inferences.models import (
     RegisteredModel,
     UploadGrant,
 )
-from istore import blobs, failpoints, verification
-from istore.clock import now
+from istore import blobs, failpoints
+from istore.checks import verification
+from istore.db.clock import now
 from istore.models import Project, VerifyRun
 
 PICTURE, ANSWER = b"picture", b'{"outputs": []}'
@@ -583,7 +584,7 @@ def test_with_a_clock_that_is_off_nothing_is_repaired(
     plant_unnamed_folder(model, healthy, folder, blob_directory)
     old(blob_directory)
     at = now() + timedelta(minutes=6)
-    monkeypatch.setattr("istore.verification.clock.now", lambda: at)
+    monkeypatch.setattr("istore.checks.verification.clock.now", lambda: at)
 
     report = verification.report(verification.Scope(at, repair=True))
     assert list(report.findings()) == []

@@ -7,7 +7,7 @@ import json
 from collections.abc import Callable, Sequence
 
 from inferences.models import RegisteredModel
-from istore.remembering import recall, remember
+from istore.best_effort_cache import recall, remember
 
 SECONDS = 300
 

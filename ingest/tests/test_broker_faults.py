@@ -18,7 +18,8 @@ from ingest.listener import Listener
 from ingest.stream import EventStream
 from ingest.tests.builders import capture
 from ingest.tests.test_events import make_event
-from istore import broker, remembering
+from istore import best_effort_cache
+from istore.tasks import broker
 from istore.tests.broker_relay import Relay
 
 RUBBISH = [
@@ -228,12 +229,12 @@ def test_what_may_be_forgotten_is_forgotten_when_the_broker_answers_rubbish(
     cache = settings.CACHES["default"]
     options = {**cache["OPTIONS"], "socket_timeout": 0.3}
     settings.CACHES = {"default": {**cache, "LOCATION": relay.url, "OPTIONS": options}}
-    remembering.remember("k", {"a": 1})
-    assert remembering.recall("k") == {"a": 1}
+    best_effort_cache.remember("k", {"a": 1})
+    assert best_effort_cache.recall("k") == {"a": 1}
     for rubbish in [*RUBBISH, b"$4\r\nnope\r\n"]:
         relay.fault = lambda asked, reply, said=rubbish: (said, False)
-        remembering.remember("k", 1)
-        remembering.recall("k")
+        best_effort_cache.remember("k", 1)
+        best_effort_cache.recall("k")
     relay.fault = None
-    remembering.remember("k", {"a": 2})
-    assert remembering.recall("k") == {"a": 2}
+    best_effort_cache.remember("k", {"a": 2})
+    assert best_effort_cache.recall("k") == {"a": 2}

@@ -14,8 +14,9 @@ from ingest import verification as ours
 from ingest.models import SetAsideEvent
 from ingest.stream import GROUP, STREAM, EventStream
 from ingest.tests.builders import capture, published_now
-from istore import blobs, health, verification
-from istore.clock import now
+from istore import blobs
+from istore.checks import health, verification
+from istore.db.clock import now
 
 pytestmark = pytest.mark.django_db
 LONG_AGO = 30 * 3600

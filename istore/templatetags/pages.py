@@ -9,7 +9,7 @@ from django.templatetags.static import static
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
-from istore.pages import THEME_COOKIE, THEMES
+from istore.web.pages import THEME_COOKIE, THEMES
 
 register = template.Library()
 

@@ -21,10 +21,10 @@ from django.conf import settings
 from inferences.models import InferenceAction, RegisteredModel, TaskType
 from inferences.recording import NewInference, record
 from istore import blobs
+from istore.accounts.tokens import create_token
 from istore.asgi import THREADS, Refused, RequestBody, WaitingBytes
 from istore.models import Project, Role
 from istore.tests.running_store import free_ports, wait_until
-from istore.tokens import create_token
 
 GRANIAN = Path(sys.executable).with_name("granian")
 pytestmark = pytest.mark.django_db(transaction=True)

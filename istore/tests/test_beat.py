@@ -9,8 +9,9 @@ from celery import Celery
 from celery.schedules import crontab
 from celery.signals import before_task_publish
 
-from istore import beat, clock
-from istore.beat import HEADER, SteadyScheduler, StoreTask
+from istore.db import clock
+from istore.tasks import beat
+from istore.tasks.beat import HEADER, SteadyScheduler, StoreTask
 
 pytestmark = pytest.mark.django_db
 

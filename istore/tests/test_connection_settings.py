@@ -9,10 +9,10 @@ from django.core.management import call_command
 from django.db import connection
 from rest_framework.test import APIClient
 
-from istore import external
+from istore.accounts.tokens import create_token
+from istore.db.postgresql.base import FIXED
 from istore.models import Project, Role
-from istore.postgresql.base import FIXED
-from istore.tokens import create_token
+from supervisor import external
 
 OTHERWISE = {
     "datestyle": "SQL, DMY",

@@ -3,9 +3,9 @@ from datetime import timedelta
 import pytest
 from django.core.management import CommandError, call_command
 
-from istore.clock import now
+from istore.accounts.tokens import find_token
+from istore.db.clock import now
 from istore.models import AuditEntry, Project, Role, Token
-from istore.tokens import find_token
 
 pytestmark = pytest.mark.django_db
 

@@ -2,8 +2,8 @@ import pytest
 import redis
 from django.conf import settings
 
-from istore import external
 from istore.tests.running_store import RunningStore, free_ports
+from supervisor import external
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ from django.db import connection, connections, utils
 from django.test import Client
 
 from istore import blobs
-from istore.failures import as_answer
+from istore.api.failures import as_answer
 from istore.models import Membership, Role, Token
 
 MODELS = "/api/v1/models"

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from istore import blobs
-from istore.filenames import file_stem
+from istore.web.filenames import file_stem
 
 
 @pytest.mark.parametrize(

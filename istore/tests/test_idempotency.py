@@ -4,7 +4,7 @@ import pytest
 from django.db.models.functions import Now
 
 from inferences.models import UploadGrant
-from istore.idempotency import AT_WORK, KEPT, forget_old_calls
+from istore.api.idempotency import AT_WORK, KEPT, forget_old_calls
 from istore.models import IdempotentCall, Role
 
 UPLOADS = "/api/v1/models/yolo-harbour/uploads/data"

@@ -13,8 +13,8 @@ from django.db import connections
 from django.db.models import F
 from django.test import Client
 
-from istore import login_throttle
-from istore.login_throttle import Attempt, TooSoon, forget_old_failures
+from istore.accounts import login_throttle
+from istore.accounts.login_throttle import Attempt, TooSoon, forget_old_failures
 from istore.models import AuditEntry, LoginFailures
 
 RIGHT, WRONG = "a right one 7", "a wrong one 7"

@@ -8,9 +8,9 @@ import pytest
 from django.test import Client
 from rest_framework.test import APIClient
 
-from istore import rate_limits
-from istore.client_address import address_key, client_address
-from istore.rate_limits import LocalCounts, SharedCounts
+from istore.api import rate_limits
+from istore.api.rate_limits import LocalCounts, SharedCounts
+from istore.web.client_address import address_key, client_address
 
 MINUTE = count(30_000_000)
 
@@ -180,7 +180,7 @@ def test_clients_behind_a_trusted_proxy_are_told_apart(limit, settings, db):
 
 @pytest.mark.parametrize("trusted", [[], ["127.0.0.1"]])
 def test_https_is_believed_of_a_trusted_proxy_alone(settings, rf, trusted):
-    from istore.client_address import believing_trusted_proxies
+    from istore.web.client_address import believing_trusted_proxies
 
     settings.ISTORE_TRUSTED_PROXIES = trusted
     settings.SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")

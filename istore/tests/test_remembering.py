@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from istore.remembering import recall, remember
+from istore.best_effort_cache import recall, remember
 
 
 def test_a_value_is_remembered():

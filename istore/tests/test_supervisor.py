@@ -10,7 +10,6 @@ import requests
 
 from istore.home import Home
 from istore.probes import in_the_way
-from istore.supervisor import Failed, Supervisor
 from istore.tests.running_store import (
     RunningStore,
     children_named,
@@ -18,6 +17,7 @@ from istore.tests.running_store import (
     processes,
     wait_until,
 )
+from supervisor.supervise import Failed, Supervisor
 
 pytestmark = pytest.mark.skipif(
     sys.platform != "linux", reason="looks at processes by /proc"

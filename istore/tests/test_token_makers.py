@@ -7,8 +7,8 @@ from django.contrib.auth.models import User
 from django.core.management import CommandError, call_command
 from django.test import Client
 
+from istore.accounts.tokens import create_token, find_token
 from istore.models import AuditEntry, Membership, Project, Role, Token
-from istore.tokens import create_token, find_token
 
 ADDRESS = "/projects/harbour/tokens"
 

@@ -12,7 +12,7 @@ import requests
 import tritonclient.http as triton
 from PIL import Image
 
-from istore.metrics_access import may_read_metrics
+from istore.checks.metrics_access import may_read_metrics
 from proxy.tests.conftest import request_body, wait_until
 from proxy.tests.crashing import settled
 

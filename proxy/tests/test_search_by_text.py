@@ -12,7 +12,7 @@ from inferences.models import InferenceAction
 from inferences.querying import InferenceQuery
 from inferences.recording import NewInference, record
 from inferences.vectors import EmbeddingFilter
-from istore.problems import Conflict
+from istore.api.problems import Conflict
 from services.embedding import vector_in
 from services.sessions import terminate_session
 

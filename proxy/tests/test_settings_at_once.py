@@ -15,9 +15,9 @@ from django.test import Client as Browser
 
 from inferences.models import RegisteredModel
 from istore import freshness
+from istore.accounts.tokens import create_token, revoke_token
 from istore.models import Role, Token
-from istore.tasks import forget_old_calls
-from istore.tokens import create_token, revoke_token
+from istore.tasks.periodic import forget_old_calls
 from proxy.targets import Known, Remembered
 from proxy.tests.conftest import Proxied, Store, new_token, wait_until
 from proxy.tests.relay import Relay

@@ -7,8 +7,9 @@ import time
 
 import pytest
 
-from istore import blobs, health, verification
-from istore.clock import now
+from istore import blobs
+from istore.checks import health, verification
+from istore.db.clock import now
 from proxy import spool_health, waiting
 from proxy.frames import HEADER
 from proxy.segments import Segment

@@ -7,9 +7,9 @@ from datetime import timedelta
 import pytest
 
 from inferences.models import RegisteredModel
-from istore.clock import now
+from istore.accounts.tokens import create_token
+from istore.db.clock import now
 from istore.models import Role
-from istore.tokens import create_token
 from istore.upstreams import allowed_address, check_upstream_url, is_this_machine
 from proxy.forwarding import Server
 from proxy.targets import find_target

@@ -14,9 +14,9 @@ from inferences.api.fields import NumberField, TextField, WholeField
 from inferences.api.filters import FilteredSerializer
 from inferences.api.views import StoreView
 from inferences.ground_truth.truths import FORMS
+from istore.api.schema import PROBLEMS
+from istore.api.serializers import ValueSerializer, optional
 from istore.models import Role
-from istore.schema import PROBLEMS
-from istore.serializers import ValueSerializer, optional
 from quality.figures.base import Figures
 from quality.measuring import INTERVALS, Quality, QualityQuery, measure
 

@@ -22,7 +22,7 @@ from inferences.ground_truth.references import Reference
 from inferences.ground_truth.truths import read_truth
 from inferences.models import TaskType
 from inferences.recording import record
-from istore import clock
+from istore.db import clock
 
 URL = "/api/v1/models/yolo-harbour/quality"
 START = datetime(2025, 6, 1, tzinfo=UTC)

@@ -8,9 +8,9 @@ from rest_framework import serializers
 
 from inferences.api.fields import FlagField, MomentField, TextField, WholeField
 from inferences.api.filters import TaskPaginationSerializer, TimeWindowSerializer
-from istore.problems import invalid
-from istore.serializers import StrictSerializer, optional
-from istore.tracking import TaskState
+from istore.api.problems import invalid
+from istore.api.serializers import StrictSerializer, optional
+from istore.tasks.tracking import TaskState
 from retention.models import (
     HOURS_MOST,
     KEEP,

@@ -12,11 +12,11 @@ from rest_framework.response import Response
 from inferences.api.views import StoreView
 from inferences.models import RegisteredModel
 from inferences.querying import Pagination
-from istore import clock
+from istore.api.problems import Conflict, invalid
+from istore.api.schema import PROBLEMS
+from istore.db import clock
 from istore.models import Role
-from istore.problems import Conflict, invalid
-from istore.schema import PROBLEMS
-from istore.task_pages import BadCursor
+from istore.tasks.paging import BadCursor
 from retention import policies
 from retention.api.serializers import (
     DeletedPolicySerializer,

@@ -13,9 +13,11 @@ from inferences import removal
 from inferences.models import InferencePayload
 from inferences.protection import Protection, protect_one
 from inferences.tasks import finish_removals
-from istore import clock, failpoints, tracking
-from istore.tasks import ring_again
-from istore.tracking import TaskState
+from istore import failpoints
+from istore.db import clock
+from istore.tasks import tracking
+from istore.tasks.periodic import ring_again
+from istore.tasks.tracking import TaskState
 from retention import policies, sweeping
 from retention.models import RetentionPolicy, RetentionTask
 from retention.sweeping import sweep

@@ -7,7 +7,7 @@ from datetime import timedelta
 import pytest
 
 from inferences.models import RegisteredModel
-from istore import clock
+from istore.db import clock
 from istore.models import AuditEntry, Project, Role
 from retention import policies
 from retention.models import RetentionPolicy, RetentionTask

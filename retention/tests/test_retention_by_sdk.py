@@ -15,8 +15,8 @@ from inference_store import (
     retention_task,
 )
 
+from istore.accounts.tokens import create_token
 from istore.models import Role
-from istore.tokens import create_token
 from retention.tasks import run_retention_task
 from retention.tests.builders import hours_ago, stored
 

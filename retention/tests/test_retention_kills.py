@@ -27,9 +27,10 @@ from inferences import removal
 from inferences.models import InferenceKey, InferencePayload, RegisteredModel, TaskType
 from inferences.recording import record
 from inferences.tests.test_recording import new
-from istore import blobs, clock
-from istore.tracking import TaskState
-from istore.verification import Scope, report
+from istore import blobs
+from istore.checks.verification import Scope, report
+from istore.db import clock
+from istore.tasks.tracking import TaskState
 from retention import policies
 from retention.models import RetentionTask
 from retention.tests.builders import files, hours_ago, live_ids, policy_of, stored

@@ -15,8 +15,9 @@ from inferences import disk_space, previews, removal
 from inferences.models import InferenceKey, InferencePayload, RegisteredModel
 from inferences.row_ids import EARLIEST, LOWEST
 from inferences.tests.test_disk_space import size_of
-from istore import blobs, clock
-from istore.tracking import TaskState
+from istore import blobs
+from istore.db import clock
+from istore.tasks.tracking import TaskState
 from retention import policies, sweeping
 from retention.models import RetentionPolicy, RetentionTask
 from retention.sweeping import sweep

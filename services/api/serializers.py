@@ -10,7 +10,7 @@ from rest_framework import serializers
 
 from inferences.api.fields import MomentField, OutsideIdField, TextField, WholeField
 from inferences.models import OUTSIDE_ID
-from istore.serializers import StrictSerializer, optional
+from istore.api.serializers import StrictSerializer, optional
 from services.models import (
     InferenceService,
     InferenceSession,

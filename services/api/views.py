@@ -17,12 +17,12 @@ from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from inferences.api.views import StoreView
-from istore.access import RolePermission, caller_of
-from istore.clock import now
-from istore.idempotency import Repeated
+from istore.accounts.access import RolePermission, caller_of
+from istore.api.idempotency import Repeated
+from istore.api.problems import Problem, invalid
+from istore.api.schema import PROBLEMS
+from istore.db.clock import now
 from istore.models import Project, Role
-from istore.problems import Problem, invalid
-from istore.schema import PROBLEMS
 from services import relaying, sessions, tending
 from services.api.access import SessionBearerAuthentication, bearer_of
 from services.api.serializers import (

@@ -27,7 +27,7 @@ from uuid import UUID
 from django.db import DatabaseError, connection
 from django.db.models.functions import Now
 
-from istore.children import Child, Journal
+from istore.child_process import Child, Journal
 from services import sessions
 from services.models import InferenceSession, Replica, Runner, Status
 from services.probing import status_of

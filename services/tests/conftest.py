@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from django.db import connection
 
-from istore.children import Journal
+from istore.child_process import Journal
 from services.models import InferenceService, InferenceSession, Runner
 from services.runners.processes import ProcessRunner
 from services.sessions import create_service, start_session

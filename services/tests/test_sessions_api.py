@@ -2,7 +2,7 @@ from datetime import timedelta
 
 import pytest
 
-from istore.clock import now
+from istore.db.clock import now
 from istore.models import AuditEntry, IdempotentCall, Project, Role
 from services.models import InferenceSession, SessionToken, Status
 from services.sessions import end_expired_sessions, note_failed, note_ready

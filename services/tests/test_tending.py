@@ -10,7 +10,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import pytest
 from django.db import connection, transaction
 
-from istore.clock import now
+from istore.db.clock import now
 from istore.failpoints import Failure, arm
 from services.models import InferenceSession, SessionToken, Status
 from services.probing import status_of

@@ -28,7 +28,7 @@ from inferences.ground_truth.files import rows_of
 from ingest.events import InferenceEvent
 from ingest.markers import read_event_of, read_marker
 from ingest.refusals import Refused
-from istore.parsing import read_json as read_json_of_api
+from istore.api.parsing import read_json as read_json_of_api
 from protocols.streams import assemble
 from proxy.asking import read_whole
 from proxy.capture import prepared

@@ -26,8 +26,8 @@ from hypothesis import HealthCheck, event, given, settings
 from hypothesis import strategies as st
 
 from datasets import changing
+from istore.accounts.tokens import create_token
 from istore.models import Membership, Role
-from istore.tokens import create_token
 from istore.wsgi import application
 from tests.fuzzing.routes import body_of, names, paths, text
 

@@ -10,7 +10,7 @@ from django.utils.dateparse import parse_date, parse_datetime
 
 from inferences.filters.location import GeoCircle, GeoPoint
 from inferences.metadata import REAL, read_float
-from istore import clock
+from istore.db import clock
 
 # What is stored under these string keys has a term of its own.
 TERMS_OF_KEYS = {

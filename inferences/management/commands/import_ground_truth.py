@@ -17,7 +17,7 @@ from inferences.ground_truth.files import (
 from inferences.ground_truth.joining import join
 from inferences.management.naming import add_model_arguments, named_model
 from inferences.models import RegisteredModel
-from istore.exception_handler import as_problem
+from istore.api.exception_handler import as_problem
 
 ACTOR = "command import_ground_truth"
 

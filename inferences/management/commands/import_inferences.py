@@ -17,8 +17,8 @@ from inferences.management.naming import add_model_arguments, named_model
 from inferences.models import RegisteredModel
 from inferences.recording import NewInference, Outcome
 from inferences.records import Restored, is_record, restored, store_records
-from istore import clock
-from istore.exception_handler import as_problem
+from istore.api.exception_handler import as_problem
+from istore.db import clock
 
 ACTOR = "command import_inferences"
 TOLD_REFUSALS = 20

@@ -6,7 +6,7 @@ from django.core.management.base import BaseCommand, CommandError
 from django.db import OperationalError
 
 from inferences.partitions import make_ahead, upper_bound
-from istore.clock import now
+from istore.db.clock import now
 
 
 class Command(BaseCommand):

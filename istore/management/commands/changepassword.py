@@ -6,7 +6,7 @@ from typing import Any
 from django.contrib.auth import get_user_model
 from django.contrib.auth.management.commands import changepassword
 
-from istore.login_throttle import forget_failures_of
+from istore.accounts.login_throttle import forget_failures_of
 from istore.models import AuditEntry
 
 

@@ -8,9 +8,9 @@ from django.core.exceptions import ValidationError
 from django.core.management.base import BaseCommand, CommandError
 from django.db import transaction
 
-from istore.clock import now
+from istore.accounts.tokens import create_token
+from istore.db.clock import now
 from istore.models import Project, Role
-from istore.tokens import create_token
 
 LONGEST_DAYS = 36_500
 

@@ -6,14 +6,14 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError
 from django.db import transaction
 
-from istore.models import Project
-from istore.token_makers import (
+from istore.accounts.token_makers import (
     find_makers,
     revoke_tokens_beyond_their_makers,
     tokens_beyond_their_makers,
     valid_tokens,
 )
-from istore.tokens import revoke_token
+from istore.accounts.tokens import revoke_token
+from istore.models import Project
 
 
 class Command(BaseCommand):

@@ -8,7 +8,8 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError
 from django.utils.dateparse import parse_date, parse_datetime
 
-from istore import clock, verification
+from istore.checks import verification
+from istore.db import clock
 from istore.models import Project
 
 

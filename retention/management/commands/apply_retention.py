@@ -8,8 +8,8 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError
 
 from inferences.management.naming import add_model_arguments, named_model
-from istore.problems import Conflict
-from istore.tracking import TaskState
+from istore.api.problems import Conflict
+from istore.tasks.tracking import TaskState
 from retention import policies
 from retention.models import RetentionPolicy
 from retention.sweeping import sweep

@@ -7,7 +7,7 @@ from typing import Any
 from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError
 
-from istore.children import Journal
+from istore.child_process import Journal
 from services.runners.commands import BadCommands, listed
 from services.runners.processes import ProcessRunner
 

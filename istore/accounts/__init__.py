@@ -1,0 +1,1 @@
+"""Who may do what: access, tokens and log-ins, and a person's own pages."""

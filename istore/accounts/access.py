@@ -1,0 +1,135 @@
+"""What a caller may see and do. Every queryset of a view starts from here.
+
+A caller is a person with memberships or a token with one project. Nothing outside the
+caller's projects exists for them: a 404 for an absent thing and for another tenant's is
+one and the same answer.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from django.db.models import Q
+from rest_framework.authentication import BaseAuthentication, get_authorization_header
+from rest_framework.exceptions import AuthenticationFailed, Throttled
+from rest_framework.permissions import BasePermission
+from rest_framework.request import Request
+
+from istore.accounts.tokens import find_token
+from istore.api import rate_limits
+from istore.models import Membership, Project, Role, Token
+
+if TYPE_CHECKING:
+    from django.contrib.auth.models import AbstractBaseUser
+    from django.http import HttpRequest
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """A person, or a token that somebody gave to a program."""
+
+    user: AbstractBaseUser | None = None
+    token: Token | None = None
+
+    def __str__(self) -> str:
+        return f"token {self.token}" if self.token else f"user {self.user}"
+
+    def projects(self, role: Role = Role.VIEWER) -> Q:
+        """Which projects the caller has at least this role in, as a condition on them."""
+        if self.token:
+            covered = self.token.role in role.at_least()
+            return Q(pk=self.token.project_id) if covered else Q(pk__in=())
+        if self.user is None or not self.user.is_active:
+            return Q(pk__in=())
+        if self.user.is_superuser:
+            return Q()
+        held = Membership.objects.filter(user=self.user, role__in=role.at_least())
+        return Q(pk__in=held.values("project"))
+
+    def visible_projects(self, role: Role = Role.VIEWER) -> Any:
+        return Project.objects.filter(self.projects(role))
+
+    def may(self, role: Role, project: Project) -> bool:
+        return self.visible_projects(role).filter(pk=project.pk).exists()
+
+
+def caller_of(request: Request | HttpRequest) -> Caller:
+    """Who asks: the token of an API call, or the person of a browser session."""
+    token = getattr(request, "auth", None)
+    return Caller(request.user, token if isinstance(token, Token) else None)
+
+
+class Bearer:
+    """``request.user`` of a call made with a token: nobody in particular, yet allowed."""
+
+    is_authenticated = is_active = True
+    is_anonymous = is_staff = is_superuser = False
+    pk = None
+
+    def __init__(self, token: Token) -> None:
+        self.token = token
+
+    def __str__(self) -> str:
+        return f"token {self.token}"
+
+
+class BearerAuthentication(BaseAuthentication):
+    """``Authorization: Bearer <token>``, looked up on each request."""
+
+    def authenticate(self, request: Request) -> tuple[Bearer, Token] | None:
+        scheme, _, secret = get_authorization_header(request).partition(b" ")
+        if scheme.lower() != b"bearer":
+            return None
+        token = find_token(secret.strip().decode("latin-1"))
+        if token is None:
+            raise refuse_token(request)
+        limit_calls(request, rate_limits.by_token(token.pk))
+        return Bearer(token), token
+
+    def authenticate_header(self, request: Request) -> str:
+        return "Bearer"
+
+
+def limit_calls(request: Request, caller: str) -> None:
+    """Counts this call as the caller's. Raises Throttled when it is one too many."""
+    request._request.is_counted = True
+    if wait := rate_limits.seconds_to_wait(caller):
+        raise Throttled(wait)
+
+
+def refuse_token(request: Request) -> AuthenticationFailed:
+    """The 401 of a wrong token, to be raised; too many of them from one address are 429.
+
+    A valid token from the same address is not held up: whoever shares an address with
+    a broken program goes on working.
+    """
+    address = request._request.META.get("REMOTE_ADDR", "")
+    limit_calls(request, rate_limits.by_address(address))
+    return AuthenticationFailed("The token is unknown, expired or revoked.")
+
+
+class Denied(BasePermission):
+    """The default: a view that names no permission answers nobody."""
+
+    def has_permission(self, request: Request, view: object) -> bool:
+        return False
+
+
+class RolePermission(BasePermission):
+    """That the caller has the view's role somewhere; which project, the view asks.
+
+    ``needs`` on a view maps a method to a role; reading needs a viewer, writing an
+    editor unless the view says otherwise.
+    """
+
+    READING = ("GET", "HEAD", "OPTIONS")
+
+    def has_permission(self, request: Request, view: Any) -> bool:
+        return bool(request.user and request.user.is_authenticated)
+
+    @classmethod
+    def role(cls, request: Request, view: Any) -> Role:
+        needs = getattr(view, "needs", {})
+        default = Role.VIEWER if request.method in cls.READING else Role.EDITOR
+        return needs.get(request.method, default)

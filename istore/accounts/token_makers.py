@@ -1,0 +1,103 @@
+"""Tokens that say more than their makers may: of people who left, or whose role was lowered.
+
+A token is a project's, and goes on working when its maker leaves: programs depend on it.
+That has to be seen, and ended in one act.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from django.contrib.auth import get_user_model
+from django.db import transaction
+from django.db.models import Q
+from django.db.models.functions import Now
+
+from istore.accounts.tokens import revoke_token
+from istore.models import AuditEntry, Membership, Project, Role, Token
+
+COMMAND = "command"
+
+
+@dataclass(frozen=True, slots=True)
+class Maker:
+    """Who made a token, and what they may do in its project now; no role: they left."""
+
+    name: str
+    role: Role | None
+    is_person: bool = True
+
+    def problem(self, token: Token) -> str:
+        """Empty, or why the token says more than its maker may."""
+        if not self.is_person:
+            return ""
+        if self.role is None:
+            return "maker left"
+        if self.role.rank < Role(token.role).rank:
+            return f"maker is {self.role.label.lower()} now"
+        return ""
+
+
+def find_makers(tokens: Iterable[Token]) -> dict[int, Maker]:
+    """The makers of the tokens, by the tokens' keys."""
+    tokens = list(tokens)
+    names = _names_of_deleted(tokens)
+    people = get_user_model().objects.in_bulk({each.created_by_id for each in tokens})
+    roles = {
+        (membership.user_id, membership.project_id): Role(membership.role)
+        for membership in Membership.objects.filter(
+            user__in=people, project__in={each.project_id for each in tokens}
+        )
+    }
+    makers = {}
+    for token in tokens:
+        person = people.get(token.created_by_id)
+        if person is None:
+            name = names.get(token.pk, COMMAND)
+            makers[token.pk] = Maker(name, None, is_person=name != COMMAND)
+        elif person.is_active and person.is_superuser:
+            makers[token.pk] = Maker(str(person), Role.ADMINISTRATOR)
+        else:
+            role = roles.get((person.pk, token.project_id))
+            makers[token.pk] = Maker(str(person), role if person.is_active else None)
+    return makers
+
+
+def _names_of_deleted(tokens: Iterable[Token]) -> dict[int, str]:
+    """An account that was deleted is named by the audit log alone."""
+    orphans = {str(each): each for each in tokens if each.created_by_id is None}
+    entries = AuditEntry.objects.filter(action="token.create", subject__in=orphans)
+    return {
+        orphans[entry.subject].pk: entry.actor
+        for entry in entries
+        if entry.project_id == orphans[entry.subject].project_id
+    }
+
+
+def valid_tokens(project: Project | None = None) -> list[Token]:
+    unexpired = Q(expires_at=None) | Q(expires_at__gt=Now())
+    tokens = Token.objects.filter(unexpired, revoked_at=None).select_related("project")
+    return list(tokens if project is None else tokens.filter(project=project))
+
+
+def tokens_beyond_their_makers(
+    project: Project | None = None,
+) -> list[tuple[Token, Maker]]:
+    """Valid tokens whose makers left or may less, in one project or in all."""
+    tokens = valid_tokens(project)
+    makers = find_makers(tokens)
+    return [
+        (token, makers[token.pk]) for token in tokens if makers[token.pk].problem(token)
+    ]
+
+
+@transaction.atomic
+def revoke_tokens_beyond_their_makers(
+    actor: object, project: Project | None = None
+) -> list[Token]:
+    """Each leaves its own audit row."""
+    revoked = [token for token, _ in tokens_beyond_their_makers(project)]
+    for token in revoked:
+        revoke_token(token, actor)
+    return revoked

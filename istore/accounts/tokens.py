@@ -1,0 +1,88 @@
+"""Tokens: 256 random bits, shown once, of which only the SHA-256 is kept."""
+
+from __future__ import annotations
+
+import hashlib
+import secrets
+from contextlib import suppress
+from datetime import datetime, timedelta
+from hmac import compare_digest
+from typing import TYPE_CHECKING
+
+from django.db import DatabaseError, transaction
+from django.db.models import Q
+from django.db.models.functions import Now
+
+from istore.db.compiled_queries import Prepared, given
+from istore.models import AuditEntry, Project, Role, Token
+
+if TYPE_CHECKING:
+    from django.contrib.auth.models import User
+
+MARK = "ist_"  # lets a secret be recognised in a log or a repository
+PREFIX_LENGTH = len(MARK) + 10
+USE_IS_WORTH_NOTING = timedelta(minutes=1)
+
+
+@transaction.atomic
+def create_token(
+    name: str,
+    project: Project,
+    role: Role,
+    user: User | None = None,
+    expires_at: datetime | None = None,
+) -> tuple[Token, str]:
+    """A new token and its secret, which nobody can be shown again."""
+    secret = MARK + secrets.token_urlsafe(32)
+    token = Token.objects.create(
+        name=name,
+        project=project,
+        role=role,
+        prefix=secret[:PREFIX_LENGTH],
+        digest=_digest(secret),
+        created_by=user,
+        expires_at=expires_at,
+    )
+    AuditEntry.write(user or "command", "token.create", str(token), project, role=role)
+    return token, secret
+
+
+VALID = Prepared(
+    lambda: Token.objects.filter(
+        Q(expires_at=None) | Q(expires_at__gt=Now()),
+        prefix=given("prefix"),
+        revoked_at=None,
+    ).select_related("project")
+)
+
+
+def find_token(secret: str) -> Token | None:
+    """The token that is valid now and has this secret, its project beside it."""
+    found = VALID.first(prefix=secret[:PREFIX_LENGTH])
+    if found and compare_digest(bytes(found.digest), _digest(secret)):
+        _note_use(found)
+        return found
+    return None
+
+
+@transaction.atomic
+def revoke_token(token: Token, actor: object) -> None:
+    """From the next request on the secret opens nothing. The row stays, for auditors."""
+    Token.objects.filter(pk=token.pk, revoked_at=None).update(revoked_at=Now())
+    AuditEntry.write(actor, "token.revoke", str(token), token.project)
+
+
+def _note_use(token: Token) -> None:
+    stale = Q(last_used_at=None) | Q(last_used_at__lt=Now() - USE_IS_WORTH_NOTING)
+    if token.last_used_at is None or _older_than_a_minute(token.last_used_at):
+        # A database that takes no writes still answers who may read it.
+        with suppress(DatabaseError), transaction.atomic():
+            Token.objects.filter(stale, pk=token.pk).update(last_used_at=Now())
+
+
+def _older_than_a_minute(moment: datetime) -> bool:
+    return datetime.now(moment.tzinfo) - moment > USE_IS_WORTH_NOTING
+
+
+def _digest(secret: str) -> bytes:
+    return hashlib.sha256(secret.encode("utf-8", "surrogateescape")).digest()

@@ -1,0 +1,77 @@
+"""What a fault behind the store means to a caller: 503, 507, or a 400 for a bad value.
+
+Database, broker, object store and disk fail in their own words. A caller is told which
+kind it is, and when to come again; what nobody foresaw stays a bare 500.
+"""
+
+from __future__ import annotations
+
+import errno
+import logging
+from typing import Any
+
+from botocore.exceptions import BotoCoreError, ClientError
+from django.core.exceptions import RequestDataTooBig
+from django.db import DatabaseError, DataError, InterfaceError
+from django.db.utils import InternalError, OperationalError
+from django.http.request import UnreadablePostError
+from kombu.exceptions import OperationalError as BrokerError
+from redis.exceptions import RedisError
+
+from istore.api.problems import Problem
+from istore.api.request_body import INCOMPLETE, BrokenOff
+
+logger = logging.getLogger(__name__)
+
+TIMED_OUT = "57014"  # query_canceled, as a statement timeout ends
+DISK_FULL = "53100"
+READ_ONLY = "25006"
+NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+
+
+def as_answer(error: BaseException | None) -> Problem | None:
+    """The problem that this error is to a caller; None for a fault of our own."""
+    if isinstance(error, RequestDataTooBig):
+        return Problem(413, "body-too-large", "The body is too large.")
+    if isinstance(error, UnreadablePostError | BrokenOff):
+        return Problem(400, INCOMPLETE, "The body broke off before its end.")
+    if isinstance(error, DatabaseError | InterfaceError):
+        return _of_database(error)
+    if isinstance(error, BotoCoreError | ClientError | RedisError | BrokerError):
+        return _unavailable(error)
+    if isinstance(error, OSError) and not isinstance(error, FileNotFoundError):
+        return _full(error) if error.errno in NO_ROOM else _unavailable(error)
+    return None
+
+
+def _of_database(error: DatabaseError | InterfaceError) -> Problem | None:
+    state = getattr(error.__cause__, "sqlstate", None) or ""
+    if state == TIMED_OUT:
+        message = "The question takes too long. Narrow it, by time for example."
+        return Problem(422, "query-too-expensive", message)
+    if state == DISK_FULL:
+        return _full(error)
+    if isinstance(error, DataError):
+        logger.warning("A value that was not checked reached the database: %s", error)
+        return Problem(400, "validation-error", "A value is out of range.")
+    is_fault = isinstance(error, OperationalError | InterfaceError)
+    if is_fault or (isinstance(error, InternalError) and state == READ_ONLY):
+        return _unavailable(error)
+    return None
+
+
+def _full(error: Exception) -> Problem:
+    logger.error("There is no room: %s", error)
+    message = "The store has no room for this. Its operator has to make some."
+    return Problem(507, "storage-full", message)
+
+
+def _unavailable(error: Exception) -> Problem:
+    logger.error("A server behind this one fails: %s: %s", type(error).__name__, error)
+    message = "A server behind this one does not answer. Try again soon."
+    return Problem(503, "dependency-unavailable", message, retry_after=2)
+
+
+def headers_of(answer: Problem) -> dict[str, str]:
+    wait: Any = getattr(answer, "wait", None)
+    return {} if wait is None else {"Retry-After": str(wait)}

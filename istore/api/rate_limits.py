@@ -1,0 +1,107 @@
+"""``ISTORE_RATE_PER_MINUTE``: how many calls a caller may make in a minute of the clock.
+
+A caller is a token, a person, or, where neither is known, an address. Calls are counted
+in Valkey, for all processes together; while Valkey is away each process counts by itself,
+so that losing it neither stops the store nor opens it. 0 switches the limit off.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from threading import Lock
+
+import redis
+from django.conf import settings
+
+from istore.tasks.broker import connect, reading
+from istore.web.client_address import address_key
+
+MINUTE = 60
+ANSWER_SECONDS = 0.25  # a limit on politeness must not hold a call up
+AWAY_SECONDS = 5.0  # so long a Valkey that did not answer is not asked again
+MOST_CALLERS = 100_000
+
+
+class LocalCounts:
+    """Calls in this minute, by caller, of this process alone. Safe in threads."""
+
+    def __init__(self) -> None:
+        self._lock = Lock()
+        self._minute = 0
+        self._calls: Counter[str] = Counter()
+
+    def add(self, caller: str, calls: int = 1) -> int:
+        """Counts the calls; returns how many the caller has made in this minute."""
+        minute = int(time.time()) // MINUTE
+        with self._lock:
+            if minute != self._minute or len(self._calls) >= MOST_CALLERS:
+                self._minute = minute
+                self._calls.clear()
+            self._calls[caller] += calls
+            return self._calls[caller]
+
+
+class SharedCounts:
+    """The same, of all processes together; of this one alone while Valkey is away."""
+
+    def __init__(self) -> None:
+        self._local = LocalCounts()
+        self._away_until = 0.0
+        self._client: redis.Redis | None = None
+
+    def add(self, caller: str, calls: int = 1) -> int:
+        if time.monotonic() >= self._away_until:
+            try:
+                return self._add_shared(caller, calls)
+            except redis.RedisError:
+                self._away_until = time.monotonic() + AWAY_SECONDS
+        return self._local.add(caller, calls)
+
+    def _add_shared(self, caller: str, calls: int) -> int:
+        if self._client is None:
+            self._client = connect(
+                settings.ISTORE_REDIS_URL,
+                seconds=ANSWER_SECONDS,
+                tries=2,  # a connection may have been closed idle
+            )
+        key = f"istore:rate:{caller}:{int(time.time()) // MINUTE}"
+        with (
+            reading("INCRBY", self._client),
+            self._client.pipeline(transaction=False) as pipeline,
+        ):
+            pipeline.incrby(key, calls)
+            pipeline.expire(key, 2 * MINUTE)
+            return int(pipeline.execute()[0])
+
+
+shared = SharedCounts()
+
+
+def by_token(pk: int) -> str:
+    return f"token:{pk}"
+
+
+def by_session_token(pk: int) -> str:
+    return f"session-token:{pk}"
+
+
+def by_user(pk: int) -> str:
+    return f"user:{pk}"
+
+
+def by_address(address: str) -> str:
+    return f"address:{address_key(address)}"
+
+
+def seconds_to_wait(caller: str) -> int:
+    """Counts a call. 0 when it is within the limit, else seconds until the next minute."""
+    limit = settings.ISTORE_RATE_PER_MINUTE
+    if not limit or shared.add(caller) <= limit:
+        return 0
+    return seconds_left()
+
+
+def seconds_left() -> int:
+    """Until the next minute begins, for ``Retry-After``: at least one."""
+    return max(1, int(MINUTE - time.time() % MINUTE) + 1)

@@ -1,0 +1,1 @@
+"""Whether the store keeps its promises, how it does, and who may look."""

@@ -1,0 +1,153 @@
+"""The operator page: how the parts of the store do, each told by the app that knows it.
+
+A panel is a template and a function that fills it. One that breaks, because what it asks
+is away, says so in its place; the others stand.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from django.apps import apps
+from django.contrib import messages
+from django.contrib.auth.decorators import login_required
+from django.core.exceptions import PermissionDenied
+from django.db.models import Count
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import redirect, render
+from django.views.decorators.http import require_POST, require_safe
+from kombu.exceptions import OperationalError as BrokerError
+
+from istore.accounts.access import Caller, caller_of
+from istore.checks import health, proxy_metrics, verification
+from istore.models import VerifyRun
+from istore.tasks.tracking import TaskState, TrackedTask
+
+FAILED_SHOWN = 5
+
+log = logging.getLogger(__name__)
+
+Fill = Callable[..., dict[str, Any]]
+
+
+@dataclass(frozen=True, slots=True)
+class Panel:
+    title: str
+    template: str
+    fill: Fill
+    is_scoped: bool = False
+
+
+panels: list[Panel] = []
+
+
+def register(title: str, template: str, fill: Fill, *, is_scoped: bool = False) -> None:
+    """Called by apps in ``ready``; panels stand in this order.
+
+    What names models or records is scoped: ``fill`` gets the caller then, and shows no
+    more than ``sees_every_model`` and the caller's own projects allow.
+    """
+    panels[:] = [each for each in panels if each.title != title]
+    panels.append(Panel(title, template, fill, is_scoped))
+
+
+def sees_every_model(caller: Caller | None) -> bool:
+    """True for the store itself, without a caller.
+
+    Staff look after the store; what is in it, they see by a permission of their own.
+    """
+    if caller is None:
+        return True
+    user = caller.user
+    return user.is_superuser or user.has_perm("inferences.view_registeredmodel")
+
+
+@dataclass(frozen=True, slots=True)
+class Filled:
+    """A panel with what it shows, or why it shows nothing."""
+
+    panel: Panel
+    context: dict[str, Any]
+    problem: str = ""
+
+
+def _filled(panel: Panel, caller: Caller) -> Filled:
+    try:
+        return Filled(panel, panel.fill(*([caller] if panel.is_scoped else [])))
+    except Exception as error:  # whatever is away: that is what the page is for
+        log.warning("The panel %s is empty: %s", panel.title, error)
+        return Filled(panel, {}, f"It does not answer: {type(error).__name__}.")
+
+
+def _operator(request: HttpRequest) -> None:
+    if not request.user.is_staff:
+        raise PermissionDenied
+
+
+@login_required
+@require_safe
+def page(request: HttpRequest) -> HttpResponse:
+    _operator(request)
+    context = {
+        "panels": [_filled(each, caller_of(request)) for each in panels],
+        "unavailable": health.failing(health.needed),
+        "worrying": health.failing(health.watched),
+    }
+    return render(request, "operations/page.html", context)
+
+
+@login_required
+@require_POST
+def verify_now(request: HttpRequest) -> HttpResponse:
+    """Have a worker look at everything; nothing is repaired from here."""
+    _operator(request)
+    from istore.tasks.periodic import verify
+
+    try:
+        verify.delay(str(caller_of(request)))
+    except BrokerError:
+        messages.error(request, "The broker does not answer. manage.py verify does.")
+    else:
+        messages.success(request, "A worker verifies now. Look again in a while.")
+    return redirect("operations")
+
+
+def last_runs(caller: Caller | None = None) -> dict[str, Any]:
+    runs = VerifyRun.objects.filter(finished_at__isnull=False)
+    return {
+        "verify": runs.filter(kind=verification.VERIFY).first(),
+        "collect": runs.filter(kind=verification.COLLECT).first(),
+        "running": VerifyRun.objects.filter(finished_at=None).first(),
+        "checks": list(verification.checks),
+        "names": sees_every_model(caller),
+    }
+
+
+def tasks(caller: Caller | None = None) -> dict[str, Any]:
+    """Every kind of tracked task by its states, and the last that failed."""
+    kinds, failed = [], []
+    for kind in apps.get_models():
+        if not issubclass(kind, TrackedTask):
+            continue
+        rows = kind.objects.order_by().values_list("state").annotate(Count("pk"))
+        kinds.append((kind._meta.verbose_name_plural, dict(rows)))
+        late = kind.objects.filter(state=TaskState.FAILED).order_by("-updated_at")
+        failed += late[:FAILED_SHOWN]
+    failed.sort(key=lambda task: task.updated_at, reverse=True)
+    return {
+        "states": list(TaskState),
+        "kinds": [
+            (name, [counts.get(state, 0) for state in TaskState])
+            for name, counts in kinds
+        ],
+        "failed": failed[:FAILED_SHOWN] if sees_every_model(caller) else [],
+        "names": sees_every_model(caller),
+    }
+
+
+register("Verify", "operations/_verify.html", last_runs, is_scoped=True)
+register("Tasks", "operations/_tasks.html", tasks, is_scoped=True)
+register("Proxy and spool", "operations/_proxy.html", proxy_metrics.read)

@@ -1,0 +1,1 @@
+"""The database: its clock, time limits and compiled queries."""

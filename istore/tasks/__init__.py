@@ -1,0 +1,1 @@
+"""Work in the background: tracked tasks, the scheduler and the broker."""

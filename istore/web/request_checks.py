@@ -1,0 +1,163 @@
+"""Middleware: what no view should meet, and faults that no view should have to tell.
+
+A NUL in an address, a query, a cookie or a form is no text that PostgreSQL could hold, so
+nothing has it for a name; a charset that is no charset of text is not read by. Bodies are
+read whole before a view begins, so that nothing is done by half of one. A view that reads
+a large body itself says ``takes_files``, and acts when it has read all of it.
+"""
+
+from __future__ import annotations
+
+import codecs
+from collections.abc import Callable
+from typing import Any
+
+from django.contrib.auth.models import AnonymousUser
+from django.core.exceptions import RequestDataTooBig, SuspiciousOperation
+from django.http import HttpRequest, HttpResponse, QueryDict
+from django.http.request import UnreadablePostError
+from django.middleware.csrf import get_token
+from django.template.loader import render_to_string
+
+from istore.api.failures import as_answer, headers_of
+from istore.api.problems import Problem, problem_response
+from istore.api.request_body import INCOMPLETE, checked_stream, has_unknown_end
+
+NUL = "\0"
+FORMS = ("application/x-www-form-urlencoded", "multipart/form-data")
+UTF_8 = {"utf-8", "ascii"}
+NAME_CHARS = 100
+API = ("/api/", "/uploads", "/blobs")
+
+
+class RequestChecks:
+    def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponse:
+        try:
+            check_request(request)
+        except Problem as error:
+            return error_response(request, error)
+        return self.get_response(request)
+
+    def process_view(
+        self, request: HttpRequest, view: Any, args: Any, kwargs: Any
+    ) -> HttpResponse | None:
+        try:
+            read_whole_body(request, view)
+        except Problem as error:
+            return error_response(request, error)
+        return None
+
+    def process_exception(
+        self, request: HttpRequest, error: Exception
+    ) -> HttpResponse | None:
+        answer = as_answer(error)
+        return error_response(request, answer) if answer else None
+
+
+def check_request(request: HttpRequest) -> None:
+    """Raises ``Problem`` for what cannot be read as text."""
+    if stream := checked_stream(request.META):
+        request._stream = stream
+    if NUL in request.path_info:
+        raise Problem(404, "not-found", "There is nothing here.")
+    _check_charset(request)
+    try:
+        _check_values(request.GET, "parameter")
+    except SuspiciousOperation:
+        detail = "The query has too many parameters."
+        raise Problem(400, "validation-error", detail) from None
+    for name in [name for name, value in request.COOKIES.items() if NUL in value]:
+        del request.COOKIES[name]  # it is none of ours
+
+
+def _check_charset(request: HttpRequest) -> None:
+    """Refuse a body that says it is no UTF-8, which is what everything is read as."""
+    given = request.content_params.get("charset")
+    if given is None:
+        return
+    request._encoding = None  # the attribute without one would read the query at once
+    try:
+        is_utf_8 = codecs.lookup(given).name in UTF_8
+    except (LookupError, ValueError):
+        is_utf_8 = False
+    if not is_utf_8 and has_body(request):
+        raise Problem(415, "unsupported-media-type", "Texts are read as UTF-8.")
+
+
+def read_whole_body(request: HttpRequest, view: Any) -> None:
+    """Have the body in memory, where it cannot break off. Raises ``Problem``."""
+    if not has_body(request):
+        return
+    if has_unknown_end(request.META):
+        detail = "A body without a Content-Length cannot be told whole from cut."
+        raise Problem(411, "length-required", detail)
+    takes_files = getattr(_class_of(view), "takes_files", False)
+    encoding = request.META.get("HTTP_CONTENT_ENCODING", "").strip().lower()
+    if encoding not in ("", "identity") and not _passes_on(view):
+        detail = f"The content encoding {encoding!r:.40} is not understood."
+        raise Problem(415, "unsupported-encoding", detail)
+    is_form = request.content_type in FORMS
+    is_page = not request.path_info.startswith(API)
+    try:
+        if is_form and is_page:
+            _check_values(request.POST, "field")
+        elif not takes_files:
+            _ = request.body
+    except UnreadablePostError:
+        detail = "The body broke off before its end."
+        raise Problem(400, INCOMPLETE, detail) from None
+    except RequestDataTooBig:
+        raise Problem(413, "body-too-large", "The body is too large.") from None
+    except SuspiciousOperation:
+        detail = "The form has too many fields."
+        raise Problem(400, "validation-error", detail) from None
+
+
+def has_body(request: HttpRequest) -> bool:
+    length = request.META.get("CONTENT_LENGTH") or "0"
+    return length != "0" or has_unknown_end(request.META)
+
+
+def _class_of(view: Any) -> Any:
+    return getattr(view, "view_class", None) or getattr(view, "cls", None) or view
+
+
+def _passes_on(view: Any) -> bool:
+    """Whether the view hands the body to a server that knows encodings itself."""
+    return getattr(_class_of(view), "passes_on", False)
+
+
+def _check_values(given: QueryDict, what: str) -> None:
+    for name, values in given.lists():
+        if NUL in name or any(NUL in value for value in values):
+            shown = name.replace(NUL, "")[:NAME_CHARS]
+            detail = f"The {what} {shown!r} holds a NUL character."
+            pointer = "/" + shown.replace("~", "~0").replace("/", "~1")
+            error = {"pointer": pointer, "code": "invalid-encoding", "message": detail}
+            raise Problem(400, "invalid-encoding", detail, errors=[error])
+
+
+def error_response(request: HttpRequest, error: Problem) -> HttpResponse:
+    """The problem as the API tells it, or as a page. Asks nobody who is calling."""
+    if request.path_info.startswith(API):
+        response = problem_response(error)
+    else:
+        response = HttpResponse(error_page(request, error), status=error.status_code)
+    for name, value in headers_of(error).items():
+        response[name] = value
+    return response
+
+
+def error_page(request: HttpRequest, error: Problem) -> str:
+    """For an error that may be the database's own: not even who asks is looked up."""
+    context = {
+        "request": request,
+        "csrf_token": get_token(request),
+        "status": error.status_code,
+        "detail": str(error.detail),
+    }
+    request.user = AnonymousUser()
+    return render_to_string("error.html", context)

@@ -1,0 +1,42 @@
+"""Two lines in the log for each request of the web server: that it began, how it ended."""
+
+from __future__ import annotations
+
+import re
+
+import structlog
+from django.http import HttpRequest
+from django.utils.crypto import get_random_string
+from django_structlog.middlewares import RequestMiddleware
+
+from istore.web.client_address import came_from_trusted_proxy
+
+REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
+log = structlog.get_logger(__name__)
+
+
+class RequestLogMiddleware(RequestMiddleware):
+    """Method, path, status, person and address.
+
+    Nothing else of what was sent is logged: queries hold signatures and searched values,
+    and an erasure does not reach the log.
+    """
+
+    def prepare(self, request: HttpRequest) -> None:
+        structlog.contextvars.bind_contextvars(
+            request_id=_request_id(request), ip=request.META.get("REMOTE_ADDR", "")
+        )
+        self.bind_user_id(request)
+        log.info("request_started", request=self.format_request(request))
+
+    @staticmethod
+    def format_request(request: HttpRequest) -> str:
+        return f"{request.method} {request.path}"
+
+
+def _request_id(request: HttpRequest) -> str:
+    """What our own proxy calls the request, so that the logs of both can be joined."""
+    given = request.META.get("HTTP_X_REQUEST_ID", "")
+    if came_from_trusted_proxy(request) and REQUEST_ID.fullmatch(given):
+        return given
+    return get_random_string(32, "0123456789abcdef")

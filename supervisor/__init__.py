@@ -1,0 +1,1 @@
+"""``manage.py up``: starts the processes of a store, watches them and stops them."""

@@ -1,0 +1,62 @@
+"""``up --demo``: a small model server beside the store, and some traffic through both."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+from django.conf import settings
+from django.db import connection
+
+from istore import env
+from istore.probes import answers_ok, free_port
+from supervisor.first_run import create_demo_token
+from supervisor.supervise import Supervisor
+
+USUAL_PORT = 9000
+INSTALL_SECONDS = SEND_SECONDS = 600
+
+
+def prepare_demo(supervisor: Supervisor) -> None:
+    """Before anything starts: its packages, its port, and that the proxy may call it."""
+    _install(supervisor)
+    port = free_port(env.number("DEMO_PORT", USUAL_PORT, least=1, most=65535))
+    allowed = [*settings.ISTORE_UPSTREAM_ALLOW, f"127.0.0.1:{port}"]
+    supervisor.environment |= {
+        "DEMO_PORT": str(port),
+        "ISTORE_UPSTREAM_ALLOW": ",".join(allowed),
+    }
+
+
+def show_demo(supervisor: Supervisor) -> None:
+    port = int(supervisor.environment["DEMO_PORT"])
+    supervisor.start("demo", [sys.executable, "-m", "demo.server"])
+    ready = "/v2/health/ready"
+    supervisor.wait(lambda: answers_ok("127.0.0.1", port, ready), "demo")
+    token = create_demo_token()
+    connection.close()
+    where = {
+        "--url": settings.ISTORE_URL,
+        "--proxy": settings.ISTORE_PROXY_URL,
+        "--upstream": f"http://127.0.0.1:{port}",
+    }
+    options = [f"{name}={value}" for name, value in where.items()]
+    send = [sys.executable, "-m", "demo.send", *options]
+    env = {**supervisor.environment, "ISTORE_TOKEN": token}
+    sender = supervisor.start("send", send, env=env, once=True)
+    said = supervisor.finish(sender, "the demonstration failed", SEND_SECONDS)
+    supervisor.announce(f"Demonstration: {said[-1] if said else settings.ISTORE_URL}")
+
+
+def _install(supervisor: Supervisor) -> None:
+    asked = settings.BASE_DIR / "demo" / "requirements.txt"
+    stamp = Path(sys.prefix, ".installed-demo-requirements.txt")
+    if stamp.exists() and stamp.read_bytes() == asked.read_bytes():
+        return
+    supervisor.announce("Installing demo/requirements.txt (once)")
+    pip = [sys.executable, "-m", "pip", "install", "-qq"]
+    options = ["--disable-pip-version-check", "-r", str(asked)]
+    installer = supervisor.start("pip", [*pip, *options], once=True)
+    why = "the demonstration's packages could not be installed"
+    supervisor.finish(installer, why, INSTALL_SECONDS)
+    stamp.write_bytes(asked.read_bytes())

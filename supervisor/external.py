@@ -1,0 +1,115 @@
+"""Database and broker that are not ours: reach them, and say when they would lose work."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+
+import redis
+from django.conf import settings
+from django.db import OperationalError, connection
+
+from istore import env
+from istore.tasks.broker import connect, reading
+
+WAIT_SECONDS = 30
+# What a broker must be set to, or work that was promised can vanish from it.
+WANTED = {"appendonly": "yes", "maxmemory-policy": "noeviction"}
+# What a connection cannot set for itself, and what breaks otherwise.
+NEEDED_OF_DATABASE = {
+    "server_encoding": ("UTF8", "texts of other encodings cannot be kept whole"),
+    "session_replication_role": (
+        "origin",
+        "triggers and constraints are not looked at",
+    ),
+    "default_transaction_read_only": ("off", "nothing can be written"),
+}
+DURABLE_DATABASE = ("fsync", "full_page_writes")
+
+
+class Unreachable(Exception):
+    """Names the setting and what went wrong, in one line."""
+
+
+def database_is_given() -> bool:
+    return bool(env.text("ISTORE_DATABASE_URL"))
+
+
+def redis_is_given() -> bool:
+    return bool(env.text("ISTORE_REDIS_URL"))
+
+
+def check(pause: Callable[[], None]) -> Iterator[str]:
+    """Waits until those that are given answer; yields warnings for the operator."""
+    if database_is_given():
+        _wait(_reach_database, "ISTORE_DATABASE_URL", pause)
+        yield from _database_warnings()
+    if redis_is_given():
+        _wait(_reach_redis, "ISTORE_REDIS_URL", pause)
+        yield from _redis_warnings()
+
+
+def _wait(reach: Callable[[], None], name: str, pause: Callable[[], None]) -> None:
+    deadline = time.monotonic() + WAIT_SECONDS
+    while True:
+        try:
+            return reach()
+        except (OperationalError, redis.RedisError) as error:
+            if time.monotonic() > deadline:
+                said = " ".join(str(error).split())
+                raise Unreachable(f"{name}: {said}") from None
+        pause()
+
+
+def _reach_database() -> None:
+    connection.ensure_connection()
+    for name, (wanted, because) in NEEDED_OF_DATABASE.items():
+        if (found := _database_setting(name)) != wanted:
+            raise Unreachable(
+                f"ISTORE_DATABASE_URL: {name} is {found} and must be {wanted}: {because}."
+            )
+
+
+def _database_setting(name: str) -> str:
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT current_setting(%s)", [name])
+        return cursor.fetchone()[0]
+
+
+def _database_warnings() -> Iterator[str]:
+    if _database_setting("is_superuser") == "on":
+        yield (
+            "ISTORE_DATABASE_URL: the role is a superuser; one that owns the database "
+            "and no more is enough."
+        )
+    for name in DURABLE_DATABASE:
+        if _database_setting(name) != "on":
+            yield (
+                f"ISTORE_DATABASE_URL: {name} is off and must be on: what was "
+                "acknowledged can be lost."
+            )
+
+
+def _client() -> redis.Redis:
+    return connect(settings.ISTORE_REDIS_URL, decode_responses=True)
+
+
+def _reach_redis() -> None:
+    with _client() as client, reading("PING"):
+        client.ping()
+
+
+def _redis_warnings() -> Iterator[str]:
+    with _client() as client:
+        for name, wanted in WANTED.items():
+            try:
+                with reading("CONFIG"):
+                    found = client.config_get(name).get(name)
+            except redis.RedisError:
+                yield f"ISTORE_REDIS_URL: {name} cannot be read; it must be {wanted}."
+                continue
+            if found != wanted:
+                yield (
+                    f"ISTORE_REDIS_URL: {name} is {found} and must be {wanted}: "
+                    "work in the queue can be lost."
+                )

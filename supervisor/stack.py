@@ -1,0 +1,191 @@
+"""What a running store consists of, in the order in which it is started."""
+
+from __future__ import annotations
+
+import os
+import socket
+import sys
+
+import psycopg
+from django.conf import settings
+from django.core.management import call_command
+from django.db import DatabaseError, connection
+
+from istore.checks import health
+from istore.child_process import Child
+from istore.lifeline import SUPERVISED
+from istore.probes import answers_ok, in_the_way, worker_answers
+from istore.web import static_files
+from supervisor import embedded, external, first_run
+from supervisor.demonstration import prepare_demo, show_demo
+from supervisor.supervise import Failed, Supervisor
+
+DATABASE_SECONDS = 600  # one that recovers from a crash takes its time
+STATIC_SECONDS = 120
+SERVER_GRACE, DATABASE_GRACE = 4, 60
+SESSIONS_GRACE = 15  # what takes longer to stop is stopped all the same, by its keeper
+WORKER_THREADS, EXPORT_THREADS = 2, 2
+MIGRATION_LOCK = 0x15704E  # any number that nobody else uses
+MANAGE = [sys.executable, str(settings.BASE_DIR / "manage.py")]
+
+
+def start_everything(supervisor: Supervisor, *, demo: bool = False) -> None:
+    """Returns when all of it answers, and the operator has been told."""
+    check_ports()
+    supervisor.environment.pop("ISTORE_DATABASE_POOL", None)  # for the web alone
+    supervisor.environment |= {
+        "DJANGO_SETTINGS_MODULE": "istore.settings",
+        "ISTORE_HOME": str(supervisor.home.root),
+        "PYTHONUNBUFFERED": "1",
+    }
+    if demo:
+        prepare_demo(supervisor)
+    collecting = _collect_static_files(supervisor)
+    start_servers(supervisor)
+    migrate(supervisor)
+    secrets = first_run.create_first_user()
+    connection.close()
+    if collecting:
+        why = "the static files could not be collected"
+        supervisor.finish(collecting, why, STATIC_SECONDS)
+        static_files.note_collected(supervisor.home)
+    start_ours(supervisor)
+    supervisor.announce(f"Inference Store is ready at {settings.ISTORE_URL}")
+    supervisor.announce(f"Inference proxy is ready at {settings.ISTORE_PROXY_URL}")
+    if secrets:
+        supervisor.announce("Shown this once:")
+        supervisor.announce(f"  password of {secrets.user}: {secrets.password}")
+        supervisor.announce(f"  token for project {secrets.project}: {secrets.token}")
+    if demo:
+        show_demo(supervisor)
+
+
+def check_ports() -> None:
+    asked = {
+        "ISTORE_PORT": settings.ISTORE_PORT,
+        "ISTORE_PROXY_PORT": settings.ISTORE_PROXY_PORT,
+    }
+    if len(set(asked.values())) < len(asked):
+        raise Failed("ISTORE_PROXY_PORT: must be another port than ISTORE_PORT.")
+    for name, port in asked.items():
+        if why := in_the_way(settings.ISTORE_HOST, port):
+            raise Failed(f"{name}: {settings.ISTORE_HOST}:{port} is not free ({why}).")
+
+
+def start_servers(supervisor: Supervisor) -> None:
+    """Database and broker, ready to be used: ours, or those that the settings name."""
+    home, user = supervisor.home, supervisor.user
+    database, broker = embedded.Postgres(home, user), embedded.Valkey(home, user)
+    wanted: dict[str, embedded.Server] = {}
+    if not external.database_is_given():
+        wanted["postgres"] = database
+    if not external.redis_is_given():
+        wanted["redis"] = broker
+    if wanted and user.is_someone_else:
+        supervisor.journal.write("up", "started as root: prefer an ordinary user")
+    try:
+        for name, server in wanted.items():
+            server.prepare()
+            _start_server(supervisor, name, server)
+        for name, server in wanted.items():
+            supervisor.wait(server.ready, name, DATABASE_SECONDS)
+        if "postgres" in wanted:
+            database.create_database()
+        for warning in external.check(supervisor.tick):
+            supervisor.announce(warning)
+        for name, reason in health.failing(health.blob_stores).items():
+            supervisor.announce(f"{name}: {reason}")
+    except (embedded.Unusable, external.Unreachable, psycopg.Error) as error:
+        raise Failed(" ".join(str(error).split())) from None
+
+
+def _start_server(supervisor: Supervisor, name: str, server: embedded.Server) -> None:
+    supervisor.start(
+        name,
+        server.argv(),
+        cwd="/",
+        stop_signal=server.stop_signal,
+        grace_seconds=DATABASE_GRACE if name == "postgres" else SERVER_GRACE,
+        become=server.becoming(),
+        env=embedded.ENVIRONMENT,
+        inherited=[supervisor.servers_lock],
+    )
+
+
+def migrate(supervisor: Supervisor) -> None:
+    try:
+        with supervisor.interruptible():
+            with connection.cursor() as cursor:
+                # Several hosts may start on one database. Ends with the connection.
+                cursor.execute("SELECT pg_advisory_lock(%s)", [MIGRATION_LOCK])
+            call_command("migrate", interactive=False, verbosity=0)
+    except DatabaseError as error:
+        raise Failed(f"migrate: {' '.join(str(error).split())}") from error
+
+
+def _collect_static_files(supervisor: Supervisor) -> Child | None:
+    """Beside the start of the database: it takes as long, and needs none."""
+    if static_files.are_collected(supervisor.home):
+        return None
+    command = ["collectstatic", "--noinput", "--clear", "--verbosity=0"]
+    return supervisor.start("static", [*MANAGE, *command], once=True)
+
+
+def start_ours(supervisor: Supervisor) -> None:
+    # That the whole store was started as root has been said.
+    silent = ["-W", "ignore:You're running the worker with superuser privileges"]
+    celery = [sys.executable, *silent, "-m", "celery", "--quiet", "-A", "istore.celery"]
+    worker = f"istore-{os.getpid()}@{socket.gethostname()}"
+    exporter = f"exports-{worker}"
+    # Threads: a worker has no processes of its own, which could outlive it.
+    alone = ["worker", "--pool=threads", "--without-gossip", "--without-mingle"]
+    options = [f"--concurrency={WORKER_THREADS}", "-n", worker]
+    supervisor.start("worker", [*celery, *alone, *options])
+    # Archives take minutes: removals do not wait behind them, and pages go first.
+    options = [f"--concurrency={EXPORT_THREADS}", "-n", exporter, "-Q", "exports"]
+    supervisor.start("exporter", ["nice", "-n", "10", *celery, *alone, *options])
+    schedule = ["--scheduler=istore.tasks.beat:SteadyScheduler", "--pidfile="]
+    supervisor.start("beat", [*celery, "beat", *schedule])
+    supervisor.start("listener", [*MANAGE, "listen"])
+    unasked = ["listener", "beat"]
+    if settings.ISTORE_PROCESSES_FILE:
+        argv = [*MANAGE, "run_sessions"]
+        supervisor.start("sessions", argv, grace_seconds=SESSIONS_GRACE)
+        unasked.append("sessions")
+    proxy, web = settings.ISTORE_PROXY_PORT, settings.ISTORE_PORT
+    _start_granian(supervisor, "proxy", proxy, "proxy.asgi:application")
+    _start_granian(supervisor, "web", web, "istore.asgi:application")
+    host = settings.ISTORE_HOST
+    supervisor.wait(lambda: answers_ok(host, web, "/health/ready"), "web")
+    supervisor.wait(lambda: answers_ok(host, proxy, "/v2/health/ready"), "proxy")
+    supervisor.wait(lambda: worker_answers(worker), "worker")
+    supervisor.wait(lambda: worker_answers(exporter), "exporter")
+    # The others cannot be asked: that they are running has to do.
+    for name in unasked:
+        supervisor.wait(lambda name=name: supervisor.children[name].runs, name)
+
+
+def _start_granian(
+    supervisor: Supervisor, name: str, port: int, application: str
+) -> None:
+    options = [
+        f"--host={settings.ISTORE_HOST}",
+        f"--port={port}",
+        "--interface=asginl",
+        # Otherwise one worker that ends takes the others with it.
+        "--respawn-failed-workers",
+        # Calls in flight are finished first, but a stop must not take a minute.
+        f"--workers-kill-timeout={SERVER_GRACE - 1}",
+    ]
+    env = {**supervisor.environment, SUPERVISED: "true"}
+    if name == "web":
+        options.append(f"--workers={settings.ISTORE_WEB_WORKERS}")
+        env["ISTORE_DATABASE_POOL"] = "true"
+    else:
+        options.append("--workers=1")  # one spool has one writer
+    supervisor.start(
+        name,
+        [sys.executable, "-m", "granian", *options, application],
+        env=env,
+        grace_seconds=SERVER_GRACE,
+    )

@@ -1,0 +1,183 @@
+"""Starts the processes of a store in order, watches them, and stops them in reverse.
+
+What the processes are is in ``stack``. Each of them ends when the supervisor does,
+however that comes about (see ``lifeline``).
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+from django.conf import settings
+
+from istore.child_process import Child, Journal, stop
+from istore.home import Home
+from supervisor.embedded import make_run_directory
+from supervisor.home_lock import AlreadyRunning, alone
+from supervisor.service_user import ServiceUser
+
+TICK_SECONDS = 0.05
+READY_SECONDS = 120
+FAILURES_ALLOWED = 3
+# Ended together, one group after the other. A whole stop takes below ten seconds, unless
+# the database still has much to write: it is given the time.
+STOP_ORDER = (
+    ("web", "proxy", "demo"),
+    ("listener", "beat", "worker", "sessions"),
+    ("redis",),
+    ("postgres",),
+)
+
+
+class Failed(Exception):
+    """The store cannot go on; the message is one line that says why."""
+
+
+class Stopping(BaseException):
+    """Somebody asked for the end."""
+
+
+@dataclass
+class Supervisor:
+    home: Home
+    announce: Callable[[str], None]
+    echo: bool = True
+    children: dict[str, Child] = field(default_factory=dict)
+    environment: dict[str, str] = field(default_factory=lambda: dict(os.environ))
+    is_ready: bool = False
+    signals: int = 0
+    is_interruptible: bool = False
+    servers_lock: int = -1
+
+    def run(
+        self,
+        start_everything: Callable[[Supervisor], None],
+        when_ready: Callable[[], None],
+    ) -> None:
+        """Returns when it was asked to stop and everything has; else ``Failed``."""
+        make_run_directory(self.home, self.user)
+        try:
+            with alone(self.home) as self.servers_lock:
+                for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+                    signal.signal(number, self._on_signal)
+                self._run_alone(start_everything, when_ready)
+        except AlreadyRunning as error:
+            raise Failed(str(error)) from None
+
+    def _run_alone(
+        self,
+        start_everything: Callable[[Supervisor], None],
+        when_ready: Callable[[], None],
+    ) -> None:
+        try:
+            start_everything(self)
+            self.is_ready = True
+            when_ready()
+            while True:
+                self.tick()
+        except Stopping:
+            self.journal.write("up", "stopping")
+        finally:
+            self._stop_everything()
+
+    # -- for those who start the processes
+
+    def start(self, name: str, argv: Sequence[str | Path], **given: Any) -> Child:
+        """A process that is started again whenever it ends, unless ``once``."""
+        options = {"env": self.environment, "cwd": settings.BASE_DIR, **given}
+        child = Child(name, argv, self.journal, **options)
+        self.children[name] = child
+        child.start()
+        return child
+
+    def wait(
+        self, happened: Callable[[], bool], name: str, seconds: float = READY_SECONDS
+    ) -> None:
+        """Watch on until it has happened; if it does not, the child's words say why."""
+        deadline = time.monotonic() + seconds
+        while not happened():
+            self.tick()
+            if time.monotonic() > deadline:
+                why = f"it was not ready after {seconds:.0f} seconds"
+                raise self.failure(self.children[name], why)
+
+    def finish(self, child: Child, otherwise: str, seconds: float) -> list[str]:
+        """Wait for one that is meant to end; the last lines that it said."""
+        self.wait(lambda: child.status is not None, child.name, seconds)
+        child.kill()  # and what it said is read to the end
+        if child.status != 0:
+            raise self.failure(child, otherwise)
+        return list(child.last_lines)
+
+    def failure(self, child: Child, why: str) -> Failed:
+        if not self.echo:
+            for line in child.last_lines:
+                self.announce(f"{child.name:>8} | {line}")
+        return Failed(f"{child.name}: {why}. See {self.log_path}")
+
+    @contextmanager
+    def interruptible(self) -> Iterator[None]:
+        """Within, a signal does not wait for the next tick: for long work of our own."""
+        self.is_interruptible = True
+        try:
+            yield
+        finally:
+            self.is_interruptible = False
+        if self.signals:
+            raise Stopping
+
+    def tick(self) -> None:
+        """A moment's watch: what has ended is started again, or ends everything."""
+        if self.signals:
+            raise Stopping
+        for child in list(self.children.values()):
+            if child.process is None:
+                if time.monotonic() >= child.start_at:
+                    child.start()
+            elif child.status is not None and not child.once:
+                self._ended(child)
+        time.sleep(TICK_SECONDS)
+
+    # -- within
+
+    def _ended(self, child: Child) -> None:
+        child.note_failure()
+        essential = child.name == "postgres" or not self.is_ready
+        if essential and child.recent_failures() >= FAILURES_ALLOWED:
+            raise self.failure(child, "it ended three times within a minute")
+
+    def _on_signal(self, number: int, frame: FrameType | None) -> None:
+        self.signals += 1
+        if self.is_interruptible:
+            self.is_interruptible = False
+            raise Stopping
+
+    def _stop_everything(self) -> None:
+        self.is_interruptible = False
+        enough = max(self.signals, 1)  # one more than this, and we no longer wait
+        once = [child for child in self.children.values() if child.once]
+        groups = [[self.children.get(name) for name in names] for names in STOP_ORDER]
+        for group in [once, *groups]:
+            stop([child for child in group if child], lambda: self.signals > enough)
+        self.journal.close()
+
+    @cached_property
+    def user(self) -> ServiceUser:
+        return ServiceUser.for_home(self.home.root)
+
+    @property
+    def log_path(self) -> Path:
+        return self.home.root / "log" / "up.log"
+
+    @cached_property
+    def journal(self) -> Journal:
+        return Journal(self.log_path, echo=self.echo)
