@@ -10,7 +10,7 @@ import pytest
 from rest_framework.test import APIClient
 
 from inferences.models import Inference, InferenceAction, RegisteredModel, TaskType
-from inferences.recording import NewInference, record
+from inferences.store.recording import NewInference, record
 from inferences.tests.builders import typed
 from istore.accounts.tokens import create_token
 from istore.models import Project, Role

@@ -30,7 +30,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from inferences.models import RegisteredModel
-    from inferences.recording import NewInference
+    from inferences.store.recording import NewInference
     from ingest.events import InferenceEvent
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -126,9 +126,9 @@ class Traffic:
         """One inference as the listener composes it."""
         import hashlib
 
-        from inferences.metadata import MetadataValue
         from inferences.models import InferenceAction
-        from inferences.recording import NewInference
+        from inferences.store.metadata import MetadataValue
+        from inferences.store.recording import NewInference
 
         number = next(self.numbers)
         answer = json.dumps(self.answer())
@@ -243,7 +243,7 @@ def wal_position() -> int:
 
 def recording(model: RegisteredModel, traffic: Traffic, size: int, rows: int) -> float:
     """The rate of new rows by batches of that size."""
-    from inferences.recording import record
+    from inferences.store.recording import record
 
     batches = [[traffic.new() for _ in range(size)] for _ in range(rows // size)]
 
@@ -255,7 +255,7 @@ def recording(model: RegisteredModel, traffic: Traffic, size: int, rows: int) ->
 
 
 def prefill(model: RegisteredModel, traffic: Traffic, rows: int) -> None:
-    from inferences.recording import record
+    from inferences.store.recording import record
 
     for _ in range(rows // 1000):
         record(model, [traffic.new() for _ in range(1000)])
@@ -345,7 +345,7 @@ def set_up() -> RegisteredModel:
 
 
 def redelivering(model: RegisteredModel, traffic: Traffic) -> Callable[[], float]:
-    from inferences.recording import record
+    from inferences.store.recording import record
 
     batches = [[traffic.new() for _ in range(1000)] for _ in range(10)]
 

@@ -135,9 +135,9 @@ def statements_of(model: RegisteredModel, asked: dict[str, Any]) -> list[str]:
     from django.db import connection, transaction
     from django.http import QueryDict
 
-    from inferences.pages.browsing import PAGE_SIZES
-    from inferences.presentation.questions import Question
-    from inferences.querying import InferenceQuery
+    from inferences.search.query import InferenceQuery
+    from inferences.web.browsing import PAGE_SIZES
+    from inferences.web.view_models.questions import Question
 
     question = Question(QueryDict(written(asked)))
     found: list[str] = []

@@ -334,7 +334,7 @@ def statements_of(model: RegisteredModel, shape: Shape, body: dict) -> list[str]
     from django.db import connection, transaction
 
     from inferences.api.filters import CountQuerySerializer, InferenceQuerySerializer
-    from inferences.querying import count_matching
+    from inferences.search.counting import count_matching
 
     found: list[str] = []
 
@@ -443,7 +443,7 @@ def search(token: str, model: RegisteredModel, queries: int = 30) -> None:
     """Exact, then by an index: how fast, and how many of the true nearest are found."""
     import numpy as np
 
-    from inferences.vectors import indexing
+    from inferences.search.vectors import indexing
 
     chance = np.random.default_rng(1)
     centres = chance.normal(size=(query_data.CLUSTERS, query_data.DIMENSIONS))

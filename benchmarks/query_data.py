@@ -28,14 +28,14 @@ SITES = ["main", "east", "pier", *(f"other-{n}" for n in range(40))]
 
 def register(model_id: str, embedding_size: int = 0) -> RegisteredModel:
     """A model with a few inferences, so that every word and key has its number."""
-    from inferences.metadata import MetadataValue
     from inferences.models import (
         InferenceAction,
         MetadataKey,
         RegisteredModel,
         TaskType,
     )
-    from inferences.recording import NewInference, record
+    from inferences.store.metadata import MetadataValue
+    from inferences.store.recording import NewInference, record
     from istore.models import Project
 
     project, _ = Project.objects.get_or_create(project_id="benchmark")
@@ -153,9 +153,9 @@ def settle() -> None:
     """As after the autovacuum and the beat of a quiet hour."""
     from django.db import connection
 
-    from inferences.segments import sealing
+    from inferences.search.zone_maps import build
 
-    while sealing.seal():
+    while build.seal():
         pass
     with connection.cursor() as cursor:
         cursor.execute("VACUUM ANALYZE")
@@ -163,8 +163,8 @@ def settle() -> None:
 
 
 def _values(model: RegisteredModel, rows: int, first: int) -> dict[str, object]:
-    from inferences import directory
-    from inferences.row_ids import microseconds
+    from inferences.models.row_ids import microseconds
+    from inferences.store import metadata_slots
 
     return {
         "model": model.pk,
@@ -172,18 +172,18 @@ def _values(model: RegisteredModel, rows: int, first: int) -> dict[str, object]:
         "start": microseconds(START),
         "step": DAYS * 86_400_000_000 / rows,
         "names": LABELS,
-        "labels": [directory.labels.number(model, name) for name in LABELS],
-        "sources": [directory.sources.number(model, name) for name in SOURCES],
+        "labels": [metadata_slots.labels.number(model, name) for name in LABELS],
+        "sources": [metadata_slots.sources.number(model, name) for name in SOURCES],
         "sites": SITES,
-        "tag": directory.place_of(model, "tag", "int").key_id,
+        "tag": metadata_slots.place_of(model, "tag", "int").key_id,
     }
 
 
 def _statements(model: RegisteredModel, answer: str) -> list[str]:
-    from inferences import directory
+    from inferences.store import metadata_slots
 
     slots = {
-        name: directory.place_of(model, *key).slot
+        name: metadata_slots.place_of(model, *key).slot
         for name, key in {
             "site": ("site", "string"),
             "operator": ("operator", "string"),

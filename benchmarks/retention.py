@@ -48,7 +48,7 @@ def split_at_what_goes() -> None:
     """Partitions as of a store that has been there for long: a new one each quarter."""
     from django.db import connection
 
-    from inferences import partitions
+    from inferences.store import partitions
 
     length = timedelta(days=query_data.DAYS / SHARE)
     edges = [query_data.START + length * number for number in range(SHARE + 1)]
@@ -64,7 +64,7 @@ def split_at_what_goes() -> None:
 def oldest(model: RegisteredModel, count: int) -> list[tuple[int, str, list[str]]]:
     """Row and inference ids and the keys of the inferences that are to go."""
     from inferences.models import InferencePayload
-    from inferences.removal import blob_keys
+    from inferences.store.removal import blob_keys
 
     rows = InferencePayload.objects.beside(model).order_by("id")
     found = rows.values_list("id", "data_storage_key", "answer_storage_key")[:count]
@@ -167,7 +167,7 @@ def gigabytes() -> float:
     """All partitions with their indexes."""
     from django.db import connection
 
-    from inferences.partitions import TABLES
+    from inferences.store.partitions import TABLES
 
     with connection.cursor() as cursor:
         cursor.execute(

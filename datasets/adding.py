@@ -24,9 +24,9 @@ from datasets.models import (
 )
 from exports.members import Batch, Member, Skip
 from exports.sets import fix_selected, selected_batches
-from inferences.ground_truth.models import GroundTruth
-from inferences.metadata import canonical
 from inferences.models import RegisteredModel
+from inferences.models.ground_truth import GroundTruth
+from inferences.store.metadata import canonical
 from istore import blobs
 from istore.failpoints import failpoint
 from istore.tasks.tracking import Failed, Stopped

@@ -7,8 +7,8 @@ from dataclasses import replace
 from typing import Any
 
 from datasets.models import DatasetEntry
-from inferences.deconstructing import deconstructed
-from inferences.deconstruction import Deconstructed
+from inferences.predictions.parse import deconstructed
+from inferences.predictions.parsers import Deconstructed
 
 # Forms of ground truth, and the parts of a collection that say the same.
 PARTS = {

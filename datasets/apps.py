@@ -9,7 +9,7 @@ class DatasetsConfig(AppConfig):
     def ready(self) -> None:
         from datasets import erasing, membership, verifying
         from inferences import erasure
-        from inferences.filters import in_dataset
+        from inferences.search.filters import in_dataset
         from istore.checks.verification import register
 
         in_dataset.register(membership.rows_in)

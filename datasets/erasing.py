@@ -7,7 +7,7 @@ from django.db import transaction
 from datasets import inputs
 from datasets.models import DatasetArchive, DatasetEntry
 from exports.expiry import remove_archive
-from inferences.erasure.carriers import Carried
+from inferences.erasure.matching_records import Carried
 from inferences.models import RegisteredModel
 from istore.models import Project
 

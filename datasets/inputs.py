@@ -20,7 +20,7 @@ from django.db.models.functions import Now
 
 from datasets.models import DatasetBlob, DatasetEntry
 from exports.members import Member, Skip
-from inferences import previews
+from inferences.previews import pictures
 from istore import blobs
 from istore.failpoints import failpoint
 from istore.models import Project
@@ -101,7 +101,7 @@ def collect(project: Project | None = None) -> int:
     while batch := _marked(project):
         failpoint("datasets.inputs_marked")
         gone = [each.storage_key for each in batch]
-        previews.forget(gone)
+        pictures.forget(gone)
         blobs.delete(gone)
         failpoint("datasets.inputs_removed")
         keys = [each.pk for each in batch]

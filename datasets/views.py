@@ -26,11 +26,11 @@ from datasets.models import AddingTask, Dataset, DatasetArchive, DatasetEntry
 from exports import opening
 from exports.forms import Chosen
 from exports.models import CONTENT_TYPES
-from inferences.media import serve, serve_preview
 from inferences.models import InferenceKey
-from inferences.pages import visible_model
-from inferences.pages.errors import sentence
-from inferences.pages.undo import with_undo
+from inferences.previews.media import serve, serve_preview
+from inferences.web import visible_model
+from inferences.web.errors import sentence
+from inferences.web.undo import with_undo
 from istore.accounts.access import caller_of
 from istore.db.statement_timeout import deadline
 from istore.models import Project, Role

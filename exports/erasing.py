@@ -14,7 +14,7 @@ from django.db.models.functions import Now
 
 from exports.expiry import remove_archive
 from exports.models import ExportPart, ExportTask
-from inferences.erasure.carriers import Carried
+from inferences.erasure.matching_records import Carried
 from inferences.models import RegisteredModel
 from istore.models import Project
 from istore.tasks.tracking import TaskState

@@ -14,8 +14,9 @@ from exports.formats import FORMATS, Format
 from exports.models import Container
 from exports.opening import Wanted
 from exports.selections import Selection
-from inferences.filters import InferenceFilter, text
-from inferences.presentation.questions import Question, check_says_something
+from inferences.search import text
+from inferences.search.filters import InferenceFilter
+from inferences.web.view_models.questions import Question, check_says_something
 
 PAGE_ONLY = ("inference_id", "exclude_inference_id", "everything", "query")
 

@@ -18,18 +18,18 @@ from typing import IO, Any, NamedTuple
 import filetype
 
 from exports import scratch
-from inferences.deconstructing import deconstructed
-from inferences.deconstruction import Deconstructed, Detection
-from inferences.metadata import READERS
 from inferences.models import (
     Embedding,
     Inference,
     RecentEmbedding,
     RegisteredModel,
 )
-from inferences.picture_pool import Busy, Unreadable, pool
-from inferences.previews import HEAD, LARGEST_INPUT, Measure
-from inferences.querying.reading import fetch
+from inferences.predictions.parse import deconstructed
+from inferences.predictions.parsers import Deconstructed, Detection
+from inferences.previews.picture_pool import Busy, Unreadable, pool
+from inferences.previews.pictures import HEAD, LARGEST_INPUT, Measure
+from inferences.search.reading import fetch
+from inferences.store.metadata import READERS
 from istore import blobs
 
 IN_MEMORY = 1024**2  # a larger input waits on disk until it is written

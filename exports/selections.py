@@ -13,14 +13,15 @@ from typing import Any
 from django.core.exceptions import EmptyResultSet
 from django.db import connection, transaction
 
-from inferences import lookup
-from inferences.filters import Filter, InferenceFilter, matching
 from inferences.models import (
     Inference,
     InferenceQuerySet,
     RegisteredModel,
 )
-from inferences.querying import all_matching, count_matching
+from inferences.search.counting import count_matching
+from inferences.search.filters import Filter, InferenceFilter, matching
+from inferences.search.rare_label_scan import all_matching
+from inferences.store import lookup
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,10 +23,10 @@ from exports.formats import FORMATS
 from exports.forms import Chosen, NewExportForm
 from exports.listing import NEWEST_FIRST, TaskQuery, page_of
 from exports.models import CONTENT_TYPES, ExportTask
-from inferences.media import part_of, serve
 from inferences.models import RegisteredModel
-from inferences.pages import visible_model
-from inferences.querying import Pagination
+from inferences.previews.media import part_of, serve
+from inferences.search.pagination import Pagination
+from inferences.web import visible_model
 from istore import blobs
 from istore.accounts.access import caller_of
 from istore.models import Role

@@ -10,13 +10,13 @@ from django.contrib import admin, messages
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse
 
-from inferences import restoring
-from inferences.erasure.models import ErasureTask
 from inferences.erasure.running import stop_erasure
 from inferences.models import Inference, InferenceKey, RegisteredModel, UploadGrant
-from inferences.protection import Protection, protect_all
-from inferences.registration import change_settings
-from inferences.restoring import soft_deleted
+from inferences.models.erasure import ErasureTask
+from inferences.store import soft_deletion
+from inferences.store.protection import Protection, protect_all
+from inferences.store.registration import change_settings
+from inferences.store.soft_deletion import soft_deleted
 from inferences.tasks import ring_for_removals
 from istore.accounts.access import caller_of
 from istore.admin import ReadOnlyAdmin, ShortPaginator, TaskAdmin
@@ -143,7 +143,7 @@ class InferenceAdmin(ReadOnlyAdmin):
         done = 0
         for model, ids in _by_model(queryset):
             chosen = lambda m=model, i=ids: soft_deleted(m).filter(id__in=i)  # noqa: E731
-            done += restoring.restore(caller_of(request), model, chosen).count
+            done += soft_deletion.restore(caller_of(request), model, chosen).count
         messages.success(request, f"{done} inferences restored.")
 
     @admin.action(
@@ -155,7 +155,7 @@ class InferenceAdmin(ReadOnlyAdmin):
         done, caller = 0, caller_of(request)
         for model, ids in _by_model(queryset):
             chosen = lambda m=model, i=ids: soft_deleted(m).filter(id__in=i)  # noqa: E731
-            done += restoring.intend_removal(caller, model, chosen).count
+            done += soft_deletion.intend_removal(caller, model, chosen).count
             ring_for_removals(model.pk)
         messages.success(request, f"{done} inferences are removed for good.")
 

@@ -15,8 +15,8 @@ class InferencesConfig(AppConfig):
         from inferences.erasure import traces
 
         traces.register()
-        from inferences import lost_copies
-        from inferences.presentation import storage
+        from inferences.store import lost_copies
+        from inferences.web.view_models import storage
         from istore.checks import operations
 
         operations.register(
@@ -32,25 +32,25 @@ class InferencesConfig(AppConfig):
 
 def register_checks() -> None:
     """What ``manage.py verify`` looks at here, in the order that repairs build on."""
-    from inferences import collecting, consistency
-    from inferences.segments import checking
+    from inferences.maintenance import consistency_checks, orphan_blobs
+    from inferences.search.zone_maps import checking
     from istore.checks.verification import register
 
-    register("rows", consistency.rows)  # first: it saves what is protected
-    register("intents", consistency.intents)
-    register("ids", consistency.keys)
-    register("counts", consistency.counts)
+    register("rows", consistency_checks.rows)  # first: it saves what is protected
+    register("intents", consistency_checks.intents)
+    register("ids", consistency_checks.keys)
+    register("counts", consistency_checks.counts)
     register("segments", checking.bounds)
-    register("named objects", consistency.named_objects)
-    register("unnamed objects", collecting.unnamed_objects, collects=True)
-    register("staged uploads", collecting.staged_uploads, collects=True)
-    register("uploads in parts", collecting.open_multipart_uploads, collects=True)
-    register("objects of no model", collecting.objects_of_no_model)  # by hand alone
+    register("named objects", consistency_checks.named_objects)
+    register("unnamed objects", orphan_blobs.unnamed_objects, collects=True)
+    register("staged uploads", orphan_blobs.staged_uploads, collects=True)
+    register("uploads in parts", orphan_blobs.open_multipart_uploads, collects=True)
+    register("objects of no model", orphan_blobs.objects_of_no_model)  # by hand alone
 
 
 def partitions_left() -> str | None:
     """That new inferences have a home for some time to come."""
-    from inferences.partitions import upper_bound
+    from inferences.store.partitions import upper_bound
     from istore.checks.health import soon
 
     end = upper_bound()

@@ -5,23 +5,17 @@ import logging
 from celery import shared_task
 from kombu.exceptions import OperationalError
 
-from inferences import (
-    classes,
-    collecting,
-    disk_space,
-    housekeeping,
-    removal,
-    restoring,
-)
 from inferences.erasure import running
-from inferences.erasure.models import ErasureTask
-from inferences.ground_truth import file_tasks, pending
-from inferences.ground_truth.models import TruthFile
+from inferences.ground_truth import file_tasks, pending_truths
+from inferences.maintenance import compaction, disk_space, orphan_blobs
 from inferences.models import InferencePayload, RegisteredModel
-from inferences.partitions import make_ahead
-from inferences.presentation import storage
-from inferences.segments import sealing
-from inferences.vectors import moving
+from inferences.models.erasure import ErasureTask
+from inferences.models.ground_truth import TruthFile
+from inferences.search.vectors import moving
+from inferences.search.zone_maps import build
+from inferences.store import class_migration, removal, soft_deletion
+from inferences.store.partitions import make_ahead
+from inferences.web.view_models import storage
 from istore.db.clock import now
 from istore.tasks.tracking import LEASE
 
@@ -40,27 +34,27 @@ def give_back_disk_space() -> None:
 
 @shared_task
 def compact_metadata_counts() -> None:
-    housekeeping.compact_counts()
+    compaction.compact_counts()
 
 
 @shared_task
 def free_tombstones() -> None:
-    housekeeping.free_tombstones(now())
+    compaction.free_tombstones(now())
 
 
 @shared_task
 def remove_soft_deleted() -> None:
-    restoring.remove_old(now())
+    soft_deletion.remove_old(now())
 
 
 @shared_task
 def give_up_pending_truths() -> None:
-    pending.give_up(now())
+    pending_truths.give_up(now())
 
 
 @shared_task
 def collect_uploads() -> None:
-    collecting.collect_uploads(now())
+    orphan_blobs.collect_uploads(now())
 
 
 @shared_task
@@ -79,12 +73,12 @@ def join_truth_file(task_id: str) -> None:
 
 @shared_task
 def tell_classes_apart() -> None:
-    classes.tell_all_apart()
+    class_migration.tell_all_apart()
 
 
 @shared_task
 def seal_segments() -> None:
-    sealing.seal()
+    build.seal()
 
 
 @shared_task

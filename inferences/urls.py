@@ -2,17 +2,17 @@
 
 from django.urls import path, re_path
 
-from inferences.pages import (
+from inferences.web import (
     browsing,
     correcting,
     deleted,
     erasing,
     models,
-    one,
+    playground,
+    record,
     saved,
     selection,
     statistics,
-    trying,
 )
 from istore.addresses import INFERENCE, MODEL, PROJECT, also_in_projects
 
@@ -31,8 +31,8 @@ urlpatterns = also_in_projects(
         re_path(rf"^{MODEL}/storage$", models.switch_storage, name="storage"),
         re_path(rf"^{MODEL}/activity$", models.model_activity, name="activity"),
         re_path(rf"^{MODEL}/inferences$", browsing.browse, name="browse"),
-        re_path(rf"^{MODEL}/try$", trying.try_it, name="try"),
-        re_path(rf"^{MODEL}/tried$", trying.tried, name="tried"),
+        re_path(rf"^{MODEL}/try$", playground.try_it, name="try"),
+        re_path(rf"^{MODEL}/tried$", playground.tried, name="tried"),
         re_path(rf"^{MODEL}/views$", saved.save, name="saved-views"),
         re_path(
             rf"^{MODEL}/views/(?P<view_id>[0-9]{{1,9}})$",
@@ -67,10 +67,10 @@ urlpatterns = also_in_projects(
             correcting.change_protection,
             name="change-protection",
         ),
-        re_path(rf"^{INFERENCE}/similar$", one.similar, name="similar"),
+        re_path(rf"^{INFERENCE}/similar$", record.similar, name="similar"),
         re_path(
-            rf"^{INFERENCE}/(?P<kind>input|answer|preview)$", one.media, name="media"
+            rf"^{INFERENCE}/(?P<kind>input|answer|preview)$", record.media, name="media"
         ),
-        re_path(rf"^{INFERENCE}$", one.detail, name="detail"),
+        re_path(rf"^{INFERENCE}$", record.detail, name="detail"),
     ]
 )

@@ -8,7 +8,7 @@ class IngestConfig(AppConfig):
 
     def ready(self) -> None:
         from inferences import erasure
-        from inferences.collecting import know_fates
+        from inferences.maintenance.orphan_blobs import know_fates
         from ingest import erasing, heartbeat, verification, watching
         from istore.checks import health, operations
         from istore.checks.verification import register

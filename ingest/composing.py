@@ -19,12 +19,12 @@ from typing import Any
 import orjson
 from django.conf import settings
 
-from inferences.derived import derived_metadata
-from inferences.metadata import UNSTORABLE
 from inferences.models import InferenceAction
-from inferences.notes import NOT_UNDERSTOOD, WARNINGS
-from inferences.recording import NewInference
-from inferences.row_ids import EARLIEST
+from inferences.models.row_ids import EARLIEST
+from inferences.predictions.derived_metadata import derived_metadata
+from inferences.store.metadata import UNSTORABLE
+from inferences.store.notes import NOT_UNDERSTOOD, WARNINGS
+from inferences.store.recording import NewInference
 from ingest.arrivals import Arrival
 from ingest.markers import Marker
 from ingest.refusals import Reason, Refused

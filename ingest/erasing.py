@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from inferences.erasure.carriers import Carried
+from inferences.erasure.matching_records import Carried
 from ingest.markers import read_marker
 from ingest.models import SetAsideEvent
 from ingest.refusals import Refused

@@ -24,7 +24,7 @@ from django.core.cache import cache
 from django.db import connection
 
 from inferences.models import InferencePayload, RegisteredModel
-from inferences.row_ids import first_id_at
+from inferences.models.row_ids import first_id_at
 from ingest.events import InferenceEvent
 from ingest.markers import read_event_of, read_marker
 from ingest.models import SetAsideEvent

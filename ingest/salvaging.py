@@ -14,11 +14,16 @@ from typing import Any
 import orjson
 from django.conf import settings
 
-from inferences.deconstructing import deconstructed
-from inferences.deconstruction import Deconstructed
-from inferences.metadata import LEAVES_TOGETHER_MAX, READERS, UNSTORABLE, MetadataValue
 from inferences.models import RegisteredModel
+from inferences.predictions.parse import deconstructed
+from inferences.predictions.parsers import Deconstructed
 from inferences.real_numbers import fits, vector_problem
+from inferences.store.metadata import (
+    LEAVES_TOGETHER_MAX,
+    READERS,
+    UNSTORABLE,
+    MetadataValue,
+)
 from ingest.markers import Marker
 from services import v2
 

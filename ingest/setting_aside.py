@@ -7,7 +7,7 @@ from typing import Any
 
 import orjson
 
-from inferences.metadata import UNSTORABLE
+from inferences.store.metadata import UNSTORABLE
 from ingest.models import SetAsideEvent
 from ingest.refusals import Refused
 from ingest.stream import Entry

@@ -9,8 +9,8 @@ from typing import TypeVar
 from django.db import connection
 from django.db.models import Q
 
-from inferences.lookup import keys_of
 from inferences.models import InferenceKey, InferencePayload, RegisteredModel
+from inferences.store.lookup import keys_of
 
 AT_ONCE = 1000
 CUT_ID_CHARS = 246
@@ -36,7 +36,7 @@ def prefixes_of(
     return found
 
 
-# Fenced as in inferences/lookup.py.
+# Fenced as in inferences/store/lookup.py.
 STORED = f"""
 SELECT name, kept.answer_storage_key, kept.data_storage_key
 FROM unnest(%(names)s::varchar[]) AS name

@@ -10,7 +10,7 @@ import structlog
 from botocore.exceptions import BotoCoreError, ClientError
 
 from inferences.models import RegisteredModel
-from inferences.recording import Outcome, record
+from inferences.store.recording import Outcome, record
 from ingest.composing import Composed
 from ingest.counting import Counts
 from ingest.fetching import raise_if_away

@@ -4,7 +4,7 @@ from contextlib import closing
 
 from celery import shared_task
 
-from inferences import reservations
+from inferences.store import reservations
 from ingest import reconciling
 from ingest.models import SetAsideEvent
 from ingest.stream import EventStream

@@ -16,9 +16,9 @@ from datetime import timedelta
 
 from django.conf import settings
 
-from inferences.collecting import Fate
-from inferences.lookup import keys_of
+from inferences.maintenance.orphan_blobs import Fate
 from inferences.models import RegisteredModel
+from inferences.store.lookup import keys_of
 from ingest.events import InferenceEvent
 from ingest.markers import read_event_of, read_marker
 from ingest.models import SetAsideEvent

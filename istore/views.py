@@ -15,7 +15,7 @@ from django.utils.decorators import method_decorator
 from django.views.decorators.http import require_safe
 from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerSplitView
 
-from inferences.media import serve
+from inferences.previews.media import serve
 from istore import blobs
 from istore.api import rate_limits
 from istore.api.failures import as_answer

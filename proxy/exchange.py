@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from inferences.reservations import Reservation
+from inferences.store.reservations import Reservation
 from istore.uuids import uuid7
 from proxy import counters, moments
 from proxy.answers import Send

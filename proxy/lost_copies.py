@@ -14,7 +14,7 @@ from django.conf import settings
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
-from inferences.lost_copies import (
+from inferences.store.lost_copies import (
     ANSWER_SECONDS,
     KEPT_SECONDS,
     RECENT,

@@ -23,7 +23,7 @@ from typing import TypeVar
 
 import orjson
 
-from inferences.reservations import Reservation, State, Wish
+from inferences.store.reservations import Reservation, State, Wish
 from ingest.settled import id_of_other
 from istore.uuids import uuid7
 from proxy import limits

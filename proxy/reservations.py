@@ -15,7 +15,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 from django.db import Error, InterfaceError, OperationalError, connection
 
-from inferences.reservations import Reservation, Wish, release, reserve
+from inferences.store.reservations import Reservation, Wish, release, reserve
 from istore.failpoints import failpoint
 from proxy import limits
 

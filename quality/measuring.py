@@ -15,10 +15,10 @@ from itertools import chain, islice
 
 from django.conf import settings
 
-from inferences.filters import Filter, InferenceFilter
 from inferences.ground_truth.truths import FORMS
-from inferences.model_types import type_of
 from inferences.models import RegisteredModel
+from inferences.predictions.model_types import type_of
+from inferences.search.filters import Filter, InferenceFilter
 from quality.figures import accumulators
 from quality.figures.base import Accumulator, Figures, Settings
 from quality.rows import Row, rows_with_truth

@@ -10,20 +10,19 @@ from typing import Any
 import orjson
 from django.db import connection
 
-from inferences import row_ids
-from inferences.answer_text import answer_text
-from inferences.deconstructing import deconstructed
-from inferences.filters import Filter, TruthFilter, matching
-from inferences.filters.tree import And
+from inferences.ground_truth.agreement import Predicted
 from inferences.ground_truth.answers import (
     BY_LABEL,
     finds_things,
     label_names,
     pairs_of,
 )
-from inferences.ground_truth.models import GroundTruth
-from inferences.ground_truth.verdicts import Predicted
-from inferences.models import Inference, InferencePayload, RegisteredModel
+from inferences.models import Inference, InferencePayload, RegisteredModel, row_ids
+from inferences.models.ground_truth import GroundTruth
+from inferences.predictions.parse import deconstructed
+from inferences.search.filters import Filter, TruthFilter, matching
+from inferences.search.filters.tree import And
+from inferences.store.answer_text import answer_text
 from istore.db.statement_timeout import deadline
 
 AT_ONCE = 2000

@@ -12,10 +12,10 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 from django.views.decorators.http import require_safe
 
-from inferences.ground_truth.singles import counts
+from inferences.ground_truth.upsert import counts
 from inferences.models import RegisteredModel
-from inferences.pages import visible_model
-from inferences.presentation.questions import Question
+from inferences.web import visible_model
+from inferences.web.view_models.questions import Question
 from istore.db.statement_timeout import deadline
 from quality import presentation
 from quality.measuring import INTERVALS, KEYS, Quality, QualityQuery, measure

@@ -6,9 +6,9 @@ import uuid
 from dataclasses import dataclass, field
 from typing import Any
 
-from inferences.filters import TimeWindow
 from inferences.models import RegisteredModel
-from inferences.querying import Pagination
+from inferences.search.filters import TimeWindow
+from inferences.search.pagination import Pagination
 from istore.tasks import paging
 from retention.models import RetentionTask
 

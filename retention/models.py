@@ -13,7 +13,7 @@ from django.db.models import DurationField, ExpressionWrapper, F, Q
 from django.db.models.functions import Now
 
 from inferences.models import RegisteredModel
-from inferences.row_ids import EARLIEST
+from inferences.models.row_ids import EARLIEST
 from istore.tasks.tracking import ACTIVE, TrackedTask, TrackedTaskQuerySet
 
 KEEP = -1  # as a maximum_record_age: the records stay for good

@@ -10,9 +10,9 @@ from typing import Any
 from django.db import OperationalError
 
 from inferences.models import Inference, RegisteredModel
-from inferences.presentation.inputs import Look, looks
-from inferences.querying import join_payloads
-from inferences.row_ids import LOWEST, first_id_at
+from inferences.models.row_ids import LOWEST, first_id_at
+from inferences.search.reading import join_payloads
+from inferences.web.view_models.inputs import Look, looks
 from istore.db import clock
 from istore.db.statement_timeout import deadline
 from retention.models import Limits, RetentionPolicy

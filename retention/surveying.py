@@ -14,7 +14,7 @@ from django.conf import settings
 from django.db import OperationalError, connection, transaction
 
 from inferences.models import Inference, InferencePayload, RegisteredModel
-from inferences.row_ids import LOW_BITS, ORIGIN, first_id_at, moment_of
+from inferences.models.row_ids import LOW_BITS, ORIGIN, first_id_at, moment_of
 from istore.db.statement_timeout import deadline
 from retention.models import Limits
 

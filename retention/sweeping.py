@@ -5,7 +5,7 @@ one fixed when the task was opened and the one its policy gives in that moment. 
 is remembered: what a batch takes is written to the task in the transaction of its intents,
 and struck from it in the one that removes its rows and counts it. Whoever claims the task
 after a worker died carries out what is open first, so each is counted once; the steps
-between may run twice. How things go is ``inferences.removal``'s to say.
+between may run twice. How things go is ``inferences.store.removal``'s to say.
 """
 
 from __future__ import annotations
@@ -22,10 +22,11 @@ from django.conf import settings
 from django.db import DatabaseError, transaction
 from django.db.models import Exists, OuterRef
 
-from inferences import bounds, disk_space, removal
+from inferences.maintenance import disk_space
 from inferences.models import InferencePayload, InferenceQuerySet, RegisteredModel
-from inferences.removal import Batch
-from inferences.row_ids import LOWEST, first_id_at
+from inferences.models.row_ids import LOWEST, first_id_at
+from inferences.store import removal, scan_bounds
+from inferences.store.removal import Batch
 from istore.db import clock
 from istore.failpoints import failpoint
 from istore.tasks.tracking import Failed, Stopped, TaskState
@@ -163,7 +164,7 @@ class _Run:
         try:
             below = self._until_none_is_left(kind, start)
             # What was written below while the bound rose is met by another round.
-            if kind == "inputs" and bounds.raise_sweep_start(self.model, below):
+            if kind == "inputs" and scan_bounds.raise_sweep_start(self.model, below):
                 self._until_none_is_left(kind, start)
         except (Stopped, Failed):
             self._finish_going()  # what is committed is done before the end is told
@@ -298,7 +299,7 @@ def _tidy(task: RetentionTask) -> None:
     """What makes reading fast again; losing it costs time and nothing else."""
     try:
         model = RegisteredModel.objects.get(pk=task.model_id)
-        bounds.raise_first_id(model)
+        scan_bounds.raise_first_id(model)
         if task.done >= WORTH_VACUUM:
             disk_space.vacuum(LOWEST, first_id_at(task.maximum_blob_age_limit))
             disk_space.give_back(clock.now())

@@ -16,8 +16,8 @@ from django.views.decorators.http import (
 )
 
 from inferences.models import RegisteredModel
-from inferences.pages import visible_model
-from inferences.querying import Pagination
+from inferences.search.pagination import Pagination
+from inferences.web import visible_model
 from istore.accounts.access import caller_of
 from istore.api.problems import Conflict
 from istore.models import Role

@@ -7,7 +7,7 @@ class ServicesConfig(AppConfig):
     name = "services"
 
     def ready(self) -> None:
-        from inferences.vectors import text_embedding
+        from inferences.search.vectors import text_embedding
         from services import embedding
 
         text_embedding.register(embedding.embed)

@@ -24,7 +24,7 @@ from django.views.decorators.http import (
 from rest_framework.exceptions import APIException
 
 from inferences.models import RegisteredModel
-from inferences.presentation.json_text import highlighted
+from inferences.web.view_models.json_text import highlighted
 from istore.accounts.access import caller_of
 from istore.models import Role
 from istore.web.pages import render_page, require

@@ -16,9 +16,9 @@ from django.test import Client
 from django.urls import reverse
 
 from exports.models import ExportTask
-from inferences import removal
 from inferences.models import RegisteredModel
-from inferences.presentation import storage
+from inferences.store import removal
+from inferences.web.view_models import storage
 from istore.checks import operations, proxy_metrics, verification
 from istore.models import AuditEntry, IdempotentCall, Membership, Role, VerifyRun
 from retention.models import RetentionPolicy, RetentionTask

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 import pytest
 from playwright.sync_api import Page, expect
 
-from inferences.ground_truth.models import GroundTruth
+from inferences.models.ground_truth import GroundTruth
 from tests.conftest import shot
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -259,7 +259,7 @@ def test_a_link_shows_another_person_the_same_and_lets_a_viewer_only_look(
 def test_the_list_goes_on_by_itself_and_lives(
     store, watched, live_server, log_in, make_inference, monkeypatch
 ):
-    from inferences.pages import browsing
+    from inferences.web import browsing
 
     monkeypatch.setitem(browsing.PAGE_SIZES, "table", 2)
     page = watched

@@ -13,7 +13,7 @@ from datasets.adding import carry_out as add
 from datasets.models import AddingTask, Dataset
 from exports.archiving import carry_out
 from exports.models import ExportTask
-from inferences.erasure.carriers import Carried
+from inferences.erasure.matching_records import Carried
 from inferences.erasure.running import erase, open_erasure
 from inferences.models import RegisteredModel, TaskType
 from istore.models import Membership, Project, Role

@@ -8,8 +8,8 @@ from playwright.sync_api import Page, expect
 from datasets import changing
 from datasets.models import AddingTask, Dataset
 from exports.models import ExportTask
-from inferences.ground_truth.models import GroundTruth
 from inferences.models import MetadataChange, SavedView
+from inferences.models.ground_truth import GroundTruth
 from istore.models import AuditEntry
 from retention.models import RetentionPolicy
 from services.models import InferenceSession

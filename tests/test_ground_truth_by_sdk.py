@@ -20,8 +20,8 @@ from inference_store import (
 )
 
 from inferences.ground_truth import file_tasks
-from inferences.ground_truth.models import TruthFile
 from inferences.models import TaskType
+from inferences.models.ground_truth import TruthFile
 from istore.accounts.tokens import create_token
 from istore.models import Role
 

@@ -14,10 +14,10 @@ from inference_store.protection import (
     protect_inferences,
 )
 
-from inferences import removal
 from inferences.erasure import running
-from inferences.erasure.models import ErasureTask
 from inferences.models import InferencePayload
+from inferences.models.erasure import ErasureTask
+from inferences.store import removal
 from istore.accounts.tokens import create_token
 from istore.models import Role
 

@@ -8,7 +8,7 @@ import pytest
 from inference_store import mocks
 from PIL import Image
 
-from inferences.deconstruction import Kind, deconstruct
+from inferences.predictions.parsers import Kind, deconstruct
 
 KINDS = {
     "chat": ("Text Generation", Kind.TEXT_GENERATION),

@@ -36,13 +36,13 @@ from exports.models import ExportTask
 from exports.opening import Wanted
 from exports.opening import open_task as open_export
 from exports.selections import Selection
-from inferences import removal, restoring
-from inferences.erasure.carriers import Carried
-from inferences.erasure.models import ErasureTask
+from inferences.erasure.matching_records import Carried
 from inferences.erasure.running import erase, open_erasure
 from inferences.models import InferenceKey, InferencePayload, RegisteredModel, TaskType
-from inferences.protection import Protection, protect_all, protect_one
-from inferences.recording import record
+from inferences.models.erasure import ErasureTask
+from inferences.store import removal, soft_deletion
+from inferences.store.protection import Protection, protect_all, protect_one
+from inferences.store.recording import record
 from inferences.tests.builders import typed
 from inferences.tests.test_recording import new
 from istore import blobs, failpoints
@@ -278,7 +278,7 @@ class Retention(RuleBasedStateMachine):
         chosen = self.hidden(split)
         failpoints.arm("restoring.restored:2=raise" if crashes else "")
         try:
-            restoring.restore("test", self.model, self.soft_deleted(split))
+            soft_deletion.restore("test", self.model, self.soft_deleted(split))
             assert len(chosen) < 3 or not crashes
             crashes = False
         except failpoints.Failure:
@@ -291,7 +291,9 @@ class Retention(RuleBasedStateMachine):
     @rule(split=st.sampled_from(SPLITS))
     def remove_deleted(self, split) -> None:
         chosen = self.hidden(split)
-        done = restoring.intend_removal("test", self.model, self.soft_deleted(split))
+        done = soft_deletion.intend_removal(
+            "test", self.model, self.soft_deleted(split)
+        )
         assert done.count == len(chosen)
         self.after({name: {(DOOMED, False)} for name in chosen})
 
@@ -303,7 +305,7 @@ class Retention(RuleBasedStateMachine):
         }
 
     def soft_deleted(self, split):
-        return lambda: restoring.soft_deleted(self.model).filter(string_1=split)
+        return lambda: soft_deletion.soft_deleted(self.model).filter(string_1=split)
 
     @rule(
         split=st.sampled_from(SPLITS),

@@ -24,11 +24,11 @@ from hypothesis import strategies as st
 from datasets import changing
 from exports.models import ExportTask
 from exports.schedules import keeping
-from inferences.erasure.models import ErasureTask
-from inferences.ground_truth.singles import put_truth
+from inferences.ground_truth.upsert import put_truth
 from inferences.models import RegisteredModel, TaskType
-from inferences.registration import register_model
-from inferences.uploads import grant
+from inferences.models.erasure import ErasureTask
+from inferences.store.registration import register_model
+from inferences.store.uploads import grant
 from istore.models import AuditEntry, Membership, Project, Role
 from retention import policies
 from services import sessions

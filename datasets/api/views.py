@@ -34,8 +34,8 @@ from datasets.api.serializers import (
 from datasets.models import AddingTask, Dataset, DatasetArchive
 from exports.models import CONTENT_TYPES
 from inferences.api.projects import ProjectView
-from inferences.media import serve
 from inferences.models import RegisteredModel
+from inferences.previews.media import serve
 from istore.accounts.access import RolePermission
 from istore.api.problems import invalid
 from istore.api.schema import PROBLEMS

@@ -13,9 +13,9 @@ from datasets import adding, changing, inputs, summary
 from datasets.models import AddingTask, Dataset, DatasetBlob, DatasetEntry
 from datasets.tests.conftest import names
 from exports.tests.conftest import png
-from inferences import annotating, removal
-from inferences.ground_truth.keeping import Given, write
+from inferences.ground_truth.writes import Given, write
 from inferences.models import RegisteredModel, TaskType
+from inferences.store import metadata_edits, removal
 from inferences.tests.builders import typed
 from istore import blobs
 from istore.api.problems import Conflict
@@ -74,7 +74,7 @@ def test_added_again_an_inference_changes_nothing_unless_it_changed(
     make_stored(png(), [SHIP], inference_id="a")
     add()
     assert add().counts["unchanged"] == 1
-    annotating.put_value("test", model, "a", typed("reviewed", 1), replace=False)
+    metadata_edits.put_value("test", model, "a", typed("reviewed", 1), replace=False)
     assert add().counts["updated"] == 1
     (entry,) = dataset.entries.current()
     assert entry.metadata["reviewed"] == ["int", "1"]

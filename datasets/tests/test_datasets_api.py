@@ -12,7 +12,7 @@ from datasets.models import DatasetArchive
 from datasets.tasks import run_adding_task, run_archive_task
 from exports.formats import FORMATS
 from exports.tests.conftest import png
-from inferences.erasure import carriers, keepers
+from inferences.erasure import keepers, matching_records
 from istore import blobs
 from istore.checks import verification
 from istore.db.clock import now
@@ -184,8 +184,8 @@ def test_an_erasure_finds_values_of_inferences_that_are_gone(
     api.post(DATASETS, {"name": "hard"}, format="json")
     added(api, {})
     of_value = keepers["dataset entries"].of_value
-    assert of_value(project, carriers.Carried("person", "string", "p-8")) == 0
-    assert of_value(project, carriers.Carried("person", "string", "p-7")) == 1
+    assert of_value(project, matching_records.Carried("person", "string", "p-8")) == 0
+    assert of_value(project, matching_records.Carried("person", "string", "p-7")) == 1
     assert list(blobs.walk("datasets/")) == []
 
 

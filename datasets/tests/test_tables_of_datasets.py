@@ -14,7 +14,7 @@ from datasets.models import Dataset, DatasetArchive
 from exports.archiving import carry_out
 from exports.formats.open_inference import names
 from exports.tests.conftest import lines_of, opened, png
-from inferences import removal
+from inferences.store import removal
 
 pytestmark = pytest.mark.django_db(transaction=True)
 SHIP = {"label": "ship", "score": 0.75, "xmin": 1, "ymin": 2, "xmax": 30, "ymax": 40}

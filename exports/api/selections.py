@@ -8,7 +8,8 @@ from typing import Any
 from exports.selections import Selection
 from inferences.api.fields import FlagField, OutsideIdField
 from inferences.api.filters import FilteredSerializer
-from inferences.filters import InferenceFilter, text
+from inferences.search import text
+from inferences.search.filters import InferenceFilter
 from istore.api.problems import invalid
 from istore.api.serializers import ListField
 

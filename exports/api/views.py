@@ -22,8 +22,8 @@ from exports.formats import FORMATS
 from exports.listing import NEWEST_FIRST, TaskQuery, page_of
 from exports.models import CONTENT_TYPES, ExportTask
 from inferences.api.views import StoreView
-from inferences.media import serve
 from inferences.models import RegisteredModel
+from inferences.previews.media import serve
 from istore.api.problems import invalid
 from istore.api.schema import PROBLEMS
 from istore.models import Role

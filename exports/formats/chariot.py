@@ -15,13 +15,7 @@ import orjson
 from exports.formats.base import Format
 from exports.formats.native import natives
 from exports.members import Member, Skip
-from inferences.deconstruction import (
-    Box,
-    Detection,
-    Mask,
-    OrientedBox,
-    Polygons,
-)
+from inferences.predictions.parsers import Box, Detection, Mask, OrientedBox, Polygons
 
 
 class Chariot(Format):

@@ -17,8 +17,8 @@ from exports.formats import geometry
 from exports.formats.base import Format
 from exports.formats.native import natives
 from exports.members import Member
-from inferences.deconstruction import Detection, Mask
-from inferences.previews import Measure
+from inferences.predictions.parsers import Detection, Mask
+from inferences.previews.pictures import Measure
 
 
 class Coco(Format):

@@ -23,8 +23,8 @@ from exports.formats.base import Drawing, Format
 from exports.formats.native import natives
 from exports.formats.voc import storable
 from exports.members import Member
-from inferences.deconstruction import Detection, Mask, OrientedBox, Polygons
-from inferences.previews import Measure
+from inferences.predictions.parsers import Detection, Mask, OrientedBox, Polygons
+from inferences.previews.pictures import Measure
 
 PICTURE, LABEL, OUTLINE, CLASS = "image", "label", "outline", "class"
 

@@ -2,7 +2,7 @@
 
 ``inferences.ndjson`` beside the inputs under ``data/`` and the answers, as they came from
 the model, under ``answers/``. ``manage.py import_inferences`` reads the unpacked archive
-back: ``inferences/records.py`` is the other half of this module, and the names of the
+back: ``inferences/imports/exported_records.py`` is the other half of this module, and the names of the
 members are those of the API.
 """
 
@@ -14,9 +14,9 @@ from exports.formats.base import Format
 from exports.formats.native import texts, written
 from exports.members import Batch, Member, Skip
 from inferences.api.fields import MomentField
-from inferences.ground_truth.models import GroundTruth
+from inferences.imports.exported_records import RECORD
 from inferences.models import Inference, LabelName
-from inferences.records import RECORD
+from inferences.models.ground_truth import GroundTruth
 from istore import blobs
 
 NAME = "inferences.ndjson"

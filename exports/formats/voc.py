@@ -14,8 +14,8 @@ from xml.etree.ElementTree import Element, SubElement
 from exports.formats import geometry
 from exports.formats.base import Format
 from exports.members import Member
-from inferences.deconstruction import Detection
-from inferences.previews import Measure
+from inferences.predictions.parsers import Detection
+from inferences.previews.pictures import Measure
 
 WITHOUT_SPLIT = "all"
 

@@ -22,8 +22,8 @@ from exports.archives import TarArchive
 from exports.formats.base import Format
 from exports.formats.native import natives
 from exports.members import Member
-from inferences.deconstruction import Box, Mask, OrientedBox, Polygons
-from inferences.deconstruction.values import Shape
+from inferences.predictions.parsers import Box, Mask, OrientedBox, Polygons
+from inferences.predictions.parsers.values import Shape
 
 Group = tuple[str | None, str]  # the split, and the extension of its inputs
 

@@ -16,9 +16,9 @@ from collections.abc import Iterator
 from exports.formats import geometry
 from exports.formats.base import Format
 from exports.members import NOT_READ, Member, Skip
-from inferences.deconstruction import Detection
 from inferences.models import TaskType
-from inferences.previews import Measure
+from inferences.predictions.parsers import Detection
+from inferences.previews.pictures import Measure
 
 WITHOUT_SPLIT = "train"
 # Of the pictures that are exported, those that Ultralytics looks for (IMG_FORMATS).

@@ -26,7 +26,7 @@ from exports.formats.open_inference.parquet import ParquetWriter
 from exports.formats.open_inference.tables import Tables
 from exports.schedules.destinations import Destination
 from exports.schedules.models import ExportSchedule
-from inferences.row_ids import moment_of
+from inferences.models.row_ids import moment_of
 
 AT_ONCE = 5_000  # rows of a batch, and of a row group
 

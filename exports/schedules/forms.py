@@ -10,7 +10,8 @@ from django.core.exceptions import ValidationError
 from exports.schedules import destinations
 from exports.schedules.models import INTERVAL_MOST, ExportSchedule, ExportShape
 from exports.schedules.running import filter_of
-from inferences.filters import InferenceFilter, text
+from inferences.search import text
+from inferences.search.filters import InferenceFilter
 from istore.tasks.tracking import Failed
 
 EVERY = "Hours from one run to the next: 24 is once a day."

@@ -9,8 +9,8 @@ from django.db import IntegrityError, transaction
 from django.db.models.functions import Now
 
 from exports.schedules.models import ExportSchedule, ScheduledExport
-from inferences import arrivals
 from inferences.models import RegisteredModel
+from inferences.store import arrival_order
 from istore.api.problems import Conflict
 from istore.db.clock import now
 from istore.models import AuditEntry
@@ -23,7 +23,9 @@ def create(
     actor: object, model: RegisteredModel, *, from_beginning: bool, **values: Any
 ) -> ExportSchedule:
     """A schedule that begins with what arrives from now on, or with what there is."""
-    position = arrivals.EARLIEST if from_beginning else arrivals.horizon(model)
+    position = (
+        arrival_order.EARLIEST if from_beginning else arrival_order.horizon(model)
+    )
     try:
         with transaction.atomic():
             # Two creates at a time must not end up inside of each other's folders.
@@ -156,4 +158,4 @@ def waiting(schedule: ExportSchedule) -> int:
     """How many have arrived and not been passed; one more than 10,000 means more."""
     most = WAITING_MOST + 1
     through = 2**63 - 1
-    return arrivals.count(schedule.model, schedule.position, through, most)
+    return arrival_order.count(schedule.model, schedule.position, through, most)

@@ -11,8 +11,8 @@ from django.db import models
 from django.db.models import DurationField, ExpressionWrapper, F, Q
 from django.db.models.functions import Now
 
-from inferences.arrivals import EARLIEST
 from inferences.models import RegisteredModel
+from inferences.store.arrival_order import EARLIEST
 from istore.tasks.tracking import ACTIVE, TrackedTask
 
 HOUR = timedelta(hours=1)

@@ -16,7 +16,7 @@ from exports.schedules import destinations, keeping
 from exports.schedules.forms import ChangeForm, NewForm, initial_of, written
 from exports.schedules.models import ExportSchedule
 from inferences.models import RegisteredModel
-from inferences.pages import visible_model
+from inferences.web import visible_model
 from istore.accounts.access import caller_of
 from istore.api.problems import Conflict
 from istore.db.clock import now

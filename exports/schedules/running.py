@@ -26,9 +26,9 @@ from exports.schedules import files
 from exports.schedules.destinations import Destination, Unknown
 from exports.schedules.files import Part, Parts
 from exports.schedules.models import ExportedFile, ExportSchedule, ScheduledExport
-from inferences import arrivals
 from inferences.api.filters import FilteredSerializer
-from inferences.filters import Filter, InferenceFilter, matching
+from inferences.search.filters import Filter, InferenceFilter, matching
+from inferences.store import arrival_order
 from istore.db import clock
 from istore.failpoints import failpoint
 from istore.tasks.tracking import Failed, LeaseLost, TaskState
@@ -91,8 +91,8 @@ def _check_place(schedule: ExportSchedule, destination: Destination) -> None:
 def _fix_horizon(run: ScheduledExport) -> None:
     model, schedule = run.schedule.model, run.schedule
     at = clock.now()
-    through = arrivals.horizon(model)
-    count = arrivals.count(model, schedule.position, through)
+    through = arrival_order.horizon(model)
+    count = arrival_order.count(model, schedule.position, through)
     run.record(through=through, fixed_at=at, arrived_count=count)
 
 
@@ -106,7 +106,7 @@ def _next_chunk(run: ScheduledExport) -> int | None:
         schedule = ExportSchedule.objects.select_for_update().get(pk=run.schedule_id)
         run.schedule.position = schedule.position
         if schedule.chunk_through is None:
-            schedule.chunk_through = arrivals.end_of_chunk(
+            schedule.chunk_through = arrival_order.end_of_chunk(
                 run.schedule.model,
                 schedule.position,
                 run.through,
@@ -141,7 +141,7 @@ def _matching_rows(
     schedule: ExportSchedule, chosen: Filter, after: int, through: int
 ) -> Iterator[int]:
     """The rows of the chunk that live and match, oldest event first."""
-    row_ids = arrivals.row_ids(schedule.model, after, through)
+    row_ids = arrival_order.row_ids(schedule.model, after, through)
     for start in range(0, len(row_ids), IDS_AT_ONCE):
         some = row_ids[start : start + IDS_AT_ONCE]
         found = matching(schedule.model, chosen).filter(id__in=some)
@@ -184,7 +184,7 @@ def _remove_leftovers(
 def _commit(run: ScheduledExport, parts: Parts, through: int) -> None:
     """The files count and the position moves, or neither."""
     schedule = run.schedule
-    passed = arrivals.count(schedule.model, schedule.position, through)
+    passed = arrival_order.count(schedule.model, schedule.position, through)
     run.advance(
         left_out=dict(Counter(run.left_out) + parts.left_out),
         **run.counted(

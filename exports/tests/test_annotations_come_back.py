@@ -11,8 +11,8 @@ from django.core.management import call_command
 
 from exports.tests.conftest import opened, png
 from inferences.ground_truth import annotations
-from inferences.ground_truth.models import GroundTruth
 from inferences.models import TaskType
+from inferences.models.ground_truth import GroundTruth
 
 PATH = "/api/v1/models/yolo-harbour/ground-truth"
 SHIP = {"label": "ship", "score": 0.75, "xmin": 8, "ymin": 6, "xmax": 40, "ymax": 30}

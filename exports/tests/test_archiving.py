@@ -28,10 +28,10 @@ from exports import archiving, expiry, members, sinks
 from exports.archiving import carry_out
 from exports.models import ExportPart, ExportTask
 from exports.tests.conftest import lines_of, opened, png
-from inferences import removal
 from inferences.models import InferencePayload
-from inferences.protection import Protection, protect_one
-from inferences.recording import NewInference, record
+from inferences.store import removal
+from inferences.store.protection import Protection, protect_one
+from inferences.store.recording import NewInference, record
 from istore import blobs, failpoints
 from istore.checks.verification import Scope, report
 from istore.db import clock

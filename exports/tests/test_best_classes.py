@@ -9,8 +9,8 @@ from django.core.management import call_command
 
 from exports.tests.conftest import lines_of, opened, png
 from exports.tests.test_tables import table_of
-from inferences import classes
 from inferences.models import RegisteredModel, TaskType
+from inferences.store import class_migration
 from inferences.tests.builders import as_before
 
 SAID = [
@@ -57,7 +57,7 @@ def test_ndjson_goes_there_and_back(stored, classifier, exported, tmp_path, is_o
     (line,) = lines_of(archive, "inferences.ndjson")
     if is_old:
         assert "probabilities" not in line
-        classes.tell_apart(classifier)
+        class_migration.tell_apart(classifier)
     else:
         (found,) = line["detections"]
         assert (found["label"], found["score"]) == ("truck", pytest.approx(0.45))

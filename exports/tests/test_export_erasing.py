@@ -8,11 +8,11 @@ from exports import archiving, expiry
 from exports.archiving import carry_out
 from exports.models import ExportTask
 from exports.tests.conftest import lines_of, opened, png
-from inferences.annotating import put_value
-from inferences.erasure.carriers import Carried
-from inferences.erasure.models import ErasureTask
+from inferences.erasure.matching_records import Carried
 from inferences.erasure.running import erase, open_erasure
-from inferences.metadata import MetadataValue
+from inferences.models.erasure import ErasureTask
+from inferences.store.metadata import MetadataValue
+from inferences.store.metadata_edits import put_value
 from istore import blobs
 from istore.db import clock
 

@@ -18,10 +18,10 @@ from pycocotools import mask as masks
 from exports.formats import geometry
 from exports.tests.conftest import lines_of, opened, png
 from exports.tests.test_picture_formats import coco, of_pycocotools, read_by_datasets
-from inferences.deconstruction import Box, OrientedBox, Polygons
-from inferences.deconstruction.pixel_masks import mask_of
 from inferences.models import TaskType
-from inferences.previews import Measure
+from inferences.predictions.parsers import Box, OrientedBox, Polygons
+from inferences.predictions.parsers.pixel_masks import mask_of
+from inferences.previews.pictures import Measure
 
 BOTH = {"include_inferences_as_annotations": True, "include_custom_metadata": True}
 

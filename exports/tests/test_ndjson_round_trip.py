@@ -17,10 +17,7 @@ from hypothesis import strategies as st
 from exports.archiving import carry_out
 from exports.models import ExportTask
 from exports.tests.conftest import opened, png
-from inferences import removal
-from inferences.ground_truth.keeping import Given, write
-from inferences.ground_truth.models import GroundTruth
-from inferences.metadata import MetadataValue
+from inferences.ground_truth.writes import Given, write
 from inferences.models import (
     Embedding,
     InferenceAction,
@@ -31,8 +28,11 @@ from inferences.models import (
     RegisteredModel,
     TaskType,
 )
-from inferences.querying.reading import fetch
-from inferences.recording import NewInference, record
+from inferences.models.ground_truth import GroundTruth
+from inferences.search.reading import fetch
+from inferences.store import removal
+from inferences.store.metadata import MetadataValue
+from inferences.store.recording import NewInference, record
 from istore import blobs
 
 

@@ -18,9 +18,9 @@ from moto import mock_aws
 from exports.models import ExportedFile, ExportSchedule, ScheduledExport
 from exports.schedules import keeping, running, verifying
 from exports.schedules.destinations import check_prefix
-from inferences import removal
-from inferences.arrivals import EARLIEST
 from inferences.models import RegisteredModel
+from inferences.store import removal
+from inferences.store.arrival_order import EARLIEST
 from istore import failpoints
 from istore.api.problems import Conflict
 from istore.checks.verification import Scope

@@ -25,10 +25,10 @@ from exports.formats.open_inference.names import ColumnName
 from exports.formats.open_inference.schema_json import FIELDS
 from exports.sets import SelectedInferences
 from exports.tests.conftest import lines_of, opened
-from inferences import removal
-from inferences.deconstructing import deconstructed
-from inferences.ground_truth.models import GroundTruth
 from inferences.models import InferenceAction, RegisteredModel, TaskType
+from inferences.models.ground_truth import GroundTruth
+from inferences.predictions.parse import deconstructed
+from inferences.store import removal
 from istore import blobs
 
 pytestmark = pytest.mark.django_db(transaction=True)

@@ -15,7 +15,6 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
-from inferences import uploads
 from inferences.api.fields import (
     FlagField,
     HashField,
@@ -29,12 +28,13 @@ from inferences.api.fields import (
 from inferences.api.quick_creations import read_quickly
 from inferences.api.serializers import InferenceSerializer
 from inferences.api.views import InferencesView, InferenceView, StoreView
-from inferences.creation import Creation, composed, create, record_batch
-from inferences.gaps import read_line, without_gaps
-from inferences.metadata import MetadataValue
+from inferences.imports.gaps import read_line, without_gaps
 from inferences.models import InferenceAction, MetadataType, RegisteredModel, TaskType
-from inferences.querying import find_inference
-from inferences.recording import NewInference, Outcome
+from inferences.search.reading import find_inference
+from inferences.store import uploads
+from inferences.store.creation import Creation, composed, create, record_batch
+from inferences.store.metadata import MetadataValue
+from inferences.store.recording import NewInference, Outcome
 from istore.api.exception_handler import as_problem
 from istore.api.parsing import read_json
 from istore.api.problems import Problem, invalid

@@ -15,10 +15,10 @@ from rest_framework.response import Response
 from inferences.api.fields import FlagField, MomentField, TextField
 from inferences.api.projects import ProjectView
 from inferences.api.protecting import ReasonField
-from inferences.erasure.carriers import Carried
-from inferences.erasure.models import TYPES, ErasureTask
+from inferences.erasure.matching_records import Carried
 from inferences.erasure.running import open_erasure, stop_erasure
-from inferences.metadata import PATH_MAX_CHARS, UNSTORABLE
+from inferences.models.erasure import TYPES, ErasureTask
+from inferences.store.metadata import PATH_MAX_CHARS, UNSTORABLE
 from istore.api.problems import invalid
 from istore.api.schema import PROBLEMS
 from istore.api.serializers import StrictSerializer

@@ -14,8 +14,8 @@ from django.utils.dateparse import parse_date, parse_datetime
 from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
-from inferences.answer_fields import FIELDS, UnknownField, read_names
 from inferences.models import OUTSIDE_ID
+from inferences.store.answer_fields import FIELDS, UnknownField, read_names
 from istore.api.problems import invalid
 
 

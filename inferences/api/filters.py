@@ -20,7 +20,10 @@ from inferences.api.fields import (
     TextField,
     WholeField,
 )
-from inferences.filters import (
+from inferences.models import InferenceAction
+from inferences.search import text
+from inferences.search.counting import CountQuery
+from inferences.search.filters import (
     And,
     ClassFilter,
     DetectionFilter,
@@ -41,18 +44,16 @@ from inferences.filters import (
     Or,
     TimeWindow,
     TruthFilter,
-    text,
 )
-from inferences.filters.existence import TYPES
-from inferences.filters.ground_truth import STATES
-from inferences.filters.in_dataset import InDataset
-from inferences.filters.metadata import LOOKUPS, OPERATORS, READERS, STATED_TYPES
-from inferences.filters.text import STRING_KEYS
-from inferences.filters.tree import DEPTH_MAX, all_of
-from inferences.models import InferenceAction
-from inferences.querying import CountQuery, InferenceQuery, Pagination
-from inferences.querying.pagination import CURSOR_MAX_CHARS, SORTS
-from inferences.vectors import METRICS, EmbeddingFilter
+from inferences.search.filters.existence import TYPES
+from inferences.search.filters.ground_truth import STATES
+from inferences.search.filters.in_dataset import InDataset
+from inferences.search.filters.metadata import LOOKUPS, OPERATORS, READERS, STATED_TYPES
+from inferences.search.filters.tree import DEPTH_MAX, all_of
+from inferences.search.pagination import CURSOR_MAX_CHARS, SORTS, Pagination
+from inferences.search.query import InferenceQuery
+from inferences.search.text import STRING_KEYS
+from inferences.search.vectors import METRICS, EmbeddingFilter
 from istore.api.problems import invalid
 from istore.api.serializers import (
     ListField,

@@ -31,17 +31,17 @@ from inferences.ground_truth.files import (
 )
 from inferences.ground_truth.joining import join
 from inferences.ground_truth.labels import Labels
-from inferences.ground_truth.models import GroundTruth, PendingTruth, TruthFile
 from inferences.ground_truth.references import INFERENCE, Reference
-from inferences.ground_truth.singles import (
+from inferences.ground_truth.truths import read_truth
+from inferences.ground_truth.upsert import (
     counts,
     find_truth,
     history,
     put_truth,
     remove_truth,
 )
-from inferences.ground_truth.truths import read_truth
 from inferences.models import RegisteredModel
+from inferences.models.ground_truth import GroundTruth, PendingTruth, TruthFile
 from istore.api.problems import Problem, invalid
 from istore.api.schema import PROBLEMS
 from istore.db.statement_timeout import deadline

@@ -10,20 +10,20 @@ from rest_framework import serializers
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from inferences.annotating import put_value, put_values, remove_value
 from inferences.api.creating import MetadataValueSerializer
 from inferences.api.fields import FlagField, NumberField, TextField, WholeField
 from inferences.api.filters import FilteredSerializer
 from inferences.api.serializers import MetadataSerializer, MomentField
 from inferences.api.views import StoreView
 from inferences.models import MetadataChange, RegisteredModel
-from inferences.querying import all_matching
-from inferences.statistics import (
+from inferences.search.rare_label_scan import all_matching
+from inferences.search.statistics import (
     BINS_MAX,
     StatisticsQuery,
     key_type_counts,
     statistics,
 )
+from inferences.store.metadata_edits import put_value, put_values, remove_value
 from istore.api.problems import invalid
 from istore.api.schema import PROBLEMS
 from istore.api.serializers import ValueSerializer, optional

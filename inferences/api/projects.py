@@ -9,7 +9,6 @@ from drf_spectacular.utils import extend_schema
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from inferences.answer_fields import give_fields
 from inferences.api.fields import FieldsField, FlagField, WholeField
 from inferences.api.filters import FilteredSerializer, PaginationSerializer
 from inferences.api.serializers import (
@@ -19,8 +18,9 @@ from inferences.api.serializers import (
 )
 from inferences.api.views import StoreView
 from inferences.models import RegisteredModel
-from inferences.querying import BadQuestion
-from inferences.querying.across import ProjectQuery
+from inferences.search.across import ProjectQuery
+from inferences.search.pagination import BadQuestion
+from inferences.store.answer_fields import give_fields
 from istore.api.problems import invalid
 from istore.api.schema import PROBLEMS
 from istore.api.serializers import ValueSerializer, optional

@@ -16,8 +16,6 @@ from typing import Any
 from django.conf import settings
 from django.core.exceptions import ValidationError
 
-from inferences.creation import Creation
-from inferences.metadata import MetadataValue
 from inferences.models import (
     OUTSIDE_ID,
     InferenceAction,
@@ -25,6 +23,8 @@ from inferences.models import (
     RegisteredModel,
     TaskType,
 )
+from inferences.store.creation import Creation
+from inferences.store.metadata import MetadataValue
 
 HASH = re.compile("[0-9a-fA-F]{64}")
 MOMENT = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{1,6})?(Z|\+00:00)", re.ASCII)

@@ -9,7 +9,6 @@ from rest_framework import serializers
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from inferences import restoring
 from inferences.api.fields import (
     FlagField,
     MomentField,
@@ -20,9 +19,10 @@ from inferences.api.fields import (
 from inferences.api.filters import CHOOSING, FilteredSerializer
 from inferences.api.serializers import InferenceSerializer
 from inferences.api.views import StoreView, read_filters
-from inferences.filters import Filter
 from inferences.models import Inference, RegisteredModel
-from inferences.restoring import Chosen, Done
+from inferences.search.filters import Filter
+from inferences.store import soft_deletion
+from inferences.store.soft_deletion import Chosen, Done
 from inferences.tasks import ring_for_removals
 from istore.api.problems import invalid
 from istore.api.schema import PROBLEMS
@@ -106,7 +106,7 @@ class DeletedView(StoreView):
         self, model: RegisteredModel, filters: Filter | None, wanted: dict[str, Any]
     ) -> Response:
         with deadline():
-            found = restoring.page(
+            found = soft_deletion.page(
                 model, filters, wanted["limit"], _place(wanted.get("cursor"))
             )
         rows = DeletedInferenceSerializer(found.inferences, many=True).data
@@ -144,8 +144,8 @@ class ChangeDeletedView(StoreView):
 
         def chosen() -> Any:
             if "inference_ids" in wanted:
-                return restoring.named(model, wanted["inference_ids"])
-            return restoring.soft_deleted(model, wanted["filters"])
+                return soft_deletion.named(model, wanted["inference_ids"])
+            return soft_deletion.soft_deleted(model, wanted["filters"])
 
         if wanted["dry_run"]:
             with deadline():
@@ -161,7 +161,7 @@ class RestoreView(ChangeDeletedView):
     """Bring soft-deleted inferences back."""
 
     def do(self, model: RegisteredModel, chosen: Chosen) -> Done:
-        return restoring.restore(self.caller, model, chosen)
+        return soft_deletion.restore(self.caller, model, chosen)
 
     @extend_schema(
         operation_id="restore_inferences",
@@ -176,7 +176,7 @@ class RemoveDeletedView(ChangeDeletedView):
     """Remove soft-deleted inferences for good; nobody restores them after the answer."""
 
     def do(self, model: RegisteredModel, chosen: Chosen) -> Done:
-        done = restoring.intend_removal(self.caller, model, chosen)
+        done = soft_deletion.intend_removal(self.caller, model, chosen)
         ring_for_removals(model.pk)
         return done
 

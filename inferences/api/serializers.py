@@ -8,11 +8,6 @@ from typing import Any
 from django.conf import settings
 from rest_framework import serializers
 
-from inferences.answer_fields import (
-    MISSING,
-    PAGE_TOO_LARGE,
-    TOO_LARGE,
-)
 from inferences.api.fields import (
     FlagField,
     HashField,
@@ -30,7 +25,8 @@ from inferences.models import (
     RegisteredModel,
     TaskType,
 )
-from inferences.notes import warnings_of
+from inferences.store.answer_fields import MISSING, PAGE_TOO_LARGE, TOO_LARGE
+from inferences.store.notes import warnings_of
 from istore import blobs
 from istore.api.serializers import StrictSerializer
 from istore.upstreams import check_upstream_url

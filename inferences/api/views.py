@@ -13,8 +13,6 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
-from inferences import removal
-from inferences.answer_fields import FIELDS, give_fields
 from inferences.api.fields import FieldsField
 from inferences.api.filters import (
     CountQuerySerializer,
@@ -31,20 +29,18 @@ from inferences.api.serializers import (
     PageSerializer,
     ServerSettingsSerializer,
 )
-from inferences.filters import Filter, InferenceFilter
-from inferences.filterset import InferenceFilterSet
-from inferences.lost_copies import find_lost_copy
-from inferences.media import serve_blob
 from inferences.models import Inference, RegisteredModel
-from inferences.querying import (
-    BadQuestion,
-    InferenceQuery,
-    Pagination,
-    TooDeep,
-    count_matching,
-    find_inference,
-)
-from inferences.registration import change_settings, register_model
+from inferences.previews.media import serve_blob
+from inferences.search.counting import count_matching
+from inferences.search.filters import Filter, InferenceFilter
+from inferences.search.pagination import BadQuestion, Pagination, TooDeep
+from inferences.search.query import InferenceQuery
+from inferences.search.reading import find_inference
+from inferences.search.url_parameters import InferenceFilterSet
+from inferences.store import removal
+from inferences.store.answer_fields import FIELDS, give_fields
+from inferences.store.lost_copies import find_lost_copy
+from inferences.store.registration import change_settings, register_model
 from istore.accounts.access import RolePermission, caller_of
 from istore.addresses import named_project
 from istore.api.idempotency import IdempotentMixin

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from inferences.erasure.carriers import Carried
+    from inferences.erasure.matching_records import Carried
     from inferences.models import RegisteredModel
     from istore.models import Project
 

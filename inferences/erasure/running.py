@@ -21,12 +21,12 @@ from django.db import connection, transaction
 from django.db.models import Count, Q, Sum
 from django.db.models.functions import Now
 
-from inferences import removal
-from inferences.consistency import COLD, ROW, SIDES
 from inferences.erasure import keepers
-from inferences.erasure.carriers import Carried
-from inferences.erasure.models import ErasedInference, ErasureTask, forget_values
+from inferences.erasure.matching_records import Carried
+from inferences.maintenance.consistency_checks import COLD, ROW, SIDES
 from inferences.models import InferencePayload, RegisteredModel
+from inferences.models.erasure import ErasedInference, ErasureTask, forget_values
+from inferences.store import removal
 from istore import blobs
 from istore.failpoints import failpoint
 from istore.models import AuditEntry, Project

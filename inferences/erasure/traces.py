@@ -10,11 +10,10 @@ from django.conf import settings
 from django.contrib.auth import get_user_model
 from django.db import connection, transaction
 
-from inferences import directory, erasure
-from inferences.collecting import collect_grants
-from inferences.erasure.carriers import Carried
+from inferences import erasure
+from inferences.erasure.matching_records import Carried
 from inferences.ground_truth.references import tokens_of
-from inferences.metadata import in_slot
+from inferences.maintenance.orphan_blobs import collect_grants
 from inferences.models import (
     InferencePayload,
     MetadataChange,
@@ -23,7 +22,9 @@ from inferences.models import (
     SourceName,
     UploadGrant,
 )
-from inferences.removal import blob_keys
+from inferences.store import metadata_slots
+from inferences.store.metadata import in_slot
+from inferences.store.removal import blob_keys
 from istore import blobs
 from istore.models import IdempotentCall, Project
 
@@ -132,7 +133,7 @@ def source_names(project: Project, carried: Carried) -> int:
         registered_model__project=project, name=in_slot(carried.value)
     )
     for word in words:
-        directory.sources.known.pop((word.registered_model_id, word.name), None)
+        metadata_slots.sources.known.pop((word.registered_model_id, word.name), None)
         SourceName.objects.filter(pk=word.pk).update(
             name=f"erased {secrets.token_hex(8)}"
         )

@@ -25,16 +25,16 @@ from xml.parsers import expat
 import yaml
 from rest_framework.exceptions import APIException
 
-from inferences.deconstruction import Mask
 from inferences.ground_truth.joining import Actual, Refusal
 from inferences.ground_truth.labels import Labels
 from inferences.ground_truth.references import HASH, INFERENCE, METADATA, Reference
 from inferences.ground_truth.truths import allowed, read_truth
-from inferences.lookup import row_ids_of
-from inferences.mask_outlines import traced
 from inferences.models import InferencePayload, RegisteredModel, TaskType
-from inferences.picture_pool import Busy, Unreadable, pool
-from inferences.previews import Measure, measured
+from inferences.predictions.mask_outlines import traced
+from inferences.predictions.parsers import Mask
+from inferences.previews.picture_pool import Busy, Unreadable, pool
+from inferences.previews.pictures import Measure, measured
+from inferences.store.lookup import row_ids_of
 from istore.api.exception_handler import as_problem
 from istore.api.parsing import read_json
 from istore.api.problems import Problem

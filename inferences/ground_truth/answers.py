@@ -8,15 +8,15 @@ from typing import Any
 import orjson
 from django.db import connection
 
-from inferences.answer_text import answer_text, text_is_missing
-from inferences.deconstructing import deconstructed
-from inferences.ground_truth.verdicts import Predicted
+from inferences.ground_truth.agreement import Predicted
 from inferences.models import (
     Inference,
     InferencePayload,
     LabelName,
     RegisteredModel,
 )
+from inferences.predictions.parse import deconstructed
+from inferences.store.answer_text import answer_text, text_is_missing
 
 FOUND = ("Detection", "Segmentation", "Named Entity")
 # Forms that labels and scores of the row are enough for.

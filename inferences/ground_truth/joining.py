@@ -20,16 +20,16 @@ import orjson
 from django.conf import settings
 from django.db import connection, transaction
 
-from inferences.directory import SIDE_ROWS, place_of
-from inferences.ground_truth.keeping import ACTOR_CHARS, Given, write
-from inferences.ground_truth.models import GroundTruth, PendingTruth
 from inferences.ground_truth.references import HASH, INFERENCE, METADATA, Reference
+from inferences.ground_truth.writes import ACTOR_CHARS, Given, write
 from inferences.models import (
     Inference,
     InferenceKey,
     MetadataKind,
     RegisteredModel,
 )
+from inferences.models.ground_truth import GroundTruth, PendingTruth
+from inferences.store.metadata_slots import SIDE_ROWS, place_of
 from istore.db import clock
 from istore.failpoints import failpoint
 from istore.models import AuditEntry

@@ -9,7 +9,13 @@ from typing import Any
 import numpy as np
 from pycocotools import mask as masks
 
-from inferences.deconstruction.values import Box, Mask, OrientedBox, Polygons, Shape
+from inferences.predictions.parsers.values import (
+    Box,
+    Mask,
+    OrientedBox,
+    Polygons,
+    Shape,
+)
 
 GRID = 512  # cells along the longer side; a contour's error is half of one
 

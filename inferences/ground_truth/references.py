@@ -11,14 +11,14 @@ from dataclasses import dataclass
 
 from django.conf import settings
 
-from inferences.metadata import (
+from inferences.models import OUTSIDE_ID, MetadataType
+from inferences.store.metadata import (
     UNSTORABLE,
     MetadataValue,
     in_slot,
     read_float,
     read_int,
 )
-from inferences.models import OUTSIDE_ID, MetadataType
 
 VALUE_MAX_BYTES = 512
 INFERENCE, HASH, METADATA = "inference_id", "data_hash", "metadata"

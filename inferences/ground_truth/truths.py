@@ -25,10 +25,10 @@ from typing import Any
 
 from django.conf import settings
 
-from inferences.deconstruction.context import LABEL_CHARS
 from inferences.ground_truth.labels import Labels
-from inferences.metadata import UNSTORABLE
-from inferences.model_types import type_of
+from inferences.predictions.model_types import type_of
+from inferences.predictions.parsers.context import LABEL_CHARS
+from inferences.store.metadata import UNSTORABLE
 from istore.api.problems import invalid
 
 LABELS_MAX = 1000

@@ -3,7 +3,7 @@
 
 from django.db import migrations
 
-from inferences.partitions import TABLES, make_ahead, partitioned
+from inferences.store.partitions import TABLES, make_ahead, partitioned
 from istore.db.clock import now
 
 # Later tables are partitioned by the migrations that make them.

@@ -6,7 +6,7 @@ import django.db.models.deletion
 import django.db.models.functions.datetime
 from django.db import migrations, models
 
-import inferences.erasure.models
+import inferences.models.erasure
 
 
 class Migration(migrations.Migration):
@@ -106,7 +106,7 @@ class Migration(migrations.Migration):
                 (
                     "salt",
                     models.BinaryField(
-                        default=inferences.erasure.models.new_salt, max_length=16
+                        default=inferences.models.erasure.new_salt, max_length=16
                     ),
                 ),
                 ("value_digest", models.CharField(editable=False, max_length=64)),

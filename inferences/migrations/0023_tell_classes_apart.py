@@ -1,7 +1,7 @@
 """The label of a classification is its best class; the distribution has a place of its own.
 
 Columns without a default and an empty table: nothing is rewritten, and the locks are held
-for moments. Stored records are brought along by the beat (``inferences/classes.py``), beside
+for moments. Stored records are brought along by the beat (``inferences/store/class_migration.py``), beside
 readers and writers; which models have such is marked here.
 """
 
@@ -12,8 +12,8 @@ import django.db.models.deletion
 from django.db import migrations, models
 
 import inferences.models
-from inferences.partitions import TABLES, add_range, partitioned, partitions_of
-from inferences.row_ids import LOWEST
+from inferences.models.row_ids import LOWEST
+from inferences.store.partitions import TABLES, add_range, partitioned, partitions_of
 
 TASKS = ("Image Classification", "Text Classification", "Tabular Classification")
 BESIDE = "inferences_inference"

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from django import template
 
-from inferences.deconstruction import Kind
 from inferences.models import Inference, RegisteredModel
-from inferences.presentation.answers import Answer
-from inferences.presentation.contents import (
+from inferences.predictions.parsers import Kind
+from inferences.web.view_models.answers import Answer
+from inferences.web.view_models.contents import (
     Beside,
     Contents,
     beside,

@@ -11,9 +11,9 @@ from django import template
 from django.urls import NoReverseMatch, reverse
 
 from inferences.models import InferenceAction, RegisteredModel
-from inferences.presentation.browsing import Offer
-from inferences.presentation.facets import Choice
-from inferences.presentation.questions import COLUMNS, Question
+from inferences.web.view_models.browsing import Offer
+from inferences.web.view_models.facets import Choice
+from inferences.web.view_models.questions import COLUMNS, Question
 from istore.accounts.access import caller_of
 from istore.models import Role
 

@@ -7,7 +7,7 @@ from typing import Any
 from django import template
 from django.template import Context
 
-from inferences.presentation import storage
+from inferences.web.view_models import storage
 from istore.accounts.access import caller_of
 
 register = template.Library()

@@ -6,9 +6,9 @@ import json
 
 from django.db import connection
 
-from inferences.metadata import MetadataValue
 from inferences.models import ClassProbability, Detection, Inference, RegisteredModel
-from inferences.row_ids import LOWEST
+from inferences.models.row_ids import LOWEST
+from inferences.store.metadata import MetadataValue
 
 
 def typed(key: str, value: object) -> MetadataValue:

@@ -6,9 +6,9 @@ from datetime import UTC, datetime
 
 import pytest
 
-from inferences import answer_fields
-from inferences.answer_fields import FIELDS
 from inferences.models import InferencePayload
+from inferences.store import answer_fields
+from inferences.store.answer_fields import FIELDS
 from istore import blobs
 from istore.models import Project
 

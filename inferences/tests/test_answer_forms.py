@@ -11,10 +11,10 @@ import pytest
 from PIL import Image
 from pycocotools import mask as coco
 
-from inferences.deconstruction import Box, Detection, Kind, Mask, deconstruct
-from inferences.derived import derived_metadata
-from inferences.ground_truth.verdicts import Predicted, agrees
-from inferences.model_types import prediction_of
+from inferences.ground_truth.agreement import Predicted, agrees
+from inferences.predictions.derived_metadata import derived_metadata
+from inferences.predictions.model_types import prediction_of
+from inferences.predictions.parsers import Box, Detection, Kind, Mask, deconstruct
 from inferences.tests.test_deconstruction import (
     CLASSIFY,
     LABELS,

@@ -8,9 +8,9 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from django.db import connection, transaction
 
-from inferences import arrivals, removal
 from inferences.models import InferenceAction
-from inferences.recording import NewInference, record
+from inferences.store import arrival_order, removal
+from inferences.store.recording import NewInference, record
 
 pytestmark = pytest.mark.django_db(transaction=True)
 NOW = datetime(2026, 1, 2, tzinfo=UTC)
@@ -26,7 +26,7 @@ def new(name: str, hours_ago: float = 0) -> NewInference:
 
 
 def names(model, after: int, through: int) -> list[str]:
-    ids = arrivals.row_ids(model, after, through)
+    ids = arrival_order.row_ids(model, after, through)
     return list(
         model.inferences.filter(id__in=ids)
         .order_by("id")
@@ -36,19 +36,19 @@ def names(model, after: int, through: int) -> list[str]:
 
 def test_a_late_event_is_met_by_who_has_passed_its_time(model):
     record(model, [new("first")])
-    passed = arrivals.horizon(model)
+    passed = arrival_order.horizon(model)
     record(model, [new("late", hours_ago=24)])
 
-    assert names(model, arrivals.EARLIEST, passed) == ["first"]
-    assert names(model, passed, arrivals.horizon(model)) == ["late"]
+    assert names(model, arrival_order.EARLIEST, passed) == ["first"]
+    assert names(model, passed, arrival_order.horizon(model)) == ["late"]
 
 
 def test_a_copy_does_not_arrive_again(model):
     record(model, [new("a")])
-    passed = arrivals.horizon(model)
+    passed = arrival_order.horizon(model)
     record(model, [new("a")])
 
-    assert arrivals.row_ids(model, passed, arrivals.horizon(model)) == []
+    assert arrival_order.row_ids(model, passed, arrival_order.horizon(model)) == []
 
 
 def test_a_horizon_waits_for_the_batch_that_is_being_written(model):
@@ -73,8 +73,8 @@ def test_a_horizon_waits_for_the_batch_that_is_being_written(model):
     writer.start()
     assert drawn.wait(10)
     helper.start()
-    passed = arrivals.horizon(model)
-    met = names(model, arrivals.EARLIEST, passed)
+    passed = arrival_order.horizon(model)
+    met = names(model, arrival_order.EARLIEST, passed)
     writer.join()
     helper.join()
 
@@ -86,7 +86,9 @@ def test_what_is_written_and_taken_back_does_not_arrive(model):
         record(model, [new("never")], _refuse)
     record(model, [new("after")])
 
-    assert names(model, arrivals.EARLIEST, arrivals.horizon(model)) == ["after"]
+    assert names(model, arrival_order.EARLIEST, arrival_order.horizon(model)) == [
+        "after"
+    ]
 
 
 def _refuse(_: set[str]) -> None:
@@ -95,9 +97,9 @@ def _refuse(_: set[str]) -> None:
 
 def test_chunks_hold_everything_once(model):
     record(model, [new(f"{n:03}", hours_ago=n % 7) for n in range(25)])
-    through, after, met = arrivals.horizon(model), arrivals.EARLIEST, []
-    while (end := arrivals.end_of_chunk(model, after, through, 10)) is not None:
-        chunk = arrivals.row_ids(model, after, end)
+    through, after, met = arrival_order.horizon(model), arrival_order.EARLIEST, []
+    while (end := arrival_order.end_of_chunk(model, after, through, 10)) is not None:
+        chunk = arrival_order.row_ids(model, after, end)
         assert len(chunk) <= 10
         met += chunk
         after = end
@@ -108,10 +110,10 @@ def test_chunks_hold_everything_once(model):
 def test_removed_rows_are_counted_as_passed_and_not_given(model):
     record(model, [new("a"), new("b")])
     removal.remove_one("test", model, "a")
-    through = arrivals.horizon(model)
+    through = arrival_order.horizon(model)
 
-    assert names(model, arrivals.EARLIEST, through) == ["b"]
-    assert arrivals.count(model, arrivals.EARLIEST, through, 10) == 2
+    assert names(model, arrival_order.EARLIEST, through) == ["b"]
+    assert arrival_order.count(model, arrival_order.EARLIEST, through, 10) == 2
 
 
 def test_arrivals_are_read_from_their_index(model):

@@ -8,7 +8,10 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from inferences.filters import (
+from inferences.models import SLOTS, InferenceAction, LabelName
+from inferences.search import access_paths, planner
+from inferences.search.counting import count_matching
+from inferences.search.filters import (
     And,
     DetectionFilter,
     GeoCircle,
@@ -22,17 +25,11 @@ from inferences.filters import (
     TimeWindow,
     matching,
 )
-from inferences.filters.detections import as_real
-from inferences.models import SLOTS, InferenceAction, LabelName
-from inferences.querying import (
-    InferenceQuery,
-    Pagination,
-    bounded,
-    conditions,
-    count_matching,
-)
-from inferences.querying.orders import detections_of
-from inferences.recording import NewInference, record
+from inferences.search.filters.detections import as_real
+from inferences.search.orders import detections_of
+from inferences.search.pagination import Pagination
+from inferences.search.query import InferenceQuery
+from inferences.store.recording import NewInference, record
 from inferences.tests.builders import typed
 
 START = datetime(2025, 6, 1, tzinfo=UTC)
@@ -177,7 +174,7 @@ def test_every_way_gives_the_rows_of_the_plain_query(
     limits = {"WALK": walk, "LONG_WALK": long_walk, "FEW": few, "CHUNKS": chunks}
     limits["VERY_FEW"] = few // 2
     for name, value in limits.items():
-        monkeypatch.setattr(bounded, name, value)
+        monkeypatch.setattr(planner, name, value)
     chance = random.Random(few)
     for _ in range(100):
         filters, limit = some_filter(chance), chance.choice([1, 3, 50])
@@ -230,7 +227,7 @@ def test_a_filter_is_known_by_the_index_that_leads_to_it(
     model, filters, tables, in_order, others
 ):
     stored(model, seed=1)
-    asked = conditions.read(model, matching(model, filters))
+    asked = access_paths.read(model, matching(model, filters))
 
     assert asked.others == others
     if tables is None:
@@ -307,9 +304,9 @@ def sorted_plainly(model, filters, sort, direction) -> list[str]:
 @pytest.mark.parametrize("sort", ["created_at", "score", "label"])
 def test_cursors_walk_every_order_once(model, monkeypatch, sort, direction):
     stored(model, seed=7)
-    monkeypatch.setattr(bounded, "WALK", 150)
-    monkeypatch.setattr(bounded, "LONG_WALK", 200)
-    monkeypatch.setattr(bounded, "VERY_FEW", 5)
+    monkeypatch.setattr(planner, "WALK", 150)
+    monkeypatch.setattr(planner, "LONG_WALK", 200)
+    monkeypatch.setattr(planner, "VERY_FEW", 5)
     chance = random.Random(sort)
     labelled = [DetectionFilter(("ship", "boat")), DetectionFilter(None, 0.3)]
     others = [some_filter(chance) for _ in range(10)]

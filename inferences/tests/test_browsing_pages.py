@@ -15,12 +15,12 @@ from django.urls import reverse
 from hypothesis import given
 from hypothesis import strategies as st
 
-from inferences.filters import text as queries
-from inferences.filters.tree import normal
 from inferences.models import MetadataChange, SavedView
-from inferences.presentation import facets as facets_module
-from inferences.presentation import histograms
-from inferences.presentation.questions import COLUMNS, Question
+from inferences.search import text as queries
+from inferences.search.filters.tree import normal
+from inferences.web.view_models import facets as facets_module
+from inferences.web.view_models import histograms
+from inferences.web.view_models.questions import COLUMNS, Question
 from istore.models import Membership, Role
 
 pytestmark = pytest.mark.django_db
@@ -148,7 +148,7 @@ def test_a_moment_counts_before_a_preset():
 def test_the_link_of_the_next_page_holds_the_moment_it_began(
     person, model, make_inference, monkeypatch
 ):
-    from inferences.pages import browsing
+    from inferences.web import browsing
 
     monkeypatch.setitem(browsing.PAGE_SIZES, "gallery", 1)
     for number in range(3):
@@ -229,7 +229,7 @@ def test_similarity_without_embeddings_is_told(person, model, make_inference):
 
 
 def test_the_nearest_to_a_text_come_first(person, model, make_inference, monkeypatch):
-    from inferences.vectors import text_embedding
+    from inferences.search.vectors import text_embedding
     from istore.api.problems import Conflict
 
     model.embedding_size, model.text_embedding_service = 2, "texts"
@@ -291,7 +291,7 @@ def test_a_choice_is_counted_over_what_the_other_filters_leave(person, model, fl
 
 
 def test_the_states_of_ground_truth_are_counted(person, model, fleet):
-    from inferences.ground_truth.singles import put_truth
+    from inferences.ground_truth.upsert import put_truth
 
     first = model.inferences.oldest_first().first()
     put_truth("test", model, first.inference_id, {"boxes": []})
@@ -315,7 +315,7 @@ def test_counts_of_a_part_say_so(person, model, fleet, monkeypatch):
 
 
 def small_sample(model, filters):
-    from inferences.presentation.sampling import sample
+    from inferences.web.view_models.sampling import sample
 
     return sample(model, filters, most=3)
 

@@ -19,15 +19,7 @@ from django.db.migrations.executor import MigrationExecutor
 from django.db.models.functions import Now
 from django.http import QueryDict
 
-from inferences import classes, consistency, removal
-from inferences.filters import (
-    And,
-    ClassFilter,
-    DetectionFilter,
-    InferenceFilter,
-    Or,
-    text,
-)
+from inferences.maintenance import consistency_checks
 from inferences.models import (
     ClassProbability,
     Detection,
@@ -37,24 +29,29 @@ from inferences.models import (
     RegisteredModel,
     TaskType,
 )
-from inferences.partitions import TABLES, partitions_of
-from inferences.presentation import summaries
-from inferences.presentation.answers import answer_of_text
-from inferences.presentation.facets import facets
-from inferences.presentation.questions import Question
-from inferences.presentation.sampling import sample
-from inferences.querying import (
-    InferenceQuery,
-    Pagination,
-    all_matching,
-    conditions,
-    count_matching,
-    leading,
+from inferences.search import access_paths, rare_label_scan, text
+from inferences.search.access_paths import CLASSES
+from inferences.search.counting import count_matching
+from inferences.search.filters import (
+    And,
+    ClassFilter,
+    DetectionFilter,
+    InferenceFilter,
+    Or,
 )
-from inferences.querying.conditions import CLASSES
-from inferences.recording import NewInference, record
+from inferences.search.pagination import Pagination
+from inferences.search.query import InferenceQuery
+from inferences.search.rare_label_scan import all_matching
+from inferences.store import class_migration, removal
+from inferences.store.partitions import TABLES, partitions_of
+from inferences.store.recording import NewInference, record
 from inferences.tasks import tell_classes_apart
 from inferences.tests.builders import as_before
+from inferences.web.view_models import summaries
+from inferences.web.view_models.answers import answer_of_text
+from inferences.web.view_models.facets import facets
+from inferences.web.view_models.questions import Question
+from inferences.web.view_models.sampling import sample
 from istore import failpoints
 from istore.checks.verification import Scope
 from istore.db.clock import now
@@ -247,9 +244,9 @@ def test_a_rare_class_within_bounds_is_reached_by_its_index(digits, monkeypatch)
     store(digits, range(50))
     rare = ClassFilter("3", minimum_score=0.8)
     expected = [f"picture-{n}" for n in range(50) if answer(n)[3][1] >= 0.8]
-    monkeypatch.setattr(leading, "RARE", len(expected))
+    monkeypatch.setattr(rare_label_scan, "RARE", len(expected))
 
-    asked = conditions.read(digits, all_matching(digits, rare))
+    asked = access_paths.read(digits, all_matching(digits, rare))
     ((branch,),) = [driver.branches for driver in asked.drivers]
     assert branch.table == CLASSES
     assert f"{CLASSES}.score >=" in branch.where.sql
@@ -283,7 +280,7 @@ def test_removal_takes_the_distribution_along(api, digits):
 
 def findings(model) -> list[str]:
     scope = Scope(now(), project=model.project)
-    return [each.kind for each in consistency.rows(scope)]
+    return [each.kind for each in consistency_checks.rows(scope)]
 
 
 QUERIES = [
@@ -348,11 +345,13 @@ def test_questions_have_the_same_answer_before_in_between_and_after(
     assert varied.inferences.filter(classes=None).count() == 54
     assert everything(varied) == expected
 
-    monkeypatch.setattr(classes, "BATCH", 10)
-    monkeypatch.setattr(classes, "NEXT", classes.NEXT.replace("LIMIT 1000", "LIMIT 10"))
+    monkeypatch.setattr(class_migration, "BATCH", 10)
+    monkeypatch.setattr(
+        class_migration, "NEXT", class_migration.NEXT.replace("LIMIT 1000", "LIMIT 10")
+    )
     armed("classes.batch:3=raise")
     with pytest.raises(failpoints.Failure):
-        classes.tell_apart(varied)
+        class_migration.tell_apart(varied)
     assert varied.inferences.exclude(classes=None).count() == 30
     assert everything(varied) == expected
     varied.refresh_from_db()
@@ -360,23 +359,25 @@ def test_questions_have_the_same_answer_before_in_between_and_after(
     assert findings(varied) == []
 
     armed("")
-    assert classes.tell_apart(varied) == 23
+    assert class_migration.tell_apart(varied) == 23
     varied.refresh_from_db()
     assert not varied.awaits_classes
     assert everything(varied) == expected
     assert findings(varied) == []
-    assert classes.tell_apart(varied) == 0
+    assert class_migration.tell_apart(varied) == 0
     tell_classes_apart()
     assert everything(varied) == expected
 
 
 def test_a_run_that_comes_to_its_time_is_gone_on_with(varied, monkeypatch):
     as_before(varied)
-    monkeypatch.setattr(classes, "NEXT", classes.NEXT.replace("LIMIT 1000", "LIMIT 10"))
+    monkeypatch.setattr(
+        class_migration, "NEXT", class_migration.NEXT.replace("LIMIT 1000", "LIMIT 10")
+    )
 
     runs = 0
     while RegisteredModel.objects.exclude(awaits_classes_from=None).exists():
-        classes.tell_apart(varied, seconds=0)
+        class_migration.tell_apart(varied, seconds=0)
         runs += 1
     assert runs == 7  # 54 rows, ten a run, and the look that finds none
     assert findings(varied) == []
@@ -400,14 +401,14 @@ def test_hidden_records_are_brought_along_and_those_on_their_way_out_are_not(var
     with transaction.atomic():
         removal.intend_records(varied, varied.inferences.filter(id=leaving.id))
 
-    classes.tell_apart(varied)
+    class_migration.tell_apart(varied)
     row = Inference.objects.get(registered_model=varied, id=hidden.id)
     assert (len(row.labels), len(row.classes)) == (1, 10)
     varied.refresh_from_db()
     assert varied.awaits_classes
 
     removal.finish(varied)
-    classes.tell_apart(varied)
+    class_migration.tell_apart(varied)
     varied.refresh_from_db()
     assert not varied.awaits_classes
     assert findings(varied) == []
@@ -430,7 +431,7 @@ def test_verify_mends_what_an_older_release_wrote_after_the_end(varied):
             "scores = probabilities[1:1] WHERE inference_id = 'picture-7'"
         )
     scope = Scope(now(), project=varied.project, repair=True)
-    kinds = {each.kind for each in consistency.rows(scope)}
+    kinds = {each.kind for each in consistency_checks.rows(scope)}
     assert kinds == {"classes-as-labels", "classes-differ", "not-the-best-class"}
     assert findings(varied) == []
     assert names(varied, DetectionFilter(["7"])) == [
@@ -440,7 +441,9 @@ def test_verify_mends_what_an_older_release_wrote_after_the_end(varied):
 
 @pytest.mark.django_db(transaction=True)
 def test_writers_and_holders_beside_it_lose_nothing(digits, monkeypatch):
-    monkeypatch.setattr(classes, "NEXT", classes.NEXT.replace("LIMIT 1000", "LIMIT 7"))
+    monkeypatch.setattr(
+        class_migration, "NEXT", class_migration.NEXT.replace("LIMIT 1000", "LIMIT 7")
+    )
     store(digits, range(300))
     as_before(digits)
     held, release = threading.Event(), threading.Event()
@@ -469,7 +472,7 @@ def test_writers_and_holders_beside_it_lose_nothing(digits, monkeypatch):
         connection.close()
 
     def bring() -> None:
-        classes.tell_apart(digits)
+        class_migration.tell_apart(digits)
         connection.close()
 
     threads = [threading.Thread(target=each) for each in (write, remove, bring, bring)]
@@ -485,7 +488,7 @@ def test_writers_and_holders_beside_it_lose_nothing(digits, monkeypatch):
 
     release.set()
     holder.join(60)
-    classes.tell_apart(digits)
+    class_migration.tell_apart(digits)
     digits.refresh_from_db()
     assert not digits.awaits_classes
     assert 0 < sum(removed) <= 30

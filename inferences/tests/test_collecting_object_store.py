@@ -8,7 +8,7 @@ import boto3
 import pytest
 from moto import mock_aws
 
-from inferences import collecting
+from inferences.maintenance import orphan_blobs
 from istore import blobs
 from istore.checks import verification
 from istore.db.clock import now
@@ -28,7 +28,7 @@ def bucket(settings, monkeypatch):
         "signature_version": "s3v4",
     }
     storage = {"BACKEND": "istore.blobs.S3Storage", "OPTIONS": options}
-    monkeypatch.setattr(collecting, "_known", [])
+    monkeypatch.setattr(orphan_blobs, "_known", [])
     for name in ("consumers", "spool files"):
         monkeypatch.delitem(verification.checks, name)
     with mock_aws():

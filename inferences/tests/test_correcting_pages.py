@@ -13,8 +13,8 @@ from django.core.files.uploadedfile import SimpleUploadedFile
 from django.test import Client
 from django.urls import reverse
 
-from inferences.ground_truth.models import GroundTruth
 from inferences.models import InferencePayload, RegisteredModel, TaskType
+from inferences.models.ground_truth import GroundTruth
 from istore.models import Membership, Role, Token
 
 pytestmark = pytest.mark.django_db

@@ -6,7 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from inferences.deconstruction import (
+from inferences.predictions.derived_metadata import derived_metadata
+from inferences.predictions.model_types import prediction_of
+from inferences.predictions.parsers import (
     Box,
     Deconstructed,
     Detection,
@@ -16,8 +18,6 @@ from inferences.deconstruction import (
     Polygons,
     deconstruct,
 )
-from inferences.derived import derived_metadata
-from inferences.model_types import prediction_of
 
 LABELS = ["ship", "tug", "buoy"]
 DETECT = "Object Detection"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from inferences.deconstruction.prompts import read_prompt
+from inferences.predictions.parsers.prompts import read_prompt
 
 LEVELS = 1000  # of the 1,024 that the parser of JSON takes
 TURNS = b'{"messages": [{"content": %s}]}'

@@ -8,11 +8,12 @@ from itertools import pairwise
 import pytest
 from django.db import connection, connections
 
-from inferences import disk_space, partitions
+from inferences.maintenance import disk_space
 from inferences.models import Inference, InferencePayload
-from inferences.partitions import TABLES, add_range, partitions_of
-from inferences.removal import finish, intend_all
-from inferences.row_ids import first_id_at
+from inferences.models.row_ids import first_id_at
+from inferences.store import partitions
+from inferences.store.partitions import TABLES, add_range, partitions_of
+from inferences.store.removal import finish, intend_all
 from inferences.tasks import give_back_disk_space
 from istore.db.clock import now
 

@@ -9,7 +9,6 @@ import pytest
 from django.core.management import call_command
 from django.db import DataError
 
-from inferences import removal
 from inferences.models import (
     Embedding,
     InferenceAction,
@@ -17,9 +16,10 @@ from inferences.models import (
     RegisteredModel,
     TaskType,
 )
-from inferences.recording import NewInference, record
+from inferences.search.vectors import indexing, moving, nearest, text_embedding
+from inferences.store import removal
+from inferences.store.recording import NewInference, record
 from inferences.tests.builders import typed
-from inferences.vectors import indexing, moving, nearest, text_embedding
 
 FILTER = "/api/v1/models/faces/inferences/filter"
 START = datetime(2025, 6, 1, tzinfo=UTC)

@@ -12,10 +12,9 @@ import pytest
 from django.core.serializers.json import DjangoJSONEncoder
 from django.db import connection, transaction
 
-from inferences import annotating, erasure, removal, uploads
+from inferences import erasure
 from inferences.erasure import running
-from inferences.erasure.carriers import Carried
-from inferences.erasure.models import ErasureTask
+from inferences.erasure.matching_records import Carried
 from inferences.erasure.running import count_carriers, erase, open_erasure
 from inferences.ground_truth.references import Reference
 from inferences.models import (
@@ -24,6 +23,8 @@ from inferences.models import (
     PendingTruth,
     RegisteredModel,
 )
+from inferences.models.erasure import ErasureTask
+from inferences.store import metadata_edits, removal, uploads
 from inferences.tests.builders import typed
 from istore import blobs, failpoints
 from istore.checks import verification
@@ -132,10 +133,10 @@ def test_no_trace_is_left_in_any_table_or_file(
         removal.hide_records(model, model.inferences.filter(inference_id="hidden"))
     # Carried once, and no more.
     stored(make_inference, "corrected")
-    annotating.put_value(
+    metadata_edits.put_value(
         "test", model, "corrected", typed("person", "Trillian"), replace=True
     )
-    annotating.remove_value("test", model, "corrected", "story")
+    metadata_edits.remove_value("test", model, "corrected", "story")
     InferencePayload.objects.filter(data=PERSON, metadata__person__1="Trillian").update(
         data=""
     )

@@ -12,8 +12,8 @@ import pytest
 from django.conf import settings as django_settings
 from django.db import connection
 
-from inferences.erasure.models import ErasureTask
 from inferences.models import RegisteredModel
+from inferences.models.erasure import ErasureTask
 from inferences.tests.test_erasure import PERSON, asked, files_with, stored, tables_with
 from istore.db.clock import now
 from istore.tasks.tracking import TaskState

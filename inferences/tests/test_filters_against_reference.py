@@ -22,18 +22,19 @@ from hypothesis import strategies as st
 from datasets.models import Dataset, DatasetEntry
 from inferences.api.filters import InferenceQuerySerializer
 from inferences.api.metadata import StatisticsQuerySerializer
-from inferences.filters import matching, text
-from inferences.filters.ground_truth import STATES
-from inferences.filters.operands import write_list
-from inferences.filters.tree import normal
-from inferences.filterset import parameters
 from inferences.ground_truth.joining import Actual, join
 from inferences.ground_truth.references import Reference
-from inferences.metadata import MetadataValue
 from inferences.models import InferenceAction, RegisteredModel, TaskType
-from inferences.recording import NewInference, record
-from inferences.segments import sealing
-from inferences.statistics import statistics
+from inferences.search import text
+from inferences.search.filters import matching
+from inferences.search.filters.ground_truth import STATES
+from inferences.search.filters.operands import write_list
+from inferences.search.filters.tree import normal
+from inferences.search.statistics import statistics
+from inferences.search.url_parameters import parameters
+from inferences.search.zone_maps import build
+from inferences.store.metadata import MetadataValue
+from inferences.store.recording import NewInference, record
 from inferences.tests import reference
 from inferences.tests.builders import as_before
 from inferences.tests.reference import Record
@@ -340,8 +341,8 @@ def filled(request, project: Project, monkeypatch) -> Iterator[Store]:
     add_to_datasets(neighbour, records(99))
     # Segments of four rows, so that ranges of numbers have something to pass over.
     for name, rows in (("ROWS", 4), ("OPEN", 2), ("LEAST", 10)):
-        monkeypatch.setattr(sealing, name, rows)
-    assert sealing.seal() > 10
+        monkeypatch.setattr(build, name, rows)
+    assert build.seal() > 10
     assert all(
         any(each.metadata.get(key, ("",))[0] in ("int", "float") for each in made)
         for key in NUMERIC

@@ -6,8 +6,8 @@ import json
 
 import pytest
 
-from inferences.deconstruction import deconstruct
 from inferences.models import RegisteredModel
+from inferences.predictions.parsers import deconstruct
 
 MODELS = "/api/v1/models"
 LABELS = ["person", "bicycle", "car"]

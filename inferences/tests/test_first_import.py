@@ -17,19 +17,19 @@ from uuid import uuid4
 import pytest
 from django.db import connection
 
-from inferences import removal, reservations
 from inferences.ground_truth.joining import Actual, join
 from inferences.ground_truth.references import Reference
-from inferences.lookup import row_ids_of
-from inferences.metadata import MetadataValue
 from inferences.models import (
     ClassProbability,
     InferenceAction,
     RegisteredModel,
     TaskType,
 )
-from inferences.recording import MET, NewInference, record
-from inferences.reservations import Wish
+from inferences.store import removal, reservations
+from inferences.store.lookup import row_ids_of
+from inferences.store.metadata import MetadataValue
+from inferences.store.recording import MET, NewInference, record
+from inferences.store.reservations import Wish
 from ingest.settled import settled
 
 BATCH = 1000

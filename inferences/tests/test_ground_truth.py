@@ -12,15 +12,15 @@ from django.core.management import CommandError, call_command
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
-from inferences import removal
-from inferences.ground_truth import pending
-from inferences.ground_truth.models import (
+from inferences.ground_truth import pending_truths
+from inferences.models import RegisteredModel, TaskType
+from inferences.models.ground_truth import (
     GroundTruth,
     GroundTruthVersion,
     PendingTruth,
 )
-from inferences.models import RegisteredModel, TaskType
-from inferences.recording import record
+from inferences.store import removal
+from inferences.store.recording import record
 from inferences.tests.test_create_inference import body
 from inferences.tests.test_recording import new
 from istore.db import clock
@@ -146,15 +146,15 @@ def test_recording_asks_once_a_batch_and_not_at_all_when_nothing_waits(api, mode
     put(api, "late", label="ship")
 
     assert queries(batches[2]) == without + 1
-    pending.give_up(clock.now() + timedelta(days=91))
+    pending_truths.give_up(clock.now() + timedelta(days=91))
     assert queries(batches[3]) == without
 
 
 def test_what_waits_in_vain_is_given_up(api, model):
     put(api, "never", label="ship")
 
-    assert pending.give_up(clock.now() + timedelta(days=89)) == 0
-    assert pending.give_up(clock.now() + timedelta(days=91)) == 1
+    assert pending_truths.give_up(clock.now() + timedelta(days=89)) == 0
+    assert pending_truths.give_up(clock.now() + timedelta(days=91)) == 1
     assert not RegisteredModel.objects.get(pk=model.pk).awaits_truth
 
 

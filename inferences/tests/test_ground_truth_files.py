@@ -16,8 +16,8 @@ from django.db import OperationalError
 from django.db.models.functions import Now
 
 from inferences.ground_truth import file_tasks
-from inferences.ground_truth.models import PendingTruth, TruthFile
 from inferences.models import TaskType, UploadGrant
+from inferences.models.ground_truth import PendingTruth, TruthFile
 from istore import blobs, failpoints
 from istore.models import AuditEntry, Role
 from istore.tasks.tracking import LeaseLost, TaskState

@@ -16,14 +16,14 @@ from django.db import connection
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from inferences import removal
 from inferences.ground_truth import joining
 from inferences.ground_truth.joining import Actual, join
-from inferences.ground_truth.models import GroundTruth, PendingTruth
 from inferences.ground_truth.references import Reference
-from inferences.ground_truth.singles import history, put_truth, remove_truth
+from inferences.ground_truth.upsert import history, put_truth, remove_truth
 from inferences.models import InferenceAction, RegisteredModel, TaskType
-from inferences.recording import NewInference, record
+from inferences.models.ground_truth import GroundTruth, PendingTruth
+from inferences.store import removal
+from inferences.store.recording import NewInference, record
 from inferences.tests.builders import typed
 from istore import failpoints
 from istore.api.problems import Conflict

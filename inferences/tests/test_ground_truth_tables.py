@@ -20,11 +20,11 @@ from django.core.management import CommandError, call_command
 from hypothesis import given
 from hypothesis import strategies as st
 
-from inferences.arrow_values import Unreadable, values_of
 from inferences.ground_truth.files import Options, unpacked
 from inferences.ground_truth.labels import Labels, comparable
-from inferences.ground_truth.models import GroundTruth
+from inferences.imports.arrow_values import Unreadable, values_of
 from inferences.models import TaskType
+from inferences.models.ground_truth import GroundTruth
 from istore import blobs
 
 PATH = "/api/v1/models/yolo-harbour/ground-truth"
@@ -309,7 +309,7 @@ def test_options_that_are_none_are_named(api, model, name, value):
 
 def test_options_go_with_a_large_file_to_its_worker(api, model, answered, settings):
     from inferences.ground_truth import file_tasks
-    from inferences.ground_truth.models import TruthFile
+    from inferences.models.ground_truth import TruthFile
 
     settings.ISTORE_TRUTHS_AT_ONCE = 1
     answered("ship")

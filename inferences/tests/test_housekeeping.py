@@ -7,9 +7,9 @@ import pytest
 from django.core.management import call_command
 from django.db.models import Sum
 
-from inferences import housekeeping
+from inferences.maintenance import compaction
 from inferences.models import InferenceKey, MetadataKeyCount
-from inferences.partitions import make_ahead, upper_bound
+from inferences.store.partitions import make_ahead, upper_bound
 from inferences.tasks import compact_metadata_counts, free_tombstones, make_partitions
 from istore.db.clock import now
 
@@ -32,7 +32,7 @@ def test_deltas_are_summed_and_what_sums_to_nothing_goes(model):
 
     left = MetadataKeyCount.objects.order_by("type").values_list("key", "type", "delta")
     assert list(left) == [("camera", "int", 1), ("camera", "string", 6)]
-    assert housekeeping.compact_counts() == 0
+    assert compaction.compact_counts() == 0
 
 
 def test_compaction_keeps_the_counts_of_records(make_inference, model):
@@ -40,7 +40,7 @@ def test_compaction_keeps_the_counts_of_records(make_inference, model):
         make_inference({"n": n, "camera": "north"})
     before = MetadataKeyCount.objects.aggregate(Sum("delta"))
 
-    housekeeping.compact_counts()
+    compaction.compact_counts()
 
     assert MetadataKeyCount.objects.aggregate(Sum("delta")) == before
     assert MetadataKeyCount.objects.count() == 2
@@ -49,7 +49,7 @@ def test_compaction_keeps_the_counts_of_records(make_inference, model):
 def test_tombstones_are_freed_after_their_time_and_ids_in_use_never(
     model, make_inference, settings, monkeypatch
 ):
-    monkeypatch.setattr(housekeeping, "AT_ONCE", 2)
+    monkeypatch.setattr(compaction, "AT_ONCE", 2)
     make_inference(inference_id="alive")
     days = settings.ISTORE_TOMBSTONE_DAYS
     for name, age in (("old", days + 1), ("older", days + 9), ("young", days - 1)):

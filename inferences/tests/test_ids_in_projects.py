@@ -126,7 +126,7 @@ def test_commands_do_it_in_the_project_that_is_named(
 
 @pytest.mark.django_db
 def test_verify_says_whose_record_it_is(model, twin, make_inference):
-    from inferences import consistency
+    from inferences.maintenance import consistency_checks
     from inferences.models import InferenceKey
     from istore.checks.verification import Scope
     from istore.db import clock
@@ -137,7 +137,7 @@ def test_verify_says_whose_record_it_is(model, twin, make_inference):
 
     def places(project):
         scope = Scope(clock.now(), project, None, deep=False, repair=False)
-        return [finding.where for finding in consistency.rows(scope)]
+        return [finding.where for finding in consistency_checks.rows(scope)]
 
     (where,) = places(None)
     assert where.startswith(f"{twin.model_id} (airport) row ")
@@ -149,7 +149,7 @@ def test_verify_says_whose_record_it_is(model, twin, make_inference):
 def test_storage_of_twins_is_measured_apart(model, twin, make_inference):
     from django.core.cache import cache
 
-    from inferences.presentation import storage
+    from inferences.web.view_models import storage
 
     cache.clear()
     make_inference(inference_id="a")

@@ -8,9 +8,9 @@ from django.db import transaction
 from django.test import Client
 from django.urls import reverse
 
-from inferences import removal, restoring
-from inferences.erasure.models import ErasureTask
 from inferences.erasure.running import erase
+from inferences.models.erasure import ErasureTask
+from inferences.store import removal, soft_deletion
 from istore.models import Membership, Project, Role
 
 
@@ -38,7 +38,7 @@ def hidden(model, make_inference):
 @pytest.fixture(autouse=True)
 def no_broker(monkeypatch):
     monkeypatch.setattr(ErasureTask, "ring", lambda task: None)
-    monkeypatch.setattr("inferences.pages.deleted.ring_for_removals", lambda key: None)
+    monkeypatch.setattr("inferences.web.deleted.ring_for_removals", lambda key: None)
 
 
 DELETED = reverse("inferences:deleted", args=["yolo-harbour"])
@@ -91,7 +91,7 @@ def test_what_is_chosen_is_restored_or_removed(
     assert answer.status_code == 302
     assert answer.url.startswith(f"/projects/{hidden.project.project_id}{DELETED}")
     assert hidden.inferences.live().count() == restored
-    assert restoring.soft_deleted(hidden).count() == waiting
+    assert soft_deletion.soft_deleted(hidden).count() == waiting
 
 
 def test_editors_change_nothing(person, hidden):

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from inferences.deconstruction import deconstruct
 from inferences.ground_truth.truths import read_truth
-from inferences.metadata import in_slot
+from inferences.predictions.parsers import deconstruct
+from inferences.store.metadata import in_slot
 
 MODEL = "/api/v1/models/yolo-harbour"
 SHARED = "a" * 255

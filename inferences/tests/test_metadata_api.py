@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from inferences.models import InferencePayload, MetadataChange
-from inferences.statistics import StatisticsQuery, bin_edges, bin_names
+from inferences.search.statistics import StatisticsQuery, bin_edges, bin_names
 from istore.models import Role
 
 MODEL = "/api/v1/models/yolo-harbour"

@@ -9,12 +9,12 @@ from django.contrib.auth.models import User
 from django.test import Client
 from django.urls import reverse
 
-from inferences.deconstruction import deconstruct
 from inferences.ground_truth.truths import FORMS
-from inferences.model_types import TYPES, actual_of, prediction_of, type_of
 from inferences.models import TaskType
-from inferences.presentation.contents import pieces
+from inferences.predictions.model_types import TYPES, actual_of, prediction_of, type_of
+from inferences.predictions.parsers import deconstruct
 from inferences.tests.test_create_inference import body
+from inferences.web.view_models.contents import pieces
 
 INFERENCES = "/api/v1/models/yolo-harbour/inferences"
 POINTS = [[{"x": 1, "y": 1}, {"x": 9, "y": 1}, {"x": 9, "y": 9}]]

@@ -8,10 +8,11 @@ import pytest
 from django.db import OperationalError
 from django.http import QueryDict
 
-from inferences.presentation import neighbours as module
-from inferences.presentation.neighbours import Neighbours, neighbours
-from inferences.presentation.questions import SORTS, Question
-from inferences.querying import InferenceQuery, find_inference
+from inferences.search.query import InferenceQuery
+from inferences.search.reading import find_inference
+from inferences.web.view_models import neighbours as module
+from inferences.web.view_models.neighbours import Neighbours, neighbours
+from inferences.web.view_models.questions import SORTS, Question
 
 pytestmark = pytest.mark.django_db
 # Scores that are alike, several labels, none at all.

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from inferences.filters import matching, text
-from inferences.filters.numbers import of_decimal_numbers, of_whole_numbers
+from inferences.search import text
+from inferences.search.filters import matching
+from inferences.search.filters.numbers import of_decimal_numbers, of_whole_numbers
 
 LIST = "/api/v1/models/yolo-harbour/inferences"
 BEYOND = 2**53 + 1  # a whole number that no double is

@@ -12,12 +12,12 @@ from django.http import QueryDict
 from django.test import Client
 from django.urls import reverse
 
-from inferences import removal
 from inferences.models import RegisteredModel, TaskType
-from inferences.presentation import storage
-from inferences.presentation.colours import colours_of
-from inferences.presentation.matches import detection_test
-from inferences.presentation.questions import Question
+from inferences.store import removal
+from inferences.web.view_models import storage
+from inferences.web.view_models.colours import colours_of
+from inferences.web.view_models.matches import detection_test
+from inferences.web.view_models.questions import Question
 from istore.models import AuditEntry, Membership, Project, Role, Token
 
 ODD_IDS = [
@@ -170,7 +170,7 @@ def test_a_model_says_what_its_inputs_take_up(
     address = reverse("inferences:activity", args=[model.model_id]) + "?part=storage"
     assert "4.0 KB of inputs." in text(client.get(address))
 
-    monkeypatch.setattr("inferences.presentation.activity.COUNT_AT_ONCE", 1)
+    monkeypatch.setattr("inferences.web.view_models.activity.COUNT_AT_ONCE", 1)
     assert "more than 2.0 KB of inputs." in text(client.get(address))
     storage.measure()
     assert "4.0 KB of inputs, measured" in text(client.get(address))
@@ -206,7 +206,7 @@ def test_the_newest_inference_comes_first(person, model, make_inference):
 
 
 def test_pages_follow_one_another_by_cursor(person, model, make_inference, monkeypatch):
-    from inferences.pages import browsing
+    from inferences.web import browsing
 
     monkeypatch.setitem(browsing.PAGE_SIZES, "gallery", 2)
     for day in range(1, 6):
@@ -493,7 +493,7 @@ def test_the_detail_leads_to_its_neighbours(person, model, make_inference):
 
 
 def test_a_removed_inference_is_not_there(person, model, make_inference):
-    from inferences.removal import remove_one
+    from inferences.store.removal import remove_one
 
     make_inference()
     remove_one("test", model, "inference-1")

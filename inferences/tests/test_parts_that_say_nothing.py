@@ -16,8 +16,8 @@ from hypothesis import strategies as st
 
 from datasets.models import AddingTask, Dataset
 from exports.models import ExportSchedule, ExportTask
-from inferences import removal
 from inferences.models import InferencePayload, MetadataChange, RegisteredModel
+from inferences.store import removal
 from inferences.tests.test_filters_against_reference import (
     EXAMPLES,
     Store,

@@ -11,11 +11,11 @@ from django.test import Client
 from django.urls import reverse
 from PIL import Image
 
-from inferences import picture_pool, previews
-from inferences.deconstruction import Box, Mask, OrientedBox, Polygons
-from inferences.picture_pool import Unreadable, pool
-from inferences.presentation.shapes import outlines
-from inferences.previews import Measure
+from inferences.predictions.parsers import Box, Mask, OrientedBox, Polygons
+from inferences.previews import picture_pool, pictures
+from inferences.previews.picture_pool import Unreadable, pool
+from inferences.previews.pictures import Measure
+from inferences.web.view_models.shapes import outlines
 from istore import blobs
 from istore.models import Membership, Role
 
@@ -72,7 +72,7 @@ def preview_of(inference) -> str:
 
 
 def test_a_preview_is_a_small_picture_of_our_making(stored):
-    made = previews.preview(stored(picture(size=(2000, 1000))), 320)
+    made = pictures.preview(stored(picture(size=(2000, 1000))), 320)
     with Image.open(io.BytesIO(made)) as small:
         assert small.format == "WEBP"
         assert small.size == (320, 160)
@@ -80,18 +80,18 @@ def test_a_preview_is_a_small_picture_of_our_making(stored):
 
 @pytest.mark.parametrize("mode", ["1", "L", "LA", "P", "RGBA", "I;16", "I", "RGB"])
 def test_every_kind_of_pixel_is_shown(stored, mode):
-    assert previews.preview(stored(picture("TIFF", mode=mode, size=(300, 300))), 160)
+    assert pictures.preview(stored(picture("TIFF", mode=mode, size=(300, 300))), 160)
 
 
 @pytest.mark.parametrize("format", ["JPEG", "WEBP", "GIF", "BMP", "TIFF"])
 def test_common_formats_are_shown(stored, format):
-    assert previews.measured(stored(picture(format))) == Measure(40, 20)
+    assert pictures.measured(stored(picture(format))) == Measure(40, 20)
 
 
 def test_a_preview_is_upright_and_says_nothing_of_its_origin(stored):
     key = stored(picture("JPEG", (400, 200), exif_turn=6))
-    assert previews.measured(key) == Measure(400, 200, 6)
-    with Image.open(io.BytesIO(previews.preview(key, 160))) as small:
+    assert pictures.measured(key) == Measure(400, 200, 6)
+    with Image.open(io.BytesIO(pictures.preview(key, 160))) as small:
         assert small.size == (80, 160)
         assert not small.getexif()
 
@@ -110,8 +110,8 @@ def test_a_preview_is_upright_and_says_nothing_of_its_origin(stored):
 )
 def test_what_is_no_picture_harms_nobody(stored, content):
     with pytest.raises(Unreadable):
-        previews.preview(stored(content), 320)
-    assert previews.preview(stored(picture()), 160)
+        pictures.preview(stored(content), 320)
+    assert pictures.preview(stored(picture()), 160)
 
 
 def test_a_child_that_takes_too_long_is_ended(stored, monkeypatch):
@@ -162,7 +162,7 @@ def test_a_preview_does_not_outlive_its_input(viewer, make_inference, stored):
     assert viewer.get(preview_of(inference)).status_code == 200
     blobs.delete([key])
     assert viewer.get(preview_of(inference)).status_code == 404
-    assert previews._read(key, "320") is None
+    assert pictures._read(key, "320") is None
     page = viewer.get("/models/yolo-harbour/inferences/inference-1")
     assert b"Input expired" in page.content
 
@@ -192,9 +192,9 @@ def test_an_input_is_downloaded_under_a_sandbox_and_in_ranges(
 
 def test_old_previews_are_swept(stored):
     key = stored(picture())
-    previews.preview(key, 160)
-    previews.sweep(now=10**11)
-    assert previews._read(key, "160") is None
+    pictures.preview(key, 160)
+    pictures.sweep(now=10**11)
+    assert pictures._read(key, "160") is None
 
 
 @pytest.mark.parametrize("turn", range(1, 9))
@@ -205,7 +205,7 @@ def test_boxes_turn_with_the_picture(turn):
     # The upper left corner of what is shown, in percent of the upright picture.
     decoded = Image.new("L", (80, 40))
     decoded.paste(255, (10, 5, 20, 10))
-    from inferences.picture_worker import TURNS
+    from inferences.previews.picture_worker import TURNS
 
     shown = decoded.transpose(TURNS[turn]) if turn in TURNS else decoded
     left, top, right, bottom = shown.getbbox()

@@ -6,10 +6,10 @@ import pytest
 from django.db import connection, transaction
 from django.db.models.functions import Now
 
-from inferences import protection, removal
-from inferences.filters import InferenceFilter, matching
 from inferences.models import InferencePayload
-from inferences.protection import Protection, protect_all
+from inferences.search.filters import InferenceFilter, matching
+from inferences.store import protection, removal
+from inferences.store.protection import Protection, protect_all
 from istore import failpoints
 from istore.api.problems import Conflict
 from istore.models import AuditEntry, Role

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from inferences.api.creating import read_carefully
 from inferences.api.quick_creations import read_quickly
-from inferences.creation import Creation
+from inferences.store.creation import Creation
 
 ORDINARY: dict[str, Any] = {
     "model_id": "yolo-harbour",

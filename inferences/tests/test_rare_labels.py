@@ -8,7 +8,8 @@ import pytest
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
-from inferences.filters import (
+from inferences.search import rare_label_scan
+from inferences.search.filters import (
     And,
     DetectionFilter,
     InferenceFilter,
@@ -18,8 +19,8 @@ from inferences.filters import (
     TimeWindow,
     matching,
 )
-from inferences.querying import all_matching, leading
-from inferences.statistics import StatisticsQuery, statistics
+from inferences.search.rare_label_scan import all_matching
+from inferences.search.statistics import StatisticsQuery, statistics
 
 pytestmark = pytest.mark.django_db
 
@@ -62,7 +63,7 @@ def many(make_inference):
 @pytest.mark.parametrize("rare", [0, 3, 20_000])
 @pytest.mark.parametrize("filters", FILTERS, ids=str)
 def test_it_finds_the_same(model, many, monkeypatch, filters, rare):
-    monkeypatch.setattr(leading, "RARE", rare)
+    monkeypatch.setattr(rare_label_scan, "RARE", rare)
     expected = set(matching(model, filters).values_list("id", flat=True))
     found = all_matching(model, filters)
     assert set(found.values_list("id", flat=True)) == expected
@@ -72,7 +73,7 @@ def test_it_finds_the_same(model, many, monkeypatch, filters, rare):
 
 
 def test_a_rare_label_leads_and_a_common_one_does_not(model, many, monkeypatch):
-    monkeypatch.setattr(leading, "RARE", 6)
+    monkeypatch.setattr(rare_label_scan, "RARE", 6)
     assert _is_led(all_matching(model, WRECK))
     assert _is_led(all_matching(model, And((SHIP, WRECK))))
     for common in (SHIP, Or((WRECK, SHIP)), Or((WRECK, NORTH)), Not(WRECK), NORTH):

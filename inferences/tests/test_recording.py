@@ -15,8 +15,8 @@ from inferences.models import (
     RecentEmbedding,
     RegisteredModel,
 )
-from inferences.recording import NewInference, Outcome, record
-from inferences.row_ids import LOW_BITS, ROOM, first_id_at, moment_of
+from inferences.models.row_ids import LOW_BITS, ROOM, first_id_at, moment_of
+from inferences.store.recording import NewInference, Outcome, record
 
 MOMENT = datetime(2025, 6, 1, 12, 0, 0, 123456, tzinfo=UTC)
 

@@ -7,11 +7,11 @@ from datetime import timedelta
 import pytest
 from django.http import QueryDict
 
-from inferences.filters import text
-from inferences.filters.text.words import RelativeMoment
-from inferences.filterset import InferenceFilterSet, parameters
 from inferences.models import Inference
-from inferences.presentation.questions import Question
+from inferences.search import text
+from inferences.search.text.words import RelativeMoment
+from inferences.search.url_parameters import InferenceFilterSet, parameters
+from inferences.web.view_models.questions import Question
 from istore.db import clock
 
 UNITS = {

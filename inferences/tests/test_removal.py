@@ -6,8 +6,6 @@ import pytest
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
-from inferences import removal
-from inferences.filters import MetadataFilter, matching
 from inferences.models import (
     Detection,
     InferenceKey,
@@ -16,7 +14,9 @@ from inferences.models import (
     OverflowNumber,
     RecentEmbedding,
 )
-from inferences.recording import Outcome
+from inferences.search.filters import MetadataFilter, matching
+from inferences.store import removal
+from inferences.store.recording import Outcome
 from istore import blobs, failpoints
 
 
@@ -71,7 +71,7 @@ def test_a_second_removal_finds_nothing(model, make_inference):
 
 def test_another_models_row_with_the_same_id_stays(model, make_inference, project):
     from inferences.models import RegisteredModel
-    from inferences.recording import record
+    from inferences.store.recording import record
     from inferences.tests.test_recording import new
 
     other = RegisteredModel.objects.create(model_id="other", project=project)

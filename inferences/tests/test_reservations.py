@@ -11,14 +11,14 @@ from django.db import connection, transaction
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from inferences import arrivals, reservations
-from inferences.consistency import keys as keys_alone
-from inferences.ground_truth import pending, singles
+from inferences.ground_truth import pending_truths, upsert
+from inferences.maintenance.consistency_checks import keys as keys_alone
 from inferences.models import InferenceKey
-from inferences.querying.reading import find_inference
-from inferences.recording import Outcome, record
-from inferences.removal import remove_one
-from inferences.reservations import State, Wish, free_old, release, reserve
+from inferences.search.reading import find_inference
+from inferences.store import arrival_order, reservations
+from inferences.store.recording import Outcome, record
+from inferences.store.removal import remove_one
+from inferences.store.reservations import State, Wish, free_old, release, reserve
 from inferences.tests.test_recording import new
 from ingest.models import SetAsideEvent
 from ingest.tasks import free_reservations
@@ -194,20 +194,20 @@ def test_a_reservation_is_no_record_to_anyone_else(model):
     assert find_inference(model, "a") is None
     assert not remove_one("test", model, "a")
     assert list(keys_alone(Scope(at=now(), repair=True))) == []
-    through = arrivals.horizon(model)
-    assert arrivals.row_ids(model, arrivals.EARLIEST, through) == []
-    assert arrivals.count(model, arrivals.EARLIEST, through) == 0
+    through = arrival_order.horizon(model)
+    assert arrival_order.row_ids(model, arrival_order.EARLIEST, through) == []
+    assert arrival_order.count(model, arrival_order.EARLIEST, through) == 0
     assert InferenceKey.objects.get().row_id is None
 
 
 def test_ground_truth_of_a_reserved_id_waits_for_its_record(model):
     reserve([wish(model)])
 
-    assert singles.put_truth("test", model, "a", {"labels": ["ship"]}) is None
+    assert upsert.put_truth("test", model, "a", {"labels": ["ship"]}) is None
     record(model, [new("a", reservation=digest("first"))])
 
-    assert singles.find_truth(model, "a") is not None
-    assert not pending.PendingTruth.objects.exists()
+    assert upsert.find_truth(model, "a") is not None
+    assert not pending_truths.PendingTruth.objects.exists()
 
 
 @pytest.mark.django_db(transaction=True)
@@ -257,7 +257,7 @@ def test_an_id_that_is_given_back_while_it_is_stored_is_stored_all_the_same(mode
         release([held])
         return real(model, batch)
 
-    from inferences import recording
+    from inferences.store import recording
 
     real = recording._met_before
     recording._met_before = met

@@ -8,10 +8,10 @@ from django.db import connection, transaction
 from django.db.models import Sum
 from django.db.models.functions import Now
 
-from inferences import removal, restoring
-from inferences.filters import DetectionFilter, InferenceFilter, matching
 from inferences.models import InferenceKey, InferencePayload, MetadataKeyCount
-from inferences.querying import count_matching
+from inferences.search.counting import count_matching
+from inferences.search.filters import DetectionFilter, InferenceFilter, matching
+from inferences.store import removal, soft_deletion
 from istore import failpoints
 from istore.db.clock import now
 from istore.models import AuditEntry, Role
@@ -164,7 +164,7 @@ def test_which_ones_must_be_said(administrator, model, make_inference, act, body
     soft_delete(model, "a")
 
     assert administrator.post(f"{ADDRESS}/deleted/{act}", body).status_code == 400
-    assert restoring.soft_deleted(model).count() == 1
+    assert soft_deletion.soft_deleted(model).count() == 1
 
 
 @pytest.mark.parametrize("cursor", ["x", "9" * 19, "1.5"])
@@ -214,7 +214,7 @@ def test_what_was_hidden_long_ago_goes_by_itself(model, make_inference, settings
     with transaction.atomic():
         removal.hide_records(model, model.inferences.filter(inference_id="d"))
 
-    assert restoring.remove_old(now()) == 3
+    assert soft_deletion.remove_old(now()) == 3
     assert model.inferences.get().inference_id == "d"
 
 
@@ -223,7 +223,7 @@ def test_with_zero_days_nothing_goes_by_itself(model, make_inference, settings):
     make_inference(inference_id="a")
     soft_delete(model, "a", ago=timedelta(days=3000))
 
-    assert restoring.remove_old(now()) == 0
+    assert soft_deletion.remove_old(now()) == 0
     assert model.inferences.exists()
 
 
@@ -234,13 +234,13 @@ def test_a_restore_that_is_cut_off_goes_on(model, make_inference, settings, arme
     settings.ISTORE_REMOVAL_BATCH = 1
     armed("restoring.restored:2=raise")
 
-    chosen = lambda: restoring.soft_deleted(model)  # noqa: E731
+    chosen = lambda: soft_deletion.soft_deleted(model)  # noqa: E731
     with pytest.raises(failpoints.Failure):
-        restoring.restore("test", model, chosen)
+        soft_deletion.restore("test", model, chosen)
     armed("")
     assert model.inferences.live().count() == observations("k") == 1
 
-    assert restoring.restore("test", model, chosen).count == 2
+    assert soft_deletion.restore("test", model, chosen).count == 2
     assert model.inferences.live().count() == observations("k") == 3
 
 
@@ -249,15 +249,15 @@ def test_of_a_restore_and_a_removal_at_once_one_wins(model, make_inference):
     """The second waits for the row's lock, and finds what the first has said."""
     make_inference(inference_id="a")
     soft_delete(model, "a")
-    chosen = lambda: restoring.soft_deleted(model)  # noqa: E731
+    chosen = lambda: soft_deletion.soft_deleted(model)  # noqa: E731
     outcome = []
 
     def restore():
-        outcome.append(restoring.restore("test", model, chosen).count)
+        outcome.append(soft_deletion.restore("test", model, chosen).count)
         connection.close()
 
     with transaction.atomic():
-        assert restoring.intend_removal("test", model, chosen).count == 1
+        assert soft_deletion.intend_removal("test", model, chosen).count == 1
         thread = threading.Thread(target=restore)
         thread.start()
         thread.join(0.3)

@@ -15,20 +15,22 @@ from django.db import connection, connections, transaction
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from inferences import annotating
-from inferences.filters import And, MetadataFilter, Not, Or, TimeWindow, matching
-from inferences.metadata import MetadataValue
 from inferences.models import (
     InferenceAction,
     InferenceKey,
     InferencePayload,
     RegisteredModel,
 )
-from inferences.partitions import make_ahead
-from inferences.querying import InferenceQuery, Pagination, bounded, conditions
-from inferences.recording import NewInference, record
-from inferences.segments import checking, sealing, skipping
-from inferences.segments.models import Segment, SegmentTouch
+from inferences.models.zone_maps import Segment, SegmentTouch
+from inferences.search import access_paths, planner
+from inferences.search.filters import And, MetadataFilter, Not, Or, TimeWindow, matching
+from inferences.search.pagination import Pagination
+from inferences.search.query import InferenceQuery
+from inferences.search.zone_maps import build, checking, pruning
+from inferences.store import metadata_edits
+from inferences.store.metadata import MetadataValue
+from inferences.store.partitions import make_ahead
+from inferences.store.recording import NewInference, record
 from inferences.tasks import seal_segments
 from istore.checks import verification
 from istore.checks.verification import Scope
@@ -44,7 +46,7 @@ EXAMPLES = int(os.environ.get("ISTORE_EXAMPLES", "150")) // 4
 def small(monkeypatch):
     """Segments of a few rows, of models with few."""
     for name, number in (("ROWS", 8), ("OPEN", 2), ("LEAST", 12)):
-        monkeypatch.setattr(sealing, name, number)
+        monkeypatch.setattr(build, name, number)
 
 
 def at(second: float) -> datetime:
@@ -139,7 +141,7 @@ class Life:
                 MetadataValue("lane", "int", str(number)),
             ]
         )
-        annotating.put_values(
+        metadata_edits.put_values(
             "test",
             self.model,
             lambda: self.model.inferences.live().filter(id__in=ids),
@@ -149,7 +151,7 @@ class Life:
 
     def forget(self) -> None:
         for row in self.model.inferences.filter(id__in=self.some()[:3]):
-            annotating.remove_value("test", self.model, row.inference_id, "counter")
+            metadata_edits.remove_value("test", self.model, row.inference_id, "counter")
 
     def hide(self) -> None:
         self.model.inferences.filter(id__in=self.some()).update(deleted=True)
@@ -170,15 +172,15 @@ class Life:
         self.model.inferences.filter(id__in=ids).delete()
 
     def seal(self) -> None:
-        sealing.seal()
+        build.seal()
 
     def announce(self) -> None:
-        sealing.announce_all()
+        build.announce_all()
 
     def build_one(self) -> None:
         last = Segment.objects.order_by("highest_id").last()
         if last:
-            sealing._build_next(self.model.pk, last.highest_id)
+            build._build_next(self.model.pk, last.highest_id)
 
     def range(self) -> object:
         """A range of one number or of several, alone or with what has no bounds."""
@@ -244,10 +246,10 @@ def undone():
 )
 def test_pages_are_those_of_the_plain_query(ready, steps, seed, walk):
     with undone(), pytest.MonkeyPatch.context() as patch:
-        patch.setattr(bounded, "SKIPPING_WALK", walk)
-        patch.setattr(bounded, "VERY_FEW", 0)
-        patch.setattr(bounded, "FEW", 0)
-        patch.setattr(bounded, "LONG_WALK", 10 * walk)
+        patch.setattr(planner, "SKIPPING_WALK", walk)
+        patch.setattr(planner, "VERY_FEW", 0)
+        patch.setattr(planner, "FEW", 0)
+        patch.setattr(planner, "LONG_WALK", 10 * walk)
         life = Life(ready, Random(seed))
         life.begin()
         for step in steps:
@@ -285,7 +287,7 @@ def by_segments_alone(monkeypatch):
         raise AssertionError("Another way was taken.")
 
     for way in ("_driven", "_walked", "_read"):
-        monkeypatch.setattr(bounded, way, not_taken)
+        monkeypatch.setattr(planner, way, not_taken)
 
 
 @pytest.mark.parametrize("direction", ["asc", "desc"])
@@ -293,11 +295,11 @@ def test_a_range_of_a_counter_reads_the_segments_that_may_hold_it(
     model, monkeypatch, by_segments_alone, direction
 ):
     counting(model)
-    sealing.seal()
+    build.seal()
     walked = []
-    walk = bounded._walk
+    walk = planner._walk
     monkeypatch.setattr(
-        bounded, "_walk", lambda *given: walked.append(given[2]) or walk(*given)
+        planner, "_walk", lambda *given: walked.append(given[2]) or walk(*given)
     )
     filters = And((counter(">=", 40), counter("<", 45)))
 
@@ -306,14 +308,12 @@ def test_a_range_of_a_counter_reads_the_segments_that_may_hold_it(
     assert found == plain(model, filters, direction)
     assert len(found) == 5
     rows = sum(model.inferences.filter(id__range=stretch).count() for stretch in walked)
-    assert (
-        rows <= 3 * 2 * sealing.ROWS
-    )  # of a hundred: two segments and the newest rows
+    assert rows <= 3 * 2 * build.ROWS  # of a hundred: two segments and the newest rows
 
 
 def test_what_no_segment_holds_is_nothing(model, by_segments_alone):
     record(model, [inference(str(n), n, {"counter": n % 50}) for n in range(60)])
-    sealing.seal()
+    build.seal()
 
     assert names(model, counter(">", 49)) == []
     assert names(model, MetadataFilter("counter", "int", "=", "-7")) == []
@@ -324,7 +324,7 @@ def test_rows_without_the_key_bound_nothing_and_their_segments_are_passed_over(
 ):
     record(model, [inference("known", 0, {"counter": 5, "level": 0.5})])
     record(model, [inference(str(n), n, {"level": 0.5}) for n in range(1, 80)])
-    sealing.seal()
+    build.seal()
 
     assert names(model, And((counter(">", 4), counter("<", 9)))) == ["known"]
 
@@ -347,30 +347,30 @@ def test_rows_without_the_key_bound_nothing_and_their_segments_are_passed_over(
 )
 def test_ranges_are_read_from_what_is_asked(model, filters, told):
     counting(model, 3)
-    asked = conditions.read(model, matching(model, filters))
+    asked = access_paths.read(model, matching(model, filters))
 
     assert list(asked.ranges.values()) == ([] if told is None else [told])
 
 
 def test_a_filter_no_segment_knows_asks_nothing_of_them(model, monkeypatch):
     counting(model)
-    sealing.seal()
-    monkeypatch.setattr(skipping, "passed_over", None)
+    build.seal()
+    monkeypatch.setattr(pruning, "passed_over", None)
 
     assert len(names(model, TimeWindow(at(0), at(9)))) == 10
 
 
 def test_beside_too_many_touches_nothing_is_passed_over(model, monkeypatch):
     counting(model)
-    sealing.seal()
+    build.seal()
     for number in range(3):
         record(model, [inference(f"late-{number}", 20.5 + number / 10)])
-    ranges, window = {"integer_1": (40, 45)}, skipping.ALL
-    skips = skipping.passed_over(model.pk, ranges, window, newest_first=True)
-    monkeypatch.setattr(skipping, "TOUCHES_MOST", 2)
+    ranges, window = {"integer_1": (40, 45)}, pruning.ALL
+    skips = pruning.passed_over(model.pk, ranges, window, newest_first=True)
+    monkeypatch.setattr(pruning, "TOUCHES_MOST", 2)
 
     assert skips
-    assert not skipping.passed_over(model.pk, ranges, window, newest_first=True)
+    assert not pruning.passed_over(model.pk, ranges, window, newest_first=True)
 
 
 def test_partitions_that_are_made_later_tell_of_changes_too(model):
@@ -381,7 +381,7 @@ def test_partitions_that_are_made_later_tell_of_changes_too(model):
         model,
         [replace(each, created_at=ahead + (each.created_at - START)) for each in rows],
     )
-    sealing.seal()
+    build.seal()
 
     model.inferences.filter(inference_id="5").update(integer_1=7000)
 
@@ -398,12 +398,12 @@ def test_segments_lie_beside_each_other_and_leave_the_newest_rows_out(model):
     seal_segments()
 
     segments = list(Segment.objects.order_by("highest_id"))
-    assert segments[0].lowest_id == sealing.FIRST
+    assert segments[0].lowest_id == build.FIRST
     for before, after in pairwise(segments):
         assert after.lowest_id == before.highest_id + 1
     for each in segments:
         rows = model.inferences.filter(id__range=(each.lowest_id, each.highest_id))
-        assert sealing.ROWS <= rows.count() <= 2 * sealing.ROWS
+        assert build.ROWS <= rows.count() <= 2 * build.ROWS
         numbers = sorted(rows.values_list("integer_1", flat=True))
         assert (each.integer_1_lowest, each.integer_1_highest) == (
             numbers[0],
@@ -411,31 +411,31 @@ def test_segments_lie_beside_each_other_and_leave_the_newest_rows_out(model):
         )
         assert each.integer_2_lowest is None
     assert model.inferences.filter(id__gt=segments[-1].highest_id).count() == 2
-    assert sealing.seal() == 0
+    assert build.seal() == 0
 
 
 def test_a_small_model_has_no_segments(model):
     counting(model, 12)
 
-    assert sealing.seal() == 0
+    assert build.seal() == 0
     assert not Segment.objects.exists()
 
 
 def test_segments_are_added_when_enough_rows_have_come(model):
     counting(model, 30)
-    sealing.seal()
+    build.seal()
     before = Segment.objects.count()
 
     record(model, [inference(f"more-{n}", 100 + n) for n in range(8)])
-    assert sealing.seal() == 0
+    assert build.seal() == 0
     record(model, [inference("one more", 200)])
-    assert sealing.seal() == 1
+    assert build.seal() == 1
     assert Segment.objects.count() == before + 1
 
 
 def test_live_rows_touch_nothing_and_late_ones_their_segment(model):
     counting(model)
-    sealing.seal()
+    build.seal()
 
     record(model, [inference("live", 500)])
     assert not SegmentTouch.objects.exists()
@@ -445,12 +445,12 @@ def test_live_rows_touch_nothing_and_late_ones_their_segment(model):
     late = model.inferences.get(inference_id="late")
     assert touch.lowest_id <= late.id <= touch.highest_id
     inside = model.inferences.filter(id__range=(touch.lowest_id, touch.highest_id))
-    assert inside.count() <= 2 * sealing.ROWS
+    assert inside.count() <= 2 * build.ROWS
 
 
 def test_hiding_protecting_and_restoring_touch_nothing(model):
     counting(model)
-    sealing.seal()
+    build.seal()
     ids = list(model.inferences.order_by("id").values_list("id", flat=True)[:30])
 
     model.inferences.filter(id__in=ids).update(deleted=True)
@@ -461,7 +461,7 @@ def test_hiding_protecting_and_restoring_touch_nothing(model):
 
 def test_a_segment_that_was_filled_up_is_cut(model):
     counting(model)
-    sealing.seal()
+    build.seal()
     before = Segment.objects.count()
     late = [
         inference(f"late-{n}", 20 + n / 100, {"counter": 7000 + n}) for n in range(90)
@@ -469,7 +469,7 @@ def test_a_segment_that_was_filled_up_is_cut(model):
 
     record(model, late)
     assert len(names(model, counter(">=", 7000))) == 50
-    sealing.seal()
+    build.seal()
 
     assert Segment.objects.count() > before + 5
     assert not SegmentTouch.objects.exists()
@@ -478,14 +478,14 @@ def test_a_segment_that_was_filled_up_is_cut(model):
 
 def test_where_retention_has_passed_one_segment_is_left(model):
     counting(model)
-    sealing.seal()
+    build.seal()
     old = model.inferences.order_by("id")[70]
     model.inferences.filter(id__lt=old.id).delete()
 
-    sealing.seal()
+    build.seal()
 
     segments = list(Segment.objects.order_by("highest_id"))
-    assert segments[0].lowest_id == sealing.FIRST
+    assert segments[0].lowest_id == build.FIRST
     assert segments[0].highest_id >= old.id
     record(model, [inference("late", 3)])
     assert names(model, counter("<", 60)) == ["late"]
@@ -493,12 +493,12 @@ def test_where_retention_has_passed_one_segment_is_left(model):
 
 def test_a_run_that_ends_early_is_gone_on_with(model, monkeypatch):
     counting(model)
-    monkeypatch.setattr(sealing, "RUN_SECONDS", -1)
+    monkeypatch.setattr(build, "RUN_SECONDS", -1)
 
-    assert sealing.seal() == 1
+    assert build.seal() == 1
     assert names(model, counter("<", 2)) == ["1", "0"]
-    monkeypatch.setattr(sealing, "RUN_SECONDS", 50)
-    assert sealing.seal() > 5
+    monkeypatch.setattr(build, "RUN_SECONDS", 50)
+    assert build.seal() > 5
 
 
 # -- verify
@@ -506,7 +506,7 @@ def test_a_run_that_ends_early_is_gone_on_with(model, monkeypatch):
 
 def test_verify_finds_bounds_that_are_wrong_and_has_them_built_again(model):
     counting(model)
-    sealing.seal()
+    build.seal()
     assert findings() == []
     wrong = Segment.objects.order_by("highest_id")[4]
     Segment.objects.filter(highest_id=wrong.highest_id).update(
@@ -520,7 +520,7 @@ def test_verify_finds_bounds_that_are_wrong_and_has_them_built_again(model):
     assert findings() == []
     found = names(model, And((counter(">=", 30), counter("<", 50))))
     assert len(found) == 20 > len(lost)
-    sealing.seal()
+    build.seal()
     assert not SegmentTouch.objects.exists()
     assert names(model, And((counter(">=", 30), counter("<", 50)))) == found
 
@@ -580,7 +580,7 @@ def late(model: RegisteredModel) -> None:
 
 def change(model: RegisteredModel) -> None:
     value = MetadataValue("counter", "int", "7000")
-    annotating.put_value("test", model, "20", value, replace=True)
+    metadata_edits.put_value("test", model, "20", value, replace=True)
 
 
 WRITES = [(late, "late"), (change, "20")]
@@ -590,14 +590,14 @@ WRITES = [(late, "late"), (change, "20")]
 def test_a_writer_from_before_the_announcement_is_waited_for(
     kept, monkeypatch, write, name
 ):
-    monkeypatch.setattr(sealing, "WAIT_SECONDS", 0.2)
+    monkeypatch.setattr(build, "WAIT_SECONDS", 0.2)
     with Writer(lambda: write(kept)).at_work():
-        assert sealing.seal() == 0
+        assert build.seal() == 0
         assert not Segment.objects.exclude(built_at=None).exists()
         assert len(names(kept, counter("<", 7000))) == 50
     assert not SegmentTouch.objects.exists()  # the writer knew of no segment
 
-    assert sealing.seal() > 5
+    assert build.seal() > 5
 
     assert names(kept, counter(">=", 7000)) == [name]
     assert findings() == []
@@ -605,16 +605,16 @@ def test_a_writer_from_before_the_announcement_is_waited_for(
 
 @pytest.mark.parametrize(("write", "name"), WRITES)
 def test_a_writer_who_commits_after_the_build_leaves_a_touch(kept, write, name):
-    sealing.announce_all()
-    assert sealing.wait_for_writers()
-    ((model_key, last),) = sealing._rows(sealing.ANNOUNCED)
+    build.announce_all()
+    assert build.wait_for_writers()
+    ((model_key, last),) = build._rows(build.ANNOUNCED)
     with Writer(lambda: write(kept)).at_work():
-        assert len(list(sealing.built_segments(model_key, last))) > 5
+        assert len(list(build.built_segments(model_key, last))) > 5
         assert names(kept, counter(">=", 7000)) == []
 
     assert names(kept, counter(">=", 7000)) == [name]
     assert findings() == []
-    assert sealing.seal() >= 1
+    assert build.seal() >= 1
     assert not SegmentTouch.objects.exists()
     assert names(kept, counter(">=", 7000)) == [name]
 
@@ -635,39 +635,39 @@ def test_a_writer_with_an_old_snapshot_names_what_it_wrote(kept):
     writer = Writer(write)
     writer.start()
     assert looked.wait(30)
-    assert sealing.seal() > 5
+    assert build.seal() > 5
     write_now.set()
     assert writer.written.wait(30)
-    sealing.announce_all()
+    build.announce_all()
     writer.go_on.set()
     writer.join()
 
     assert writer.failed is None
     assert names(kept, counter(">=", 7000)) == ["late", "20"]
-    sealing.seal()
+    build.seal()
     assert not SegmentTouch.objects.exists()
     assert names(kept, counter(">=", 7000)) == ["late", "20"]
 
 
 def test_what_another_announced_meanwhile_is_not_built(model):
     counting(model)
-    sealing.announce_all()
+    build.announce_all()
 
-    assert list(sealing.built_segments(model.pk, sealing.FIRST)) == []
+    assert list(build.built_segments(model.pk, build.FIRST)) == []
     record(model, [inference("late", 20.5)])
-    assert list(sealing.built_segments(model.pk, sealing.FIRST)) == []
+    assert list(build.built_segments(model.pk, build.FIRST)) == []
 
-    assert sealing.seal() > 5
+    assert build.seal() > 5
 
 
 def test_two_do_not_build_at_once(kept):
-    sealing.announce_all()
-    ((model_key, last),) = sealing._rows(sealing.ANNOUNCED)
+    build.announce_all()
+    ((model_key, last),) = build._rows(build.ANNOUNCED)
 
-    with Writer(lambda: sealing._build_next(model_key, last)).at_work():
-        assert list(sealing.built_segments(model_key, last)) == []
+    with Writer(lambda: build._build_next(model_key, last)).at_work():
+        assert list(build.built_segments(model_key, last)) == []
 
-    assert len(list(sealing.built_segments(model_key, last))) > 5
+    assert len(list(build.built_segments(model_key, last))) > 5
 
 
 def test_no_row_is_ever_lost_beside_writers_and_builders(kept):
@@ -698,11 +698,11 @@ def test_no_row_is_ever_lost_beside_writers_and_builders(kept):
             record(kept, rows)
             changed = MetadataValue("counter", "int", str(value))
             one = str(chance.randrange(100))
-            annotating.put_value("test", kept, one, changed, replace=True)
+            metadata_edits.put_value("test", kept, one, changed, replace=True)
 
         return act
 
-    acts = [writer("a"), writer("b"), lambda _: sealing.seal()]
+    acts = [writer("a"), writer("b"), lambda _: build.seal()]
     threads = [threading.Thread(target=repeat, args=(act,)) for act in acts]
     for thread in threads:
         thread.start()
@@ -715,7 +715,7 @@ def test_no_row_is_ever_lost_beside_writers_and_builders(kept):
         for thread in threads:
             thread.join()
     assert not failed, failed
-    assert sealing.seal() or not SegmentTouch.objects.exists()
+    assert build.seal() or not SegmentTouch.objects.exists()
     for value in range(7000, 9000, 97):
         filters = And((counter(">=", value), counter("<", value + 97)))
         assert names(kept, filters) == plain(kept, filters, "desc")[:50]

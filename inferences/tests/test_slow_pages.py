@@ -9,7 +9,7 @@ from django.test import Client
 from django.urls import reverse
 
 from inferences.models import LabelName, SourceName
-from inferences.presentation import activity, facets, summaries, volume
+from inferences.web.view_models import activity, facets, summaries, volume
 from istore.models import Membership, Role
 
 pytestmark = pytest.mark.django_db
@@ -126,7 +126,7 @@ def test_a_fault_of_ours_is_a_page_as_well(client, model, monkeypatch):
     def broken(*_: object) -> None:
         raise RuntimeError("broken")
 
-    monkeypatch.setattr("inferences.pages.browsing.counting.facets", broken)
+    monkeypatch.setattr("inferences.web.browsing.counting.facets", broken)
     response = client.get(f"/models/{model.model_id}/facets")
 
     assert response.status_code == 500

@@ -9,7 +9,8 @@ from django.http import QueryDict
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from inferences.filters import (
+from inferences.models import Inference, InferenceAction
+from inferences.search.filters import (
     And,
     DetectionFilter,
     Filter,
@@ -29,13 +30,12 @@ from inferences.filters import (
     TimeWindow,
     TruthFilter,
 )
-from inferences.filters.existence import TYPES
-from inferences.filters.metadata import OPERATORS
-from inferences.filters.operands import write_list
-from inferences.filters.text import TextQueryError, parse, write
-from inferences.filters.tree import DEPTH_MAX, normal
-from inferences.filterset import InferenceFilterSet, parameters
-from inferences.models import Inference, InferenceAction
+from inferences.search.filters.existence import TYPES
+from inferences.search.filters.metadata import OPERATORS
+from inferences.search.filters.operands import write_list
+from inferences.search.filters.tree import DEPTH_MAX, normal
+from inferences.search.text import TextQueryError, parse, write
+from inferences.search.url_parameters import InferenceFilterSet, parameters
 
 LIST = "/api/v1/models/yolo-harbour/inferences"
 DELETE = f"{LIST}/delete"

@@ -9,11 +9,11 @@ import pytest
 from django.contrib.auth.models import User
 from django.test import Client
 
-from inferences import annotating
-from inferences.ground_truth.singles import find_truth, put_truth
-from inferences.metadata import MetadataValue
+from inferences.ground_truth.upsert import find_truth, put_truth
 from inferences.models import MetadataChange, SavedView
-from inferences.querying import find_inference
+from inferences.search.reading import find_inference
+from inferences.store import metadata_edits
+from inferences.store.metadata import MetadataValue
 from istore.models import Membership, Role
 
 pytestmark = pytest.mark.django_db
@@ -132,7 +132,7 @@ def test_a_label_is_taken_back_where_nobody_changed_it_since(
     )
     assert "3 inferences labelled" in told.content.decode()
     value = MetadataValue("seen", "string", "perhaps")
-    annotating.put_value("somebody", model, "later", value, replace=True)
+    metadata_edits.put_value("somebody", model, "later", value, replace=True)
     back = take_back(client, told)
 
     assert "2 inferences as before the label. 1 changed meanwhile" in (
@@ -149,8 +149,8 @@ def test_a_label_is_taken_back_where_nobody_changed_it_since(
 def test_what_another_person_labelled_is_not_taken_back(client, model, make_inference):
     make_inference(inference_id="a")
     value = MetadataValue("seen", "string", "yes")
-    annotating.put_value("user igor", model, "a", value, replace=False)
-    newest = annotating.latest_change()
+    metadata_edits.put_value("user igor", model, "a", value, replace=False)
+    newest = metadata_edits.latest_change()
     form = {"key": "seen", "type": "string", "value": "yes"}
 
     client.post(

@@ -14,7 +14,7 @@ from django.core.management import call_command
 from django.db import connection, transaction
 from django.db.models.functions import Now
 
-from inferences import collecting, removal, restoring, uploads
+from inferences.maintenance import orphan_blobs
 from inferences.models import (
     Detection,
     Inference,
@@ -27,6 +27,7 @@ from inferences.models import (
     RegisteredModel,
     UploadGrant,
 )
+from inferences.store import removal, soft_deletion, uploads
 from istore import blobs, failpoints
 from istore.checks import verification
 from istore.db.clock import now
@@ -45,7 +46,7 @@ def armed():
 @pytest.fixture
 def quiet(monkeypatch):
     """Nothing of a stream: what the ingest app asks there is tested there."""
-    monkeypatch.setattr(collecting, "_known", [])
+    monkeypatch.setattr(orphan_blobs, "_known", [])
     for name in ("consumers", "spool files"):
         monkeypatch.delitem(verification.checks, name)
 
@@ -450,7 +451,7 @@ def test_ended_uploads_are_collected(healthy, model, blob_directory):
     ended = UploadGrant.objects.exclude(storage_key=bound.storage_key)
     ended.update(expires_at=now() - timedelta(hours=2))
 
-    assert collecting.collect_uploads(now()) == 1
+    assert orphan_blobs.collect_uploads(now()) == 1
     assert rows.get().bound_at  # a second create is still told why not
     assert not list(blobs.walk("uploads/"))
     assert not ended.exists()
@@ -460,10 +461,10 @@ def test_a_collection_that_was_killed_goes_on(healthy, model, blob_directory, ar
     UploadGrant.objects.update(expires_at=now() - timedelta(hours=25))
     armed("collecting.staged_removed=raise")
     with pytest.raises(failpoints.Failure):
-        collecting.collect_uploads(now())
+        orphan_blobs.collect_uploads(now())
     armed("")
 
-    assert collecting.collect_uploads(now()) == 1
+    assert orphan_blobs.collect_uploads(now()) == 1
     assert verify() == []
 
 
@@ -500,7 +501,7 @@ PLACES = [
 def test_after_a_crash_at_any_step_repair_leaves_a_clean_store(
     healthy, model, folder, blob_directory, make_inference, armed, place
 ):
-    from inferences import protection
+    from inferences.store import protection
 
     def everything():
         make_inference({"k": "v"}, inference_id="new")
@@ -508,11 +509,11 @@ def test_after_a_crash_at_any_step_repair_leaves_a_clean_store(
         with transaction.atomic():
             removal.intend_inputs(model, model.inferences.live())
         removal.finish_inputs(model)
-        hidden = lambda: restoring.soft_deleted(model)  # noqa: E731
-        restoring.restore("test", model, hidden)
+        hidden = lambda: soft_deletion.soft_deleted(model)  # noqa: E731
+        soft_deletion.restore("test", model, hidden)
         with transaction.atomic():
             removal.hide_records(model, model.inferences.live())
-        restoring.intend_removal("test", model, hidden)
+        soft_deletion.intend_removal("test", model, hidden)
         removal.finish(model)
         make_inference(inference_id="last")
         removal.remove_one("test", model, "last")
@@ -606,13 +607,13 @@ def test_a_run_is_kept_for_the_page(healthy, model):
 
 def test_memory_does_not_grow_with_rows(healthy, model, make_inference, monkeypatch):
     """Windows and pages are smaller than the store, and still leave no hole."""
-    monkeypatch.setattr("inferences.consistency.WINDOW", 2)
-    from inferences import consistency
+    monkeypatch.setattr("inferences.maintenance.consistency_checks.WINDOW", 2)
+    from inferences.maintenance import consistency_checks
 
-    end = consistency.END_OF_WINDOW.replace("LIMIT 20000", "LIMIT 2")
-    monkeypatch.setattr(consistency, "END_OF_WINDOW", end)
-    alone = consistency.KEYS_ALONE.replace("LIMIT 20000", "LIMIT 2")
-    monkeypatch.setattr(consistency, "KEYS_ALONE", alone)
+    end = consistency_checks.END_OF_WINDOW.replace("LIMIT 20000", "LIMIT 2")
+    monkeypatch.setattr(consistency_checks, "END_OF_WINDOW", end)
+    alone = consistency_checks.KEYS_ALONE.replace("LIMIT 20000", "LIMIT 2")
+    monkeypatch.setattr(consistency_checks, "KEYS_ALONE", alone)
     for number in range(5):
         make_inference(inference_id=f"{number}")
     assert verify() == []

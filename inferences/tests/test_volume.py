@@ -9,11 +9,11 @@ import pytest
 from django.http import QueryDict
 
 from inferences.models import InferenceAction
-from inferences.presentation import volume as volumes
-from inferences.presentation.histograms import histogram, limits_of, on_one_scale
-from inferences.presentation.questions import Question
-from inferences.presentation.sampling import sample
-from inferences.recording import NewInference, record
+from inferences.store.recording import NewInference, record
+from inferences.web.view_models import volume as volumes
+from inferences.web.view_models.histograms import histogram, limits_of, on_one_scale
+from inferences.web.view_models.questions import Question
+from inferences.web.view_models.sampling import sample
 
 pytestmark = pytest.mark.django_db
 START = datetime(2025, 6, 1, tzinfo=UTC)

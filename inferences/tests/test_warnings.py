@@ -10,7 +10,10 @@ from django.apps import apps
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
-from inferences.filters import (
+from inferences.models import InferenceAction, InferencePayload
+from inferences.search import text
+from inferences.search.counting import count_matching
+from inferences.search.filters import (
     And,
     DetectionFilter,
     HasWarnings,
@@ -18,17 +21,12 @@ from inferences.filters import (
     Not,
     Or,
     matching,
-    text,
 )
-from inferences.models import InferenceAction, InferencePayload
-from inferences.notes import warnings_of
-from inferences.querying import (
-    InferenceQuery,
-    Pagination,
-    all_matching,
-    count_matching,
-)
-from inferences.recording import NewInference, record
+from inferences.search.pagination import Pagination
+from inferences.search.query import InferenceQuery
+from inferences.search.rare_label_scan import all_matching
+from inferences.store.notes import warnings_of
+from inferences.store.recording import NewInference, record
 from istore.models import Role
 
 pytestmark = pytest.mark.django_db

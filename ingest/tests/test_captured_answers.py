@@ -8,8 +8,8 @@ from uuid import uuid4
 
 import pytest
 
-from inferences.filters import HasWarnings, matching
 from inferences.models import InferencePayload, RegisteredModel, TaskType
+from inferences.search.filters import HasWarnings, matching
 from ingest.models import SetAsideEvent
 from istore import blobs
 from proxy.capture import prepared

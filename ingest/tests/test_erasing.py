@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from inferences.erasure.carriers import Carried
+from inferences.erasure.matching_records import Carried
 from ingest.erasing import set_aside_events
 from ingest.models import SetAsideEvent
 from ingest.tests.builders import capture

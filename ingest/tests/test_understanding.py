@@ -6,8 +6,9 @@ import json
 
 import pytest
 
-from inferences.filters import matching, text
 from inferences.models import InferencePayload
+from inferences.search import text
+from inferences.search.filters import matching
 from inferences.tests.test_model_types import INFERENCES, given
 from ingest.tests.builders import DETECTED, capture
 from istore.models import Role

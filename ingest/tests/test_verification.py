@@ -8,8 +8,8 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from inferences import removal
 from inferences.models import InferenceKey
+from inferences.store import removal
 from ingest import verification as ours
 from ingest.models import SetAsideEvent
 from ingest.stream import GROUP, STREAM, EventStream

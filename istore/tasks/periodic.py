@@ -28,7 +28,7 @@ def ring_again() -> None:
 
 @shared_task(name="istore.tasks.collect")
 def collect() -> None:
-    """Remove what nobody names and nobody will: see ``inferences.collecting``."""
+    """Remove what nobody names and nobody will: see ``inferences.maintenance.orphan_blobs``."""
     verification.run(verification.COLLECT)
 
 

@@ -19,7 +19,7 @@ import pytest
 from django.conf import settings
 
 from inferences.models import InferenceAction, RegisteredModel, TaskType
-from inferences.recording import NewInference, record
+from inferences.store.recording import NewInference, record
 from istore import blobs
 from istore.accounts.tokens import create_token
 from istore.asgi import THREADS, Refused, RequestBody, WaitingBytes

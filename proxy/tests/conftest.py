@@ -26,7 +26,7 @@ from django.db import connection
 from redis.exceptions import ConnectionError as RedisAway
 
 from inferences.models import RegisteredModel, TaskType
-from inferences.partitions import TABLES
+from inferences.store.partitions import TABLES
 from ingest.events import InferenceEvent
 from ingest.models import SetAsideEvent
 from ingest.stream import STREAM

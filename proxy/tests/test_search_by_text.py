@@ -7,11 +7,11 @@ from datetime import UTC, datetime
 import pytest
 from inference_store import mocks
 
-from inferences import removal
 from inferences.models import InferenceAction
-from inferences.querying import InferenceQuery
-from inferences.recording import NewInference, record
-from inferences.vectors import EmbeddingFilter
+from inferences.search.query import InferenceQuery
+from inferences.search.vectors import EmbeddingFilter
+from inferences.store import removal
+from inferences.store.recording import NewInference, record
 from istore.api.problems import Conflict
 from services.embedding import vector_in
 from services.sessions import terminate_session

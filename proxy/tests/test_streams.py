@@ -12,8 +12,8 @@ import redis
 import requests
 from aiohttp import web
 
-from inferences import lost_copies
 from inferences.models import TaskType
+from inferences.store import lost_copies
 from proxy.encodings import decoded_beginning
 from proxy.tests.conftest import wait_until
 from proxy.tests.upstream import Upstream

@@ -23,8 +23,8 @@ import requests
 from PIL import Image
 
 from inferences.models import InferenceKey, RegisteredModel
-from inferences.recording import Outcome, record
-from inferences.reservations import reserve
+from inferences.store.recording import Outcome, record
+from inferences.store.reservations import reserve
 from inferences.tests.test_recording import new
 from inferences.tests.test_reservations import wish
 from proxy.tests.conftest import Proxied, request_body, wait_until

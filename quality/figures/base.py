@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from inferences.ground_truth.verdicts import Predicted
+from inferences.ground_truth.agreement import Predicted
 
 LABELS_SHOWN = 200
 

@@ -9,8 +9,8 @@ import numpy as np
 from sklearn import metrics
 from sklearn.preprocessing import MultiLabelBinarizer
 
-from inferences.ground_truth.verdicts import Pairs, Predicted, best_label
-from inferences.metadata import in_slot
+from inferences.ground_truth.agreement import Pairs, Predicted, best_label
+from inferences.store.metadata import in_slot
 from quality.figures.base import (
     Confusion,
     Figures,

@@ -7,8 +7,8 @@ from typing import Any
 
 from sklearn import metrics
 
-from inferences.deconstruction import values
-from inferences.ground_truth.verdicts import Predicted
+from inferences.ground_truth.agreement import Predicted
+from inferences.predictions.parsers import values
 from quality.figures.base import Figures, Settings, shown, told
 
 

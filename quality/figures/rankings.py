@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 from sklearn import metrics
 
-from inferences.ground_truth.verdicts import Predicted
-from inferences.metadata import in_slot
+from inferences.ground_truth.agreement import Predicted
+from inferences.store.metadata import in_slot
 from quality.figures.base import Figures, Settings, told
 
 

@@ -12,9 +12,9 @@ from pycocotools import mask as masks
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
-from inferences.deconstruction.values import Box, Detection
+from inferences.ground_truth.agreement import Predicted, contours_of_actual
 from inferences.ground_truth.overlaps import GRID, contours_of, encoded
-from inferences.ground_truth.verdicts import Predicted, contours_of_actual
+from inferences.predictions.parsers.values import Box, Detection
 from quality.figures.base import Figures, Settings, shown, told
 
 SHAPES_MOST = 300_000  # that are held at once, found and actual together

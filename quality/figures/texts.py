@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from sklearn import metrics
 
-from inferences.deconstruction import values
-from inferences.ground_truth.verdicts import Predicted, words_of
+from inferences.ground_truth.agreement import Predicted, words_of
+from inferences.predictions.parsers import values
 from quality.figures.base import Figures, Settings, told
 
 

@@ -16,12 +16,12 @@ from pycocotools.cocoeval import COCOeval
 from sklearn import metrics
 
 from inferences.api.creating import read_creation
-from inferences.creation import composed
 from inferences.ground_truth.joining import Actual, join
 from inferences.ground_truth.references import Reference
 from inferences.ground_truth.truths import read_truth
 from inferences.models import TaskType
-from inferences.recording import record
+from inferences.store.creation import composed
+from inferences.store.recording import record
 from istore.db import clock
 
 URL = "/api/v1/models/yolo-harbour/quality"

@@ -4,7 +4,7 @@ import pytest
 from django.test import Client
 from django.urls import reverse
 
-from inferences.ground_truth.singles import put_truth
+from inferences.ground_truth.upsert import put_truth
 from inferences.models import TaskType
 from inferences.tests.test_pages import person, text  # noqa: F401 a fixture of pages
 from quality.tests.test_figures import (  # noqa: F401 a fixture of figures

@@ -11,7 +11,7 @@ from rest_framework.response import Response
 
 from inferences.api.views import StoreView
 from inferences.models import RegisteredModel
-from inferences.querying import Pagination
+from inferences.search.pagination import Pagination
 from istore.api.problems import Conflict, invalid
 from istore.api.schema import PROBLEMS
 from istore.db import clock

@@ -9,9 +9,9 @@ import pytest
 from django.db import connection
 from django.db.models.functions import Now
 
-from inferences import removal
 from inferences.models import InferencePayload
-from inferences.protection import Protection, protect_one
+from inferences.store import removal
+from inferences.store.protection import Protection, protect_one
 from inferences.tasks import finish_removals
 from istore import failpoints
 from istore.db import clock

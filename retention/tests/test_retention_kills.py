@@ -23,9 +23,9 @@ from django.conf import settings as django_settings
 from django.db import connection
 from django.db.models.functions import Now
 
-from inferences import removal
 from inferences.models import InferenceKey, InferencePayload, RegisteredModel, TaskType
-from inferences.recording import record
+from inferences.store import removal
+from inferences.store.recording import record
 from inferences.tests.test_recording import new
 from istore import blobs
 from istore.checks.verification import Scope, report

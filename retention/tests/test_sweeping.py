@@ -11,9 +11,11 @@ from django.core.files.storage import default_storage
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
-from inferences import disk_space, previews, removal
+from inferences.maintenance import disk_space
 from inferences.models import InferenceKey, InferencePayload, RegisteredModel
-from inferences.row_ids import EARLIEST, LOWEST
+from inferences.models.row_ids import EARLIEST, LOWEST
+from inferences.previews import pictures
+from inferences.store import removal
 from inferences.tests.test_disk_space import size_of
 from istore import blobs
 from istore.db import clock
@@ -358,11 +360,11 @@ def test_a_worker_whose_clock_is_wrong_removes_nothing(model, aged, settings):
 def test_previews_go_with_their_input(model, aged):
     made = aged("old", 60)
     key = InferencePayload.objects.get(id=made.id).data_storage_key
-    previews._keep(key, previews.MEASURE, b'{"error": "kept"}')
+    pictures._keep(key, pictures.MEASURE, b'{"error": "kept"}')
 
     carried_out(policy_of(model))
 
-    assert previews._read(key, previews.MEASURE) is None
+    assert pictures._read(key, pictures.MEASURE) is None
 
 
 def test_a_run_of_the_schedule_begins_where_the_last_one_ended(model, aged):

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from inferences.deconstruction import deconstruct
+from inferences.predictions.parsers import deconstruct
 from services.v2 import (
     count_parts,
     is_in_parts,

@@ -101,11 +101,11 @@ def main(directory: Path) -> None:
 
 def record_all(task: str, part: str, said: Any, truth: dict[str, Any]) -> Any:
     """A model of the task with a few inferences; the last one has no answer."""
-    from inferences.deconstructing import deconstructed
-    from inferences.ground_truth.models import GroundTruth
-    from inferences.metadata import MetadataValue
     from inferences.models import InferenceAction, RegisteredModel
-    from inferences.recording import NewInference, record
+    from inferences.models.ground_truth import GroundTruth
+    from inferences.predictions.parse import deconstructed
+    from inferences.store.metadata import MetadataValue
+    from inferences.store.recording import NewInference, record
     from istore.models import Project
 
     project, _ = Project.objects.get_or_create(project_id="foreign")

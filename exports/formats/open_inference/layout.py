@@ -18,8 +18,8 @@ from exports.formats.open_inference.beside import Beside
 from exports.formats.open_inference.names import RESERVED, ColumnName, check
 from exports.formats.open_inference.predictions import Place
 from exports.formats.open_inference.reading import MOMENT
-from inferences.ground_truth.models import GroundTruth
 from inferences.models import MetadataKeyCount, MetadataType, RegisteredModel
+from inferences.models.ground_truth import GroundTruth
 
 TEXT, REAL, WHOLE, FLAG = pa.string(), pa.float64(), pa.int64(), pa.bool_()
 # Metadata that says where a record belongs; it keeps its name.

@@ -22,7 +22,7 @@ from exports.formats.open_inference.reading import VECTOR_SIZES, Source, written
 from exports.formats.open_inference.tables import TOO_LONG, Rows, Tables, text_in
 from exports.members import NOT_UNDERSTOOD, NOTHING_FOUND, Member, Skip
 from inferences.models import InferenceAction
-from inferences.row_ids import first_id_at
+from inferences.models.row_ids import first_id_at
 
 ACTIONS = {each.label: each.value for each in InferenceAction}
 LINE = orjson.OPT_APPEND_NEWLINE

@@ -18,11 +18,16 @@ import pyarrow as pa
 
 from exports.formats.open_inference.names import ColumnName
 from exports.formats.open_inference.reading import with_offsets
-from inferences.deconstruction import Deconstructed
-from inferences.deconstruction.context import LABEL_CHARS
-from inferences.deconstruction.values import Entities, Outputs, Series
-from inferences.model_types import CLASSES, actual_of, prediction_of, type_of
-from inferences.model_types import Column as Said
+from inferences.predictions.model_types import (
+    CLASSES,
+    actual_of,
+    prediction_of,
+    type_of,
+)
+from inferences.predictions.model_types import Column as Said
+from inferences.predictions.parsers import Deconstructed
+from inferences.predictions.parsers.context import LABEL_CHARS
+from inferences.predictions.parsers.values import Entities, Outputs, Series
 
 TEXT, REAL, WHOLE = pa.string(), pa.float64(), pa.int64()
 TYPES = {

@@ -19,7 +19,6 @@ import pyarrow.compute as pc
 from django.db import connection
 from pyarrow import csv
 
-from inferences.ground_truth.models import GroundTruth
 from inferences.models import (
     Embedding,
     Inference,
@@ -27,7 +26,8 @@ from inferences.models import (
     RecentEmbedding,
     RegisteredModel,
 )
-from inferences.row_ids import LOW_BITS, ORIGIN
+from inferences.models.ground_truth import GroundTruth
+from inferences.models.row_ids import LOW_BITS, ORIGIN
 
 ORIGIN_MICROSECONDS = int(ORIGIN.timestamp()) * 1_000_000
 MOMENT = pa.timestamp("us", "UTC")

@@ -39,10 +39,6 @@ from exports.members import (
     NOTHING_FOUND,
     answer_of,
 )
-from inferences import directory
-from inferences.deconstructing import deconstructed
-from inferences.deconstruction.prompts import is_textual, read_prompt
-from inferences.directory import place_of
 from inferences.models import (
     InferenceAction,
     LabelName,
@@ -50,7 +46,11 @@ from inferences.models import (
     SourceName,
     WordOfModel,
 )
-from inferences.querying.reading import fetch
+from inferences.predictions.parse import deconstructed
+from inferences.predictions.parsers.prompts import is_textual, read_prompt
+from inferences.search.reading import fetch
+from inferences.store import metadata_slots
+from inferences.store.metadata_slots import place_of
 from istore import blobs
 from istore.addresses import model_address
 
@@ -331,7 +331,7 @@ class _Names:
         met = set(pc.unique(numbers).to_pylist()) - {None}
         if missing := met - self.known.keys():
             rows = self.table.objects.filter(pk__in=missing)
-            if len(self.known) > directory.WORDS_REMEMBERED:
+            if len(self.known) > metadata_slots.WORDS_REMEMBERED:
                 self.known.clear()
                 rows = self.table.objects.filter(pk__in=met)
             self.known |= dict(rows.values_list("id", "name"))

@@ -11,12 +11,17 @@ from django.core.management.base import BaseCommand, CommandError
 from rest_framework.exceptions import APIException
 
 from inferences.api.creating import read_frame_row
-from inferences.creation import composed, record_batch
-from inferences.importing import files_in, rows_of
+from inferences.imports.exported_records import (
+    Restored,
+    is_record,
+    restored,
+    store_records,
+)
+from inferences.imports.inference_files import files_in, rows_of
 from inferences.management.naming import add_model_arguments, named_model
 from inferences.models import RegisteredModel
-from inferences.recording import NewInference, Outcome
-from inferences.records import Restored, is_record, restored, store_records
+from inferences.store.creation import composed, record_batch
+from inferences.store.recording import NewInference, Outcome
 from istore.api.exception_handler import as_problem
 from istore.db import clock
 

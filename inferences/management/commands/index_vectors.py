@@ -7,7 +7,7 @@ from django.core.management.base import BaseCommand, CommandError
 
 from inferences.management.naming import named_model, named_project
 from inferences.models import RegisteredModel
-from inferences.vectors import indexing, moving
+from inferences.search.vectors import indexing, moving
 
 
 class Command(BaseCommand):

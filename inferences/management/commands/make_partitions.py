@@ -5,7 +5,7 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError
 from django.db import OperationalError
 
-from inferences.partitions import make_ahead, upper_bound
+from inferences.store.partitions import make_ahead, upper_bound
 from istore.db.clock import now
 
 

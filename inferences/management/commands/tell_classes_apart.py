@@ -4,8 +4,8 @@ from typing import Any
 
 from django.core.management.base import BaseCommand
 
-from inferences import classes
 from inferences.models import RegisteredModel
+from inferences.store import class_migration
 
 
 class Command(BaseCommand):
@@ -16,7 +16,7 @@ class Command(BaseCommand):
 
     def handle(self, **options: Any) -> str:
         for model in RegisteredModel.objects.exclude(awaits_classes_from=None):
-            classes.tell_apart(model, tell=self.stdout.write)
+            class_migration.tell_apart(model, tell=self.stdout.write)
         left = RegisteredModel.objects.exclude(awaits_classes_from=None).count()
         if left:
             return f"{left} models wait for rows that others hold; run it again."

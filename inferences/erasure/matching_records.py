@@ -1,0 +1,113 @@
+"""Which inferences carry a value, or once did."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from django.db.models import Q
+
+from inferences.models import (
+    InferenceQuerySet,
+    MetadataChange,
+    MetadataType,
+    RegisteredModel,
+)
+from inferences.search.filters import InferenceFilter, MetadataFilter
+from inferences.store.metadata import RESERVED, MetadataValue, number_in, read_json
+
+SOURCE = "data_source"
+
+
+@dataclass(frozen=True, slots=True)
+class Carried:
+    """A key, a type and a value, as in a metadata filter with ``=``.
+
+    The data source is asked for by its name, as a string. Raises ``ValueError`` when the
+    value is none of the type.
+    """
+
+    key: str
+    type: str
+    value: str
+
+    def __post_init__(self) -> None:
+        if self.is_source and self.type != "string":
+            raise ValueError(f"{SOURCE} is a string.")
+        if self.key in RESERVED and not self.is_source:
+            raise ValueError(f"{self.key} is a place, and no metadata.")
+        self._filter().operand()
+
+    @property
+    def is_source(self) -> bool:
+        return self.key == SOURCE
+
+    @property
+    def path(self) -> list[str]:
+        """The metadata key, and for JSON the way inside its value."""
+        return self.key.split(".") if self.type.startswith("json.") else [self.key]
+
+    def _filter(self) -> MetadataFilter:
+        return MetadataFilter(self.key, self.type, "=", self.value)
+
+    def condition(self, model: RegisteredModel) -> Q:
+        if self.is_source:
+            return InferenceFilter(data_source=self.value).condition(model)
+        return self._filter().condition(model)
+
+    def inferences(self, model: RegisteredModel) -> InferenceQuerySet:
+        """Those that carry it: hidden or not, protected or not."""
+        return model.inferences.filter(self.condition(model))
+
+    def is_in(self, given: Any) -> bool:
+        """Whether ``[type, text]``, as payloads and histories hold it, is the value."""
+        if not isinstance(given, list) or len(given) != 2:
+            return False
+        type_, text = given
+        plain = self.type.partition(".")[0]
+        if type_ != plain:
+            return False
+        try:
+            if plain != MetadataType.JSON:
+                return MetadataValue(self.path[0], type_, text).value == self._operand
+            return self._is_leaf(read_json(text))
+        except ValueError:
+            return False
+
+    @property
+    def _operand(self) -> Any:
+        return self._filter().operand()
+
+    def _is_leaf(self, value: Any) -> bool:
+        for step in self.path[1:]:
+            if isinstance(value, dict):
+                value = value.get(step)
+            elif isinstance(value, list) and step.isdecimal():
+                value = value[int(step)] if int(step) < len(value) else None
+            else:
+                return False
+        if self.type == "json.string":
+            return isinstance(value, str) and value == self._operand
+        if isinstance(value, str):
+            value = number_in(value)
+        is_number = isinstance(value, int | float) and not isinstance(value, bool)
+        return is_number and value == self._operand
+
+    def is_among(self, items: Any) -> bool:
+        """Whether metadata in the form of a body, a list of objects, holds the value."""
+        return any(
+            isinstance(each, dict)
+            and each.get("key") == self.path[0]
+            and self.is_in([each.get("type"), each.get("value")])
+            for each in (items if isinstance(items, list) else ())
+        )
+
+    def changes(self, model: RegisteredModel) -> Iterator[MetadataChange]:
+        """The rows of history that name it."""
+        if self.is_source:
+            return
+        rows = MetadataChange.objects.filter(registered_model=model, key=self.path[0])
+        for row in rows.order_by("pk").iterator(1000):
+            if self.is_in(row.before) or self.is_in(row.after):
+                yield row

@@ -1,0 +1,247 @@
+"""Whether an answer agrees with what came true, told when the actual is written.
+
+    labels      the best label is the actual one; of several actuals, the labels with a
+                score of at least 0.5 are exactly those. Here and below labels are the same
+                however their accents are composed, and ``1.0`` is ``1`` (``comparable``)
+    value, values, series    within 5 % of the actual, texts equal
+    boxes, polygons          every actual is met by an answer of its label that overlaps it
+                by half (IoU), one each, and no answer scored 0.5 or more is left over
+    entities    the same spans with the same labels
+    relevance   the first item is among the most relevant
+    text        the same words, whatever the blanks between them, and however their accents
+                are composed (Unicode NFC)
+
+None where it cannot be said: an answer that was not understood, or in another unit.
+"""
+
+from __future__ import annotations
+
+import math
+import unicodedata
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from inferences.ground_truth.labels import comparable
+from inferences.ground_truth.overlaps import (
+    box_overlaps,
+    contour_overlaps,
+    contours_of,
+    corners,
+)
+from inferences.predictions.parsers.values import (
+    Box,
+    Deconstructed,
+    Detection,
+    Entities,
+    OrientedBox,
+    Outputs,
+    Quantity,
+    Series,
+    Text,
+)
+from inferences.store.metadata import in_slot
+
+TOLERANCE = 0.05
+COUNTS_FROM = 0.5  # a score from which on an answer is meant
+MATCHED_FROM = 0.5  # IoU
+
+Pairs = list[tuple[str, float | None]]
+
+
+@dataclass(frozen=True, slots=True)
+class Predicted:
+    """An answer: labels with scores as the row has them, the rest as it is taken apart."""
+
+    pairs: Pairs | None
+    said: Deconstructed
+    finds_things: bool = False  # rather than one class for the whole input
+
+
+def agrees(truth: dict[str, Any], predicted: Predicted) -> bool | None:
+    name = next(name for name in truth if name != "score")
+    return TESTS[name](truth[name], predicted)
+
+
+def best_label(pairs: Pairs) -> str | None:
+    """The label with the highest score; without scores, the first."""
+    best = max(pairs, key=_rank, default=None)
+    return best and best[0]
+
+
+def _rank(pair: tuple[str, float | None]) -> float:
+    return -math.inf if pair[1] is None else pair[1]
+
+
+def meant(pairs: Pairs) -> set[str]:
+    """The labels that an answer means: those with a score of 0.5 or more, or none."""
+    return {label for label, score in pairs if score is None or score >= COUNTS_FROM}
+
+
+def near(value: float, actual: float) -> bool:
+    return abs(value - actual) <= TOLERANCE * abs(actual)
+
+
+def _labels(actual: list[str], predicted: Predicted) -> bool | None:
+    if predicted.pairs is None:
+        return None
+    # Long ones as rows hold them, too.
+    wanted = {comparable(in_slot(label)) for label in actual}
+    if len(actual) == 1 and not predicted.finds_things:
+        best = best_label(predicted.pairs)
+        return best is not None and comparable(best) in wanted
+    return set(map(comparable, meant(predicted.pairs))) == wanted
+
+
+def _value(actual: float, predicted: Predicted) -> bool | None:
+    content = predicted.said.content
+    return near(content.value, actual) if isinstance(content, Quantity) else None
+
+
+def _values(actual: dict[str, Any], predicted: Predicted) -> bool | None:
+    content = predicted.said.content
+    if not isinstance(content, Outputs) or not actual.keys() <= content.values.keys():
+        return None
+    return all(_same(content.values[name], each) for name, each in actual.items())
+
+
+def _same(value: float | str, actual: float | str) -> bool:
+    if isinstance(value, str) or isinstance(actual, str):
+        return comparable(str(value)) == comparable(str(actual))
+    return near(value, actual)
+
+
+def _series(actual: list[float], predicted: Predicted) -> bool | None:
+    content = predicted.said.content
+    if not isinstance(content, Series) or len(content.values) != len(actual):
+        return None
+    return all(map(near, content.values, actual))
+
+
+def _text(actual: str, predicted: Predicted) -> bool | None:
+    content = predicted.said.content
+    if not isinstance(content, Text):
+        return None
+    wanted = words_of(actual)
+    return any(words_of(message.text) == wanted for message in content.messages)
+
+
+def words_of(text: str) -> list[str]:
+    """The words to compare: one letter may be written by several code points."""
+    return unicodedata.normalize("NFC", text).split()
+
+
+def _entities(actual: list[dict[str, Any]], predicted: Predicted) -> bool | None:
+    content = predicted.said.content
+    if not isinstance(content, Entities):
+        return None
+    spans = {
+        (comparable(each.label), each.start, each.end) for each in content.entities
+    }
+    wanted = {
+        (comparable(each["label"]), each["start"], each["end"]) for each in actual
+    }
+    return spans == wanted
+
+
+def _relevance(actual: dict[str, float], predicted: Predicted) -> bool | None:
+    if predicted.pairs is None:
+        return None
+    if not predicted.pairs:
+        return False
+    relevance = {comparable(in_slot(item)): each for item, each in actual.items()}
+    first = comparable(best_label(predicted.pairs) or "")
+    return relevance.get(first, 0.0) == max(relevance.values())
+
+
+def _shapes(actual: list[dict[str, Any]], predicted: Predicted) -> bool | None:
+    if predicted.pairs is None or not predicted.said.understood:
+        return None
+    found = sorted(predicted.said.detections, key=lambda one: -(one.score or 0))
+    labels = {comparable(each["label"]) for each in actual}
+    unmatched = [
+        one for one in found if comparable(one.label) not in labels and _counts(one)
+    ]
+    if unmatched:
+        return False
+    verdicts = [
+        _matched(
+            [one for one in found if comparable(one.label) == label],
+            [each for each in actual if comparable(each["label"]) == label],
+        )
+        for label in sorted(labels)
+    ]
+    return None if None in verdicts else all(verdicts)
+
+
+def _counts(one: Detection) -> bool:
+    return one.score is None or one.score >= COUNTS_FROM
+
+
+def _matched(
+    found: Sequence[Detection], actual: Sequence[dict[str, Any]]
+) -> bool | None:
+    overlaps = overlaps_of(found, actual)
+    if overlaps is None:
+        return None
+    free = set(range(len(actual)))
+    for row, one in enumerate(found):
+        best = max(free, key=lambda column: overlaps[row, column], default=None)
+        if best is not None and overlaps[row, best] >= MATCHED_FROM:
+            free.discard(best)
+        elif _counts(one):
+            return False
+    return not free
+
+
+def overlaps_of(
+    found: Sequence[Detection], actual: Sequence[dict[str, Any]]
+) -> np.ndarray | None:
+    """IoU of each found shape with each actual one; None where units differ."""
+    if not found or not actual:
+        return np.zeros((len(found), len(actual)))
+    boxes = [one.shape for one in found]
+    if all(isinstance(each, Box) for each in boxes) and "xmin" in actual[0]:
+        if any(box.normalised for box in boxes) and not all(map(_is_share, actual)):
+            return None
+        return box_overlaps(
+            [(b.xmin, b.ymin, b.xmax - b.xmin, b.ymax - b.ymin) for b in boxes],
+            [
+                (a["xmin"], a["ymin"], a["xmax"] - a["xmin"], a["ymax"] - a["ymin"])
+                for a in actual
+            ],
+        )
+    shapes = [contours_of(each) for each in boxes]
+    wanted = [contours_of_actual(each) for each in actual]
+    is_oriented = any(isinstance(each, OrientedBox) for each in boxes)
+    if None in shapes or is_oriented != ("r" in actual[0]):
+        return None
+    return contour_overlaps(shapes, wanted)
+
+
+def contours_of_actual(actual: dict[str, Any]) -> list[list[Any]]:
+    if "contours" in actual:
+        return actual["contours"]
+    if "r" in actual:
+        return [corners(*(actual[name] for name in ("cx", "cy", "w", "h", "r")))]
+    shape = Box(*(actual[name] for name in ("xmin", "ymin", "xmax", "ymax")))
+    return contours_of(shape) or []
+
+
+def _is_share(actual: dict[str, Any]) -> bool:
+    return math.fabs(actual["xmax"]) <= 1 and math.fabs(actual["ymax"]) <= 1
+
+
+TESTS: dict[str, Callable[[Any, Predicted], bool | None]] = {
+    "labels": _labels,
+    "value": _value,
+    "values": _values,
+    "series": _series,
+    "boxes": _shapes,
+    "polygons": _shapes,
+    "entities": _entities,
+    "relevance": _relevance,
+    "text": _text,
+}

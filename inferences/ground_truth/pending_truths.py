@@ -1,0 +1,131 @@
+"""Actuals whose inference is not here yet: they wait, and are applied when it arrives.
+
+Whoever lets one wait looks for its inference once more under the lock of the model's row,
+and raises ``awaits_truth`` there. Recording holds that row for share until its commit, and
+reads the flag with its one write statement: either it sees the flag and then the waiting
+rows, or it was done before and its inferences were found. An actual waits for one arrival:
+what a batch brings that it means gets it, and then it waits no more. Of several that mean
+the same inference the one that was given last counts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from typing import Any
+
+import orjson
+from django.conf import settings
+from django.db import connection, transaction
+
+from inferences.ground_truth.references import Reference, tokens_of
+from inferences.ground_truth.writes import ACTOR_CHARS, Given, write
+from inferences.models import InferenceKey, RegisteredModel
+from inferences.models.ground_truth import PendingTruth
+
+AT_ONCE = 10_000
+TABLE = PendingTruth._meta.db_table
+
+# In one round trip. With both, the index of the tokens alone is left, whatever statistics
+# say of them.
+TAKE = f"""
+SET LOCAL enable_seqscan = off;
+WITH met AS MATERIALIZED (  -- in one order: two batches cannot deadlock
+    -- The sums hide the indexes of the model and of the ids: those tempt the planner to
+    -- read all that waits, and to compare each with each token, a second for a thousand.
+    SELECT id FROM {TABLE} WHERE model_key + 0 = %(model)s AND tokens && %(all)s
+    ORDER BY id + 0 FOR UPDATE
+), taken AS (
+    DELETE FROM {TABLE} WHERE id IN (SELECT id FROM met)
+    RETURNING id, tokens, truth, actor, set_at
+)
+SELECT keys.row_id, taken.truth::text, taken.actor, taken.set_at
+-- By equality, which can be hashed: each actual beside each token was a second and more.
+FROM taken CROSS JOIN LATERAL unnest(taken.tokens) AS awaited (token)
+JOIN unnest(%(tokens)s::text[], %(ids)s::text[]) AS given (token, inference_id)
+     ON given.token = awaited.token
+CROSS JOIN LATERAL (  -- fenced as in lookup.py
+    SELECT row_id FROM {InferenceKey._meta.db_table}
+    WHERE model_key = %(model)s AND inference_id = given.inference_id OFFSET 0
+) AS keys
+ORDER BY taken.set_at, taken.id;
+SET LOCAL enable_seqscan = on
+"""
+
+
+def apply(model: RegisteredModel, rows: Sequence[dict[str, Any]]) -> int:
+    """Give these rows, written in this transaction, the actuals that waited for them.
+
+    One query when none did; returns how many inferences got one.
+    """
+    tokens, ids = [], []
+    for row in rows:
+        digest = row["data_hash"].removeprefix(r"\x")
+        for token in tokens_of(row["inference_id"], digest, row["metadata"]):
+            tokens.append(token)
+            ids.append(row["inference_id"])
+    values = {
+        "model": model.pk,
+        "tokens": tokens,
+        "ids": ids,
+        "all": list(dict.fromkeys(tokens)),
+    }
+    with connection.cursor() as cursor:
+        cursor.execute(TAKE, values)
+        cursor.nextset()  # past the first SET
+        found = {
+            row_id: Given(orjson.loads(truth), actor, set_at)
+            for row_id, truth, actor, set_at in cursor.fetchall()
+        }
+    return write(model, found) if found else 0
+
+
+@transaction.atomic
+def wait(model: RegisteredModel, reference: Reference, given: Given) -> bool:
+    """Let the actual of one inference id wait. False when the id is taken after all."""
+    held = RegisteredModel.objects.select_for_update(no_key=True).get(pk=model.pk)
+    # An id that is only reserved has no record yet: what is set for it waits.
+    keys = InferenceKey.objects.filter(registered_model=model, row_id__isnull=False)
+    if keys.filter(inference_id=reference.value).exists():
+        return False
+    PendingTruth.objects.update_or_create(
+        registered_model=model,
+        awaited=str(reference),
+        defaults={
+            "tokens": reference.tokens,
+            "truth": given.truth,
+            "actor": given.actor[:ACTOR_CHARS],
+            "set_at": given.set_at,
+        },
+    )
+    if not held.awaits_truth:
+        RegisteredModel.objects.filter(pk=model.pk).update(awaits_truth=True)
+    return True
+
+
+def give_up(at: datetime) -> int:
+    """For the beat: actuals that waited ``ISTORE_PENDING_TRUTH_DAYS`` in vain go.
+
+    Models for which nothing waits any more are asked no more.
+    """
+    limit = at - timedelta(days=settings.ISTORE_PENDING_TRUTH_DAYS)
+    gone = 0
+    while True:
+        old = PendingTruth.objects.filter(set_at__lt=limit).order_by("id")
+        ids = list(old.values_list("id", flat=True)[:AT_ONCE])
+        gone += PendingTruth.objects.filter(id__in=ids).delete()[0]
+        if len(ids) < AT_ONCE:
+            break
+    for model in RegisteredModel.objects.filter(awaits_truth=True):
+        _rest(model)
+    return gone
+
+
+@transaction.atomic
+def _rest(model: RegisteredModel) -> None:
+    locked = RegisteredModel.objects.select_for_update(no_key=True).filter(pk=model.pk)
+    if (
+        locked.first()
+        and not PendingTruth.objects.filter(registered_model=model).exists()
+    ):
+        locked.update(awaits_truth=False)

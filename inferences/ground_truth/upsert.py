@@ -1,0 +1,141 @@
+"""One actual of one inference: given, looked at, taken away, and how it came about."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from django.db import connection, transaction
+
+from inferences.ground_truth import writes
+from inferences.ground_truth.pending_truths import wait
+from inferences.ground_truth.references import INFERENCE, Reference
+from inferences.ground_truth.writes import Given
+from inferences.models import InferenceKey, RegisteredModel
+from inferences.models.ground_truth import (
+    GroundTruth,
+    GroundTruthVersion,
+    PendingTruth,
+)
+from inferences.search.reading import find_inference
+from istore.api.problems import Conflict
+from istore.db import clock
+from istore.models import AuditEntry
+
+
+@dataclass(frozen=True, slots=True)
+class Version:
+    """An actual and its time; ``replaced_by`` and ``until`` are empty while it stands."""
+
+    truth: dict[str, Any]
+    actor: str
+    set_at: datetime
+    replaced_by: str = ""
+    until: datetime | None = None
+    is_removal: bool = False
+
+
+def put_truth(
+    actor: object, model: RegisteredModel, inference_id: str, truth: dict[str, Any]
+) -> GroundTruth | None:
+    """The actual of the inference from now on; None while it waits for the inference.
+
+    Of an inference that was removed or is hidden it is a 409.
+    """
+    given = Given(truth, str(actor), clock.now())
+    key = _key(model, inference_id)
+    if key is None:
+        with transaction.atomic():
+            waits = wait(model, Reference(INFERENCE, inference_id), given)
+            if waits:
+                _say(actor, "put", model, inference_id)
+        if waits:
+            return None
+        key = _key(model, inference_id)
+    if key is None or key.removed_at is not None:
+        raise _removed()
+    with transaction.atomic():
+        writes.write(model, {key.row_id: given})
+        found = find_truth(model, inference_id)
+        if found is None:  # hidden, or removed at this moment
+            raise _removed()
+        _say(actor, "put", model, inference_id)
+    return found
+
+
+def _key(model: RegisteredModel, inference_id: str) -> InferenceKey | None:
+    keys = InferenceKey.objects.filter(registered_model=model, row_id__isnull=False)
+    return keys.filter(inference_id=inference_id).first()
+
+
+def _say(actor: object, what: str, model: RegisteredModel, inference_id: str) -> None:
+    AuditEntry.write(actor, f"ground_truth.{what}", inference_id, model.project)
+
+
+def _removed() -> Conflict:
+    return Conflict("The inference was removed.", "inference-deleted")
+
+
+def find_truth(model: RegisteredModel, inference_id: str) -> GroundTruth | None:
+    inference = find_inference(model, inference_id)
+    if inference is None:
+        return None
+    return GroundTruth.objects.beside(model).filter(id=inference.id).first()
+
+
+@transaction.atomic
+def remove_truth(actor: object, model: RegisteredModel, inference_id: str) -> bool:
+    """Take the actual away, whether it is joined or waits. False if there is none."""
+    awaited = str(Reference(INFERENCE, inference_id))
+    waiting = PendingTruth.objects.filter(registered_model=model, awaited=awaited)
+    gone = bool(waiting.delete()[0])
+    key = _key(model, inference_id)
+    if key is not None:
+        gone = writes.remove(actor, model, key.row_id) or gone
+    if gone:
+        _say(actor, "delete", model, inference_id)
+    return gone
+
+
+def history(model: RegisteredModel, row_id: int) -> list[Version]:
+    """Every actual that the inference had, the first first, the present one last."""
+    former = GroundTruthVersion.objects.filter(registered_model=model, row_id=row_id)
+    found = [
+        Version(
+            each.truth,
+            each.actor,
+            each.set_at,
+            each.replaced_by,
+            each.replaced_at,
+            each.is_removal,
+        )
+        for each in former.order_by("id")
+    ]
+    present = GroundTruth.objects.beside(model).filter(id=row_id).first()
+    if present:
+        found.append(Version(present.truth, present.actor, present.set_at))
+    return found
+
+
+def counts(model: RegisteredModel) -> dict[str, int]:
+    """How many live inferences have an actual, by verdict, and how many actuals wait."""
+    with connection.cursor() as cursor:
+        cursor.execute(COUNTS, {"model": model.pk})
+        given, agreeing, differing, waiting = cursor.fetchone()
+    return {
+        "given": given,
+        "agrees": agreeing,
+        "differs": differing,
+        "waiting": waiting,
+    }
+
+
+COUNTS = f"""
+SELECT count(*), count(*) FILTER (WHERE agrees), count(*) FILTER (WHERE NOT agrees),
+       (SELECT count(*) FROM {PendingTruth._meta.db_table} WHERE model_key = %(model)s)
+FROM {GroundTruth._meta.db_table} AS truth
+WHERE model_key = %(model)s AND EXISTS (
+    SELECT FROM inferences_inference AS row
+    WHERE row.model_key = %(model)s AND row.id = truth.id AND NOT row.deleted)
+"""

@@ -1,0 +1,107 @@
+"""Writing actuals and taking them away, under the row locks of their inferences.
+
+Who removes an inference takes the same lock: an actual is never written to one that is
+hidden, and none is left behind. What is replaced becomes a version, with who and when.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+import orjson
+from django.db import connection, transaction
+from django.db.models.functions import Now
+
+from inferences.ground_truth.agreement import agrees
+from inferences.ground_truth.answers import predictions
+from inferences.models import RegisteredModel
+from inferences.models.ground_truth import GroundTruth, GroundTruthVersion
+
+ACTOR_CHARS = 300
+
+
+@dataclass(frozen=True, slots=True)
+class Given:
+    """An actual on its way to an inference: in its form, by whom and when."""
+
+    truth: dict[str, Any]
+    actor: str
+    set_at: datetime
+
+
+@transaction.atomic
+def write(model: RegisteredModel, given: Mapping[int, Given]) -> int:
+    """Give rows their actuals; returns how many changed. Hidden rows are left out."""
+    held = _locked(model, list(given))
+    if not held:
+        return 0
+    answers = predictions(model, {row_id: given[row_id].truth for row_id in held})
+    rows = [
+        {
+            "id": row_id,
+            "truth": given[row_id].truth,
+            "agrees": agrees(given[row_id].truth, answers[row_id]),
+            "actor": given[row_id].actor[:ACTOR_CHARS],
+            "set_at": given[row_id].set_at.isoformat(),
+        }
+        for row_id in held
+    ]
+    with connection.cursor() as cursor:
+        values = {"model": model.pk, "rows": orjson.dumps(rows).decode()}
+        cursor.execute(WRITE, values)
+        return cursor.rowcount
+
+
+@transaction.atomic
+def remove(actor: object, model: RegisteredModel, row_id: int) -> bool:
+    """Take the actual off an inference. False when it has none."""
+    if not _locked(model, [row_id]):
+        return False
+    found = GroundTruth.objects.beside(model).filter(id=row_id)
+    before = found.first()
+    if before is None:
+        return False
+    GroundTruthVersion.objects.create(
+        registered_model=model,
+        row_id=row_id,
+        truth=before.truth,
+        actor=before.actor,
+        set_at=before.set_at,
+        replaced_by=str(actor)[:ACTOR_CHARS],
+        replaced_at=Now(),
+        is_removal=True,
+    )
+    found.delete()
+    return True
+
+
+def _locked(model: RegisteredModel, ids: list[int]) -> list[int]:
+    rows = model.inferences.live_among(ids).order_by("id")
+    return list(rows.select_for_update(of=("self",)).values_list("id", flat=True))
+
+
+TABLE = GroundTruth._meta.db_table
+WRITE = f"""
+WITH given AS MATERIALIZED (
+    SELECT * FROM json_to_recordset(%(rows)s) AS given
+        (id bigint, truth jsonb, agrees boolean, actor text, set_at timestamptz)
+), versions AS (
+    INSERT INTO {GroundTruthVersion._meta.db_table}
+        (model_key, row_id, truth, actor, set_at, replaced_by, replaced_at, is_removal)
+    SELECT %(model)s, old.id, old.truth, old.actor, old.set_at,
+           given.actor, given.set_at, false
+    FROM given CROSS JOIN LATERAL (  -- fenced as in lookup.py
+        SELECT id, truth, actor, set_at FROM {TABLE}
+        WHERE model_key = %(model)s AND id = given.id OFFSET 0
+    ) AS old
+    WHERE old.truth <> given.truth
+)
+INSERT INTO {TABLE} AS kept (id, model_key, truth, agrees, actor, set_at)
+SELECT id, %(model)s, truth, agrees, actor, set_at FROM given ORDER BY id
+ON CONFLICT (model_key, id) DO UPDATE SET truth = excluded.truth,
+    agrees = excluded.agrees, actor = excluded.actor, set_at = excluded.set_at
+WHERE kept.truth <> excluded.truth
+"""

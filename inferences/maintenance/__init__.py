@@ -1,0 +1,1 @@
+"""Upkeep beside the records: orphans, consistency, compaction and disk space."""

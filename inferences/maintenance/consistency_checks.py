@@ -1,0 +1,527 @@
+"""Whether rows agree with each other, and with the objects that they name.
+
+Rows are looked at window by window of ids, each window in one statement: that has one
+snapshot, so nobody's half-done work is met. What is repaired is what the store can tell
+by itself: rows that stand alone go, indexes made for filters are made again from the
+record, counts are set right, intents are carried out. A record whose object is missing
+has lost it; that is told and nothing else.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from datetime import timedelta
+
+import orjson
+from django.db import connection, transaction
+from django.db.models import Q
+from django.db.models.functions import Now
+
+from inferences.maintenance.orphan_blobs import models_of
+from inferences.models import (
+    ClassProbability,
+    Detection,
+    Embedding,
+    GroundTruth,
+    GroundTruthVersion,
+    Inference,
+    InferenceKey,
+    InferencePayload,
+    MetadataChange,
+    MetadataKeyCount,
+    OverflowNumber,
+    OverflowText,
+    RecentEmbedding,
+    RegisteredModel,
+)
+from inferences.models.row_ids import LOWEST, first_id_at
+from inferences.store import class_migration, removal
+from inferences.store.recording import lower_bounds
+from istore import blobs
+from istore.checks.verification import Finding, Scope
+
+WINDOW = 20_000  # rows
+AT_ONCE = 500  # objects that are asked for together
+THREADS = 8
+CHUNK = 1024 * 1024
+OLD_INTENT = timedelta(hours=1)  # the beat carries them out every minute
+HIGHEST = 2**63 - 1
+
+ROW, COLD = Inference._meta.db_table, InferencePayload._meta.db_table
+KEYS = InferenceKey._meta.db_table
+DETECTED = Detection._meta.db_table
+CLASSES = ClassProbability._meta.db_table
+# Rows beside the records: their table, and the column that holds the row id.
+SIDES = {
+    "detection": (DETECTED, "id"),
+    "class": (CLASSES, "id"),
+    "embedding": (Embedding._meta.db_table, "id"),
+    "recent embedding": (RecentEmbedding._meta.db_table, "id"),
+    "text": (OverflowText._meta.db_table, "id"),
+    "number": (OverflowNumber._meta.db_table, "id"),
+    "history": (MetadataChange._meta.db_table, "row_id"),
+    "actual": (GroundTruth._meta.db_table, "id"),
+    "former actual": (GroundTruthVersion._meta.db_table, "row_id"),
+}
+
+
+def _alone(what: str, table: str, column: str) -> str:
+    return (
+        f"SELECT DISTINCT '{what}-alone', side.{column} FROM {table} AS side "
+        f"WHERE side.model_key = %(model)s AND side.{column} BETWEEN %(low)s AND %(high)s "
+        f"AND NOT EXISTS (SELECT FROM hot WHERE hot.id = side.{column})"
+    )
+
+
+ROWS = f"""
+WITH hot AS MATERIALIZED (
+    SELECT id, inference_id, labels, scores, classes, probabilities, deleted, is_protected
+    FROM {ROW}
+    WHERE model_key = %(model)s AND id BETWEEN %(low)s AND %(high)s
+), cold AS MATERIALIZED (
+    SELECT id, deleted_at, removal_at, input_removal_at FROM {COLD}
+    WHERE model_key = %(model)s AND id BETWEEN %(low)s AND %(high)s
+), detected AS MATERIALIZED (
+    SELECT id, count(*) AS number FROM {DETECTED}
+    WHERE model_key = %(model)s AND id BETWEEN %(low)s AND %(high)s GROUP BY id
+), distributed AS MATERIALIZED (
+    SELECT id, count(*) AS number FROM {CLASSES}
+    WHERE model_key = %(model)s AND id BETWEEN %(low)s AND %(high)s GROUP BY id
+)
+SELECT 'without-payload', id FROM hot WHERE NOT EXISTS (
+    SELECT FROM cold WHERE cold.id = hot.id)
+UNION ALL
+SELECT 'payload-alone', id FROM cold WHERE NOT EXISTS (
+    SELECT FROM hot WHERE hot.id = cold.id)
+UNION ALL
+SELECT 'without-key', id FROM hot WHERE NOT EXISTS (
+    SELECT FROM {KEYS} AS key WHERE key.model_key = %(model)s
+    AND key.inference_id = hot.inference_id AND key.row_id = hot.id
+    AND key.removed_at IS NULL)
+UNION ALL
+SELECT 'detections-differ', hot.id FROM hot LEFT JOIN detected USING (id)
+WHERE coalesce(number, 0) <> coalesce(cardinality(labels), 0)
+UNION ALL
+SELECT 'classes-differ', hot.id FROM hot LEFT JOIN distributed USING (id)
+WHERE coalesce(number, 0) <> coalesce(cardinality(classes), 0)
+UNION ALL
+SELECT 'classes-as-labels', id FROM hot
+WHERE %(of_one_class)s AND NOT %(awaits_classes)s
+AND labels IS NOT NULL AND classes IS NULL
+UNION ALL
+SELECT 'not-the-best-class', id FROM hot
+WHERE classes IS NOT NULL AND (
+    cardinality(labels) IS DISTINCT FROM least(cardinality(classes), 1)
+    OR cardinality(classes) > 0 AND NOT EXISTS (
+        SELECT FROM unnest(classes, probabilities) AS each (label, score)
+        WHERE each.label = labels[1] AND each.score IS NOT DISTINCT FROM scores[1]
+        AND each.score IS NOT DISTINCT FROM (
+            SELECT max(score) FROM unnest(probabilities) AS score)))
+UNION ALL
+SELECT 'hidden-for-no-reason', hot.id FROM hot JOIN cold USING (id)
+WHERE deleted AND deleted_at IS NULL AND removal_at IS NULL
+UNION ALL
+SELECT 'deleted-but-shown', hot.id FROM hot JOIN cold USING (id)
+WHERE NOT deleted AND (deleted_at IS NOT NULL OR removal_at IS NOT NULL)
+UNION ALL
+SELECT 'protected-but-hidden', hot.id FROM hot JOIN cold USING (id)
+WHERE is_protected AND deleted AND deleted_at IS NOT NULL AND removal_at IS NULL
+UNION ALL
+SELECT 'protected-but-expiring', hot.id FROM hot JOIN cold USING (id)
+WHERE is_protected AND input_removal_at IS NOT NULL AND removal_at IS NULL
+UNION ALL
+{" UNION ALL ".join(_alone(what, *place) for what, place in SIDES.items())}
+"""
+SAID = {
+    "without-payload": "The record has lost its other half.",
+    "payload-alone": "Half a record without the other.",
+    "without-key": "Its id is not held for it.",
+    "key-alone": "An id is held for a record that is not there.",
+    "detections-differ": "The index of detections does not agree with the record.",
+    "classes-differ": "The index of probabilities does not agree with the record.",
+    "classes-as-labels": "All classes are its labels, where one is the answer.",
+    "not-the-best-class": "Its label is not the best of its classes.",
+    "hidden-for-no-reason": "Hidden, neither soft-deleted nor being removed.",
+    "deleted-but-shown": "Deleted, and still found by queries.",
+    "protected-but-hidden": "Protected, and soft-deleted by retention.",
+    "protected-but-expiring": "Protected, and its input is being removed.",
+    "counts-differ": "The count of a metadata key is wrong.",
+}
+END_OF_WINDOW = f"""
+SELECT max(id) FROM (
+    SELECT id FROM {ROW} WHERE model_key = %s AND id >= %s ORDER BY id LIMIT {WINDOW}
+) AS page
+"""
+
+
+def rows(scope: Scope) -> Iterator[Finding]:
+    """Records, payloads, keys and everything beside them name each other."""
+    for model in models_of(scope):
+        for low, high in _windows(model, scope):
+            values = {
+                "model": model.pk,
+                "low": low,
+                "high": high,
+                "of_one_class": model.answers_one_class,
+                "awaits_classes": model.awaits_classes,
+            }
+            with connection.cursor() as cursor:
+                cursor.execute(ROWS, values)
+                found = cursor.fetchall()
+            by_kind: dict[str, list[int]] = {}
+            for kind, row_id in found:
+                by_kind.setdefault(kind, []).append(row_id)
+            for kind, ids in by_kind.items():
+                mended = scope.repair and _mend(model, kind, ids)
+                for row_id in ids:
+                    said = SAID.get(kind, "A side row of no record.")
+                    yield Finding(kind, _where(model, row_id), said, mended)
+
+
+def _windows(model: RegisteredModel, scope: Scope) -> Iterator[tuple[int, int]]:
+    """Ranges of ids that leave no hole, to the very end."""
+    low = first_id_at(scope.since) if scope.since else LOWEST
+    while True:
+        with connection.cursor() as cursor:
+            cursor.execute(END_OF_WINDOW, [model.pk, low])
+            (high,) = cursor.fetchone()
+        if high is None:
+            yield low, HIGHEST
+            return
+        yield low, high
+        low = high + 1
+
+
+def _where(model: RegisteredModel, row_id: int) -> str:
+    return f"{model.full_name} row {row_id}"
+
+
+# -- mending, under the locks of whoever else may be at work
+
+
+@transaction.atomic
+def _mend(model: RegisteredModel, kind: str, ids: list[int]) -> bool:
+    held = set(
+        model.inferences.filter(id__in=ids)
+        .order_by("id")
+        .select_for_update(of=("self",))
+        .values_list("id", flat=True)
+    )
+    if kind.endswith("-alone"):
+        return _drop_alone(model, kind, [each for each in ids if each not in held])
+    mend = MENDING.get(kind)
+    if mend is None:
+        return False
+    mend(model, sorted(held))
+    return True
+
+
+def _drop_alone(model: RegisteredModel, kind: str, ids: list[int]) -> bool:
+    table, column = COLD, "id"
+    if kind != "payload-alone":
+        table, column = SIDES[kind.removesuffix("-alone")]
+    with connection.cursor() as cursor:
+        cursor.execute(
+            f"DELETE FROM {table} WHERE model_key = %s AND {column} = ANY(%s)",
+            [model.pk, ids],
+        )
+    return True
+
+
+def _hold_key(model: RegisteredModel, ids: list[int]) -> None:
+    with connection.cursor() as cursor:
+        cursor.execute(
+            f"INSERT INTO {KEYS} (model_key, inference_id, row_id) "
+            f"SELECT model_key, inference_id, id FROM {ROW} "
+            "WHERE model_key = %s AND id = ANY(%s) "
+            "ON CONFLICT (model_key, inference_id) DO UPDATE "
+            "SET row_id = excluded.row_id, removed_at = NULL, reserved_at = NULL",
+            [model.pk, ids],
+        )
+
+
+def _detect_again(model: RegisteredModel, ids: list[int]) -> None:
+    with connection.cursor() as cursor:
+        cursor.execute(
+            f"DELETE FROM {DETECTED} WHERE model_key = %s AND id = ANY(%s)",
+            [model.pk, ids],
+        )
+        cursor.execute(
+            f"INSERT INTO {DETECTED} (id, model_key, label_id, score) "
+            f"SELECT id, model_key, each.label, each.score FROM {ROW}, "
+            "unnest(labels, scores) AS each (label, score) "
+            "WHERE model_key = %s AND id = ANY(%s)",
+            [model.pk, ids],
+        )
+
+
+def _distribute_again(model: RegisteredModel, ids: list[int]) -> None:
+    with connection.cursor() as cursor:
+        cursor.execute(
+            f"DELETE FROM {CLASSES} WHERE model_key = %s AND id = ANY(%s)",
+            [model.pk, ids],
+        )
+        cursor.execute(
+            f"INSERT INTO {CLASSES} (id, model_key, label_id, score) "
+            f"SELECT id, model_key, each.label, each.score FROM {ROW}, "
+            "unnest(classes, probabilities) AS each (label, score) "
+            "WHERE model_key = %s AND id = ANY(%s)",
+            [model.pk, ids],
+        )
+
+
+def _make_restorable(model: RegisteredModel, ids: list[int]) -> None:
+    payloads = InferencePayload.objects.beside(model).filter(id__in=ids)
+    payloads.filter(deleted_at=None, removal_at=None).update(deleted_at=Now())
+
+
+def _hide(model: RegisteredModel, ids: list[int]) -> None:
+    shown = model.inferences.live().filter(id__in=ids)
+    removal.hide(model, list(shown.values_list("id", flat=True)))
+
+
+def _show(model: RegisteredModel, ids: list[int]) -> None:
+    payloads = InferencePayload.objects.beside(model).filter(id__in=ids)
+    free = payloads.filter(removal_at=None, deleted_at__isnull=False)
+    hidden = list(free.values_list("id", flat=True))
+    if not hidden:
+        return
+    lower_bounds(model, min(hidden))
+    model.inferences.filter(id__in=hidden).update(deleted=False, updated_at=Now())
+    payloads.filter(id__in=hidden).update(deleted_at=None)
+    removal.count_keys(model, hidden)
+
+
+def _keep_inputs(model: RegisteredModel, ids: list[int]) -> None:
+    """An input that is still there stays; of one that went the intent is carried out."""
+    payloads = InferencePayload.objects.beside(model).filter(id__in=ids)
+    for row_id, key in payloads.values_list("id", "data_storage_key"):
+        if key and _size(key) is not None:
+            payloads.filter(id=row_id).update(input_removal_at=None)
+
+
+MENDING: dict[str, Callable[[RegisteredModel, list[int]], None]] = {
+    "without-key": _hold_key,
+    "detections-differ": _detect_again,
+    "classes-differ": _distribute_again,
+    "classes-as-labels": class_migration.tell_apart_rows,
+    "not-the-best-class": class_migration.choose_again,
+    "hidden-for-no-reason": _make_restorable,
+    "deleted-but-shown": _hide,
+    "protected-but-hidden": _show,
+    "protected-but-expiring": _keep_inputs,
+}
+
+
+# -- ids that are held
+
+
+KEYS_ALONE = f"""
+WITH page AS MATERIALIZED (
+    SELECT inference_id, row_id, removed_at FROM {KEYS}
+    WHERE model_key = %(model)s AND inference_id > %(after)s
+    ORDER BY inference_id LIMIT {WINDOW}
+)
+SELECT NULL, max(inference_id) FROM page
+UNION ALL
+SELECT inference_id, NULL FROM page
+WHERE removed_at IS NULL AND row_id IS NOT NULL AND NOT EXISTS (
+    SELECT FROM {ROW} AS hot
+    WHERE hot.model_key = %(model)s AND hot.id = page.row_id)
+"""
+
+
+def keys(scope: Scope) -> Iterator[Finding]:
+    """Ids that are held for a record have one; else they become tombstones."""
+    for model in models_of(scope):
+        after: str | None = ""
+        while after is not None:
+            with connection.cursor() as cursor:
+                cursor.execute(KEYS_ALONE, {"model": model.pk, "after": after})
+                (_, after), *found = cursor.fetchall()
+            for name, _ in found:
+                if scope.repair:
+                    mine = InferenceKey.objects.filter(registered_model=model)
+                    mine.filter(inference_id=name, removed_at=None).update(
+                        removed_at=Now()
+                    )
+                where = f"{model.full_name} {name}"
+                yield Finding("key-alone", where, SAID["key-alone"], scope.repair)
+
+
+# -- counts of metadata keys
+
+COUNTED = f"""
+SELECT key, type, coalesce(there.number, 0) AS there, coalesce(told.number, 0) AS told
+FROM (
+    SELECT each.key, each.value ->> 0 AS type, count(*) AS number
+    FROM {ROW} AS hot JOIN {COLD} AS cold USING (model_key, id),
+         jsonb_each(cold.metadata) AS each
+    WHERE model_key = %(model)s AND NOT hot.deleted GROUP BY 1, 2
+) AS there FULL JOIN (
+    SELECT key, type, sum(delta) AS number FROM {MetadataKeyCount._meta.db_table}
+    WHERE model_key = %(model)s GROUP BY 1, 2
+) AS told USING (key, type)
+WHERE coalesce(there.number, 0) <> coalesce(told.number, 0)
+"""
+
+
+def counts(scope: Scope) -> Iterator[Finding]:
+    """Observations of metadata keys are as many as were counted.
+
+    Both are read by one statement; the difference is right whatever comes after it.
+    """
+    for model in models_of(scope):
+        with connection.cursor() as cursor:
+            cursor.execute(COUNTED, {"model": model.pk})
+            found = cursor.fetchall()
+        if scope.repair:
+            MetadataKeyCount.objects.bulk_create(
+                MetadataKeyCount(
+                    registered_model=model, key=key, type=type_, delta=there - told
+                )
+                for key, type_, there, told in found
+            )
+        for key, type_, there, told in found:
+            said = f"{told} counted, {there} there."
+            where = f"{model.full_name} {key} ({type_})"
+            yield Finding("counts-differ", where, said, scope.repair)
+
+
+# -- intents
+
+
+def intents(scope: Scope) -> Iterator[Finding]:
+    """Removals that were committed are carried out soon after."""
+    old = scope.at - OLD_INTENT
+    late = Q(removal_at__lt=old) | Q(input_removal_at__lt=old)
+    for model in models_of(scope):
+        payloads = InferencePayload.objects.beside(model).filter(late)
+        since = Q(id__gte=first_id_at(scope.since)) if scope.since else Q()
+        found = payloads.filter(since).order_by("id").values_list("id", flat=True)
+        met = False
+        for row_id in found.iterator(AT_ONCE):
+            met, where = True, _where(model, row_id)
+            yield Finding("intent-open", where, "For over an hour.", scope.repair)
+        if scope.repair and met:
+            removal.finish_inputs(model)
+            removal.finish(model)
+
+
+# -- objects that records name
+
+
+@dataclass(frozen=True, slots=True)
+class Named:
+    """A record and what it says of its objects."""
+
+    row_id: int
+    data_key: str
+    answer_key: str
+    data_hash: bytes
+    data_size: int
+    marker_erased: bool
+
+    @property
+    def keys(self) -> list[str]:
+        found = removal.blob_keys(self.data_key, self.answer_key)
+        return found[:-1] if self.marker_erased and self.answer_key else found
+
+
+NAMING = f"""
+SELECT hot.id, data_storage_key, answer_storage_key, data_hash, data_size,
+       coalesce(notes ? 'marker_erased', false)
+FROM {ROW} AS hot JOIN {COLD} AS cold USING (model_key, id)
+WHERE model_key = %(model)s AND hot.id > %(after)s AND hot.id = cold.id
+  AND cold.id > %(after)s AND removal_at IS NULL AND input_removal_at IS NULL
+  AND (data_storage_key <> '' OR answer_storage_key <> '')
+ORDER BY hot.id LIMIT {AT_ONCE}
+"""
+
+
+def named_objects(scope: Scope) -> Iterator[Finding]:
+    """Every object that a record names is there, of the size it says; with ``deep``
+    it has the hash it says."""
+    look = _looked_deeply if scope.deep else _looked
+    with ThreadPoolExecutor(THREADS, "verify") as threads:
+        for model in models_of(scope):
+            after = first_id_at(scope.since) - 1 if scope.since else LOWEST
+            while some := _named(model, after):
+                after = some[-1].row_id
+                for named, wrong in zip(some, threads.map(look, some), strict=True):
+                    if wrong and _is_still_named(model, named):
+                        where = _where(model, named.row_id)
+                        for kind, detail in wrong:
+                            yield Finding(kind, where, detail)
+
+
+def _named(model: RegisteredModel, after: int) -> list[Named]:
+    with connection.cursor() as cursor:
+        cursor.execute(NAMING, {"model": model.pk, "after": after})
+        return [Named(*row) for row in cursor]
+
+
+Wrong = list[tuple[str, str]]
+
+
+def _looked(named: Named) -> Wrong:
+    wrong: Wrong = []
+    for key in named.keys:
+        size = _size(key)
+        if size is None:
+            wrong.append(("missing", key))
+        elif key == named.data_key and size != named.data_size:
+            detail = f"{key}: {size} bytes, not {named.data_size}."
+            wrong.append(("size-differs", detail))
+    return wrong
+
+
+def _looked_deeply(named: Named) -> Wrong:
+    wrong = _looked(named)
+    if wrong:
+        return wrong
+    if named.data_key and _hash(named.data_key) != bytes(named.data_hash):
+        wrong.append(("hash-differs", named.data_key))
+    if named.answer_key and not named.marker_erased:
+        stated = _stated_hash(named.keys[-1])
+        if stated != _hash(named.answer_key).hex():
+            wrong.append(("hash-differs", named.answer_key))
+    return wrong
+
+
+def _stated_hash(marker: str) -> str | None:
+    """What the marker says of the answer; None where it says nothing readable."""
+    try:
+        return orjson.loads(blobs.get(marker))["answer"]["sha256"]
+    except (ValueError, KeyError, TypeError):
+        return None
+
+
+def _size(key: str) -> int | None:
+    try:
+        return blobs.size(key)
+    except FileNotFoundError:
+        return None
+
+
+def _hash(key: str) -> bytes:
+    digest = hashlib.sha256()
+    with blobs.open_blob(key) as file:
+        while chunk := file.read(CHUNK):
+            digest.update(chunk)
+    return digest.digest()
+
+
+def _is_still_named(model: RegisteredModel, named: Named) -> bool:
+    """A removal may have come between; then the object is rightly gone."""
+    same = InferencePayload.objects.beside(model).filter(
+        id=named.row_id,
+        data_storage_key=named.data_key,
+        answer_storage_key=named.answer_key,
+        removal_at=None,
+        input_removal_at=None,
+    )
+    return same.exists()

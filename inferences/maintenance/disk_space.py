@@ -1,0 +1,179 @@
+"""Give back to the disk what removals left behind.
+
+A vacuum frees what removed rows took for the next rows of the same partition. In an old one
+there are none to come but late ones, and indexes never shrink. So a partition in which
+nothing is left, of no model, is emptied at once; several beside each other become one,
+which takes the range of all of them, as a late inference may still need it: ranges have no
+hole, and there are never many of them at the old end.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from itertools import groupby
+
+from django.db import (
+    DatabaseError,
+    OperationalError,
+    ProgrammingError,
+    connection,
+    transaction,
+)
+
+from inferences.models.row_ids import first_id_at, moment_of
+from inferences.store import partitions
+from istore.db.statement_timeout import deadline
+from istore.log_values import describe
+
+logger = logging.getLogger(__name__)
+
+SETTLED = timedelta(days=1)  # so long ago a partition has ended before it is touched
+WORTH_EMPTYING = 8 << 20  # bytes; new partitions with all their indexes take a tenth
+LOCKED_SECONDS = 0.25  # for no longer are readers and writers kept waiting
+LOOKED_SECONDS = 2.0
+PATIENCE, PAUSE = 60.0, 1.0  # seconds for which it is tried, and between
+
+
+@dataclass(frozen=True, slots=True)
+class Range:
+    """Partitions of the same row ids, one of each table."""
+
+    lower: int | None
+    upper: int
+    names: tuple[str, ...]
+
+
+def vacuum(lower: int, upper: int) -> list[str]:
+    """Free the space of removed rows between these ids; returns the partitions.
+
+    The first index-only count after a large removal takes thirty times as long without.
+    Does nothing within a transaction, where it is not allowed.
+    """
+    if connection.in_atomic_block:
+        return []
+    done = []
+    for table in partitions.TABLES:
+        for name, (start, end) in partitions.partitions_of(table.name).items():
+            if (start is None or start <= upper) and lower < end:
+                with connection.cursor() as cursor:
+                    cursor.execute(f"VACUUM (SKIP_LOCKED) {name}")
+                done.append(name)
+    return done
+
+
+def give_back(now: datetime) -> int:
+    """Empty and join old partitions in which nothing is left; returns the bytes given back.
+
+    What is locked, or takes long to look through, waits for the next time.
+    """
+    given = 0
+    for empty in list(_empty_runs(now)):
+        try:
+            size = _size(empty)
+            if len(empty) > 1 or size >= WORTH_EMPTYING:
+                given += size if _replace_patiently(empty) else 0
+        except ProgrammingError:  # another worker was quicker: they are gone
+            logger.info("Empty partitions were replaced meanwhile.")
+    return given
+
+
+def _empty_runs(now: datetime) -> Iterator[list[Range]]:
+    """Old ranges without a row, those beside each other together, the oldest first."""
+    end = first_id_at(now - SETTLED)
+    for is_empty, run in groupby(
+        _ranges(), lambda each: each.upper <= end and _is_empty([each])
+    ):
+        if is_empty:
+            yield list(run)
+
+
+def _ranges() -> list[Range]:
+    """All of them in the order of time."""
+    names: dict[tuple[int | None, int], list[str]] = {}
+    for table in partitions.TABLES:
+        for name, bounds in partitions.partitions_of(table.name).items():
+            names.setdefault(bounds, []).append(name)
+    found = [Range(*bounds, tuple(those)) for bounds, those in names.items()]
+    return sorted(found, key=lambda each: each.upper)
+
+
+def _names(ranges: Iterable[Range]) -> list[str]:
+    return [name for each in ranges for name in each.names]
+
+
+def _is_empty(ranges: Iterable[Range], seconds: float = LOOKED_SECONDS) -> bool:
+    """Whether no row is in them. Not known in time: there may be one."""
+    there = " OR ".join(f"EXISTS (SELECT FROM {name})" for name in _names(ranges))
+    try:
+        with deadline(seconds), connection.cursor() as cursor:
+            cursor.execute(f"SELECT {there}")
+            return not cursor.fetchone()[0]
+    except DatabaseError:
+        return False
+
+
+def _size(ranges: Iterable[Range]) -> int:
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT sum(pg_total_relation_size(name::regclass))::bigint "
+            "FROM unnest(%s::text[]) AS name",
+            [_names(ranges)],
+        )
+        return cursor.fetchone()[0]
+
+
+def _replace_patiently(empty: list[Range]) -> bool:
+    begun = time.monotonic()
+    while True:
+        why = "They are being vacuumed."
+        if not _are_being_vacuumed(empty):
+            try:
+                return _replace(empty)
+            except OperationalError as error:  # a lock was not to be had
+                why = describe(error)
+        if time.monotonic() - begun > PATIENCE:
+            logger.info("Empty partitions stay for now: %s", why)
+            return False
+        time.sleep(PAUSE)
+
+
+def _are_being_vacuumed(ranges: Iterable[Range]) -> bool:
+    """A vacuum gives way after a second alone, for which nobody else should wait."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT EXISTS (SELECT FROM pg_locks "
+            "WHERE relation = ANY(%s::regclass[]) AND mode = 'ShareUpdateExclusiveLock')",
+            [_names(ranges)],
+        )
+        return cursor.fetchone()[0]
+
+
+def _replace(empty: list[Range]) -> bool:
+    """One empty range for all of them. False if a late inference has come meanwhile.
+
+    Raises ``OperationalError`` if somebody holds a lock for longer than others should
+    wait, and ``ProgrammingError`` if the partitions are no longer there.
+    """
+    names = ", ".join(_names(empty))
+    with transaction.atomic(), connection.cursor() as cursor:
+        cursor.execute(partitions.ONE_AT_A_TIME)
+        cursor.execute(f"SET LOCAL lock_timeout = '{LOCKED_SECONDS}s'")
+        if len(empty) > 1:  # a partition comes and goes under the lock of its table
+            tables = ", ".join(table.name for table in partitions.TABLES)
+            cursor.execute(f"LOCK TABLE ONLY {tables} IN ACCESS EXCLUSIVE MODE")
+        cursor.execute(f"LOCK TABLE {names} IN ACCESS EXCLUSIVE MODE")
+        if not _is_empty(empty, LOCKED_SECONDS):
+            return False
+        if len(empty) == 1:
+            cursor.execute(f"TRUNCATE {names}")
+            return True
+        cursor.execute(f"DROP TABLE {names}")
+        lower, upper = empty[0].lower, empty[-1].upper
+        name = f"until_{moment_of(upper):%Y%m%d}"
+        for statement in partitions.add_range(lower, upper, name):
+            cursor.execute(statement)
+        return True

@@ -1,0 +1,310 @@
+"""Objects that nobody names are found, and collected when they are old enough.
+
+A put comes before its row, so what is young is left alone: ``ISTORE_VERIFY_GRACE_HOURS``
+by the time it was put, not by the hour in its key. Who names an object is asked twice:
+among the rows of its hour, where nearly all are found, and then among all rows of its
+model. A folder with a commit marker was acknowledged: what became of its inference is for
+the app that reads markers to say (``know_fates``), and nothing of it goes unless the
+answer is that it was removed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from itertools import groupby, islice
+from typing import TypeVar
+
+from django.db import connection
+from django.db.models import Q, QuerySet
+
+from inferences.models import InferencePayload, RegisteredModel, UploadGrant
+from inferences.models.row_ids import first_id_at
+from inferences.previews import pictures
+from istore import blobs
+from istore.blobs import Stored
+from istore.checks.verification import Finding, Scope
+from istore.failpoints import failpoint
+from istore.models import Project
+
+UPLOADS = "uploads/"
+AT_ONCE = 2000
+HOUR = timedelta(hours=1)
+BETWEEN = 2 * HOUR  # an object's hour and its row's, nearly always
+AFTER_EXPIRY = HOUR  # a create that began before may still be reading
+
+Item = TypeVar("Item")
+
+
+@dataclass(frozen=True, slots=True)
+class Fate:
+    """What is known of a folder with a marker that no record names.
+
+    ``removed``: its inference was removed, and the rest may go. ``finding``: what to
+    tell. With neither, somebody still works on it.
+    """
+
+    removed: bool = False
+    finding: Finding | None = None
+
+
+Fates = Callable[[RegisteredModel, list[str], Scope], dict[str, Fate]]
+_known: list[Fates] = []
+
+
+def know_fates(ask: Fates) -> None:
+    """Called in ``ready`` by the app that reads markers."""
+    _known[:] = [ask]
+
+
+@dataclass(frozen=True, slots=True)
+class Folder:
+    """Objects that lie beside each other: those of one inference."""
+
+    name: str
+    objects: tuple[Stored, ...]
+
+    @property
+    def keys(self) -> list[str]:
+        return [each.key for each in self.objects]
+
+    @property
+    def marker(self) -> str:
+        return f"{self.name}/{blobs.METADATA}"
+
+    @property
+    def answer(self) -> str:
+        return f"{self.name}/{blobs.ANSWER}"
+
+    @property
+    def youngest(self) -> datetime:
+        return max(each.modified_at for each in self.objects)
+
+    @property
+    def size(self) -> int:
+        return sum(each.size for each in self.objects)
+
+
+def models_of(scope: Scope) -> QuerySet[RegisteredModel]:
+    models = RegisteredModel.objects.select_related("project").order_by("pk")
+    return models if scope.project is None else models.filter(project=scope.project)
+
+
+# -- objects of inferences
+
+
+def unnamed_objects(scope: Scope) -> Iterator[Finding]:
+    """Objects below a model's prefix that no record names, and partial files."""
+    for model in models_of(scope):
+        waiting: list[Folder] = []
+        for start in _hours(model, scope.since):
+            prefix = blobs.prefix_for(model.project_id, model.pk, start, "")
+            for some in _batches(_folders(prefix)):
+                for each in (each for folder in some for each in folder.objects):
+                    if each.is_partial and each.modified_at < scope.young_from:
+                        yield _collected("partial", Folder(each.key, (each,)), scope)
+                left = _unnamed(model, some, start)
+                waiting += [each for each in left if each.youngest < scope.young_from]
+                if len(waiting) >= AT_ONCE:
+                    yield from _named_nowhere(model, waiting, scope)
+                    waiting = []
+        yield from _named_nowhere(model, waiting, scope)
+
+
+def _hours(model: RegisteredModel, since: datetime | None) -> Iterator[datetime]:
+    """The hours that have a folder, oldest first."""
+    first = f"{since:%Y/%m/%d/%H}" if since else ""
+    yield from _hours_below(f"{model.project_id}/{model.pk}/", "", first)
+
+
+def _hours_below(top: str, path: str, first: str) -> Iterator[datetime]:
+    for name in sorted(blobs.listed(f"{top}{path}")[0]):
+        below = f"{path}{name}"
+        if below < first[: len(below)]:
+            continue
+        if path.count("/") < 3:
+            yield from _hours_below(top, f"{below}/", first)
+            continue
+        with suppress(ValueError):  # whatever it is, it is none of ours
+            yield datetime.strptime(below, "%Y/%m/%d/%H").replace(tzinfo=UTC)
+
+
+def _folders(prefix: str) -> Iterator[Folder]:
+    for name, objects in groupby(blobs.walk(prefix), lambda each: each.folder):
+        yield Folder(name, tuple(objects))
+
+
+def _unnamed(
+    model: RegisteredModel, folders: Iterable[Folder], start: datetime | None
+) -> list[Folder]:
+    """The folders with what is not named by rows around that hour, or by any row."""
+    whole = [
+        Folder(each.name, tuple(o for o in each.objects if not o.is_partial))
+        for each in folders
+    ]
+    keys = [key for each in whole for key in (*each.keys, each.answer)]
+    named = _named(model, keys, start)
+    left = []
+    for folder in whole:
+        markers = {folder.marker} if folder.answer in named else set()
+        rest = tuple(o for o in folder.objects if o.key not in named | markers)
+        if rest:
+            left.append(Folder(folder.name, rest))
+    return left
+
+
+NAMED = f"""
+SELECT data_storage_key, answer_storage_key FROM {InferencePayload._meta.db_table}
+WHERE model_key = %(model)s AND id >= %(lowest)s AND id < %(highest)s
+  AND (data_storage_key = ANY(%(keys)s) OR answer_storage_key = ANY(%(keys)s))
+"""
+
+
+def _named(model: RegisteredModel, keys: list[str], start: datetime | None) -> set[str]:
+    lowest, highest = -(2**63), 2**63 - 1
+    if start is not None:
+        lowest = first_id_at(start - BETWEEN)
+        highest = first_id_at(start + HOUR + BETWEEN)
+    values = {"model": model.pk, "keys": keys, "lowest": lowest, "highest": highest}
+    with connection.cursor() as cursor:
+        cursor.execute(NAMED, values)
+        return {key for row in cursor for key in row if key}
+
+
+def _named_nowhere(
+    model: RegisteredModel, folders: list[Folder], scope: Scope
+) -> Iterator[Finding]:
+    """What no row of the model names at all, wherever its hour is."""
+    if not folders:
+        return
+    left = _unnamed(model, folders, None)
+    marked = [each.name for each in left if each.marker in each.keys]
+    told = _fates(model, marked, scope) if marked else {}
+    for folder in left:
+        fate = told.get(folder.name, Fate(removed=True))
+        if fate.finding:
+            yield fate.finding
+        elif fate.removed:
+            yield _collected("unnamed", folder, scope)
+
+
+def _fates(model: RegisteredModel, folders: list[str], scope: Scope) -> dict[str, Fate]:
+    said = _known[0](model, folders, scope) if _known else {}
+    unknown = "Acknowledged, and not in the store."
+    return {
+        each: said.get(each, Fate(finding=Finding("unrecorded", each, unknown)))
+        for each in folders
+    }
+
+
+def _collected(kind: str, folder: Folder, scope: Scope) -> Finding:
+    if scope.repair:
+        pictures.forget(folder.keys)
+        blobs.delete(folder.keys)
+        failpoint("collecting.removed")
+    count = len(folder.objects)
+    detail = f"{count} {'object' if count == 1 else 'objects'}, {folder.size} bytes."
+    return Finding(kind, folder.name, detail, scope.repair)
+
+
+def objects_of_no_model(scope: Scope) -> Iterator[Finding]:
+    """What lies under a number that no project or model has.
+
+    Never collected by the beat: a store whose database is another one than yesterday
+    must not empty its blobs.
+    """
+    for project in blobs.listed("")[0]:
+        if not project.isdecimal() or scope.project not in (None, _project(project)):
+            continue
+        for model in blobs.listed(project)[0]:
+            known = RegisteredModel.objects.filter(pk=_number(model), project=project)
+            if _number(model) is not None and known.exists():
+                continue
+            for folder in _folders(f"{project}/{model}/"):
+                if folder.youngest < scope.young_from:
+                    yield _collected("of-no-model", folder, scope)
+
+
+def _project(number: str) -> Project | None:
+    return Project.objects.filter(pk=_number(number)).first()
+
+
+def _number(text: str) -> int | None:
+    return int(text) if text.isdecimal() and len(text) < 10 else None
+
+
+# -- staged uploads
+
+
+def staged_uploads(scope: Scope) -> Iterator[Finding]:
+    """Objects at staging keys that no open grant waits for, and grants long expired."""
+    ended = _ended_grants(scope).filter(expires_at__lt=scope.young_from)
+    for some in _batches(ended.order_by("pk").iterator(AT_ONCE)):
+        if scope.repair:
+            collect_grants(some)
+        for row in some:
+            detail = f"Granted to {row.granted_to}."
+            yield Finding("grant-expired", row.storage_key, detail, scope.repair)
+    top = UPLOADS if scope.project is None else f"{UPLOADS}{scope.project.pk}/"
+    for some in _batches(_folders(top)):
+        keys = {key for folder in some for key in folder.keys}
+        granted = set(
+            UploadGrant.objects.filter(storage_key__in=keys).values_list(
+                "storage_key", flat=True
+            )
+        )
+        for folder in some:
+            rest = tuple(o for o in folder.objects if o.key not in granted)
+            left = Folder(folder.name, rest)
+            if rest and left.youngest < scope.young_from:
+                partial = all(each.is_partial for each in rest)
+                yield _collected("partial" if partial else "unnamed", left, scope)
+
+
+def _ended_grants(scope: Scope) -> QuerySet[UploadGrant]:
+    grants = UploadGrant.objects.all()
+    if scope.project is not None:
+        grants = grants.filter(registered_model__project=scope.project)
+    return grants
+
+
+def collect_uploads(at: datetime) -> int:
+    """For the beat: what grants that ended have staged, and then their rows.
+
+    What was staged for a bound grant was copied; its row stays until it expires, so that
+    a second create is told what it is.
+    """
+    over = UploadGrant.objects.filter(expires_at__lt=at - AFTER_EXPIRY)
+    collected = 0
+    for some in _batches(over.order_by("pk").iterator(AT_ONCE)):
+        collected += collect_grants(some)
+    bound = UploadGrant.objects.filter(
+        Q(bound_at__lt=at - AFTER_EXPIRY, bound_at__gte=at - 3 * AFTER_EXPIRY)
+    )
+    for some in _batches(bound.order_by("pk").iterator(AT_ONCE)):
+        blobs.delete(row.storage_key for row in some)
+    return collected
+
+
+def collect_grants(rows: list[UploadGrant]) -> int:
+    """The objects, then the rows: a row that is left names what is left."""
+    blobs.delete(row.storage_key for row in rows)
+    failpoint("collecting.staged_removed")
+    UploadGrant.objects.filter(pk__in=[row.pk for row in rows]).delete()
+    return len(rows)
+
+
+def open_multipart_uploads(scope: Scope) -> Iterator[Finding]:
+    """Uploads in parts that somebody began long ago; the object store keeps the parts."""
+    for key, end in blobs.open_uploads(scope.young_from):
+        if scope.repair:
+            end()
+        yield Finding("partial", key, "An upload in parts.", scope.repair)
+
+
+def _batches(items: Iterable[Item]) -> Iterator[list[Item]]:
+    rest = iter(items)
+    while some := list(islice(rest, AT_ONCE)):
+        yield some

@@ -1,0 +1,103 @@
+"""What the store keeps: registered models, their inferences and typed metadata.
+
+An inference is two rows. ``Inference`` is narrow and holds all that is filtered on,
+``InferencePayload`` the bytes that only a page of fifty needs. Both are partitioned
+by id (``partitions.py``), are written by ``recording`` and leave by ``removal``:
+``save()`` and ``delete()`` go by the id alone, which two models may share.
+
+Zone maps, by which a page passes over what cannot match, have tables of their own beside
+these (``search.zone_maps``); a trigger tells them of what is written here.
+"""
+
+from inferences.models.choices import (
+    ONE_CLASS,
+    BoxFormat,
+    InferenceAction,
+    MetadataKind,
+    MetadataType,
+    TaskType,
+)
+from inferences.models.erasure import ErasedInference, ErasureTask
+from inferences.models.fields import OUTSIDE_ID, SLOT_TYPES, SLOTS, RealField
+from inferences.models.ground_truth import (
+    GroundTruth,
+    GroundTruthQuerySet,
+    GroundTruthVersion,
+    PendingTruth,
+    TruthFile,
+)
+from inferences.models.inference import Inference, InferenceKey, InferenceQuerySet
+from inferences.models.metadata import (
+    LabelName,
+    MetadataChange,
+    MetadataKey,
+    MetadataKeyCount,
+    SourceName,
+    WordOfModel,
+)
+from inferences.models.registered_model import (
+    CHOICES_MOST,
+    OF_PROJECT,
+    RegisteredModel,
+    RegisteredModelQuerySet,
+)
+from inferences.models.saved_view import SavedView
+from inferences.models.side_rows import (
+    ClassProbability,
+    Detection,
+    Embedding,
+    InferencePayload,
+    OverflowNumber,
+    OverflowText,
+    RecentEmbedding,
+    SideRow,
+    SideRowQuerySet,
+)
+from inferences.models.upload_grant import UploadGrant
+from inferences.models.zone_maps import Segment, SegmentTouch
+
+__all__ = [
+    "CHOICES_MOST",
+    "OF_PROJECT",
+    "ONE_CLASS",
+    "OUTSIDE_ID",
+    "SLOTS",
+    "SLOT_TYPES",
+    "BoxFormat",
+    "ClassProbability",
+    "Detection",
+    "Embedding",
+    "ErasedInference",
+    "ErasureTask",
+    "GroundTruth",
+    "GroundTruthQuerySet",
+    "GroundTruthVersion",
+    "Inference",
+    "InferenceAction",
+    "InferenceKey",
+    "InferencePayload",
+    "InferenceQuerySet",
+    "LabelName",
+    "MetadataChange",
+    "MetadataKey",
+    "MetadataKeyCount",
+    "MetadataKind",
+    "MetadataType",
+    "OverflowNumber",
+    "OverflowText",
+    "PendingTruth",
+    "RealField",
+    "RecentEmbedding",
+    "RegisteredModel",
+    "RegisteredModelQuerySet",
+    "SavedView",
+    "Segment",
+    "SegmentTouch",
+    "SideRow",
+    "SideRowQuerySet",
+    "SourceName",
+    "TaskType",
+    "TruthFile",
+    "UploadGrant",
+    "WordOfModel",
+]

@@ -1,0 +1,171 @@
+"""Registered models, and the classes, settings and projects they have."""
+
+from __future__ import annotations
+
+from functools import reduce
+from operator import or_
+from typing import Self
+
+from django.contrib.postgres.fields import ArrayField
+from django.db import models
+from django.db.models import Q
+
+from inferences.models import row_ids
+from inferences.models.choices import ONE_CLASS, BoxFormat, TaskType
+from inferences.models.fields import OUTSIDE_ID
+from istore.accounts.access import Caller
+from istore.addresses import AmbiguousModel, readings
+from istore.db.compiled_queries import Prepared, given
+from istore.models import Project, Role, Token
+
+CHOICES_MOST = 100  # projects that are named when an id alone is ambiguous
+
+
+class RegisteredModelQuerySet(models.QuerySet["RegisteredModel"]):
+    def visible_to(self, caller: Caller, role: Role = Role.VIEWER) -> Self:
+        """The models of the projects in which the caller has at least this role."""
+        return self.filter(project__in=caller.visible_projects(role))
+
+    def named(self, model_id: str, project_id: str | None = None) -> Self:
+        """The models of this id, in every project or in the one that is named."""
+        if project_id is None:
+            return self.filter(model_id=model_id)
+        meant = (
+            Q(project__project_id=project, model_id=model)
+            for project, model in readings(project_id, model_id)
+        )
+        return self.filter(reduce(or_, meant))
+
+    def seen_by(
+        self, caller: Caller, model_id: str, project_id: str | None = None
+    ) -> RegisteredModel | None:
+        """The model of this id, with its project; None if the caller may not see it.
+
+        Raises ``AmbiguousModel`` when several of the caller's projects have the id and
+        none of them is named.
+        """
+        if caller.token is not None:
+            return _of_token(caller.token, model_id, project_id)
+        seen = self.visible_to(caller).named(model_id, project_id)
+        found = list(seen.select_related("project")[:CHOICES_MOST])
+        if len(found) > 1 and project_id is None:
+            raise AmbiguousModel([model.project.project_id for model in found])
+        return found[0] if found else None
+
+
+class RegisteredModel(models.Model):
+    """A model whose inferences are stored, under the id its platform gave it."""
+
+    # Four bytes: the number stands in every row and every index entry.
+    id = models.AutoField(primary_key=True)
+    model_id = models.CharField(max_length=255, validators=[OUTSIDE_ID])
+    project = models.ForeignKey(
+        Project, models.PROTECT, related_name="models", db_column="project_key"
+    )
+    task_type = models.CharField(max_length=40, choices=TaskType)
+    embedding_size = models.PositiveIntegerField(default=0)
+    class_labels = ArrayField(
+        models.CharField(max_length=255),
+        default=list,
+        blank=True,
+        help_text="Names of the classes, in the order of the model's numbers.",
+    )
+    first_class_number = models.PositiveSmallIntegerField(
+        choices=[(0, "0"), (1, "1")],
+        default=0,
+        db_default=0,  # processes of before it write rows without it
+        help_text="The number of the first class label: 1 where 0 is the background.",
+    )
+    box_format = models.CharField(
+        max_length=20, choices=BoxFormat, default=BoxFormat.YXYX
+    )
+    upstream_url = models.CharField(
+        max_length=2048, blank=True, help_text="The V2 server that answers for it."
+    )
+    upstream_model = models.CharField(
+        max_length=255, blank=True, help_text="Its name there, if it is another."
+    )
+    enable_inference_storage = models.BooleanField(
+        "store inferences", default=False, help_text="Off: the proxy stores nothing."
+    )
+    strip_metadata = models.BooleanField(
+        default=False, help_text="Take metadata out of what is forwarded."
+    )
+
+    text_embedding_service = models.CharField(
+        max_length=255,
+        blank=True,
+        help_text="The id of the service that embeds texts to search by.",
+    )
+
+    # What this process remembers under a version is never stale: see directory.py.
+    keys_version = models.PositiveIntegerField(default=0, editable=False)
+    first_id = models.BigIntegerField(
+        default=row_ids.LOWEST, editable=False, help_text="No live id is lower."
+    )
+    blob_gone_before = models.BigIntegerField(
+        default=row_ids.LOWEST, editable=False, help_text="Where a sweep begins."
+    )
+    awaits_truth = models.BooleanField(
+        default=False, editable=False, help_text="Actuals may wait for inferences."
+    )
+    awaits_classes_from = models.BigIntegerField(
+        null=True,
+        editable=False,
+        help_text="From here on rows may hold a distribution as labels: see classes.py.",
+    )
+    created_at = models.DateTimeField(auto_now_add=True)
+    updated_at = models.DateTimeField(auto_now=True)
+
+    objects = RegisteredModelQuerySet.as_manager()
+
+    class Meta:
+        ordering = ["model_id", "project"]
+        constraints = [
+            # Read by every call that names a model: a token says in which project.
+            models.UniqueConstraint(
+                "project", "model_id", name="model_id_unique_in_project"
+            )
+        ]
+
+    def __str__(self) -> str:
+        return self.model_id
+
+    @property
+    def answers_one_class(self) -> bool:
+        """Whether the label of an inference is its best class alone."""
+        return self.task_type in ONE_CLASS
+
+    @property
+    def awaits_classes(self) -> bool:
+        """Whether some of its rows may hold a distribution as labels."""
+        return self.awaits_classes_from is not None
+
+    @property
+    def full_name(self) -> str:
+        """The id with its project, for whoever sees the models of several."""
+        return f"{self.model_id} ({self.project})"
+
+
+def _of_token(
+    token: Token, model_id: str, project_id: str | None
+) -> RegisteredModel | None:
+    """A token belongs to one project: the id means that project's model, or nothing."""
+    own = token.project
+    if project_id is not None:
+        meant = dict(readings(project_id, model_id))
+        if own.project_id not in meant:
+            return None
+        model_id = meant[own.project_id]
+    model = OF_PROJECT.first(model_id=model_id, project=own.pk)
+    if model is not None:
+        model.project = own
+    return model
+
+
+# Every call of the API that names a model asks for it.
+OF_PROJECT = Prepared(
+    lambda: RegisteredModel.objects.filter(
+        model_id=given("model_id"), project_id=given("project")
+    )
+)

@@ -1,0 +1,114 @@
+"""Rows beside an inference: its payload, detections, classes, overflow and embedding."""
+
+from __future__ import annotations
+
+from typing import Self
+
+from django.db import models
+from django.db.models import OuterRef
+from pgvector.django import VectorField
+
+from inferences.models.fields import RealField
+from inferences.models.metadata import LabelName, MetadataKey
+from inferences.models.registered_model import RegisteredModel
+
+
+class SideRowQuerySet(models.QuerySet):
+    def beside(self, model: RegisteredModel | OuterRef) -> Self:
+        """The rows of one model. An id alone would also find another model's."""
+        return self.filter(registered_model=model)
+
+
+class SideRow(models.Model):
+    """A row that belongs to an inference and is found by the same two columns."""
+
+    id = models.BigIntegerField(primary_key=True)
+    registered_model = models.ForeignKey(
+        RegisteredModel,
+        models.DO_NOTHING,
+        related_name="+",
+        db_column="model_key",
+        db_constraint=False,
+        db_index=False,
+    )
+
+    objects = SideRowQuerySet.as_manager()
+
+    class Meta:
+        abstract = True
+
+    def __str__(self) -> str:
+        return f"{type(self).__name__} of {self.id}"
+
+
+class InferencePayload(SideRow):
+    """The cold half: what a page shows, and what is being removed."""
+
+    metadata = models.JSONField(
+        default=dict, help_text="As given: {key: [type, text]}."
+    )
+    data = models.TextField(blank=True, help_text="The answer, as the model wrote it.")
+    data_storage_key = models.TextField(blank=True, help_text="Empty: no input.")
+    data_content_type = models.CharField(max_length=255, blank=True)
+    answer_storage_key = models.TextField(blank=True)
+    content_hash = models.BinaryField(help_text="Tells a copy from other content.")
+    notes = models.JSONField(
+        null=True, help_text="Warnings, the five moments, clock_anomaly."
+    )
+    input_removal_at = models.DateTimeField(null=True)  # the intents: see removal.py
+    removal_at = models.DateTimeField(null=True)
+    deleted_at = models.DateTimeField(null=True)
+    input_expired_at = models.DateTimeField(null=True)  # when retention removed it
+
+    @property
+    def input_key(self) -> str:
+        """Where the input lies; empty when it never was, has gone, or is on its way out."""
+        return "" if self.input_removal_at else self.data_storage_key
+
+
+class Detection(SideRow):
+    """One label with its score; the row of an index, made for filters alone."""
+
+    score = RealField(null=True)
+    label = models.ForeignKey(
+        LabelName, models.DO_NOTHING, "+", db_constraint=False, db_index=False
+    )
+
+
+class ClassProbability(SideRow):
+    """One class of a distribution; the row of an index, made for filters alone."""
+
+    score = RealField(null=True)
+    label = models.ForeignKey(
+        LabelName, models.DO_NOTHING, "+", db_constraint=False, db_index=False
+    )
+
+
+class OverflowText(SideRow):
+    """A text value of a key that has no slot."""
+
+    key = models.ForeignKey(
+        MetadataKey, models.DO_NOTHING, "+", db_constraint=False, db_index=False
+    )
+    value = models.TextField()
+
+
+class OverflowNumber(SideRow):
+    """A number of a key that has no slot."""
+
+    key = models.ForeignKey(
+        MetadataKey, models.DO_NOTHING, "+", db_constraint=False, db_index=False
+    )
+    value = models.FloatField()
+
+
+class Embedding(SideRow):
+    """The vector of an inference, under the vector index of its model if it has one."""
+
+    vector = VectorField()
+
+
+class RecentEmbedding(SideRow):
+    """A vector on its way to ``Embedding``: cheap to write, scanned exactly."""
+
+    vector = VectorField()

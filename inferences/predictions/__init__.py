@@ -1,0 +1,1 @@
+"""What an answer says: model types, and parsers of the forms that servers answer in."""

@@ -1,0 +1,74 @@
+"""Boxes, in all the ways of naming their corners."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from inferences.predictions.parsers.context import Context, numbers
+from inferences.predictions.parsers.values import Box, OrientedBox
+
+CORNERS = (
+    ("xmin", "ymin", "xmax", "ymax"),
+    ("x_min", "y_min", "x_max", "y_max"),
+    ("x1", "y1", "x2", "y2"),
+    ("left", "top", "right", "bottom"),
+)
+SIZES = (("x", "y", "width", "height"), ("x", "y", "w", "h"))
+ORIENTED = (("cx", "cy", "w", "h", "r"), ("cx", "cy", "width", "height", "r"))
+BOX_NAMES = tuple(map(frozenset, (*CORNERS, *SIZES)))
+ORIENTED_NAMES = tuple(map(frozenset, ORIENTED))
+
+
+def box(value: Any, context: Context) -> Box | None:
+    """Four numbers in the model's order, or an object that names them."""
+    if isinstance(value, dict):
+        return _named_box(value, context)
+    four = numbers(value)
+    if four is None or len(four) != 4:
+        return None
+    if context.box_order == "yxyx":
+        ymin, xmin, ymax, xmax = four
+        return _box(xmin, ymin, xmax, ymax, context)
+    if context.box_order == "xywh":
+        return _sized(four, context)
+    return _box(*four, context)
+
+
+def has_box(value: dict[Any, Any]) -> bool:
+    return any(map(value.keys().__ge__, BOX_NAMES))
+
+
+def has_oriented_box(value: dict[Any, Any]) -> bool:
+    return any(map(value.keys().__ge__, ORIENTED_NAMES))
+
+
+def oriented_box(value: dict[Any, Any]) -> OrientedBox | None:
+    five = _named(value, ORIENTED)
+    return OrientedBox(*five) if five else None
+
+
+def _named_box(value: dict[Any, Any], context: Context) -> Box | None:
+    if corners := _named(value, CORNERS):
+        return _box(*corners, context)
+    sized = _named(value, SIZES)
+    return _sized(sized, context) if sized else None
+
+
+def _named(
+    value: dict[Any, Any], ways: tuple[tuple[str, ...], ...]
+) -> list[float] | None:
+    for names in ways:
+        if value.keys() >= set(names):
+            return numbers([value[name] for name in names])
+    return None
+
+
+def _sized(four: list[float], context: Context) -> Box:
+    x, y, width, height = four
+    return _box(x, y, x + width, y + height, context)
+
+
+def _box(x1: float, y1: float, x2: float, y2: float, context: Context) -> Box:
+    """Corners may come in any order."""
+    (xmin, xmax), (ymin, ymax) = sorted((x1, x2)), sorted((y1, y2))
+    return Box(xmin, ymin, xmax, ymax, context.normalised)

@@ -1,0 +1,68 @@
+"""Detections as rows of numbers, as end-to-end exports of YOLO models answer.
+
+[N, 6]   x1, y1, x2, y2, score, class          (YOLOv10 and later, Ultralytics ``nms``)
+[N, 7]   batch, x1, y1, x2, y2, class, score   (YOLOv7 ``end2end``)
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from functools import partial
+from typing import Any
+
+from inferences.predictions.parsers.boxes import box
+from inferences.predictions.parsers.context import NUMBERS, Context, number
+from inferences.predictions.parsers.outputs import without_batch
+from inferences.predictions.parsers.values import Deconstructed, Detection, Kind
+
+Row = list[float]
+
+
+def read(value: Any, context: Context) -> Deconstructed | None:
+    """Of a detector alone: other tables of six columns may be anything."""
+    if not context.task_type.startswith("Object Detection"):
+        return None
+    rows = without_batch(value)
+    if not isinstance(rows, list) or not rows:
+        return None
+    if type(rows[0]) in NUMBERS:  # a single row, which was taken for a batch
+        rows = [rows]
+    if not isinstance(rows[0], list):
+        return None
+    columns = COLUMNS.get(len(rows[0]))
+    if columns is None or not all(_is_row(row, len(rows[0]), columns) for row in rows):
+        return None
+    # Fixed shapes are filled up with rows of zeros, and such a row finds nothing.
+    found = [row for row in rows if row[columns[1]] > 0]
+    if context.box_order == "yxyx":  # what the store assumes when nobody said
+        context = replace(context, box_order="xyxy")
+    return Deconstructed.of(
+        Kind.OBJECT_DETECTION,
+        found,
+        partial(_detection, columns=columns, context=context),
+        context.max_detections,
+    )
+
+
+# By the number of columns: where the box begins, where score and class stand.
+COLUMNS = {6: (0, 4, 5), 7: (1, 6, 5)}
+
+
+def _is_row(row: Any, size: int, columns: tuple[int, int, int]) -> bool:
+    if not isinstance(row, list) or len(row) != size:
+        return False
+    if not NUMBERS.issuperset(map(type, row)):
+        return False
+    _, score, place = columns
+    return 0 <= row[score] <= 1 and row[place] >= 0 and float(row[place]).is_integer()
+
+
+def _detection(
+    row: Row, columns: tuple[int, int, int], context: Context
+) -> Detection | None:
+    start, score, place = columns
+    shape = box(row[start : start + 4], context)
+    label, read_score = context.label(row[place]), number(row[score])
+    if shape is None or label is None or read_score is None:
+        return None
+    return Detection(label, read_score, shape)

@@ -1,0 +1,33 @@
+"""The class alone: ``["label"]``, or its number."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from inferences.predictions.parsers.context import LABEL_CHARS, Context
+from inferences.predictions.parsers.outputs import without_batch
+from inferences.predictions.parsers.values import Deconstructed, Detection, Kind
+
+
+def read(value: Any, context: Context) -> Deconstructed | None:
+    """Of a classifier, or known as a class of the model: other text may be any."""
+    names = without_batch(value)
+    if not isinstance(names, list):
+        names = [names]
+    if not names or not all(_is_name(name, context) for name in names):
+        return None
+    return Deconstructed.of(
+        Kind.IMAGE_CLASSIFICATION,
+        names,
+        # A number may be larger than any that stands for a class.
+        lambda name: (label := context.label(name)) and Detection(label),
+        context.max_detections,
+    )
+
+
+def _is_name(value: Any, context: Context) -> bool:
+    classifies = context.is_task("Classification")
+    if isinstance(value, str):
+        known = classifies or value in context.class_labels
+        return known and 0 < len(value) <= LABEL_CHARS
+    return type(value) is int and classifies and bool(context.task_type)

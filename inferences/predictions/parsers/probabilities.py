@@ -1,0 +1,61 @@
+"""The probability of every class, ``[[p0, p1, …]]``, in the order of the classes."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from inferences.predictions.parsers.context import NUMBERS, Context, number
+from inferences.predictions.parsers.outputs import without_batch
+from inferences.predictions.parsers.values import Deconstructed, Detection, Kind
+
+NAMES = ("predict_proba", "probabilities", "probability", "probs")
+
+
+def read(value: Any, context: Context) -> Deconstructed | None:
+    named = False
+    if isinstance(value, dict):
+        found = [value[name] for name in NAMES if name in value]
+        if not found:
+            return None
+        value, named = found[0], True
+    scores = without_batch(value)
+    if (
+        not isinstance(scores, list)
+        or not scores
+        or not NUMBERS.issuperset(map(type, scores))
+    ):
+        return None
+    if not (named or _are_probabilities(scores, context)):
+        return None
+    # The list is in the order of the classes, whatever number the first of them has. With
+    # as many more as that number, those before it (the background) are answered, too.
+    first = context.first_class_number
+    offset = first if len(scores) == len(context.class_labels) else 0
+    places = range(len(scores))
+    return Deconstructed.of(
+        Kind.IMAGE_CLASSIFICATION,
+        places,
+        lambda place: _class(place + offset, scores[place], context),
+        context.max_detections,
+    )
+
+
+def _are_probabilities(scores: list[float], context: Context) -> bool:
+    """One for each class, or numbers that a classifier gives, or that add up to one."""
+    if len(scores) > 1 and len(scores) == len(context.class_labels):
+        return context.is_task("Classification")
+    if all(isinstance(score, int) for score in scores):  # a class by its number
+        return False
+    if context.is_task("Classification") and context.task_type:
+        return True
+    return all(0 <= score <= 1 for score in scores) and math.isclose(
+        math.fsum(scores), 1, abs_tol=1e-3
+    )
+
+
+def _class(place: int, score: float, context: Context) -> Detection | None:
+    label, read_score = context.label(place), number(score)
+    if label is None or read_score is None:
+        return None
+    return Detection(label, read_score)

@@ -1,0 +1,139 @@
+"""What a model of texts was asked, as a person would read it.
+
+Read are: plain text; a V2 input tensor as JSON; and the requests of language models:
+``messages`` (OpenAI, Anthropic, Ollama), ``prompt``, ``input`` (responses, embeddings),
+``inputs`` (Hugging Face), ``text``, ``question`` with ``context``, ``query`` with
+``documents``.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from inferences.predictions.parsers.context import UNSTORABLE, parsed
+from inferences.predictions.parsers.outputs import without_batch
+
+TEXTS = ("prompt", "input", "inputs", "text", "sequence")
+TURNS_MAX = 10_000
+# What a part of a message is called when it is no text.
+PARTS = ("image", "audio", "video", "file", "document")
+# What the proxy and uploads call inputs whose kind nothing says.
+TEXTUAL = ("application/json", "application/octet-stream", "")
+
+
+def is_textual(content_type: str | None) -> bool:
+    """Whether an input of this type may be text at all."""
+    kind = (content_type or "").partition(";")[0]
+    return kind.startswith("text/") or kind in TEXTUAL
+
+
+def read_prompt(content: bytes) -> str | None:
+    """The text of a request; None where it is no text at all.
+
+    Turns stand under each other with their roles, parted by blank lines. A request of no
+    known form is read as it came.
+    """
+    try:
+        text = content.decode()
+    except UnicodeDecodeError:
+        return None
+    try:
+        found = _of_value(parsed(text))
+    except RecursionError:  # nested deeper than any known form
+        found = None
+    return UNSTORABLE.sub("\ufffd", found or text)
+
+
+def _of_value(value: Any) -> str | None:
+    value = without_batch(value)
+    if isinstance(value, str):
+        return value
+    if isinstance(value, list):
+        return _of_list(value)
+    if not isinstance(value, dict):
+        return None
+    if isinstance(value.get("data"), list) and "datatype" in value:
+        return _of_value(value["data"])
+    if isinstance(turns := value.get("messages"), list):
+        return _of_turns(value, turns)
+    if isinstance(question := value.get("question"), str):
+        context = value.get("context")
+        return f"{question}\n\n{context}" if isinstance(context, str) else question
+    if isinstance(query := value.get("query"), str):
+        return "\n\n".join([query, *_documents(value)])
+    for name in TEXTS:
+        if name in value and (text := _of_value(value[name])):
+            instructions = value.get("instructions")
+            is_told = isinstance(instructions, str) and instructions
+            return f"system: {instructions}\n\n{text}" if is_told else text
+    return None
+
+
+def _of_list(value: list[Any]) -> str | None:
+    """Several texts, or turns."""
+    if not value:
+        return None
+    if all(isinstance(each, str) for each in value):
+        texts = [_of_value(parsed(each)) or each for each in value]
+        return "\n\n".join(texts)
+    if all(isinstance(each, dict) and "content" in each for each in value):
+        return _of_turns({}, value)
+    if len(value) == 1:
+        return _of_value(value[0])
+    return None
+
+
+def _of_turns(value: dict[str, Any], turns: list[Any]) -> str | None:
+    said = []
+    if system := _content(value.get("system")):
+        said.append(("system", system))
+    for turn in turns[:TURNS_MAX]:
+        if not isinstance(turn, dict):
+            return None
+        role = turn.get("role")
+        said.append((role if isinstance(role, str) else "", _turn(turn)))
+    if len(said) == 1:
+        return said[0][1] or None
+    return "\n\n".join(f"{role}: {text}" if role else text for role, text in said)
+
+
+def _turn(turn: dict[str, Any]) -> str:
+    text = _content(turn.get("content"))
+    calls = turn.get("tool_calls")
+    for call in calls if isinstance(calls, list) else ():
+        function = call.get("function") if isinstance(call, dict) else None
+        if isinstance(function, dict):
+            written = f"{function.get('name')}({function.get('arguments', '')})"
+            text = f"{text}\n{written}" if text else written
+    return text
+
+
+def _content(value: Any) -> str:
+    """The text of a message; of its other parts what they are."""
+    if isinstance(value, str):
+        return value
+    if not isinstance(value, list):
+        return ""
+    return "\n".join(filter(None, map(_part, value)))
+
+
+def _part(part: Any) -> str:
+    if isinstance(part, str):
+        return part
+    if not isinstance(part, dict):
+        return ""
+    if isinstance(text := part.get("text"), str):
+        return text
+    kind = str(part.get("type", ""))
+    if kind == "tool_result":
+        return _content(part.get("content"))
+    return next((f"[{name}]" for name in PARTS if name in kind), "")
+
+
+def _documents(value: dict[str, Any]) -> list[str]:
+    rows = value.get("documents", value.get("texts"))
+    texts = (
+        each.get("text") if isinstance(each, dict) else each
+        for each in (rows if isinstance(rows, list) else ())
+    )
+    return [text for text in texts if isinstance(text, str)]

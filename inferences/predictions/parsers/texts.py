@@ -1,0 +1,197 @@
+"""Generated text, in the forms that servers of language models answer.
+
+Read are: a text; turns of a chat; chat completions, completions and responses of OpenAI's
+protocol; Anthropic's messages; Ollama's chat and generate; the pipelines of Hugging Face
+(``generated_text``, ``summary_text``, ``translation_text``, ``answer``); Triton's
+``text_output``.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import orjson
+
+from inferences.predictions.parsers.context import UNSTORABLE, Context
+from inferences.predictions.parsers.outputs import without_batch
+from inferences.predictions.parsers.values import (
+    Deconstructed,
+    Kind,
+    Message,
+    Text,
+    ToolCall,
+)
+
+MESSAGES_MAX = 1000
+CALLS_MAX = 1000
+WORD_CHARS = 64
+TEXT = (
+    "text",
+    "generated_text",
+    "content",
+    "output_text",
+    "text_output",
+    "response",
+    "summary_text",
+    "translation_text",
+    "answer",
+)
+# How many tokens were generated, by the names of OpenAI and Anthropic.
+TOKENS = ("completion_tokens", "output_tokens")
+REASONS = ("finish_reason", "stop_reason", "done_reason")
+
+
+def read(value: Any, context: Context) -> Deconstructed | None:
+    """By its form when it has choices, else of a model that generates text."""
+    is_chat = isinstance(value, dict) and isinstance(value.get("choices"), list)
+    if not is_chat and "Text Generation" not in context.task_type:
+        return None
+    content = _of_choices(value) if is_chat else _of_part(value)
+    if content is None or not content.messages:
+        return None
+    return Deconstructed(Kind.TEXT_GENERATION, understood=True, content=content)
+
+
+def _of_choices(value: dict[Any, Any]) -> Text | None:
+    messages, reasons = [], []
+    for choice in value["choices"][:MESSAGES_MAX]:
+        if not isinstance(choice, dict):
+            return None
+        inner = choice.get("message", choice)
+        if message := _message(inner):
+            messages.append(message)
+        reasons.append(_reason(choice))
+    reason = next(filter(None, reasons), "")
+    return Text(tuple(messages), reason, _tokens(value), are_choices=True)
+
+
+def _of_part(value: Any) -> Text | None:
+    if isinstance(value, str):
+        return Text((Message("", _clean(value)),))
+    if isinstance(value, list):
+        messages = [_message(each) for each in without_batch(value)[:MESSAGES_MAX]]
+        return None if None in messages else Text(tuple(messages))
+    if not isinstance(value, dict):
+        return None
+    reason, tokens = _reason(value), _tokens(value)
+    turns = value.get("messages", value.get("texts"))
+    if isinstance(turns, list):
+        inner = _of_part(turns)
+        return inner and Text(inner.messages, reason, tokens)
+    message = _message_of_items(value) or _message(value.get("message", value))
+    return message and Text((message,), reason, tokens)
+
+
+def _message_of_items(value: dict[Any, Any]) -> Message | None:
+    """The answer of OpenAI's responses: items of text, reasoning and function calls."""
+    items = value.get("output")
+    if not isinstance(items, list) or not all(isinstance(i, dict) for i in items):
+        return None
+    parts = [message for item in items if (message := _message(item)) is not None]
+    if not parts:
+        return None
+    texts = [each.text for each in parts if each.text and not each.tool_calls]
+    calls = tuple(call for each in parts for call in each.tool_calls)
+    role = next((each.role for each in parts if each.role), "")
+    is_refusal = any(each.is_refusal for each in parts)
+    return _made(role, "\n".join(texts), calls, is_refusal=is_refusal)
+
+
+def _message(value: Any) -> Message | None:
+    if isinstance(value, str):
+        return Message("", _clean(value))
+    if not isinstance(value, dict):
+        return None
+    calls = _tool_calls(value)
+    text, role = _text(value), _word(value.get("role"))
+    refusal = _refusal(value)
+    if text or calls:
+        return _made(role, text or "", calls, is_refusal=refusal is not None)
+    if refusal is not None:
+        return _made(role, refusal, is_refusal=True)
+    return None if text is None else _made(role, text)
+
+
+def _made(
+    role: str,
+    text: str,
+    calls: tuple[ToolCall, ...] = (),
+    *,
+    is_refusal: bool = False,
+) -> Message:
+    written = text or "\n".join(map(str, calls))
+    return Message(role, _clean(written), calls, is_refusal)
+
+
+def _text(value: dict[Any, Any]) -> str | None:
+    for name in TEXT:
+        inner = value.get(name)
+        if isinstance(inner, list):  # parts of a message, of which some are text
+            parts = [p.get("text") if isinstance(p, dict) else p for p in inner]
+            texts = [part for part in parts if isinstance(part, str)]
+            inner = "\n".join(texts) if texts else None
+        if isinstance(inner, str):
+            return inner
+    return None
+
+
+def _refusal(value: dict[Any, Any]) -> str | None:
+    """Why the model declined, which stands beside the content or as a part of it."""
+    inner = value.get("refusal")
+    if isinstance(inner, str) and inner:
+        return inner
+    parts = value.get("content")
+    for part in parts if isinstance(parts, list) else ():
+        if isinstance(part, dict) and isinstance(part.get("refusal"), str):
+            return part["refusal"]
+    return None
+
+
+def _tool_calls(value: dict[Any, Any]) -> tuple[ToolCall, ...]:
+    """By OpenAI's names, the older and the newer, and by Anthropic's."""
+    given: list[Any] = []
+    if isinstance(value.get("tool_calls"), list):
+        given += value["tool_calls"]
+    if isinstance(value.get("function_call"), dict):
+        given.append(value["function_call"])
+    if value.get("type") == "function_call":
+        given.append(value)
+    if isinstance(parts := value.get("content"), list):
+        given += [p for p in parts if isinstance(p, dict) and p.get("type") in USES]
+    calls = (_tool_call(each) for each in given[:CALLS_MAX])
+    return tuple(call for call in calls if call is not None)
+
+
+USES = ("tool_use", "function_call")
+
+
+def _tool_call(value: Any) -> ToolCall | None:
+    if not isinstance(value, dict):
+        return None
+    inner = value.get("function", value.get("custom", value))
+    if not isinstance(inner, dict) or not isinstance(inner.get("name"), str):
+        return None
+    arguments = inner.get("arguments", inner.get("input", ""))
+    if not isinstance(arguments, str):
+        arguments = orjson.dumps(arguments).decode()
+    return ToolCall(_clean(inner["name"]), _clean(arguments))
+
+
+def _reason(value: dict[Any, Any]) -> str:
+    return next(filter(None, (_word(value.get(name)) for name in REASONS)), "")
+
+
+def _tokens(value: dict[Any, Any]) -> int | None:
+    usage = value.get("usage")
+    counts = usage if isinstance(usage, dict) else {}
+    given = [counts.get(name) for name in TOKENS] + [value.get("eval_count")]
+    whole = (count for count in given if type(count) is int and 0 <= count < 2**31)
+    return next(whole, None)
+
+
+def _word(value: Any) -> str:
+    return _clean(value)[:WORD_CHARS] if isinstance(value, str) else ""
+
+
+def _clean(text: str) -> str:
+    return UNSTORABLE.sub("\ufffd", text)

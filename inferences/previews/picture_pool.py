@@ -1,0 +1,118 @@
+"""The children that decode pictures: started when needed, ended when they misbehave."""
+
+from __future__ import annotations
+
+import atexit
+import queue
+import subprocess
+import sys
+import threading
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from django.conf import settings
+
+from inferences.previews import picture_worker
+
+WORKERS = 2
+JOBS_A_WORKER = 500  # then it is replaced: decoders leak
+JOB_SECONDS = 15
+WAIT_SECONDS = 20
+MEMORY_BASE = 320 * 1024**2
+BYTES_A_PIXEL = 12  # decoded, resized and turned at once
+PROGRAM = Path(picture_worker.__file__)
+
+
+class Unreadable(ValueError):
+    """No picture, or none that we decode; the text says why."""
+
+
+class Busy(Exception):
+    """All children have been at work for too long."""
+
+
+class Worker:
+    """One child. Whatever it does wrong ends it, and makes its job ``Unreadable``."""
+
+    def __init__(self) -> None:
+        pixels = settings.ISTORE_IMAGE_MAX_PIXELS
+        memory = MEMORY_BASE + BYTES_A_PIXEL * pixels
+        self.jobs_left = JOBS_A_WORKER
+        self.process = subprocess.Popen(
+            [sys.executable, "-I", str(PROGRAM), str(memory), str(pixels)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            env={},
+            cwd="/",
+        )
+
+    def ask(
+        self, asked: dict[str, Any], content: bytes
+    ) -> tuple[dict[str, Any], bytes]:
+        timer = threading.Timer(JOB_SECONDS, self.process.kill)
+        timer.start()
+        self.jobs_left -= 1
+        try:
+            picture_worker.write(self.process.stdin, asked, content)
+            answer = picture_worker.read(self.process.stdout)
+        except (OSError, ValueError):
+            answer = None
+        finally:
+            timer.cancel()
+        if answer is None:
+            self.jobs_left = 0
+            raise Unreadable("The picture could not be decoded within its limits.")
+        return answer
+
+    def end(self) -> None:
+        with suppress(OSError):
+            self.process.kill()
+        with suppress(OSError):
+            self.process.stdin.close()
+        self.process.stdout.close()
+        self.process.wait()
+
+
+class Pool:
+    """Lends a child to one thread at a time. Nothing is started before the first job."""
+
+    def __init__(self) -> None:
+        self.places: queue.LifoQueue[Worker | None] = queue.LifoQueue()
+        for _ in range(WORKERS):
+            self.places.put(None)
+
+    def ask(
+        self, content: bytes, size: int | None = None
+    ) -> tuple[dict[str, Any], bytes]:
+        """What the picture is, and its preview. Raises ``Unreadable`` or ``Busy``."""
+        try:
+            worker = self.places.get(timeout=WAIT_SECONDS)
+        except queue.Empty:
+            raise Busy from None
+        try:
+            if worker is None or worker.process.poll() is not None:
+                if worker:
+                    worker.end()
+                worker = Worker()
+            said, made = worker.ask({"size": size}, content)
+        finally:
+            if worker and worker.jobs_left < 1:
+                worker.end()
+                worker = None
+            self.places.put(worker)
+        if error := said.get("error"):
+            raise Unreadable(error)
+        return said, made
+
+    def end(self) -> None:
+        for _ in range(WORKERS):
+            worker = self.places.get(timeout=JOB_SECONDS + 1)
+            if worker:
+                worker.end()
+            self.places.put(None)
+
+
+pool = Pool()
+atexit.register(pool.end)

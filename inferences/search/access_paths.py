@@ -1,0 +1,444 @@
+"""What ``matching`` put together, taken apart again: which index could begin.
+
+The one compiler from filters to SQL stays the ORM's; here its where clause is read, so
+whatever a filter comes to say is understood or left to the whole clause. A driver is a
+way to enumerate, by one index, rows among which all matching ones are.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from django.contrib.postgres.fields.array import ArrayOverlap
+from django.core.exceptions import EmptyResultSet
+from django.db.models import Exists, Value
+from django.db.models.expressions import Col, RawSQL
+from django.db.models.fields.json import HasKey
+from django.db.models.lookups import Exact, Lookup
+from django.db.models.sql.where import AND, OR, WhereNode
+
+from inferences.models import (
+    SLOTS,
+    ClassProbability,
+    Detection,
+    GroundTruth,
+    Inference,
+    InferencePayload,
+    InferenceQuerySet,
+    OverflowNumber,
+    OverflowText,
+    RegisteredModel,
+)
+from inferences.search.filters.classes import ClassTest
+from inferences.search.zone_maps.pruning import Range
+from inferences.store.notes import WARNINGS
+
+TABLE = Inference._meta.db_table
+DETECTIONS = Detection._meta.db_table
+CLASSES = ClassProbability._meta.db_table
+PAYLOADS = InferencePayload._meta.db_table
+SLOT_COLUMNS = {column for columns in SLOTS.values() for column in columns}
+# Their indexes end in the id: an equality gives rows in the order of time.
+IN_ORDER = {*SLOT_COLUMNS, "source_id"}
+INDEXED = IN_ORDER | {"data_hash", "area_cell", "top_score"}
+NUMBER_COLUMNS = {*SLOTS["integer"], *SLOTS["float"]}
+SIDE_TABLES = (OverflowText, OverflowNumber, GroundTruth)
+STREAMS_MOST = 20  # streams in order that one page merges
+
+
+@dataclass(frozen=True, slots=True)
+class Fragment:
+    """A piece of SQL and the values of its placeholders."""
+
+    sql: str
+    values: tuple[Any, ...] = ()
+
+    def __and__(self, other: Fragment) -> Fragment:
+        return Fragment(f"{self.sql} AND {other.sql}", self.values + other.values)
+
+
+@dataclass(frozen=True, slots=True)
+class Branch:
+    """The rows of one table that satisfy one condition, read by an index."""
+
+    table: str
+    alias: str
+    where: Fragment
+    in_order: bool = False
+    beside: str = ""  # a list of values that the condition names
+
+    @property
+    def source(self) -> str:
+        return f"{self.beside}{self.table} AS {self.alias}"
+
+
+@dataclass(frozen=True, slots=True)
+class Driver:
+    """Branches that together meet every matching row, some perhaps twice."""
+
+    branches: tuple[Branch, ...]
+
+    @property
+    def in_order(self) -> bool:
+        few = len(self.branches) <= STREAMS_MOST
+        return few and all(branch.in_order for branch in self.branches)
+
+    @property
+    def of_rows(self) -> bool:
+        return all(branch.table == TABLE for branch in self.branches)
+
+    @property
+    def is_one_of_rows(self) -> bool:
+        return self.of_rows and len(self.branches) == 1
+
+
+@dataclass(slots=True)
+class Conditions:
+    """A where clause: as a whole, its range of ids, and the drivers it offers."""
+
+    model: RegisteredModel
+    everything: Fragment
+    rest: Fragment = Fragment("true")  # without the model, the live and the window
+    lowest: int | None = None
+    highest: int | None = None
+    drivers: list[Driver] = field(default_factory=list)
+    others: int = 0  # tests that no index helps with
+    ranges: dict[str, Range] = field(default_factory=dict)  # of number slots
+
+    @property
+    def live(self) -> Fragment:
+        return Fragment(f"{TABLE}.model_key = %s AND NOT {TABLE}.deleted", (self.key,))
+
+    @property
+    def key(self) -> int:
+        return self.model.pk
+
+    @property
+    def is_plain(self) -> bool:
+        """That nothing is asked but a range of ids."""
+        return not self.drivers and not self.others
+
+    @property
+    def has_window(self) -> bool:
+        return self.lowest is not None or self.highest is not None
+
+    def raise_lowest(self, row_id: int) -> None:
+        self.lowest = row_id if self.lowest is None else max(self.lowest, row_id)
+
+    def lower_highest(self, row_id: int) -> None:
+        self.highest = row_id if self.highest is None else min(self.highest, row_id)
+
+    def window(self, table: str = TABLE) -> Fragment:
+        """The range of ids, as a test to put behind another."""
+        tests, values = "", ()
+        if self.lowest is not None:
+            tests, values = f" AND {table}.id >= %s", (self.lowest,)
+        if self.highest is not None:
+            tests, values = f"{tests} AND {table}.id <= %s", (*values, self.highest)
+        return Fragment(tests, values)
+
+
+def read(model: RegisteredModel, found: InferenceQuerySet) -> Conditions | None:
+    """The conditions of the query set; None when nothing can match."""
+    compiler = found.query.get_compiler(using=found.db)
+    found.query.get_initial_alias()
+    try:
+        conditions = Conditions(model, _compiled(compiler, found.query.where))
+        groups: dict[str, list[Any]] = {}
+        for node in map(_bare, _flat(found.query.where)):
+            _sort_in(conditions, compiler, node, groups)
+        drivers = [_of_column(conditions, compiler, *each) for each in groups.items()]
+    except EmptyResultSet:
+        return None
+    conditions.drivers = [*drivers, *conditions.drivers]
+    for column in groups.keys() & NUMBER_COLUMNS:
+        if (numbers := _all_of(map(_range, groups[column]))) is not None:
+            conditions.ranges[column] = numbers
+    return conditions
+
+
+def _sort_in(
+    conditions: Conditions, compiler: Any, node: Any, groups: dict[str, list[Any]]
+) -> None:
+    column = _column(node)
+    if column in ("model_key", "deleted"):
+        return
+    if column == "id" and _narrows(conditions, node):
+        return
+    conditions.rest &= _bracketed(_compiled(compiler, node))
+    if column in INDEXED:
+        groups.setdefault(column, []).append(node)
+        return
+    driver = _driver(conditions, compiler, node)
+    if driver:
+        conditions.drivers.append(driver)
+    else:
+        conditions.others += 1
+
+
+def _compiled(compiler: Any, node: Any) -> Fragment:
+    sql, values = compiler.compile(node)
+    return Fragment(sql, tuple(values))
+
+
+def _flat(node: Any) -> Iterator[Any]:
+    if isinstance(node, WhereNode) and node.connector == AND and not node.negated:
+        for child in node.children:
+            yield from _flat(child)
+    else:
+        yield node
+
+
+def _bare(node: Any) -> Any:
+    """A condition that is an expression comes as "it is true"."""
+    is_wrapped = isinstance(node, Exact) and node.rhs is True
+    return node.lhs if is_wrapped and getattr(node.lhs, "conditional", False) else node
+
+
+def _column(node: Any) -> str | None:
+    """The one column of inferences that a condition compares with plain values."""
+    if isinstance(node, WhereNode):
+        if node.negated or node.connector not in (AND, OR):
+            return None
+        columns = {_column(_bare(child)) for child in node.children}
+        return columns.pop() if len(columns) == 1 else None
+    if not isinstance(node, Lookup) or not isinstance(node.lhs, Col):
+        return None
+    is_ours = node.lhs.alias == TABLE and not hasattr(node.rhs, "resolve_expression")
+    return node.lhs.target.column if is_ours else None
+
+
+def _narrows(conditions: Conditions, node: Any) -> bool:
+    """Whether it is a bound on ids, which then is part of the window."""
+    if not isinstance(node, Lookup) or not isinstance(node.rhs, int):
+        return False
+    match node.lookup_name:
+        case "gte":
+            conditions.raise_lowest(node.rhs)
+        case "gt":
+            conditions.raise_lowest(node.rhs + 1)
+        case "lte":
+            conditions.lower_highest(node.rhs)
+        case "lt":
+            conditions.lower_highest(node.rhs - 1)
+        case _:
+            return False
+    return True
+
+
+def _of_column(
+    conditions: Conditions, compiler: Any, column: str, nodes: Sequence[Any]
+) -> Driver:
+    """What is asked of one indexed column, in one range or several of its index."""
+    present = Fragment(f"{TABLE}.{column} IS NOT NULL")
+    start = conditions.live & present if column != "source_id" else conditions.live
+    if len(nodes) == 1 and column in IN_ORDER and (one := _equalities(nodes[0])):
+        tests = [Fragment(f"{TABLE}.{column} = %s", (value,)) for value in one]
+        branches = [Branch(TABLE, TABLE, start & test, in_order=True) for test in tests]
+        return Driver(tuple(branches))
+    # Of cells alone: a list of ranges of doubles, say, would be another type.
+    is_area = column == "area_cell" and len(nodes) == 1
+    if is_area and len(spans := _spans(nodes[0])) > 1:
+        # One plan for a list, where each range in brackets is planned with every index.
+        listed = ", ".join(f"({low}::bigint, {high}::bigint)" for low, high in spans)
+        start &= Fragment(
+            f"{TABLE}.{column} >= spans.low AND {TABLE}.{column} < spans.high"
+        )
+        beside = f"(VALUES {listed}) AS spans (low, high) CROSS JOIN "
+        return Driver((Branch(TABLE, TABLE, start, beside=beside),))
+    for node in nodes:
+        start &= _bracketed(_compiled(compiler, node))
+    return Driver((Branch(TABLE, TABLE, start),))
+
+
+def _spans(node: Any) -> list[tuple[int, int]]:
+    """Whole numbers, from and below, one of which a column lies within; none if it is
+    compared in another way. No two have a number in common."""
+    if not isinstance(node, WhereNode) or node.connector != OR:
+        return []
+    spans: list[tuple[int, int]] = []
+    for part in node.children:
+        bounds = {each.lookup_name: each.rhs for each in getattr(part, "children", ())}
+        if bounds.keys() != {"gte", "lt"}:
+            return []
+        spans.append((bounds["gte"], bounds["lt"]))
+    joined: list[tuple[int, int]] = []
+    for low, high in sorted(spans):
+        if joined and low <= joined[-1][1]:
+            low, high = joined[-1][0], max(high, joined.pop()[1])
+        joined.append((low, high))
+    return joined
+
+
+def _bracketed(fragment: Fragment) -> Fragment:
+    return Fragment(f"({fragment.sql})", fragment.values)
+
+
+def _equalities(node: Any) -> list[Any]:
+    """The values that a column may equal; none when it is compared in another way."""
+    if isinstance(node, WhereNode):
+        return _equalities(node.children[0]) if len(node.children) == 1 else []
+    if node.lookup_name == "exact":
+        return [node.rhs]
+    if node.lookup_name == "in" and len(node.rhs) <= STREAMS_MOST:
+        return list(dict.fromkeys(node.rhs))
+    return []
+
+
+def _range(node: Any) -> Range | None:
+    """Numbers among which a column must have its value; None when that is not told.
+
+    Whatever is told here also says that the column has a value.
+    """
+    if isinstance(node, WhereNode):
+        parts = [_range(_bare(child)) for child in node.children]
+        return _all_of(parts) if node.connector == AND else _any_of(parts)
+    match node.lookup_name:
+        case "exact":
+            return node.rhs, node.rhs
+        case "in" if node.rhs:
+            return min(node.rhs), max(node.rhs)
+        case "gt" | "gte":
+            return node.rhs, None
+        case "lt" | "lte":
+            return None, node.rhs
+        case "isnull" if node.rhs is False:
+            return None, None
+    return None
+
+
+def _all_of(parts: Iterable[Range | None]) -> Range | None:
+    told = [part for part in parts if part is not None]
+    lows = [low for low, _ in told if low is not None]
+    highs = [high for _, high in told if high is not None]
+    return (max(lows, default=None), min(highs, default=None)) if told else None
+
+
+def _any_of(parts: Sequence[Range | None]) -> Range | None:
+    if None in parts:
+        return None
+    lows, highs = [low for low, _ in parts], [high for _, high in parts]
+    return (
+        None if None in lows else min(lows),
+        None if None in highs else max(highs),
+    )
+
+
+def _driver(conditions: Conditions, compiler: Any, node: Any) -> Driver | None:
+    """A driver of a condition that is not on one indexed column, if it has one."""
+    if isinstance(node, WhereNode):
+        return _of_tree(conditions, compiler, node)
+    if isinstance(node, Exists):
+        return _of_side_rows(conditions, node)
+    if isinstance(node, ClassTest):
+        return _of_class(conditions, node)
+    if isinstance(node, RawSQL):
+        return None
+    if isinstance(node, ArrayOverlap):
+        return _of_labels(conditions, node)
+    if (column := _column(node)) in INDEXED:
+        return _of_column(conditions, compiler, column, [node])
+    return None
+
+
+def _of_tree(conditions: Conditions, compiler: Any, node: WhereNode) -> Driver | None:
+    if node.negated or node.connector not in (AND, OR):
+        return None
+    if (column := _column(node)) in INDEXED:
+        return _of_column(conditions, compiler, column, [node])
+    children = map(_bare, node.children)
+    parts = [_driver(conditions, compiler, child) for child in children]
+    if node.connector == AND:
+        # Any of them meets all that the whole asks for.
+        known = [part for part in parts if part]
+        best = min(known, key=lambda part: len(part.branches), default=None)
+        return best and Driver(_out_of_order(best.branches))
+    if None in parts:
+        return None
+    branches = tuple(branch for part in parts for branch in part.branches)
+    return Driver(_out_of_order(branches))
+
+
+def _out_of_order(branches: Iterable[Branch]) -> tuple[Branch, ...]:
+    return tuple(replace(each, in_order=False) for each in branches)
+
+
+def _of_labels(conditions: Conditions, node: ArrayOverlap) -> Driver | None:
+    labels = [
+        each.value
+        for each in node.get_source_expressions()[1].flatten()
+        if isinstance(each, Value)
+    ]
+    if not labels or node.lhs.target.column != "labels":
+        return None
+    return driver_of_labels(conditions, labels)
+
+
+def driver_of_labels(conditions: Conditions, labels: Sequence[int]) -> Driver:
+    """The rows that have a detection with one of the labels."""
+    ours = Fragment(f"{DETECTIONS}.model_key = %s", (conditions.key,))
+    tests = [Fragment(f"{DETECTIONS}.label_id = %s", (label,)) for label in labels]
+    return Driver(
+        tuple(
+            Branch(DETECTIONS, DETECTIONS, ours & test, in_order=True) for test in tests
+        )
+    )
+
+
+def _of_class(conditions: Conditions, node: ClassTest) -> Driver:
+    """The rows whose distribution has the class within the bounds, by their index; and
+    by that of labels, while some rows hold a distribution there."""
+    tables = (CLASSES, DETECTIONS) if node.also_labels else (CLASSES,)
+    branches = []
+    for table in tables:
+        kept = Fragment(
+            f"{table}.model_key = %s AND {table}.label_id = %s",
+            (conditions.key, node.label),
+        )
+        for sign, bound in node.tests:
+            kept &= Fragment(f"{table}.score {sign} %s", (bound,))
+        branches.append(Branch(table, table, kept))
+    return Driver(tuple(branches))
+
+
+def _of_side_rows(conditions: Conditions, node: Exists) -> Driver | None:
+    """Values of a key without a slot, actuals: the side table's index leads to the rows."""
+    query = node.query
+    if query.model is InferencePayload:
+        return _of_noted_rows(conditions, node)
+    if query.model not in SIDE_TABLES:
+        return None
+    compiler = query.get_compiler(using="default")
+    alias = query.get_initial_alias()
+    kept, compared = Fragment(f"{alias}.model_key = %s", (conditions.key,)), []
+    for child in map(_bare, _flat(query.where)):
+        compared_with = getattr(child, "lhs", child)  # a flag stands for itself
+        is_plain = isinstance(compared_with, Col) and isinstance(child, Lookup | Col)
+        column = compared_with.target.column if is_plain else None
+        if column in ("key_id", "value", "agrees"):
+            kept &= _compiled(compiler, child)
+            compared.append((column, getattr(child, "lookup_name", "exact")))
+    in_order = ("value", "exact") in compared or query.model is GroundTruth
+    branch = Branch(query.model._meta.db_table, alias, kept, in_order)
+    return Driver((branch,))
+
+
+def _of_noted_rows(conditions: Conditions, node: Exists) -> Driver | None:
+    """Payloads whose notes have a name: a partial index holds those with warnings alone,
+    in the order of ids. Of other conditions on payloads there is no index."""
+    query = node.query
+    compiler = query.get_compiler(using="default")
+    alias = query.get_initial_alias()
+    kept = Fragment(f"{alias}.model_key = %s", (conditions.key,))
+    tests = [
+        child
+        for child in map(_bare, _flat(query.where))
+        if isinstance(child, HasKey) and child.rhs == WARNINGS
+    ]
+    if not tests:
+        return None
+    for test in tests:
+        kept &= _compiled(compiler, test)
+    return Driver((Branch(PAYLOADS, alias, kept, in_order=True),))

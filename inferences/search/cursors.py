@@ -1,0 +1,62 @@
+"""Where a page ended, as a text that only the same question can go on from."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+import struct
+from dataclasses import dataclass
+
+from inferences.search.pagination import BadCursor
+
+HEAD = struct.Struct(">8sqI")  # what it belongs to, a row id, how many rows lie before
+
+Rank = float | str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """A row in an order: what it is sorted by, if it has that, and its id."""
+
+    rank: Rank
+    row_id: int
+
+
+@dataclass(frozen=True, slots=True)
+class Position:
+    """The last row of a page, and how many rows came before the next one."""
+
+    place: Place
+    passed: int
+
+
+def write(position: Position, question: object) -> str:
+    place = position.place
+    head = HEAD.pack(_belongs_to(question), place.row_id, min(position.passed, 2**31))
+    rank = b"" if place.rank is None else json.dumps(place.rank).encode()
+    return base64.urlsafe_b64encode(head + rank).decode().rstrip("=")
+
+
+def read(cursor: str, question: object) -> Position:
+    """Raises ``BadCursor`` unless it was written for this question."""
+    try:
+        padded = cursor + "=" * (-len(cursor) % 4)
+        packed = base64.b64decode(padded, altchars=b"-_", validate=True)
+        belongs_to, row_id, passed = HEAD.unpack_from(packed)
+    except (ValueError, struct.error):
+        raise BadCursor("This is not a cursor of this store.") from None
+    if belongs_to != _belongs_to(question):
+        raise BadCursor("This cursor belongs to another filter or order.")
+    try:
+        rank = json.loads(packed[HEAD.size :]) if packed[HEAD.size :] else None
+    except ValueError:
+        raise BadCursor("This is not a cursor of this store.") from None
+    if isinstance(rank, int):
+        rank = float(rank)
+    return Position(Place(rank, row_id), passed)
+
+
+def _belongs_to(question: object) -> bytes:
+    said = repr(question).encode("utf-8", "surrogatepass")
+    return hashlib.sha256(said).digest()[:8]

@@ -1,0 +1,64 @@
+"""What can be asked of stored inferences, as values.
+
+The API, the pages and the exporter each build a ``Filter`` and hand it to ``matching``:
+an ``InferenceFilter``, one leaf, or a tree of them (``tree``), which ``text`` reads and
+writes as people type it. No other code turns a filter into SQL.
+"""
+
+from __future__ import annotations
+
+from inferences.models import InferenceQuerySet, RegisteredModel
+from inferences.search import text
+from inferences.search.filters.classes import ClassFilter
+from inferences.search.filters.detections import DetectionFilter
+from inferences.search.filters.existence import (
+    HasInput,
+    HasKey,
+    HasWarnings,
+    IsNotUnderstood,
+    IsProtected,
+    NoDetections,
+)
+from inferences.search.filters.ground_truth import TruthFilter
+from inferences.search.filters.in_dataset import InDataset
+from inferences.search.filters.intersection import Filter, InferenceFilter
+from inferences.search.filters.location import (
+    GeoCircle,
+    GeoPoint,
+    GeoRectangle,
+    LocationFilter,
+)
+from inferences.search.filters.metadata import MetadataFilter
+from inferences.search.filters.time_window import TimeWindow
+from inferences.search.filters.tree import And, Not, Or
+
+__all__ = [
+    "And",
+    "ClassFilter",
+    "DetectionFilter",
+    "Filter",
+    "GeoCircle",
+    "GeoPoint",
+    "GeoRectangle",
+    "HasInput",
+    "HasKey",
+    "HasWarnings",
+    "InDataset",
+    "InferenceFilter",
+    "IsNotUnderstood",
+    "IsProtected",
+    "LocationFilter",
+    "MetadataFilter",
+    "NoDetections",
+    "Not",
+    "Or",
+    "TimeWindow",
+    "TruthFilter",
+    "matching",
+    "text",
+]
+
+
+def matching(model: RegisteredModel, filters: Filter) -> InferenceQuerySet:
+    """The live inferences of a model that pass."""
+    return model.inferences.live().filter(filters.condition(model))

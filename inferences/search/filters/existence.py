@@ -1,0 +1,133 @@
+"""What an inference has at all: a key, its input, a protection, warnings, or nothing found."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import reduce
+from operator import or_
+
+from django.db.models import Exists, OuterRef, Q
+
+from inferences.models import (
+    InferencePayload,
+    MetadataKeyCount,
+    MetadataType,
+    RegisteredModel,
+)
+from inferences.search.filters import recheck
+from inferences.search.filters.metadata import KINDS, is_in_array
+from inferences.store.metadata_slots import NOTHING, place_of
+from inferences.store.notes import NOT_UNDERSTOOD, WARNINGS
+
+PLAIN = ("string", "int", "float")
+TYPES = (*PLAIN, "json", "json.string", "json.int", "json.float")
+
+
+@dataclass(frozen=True, slots=True)
+class HasKey:
+    """The inference carries the key, with a value of the type or of any.
+
+    Of ``json.*`` the key is a path, as in comparisons; without a type it is the name of
+    a metadata key.
+    """
+
+    key: str
+    type: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.type is not None and self.type not in TYPES:
+            raise ValueError(f"{self.type!r} is not one of {', '.join(TYPES)}.")
+        if not self.key:
+            raise ValueError("A key has at least one character.")
+
+    def condition(self, model: RegisteredModel) -> Q:
+        """Served by the index of the key's slots; JSON, which may have no leaf to be
+        found by, is looked up in the payloads, where the model ever had it."""
+        if self.type is None:
+            return reduce(or_, [self._has(model, kind) for kind in (*PLAIN, "json")])
+        return self._has(model, self.type)
+
+    def _has(self, model: RegisteredModel, type_: str) -> Q:
+        if type_ == "json":
+            counts = MetadataKeyCount.objects.filter(registered_model=model)
+            known = counts.filter(key=self.key, type=MetadataType.JSON).exists()
+            return recheck.of_type("json", self.key) if known else NOTHING
+        path = self.key.split(".")
+        if type_.startswith("json.") and is_in_array(path):
+            return recheck.leaf(path, type_)
+        place = place_of(model, self.key, KINDS[type_])
+        if place is None:
+            return NOTHING
+        return place.compared("isnull", False, whole=type_ == "json.int")
+
+    def __str__(self) -> str:
+        return f"has {self.key}" + (f" ({self.type})" if self.type else "")
+
+
+@dataclass(frozen=True, slots=True)
+class NoDetections:
+    """The model ran and found nothing; where nothing is known does not count."""
+
+    def condition(self, model: RegisteredModel) -> Q:
+        """No index: a walk, or what another filter leaves."""
+        return Q(labels=[])
+
+    def __str__(self) -> str:
+        return "no detections"
+
+
+@dataclass(frozen=True, slots=True)
+class HasInput:
+    """The input still lies in blob storage."""
+
+    def condition(self, model: RegisteredModel) -> Q:
+        """A probe of the payload by its primary key."""
+        rows = InferencePayload.objects.beside(OuterRef("registered_model"))
+        return Q(Exists(rows.filter(id=OuterRef("id")).exclude(data_storage_key="")))
+
+    def __str__(self) -> str:
+        return "has its input"
+
+
+@dataclass(frozen=True, slots=True)
+class HasWarnings:
+    """The store noted that something about the record is not as it should be.
+
+    A cut answer, an error inside a stream, metadata that was set aside: whatever stands
+    in ``notes["warnings"]``, which is there only when it says something.
+    """
+
+    def condition(self, model: RegisteredModel) -> Q:
+        """Served by payload_with_warnings, a partial index in the order of ids."""
+        rows = InferencePayload.objects.beside(OuterRef("registered_model"))
+        mine = rows.filter(id=OuterRef("id"), notes__has_key=WARNINGS)
+        return Q(Exists(mine))
+
+    def __str__(self) -> str:
+        return "has warnings"
+
+
+@dataclass(frozen=True, slots=True)
+class IsNotUnderstood:
+    """The answer came in none of the forms that are known of the model's task."""
+
+    def condition(self, model: RegisteredModel) -> Q:
+        """Among those with warnings, which an index knows; all of these have one."""
+        rows = InferencePayload.objects.beside(OuterRef("registered_model"))
+        mine = rows.filter(id=OuterRef("id"), notes__has_key=NOT_UNDERSTOOD)
+        return HasWarnings().condition(model) & Q(Exists(mine))
+
+    def __str__(self) -> str:
+        return "not understood"
+
+
+@dataclass(frozen=True, slots=True)
+class IsProtected:
+    """Retention leaves it alone."""
+
+    def condition(self, model: RegisteredModel) -> Q:
+        """No index: a walk, or what another filter leaves."""
+        return Q(is_protected=True)
+
+    def __str__(self) -> str:
+        return "protected"

@@ -1,0 +1,88 @@
+"""The filter of the contract: the intersection of everything that is given."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import reduce
+from operator import and_
+from typing import Protocol
+
+from django.conf import settings
+from django.db.models import Q
+
+from inferences.models import InferenceAction, RegisteredModel
+from inferences.search.filters.detections import DetectionFilter
+from inferences.search.filters.location import LocationFilter
+from inferences.search.filters.metadata import MetadataFilter
+from inferences.search.filters.time_window import TimeWindow
+from inferences.store import metadata_slots
+from inferences.store.metadata import in_slot
+from inferences.store.metadata_slots import NOTHING
+
+
+class Filter(Protocol):
+    """Anything that can be asked: one condition, an intersection, a tree of them."""
+
+    def condition(self, model: RegisteredModel) -> Q: ...
+
+
+@dataclass(frozen=True, slots=True)
+class InferenceFilter:
+    """The intersection of the filters that are set; with none set, everything."""
+
+    inference_action: InferenceAction | None = None
+    data_hash: bytes | None = None
+    data_source: str | None = None
+    time_window: TimeWindow | None = None
+    metadata: Sequence[MetadataFilter] = ()
+    location: LocationFilter | None = None
+    detections: DetectionFilter | None = None
+
+    def __post_init__(self) -> None:
+        most = settings.ISTORE_FILTER_MAX_CONDITIONS
+        if self._size() > most:
+            raise ValueError(f"More than {most} conditions.")
+
+    def condition(self, model: RegisteredModel) -> Q:
+        """Hash and source have indexes of their own, an action has none."""
+        return reduce(and_, self._conditions(model), Q())
+
+    def _conditions(self, model: RegisteredModel) -> Iterator[Q]:
+        if self.inference_action is not None:
+            # No index of its own: four values. A walk, or what another filter leaves.
+            yield Q(inference_action=self.inference_action)
+        if self.data_hash is not None:
+            yield Q(data_hash=self.data_hash)  # served by inference_by_hash
+        if self.data_source is not None:
+            number = metadata_slots.sources.number(model, in_slot(self.data_source))
+            # Served by inference_by_source; a source nobody sent matches nothing.
+            yield NOTHING if number is None else Q(source=number)
+        for one in (self.time_window, *self.metadata, self.location, self.detections):
+            if one is not None:
+                yield one.condition(model)
+
+    def _size(self) -> int:
+        return len(self.metadata) + sum(one is not None for one in self._others())
+
+    def _others(self) -> Iterator[object]:
+        yield from (self.inference_action, self.data_hash, self.data_source)
+        yield from (self.time_window, self.detections)
+        if self.location:
+            yield from (self.location.circle, self.location.rectangle)
+
+    def leaves(self) -> Iterator[Filter]:
+        """Its conditions one by one, each a filter of its own."""
+        for name in ("inference_action", "data_hash", "data_source"):
+            if (value := getattr(self, name)) is not None:
+                yield InferenceFilter(**{name: value})
+        if self.time_window is not None:
+            yield self.time_window
+        yield from self.metadata
+        if self.location is not None:
+            yield from self.location.shapes()
+        if self.detections is not None:
+            yield self.detections
+
+    def __bool__(self) -> bool:
+        return self._size() > 0

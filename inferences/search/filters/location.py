@@ -1,0 +1,167 @@
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from fractions import Fraction
+from functools import reduce
+from operator import or_
+
+from django.db.models import BooleanField, Q
+from django.db.models.expressions import RawSQL
+
+from inferences.models import RegisteredModel
+from inferences.store import geo_cells
+
+EARTH_RADIUS = 6_371_008.8  # metres, the mean radius of the contract's sphere
+
+# PostgreSQL refuses to round to zero, so a square must not come near it.
+LEAST_DEGREES, SQUARE_OF_LEAST = 1e-120, 2e-244
+
+
+@dataclass(frozen=True, slots=True)
+class GeoPoint:
+    """A place on the globe, in degrees."""
+
+    latitude: float
+    longitude: float
+
+    def __post_init__(self) -> None:
+        if not -90 <= self.latitude <= 90:
+            raise ValueError(f"latitude: {self.latitude} is not within [-90, 90].")
+        if not -180 <= self.longitude <= 180:
+            raise ValueError(f"longitude: {self.longitude} is not within [-180, 180].")
+
+
+@dataclass(frozen=True, slots=True)
+class GeoCircle:
+    """Places within a distance, in metres, along the great circle from a centre."""
+
+    center: GeoPoint
+    radius: float
+
+    def __post_init__(self) -> None:
+        if not (math.isfinite(self.radius) and self.radius >= 0):
+            raise ValueError("radius: a distance is a number of metres, not below 0.")
+
+    def condition(self, model: RegisteredModel) -> Q:
+        """Served by the area index: the cells of its bounding box, then exactly.
+
+        The haversine formula, with sin² of half the angle compared, so that nothing
+        is lost near zero (R. W. Sinnott, Virtues of the Haversine, 1984).
+        """
+        angle = self.radius / EARTH_RADIUS
+        if angle >= math.pi:  # all of the globe
+            return Q(area_cell__isnull=False)
+        latitude = math.radians(self.center.latitude)
+        sql = (
+            f"power(sin(radians({_apart('latitude - %s')}) / 2), 2) + "
+            f"%s * cos(radians({_apart('latitude')})) * "
+            f"power(sin(radians({_apart('longitude - %s')}) / 2), 2) <= %s"
+        )
+        values = [
+            self.center.latitude,
+            math.cos(latitude),
+            self.center.longitude,
+            max(math.sin(angle / 2) ** 2, SQUARE_OF_LEAST),
+        ]
+        exact = Q(RawSQL(sql, values, output_field=BooleanField()))
+        return _in_cells(self._boxes(angle)) & exact
+
+    def _boxes(self, angle: float) -> list[geo_cells.Box]:
+        latitude = math.radians(self.center.latitude)
+        # A touch wider than the circle: the exact test is what decides.
+        reach = math.degrees(angle) * (1 + 1e-9) + 1e-9
+        south, north = self.center.latitude - reach, self.center.latitude + reach
+        if south <= -90 or north >= 90:  # a pole lies within: all longitudes
+            return [geo_cells.Box(max(south, -90), -180, min(north, 90), 180)]
+        across = math.degrees(math.asin(min(1, math.sin(angle) / math.cos(latitude))))
+        across = across * (1 + 1e-9) + 1e-9
+        west = self.center.longitude - across
+        return geo_cells.around(south, west, north, self.center.longitude + across)
+
+    def __str__(self) -> str:
+        at = f"{self.center.latitude:g}, {self.center.longitude:g}"
+        return f"within {self.radius:g} m of {at}"
+
+
+@dataclass(frozen=True, slots=True)
+class GeoRectangle:
+    """Places between two opposite corners, edges included, longitudes the shorter way."""
+
+    p1: GeoPoint
+    p2: GeoPoint
+
+    def condition(self, model: RegisteredModel) -> Q:
+        """Served by the area index; across the antimeridian it is two boxes."""
+        boxes = self.boxes()
+        within = [
+            Q(
+                latitude__range=(box.south, box.north),
+                longitude__range=(box.west, box.east),
+            )
+            for box in boxes
+        ]
+        return _in_cells(boxes) & reduce(or_, within)
+
+    def boxes(self) -> list[geo_cells.Box]:
+        south, north = sorted((self.p1.latitude, self.p2.latitude))
+        west, east = sorted((self.p1.longitude, self.p2.longitude))
+        if Fraction(east) - Fraction(west) <= 180:
+            found = [geo_cells.Box(south, west, north, east)]
+            # The same meridian has two names.
+            if west == -180:
+                found.append(geo_cells.Box(south, 180, north, 180))
+            if east == 180:
+                found.append(geo_cells.Box(south, -180, north, -180))
+            return found
+        return [
+            geo_cells.Box(south, east, north, 180),
+            geo_cells.Box(south, -180, north, west),
+        ]
+
+    def __str__(self) -> str:
+        corners = (
+            self.p1.latitude,
+            self.p1.longitude,
+            self.p2.latitude,
+            self.p2.longitude,
+        )
+        return "between {:g}, {:g} and {:g}, {:g}".format(*corners)
+
+
+def _apart(degrees: str) -> str:
+    """How far, in either direction, and never so little that its square is zero."""
+    return f"greatest(abs({degrees}), {LEAST_DEGREES}::float8)"
+
+
+def _in_cells(boxes: list[geo_cells.Box]) -> Q:
+    ranges = [each for box in boxes for each in geo_cells.ranges(box)]
+    return reduce(
+        or_, [Q(area_cell__gte=low, area_cell__lt=high) for low, high in ranges]
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class LocationFilter:
+    """A circle, a rectangle, or what lies in both."""
+
+    circle: GeoCircle | None = None
+    rectangle: GeoRectangle | None = None
+
+    def condition(self, model: RegisteredModel) -> Q:
+        found = Q()
+        for shape in (self.circle, self.rectangle):
+            if shape:
+                found &= shape.condition(model)
+        return found
+
+    def shapes(self) -> Iterator[LocationFilter]:
+        """Circle and rectangle as filters of their own."""
+        if self.circle:
+            yield LocationFilter(self.circle)
+        if self.rectangle:
+            yield LocationFilter(None, self.rectangle)
+
+    def __str__(self) -> str:
+        return " and ".join(str(s) for s in (self.circle, self.rectangle) if s)

@@ -1,0 +1,36 @@
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from django.db.models import Q
+
+from inferences.models import RegisteredModel
+from inferences.models.row_ids import EARLIEST, LATEST, first_id_at, last_id_at
+from inferences.store.metadata_slots import NOTHING
+from istore.db import clock
+
+BEGINNING = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+@dataclass(frozen=True, slots=True)
+class TimeWindow:
+    """Inferences created between two moments, both included; without an end, until now."""
+
+    start: datetime = BEGINNING
+    end: datetime | None = None
+
+    def __post_init__(self) -> None:
+        if self.start > (self.end or clock.now()):
+            raise ValueError("The time window ends before it starts.")
+
+    def condition(self, model: RegisteredModel) -> Q:
+        """Served by the primary key, and by every index, since all end in the id."""
+        end = self.end or clock.now()
+        if end < EARLIEST or self.start > LATEST:  # beyond what ids can say
+            return NOTHING
+        return Q(id__gte=first_id_at(self.start), id__lte=last_id_at(end))
+
+    def __str__(self) -> str:
+        end = self.end.isoformat() if self.end else "now"
+        return f"created from {self.start.isoformat()} to {end}"

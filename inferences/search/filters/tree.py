@@ -1,0 +1,184 @@
+"""AND, OR and NOT over filters, and the one shape that equal trees have.
+
+A leaf is any value with a ``condition``; an ``InferenceFilter`` is an intersection of
+leaves. How large a tree may be is checked wherever one is made.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import reduce
+from operator import and_, or_
+
+from django.conf import settings
+from django.db.models import BooleanField, Case, Q, Value, When
+
+from inferences.models import RegisteredModel
+from inferences.search.filters.classes import ClassFilter
+from inferences.search.filters.detections import DetectionFilter
+from inferences.search.filters.intersection import Filter, InferenceFilter
+from inferences.search.filters.location import LocationFilter
+from inferences.search.filters.metadata import MetadataFilter
+from inferences.store.metadata_slots import NOTHING
+
+DEPTH_MAX = 20
+
+
+@dataclass(frozen=True, slots=True)
+class And:
+    """All of the parts; with none, everything."""
+
+    parts: tuple[Filter, ...]
+
+    def __post_init__(self) -> None:
+        check_size(self)
+
+    def condition(self, model: RegisteredModel) -> Q:
+        return reduce(and_, [part.condition(model) for part in self.parts], Q())
+
+    def __str__(self) -> str:
+        return " and ".join(_grouped(part) for part in self.parts) or "everything"
+
+
+@dataclass(frozen=True, slots=True)
+class Or:
+    """At least one of the parts."""
+
+    parts: tuple[Filter, ...]
+
+    def __post_init__(self) -> None:
+        if not self.parts:
+            raise ValueError("An OR of nothing.")
+        check_size(self)
+
+    def condition(self, model: RegisteredModel) -> Q:
+        """One index for each part, joined as bitmaps, or a walk."""
+        parts = [part.condition(model) for part in self.parts]
+        # An empty Q, which means everything, would vanish beside others.
+        return Q() if Q() in parts else reduce(or_, parts)
+
+    def __str__(self) -> str:
+        return " or ".join(_grouped(part) for part in self.parts)
+
+
+@dataclass(frozen=True, slots=True)
+class Not:
+    """Exactly the inferences that do not pass, those without the value included."""
+
+    part: Filter
+
+    def __post_init__(self) -> None:
+        check_size(self)
+
+    def condition(self, model: RegisteredModel) -> Q:
+        """A walk, or what other filters leave.
+
+        A comparison with null is neither true nor false, and NOT would keep it so: only
+        CASE tells what is true from everything else.
+        """
+        inner = self.part.condition(model)
+        if not inner:
+            return NOTHING
+        flipped = Case(
+            When(inner, then=Value(False)),
+            default=Value(True),
+            output_field=BooleanField(),
+        )
+        return Q(flipped)
+
+    def __str__(self) -> str:
+        return f"not {_grouped(self.part)}"
+
+
+def _grouped(part: Filter) -> str:
+    return f"({part})" if isinstance(part, And | Or) else str(part)
+
+
+def parts_of(filters: Filter) -> tuple[Filter, ...]:
+    """What AND, OR and NOT are made of; of anything else nothing."""
+    match filters:
+        case And(parts) | Or(parts):
+            return parts
+        case Not(part):
+            return (part,)
+    return ()
+
+
+def leaf_count(filters: Filter) -> int:
+    if isinstance(filters, And | Or | Not):
+        return sum(leaf_count(part) for part in parts_of(filters))
+    return len(leaves_of(filters))
+
+
+def depth(filters: Filter) -> int:
+    if isinstance(filters, And | Or | Not):
+        return 1 + max((depth(part) for part in parts_of(filters)), default=0)
+    return int(len(leaves_of(filters)) > 1)
+
+
+def leaves_of(filters: Filter) -> list[Filter]:
+    """The leaves that an intersection is made of; a leaf is its own."""
+    if isinstance(filters, InferenceFilter):
+        return list(filters.leaves())
+    return list(filters.shapes()) if isinstance(filters, LocationFilter) else [filters]
+
+
+def check_size(filters: Filter) -> None:
+    most = settings.ISTORE_FILTER_MAX_CONDITIONS
+    if leaf_count(filters) > most:
+        raise ValueError(f"More than {most} conditions.")
+    if depth(filters) > DEPTH_MAX:
+        raise ValueError(f"More than {DEPTH_MAX} levels of AND, OR and NOT.")
+
+
+def map_leaves(filters: Filter, change: Callable[[Filter], Filter]) -> Filter:
+    """The same tree with each leaf of AND, OR and NOT as ``change`` gives it."""
+    match filters:
+        case And(parts):
+            return And(tuple(map_leaves(part, change) for part in parts))
+        case Or(parts):
+            return Or(tuple(map_leaves(part, change) for part in parts))
+        case Not(part):
+            return Not(map_leaves(part, change))
+    return change(filters)
+
+
+def all_of(filters: list[Filter]) -> Filter:
+    """The filter that all of these make together, as plain as it can be."""
+    given = [each for each in filters if normal(each) != And(())]
+    if len(given) == 1:
+        return given[0]
+    return And(tuple(given)) if given else InferenceFilter()
+
+
+def normal(filters: Filter) -> Filter:
+    """The same question in the shape that reading its text gives.
+
+    Every leaf says one thing, no AND stands directly in an AND and no OR in an OR, a
+    NOT of a NOT is gone, and values are written in one way.
+    """
+    match filters:
+        case InferenceFilter() | LocationFilter() if leaves_of(filters) != [filters]:
+            return _flat(And, [normal(leaf) for leaf in leaves_of(filters)])
+        case MetadataFilter():
+            return filters.plain()
+        case DetectionFilter() | ClassFilter():
+            return filters.plain()
+        case And(parts):
+            return _flat(And, [normal(part) for part in parts])
+        case Or(parts):
+            return _flat(Or, [normal(part) for part in parts])
+        case Not(Not(part)):
+            return normal(part)
+        case Not(part):
+            inner = normal(part)
+            return inner.part if isinstance(inner, Not) else Not(inner)
+    return filters
+
+
+def _flat(kind: type[And] | type[Or], parts: list[Filter]) -> Filter:
+    flat: list[Filter] = []
+    for part in parts:
+        flat += part.parts if isinstance(part, kind) else [part]
+    return flat[0] if len(flat) == 1 else kind(tuple(flat))

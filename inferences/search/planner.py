@@ -1,0 +1,627 @@
+"""The rows of a page, by ways whose cost is bounded whatever the data.
+
+"The newest fifty that match" makes a planner bet that matches are spread evenly over
+time. Where they are not, a counter that grows with time asked in an old range, the bet
+costs a walk of the table. So one way after the other is tried, each with a bound:
+
+- an index that holds its rows in the order of ids, as those of equalities and labels do,
+  is read until the page is full, when nothing else is asked;
+- each index that could drive is probed, to 5,001 entries; has one fewer, it drives: its
+  rows are tested and sorted;
+- 5,000 rows are walked in the order of the page, and further if matches are met;
+- the same to 20,001 entries, and to 50,000 rows.
+
+Where segments say that ranges of numbers find nothing in some part, a walk passes over
+it; that is tried first, with 20,000 rows.
+
+What is left has matches that are many and far away. They are all read, through whatever
+index the planner likes, and sorted: it takes as long as there are matches.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any
+
+from django.db import connection
+
+from inferences.models import InferenceQuerySet, RegisteredModel
+from inferences.models.row_ids import LOWEST
+from inferences.search import access_paths as reading
+from inferences.search.access_paths import (
+    DETECTIONS,
+    TABLE,
+    Branch,
+    Conditions,
+    Driver,
+    Fragment,
+)
+from inferences.search.cursors import Place, Rank
+from inferences.search.orders import BY_TIME, LABELS_MOST, ByLabel, Order
+from inferences.search.zone_maps import pruning
+
+WALK = 5_000
+SKIPPING_WALK = 20_000
+LONG_WALK = 50_000
+PROMISING = 2  # times the rows that a walk found are a page: it is worth going on
+VERY_FEW = 5_000  # no dearer than a walk, which may find nothing
+FEW = 20_000  # rows that are looked at one by one
+PROBES_MOST = 8
+LABELS_ONE_BY_ONE = 60
+CHUNKS = (160, 1_600, 16_000)
+
+
+Way = Callable[[Conditions, Order, "Part"], list[Place] | None]
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """Which part of an order: after a place, or from an offset."""
+
+    newest_first: bool  # for "descending", whatever the order
+    limit: int
+    offset: int = 0
+    after: Place | None = None
+
+    @property
+    def needed(self) -> int:
+        return self.offset + self.limit
+
+    @property
+    def way(self) -> str:
+        return "DESC" if self.newest_first else "ASC"
+
+    @property
+    def beyond(self) -> str:
+        return "<" if self.newest_first else ">"
+
+
+def places(
+    model: RegisteredModel, found: InferenceQuerySet, order: Order, part: Part
+) -> list[Place]:
+    """The rows of this part in their order; those without a rank come last."""
+    asked = reading.read(model, found)
+    if asked is None:
+        return []
+    if order.rank is None:
+        return _rows(_narrowed(asked, part), order, part)
+    in_ranks = part.after is None or part.after.rank is not None
+    ranked = _ranked(asked, order, part) if in_ranks else []
+    missing = part.limit - len(ranked)
+    if not missing:
+        return ranked
+    offset = part.offset
+    if in_ranks and offset and not ranked:
+        offset -= _count(asked, order)
+    rest = Part(
+        part.newest_first,
+        missing,
+        0 if ranked or not in_ranks else offset,
+        None if in_ranks else Place(None, part.after.row_id),
+    )
+    return ranked + unranked(asked, order, rest)
+
+
+def _ranked(asked: Conditions, order: Order, part: Part) -> list[Place]:
+    few = isinstance(order, ByLabel) and len(order.names) <= LABELS_MOST
+    if few and not part.offset:
+        return _label_by_label(asked, order, part)
+    return _rows(asked, order, part)
+
+
+def _label_by_label(asked: Conditions, order: ByLabel, part: Part) -> list[Place]:
+    """For one label after the other, its rows by time, until the page is full."""
+    found: list[Place] = []
+    after = part.after
+    names = sorted(order.names, reverse=part.newest_first)
+    if after:
+        names = [each for each in names if not _is_before(each[0], after.rank, part)]
+    for number, (name, label) in enumerate(names):
+        rest = replace(part, limit=part.limit - len(found), after=after)
+        if number >= LABELS_ONE_BY_ONE:
+            return found + _rows(asked, order, rest)
+        by_time = replace(rest, after=after if after and after.rank == name else None)
+        rows = _rows(
+            _narrowed(_labelled(asked, order, label), by_time), BY_TIME, by_time
+        )
+        found += [Place(name, row.row_id) for row in rows]
+        if len(found) == part.limit:
+            break
+        if found:
+            after = found[-1]
+    return found
+
+
+def _is_before(name: str, other: Rank, part: Part) -> bool:
+    return name > other if part.newest_first else name < other
+
+
+def _labelled(asked: Conditions, order: ByLabel, label: int) -> Conditions:
+    """With the label whose rows are looked for; the index of detections leads to them."""
+    test = Fragment(f"{order.label.sql} = %s", (*order.label.values, label))
+    # Whoever asks for labels is led there by this one alone.
+    drivers = [each for each in asked.drivers if each.of_rows]
+    return replace(
+        asked,
+        everything=asked.everything & test,
+        rest=asked.rest & test,
+        drivers=[*drivers, reading.driver_of_labels(asked, [label])],
+        others=asked.others + 1,
+    )
+
+
+def unranked(asked: Conditions, order: Order, part: Part) -> list[Place]:
+    """The rows that the order has no rank for, by time."""
+    return _rows(_narrowed(_without_rank(asked, order), part), BY_TIME, part)
+
+
+def _narrowed(asked: Conditions, part: Part) -> Conditions:
+    """With the cursor, and where the model's first row is, as part of the window."""
+    asked = replace(asked, drivers=list(asked.drivers))
+    if part.after:
+        if part.newest_first:
+            asked.lower_highest(part.after.row_id - 1)
+        else:
+            asked.raise_lowest(part.after.row_id + 1)
+    if not part.newest_first and asked.model.first_id > LOWEST:
+        asked.raise_lowest(asked.model.first_id)  # removed rows pile up below
+    window = asked.window()
+    whole = asked.everything
+    asked.everything = Fragment(whole.sql + window.sql, whole.values + window.values)
+    return asked
+
+
+def _without_rank(asked: Conditions, order: Order) -> Conditions:
+    test = order.missing
+    if test is None:
+        test = Fragment(f"({order.rank.sql}) IS NULL", order.rank.values)
+    return replace(
+        asked,
+        everything=asked.everything & test,
+        rest=asked.rest & test,
+        others=asked.others + 1,
+    )
+
+
+def _rows(asked: Conditions, order: Order, part: Part) -> list[Place]:
+    for way in _ways(asked, order, part):
+        rows = way(asked, order, part)
+        if rows is not None:
+            return rows
+    return _read(asked, order, part, Fragment(TABLE))
+
+
+def _ways(asked: Conditions, order: Order, part: Part) -> Iterator[Way]:
+    yield _direct
+    yield _merged
+    skips = _skips(asked, part) if order.rank is None else []
+    # Where numbers alone are asked for, what segments leave is looked at first.
+    if not skips or len(asked.drivers) > len(asked.ranges):
+        yield partial(_driven, most=VERY_FEW)
+    if skips:
+        yield partial(_walked_past, skips=skips, most=SKIPPING_WALK)
+        yield partial(_driven, most=FEW)
+        yield partial(_walked_past, skips=skips, most=LONG_WALK)
+        return
+    yield partial(_walked, most=WALK)
+    yield partial(_under_a_ceiling, most=WALK)
+    yield partial(_driven, most=FEW)
+    yield partial(_walked, most=LONG_WALK)
+    yield partial(_under_a_ceiling, most=LONG_WALK)
+
+
+# -- the ways, each of which may decline
+
+
+def _direct(asked: Conditions, order: Order, part: Part) -> list[Place] | None:
+    """Nothing is asked but a place in the order of an index."""
+    if not asked.is_plain:
+        return None
+    if order.column and not asked.has_window:
+        return _read(asked, order, part, Fragment(TABLE), along_index=True)
+    if order.rank is None:
+        return _read(asked, order, part, Fragment(TABLE), along_index=True)
+    return None
+
+
+def _merged(asked: Conditions, order: Order, part: Part) -> list[Place] | None:
+    """One condition, by an index that is in the order of ids for each of its values."""
+    if order.rank is not None or len(asked.drivers) != 1:
+        return None
+    driver = asked.drivers[0]
+    if not driver.in_order:
+        return None
+    if driver.of_rows:
+        return None if asked.others else _streamed(asked, driver, part)
+    # Of detections, the condition beside them is that of the labels themselves.
+    allowed = 1 if driver.branches[0].table == DETECTIONS else 0
+    if asked.others > allowed:
+        return None
+    return _refilled(asked, driver, part)
+
+
+def _streamed(asked: Conditions, driver: Driver, part: Part) -> list[Place]:
+    """Values exclude each other, so each gives its first rows, and the first of all win."""
+    streams = [_stream(asked, each, part, part.needed) for each in driver.branches]
+    if len(streams) == 1:
+        (one,) = driver.branches
+        ids = _ids(_stream(asked, one, part, part.limit, part.offset))
+    else:
+        union = _union(streams)
+        ids = _ids(
+            Fragment(
+                f"SELECT id FROM ({union.sql}) AS streams ORDER BY id {part.way} "
+                f"LIMIT {part.limit} OFFSET {part.offset}",
+                union.values,
+            )
+        )
+    return [Place(None, row_id) for row_id in ids]
+
+
+def _refilled(asked: Conditions, driver: Driver, part: Part) -> list[Place] | None:
+    """Rows that the first entries of each stream name, more entries if they are short."""
+    for chunk in CHUNKS:
+        if part.needed > chunk // 3:
+            continue
+        ids, is_all = _named(asked, driver, part, chunk)
+        if is_all or len(ids) >= part.limit:
+            return [Place(None, row_id) for row_id in ids]
+    return None
+
+
+def _named(
+    asked: Conditions, driver: Driver, part: Part, chunk: int
+) -> tuple[list[int], bool]:
+    """The matching rows among the first entries, up to where every stream was read."""
+    streams = [
+        _stream(asked, each, part, chunk, number=number)
+        for number, each in enumerate(driver.branches)
+    ]
+    union = _union(streams)
+    last, edge = ("min", "max") if part.newest_first else ("max", "min")
+    reached = ">=" if part.newest_first else "<="
+    sql = (
+        f"WITH named AS MATERIALIZED ({union.sql}), "
+        f"edge AS MATERIALIZED (SELECT {edge}(last) AS id FROM (SELECT {last}(id) AS last "
+        f"FROM named GROUP BY number HAVING count(*) = {chunk}) AS full_ones) "
+        f"SELECT ARRAY(SELECT {TABLE}.id FROM {TABLE} WHERE {asked.everything.sql} "
+        f"AND {TABLE}.id = ANY(ARRAY(SELECT DISTINCT named.id FROM named)) "
+        f"AND ((SELECT id FROM edge) IS NULL "
+        f"OR {TABLE}.id {reached} (SELECT id FROM edge)) "
+        f"ORDER BY {TABLE}.id + 0 {part.way} LIMIT {part.limit} OFFSET {part.offset}), "
+        "(SELECT id FROM edge) IS NULL"
+    )
+    ((ids, is_all),) = _ask(Fragment(sql, union.values + asked.everything.values))
+    return ids, is_all
+
+
+def _walked(
+    asked: Conditions, order: Order, part: Part, most: int
+) -> list[Place] | None:
+    """The page, if it lies among the first rows of the order."""
+    if part.needed > most // 5 or (order.rank is not None and not order.column):
+        return None
+    start, along = asked.live, f"{TABLE}.id {part.way}"
+    if order.column:
+        ranked = f"{TABLE}.{order.column}"
+        start &= Fragment(f"{ranked} IS NOT NULL") & _beyond(order.rank, order, part)
+        along = f"{ranked} {part.way}, {along}"
+    # In an order of its own a window may be far away: it is tested, not walked to.
+    window = asked.window() if order.rank is None else Fragment("")
+    first = Fragment(
+        f"SELECT * FROM {TABLE} WHERE {start.sql}{window.sql} ORDER BY {along} "
+        f"LIMIT {most}",
+        start.values + window.values,
+    )
+    source = Fragment(f"({first.sql}) AS {TABLE}", first.values)
+    fenced = order.rank is None
+    rows = _read(asked, order, part, source, fenced=fenced, along_index=True)
+    if len(rows) >= part.limit:
+        return rows
+    # Some way on it would be full: that is nearer than any other way.
+    is_near = most < LONG_WALK and PROMISING * len(rows) >= part.limit
+    return _walked(asked, order, part, LONG_WALK) if is_near else None
+
+
+def _skips(asked: Conditions, part: Part) -> list[pruning.Stretch]:
+    if not asked.ranges:
+        return []
+    return pruning.passed_over(
+        asked.key, asked.ranges, _ids_within(asked), newest_first=part.newest_first
+    )
+
+
+def _ids_within(asked: Conditions) -> pruning.Stretch:
+    lowest, highest = pruning.ALL
+    return (
+        lowest if asked.lowest is None else asked.lowest,
+        highest if asked.highest is None else asked.highest,
+    )
+
+
+def _walked_past(
+    asked: Conditions,
+    order: Order,
+    part: Part,
+    skips: list[pruning.Stretch],
+    most: int,
+) -> list[Place] | None:
+    """The page, if so many rows beside what is passed over hold it, or all that match."""
+    if part.needed > most // 5:
+        return None
+    stretches = list(pruning.between(_ids_within(asked), skips))
+    found: list[int] = []
+    left = most
+    for stretch in stretches[::-1] if part.newest_first else stretches:
+        missing = part.needed - len(found)
+        ids, walked = _walk(asked, part, stretch, missing, left)
+        found += ids
+        if len(ids) == missing:
+            break
+        left -= walked
+        if left < 0:
+            return None
+    return [Place(None, row_id) for row_id in found[part.offset :]]
+
+
+def _walk(
+    asked: Conditions, part: Part, stretch: pruning.Stretch, limit: int, most: int
+) -> tuple[list[int], int]:
+    """The first matching rows of a stretch, and how many it has if those are too few.
+
+    The rows are counted to one more than are walked, removed and hidden ones included;
+    in one statement, as some may go meanwhile.
+    """
+    where = asked.live & asked.rest
+    rows = Fragment(
+        f"FROM {TABLE} WHERE {TABLE}.model_key = %s AND {TABLE}.id BETWEEN %s AND %s",
+        (asked.key, *stretch),
+    )
+    along = f"ORDER BY {TABLE}.id {part.way}"
+    sql = (
+        f"SELECT ids, CASE WHEN cardinality(ids) < {limit} THEN "
+        f"(SELECT count(*) FROM (SELECT {rows.sql} LIMIT {most + 1}) AS there) ELSE 0 END "
+        f"FROM (SELECT ARRAY(SELECT {TABLE}.id FROM (SELECT * {rows.sql} {along} "
+        f"LIMIT {most}) AS {TABLE} WHERE {where.sql} {along} LIMIT {limit}) AS ids "
+        "OFFSET 0) AS walked"
+    )
+    ((ids, walked),) = _ask(Fragment(sql, rows.values + rows.values + where.values))
+    return ids, walked
+
+
+def _under_a_ceiling(
+    asked: Conditions, order: Order, part: Part, most: int
+) -> list[Place] | None:
+    """The highest ranks, if they lie among the rows whose ceiling is highest.
+
+    What was not walked has no rank above the lowest ceiling that was.
+    """
+    if not order.ceiling or not part.newest_first or part.needed > most // 5:
+        return None
+    ceiling, live = f"{TABLE}.{order.ceiling}", asked.live
+    first = (
+        f"FROM {TABLE} WHERE {live.sql} AND {ceiling} IS NOT NULL "
+        f"ORDER BY {ceiling} DESC, {TABLE}.id DESC LIMIT {most}"
+    )
+    rows = _read(
+        asked,
+        order,
+        part,
+        Fragment(f"(SELECT {TABLE}.* {first}) AS {TABLE}", live.values),
+    )
+    if len(rows) < part.limit:
+        return None
+    lowest = f"SELECT min(ceiling) FROM (SELECT {ceiling} AS ceiling {first}) AS walked"
+    ((walked_to,),) = _ask(Fragment(lowest, live.values))
+    return rows if rows[-1].rank > walked_to else None
+
+
+def _driven(
+    asked: Conditions, order: Order, part: Part, most: int
+) -> list[Place] | None:
+    """From the condition that the fewest rows satisfy, if they are few."""
+    drivers = sorted(asked.drivers, key=lambda each: not each.in_order)[:PROBES_MOST]
+    if asked.lowest is not None and asked.highest is not None:
+        drivers.append(_window_driver(asked))
+    if not drivers:
+        return None
+    if order.rank is None and len(drivers) == 1 and drivers[0].is_one_of_rows:
+        return _driven_by_one(asked, drivers[0], part, most)
+    rows, best = min(
+        (rows, number) for number, rows in enumerate(_probed(asked, drivers, most))
+    )
+    if rows > most:
+        return None
+    return _read(
+        asked, order, part, _source(asked, drivers[best]), fenced=True, alone=True
+    )
+
+
+def _driven_by_one(
+    asked: Conditions, driver: Driver, part: Part, most: int
+) -> list[Place] | None:
+    """Probed and read in one statement, as there is no choice."""
+    (branch,) = driver.branches
+    window, rest = asked.window(), asked.rest
+    sql = (
+        f"SELECT max(entries), (array_agg({TABLE}.id ORDER BY {TABLE}.id {part.way}) "
+        f"FILTER (WHERE entries <= {most} AND {rest.sql}))[{part.offset + 1}:{part.needed}] "
+        f"FROM (SELECT {TABLE}.*, count(*) OVER () AS entries "
+        f"FROM (SELECT {TABLE}.* FROM {branch.source} "
+        f"WHERE {branch.where.sql}{window.sql} LIMIT {most + 1}) AS {TABLE}) AS {TABLE}"
+    )
+    values = rest.values + branch.where.values + window.values
+    ((entries, ids),) = _ask(Fragment(sql, values))
+    return (
+        None
+        if entries and entries > most
+        else [Place(None, each) for each in ids or ()]
+    )
+
+
+def _window_driver(asked: Conditions) -> Driver:
+    ours = Fragment(f"{TABLE}.model_key = %s", (asked.key,))
+    return Driver((Branch(TABLE, TABLE, ours),))
+
+
+def _probed(asked: Conditions, drivers: list[Driver], most: int) -> list[int]:
+    """How many entries each driver has, counted to one more than ``most``."""
+    probes = []
+    for driver in drivers:
+        entries = _union([_entries(asked, each) for each in driver.branches])
+        probes.append(
+            Fragment(
+                f"(SELECT count(*) FROM ({entries.sql} LIMIT {most + 1}) AS entries)",
+                entries.values,
+            )
+        )
+    sql = "SELECT " + ", ".join(probe.sql for probe in probes)
+    (counts,) = _ask(Fragment(sql, tuple(v for probe in probes for v in probe.values)))
+    return list(counts)
+
+
+def _entries(asked: Conditions, branch: Branch) -> Fragment:
+    window = asked.window(branch.alias)
+    sql = f"SELECT 1 FROM {branch.source} WHERE {branch.where.sql}"
+    return Fragment(sql + window.sql, branch.where.values + window.values)
+
+
+def _source(asked: Conditions, driver: Driver) -> Fragment:
+    """The driver's rows, behind a fence: the planner cannot take another way in."""
+    if driver.is_one_of_rows:
+        (branch,) = driver.branches
+        test, window = branch.where & asked.live, asked.window()
+        return Fragment(
+            f"(SELECT {TABLE}.* FROM {branch.source} "
+            f"WHERE {test.sql}{window.sql} OFFSET 0) AS {TABLE}",
+            test.values + window.values,
+        )
+    named = _union([_named_by(asked, each) for each in driver.branches])
+    live = asked.live
+    return Fragment(
+        f"(SELECT * FROM {TABLE} WHERE {live.sql} "
+        f"AND {TABLE}.id = ANY(ARRAY({named.sql})) OFFSET 0) AS {TABLE}",
+        live.values + named.values,
+    )
+
+
+def _named_by(asked: Conditions, branch: Branch) -> Fragment:
+    entries = _entries(asked, branch)
+    sql = entries.sql.replace("SELECT 1", f"SELECT {branch.alias}.id", 1)
+    return Fragment(sql, entries.values)
+
+
+# -- pieces of SQL
+
+
+def _stream(
+    asked: Conditions,
+    branch: Branch,
+    part: Part,
+    limit: int,
+    offset: int = 0,
+    number: int | None = None,
+) -> Fragment:
+    """The first entries of a branch in the order of ids."""
+    alias, window = branch.alias, asked.window(branch.alias)
+    numbered = "" if number is None else f"{number} AS number, "
+    sql = (
+        f"SELECT {numbered}{alias}.id FROM {branch.source} "
+        f"WHERE {branch.where.sql}{window.sql} "
+        f"ORDER BY {alias}.id {part.way} LIMIT {limit} OFFSET {offset}"
+    )
+    return Fragment(sql, branch.where.values + window.values)
+
+
+def _union(parts: list[Fragment]) -> Fragment:
+    if len(parts) == 1:
+        return parts[0]
+    sql = " UNION ALL ".join(f"({part.sql})" for part in parts)
+    return Fragment(sql, tuple(value for part in parts for value in part.values))
+
+
+def _beyond(
+    rank: Fragment, order: Order, part: Part, table: str = f"{TABLE}."
+) -> Fragment:
+    """That a row comes after the place where the last page ended."""
+    if part.after is None or part.after.rank is None:
+        return Fragment("true")
+    return Fragment(
+        f"({rank.sql}, {table}id) {part.beyond} (%s::{order.kind}, %s)",
+        (*rank.values, part.after.rank, part.after.row_id),
+    )
+
+
+def _read(
+    asked: Conditions,
+    order: Order,
+    part: Part,
+    source: Fragment,
+    *,
+    along_index: bool = False,
+    fenced: bool = False,
+    alone: bool = False,
+) -> list[Place]:
+    """Everything that is asked, of the rows of a source.
+
+    A ``fenced`` source holds live rows of the model and window: the rest is tested.
+
+    ``along_index`` lets the planner read in the page's order, of an index or a walk,
+    until the page is full; otherwise ``+ 0`` keeps it from that bet. ``alone``: no scan of whole tables.
+    """
+    where = asked.rest if fenced else asked.everything
+    if order.rank is None:
+        row_id = f"{TABLE}.id" if along_index else f"{TABLE}.id + 0"
+        sql = (
+            f"SELECT {TABLE}.id, NULL FROM {source.sql} WHERE {where.sql} "
+            f"ORDER BY {row_id} {part.way}"
+        )
+        values = source.values + where.values
+    elif along_index:
+        ranked = f"{TABLE}.{order.column}"
+        where = (
+            where & Fragment(f"{ranked} IS NOT NULL") & _beyond(order.rank, order, part)
+        )
+        sql = (
+            f"SELECT {TABLE}.id, {ranked} FROM {source.sql} WHERE {where.sql} "
+            f"ORDER BY {ranked} {part.way}, {TABLE}.id {part.way}"
+        )
+        values = source.values + where.values
+    else:
+        # Behind the fence a rank is worked out once a row, and no index offers it.
+        beyond = _beyond(Fragment("rank"), order, part, "")
+        sql = (
+            f"SELECT id, rank FROM (SELECT {TABLE}.id, {order.rank.sql} AS rank "
+            f"FROM {source.sql} WHERE {where.sql} OFFSET 0) AS ranked "
+            f"WHERE rank IS NOT NULL AND {beyond.sql} "
+            f"ORDER BY rank {part.way}, id {part.way}"
+        )
+        values = order.rank.values + source.values + where.values + beyond.values
+    sql = f"{sql} LIMIT {part.limit} OFFSET {part.offset}"
+    return [Place(rank, row_id) for row_id, rank in _ask(Fragment(sql, values), alone)]
+
+
+def _count(asked: Conditions, order: Order) -> int:
+    """How many rows have a rank."""
+    rank = order.rank
+    where = asked.everything & Fragment(f"({rank.sql}) IS NOT NULL", rank.values)
+    sql = f"SELECT count(*) FROM {TABLE} WHERE {where.sql}"
+    ((count,),) = _ask(Fragment(sql, where.values))
+    return count
+
+
+def _ids(fragment: Fragment) -> list[int]:
+    return [row_id for (row_id,) in _ask(fragment)]
+
+
+def _ask(fragment: Fragment, alone: bool = False) -> list[Any]:
+    with connection.cursor() as cursor:
+        if alone:
+            cursor.execute("SET LOCAL enable_seqscan = off")
+        cursor.execute(fragment.sql, list(fragment.values))
+        rows = cursor.fetchall()
+        if alone:
+            cursor.execute("SET LOCAL enable_seqscan = on")
+    return rows

@@ -1,0 +1,113 @@
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from inferences.models import Inference, RegisteredModel
+from inferences.search import cursors, planner, reading
+from inferences.search.cursors import Place, Position
+from inferences.search.filters import Filter, InferenceFilter, matching
+from inferences.search.orders import order_of
+from inferences.search.pagination import (
+    OFFSET_MOST,
+    BadQuestion,
+    Page,
+    Pagination,
+    Sort,
+    TooDeep,
+)
+from inferences.search.planner import Part
+from inferences.search.vectors import BadEmbedding, EmbeddingFilter, nearest
+
+
+@dataclass(frozen=True, slots=True)
+class InferenceQuery:
+    """What to find, in which order, and which part of it."""
+
+    filters: Filter = field(default_factory=InferenceFilter)
+    pagination: Pagination = field(default_factory=Pagination)
+    presign: bool = False
+    embedding: EmbeddingFilter | None = None
+    # Read for the rows of the page: see ``answer_fields``. No part of what is asked.
+    fields: tuple[str, ...] = ()
+
+    @property
+    def sort(self) -> Sort:
+        return self.pagination.sort or (
+            "embedding_distance" if self.embedding else "created_at"
+        )
+
+    def page(self, model: RegisteredModel) -> Page:
+        """The inferences of the page, each with its ``payload`` and ``source``.
+
+        With an embedding filter each has an ``embedding_distance``, None if it has no
+        embedding or one without a direction. Raises ``BadQuestion`` and ``TooDeep``.
+        """
+        wanted = self.pagination
+        if wanted.offset > OFFSET_MOST:
+            raise TooDeep(f"An offset above {OFFSET_MOST:,}: use a cursor.")
+        search = self._search(model)
+        after = self._after(model)
+        # One more than asked for says whether there is a next page.
+        part = Part(
+            newest_first=wanted.direction == "desc",
+            limit=wanted.limit + 1,
+            offset=wanted.offset,
+            after=after.place if after else None,
+        )
+        passed = after.passed if after else wanted.offset
+        places = self._places(model, search, part, passed)
+        here, more = places[: wanted.limit], places[wanted.limit :]
+        page = reading.fetch(model, [place.row_id for place in here])
+        if search:
+            self._give_distances(search, page, here)
+        following = more and Position(here[-1], passed + len(here))
+        return Page(
+            page,
+            cursors.write(following, self._question(model)) if following else None,
+            search and search.way,
+        )
+
+    def _search(self, model: RegisteredModel) -> nearest.Search | None:
+        if self.embedding is None:
+            if self.sort == "embedding_distance":
+                message = "embedding_distance needs an embedding filter."
+                raise BadQuestion(message, "pagination", "sort")
+            return None
+        try:
+            return nearest.Search(model, self.embedding)
+        except BadEmbedding as error:
+            message, field = str(error), error.field
+            raise BadQuestion(message, "embedding_filters", field) from None
+
+    def _places(
+        self,
+        model: RegisteredModel,
+        search: nearest.Search | None,
+        part: Part,
+        passed: int,
+    ) -> list[Place]:
+        found = matching(model, self.filters)
+        if self.sort == "embedding_distance":
+            return search.places(found, part, passed, self.filters != InferenceFilter())
+        order = order_of(self.sort, model, self.filters)
+        return planner.places(model, found, order, part)
+
+    def _give_distances(
+        self, search: nearest.Search, page: Sequence[Inference], here: Sequence[Place]
+    ) -> None:
+        if self.sort == "embedding_distance":
+            distances = {place.row_id: place.rank for place in here}
+        else:
+            distances = search.distances([each.id for each in page])
+        for inference in page:
+            inference.embedding_distance = distances.get(inference.id)
+
+    def _after(self, model: RegisteredModel) -> Position | None:
+        cursor = self.pagination.cursor
+        return cursors.read(cursor, self._question(model)) if cursor else None
+
+    def _question(self, model: RegisteredModel) -> tuple[object, ...]:
+        """What a cursor is bound to: model, filters and order."""
+        direction = self.pagination.direction
+        return model.pk, self.filters, self.embedding, self.sort, direction

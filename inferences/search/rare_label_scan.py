@@ -1,0 +1,71 @@
+"""``matching`` for whoever reads all of it: statistics, bulk calls, exports.
+
+Labels are tested on the arrays of the rows, which have no index, and warnings on the
+payloads, so the planner reads the rows of the whole model for them. Where a label is rare,
+the index of the detections (label, id) leads to the few rows that may match, and only these
+are read; so does that of the classes (label, score), and the partial index of rows with
+warnings. Pages have ways
+of their own (``bounded``).
+"""
+
+from __future__ import annotations
+
+from django.db import connection
+
+from inferences.models import InferenceQuerySet, RegisteredModel
+from inferences.search import access_paths
+from inferences.search.access_paths import (
+    CLASSES,
+    DETECTIONS,
+    PAYLOADS,
+    TABLE,
+    Conditions,
+    Driver,
+)
+from inferences.search.filters import Filter, matching
+
+LEADING = {CLASSES, DETECTIONS, PAYLOADS}
+RARE = 20_000  # entries; finding that there are more takes some milliseconds
+
+
+def all_matching(model: RegisteredModel, filters: Filter) -> InferenceQuerySet:
+    """The live inferences of a model that pass, read by way of a rare label, or of
+    few warnings. For one look at a time: what gets the label later is not among them."""
+    found = matching(model, filters)
+    asked = access_paths.read(model, found)
+    if asked is None:
+        return found
+    leading = [_named(asked, each) for each in asked.drivers if _is_leading(each)]
+    ids = min((each for each in leading if each is not None), key=len, default=None)
+    if ids is None:
+        return found
+    if not ids:
+        return found.extra(where=["false"])
+    # The bounds say which partitions are not looked at.
+    return found.extra(
+        where=[f"{TABLE}.id = ANY(%s) AND {TABLE}.id BETWEEN %s AND %s"],
+        params=[ids, min(ids), max(ids)],
+    )
+
+
+def _is_leading(driver: Driver) -> bool:
+    return all(branch.table in LEADING for branch in driver.branches)
+
+
+def _named(asked: Conditions, driver: Driver) -> list[int] | None:
+    """The rows that the driver leads to; None when they are not few."""
+    parts = [
+        f"SELECT {branch.alias}.id FROM {branch.source} "
+        f"WHERE {branch.where.sql}{asked.window(branch.alias).sql}"
+        for branch in driver.branches
+    ]
+    values = [
+        value
+        for branch in driver.branches
+        for value in (*branch.where.values, *asked.window(branch.alias).values)
+    ]
+    union = " UNION ALL ".join(parts)
+    with connection.cursor() as cursor:
+        cursor.execute(f"{union} LIMIT {RARE + 1}", values)
+        rows = cursor.fetchall()
+    return None if len(rows) > RARE else sorted({row_id for (row_id,) in rows})

@@ -1,0 +1,297 @@
+"""What a metadata key's values look like over any filter.
+
+Bins are made here, in one place: edges as doubles, each bin closed below and open above,
+the last one closed at both ends.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import defaultdict
+from dataclasses import dataclass
+from decimal import Decimal
+from fractions import Fraction
+from itertools import pairwise
+from typing import Any
+
+from django.db import connection
+from django.db.models import (
+    BigIntegerField,
+    Count,
+    F,
+    Max,
+    Min,
+    OuterRef,
+    Q,
+    Subquery,
+    Sum,
+)
+from django.db.models.expressions import RawSQL
+
+from inferences.models import (
+    InferencePayload,
+    InferenceQuerySet,
+    MetadataKeyCount,
+    RegisteredModel,
+)
+from inferences.search.filters import Filter, InferenceFilter
+from inferences.search.filters.recheck import EXACT_WHOLE
+from inferences.search.rare_label_scan import all_matching
+from inferences.store.metadata import LARGEST_DOUBLE, SLOT_BEGINNING
+from inferences.store.metadata_slots import SIDE_ROWS, Place, place_of
+
+BINS, BINS_MAX = 10, 10_000
+DISTINCT_MAX = 10_000
+
+
+@dataclass(frozen=True, slots=True)
+class StatisticsQuery:
+    """Of which observations, and how numbers are binned."""
+
+    key: str
+    type: str
+    filters: Filter = InferenceFilter()  # noqa: RUF009 (a frozen value)
+    distribution_bin_count: int | None = None
+    distribution_bin_width: float | None = None
+    distribution_minimum_value: float | None = None
+    distribution_maximum_value: float | None = None
+
+    def __post_init__(self) -> None:
+        low, high = self.distribution_minimum_value, self.distribution_maximum_value
+        if self.distribution_bin_count and self.distribution_bin_width:
+            raise ValueError("distribution_bin_count and _width exclude each other.")
+        if low is not None and high is not None and low > high:
+            raise ValueError("distribution_minimum_value is above the maximum.")
+        if self.type == "string" and any(self._binning()):
+            raise ValueError("Strings have no bins.")
+
+    def _binning(self) -> list[bool]:
+        given = (
+            self.distribution_bin_count,
+            self.distribution_bin_width,
+            self.distribution_minimum_value,
+            self.distribution_maximum_value,
+        )
+        return [value is not None for value in given]
+
+
+@dataclass(frozen=True, slots=True)
+class Statistics:
+    """``distribution`` has a count by value of a string, by bin of a number."""
+
+    count: int
+    distribution: dict[str, int]
+    min: float | None = None
+    max: float | None = None
+    distinct_count: int | None = None
+    is_complete: bool = True
+
+
+def statistics(model: RegisteredModel, query: StatisticsQuery) -> Statistics:
+    """Of the type ``number``: of int and float values together.
+
+    Raises ValueError when the bins would be too many.
+    """
+    types = ("int", "float") if query.type == "number" else (query.type,)
+    places = {type_: place_of(model, query.key, type_) for type_ in types}
+    found = {
+        type_: _observed(all_matching(model, query.filters), place)
+        for type_, place in places.items()
+        if place is not None
+    }
+    if not found:
+        return Statistics(0, {})
+    if query.type == "string":
+        return _of_strings(model, query.key, places["string"], found["string"])
+    parts = [
+        _Numbers.of(model, query.key, type_, places[type_], rows)
+        for type_, rows in found.items()
+    ]
+    return _of_numbers(query, [part for part in parts if part.count])
+
+
+def _observed(found: InferenceQuerySet, place: Place) -> InferenceQuerySet:
+    """The inferences that carry the value, with it as ``observed``."""
+    if place.slot:
+        return found.filter(**{f"{place.slot}__isnull": False}).annotate(
+            observed=F(place.slot)
+        )
+    rows = SIDE_ROWS[place.side].objects.beside(OuterRef("registered_model"))
+    value = rows.filter(id=OuterRef("id"), key=place.key_id).values("value")[:1]
+    return found.annotate(observed=Subquery(value)).filter(observed__isnull=False)
+
+
+def _of_strings(
+    model: RegisteredModel, key: str, place: Place, found: InferenceQuerySet
+) -> Statistics:
+    counts = found.values("observed").annotate(times=Count("id"), example=Min("id"))
+    totals = found.aggregate(
+        count=Count("id"), distinct=Count("observed", distinct=True)
+    )
+    most = counts.order_by("-times", "observed")[:DISTINCT_MAX]
+    rows = list(most.values_list("observed", "times", "example"))
+    # A long text lies in its slot cut: the payload of one that has it tells it whole.
+    cut = [row for row in rows if len(row[0].encode()) > SLOT_BEGINNING]
+    whole = _given_texts(model, key, [example for _, _, example in cut])
+    distribution = {whole.get(example, value): n for value, n, example in rows}
+    return Statistics(
+        totals["count"],
+        distribution,
+        distinct_count=totals["distinct"],
+        is_complete=totals["distinct"] == len(distribution),
+    )
+
+
+def _given_texts(model: RegisteredModel, key: str, ids: list[int]) -> dict[int, str]:
+    rows = InferencePayload.objects.beside(model).filter(id__in=ids)
+    return dict(
+        rows.annotate(text=RawSQL("metadata -> %s ->> 1", [key])).values_list(
+            "id", "text"
+        )
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Numbers:
+    """The observations of one type, and between which values they lie."""
+
+    found: InferenceQuerySet
+    is_exact: bool  # whole numbers beyond what doubles tell apart
+    count: int
+    low: Any
+    high: Any
+
+    @classmethod
+    def of(
+        cls,
+        model: RegisteredModel,
+        key: str,
+        type_: str,
+        place: Place,
+        found: InferenceQuerySet,
+    ) -> _Numbers:
+        count, low, high = _extent(found)
+        if not count:
+            return cls(found, False, 0, None, None)
+        is_exact = type_ == "int" and max(abs(low), abs(high)) >= EXACT_WHOLE
+        if is_exact and not place.slot:
+            # Side rows hold doubles, which are coarser than these: the payload has all.
+            found = _as_given(model, key, found)
+            count, low, high = _extent(found)
+        return cls(found, is_exact, count, low, high)
+
+
+def _of_numbers(query: StatisticsQuery, parts: list[_Numbers]) -> Statistics:
+    if not parts:
+        return Statistics(0, {})
+    low, high = min(part.low for part in parts), max(part.high for part in parts)
+    edges = bin_edges(query, low, high)
+    counts = [_counted(query, part.found, edges, exact=part.is_exact) for part in parts]
+    return Statistics(
+        sum(part.count for part in parts),
+        dict(zip(bin_names(edges), map(sum, zip(*counts, strict=True)), strict=True)),
+        float(low) + 0.0,  # a negative zero is a zero
+        float(high) + 0.0,
+    )
+
+
+def _extent(found: InferenceQuerySet) -> tuple[int, Any, Any]:
+    totals = found.aggregate(
+        count=Count("id"), low=Min("observed"), high=Max("observed")
+    )
+    return totals["count"], totals["low"], totals["high"]
+
+
+def _as_given(
+    model: RegisteredModel, key: str, found: InferenceQuerySet
+) -> InferenceQuerySet:
+    payloads = InferencePayload.objects.beside(model).filter(id=OuterRef("id"))
+    whole = RawSQL("(metadata -> %s ->> 1)::bigint", [key], BigIntegerField())
+    return found.annotate(observed=Subquery(payloads.values(given=whole)))
+
+
+def bin_edges(query: StatisticsQuery, low: float, high: float) -> list[float]:
+    """The edges of the bins, one more than there are bins; none when no value can fit.
+
+    What doubles cannot tell apart is one edge, so there may be fewer bins than asked
+    for. Whole numbers that no double is are taken in by the double beyond them.
+    """
+    low, high = _double_below(low), -_double_below(-high)
+    if query.distribution_minimum_value is not None:
+        low = query.distribution_minimum_value
+    if query.distribution_maximum_value is not None:
+        high = query.distribution_maximum_value
+    low, high = low + 0.0, high + 0.0
+    if low > high:
+        return []
+    if low == high:
+        return [low, high]
+    edges = [low, *_inner_edges(query, low, high)]
+    last = max(edges[-1], high) if query.distribution_bin_width else high
+    inner = {edge + 0.0 for edge in edges[1:] if low < edge < last}
+    return [low, *sorted(inner), last]
+
+
+def _double_below(number: float) -> float:
+    """The number, or the next double below it when there is none of its value."""
+    double = float(number)
+    return math.nextafter(double, -math.inf) if double > number else double
+
+
+def _inner_edges(query: StatisticsQuery, low: float, high: float) -> list[float]:
+    if width := query.distribution_bin_width:
+        span = Decimal(high) - Decimal(low)
+        if span / Decimal(width) > BINS_MAX:
+            raise ValueError(f"distribution_bin_width makes more than {BINS_MAX} bins.")
+        count = math.ceil(span / Decimal(width))
+        # Exactly, and rounded once: a product of doubles may be beyond them all.
+        first, step, most = Fraction(low), Fraction(width), Fraction(LARGEST_DOUBLE)
+        return [float(min(first + n * step, most)) for n in range(1, count + 1)]
+    count = query.distribution_bin_count or BINS
+    return [low * (1 - n / count) + high * (n / count) for n in range(1, count)]
+
+
+def bin_names(edges: list[float]) -> list[str]:
+    pairs = list(pairwise(edges))
+    return [
+        f"[{low!r}, {high!r}{']' if number == len(pairs) else ')'}"
+        for number, (low, high) in enumerate(pairs, start=1)
+    ]
+
+
+def _counted(
+    query: StatisticsQuery, found: InferenceQuerySet, edges: list[float], *, exact: bool
+) -> list[int]:
+    """How many observations each bin holds."""
+    bins = len(edges) - 1
+    if bins < 1:
+        return []
+    limit = query.distribution_maximum_value
+    last = edges[-1] if limit is None else min(edges[-1], limit)
+    sql, values = found.values("observed").query.sql_with_params()
+    # Beyond 2^53 doubles are too coarse to compare whole numbers with.
+    kind = "numeric" if exact else "float8"
+    bounds = [Decimal(edge) if exact else edge for edge in [*edges[:-1], last]]
+    with connection.cursor() as cursor:
+        cursor.execute(
+            f"SELECT width_bucket(observed::{kind}, %s::{kind}[]), count(*) "
+            f"FROM ({sql}) AS found WHERE observed::{kind} <= %s::{kind} GROUP BY 1",
+            [bounds[:-1], *values, bounds[-1]],
+        )
+        counted = dict(cursor.fetchall())
+    return [counted.get(number, 0) for number in range(1, bins + 1)]
+
+
+def key_type_counts(model: RegisteredModel) -> dict[str, dict[str, int]]:
+    """``{key: {type: observations}}`` over all live inferences, from the counters."""
+    rows = (
+        MetadataKeyCount.objects.filter(registered_model=model)
+        .values("key", "type")
+        .annotate(n=Sum("delta"))
+        .filter(~Q(n=0))
+        .order_by("key", "type")
+    )
+    counts: dict[str, dict[str, int]] = defaultdict(dict)
+    for row in rows:
+        counts[row["key"]][row["type"]] = row["n"]
+    return dict(counts)

@@ -1,0 +1,33 @@
+"""A text query whose relative times have become moments, for what is kept and read later."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from inferences.search.filters.intersection import Filter
+from inferences.search.filters.time_window import TimeWindow
+from inferences.search.filters.tree import map_leaves
+from inferences.search.text.reading import parse
+from inferences.search.text.words import RelativeMoment
+from inferences.search.text.writing import write
+
+
+def fix(query: str) -> str:
+    """The query as it was given, unless it has a time such as ``since:24h``.
+
+    Such a time is written as the moment that it is now: an export that a worker begins a
+    minute later is of what was asked for. Raises ``TextQueryError``.
+    """
+    given = parse(query)
+    fixed = map_leaves(given, _fixed)
+    return query if repr(fixed) == repr(given) else write(fixed)
+
+
+def _fixed(leaf: Filter) -> Filter:
+    if not isinstance(leaf, TimeWindow):
+        return leaf
+    return TimeWindow(_moment(leaf.start), leaf.end and _moment(leaf.end))
+
+
+def _moment(moment: datetime) -> datetime:
+    return moment.fixed() if isinstance(moment, RelativeMoment) else moment

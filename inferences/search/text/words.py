@@ -1,0 +1,125 @@
+"""The words of a text query: what each value says, and how it is written."""
+
+from __future__ import annotations
+
+import re
+from datetime import UTC, datetime, time, timedelta
+from decimal import Decimal, InvalidOperation
+
+from django.utils.dateparse import parse_date, parse_datetime
+
+from inferences.search.filters.location import GeoCircle, GeoPoint
+from inferences.store.metadata import REAL, read_float
+from istore.db import clock
+
+# What is stored under these string keys has a term of its own.
+TERMS_OF_KEYS = {
+    "version": "model_version",
+    "env": "environment",
+    "conversation": "conversation_id",
+}
+STRING_KEYS = tuple(TERMS_OF_KEYS.values())
+METRES = {"": 1, "m": 1, "km": 1000}
+RADIUS = re.compile(rf"(?P<number>{REAL.pattern})\s*(?P<unit>m|km)?")
+SIMPLE = re.compile(r"[\w.-]+")
+RELATIVE = re.compile(r"(?P<number>[1-9]\d{0,4})(?P<unit>min|m|h|d|w)")
+UNITS = {"m": "minutes", "min": "minutes", "h": "hours", "d": "days", "w": "weeks"}
+
+
+class RelativeMoment(datetime):
+    """A moment that was given as a time before now, such as ``24h``.
+
+    It compares as the moment that it was when it was read, and is written and represented
+    as it was given: a cursor, which belongs to the representation of a filter, still fits
+    when the next page is asked for a second later.
+    """
+
+    given = ""  # of what is computed from such a moment
+
+    @classmethod
+    def before(cls, now: datetime, given: str) -> RelativeMoment:
+        """The moment so long before now. Raises ValueError for another text."""
+        found = RELATIVE.fullmatch(given)
+        if not found:
+            raise ValueError(f"{given!r} is not a time before now such as 24h.")
+        length = {UNITS[found["unit"]]: int(found["number"])}
+        at = now.astimezone(UTC) - timedelta(**length)  # 99999w are 1,917 years
+        parts = (at.year, at.month, at.day, at.hour, at.minute, at.second)
+        moment = cls(*parts, at.microsecond, UTC)
+        moment.given = given
+        return moment
+
+    def fixed(self) -> datetime:
+        """The moment that it was when it was read."""
+        return datetime.combine(self.date(), self.time(), UTC)
+
+    def __repr__(self) -> str:
+        return f"RelativeMoment({self.given!r})" if self.given else super().__repr__()
+
+
+def moment_in(text: str, *, end_of_day: bool = False) -> datetime:
+    """A day or a moment in RFC 3339, without an offset in UTC, or a time before now.
+
+    A day is its first microsecond, or its last. ``24h`` is 24 hours ago by the database's
+    clock; the units are m (min), h, d and w. Raises ValueError.
+    """
+    if RELATIVE.fullmatch(text):
+        return RelativeMoment.before(clock.now(), text)
+    if day := parse_date(text):
+        return datetime.combine(day, time.max if end_of_day else time.min, UTC)
+    moment = parse_datetime(text)
+    if moment is None:
+        raise ValueError("A day or a moment, such as 2026-01-31T12:00:00Z or 24h.")
+    try:
+        moment = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+        return moment.astimezone(UTC)
+    except OverflowError:
+        raise ValueError("There is no such moment.") from None
+
+
+def write_moment(moment: datetime, *, end_of_day: bool = False) -> str:
+    """The shortest text that ``moment_in`` reads as the moment."""
+    if isinstance(moment, RelativeMoment) and moment.given:
+        return moment.given
+    moment = moment.astimezone(UTC)
+    if moment.time() == (time.max if end_of_day else time.min):
+        return moment.date().isoformat()
+    return moment.isoformat().replace("+00:00", "Z")
+
+
+def circle_in(text: str) -> GeoCircle:
+    """``latitude,longitude,radius``, in metres or with ``m`` or ``km``. ValueError."""
+    parts = [part.strip() for part in text.split(",")]
+    if len(parts) != 3:
+        raise ValueError("It is latitude, longitude, radius, such as 51.95,4.14,5km.")
+    center = GeoPoint(read_float(parts[0]), read_float(parts[1]))
+    found = RADIUS.fullmatch(parts[2])
+    if not found:
+        raise ValueError(f"{parts[2]!r} is not a distance such as 500m or 5km.")
+    try:
+        metres = float(Decimal(found["number"]) * METRES[found["unit"] or ""])
+    except (InvalidOperation, OverflowError):
+        raise ValueError(f"{parts[2]!r} is out of range.") from None
+    return GeoCircle(center, metres)
+
+
+def write_circle(circle: GeoCircle) -> str:
+    center, radius = circle.center, circle.radius
+    in_km = radius >= 1000 and radius % 1000 == 0 and radius < 1e12
+    away = f"{round(radius / 1000)}km" if in_km else f"{number(radius)}m"
+    return f"{number(center.latitude)},{number(center.longitude)},{away}"
+
+
+def number(value: float) -> str:
+    """A number as people write it; reads as the same double."""
+    return repr(float(value)).removesuffix(".0")
+
+
+def quoted(text: str) -> str:
+    escaped = re.sub(r'(["\\])', r"\\\1", text)
+    return f'"{escaped}"'
+
+
+def word(text: str) -> str:
+    """Bare where that reads the same, else in quotation marks."""
+    return text if SIMPLE.fullmatch(text) else quoted(text)

@@ -1,0 +1,126 @@
+"""One vector index for each model that has many vectors, made beside writers and readers.
+
+HNSW over the directions of vectors in two-byte floats: by cosine distance, whatever the
+norms. The other metrics sort its candidates anew. A search repeats the expression and
+the literal of the model's key, else the planner does not see the index.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from django.db import OperationalError, connection
+
+from inferences.models import Embedding, RegisteredModel
+
+TABLE = Embedding._meta.db_table
+INDEX_FROM = 20_000  # vectors; fewer are measured one by one
+LARGEST = 4_000  # numbers in a vector that a halfvec index takes
+OPTIONS = "m = 16, ef_construction = 128"
+MIB = 1024**2
+MEMORY_LEAST, MEMORY_MOST = 64 * MIB, 2048 * MIB
+NO_SHARED_MEMORY = "53100"  # disk_full, as a small /dev/shm says it
+
+
+def index_name(model: RegisteredModel) -> str:
+    return f"embedding_of_model_{model.pk}"
+
+
+def index_expression(model: RegisteredModel, column: str) -> str:
+    return f"(l2_normalize({column})::halfvec({model.embedding_size}))"
+
+
+def is_indexed(model: RegisteredModel) -> bool:
+    """Whether the model has an index that a search can use."""
+    return _state(model) is True
+
+
+def index(model: RegisteredModel) -> bool:
+    """Make the model's index if it has enough vectors; returns whether it made one.
+
+    Must not be called in a transaction. Readers and writers go on meanwhile. What a
+    build that was cut off left behind is dropped first.
+    """
+    if not 0 < model.embedding_size <= LARGEST:
+        return False
+    with _alone(model) as is_alone:
+        if not is_alone or is_indexed(model):
+            return False
+        vectors = count(model)
+        if vectors <= INDEX_FROM:
+            return False
+        _drop(model)
+        try:
+            _build(model, vectors)
+        except OperationalError as error:
+            if getattr(error.__cause__, "sqlstate", None) != NO_SHARED_MEMORY:
+                raise
+            _drop(model)
+            _build(model, vectors, workers=0)
+    return True
+
+
+def drop(model: RegisteredModel) -> None:
+    """Searches are exact from here on. Must not be called in a transaction."""
+    with _alone(model) as is_alone:
+        if is_alone:
+            _drop(model)
+
+
+def count(model: RegisteredModel) -> int:
+    return Embedding.objects.beside(model).count()
+
+
+def memory_for(model: RegisteredModel, vectors: int) -> int:
+    """Bytes that hold the whole graph, within what one build may take."""
+    wanted = int(vectors * (2 * model.embedding_size + 450) * 1.2)
+    return max(MEMORY_LEAST, min(wanted, MEMORY_MOST))
+
+
+def _state(model: RegisteredModel) -> bool | None:
+    """Whether the index is valid; None if there is none."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT indisvalid FROM pg_index WHERE indexrelid = to_regclass(%s)",
+            [index_name(model)],
+        )
+        found = cursor.fetchone()
+    return found and found[0]
+
+
+def _build(model: RegisteredModel, vectors: int, workers: int | None = None) -> None:
+    memory = memory_for(model, vectors) // MIB
+    with connection.cursor() as cursor:
+        cursor.execute(f"SET maintenance_work_mem = '{memory}MB'")
+        if workers is not None:
+            cursor.execute(f"SET max_parallel_maintenance_workers = {workers}")
+        try:
+            cursor.execute(
+                f"CREATE INDEX CONCURRENTLY {index_name(model)} ON {TABLE} USING hnsw "
+                f"({index_expression(model, 'vector')} halfvec_cosine_ops) "
+                f"WITH ({OPTIONS}) WHERE model_key = {model.pk}"
+            )
+        finally:
+            cursor.execute("RESET maintenance_work_mem")
+            cursor.execute("RESET max_parallel_maintenance_workers")
+
+
+def _drop(model: RegisteredModel) -> None:
+    if _state(model) is not None:
+        with connection.cursor() as cursor:
+            cursor.execute(f"DROP INDEX CONCURRENTLY IF EXISTS {index_name(model)}")
+
+
+@contextmanager
+def _alone(model: RegisteredModel) -> Iterator[bool]:
+    """Whether nobody else builds this index: an unfinished build looks invalid too."""
+    said = f"inferences.search.vectors.{model.pk}"
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT pg_try_advisory_lock(hashtext(%s))", [said])
+        (is_alone,) = cursor.fetchone()
+        try:
+            yield is_alone
+        finally:
+            if is_alone:
+                cursor.execute("SELECT pg_advisory_unlock(hashtext(%s))", [said])

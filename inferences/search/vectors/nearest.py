@@ -1,0 +1,266 @@
+"""The nearest inferences, exactly or by an index; a page says which.
+
+Few candidates are measured one by one. Of many, a model's index names the nearest 400
+by cosine distance (600 for the other metrics), which are measured and sorted exactly:
+one index serves all three metrics, as long as the norms of vectors are alike. Under a
+filter as many are wanted that match: the index is searched on, and if too little of the
+first is left for that to end soon, all are measured.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from django.db import connection
+
+from inferences.models import (
+    Embedding,
+    InferenceQuerySet,
+    RecentEmbedding,
+    RegisteredModel,
+)
+from inferences.search import access_paths, planner
+from inferences.search.access_paths import TABLE, Conditions, Fragment
+from inferences.search.cursors import Place
+from inferences.search.orders import Order
+from inferences.search.planner import Part
+from inferences.search.vectors.embedding_filter import EmbeddingFilter
+from inferences.search.vectors.indexing import index_expression, is_indexed
+
+INDEXED, RECENT = Embedding._meta.db_table, RecentEmbedding._meta.db_table
+OPERATORS = {"cosine": "<=>", "l2": "<->", "negative_dot_product": "<#>"}
+CANDIDATES = {"cosine": 400, "l2": 600, "negative_dot_product": 600}
+FEW = 20_000  # vectors that are measured one by one
+DEPTH = 200  # rows of an order that candidates of an index still reach
+SHARE = 0.05  # of candidates that must match for a search on to be worth it
+FIRST_LOOK = 2_000
+
+
+class Search:
+    """One search; ``way`` says how it was done."""
+
+    def __init__(self, model: RegisteredModel, embedding: EmbeddingFilter) -> None:
+        self.model, self.metric = model, embedding.distance_metric
+        self.vector = embedding.vector(model)
+        self.way = "exact"
+
+    def places(
+        self, found: InferenceQuerySet, part: Part, passed: int, is_filtered: bool
+    ) -> list[Place]:
+        """A part of the matching inferences by distance; those without one come last."""
+        asked = access_paths.read(self.model, found)
+        if asked is None:
+            return []
+        rest = Order(self._distance_of_row(), "float8")
+        if part.after is not None and part.after.rank is None:
+            return planner.unranked(asked, rest, part)
+        ranked = self._ranked(asked, part, passed, is_filtered)
+        if len(ranked) == part.limit:
+            return ranked
+        offset = 0
+        if part.offset and not ranked:
+            offset = part.offset - self._count(asked)
+        last = Part(part.newest_first, part.limit - len(ranked), offset)
+        return ranked + planner.unranked(asked, rest, last)
+
+    def _count(self, asked: Conditions) -> int:
+        """How many of what matches have a distance."""
+        measured = self._measured(Fragment("model_key = %s", (self.model.pk,)))
+        every = Part(newest_first=False, limit=1)
+        source, _ = self._matching_of(measured, asked, every, None)
+        ((number,),) = _ask(Fragment(f"SELECT count(*) {source.sql}", source.values))
+        return number
+
+    def distances(self, ids: list[int]) -> dict[int, float | None]:
+        """The distances of these inferences, as far as they have one."""
+        chosen = Fragment("model_key = %s AND id = ANY(%s)", (self.model.pk, ids))
+        measured = self._measured(chosen)
+        return dict(_ask(Fragment(f"SELECT id, d {measured.sql}", measured.values)))
+
+    def _ranked(
+        self, asked: Conditions, part: Part, passed: int, is_filtered: bool
+    ) -> list[Place]:
+        if is_filtered and self._are_few(asked):
+            return self._of_matching(asked, part)
+        within_reach = passed + part.needed <= DEPTH and not part.newest_first
+        by_index = within_reach and is_indexed(self.model)
+        if by_index and (rows := self._by_index(asked, part, is_filtered)):
+            self.way = "index"
+            return rows
+        return self._of_all(asked, part)
+
+    def _are_few(self, asked: Conditions) -> bool:
+        some = f"SELECT 1 FROM {TABLE} WHERE {asked.everything.sql} LIMIT {FEW + 1}"
+        counted = f"SELECT count(*) FROM ({some}) AS few"
+        ((number,),) = _ask(Fragment(counted, asked.everything.values))
+        return number <= FEW
+
+    # -- exactly
+
+    def _of_matching(self, asked: Conditions, part: Part) -> list[Place]:
+        """Measures the vectors of what matches."""
+        every = asked.everything
+        named = f"WITH named AS MATERIALIZED (SELECT {TABLE}.id FROM {TABLE} WHERE {every.sql})"
+        chosen = Fragment(
+            "model_key = %s AND id = ANY(ARRAY(SELECT named.id FROM named))",
+            (self.model.pk,),
+        )
+        return self._sorted(Fragment(named, every.values), self._measured(chosen), part)
+
+    def _of_all(self, asked: Conditions, part: Part) -> list[Place]:
+        """Measures every vector of the model; then asks of the nearest if they match."""
+        measured = self._measured(Fragment("model_key = %s", (self.model.pk,)))
+        for first in (max(FIRST_LOOK, 4 * part.needed), None):
+            source, full = self._matching_of(measured, asked, part, first)
+            rows = self._page(source, part)
+            if len(rows) == part.limit or first is None or not full():
+                return rows
+        return []
+
+    # -- by an index
+
+    def _by_index(
+        self, asked: Conditions, part: Part, is_filtered: bool
+    ) -> list[Place]:
+        """Nothing when the index does not lead to a full page."""
+        most = CANDIDATES[self.metric]
+        near = self._candidates(Fragment("true"), most)
+        source, _ = self._matching_of(near, asked, part, None)
+        rows = self._page(source, part, {"ef_search": most})
+        is_full = len(rows) == part.limit
+        if is_full and not is_filtered:
+            return rows
+        if not is_full and len(rows) < SHARE * most:
+            return []
+        # What a filter leaves of the candidates may fill a page, and yet not be the
+        # nearest that match: as many candidates are wanted that match themselves.
+        matches = Fragment(
+            f"EXISTS (SELECT 1 FROM {TABLE} WHERE {asked.everything.sql} "
+            f"AND {TABLE}.id = {INDEXED}.id OFFSET 0)",
+            asked.everything.values,
+        )
+        near = self._candidates(matches, most)
+        source, _ = self._matching_of(near, asked, part, None)
+        options = {"ef_search": most, "iterative_scan": "relaxed_order"}
+        rows = self._page(source, part, options)
+        return rows if len(rows) == part.limit else []
+
+    def _candidates(self, test: Fragment, most: int) -> Fragment:
+        """The nearest of the index, and all that are not yet under it, measured."""
+        expression = index_expression(self.model, "vector")
+        unit = _text(_unit(self.vector))
+        size = self.model.embedding_size
+        indexed = Fragment(
+            f"SELECT id, vector FROM {INDEXED} WHERE model_key = {self.model.pk} "
+            f"AND {test.sql} ORDER BY {expression} <=> %s::halfvec({size}) LIMIT {most}",
+            (*test.values, unit),
+        )
+        recent = f"SELECT id, vector FROM {RECENT} WHERE model_key = {self.model.pk}"
+        union = f"({indexed.sql}) UNION ALL ({recent})"
+        return self._measure(Fragment(union, indexed.values))
+
+    # -- pieces of SQL
+
+    def _matching_of(
+        self, measured: Fragment, asked: Conditions, part: Part, first: int | None
+    ) -> tuple[Fragment, Any]:
+        """Of the nearest, those that match; and a function: were there more of them?"""
+        beyond = self._beyond(part)
+        limit = f" ORDER BY d {part.way}, id {part.way} LIMIT {first}" if first else ""
+        nearest = (
+            f"SELECT id, d {measured.sql} WHERE d IS NOT NULL AND {beyond.sql}{limit}"
+        )
+        values = measured.values + beyond.values
+        every = asked.everything
+        sql = (
+            f"FROM (SELECT nearest.id, d FROM ({nearest}) AS nearest CROSS JOIN LATERAL "
+            f"(SELECT 1 FROM {TABLE} WHERE {every.sql} "
+            f"AND {TABLE}.id = nearest.id OFFSET 0) AS matching) AS found"
+        )
+
+        def full() -> bool:
+            counted = Fragment(f"SELECT count(*) FROM ({nearest}) AS nearest", values)
+            return _ask(counted)[0][0] == first
+
+        return Fragment(sql, values + every.values), full
+
+    def _measured(self, chosen: Fragment) -> Fragment:
+        both = " UNION ALL ".join(
+            f"(SELECT id, vector FROM {table} WHERE {chosen.sql})"
+            for table in (INDEXED, RECENT)
+        )
+        return self._measure(Fragment(both, chosen.values * 2))
+
+    def _measure(self, vectors: Fragment) -> Fragment:
+        """``FROM`` a source of ``id`` and ``d``."""
+        sql = (
+            f"FROM (SELECT id, {self._distance('vector')} AS d "
+            f"FROM ({vectors.sql}) AS vectors OFFSET 0) AS measured"
+        )
+        return Fragment(sql, (_text(self.vector), *vectors.values))
+
+    def _distance(self, column: str) -> str:
+        """Null where there is none: a vector of zeros has no direction."""
+        distance = f"{column} {OPERATORS[self.metric]} %s::vector"
+        for none in ("NaN", "Infinity", "-Infinity"):
+            distance = f"nullif({distance}, '{none}'::float8)"
+        return distance
+
+    def _distance_of_row(self) -> Fragment:
+        both = " UNION ALL ".join(
+            f"SELECT vector FROM {table} WHERE model_key = {self.model.pk} "
+            f"AND id = {TABLE}.id"
+            for table in (INDEXED, RECENT)
+        )
+        distance = self._distance("vector")
+        sql = f"(SELECT {distance} FROM ({both}) AS vectors LIMIT 1)"
+        return Fragment(sql, (_text(self.vector),))
+
+    def _beyond(self, part: Part) -> Fragment:
+        if part.after is None:
+            return Fragment("true")
+        place = part.after
+        sql = f"(d, id) {part.beyond} (%s::float8, %s)"
+        return Fragment(sql, (place.rank, place.row_id))
+
+    def _sorted(self, named: Fragment, measured: Fragment, part: Part) -> list[Place]:
+        beyond = self._beyond(part)
+        sql = (
+            f"{named.sql} SELECT id, d {measured.sql} WHERE d IS NOT NULL "
+            f"AND {beyond.sql} ORDER BY d {part.way}, id {part.way} "
+            f"LIMIT {part.limit} OFFSET {part.offset}"
+        )
+        values = named.values + measured.values + beyond.values
+        return [Place(d, row_id) for row_id, d in _ask(Fragment(sql, values))]
+
+    def _page(
+        self, source: Fragment, part: Part, options: dict[str, object] | None = None
+    ) -> list[Place]:
+        sql = (
+            f"SELECT id, d {source.sql} ORDER BY d {part.way}, id {part.way} "
+            f"LIMIT {part.limit} OFFSET {part.offset}"
+        )
+        rows = _ask(Fragment(sql, source.values), options)
+        return [Place(d, row_id) for row_id, d in rows]
+
+
+def _unit(vector: np.ndarray) -> np.ndarray:
+    """In its direction, within what two-byte floats hold."""
+    norm = np.linalg.norm(vector.astype(np.float64))
+    return vector if norm == 0 else (vector / norm).astype(np.float32)
+
+
+def _text(vector: np.ndarray) -> str:
+    return f"[{','.join(map(repr, vector.tolist()))}]"
+
+
+def _ask(fragment: Fragment, options: dict[str, object] | None = None) -> list[Any]:
+    with connection.cursor() as cursor:
+        for name, value in (options or {}).items():
+            cursor.execute(f"SET LOCAL hnsw.{name} = {value}")
+        cursor.execute(fragment.sql, list(fragment.values))
+        rows = cursor.fetchall()
+        for name in options or {}:
+            cursor.execute(f"SET LOCAL hnsw.{name} TO DEFAULT")
+    return rows

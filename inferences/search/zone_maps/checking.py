@@ -1,0 +1,74 @@
+"""Whether what segments say of their rows is true."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from django.db import connection
+
+from inferences.maintenance.orphan_blobs import models_of
+from inferences.models import Inference, RegisteredModel
+from inferences.models.row_ids import first_id_at
+from inferences.models.zone_maps import Segment, SegmentTouch
+from inferences.search.zone_maps.build import FIRST, NUMBER_SLOTS
+from istore.checks.verification import Finding, Scope
+
+SEGMENT, TOUCH = Segment._meta.db_table, SegmentTouch._meta.db_table
+AT_ONCE = 5  # segments that one statement looks at
+SAID = "A row lies outside of the bounds: pages may have passed over it."
+
+NEXT = f"""
+SELECT max(highest_id) FROM (
+    SELECT highest_id FROM {SEGMENT} WHERE model_key = %(model)s
+    AND highest_id >= %(low)s ORDER BY highest_id LIMIT {AT_ONCE}) AS page
+"""
+# Segments, touches and rows in one snapshot: a touch that is not yet committed belongs to
+# rows that are not either.
+WRONG = f"""
+SELECT segment.lowest_id, segment.highest_id FROM {SEGMENT} AS segment
+WHERE segment.model_key = %(model)s AND segment.highest_id BETWEEN %(low)s AND %(high)s
+AND built_at IS NOT NULL AND EXISTS (
+    SELECT FROM {Inference._meta.db_table} AS row
+    WHERE row.model_key = segment.model_key
+    AND row.id BETWEEN segment.lowest_id AND segment.highest_id AND NOT row.deleted
+    AND ({
+    " OR ".join(
+        f"(row.{slot} BETWEEN segment.{slot}_lowest AND segment.{slot}_highest) "
+        f"IS NOT TRUE AND row.{slot} IS NOT NULL"
+        for slot in NUMBER_SLOTS
+    )
+}) AND NOT EXISTS (
+        SELECT FROM {TOUCH} AS touch WHERE touch.model_key = row.model_key
+        AND row.id BETWEEN touch.lowest_id AND touch.highest_id))
+ORDER BY segment.highest_id
+"""
+
+
+def bounds(scope: Scope) -> Iterator[Finding]:
+    """No live row lies outside of the bounds that its segment tells of its slots.
+
+    What is wrong is touched, so that its rows are read; the next beat builds it again.
+    """
+    for model in models_of(scope):
+        low = first_id_at(scope.since) if scope.since else FIRST
+        while (high := _end(model, low)) is not None:
+            for first, last in _wrong(model, low, high):
+                if scope.repair:
+                    SegmentTouch.objects.create(
+                        registered_model=model, lowest_id=first, highest_id=last
+                    )
+                where = f"{model.full_name} rows {first} to {last}"
+                yield Finding("segment-differs", where, SAID, scope.repair)
+            low = high + 1
+
+
+def _end(model: RegisteredModel, low: int) -> int | None:
+    with connection.cursor() as cursor:
+        cursor.execute(NEXT, {"model": model.pk, "low": low})
+        return cursor.fetchone()[0]
+
+
+def _wrong(model: RegisteredModel, low: int, high: int) -> list[tuple[int, int]]:
+    with connection.cursor() as cursor:
+        cursor.execute(WRONG, {"model": model.pk, "low": low, "high": high})
+        return cursor.fetchall()

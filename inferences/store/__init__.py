@@ -1,0 +1,1 @@
+"""Rows and objects as they are stored, changed and removed."""

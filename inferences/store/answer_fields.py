@@ -1,0 +1,235 @@
+"""What was understood of inferences, as fields: read on demand, for one or for a page.
+
+The store keeps answers as the models wrote them. These fields are read from the answers and
+inputs anew each time: what a model's settings say now counts. Everything that is read for a
+page together is bounded in number and size; what is not read is None, and said so.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any
+
+import orjson
+from django.conf import settings
+
+from inferences.models import Inference
+from inferences.predictions.model_types import entity_value, geometry_of, values_of
+from inferences.predictions.parse import deconstructed
+from inferences.predictions.parsers import Deconstructed, Detection
+from inferences.predictions.parsers.prompts import is_textual, read_prompt
+from inferences.predictions.parsers.values import Entities, Text
+from istore import blobs
+
+OF_ANSWER = ("detections", "probabilities", "entities", "prediction", "response")
+FIELDS = (*OF_ANSWER, "prompt")
+READERS = 8  # blobs that are read at the same time: an object store answers slowly
+PROMPT_MAX_BYTES = 4 * 1024**2
+ANSWER_MAX_BYTES = 8 * 1024**2
+TOO_LARGE, PAGE_TOO_LARGE, MISSING = "too-large", "page-too-large", "missing"
+
+
+class UnknownField(ValueError):
+    """A field that no inference has. The text names it and those there are."""
+
+
+def read_names(names: Iterable[str]) -> tuple[str, ...]:
+    """The fields of these names, each once. Raises ``UnknownField``."""
+    wanted = tuple(dict.fromkeys(names))
+    if unknown := [name for name in wanted if name not in FIELDS]:
+        named = ", ".join(f"{name[:40]!r}" for name in unknown[:5])
+        raise UnknownField(f"No such field: {named}. There are {', '.join(FIELDS)}.")
+    return wanted
+
+
+@dataclass(frozen=True, slots=True)
+class _Source:
+    """Where a text lies: at hand, in a blob, or nowhere, for a reason that may be told."""
+
+    text: str | None = None
+    key: str = ""
+    size: int = 0
+    reason: str = ""
+
+
+class Budget:
+    """How many bytes the answers and inputs of one page may come to."""
+
+    def __init__(self, most: int) -> None:
+        self.left = most
+
+    def take(self, source: _Source, most: int) -> _Source:
+        if source.size > most:
+            return _Source(reason=TOO_LARGE)
+        if source.size > self.left:
+            return _Source(reason=PAGE_TOO_LARGE)
+        self.left -= source.size
+        return source
+
+
+def read_fields(
+    inferences: Sequence[Inference], names: Collection[str]
+) -> list[dict[str, Any]]:
+    """The named fields of each, and as ``unread`` which of them could not be read, and why.
+
+    Answers and inputs that lie in blobs are read side by side, within
+    ``ISTORE_FIELDS_MAX_BYTES`` for all of them; the first of a page come first.
+    """
+    if not names:
+        return [{} for _ in inferences]
+    wants_answer = not set(names).isdisjoint(OF_ANSWER)
+    wants_prompt = "prompt" in names
+    budget = Budget(settings.ISTORE_FIELDS_MAX_BYTES)
+    answers, inputs = [], []
+    for each in inferences:
+        # A prompt may stand in the answer, as one of the named inputs of a collection.
+        needs_answer = wants_answer or (wants_prompt and _asks_in_text(each))
+        answer = _answer_source(each) if needs_answer else _Source()
+        answers.append(budget.take(answer, ANSWER_MAX_BYTES))
+        prompt = _input_source(each) if wants_prompt else _Source()
+        inputs.append(budget.take(prompt, PROMPT_MAX_BYTES))
+    texts = _read(
+        [(each, ANSWER_MAX_BYTES) for each in answers]
+        + [(each, PROMPT_MAX_BYTES) for each in inputs]
+    )
+    count = len(inferences)
+    return [
+        _fields(inference, names, texts[place], texts[count + place])
+        for place, inference in enumerate(inferences)
+    ]
+
+
+def give_fields(inferences: Sequence[Inference], names: Collection[str]) -> None:
+    """Read the named fields of each into its ``answer_fields``."""
+    read = read_fields(inferences, names)
+    for inference, fields in zip(inferences, read, strict=True):
+        inference.answer_fields = fields
+
+
+def _fields(
+    inference: Inference, names: Collection[str], answer: _Source, asked: _Source
+) -> dict[str, Any]:
+    fields: dict[str, Any] = dict.fromkeys(names)
+    text = answer.text or ""
+    if not set(names).isdisjoint(OF_ANSWER):
+        model = inference.registered_model
+        said = understood_fields(model.task_type, deconstructed(model, text))
+        fields |= {name: said[name] for name in names if name in said}
+    if "prompt" in names and not _is_input_gone(inference):
+        fields["prompt"] = _named_text(text)
+        if fields["prompt"] is None and asked.text is not None:
+            fields["prompt"] = read_prompt(asked.text.encode())
+    reasons = {
+        name: reason
+        for name in names
+        if (reason := asked.reason if name == "prompt" else answer.reason)
+        and fields[name] is None
+    }
+    if reasons:
+        fields["unread"] = reasons
+    return fields
+
+
+def understood_fields(task_type: str, found: Deconstructed) -> dict[str, Any]:
+    """The fields that an answer says; each is None where the answer has no such thing."""
+    fields: dict[str, Any] = dict.fromkeys(OF_ANSWER)
+    if not found.understood:
+        return fields
+    # Labels of a generated text or a number are nobody's answer: only some kinds have them.
+    if found.kind.has_labels or found.detections:
+        rows = sorted(found.detections, key=_by_score)
+        if task_type.endswith("Classification"):
+            fields["probabilities"] = [_detection(one) for one in rows]
+            rows = found.meant
+        fields["detections"] = [_detection(one) for one in rows]
+    if isinstance(found.content, Entities):
+        whole = found.content.text
+        fields["entities"] = [
+            entity_value(each)
+            | {"text": whole[each.start : each.end] if whole else None}
+            for each in found.content.entities
+        ]
+    if isinstance(found.content, Text):
+        fields["response"] = found.content.answer.text
+    fields["prediction"] = values_of(task_type, found) or None
+    return fields
+
+
+def _by_score(one: Detection) -> float:
+    return -(one.score or 0)
+
+
+def _detection(one: Detection) -> dict[str, Any]:
+    return {"label": one.label, "score": one.score, **geometry_of(one.shape)}
+
+
+def _answer_source(inference: Inference) -> _Source:
+    payload = inference.payload
+    facts = (payload.notes or {}).get("answer") or {}
+    if payload.data or not payload.answer_storage_key or facts.get("header_length"):
+        # A character has four bytes at most; most answers are far from the limit.
+        return _Source(payload.data, size=len(payload.data))
+    size = facts.get("size")
+    if not isinstance(size, int):
+        return _Source(reason=TOO_LARGE)
+    return _Source(key=payload.answer_storage_key, size=size)
+
+
+def _input_source(inference: Inference) -> _Source:
+    payload = inference.payload
+    if not payload.input_key or not is_textual(payload.data_content_type):
+        return _Source()
+    if not _asks_in_text(inference):
+        return _Source()
+    return _Source(key=payload.input_key, size=inference.data_size)
+
+
+def _asks_in_text(inference: Inference) -> bool:
+    """Whether what the model is asked can be read: a row of numbers is no prompt."""
+    task_type = inference.registered_model.task_type
+    return task_type.startswith(("Text", "Named Entity", "Ranking"))
+
+
+def _is_input_gone(inference: Inference) -> bool:
+    payload = inference.payload
+    return bool(payload.input_removal_at or payload.input_expired_at)
+
+
+def _named_text(answer: str) -> str | None:
+    """The text among the named inputs of a collection that was stored directly."""
+    if not answer.startswith("{") or '"inputs"' not in answer:
+        return None
+    with suppress(orjson.JSONDecodeError, KeyError, TypeError):
+        text = orjson.loads(answer)["inputs"]["text"]
+        return text if isinstance(text, str) else None
+    return None
+
+
+def _read(sources: Sequence[tuple[_Source, int]]) -> list[_Source]:
+    """The same with their texts; blobs are read side by side."""
+    stored = [place for place, (each, _) in enumerate(sources) if each.key]
+    read = [each for each, _ in sources]
+    if not stored:
+        return read
+    with ThreadPoolExecutor(min(READERS, len(stored))) as readers:
+        texts = readers.map(lambda place: _from_blob(*sources[place]), stored)
+        for place, text in zip(stored, texts, strict=True):
+            read[place] = text
+    return read
+
+
+def _from_blob(source: _Source, most: int) -> _Source:
+    """Never raises: what storage does not give is missing, and the page is shown."""
+    try:
+        with blobs.open_blob(source.key) as file:
+            content = file.read(most + 1)
+    except Exception:
+        return _Source(reason=MISSING)
+    if len(content) > most:
+        return _Source(reason=TOO_LARGE)
+    with suppress(UnicodeDecodeError):
+        return _Source(content.decode())
+    return _Source()

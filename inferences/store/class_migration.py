@@ -1,0 +1,201 @@
+"""Classification: the best class becomes the label, and all classes the distribution.
+
+Records that were stored before hold their distribution as labels and scores; such a row
+has no ``classes``, by which it is told from the others. A model that may have such rows says
+so (``awaits_classes_from``): filters, facets and statistics then look at the best of a row's
+labels, and the class filter at both places. The beat goes through these models, a batch of
+rows in a transaction, beside readers and writers. It may be cut off anywhere and run again:
+what is done stays done, a run goes on about where the last one ended, and a model waits no
+more when a look at all of it finds no such row.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+
+from django.db import connection, transaction
+
+from inferences.models import (
+    ClassProbability,
+    Detection,
+    Inference,
+    InferencePayload,
+    RegisteredModel,
+)
+from inferences.models.row_ids import LOWEST
+from istore.failpoints import failpoint
+
+logger = logging.getLogger(__name__)
+
+BATCH = 1_000  # rows in one transaction
+RUN_SECONDS = 50.0
+TOLD_SECONDS = 30.0  # between two lines of the log that tell of the progress
+
+ROW, DETECTED = Inference._meta.db_table, Detection._meta.db_table
+# Those that a writer holds are met by the next look: nobody waits, and none can deadlock.
+NEXT = f"""
+WITH page AS MATERIALIZED (
+    SELECT id FROM {ROW} WHERE model_key = %(model)s AND id >= %(lowest)s
+    ORDER BY id LIMIT {BATCH}
+), held AS (
+    SELECT id FROM {ROW} WHERE model_key = %(model)s
+    AND id = ANY(ARRAY(SELECT id FROM page))
+    AND id BETWEEN (SELECT min(id) FROM page) AND (SELECT max(id) FROM page)
+    AND classes IS NULL AND labels IS NOT NULL FOR UPDATE SKIP LOCKED
+)
+SELECT (SELECT max(id) FROM page), (SELECT count(*) FROM page),
+       ARRAY(SELECT id FROM held)
+"""
+WAITING = f"""
+SELECT EXISTS (SELECT FROM {ROW}
+WHERE model_key = %s AND classes IS NULL AND labels IS NOT NULL)
+"""
+THOSE = "{0}.model_key = %(model)s AND {0}.id = ANY(%(ids)s) AND {0}.id BETWEEN %(low)s AND %(high)s"
+# A removal that has begun would not see the side rows that are written here: it removes
+# what was there when its statement began.
+STAYING = f"""
+SELECT id FROM {InferencePayload._meta.db_table} AS cold
+WHERE {THOSE.format("cold")} AND removal_at IS NULL
+"""
+MOVE = f"""
+UPDATE {ROW} AS row SET classes = labels, probabilities = scores
+WHERE {THOSE.format("row")} AND classes IS NULL AND labels IS NOT NULL
+"""
+# By label and id, as the index of the label filter has them.
+FORGET = f"""
+DELETE FROM {DETECTED} AS side USING (
+    SELECT DISTINCT row.id, label FROM {ROW} AS row, unnest(classes || labels) AS label
+    WHERE {THOSE.format("row")}
+) AS old
+WHERE side.model_key = %(model)s AND side.label_id = old.label AND side.id = old.id
+AND side.id BETWEEN %(low)s AND %(high)s
+"""
+# The first of equals. What has no score is a class all the same, and the last.
+CHOOSE = f"""
+UPDATE {ROW} AS row
+SET labels = CASE WHEN best.number IS NULL THEN '{{}}' ELSE ARRAY[best.label] END,
+    scores = CASE WHEN best.number IS NULL THEN '{{}}' ELSE ARRAY[best.score] END,
+    top_score = best.score, low_score = best.score
+FROM {ROW} AS old LEFT JOIN LATERAL (
+    SELECT label, score, number FROM unnest(old.classes, old.probabilities)
+    WITH ORDINALITY AS found (label, score, number)
+    ORDER BY score DESC NULLS LAST, number LIMIT 1
+) AS best ON true
+WHERE {THOSE.format("old")} AND {THOSE.format("row")} AND row.id = old.id
+"""
+INDEX = f"""
+INSERT INTO {DETECTED} (id, model_key, label_id, score)
+SELECT row.id, row.model_key, labels[1], scores[1] FROM {ROW} AS row
+WHERE {THOSE.format("row")} AND cardinality(labels) > 0
+"""
+DISTRIBUTE = f"""
+INSERT INTO {ClassProbability._meta.db_table} (id, model_key, label_id, score)
+SELECT row.id, row.model_key, each.label, each.score
+FROM {ROW} AS row, unnest(classes, probabilities) AS each (label, score)
+WHERE {THOSE.format("row")}
+"""
+
+
+def tell_apart(
+    model: RegisteredModel,
+    seconds: float = math.inf,
+    tell: Callable[[str], None] = logger.info,
+) -> int:
+    """Go through the records of a model, so long at most; returns how many were changed.
+
+    Does nothing while another process is at it.
+    """
+    with _alone(model) as is_alone:
+        return _go_through(model, seconds, tell) if is_alone else 0
+
+
+def _go_through(
+    model: RegisteredModel, seconds: float, tell: Callable[[str], None]
+) -> int:
+    found = RegisteredModel.objects.filter(pk=model.pk)
+    position = found.values_list("awaits_classes_from", flat=True).first()
+    if position is None:
+        return 0
+    looked, changed = 0, 0
+    begun = told_at = time.monotonic()
+    while True:
+        last, rows, brought = _tell_apart_next(model, position)
+        if last is None:
+            break
+        position, looked, changed = last + 1, looked + rows, changed + brought
+        failpoint("classes.batch")
+        present = time.monotonic()
+        if present - told_at > TOLD_SECONDS:
+            told_at = present
+            tell(f"Classes of model {model.pk}: {looked} records looked at.")
+        if present - begun > seconds:
+            found.update(awaits_classes_from=position)
+            return changed
+    waits = _waits(model)  # a row that somebody held, or that is being removed
+    found.update(awaits_classes_from=LOWEST if waits else None)
+    ended = "some are met again later" if waits else "all are told apart"
+    tell(f"Classes of model {model.pk}: {changed} records changed, {ended}.")
+    return changed
+
+
+@contextmanager
+def _alone(model: RegisteredModel) -> Iterator[bool]:
+    values = ["inferences.store.class_migration", model.pk]
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT pg_try_advisory_lock(hashtext(%s), %s)", values)
+        (is_alone,) = cursor.fetchone()
+        try:
+            yield is_alone
+        finally:
+            if is_alone:
+                cursor.execute("SELECT pg_advisory_unlock(hashtext(%s), %s)", values)
+
+
+def _waits(model: RegisteredModel) -> bool:
+    """Whether a row is left. Without a lock: what is written meanwhile has its classes."""
+    with connection.cursor() as cursor:
+        cursor.execute(WAITING, [model.pk])
+        return cursor.fetchone()[0]
+
+
+@transaction.atomic
+def _tell_apart_next(
+    model: RegisteredModel, lowest: int
+) -> tuple[int | None, int, int]:
+    """The next batch: its last row, how many rows it has, and how many were changed."""
+    with connection.cursor() as cursor:
+        cursor.execute(NEXT, {"model": model.pk, "lowest": lowest})
+        last, number, ids = cursor.fetchone()
+    return last, number, tell_apart_rows(model, ids)
+
+
+def tell_apart_rows(model: RegisteredModel, ids: Sequence[int]) -> int:
+    """The same for these rows, which the caller's transaction has locked."""
+    return _run(model, ids, MOVE, FORGET, CHOOSE, INDEX, DISTRIBUTE)
+
+
+def choose_again(model: RegisteredModel, ids: Sequence[int]) -> int:
+    """Make the best class the label of rows whose distribution is told apart."""
+    return _run(model, ids, FORGET, CHOOSE, INDEX)
+
+
+def _run(model: RegisteredModel, ids: Sequence[int], *statements: str) -> int:
+    if not ids:
+        return 0
+    values = {"model": model.pk, "ids": list(ids), "low": min(ids), "high": max(ids)}
+    with connection.cursor() as cursor:
+        cursor.execute(STAYING, values)
+        values["ids"] = [row_id for (row_id,) in cursor]
+        for statement in statements if values["ids"] else ():
+            cursor.execute(statement, values)
+    return len(values["ids"])
+
+
+def tell_all_apart() -> None:
+    """For the beat, whose next round goes on."""
+    for model in RegisteredModel.objects.exclude(awaits_classes_from=None):
+        tell_apart(model, RUN_SECONDS)

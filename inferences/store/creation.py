@@ -1,0 +1,258 @@
+"""Storing without the proxy: what a caller says happened becomes a record.
+
+Everything is checked first, then the upload is copied to its own key, then one
+transaction writes the record, binds the upload and says so in the audit log. A repeat of
+the same create finds the record it made.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Any
+
+import filetype
+from django.conf import settings
+from rest_framework.exceptions import APIException
+
+from inferences.models import InferenceAction, RegisteredModel
+from inferences.models.row_ids import EARLIEST
+from inferences.predictions.derived_metadata import derived_metadata
+from inferences.predictions.parse import deconstructed
+from inferences.predictions.parsers import Deconstructed
+from inferences.real_numbers import beyond_reals
+from inferences.store import uploads
+from inferences.store.metadata import LEAVES_TOGETHER_MAX, RESERVED, MetadataValue
+from inferences.store.recording import NewInference, Outcome, record
+from istore import blobs
+from istore.api.parsing import write_json
+from istore.api.problems import Conflict, Problem, invalid
+from istore.db import clock
+from istore.models import AuditEntry
+from istore.uuids import uuid7
+
+AHEAD = timedelta(seconds=300)
+# Parts whose form no serializer knows.
+CHECKED = {
+    "named_entities",
+    "ranking",
+    "regression",
+    "multi_output",
+    "time_series",
+    "text_generation",
+}
+# Parts that are lists of items, each of which is one detection or class.
+SHAPED = ("object_detection", "oriented_object_detection", "image_segmentation")
+LISTED = (
+    *SHAPED,
+    "image_classification",
+    "classification",
+    "text_classification",
+    "named_entities",
+    "ranking",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Creation:
+    """A create request, read and checked as far as it can be alone."""
+
+    inference_id: str
+    inference_action: InferenceAction
+    data_hash: bytes
+    data_size: int
+    parts: dict[str, Any]  # the collection of the contract: object_detection, …
+    metadata: Sequence[MetadataValue] = ()
+    data_source: str | None = None
+    latitude: float | None = None
+    longitude: float | None = None
+    data_storage_key: str | None = None
+    created_at: datetime | None = None
+    is_protected: bool = False
+    notes: dict[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if (self.latitude is None) != (self.longitude is None):
+            raise ValueError("latitude and longitude come together.")
+        if self.created_at and self.created_at < EARLIEST:
+            raise ValueError("created_at: not before 1949.")
+        keys = [value.key for value in self.metadata]
+        if reserved := [key for key in keys if key in RESERVED]:
+            raise ValueError(f"{reserved[0]} is standard metadata, not extended.")
+        if len(keys) > len(set(keys)):
+            raise ValueError("A metadata key is there once.")
+        if len(keys) > settings.ISTORE_METADATA_MAX_ITEMS:
+            raise ValueError(
+                f"More than {settings.ISTORE_METADATA_MAX_ITEMS} metadata."
+            )
+        leaves = sum(len(value.comparable) for value in self.metadata)
+        if leaves > LEAVES_TOGETHER_MAX:
+            raise ValueError(
+                f"The metadata has more than {LEAVES_TOGETHER_MAX} leaves together."
+            )
+
+
+def create(
+    actor: object, model: RegisteredModel, wanted: Creation
+) -> tuple[str, Outcome]:
+    """Store it; returns the id and whether it is new or a copy. Raises Problem."""
+    staged, refusal = _settled(model, wanted)
+    new = composed(model, wanted, clock.now(), staged)
+
+    def also(stored: set[str]) -> None:
+        if stored:
+            if refusal:
+                raise refusal
+            if staged:
+                staged.bind()
+            AuditEntry.write(
+                actor, "inference.create", wanted.inference_id, model.project
+            )
+
+    try:
+        outcome = record(model, [new], also)[wanted.inference_id]
+    except BaseException:
+        _drop(staged)
+        raise
+    if outcome is not Outcome.NEW:
+        _drop(staged)
+    return wanted.inference_id, refused_unless_stored(outcome)
+
+
+def refused_unless_stored(outcome: Outcome) -> Outcome:
+    if outcome is Outcome.OTHER:
+        message = "An inference of this id is stored with other content."
+        raise Conflict(message, "inference-exists")
+    if outcome is Outcome.REMOVED:
+        message = "An inference of this id was removed; the id is free again later."
+        raise Conflict(message, "inference-deleted")
+    return outcome
+
+
+def _settled(
+    model: RegisteredModel, wanted: Creation
+) -> tuple[uploads.Staged | None, APIException | None]:
+    """The upload at its final key; else why not, which counts unless this is a repeat."""
+    if not wanted.data_storage_key:
+        return None, None
+    try:
+        row = uploads.find(model, wanted.data_storage_key, uploads.DATA)
+    except APIException as refusal:
+        # Of a create that succeeded before, the record answers, if it is the same.
+        return None, refusal
+    moment = wanted.created_at or clock.now()
+    prefix = blobs.prefix_for(model.project_id, model.pk, moment, uuid7())
+    staged = uploads.settle(row, f"{prefix}/{blobs.INPUT}")
+    if staged.sha256 != wanted.data_hash:
+        _drop(staged)
+        raise Problem(
+            400, "hash-mismatch", "data_hash is not that of what was uploaded."
+        )
+    if staged.size != wanted.data_size:
+        _drop(staged)
+        raise Problem(
+            400, "size-mismatch", "data_size is not that of what was uploaded."
+        )
+    return staged, None
+
+
+def _drop(staged: uploads.Staged | None) -> None:
+    if staged:
+        blobs.delete([staged.storage_key])
+
+
+def composed(
+    model: RegisteredModel,
+    wanted: Creation,
+    now: datetime,
+    staged: uploads.Staged | None = None,
+) -> NewInference:
+    """The record to be; 400 when the answer does not fit the model."""
+    if wanted.created_at and wanted.created_at > now + AHEAD:
+        raise invalid("More than 300 s ahead of now.", "created_at")
+    found = taken_apart(model, wanted.parts)
+    content_type = ""
+    if staged:
+        content_type = (
+            filetype.guess_mime(staged.beginning) or "application/octet-stream"
+        )
+    given_at = wanted.created_at.isoformat() if wanted.created_at else None
+    moment = wanted.created_at or now
+    return NewInference(
+        inference_id=wanted.inference_id,
+        inference_action=wanted.inference_action,
+        data_hash=wanted.data_hash,
+        data_size=wanted.data_size,
+        created_at=moment,
+        metadata=wanted.metadata,
+        latitude=wanted.latitude,
+        longitude=wanted.longitude,
+        data_source=wanted.data_source or None,
+        detections=found.pairs if found else None,
+        embedding=found.embedding if found else None,
+        is_protected=wanted.is_protected,
+        data=write_json(wanted.parts) if wanted.parts else "",
+        data_storage_key=staged.storage_key if staged else "",
+        data_content_type=content_type,
+        content=[wanted.parts, given_at, wanted.is_protected],
+        notes={"times": {"indexed": now.isoformat()}, **wanted.notes},
+        derived=derived_metadata(found, wanted.metadata),
+    )
+
+
+def taken_apart(model: RegisteredModel, parts: dict[str, Any]) -> Deconstructed | None:
+    """The detections and the vector of a collection; 400 for a vector of wrong length."""
+    vector = parts.get("embedding")
+    if vector is not None:
+        if not model.embedding_size:
+            raise invalid(
+                "The model is registered without embeddings.", "data", "embedding"
+            )
+        if len(vector) != model.embedding_size:
+            message = f"The model's embeddings have {model.embedding_size} numbers."
+            raise invalid(message, "data", "embedding")
+    if not parts:
+        return None
+    if beyond := beyond_reals(parts):
+        path, message = beyond
+        raise invalid(message, "data", *path)
+    for name in parts.keys() & CHECKED:
+        if not deconstructed(model, {name: parts[name]}).understood:
+            raise invalid("It has not the form of this part.", "data", name)
+    found = deconstructed(model, parts)
+    given = sum(len(parts[name]) for name in LISTED if name in parts)
+    shaped = sum(len(parts[name]) for name in SHAPED if name in parts)
+    seen = sum(one.shape is not None for one in found.detections)
+    if given != len(found.detections) or shaped > seen:
+        _check_items(model, parts)
+    return found
+
+
+def _check_items(model: RegisteredModel, parts: dict[str, Any]) -> None:
+    """400 that names the first item of a list that cannot be read by itself."""
+    for name in LISTED:
+        for place, item in enumerate(parts.get(name, ())):
+            alone = deconstructed(model, {name: [item]}).detections
+            has_shape = len(alone) == 1 and alone[0].shape is not None
+            if len(alone) != 1 or (name in SHAPED and not has_shape):
+                message = "This item has not the form of its part."
+                raise invalid(message, "data", name, str(place))
+
+
+def record_batch(
+    actor: object, model: RegisteredModel, batch: Sequence[NewInference]
+) -> dict[str, Outcome]:
+    """Store many that were composed one by one, and say so in the audit log."""
+
+    def also(stored: set[str]) -> None:
+        if stored:
+            AuditEntry.write(
+                actor,
+                "inference.batch",
+                model.model_id,
+                model.project,
+                count=len(stored),
+            )
+
+    return record(model, batch, also)

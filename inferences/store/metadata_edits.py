@@ -1,0 +1,282 @@
+"""Metadata that comes, changes or goes after its inference was stored.
+
+One value of one key for any number of inferences, in one transaction a batch: the slots
+or side rows that filters read, the payload that is shown, the counts of the key, and a
+row of history for each inference that changed.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from django.conf import settings
+from django.db import connection, transaction
+from django.db.models.functions import Now
+
+from inferences.models import (
+    InferencePayload,
+    InferenceQuerySet,
+    MetadataChange,
+    MetadataKeyCount,
+    OverflowNumber,
+    OverflowText,
+    RegisteredModel,
+)
+from inferences.search.reading import find_inference
+from inferences.store import metadata_slots
+from inferences.store.metadata import RESERVED, MetadataValue
+from istore.api.problems import Conflict, Problem
+
+Given = list[str]  # [type, text], as payloads hold it
+
+
+def put_value(
+    actor: object,
+    model: RegisteredModel,
+    inference_id: str,
+    value: MetadataValue,
+    *,
+    replace: bool,
+) -> None:
+    """Give one inference a value. A key that is there is a 409 unless it is replaced."""
+    inference = find_inference(model, inference_id)
+    if inference is None:
+        raise Problem(404, "not-found", "")
+    chosen = model.inferences.live().filter(id=inference.id)
+    if not _put(actor, model, chosen, value, replace=replace):
+        raise Conflict(f"The inference has {value.key!r} already.", "metadata-exists")
+
+
+def put_values(
+    actor: object,
+    model: RegisteredModel,
+    chosen: Callable[[], InferenceQuerySet],
+    values: Sequence[MetadataValue],
+    *,
+    replace: bool,
+) -> dict[str, int]:
+    """Give values to all that is chosen; returns how many changed, by key.
+
+    Those that have a key keep what they have, unless it is replaced. A batch is chosen
+    once for all its values: the first may change what matches.
+    """
+    changed, above = dict.fromkeys((value.key for value in values), 0), None
+    while True:
+        rows = chosen().order_by("id")
+        if above is not None:
+            rows = rows.filter(id__gt=above)
+        ids = list(rows.values_list("id", flat=True)[: settings.ISTORE_REMOVAL_BATCH])
+        if not ids:
+            return changed
+        batch = model.inferences.live_among(ids)
+        for value in values:
+            changed[value.key] += _put(actor, model, batch, value, replace=replace)
+        above = ids[-1]
+
+
+def remove_value(
+    actor: object, model: RegisteredModel, inference_id: str, key: str
+) -> bool:
+    """Take a key off an inference. False when the inference has no such key."""
+    inference = find_inference(model, inference_id)
+    if inference is None or key not in inference.payload.metadata:
+        return False
+    chosen = model.inferences.live().filter(id=inference.id)
+    with transaction.atomic():
+        before = _locked(model, chosen)
+        changed = {row_id: given for row_id, given in before.items() if key in given}
+        _write(actor, model, {i: given[key] for i, given in changed.items()}, key, None)
+    return bool(changed)
+
+
+@dataclass(frozen=True, slots=True)
+class TakenBack:
+    """How many have again what they had, and how many were changed meanwhile."""
+
+    count: int = 0
+    kept: int = 0
+
+
+def latest_change() -> int:
+    """The number of the newest change of any value: what is done later has higher ones."""
+    newest = MetadataChange.objects.order_by("-id").values_list("id", flat=True)
+    return newest.first() or 0
+
+
+def take_back(
+    actor: object,
+    model: RegisteredModel,
+    value: MetadataValue,
+    numbers: tuple[int, int],
+) -> TakenBack:
+    """Give inferences what they had before this actor gave them the value.
+
+    ``numbers`` are those of the changes: above the first, up to the second. A change that
+    another one followed stays.
+    """
+    above, until = numbers
+    done = MetadataChange.objects.filter(
+        registered_model=model,
+        key=value.key,
+        after=[str(value.type), value.text],
+        actor=str(actor)[:300],
+        id__lte=until,
+    )
+    count = kept = 0
+    while True:
+        batch = list(
+            done.filter(id__gt=above).order_by("id")[: settings.ISTORE_REMOVAL_BATCH]
+        )
+        if not batch:
+            return TakenBack(count, kept)
+        above = batch[-1].id
+        had = {change.row_id: change.before for change in batch}
+        put_back = _put_back(actor, model, value, had)
+        count, kept = count + put_back, kept + len(had) - put_back
+
+
+def _put_back(
+    actor: object,
+    model: RegisteredModel,
+    value: MetadataValue,
+    had: dict[int, Given | None],
+) -> int:
+    formers = {
+        tuple(each): MetadataValue(value.key, *each) for each in had.values() if each
+    }
+    places = {
+        each: metadata_slots.places_for(model, set(former.comparable))
+        for each, former in formers.items()
+    }
+    given = [str(value.type), value.text]
+    rows: dict[tuple[str, ...] | None, dict[int, Given | None]] = {}
+    with transaction.atomic():
+        now = _locked(model, model.inferences.live_among(had))
+        for row_id, has in now.items():
+            if has.get(value.key) == given:
+                each = had[row_id]
+                rows.setdefault(each and tuple(each), {})[row_id] = given
+        for each, changed in rows.items():
+            former = formers.get(each)
+            _write(actor, model, changed, value.key, former, places.get(each))
+    return sum(map(len, rows.values()))
+
+
+def _put(
+    actor: object,
+    model: RegisteredModel,
+    chosen: InferenceQuerySet,
+    value: MetadataValue,
+    *,
+    replace: bool,
+) -> int:
+    if value.key in RESERVED:
+        message = f"{value.key} is standard metadata: it is set when storing."
+        raise Problem(400, "reserved-key", message)
+    # A key that is met for the first time is given its place before, durably.
+    places = metadata_slots.places_for(model, set(value.comparable))
+    with transaction.atomic():
+        before = {
+            i: given.get(value.key) for i, given in _locked(model, chosen).items()
+        }
+        same = [str(value.type), value.text]
+        changed = {
+            row_id: given
+            for row_id, given in before.items()
+            if given is None or (replace and given != same)
+        }
+        if replace and before and not changed:
+            return len(before)  # as it was: a repeat
+        _write(actor, model, changed, value.key, value, places)
+    return len(changed)
+
+
+def _locked(
+    model: RegisteredModel, chosen: InferenceQuerySet
+) -> dict[int, dict[str, Given]]:
+    ids = list(
+        chosen.order_by("id")
+        .select_for_update(of=("self",))
+        .values_list("id", flat=True)
+    )
+    rows = InferencePayload.objects.beside(model).filter(id__in=ids)
+    return dict(rows.values_list("id", "metadata"))
+
+
+def _write(
+    actor: object,
+    model: RegisteredModel,
+    before: dict[int, Given | None],
+    key: str,
+    value: MetadataValue | None,
+    places: metadata_slots.Places | None = None,
+) -> None:
+    """Rows, payload, counts and history of the change; the rows are locked."""
+    ids = list(before)
+    if not ids:
+        return
+    stored = {places[k]: each for k, each in value.comparable.items()} if value else {}
+    old = metadata_slots.places_under(model, key)
+    slots: dict[str, Any] = {place.slot: None for place in old if place.slot}
+    slots |= {place.slot: each for place, each in stored.items() if place.slot}
+    model.inferences.filter(id__in=ids).update(**slots, updated_at=Now())
+    key_ids = [place.key_id for place in old]
+    for table, side in ((OverflowText, "text"), (OverflowNumber, "number")):
+        table.objects.beside(model).filter(id__in=ids, key__in=key_ids).delete()
+        rows = [
+            table(id=i, registered_model=model, key_id=place.key_id, value=each)
+            for place, each in stored.items()
+            if not place.slot and place.side == side
+            for i in ids
+        ]
+        table.objects.bulk_create(rows)
+    after = [str(value.type), value.text] if value else None
+    _write_payloads(model, ids, key, after)
+    _write_history(actor, model, before, key, after)
+
+
+def _write_payloads(
+    model: RegisteredModel, ids: list[int], key: str, after: Given | None
+) -> None:
+    table = InferencePayload._meta.db_table
+    change = "metadata - %s" if after is None else "metadata || %s::jsonb"
+    given = key if after is None else json.dumps({key: after})
+    with connection.cursor() as cursor:
+        cursor.execute(
+            f"UPDATE {table} SET metadata = {change} WHERE model_key = %s AND id = ANY(%s)",
+            [given, model.pk, ids],
+        )
+
+
+def _write_history(
+    actor: object,
+    model: RegisteredModel,
+    before: dict[int, Given | None],
+    key: str,
+    after: Given | None,
+) -> None:
+    MetadataChange.objects.bulk_create(
+        MetadataChange(
+            registered_model=model,
+            row_id=row_id,
+            key=key,
+            before=given,
+            after=after,
+            actor=str(actor)[:300],
+        )
+        for row_id, given in before.items()
+    )
+    deltas: dict[str, int] = {}
+    for given in before.values():
+        if given is not None:
+            deltas[given[0]] = deltas.get(given[0], 0) - 1
+        if after is not None:
+            deltas[after[0]] = deltas.get(after[0], 0) + 1
+    MetadataKeyCount.objects.bulk_create(
+        MetadataKeyCount(registered_model=model, key=key, type=type_, delta=delta)
+        for type_, delta in deltas.items()
+        if delta
+    )

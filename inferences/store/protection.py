@@ -1,0 +1,209 @@
+"""Protection: which inferences retention leaves alone, who said so and why.
+
+Protecting locks the rows that a removal locks before it commits its intent. So a protect
+that was answered wins over every later retention, and one that comes after an intent is
+told so: it is a conflict, never a promise that cannot be kept.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from datetime import datetime
+
+from django.conf import settings
+from django.db import connection, transaction
+from django.db.models import Exists, OuterRef, Q
+from django.db.models.functions import Now
+
+from inferences.models import (
+    InferenceKey,
+    InferencePayload,
+    InferenceQuerySet,
+    RegisteredModel,
+)
+from inferences.store.recording import lower_bounds
+from inferences.store.removal import Chosen
+from istore.api.problems import Conflict
+from istore.db import clock
+from istore.failpoints import failpoint
+from istore.models import AuditEntry
+
+REASON_MAX_CHARS = 500
+INTENDED = Q(removal_at__isnull=False) | Q(input_removal_at__isnull=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Protection:
+    """What a caller asks for: protected or not, and why."""
+
+    is_protected: bool = True
+    reason: str = ""
+
+    @property
+    def action(self) -> str:
+        return "protect" if self.is_protected else "unprotect"
+
+
+@dataclass(frozen=True, slots=True)
+class Changed:
+    """How many changed, how many came too late, and whether a further call finds more.
+
+    ``input_expired`` of those that are protected now have lost their input before: the
+    protection keeps the record alone.
+    """
+
+    count: int = 0
+    being_removed: int = 0
+    input_expired: int = 0
+    more: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Protected:
+    """An inference whose protection is as it was asked for, and when its input expired."""
+
+    input_expired_at: datetime | None = None
+
+
+def protect_one(
+    actor: object, model: RegisteredModel, inference_id: str, wanted: Protection
+) -> Protected | None:
+    """Protect an inference, or no longer; None if there is none.
+
+    Raises a 409 ``being-removed`` when the intent to remove it, or its input, is
+    committed already.
+    """
+    keys = InferenceKey.objects.filter(registered_model=model, removed_at=None)
+    row_ids = list(
+        keys.filter(inference_id=inference_id).values_list("row_id", flat=True)
+    )
+    with transaction.atomic():
+        # Not only live ones: a row that is hidden by an intent is not simply absent.
+        row = (
+            model.inferences.filter(id__in=row_ids)
+            .select_for_update(of=("self",))
+            .only("is_protected", "deleted")
+            .first()
+        )
+        if row is None:
+            return None
+        payload = InferencePayload.objects.beside(model).filter(id=row.id)
+        *intents, expired_at = payload.values_list(
+            "removal_at", "input_removal_at", "input_expired_at"
+        ).get()
+        if wanted.is_protected and any(intents):
+            message = "It is being removed; the protection comes too late."
+            raise Conflict(message, "being-removed")
+        if row.deleted:
+            return None
+        if row.is_protected != wanted.is_protected:
+            _write(actor, model, [row.id], wanted)
+            AuditEntry.write(
+                actor,
+                f"inference.{wanted.action}",
+                inference_id,
+                model.project,
+                model_id=model.model_id,
+                reason=wanted.reason,
+            )
+        failpoint("protection.written")
+    return Protected(expired_at)
+
+
+def protect_all(
+    actor: object, model: RegisteredModel, chosen: Chosen, wanted: Protection
+) -> Changed:
+    """Protect whatever is chosen, or no longer, batch by batch.
+
+    A call changes at most ``ISTORE_BULK_DELETE_MAX``; when ``more`` is true, the same
+    call again goes on. What is being removed already is left to that and counted.
+    """
+
+    def waiting() -> InferenceQuerySet:
+        return chosen().filter(is_protected=not wanted.is_protected)
+
+    newest = waiting().order_by("-id").values_list("id", flat=True).first()
+    count = being_removed = expired = 0
+    after: int | None = None
+    while newest is not None:
+        if count >= settings.ISTORE_BULK_DELETE_MAX:
+            return Changed(count, being_removed, expired, more=True)
+        rows = waiting().filter(id__lte=newest).order_by("id")
+        if after is not None:
+            rows = rows.filter(id__gt=after)
+        with transaction.atomic():
+            locked = rows.select_for_update(of=("self",))
+            ids = list(
+                locked.values_list("id", flat=True)[: settings.ISTORE_REMOVAL_BATCH]
+            )
+            if not ids:
+                # What was waited for may have gone meanwhile, all of the batch.
+                if rows.exists():
+                    continue
+                break
+            late = _intended(model, ids) if wanted.is_protected else set()
+            gone = _expired(model, ids) - late if wanted.is_protected else set()
+            free = [row_id for row_id in ids if row_id not in late]
+            _write(actor, model, free, wanted)
+            if free:
+                AuditEntry.write(
+                    actor,
+                    f"inference.bulk_{wanted.action}",
+                    model.model_id,
+                    model.project,
+                    count=len(free),
+                    reason=wanted.reason,
+                )
+        failpoint("protection.batch_written")
+        count, being_removed = count + len(free), being_removed + len(late)
+        expired, after = expired + len(gone), ids[-1]
+    return Changed(count, being_removed, expired)
+
+
+def with_expired_input(chosen: InferenceQuerySet) -> InferenceQuerySet:
+    """Those of them whose input retention has removed."""
+    payloads = InferencePayload.objects.beside(OuterRef("registered_model"))
+    gone = payloads.filter(id=OuterRef("id"), input_expired_at__isnull=False)
+    return chosen.filter(Exists(gone))
+
+
+def _intended(model: RegisteredModel, ids: list[int]) -> set[int]:
+    rows = InferencePayload.objects.beside(model).filter(INTENDED, id__in=ids)
+    return set(rows.values_list("id", flat=True))
+
+
+def _expired(model: RegisteredModel, ids: list[int]) -> set[int]:
+    rows = InferencePayload.objects.beside(model).filter(id__in=ids)
+    gone = rows.filter(input_expired_at__isnull=False)
+    return set(gone.values_list("id", flat=True))
+
+
+def _write(
+    actor: object, model: RegisteredModel, ids: list[int], wanted: Protection
+) -> None:
+    """The flag, and who raised it beside the record; the rows are locked."""
+    if not ids:
+        return
+    model.inferences.filter(id__in=ids).update(
+        is_protected=wanted.is_protected, updated_at=Now()
+    )
+    payloads = InferencePayload._meta.db_table
+    if wanted.is_protected:
+        change, given = "coalesce(notes, '{}') || %s::jsonb", _note(actor, wanted)
+    else:
+        change, given = "nullif(notes - %s::text, '{}')", "protection"
+        lower_bounds(model, min(ids))  # sweeps may have passed them by
+    with connection.cursor() as cursor:
+        cursor.execute(
+            f"UPDATE {payloads} SET notes = {change} "
+            "WHERE model_key = %s AND id = ANY(%s)",
+            [given, model.pk, ids],
+        )
+
+
+def _note(actor: object, wanted: Protection) -> str:
+    said = {"by": str(actor)[:300], "at": clock.now().isoformat()}
+    if wanted.reason:
+        said["reason"] = wanted.reason
+    return json.dumps({"protection": said})

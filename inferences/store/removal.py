@@ -1,0 +1,283 @@
+"""The way out: intent, blobs, row.
+
+An intent is committed under the inference's row lock before its first blob goes, and the
+row goes last. So a protect that was answered always wins over retention, after a crash
+the intents are the list of what is left to do, and every step may run twice. An intent
+hides the inference at once and for good; its key stays behind as a tombstone, which keeps
+late copies out for ``ISTORE_TOMBSTONE_DAYS``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from django.conf import settings
+from django.db import transaction
+from django.db.models import QuerySet
+
+from inferences.models import (
+    InferenceKey,
+    InferencePayload,
+    InferenceQuerySet,
+    RegisteredModel,
+)
+from inferences.previews import pictures
+from inferences.store import removal_sql
+from istore import blobs
+from istore.failpoints import failpoint
+from istore.models import AuditEntry
+
+# Called in the transaction of the intent, so that it sees the state of that moment.
+Chosen = Callable[[], InferenceQuerySet]
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """Rows that are hidden, or whose intents are committed, together.
+
+    ``blobs`` and ``bytes`` count the inputs that go with them; ``keys`` are those of all
+    objects that do.
+    """
+
+    ids: list[int]
+    blobs: int = 0
+    bytes: int = 0
+    keys: list[str] = field(default_factory=list)
+
+
+def remove_one(actor: object, model: RegisteredModel, inference_id: str) -> bool:
+    """Remove an inference with all that belongs to it. False if there is none."""
+    keys = InferenceKey.objects.filter(registered_model=model, removed_at=None)
+    row_ids = list(
+        keys.filter(inference_id=inference_id).values_list("row_id", flat=True)
+    )
+    with transaction.atomic():
+        chosen = model.inferences.live_among(row_ids)
+        ids, _ = _intend(model, chosen)
+        if ids:
+            AuditEntry.write(actor, "inference.delete", inference_id, model.project)
+    failpoint("removal.records_intended")
+    if ids:
+        finish(model, ids)
+    return bool(ids)
+
+
+def intend_all(
+    actor: object, model: RegisteredModel, chosen: Chosen
+) -> Iterator[list[str]]:
+    """Hide for good whatever is chosen, batch by batch; yields the inference ids.
+
+    When the iterator ends every intent is committed; ``finish`` does the rest, now or
+    after a crash. Ends with the rows that were there when it began: what arrives
+    meanwhile is not chased.
+    """
+    newest = chosen().order_by("-id").values_list("id", flat=True).first()
+    above: int | None = None
+    while newest is not None:
+        with transaction.atomic():
+            batch = chosen().filter(id__lte=newest)
+            if above is not None:  # else what does not match is passed by every time
+                batch = batch.filter(id__gt=above)
+            ids, names = _intend(model, batch)
+            if not ids:
+                return
+            above = ids[-1]
+            AuditEntry.write(
+                actor,
+                "inference.bulk_delete",
+                model.model_id,
+                model.project,
+                count=len(ids),
+            )
+        failpoint("removal.records_intended")
+        yield names
+
+
+def finish(
+    model: RegisteredModel,
+    ids: Sequence[int] | None = None,
+    between: tuple[int, int] | None = None,
+) -> int:
+    """Carry out committed intents: of these row ids, between two, or all of the model.
+
+    Returns how many rows went.
+    """
+    removed = 0
+    while batch := _intended(model, ids, between):
+        delete_objects(batch)
+        removed += remove_rows(model, batch)
+    return removed
+
+
+# -- for retention: whoever is locked is left for later, and what goes is counted
+
+
+def hide_records(model: RegisteredModel, chosen: InferenceQuerySet) -> Batch:
+    """Soft-delete one batch. Rows and answers stay, and inputs go by their own age.
+
+    Call it in the transaction that says why.
+    """
+    ids = [row_id for row_id, _, _ in _locked(chosen, skip_locked=True)]
+    removal_sql.run(removal_sql.HIDE_SOFTLY, model, ids)
+    return Batch(ids)
+
+
+def intend_records(model: RegisteredModel, chosen: InferenceQuerySet) -> Batch:
+    """Commit one batch to removal for good: its objects go, and then its rows."""
+    rows = _locked(chosen, skip_locked=True)
+    sizes = {row_id: size for row_id, _, size in rows}
+    found = removal_sql.run(removal_sql.INTEND, model, list(sizes))
+    inputs = [sizes[row_id] for row_id, _, _, has_input in found if has_input]
+    keys = [key for _, *two, _ in found for key in blob_keys(*two)]
+    return Batch(list(sizes), len(inputs), sum(inputs), keys)
+
+
+def delete_objects(batch: Batch) -> None:
+    """Delete all that the records of a batch name; asks nothing of the database.
+
+    Their intents are committed.
+    """
+    _delete_blobs(batch.keys)
+    failpoint("removal.record_blobs_deleted")
+
+
+def remove_rows(model: RegisteredModel, batch: Batch) -> int:
+    """Leave tombstones of what has an intent and no objects any more, in one statement.
+
+    Returns how many rows this call removed.
+    """
+    counted = removal_sql.run(removal_sql.REMOVE, model, batch.ids)
+    failpoint("removal.records_removed")
+    return sum(number for (number,) in counted)
+
+
+def intend_inputs(model: RegisteredModel, chosen: InferenceQuerySet) -> Batch:
+    """Commit the inputs of one batch to removal: the objects go, and then their keys.
+
+    On the payload alone, which no search index covers: to write the wide row costs
+    five times as much. Who protects takes the lock of that row all the same.
+    """
+    rows = _locked(chosen, skip_locked=True)
+    sizes = {row_id: size for row_id, _, size in rows}
+    found = dict(removal_sql.run(removal_sql.INTEND_INPUTS, model, list(sizes)))
+    size = sum(sizes[row_id] for row_id in found)
+    return Batch(list(sizes), len(found), size, list(found.values()))
+
+
+def delete_inputs(batch: Batch) -> None:
+    """Delete the inputs of a batch; asks nothing of the database.
+
+    Their intents are committed.
+    """
+    _delete_blobs(batch.keys)
+    failpoint("removal.inputs_deleted")
+
+
+def clear_inputs(model: RegisteredModel, batch: Batch) -> None:
+    """Let the records say that their inputs are gone."""
+    removal_sql.run(removal_sql.CLEAR_INPUTS, model, batch.ids)
+    failpoint("removal.inputs_cleared")
+
+
+def finish_inputs(
+    model: RegisteredModel, between: tuple[int, int] | None = None
+) -> None:
+    """Carry out committed intents on inputs, of these row ids or all of the model."""
+    while batch := _intended_inputs(model, between):
+        delete_inputs(batch)
+        clear_inputs(model, batch)
+
+
+def _among(rows: QuerySet[Any], ids: Sequence[int]) -> QuerySet[Any]:
+    """Those of the rows: the ids as one array, which costs a fifth of as many parameters.
+
+    The bounds, between which all of them lie, say which partitions are not looked at.
+    """
+    ids = list(ids)
+    if not ids:
+        return rows.none()
+    column = f'"{rows.model._meta.db_table}"."id"'
+    where = f"{column} = ANY(%s) AND {column} BETWEEN %s AND %s"
+    return rows.extra(where=[where], params=[ids, min(ids), max(ids)])
+
+
+def _payloads(model: RegisteredModel, between: tuple[int, int] | None) -> QuerySet[Any]:
+    """The oldest first, to be asked for one batch."""
+    rows = InferencePayload.objects.beside(model).order_by("id")
+    return rows if between is None else rows.filter(id__range=between)
+
+
+def _delete_blobs(keys: Iterable[str]) -> None:
+    """The objects, and the previews that were made of them."""
+    wanted = list(keys)
+    pictures.forget(wanted)
+    blobs.delete(wanted)
+
+
+def _intend(
+    model: RegisteredModel, chosen: InferenceQuerySet
+) -> tuple[list[int], list[str]]:
+    """Lock one batch, hide it, set the intents. Call it in a transaction."""
+    rows = _locked(chosen, skip_locked=False)
+    ids = [row_id for row_id, _, _ in rows]
+    removal_sql.run(removal_sql.INTEND, model, ids)
+    return ids, [name for _, name, _ in rows]
+
+
+def _locked(chosen: InferenceQuerySet, skip_locked: bool) -> list[tuple[int, str, int]]:
+    """Row id, inference id and size of the input, of one batch.
+
+    Who protects or deletes takes the same lock.
+    """
+    free = chosen.order_by("id").select_for_update(
+        skip_locked=skip_locked, of=("self",)
+    )
+    named = free.values_list("id", "inference_id", "data_size")
+    return list(named[: settings.ISTORE_REMOVAL_BATCH])
+
+
+def hide(model: RegisteredModel, ids: list[int]) -> None:
+    """Take locked, live rows out of every index and count."""
+    removal_sql.run(removal_sql.HIDE, model, ids)
+
+
+def count_keys(model: RegisteredModel, ids: list[int]) -> None:
+    """Count the metadata of rows that are live again."""
+    removal_sql.run(removal_sql.COUNT, model, ids)
+
+
+def _intended(
+    model: RegisteredModel,
+    ids: Sequence[int] | None,
+    between: tuple[int, int] | None,
+) -> Batch | None:
+    """The oldest rows with an intent, and what they name; None: there is none."""
+    rows = _payloads(model, between).filter(removal_at__isnull=False)
+    if ids is not None:
+        rows = _among(rows, ids)
+    named = rows.values_list("id", "data_storage_key", "answer_storage_key")
+    found = list(named[: settings.ISTORE_REMOVAL_BATCH])
+    keys = [key for _, *two in found for key in blob_keys(*two)]
+    return Batch([row_id for row_id, *_ in found], keys=keys) if found else None
+
+
+def _intended_inputs(
+    model: RegisteredModel, between: tuple[int, int] | None
+) -> Batch | None:
+    """The oldest rows whose input has an intent; None: there is none."""
+    rows = _payloads(model, between).filter(input_removal_at__isnull=False)
+    named = rows.values_list("id", "data_storage_key")
+    found = dict(named[: settings.ISTORE_REMOVAL_BATCH])
+    keys = [key for key in found.values() if key]
+    return Batch(list(found), keys=keys) if found else None
+
+
+def blob_keys(data_storage_key: str, answer_storage_key: str) -> list[str]:
+    """All blobs of an inference: the metadata blob lies beside its answer."""
+    keys = [data_storage_key] if data_storage_key else []
+    if answer_storage_key:
+        folder, slash, _ = answer_storage_key.rpartition("/")
+        keys += answer_storage_key, f"{folder}{slash}{blobs.METADATA}"
+    return keys

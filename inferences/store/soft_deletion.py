@@ -1,0 +1,178 @@
+"""What was soft-deleted: found, restored, or removed for good.
+
+A soft-deleted record is hidden (``deleted``) and its payload says since when
+(``deleted_at``). While its row exists and no intent is set an administrator may bring it
+back; all that queries read is still in its place, so restoring is the opposite of
+``removal.hide``. Removing for good goes the way of every removal: intent, blobs, row.
+Both lock the rows first and look at the payload then, so one of the two wins.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from django.conf import settings
+from django.db import transaction
+from django.db.models import Exists, OuterRef
+from django.db.models.functions import Now
+
+from inferences.models import (
+    Inference,
+    InferencePayload,
+    InferenceQuerySet,
+    RegisteredModel,
+    SideRowQuerySet,
+)
+from inferences.search.filters import Filter, InferenceFilter
+from inferences.search.reading import join_payloads
+from inferences.store import removal
+from inferences.store.lookup import row_ids_of
+from inferences.store.recording import lower_bounds
+from inferences.store.removal import Chosen, count_keys
+from istore.failpoints import failpoint
+from istore.models import AuditEntry
+
+BEAT = "the beat"  # who removes what was soft-deleted long ago
+
+
+@dataclass(frozen=True, slots=True)
+class DeletedPage:
+    """Soft-deleted inferences, newest first; ``next`` is the id to go on below."""
+
+    inferences: list[Inference]
+    next: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """How many were restored or removed; whether the same call finds more."""
+
+    count: int = 0
+    more: bool = False
+
+
+def _waiting(model: RegisteredModel | OuterRef) -> SideRowQuerySet:
+    """Payloads of what may be restored."""
+    rows = InferencePayload.objects.beside(model)
+    return rows.filter(deleted_at__isnull=False, removal_at__isnull=True)
+
+
+def soft_deleted(
+    model: RegisteredModel, filters: Filter | None = None
+) -> InferenceQuerySet:
+    """What was soft-deleted, may be restored, and passes the filter.
+
+    Served by inference_deleted, in the order of ids.
+    """
+    payloads = _waiting(OuterRef("registered_model")).filter(id=OuterRef("id"))
+    hidden = model.inferences.filter(Exists(payloads), deleted=True)
+    return hidden.filter((filters or InferenceFilter()).condition(model))
+
+
+def named(model: RegisteredModel, inference_ids: list[str]) -> InferenceQuerySet:
+    """Those of the soft-deleted that have one of these ids."""
+    row_ids = row_ids_of(model, inference_ids).values()
+    return soft_deleted(model).filter(id__in=list(row_ids))
+
+
+def page(
+    model: RegisteredModel, filters: Filter | None, limit: int, below: int | None
+) -> DeletedPage:
+    """One page of what was soft-deleted; each inference has its ``payload``."""
+    rows = soft_deleted(model, filters).newest_first()
+    if below is not None:
+        rows = rows.filter(id__lt=below)
+    found = list(rows[: limit + 1])
+    here = found[:limit]
+    more = here[-1].id if len(found) > limit else None
+    return DeletedPage(join_payloads(model, here), more)
+
+
+def restore(actor: object, model: RegisteredModel, chosen: Chosen) -> Done:
+    """Bring back whatever is chosen, batch by batch; visible when its batch commits.
+
+    An input that has expired meanwhile stays gone, and the record says so.
+    """
+
+    def bring_back(ids: list[int]) -> None:
+        # Before they are visible: pages and sweeps begin at these bounds.
+        lower_bounds(model, min(ids))
+        model.inferences.filter(id__in=ids).update(deleted=False, updated_at=Now())
+        payloads = InferencePayload.objects.beside(model).filter(id__in=ids)
+        payloads.update(deleted_at=None)
+        count_keys(model, ids)
+        _audit(actor, "inference.restore", model, len(ids))
+        failpoint("restoring.restored")
+
+    return _batch_by_batch(model, chosen, bring_back)
+
+
+def intend_removal(actor: object, model: RegisteredModel, chosen: Chosen) -> Done:
+    """Set the intent on whatever is chosen: nobody can restore it from then on.
+
+    ``removal.finish`` does the rest, now or after a crash.
+    """
+
+    def intend(ids: list[int]) -> None:
+        payloads = InferencePayload.objects.beside(model).filter(id__in=ids)
+        payloads.update(removal_at=Now())
+        _audit(actor, "inference.remove_deleted", model, len(ids))
+
+    done = _batch_by_batch(model, chosen, intend)
+    failpoint("restoring.intended")
+    return done
+
+
+def remove_old(at: datetime) -> int:
+    """Remove for good what was soft-deleted ``ISTORE_SOFT_DELETE_DAYS`` ago.
+
+    What is protected stays, although retention never hides it: nobody decided to remove
+    it. A setting of 0 keeps everything until somebody removes it.
+    """
+    if not settings.ISTORE_SOFT_DELETE_DAYS:
+        return 0
+    limit = at - timedelta(days=settings.ISTORE_SOFT_DELETE_DAYS)
+    removed = 0
+    for model in RegisteredModel.objects.order_by("pk"):
+        old = _waiting(model).filter(deleted_at__lt=limit)
+        while True:
+            done = intend_removal(BEAT, model, lambda m=model, o=old: _among(m, o))
+            removal.finish(model)
+            removed += done.count
+            if not done.more:
+                break
+    return removed
+
+
+def _among(model: RegisteredModel, payloads: SideRowQuerySet) -> InferenceQuerySet:
+    mine = payloads.filter(id=OuterRef("id"))
+    return model.inferences.filter(Exists(mine), deleted=True).unprotected()
+
+
+def _batch_by_batch(
+    model: RegisteredModel, chosen: Chosen, act: Callable[[list[int]], None]
+) -> Done:
+    count, after = 0, None
+    while count < settings.ISTORE_BULK_DELETE_MAX:
+        rows = chosen().oldest_first()
+        if after is not None:
+            rows = rows.filter(id__gt=after)
+        with transaction.atomic():
+            locked = rows.select_for_update(of=("self",)).values_list("id", flat=True)
+            ids = list(locked[: settings.ISTORE_REMOVAL_BATCH])
+            if not ids:
+                if rows.exists():
+                    continue  # all of the batch went while it was waited for
+                return Done(count)
+            # The locks are held now: whoever was first has said so on the payload.
+            free = list(_waiting(model).filter(id__in=ids).values_list("id", flat=True))
+            if free:
+                act(free)
+        count, after = count + len(free), ids[-1]
+    return Done(count, more=True)
+
+
+def _audit(actor: object, action: str, model: RegisteredModel, count: int) -> None:
+    AuditEntry.write(actor, action, model.model_id, model.project, count=count)

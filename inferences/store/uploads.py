@@ -1,0 +1,216 @@
+"""Places where somebody may put one object, for a while, before it belongs to anything.
+
+The grant's row is committed before its link is signed; the link names a staging key. A
+create copies the object to a key of its own and binds the grant in the transaction of the
+record: only that acknowledges. Grants that end unbound are collected with their objects.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+from typing import IO, Any
+from urllib.parse import urlencode
+
+from django.conf import settings
+from django.core import signing
+from django.core.files.base import File
+from django.core.files.storage import default_storage
+from django.db.models.functions import Now
+
+from inferences.models import RegisteredModel, UploadGrant
+from istore import blobs
+from istore.api.problems import Conflict, Problem
+from istore.db import clock
+from istore.uuids import uuid7
+
+SALT = "inferences.store.uploads"
+CHUNK = 1024 * 1024
+SNIFFED = 4096
+DATA, METADATA = "input", "metadata"
+
+
+@dataclass(frozen=True, slots=True)
+class Upload:
+    """A granted place: where to PUT, and the key to name when creating."""
+
+    url: str
+    storage_key: str
+
+
+def grant(actor: object, model: RegisteredModel, kind: str) -> Upload:
+    """A place for one object of the model's; 409 when too many are open already."""
+    open_ones = model.upload_grants.filter(bound_at=None, expires_at__gt=Now())
+    if open_ones.count() >= settings.ISTORE_UPLOAD_GRANTS_OPEN:
+        message = "Too many uploads of this model are open."
+        raise Problem(429, "rate-limited", message, retry_after=60)
+    hours = settings.ISTORE_UPLOAD_GRANT_HOURS
+    row = model.upload_grants.create(
+        kind=kind,
+        storage_key=f"uploads/{model.project_id}/{model.pk}/{uuid7()}/{kind}",
+        maximum_size=settings.ISTORE_UPLOAD_MAX_BYTES,
+        granted_to=str(actor)[:300],
+        expires_at=clock.now() + timedelta(hours=hours),
+    )
+    return Upload(_link(row), row.storage_key)
+
+
+def _link(row: UploadGrant) -> str:
+    if client := _s3_client():
+        where = {"Bucket": default_storage.bucket_name, "Key": row.storage_key}
+        seconds = settings.ISTORE_UPLOAD_GRANT_HOURS * 3600
+        return client.generate_presigned_url("put_object", where, ExpiresIn=seconds)
+    signer = signing.TimestampSigner(key=settings.ISTORE_SIGNING_KEY, salt=SALT)
+    query = urlencode({"signature": signer.sign_object([row.pk, row.storage_key])})
+    return f"{settings.ISTORE_URL}/uploads?{query}"
+
+
+def _s3_client() -> Any:
+    bucket = getattr(default_storage, "bucket", None)
+    return bucket.meta.client if bucket is not None else None
+
+
+def granted_by(signature: str) -> UploadGrant:
+    """The open grant of a link of ours, or a Problem that says why there is none."""
+    signer = signing.TimestampSigner(key=settings.ISTORE_SIGNING_KEY, salt=SALT)
+    try:
+        key, storage_key = signer.unsign_object(signature)
+    except (signing.BadSignature, ValueError):
+        message = "This link was not made here."
+        raise Problem(403, "signature-invalid", message) from None
+    return _open_grant(
+        UploadGrant.objects.filter(pk=key, storage_key=storage_key).first()
+    )
+
+
+def _open_grant(row: UploadGrant | None) -> UploadGrant:
+    if row is None:
+        raise Problem(400, "unknown-upload", "There is no such upload.")
+    if row.bound_at:
+        raise Conflict(
+            "This upload belongs to an inference already.", "upload-already-bound"
+        )
+    if row.expires_at <= clock.now():
+        raise Problem(410, "upload-expired", "This upload has expired.")
+    return row
+
+
+def receive(row: UploadGrant, stream: IO[bytes], stated_size: int | None) -> int:
+    """Stage what is sent, whole or not at all; returns its size in bytes."""
+    if stated_size is not None and stated_size > row.maximum_size:
+        raise _too_large(row)
+    path = Path(default_storage.path(row.storage_key))
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    partial = path.with_name(f".{path.name}.{uuid7()}.partial")
+    size = 0
+    try:
+        with open(
+            os.open(partial, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600), "wb"
+        ) as file:
+            for chunk in _chunks(stream):
+                size += len(chunk)
+                if size > row.maximum_size:
+                    raise _too_large(row)
+                file.write(chunk)
+            file.flush()
+            os.fsync(file.fileno())
+        if stated_size is not None and size != stated_size:
+            raise Problem(400, "size-mismatch", "The body ended before its length.")
+        os.rename(partial, path)
+    except BaseException:
+        with suppress(FileNotFoundError):
+            partial.unlink()
+        raise
+    return size
+
+
+def _chunks(stream: IO[bytes]) -> Iterator[bytes]:
+    while chunk := stream.read(CHUNK):
+        yield chunk
+
+
+def _too_large(row: UploadGrant) -> Problem:
+    return Problem(
+        413, "body-too-large", f"An upload has at most {row.maximum_size} bytes."
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Staged:
+    """An uploaded object, copied to the key that it will have for good."""
+
+    grant: UploadGrant
+    storage_key: str
+    sha256: bytes
+    size: int
+    beginning: bytes
+
+    def bind(self) -> None:
+        """In the transaction of the record: the object is its, and nobody else's."""
+        free = UploadGrant.objects.filter(pk=self.grant.pk, bound_at=None)
+        if not free.update(bound_at=Now()):
+            message = "This upload belongs to an inference already."
+            raise Conflict(message, "upload-already-bound")
+
+
+def read_upload(model: RegisteredModel, storage_key: str, kind: str) -> bytes:
+    """The whole of what was uploaded under the key; bounded by the API's body limit."""
+    row = find(model, storage_key, kind)
+    try:
+        if blobs.size(row.storage_key) > settings.ISTORE_API_MAX_BODY_BYTES:
+            raise Problem(413, "body-too-large", "The uploaded metadata is too large.")
+        return blobs.get(row.storage_key)
+    except FileNotFoundError:
+        raise _incomplete() from None
+
+
+def find(model: RegisteredModel, storage_key: str, kind: str) -> UploadGrant:
+    rows = UploadGrant.objects.filter(registered_model=model, kind=kind)
+    return _open_grant(rows.filter(storage_key=storage_key).first())
+
+
+class _Hashed(File):
+    """A file that knows what was read of it."""
+
+    def __init__(self, file: IO[bytes]) -> None:
+        super().__init__(file)
+        self.seek(0)
+
+    def seek(self, position: int, whence: int = 0) -> int:
+        # Storages go back to the start before they read, and nowhere else.
+        self.digest, self.length, self.beginning = hashlib.sha256(), 0, b""
+        return self.file.seek(position, whence)
+
+    def read(self, size: int = -1) -> bytes:
+        chunk = self.file.read(size)
+        self.digest.update(chunk)
+        self.beginning = self.beginning or chunk[:SNIFFED]
+        self.length += len(chunk)
+        return chunk
+
+
+def settle(row: UploadGrant, key: str) -> Staged:
+    """Copy the staged object to its final key; what was copied is what is hashed."""
+    try:
+        source = blobs.open_blob(row.storage_key)
+    except FileNotFoundError:
+        raise _incomplete() from None
+    with source:
+        content = _Hashed(source)
+        default_storage.save(key, content)
+    staged = Staged(
+        row, key, content.digest.digest(), content.length, content.beginning
+    )
+    if not staged.size:
+        blobs.delete([key])
+        raise Problem(400, "empty-upload", "What was uploaded is empty.")
+    return staged
+
+
+def _incomplete() -> Conflict:
+    return Conflict("Nothing was uploaded there yet.", "upload-incomplete")

@@ -1,0 +1,39 @@
+"""Which model or inference a page is about, for a person who may see it.
+
+Whatever a person may not see is a 404, the same as what is not there.
+"""
+
+from __future__ import annotations
+
+from django.http import Http404, HttpRequest
+
+from inferences.models import Inference, RegisteredModel
+from inferences.search.reading import find_inference
+from istore.accounts.access import caller_of
+from istore.addresses import named_project
+from istore.models import Role
+from istore.web.pages import require
+
+
+def visible_model(
+    request: HttpRequest, model_id: str, role: Role = Role.VIEWER
+) -> RegisteredModel:
+    """The model, for a person who may see it and has this role in its project.
+
+    Raises ``AmbiguousModel`` where the address names no project and several have the id.
+    """
+    caller = caller_of(request)
+    model = RegisteredModel.objects.seen_by(caller, model_id, named_project(request))
+    if model is None:
+        raise Http404
+    require(caller, role, model.project)
+    return model
+
+
+def visible_inference(
+    request: HttpRequest, model_id: str, inference_id: str
+) -> Inference:
+    found = find_inference(visible_model(request, model_id), inference_id)
+    if found is None:
+        raise Http404
+    return found

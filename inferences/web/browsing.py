@@ -1,0 +1,239 @@
+"""The page of a model's inferences: the list, its filters, its counts.
+
+The list is all that the first answer holds. What is counted comes beside it (``facets``,
+``part=count``), so that no aggregate is waited for, and ends in time.
+"""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+from urllib.parse import quote
+
+from django.conf import settings
+from django.contrib.auth.decorators import login_required
+from django.core.exceptions import ValidationError
+from django.db import OperationalError
+from django.http import Http404, HttpRequest, HttpResponse
+from django.shortcuts import redirect, render
+from django.urls import reverse
+from django.utils.cache import patch_vary_headers
+from django.views.decorators.http import require_safe
+from rest_framework.exceptions import APIException
+
+from inferences.models import RegisteredModel
+from inferences.models.row_ids import first_id_at, moment_of
+from inferences.search.filters import matching
+from inferences.search.filters.metadata import READERS
+from inferences.search.pagination import BadCursor, BadQuestion, Page
+from inferences.search.query import InferenceQuery
+from inferences.search.reading import join_payloads
+from inferences.web.access import visible_model
+from inferences.web.errors import sentence
+from inferences.web.saved import address_of
+from inferences.web.view_models import facets as counting
+from inferences.web.view_models.activity import count_in_time
+from inferences.web.view_models.browsing import Offer, cards, offer
+from inferences.web.view_models.facets import (
+    key_facet,
+    plain_key,
+    preset_choices,
+    truth_choices,
+    warning_choices,
+)
+from inferences.web.view_models.matches import detection_test
+from inferences.web.view_models.questions import COLUMNS, Question, Row
+from istore.db.statement_timeout import deadline
+from istore.web.pages import render_page
+
+PAGE_SIZES = {"gallery": 24, "table": 30}  # what fills a large screen
+NEW_AT_ONCE = 24
+# A slow inference is stored after quicker ones that began later: the tail looks back.
+TAIL_SECONDS = 60
+
+
+@login_required
+@require_safe
+def browse(request: HttpRequest, model_id: str) -> HttpResponse:
+    model = visible_model(request, model_id)
+    if not request.GET and (first := model.saved_views.filter(is_default=True).first()):
+        return redirect(address_of(first))
+    question = Question(request.GET)
+    part = request.GET.get("part")
+    if part == "count":
+        return _count(request, model, question)
+    if part == "new":
+        return _new(request, model, question)
+    offered = offer(model)
+    question.leave_out(offered.shown([]))
+    here = reverse("inferences:browse", args=[model.project, model.model_id])
+    address = f"{here}{question.pinned if question.cursor else question.link()}"
+    counts = request.GET.get("counts") == "true"
+    if question.was_a_form and not request.htmx:
+        return redirect(_counting(address) if counts else address)
+    page, problem = _page(model, question)
+    context = {
+        **_listed(model, question, offered, page),
+        "offer": offered,
+        "problem": problem,
+        "saved": list(model.saved_views.all()),
+        "proxy_url": settings.ISTORE_PROXY_URL,
+        "quoted": quote(model.model_id, safe=""),
+        "all_columns": [(n, t, n in question.columns) for n, t in COLUMNS.items()],
+        "count_address": _counting(address),
+    }
+    if counts:
+        context |= {"counts": True, "facets": _facets(model, question)}
+    if part == "more":
+        return render(request, "inferences/_more.html", context)
+    if request.headers.get("HX-Target") == "browse":
+        response = _whole(request, model, question, offered, context)
+    elif request.htmx and not request.htmx.boosted:
+        response = render_page(
+            request, "inferences/browse.html", "inferences/_results.html", context
+        )
+    else:
+        response = _whole(request, model, question, offered, context)
+    patch_vary_headers(response, ["HX-Request", "HX-Target"])
+    if request.htmx and not request.htmx.history_restore_request:
+        response["HX-Push-Url"] = address
+    return response
+
+
+def _whole(
+    request: HttpRequest,
+    model: RegisteredModel,
+    question: Question,
+    offered: Offer,
+    context: dict[str, Any],
+) -> HttpResponse:
+    known = [(key.key, key.type) for key in offered.keys]
+    counted = context.get("facets")
+    context |= {
+        "rows": [*question.other_rows(known), Row()],
+        "keys": [plain_key(question, *place) for place in known],
+        "presets": counted.presets if counted else preset_choices(question),
+        "truths": counted.truths if counted else truth_choices(question),
+        "warnings": counted.warnings if counted else warning_choices(question),
+    }
+    return render(request, "inferences/browse.html", context)
+
+
+def _counting(address: str) -> str:
+    """The page with what each filter would leave, for browsers without scripts."""
+    return f"{address}{'&' if '?' in address else '?'}counts=true"
+
+
+def _facets(model: RegisteredModel, question: Question) -> counting.Facets | None:
+    """None: there is nothing to count, or it takes too long."""
+    try:
+        return counting.facets(model, question)
+    except (ValidationError, OperationalError):
+        return None
+
+
+def _listed(
+    model: RegisteredModel, question: Question, offered: Offer, page: Page
+) -> dict[str, Any]:
+    shown = offered.shown(question.shown_keys)
+    return {
+        "model": model,
+        "question": question,
+        "shown": shown,
+        "cards": cards(model, page.inferences, shown, detection_test(question)),
+        # Once, not once a card.
+        "within": question.context,
+        "columns": question.columns,
+        "next": page.next and f"{question.pinned}&cursor={page.next}",
+        "newest": page.inferences[0].id if page.inferences else 0,
+    }
+
+
+def _page(model: RegisteredModel, question: Question) -> tuple[Page, str]:
+    """The page, and which kind of problem there is instead of one."""
+    limit = PAGE_SIZES[question.view]
+    try:
+        query = InferenceQuery(
+            question.filters,
+            question.pagination(limit),
+            embedding=question.embedding,
+        )
+        with deadline():
+            return query.page(model), ""
+    except ValidationError:
+        return Page([], None), "filters"
+    except BadCursor:
+        return Page([], None), "cursor"
+    except BadQuestion as error:
+        return Page([], None), str(error)
+    except APIException as error:  # of the service that embeds a text
+        return Page([], None), sentence(error)
+    except OperationalError:
+        return Page([], None), "slow"
+
+
+def _new(
+    request: HttpRequest, model: RegisteredModel, question: Question
+) -> HttpResponse:
+    """What came since the row id ``after``, newest first; the page leaves out what it
+    shows already."""
+    try:
+        after = moment_of(int(request.GET.get("after", "")))
+        since = first_id_at(after - timedelta(seconds=TAIL_SECONDS))
+        found = matching(model, question.filters)
+    except (ValueError, OverflowError, ValidationError):
+        raise Http404 from None
+    try:
+        with deadline():
+            rows = found.filter(id__gt=since).newest_first()[:NEW_AT_ONCE]
+            page = Page(join_payloads(model, list(rows)), None)
+    except OperationalError:
+        page = Page([], None)
+    context = _listed(model, question, offer(model), page)
+    return render(request, "inferences/_more.html", context)
+
+
+def _count(
+    request: HttpRequest, model: RegisteredModel, question: Question
+) -> HttpResponse:
+    try:
+        count = count_in_time(model, question.filters)
+        context = {"count": count, "is_slow": count is None}
+    except ValidationError:
+        context = {}
+    return render(request, "inferences/_count.html", context)
+
+
+@login_required
+@require_safe
+def facets(request: HttpRequest, model_id: str) -> HttpResponse:
+    """What each filter of the panel would leave, and the volume over time."""
+    model = visible_model(request, model_id)
+    question = Question(request.GET)
+    context: dict[str, Any] = {"model": model, "question": question}
+    try:
+        context["facets"] = counting.facets(model, question)
+    except ValidationError:
+        return HttpResponse(status=204)
+    except OperationalError:
+        context["facets"] = None
+    return render(request, "inferences/_facets.html", context)
+
+
+@login_required
+@require_safe
+def one_key(request: HttpRequest, model_id: str) -> HttpResponse:
+    """How the values of one metadata key are distributed over what is asked for."""
+    model = visible_model(request, model_id)
+    question = Question(request.GET)
+    key, type_ = request.GET.get("of", ""), request.GET.get("of_type", "")
+    if not key or type_ not in READERS:
+        raise Http404
+    context: dict[str, Any] = {"model": model, "question": question}
+    try:
+        context["facet"] = key_facet(model, question, key, type_)
+    except ValidationError:
+        return HttpResponse(status=204)
+    except OperationalError:
+        context |= {"facet": plain_key(question, key, type_), "is_slow": True}
+    return render(request, "inferences/_key_facet.html", context)

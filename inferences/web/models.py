@@ -1,0 +1,167 @@
+"""The pages of models: all of them, a new one, the settings of one."""
+
+from __future__ import annotations
+
+import json
+import shlex
+from typing import Any
+from urllib.parse import quote
+
+from django.conf import settings
+from django.contrib import messages
+from django.contrib.auth.decorators import login_required
+from django.core.exceptions import PermissionDenied
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import redirect, render
+from django.views.decorators.http import (
+    require_http_methods,
+    require_safe,
+)
+
+from inferences.models import RegisteredModel
+from inferences.store.registration import TAKEN, change_settings, register_model
+from inferences.web.access import visible_model
+from inferences.web.forms import ModelSettingsForm, NewModelForm
+from inferences.web.view_models.activity import activity, storage_used
+from istore.accounts.access import caller_of
+from istore.api.problems import Conflict
+from istore.models import Project, Role
+
+CARDS_AT_ONCE = 12  # the activity of further models is asked for when they are reached
+
+
+@login_required
+@require_safe
+def models(request: HttpRequest) -> HttpResponse:
+    caller = caller_of(request)
+    administered = set(caller.visible_projects(Role.ADMINISTRATOR))
+    edited = set(caller.visible_projects(Role.EDITOR))
+    seen = RegisteredModel.objects.visible_to(caller).select_related("project")
+    groups: dict[Any, list[tuple[RegisteredModel, Any]]] = {
+        project: [] for project in caller.visible_projects()
+    }
+    for number, model in enumerate(seen):
+        shown = activity(model) if number < CARDS_AT_ONCE else None
+        groups[model.project].append((model, shown))
+    is_new = not any(
+        shown and shown.newest for group in groups.values() for _, shown in group
+    )
+    context = {
+        "groups": [
+            {
+                "project": project,
+                "models": group,
+                "may_administer": project in administered,
+                "may_edit": project in edited,
+            }
+            for project, group in groups.items()
+        ],
+        "may_register": bool(edited),
+        "first_steps": _first_steps(groups, edited, administered)
+        if edited and is_new
+        else None,
+        "count": sum(map(len, groups.values())),
+        "view": "table" if request.GET.get("view") == "table" else "cards",
+    }
+    return render(request, "inferences/models.html", context)
+
+
+def _first_steps(
+    groups: dict[Any, Any], edited: set[Project], administered: set[Project]
+) -> dict[str, Any]:
+    """What the first-inference guide fills in: real addresses, real names."""
+    first = next((model for group in groups.values() for model, _ in group), None)
+    project = first.project if first else min(edited, key=str)
+    body = {
+        "model_id": "my-model",
+        "project_id": project.project_id,
+        "task_type": "Object Detection",
+        "upstream_url": "https://models.example.org",
+        "enable_inference_storage": True,
+    }
+    return {
+        "url": settings.ISTORE_URL,
+        "proxy_url": settings.ISTORE_PROXY_URL,
+        "model_id": first.model_id if first else "my-model",
+        "quoted": quote(first.model_id if first else "my-model", safe=""),
+        "model": first,
+        "project": project,
+        "body": shlex.quote(json.dumps(body, indent=1)),
+        "may_create_token": project in administered,
+    }
+
+
+@login_required
+@require_safe
+def model_activity(request: HttpRequest, model_id: str) -> HttpResponse:
+    model = visible_model(request, model_id)
+    if request.GET.get("part") == "storage":
+        context = {"model": model, "used": storage_used(model)}
+        return render(request, "inferences/_storage_used.html", context)
+    context = {"model": model, "activity": activity(model)}
+    row = request.GET.get("view") == "table"
+    name = "inferences/_model_row.html" if row else "inferences/_activity.html"
+    return render(request, name, context)
+
+
+@login_required
+@require_http_methods(["GET", "HEAD", "POST"])
+def register(request: HttpRequest) -> HttpResponse:
+    caller = caller_of(request)
+    projects = caller.visible_projects(Role.EDITOR)
+    first = projects.first()
+    if first is None:
+        raise PermissionDenied
+    form = NewModelForm(
+        request.POST or None, projects=projects, initial={"project": first}
+    )
+    if request.method == "POST" and form.is_valid():
+        values = form.cleaned_data.copy()
+        project, model_id = values.pop("project"), values.pop("model_id")
+        try:
+            model, is_new = register_model(caller, project, model_id, **values)
+        except Conflict:
+            form.add_error("model_id", TAKEN)
+        else:
+            said = "is registered" if is_new else "was registered before"
+            messages.success(request, f"{model.model_id} {said}.")
+            return redirect("inferences:browse", model.project, model.model_id)
+    status = 400 if form.errors else 200
+    return render(request, "inferences/register.html", {"form": form}, status=status)
+
+
+@login_required
+@require_http_methods(["GET", "HEAD", "POST"])
+def model_settings(request: HttpRequest, model_id: str) -> HttpResponse:
+    model = visible_model(request, model_id, Role.EDITOR)
+    names = list(ModelSettingsForm.base_fields)
+    before = {name: getattr(model, name) for name in names}
+    form = ModelSettingsForm(request.POST or None, initial=before)
+    if request.method == "POST" and form.is_valid():
+        changed = {n: v for n, v in form.cleaned_data.items() if v != before[n]}
+        if changed:
+            change_settings(caller_of(request), model, **changed)
+        messages.success(request, "Settings saved." if changed else "Nothing changed.")
+        return redirect("inferences:settings", model.project, model.model_id)
+    context = {"model": model, "form": form, "proxy_url": settings.ISTORE_PROXY_URL}
+    status = 400 if form.errors else 200
+    return render(request, "inferences/settings.html", context, status=status)
+
+
+@login_required
+@require_http_methods(["GET", "HEAD", "POST"])
+def switch_storage(request: HttpRequest, model_id: str) -> HttpResponse:
+    """Whoever comes to look finds the model's Storage page, whose address is another."""
+    if request.method != "POST":
+        model = visible_model(request, model_id)
+        return redirect("retention:policy", model.project, model.model_id)
+    model = visible_model(request, model_id, Role.EDITOR)
+    enable = request.POST.get("enable") == "true"
+    if enable != model.enable_inference_storage:
+        caller = caller_of(request)
+        change_settings(caller, model, enable_inference_storage=enable)
+    said = "are stored from now on" if enable else "are no longer stored"
+    messages.success(request, f"Inferences of {model.model_id} {said}.")
+    if request.POST.get("back") == "models":
+        return redirect("inferences:models")
+    return redirect("inferences:settings", model.project, model.model_id)

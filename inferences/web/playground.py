@@ -1,0 +1,103 @@
+"""Trying a model: a picture, a text or a request goes through the proxy from the page."""
+
+from __future__ import annotations
+
+from typing import Any
+from urllib.parse import unquote
+
+from django.contrib.auth.decorators import login_required
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import render
+from django.views.decorators.http import require_http_methods, require_safe
+from rest_framework.exceptions import APIException
+
+from inferences.models import RegisteredModel, TaskType
+from inferences.search.reading import find_inference
+from inferences.web.access import visible_model
+from inferences.web.errors import sentence
+from inferences.web.playground_calls import tensor_request, try_model
+from inferences.web.view_models.answers import answer_of_text
+from inferences.web.view_models.json_text import highlighted
+from istore.models import Role
+
+INPUT_MAX_BYTES = 16 * 1024**2
+WAITS_MOST = 20  # the record comes within a second or two, or something is wrong
+OF_TEXT = (TaskType.TEXT_EMBEDDING,)
+OF_NUMBERS = (TaskType.TABULAR_CLASSIFICATION, TaskType.TABULAR_REGRESSION)
+EXAMPLE = """{"inputs": [{"name": "features", "datatype": "FP64", "shape": [1, 3],
+             "data": [13.5, 2.1, 0.4]}]}"""
+
+
+@login_required
+@require_http_methods(["GET", "HEAD", "POST"])
+def try_it(request: HttpRequest, model_id: str) -> HttpResponse:
+    model = visible_model(request, model_id, Role.EDITOR)
+    form = request.POST.get("form") or _usual_form(model)
+    context: dict[str, Any] = {
+        "model": model,
+        "form": form,
+        "name": request.POST.get("name") or ("text" if form == "text" else "image"),
+        "text": request.POST.get("text", ""),
+        "body": request.POST.get("body") or EXAMPLE,
+    }
+    status = 200
+    if request.method == "POST":
+        try:
+            tried = try_model(request.user, model, _body(request, model))
+        except ValueError as error:
+            context["problem"], status = str(error), 400
+        except APIException as error:
+            context["problem"], status = sentence(error), error.status_code
+        else:
+            written, is_whole = highlighted(tried.text)
+            context |= {
+                "tried": tried,
+                "json": written,
+                "json_is_whole": is_whole,
+                "answer": answer_of_text(model, tried.text),
+                "ids": [unquote(each) for each in tried.inference_ids],
+            }
+    return render(request, "inferences/try.html", context, status=status)
+
+
+def _usual_form(model: RegisteredModel) -> str:
+    if model.task_type in OF_TEXT:
+        return "text"
+    return "request" if model.task_type in OF_NUMBERS else "file"
+
+
+def _body(request: HttpRequest, model: RegisteredModel) -> bytes:
+    """The V2 request that the form describes. Raises ``ValueError``."""
+    given = request.POST
+    name = given.get("name", "").strip() or "image"
+    if given.get("form") == "request":
+        return given.get("body", "").encode()
+    if given.get("form") == "text":
+        if not given.get("text"):
+            raise ValueError("Type a text first.")
+        return tensor_request(model, name, given["text"])
+    file = request.FILES.get("file")
+    if file is None:
+        raise ValueError("Choose a file first.")
+    if file.size > INPUT_MAX_BYTES:
+        raise ValueError(f"A file has at most {INPUT_MAX_BYTES // 1024**2} MiB here.")
+    return tensor_request(model, name, file.read())
+
+
+@login_required
+@require_safe
+def tried(request: HttpRequest, model_id: str) -> HttpResponse:
+    """The record of an inference that was tried: a link to it, or that it is on its way."""
+    model = visible_model(request, model_id)
+    inference_id = request.GET.get("id", "")
+    waits = request.GET.get("waits", "0")
+    number = int(waits) + 1 if waits.isdecimal() and len(waits) < 5 else WAITS_MOST
+    found = "\0" not in inference_id and find_inference(model, inference_id)
+    context = {
+        "model": model,
+        "id": inference_id,
+        "found": found,
+        "waits": number,
+        "is_late": number >= WAITS_MOST,
+    }
+    return render(request, "inferences/_tried.html", context)

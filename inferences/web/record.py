@@ -1,0 +1,151 @@
+"""The page of one inference, and what it shows of its blobs."""
+
+from __future__ import annotations
+
+from urllib.parse import quote
+
+from django.conf import settings
+from django.contrib.auth.decorators import login_required
+from django.db import OperationalError
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import render
+from django.views.decorators.http import require_safe
+
+from inferences.models import (
+    Inference,
+    MetadataChange,
+    MetadataType,
+    RegisteredModel,
+)
+from inferences.previews.media import serve_blob, serve_preview
+from inferences.search import text as queries
+from inferences.search.filters import And, InferenceFilter, TimeWindow
+from inferences.search.pagination import BadQuestion, Pagination
+from inferences.search.query import InferenceQuery
+from inferences.search.reading import find_inference
+from inferences.search.vectors import EmbeddingFilter
+from inferences.store.notes import warnings_of
+from inferences.web.access import visible_inference, visible_model
+from inferences.web.view_models.answers import answer_of, text_of
+from inferences.web.view_models.browsing import cards
+from inferences.web.view_models.inputs import looks
+from inferences.web.view_models.json_text import highlighted
+from inferences.web.view_models.matches import detection_test
+from inferences.web.view_models.neighbours import neighbours
+from inferences.web.view_models.questions import Question
+from inferences.web.view_models.timeline import timeline
+from inferences.web.view_models.truths import truth_view
+from istore.addresses import model_address
+from istore.db.statement_timeout import deadline
+
+ROWS_SHOWN = 300
+CHANGES_SHOWN = 50
+SIMILAR_SHOWN = 8
+JSON_OPEN_LINES = 60
+
+
+@login_required
+@require_safe
+def detail(request: HttpRequest, model_id: str, inference_id: str) -> HttpResponse:
+    inference = visible_inference(request, model_id, inference_id)
+    model, payload = inference.registered_model, inference.payload
+    hash_ = bytes(inference.data_hash).hex()
+    look = looks([inference])[inference.id]
+    question = Question(request.GET)
+    test = detection_test(question)
+    answer = answer_of(model, inference, look.picture, from_blob=True, test=test)
+    text = text_of(inference)
+    written, is_whole = highlighted(text)
+    notes = payload.notes or {}
+    truth = truth_view(model, inference, look.picture, answer)
+    address = model_address(model.project.project_id, model.model_id)
+    context = {
+        "model": model,
+        "inference": inference,
+        "payload": payload,
+        "look": look,
+        "answer": answer,
+        "rows": answer.found[:ROWS_SHOWN],
+        "json": written,
+        "json_is_whole": is_whole,
+        "json_is_long": written.count("\n") > JSON_OPEN_LINES,
+        "answer_size": (notes.get("answer") or {}).get("size") or len(text.encode()),
+        "metadata": [(k, t, v) for k, (t, v) in sorted(payload.metadata.items())],
+        "notes": notes,
+        "warnings": warnings_of(notes),
+        "timeline": timeline(notes),
+        "hash": hash_,
+        "neighbours": neighbours(model, inference, question),
+        "question": question,
+        "truth": truth,
+        "changes": _changes(model, inference),
+        "types": list(MetadataType.values),
+        "api_url": f"{settings.ISTORE_URL}/api/v1/{address}/inferences/"
+        f"{quote(inference_id, safe='')}",
+        "as_python": (repr(model.model_id), repr(inference_id)),
+        "as_query": _as_query(inference, hash_),
+        "may_compare": bool(model.embedding_size),
+        "full": _full(payload.data_content_type),
+    }
+    return render(request, "inferences/detail.html", context)
+
+
+def _changes(model: RegisteredModel, inference: Inference) -> list[MetadataChange]:
+    rows = MetadataChange.objects.filter(registered_model=model, row_id=inference.id)
+    return list(rows.order_by("-id")[:CHANGES_SHOWN])
+
+
+def _as_query(inference: Inference, hash_: str) -> str:
+    """A text query that finds it, and others of the same input in its microsecond."""
+    moment = inference.created_at
+    return queries.write(
+        And(
+            (
+                TimeWindow(moment, moment),
+                InferenceFilter(data_hash=bytes.fromhex(hash_)),
+            )
+        )
+    )
+
+
+def _full(content_type: str) -> bool:
+    """Whether browsers show the picture as it was stored."""
+    return content_type in ("image/png", "image/jpeg", "image/webp", "image/gif")
+
+
+@login_required
+@require_safe
+def similar(request: HttpRequest, model_id: str, inference_id: str) -> HttpResponse:
+    """The nearest inferences by their embeddings, as a strip."""
+    model = visible_model(request, model_id)
+    if find_inference(model, inference_id) is None:
+        return detail(request, model_id, f"{inference_id}/similar")
+    query = InferenceQuery(
+        pagination=Pagination("asc", SIMILAR_SHOWN + 1),
+        embedding=EmbeddingFilter(similar_to=inference_id),
+    )
+    context = {"model": model, "inference_id": inference_id}
+    try:
+        with deadline():
+            page = query.page(model).inferences
+        others = [each for each in page if each.inference_id != inference_id]
+        context["cards"] = cards(model, others[:SIMILAR_SHOWN], [])
+    except (BadQuestion, OperationalError) as error:
+        slow = isinstance(error, OperationalError)
+        context["problem"] = "Finding them takes too long." if slow else str(error)
+    return render(request, "inferences/_similar.html", context)
+
+
+@login_required
+@require_safe
+def media(
+    request: HttpRequest, model_id: str, inference_id: str, kind: str
+) -> HttpResponse:
+    """The input or answer as it was stored, or a preview of the input."""
+    model = visible_model(request, model_id)
+    inference = find_inference(model, inference_id)
+    if inference is None:  # an id of somebody's that ends like one of our addresses
+        return detail(request, model_id, f"{inference_id}/{kind}")
+    if kind == "preview":
+        return serve_preview(request, inference.payload.input_key)
+    return serve_blob(request, inference, kind)

@@ -1,0 +1,127 @@
+"""How busy a model is: how many inferences, the newest ones, their volume over time."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+
+from django.db import OperationalError
+
+from inferences.models import Inference, InferenceKey, RegisteredModel
+from inferences.models.row_ids import LOWEST, moment_of
+from inferences.search.counting import Count, count_matching
+from inferences.search.filters import InferenceFilter
+from inferences.search.reading import join_payloads
+from inferences.web.view_models import storage
+from inferences.web.view_models.inputs import Look, looks
+from inferences.web.view_models.plots import Bars, sparkline
+from istore.db.statement_timeout import deadline
+
+COUNT_AT_ONCE = 20_000  # a few milliseconds; what is more is counted beside the page
+AT_LEAST_SECONDS = 1.0
+SAMPLE = 3000
+BUCKETS = 36
+NEWEST = 8
+PICTURES = 4
+WINDOWS = {
+    timedelta(minutes=15): "15 minutes",
+    timedelta(hours=1): "hour",
+    timedelta(hours=6): "6 hours",
+    timedelta(days=1): "24 hours",
+    timedelta(days=7): "7 days",
+    timedelta(days=30): "30 days",
+    timedelta(days=365): "year",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Activity:
+    count: Count
+    newest: Sequence[Inference]
+    looks: dict[int, Look]
+    volume: Bars | None
+    window: str
+    had_some: bool  # whether any was ever stored
+
+    @property
+    def last_at(self) -> datetime | None:
+        return self.newest[0].created_at if self.newest else None
+
+    @property
+    def is_tiny(self) -> bool:
+        return any(self.looks[each.id].is_tiny for each in self.pictures)
+
+    @property
+    def pictures(self) -> list[Inference]:
+        found = [each for each in self.newest if self.looks[each.id].picture]
+        return found[:PICTURES]
+
+    @property
+    def newest_look(self) -> Look | None:
+        seen = [self.looks[each.id] for each in self.newest]
+        return next((look for look in seen if not look.missing), (*seen, None)[0])
+
+
+def activity(model: RegisteredModel) -> Activity:
+    """Four small queries, however large the model is."""
+    live = model.inferences.live()
+    newest = list(live.newest_first()[:NEWEST])
+    join_payloads(model, newest)
+    ids = list(live.newest_first().values_list("id", flat=True)[:SAMPLE])
+    volume, window = _volume([moment_of(each) for each in ids])
+    count = count_matching(model, InferenceFilter(), COUNT_AT_ONCE)
+    keys = InferenceKey.objects.filter(registered_model=model)
+    had_some = bool(newest) or keys.exists()
+    return Activity(count, newest, looks(newest), volume, window, had_some)
+
+
+def _volume(moments: Sequence[datetime]) -> tuple[Bars | None, str]:
+    """The sample in equal parts of the least window that it fits in, until now."""
+    if not moments:
+        return None, ""
+    now = datetime.now(UTC)
+    passed = now - moments[-1]
+    fitting = (each for each in WINDOWS if each >= passed)
+    window = next(fitting, list(WINDOWS)[-1])
+    counts = [0] * BUCKETS
+    for moment in moments:
+        place = int((moment - (now - window)) / window * BUCKETS)
+        if 0 <= place < BUCKETS:
+            counts[place] += 1
+    return sparkline(counts), WINDOWS[window]
+
+
+@dataclass(frozen=True, slots=True)
+class Used:
+    """What the inputs of a model take up: now, as measured, or of its newest inferences."""
+
+    bytes: int
+    is_exact: bool = True
+    measured_at: datetime | None = None
+
+
+def storage_used(model: RegisteredModel) -> Used:
+    """The inputs of all inferences, hidden ones too: those of many as last measured."""
+    newest = model.inferences.newest_first().values_list("id", flat=True)
+    beyond = newest[COUNT_AT_ONCE : COUNT_AT_ONCE + 1].first()
+    if beyond is not None and (last := storage.measured(model)):
+        return Used(last[0], measured_at=last[1])
+    rows = model.inferences.filter(id__gt=LOWEST if beyond is None else beyond)
+    _, size = storage.records_and_bytes(model, rows)
+    return Used(size, is_exact=beyond is None)
+
+
+def count_in_time(model: RegisteredModel, filters: InferenceFilter) -> Count | None:
+    """The exact number, if the database finds it within ``ISTORE_QUERY_SECONDS``, else
+    that there are more than a few; None when even that takes too long."""
+    try:
+        with deadline():
+            return count_matching(model, filters)
+    except OperationalError:
+        pass
+    try:
+        with deadline(AT_LEAST_SECONDS):
+            return count_matching(model, filters, COUNT_AT_ONCE)
+    except OperationalError:
+        return None

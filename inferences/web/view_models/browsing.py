@@ -1,0 +1,128 @@
+"""A page of inferences as cards or lines, and what its filter form offers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from inferences.models import (
+    Inference,
+    InferenceAction,
+    MetadataKey,
+    MetadataKind,
+    RegisteredModel,
+    SourceName,
+)
+from inferences.store.notes import warnings_of
+from inferences.web.view_models.answers import ACTION_ICONS, Answer, answer_of
+from inferences.web.view_models.colours import colours_of
+from inferences.web.view_models.inputs import Look, looks
+from inferences.web.view_models.matches import DetectionTest
+
+DRAWN_IN_CARD = 80
+KEYS_SHOWN = 3
+CHECKBOXES_MAX = 12
+OFFERED_MAX = 200
+FORM_TYPES = {
+    MetadataKind.STRING: "string",
+    MetadataKind.INT: "int",
+    MetadataKind.FLOAT: "float",
+    MetadataKind.JSON_STRING: "json.string",
+    MetadataKind.JSON_NUMBER: "json.float",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Card:
+    inference: Inference
+    look: Look
+    answer: Answer
+    metadata: list[tuple[str, str]]
+    values: list[str | None]  # in the order of the keys shown
+
+    @property
+    def warnings(self) -> list[str]:
+        return warnings_of(self.inference.payload.notes)
+
+    @property
+    def icon(self) -> str:
+        return ACTION_ICONS[InferenceAction(self.inference.inference_action)]
+
+
+def cards(
+    model: RegisteredModel,
+    page: Sequence[Inference],
+    shown_keys: Iterable[str],
+    test: DetectionTest | None = None,
+) -> list[Card]:
+    """``test`` says which detections the question asked for: they are marked."""
+    seen = looks(page)
+    keys = list(shown_keys)
+    made = []
+    for each in page:
+        look = seen[each.id]
+        answer = answer_of(model, each, look.picture, DRAWN_IN_CARD, test=test)
+        given = each.payload.metadata
+        metadata = [(key, given[key][1]) for key in keys if key in given]
+        values = [given[key][1] if key in given else None for key in keys]
+        made.append(Card(each, look, answer, metadata, values))
+    return made
+
+
+@dataclass(frozen=True, slots=True)
+class KnownKey:
+    key: str
+    type: str
+
+
+@dataclass(frozen=True, slots=True)
+class Offer:
+    """What the model has met so far, to choose from."""
+
+    keys: list[KnownKey]
+    labels: list[tuple[str, int]]
+    sources: list[str]
+
+    @property
+    def top_keys(self) -> list[str]:
+        """Keys as they are sent: paths into JSON left out, JSON by its own key."""
+        return list(
+            dict.fromkeys(
+                each.key.partition(".")[0]
+                if each.type.startswith("json.")
+                else each.key
+                for each in self.keys
+            )
+        )
+
+    @property
+    def labels_are_few(self) -> bool:
+        return len(self.labels) <= CHECKBOXES_MAX
+
+    def shown(self, asked: Sequence[str]) -> list[str]:
+        """The keys a card shows: those asked for, or the first few plain ones."""
+        plain = [each.key for each in self.keys if not each.type.startswith("json.")]
+        return list(asked) or plain[:KEYS_SHOWN]
+
+
+def offer(model: RegisteredModel) -> Offer:
+    keys = MetadataKey.objects.filter(registered_model=model).order_by("id")
+    labels = colours_of(model).labels[:OFFERED_MAX]
+    ordered = sorted(
+        labels,
+        key=lambda name: (
+            name not in model.class_labels,
+            model.class_labels.index(name) if name in model.class_labels else 0,
+            name,
+        ),
+    )
+    return Offer(
+        [KnownKey(k.key, FORM_TYPES[MetadataKind(k.kind)]) for k in keys[:OFFERED_MAX]],
+        [(name, colours_of(model)(name)) for name in ordered],
+        sorted(_names(model)),
+    )
+
+
+def _names(model: RegisteredModel) -> list[str]:
+    found = SourceName.objects.filter(registered_model=model).order_by("id")
+    return list(found.values_list("name", flat=True)[:OFFERED_MAX])

@@ -1,0 +1,303 @@
+"""Answers that no list of labels says: text, entities, numbers, outputs, forecasts.
+
+And what may stand beside any answer: how much each feature counted, further embeddings,
+the inputs by their names.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from inferences.models import Inference, RegisteredModel
+from inferences.predictions.parsers.values import (
+    Content,
+    Entities,
+    Entity,
+    Message,
+    Outputs,
+    Quantity,
+    Series,
+    Text,
+)
+from inferences.web.view_models.colours import colours_of
+from inferences.web.view_models.plots import Bars, bars
+from istore import blobs
+
+TURNS_SHOWN, OUTPUTS_SHOWN, STEPS_SHOWN = 100, 200, 500
+FEATURES_SHOWN, NAMED_SHOWN = 30, 100
+TEXT_READ = 64 * 1024
+VALUE_CHARS = 2000
+LONG_CHARS = 120
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """A piece of the text that entities are of; without a label nothing was found in it."""
+
+    text: str
+    label: str = ""
+    hue: int = 0
+    score: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Plot:
+    """A line in a box of 100 by 100: what was before, the forecast, and its interval."""
+
+    before: str
+    line: str
+    band: str
+    low: float
+    high: float
+    begins: float  # where the forecast does, in percent
+    first: str
+    last: str
+    rows: list[tuple[str, float, float | None, float | None]]
+    left_out: int
+
+
+@dataclass(frozen=True, slots=True)
+class Interval:
+    """A number between the ends of its interval, in percent of a line around both."""
+
+    low: float
+    width: float
+    at: float
+
+
+@dataclass(frozen=True, slots=True)
+class Contents:
+    """What the page shows of an answer's content: at most one part is filled."""
+
+    text: Text | None = None
+    turns: Sequence[Message] = ()
+    pieces: list[Piece] = field(default_factory=list)
+    quantity: Quantity | None = None
+    interval: Interval | None = None
+    outputs: list[tuple[str, float | str]] = field(default_factory=list)
+    plot: Plot | None = None
+
+
+def contents_of(
+    model: RegisteredModel, inference: Inference, content: Content | None
+) -> Contents:
+    match content:
+        case Text(messages):
+            return Contents(text=content, turns=messages[:TURNS_SHOWN])
+        case Entities(entities, text):
+            whole = text or _asked(inference)
+            return Contents(pieces=pieces(whole, entities, colours_of(model)))
+        case Quantity():
+            return Contents(quantity=content, interval=_interval(content))
+        case Outputs(values):
+            return Contents(outputs=list(values.items())[:OUTPUTS_SHOWN])
+        case Series():
+            return Contents(plot=plot(content))
+    return Contents()
+
+
+def summary_of(content: Content | None) -> str:
+    """The answer in a few words, for a card or a cell."""
+    match content:
+        case Text():
+            return content.answer.text[:VALUE_CHARS]
+        case Quantity(value):
+            return f"{value:.6g}"
+        case Outputs(values):
+            shown = [f"{n} {_shown(v)}" for n, v in list(values.items())[:6]]
+            return ", ".join(shown)
+        case Series(values):
+            steps = "step" if len(values) == 1 else "steps"
+            return f"{len(values)} {steps}, the last {values[-1]:.6g}"
+    return ""
+
+
+def pieces(
+    text: str, entities: Sequence[Entity], colour_of: Callable[[str], int]
+) -> list[Piece]:
+    """The text cut at its entities; of those that overlap the longer one is shown."""
+    longest = sorted(entities, key=lambda each: (each.start, -each.end))
+    cut: list[Piece] = []
+    place = 0
+    for each in longest:
+        if each.start < place or each.start >= len(text):
+            continue
+        if each.start > place:
+            cut.append(Piece(text[place : each.start]))
+        colour = colour_of(each.label)
+        cut.append(Piece(text[each.start : each.end], each.label, colour, each.score))
+        place = min(each.end, len(text))
+    if place < len(text):
+        cut.append(Piece(text[place:]))
+    return cut
+
+
+def plot(series: Series) -> Plot:
+    values, before = series.values[:STEPS_SHOWN], series.before[-STEPS_SHOWN:]
+    lower, upper = series.lower[:STEPS_SHOWN], series.upper[:STEPS_SHOWN]
+    everything = [*values, *before, *lower, *upper]
+    low, high = min(everything), max(everything)
+    span = (high - low) or 1.0
+    steps = max(len(before) + len(values) - 1, 1)
+
+    def points(column: Sequence[float], start: int) -> list[str]:
+        return [
+            f"{100 * (start + n) / steps:.2f} {100 - 100 * (each - low) / span:.2f}"
+            for n, each in enumerate(column)
+        ]
+
+    begins = len(before)
+    line = points([*before[-1:], *values], max(begins - 1, 0))
+    edges = points(upper, begins) + points(lower, begins)[::-1]
+    band = edges if lower and upper else []
+    times = series.times[:STEPS_SHOWN]
+    names = times or [f"step {n}" for n in range(1, len(values) + 1)]
+    blank: list[float | None] = [None] * len(values)
+    rows = zip(names, values, lower or blank, upper or blank, strict=True)
+    return Plot(
+        _path(points(before, 0)),
+        _path(line),
+        f"{_path(band)}Z" if band else "",
+        low,
+        high,
+        round(100 * begins / steps, 2) if before else 0.0,
+        names[0],
+        names[-1],
+        list(rows),
+        len(series.values) - len(values),
+    )
+
+
+def _path(points: Sequence[str]) -> str:
+    return f"M{' L'.join(points)}" if points else ""
+
+
+def _interval(said: Quantity) -> Interval | None:
+    if said.lower is None or said.upper is None or said.lower > said.upper:
+        return None
+    low, high = min(said.lower, said.value), max(said.upper, said.value)
+    span = (high - low) or 1.0
+    return Interval(
+        round(100 * (said.lower - low) / span, 2),
+        round(100 * (said.upper - said.lower) / span, 2),
+        round(100 * (said.value - low) / span, 2),
+    )
+
+
+def _asked(inference: Inference) -> str:
+    """The text that the model was asked, as far as a page shows it."""
+    inputs = _parts(inference).get("inputs")
+    if isinstance(inputs, dict) and isinstance(inputs.get("text"), str):
+        return inputs["text"][:TEXT_READ]
+    key = inference.payload.data_storage_key
+    if not key:
+        return ""
+    try:
+        with blobs.open_blob(key) as file:
+            content = file.read(TEXT_READ)
+    except FileNotFoundError:
+        return ""
+    text = content.decode("utf-8", "replace")
+    try:
+        value = json.loads(text)
+    except (ValueError, RecursionError):
+        return text
+    data = value.get("data") if isinstance(value, dict) else value
+    while isinstance(data, list) and len(data) == 1:
+        data = data[0]
+    return data if isinstance(data, str) else text
+
+
+# -- beside the answer
+
+
+@dataclass(frozen=True, slots=True)
+class Contribution:
+    """How much a feature counted: a bar to either side of the middle, in percent."""
+
+    feature: str
+    value: float
+    x: float
+    width: float
+
+    @property
+    def is_negative(self) -> bool:
+        return self.value < 0
+
+
+@dataclass(frozen=True, slots=True)
+class Beside:
+    contributions: list[Contribution] = field(default_factory=list)
+    features_left_out: int = 0
+    embeddings: list[tuple[str, Bars, int]] = field(default_factory=list)
+    inputs: list[tuple[str, str, bool]] = field(default_factory=list)
+
+    def __bool__(self) -> bool:
+        return bool(self.contributions or self.embeddings or self.inputs)
+
+
+def beside(inference: Inference) -> Beside:
+    """What a collection holds beside the answer; nothing of answers of other forms."""
+    parts = _parts(inference)
+    shap, vectors, inputs = (
+        parts.get(name) for name in ("shap_values", "embeddings", "inputs")
+    )
+    counted = _contributions(shap) if isinstance(shap, dict) else []
+    return Beside(
+        counted[:FEATURES_SHOWN],
+        max(len(counted) - FEATURES_SHOWN, 0),
+        [
+            (name, bars(vector), len(vector))
+            for name, vector in (vectors.items() if isinstance(vectors, dict) else ())
+            if _is_vector(vector)
+        ],
+        [
+            (name, shown := _shown(value), len(shown) > LONG_CHARS)
+            for name, value in list(inputs.items() if isinstance(inputs, dict) else ())
+        ][:NAMED_SHOWN],
+    )
+
+
+def _contributions(values: dict[str, Any]) -> list[Contribution]:
+    usable = {n: v for n, v in values.items() if type(v) in (int, float)}
+    most = max(map(abs, usable.values()), default=0.0) or 1.0
+    return [
+        Contribution(
+            name,
+            value,
+            round(50 - 50 * abs(value) / most if value < 0 else 50, 2),
+            round(50 * abs(value) / most, 2),
+        )
+        for name, value in sorted(usable.items(), key=lambda pair: -abs(pair[1]))
+    ]
+
+
+def _is_vector(value: Any) -> bool:
+    return (
+        isinstance(value, list)
+        and bool(value)
+        and all(type(each) in (int, float) for each in value)
+    )
+
+
+def _shown(value: Any) -> str:
+    if isinstance(value, str):
+        return value[:VALUE_CHARS]
+    if isinstance(value, float):
+        return f"{value:.6g}"
+    return json.dumps(value, ensure_ascii=False)[:VALUE_CHARS]
+
+
+def _parts(inference: Inference) -> dict[str, Any]:
+    """The collection of a create; of other answers nothing."""
+    text = inference.payload.data
+    if not text.startswith("{"):
+        return {}
+    try:
+        value = json.loads(text)
+    except (ValueError, RecursionError):
+        return {}
+    return value if isinstance(value, dict) else {}

@@ -1,0 +1,314 @@
+"""What each filter would leave: choices with counts, histograms to drag on.
+
+A choice is counted over what all *other* filters leave, so that a second label of the
+same list says what it would add. Counted is the newest ``SAMPLE`` of it; the page says
+so where more match.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field, replace
+
+from django.db import OperationalError
+
+from inferences.models import InferenceAction, LabelName, RegisteredModel, SourceName
+from inferences.models.row_ids import first_id_at
+from inferences.search.filters import Filter
+from inferences.search.filters.ground_truth import TruthFilter
+from inferences.search.filters.metadata import KINDS
+from inferences.search.url_parameters import WITH_WARNINGS
+from inferences.store.metadata_slots import place_of
+from inferences.web.view_models.colours import colours_of
+from inferences.web.view_models.histograms import Histogram, histogram
+from inferences.web.view_models.questions import TEXTS, TRUTHS, WARNINGS, Question
+from inferences.web.view_models.sampling import Sample, count_among, sample, values_at
+from inferences.web.view_models.volume import volume
+from istore.db.statement_timeout import deadline
+
+FACET_SECONDS = 1.5  # of each statement; what takes longer is counted of the sample
+SCORE_BINS = 25
+VALUE_BINS = 24
+CHOICES_MAX = 40
+VALUES_MAX = 12
+POINTS_MAX = 1_500
+TRUTH_SECONDS = 0.5
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """One value to choose, and how many inferences it would leave."""
+
+    name: str
+    count: int | None = None
+    is_on: bool = False
+    share: float = 0  # of the largest count, in percent
+    hue: int | None = None
+    value: str = ""  # as the form sends it, if that is not the name
+
+
+@dataclass(frozen=True, slots=True)
+class Facets:
+    sample: Sample
+    labels: list[Choice] = field(default_factory=list)
+    sources: list[Choice] = field(default_factory=list)
+    actions: list[Choice] = field(default_factory=list)
+    presets: list[Choice] = field(default_factory=list)
+    truths: list[Choice] = field(default_factory=list)
+    warnings: list[Choice] = field(default_factory=list)
+    scores: Histogram | None = None
+    volume: Histogram | None = None
+    points: str = ""
+    placed: int = 0
+
+
+def facets(model: RegisteredModel, question: Question) -> Facets:
+    """Raises ``ValidationError`` where a filter cannot be read, ``OperationalError``
+    when finding the newest matches takes too long."""
+    drawn: dict[Filter, Sample] = {}
+
+    def newest(*without: str) -> Sample:
+        filters = question.filters_without(*without)
+        if filters not in drawn:
+            with deadline(FACET_SECONDS):
+                drawn[filters] = sample(model, filters)
+        return drawn[filters]
+
+    whole = newest()
+    scored = newest("min_score", "max_score")
+    placed = newest("near", "within")
+    points = [
+        (row.longitude, row.latitude)
+        for row in placed.rows
+        if row.latitude is not None and row.longitude is not None
+    ]
+    return Facets(
+        whole,
+        labels=_labels(model, question, newest("label")),
+        sources=_sources(model, question, newest("source")),
+        actions=_actions(question, newest("action")),
+        presets=_presets(question, newest("since", "until")),
+        truths=_truths(model, question, newest("truth")),
+        warnings=_warnings(model, question, newest("warnings")),
+        scores=_scores(model, question, scored),
+        volume=volume(model, question, whole),
+        points=";".join(f"{x:.5g},{y:.5g}" for x, y in points[:POINTS_MAX]),
+        placed=len(points),
+    )
+
+
+def _choices(
+    counts: Counter[str],
+    chosen: Iterable[str],
+    most: int = CHOICES_MAX,
+    hue_of: Callable[[str], int] | None = None,
+    written: Callable[[str], str] = str,
+) -> list[Choice]:
+    """The most frequent, and all that are chosen."""
+    chosen = list(chosen)
+    names = [name for name, _ in counts.most_common(most)]
+    names = list(dict.fromkeys([*names, *chosen]))
+    largest = max(counts.values(), default=0) or 1
+    return [
+        Choice(
+            name,
+            counts[name],
+            name in chosen,
+            round(100 * counts[name] / largest, 1),
+            hue_of(name) if hue_of else None,
+            written(name),
+        )
+        for name in names
+    ]
+
+
+def _labels(model: RegisteredModel, question: Question, drawn: Sample) -> list[Choice]:
+    low, high = _bounds(question)
+    numbers: Counter[int] = Counter()
+    for row in drawn.rows:
+        pairs = zip(row.labels or (), row.scores or (), strict=True)
+        numbers.update({label for label, score in pairs if _within(score, low, high)})
+    counts = by_name(LabelName, numbers)
+    return _choices(counts, question.labels, hue_of=colours_of(model))
+
+
+def by_name(table: type[LabelName | SourceName], numbers: Counter[int]) -> Counter[str]:
+    """The counts under their names; a name that has gone meanwhile is left out."""
+    names = table.objects.in_bulk(list(numbers))
+    return Counter({names[n].name: numbers[n] for n in numbers.keys() & names.keys()})
+
+
+def _bounds(question: Question) -> tuple[float, float]:
+    given = question.values
+    low, high = given["min_score"], given["max_score"]
+    return (
+        -math.inf if low is None else float(low),
+        math.inf if high is None else float(high),
+    )
+
+
+def _within(score: float | None, low: float, high: float) -> bool:
+    if score is None:
+        return (low, high) == (-math.inf, math.inf)
+    # Scores are held in four bytes.
+    return low - 1e-7 <= score <= high + 1e-7
+
+
+def _sources(model: RegisteredModel, question: Question, drawn: Sample) -> list[Choice]:
+    numbers = Counter(row.source_id for row in drawn.rows if row.source_id)
+    return _choices(by_name(SourceName, numbers), question.query.getlist("source"))
+
+
+def _actions(question: Question, drawn: Sample) -> list[Choice]:
+    counts = Counter(InferenceAction(row.inference_action).label for row in drawn.rows)
+    return _choices(counts, question.query.getlist("action"))
+
+
+def _presets(question: Question, drawn: Sample) -> list[Choice]:
+    """How many each window up to now would leave; None where the sample ends before."""
+    found = []
+    for value, title, _, is_on in question.presets:
+        since = question.beginning_of(value)
+        number = sum(row.id >= first_id_at(since) for row in drawn.rows)
+        known = drawn.is_whole or number < len(drawn)
+        found.append(Choice(title, number if known else None, is_on, value=value))
+    return found
+
+
+def truth_choices(question: Question) -> list[Choice]:
+    """The states of ground truth, nothing counted yet."""
+    given = question.query.get("truth")
+    return [
+        Choice(title, None, name == given, value=name) for name, title in TRUTHS.items()
+    ]
+
+
+def _truths(model: RegisteredModel, question: Question, drawn: Sample) -> list[Choice]:
+    """How many each state would leave; not counted where that takes too long."""
+    states = {name: TruthFilter(name) for name in TRUTHS}
+    return _counted(model, truth_choices(question), states, drawn)
+
+
+def warning_choices(question: Question) -> list[Choice]:
+    """With warnings and without, nothing counted yet."""
+    chosen = WITH_WARNINGS.get(question.query.get("warnings"))
+    return [
+        Choice(title, None, WITH_WARNINGS[name] == chosen, value=name)
+        for name, title in WARNINGS.items()
+    ]
+
+
+def _warnings(
+    model: RegisteredModel, question: Question, drawn: Sample
+) -> list[Choice]:
+    return _counted(model, warning_choices(question), WITH_WARNINGS, drawn)
+
+
+def _counted(
+    model: RegisteredModel,
+    choices: list[Choice],
+    filters: Mapping[str, Filter],
+    drawn: Sample,
+) -> list[Choice]:
+    """The choices with what each would leave; without it where that takes too long."""
+    found = []
+    for choice in choices:
+        try:
+            with deadline(TRUTH_SECONDS):
+                count = count_among(model, filters[choice.value], drawn)
+        except OperationalError:
+            count = None
+        found.append(replace(choice, count=count))
+    return found
+
+
+def _scores(
+    model: RegisteredModel, question: Question, drawn: Sample
+) -> Histogram | None:
+    known = LabelName.objects.filter(registered_model=model, name__in=question.labels)
+    wanted = set(known.values_list("id", flat=True)) if question.labels else None
+    found = []
+    for row in drawn.rows:
+        for label, score in zip(row.labels or (), row.scores or (), strict=True):
+            if score is not None and (wanted is None or label in wanted):
+                found.append(score)
+    if not found:
+        return None
+    low, high = min(0.0, *found), max(1.0, *found)
+    return histogram(found, low, high, SCORE_BINS, drawn.is_whole)
+
+
+# -- one metadata key
+
+
+@dataclass(frozen=True, slots=True)
+class KeyFacet:
+    """The values of a key: ``choices`` of a text, a ``histogram`` of numbers."""
+
+    key: str
+    type: str
+    choices: list[Choice] = field(default_factory=list)
+    histogram: Histogram | None = None
+    more: int = 0  # values that are not among the choices
+    is_whole: bool = True
+    low: str = ""
+    high: str = ""
+
+    @property
+    def is_text(self) -> bool:
+        return self.type in TEXTS
+
+    @property
+    def is_chosen(self) -> bool:
+        return bool(self.low or self.high) or any(c.is_on for c in self.choices)
+
+
+def plain_key(question: Question, key: str, type_: str) -> KeyFacet:
+    """The key with what is asked of it, and nothing counted yet."""
+    if type_ in TEXTS:
+        picked = question.picked(key, type_)
+        return KeyFacet(
+            key,
+            type_,
+            [Choice(v, None, True, value=f"{key}:{type_}={v}") for v in picked],
+        )
+    low, high = question.range(key, type_)
+    return KeyFacet(key, type_, low=low, high=high)
+
+
+def key_facet(
+    model: RegisteredModel, question: Question, key: str, type_: str
+) -> KeyFacet:
+    place = place_of(model, key, KINDS[type_])
+    if place is None:
+        return plain_key(question, key, type_)
+    filters = question.filters_without(key=(key, type_))
+    with deadline(FACET_SECONDS):
+        values, is_whole = values_at(model, filters, place)
+    if type_ in TEXTS:
+        counts = Counter(values)
+        picked = question.picked(key, type_)
+        choices = _choices(
+            counts, picked, VALUES_MAX, written=lambda v: f"{key}:{type_}={v}"
+        )
+        more = len(counts.keys() - {each.name for each in choices})
+        return KeyFacet(key, type_, choices, None, more, is_whole)
+    low, high = question.range(key, type_)
+    found = None
+    if values:
+        bins = VALUE_BINS
+        if type_ == "int":  # a bin for each number, while they are few
+            bins = min(bins, max(int(max(values)) - int(min(values)), 1))
+        least, most = float(min(values)), float(max(values))
+        found = histogram(values, least, most, bins, is_whole)
+    return KeyFacet(key, type_, [], found, 0, is_whole, low, high)
+
+
+def preset_choices(question: Question) -> list[Choice]:
+    """The windows up to now, nothing counted yet."""
+    return [
+        Choice(title, None, is_on, value=value)
+        for value, title, _, is_on in question.presets
+    ]

@@ -1,0 +1,181 @@
+"""What a model was asked, as pages show it: a picture, values, text, or its absence."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from typing import Any
+
+from inferences.models import Inference
+from inferences.previews.pictures import Busy, Measure, Unreadable, measured
+from inferences.web.view_models.plots import Bars, bars
+from istore import blobs
+
+HEAD = 64 * 1024
+VALUES_MAX = 24
+TEXT_CHARS = 600
+READERS = 6  # of one list: an object store answers slowly, and many at once
+LISTS_AT_ONCE = 4
+_readers = ThreadPoolExecutor(READERS * LISTS_AT_ONCE, "looks")
+NOT_TEXT = ("audio/", "video/", "application/zip", "application/pdf")
+PLOTTED = 24  # from here on numbers say more as bars
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """How an input looks: exactly one of picture, values, plot, text or ``missing``."""
+
+    picture: Measure | None = None
+    values: list[tuple[str, str]] = field(default_factory=list)
+    plot: Bars | None = None
+    text: str = ""
+    missing: str = ""  # "none", "expired" or why it cannot be shown
+
+    @property
+    def is_tiny(self) -> bool:
+        return bool(self.picture) and max(self.picture.upright) <= 96
+
+    def fitted(self, width: int, height: int) -> tuple[int, int]:
+        """The picture's size once it fills this box, in the same proportions."""
+        w, h = self.picture.upright
+        scale = min(width / w, height / h)
+        return max(round(w * scale), 1), max(round(h * scale), 1)
+
+    @property
+    def in_card(self) -> tuple[int, int]:
+        return self.fitted(400, 240)
+
+    @property
+    def in_line(self) -> tuple[int, int]:
+        return self.fitted(88, 56)
+
+    @property
+    def in_page(self) -> tuple[int, int]:
+        w, h = self.picture.upright
+        if self.is_tiny:
+            return self.fitted(480, 480)
+        # Small pictures grow, but not without end.
+        return self.fitted(min(1080, 3 * w), min(680, 3 * h))
+
+
+def looks(inferences: Sequence[Inference]) -> dict[int, Look]:
+    """The look of each inference's input, by row id."""
+    payloads = {each.id: each.payload for each in inferences}
+    there = {row_id: each for row_id, each in payloads.items() if each.input_key}
+    found = {
+        row_id: _without_input(payloads[row_id]) for row_id in payloads.keys() - there
+    }
+    waiting = list(there.items())
+    shares = [waiting[n::READERS] for n in range(min(READERS, len(waiting)))]
+    for share in _readers.map(_looks, shares):
+        found |= share
+    return found
+
+
+def _looks(payloads: Sequence[tuple[int, Any]]) -> dict[int, Look]:
+    return {row_id: _look(payload) for row_id, payload in payloads}
+
+
+def _without_input(payload: Any) -> Look:
+    expired = payload.input_expired_at or payload.input_removal_at
+    return Look(missing="expired" if expired else "none")
+
+
+def _look(payload: Any) -> Look:
+    key, content_type = payload.input_key, payload.data_content_type
+    try:
+        if _may_be_picture(content_type):
+            try:
+                return Look(picture=measured(key))
+            except Unreadable as error:
+                if content_type.startswith("image/"):
+                    return Look(missing=str(error))
+        if content_type.startswith(NOT_TEXT):
+            return Look(missing=f"{content_type} is not shown here.")
+        with blobs.open_blob(key) as file:
+            return read_text(file.read(HEAD))
+    except FileNotFoundError:
+        return Look(missing="expired")
+    except Busy:
+        return Look(missing="Too many pictures at once: try again.")
+
+
+def _may_be_picture(content_type: str) -> bool:
+    return content_type.startswith("image/") or content_type in (
+        "",
+        "application/octet-stream",
+    )
+
+
+def read_text(content: bytes) -> Look:
+    """Values of JSON, numbers as bars, other text as it is."""
+    try:
+        text = content.decode()
+    except UnicodeDecodeError as error:
+        if error.start < len(content) - 4:
+            return Look(missing="This is neither a picture nor a text.")
+        text = content[: error.start].decode()
+    try:
+        value = json.loads(text)
+    except (ValueError, RecursionError):
+        return Look(text=text[:TEXT_CHARS])
+    return _json_look(value, text)
+
+
+def _json_look(value: Any, text: str) -> Look:
+    if isinstance(value, dict) and isinstance(value.get("data"), list):
+        return _tensor_look(value, text)
+    if isinstance(value, dict):
+        return Look(values=_shown_items(value.items()))
+    if _numbers(value) and len(value) > 1:
+        return _number_look([], value)
+    return Look(text=text[:TEXT_CHARS])
+
+
+def _tensor_look(tensor: dict[str, Any], text: str) -> Look:
+    data = tensor["data"]
+    while len(data) == 1 and isinstance(data[0], list):
+        data = data[0]
+    parameters = tensor.get("parameters")
+    names = parameters.get("columns") if isinstance(parameters, dict) else None
+    if isinstance(names, str):
+        try:
+            names = json.loads(names)
+        except ValueError:
+            names = None
+    if _numbers(data):
+        return _number_look(names if isinstance(names, list) else [], data)
+    if all(isinstance(each, str) for each in data):
+        return Look(text="\n".join(data)[:TEXT_CHARS])
+    return Look(text=text[:TEXT_CHARS])
+
+
+def _number_look(names: list[Any], data: list[float]) -> Look:
+    if len(names) != len(data) and len(data) >= PLOTTED:
+        return Look(plot=bars([float(each) for each in data]))
+    if len(names) != len(data):
+        names = list(range(len(data)))
+    return Look(values=_shown_items(zip(names, data, strict=True)))
+
+
+def _numbers(value: Any) -> bool:
+    return (
+        isinstance(value, list)
+        and bool(value)
+        and all(type(each) in (int, float) and abs(each) < 1e300 for each in value)
+    )
+
+
+def _shown_items(items: Any) -> list[tuple[str, str]]:
+    shown = []
+    for name, value in list(items)[:VALUES_MAX]:
+        if isinstance(value, float):
+            text = f"{value:.6g}"
+        elif isinstance(value, str):
+            text = value
+        else:
+            text = json.dumps(value, ensure_ascii=False)
+        shown.append((str(name)[:80], text[:160]))
+    return shown

@@ -1,0 +1,126 @@
+"""The inferences before and after one, in the order of the list that it was opened from."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from django.core.exceptions import ValidationError
+from django.db import OperationalError
+from django.db.models.expressions import RawSQL
+from rest_framework.exceptions import APIException
+
+from inferences.models import Inference, RegisteredModel
+from inferences.search import planner
+from inferences.search.cursors import Place
+from inferences.search.filters import Filter, InferenceFilter, matching
+from inferences.search.orders import Order, order_of
+from inferences.search.planner import Part
+from inferences.search.vectors import BadEmbedding, text_embedding
+from inferences.search.vectors.nearest import DEPTH, Search
+from inferences.web.view_models.questions import SORTS, Question
+from istore.db.statement_timeout import deadline
+
+NEIGHBOUR_SECONDS = 1.0  # of each; a page without its neighbours is a page all the same
+TITLES = {"": ("Newer", "Older"), "oldest": ("Older", "Newer")}
+OTHERWISE = ("Previous", "Next")
+
+
+@dataclass(frozen=True, slots=True)
+class Neighbours:
+    """Their inference ids, empty where there is none or it takes too long to find."""
+
+    previous: str = ""
+    next: str = ""
+    titles: tuple[str, str] = OTHERWISE
+
+
+def neighbours(
+    model: RegisteredModel, inference: Inference, question: Question
+) -> Neighbours:
+    """As the list goes on from this one, to both sides."""
+    try:
+        filters = question.filters
+        if question.embedding:
+            previous, following = _by_distance(model, inference, question, filters)
+            titles = OTHERWISE
+        else:
+            ways = _Ways(model, inference, question.sort, filters)
+            previous, following = ways.back(), ways.on()
+            titles = TITLES.get(question.sort, OTHERWISE)
+    except (ValidationError, BadEmbedding, APIException, OperationalError):
+        return Neighbours()
+    ids = [place.row_id for place in (previous, following) if place]
+    rows = model.inferences.filter(id__in=ids)
+    names = dict(rows.values_list("id", "inference_id"))
+    said = [
+        names.get(place.row_id, "") if place else "" for place in (previous, following)
+    ]
+    return Neighbours(*said, titles)
+
+
+class _Ways:
+    """From one row of an order to the rows beside it."""
+
+    def __init__(
+        self, model: RegisteredModel, inference: Inference, sort: str, filters: Filter
+    ) -> None:
+        _, direction, by = SORTS[sort]
+        self.model, self.filters = model, filters
+        self.newest_first = direction == "desc"
+        self.order = order_of(by, model, filters)
+        self.here = _place(model, inference, self.order)
+
+    def on(self) -> Place | None:
+        return self._first(self.newest_first, self.here)
+
+    def back(self) -> Place | None:
+        """The other way round, but that rows without a rank come last in both."""
+        found = self._first(not self.newest_first, self.here)
+        if self.order.rank is None:
+            return found
+        if self.here.rank is None and found is None:
+            found = self._first(not self.newest_first, None)
+            return found if found and found.rank is not None else None
+        is_last = found and (found.rank is None) != (self.here.rank is None)
+        return None if is_last else found
+
+    def _first(self, newest_first: bool, after: Place | None) -> Place | None:
+        part = Part(newest_first=newest_first, limit=1, after=after)
+        try:
+            with deadline(NEIGHBOUR_SECONDS):
+                found = matching(self.model, self.filters)
+                places = planner.places(self.model, found, self.order, part)
+        except OperationalError:
+            return None
+        return places[0] if places else None
+
+
+def _place(model: RegisteredModel, inference: Inference, order: Order) -> Place:
+    if order.rank is None:
+        return Place(None, inference.id)
+    rank = RawSQL(order.rank.sql, order.rank.values)
+    rows = model.inferences.filter(id=inference.id).annotate(rank=rank)
+    return Place(rows.values_list("rank", flat=True).first(), inference.id)
+
+
+def _by_distance(
+    model: RegisteredModel, inference: Inference, question: Question, filters: Filter
+) -> tuple[Place | None, Place | None]:
+    """Both, while it is among the first that an index reaches. None for what is like a
+    text that the list was not asked for lately: its embedding is a call of a service."""
+    text = question.embedding.text
+    if text is not None and not text_embedding.is_remembered(model, text):
+        return None, None
+    search = Search(model, question.embedding)
+    with deadline(NEIGHBOUR_SECONDS):
+        part = Part(newest_first=False, limit=DEPTH)
+        is_filtered = filters != InferenceFilter()
+        places = search.places(matching(model, filters), part, 0, is_filtered)
+    ids = [place.row_id for place in places]
+    if inference.id not in ids:
+        return None, None
+    number = ids.index(inference.id)
+    return (
+        places[number - 1] if number else None,
+        places[number + 1] if number + 1 < len(places) else None,
+    )

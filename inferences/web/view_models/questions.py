@@ -1,0 +1,635 @@
+"""The browse page's query string: read into filters and a way to show, and written back.
+
+One address holds everything: the filters, the order, columns, layout and density. The
+panel sends metadata in parts that the address does not have: a comparison as ``key``,
+``type``, ``operator`` and ``value``, a value that was picked as ``pick``, a range as
+``from:frame:int`` and ``to:frame:int``. Each becomes the one ``metadata`` that the API and
+links know. ``text`` is the whole question in words, and becomes parameters as well.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import cached_property
+from itertools import islice
+from typing import Any
+
+from django.core.exceptions import ValidationError
+from django.http import QueryDict
+
+from inferences.models import Inference
+from inferences.search import text
+from inferences.search.filters import Filter, MetadataFilter
+from inferences.search.filters.metadata import LOOKUPS, READERS
+from inferences.search.filters.operands import read_list, write_list
+from inferences.search.pagination import Pagination
+from inferences.search.text.words import RELATIVE, UNITS, RelativeMoment
+from inferences.search.url_parameters import (
+    COMPARISON,
+    VALUES_MAX,
+    InferenceFilterSet,
+    MomentField,
+    inferred_type,
+    parameters,
+)
+from inferences.search.vectors import EmbeddingFilter
+from inferences.store.metadata import UNSTORABLE
+
+PARTS = ("key", "type", "operator", "value")
+VIEWS = ("gallery", "table")
+DENSITIES = {"compact": "Compact", "": "Cosy", "large": "Large"}
+SORTS = {  # name: (title, direction, what it is sorted by)
+    "": ("Newest first", "desc", "created_at"),
+    "oldest": ("Oldest first", "asc", "created_at"),
+    "score": ("Highest score first", "desc", "score"),
+    "doubt": ("Lowest score first", "asc", "score"),
+    "label": ("By label", "asc", "label"),
+}
+COLUMNS = {
+    "answer": "Answer",
+    "action": "Action",
+    "source": "Source",
+    "time": "Time",
+    "score": "Top score",
+    "size": "Size",
+    "place": "Coordinates",
+}
+USUAL_COLUMNS = ["answer", "action", "source", "time"]
+# How a list is shown: not what is in it.
+LAYOUT = ("view", "density", "sort", "similar", "like", "metric", "col", "show")
+PAGING = ("cursor",)
+NEAREST = ("similar", "like", "metric")  # what puts the nearest first
+TEXTS = ("string", "json.string")
+PRESETS = {
+    "1h": "Last hour",
+    "24h": "24 hours",
+    "7d": "7 days",
+    "30d": "30 days",
+}
+SINGLE = {
+    "q": "query",
+    "since": "since",
+    "until": "until",
+    "action": "action",
+    "source": "source",
+    "hash": "hash",
+    "min_score": "score ≥",
+    "max_score": "score ≤",
+    "near": "near",
+    "within": "within",
+    "truth": "ground truth",
+    "warnings": "warnings",
+}
+TRUTHS = {
+    "given": "given",
+    "missing": "missing",
+    "agrees": "agrees with the answer",
+    "differs": "differs from the answer",
+}
+WARNINGS = {
+    "yes": "with warnings",
+    "not-understood": "not understood",
+    "no": "without warnings",
+}
+WINDOW = ("since", "until")
+FILTERS = tuple(InferenceFilterSet.base_filters)
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One metadata comparison of the form."""
+
+    key: str = ""
+    type: str = "string"
+    operator: str = "="
+    value: str = ""
+    error: str = ""
+
+    @classmethod
+    def read(cls, text: str) -> Row:
+        found = COMPARISON.fullmatch(text)
+        if not found:
+            return cls(value=text, error="Not like camera=north or frame:int>10.")
+        key, type_ = found["key"].strip(), found["type"]
+        if type_ and type_ not in READERS:
+            key, type_ = f"{key}:{type_}", None
+        operator, value = found["operator"].strip(), found["value"]
+        row = cls(key, type_ or inferred_type(operator, value), operator, value)
+        try:
+            MetadataFilter(row.key, row.type, row.operator, row.value)
+        except ValueError as error:
+            return cls(*(getattr(row, part) for part in PARTS), error=str(error))
+        return row
+
+    @property
+    def place(self) -> tuple[str, str]:
+        return self.key, self.type
+
+    @property
+    def picked(self) -> list[str]:
+        """The values that a string is one of; empty for other comparisons."""
+        if self.error or self.type not in TEXTS:
+            return []
+        if self.operator == "=":
+            return [self.value]
+        return read_list(self.value) if self.operator == "in" else []
+
+    @property
+    def bound(self) -> str:
+        """Which end of a range it is, if it is one."""
+        if self.error or self.type in TEXTS:
+            return ""
+        return {">=": "low", "<=": "high"}.get(self.operator, "")
+
+    def __str__(self) -> str:
+        operator = " in " if self.operator == "in" else self.operator
+        is_plain = self.type == "number" == inferred_type(self.operator, self.value)
+        stated = "" if is_plain else f":{self.type}"
+        return f"{self.key}{stated}{operator}{self.value}"
+
+
+@dataclass(frozen=True, slots=True)
+class Chip:
+    """An active filter, and the query string without it."""
+
+    name: str
+    value: str
+    without: str
+    invalid: bool = False
+
+
+class Question:
+    """What the page was asked; ``filterset`` reads it, ``query`` is how it is written."""
+
+    types = tuple(READERS)
+    operators = tuple(LOOKUPS)
+    error_names = ("form", *FILTERS)
+
+    def __init__(self, given: QueryDict, now: datetime | None = None) -> None:
+        self.given = given
+        self.was_a_form = "key" in given or "text" in given or "pick" in given
+        self.now = (now or datetime.now(UTC)).replace(second=0, microsecond=0)
+        self.query = _canonical(given)
+        self.filterset = self._read(self.query)
+        if self.query.get("q") and self.filterset.is_valid():
+            self._take_apart()
+            for name in WINDOW:
+                self._stay_relative(name, given.get(name, ""))
+
+    def _read(self, query: QueryDict) -> InferenceFilterSet:
+        resolved = query.copy()
+        for name in WINDOW:
+            if moment := self._relative(query.get(name, "")):
+                resolved[name] = _written(moment)
+        return InferenceFilterSet(resolved, Inference.objects.none())
+
+    def _take_apart(self) -> None:
+        """What a text query says becomes what the panel can show, as far as it goes."""
+        said = parameters(self.filterset.inference_filter)
+        if said.get("q") == self.query.getlist("q"):
+            return
+        query = QueryDict(mutable=True)
+        for name in FILTERS:
+            if values := said.get(name):
+                query.setlist(name, values)
+        for name in (*LAYOUT, *PAGING):
+            if values := self.query.getlist(name):
+                query.setlist(name, values)
+        self.query, self.filterset = query, self._read(query)
+
+    def _stay_relative(self, name: str, given: str) -> None:
+        """A time before now stays one, unless the text speaks of another."""
+        moment = self._relative(given)
+        if moment and self.query.get(name) == _written(moment):
+            self.query[name] = given
+            self.filterset = self._read(self.query)
+
+    def _relative(self, given: str) -> datetime | None:
+        """By the minute of the page, so that its parts and the next ones share caches."""
+        try:
+            return RelativeMoment.before(self.now, given).fixed()
+        except ValueError:
+            return None
+
+    # -- what is asked
+
+    @property
+    def filters(self) -> Filter:
+        """Raises ``ValidationError`` when a filter cannot be read."""
+        return self.filterset.inference_filter
+
+    def filters_without(
+        self, *names: str, key: tuple[str, str] | None = None
+    ) -> Filter:
+        """The filters with some of them left out, to say what each choice would leave."""
+        query = self.query.copy()
+        for name in names:
+            query.pop(name, None)
+        if key:
+            rest = [str(row) for row in self.rows if row.place != key]
+            query.setlist("metadata", rest)
+        return self._read(query).inference_filter
+
+    @property
+    def values(self) -> dict[str, Any]:
+        """What each parameter says. Raises ``ValidationError`` as ``filters`` does."""
+        if not self.filterset.is_valid():
+            raise ValidationError(self.filterset.form.errors)
+        return self.filterset.form.cleaned_data
+
+    def beginning_of(self, preset: str) -> datetime:
+        """When the window of a preset begins."""
+        return self._relative(preset) or self.now
+
+    @property
+    def embedding(self) -> EmbeddingFilter | None:
+        similar, like = self.query.get("similar"), self.query.get("like")
+        if not (similar or like):
+            return None
+        metric = self.query.get("metric")
+        known = metric in ("l2", "negative_dot_product")
+        return EmbeddingFilter(
+            similar_to=similar or None,
+            text=None if similar else like,
+            distance_metric=metric if known else "cosine",
+        )
+
+    def pagination(self, limit: int) -> Pagination:
+        if self.embedding:
+            return Pagination("asc", limit, cursor=self.cursor)
+        _, direction, sort = SORTS[self.sort]
+        return Pagination(direction, limit, cursor=self.cursor, sort=sort)
+
+    @property
+    def written(self) -> str:
+        """All filters as one line of text; what was typed, when it cannot be read."""
+        try:
+            written = text.write(self.filters)
+        except ValidationError:
+            return self.query.get("q", "")
+        return "" if written == "*" else written
+
+    # -- how it is shown
+
+    @property
+    def view(self) -> str:
+        asked = self.query.get("view")
+        return asked if asked in VIEWS else VIEWS[0]
+
+    @property
+    def density(self) -> str:
+        asked = self.query.get("density", "")
+        return asked if asked in DENSITIES else ""
+
+    @property
+    def sort(self) -> str:
+        asked = self.query.get("sort", "")
+        return asked if asked in SORTS else ""
+
+    @property
+    def cursor(self) -> str | None:
+        return self.query.get("cursor") or None
+
+    @property
+    def shown_keys(self) -> list[str]:
+        return self.query.getlist("show")
+
+    @property
+    def columns(self) -> list[str]:
+        return [c for c in self.query.getlist("col") if c in COLUMNS] or USUAL_COLUMNS
+
+    def leave_out(self, usual: list[str]) -> None:
+        """An address need not say that the usual keys and columns are shown."""
+        if self.shown_keys == usual:
+            self.query.pop("show", None)
+        if self.query.getlist("col") == USUAL_COLUMNS:
+            self.query.pop("col", None)
+
+    # -- links
+
+    def link(self, **changes: str | list[str] | None) -> str:
+        """The query string with these values, None taking one out; never the cursor."""
+        query = self.query.copy()
+        query.pop("cursor", None)
+        for name, value in changes.items():
+            query.pop(name, None)
+            if value is not None:
+                query.setlist(name, [value] if isinstance(value, str) else value)
+        # Without any parameter the page shows the view that a project wants first.
+        return f"?{query.urlencode() or 'view=gallery'}"
+
+    @property
+    def pinned(self) -> str:
+        """The query string with its window as moments: further pages are of the same."""
+        given = self.filterset.form.data
+        return self.link(**{name: given[name] for name in WINDOW if given.get(name)})
+
+    @property
+    def context(self) -> str:
+        """What a link to one inference carries, so that its neighbours are known."""
+        names = (*FILTERS, "sort", *NEAREST)
+        kept = [name for name in self.query if name in names]
+        if not kept:
+            return ""
+        query = QueryDict(mutable=True)
+        for name in kept:
+            query.setlist(name, self.query.getlist(name))
+        return f"?{query.urlencode()}"
+
+    @property
+    def cleared(self) -> str:
+        """The query string without filters."""
+        return self.link(**dict.fromkeys((*FILTERS, *NEAREST)))
+
+    def hidden(self, *without: str) -> list[tuple[str, str]]:
+        """What a form beside the panel sends along, so that nothing else changes."""
+        return [
+            (name, value)
+            for name in self.query
+            if name not in (*without, "cursor")
+            for value in self.query.getlist(name)
+        ]
+
+    @property
+    def layout(self) -> list[tuple[str, str]]:
+        return self.hidden(*FILTERS)
+
+    @property
+    def hidden_for_columns(self) -> list[tuple[str, str]]:
+        return self.hidden("col", "show")
+
+    @property
+    def views(self) -> list[tuple[str, str, str, bool]]:
+        icons = {"gallery": "grid", "table": "rows"}
+        return [
+            (name.capitalize(), icons[name], self.link(view=name), name == self.view)
+            for name in VIEWS
+        ]
+
+    @property
+    def densities(self) -> list[tuple[str, str, bool]]:
+        return [
+            (title, self.link(density=name or None), name == self.density)
+            for name, title in DENSITIES.items()
+        ]
+
+    @property
+    def sorts(self) -> list[tuple[str, str, bool]]:
+        return [
+            (
+                title,
+                self.link(**{"sort": name or None, **dict.fromkeys(NEAREST)}),
+                not self.embedding and name == self.sort,
+            )
+            for name, (title, _, _) in SORTS.items()
+        ]
+
+    @property
+    def sorted_by(self) -> str:
+        return "Nearest first" if self.embedding else SORTS[self.sort][0]
+
+    @property
+    def presets(self) -> list[tuple[str, str, str, bool]]:
+        """Windows up to now: value, title, the query string, whether it is the one."""
+        given, until = self.query.get("since", ""), self.query.get("until")
+        offered = PRESETS
+        if given not in PRESETS and (found := RELATIVE.fullmatch(given)):
+            title = _length(found["number"], UNITS[found["unit"]]).capitalize()
+            offered = PRESETS | {given: title}
+        return [
+            (
+                value,
+                title,
+                self.link(since=value, until=None),
+                given == value and not until,
+            )
+            for value, title in offered.items()
+        ]
+
+    # -- what the panel shows as chosen
+
+    @property
+    def labels(self) -> list[str]:
+        return self.query.getlist("label")
+
+    @cached_property
+    def rows(self) -> list[Row]:
+        return [Row.read(text) for text in self.query.getlist("metadata")]
+
+    def picked(self, key: str, type_: str = "string") -> list[str]:
+        """The values that were picked of a key, when the panel can show them so."""
+        found = [row.picked for row in self.rows if row.place == (key, type_)]
+        return found[0] if len(found) == 1 else []
+
+    def range(self, key: str, type_: str) -> tuple[str, str]:
+        """The least and largest value asked for of a numeric key."""
+        ends = {"low": "", "high": ""}
+        for row in self.rows:
+            if row.place == (key, type_) and row.bound and not ends[row.bound]:
+                ends[row.bound] = row.value
+        return ends["low"], ends["high"]
+
+    def other_rows(self, known: Sequence[tuple[str, str]]) -> list[Row]:
+        """Comparisons that none of these keys' own controls shows."""
+        rest, shown = [], set()
+        for row in self.rows:
+            controls = row.place in known
+            if controls and row.picked and self.picked(*row.place):
+                continue
+            if controls and row.bound and (row.place, row.bound) not in shown:
+                shown.add((row.place, row.bound))
+                continue
+            rest.append(row)
+        return rest
+
+    @property
+    def is_filtered(self) -> bool:
+        return bool(self.chips)
+
+    @cached_property
+    def errors(self) -> dict[str, list[str]]:
+        """What cannot be read, by the name of the field; empty when all can."""
+        errors = self.filterset.form.errors
+        return {("form" if n == "__all__" else n): list(e) for n, e in errors.items()}
+
+    @property
+    def relative_until(self) -> str:
+        """An end before now, which no control shows, as the form sends it along."""
+        until = self.query.get("until", "")
+        return until if RELATIVE.fullmatch(until) else ""
+
+    @property
+    def since(self) -> str:
+        return self._local("since", end_of_day=False)
+
+    @property
+    def until(self) -> str:
+        return self._local("until", end_of_day=True)
+
+    def _local(self, name: str, end_of_day: bool) -> str:
+        """The moment as a ``datetime-local`` control wants it."""
+        field = MomentField(end_of_day=end_of_day, required=False)
+        given = self.query.get(name, "")
+        if RELATIVE.fullmatch(given):
+            return ""  # a preset, or a hidden field of the panel, says it
+        try:
+            moment = field.clean(given)
+        except ValidationError:
+            return ""
+        if not moment:
+            return ""
+        return moment.astimezone(UTC).replace(tzinfo=None).isoformat("T", "seconds")
+
+    @cached_property
+    def chips(self) -> list[Chip]:
+        return list(self._chips())
+
+    def _chips(self) -> Iterator[Chip]:
+        wrong = self.errors
+        for name, said in SINGLE.items():
+            if value := self.query.get(name):
+                shown = value.replace("T", " ") if name in ("since", "until") else value
+                if name in WINDOW and (found := RELATIVE.fullmatch(value)):
+                    shown = _length(found["number"], UNITS[found["unit"]])
+                    if name == "since":
+                        said = "last"
+                    else:
+                        shown = f"{shown} ago"
+                yield Chip(said, shown, self.link(**{name: None}), name in wrong)
+        # More are an error of the address, and each chip has a link with all the others.
+        for label in self.query.getlist("label")[:VALUES_MAX]:
+            yield Chip("label", label, self._without("label", label))
+        compared = zip(self.query.getlist("metadata"), self.rows, strict=True)
+        for given, row in islice(compared, VALUES_MAX):
+            value = f"{row.operator} {row.value}"
+            without = self._without("metadata", given)
+            yield Chip(row.key or "metadata", value, without, bool(row.error))
+        for name, said in (("similar", "similar to"), ("like", "like")):
+            if value := self.query.get(name):
+                yield Chip(said, value, self.link(**{name: None, "metric": None}))
+
+    def _without(self, name: str, value: str) -> str:
+        rest = [each for each in self.query.getlist(name) if each != value]
+        return self.link(**{name: rest or None})
+
+
+# What the panel sends beside the parameters of an address.
+OF_PANEL = ("text", "pick", *PARTS)
+
+
+def unknown_names(query: QueryDict) -> list[str]:
+    """Parameters of an address that no filter, control or layout has."""
+    return [name for name in query if not _is_known(name)]
+
+
+def _is_known(name: str) -> bool:
+    is_range = name.partition(":")[0] in ("from", "to")
+    return is_range or name in (*FILTERS, *OF_PANEL, *LAYOUT, *PAGING)
+
+
+def check_says_something(query: QueryDict) -> None:
+    """Raises ``ValidationError`` for a parameter that would silently choose everything.
+
+    Where a list is shown, a blank or an unknown parameter is passed over, and people see
+    what they get. An act on all that match must not take it for no filter at all.
+    """
+    for name, values in query.lists():
+        is_range = name.partition(":")[0] in ("from", "to")
+        if name in FILTERS or name in OF_PANEL or is_range:
+            if not all(value.strip() for value in values):
+                raise ValidationError(f"{name}: an empty filter chooses nothing.")
+            if UNSTORABLE.search("".join((name, *values))):
+                raise ValidationError(f"{name}: a character that no text may hold.")
+        elif name not in (*LAYOUT, *PAGING):
+            raise ValidationError(f"{name}: there is no such filter.")
+        if is_range and not _range_of(name):
+            raise ValidationError(f"{name}: there is no such range.")
+    picks = [Row.read(each) for each in query.getlist("pick")]
+    if any(row.error or row.type not in TEXTS for row in picks):
+        raise ValidationError("pick: it is not like camera=north.")
+    columns = [query.getlist(part) for part in PARTS]
+    if len({len(column) for column in columns}) > 1 or any(
+        operator not in LOOKUPS or type_ not in READERS
+        for _, type_, operator, _ in zip(*columns, strict=False)
+    ):
+        raise ValidationError("key: a comparison has a key, type, operator and value.")
+
+
+def _canonical(given: QueryDict) -> QueryDict:
+    """The parameters that say something, each comparison as one."""
+    if "text" in given:
+        given = _of_text(given)
+    query = QueryDict(mutable=True)
+    for name in (*LAYOUT[:1], *FILTERS, *LAYOUT[1:], *PAGING):
+        values = [v for v in given.getlist(name) if v.strip() and "\0" not in v]
+        if name == "metadata":
+            parts = (*_picks(given), *_ranges(given), *_rows(given))
+            values = [*values, *map(str, parts)]
+        if values:
+            # A moment that was filled in counts before a preset that was chosen.
+            said = values[-1:] if name in SINGLE else list(dict.fromkeys(values))
+            query.setlist(name, said)
+    return query
+
+
+def _of_text(given: QueryDict) -> QueryDict:
+    """The question in words stands for all filters; the layout stays."""
+    query = QueryDict(mutable=True)
+    for name in LAYOUT:
+        if values := given.getlist(name):
+            query.setlist(name, values)
+    query["q"] = given["text"]
+    return query
+
+
+def _length(number: str, unit: str) -> str:
+    """How long, as people say it: ``24 hours``."""
+    return f"{number} {unit.removesuffix('s') if number == '1' else unit}"
+
+
+def _written(moment: datetime) -> str:
+    return moment.isoformat().replace("+00:00", "Z")
+
+
+def _picks(given: QueryDict) -> Iterator[Row]:
+    """The values picked of each string key, as one comparison a key."""
+    picked: dict[tuple[str, str], list[str]] = {}
+    for each in given.getlist("pick"):
+        row = Row.read(each)
+        if not row.error and row.type in TEXTS and "\0" not in each:
+            picked.setdefault(row.place, []).append(row.value)
+    for place, values in picked.items():
+        values = list(dict.fromkeys(values))
+        if len(values) == 1:
+            yield Row(*place, "=", values[0])
+        else:
+            yield Row(*place, "in", write_list(values) or "")
+
+
+def _ranges(given: QueryDict) -> Iterator[Row]:
+    for name in given:
+        value = given[name].strip()
+        if value and (bound := _range_of(name)):
+            key, type_, operator = bound
+            yield Row(key, type_, operator, value)
+
+
+def _range_of(name: str) -> tuple[str, str, str] | None:
+    """Key, type and operator of a parameter such as ``from:gain:float``."""
+    end, _, key = name.partition(":")
+    key, _, type_ = key.rpartition(":")
+    if end not in ("from", "to") or not key or type_ not in READERS:
+        return None
+    return key, type_, ">=" if end == "from" else "<="
+
+
+def _rows(given: QueryDict) -> Iterator[Row]:
+    columns: list[Any] = [given.getlist(part) for part in PARTS]
+    for key, type_, operator, value in zip(*columns, strict=False):
+        # A row that is being filled in asks nothing yet.
+        if not (key.strip() and value.strip()) or "\0" in key + value:
+            continue
+        if operator in LOOKUPS and type_ in READERS:
+            yield Row(key.strip(), type_, operator, value.strip())

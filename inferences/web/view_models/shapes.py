@@ -1,0 +1,172 @@
+"""Shapes of answers as outlines over the picture, in the pixels of the upright picture.
+
+Models are asked with a stored file, and most decode its pixels without regard to EXIF:
+their boxes are in those pixels. The preview is upright, so outlines are turned with it,
+unless they fit the upright picture alone: then the model had turned it, too.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+
+from inferences.predictions.parsers import Box, Mask, OrientedBox, Polygons
+from inferences.predictions.parsers.values import Point, Shape
+from inferences.previews.pictures import Measure
+
+Contour = list[Point]
+RUNS_MAX = 3000
+EDGE = 1.0  # boxes may touch the border, rounding takes them beyond
+
+
+@dataclass(frozen=True, slots=True)
+class Outline:
+    """A path for SVG, and the rectangle around it in percent of the picture."""
+
+    path: str
+    left: float
+    top: float
+    right: float
+    bottom: float
+
+
+def outlines(shapes: Sequence[Shape | None], picture: Measure) -> list[Outline | None]:
+    """An outline for each shape, None for what has none."""
+    drawn = [list(contours_of(shape, picture)) if shape else [] for shape in shapes]
+    turned = not _fit_upright_alone(drawn, picture)
+    return [_outline(contours, picture, turned) for contours in drawn]
+
+
+def _outline(contours: list[Contour], picture: Measure, turned: bool) -> Outline | None:
+    if turned:
+        contours = [[upright(x, y, picture) for x, y in each] for each in contours]
+    points = [point for contour in contours for point in contour]
+    if not points:
+        return None
+    width, height = picture.upright
+    xs, ys = [x for x, _ in points], [y for _, y in points]
+    path = "".join(_path(contour) for contour in contours)
+    return Outline(
+        path,
+        *(_percent(min(xs), width), _percent(min(ys), height)),
+        *(_percent(max(xs), width), _percent(max(ys), height)),
+    )
+
+
+def _percent(value: float, whole: int) -> float:
+    return round(min(max(100 * value / whole, 0), 100), 2)
+
+
+def _path(contour: Contour) -> str:
+    points = " ".join(f"{x:.5g} {y:.5g}" for x, y in contour)
+    return f"M{points}Z"
+
+
+def upright(x: float, y: float, picture: Measure) -> Point:
+    """Where a decoded pixel lies once EXIF's turn is done."""
+    width, height = picture.width, picture.height
+    return {
+        2: (width - x, y),
+        3: (width - x, height - y),
+        4: (x, height - y),
+        5: (y, x),
+        6: (height - y, x),
+        7: (height - y, width - x),
+        8: (y, width - x),
+    }.get(picture.orientation, (x, y))
+
+
+def is_upright_already(shapes: Sequence[Shape | None], picture: Measure) -> bool:
+    """Whether the model had turned the picture, by where its shapes lie."""
+    drawn = (list(contours_of(shape, picture)) for shape in shapes if shape)
+    return _fit_upright_alone(drawn, picture)
+
+
+def _fit_upright_alone(drawn: Iterable[list[Contour]], picture: Measure) -> bool:
+    if picture.orientation < 5:
+        return False
+    points = [point for contours in drawn for contour in contours for point in contour]
+
+    def fit(width: int, height: int) -> bool:
+        return all(x <= width + EDGE and y <= height + EDGE for x, y in points)
+
+    return not fit(picture.width, picture.height) and fit(*picture.upright)
+
+
+def contours_of(shape: Shape, picture: Measure) -> Iterator[Contour]:
+    width, height = picture.width, picture.height
+    if isinstance(shape, Box):
+        sx, sy = (width, height) if shape.normalised else (1, 1)
+        left, right = shape.xmin * sx, shape.xmax * sx
+        top, bottom = shape.ymin * sy, shape.ymax * sy
+        yield [(left, top), (right, top), (right, bottom), (left, bottom)]
+    elif isinstance(shape, OrientedBox):
+        yield _oriented(shape, width, height)
+    elif isinstance(shape, Polygons):
+        points = [value for contour in shape.contours for p in contour for value in p]
+        shares = bool(points) and max(points) <= 1 < max(width, height)
+        sx, sy = (width, height) if shares else (1, 1)
+        for contour in shape.contours:
+            yield [(x * sx, y * sy) for x, y in contour]
+    elif isinstance(shape, Mask):
+        yield from _runs(shape, width, height)
+
+
+def _oriented(shape: OrientedBox, width: int, height: int) -> Contour:
+    cx, cy = shape.cx * width, shape.cy * height
+    half_w, half_h = shape.w * width / 2, shape.h * height / 2
+    cosine, sine = math.cos(shape.r), math.sin(shape.r)
+    corners = (
+        (-half_w, -half_h),
+        (half_w, -half_h),
+        (half_w, half_h),
+        (-half_w, half_h),
+    )
+    return [
+        (cx + x * cosine - y * sine, cy + x * sine + y * cosine) for x, y in corners
+    ]
+
+
+def _runs(mask: Mask, width: int, height: int) -> Iterator[Contour]:
+    """A rectangle for each run of the mask; of too many, every so many columns."""
+    if not (0 < mask.height <= 65_535 and 0 < mask.width <= 65_535):
+        return
+    counts = read_counts(mask.counts) if isinstance(mask.counts, str) else mask.counts
+    step = 1 + len(counts) // (2 * RUNS_MAX)
+    sx, sy = width / mask.width, height / mask.height
+    place, drawn = 0, 0
+    for number, count in enumerate(counts):
+        start, place = place, min(place + count, mask.width * mask.height)
+        if number % 2 == 0:
+            continue
+        while start < place and drawn < RUNS_MAX:
+            column, top = divmod(start, mask.height)
+            end = min(place, (column + 1) * mask.height)
+            if column % step == 0:
+                drawn += 1
+                left, right = column * sx, (column + step) * sx
+                bottom = top + end - start
+                upper, lower = top * sy, bottom * sy
+                yield [(left, upper), (right, upper), (right, lower), (left, lower)]
+            start = end
+
+
+def read_counts(text: str, most: int = 10 * RUNS_MAX) -> list[int]:
+    """COCO's compressed counts: six bits a character, differences from the third on."""
+    counts: list[int] = []
+    place = 0
+    while place < len(text) and len(counts) < most:
+        value = shift = 0
+        more = True
+        while more and place < len(text):
+            bits = ord(text[place]) - 48
+            value |= (bits & 31) << shift
+            more = bool(bits & 32)
+            place, shift = place + 1, shift + 5
+            if not more and bits & 16:
+                value |= -1 << shift
+        if len(counts) > 2:
+            value += counts[-2]
+        counts.append(max(value, 0))
+    return counts

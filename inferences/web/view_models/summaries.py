@@ -1,0 +1,256 @@
+"""What a set of inferences looks like as a whole: labels, scores, latencies, one key.
+
+Everything is counted over all that match while that is done in time, else over the newest
+``SAMPLE`` of them, and says which. Latencies lie in the cold rows and are always of the
+newest ``TIMED``.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+
+from django.core.exceptions import EmptyResultSet
+from django.db import OperationalError, connection
+
+from inferences.models import InferencePayload, LabelName, RegisteredModel
+from inferences.search.filters import Filter
+from inferences.search.filters.metadata import KINDS
+from inferences.search.rare_label_scan import all_matching
+from inferences.store.metadata_slots import place_of
+from inferences.web.view_models.colours import colours_of
+from inferences.web.view_models.facets import by_name
+from inferences.web.view_models.histograms import Histogram, histogram
+from inferences.web.view_models.questions import TEXTS
+from inferences.web.view_models.sampling import SAMPLE, sample, values_at
+from inferences.web.view_models.timeline import timeline
+from istore.db.statement_timeout import deadline
+
+EACH_SECONDS = 2.0
+TIMED = 2_000
+LABELS_SHOWN = 60
+VALUES_SHOWN = 40
+BINS = 40
+PERCENTILES = (50, 90, 95, 99)
+STEPS = ("Proxy", "Model", "Capture", "Listener", "In all")
+
+
+@dataclass(frozen=True, slots=True)
+class Counted:
+    """How many there are of each name; ``of`` is what shares are of."""
+
+    counts: Counter[str]
+    of: int
+    is_whole: bool
+
+
+def labels(model: RegisteredModel, filters: Filter) -> Counted:
+    """In how many inferences each label is found."""
+    sql = (
+        "SELECT label, count(*) FROM (SELECT DISTINCT found.id, each.label FROM "
+        "({rows}) AS found, unnest(found.labels) AS each (label)) AS pairs GROUP BY 1"
+    )
+    rows = _aggregated(model, filters, ("id", "labels"), sql)
+    if rows is not None:
+        numbers, is_whole = Counter(dict(rows)), True
+    else:
+        drawn = _drawn(model, filters)
+        numbers, is_whole = Counter(), drawn.is_whole
+        for row in drawn.rows:
+            numbers.update(set(row.labels or ()))
+    found = by_name(LabelName, numbers)
+    return Counted(found, found.total(), is_whole)
+
+
+def scores(
+    model: RegisteredModel, filters: Filter, limits: tuple[float, float] | None = None
+) -> Histogram | None:
+    """How the scores of all detections are distributed, from 0 to 1 or beyond, or between
+    the limits of what they are compared with."""
+    sql = (
+        "SELECT width_bucket(score, 0, 1, {bins}), count(*), min(score), max(score) "
+        "FROM ({rows}) AS found, unnest(found.scores) AS each (score) "
+        "WHERE score IS NOT NULL GROUP BY 1"
+    ).replace("{bins}", str(BINS))
+    rows = None if limits else _aggregated(model, filters, ("scores",), sql)
+    if rows is not None and all(low >= 0 and high <= 1 for _, _, low, high in rows):
+        counts = {min(place, BINS): 0 for place, *_ in rows}
+        for place, number, _, _ in rows:
+            counts[min(place, BINS)] += number
+        return _filled([counts.get(n, 0) for n in range(1, BINS + 1)]) if rows else None
+    drawn = _drawn(model, filters)
+    found = [s for row in drawn.rows for s in row.scores or () if s is not None]
+    if not found:
+        return None
+    low, high = limits or (min(0.0, *found), max(1.0, *found))
+    return histogram(found, low, high, BINS, drawn.is_whole)
+
+
+def _filled(counts: Sequence[int]) -> Histogram:
+    middles = [(n + 0.5) / BINS for n in range(BINS)]
+    empty = histogram(middles, 0.0, 1.0, BINS, True)
+    peak = max(counts) or 1
+    bins = [
+        type(each)(each.low, each.high, count, round(100 * count / peak, 2))
+        for each, count in zip(empty.bins, counts, strict=True)
+    ]
+    return Histogram(bins, 0.0, 1.0, True)
+
+
+def _aggregated(
+    model: RegisteredModel, filters: Filter, columns: Sequence[str], sql: str
+) -> list[tuple[Any, ...]] | None:
+    """The rows of an aggregate over all that match; None when it takes too long, and
+    while some of the rows still hold a distribution as labels."""
+    if model.awaits_classes:
+        return None
+    try:
+        found = all_matching(model, filters).order_by().values(*columns)
+        rows, values = found.query.sql_with_params()
+    except EmptyResultSet:
+        return []
+    try:
+        with deadline(EACH_SECONDS), connection.cursor() as cursor:
+            cursor.execute(sql.replace("{rows}", rows), values)
+            return cursor.fetchall()
+    except OperationalError:
+        return None
+
+
+def _drawn(model: RegisteredModel, filters: Filter) -> Any:
+    with deadline(EACH_SECONDS):
+        return sample(model, filters)
+
+
+@dataclass(frozen=True, slots=True)
+class Latency:
+    """The percentiles of one step, in the order of ``PERCENTILES``."""
+
+    name: str
+    percentiles: list[timedelta]
+    longest: timedelta
+
+
+@dataclass(frozen=True, slots=True)
+class Latencies:
+    steps: list[Latency]
+    model: Histogram | None  # of the model's own time, in milliseconds
+    count: int
+
+
+def latencies(
+    model: RegisteredModel, filters: Filter, limits: tuple[float, float] | None = None
+) -> Latencies:
+    """How long each step between the five moments took."""
+    with deadline(EACH_SECONDS):
+        drawn = sample(model, filters, ("id",), TIMED)
+        rows = InferencePayload.objects.beside(model)
+        notes = rows.filter(id__in=[row.id for row in drawn.rows])
+        found = [timeline(each) for each in notes.values_list("notes", flat=True)]
+    took: dict[str, list[float]] = {name: [] for name in STEPS}
+    timed = [each for each in found if each]
+    for each in timed:
+        for step in each.steps:
+            if step.took is not None and step.name in took:
+                took[step.name].append(step.took.total_seconds())
+        took["In all"].append(each.total.total_seconds())
+    steps = [
+        Latency(
+            name,
+            [timedelta(seconds=_percentile(sorted(t), p)) for p in PERCENTILES],
+            timedelta(seconds=max(t)),
+        )
+        for name, t in took.items()
+        if t
+    ]
+    shown = None
+    if milliseconds := [1000 * each for each in took["Model"]]:
+        high = _percentile(sorted(milliseconds), 99) * 1.1 or 1.0
+        high = limits[1] if limits else high
+        within = [each for each in milliseconds if each <= high]
+        shown = histogram(within, 0.0, high, BINS, True)
+    return Latencies(steps, shown, len(timed))
+
+
+def _percentile(values: Sequence[float], percent: float) -> float:
+    """The nearest rank: the least value that so many percent are not above."""
+    return values[max(math.ceil(len(values) * percent / 100) - 1, 0)]
+
+
+@dataclass(frozen=True, slots=True)
+class KeySummary:
+    """The values of a key: ``counted`` of texts, a ``histogram`` of numbers."""
+
+    counted: Counted | None = None
+    histogram: Histogram | None = None
+    count: int = 0
+    least: float | None = None
+    most: float | None = None
+    mean: float | None = None
+    is_whole: bool = True
+
+
+def of_key(
+    model: RegisteredModel,
+    filters: Filter,
+    key: str,
+    type_: str,
+    limits: tuple[float, float] | None = None,
+) -> KeySummary | None:
+    """None when the model has never met the key."""
+    place = place_of(model, key, KINDS[type_])
+    if place is None:
+        return None
+    with deadline(EACH_SECONDS):
+        values, is_whole = values_at(model, filters, place, 4 * SAMPLE)
+    if type_ in TEXTS:
+        counted = Counted(Counter(values), len(values), is_whole)
+        return KeySummary(counted, None, len(values), is_whole=is_whole)
+    if not values:
+        return KeySummary(is_whole=is_whole)
+    low, high = float(min(values)), float(max(values))
+    return KeySummary(
+        None,
+        histogram([float(v) for v in values], *(limits or (low, high)), BINS, is_whole),
+        len(values),
+        low,
+        high,
+        math.fsum(values) / len(values),
+        is_whole,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Compared:
+    """One name in both sets; shares in percent of each."""
+
+    name: str
+    hue: int
+    counts: list[int]
+    shares: list[float]
+
+    @property
+    def difference(self) -> float:
+        return round(self.shares[-1] - self.shares[0], 1)
+
+
+def compared(
+    model: RegisteredModel, sides: Sequence[Counted], most: int
+) -> list[Compared]:
+    """Names of all sides, the most frequent first."""
+    total: Counter[str] = Counter()
+    for side in sides:
+        total.update(side.counts)
+    return [
+        Compared(
+            name,
+            colours_of(model)(name),
+            [side.counts[name] for side in sides],
+            [round(100 * side.counts[name] / (side.of or 1), 1) for side in sides],
+        )
+        for name, _ in total.most_common(most)
+    ]

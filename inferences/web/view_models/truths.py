@@ -1,0 +1,157 @@
+"""What came true, as pages show and edit it: labels, a number, a text, boxes."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import Any
+
+from inferences.ground_truth.truths import allowed
+from inferences.ground_truth.upsert import Version, history
+from inferences.models import Inference, RegisteredModel
+from inferences.models.ground_truth import GroundTruth
+from inferences.predictions.parsers import Box, OrientedBox, Polygons
+from inferences.predictions.parsers.values import Shape
+from inferences.previews.pictures import Measure
+from inferences.web.view_models.answers import Answer, Found
+from inferences.web.view_models.colours import colours_of
+from inferences.web.view_models.shapes import outlines
+
+VERSIONS_SHOWN = 50
+
+
+@dataclass(frozen=True, slots=True)
+class Former:
+    """An actual that no longer stands."""
+
+    version: Version
+    said: str
+
+
+@dataclass(frozen=True, slots=True)
+class TruthView:
+    """``drawn`` lies over the picture; ``boxes`` is what the editor begins with."""
+
+    truth: GroundTruth | None
+    said: str
+    forms: tuple[str, ...]
+    versions: list[Former]
+    drawn: list[Found]
+    boxes: str = "[]"
+    suggested: str = "[]"
+    is_shares: bool = False
+    may_draw: bool = False
+
+    @property
+    def labels(self) -> str:
+        return ", ".join(self.truth.truth.get("labels", [])) if self.truth else ""
+
+    @property
+    def value(self) -> str:
+        found = self.truth.truth.get("value") if self.truth else None
+        return "" if found is None else f"{found:g}"
+
+    @property
+    def text(self) -> str:
+        return self.truth.truth.get("text", "") if self.truth else ""
+
+    @property
+    def written(self) -> str:
+        """As JSON, for the forms that have no controls of their own."""
+        return json.dumps(self.truth.truth, ensure_ascii=False) if self.truth else ""
+
+
+def truth_view(
+    model: RegisteredModel,
+    inference: Inference,
+    picture: Measure | None,
+    answer: Answer,
+) -> TruthView:
+    """Always there, whether or not an actual is."""
+    truth = GroundTruth.objects.beside(model).filter(id=inference.id).first()
+    forms = allowed(model.task_type)
+    said = said_of(truth.truth) if truth else ""
+    former = [each for each in history(model, inference.id) if each.until]
+    versions = [Former(v, said_of(v.truth)) for v in former[-VERSIONS_SHOWN:]]
+    if picture is None:
+        return TruthView(truth, said, forms, versions, [])
+    is_shares = model.box_format.endswith("_normalised")
+    given = truth.truth if truth else {}
+    shapes = _shapes(given, is_shares)
+    drawn = outlines([shape for _, shape in shapes], picture)
+    found = [
+        Found(row, label, None, colours_of(model)(label), outline)
+        for row, ((label, _), outline) in enumerate(zip(shapes, drawn, strict=True))
+    ]
+    # A picture that is turned for the eye has its boxes in the pixels of the file.
+    may_draw = "boxes" in forms and picture.orientation == 1
+    plain = all("xmin" in box for box in given.get("boxes", []))
+    return TruthView(
+        truth,
+        said,
+        forms,
+        versions,
+        found,
+        json.dumps(given.get("boxes", [])) if plain else "[]",
+        json.dumps(_as_boxes(answer, picture, is_shares)),
+        is_shares,
+        may_draw and plain,
+    )
+
+
+def said_of(truth: dict[str, Any]) -> str:
+    """The actual in a few words."""
+    if "labels" in truth:
+        score = truth.get("score")
+        return ", ".join(truth["labels"]) + (f" ({score:g})" if score else "")
+    if "value" in truth:
+        return f"{truth['value']:g}"
+    if "text" in truth:
+        return truth["text"]
+    for name, one in (
+        ("boxes", "box"),
+        ("polygons", "polygon"),
+        ("entities", "entity"),
+    ):
+        if name in truth:
+            labels = ", ".join(sorted({each["label"] for each in truth[name]}))
+            count = len(truth[name])
+            many = {"box": "boxes", "entity": "entities"}.get(one, f"{one}s")
+            named = f": {labels}" if labels else ""
+            return f"{count} {one if count == 1 else many}{named}"
+    return json.dumps(truth, ensure_ascii=False)
+
+
+def _shapes(truth: dict[str, Any], is_shares: bool) -> list[tuple[str, Shape]]:
+    shapes: list[tuple[str, Shape]] = []
+    for box in truth.get("boxes", []):
+        if "r" in box:
+            sides = (box[name] for name in ("cx", "cy", "w", "h", "r"))
+            shapes.append((box["label"], OrientedBox(*sides)))
+        else:
+            sides = (box[name] for name in ("xmin", "ymin", "xmax", "ymax"))
+            shapes.append((box["label"], Box(*sides, is_shares)))
+    for polygon in truth.get("polygons", []):
+        contours = tuple(
+            tuple((x, y) for x, y in contour) for contour in polygon["contours"]
+        )
+        shapes.append((polygon["label"], Polygons(contours)))
+    return shapes
+
+
+def _as_boxes(
+    answer: Answer, picture: Measure, is_shares: bool
+) -> list[dict[str, Any]]:
+    """What the model found, in the form and unit of an actual, to be corrected."""
+    width, height = (1, 1) if is_shares else picture.upright
+    return [
+        {
+            "label": each.label,
+            "xmin": round(each.outline.left / 100 * width, 4),
+            "ymin": round(each.outline.top / 100 * height, 4),
+            "xmax": round(each.outline.right / 100 * width, 4),
+            "ymax": round(each.outline.bottom / 100 * height, 4),
+        }
+        for each in answer.found
+        if each.outline
+    ]

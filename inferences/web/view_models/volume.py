@@ -1,0 +1,147 @@
+"""How many inferences there were over time.
+
+Up to ``COUNTED`` are counted. Of more, some are looked at in each part of the time, from
+both of its ends: they say how dense it is, and all of it if they meet. However many there
+are, about the same number of index entries is read.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from datetime import UTC, datetime, timedelta
+from itertools import pairwise
+
+from django.db import OperationalError, connection
+
+from inferences.models import RegisteredModel
+from inferences.models.row_ids import first_id_at, moment_of
+from inferences.search.filters import Filter, matching
+from inferences.web.view_models.histograms import Histogram, bins_of
+from inferences.web.view_models.questions import Question
+from inferences.web.view_models.sampling import Sample
+from istore.db.statement_timeout import deadline
+
+VOLUME_SECONDS = 1.0
+BUCKETS = 72
+COUNTED = 50_000
+PARTS, LOOKED_AT = 4, 50  # of each bucket, and from each end of a part
+
+
+def window_of(
+    model: RegisteredModel, question: Question, drawn: Sample | None = None
+) -> tuple[datetime, datetime]:
+    """From when until when: what is asked for, else as far as the data go.
+
+    ``drawn`` are the newest matches: without a window it ends with the first of them, and
+    begins with the last where they are all there are, else with the model's oldest.
+    Raises ``OperationalError`` when finding the oldest takes too long.
+    """
+    given = question.values
+    now = datetime.now(UTC)
+    since, until = given["since"], given["until"]
+    if since is None and until is None and drawn and drawn.rows:
+        until = moment_of(drawn.rows[0].id)
+        if drawn.is_whole:
+            since = moment_of(drawn.rows[-1].id)
+    if since is None:
+        # What was removed lies before: it is not walked over.
+        live = model.inferences.live().filter(id__gte=model.first_id)
+        with deadline(VOLUME_SECONDS):
+            oldest = live.oldest_first().values_list("id", flat=True).first()
+        since = moment_of(oldest) if oldest else now - timedelta(days=1)
+    until = until or now
+    return since, until if until > since else since + timedelta(minutes=1)
+
+
+def volume(
+    model: RegisteredModel, question: Question, drawn: Sample
+) -> Histogram | None:
+    """Bars over time of all that match, counted or estimated; of the sample alone when
+    that takes too long. None when nothing matches."""
+    if not drawn.rows:
+        return None
+    since, until = window_of(model, question, drawn)
+    step = (until - since) / BUCKETS
+    edges = [since + n * step for n in range(BUCKETS)] + [until]
+    limits = [first_id_at(edge) for edge in edges]
+    if drawn.is_whole:
+        counts = _placed([row.id for row in drawn.rows], limits)
+        return Histogram(bins_of(edges, counts), since, until)
+    try:
+        with deadline(VOLUME_SECONDS):
+            if counts := counted(model, question.filters, limits):
+                return Histogram(bins_of(edges, counts), since, until)
+        with deadline(VOLUME_SECONDS):
+            counts = estimated(model, question.filters, limits)
+    except OperationalError:
+        counts = _placed([row.id for row in drawn.rows], limits)
+        return Histogram(bins_of(edges, counts), since, until, is_whole=False)
+    return Histogram(bins_of(edges, counts), since, until, is_estimate=True)
+
+
+def _placed(ids: Iterable[int], limits: Sequence[int]) -> list[int]:
+    low, width = limits[0], (limits[-1] - limits[0]) or 1
+    counts = [0] * (len(limits) - 1)
+    for row_id in ids:
+        place = (row_id - low) * len(counts) // width
+        counts[min(max(place, 0), len(counts) - 1)] += 1
+    return counts
+
+
+def counted(
+    model: RegisteredModel, filters: Filter, limits: Sequence[int]
+) -> list[int] | None:
+    """How many match between each two ids; None when there are more than ``COUNTED``."""
+    found = matching(model, filters).order_by().values("id")[: COUNTED + 1]
+    sql, values = found.query.sql_with_params()
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT width_bucket(id, %s::bigint[]), count(*) "
+            f"FROM ({sql}) AS found GROUP BY 1",
+            [list(limits[:-1]), *values],
+        )
+        counts = dict(cursor.fetchall())
+    if sum(counts.values()) > COUNTED:
+        return None
+    return [counts.get(n, 0) for n in range(1, len(limits))]
+
+
+def estimated(
+    model: RegisteredModel, filters: Filter, limits: Sequence[int]
+) -> list[int]:
+    """About how many match between each two ids."""
+    sql, values = matching(model, filters).values("id").query.sql_with_params()
+    within = f"({sql}) AS found WHERE id >= part.low AND id < part.high ORDER BY id"
+    parts = _parts(limits)
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT part.number, count(DISTINCT id), count(*), "
+            "max(id) FILTER (WHERE is_first), min(id) FILTER (WHERE NOT is_first) "
+            "FROM unnest(%s::bigint[], %s::bigint[]) WITH ORDINALITY "
+            "AS part (low, high, number) CROSS JOIN LATERAL ("
+            f"(SELECT id, true AS is_first FROM {within} LIMIT {LOOKED_AT}) UNION ALL "
+            f"(SELECT id, false FROM {within} DESC LIMIT {LOOKED_AT})"
+            ") AS seen GROUP BY 1",
+            [[low for low, _ in parts], [high for _, high in parts], *values, *values],
+        )
+        seen = {number: rest for number, *rest in cursor}
+    counts = [0.0] * (len(limits) - 1)
+    for number, (low, high) in enumerate(parts):
+        if number + 1 in seen:
+            count, looked_at, last, first = seen[number + 1]
+            if count == looked_at:  # they did not meet: n of them have n - 1 distances
+                dense = (count - 2) / (last + 1 - low + high - first)
+                count = max(count, dense * (high - low))
+            counts[number // PARTS] += count
+    return [round(count) for count in counts]
+
+
+def _parts(limits: Sequence[int]) -> list[tuple[int, int]]:
+    """From which id to below which one, ``PARTS`` of them between each two limits."""
+    edges = [
+        low + (high - low) * n // PARTS
+        for low, high in pairwise(limits)
+        for n in range(PARTS)
+    ]
+    edges.append(first_id_at(moment_of(limits[-1]) + timedelta(microseconds=1)))
+    return list(pairwise(edges))
