@@ -70,9 +70,9 @@ def copied(model: RegisteredModel) -> float:
 
 def encoded(model: RegisteredModel) -> float:
     """Seconds that pyarrow takes to encode the finished batches."""
-    from exports.formats.open_inference.archived import AT_ONCE
     from exports.formats.open_inference.layout import Layout, Shape
     from exports.formats.open_inference.parquet import ParquetWriter
+    from exports.formats.open_inference.table_format import AT_ONCE
     from exports.formats.open_inference.tables import Tables
 
     layout = Layout.of(model, Shape.FLAT)
@@ -102,7 +102,7 @@ class WithoutPandas:
 def export(format_: str) -> None:
     """What the process of its own does: carry out one task, and say what it took."""
     sys.meta_path.insert(0, WithoutPandas())
-    from exports.archiving import carry_out
+    from exports.archive_writer import carry_out
     from exports.models import ExportTask
     from inferences.models import RegisteredModel
 

@@ -8,7 +8,7 @@ the rounds; the bare limit is the direct round of the same run. There are two cl
 aiohttp, as programs use it, and a bare one, which spends nothing and so shows what the
 servers spend.
 
-While calls come this fast, capture waits (``proxy/rushing.py``), so before each direct round
+While calls come this fast, capture waits (``proxy/capture/backpressure.py``), so before each direct round
 it is given the time to work off what the proxied one left: direct rounds are bare, and the
 figures are those of a burst. The last line says how long that took: over a longer time no
 more can be stored than capture gets done.
@@ -244,7 +244,7 @@ class Bench:
     def spent(self) -> dict[str, float]:
         """Seconds of processor time, by what they were spent for."""
         upstream, proxy = (family(server.pid) for server in self.servers)
-        capture = {pid for pid in proxy if "proxy.capturing" in command_of(pid)}
+        capture = {pid for pid in proxy if "proxy.capture.worker" in command_of(pid)}
         return {
             "upstream": sum(map(seconds_of, upstream)),
             "proxy": sum(map(seconds_of, set(proxy) - capture)),

@@ -14,7 +14,7 @@ from typing import Any
 from django.db import transaction
 from django.db.models.functions import Now
 
-from datasets import inputs
+from datasets import shared_blobs
 from datasets.models import (
     AddingTask,
     Dataset,
@@ -22,8 +22,8 @@ from datasets.models import (
     DatasetEntry,
     DatasetSource,
 )
+from exports.member_sets import fix_selected, selected_batches
 from exports.members import Batch, Member, Skip
-from exports.sets import fix_selected, selected_batches
 from inferences.models import RegisteredModel
 from inferences.models.ground_truth import GroundTruth
 from inferences.store.metadata import canonical
@@ -82,10 +82,10 @@ def _add(task: AddingTask, source: DatasetSource, batch: Batch) -> None:
     members = list(batch.members())
     try:
         for attempt in range(1, TRIES + 1):
-            found = inputs.put(task.dataset.project, members)
+            found = shared_blobs.put(task.dataset.project, members)
             try:
                 needless = _written(task, source, batch, members, found)
-            except inputs.Gone:
+            except shared_blobs.Gone:
                 if attempt == TRIES:
                     raise
                 continue
@@ -107,7 +107,7 @@ def _written(
     dataset = Dataset.objects.select_for_update().get(pk=task.dataset_id)
     if dataset.deleted_at:
         raise Stopped("The dataset was deleted.")
-    needless = inputs.save(dataset.project, found)
+    needless = shared_blobs.save(dataset.project, found)
     counts = Counter(task.counts)
     counts[DELETED] += len(batch.deleted)
     entries = _entries(task, dataset, source, batch, members, found)

@@ -8,9 +8,9 @@ from typing import Any
 
 from datasets.annotations import taken_apart, text_of
 from datasets.models import DatasetArchive, DatasetEntry
+from exports.export_report import Receipt
+from exports.member_sets import BATCH_SIZE
 from exports.members import Batch, Member, Value
-from exports.receipts import Receipt
-from exports.sets import BATCH_SIZE
 from inferences.models import RegisteredModel
 from istore import blobs
 from istore.db.clock import now

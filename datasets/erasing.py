@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from django.db import transaction
 
-from datasets import inputs
+from datasets import shared_blobs
 from datasets.models import DatasetArchive, DatasetEntry
-from exports.expiry import remove_archive
+from exports.cleanup import remove_archive
 from inferences.erasure.matching_records import Carried
 from inferences.models import RegisteredModel
 from istore.models import Project
@@ -47,5 +47,5 @@ def _erase(project: Project, ids: list[int]) -> int:
     with transaction.atomic():
         gone = entries.count()
         entries.delete()
-    inputs.collect(project)
+    shared_blobs.collect(project)
     return gone

@@ -17,8 +17,8 @@ from django.db.models import F, Q
 from django.db.models.functions import Now
 
 from datasets.splitting import Splitting
+from exports.member_sets import MemberSet
 from exports.models import ArchiveTask, SetPart
-from exports.sets import MemberSet
 from inferences.models import InferenceAction, RegisteredModel
 from istore.accounts.access import Caller
 from istore.models import Project, Role

@@ -2,9 +2,9 @@ from __future__ import annotations
 
 from celery import shared_task
 
-from datasets import adding, changing, inputs
+from datasets import adding, lifecycle, shared_blobs
 from datasets.models import AddingTask, DatasetArchive
-from exports import archiving
+from exports import archive_writer
 
 
 @shared_task
@@ -18,11 +18,11 @@ def run_adding_task(task_id: str) -> None:
 def run_archive_task(task_id: str) -> None:
     tasks = DatasetArchive.objects.select_related("dataset__project")
     if found := tasks.filter(pk=task_id).first():
-        archiving.carry_out(found)
+        archive_writer.carry_out(found)
 
 
 @shared_task
 def collect_datasets() -> None:
     """Called by beat: the rest of deleted datasets, and inputs that no entry needs."""
-    changing.finish_deletions()
-    inputs.collect()
+    lifecycle.finish_deletions()
+    shared_blobs.collect()

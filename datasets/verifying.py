@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator
 
-from datasets import inputs
+from datasets import shared_blobs
 from datasets.models import DatasetBlob
 from istore import blobs
 from istore.checks.verification import Finding, Scope
@@ -19,7 +19,7 @@ def inputs_there(scope: Scope) -> Iterator[DatasetBlob]:
 
 
 def inputs_found(blob: DatasetBlob, *, deep: bool) -> str:
-    if not inputs.is_there(blob):
+    if not shared_blobs.is_there(blob):
         return "It is not there, or not of its size."
     if deep:
         digest = hashlib.sha256()
@@ -40,8 +40,10 @@ def check_inputs(scope: Scope) -> Iterator[Finding]:
 
 def leftovers(scope: Scope) -> Iterator[Finding]:
     """Objects of puts whose entries were never written."""
-    prefix = inputs.prefix_of(scope.project) if scope.project else inputs.ROOT
-    for each in inputs.unnamed(prefix):
+    prefix = (
+        shared_blobs.prefix_of(scope.project) if scope.project else shared_blobs.ROOT
+    )
+    for each in shared_blobs.unnamed(prefix):
         if each.modified_at < scope.young_from:
             if scope.repair:
                 blobs.delete([each.key])

@@ -20,10 +20,10 @@ from django.views.decorators.http import (
 )
 from rest_framework.exceptions import APIException
 
-from datasets import changing, listing, summary
+from datasets import lifecycle, listing, summary
 from datasets.forms import AddForm, ArchiveForm, NewDatasetForm, SplittingForm
 from datasets.models import AddingTask, Dataset, DatasetArchive, DatasetEntry
-from exports import opening
+from exports import task_lifecycle
 from exports.forms import Chosen
 from exports.models import CONTENT_TYPES
 from inferences.models import InferenceKey
@@ -50,7 +50,9 @@ def datasets(request: HttpRequest, project_id: str) -> HttpResponse:
         project = visible_project(request, project_id, Role.EDITOR)
         if form.is_valid():
             try:
-                made = changing.create(caller_of(request), project, **form.cleaned_data)
+                made = lifecycle.create(
+                    caller_of(request), project, **form.cleaned_data
+                )
             except APIException as error:
                 form.add_error("name", sentence(error))
             else:
@@ -217,14 +219,14 @@ def add(request: HttpRequest, model_id: str) -> HttpResponse:
     try:
         chosen = Chosen.read(given)
         selection = chosen.selection()
-        count = opening.expected(model, selection)
+        count = task_lifecycle.expected(model, selection)
         if is_sent and form.is_valid():
             values, caller = form.cleaned_data, caller_of(request)
             into = values["dataset"] or values["new_name"]
             target = live.filter(name=into).first()
             if target is None:
-                target = changing.create(caller, model.project, into)
-            changing.add(
+                target = lifecycle.create(caller, model.project, into)
+            lifecycle.add(
                 caller,
                 target,
                 model,
@@ -268,7 +270,7 @@ def publish(request: HttpRequest, project_id: str, name: str) -> HttpResponse:
         request,
         project_id,
         name,
-        lambda caller, found: changing.publish(caller, found, note),
+        lambda caller, found: lifecycle.publish(caller, found, note),
         "The version is published and will not change.",
     )
 
@@ -285,7 +287,7 @@ def split(request: HttpRequest, project_id: str, name: str) -> HttpResponse:
         request,
         project_id,
         name,
-        lambda caller, found: changing.change(caller, found, splitting=splitting),
+        lambda caller, found: lifecycle.change(caller, found, splitting=splitting),
         "The working version is split.",
     )
 
@@ -298,7 +300,7 @@ def remove(request: HttpRequest, project_id: str, name: str) -> HttpResponse:
     old = chosen.filter(first_version__lt=found.working)  # others go for good
     kept = list(old.values_list("pk", flat=True))
     try:
-        count = changing.remove_entries(caller_of(request), found, ids)
+        count = lifecycle.remove_entries(caller_of(request), found, ids)
     except APIException as error:
         messages.error(request, sentence(error))
         return redirect("datasets:dataset", project_id, name)
@@ -318,7 +320,7 @@ def remove(request: HttpRequest, project_id: str, name: str) -> HttpResponse:
 def put_back(request: HttpRequest, project_id: str, name: str) -> HttpResponse:
     found = _dataset(request, project_id, name, Role.EDITOR)
     try:
-        count = changing.put_back(caller_of(request), found, _entry_ids(request))
+        count = lifecycle.put_back(caller_of(request), found, _entry_ids(request))
     except APIException as error:
         messages.error(request, sentence(error))
         return redirect("datasets:dataset", project_id, name)
@@ -345,7 +347,7 @@ def delete(request: HttpRequest, project_id: str, name: str) -> HttpResponse:
     if request.POST.get("name") != found.name:
         messages.error(request, "Type the name of the dataset to delete it.")
         return redirect("datasets:dataset", project_id, name)
-    changing.delete(caller_of(request), found)
+    lifecycle.delete(caller_of(request), found)
     messages.success(request, f"{found.name} is deleted.")
     return redirect("datasets:datasets", project_id)
 
@@ -366,7 +368,7 @@ def archive(
         request,
         project_id,
         name,
-        lambda caller, each: changing.archive(
+        lambda caller, each: lifecycle.archive(
             caller,
             each,
             number,
@@ -422,7 +424,7 @@ def stop_addition(
         request,
         project_id,
         name,
-        lambda caller, each: changing.stop(caller, each, task),
+        lambda caller, each: lifecycle.stop(caller, each, task),
         "It stops. What was added stays.",
     )
 

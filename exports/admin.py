@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from django.contrib import admin
 
-from exports import opening
+from exports import task_lifecycle
 from exports.models import ExportTask
 from exports.schedules import admin as schedules_admin  # noqa: F401 registers itself
 from istore.admin import TaskAdmin
@@ -32,10 +32,10 @@ class ExportTaskAdmin(TaskAdmin):
 
     @staticmethod
     def stop_task(actor: object, task: ExportTask) -> bool:
-        opening.stop(actor, task)
+        task_lifecycle.stop(actor, task)
         return True
 
     @staticmethod
     def resume_task(actor: object, task: ExportTask) -> bool:
-        opening.retry(actor, task)
+        task_lifecycle.retry(actor, task)
         return True

@@ -12,7 +12,7 @@ from typing import Any
 from django.db.models import F, Q
 from django.db.models.functions import Now
 
-from exports.expiry import remove_archive
+from exports.cleanup import remove_archive
 from exports.models import ExportPart, ExportTask
 from inferences.erasure.matching_records import Carried
 from inferences.models import RegisteredModel

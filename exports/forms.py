@@ -12,8 +12,8 @@ from django.http import QueryDict
 from exports.api.selections import IDS_MAX
 from exports.formats import FORMATS, Format
 from exports.models import Container
-from exports.opening import Wanted
 from exports.selections import Selection
+from exports.task_lifecycle import Wanted
 from inferences.search import text
 from inferences.search.filters import InferenceFilter
 from inferences.web.view_models.questions import Question, check_says_something

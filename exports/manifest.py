@@ -12,8 +12,8 @@ from typing import IO, Any
 import orjson
 
 from exports.archives import Archive
+from exports.export_report import Receipt
 from exports.models import ArchiveTask
-from exports.receipts import Receipt
 
 PATH = "manifest.json"
 VERSION = 1

@@ -19,7 +19,7 @@ from istore.tasks.tracking import TaskState, TrackedTask
 from istore.web.filenames import file_stem
 
 if TYPE_CHECKING:
-    from exports.sets import MemberSet
+    from exports.member_sets import MemberSet
 
 
 class Container(models.TextChoices):
@@ -150,7 +150,7 @@ class ExportTask(ArchiveTask):
         return str(self.model_id)
 
     def members(self) -> MemberSet:
-        from exports.sets import SelectedInferences  # which reads these tables
+        from exports.member_sets import SelectedInferences  # which reads these tables
 
         return SelectedInferences()
 

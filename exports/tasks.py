@@ -2,10 +2,10 @@ from __future__ import annotations
 
 from celery import shared_task
 
-from exports import expiry
-from exports.archiving import carry_out
+from exports import cleanup
+from exports.archive_writer import carry_out
 from exports.models import ExportTask, ScheduledExport
-from exports.schedules import keeping, running
+from exports.schedules import lifecycle, runner
 from istore.db.clock import now
 
 
@@ -19,17 +19,17 @@ def run_export_task(task_id: str) -> None:
 @shared_task
 def collect_archives() -> None:
     """Called by beat every few minutes."""
-    expiry.collect(now())
+    cleanup.collect(now())
 
 
 @shared_task
 def run_scheduled_export(run_id: str) -> None:
     runs = ScheduledExport.objects.select_related("schedule__model__project")
     if found := runs.filter(pk=run_id).first():  # else its schedule was removed
-        running.carry_out(found)
+        runner.carry_out(found)
 
 
 @shared_task
 def start_due_schedules() -> None:
     """Called every minute by beat; the intervals themselves are in the table."""
-    keeping.start_due(now())
+    lifecycle.start_due(now())

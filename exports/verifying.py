@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator
 
-from exports.expiry import ROOT, forget_archive, kinds, orphans
+from exports.cleanup import ROOT, forget_archive, kinds, orphans
 from exports.models import ArchiveTask
 from istore import blobs
 from istore.checks.verification import Finding, Scope

@@ -18,7 +18,7 @@ from django.views.decorators.http import (
 )
 from rest_framework.exceptions import APIException
 
-from exports import opening
+from exports import task_lifecycle
 from exports.formats import FORMATS
 from exports.forms import Chosen, NewExportForm
 from exports.listing import NEWEST_FIRST, TaskQuery, page_of
@@ -77,10 +77,10 @@ def new(request: HttpRequest, model_id: str) -> HttpResponse:
     chosen = Chosen()
     try:
         chosen = Chosen.read(given)
-        count = opening.expected(model, chosen.selection())
+        count = task_lifecycle.expected(model, chosen.selection())
         if form.is_bound and form.is_valid():
             wanted = form.wanted(chosen)
-            task = opening.open_task(caller_of(request), model, wanted)
+            task = task_lifecycle.open_task(caller_of(request), model, wanted)
             return redirect("exports:task", model.project, model.model_id, task.pk)
     except ValidationError as error:
         problem, status = " ".join(error.messages), 400
@@ -166,13 +166,13 @@ def _with_archive(request: HttpRequest, model_id: str, task_id: str) -> ExportTa
 @login_required
 @require_POST
 def stop(request: HttpRequest, model_id: str, task_id: str) -> HttpResponse:
-    return _done(request, model_id, task_id, opening.stop)
+    return _done(request, model_id, task_id, task_lifecycle.stop)
 
 
 @login_required
 @require_POST
 def retry(request: HttpRequest, model_id: str, task_id: str) -> HttpResponse:
-    return _done(request, model_id, task_id, opening.retry)
+    return _done(request, model_id, task_id, task_lifecycle.retry)
 
 
 def _done(request: HttpRequest, model_id: str, task_id: str, act: Any) -> HttpResponse:

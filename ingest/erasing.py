@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from inferences.erasure.matching_records import Carried
+from ingest.errors import Refused
 from ingest.markers import read_marker
 from ingest.models import SetAsideEvent
-from ingest.refusals import Refused
 from istore import blobs
 from istore.models import Project
 

@@ -22,16 +22,16 @@ import structlog
 from django.conf import settings
 
 from ingest import heartbeat
-from ingest.arrivals import Arrival, Models, arrival, read_event
-from ingest.composing import Composed, compose
-from ingest.counting import Counts, Every
-from ingest.fetching import Fetcher
-from ingest.outages import Outages, Stopping
-from ingest.refusals import NotYet, Reason, Refused
-from ingest.setting_aside import set_aside
-from ingest.settled import settled
-from ingest.storing import Storing
+from ingest.batch_writer import Storing
+from ingest.blob_fetcher import Fetcher
+from ingest.dead_letters import set_aside
+from ingest.errors import NotYet, Reason, Refused
+from ingest.metrics import Counts, Every
+from ingest.reconciliation_state import settled
+from ingest.record_builder import Composed, compose
+from ingest.retries import Outages, Stopping
 from ingest.stream import Entry, EventStream
+from ingest.validated_events import Arrival, Models, arrival, read_event
 from istore.db.clock import now
 from istore.failpoints import failpoint
 

@@ -9,9 +9,9 @@ from typing import Any
 
 import orjson
 
-from ingest.arrivals import Arrival
+from ingest.errors import NotYet, Reason, Refused
 from ingest.events import InferenceEvent
-from ingest.refusals import NotYet, Reason, Refused
+from ingest.validated_events import Arrival
 from istore import blobs
 
 FORMAT = 1

@@ -25,11 +25,11 @@ from django.db import connection
 
 from inferences.models import InferencePayload, RegisteredModel
 from inferences.models.row_ids import first_id_at
+from ingest.errors import Refused
 from ingest.events import InferenceEvent
 from ingest.markers import read_event_of, read_marker
 from ingest.models import SetAsideEvent
-from ingest.refusals import Refused
-from ingest.settled import settled
+from ingest.reconciliation_state import settled
 from ingest.stream import EventStream
 from istore import blobs
 from istore.db.clock import now

@@ -19,16 +19,16 @@ from django.conf import settings
 from inferences.maintenance.orphan_blobs import Fate
 from inferences.models import RegisteredModel
 from inferences.store.lookup import keys_of
+from ingest.errors import Refused
 from ingest.events import InferenceEvent
 from ingest.markers import read_event_of, read_marker
 from ingest.models import SetAsideEvent
-from ingest.refusals import Refused
-from ingest.settled import settled
+from ingest.reconciliation_state import settled
 from ingest.stream import EventStream
 from istore import blobs
 from istore.checks.verification import Finding, Scope
 from istore.db.clock import now
-from proxy.spool_health import files_aside, foreign_files, waiting_models
+from proxy.spool.spool_health import files_aside, foreign_files, waiting_models
 
 DEAD_AFTER = timedelta(days=1)
 WAITING = Fate()

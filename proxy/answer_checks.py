@@ -11,9 +11,9 @@ from typing import Any
 import orjson
 
 from istore.json_bounds import TooDeep, TooManyValues, check_json
+from protocols.open_inference.bounded_json import MAX_VALUES
 from protocols.streams import facts_of
 from services.runners.schemas import TooMuchWork, misfit
-from services.v2.bounded_json import MAX_VALUES
 
 DEPTH = 1000  # as deep as the parser goes
 

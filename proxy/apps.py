@@ -8,7 +8,7 @@ class ProxyConfig(AppConfig):
 
     def ready(self) -> None:
         from istore.checks import health
-        from proxy import spool_health
+        from proxy.spool import spool_health
 
         health.watched["spool"] = spool_health.trouble
         health.watched["spool files"] = spool_health.files_left

@@ -17,8 +17,8 @@ os.environ.setdefault("DJANGO_SETTINGS_MODULE", "istore.settings")
 django.setup()
 lifeline.hold()
 
-from proxy.inferring import Proxy  # noqa: E402
-from proxy.serving import Application  # noqa: E402
+from proxy.app import Application  # noqa: E402
+from proxy.inference_handler import Proxy  # noqa: E402
 
 application = Application(Proxy())
 

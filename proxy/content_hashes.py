@@ -11,9 +11,9 @@ import logging
 import django
 from django.apps import apps
 
-from proxy.entries import SpoolEntry
+from protocols.open_inference import is_in_parts, read_response
+from proxy.spool.entries import SpoolEntry
 from services.plain_batches import comes_in_as_many
-from services.v2 import is_in_parts, read_response
 
 log = logging.getLogger(__name__)
 
@@ -38,7 +38,7 @@ def content_hashes_of(payload: bytes) -> list[bytes]:
     """Of a spool entry, one for each part of its request."""
     if not apps.ready:
         django.setup()
-    from ingest.composing import content_hash_of
-    from proxy.capture import prepared
+    from ingest.record_builder import content_hash_of
+    from proxy.capture.artifacts import prepared
 
     return [content_hash_of(each.marker) for each in prepared(SpoolEntry.read(payload))]

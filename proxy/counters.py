@@ -11,8 +11,8 @@ from prometheus_client.core import CounterMetricFamily
 from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
-from proxy.spool import age_of, size_of
-from proxy.spool_health import files_aside, waiting_models
+from proxy.spool.spool_health import files_aside, waiting_models
+from proxy.spool.writer import age_of, size_of
 
 STATUS, REASON = "status", "reason"
 

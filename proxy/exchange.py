@@ -8,17 +8,17 @@ from typing import Any
 
 from inferences.store.reservations import Reservation
 from istore.uuids import uuid7
-from proxy import counters, moments
+from proxy import counters, timestamps
 from proxy.answers import Send
-from proxy.asking import Asked
-from proxy.carrying import Answered, is_stream, pass_on, read_answer
-from proxy.connections import Response
-from proxy.entries import FORM_RAW, FORM_V2, Facts, SpoolEntry
-from proxy.forwarding import Upstreams
-from proxy.headers import header_of_ids
+from proxy.http.headers import header_of_ids
+from proxy.http.http1_client import Response
+from proxy.http.request_body import Allowance, Reader
+from proxy.http.timeouts import Patience
+from proxy.http.upstream_pool import Upstreams
 from proxy.paths import Call
-from proxy.patience import Patience
-from proxy.receiving import Allowance, Reader
+from proxy.request_parsing import Asked
+from proxy.response_reading import Answered, is_stream, pass_on, read_answer
+from proxy.spool.entries import FORM_RAW, FORM_V2, Facts, SpoolEntry
 from proxy.streaming import Keeper, carry_stream
 from proxy.targets import Target
 
@@ -63,14 +63,14 @@ class Exchange:
         keeper: Keeper,
     ) -> Answered | None:
         """The whole answer, to be kept and sent; None when it was passed on already."""
-        self.forwarded_at = moments.now()
+        self.forwarded_at = timestamps.now()
         async with upstreams.ask(self.target, self.call, query, headers, body) as asked:
             response = asked.response
             if self.target.is_stored and is_stream(response):
                 await carry_stream(self, asked, keeper, allowance, reader, send)
                 return None
             answered = await self._read(response, allowance, asked.patience)
-            self.responded_at = moments.now()
+            self.responded_at = timestamps.now()
             if not answered.told:
                 return answered
             told = self.headers(answered.told)
@@ -102,9 +102,9 @@ class Exchange:
             task_type=target.task_type,
             inference_ids=ids,
             prefixes=[self._new_prefix() for _ in ids],
-            request_received_at=moments.written(self.received_at),
-            request_forwarded_at=moments.written(self.forwarded_at),
-            request_responded_at=moments.written(self.responded_at),
+            request_received_at=timestamps.written(self.received_at),
+            request_forwarded_at=timestamps.written(self.forwarded_at),
+            request_responded_at=timestamps.written(self.responded_at),
             status=answered.status,
             request_header_length=asked.header_length,
             answer_header_length=answered.header_length,
@@ -122,6 +122,6 @@ class Exchange:
 
     def _new_prefix(self) -> str:
         target = self.target
-        return moments.prefix_for(
+        return timestamps.prefix_for(
             target.project_key, target.model_key, self.received_at, uuid7()
         )

@@ -24,23 +24,23 @@ from typing import TypeVar
 import orjson
 
 from inferences.store.reservations import Reservation, State, Wish
-from ingest.settled import id_of_other
+from ingest.reconciliation_state import id_of_other
 from istore.uuids import uuid7
 from proxy import limits
-from proxy.asking import LARGE, part_ids
-from proxy.carrying import Answered
 from proxy.content_hashes import (
     comes_in_parts,
     content_hashes_of,
     plain_comes_in_parts,
 )
 from proxy.counters import counts
-from proxy.encodings import decoded
-from proxy.entries import FORM_JSON
 from proxy.exchange import Exchange
-from proxy.headers import header_of_ids
+from proxy.http.encodings import decoded
+from proxy.http.headers import header_of_ids
 from proxy.parser_processes import is_light, parse, shared
+from proxy.request_parsing import LARGE, part_ids
 from proxy.reservations import Found, Reservations
+from proxy.response_reading import Answered
+from proxy.spool.entries import FORM_JSON
 
 REMOVED = "removed"
 # What clients and gateways take as one header; aiohttp's limit is 8,190.

@@ -17,9 +17,13 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
-from proxy import counters, limits, moments
+from proxy import counters, limits, timestamps
 from proxy.answers import Send
-from proxy.carrying import (
+from proxy.http.headers import to_client
+from proxy.http.request_body import Allowance, Reader
+from proxy.http.timeouts import Patience
+from proxy.lost_copies import LostCopies
+from proxy.response_reading import (
     BUSY,
     STATUS,
     TOO_LARGE,
@@ -27,10 +31,6 @@ from proxy.carrying import (
     BrokenOff,
     not_recorded,
 )
-from proxy.headers import to_client
-from proxy.lost_copies import LostCopies
-from proxy.patience import Patience
-from proxy.receiving import Allowance, Reader
 
 if TYPE_CHECKING:
     from proxy.exchange import Exchange
@@ -95,7 +95,7 @@ class StreamCopy:
         else:
             self.chunks.append(piece)
             if len(self.marks) < MARKS_MOST:
-                self.marks.append((self.size, moments.now()))
+                self.marks.append((self.size, timestamps.now()))
 
     def _give_up(self, reason: str) -> None:
         self.reason = reason
@@ -140,7 +140,7 @@ async def carry_stream(
         counters.tell(response.status, told)
         end = await _pass_pieces(asking, copy, reader, send)
     finally:
-        exchange.responded_at = moments.now()
+        exchange.responded_at = timestamps.now()
         if copy is not None:
             await _keep_copy(exchange, response, copy, end, keeper)
     if end != LEFT:

@@ -33,7 +33,7 @@ from proxy.answers import (
     not_found,
     unauthenticated,
 )
-from proxy.headers import Headers
+from proxy.http.headers import Headers
 from proxy.lease import Lease, clock
 from proxy.rates import TokenRate, WrongTokens
 from services.session_ports import is_port_of_session, port_of

@@ -18,8 +18,8 @@ from pathlib import Path
 from django.conf import settings
 
 from istore.uuids import uuid7
-from proxy.frames import head, header
-from proxy.segments import Segment, sync_directory, write_durably
+from proxy.spool.frames import head, header
+from proxy.spool.spool_files import Segment, sync_directory, write_durably
 
 FOLDER, LOCK = "waiting", "retry"
 SHARE = 0.25

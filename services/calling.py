@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from istore.api.problems import Problem
-from services import relaying, sessions
+from services import proxy_relay, sessions
 from services.models import InferenceSession
 
 ANSWER_BYTES = 1024**2
@@ -41,7 +41,7 @@ def call(actor: object, session: InferenceSession, request: Any) -> Called:
     try:
         secret = sessions.short_lived_token(actor, session)
         body = json.dumps(asked[0]).encode()
-        connection, response = relaying.ask(
+        connection, response = proxy_relay.ask(
             session, service.endpoint, secret, body, HEADERS
         )
         try:

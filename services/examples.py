@@ -6,8 +6,8 @@ from typing import Any
 
 from services.models import InferenceService, Runner
 from services.runners.commands import BadCommands, listed
+from services.runners.config_fields import BadConfiguration
 from services.runners.mocks import Mock
-from services.runners.reading import BadConfiguration
 from services.runners.servers import OPENAI, V2
 
 PROMPT = "A ship enters the harbour and"

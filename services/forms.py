@@ -20,8 +20,8 @@ from services.runners.checking import (
     command_names,
     is_endpoint,
 )
+from services.runners.config_fields import BadConfiguration
 from services.runners.mocks import mock_titles
-from services.runners.reading import BadConfiguration
 from services.runners.schemas import check_schema
 from services.runners.servers import JSON, OPENAI, V2
 

@@ -7,7 +7,7 @@ import binascii
 
 import orjson
 
-from services.v2 import sniff
+from protocols.open_inference import sniff
 
 PICTURE = "image"
 

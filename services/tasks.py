@@ -2,9 +2,9 @@ from __future__ import annotations
 
 from celery import shared_task
 
-from services import tending
+from services import session_reaper
 
 
 @shared_task
 def tend_sessions() -> None:
-    tending.tend()
+    session_reaper.tend()

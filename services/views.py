@@ -28,7 +28,7 @@ from inferences.web.view_models.json_text import highlighted
 from istore.accounts.access import caller_of
 from istore.models import Role
 from istore.web.pages import render_page, require
-from services import calling, sessions, tending
+from services import calling, session_reaper, sessions
 from services.examples import example_for
 from services.forms import CallForm, MockForm, NewServiceForm, SessionForm
 from services.models import LIVE, InferenceService, InferenceSession, Runner, Status
@@ -157,7 +157,7 @@ def terminate(request: HttpRequest, session_id: UUID) -> HttpResponse:
 def call(request: HttpRequest, session_id: UUID) -> HttpResponse:
     """Call the session with what the form holds, and show what it answers."""
     session = visible_session(request, session_id, Role.EDITOR)
-    tending.look(session)
+    session_reaper.look(session)
     form = CallForm(request.POST)
     called = None
     if form.is_valid():

@@ -7,7 +7,7 @@ import zipfile
 import pytest
 from playwright.sync_api import Locator, Page, expect
 
-from datasets import changing
+from datasets import lifecycle
 from datasets.models import AddingTask, DatasetArchive
 from datasets.tasks import run_adding_task, run_archive_task
 from inferences.models import RegisteredModel
@@ -148,7 +148,7 @@ def press(page: Page, wanted: Locator) -> None:
 
 def test_a_viewer_looks_and_cannot_act(store, watched, live_server, log_in):
     project = RegisteredModel.objects.get(model_id="yolo-harbour").project
-    changing.create("test", project, "hard cases")
+    lifecycle.create("test", project, "hard cases")
     page = watched
     log_in(page, "viktor")
     page.goto(live_server.url + DATASET)

@@ -11,7 +11,7 @@ from django.contrib.auth.models import User
 
 from datasets.adding import carry_out as add
 from datasets.models import AddingTask, Dataset
-from exports.archiving import carry_out
+from exports.archive_writer import carry_out
 from exports.models import ExportTask
 from inferences.erasure.matching_records import Carried
 from inferences.erasure.running import erase, open_erasure

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from playwright.sync_api import Page, expect
 
-from datasets import changing
+from datasets import lifecycle
 from datasets.models import AddingTask, Dataset
 from exports.models import ExportTask
 from inferences.models import MetadataChange, SavedView
@@ -59,7 +59,7 @@ ACTS = {
 
 
 def test_a_viewer_cannot_act(store, watched, live_server, log_in):
-    changing.create("test", store.project, "hard cases")
+    lifecycle.create("test", store.project, "hard cases")
     noted = AuditEntry.objects.exclude(action__startswith="user.").count()
     page = watched
     log_in(page, "viktor")

@@ -30,12 +30,12 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from exports.archiving import carry_out
-from exports.expiry import collect, remove_archive
+from exports.archive_writer import carry_out
+from exports.cleanup import collect, remove_archive
 from exports.models import ExportTask
-from exports.opening import Wanted
-from exports.opening import open_task as open_export
 from exports.selections import Selection
+from exports.task_lifecycle import Wanted
+from exports.task_lifecycle import open_task as open_export
 from inferences.erasure.matching_records import Carried
 from inferences.erasure.running import erase, open_erasure
 from inferences.models import InferenceKey, InferencePayload, RegisteredModel, TaskType

@@ -21,9 +21,9 @@ from django.db import transaction
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from datasets import changing
+from datasets import lifecycle as dataset_lifecycle
 from exports.models import ExportTask
-from exports.schedules import keeping
+from exports.schedules import lifecycle as schedule_lifecycle
 from inferences.ground_truth.upsert import put_truth
 from inferences.models import RegisteredModel, TaskType
 from inferences.models.erasure import ErasureTask
@@ -112,10 +112,12 @@ def build_twin(make_inference) -> RegisteredModel:
         "export task": ExportTask.objects.create(
             model=twin, format="coco", created_by="ann", selection={}
         ).pk,
-        "schedule": keeping.create(
+        "schedule": schedule_lifecycle.create(
             "ann", twin, from_beginning=True, name=SECRET, interval_hours=1
         ).pk,
-        "dataset": changing.create("ann", airport, "a", description=SECRET).name,
+        "dataset": dataset_lifecycle.create(
+            "ann", airport, "a", description=SECRET
+        ).name,
         "erasure": ErasureTask.objects.create(
             project=airport, key="k", type="string", value="v", requested_by="ann"
         ).pk,
@@ -515,7 +517,9 @@ def test_schedules_of_twins_write_into_folders_of_their_own(
     from exports.schedules.files import folder_of
 
     twin = build_twin(make_inference)
-    own = keeping.create("ann", model, from_beginning=True, name="n", interval_hours=1)
+    own = schedule_lifecycle.create(
+        "ann", model, from_beginning=True, name="n", interval_hours=1
+    )
     theirs = twin.export_schedules.get()
 
     assert folder_of(own) == f"scheduled/project=harbour/model={OWN}"

@@ -11,7 +11,7 @@ from rest_framework.exceptions import PermissionDenied
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from datasets import changing, listing, summary
+from datasets import lifecycle, listing, summary
 from datasets.api.serializers import (
     AddingTaskSerializer,
     AddingTasksSerializer,
@@ -93,7 +93,7 @@ class DatasetsView(DatasetsIn):
     def post(self, request: Request, project_id: str) -> Response:
         project = self.project(project_id)
         values = NewDatasetSerializer.parse(request.data)
-        dataset = changing.create(self.caller, project, **values)
+        dataset = lifecycle.create(self.caller, project, **values)
         return Response(DatasetSerializer(dataset).data, status=201)
 
 
@@ -114,12 +114,12 @@ class DatasetView(DatasetsIn):
     def patch(self, request: Request, project_id: str, name: str) -> Response:
         dataset = self.dataset(project_id, name)
         values = DatasetChangeSerializer.parse(request.data)
-        changed = changing.change(self.caller, dataset, **values)
+        changed = lifecycle.change(self.caller, dataset, **values)
         return Response(DatasetSerializer(changed).data)
 
     @extend_schema(operation_id="delete_dataset", responses={204: None, **PROBLEMS})
     def delete(self, request: Request, project_id: str, name: str) -> Response:
-        changing.delete(self.caller, self.dataset(project_id, name))
+        lifecycle.delete(self.caller, self.dataset(project_id, name))
         return Response(status=204)
 
 
@@ -143,7 +143,7 @@ class VersionsView(DatasetsIn):
     def post(self, request: Request, project_id: str, name: str) -> Response:
         dataset = self.dataset(project_id, name)
         note = PublishSerializer.parse(request.data).get("note", "")
-        version = changing.publish(self.caller, dataset, note)
+        version = lifecycle.publish(self.caller, dataset, note)
         return Response(SummarySerializer(_published(version)).data, status=201)
 
 
@@ -256,7 +256,7 @@ class AdditionsView(DatasetsIn):
         ).first()
         if model is None:
             raise invalid("The project has no such model.", "model_id")
-        task = changing.add(
+        task = lifecycle.add(
             self.caller,
             dataset,
             model,
@@ -301,7 +301,7 @@ class StopAdditionView(AdditionView):
         self, request: Request, project_id: str, name: str, task_id: str
     ) -> Response:
         task = self.task(project_id, name, task_id)
-        changing.stop(self.caller, self.dataset(project_id, name), task)
+        lifecycle.stop(self.caller, self.dataset(project_id, name), task)
         return Response(AddingTaskSerializer(task).data)
 
 
@@ -319,7 +319,7 @@ class RetryAdditionView(AdditionView):
         self, request: Request, project_id: str, name: str, task_id: str
     ) -> Response:
         task = self.task(project_id, name, task_id)
-        changing.retry(self.caller, self.dataset(project_id, name), task)
+        lifecycle.retry(self.caller, self.dataset(project_id, name), task)
         return Response(AddingTaskSerializer(task).data)
 
 
@@ -334,7 +334,7 @@ class RemoveEntriesView(DatasetsIn):
     def post(self, request: Request, project_id: str, name: str) -> Response:
         dataset = self.dataset(project_id, name)
         wanted = RemovalSerializer.parse(request.data)
-        removed = changing.remove_entries(self.caller, dataset, wanted["entry_ids"])
+        removed = lifecycle.remove_entries(self.caller, dataset, wanted["entry_ids"])
         return Response({"removed": removed})
 
 
@@ -383,7 +383,7 @@ class NewArchiveView(DatasetsIn):
     ) -> Response:
         dataset = self.dataset(project_id, name)
         wanted = NewArchiveSerializer.parse(request.data)
-        task = changing.archive(
+        task = lifecycle.archive(
             self.caller, dataset, self.version(dataset, number), **wanted
         )
         return Response(DatasetArchiveSerializer(task).data, status=201)
@@ -423,7 +423,7 @@ class StopArchiveView(ArchiveView):
         self, request: Request, project_id: str, name: str, task_id: str
     ) -> Response:
         task = self.task(project_id, name, task_id)
-        changing.stop(self.caller, task.dataset, task)
+        lifecycle.stop(self.caller, task.dataset, task)
         return Response(DatasetArchiveSerializer(task).data)
 
 
@@ -439,7 +439,7 @@ class RetryArchiveView(ArchiveView):
         self, request: Request, project_id: str, name: str, task_id: str
     ) -> Response:
         task = self.task(project_id, name, task_id)
-        changing.retry(self.caller, task.dataset, task)
+        lifecycle.retry(self.caller, task.dataset, task)
         return Response(DatasetArchiveSerializer(task).data)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from datasets import adding, changing
+from datasets import adding, lifecycle
 from datasets.models import AddingTask, Dataset
 from exports.api.selections import SelectionSerializer
 from exports.tests.conftest import make_stored  # noqa: F401 a builder of both
@@ -12,7 +12,7 @@ from exports.tests.conftest import make_stored  # noqa: F401 a builder of both
 
 @pytest.fixture
 def dataset(project) -> Dataset:
-    return changing.create("test", project, "hard cases")
+    return lifecycle.create("test", project, "hard cases")
 
 
 @pytest.fixture
@@ -23,7 +23,7 @@ def add(dataset, model):
         asked = asked or {}
         selection = SelectionSerializer.parse(asked)
         into = Dataset.objects.get(pk=(to or dataset).pk)
-        task = changing.add("test", into, of or model, selection, asked, **options)
+        task = lifecycle.add("test", into, of or model, selection, asked, **options)
         adding.carry_out(task)
         return task
 

@@ -9,7 +9,7 @@ from importlib import import_module
 import pytest
 from django.apps import apps
 
-from datasets import adding, changing, inputs, summary
+from datasets import adding, lifecycle, shared_blobs, summary
 from datasets.models import AddingTask, Dataset, DatasetBlob, DatasetEntry
 from datasets.tests.conftest import names
 from exports.tests.conftest import png
@@ -26,7 +26,7 @@ SHIP = {"label": "ship", "score": 0.9, "xmin": 1, "ymin": 2, "xmax": 30, "ymax":
 
 
 def objects() -> set[str]:
-    return {each.key for each in blobs.walk(inputs.ROOT)}
+    return {each.key for each in blobs.walk(shared_blobs.ROOT)}
 
 
 def test_entries_hold_what_the_inference_held(make_stored, add, dataset, model):
@@ -84,16 +84,16 @@ def test_a_published_version_keeps_what_later_changes(make_stored, add, dataset)
     make_stored(png(), [SHIP], inference_id="a")
     make_stored(png(5, 5), [SHIP], inference_id="b")
     add()
-    first = changing.publish("test", dataset)
+    first = lifecycle.publish("test", dataset)
     dataset = Dataset.objects.get(pk=dataset.pk)
     gone = dataset.entries.get(inference_id="a")
-    changing.remove_entries("test", dataset, [gone.pk])
+    lifecycle.remove_entries("test", dataset, [gone.pk])
     make_stored(png(6, 6), [SHIP], inference_id="c")
     add({"include_inference_ids": ["c"], "only_included": True})
     assert names(dataset.entries_of(first.number)) == ["a", "b"]
     assert names(dataset.entries_of(dataset.working)) == ["b", "c"]
     assert first.summary["entries"] == 2
-    inputs.collect()
+    shared_blobs.collect()
     assert len(objects()) == 3
 
 
@@ -101,15 +101,15 @@ def test_inputs_go_with_the_last_entry_that_needs_them(
     make_stored, add, dataset, project
 ):
     make_stored(png(), [SHIP], inference_id="a")
-    other = changing.create("test", project, "other")
+    other = lifecycle.create("test", project, "other")
     add()
     add(to=other)
-    changing.remove_entries("test", dataset, [dataset.entries.get().pk])
-    inputs.collect()
+    lifecycle.remove_entries("test", dataset, [dataset.entries.get().pk])
+    shared_blobs.collect()
     assert len(objects()) == 1
-    changing.delete("test", other)
-    changing.finish_deletions()
-    inputs.collect()
+    lifecycle.delete("test", other)
+    lifecycle.finish_deletions()
+    shared_blobs.collect()
     assert objects() == set()
     assert not DatasetBlob.objects.exists()
 
@@ -130,14 +130,14 @@ def test_a_collection_of_inputs_that_breaks_off_is_finished_by_the_next(
 ):
     make_stored(png(), [SHIP], inference_id="a")
     add()
-    changing.remove_entries("test", dataset, [dataset.entries.get().pk])
+    lifecycle.remove_entries("test", dataset, [dataset.entries.get().pk])
     arm(f"{step}=raise")
     try:
         with pytest.raises(Failure):
-            inputs.collect()
+            shared_blobs.collect()
     finally:
         arm("")
-    assert inputs.collect() == 1
+    assert shared_blobs.collect() == 1
     assert objects() == set()
     assert not DatasetBlob.objects.exists()
 
@@ -155,7 +155,7 @@ STEPS = [
 def test_broken_off_anywhere_the_next_attempt_adds_each_once(
     make_stored, dataset, model, monkeypatch, step
 ):
-    monkeypatch.setattr("exports.sets.BATCH_SIZE", 2)
+    monkeypatch.setattr("exports.member_sets.BATCH_SIZE", 2)
     for number in range(5):
         make_stored(png(number + 1, 4), [SHIP], inference_id=f"i{number}")
     task = AddingTask.objects.create(

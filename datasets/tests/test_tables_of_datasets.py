@@ -9,9 +9,9 @@ import pandas
 import pyarrow.parquet
 import pytest
 
-from datasets import archiving, changing
+from datasets import archiving, lifecycle
 from datasets.models import Dataset, DatasetArchive
-from exports.archiving import carry_out
+from exports.archive_writer import carry_out
 from exports.formats.open_inference import names
 from exports.tests.conftest import lines_of, opened, png
 from inferences.store import removal
@@ -27,8 +27,8 @@ def archived(dataset):
     """``archived("open_inference_parquet")``: of the dataset, published now."""
 
     def archive(format_: str, **options):
-        version = changing.publish("test", Dataset.objects.get(pk=dataset.pk))
-        task = changing.archive(
+        version = lifecycle.publish("test", Dataset.objects.get(pk=dataset.pk))
+        task = lifecycle.archive(
             "test",
             version.dataset,
             version.number,

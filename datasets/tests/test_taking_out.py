@@ -8,7 +8,7 @@ import pytest
 from django.contrib.auth.models import User
 from django.test import Client
 
-from datasets import changing
+from datasets import lifecycle
 from datasets.models import Dataset
 from exports.tests.conftest import png
 from istore.models import AuditEntry, Membership, Role
@@ -31,7 +31,7 @@ def filled(dataset, add, make_stored) -> Dataset:
     """Two entries in the first version, and one that came after it."""
     for number, name in enumerate(("a", "b", "c")):
         if name == "c":
-            changing.publish("test", dataset)
+            lifecycle.publish("test", dataset)
         make_stored(png(20 + number, 20), [], inference_id=name)
         add()
     return Dataset.objects.get()
@@ -82,7 +82,7 @@ def test_what_was_never_published_is_gone_and_it_says_so(client, filled):
 
     assert set(entries(filled)) == {"a", "b"}
     alone = take_out(client, filled, "b")
-    changing.publish("test", filled)
+    lifecycle.publish("test", filled)
     add_again = undo_of(alone)
     late = client.post(add_again[0], {"entry": add_again[1]}, follow=True)
     assert "Nothing is put back" in late.content.decode()

@@ -12,7 +12,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from exports.models import ExportedFile, ExportSchedule, ScheduledExport
-from exports.schedules import destinations, keeping
+from exports.schedules import destinations, lifecycle
 from exports.schedules.models import INTERVAL_MOST, ExportShape
 from inferences.api.fields import FlagField, MomentField, TextField, WholeField
 from inferences.api.filters import FilteredSerializer
@@ -124,13 +124,13 @@ class ScheduleSerializer(serializers.Serializer):
     updated_at = MomentField()
 
     def get_lag_seconds(self, schedule: ExportSchedule) -> float | None:
-        return keeping.lag(schedule, now())
+        return lifecycle.lag(schedule, now())
 
     def get_waiting_count(self, schedule: ExportSchedule) -> int:
-        return min(keeping.waiting(schedule), keeping.WAITING_MOST)
+        return min(lifecycle.waiting(schedule), lifecycle.WAITING_MOST)
 
     def get_waiting_is_exact(self, schedule: ExportSchedule) -> bool:
-        return keeping.waiting(schedule) <= keeping.WAITING_MOST
+        return lifecycle.waiting(schedule) <= lifecycle.WAITING_MOST
 
     def to_representation(self, schedule: ExportSchedule) -> dict[str, Any]:
         told = super().to_representation(schedule)
@@ -208,7 +208,7 @@ class SchedulesView(StoreView):
     def post(self, request: Request, model_id: str) -> Response:
         model = self.registered_model(model_id)
         values = NewScheduleSerializer.parse(request.data)
-        schedule = keeping.create(self.caller, model, **values)
+        schedule = lifecycle.create(self.caller, model, **values)
         return Response(ScheduleSerializer(schedule).data, status=201)
 
 
@@ -247,7 +247,7 @@ class ScheduleView(OneScheduleView):
         schedule = self.schedule(model_id, schedule_id)
         values = ChangeSerializer.parse(request.data)
         try:
-            changed = keeping.change(self.caller, schedule, **values)
+            changed = lifecycle.change(self.caller, schedule, **values)
         except ExportSchedule.DoesNotExist:
             raise Http404 from None
         return Response(ScheduleSerializer(changed).data)
@@ -257,7 +257,7 @@ class ScheduleView(OneScheduleView):
         responses={204: None, **PROBLEMS},
     )
     def delete(self, request: Request, model_id: str, schedule_id: str) -> Response:
-        if not keeping.remove(self.caller, self.schedule(model_id, schedule_id)):
+        if not lifecycle.remove(self.caller, self.schedule(model_id, schedule_id)):
             raise Http404
         return Response(status=204)
 
@@ -272,7 +272,7 @@ class RunScheduleView(OneScheduleView):
     )
     def post(self, request: Request, model_id: str, schedule_id: str) -> Response:
         schedule = self.schedule(model_id, schedule_id)
-        run = keeping.start(self.caller, schedule)
+        run = lifecycle.start(self.caller, schedule)
         return Response(RunSerializer(run).data, status=201)
 
 

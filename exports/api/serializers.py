@@ -9,7 +9,7 @@ from rest_framework import serializers
 from exports.api.selections import NewSelectionSerializer, asked_of, selection_of
 from exports.formats import FORMATS, Format
 from exports.models import Container, ExportTask
-from exports.opening import Wanted
+from exports.task_lifecycle import Wanted
 from inferences.api.fields import FlagField, MomentField
 from inferences.api.filters import (
     FilteredSerializer,

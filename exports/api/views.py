@@ -10,7 +10,7 @@ from drf_spectacular.utils import OpenApiParameter, extend_schema
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from exports import opening
+from exports import task_lifecycle
 from exports.api.serializers import (
     ExportTaskSerializer,
     ExportTasksQuerySerializer,
@@ -81,7 +81,7 @@ class ExportTasksView(StoreView):
     def post(self, request: Request, model_id: str) -> Response:
         model = self.registered_model(model_id)
         wanted = NewExportTaskSerializer.parse(request.data)
-        task = opening.open_task(self.caller, model, wanted)
+        task = task_lifecycle.open_task(self.caller, model, wanted)
         return Response(ExportTaskSerializer(task).data, status=201)
 
 
@@ -145,7 +145,7 @@ class StopExportTaskView(TaskView):
     )
     def post(self, request: Request, model_id: str, task_id: str) -> Response:
         task = self.task(model_id, task_id)
-        opening.stop(self.caller, task)
+        task_lifecycle.stop(self.caller, task)
         return Response(ExportTaskSerializer(task).data)
 
 
@@ -159,7 +159,7 @@ class RetryExportTaskView(TaskView):
     )
     def post(self, request: Request, model_id: str, task_id: str) -> Response:
         task = self.task(model_id, task_id)
-        opening.retry(self.caller, task)
+        task_lifecycle.retry(self.caller, task)
         return Response(ExportTaskSerializer(task).data)
 
 

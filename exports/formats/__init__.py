@@ -8,7 +8,7 @@ from exports.formats.coco import Coco
 from exports.formats.imagefolder import ImageFolder
 from exports.formats.label_studio import LabelStudio
 from exports.formats.ndjson import Ndjson
-from exports.formats.open_inference.archived import TABLE_FORMATS
+from exports.formats.open_inference.table_format import TABLE_FORMATS
 from exports.formats.voc import PascalVoc
 from exports.formats.webdataset import WebDataset
 from exports.formats.yolo import Yolo

@@ -12,10 +12,10 @@ from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar
 
 from exports.archives import Archive
+from exports.export_report import Receipt
 from exports.formats import geometry
 from exports.formats.labels import LabelNumbers
 from exports.members import DELETED, Batch, Member, Skip, ahead
-from exports.receipts import Receipt
 from inferences.models import LabelName, RegisteredModel
 from inferences.predictions.parsers import Detection
 from inferences.previews.pictures import Measure

@@ -20,9 +20,9 @@ from itertools import groupby
 from typing import IO
 from urllib.parse import quote
 
-from exports.formats.open_inference.archived import about_of
 from exports.formats.open_inference.layout import Layout, Shape
 from exports.formats.open_inference.parquet import ParquetWriter
+from exports.formats.open_inference.table_format import about_of
 from exports.formats.open_inference.tables import Tables
 from exports.schedules.destinations import Destination
 from exports.schedules.models import ExportSchedule

@@ -9,7 +9,7 @@ from django.core.exceptions import ValidationError
 
 from exports.schedules import destinations
 from exports.schedules.models import INTERVAL_MOST, ExportSchedule, ExportShape
-from exports.schedules.running import filter_of
+from exports.schedules.runner import filter_of
 from inferences.search import text
 from inferences.search.filters import InferenceFilter
 from istore.tasks.tracking import Failed

@@ -12,7 +12,7 @@ from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.views.decorators.http import require_http_methods, require_POST
 
-from exports.schedules import destinations, keeping
+from exports.schedules import destinations, lifecycle
 from exports.schedules.forms import ChangeForm, NewForm, initial_of, written
 from exports.schedules.models import ExportSchedule
 from inferences.models import RegisteredModel
@@ -38,7 +38,7 @@ def schedules(request: HttpRequest, model_id: str) -> HttpResponse:
             raise PermissionDenied
         if form.is_valid():
             try:
-                made = keeping.create(caller_of(request), model, **form.values)
+                made = lifecycle.create(caller_of(request), model, **form.values)
             except Conflict as error:
                 form.add_error(None, str(error.detail))
             else:
@@ -98,7 +98,7 @@ def _changed(request: HttpRequest, one: ExportSchedule, form: ChangeForm) -> boo
     if "query" not in form.changed_data:
         values.pop("selection")  # as it was asked, be it longer than text can say
     try:
-        keeping.change(caller_of(request), one, **values)
+        lifecycle.change(caller_of(request), one, **values)
     except Conflict as error:
         form.add_error(None, str(error.detail))
     except ExportSchedule.DoesNotExist:
@@ -113,7 +113,7 @@ def run(request: HttpRequest, model_id: str, schedule_id: str) -> HttpResponse:
     model = visible_model(request, model_id, Role.EDITOR)
     one = _schedule_of(model, schedule_id)
     try:
-        keeping.start(caller_of(request), one)
+        lifecycle.start(caller_of(request), one)
         messages.success(request, "A run has begun.")
     except Conflict as error:
         messages.error(request, str(error.detail))
@@ -125,7 +125,7 @@ def run(request: HttpRequest, model_id: str, schedule_id: str) -> HttpResponse:
 def delete(request: HttpRequest, model_id: str, schedule_id: str) -> HttpResponse:
     """End a schedule; its files stay."""
     model = visible_model(request, model_id, Role.EDITOR)
-    keeping.remove(caller_of(request), _schedule_of(model, schedule_id))
+    lifecycle.remove(caller_of(request), _schedule_of(model, schedule_id))
     messages.success(request, "The schedule is ended. Its files stay where they are.")
     return redirect("exports:schedules", model.project, model.model_id)
 
@@ -146,9 +146,9 @@ def _tell(one: ExportSchedule) -> None:
     seen: dict[str, Any] = {
         "where": destinations.title(one.destination),
         "written": written(one),
-        "waiting": min(keeping.waiting(one), keeping.WAITING_MOST + 1),
-        "waiting_most": keeping.WAITING_MOST,
-        "lag": keeping.lag_of(one, now()),
+        "waiting": min(lifecycle.waiting(one), lifecycle.WAITING_MOST + 1),
+        "waiting_most": lifecycle.WAITING_MOST,
+        "lag": lifecycle.lag_of(one, now()),
     }
     for name, value in seen.items():
         setattr(one, name, value)

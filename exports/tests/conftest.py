@@ -11,7 +11,7 @@ from itertools import count
 import pytest
 from PIL import Image
 
-from exports.archiving import carry_out
+from exports.archive_writer import carry_out
 from exports.models import ExportTask
 from istore import blobs
 

@@ -24,8 +24,8 @@ from django.db import connection
 from django.db.models.functions import Now
 from PIL import Image
 
-from exports import archiving, expiry, members, sinks
-from exports.archiving import carry_out
+from exports import archive_writer, cleanup, members, sinks
+from exports.archive_writer import carry_out
 from exports.models import ExportPart, ExportTask
 from exports.tests.conftest import lines_of, opened, png
 from inferences.models import InferencePayload
@@ -65,7 +65,7 @@ def at_step(monkeypatch):
             if step == name and waiting:
                 waiting.pop()()
 
-        monkeypatch.setattr(archiving, "failpoint", reached)
+        monkeypatch.setattr(archive_writer, "failpoint", reached)
 
     return wait_for
 
@@ -232,13 +232,13 @@ def test_after_a_failure_at_any_step_the_next_attempt_makes_a_whole_archive(
     assert not task.has_archive
 
     lease_runs_out()
-    expiry.collect(clock.now())
+    cleanup.collect(clock.now())
     assert archives(blob_directory) == []
     again = ExportTask.objects.get()
     carry_out(again)
 
     assert len(lines_of(opened(again), "annotations.jsonl")) == 3
-    assert expiry.collect(clock.now()) == 0
+    assert cleanup.collect(clock.now()) == 0
     assert len(archives(blob_directory)) == 1
     is_clean()
 
@@ -256,7 +256,7 @@ def test_a_worker_that_dies_once_the_task_is_complete_takes_nothing_back(
     lease_runs_out()
     carry_out(again)
     assert len(lines_of(opened(again), "annotations.jsonl")) == 1
-    assert expiry.collect(clock.now()) == 0
+    assert cleanup.collect(clock.now()) == 0
     is_clean()
 
 
@@ -339,14 +339,14 @@ def test_a_worker_that_lost_the_task_publishes_nothing(
 
     now = ExportTask.objects.get()
     assert (now.state, now.attempt, now.archive_key) == ("running", 2, "")
-    expiry.collect(clock.now())
+    cleanup.collect(clock.now())
     assert archives(blob_directory) == []
 
 
 def test_a_stop_ends_the_work_and_leaves_nothing(
     make_stored, model, at_step, blob_directory, monkeypatch
 ):
-    monkeypatch.setattr(archiving, "REPORT_SECONDS", 0.0)
+    monkeypatch.setattr(archive_writer, "REPORT_SECONDS", 0.0)
     make_stored()
     task = new_task(model)
     at_step("archiving.set_fixed", lambda: ExportTask.objects.get().stop())
@@ -383,8 +383,8 @@ def test_more_than_the_limit_fails_and_says_so(make_stored, model, settings):
 def test_a_set_is_written_in_parts_and_read_in_order(
     make_stored, model, monkeypatch, exported
 ):
-    monkeypatch.setattr("exports.sets.PART_SIZE", 3)
-    monkeypatch.setattr("exports.sets.BATCH_SIZE", 2)
+    monkeypatch.setattr("exports.member_sets.PART_SIZE", 3)
+    monkeypatch.setattr("exports.member_sets.BATCH_SIZE", 2)
     names = [f"{number}" for number in range(8)]
     for name in names:
         make_stored(inference_id=name)
@@ -403,8 +403,8 @@ def test_an_archive_expires_and_its_task_says_so(exported, make_stored, blob_dir
     make_stored()
     task = exported()
 
-    assert expiry.collect(task.archive_expires_at - timedelta(seconds=1)) == 0
-    assert expiry.collect(task.archive_expires_at) == 1
+    assert cleanup.collect(task.archive_expires_at - timedelta(seconds=1)) == 0
+    assert cleanup.collect(task.archive_expires_at) == 1
 
     task.refresh_from_db()
     assert (task.state, task.archive_key) == ("complete", "")
@@ -418,10 +418,10 @@ def test_an_expiry_that_breaks_off_is_made_good(exported, make_stored, armed):
     task = exported()
     armed("expiry.archive_removed=raise")
     with pytest.raises(failpoints.Failure):
-        expiry.collect(task.archive_expires_at)
+        cleanup.collect(task.archive_expires_at)
     armed("")
 
-    expiry.collect(task.archive_expires_at)
+    cleanup.collect(task.archive_expires_at)
 
     task.refresh_from_db()
     assert not task.has_archive
@@ -435,7 +435,7 @@ def test_the_archives_of_a_model_that_is_gone_are_collected(
     exported()
     ExportTask.objects.all().delete()
 
-    assert expiry.collect(clock.now()) == 1
+    assert cleanup.collect(clock.now()) == 1
 
     assert archives(blob_directory) == []
 
@@ -500,7 +500,7 @@ def test_a_worker_killed_at_any_step_leaves_a_task_that_is_done_by_the_next(
     carry_out(task)
 
     assert len(lines_of(opened(task), "annotations.jsonl")) == 3
-    assert expiry.collect(clock.now()) == len(left)
+    assert cleanup.collect(clock.now()) == len(left)
     assert [path.name for path in archives(blob_directory)] == [
         task.archive_key.rpartition("/")[2]
     ]
@@ -573,7 +573,7 @@ def test_a_slow_store_loses_neither_the_lease_nor_the_order(
         record(self, **values)
 
     monkeypatch.setattr(members, "TICK_SECONDS", 0.02)
-    monkeypatch.setattr(archiving, "REPORT_SECONDS", 0.0)
+    monkeypatch.setattr(archive_writer, "REPORT_SECONDS", 0.0)
     monkeypatch.setattr(ExportTask, "record", renew)
     with monkeypatch.context() as patched:
         patched.setattr(blobs, "open_blob", slowly)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from exports import archiving, expiry
-from exports.archiving import carry_out
+from exports import archive_writer, cleanup
+from exports.archive_writer import carry_out
 from exports.models import ExportTask
 from exports.tests.conftest import lines_of, opened, png
 from inferences.erasure.matching_records import Carried
@@ -61,7 +61,7 @@ def test_an_archive_in_the_making_starts_over_without_it(
             monkeypatch.undo()
             erased(project)
 
-    monkeypatch.setattr(archiving, "failpoint", reached)
+    monkeypatch.setattr(archive_writer, "failpoint", reached)
     carry_out(task)
     held = ExportTask.objects.get()
     assert (held.state, held.archive_key) == ("running", "")
@@ -72,7 +72,7 @@ def test_an_archive_in_the_making_starts_over_without_it(
     ]
     assert names == ["his"]
     assert held.receipt["skipped_by_reason"] == {"deleted": 1}
-    assert expiry.collect(clock.now()) == 1  # what the first attempt had written
+    assert cleanup.collect(clock.now()) == 1  # what the first attempt had written
     opened(held)
 
 

@@ -14,7 +14,7 @@ from django.core.management import CommandError, call_command
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from exports.archiving import carry_out
+from exports.archive_writer import carry_out
 from exports.models import ExportTask
 from exports.tests.conftest import opened, png
 from inferences.ground_truth.writes import Given, write

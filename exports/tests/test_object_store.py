@@ -13,8 +13,8 @@ from django.core.files.storage import default_storage
 from django.db.models.functions import Now
 from moto import mock_aws
 
-from exports import expiry, sinks
-from exports.archiving import carry_out
+from exports import cleanup, sinks
+from exports.archive_writer import carry_out
 from exports.models import ExportTask
 from exports.tests.conftest import opened
 from istore import blobs, failpoints
@@ -133,10 +133,10 @@ def test_the_parts_of_a_worker_that_died_are_collected(large, model, monkeypatch
     assert len(open_uploads()) == 1
     # While its lease lasts the upload is somebody's.
     ExportTask.objects.update(lease_until=Now() + timedelta(minutes=1))
-    assert expiry.collect(clock.now() + timedelta(seconds=2)) == 0
+    assert cleanup.collect(clock.now() + timedelta(seconds=2)) == 0
 
     ExportTask.objects.update(lease_until=Now() - timedelta(minutes=5))
-    assert expiry.collect(clock.now() + timedelta(seconds=2)) == 1
+    assert cleanup.collect(clock.now() + timedelta(seconds=2)) == 1
 
     assert open_uploads() == []
     carry_out(ExportTask.objects.get())
@@ -146,7 +146,7 @@ def test_the_parts_of_a_worker_that_died_are_collected(large, model, monkeypatch
 def test_an_archive_expires(large, exported):
     task = exported()
 
-    assert expiry.collect(task.archive_expires_at) == 1
+    assert cleanup.collect(task.archive_expires_at) == 1
 
     assert archives() == []
     with pytest.raises(FileNotFoundError):

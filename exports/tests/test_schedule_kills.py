@@ -17,7 +17,7 @@ from django.conf import settings as django_settings
 from django.db import connection
 
 from exports.models import ExportedFile, ScheduledExport
-from exports.schedules import keeping, running
+from exports.schedules import lifecycle, runner
 from exports.tests.test_scheduled_exports import DAY, STEPS
 from istore.db import clock
 
@@ -61,8 +61,8 @@ def test_a_worker_killed_at_any_step_leaves_every_row_once(
     settings.ISTORE_SCHEDULED_EXPORT_ROWS = 4
     for n in range(6):
         make_inference(created_at=DAY + timedelta(days=n % 3))
-    schedule = keeping.create("test", model, from_beginning=True, name="lake")
-    run = keeping.start("test", schedule)
+    schedule = lifecycle.create("test", model, from_beginning=True, name="lake")
+    run = lifecycle.start("test", schedule)
 
     for step in STEPS:
         assert killed_at(step, run, tmp_path) == -signal.SIGKILL, step
@@ -70,7 +70,7 @@ def test_a_worker_killed_at_any_step_leaves_every_row_once(
         ScheduledExport.objects.update(lease_until=ago, fruitless=0)
         assert max(ids(tmp_path).values(), default=1) == 1, step
     run = ScheduledExport.objects.select_related("schedule__model__project").get()
-    running.carry_out(run)
+    runner.carry_out(run)
 
     assert run.state == "complete", run.reason
     assert ids(tmp_path) == Counter(f"inference-{n}" for n in range(1, 7))

@@ -7,7 +7,7 @@ from axe_playwright_python.sync_playwright import Axe
 from django.contrib.auth.models import User
 
 from exports.models import ExportSchedule, ScheduledExport
-from exports.schedules import keeping, running
+from exports.schedules import lifecycle, runner
 from istore.models import Membership, Role
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -37,7 +37,7 @@ def person(client, project):
 
 @pytest.fixture
 def schedule(model):
-    return keeping.create("anna", model, from_beginning=True, name="nightly")
+    return lifecycle.create("anna", model, from_beginning=True, name="nightly")
 
 
 def test_an_editor_makes_a_schedule(person, model):
@@ -81,7 +81,7 @@ def test_a_taken_place_is_said_on_the_form(person, schedule):
 
 def test_a_change_keeps_a_filter_that_was_not_edited(person, model, schedule):
     tree = {"filter": {"not": {"no_detections": True}}}
-    keeping.change("anna", schedule, selection=tree)
+    lifecycle.change("anna", schedule, selection=tree)
     client = person()
     shown = client.get(f"{PAGE}/{schedule.pk}").context["form"].initial
 
@@ -97,7 +97,7 @@ def test_lag_error_runs_and_files_are_shown(person, schedule, make_inference):
     client = person()
     assert "not yet run" in client.get(PAGE).content.decode()
     client.post(f"{PAGE}/{schedule.pk}/run")
-    running.carry_out(ScheduledExport.objects.get())
+    runner.carry_out(ScheduledExport.objects.get())
     ExportSchedule.objects.update(last_error="The bucket <b>is</b> gone.")
 
     page = client.get(f"{PAGE}/{schedule.pk}").content.decode()
@@ -148,8 +148,8 @@ def test_others_find_nothing(client, schedule):
 
 def test_the_pages_are_accessible(page, live_server, schedule, make_inference, project):
     make_inference()
-    run = keeping.start("anna", schedule)
-    running.carry_out(run)
+    run = lifecycle.start("anna", schedule)
+    runner.carry_out(run)
     user = User.objects.create_user("anna", password="harbour-7")
     Membership.objects.create(user=user, project=project, role=Role.EDITOR)
     page.goto(f"{live_server.url}/login")

@@ -16,7 +16,7 @@ import pytest
 from moto import mock_aws
 
 from exports.models import ExportedFile, ExportSchedule, ScheduledExport
-from exports.schedules import keeping, running, verifying
+from exports.schedules import lifecycle, runner, verifying
 from exports.schedules.destinations import check_prefix
 from inferences.models import RegisteredModel
 from inferences.store import removal
@@ -52,13 +52,13 @@ def disarmed():
 
 @pytest.fixture
 def schedule(model):
-    return keeping.create("test", model, from_beginning=True, name="lake")
+    return lifecycle.create("test", model, from_beginning=True, name="lake")
 
 
 def run_once(schedule: ExportSchedule) -> ScheduledExport:
     """A run, carried out as often as it breaks off."""
     schedule.refresh_from_db()
-    run = keeping.start("test", schedule)
+    run = lifecycle.start("test", schedule)
     return finish(run)
 
 
@@ -69,7 +69,7 @@ def finish(run: ScheduledExport) -> ScheduledExport:
         )
         if not run.is_active:
             break
-        running.carry_out(run)
+        runner.carry_out(run)
         run.refresh_from_db()
     return run
 
@@ -140,7 +140,7 @@ def test_a_late_row_is_exported_once_in_the_folder_of_its_day(
 
 
 def test_only_what_matches_the_filter_goes_out(model, make_inference, blob_directory):
-    schedule = keeping.create(
+    schedule = lifecycle.create(
         "test",
         model,
         from_beginning=True,
@@ -161,7 +161,7 @@ def test_a_schedule_begins_with_what_comes_after_it(
     model, make_inference, blob_directory
 ):
     make_inference()
-    schedule = keeping.create("test", model, from_beginning=False, name="new")
+    schedule = lifecycle.create("test", model, from_beginning=False, name="new")
     make_inference()
 
     run_once(schedule)
@@ -190,7 +190,7 @@ def test_without_news_no_file_is_written(schedule, blob_directory):
 
 
 def test_findings_are_rows_when_exploded(model, make_inference, blob_directory):
-    schedule = keeping.create(
+    schedule = lifecycle.create(
         "test", model, from_beginning=True, name="boxes", shape="exploded"
     )
     make_inference(detections=[("ship", 0.5), ("tug", 0.25)])
@@ -216,11 +216,11 @@ def test_a_worker_that_breaks_off_anywhere_leaves_every_row_once(
         make_inference(created_at=DAY + (n % 3) * 24 * HOUR)
     failpoints.arm(f"schedules.{step}:{nth}=raise")
 
-    run = keeping.start("test", schedule)
+    run = lifecycle.start("test", schedule)
     for _ in range(3):
         run = ScheduledExport.objects.get(pk=run.pk)
         try:
-            running.carry_out(run)
+            runner.carry_out(run)
         except failpoints.Failure:
             # Broke off between claim and work: the lease has to run out.
             ScheduledExport.objects.filter(pk=run.pk).update(
@@ -244,8 +244,8 @@ def test_a_chunk_is_written_again_with_the_bounds_it_had(
     settings.ISTORE_SCHEDULED_EXPORT_ROWS = 100
     make_inference(created_at=DAY)
     failpoints.arm("schedules.file_stored:1=raise")
-    run = keeping.start("test", schedule)
-    running.carry_out(run)
+    run = lifecycle.start("test", schedule)
+    runner.carry_out(run)
     before = _files(blob_directory)
     make_inference(created_at=DAY)
 
@@ -262,8 +262,8 @@ def test_a_file_of_a_broken_attempt_goes_when_its_rows_are_removed(
     make_inference(created_at=DAY)
     make_inference(created_at=DAY + 48 * HOUR)
     failpoints.arm("schedules.leftovers_removed:1=raise")
-    run = keeping.start("test", schedule)
-    running.carry_out(run)
+    run = lifecycle.start("test", schedule)
+    runner.carry_out(run)
     assert len(_files(blob_directory)) == 2
     removal.remove_one("test", model, "inference-1")
 
@@ -279,7 +279,7 @@ def test_a_failed_run_leaves_the_chunk_to_the_next_one(
 ):
     make_inference(created_at=DAY)
     failpoints.arm("schedules.leftovers_removed=raise")
-    run = keeping.start("test", schedule)
+    run = lifecycle.start("test", schedule)
     run = finish(run)
     assert run.state == TaskState.FAILED
     schedule.refresh_from_db()
@@ -342,7 +342,7 @@ def test_a_model_id_of_any_kind_is_a_folder(project, make_inference, blob_direct
     other = RegisteredModel.objects.create(
         model_id="a/b=c %⚓", project=project, task_type="Object Detection"
     )
-    schedule = keeping.create("test", other, from_beginning=True, name="lake")
+    schedule = lifecycle.create("test", other, from_beginning=True, name="lake")
     make_inference(to=other, created_at=DAY)
 
     run_once(schedule)
@@ -361,58 +361,58 @@ def _files(blob_directory: Path) -> list[Path]:
 def test_a_schedule_is_due_at_once_and_then_after_its_interval(schedule):
     at = clock.now()
 
-    assert keeping.start_due(at) == 1
-    assert keeping.start_due(at + HOUR) == 0
+    assert lifecycle.start_due(at) == 1
+    assert lifecycle.start_due(at + HOUR) == 0
     ScheduledExport.objects.update(state=TaskState.COMPLETE)
-    assert keeping.start_due(at + 23 * HOUR) == 0
-    assert keeping.start_due(at + 240 * HOUR) == 1
+    assert lifecycle.start_due(at + 23 * HOUR) == 0
+    assert lifecycle.start_due(at + 240 * HOUR) == 1
     assert schedule.scheduled_exports.count() == 2
 
 
 def test_a_schedule_that_is_off_is_never_due(schedule):
-    keeping.change("test", schedule, enabled=False)
+    lifecycle.change("test", schedule, enabled=False)
 
-    assert keeping.start_due(clock.now()) == 0
+    assert lifecycle.start_due(clock.now()) == 0
 
 
 def test_two_beats_open_one_run(schedule, monkeypatch):
     at = clock.now()
     seen = list(ExportSchedule.objects.due(at))
-    keeping.start_due(at)
+    lifecycle.start_due(at)
     ScheduledExport.objects.update(state=TaskState.COMPLETE)
     monkeypatch.setattr(
         ExportSchedule.objects.__class__, "due", lambda self, at: seen, raising=False
     )
 
-    assert keeping.start_due(at) == 0
+    assert lifecycle.start_due(at) == 0
     assert schedule.scheduled_exports.count() == 1
 
 
 def test_while_a_run_is_on_no_other_begins(schedule):
-    keeping.start("test", schedule)
+    lifecycle.start("test", schedule)
     schedule.refresh_from_db()
 
     with pytest.raises(Conflict):
-        keeping.start("test", schedule)
-    assert keeping.start_due(clock.now() + 48 * HOUR) == 0
+        lifecycle.start("test", schedule)
+    assert lifecycle.start_due(clock.now() + 48 * HOUR) == 0
 
 
 def test_lag_is_told_from_the_moment_that_is_exported(schedule, make_inference):
-    assert keeping.lag(schedule, clock.now()) is None
+    assert lifecycle.lag(schedule, clock.now()) is None
     make_inference()
-    assert keeping.waiting(schedule) == 1
+    assert lifecycle.waiting(schedule) == 1
 
     run_once(schedule)
 
     schedule.refresh_from_db()
-    assert keeping.lag(schedule, clock.now()) < 60
-    assert keeping.waiting(schedule) == 0
+    assert lifecycle.lag(schedule, clock.now()) < 60
+    assert lifecycle.waiting(schedule) == 0
 
 
 def test_every_act_is_in_the_audit_log(schedule):
-    keeping.change("test", schedule, interval_hours=1)
-    keeping.start("test", schedule)
-    keeping.remove("test", schedule)
+    lifecycle.change("test", schedule, interval_hours=1)
+    lifecycle.start("test", schedule)
+    lifecycle.remove("test", schedule)
 
     acts = set(AuditEntry.objects.values_list("action", flat=True))
     assert acts == {
@@ -422,9 +422,9 @@ def test_every_act_is_in_the_audit_log(schedule):
 
 def test_schedules_of_one_model_have_their_places_alone(model, schedule):
     with pytest.raises(Conflict):
-        keeping.create("test", model, from_beginning=True, name="b", prefix="below")
+        lifecycle.create("test", model, from_beginning=True, name="b", prefix="below")
     with pytest.raises(Conflict):
-        keeping.create("test", model, from_beginning=True, name="b")
+        lifecycle.create("test", model, from_beginning=True, name="b")
 
 
 @pytest.mark.parametrize(
@@ -437,10 +437,10 @@ def test_a_prefix_is_a_plain_path(prefix):
 
 def test_a_removed_schedule_ends_its_run(schedule, make_inference, blob_directory):
     make_inference()
-    run = keeping.start("test", schedule)
-    keeping.remove("test", schedule)
+    run = lifecycle.start("test", schedule)
+    lifecycle.remove("test", schedule)
 
-    running.carry_out(run) if ScheduledExport.objects.filter(pk=run.pk) else None
+    runner.carry_out(run) if ScheduledExport.objects.filter(pk=run.pk) else None
 
     assert not _files(blob_directory)
 
@@ -478,7 +478,7 @@ def lake(settings):
 
 
 def test_a_bucket_gets_the_same_tree(model, lake, make_inference):
-    schedule = keeping.create(
+    schedule = lifecycle.create(
         "test", model, from_beginning=True, name="s3", destination="lake", prefix="in/f"
     )
     make_inference(created_at=DAY)
@@ -501,7 +501,7 @@ def test_a_bucket_gets_the_same_tree(model, lake, make_inference):
 def test_a_bucket_that_does_not_answer_is_told_and_tried_again(
     model, lake, make_inference
 ):
-    schedule = keeping.create(
+    schedule = lifecycle.create(
         "test", model, from_beginning=True, name="s3", destination="lake"
     )
     make_inference(created_at=DAY)
@@ -516,7 +516,7 @@ def test_a_bucket_that_does_not_answer_is_told_and_tried_again(
 
 
 def test_a_destination_that_is_gone_fails_with_its_name(model, settings, lake):
-    schedule = keeping.create(
+    schedule = lifecycle.create(
         "test", model, from_beginning=True, name="s3", destination="lake"
     )
     settings.ISTORE_EXPORT_DESTINATIONS = {}
@@ -530,7 +530,7 @@ def test_a_destination_that_is_gone_fails_with_its_name(model, settings, lake):
 
 
 def test_no_row_holds_a_secret(model, lake):
-    keeping.create("test", model, from_beginning=True, name="s3", destination="lake")
+    lifecycle.create("test", model, from_beginning=True, name="s3", destination="lake")
 
     (row,) = ExportSchedule.objects.values()
     assert "test" not in {

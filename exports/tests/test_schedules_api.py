@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from exports.models import ExportSchedule, ScheduledExport
-from exports.schedules import running
+from exports.schedules import runner
 from istore.models import Role
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -26,7 +26,7 @@ def created(api, model):
 
 def carry_out() -> None:
     for run in ScheduledExport.objects.all():
-        running.carry_out(run)
+        runner.carry_out(run)
 
 
 def test_a_schedule_says_what_it_does_and_how_far_it_is(created, api, make_inference):

@@ -11,7 +11,7 @@ from inference_store.models import (
 )
 
 from exports.models import ScheduledExport
-from exports.schedules import running
+from exports.schedules import runner
 from istore.accounts.tokens import create_token
 from istore.models import Role
 
@@ -32,7 +32,7 @@ def test_a_schedule_is_made_run_read_changed_and_ended(schedules, make_inference
         MODEL, NewExportScheduleRequest(name="lake", from_beginning=True)
     )
     begun = schedules.run_export_schedule(MODEL, made.id)
-    running.carry_out(ScheduledExport.objects.get(pk=begun.id))
+    runner.carry_out(ScheduledExport.objects.get(pk=begun.id))
 
     (run,) = schedules.list_scheduled_exports(MODEL, made.id)
     (file,) = schedules.list_exported_files(MODEL, made.id)

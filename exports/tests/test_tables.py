@@ -18,12 +18,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from exports.formats.open_inference import names, predictions, tables
-from exports.formats.open_inference.archived import safe
 from exports.formats.open_inference.avro import columns_of
 from exports.formats.open_inference.csv import escaped, plain
 from exports.formats.open_inference.names import ColumnName
 from exports.formats.open_inference.schema_json import FIELDS
-from exports.sets import SelectedInferences
+from exports.formats.open_inference.table_format import safe
+from exports.member_sets import SelectedInferences
 from exports.tests.conftest import lines_of, opened
 from inferences.models import InferenceAction, RegisteredModel, TaskType
 from inferences.models.ground_truth import GroundTruth
@@ -641,10 +641,10 @@ def test_what_was_removed_meanwhile_is_listed(
 
 
 def test_many_batches_are_one_table(model, make_inference, exported, monkeypatch):
-    from exports.formats.open_inference import archived
+    from exports.formats.open_inference import table_format
 
-    monkeypatch.setattr(archived, "AT_ONCE", 3)
-    monkeypatch.setattr("exports.sets.BATCH_SIZE", 2)
+    monkeypatch.setattr(table_format, "AT_ONCE", 3)
+    monkeypatch.setattr("exports.member_sets.BATCH_SIZE", 2)
     for n in range(10):
         make_inference({"environment": "production" if n % 2 else "training"})
 

@@ -30,7 +30,7 @@ from inferences.store.lookup import row_ids_of
 from inferences.store.metadata import MetadataValue
 from inferences.store.recording import MET, NewInference, record
 from inferences.store.reservations import Wish
-from ingest.settled import settled
+from ingest.reconciliation_state import settled
 
 BATCH = 1000
 STORED = 20_000

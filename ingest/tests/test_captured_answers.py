@@ -12,8 +12,8 @@ from inferences.models import InferencePayload, RegisteredModel, TaskType
 from inferences.search.filters import HasWarnings, matching
 from ingest.models import SetAsideEvent
 from istore import blobs
-from proxy.capture import prepared
-from proxy.entries import Facts, SpoolEntry
+from proxy.capture.artifacts import prepared
+from proxy.spool.entries import Facts, SpoolEntry
 
 pytestmark = pytest.mark.django_db
 

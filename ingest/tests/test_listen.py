@@ -18,7 +18,7 @@ from django.db import OperationalError, connection
 from django.db.models.functions import Now
 
 from inferences.models import InferenceKey, InferencePayload
-from ingest import storing
+from ingest import batch_writer
 from ingest.models import SetAsideEvent
 from ingest.stream import FIELD, STREAM, Lag
 from ingest.tests.builders import capture
@@ -140,8 +140,8 @@ def test_a_database_that_is_away_costs_nothing(
             raise error
         return recorded(*arguments)
 
-    recorded = storing.record
-    monkeypatch.setattr(storing, "record", record)
+    recorded = batch_writer.record
+    monkeypatch.setattr(batch_writer, "record", record)
     stream.publish([capture(model)])
 
     listener.step(block_ms=1)

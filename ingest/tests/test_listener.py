@@ -185,10 +185,10 @@ def test_a_bad_event_does_not_stop_its_batch(model, deliver, monkeypatch):
             raise ValueError("bad")
         return recorded(of, batch)
 
-    from ingest import storing
+    from ingest import batch_writer
 
-    recorded = storing.record
-    monkeypatch.setattr(storing, "record", without_bad)
+    recorded = batch_writer.record
+    monkeypatch.setattr(batch_writer, "record", without_bad)
 
     deliver(*[capture(model, name) for name in ("a", "b", "bad", "c", "d")])
 

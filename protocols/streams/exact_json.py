@@ -6,7 +6,7 @@ import json
 import math
 from typing import Any
 
-from services.v2.bounded_json import check_bounds
+from protocols.open_inference.bounded_json import check_bounds
 
 
 def read(text: bytes) -> Any:

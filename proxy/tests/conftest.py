@@ -32,9 +32,10 @@ from ingest.models import SetAsideEvent
 from ingest.stream import STREAM
 from istore.freshness import changes_heard
 from istore.models import IdempotentCall, Project, Role, Token
-from proxy import capturing, publishing
-from proxy.capturing import Capture
-from proxy.segments import Ownership, owners_in
+from proxy import publishing
+from proxy.capture import worker
+from proxy.capture.worker import Capture
+from proxy.spool.spool_files import Ownership, owners_in
 from proxy.tests.upstream import Upstream
 from services.models import InferenceService, InferenceSession, Status
 from services.sessions import create_service, start_session
@@ -351,7 +352,7 @@ def stream(monkeypatch):
     stream = Stream()
     monkeypatch.setattr(publishing, "EventStream", lambda: stream)
     monkeypatch.setattr(publishing, "WAITS", (0.01, 0.01))
-    monkeypatch.setattr(capturing, "RETRY_SECONDS", (0.01,))
+    monkeypatch.setattr(worker, "RETRY_SECONDS", (0.01,))
     return stream
 
 

@@ -7,13 +7,14 @@ import orjson
 
 from ingest.tests.test_events import make_event
 from istore import blobs, failpoints
-from proxy import capturing, publishing, rushing
-from proxy.capture import event_of_marker, prepared, stored
-from proxy.entries import Facts, SpoolEntry
-from proxy.frames import framed, header
+from proxy import publishing
+from proxy.capture import backpressure, worker
+from proxy.capture.artifacts import event_of_marker, prepared, stored
+from proxy.capture.backpressure import Rush
 from proxy.publishing import Publisher
-from proxy.rushing import Rush
-from proxy.segments import Segment
+from proxy.spool.entries import Facts, SpoolEntry
+from proxy.spool.frames import framed, header
+from proxy.spool.spool_files import Segment
 from proxy.tests.conftest import OWNER
 from proxy.tests.crashing import settled
 
@@ -183,7 +184,7 @@ def rushed(directory: Path, monkeypatch, settings, held: int) -> tuple[Rush, Seg
     """A segment that grows by three hundred entries of a kilobyte in a second."""
     settings.ISTORE_SPOOL_MAX_BYTES = held * 10
     clock = iter(range(1, 100))
-    monkeypatch.setattr(rushing.time, "monotonic", lambda: next(clock))
+    monkeypatch.setattr(backpressure.time, "monotonic", lambda: next(clock))
     rush, segment = Rush(), spooled(directory, b"x")
     rush.is_on([segment], 0)
     rush.note_captured(1000)
@@ -206,7 +207,7 @@ def test_capture_does_not_wait_when_much_is_held(tmp_path, monkeypatch, settings
 def test_an_entry_is_captured_once_when_a_rush_breaks_in(
     capture, stream, tmp_path, monkeypatch
 ):
-    monkeypatch.setattr(capturing, "AT_ONCE", 2)
+    monkeypatch.setattr(worker, "AT_ONCE", 2)
     waits = iter([False, True])
     monkeypatch.setattr(capture, "_has_to_wait", lambda: next(waits, False))
     names = ["a", "b", "c", "d", "e"]

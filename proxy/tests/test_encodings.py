@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from proxy.encodings import NoRoom, TooLarge, decoded
+from proxy.http.encodings import NoRoom, TooLarge, decoded
 
 MEMBERS = st.lists(st.binary(max_size=3000), min_size=1, max_size=5)
 

@@ -7,6 +7,7 @@ import os
 
 import pytest
 
+from protocols.open_inference import V2Error, read_json
 from proxy import parser_processes
 from proxy.parser_processes import NotParsed, ParserProcesses
 from proxy.tests.parser_functions import (
@@ -17,7 +18,6 @@ from proxy.tests.parser_functions import (
     sleep_for,
     use_memory,
 )
-from services.v2 import V2Error, read_json
 
 
 @pytest.fixture

@@ -13,8 +13,8 @@ from django.core.management import CommandError, call_command
 from ingest.events import InferenceEvent
 from ingest.stream import STREAM
 from istore import blobs, failpoints
-from proxy import replaying
-from proxy.frames import HEAD_1, MAGIC_1
+from proxy.spool import replaying
+from proxy.spool.frames import HEAD_1, MAGIC_1
 from proxy.tests.test_capture import make_entry
 
 

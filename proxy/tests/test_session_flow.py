@@ -19,7 +19,7 @@ from inference_store.schema import (
 from istore.models import Role
 from proxy.tests.conftest import Store, wait_until
 from proxy.tests.openai_upstream import OpenAIUpstream
-from services.tending import tend
+from services.session_reaper import tend
 
 pytestmark = pytest.mark.django_db
 

@@ -11,7 +11,7 @@ import pytest
 import requests
 
 from proxy.balancing import Balance
-from proxy.session_targets import NOT_STORED
+from proxy.sessions.targets import NOT_STORED
 from proxy.tests.conftest import Proxied, free_port, wait_until
 from services import tests
 from services.models import Replica

@@ -10,12 +10,13 @@ import pytest
 from ingest.events import written_moment
 from istore.blobs import prefix_for
 from istore.uuids import uuid7
-from proxy import limits, moments, spool
-from proxy.entries import Facts, SpoolEntry
-from proxy.frames import HEAD, checksum, framed, head, header
-from proxy.receiving import Permits
-from proxy.segments import Ownership, Segment, owners_in, segments_in
-from proxy.spool import FAILED, FULL, SLOW, Spool
+from proxy import limits, timestamps
+from proxy.http.request_body import Permits
+from proxy.spool import writer
+from proxy.spool.entries import Facts, SpoolEntry
+from proxy.spool.frames import HEAD, checksum, framed, head, header
+from proxy.spool.spool_files import Ownership, Segment, owners_in, segments_in
+from proxy.spool.writer import FAILED, FULL, SLOW, Spool
 
 OWNER = "0" * 32
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -87,7 +88,7 @@ async def test_what_was_appended_is_there_and_synced(opened, tmp_path, monkeypat
 
 
 async def test_segments_close_by_size(opened, tmp_path, monkeypatch):
-    monkeypatch.setattr(spool, "SEGMENT_BYTES", 1000)
+    monkeypatch.setattr(writer, "SEGMENT_BYTES", 1000)
     for n in range(5):
         assert await opened.append([b"%d" % n * 600]) == ""
     opened.close()
@@ -161,8 +162,8 @@ async def test_a_disk_that_hangs_while_a_segment_is_opened_keeps_nothing(
     await warmed(opened)
     opened._close_segment()
     go = threading.Event()
-    real = spool.sync_directory
-    monkeypatch.setattr(spool, "sync_directory", lambda d: (go.wait(20), real(d)))
+    real = writer.sync_directory
+    monkeypatch.setattr(writer, "sync_directory", lambda d: (go.wait(20), real(d)))
     assert await opened.append([b"never"]) == SLOW
     go.set()
     assert await opened.append([b"next"]) == ""
@@ -228,7 +229,7 @@ async def test_capture_is_not_shown_what_may_be_taken_back(
 
 
 async def test_a_disk_that_hangs_does_not_take_all_memory(opened, monkeypatch):
-    monkeypatch.setattr(spool, "WAITING_BYTES", 100)
+    monkeypatch.setattr(writer, "WAITING_BYTES", 100)
     monkeypatch.setattr(limits, "SPOOL_DEADLINE_MS", 2000)
     first = asyncio.ensure_future(opened.append([bytes(90)]))
     await asyncio.sleep(0)
@@ -238,7 +239,7 @@ async def test_a_disk_that_hangs_does_not_take_all_memory(opened, monkeypatch):
 
 async def test_a_full_spool_takes_nothing_more(opened, monkeypatch, tmp_path):
     monkeypatch.setattr(limits, "SPOOL_MAX_BYTES", 1000)
-    monkeypatch.setattr(spool, "MEASURED_SECONDS", 0)
+    monkeypatch.setattr(writer, "MEASURED_SECONDS", 0)
     assert await opened.append([bytes(900)]) == ""
     assert await opened.append([bytes(200)]) == FULL
     opened._close_segment()
@@ -288,10 +289,10 @@ def test_ids_of_our_own_are_of_version_7_and_rise():
 
 
 def test_moments_are_written_as_events_write_them():
-    for moment in (1_772_600_767_000_000, 1_772_600_767_000_041, moments.now()):
+    for moment in (1_772_600_767_000_000, 1_772_600_767_000_041, timestamps.now()):
         whole = EPOCH + timedelta(microseconds=moment)
-        assert moments.written(moment) == written_moment(whole)
-        assert moments.prefix_for(1, 2, moment, "x") == prefix_for(1, 2, whole, "x")
+        assert timestamps.written(moment) == written_moment(whole)
+        assert timestamps.prefix_for(1, 2, moment, "x") == prefix_for(1, 2, whole, "x")
 
 
 async def test_who_gives_up_waiting_leaves_the_entry_counted_until_its_end(

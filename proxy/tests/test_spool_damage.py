@@ -10,9 +10,9 @@ from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
-from proxy.entries import SpoolEntry
-from proxy.frames import HEAD, HEAD_1, HEADER, MAGIC_1, framed, header
-from proxy.segments import Ownership, Segment, segments_in
+from proxy.spool.entries import SpoolEntry
+from proxy.spool.frames import HEAD, HEAD_1, HEADER, MAGIC_1, framed, header
+from proxy.spool.spool_files import Ownership, Segment, segments_in
 from proxy.tests.conftest import OWNER
 from proxy.tests.test_capture import payload, spooled
 

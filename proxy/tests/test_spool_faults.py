@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 import requests
 
-from proxy.segments import segments_in
+from proxy.spool.spool_files import segments_in
 from proxy.tests.conftest import Proxied, request_body, wait_until
 from proxy.tests.crashing import start_again
 

@@ -10,10 +10,11 @@ import pytest
 from istore import blobs
 from istore.checks import health, verification
 from istore.db.clock import now
-from proxy import spool_health, waiting
-from proxy.frames import HEADER
-from proxy.segments import Segment
-from proxy.spool import age_of, size_of
+from proxy import waiting
+from proxy.spool import spool_health
+from proxy.spool.frames import HEADER
+from proxy.spool.spool_files import Segment
+from proxy.spool.writer import age_of, size_of
 from proxy.tests.test_capture import payload, spooled
 
 

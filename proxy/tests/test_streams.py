@@ -14,7 +14,7 @@ from aiohttp import web
 
 from inferences.models import TaskType
 from inferences.store import lost_copies
-from proxy.encodings import decoded_beginning
+from proxy.http.encodings import decoded_beginning
 from proxy.tests.conftest import wait_until
 from proxy.tests.upstream import Upstream
 

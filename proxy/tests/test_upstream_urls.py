@@ -11,7 +11,7 @@ from istore.accounts.tokens import create_token
 from istore.db.clock import now
 from istore.models import Role
 from istore.upstreams import allowed_address, check_upstream_url, is_this_machine
-from proxy.forwarding import Server
+from proxy.http.upstream_pool import Server
 from proxy.targets import find_target
 from services.models import InferenceService, InferenceSession, Replica, Runner
 

@@ -8,9 +8,10 @@ import time
 import pytest
 
 from istore import blobs
-from proxy import capturing, limits, waiting
-from proxy.segments import segments_in
-from proxy.spool import Spool, age_of, size_of
+from proxy import limits, waiting
+from proxy.capture import worker
+from proxy.spool.spool_files import segments_in
+from proxy.spool.writer import Spool, age_of, size_of
 from proxy.tests.test_capture import make_entry, spooled
 
 BAD, GOOD = "1/2", "1/3"
@@ -42,7 +43,7 @@ def spool(tmp_path):
 
 @pytest.fixture
 def promptly(monkeypatch):
-    monkeypatch.setattr(capturing, "WAITING_SECONDS", (0.01,))
+    monkeypatch.setattr(worker, "WAITING_SECONDS", (0.01,))
 
 
 def test_one_unusable_folder_does_not_hold_up_the_other_models(
@@ -90,7 +91,7 @@ def test_a_blob_store_that_takes_nothing_leaves_entries_where_they_are(
     segment = spooled(spool, payload("a"), payload("b", GOOD))
     segment.close()
     monkeypatch.setattr(capture._stop, "wait", lambda seconds: True)  # told to end
-    with pytest.raises(capturing.Stopped):
+    with pytest.raises(worker.Stopped):
         capture.look()
     assert segment.path.exists() and waiting.folders(spool) == []
 
@@ -103,7 +104,7 @@ def test_later_entries_of_a_model_that_waits_are_not_tried_one_by_one(
     monkeypatch.setattr(
         blobs, "put", lambda key, *rest: (tried.append(key), real(key, *rest))
     )
-    monkeypatch.setattr(capturing, "WAITING_SECONDS", (60.0,))
+    monkeypatch.setattr(worker, "WAITING_SECONDS", (60.0,))
     spooled(spool, payload("a")).close()
     capture.look()
     tried.clear()
@@ -117,7 +118,7 @@ def test_later_entries_of_a_model_that_waits_are_not_tried_one_by_one(
 async def test_a_model_that_waits_cannot_take_the_room_of_all(
     capture, stream, spool, unusable, settings, monkeypatch
 ):
-    from proxy.segments import Ownership
+    from proxy.spool.spool_files import Ownership
 
     settings.ISTORE_SPOOL_MAX_BYTES = 8000
     monkeypatch.setattr(limits, "SPOOL_MAX_BYTES", 8000)

@@ -13,7 +13,7 @@ import pytest
 pytest.importorskip("typer")
 
 from inference_store import Client, Retries, cli
-from inference_store.cli import account, following, output, selection
+from inference_store.cli import account, output, selection, tail
 
 MODEL = {
     "model_id": "m",
@@ -47,7 +47,7 @@ def istore(store, home, monkeypatch, capsys):
         )
 
     monkeypatch.setattr(account, "Client", client)
-    monkeypatch.setattr("inference_store.cli.changing.Client", client)
+    monkeypatch.setattr("inference_store.cli.metadata_edits.Client", client)
 
     def run(*arguments: str):
         monkeypatch.setattr(sys, "argv", ["istore", *arguments])
@@ -167,7 +167,7 @@ def test_tail_shows_each_once(client, store, row):
         {"results": [row("b"), row("c", created_at=at.format(5))], "next": None},
         {"results": [row("c"), row("d")], "next": None},
     )
-    found = following.follow(client, "m", 1, {"label": ["x"]}, 2.0, store.waits.append)
+    found = tail.follow(client, "m", 1, {"label": ["x"]}, 2.0, store.waits.append)
     assert [next(found).inference_id for _ in range(3)] == ["b", "c", "d"]
     assert store.waits == [2.0, 2.0]
     since = [each.url.params.get("since") for each in store.requests]

@@ -9,7 +9,7 @@ import pydantic
 import pytest
 
 from inference_store import metadata, models
-from inference_store.calls import written
+from inference_store.requests import written
 
 
 def sent(body) -> object:

@@ -14,8 +14,8 @@ import inference_store
 from inference_store import aio
 from inference_store.aio.client import AsyncClient
 from inference_store.aio.platform.session_client import AsyncRemoteSessionClient
+from inference_store.binding import bound
 from inference_store.client import Client
-from inference_store.operations import bound
 from inference_store.platform.session_client import RemoteSessionClient
 from inference_store.serving import AsyncModel, Model
 

@@ -19,9 +19,9 @@ from services.models import (
     configuration_of,
 )
 from services.runners.checking import check_configuration, is_endpoint
+from services.runners.config_fields import BadConfiguration
 from services.runners.mocks import Mock
 from services.runners.pipelines import check_pipeline
-from services.runners.reading import BadConfiguration
 from services.runners.schemas import check_schema
 from services.runners.servers import JSON, OPENAI
 

@@ -23,7 +23,7 @@ from istore.api.problems import Problem, invalid
 from istore.api.schema import PROBLEMS
 from istore.db.clock import now
 from istore.models import Project, Role
-from services import relaying, sessions, tending
+from services import proxy_relay, session_reaper, sessions
 from services.api.access import SessionBearerAuthentication, bearer_of
 from services.api.serializers import (
     NewMockSerializer,
@@ -260,7 +260,7 @@ class ReadyView(StoreView):
     )
     def get(self, request: Request, session_id: str) -> Response:
         session = find_session(self, session_id)
-        tending.look(session)
+        session_reaper.look(session)
         if problem := sessions.state_problem(session, now()):
             raise problem
         is_ready = session.status == Status.READY
@@ -321,13 +321,13 @@ class InferView(APIView):
         if endpoint != session.service.endpoint:
             raise Http404
         if session.status != Status.READY:
-            tending.look(session)
+            session_reaper.look(session)
         if session.status != Status.READY:
             message = "The session is starting. Try again soon."
             raise Problem(503, "session-starting", message, retry_after=1)
         secret = bearer_of(request) or sessions.short_lived_token(self.caller, session)
-        return relaying.passed_back(
-            *relaying.ask(session, endpoint, secret, self.body, request.headers)
+        return proxy_relay.passed_back(
+            *proxy_relay.ask(session, endpoint, secret, self.body, request.headers)
         )
 
 

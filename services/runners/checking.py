@@ -8,8 +8,8 @@ from typing import Any
 
 from services.models import Runner
 from services.runners.commands import BadCommands, listed
+from services.runners.config_fields import BadConfiguration, check_names, text
 from services.runners.mocks import Mock
-from services.runners.reading import BadConfiguration, check_names, text
 from services.runners.servers import UrlServer
 
 ENDPOINT = re.compile(

@@ -29,8 +29,8 @@ from typing import Any, Self
 
 from django.conf import settings
 
-from services.runners import reading
-from services.runners.reading import BadConfiguration
+from services.runners import config_fields
+from services.runners.config_fields import BadConfiguration
 from services.runners.servers import Dialect
 
 PASSED_ON = ("HOME", "LANG", "LC_ALL", "PATH", "TMPDIR", "TZ")
@@ -64,7 +64,7 @@ class Command:
 
     @classmethod
     def read(cls, name: str, given: Mapping[str, Any]) -> Self:
-        reading.check_names(given, NAMES)
+        config_fields.check_names(given, NAMES)
         command = given.get("command")
         if not _are_texts(command) or not command:
             raise BadConfiguration("command", "A list of texts, the program first.")
@@ -75,12 +75,12 @@ class Command:
             name=name,
             command=tuple(command),
             dialect=Dialect.read(given),
-            directory=reading.text(given, "directory", "/"),
+            directory=config_fields.text(given, "directory", "/"),
             environment=tuple(environment.items()),
-            start_seconds=reading.number(
+            start_seconds=config_fields.number(
                 given, "start_seconds", START_SECONDS, 1, LONGEST_START
             ),
-            stop_seconds=reading.number(
+            stop_seconds=config_fields.number(
                 given, "stop_seconds", STOP_SECONDS, 0, LONGEST_STOP
             ),
         )

@@ -14,8 +14,8 @@ from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Self
 
-from services.runners import reading
-from services.runners.reading import BadConfiguration
+from services.runners import config_fields
+from services.runners.config_fields import BadConfiguration
 
 if TYPE_CHECKING:
     from inference_store.mocks import Mock as Simulation
@@ -64,8 +64,8 @@ class Mock:
     @classmethod
     def read(cls, given: Mapping[str, Any]) -> Self:
         """Raises BadConfiguration."""
-        reading.check_names(given, ("mock", "options"))
-        name, options = reading.text(given, "mock"), given.get("options") or {}
+        config_fields.check_names(given, ("mock", "options"))
+        name, options = config_fields.text(given, "mock"), given.get("options") or {}
         if not isinstance(options, dict):
             raise BadConfiguration("options", "An object.")
         try:

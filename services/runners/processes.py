@@ -30,8 +30,8 @@ from django.db.models.functions import Now
 from istore.child_process import Child, Journal
 from services import sessions
 from services.models import InferenceSession, Replica, Runner, Status
-from services.probing import status_of
-from services.runners import keeper
+from services.readiness import status_of
+from services.runners import process_guard
 from services.runners.commands import BadCommands, Command, listed
 
 RUNNER_LOCK = 0x15704F
@@ -42,7 +42,7 @@ ANSWER_SECONDS = 3.0
 MISSES_ALLOWED = 3  # of a replica that was ready
 STARTS_ALLOWED = 5  # of a session that never was
 PROBES_AT_ONCE = 16
-KEEPER = Path(keeper.__file__)
+KEEPER = Path(process_guard.__file__)
 
 log = logging.getLogger(__name__)
 
@@ -102,7 +102,7 @@ class Running:
     def has_stopped(self) -> bool:
         """Whether it has; a keeper that is late is killed, which it should not need."""
         if self.child.runs:
-            patience = self.command.stop_seconds + 2 * keeper.KILL_SECONDS
+            patience = self.command.stop_seconds + 2 * process_guard.KILL_SECONDS
             if time.monotonic() - self.stopping_since > patience:
                 self.child.kill()
             return False

@@ -8,8 +8,8 @@ from typing import Any, Self
 from urllib.parse import quote, urlsplit
 
 from istore.upstreams import check_upstream_url
-from services.runners import reading
-from services.runners.reading import BadConfiguration
+from services.runners import config_fields
+from services.runners.config_fields import BadConfiguration
 
 V2, OPENAI, JSON = "v2", "openai", "json"
 PROTOCOLS = (V2, OPENAI, JSON)
@@ -32,9 +32,9 @@ class Dialect:
 
     @classmethod
     def read(cls, given: Mapping[str, Any]) -> Self:
-        protocol = reading.choice(given, "protocol", PROTOCOLS, JSON)
-        model = reading.text(given, "model", "")
-        ready = reading.text(given, "ready", "")
+        protocol = config_fields.choice(given, "protocol", PROTOCOLS, JSON)
+        model = config_fields.text(given, "model", "")
+        ready = config_fields.text(given, "ready", "")
         if protocol == V2 and not model:
             raise BadConfiguration("model", "A V2 server is asked for a model by name.")
         if ready and not ready.startswith("/"):
@@ -74,8 +74,8 @@ class UrlServer:
     @classmethod
     def read(cls, given: Mapping[str, Any]) -> Self:
         """Raises BadConfiguration; the URL is checked as every upstream's is."""
-        reading.check_names(given, ("url", *Dialect.NAMES))
-        url = reading.text(given, "url")
+        config_fields.check_names(given, ("url", *Dialect.NAMES))
+        url = config_fields.text(given, "url")
         try:
             check_upstream_url(url)
         except ValueError as error:

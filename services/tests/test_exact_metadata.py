@@ -9,8 +9,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.v2 import action_of, count_parts, metadata_items, read_request, split
-from services.v2.exact import elements_of, members_of
+from protocols.open_inference import (
+    action_of,
+    count_parts,
+    metadata_items,
+    read_request,
+    split,
+)
+from protocols.open_inference.exact import elements_of, members_of
 
 
 def items_of(

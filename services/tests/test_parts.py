@@ -9,7 +9,13 @@ import orjson
 import pytest
 from PIL import Image
 
-from services.v2 import as_one, is_in_parts, read_request, read_response, split
+from protocols.open_inference import (
+    as_one,
+    is_in_parts,
+    read_request,
+    read_response,
+    split,
+)
 
 
 def picture(width: int) -> bytes:

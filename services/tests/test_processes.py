@@ -14,7 +14,7 @@ from django.db import connection
 
 from istore.tests.running_store import descendants, processes
 from services.models import Replica, Status
-from services.runners import keeper
+from services.runners import process_guard
 from services.runners.commands import BadCommands, listed
 from services.runners.processes import RUNNER_LOCK
 from services.sessions import terminate_session
@@ -200,7 +200,7 @@ def test_a_second_runner_waits_until_the_first_is_gone(running, commands):
 def test_a_keeper_that_loses_its_runner_stops_everything(tmp_path):
     """As when the runner is killed: the pipe ends, and nobody says anything."""
     script = "sleep 601 & setsid sleep 602 & sleep 603"
-    argv = [sys.executable, "-I", "-S", keeper.__file__, "2", "sh", "-c", script]
+    argv = [sys.executable, "-I", "-S", process_guard.__file__, "2", "sh", "-c", script]
     process = subprocess.Popen(argv, stdin=subprocess.PIPE, start_new_session=True)
     _until(lambda: len(descendants(process.pid)) == 4)
     ours = descendants(process.pid)
@@ -210,7 +210,7 @@ def test_a_keeper_that_loses_its_runner_stops_everything(tmp_path):
 
 
 def test_a_killed_keeper_takes_its_command_with_it():
-    argv = [sys.executable, "-I", "-S", keeper.__file__, "2", "sleep", "604"]
+    argv = [sys.executable, "-I", "-S", process_guard.__file__, "2", "sleep", "604"]
     process = subprocess.Popen(argv, stdin=subprocess.PIPE, start_new_session=True)
     _until(lambda: len(descendants(process.pid)) == 1)
     (command,) = descendants(process.pid)

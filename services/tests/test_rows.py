@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from inferences.predictions.parsers import deconstruct
-from services.v2 import (
+from protocols.open_inference import (
     count_parts,
     is_in_parts,
     metadata_items,
@@ -18,7 +18,7 @@ from services.v2 import (
     slices_of,
     split,
 )
-from services.v2.rows import Form, count_rows
+from protocols.open_inference.rows import Form, count_rows
 
 TEXTS = ["The quay is wet.", "No ship.", "aGVsbG8="]
 

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.v2 import read_request, split
+from protocols.open_inference import read_request, split
 
 IMAGES = ("Object Detection", "Image Classification", "Oriented Object Detection")
 TEXTS = ("Text Generation", "Text Classification", "Named Entity Recognition")

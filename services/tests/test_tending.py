@@ -13,7 +13,7 @@ from django.db import connection, transaction
 from istore.db.clock import now
 from istore.failpoints import Failure, arm
 from services.models import InferenceSession, SessionToken, Status
-from services.probing import status_of
+from services.readiness import status_of
 from services.session_tokens import find_session_token, forget_expired_tokens
 from services.sessions import issue_token, start_session
 from services.tasks import tend_sessions

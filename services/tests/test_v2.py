@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.v2 import (
+from protocols.open_inference import (
     Tensor,
     V2Error,
     action_of,

@@ -159,7 +159,7 @@ def record_all(task: str, part: str, said: Any, truth: dict[str, Any]) -> Any:
 
 
 def unpack(model: Any, shape: str, folder: Path) -> None:
-    from exports.archiving import carry_out
+    from exports.archive_writer import carry_out
     from exports.models import ExportTask
     from istore import blobs
 

@@ -25,17 +25,11 @@ from rest_framework.exceptions import APIException
 
 from inferences.ground_truth.file_tasks import count_rows
 from inferences.ground_truth.files import rows_of
+from ingest.errors import Refused
 from ingest.events import InferenceEvent
 from ingest.markers import read_event_of, read_marker
-from ingest.refusals import Refused
 from istore.api.parsing import read_json as read_json_of_api
-from protocols.streams import assemble
-from proxy.asking import read_whole
-from proxy.capture import prepared
-from proxy.encodings import decoded, decoded_beginning
-from proxy.entries import Facts, SpoolEntry
-from proxy.paths import read_path
-from services.v2 import (
+from protocols.open_inference import (
     metadata_items,
     read_request,
     read_response,
@@ -45,6 +39,12 @@ from services.v2 import (
     split,
     strip_metadata,
 )
+from protocols.streams import assemble
+from proxy.capture.artifacts import prepared
+from proxy.http.encodings import decoded, decoded_beginning
+from proxy.paths import read_path
+from proxy.request_parsing import read_whole
+from proxy.spool.entries import Facts, SpoolEntry
 from tests.fuzzing.mutations import mutated
 
 EXAMPLES = int(os.environ.get("FUZZ_EXAMPLES", "200")) // 4

@@ -25,7 +25,7 @@ from django.test import Client
 from hypothesis import HealthCheck, event, given, settings
 from hypothesis import strategies as st
 
-from datasets import changing
+from datasets import lifecycle
 from istore.accounts.tokens import create_token
 from istore.models import Membership, Role
 from istore.wsgi import application
@@ -77,7 +77,7 @@ def callers(project, model, make_inference):
     """Who may call, by role: the headers that say so."""
     make_inference({"frame": 3, "camera": "north"}, inference_id="a")
     make_inference({"frame": 4}, inference_id="b", detections=[("ship", 0.9)])
-    changing.create("test", project, "set")
+    lifecycle.create("test", project, "set")
     found: dict[str, dict[str, str]] = {"nobody": {}}
     for name, role in zip(CALLERS, Role, strict=False):
         secret = create_token(name, project, role)[1]

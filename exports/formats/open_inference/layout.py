@@ -13,8 +13,8 @@ from enum import StrEnum
 import pyarrow as pa
 from django.db.models import Sum
 
-from exports.formats.open_inference import beside, predictions
-from exports.formats.open_inference.beside import Beside
+from exports.formats.open_inference import extra_columns, predictions
+from exports.formats.open_inference.extra_columns import Beside
 from exports.formats.open_inference.names import RESERVED, ColumnName, check
 from exports.formats.open_inference.predictions import Place
 from exports.formats.open_inference.reading import MOMENT
@@ -110,7 +110,7 @@ class Layout:
     def of(cls, model: RegisteredModel, shape: Shape) -> Layout:
         """By what the model's records have now."""
         truth = GroundTruth.objects.beside(model).exists()
-        named = tuple(beside.found(model))
+        named = tuple(extra_columns.found(model))
         return cls(model, shape, keys_of(model), named, truth)
 
     @property

@@ -17,7 +17,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from django.conf import settings
 
-from exports.formats.open_inference import beside, predictions, reading
+from exports.formats.open_inference import extra_columns, predictions, reading
 from exports.formats.open_inference.layout import (
     IDENTITY,
     INFERENCE_ID,
@@ -103,7 +103,7 @@ class Tables:
             filled |= predictions.columns_of(actuals, self.layout.actual)
         if self.layout.beside:
             names = map(str, self.layout.beside_names)
-            columns = beside.columns(self.layout.beside, answers)
+            columns = extra_columns.columns(self.layout.beside, answers)
             filled |= {n: column for n, (_, column) in zip(names, columns, strict=True)}
         if self.layout.is_exploded and self.layout.has_items:
             rows = self._exploded(table, filled, answers)

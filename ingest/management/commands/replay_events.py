@@ -13,8 +13,8 @@ from inferences.management.naming import (
     named_project,
     several_projects,
 )
+from ingest.errors import Reason
 from ingest.models import SetAsideEvent
-from ingest.refusals import Reason
 from ingest.replaying import replay
 from ingest.stream import EventStream
 from istore.models import Project

@@ -7,8 +7,8 @@ import redis
 from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError
 
-from proxy.replaying import replay
-from proxy.spool_health import files_aside
+from proxy.spool.replaying import replay
+from proxy.spool.spool_health import files_aside
 
 
 class Command(BaseCommand):

@@ -6,8 +6,8 @@ from collections.abc import Iterable, Iterator
 
 import httpx2
 
-from inference_store.calls import document, written
 from inference_store.models import BatchResult, NewInferenceStorageRequest
+from inference_store.requests import document, written
 
 MOST_BYTES = 4 * 1024 * 1024  # half of what the store takes
 

@@ -9,7 +9,6 @@ from typing import Any, TypeVar
 import httpx2
 
 from inference_store import connection
-from inference_store.calls import Call, Pause, Plan
 from inference_store.forks import GivenTransport, PerProcess
 from inference_store.namespaces import (
     Datasets,
@@ -28,9 +27,10 @@ from inference_store.namespaces import (
     Uploads,
 )
 from inference_store.platform.namespaces import InferenceServices, InferenceSessions
+from inference_store.requests import Call, Pause, Plan
 from inference_store.retries import Retries
-from inference_store.sending import Attempt, read
 from inference_store.serving import Model, fetch_model
+from inference_store.transport import Attempt, read
 
 T = TypeVar("T")
 

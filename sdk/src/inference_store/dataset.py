@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from inference_store.calls import Call, delete, get, member, one, patch, post
+from inference_store.binding import blocking
 from inference_store.models import (
     Dataset,
     DatasetAddition,
@@ -17,8 +17,8 @@ from inference_store.models import (
     NewDatasetArchiveRequest,
     NewDatasetRequest,
 )
-from inference_store.operations import blocking
 from inference_store.pages import Page, page_of
+from inference_store.requests import Call, delete, get, member, one, patch, post
 
 WORKING = "working"
 

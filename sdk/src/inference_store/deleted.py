@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from inference_store.calls import Call, Steps, document, post
+from inference_store.binding import blocking
 from inference_store.models import BaseInferenceFilter, Condition, DeletedInference
-from inference_store.models.asking import chosen
-from inference_store.operations import blocking
+from inference_store.models.queries import chosen
 from inference_store.pages import Page, page_of
+from inference_store.requests import Call, Steps, document, post
 
 
 @blocking

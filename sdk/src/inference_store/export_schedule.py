@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from inference_store.calls import Call, delete, get, member_or, one, patch, post
+from inference_store.binding import blocking
 from inference_store.models import (
     ChangeExportScheduleRequest,
     ExportDestination,
@@ -11,8 +11,8 @@ from inference_store.models import (
     NewExportScheduleRequest,
     ScheduledExport,
 )
-from inference_store.operations import blocking
 from inference_store.pages import Page, page_of
+from inference_store.requests import Call, delete, get, member_or, one, patch, post
 
 
 @blocking

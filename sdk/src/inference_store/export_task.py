@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from inference_store.calls import Call, get, one, post
+from inference_store.binding import blocking
 from inference_store.models import (
     ExportFormat,
     ExportTask,
     NewExportTaskRequest,
     NewGetExportTasksRequest,
 )
-from inference_store.operations import blocking
 from inference_store.pages import Page, page_of
+from inference_store.requests import Call, get, one, post
 
 
 @blocking

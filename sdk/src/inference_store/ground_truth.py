@@ -10,7 +10,20 @@ from typing import Any
 
 import httpx2
 
-from inference_store.calls import (
+from inference_store.binding import blocking
+from inference_store.errors import InferenceStoreError, ValidationError
+from inference_store.models import (
+    GroundTruth,
+    GroundTruthCounts,
+    GroundTruthVersion,
+    JoinedGroundTruth,
+    NewActual,
+    NewGroundTruth,
+    PendingGroundTruth,
+)
+from inference_store.pages import Page, page_of
+from inference_store.progress import Bar
+from inference_store.requests import (
     Call,
     Pause,
     Reader,
@@ -24,19 +37,6 @@ from inference_store.calls import (
     put,
     written,
 )
-from inference_store.errors import InferenceStoreError, ValidationError
-from inference_store.models import (
-    GroundTruth,
-    GroundTruthCounts,
-    GroundTruthVersion,
-    JoinedGroundTruth,
-    NewActual,
-    NewGroundTruth,
-    PendingGroundTruth,
-)
-from inference_store.operations import blocking
-from inference_store.pages import Page, page_of
-from inference_store.progress import Bar
 
 MOST_LINES, MOST_BYTES = 10_000, 4 * 1024 * 1024
 COMPLETE, FAILED, ENDED = "complete", "failed", ("failed", "stopped")

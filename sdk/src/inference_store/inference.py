@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 
-from inference_store import connection, walking
+from inference_store import connection, pagination
 from inference_store.batches import batches, read_results
-from inference_store.calls import Call, Steps, at, delete, get, member, one, post
+from inference_store.binding import blocking, plan_of
 from inference_store.models import (
     BaseInferenceFilter,
     BatchResult,
@@ -16,10 +16,10 @@ from inference_store.models import (
     NewInferenceAndMetadataCollection,
     NewInferenceStorageRequest,
 )
-from inference_store.models.asking import chosen
-from inference_store.operations import blocking, plan_of
+from inference_store.models.queries import chosen
 from inference_store.pages import Page, page_of
 from inference_store.progress import Bar
+from inference_store.requests import Call, Steps, at, delete, get, member, one, post
 from inference_store.upload import put_bytes, upload_data
 
 
@@ -134,7 +134,7 @@ def iter_inferences(
         ValidationError: a filter is not valid.
         InferenceStoreError: any other failure, while iterating.
     """
-    return walking.walk(
+    return pagination.walk(
         connection.connected(), model_id, request_body, page_size, progress, fields
     )
 

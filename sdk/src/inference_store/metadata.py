@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from inference_store import metadata_text
-from inference_store.calls import Call, delete, get, member, member_or, one, post, put
+from inference_store.binding import blocking
 from inference_store.models import (
     BaseInferenceFilter,
     Condition,
@@ -17,9 +17,18 @@ from inference_store.models import (
     NewExtendedMetadataRequest,
     NewGetMetadataStatisticsRequest,
 )
-from inference_store.models.asking import chosen
-from inference_store.operations import blocking
+from inference_store.models.queries import chosen
 from inference_store.pages import Page, page_of
+from inference_store.requests import (
+    Call,
+    delete,
+    get,
+    member,
+    member_or,
+    one,
+    post,
+    put,
+)
 
 
 @blocking

@@ -14,16 +14,16 @@ from inference_store import (
     ground_truth,
     inference,
     metadata,
+    pagination,
     protection,
     quality,
     register,
     retention_policy,
     retention_task,
     upload,
-    walking,
 )
+from inference_store.binding import bound
 from inference_store.models import Inference, NewGetInferencesRequest
-from inference_store.operations import bound
 
 if TYPE_CHECKING:
     from inference_store.client import Client
@@ -59,7 +59,7 @@ class Inferences(Namespace):
         fields: Sequence[str] = (),
     ) -> Iterator[Inference]:
         """All inferences that match, as ``inference.iter_inferences``."""
-        return walking.walk(
+        return pagination.walk(
             self.client, model_id, request_body, page_size, progress, fields
         )
 

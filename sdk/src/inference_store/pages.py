@@ -7,7 +7,7 @@ from typing import TypeVar
 
 import httpx2
 
-from inference_store.calls import M, Reader, document
+from inference_store.requests import M, Reader, document
 
 T = TypeVar("T")
 

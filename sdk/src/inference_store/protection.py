@@ -6,10 +6,10 @@ import warnings
 
 import httpx2
 
-from inference_store.calls import Call, Steps, document, post, put
+from inference_store.binding import blocking
 from inference_store.models import BaseInferenceFilter, Condition, ProtectionResult
-from inference_store.models.asking import chosen
-from inference_store.operations import blocking
+from inference_store.models.queries import chosen
+from inference_store.requests import Call, Steps, document, post, put
 
 
 class InputExpiredWarning(UserWarning):

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from inference_store.calls import Call, one, post
+from inference_store.binding import blocking
 from inference_store.models import NewQualityRequest, Quality
-from inference_store.operations import blocking
+from inference_store.requests import Call, one, post
 
 
 @blocking

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from inference_store.calls import Call, get, member, one, post
+from inference_store.binding import blocking
 from inference_store.models import Model, NewRegisterModelRequest
-from inference_store.operations import blocking
 from inference_store.pages import Page, page_of
+from inference_store.requests import Call, get, member, one, post
 
 
 @blocking

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from inference_store.calls import Call, delete, get, member_or, one, post, put
+from inference_store.binding import blocking
 from inference_store.models import (
     NewRetentionPolicyRequest,
     RetentionPolicy,
     RetentionPreview,
 )
-from inference_store.operations import blocking
+from inference_store.requests import Call, delete, get, member_or, one, post, put
 
 
 @blocking

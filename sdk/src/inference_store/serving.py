@@ -12,11 +12,11 @@ from urllib.parse import unquote
 
 import httpx2
 
-from inference_store.calls import Call, document, get, one, patch, segment, written
 from inference_store.errors import InferenceStoreError, NotFound
 from inference_store.metadata_text import items
 from inference_store.models import Inference, InferenceAction, TaskType
 from inference_store.models import Model as RegisteredModel
+from inference_store.requests import Call, document, get, one, patch, segment, written
 from inference_store.tensors import input_tensor
 
 if TYPE_CHECKING:

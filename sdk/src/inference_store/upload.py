@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from inference_store.calls import Call, one, post
+from inference_store.binding import blocking
 from inference_store.models import DataUpload, MetadataUpload
-from inference_store.operations import blocking
+from inference_store.requests import Call, one, post
 
 
 @blocking

@@ -29,11 +29,11 @@ from inference_store.aio.platform.namespaces import (
     AsyncInferenceServices,
     AsyncInferenceSessions,
 )
-from inference_store.calls import Call, Pause, Plan
 from inference_store.forks import GivenTransport, leave_to_parent, this_process
+from inference_store.requests import Call, Pause, Plan
 from inference_store.retries import Retries
-from inference_store.sending import Attempt, read
 from inference_store.serving import AsyncModel, fetch_model
+from inference_store.transport import Attempt, read
 
 T = TypeVar("T")
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from inference_store import dataset as blocking
-from inference_store.operations import awaitable
+from inference_store.binding import awaitable
 
 list_datasets = awaitable(blocking.list_datasets)
 create_dataset = awaitable(blocking.create_dataset)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from inference_store import deleted as blocking
-from inference_store.operations import awaitable
+from inference_store.binding import awaitable
 
 filter_deleted_inferences = awaitable(blocking.filter_deleted_inferences)
 restore_inferences = awaitable(blocking.restore_inferences)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from inference_store import erasure as blocking
-from inference_store.operations import awaitable
+from inference_store.binding import awaitable
 
 create_erasure = awaitable(blocking.create_erasure)
 get_erasure = awaitable(blocking.get_erasure)

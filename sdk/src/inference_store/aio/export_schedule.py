@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from inference_store import export_schedule as blocking
-from inference_store.operations import awaitable
+from inference_store.binding import awaitable
 
 create_export_schedule = awaitable(blocking.create_export_schedule)
 list_export_schedules = awaitable(blocking.list_export_schedules)

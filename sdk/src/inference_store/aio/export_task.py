@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from inference_store import export_task as blocking
-from inference_store.operations import awaitable
+from inference_store.binding import awaitable
 
 create_export_task = awaitable(blocking.create_export_task)
 get_export_task = awaitable(blocking.get_export_task)

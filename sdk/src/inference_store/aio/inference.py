@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Sequence
 
-from inference_store import connection, walking
+from inference_store import connection, pagination
 from inference_store import inference as blocking
+from inference_store.binding import awaitable
 from inference_store.models import Inference, NewGetInferencesRequest
-from inference_store.operations import awaitable
 
 filter_inferences = awaitable(blocking.filter_inferences)
 list_inferences = awaitable(blocking.list_inferences)
@@ -30,7 +30,7 @@ def iter_inferences(
     fields: Sequence[str] = (),
 ) -> AsyncIterator[Inference]:
     """All inferences that match, for ``async for``; parameters as those of the twin."""
-    return walking.walk_async(
+    return pagination.walk_async(
         connection.connected_async(),
         model_id,
         request_body,

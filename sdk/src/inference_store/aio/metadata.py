@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from inference_store import metadata as blocking
+from inference_store.binding import awaitable
 from inference_store.metadata import (
     form_values_for_in_operator,
     get_data_hash,
     map_to_inference_store_metadata,
 )
-from inference_store.operations import awaitable
 
 __all__ = [
     "bulk_add_metadata",

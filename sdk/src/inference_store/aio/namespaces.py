@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Sequence
 from typing import TYPE_CHECKING
 
-from inference_store import walking
+from inference_store import pagination
 from inference_store.aio import (
     dataset,
     deleted,
@@ -22,8 +22,8 @@ from inference_store.aio import (
     retention_task,
     upload,
 )
+from inference_store.binding import bound
 from inference_store.models import Inference, NewGetInferencesRequest
-from inference_store.operations import bound
 
 if TYPE_CHECKING:
     from inference_store.aio.client import AsyncClient
@@ -59,7 +59,7 @@ class AsyncInferences(AsyncNamespace):
         fields: Sequence[str] = (),
     ) -> AsyncIterator[Inference]:
         """All inferences that match, as ``aio.inference.iter_inferences``."""
-        return walking.walk_async(
+        return pagination.walk_async(
             self.client, model_id, request_body, page_size, progress, fields
         )
 

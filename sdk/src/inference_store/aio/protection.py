@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from inference_store import protection as blocking
-from inference_store.operations import awaitable
+from inference_store.binding import awaitable
 
 protect_inference = awaitable(blocking.protect_inference)
 protect_inferences = awaitable(blocking.protect_inferences)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from inference_store import quality as blocking
-from inference_store.operations import awaitable
+from inference_store.binding import awaitable
 
 __all__ = ["get_quality"]
 

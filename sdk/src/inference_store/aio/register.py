@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from inference_store import register as blocking
-from inference_store.operations import awaitable
+from inference_store.binding import awaitable
 
 register_model_for_inference_storage = awaitable(
     blocking.register_model_for_inference_storage

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from inference_store import retention_policy as blocking
-from inference_store.operations import awaitable
+from inference_store.binding import awaitable
 
 create_retention_policy = awaitable(blocking.create_retention_policy)
 get_retention_policy = awaitable(blocking.get_retention_policy)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from inference_store import retention_task as blocking
-from inference_store.operations import awaitable
+from inference_store.binding import awaitable
 
 create_retention_task = awaitable(blocking.create_retention_task)
 get_retention_task = awaitable(blocking.get_retention_task)

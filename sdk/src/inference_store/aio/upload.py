@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from inference_store import upload as blocking
-from inference_store.operations import awaitable
+from inference_store.binding import awaitable
 
 upload_data = awaitable(blocking.upload_data)
 upload_inference_and_metadata = awaitable(blocking.upload_inference_and_metadata)

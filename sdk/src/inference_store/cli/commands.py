@@ -1,12 +1,12 @@
 """The command with all its commands."""
 
 from inference_store.cli import (
-    asking,
-    changing,
     datasets,
     exporting,
-    keeping,
     metadata,
+    metadata_edits,
+    protection,
+    queries,
     registering,
     retention,
     schedules,
@@ -18,12 +18,12 @@ from inference_store.cli.app import app
 
 __all__ = [
     "app",
-    "asking",
-    "changing",
     "datasets",
     "exporting",
-    "keeping",
     "metadata",
+    "metadata_edits",
+    "protection",
+    "queries",
     "registering",
     "retention",
     "schedules",

@@ -8,13 +8,6 @@ from inference_store.models.answer_fields import (
     Entity,
     Mask,
 )
-from inference_store.models.asking import (
-    EmbeddingFilter,
-    NearText,
-    NewGetInferencesRequest,
-    Pagination,
-    SimilarTo,
-)
 from inference_store.models.datasets import (
     Dataset,
     DatasetAddition,
@@ -69,12 +62,6 @@ from inference_store.models.inferences import (
     NewInferenceAndMetadataCollection,
     NewInferenceStorageRequest,
 )
-from inference_store.models.keeping import (
-    DeletedInference,
-    Erasure,
-    NewErasureRequest,
-    ProtectionResult,
-)
 from inference_store.models.metadata import (
     Metadata,
     MetadataKeyTypeCounts,
@@ -83,6 +70,19 @@ from inference_store.models.metadata import (
     NewGetMetadataStatisticsRequest,
     NewMetadataCollectionRequest,
     NewStandardMetadataRequest,
+)
+from inference_store.models.protection import (
+    DeletedInference,
+    Erasure,
+    NewErasureRequest,
+    ProtectionResult,
+)
+from inference_store.models.queries import (
+    EmbeddingFilter,
+    NearText,
+    NewGetInferencesRequest,
+    Pagination,
+    SimilarTo,
 )
 from inference_store.models.registering import Model, NewRegisterModelRequest
 from inference_store.models.retention import (

@@ -7,10 +7,10 @@ from typing import Any
 
 from pydantic import Field
 
-from inference_store.models.asking import Pagination, Question
 from inference_store.models.base import AnswerModel, RequestModel
 from inference_store.models.enums import ExportTaskState
 from inference_store.models.filters import BaseInferenceFilter, TimeWindowFilter
+from inference_store.models.queries import Pagination, Question
 
 
 class NewExportTaskRequest(Question):

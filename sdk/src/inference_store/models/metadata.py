@@ -7,7 +7,6 @@ from typing import Any
 
 from pydantic import Field, field_validator
 
-from inference_store.models.asking import Question
 from inference_store.models.base import AnswerModel, RequestModel, encoded
 from inference_store.models.enums import (
     InferenceAction,
@@ -16,6 +15,7 @@ from inference_store.models.enums import (
     TaskType,
 )
 from inference_store.models.filters import BaseInferenceFilter
+from inference_store.models.queries import Question
 
 
 class Metadata(AnswerModel):

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from datetime import date, datetime
 
-from inference_store.models.asking import Pagination
 from inference_store.models.base import AnswerModel, RequestModel
 from inference_store.models.enums import DeleteAction, RetentionTaskState
 from inference_store.models.filters import TimeWindowFilter
+from inference_store.models.queries import Pagination
 
 
 class NewRetentionPolicyRequest(RequestModel):

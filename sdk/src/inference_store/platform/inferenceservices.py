@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from inference_store import calls
-from inference_store.calls import Call
-from inference_store.operations import blocking
+from inference_store import requests
+from inference_store.binding import blocking
 from inference_store.pages import Page, page_of
+from inference_store.requests import Call
 from inference_store.schema import InferenceInterface, InferenceService
 
 SERVICES = "inferenceservices"
@@ -48,7 +48,7 @@ def create(
         body["interface"] = _described(interface)
     if model_id is not None:
         body["model_id"] = model_id
-    return calls.post(SERVICES, body=body, read=calls.one(InferenceService))
+    return requests.post(SERVICES, body=body, read=requests.one(InferenceService))
 
 
 @blocking
@@ -89,7 +89,9 @@ def create_mock(
         "options": options or None,
     }
     body |= {key: value for key, value in given.items() if value is not None}
-    return calls.post(SERVICES, "mock", body=body, read=calls.one(InferenceService))
+    return requests.post(
+        SERVICES, "mock", body=body, read=requests.one(InferenceService)
+    )
 
 
 @blocking
@@ -106,7 +108,7 @@ def get(service_id: str) -> Call[InferenceService]:
         NotFound: there is none of this id.
         InferenceStoreError: any other failure.
     """
-    return calls.get(SERVICES, service_id, read=calls.one(InferenceService))
+    return requests.get(SERVICES, service_id, read=requests.one(InferenceService))
 
 
 @blocking
@@ -127,7 +129,7 @@ def query(
         InferenceStoreError: any failure.
     """
     given = {"account": account, "limit": limit, "cursor": cursor}
-    return calls.get(SERVICES, read=page_of(InferenceService), parameters=given)
+    return requests.get(SERVICES, read=page_of(InferenceService), parameters=given)
 
 
 @blocking
@@ -141,7 +143,7 @@ def delete(service_id: str) -> Call[None]:
         Conflict: ``service-in-use``, it has sessions that have not ended.
         InferenceStoreError: any other failure.
     """
-    return calls.delete(SERVICES, service_id, read=lambda response: None)
+    return requests.delete(SERVICES, service_id, read=lambda response: None)
 
 
 def _name_of(mock: Any) -> str:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from inference_store import calls
-from inference_store.calls import Call
-from inference_store.operations import blocking
+from inference_store import requests
+from inference_store.binding import blocking
 from inference_store.pages import Page, page_of
+from inference_store.requests import Call
 from inference_store.schema import (
     InferenceSession,
     InferenceSessionAndToken,
@@ -33,7 +33,9 @@ def create(request: InferenceSessionCreateRequest) -> Call[InferenceSessionAndTo
         Conflict: ``too-many-sessions`` of the project have not ended.
         InferenceStoreError: any other failure.
     """
-    return calls.post(SESSIONS, body=request, read=calls.one(InferenceSessionAndToken))
+    return requests.post(
+        SESSIONS, body=request, read=requests.one(InferenceSessionAndToken)
+    )
 
 
 @blocking
@@ -50,7 +52,7 @@ def get(session_id: str) -> Call[InferenceSession]:
         NotFound: there is none of this id.
         InferenceStoreError: any other failure.
     """
-    return calls.get(SESSIONS, session_id, read=calls.one(InferenceSession))
+    return requests.get(SESSIONS, session_id, read=requests.one(InferenceSession))
 
 
 @blocking
@@ -83,7 +85,7 @@ def query(
         "limit": limit,
         "cursor": cursor,
     }
-    return calls.get(SESSIONS, read=page_of(InferenceSession), parameters=given)
+    return requests.get(SESSIONS, read=page_of(InferenceSession), parameters=given)
 
 
 @blocking
@@ -100,7 +102,7 @@ def ready(session_id: str) -> Call[bool]:
         Conflict: ``session-terminated`` or ``session-failed``, it will never be.
         InferenceStoreError: any other failure.
     """
-    return calls.get(
+    return requests.get(
         SESSIONS,
         session_id,
         "ready",
@@ -124,8 +126,8 @@ def token(session_id: str, expires: datetime | None = None) -> Call[str]:
         InferenceStoreError: any other failure.
     """
     request = InferenceSessionTokenCreateRequest(expires=expires)
-    return calls.post(
-        SESSIONS, session_id, "token", body=request, read=calls.member("token")
+    return requests.post(
+        SESSIONS, session_id, "token", body=request, read=requests.member("token")
     )
 
 
@@ -143,11 +145,11 @@ def terminate(session_id: str) -> Call[InferenceSession]:
         NotFound: there is none of this id.
         InferenceStoreError: any other failure.
     """
-    return calls.post(
+    return requests.post(
         SESSIONS,
         session_id,
         "terminate",
         body={},
-        read=calls.one(InferenceSession),
+        read=requests.one(InferenceSession),
         may_repeat=True,
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from inference_store.operations import bound
+from inference_store.binding import bound
 from inference_store.platform import inferenceservices, inferencesessions
 
 if TYPE_CHECKING:

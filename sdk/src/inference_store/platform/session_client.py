@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 import httpx2
 
-from inference_store.calls import API, Call, Steps, at, one, segment
 from inference_store.errors import UnexpectedAnswer
 from inference_store.local.calling import Interfaced
+from inference_store.requests import API, Call, Steps, at, one, segment
 from inference_store.schema import InferenceSession
 
 if TYPE_CHECKING:

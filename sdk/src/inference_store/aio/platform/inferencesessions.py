@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from inference_store.operations import awaitable
+from inference_store.binding import awaitable
 from inference_store.platform import inferencesessions as blocking
 
 create = awaitable(blocking.create)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from inference_store.aio.platform import inferenceservices, inferencesessions
-from inference_store.operations import bound
+from inference_store.binding import bound
 
 if TYPE_CHECKING:
     from inference_store.adapters import Adapter

@@ -1,0 +1,126 @@
+"""Carry out export tasks: fix the set, write the archive, publish it.
+
+(1) Claim. (2) Fix the set (``sets``). (3) Stream members to
+an object under a name of this attempt's own, the manifest last; who was removed meanwhile
+is listed as deleted. (4) Close it: checked, synced, renamed or the upload completed. (5)
+One statement gives the task its archive and makes it complete. A crash before (5) leaves
+the task to the next attempt, which starts over under another name; the old one is
+collected by ``expiry``.
+"""
+
+from __future__ import annotations
+
+import errno
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import timedelta
+
+from botocore.exceptions import BotoCoreError, ClientError
+from django.conf import settings
+
+from exports import manifest
+from exports.archives import KINDS
+from exports.export_report import Receipt
+from exports.formats import FORMATS, Options
+from exports.member_sets import MemberSet
+from exports.models import ArchiveTask
+from exports.sinks import HashedSink, storing
+from istore.db.clock import now
+from istore.failpoints import failpoint
+from istore.tasks.tracking import Failed
+
+REPORT_SECONDS = 1.0
+FULL = (errno.ENOSPC, errno.EDQUOT)
+
+
+class StoreUnavailable(Exception):
+    """The object store refused or did not answer; another attempt may succeed."""
+
+
+def carry_out(task: ArchiveTask) -> None:
+    """Write the archive of the task. Nothing happens if another worker has it."""
+    if not task.claim():
+        return
+    members = task.members()
+    failpoint("archiving.claimed")
+    with task.recording_outcome(), _told_plainly():
+        task.record(progress_count=0, done_when_claimed=0, receipt={})
+        if task.fixed_at is None:
+            members.fix(task)
+        failpoint("archiving.set_fixed")
+        _write(task, members)
+
+
+def _write(task: ArchiveTask, members: MemberSet) -> None:
+    key = f"{task.prefix}/export-{task.attempt}.{task.container}"
+    with storing(key) as sink:
+        receipt = _fill(task, members, sink)
+        failpoint("archiving.closing")
+    failpoint("archiving.stored")
+    task.complete(
+        progress_count=receipt.passed,
+        receipt=receipt.kept(),
+        archive_key=key,
+        archive_size=sink.size,
+        archive_sha256=sink.sha256,
+        archive_expires_at=now() + timedelta(hours=settings.ISTORE_EXPORT_HOURS),
+    )
+    failpoint("archiving.completed")
+
+
+def _fill(task: ArchiveTask, members: MemberSet, sink: HashedSink) -> Receipt:
+    """Write every member, then the manifest; returns what became of them."""
+    archive = KINDS[task.container](sink, task.fixed_at)
+    try:
+        reporter = Reporter(task)
+        receipt = Receipt(task.expected_count, archive.scratch(), reporter.tick)
+        sink.on_progress = receipt.tick
+        members.warn(task, receipt)
+        wanted = FORMATS[task.format]
+        options = Options.read(task.options)
+        writer = wanted(members.model(task), archive, receipt, options)
+        writer.begin()
+        for batch in members.batches(task):
+            writer.add_batch(batch)
+            failpoint("archiving.batch_written")
+        writer.finish()
+        failpoint("archiving.members_written")
+        if receipt.passed != receipt.expected:
+            raise RuntimeError(
+                f"{receipt.passed} of {receipt.expected} members had their turn."
+            )
+        manifest.add(archive, task, members.facts(task), receipt, wanted.version)
+        receipt.manifest_at = (archive.content_at, archive.content_size)
+        failpoint("archiving.manifest_written")
+        archive.finish()
+        return receipt
+    finally:
+        archive.close()
+
+
+class Reporter:
+    """Writes progress, and so renews the lease, every so often."""
+
+    def __init__(self, task: ArchiveTask) -> None:
+        self.task = task
+        self.next_at = time.monotonic() + REPORT_SECONDS
+
+    def tick(self, receipt: Receipt) -> None:
+        # Not "advance": a later attempt starts over, so this one has won nothing yet.
+        if time.monotonic() >= self.next_at:
+            self.task.record(progress_count=receipt.passed)
+            self.next_at = time.monotonic() + REPORT_SECONDS
+
+
+@contextmanager
+def _told_plainly() -> Iterator[None]:
+    """Failures of storage, as the task is to tell them."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno in FULL:
+            raise Failed("storage-full: there is no room for the archive.") from error
+        raise
+    except (BotoCoreError, ClientError) as error:
+        raise StoreUnavailable(str(error)) from error

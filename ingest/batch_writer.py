@@ -1,0 +1,157 @@
+"""A portion of events becomes records; what is left of copies goes from the blob store."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from functools import partial
+
+import structlog
+from botocore.exceptions import BotoCoreError, ClientError
+
+from inferences.models import RegisteredModel
+from inferences.store.recording import Outcome, record
+from ingest.blob_fetcher import raise_if_away
+from ingest.errors import NotYet, Reason, Refused
+from ingest.metrics import Counts
+from ingest.reconciliation_state import id_of_other, prefixes_of
+from ingest.record_builder import Composed
+from ingest.retries import Outages, Stopping
+from ingest.stream import Entry
+from istore import blobs
+from istore.log_values import describe
+
+log = structlog.get_logger(__name__)
+
+Refusals = list[tuple[Entry, Refused]]
+Outcomes = list[tuple[Composed, Outcome]]
+
+
+class Storing:
+    def __init__(self, outages: Outages, counts: Counts) -> None:
+        self._outages = outages
+        self._counts = counts
+
+    def store(self, portion: list[Composed]) -> Refusals:
+        """Record all of it, whatever became of each; the refused with their reasons."""
+        refused: Refusals = []
+        for model, group in _by_model(portion).items():
+            for batch in _with_each_id_once(group):
+                self._store_of(model, batch, refused)
+        return refused
+
+    def _store_of(
+        self, model: RegisteredModel, batch: list[Composed], refused: Refusals
+    ) -> None:
+        outcomes = self._record(model, batch, refused)
+        others = [
+            _under_another_id(each) for each, kind in outcomes if kind is Outcome.OTHER
+        ]
+        again = [
+            pair
+            for some in _with_each_id_once(others)
+            for pair in self._record(model, some, refused)
+        ]
+        for each, kind in again:
+            if kind is Outcome.OTHER:
+                why = f"{each.new.inference_id!r} is taken by other content, too."
+                refused.append((each.arrival.entry, Refused(Reason.ID_TAKEN, why)))
+        settled = [pair for pair in outcomes + again if pair[1] is not Outcome.OTHER]
+        for _, kind in settled:
+            self._counts.events[COUNTED[kind]] += 1
+        self._counts.events["other_content"] += len(others)
+        self._drop_blobs(model, settled)
+
+    def _record(
+        self, model: RegisteredModel, batch: list[Composed], refused: Refusals
+    ) -> Outcomes:
+        """Halved when it fails, until the bad one stands alone."""
+        new = [each.new for each in batch]
+        try:
+            outcomes = self._outages.outlast(lambda: record(model, new))
+        except Stopping:
+            raise
+        except Exception as error:
+            if len(batch) > 1:
+                half = len(batch) // 2
+                return [
+                    *self._record(model, batch[:half], refused),
+                    *self._record(model, batch[half:], refused),
+                ]
+            entry = batch[0].arrival.entry
+            why = self._outages.outlast(partial(_why, model, error))
+            refused.append((entry, why))
+            log.warning("event failed", stream_id=entry.id, error=describe(error))
+            return []
+        return [(each, outcomes[each.new.inference_id]) for each in batch]
+
+    def _drop_blobs(self, model: RegisteredModel, settled: Outcomes) -> None:
+        """Blobs that no record will name; those of the stored one are never among them."""
+        orphans = [each.arrival for each, kind in settled if kind is Outcome.REMOVED]
+        copies = [each for each, kind in settled if kind is Outcome.COPY]
+        if copies:
+            ids = {each.new.inference_id for each in copies}
+            stored = self._outages.outlast(lambda: prefixes_of(model, ids))
+            orphans += [
+                each.arrival
+                for each in copies
+                if each.arrival.prefix
+                not in stored.get(each.new.inference_id, {each.arrival.prefix})
+            ]
+        # The markers last: as long as one is there, reconcile finds what is left.
+        keys = [key for orphan in orphans for key in orphan.blob_keys[:-1]]
+        keys += [orphan.event.metadata_storage_key for orphan in orphans]
+        if keys:
+            self._outages.outlast(lambda: _delete(keys))
+
+
+def _by_model(portion: list[Composed]) -> dict[RegisteredModel, list[Composed]]:
+    groups: dict[RegisteredModel, list[Composed]] = {}
+    for each in portion:
+        groups.setdefault(each.arrival.model, []).append(each)
+    return groups
+
+
+def _with_each_id_once(group: list[Composed]) -> Iterator[list[Composed]]:
+    """``record`` takes an id once a batch: what comes again comes in the next."""
+    while group:
+        once: dict[str, Composed] = {}
+        again = []
+        for each in group:
+            if once.setdefault(each.new.inference_id, each) is not each:
+                again.append(each)
+        yield list(once.values())
+        group = again
+
+
+def _under_another_id(each: Composed) -> Composed:
+    """Nothing is overwritten and nothing lost: the same content finds the same id."""
+    taken = each.new.inference_id
+    notes = dict(each.new.notes)
+    notes["warnings"] = [
+        *notes.get("warnings", ()),
+        f"{taken!r:.300} was taken by other content.",
+    ]
+    other = id_of_other(taken, each.new.content_hash)
+    return replace(each, new=replace(each.new, inference_id=other, notes=notes))
+
+
+def _why(model: RegisteredModel, error: Exception) -> Refused:
+    if not RegisteredModel.objects.filter(pk=model.pk).exists():
+        return NotYet(Reason.UNKNOWN_MODEL, f"{model} was removed.")
+    return Refused(Reason.REFUSED, f"{type(error).__name__}: {error}")
+
+
+def _delete(keys: list[str]) -> None:
+    try:
+        blobs.delete(keys)
+    except (OSError, ClientError, BotoCoreError) as error:
+        raise_if_away(error)
+        log.exception("blobs of copies could not be removed", count=len(keys))
+
+
+COUNTED = {
+    Outcome.NEW: "recorded",
+    Outcome.COPY: "copies",
+    Outcome.REMOVED: "removed",
+}

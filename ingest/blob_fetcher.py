@@ -1,0 +1,96 @@
+"""Commit markers, out of the blob store: one by one from files, many at once from S3."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from functools import cached_property
+from typing import TypeVar
+
+from botocore.exceptions import BotoCoreError, ClientError
+from django.core.files.storage import default_storage
+
+from ingest.errors import NotYet, Reason, Refused
+from ingest.markers import Marker, check_input, open_marker
+from ingest.retries import Outages, StoreAway
+from ingest.validated_events import Arrival
+from istore import blobs
+
+THREADS, AHEAD = 16, 64
+# Never a key of ours: asking for it tells whether the store is there.
+ABSENT = "ingest/absent"
+
+Found = Marker | Refused
+Result = TypeVar("Result")
+Content = bytes | Refused
+
+
+class Fetcher:
+    def __init__(self, outages: Outages) -> None:
+        self._outages = outages
+
+    def markers(self, arrivals: Iterable[Arrival]) -> Iterator[tuple[Arrival, Found]]:
+        """Each arrival with its marker, or with why it has none; in order, lazily."""
+        local = isinstance(default_storage, blobs.LocalStorage)
+        for arrival, content in (self._one_by_one if local else self._ahead)(arrivals):
+            # Here, not ahead: an answer that lies beside its marker may be large.
+            found = self._ask(lambda a=arrival, c=content: _opened(a, c, local))
+            yield arrival, found
+
+    def _one_by_one(
+        self, arrivals: Iterable[Arrival]
+    ) -> Iterator[tuple[Arrival, Content]]:
+        for arrival in arrivals:
+            yield arrival, self._content(arrival)
+
+    def _ahead(self, arrivals: Iterable[Arrival]) -> Iterator[tuple[Arrival, Content]]:
+        started: deque[tuple[Arrival, Future[Content]]] = deque()
+        for arrival in arrivals:
+            started.append((arrival, self._pool.submit(self._content, arrival)))
+            if len(started) >= AHEAD:
+                first, future = started.popleft()
+                yield first, future.result()
+        for arrival, future in started:
+            yield arrival, future.result()
+
+    @cached_property
+    def _pool(self) -> ThreadPoolExecutor:
+        return ThreadPoolExecutor(THREADS, "markers")
+
+    def _content(self, arrival: Arrival) -> Content:
+        return self._ask(lambda: blobs.get(arrival.event.metadata_storage_key))
+
+    def _ask(self, ask: Callable[[], Result]) -> Result | Refused:
+        return self._outages.outlast(lambda: _answered(ask))
+
+
+def _opened(arrival: Arrival, content: Content, local: bool) -> Found:
+    if isinstance(content, Refused):
+        return content
+    marker = open_marker(arrival, content)
+    # An object store took the marker after the input; asking again costs a call.
+    if local:
+        check_input(arrival, marker)
+    return marker
+
+
+def _answered(ask: Callable[[], Result]) -> Result | Refused:
+    """What was asked for, or why it cannot be had. Raises StoreAway."""
+    try:
+        return ask()
+    except Refused as refused:
+        return refused
+    except FileNotFoundError:
+        return NotYet(Reason.MISSING_BLOB, "The metadata blob is missing.")
+    except (OSError, ClientError, BotoCoreError) as error:
+        raise_if_away(error)
+        return NotYet(Reason.MISSING_BLOB, f"A blob cannot be read: {error!s:.200}")
+
+
+def raise_if_away(error: Exception) -> None:
+    """StoreAway, if it is not this one blob that failed but the store as a whole."""
+    try:
+        default_storage.exists(ABSENT)
+    except (OSError, ClientError, BotoCoreError):
+        raise StoreAway(str(error)) from error

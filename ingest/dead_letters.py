@@ -1,0 +1,49 @@
+"""Dead letters: events that will not become records, kept with what they said."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import orjson
+
+from inferences.store.metadata import UNSTORABLE
+from ingest.errors import Refused
+from ingest.models import SetAsideEvent
+from ingest.stream import Entry
+
+DETAIL_CHARS, KEY_CHARS = 2000, 1024
+
+
+def set_aside(refused: Iterable[tuple[Entry, Refused]]) -> None:
+    """Keep them. What was kept before, under the same entry and reason, is not again."""
+    SetAsideEvent.objects.bulk_create(
+        [_row(entry, why) for entry, why in refused],
+        batch_size=500,
+        ignore_conflicts=True,
+    )
+
+
+def _row(entry: Entry, why: Refused) -> SetAsideEvent:
+    said = _read(entry.payload)
+    return SetAsideEvent(
+        stream_id=entry.id,
+        reason=why.reason,
+        detail=_text(str(why), DETAIL_CHARS),
+        payload=entry.payload,
+        model_id=_text(said.get("model_id"), 255),
+        inference_id=_text(said.get("inference_id"), 300),
+        metadata_storage_key=_text(said.get("metadata_storage_key"), KEY_CHARS),
+    )
+
+
+def _read(payload: bytes) -> dict[str, Any]:
+    try:
+        value = orjson.loads(payload)
+    except orjson.JSONDecodeError:
+        return {}
+    return value if isinstance(value, dict) else {}
+
+
+def _text(value: Any, most: int) -> str:
+    return UNSTORABLE.sub("\ufffd", value)[:most] if isinstance(value, str) else ""

@@ -1,0 +1,191 @@
+"""What an event and its marker say, as the ``NewInference`` that is recorded.
+
+Times. ``created_at`` is ``request_received_at``. The publisher's clock is held against
+the stream's at the moment both know: ``event_published_at`` is set anew by whoever
+publishes, a retry and a reconcile too, so its distance to the entry's own time is the
+error of that clock and never a delay. Beyond the limit ``created_at`` is corrected by
+that distance, and ``clock_anomaly`` says so. Of an event that reconcile published, the
+clock of the proxy is no longer known: it is taken at its word. A time that is still no
+time to store at is replaced by the entry's.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+import orjson
+from django.conf import settings
+
+from inferences.models import InferenceAction
+from inferences.models.row_ids import EARLIEST
+from inferences.predictions.derived_metadata import derived_metadata
+from inferences.store.metadata import UNSTORABLE
+from inferences.store.notes import NOT_UNDERSTOOD, WARNINGS
+from inferences.store.recording import NewInference
+from ingest.errors import Reason, Refused
+from ingest.lenient_parsing import Salvage
+from ingest.markers import Marker
+from ingest.validated_events import Arrival
+
+ACTIONS = {action.label: action for action in InferenceAction}
+WARNINGS_MAX, WARNING_CHARS = 100, 500
+CONTENT_TYPE_CHARS = 255
+
+
+@dataclass(frozen=True, slots=True)
+class Composed:
+    arrival: Arrival
+    new: NewInference
+
+
+def compose(arrival: Arrival, marker: Marker, indexed_at: datetime) -> NewInference:
+    """The record to be. Raises Refused when the marker does not say what was asked."""
+    value, stated = marker.value, marker.input
+    said = Salvage(value.get("warnings"))
+    asked = _asked(value, said)
+    text, found = said.answer(arrival.model, marker)
+    created_at, offset = _created_at(arrival)
+    version = said.model_version or said.text(
+        "model_version", value.get("model_version")
+    )
+    return NewInference(
+        **asked,
+        inference_id=arrival.event.inference_id,
+        created_at=created_at,
+        detections=said.detections(found),
+        embedding=said.embedding(arrival.model, found),
+        data=text,
+        data_storage_key=arrival.event.data_storage_key,
+        data_content_type=said.text("input.content_type", stated.get("content_type"))[
+            :CONTENT_TYPE_CHARS
+        ],
+        answer_storage_key=arrival.event.inference_storage_key,
+        notes=_notes(arrival, marker, indexed_at, offset, said),
+        derived=derived_metadata(found, asked["metadata"], version),
+        reservation=_reservation(value),
+    )
+
+
+def content_hash_of(value: dict[str, Any]) -> bytes:
+    """The ``content_hash`` of the record that will come of this marker.
+
+    The proxy compares it with that of a record that has the id of a call. Raises Refused
+    as ``compose`` does.
+    """
+    asked = _asked(value, Salvage([]))
+    return NewInference(**asked, inference_id="", created_at=EARLIEST).content_hash
+
+
+def _asked(value: dict[str, Any], said: Salvage) -> dict[str, Any]:
+    """What of a marker tells one content from another, as ``NewInference`` takes it."""
+    action = ACTIONS.get(str(value.get("inference_action")))
+    if action is None:
+        raise Refused(
+            Reason.MALFORMED_METADATA,
+            f"{value.get('inference_action')!r:.60} is no inference_action.",
+        )
+    return {
+        "inference_action": action,
+        "data_hash": bytes.fromhex(value["input"]["sha256"]),
+        "data_size": value["input"]["size"],
+        "metadata": said.metadata(value.get("metadata")),
+        "latitude": said.degrees("latitude", value.get("latitude"), 90),
+        "longitude": said.degrees("longitude", value.get("longitude"), 180),
+        "data_source": said.text("data_source", value.get("data_source")) or None,
+        "content": {"answer": value["answer"]["sha256"]},
+    }
+
+
+def _reservation(value: dict[str, Any]) -> bytes | None:
+    """What the proxy reserved the id with; None when it had no need to."""
+    try:
+        return bytes.fromhex(value["reservation"])
+    except (KeyError, TypeError, ValueError):
+        return None
+
+
+def _created_at(arrival: Arrival) -> tuple[datetime, timedelta]:
+    """When it happened, and by how much the publisher's clock was corrected for that."""
+    limit = timedelta(seconds=settings.ISTORE_CLOCK_SKEW_MAX_SECONDS)
+    event, streamed_at = arrival.event, arrival.streamed_at
+    offset = streamed_at - event.event_published_at
+    if abs(offset) <= limit:
+        offset = timedelta()
+    try:
+        created_at = event.request_received_at + offset
+    except OverflowError:
+        created_at = streamed_at
+    if not EARLIEST <= created_at <= streamed_at + limit:
+        created_at = streamed_at
+    return created_at, created_at - event.request_received_at
+
+
+def _notes(
+    arrival: Arrival,
+    marker: Marker,
+    indexed_at: datetime,
+    offset: timedelta,
+    said: Salvage,
+) -> dict[str, Any]:
+    event, answer, stated = arrival.event, marker.answer_facts, marker.input
+    notes: dict[str, Any] = {
+        "times": {
+            "received": _written(event.request_received_at),
+            "forwarded": _written(event.request_forwarded_at),
+            "responded": _written(event.request_responded_at),
+            "published": _written(event.event_published_at),
+            "indexed": _written(indexed_at),
+        },
+        "answer": {name: answer.get(name) for name in ANSWER_FACTS},
+        "input": {name: stated.get(name) for name in INPUT_FACTS},
+    }
+    for name in RARE_INPUT_FACTS:
+        if stated.get(name):
+            notes["input"][name] = stated[name]
+    if (part := marker.value.get("request_part")) is not None:
+        notes["request_part"] = part
+    if offset:
+        notes["clock_anomaly"] = True
+        notes["clock_offset_seconds"] = offset.total_seconds()
+    if said.warnings:
+        first = said.warnings[:WARNINGS_MAX]
+        notes[WARNINGS] = [each[:WARNING_CHARS] for each in first]
+    if said.is_not_understood:
+        notes[NOT_UNDERSTOOD] = True
+    return _storable(notes)
+
+
+ANSWER_FACTS = ("sha256", "size", "content_type", "header_length", "status")
+INPUT_FACTS = ("name", "datatype", "shape")
+# Of few inputs: noted only where it is so.
+RARE_INPUT_FACTS = ("content_encoding", "base64", "tensors")
+
+
+def _written(moment: datetime) -> str:
+    """``written_moment`` of a moment in UTC, at a fifth of its cost."""
+    return f"{moment.isoformat(timespec='microseconds')[:26]}Z"
+
+
+def _storable(notes: dict[str, Any]) -> dict[str, Any]:
+    """The notes, as they are unless they hold what PostgreSQL has no room for."""
+    try:
+        written = orjson.dumps(notes)
+    except TypeError:
+        return _replaced(notes)
+    return _replaced(notes) if b"\\u0000" in written else orjson.loads(written)
+
+
+def _replaced(value: Any) -> Any:
+    """The same with U+FFFD for what cannot be stored, in names as in values."""
+    if isinstance(value, str):
+        return UNSTORABLE.sub("\ufffd", value)
+    if isinstance(value, dict):
+        return {_replaced(name): _replaced(each) for name, each in value.items()}
+    if isinstance(value, list):
+        return [_replaced(each) for each in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return value

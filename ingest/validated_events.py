@@ -1,0 +1,128 @@
+"""Entries of the stream, checked: events of known models whose blobs lie in their place."""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from inferences.models import OUTSIDE_ID, RegisteredModel
+from ingest.errors import NotYet, Reason, Refused
+from ingest.events import InferenceEvent
+from ingest.stream import Entry
+from istore import blobs
+
+MODELS_REMEMBERED_SECONDS = 1.0
+# <project key>/<model key>/<yyyy>/<mm>/<dd>/<hh>/<uuid>/<kind>
+PLACE = re.compile(
+    r"(?P<project>[0-9]{1,18})/(?P<model>[0-9]{1,9})/[0-9]{4}(/[0-9]{2}){3}/[0-9a-f-]{36}",
+    re.ASCII,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Arrival:
+    """An event whose form is good, and the model that was asked."""
+
+    entry: Entry
+    event: InferenceEvent
+    model: RegisteredModel
+
+    @property
+    def prefix(self) -> str:
+        """Where its blobs lie: what tells this copy of an inference from another."""
+        return _prefix_of(self.event)
+
+    @property
+    def blob_keys(self) -> list[str]:
+        """The marker last: while it is there, the others are looked for."""
+        event = self.event
+        return [
+            event.data_storage_key,
+            event.inference_storage_key,
+            event.metadata_storage_key,
+        ]
+
+    @property
+    def streamed_at(self) -> datetime:
+        """When the stream took the entry, by the stream's clock."""
+        milliseconds = int(self.entry.id.partition("-")[0])
+        return datetime.fromtimestamp(milliseconds / 1000, UTC)
+
+
+class Models:
+    """Registered models by their own numbers, remembered for a second.
+
+    Two projects may have a model of one id, and an event says the id alone. Its storage
+    keys begin with the numbers of project and model, in events of any age.
+    """
+
+    def __init__(self) -> None:
+        self._known: dict[int, RegisteredModel] = {}
+        self._read_at = 0.0
+
+    def of(self, events: Iterable[InferenceEvent]) -> dict[int, RegisteredModel]:
+        if time.monotonic() - self._read_at > MODELS_REMEMBERED_SECONDS:
+            self._known.clear()
+            self._read_at = time.monotonic()
+        places = (_place_of(event) for event in events)
+        named = {int(place["model"]) for place in places if place}
+        if missing := named - self._known.keys():
+            self._known |= RegisteredModel.objects.in_bulk(missing)
+        return self._known
+
+
+def _prefix_of(event: InferenceEvent) -> str:
+    return event.metadata_storage_key.rpartition("/")[0]
+
+
+def _place_of(event: InferenceEvent) -> re.Match[str] | None:
+    return PLACE.fullmatch(_prefix_of(event))
+
+
+def read_event(entry: Entry) -> InferenceEvent:
+    """The event of an entry. Raises Refused."""
+    try:
+        event = InferenceEvent.from_json(entry.payload)
+    except ValueError as error:
+        raise Refused(Reason.MALFORMED_EVENT, str(error)) from None
+    for value in (event.model_id, event.inference_id):
+        if not OUTSIDE_ID.regex.match(value):
+            raise Refused(Reason.MALFORMED_EVENT, f"{value!r:.60} is not an id.")
+    return event
+
+
+def arrival(
+    entry: Entry, event: InferenceEvent, models: dict[int, RegisteredModel]
+) -> Arrival:
+    """The event with its model. Raises Refused, or NotYet while nobody knows the model."""
+    prefix, place = _prefix_of(event), _place_of(event)
+    model = models.get(int(place["model"])) if place else None
+    if place and model is None and not _is_registered(event.model_id):
+        raise NotYet(
+            Reason.UNKNOWN_MODEL, f"No model is registered as {event.model_id!r:.300}."
+        )
+    if (
+        model is None
+        or model.model_id != event.model_id
+        or int(place["project"]) != model.project_id
+    ):
+        raise Refused(Reason.FOREIGN_KEY, f"{prefix!r:.300} is not of this model.")
+    named = (
+        event.data_storage_key,
+        event.inference_storage_key,
+        event.metadata_storage_key,
+    )
+    for key, kind in zip(named, KINDS, strict=True):
+        if key != f"{prefix}/{kind}":
+            raise Refused(Reason.FOREIGN_KEY, f"{key!r:.300} is not the {kind}.")
+    return Arrival(entry, event, model)
+
+
+def _is_registered(model_id: str) -> bool:
+    return RegisteredModel.objects.filter(model_id=model_id).exists()
+
+
+KINDS = (blobs.INPUT, blobs.ANSWER, blobs.METADATA)

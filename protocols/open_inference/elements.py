@@ -1,0 +1,143 @@
+"""The bytes a model was asked about, whatever they were wrapped in."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import re
+from codecs import utf_8_decode
+from collections.abc import Mapping
+from typing import Any
+from urllib.parse import unquote_to_bytes
+
+import filetype
+import orjson
+
+from protocols.open_inference.bounded_json import V2Error, read_json
+from protocols.open_inference.tensors import Tensor, plain_data
+
+JSON = "application/json"
+TEXT = "text/plain; charset=utf-8"
+BYTES = "application/octet-stream"
+
+DECLARED = ("base64", "b64", "binary")
+DATA_URL = re.compile(
+    r"data:(?P<type>[\w.+-]+/[\w.+-]+)?(?:;[\w.+-]+=[\w.+-]+)*(?P<base64>;base64)?,",
+    re.IGNORECASE | re.ASCII,
+)
+CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
+HEAD = 64
+# Formats that are text at their beginning. Any other type that seems to begin with text
+# is a word that happens to start like a file: "BMW" is not a bitmap.
+TEXTUAL = (b"%PDF", b"{\\rtf", b"%!PS")
+# No image is smaller; a short word may decode to anything.
+SHORTEST_BASE64 = 32
+BASE64_HEAD = 512
+
+
+def element_bytes(tensor: Tensor, index: int = 0) -> bytes:
+    """One element of a BYTES tensor, decoded; of any other, the tensor as JSON."""
+    if tensor.datatype != "BYTES":
+        return tensor_json(tensor)
+    return decoded(tensor.data[index], tensor.parameters)
+
+
+def decoded(item: Any, parameters: Mapping[str, Any]) -> bytes:
+    """The bytes of an element, base64 taken off where it is said or plain to see."""
+    if isinstance(item, bytes):
+        return item
+    if isinstance(item, dict) and item.keys() == {"b64"}:  # TensorFlow Serving's form
+        item, parameters = item["b64"], {"content_type": "base64"}
+    if not isinstance(item, str):
+        return orjson.dumps(item)
+    if found := DATA_URL.match(item[:256]):
+        whole = _from_data_url(item, found)
+    elif _is_declared(parameters):
+        whole = _from_any_base64(item)
+    else:
+        whole = _from_evident_base64(item)
+    return item.encode() if whole is None else whole
+
+
+def tensor_json(*tensors: Tensor) -> bytes:
+    """A tensor as JSON, several as a list of them; parameters are left out."""
+    values = [
+        {
+            "name": tensor.name,
+            "datatype": tensor.datatype,
+            "shape": tensor.shape,
+            "data": plain_data(tensor),
+        }
+        for tensor in tensors
+    ]
+    value = values[0] if len(values) == 1 else values
+    return orjson.dumps(value, option=orjson.OPT_SERIALIZE_NUMPY)
+
+
+def sniff(data: bytes) -> str:
+    """The content type, from the bytes alone."""
+    if not _begins_as_text(data) or data.startswith(TEXTUAL):
+        known = filetype.guess(data[:8192])
+        return known.mime if known else BYTES
+    if _is_json(data):
+        return JSON
+    try:
+        text = data.decode()
+    except UnicodeDecodeError:
+        return BYTES
+    return BYTES if "\0" in text else TEXT
+
+
+def _begins_as_text(data: bytes) -> bool:
+    try:
+        text, _ = utf_8_decode(data[:HEAD], "strict", False)
+    except UnicodeDecodeError:
+        return False
+    return not CONTROL.search(text)
+
+
+def _is_json(data: bytes) -> bool:
+    bare = data[:HEAD].lstrip()
+    if not bare.startswith((b"{", b"[")):
+        return False
+    try:
+        read_json(data)
+    except V2Error:
+        return False
+    return True
+
+
+def _is_declared(parameters: Mapping[str, Any]) -> bool:
+    said = (parameters.get("content_type"), parameters.get("encoding"))
+    return any(isinstance(word, str) and word.lower() in DECLARED for word in said)
+
+
+def _from_data_url(text: str, found: re.Match[str]) -> bytes | None:
+    rest = text[found.end() :]
+    if found["base64"]:
+        return _from_any_base64(rest)
+    return unquote_to_bytes(rest) if found["type"] else None
+
+
+def _from_any_base64(text: str) -> bytes | None:
+    """Of either alphabet, with or without padding and line ends."""
+    text = "".join(text.split()).translate({ord("-"): "+", ord("_"): "/"}).rstrip("=")
+    return _strict(text + "=" * (-len(text) % 4))
+
+
+def _from_evident_base64(text: str) -> bytes | None:
+    """What strictly decodes to a file of a known type."""
+    text = text.strip()
+    if len(text) < SHORTEST_BASE64 or len(text) % 4:
+        return None
+    head = _strict(text[:BASE64_HEAD])
+    if head is None or sniff(head) in (JSON, TEXT, BYTES):
+        return None
+    return _strict(text)
+
+
+def _strict(text: str) -> bytes | None:
+    try:
+        return base64.b64decode(text, validate=True)
+    except (binascii.Error, ValueError):
+        return None

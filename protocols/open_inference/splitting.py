@@ -1,0 +1,227 @@
+"""A request, taken apart into the inferences it asks for."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import orjson
+
+from protocols.open_inference.elements import JSON, decoded, sniff, tensor_json
+from protocols.open_inference.metadata import parameters_by_part
+from protocols.open_inference.parameters import merged
+from protocols.open_inference.rows import (
+    count_rows_of,
+    data_of_row,
+    is_frame,
+    tensors_of_row,
+)
+from protocols.open_inference.standard_base64 import without_base64
+from protocols.open_inference.tensors import InferRequest, Tensor, tensor_value
+
+NUMPY = orjson.OPT_SERIALIZE_NUMPY
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """One inference of a request: the ``index``-th of ``count``.
+
+    ``tensor`` is the input ``data`` came from, the first one when it came from several,
+    and None when there was none. ``tensors`` are all of them where ``data`` is JSON of
+    several. ``is_from_base64``: it was taken off because the protocol says that it is there.
+    """
+
+    index: int
+    count: int
+    tensor: Tensor | None
+    data: bytes
+    content_type: str
+    parameters: dict[str, Any] = field(default_factory=dict)
+    tensors: tuple[Tensor, ...] = ()
+    is_from_base64: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """What one part is made of, before it is known how many there are."""
+
+    tensor: Tensor | None
+    data: bytes
+    content_type: str
+    parameters: dict[str, Any]
+    tensors: tuple[Tensor, ...] = ()
+
+
+def split(request: InferRequest, task_type: str | None = None) -> list[Part]:
+    """One part per image or row, else one part for the whole request.
+
+    Several inputs of one image each are several inferences, and so is one input of
+    several images in the shape [N] or [N, 1], and a batch of what the model's type asks
+    for (``rows.py``). The only image among other inputs is the
+    data of the one part; without an image, that is the bytes of a single element, and
+    of anything else JSON: the input, or the list of inputs. ``data`` of the standard
+    request is base64 where the inputs of the task are binary or text: see
+    ``standard_base64.py``.
+    """
+    request, decoded_names = without_base64(request, task_type)
+    singles = [_single_element(request, tensor) for tensor in request.inputs]
+    if _are_images(singles):
+        asked = _with_own_metadata(request, singles)
+    elif batch := _images_in_batch(request) or _rows(request, task_type):
+        asked = _with_own_metadata(request, batch)
+    else:
+        asked = [_whole(request, singles)]
+    return [_part(n, len(asked), one, decoded_names) for n, one in enumerate(asked)]
+
+
+def count_parts(request: InferRequest, task_type: str | None = None) -> int:
+    """How many parts ``split`` gives, without making them."""
+    request, _ = without_base64(request, task_type)
+    singles = [_single_element(request, tensor) for tensor in request.inputs]
+    if _are_images(singles):
+        return len(singles)
+    return len(_images_in_batch(request)) or count_rows_of(request, task_type)
+
+
+def as_one(request: InferRequest, task_type: str | None = None) -> Part:
+    """The request as one inference, whatever it has for inputs.
+
+    For a request whose answer does not come in as many parts. Of several inputs, or
+    several elements, the data is JSON: each input with its name, datatype, shape and data,
+    where bytes that are no text are in base64, and say so.
+    """
+    request, decoded_names = without_base64(request, task_type)
+    inputs = tuple(
+        replace(each, data=[decoded(e, _of(request, each)) for e in each.data])
+        if each.datatype == "BYTES"
+        else each
+        for each in request.inputs
+    )
+    values = [_described(each) for each in inputs]
+    data = orjson.dumps(values if len(values) > 1 else values[0], option=NUMPY)
+    one = _Asked(inputs[0], data, JSON, _parameters(request, request.inputs[0]), inputs)
+    return _part(0, 1, one, decoded_names)
+
+
+def _are_images(singles: list[_Asked | None]) -> bool:
+    return bool(singles) and all(single and _is_image(single) for single in singles)
+
+
+def _rows(request: InferRequest, task_type: str | None) -> list[_Asked]:
+    """One for each row of a batch, with metadata of its own where there is as much.
+
+    A row of a data frame that is alone is written as those of several are.
+    """
+    count = count_rows_of(request, task_type)
+    shapes = {each.shape[:1] for each in request.inputs}
+    if count == 1 and not (is_frame(request.parameters) and shapes == {(1,)}):
+        return []
+    rows = []
+    for index in range(count):
+        tensors = tensors_of_row(request, index, count)
+        data, content_type = data_of_row(request, tensors, task_type)
+        several = tuple(tensors) if len(tensors) > 1 else ()
+        rows.append(_Asked(tensors[0], data, content_type, {}, several))
+    return rows
+
+
+def _with_own_metadata(request: InferRequest, asked: list[_Asked]) -> list[_Asked]:
+    """With metadata that the request, or the only input, brings for each part apart."""
+    count, tensor = len(asked), request.inputs[0]
+    shared = parameters_by_part(request.parameters, count)
+    if len(request.inputs) == 1:
+        own = parameters_by_part(tensor.parameters, count)
+    else:
+        others = [each.parameters for each in request.inputs]
+        is_own = all(
+            one.tensor is each for one, each in zip(asked, request.inputs, strict=False)
+        )
+        own = others if is_own and count == len(others) else [merged(*others)] * count
+    return [
+        replace(one, parameters=merged(mine, of_all))
+        for one, mine, of_all in zip(asked, own, shared, strict=True)
+    ]
+
+
+def _part(number: int, count: int, one: _Asked, decoded_names: Collection[str]) -> Part:
+    tensors = one.tensors or ((one.tensor,) if one.tensor else ())
+    return Part(
+        number,
+        count,
+        one.tensor,
+        one.data,
+        one.content_type,
+        one.parameters,
+        one.tensors,
+        any(each.name in decoded_names for each in tensors),
+    )
+
+
+def _described(tensor: Tensor) -> dict[str, Any]:
+    value = tensor_value(replace(tensor, parameters={}))
+    return {**value, "shape": tensor.shape}
+
+
+def _of(request: InferRequest, tensor: Tensor) -> dict[str, Any]:
+    return merged(tensor.parameters, request.parameters)
+
+
+def _images_in_batch(request: InferRequest) -> list[_Asked]:
+    if len(request.inputs) != 1:
+        return []
+    (tensor,) = request.inputs
+    count = len(tensor.data)
+    if count == 1 or tensor.datatype != "BYTES":
+        return []
+    if tensor.shape not in ((count,), (count, 1)):
+        return []
+    images = []
+    for image in _elements(request, tensor):
+        if not _is_image(image):
+            return []
+        images.append(image)
+    return images
+
+
+def _whole(request: InferRequest, singles: list[_Asked | None]) -> _Asked:
+    if len(singles) == 1:
+        return singles[0] or _in_json(request)
+    images = [single for single in singles if single and _is_image(single)]
+    if len(images) != 1:
+        return _in_json(request)
+    (image,) = images
+    parameters = _parameters(request, image.tensor)
+    return _Asked(image.tensor, image.data, image.content_type, parameters)
+
+
+def _in_json(request: InferRequest) -> _Asked:
+    if not request.inputs:
+        return _Asked(None, b"[]", JSON, request.parameters)
+    first = request.inputs[0]
+    data = tensor_json(*request.inputs)
+    several = request.inputs if len(request.inputs) > 1 else ()
+    return _Asked(first, data, JSON, _parameters(request, first), several)
+
+
+def _parameters(request: InferRequest, first: Tensor) -> dict[str, Any]:
+    """Of all inputs, those of the one that gave the data before the others."""
+    others = [each.parameters for each in request.inputs if each is not first]
+    return merged(first.parameters, *others, request.parameters)
+
+
+def _single_element(request: InferRequest, tensor: Tensor) -> _Asked | None:
+    if tensor.datatype != "BYTES" or len(tensor.data) != 1:
+        return None
+    return next(iter(_elements(request, tensor)))
+
+
+def _elements(request: InferRequest, tensor: Tensor) -> Iterable[_Asked]:
+    parameters = _of(request, tensor)
+    for item in tensor.data:
+        data = decoded(item, parameters)
+        yield _Asked(tensor, data, sniff(data), parameters)
+
+
+def _is_image(asked: _Asked) -> bool:
+    return asked.content_type.startswith("image/")

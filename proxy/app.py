@@ -1,0 +1,165 @@
+"""Every call the proxy answers, and what it says when it cannot."""
+
+from __future__ import annotations
+
+import logging
+
+from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+
+from istore.checks.metrics_access import may_read_metrics
+from proxy.answers import (
+    AGAIN_IN_A_SECOND,
+    Receive,
+    Refused,
+    Scope,
+    Send,
+    send_json,
+    send_refusal,
+    send_whole,
+    unauthenticated,
+)
+from proxy.counters import DATABASE_AWAY, IN_FLIGHT_BYTES, counts
+from proxy.http.headers import Headers
+from proxy.http.request_body import Reader
+from proxy.inference_handler import Proxy
+from proxy.paths import method_of, read_path
+from proxy.problems import send_problem
+from proxy.response_reading import BrokenOff
+from proxy.sessions.calls import PREFIX, SessionCalls
+
+NAME, VERSION = "inference-store", "1"
+EXTENSIONS = ["binary_tensor_data"]
+
+log = logging.getLogger(__name__)
+
+
+class Application:
+    """The ASGI callable."""
+
+    def __init__(self, proxy: Proxy) -> None:
+        self.proxy = proxy
+        self.sessions = SessionCalls(proxy)
+        self.own = {
+            b"/v2": self.server,
+            b"/v2/": self.server,
+            b"/v2/health/live": self.live,
+            b"/v2/health/ready": self.ready,
+            b"/metrics": self.metrics,
+        }
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            return
+        headers = Headers(scope["headers"], (scope.get("client") or ("",))[0])
+        reader = Reader(receive, headers.get(b"content-length"))
+        sending = Sending(send)
+        counts.in_flight += 1
+        try:
+            await self.answer(scope, headers, reader, sending)
+        except Exception as error:
+            if sending.is_begun:  # too late to say so: the client sees it end early
+                if not isinstance(error, Refused | BrokenOff):
+                    raise
+                log.warning("An answer ended early: %s", str(error))
+                return
+            refused = error if isinstance(error, Refused) else _failed()
+            counts.refused[refused.status] += 1
+            await reader.discard()
+            is_of_api = scope["raw_path"].startswith(PREFIX)
+            await (send_problem if is_of_api else send_refusal)(sending, refused)
+        finally:
+            counts.in_flight -= 1
+
+    async def answer(
+        self, scope: Scope, headers: Headers, reader: Reader, send: Send
+    ) -> None:
+        path, method = scope["raw_path"].partition(b"?")[0], scope["method"]
+        if problem := headers.ambiguity():
+            raise Refused(400, problem, code="invalid-header")
+        if own := self.own.get(path):
+            if method != "GET":
+                raise _not_allowed("GET")
+            if own == self.metrics:
+                check_metrics(scope, headers)
+            await own(send)
+            return
+        query = scope["query_string"].decode("latin-1")
+        query = f"?{query}" if query else ""
+        if path.startswith(PREFIX):
+            if method != "POST":
+                raise _not_allowed("POST")
+            await self.sessions.infer(path, query, headers, reader, send)
+            return
+        if not path.startswith(b"/v2/models/"):
+            raise Refused(404, "There is no such path.")
+        readings = read_path(path)
+        calls = tuple(call for call in readings if call.method == method)
+        wanted = method_of(path)
+        if method not in (wanted, "GET") or (method != wanted and not calls):
+            raise _not_allowed(wanted)
+        # Without any reading it says 401 first, as it does for a model that is not there.
+        if method == "POST":
+            await self.proxy.infer(calls, headers, query, reader, send)
+            return
+        try:
+            await self.proxy.forward(calls, headers, query, send)
+        except Refused as refused:
+            if method == wanted or refused.status not in (401, 404):
+                raise
+            # It asked for the metadata of ``a/infer``, which there is not.
+            raise _not_allowed(wanted) from None
+
+    async def live(self, send: Send) -> None:
+        await send_json(send, 200, {"live": True})
+
+    async def ready(self, send: Send) -> None:
+        """Whether calls can be let in. A spool that is full does not refuse any.
+
+        Without the database those that are known are let in, and a balancer must not
+        take this proxy out for it: then it is 200, and degraded.
+        """
+        is_ready, reason = await self.proxy.admission.is_ready()
+        if not is_ready:
+            raise Refused(503, reason, AGAIN_IN_A_SECOND)
+        value = {"ready": True, "status": "degraded" if reason else "ready"}
+        if reason:
+            value["reasons"] = {"database": reason}
+        await send_json(send, 200, value)
+
+    async def server(self, send: Send) -> None:
+        value = {"name": NAME, "version": VERSION, "extensions": EXTENSIONS}
+        await send_json(send, 200, value)
+
+    async def metrics(self, send: Send) -> None:
+        DATABASE_AWAY.set(self.proxy.admission.lease.is_away)
+        IN_FLIGHT_BYTES.set(self.proxy.permits.held)
+        content_type = (b"content-type", CONTENT_TYPE_LATEST.encode())
+        await send_whole(send, 200, [content_type], generate_latest())
+
+
+def check_metrics(scope: Scope, headers: Headers) -> None:
+    peer = (scope.get("client") or ("",))[0]
+    if not may_read_metrics(peer, headers.get(b"authorization") or b""):
+        raise unauthenticated()
+
+
+class Sending:
+    """Sends, and knows whether it has begun."""
+
+    def __init__(self, send: Send) -> None:
+        self._send = send
+        self.is_begun = False
+
+    async def __call__(self, message: dict) -> None:
+        self.is_begun = True
+        await self._send(message)
+
+
+def _not_allowed(method: str) -> Refused:
+    allowed = (b"allow", method.encode())
+    return Refused(405, f"Only {method} is allowed here.", allowed)
+
+
+def _failed() -> Refused:
+    log.exception("A call failed")
+    return Refused(500, "Something went wrong here.")

@@ -1,0 +1,1 @@
+"""Capture: entries of the spool become blobs, markers and events."""

@@ -1,0 +1,358 @@
+"""From a spool entry to blobs and events: what was asked, what was answered, the marker.
+
+The metadata blob is put last: it holds the whole event, and that it is there says that the
+other two are. Every step may run twice: names were settled in the spool, so a repeat puts
+the same bytes under the same names, and a marker that is found is believed.
+
+An answer that came compressed is stored decompressed, with its encoding noted beside it
+as ``content_encoding``: readers want what the model said, not how it travelled.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from typing import Any
+
+import orjson
+from django.conf import settings
+
+from ingest.events import InferenceEvent, read_moment
+from istore import blobs
+from istore.failpoints import failpoint
+from protocols.open_inference import (
+    Part,
+    V2Error,
+    action_of,
+    as_one,
+    count_parts,
+    merged,
+    metadata_items,
+    read_request,
+    read_response,
+    reserved,
+    slices_of,
+    sniff,
+    split,
+)
+from protocols.streams import FACTS, assemble, facts_of
+from proxy import timestamps
+from proxy.http.encodings import decoded, decoded_beginning
+from proxy.spool.entries import FORM_JSON, FORM_V2, Facts, SpoolEntry, noted_item
+from services.plain_batches import split_answer, split_inputs
+from services.plain_requests import input_of
+
+FORMAT = 1
+TENSORS_DESCRIBED = 64
+JSON = "application/json"
+COLUMNS = ("latitude", "longitude", "data_source")
+READING_CHARS = 4 * 2**20  # of an answer that lies in the row, beside its stream
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What one part was answered, and how the body is to be read."""
+
+    body: bytes
+    content_type: str
+    header_length: int | None
+    encoding: str = ""
+    # Of a stream that is kept as it came: the answer that was read out of it, as JSON.
+    reading: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Captured:
+    """One inference, ready to be put."""
+
+    part: Part
+    answer: Answer
+    event: InferenceEvent
+    marker: dict[str, Any]
+
+    def put(self) -> None:
+        event = self.event
+        blobs.put(event.data_storage_key, self.part.data, self.part.content_type)
+        failpoint("capture.input_put")
+        answer = self.answer
+        blobs.put(event.inference_storage_key, answer.body, answer.content_type)
+        failpoint("capture.answer_put")
+        blobs.put(event.metadata_storage_key, orjson.dumps(self.marker), JSON)
+        failpoint("capture.metadata_put")
+
+
+def stored(captured: Captured, *, is_replay: bool) -> InferenceEvent:
+    """Put the blobs of an inference; the event to publish. Raises what a storage raises.
+
+    In a replay the marker of an earlier attempt stands, with the event it holds.
+    """
+    if is_replay:
+        earlier = event_of_marker(captured.event.metadata_storage_key)
+        if earlier:
+            return earlier
+    captured.put()
+    return captured.event
+
+
+def event_of_marker(key: str) -> InferenceEvent | None:
+    try:
+        marker = orjson.loads(blobs.get(key))
+        return InferenceEvent.from_dict(marker["event"])
+    except (FileNotFoundError, ValueError, KeyError, TypeError):
+        return None
+
+
+def prepared(entry: SpoolEntry) -> Iterator[Captured]:
+    """The inferences of a call, in the order of its parts."""
+    facts = entry.facts
+    parts, warnings = _parts(entry)
+    if facts.stream is None:
+        answers, more = _answers(entry, len(parts))
+    else:
+        answer, noted, more = read_stream(entry)
+        answers = [answer] * len(parts)
+        facts = replace(facts, metadata=[*facts.metadata, *noted])
+    warnings = [*facts.warnings, *warnings, *more]
+    for part, answer in zip(parts, answers, strict=True):
+        event = _event(facts, part.index)
+        own = facts.part_warnings[part.index] if facts.part_warnings else []
+        noted_part = _noted(part, _facts_of_part(facts, answer, len(parts)))
+        marker = _marker(facts, noted_part, answer, event, [*own, *warnings])
+        yield Captured(part, answer, event, marker)
+
+
+def _facts_of_part(facts: Facts, answer: Answer, count: int) -> Facts:
+    """With what the part's own answer says in the place of what the whole one did.
+
+    Tokens are of the request as a whole, and stand with the first part: their sum is right.
+    """
+    if count == 1 or facts.form != FORM_JSON or not facts.metadata:
+        return facts
+    own = facts_of(orjson.loads(answer.body))
+    kept = [each for each in facts.metadata if each["key"] not in FACTS]
+    return replace(
+        facts, metadata=[*kept, *(noted_item(*each) for each in own.items())]
+    )
+
+
+def _noted(part: Part, facts: Facts) -> Part:
+    """With what the proxy noted of the call, before what the request says of itself."""
+    if not facts.metadata:
+        return part
+    parameters = merged({"metadata": facts.metadata}, part.parameters)
+    return replace(part, parameters=parameters)
+
+
+def _parts(entry: SpoolEntry) -> tuple[list[Part], list[str]]:
+    """What was promised to the caller counts: that many parts there will be."""
+    facts = entry.facts
+    count = len(facts.inference_ids)
+    if facts.form == FORM_JSON:
+        bodies = [entry.request]
+        if count > 1:
+            bodies = split_inputs(entry.request, facts.task_type or "")
+        inputs = [input_of(each) for each in bodies]
+        return [Part(n, count, None, *each) for n, each in enumerate(inputs)], []
+    warnings: list[str] = []
+    if facts.form == FORM_V2:
+        try:
+            return _v2_parts(entry, count, warnings), warnings
+        except V2Error as error:
+            why = f": {error}"
+        except Exception:
+            log.exception("A request could not be taken apart")
+            why = "."
+        warnings = [f"The request could not be read, and is kept as it came{why}"]
+    body, content_type = entry.request, sniff(entry.request)
+    return [Part(n, count, None, body, content_type) for n in range(count)], warnings
+
+
+def _v2_parts(entry: SpoolEntry, count: int, warnings: list[str]) -> list[Part]:
+    facts = entry.facts
+    request = read_request(entry.request, facts.request_header_length, warnings)
+    if count == 1 and count_parts(request, facts.task_type) > 1:
+        return [as_one(request, facts.task_type)]  # the answer did not come in as many
+    parts = split(request, facts.task_type)
+    if len(parts) == count:
+        return parts
+    raise V2Error("it does not come in as many parts as it was answered.")
+
+
+def _answers(entry: SpoolEntry, count: int) -> tuple[list[Answer], list[str]]:
+    facts = entry.facts
+    most = settings.ISTORE_PROXY_MAX_RESPONSE_BYTES
+    warnings: list[str] = []
+    try:
+        body = decoded(entry.answer, facts.answer_encoding, most)
+    except ValueError as error:
+        body, warnings = entry.answer, [f"The answer is kept as it came: {error}"]
+    whole = Answer(
+        body,
+        facts.answer_content_type,
+        facts.answer_header_length,
+        facts.answer_encoding,
+    )
+    if count == 1:
+        return [whole], warnings
+    if facts.form == FORM_JSON:
+        own = split_answer(entry.request, facts.task_type or "", body, count)
+        if own is None:
+            raise ValueError(
+                "The answer was counted as parts, and does not come in them."
+            )
+        return [Answer(each, JSON, None) for each in own], warnings
+    try:
+        response = read_response(body, facts.answer_header_length)
+        slices, warning = slices_of(response, count)
+        bodies = [orjson.dumps(value) for value in slices]
+    except Exception as error:
+        if not isinstance(error, V2Error):
+            log.exception("An answer could not be taken apart")
+        return [whole] * count, [*warnings, "The answer could not be taken apart."]
+    warnings += [warning] if warning else []
+    return [Answer(each, JSON, None) for each in bodies], warnings
+
+
+def read_stream(
+    entry: SpoolEntry,
+) -> tuple[Answer, list[dict[str, str]], list[str]]:
+    """The answer that a stream came to, what is noted of it, and warnings.
+
+    A stream that was not understood, or not wholly, is kept as it came; what was read
+    out of it stands beside it.
+    """
+    facts, stream = entry.facts, entry.facts.stream or {}
+    end = stream.get("end") or ""
+    most = settings.ISTORE_PROXY_MAX_RESPONSE_BYTES
+    body, problem = decoded_beginning(entry.answer, facts.answer_encoding, most)
+    found = assemble(body, facts.answer_content_type, is_whole=not end)
+    if found.has_ended:
+        # Clients close the connection once they have read the mark that ends a stream,
+        # often before the server has closed it: nothing of the answer is missing then.
+        end = ""
+    warnings: list[str] = []
+    if problem:
+        warnings.append(f"The answer is kept as far as it could be read: {problem}")
+    if end:
+        warnings.append(f"{end} The answer is what came until then.")
+    warnings += found.warnings
+    state = "error" if found.has_error else "partial" if end or problem else "complete"
+    noted = {**found.facts, "stream": state}
+    first = None if facts.answer_encoding else found.first_token_end
+    for size, waited in stream.get("marks", ()) if first is not None else ():
+        if size >= first:
+            noted["time_to_first_token"] = waited / timestamps.SECOND
+            break
+    reading = found.text or None
+    if reading and len(reading) > READING_CHARS and not found.is_understood:
+        warnings.append(
+            "What was read out of the stream is too large to keep beside it."
+        )
+        reading = None
+    if found.is_understood and not problem:
+        answer = Answer(found.text.encode(), JSON, None, facts.answer_encoding)
+    else:
+        answer = Answer(
+            body,
+            facts.answer_content_type,
+            None if reading else facts.answer_header_length,
+            facts.answer_encoding,
+            reading,
+        )
+    return answer, [noted_item(*each) for each in noted.items()], warnings
+
+
+def _event(facts: Facts, index: int) -> InferenceEvent:
+    prefix = facts.prefixes[index]
+    return InferenceEvent(
+        model_id=facts.model_id,
+        inference_id=facts.inference_ids[index],
+        request_received_at=read_moment(facts.request_received_at),
+        request_forwarded_at=read_moment(facts.request_forwarded_at),
+        request_responded_at=read_moment(facts.request_responded_at),
+        event_published_at=datetime.now(UTC),
+        data_storage_key=f"{prefix}/{blobs.INPUT}",
+        inference_storage_key=f"{prefix}/{blobs.ANSWER}",
+        metadata_storage_key=f"{prefix}/{blobs.METADATA}",
+    )
+
+
+def _marker(
+    facts: Facts, part: Part, answer: Answer, event: InferenceEvent, warnings: list[str]
+) -> dict[str, Any]:
+    items, refused = metadata_items(
+        part.parameters,
+        max_items=settings.ISTORE_METADATA_MAX_ITEMS,
+        max_key_chars=settings.ISTORE_METADATA_KEY_MAX_CHARS,
+        max_value_bytes=settings.ISTORE_METADATA_VALUE_MAX_BYTES,
+    )
+    latitude, longitude, data_source, misplaced = reserved(items)
+    tensor = part.tensor
+    return {
+        "format": FORMAT,
+        "event": event.as_dict(),
+        "model_version": facts.model_version,
+        "inference_action": action_of(part.parameters, facts.task_type),
+        "input": {
+            **_described(part.data, part.content_type),
+            "name": tensor.name if tensor else None,
+            "datatype": tensor.datatype if tensor else None,
+            "shape": list(tensor.shape) if tensor else None,
+            **_rarely(facts, part),
+        },
+        "answer": {
+            **_described(answer.body, answer.content_type),
+            "content_encoding": answer.encoding or None,
+            "header_length": answer.header_length,
+            "status": facts.status,
+            "text": _text(answer),
+            **({"reading": answer.reading} if answer.reading is not None else {}),
+        },
+        # As in creates of the API: the record's own columns alone hold them.
+        "metadata": [each for each in items if each["key"] not in COLUMNS],
+        "latitude": latitude,
+        "longitude": longitude,
+        "data_source": data_source,
+        "request_part": [part.index, part.count],
+        "reservation": (facts.reservations[part.index] if facts.reservations else None),
+        "warnings": [*warnings, *refused, *misplaced],
+    }
+
+
+def _rarely(facts: Facts, part: Part) -> dict[str, Any]:
+    """What is to be said of few inputs: how they were, or still are, written."""
+    said: dict[str, Any] = {}
+    if facts.request_encoding:
+        said["content_encoding"] = facts.request_encoding
+    if part.is_from_base64:
+        said["base64"] = "taken off, as parameters.action asks for"
+    if part.tensors:
+        said["tensors"] = [
+            {"name": each.name, "datatype": each.datatype, "shape": list(each.shape)}
+            for each in part.tensors[:TENSORS_DESCRIBED]
+        ]
+    return said
+
+
+def _described(body: bytes, content_type: str) -> dict[str, Any]:
+    digest = hashlib.sha256(body).hexdigest()
+    return {"sha256": digest, "size": len(body), "content_type": content_type}
+
+
+def _text(answer: Answer) -> str | None:
+    """The body, if it is JSON and small enough to lie in the marker as well."""
+    if answer.header_length is not None or answer.reading is not None:
+        return None
+    if len(answer.body) > settings.ISTORE_ANSWER_INLINE_BYTES:
+        return None
+    if answer.body.lstrip()[:1] not in (b"{", b"["):
+        return None
+    try:
+        return answer.body.decode()
+    except UnicodeDecodeError:
+        return None

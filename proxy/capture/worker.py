@@ -1,0 +1,448 @@
+"""The capture process: takes entries out of the spool, beside the proxy and behind it.
+
+It is a process of its own, and runs on time that nobody else wants until half of the spool
+is full: hashing and putting blobs costs more of it than forwarding does, and a call that
+waits must not wait for that; nor for the disk (``rushing.py``). The proxy starts it
+(``companion.py``) and it ends with the proxy; what is left then is replayed by the next,
+or by any other proxy that shares the directory.
+
+A blob that cannot be put is tried again until it can: the spool keeps what waits. While the
+blob store takes nothing at all, entries wait where they are. When it takes what others put, the
+entries of that model are kept apart (``waiting.py``) and tried again with growing pauses. An
+entry is dropped, by noting how far its segment was captured, when its blobs are put and its
+events published or left to reconcile (``publishing.py``), or when it is kept apart, durably.
+
+A segment is removed when every byte of it was captured or set aside: what belongs to no
+whole entry is kept in a ``.damaged`` file, which ``verify`` and readiness report and
+``replay_spool`` reads.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import sys
+import threading
+import time
+from collections import deque
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import django
+from django.conf import settings
+
+from ingest.events import InferenceEvent
+from istore import blobs
+from istore.failpoints import failpoint
+from istore.uuids import uuid7
+from proxy import waiting
+from proxy.capture.artifacts import Captured, prepared, stored
+from proxy.capture.backpressure import Rush
+from proxy.publishing import Publisher
+from proxy.spool.entries import SpoolEntry
+from proxy.spool.spool_files import (
+    Ownership,
+    Segment,
+    owners_in,
+    segments_in,
+    write_durably,
+)
+from proxy.spool.writer import size_of
+
+URGENT_SHARE = 0.5  # of the spool: from there on capture takes its part of the time
+LOOK_SECONDS = 0.05
+ADOPT_SECONDS = 3.0
+RETRY_SECONDS = (0.2, 0.5, 1.0, 2.0, 5.0)
+ALONE_AFTER = 2  # failures of one entry, before it is asked whether others are put
+OTHERS_SECONDS = 2.0  # that what was put for another model, or a probe, speaks for
+WAITING_SECONDS = (1.0, 2.0, 5.0, 10.0, 30.0, 60.0)  # between tries of one model
+UNREADABLE_SECONDS = 30.0
+AT_ONCE = 64
+BYTES_AT_ONCE = 128 * 2**20
+STOP_SECONDS = 10
+
+log = logging.getLogger("proxy.capture.worker")
+
+
+@dataclass(slots=True)
+class Outcome:
+    """The events of an entry that was captured, or the model that has to wait."""
+
+    events: list[InferenceEvent] = field(default_factory=list)
+    waits_for: str = ""
+
+
+Work = tuple[Future[Outcome], bytes, int]
+
+
+class Stopped(Exception):
+    """The process was told to end; what is in hand stays in the spool."""
+
+
+class Capture:
+    """Works through segments: its own proxy's, and those that nobody owns any more."""
+
+    def __init__(self, directory: Path, owner: str, stop: threading.Event) -> None:
+        self._directory = directory
+        self._owner = owner
+        self._stop = stop
+        self._publisher = Publisher(stop)
+        most = settings.ISTORE_CAPTURE_CONCURRENCY
+        self._idle = ThreadPoolExecutor(most, "capture", step_back)
+        self._urgent = ThreadPoolExecutor(most, "urgent")
+        self._adopt_at = 0.0
+        self._rush = Rush()
+        # Up to where this process read a segment, from its beginning, without a gap.
+        self._whole_until: dict[str, int] = {}
+        self._unreadable: dict[str, float] = {}  # until when it is let alone
+        self.storage = StorageWatch(stop)
+        self.retries = WaitingEntries(directory, self.storage, stop)
+
+    def run(self) -> None:
+        retrying = threading.Thread(target=self.retries.run, name="waiting")
+        retrying.start()
+        try:
+            earlier = {each.number for each in self._own()}
+            while not self._stop.is_set():
+                if not self.look(earlier):
+                    self._stop.wait(LOOK_SECONDS)
+        except Stopped:
+            pass
+        for threads in (self._idle, self._urgent):
+            threads.shutdown(cancel_futures=True)
+        retrying.join()
+
+    def look(self, earlier: set[int] = frozenset()) -> bool:
+        """Capture all there is; whether there was anything.
+
+        Segments that were there before this process may have been captured in part.
+        """
+        if self._has_to_wait():
+            return False
+        segments = self._own()
+        found = False
+        for segment in segments:
+            # A segment that could not be renamed is closed by the one after it.
+            is_whole = segment.is_closed or segment is not segments[-1]
+            # The proxy lives: what it has not noted as synced may yet be taken back.
+            limit = segment.synced_until() if segment.has_synced() else None
+            is_replay = segment.number in earlier
+            found |= self._work_off_readable(segment, is_whole, is_replay, limit)
+        if time.monotonic() >= self._adopt_at:
+            self._adopt()
+            self._adopt_at = time.monotonic() + ADOPT_SECONDS
+        return found
+
+    def _work_off_readable(self, segment: Segment, *how: Any) -> bool:
+        """As ``work_off``; a file that cannot be read does not hold up the others."""
+        if time.monotonic() < self._unreadable.get(segment.name, 0.0):
+            return False
+        try:
+            found = self.work_off(segment, *how)
+        except FileNotFoundError:  # closed a moment ago, under its other name
+            return False
+        except OSError as error:
+            log.error("%s cannot be captured: %s", segment.path.name, error)
+            again = time.monotonic() + UNREADABLE_SECONDS
+            self._unreadable[segment.name] = again
+            return False
+        self._unreadable.pop(segment.name, None)
+        return found
+
+    def work_off(
+        self,
+        segment: Segment,
+        is_whole: bool,
+        is_replay: bool,
+        limit: int | None = None,
+    ) -> bool:
+        """Capture what lies in it; remove it if that was all there will ever be."""
+        start = end = segment.captured_until()
+        window: deque[Work] = deque()
+        held, is_through = 0, True
+        threads = self._urgent if self._is_urgent() else self._idle
+        with segment.reading() as file:
+            scan = segment.scan(file, start, limit)
+            for payload, place in scan:
+                work = threads.submit(self._capture, payload, is_replay)
+                window.append((work, payload, place))
+                held += len(payload)
+                self._rush.note_captured(len(payload))
+                if len(window) >= AT_ONCE or held >= BYTES_AT_ONCE:
+                    end = self._settle(segment, window)
+                    held = sum(len(each) for _, each, _ in window)
+                    if self._has_to_wait():
+                        is_through = False
+                        break
+            while window:
+                end = self._settle(segment, window)
+            if not scan.gaps and start == self._whole_until.get(segment.name, 0):
+                self._whole_until[segment.name] = end
+        if is_whole and is_through:
+            self._finish(segment)
+        return end > start
+
+    def _finish(self, segment: Segment) -> None:
+        """Remove the segment; what of it was not captured is kept in another file first."""
+        whole = self._whole_until.pop(segment.name, None)
+        size = segment.size()
+        if whole != size or size < segment.synced_until():
+            gaps = segment.damage()
+            if gaps is not None:
+                lost = sum(each.end - each.start for each in gaps)
+                kept = segment.set_aside(gaps)
+                log.error("%d damaged bytes are kept in %s", lost, kept.name)
+        segment.remove()
+
+    def _has_to_wait(self) -> bool:
+        return self._rush.is_on(self._own(), size_of(self._directory))
+
+    def _is_urgent(self) -> bool:
+        most = settings.ISTORE_SPOOL_MAX_BYTES
+        return size_of(self._directory) > most * URGENT_SHARE
+
+    def _own(self) -> list[Segment]:
+        return [
+            each for each in segments_in(self._directory) if each.owner == self._owner
+        ]
+
+    def _adopt(self) -> None:
+        """Replay the segments of owners that are gone."""
+        owners = {each.owner for each in segments_in(self._directory)}
+        for owner in (owners | set(owners_in(self._directory))) - {self._owner}:
+            inherited = Ownership.take(self._directory, owner)
+            if inherited is None:
+                continue
+            segments = inherited.segments()
+            if segments:
+                log.info("Replaying %d segments of %s", len(segments), owner)
+            try:
+                for segment in segments:
+                    self._work_off_readable(segment, True, True)
+            finally:
+                inherited.release(for_good=not inherited.segments())
+
+    def _settle(self, segment: Segment, window: deque[Work]) -> int:
+        """Publish the oldest, with those behind it that are ready; how far that is."""
+        events: list[InferenceEvent] = []
+        apart: dict[str, list[bytes]] = {}
+        end = 0
+        while window and (not end or window[0][0].done()):
+            work, payload, end = window.popleft()
+            outcome = work.result()
+            events += outcome.events
+            if outcome.waits_for:
+                apart.setdefault(outcome.waits_for, []).append(payload)
+        if not self._publisher.publish(events):
+            raise Stopped
+        failpoint("capture.published")
+        for model, payloads in apart.items():
+            self._keep_apart(model, payloads, segment)
+        segment.note_captured(end)
+        failpoint("capture.dropped")
+        return end
+
+    def _keep_apart(self, model: str, payloads: list[bytes], segment: Segment) -> None:
+        """Until it is durable: without that the segment would have to wait for it."""
+        while True:
+            try:
+                at = segment.written_at()
+                waiting.set_aside(self._directory, model, payloads, at)
+            except OSError as error:
+                log.warning("Entries of %s cannot be kept apart: %s", model, error)
+                if self._stop.wait(RETRY_SECONDS[-1]):
+                    raise Stopped from None
+            else:
+                log.warning(
+                    "%d entries of %s are kept apart: its blobs cannot be put",
+                    len(payloads),
+                    model,
+                )
+                return
+
+    def _capture(self, payload: bytes, is_replay: bool) -> Outcome:
+        try:
+            inferences = list(prepared(SpoolEntry.read(payload)))
+        except Exception:  # of no use to anyone until somebody looks at it
+            log.exception("A spool entry cannot be captured, and is set aside")
+            write_durably(self._directory / f"{uuid7()}.set-aside", [payload])
+            return Outcome()
+        outcome = Outcome()
+        for captured in inferences:
+            event = self._stored(captured, is_replay)
+            if event is None:  # what was put is met again under the same names
+                model = waiting.model_of(captured.event.metadata_storage_key)
+                return Outcome(waits_for=model)
+            outcome.events.append(event)
+        return outcome
+
+    def _stored(self, captured: Captured, is_replay: bool) -> InferenceEvent | None:
+        """The event once the blobs are put; None when this model alone has to wait."""
+        model = waiting.model_of(captured.event.metadata_storage_key)
+        if self.retries.is_waiting(model):
+            return None
+        attempt = 0
+        while True:
+            try:
+                event = stored(captured, is_replay=is_replay or attempt > 0)
+            except Exception as error:  # whatever a storage raises
+                log.warning("A blob cannot be put: %s: %s", type(error).__name__, error)
+            else:
+                self.storage.note_put(model)
+                return event
+            wait = RETRY_SECONDS[min(attempt, len(RETRY_SECONDS) - 1)]
+            attempt += 1
+            if attempt >= ALONE_AFTER and self.storage.takes_others(model):
+                self.retries.expect(model)
+                return None
+            if self._stop.wait(wait):
+                raise Stopped
+
+
+class StorageWatch:
+    """Whether the blob store takes anything, or nothing at all, of late."""
+
+    def __init__(self, stop: threading.Event) -> None:
+        self._stop = stop
+        self._asking = threading.Lock()
+        self._put_at: dict[str, float] = {}
+        self._probed_at, self._is_there = -OTHERS_SECONDS, False
+
+    def note_put(self, model: str) -> None:
+        self._put_at[model] = time.monotonic()
+
+    def takes_others(self, model: str) -> bool:
+        """Whether blobs of other models, or a probe, were put a moment ago."""
+        since = time.monotonic() - OTHERS_SECONDS
+        latest = list(self._put_at.items())
+        if any(at > since for other, at in latest if other != model):
+            return True
+        with self._asking:
+            if self._probed_at < since:
+                self._is_there = self._probe()
+                self._probed_at = time.monotonic()
+            return self._is_there
+
+    def _probe(self) -> bool:
+        try:
+            blobs.probe()
+        except Exception as error:  # whatever a storage raises
+            log.warning(
+                "The blob store takes nothing: %s: %s", type(error).__name__, error
+            )
+            return False
+        return True
+
+
+class WaitingEntries:
+    """What was kept apart for models, tried again: one entry after the other, in a thread
+    of its own."""
+
+    def __init__(
+        self, directory: Path, storage: StorageWatch, stop: threading.Event
+    ) -> None:
+        self._directory = directory
+        self._storage = storage
+        self._stop = stop
+        self._publisher = Publisher(stop)
+        self._tries: dict[str, int] = {}
+        self._again_at: dict[str, float] = {}
+
+    def expect(self, model: str) -> None:
+        """Its blobs could not be put: try nothing of it for a while."""
+        tries = self._tries.get(model, 0)
+        pause = WAITING_SECONDS[min(tries, len(WAITING_SECONDS) - 1)]
+        self._tries[model] = tries + 1
+        self._again_at[model] = time.monotonic() + pause
+
+    def is_waiting(self, model: str) -> bool:
+        return time.monotonic() < self._again_at.get(model, 0.0)
+
+    def run(self) -> None:
+        step_back()
+        while not self._stop.wait(WAITING_SECONDS[0]):
+            try:
+                self.retry()
+            except Stopped:
+                return
+            except Exception:
+                log.exception("Entries that wait could not be tried again")
+
+    def retry(self) -> None:
+        """Try every model whose pause is over."""
+        for folder in waiting.folders(self._directory):
+            model = folder.name.replace(".", "/")
+            if self.is_waiting(model):
+                continue
+            ownership = Ownership.take(folder, waiting.LOCK)
+            if ownership is None:  # another process is at it
+                continue
+            try:
+                segments = segments_in(folder)
+                if all(self._work_off(model, each) for each in segments):
+                    self._tries.pop(model, None)
+                    if segments:
+                        log.info("What waited for %s is captured", model)
+            except Stopped:
+                raise
+            except Exception:  # of this model alone: the others are tried all the same
+                log.exception("What waits for %s could not be tried again", model)
+                self.expect(model)
+            finally:
+                ownership.release()
+
+    def _work_off(self, model: str, segment: Segment) -> bool:
+        """Whether all of it was captured; then it is removed."""
+        for payload, end in segment.entries(segment.captured_until()):
+            if self._stop.is_set():
+                raise Stopped
+            events = []
+            for captured in prepared(SpoolEntry.read(payload)):
+                try:
+                    events.append(stored(captured, is_replay=True))
+                except Exception as error:  # whatever a storage raises
+                    log.warning(
+                        "%s still waits: %s: %s", model, type(error).__name__, error
+                    )
+                    self.expect(model)
+                    return False
+                self._storage.note_put(model)
+            if not self._publisher.publish(events):
+                raise Stopped
+            segment.note_captured(end)
+        gaps = segment.damage()
+        if gaps is not None:
+            segment.set_aside(gaps)
+        segment.remove()
+        return True
+
+
+def step_back() -> None:
+    """Have this thread run on time that nobody else wants."""
+    if hasattr(os, "SCHED_IDLE"):
+        os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))
+
+
+def main(directory: str, owner: str) -> None:
+    django.setup()
+    stop = threading.Event()
+    for each in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(each, lambda *_: stop.set())
+    threading.Thread(target=_end_with_proxy, args=(stop,), daemon=True).start()
+    Capture(Path(directory), owner, stop).run()
+
+
+def _end_with_proxy(stop: threading.Event) -> None:
+    """The proxy holds the other end of standard input, and nothing is ever written."""
+    while os.read(sys.stdin.fileno(), 1):
+        pass
+    stop.set()
+    time.sleep(STOP_SECONDS)
+    os._exit(1)  # a storage that hangs; the entry in hand is still in the spool
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

@@ -1,0 +1,54 @@
+"""The capture process of this proxy, started and kept running.
+
+It inherits the lock on the proxy's segments, so nobody else takes them while either of the
+two lives, and a pipe as standard input, whose end tells it that the proxy is gone.
+"""
+
+from __future__ import annotations
+
+import logging
+import subprocess
+import sys
+import threading
+import time
+
+from django.conf import settings
+
+from istore.uuids import uuid7
+from proxy.spool.spool_files import Ownership, sync_directory
+from proxy.spool.writer import Spool
+
+RESTART_SECONDS = 1.0
+
+log = logging.getLogger(__name__)
+
+
+def open_spool() -> Spool:
+    """A spool of this process, with a capture process behind it.
+
+    Raises OSError when the directory cannot be used.
+    """
+    directory = settings.ISTORE_SPOOL_DIR
+    if not directory.is_dir():
+        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        sync_directory(directory.parent)
+    ownership = Ownership.take(directory, uuid7().replace("-", ""))
+    if ownership is None:
+        raise OSError("The lock of a new owner is held.")
+    keeper = threading.Thread(target=_keep, args=(ownership,), daemon=True)
+    keeper.start()
+    return Spool(ownership)
+
+
+def _keep(ownership: Ownership) -> None:
+    command = [sys.executable, "-m", "proxy.capture.worker"]
+    while True:
+        capture = subprocess.Popen(
+            [*command, str(ownership.directory), ownership.owner],
+            cwd=settings.BASE_DIR,
+            stdin=subprocess.PIPE,
+            pass_fds=[ownership.descriptor],
+        )
+        status = capture.wait()
+        log.error("The capture process ended with status %d, starting another", status)
+        time.sleep(RESTART_SECONDS)

@@ -1,0 +1,1 @@
+"""HTTP to and from model servers: client, pool, bodies, headers and timeouts."""

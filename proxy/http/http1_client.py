@@ -1,0 +1,283 @@
+"""HTTP/1.1 to model servers: one request at a time on a connection that is kept.
+
+The parser is llhttp, at its strictest. What it does not accept, what comes unasked and
+what is left unread ends the connection. Nothing is decoded but the framing: the bytes of
+a body pass as they came.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Sequence
+
+from httptools import HttpParserError, HttpParserUpgrade, HttpResponseParser
+
+from proxy.http.timeouts import Patience
+
+HEAD_BYTES = 64 * 2**10
+HELD_BYTES = 256 * 2**10  # of a body that nobody takes; then the server has to wait
+WRITTEN_AT_ONCE = 256 * 2**10
+VERSIONS = ("1.1", "1.0")
+
+Header = tuple[bytes, bytes]
+
+
+class BrokeOff(ConnectionError):
+    """The server closed the connection before its answer was whole."""
+
+
+class NotHttp(ConnectionError):
+    """What came is no answer."""
+
+
+class Response:
+    """The beginning of an answer, and how to read the rest of it."""
+
+    def __init__(self, connection: Connection, status: int) -> None:
+        self.status = status
+        self.headers: list[Header] = []  # names in lower case
+        self._connection = connection
+        self._length: int | None = None
+        self.is_chunked = False
+
+    def header(self, name: bytes) -> bytes:
+        """The first of that name; empty if there is none."""
+        for each, value in self.headers:
+            if each == name:
+                return value
+        return b""
+
+    @property
+    def length(self) -> int | None:
+        """How long the body says it is."""
+        return self._length
+
+    @property
+    def is_whole(self) -> bool:
+        return self._connection.is_whole
+
+    async def read(self, patience: Patience) -> bytes:
+        """The whole body, however long it is and as long as something of it comes."""
+        return await self._connection.read_whole(patience)
+
+    def pieces(self) -> AsyncIterator[bytes]:
+        """The body, as it comes."""
+        return self._connection.read_pieces()
+
+    def note_head(self) -> None:
+        """Called when all headers are there. Raises ``NotHttp``."""
+        if length := self.header(b"content-length"):
+            if not length.isdigit() or len(length) > 19:
+                raise NotHttp("a length that is none")
+            self._length = int(length)
+        encoding = self.header(b"transfer-encoding").lower()
+        if encoding not in (b"", b"identity", b"chunked"):
+            raise NotHttp("a transfer encoding that was not asked for")
+        self.is_chunked = encoding == b"chunked"
+        if any(b"\x7f" in value for _, value in self.headers):
+            raise NotHttp("a control character in a header")
+
+
+class Connection(asyncio.Protocol):
+    """Calls of ``ask`` follow each other; an answer is read before the next."""
+
+    def __init__(self) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._transport: asyncio.Transport | None = None
+        self._parser = HttpResponseParser(self)
+        self._waiter: asyncio.Future[None] | None = None
+        self._error: Exception | None = None
+        self._is_asked = False
+        self._may_be_kept = False
+        self._is_paused = self._is_full = False
+        self._takes_all = False
+        self._patience: Patience | None = None  # of who reads all there is
+        self._response: Response | None = None  # once its head is whole
+        self._coming: Response | None = None
+        self._pieces: list[bytes] = []
+        self._held = 0
+        self._head_bytes = 0
+        self.is_whole = False
+        self.was_used = False
+        self.heard = False
+        self.idle_since = 0.0
+
+    # -- for those who ask
+
+    @property
+    def can_be_used(self) -> bool:
+        transport = self._transport
+        return (
+            self._error is None and transport is not None and not transport.is_closing()
+        )
+
+    async def ask(self, head: bytes, body: bytes = b"") -> Response:
+        """Send a request; the answer, as soon as its head is there."""
+        self._is_asked, self.is_whole, self.heard = True, False, False
+        self._response, self._head_bytes, self._takes_all = None, 0, False
+        self._patience = None
+        if len(body) <= WRITTEN_AT_ONCE:
+            self._transport.write(head + body)
+        elif not await self._write(head, body):
+            self._may_be_kept = False  # answered before it had heard all
+        while self._response is None:
+            await self._progress()
+        return self._response
+
+    def release(self) -> bool:
+        """Whether it may be asked again; it is closed if it may not."""
+        if self.is_whole and self._may_be_kept and self.can_be_used:
+            self._is_asked, self.was_used = False, True
+            self._pieces, self._held = [], 0
+            self.idle_since = time.monotonic()
+            return True
+        self.close()
+        return False
+
+    def close(self) -> None:
+        if self._transport is not None:
+            self._transport.abort()
+
+    async def read_whole(self, patience: Patience) -> bytes:
+        patience.again()
+        self._takes_all, self._patience = True, patience
+        self._let_come()
+        while not self.is_whole:
+            await self._progress()
+        pieces = self._pieces
+        return pieces[0] if len(pieces) == 1 else b"".join(pieces)
+
+    async def read_pieces(self) -> AsyncIterator[bytes]:
+        while True:
+            pieces, self._pieces, self._held = self._pieces, [], 0
+            self._let_come()
+            for piece in pieces:
+                yield piece
+            if not self._pieces:
+                if self.is_whole:
+                    return
+                await self._progress()
+
+    async def _write(self, head: bytes, body: bytes) -> bool:
+        """Whether all of it was written before an answer came."""
+        self._transport.write(head)
+        view = memoryview(body)
+        for start in range(0, len(body), WRITTEN_AT_ONCE):
+            self._transport.write(view[start : start + WRITTEN_AT_ONCE])
+            while self._is_full:
+                if self._response is not None:
+                    return False
+                await self._progress()
+        return True
+
+    async def _progress(self) -> None:
+        """Wait until something happened. Raises what ended the connection."""
+        if self._error is not None:
+            raise self._error
+        self._waiter = self._loop.create_future()
+        try:
+            await self._waiter
+        finally:
+            self._waiter = None
+
+    def _let_come(self) -> None:
+        if self._is_paused:
+            self._is_paused = False
+            self._transport.resume_reading()
+
+    # -- called by the loop
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = transport
+
+    def data_received(self, data: bytes) -> None:
+        if not self._is_asked or self.is_whole:
+            self._fail(NotHttp("more than was asked for"))
+            return
+        self.heard = True
+        if self._patience is not None:
+            self._patience.again()
+        if self._response is None:
+            self._head_bytes += len(data)
+        try:
+            self._parser.feed_data(data)
+        except HttpParserUpgrade:
+            self._fail(NotHttp("another protocol"))
+        except HttpParserError as error:
+            # What a callback raised is the context of it.
+            self._fail(NotHttp(str(error.__context__ or error)))
+        else:
+            if self._response is None and self._head_bytes > HEAD_BYTES:
+                self._fail(NotHttp("a head without end"))
+            elif self._response is not None and (self.is_whole or not self._takes_all):
+                self._wake()
+        if self._held > HELD_BYTES and not (
+            self._takes_all or self._is_paused or self.is_whole
+        ):
+            self._is_paused = True
+            self._transport.pause_reading()
+
+    def connection_lost(self, error: Exception | None) -> None:
+        is_end = (
+            error is None
+            and self._response is not None
+            and self._response.length is None
+            and not self._response.is_chunked
+        )
+        if is_end and self._is_asked:
+            self.is_whole = True
+        self._fail(BrokeOff())
+
+    def pause_writing(self) -> None:
+        self._is_full = True
+
+    def resume_writing(self) -> None:
+        self._is_full = False
+        self._wake()
+
+    def _fail(self, error: Exception) -> None:
+        if self._error is None:
+            self._error = error
+        self._wake()
+        self.close()
+
+    def _wake(self) -> None:
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_result(None)
+
+    # -- called by the parser
+
+    def on_message_begin(self) -> None:
+        if self.is_whole:
+            raise NotHttp("a second answer")
+        self._coming = Response(self, 0)
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        if self._response is None:  # else it stands in a trailer
+            self._coming.headers.append((name.lower(), value))
+
+    def on_headers_complete(self) -> None:
+        coming, parser = self._coming, self._parser
+        coming.status = parser.get_status_code()
+        if 100 <= coming.status < 200:  # said beforehand; the answer follows
+            return
+        if parser.get_http_version() not in VERSIONS or coming.status < 200:
+            raise NotHttp("a version that is none")
+        coming.note_head()
+        self._may_be_kept = parser.should_keep_alive()
+        self._response = coming
+
+    def on_body(self, piece: bytes) -> None:
+        self._pieces.append(piece)
+        self._held += len(piece)
+
+    def on_message_complete(self) -> None:
+        if self._response is not None:
+            self.is_whole = True
+
+
+def written_head(method: str, path: str, host: str, headers: Sequence[bytes]) -> bytes:
+    """A request up to its body. ``headers`` are lines, each with its end."""
+    first = f"{method} {path} HTTP/1.1\r\nHost: {host}\r\n".encode("latin-1")
+    return b"".join((first, *headers, b"\r\n"))

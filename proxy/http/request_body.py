@@ -1,0 +1,157 @@
+"""Reading what a client sends, within limits of size, of time and of memory."""
+
+from __future__ import annotations
+
+import threading
+
+from proxy import limits
+from proxy.answers import AGAIN_IN_A_SECOND, Receive, Refused
+from proxy.http.timeouts import Patience
+
+DISCARD_SECONDS = 5
+DISCARD_TIMES = 4
+
+
+class BrokenOff(Refused):
+    """The body ended before it was whole, and nothing was asked.
+
+    A client that only closed its sending side, or sent a chunk that is none, hears of it.
+    """
+
+    def __init__(self) -> None:
+        detail = "The body broke off before its end."
+        super().__init__(400, detail, code="incomplete-body")
+
+
+class Permits:
+    """How many bytes of requests and answers this process holds, and how many it may."""
+
+    def __init__(self, most: int) -> None:
+        self.most = most
+        self.held = 0
+        # What comes out of a compressed body is taken by the thread that inflates it.
+        self._lock = threading.Lock()
+
+    def allowance(self) -> Allowance:
+        return Allowance(self)
+
+    def take(self, count: int) -> bool:
+        with self._lock:
+            if self.held + count > self.most:
+                return False
+            self.held += count
+            return True
+
+    def give_back(self, count: int) -> None:
+        with self._lock:
+            self.held -= count
+
+
+class Allowance:
+    """The bytes one call holds; they are given back when it ends."""
+
+    __slots__ = ("_lock", "held", "is_closed", "permits")
+
+    def __init__(self, permits: Permits) -> None:
+        self.permits = permits
+        self.held = 0
+        self.is_closed = False
+        # The thread that inflates for a call may outlive it.
+        self._lock = threading.Lock()
+
+    def take(self, count: int) -> bool:
+        """False, too, when the call has ended: nobody would give them back."""
+        with self._lock:
+            if self.is_closed or not self.permits.take(count):
+                return False
+            self.held += count
+            return True
+
+    def __enter__(self) -> Allowance:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        with self._lock:
+            self.is_closed = True
+            self.permits.give_back(self.held)
+            self.held = 0
+
+
+class Reader:
+    """The body of one request."""
+
+    def __init__(self, receive: Receive, declared: bytes | None) -> None:
+        self._receive = receive
+        self._declared = declared
+        self.is_read = False
+
+    async def body(self, allowance: Allowance) -> bytes:
+        """All of it. Raises ``Refused`` when it is too large, too slow or too much."""
+        most = limits.PROXY_MAX_REQUEST_BYTES
+        declared = self._declared_length()
+        if declared > most:
+            raise Refused(413, f"The body is larger than {most} bytes.")
+        self._take(allowance, declared)
+        try:
+            with Patience(limits.CLIENT_BODY_SECONDS):
+                return await self._gather(allowance, declared, most)
+        except TimeoutError:
+            self.is_read = True  # nobody waits for the rest
+            raise Refused(408, "The body did not arrive in time.") from None
+
+    async def until_gone(self) -> None:
+        """Returns when the client has left; to be asked once the body is read."""
+        while (await self._receive())["type"] != "http.disconnect":
+            pass
+
+    async def discard(self) -> None:
+        """Read on for a while, so that the client hears why it was refused.
+
+        One that is still sending when the connection closes sees a reset instead.
+        """
+        if self.is_read:
+            return
+        left = limits.PROXY_MAX_REQUEST_BYTES * DISCARD_TIMES
+        try:
+            with Patience(DISCARD_SECONDS):
+                while left > 0 and not self.is_read:
+                    left -= len(await self._next())
+        except (TimeoutError, BrokenOff):
+            self.is_read = True
+
+    async def _gather(self, allowance: Allowance, declared: int, most: int) -> bytes:
+        chunk = await self._next()
+        if self.is_read and len(chunk) <= declared:
+            return chunk
+        chunks, size = [chunk], len(chunk)
+        while not self.is_read:
+            if size > most:
+                raise Refused(413, f"The body is larger than {most} bytes.")
+            if size > allowance.held:
+                self._take(allowance, size - allowance.held)
+            chunk = await self._next()
+            chunks.append(chunk)
+            size += len(chunk)
+        if size > most:
+            raise Refused(413, f"The body is larger than {most} bytes.")
+        return b"".join(chunks)
+
+    async def _next(self) -> bytes:
+        message = await self._receive()
+        if message["type"] == "http.disconnect":
+            self.is_read = True
+            raise BrokenOff
+        self.is_read = not message.get("more_body", False)
+        return message.get("body", b"")
+
+    def _declared_length(self) -> int:
+        if self._declared is None:
+            return 0
+        if not self._declared.isdigit() or len(self._declared) > 19:
+            raise Refused(400, "The content length is not a number.")
+        return int(self._declared)
+
+    @staticmethod
+    def _take(allowance: Allowance, count: int) -> None:
+        if not allowance.take(count):
+            raise Refused(503, "Too much is in flight.", AGAIN_IN_A_SECOND)

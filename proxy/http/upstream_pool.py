@@ -1,0 +1,312 @@
+"""To the model server and back, byte for byte.
+
+A connection goes to exactly the address that was checked: names are resolved once for each
+connection, and what is not allowed is not tried.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import ssl
+import time
+from collections.abc import Sequence
+from functools import cache
+from types import TracebackType
+from urllib.parse import quote, urlsplit
+
+from istore.upstreams import PORTS, allowed_address, is_literal, is_this_machine
+from proxy import limits
+from proxy.answers import AGAIN_IN_A_SECOND, Refused
+from proxy.http.http1_client import (
+    BrokeOff,
+    Connection,
+    NotHttp,
+    Response,
+    written_head,
+)
+from proxy.http.timeouts import Patience
+from proxy.paths import Call
+from proxy.targets import Target
+
+# Shorter than any server's, so that none closes a connection just as we use it again.
+KEPT_SECONDS = 2
+HOSTS_AT_ONCE = 8
+NOT_IMPLEMENTED = 501
+IN_A_PATH = "/%:@!$&'()*+,;=~"
+INVALID = "upstream-invalid-response"
+
+
+class Server:
+    """One server: its places, and the connections to it that are idle.
+
+    Who waits for a place too long is sent away.
+    """
+
+    def __init__(
+        self, base_url: str, is_ours: bool = False, is_elsewhere: bool = False
+    ) -> None:
+        parts = urlsplit(base_url)
+        self._is_ours = is_ours
+        self._is_elsewhere = is_elsewhere
+        self.host = parts.hostname or ""
+        self.port = parts.port or PORTS[parts.scheme]
+        self.path = quote(parts.path, safe=IN_A_PATH)
+        self._tls = tls() if parts.scheme == "https" else None
+        name = f"[{self.host}]" if ":" in self.host else self.host
+        name = name if name.isascii() else name.encode("idna").decode()
+        self.name = name if parts.port is None else f"{name}:{self.port}"
+        self.places = asyncio.Semaphore(limits.UPSTREAM_CONCURRENCY)
+        self.idle: list[Connection] = []
+
+    async def take_place(self) -> None:
+        if not self.places.locked():
+            await self.places.acquire()
+            return
+        try:
+            with Patience(limits.UPSTREAM_TOTAL_SECONDS):
+                await self.places.acquire()
+        except TimeoutError:
+            raise Refused(503, "The upstream is busy.", AGAIN_IN_A_SECOND) from None
+
+    def take_idle(self) -> Connection | None:
+        newest = time.monotonic() - KEPT_SECONDS
+        while self.idle:
+            connection = self.idle.pop()
+            if connection.can_be_used and connection.idle_since > newest:
+                return connection
+            connection.close()
+        return None
+
+    def close_idle(self, since: float) -> None:
+        while self.idle and self.idle[0].idle_since <= since:
+            self.idle.pop(0).close()
+
+    async def connect(self) -> Connection:
+        """To the first address that answers, of those that are allowed."""
+        loop = asyncio.get_running_loop()
+        reason = OSError(None, "No address of the upstream is an allowed one.")
+        for address in await self._addresses():
+            if not self._may_ask(address):
+                continue
+            try:
+                async with asyncio.timeout(limits.UPSTREAM_CONNECT_SECONDS):
+                    _, connection = await loop.create_connection(
+                        Connection,
+                        address,
+                        self.port,
+                        ssl=self._tls,
+                        server_hostname=self.host if self._tls else None,
+                    )
+                return connection
+            except OSError as error:
+                reason = error
+        raise reason
+
+    def _may_ask(self, address: str) -> bool:
+        """What we started ourselves is not judged by where it is."""
+        if self._is_ours:
+            return True
+        # A session's process answers for its own session alone, not for a model's URL.
+        if self._is_elsewhere and is_this_machine(address):
+            return False
+        return allowed_address(address, self.host, self.port)
+
+    async def _addresses(self) -> list[str]:
+        if is_literal(self.host):
+            return [self.host]
+        found = await asyncio.get_running_loop().getaddrinfo(
+            self.host, self.port, type=socket.SOCK_STREAM
+        )
+        return list(dict.fromkeys(str(each[4][0]) for each in found))
+
+
+class Upstreams:
+    """The servers models run on. Made within the running event loop."""
+
+    def __init__(self) -> None:
+        self._servers: dict[tuple[str, bool, bool], Server] = {}
+        self._loop = asyncio.get_running_loop()
+        self._most = limits.UPSTREAM_CONCURRENCY * HOSTS_AT_ONCE
+        self._in_use = 0
+        self._loop.call_later(KEPT_SECONDS, self._sweep)
+
+    def ask(
+        self,
+        target: Target,
+        call: Call,
+        query: str,
+        headers: Sequence[bytes],
+        body: bytes | None = None,
+    ) -> Asking:
+        """``async with`` it: the beginning of the answer; the rest is read in the block.
+
+        Raises ``Refused``: silence is 504; what could not be reached, broke off, or is
+        not HTTP is 502.
+        """
+        if target.problem:
+            raise Refused(502, target.problem)
+        key = target.base_url, target.is_ours, target.is_elsewhere
+        server = self._servers.get(key)
+        if server is None:
+            server = self._servers[key] = Server(*key)
+        return Asking(self, server, target, call, query, headers, body)
+
+    def take(self) -> None:
+        if self._in_use >= self._most:
+            raise Refused(503, "The upstreams are busy.", AGAIN_IN_A_SECOND)
+        self._in_use += 1
+
+    def give_back(self) -> None:
+        self._in_use -= 1
+
+    def _sweep(self) -> None:
+        since = time.monotonic() - KEPT_SECONDS
+        for server in self._servers.values():
+            server.close_idle(since)
+        self._loop.call_later(KEPT_SECONDS, self._sweep)
+
+
+class Asking:
+    """One call to a server: its place, its connection, and how long it may take.
+
+    Some servers know no versions: they say 501 and have done nothing. Which server
+    answers for a model is our own record, so they are asked for the model as such.
+    """
+
+    __slots__ = (
+        "_body",
+        "_call",
+        "_connection",
+        "_headers",
+        "_query",
+        "_server",
+        "_target",
+        "_upstreams",
+        "patience",
+        "response",
+    )
+
+    def __init__(
+        self,
+        upstreams: Upstreams,
+        server: Server,
+        target: Target,
+        call: Call,
+        query: str,
+        headers: Sequence[bytes],
+        body: bytes | None,
+    ) -> None:
+        self._upstreams = upstreams
+        self._server = server
+        self._target = target
+        self._call = call
+        self._query = query
+        self._headers = headers
+        self._body = body
+        self._connection: Connection | None = None
+        self.patience = Patience(limits.UPSTREAM_TOTAL_SECONDS)
+        self.response: Response
+
+    async def __aenter__(self) -> Asking:
+        self._upstreams.take()
+        try:
+            await self._server.take_place()
+        except BaseException:
+            self._upstreams.give_back()
+            raise
+        self.patience.__enter__()
+        try:
+            self.response = await self._ask()
+            check_answer(self.response)
+        except BaseException as error:
+            await self.__aexit__(type(error), error, error.__traceback__)
+            raise
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._let_go()
+        self._server.places.release()
+        self._upstreams.give_back()
+        try:
+            self.patience.__exit__(kind, error, trace)
+        except TimeoutError as late:
+            error = late
+        if error is not None:
+            tell_apart(error)
+
+    async def _ask(self) -> Response:
+        call = self._call
+        for version in (call.version, None):
+            path = call.upstream_path(self._target.name, version)
+            response = await self._ask_at(path)
+            if version is None or response.status != NOT_IMPLEMENTED:
+                break
+            self._let_go()
+        return response
+
+    async def _ask_at(self, path: str) -> Response:
+        server, body = self._server, self._body
+        headers = self._headers
+        if body is not None:
+            headers = [*headers, b"Content-Length: %d\r\n" % len(body)]
+        path = server.path + path + self._query
+        head = written_head(self._call.method, path, server.name, headers)
+        while True:
+            connection = server.take_idle()
+            if connection is None:
+                connection = await server.connect()
+            self._connection = connection
+            try:
+                return await connection.ask(head, body or b"")
+            except BrokeOff:
+                # It was closed while it was idle; a question without effect is asked
+                # again, on another.
+                may_repeat = body is None and connection.was_used
+                if not may_repeat or connection.heard:
+                    raise
+                self._let_go()
+
+    def _let_go(self) -> None:
+        """What was not read to its end takes the connection with it."""
+        connection, self._connection = self._connection, None
+        if connection is not None and connection.release():
+            self._server.idle.append(connection)
+
+
+@cache
+def tls() -> ssl.SSLContext:
+    context = ssl.create_default_context()
+    context.set_alpn_protocols(["http/1.1"])
+    return context
+
+
+def tell_apart(error: BaseException) -> None:
+    """What went wrong with an upstream, as the status the client gets."""
+    if isinstance(error, TimeoutError):
+        raise Refused(504, "The upstream did not answer in time.") from error
+    if isinstance(error, BrokeOff):
+        raise Refused(502, "The upstream broke off.", code=INVALID) from error
+    if isinstance(error, NotHttp):
+        message = "The upstream's answer is not valid HTTP."
+        raise Refused(502, message, code=INVALID) from error
+    if isinstance(error, OSError | ValueError):
+        raise Refused(502, "The upstream is unavailable.") from error
+
+
+def check_answer(response: Response) -> None:
+    if 300 <= response.status < 400:
+        raise Refused(502, "The upstream answered with a redirect.", code=INVALID)
+    if (response.length or 0) > limits.PROXY_MAX_RESPONSE_BYTES:
+        raise too_large()
+
+
+def too_large() -> Refused:
+    most = limits.PROXY_MAX_RESPONSE_BYTES
+    message = f"The upstream's answer is larger than {most} bytes."
+    return Refused(502, message, code="upstream-too-large")

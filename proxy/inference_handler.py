@@ -1,0 +1,184 @@
+"""One call to a model, from its first byte to its last.
+
+The steps and their order are the promise: (1) who asks, how large, is there room; (2)
+forward the bytes as they came; (3) settle under which ids the copy is kept, spool and sync;
+(4) answer. What follows is the capture process's. The store never fails an inference: what
+only the copy cannot bear is forwarded all the same, and when no copy can be kept, the answer
+leaves unchanged and says why it was not. A call is carried to its end if the client leaves.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Sequence
+
+from istore.failpoints import failpoint
+from proxy import counters, limits, timestamps, waiting
+from proxy.answers import Send, not_found, send_whole, unauthenticated
+from proxy.capture_process import open_spool
+from proxy.exchange import Exchange
+from proxy.http.headers import (
+    CONTENT_ENCODING,
+    HEADER_LENGTH,
+    REQUEST_ID,
+    Headers,
+    header_of_ids,
+)
+from proxy.http.request_body import Permits, Reader
+from proxy.http.upstream_pool import Upstreams
+from proxy.lost_copies import LostCopies
+from proxy.paths import Call
+from proxy.record_ids import RecordIds
+from proxy.request_parsing import Asked, read_asked, without_metadata
+from proxy.response_reading import STATUS, TOO_LARGE, Answered, not_recorded, pass_on
+from proxy.spool.writer import FAILED, Spool
+from proxy.targets import Admission, Target, Targets, find_target
+
+REOPEN_SECONDS = 5.0
+RECORDED = "recorded"
+
+log = logging.getLogger(__name__)
+
+
+class Proxy:
+    """What the calls of one process share."""
+
+    def __init__(self) -> None:
+        self.admission = Admission()
+        self.targets = Targets(find_target, self.admission)
+        self.permits = Permits(limits.PROXY_MAX_INFLIGHT_BYTES)
+        self.lost = LostCopies()
+        self.record_ids = RecordIds()
+        self._upstreams: Upstreams | None = None
+        self._spool: Spool | None = None
+        self._open_at = 0.0
+        self.open_spool()
+
+    @property
+    def upstreams(self) -> Upstreams:
+        if self._upstreams is None:  # its connections belong to the running loop
+            self._upstreams = Upstreams()
+        return self._upstreams
+
+    def open_spool(self) -> Spool | None:
+        """The spool; None while its directory cannot be used."""
+        if self._spool is None and time.monotonic() >= self._open_at:
+            self._open_at = time.monotonic() + REOPEN_SECONDS
+            try:
+                self._spool = open_spool()
+            except OSError as error:
+                log.error("The spool cannot be opened: %s", error)
+        return self._spool
+
+    async def find_target(
+        self, calls: Sequence[Call], headers: Headers
+    ) -> tuple[Call, Target]:
+        """The first of the readings of a path that is about a model there is.
+
+        Raises ``Refused`` unless the caller may ask this model.
+        """
+        if not headers.get(b"authorization"):
+            raise unauthenticated()
+        if not calls:
+            raise not_found()
+        names = tuple([call.model_id for call in calls])
+        target = await self.targets.find(headers, names)
+        return next(c for c in calls if c.model_id == target.model_id), target
+
+    async def forward(
+        self, calls: Sequence[Call], headers: Headers, query: str, send: Send
+    ) -> None:
+        """What a server says about a model, passed on."""
+        call, target = await self.find_target(calls, headers)
+        lines = headers.to_upstream({})
+        async with self.upstreams.ask(target, call, query, lines) as asked:
+            await pass_on(asked.response, send, (), asked.patience)
+
+    async def infer(
+        self,
+        calls: Sequence[Call],
+        headers: Headers,
+        query: str,
+        reader: Reader,
+        send: Send,
+    ) -> None:
+        received_at = timestamps.now()
+        call, target = await self.find_target(calls, headers)
+        with self.permits.allowance() as allowance:
+            body = await reader.body(allowance)
+            asked = await read_asked(body, headers, target.task_type, allowance.take)
+            given, body = await outgoing(target, asked, headers, body)
+            exchange = Exchange.begin(call, target, asked, received_at)
+            answered = await exchange.carry(
+                self.upstreams,
+                query,
+                given,
+                body,
+                allowance,
+                reader,
+                send,
+                self,
+            )
+            if answered is not None:
+                reason = await self.keep(exchange, answered)
+                told = not_recorded(reason) or RECORDED
+                counters.tell(answered.status, told)
+                headers_out = [*answered.headers, *exchange.headers(told)]
+                await send_whole(send, answered.status, headers_out, answered.body)
+                failpoint("proxy.answered")
+
+    async def keep(self, exchange: Exchange, answered: Answered) -> str:
+        """Why no copy is kept, or "" when one is, durably."""
+        reason = FAILED
+        try:
+            reason = await self._keep(exchange, answered)
+        except asyncio.CancelledError:
+            # Its entry may yet be written, so its id stays: held for nothing, it expires.
+            reason = ""
+            raise
+        except Exception:  # an answer is there, and leaves
+            log.exception("An inference was not recorded")
+        finally:
+            if reason:
+                self.record_ids.give_back(exchange)
+        return reason
+
+    async def _keep(self, exchange: Exchange, answered: Answered) -> str:
+        failpoint("proxy.forwarded")
+        if not 200 <= answered.status < 300:
+            return STATUS
+        if len(exchange.asked.body) > limits.CAPTURE_MAX_BYTES:
+            return TOO_LARGE
+        spool = self.open_spool()
+        if spool is None:
+            return FAILED
+        if reason := await self.record_ids.settle(exchange, answered):
+            return reason
+        failpoint("proxy.ids_settled")
+        entry = exchange.entry(answered)
+        model = waiting.model_of(entry.facts.prefixes[0])
+        return await spool.append(entry.pieces(), model)
+
+
+async def outgoing(
+    target: Target, asked: Asked, headers: Headers, body: bytes
+) -> tuple[list[bytes], bytes]:
+    """The headers and the body to forward: as they came, but for the one edit allowed."""
+    instead: dict[bytes, bytes | None] = {}
+    if not asked.is_told:
+        ids = header_of_ids([asked.request_id])
+        instead[b"inference-id"] = ids
+        if headers.get(REQUEST_ID) is None:
+            instead[REQUEST_ID] = ids
+    if target.strips_metadata and asked.is_read:
+        try:
+            stripped, header_length = await without_metadata(asked)
+        except ValueError:  # it cannot be taken apart, so nothing is taken from it
+            return headers.to_upstream(instead), body
+        if stripped is not asked.body:
+            body, instead[CONTENT_ENCODING] = stripped, None
+            if header_length is not None:
+                instead[HEADER_LENGTH] = b"%d" % header_length
+    return headers.to_upstream(instead), body

@@ -1,0 +1,216 @@
+"""What a request body asks for, as far as the proxy has to know before it forwards it.
+
+Nothing is refused here. What cannot be read is the upstream's to refuse, and whatever the
+copy alone cannot bear (an encoding we do not know, an id that is none) is told in the
+record: the request is then kept as it came, or under an id of ours.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass, field
+from typing import Any
+
+from istore.uuids import uuid7
+from protocols.open_inference import (
+    Form,
+    V2Error,
+    count_parts,
+    count_rows,
+    read_json,
+    read_request,
+    strip_metadata,
+)
+from proxy import limits
+from proxy.http.encodings import Take, decoded
+from proxy.http.headers import HEADER_LENGTH, Headers
+from proxy.parser_processes import is_light, shared
+from proxy.paths import is_id
+
+LARGE = 256 * 2**10  # what is larger is hashed in a thread
+
+
+@dataclass(slots=True)
+class Asked:
+    """``body`` is what is kept: without its content encoding, unless ``encoding`` says
+    that it still has one.
+
+    ``request_id`` is the caller's, if ``is_wish``, else ours; the upstream finds it in the
+    body, if ``is_told``. ``parts`` is how many inferences it is if the answer comes in as
+    many. ``warnings`` go to the record.
+    """
+
+    body: bytes
+    header_length: int | None
+    request_id: str
+    is_wish: bool = False
+    is_told: bool = False
+    parts: int = 1
+    is_read: bool = True
+    encoding: str = ""
+    warnings: list[str] = field(default_factory=list)
+
+
+async def read_asked(
+    body: bytes, headers: Headers, task_type: str, take: Take
+) -> Asked:
+    """``take`` is asked for room for what comes out of a compressed body."""
+    encoding = headers.encoding()
+    try:
+        plain = await inflate(body, encoding, limits.PROXY_MAX_REQUEST_BYTES, take)
+    except ValueError as error:
+        return as_it_came(body, error, encoding)
+    try:
+        header_length = _read_header_length(headers.get(HEADER_LENGTH))
+        asked = await _read(plain, header_length, task_type)
+    except ValueError as error:
+        return as_it_came(plain, error)
+    asked.body = plain
+    return asked
+
+
+async def inflate(body: bytes, encoding: str, most: int, take: Take) -> bytes:
+    """The body without its encoding. Raises ValueError where it cannot be read.
+
+    A thread is enough: inflating leaves the interpreter to others.
+    """
+    if not encoding:
+        return body
+    return await asyncio.to_thread(decoded, body, encoding, most, take)
+
+
+def as_it_came(body: bytes, why: object, encoding: str = "") -> Asked:
+    """For a body that is passed on, and kept, unread."""
+    warning = f"The request could not be read, and is kept as it came: {why}"
+    return Asked(
+        body, None, uuid7(), is_read=False, encoding=encoding, warnings=[warning]
+    )
+
+
+async def without_metadata(asked: Asked) -> tuple[bytes, int | None]:
+    """The very same body where it holds none."""
+    body, length = asked.body, asked.header_length
+    if is_light(_header_of(body, length)):
+        return strip_metadata(body, length)
+    stripped, length = await shared().run(strip, body, length)
+    return (body if stripped is None else stripped), length
+
+
+def strip(body: bytes, header_length: int | None) -> tuple[bytes | None, int | None]:
+    stripped, length = strip_metadata(body, header_length)
+    return (None if stripped is body else stripped), length
+
+
+def wish_of(given: object) -> tuple[str, list[str]]:
+    """The id a caller asks for, "" for none; and what is wrong with one that is none."""
+    if given is None or given == "":  # Triton's clients mean none by it
+        return "", []
+    if isinstance(given, str) and is_id(given):
+        return given, []
+    most = limits.ID_MAX_CHARS
+    return "", [
+        f"The caller wished for the id {given!r:.300}, which is not a text of 1 to {most} "
+        "characters without control characters, other than '.' and '..'."
+    ]
+
+
+def part_ids(request_id: str, count: int) -> list[str]:
+    """The id for a single part; else one with its number, cut where that is too long."""
+    if count == 1:
+        return [request_id]
+    most = limits.ID_MAX_CHARS
+    return [f"{request_id[: most - len(str(n)) - 1]}-{n}" for n in range(count)]
+
+
+async def _read(body: bytes, header_length: int | None, task_type: str) -> Asked:
+    """Without the body. Raises ValueError where it cannot be read."""
+    if header_length == 0:  # the whole body is one tensor
+        return Asked(b"", 0, uuid7())
+    if is_light(_header_of(body, header_length)):
+        document = _read_header(body, header_length)
+        # Only what may be several inputs is looked at beyond its header.
+        if is_light(body) or not _may_be_several(document, task_type):
+            return _described(document, body, header_length, task_type)
+    return await shared().run(read_whole, body, header_length, task_type)
+
+
+def read_whole(body: bytes, header_length: int | None, task_type: str) -> Asked:
+    document = _read_header(body, header_length)
+    return _described(document, body, header_length, task_type)
+
+
+def _described(
+    document: dict[str, Any], body: bytes, header_length: int | None, task_type: str
+) -> Asked:
+    wish, warnings = wish_of(document.get("id"))
+    return Asked(
+        b"",
+        header_length,
+        request_id=wish or uuid7(),
+        is_wish=bool(wish),
+        is_told=bool(wish),
+        parts=_count_parts(document, body, header_length, task_type),
+        warnings=warnings,
+    )
+
+
+def _header_of(body: bytes, header_length: int | None) -> memoryview:
+    return memoryview(body)[:header_length]
+
+
+def _read_header_length(text: bytes | None) -> int | None:
+    if text is None:
+        return None
+    if not (text.isdigit() and len(text) <= 19):
+        raise V2Error("Inference-Header-Content-Length is not a number.")
+    return int(text)
+
+
+def _read_header(body: bytes, header_length: int | None) -> dict[str, Any]:
+    if header_length is not None and header_length > len(body):
+        raise V2Error(
+            f"The header length {header_length} does not lie within the body of "
+            f"{len(body)} bytes."
+        )
+    document = read_json(
+        body if header_length is None else body[:header_length],
+        limits.JSON_MAX_DEPTH,
+    )
+    if not isinstance(document, dict):
+        raise V2Error("The body is not a JSON object.")
+    return document
+
+
+def _count_parts(
+    document: dict[str, Any], body: bytes, header_length: int | None, task_type: str
+) -> int:
+    """How many inferences it may be. Taken apart only if it may be more than one."""
+    if not _may_be_several(document, task_type):
+        return 1
+    try:
+        return count_parts(read_request(body, header_length), task_type)
+    except V2Error:  # the upstream may take it; it is kept as it came
+        return 1
+
+
+def _may_be_several(document: dict[str, Any], task_type: str) -> bool:
+    """By datatypes and shapes alone."""
+    inputs = document.get("inputs")
+    if not isinstance(inputs, list) or not all(isinstance(e, dict) for e in inputs):
+        return False
+    if inputs and all(each.get("datatype") == "BYTES" for each in inputs):
+        if len(inputs) != 1:
+            return True
+        # Several elements of one input are several parts in the shapes [N], [N, 1] alone.
+        shape = inputs[0].get("shape")
+        if isinstance(shape, list) and shape not in ([1], [1, 1]):
+            return True
+    forms = [
+        Form(str(each.get("datatype")), tuple(shape))
+        for each in inputs
+        if isinstance(shape := each.get("shape"), list)
+        and all(type(size) is int for size in shape)
+    ]
+    parameters = document.get("parameters")
+    parameters = parameters if isinstance(parameters, dict) else {}
+    return len(forms) == len(inputs) and count_rows(forms, parameters, task_type) > 1

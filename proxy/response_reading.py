@@ -1,0 +1,143 @@
+"""Reading an upstream's answer: whole, to be kept, or piece by piece, to be passed on."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from protocols.streams.framing import FRAMINGS
+from proxy import limits
+from proxy.answers import Send
+from proxy.http.headers import CONTENT_ENCODING, HEADER_LENGTH, read_encoding, to_client
+from proxy.http.http1_client import Response
+from proxy.http.request_body import Allowance
+from proxy.http.timeouts import Patience
+from proxy.http.upstream_pool import too_large
+
+TOO_LARGE, BUSY, STATUS = "too-large", "busy", "upstream-status"
+
+# Ordinary answers, which some servers send in chunks all the same.
+ORDINARY = ("application/json", "application/octet-stream", "")
+
+
+class BrokenOff(Exception):
+    """The answer cannot be sent to its end; the client must see that it ends early."""
+
+
+@dataclass(slots=True)
+class Answered:
+    """An answer with its whole body, unless ``told`` says why no copy is kept."""
+
+    status: int
+    headers: list[tuple[bytes, bytes]]
+    content_type: str
+    encoding: str
+    header_length: int | None
+    told: str = ""
+    chunks: list[bytes] = field(default_factory=list)
+
+    @classmethod
+    def beginning(cls, response: Response, told: str = "", *chunks: bytes) -> Answered:
+        length = response.header(HEADER_LENGTH)
+        return cls(
+            status=response.status,
+            headers=to_client(response.headers),
+            content_type=response.header(b"content-type").decode("latin-1"),
+            encoding=read_encoding(response.header(CONTENT_ENCODING)),
+            header_length=_number(length),
+            told=told,
+            chunks=list(chunks),
+        )
+
+    @property
+    def body(self) -> bytes:
+        return self.chunks[0] if len(self.chunks) == 1 else b"".join(self.chunks)
+
+
+def is_stream(response: Response) -> bool:
+    """Whether the client wants each piece as it comes."""
+    content_type = _media_type(response)
+    if content_type in FRAMINGS:
+        return True
+    return response.is_chunked and content_type not in ORDINARY
+
+
+async def read_answer(
+    response: Response, allowance: Allowance, patience: Patience
+) -> Answered:
+    """The answer, with as much of its body as may be held.
+
+    It may take as long as one that is passed on: whether a copy is kept must not decide
+    whether a slow answer arrives.
+    """
+    chunks, reason = await _gather(response, allowance, patience)
+    return Answered.beginning(response, not_recorded(reason), *chunks)
+
+
+def not_recorded(reason: str) -> str:
+    return f"not-recorded; reason={reason}" if reason else ""
+
+
+async def pass_on(
+    response: Response,
+    send: Send,
+    extra: Iterable[tuple[bytes, bytes]],
+    patience: Patience,
+    begun: Iterable[bytes] = (),
+) -> None:
+    """Send the answer on as it comes, after what was read of it already.
+
+    It is read to its end even when the client is gone. As long as something comes it
+    may take what it takes: only silence is too long.
+    """
+    headers = [*to_client(response.headers), *extra]
+    if response.length is not None:
+        headers.append((b"content-length", b"%d" % response.length))
+    await send(
+        {"type": "http.response.start", "status": response.status, "headers": headers}
+    )
+    size = 0
+    for chunk in begun:
+        size += len(chunk)
+        await send({"type": "http.response.body", "body": chunk, "more_body": True})
+    async for chunk in response.pieces():
+        size += len(chunk)
+        if size > limits.PROXY_MAX_RESPONSE_BYTES:
+            raise BrokenOff("The upstream's answer is too large.")
+        patience.again()
+        await send({"type": "http.response.body", "body": chunk, "more_body": True})
+    await send({"type": "http.response.body", "body": b""})
+
+
+async def _gather(
+    response: Response, allowance: Allowance, patience: Patience
+) -> tuple[list[bytes], str]:
+    most, expected = limits.CAPTURE_MAX_BYTES, response.length
+    if expected is not None:
+        if expected > most:
+            return [], TOO_LARGE
+        if not allowance.take(expected):
+            return [], BUSY
+        return [await response.read(patience)], ""
+    chunks: list[bytes] = []
+    size = 0
+    async for chunk in response.pieces():
+        patience.again()
+        chunks.append(chunk)
+        size += len(chunk)
+        if size > limits.PROXY_MAX_RESPONSE_BYTES:  # and nothing of it was sent yet
+            raise too_large()
+        if size > most:
+            return chunks, TOO_LARGE
+        if not allowance.take(len(chunk)):
+            return chunks, BUSY
+    return chunks, ""
+
+
+def _media_type(response: Response) -> str:
+    content_type = response.header(b"content-type").partition(b";")[0]
+    return content_type.strip().lower().decode("latin-1")
+
+
+def _number(text: bytes) -> int | None:
+    return int(text) if text.isdigit() and len(text) <= 19 else None

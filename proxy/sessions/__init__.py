@@ -1,0 +1,1 @@
+"""Calls of inference sessions, their streams and their targets."""

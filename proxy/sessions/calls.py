@@ -1,0 +1,358 @@
+"""Calls of inference sessions: ``POST /api/v1/inferencesessions/{id}/infer/{endpoint}``.
+
+The same steps as a call to a model, and the same promises: who asks and what for; forward
+the bytes as they came; spool and sync; answer. Besides, what a whole answer says is held
+against the schema of the service's interface, and streams are in ``session_streams``.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+from urllib.parse import unquote, unquote_to_bytes
+
+import orjson
+
+from istore.uuids import uuid7
+from protocols.open_inference import read_json
+from proxy import counters, limits, timestamps
+from proxy.answer_checks import facts_in, misfit_of
+from proxy.answers import (
+    Refused,
+    Send,
+    nothing_here,
+    send_whole,
+    unauthenticated,
+)
+from proxy.balancing import Balance
+from proxy.exchange import Exchange
+from proxy.http.encodings import Take
+from proxy.http.headers import Headers
+from proxy.http.request_body import Allowance, Reader
+from proxy.http.upstream_pool import INVALID, Asking, too_large
+from proxy.inference_handler import RECORDED, Proxy, outgoing
+from proxy.parser_processes import parse
+from proxy.paths import Call
+from proxy.request_parsing import Asked, as_it_came, inflate, read_asked, wish_of
+from proxy.response_reading import (
+    Answered,
+    is_stream,
+    not_recorded,
+    pass_on,
+    read_answer,
+)
+from proxy.sessions.openai_streams import Simulating
+from proxy.sessions.targets import NOT_STORED, SessionTarget, find_session_target
+from proxy.spool.entries import FORM_JSON, FORM_V2, SpoolEntry, noted_item
+from proxy.streaming import Streaming, carry_stream
+from proxy.targets import Targets
+from services.plain_batches import count_inputs, may_be_several
+from services.runners.mocks import MockFailure, Simulated, Stream
+from services.runners.servers import OPENAI, V2
+
+PREFIX = b"/api/v1/inferencesessions/"
+PATH = re.compile(rb"([^/]+)/infer/(.+)", re.DOTALL)
+MOCKS_REMEMBERED = 256
+MOCK_VALUES = 100_000  # that a question to a mock may hold
+JSON = "application/json"
+UNREACHED = "upstream-unavailable"
+STREAMING = "streaming"
+
+
+@dataclass(frozen=True, slots=True)
+class SessionCall(Call):
+    """What is asked of a server: a path of its own instead of one of the protocol."""
+
+    path: str = ""
+
+    def upstream_path(self, name: str, version: str | None) -> str:
+        return self.path
+
+
+@dataclass(slots=True)
+class SessionExchange(Exchange):
+    """A call of a session, with what is noted beside the request and the answer."""
+
+    form: str = FORM_JSON
+    facts: dict[str, str | int | float] = field(default_factory=dict)
+
+    def entry(self, answered: Answered, ids: Sequence[str] | None = None) -> SpoolEntry:
+        entry = Exchange.entry(self, answered, ids)
+        entry.facts.metadata = [noted_item(*each) for each in self.facts.items()]
+        return entry
+
+
+class SessionCalls:
+    """What the calls of sessions share, beside what they share with all others."""
+
+    def __init__(self, proxy: Proxy) -> None:
+        self.proxy = proxy
+        self.targets: Targets[SessionTarget] = Targets(
+            find_session_target, proxy.admission
+        )
+        self.balance = Balance()
+        self._mocks: dict[str, Simulated] = {}
+
+    async def infer(
+        self, path: bytes, query: str, headers: Headers, reader: Reader, send: Send
+    ) -> None:
+        received_at = timestamps.now()
+        target = await self._find(path, headers)
+        with self.proxy.permits.allowance() as allowance:
+            body = await reader.body(allowance)
+            asked = await _read(target, body, headers, allowance.take)
+            exchange = _begin(target, asked, received_at)
+            if target.mock is not None:
+                await self._simulate(target, exchange, allowance, reader, send)
+                return
+            lines, body = await outgoing(exchange.target, asked, headers, body)
+            if target.output_schema or target.dialect.protocol == OPENAI:
+                lines = _uncompressed(lines)
+
+            async def carry(asking: Asking) -> None:
+                await self._carry(target, exchange, asking, allowance, reader, send)
+
+            await self._ask(target, exchange, query, lines, body, carry)
+
+    async def _find(self, path: bytes, headers: Headers) -> SessionTarget:
+        if not headers.get(b"authorization"):
+            raise unauthenticated()
+        found = PATH.fullmatch(path.removeprefix(PREFIX))
+        if found is None:
+            raise nothing_here()
+        session_id, endpoint = (
+            unquote_to_bytes(each).decode(errors="replace") for each in found.groups()
+        )
+        target = await self.targets.find(headers, (session_id,))
+        if target.endpoint != endpoint:
+            raise nothing_here()
+        return target
+
+    async def _simulate(
+        self,
+        target: SessionTarget,
+        exchange: SessionExchange,
+        allowance: Allowance,
+        reader: Reader,
+        send: Send,
+    ) -> None:
+        said = await self._simulated(target, exchange.asked)
+        if isinstance(said, Stream):
+            asking = Simulating.of(said)
+            await self._stream(exchange, asking, allowance, reader, send)
+            return
+        exchange.responded_at = timestamps.now()
+        await self._finish(target, exchange, said, send)
+
+    async def _simulated(
+        self, target: SessionTarget, asked: Asked
+    ) -> Answered | Stream:
+        try:
+            if asked.encoding:
+                raise Refused(
+                    415, f"The encoding {asked.encoding!r:.40} cannot be read."
+                )
+            # The mock works here, so its question has to be a light one.
+            depth, values = limits.JSON_MAX_DEPTH, MOCK_VALUES
+            request = await asyncio.to_thread(read_json, asked.body, depth, values)
+        except ValueError as error:
+            raise Refused(400, str(error), code="malformed-json") from None
+        status = 200
+        try:
+            answer = await self._mock_of(target).answer(request)
+        except MockFailure as failure:
+            status, answer = failure.status, failure.told
+            if answer is None:
+                raise Refused(status, str(failure), code=failure.code) from None
+        if isinstance(answer, Stream):
+            return answer
+        body = await asyncio.to_thread(orjson.dumps, answer)
+        headers = [(b"content-type", JSON.encode())]
+        return Answered(status, headers, JSON, "", None, chunks=[body])
+
+    def _mock_of(self, target: SessionTarget) -> Simulated:
+        """The same for all calls of a session, as long as it is not forgotten."""
+        found = self._mocks.pop(target.session_id, None)
+        if found is None:
+            found = target.mock.begin(target.endpoint)
+        self._mocks[target.session_id] = found  # the last one asked comes last
+        if len(self._mocks) > MOCKS_REMEMBERED:
+            self._mocks.pop(next(iter(self._mocks)))
+        return found
+
+    async def _ask(
+        self,
+        target: SessionTarget,
+        exchange: SessionExchange,
+        query: str,
+        lines: list[bytes],
+        body: bytes,
+        carry: Any,
+    ) -> None:
+        """One server after the other, as long as none could even be reached."""
+        path = target.dialect.path(target.endpoint)
+        call = SessionCall("infer", "", path=path)
+        servers = self.balance.in_order(target.servers)
+        for server in servers:
+            try:
+                with self.balance.counted(server):
+                    exchange.forwarded_at = timestamps.now()
+                    asking = self.proxy.upstreams.ask(server, call, query, lines, body)
+                    async with asking:
+                        await carry(asking)
+                return
+            except Refused as refused:
+                if refused.code != UNREACHED or server is servers[-1]:
+                    raise
+
+    async def _carry(
+        self,
+        target: SessionTarget,
+        exchange: SessionExchange,
+        asking: Asking,
+        allowance: Allowance,
+        reader: Reader,
+        send: Send,
+    ) -> None:
+        response = asking.response
+        if is_stream(response):
+            await self._stream(exchange, asking, allowance, reader, send)
+            return
+        is_checked = bool(target.output_schema) and 200 <= response.status < 300
+        if not target.stored and not is_checked:
+            exchange.responded_at = timestamps.now()
+            headers = exchange.headers(_told(target))
+            await pass_on(response, send, headers, asking.patience)
+            counters.tell(response.status, _told(target))
+            return
+        answered = await read_answer(response, allowance, asking.patience)
+        exchange.responded_at = timestamps.now()
+        if not answered.told:
+            await self._finish(target, exchange, answered, send)
+        elif is_checked:
+            raise too_large()
+        else:
+            headers = exchange.headers(answered.told)
+            await pass_on(response, send, headers, asking.patience, answered.chunks)
+            counters.tell(answered.status, answered.told)
+
+    async def _stream(
+        self,
+        exchange: SessionExchange,
+        asking: Streaming,
+        allowance: Allowance,
+        reader: Reader,
+        send: Send,
+    ) -> None:
+        await carry_stream(exchange, asking, self.proxy, allowance, reader, send)
+
+    async def _finish(
+        self,
+        target: SessionTarget,
+        exchange: SessionExchange,
+        answered: Answered,
+        send: Send,
+    ) -> None:
+        """Check the whole answer, keep a copy if one is wanted, and send it."""
+        if 200 <= answered.status < 300:
+            if target.output_schema:
+                await _check(answered, target.output_schema)
+            if target.stored and target.dialect.protocol == OPENAI:
+                exchange.facts |= await _facts(answered)
+        told = _told(target)
+        if target.stored:
+            told = not_recorded(await self.proxy.keep(exchange, answered)) or RECORDED
+        counters.tell(answered.status, told)
+        headers = [*answered.headers, *exchange.headers(told)]
+        await send_whole(send, answered.status, headers, answered.body)
+
+
+async def _read(
+    target: SessionTarget, body: bytes, headers: Headers, take: Take
+) -> Asked:
+    """The request as it is kept, under an id of the caller's or of our own."""
+    if target.dialect.protocol == V2:
+        task_type = (target.stored or NOT_STORED).task_type
+        return await read_asked(body, headers, task_type, take)
+    encoding, most = headers.encoding(), limits.PROXY_MAX_REQUEST_BYTES
+    try:
+        plain = await inflate(body, encoding, most, take)
+    except ValueError as error:
+        asked = as_it_came(body, error, encoding)
+    else:
+        asked = Asked(plain, None, uuid7())
+        if target.stored is not None:
+            asked.parts = await _count_inputs(plain, target.stored.task_type)
+    given = unquote((headers.get(b"inference-id") or b"").decode("latin-1"))
+    wish, warnings = wish_of(given)
+    if wish:
+        asked.request_id, asked.is_wish = wish, True
+    asked.warnings += warnings
+    return asked
+
+
+async def _count_inputs(body: bytes, task_type: str) -> int:
+    """What cannot be read is one input, and the server's to refuse."""
+    if not may_be_several(body, task_type):  # chats are not parsed once more
+        return 1
+    try:
+        return await parse(count_inputs, body, task_type)
+    except ValueError:
+        return 1
+
+
+def _begin(target: SessionTarget, asked: Asked, received_at: int) -> SessionExchange:
+    is_v2 = target.dialect.protocol == V2
+    return SessionExchange(
+        call=Call("infer", ""),
+        target=target.stored or NOT_STORED,
+        asked=asked,
+        received_at=received_at,
+        forwarded_at=received_at,
+        responded_at=received_at,
+        form=FORM_V2 if is_v2 else FORM_JSON,
+        facts={"inference_session": target.session_id},
+    )
+
+
+async def _check(answered: Answered, schema: dict[str, Any]) -> None:
+    """Raises ``Refused`` unless the answer fits what the interface promises."""
+    body = await _plain(answered)
+    problem = "It cannot be read."
+    if body is not None:
+        try:
+            problem = await parse(misfit_of, body, schema)
+        except ValueError as error:
+            raise Refused(502, str(error), code="upstream-too-large") from None
+    if problem:
+        message = f"The answer does not fit the service's output schema. {problem}"
+        raise Refused(502, message, code=INVALID)
+
+
+async def _facts(answered: Answered) -> dict[str, str | int | float]:
+    """Empty where the answer is not what it should be: it leaves as it came."""
+    body = await _plain(answered)
+    try:
+        return {} if body is None else await parse(facts_in, body)
+    except ValueError:
+        return {}
+
+
+async def _plain(answered: Answered) -> bytes | None:
+    most = limits.PROXY_MAX_RESPONSE_BYTES
+    try:
+        return await inflate(answered.body, answered.encoding, most, lambda _: True)
+    except ValueError:
+        return None
+
+
+def _told(target: SessionTarget) -> str:
+    return STREAMING if target.stored else "off"
+
+
+def _uncompressed(lines: list[bytes]) -> list[bytes]:
+    kept = [each for each in lines if not each.startswith(b"accept-encoding:")]
+    return [*kept, b"accept-encoding: identity\r\n"]

@@ -1,0 +1,1 @@
+"""The spool: exchanges on disk until capture has stored them."""

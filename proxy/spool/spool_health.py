@@ -1,0 +1,68 @@
+"""Whether the spool is captured in time, for readiness; seen from its files alone."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+from django.conf import settings
+
+from istore.blobs import no_room
+from proxy import waiting
+from proxy.spool.spool_files import is_segment, segments_in
+from proxy.spool.writer import age_of
+
+
+def trouble() -> str | None:
+    """That entries wait for long, or that the disk of the spool is nearly full."""
+    spool: Path = settings.ISTORE_SPOOL_DIR
+    if not spool.is_dir():  # no proxy ever ran on this machine
+        return None
+    seconds = age_of(spool)
+    if seconds > settings.ISTORE_SPOOL_WARN_SECONDS:
+        models = [each.name for each in waiting.folders(spool) if segments_in(each)]
+        said = f"The oldest answer that is not stored waits for {seconds:.0f} s"
+        if models:
+            said += f"; blobs of {len(models)} models cannot be put"
+        return said + "."
+    return no_room(spool)
+
+
+def files_left() -> str | None:
+    """That files were set aside, which nothing but ``replay_spool`` looks at again."""
+    found = files_aside(settings.ISTORE_SPOOL_DIR)
+    if not found:
+        return None
+    return f"{len(found)} files of the spool were set aside: manage.py replay_spool."
+
+
+def files_aside(spool: Path) -> list[Path]:
+    """Entries and stretches of segments that could not be captured."""
+    folders = [spool, *waiting.folders(spool)]
+    patterns = ("*.set-aside", "*.damaged")
+    return sorted(
+        path for folder in folders for each in patterns for path in folder.glob(each)
+    )
+
+
+def foreign_files(spool: Path) -> list[Path]:
+    """Files that look like segments by their ending, and that nobody captures."""
+    return sorted(
+        path
+        for folder in (spool, *waiting.folders(spool))
+        for pattern in ("*.open", "*.closed")
+        for path in folder.glob(pattern)
+        if not is_segment(path.name)
+    )
+
+
+def waiting_models(spool: Path) -> list[tuple[str, int, float]]:
+    """Models whose entries are kept apart: the folder of their blobs, bytes, seconds."""
+    found = []
+    for folder in waiting.folders(spool):
+        stats = [each.path.stat() for each in segments_in(folder)]
+        if stats:
+            size = sum(each.st_size for each in stats)
+            age = time.time() - min(each.st_mtime for each in stats)
+            found.append((folder.name.replace(".", "/"), size, max(0.0, age)))
+    return found

@@ -1,0 +1,83 @@
+"""Functions that build a call become functions that send it.
+
+``@blocking`` makes a function of a module: it sends by the connected client. From it
+``awaitable`` makes the twin in ``inference_store.aio``, and ``bound`` the method of a
+client's namespace. All keep the parameters, and return what the call's answer means.
+"""
+
+from __future__ import annotations
+
+import inspect
+import re
+from collections.abc import Callable, Coroutine
+from functools import wraps
+from typing import Any, Generic, ParamSpec, TypeVar, cast
+
+from inference_store import connection
+from inference_store.requests import Plan
+
+P = ParamSpec("P")
+R = TypeVar("R")
+T = TypeVar("T")
+F = TypeVar("F", bound=Callable[..., Any])
+
+INNER = re.compile(r"\w+\[(.*)\]", re.DOTALL)
+
+
+def blocking(plan: Callable[P, Plan[T]]) -> Callable[P, T]:
+    """The function that sends what ``plan`` builds, by the connected client."""
+
+    @wraps(plan)
+    def send(*args: P.args, **kwargs: P.kwargs) -> T:
+        return connection.connected().run(plan(*args, **kwargs))
+
+    return _presented(send, plan)
+
+
+def awaitable(function: Callable[P, T]) -> Callable[P, Coroutine[Any, Any, T]]:
+    """The twin of a ``@blocking`` function, by the connected client of ``aio``."""
+    plan = plan_of(function)
+
+    @wraps(plan)
+    async def send(*args: P.args, **kwargs: P.kwargs) -> T:
+        return cast(T, await connection.connected_async().run(plan(*args, **kwargs)))
+
+    return _presented(send, plan)
+
+
+class bound(Generic[P, R]):
+    """A method of a namespace, from the function of the same name."""
+
+    def __init__(self, function: Callable[P, R]) -> None:
+        self.plan = plan_of(function)
+        self.name = self.plan.__name__
+        self.__doc__ = function.__doc__
+
+    def __get__(self, namespace: Any, owner: type | None = None) -> Callable[P, R]:
+        if namespace is None:
+            return cast("Callable[P, R]", self)
+
+        @wraps(self.plan)
+        def send(*args: P.args, **kwargs: P.kwargs) -> R:
+            return cast(R, namespace.run(self.plan(*args, **kwargs)))
+
+        # The next look finds it on the namespace itself.
+        namespace.__dict__[self.name] = _presented(send, self.plan)
+        return cast("Callable[P, R]", namespace.__dict__[self.name])
+
+
+def plan_of(function: Callable[..., Any]) -> Callable[..., Any]:
+    """What builds the call that ``function`` sends."""
+    return cast("Callable[..., Any]", function.plan)  # type: ignore[attr-defined]
+
+
+def _presented(send: F, plan: Callable[..., Any]) -> F:
+    """``send`` under the signature of ``plan``, returning what is inside the call."""
+    presented: Any = send
+    said = plan.__annotations__["return"]
+    found = INNER.fullmatch(said)
+    returns = found[1] if found else said
+    presented.plan = plan
+    presented.__annotations__ = {**plan.__annotations__, "return": returns}
+    presented.__signature__ = inspect.signature(plan).replace(return_annotation=returns)
+    return send

@@ -1,0 +1,169 @@
+"""What the two clients share: the request as sent, and what to make of its outcome."""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Mapping
+from typing import Any, TypeVar, cast
+from urllib.parse import unquote, urlsplit
+from urllib.request import getproxies, proxy_bypass
+from uuid import uuid4
+
+import httpx2
+import pydantic
+
+from inference_store.errors import (
+    ConnectionFailed,
+    InferenceStoreError,
+    TimedOut,
+    UnexpectedAnswer,
+    error_of,
+    problem_of,
+)
+from inference_store.requests import API, Call
+from inference_store.retries import (
+    REPEATED_FAILURES,
+    REPEATED_STATUSES,
+    Retries,
+    retry_after_of,
+)
+from inference_store.version import __version__
+
+T = TypeVar("T")
+
+USER_AGENT = f"inference-store/{__version__} Python/{platform.python_version()}"
+
+
+class Attempt:
+    """One call on its way: tells the client what to send, and when to send it again."""
+
+    def __init__(
+        self, call: Call[Any], base: str, token: str | None, retries: Retries
+    ) -> None:
+        self.call = call
+        self.retries = retries
+        self.tries = 0
+        self.request = _request(call, base, token)
+
+    def wait_after_failure(self, error: httpx2.TransportError) -> float:
+        """Seconds until the next try; raises when there is none."""
+        self.tries += 1
+        if self.call.is_repeatable and isinstance(error, REPEATED_FAILURES):
+            wait = self.retries.wait(self.tries)
+            if wait is not None:
+                return wait
+        raise _failure(error, self.request["url"]) from error
+
+    def wait_after(self, response: httpx2.Response) -> float | None:
+        """Seconds until the next try; None when this answer is the last."""
+        self.tries += 1
+        if self.call.is_repeatable and response.status_code in REPEATED_STATUSES:
+            return self.retries.wait(self.tries, retry_after_of(response))
+        return None
+
+
+def read(call: Call[T], response: httpx2.Response) -> T:
+    """What the answer means; raises what it says went wrong."""
+    if response.status_code >= 300:
+        return _absent_or_raise(call, response)
+    try:
+        return call.read(response)
+    except (pydantic.ValidationError, KeyError, TypeError) as error:
+        detail = f"{response.url} answered with something else than expected."
+        raise UnexpectedAnswer(detail, status=response.status_code) from error
+
+
+def _absent_or_raise(call: Call[T], response: httpx2.Response) -> T:
+    is_ours = problem_of(response).get("code") == "not-found"
+    if call.may_be_absent and response.status_code == 404:
+        # A 404 that is not the store's own means a wrong address, not an absent thing.
+        if is_ours:
+            return cast(T, None)
+        detail = f"There is no Inference Store at {response.url}."
+        raise UnexpectedAnswer(detail, status=404)
+    error = error_of(response, retry_after_of(response))
+    if is_ours and (missing := _missing(call.url)):
+        error.detail = missing
+    raise error
+
+
+def _missing(url: str) -> str | None:
+    """What an address of the API names, as one of these things is not there.
+
+    The store answers a 404 in the same words whatever is missing, so that nobody learns
+    what other projects have.
+    """
+    if not url.startswith(API):
+        return None
+    parts = [unquote(part) for part in url.removeprefix(API).split("/")]
+    named = [
+        f"{NOUNS[kind]} {name!r}"
+        for kind, name in zip(parts[::2], parts[1::2], strict=False)
+        if kind in NOUNS
+    ]
+    return f"There is no {', or no '.join(named)}." if named else None
+
+
+NOUNS = {
+    "projects": "project",
+    "models": "model",
+    "inferences": "inference",
+    "metadata": "metadata",
+    "ground-truth": "ground truth of inference",
+    "retention-tasks": "retention task",
+    "export-tasks": "export task",
+    "export-schedules": "export schedule",
+    "datasets": "dataset",
+    "erasures": "erasure",
+}
+
+
+def _request(call: Call[Any], base: str, token: str | None) -> dict[str, Any]:
+    headers = {"User-Agent": USER_AGENT, "Accept": "application/json", **call.headers}
+    if token and not call.is_signed:
+        headers["Authorization"] = f"Bearer {token}"
+    if call.needs_idempotency_key:
+        headers["Idempotency-Key"] = str(uuid4())
+    request: dict[str, Any] = {
+        "method": call.method,
+        "url": base + call.url if call.url.startswith("/") else call.url,
+        "headers": headers,
+        "content": call.content,
+        "params": _parameters(call.parameters) or None,
+    }
+    if call.timeout is not None:
+        request["timeout"] = call.timeout
+    return request
+
+
+def _parameters(given: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """Lists repeat the name, flags are ``true`` or left out like None."""
+    pairs = []
+    for name, value in given.items():
+        for each in value if isinstance(value, (list, tuple)) else [value]:
+            if each is True:
+                pairs.append((name, "true"))
+            elif each is not None and each is not False:
+                pairs.append((name, str(each)))
+    return pairs
+
+
+def _failure(error: httpx2.TransportError, url: str) -> InferenceStoreError:
+    host = httpx2.URL(url).netloc.decode() + _way_to(url)
+    if isinstance(error, httpx2.TimeoutException):
+        return TimedOut(f"{host} did not answer in time.")
+    return ConnectionFailed(
+        f"{host} cannot be reached: {error or type(error).__name__}"
+    )
+
+
+def _way_to(url: str) -> str:
+    """Which proxy of the environment a request passes: what failed may be that one."""
+    parts = urlsplit(url)
+    proxies = getproxies()
+    proxy = proxies.get(parts.scheme) or proxies.get("all")
+    if not proxy or (parts.hostname and proxy_bypass(parts.hostname)):
+        return ""
+    named = urlsplit(proxy if "//" in proxy else f"//{proxy}")  # without credentials
+    name = named.hostname or ""
+    return f" (through the HTTP proxy {name}{f':{named.port}' if named.port else ''})"
