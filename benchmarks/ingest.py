@@ -58,8 +58,8 @@ LEAST_FOR_THAT = 500_000
 @contextmanager
 def servers(directory: str | None) -> Iterator[Path]:
     from istore.home import Home
+    from istore.service_user import ServiceUser
     from supervisor import embedded
-    from supervisor.service_user import ServiceUser
 
     root = Path(tempfile.mkdtemp(prefix="istore-benchmark-", dir=directory))
     os.environ |= {"ISTORE_HOME": str(root), "ISTORE_TESTING": "true"}
@@ -127,7 +127,7 @@ class Traffic:
         import hashlib
 
         from inferences.models import InferenceAction
-        from inferences.store.metadata import MetadataValue
+        from inferences.models.metadata_values import MetadataValue
         from inferences.store.recording import NewInference
 
         number = next(self.numbers)

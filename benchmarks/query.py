@@ -333,8 +333,11 @@ def statements_of(model: RegisteredModel, shape: Shape, body: dict) -> list[str]
     """The SQL that a question becomes, its values filled in."""
     from django.db import connection, transaction
 
-    from inferences.api.filters import CountQuerySerializer, InferenceQuerySerializer
     from inferences.search.counting import count_matching
+    from inferences.search.filter_serializers import (
+        CountQuerySerializer,
+        InferenceQuerySerializer,
+    )
 
     found: list[str] = []
 

@@ -34,7 +34,7 @@ def register(model_id: str, embedding_size: int = 0) -> RegisteredModel:
         RegisteredModel,
         TaskType,
     )
-    from inferences.store.metadata import MetadataValue
+    from inferences.models.metadata_values import MetadataValue
     from inferences.store.recording import NewInference, record
     from istore.models import Project
 

@@ -26,7 +26,7 @@ from exports.member_sets import fix_selected, selected_batches
 from exports.members import Batch, Member, Skip
 from inferences.models import RegisteredModel
 from inferences.models.ground_truth import GroundTruth
-from inferences.store.metadata import canonical
+from inferences.models.metadata_values import canonical
 from istore import blobs
 from istore.failpoints import failpoint
 from istore.tasks.tracking import Failed, Stopped

@@ -24,12 +24,12 @@ from inferences.models import (
     RecentEmbedding,
     RegisteredModel,
 )
+from inferences.models.metadata_values import READERS
 from inferences.predictions.parse import deconstructed
 from inferences.predictions.parsers import Deconstructed, Detection
 from inferences.previews.picture_pool import Busy, Unreadable, pool
 from inferences.previews.pictures import HEAD, LARGEST_INPUT, Measure
-from inferences.search.reading import fetch
-from inferences.store.metadata import READERS
+from inferences.store.reading import fetch
 from istore import blobs
 
 IN_MEMORY = 1024**2  # a larger input waits on disk until it is written

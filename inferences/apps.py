@@ -15,12 +15,19 @@ class InferencesConfig(AppConfig):
         from inferences.erasure import traces
 
         traces.register()
+        from inferences.ground_truth import pending_truths
+        from inferences.store import recording
+
+        recording.awaited.append(pending_truths.apply)
+        from inferences.maintenance import storage_by_model
         from inferences.store import lost_copies
-        from inferences.web.view_models import storage
         from istore.checks import operations
 
         operations.register(
-            "Storage", "operations/_storage.html", storage.by_model, is_scoped=True
+            "Storage",
+            "operations/_storage.html",
+            storage_by_model.by_model,
+            is_scoped=True,
         )
         operations.register(
             "Streams without a copy",
@@ -32,15 +39,14 @@ class InferencesConfig(AppConfig):
 
 def register_checks() -> None:
     """What ``manage.py verify`` looks at here, in the order that repairs build on."""
-    from inferences.maintenance import consistency_checks, orphan_blobs
-    from inferences.search.zone_maps import checking
+    from inferences.maintenance import consistency_checks, orphan_blobs, zone_map_checks
     from istore.checks.verification import register
 
     register("rows", consistency_checks.rows)  # first: it saves what is protected
     register("intents", consistency_checks.intents)
     register("ids", consistency_checks.keys)
     register("counts", consistency_checks.counts)
-    register("segments", checking.bounds)
+    register("segments", zone_map_checks.bounds)
     register("named objects", consistency_checks.named_objects)
     register("unnamed objects", orphan_blobs.unnamed_objects, collects=True)
     register("staged uploads", orphan_blobs.staged_uploads, collects=True)

@@ -7,7 +7,12 @@ from kombu.exceptions import OperationalError
 
 from inferences.erasure import running
 from inferences.ground_truth import file_tasks, pending_truths
-from inferences.maintenance import compaction, disk_space, orphan_blobs
+from inferences.maintenance import (
+    compaction,
+    disk_space,
+    orphan_blobs,
+    storage_by_model,
+)
 from inferences.models import InferencePayload, RegisteredModel
 from inferences.models.erasure import ErasureTask
 from inferences.models.ground_truth import TruthFile
@@ -15,7 +20,6 @@ from inferences.search.vectors import moving
 from inferences.search.zone_maps import build
 from inferences.store import class_migration, removal, soft_deletion
 from inferences.store.partitions import make_ahead
-from inferences.web.view_models import storage
 from istore.db.clock import now
 from istore.tasks.tracking import LEASE
 
@@ -83,7 +87,7 @@ def seal_segments() -> None:
 
 @shared_task
 def measure_storage() -> None:
-    storage.measure()
+    storage_by_model.measure()
 
 
 @shared_task

@@ -20,4 +20,3 @@ class IngestConfig(AppConfig):
         )
         register("consumers", verification.dead_consumers, collects=True)
         erasure.register("events set aside", of_value=erasing.set_aside_events)
-        register("spool files", verification.spool_files)

@@ -7,7 +7,7 @@ from typing import Any
 
 import orjson
 
-from inferences.store.metadata import UNSTORABLE
+from inferences.models.metadata_values import UNSTORABLE
 from ingest.errors import Refused
 from ingest.models import SetAsideEvent
 from ingest.stream import Entry

@@ -15,15 +15,15 @@ import orjson
 from django.conf import settings
 
 from inferences.models import RegisteredModel
-from inferences.predictions.parse import deconstructed
-from inferences.predictions.parsers import Deconstructed
-from inferences.real_numbers import fits, vector_problem
-from inferences.store.metadata import (
+from inferences.models.metadata_values import (
     LEAVES_TOGETHER_MAX,
     READERS,
     UNSTORABLE,
     MetadataValue,
 )
+from inferences.predictions.parse import deconstructed
+from inferences.predictions.parsers import Deconstructed
+from inferences.real_numbers import fits, vector_problem
 from ingest.markers import Marker
 from protocols import open_inference
 

@@ -6,12 +6,9 @@ from contextlib import closing
 from datetime import timedelta
 from typing import Any
 
-from django.conf import settings
-
 from ingest import heartbeat
 from ingest.models import SetAsideEvent
 from ingest.stream import EventStream
-from proxy.spool.spool_health import files_aside, foreign_files
 
 
 def stream() -> dict[str, Any]:
@@ -23,6 +20,4 @@ def stream() -> dict[str, Any]:
         "lag": lag,
         "age": None if seconds is None else timedelta(seconds=seconds),
         "aside": SetAsideEvent.objects.filter(replayed_at=None).count(),
-        "files": files_aside(settings.ISTORE_SPOOL_DIR),
-        "foreign": foreign_files(settings.ISTORE_SPOOL_DIR),
     }

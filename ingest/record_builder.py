@@ -20,9 +20,9 @@ import orjson
 from django.conf import settings
 
 from inferences.models import InferenceAction
+from inferences.models.metadata_values import UNSTORABLE
 from inferences.models.row_ids import EARLIEST
 from inferences.predictions.derived_metadata import derived_metadata
-from inferences.store.metadata import UNSTORABLE
 from inferences.store.notes import NOT_UNDERSTOOD, WARNINGS
 from inferences.store.recording import NewInference
 from ingest.errors import Reason, Refused

@@ -8,11 +8,12 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from inferences.models import OUTSIDE_ID, RegisteredModel
+from inferences.models import RegisteredModel
 from ingest.errors import NotYet, Reason, Refused
 from ingest.events import InferenceEvent
 from ingest.stream import Entry
 from istore import blobs
+from istore.outside_ids import OUTSIDE_ID
 
 MODELS_REMEMBERED_SECONDS = 1.0
 # <project key>/<model key>/<yyyy>/<mm>/<dd>/<hh>/<uuid>/<kind>

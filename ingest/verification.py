@@ -28,7 +28,6 @@ from ingest.stream import EventStream
 from istore import blobs
 from istore.checks.verification import Finding, Scope
 from istore.db.clock import now
-from proxy.spool.spool_health import files_aside, foreign_files, waiting_models
 
 DEAD_AFTER = timedelta(days=1)
 WAITING = Fate()
@@ -94,15 +93,3 @@ def dead_consumers(scope: Scope) -> Iterator[Finding]:
         for name in stream.idle_consumers(DEAD_AFTER):
             gone = scope.repair and stream.remove_consumer(name)
             yield Finding("dead-consumer", name, "Idle for over a day.", gone)
-
-
-def spool_files(scope: Scope) -> Iterator[Finding]:
-    """Files of the spool that could not be captured wait for a person, or for storage."""
-    spool = settings.ISTORE_SPOOL_DIR
-    for path in files_aside(spool):
-        yield Finding("spool-file", path.name, "Not captured: manage.py replay_spool.")
-    for path in foreign_files(spool):
-        yield Finding("spool-foreign", path.name, "Not a file of the spool.")
-    for folder, size, seconds in waiting_models(spool):
-        said = f"{size} bytes wait since {seconds:.0f} s: its blobs cannot be put."
-        yield Finding("spool-waiting", folder, said)

@@ -15,7 +15,7 @@ from functools import cached_property
 from pathlib import Path
 
 from istore import env
-from supervisor.service_user import ServiceUser
+from istore.service_user import ServiceUser
 
 # A socket's path may have 107 bytes; the servers add their file's name to the directory.
 LONGEST_RUN_DIRECTORY = 90

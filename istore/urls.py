@@ -7,6 +7,7 @@ from django.urls import include, path
 from django.views.generic import RedirectView
 
 from inferences.api.creating import ReceiveUploadView
+from inferences.previews.media import linked_blob
 from istore import views
 from istore.accounts.login_throttle import answering_delays
 from istore.checks import health, operations
@@ -14,7 +15,7 @@ from istore.checks import health, operations
 urlpatterns = [
     path("health/live", health.live),
     path("health/ready", health.ready),
-    path("blobs", views.linked_blob),
+    path("blobs", linked_blob),
     path("uploads", ReceiveUploadView.as_view()),
     path("api/schema", views.SchemaView.as_view(), name="schema"),
     path("api/docs", views.SwaggerView.as_view(url_name="schema"), name="api-docs"),

@@ -7,7 +7,6 @@ from collections.abc import Callable
 
 from csp.constants import SELF, UNSAFE_INLINE
 from csp.decorators import csp_update
-from django.core import signing
 from django.http import HttpRequest, HttpResponse, HttpResponseNotAllowed
 from django.shortcuts import redirect, render
 from django.templatetags.static import static
@@ -15,8 +14,6 @@ from django.utils.decorators import method_decorator
 from django.views.decorators.http import require_safe
 from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerSplitView
 
-from inferences.previews.media import serve
-from istore import blobs
 from istore.api import rate_limits
 from istore.api.failures import as_answer
 from istore.api.problems import Problem, plain
@@ -36,19 +33,6 @@ class SwaggerView(SpectacularSwaggerSplitView):
 def favicon(request: HttpRequest) -> HttpResponse:
     """For pages that name no icon of their own."""
     return redirect(static("favicon.svg"))
-
-
-@require_safe
-def linked_blob(request: HttpRequest) -> HttpResponse:
-    """The blob that a signed link opens, for whoever holds it, until it expires."""
-    try:
-        key = blobs.key_of_link(request.GET.get("signature", ""))
-    except signing.SignatureExpired:
-        return plain(403, "url-expired", "This link has expired.")
-    except signing.BadSignature:
-        return plain(403, "signature-invalid", "This link was not made here.")
-    name = key.rpartition("/")[2]
-    return serve(request, key, "application/octet-stream", name)
 
 
 def _error(request: HttpRequest, status: int, code: str, detail: str) -> HttpResponse:

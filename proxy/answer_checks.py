@@ -10,7 +10,7 @@ from typing import Any
 
 import orjson
 
-from istore.json_bounds import TooDeep, TooManyValues, check_json
+from protocols.json_bounds import TooDeep, TooManyValues, check_json
 from protocols.open_inference.bounded_json import MAX_VALUES
 from protocols.streams import facts_of
 from services.runners.schemas import TooMuchWork, misfit

@@ -23,7 +23,7 @@ from collections.abc import Callable
 from struct import Struct
 from typing import Any, TypeVar
 
-from istore.json_bounds import weight_bound
+from protocols.json_bounds import weight_bound
 
 PROCESSES = 2
 SECONDS = 15.0  # for one body; the largest that may be taken apart takes about one

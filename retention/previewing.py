@@ -11,7 +11,7 @@ from django.db import OperationalError
 
 from inferences.models import Inference, RegisteredModel
 from inferences.models.row_ids import LOWEST, first_id_at
-from inferences.search.reading import join_payloads
+from inferences.store.reading import join_payloads
 from inferences.web.view_models.inputs import Look, looks
 from istore.db import clock
 from istore.db.statement_timeout import deadline

@@ -9,11 +9,11 @@ from typing import Any
 from django import forms
 from django.conf import settings
 
-from inferences.models import OUTSIDE_ID
 from istore.api.parsing import read_json
 from istore.api.problems import Problem
 from istore.db.clock import now
 from istore.models import Project
+from istore.outside_ids import OUTSIDE_ID
 from services.models import Runner
 from services.runners.checking import (
     check_configuration,

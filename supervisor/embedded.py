@@ -27,8 +27,8 @@ import redis
 from psycopg import sql
 
 from istore.home import Home
+from istore.service_user import ServiceUser
 from istore.tasks.broker import connect
-from supervisor.service_user import ServiceUser
 
 POSTGRES_MAJOR = "18"
 # The first makes the database and its extension and is used by nothing else; what serves

@@ -21,9 +21,9 @@ from django.conf import settings
 
 from istore.child_process import Child, Journal, stop
 from istore.home import Home
+from istore.service_user import ServiceUser
 from supervisor.embedded import make_run_directory
 from supervisor.home_lock import AlreadyRunning, alone
-from supervisor.service_user import ServiceUser
 
 TICK_SECONDS = 0.05
 READY_SECONDS = 120

@@ -25,8 +25,8 @@ STOP_SECONDS = 30
 def keep(root: Path) -> None:
     """Runs the servers in ``root`` until standard input ends."""
     from istore.home import Home
+    from istore.service_user import ServiceUser
     from supervisor import embedded
-    from supervisor.service_user import ServiceUser
 
     home = Home(root)
     user = ServiceUser.for_home(root)

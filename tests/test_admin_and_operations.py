@@ -16,9 +16,9 @@ from django.test import Client
 from django.urls import reverse
 
 from exports.models import ExportTask
+from inferences.maintenance import storage_by_model
 from inferences.models import RegisteredModel
 from inferences.store import removal
-from inferences.web.view_models import storage
 from istore.checks import operations, proxy_metrics, verification
 from istore.models import AuditEntry, IdempotentCall, Membership, Role, VerifyRun
 from retention.models import RetentionPolicy, RetentionTask
@@ -82,7 +82,7 @@ def test_first_page_shows_storage_by_model_without_inline_style_or_script(
     operator, make_inference, model
 ):
     make_inference(inference_id="a", data_storage_key="1/1/x/input", data_size=2000)
-    storage.measure()
+    storage_by_model.measure()
 
     page = operator.get(reverse("admin:index"))
 
@@ -233,7 +233,7 @@ def test_the_operator_sees_all_panels(operator, model, make_inference, monkeypat
     told = proxy_metrics.told(METRICS)
     monkeypatch.setattr(operations, "panels", panels)
     make_inference(inference_id="a", data_storage_key="1/1/x/input", data_size=2000)
-    storage.measure()
+    storage_by_model.measure()
 
     page = operator.get(reverse("operations"))
     said = page.content.decode()
@@ -285,17 +285,17 @@ def test_verify_is_begun_by_a_worker(operator, monkeypatch):
 def test_storage_is_measured_by_the_first_to_look(model, make_inference):
     make_inference(inference_id="a", data_storage_key="1/1/x/input", data_size=100)
 
-    (bar,) = storage.by_model()["bars"]
+    (bar,) = storage_by_model.by_model()["bars"]
 
     assert (bar.records, bar.bytes) == (1, 100)
     make_inference(inference_id="b", data_storage_key="1/1/y/input", data_size=100)
-    assert storage.by_model()["bars"] == [bar]  # until the beat measures again
+    assert storage_by_model.by_model()["bars"] == [bar]  # until the beat measures again
 
 
 def test_too_much_to_measure_at_once_is_said(operator, model, monkeypatch):
-    monkeypatch.setattr(storage, "FIRST_LOOK_SECONDS", 0)
+    monkeypatch.setattr(storage_by_model, "FIRST_LOOK_SECONDS", 0)
 
-    assert storage.by_model() == {
+    assert storage_by_model.by_model() == {
         "bars": [],
         "measured_at": None,
         "models": 0,
@@ -308,9 +308,9 @@ def test_too_much_to_measure_at_once_is_said(operator, model, monkeypatch):
 def test_storage_is_told_by_size(model, make_inference):
     make_inference(inference_id="a", data_storage_key="1/1/x/input", data_size=100)
     make_inference(inference_id="b", data_size=900)  # its input is gone
-    storage.measure()
+    storage_by_model.measure()
 
-    (bar,) = storage.by_model()["bars"]
+    (bar,) = storage_by_model.by_model()["bars"]
     assert (bar.records, bar.bytes, bar.percent) == (2, 100, 100)
 
 
@@ -328,7 +328,7 @@ def test_staff_without_permissions_learn_no_name_of_a_model(
     staff, make_inference, model, address
 ):
     make_inference(inference_id="a", data_storage_key="1/1/x/input", data_size=2000)
-    storage.measure()
+    storage_by_model.measure()
     ExportTask.objects.create(model=model, state="failed", selection={})
     answer = staff.get(address)
 
@@ -341,7 +341,7 @@ def test_staff_see_the_models_of_their_own_projects_and_all_by_permission(
     staff, make_inference, model
 ):
     make_inference(inference_id="a", data_storage_key="1/1/x/input", data_size=2000)
-    storage.measure()
+    storage_by_model.measure()
     person = User.objects.get(username="bare")
     own = Membership.objects.create(user=person, project=model.project, role="viewer")
     assert "yolo-harbour" in staff.get("/admin/").content.decode()
@@ -363,11 +363,11 @@ def test_the_list_of_inferences_asks_for_a_model(operator, model, make_inference
 
 
 def test_it_says_of_how_many_models_the_largest_are_shown(operator, model, monkeypatch):
-    monkeypatch.setattr(storage, "SHOWN", 1)
+    monkeypatch.setattr(storage_by_model, "SHOWN", 1)
     for name in ("a", "b"):
         RegisteredModel.objects.create(
             model_id=name, project=model.project, task_type=model.task_type
         ).inferences.count()
     cache.clear()
-    told = storage.by_model()
+    told = storage_by_model.by_model()
     assert (told["models"], told["more"]) == (3, 2)

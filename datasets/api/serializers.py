@@ -17,7 +17,8 @@ from exports.api.serializers import (
 from exports.formats import FORMATS
 from exports.models import Container
 from exports.selections import Selection
-from inferences.api.fields import (
+from istore import blobs
+from istore.api.fields import (
     FlagField,
     MomentField,
     NumberField,
@@ -25,7 +26,6 @@ from inferences.api.fields import (
     TextField,
     WholeField,
 )
-from istore import blobs
 from istore.api.serializers import StrictSerializer, ValueSerializer, optional
 from istore.tasks.tracking import TaskState
 

@@ -33,9 +33,9 @@ from datasets.api.serializers import (
 )
 from datasets.models import AddingTask, Dataset, DatasetArchive
 from exports.models import CONTENT_TYPES
-from inferences.api.projects import ProjectView
 from inferences.models import RegisteredModel
 from inferences.previews.media import serve
+from inferences.store.scoped_views import ProjectView
 from istore.accounts.access import RolePermission
 from istore.api.problems import invalid
 from istore.api.schema import PROBLEMS

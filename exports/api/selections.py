@@ -6,10 +6,10 @@ from collections.abc import Mapping
 from typing import Any
 
 from exports.selections import Selection
-from inferences.api.fields import FlagField, OutsideIdField
-from inferences.api.filters import FilteredSerializer
 from inferences.search import text
+from inferences.search.filter_serializers import FilteredSerializer
 from inferences.search.filters import InferenceFilter
+from istore.api.fields import FlagField, OutsideIdField
 from istore.api.problems import invalid
 from istore.api.serializers import ListField
 

@@ -10,13 +10,13 @@ from exports.api.selections import NewSelectionSerializer, asked_of, selection_o
 from exports.formats import FORMATS, Format
 from exports.models import Container, ExportTask
 from exports.task_lifecycle import Wanted
-from inferences.api.fields import FlagField, MomentField
-from inferences.api.filters import (
+from inferences.search.filter_serializers import (
     FilteredSerializer,
     TaskPaginationSerializer,
     TimeWindowSerializer,
 )
 from istore import blobs
+from istore.api.fields import FlagField, MomentField
 from istore.api.problems import invalid
 from istore.api.serializers import StrictSerializer, optional
 from istore.tasks.tracking import TaskState

@@ -21,9 +21,9 @@ from exports.api.serializers import (
 from exports.formats import FORMATS
 from exports.listing import NEWEST_FIRST, TaskQuery, page_of
 from exports.models import CONTENT_TYPES, ExportTask
-from inferences.api.views import StoreView
 from inferences.models import RegisteredModel
 from inferences.previews.media import serve
+from inferences.store.scoped_views import StoreView
 from istore.api.problems import invalid
 from istore.api.schema import PROBLEMS
 from istore.models import Role

@@ -17,9 +17,9 @@ from exports.formats import geometry
 from exports.formats.labels import LabelNumbers
 from exports.members import DELETED, Batch, Member, Skip, ahead
 from inferences.models import LabelName, RegisteredModel
+from inferences.predictions.geometry import is_upright_already
 from inferences.predictions.parsers import Detection
 from inferences.previews.pictures import Measure
-from inferences.web.view_models.shapes import is_upright_already
 
 FLAGS = ("include_inferences_as_annotations", "include_custom_metadata")
 

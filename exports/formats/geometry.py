@@ -14,12 +14,12 @@ from typing import Any, NamedTuple
 import numpy as np
 from pycocotools import mask as coco
 
+from inferences.predictions.geometry import contours_of, upright
 from inferences.predictions.mask_outlines import pixels_of, runs_of, traced
 from inferences.predictions.parsers import Box, Mask, OrientedBox, Polygons
 from inferences.predictions.parsers.pixel_masks import mask_of
 from inferences.predictions.parsers.values import Point, Shape
 from inferences.previews.pictures import Measure
-from inferences.web.view_models.shapes import contours_of, upright
 
 Contour = Sequence[Point]
 POINTS_LOOKED_AT = 8  # of a contour: one alone may lie on the border of the other

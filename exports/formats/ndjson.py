@@ -13,11 +13,11 @@ from typing import Any
 from exports.formats.base import Format
 from exports.formats.native import texts, written
 from exports.members import Batch, Member, Skip
-from inferences.api.fields import MomentField
 from inferences.imports.exported_records import RECORD
 from inferences.models import Inference, LabelName
 from inferences.models.ground_truth import GroundTruth
 from istore import blobs
+from istore.api.fields import MomentField
 
 NAME = "inferences.ndjson"
 

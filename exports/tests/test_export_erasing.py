@@ -11,7 +11,7 @@ from exports.tests.conftest import lines_of, opened, png
 from inferences.erasure.matching_records import Carried
 from inferences.erasure.running import erase, open_erasure
 from inferences.models.erasure import ErasureTask
-from inferences.store.metadata import MetadataValue
+from inferences.models.metadata_values import MetadataValue
 from inferences.store.metadata_edits import put_value
 from istore import blobs
 from istore.db import clock

@@ -29,9 +29,9 @@ from inferences.models import (
     TaskType,
 )
 from inferences.models.ground_truth import GroundTruth
-from inferences.search.reading import fetch
+from inferences.models.metadata_values import MetadataValue
 from inferences.store import removal
-from inferences.store.metadata import MetadataValue
+from inferences.store.reading import fetch
 from inferences.store.recording import NewInference, record
 from istore import blobs
 

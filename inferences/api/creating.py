@@ -15,7 +15,19 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
-from inferences.api.fields import (
+from inferences.api.quick_creations import read_quickly
+from inferences.api.serializers import InferenceSerializer
+from inferences.api.views import InferencesView, InferenceView
+from inferences.imports.gaps import read_line, without_gaps
+from inferences.models import InferenceAction, MetadataType, RegisteredModel, TaskType
+from inferences.models.metadata_values import MetadataValue
+from inferences.store import uploads
+from inferences.store.creation import Creation, composed, create, record_batch
+from inferences.store.reading import find_inference
+from inferences.store.recording import NewInference, Outcome
+from inferences.store.scoped_views import StoreView
+from istore.api.exception_handler import as_problem
+from istore.api.fields import (
     FlagField,
     HashField,
     LabelField,
@@ -25,17 +37,6 @@ from inferences.api.fields import (
     TextField,
     WholeField,
 )
-from inferences.api.quick_creations import read_quickly
-from inferences.api.serializers import InferenceSerializer
-from inferences.api.views import InferencesView, InferenceView, StoreView
-from inferences.imports.gaps import read_line, without_gaps
-from inferences.models import InferenceAction, MetadataType, RegisteredModel, TaskType
-from inferences.search.reading import find_inference
-from inferences.store import uploads
-from inferences.store.creation import Creation, composed, create, record_batch
-from inferences.store.metadata import MetadataValue
-from inferences.store.recording import NewInference, Outcome
-from istore.api.exception_handler import as_problem
 from istore.api.parsing import read_json
 from istore.api.problems import Problem, invalid
 from istore.api.schema import PROBLEMS

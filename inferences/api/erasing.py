@@ -12,13 +12,13 @@ from rest_framework.exceptions import PermissionDenied
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from inferences.api.fields import FlagField, MomentField, TextField
-from inferences.api.projects import ProjectView
 from inferences.api.protecting import ReasonField
 from inferences.erasure.matching_records import Carried
 from inferences.erasure.running import open_erasure, stop_erasure
 from inferences.models.erasure import TYPES, ErasureTask
-from inferences.store.metadata import PATH_MAX_CHARS, UNSTORABLE
+from inferences.models.metadata_values import PATH_MAX_CHARS, UNSTORABLE
+from inferences.store.scoped_views import ProjectView
+from istore.api.fields import FlagField, MomentField, TextField
 from istore.api.problems import invalid
 from istore.api.schema import PROBLEMS
 from istore.api.serializers import StrictSerializer

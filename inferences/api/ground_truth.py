@@ -18,8 +18,6 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from inferences.api.creating import AnyParser
-from inferences.api.fields import MomentField
-from inferences.api.views import StoreView
 from inferences.ground_truth import file_tasks
 from inferences.ground_truth.answers import reason_of_no_verdict
 from inferences.ground_truth.files import (
@@ -42,6 +40,8 @@ from inferences.ground_truth.upsert import (
 )
 from inferences.models import RegisteredModel
 from inferences.models.ground_truth import GroundTruth, PendingTruth, TruthFile
+from inferences.store.scoped_views import StoreView
+from istore.api.fields import MomentField
 from istore.api.problems import Problem, invalid
 from istore.api.schema import PROBLEMS
 from istore.db.statement_timeout import deadline

@@ -11,11 +11,9 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from inferences.api.creating import MetadataValueSerializer
-from inferences.api.fields import FlagField, NumberField, TextField, WholeField
-from inferences.api.filters import FilteredSerializer
 from inferences.api.serializers import MetadataSerializer, MomentField
-from inferences.api.views import StoreView
 from inferences.models import MetadataChange, RegisteredModel
+from inferences.search.filter_serializers import FilteredSerializer
 from inferences.search.rare_label_scan import all_matching
 from inferences.search.statistics import (
     BINS_MAX,
@@ -24,6 +22,8 @@ from inferences.search.statistics import (
     statistics,
 )
 from inferences.store.metadata_edits import put_value, put_values, remove_value
+from inferences.store.scoped_views import StoreView
+from istore.api.fields import FlagField, NumberField, TextField, WholeField
 from istore.api.problems import invalid
 from istore.api.schema import PROBLEMS
 from istore.api.serializers import ValueSerializer, optional

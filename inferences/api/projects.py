@@ -2,30 +2,29 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
-
-from django.http import Http404
 from drf_spectacular.utils import extend_schema
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from inferences.api.fields import FieldsField, FlagField, WholeField
-from inferences.api.filters import FilteredSerializer, PaginationSerializer
 from inferences.api.serializers import (
     CountSerializer,
     InferenceSerializer,
     PageSerializer,
 )
-from inferences.api.views import StoreView
-from inferences.models import RegisteredModel
 from inferences.search.across import ProjectQuery
+from inferences.search.filter_serializers import (
+    FilteredSerializer,
+    PaginationSerializer,
+)
 from inferences.search.pagination import BadQuestion
 from inferences.store.answer_fields import give_fields
+from inferences.store.fields_field import FieldsField
+from inferences.store.scoped_views import ProjectView
+from istore.api.fields import FlagField, WholeField
 from istore.api.problems import invalid
 from istore.api.schema import PROBLEMS
 from istore.api.serializers import ValueSerializer, optional
 from istore.db.statement_timeout import deadline
-from istore.models import Project, Role
 
 
 class ProjectQuerySerializer(ValueSerializer, FilteredSerializer):
@@ -38,22 +37,6 @@ class ProjectQuerySerializer(ValueSerializer, FilteredSerializer):
 
 class ProjectCountSerializer(FilteredSerializer):
     limit = WholeField(min_value=1, max_value=2**31, **optional)
-
-
-class ProjectView(StoreView):
-    """A view of one project; reading it needs a viewer."""
-
-    needs: ClassVar = {"POST": Role.VIEWER}
-
-    def project(self, project_id: str) -> Project:
-        seen = self.caller.visible_projects()
-        project = seen.filter(project_id=project_id).first()
-        if project is None:
-            raise Http404
-        return project
-
-    def models(self, project: Project) -> list[RegisteredModel]:
-        return list(project.models.order_by("pk"))
 
 
 class FilterProjectView(ProjectView):

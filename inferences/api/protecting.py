@@ -10,13 +10,13 @@ from rest_framework import serializers
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from inferences.api.fields import FlagField, MomentField, TextField
-from inferences.api.filters import FilteredSerializer
 from inferences.api.views import InferenceView
+from inferences.models.metadata_values import UNSTORABLE
+from inferences.search.filter_serializers import FilteredSerializer
 from inferences.search.rare_label_scan import all_matching
 from inferences.store import protection
-from inferences.store.metadata import UNSTORABLE
 from inferences.store.protection import REASON_MAX_CHARS, Protection
+from istore.api.fields import FlagField, MomentField, TextField
 from istore.api.schema import PROBLEMS
 from istore.api.serializers import ValueSerializer
 from istore.db.statement_timeout import deadline

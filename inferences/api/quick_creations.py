@@ -16,15 +16,10 @@ from typing import Any
 from django.conf import settings
 from django.core.exceptions import ValidationError
 
-from inferences.models import (
-    OUTSIDE_ID,
-    InferenceAction,
-    MetadataType,
-    RegisteredModel,
-    TaskType,
-)
+from inferences.models import InferenceAction, MetadataType, RegisteredModel, TaskType
+from inferences.models.metadata_values import MetadataValue
 from inferences.store.creation import Creation
-from inferences.store.metadata import MetadataValue
+from istore.outside_ids import OUTSIDE_ID
 
 HASH = re.compile("[0-9a-fA-F]{64}")
 MOMENT = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{1,6})?(Z|\+00:00)", re.ASCII)

@@ -10,15 +10,15 @@ from rest_framework import serializers
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from inferences.api.fields import FlagField
-from inferences.api.filters import FilteredSerializer
 from inferences.api.views import InferenceView
 from inferences.models import RegisteredModel
 from inferences.search.counting import count_matching
+from inferences.search.filter_serializers import FilteredSerializer
 from inferences.search.filters import Filter
 from inferences.search.rare_label_scan import all_matching
 from inferences.store import removal
 from inferences.tasks import ring_for_removals
+from istore.api.fields import FlagField
 from istore.api.problems import Problem
 from istore.api.schema import PROBLEMS
 

@@ -9,21 +9,22 @@ from rest_framework import serializers
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from inferences.api.fields import (
+from inferences.api.serializers import InferenceSerializer
+from inferences.api.views import read_filters
+from inferences.models import Inference, RegisteredModel
+from inferences.search.filter_serializers import CHOOSING, FilteredSerializer
+from inferences.search.filters import Filter
+from inferences.store import soft_deletion
+from inferences.store.scoped_views import StoreView
+from inferences.store.soft_deletion import Chosen, Done
+from inferences.tasks import ring_for_removals
+from istore.api.fields import (
     FlagField,
     MomentField,
     OutsideIdField,
     TextField,
     WholeField,
 )
-from inferences.api.filters import CHOOSING, FilteredSerializer
-from inferences.api.serializers import InferenceSerializer
-from inferences.api.views import StoreView, read_filters
-from inferences.models import Inference, RegisteredModel
-from inferences.search.filters import Filter
-from inferences.store import soft_deletion
-from inferences.store.soft_deletion import Chosen, Done
-from inferences.tasks import ring_for_removals
 from istore.api.problems import invalid
 from istore.api.schema import PROBLEMS
 from istore.api.serializers import optional

@@ -8,7 +8,18 @@ from typing import Any
 from django.conf import settings
 from rest_framework import serializers
 
-from inferences.api.fields import (
+from inferences.models import (
+    BoxFormat,
+    Inference,
+    InferenceAction,
+    RegisteredModel,
+    TaskType,
+)
+from inferences.search.filter_serializers import GeoPointSerializer
+from inferences.store.answer_fields import MISSING, PAGE_TOO_LARGE, TOO_LARGE
+from inferences.store.notes import warnings_of
+from istore import blobs
+from istore.api.fields import (
     FlagField,
     HashField,
     LabelField,
@@ -17,17 +28,6 @@ from inferences.api.fields import (
     TextField,
     WholeField,
 )
-from inferences.api.filters import GeoPointSerializer
-from inferences.models import (
-    BoxFormat,
-    Inference,
-    InferenceAction,
-    RegisteredModel,
-    TaskType,
-)
-from inferences.store.answer_fields import MISSING, PAGE_TOO_LARGE, TOO_LARGE
-from inferences.store.notes import warnings_of
-from istore import blobs
 from istore.api.serializers import StrictSerializer
 from istore.upstreams import check_upstream_url
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from django.core.exceptions import ValidationError
 from django.http import Http404, HttpResponse
@@ -11,14 +11,7 @@ from rest_framework import serializers
 from rest_framework.exceptions import PermissionDenied
 from rest_framework.request import Request
 from rest_framework.response import Response
-from rest_framework.views import APIView
 
-from inferences.api.fields import FieldsField
-from inferences.api.filters import (
-    CountQuerySerializer,
-    InferenceQuerySerializer,
-    PaginationSerializer,
-)
 from inferences.api.serializers import (
     CountSerializer,
     DeletedSerializer,
@@ -32,57 +25,24 @@ from inferences.api.serializers import (
 from inferences.models import Inference, RegisteredModel
 from inferences.previews.media import serve_blob
 from inferences.search.counting import count_matching
+from inferences.search.filter_serializers import (
+    CountQuerySerializer,
+    InferenceQuerySerializer,
+    PaginationSerializer,
+)
 from inferences.search.filters import Filter, InferenceFilter
 from inferences.search.pagination import BadQuestion, Pagination, TooDeep
 from inferences.search.query import InferenceQuery
-from inferences.search.reading import find_inference
 from inferences.search.url_parameters import InferenceFilterSet
 from inferences.store import removal
 from inferences.store.answer_fields import FIELDS, give_fields
-from inferences.store.lost_copies import find_lost_copy
+from inferences.store.fields_field import FieldsField
 from inferences.store.registration import change_settings, register_model
-from istore.accounts.access import RolePermission, caller_of
-from istore.addresses import named_project
-from istore.api.idempotency import IdempotentMixin
+from inferences.store.scoped_views import StoreView
 from istore.api.problems import Problem, invalid
 from istore.api.schema import PROBLEMS
 from istore.db.statement_timeout import deadline
 from istore.models import Project, Role
-
-
-class StoreView(IdempotentMixin, APIView):
-    """A view of what belongs to projects. ``needs`` says which role a method asks for."""
-
-    permission_classes = (RolePermission,)
-    needs: ClassVar[dict[str, Role]] = {}
-
-    @property
-    def caller(self) -> Any:
-        return caller_of(self.request)
-
-    def registered_model(self, model_id: str) -> RegisteredModel:
-        """The model, for a caller with the role this call needs.
-
-        Who may not even see it gets the 404 of an absent one, who may see it but not
-        do this a 403, and who sees several of this id without naming a project a 409.
-        """
-        project_id = named_project(self.request)
-        model = RegisteredModel.objects.seen_by(self.caller, model_id, project_id)
-        if model is None:
-            raise Http404
-        role = RolePermission.role(self.request, self)
-        if role != Role.VIEWER and not self.caller.may(role, model.project):
-            raise PermissionDenied(f"This needs the role {role.label.lower()}.")
-        return model
-
-    def inference(self, model_id: str, inference_id: str) -> Inference:
-        model = self.registered_model(model_id)
-        found = find_inference(model, inference_id)
-        if found is None:
-            if lost := find_lost_copy(model, inference_id):
-                raise Problem(404, "not-found", lost.message)
-            raise Http404
-        return found
 
 
 class ModelsView(StoreView):

@@ -14,8 +14,13 @@ from inferences.models import (
     MetadataType,
     RegisteredModel,
 )
+from inferences.models.metadata_values import (
+    RESERVED,
+    MetadataValue,
+    number_in,
+    read_json,
+)
 from inferences.search.filters import InferenceFilter, MetadataFilter
-from inferences.store.metadata import RESERVED, MetadataValue, number_in, read_json
 
 SOURCE = "data_source"
 

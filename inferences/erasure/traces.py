@@ -22,8 +22,8 @@ from inferences.models import (
     SourceName,
     UploadGrant,
 )
+from inferences.models.metadata_values import in_slot
 from inferences.store import metadata_slots
-from inferences.store.metadata import in_slot
 from inferences.store.removal import blob_keys
 from istore import blobs
 from istore.models import IdempotentCall, Project

@@ -31,6 +31,7 @@ from inferences.ground_truth.overlaps import (
     contours_of,
     corners,
 )
+from inferences.models.metadata_values import in_slot
 from inferences.predictions.parsers.values import (
     Box,
     Deconstructed,
@@ -42,7 +43,6 @@ from inferences.predictions.parsers.values import (
     Series,
     Text,
 )
-from inferences.store.metadata import in_slot
 
 TOLERANCE = 0.05
 COUNTS_FROM = 0.5  # a score from which on an answer is meant

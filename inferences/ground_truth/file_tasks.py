@@ -23,6 +23,7 @@ from django.core.files.storage import default_storage
 from django.db import DatabaseError, connection, transaction
 from rest_framework.exceptions import APIException
 
+from inferences.columnar import parquet_files
 from inferences.ground_truth.annotations import FORMS as ANNOTATIONS
 from inferences.ground_truth.files import (
     LONGEST,
@@ -32,7 +33,6 @@ from inferences.ground_truth.files import (
     rows_of,
 )
 from inferences.ground_truth.joining import Joined, join
-from inferences.imports import parquet_files
 from inferences.models import RegisteredModel, UploadGrant
 from inferences.models.ground_truth import TruthFile
 from istore import blobs

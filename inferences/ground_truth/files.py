@@ -24,6 +24,15 @@ import pyarrow.compute
 import pyarrow.parquet
 from rest_framework.exceptions import APIException
 
+from inferences.columnar.arrow_values import Unreadable, rows_of_batch
+from inferences.columnar.parquet_check import (
+    COLUMN,
+    is_text,
+    lengths,
+    longest_name,
+    name_of,
+)
+from inferences.columnar.parquet_files import ROWS_AT_ONCE, UNPACKED_MAX_BYTES
 from inferences.ground_truth.annotations import FORMS as ANNOTATIONS
 from inferences.ground_truth.annotations import annotated_rows
 from inferences.ground_truth.delimited import DelimitedTable, delimiter_named
@@ -37,21 +46,13 @@ from inferences.ground_truth.references import (
     Reference,
 )
 from inferences.ground_truth.truths import FORMS, TRUTH_MAX_BYTES, read_truth
-from inferences.imports.arrow_values import Unreadable, rows_of_batch
-from inferences.imports.parquet_check import (
-    COLUMN,
-    is_text,
-    lengths,
-    longest_name,
-    name_of,
-)
-from inferences.imports.parquet_files import ROWS_AT_ONCE, UNPACKED_MAX_BYTES
-from inferences.models import OUTSIDE_ID, RegisteredModel
+from inferences.models import RegisteredModel
+from inferences.models.metadata_values import read_float
 from inferences.predictions.parsers.context import LABEL_CHARS
-from inferences.store.metadata import read_float
 from istore.api.exception_handler import as_problem
 from istore.api.parsing import read_json
 from istore.api.problems import Problem, invalid
+from istore.outside_ids import OUTSIDE_ID
 
 ROWS_AS_VALUES = 20
 LINE_MAX_BYTES = 2 * TRUTH_MAX_BYTES

@@ -11,14 +11,15 @@ from dataclasses import dataclass
 
 from django.conf import settings
 
-from inferences.models import OUTSIDE_ID, MetadataType
-from inferences.store.metadata import (
+from inferences.models import MetadataType
+from inferences.models.metadata_values import (
     UNSTORABLE,
     MetadataValue,
     in_slot,
     read_float,
     read_int,
 )
+from istore.outside_ids import OUTSIDE_ID
 
 VALUE_MAX_BYTES = 512
 INFERENCE, HASH, METADATA = "inference_id", "data_hash", "metadata"

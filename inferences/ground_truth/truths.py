@@ -26,9 +26,9 @@ from typing import Any
 from django.conf import settings
 
 from inferences.ground_truth.labels import Labels
+from inferences.models.metadata_values import UNSTORABLE
 from inferences.predictions.model_types import type_of
 from inferences.predictions.parsers.context import LABEL_CHARS
-from inferences.store.metadata import UNSTORABLE
 from istore.api.problems import invalid
 
 LABELS_MAX = 1000

@@ -18,7 +18,7 @@ from inferences.models.ground_truth import (
     GroundTruthVersion,
     PendingTruth,
 )
-from inferences.search.reading import find_inference
+from inferences.store.reading import find_inference
 from istore.api.problems import Conflict
 from istore.db import clock
 from istore.models import AuditEntry

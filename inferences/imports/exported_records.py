@@ -21,16 +21,6 @@ from django.conf import settings
 from django.db import connection
 from rest_framework import serializers
 
-from inferences.api.fields import (
-    FlagField,
-    HashField,
-    LabelField,
-    MomentField,
-    NumberField,
-    OutsideIdField,
-    TextField,
-    WholeField,
-)
 from inferences.ground_truth.truths import read_truth
 from inferences.ground_truth.writes import ACTOR_CHARS, Given, write
 from inferences.models import (
@@ -40,14 +30,24 @@ from inferences.models import (
     MetadataType,
     RegisteredModel,
 )
+from inferences.models.metadata_values import RESERVED, MetadataValue, read_float
 from inferences.models.row_ids import EARLIEST
 from inferences.real_numbers import beyond_reals
 from inferences.search.filters import GeoPoint
 from inferences.store.creation import AHEAD
 from inferences.store.lookup import row_ids_of
-from inferences.store.metadata import RESERVED, MetadataValue, read_float
 from inferences.store.recording import NewInference, Outcome, record
 from istore import blobs
+from istore.api.fields import (
+    FlagField,
+    HashField,
+    LabelField,
+    MomentField,
+    NumberField,
+    OutsideIdField,
+    TextField,
+    WholeField,
+)
 from istore.api.problems import invalid
 from istore.api.serializers import StrictSerializer, ValueSerializer, optional
 from istore.models import AuditEntry

@@ -18,7 +18,7 @@ from inferences.models.choices import (
     TaskType,
 )
 from inferences.models.erasure import ErasedInference, ErasureTask
-from inferences.models.fields import OUTSIDE_ID, SLOT_TYPES, SLOTS, RealField
+from inferences.models.fields import SLOT_TYPES, SLOTS, RealField
 from inferences.models.ground_truth import (
     GroundTruth,
     GroundTruthQuerySet,
@@ -60,7 +60,6 @@ __all__ = [
     "CHOICES_MOST",
     "OF_PROJECT",
     "ONE_CLASS",
-    "OUTSIDE_ID",
     "SLOTS",
     "SLOT_TYPES",
     "BoxFormat",

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-from django.core.validators import RegexValidator
 from django.db import models
 
 SLOT_TYPES = {
@@ -13,10 +12,6 @@ SLOT_TYPES = {
     "float": models.FloatField,
 }
 SLOTS = {name: [f"{name}_{n}" for n in range(1, 9)] for name in SLOT_TYPES}
-OUTSIDE_ID = RegexValidator(
-    r"^(?!\.{1,2}\Z)[^\x00-\x1f\x7f-\x9f]{1,255}\Z",
-    "One to 255 characters, none a control character, and neither '.' nor '..'.",
-)
 
 
 class RealField(models.FloatField):

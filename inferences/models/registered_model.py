@@ -12,11 +12,11 @@ from django.db.models import Q
 
 from inferences.models import row_ids
 from inferences.models.choices import ONE_CLASS, BoxFormat, TaskType
-from inferences.models.fields import OUTSIDE_ID
 from istore.accounts.access import Caller
 from istore.addresses import AmbiguousModel, readings
 from istore.db.compiled_queries import Prepared, given
 from istore.models import Project, Role, Token
+from istore.outside_ids import OUTSIDE_ID
 
 CHOICES_MOST = 100  # projects that are named when an id alone is ambiguous
 

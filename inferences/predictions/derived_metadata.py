@@ -19,6 +19,7 @@ from collections.abc import Iterable, Iterator
 from django.conf import settings
 
 from inferences.models import MetadataType
+from inferences.models.metadata_values import UNSTORABLE, MetadataValue
 from inferences.predictions.parsers.values import (
     Deconstructed,
     Outputs,
@@ -26,7 +27,6 @@ from inferences.predictions.parsers.values import (
     Series,
     Text,
 )
-from inferences.store.metadata import UNSTORABLE, MetadataValue
 
 PREDICTION = "prediction"
 MODEL_VERSION, VERSION_CHARS = "model_version", 255

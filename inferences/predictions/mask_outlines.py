@@ -6,10 +6,10 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from inferences.predictions.geometry import read_counts
 from inferences.predictions.parsers import Mask
 from inferences.predictions.parsers.values import Point
 from inferences.previews.pictures import Measure
-from inferences.web.view_models.shapes import read_counts
 
 
 def runs_of(mask: Mask) -> Iterator[tuple[int, int]]:

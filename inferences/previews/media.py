@@ -11,12 +11,15 @@ from collections.abc import Iterator
 from http import HTTPStatus
 from typing import IO
 
+from django.core import signing
 from django.http import Http404, HttpRequest, HttpResponse, StreamingHttpResponse
 from django.utils.http import content_disposition_header
+from django.views.decorators.http import require_safe
 
 from inferences.models import Inference
 from inferences.previews import pictures
 from istore import blobs
+from istore.api.problems import plain
 from istore.web.filenames import file_stem
 
 CHUNK = 256 * 1024
@@ -117,3 +120,16 @@ def part_of(file: IO[bytes], first: int, last: int) -> Iterator[bytes]:
         while left > 0 and (chunk := file.read(min(CHUNK, left))):
             left -= len(chunk)
             yield chunk
+
+
+@require_safe
+def linked_blob(request: HttpRequest) -> HttpResponse:
+    """The blob that a signed link opens, for whoever holds it, until it expires."""
+    try:
+        key = blobs.key_of_link(request.GET.get("signature", ""))
+    except signing.SignatureExpired:
+        return plain(403, "url-expired", "This link has expired.")
+    except signing.BadSignature:
+        return plain(403, "signature-invalid", "This link was not made here.")
+    name = key.rpartition("/")[2]
+    return serve(request, key, "application/octet-stream", name)

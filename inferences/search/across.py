@@ -13,13 +13,14 @@ from dataclasses import dataclass, field
 from operator import itemgetter
 
 from inferences.models import Inference, RegisteredModel
-from inferences.search import cursors, planner, reading
+from inferences.search import cursors, planner
 from inferences.search.counting import Count, count_matching
 from inferences.search.cursors import Place, Position
 from inferences.search.filters import Filter, InferenceFilter, matching
 from inferences.search.orders import BY_TIME
 from inferences.search.pagination import BadCursor, Page, Pagination
 from inferences.search.planner import Part
+from inferences.store import reading
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from inferences.models import Inference, RegisteredModel
-from inferences.search import cursors, planner, reading
+from inferences.search import cursors, planner
 from inferences.search.cursors import Place, Position
 from inferences.search.filters import Filter, InferenceFilter, matching
 from inferences.search.orders import order_of
@@ -18,6 +18,7 @@ from inferences.search.pagination import (
 )
 from inferences.search.planner import Part
 from inferences.search.vectors import BadEmbedding, EmbeddingFilter, nearest
+from inferences.store import reading
 
 
 @dataclass(frozen=True, slots=True)

@@ -34,10 +34,10 @@ from inferences.models import (
     MetadataKeyCount,
     RegisteredModel,
 )
+from inferences.models.metadata_values import LARGEST_DOUBLE, SLOT_BEGINNING
 from inferences.search.filters import Filter, InferenceFilter
 from inferences.search.filters.recheck import EXACT_WHOLE
 from inferences.search.rare_label_scan import all_matching
-from inferences.store.metadata import LARGEST_DOUBLE, SLOT_BEGINNING
 from inferences.store.metadata_slots import SIDE_ROWS, Place, place_of
 
 BINS, BINS_MAX = 10, 10_000

@@ -19,6 +19,7 @@ from django.core.exceptions import ValidationError
 from django.http import QueryDict
 
 from inferences.models import Inference, InferenceAction
+from inferences.models.metadata_values import REAL, read_float
 from inferences.search import text
 from inferences.search.filters import (
     DetectionFilter,
@@ -40,7 +41,6 @@ from inferences.search.filters.operands import read_list
 from inferences.search.filters.time_window import BEGINNING
 from inferences.search.filters.tree import And, all_of, normal
 from inferences.search.text.words import number, write_circle, write_moment
-from inferences.store.metadata import REAL, read_float
 
 # True and false are what programs write; the pages write yes and no.
 WITH_WARNINGS: dict[str, Filter] = {

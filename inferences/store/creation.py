@@ -17,13 +17,17 @@ from django.conf import settings
 from rest_framework.exceptions import APIException
 
 from inferences.models import InferenceAction, RegisteredModel
+from inferences.models.metadata_values import (
+    LEAVES_TOGETHER_MAX,
+    RESERVED,
+    MetadataValue,
+)
 from inferences.models.row_ids import EARLIEST
 from inferences.predictions.derived_metadata import derived_metadata
 from inferences.predictions.parse import deconstructed
 from inferences.predictions.parsers import Deconstructed
 from inferences.real_numbers import beyond_reals
 from inferences.store import uploads
-from inferences.store.metadata import LEAVES_TOGETHER_MAX, RESERVED, MetadataValue
 from inferences.store.recording import NewInference, Outcome, record
 from istore import blobs
 from istore.api.parsing import write_json

@@ -25,9 +25,9 @@ from inferences.models import (
     OverflowText,
     RegisteredModel,
 )
-from inferences.search.reading import find_inference
+from inferences.models.metadata_values import RESERVED, MetadataValue
 from inferences.store import metadata_slots
-from inferences.store.metadata import RESERVED, MetadataValue
+from inferences.store.reading import find_inference
 from istore.api.problems import Conflict, Problem
 
 Given = list[str]  # [type, text], as payloads hold it

@@ -21,7 +21,6 @@ from django.db.models import F
 from django.db.models.functions import Least
 from psycopg.errors import UniqueViolation
 
-from inferences.ground_truth import pending_truths
 from inferences.models import (
     ClassProbability,
     Detection,
@@ -35,11 +34,16 @@ from inferences.models import (
     RecentEmbedding,
     RegisteredModel,
 )
+from inferences.models.metadata_values import (
+    MetadataValue,
+    as_given,
+    canonical,
+    in_slot,
+)
 from inferences.models.row_ids import LOW_BITS, ROOM, microseconds
 from inferences.real_numbers import REAL_MOST, fits
 from inferences.store import metadata_slots
 from inferences.store.geo_cells import cell_of
-from inferences.store.metadata import MetadataValue, as_given, canonical, in_slot
 from inferences.store.notes import without_empty_warnings
 from istore.api.parsing import write_json
 from istore.failpoints import failpoint
@@ -53,6 +57,9 @@ Scored = tuple[Any, float | None]
 
 # What is written beside new inferences, in their transaction: given their ids.
 Also = Callable[[set[str]], None]
+
+# Called in the transaction of the rows that ``awaits_truth`` says may have actuals waiting.
+awaited: list[Callable[[RegisteredModel, list[dict[str, Any]]], object]] = []
 
 
 @dataclass(frozen=True, slots=True)
@@ -277,9 +284,9 @@ def _write(
     awaits_truth = answered.pop(None)
     stored = set(answered)
     if awaits_truth and stored:
-        pending_truths.apply(
-            model, [row for row in rows if row["inference_id"] in stored]
-        )
+        arrived = [row for row in rows if row["inference_id"] in stored]
+        for give_truths in awaited:
+            give_truths(model, arrived)
     if also:
         also(set(stored))
     failpoint("recording.written")

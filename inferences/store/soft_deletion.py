@@ -12,10 +12,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import Protocol
 
 from django.conf import settings
 from django.db import transaction
-from django.db.models import Exists, OuterRef
+from django.db.models import Exists, OuterRef, Q
 from django.db.models.functions import Now
 
 from inferences.models import (
@@ -25,16 +26,21 @@ from inferences.models import (
     RegisteredModel,
     SideRowQuerySet,
 )
-from inferences.search.filters import Filter, InferenceFilter
-from inferences.search.reading import join_payloads
 from inferences.store import removal
 from inferences.store.lookup import row_ids_of
+from inferences.store.reading import join_payloads
 from inferences.store.recording import lower_bounds
 from inferences.store.removal import Chosen, count_keys
 from istore.failpoints import failpoint
 from istore.models import AuditEntry
 
 BEAT = "the beat"  # who removes what was soft-deleted long ago
+
+
+class HasCondition(Protocol):
+    """A filter, as far as it is needed here: filters are a room above this one."""
+
+    def condition(self, model: RegisteredModel) -> Q: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +66,7 @@ def _waiting(model: RegisteredModel | OuterRef) -> SideRowQuerySet:
 
 
 def soft_deleted(
-    model: RegisteredModel, filters: Filter | None = None
+    model: RegisteredModel, filters: HasCondition | None = None
 ) -> InferenceQuerySet:
     """What was soft-deleted, may be restored, and passes the filter.
 
@@ -68,7 +74,7 @@ def soft_deleted(
     """
     payloads = _waiting(OuterRef("registered_model")).filter(id=OuterRef("id"))
     hidden = model.inferences.filter(Exists(payloads), deleted=True)
-    return hidden.filter((filters or InferenceFilter()).condition(model))
+    return hidden.filter(filters.condition(model)) if filters else hidden
 
 
 def named(model: RegisteredModel, inference_ids: list[str]) -> InferenceQuerySet:
@@ -78,7 +84,7 @@ def named(model: RegisteredModel, inference_ids: list[str]) -> InferenceQuerySet
 
 
 def page(
-    model: RegisteredModel, filters: Filter | None, limit: int, below: int | None
+    model: RegisteredModel, filters: HasCondition | None, limit: int, below: int | None
 ) -> DeletedPage:
     """One page of what was soft-deleted; each inference has its ``payload``."""
     rows = soft_deleted(model, filters).newest_first()

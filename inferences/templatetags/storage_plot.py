@@ -7,7 +7,7 @@ from typing import Any
 from django import template
 from django.template import Context
 
-from inferences.web.view_models import storage
+from inferences.maintenance import storage_by_model as storage
 from istore.accounts.access import caller_of
 
 register = template.Library()

@@ -7,8 +7,8 @@ import json
 from django.db import connection
 
 from inferences.models import ClassProbability, Detection, Inference, RegisteredModel
+from inferences.models.metadata_values import MetadataValue
 from inferences.models.row_ids import LOWEST
-from inferences.store.metadata import MetadataValue
 
 
 def typed(key: str, value: object) -> MetadataValue:

@@ -20,12 +20,13 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from datasets.models import Dataset, DatasetEntry
-from inferences.api.filters import InferenceQuerySerializer
 from inferences.api.metadata import StatisticsQuerySerializer
 from inferences.ground_truth.joining import Actual, join
 from inferences.ground_truth.references import Reference
 from inferences.models import InferenceAction, RegisteredModel, TaskType
+from inferences.models.metadata_values import MetadataValue
 from inferences.search import text
+from inferences.search.filter_serializers import InferenceQuerySerializer
 from inferences.search.filters import matching
 from inferences.search.filters.ground_truth import STATES
 from inferences.search.filters.operands import write_list
@@ -33,7 +34,6 @@ from inferences.search.filters.tree import normal
 from inferences.search.statistics import statistics
 from inferences.search.url_parameters import parameters
 from inferences.search.zone_maps import build
-from inferences.store.metadata import MetadataValue
 from inferences.store.recording import NewInference, record
 from inferences.tests import reference
 from inferences.tests.builders import as_before

@@ -25,9 +25,9 @@ from inferences.models import (
     RegisteredModel,
     TaskType,
 )
+from inferences.models.metadata_values import MetadataValue
 from inferences.store import removal, reservations
 from inferences.store.lookup import row_ids_of
-from inferences.store.metadata import MetadataValue
 from inferences.store.recording import MET, NewInference, record
 from inferences.store.reservations import Wish
 from ingest.reconciliation_state import settled

@@ -11,9 +11,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from inferences.columnar import parquet_files
 from inferences.ground_truth import file_tasks
 from inferences.ground_truth.files import LONGEST
-from inferences.imports import parquet_files
 from inferences.models import TaskType
 from inferences.models.ground_truth import TruthFile
 from istore.api.problems import Problem

@@ -20,9 +20,9 @@ from django.core.management import CommandError, call_command
 from hypothesis import given
 from hypothesis import strategies as st
 
+from inferences.columnar.arrow_values import Unreadable, values_of
 from inferences.ground_truth.files import Options, unpacked
 from inferences.ground_truth.labels import Labels, comparable
-from inferences.imports.arrow_values import Unreadable, values_of
 from inferences.models import TaskType
 from inferences.models.ground_truth import GroundTruth
 from istore import blobs

@@ -149,14 +149,16 @@ def test_verify_says_whose_record_it_is(model, twin, make_inference):
 def test_storage_of_twins_is_measured_apart(model, twin, make_inference):
     from django.core.cache import cache
 
-    from inferences.web.view_models import storage
+    from inferences.maintenance import storage_by_model
 
     cache.clear()
     make_inference(inference_id="a")
     for name in ("a", "b"):
         make_inference(inference_id=name, to=twin)
-    storage.measure()
+    storage_by_model.measure()
 
-    bars = {(bar.project_id, bar.records) for bar in storage.by_model()["bars"]}
+    bars = {
+        (bar.project_id, bar.records) for bar in storage_by_model.by_model()["bars"]
+    }
     assert bars == {("harbour", 1), ("airport", 2)}
     cache.clear()

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from inferences.ground_truth.truths import read_truth
+from inferences.models.metadata_values import in_slot
 from inferences.predictions.parsers import deconstruct
-from inferences.store.metadata import in_slot
 
 MODEL = "/api/v1/models/yolo-harbour"
 SHARED = "a" * 255

@@ -9,7 +9,7 @@ from django.db import OperationalError
 from django.http import QueryDict
 
 from inferences.search.query import InferenceQuery
-from inferences.search.reading import find_inference
+from inferences.store.reading import find_inference
 from inferences.web.view_models import neighbours as module
 from inferences.web.view_models.neighbours import Neighbours, neighbours
 from inferences.web.view_models.questions import SORTS, Question

@@ -12,9 +12,9 @@ from django.http import QueryDict
 from django.test import Client
 from django.urls import reverse
 
+from inferences.maintenance import storage_by_model
 from inferences.models import RegisteredModel, TaskType
 from inferences.store import removal
-from inferences.web.view_models import storage
 from inferences.web.view_models.colours import colours_of
 from inferences.web.view_models.matches import detection_test
 from inferences.web.view_models.questions import Question
@@ -172,7 +172,7 @@ def test_a_model_says_what_its_inputs_take_up(
 
     monkeypatch.setattr("inferences.web.view_models.activity.COUNT_AT_ONCE", 1)
     assert "more than 2.0 KB of inputs." in text(client.get(address))
-    storage.measure()
+    storage_by_model.measure()
     assert "4.0 KB of inputs, measured" in text(client.get(address))
 
 

@@ -11,11 +11,11 @@ from django.test import Client
 from django.urls import reverse
 from PIL import Image
 
+from inferences.predictions.geometry import outlines
 from inferences.predictions.parsers import Box, Mask, OrientedBox, Polygons
 from inferences.previews import picture_pool, pictures
 from inferences.previews.picture_pool import Unreadable, pool
 from inferences.previews.pictures import Measure
-from inferences.web.view_models.shapes import outlines
 from istore import blobs
 from istore.models import Membership, Role
 

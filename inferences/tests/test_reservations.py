@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 from inferences.ground_truth import pending_truths, upsert
 from inferences.maintenance.consistency_checks import keys as keys_alone
 from inferences.models import InferenceKey
-from inferences.search.reading import find_inference
 from inferences.store import arrival_order, reservations
+from inferences.store.reading import find_inference
 from inferences.store.recording import Outcome, record
 from inferences.store.removal import remove_one
 from inferences.store.reservations import State, Wish, free_old, release, reserve

@@ -15,20 +15,21 @@ from django.db import connection, connections, transaction
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from inferences.maintenance import zone_map_checks
 from inferences.models import (
     InferenceAction,
     InferenceKey,
     InferencePayload,
     RegisteredModel,
 )
+from inferences.models.metadata_values import MetadataValue
 from inferences.models.zone_maps import Segment, SegmentTouch
 from inferences.search import access_paths, planner
 from inferences.search.filters import And, MetadataFilter, Not, Or, TimeWindow, matching
 from inferences.search.pagination import Pagination
 from inferences.search.query import InferenceQuery
-from inferences.search.zone_maps import build, checking, pruning
+from inferences.search.zone_maps import build, pruning
 from inferences.store import metadata_edits
-from inferences.store.metadata import MetadataValue
 from inferences.store.partitions import make_ahead
 from inferences.store.recording import NewInference, record
 from inferences.tasks import seal_segments
@@ -93,7 +94,7 @@ def plain(model: RegisteredModel, filters: object, direction: str) -> list[str]:
 
 
 def findings(repair: bool = False) -> list[str]:
-    return [each.kind for each in checking.bounds(Scope(now(), repair=repair))]
+    return [each.kind for each in zone_map_checks.bounds(Scope(now(), repair=repair))]
 
 
 # -- whatever happens
@@ -526,7 +527,7 @@ def test_verify_finds_bounds_that_are_wrong_and_has_them_built_again(model):
 
 
 def test_verify_runs_the_check():
-    assert verification.checks["segments"].look is checking.bounds
+    assert verification.checks["segments"].look is zone_map_checks.bounds
 
 
 # -- beside writers

@@ -11,9 +11,9 @@ from django.test import Client
 
 from inferences.ground_truth.upsert import find_truth, put_truth
 from inferences.models import MetadataChange, SavedView
-from inferences.search.reading import find_inference
+from inferences.models.metadata_values import MetadataValue
 from inferences.store import metadata_edits
-from inferences.store.metadata import MetadataValue
+from inferences.store.reading import find_inference
 from istore.models import Membership, Role
 
 pytestmark = pytest.mark.django_db

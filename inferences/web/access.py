@@ -8,7 +8,7 @@ from __future__ import annotations
 from django.http import Http404, HttpRequest
 
 from inferences.models import Inference, RegisteredModel
-from inferences.search.reading import find_inference
+from inferences.store.reading import find_inference
 from istore.accounts.access import caller_of
 from istore.addresses import named_project
 from istore.models import Role

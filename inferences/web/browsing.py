@@ -27,7 +27,7 @@ from inferences.search.filters import matching
 from inferences.search.filters.metadata import READERS
 from inferences.search.pagination import BadCursor, BadQuestion, Page
 from inferences.search.query import InferenceQuery
-from inferences.search.reading import join_payloads
+from inferences.store.reading import join_payloads
 from inferences.web.access import visible_model
 from inferences.web.errors import sentence
 from inferences.web.saved import address_of

@@ -19,8 +19,8 @@ from inferences.ground_truth.labels import Labels
 from inferences.ground_truth.truths import read_truth
 from inferences.ground_truth.upsert import find_truth, put_truth, remove_truth
 from inferences.models import Inference, RegisteredModel
+from inferences.models.metadata_values import MetadataValue
 from inferences.store import metadata_edits, protection
-from inferences.store.metadata import MetadataValue
 from inferences.store.protection import Protection
 from inferences.web.access import visible_inference, visible_model
 from inferences.web.errors import sentence

@@ -19,7 +19,7 @@ from django.views.decorators.http import (
 from inferences.erasure import running
 from inferences.erasure.matching_records import Carried
 from inferences.models.erasure import TYPES, ErasureTask
-from inferences.store.metadata import PATH_MAX_CHARS, UNSTORABLE
+from inferences.models.metadata_values import PATH_MAX_CHARS, UNSTORABLE
 from inferences.store.protection import REASON_MAX_CHARS
 from istore.accounts.access import caller_of
 from istore.models import Project, Role

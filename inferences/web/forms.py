@@ -7,8 +7,9 @@ from typing import Any
 from django import forms
 from django.conf import settings
 
-from inferences.models import OUTSIDE_ID, BoxFormat, TaskType
+from inferences.models import BoxFormat, TaskType
 from istore.models import Project
+from istore.outside_ids import OUTSIDE_ID
 from istore.upstreams import check_upstream_url
 
 LABELS_MAX = 10_000

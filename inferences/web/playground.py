@@ -12,7 +12,7 @@ from django.views.decorators.http import require_http_methods, require_safe
 from rest_framework.exceptions import APIException
 
 from inferences.models import RegisteredModel, TaskType
-from inferences.search.reading import find_inference
+from inferences.store.reading import find_inference
 from inferences.web.access import visible_model
 from inferences.web.errors import sentence
 from inferences.web.playground_calls import tensor_request, try_model

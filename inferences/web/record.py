@@ -22,9 +22,9 @@ from inferences.search import text as queries
 from inferences.search.filters import And, InferenceFilter, TimeWindow
 from inferences.search.pagination import BadQuestion, Pagination
 from inferences.search.query import InferenceQuery
-from inferences.search.reading import find_inference
 from inferences.search.vectors import EmbeddingFilter
 from inferences.store.notes import warnings_of
+from inferences.store.reading import find_inference
 from inferences.web.access import visible_inference, visible_model
 from inferences.web.view_models.answers import answer_of, text_of
 from inferences.web.view_models.browsing import cards

@@ -22,10 +22,10 @@ from django.views.decorators.http import require_POST
 from rest_framework.exceptions import APIException
 
 from inferences.models import InferenceQuerySet, RegisteredModel
+from inferences.models.metadata_values import MetadataValue
 from inferences.search.rare_label_scan import all_matching
 from inferences.store import metadata_edits, protection, removal
 from inferences.store.lookup import row_ids_of
-from inferences.store.metadata import MetadataValue
 from inferences.store.protection import Protection
 from inferences.tasks import ring_for_removals
 from inferences.web.access import visible_model

@@ -19,7 +19,7 @@ from rest_framework.parsers import BaseParser
 from rest_framework.renderers import BaseRenderer
 
 from istore.api.problems import CONTENT_TYPE, Problem
-from istore.json_bounds import TooDeep, TooManyValues, check_json
+from protocols.json_bounds import TooDeep, TooManyValues, check_json
 
 REFUSED = re.compile("[\x00\ud800-\udfff]")
 LARGEST_DIGITS = 400  # of a whole number; a longer one is out of every range

@@ -12,8 +12,8 @@ from django.conf import settings
 from django.db import connection
 
 from istore.home import Home
+from istore.service_user import ServiceUser
 from supervisor import embedded
-from supervisor.service_user import ServiceUser
 
 as_root = pytest.mark.skipif(os.getuid() != 0, reason="is about being root")
 

@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from istore import json_bounds
-from istore.json_bounds import TooDeep, TooManyValues, check_json
+from protocols import json_bounds
+from protocols.json_bounds import TooDeep, TooManyValues, check_json
 
 TEXTS = st.text(alphabet='a"\\[]{},:é', max_size=8)
 VALUES = st.recursive(

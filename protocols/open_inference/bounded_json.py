@@ -7,7 +7,7 @@ from typing import Any
 
 import orjson
 
-from istore.json_bounds import check_json
+from protocols.json_bounds import check_json
 
 MAX_DEPTH = 64
 # As many numbers as 4 FP32 pictures of 640 by 512 pixels and three channels. Parsed they

@@ -10,7 +10,7 @@ import json
 from dataclasses import dataclass, field
 from typing import Any
 
-from istore.json_bounds import weight_bound
+from protocols.json_bounds import weight_bound
 from protocols.streams.exact_json import read
 from protocols.streams.facts import Facts, facts_of
 from protocols.streams.forms import FORMS, Form, Unknown

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 from django.conf import settings
 
 from istore.blobs import no_room
+from istore.checks.verification import Finding, Scope
 from proxy import waiting
 from proxy.spool.spool_files import is_segment, segments_in
 from proxy.spool.writer import age_of
@@ -66,3 +69,21 @@ def waiting_models(spool: Path) -> list[tuple[str, int, float]]:
             age = time.time() - min(each.st_mtime for each in stats)
             found.append((folder.name.replace(".", "/"), size, max(0.0, age)))
     return found
+
+
+def spool_files(scope: Scope) -> Iterator[Finding]:
+    """Files of the spool that could not be captured wait for a person, or for storage."""
+    spool = settings.ISTORE_SPOOL_DIR
+    for path in files_aside(spool):
+        yield Finding("spool-file", path.name, "Not captured: manage.py replay_spool.")
+    for path in foreign_files(spool):
+        yield Finding("spool-foreign", path.name, "Not a file of the spool.")
+    for folder, size, seconds in waiting_models(spool):
+        said = f"{size} bytes wait since {seconds:.0f} s: its blobs cannot be put."
+        yield Finding("spool-waiting", folder, said)
+
+
+def panel() -> dict[str, Any]:
+    """Files of the spool that need a person, for the operator page."""
+    spool = settings.ISTORE_SPOOL_DIR
+    return {"files": files_aside(spool), "foreign": foreign_files(spool)}

@@ -14,7 +14,7 @@ from django.conf import settings
 from prometheus_client.parser import text_string_to_metric_families
 
 from inferences.models import RegisteredModel
-from inferences.search.reading import find_inference
+from inferences.store.reading import find_inference
 from inferences.store.removal import remove_one
 from ingest.stream import EventStream
 from proxy.tests.conftest import Proxied, Store, wait_until

@@ -10,7 +10,7 @@ from sklearn import metrics
 from sklearn.preprocessing import MultiLabelBinarizer
 
 from inferences.ground_truth.agreement import Pairs, Predicted, best_label
-from inferences.store.metadata import in_slot
+from inferences.models.metadata_values import in_slot
 from quality.figures.base import (
     Confusion,
     Figures,

@@ -6,7 +6,7 @@ import numpy as np
 from sklearn import metrics
 
 from inferences.ground_truth.agreement import Predicted
-from inferences.store.metadata import in_slot
+from inferences.models.metadata_values import in_slot
 from quality.figures.base import Figures, Settings, told
 
 

@@ -6,8 +6,11 @@ from typing import Any, Self
 
 from rest_framework import serializers
 
-from inferences.api.fields import FlagField, MomentField, TextField, WholeField
-from inferences.api.filters import TaskPaginationSerializer, TimeWindowSerializer
+from inferences.search.filter_serializers import (
+    TaskPaginationSerializer,
+    TimeWindowSerializer,
+)
+from istore.api.fields import FlagField, MomentField, TextField, WholeField
 from istore.api.problems import invalid
 from istore.api.serializers import StrictSerializer, optional
 from istore.tasks.tracking import TaskState

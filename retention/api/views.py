@@ -9,9 +9,9 @@ from drf_spectacular.utils import OpenApiParameter, extend_schema
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from inferences.api.views import StoreView
 from inferences.models import RegisteredModel
 from inferences.search.pagination import Pagination
+from inferences.store.scoped_views import StoreView
 from istore.api.problems import Conflict, invalid
 from istore.api.schema import PROBLEMS
 from istore.db import clock

@@ -8,9 +8,9 @@ import orjson
 from django.conf import settings
 from rest_framework import serializers
 
-from inferences.api.fields import MomentField, OutsideIdField, TextField, WholeField
-from inferences.models import OUTSIDE_ID
+from istore.api.fields import MomentField, OutsideIdField, TextField, WholeField
 from istore.api.serializers import StrictSerializer, optional
+from istore.outside_ids import OUTSIDE_ID
 from services.models import (
     InferenceService,
     InferenceSession,

@@ -16,7 +16,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
-from inferences.api.views import StoreView
+from inferences.store.scoped_views import StoreView
 from istore.accounts.access import RolePermission, caller_of
 from istore.api.idempotency import Repeated
 from istore.api.problems import Problem, invalid

@@ -125,7 +125,7 @@ def test_what_cannot_be_kept_is_set_aside_and_costs_nothing_else(value, as_text)
         return
     assert found.get("good", ("int", "1")) == ("int", "1")
     if "bad" in found:  # the listener holds the text against the rules of the API
-        from inferences.store.metadata import MetadataValue
+        from inferences.models.metadata_values import MetadataValue
 
         with pytest.raises(ValueError):
             MetadataValue("bad", *found["bad"])

@@ -103,8 +103,8 @@ def record_all(task: str, part: str, said: Any, truth: dict[str, Any]) -> Any:
     """A model of the task with a few inferences; the last one has no answer."""
     from inferences.models import InferenceAction, RegisteredModel
     from inferences.models.ground_truth import GroundTruth
+    from inferences.models.metadata_values import MetadataValue
     from inferences.predictions.parse import deconstructed
-    from inferences.store.metadata import MetadataValue
     from inferences.store.recording import NewInference, record
     from istore.models import Project
 

@@ -48,9 +48,9 @@ from inferences.models import (
 )
 from inferences.predictions.parse import deconstructed
 from inferences.predictions.parsers.prompts import is_textual, read_prompt
-from inferences.search.reading import fetch
 from inferences.store import metadata_slots
 from inferences.store.metadata_slots import place_of
+from inferences.store.reading import fetch
 from istore import blobs
 from istore.addresses import model_address
 

@@ -70,7 +70,9 @@ READERS = (
 )
 
 
-WHOLE_BYTES = 512  # of a label; ``inferences.store.metadata.in_slot`` keeps it to them
+WHOLE_BYTES = (
+    512  # of a label; ``inferences.models.metadata_values.in_slot`` keeps it to them
+)
 
 
 def deconstruct(

@@ -8,10 +8,10 @@ from django.db.models import BooleanField, Q
 from django.db.models.expressions import RawSQL
 
 from inferences.models import RegisteredModel
+from inferences.models.metadata_values import in_slot
 from inferences.real_numbers import as_real
 from inferences.search.filters.detections import BOUNDS, SHOWN
 from inferences.store import metadata_slots
-from inferences.store.metadata import in_slot
 from inferences.store.metadata_slots import NOTHING
 
 

@@ -10,9 +10,9 @@ from django.db.models import BooleanField, Q
 from django.db.models.expressions import RawSQL
 
 from inferences.models import RegisteredModel
+from inferences.models.metadata_values import in_slot
 from inferences.real_numbers import as_real
 from inferences.store import metadata_slots
-from inferences.store.metadata import in_slot
 from inferences.store.metadata_slots import NOTHING
 
 BOUNDS = {

@@ -12,12 +12,12 @@ from django.conf import settings
 from django.db.models import Q
 
 from inferences.models import InferenceAction, RegisteredModel
+from inferences.models.metadata_values import in_slot
 from inferences.search.filters.detections import DetectionFilter
 from inferences.search.filters.location import LocationFilter
 from inferences.search.filters.metadata import MetadataFilter
 from inferences.search.filters.time_window import TimeWindow
 from inferences.store import metadata_slots
-from inferences.store.metadata import in_slot
 from inferences.store.metadata_slots import NOTHING
 
 

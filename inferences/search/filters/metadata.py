@@ -10,6 +10,14 @@ from django.db.models import F, Func, IntegerField, Q
 from django.db.models.lookups import GreaterThanOrEqual, LessThan
 
 from inferences.models import MetadataKind, RegisteredModel
+from inferences.models.metadata_values import (
+    SLOT_BEGINNING,
+    in_slot,
+    read_float,
+    read_int,
+    read_number,
+    read_string,
+)
 from inferences.search.filters import recheck
 from inferences.search.filters.numbers import (
     EVERY,
@@ -19,14 +27,6 @@ from inferences.search.filters.numbers import (
     of_whole_numbers,
 )
 from inferences.search.filters.operands import read_list, write_list
-from inferences.store.metadata import (
-    SLOT_BEGINNING,
-    in_slot,
-    read_float,
-    read_int,
-    read_number,
-    read_string,
-)
 from inferences.store.metadata_slots import NOTHING, Place, place_of
 
 READERS = {

@@ -11,8 +11,8 @@ import math
 import re
 from decimal import Decimal
 
+from inferences.models.metadata_values import LARGEST, SMALLEST, WHOLE
 from inferences.search.filters.operands import read_list, write_list
-from inferences.store.metadata import LARGEST, SMALLEST, WHOLE
 
 # What a side of the question comes to: a comparison (operator, value), every value of the
 # kind, or none of them.

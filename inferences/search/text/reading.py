@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 from inferences.models import InferenceAction
+from inferences.models.metadata_values import REAL, UNSTORABLE, read_float
 from inferences.search.filters.classes import ClassFilter
 from inferences.search.filters.detections import DetectionFilter
 from inferences.search.filters.existence import (
@@ -32,7 +33,6 @@ from inferences.search.filters.time_window import TimeWindow
 from inferences.search.filters.tree import And, Not, Or, normal
 from inferences.search.text.scanning import Scanner, TextQueryError
 from inferences.search.text.words import TERMS_OF_KEYS, circle_in, moment_in
-from inferences.store.metadata import REAL, UNSTORABLE, read_float
 
 QUERY_MAX_CHARS = 100_000
 PARENTHESES_MAX = 50

@@ -8,8 +8,8 @@ from decimal import Decimal, InvalidOperation
 
 from django.utils.dateparse import parse_date, parse_datetime
 
+from inferences.models.metadata_values import REAL, read_float
 from inferences.search.filters.location import GeoCircle, GeoPoint
-from inferences.store.metadata import REAL, read_float
 from istore.db import clock
 
 # What is stored under these string keys has a term of its own.

@@ -8,12 +8,12 @@ from datetime import UTC, datetime, timedelta
 
 from django.db import OperationalError
 
+from inferences.maintenance import storage_by_model
 from inferences.models import Inference, InferenceKey, RegisteredModel
 from inferences.models.row_ids import LOWEST, moment_of
 from inferences.search.counting import Count, count_matching
 from inferences.search.filters import InferenceFilter
-from inferences.search.reading import join_payloads
-from inferences.web.view_models import storage
+from inferences.store.reading import join_payloads
 from inferences.web.view_models.inputs import Look, looks
 from inferences.web.view_models.plots import Bars, sparkline
 from istore.db.statement_timeout import deadline
@@ -105,10 +105,10 @@ def storage_used(model: RegisteredModel) -> Used:
     """The inputs of all inferences, hidden ones too: those of many as last measured."""
     newest = model.inferences.newest_first().values_list("id", flat=True)
     beyond = newest[COUNT_AT_ONCE : COUNT_AT_ONCE + 1].first()
-    if beyond is not None and (last := storage.measured(model)):
+    if beyond is not None and (last := storage_by_model.measured(model)):
         return Used(last[0], measured_at=last[1])
     rows = model.inferences.filter(id__gt=LOWEST if beyond is None else beyond)
-    _, size = storage.records_and_bytes(model, rows)
+    _, size = storage_by_model.records_and_bytes(model, rows)
     return Used(size, is_exact=beyond is None)
 
 

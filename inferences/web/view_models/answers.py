@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from inferences.models import Inference, InferenceAction, RegisteredModel
+from inferences.predictions.geometry import Outline, outlines
 from inferences.predictions.parse import deconstructed
 from inferences.predictions.parsers import Detection, Kind
 from inferences.predictions.parsers.values import Content
@@ -14,7 +15,6 @@ from inferences.store.answer_text import answer_text
 from inferences.web.view_models.colours import colours_of
 from inferences.web.view_models.matches import DetectionTest
 from inferences.web.view_models.plots import Bars, bars
-from inferences.web.view_models.shapes import Outline, outlines
 
 EXCERPT_CHARS = 320
 CROWD = 4  # from here on names over a thumbnail hide more than they tell

@@ -11,7 +11,7 @@ import zlib
 from functools import cached_property
 
 from inferences.models import LabelName, RegisteredModel
-from inferences.store.metadata import in_slot
+from inferences.models.metadata_values import in_slot
 
 COLOURS = 48  # of the style sheet
 KNOWN_MAX = 2_000  # labels whose order is read

@@ -20,6 +20,7 @@ from django.core.exceptions import ValidationError
 from django.http import QueryDict
 
 from inferences.models import Inference
+from inferences.models.metadata_values import UNSTORABLE
 from inferences.search import text
 from inferences.search.filters import Filter, MetadataFilter
 from inferences.search.filters.metadata import LOOKUPS, READERS
@@ -35,7 +36,6 @@ from inferences.search.url_parameters import (
     parameters,
 )
 from inferences.search.vectors import EmbeddingFilter
-from inferences.store.metadata import UNSTORABLE
 
 PARTS = ("key", "type", "operator", "value")
 VIEWS = ("gallery", "table")

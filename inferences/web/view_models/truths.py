@@ -10,12 +10,12 @@ from inferences.ground_truth.truths import allowed
 from inferences.ground_truth.upsert import Version, history
 from inferences.models import Inference, RegisteredModel
 from inferences.models.ground_truth import GroundTruth
+from inferences.predictions.geometry import outlines
 from inferences.predictions.parsers import Box, OrientedBox, Polygons
 from inferences.predictions.parsers.values import Shape
 from inferences.previews.pictures import Measure
 from inferences.web.view_models.answers import Answer, Found
 from inferences.web.view_models.colours import colours_of
-from inferences.web.view_models.shapes import outlines
 
 VERSIONS_SHOWN = 50
 

@@ -9,17 +9,6 @@ from django.conf import settings
 from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
-from inferences.api.fields import (
-    FieldsField,
-    FlagField,
-    HashField,
-    LabelField,
-    MomentField,
-    NumberField,
-    OutsideIdField,
-    TextField,
-    WholeField,
-)
 from inferences.models import InferenceAction
 from inferences.search import text
 from inferences.search.counting import CountQuery
@@ -54,6 +43,17 @@ from inferences.search.pagination import CURSOR_MAX_CHARS, SORTS, Pagination
 from inferences.search.query import InferenceQuery
 from inferences.search.text import STRING_KEYS
 from inferences.search.vectors import METRICS, EmbeddingFilter
+from inferences.store.fields_field import FieldsField
+from istore.api.fields import (
+    FlagField,
+    HashField,
+    LabelField,
+    MomentField,
+    NumberField,
+    OutsideIdField,
+    TextField,
+    WholeField,
+)
 from istore.api.problems import invalid
 from istore.api.serializers import (
     ListField,

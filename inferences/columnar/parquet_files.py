@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
-from inferences.imports import parquet_check
+from inferences.columnar import parquet_check
 from istore.api.problems import Problem
 
 PROGRAM = Path(parquet_check.__file__)

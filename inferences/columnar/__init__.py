@@ -1,0 +1,1 @@
+"""Parquet and Arrow of anyone, read within limits."""

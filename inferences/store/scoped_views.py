@@ -1,0 +1,69 @@
+"""Views of the API over what belongs to projects: a caller meets only what is theirs."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+from django.http import Http404
+from rest_framework.exceptions import PermissionDenied
+from rest_framework.views import APIView
+
+from inferences.models import Inference, RegisteredModel
+from inferences.store.lost_copies import find_lost_copy
+from inferences.store.reading import find_inference
+from istore.accounts.access import RolePermission, caller_of
+from istore.addresses import named_project
+from istore.api.idempotency import IdempotentMixin
+from istore.api.problems import Problem
+from istore.models import Project, Role
+
+
+class StoreView(IdempotentMixin, APIView):
+    """A view of what belongs to projects. ``needs`` says which role a method asks for."""
+
+    permission_classes = (RolePermission,)
+    needs: ClassVar[dict[str, Role]] = {}
+
+    @property
+    def caller(self) -> Any:
+        return caller_of(self.request)
+
+    def registered_model(self, model_id: str) -> RegisteredModel:
+        """The model, for a caller with the role this call needs.
+
+        Who may not even see it gets the 404 of an absent one, who may see it but not
+        do this a 403, and who sees several of this id without naming a project a 409.
+        """
+        project_id = named_project(self.request)
+        model = RegisteredModel.objects.seen_by(self.caller, model_id, project_id)
+        if model is None:
+            raise Http404
+        role = RolePermission.role(self.request, self)
+        if role != Role.VIEWER and not self.caller.may(role, model.project):
+            raise PermissionDenied(f"This needs the role {role.label.lower()}.")
+        return model
+
+    def inference(self, model_id: str, inference_id: str) -> Inference:
+        model = self.registered_model(model_id)
+        found = find_inference(model, inference_id)
+        if found is None:
+            if lost := find_lost_copy(model, inference_id):
+                raise Problem(404, "not-found", lost.message)
+            raise Http404
+        return found
+
+
+class ProjectView(StoreView):
+    """A view of one project; reading it needs a viewer."""
+
+    needs: ClassVar = {"POST": Role.VIEWER}
+
+    def project(self, project_id: str) -> Project:
+        seen = self.caller.visible_projects()
+        project = seen.filter(project_id=project_id).first()
+        if project is None:
+            raise Http404
+        return project
+
+    def models(self, project: Project) -> list[RegisteredModel]:
+        return list(project.models.order_by("pk"))
