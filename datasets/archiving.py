@@ -60,7 +60,7 @@ def member_of(number: int, entry: DatasetEntry, split: str | None) -> Member:
         metadata={key: Value(*value) for key, value in entry.metadata.items()},
         notes=None,
         content_type=entry.blob.content_type if entry.blob else "",
-        read_input=lambda: _opened(entry),
+        read_input=lambda: _open(entry),
         read_answer=lambda: text_of(entry),
         read_embedding=lambda: entry.embedding,
         said_of=lambda text: taken_apart(entry, text),
@@ -68,7 +68,7 @@ def member_of(number: int, entry: DatasetEntry, split: str | None) -> Member:
     )
 
 
-def _opened(entry: DatasetEntry) -> Any:
+def _open(entry: DatasetEntry) -> Any:
     if entry.blob is None:
         raise FileNotFoundError
     return blobs.open_blob(entry.blob.storage_key)

@@ -51,7 +51,7 @@ def create(actor: object, project: Project, name: str, **values: Any) -> Dataset
 @transaction.atomic
 def change(actor: object, dataset: Dataset, **values: Any) -> Dataset:
     """Its name, its description, or how its working version is split."""
-    dataset = _locked(dataset)
+    dataset = _lock(dataset)
     said = dict(values)
     if (splitting := values.pop("splitting", None)) is not None:
         dataset.splitting = said["splitting"] = splitting.kept()
@@ -106,7 +106,7 @@ def add(
 @transaction.atomic
 def remove_entries(actor: object, dataset: Dataset, ids: Sequence[int]) -> int:
     """Take entries out of the working version; published versions keep theirs."""
-    dataset = _locked(dataset)
+    dataset = _lock(dataset)
     entries = list(dataset.entries.current().filter(pk__in=ids))
     adding.leave(dataset, entries)
     Dataset.objects.filter(pk=dataset.pk).update(updated_at=Now())
@@ -119,7 +119,7 @@ def remove_entries(actor: object, dataset: Dataset, ids: Sequence[int]) -> int:
 def put_back(actor: object, dataset: Dataset, ids: Sequence[int]) -> int:
     """Entries of published versions that were taken out of the working one are in it
     again, as they were; those whose inference was added anew since stay out."""
-    dataset = _locked(dataset)
+    dataset = _lock(dataset)
     again = dataset.entries.current().filter(
         model_id=OuterRef("model_id"), inference_id=OuterRef("inference_id")
     )
@@ -134,7 +134,7 @@ def put_back(actor: object, dataset: Dataset, ids: Sequence[int]) -> int:
 @transaction.atomic
 def publish(actor: object, dataset: Dataset, note: str = "") -> DatasetVersion:
     """Fix the working version for good; 409 while a task still adds to it."""
-    dataset = _locked(dataset)
+    dataset = _lock(dataset)
     if dataset.adding_tasks.active().exists():
         message = "Inferences are still being added. Wait, or stop that first."
         raise Conflict(message, "task-already-active")
@@ -206,12 +206,12 @@ def retry(actor: object, dataset: Dataset, task: TrackedTask) -> None:
 @transaction.atomic
 def delete(actor: object, dataset: Dataset) -> None:
     """Hide it at once, its name free again; a worker removes what it holds."""
-    dataset = _locked(dataset)
+    dataset = _lock(dataset)
     Dataset.objects.filter(pk=dataset.pk).update(deleted_at=Now())
     _audit(actor, "dataset.delete", dataset)
 
 
-def _locked(dataset: Dataset) -> Dataset:
+def _lock(dataset: Dataset) -> Dataset:
     found = Dataset.objects.live().select_for_update().filter(pk=dataset.pk).first()
     if found is None:
         raise Conflict("The dataset was deleted at this moment.", "dataset-deleted")

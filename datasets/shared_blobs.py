@@ -98,7 +98,7 @@ def needed() -> Exists:
 def collect(project: Project | None = None) -> int:
     """Remove inputs that no entry needs any more; returns how many went."""
     removed = 0
-    while batch := _marked(project):
+    while batch := _mark(project):
         failpoint("datasets.inputs_marked")
         gone = [each.storage_key for each in batch]
         pictures.forget(gone)
@@ -110,7 +110,7 @@ def collect(project: Project | None = None) -> int:
     return removed
 
 
-def _marked(project: Project | None) -> list[DatasetBlob]:
+def _mark(project: Project | None) -> list[DatasetBlob]:
     rows = DatasetBlob.objects.all()
     if project is not None:
         rows = rows.filter(project=project)

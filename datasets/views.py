@@ -32,7 +32,7 @@ from inferences.web import visible_model
 from inferences.web.errors import sentence
 from inferences.web.undo import with_undo
 from istore.accounts.access import caller_of
-from istore.db.statement_timeout import deadline
+from istore.db.statement_timeout import statement_timeout
 from istore.models import Project, Role
 from istore.web.pages import render_page, visible_project
 
@@ -117,7 +117,7 @@ def dataset(request: HttpRequest, project_id: str, name: str) -> HttpResponse:
     part = "datasets/_entries.html"
     if not (request.htmx and request.GET.get("part") == "entries"):
         context |= {
-            "told": _told(found, version),
+            "told": _describe(found, version),
             "adding": _latest(found.adding_tasks.select_related("model")),
             "archives": _latest(found.archives),
             "splitting_form": SplittingForm.of(found),
@@ -156,13 +156,13 @@ def _note_sources(project: Project, entries: list[DatasetEntry]) -> None:
         entry.still_there = (entry.model_id, entry.inference_id) in there
 
 
-def _told(found: Dataset, version: int) -> dict[str, Any]:
+def _describe(found: Dataset, version: int) -> dict[str, Any]:
     """What the version holds; None where counting takes too long."""
     try:
         if version != found.working:
             counted = found.versions.get(number=version).told
         else:
-            with deadline():
+            with statement_timeout():
                 counted = summary.of_version(found, version)
     except OperationalError:
         return {}
@@ -450,7 +450,7 @@ def compare(request: HttpRequest, project_id: str, name: str) -> HttpResponse:
     last = str(found.published or 1)
     before = _version(found, request.GET.get("before", last))
     after = _version(found, request.GET.get("after", "working"))
-    with deadline():
+    with statement_timeout():
         compared = summary.compare(found, before, after)
     largest = (
         max((n for pair in compared.labels.values() for n in pair), default=0) or 1

@@ -40,7 +40,7 @@ def of_value(project: Project, carried: Carried) -> int:
     asked = tasks.filter(pk__in=named)
     _start_over(asked)
     gone = _remove(asked) + _remove(
-        tasks.filter(pk__in=[t.pk for t in tasks.exclude(archive_key="") if _aged(t)])
+        tasks.filter(pk__in=[t.pk for t in tasks.exclude(archive_key="") if _age(t)])
     )
     return gone + asked.update(selection=FORGOTTEN)
 
@@ -59,7 +59,7 @@ def _remove(tasks: Any) -> int:
     return len(written)
 
 
-def _aged(task: ExportTask) -> bool:
+def _age(task: ExportTask) -> bool:
     """Whether a record of the archive has gone or changed since."""
     as_it_was = Q(updated_at=None) | Q(updated_at__lte=task.fixed_at)
     rows = task.model.inferences.live().filter(as_it_was)

@@ -63,12 +63,12 @@ def _head(task: ArchiveTask, receipt: Receipt, format_version: int) -> dict[str,
 
 def _list(file: IO[bytes], name: str, items: Iterable[bytes]) -> None:
     file.write(f',\n  "{name}": ['.encode())
-    for line in _separated(items):
+    for line in _separate(items):
         file.write(line)
     file.write(b"\n  ]")
 
 
-def _separated(items: Iterable[bytes]) -> Iterator[bytes]:
+def _separate(items: Iterable[bytes]) -> Iterator[bytes]:
     comma = b"\n    "
     for item in items:
         yield comma + item

@@ -318,7 +318,7 @@ class Batch:
             metadata={key: Value(*value) for key, value in given},
             notes=payload.notes,
             content_type=payload.data_content_type,
-            read_input=lambda: _opened(payload.data_storage_key),
+            read_input=lambda: _open(payload.data_storage_key),
             read_answer=lambda: answer_of(inference),
             read_embedding=lambda: self.embeddings.get(inference.id),
             said_of=lambda text: deconstructed(self.model, text),
@@ -354,7 +354,7 @@ def _read(member: Member, reading: Future[None], tick: Callable[[], None]) -> Me
     return member
 
 
-def _opened(key: str) -> IO[bytes]:
+def _open(key: str) -> IO[bytes]:
     if not key:
         raise FileNotFoundError
     return blobs.open_blob(key)

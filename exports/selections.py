@@ -49,9 +49,9 @@ class Selection:
     def statement(self, model: RegisteredModel) -> tuple[str, list[Any]]:
         """SQL that gives ``id`` and ``inference_id`` of the live inferences chosen."""
         named = model.inferences.live().filter(id__in=row_ids_of(model, self.include))
-        parts = [_compiled(named)] if self.include else []
+        parts = [_compile(named)] if self.include else []
         if self.filters is not None:
-            parts.append(_compiled(all_matching(model, self.filters)))
+            parts.append(_compile(all_matching(model, self.filters)))
         parts = [part for part in parts if part is not None] or [NOTHING]
         chosen = " UNION ".join(f"({sql})" for sql, _ in parts)
         values = [value for _, given in parts for value in given]
@@ -78,7 +78,7 @@ NOTHING: tuple[str, tuple[Any, ...]] = (
 AT_ONCE = 10_000
 
 
-def _compiled(found: InferenceQuerySet) -> tuple[str, tuple[Any, ...]] | None:
+def _compile(found: InferenceQuerySet) -> tuple[str, tuple[Any, ...]] | None:
     """The query as SQL, None when it cannot match."""
     try:
         rows = found.order_by().values_list("id", "inference_id")

@@ -13,7 +13,7 @@ from exports.selections import Selection
 from inferences.models import RegisteredModel
 from istore.api.failures import TIMED_OUT
 from istore.api.problems import Conflict, Problem
-from istore.db.statement_timeout import deadline
+from istore.db.statement_timeout import statement_timeout
 from istore.models import AuditEntry, Project
 
 RETRY_AFTER_SECONDS = 30
@@ -54,7 +54,7 @@ def expected(model: RegisteredModel, selection: Selection) -> int | None:
     """How many inferences are chosen now; None where counting would take too long."""
     most = settings.ISTORE_EXPORT_MAX
     try:
-        with deadline():
+        with statement_timeout():
             count = selection.count(model, most)
     except OperationalError as error:
         if getattr(error.__cause__, "sqlstate", None) != TIMED_OUT:

@@ -12,23 +12,23 @@ from botocore.exceptions import BotoCoreError, ClientError
 from inferences.models import RegisteredModel
 from inferences.store.recording import Outcome, record
 from ingest.blob_fetcher import raise_if_away
-from ingest.errors import NotYet, Reason, Refused
+from ingest.errors import Reason, Rejected, Retryable
 from ingest.metrics import Counts
 from ingest.reconciliation_state import id_of_other, prefixes_of
 from ingest.record_builder import Composed
-from ingest.retries import Outages, Stopping
+from ingest.retries import RetryWhileUnavailable, Stopping
 from ingest.stream import Entry
 from istore import blobs
 from istore.log_values import describe
 
 log = structlog.get_logger(__name__)
 
-Refusals = list[tuple[Entry, Refused]]
+Refusals = list[tuple[Entry, Rejected]]
 Outcomes = list[tuple[Composed, Outcome]]
 
 
 class Storing:
-    def __init__(self, outages: Outages, counts: Counts) -> None:
+    def __init__(self, outages: RetryWhileUnavailable, counts: Counts) -> None:
         self._outages = outages
         self._counts = counts
 
@@ -55,7 +55,7 @@ class Storing:
         for each, kind in again:
             if kind is Outcome.OTHER:
                 why = f"{each.new.inference_id!r} is taken by other content, too."
-                refused.append((each.arrival.entry, Refused(Reason.ID_TAKEN, why)))
+                refused.append((each.arrival.entry, Rejected(Reason.ID_TAKEN, why)))
         settled = [pair for pair in outcomes + again if pair[1] is not Outcome.OTHER]
         for _, kind in settled:
             self._counts.events[COUNTED[kind]] += 1
@@ -68,7 +68,7 @@ class Storing:
         """Halved when it fails, until the bad one stands alone."""
         new = [each.new for each in batch]
         try:
-            outcomes = self._outages.outlast(lambda: record(model, new))
+            outcomes = self._outages.call(lambda: record(model, new))
         except Stopping:
             raise
         except Exception as error:
@@ -79,7 +79,7 @@ class Storing:
                     *self._record(model, batch[half:], refused),
                 ]
             entry = batch[0].arrival.entry
-            why = self._outages.outlast(partial(_why, model, error))
+            why = self._outages.call(partial(_why, model, error))
             refused.append((entry, why))
             log.warning("event failed", stream_id=entry.id, error=describe(error))
             return []
@@ -91,7 +91,7 @@ class Storing:
         copies = [each for each, kind in settled if kind is Outcome.COPY]
         if copies:
             ids = {each.new.inference_id for each in copies}
-            stored = self._outages.outlast(lambda: prefixes_of(model, ids))
+            stored = self._outages.call(lambda: prefixes_of(model, ids))
             orphans += [
                 each.arrival
                 for each in copies
@@ -102,7 +102,7 @@ class Storing:
         keys = [key for orphan in orphans for key in orphan.blob_keys[:-1]]
         keys += [orphan.event.metadata_storage_key for orphan in orphans]
         if keys:
-            self._outages.outlast(lambda: _delete(keys))
+            self._outages.call(lambda: _delete(keys))
 
 
 def _by_model(portion: list[Composed]) -> dict[RegisteredModel, list[Composed]]:
@@ -136,10 +136,10 @@ def _under_another_id(each: Composed) -> Composed:
     return replace(each, new=replace(each.new, inference_id=other, notes=notes))
 
 
-def _why(model: RegisteredModel, error: Exception) -> Refused:
+def _why(model: RegisteredModel, error: Exception) -> Rejected:
     if not RegisteredModel.objects.filter(pk=model.pk).exists():
-        return NotYet(Reason.UNKNOWN_MODEL, f"{model} was removed.")
-    return Refused(Reason.REFUSED, f"{type(error).__name__}: {error}")
+        return Retryable(Reason.UNKNOWN_MODEL, f"{model} was removed.")
+    return Rejected(Reason.REFUSED, f"{type(error).__name__}: {error}")
 
 
 def _delete(keys: list[str]) -> None:

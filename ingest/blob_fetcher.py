@@ -11,41 +11,45 @@ from typing import TypeVar
 from botocore.exceptions import BotoCoreError, ClientError
 from django.core.files.storage import default_storage
 
-from ingest.errors import NotYet, Reason, Refused
+from ingest.errors import Reason, Rejected, Retryable
 from ingest.markers import Marker, check_input, open_marker
-from ingest.retries import Outages, StoreAway
-from ingest.validated_events import Arrival
+from ingest.retries import RetryWhileUnavailable, StoreAway
+from ingest.validated_events import ValidatedEvent
 from istore import blobs
 
 THREADS, AHEAD = 16, 64
 # Never a key of ours: asking for it tells whether the store is there.
 ABSENT = "ingest/absent"
 
-Found = Marker | Refused
+Found = Marker | Rejected
 Result = TypeVar("Result")
-Content = bytes | Refused
+Content = bytes | Rejected
 
 
 class Fetcher:
-    def __init__(self, outages: Outages) -> None:
+    def __init__(self, outages: RetryWhileUnavailable) -> None:
         self._outages = outages
 
-    def markers(self, arrivals: Iterable[Arrival]) -> Iterator[tuple[Arrival, Found]]:
+    def markers(
+        self, arrivals: Iterable[ValidatedEvent]
+    ) -> Iterator[tuple[ValidatedEvent, Found]]:
         """Each arrival with its marker, or with why it has none; in order, lazily."""
         local = isinstance(default_storage, blobs.LocalStorage)
         for arrival, content in (self._one_by_one if local else self._ahead)(arrivals):
             # Here, not ahead: an answer that lies beside its marker may be large.
-            found = self._ask(lambda a=arrival, c=content: _opened(a, c, local))
+            found = self._ask(lambda a=arrival, c=content: _open(a, c, local))
             yield arrival, found
 
     def _one_by_one(
-        self, arrivals: Iterable[Arrival]
-    ) -> Iterator[tuple[Arrival, Content]]:
+        self, arrivals: Iterable[ValidatedEvent]
+    ) -> Iterator[tuple[ValidatedEvent, Content]]:
         for arrival in arrivals:
             yield arrival, self._content(arrival)
 
-    def _ahead(self, arrivals: Iterable[Arrival]) -> Iterator[tuple[Arrival, Content]]:
-        started: deque[tuple[Arrival, Future[Content]]] = deque()
+    def _ahead(
+        self, arrivals: Iterable[ValidatedEvent]
+    ) -> Iterator[tuple[ValidatedEvent, Content]]:
+        started: deque[tuple[ValidatedEvent, Future[Content]]] = deque()
         for arrival in arrivals:
             started.append((arrival, self._pool.submit(self._content, arrival)))
             if len(started) >= AHEAD:
@@ -58,15 +62,15 @@ class Fetcher:
     def _pool(self) -> ThreadPoolExecutor:
         return ThreadPoolExecutor(THREADS, "markers")
 
-    def _content(self, arrival: Arrival) -> Content:
+    def _content(self, arrival: ValidatedEvent) -> Content:
         return self._ask(lambda: blobs.get(arrival.event.metadata_storage_key))
 
-    def _ask(self, ask: Callable[[], Result]) -> Result | Refused:
-        return self._outages.outlast(lambda: _answered(ask))
+    def _ask(self, ask: Callable[[], Result]) -> Result | Rejected:
+        return self._outages.call(lambda: _answer(ask))
 
 
-def _opened(arrival: Arrival, content: Content, local: bool) -> Found:
-    if isinstance(content, Refused):
+def _open(arrival: ValidatedEvent, content: Content, local: bool) -> Found:
+    if isinstance(content, Rejected):
         return content
     marker = open_marker(arrival, content)
     # An object store took the marker after the input; asking again costs a call.
@@ -75,17 +79,17 @@ def _opened(arrival: Arrival, content: Content, local: bool) -> Found:
     return marker
 
 
-def _answered(ask: Callable[[], Result]) -> Result | Refused:
+def _answer(ask: Callable[[], Result]) -> Result | Rejected:
     """What was asked for, or why it cannot be had. Raises StoreAway."""
     try:
         return ask()
-    except Refused as refused:
+    except Rejected as refused:
         return refused
     except FileNotFoundError:
-        return NotYet(Reason.MISSING_BLOB, "The metadata blob is missing.")
+        return Retryable(Reason.MISSING_BLOB, "The metadata blob is missing.")
     except (OSError, ClientError, BotoCoreError) as error:
         raise_if_away(error)
-        return NotYet(Reason.MISSING_BLOB, f"A blob cannot be read: {error!s:.200}")
+        return Retryable(Reason.MISSING_BLOB, f"A blob cannot be read: {error!s:.200}")
 
 
 def raise_if_away(error: Exception) -> None:

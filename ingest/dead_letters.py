@@ -8,14 +8,14 @@ from typing import Any
 import orjson
 
 from inferences.models.metadata_values import UNSTORABLE
-from ingest.errors import Refused
+from ingest.errors import Rejected
 from ingest.models import SetAsideEvent
 from ingest.stream import Entry
 
 DETAIL_CHARS, KEY_CHARS = 2000, 1024
 
 
-def set_aside(refused: Iterable[tuple[Entry, Refused]]) -> None:
+def set_aside(refused: Iterable[tuple[Entry, Rejected]]) -> None:
     """Keep them. What was kept before, under the same entry and reason, is not again."""
     SetAsideEvent.objects.bulk_create(
         [_row(entry, why) for entry, why in refused],
@@ -24,7 +24,7 @@ def set_aside(refused: Iterable[tuple[Entry, Refused]]) -> None:
     )
 
 
-def _row(entry: Entry, why: Refused) -> SetAsideEvent:
+def _row(entry: Entry, why: Rejected) -> SetAsideEvent:
     said = _read(entry.payload)
     return SetAsideEvent(
         stream_id=entry.id,

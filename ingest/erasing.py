@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from inferences.erasure.matching_records import Carried
-from ingest.errors import Refused
+from ingest.errors import Rejected
 from ingest.markers import read_marker
 from ingest.models import SetAsideEvent
 from istore import blobs
@@ -30,7 +30,7 @@ def set_aside_events(project: Project, carried: Carried) -> int:
 def _carries(key: str, carried: Carried) -> bool:
     try:
         marker = read_marker(blobs.get(key))
-    except (FileNotFoundError, Refused):
+    except (FileNotFoundError, Rejected):
         return False
     if carried.is_source and marker.get("data_source") == carried.value:
         return True

@@ -17,7 +17,7 @@ class Reason(StrEnum):
     POISON = "poison"  # delivered too often without an outcome
 
 
-class Refused(Exception):
+class Rejected(Exception):
     """The event can never become a record; it is set aside with this reason."""
 
     def __init__(self, reason: Reason, detail: str) -> None:
@@ -25,5 +25,5 @@ class Refused(Exception):
         self.reason = reason
 
 
-class NotYet(Refused):
+class Retryable(Rejected):
     """What it needs may yet come: the event waits, and is set aside when it was late."""

@@ -30,7 +30,7 @@ from protocols import open_inference
 SHORT = 128  # texts worth remembering: a camera's name comes with every picture
 
 
-class Salvage:
+class LenientReader:
     """Reads the parts one by one; ``warnings`` are the marker's, and its own."""
 
     def __init__(self, warnings: Any) -> None:
@@ -170,15 +170,15 @@ def _metadata_value(item: Any) -> MetadataValue:
         raise ValueError(f"{key!r:.60} has the unknown type {type_!r:.20}.")
     if len(text) <= SHORT:
         return _remembered(key, type_, text)
-    return _checked(key, type_, text)
+    return _check(key, type_, text)
 
 
 @lru_cache(maxsize=8192)
 def _remembered(key: str, type_: str, text: str) -> MetadataValue:
-    return _checked(key, type_, text)
+    return _check(key, type_, text)
 
 
-def _checked(key: str, type_: str, text: str) -> MetadataValue:
+def _check(key: str, type_: str, text: str) -> MetadataValue:
     value = MetadataValue(key, type_, text)
     _ = value.comparable
     return value

@@ -25,13 +25,13 @@ from ingest import heartbeat
 from ingest.batch_writer import Storing
 from ingest.blob_fetcher import Fetcher
 from ingest.dead_letters import set_aside
-from ingest.errors import NotYet, Reason, Refused
+from ingest.errors import Reason, Rejected, Retryable
 from ingest.metrics import Counts, Every
-from ingest.reconciliation_state import settled
+from ingest.reconciliation_state import already_processed
 from ingest.record_builder import Composed, compose
-from ingest.retries import Outages, Stopping
+from ingest.retries import RetryWhileUnavailable, Stopping
 from ingest.stream import Entry, EventStream
-from ingest.validated_events import Arrival, Models, arrival, read_event
+from ingest.validated_events import Models, ValidatedEvent, read_event, validate
 from istore.db.clock import now
 from istore.failpoints import failpoint
 
@@ -42,7 +42,7 @@ PORTION_BYTES = 16 * 2**20  # of answers that one statement carries
 
 log = structlog.get_logger(__name__)
 
-Aside = list[tuple[Entry, Refused]]
+Aside = list[tuple[Entry, Rejected]]
 
 
 class Listener:
@@ -51,7 +51,7 @@ class Listener:
     def __init__(self, stream: EventStream, stopping: threading.Event) -> None:
         self._stream = stream
         self._stopping = stopping
-        self._outages = Outages(stopping, heartbeat.beat)
+        self._outages = RetryWhileUnavailable(stopping, heartbeat.beat)
         self._models = Models()
         self._fetcher = Fetcher(self._outages)
         self.counts = Counts()
@@ -62,7 +62,7 @@ class Listener:
 
     def run(self) -> None:
         try:
-            self._outages.outlast(self._stream.ensure_group)
+            self._outages.call(self._stream.ensure_group)
             while not self._stopping.is_set():
                 self.step()
         except Stopping:
@@ -72,8 +72,8 @@ class Listener:
         """One batch, from its entries to their acknowledgement; how many there were."""
         heartbeat.beat()
         # First: entries read for a database that is away would use up their deliveries.
-        self._outages.outlast(now)
-        entries = self._outages.outlast(lambda: self._next(block_ms))
+        self._outages.call(now)
+        entries = self._outages.call(lambda: self._next(block_ms))
         if entries:
             failpoint("listener.read")
         for batch in _batches(entries):
@@ -81,7 +81,7 @@ class Listener:
                 break  # what is left was not acknowledged
             self._settle(batch)
         if self._trim.is_due():
-            self._outages.outlast(self._stream.trim)
+            self._outages.call(self._stream.trim)
         self.counts.tell_now_and_then(self._stream)
         return len(entries)
 
@@ -97,7 +97,7 @@ class Listener:
 
     def _settle(self, batch: list[Entry]) -> None:
         aside: Aside = []
-        arrivals = self._outages.outlast(lambda: self._checked(batch, aside))
+        arrivals = self._outages.call(lambda: self._checked(batch, aside))
         failpoint("listener.parsed")
         for portion in self._portions(arrivals, aside):
             failpoint("listener.fetched")
@@ -106,49 +106,49 @@ class Listener:
         waiting = self._set_aside(aside, {each.entry.id: each for each in arrivals})
         failpoint("listener.set_aside")
         done = [entry.id for entry in batch if entry.id not in waiting]
-        self._outages.outlast(lambda: self._stream.acknowledge(done))
+        self._outages.call(lambda: self._stream.acknowledge(done))
         failpoint("listener.acknowledged")
 
-    def _checked(self, batch: list[Entry], aside: Aside) -> list[Arrival]:
+    def _checked(self, batch: list[Entry], aside: Aside) -> list[ValidatedEvent]:
         aside.clear()
         events = []
         for entry in batch:
             try:
                 if entry.deliveries > settings.ISTORE_EVENT_DELIVERIES:
-                    raise Refused(
+                    raise Rejected(
                         Reason.POISON, f"{entry.deliveries} deliveries, no outcome."
                     )
                 events.append((entry, read_event(entry)))
-            except Refused as refused:
+            except Rejected as refused:
                 aside.append((entry, refused))
         models = self._models.of(event for _, event in events)
         arrivals = []
         for entry, event in events:
             try:
-                arrivals.append(arrival(entry, event, models))
-            except Refused as refused:
+                arrivals.append(validate(entry, event, models))
+            except Rejected as refused:
                 aside.append((entry, refused))
         return arrivals
 
     def _portions(
-        self, arrivals: Iterable[Arrival], aside: Aside
+        self, arrivals: Iterable[ValidatedEvent], aside: Aside
     ) -> Iterator[list[Composed]]:
         """Records to be, in lists that are not too much for one statement."""
-        indexed_at = self._outages.outlast(now)
+        indexed_at = self._outages.call(now)
         portion: list[Composed] = []
         size = 0
         for each, found in self._fetcher.markers(arrivals):
-            if isinstance(found, Refused):
+            if isinstance(found, Rejected):
                 aside.append((each.entry, found))
                 continue
             try:
                 portion.append(Composed(each, compose(each, found, indexed_at)))
-            except Refused as refused:
+            except Rejected as refused:
                 aside.append((each.entry, refused))
                 continue
             except Exception as error:
                 log.exception("event could not be read", stream_id=each.entry.id)
-                aside.append((each.entry, Refused(Reason.REFUSED, repr(error))))
+                aside.append((each.entry, Rejected(Reason.REFUSED, repr(error))))
                 continue
             size += len(found.answer)
             if size > PORTION_BYTES:
@@ -157,24 +157,24 @@ class Listener:
         if portion:
             yield portion
 
-    def _set_aside(self, aside: Aside, arrivals: dict[str, Arrival]) -> set[str]:
+    def _set_aside(self, aside: Aside, arrivals: dict[str, ValidatedEvent]) -> set[str]:
         """Keep what is refused for good; the entries of the others, which wait."""
         if not aside:
             return set()
-        over = self._outages.outlast(lambda: _settled_before(aside, arrivals))
+        over = self._outages.call(lambda: _settled_before(aside, arrivals))
         waiting, refused = set(), []
         for entry, why in aside:
             if entry.id in over:
                 self.counts.events["copies"] += 1
             elif (
-                isinstance(why, NotYet)
+                isinstance(why, Retryable)
                 and entry.deliveries < settings.ISTORE_EVENT_DELIVERIES
             ):
                 self.counts.events["waiting"] += 1
                 waiting.add(entry.id)
             else:
                 refused.append((entry, why))
-        self._outages.outlast(lambda: set_aside(refused))
+        self._outages.call(lambda: set_aside(refused))
         for _, why in refused:
             self.counts.set_aside[why.reason] += 1
         return waiting
@@ -192,7 +192,7 @@ def _batches(entries: list[Entry]) -> Iterator[list[Entry]]:
         yield [entry]
 
 
-def _settled_before(aside: Aside, arrivals: dict[str, Arrival]) -> set[str]:
+def _settled_before(aside: Aside, arrivals: dict[str, ValidatedEvent]) -> set[str]:
     """Entries without blobs because all is done: they were delivered once too often."""
     missing = [
         arrivals[entry.id] for entry, why in aside if why.reason == Reason.MISSING_BLOB
@@ -200,5 +200,5 @@ def _settled_before(aside: Aside, arrivals: dict[str, Arrival]) -> set[str]:
     done = set()
     for model in {each.model for each in missing}:
         named = {e.prefix: e.event.inference_id for e in missing if e.model == model}
-        done |= settled(model, named)
+        done |= already_processed(model, named)
     return {each.entry.id for each in missing if each.prefix in done}

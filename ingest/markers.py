@@ -9,9 +9,9 @@ from typing import Any
 
 import orjson
 
-from ingest.errors import NotYet, Reason, Refused
+from ingest.errors import Reason, Rejected, Retryable
 from ingest.events import InferenceEvent
-from ingest.validated_events import Arrival
+from ingest.validated_events import ValidatedEvent
 from istore import blobs
 
 FORMAT = 1
@@ -45,10 +45,10 @@ def read_marker(content: bytes) -> dict[str, Any]:
     except orjson.JSONDecodeError:
         value = _read_loosely(content)
     if not isinstance(value, dict) or value.get("format") != FORMAT:
-        raise Refused(Reason.MALFORMED_METADATA, f"It is not of format {FORMAT}.")
+        raise Rejected(Reason.MALFORMED_METADATA, f"It is not of format {FORMAT}.")
     for name in ("event", "input", "answer"):
         if not isinstance(value.get(name), dict):
-            raise Refused(Reason.MALFORMED_METADATA, f"{name!r} is not an object.")
+            raise Rejected(Reason.MALFORMED_METADATA, f"{name!r} is not an object.")
     for name in ("input", "answer"):
         _check_facts(name, value[name])
     return value
@@ -59,10 +59,10 @@ def read_event_of(value: dict[str, Any]) -> InferenceEvent:
     try:
         return InferenceEvent.from_dict(value["event"])
     except ValueError as error:
-        raise Refused(Reason.MALFORMED_METADATA, f"Its event: {error}") from None
+        raise Rejected(Reason.MALFORMED_METADATA, f"Its event: {error}") from None
 
 
-def open_marker(arrival: Arrival, content: bytes) -> Marker:
+def open_marker(arrival: ValidatedEvent, content: bytes) -> Marker:
     """The marker of an arrival with its answer, both held against what they state.
 
     Raises Refused, or NotYet when a blob beside it is not there.
@@ -80,20 +80,20 @@ def open_marker(arrival: Arrival, content: bytes) -> Marker:
         else _blob(arrival.event.inference_storage_key)
     )
     if hashlib.sha256(answer).hexdigest() != stated["sha256"]:
-        raise Refused(
+        raise Rejected(
             Reason.HASH_MISMATCH, "The answer is not the one that was hashed."
         )
     return Marker(value, answer)
 
 
-def check_input(arrival: Arrival, marker: Marker) -> None:
+def check_input(arrival: ValidatedEvent, marker: Marker) -> None:
     """The input is there and of its length. Cheap where blobs are files; see callers."""
     try:
         size = blobs.size(arrival.event.data_storage_key)
     except FileNotFoundError:
-        raise NotYet(Reason.MISSING_BLOB, "The input is missing.") from None
+        raise Retryable(Reason.MISSING_BLOB, "The input is missing.") from None
     if size != marker.input["size"]:
-        raise Refused(
+        raise Rejected(
             Reason.HASH_MISMATCH,
             f"The input has {size} bytes, not {marker.input['size']}.",
         )
@@ -104,9 +104,9 @@ def _check_size(key: str, stated: int) -> None:
     try:
         size = blobs.size(key)
     except FileNotFoundError:
-        raise NotYet(Reason.MISSING_BLOB, "The answer is missing.") from None
+        raise Retryable(Reason.MISSING_BLOB, "The answer is missing.") from None
     if size != stated:
-        raise Refused(
+        raise Rejected(
             Reason.HASH_MISMATCH, f"The answer has {size} bytes, not {stated}."
         )
 
@@ -115,7 +115,7 @@ def _blob(key: str) -> bytes:
     try:
         return blobs.get(key)
     except FileNotFoundError:
-        raise NotYet(Reason.MISSING_BLOB, "The answer is missing.") from None
+        raise Retryable(Reason.MISSING_BLOB, "The answer is missing.") from None
 
 
 def _read_loosely(content: bytes) -> Any:
@@ -123,7 +123,7 @@ def _read_loosely(content: bytes) -> Any:
     try:
         return json.loads(content)
     except (ValueError, RecursionError) as error:
-        raise Refused(Reason.MALFORMED_METADATA, f"It is not JSON: {error}") from None
+        raise Rejected(Reason.MALFORMED_METADATA, f"It is not JSON: {error}") from None
 
 
 def _check_facts(name: str, facts: dict[str, Any]) -> None:
@@ -133,13 +133,13 @@ def _check_facts(name: str, facts: dict[str, Any]) -> None:
     except (TypeError, ValueError):
         good = False
     if not good:
-        raise Refused(Reason.MALFORMED_METADATA, f"{name}.sha256 is not a SHA-256.")
+        raise Rejected(Reason.MALFORMED_METADATA, f"{name}.sha256 is not a SHA-256.")
     if type(size) is not int or not 0 <= size < 2**63:
-        raise Refused(Reason.MALFORMED_METADATA, f"{name}.size is not a length.")
+        raise Rejected(Reason.MALFORMED_METADATA, f"{name}.size is not a length.")
 
 
 def _check_event(event: InferenceEvent, value: dict[str, Any]) -> None:
     """The marker speaks of this very inference; published it was each time anew."""
     stated = read_event_of(value)
     if replace(stated, event_published_at=event.event_published_at) != event:
-        raise Refused(Reason.MALFORMED_METADATA, "It is the marker of another event.")
+        raise Rejected(Reason.MALFORMED_METADATA, "It is the marker of another event.")

@@ -52,7 +52,7 @@ CROSS JOIN LATERAL (
 """
 
 
-def settled(model: RegisteredModel, named: Mapping[str, str]) -> set[str]:
+def already_processed(model: RegisteredModel, named: Mapping[str, str]) -> set[str]:
     """Of ``{prefix of the blobs: inference id}`` those prefixes that need nothing more."""
     done: set[str] = set()
     for some in _batches(named.items()):

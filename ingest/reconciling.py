@@ -25,11 +25,11 @@ from django.db import connection
 
 from inferences.models import InferencePayload, RegisteredModel
 from inferences.models.row_ids import first_id_at
-from ingest.errors import Refused
+from ingest.errors import Rejected
 from ingest.events import InferenceEvent
 from ingest.markers import read_event_of, read_marker
 from ingest.models import SetAsideEvent
-from ingest.reconciliation_state import settled
+from ingest.reconciliation_state import already_processed
 from ingest.stream import EventStream
 from istore import blobs
 from istore.db.clock import now
@@ -157,7 +157,7 @@ def _lost(hour: Hour, uniques: list[str]) -> tuple[list[InferenceEvent], bool]:
         else:
             events.append(event)
     prefixes = {_prefix(each): each.inference_id for each in events}
-    done = settled(hour.model, prefixes)
+    done = already_processed(hour.model, prefixes)
     return [each for each in events if _prefix(each) not in done], clean
 
 
@@ -167,7 +167,7 @@ def _event_at(model: RegisteredModel, key: str) -> InferenceEvent | None:
         event = read_event_of(read_marker(blobs.get(key)))
     except FileNotFoundError:
         return None
-    except Refused as refused:
+    except Rejected as refused:
         log.warning("marker cannot be read", key=key, why=refused.reason)
         return None
     if event.model_id != model.model_id or event.metadata_storage_key != key:

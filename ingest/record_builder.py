@@ -25,10 +25,10 @@ from inferences.models.row_ids import EARLIEST
 from inferences.predictions.derived_metadata import derived_metadata
 from inferences.store.notes import NOT_UNDERSTOOD, WARNINGS
 from inferences.store.recording import NewInference
-from ingest.errors import Reason, Refused
-from ingest.lenient_parsing import Salvage
+from ingest.errors import Reason, Rejected
+from ingest.lenient_parsing import LenientReader
 from ingest.markers import Marker
-from ingest.validated_events import Arrival
+from ingest.validated_events import ValidatedEvent
 
 ACTIONS = {action.label: action for action in InferenceAction}
 WARNINGS_MAX, WARNING_CHARS = 100, 500
@@ -37,15 +37,17 @@ CONTENT_TYPE_CHARS = 255
 
 @dataclass(frozen=True, slots=True)
 class Composed:
-    arrival: Arrival
+    arrival: ValidatedEvent
     new: NewInference
 
 
-def compose(arrival: Arrival, marker: Marker, indexed_at: datetime) -> NewInference:
+def compose(
+    arrival: ValidatedEvent, marker: Marker, indexed_at: datetime
+) -> NewInference:
     """The record to be. Raises Refused when the marker does not say what was asked."""
     value, stated = marker.value, marker.input
-    said = Salvage(value.get("warnings"))
-    asked = _asked(value, said)
+    said = LenientReader(value.get("warnings"))
+    asked = _ask(value, said)
     text, found = said.answer(arrival.model, marker)
     created_at, offset = _created_at(arrival)
     version = said.model_version or said.text(
@@ -75,15 +77,15 @@ def content_hash_of(value: dict[str, Any]) -> bytes:
     The proxy compares it with that of a record that has the id of a call. Raises Refused
     as ``compose`` does.
     """
-    asked = _asked(value, Salvage([]))
+    asked = _ask(value, LenientReader([]))
     return NewInference(**asked, inference_id="", created_at=EARLIEST).content_hash
 
 
-def _asked(value: dict[str, Any], said: Salvage) -> dict[str, Any]:
+def _ask(value: dict[str, Any], said: LenientReader) -> dict[str, Any]:
     """What of a marker tells one content from another, as ``NewInference`` takes it."""
     action = ACTIONS.get(str(value.get("inference_action")))
     if action is None:
-        raise Refused(
+        raise Rejected(
             Reason.MALFORMED_METADATA,
             f"{value.get('inference_action')!r:.60} is no inference_action.",
         )
@@ -107,7 +109,7 @@ def _reservation(value: dict[str, Any]) -> bytes | None:
         return None
 
 
-def _created_at(arrival: Arrival) -> tuple[datetime, timedelta]:
+def _created_at(arrival: ValidatedEvent) -> tuple[datetime, timedelta]:
     """When it happened, and by how much the publisher's clock was corrected for that."""
     limit = timedelta(seconds=settings.ISTORE_CLOCK_SKEW_MAX_SECONDS)
     event, streamed_at = arrival.event, arrival.streamed_at
@@ -124,20 +126,20 @@ def _created_at(arrival: Arrival) -> tuple[datetime, timedelta]:
 
 
 def _notes(
-    arrival: Arrival,
+    arrival: ValidatedEvent,
     marker: Marker,
     indexed_at: datetime,
     offset: timedelta,
-    said: Salvage,
+    said: LenientReader,
 ) -> dict[str, Any]:
     event, answer, stated = arrival.event, marker.answer_facts, marker.input
     notes: dict[str, Any] = {
         "times": {
-            "received": _written(event.request_received_at),
-            "forwarded": _written(event.request_forwarded_at),
-            "responded": _written(event.request_responded_at),
-            "published": _written(event.event_published_at),
-            "indexed": _written(indexed_at),
+            "received": _write(event.request_received_at),
+            "forwarded": _write(event.request_forwarded_at),
+            "responded": _write(event.request_responded_at),
+            "published": _write(event.event_published_at),
+            "indexed": _write(indexed_at),
         },
         "answer": {name: answer.get(name) for name in ANSWER_FACTS},
         "input": {name: stated.get(name) for name in INPUT_FACTS},
@@ -164,7 +166,7 @@ INPUT_FACTS = ("name", "datatype", "shape")
 RARE_INPUT_FACTS = ("content_encoding", "base64", "tensors")
 
 
-def _written(moment: datetime) -> str:
+def _write(moment: datetime) -> str:
     """``written_moment`` of a moment in UTC, at a fifth of its cost."""
     return f"{moment.isoformat(timespec='microseconds')[:26]}Z"
 
@@ -174,18 +176,18 @@ def _storable(notes: dict[str, Any]) -> dict[str, Any]:
     try:
         written = orjson.dumps(notes)
     except TypeError:
-        return _replaced(notes)
-    return _replaced(notes) if b"\\u0000" in written else orjson.loads(written)
+        return _replace(notes)
+    return _replace(notes) if b"\\u0000" in written else orjson.loads(written)
 
 
-def _replaced(value: Any) -> Any:
+def _replace(value: Any) -> Any:
     """The same with U+FFFD for what cannot be stored, in names as in values."""
     if isinstance(value, str):
         return UNSTORABLE.sub("\ufffd", value)
     if isinstance(value, dict):
-        return {_replaced(name): _replaced(each) for name, each in value.items()}
+        return {_replace(name): _replace(each) for name, each in value.items()}
     if isinstance(value, list):
-        return [_replaced(each) for each in value]
+        return [_replace(each) for each in value]
     if isinstance(value, float) and not math.isfinite(value):
         return None
     return value

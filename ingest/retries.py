@@ -44,7 +44,7 @@ def is_outage(error: Exception) -> bool:
     return state != CANCELED and state[:2] in OF_THE_SERVER
 
 
-class Outages:
+class RetryWhileUnavailable:
     """Asks until there is an answer. Says once that something is away, and once back."""
 
     def __init__(
@@ -54,7 +54,7 @@ class Outages:
         self._while_waiting = while_waiting
         self._told: set[str] = set()
 
-    def outlast(self, ask: Callable[[], Result]) -> Result:
+    def call(self, ask: Callable[[], Result]) -> Result:
         """What ``ask`` returns once nothing it needs is away. Raises Stopping."""
         seconds, met = SHORTEST_SECONDS, set()
         while True:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from inferences.models import RegisteredModel
-from ingest.errors import NotYet, Reason, Refused
+from ingest.errors import Reason, Rejected, Retryable
 from ingest.events import InferenceEvent
 from ingest.stream import Entry
 from istore import blobs
@@ -24,7 +24,7 @@ PLACE = re.compile(
 
 
 @dataclass(frozen=True, slots=True)
-class Arrival:
+class ValidatedEvent:
     """An event whose form is good, and the model that was asked."""
 
     entry: Entry
@@ -88,21 +88,21 @@ def read_event(entry: Entry) -> InferenceEvent:
     try:
         event = InferenceEvent.from_json(entry.payload)
     except ValueError as error:
-        raise Refused(Reason.MALFORMED_EVENT, str(error)) from None
+        raise Rejected(Reason.MALFORMED_EVENT, str(error)) from None
     for value in (event.model_id, event.inference_id):
         if not OUTSIDE_ID.regex.match(value):
-            raise Refused(Reason.MALFORMED_EVENT, f"{value!r:.60} is not an id.")
+            raise Rejected(Reason.MALFORMED_EVENT, f"{value!r:.60} is not an id.")
     return event
 
 
-def arrival(
+def validate(
     entry: Entry, event: InferenceEvent, models: dict[int, RegisteredModel]
-) -> Arrival:
+) -> ValidatedEvent:
     """The event with its model. Raises Refused, or NotYet while nobody knows the model."""
     prefix, place = _prefix_of(event), _place_of(event)
     model = models.get(int(place["model"])) if place else None
     if place and model is None and not _is_registered(event.model_id):
-        raise NotYet(
+        raise Retryable(
             Reason.UNKNOWN_MODEL, f"No model is registered as {event.model_id!r:.300}."
         )
     if (
@@ -110,7 +110,7 @@ def arrival(
         or model.model_id != event.model_id
         or int(place["project"]) != model.project_id
     ):
-        raise Refused(Reason.FOREIGN_KEY, f"{prefix!r:.300} is not of this model.")
+        raise Rejected(Reason.FOREIGN_KEY, f"{prefix!r:.300} is not of this model.")
     named = (
         event.data_storage_key,
         event.inference_storage_key,
@@ -118,8 +118,8 @@ def arrival(
     )
     for key, kind in zip(named, KINDS, strict=True):
         if key != f"{prefix}/{kind}":
-            raise Refused(Reason.FOREIGN_KEY, f"{key!r:.300} is not the {kind}.")
-    return Arrival(entry, event, model)
+            raise Rejected(Reason.FOREIGN_KEY, f"{key!r:.300} is not the {kind}.")
+    return ValidatedEvent(entry, event, model)
 
 
 def _is_registered(model_id: str) -> bool:

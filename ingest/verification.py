@@ -19,11 +19,11 @@ from django.conf import settings
 from inferences.maintenance.orphan_blobs import Fate
 from inferences.models import RegisteredModel
 from inferences.store.lookup import keys_of
-from ingest.errors import Refused
+from ingest.errors import Rejected
 from ingest.events import InferenceEvent
 from ingest.markers import read_event_of, read_marker
 from ingest.models import SetAsideEvent
-from ingest.reconciliation_state import settled
+from ingest.reconciliation_state import already_processed
 from ingest.stream import EventStream
 from istore import blobs
 from istore.checks.verification import Finding, Scope
@@ -48,11 +48,11 @@ def fates(model: RegisteredModel, folders: list[str], scope: Scope) -> dict[str,
                 events[folder] = read_event_of(read_marker(blobs.get(_marker(folder))))
             except FileNotFoundError:
                 told[folder] = WAITING  # gone meanwhile
-            except Refused as refused:
+            except Rejected as refused:
                 found = Finding("marker-unreadable", folder, str(refused)[:200])
                 told[folder] = Fate(finding=found)
     named = {folder: event.inference_id for folder, event in events.items()}
-    done = settled(model, named)
+    done = already_processed(model, named)
     keys = keys_of(model, named.values())
     removed = {name for name, key in keys.items() if key.removed_at}
     # What is stored by now, or under another id, is named after all.

@@ -39,6 +39,6 @@ def content_hashes_of(payload: bytes) -> list[bytes]:
     if not apps.ready:
         django.setup()
     from ingest.record_builder import content_hash_of
-    from proxy.capture.artifacts import prepared
+    from proxy.capture.artifacts import prepare
 
-    return [content_hash_of(each.marker) for each in prepared(SpoolEntry.read(payload))]
+    return [content_hash_of(each.marker) for each in prepare(SpoolEntry.read(payload))]

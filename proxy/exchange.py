@@ -12,12 +12,12 @@ from proxy import counters, timestamps
 from proxy.answers import Send
 from proxy.http.headers import header_of_ids
 from proxy.http.http1_client import Response
-from proxy.http.request_body import Allowance, Reader
-from proxy.http.timeouts import Patience
+from proxy.http.request_body import MemoryReservation, Reader
+from proxy.http.timeouts import Timeout
 from proxy.http.upstream_pool import Upstreams
 from proxy.paths import Call
-from proxy.request_parsing import Asked
-from proxy.response_reading import Answered, is_stream, pass_on, read_answer
+from proxy.request_parsing import ParsedRequest
+from proxy.response_reading import UpstreamResponse, is_stream, pass_on, read_answer
 from proxy.spool.entries import FORM_RAW, FORM_V2, Facts, SpoolEntry
 from proxy.streaming import Keeper, carry_stream
 from proxy.targets import Target
@@ -33,7 +33,7 @@ class Exchange:
 
     call: Call
     target: Target
-    asked: Asked
+    asked: ParsedRequest
     received_at: int
     forwarded_at: int
     responded_at: int
@@ -47,7 +47,7 @@ class Exchange:
 
     @classmethod
     def begin(
-        cls, call: Call, target: Target, asked: Asked, received_at: int
+        cls, call: Call, target: Target, asked: ParsedRequest, received_at: int
     ) -> Exchange:
         return cls(call, target, asked, received_at, received_at, received_at)
 
@@ -57,11 +57,11 @@ class Exchange:
         query: str,
         headers: Sequence[bytes],
         body: bytes,
-        allowance: Allowance,
+        allowance: MemoryReservation,
         reader: Reader,
         send: Send,
         keeper: Keeper,
-    ) -> Answered | None:
+    ) -> UpstreamResponse | None:
         """The whole answer, to be kept and sent; None when it was passed on already."""
         self.forwarded_at = timestamps.now()
         async with upstreams.ask(self.target, self.call, query, headers, body) as asked:
@@ -79,10 +79,10 @@ class Exchange:
             return None
 
     async def _read(
-        self, response: Response, allowance: Allowance, patience: Patience
-    ) -> Answered:
+        self, response: Response, allowance: MemoryReservation, patience: Timeout
+    ) -> UpstreamResponse:
         if not self.target.is_stored:
-            return Answered.beginning(response, "off")
+            return UpstreamResponse.beginning(response, "off")
         return await read_answer(response, allowance, patience)
 
     def headers(self, told: str) -> list[tuple[bytes, bytes]]:
@@ -93,7 +93,9 @@ class Exchange:
             (b"inference-store", told.encode()),
         ]
 
-    def entry(self, answered: Answered, ids: Sequence[str] | None = None) -> SpoolEntry:
+    def entry(
+        self, answered: UpstreamResponse, ids: Sequence[str] | None = None
+    ) -> SpoolEntry:
         """What is kept of it, under the ids that were settled, or under those given."""
         target, asked = self.target, self.asked
         ids = list(self.ids if ids is None else ids)
@@ -102,9 +104,9 @@ class Exchange:
             task_type=target.task_type,
             inference_ids=ids,
             prefixes=[self._new_prefix() for _ in ids],
-            request_received_at=timestamps.written(self.received_at),
-            request_forwarded_at=timestamps.written(self.forwarded_at),
-            request_responded_at=timestamps.written(self.responded_at),
+            request_received_at=timestamps.write(self.received_at),
+            request_forwarded_at=timestamps.write(self.forwarded_at),
+            request_responded_at=timestamps.write(self.responded_at),
             status=answered.status,
             request_header_length=asked.header_length,
             answer_header_length=answered.header_length,

@@ -26,13 +26,19 @@ from proxy.http.headers import (
     Headers,
     header_of_ids,
 )
-from proxy.http.request_body import Permits, Reader
+from proxy.http.request_body import MemoryBudget, Reader
 from proxy.http.upstream_pool import Upstreams
 from proxy.lost_copies import LostCopies
 from proxy.paths import Call
 from proxy.record_ids import RecordIds
-from proxy.request_parsing import Asked, read_asked, without_metadata
-from proxy.response_reading import STATUS, TOO_LARGE, Answered, not_recorded, pass_on
+from proxy.request_parsing import ParsedRequest, parse_request, without_metadata
+from proxy.response_reading import (
+    STATUS,
+    TOO_LARGE,
+    UpstreamResponse,
+    not_recorded,
+    pass_on,
+)
 from proxy.spool.writer import FAILED, Spool
 from proxy.targets import Admission, Target, Targets, find_target
 
@@ -48,7 +54,7 @@ class Proxy:
     def __init__(self) -> None:
         self.admission = Admission()
         self.targets = Targets(find_target, self.admission)
-        self.permits = Permits(limits.PROXY_MAX_INFLIGHT_BYTES)
+        self.permits = MemoryBudget(limits.PROXY_MAX_INFLIGHT_BYTES)
         self.lost = LostCopies()
         self.record_ids = RecordIds()
         self._upstreams: Upstreams | None = None
@@ -108,7 +114,7 @@ class Proxy:
         call, target = await self.find_target(calls, headers)
         with self.permits.allowance() as allowance:
             body = await reader.body(allowance)
-            asked = await read_asked(body, headers, target.task_type, allowance.take)
+            asked = await parse_request(body, headers, target.task_type, allowance.take)
             given, body = await outgoing(target, asked, headers, body)
             exchange = Exchange.begin(call, target, asked, received_at)
             answered = await exchange.carry(
@@ -129,7 +135,7 @@ class Proxy:
                 await send_whole(send, answered.status, headers_out, answered.body)
                 failpoint("proxy.answered")
 
-    async def keep(self, exchange: Exchange, answered: Answered) -> str:
+    async def keep(self, exchange: Exchange, answered: UpstreamResponse) -> str:
         """Why no copy is kept, or "" when one is, durably."""
         reason = FAILED
         try:
@@ -145,7 +151,7 @@ class Proxy:
                 self.record_ids.give_back(exchange)
         return reason
 
-    async def _keep(self, exchange: Exchange, answered: Answered) -> str:
+    async def _keep(self, exchange: Exchange, answered: UpstreamResponse) -> str:
         failpoint("proxy.forwarded")
         if not 200 <= answered.status < 300:
             return STATUS
@@ -163,7 +169,7 @@ class Proxy:
 
 
 async def outgoing(
-    target: Target, asked: Asked, headers: Headers, body: bytes
+    target: Target, asked: ParsedRequest, headers: Headers, body: bytes
 ) -> tuple[list[bytes], bytes]:
     """The headers and the body to forward: as they came, but for the one edit allowed."""
     instead: dict[bytes, bytes | None] = {}

@@ -76,10 +76,10 @@ def _readings(segments: list[bytes]) -> Iterator[Call]:
         if ending is None:
             continue
         match before:
-            case [_, *_, b"versions", last] if version := _decoded(last):
-                if model_id := _decoded(b"/".join(before[:-2])):
+            case [_, *_, b"versions", last] if version := _decode(last):
+                if model_id := _decode(b"/".join(before[:-2])):
                     yield Call(ending, model_id, version)
-        if model_id := _decoded(b"/".join(before)):
+        if model_id := _decode(b"/".join(before)):
             yield Call(ending, model_id)
 
 
@@ -88,13 +88,13 @@ _remembered = lru_cache(REMEMBERED)(_read)
 
 @lru_cache(REMEMBERED)
 def _path(kind: Kind, name: str, version: str | None) -> str:
-    path = f"/v2/models/{encoded(name)}"
+    path = f"/v2/models/{encode(name)}"
     if version is not None:
-        path += f"/versions/{encoded(version)}"
+        path += f"/versions/{encode(version)}"
     return path if kind == "metadata" else f"{path}/{kind}"
 
 
-def encoded(segment: str) -> str:
+def encode(segment: str) -> str:
     """One segment of a path; dots alone would be read as steps in it."""
     return quote(segment, safe="") if segment.strip(".") else "%2E" * len(segment)
 
@@ -110,7 +110,7 @@ def _is_control(character: str) -> bool:
     return character < " " or "\x7f" <= character <= "\x9f"
 
 
-def _decoded(segment: bytes) -> str | None:
+def _decode(segment: bytes) -> str | None:
     try:
         text = unquote_to_bytes(segment).decode()
     except UnicodeDecodeError:

@@ -42,7 +42,7 @@ class Publisher:
         waits = iter(() if is_away else WAITS)
         while True:
             try:
-                self._stream.publish(_stamped(events))
+                self._stream.publish(_stamp(events))
                 return True
             except RedisError as error:
                 wait = next(waits, None)
@@ -58,7 +58,7 @@ class Publisher:
         log.warning("Redis is away (%s): %d events left to reconcile", kind, count)
 
 
-def _stamped(events: Sequence[InferenceEvent]) -> list[InferenceEvent]:
+def _stamp(events: Sequence[InferenceEvent]) -> list[InferenceEvent]:
     """The events, published now: the listener takes a delay for a clock that is wrong."""
     now = datetime.now(UTC)
     return [replace(event, event_published_at=now) for event in events]

@@ -34,12 +34,12 @@ from proxy.content_hashes import (
 )
 from proxy.counters import counts
 from proxy.exchange import Exchange
-from proxy.http.encodings import decoded
+from proxy.http.encodings import decode
 from proxy.http.headers import header_of_ids
 from proxy.parser_processes import is_light, parse, shared
 from proxy.request_parsing import LARGE, part_ids
 from proxy.reservations import Found, Reservations
-from proxy.response_reading import Answered
+from proxy.response_reading import UpstreamResponse
 from proxy.spool.entries import FORM_JSON
 
 REMOVED = "removed"
@@ -76,7 +76,7 @@ class RecordIds:
     def __init__(self) -> None:
         self._reservations = Reservations()
 
-    async def settle(self, exchange: Exchange, answered: Answered) -> str:
+    async def settle(self, exchange: Exchange, answered: UpstreamResponse) -> str:
         """Give the exchange its ids; "", or why no copy of it can be kept."""
         if exchange.ids:  # a stream's, before it began
             return ""
@@ -188,7 +188,7 @@ def _chosen(
     return Chosen(wish.inference_id)  # the copy will be dropped for the one there
 
 
-async def _count_parts(exchange: Exchange, answered: Answered) -> int:
+async def _count_parts(exchange: Exchange, answered: UpstreamResponse) -> int:
     """How many inferences it was: as many as the inputs, where the answers are, too."""
     count = exchange.asked.parts
     if count == 1:
@@ -218,7 +218,7 @@ async def _count_parts(exchange: Exchange, answered: Answered) -> int:
     return count if in_parts else 1
 
 
-def _digests(exchange: Exchange, answered: Answered, count: int) -> list[bytes]:
+def _digests(exchange: Exchange, answered: UpstreamResponse, count: int) -> list[bytes]:
     """What tells this call from others: all that makes the content of its records."""
     facts = exchange.entry(answered).facts
     said = [
@@ -244,16 +244,16 @@ def _digests(exchange: Exchange, answered: Answered, count: int) -> list[bytes]:
     return found
 
 
-def _plain(answered: Answered) -> bytes:
+def _plain(answered: UpstreamResponse) -> bytes:
     try:
         most = limits.PROXY_MAX_RESPONSE_BYTES
-        return decoded(answered.body, answered.encoding, most)
+        return decode(answered.body, answered.encoding, most)
     except ValueError:
         return answered.body
 
 
 async def _content_hashes(
-    exchange: Exchange, answered: Answered, ids: list[str]
+    exchange: Exchange, answered: UpstreamResponse, ids: list[str]
 ) -> list[bytes]:
     """Those of the records to be, one for each part. It is as much work as capture is."""
     entry = exchange.entry(answered, ids)

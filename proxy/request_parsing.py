@@ -22,7 +22,7 @@ from protocols.open_inference import (
     strip_metadata,
 )
 from proxy import limits
-from proxy.http.encodings import Take, decoded
+from proxy.http.encodings import Take, decode
 from proxy.http.headers import HEADER_LENGTH, Headers
 from proxy.parser_processes import is_light, shared
 from proxy.paths import is_id
@@ -31,7 +31,7 @@ LARGE = 256 * 2**10  # what is larger is hashed in a thread
 
 
 @dataclass(slots=True)
-class Asked:
+class ParsedRequest:
     """``body`` is what is kept: without its content encoding, unless ``encoding`` says
     that it still has one.
 
@@ -51,9 +51,9 @@ class Asked:
     warnings: list[str] = field(default_factory=list)
 
 
-async def read_asked(
+async def parse_request(
     body: bytes, headers: Headers, task_type: str, take: Take
-) -> Asked:
+) -> ParsedRequest:
     """``take`` is asked for room for what comes out of a compressed body."""
     encoding = headers.encoding()
     try:
@@ -76,18 +76,18 @@ async def inflate(body: bytes, encoding: str, most: int, take: Take) -> bytes:
     """
     if not encoding:
         return body
-    return await asyncio.to_thread(decoded, body, encoding, most, take)
+    return await asyncio.to_thread(decode, body, encoding, most, take)
 
 
-def as_it_came(body: bytes, why: object, encoding: str = "") -> Asked:
+def as_it_came(body: bytes, why: object, encoding: str = "") -> ParsedRequest:
     """For a body that is passed on, and kept, unread."""
     warning = f"The request could not be read, and is kept as it came: {why}"
-    return Asked(
+    return ParsedRequest(
         body, None, uuid7(), is_read=False, encoding=encoding, warnings=[warning]
     )
 
 
-async def without_metadata(asked: Asked) -> tuple[bytes, int | None]:
+async def without_metadata(asked: ParsedRequest) -> tuple[bytes, int | None]:
     """The very same body where it holds none."""
     body, length = asked.body, asked.header_length
     if is_light(_header_of(body, length)):
@@ -122,28 +122,30 @@ def part_ids(request_id: str, count: int) -> list[str]:
     return [f"{request_id[: most - len(str(n)) - 1]}-{n}" for n in range(count)]
 
 
-async def _read(body: bytes, header_length: int | None, task_type: str) -> Asked:
+async def _read(
+    body: bytes, header_length: int | None, task_type: str
+) -> ParsedRequest:
     """Without the body. Raises ValueError where it cannot be read."""
     if header_length == 0:  # the whole body is one tensor
-        return Asked(b"", 0, uuid7())
+        return ParsedRequest(b"", 0, uuid7())
     if is_light(_header_of(body, header_length)):
         document = _read_header(body, header_length)
         # Only what may be several inputs is looked at beyond its header.
         if is_light(body) or not _may_be_several(document, task_type):
-            return _described(document, body, header_length, task_type)
+            return _describe(document, body, header_length, task_type)
     return await shared().run(read_whole, body, header_length, task_type)
 
 
-def read_whole(body: bytes, header_length: int | None, task_type: str) -> Asked:
+def read_whole(body: bytes, header_length: int | None, task_type: str) -> ParsedRequest:
     document = _read_header(body, header_length)
-    return _described(document, body, header_length, task_type)
+    return _describe(document, body, header_length, task_type)
 
 
-def _described(
+def _describe(
     document: dict[str, Any], body: bytes, header_length: int | None, task_type: str
-) -> Asked:
+) -> ParsedRequest:
     wish, warnings = wish_of(document.get("id"))
-    return Asked(
+    return ParsedRequest(
         b"",
         header_length,
         request_id=wish or uuid7(),

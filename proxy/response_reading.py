@@ -10,8 +10,8 @@ from proxy import limits
 from proxy.answers import Send
 from proxy.http.headers import CONTENT_ENCODING, HEADER_LENGTH, read_encoding, to_client
 from proxy.http.http1_client import Response
-from proxy.http.request_body import Allowance
-from proxy.http.timeouts import Patience
+from proxy.http.request_body import MemoryReservation
+from proxy.http.timeouts import Timeout
 from proxy.http.upstream_pool import too_large
 
 TOO_LARGE, BUSY, STATUS = "too-large", "busy", "upstream-status"
@@ -25,7 +25,7 @@ class BrokenOff(Exception):
 
 
 @dataclass(slots=True)
-class Answered:
+class UpstreamResponse:
     """An answer with its whole body, unless ``told`` says why no copy is kept."""
 
     status: int
@@ -37,7 +37,9 @@ class Answered:
     chunks: list[bytes] = field(default_factory=list)
 
     @classmethod
-    def beginning(cls, response: Response, told: str = "", *chunks: bytes) -> Answered:
+    def beginning(
+        cls, response: Response, told: str = "", *chunks: bytes
+    ) -> UpstreamResponse:
         length = response.header(HEADER_LENGTH)
         return cls(
             status=response.status,
@@ -63,15 +65,15 @@ def is_stream(response: Response) -> bool:
 
 
 async def read_answer(
-    response: Response, allowance: Allowance, patience: Patience
-) -> Answered:
+    response: Response, allowance: MemoryReservation, patience: Timeout
+) -> UpstreamResponse:
     """The answer, with as much of its body as may be held.
 
     It may take as long as one that is passed on: whether a copy is kept must not decide
     whether a slow answer arrives.
     """
     chunks, reason = await _gather(response, allowance, patience)
-    return Answered.beginning(response, not_recorded(reason), *chunks)
+    return UpstreamResponse.beginning(response, not_recorded(reason), *chunks)
 
 
 def not_recorded(reason: str) -> str:
@@ -82,7 +84,7 @@ async def pass_on(
     response: Response,
     send: Send,
     extra: Iterable[tuple[bytes, bytes]],
-    patience: Patience,
+    patience: Timeout,
     begun: Iterable[bytes] = (),
 ) -> None:
     """Send the answer on as it comes, after what was read of it already.
@@ -104,13 +106,13 @@ async def pass_on(
         size += len(chunk)
         if size > limits.PROXY_MAX_RESPONSE_BYTES:
             raise BrokenOff("The upstream's answer is too large.")
-        patience.again()
+        patience.reset()
         await send({"type": "http.response.body", "body": chunk, "more_body": True})
     await send({"type": "http.response.body", "body": b""})
 
 
 async def _gather(
-    response: Response, allowance: Allowance, patience: Patience
+    response: Response, allowance: MemoryReservation, patience: Timeout
 ) -> tuple[list[bytes], str]:
     most, expected = limits.CAPTURE_MAX_BYTES, response.length
     if expected is not None:
@@ -122,7 +124,7 @@ async def _gather(
     chunks: list[bytes] = []
     size = 0
     async for chunk in response.pieces():
-        patience.again()
+        patience.reset()
         chunks.append(chunk)
         size += len(chunk)
         if size > limits.PROXY_MAX_RESPONSE_BYTES:  # and nothing of it was sent yet

@@ -20,15 +20,15 @@ from typing import TYPE_CHECKING, Any, Protocol
 from proxy import counters, limits, timestamps
 from proxy.answers import Send
 from proxy.http.headers import to_client
-from proxy.http.request_body import Allowance, Reader
-from proxy.http.timeouts import Patience
+from proxy.http.request_body import MemoryReservation, Reader
+from proxy.http.timeouts import Timeout
 from proxy.lost_copies import LostCopies
 from proxy.response_reading import (
     BUSY,
     STATUS,
     TOO_LARGE,
-    Answered,
     BrokenOff,
+    UpstreamResponse,
     not_recorded,
 )
 
@@ -48,7 +48,7 @@ class Keeper(Protocol):
     lost: LostCopies
     record_ids: RecordIds
 
-    async def keep(self, exchange: Exchange, answered: Answered) -> str: ...
+    async def keep(self, exchange: Exchange, answered: UpstreamResponse) -> str: ...
 
 
 class StreamResponse(Protocol):
@@ -66,7 +66,7 @@ class Streaming(Protocol):
     """A server that was asked, or a mock in its place."""
 
     response: StreamResponse
-    patience: Patience
+    patience: Timeout
 
 
 @dataclass(slots=True)
@@ -76,7 +76,7 @@ class StreamCopy:
     ``reason`` says why there is no copy; then nothing is held.
     """
 
-    allowance: Allowance
+    allowance: MemoryReservation
     most: int
     size: int = 0
     reason: str = ""
@@ -112,13 +112,13 @@ async def carry_stream(
     exchange: Exchange,
     asking: Streaming,
     keeper: Keeper,
-    allowance: Allowance,
+    allowance: MemoryReservation,
     reader: Reader,
     send: Send,
 ) -> None:
     """Pass the stream on; ``keeper`` takes the copy of what is to be stored."""
     response = asking.response
-    told = _told(exchange, response)
+    told = _describe(exchange, response)
     if told == STREAMING:
         # The header names the record before anybody knows what the answer will say.
         reason = await keeper.record_ids.settle_stream(exchange)
@@ -147,7 +147,7 @@ async def carry_stream(
         await send({"type": "http.response.body", "body": b""})
 
 
-def _told(exchange: Exchange, response: StreamResponse) -> str:
+def _describe(exchange: Exchange, response: StreamResponse) -> str:
     """What is known when the stream begins: most that keeps copies away is, by then."""
     if not exchange.target.is_stored:
         return "off"
@@ -178,7 +178,7 @@ async def _pass_pieces(
             size += len(piece)
             if size > limits.PROXY_MAX_RESPONSE_BYTES:
                 raise BrokenOff("The upstream's answer is too large.")
-            asking.patience.again()
+            asking.patience.reset()
             if copy is not None:
                 copy.take(piece)
             await send({"type": "http.response.body", "body": piece, "more_body": True})
@@ -201,7 +201,7 @@ async def _keep_copy(
         keeper.record_ids.give_back(exchange)
     else:
         exchange.stream = copy.facts(end, exchange.forwarded_at)
-        answered = Answered.beginning(response, "", *copy.chunks)
+        answered = UpstreamResponse.beginning(response, "", *copy.chunks)
         reason = await keeper.keep(exchange, answered)
     counters.tell_kept(reason)
     keeper.lost.settle(exchange, reason)

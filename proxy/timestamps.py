@@ -19,7 +19,7 @@ def now() -> int:
     return time.time_ns() // 1000
 
 
-def written(moment: int) -> str:
+def write(moment: int) -> str:
     """RFC 3339 in UTC, always with six digits."""
     second, rest = divmod(moment, SECOND)
     return f"{_second(second)}.{rest:06}Z"

@@ -19,7 +19,7 @@ from django.conf import settings
 
 from istore.uuids import uuid7
 from proxy.spool.frames import head, header
-from proxy.spool.spool_files import Segment, sync_directory, write_durably
+from proxy.spool.spool_files import SpoolFile, sync_directory, write_durably
 
 FOLDER, LOCK = "waiting", "retry"
 SHARE = 0.25
@@ -50,7 +50,7 @@ def set_aside(spool: Path, model: str, payloads: Sequence[bytes], at: float) -> 
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         sync_directory(folder.parent)
         sync_directory(spool)
-    segment = Segment(folder, uuid7().replace("-", ""), 1, is_closed=True)
+    segment = SpoolFile(folder, uuid7().replace("-", ""), 1, is_closed=True)
     identity = segment.identity
     pieces = [header(identity)]
     for number, payload in enumerate(payloads):

@@ -23,7 +23,7 @@ from inferences.predictions.parse import deconstructed
 from inferences.search.filters import Filter, TruthFilter, matching
 from inferences.search.filters.tree import And
 from inferences.store.answer_text import answer_text
-from istore.db.statement_timeout import deadline
+from istore.db.statement_timeout import statement_timeout
 
 AT_ONCE = 2000
 
@@ -47,7 +47,7 @@ def rows_with_truth(
     below, left = None, most
     while left > 0:
         page = chosen if below is None else chosen.filter(id__lt=below)
-        with deadline():
+        with statement_timeout():
             ids = list(page.values_list("id", flat=True)[: min(AT_ONCE, left)])
             read = _read(model, ids, key) if ids else []
         yield from read

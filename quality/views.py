@@ -16,7 +16,7 @@ from inferences.ground_truth.upsert import counts
 from inferences.models import RegisteredModel
 from inferences.web import visible_model
 from inferences.web.view_models.questions import Question
-from istore.db.statement_timeout import deadline
+from istore.db.statement_timeout import statement_timeout
 from quality import presentation
 from quality.measuring import INTERVALS, KEYS, Quality, QualityQuery, measure
 
@@ -44,7 +44,7 @@ def page(request: HttpRequest, model_id: str) -> HttpResponse:
         "group": group,
         "interval": interval if interval in INTERVALS else "day",
         "label": label,
-        "asked": _asked(request),
+        "asked": _ask(request),
         "counts": _counts(model),
         "most": settings.ISTORE_QUALITY_ROWS if all_rows else ROWS,
         "may_look_at_more": not all_rows and settings.ISTORE_QUALITY_ROWS > ROWS,
@@ -61,7 +61,7 @@ def page(request: HttpRequest, model_id: str) -> HttpResponse:
         )
         # The frame leaves at once, and asks for the figures; without scripts a link does.
         if is_part or request.GET.get("figures") == "true":
-            context |= _shown(measure(model, query), group == "time")
+            context |= _show(measure(model, query), group == "time")
     except (ValidationError, ValueError) as error:
         context["problem"] = " ".join(getattr(error, "messages", [str(error)]))
         # A part is put into its page whatever it says.
@@ -72,7 +72,7 @@ def page(request: HttpRequest, model_id: str) -> HttpResponse:
     return render(request, template, context)
 
 
-def _asked(request: HttpRequest) -> str:
+def _ask(request: HttpRequest) -> str:
     """The query string that the figures are asked with, to be gone on from."""
     query = request.GET.copy()
     for name in ("part", "figures"):
@@ -82,13 +82,13 @@ def _asked(request: HttpRequest) -> str:
 
 def _counts(model: RegisteredModel) -> dict[str, int] | None:
     try:
-        with deadline():
+        with statement_timeout():
             return counts(model)
     except OperationalError:
         return None
 
 
-def _shown(quality: Quality, is_over_time: bool) -> dict[str, Any]:
+def _show(quality: Quality, is_over_time: bool) -> dict[str, Any]:
     figures = quality.figures
     return {
         "quality": quality,

@@ -14,7 +14,7 @@ from inferences.models.row_ids import LOWEST, first_id_at
 from inferences.store.reading import join_payloads
 from inferences.web.view_models.inputs import Look, looks
 from istore.db import clock
-from istore.db.statement_timeout import deadline
+from istore.db.statement_timeout import statement_timeout
 from retention.models import Limits, RetentionPolicy
 from retention.surveying import Survey, survey_in_time
 from retention.sweeping import stale
@@ -107,7 +107,7 @@ def _height(count: int, highest: int) -> float:
 def _samples(model: RegisteredModel, limits: Limits) -> list[tuple[Inference, Look]]:
     """A few of what would go, oldest first; none when finding them takes too long."""
     try:
-        with deadline():
+        with statement_timeout():
             rows = _ends(model, limits)
     except OperationalError:
         return []

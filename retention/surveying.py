@@ -15,7 +15,7 @@ from django.db import OperationalError, connection, transaction
 
 from inferences.models import Inference, InferencePayload, RegisteredModel
 from inferences.models.row_ids import LOW_BITS, ORIGIN, first_id_at, moment_of
-from istore.db.statement_timeout import deadline
+from istore.db.statement_timeout import statement_timeout
 from retention.models import Limits
 
 COUNTED_AT_LEAST = 20_000  # rows that are looked at when all of them take too long
@@ -81,10 +81,10 @@ def survey(model: RegisteredModel, limits: Limits, most: int | None = None) -> S
 def survey_in_time(model: RegisteredModel, limits: Limits) -> Survey:
     """Exact within ``ISTORE_QUERY_SECONDS``; else at least what the oldest rows say."""
     try:
-        with deadline(settings.ISTORE_QUERY_SECONDS / 2):
+        with statement_timeout(settings.ISTORE_QUERY_SECONDS / 2):
             return survey(model, limits)
     except OperationalError:
-        with deadline():
+        with statement_timeout():
             return survey(model, limits, COUNTED_AT_LEAST)
 
 

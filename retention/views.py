@@ -53,7 +53,7 @@ def policy(request: HttpRequest, model_id: str) -> HttpResponse:
             raise PermissionDenied
         form = PolicyForm(request.POST, policy=present)
         if form.is_valid() and not only_previewed:
-            messages.success(request, _saved(request, model, present, form))
+            messages.success(request, _save(request, model, present, form))
             return redirect("retention:policy", model.project, model.model_id)
     else:
         form = PolicyForm(policy=present)
@@ -69,7 +69,7 @@ def policy(request: HttpRequest, model_id: str) -> HttpResponse:
     return render(request, "retention/policy.html", context, status=status)
 
 
-def _saved(
+def _save(
     request: HttpRequest,
     model: RegisteredModel,
     present: RetentionPolicy | None,

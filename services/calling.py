@@ -54,7 +54,7 @@ def call(actor: object, session: InferenceSession, request: Any) -> Called:
         return Called(error=str(problem.detail))
     seconds = time.monotonic() - began
     if response.status >= 300:
-        return Called(error=_told(content, response.status), seconds=seconds)
+        return Called(error=_describe(content, response.status), seconds=seconds)
     text, error = _output(service.output_pipeline, content)
     return Called(
         text=text,
@@ -81,7 +81,7 @@ def _output(pipeline: Any, content: bytes) -> tuple[str, str]:
     return json.dumps(answer, ensure_ascii=False), ""
 
 
-def _told(content: bytes, status: int) -> str:
+def _describe(content: bytes, status: int) -> str:
     """The sentence of a problem, or of a server that tells errors in another form."""
     try:
         told = json.loads(content)

@@ -32,8 +32,8 @@ def status_of(url: str, seconds: float = SECONDS, *, ours: bool = False) -> int 
         for address in _addresses(host, port):
             if not ours and not allowed_address(address, host, port):
                 continue
-            with _connected(address, port, deadline) as found:
-                server = _secured(found, host) if parts.scheme == "https" else found
+            with _connect(address, port, deadline) as found:
+                server = _secure(found, host) if parts.scheme == "https" else found
                 server.sendall(asked.encode("ascii"))
                 return _status(server, deadline)
     return None
@@ -44,11 +44,11 @@ def _addresses(host: str, port: int) -> list[str]:
     return list(dict.fromkeys(str(each[4][0]) for each in found))
 
 
-def _connected(address: str, port: int, deadline: float) -> socket.socket:
+def _connect(address: str, port: int, deadline: float) -> socket.socket:
     return socket.create_connection((address, port), _left(deadline))
 
 
-def _secured(found: socket.socket, host: str) -> socket.socket:
+def _secure(found: socket.socket, host: str) -> socket.socket:
     return ssl.create_default_context().wrap_socket(found, server_hostname=host)
 
 

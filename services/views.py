@@ -24,7 +24,7 @@ from django.views.decorators.http import (
 from rest_framework.exceptions import APIException
 
 from inferences.models import RegisteredModel
-from inferences.web.view_models.json_text import highlighted
+from inferences.web.view_models.json_text import highlight
 from istore.accounts.access import caller_of
 from istore.models import Role
 from istore.web.pages import render_page, require
@@ -105,7 +105,7 @@ def start_mock(request: HttpRequest) -> HttpResponse:
         input_pipeline=interface["inputPipeline"],
         output_pipeline=interface["outputPipeline"],
     )
-    return _started(request, service, {})
+    return _start(request, service, {})
 
 
 @login_required
@@ -125,9 +125,7 @@ def start(request: HttpRequest, service_id: UUID) -> HttpResponse:
     if not form.is_valid():
         return _page(request, found, status=400, form=form)
     replicas = form.cleaned_data["replicas"]
-    return _started(
-        request, found, {"replicas": replicas, "expires_at": form.expires_at}
-    )
+    return _start(request, found, {"replicas": replicas, "expires_at": form.expires_at})
 
 
 @login_required
@@ -199,13 +197,13 @@ def visible_session(
     return found
 
 
-def _started(
+def _start(
     request: HttpRequest, found: InferenceService, given: dict[str, Any]
 ) -> HttpResponse:
     try:
         session, secret = sessions.start_session(caller_of(request), found, **given)
     except APIException as error:
-        messages.error(request, "The session cannot be started: " + _said(error))
+        messages.error(request, "The session cannot be started: " + _describe(error))
         return redirect("services:service", found.pk)
     return _page(request, found, secret=secret, started=session)
 
@@ -230,10 +228,10 @@ def _page(
         "callable": of,
         "may_edit": caller_of(request).may(Role.EDITOR, found.project),
         "stored": stored,
-        "schema": highlighted(_text(found.output_schema))[0],
+        "schema": highlight(_text(found.output_schema))[0],
         "form": SessionForm(),
         "call_form": CallForm.with_example(example_for(found)),
-        "answer": highlighted(called.text)[0] if called and called.text else "",
+        "answer": highlight(called.text)[0] if called and called.text else "",
         **more,
     }
     return render_page(
@@ -245,7 +243,7 @@ def _text(value: Any) -> str:
     return json.dumps(value) if value else ""
 
 
-def _said(error: APIException) -> str:
+def _describe(error: APIException) -> str:
     detail = error.detail
     while isinstance(detail, dict | list):
         detail = next(iter(detail.values() if isinstance(detail, dict) else detail))

@@ -295,9 +295,9 @@ class Valkey:
         self.user.own(self.directory)
         lines = [
             "port 0",
-            f"unixsocket {_quoted(self.socket)}",
+            f"unixsocket {_quote(self.socket)}",
             "unixsocketperm 700",
-            f"dir {_quoted(self.directory)}",
+            f"dir {_quote(self.directory)}",
             "daemonize no",
             "appendonly yes",
             "appendfsync everysec",
@@ -374,7 +374,7 @@ def _megabytes(wanted: int, *, least: int, most: int = 2**62) -> str:
     return f"{max(least, min(wanted, most)) // MIB}MB"
 
 
-def _quoted(path: Path) -> str:
+def _quote(path: Path) -> str:
     """As the broker's configuration reads it: ``\\xhh`` for what could end the quotes."""
     plain = set(
         b"/ .-_+=,:@~abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789"

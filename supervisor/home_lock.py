@@ -33,7 +33,7 @@ class NotStopping(Exception):
 def alone(home: Home) -> Iterator[int]:
     """Holds the home, and yields the descriptor that the servers are to inherit."""
     with open(home.run / "lock", "a+") as lock:
-        if not _locked(lock):
+        if not _lock(lock):
             raise AlreadyRunning(
                 f"ISTORE_HOME: the store in {home.root} is already running "
                 f"(process {running_process(home)}); manage.py up --stop stops it."
@@ -43,7 +43,7 @@ def alone(home: Home) -> Iterator[int]:
         lock.flush()
         with open(home.run / "servers.lock", "a") as servers:
             deadline = time.monotonic() + LAST_SERVERS_SECONDS
-            while not _locked(servers):
+            while not _lock(servers):
                 if time.monotonic() > deadline:
                     raise AlreadyRunning(
                         f"ISTORE_HOME: servers of the last run of the store in "
@@ -57,7 +57,7 @@ def running_process(home: Home) -> int | None:
     """The process id of the supervisor of this home, if there is one."""
     try:
         with open(home.run / "lock") as lock:
-            if not _locked(lock, fcntl.LOCK_SH):
+            if not _lock(lock, fcntl.LOCK_SH):
                 return int(lock.read().strip() or 0) or None
     except FileNotFoundError:
         pass
@@ -79,7 +79,7 @@ def stop_running(home: Home) -> bool:
     return True
 
 
-def _locked(file: TextIOWrapper, how: int = fcntl.LOCK_EX) -> bool:
+def _lock(file: TextIOWrapper, how: int = fcntl.LOCK_EX) -> bool:
     try:
         fcntl.flock(file, how | fcntl.LOCK_NB)
     except BlockingIOError:

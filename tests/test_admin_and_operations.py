@@ -209,7 +209,7 @@ python_info{implementation="CPython",major="3"} 1.0
 
 
 def test_figures_of_the_proxy_are_read(settings):
-    told = proxy_metrics.told(METRICS)
+    told = proxy_metrics.read_figures(METRICS)
 
     assert told["recorded"] == 7
     assert told["not_recorded"] == [("spool-full", 2)]
@@ -230,7 +230,7 @@ def test_the_operator_sees_all_panels(operator, model, make_inference, monkeypat
         else panel
         for panel in operations.panels
     ]
-    told = proxy_metrics.told(METRICS)
+    told = proxy_metrics.read_figures(METRICS)
     monkeypatch.setattr(operations, "panels", panels)
     make_inference(inference_id="a", data_storage_key="1/1/x/input", data_size=2000)
     storage_by_model.measure()

@@ -39,7 +39,7 @@ from inferences.store.scoped_views import ProjectView
 from istore.accounts.access import RolePermission
 from istore.api.problems import invalid
 from istore.api.schema import PROBLEMS
-from istore.db.statement_timeout import deadline
+from istore.db.statement_timeout import statement_timeout
 from istore.models import Project
 
 TASKS_LISTED = 100
@@ -132,7 +132,7 @@ class VersionsView(DatasetsIn):
     )
     def get(self, request: Request, project_id: str, name: str) -> Response:
         dataset = self.dataset(project_id, name)
-        told = [_published(each) for each in dataset.versions.all()]
+        told = [_publish(each) for each in dataset.versions.all()]
         return Response(VersionsSerializer({"results": told, "next": None}).data)
 
     @extend_schema(
@@ -144,7 +144,7 @@ class VersionsView(DatasetsIn):
         dataset = self.dataset(project_id, name)
         note = PublishSerializer.parse(request.data).get("note", "")
         version = lifecycle.publish(self.caller, dataset, note)
-        return Response(SummarySerializer(_published(version)).data, status=201)
+        return Response(SummarySerializer(_publish(version)).data, status=201)
 
 
 class VersionView(DatasetsIn):
@@ -160,9 +160,9 @@ class VersionView(DatasetsIn):
         dataset = self.dataset(project_id, name)
         version = self.version(dataset, number)
         if version != dataset.working:
-            told = _published(dataset.versions.get(number=version))
+            told = _publish(dataset.versions.get(number=version))
         else:
-            with deadline():
+            with statement_timeout():
                 counted = summary.of_version(dataset, version)
             told = {
                 **counted,
@@ -176,7 +176,7 @@ class VersionView(DatasetsIn):
         return Response(SummarySerializer(told).data)
 
 
-def _published(version: Any) -> dict[str, Any]:
+def _publish(version: Any) -> dict[str, Any]:
     return {
         **version.told,
         "version": version.number,
@@ -210,7 +210,7 @@ class EntriesView(DatasetsIn):
                 raise invalid(message, parameter, code="unknown-parameter")
         limit = _whole(given.get("limit"), "limit", listing.PAGE, listing.PAGE_MAX)
         after = _whole(given.get("cursor"), "cursor", 0, 2**63 - 1)
-        with deadline():
+        with statement_timeout():
             page, following = listing.entries_page(
                 dataset, version, limit=limit, after=after, label=given.get("label")
             )
@@ -350,7 +350,7 @@ class CompareView(DatasetsIn):
     ) -> Response:
         dataset = self.dataset(project_id, name)
         first, second = self.version(dataset, before), self.version(dataset, after)
-        with deadline():
+        with statement_timeout():
             found = summary.compare(dataset, first, second)
         return Response(ComparisonSerializer(found).data)
 

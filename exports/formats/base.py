@@ -141,7 +141,7 @@ class Format:
         shapes = [one.shape for one in detections]
         if not is_upright_already(shapes, picture):
             detections = [
-                replace(one, shape=one.shape and geometry.turned(one.shape, picture))
+                replace(one, shape=one.shape and geometry.turn(one.shape, picture))
                 for one in detections
             ]
         return Drawing(upright, list(self._within(upright, detections)))

@@ -91,7 +91,7 @@ class Coco(Format):
             outlines = [outline for outline in outlines if len(outline) > 2]
             has_holes = any(depth % 2 for depth in geometry.depths(outlines))
             said["segmentation"] = (
-                geometry.filled(outlines, picture)
+                geometry.fill(outlines, picture)
                 if has_holes
                 else [[value for point in each for value in point] for each in outlines]
             )

@@ -2,7 +2,7 @@
 
 Contours fill by the even-odd rule: one within another is a hole, one beside another is a
 further part. The files leave as they were stored. Where a format's readers turn pictures
-as EXIF says, its shapes are turned with them (``turned``).
+as EXIF says, its shapes are turned with them (``turn``).
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import numpy as np
 from pycocotools import mask as coco
 
 from inferences.predictions.geometry import contours_of, upright
-from inferences.predictions.mask_outlines import pixels_of, runs_of, traced
+from inferences.predictions.mask_outlines import pixels_of, runs_of, trace
 from inferences.predictions.parsers import Box, Mask, OrientedBox, Polygons
 from inferences.predictions.parsers.pixel_masks import mask_of
 from inferences.predictions.parsers.values import Point, Shape
@@ -65,7 +65,7 @@ def contours(shape: Shape, picture: Measure) -> list[list[Point]]:
 def outlines(shape: Shape, picture: Measure) -> list[list[Point]]:
     """Closed contours in pixels, of a mask along the edges of its pixels."""
     return (
-        traced(shape, picture) if isinstance(shape, Mask) else contours(shape, picture)
+        trace(shape, picture) if isinstance(shape, Mask) else contours(shape, picture)
     )
 
 
@@ -109,7 +109,7 @@ def parts(contours: Sequence[Contour]) -> list[list[Contour]]:
     return list(found.values())
 
 
-def joined(contours: Sequence[Contour]) -> list[Point]:
+def join(contours: Sequence[Contour]) -> list[Point]:
     """One closed contour that fills as all of them do, for formats that have but one.
 
     Each is reached over a bridge of no width from the nearest point of those before it,
@@ -181,7 +181,7 @@ def _twice_area(contour: Sequence[Point]) -> float:
     return sum(x1 * y2 - x2 * y1 for (x1, y1), (x2, y2) in pairs)
 
 
-def filled(contours: Sequence[Contour], picture: Measure) -> dict[str, Any]:
+def fill(contours: Sequence[Contour], picture: Measure) -> dict[str, Any]:
     """Contours as COCO's compressed run lengths, holes left open."""
     height, width = picture.height, picture.width
     plane = np.zeros((height, width), dtype=bool)
@@ -192,7 +192,7 @@ def filled(contours: Sequence[Contour], picture: Measure) -> dict[str, Any]:
     return {"size": [height, width], "counts": runs["counts"].decode()}
 
 
-def turned(shape: Shape, picture: Measure) -> Shape:
+def turn(shape: Shape, picture: Measure) -> Shape:
     """The shape over the picture once EXIF's turn is done (``Measure.upright``)."""
     width, height = picture.width, picture.height
     if isinstance(shape, Mask):

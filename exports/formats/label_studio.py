@@ -69,7 +69,7 @@ class LabelStudio(Format):
             self.labels.number(found.label)
             for result in _results(found, drawing.picture):
                 place = f"{member.number}-{len(results)}"
-                results.append({"id": place, **result, **_scored(found)})
+                results.append({"id": place, **result, **_score(found)})
         if self.options.include_inferences_as_annotations:
             task["annotations"] = [{"result": results}]
             return
@@ -101,7 +101,7 @@ class LabelStudio(Format):
         return ElementTree.tostring(view, "utf-8")
 
 
-def _scored(found: Detection) -> dict[str, float]:
+def _score(found: Detection) -> dict[str, float]:
     return {} if found.score is None else {"score": found.score}
 
 
@@ -121,13 +121,13 @@ def _results(found: Detection, picture: Measure) -> Iterator[dict[str, Any]]:
     if isinstance(found.shape, Polygons | Mask):
         about |= {"from_name": OUTLINE, "type": "polygonlabels"}
         for part in geometry.parts(geometry.outlines(found.shape, picture)):
-            outline = geometry.joined(part)
+            outline = geometry.join(part)
             points = [[100 * x / width, 100 * y / height] for x, y in outline]
             value = {"points": points, "polygonlabels": [found.label], "closed": True}
             yield {**about, "value": value}
         return
     if isinstance(found.shape, OrientedBox):
-        value = _turned(found.shape, picture)
+        value = _turn(found.shape, picture)
     else:
         box = geometry.bounds(found.shape, picture)
         value = {
@@ -141,7 +141,7 @@ def _results(found: Detection, picture: Measure) -> Iterator[dict[str, Any]]:
     yield {**about, "from_name": LABEL, "type": "rectanglelabels", "value": value}
 
 
-def _turned(box: OrientedBox, picture: Measure) -> dict[str, Any]:
+def _turn(box: OrientedBox, picture: Measure) -> dict[str, Any]:
     width, height = picture.width, picture.height
     half_w, half_h = box.w * width / 2, box.h * height / 2
     cosine, sine = math.cos(box.r), math.sin(box.r)

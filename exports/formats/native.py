@@ -23,7 +23,7 @@ def texts(member: Member) -> list[dict[str, str]]:
     ]
 
 
-def written(value: Any) -> bytes:
+def write(value: Any) -> bytes:
     """As JSON, whole numbers beyond 64 bits included."""
     try:
         return orjson.dumps(value)

@@ -86,7 +86,7 @@ class WebDataset(Format):
             if not member.is_deconstructed:
                 self.receipt.warn("no-annotations")
             rows = [
-                {"label": one.label, "score": one.score, **_shaped(one.shape)}
+                {"label": one.label, "score": one.score, **_shape(one.shape)}
                 for one in member.detections
             ]
             known = rows if member.is_deconstructed else None
@@ -130,7 +130,7 @@ def _number(value: float | None) -> str:
     return "" if value is None else repr(value)
 
 
-def _shaped(shape: Shape | None) -> dict[str, Any]:
+def _shape(shape: Shape | None) -> dict[str, Any]:
     match shape:
         case Box(xmin, ymin, xmax, ymax, normalised):
             box = {"xmin": xmin, "ymin": ymin, "xmax": xmax, "ymax": ymax}

@@ -84,7 +84,7 @@ class Yolo(Format):
         if self.model.task_type not in OUTLINED:
             return None
         outlines = geometry.outlines(found.shape, picture)
-        return geometry.joined(outlines) if outlines else None
+        return geometry.join(outlines) if outlines else None
 
     def finish(self) -> None:
         splits = self.splits or {WITHOUT_SPLIT}

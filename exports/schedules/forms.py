@@ -102,7 +102,7 @@ class NewForm(ChangeForm):
         return prefix
 
 
-def written(schedule: ExportSchedule) -> str:
+def write(schedule: ExportSchedule) -> str:
     """The filter of a schedule as text; empty for everything."""
     try:
         chosen = filter_of(schedule)
@@ -115,7 +115,7 @@ def initial_of(schedule: ExportSchedule) -> dict[str, Any]:
     """What the form of a change begins with."""
     return {
         "name": schedule.name,
-        "query": written(schedule),
+        "query": write(schedule),
         "interval_hours": schedule.interval_hours,
         "enabled": schedule.enabled,
     }

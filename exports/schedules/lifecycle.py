@@ -24,7 +24,9 @@ def create(
 ) -> ExportSchedule:
     """A schedule that begins with what arrives from now on, or with what there is."""
     position = (
-        arrival_order.EARLIEST if from_beginning else arrival_order.horizon(model)
+        arrival_order.EARLIEST
+        if from_beginning
+        else arrival_order.committed_watermark(model)
     )
     try:
         with transaction.atomic():
@@ -40,7 +42,7 @@ def create(
             )
             _audit(actor, "create", schedule, from_beginning=from_beginning, **values)
     except IntegrityError:
-        raise _taken() from None
+        raise _take() from None
     return schedule
 
 
@@ -65,7 +67,7 @@ def change(actor: object, schedule: ExportSchedule, **values: Any) -> ExportSche
         with transaction.atomic():
             held.update(**values, updated_at=Now())
     except IntegrityError:
-        raise _taken() from None
+        raise _take() from None
     _audit(actor, "change", schedule, **values)
     schedule.refresh_from_db()
     return schedule
@@ -136,7 +138,7 @@ def _audit(actor: object, act: str, schedule: ExportSchedule, **details: Any) ->
     )
 
 
-def _taken() -> Conflict:
+def _take() -> Conflict:
     message = "The model has a schedule of that name, or in that place."
     return Conflict(message, "export-schedule-exists")
 

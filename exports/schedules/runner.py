@@ -91,7 +91,7 @@ def _check_place(schedule: ExportSchedule, destination: Destination) -> None:
 def _fix_horizon(run: ScheduledExport) -> None:
     model, schedule = run.schedule.model, run.schedule
     at = clock.now()
-    through = arrival_order.horizon(model)
+    through = arrival_order.committed_watermark(model)
     count = arrival_order.count(model, schedule.position, through)
     run.record(through=through, fixed_at=at, arrived_count=count)
 

@@ -143,10 +143,10 @@ def test_every_shape_is_turned_with_its_picture(orientation):
     polygon = Polygons((((8, 5), (28, 5), (28, 15), (8, 15)),))
     oriented = OrientedBox(18 / 64, 10 / 48, 20 / 64, 10 / 48, 0.0)
     upright = Measure(*picture.upright)
-    expected = geometry.bounds(geometry.turned(Box(8, 5, 28, 15), picture), upright)
+    expected = geometry.bounds(geometry.turn(Box(8, 5, 28, 15), picture), upright)
 
     for shape in (mask_of(plane), polygon, oriented):
-        box = geometry.bounds(geometry.turned(shape, picture), upright)
+        box = geometry.bounds(geometry.turn(shape, picture), upright)
         assert box == pytest.approx(expected, abs=1e-6)
 
 
@@ -156,9 +156,7 @@ def test_oriented_boxes_keep_their_corners_when_turned(angle, orientation):
     box = OrientedBox(0.4, 0.6, 0.25, 0.5, angle)
     (before,) = geometry.contours(box, picture)
 
-    (after,) = geometry.contours(
-        geometry.turned(box, picture), Measure(*picture.upright)
-    )
+    (after,) = geometry.contours(geometry.turn(box, picture), Measure(*picture.upright))
 
     def key(point):
         return round(point[0], 3), round(point[1], 3)
@@ -274,7 +272,7 @@ def test_an_island_in_a_hole_is_a_part_of_its_own():
 
     assert [len(part) for part in parts] == [2, 1]
     assert geometry.area(rings) == 40**2 - 32**2 + 24**2
-    runs = geometry.filled(rings, Measure(64, 48))
+    runs = geometry.fill(rings, Measure(64, 48))
     assert masks.area(runs) == geometry.area(rings)
 
 
@@ -294,7 +292,7 @@ def test_long_outlines_are_joined_within_little_memory():
     rings = [[(x + math.cos(a), math.sin(a)) for a in corners] for x in (0, 3)]
 
     tracemalloc.start()
-    whole = geometry.joined(rings)
+    whole = geometry.join(rings)
     _, most = tracemalloc.get_traced_memory()
     tracemalloc.stop()
 

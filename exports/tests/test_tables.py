@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 
 from exports.formats.open_inference import names, predictions, tables
 from exports.formats.open_inference.avro import columns_of
-from exports.formats.open_inference.csv import escaped, plain
+from exports.formats.open_inference.csv import escape, plain
 from exports.formats.open_inference.names import ColumnName
 from exports.formats.open_inference.schema_json import FIELDS
 from exports.formats.open_inference.table_format import safe
@@ -840,7 +840,7 @@ FORMULAS += [
 
 @pytest.mark.parametrize("text", [*FORMULAS, "'a", "", "\n", "\tx"])
 def test_what_a_spreadsheet_could_run_is_text(text):
-    (cell,) = escaped(pa.array([text])).to_pylist()
+    (cell,) = escape(pa.array([text])).to_pylist()
 
     assert cell == f"'{text}"
     assert plain(cell) == text
@@ -848,7 +848,7 @@ def test_what_a_spreadsheet_could_run_is_text(text):
 
 @given(st.text())
 def test_cells_of_a_spreadsheet_stand_for_their_text(text):
-    (cell,) = escaped(pa.array([text])).to_pylist()
+    (cell,) = escape(pa.array([text])).to_pylist()
 
     assert plain(cell or "'") == text
     assert (cell or "").lstrip()[:1] not in tuple("=+-@\uff1d\uff0b\uff0d\uff20")

@@ -22,7 +22,7 @@ from inferences.imports.gaps import read_line, without_gaps
 from inferences.models import InferenceAction, MetadataType, RegisteredModel, TaskType
 from inferences.models.metadata_values import MetadataValue
 from inferences.store import uploads
-from inferences.store.creation import Creation, composed, create, record_batch
+from inferences.store.creation import Creation, compose, create, record_batch
 from inferences.store.reading import find_inference
 from inferences.store.recording import NewInference, Outcome
 from inferences.store.scoped_views import StoreView
@@ -287,9 +287,9 @@ def _stored_lines(
                 _record(caller, model, waiting, results)
                 results[number] = _result(*create(caller, model, wanted))
             else:
-                waiting[wanted.inference_id] = number, composed(model, wanted, now)
+                waiting[wanted.inference_id] = number, compose(model, wanted, now)
         except APIException as error:
-            results[number] = _refused(error)
+            results[number] = _refuse(error)
     _record(caller, model, waiting, results)
     return results
 
@@ -325,7 +325,7 @@ def _result(inference_id: str, outcome: Outcome) -> dict[str, Any]:
     }
 
 
-def _refused(error: APIException) -> dict[str, Any]:
+def _refuse(error: APIException) -> dict[str, Any]:
     told = as_problem(error)
     return {
         "inference_id": None,

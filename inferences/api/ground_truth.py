@@ -44,7 +44,7 @@ from inferences.store.scoped_views import StoreView
 from istore.api.fields import MomentField
 from istore.api.problems import Problem, invalid
 from istore.api.schema import PROBLEMS
-from istore.db.statement_timeout import deadline
+from istore.db.statement_timeout import statement_timeout
 from istore.models import AuditEntry
 from istore.tasks.tracking import TaskState
 
@@ -84,7 +84,7 @@ class GroundTruthView(StoreView):
         found = find_truth(model, inference_id)
         if found is None:
             raise Http404
-        return Response(_told(model, inference_id, found))
+        return Response(_describe(model, inference_id, found))
 
     @extend_schema(
         operation_id="put_ground_truth",
@@ -104,7 +104,7 @@ class GroundTruthView(StoreView):
             content = {"inference_id": inference_id, "state": "waiting"}
             content |= {"ground_truth": truth, "agrees": None}
             return Response(content, status=202)
-        return Response(_told(model, inference_id, found))
+        return Response(_describe(model, inference_id, found))
 
     @extend_schema(
         operation_id="delete_ground_truth",
@@ -121,7 +121,7 @@ class GroundTruthView(StoreView):
         return Response({"inference_id": inference_id})
 
 
-def _told(
+def _describe(
     model: RegisteredModel, inference_id: str, found: GroundTruth
 ) -> dict[str, Any]:
     reason = {}
@@ -249,7 +249,7 @@ class GroundTruthsView(StoreView):
     )
     def get(self, request: Request, model_id: str) -> Response:
         model = self.registered_model(model_id)
-        with deadline():
+        with statement_timeout():
             return Response(counts(model))
 
     @extend_schema(
@@ -332,7 +332,7 @@ class PendingView(StoreView):
     def get(self, request: Request, model_id: str) -> Response:
         model = self.registered_model(model_id)
         waiting = PendingTruth.objects.filter(registered_model=model).order_by("id")
-        with deadline():
+        with statement_timeout():
             count, first = waiting.count(), list(waiting[:PENDING_SHOWN])
         content = {"results": PendingSerializer(first, many=True).data, "count": count}
         return Response(content)

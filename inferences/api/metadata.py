@@ -27,7 +27,7 @@ from istore.api.fields import FlagField, NumberField, TextField, WholeField
 from istore.api.problems import invalid
 from istore.api.schema import PROBLEMS
 from istore.api.serializers import ValueSerializer, optional
-from istore.db.statement_timeout import deadline
+from istore.db.statement_timeout import statement_timeout
 from istore.models import AuditEntry, Role
 
 
@@ -219,7 +219,7 @@ class StatisticsView(StoreView):
         model: RegisteredModel = self.registered_model(model_id)
         query = StatisticsQuerySerializer.parse(request.data)
         try:
-            with deadline():
+            with statement_timeout():
                 found = statistics(model, query)
         except ValueError as error:
             raise invalid(str(error)) from None

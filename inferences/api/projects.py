@@ -24,7 +24,7 @@ from istore.api.fields import FlagField, WholeField
 from istore.api.problems import invalid
 from istore.api.schema import PROBLEMS
 from istore.api.serializers import ValueSerializer, optional
-from istore.db.statement_timeout import deadline
+from istore.db.statement_timeout import statement_timeout
 
 
 class ProjectQuerySerializer(ValueSerializer, FilteredSerializer):
@@ -51,7 +51,7 @@ class FilterProjectView(ProjectView):
         project = self.project(project_id)
         query: ProjectQuery = ProjectQuerySerializer.parse(request.data)
         try:
-            with deadline():
+            with statement_timeout():
                 page = query.page(project.pk, self.models(project))
         except BadQuestion as error:
             raise invalid(str(error), *error.path) from None
@@ -74,6 +74,6 @@ class CountProjectView(ProjectView):
         wanted = ProjectCountSerializer.parse(request.data)
         given = {"filters": wanted["filters"]} if "filters" in wanted else {}
         query = ProjectQuery(**given)
-        with deadline():
+        with statement_timeout():
             count = query.count(self.models(project), wanted.get("limit"))
         return Response({"count": count.number, "is_exact": count.is_exact})

@@ -19,7 +19,7 @@ from inferences.store.protection import REASON_MAX_CHARS, Protection
 from istore.api.fields import FlagField, MomentField, TextField
 from istore.api.schema import PROBLEMS
 from istore.api.serializers import ValueSerializer
-from istore.db.statement_timeout import deadline
+from istore.db.statement_timeout import statement_timeout
 
 
 class ReasonField(TextField):
@@ -126,7 +126,7 @@ class BulkProtectionView(InferenceView):
             return all_matching(model, asked["filters"])
 
         if asked["dry_run"]:
-            with deadline():
+            with statement_timeout():
                 waiting = chosen().filter(is_protected=not wanted.is_protected)
                 gone = protection.with_expired_input(waiting).count()
                 done = protection.Changed(

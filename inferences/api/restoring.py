@@ -28,7 +28,7 @@ from istore.api.fields import (
 from istore.api.problems import invalid
 from istore.api.schema import PROBLEMS
 from istore.api.serializers import optional
-from istore.db.statement_timeout import deadline
+from istore.db.statement_timeout import statement_timeout
 from istore.models import Role
 
 IDS_MOST = 1000
@@ -106,7 +106,7 @@ class DeletedView(StoreView):
     def _page(
         self, model: RegisteredModel, filters: Filter | None, wanted: dict[str, Any]
     ) -> Response:
-        with deadline():
+        with statement_timeout():
             found = soft_deletion.page(
                 model, filters, wanted["limit"], _place(wanted.get("cursor"))
             )
@@ -145,11 +145,11 @@ class ChangeDeletedView(StoreView):
 
         def chosen() -> Any:
             if "inference_ids" in wanted:
-                return soft_deletion.named(model, wanted["inference_ids"])
+                return soft_deletion.find_soft_deleted(model, wanted["inference_ids"])
             return soft_deletion.soft_deleted(model, wanted["filters"])
 
         if wanted["dry_run"]:
-            with deadline():
+            with statement_timeout():
                 done = Done(chosen().count())
         else:
             done = self.do(model, chosen)

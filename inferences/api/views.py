@@ -41,7 +41,7 @@ from inferences.store.registration import change_settings, register_model
 from inferences.store.scoped_views import StoreView
 from istore.api.problems import Problem, invalid
 from istore.api.schema import PROBLEMS
-from istore.db.statement_timeout import deadline
+from istore.db.statement_timeout import statement_timeout
 from istore.models import Project, Role
 
 
@@ -229,7 +229,7 @@ class FilterInferencesView(InferenceView):
 
 def page_response(query: InferenceQuery, model: RegisteredModel) -> Response:
     try:
-        with deadline():
+        with statement_timeout():
             page = query.page(model)
     except BadQuestion as error:
         raise invalid(str(error), *error.path) from None
@@ -282,7 +282,7 @@ class CountInferencesView(InferenceView):
     def _counted(
         self, model: RegisteredModel, filters: Filter, limit: int | None
     ) -> Response:
-        with deadline():
+        with statement_timeout():
             count = count_matching(model, filters, limit)
         if limit is None:
             return Response({"count": count.number})

@@ -162,7 +162,7 @@ def _dates(array: pyarrow.Array) -> list[Any]:
     return _each(array, read, OverflowError)
 
 
-def _coded(array: pyarrow.DictionaryArray) -> list[Any]:
+def _code(array: pyarrow.DictionaryArray) -> list[Any]:
     return values_of(array.dictionary_decode())
 
 
@@ -266,7 +266,7 @@ READERS: list[tuple[Callable[[pyarrow.DataType], bool], Read]] = [
     (types.is_time, _times),
     (types.is_duration, _durations),
     (_is_binary, _plain),
-    (types.is_dictionary, _coded),
+    (types.is_dictionary, _code),
     (types.is_run_end_encoded, _runs),
     (types.is_map, _maps),
     (_is_list, _lists),

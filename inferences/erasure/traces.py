@@ -31,7 +31,7 @@ from istore.models import IdempotentCall, Project
 
 def register() -> None:
     erasure.register("history", of_value=former_values)
-    erasure.register("staged uploads", of_value=staged)
+    erasure.register("staged uploads", of_value=stage)
     erasure.register("kept answers", of_value=kept_answers)
     erasure.register("source names", of_value=source_names)
     erasure.register("pending actuals", of_value=pending_actuals)
@@ -74,7 +74,7 @@ def _say_erased(model_key: int, row_id: int) -> None:
         )
 
 
-def staged(project: Project, carried: Carried) -> int:
+def stage(project: Project, carried: Carried) -> int:
     """Uploaded metadata that waits for its create, or was left behind by it."""
     grants = UploadGrant.objects.filter(
         registered_model__project=project, kind="metadata"

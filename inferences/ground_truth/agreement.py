@@ -167,7 +167,7 @@ def _shapes(actual: list[dict[str, Any]], predicted: Predicted) -> bool | None:
     if unmatched:
         return False
     verdicts = [
-        _matched(
+        _match(
             [one for one in found if comparable(one.label) == label],
             [each for each in actual if comparable(each["label"]) == label],
         )
@@ -180,9 +180,7 @@ def _counts(one: Detection) -> bool:
     return one.score is None or one.score >= COUNTS_FROM
 
 
-def _matched(
-    found: Sequence[Detection], actual: Sequence[dict[str, Any]]
-) -> bool | None:
+def _match(found: Sequence[Detection], actual: Sequence[dict[str, Any]]) -> bool | None:
     overlaps = overlaps_of(found, actual)
     if overlaps is None:
         return None

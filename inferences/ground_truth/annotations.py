@@ -30,10 +30,10 @@ from inferences.ground_truth.labels import Labels
 from inferences.ground_truth.references import HASH, INFERENCE, METADATA, Reference
 from inferences.ground_truth.truths import allowed, read_truth
 from inferences.models import InferencePayload, RegisteredModel, TaskType
-from inferences.predictions.mask_outlines import traced
+from inferences.predictions.mask_outlines import trace
 from inferences.predictions.parsers import Mask
 from inferences.previews.picture_pool import Busy, Unreadable, pool
-from inferences.previews.pictures import Measure, measured
+from inferences.previews.pictures import Measure, measure
 from inferences.store.lookup import row_ids_of
 from istore.api.exception_handler import as_problem
 from istore.api.parsing import read_json
@@ -137,7 +137,7 @@ def _truth(picture: Picture, model: RegisteredModel) -> dict[str, Any]:
     if "boxes" in forms:
         shaped = [each for each in picture.drawn if _outlines(each)]
         if is_turned or any(each.turned for each in shaped):
-            return {"boxes": [_turned(each, picture) for each in shaped]}
+            return {"boxes": [_turn(each, picture) for each in shaped]}
         wants_share = _is_share_wanted(model)
         return {"boxes": [_box(each, picture, wants_share) for each in shaped]}
     if "labels" not in forms:
@@ -205,7 +205,7 @@ def _box(drawn: Drawn, picture: Picture, wants_share: bool) -> dict[str, Any]:
     }
 
 
-def _turned(drawn: Drawn, picture: Picture) -> dict[str, Any]:
+def _turn(drawn: Drawn, picture: Picture) -> dict[str, Any]:
     """In shares of the picture, as answers are; the angle is that of its pixels."""
     width, height = _size(picture)
     (outline, *_) = _in_pixels(drawn, picture)
@@ -260,7 +260,7 @@ def _stored_size(model: RegisteredModel, row_id: int) -> tuple[float, float] | N
     rows = InferencePayload.objects.filter(registered_model=model, id=row_id)
     key = rows.values_list("data_storage_key", flat=True).first()
     try:
-        return measured(key).upright if key else None
+        return measure(key).upright if key else None
     except (Unreadable, Busy, FileNotFoundError):
         return None
 
@@ -348,7 +348,7 @@ def _contours_of_runs(segment: Mapping[str, Any]) -> list[list[tuple[float, floa
     counts = segment["counts"]
     if not isinstance(counts, str):
         counts = tuple(int(count) for count in counts)
-    found = traced(Mask(counts, int(height), int(width)), Measure(width, height))
+    found = trace(Mask(counts, int(height), int(width)), Measure(width, height))
     if not found:
         raise ValueError("Its mask is empty.")
     return found

@@ -234,7 +234,7 @@ def _reference(inference_id: Any, data_hash: Any, metadata: Any) -> Reference:
         raise invalid(str(error), name) from None
 
 
-def _told(place: str, read: Callable[[], Actual]) -> Actual | Refusal:
+def _read_or_refuse(place: str, read: Callable[[], Actual]) -> Actual | Refusal:
     try:
         return read()
     except APIException as error:
@@ -260,7 +260,7 @@ def _of_lines(file: IO[bytes], reading: Reading) -> Rows:
             line = line.removeprefix(b"\xef\xbb\xbf")
         if line.strip():
             place = f"line {number}"
-            yield _told(place, lambda: _of_line(line, reading, place))  # noqa: B023 called at once
+            yield _read_or_refuse(place, lambda: _of_line(line, reading, place))  # noqa: B023 called at once
 
 
 def _of_line(line: bytes, reading: Reading, place: str) -> Actual:
@@ -271,7 +271,7 @@ def _of_json(file: IO[bytes], reading: Reading) -> Rows:
     """A list of objects, as ``json.dump`` and pandas (``orient="records"``) write it."""
     for number, value in enumerate(read_document(file), 1):
         place = f"item {number}"
-        yield _told(place, lambda: read_actual(value, reading, place))  # noqa: B023 called at once
+        yield _read_or_refuse(place, lambda: read_actual(value, reading, place))  # noqa: B023 called at once
 
 
 def read_document(file: IO[bytes]) -> list[Any]:
@@ -294,7 +294,10 @@ def _of_text(file: IO[bytes], reading: Reading) -> Rows:
                 yield cells
                 continue
             row = {columns[n]: cells[n] for n in columns}
-            yield _told(place, lambda: _of_cells(row, table.delimiter, reading, place))  # noqa: B023 called at once
+            yield _read_or_refuse(
+                place,
+                lambda: _of_cells(row, table.delimiter, reading, place),  # noqa: B023 called at once
+            )
     finally:
         table.close()
 
@@ -347,7 +350,7 @@ def _of_batches(
             number += 1
             place = f"row {number}"
             row |= refused.get(within, {})
-            yield _told(place, lambda: _of_row(row, reading, place))  # noqa: B023 called at once
+            yield _read_or_refuse(place, lambda: _of_row(row, reading, place))  # noqa: B023 called at once
 
 
 def _without_long(

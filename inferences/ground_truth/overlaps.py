@@ -36,13 +36,13 @@ def contour_overlaps(
     """IoU of shapes made of contours, drawn on one grid that holds them all."""
     if not found or not actual:
         return np.zeros((len(found), len(actual)))
-    drawn = encoded([*found, *actual])
+    drawn = encode([*found, *actual])
     return np.asarray(
         masks.iou(drawn[: len(found)], drawn[len(found) :], [0] * len(actual))
     )
 
 
-def encoded(shapes: Sequence[list[list[Any]]]) -> list[Any]:
+def encode(shapes: Sequence[list[list[Any]]]) -> list[Any]:
     """The shapes as masks of pycocotools, on one grid that holds them all."""
     points = [p for shape in shapes for contour in shape for p in contour]
     left, top = min(p[0] for p in points), min(p[1] for p in points)

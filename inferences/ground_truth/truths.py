@@ -231,7 +231,7 @@ def _relevance(value: Any, name: str) -> dict[str, float]:
     return read
 
 
-def _said(value: Any, name: str) -> str:
+def _describe(value: Any, name: str) -> str:
     return _text(value, TRUTH_MAX_BYTES, name)
 
 
@@ -244,5 +244,5 @@ FORMS: dict[str, Callable[[Any, str], Any]] = {
     "polygons": _polygons,
     "entities": _entities,
     "relevance": _relevance,
-    "text": _said,
+    "text": _describe,
 }

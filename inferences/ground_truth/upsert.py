@@ -54,12 +54,12 @@ def put_truth(
             return None
         key = _key(model, inference_id)
     if key is None or key.removed_at is not None:
-        raise _removed()
+        raise _remove()
     with transaction.atomic():
         writes.write(model, {key.row_id: given})
         found = find_truth(model, inference_id)
         if found is None:  # hidden, or removed at this moment
-            raise _removed()
+            raise _remove()
         _say(actor, "put", model, inference_id)
     return found
 
@@ -73,7 +73,7 @@ def _say(actor: object, what: str, model: RegisteredModel, inference_id: str) ->
     AuditEntry.write(actor, f"ground_truth.{what}", inference_id, model.project)
 
 
-def _removed() -> Conflict:
+def _remove() -> Conflict:
     return Conflict("The inference was removed.", "inference-deleted")
 
 

@@ -35,7 +35,7 @@ class Given:
 @transaction.atomic
 def write(model: RegisteredModel, given: Mapping[int, Given]) -> int:
     """Give rows their actuals; returns how many changed. Hidden rows are left out."""
-    held = _locked(model, list(given))
+    held = _lock(model, list(given))
     if not held:
         return 0
     answers = predictions(model, {row_id: given[row_id].truth for row_id in held})
@@ -58,7 +58,7 @@ def write(model: RegisteredModel, given: Mapping[int, Given]) -> int:
 @transaction.atomic
 def remove(actor: object, model: RegisteredModel, row_id: int) -> bool:
     """Take the actual off an inference. False when it has none."""
-    if not _locked(model, [row_id]):
+    if not _lock(model, [row_id]):
         return False
     found = GroundTruth.objects.beside(model).filter(id=row_id)
     before = found.first()
@@ -78,7 +78,7 @@ def remove(actor: object, model: RegisteredModel, row_id: int) -> bool:
     return True
 
 
-def _locked(model: RegisteredModel, ids: list[int]) -> list[int]:
+def _lock(model: RegisteredModel, ids: list[int]) -> list[int]:
     rows = model.inferences.live_among(ids).order_by("id")
     return list(rows.select_for_update(of=("self",)).values_list("id", flat=True))
 

@@ -129,7 +129,7 @@ def is_record(body: Any) -> bool:
     return isinstance(body, dict) and "record" in body
 
 
-def restored(
+def restore(
     model: RegisteredModel, body: Any, directory: Path, now: datetime
 ) -> Restored:
     """The record a line says, its files copied to keys of their own; else a 400.

@@ -445,7 +445,7 @@ ORDER BY hot.id LIMIT {AT_ONCE}
 def named_objects(scope: Scope) -> Iterator[Finding]:
     """Every object that a record names is there, of the size it says; with ``deep``
     it has the hash it says."""
-    look = _looked_deeply if scope.deep else _looked
+    look = _looked_deeply if scope.deep else _look
     with ThreadPoolExecutor(THREADS, "verify") as threads:
         for model in models_of(scope):
             after = first_id_at(scope.since) - 1 if scope.since else LOWEST
@@ -467,7 +467,7 @@ def _named(model: RegisteredModel, after: int) -> list[Named]:
 Wrong = list[tuple[str, str]]
 
 
-def _looked(named: Named) -> Wrong:
+def _look(named: Named) -> Wrong:
     wrong: Wrong = []
     for key in named.keys:
         size = _size(key)
@@ -480,7 +480,7 @@ def _looked(named: Named) -> Wrong:
 
 
 def _looked_deeply(named: Named) -> Wrong:
-    wrong = _looked(named)
+    wrong = _look(named)
     if wrong:
         return wrong
     if named.data_key and _hash(named.data_key) != bytes(named.data_hash):

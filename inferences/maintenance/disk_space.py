@@ -26,7 +26,7 @@ from django.db import (
 
 from inferences.models.row_ids import first_id_at, moment_of
 from inferences.store import partitions
-from istore.db.statement_timeout import deadline
+from istore.db.statement_timeout import statement_timeout
 from istore.log_values import describe
 
 logger = logging.getLogger(__name__)
@@ -109,7 +109,7 @@ def _is_empty(ranges: Iterable[Range], seconds: float = LOOKED_SECONDS) -> bool:
     """Whether no row is in them. Not known in time: there may be one."""
     there = " OR ".join(f"EXISTS (SELECT FROM {name})" for name in _names(ranges))
     try:
-        with deadline(seconds), connection.cursor() as cursor:
+        with statement_timeout(seconds), connection.cursor() as cursor:
             cursor.execute(f"SELECT {there}")
             return not cursor.fetchone()[0]
     except DatabaseError:

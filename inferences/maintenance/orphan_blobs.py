@@ -104,7 +104,7 @@ def unnamed_objects(scope: Scope) -> Iterator[Finding]:
             for some in _batches(_folders(prefix)):
                 for each in (each for folder in some for each in folder.objects):
                     if each.is_partial and each.modified_at < scope.young_from:
-                        yield _collected("partial", Folder(each.key, (each,)), scope)
+                        yield _collect("partial", Folder(each.key, (each,)), scope)
                 left = _unnamed(model, some, start)
                 waiting += [each for each in left if each.youngest < scope.young_from]
                 if len(waiting) >= AT_ONCE:
@@ -187,7 +187,7 @@ def _named_nowhere(
         if fate.finding:
             yield fate.finding
         elif fate.removed:
-            yield _collected("unnamed", folder, scope)
+            yield _collect("unnamed", folder, scope)
 
 
 def _fates(model: RegisteredModel, folders: list[str], scope: Scope) -> dict[str, Fate]:
@@ -199,7 +199,7 @@ def _fates(model: RegisteredModel, folders: list[str], scope: Scope) -> dict[str
     }
 
 
-def _collected(kind: str, folder: Folder, scope: Scope) -> Finding:
+def _collect(kind: str, folder: Folder, scope: Scope) -> Finding:
     if scope.repair:
         pictures.forget(folder.keys)
         blobs.delete(folder.keys)
@@ -224,7 +224,7 @@ def objects_of_no_model(scope: Scope) -> Iterator[Finding]:
                 continue
             for folder in _folders(f"{project}/{model}/"):
                 if folder.youngest < scope.young_from:
-                    yield _collected("of-no-model", folder, scope)
+                    yield _collect("of-no-model", folder, scope)
 
 
 def _project(number: str) -> Project | None:
@@ -260,7 +260,7 @@ def staged_uploads(scope: Scope) -> Iterator[Finding]:
             left = Folder(folder.name, rest)
             if rest and left.youngest < scope.young_from:
                 partial = all(each.is_partial for each in rest)
-                yield _collected("partial" if partial else "unnamed", left, scope)
+                yield _collect("partial" if partial else "unnamed", left, scope)
 
 
 def _ended_grants(scope: Scope) -> QuerySet[UploadGrant]:

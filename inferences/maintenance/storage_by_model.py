@@ -17,7 +17,7 @@ from istore.accounts.access import Caller
 from istore.best_effort_cache import recall, remember
 from istore.checks.operations import sees_every_model
 from istore.db import clock
-from istore.db.statement_timeout import deadline
+from istore.db.statement_timeout import statement_timeout
 
 KEY = "storage-by-model-key"
 SHOWN = 12
@@ -60,7 +60,7 @@ def _measured_at_once() -> dict[str, Any] | None:
 
 
 def _of(model: RegisteredModel, seconds: float) -> tuple[int, int]:
-    with deadline(seconds) if seconds < math.inf else nullcontext():
+    with statement_timeout(seconds) if seconds < math.inf else nullcontext():
         return records_and_bytes(model, model.inferences.all())
 
 

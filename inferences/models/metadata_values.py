@@ -45,16 +45,16 @@ RESERVED = ("latitude", "longitude", "data_source")
 
 def read_int(text: str) -> int:
     if not WHOLE.fullmatch(text) or not SMALLEST <= int(text) <= LARGEST:
-        raise ValueError(f"{_shown(text)} is not a valid int.")
+        raise ValueError(f"{_show(text)} is not a valid int.")
     return int(text)
 
 
 def read_float(text: str) -> float:
     if not REAL.fullmatch(text.strip()):
-        raise ValueError(f"{_shown(text)} is not a valid float.")
+        raise ValueError(f"{_show(text)} is not a valid float.")
     value = float(text)
     if not math.isfinite(value):
-        raise ValueError(f"{_shown(text)} is out of range.")
+        raise ValueError(f"{_show(text)} is out of range.")
     return value
 
 
@@ -172,5 +172,5 @@ def canonical(value: Any) -> bytes:
         return text.encode("utf-8", "surrogatepass")
 
 
-def _shown(text: str) -> str:
+def _show(text: str) -> str:
     return repr(text if len(text) <= 40 else f"{text[:39]}…")

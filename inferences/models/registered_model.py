@@ -14,7 +14,7 @@ from inferences.models import row_ids
 from inferences.models.choices import ONE_CLASS, BoxFormat, TaskType
 from istore.accounts.access import Caller
 from istore.addresses import AmbiguousModel, readings
-from istore.db.compiled_queries import Prepared, given
+from istore.db.compiled_queries import CompiledQuery, parameter
 from istore.models import Project, Role, Token
 from istore.outside_ids import OUTSIDE_ID
 
@@ -164,8 +164,8 @@ def _of_token(
 
 
 # Every call of the API that names a model asks for it.
-OF_PROJECT = Prepared(
+OF_PROJECT = CompiledQuery(
     lambda: RegisteredModel.objects.filter(
-        model_id=given("model_id"), project_id=given("project")
+        model_id=parameter("model_id"), project_id=parameter("project")
     )
 )

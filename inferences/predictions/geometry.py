@@ -102,7 +102,7 @@ def contours_of(shape: Shape, picture: Measure) -> Iterator[Contour]:
         top, bottom = shape.ymin * sy, shape.ymax * sy
         yield [(left, top), (right, top), (right, bottom), (left, bottom)]
     elif isinstance(shape, OrientedBox):
-        yield _oriented(shape, width, height)
+        yield _orient(shape, width, height)
     elif isinstance(shape, Polygons):
         points = [value for contour in shape.contours for p in contour for value in p]
         shares = bool(points) and max(points) <= 1 < max(width, height)
@@ -113,7 +113,7 @@ def contours_of(shape: Shape, picture: Measure) -> Iterator[Contour]:
         yield from _runs(shape, width, height)
 
 
-def _oriented(shape: OrientedBox, width: int, height: int) -> Contour:
+def _orient(shape: OrientedBox, width: int, height: int) -> Contour:
     cx, cy = shape.cx * width, shape.cy * height
     half_w, half_h = shape.w * width / 2, shape.h * height / 2
     cosine, sine = math.cos(shape.r), math.sin(shape.r)

@@ -32,7 +32,7 @@ def pixels_of(mask: Mask) -> np.ndarray:
     return flat.reshape((mask.height, mask.width), order="F")
 
 
-def traced(mask: Mask, picture: Measure) -> list[list[Point]]:
+def trace(mask: Mask, picture: Measure) -> list[list[Point]]:
     """The borders of a mask as closed contours along the edges of its pixels."""
     plane = np.pad(pixels_of(mask), 1)
     inside = plane[1:-1, 1:-1]

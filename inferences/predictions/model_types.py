@@ -131,7 +131,7 @@ def values_of(task_type: str, found: Deconstructed) -> dict[str, Any]:
         filled["label"], filled["score"] = rows[0].label, rows[0].score
         filled["labels"] = filled["ranking"] = [one.label for one in rows]
         filled["scores"] = [one.score for one in rows]
-    shaped = [row for one in rows if (row := _shaped(one))]
+    shaped = [row for one in rows if (row := _shape(one))]
     if shaped:
         filled["boxes" if BOXED & shaped[0].keys() else "polygons"] = shaped
     elif found.understood and not rows:  # the model ran and found nothing
@@ -147,7 +147,7 @@ def prediction_of(task_type: str, found: Deconstructed) -> dict[str, Any]:
         column.name for column in type_of(task_type).columns if column.type == "json"
     }
     return {
-        name: _written(value) if name in in_json else value
+        name: _write(value) if name in in_json else value
         for name, value in values_of(task_type, found).items()
     }
 
@@ -159,7 +159,7 @@ def actual_of(task_type: str, truth: Mapping[str, Any]) -> dict[str, Any]:
         filled["label"] = labels[0]
     for name in ("boxes", "polygons", "entities", "values", "relevance"):
         if name in filled:
-            filled[name] = _written(filled[name])
+            filled[name] = _write(filled[name])
     if "relevance" in truth:
         relevance = truth["relevance"]
         filled["ranking"] = sorted(relevance, key=relevance.get, reverse=True)
@@ -192,7 +192,7 @@ def entity_value(span: Entity) -> dict[str, Any]:
     }
 
 
-def _shaped(one: Detection) -> dict[str, Any] | None:
+def _shape(one: Detection) -> dict[str, Any] | None:
     geometry = geometry_of(one.shape)
     return {"label": one.label, "score": one.score, **geometry} if geometry else None
 
@@ -218,5 +218,5 @@ def _content(content: Any) -> dict[str, Any]:
     return {}
 
 
-def _written(value: Any) -> str:
+def _write(value: Any) -> str:
     return json.dumps(value, ensure_ascii=False, separators=(",", ":"))

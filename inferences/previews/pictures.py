@@ -21,7 +21,7 @@ from django.conf import settings
 from inferences.previews.picture_pool import Busy, Unreadable, pool
 from istore import blobs
 
-__all__ = ["SIZES", "Busy", "Measure", "Unreadable", "forget", "measured", "preview"]
+__all__ = ["SIZES", "Busy", "Measure", "Unreadable", "forget", "measure", "preview"]
 
 SIZES = (160, 320, 640, 1280)
 MEASURE = "measure"
@@ -51,7 +51,7 @@ class Measure:
         return (self.height, self.width) if turned else (self.width, self.height)
 
 
-def measured(key: str) -> Measure:
+def measure(key: str) -> Measure:
     """The measure of the picture under a key. Raises ``Unreadable`` or ``Busy``,
     ``FileNotFoundError`` when the input is gone."""
     kept = _read(key, MEASURE)
@@ -79,7 +79,7 @@ def _measure(key: str) -> dict[str, Any]:
 
 
 def preview(key: str, size: int) -> bytes:
-    """A WebP picture of at most ``size`` pixels a side, upright. Raises as ``measured``."""
+    """A WebP picture of at most ``size`` pixels a side, upright. Raises as ``measure``."""
     if size not in SIZES:
         raise ValueError(f"A size is one of {SIZES}.")
     try:

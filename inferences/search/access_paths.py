@@ -49,23 +49,23 @@ STREAMS_MOST = 20  # streams in order that one page merges
 
 
 @dataclass(frozen=True, slots=True)
-class Fragment:
+class Sql:
     """A piece of SQL and the values of its placeholders."""
 
     sql: str
     values: tuple[Any, ...] = ()
 
-    def __and__(self, other: Fragment) -> Fragment:
-        return Fragment(f"{self.sql} AND {other.sql}", self.values + other.values)
+    def __and__(self, other: Sql) -> Sql:
+        return Sql(f"{self.sql} AND {other.sql}", self.values + other.values)
 
 
 @dataclass(frozen=True, slots=True)
-class Branch:
+class IndexScan:
     """The rows of one table that satisfy one condition, read by an index."""
 
     table: str
     alias: str
-    where: Fragment
+    where: Sql
     in_order: bool = False
     beside: str = ""  # a list of values that the condition names
 
@@ -75,10 +75,10 @@ class Branch:
 
 
 @dataclass(frozen=True, slots=True)
-class Driver:
+class AccessPath:
     """Branches that together meet every matching row, some perhaps twice."""
 
-    branches: tuple[Branch, ...]
+    branches: tuple[IndexScan, ...]
 
     @property
     def in_order(self) -> bool:
@@ -99,17 +99,17 @@ class Conditions:
     """A where clause: as a whole, its range of ids, and the drivers it offers."""
 
     model: RegisteredModel
-    everything: Fragment
-    rest: Fragment = Fragment("true")  # without the model, the live and the window
+    everything: Sql
+    rest: Sql = Sql("true")  # without the model, the live and the window
     lowest: int | None = None
     highest: int | None = None
-    drivers: list[Driver] = field(default_factory=list)
+    drivers: list[AccessPath] = field(default_factory=list)
     others: int = 0  # tests that no index helps with
     ranges: dict[str, Range] = field(default_factory=dict)  # of number slots
 
     @property
-    def live(self) -> Fragment:
-        return Fragment(f"{TABLE}.model_key = %s AND NOT {TABLE}.deleted", (self.key,))
+    def live(self) -> Sql:
+        return Sql(f"{TABLE}.model_key = %s AND NOT {TABLE}.deleted", (self.key,))
 
     @property
     def key(self) -> int:
@@ -130,14 +130,14 @@ class Conditions:
     def lower_highest(self, row_id: int) -> None:
         self.highest = row_id if self.highest is None else min(self.highest, row_id)
 
-    def window(self, table: str = TABLE) -> Fragment:
+    def window(self, table: str = TABLE) -> Sql:
         """The range of ids, as a test to put behind another."""
         tests, values = "", ()
         if self.lowest is not None:
             tests, values = f" AND {table}.id >= %s", (self.lowest,)
         if self.highest is not None:
             tests, values = f"{tests} AND {table}.id <= %s", (*values, self.highest)
-        return Fragment(tests, values)
+        return Sql(tests, values)
 
 
 def read(model: RegisteredModel, found: InferenceQuerySet) -> Conditions | None:
@@ -145,7 +145,7 @@ def read(model: RegisteredModel, found: InferenceQuerySet) -> Conditions | None:
     compiler = found.query.get_compiler(using=found.db)
     found.query.get_initial_alias()
     try:
-        conditions = Conditions(model, _compiled(compiler, found.query.where))
+        conditions = Conditions(model, _compile(compiler, found.query.where))
         groups: dict[str, list[Any]] = {}
         for node in map(_bare, _flat(found.query.where)):
             _sort_in(conditions, compiler, node, groups)
@@ -167,7 +167,7 @@ def _sort_in(
         return
     if column == "id" and _narrows(conditions, node):
         return
-    conditions.rest &= _bracketed(_compiled(compiler, node))
+    conditions.rest &= _bracket(_compile(compiler, node))
     if column in INDEXED:
         groups.setdefault(column, []).append(node)
         return
@@ -178,9 +178,9 @@ def _sort_in(
         conditions.others += 1
 
 
-def _compiled(compiler: Any, node: Any) -> Fragment:
+def _compile(compiler: Any, node: Any) -> Sql:
     sql, values = compiler.compile(node)
-    return Fragment(sql, tuple(values))
+    return Sql(sql, tuple(values))
 
 
 def _flat(node: Any) -> Iterator[Any]:
@@ -230,27 +230,27 @@ def _narrows(conditions: Conditions, node: Any) -> bool:
 
 def _of_column(
     conditions: Conditions, compiler: Any, column: str, nodes: Sequence[Any]
-) -> Driver:
+) -> AccessPath:
     """What is asked of one indexed column, in one range or several of its index."""
-    present = Fragment(f"{TABLE}.{column} IS NOT NULL")
+    present = Sql(f"{TABLE}.{column} IS NOT NULL")
     start = conditions.live & present if column != "source_id" else conditions.live
     if len(nodes) == 1 and column in IN_ORDER and (one := _equalities(nodes[0])):
-        tests = [Fragment(f"{TABLE}.{column} = %s", (value,)) for value in one]
-        branches = [Branch(TABLE, TABLE, start & test, in_order=True) for test in tests]
-        return Driver(tuple(branches))
+        tests = [Sql(f"{TABLE}.{column} = %s", (value,)) for value in one]
+        branches = [
+            IndexScan(TABLE, TABLE, start & test, in_order=True) for test in tests
+        ]
+        return AccessPath(tuple(branches))
     # Of cells alone: a list of ranges of doubles, say, would be another type.
     is_area = column == "area_cell" and len(nodes) == 1
     if is_area and len(spans := _spans(nodes[0])) > 1:
         # One plan for a list, where each range in brackets is planned with every index.
         listed = ", ".join(f"({low}::bigint, {high}::bigint)" for low, high in spans)
-        start &= Fragment(
-            f"{TABLE}.{column} >= spans.low AND {TABLE}.{column} < spans.high"
-        )
+        start &= Sql(f"{TABLE}.{column} >= spans.low AND {TABLE}.{column} < spans.high")
         beside = f"(VALUES {listed}) AS spans (low, high) CROSS JOIN "
-        return Driver((Branch(TABLE, TABLE, start, beside=beside),))
+        return AccessPath((IndexScan(TABLE, TABLE, start, beside=beside),))
     for node in nodes:
-        start &= _bracketed(_compiled(compiler, node))
-    return Driver((Branch(TABLE, TABLE, start),))
+        start &= _bracket(_compile(compiler, node))
+    return AccessPath((IndexScan(TABLE, TABLE, start),))
 
 
 def _spans(node: Any) -> list[tuple[int, int]]:
@@ -272,8 +272,8 @@ def _spans(node: Any) -> list[tuple[int, int]]:
     return joined
 
 
-def _bracketed(fragment: Fragment) -> Fragment:
-    return Fragment(f"({fragment.sql})", fragment.values)
+def _bracket(fragment: Sql) -> Sql:
+    return Sql(f"({fragment.sql})", fragment.values)
 
 
 def _equalities(node: Any) -> list[Any]:
@@ -326,7 +326,7 @@ def _any_of(parts: Sequence[Range | None]) -> Range | None:
     )
 
 
-def _driver(conditions: Conditions, compiler: Any, node: Any) -> Driver | None:
+def _driver(conditions: Conditions, compiler: Any, node: Any) -> AccessPath | None:
     """A driver of a condition that is not on one indexed column, if it has one."""
     if isinstance(node, WhereNode):
         return _of_tree(conditions, compiler, node)
@@ -343,7 +343,9 @@ def _driver(conditions: Conditions, compiler: Any, node: Any) -> Driver | None:
     return None
 
 
-def _of_tree(conditions: Conditions, compiler: Any, node: WhereNode) -> Driver | None:
+def _of_tree(
+    conditions: Conditions, compiler: Any, node: WhereNode
+) -> AccessPath | None:
     if node.negated or node.connector not in (AND, OR):
         return None
     if (column := _column(node)) in INDEXED:
@@ -354,18 +356,18 @@ def _of_tree(conditions: Conditions, compiler: Any, node: WhereNode) -> Driver |
         # Any of them meets all that the whole asks for.
         known = [part for part in parts if part]
         best = min(known, key=lambda part: len(part.branches), default=None)
-        return best and Driver(_out_of_order(best.branches))
+        return best and AccessPath(_out_of_order(best.branches))
     if None in parts:
         return None
     branches = tuple(branch for part in parts for branch in part.branches)
-    return Driver(_out_of_order(branches))
+    return AccessPath(_out_of_order(branches))
 
 
-def _out_of_order(branches: Iterable[Branch]) -> tuple[Branch, ...]:
+def _out_of_order(branches: Iterable[IndexScan]) -> tuple[IndexScan, ...]:
     return tuple(replace(each, in_order=False) for each in branches)
 
 
-def _of_labels(conditions: Conditions, node: ArrayOverlap) -> Driver | None:
+def _of_labels(conditions: Conditions, node: ArrayOverlap) -> AccessPath | None:
     labels = [
         each.value
         for each in node.get_source_expressions()[1].flatten()
@@ -373,37 +375,38 @@ def _of_labels(conditions: Conditions, node: ArrayOverlap) -> Driver | None:
     ]
     if not labels or node.lhs.target.column != "labels":
         return None
-    return driver_of_labels(conditions, labels)
+    return access_path_of_labels(conditions, labels)
 
 
-def driver_of_labels(conditions: Conditions, labels: Sequence[int]) -> Driver:
+def access_path_of_labels(conditions: Conditions, labels: Sequence[int]) -> AccessPath:
     """The rows that have a detection with one of the labels."""
-    ours = Fragment(f"{DETECTIONS}.model_key = %s", (conditions.key,))
-    tests = [Fragment(f"{DETECTIONS}.label_id = %s", (label,)) for label in labels]
-    return Driver(
+    ours = Sql(f"{DETECTIONS}.model_key = %s", (conditions.key,))
+    tests = [Sql(f"{DETECTIONS}.label_id = %s", (label,)) for label in labels]
+    return AccessPath(
         tuple(
-            Branch(DETECTIONS, DETECTIONS, ours & test, in_order=True) for test in tests
+            IndexScan(DETECTIONS, DETECTIONS, ours & test, in_order=True)
+            for test in tests
         )
     )
 
 
-def _of_class(conditions: Conditions, node: ClassTest) -> Driver:
+def _of_class(conditions: Conditions, node: ClassTest) -> AccessPath:
     """The rows whose distribution has the class within the bounds, by their index; and
     by that of labels, while some rows hold a distribution there."""
     tables = (CLASSES, DETECTIONS) if node.also_labels else (CLASSES,)
     branches = []
     for table in tables:
-        kept = Fragment(
+        kept = Sql(
             f"{table}.model_key = %s AND {table}.label_id = %s",
             (conditions.key, node.label),
         )
         for sign, bound in node.tests:
-            kept &= Fragment(f"{table}.score {sign} %s", (bound,))
-        branches.append(Branch(table, table, kept))
-    return Driver(tuple(branches))
+            kept &= Sql(f"{table}.score {sign} %s", (bound,))
+        branches.append(IndexScan(table, table, kept))
+    return AccessPath(tuple(branches))
 
 
-def _of_side_rows(conditions: Conditions, node: Exists) -> Driver | None:
+def _of_side_rows(conditions: Conditions, node: Exists) -> AccessPath | None:
     """Values of a key without a slot, actuals: the side table's index leads to the rows."""
     query = node.query
     if query.model is InferencePayload:
@@ -412,26 +415,26 @@ def _of_side_rows(conditions: Conditions, node: Exists) -> Driver | None:
         return None
     compiler = query.get_compiler(using="default")
     alias = query.get_initial_alias()
-    kept, compared = Fragment(f"{alias}.model_key = %s", (conditions.key,)), []
+    kept, compared = Sql(f"{alias}.model_key = %s", (conditions.key,)), []
     for child in map(_bare, _flat(query.where)):
         compared_with = getattr(child, "lhs", child)  # a flag stands for itself
         is_plain = isinstance(compared_with, Col) and isinstance(child, Lookup | Col)
         column = compared_with.target.column if is_plain else None
         if column in ("key_id", "value", "agrees"):
-            kept &= _compiled(compiler, child)
+            kept &= _compile(compiler, child)
             compared.append((column, getattr(child, "lookup_name", "exact")))
     in_order = ("value", "exact") in compared or query.model is GroundTruth
-    branch = Branch(query.model._meta.db_table, alias, kept, in_order)
-    return Driver((branch,))
+    branch = IndexScan(query.model._meta.db_table, alias, kept, in_order)
+    return AccessPath((branch,))
 
 
-def _of_noted_rows(conditions: Conditions, node: Exists) -> Driver | None:
+def _of_noted_rows(conditions: Conditions, node: Exists) -> AccessPath | None:
     """Payloads whose notes have a name: a partial index holds those with warnings alone,
     in the order of ids. Of other conditions on payloads there is no index."""
     query = node.query
     compiler = query.get_compiler(using="default")
     alias = query.get_initial_alias()
-    kept = Fragment(f"{alias}.model_key = %s", (conditions.key,))
+    kept = Sql(f"{alias}.model_key = %s", (conditions.key,))
     tests = [
         child
         for child in map(_bare, _flat(query.where))
@@ -440,5 +443,5 @@ def _of_noted_rows(conditions: Conditions, node: Exists) -> Driver | None:
     if not tests:
         return None
     for test in tests:
-        kept &= _compiled(compiler, test)
-    return Driver((Branch(PAYLOADS, alias, kept, in_order=True),))
+        kept &= _compile(compiler, test)
+    return AccessPath((IndexScan(PAYLOADS, alias, kept, in_order=True),))

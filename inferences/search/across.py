@@ -15,11 +15,11 @@ from operator import itemgetter
 from inferences.models import Inference, RegisteredModel
 from inferences.search import cursors, planner
 from inferences.search.counting import Count, count_matching
-from inferences.search.cursors import Place, Position
+from inferences.search.cursors import PagePosition, Position
 from inferences.search.filters import Filter, InferenceFilter, matching
 from inferences.search.orders import BY_TIME
 from inferences.search.pagination import BadCursor, Page, Pagination
-from inferences.search.planner import Part
+from inferences.search.planner import PageSlice
 from inferences.store import reading
 
 
@@ -57,17 +57,17 @@ class ProjectQuery:
         )
         rows = [row for row, _ in zip(found, range(wanted.limit + 1), strict=False)]
         here, more = rows[: wanted.limit], rows[wanted.limit :]
-        page = _fetched([(sign * key, model) for key, _, model in here])
+        page = _fetch([(sign * key, model) for key, _, model in here])
         if not more:
             return Page(page, None)
         key, model_key, _ = here[-1]
         passed = (after.passed if after else 0) + len(here)
-        position = Position(Place(str(model_key), sign * key), passed)
+        position = Position(PagePosition(str(model_key), sign * key), passed)
         return Page(page, cursors.write(position, question))
 
     def _places(
         self, model: RegisteredModel, newest_first: bool, after: Position | None
-    ) -> list[Place]:
+    ) -> list[PagePosition]:
         """One more than a page of this model's, after the cursor."""
         beyond = None
         if after is not None:
@@ -75,10 +75,10 @@ class ProjectQuery:
             if model.pk > _model_key(after):
                 # The row of that very id comes later than the cursor: let it in.
                 beyond += 1 if newest_first else -1
-        part = Part(
+        part = PageSlice(
             newest_first=newest_first,
             limit=self.pagination.limit + 1,
-            after=None if beyond is None else Place(None, beyond),
+            after=None if beyond is None else PagePosition(None, beyond),
         )
         return planner.places(model, matching(model, self.filters), BY_TIME, part)
 
@@ -101,7 +101,7 @@ def _model_key(after: Position) -> int:
         raise BadCursor("This is not a cursor of this store.") from None
 
 
-def _fetched(rows: Sequence[tuple[int, RegisteredModel]]) -> list[Inference]:
+def _fetch(rows: Sequence[tuple[int, RegisteredModel]]) -> list[Inference]:
     """The inferences in this order, read model by model."""
     by_model: dict[RegisteredModel, list[int]] = {}
     for row_id, model in rows:

@@ -9,7 +9,7 @@ from django.db import connection
 from inferences.models import RegisteredModel
 from inferences.real_numbers import as_real
 from inferences.search import access_paths
-from inferences.search.access_paths import DETECTIONS, TABLE, Conditions, Fragment
+from inferences.search.access_paths import DETECTIONS, TABLE, Conditions, Sql
 from inferences.search.filters import DetectionFilter, Filter, InferenceFilter, matching
 from inferences.search.orders import detections_of
 from inferences.search.query import InferenceQuery
@@ -63,11 +63,11 @@ def _by_detections(asked: Conditions, wanted: DetectionFilter) -> int:
     Twenty times faster than to look at the labels of each row.
     """
     numbers = wanted.label_numbers(asked.model)
-    tests = Fragment("model_key = %s AND label_id = ANY(%s)", (asked.key, numbers))
+    tests = Sql("model_key = %s AND label_id = ANY(%s)", (asked.key, numbers))
     for _, sign, bound in wanted.bounds():
-        tests &= Fragment(f"score {sign} %s", (as_real(bound),))
+        tests &= Sql(f"score {sign} %s", (as_real(bound),))
     window = asked.window(DETECTIONS)
-    deleted = _deleted(asked)
+    deleted = _delete(asked)
     sql = (
         f"SELECT (SELECT count(DISTINCT id) FROM {DETECTIONS} "
         f"WHERE {tests.sql}{window.sql}) - "
@@ -78,11 +78,11 @@ def _by_detections(asked: Conditions, wanted: DetectionFilter) -> int:
         return cursor.fetchone()[0]
 
 
-def _deleted(asked: Conditions) -> Fragment:
+def _delete(asked: Conditions) -> Sql:
     """The same question to deleted rows; served by inference_deleted."""
     live = f'NOT "{TABLE}"."deleted"'
     whole = asked.everything
     if live not in whole.sql:
         raise RuntimeError("The where clause no longer says that rows are live.")
     turned = whole.sql.replace(live, f'"{TABLE}"."deleted"', 1)
-    return Fragment(turned, whole.values)
+    return Sql(turned, whole.values)

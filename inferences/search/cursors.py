@@ -16,7 +16,7 @@ Rank = float | str | None
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class PagePosition:
     """A row in an order: what it is sorted by, if it has that, and its id."""
 
     rank: Rank
@@ -27,7 +27,7 @@ class Place:
 class Position:
     """The last row of a page, and how many rows came before the next one."""
 
-    place: Place
+    place: PagePosition
     passed: int
 
 
@@ -54,7 +54,7 @@ def read(cursor: str, question: object) -> Position:
         raise BadCursor("This is not a cursor of this store.") from None
     if isinstance(rank, int):
         rank = float(rank)
-    return Position(Place(rank, row_id), passed)
+    return Position(PagePosition(rank, row_id), passed)
 
 
 def _belongs_to(question: object) -> bytes:

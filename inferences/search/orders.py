@@ -10,11 +10,11 @@ from dataclasses import dataclass
 
 from inferences.models import LabelName, RegisteredModel
 from inferences.real_numbers import as_real
-from inferences.search.access_paths import TABLE, Fragment
+from inferences.search.access_paths import TABLE, Sql
 from inferences.search.filters import And, DetectionFilter, Filter, InferenceFilter
 
 LABELS_MOST = 10_000
-NOTHING_TOLD = Fragment("NULL")
+NOTHING_TOLD = Sql("NULL")
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,15 +24,15 @@ class Order:
     ``column`` is there when an index holds the rows in this order.
     """
 
-    rank: Fragment | None = None
+    rank: Sql | None = None
     kind: str = ""
     column: str = ""
-    missing: Fragment | None = None  # when a row has none, if there is a shorter way
+    missing: Sql | None = None  # when a row has none, if there is a shorter way
     ceiling: str = ""  # a column with an index that no rank of a row is above
 
 
 BY_TIME = Order()
-BY_TOP_SCORE = Order(Fragment(f"{TABLE}.top_score"), "real", "top_score")
+BY_TOP_SCORE = Order(Sql(f"{TABLE}.top_score"), "real", "top_score")
 
 
 def detections_of(filters: Filter) -> DetectionFilter | None:
@@ -65,14 +65,14 @@ def by_score(model: RegisteredModel, detections: DetectionFilter | None) -> Orde
         return BY_TOP_SCORE
     tests = _tests(model, detections)
     sql = f"(SELECT max(each.score) FROM {_detections()} WHERE {tests.sql})"
-    return Order(Fragment(sql, tests.values), "real", ceiling="top_score")
+    return Order(Sql(sql, tests.values), "real", ceiling="top_score")
 
 
 @dataclass(frozen=True, slots=True)
 class ByLabel(Order):
     """``label`` is the number whose name is the rank; ``names`` those that may be."""
 
-    label: Fragment = NOTHING_TOLD
+    label: Sql = NOTHING_TOLD
     names: tuple[tuple[str, int], ...] = ()
 
 
@@ -91,10 +91,10 @@ def by_label(model: RegisteredModel, detections: DetectionFilter | None) -> ByLa
     if detections and detections.labels is not None:
         known = known.filter(id__in=detections.label_numbers(model))
     return ByLabel(
-        Fragment(name, tests.values),
+        Sql(name, tests.values),
         "text",
-        missing=Fragment(missing),
-        label=Fragment(label, tests.values),
+        missing=Sql(missing),
+        label=Sql(label, tests.values),
         # As code points, which is how Python compares.
         names=tuple(sorted(known.values_list("name", "id")[: LABELS_MOST + 1])),
     )
@@ -105,11 +105,11 @@ def _detections() -> str:
     return f"{arrays} WITH ORDINALITY AS each (label, score, number)"
 
 
-def _tests(model: RegisteredModel, detections: DetectionFilter) -> Fragment:
-    tests = Fragment("true")
+def _tests(model: RegisteredModel, detections: DetectionFilter) -> Sql:
+    tests = Sql("true")
     numbers = detections.label_numbers(model)
     if numbers is not None:
-        tests &= Fragment("each.label = ANY(%s::integer[])", (numbers,))
+        tests &= Sql("each.label = ANY(%s::integer[])", (numbers,))
     for _, sign, bound in detections.bounds():
-        tests &= Fragment(f"each.score {sign} %s", (as_real(bound),))
+        tests &= Sql(f"each.score {sign} %s", (as_real(bound),))
     return tests

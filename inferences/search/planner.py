@@ -33,12 +33,12 @@ from inferences.search import access_paths as reading
 from inferences.search.access_paths import (
     DETECTIONS,
     TABLE,
-    Branch,
+    AccessPath,
     Conditions,
-    Driver,
-    Fragment,
+    IndexScan,
+    Sql,
 )
-from inferences.search.cursors import Place, Rank
+from inferences.search.cursors import PagePosition, Rank
 from inferences.search.orders import BY_TIME, LABELS_MOST, ByLabel, Order
 from inferences.search.zone_maps import pruning
 
@@ -53,17 +53,17 @@ LABELS_ONE_BY_ONE = 60
 CHUNKS = (160, 1_600, 16_000)
 
 
-Way = Callable[[Conditions, Order, "Part"], list[Place] | None]
+Strategy = Callable[[Conditions, Order, "PageSlice"], list[PagePosition] | None]
 
 
 @dataclass(frozen=True, slots=True)
-class Part:
+class PageSlice:
     """Which part of an order: after a place, or from an offset."""
 
     newest_first: bool  # for "descending", whatever the order
     limit: int
     offset: int = 0
-    after: Place | None = None
+    after: PagePosition | None = None
 
     @property
     def needed(self) -> int:
@@ -79,41 +79,43 @@ class Part:
 
 
 def places(
-    model: RegisteredModel, found: InferenceQuerySet, order: Order, part: Part
-) -> list[Place]:
+    model: RegisteredModel, found: InferenceQuerySet, order: Order, part: PageSlice
+) -> list[PagePosition]:
     """The rows of this part in their order; those without a rank come last."""
     asked = reading.read(model, found)
     if asked is None:
         return []
     if order.rank is None:
-        return _rows(_narrowed(asked, part), order, part)
+        return _rows(_narrow(asked, part), order, part)
     in_ranks = part.after is None or part.after.rank is not None
-    ranked = _ranked(asked, order, part) if in_ranks else []
+    ranked = _rank(asked, order, part) if in_ranks else []
     missing = part.limit - len(ranked)
     if not missing:
         return ranked
     offset = part.offset
     if in_ranks and offset and not ranked:
         offset -= _count(asked, order)
-    rest = Part(
+    rest = PageSlice(
         part.newest_first,
         missing,
         0 if ranked or not in_ranks else offset,
-        None if in_ranks else Place(None, part.after.row_id),
+        None if in_ranks else PagePosition(None, part.after.row_id),
     )
     return ranked + unranked(asked, order, rest)
 
 
-def _ranked(asked: Conditions, order: Order, part: Part) -> list[Place]:
+def _rank(asked: Conditions, order: Order, part: PageSlice) -> list[PagePosition]:
     few = isinstance(order, ByLabel) and len(order.names) <= LABELS_MOST
     if few and not part.offset:
         return _label_by_label(asked, order, part)
     return _rows(asked, order, part)
 
 
-def _label_by_label(asked: Conditions, order: ByLabel, part: Part) -> list[Place]:
+def _label_by_label(
+    asked: Conditions, order: ByLabel, part: PageSlice
+) -> list[PagePosition]:
     """For one label after the other, its rows by time, until the page is full."""
-    found: list[Place] = []
+    found: list[PagePosition] = []
     after = part.after
     names = sorted(order.names, reverse=part.newest_first)
     if after:
@@ -123,10 +125,8 @@ def _label_by_label(asked: Conditions, order: ByLabel, part: Part) -> list[Place
         if number >= LABELS_ONE_BY_ONE:
             return found + _rows(asked, order, rest)
         by_time = replace(rest, after=after if after and after.rank == name else None)
-        rows = _rows(
-            _narrowed(_labelled(asked, order, label), by_time), BY_TIME, by_time
-        )
-        found += [Place(name, row.row_id) for row in rows]
+        rows = _rows(_narrow(_label(asked, order, label), by_time), BY_TIME, by_time)
+        found += [PagePosition(name, row.row_id) for row in rows]
         if len(found) == part.limit:
             break
         if found:
@@ -134,30 +134,30 @@ def _label_by_label(asked: Conditions, order: ByLabel, part: Part) -> list[Place
     return found
 
 
-def _is_before(name: str, other: Rank, part: Part) -> bool:
+def _is_before(name: str, other: Rank, part: PageSlice) -> bool:
     return name > other if part.newest_first else name < other
 
 
-def _labelled(asked: Conditions, order: ByLabel, label: int) -> Conditions:
+def _label(asked: Conditions, order: ByLabel, label: int) -> Conditions:
     """With the label whose rows are looked for; the index of detections leads to them."""
-    test = Fragment(f"{order.label.sql} = %s", (*order.label.values, label))
+    test = Sql(f"{order.label.sql} = %s", (*order.label.values, label))
     # Whoever asks for labels is led there by this one alone.
     drivers = [each for each in asked.drivers if each.of_rows]
     return replace(
         asked,
         everything=asked.everything & test,
         rest=asked.rest & test,
-        drivers=[*drivers, reading.driver_of_labels(asked, [label])],
+        drivers=[*drivers, reading.access_path_of_labels(asked, [label])],
         others=asked.others + 1,
     )
 
 
-def unranked(asked: Conditions, order: Order, part: Part) -> list[Place]:
+def unranked(asked: Conditions, order: Order, part: PageSlice) -> list[PagePosition]:
     """The rows that the order has no rank for, by time."""
-    return _rows(_narrowed(_without_rank(asked, order), part), BY_TIME, part)
+    return _rows(_narrow(_without_rank(asked, order), part), BY_TIME, part)
 
 
-def _narrowed(asked: Conditions, part: Part) -> Conditions:
+def _narrow(asked: Conditions, part: PageSlice) -> Conditions:
     """With the cursor, and where the model's first row is, as part of the window."""
     asked = replace(asked, drivers=list(asked.drivers))
     if part.after:
@@ -169,14 +169,14 @@ def _narrowed(asked: Conditions, part: Part) -> Conditions:
         asked.raise_lowest(asked.model.first_id)  # removed rows pile up below
     window = asked.window()
     whole = asked.everything
-    asked.everything = Fragment(whole.sql + window.sql, whole.values + window.values)
+    asked.everything = Sql(whole.sql + window.sql, whole.values + window.values)
     return asked
 
 
 def _without_rank(asked: Conditions, order: Order) -> Conditions:
     test = order.missing
     if test is None:
-        test = Fragment(f"({order.rank.sql}) IS NULL", order.rank.values)
+        test = Sql(f"({order.rank.sql}) IS NULL", order.rank.values)
     return replace(
         asked,
         everything=asked.everything & test,
@@ -185,48 +185,52 @@ def _without_rank(asked: Conditions, order: Order) -> Conditions:
     )
 
 
-def _rows(asked: Conditions, order: Order, part: Part) -> list[Place]:
-    for way in _ways(asked, order, part):
+def _rows(asked: Conditions, order: Order, part: PageSlice) -> list[PagePosition]:
+    for way in _strategies(asked, order, part):
         rows = way(asked, order, part)
         if rows is not None:
             return rows
-    return _read(asked, order, part, Fragment(TABLE))
+    return _read(asked, order, part, Sql(TABLE))
 
 
-def _ways(asked: Conditions, order: Order, part: Part) -> Iterator[Way]:
+def _strategies(asked: Conditions, order: Order, part: PageSlice) -> Iterator[Strategy]:
     yield _direct
-    yield _merged
+    yield _merge
     skips = _skips(asked, part) if order.rank is None else []
     # Where numbers alone are asked for, what segments leave is looked at first.
     if not skips or len(asked.drivers) > len(asked.ranges):
-        yield partial(_driven, most=VERY_FEW)
+        yield partial(_from_selective_index, most=VERY_FEW)
     if skips:
-        yield partial(_walked_past, skips=skips, most=SKIPPING_WALK)
-        yield partial(_driven, most=FEW)
-        yield partial(_walked_past, skips=skips, most=LONG_WALK)
+        yield partial(_index_scan_past_zones, skips=skips, most=SKIPPING_WALK)
+        yield partial(_from_selective_index, most=FEW)
+        yield partial(_index_scan_past_zones, skips=skips, most=LONG_WALK)
         return
-    yield partial(_walked, most=WALK)
+    yield partial(_index_scan, most=WALK)
     yield partial(_under_a_ceiling, most=WALK)
-    yield partial(_driven, most=FEW)
-    yield partial(_walked, most=LONG_WALK)
+    yield partial(_from_selective_index, most=FEW)
+    yield partial(_index_scan, most=LONG_WALK)
     yield partial(_under_a_ceiling, most=LONG_WALK)
 
 
 # -- the ways, each of which may decline
 
 
-def _direct(asked: Conditions, order: Order, part: Part) -> list[Place] | None:
+def _direct(
+    asked: Conditions, order: Order, part: PageSlice
+) -> list[PagePosition] | None:
     """Nothing is asked but a place in the order of an index."""
     if not asked.is_plain:
         return None
     if order.column and not asked.has_window:
-        return _read(asked, order, part, Fragment(TABLE), along_index=True)
+        return _read(asked, order, part, Sql(TABLE), along_index=True)
     if order.rank is None:
-        return _read(asked, order, part, Fragment(TABLE), along_index=True)
+        return _read(asked, order, part, Sql(TABLE), along_index=True)
     return None
 
 
-def _merged(asked: Conditions, order: Order, part: Part) -> list[Place] | None:
+def _merge(
+    asked: Conditions, order: Order, part: PageSlice
+) -> list[PagePosition] | None:
     """One condition, by an index that is in the order of ids for each of its values."""
     if order.rank is not None or len(asked.drivers) != 1:
         return None
@@ -239,10 +243,12 @@ def _merged(asked: Conditions, order: Order, part: Part) -> list[Place] | None:
     allowed = 1 if driver.branches[0].table == DETECTIONS else 0
     if asked.others > allowed:
         return None
-    return _refilled(asked, driver, part)
+    return _refill(asked, driver, part)
 
 
-def _streamed(asked: Conditions, driver: Driver, part: Part) -> list[Place]:
+def _streamed(
+    asked: Conditions, driver: AccessPath, part: PageSlice
+) -> list[PagePosition]:
     """Values exclude each other, so each gives its first rows, and the first of all win."""
     streams = [_stream(asked, each, part, part.needed) for each in driver.branches]
     if len(streams) == 1:
@@ -251,28 +257,30 @@ def _streamed(asked: Conditions, driver: Driver, part: Part) -> list[Place]:
     else:
         union = _union(streams)
         ids = _ids(
-            Fragment(
+            Sql(
                 f"SELECT id FROM ({union.sql}) AS streams ORDER BY id {part.way} "
                 f"LIMIT {part.limit} OFFSET {part.offset}",
                 union.values,
             )
         )
-    return [Place(None, row_id) for row_id in ids]
+    return [PagePosition(None, row_id) for row_id in ids]
 
 
-def _refilled(asked: Conditions, driver: Driver, part: Part) -> list[Place] | None:
+def _refill(
+    asked: Conditions, driver: AccessPath, part: PageSlice
+) -> list[PagePosition] | None:
     """Rows that the first entries of each stream name, more entries if they are short."""
     for chunk in CHUNKS:
         if part.needed > chunk // 3:
             continue
         ids, is_all = _named(asked, driver, part, chunk)
         if is_all or len(ids) >= part.limit:
-            return [Place(None, row_id) for row_id in ids]
+            return [PagePosition(None, row_id) for row_id in ids]
     return None
 
 
 def _named(
-    asked: Conditions, driver: Driver, part: Part, chunk: int
+    asked: Conditions, driver: AccessPath, part: PageSlice, chunk: int
 ) -> tuple[list[int], bool]:
     """The matching rows among the first entries, up to where every stream was read."""
     streams = [
@@ -293,39 +301,39 @@ def _named(
         f"ORDER BY {TABLE}.id + 0 {part.way} LIMIT {part.limit} OFFSET {part.offset}), "
         "(SELECT id FROM edge) IS NULL"
     )
-    ((ids, is_all),) = _ask(Fragment(sql, union.values + asked.everything.values))
+    ((ids, is_all),) = _ask(Sql(sql, union.values + asked.everything.values))
     return ids, is_all
 
 
-def _walked(
-    asked: Conditions, order: Order, part: Part, most: int
-) -> list[Place] | None:
+def _index_scan(
+    asked: Conditions, order: Order, part: PageSlice, most: int
+) -> list[PagePosition] | None:
     """The page, if it lies among the first rows of the order."""
     if part.needed > most // 5 or (order.rank is not None and not order.column):
         return None
     start, along = asked.live, f"{TABLE}.id {part.way}"
     if order.column:
         ranked = f"{TABLE}.{order.column}"
-        start &= Fragment(f"{ranked} IS NOT NULL") & _beyond(order.rank, order, part)
+        start &= Sql(f"{ranked} IS NOT NULL") & _beyond(order.rank, order, part)
         along = f"{ranked} {part.way}, {along}"
     # In an order of its own a window may be far away: it is tested, not walked to.
-    window = asked.window() if order.rank is None else Fragment("")
-    first = Fragment(
+    window = asked.window() if order.rank is None else Sql("")
+    first = Sql(
         f"SELECT * FROM {TABLE} WHERE {start.sql}{window.sql} ORDER BY {along} "
         f"LIMIT {most}",
         start.values + window.values,
     )
-    source = Fragment(f"({first.sql}) AS {TABLE}", first.values)
+    source = Sql(f"({first.sql}) AS {TABLE}", first.values)
     fenced = order.rank is None
     rows = _read(asked, order, part, source, fenced=fenced, along_index=True)
     if len(rows) >= part.limit:
         return rows
     # Some way on it would be full: that is nearer than any other way.
     is_near = most < LONG_WALK and PROMISING * len(rows) >= part.limit
-    return _walked(asked, order, part, LONG_WALK) if is_near else None
+    return _index_scan(asked, order, part, LONG_WALK) if is_near else None
 
 
-def _skips(asked: Conditions, part: Part) -> list[pruning.Stretch]:
+def _skips(asked: Conditions, part: PageSlice) -> list[pruning.Stretch]:
     if not asked.ranges:
         return []
     return pruning.passed_over(
@@ -341,13 +349,13 @@ def _ids_within(asked: Conditions) -> pruning.Stretch:
     )
 
 
-def _walked_past(
+def _index_scan_past_zones(
     asked: Conditions,
     order: Order,
-    part: Part,
+    part: PageSlice,
     skips: list[pruning.Stretch],
     most: int,
-) -> list[Place] | None:
+) -> list[PagePosition] | None:
     """The page, if so many rows beside what is passed over hold it, or all that match."""
     if part.needed > most // 5:
         return None
@@ -363,11 +371,11 @@ def _walked_past(
         left -= walked
         if left < 0:
             return None
-    return [Place(None, row_id) for row_id in found[part.offset :]]
+    return [PagePosition(None, row_id) for row_id in found[part.offset :]]
 
 
 def _walk(
-    asked: Conditions, part: Part, stretch: pruning.Stretch, limit: int, most: int
+    asked: Conditions, part: PageSlice, stretch: pruning.Stretch, limit: int, most: int
 ) -> tuple[list[int], int]:
     """The first matching rows of a stretch, and how many it has if those are too few.
 
@@ -375,7 +383,7 @@ def _walk(
     in one statement, as some may go meanwhile.
     """
     where = asked.live & asked.rest
-    rows = Fragment(
+    rows = Sql(
         f"FROM {TABLE} WHERE {TABLE}.model_key = %s AND {TABLE}.id BETWEEN %s AND %s",
         (asked.key, *stretch),
     )
@@ -387,13 +395,13 @@ def _walk(
         f"LIMIT {most}) AS {TABLE} WHERE {where.sql} {along} LIMIT {limit}) AS ids "
         "OFFSET 0) AS walked"
     )
-    ((ids, walked),) = _ask(Fragment(sql, rows.values + rows.values + where.values))
+    ((ids, walked),) = _ask(Sql(sql, rows.values + rows.values + where.values))
     return ids, walked
 
 
 def _under_a_ceiling(
-    asked: Conditions, order: Order, part: Part, most: int
-) -> list[Place] | None:
+    asked: Conditions, order: Order, part: PageSlice, most: int
+) -> list[PagePosition] | None:
     """The highest ranks, if they lie among the rows whose ceiling is highest.
 
     What was not walked has no rank above the lowest ceiling that was.
@@ -409,18 +417,18 @@ def _under_a_ceiling(
         asked,
         order,
         part,
-        Fragment(f"(SELECT {TABLE}.* {first}) AS {TABLE}", live.values),
+        Sql(f"(SELECT {TABLE}.* {first}) AS {TABLE}", live.values),
     )
     if len(rows) < part.limit:
         return None
     lowest = f"SELECT min(ceiling) FROM (SELECT {ceiling} AS ceiling {first}) AS walked"
-    ((walked_to,),) = _ask(Fragment(lowest, live.values))
+    ((walked_to,),) = _ask(Sql(lowest, live.values))
     return rows if rows[-1].rank > walked_to else None
 
 
-def _driven(
-    asked: Conditions, order: Order, part: Part, most: int
-) -> list[Place] | None:
+def _from_selective_index(
+    asked: Conditions, order: Order, part: PageSlice, most: int
+) -> list[PagePosition] | None:
     """From the condition that the fewest rows satisfy, if they are few."""
     drivers = sorted(asked.drivers, key=lambda each: not each.in_order)[:PROBES_MOST]
     if asked.lowest is not None and asked.highest is not None:
@@ -428,9 +436,9 @@ def _driven(
     if not drivers:
         return None
     if order.rank is None and len(drivers) == 1 and drivers[0].is_one_of_rows:
-        return _driven_by_one(asked, drivers[0], part, most)
+        return _from_one_index(asked, drivers[0], part, most)
     rows, best = min(
-        (rows, number) for number, rows in enumerate(_probed(asked, drivers, most))
+        (rows, number) for number, rows in enumerate(_probe(asked, drivers, most))
     )
     if rows > most:
         return None
@@ -439,9 +447,9 @@ def _driven(
     )
 
 
-def _driven_by_one(
-    asked: Conditions, driver: Driver, part: Part, most: int
-) -> list[Place] | None:
+def _from_one_index(
+    asked: Conditions, driver: AccessPath, part: PageSlice, most: int
+) -> list[PagePosition] | None:
     """Probed and read in one statement, as there is no choice."""
     (branch,) = driver.branches
     window, rest = asked.window(), asked.rest
@@ -453,64 +461,64 @@ def _driven_by_one(
         f"WHERE {branch.where.sql}{window.sql} LIMIT {most + 1}) AS {TABLE}) AS {TABLE}"
     )
     values = rest.values + branch.where.values + window.values
-    ((entries, ids),) = _ask(Fragment(sql, values))
+    ((entries, ids),) = _ask(Sql(sql, values))
     return (
         None
         if entries and entries > most
-        else [Place(None, each) for each in ids or ()]
+        else [PagePosition(None, each) for each in ids or ()]
     )
 
 
-def _window_driver(asked: Conditions) -> Driver:
-    ours = Fragment(f"{TABLE}.model_key = %s", (asked.key,))
-    return Driver((Branch(TABLE, TABLE, ours),))
+def _window_driver(asked: Conditions) -> AccessPath:
+    ours = Sql(f"{TABLE}.model_key = %s", (asked.key,))
+    return AccessPath((IndexScan(TABLE, TABLE, ours),))
 
 
-def _probed(asked: Conditions, drivers: list[Driver], most: int) -> list[int]:
+def _probe(asked: Conditions, drivers: list[AccessPath], most: int) -> list[int]:
     """How many entries each driver has, counted to one more than ``most``."""
     probes = []
     for driver in drivers:
         entries = _union([_entries(asked, each) for each in driver.branches])
         probes.append(
-            Fragment(
+            Sql(
                 f"(SELECT count(*) FROM ({entries.sql} LIMIT {most + 1}) AS entries)",
                 entries.values,
             )
         )
     sql = "SELECT " + ", ".join(probe.sql for probe in probes)
-    (counts,) = _ask(Fragment(sql, tuple(v for probe in probes for v in probe.values)))
+    (counts,) = _ask(Sql(sql, tuple(v for probe in probes for v in probe.values)))
     return list(counts)
 
 
-def _entries(asked: Conditions, branch: Branch) -> Fragment:
+def _entries(asked: Conditions, branch: IndexScan) -> Sql:
     window = asked.window(branch.alias)
     sql = f"SELECT 1 FROM {branch.source} WHERE {branch.where.sql}"
-    return Fragment(sql + window.sql, branch.where.values + window.values)
+    return Sql(sql + window.sql, branch.where.values + window.values)
 
 
-def _source(asked: Conditions, driver: Driver) -> Fragment:
+def _source(asked: Conditions, driver: AccessPath) -> Sql:
     """The driver's rows, behind a fence: the planner cannot take another way in."""
     if driver.is_one_of_rows:
         (branch,) = driver.branches
         test, window = branch.where & asked.live, asked.window()
-        return Fragment(
+        return Sql(
             f"(SELECT {TABLE}.* FROM {branch.source} "
             f"WHERE {test.sql}{window.sql} OFFSET 0) AS {TABLE}",
             test.values + window.values,
         )
     named = _union([_named_by(asked, each) for each in driver.branches])
     live = asked.live
-    return Fragment(
+    return Sql(
         f"(SELECT * FROM {TABLE} WHERE {live.sql} "
         f"AND {TABLE}.id = ANY(ARRAY({named.sql})) OFFSET 0) AS {TABLE}",
         live.values + named.values,
     )
 
 
-def _named_by(asked: Conditions, branch: Branch) -> Fragment:
+def _named_by(asked: Conditions, branch: IndexScan) -> Sql:
     entries = _entries(asked, branch)
     sql = entries.sql.replace("SELECT 1", f"SELECT {branch.alias}.id", 1)
-    return Fragment(sql, entries.values)
+    return Sql(sql, entries.values)
 
 
 # -- pieces of SQL
@@ -518,12 +526,12 @@ def _named_by(asked: Conditions, branch: Branch) -> Fragment:
 
 def _stream(
     asked: Conditions,
-    branch: Branch,
-    part: Part,
+    branch: IndexScan,
+    part: PageSlice,
     limit: int,
     offset: int = 0,
     number: int | None = None,
-) -> Fragment:
+) -> Sql:
     """The first entries of a branch in the order of ids."""
     alias, window = branch.alias, asked.window(branch.alias)
     numbered = "" if number is None else f"{number} AS number, "
@@ -532,23 +540,21 @@ def _stream(
         f"WHERE {branch.where.sql}{window.sql} "
         f"ORDER BY {alias}.id {part.way} LIMIT {limit} OFFSET {offset}"
     )
-    return Fragment(sql, branch.where.values + window.values)
+    return Sql(sql, branch.where.values + window.values)
 
 
-def _union(parts: list[Fragment]) -> Fragment:
+def _union(parts: list[Sql]) -> Sql:
     if len(parts) == 1:
         return parts[0]
     sql = " UNION ALL ".join(f"({part.sql})" for part in parts)
-    return Fragment(sql, tuple(value for part in parts for value in part.values))
+    return Sql(sql, tuple(value for part in parts for value in part.values))
 
 
-def _beyond(
-    rank: Fragment, order: Order, part: Part, table: str = f"{TABLE}."
-) -> Fragment:
+def _beyond(rank: Sql, order: Order, part: PageSlice, table: str = f"{TABLE}.") -> Sql:
     """That a row comes after the place where the last page ended."""
     if part.after is None or part.after.rank is None:
-        return Fragment("true")
-    return Fragment(
+        return Sql("true")
+    return Sql(
         f"({rank.sql}, {table}id) {part.beyond} (%s::{order.kind}, %s)",
         (*rank.values, part.after.rank, part.after.row_id),
     )
@@ -557,13 +563,13 @@ def _beyond(
 def _read(
     asked: Conditions,
     order: Order,
-    part: Part,
-    source: Fragment,
+    part: PageSlice,
+    source: Sql,
     *,
     along_index: bool = False,
     fenced: bool = False,
     alone: bool = False,
-) -> list[Place]:
+) -> list[PagePosition]:
     """Everything that is asked, of the rows of a source.
 
     A ``fenced`` source holds live rows of the model and window: the rest is tested.
@@ -581,9 +587,7 @@ def _read(
         values = source.values + where.values
     elif along_index:
         ranked = f"{TABLE}.{order.column}"
-        where = (
-            where & Fragment(f"{ranked} IS NOT NULL") & _beyond(order.rank, order, part)
-        )
+        where = where & Sql(f"{ranked} IS NOT NULL") & _beyond(order.rank, order, part)
         sql = (
             f"SELECT {TABLE}.id, {ranked} FROM {source.sql} WHERE {where.sql} "
             f"ORDER BY {ranked} {part.way}, {TABLE}.id {part.way}"
@@ -591,7 +595,7 @@ def _read(
         values = source.values + where.values
     else:
         # Behind the fence a rank is worked out once a row, and no index offers it.
-        beyond = _beyond(Fragment("rank"), order, part, "")
+        beyond = _beyond(Sql("rank"), order, part, "")
         sql = (
             f"SELECT id, rank FROM (SELECT {TABLE}.id, {order.rank.sql} AS rank "
             f"FROM {source.sql} WHERE {where.sql} OFFSET 0) AS ranked "
@@ -600,23 +604,25 @@ def _read(
         )
         values = order.rank.values + source.values + where.values + beyond.values
     sql = f"{sql} LIMIT {part.limit} OFFSET {part.offset}"
-    return [Place(rank, row_id) for row_id, rank in _ask(Fragment(sql, values), alone)]
+    return [
+        PagePosition(rank, row_id) for row_id, rank in _ask(Sql(sql, values), alone)
+    ]
 
 
 def _count(asked: Conditions, order: Order) -> int:
     """How many rows have a rank."""
     rank = order.rank
-    where = asked.everything & Fragment(f"({rank.sql}) IS NOT NULL", rank.values)
+    where = asked.everything & Sql(f"({rank.sql}) IS NOT NULL", rank.values)
     sql = f"SELECT count(*) FROM {TABLE} WHERE {where.sql}"
-    ((count,),) = _ask(Fragment(sql, where.values))
+    ((count,),) = _ask(Sql(sql, where.values))
     return count
 
 
-def _ids(fragment: Fragment) -> list[int]:
+def _ids(fragment: Sql) -> list[int]:
     return [row_id for (row_id,) in _ask(fragment)]
 
 
-def _ask(fragment: Fragment, alone: bool = False) -> list[Any]:
+def _ask(fragment: Sql, alone: bool = False) -> list[Any]:
     with connection.cursor() as cursor:
         if alone:
             cursor.execute("SET LOCAL enable_seqscan = off")

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 
 from inferences.models import Inference, RegisteredModel
 from inferences.search import cursors, planner
-from inferences.search.cursors import Place, Position
+from inferences.search.cursors import PagePosition, Position
 from inferences.search.filters import Filter, InferenceFilter, matching
 from inferences.search.orders import order_of
 from inferences.search.pagination import (
@@ -16,7 +16,7 @@ from inferences.search.pagination import (
     Sort,
     TooDeep,
 )
-from inferences.search.planner import Part
+from inferences.search.planner import PageSlice
 from inferences.search.vectors import BadEmbedding, EmbeddingFilter, nearest
 from inferences.store import reading
 
@@ -50,7 +50,7 @@ class InferenceQuery:
         search = self._search(model)
         after = self._after(model)
         # One more than asked for says whether there is a next page.
-        part = Part(
+        part = PageSlice(
             newest_first=wanted.direction == "desc",
             limit=wanted.limit + 1,
             offset=wanted.offset,
@@ -85,9 +85,9 @@ class InferenceQuery:
         self,
         model: RegisteredModel,
         search: nearest.Search | None,
-        part: Part,
+        part: PageSlice,
         passed: int,
-    ) -> list[Place]:
+    ) -> list[PagePosition]:
         found = matching(model, self.filters)
         if self.sort == "embedding_distance":
             return search.places(found, part, passed, self.filters != InferenceFilter())
@@ -95,7 +95,10 @@ class InferenceQuery:
         return planner.places(model, found, order, part)
 
     def _give_distances(
-        self, search: nearest.Search, page: Sequence[Inference], here: Sequence[Place]
+        self,
+        search: nearest.Search,
+        page: Sequence[Inference],
+        here: Sequence[PagePosition],
     ) -> None:
         if self.sort == "embedding_distance":
             distances = {place.row_id: place.rank for place in here}

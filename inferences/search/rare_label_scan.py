@@ -19,8 +19,8 @@ from inferences.search.access_paths import (
     DETECTIONS,
     PAYLOADS,
     TABLE,
+    AccessPath,
     Conditions,
-    Driver,
 )
 from inferences.search.filters import Filter, matching
 
@@ -48,11 +48,11 @@ def all_matching(model: RegisteredModel, filters: Filter) -> InferenceQuerySet:
     )
 
 
-def _is_leading(driver: Driver) -> bool:
+def _is_leading(driver: AccessPath) -> bool:
     return all(branch.table in LEADING for branch in driver.branches)
 
 
-def _named(asked: Conditions, driver: Driver) -> list[int] | None:
+def _named(asked: Conditions, driver: AccessPath) -> list[int] | None:
     """The rows that the driver leads to; None when they are not few."""
     parts = [
         f"SELECT {branch.alias}.id FROM {branch.source} "

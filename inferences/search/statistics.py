@@ -38,7 +38,7 @@ from inferences.models.metadata_values import LARGEST_DOUBLE, SLOT_BEGINNING
 from inferences.search.filters import Filter, InferenceFilter
 from inferences.search.filters.recheck import EXACT_WHOLE
 from inferences.search.rare_label_scan import all_matching
-from inferences.store.metadata_slots import SIDE_ROWS, Place, place_of
+from inferences.store.metadata_slots import SIDE_ROWS, SlotRef, place_of
 
 BINS, BINS_MAX = 10, 10_000
 DISTINCT_MAX = 10_000
@@ -95,7 +95,7 @@ def statistics(model: RegisteredModel, query: StatisticsQuery) -> Statistics:
     types = ("int", "float") if query.type == "number" else (query.type,)
     places = {type_: place_of(model, query.key, type_) for type_ in types}
     found = {
-        type_: _observed(all_matching(model, query.filters), place)
+        type_: _observe(all_matching(model, query.filters), place)
         for type_, place in places.items()
         if place is not None
     }
@@ -110,7 +110,7 @@ def statistics(model: RegisteredModel, query: StatisticsQuery) -> Statistics:
     return _of_numbers(query, [part for part in parts if part.count])
 
 
-def _observed(found: InferenceQuerySet, place: Place) -> InferenceQuerySet:
+def _observe(found: InferenceQuerySet, place: SlotRef) -> InferenceQuerySet:
     """The inferences that carry the value, with it as ``observed``."""
     if place.slot:
         return found.filter(**{f"{place.slot}__isnull": False}).annotate(
@@ -122,7 +122,7 @@ def _observed(found: InferenceQuerySet, place: Place) -> InferenceQuerySet:
 
 
 def _of_strings(
-    model: RegisteredModel, key: str, place: Place, found: InferenceQuerySet
+    model: RegisteredModel, key: str, place: SlotRef, found: InferenceQuerySet
 ) -> Statistics:
     counts = found.values("observed").annotate(times=Count("id"), example=Min("id"))
     totals = found.aggregate(
@@ -167,7 +167,7 @@ class _Numbers:
         model: RegisteredModel,
         key: str,
         type_: str,
-        place: Place,
+        place: SlotRef,
         found: InferenceQuerySet,
     ) -> _Numbers:
         count, low, high = _extent(found)
@@ -186,7 +186,7 @@ def _of_numbers(query: StatisticsQuery, parts: list[_Numbers]) -> Statistics:
         return Statistics(0, {})
     low, high = min(part.low for part in parts), max(part.high for part in parts)
     edges = bin_edges(query, low, high)
-    counts = [_counted(query, part.found, edges, exact=part.is_exact) for part in parts]
+    counts = [_count(query, part.found, edges, exact=part.is_exact) for part in parts]
     return Statistics(
         sum(part.count for part in parts),
         dict(zip(bin_names(edges), map(sum, zip(*counts, strict=True)), strict=True)),
@@ -259,7 +259,7 @@ def bin_names(edges: list[float]) -> list[str]:
     ]
 
 
-def _counted(
+def _count(
     query: StatisticsQuery, found: InferenceQuerySet, edges: list[float], *, exact: bool
 ) -> list[int]:
     """How many observations each bin holds."""

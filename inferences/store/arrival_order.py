@@ -17,7 +17,7 @@ EARLIEST = -1  # before everything: arrivals of old are all 0
 LOCK_SECONDS = 30
 
 
-def horizon(model: RegisteredModel) -> int:
+def committed_watermark(model: RegisteredModel) -> int:
     """The last number below which nothing of this model can still arrive.
 
     Waits for the batches that are being written; new ones wait for the moment this takes.

@@ -101,8 +101,8 @@ def create(
     actor: object, model: RegisteredModel, wanted: Creation
 ) -> tuple[str, Outcome]:
     """Store it; returns the id and whether it is new or a copy. Raises Problem."""
-    staged, refusal = _settled(model, wanted)
-    new = composed(model, wanted, clock.now(), staged)
+    staged, refusal = _settle(model, wanted)
+    new = compose(model, wanted, clock.now(), staged)
 
     def also(stored: set[str]) -> None:
         if stored:
@@ -134,7 +134,7 @@ def refused_unless_stored(outcome: Outcome) -> Outcome:
     return outcome
 
 
-def _settled(
+def _settle(
     model: RegisteredModel, wanted: Creation
 ) -> tuple[uploads.Staged | None, APIException | None]:
     """The upload at its final key; else why not, which counts unless this is a repeat."""
@@ -166,7 +166,7 @@ def _drop(staged: uploads.Staged | None) -> None:
         blobs.delete([staged.storage_key])
 
 
-def composed(
+def compose(
     model: RegisteredModel,
     wanted: Creation,
     now: datetime,

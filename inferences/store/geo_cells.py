@@ -68,7 +68,7 @@ def ranges(box: Box, most: int = MOST_RANGES) -> list[tuple[int, int]]:
     while waiting:
         waiting.sort(key=lambda square: square[2])
         column, row, bits = waiting.pop()
-        if _covered(column, row, bits, columns, rows) or bits == 0:
+        if _cover(column, row, bits, columns, rows) or bits == 0:
             inside.append(_codes(column, row, bits))
             continue
         half = 1 << bits - 1
@@ -83,7 +83,7 @@ def ranges(box: Box, most: int = MOST_RANGES) -> list[tuple[int, int]]:
             inside += [_codes(*square) for square in waiting]
             break
         waiting += parts
-    return _joined(inside)
+    return _join(inside)
 
 
 def _span(low: float, high: float, whole: int, offset: int) -> tuple[int, int]:
@@ -101,7 +101,7 @@ def _meets(column: int, row: int, bits: int, columns: Span, rows: Span) -> bool:
     )
 
 
-def _covered(column: int, row: int, bits: int, columns: Span, rows: Span) -> bool:
+def _cover(column: int, row: int, bits: int, columns: Span, rows: Span) -> bool:
     last = (1 << bits) - 1
     return (
         columns[0] <= column
@@ -116,7 +116,7 @@ def _codes(column: int, row: int, bits: int) -> tuple[int, int]:
     return first, first + (1 << 2 * bits)
 
 
-def _joined(found: list[tuple[int, int]]) -> list[tuple[int, int]]:
+def _join(found: list[tuple[int, int]]) -> list[tuple[int, int]]:
     joined: list[tuple[int, int]] = []
     for low, high in sorted(found):
         if joined and joined[-1][1] == low:

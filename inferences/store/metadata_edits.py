@@ -86,7 +86,7 @@ def remove_value(
         return False
     chosen = model.inferences.live().filter(id=inference.id)
     with transaction.atomic():
-        before = _locked(model, chosen)
+        before = _lock(model, chosen)
         changed = {row_id: given for row_id, given in before.items() if key in given}
         _write(actor, model, {i: given[key] for i, given in changed.items()}, key, None)
     return bool(changed)
@@ -154,7 +154,7 @@ def _put_back(
     given = [str(value.type), value.text]
     rows: dict[tuple[str, ...] | None, dict[int, Given | None]] = {}
     with transaction.atomic():
-        now = _locked(model, model.inferences.live_among(had))
+        now = _lock(model, model.inferences.live_among(had))
         for row_id, has in now.items():
             if has.get(value.key) == given:
                 each = had[row_id]
@@ -179,9 +179,7 @@ def _put(
     # A key that is met for the first time is given its place before, durably.
     places = metadata_slots.places_for(model, set(value.comparable))
     with transaction.atomic():
-        before = {
-            i: given.get(value.key) for i, given in _locked(model, chosen).items()
-        }
+        before = {i: given.get(value.key) for i, given in _lock(model, chosen).items()}
         same = [str(value.type), value.text]
         changed = {
             row_id: given
@@ -194,7 +192,7 @@ def _put(
     return len(changed)
 
 
-def _locked(
+def _lock(
     model: RegisteredModel, chosen: InferenceQuerySet
 ) -> dict[int, dict[str, Given]]:
     ids = list(

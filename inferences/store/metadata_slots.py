@@ -40,7 +40,7 @@ WORDS_REMEMBERED = 10_000
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class SlotRef:
     """Where the values of one key and kind lie: a slot column, or side rows."""
 
     key_id: int
@@ -70,20 +70,20 @@ class Place:
 
 
 Key = tuple[str, str]
-Places = dict[Key, Place]
+Places = dict[Key, SlotRef]
 
 
 @lru_cache(maxsize=1024)
 def _places(model_key: int, keys_version: int) -> Places:
     keys = MetadataKey.objects.filter(registered_model=model_key)
-    return {(key.key, key.kind): Place(key.pk, key.kind, key.slot) for key in keys}
+    return {(key.key, key.kind): SlotRef(key.pk, key.kind, key.slot) for key in keys}
 
 
-def place_of(model: RegisteredModel, key: str, kind: str) -> Place | None:
+def place_of(model: RegisteredModel, key: str, kind: str) -> SlotRef | None:
     return _places(model.pk, model.keys_version).get((key, kind))
 
 
-def places_under(model: RegisteredModel, key: str) -> list[Place]:
+def places_under(model: RegisteredModel, key: str) -> list[SlotRef]:
     """Wherever values of this metadata key may lie, of any type and at any leaf."""
     known = _places(model.pk, model.keys_version)
     leaves = (MetadataKind.JSON_STRING, MetadataKind.JSON_NUMBER)
@@ -122,7 +122,7 @@ def _add(model: RegisteredModel, keys: list[Key]) -> None:
     model.refresh_from_db(fields=["keys_version"])
 
 
-class Words:
+class Interner:
     """The numbers of a model's words, remembered in this process once committed."""
 
     def __init__(self, table: type[WordOfModel]) -> None:
@@ -170,5 +170,5 @@ class Words:
         return found
 
 
-labels = Words(LabelName)
-sources = Words(SourceName)
+labels = Interner(LabelName)
+sources = Interner(SourceName)

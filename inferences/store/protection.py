@@ -142,8 +142,8 @@ def protect_all(
                 if rows.exists():
                     continue
                 break
-            late = _intended(model, ids) if wanted.is_protected else set()
-            gone = _expired(model, ids) - late if wanted.is_protected else set()
+            late = _intend(model, ids) if wanted.is_protected else set()
+            gone = _expire(model, ids) - late if wanted.is_protected else set()
             free = [row_id for row_id in ids if row_id not in late]
             _write(actor, model, free, wanted)
             if free:
@@ -168,12 +168,12 @@ def with_expired_input(chosen: InferenceQuerySet) -> InferenceQuerySet:
     return chosen.filter(Exists(gone))
 
 
-def _intended(model: RegisteredModel, ids: list[int]) -> set[int]:
+def _intend(model: RegisteredModel, ids: list[int]) -> set[int]:
     rows = InferencePayload.objects.beside(model).filter(INTENDED, id__in=ids)
     return set(rows.values_list("id", flat=True))
 
 
-def _expired(model: RegisteredModel, ids: list[int]) -> set[int]:
+def _expire(model: RegisteredModel, ids: list[int]) -> set[int]:
     rows = InferencePayload.objects.beside(model).filter(id__in=ids)
     gone = rows.filter(input_expired_at__isnull=False)
     return set(gone.values_list("id", flat=True))

@@ -375,7 +375,7 @@ def _table(table: type[models.Model]) -> str:
     return table._meta.db_table
 
 
-def _listed(columns: dict[str, str], prefix: str = "") -> str:
+def _list(columns: dict[str, str], prefix: str = "") -> str:
     return ", ".join(f"{prefix}{name}" for name in columns)
 
 
@@ -401,12 +401,12 @@ WITH held AS MATERIALIZED (  -- what is read from the model holds until the comm
     WHERE taken.row_id IS NULL AND taken.reservation = excluded.reservation
     RETURNING model_key, inference_id, row_id AS id
 ), stored AS (
-    INSERT INTO {_table(Inference)} (id, model_key, {_listed(HOT)})
-    SELECT given.id, given.model_key, {_listed(HOT, "given.")}
+    INSERT INTO {_table(Inference)} (id, model_key, {_list(HOT)})
+    SELECT given.id, given.model_key, {_list(HOT, "given.")}
     FROM given JOIN new USING (model_key, id)
 ), payload AS (
-    INSERT INTO {_table(InferencePayload)} (id, model_key, {_listed(COLD)})
-    SELECT given.id, given.model_key, {_listed(COLD, "given.")}
+    INSERT INTO {_table(InferencePayload)} (id, model_key, {_list(COLD)})
+    SELECT given.id, given.model_key, {_list(COLD, "given.")}
     FROM given JOIN new USING (model_key, id)
 ), detected AS (
     INSERT INTO {_table(Detection)} (id, model_key, label_id, score)

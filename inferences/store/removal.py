@@ -119,14 +119,14 @@ def hide_records(model: RegisteredModel, chosen: InferenceQuerySet) -> Batch:
 
     Call it in the transaction that says why.
     """
-    ids = [row_id for row_id, _, _ in _locked(chosen, skip_locked=True)]
+    ids = [row_id for row_id, _, _ in _lock(chosen, skip_locked=True)]
     removal_sql.run(removal_sql.HIDE_SOFTLY, model, ids)
     return Batch(ids)
 
 
 def intend_records(model: RegisteredModel, chosen: InferenceQuerySet) -> Batch:
     """Commit one batch to removal for good: its objects go, and then its rows."""
-    rows = _locked(chosen, skip_locked=True)
+    rows = _lock(chosen, skip_locked=True)
     sizes = {row_id: size for row_id, _, size in rows}
     found = removal_sql.run(removal_sql.INTEND, model, list(sizes))
     inputs = [sizes[row_id] for row_id, _, _, has_input in found if has_input]
@@ -159,7 +159,7 @@ def intend_inputs(model: RegisteredModel, chosen: InferenceQuerySet) -> Batch:
     On the payload alone, which no search index covers: to write the wide row costs
     five times as much. Who protects takes the lock of that row all the same.
     """
-    rows = _locked(chosen, skip_locked=True)
+    rows = _lock(chosen, skip_locked=True)
     sizes = {row_id: size for row_id, _, size in rows}
     found = dict(removal_sql.run(removal_sql.INTEND_INPUTS, model, list(sizes)))
     size = sum(sizes[row_id] for row_id in found)
@@ -220,13 +220,13 @@ def _intend(
     model: RegisteredModel, chosen: InferenceQuerySet
 ) -> tuple[list[int], list[str]]:
     """Lock one batch, hide it, set the intents. Call it in a transaction."""
-    rows = _locked(chosen, skip_locked=False)
+    rows = _lock(chosen, skip_locked=False)
     ids = [row_id for row_id, _, _ in rows]
     removal_sql.run(removal_sql.INTEND, model, ids)
     return ids, [name for _, name, _ in rows]
 
 
-def _locked(chosen: InferenceQuerySet, skip_locked: bool) -> list[tuple[int, str, int]]:
+def _lock(chosen: InferenceQuerySet, skip_locked: bool) -> list[tuple[int, str, int]]:
     """Row id, inference id and size of the input, of one batch.
 
     Who protects or deletes takes the same lock.

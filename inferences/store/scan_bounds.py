@@ -11,7 +11,7 @@ from django.conf import settings
 from django.db import OperationalError, transaction
 
 from inferences.models import RegisteredModel
-from istore.db.statement_timeout import deadline
+from istore.db.statement_timeout import statement_timeout
 
 LOCKED_SECONDS = 0.25  # for no longer are writers kept waiting
 
@@ -37,7 +37,7 @@ def raise_first_id(model: RegisteredModel) -> None:
         return
     seconds = min(LOCKED_SECONDS, settings.ISTORE_QUERY_SECONDS)
     try:
-        with transaction.atomic(), deadline(seconds):
+        with transaction.atomic(), statement_timeout(seconds):
             row = RegisteredModel.objects.select_for_update().get(pk=model.pk)
             first = before.filter(id__gte=row.first_id, id__lte=settled).first()
             if first is not None:

@@ -77,7 +77,9 @@ def soft_deleted(
     return hidden.filter(filters.condition(model)) if filters else hidden
 
 
-def named(model: RegisteredModel, inference_ids: list[str]) -> InferenceQuerySet:
+def find_soft_deleted(
+    model: RegisteredModel, inference_ids: list[str]
+) -> InferenceQuerySet:
     """Those of the soft-deleted that have one of these ids."""
     row_ids = row_ids_of(model, inference_ids).values()
     return soft_deleted(model).filter(id__in=list(row_ids))

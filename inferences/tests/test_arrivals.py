@@ -36,19 +36,22 @@ def names(model, after: int, through: int) -> list[str]:
 
 def test_a_late_event_is_met_by_who_has_passed_its_time(model):
     record(model, [new("first")])
-    passed = arrival_order.horizon(model)
+    passed = arrival_order.committed_watermark(model)
     record(model, [new("late", hours_ago=24)])
 
     assert names(model, arrival_order.EARLIEST, passed) == ["first"]
-    assert names(model, passed, arrival_order.horizon(model)) == ["late"]
+    assert names(model, passed, arrival_order.committed_watermark(model)) == ["late"]
 
 
 def test_a_copy_does_not_arrive_again(model):
     record(model, [new("a")])
-    passed = arrival_order.horizon(model)
+    passed = arrival_order.committed_watermark(model)
     record(model, [new("a")])
 
-    assert arrival_order.row_ids(model, passed, arrival_order.horizon(model)) == []
+    assert (
+        arrival_order.row_ids(model, passed, arrival_order.committed_watermark(model))
+        == []
+    )
 
 
 def test_a_horizon_waits_for_the_batch_that_is_being_written(model):
@@ -73,7 +76,7 @@ def test_a_horizon_waits_for_the_batch_that_is_being_written(model):
     writer.start()
     assert drawn.wait(10)
     helper.start()
-    passed = arrival_order.horizon(model)
+    passed = arrival_order.committed_watermark(model)
     met = names(model, arrival_order.EARLIEST, passed)
     writer.join()
     helper.join()
@@ -86,9 +89,9 @@ def test_what_is_written_and_taken_back_does_not_arrive(model):
         record(model, [new("never")], _refuse)
     record(model, [new("after")])
 
-    assert names(model, arrival_order.EARLIEST, arrival_order.horizon(model)) == [
-        "after"
-    ]
+    assert names(
+        model, arrival_order.EARLIEST, arrival_order.committed_watermark(model)
+    ) == ["after"]
 
 
 def _refuse(_: set[str]) -> None:
@@ -97,7 +100,11 @@ def _refuse(_: set[str]) -> None:
 
 def test_chunks_hold_everything_once(model):
     record(model, [new(f"{n:03}", hours_ago=n % 7) for n in range(25)])
-    through, after, met = arrival_order.horizon(model), arrival_order.EARLIEST, []
+    through, after, met = (
+        arrival_order.committed_watermark(model),
+        arrival_order.EARLIEST,
+        [],
+    )
     while (end := arrival_order.end_of_chunk(model, after, through, 10)) is not None:
         chunk = arrival_order.row_ids(model, after, end)
         assert len(chunk) <= 10
@@ -110,7 +117,7 @@ def test_chunks_hold_everything_once(model):
 def test_removed_rows_are_counted_as_passed_and_not_given(model):
     record(model, [new("a"), new("b")])
     removal.remove_one("test", model, "a")
-    through = arrival_order.horizon(model)
+    through = arrival_order.committed_watermark(model)
 
     assert names(model, arrival_order.EARLIEST, through) == ["b"]
     assert arrival_order.count(model, arrival_order.EARLIEST, through, 10) == 2

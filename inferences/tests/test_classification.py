@@ -174,7 +174,7 @@ def test_statistics_and_facets_speak_of_the_best_class(digits):
 
     counted = summaries.labels(digits, InferenceFilter())
     assert (dict(counted.counts), counted.of) == (dict.fromkeys(DIGITS, 5), 50)
-    sides = summaries.compared(digits, [counted], 20)
+    sides = summaries.compare(digits, [counted], 20)
     assert sum(each.shares[0] for each in sides) == pytest.approx(100)
     drawn = summaries.scores(digits, InferenceFilter())
     assert drawn.total == 50

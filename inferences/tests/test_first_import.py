@@ -30,7 +30,7 @@ from inferences.store import removal, reservations
 from inferences.store.lookup import row_ids_of
 from inferences.store.recording import MET, NewInference, record
 from inferences.store.reservations import Wish
-from ingest.reconciliation_state import settled
+from ingest.reconciliation_state import already_processed
 
 BATCH = 1000
 STORED = 20_000
@@ -169,7 +169,7 @@ def test_no_statement_reads_more_than_its_batch(filled, model, api):
             each.answer_storage_key.rpartition("/")[0]: each.inference_id
             for each in filled[:BATCH]
         }
-        assert settled(model, prefixes) == prefixes.keys()
+        assert already_processed(model, prefixes) == prefixes.keys()
     with bounded("keys of given ids"):
         assert len(row_ids_of(model, names[:BATCH])) == BATCH
     with bounded("reserved ids"):

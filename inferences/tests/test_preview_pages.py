@@ -85,12 +85,12 @@ def test_every_kind_of_pixel_is_shown(stored, mode):
 
 @pytest.mark.parametrize("format", ["JPEG", "WEBP", "GIF", "BMP", "TIFF"])
 def test_common_formats_are_shown(stored, format):
-    assert pictures.measured(stored(picture(format))) == Measure(40, 20)
+    assert pictures.measure(stored(picture(format))) == Measure(40, 20)
 
 
 def test_a_preview_is_upright_and_says_nothing_of_its_origin(stored):
     key = stored(picture("JPEG", (400, 200), exif_turn=6))
-    assert pictures.measured(key) == Measure(400, 200, 6)
+    assert pictures.measure(key) == Measure(400, 200, 6)
     with Image.open(io.BytesIO(pictures.preview(key, 160))) as small:
         assert small.size == (80, 160)
         assert not small.getexif()

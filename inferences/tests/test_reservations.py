@@ -194,7 +194,7 @@ def test_a_reservation_is_no_record_to_anyone_else(model):
     assert find_inference(model, "a") is None
     assert not remove_one("test", model, "a")
     assert list(keys_alone(Scope(at=now(), repair=True))) == []
-    through = arrival_order.horizon(model)
+    through = arrival_order.committed_watermark(model)
     assert arrival_order.row_ids(model, arrival_order.EARLIEST, through) == []
     assert arrival_order.count(model, arrival_order.EARLIEST, through) == 0
     assert InferenceKey.objects.get().row_id is None

@@ -43,7 +43,7 @@ from inferences.web.view_models.facets import (
 )
 from inferences.web.view_models.matches import detection_test
 from inferences.web.view_models.questions import COLUMNS, Question, Row
-from istore.db.statement_timeout import deadline
+from istore.db.statement_timeout import statement_timeout
 from istore.web.pages import render_page
 
 PAGE_SIZES = {"gallery": 24, "table": 30}  # what fills a large screen
@@ -73,7 +73,7 @@ def browse(request: HttpRequest, model_id: str) -> HttpResponse:
         return redirect(_counting(address) if counts else address)
     page, problem = _page(model, question)
     context = {
-        **_listed(model, question, offered, page),
+        **_list(model, question, offered, page),
         "offer": offered,
         "problem": problem,
         "saved": list(model.saved_views.all()),
@@ -132,7 +132,7 @@ def _facets(model: RegisteredModel, question: Question) -> counting.Facets | Non
         return None
 
 
-def _listed(
+def _list(
     model: RegisteredModel, question: Question, offered: Offer, page: Page
 ) -> dict[str, Any]:
     shown = offered.shown(question.shown_keys)
@@ -158,7 +158,7 @@ def _page(model: RegisteredModel, question: Question) -> tuple[Page, str]:
             question.pagination(limit),
             embedding=question.embedding,
         )
-        with deadline():
+        with statement_timeout():
             return query.page(model), ""
     except ValidationError:
         return Page([], None), "filters"
@@ -184,12 +184,12 @@ def _new(
     except (ValueError, OverflowError, ValidationError):
         raise Http404 from None
     try:
-        with deadline():
+        with statement_timeout():
             rows = found.filter(id__gt=since).newest_first()[:NEW_AT_ONCE]
             page = Page(join_payloads(model, list(rows)), None)
     except OperationalError:
         page = Page([], None)
-    context = _listed(model, question, offer(model), page)
+    context = _list(model, question, offer(model), page)
     return render(request, "inferences/_more.html", context)
 
 

@@ -155,7 +155,7 @@ def change_truth(
             said = "The ground truth is removed."
         else:
             labels = Labels.of(model)
-            truth = read_truth(_given(request.POST), model.task_type, labels)
+            truth = read_truth(_give(request.POST), model.task_type, labels)
             put_truth(caller, model, inference_id, truth)
             said = "The ground truth is saved."
         messages.success(
@@ -168,7 +168,7 @@ def change_truth(
     return _back(request, model, inference_id)
 
 
-def _given(posted: Any) -> Any:
+def _give(posted: Any) -> Any:
     """What the form says, as the API would be told it. Raises ``ValueError``."""
     form = posted.get("form", "")
     if form == "labels":

@@ -23,7 +23,7 @@ from inferences.store import soft_deletion
 from inferences.tasks import ring_for_removals
 from inferences.web.access import visible_model
 from istore.accounts.access import caller_of
-from istore.db.statement_timeout import deadline
+from istore.db.statement_timeout import statement_timeout
 from istore.models import Role
 
 PAGE_SIZE = 50
@@ -55,7 +55,7 @@ def deleted(request: HttpRequest, model_id: str) -> HttpResponse:
     query = request.GET.get("q", "").strip()
     found, problem = soft_deletion.DeletedPage([], None), ""
     try:
-        with deadline():
+        with statement_timeout():
             found = soft_deletion.page(
                 model, _filter(query), PAGE_SIZE, _place(request)
             )
@@ -99,7 +99,7 @@ def change_deleted(request: HttpRequest, model_id: str) -> HttpResponse:
     def chosen() -> InferenceQuerySet:
         if everything:
             return soft_deletion.soft_deleted(model, filters)
-        return soft_deletion.named(model, names)
+        return soft_deletion.find_soft_deleted(model, names)
 
     _do(request, model, act, chosen)
     return redirect(back)

@@ -9,15 +9,17 @@ from rest_framework.exceptions import APIException
 
 def sentence(error: APIException) -> str:
     """``boxes 2 xmin: A finite number is expected.``"""
-    return "; ".join(_told(error.detail)) or "It is not there any more."
+    return "; ".join(_describe(error.detail)) or "It is not there any more."
 
 
-def _told(detail: Any, path: str = "") -> list[str]:
+def _describe(detail: Any, path: str = "") -> list[str]:
     if isinstance(detail, dict):
         return [
-            s for name, each in detail.items() for s in _told(each, f"{path} {name}")
+            s
+            for name, each in detail.items()
+            for s in _describe(each, f"{path} {name}")
         ]
     if isinstance(detail, list):
-        return [s for each in detail for s in _told(each, path)]
+        return [s for each in detail for s in _describe(each, path)]
     text = str(detail)
     return [f"{path.strip()}: {text}" if path.strip() else text] if text else []

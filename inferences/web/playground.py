@@ -17,7 +17,7 @@ from inferences.web.access import visible_model
 from inferences.web.errors import sentence
 from inferences.web.playground_calls import tensor_request, try_model
 from inferences.web.view_models.answers import answer_of_text
-from inferences.web.view_models.json_text import highlighted
+from inferences.web.view_models.json_text import highlight
 from istore.models import Role
 
 INPUT_MAX_BYTES = 16 * 1024**2
@@ -49,7 +49,7 @@ def try_it(request: HttpRequest, model_id: str) -> HttpResponse:
         except APIException as error:
             context["problem"], status = sentence(error), error.status_code
         else:
-            written, is_whole = highlighted(tried.text)
+            written, is_whole = highlight(tried.text)
             context |= {
                 "tried": tried,
                 "json": written,

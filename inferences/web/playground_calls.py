@@ -83,12 +83,12 @@ def try_model(user: User, model: RegisteredModel, body: bytes) -> Tried:
         f"tried by {user}"[:255], model.project, Role.EDITOR, user, expires_at
     )
     try:
-        return _asked(model, secret, body, seconds)
+        return _ask(model, secret, body, seconds)
     finally:
         revoke_token(token, user)
 
 
-def _asked(model: RegisteredModel, secret: str, body: bytes, seconds: float) -> Tried:
+def _ask(model: RegisteredModel, secret: str, body: bytes, seconds: float) -> Tried:
     parts = urlsplit(settings.ISTORE_PROXY_INTERNAL_URL)
     kind = http.client.HTTPConnection
     if parts.scheme == "https":

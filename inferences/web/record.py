@@ -29,14 +29,14 @@ from inferences.web.access import visible_inference, visible_model
 from inferences.web.view_models.answers import answer_of, text_of
 from inferences.web.view_models.browsing import cards
 from inferences.web.view_models.inputs import looks
-from inferences.web.view_models.json_text import highlighted
+from inferences.web.view_models.json_text import highlight
 from inferences.web.view_models.matches import detection_test
 from inferences.web.view_models.neighbours import neighbours
 from inferences.web.view_models.questions import Question
 from inferences.web.view_models.timeline import timeline
 from inferences.web.view_models.truths import truth_view
 from istore.addresses import model_address
-from istore.db.statement_timeout import deadline
+from istore.db.statement_timeout import statement_timeout
 
 ROWS_SHOWN = 300
 CHANGES_SHOWN = 50
@@ -55,7 +55,7 @@ def detail(request: HttpRequest, model_id: str, inference_id: str) -> HttpRespon
     test = detection_test(question)
     answer = answer_of(model, inference, look.picture, from_blob=True, test=test)
     text = text_of(inference)
-    written, is_whole = highlighted(text)
+    written, is_whole = highlight(text)
     notes = payload.notes or {}
     truth = truth_view(model, inference, look.picture, answer)
     address = model_address(model.project.project_id, model.model_id)
@@ -126,7 +126,7 @@ def similar(request: HttpRequest, model_id: str, inference_id: str) -> HttpRespo
     )
     context = {"model": model, "inference_id": inference_id}
     try:
-        with deadline():
+        with statement_timeout():
             page = query.page(model).inferences
         others = [each for each in page if each.inference_id != inference_id]
         context["cards"] = cards(model, others[:SIMILAR_SHOWN], [])

@@ -34,7 +34,7 @@ from inferences.web.undo import with_undo
 from inferences.web.view_models.questions import Question, check_says_something
 from istore.accounts.access import caller_of
 from istore.db import clock
-from istore.db.statement_timeout import deadline
+from istore.db.statement_timeout import statement_timeout
 from istore.models import Role
 
 
@@ -55,7 +55,7 @@ class Selected:
         if self.question is None or "until" in self.question.query:
             return self
         now = clock.now().isoformat().replace("+00:00", "Z")
-        question = _listed(self.question.link(until=now))
+        question = _list(self.question.link(until=now))
         return Selected(question=question, excluded=self.excluded)
 
     def check(self) -> None:
@@ -76,7 +76,7 @@ class Selected:
         return model.inferences.live_among(ids)
 
 
-def selected(request: HttpRequest) -> Selected:
+def select(request: HttpRequest) -> Selected:
     """Reads the selection of a list: ``inference_id``, or ``everything`` of ``query``
     but ``exclude_inference_id``."""
     given = request.POST if request.method == "POST" else request.GET
@@ -88,7 +88,7 @@ def selected(request: HttpRequest) -> Selected:
     return Selected(tuple(dict.fromkeys(given.getlist("inference_id"))))
 
 
-def _listed(query: str) -> Question:
+def _list(query: str) -> Question:
     return Question(QueryDict(query.removeprefix("?")))
 
 
@@ -124,16 +124,16 @@ Do = Callable[[HttpRequest, RegisteredModel, Selected], str]
 
 def _act(request: HttpRequest, model_id: str, act: Act, do: Do) -> HttpResponse:
     model = visible_model(request, model_id, Role.EDITOR)
-    asked = selected(request)
+    asked = select(request)
     chosen = asked.until_now()
     back = reverse("inferences:browse", args=[model.project, model.model_id])
     listed = request.POST.get("back") or request.POST.get("query", "")
-    here = f"{back}{_listed(listed).link()}"
+    here = f"{back}{_list(listed).link()}"
     most = settings.ISTORE_BULK_DELETE_MAX
     try:
         if request.POST.get("sure") == "true":
             asked.check()
-        with deadline():
+        with statement_timeout():
             count = chosen.found(model).order_by()[: most + 1].count()
     except ValidationError:
         messages.error(request, "A filter of this selection cannot be read.")
@@ -251,7 +251,7 @@ def _label(request: HttpRequest, model: RegisteredModel, chosen: Selected) -> st
         replace=given.get("replace") == "true",
     )
     count = changed[value.key]
-    said = f"{_counted(count)} labelled with {value.key}."
+    said = f"{_count(count)} labelled with {value.key}."
     if not count:
         return said
     fields = {
@@ -266,7 +266,7 @@ def _label(request: HttpRequest, model: RegisteredModel, chosen: Selected) -> st
     return with_undo(request, said, address, list(fields.items()))
 
 
-def _counted(count: int) -> str:
+def _count(count: int) -> str:
     return f"{count:,} inference{'' if count == 1 else 's'}"
 
 
@@ -291,9 +291,9 @@ def unlabel(request: HttpRequest, model_id: str) -> HttpResponse:
         messages.error(request, f"Not taken back: {sentence(problem)}")
     else:
         kept = f" {done.kept:,} changed meanwhile and stay." if done.kept else ""
-        messages.success(request, f"{_counted(done.count)} as before the label.{kept}")
+        messages.success(request, f"{_count(done.count)} as before the label.{kept}")
     here = reverse("inferences:browse", args=[model.project, model.model_id])
-    return redirect(f"{here}{_listed(given.get('back', '')).link()}")
+    return redirect(f"{here}{_list(given.get('back', '')).link()}")
 
 
 @login_required
@@ -307,4 +307,4 @@ def _remove(request: HttpRequest, model: RegisteredModel, chosen: Selected) -> s
     count = sum(map(len, batches))
     # The intents are the work; the queue only rings, and beat rings again.
     ring_for_removals(model.pk)
-    return f"{_counted(count)} deleted."
+    return f"{_count(count)} deleted."

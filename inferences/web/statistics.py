@@ -27,7 +27,7 @@ from inferences.web.view_models.histograms import limits_of, on_one_scale
 from inferences.web.view_models.questions import Question, unknown_names
 from inferences.web.view_models.sampling import sample
 from inferences.web.view_models.volume import volume, window_of
-from istore.db.statement_timeout import deadline
+from istore.db.statement_timeout import statement_timeout
 
 OF_PAGE = ("vs", "of", "part", "figures")
 PARTS = ("volume", "labels", "scores", "latency", "key")
@@ -69,7 +69,7 @@ def statistics(request: HttpRequest, model_id: str) -> HttpResponse:
         "key": key,
         "type": type_,
         "before": _before(model, question) if sides else "",
-        "asked": _asked(request),
+        "asked": _ask(request),
         "parts": parts,
     }
     if sides and request.GET.get("figures") == "true":
@@ -77,7 +77,7 @@ def statistics(request: HttpRequest, model_id: str) -> HttpResponse:
     return render(request, "inferences/statistics.html", context)
 
 
-def _asked(request: HttpRequest) -> str:
+def _ask(request: HttpRequest) -> str:
     """The query string that the parts are asked with."""
     query = request.GET.copy()
     for name in ("part", "cursor", "figures"):
@@ -148,7 +148,7 @@ def _volume(
 ) -> dict[str, Any]:
     found = []
     for side in sides:
-        with deadline(summaries.EACH_SECONDS):
+        with statement_timeout(summaries.EACH_SECONDS):
             drawn = sample(model, side.question.filters)
         found.append(
             {
@@ -172,7 +172,7 @@ def _labels(
     request: HttpRequest, model: RegisteredModel, sides: list[Side]
 ) -> dict[str, Any]:
     counted = [summaries.labels(model, side.question.filters) for side in sides]
-    rows = summaries.compared(model, counted, summaries.LABELS_SHOWN)
+    rows = summaries.compare(model, counted, summaries.LABELS_SHOWN)
     return {"rows": rows, "is_whole": all(each.is_whole for each in counted)}
 
 
@@ -224,7 +224,7 @@ def _of_key(
             for each, scaled in zip(found, on_one_scale(drawn), strict=True)
         ]
     counted = [each.counted for each in found if each and each.counted]
-    rows = summaries.compared(model, counted, summaries.VALUES_SHOWN)
+    rows = summaries.compare(model, counted, summaries.VALUES_SHOWN)
     return {
         "key": key,
         "rows": rows if len(counted) == len(sides) else [],

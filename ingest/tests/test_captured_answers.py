@@ -12,7 +12,7 @@ from inferences.models import InferencePayload, RegisteredModel, TaskType
 from inferences.search.filters import HasWarnings, matching
 from ingest.models import SetAsideEvent
 from istore import blobs
-from proxy.capture.artifacts import prepared
+from proxy.capture.artifacts import prepare
 from proxy.spool.entries import Facts, SpoolEntry
 
 pytestmark = pytest.mark.django_db
@@ -59,7 +59,7 @@ def recorded(deliver, model):
             else json.dumps({"inputs": [text]}).encode()
         )
         entry = SpoolEntry.read(b"".join(SpoolEntry(given, body, answer).pieces()))
-        (captured,) = prepared(entry)
+        (captured,) = prepare(entry)
         captured.put()
         deliver(captured.event)
         assert not SetAsideEvent.objects.exists(), SetAsideEvent.objects.first().detail

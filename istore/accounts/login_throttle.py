@@ -129,7 +129,7 @@ class Attempt:
             attempt.keys = [(LoginFailures.Kind.BROWSER, _digest(attempt.browser))]
         else:
             attempt.keys = [
-                (LoginFailures.Kind.USER, _digest(_folded(username))),
+                (LoginFailures.Kind.USER, _digest(_fold(username))),
                 (LoginFailures.Kind.ADDRESS, _digest(address_key(attempt.address))),
             ]
         # All or none of them; in one order, so that two attempts do not wait for each other.
@@ -174,7 +174,7 @@ class Attempt:
 def forget_failures_of(username: str) -> None:
     """Whoever sets another password lets the person try it at once."""
     LoginFailures.objects.filter(
-        kind=LoginFailures.Kind.USER, digest=_digest(_folded(username))
+        kind=LoginFailures.Kind.USER, digest=_digest(_fold(username))
     ).delete()
 
 
@@ -254,7 +254,7 @@ def answering_delays(
 
 def _remember_browser(response: HttpResponse, attempt: Attempt) -> None:
     value = {
-        "user": _digest(_folded(attempt.username)),
+        "user": _digest(_fold(attempt.username)),
         "browser": attempt.browser or secrets.token_urlsafe(16),
     }
     response.set_cookie(
@@ -274,7 +274,7 @@ def _known_browser(request: HttpRequest, username: str) -> str:
         value = signing.loads(cookie, salt=COOKIE_SALT, max_age=COOKIE_SECONDS)
     except signing.BadSignature:
         return ""
-    return value["browser"] if value["user"] == _digest(_folded(username)) else ""
+    return value["browser"] if value["user"] == _digest(_fold(username)) else ""
 
 
 def _count(key: Key) -> None:
@@ -308,7 +308,7 @@ def _count_in_this_hour() -> int:
         return cursor.fetchone()[0]
 
 
-def _folded(username: str) -> str:
+def _fold(username: str) -> str:
     return unicodedata.normalize("NFKC", username).casefold()
 
 

@@ -13,7 +13,7 @@ from django.db import DatabaseError, transaction
 from django.db.models import Q
 from django.db.models.functions import Now
 
-from istore.db.compiled_queries import Prepared, given
+from istore.db.compiled_queries import CompiledQuery, parameter
 from istore.models import AuditEntry, Project, Role, Token
 
 if TYPE_CHECKING:
@@ -47,10 +47,10 @@ def create_token(
     return token, secret
 
 
-VALID = Prepared(
+VALID = CompiledQuery(
     lambda: Token.objects.filter(
         Q(expires_at=None) | Q(expires_at__gt=Now()),
-        prefix=given("prefix"),
+        prefix=parameter("prefix"),
         revoked_at=None,
     ).select_related("project")
 )

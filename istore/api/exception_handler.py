@@ -44,7 +44,7 @@ def as_problem(error: Exception, status: int | None = None) -> dict[str, Any]:
     """The members of a problem, from whatever DRF turns into an answer."""
     status = status or getattr(error, "status_code", HTTPStatus.BAD_REQUEST)
     if isinstance(error, ValidationError):
-        errors = list(islice(_flattened(error.detail), MOST_ERRORS))
+        errors = list(islice(_flatten(error.detail), MOST_ERRORS))
         code = errors[0]["code"]
         named = code if "-" in code else "validation-error"
         return problem(status, named, _sentence(**errors[0]), errors=errors)
@@ -59,7 +59,7 @@ def as_problem(error: Exception, status: int | None = None) -> dict[str, Any]:
     return problem(status, CODES.get(code, code.replace("_", "-")), detail, **more)
 
 
-def _flattened(detail: Any, pointer: str = "") -> Iterator[dict[str, str]]:
+def _flatten(detail: Any, pointer: str = "") -> Iterator[dict[str, str]]:
     """DRF's nested details one by one, each with a JSON pointer to what is wrong.
 
     Read no further than somebody wants to know: there may be as many as values.
@@ -70,12 +70,12 @@ def _flattened(detail: Any, pointer: str = "") -> Iterator[dict[str, str]]:
         for name, inner in detail.items():
             escaped = str(name).replace("~", "~0").replace("/", "~1")
             step = "" if name == "non_field_errors" else f"/{escaped}"
-            yield from _flattened(inner, pointer + step)
+            yield from _flatten(inner, pointer + step)
     else:
         # A list holds the messages of one value, or what is wrong with each member.
         members = any(not isinstance(inner, ErrorDetail) for inner in detail)
         for number, inner in enumerate(detail):
-            yield from _flattened(inner, f"{pointer}/{number}" if members else pointer)
+            yield from _flatten(inner, f"{pointer}/{number}" if members else pointer)
 
 
 def _sentence(pointer: str, message: str, code: str) -> str:

@@ -47,7 +47,7 @@ class IdempotentMixin(APIView):
         super().initial(request, *args, **kwargs)
         key = request.headers.get(HEADER)
         if request.method == "POST" and key is not None:
-            self.call = _begun(request, key)
+            self.call = _begin(request, key)
 
     def handle_exception(self, exc: Exception) -> Response:
         if isinstance(exc, Repeated):
@@ -64,13 +64,13 @@ class IdempotentMixin(APIView):
             else:
                 call.status, call.content = (
                     response.status_code,
-                    _written(response.data),
+                    _write(response.data),
                 )
                 call.save(update_fields=["status", "content"])
         return super().finalize_response(request, response, *args, **kwargs)
 
 
-def _begun(request: Request, key: str) -> IdempotentCall:
+def _begin(request: Request, key: str) -> IdempotentCall:
     """The row of this call, now at work. Raises Repeated, or a Problem."""
     if not FORM.fullmatch(key):
         message = f"{HEADER} has 1 to 255 visible ASCII characters."
@@ -104,5 +104,5 @@ def forget_old_calls() -> int:
     return IdempotentCall.objects.filter(_out_of_date()).delete()[0]
 
 
-def _written(data: Any) -> bytes:
+def _write(data: Any) -> bytes:
     return orjson.dumps(data, default=str)

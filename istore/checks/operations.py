@@ -74,7 +74,7 @@ class Filled:
     problem: str = ""
 
 
-def _filled(panel: Panel, caller: Caller) -> Filled:
+def _fill(panel: Panel, caller: Caller) -> Filled:
     try:
         return Filled(panel, panel.fill(*([caller] if panel.is_scoped else [])))
     except Exception as error:  # whatever is away: that is what the page is for
@@ -92,7 +92,7 @@ def _operator(request: HttpRequest) -> None:
 def page(request: HttpRequest) -> HttpResponse:
     _operator(request)
     context = {
-        "panels": [_filled(each, caller_of(request)) for each in panels],
+        "panels": [_fill(each, caller_of(request)) for each in panels],
         "unavailable": health.failing(health.needed),
         "worrying": health.failing(health.watched),
     }

@@ -35,10 +35,10 @@ def read() -> dict[str, Any]:
             raise OSError("It answered no HTTP.") from error
     if answer.status != http.HTTPStatus.OK:
         raise OSError(f"It answered {answer.status}.")
-    return told(text)
+    return read_figures(text)
 
 
-def told(text: str) -> dict[str, Any]:
+def read_figures(text: str) -> dict[str, Any]:
     """The figures in the text form of Prometheus."""
     single: dict[str, float] = {}
     by_label: dict[str, Counter[str]] = {}

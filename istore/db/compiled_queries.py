@@ -23,13 +23,13 @@ class _Given:
     name: str
 
 
-def given(name: str) -> RawSQL:
+def parameter(name: str) -> RawSQL:
     """Stands in a queryset for a value that comes later, as a column holds it."""
     return RawSQL("%s", [_Given(name)])
 
 
-class Prepared(Generic[M]):
-    """``Prepared(lambda: Token.objects.filter(prefix=given("prefix")))``.
+class CompiledQuery(Generic[M]):
+    """``CompiledQuery(lambda: Token.objects.filter(prefix=given("prefix")))``.
 
     Of the queryset its filter and ``select_related`` count.
     """

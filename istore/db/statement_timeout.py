@@ -10,7 +10,7 @@ from django.db import connection, transaction
 
 
 @contextmanager
-def deadline(seconds: float | None = None) -> Iterator[None]:
+def statement_timeout(seconds: float | None = None) -> Iterator[None]:
     """Statements within take no longer than ``ISTORE_QUERY_SECONDS`` each.
 
     One that does raises the ``OperationalError`` that the API tells as a 422

@@ -34,10 +34,10 @@ def page_of(
         tasks = tasks.filter(Q(**{f"created_at__{beyond}": moment}) | same)
     rows = list(tasks[offset : offset + limit + 1])
     page = rows[:limit]
-    return page, _written(page[-1]) if len(rows) > limit else None
+    return page, _write(page[-1]) if len(rows) > limit else None
 
 
-def _written(task: Any) -> str:
+def _write(task: Any) -> str:
     text = f"{task.created_at.isoformat()} {task.pk}"
     return urlsafe_b64encode(text.encode()).decode()
 

@@ -23,7 +23,7 @@ def forget_old_calls() -> None:
 
 @shared_task(name="istore.tasks.ring_again")
 def ring_again() -> None:
-    tracking.ring_again()
+    tracking.requeue_stale()
 
 
 @shared_task(name="istore.tasks.collect")

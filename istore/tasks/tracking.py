@@ -324,7 +324,7 @@ class TrackedTask(models.Model):
         return cls.objects.all()
 
 
-def ring_again() -> int:
+def requeue_stale() -> int:
     """Ring for every task that nobody holds, of every kind; returns for how many.
 
     Called by the beat: for rings that were lost, and for workers that died.

@@ -9,7 +9,7 @@ from protocols.open_inference.actions import action_of
 from protocols.open_inference.bounded_json import V2Error, read_json
 from protocols.open_inference.elements import element_bytes, sniff
 from protocols.open_inference.metadata import metadata_items, reserved, strip_metadata
-from protocols.open_inference.parameters import merged
+from protocols.open_inference.parameters import merge
 from protocols.open_inference.rows import Form, count_rows
 from protocols.open_inference.slicing import is_in_parts, slice_response, slices_of
 from protocols.open_inference.splitting import Part, as_one, count_parts, split
@@ -35,7 +35,7 @@ __all__ = [
     "count_rows",
     "element_bytes",
     "is_in_parts",
-    "merged",
+    "merge",
     "metadata_items",
     "read_json",
     "read_request",

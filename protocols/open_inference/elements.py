@@ -39,10 +39,10 @@ def element_bytes(tensor: Tensor, index: int = 0) -> bytes:
     """One element of a BYTES tensor, decoded; of any other, the tensor as JSON."""
     if tensor.datatype != "BYTES":
         return tensor_json(tensor)
-    return decoded(tensor.data[index], tensor.parameters)
+    return decode(tensor.data[index], tensor.parameters)
 
 
-def decoded(item: Any, parameters: Mapping[str, Any]) -> bytes:
+def decode(item: Any, parameters: Mapping[str, Any]) -> bytes:
     """The bytes of an element, base64 taken off where it is said or plain to see."""
     if isinstance(item, bytes):
         return item

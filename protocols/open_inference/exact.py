@@ -65,10 +65,10 @@ def keep_metadata_text(document: dict[str, Any], header: bytes) -> list[str]:
         given = parameters.get("metadata")
         if isinstance(given, list):  # members are a list, too
             value["parameters"]["metadata"] = write(given)
-    return _told(twice)
+    return _describe(twice)
 
 
-def _told(twice: list[str]) -> list[str]:
+def _describe(twice: list[str]) -> list[str]:
     """Every part of the request carries the warnings, so there are few of them."""
     warnings = [
         f"{name!r:.80} stands twice in parameters; the last one counts."
@@ -85,11 +85,11 @@ def write(value: Any) -> str:
     if isinstance(value, Number):
         return str(value)
     if isinstance(value, Members):
-        members = (f"{_quoted(name)}:{write(each)}" for name, each in value)
+        members = (f"{_quote(name)}:{write(each)}" for name, each in value)
         return f"{{{','.join(members)}}}"
     if isinstance(value, list):
         return f"[{','.join(map(write, value))}]"
-    return _quoted(value)
+    return _quote(value)
 
 
 def members_of(text: str) -> Iterator[tuple[str, Any, str]]:
@@ -123,7 +123,7 @@ def _read(header: bytes) -> Any:
     )
 
 
-def _quoted(value: Any) -> str:
+def _quote(value: Any) -> str:
     return json.dumps(value, ensure_ascii=False)
 
 

@@ -17,7 +17,7 @@ import orjson
 
 from protocols.open_inference.bounded_json import check_bounds
 from protocols.open_inference.exact import elements_of, members_of
-from protocols.open_inference.parameters import merged
+from protocols.open_inference.parameters import merge
 from protocols.open_inference.tensors import read_document
 
 MAX_ITEMS = 100
@@ -61,7 +61,7 @@ def metadata_items(
         try:
             item = _item(entry, max_key_chars, max_value_bytes)
             if item["key"] in items:
-                raise ValueError(f"The key {_quoted(item['key'])} is there twice.")
+                raise ValueError(f"The key {_quote(item['key'])} is there twice.")
         except ValueError as error:
             warnings.append(f"Metadata item {number} was set aside: {error}")
         else:
@@ -104,7 +104,7 @@ def parameters_by_part(parameters: dict[str, Any], count: int) -> list[dict[str,
     own = _by_part(parameters.get("metadata"), count)
     if own is None:
         return [parameters] * count
-    read = merged(parameters)
+    read = merge(parameters)
     return [{**read, "metadata": each} for each in own]
 
 
@@ -145,7 +145,7 @@ def strip_metadata(
     holders = [document, *(inputs if isinstance(inputs, list) else ())]
     if not sum(map(_drop_metadata, holders)):
         return body, header_length
-    header = _written(document, body)
+    header = _write(document, body)
     if header_length is None:
         return header, None
     return b"".join((header, raw)), len(header)
@@ -159,7 +159,7 @@ def _drop_metadata(holder: Any) -> bool:
     return True
 
 
-def _written(document: dict[str, Any], before: bytes) -> bytes:
+def _write(document: dict[str, Any], before: bytes) -> bytes:
     if b"NaN" in before or b"Infinity" in before:  # which orjson would write as null
         return json.dumps(document, ensure_ascii=False, separators=(",", ":")).encode()
     return orjson.dumps(document)
@@ -231,7 +231,7 @@ def _item(entry: Any, max_key_chars: int, max_value_bytes: int) -> Item:
     if not isinstance(entry, Mapping):
         raise ValueError("it is not an object of key, type and value.")
     if TWICE in entry:
-        raise ValueError(f"it names {_quoted(entry[TWICE])} twice.")
+        raise ValueError(f"it names {_quote(entry[TWICE])} twice.")
     key, value = entry.get("key"), entry.get("value")
     if not isinstance(key, str) or not key:
         raise ValueError("its key is not a text.")
@@ -243,21 +243,19 @@ def _item(entry: Any, max_key_chars: int, max_value_bytes: int) -> Item:
         kind = next((name for name, fits in INFERRED if isinstance(value, fits)), None)
     if not isinstance(kind, str) or kind not in WRITERS or _is_refused(value):
         raise ValueError(
-            f"the type of {_quoted(key)} is not string, int, float or json."
+            f"the type of {_quote(key)} is not string, int, float or json."
         )
     try:
         text = WRITERS[kind](value, entry.get(TEXT))
         size = len(text.encode())
     except (ValueError, TypeError, RecursionError):
-        raise ValueError(
-            f"the value of {_quoted(key)} is not a valid {kind}."
-        ) from None
+        raise ValueError(f"the value of {_quote(key)} is not a valid {kind}.") from None
     if size > max_value_bytes:
         raise ValueError(
-            f"the value of {_quoted(key)} is longer than {max_value_bytes} bytes."
+            f"the value of {_quote(key)} is longer than {max_value_bytes} bytes."
         )
     if kind == "string":
-        _check_characters(text, f"the value of {_quoted(key)}")
+        _check_characters(text, f"the value of {_quote(key)}")
     return {"key": key, "type": kind, "value": text}
 
 
@@ -342,10 +340,10 @@ def _degrees(
     if FLOAT.fullmatch(text) and abs(float(text)) <= most:
         return float(text)
     warnings.append(
-        f"The {name} {_quoted(text)} was set aside: it is not within {-most} and {most}."
+        f"The {name} {_quote(text)} was set aside: it is not within {-most} and {most}."
     )
     return None
 
 
-def _quoted(text: str) -> str:
+def _quote(text: str) -> str:
     return repr(text[:60])

@@ -6,7 +6,7 @@ from typing import Any
 READ = ("action", "inference_action", "content_type", "encoding", "metadata")
 
 
-def merged(*sources: dict[str, Any]) -> dict[str, Any]:
+def merge(*sources: dict[str, Any]) -> dict[str, Any]:
     """Parameters that are read, together: the first to name one wins, metadata is a list
     of all.
 

@@ -15,8 +15,8 @@ from typing import Any
 import numpy as np
 import orjson
 
-from protocols.open_inference.elements import JSON, decoded, sniff, tensor_json
-from protocols.open_inference.parameters import merged
+from protocols.open_inference.elements import JSON, decode, sniff, tensor_json
+from protocols.open_inference.parameters import merge
 from protocols.open_inference.tensors import InferRequest, Tensor, plain_data
 
 NUMPY = orjson.OPT_SERIALIZE_NUMPY
@@ -131,7 +131,7 @@ def _value(request: InferRequest, tensor: Tensor) -> Any:
         return data.tolist() if isinstance(data, np.ndarray) else data
     (item,) = tensor.data
     if tensor.datatype == "BYTES" and item is not None:
-        return decoded(item, merged(tensor.parameters, request.parameters))
+        return decode(item, merge(tensor.parameters, request.parameters))
     return item
 
 

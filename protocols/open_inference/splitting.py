@@ -8,9 +8,9 @@ from typing import Any
 
 import orjson
 
-from protocols.open_inference.elements import JSON, decoded, sniff, tensor_json
+from protocols.open_inference.elements import JSON, decode, sniff, tensor_json
 from protocols.open_inference.metadata import parameters_by_part
-from protocols.open_inference.parameters import merged
+from protocols.open_inference.parameters import merge
 from protocols.open_inference.rows import (
     count_rows_of,
     data_of_row,
@@ -93,12 +93,12 @@ def as_one(request: InferRequest, task_type: str | None = None) -> Part:
     """
     request, decoded_names = without_base64(request, task_type)
     inputs = tuple(
-        replace(each, data=[decoded(e, _of(request, each)) for e in each.data])
+        replace(each, data=[decode(e, _of(request, each)) for e in each.data])
         if each.datatype == "BYTES"
         else each
         for each in request.inputs
     )
-    values = [_described(each) for each in inputs]
+    values = [_describe(each) for each in inputs]
     data = orjson.dumps(values if len(values) > 1 else values[0], option=NUMPY)
     one = _Asked(inputs[0], data, JSON, _parameters(request, request.inputs[0]), inputs)
     return _part(0, 1, one, decoded_names)
@@ -137,9 +137,9 @@ def _with_own_metadata(request: InferRequest, asked: list[_Asked]) -> list[_Aske
         is_own = all(
             one.tensor is each for one, each in zip(asked, request.inputs, strict=False)
         )
-        own = others if is_own and count == len(others) else [merged(*others)] * count
+        own = others if is_own and count == len(others) else [merge(*others)] * count
     return [
-        replace(one, parameters=merged(mine, of_all))
+        replace(one, parameters=merge(mine, of_all))
         for one, mine, of_all in zip(asked, own, shared, strict=True)
     ]
 
@@ -158,13 +158,13 @@ def _part(number: int, count: int, one: _Asked, decoded_names: Collection[str]) 
     )
 
 
-def _described(tensor: Tensor) -> dict[str, Any]:
+def _describe(tensor: Tensor) -> dict[str, Any]:
     value = tensor_value(replace(tensor, parameters={}))
     return {**value, "shape": tensor.shape}
 
 
 def _of(request: InferRequest, tensor: Tensor) -> dict[str, Any]:
-    return merged(tensor.parameters, request.parameters)
+    return merge(tensor.parameters, request.parameters)
 
 
 def _images_in_batch(request: InferRequest) -> list[_Asked]:
@@ -207,7 +207,7 @@ def _in_json(request: InferRequest) -> _Asked:
 def _parameters(request: InferRequest, first: Tensor) -> dict[str, Any]:
     """Of all inputs, those of the one that gave the data before the others."""
     others = [each.parameters for each in request.inputs if each is not first]
-    return merged(first.parameters, *others, request.parameters)
+    return merge(first.parameters, *others, request.parameters)
 
 
 def _single_element(request: InferRequest, tensor: Tensor) -> _Asked | None:
@@ -219,7 +219,7 @@ def _single_element(request: InferRequest, tensor: Tensor) -> _Asked | None:
 def _elements(request: InferRequest, tensor: Tensor) -> Iterable[_Asked]:
     parameters = _of(request, tensor)
     for item in tensor.data:
-        data = decoded(item, parameters)
+        data = decode(item, parameters)
         yield _Asked(tensor, data, sniff(data), parameters)
 
 

@@ -18,7 +18,7 @@ from typing import Any
 
 from protocols.open_inference.actions import ACTIONS
 from protocols.open_inference.elements import CONTROL, DATA_URL
-from protocols.open_inference.parameters import merged
+from protocols.open_inference.parameters import merge
 from protocols.open_inference.tensors import InferRequest, Tensor
 
 BINARY = ("Image", "Detection")
@@ -34,7 +34,7 @@ def without_base64(
     is_binary = any(each in (task_type or "") for each in BINARY)
     if not is_binary and not any(each in (task_type or "") for each in TEXTUAL):
         return request, frozenset()
-    inputs = [_decoded(request, each, is_binary) for each in request.inputs]
+    inputs = [_decode(request, each, is_binary) for each in request.inputs]
     names = frozenset(
         new.name
         for new, old in zip(inputs, request.inputs, strict=True)
@@ -43,7 +43,7 @@ def without_base64(
     return (replace(request, inputs=tuple(inputs)) if names else request), names
 
 
-def _decoded(request: InferRequest, tensor: Tensor, is_binary: bool) -> Tensor:
+def _decode(request: InferRequest, tensor: Tensor, is_binary: bool) -> Tensor:
     data = tensor.data
     if tensor.datatype != "BYTES" or not _is_standard(request, tensor):
         return tensor
@@ -73,7 +73,7 @@ def strictly_decoded(text: str) -> bytes | None:
 
 def _is_standard(request: InferRequest, tensor: Tensor) -> bool:
     """The action is given, and nothing is said of how ``data`` is written."""
-    parameters: dict[str, Any] = merged(tensor.parameters, request.parameters)
+    parameters: dict[str, Any] = merge(tensor.parameters, request.parameters)
     if parameters.get("content_type") or parameters.get("encoding"):
         return False
     action = parameters.get("action")

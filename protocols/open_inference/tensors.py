@@ -193,7 +193,7 @@ def _leaves(data: list[Any]) -> Iterator[Any]:
 
 def _from_raw(name: str, datatype: str, raw: memoryview) -> list[bytes] | np.ndarray:
     if datatype == "BYTES":
-        return list(_framed(name, raw))
+        return list(_frame(name, raw))
     if datatype not in DTYPES:
         return [bytes(raw)]
     dtype = DTYPES[datatype]
@@ -209,7 +209,7 @@ def _from_raw(name: str, datatype: str, raw: memoryview) -> list[bytes] | np.nda
     return values
 
 
-def _framed(name: str, raw: memoryview) -> Iterator[bytes]:
+def _frame(name: str, raw: memoryview) -> Iterator[bytes]:
     start = 0
     while start < len(raw):
         begin = start + LENGTH.size

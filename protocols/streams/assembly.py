@@ -123,7 +123,7 @@ class _Reading:
             has_error=bool(self._errors), first_token_end=self._first_token_end
         )
         for error in self._errors[:ERRORS_TOLD]:
-            found.warnings.append(f"The stream holds an error: {_described(error)}")
+            found.warnings.append(f"The stream holds an error: {_describe(error)}")
         form, unknown = self._form, self._unknown
         lost: list[str] = []
         if form is not None:
@@ -185,7 +185,7 @@ def _error_in(event: Event, value: Any) -> Any:
     return None
 
 
-def _described(error: Any) -> str:
+def _describe(error: Any) -> str:
     """The message of an error with its code, or all that there is."""
     said = error
     if isinstance(error, dict):

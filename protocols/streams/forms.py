@@ -222,7 +222,7 @@ class Messages(Form):
 
     def answer(self) -> Value:
         blocks = [self._blocks[index] for index in sorted(self._blocks)]
-        return {**self._message, "content": [_called(finish(each)) for each in blocks]}
+        return {**self._message, "content": [_call(finish(each)) for each in blocks]}
 
     def _block(self, index: Any) -> Value:
         if type(index) is not int:
@@ -239,7 +239,7 @@ class Messages(Form):
         return True
 
 
-def _called(block: Value) -> Value:
+def _call(block: Value) -> Value:
     """The input of a tool, which comes as the pieces of a JSON text."""
     text = block.get("partial_json")
     if not isinstance(text, str):

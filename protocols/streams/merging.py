@@ -103,7 +103,7 @@ class Items(list[Any]):
 def add(known: dict[str, Any], addition: dict[str, Any], *, joins: bool = True) -> None:
     """Add what one piece says to what is known. Without ``joins`` of texts the last counts."""
     for name, value in addition.items():
-        known[name] = _added(known.get(name), name, value, joins)
+        known[name] = _add(known.get(name), name, value, joins)
 
 
 def add_repeated(known: dict[str, Any], addition: dict[str, Any]) -> None:
@@ -111,7 +111,7 @@ def add_repeated(known: dict[str, Any], addition: dict[str, Any]) -> None:
     citations send it with every event, is there once, and of texts the last counts."""
     for name, value in addition.items():
         if not (isinstance(value, list) and known.get(name) == value):
-            known[name] = _added(known.get(name), name, value, joins=False)
+            known[name] = _add(known.get(name), name, value, joins=False)
 
 
 def finish(value: Any) -> Any:
@@ -137,7 +137,7 @@ def whole_text(text: str) -> str:
     return text
 
 
-def _added(known: Any, name: str, value: Any, joins: bool) -> Any:
+def _add(known: Any, name: str, value: Any, joins: bool) -> Any:
     if value is None:
         return known
     if isinstance(value, str):

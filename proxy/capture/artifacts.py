@@ -29,7 +29,7 @@ from protocols.open_inference import (
     action_of,
     as_one,
     count_parts,
-    merged,
+    merge,
     metadata_items,
     read_request,
     read_response,
@@ -40,7 +40,7 @@ from protocols.open_inference import (
 )
 from protocols.streams import FACTS, assemble, facts_of
 from proxy import timestamps
-from proxy.http.encodings import decoded, decoded_beginning
+from proxy.http.encodings import decode, decoded_beginning
 from proxy.spool.entries import FORM_JSON, FORM_V2, Facts, SpoolEntry, noted_item
 from services.plain_batches import split_answer, split_inputs
 from services.plain_requests import input_of
@@ -86,7 +86,7 @@ class Captured:
         failpoint("capture.metadata_put")
 
 
-def stored(captured: Captured, *, is_replay: bool) -> InferenceEvent:
+def store_blobs(captured: Captured, *, is_replay: bool) -> InferenceEvent:
     """Put the blobs of an inference; the event to publish. Raises what a storage raises.
 
     In a replay the marker of an earlier attempt stands, with the event it holds.
@@ -107,7 +107,7 @@ def event_of_marker(key: str) -> InferenceEvent | None:
         return None
 
 
-def prepared(entry: SpoolEntry) -> Iterator[Captured]:
+def prepare(entry: SpoolEntry) -> Iterator[Captured]:
     """The inferences of a call, in the order of its parts."""
     facts = entry.facts
     parts, warnings = _parts(entry)
@@ -121,7 +121,7 @@ def prepared(entry: SpoolEntry) -> Iterator[Captured]:
     for part, answer in zip(parts, answers, strict=True):
         event = _event(facts, part.index)
         own = facts.part_warnings[part.index] if facts.part_warnings else []
-        noted_part = _noted(part, _facts_of_part(facts, answer, len(parts)))
+        noted_part = _note(part, _facts_of_part(facts, answer, len(parts)))
         marker = _marker(facts, noted_part, answer, event, [*own, *warnings])
         yield Captured(part, answer, event, marker)
 
@@ -140,11 +140,11 @@ def _facts_of_part(facts: Facts, answer: Answer, count: int) -> Facts:
     )
 
 
-def _noted(part: Part, facts: Facts) -> Part:
+def _note(part: Part, facts: Facts) -> Part:
     """With what the proxy noted of the call, before what the request says of itself."""
     if not facts.metadata:
         return part
-    parameters = merged({"metadata": facts.metadata}, part.parameters)
+    parameters = merge({"metadata": facts.metadata}, part.parameters)
     return replace(part, parameters=parameters)
 
 
@@ -188,7 +188,7 @@ def _answers(entry: SpoolEntry, count: int) -> tuple[list[Answer], list[str]]:
     most = settings.ISTORE_PROXY_MAX_RESPONSE_BYTES
     warnings: list[str] = []
     try:
-        body = decoded(entry.answer, facts.answer_encoding, most)
+        body = decode(entry.answer, facts.answer_encoding, most)
     except ValueError as error:
         body, warnings = entry.answer, [f"The answer is kept as it came: {error}"]
     whole = Answer(
@@ -299,14 +299,14 @@ def _marker(
         "model_version": facts.model_version,
         "inference_action": action_of(part.parameters, facts.task_type),
         "input": {
-            **_described(part.data, part.content_type),
+            **_describe(part.data, part.content_type),
             "name": tensor.name if tensor else None,
             "datatype": tensor.datatype if tensor else None,
             "shape": list(tensor.shape) if tensor else None,
             **_rarely(facts, part),
         },
         "answer": {
-            **_described(answer.body, answer.content_type),
+            **_describe(answer.body, answer.content_type),
             "content_encoding": answer.encoding or None,
             "header_length": answer.header_length,
             "status": facts.status,
@@ -339,7 +339,7 @@ def _rarely(facts: Facts, part: Part) -> dict[str, Any]:
     return said
 
 
-def _described(body: bytes, content_type: str) -> dict[str, Any]:
+def _describe(body: bytes, content_type: str) -> dict[str, Any]:
     digest = hashlib.sha256(body).hexdigest()
     return {"sha256": digest, "size": len(body), "content_type": content_type}
 

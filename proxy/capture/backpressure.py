@@ -13,14 +13,14 @@ from collections.abc import Sequence
 from django.conf import settings
 
 from proxy.spool.frames import HEADER
-from proxy.spool.spool_files import Segment
+from proxy.spool.spool_files import SpoolFile
 
 RUSH_PER_SECOND = 200
 HELD_SHARE = 0.1
 MEASURED_SECONDS = 0.25
 
 
-class Rush:
+class CaptureThrottle:
     """Watches the segments that the proxy writes."""
 
     def __init__(self) -> None:
@@ -34,7 +34,7 @@ class Rush:
         self._captured += 1
         self._captured_bytes += size
 
-    def is_on(self, segments: Sequence[Segment], used: int) -> bool:
+    def should_yield(self, segments: Sequence[SpoolFile], used: int) -> bool:
         """``used`` is what the whole spool takes."""
         self._measure(segments)
         if used > settings.ISTORE_SPOOL_MAX_BYTES * HELD_SHARE or not self._captured:
@@ -42,7 +42,7 @@ class Rush:
         usual = self._captured_bytes / self._captured
         return self._bytes_per_second > usual * RUSH_PER_SECOND
 
-    def _measure(self, segments: Sequence[Segment]) -> None:
+    def _measure(self, segments: Sequence[SpoolFile]) -> None:
         passed = time.monotonic() - self._measured_at
         if passed < MEASURED_SECONDS:
             return

@@ -39,15 +39,15 @@ from istore import blobs
 from istore.failpoints import failpoint
 from istore.uuids import uuid7
 from proxy import waiting
-from proxy.capture.artifacts import Captured, prepared, stored
-from proxy.capture.backpressure import Rush
+from proxy.capture.artifacts import Captured, prepare, store_blobs
+from proxy.capture.backpressure import CaptureThrottle
 from proxy.publishing import Publisher
 from proxy.spool.entries import SpoolEntry
 from proxy.spool.spool_files import (
     Ownership,
-    Segment,
+    SpoolFile,
     owners_in,
-    segments_in,
+    spool_files_in,
     write_durably,
 )
 from proxy.spool.writer import size_of
@@ -94,7 +94,7 @@ class Capture:
         self._idle = ThreadPoolExecutor(most, "capture", step_back)
         self._urgent = ThreadPoolExecutor(most, "urgent")
         self._adopt_at = 0.0
-        self._rush = Rush()
+        self._rush = CaptureThrottle()
         # Up to where this process read a segment, from its beginning, without a gap.
         self._whole_until: dict[str, int] = {}
         self._unreadable: dict[str, float] = {}  # until when it is let alone
@@ -136,7 +136,7 @@ class Capture:
             self._adopt_at = time.monotonic() + ADOPT_SECONDS
         return found
 
-    def _work_off_readable(self, segment: Segment, *how: Any) -> bool:
+    def _work_off_readable(self, segment: SpoolFile, *how: Any) -> bool:
         """As ``work_off``; a file that cannot be read does not hold up the others."""
         if time.monotonic() < self._unreadable.get(segment.name, 0.0):
             return False
@@ -154,7 +154,7 @@ class Capture:
 
     def work_off(
         self,
-        segment: Segment,
+        segment: SpoolFile,
         is_whole: bool,
         is_replay: bool,
         limit: int | None = None,
@@ -185,7 +185,7 @@ class Capture:
             self._finish(segment)
         return end > start
 
-    def _finish(self, segment: Segment) -> None:
+    def _finish(self, segment: SpoolFile) -> None:
         """Remove the segment; what of it was not captured is kept in another file first."""
         whole = self._whole_until.pop(segment.name, None)
         size = segment.size()
@@ -198,20 +198,22 @@ class Capture:
         segment.remove()
 
     def _has_to_wait(self) -> bool:
-        return self._rush.is_on(self._own(), size_of(self._directory))
+        return self._rush.should_yield(self._own(), size_of(self._directory))
 
     def _is_urgent(self) -> bool:
         most = settings.ISTORE_SPOOL_MAX_BYTES
         return size_of(self._directory) > most * URGENT_SHARE
 
-    def _own(self) -> list[Segment]:
+    def _own(self) -> list[SpoolFile]:
         return [
-            each for each in segments_in(self._directory) if each.owner == self._owner
+            each
+            for each in spool_files_in(self._directory)
+            if each.owner == self._owner
         ]
 
     def _adopt(self) -> None:
         """Replay the segments of owners that are gone."""
-        owners = {each.owner for each in segments_in(self._directory)}
+        owners = {each.owner for each in spool_files_in(self._directory)}
         for owner in (owners | set(owners_in(self._directory))) - {self._owner}:
             inherited = Ownership.take(self._directory, owner)
             if inherited is None:
@@ -225,7 +227,7 @@ class Capture:
             finally:
                 inherited.release(for_good=not inherited.segments())
 
-    def _settle(self, segment: Segment, window: deque[Work]) -> int:
+    def _settle(self, segment: SpoolFile, window: deque[Work]) -> int:
         """Publish the oldest, with those behind it that are ready; how far that is."""
         events: list[InferenceEvent] = []
         apart: dict[str, list[bytes]] = {}
@@ -245,7 +247,9 @@ class Capture:
         failpoint("capture.dropped")
         return end
 
-    def _keep_apart(self, model: str, payloads: list[bytes], segment: Segment) -> None:
+    def _keep_apart(
+        self, model: str, payloads: list[bytes], segment: SpoolFile
+    ) -> None:
         """Until it is durable: without that the segment would have to wait for it."""
         while True:
             try:
@@ -265,7 +269,7 @@ class Capture:
 
     def _capture(self, payload: bytes, is_replay: bool) -> Outcome:
         try:
-            inferences = list(prepared(SpoolEntry.read(payload)))
+            inferences = list(prepare(SpoolEntry.read(payload)))
         except Exception:  # of no use to anyone until somebody looks at it
             log.exception("A spool entry cannot be captured, and is set aside")
             write_durably(self._directory / f"{uuid7()}.set-aside", [payload])
@@ -287,7 +291,7 @@ class Capture:
         attempt = 0
         while True:
             try:
-                event = stored(captured, is_replay=is_replay or attempt > 0)
+                event = store_blobs(captured, is_replay=is_replay or attempt > 0)
             except Exception as error:  # whatever a storage raises
                 log.warning("A blob cannot be put: %s: %s", type(error).__name__, error)
             else:
@@ -381,7 +385,7 @@ class WaitingEntries:
             if ownership is None:  # another process is at it
                 continue
             try:
-                segments = segments_in(folder)
+                segments = spool_files_in(folder)
                 if all(self._work_off(model, each) for each in segments):
                     self._tries.pop(model, None)
                     if segments:
@@ -394,15 +398,15 @@ class WaitingEntries:
             finally:
                 ownership.release()
 
-    def _work_off(self, model: str, segment: Segment) -> bool:
+    def _work_off(self, model: str, segment: SpoolFile) -> bool:
         """Whether all of it was captured; then it is removed."""
         for payload, end in segment.entries(segment.captured_until()):
             if self._stop.is_set():
                 raise Stopped
             events = []
-            for captured in prepared(SpoolEntry.read(payload)):
+            for captured in prepare(SpoolEntry.read(payload)):
                 try:
-                    events.append(stored(captured, is_replay=True))
+                    events.append(store_blobs(captured, is_replay=True))
                 except Exception as error:  # whatever a storage raises
                     log.warning(
                         "%s still waits: %s: %s", model, type(error).__name__, error

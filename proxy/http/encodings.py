@@ -28,7 +28,7 @@ def _take_any(count: int) -> bool:
     return True
 
 
-def decoded(body: bytes, encoding: str, most: int, take: Take = _take_any) -> bytes:
+def decode(body: bytes, encoding: str, most: int, take: Take = _take_any) -> bytes:
     """The body without its encoding. Raises ``TooLarge``, or ValueError if broken.
 
     ``take`` is asked for the bytes of each piece that comes out; where it has none left
@@ -39,17 +39,17 @@ def decoded(body: bytes, encoding: str, most: int, take: Take = _take_any) -> by
     if encoding not in KNOWN:
         raise ValueError(f"The encoding {encoding!r:.40} is not understood.")
     try:
-        return _inflated(body, GZIP_OR_ZLIB, most, take)
+        return _inflate(body, GZIP_OR_ZLIB, most, take)
     except zlib.error as error:
         if encoding != "deflate":
             raise ValueError(f"The body is not valid {encoding}.") from error
     try:
-        return _inflated(body, BARE, most, take)  # what some call deflate
+        return _inflate(body, BARE, most, take)  # what some call deflate
     except zlib.error as error:
         raise ValueError("The body is not valid deflate.") from error
 
 
-def _inflated(body: bytes, form: int, most: int, take: Take) -> bytes:
+def _inflate(body: bytes, form: int, most: int, take: Take) -> bytes:
     """All members, one after the other, and never much more than ``most`` bytes."""
     found: list[bytes] = []
     size = 0
@@ -97,7 +97,7 @@ def decoded_beginning(body: bytes, encoding: str, most: int) -> tuple[bytes, str
     if not encoding:
         return body, ""
     try:
-        return decoded(body, encoding, most), ""
+        return decode(body, encoding, most), ""
     except ValueError as error:
         if encoding not in KNOWN or isinstance(error, TooLarge):
             return body, str(error)

@@ -13,7 +13,7 @@ from collections.abc import AsyncIterator, Sequence
 
 from httptools import HttpParserError, HttpParserUpgrade, HttpResponseParser
 
-from proxy.http.timeouts import Patience
+from proxy.http.timeouts import Timeout
 
 HEAD_BYTES = 64 * 2**10
 HELD_BYTES = 256 * 2**10  # of a body that nobody takes; then the server has to wait
@@ -57,7 +57,7 @@ class Response:
     def is_whole(self) -> bool:
         return self._connection.is_whole
 
-    async def read(self, patience: Patience) -> bytes:
+    async def read(self, patience: Timeout) -> bytes:
         """The whole body, however long it is and as long as something of it comes."""
         return await self._connection.read_whole(patience)
 
@@ -92,7 +92,7 @@ class Connection(asyncio.Protocol):
         self._may_be_kept = False
         self._is_paused = self._is_full = False
         self._takes_all = False
-        self._patience: Patience | None = None  # of who reads all there is
+        self._patience: Timeout | None = None  # of who reads all there is
         self._response: Response | None = None  # once its head is whole
         self._coming: Response | None = None
         self._pieces: list[bytes] = []
@@ -139,8 +139,8 @@ class Connection(asyncio.Protocol):
         if self._transport is not None:
             self._transport.abort()
 
-    async def read_whole(self, patience: Patience) -> bytes:
-        patience.again()
+    async def read_whole(self, patience: Timeout) -> bytes:
+        patience.reset()
         self._takes_all, self._patience = True, patience
         self._let_come()
         while not self.is_whole:
@@ -197,7 +197,7 @@ class Connection(asyncio.Protocol):
             return
         self.heard = True
         if self._patience is not None:
-            self._patience.again()
+            self._patience.reset()
         if self._response is None:
             self._head_bytes += len(data)
         try:

@@ -6,7 +6,7 @@ import threading
 
 from proxy import limits
 from proxy.answers import AGAIN_IN_A_SECOND, Receive, Refused
-from proxy.http.timeouts import Patience
+from proxy.http.timeouts import Timeout
 
 DISCARD_SECONDS = 5
 DISCARD_TIMES = 4
@@ -23,7 +23,7 @@ class BrokenOff(Refused):
         super().__init__(400, detail, code="incomplete-body")
 
 
-class Permits:
+class MemoryBudget:
     """How many bytes of requests and answers this process holds, and how many it may."""
 
     def __init__(self, most: int) -> None:
@@ -32,8 +32,8 @@ class Permits:
         # What comes out of a compressed body is taken by the thread that inflates it.
         self._lock = threading.Lock()
 
-    def allowance(self) -> Allowance:
-        return Allowance(self)
+    def allowance(self) -> MemoryReservation:
+        return MemoryReservation(self)
 
     def take(self, count: int) -> bool:
         with self._lock:
@@ -47,12 +47,12 @@ class Permits:
             self.held -= count
 
 
-class Allowance:
+class MemoryReservation:
     """The bytes one call holds; they are given back when it ends."""
 
     __slots__ = ("_lock", "held", "is_closed", "permits")
 
-    def __init__(self, permits: Permits) -> None:
+    def __init__(self, permits: MemoryBudget) -> None:
         self.permits = permits
         self.held = 0
         self.is_closed = False
@@ -67,7 +67,7 @@ class Allowance:
             self.held += count
             return True
 
-    def __enter__(self) -> Allowance:
+    def __enter__(self) -> MemoryReservation:
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -85,7 +85,7 @@ class Reader:
         self._declared = declared
         self.is_read = False
 
-    async def body(self, allowance: Allowance) -> bytes:
+    async def body(self, allowance: MemoryReservation) -> bytes:
         """All of it. Raises ``Refused`` when it is too large, too slow or too much."""
         most = limits.PROXY_MAX_REQUEST_BYTES
         declared = self._declared_length()
@@ -93,7 +93,7 @@ class Reader:
             raise Refused(413, f"The body is larger than {most} bytes.")
         self._take(allowance, declared)
         try:
-            with Patience(limits.CLIENT_BODY_SECONDS):
+            with Timeout(limits.CLIENT_BODY_SECONDS):
                 return await self._gather(allowance, declared, most)
         except TimeoutError:
             self.is_read = True  # nobody waits for the rest
@@ -113,13 +113,15 @@ class Reader:
             return
         left = limits.PROXY_MAX_REQUEST_BYTES * DISCARD_TIMES
         try:
-            with Patience(DISCARD_SECONDS):
+            with Timeout(DISCARD_SECONDS):
                 while left > 0 and not self.is_read:
                     left -= len(await self._next())
         except (TimeoutError, BrokenOff):
             self.is_read = True
 
-    async def _gather(self, allowance: Allowance, declared: int, most: int) -> bytes:
+    async def _gather(
+        self, allowance: MemoryReservation, declared: int, most: int
+    ) -> bytes:
         chunk = await self._next()
         if self.is_read and len(chunk) <= declared:
             return chunk
@@ -152,6 +154,6 @@ class Reader:
         return int(self._declared)
 
     @staticmethod
-    def _take(allowance: Allowance, count: int) -> None:
+    def _take(allowance: MemoryReservation, count: int) -> None:
         if not allowance.take(count):
             raise Refused(503, "Too much is in flight.", AGAIN_IN_A_SECOND)

@@ -13,7 +13,7 @@ from types import TracebackType
 TICK_SECONDS = 0.1
 
 
-class Patience:
+class Timeout:
     """``with Patience(seconds):`` raises ``TimeoutError`` when the block takes longer.
 
     Zero or None is no limit. To be entered within a task, as every call runs in one.
@@ -25,7 +25,7 @@ class Patience:
         self._seconds = seconds
         self._is_over = False
 
-    def __enter__(self) -> Patience:
+    def __enter__(self) -> Timeout:
         if self._seconds:
             task = asyncio.current_task()
             assert task is not None
@@ -35,7 +35,7 @@ class Patience:
             _clock.watch(self)
         return self
 
-    def again(self) -> None:
+    def reset(self) -> None:
         """Something happened: count from now."""
         if self._seconds:
             self._until = time.monotonic() + self._seconds
@@ -68,16 +68,16 @@ class Clock:
     """Looks after all blocks that are entered, as long as there are any."""
 
     def __init__(self) -> None:
-        self._watched: set[Patience] = set()
+        self._watched: set[Timeout] = set()
         self._loop: asyncio.AbstractEventLoop | None = None  # the one that ticks
 
-    def watch(self, patience: Patience) -> None:
+    def watch(self, patience: Timeout) -> None:
         self._watched.add(patience)
         if self._loop is None or self._loop.is_closed():
             self._loop = asyncio.get_running_loop()
             self._loop.call_later(TICK_SECONDS, self._tick)
 
-    def forget(self, patience: Patience) -> None:
+    def forget(self, patience: Timeout) -> None:
         self._watched.discard(patience)
 
     def _tick(self) -> None:

@@ -25,7 +25,7 @@ from proxy.http.http1_client import (
     Response,
     written_head,
 )
-from proxy.http.timeouts import Patience
+from proxy.http.timeouts import Timeout
 from proxy.paths import Call
 from proxy.targets import Target
 
@@ -64,7 +64,7 @@ class Server:
             await self.places.acquire()
             return
         try:
-            with Patience(limits.UPSTREAM_TOTAL_SECONDS):
+            with Timeout(limits.UPSTREAM_TOTAL_SECONDS):
                 await self.places.acquire()
         except TimeoutError:
             raise Refused(503, "The upstream is busy.", AGAIN_IN_A_SECOND) from None
@@ -138,7 +138,7 @@ class Upstreams:
         query: str,
         headers: Sequence[bytes],
         body: bytes | None = None,
-    ) -> Asking:
+    ) -> UpstreamRequest:
         """``async with`` it: the beginning of the answer; the rest is read in the block.
 
         Raises ``Refused``: silence is 504; what could not be reached, broke off, or is
@@ -150,7 +150,7 @@ class Upstreams:
         server = self._servers.get(key)
         if server is None:
             server = self._servers[key] = Server(*key)
-        return Asking(self, server, target, call, query, headers, body)
+        return UpstreamRequest(self, server, target, call, query, headers, body)
 
     def take(self) -> None:
         if self._in_use >= self._most:
@@ -167,7 +167,7 @@ class Upstreams:
         self._loop.call_later(KEPT_SECONDS, self._sweep)
 
 
-class Asking:
+class UpstreamRequest:
     """One call to a server: its place, its connection, and how long it may take.
 
     Some servers know no versions: they say 501 and have done nothing. Which server
@@ -205,10 +205,10 @@ class Asking:
         self._headers = headers
         self._body = body
         self._connection: Connection | None = None
-        self.patience = Patience(limits.UPSTREAM_TOTAL_SECONDS)
+        self.patience = Timeout(limits.UPSTREAM_TOTAL_SECONDS)
         self.response: Response
 
-    async def __aenter__(self) -> Asking:
+    async def __aenter__(self) -> UpstreamRequest:
         self._upstreams.take()
         try:
             await self._server.take_place()

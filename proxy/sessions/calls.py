@@ -31,14 +31,20 @@ from proxy.balancing import Balance
 from proxy.exchange import Exchange
 from proxy.http.encodings import Take
 from proxy.http.headers import Headers
-from proxy.http.request_body import Allowance, Reader
-from proxy.http.upstream_pool import INVALID, Asking, too_large
+from proxy.http.request_body import MemoryReservation, Reader
+from proxy.http.upstream_pool import INVALID, UpstreamRequest, too_large
 from proxy.inference_handler import RECORDED, Proxy, outgoing
 from proxy.parser_processes import parse
 from proxy.paths import Call
-from proxy.request_parsing import Asked, as_it_came, inflate, read_asked, wish_of
+from proxy.request_parsing import (
+    ParsedRequest,
+    as_it_came,
+    inflate,
+    parse_request,
+    wish_of,
+)
 from proxy.response_reading import (
-    Answered,
+    UpstreamResponse,
     is_stream,
     not_recorded,
     pass_on,
@@ -79,7 +85,9 @@ class SessionExchange(Exchange):
     form: str = FORM_JSON
     facts: dict[str, str | int | float] = field(default_factory=dict)
 
-    def entry(self, answered: Answered, ids: Sequence[str] | None = None) -> SpoolEntry:
+    def entry(
+        self, answered: UpstreamResponse, ids: Sequence[str] | None = None
+    ) -> SpoolEntry:
         entry = Exchange.entry(self, answered, ids)
         entry.facts.metadata = [noted_item(*each) for each in self.facts.items()]
         return entry
@@ -110,9 +118,9 @@ class SessionCalls:
                 return
             lines, body = await outgoing(exchange.target, asked, headers, body)
             if target.output_schema or target.dialect.protocol == OPENAI:
-                lines = _uncompressed(lines)
+                lines = _uncompress(lines)
 
-            async def carry(asking: Asking) -> None:
+            async def carry(asking: UpstreamRequest) -> None:
                 await self._carry(target, exchange, asking, allowance, reader, send)
 
             await self._ask(target, exchange, query, lines, body, carry)
@@ -135,7 +143,7 @@ class SessionCalls:
         self,
         target: SessionTarget,
         exchange: SessionExchange,
-        allowance: Allowance,
+        allowance: MemoryReservation,
         reader: Reader,
         send: Send,
     ) -> None:
@@ -148,8 +156,8 @@ class SessionCalls:
         await self._finish(target, exchange, said, send)
 
     async def _simulated(
-        self, target: SessionTarget, asked: Asked
-    ) -> Answered | Stream:
+        self, target: SessionTarget, asked: ParsedRequest
+    ) -> UpstreamResponse | Stream:
         try:
             if asked.encoding:
                 raise Refused(
@@ -171,7 +179,7 @@ class SessionCalls:
             return answer
         body = await asyncio.to_thread(orjson.dumps, answer)
         headers = [(b"content-type", JSON.encode())]
-        return Answered(status, headers, JSON, "", None, chunks=[body])
+        return UpstreamResponse(status, headers, JSON, "", None, chunks=[body])
 
     def _mock_of(self, target: SessionTarget) -> Simulated:
         """The same for all calls of a session, as long as it is not forgotten."""
@@ -212,8 +220,8 @@ class SessionCalls:
         self,
         target: SessionTarget,
         exchange: SessionExchange,
-        asking: Asking,
-        allowance: Allowance,
+        asking: UpstreamRequest,
+        allowance: MemoryReservation,
         reader: Reader,
         send: Send,
     ) -> None:
@@ -224,9 +232,9 @@ class SessionCalls:
         is_checked = bool(target.output_schema) and 200 <= response.status < 300
         if not target.stored and not is_checked:
             exchange.responded_at = timestamps.now()
-            headers = exchange.headers(_told(target))
+            headers = exchange.headers(_describe(target))
             await pass_on(response, send, headers, asking.patience)
-            counters.tell(response.status, _told(target))
+            counters.tell(response.status, _describe(target))
             return
         answered = await read_answer(response, allowance, asking.patience)
         exchange.responded_at = timestamps.now()
@@ -243,7 +251,7 @@ class SessionCalls:
         self,
         exchange: SessionExchange,
         asking: Streaming,
-        allowance: Allowance,
+        allowance: MemoryReservation,
         reader: Reader,
         send: Send,
     ) -> None:
@@ -253,7 +261,7 @@ class SessionCalls:
         self,
         target: SessionTarget,
         exchange: SessionExchange,
-        answered: Answered,
+        answered: UpstreamResponse,
         send: Send,
     ) -> None:
         """Check the whole answer, keep a copy if one is wanted, and send it."""
@@ -262,7 +270,7 @@ class SessionCalls:
                 await _check(answered, target.output_schema)
             if target.stored and target.dialect.protocol == OPENAI:
                 exchange.facts |= await _facts(answered)
-        told = _told(target)
+        told = _describe(target)
         if target.stored:
             told = not_recorded(await self.proxy.keep(exchange, answered)) or RECORDED
         counters.tell(answered.status, told)
@@ -272,18 +280,18 @@ class SessionCalls:
 
 async def _read(
     target: SessionTarget, body: bytes, headers: Headers, take: Take
-) -> Asked:
+) -> ParsedRequest:
     """The request as it is kept, under an id of the caller's or of our own."""
     if target.dialect.protocol == V2:
         task_type = (target.stored or NOT_STORED).task_type
-        return await read_asked(body, headers, task_type, take)
+        return await parse_request(body, headers, task_type, take)
     encoding, most = headers.encoding(), limits.PROXY_MAX_REQUEST_BYTES
     try:
         plain = await inflate(body, encoding, most, take)
     except ValueError as error:
         asked = as_it_came(body, error, encoding)
     else:
-        asked = Asked(plain, None, uuid7())
+        asked = ParsedRequest(plain, None, uuid7())
         if target.stored is not None:
             asked.parts = await _count_inputs(plain, target.stored.task_type)
     given = unquote((headers.get(b"inference-id") or b"").decode("latin-1"))
@@ -304,7 +312,9 @@ async def _count_inputs(body: bytes, task_type: str) -> int:
         return 1
 
 
-def _begin(target: SessionTarget, asked: Asked, received_at: int) -> SessionExchange:
+def _begin(
+    target: SessionTarget, asked: ParsedRequest, received_at: int
+) -> SessionExchange:
     is_v2 = target.dialect.protocol == V2
     return SessionExchange(
         call=Call("infer", ""),
@@ -318,7 +328,7 @@ def _begin(target: SessionTarget, asked: Asked, received_at: int) -> SessionExch
     )
 
 
-async def _check(answered: Answered, schema: dict[str, Any]) -> None:
+async def _check(answered: UpstreamResponse, schema: dict[str, Any]) -> None:
     """Raises ``Refused`` unless the answer fits what the interface promises."""
     body = await _plain(answered)
     problem = "It cannot be read."
@@ -332,7 +342,7 @@ async def _check(answered: Answered, schema: dict[str, Any]) -> None:
         raise Refused(502, message, code=INVALID)
 
 
-async def _facts(answered: Answered) -> dict[str, str | int | float]:
+async def _facts(answered: UpstreamResponse) -> dict[str, str | int | float]:
     """Empty where the answer is not what it should be: it leaves as it came."""
     body = await _plain(answered)
     try:
@@ -341,7 +351,7 @@ async def _facts(answered: Answered) -> dict[str, str | int | float]:
         return {}
 
 
-async def _plain(answered: Answered) -> bytes | None:
+async def _plain(answered: UpstreamResponse) -> bytes | None:
     most = limits.PROXY_MAX_RESPONSE_BYTES
     try:
         return await inflate(answered.body, answered.encoding, most, lambda _: True)
@@ -349,10 +359,10 @@ async def _plain(answered: Answered) -> bytes | None:
         return None
 
 
-def _told(target: SessionTarget) -> str:
+def _describe(target: SessionTarget) -> str:
     return STREAMING if target.stored else "off"
 
 
-def _uncompressed(lines: list[bytes]) -> list[bytes]:
+def _uncompress(lines: list[bytes]) -> list[bytes]:
     kept = [each for each in lines if not each.startswith(b"accept-encoding:")]
     return [*kept, b"accept-encoding: identity\r\n"]

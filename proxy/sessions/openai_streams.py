@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 
-from proxy.http.timeouts import Patience
+from proxy.http.timeouts import Timeout
 from services.runners.mocks import Stream
 
 EVENTS = b"text/event-stream"
@@ -31,8 +31,8 @@ class Simulating:
     """A mock that streams, in the place of a server that was asked."""
 
     response: SimulatedResponse
-    patience: Patience
+    patience: Timeout
 
     @classmethod
     def of(cls, stream: Stream) -> Simulating:
-        return cls(SimulatedResponse(stream), Patience(None))
+        return cls(SimulatedResponse(stream), Timeout(None))

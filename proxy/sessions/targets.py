@@ -78,7 +78,7 @@ def find_session_target(secret: str, names: tuple[str, ...]) -> Known[SessionTar
     if session.status != Status.READY:
         raise _starting()
     mock, dialect, servers = _runner(session)
-    stored, models = _stored(service, is_v2=dialect.protocol == V2)
+    stored, models = _store(service, is_v2=dialect.protocol == V2)
     target = SessionTarget(
         session_id=session.id.hex,
         endpoint=service.endpoint,
@@ -154,9 +154,7 @@ def _server(url: str, *, is_ours: bool = False) -> Target:
     return replace(NOT_STORED, base_url=url, is_ours=is_ours, is_elsewhere=is_elsewhere)
 
 
-def _stored(
-    service: InferenceService, *, is_v2: bool
-) -> tuple[Target | None, set[str]]:
+def _store(service: InferenceService, *, is_v2: bool) -> tuple[Target | None, set[str]]:
     """The service's model, if it is registered in its project and stores inferences;
     and the rows that this depends on: which models the project has.
     """

@@ -62,7 +62,7 @@ def head(identity: bytes, length: int, crc: int, number: int) -> bytes:
     return said + CRC.pack(zlib.crc32(said))
 
 
-def framed(identity: bytes, payload: bytes, number: int) -> bytes:
+def frame(identity: bytes, payload: bytes, number: int) -> bytes:
     return head(identity, len(payload), zlib.crc32(payload), number) + payload
 
 

@@ -17,7 +17,7 @@ from pathlib import Path
 
 from ingest.stream import EventStream
 from istore.failpoints import failpoint
-from proxy.capture.artifacts import prepared, stored
+from proxy.capture.artifacts import prepare, store_blobs
 from proxy.spool.entries import SpoolEntry
 from proxy.spool.frames import Scan, identity_of
 from proxy.spool.spool_health import files_aside
@@ -45,14 +45,14 @@ def replay(directory: Path, *, discard: bool = False) -> Iterator[Replayed]:
     """
     with closing(EventStream()) as stream:
         for path in files_aside(directory):
-            done = _replayed(path, stream)
+            done = _replay(path, stream)
             if done.is_done or (discard and not done.problem):
                 failpoint("replaying.published")
                 path.unlink(missing_ok=True)
             yield done
 
 
-def _replayed(path: Path, stream: EventStream) -> Replayed:
+def _replay(path: Path, stream: EventStream) -> Replayed:
     inferences = lost = 0
     problem = ""
     for payload in _payloads(path):
@@ -61,11 +61,11 @@ def _replayed(path: Path, stream: EventStream) -> Replayed:
             continue
         try:
             entry = SpoolEntry.read(payload)
-            captured = list(prepared(entry))
+            captured = list(prepare(entry))
         except Exception as error:  # whatever it is, it is what set the entry aside
             problem = f"{type(error).__name__}: {error}"[:300]
             continue
-        events = [stored(each, is_replay=True) for each in captured]
+        events = [store_blobs(each, is_replay=True) for each in captured]
         # The listener corrects times by the publisher's clock, so that is the present.
         at = datetime.now(UTC)
         stream.publish(replace(each, event_published_at=at) for each in events)

@@ -38,7 +38,7 @@ log = logging.getLogger(__name__)
 
 
 @dataclass(slots=True)
-class Segment:
+class SpoolFile:
     """One file of entries, written by its owner, read by whoever captures them."""
 
     directory: Path
@@ -212,9 +212,9 @@ class Ownership:
             return None
         return cls(directory, owner, descriptor)
 
-    def segments(self) -> list[Segment]:
+    def segments(self) -> list[SpoolFile]:
         return [
-            each for each in segments_in(self.directory) if each.owner == self.owner
+            each for each in spool_files_in(self.directory) if each.owner == self.owner
         ]
 
     def release(self, *, for_good: bool = False) -> None:
@@ -232,7 +232,7 @@ class Ownership:
         os.close(self.descriptor)
 
 
-def segments_in(directory: Path) -> list[Segment]:
+def spool_files_in(directory: Path) -> list[SpoolFile]:
     """All segments there, oldest first within an owner."""
     found = []
     for name in os.listdir(directory):
@@ -240,12 +240,12 @@ def segments_in(directory: Path) -> list[Segment]:
         if match and match["state"] in ENTRIES:
             closed = match["state"] == "closed"
             found.append(
-                Segment(directory, match["owner"], int(match["number"]), closed)
+                SpoolFile(directory, match["owner"], int(match["number"]), closed)
             )
     return sorted(found, key=lambda each: (each.owner, each.number))
 
 
-def is_segment(name: str) -> bool:
+def is_spool_file(name: str) -> bool:
     """Whether capture would read the file of this name."""
     match = NAME.fullmatch(name)
     return match is not None and match["state"] in ENTRIES

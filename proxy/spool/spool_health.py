@@ -12,7 +12,7 @@ from django.conf import settings
 from istore.blobs import no_room
 from istore.checks.verification import Finding, Scope
 from proxy import waiting
-from proxy.spool.spool_files import is_segment, segments_in
+from proxy.spool.spool_files import is_spool_file, spool_files_in
 from proxy.spool.writer import age_of
 
 
@@ -23,7 +23,7 @@ def trouble() -> str | None:
         return None
     seconds = age_of(spool)
     if seconds > settings.ISTORE_SPOOL_WARN_SECONDS:
-        models = [each.name for each in waiting.folders(spool) if segments_in(each)]
+        models = [each.name for each in waiting.folders(spool) if spool_files_in(each)]
         said = f"The oldest answer that is not stored waits for {seconds:.0f} s"
         if models:
             said += f"; blobs of {len(models)} models cannot be put"
@@ -55,7 +55,7 @@ def foreign_files(spool: Path) -> list[Path]:
         for folder in (spool, *waiting.folders(spool))
         for pattern in ("*.open", "*.closed")
         for path in folder.glob(pattern)
-        if not is_segment(path.name)
+        if not is_spool_file(path.name)
     )
 
 
@@ -63,7 +63,7 @@ def waiting_models(spool: Path) -> list[tuple[str, int, float]]:
     """Models whose entries are kept apart: the folder of their blobs, bytes, seconds."""
     found = []
     for folder in waiting.folders(spool):
-        stats = [each.path.stat() for each in segments_in(folder)]
+        stats = [each.path.stat() for each in spool_files_in(folder)]
         if stats:
             size = sum(each.st_size for each in stats)
             age = time.time() - min(each.st_mtime for each in stats)

@@ -38,8 +38,8 @@ from proxy import limits, waiting
 from proxy.spool.frames import HEAD, HEADER, checksum, head, header
 from proxy.spool.spool_files import (
     Ownership,
-    Segment,
-    is_segment,
+    SpoolFile,
+    is_spool_file,
     note_synced,
     sync_directory,
     write_durably,
@@ -83,7 +83,7 @@ class Group:
 
     entries: list[Waiting]
     began: float
-    segment: Segment | None = None
+    segment: SpoolFile | None = None
     start: int = 0  # of its first byte in the segment
     is_abandoned: bool = False
     is_decided: bool = False
@@ -109,7 +109,7 @@ class Spool:
         self._sync_seconds = 0.0  # the longest of late, fading
         # Held to take entries, to withdraw them and to decide on a group, for moments.
         self._deciding = threading.Lock()
-        self._segment: Segment | None = None
+        self._segment: SpoolFile | None = None
         self._file = self._synced = -1
         self._written, self._opened_at, self._opened = 0, 0.0, 0
         self._entries = 0  # of the segment
@@ -348,7 +348,7 @@ class Spool:
 
     def _open_segment(self) -> None:
         self._opened += 1
-        segment = Segment(self._directory, self._ownership.owner, self._opened)
+        segment = SpoolFile(self._directory, self._ownership.owner, self._opened)
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND | os.O_CLOEXEC
         self._file = os.open(segment.path, flags, 0o600)
         self._synced = segment.open_synced()
@@ -407,6 +407,6 @@ def _segment_stats(directory: Path) -> Iterator[os.stat_result]:
     for each in (directory, *waiting.folders(directory)):
         with suppress(FileNotFoundError), os.scandir(each) as found:
             for entry in found:
-                if is_segment(entry.name):
+                if is_spool_file(entry.name):
                     with suppress(FileNotFoundError):
                         yield entry.stat()

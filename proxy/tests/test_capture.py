@@ -9,12 +9,12 @@ from ingest.tests.test_events import make_event
 from istore import blobs, failpoints
 from proxy import publishing
 from proxy.capture import backpressure, worker
-from proxy.capture.artifacts import event_of_marker, prepared, stored
-from proxy.capture.backpressure import Rush
+from proxy.capture.artifacts import event_of_marker, prepare, store_blobs
+from proxy.capture.backpressure import CaptureThrottle
 from proxy.publishing import Publisher
 from proxy.spool.entries import Facts, SpoolEntry
-from proxy.spool.frames import framed, header
-from proxy.spool.spool_files import Segment
+from proxy.spool.frames import frame, header
+from proxy.spool.spool_files import SpoolFile
 from proxy.tests.conftest import OWNER
 from proxy.tests.crashing import settled
 
@@ -40,23 +40,23 @@ def make_entry(
 
 
 def test_a_marker_that_is_there_stands():
-    (first,) = prepared(make_entry())
-    (again,) = prepared(make_entry())
-    stored(first, is_replay=False)
-    assert stored(again, is_replay=True) == first.event
+    (first,) = prepare(make_entry())
+    (again,) = prepare(make_entry())
+    store_blobs(first, is_replay=False)
+    assert store_blobs(again, is_replay=True) == first.event
     assert event_of_marker(first.event.metadata_storage_key) == first.event
 
 
 def test_a_marker_that_is_damaged_is_put_again():
-    (captured,) = prepared(make_entry())
+    (captured,) = prepare(make_entry())
     blobs.put(captured.event.metadata_storage_key, b"{half of")
-    assert stored(captured, is_replay=True) == captured.event
+    assert store_blobs(captured, is_replay=True) == captured.event
     assert event_of_marker(captured.event.metadata_storage_key) == captured.event
 
 
 def test_as_many_are_stored_as_were_promised():
     names = {"inference_ids": ["a-0", "a-1"], "prefixes": ["p", "q"]}
-    found = list(prepared(make_entry(b"no JSON at all", **names)))
+    found = list(prepare(make_entry(b"no JSON at all", **names)))
     assert [each.event.inference_id for each in found] == ["a-0", "a-1"]
     assert [each.part.data for each in found] == [b"no JSON at all"] * 2
     assert found[0].marker["warnings"]
@@ -65,14 +65,14 @@ def test_as_many_are_stored_as_were_promised():
 def test_an_answer_that_unfolds_too_far_is_kept_as_it_came(settings):
     settings.ISTORE_PROXY_MAX_RESPONSE_BYTES = 100
     folded = gzip.compress(bytes(1000))
-    (captured,) = prepared(make_entry(answer=folded, answer_encoding="gzip"))
+    (captured,) = prepare(make_entry(answer=folded, answer_encoding="gzip"))
     assert captured.answer.body == folded
     assert "larger" in captured.marker["warnings"][0]
 
 
 def test_a_large_answer_is_not_in_the_marker(settings):
     settings.ISTORE_ANSWER_INLINE_BYTES = 10
-    (captured,) = prepared(make_entry(answer=b'{"outputs": []}'))
+    (captured,) = prepare(make_entry(answer=b'{"outputs": []}'))
     assert captured.marker["answer"]["text"] is None
     assert captured.marker["answer"]["size"] == 15
 
@@ -80,10 +80,10 @@ def test_a_large_answer_is_not_in_the_marker(settings):
 # -- the process
 
 
-def spooled(directory: Path, *payloads: bytes, owner=OWNER, tail=b"") -> Segment:
-    segment = Segment(directory, owner, 1)
+def spooled(directory: Path, *payloads: bytes, owner=OWNER, tail=b"") -> SpoolFile:
+    segment = SpoolFile(directory, owner, 1)
     identity = segment.identity
-    parts = [framed(identity, each, number) for number, each in enumerate(payloads)]
+    parts = [frame(identity, each, number) for number, each in enumerate(payloads)]
     segment.path.write_bytes(header(identity) + b"".join(parts) + tail)
     return segment
 
@@ -170,8 +170,8 @@ def test_an_event_too_old_for_reconcile_waits_for_redis(stream, monkeypatch):
 
 
 def test_a_marker_is_json_that_holds_the_whole_event():
-    (captured,) = prepared(make_entry())
-    stored(captured, is_replay=False)
+    (captured,) = prepare(make_entry())
+    store_blobs(captured, is_replay=False)
     marker = orjson.loads(blobs.get(captured.event.metadata_storage_key))
     assert marker["event"] == captured.event.as_dict()
     assert marker["format"] == 1
@@ -180,13 +180,15 @@ def test_a_marker_is_json_that_holds_the_whole_event():
 # -- calls that come fast
 
 
-def rushed(directory: Path, monkeypatch, settings, held: int) -> tuple[Rush, Segment]:
+def rushed(
+    directory: Path, monkeypatch, settings, held: int
+) -> tuple[CaptureThrottle, SpoolFile]:
     """A segment that grows by three hundred entries of a kilobyte in a second."""
     settings.ISTORE_SPOOL_MAX_BYTES = held * 10
     clock = iter(range(1, 100))
     monkeypatch.setattr(backpressure.time, "monotonic", lambda: next(clock))
-    rush, segment = Rush(), spooled(directory, b"x")
-    rush.is_on([segment], 0)
+    rush, segment = CaptureThrottle(), spooled(directory, b"x")
+    rush.should_yield([segment], 0)
     rush.note_captured(1000)
     with open(segment.path, "ab") as file:
         file.write(bytes(300_000))
@@ -195,13 +197,13 @@ def rushed(directory: Path, monkeypatch, settings, held: int) -> tuple[Rush, Seg
 
 def test_capture_waits_while_calls_come_fast(tmp_path, monkeypatch, settings):
     rush, segment = rushed(tmp_path, monkeypatch, settings, 10**6)
-    assert rush.is_on([segment], 300_000)
-    assert not rush.is_on([segment], 300_000)  # nothing came since
+    assert rush.should_yield([segment], 300_000)
+    assert not rush.should_yield([segment], 300_000)  # nothing came since
 
 
 def test_capture_does_not_wait_when_much_is_held(tmp_path, monkeypatch, settings):
     rush, segment = rushed(tmp_path, monkeypatch, settings, 200_000)
-    assert not rush.is_on([segment], 300_000)
+    assert not rush.should_yield([segment], 300_000)
 
 
 def test_an_entry_is_captured_once_when_a_rush_breaks_in(

@@ -11,11 +11,11 @@ from ingest.events import written_moment
 from istore.blobs import prefix_for
 from istore.uuids import uuid7
 from proxy import limits, timestamps
-from proxy.http.request_body import Permits
+from proxy.http.request_body import MemoryBudget
 from proxy.spool import writer
 from proxy.spool.entries import Facts, SpoolEntry
-from proxy.spool.frames import HEAD, checksum, framed, head, header
-from proxy.spool.spool_files import Ownership, Segment, owners_in, segments_in
+from proxy.spool.frames import HEAD, checksum, frame, head, header
+from proxy.spool.spool_files import Ownership, SpoolFile, owners_in, spool_files_in
 from proxy.spool.writer import FAILED, FULL, SLOW, Spool
 
 OWNER = "0" * 32
@@ -34,15 +34,15 @@ def opened(tmp_path):
 def entries(directory) -> list[bytes]:
     return [
         payload
-        for segment in segments_in(directory)
+        for segment in spool_files_in(directory)
         for payload, _ in segment.entries()
     ]
 
 
-def written(directory, payloads: list[bytes], *, is_closed=False) -> Segment:
-    segment = Segment(directory, OWNER, 1, is_closed)
+def written(directory, payloads: list[bytes], *, is_closed=False) -> SpoolFile:
+    segment = SpoolFile(directory, OWNER, 1, is_closed)
     identity = segment.identity
-    parts = [framed(identity, each, number) for number, each in enumerate(payloads)]
+    parts = [frame(identity, each, number) for number, each in enumerate(payloads)]
     segment.path.write_bytes(header(identity) + b"".join(parts))
     return segment
 
@@ -92,7 +92,7 @@ async def test_segments_close_by_size(opened, tmp_path, monkeypatch):
     for n in range(5):
         assert await opened.append([b"%d" % n * 600]) == ""
     opened.close()
-    states = [(each.number, each.is_closed) for each in segments_in(tmp_path)]
+    states = [(each.number, each.is_closed) for each in spool_files_in(tmp_path)]
     assert len(states) >= 3 and all(closed for _, closed in states)
     assert entries(tmp_path) == [b"%d" % n * 600 for n in range(5)]
 
@@ -143,7 +143,7 @@ async def test_a_group_on_a_disk_that_hangs_is_cut_off_before_it_is_told(
     assert await opened.append([b"given up"]) == SLOW
     # As a process finds it that takes over after a kill at this moment: the bytes are
     # there, and do not count.
-    (segment,) = segments_in(tmp_path)
+    (segment,) = spool_files_in(tmp_path)
     assert b"given up" in segment.path.read_bytes()
     assert entries(tmp_path) == [b"first"]
     go.set()
@@ -151,7 +151,7 @@ async def test_a_group_on_a_disk_that_hangs_is_cut_off_before_it_is_told(
     assert await opened.append([b"next"]) == ""
     opened.close()
     assert entries(tmp_path) == [b"first", b"next"]
-    assert all(each.damage() is None for each in segments_in(tmp_path))
+    assert all(each.damage() is None for each in spool_files_in(tmp_path))
 
 
 async def test_a_disk_that_hangs_while_a_segment_is_opened_keeps_nothing(
@@ -220,7 +220,7 @@ async def test_capture_is_not_shown_what_may_be_taken_back(
     go = hanging(monkeypatch)
     pending = asyncio.ensure_future(opened.append([b"on its way"]))
     await asyncio.sleep(0.05)
-    (segment,) = segments_in(tmp_path)
+    (segment,) = spool_files_in(tmp_path)
     assert b"on its way" in segment.path.read_bytes()
     shown = segment.entries(0, segment.synced_until())
     assert [payload for payload, _ in shown] == [b"first"]
@@ -243,7 +243,7 @@ async def test_a_full_spool_takes_nothing_more(opened, monkeypatch, tmp_path):
     assert await opened.append([bytes(900)]) == ""
     assert await opened.append([bytes(200)]) == FULL
     opened._close_segment()
-    for segment in segments_in(tmp_path):
+    for segment in spool_files_in(tmp_path):
         segment.path.unlink()
     assert await opened.append([bytes(200)]) == ""
 
@@ -260,7 +260,7 @@ async def test_after_an_error_another_segment_is_opened(opened, tmp_path, monkey
     monkeypatch.setattr(os, "fdatasync", real)
     assert await opened.append([b"three"]) == ""
     assert entries(tmp_path) == [b"one", b"three"]  # as they were told
-    assert len(segments_in(tmp_path)) == 2
+    assert len(spool_files_in(tmp_path)) == 2
 
 
 def test_an_owner_is_inherited_when_it_is_gone(tmp_path):
@@ -291,7 +291,7 @@ def test_ids_of_our_own_are_of_version_7_and_rise():
 def test_moments_are_written_as_events_write_them():
     for moment in (1_772_600_767_000_000, 1_772_600_767_000_041, timestamps.now()):
         whole = EPOCH + timedelta(microseconds=moment)
-        assert timestamps.written(moment) == written_moment(whole)
+        assert timestamps.write(moment) == written_moment(whole)
         assert timestamps.prefix_for(1, 2, moment, "x") == prefix_for(1, 2, whole, "x")
 
 
@@ -311,7 +311,7 @@ async def test_who_gives_up_waiting_leaves_the_entry_counted_until_its_end(
 
 
 def test_a_call_that_has_ended_takes_no_more_permits():
-    permits = Permits(100)
+    permits = MemoryBudget(100)
     with permits.allowance() as allowance:
         assert allowance.take(10)
     assert not allowance.take(10)

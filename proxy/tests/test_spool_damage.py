@@ -11,8 +11,8 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from proxy.spool.entries import SpoolEntry
-from proxy.spool.frames import HEAD, HEAD_1, HEADER, MAGIC_1, framed, header
-from proxy.spool.spool_files import Ownership, Segment, segments_in
+from proxy.spool.frames import HEAD, HEAD_1, HEADER, MAGIC_1, frame, header
+from proxy.spool.spool_files import Ownership, SpoolFile, spool_files_in
 from proxy.tests.conftest import OWNER
 from proxy.tests.test_capture import payload, spooled
 
@@ -24,7 +24,7 @@ payloads = st.lists(st.binary(min_size=1, max_size=300), min_size=1, max_size=10
 
 def laid_out(payloads: list[bytes], identity: bytes) -> tuple[bytes, list[bytes]]:
     """A segment, and the bytes of each of its entries."""
-    entries = [framed(identity, each, number) for number, each in enumerate(payloads)]
+    entries = [frame(identity, each, number) for number, each in enumerate(payloads)]
     return header(identity) + b"".join(entries), entries
 
 
@@ -65,7 +65,7 @@ def damages(draw, content: bytes) -> bytes:
 def test_damage_loses_only_the_entries_whose_bytes_it_touched(
     tmp_path_factory, payloads, data
 ):
-    segment = Segment(tmp_path_factory.mktemp("spool"), GONE, 1, is_closed=True)
+    segment = SpoolFile(tmp_path_factory.mktemp("spool"), GONE, 1, is_closed=True)
     content, entries = laid_out(payloads, segment.identity)
     damaged = data.draw(damages(content))
     segment.path.write_bytes(damaged)
@@ -95,7 +95,7 @@ def test_damage_loses_only_the_entries_whose_bytes_it_touched(
 def test_a_write_that_was_cut_short_leaves_a_prefix_and_is_no_damage(
     tmp_path_factory, payloads, data
 ):
-    segment = Segment(tmp_path_factory.mktemp("spool"), GONE, 1)
+    segment = SpoolFile(tmp_path_factory.mktemp("spool"), GONE, 1)
     payloads = [each + b"." for each in payloads]  # zeros do not complete one
     content, entries = laid_out(payloads, segment.identity)
     cut = data.draw(st.integers(0, len(content)))
@@ -111,7 +111,7 @@ def test_a_write_that_was_cut_short_leaves_a_prefix_and_is_no_damage(
 
 
 def test_a_cut_into_what_was_acknowledged_is_damage(tmp_path):
-    segment = Segment(tmp_path, GONE, 1)
+    segment = SpoolFile(tmp_path, GONE, 1)
     content, _ = laid_out([b"a" * 50, b"b" * 50], segment.identity)
     descriptor = segment.open_synced()
     os.pwrite(descriptor, len(content).to_bytes(8, "little"), 0)
@@ -126,7 +126,7 @@ def test_a_cut_into_what_was_acknowledged_is_damage(tmp_path):
 
 
 def test_a_closed_segment_has_no_torn_end(tmp_path):
-    segment = Segment(tmp_path, GONE, 1, is_closed=True)
+    segment = SpoolFile(tmp_path, GONE, 1, is_closed=True)
     content, _ = laid_out([b"a" * 50, b"b" * 50], segment.identity)
     segment.path.write_bytes(content[:-10])
     assert segment.damage()
@@ -134,7 +134,7 @@ def test_a_closed_segment_has_no_torn_end(tmp_path):
 
 def test_a_payload_cannot_pass_for_entries(tmp_path):
     """Of a damaged entry whose payload holds entries nothing is taken for one."""
-    segment, other = (Segment(tmp_path, GONE, number, True) for number in (1, 2))
+    segment, other = (SpoolFile(tmp_path, GONE, number, True) for number in (1, 2))
     forged = laid_out([b"forged"], other.identity)[0]
     old = MAGIC_1 + HEAD_1.pack(6, zlib.crc32(b"forged")) + b"forged"
     content, _ = laid_out([forged + old, b"after"], segment.identity)
@@ -148,8 +148,8 @@ def test_a_payload_cannot_pass_for_entries(tmp_path):
 
 
 def test_a_file_that_was_renamed_is_read(tmp_path):
-    content, _ = laid_out([b"a"], Segment(tmp_path, OWNER, 1).identity)
-    segment = Segment(tmp_path, GONE, 7, is_closed=True)
+    content, _ = laid_out([b"a"], SpoolFile(tmp_path, OWNER, 1).identity)
+    segment = SpoolFile(tmp_path, GONE, 7, is_closed=True)
     segment.path.write_bytes(content)
     assert [payload for payload, _ in segment.entries()] == [b"a"]
 
@@ -168,7 +168,7 @@ def test_behind_damage_in_an_old_file_entries_are_found(tmp_path, number, is_len
     names = [f"n{each:02}" for each in range(30)]
     parts = [bytearray(old_entry(each)) for each in names]
     parts[number][1 if is_length else 60] ^= 0x40
-    segment = Segment(tmp_path, GONE, 1, is_closed=True)
+    segment = SpoolFile(tmp_path, GONE, 1, is_closed=True)
     segment.path.write_bytes(MAGIC_1 + b"".join(parts))
     found = [
         SpoolEntry.read(payload).facts.inference_ids[0]
@@ -180,7 +180,7 @@ def test_behind_damage_in_an_old_file_entries_are_found(tmp_path, number, is_len
 
 
 def test_an_old_file_is_read_to_its_torn_end(tmp_path):
-    segment = Segment(tmp_path, GONE, 1)
+    segment = SpoolFile(tmp_path, GONE, 1)
     segment.path.write_bytes(MAGIC_1 + old_entry("a") + old_entry("b")[:-3])
     ((content, _),) = segment.entries()
     assert content == payload("a")
@@ -246,19 +246,19 @@ def test_a_file_that_cannot_be_read_does_not_hold_up_the_others(
     monkeypatch,
 ):
     bad = spooled(tmp_path / "spool", payload("a"), owner=GONE)
-    real = Segment.scan
+    real = SpoolFile.scan
 
     def scan(segment, *how):
         if segment.owner == bad.owner:
             raise OSError(5, "Input/output error")
         return real(segment, *how)
 
-    monkeypatch.setattr(Segment, "scan", scan)
+    monkeypatch.setattr(SpoolFile, "scan", scan)
     spooled(tmp_path / "spool", payload("b")).close()
     capture.look()
     assert ids(stream) == ["b"]
     assert bad.path.exists()
-    monkeypatch.setattr(Segment, "scan", real)
+    monkeypatch.setattr(SpoolFile, "scan", real)
     capture._unreadable.clear()
     capture._adopt()
     assert ids(stream) == ["b", "a"]
@@ -269,7 +269,7 @@ def test_a_file_that_cannot_be_read_does_not_hold_up_the_others(
 def test_nothing_is_removed_that_was_not_captured_or_set_aside(tmp_path_factory, data):
     directory = tmp_path_factory.mktemp("spool")
     names = [f"n{number}" for number in range(6)]
-    segment = Segment(directory, GONE, 1, is_closed=True)
+    segment = SpoolFile(directory, GONE, 1, is_closed=True)
     content, _ = laid_out([payload(each) for each in names], segment.identity)
     damaged = data.draw(damages(content))
     segment.path.write_bytes(damaged)
@@ -284,4 +284,4 @@ def test_nothing_is_removed_that_was_not_captured_or_set_aside(tmp_path_factory,
     for gap in scan.gaps:
         assert damaged[gap.start : gap.end] in kept
     assert len(found) + (gaps is not None) >= 1
-    assert Ownership.take(directory, GONE) and segments_in(directory)
+    assert Ownership.take(directory, GONE) and spool_files_in(directory)

@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 import requests
 
-from proxy.spool.spool_files import segments_in
+from proxy.spool.spool_files import spool_files_in
 from proxy.tests.conftest import Proxied, request_body, wait_until
 from proxy.tests.crashing import start_again
 
@@ -97,7 +97,7 @@ def test_a_damaged_length_loses_its_own_entry_alone(start_proxy, store, upstream
     proxied.kill()
     spool = proxied.home / "spool"
     damaged = []
-    for segment in segments_in(spool):
+    for segment in spool_files_in(spool):
         content = bytearray(segment.path.read_bytes())
         ends = [end for _, end in segment.entries()]
         if len(ends) > 4:

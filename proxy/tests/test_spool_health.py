@@ -13,7 +13,7 @@ from istore.db.clock import now
 from proxy import waiting
 from proxy.spool import spool_health
 from proxy.spool.frames import HEADER
-from proxy.spool.spool_files import Segment
+from proxy.spool.spool_files import SpoolFile
 from proxy.spool.writer import age_of, size_of
 from proxy.tests.test_capture import payload, spooled
 
@@ -55,7 +55,7 @@ def test_what_was_set_aside_is_told_by_readiness_and_verify(spool, client, db):
     (found,) = findings("spool-file")
     assert found.endswith(".damaged")
     assert "1 files" in client.get("/health/ready").json()["reasons"]["spool files"]
-    assert Segment(spool, segment.owner, 1).size() == 0
+    assert SpoolFile(spool, segment.owner, 1).size() == 0
 
 
 def test_few_inodes_or_bytes_are_told_of_blobs_and_spool(spool, monkeypatch):

@@ -10,7 +10,7 @@ import pytest
 from istore import blobs
 from proxy import limits, waiting
 from proxy.capture import worker
-from proxy.spool.spool_files import segments_in
+from proxy.spool.spool_files import spool_files_in
 from proxy.spool.writer import Spool, age_of, size_of
 from proxy.tests.test_capture import make_entry, spooled
 
@@ -59,7 +59,7 @@ def test_one_unusable_folder_does_not_hold_up_the_other_models(
     assert ids(stream) == [str(n) for n in range(30) if n % 3]
     assert not segment.path.exists()
     (folder,) = waiting.folders(spool)
-    kept = [p for each in segments_in(folder) for p, _ in each.entries()]
+    kept = [p for each in spool_files_in(folder) for p, _ in each.entries()]
     assert sorted(kept) == sorted(payload(f"{n}") for n in range(0, 30, 3))
     assert size_of(spool) > sum(map(len, kept))
     assert age_of(spool) > 90  # as old as what waits, not as the file it waits in
@@ -112,7 +112,7 @@ def test_later_entries_of_a_model_that_waits_are_not_tried_one_by_one(
     capture.look()
     assert [key for key in tried if key.startswith(BAD)] == []
     (folder,) = waiting.folders(spool)
-    assert sum(1 for s in segments_in(folder) for _ in s.entries()) == 21
+    assert sum(1 for s in spool_files_in(folder) for _ in s.entries()) == 21
 
 
 async def test_a_model_that_waits_cannot_take_the_room_of_all(
@@ -157,6 +157,6 @@ def test_an_entry_that_cannot_be_read_does_not_hold_up_the_other_models(
     capture.retries.retry()
 
     assert ids(stream) == ["kept"]
-    assert [each.name for each in waiting.folders(spool) if segments_in(each)] == [
+    assert [each.name for each in waiting.folders(spool) if spool_files_in(each)] == [
         BAD.replace("/", ".")
     ]

@@ -56,13 +56,13 @@ class Accumulator(Protocol):
         ...
 
 
-def told(value: Any) -> float | None:
+def finite_or_none(value: Any) -> float | None:
     """A figure as a plain number; None where the library has none."""
     number = float(value)
     return number if math.isfinite(number) else None
 
 
-def shown(rows: list[dict[str, Any]], notes: list[str]) -> list[dict[str, Any]]:
+def show(rows: list[dict[str, Any]], notes: list[str]) -> list[dict[str, Any]]:
     """The rows with the most support first, and a note of those left out."""
     rows = sorted(rows, key=lambda row: (-row["support"], row["label"]))
     if len(rows) > LABELS_SHOWN:
@@ -70,7 +70,7 @@ def shown(rows: list[dict[str, Any]], notes: list[str]) -> list[dict[str, Any]]:
     return rows[:LABELS_SHOWN]
 
 
-def thinned(points: list[tuple[float, float]], most: int = 101) -> list[Any]:
+def thin(points: list[tuple[float, float]], most: int = 101) -> list[Any]:
     if len(points) <= most:
         return points
     return [points[n * (len(points) - 1) // (most - 1)] for n in range(most)]

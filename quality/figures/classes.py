@@ -15,9 +15,9 @@ from quality.figures.base import (
     Confusion,
     Figures,
     Settings,
-    shown,
-    thinned,
-    told,
+    finite_or_none,
+    show,
+    thin,
 )
 
 CONFUSED_MOST = 25
@@ -58,23 +58,23 @@ class Classes:
             actual, said, labels=labels, zero_division=0
         )
         overall = {
-            "accuracy": told(metrics.accuracy_score(actual, said)),
-            **_averaged(actual, said, labels),
+            "accuracy": finite_or_none(metrics.accuracy_score(actual, said)),
+            **_average(actual, said, labels),
         }
         # Balanced accuracy is the mean recall of the classes that came true.
         balanced = metrics.recall_score(
             actual, said, labels=sorted(set(actual)), average="macro", zero_division=0
         )
-        overall["balanced_accuracy"] = told(balanced)
+        overall["balanced_accuracy"] = finite_or_none(balanced)
         overall["matthews_correlation"] = None
         if len(labels) > 1:
             correlation = metrics.matthews_corrcoef(actual, said)
-            overall["matthews_correlation"] = told(correlation)
+            overall["matthews_correlation"] = finite_or_none(correlation)
         found = Figures(len(actual), overall)
         self._probabilities(found, actual, whole)
         if whole:
             rows = _by_label(labels, counted)
-            found.by_label = shown(rows, found.notes)
+            found.by_label = show(rows, found.notes)
             found.confusion = _confusion(actual, said)
         return found
 
@@ -96,15 +96,15 @@ class Classes:
             actual, answered, labels=numbers, zero_division=0
         )
         overall = {
-            "accuracy": told(metrics.accuracy_score(actual, answered)),
-            **_averaged(actual, answered, numbers),
+            "accuracy": finite_or_none(metrics.accuracy_score(actual, answered)),
+            **_average(actual, answered, numbers),
         }
         found = Figures(len(said), overall)
         found.notes.append(
             "Several labels an input: accuracy counts inputs whose labels are all right."
         )
         if whole:
-            found.by_label = shown(_by_label(labels, counted), found.notes)
+            found.by_label = show(_by_label(labels, counted), found.notes)
         return found
 
     def _probabilities(self, found: Figures, actual: np.ndarray, whole: bool) -> None:
@@ -147,19 +147,19 @@ class Classes:
             is_it, scores[:, place[label]]
         )
         points = [(float(r), float(p)) for r, p in zip(recall, precision, strict=True)]
-        found.curve, found.curve_label = thinned(points[::-1]), label
+        found.curve, found.curve_label = thin(points[::-1]), label
 
 
-def _averaged(actual: Any, said: Any, labels: list[Any]) -> dict[str, float | None]:
+def _average(actual: Any, said: Any, labels: list[Any]) -> dict[str, float | None]:
     named = {}
     for average in ("macro", "weighted"):
         precision, recall, f1, _ = metrics.precision_recall_fscore_support(
             actual, said, labels=labels, average=average, zero_division=0
         )
         named |= {
-            f"precision_{average}": told(precision),
-            f"recall_{average}": told(recall),
-            f"f1_{average}": told(f1),
+            f"precision_{average}": finite_or_none(precision),
+            f"recall_{average}": finite_or_none(recall),
+            f"f1_{average}": finite_or_none(f1),
         }
     return named
 
@@ -168,9 +168,9 @@ def _by_label(labels: list[str], counted: Any) -> list[dict[str, Any]]:
     return [
         {
             "label": label,
-            "precision": told(precision),
-            "recall": told(recall),
-            "f1": told(f1),
+            "precision": finite_or_none(precision),
+            "recall": finite_or_none(recall),
+            "f1": finite_or_none(f1),
             "support": int(support),
         }
         for label, precision, recall, f1, support in zip(labels, *counted, strict=True)
@@ -212,17 +212,17 @@ def _distribution(answer: Pairs, place: dict[str, int]) -> np.ndarray | None:
 def _probabilistic(
     truth: np.ndarray, scores: np.ndarray, names: list[str]
 ) -> dict[str, float | None]:
-    loss = told(metrics.log_loss(truth, scores, labels=names))
+    loss = finite_or_none(metrics.log_loss(truth, scores, labels=names))
     if len(set(truth)) < 2:
         return {"auc": None, "log_loss": loss}
     if len(names) == 2:
-        auc = told(metrics.roc_auc_score(truth == names[1], scores[:, 1]))
+        auc = finite_or_none(metrics.roc_auc_score(truth == names[1], scores[:, 1]))
     elif set(truth) == set(names):
-        auc = told(
+        auc = finite_or_none(
             metrics.roc_auc_score(truth, scores, multi_class="ovr", labels=names)
         )
     else:  # of a class that never came true there is no curve
         there = [n for n, name in enumerate(names) if name in set(truth)]
         each = [metrics.roc_auc_score(truth == names[n], scores[:, n]) for n in there]
-        auc = told(np.mean(each))
+        auc = finite_or_none(np.mean(each))
     return {"auc": auc, "log_loss": loss}

@@ -9,7 +9,7 @@ from sklearn import metrics
 
 from inferences.ground_truth.agreement import Predicted
 from inferences.predictions.parsers import values
-from quality.figures.base import Figures, Settings, shown, told
+from quality.figures.base import Figures, Settings, finite_or_none, show
 
 
 class Entities:
@@ -38,27 +38,27 @@ class Entities:
             [flag for flags in side.values() for flag in flags]
             for side in (self.actual, self.found)
         ]
-        overall = _counted(*together)
+        overall = _count(*together)
         overall.pop("support")
         result = Figures(self.rows, overall)
         if whole:
             rows = [
-                {"label": label, **_counted(flags, self.found[label])}
+                {"label": label, **_count(flags, self.found[label])}
                 for label, flags in self.actual.items()
             ]
-            result.by_label = shown(rows, result.notes)
+            result.by_label = show(rows, result.notes)
         return result
 
 
-def _counted(actual: list[bool], found: list[bool]) -> dict[str, Any]:
+def _count(actual: list[bool], found: list[bool]) -> dict[str, Any]:
     if not actual:
         return {"precision": None, "recall": None, "f1": None, "support": 0}
     precision, recall, f1, _ = metrics.precision_recall_fscore_support(
         actual, found, average="binary", pos_label=True, zero_division=0
     )
     return {
-        "precision": told(precision),
-        "recall": told(recall),
-        "f1": told(f1),
+        "precision": finite_or_none(precision),
+        "recall": finite_or_none(recall),
+        "f1": finite_or_none(f1),
         "support": sum(actual),
     }

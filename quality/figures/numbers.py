@@ -10,7 +10,7 @@ from sklearn import metrics
 
 from inferences.ground_truth.agreement import Predicted
 from inferences.predictions.parsers import values
-from quality.figures.base import Figures, Settings, shown, told
+from quality.figures.base import Figures, Settings, finite_or_none, show
 
 
 class Errors:
@@ -28,11 +28,13 @@ class Errors:
         actual, said = np.array(self.actual), np.array(self.said)
         enough = len(actual) > 1
         return {
-            "mae": told(metrics.mean_absolute_error(actual, said)),
-            "rmse": told(metrics.root_mean_squared_error(actual, said)),
-            "median_absolute_error": told(metrics.median_absolute_error(actual, said)),
-            "max_error": told(metrics.max_error(actual, said)),
-            "r2": told(metrics.r2_score(actual, said)) if enough else None,
+            "mae": finite_or_none(metrics.mean_absolute_error(actual, said)),
+            "rmse": finite_or_none(metrics.root_mean_squared_error(actual, said)),
+            "median_absolute_error": finite_or_none(
+                metrics.median_absolute_error(actual, said)
+            ),
+            "max_error": finite_or_none(metrics.max_error(actual, said)),
+            "r2": finite_or_none(metrics.r2_score(actual, said)) if enough else None,
         }
 
 
@@ -121,7 +123,7 @@ class Outputs:
         rows += [
             {
                 "label": name,
-                "accuracy": told(metrics.accuracy_score(*pairs)),
+                "accuracy": finite_or_none(metrics.accuracy_score(*pairs)),
                 "support": len(pairs[0]),
             }
             for name, pairs in self.texts.items()
@@ -129,7 +131,7 @@ class Outputs:
         found = Figures(self.rows, _means(rows))
         found.notes.append("Each figure is the mean of those of the outputs.")
         if whole:
-            found.by_label = shown(rows, found.notes)
+            found.by_label = show(rows, found.notes)
         return found
 
 
@@ -138,5 +140,5 @@ def _means(rows: list[dict[str, Any]]) -> dict[str, float | None]:
     for name in ("mae", "rmse", "r2", "accuracy"):
         said = [row[name] for row in rows if row.get(name) is not None]
         if said:
-            means[name] = told(np.mean(said))
+            means[name] = finite_or_none(np.mean(said))
     return means

@@ -7,7 +7,7 @@ from sklearn import metrics
 
 from inferences.ground_truth.agreement import Predicted
 from inferences.models.metadata_values import in_slot
-from quality.figures.base import Figures, Settings, told
+from quality.figures.base import Figures, Settings, finite_or_none
 
 
 class Rankings:
@@ -43,7 +43,7 @@ class Rankings:
             return Figures(self.rows, {})
         means = np.mean(self.figures_of_rows, axis=0)
         names = ("ndcg", "ndcg_at_10", "mean_average_precision")
-        named = zip(names, map(told, means), strict=True)
+        named = zip(names, map(finite_or_none, means), strict=True)
         found = Figures(self.rows, dict(named))
         if without := self.rows - len(self.figures_of_rows):
             found.notes.append(f"{without} rankings have nothing to be ranked.")

@@ -13,9 +13,9 @@ from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
 from inferences.ground_truth.agreement import Predicted, contours_of_actual
-from inferences.ground_truth.overlaps import GRID, contours_of, encoded
+from inferences.ground_truth.overlaps import GRID, contours_of, encode
 from inferences.predictions.parsers.values import Box, Detection
-from quality.figures.base import Figures, Settings, shown, told
+from quality.figures.base import Figures, Settings, finite_or_none, show
 
 SHAPES_MOST = 300_000  # that are held at once, found and actual together
 ALL, HUNDRED = 0, 2  # COCO's area range and its number of detections an image
@@ -94,12 +94,12 @@ class Boxes:
         if not self.images:
             return Figures(0, {})
         evaluated = self._evaluated()
-        stats = [told(each) for each in evaluated.stats]
+        stats = [finite_or_none(each) for each in evaluated.stats]
         overall = {
-            "map": _said(stats[0]),
-            "map_50": _said(stats[1]),
-            "map_75": _said(stats[2]),
-            "average_recall": _said(stats[8]),
+            "map": _describe(stats[0]),
+            "map_50": _describe(stats[1]),
+            "map_75": _describe(stats[2]),
+            "average_recall": _describe(stats[8]),
             **_at(evaluated, self.settings.threshold, None),
         }
         overall.pop("support")
@@ -154,7 +154,7 @@ class Boxes:
                     **_at(evaluated, self.settings.threshold, number),
                 }
             )
-        result.by_label = shown(rows, result.notes)
+        result.by_label = show(rows, result.notes)
         wanted = self.settings.label
         places = [self.numbers[wanted] - 1] if wanted in self.numbers else slice(None)
         curves = precision[0, :, places, ALL, HUNDRED]
@@ -194,7 +194,7 @@ def _masks(
             "area": float(masks.area(each)),
             "bbox": masks.toBbox(each).tolist(),
         }
-        for each in encoded([*actual, *drawn])
+        for each in encode([*actual, *drawn])
     ]
     return made[: len(actual)], made[len(actual) :]
 
@@ -226,9 +226,9 @@ def _at(evaluated: COCOeval, threshold: float, number: int | None) -> dict[str, 
 
 def _mean(precision: np.ndarray) -> float | None:
     known = precision[precision > -1]
-    return told(known.mean()) if known.size else None
+    return finite_or_none(known.mean()) if known.size else None
 
 
-def _said(value: float | None) -> float | None:
+def _describe(value: float | None) -> float | None:
     """COCO says -1 where there is nothing to be found."""
     return None if value is None or value < 0 else value

@@ -6,7 +6,7 @@ from sklearn import metrics
 
 from inferences.ground_truth.agreement import Predicted, words_of
 from inferences.predictions.parsers import values
-from quality.figures.base import Figures, Settings, told
+from quality.figures.base import Figures, Settings, finite_or_none
 
 
 class Texts:
@@ -25,4 +25,4 @@ class Texts:
         if not self.same:
             return Figures(0, {})
         right = metrics.accuracy_score([True] * len(self.same), self.same)
-        return Figures(len(self.same), {"exact_match": told(right)})
+        return Figures(len(self.same), {"exact_match": finite_or_none(right)})

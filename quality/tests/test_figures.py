@@ -20,7 +20,7 @@ from inferences.ground_truth.joining import Actual, join
 from inferences.ground_truth.references import Reference
 from inferences.ground_truth.truths import read_truth
 from inferences.models import TaskType
-from inferences.store.creation import composed
+from inferences.store.creation import compose
 from inferences.store.recording import record
 from istore.db import clock
 
@@ -58,7 +58,7 @@ def stored(model):
                     },
                 },
             }
-            new.append(composed(model, read_creation(model, made), clock.now()))
+            new.append(compose(model, read_creation(model, made), clock.now()))
             if truth is not None:
                 reference = Reference("inference_id", name)
                 actuals.append(Actual(reference, read_truth(truth, task)))

@@ -425,7 +425,7 @@ def test_rows_that_stay_locked_end_the_attempt_and_not_the_task(
 ):
     aged("old", 1000)
     monkeypatch.setattr(sweeping, "LOCKED_PATIENCE", 0)
-    monkeypatch.setattr(removal, "_locked", lambda rows, skip_locked: [])
+    monkeypatch.setattr(removal, "_lock", lambda rows, skip_locked: [])
 
     task = carried_out(policy_of(model))
 

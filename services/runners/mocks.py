@@ -73,7 +73,7 @@ class Mock:
         except KeyError as error:
             raise BadConfiguration("mock", str(error.args[0])) from None
         except (ValueError, TypeError) as error:
-            raise BadConfiguration("options", _told(error)) from None
+            raise BadConfiguration("options", _describe(error)) from None
         return cls(name, options)
 
     @property
@@ -158,7 +158,7 @@ def _find(name: str) -> type[Simulation]:
     return mocks.find(name)
 
 
-def _told(error: Exception) -> str:
+def _describe(error: Exception) -> str:
     if callable(told := getattr(error, "errors", None)):  # pydantic's
         first = told()[0]
         where = ".".join(str(each) for each in first["loc"])

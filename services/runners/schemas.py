@@ -55,7 +55,7 @@ def misfit(schema: dict[str, Any], value: Any, size: int) -> str:
     try:
         compiled.validator.validate(value)
     except ValidationError as error:
-        return _told(error)
+        return _describe(error)
     return ""
 
 
@@ -74,7 +74,9 @@ def _compiled(text: bytes) -> _Compiled:
             schema, pattern_options=RegexOptions(), offline=True
         )
     except (ValidationError, ValueError) as error:
-        raise ValueError(f"It is not a usable JSON schema. {_told(error)}") from None
+        raise ValueError(
+            f"It is not a usable JSON schema. {_describe(error)}"
+        ) from None
     return _Compiled(validator, parts)
 
 
@@ -145,7 +147,7 @@ def _steps(reference: str) -> Iterator[str]:
         yield unquote(step).replace("~1", "/").replace("~0", "~")
 
 
-def _told(error: Exception) -> str:
+def _describe(error: Exception) -> str:
     if not isinstance(error, ValidationError):
         return str(error)[:MESSAGE_CHARS]
     where = "".join(f"[{each!r}]" for each in error.instance_path)

@@ -25,7 +25,7 @@ from rest_framework.exceptions import APIException
 
 from inferences.ground_truth.file_tasks import count_rows
 from inferences.ground_truth.files import rows_of
-from ingest.errors import Refused
+from ingest.errors import Rejected
 from ingest.events import InferenceEvent
 from ingest.markers import read_event_of, read_marker
 from istore.api.parsing import read_json as read_json_of_api
@@ -40,8 +40,8 @@ from protocols.open_inference import (
     strip_metadata,
 )
 from protocols.streams import assemble
-from proxy.capture.artifacts import prepared
-from proxy.http.encodings import decoded, decoded_beginning
+from proxy.capture.artifacts import prepare
+from proxy.http.encodings import decode, decoded_beginning
 from proxy.paths import read_path
 from proxy.request_parsing import read_whole
 from proxy.spool.entries import Facts, SpoolEntry
@@ -197,7 +197,7 @@ def test_streams(stream, content_type, is_whole):
     st.sampled_from(["gzip", "deflate", "br", ""]),
 )
 def test_compressed_bodies(body, encoding):
-    bounded(lambda: decoded(body, encoding, 10_000), ValueError)
+    bounded(lambda: decode(body, encoding, 10_000), ValueError)
     bounded(lambda: decoded_beginning(body, encoding, 10_000))
 
 
@@ -209,7 +209,7 @@ def test_entries_of_the_spool_are_prepared(request, answer, length, other, count
     facts["inference_ids"] = [f"a-{n}" for n in range(count)]
     facts["prefixes"] = [f"1/1/2026/01/01/00/{n}" for n in range(count)]
     payload = b"".join(SpoolEntry(Facts(**facts), request, answer).pieces())
-    found = bounded(lambda: list(prepared(SpoolEntry.read(payload))))
+    found = bounded(lambda: list(prepare(SpoolEntry.read(payload))))
     assert len(found) == count
     for each in found:
         orjson.dumps(each.marker)
@@ -219,9 +219,9 @@ def test_entries_of_the_spool_are_prepared(request, answer, length, other, count
 @given(mutated([orjson.dumps(EVENT), orjson.dumps(MARKER)]))
 def test_events_and_markers(content):
     bounded(lambda: InferenceEvent.from_json(content), ValueError)
-    marker = bounded(lambda: read_marker(content), Refused)
+    marker = bounded(lambda: read_marker(content), Rejected)
     if marker is not None:
-        bounded(lambda: read_event_of(marker), Refused)
+        bounded(lambda: read_event_of(marker), Rejected)
 
 
 @pytest.mark.parametrize("form", TRUTHS)

@@ -57,10 +57,10 @@ def _cells(column: pa.Array) -> pa.Array:
             None if v is None else orjson.dumps(v).decode() for v in column.to_pylist()
         ]
         return pa.array(written, pa.string())
-    return escaped(column) if pa.types.is_string(column.type) else column
+    return escape(column) if pa.types.is_string(column.type) else column
 
 
-def escaped(texts: pa.Array) -> pa.Array:
+def escape(texts: pa.Array) -> pa.Array:
     """Text as cells that no program takes for a formula."""
     return pc.replace_substring_regex(texts, ESCAPED, r"'\1")
 

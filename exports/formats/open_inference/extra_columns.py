@@ -59,7 +59,7 @@ class Beside:
         return value if isinstance(value, str) else orjson.dumps(value).decode()
 
 
-def found(model: RegisteredModel) -> list[Beside]:
+def find(model: RegisteredModel) -> list[Beside]:
     """The names that a model's records have, those of inputs first."""
     types: dict[tuple[str, str], set[str]] = {}
     sizes: dict[str, dict[int, int]] = {}

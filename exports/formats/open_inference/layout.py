@@ -110,7 +110,7 @@ class Layout:
     def of(cls, model: RegisteredModel, shape: Shape) -> Layout:
         """By what the model's records have now."""
         truth = GroundTruth.objects.beside(model).exists()
-        named = tuple(extra_columns.found(model))
+        named = tuple(extra_columns.find(model))
         return cls(model, shape, keys_of(model), named, truth)
 
     @property

@@ -48,7 +48,7 @@ class ColumnName:
 
     @property
     def written_name(self) -> str:
-        return escaped(self.name)
+        return escape(self.name)
 
     @classmethod
     def parse(cls, text: str) -> ColumnName:
@@ -62,7 +62,7 @@ class ColumnName:
         return cls(found["category"], found["type"], specifier, plain(found["name"]))
 
 
-def escaped(name: str) -> str:
+def escape(name: str) -> str:
     """The name on one line; ``%`` and control characters become ``%25``, ``%0A``, …"""
     return ESCAPED.sub(lambda found: f"%{ord(found[0]):02X}", name)
 

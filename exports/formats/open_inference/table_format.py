@@ -133,7 +133,7 @@ class TableFormat(Format):
             self.receipt.warn("long-prompt", rows.long_prompts)
 
     def _encode(self, rows: pa.RecordBatch) -> None:
-        for group, batch in parted(rows):
+        for group, batch in part(rows):
             self._folder(group).writer.write(batch)
 
     def _encoded(self) -> None:
@@ -153,7 +153,7 @@ class TableFormat(Format):
         return self.folders[group]
 
 
-def parted(batch: pa.RecordBatch) -> Iterator[tuple[Group, pa.RecordBatch]]:
+def part(batch: pa.RecordBatch) -> Iterator[tuple[Group, pa.RecordBatch]]:
     """The rows by their model version and environment."""
     named = set(batch.schema.names)
     columns = [

@@ -221,7 +221,7 @@ class Tables:
         if self.layout.is_exploded:
             filled[str(INFERENCE_ID)] = filled[str(IDENTITY)]
             filled[str(ITEM_NUMBER)] = pa.array([0] * table.num_rows, WHOLE)
-            filled[str(IDENTITY)] = _numbered(
+            filled[str(IDENTITY)] = _number(
                 filled[str(IDENTITY)], filled[str(ITEM_NUMBER)]
             )
         return Rows(self._batch(filled), table["id"].to_pylist())
@@ -241,13 +241,13 @@ class Tables:
         flat = [item for each in found if each for item in each]
         of_row = pa.array(np.repeat(np.arange(len(found)), counts))
         filled = {
-            name: _combined(column).take(of_row) for name, column in filled.items()
+            name: _combine(column).take(of_row) for name, column in filled.items()
         }
         starts = np.repeat(np.cumsum(counts) - counts, counts)
         numbers = pa.array(np.arange(len(flat)) - starts, WHOLE)
         filled[str(INFERENCE_ID)] = filled[str(IDENTITY)]
         filled[str(ITEM_NUMBER)] = numbers
-        filled[str(IDENTITY)] = _numbered(filled[str(INFERENCE_ID)], numbers)
+        filled[str(IDENTITY)] = _number(filled[str(INFERENCE_ID)], numbers)
         said = {"label": "label", "score": "score", "item": "json"}
         for place in self.layout.prediction:
             values = [getattr(item, said[place.said]) for item in flat]
@@ -268,7 +268,7 @@ class Tables:
     def _batch(self, filled: dict[str, Any]) -> pa.RecordBatch:
         schema = self.layout.schema
         columns = [
-            _combined(filled[name]).cast(type_) for name, type_ in _fields(schema)
+            _combine(filled[name]).cast(type_) for name, type_ in _fields(schema)
         ]
         return pa.RecordBatch.from_arrays(columns, schema=schema)
 
@@ -382,11 +382,11 @@ def _of_type(column: pa.ChunkedArray, type_: pa.DataType) -> Any:
         return pa.array([None if t is None else read(t) for t in texts], type_)
 
 
-def _numbered(names: Any, numbers: pa.Array) -> pa.Array:
-    return pc.binary_join_element_wise(_combined(names), numbers.cast(TEXT), ":")
+def _number(names: Any, numbers: pa.Array) -> pa.Array:
+    return pc.binary_join_element_wise(_combine(names), numbers.cast(TEXT), ":")
 
 
-def _combined(column: Any) -> pa.Array:
+def _combine(column: Any) -> pa.Array:
     return column.combine_chunks() if isinstance(column, pa.ChunkedArray) else column
 
 

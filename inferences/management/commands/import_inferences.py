@@ -14,13 +14,13 @@ from inferences.api.creating import read_frame_row
 from inferences.imports.exported_records import (
     Restored,
     is_record,
-    restored,
+    restore,
     store_records,
 )
 from inferences.imports.inference_files import files_in, rows_of
 from inferences.management.naming import add_model_arguments, named_model
 from inferences.models import RegisteredModel
-from inferences.store.creation import composed, record_batch
+from inferences.store.creation import compose, record_batch
 from inferences.store.recording import NewInference, Outcome
 from istore.api.exception_handler import as_problem
 from istore.db import clock
@@ -89,8 +89,8 @@ class Command(BaseCommand):
     ) -> NewInference:
         """A record of an export as it was, a create as it would be made now."""
         if is_record(body):
-            return restored(model, body, path.parent, now)
-        return composed(model, read_frame_row(model, body), now)
+            return restore(model, body, path.parent, now)
+        return compose(model, read_frame_row(model, body), now)
 
     def _store(
         self, model: RegisteredModel, waiting: dict[str, tuple[str, NewInference]]

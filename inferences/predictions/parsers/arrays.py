@@ -11,7 +11,7 @@ from itertools import chain, repeat
 from typing import Any
 
 from inferences.predictions.parsers.boxes import box
-from inferences.predictions.parsers.context import NUMBERS, Context, number, parsed
+from inferences.predictions.parsers.context import NUMBERS, Context, number, parse
 from inferences.predictions.parsers.outputs import without_batch
 from inferences.predictions.parsers.values import Deconstructed, Detection, Kind
 
@@ -73,7 +73,7 @@ def _detection(
 
 
 def _first(value: dict[Any, Any], names: Sequence[str]) -> Any:
-    return next((parsed(value[name]) for name in names if name in value), None)
+    return next((parse(value[name]) for name in names if name in value), None)
 
 
 def _boxes(value: Any) -> list[Any] | None:

@@ -30,7 +30,7 @@ def box(value: Any, context: Context) -> Box | None:
         ymin, xmin, ymax, xmax = four
         return _box(xmin, ymin, xmax, ymax, context)
     if context.box_order == "xywh":
-        return _sized(four, context)
+        return _size(four, context)
     return _box(*four, context)
 
 
@@ -51,7 +51,7 @@ def _named_box(value: dict[Any, Any], context: Context) -> Box | None:
     if corners := _named(value, CORNERS):
         return _box(*corners, context)
     sized = _named(value, SIZES)
-    return _sized(sized, context) if sized else None
+    return _size(sized, context) if sized else None
 
 
 def _named(
@@ -63,7 +63,7 @@ def _named(
     return None
 
 
-def _sized(four: list[float], context: Context) -> Box:
+def _size(four: list[float], context: Context) -> Box:
     x, y, width, height = four
     return _box(x, y, x + width, y + height, context)
 

@@ -15,7 +15,7 @@ from inferences.predictions.parsers import (
     rankings,
     texts,
 )
-from inferences.predictions.parsers.context import Context, parsed
+from inferences.predictions.parsers.context import Context, parse
 from inferences.predictions.parsers.values import Deconstructed, Kind, cut
 
 KINDS = (
@@ -50,7 +50,7 @@ def read(value: Any, context: Context) -> Deconstructed | None:
         if value.get(kind) is not None and _is_part(kind, value)
     ]
     if value.get(Kind.EMBEDDING) is not None:
-        inner = {Kind.EMBEDDING.value: parsed(value[Kind.EMBEDDING])}
+        inner = {Kind.EMBEDDING.value: parse(value[Kind.EMBEDDING])}
         parts.append(embeddings.read(inner, context))
     parts = [part for part in parts if part is not None]
     if not parts:
@@ -75,7 +75,7 @@ def _is_part(kind: Kind, value: dict[Any, Any]) -> bool:
 
 
 def _part(kind: Kind, value: dict[Any, Any], context: Context) -> Deconstructed | None:
-    given = parsed(value[kind])
+    given = parse(value[kind])
     if kind in FURTHER:
         task, reader = FURTHER[kind]
         return reader(given, replace(context, task_type=task))

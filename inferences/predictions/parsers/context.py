@@ -112,7 +112,7 @@ def _many(value: list[Any]) -> list[float | None]:
     return value if ordinary else [number(each) for each in value]
 
 
-def parsed(value: Any) -> Any:
+def parse(value: Any) -> Any:
     """What a text holds when that is an object or a list in JSON; else the value."""
     if not isinstance(value, str) or value.lstrip()[:1] not in ("{", "["):
         return value

@@ -31,7 +31,7 @@ def read(value: Any, context: Context) -> Deconstructed | None:
         if not found:
             return None
         value, named = found[0], True
-    given = without_batch(_decoded(value))
+    given = without_batch(_decode(value))
     vector = numbers(given)
     if vector is None and named and _is_of_numbers(given):
         return Deconstructed(warnings=[BEYOND])
@@ -61,7 +61,7 @@ def _of_openai(value: Any) -> Any:
     return rows[0].get("embedding")
 
 
-def _decoded(value: Any) -> Any:
+def _decode(value: Any) -> Any:
     """OpenAI's ``encoding_format: base64``: 32-bit floats, little-endian."""
     if not isinstance(value, str):
         return value

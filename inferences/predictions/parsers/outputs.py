@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterator
 from typing import Any
 
-from inferences.predictions.parsers.context import parsed
+from inferences.predictions.parsers.context import parse
 
 MAX_RANK = 8
 # Names under which one member holds all there is.
@@ -23,7 +23,7 @@ WRAPPERS = (
 
 def candidates(outputs: Any) -> Iterator[Any]:
     """The answer as a whole, then what it wraps, then its outputs one by one."""
-    value = parsed(outputs)
+    value = parse(outputs)
     if _is_response(value):
         value = value["outputs"]
     if not _is_outputs(value):
@@ -45,7 +45,7 @@ def without_batch(value: Any) -> Any:
 def _with_inner(value: Any, levels: int = 3) -> Iterator[Any]:
     value = without_batch(value)
     if isinstance(value, list) and value and isinstance(value[0], str):
-        value = without_batch([parsed(item) for item in value])
+        value = without_batch([parse(item) for item in value])
     yield value
     if levels == 0:
         return
@@ -53,7 +53,7 @@ def _with_inner(value: Any, levels: int = 3) -> Iterator[Any]:
         yield from _with_inner(value[0], levels - 1)
     if isinstance(value, dict):
         for name in WRAPPERS:
-            inner = parsed(value.get(name))
+            inner = parse(value.get(name))
             if isinstance(inner, list | dict):
                 yield from _with_inner(inner, levels - 1)
 
@@ -81,17 +81,17 @@ def _value(output: dict[str, Any]) -> Any:
     if hasattr(data, "tolist"):  # an array
         data = data.tolist()
     if not isinstance(data, list):
-        return parsed(data)
+        return parse(data)
     if data and isinstance(data[0], str | bytes):
-        data = [parsed(_text(item)) for item in data]
-    return _shaped(data, output.get("shape"))
+        data = [parse(_text(item)) for item in data]
+    return _shape(data, output.get("shape"))
 
 
 def _text(item: Any) -> Any:
     return item.decode(errors="replace") if isinstance(item, bytes) else item
 
 
-def _shaped(data: list[Any], shape: Any) -> list[Any]:
+def _shape(data: list[Any], shape: Any) -> list[Any]:
     if not isinstance(shape, list | tuple) or not 2 <= len(shape) <= MAX_RANK:
         return data
     if not all(type(size) is int and size > 0 for size in shape):

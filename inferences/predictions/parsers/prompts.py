@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from inferences.predictions.parsers.context import UNSTORABLE, parsed
+from inferences.predictions.parsers.context import UNSTORABLE, parse
 from inferences.predictions.parsers.outputs import without_batch
 
 TEXTS = ("prompt", "input", "inputs", "text", "sequence")
@@ -38,7 +38,7 @@ def read_prompt(content: bytes) -> str | None:
     except UnicodeDecodeError:
         return None
     try:
-        found = _of_value(parsed(text))
+        found = _of_value(parse(text))
     except RecursionError:  # nested deeper than any known form
         found = None
     return UNSTORABLE.sub("\ufffd", found or text)
@@ -74,7 +74,7 @@ def _of_list(value: list[Any]) -> str | None:
     if not value:
         return None
     if all(isinstance(each, str) for each in value):
-        texts = [_of_value(parsed(each)) or each for each in value]
+        texts = [_of_value(parse(each)) or each for each in value]
         return "\n\n".join(texts)
     if all(isinstance(each, dict) and "content" in each for each in value):
         return _of_turns({}, value)

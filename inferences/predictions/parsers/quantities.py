@@ -28,15 +28,15 @@ TEXT_CHARS = 10_000
 def read(value: Any, context: Context) -> Deconstructed | None:
     """What a model of such a task answers; numbers alone say nothing of their task."""
     if "Regression" in context.task_type:
-        return _made(Kind.REGRESSION, _quantity(value))
+        return _make(Kind.REGRESSION, _quantity(value))
     if "Multi-Output" in context.task_type:
-        return _made(Kind.MULTI_OUTPUT, _outputs(value, context))
+        return _make(Kind.MULTI_OUTPUT, _outputs(value, context))
     if "Time Series" in context.task_type:
-        return _made(Kind.TIME_SERIES, _series(value))
+        return _make(Kind.TIME_SERIES, _series(value))
     return None
 
 
-def _made(kind: Kind, content: Any) -> Deconstructed | None:
+def _make(kind: Kind, content: Any) -> Deconstructed | None:
     return content and Deconstructed(kind, understood=True, content=content)
 
 

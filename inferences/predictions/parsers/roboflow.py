@@ -22,7 +22,7 @@ def read(value: Any, context: Context) -> Deconstructed | None:
     if predictions is None:
         return None
     if isinstance(predictions, dict):
-        rows = [_labelled(name, each) for name, each in predictions.items()]
+        rows = [_label(name, each) for name, each in predictions.items()]
     else:
         rows = [_from_corner(each) for each in predictions]
     if not rows and "Segmentation" in context.task_type:
@@ -72,6 +72,6 @@ def _from_corner(row: Any) -> Any:
     }
 
 
-def _labelled(name: Any, value: Any) -> dict[str, Any]:
+def _label(name: Any, value: Any) -> dict[str, Any]:
     inner = value if isinstance(value, dict) else {"confidence": value}
     return {"label": name, "confidence": inner.get("confidence")}

@@ -94,7 +94,7 @@ def _message_of_items(value: dict[Any, Any]) -> Message | None:
     calls = tuple(call for each in parts for call in each.tool_calls)
     role = next((each.role for each in parts if each.role), "")
     is_refusal = any(each.is_refusal for each in parts)
-    return _made(role, "\n".join(texts), calls, is_refusal=is_refusal)
+    return _make(role, "\n".join(texts), calls, is_refusal=is_refusal)
 
 
 def _message(value: Any) -> Message | None:
@@ -106,13 +106,13 @@ def _message(value: Any) -> Message | None:
     text, role = _text(value), _word(value.get("role"))
     refusal = _refusal(value)
     if text or calls:
-        return _made(role, text or "", calls, is_refusal=refusal is not None)
+        return _make(role, text or "", calls, is_refusal=refusal is not None)
     if refusal is not None:
-        return _made(role, refusal, is_refusal=True)
-    return None if text is None else _made(role, text)
+        return _make(role, refusal, is_refusal=True)
+    return None if text is None else _make(role, text)
 
 
-def _made(
+def _make(
     role: str,
     text: str,
     calls: tuple[ToolCall, ...] = (),

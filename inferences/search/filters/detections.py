@@ -100,7 +100,7 @@ class DetectionFilter:
         # Beyond the highest or lowest score no detection lies.
         ends = {">": "top_score", "<": "low_score"}
         found = reduce(
-            operator.and_, [_compared(ends[s[0]], s, b) for s, b in tests], Q()
+            operator.and_, [_compare(ends[s[0]], s, b) for s, b in tests], Q()
         )
         if numbers is not None:
             found &= Q(labels__overlap=numbers)
@@ -139,5 +139,5 @@ class DetectionFilter:
         return ", ".join(parts) or "any detection"
 
 
-def _compared(column: str, sign: str, bound: float) -> Q:
+def _compare(column: str, sign: str, bound: float) -> Q:
     return Q(**{f"{column}__{LOOKUPS[sign]}": bound})

@@ -27,7 +27,7 @@ from inferences.search.filters.numbers import (
     of_whole_numbers,
 )
 from inferences.search.filters.operands import read_list, write_list
-from inferences.store.metadata_slots import NOTHING, Place, place_of
+from inferences.store.metadata_slots import NOTHING, SlotRef, place_of
 
 READERS = {
     "string": read_string,
@@ -186,7 +186,7 @@ class MetadataFilter:
         operator, value = side
         return MetadataFilter(self.key, type_, operator, value).condition(model)
 
-    def _number(self, place: Place, path: list[str], operand: Any) -> Q:
+    def _number(self, place: SlotRef, path: list[str], operand: Any) -> Q:
         whole = self.type == "json.int"
         # A JSON number or a side row is a double: where those are coarser than whole
         # numbers, near misses are let in and the payload decides.
@@ -200,9 +200,11 @@ class MetadataFilter:
         if whole:
             return near & self._in_json(path, operand)
         comparison = f"::bigint {SQL[self.operator]}"
-        return near & recheck.given("int", self.key, comparison, operand)
+        return near & recheck.exact_value_condition(
+            "int", self.key, comparison, operand
+        )
 
-    def _either(self, place: Place, operand: Any, *, whole: bool = False) -> Q:
+    def _either(self, place: SlotRef, operand: Any, *, whole: bool = False) -> Q:
         if self.operator == "not in":
             there = place.compared("isnull", False, whole=whole)
             return there & ~place.compared("in", operand)
@@ -211,7 +213,7 @@ class MetadataFilter:
             or_, [place.compared(each, operand, whole=whole) for each in lookups]
         )
 
-    def _text(self, place: Place, path: list[str], operand: Any) -> Q:
+    def _text(self, place: SlotRef, path: list[str], operand: Any) -> Q:
         if self.operator == "contains":
             # The hash that ends a cut text is no part of it.
             return place.holds(
@@ -242,16 +244,18 @@ class MetadataFilter:
         if self.type == "json.string":
             return self._in_json(path, operand)
         comparison, value = self._sql(operand)
-        return recheck.given("string", self.key, f' COLLATE "C" {comparison}', value)
+        return recheck.exact_value_condition(
+            "string", self.key, f' COLLATE "C" {comparison}', value
+        )
 
     def _in_json(self, path: list[str], operand: Any) -> Q:
         return recheck.leaf(path, self.type, *self._sql(operand))
 
     def _sql(self, operand: Any) -> tuple[str, Any]:
         if self.operator == "contains":
-            return "LIKE %s", f"%{_escaped(operand)}%"
+            return "LIKE %s", f"%{_escape(operand)}%"
         if self.operator == "starts with":
-            return "LIKE %s", f"{_escaped(operand)}%"
+            return "LIKE %s", f"{_escape(operand)}%"
         return SQL[self.operator], operand
 
     def __str__(self) -> str:
@@ -268,7 +272,7 @@ def is_in_array(path: list[str]) -> bool:
     return any(recheck.INDEX.fullmatch(step) for step in path[1:])
 
 
-def _beginning(place: Place, beginning: str) -> Q:
+def _beginning(place: SlotRef, beginning: str) -> Q:
     """Texts that start so: a range of the slot's index, which is in code point order."""
     found = place.compared("startswith", beginning)
     return found & place.compared("gte", beginning) if beginning else found
@@ -281,7 +285,7 @@ def _bytes(column: str, sign: str) -> Q:
     return Q(lookup(length, CUT_BYTES))
 
 
-def _escaped(text: str) -> str:
+def _escape(text: str) -> str:
     return re.sub(r"([\\%_])", r"\\\1", text)
 
 

@@ -13,15 +13,15 @@ BLANKS = " \t\r\n"
 def read_list(text: str) -> list[str]:
     r"""The values of ``[a, b\, c]``; a backslash keeps a comma or bracket in a value."""
     inner = text.strip(BLANKS)
-    if len(inner) < 2 or inner[0] != "[" or inner[-1] != "]" or _escaped(inner):
-        raise ValueError(f"{_shown(text)} is not a list such as [a, b].")
+    if len(inner) < 2 or inner[0] != "[" or inner[-1] != "]" or _escape(inner):
+        raise ValueError(f"{_show(text)} is not a list such as [a, b].")
     values, position, inner = [], 0, inner[1:-1]
     if not inner.strip(BLANKS):
         raise ValueError("A list has at least one value.")
     while position <= len(inner):
         found = ITEM.match(inner, position)
         if not found:
-            raise ValueError(f"{_shown(text)} holds a bracket or backslash on its own.")
+            raise ValueError(f"{_show(text)} holds a bracket or backslash on its own.")
         values.append(_plain(found[1]))
         if len(values) > settings.ISTORE_FILTER_MAX_VALUES:
             raise ValueError(f"More than {settings.ISTORE_FILTER_MAX_VALUES} values.")
@@ -35,7 +35,7 @@ def write_list(values: list[str]) -> str | None:
     """The values in the form that ``read_list`` reads; None for no values."""
     if not values:
         return None
-    return f"[{', '.join(_written(value) for value in values)}]"
+    return f"[{', '.join(_write(value) for value in values)}]"
 
 
 def _plain(item: str) -> str:
@@ -47,7 +47,7 @@ def _plain(item: str) -> str:
     return re.sub(r"\\(.)", r"\1", trimmed, flags=re.DOTALL)
 
 
-def _written(value: str) -> str:
+def _write(value: str) -> str:
     escaped = re.sub(r"([\\,\[\]])", r"\\\1", value)
     if value and value[-1] in BLANKS:
         escaped = f"{escaped[:-1]}\\{escaped[-1]}"
@@ -62,9 +62,9 @@ def _ends_escaped(text: str) -> bool:
     return (len(before) - len(before.rstrip("\\"))) % 2 == 1
 
 
-def _escaped(text: str) -> bool:
+def _escape(text: str) -> bool:
     return _ends_escaped(text)
 
 
-def _shown(text: str) -> str:
+def _show(text: str) -> str:
     return repr(text if len(text) <= 40 else f"{text[:39]}…")

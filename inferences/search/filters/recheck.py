@@ -31,7 +31,9 @@ def of_type(type_: str, key: str) -> Q:
     return _payload("coalesce(metadata -> %s ->> 0 = %s, false)", [key, type_])
 
 
-def given(type_: str, key: str, comparison: str, *operands: object) -> Q:
+def exact_value_condition(
+    type_: str, key: str, comparison: str, *operands: object
+) -> Q:
     """That the value of a key, as text, satisfies ``<text> <comparison>``."""
     sql = (
         "CASE WHEN metadata -> %s ->> 0 = %s "

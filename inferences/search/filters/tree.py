@@ -38,7 +38,7 @@ class And:
         return reduce(and_, [part.condition(model) for part in self.parts], Q())
 
     def __str__(self) -> str:
-        return " and ".join(_grouped(part) for part in self.parts) or "everything"
+        return " and ".join(_group(part) for part in self.parts) or "everything"
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +59,7 @@ class Or:
         return Q() if Q() in parts else reduce(or_, parts)
 
     def __str__(self) -> str:
-        return " or ".join(_grouped(part) for part in self.parts)
+        return " or ".join(_group(part) for part in self.parts)
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,10 +88,10 @@ class Not:
         return Q(flipped)
 
     def __str__(self) -> str:
-        return f"not {_grouped(self.part)}"
+        return f"not {_group(self.part)}"
 
 
-def _grouped(part: Filter) -> str:
+def _group(part: Filter) -> str:
     return f"({part})" if isinstance(part, And | Or) else str(part)
 
 

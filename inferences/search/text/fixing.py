@@ -19,11 +19,11 @@ def fix(query: str) -> str:
     minute later is of what was asked for. Raises ``TextQueryError``.
     """
     given = parse(query)
-    fixed = map_leaves(given, _fixed)
+    fixed = map_leaves(given, _fix)
     return query if repr(fixed) == repr(given) else write(fixed)
 
 
-def _fixed(leaf: Filter) -> Filter:
+def _fix(leaf: Filter) -> Filter:
     if not isinstance(leaf, TimeWindow):
         return leaf
     return TimeWindow(_moment(leaf.start), leaf.end and _moment(leaf.end))

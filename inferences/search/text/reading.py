@@ -259,13 +259,13 @@ class _Parser:
         value_at = scanner.position
         if operator in ("in", "not in"):
             values = scanner.values()
-            inferred = _inferred(values)
+            inferred = _infer(values)
             operand = write_list([value for value, _ in values]) or ""
             if operand == "[]":  # one empty text, which a list cannot hold
                 operator, operand = {"in": "=", "not in": "!="}[operator], ""
         else:
             operand, was_quoted = scanner.value()
-            inferred = _inferred([(operand, was_quoted)])
+            inferred = _infer([(operand, was_quoted)])
         operator = IN_WORDS.get(operator, operator)
         type_ = type_ or ("string" if operator in OF_TEXT else inferred)
         try:
@@ -441,7 +441,7 @@ TERMS: dict[str, Callable[[_Parser, _Group], Filter | None]] = {
 }
 
 
-def _inferred(values: list[tuple[str, bool]]) -> str:
+def _infer(values: list[tuple[str, bool]]) -> str:
     """A number of any type where all of the values are one, else text."""
     bare = [text for text, was_quoted in values if not was_quoted]
     are_numbers = all(REAL.fullmatch(text) for text in bare)

@@ -115,11 +115,11 @@ def number(value: float) -> str:
     return repr(float(value)).removesuffix(".0")
 
 
-def quoted(text: str) -> str:
+def quote(text: str) -> str:
     escaped = re.sub(r'(["\\])', r"\\\1", text)
     return f'"{escaped}"'
 
 
 def word(text: str) -> str:
     """Bare where that reads the same, else in quotation marks."""
-    return text if SIMPLE.fullmatch(text) else quoted(text)
+    return text if SIMPLE.fullmatch(text) else quote(text)

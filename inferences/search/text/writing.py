@@ -25,7 +25,7 @@ from inferences.search.filters.tree import And, Not, Or, normal
 from inferences.search.text.words import (
     TERMS_OF_KEYS,
     number,
-    quoted,
+    quote,
     word,
     write_circle,
     write_moment,
@@ -40,17 +40,17 @@ SHORT = {key: term for term, key in TERMS_OF_KEYS.items()}
 def write(filters: Filter) -> str:
     """The text of a filter; ``parse`` gives back its normal form."""
     found = normal(filters)
-    return "" if found == And(()) else _written(found)
+    return "" if found == And(()) else _write(found)
 
 
-def _written(filters: Filter) -> str:
+def _write(filters: Filter) -> str:
     match filters:
         case And(()):
             return "*"
         case And(parts):
             return " ".join(_in_group(part, parts) for part in parts)
         case Or(parts):
-            return " OR ".join(_written(part) for part in parts)
+            return " OR ".join(_write(part) for part in parts)
         case Not(part):
             return f"-{_alone(part)}"
     return " ".join(_terms(filters))
@@ -66,14 +66,14 @@ def _in_group(part: Filter, group: Sequence[Filter]) -> str:
         )
     ]
     if isinstance(part, Or):
-        return f"({_written(part)})"
+        return f"({_write(part)})"
     if isinstance(part, TimeWindow | DetectionFilter) and len(shared) > 1:
-        return f"({_written(part)})"
-    return _written(part)
+        return f"({_write(part)})"
+    return _write(part)
 
 
 def _alone(part: Filter) -> str:
-    written = _written(part)
+    written = _write(part)
     is_one = not isinstance(part, And | Or) and len(list(_terms(part))) == 1
     return written if is_one or part == And(()) else f"({written})"
 
@@ -82,7 +82,7 @@ def _terms(leaf: Filter) -> Iterator[str]:
     """The terms of a leaf; most have one."""
     match leaf:
         case Not():
-            yield _written(leaf)
+            yield _write(leaf)
         case DetectionFilter():
             yield from _detection(leaf)
         case ClassFilter(label):
@@ -156,7 +156,7 @@ def _comparison(leaf: MetadataFilter) -> str:
         values = leaf.literals
     else:
         values = [
-            quoted(each) if leaf.is_text else str(each)
+            quote(each) if leaf.is_text else str(each)
             for each in (operand if leaf.operator in OF_LISTS else [operand])
         ]
     value = f"[{', '.join(values)}]" if leaf.operator in OF_LISTS else values[0]
@@ -168,4 +168,4 @@ def _comparison(leaf: MetadataFilter) -> str:
 
 def _key(key: str, taken: Sequence[str] | set[str] = ()) -> str:
     bare = KEY.fullmatch(key) and key not in taken and not key.startswith("meta.")
-    return key if bare else quoted(key)
+    return key if bare else quote(key)

@@ -21,10 +21,10 @@ from inferences.models import (
     RegisteredModel,
 )
 from inferences.search import access_paths, planner
-from inferences.search.access_paths import TABLE, Conditions, Fragment
-from inferences.search.cursors import Place
+from inferences.search.access_paths import TABLE, Conditions, Sql
+from inferences.search.cursors import PagePosition
 from inferences.search.orders import Order
-from inferences.search.planner import Part
+from inferences.search.planner import PageSlice
 from inferences.search.vectors.embedding_filter import EmbeddingFilter
 from inferences.search.vectors.indexing import index_expression, is_indexed
 
@@ -46,8 +46,8 @@ class Search:
         self.way = "exact"
 
     def places(
-        self, found: InferenceQuerySet, part: Part, passed: int, is_filtered: bool
-    ) -> list[Place]:
+        self, found: InferenceQuerySet, part: PageSlice, passed: int, is_filtered: bool
+    ) -> list[PagePosition]:
         """A part of the matching inferences by distance; those without one come last."""
         asked = access_paths.read(self.model, found)
         if asked is None:
@@ -61,26 +61,26 @@ class Search:
         offset = 0
         if part.offset and not ranked:
             offset = part.offset - self._count(asked)
-        last = Part(part.newest_first, part.limit - len(ranked), offset)
+        last = PageSlice(part.newest_first, part.limit - len(ranked), offset)
         return ranked + planner.unranked(asked, rest, last)
 
     def _count(self, asked: Conditions) -> int:
         """How many of what matches have a distance."""
-        measured = self._measured(Fragment("model_key = %s", (self.model.pk,)))
-        every = Part(newest_first=False, limit=1)
+        measured = self._measured(Sql("model_key = %s", (self.model.pk,)))
+        every = PageSlice(newest_first=False, limit=1)
         source, _ = self._matching_of(measured, asked, every, None)
-        ((number,),) = _ask(Fragment(f"SELECT count(*) {source.sql}", source.values))
+        ((number,),) = _ask(Sql(f"SELECT count(*) {source.sql}", source.values))
         return number
 
     def distances(self, ids: list[int]) -> dict[int, float | None]:
         """The distances of these inferences, as far as they have one."""
-        chosen = Fragment("model_key = %s AND id = ANY(%s)", (self.model.pk, ids))
+        chosen = Sql("model_key = %s AND id = ANY(%s)", (self.model.pk, ids))
         measured = self._measured(chosen)
-        return dict(_ask(Fragment(f"SELECT id, d {measured.sql}", measured.values)))
+        return dict(_ask(Sql(f"SELECT id, d {measured.sql}", measured.values)))
 
     def _ranked(
-        self, asked: Conditions, part: Part, passed: int, is_filtered: bool
-    ) -> list[Place]:
+        self, asked: Conditions, part: PageSlice, passed: int, is_filtered: bool
+    ) -> list[PagePosition]:
         if is_filtered and self._are_few(asked):
             return self._of_matching(asked, part)
         within_reach = passed + part.needed <= DEPTH and not part.newest_first
@@ -93,24 +93,24 @@ class Search:
     def _are_few(self, asked: Conditions) -> bool:
         some = f"SELECT 1 FROM {TABLE} WHERE {asked.everything.sql} LIMIT {FEW + 1}"
         counted = f"SELECT count(*) FROM ({some}) AS few"
-        ((number,),) = _ask(Fragment(counted, asked.everything.values))
+        ((number,),) = _ask(Sql(counted, asked.everything.values))
         return number <= FEW
 
     # -- exactly
 
-    def _of_matching(self, asked: Conditions, part: Part) -> list[Place]:
+    def _of_matching(self, asked: Conditions, part: PageSlice) -> list[PagePosition]:
         """Measures the vectors of what matches."""
         every = asked.everything
         named = f"WITH named AS MATERIALIZED (SELECT {TABLE}.id FROM {TABLE} WHERE {every.sql})"
-        chosen = Fragment(
+        chosen = Sql(
             "model_key = %s AND id = ANY(ARRAY(SELECT named.id FROM named))",
             (self.model.pk,),
         )
-        return self._sorted(Fragment(named, every.values), self._measured(chosen), part)
+        return self._sorted(Sql(named, every.values), self._measured(chosen), part)
 
-    def _of_all(self, asked: Conditions, part: Part) -> list[Place]:
+    def _of_all(self, asked: Conditions, part: PageSlice) -> list[PagePosition]:
         """Measures every vector of the model; then asks of the nearest if they match."""
-        measured = self._measured(Fragment("model_key = %s", (self.model.pk,)))
+        measured = self._measured(Sql("model_key = %s", (self.model.pk,)))
         for first in (max(FIRST_LOOK, 4 * part.needed), None):
             source, full = self._matching_of(measured, asked, part, first)
             rows = self._page(source, part)
@@ -121,11 +121,11 @@ class Search:
     # -- by an index
 
     def _by_index(
-        self, asked: Conditions, part: Part, is_filtered: bool
-    ) -> list[Place]:
+        self, asked: Conditions, part: PageSlice, is_filtered: bool
+    ) -> list[PagePosition]:
         """Nothing when the index does not lead to a full page."""
         most = CANDIDATES[self.metric]
-        near = self._candidates(Fragment("true"), most)
+        near = self._candidates(Sql("true"), most)
         source, _ = self._matching_of(near, asked, part, None)
         rows = self._page(source, part, {"ef_search": most})
         is_full = len(rows) == part.limit
@@ -135,7 +135,7 @@ class Search:
             return []
         # What a filter leaves of the candidates may fill a page, and yet not be the
         # nearest that match: as many candidates are wanted that match themselves.
-        matches = Fragment(
+        matches = Sql(
             f"EXISTS (SELECT 1 FROM {TABLE} WHERE {asked.everything.sql} "
             f"AND {TABLE}.id = {INDEXED}.id OFFSET 0)",
             asked.everything.values,
@@ -146,25 +146,25 @@ class Search:
         rows = self._page(source, part, options)
         return rows if len(rows) == part.limit else []
 
-    def _candidates(self, test: Fragment, most: int) -> Fragment:
+    def _candidates(self, test: Sql, most: int) -> Sql:
         """The nearest of the index, and all that are not yet under it, measured."""
         expression = index_expression(self.model, "vector")
         unit = _text(_unit(self.vector))
         size = self.model.embedding_size
-        indexed = Fragment(
+        indexed = Sql(
             f"SELECT id, vector FROM {INDEXED} WHERE model_key = {self.model.pk} "
             f"AND {test.sql} ORDER BY {expression} <=> %s::halfvec({size}) LIMIT {most}",
             (*test.values, unit),
         )
         recent = f"SELECT id, vector FROM {RECENT} WHERE model_key = {self.model.pk}"
         union = f"({indexed.sql}) UNION ALL ({recent})"
-        return self._measure(Fragment(union, indexed.values))
+        return self._measure(Sql(union, indexed.values))
 
     # -- pieces of SQL
 
     def _matching_of(
-        self, measured: Fragment, asked: Conditions, part: Part, first: int | None
-    ) -> tuple[Fragment, Any]:
+        self, measured: Sql, asked: Conditions, part: PageSlice, first: int | None
+    ) -> tuple[Sql, Any]:
         """Of the nearest, those that match; and a function: were there more of them?"""
         beyond = self._beyond(part)
         limit = f" ORDER BY d {part.way}, id {part.way} LIMIT {first}" if first else ""
@@ -180,25 +180,25 @@ class Search:
         )
 
         def full() -> bool:
-            counted = Fragment(f"SELECT count(*) FROM ({nearest}) AS nearest", values)
+            counted = Sql(f"SELECT count(*) FROM ({nearest}) AS nearest", values)
             return _ask(counted)[0][0] == first
 
-        return Fragment(sql, values + every.values), full
+        return Sql(sql, values + every.values), full
 
-    def _measured(self, chosen: Fragment) -> Fragment:
+    def _measured(self, chosen: Sql) -> Sql:
         both = " UNION ALL ".join(
             f"(SELECT id, vector FROM {table} WHERE {chosen.sql})"
             for table in (INDEXED, RECENT)
         )
-        return self._measure(Fragment(both, chosen.values * 2))
+        return self._measure(Sql(both, chosen.values * 2))
 
-    def _measure(self, vectors: Fragment) -> Fragment:
+    def _measure(self, vectors: Sql) -> Sql:
         """``FROM`` a source of ``id`` and ``d``."""
         sql = (
             f"FROM (SELECT id, {self._distance('vector')} AS d "
             f"FROM ({vectors.sql}) AS vectors OFFSET 0) AS measured"
         )
-        return Fragment(sql, (_text(self.vector), *vectors.values))
+        return Sql(sql, (_text(self.vector), *vectors.values))
 
     def _distance(self, column: str) -> str:
         """Null where there is none: a vector of zeros has no direction."""
@@ -207,7 +207,7 @@ class Search:
             distance = f"nullif({distance}, '{none}'::float8)"
         return distance
 
-    def _distance_of_row(self) -> Fragment:
+    def _distance_of_row(self) -> Sql:
         both = " UNION ALL ".join(
             f"SELECT vector FROM {table} WHERE model_key = {self.model.pk} "
             f"AND id = {TABLE}.id"
@@ -215,16 +215,16 @@ class Search:
         )
         distance = self._distance("vector")
         sql = f"(SELECT {distance} FROM ({both}) AS vectors LIMIT 1)"
-        return Fragment(sql, (_text(self.vector),))
+        return Sql(sql, (_text(self.vector),))
 
-    def _beyond(self, part: Part) -> Fragment:
+    def _beyond(self, part: PageSlice) -> Sql:
         if part.after is None:
-            return Fragment("true")
+            return Sql("true")
         place = part.after
         sql = f"(d, id) {part.beyond} (%s::float8, %s)"
-        return Fragment(sql, (place.rank, place.row_id))
+        return Sql(sql, (place.rank, place.row_id))
 
-    def _sorted(self, named: Fragment, measured: Fragment, part: Part) -> list[Place]:
+    def _sorted(self, named: Sql, measured: Sql, part: PageSlice) -> list[PagePosition]:
         beyond = self._beyond(part)
         sql = (
             f"{named.sql} SELECT id, d {measured.sql} WHERE d IS NOT NULL "
@@ -232,17 +232,17 @@ class Search:
             f"LIMIT {part.limit} OFFSET {part.offset}"
         )
         values = named.values + measured.values + beyond.values
-        return [Place(d, row_id) for row_id, d in _ask(Fragment(sql, values))]
+        return [PagePosition(d, row_id) for row_id, d in _ask(Sql(sql, values))]
 
     def _page(
-        self, source: Fragment, part: Part, options: dict[str, object] | None = None
-    ) -> list[Place]:
+        self, source: Sql, part: PageSlice, options: dict[str, object] | None = None
+    ) -> list[PagePosition]:
         sql = (
             f"SELECT id, d {source.sql} ORDER BY d {part.way}, id {part.way} "
             f"LIMIT {part.limit} OFFSET {part.offset}"
         )
-        rows = _ask(Fragment(sql, source.values), options)
-        return [Place(d, row_id) for row_id, d in rows]
+        rows = _ask(Sql(sql, source.values), options)
+        return [PagePosition(d, row_id) for row_id, d in rows]
 
 
 def _unit(vector: np.ndarray) -> np.ndarray:
@@ -255,7 +255,7 @@ def _text(vector: np.ndarray) -> str:
     return f"[{','.join(map(repr, vector.tolist()))}]"
 
 
-def _ask(fragment: Fragment, options: dict[str, object] | None = None) -> list[Any]:
+def _ask(fragment: Sql, options: dict[str, object] | None = None) -> list[Any]:
     with connection.cursor() as cursor:
         for name, value in (options or {}).items():
             cursor.execute(f"SET LOCAL hnsw.{name} = {value}")

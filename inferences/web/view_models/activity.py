@@ -16,7 +16,7 @@ from inferences.search.filters import InferenceFilter
 from inferences.store.reading import join_payloads
 from inferences.web.view_models.inputs import Look, looks
 from inferences.web.view_models.plots import Bars, sparkline
-from istore.db.statement_timeout import deadline
+from istore.db.statement_timeout import statement_timeout
 
 COUNT_AT_ONCE = 20_000  # a few milliseconds; what is more is counted beside the page
 AT_LEAST_SECONDS = 1.0
@@ -116,12 +116,12 @@ def count_in_time(model: RegisteredModel, filters: InferenceFilter) -> Count | N
     """The exact number, if the database finds it within ``ISTORE_QUERY_SECONDS``, else
     that there are more than a few; None when even that takes too long."""
     try:
-        with deadline():
+        with statement_timeout():
             return count_matching(model, filters)
     except OperationalError:
         pass
     try:
-        with deadline(AT_LEAST_SECONDS):
+        with statement_timeout(AT_LEAST_SECONDS):
             return count_matching(model, filters, COUNT_AT_ONCE)
     except OperationalError:
         return None

@@ -88,7 +88,7 @@ def contents_of(
         case Text(messages):
             return Contents(text=content, turns=messages[:TURNS_SHOWN])
         case Entities(entities, text):
-            whole = text or _asked(inference)
+            whole = text or _ask(inference)
             return Contents(pieces=pieces(whole, entities, colours_of(model)))
         case Quantity():
             return Contents(quantity=content, interval=_interval(content))
@@ -107,7 +107,7 @@ def summary_of(content: Content | None) -> str:
         case Quantity(value):
             return f"{value:.6g}"
         case Outputs(values):
-            shown = [f"{n} {_shown(v)}" for n, v in list(values.items())[:6]]
+            shown = [f"{n} {_show(v)}" for n, v in list(values.items())[:6]]
             return ", ".join(shown)
         case Series(values):
             steps = "step" if len(values) == 1 else "steps"
@@ -187,7 +187,7 @@ def _interval(said: Quantity) -> Interval | None:
     )
 
 
-def _asked(inference: Inference) -> str:
+def _ask(inference: Inference) -> str:
     """The text that the model was asked, as far as a page shows it."""
     inputs = _parts(inference).get("inputs")
     if isinstance(inputs, dict) and isinstance(inputs.get("text"), str):
@@ -255,7 +255,7 @@ def beside(inference: Inference) -> Beside:
             if _is_vector(vector)
         ],
         [
-            (name, shown := _shown(value), len(shown) > LONG_CHARS)
+            (name, shown := _show(value), len(shown) > LONG_CHARS)
             for name, value in list(inputs.items() if isinstance(inputs, dict) else ())
         ][:NAMED_SHOWN],
     )
@@ -283,7 +283,7 @@ def _is_vector(value: Any) -> bool:
     )
 
 
-def _shown(value: Any) -> str:
+def _show(value: Any) -> str:
     if isinstance(value, str):
         return value[:VALUE_CHARS]
     if isinstance(value, float):

@@ -26,7 +26,7 @@ from inferences.web.view_models.histograms import Histogram, histogram
 from inferences.web.view_models.questions import TEXTS, TRUTHS, WARNINGS, Question
 from inferences.web.view_models.sampling import Sample, count_among, sample, values_at
 from inferences.web.view_models.volume import volume
-from istore.db.statement_timeout import deadline
+from istore.db.statement_timeout import statement_timeout
 
 FACET_SECONDS = 1.5  # of each statement; what takes longer is counted of the sample
 SCORE_BINS = 25
@@ -72,7 +72,7 @@ def facets(model: RegisteredModel, question: Question) -> Facets:
     def newest(*without: str) -> Sample:
         filters = question.filters_without(*without)
         if filters not in drawn:
-            with deadline(FACET_SECONDS):
+            with statement_timeout(FACET_SECONDS):
                 drawn[filters] = sample(model, filters)
         return drawn[filters]
 
@@ -188,7 +188,7 @@ def truth_choices(question: Question) -> list[Choice]:
 def _truths(model: RegisteredModel, question: Question, drawn: Sample) -> list[Choice]:
     """How many each state would leave; not counted where that takes too long."""
     states = {name: TruthFilter(name) for name in TRUTHS}
-    return _counted(model, truth_choices(question), states, drawn)
+    return _count(model, truth_choices(question), states, drawn)
 
 
 def warning_choices(question: Question) -> list[Choice]:
@@ -203,10 +203,10 @@ def warning_choices(question: Question) -> list[Choice]:
 def _warnings(
     model: RegisteredModel, question: Question, drawn: Sample
 ) -> list[Choice]:
-    return _counted(model, warning_choices(question), WITH_WARNINGS, drawn)
+    return _count(model, warning_choices(question), WITH_WARNINGS, drawn)
 
 
-def _counted(
+def _count(
     model: RegisteredModel,
     choices: list[Choice],
     filters: Mapping[str, Filter],
@@ -216,7 +216,7 @@ def _counted(
     found = []
     for choice in choices:
         try:
-            with deadline(TRUTH_SECONDS):
+            with statement_timeout(TRUTH_SECONDS):
                 count = count_among(model, filters[choice.value], drawn)
         except OperationalError:
             count = None
@@ -285,7 +285,7 @@ def key_facet(
     if place is None:
         return plain_key(question, key, type_)
     filters = question.filters_without(key=(key, type_))
-    with deadline(FACET_SECONDS):
+    with statement_timeout(FACET_SECONDS):
         values, is_whole = values_at(model, filters, place)
     if type_ in TEXTS:
         counts = Counter(values)

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from inferences.models import Inference
-from inferences.previews.pictures import Busy, Measure, Unreadable, measured
+from inferences.previews.pictures import Busy, Measure, Unreadable, measure
 from inferences.web.view_models.plots import Bars, bars
 from istore import blobs
 
@@ -88,7 +88,7 @@ def _look(payload: Any) -> Look:
     try:
         if _may_be_picture(content_type):
             try:
-                return Look(picture=measured(key))
+                return Look(picture=measure(key))
             except Unreadable as error:
                 if content_type.startswith("image/"):
                     return Look(missing=str(error))

@@ -15,7 +15,7 @@ SHOWN_CHARS = 200_000
 DEPTH_MAX = 80
 
 
-def highlighted(text: str) -> tuple[SafeString, bool]:
+def highlight(text: str) -> tuple[SafeString, bool]:
     """The text as HTML, and whether all of it is there. What is no JSON stays as it is."""
     try:
         value = json.loads(text)
@@ -23,7 +23,7 @@ def highlighted(text: str) -> tuple[SafeString, bool]:
         return escape(text[:SHOWN_CHARS]), len(text) <= SHOWN_CHARS
     parts: list[str] = []
     room = SHOWN_CHARS
-    for part in _written(value, 0):
+    for part in _write(value, 0):
         room -= len(part)
         if room < 0:
             return mark_safe("".join(parts)), False
@@ -31,13 +31,13 @@ def highlighted(text: str) -> tuple[SafeString, bool]:
     return mark_safe("".join(parts)), True
 
 
-def _written(value: Any, depth: int) -> Iterator[str]:
+def _write(value: Any, depth: int) -> Iterator[str]:
     if isinstance(value, dict) and value and depth < DEPTH_MAX:
         yield "{"
         for number, (name, each) in enumerate(value.items()):
             yield f"{',' if number else ''}\n{INDENT * (depth + 1)}"
             yield f'<span class="j-key">{escape(_text(name))}</span>: '
-            yield from _written(each, depth + 1)
+            yield from _write(each, depth + 1)
         yield f"\n{INDENT * depth}}}"
     elif isinstance(value, list) and value and depth < DEPTH_MAX:
         yield from _list(value, depth)
@@ -50,7 +50,7 @@ def _list(value: list[Any], depth: int) -> Iterator[str]:
         yield "["
         for number, each in enumerate(value):
             yield f"{',' if number else ''}\n{INDENT * (depth + 1)}"
-            yield from _written(each, depth + 1)
+            yield from _write(each, depth + 1)
         yield f"\n{INDENT * depth}]"
         return
     yield "["

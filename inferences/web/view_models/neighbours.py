@@ -11,14 +11,14 @@ from rest_framework.exceptions import APIException
 
 from inferences.models import Inference, RegisteredModel
 from inferences.search import planner
-from inferences.search.cursors import Place
+from inferences.search.cursors import PagePosition
 from inferences.search.filters import Filter, InferenceFilter, matching
 from inferences.search.orders import Order, order_of
-from inferences.search.planner import Part
+from inferences.search.planner import PageSlice
 from inferences.search.vectors import BadEmbedding, text_embedding
 from inferences.search.vectors.nearest import DEPTH, Search
 from inferences.web.view_models.questions import SORTS, Question
-from istore.db.statement_timeout import deadline
+from istore.db.statement_timeout import statement_timeout
 
 NEIGHBOUR_SECONDS = 1.0  # of each; a page without its neighbours is a page all the same
 TITLES = {"": ("Newer", "Older"), "oldest": ("Older", "Newer")}
@@ -70,10 +70,10 @@ class _Ways:
         self.order = order_of(by, model, filters)
         self.here = _place(model, inference, self.order)
 
-    def on(self) -> Place | None:
+    def on(self) -> PagePosition | None:
         return self._first(self.newest_first, self.here)
 
-    def back(self) -> Place | None:
+    def back(self) -> PagePosition | None:
         """The other way round, but that rows without a rank come last in both."""
         found = self._first(not self.newest_first, self.here)
         if self.order.rank is None:
@@ -84,10 +84,12 @@ class _Ways:
         is_last = found and (found.rank is None) != (self.here.rank is None)
         return None if is_last else found
 
-    def _first(self, newest_first: bool, after: Place | None) -> Place | None:
-        part = Part(newest_first=newest_first, limit=1, after=after)
+    def _first(
+        self, newest_first: bool, after: PagePosition | None
+    ) -> PagePosition | None:
+        part = PageSlice(newest_first=newest_first, limit=1, after=after)
         try:
-            with deadline(NEIGHBOUR_SECONDS):
+            with statement_timeout(NEIGHBOUR_SECONDS):
                 found = matching(self.model, self.filters)
                 places = planner.places(self.model, found, self.order, part)
         except OperationalError:
@@ -95,25 +97,25 @@ class _Ways:
         return places[0] if places else None
 
 
-def _place(model: RegisteredModel, inference: Inference, order: Order) -> Place:
+def _place(model: RegisteredModel, inference: Inference, order: Order) -> PagePosition:
     if order.rank is None:
-        return Place(None, inference.id)
+        return PagePosition(None, inference.id)
     rank = RawSQL(order.rank.sql, order.rank.values)
     rows = model.inferences.filter(id=inference.id).annotate(rank=rank)
-    return Place(rows.values_list("rank", flat=True).first(), inference.id)
+    return PagePosition(rows.values_list("rank", flat=True).first(), inference.id)
 
 
 def _by_distance(
     model: RegisteredModel, inference: Inference, question: Question, filters: Filter
-) -> tuple[Place | None, Place | None]:
+) -> tuple[PagePosition | None, PagePosition | None]:
     """Both, while it is among the first that an index reaches. None for what is like a
     text that the list was not asked for lately: its embedding is a call of a service."""
     text = question.embedding.text
     if text is not None and not text_embedding.is_remembered(model, text):
         return None, None
     search = Search(model, question.embedding)
-    with deadline(NEIGHBOUR_SECONDS):
-        part = Part(newest_first=False, limit=DEPTH)
+    with statement_timeout(NEIGHBOUR_SECONDS):
+        part = PageSlice(newest_first=False, limit=DEPTH)
         is_filtered = filters != InferenceFilter()
         places = search.places(matching(model, filters), part, 0, is_filtered)
     ids = [place.row_id for place in places]

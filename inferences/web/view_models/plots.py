@@ -31,7 +31,7 @@ class Bars:
 
 def bars(values: Sequence[float]) -> Bars:
     """Signed bars; of many values, the mean of neighbours."""
-    values = _thinned(values)
+    values = _thin(values)
     high, low = max(0.0, *values), min(0.0, *values)
     span = (high - low) or 1.0
     axis = 100 * high / span
@@ -47,7 +47,7 @@ def sparkline(counts: Sequence[int]) -> Bars:
     return bars([float(count) for count in counts] or [0.0, 0.0])
 
 
-def _thinned(values: Sequence[float]) -> list[float]:
+def _thin(values: Sequence[float]) -> list[float]:
     if len(values) <= MOST_BARS:
         return list(values) if len(values) > 1 else [*values, 0.0]
     edges = [len(values) * n // MOST_BARS for n in range(MOST_BARS + 1)]

@@ -182,7 +182,7 @@ class Question:
         resolved = query.copy()
         for name in WINDOW:
             if moment := self._relative(query.get(name, "")):
-                resolved[name] = _written(moment)
+                resolved[name] = _write(moment)
         return InferenceFilterSet(resolved, Inference.objects.none())
 
     def _take_apart(self) -> None:
@@ -202,7 +202,7 @@ class Question:
     def _stay_relative(self, name: str, given: str) -> None:
         """A time before now stays one, unless the text speaks of another."""
         moment = self._relative(given)
-        if moment and self.query.get(name) == _written(moment):
+        if moment and self.query.get(name) == _write(moment):
             self.query[name] = given
             self.filterset = self._read(self.query)
 
@@ -589,7 +589,7 @@ def _length(number: str, unit: str) -> str:
     return f"{number} {unit.removesuffix('s') if number == '1' else unit}"
 
 
-def _written(moment: datetime) -> str:
+def _write(moment: datetime) -> str:
     return moment.isoformat().replace("+00:00", "Z")
 
 

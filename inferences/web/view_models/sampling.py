@@ -16,8 +16,8 @@ from inferences.models import Inference, RegisteredModel
 from inferences.search import planner
 from inferences.search.filters import Filter, matching
 from inferences.search.orders import BY_TIME
-from inferences.search.planner import Part
-from inferences.store.metadata_slots import SIDE_ROWS, Place
+from inferences.search.planner import PageSlice
+from inferences.store.metadata_slots import SIDE_ROWS, SlotRef
 from inferences.store.recording import best_of
 
 SAMPLE = 5_000
@@ -50,7 +50,7 @@ def sample(
     most: int = SAMPLE,
 ) -> Sample:
     """Named tuples of these columns."""
-    part = Part(newest_first=True, limit=most + 1)
+    part = PageSlice(newest_first=True, limit=most + 1)
     found = planner.places(model, matching(model, filters), BY_TIME, part)
     ids = [place.row_id for place in found[:most]]
     rows = list(_rows_of(model, ids).values_list(*columns, named=True)) if ids else []
@@ -70,7 +70,7 @@ def _with_the_best_alone(row: Any) -> Any:
 
 
 def values_at(
-    model: RegisteredModel, filters: Filter, place: Place, most: int = SAMPLE
+    model: RegisteredModel, filters: Filter, place: SlotRef, most: int = SAMPLE
 ) -> tuple[list[Any], bool]:
     """The values of one metadata key in the newest matches, and whether that is all."""
     if place.slot:

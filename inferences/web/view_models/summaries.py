@@ -28,7 +28,7 @@ from inferences.web.view_models.histograms import Histogram, histogram
 from inferences.web.view_models.questions import TEXTS
 from inferences.web.view_models.sampling import SAMPLE, sample, values_at
 from inferences.web.view_models.timeline import timeline
-from istore.db.statement_timeout import deadline
+from istore.db.statement_timeout import statement_timeout
 
 EACH_SECONDS = 2.0
 TIMED = 2_000
@@ -54,11 +54,11 @@ def labels(model: RegisteredModel, filters: Filter) -> Counted:
         "SELECT label, count(*) FROM (SELECT DISTINCT found.id, each.label FROM "
         "({rows}) AS found, unnest(found.labels) AS each (label)) AS pairs GROUP BY 1"
     )
-    rows = _aggregated(model, filters, ("id", "labels"), sql)
+    rows = _aggregate(model, filters, ("id", "labels"), sql)
     if rows is not None:
         numbers, is_whole = Counter(dict(rows)), True
     else:
-        drawn = _drawn(model, filters)
+        drawn = _draw(model, filters)
         numbers, is_whole = Counter(), drawn.is_whole
         for row in drawn.rows:
             numbers.update(set(row.labels or ()))
@@ -76,13 +76,13 @@ def scores(
         "FROM ({rows}) AS found, unnest(found.scores) AS each (score) "
         "WHERE score IS NOT NULL GROUP BY 1"
     ).replace("{bins}", str(BINS))
-    rows = None if limits else _aggregated(model, filters, ("scores",), sql)
+    rows = None if limits else _aggregate(model, filters, ("scores",), sql)
     if rows is not None and all(low >= 0 and high <= 1 for _, _, low, high in rows):
         counts = {min(place, BINS): 0 for place, *_ in rows}
         for place, number, _, _ in rows:
             counts[min(place, BINS)] += number
-        return _filled([counts.get(n, 0) for n in range(1, BINS + 1)]) if rows else None
-    drawn = _drawn(model, filters)
+        return _fill([counts.get(n, 0) for n in range(1, BINS + 1)]) if rows else None
+    drawn = _draw(model, filters)
     found = [s for row in drawn.rows for s in row.scores or () if s is not None]
     if not found:
         return None
@@ -90,7 +90,7 @@ def scores(
     return histogram(found, low, high, BINS, drawn.is_whole)
 
 
-def _filled(counts: Sequence[int]) -> Histogram:
+def _fill(counts: Sequence[int]) -> Histogram:
     middles = [(n + 0.5) / BINS for n in range(BINS)]
     empty = histogram(middles, 0.0, 1.0, BINS, True)
     peak = max(counts) or 1
@@ -101,7 +101,7 @@ def _filled(counts: Sequence[int]) -> Histogram:
     return Histogram(bins, 0.0, 1.0, True)
 
 
-def _aggregated(
+def _aggregate(
     model: RegisteredModel, filters: Filter, columns: Sequence[str], sql: str
 ) -> list[tuple[Any, ...]] | None:
     """The rows of an aggregate over all that match; None when it takes too long, and
@@ -114,15 +114,15 @@ def _aggregated(
     except EmptyResultSet:
         return []
     try:
-        with deadline(EACH_SECONDS), connection.cursor() as cursor:
+        with statement_timeout(EACH_SECONDS), connection.cursor() as cursor:
             cursor.execute(sql.replace("{rows}", rows), values)
             return cursor.fetchall()
     except OperationalError:
         return None
 
 
-def _drawn(model: RegisteredModel, filters: Filter) -> Any:
-    with deadline(EACH_SECONDS):
+def _draw(model: RegisteredModel, filters: Filter) -> Any:
+    with statement_timeout(EACH_SECONDS):
         return sample(model, filters)
 
 
@@ -146,7 +146,7 @@ def latencies(
     model: RegisteredModel, filters: Filter, limits: tuple[float, float] | None = None
 ) -> Latencies:
     """How long each step between the five moments took."""
-    with deadline(EACH_SECONDS):
+    with statement_timeout(EACH_SECONDS):
         drawn = sample(model, filters, ("id",), TIMED)
         rows = InferencePayload.objects.beside(model)
         notes = rows.filter(id__in=[row.id for row in drawn.rows])
@@ -205,7 +205,7 @@ def of_key(
     place = place_of(model, key, KINDS[type_])
     if place is None:
         return None
-    with deadline(EACH_SECONDS):
+    with statement_timeout(EACH_SECONDS):
         values, is_whole = values_at(model, filters, place, 4 * SAMPLE)
     if type_ in TEXTS:
         counted = Counted(Counter(values), len(values), is_whole)
@@ -238,7 +238,7 @@ class Compared:
         return round(self.shares[-1] - self.shares[0], 1)
 
 
-def compared(
+def compare(
     model: RegisteredModel, sides: Sequence[Counted], most: int
 ) -> list[Compared]:
     """Names of all sides, the most frequent first."""

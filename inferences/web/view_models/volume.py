@@ -19,7 +19,7 @@ from inferences.search.filters import Filter, matching
 from inferences.web.view_models.histograms import Histogram, bins_of
 from inferences.web.view_models.questions import Question
 from inferences.web.view_models.sampling import Sample
-from istore.db.statement_timeout import deadline
+from istore.db.statement_timeout import statement_timeout
 
 VOLUME_SECONDS = 1.0
 BUCKETS = 72
@@ -46,7 +46,7 @@ def window_of(
     if since is None:
         # What was removed lies before: it is not walked over.
         live = model.inferences.live().filter(id__gte=model.first_id)
-        with deadline(VOLUME_SECONDS):
+        with statement_timeout(VOLUME_SECONDS):
             oldest = live.oldest_first().values_list("id", flat=True).first()
         since = moment_of(oldest) if oldest else now - timedelta(days=1)
     until = until or now
@@ -65,21 +65,21 @@ def volume(
     edges = [since + n * step for n in range(BUCKETS)] + [until]
     limits = [first_id_at(edge) for edge in edges]
     if drawn.is_whole:
-        counts = _placed([row.id for row in drawn.rows], limits)
+        counts = _place([row.id for row in drawn.rows], limits)
         return Histogram(bins_of(edges, counts), since, until)
     try:
-        with deadline(VOLUME_SECONDS):
+        with statement_timeout(VOLUME_SECONDS):
             if counts := counted(model, question.filters, limits):
                 return Histogram(bins_of(edges, counts), since, until)
-        with deadline(VOLUME_SECONDS):
-            counts = estimated(model, question.filters, limits)
+        with statement_timeout(VOLUME_SECONDS):
+            counts = estimate(model, question.filters, limits)
     except OperationalError:
-        counts = _placed([row.id for row in drawn.rows], limits)
+        counts = _place([row.id for row in drawn.rows], limits)
         return Histogram(bins_of(edges, counts), since, until, is_whole=False)
     return Histogram(bins_of(edges, counts), since, until, is_estimate=True)
 
 
-def _placed(ids: Iterable[int], limits: Sequence[int]) -> list[int]:
+def _place(ids: Iterable[int], limits: Sequence[int]) -> list[int]:
     low, width = limits[0], (limits[-1] - limits[0]) or 1
     counts = [0] * (len(limits) - 1)
     for row_id in ids:
@@ -106,7 +106,7 @@ def counted(
     return [counts.get(n, 0) for n in range(1, len(limits))]
 
 
-def estimated(
+def estimate(
     model: RegisteredModel, filters: Filter, limits: Sequence[int]
 ) -> list[int]:
     """About how many match between each two ids."""

@@ -44,7 +44,7 @@ class Command(BaseCommand):
         if project:
             waiting = waiting.of_project(named_project(project))
         if not (reason or model or all):
-            return _listed(waiting)
+            return _list(waiting)
         if reason:
             waiting = waiting.filter(reason=reason)
         if model:
@@ -71,7 +71,7 @@ def _names_of(keys: set[str]) -> dict[str, str]:
     return {str(p.pk): p.project_id for p in Project.objects.filter(pk__in=numbers)}
 
 
-def _listed(waiting: QuerySet[SetAsideEvent]) -> str:
+def _list(waiting: QuerySet[SetAsideEvent]) -> str:
     groups = list(
         waiting.with_project_key()
         .order_by("reason", "model_id", "project_key")

@@ -31,7 +31,7 @@ def blocking(plan: Callable[P, Plan[T]]) -> Callable[P, T]:
     def send(*args: P.args, **kwargs: P.kwargs) -> T:
         return connection.connected().run(plan(*args, **kwargs))
 
-    return _presented(send, plan)
+    return _present(send, plan)
 
 
 def awaitable(function: Callable[P, T]) -> Callable[P, Coroutine[Any, Any, T]]:
@@ -42,7 +42,7 @@ def awaitable(function: Callable[P, T]) -> Callable[P, Coroutine[Any, Any, T]]:
     async def send(*args: P.args, **kwargs: P.kwargs) -> T:
         return cast(T, await connection.connected_async().run(plan(*args, **kwargs)))
 
-    return _presented(send, plan)
+    return _present(send, plan)
 
 
 class bound(Generic[P, R]):
@@ -62,7 +62,7 @@ class bound(Generic[P, R]):
             return cast(R, namespace.run(self.plan(*args, **kwargs)))
 
         # The next look finds it on the namespace itself.
-        namespace.__dict__[self.name] = _presented(send, self.plan)
+        namespace.__dict__[self.name] = _present(send, self.plan)
         return cast("Callable[P, R]", namespace.__dict__[self.name])
 
 
@@ -71,7 +71,7 @@ def plan_of(function: Callable[..., Any]) -> Callable[..., Any]:
     return cast("Callable[..., Any]", function.plan)  # type: ignore[attr-defined]
 
 
-def _presented(send: F, plan: Callable[..., Any]) -> F:
+def _present(send: F, plan: Callable[..., Any]) -> F:
     """``send`` under the signature of ``plan``, returning what is inside the call."""
     presented: Any = send
     said = plan.__annotations__["return"]

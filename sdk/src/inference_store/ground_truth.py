@@ -221,7 +221,7 @@ def upload_ground_truth(
     parameters = {name: value for name, value in asked.items() if value is not None}
     if ignore_unknown:
         parameters["ignore_unknown"] = "true"
-    content = _packed(path) if path.is_dir() else path.read_bytes()
+    content = _pack(path) if path.is_dir() else path.read_bytes()
     told = yield _join(model_id, content, said, _joined_or_task, parameters)
     wait = FIRST_WAIT
     while not isinstance(told, JoinedGroundTruth):
@@ -288,7 +288,7 @@ def _batches(actuals: Iterable[NewActual]) -> Iterable[list[bytes]]:
         yield lines
 
 
-def _packed(folder: Path) -> bytes:
+def _pack(folder: Path) -> bytes:
     """The label files of a folder as a ZIP, and its pictures, which say hash and size."""
     made = io.BytesIO()
     with zipfile.ZipFile(made, "w", zipfile.ZIP_DEFLATED) as archive:

@@ -20,7 +20,7 @@ def item(key: str, value: Any) -> Item:
     """The value as ``{key, type, value}``. Raises ``ValueError`` for what has no type."""
     if not isinstance(key, str) or not key:
         raise ValueError(f"{key!r}: a metadata key is a text that is not empty.")
-    type_, text = _typed(key, value)
+    type_, text = _type_of(key, value)
     return {"key": key, "type": type_, "value": text}
 
 
@@ -35,7 +35,7 @@ def items(
 
 def standard_value(key: str, value: Any) -> float | str:
     """The value of ``latitude``, ``longitude`` or ``data_source``."""
-    type_, text = _typed(key, value)
+    type_, text = _type_of(key, value)
     if key == "data_source":
         if type_ != "string":
             raise ValueError(f"data_source: {value!r} is not a text.")
@@ -47,9 +47,7 @@ def standard_value(key: str, value: Any) -> float | str:
 
 def list_text(values: Iterable[Any]) -> str | None:
     """The form of the operator ``in``; None for no values."""
-    written = [
-        _escaped(each if isinstance(each, str) else str(each)) for each in values
-    ]
+    written = [_escape(each if isinstance(each, str) else str(each)) for each in values]
     # One empty text: "[]" would be no value at all, and twice the same is one.
     written = ["", ""] if written == [""] else written
     return f"[{', '.join(written)}]" if written else None
@@ -78,7 +76,7 @@ def text_of_type(value: Any, kind: str) -> str:
     return str(number)
 
 
-def _typed(key: str, value: Any) -> tuple[str, str]:
+def _type_of(key: str, value: Any) -> tuple[str, str]:
     if isinstance(value, str):
         return "string", str(value)
     if isinstance(value, bool) or value is None:
@@ -109,7 +107,7 @@ def _json(key: str, value: Any) -> str:
         raise ValueError(f"{key}: it cannot be written as JSON: {error}") from None
 
 
-def _escaped(value: str) -> str:
+def _escape(value: str) -> str:
     """With a backslash before what would end the value, and before its outer blanks."""
     last = len(value) - 1
     return "".join(

@@ -91,7 +91,7 @@ class ModelAnswer(Answer):
             NotFound: it is not there yet.
             InferenceStoreError: no copy was recorded, or any other failure.
         """
-        return _found(self._client, self._model_id, self._id_to_find(), wait)
+        return _find(self._client, self._model_id, self._id_to_find(), wait)
 
     def inferences(self, wait: float = 10.0) -> list[Inference]:
         """The inferences of all parts of the request, as ``inference`` finds one."""
@@ -99,7 +99,7 @@ class ModelAnswer(Answer):
             raise InferenceStoreError(f"No copy was recorded: {self.record_status}.")
         end = time.monotonic() + wait
         return [
-            _found(self._client, self._model_id, each, end - time.monotonic())
+            _find(self._client, self._model_id, each, end - time.monotonic())
             for each in self.inference_ids
         ]
 
@@ -125,7 +125,7 @@ class AsyncModelAnswer(Answer):
             await asyncio.sleep(POLL_SECONDS)
 
 
-def _found(client: Client, model_id: str, inference_id: str, wait: float) -> Inference:
+def _find(client: Client, model_id: str, inference_id: str, wait: float) -> Inference:
     end = time.monotonic() + wait
     while True:
         found = client.inference.get_inference(model_id, inference_id)

@@ -46,7 +46,7 @@ def _bytes_tensor(content: bytes) -> dict[str, Any]:
 
 
 def _number_tensor(numbers: Any) -> dict[str, Any]:
-    shape, flat = _flattened(numbers)
+    shape, flat = _flatten(numbers)
     return {
         "name": "input-0",
         "shape": shape,
@@ -73,14 +73,14 @@ def _png(image: Any) -> bytes:
     return buffer.getvalue()
 
 
-def _flattened(numbers: Any) -> tuple[list[int], list[float]]:
+def _flatten(numbers: Any) -> tuple[list[int], list[float]]:
     """The shape, and the numbers in row-major order."""
     if not isinstance(numbers, (list, tuple)):
         return [], [_number(numbers)]
     if not numbers or not any(isinstance(each, (list, tuple)) for each in numbers):
         return [len(numbers)], [_number(each) for each in numbers]
     parts: Sequence[tuple[list[int], list[float]]] = [
-        _flattened(each) for each in numbers
+        _flatten(each) for each in numbers
     ]
     shapes = [shape for shape, _ in parts]
     if any(shape != shapes[0] for shape in shapes):

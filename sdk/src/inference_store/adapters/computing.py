@@ -167,7 +167,7 @@ def _sub(pattern: Any, repl: str = "", count: int = 0) -> Step:
             end, size = match.end(), size + len(said)
             if size > 2 * MAX_TEXT:
                 raise Fault(f"The text becomes longer than {MAX_TEXT} characters.")
-        return _bounded("".join([*parts, value[end:]]))
+        return _bound("".join([*parts, value[end:]]))
 
     return run
 
@@ -185,7 +185,7 @@ def _list() -> Step:
     def run(value: Any) -> list[Any]:
         if not isinstance(value, (str, list, dict)):
             raise Fault(f"list cannot take {named(value)} apart.")
-        return _bounded(list(value))
+        return _bound(list(value))
 
     return run
 
@@ -214,7 +214,7 @@ def _sum(value: Any) -> Any:
 def _matches(pattern: Any, value: Any) -> Iterator[Any]:
     if not isinstance(value, str):
         raise Fault(f"A pattern is looked for in a text, not in {named(value)}.")
-    _bounded(value)
+    _bound(value)
     try:
         for number, match in enumerate(pattern.finditer(value, timeout=SECONDS)):
             if number == MAX_LIST:
@@ -229,10 +229,10 @@ def _matches(pattern: Any, value: Any) -> Iterator[Any]:
 def _joined(separator: str, texts: list[str]) -> str:
     if sum(map(len, texts)) + len(separator) * len(texts) > 2 * MAX_TEXT:
         raise Fault(f"The text becomes longer than {MAX_TEXT} characters.")
-    return _bounded(separator.join(texts))
+    return _bound(separator.join(texts))
 
 
-def _bounded(value: Any) -> Any:
+def _bound(value: Any) -> Any:
     most, parts = (
         (MAX_TEXT, "characters") if isinstance(value, str) else (MAX_LIST, "elements")
     )

@@ -16,10 +16,10 @@ def copied(value: Any) -> Any:
 
     Raises Fault for what is no JSON, too deep or too large.
     """
-    return _copied(value, MAX_DEPTH, [MAX_CONFIGURATION])
+    return _copy(value, MAX_DEPTH, [MAX_CONFIGURATION])
 
 
-def _copied(value: Any, levels: int, left: list[int]) -> Any:
+def _copy(value: Any, levels: int, left: list[int]) -> Any:
     left[0] -= 1
     if left[0] < 0:
         raise Fault(f"It has more than {MAX_CONFIGURATION} values.")
@@ -28,9 +28,9 @@ def _copied(value: Any, levels: int, left: list[int]) -> Any:
     if isinstance(value, dict):
         if not all(isinstance(key, str) for key in value):
             raise Fault("The names of an object's members are texts.")
-        return {key: _copied(each, levels - 1, left) for key, each in value.items()}
+        return {key: _copy(each, levels - 1, left) for key, each in value.items()}
     if isinstance(value, (list, tuple)):
-        return [_copied(each, levels - 1, left) for each in value]
+        return [_copy(each, levels - 1, left) for each in value]
     if isinstance(value, float) and not math.isfinite(value):
         raise Fault(f"{value} is not a JSON number.")
     if value is None or isinstance(value, (str, bool, int, float)):

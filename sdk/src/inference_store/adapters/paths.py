@@ -89,9 +89,9 @@ def _selector(step: re.Match[str]) -> Selector:
     if step["name"]:
         return _members([step["name"]])
     if step["quoted"]:
-        return _members([_unquoted(step["quoted"])])
+        return _members([_unquote(step["quoted"])])
     if step["names"]:
-        return _members([_unquoted(each) for each in re.findall(QUOTED, step["names"])])
+        return _members([_unquote(each) for each in re.findall(QUOTED, step["names"])])
     if step["places"]:
         return _elements([int(each) for each in step["places"].split(",")])
     parts = [int(each) if each.strip() else None for each in step["slice"].split(":")]
@@ -136,5 +136,5 @@ def _with_inner(value: Any) -> Iterator[Any]:
         ahead.extend((inner, depth + 1) for inner in reversed(list(_every(each))))
 
 
-def _unquoted(text: str) -> str:
+def _unquote(text: str) -> str:
     return re.sub(r"\\(.)", r"\1", text[1:-1])

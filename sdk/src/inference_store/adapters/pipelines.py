@@ -114,7 +114,7 @@ def create_adapter(description: Any) -> Adapter:
     Raises:
         AdapterError: the description is none; the message names the step.
     """
-    said = _described(description)
+    said = _describe(description)
     if not isinstance(said, Mapping):
         raise AdapterError((), f"An adapter is an object, not {named(said)}.")
     kind = said.get("kind")
@@ -149,10 +149,10 @@ def _descriptions(adapters: Any) -> list[Any]:
         raise AdapterError(
             (), f"A pipeline is a list of adapters, not {named(adapters)}."
         )
-    return [_described(each) for each in adapters]
+    return [_describe(each) for each in adapters]
 
 
-def _described(adapter: Any) -> Any:
+def _describe(adapter: Any) -> Any:
     """An adapter, or a pydantic model of one, as JSON."""
     if isinstance(adapter, Adapter):
         return adapter.description()

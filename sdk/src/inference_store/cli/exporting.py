@@ -123,7 +123,7 @@ def export(
             _show(found, None, as_json)
             return
         try:
-            path = _fetched(store, model_id, found, to)
+            path = _fetch(store, model_id, found, to)
         except KeyboardInterrupt:
             again = f"istore export {model_id} --task {found.id}"
             raise ExportFailed(f"The export goes on in the store: {again}") from None
@@ -143,7 +143,7 @@ def formats(as_json: AsJson = False) -> None:
     output.show_rows(("format", "name", "what it is"), rows)
 
 
-def _fetched(store: Client, model_id: str, task: ExportTask, to: Path | None) -> Path:
+def _fetch(store: Client, model_id: str, task: ExportTask, to: Path | None) -> Path:
     return fetched(task, lambda: _now(store, model_id, task.id), to)
 
 

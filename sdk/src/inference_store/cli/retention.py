@@ -67,7 +67,7 @@ def set_(
     """Give a model its policy, or change what is named of the one it has."""
     with client() as store:
         former = store.retention_policy.get_retention_policy(model_id)
-        body = _changed(former, records, inputs, hard, every)
+        body = _change(former, records, inputs, hard, every)
         if dry_run:
             preview = store.retention_policy.preview_retention_policy(model_id, body)
             if preview is None:
@@ -118,7 +118,7 @@ def run(
         raise typer.Exit(1)
 
 
-def _changed(
+def _change(
     former: RetentionPolicy | None,
     records: str | None,
     inputs: str | None,

@@ -61,7 +61,7 @@ def read_body(content: bytes, header_length: str | None) -> Any:
         if size:
             if type(size) is not int or not 0 < size <= len(rest):
                 raise BadRequest("There is less binary data than an input says.")
-            each["data"] = _unpacked(str(each.get("datatype")), bytes(rest[:size]))
+            each["data"] = _unpack(str(each.get("datatype")), bytes(rest[:size]))
             rest = rest[size:]
     return body
 
@@ -101,7 +101,7 @@ def _elements(mock: Mock, inputs: list[dict[str, Any]]) -> list[dict[str, Any]]:
             if isinstance(element, str) and (
                 content_type == "base64" or mock.takes == "image"
             ):
-                content = _decoded(content)
+                content = _decode(content)
             if mock.takes == "image":
                 made.append({"image": content})
             else:
@@ -184,14 +184,14 @@ def _flat(data: Any) -> list[Any]:
     return data
 
 
-def _decoded(text: bytes) -> bytes:
+def _decode(text: bytes) -> bytes:
     try:
         return base64.b64decode(text, validate=True)
     except (binascii.Error, ValueError):
         raise BadRequest("An element is not base64.") from None
 
 
-def _unpacked(datatype: str, raw: bytes) -> list[Any]:
+def _unpack(datatype: str, raw: bytes) -> list[Any]:
     if datatype == "BYTES":
         return _frames(raw)
     code = NUMBERS.get(datatype)

@@ -100,7 +100,7 @@ def answer(mock: Mock, path: str, body: dict[str, Any]) -> dict[str, Any]:
     if isinstance(mock, TextEmbedding):
         return _embeddings(mock, body, model)
     choices = _choices(mock, body)
-    words = sum(len(_said(choice).split()) for choice in choices)
+    words = sum(len(_describe(choice).split()) for choice in choices)
     asked = len(str(body.get("messages", body.get("prompt"))).split())
     usage = {"prompt_tokens": asked, "completion_tokens": words}
     return {
@@ -118,7 +118,7 @@ def chunks(mock: Mock, path: str, body: dict[str, Any]) -> Iterator[dict[str, An
     if is_chat:
         whole["object"] = "chat.completion.chunk"
     for choice in whole["choices"]:
-        pieces = _said(choice).split(" ")
+        pieces = _describe(choice).split(" ")
         for number, word in enumerate(pieces):
             said = word if number == 0 else " " + word
             part: dict[str, Any] = {"text": said}
@@ -225,6 +225,6 @@ def _embeddings(mock: Mock, body: dict[str, Any], model: Any) -> dict[str, Any]:
     return {"object": "list", "data": rows, "model": model, "usage": usage}
 
 
-def _said(choice: dict[str, Any]) -> str:
+def _describe(choice: dict[str, Any]) -> str:
     told = choice["message"]["content"] if "message" in choice else choice["text"]
     return str(told)

@@ -30,7 +30,7 @@ def _find(value: Any, is_bare: bool, depth: int) -> Vector | None:
     if depth == 0:
         return None
     if isinstance(value, str):  # the element of a V2 output of BYTES
-        return _find(_parsed(value), is_bare, depth - 1)
+        return _find(_parse(value), is_bare, depth - 1)
     if isinstance(value, list):
         if is_bare and value and all(map(_is_number, value)):
             return value
@@ -53,7 +53,7 @@ def _find(value: Any, is_bare: bool, depth: int) -> Vector | None:
     return _find(value.get("data"), is_bare, depth - 1)
 
 
-def _parsed(text: str) -> Any:
+def _parse(text: str) -> Any:
     try:
         return json.loads(text)
     except (ValueError, RecursionError):

@@ -45,7 +45,7 @@ def create(
     """
     body: dict[str, Any] = {"account": account, "name": name, "runner": dict(runner)}
     if interface is not None:
-        body["interface"] = _described(interface)
+        body["interface"] = _describe(interface)
     if model_id is not None:
         body["model_id"] = model_id
     return requests.post(SERVICES, body=body, read=requests.one(InferenceService))
@@ -151,7 +151,7 @@ def _name_of(mock: Any) -> str:
     return mock if isinstance(mock, str) else str(getattr(mock, "name", mock))
 
 
-def _described(interface: Any) -> Any:
+def _describe(interface: Any) -> Any:
     if hasattr(interface, "model_dump"):
         return interface.model_dump(mode="json", exclude_none=True)
     return dict(interface)

@@ -40,7 +40,7 @@ class SessionCalls(Interfaced):
             "GET",
             at(SESSIONS, self.session_id, "ready"),
             lambda response: response.status_code in (200, 204),
-            headers=_signed(self._token),
+            headers=_sign(self._token),
             is_signed=True,
         )
 
@@ -56,7 +56,7 @@ class SessionCalls(Interfaced):
             f"{base}{API}{SESSIONS}/{segment(self.session_id)}/infer/{path}",
             _value,
             json.dumps(asked, ensure_ascii=False, allow_nan=False).encode(),
-            headers={**_signed(self._token), "Content-Type": "application/json"},
+            headers={**_sign(self._token), "Content-Type": "application/json"},
             is_signed=True,
             timeout=INFER_SECONDS,
         )
@@ -107,12 +107,12 @@ def session_by_token(session_id: str, token: str) -> Call[InferenceSession]:
         "GET",
         at(SESSIONS, session_id),
         one(InferenceSession),
-        headers=_signed(token),
+        headers=_sign(token),
         is_signed=True,
     )
 
 
-def _signed(token: str) -> dict[str, str]:
+def _sign(token: str) -> dict[str, str]:
     return {"Authorization": f"Bearer {token}"}
 
 
