@@ -327,10 +327,13 @@ def test_options_go_with_a_large_file_to_its_worker(api, model, answered, settin
     ("name", "content"),
     [
         ("t.tsv", b"inference_id\tlabel\na\tship\n"),
-        ("t.csv.gz", gzip.compress(b"inference_id,label\na,ship\n")),
+        ("t.csv.gz", gzip.compress(b"inference_id,label\na,ship\n", mtime=0)),
         ("t.json", b'[\n {"inference_id": "a",\n  "label": "ship"}\n]'),
         ("t.jsonl", b'{"inference_id": "a", "label": "ship"}\n'),
-        ("t.jsonl.gz", gzip.compress(b'{"inference_id": "a", "label": "ship"}\n')),
+        (
+            "t.jsonl.gz",
+            gzip.compress(b'{"inference_id": "a", "label": "ship"}\n', mtime=0),
+        ),
         ("t.parquet", parquet(inference_id=["a"], label=["ship"])),
     ],
 )
