@@ -29,7 +29,7 @@ from ingest.fetching import Fetcher
 from ingest.outages import Outages, Stopping
 from ingest.refusals import NotYet, Reason, Refused
 from ingest.setting_aside import set_aside
-from ingest.settled import settled
+from ingest.settled import dropped_copies, settled
 from ingest.storing import Storing
 from ingest.stream import Entry, EventStream
 from istore.clock import now
@@ -201,4 +201,5 @@ def _settled_before(aside: Aside, arrivals: dict[str, Arrival]) -> set[str]:
     for model in {each.model for each in missing}:
         named = {e.prefix: e.event.inference_id for e in missing if e.model == model}
         done |= settled(model, named)
+        done |= dropped_copies(model, {p: i for p, i in named.items() if p not in done})
     return {each.entry.id for each in missing if each.prefix in done}
