@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,6 +14,7 @@ BOX_ORDERS = ("yxyx", "xyxy", "xywh")
 # The columns hold 32-bit floats: PostgreSQL refuses what overflows or underflows them.
 LARGEST, SMALLEST = 3.4028234663852886e38, 1.2e-38
 NUMBERS = frozenset({float, int})  # and not their subclass bool
+TOO_DEEP = "[nested too deep to be shown]"
 LABEL_CHARS = 10_000  # a longer text is no name
 UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
 
@@ -110,6 +112,21 @@ def _many(value: list[Any]) -> list[float | None]:
     smallest = min(map(abs, filter(None, value)), default=0.0)
     ordinary = largest <= LARGEST and smallest >= SMALLEST and total == total
     return value if ordinary else [number(each) for each in value]
+
+
+def as_json(value: Any) -> str:
+    """The value as a compact JSON text; a sign that it is there where it is nested too deep.
+
+    orjson reads 1,024 levels and writes 254: what was read cannot always be written.
+    """
+    try:
+        return orjson.dumps(value).decode()
+    except TypeError:
+        pass
+    try:
+        return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+    except RecursionError:
+        return TOO_DEEP
 
 
 def parsed(value: Any) -> Any:

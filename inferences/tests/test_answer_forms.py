@@ -317,6 +317,87 @@ def test_a_refusal_is_the_answer(message):
     assert turn.text == "I cannot help with that." and turn.is_refusal
 
 
+GEMINI_CALL = {"functionCall": {"name": "sail", "args": {"to": "Oslo"}}}
+
+
+@pytest.mark.parametrize(
+    ("parts", "text"),
+    [
+        ([{"text": "A "}, {"text": "ship"}], "A ship"),
+        ([{"text": "Hm", "thought": True}, {"text": "yes"}], "yes"),
+        ([GEMINI_CALL], 'sail({"to":"Oslo"})'),
+    ],
+)
+def test_candidates_of_gemini_are_read_whole_and_in_pieces(parts, text):
+    def piece(*parts, **more):
+        content = {"role": "model", "parts": list(parts)}
+        return {"candidates": [{"content": content, **more}]}
+
+    usage = {"usageMetadata": {"candidatesTokenCount": 5}}
+    whole = piece(*parts, finishReason="STOP") | usage
+    pieces = [*map(piece, parts), {"candidates": [{"finishReason": "STOP"}]} | usage]
+
+    for answer in (whole, pieces):
+        said = read(answer, GENERATE).content
+        assert (said.answer.text, said.finish_reason, said.tokens) == (text, "STOP", 5)
+
+
+def test_a_prompt_that_gemini_blocked_is_a_refusal():
+    said = read({"promptFeedback": {"blockReason": "SAFETY"}}, GENERATE).content
+
+    assert (said.answer.is_refusal, said.finish_reason) == (True, "SAFETY")
+
+
+@pytest.mark.parametrize("depth", [300, 900])
+def test_a_call_whose_arguments_are_nested_deep_is_read(depth):
+    """orjson reads 1,024 levels and writes 254; the entry was set aside as refused."""
+    arguments = "[" * depth + "]" * depth
+    call = {"function": {"name": "sail", "arguments": "ARGUMENTS"}}
+    answer = json.dumps(chat({"content": None, "tool_calls": [call]}))
+    answer = answer.replace('"ARGUMENTS"', arguments)
+
+    (read_call,) = read(answer, GENERATE).content.answer.tool_calls
+
+    assert read_call.name == "sail"
+    assert read_call.arguments in (arguments, "[nested too deep to be shown]")
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        {"role": "assistant", "content": None},
+        {"role": "assistant", "content": None, "reasoning_content": "Hm", "tool_calls": []},
+        {"role": "assistant", "type": "message", "content": [], "stop_reason": "end_turn"},
+    ],
+)  # fmt: skip
+def test_an_answer_that_says_nothing_is_understood_and_empty(message):
+    for answer in (message, {"choices": [{"message": message}]}):
+        assert read(answer, GENERATE).content.answer.text == ""
+
+
+def test_a_message_without_content_beside_what_is_unknown_is_not_understood():
+    message = {"role": "assistant", "content": None, "picture": {"url": "data:,"}}
+
+    assert not read({"choices": [{"message": message}]}, GENERATE).understood
+
+
+def test_what_was_spoken_is_the_text():
+    audio = {"id": "a", "data": "", "transcript": "Ahoy"}
+    message = {"role": "assistant", "content": None, "audio": audio}
+
+    said = read({"choices": [{"message": message}]}, GENERATE).content
+    assert said.answer.text == "Ahoy"
+
+
+def test_the_first_choice_is_the_prediction_though_it_is_empty():
+    choices = [{"message": {"role": "assistant", "content": c}} for c in (None, "two")]
+
+    said = read({"choices": choices}, GENERATE).content
+
+    assert [each.text for each in said.messages] == ["", "two"]
+    assert said.answer.text == ""
+
+
 def test_of_several_choices_the_first_is_the_prediction():
     answer = read({"choices": [{"text": "one"}, {"text": "two"}]}, GENERATE)
 
