@@ -72,15 +72,26 @@ class Context:
         if isinstance(value, str):
             # Whole: cut, two labels with one beginning would be one, and neither found.
             return UNSTORABLE.sub("\ufffd", value) or None
-        place = number(value)
-        if place is None:
+        if isinstance(value, bool):
+            return self._boolean(value)
+        if (read := number(value)) is None:
             return None
-        if not place.is_integer():
-            return repr(place)
-        if self.has_class(int(place)):
-            name = self.class_labels[int(place) - self.first_class_number]
-            return self.label(str(name)) or str(int(place))
-        return str(int(place))
+        if not read.is_integer():
+            return repr(read)
+        place = value if isinstance(value, int) else int(read)  # exact beyond 2^53
+        return self._class(place) or str(place)
+
+    def _boolean(self, value: bool) -> str:
+        """As ground truth reads it: the class that is called so, or has the number."""
+        word = str(value).lower()
+        named = (name for name in self.class_labels if str(name).lower() == word)
+        return next(named, None) or self._class(int(value)) or word
+
+    def _class(self, place: int) -> str | None:
+        """The name of the class of this number."""
+        if not self.has_class(place):
+            return None
+        return self.label(str(self.class_labels[place - self.first_class_number]))
 
     def has_class(self, place: int) -> bool:
         """Whether the list of class labels names the class of this number."""
@@ -136,4 +147,12 @@ def parsed(value: Any) -> Any:
     try:
         return orjson.loads(value)
     except (orjson.JSONDecodeError, UnicodeEncodeError):
+        pass
+    # The words that Python's json writes for what is no number; services.v2 reads them,
+    # too, and an answer must say the same when its text is read again.
+    if "NaN" not in value and "Infinity" not in value:
+        return value
+    try:
+        return json.loads(value)
+    except (ValueError, RecursionError):
         return value

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 from inferences.deconstruction.context import UNSTORABLE, Context, number, numbers
@@ -30,7 +31,8 @@ def read(value: Any, context: Context) -> Deconstructed | None:
     if "Regression" in context.task_type:
         return _made(Kind.REGRESSION, _quantity(value))
     if "Multi-Output" in context.task_type:
-        return _made(Kind.MULTI_OUTPUT, _outputs(value, context))
+        made = _made(Kind.MULTI_OUTPUT, _outputs(value, context))
+        return made and replace(made, warnings=_left_out(value, made.content))
     if "Time Series" in context.task_type:
         return _made(Kind.TIME_SERIES, _series(value))
     return None
@@ -68,6 +70,16 @@ def _outputs(value: Any, context: Context) -> Outputs | None:
         if isinstance(name, str) and name and (said := _output(each)) is not None
     }
     return Outputs(values) if values else None
+
+
+def _left_out(value: Any, said: Outputs) -> list[str]:
+    """A warning of outputs that are neither a number nor a text."""
+    if not isinstance(value, dict) or len(value) <= len(said.values):
+        return []
+    return [
+        f"{len(value) - len(said.values)} of {len(value)} outputs were left out: they are "
+        "no text and no finite number."
+    ]
 
 
 def _output(value: Any) -> float | str | None:
