@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any
 
 from inferences.deconstruction.context import UNSTORABLE, Context, number, numbers
@@ -31,8 +30,12 @@ def read(value: Any, context: Context) -> Deconstructed | None:
     if "Regression" in context.task_type:
         return _made(Kind.REGRESSION, _quantity(value))
     if "Multi-Output" in context.task_type:
-        made = _made(Kind.MULTI_OUTPUT, _outputs(value, context))
-        return made and replace(made, warnings=_left_out(value, made.content))
+        if (said := _outputs(value, context)) is None:
+            return None
+        left_out = _left_out(value, said)
+        return Deconstructed(
+            Kind.MULTI_OUTPUT, understood=True, content=said, warnings=left_out
+        )
     if "Time Series" in context.task_type:
         return _made(Kind.TIME_SERIES, _series(value))
     return None
