@@ -27,11 +27,16 @@ from ingest.blob_fetcher import Fetcher
 from ingest.dead_letters import set_aside
 from ingest.errors import Reason, Rejected, Retryable
 from ingest.metrics import Counts, Every
-from ingest.reconciliation_state import already_processed
+from ingest.reconciliation_state import already_processed, dropped_copies
 from ingest.record_builder import Composed, compose
 from ingest.retries import RetryWhileUnavailable, Stopping
 from ingest.stream import Entry, EventStream
-from ingest.validated_events import Models, ValidatedEvent, read_event, validate
+from ingest.validated_events import (
+    Models,
+    ValidatedEvent,
+    read_event,
+    validate,
+)
 from istore.db.clock import now
 from istore.failpoints import failpoint
 
@@ -201,4 +206,5 @@ def _settled_before(aside: Aside, arrivals: dict[str, ValidatedEvent]) -> set[st
     for model in {each.model for each in missing}:
         named = {e.prefix: e.event.inference_id for e in missing if e.model == model}
         done |= already_processed(model, named)
+        done |= dropped_copies(model, {p: i for p, i in named.items() if p not in done})
     return {each.entry.id for each in missing if each.prefix in done}

@@ -11,6 +11,7 @@ from django.db.models import Q
 
 from inferences.models import InferenceKey, InferencePayload, RegisteredModel
 from inferences.store.lookup import keys_of
+from istore import blobs
 
 AT_ONCE = 1000
 CUT_ID_CHARS = 246
@@ -65,6 +66,30 @@ def already_processed(model: RegisteredModel, named: Mapping[str, str]) -> set[s
                 done.add(prefix)
             if inference_id in stored and prefix not in done:
                 done |= {prefix} & _beside(model, inference_id)
+    return done
+
+
+def dropped_copies(model: RegisteredModel, named: Mapping[str, str]) -> set[str]:
+    """Of ``{prefix of the blobs: inference id}`` those whose blobs were removed as a copy's.
+
+    ``storing.py`` drops the blobs of a copy before its entry is acknowledged, so a listener
+    that dies in between meets the entry again with nothing under its prefix, and no record
+    names that prefix. An id that has a row says what became of it; one that is only
+    reserved still waits for its call. The marker goes last: where it is all that is left,
+    the removal broke off, and is finished here. An input or an answer that is still there
+    was not dropped by us, so such a capture is damaged and not settled.
+    """
+    keys = keys_of(model, named.values())
+    done = set()
+    for prefix, inference_id in named.items():
+        key = keys.get(inference_id)
+        if key is None or key.row_id is None:
+            continue
+        left = set(blobs.listed(prefix)[1])
+        if left == {blobs.METADATA}:
+            blobs.delete([f"{prefix}/{blobs.METADATA}"])
+        if left <= {blobs.METADATA}:
+            done.add(prefix)
     return done
 
 

@@ -8,8 +8,9 @@ unless they fit the upright picture alone: then the model had turned it, too.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from inferences.predictions.parsers import Box, Mask, OrientedBox, Polygons
 from inferences.predictions.parsers.values import Point, Shape
@@ -31,10 +32,15 @@ class Outline:
     bottom: float
 
 
-def outlines(shapes: Sequence[Shape | None], picture: Measure) -> list[Outline | None]:
-    """An outline for each shape, None for what has none."""
+def outlines(
+    shapes: Sequence[Shape | None], picture: Measure, *, is_upright: bool = False
+) -> list[Outline | None]:
+    """An outline for each shape, None for what has none.
+
+    ``is_upright``: it is known that they lie over the picture as it is looked at.
+    """
     drawn = [list(contours_of(shape, picture)) if shape else [] for shape in shapes]
-    turned = not _fit_upright_alone(drawn, picture)
+    turned = not (is_upright or _fit_upright_alone(drawn, picture))
     return [_outline(contours, picture, turned) for contours in drawn]
 
 
@@ -75,6 +81,24 @@ def upright(x: float, y: float, picture: Measure) -> Point:
         7: (height - y, width - x),
         8: (y, width - x),
     }.get(picture.orientation, (x, y))
+
+
+def upright_box(box: Mapping[str, Any], picture: Measure) -> dict[str, Any]:
+    """A box of ground truth over the picture once EXIF's turn is done."""
+    corners = ((box["xmin"], box["ymin"]), (box["xmax"], box["ymax"]))
+    (x1, y1), (x2, y2) = (upright(x, y, picture) for x, y in corners)
+    turned = {
+        **{"xmin": min(x1, x2), "ymin": min(y1, y2)},
+        **{"xmax": max(x1, x2), "ymax": max(y1, y2)},
+    }
+    return {**box, **{name: round(value, 5) for name, value in turned.items()}}
+
+
+def stored_box(box: Mapping[str, Any], picture: Measure) -> dict[str, Any]:
+    """The same back: a box that was drawn upright, over the pixels of the file."""
+    # Quarter turns undo each other, all other turns undo themselves.
+    back = {6: 8, 8: 6}.get(picture.orientation, picture.orientation)
+    return upright_box(box, Measure(*picture.upright, back))
 
 
 def is_upright_already(shapes: Sequence[Shape | None], picture: Measure) -> bool:

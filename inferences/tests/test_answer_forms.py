@@ -57,6 +57,61 @@ def test_labels_that_only_resemble_scored_classes_stay_labels(text):
     assert labels in ([text], [])
 
 
+# classes by their numbers
+
+TABLE = "Tabular Classification"
+
+
+@pytest.mark.parametrize(
+    ("data", "first", "label"),
+    [([1.0], 0, "yes"), ([1.0], 1, "no"), ([0.0], 0, "no"), ([True], 0, "yes")],
+)
+def test_the_number_of_a_class_is_one_however_it_is_written(data, first, label):
+    """Classifiers of scikit-learn answer 1.0: it was read as a sure first class."""
+    answer = [output("predict", data, [1])]
+
+    says = read(answer, TABLE, ["no", "yes"], first_class_number=first)
+
+    assert says.detections == [Detection(label, None)]
+
+
+def test_one_probability_of_two_classes_is_that_of_the_second():
+    answer = [output("probability", [0.75], [1, 1])]
+
+    assert found(answer, TABLE, ["no", "yes"]) == [
+        Detection("no", 0.25),
+        Detection("yes", 0.75),
+    ]
+
+
+def test_a_class_is_exact_beyond_what_a_double_holds():
+    assert found([2**53 + 1], TABLE, []) == [Detection("9007199254740993")]
+
+
+def test_booleans_without_classes_are_labels_as_ground_truth_has_them():
+    assert found([output("out", [False], [1], "BOOL")], TABLE, []) == [
+        Detection("false")
+    ]
+
+
+@pytest.mark.parametrize("word", ["NaN", "Infinity", "-Infinity"])
+def test_a_text_with_what_is_no_number_is_read_as_json(word):
+    """As the body is when it comes; its text was read again as one long label."""
+    text = f'[{{"label": "ship", "score": {word}}}, {{"label": "tug", "score": 0.5}}]'
+
+    says = read(text, CLASSIFY)
+
+    assert says.detections == [Detection("tug", 0.5)]
+    assert "1 of 2" in says.warnings[0]
+
+
+def test_outputs_that_are_no_number_are_told():
+    says = read({"a": float("nan"), "b": 2, "c": "x"}, "Multi-Output")
+
+    assert says.content.values == {"b": 2, "c": "x"}
+    assert "1 of 3 outputs" in says.warnings[0]
+
+
 # detectors
 
 
@@ -213,6 +268,19 @@ def test_masks_as_png_are_what_is_not_black(prefix):
     assert (decoded(ship.shape) == (PAINTED == 1)).all()
 
 
+@pytest.mark.parametrize("colour", [0, 255])
+def test_masks_as_png_that_are_cut_out_are_what_can_be_seen(colour):
+    pixels = np.full((4, 4, 4), colour, np.uint8)
+    pixels[..., 3] = [[0, 0, 0, 0], [0, 255, 255, 0], [0, 255, 255, 0], [0, 0, 0, 0]]
+    file = BytesIO()
+    Image.fromarray(pixels).save(file, "PNG")
+    item = {"label": "ship", "mask": base64.b64encode(file.getvalue()).decode()}
+
+    (one,) = found([item], SEGMENT)
+
+    assert one.shape == Mask((5, 2, 2, 2, 5), 4, 4)
+
+
 def test_masks_as_rows_of_zeros_and_ones_are_no_contours():
     rows = (PAINTED == 2).astype(int).tolist()
 
@@ -315,6 +383,87 @@ def test_a_refusal_is_the_answer(message):
     (turn,) = read(chat({"role": "assistant", **message}), GENERATE).content.messages
 
     assert turn.text == "I cannot help with that." and turn.is_refusal
+
+
+GEMINI_CALL = {"functionCall": {"name": "sail", "args": {"to": "Oslo"}}}
+
+
+@pytest.mark.parametrize(
+    ("parts", "text"),
+    [
+        ([{"text": "A "}, {"text": "ship"}], "A ship"),
+        ([{"text": "Hm", "thought": True}, {"text": "yes"}], "yes"),
+        ([GEMINI_CALL], 'sail({"to":"Oslo"})'),
+    ],
+)
+def test_candidates_of_gemini_are_read_whole_and_in_pieces(parts, text):
+    def piece(*parts, **more):
+        content = {"role": "model", "parts": list(parts)}
+        return {"candidates": [{"content": content, **more}]}
+
+    usage = {"usageMetadata": {"candidatesTokenCount": 5}}
+    whole = piece(*parts, finishReason="STOP") | usage
+    pieces = [*map(piece, parts), {"candidates": [{"finishReason": "STOP"}]} | usage]
+
+    for answer in (whole, pieces):
+        said = read(answer, GENERATE).content
+        assert (said.answer.text, said.finish_reason, said.tokens) == (text, "STOP", 5)
+
+
+def test_a_prompt_that_gemini_blocked_is_a_refusal():
+    said = read({"promptFeedback": {"blockReason": "SAFETY"}}, GENERATE).content
+
+    assert (said.answer.is_refusal, said.finish_reason) == (True, "SAFETY")
+
+
+@pytest.mark.parametrize("depth", [300, 900])
+def test_a_call_whose_arguments_are_nested_deep_is_read(depth):
+    """orjson reads 1,024 levels and writes 254; the entry was set aside as refused."""
+    arguments = "[" * depth + "]" * depth
+    call = {"function": {"name": "sail", "arguments": "ARGUMENTS"}}
+    answer = json.dumps(chat({"content": None, "tool_calls": [call]}))
+    answer = answer.replace('"ARGUMENTS"', arguments)
+
+    (read_call,) = read(answer, GENERATE).content.answer.tool_calls
+
+    assert read_call.name == "sail"
+    assert read_call.arguments in (arguments, "[nested too deep to be shown]")
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        {"role": "assistant", "content": None},
+        {"role": "assistant", "content": None, "reasoning_content": "Hm", "tool_calls": []},
+        {"role": "assistant", "type": "message", "content": [], "stop_reason": "end_turn"},
+    ],
+)  # fmt: skip
+def test_an_answer_that_says_nothing_is_understood_and_empty(message):
+    for answer in (message, {"choices": [{"message": message}]}):
+        assert read(answer, GENERATE).content.answer.text == ""
+
+
+def test_a_message_without_content_beside_what_is_unknown_is_not_understood():
+    message = {"role": "assistant", "content": None, "picture": {"url": "data:,"}}
+
+    assert not read({"choices": [{"message": message}]}, GENERATE).understood
+
+
+def test_what_was_spoken_is_the_text():
+    audio = {"id": "a", "data": "", "transcript": "Ahoy"}
+    message = {"role": "assistant", "content": None, "audio": audio}
+
+    said = read({"choices": [{"message": message}]}, GENERATE).content
+    assert said.answer.text == "Ahoy"
+
+
+def test_the_first_choice_is_the_prediction_though_it_is_empty():
+    choices = [{"message": {"role": "assistant", "content": c}} for c in (None, "two")]
+
+    said = read({"choices": choices}, GENERATE).content
+
+    assert [each.text for each in said.messages] == ["", "two"]
+    assert said.answer.text == ""
 
 
 def test_of_several_choices_the_first_is_the_prediction():

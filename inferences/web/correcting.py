@@ -20,6 +20,8 @@ from inferences.ground_truth.truths import read_truth
 from inferences.ground_truth.upsert import find_truth, put_truth, remove_truth
 from inferences.models import Inference, RegisteredModel
 from inferences.models.metadata_values import MetadataValue
+from inferences.predictions.geometry import stored_box
+from inferences.previews.pictures import Measure
 from inferences.store import metadata_edits, protection
 from inferences.store.protection import Protection
 from inferences.web.access import visible_inference, visible_model
@@ -185,7 +187,33 @@ def _give(posted: Any) -> Any:
         read = json.loads(posted.get("boxes" if form == "boxes" else "json", ""))
     except (ValueError, RecursionError):
         raise ValueError("Not saved: this is no JSON.") from None
-    return {"boxes": read} if form == "boxes" else read
+    if form != "boxes":
+        return read
+    return {"boxes": _turned_back(read, posted.get("turn", ""))}
+
+
+def _turned_back(boxes: Any, turn: str) -> Any:
+    """Boxes that were drawn over a picture that EXIF turns, as the file has its pixels.
+
+    What is no box is left to be refused with its place.
+    """
+    if not turn:
+        return boxes
+    try:
+        orientation, width, height = map(int, turn.split())
+    except ValueError:
+        raise ValueError("Not saved: this is no turn of a picture.") from None
+    if not isinstance(boxes, list) or not all(map(_is_box, boxes)):
+        return boxes
+    drawn_over = Measure(width, height, orientation)
+    return [stored_box(box, drawn_over) for box in boxes]
+
+
+def _is_box(box: Any) -> bool:
+    sides = ("xmin", "ymin", "xmax", "ymax")
+    return isinstance(box, dict) and all(
+        type(box.get(side)) in (int, float) for side in sides
+    )
 
 
 @login_required

@@ -121,6 +121,51 @@ def test_a_copy_in_one_batch_leaves_no_blobs_behind(model, deliver):
     assert (blobs_of(first), blobs_of(copy)) == (ALL, [])
 
 
+@pytest.mark.parametrize("left", [[], ["metadata"]])
+def test_a_copy_that_was_dropped_and_not_acknowledged_is_over_when_it_comes_again(
+    model, deliver, stream, left
+):
+    deliver(capture(model, "a"))
+    copy = capture(model, "a")
+    prefix = copy.metadata_storage_key.rpartition("/")[0]
+    blobs.delete([f"{prefix}/{kind}" for kind in ALL if kind not in left])
+
+    deliver(copy)
+
+    assert stream.lag() == Lag(0, 0)
+    assert not SetAsideEvent.objects.exists()
+    assert blobs_of(copy) == []
+    assert ids(model) == ["a"]
+
+
+def test_a_capture_that_lost_its_input_alone_waits_though_its_id_is_stored(
+    model, deliver, stream
+):
+    deliver(capture(model, "a"))
+    damaged = capture(model, "a", picture=b"another")
+    blobs.delete([damaged.data_storage_key])
+
+    deliver(damaged)
+
+    assert stream.lag() == Lag(waiting=0, pending=1)
+    assert blobs_of(damaged) == ["answer", "metadata"]
+
+
+def test_an_event_without_blobs_whose_id_is_only_reserved_waits(model, deliver, stream):
+    lost = capture(model, "a")
+    blobs.delete([f"{lost.metadata_storage_key.rpartition('/')[0]}/{k}" for k in ALL])
+    InferenceKey.objects.create(
+        registered_model=model,
+        inference_id="a",
+        reservation=b"1" * 32,
+        reserved_at=MOMENT,
+    )
+
+    deliver(lost)
+
+    assert stream.lag() == Lag(waiting=0, pending=1)
+
+
 def test_a_redelivery_keeps_the_blobs_of_a_record_whose_input_went(model, deliver):
     event = capture(model, "a")
     deliver(event)

@@ -6,13 +6,18 @@ from typing import Any
 
 Facts = dict[str, str | int | float]
 
-# Our names, and where OpenAI, Anthropic and Ollama say it.
+# Our names, and where OpenAI, Anthropic, Ollama and Gemini say it.
 USAGE = {
-    "prompt_tokens": ("prompt_tokens", "input_tokens", "prompt_eval_count"),
-    "completion_tokens": ("completion_tokens", "output_tokens", "eval_count"),
-    "total_tokens": ("total_tokens",),
+    "prompt_tokens": (
+        *("prompt_tokens", "input_tokens", "prompt_eval_count", "promptTokenCount"),
+    ),
+    "completion_tokens": (
+        *("completion_tokens", "output_tokens", "eval_count", "candidatesTokenCount"),
+    ),
+    "total_tokens": ("total_tokens", "totalTokenCount"),
 }
-REASONS = ("finish_reason", "stop_reason", "done_reason")
+MODELS = ("model", "modelVersion")
+REASONS = ("finish_reason", "stop_reason", "done_reason", "finishReason")
 
 
 FACTS = frozenset({*USAGE, "model_version", "finish_reason"})
@@ -23,9 +28,10 @@ def facts_of(answer: Any) -> Facts:
     facts: Facts = {}
     if not isinstance(answer, dict):
         return facts
-    if isinstance(answer.get("model"), str) and answer["model"]:
-        facts["model_version"] = answer["model"]
-    usage = answer.get("usage")
+    models = [each for n in MODELS if isinstance(each := answer.get(n), str) and each]
+    if models:
+        facts["model_version"] = models[0]
+    usage = answer.get("usage", answer.get("usageMetadata"))
     for name, words in USAGE.items():
         for source in (usage, answer):
             counts = source if isinstance(source, dict) else {}
@@ -33,7 +39,7 @@ def facts_of(answer: Any) -> Facts:
             if known:
                 facts[name] = known[0]
                 break
-    choices = answer.get("choices")
+    choices = answer.get("choices", answer.get("candidates"))
     holders = [answer, *(choices if isinstance(choices, list) else ())]
     reasons = [
         holder[word]

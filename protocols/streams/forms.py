@@ -252,6 +252,114 @@ def _call(block: Value) -> Value:
         return {**rest, "input": text}
 
 
+class Candidates(Form):
+    """Gemini's generateContent: https://ai.google.dev/api/generate-content.
+
+    Every event has the form of a whole answer, with one more piece of each candidate.
+    """
+
+    end_mark = "finishReason"
+    #: Members that every event tells anew for all that came so far.
+    RETOLD = {"groundingMetadata", "safetyRatings", "usageMetadata"}
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._head: Value = {}
+        self._candidates: dict[int, Value] = {}
+        self._parts: dict[int, list[Value]] = {}
+
+    @classmethod
+    def knows(cls, value: Any) -> bool:
+        if not isinstance(value, dict):
+            return False
+        candidates = value.get("candidates")
+        if candidates is None or candidates == []:
+            return isinstance(value.get("promptFeedback"), dict)
+        return isinstance(candidates, list) and all(map(cls._is_candidate, candidates))
+
+    def take(self, value: Value) -> bool:
+        if not self.knows(value) and "usageMetadata" not in value:
+            raise Unknown
+        candidates = value.get("candidates") or []
+        if not all(map(self._is_candidate, candidates)):
+            raise Unknown
+        is_token = False
+        for number, candidate in enumerate(candidates):
+            is_token |= self._take_candidate(number, candidate)
+        rest = {name: each for name, each in value.items() if name != "candidates"}
+        self._add(self._head, rest)
+        # A prompt that was blocked has no candidates, and nothing more comes.
+        self.has_ended |= "promptFeedback" in value and not candidates
+        return is_token
+
+    def answer(self) -> Value:
+        if not self._candidates:
+            return finish(self._head)
+        made = []
+        for index in sorted(self._candidates):
+            candidate = self._candidates[index]
+            parts = self._parts[index]
+            if parts or "content" in candidate:
+                candidate = {
+                    **candidate,
+                    "content": {**candidate.get("content", {}), "parts": parts},
+                }
+            made.append(candidate)
+        return finish({"candidates": made, **self._head})
+
+    @staticmethod
+    def _is_candidate(candidate: Any) -> bool:
+        if not isinstance(candidate, dict):
+            return False
+        content = candidate.get("content")
+        if content is None:
+            return isinstance(candidate.get("finishReason"), str)
+        if not isinstance(content, dict) or not {"parts", "role"} & content.keys():
+            return False
+        parts = content.get("parts") or []
+        return isinstance(parts, list) and all(isinstance(p, dict) for p in parts)
+
+    def _take_candidate(self, number: int, given: Value) -> bool:
+        index = given.get("index", number)
+        if type(index) is not int:
+            raise Unknown
+        known = self._candidates.setdefault(index, {})
+        content = given.get("content") or {}
+        parts = content.get("parts") or []
+        for part in parts:
+            self._take_part(self._parts.setdefault(index, []), part)
+        self._parts.setdefault(index, [])
+        rest = {name: each for name, each in given.items() if name != "content"}
+        self._add(known, rest)
+        if content:
+            about = {name: each for name, each in content.items() if name != "parts"}
+            add(known, {"content": about}, joins=False)
+        self.has_ended |= bool(given.get("finishReason"))
+        return any(part.get("text") or "functionCall" in part for part in parts)
+
+    @staticmethod
+    def _take_part(parts: list[Value], part: Value) -> None:
+        """A text goes on with the last one; everything else is a part of its own."""
+        last = parts[-1] if parts else {}
+        about = {name: each for name, each in part.items() if name != "text"}
+        is_text = isinstance(part.get("text"), str)
+        if is_text and "text" in last and about.get("thought") == last.get("thought"):
+            last["text"].append(part["text"])
+            # The signature of a thought may come with any of its pieces.
+            last.update(about)
+        elif is_text:
+            parts.append({**part, "text": Pieces([part["text"]])})
+        else:
+            parts.append(dict(part))
+
+    def _add(self, known: Value, given: Value) -> None:
+        for name, value in given.items():
+            if name in self.RETOLD:
+                known[name] = value
+            else:
+                add_repeated(known, {name: value})
+
+
 class Ollama(Form):
     """Ollama's chat and generate: https://github.com/ollama/ollama/blob/main/docs/api.md."""
 
@@ -357,6 +465,7 @@ FORMS: tuple[type[Form], ...] = (
     Completions,
     Responses,
     Messages,
+    Candidates,
     Ollama,
     GeneratedText,
     TextOutput,

@@ -440,6 +440,55 @@ def test_generate_stream_of_triton_and_of_hugging_face():
     assert part.answer["generated_text"] == "A "
 
 
+def gemini(*parts: Any, **candidate: Any) -> bytes:
+    content = {"parts": list(parts), "role": "model"} if parts else None
+    about = {"content": content} if content else {}
+    usage = {"promptTokenCount": 3, "candidatesTokenCount": 5, "totalTokenCount": 8}
+    return event(
+        {
+            "candidates": [about | {"index": 0} | candidate],
+            "usageMetadata": usage,
+            "modelVersion": "gemini-2.5-flash",
+        }
+    )
+
+
+def test_geminis_candidates_keep_texts_thoughts_and_calls():
+    call = {"functionCall": {"name": "sail", "args": {"to": "Rotterdam"}}}
+    rated = [{"category": "HARM_CATEGORY_HARASSMENT", "probability": "NEGLIGIBLE"}]
+
+    found = assemble(
+        gemini({"text": "Hm", "thought": True}, safetyRatings=rated)
+        + gemini({"text": "A "})
+        + gemini({"text": "ship"}, safetyRatings=rated)
+        + gemini(call, finishReason="STOP"),
+        EVENTS,
+    )
+
+    assert (found.is_understood, found.has_ended, found.warnings) == (True, True, [])
+    (candidate,) = found.answer["candidates"]
+    assert candidate["content"] == {
+        "role": "model",
+        "parts": [{"text": "Hm", "thought": True}, {"text": "A ship"}, call],
+    }
+    assert (candidate["finishReason"], candidate["safetyRatings"]) == ("STOP", rated)
+    assert found.facts == {
+        "model_version": "gemini-2.5-flash",
+        "finish_reason": "STOP",
+        "prompt_tokens": 3,
+        "completion_tokens": 5,
+        "total_tokens": 8,
+    }
+    cut = assemble(gemini({"text": "A "}), EVENTS)
+    assert cut.warnings == ["The stream ended without finishReason."]
+
+
+def test_geminis_blocked_prompt_is_a_whole_answer():
+    found = assemble(event({"promptFeedback": {"blockReason": "SAFETY"}}), EVENTS)
+    assert found.answer == {"promptFeedback": {"blockReason": "SAFETY"}}
+    assert (found.is_understood, found.warnings) == (True, [])
+
+
 def test_a_stream_of_one_value_is_that_value():
     assert assemble(lines({"outputs": []}), NDJSON).answer == {"outputs": []}
     several = assemble(lines({"a": 1}, {"a": 2}), NDJSON)

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from inferences.ground_truth.agreement import Predicted
+from inferences.ground_truth.labels import comparable
 
 LABELS_SHOWN = 200
 
@@ -54,6 +55,25 @@ class Accumulator(Protocol):
     def figures(self, *, whole: bool) -> Figures:
         """Of a group the overall figures are enough: then ``whole`` is False."""
         ...
+
+
+class Spellings:
+    """One way to write each label, whichever of its ways the rows have.
+
+    Agreement holds labels against each other composed (Unicode NFC), and whole numbers
+    without a point; figures must do the same, or a verdict of right is counted as wrong.
+    The way that was met first is shown, so a label stays one that a filter finds.
+    """
+
+    def __init__(self) -> None:
+        self._written: dict[str, str] = {}
+
+    def of(self, label: str) -> str:
+        return self._written.setdefault(comparable(label), label)
+
+    def known(self, label: str | None) -> str | None:
+        """The way in which a label was written that somebody asks for."""
+        return label and self._written.get(comparable(label), label)
 
 
 def finite_or_none(value: Any) -> float | None:

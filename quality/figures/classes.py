@@ -15,6 +15,7 @@ from quality.figures.base import (
     Confusion,
     Figures,
     Settings,
+    Spellings,
     finite_or_none,
     show,
     thin,
@@ -35,13 +36,18 @@ class Classes:
         self.actual: list[tuple[str, ...]] = []
         self.answers: list[Pairs] = []
         self.finds_things = False
+        self.spellings = Spellings()
 
     def add(self, truth: list[str], predicted: Predicted) -> bool:
         if predicted.pairs is None:
             return False
         self.finds_things = self.finds_things or predicted.finds_things
-        self.actual.append(tuple(in_slot(label) for label in truth))
-        self.answers.append(predicted.pairs)
+        spelling = self.spellings.of
+        # The answer's first: filters ask for labels as answers have them.
+        self.answers.append(
+            [(spelling(name), score) for name, score in predicted.pairs]
+        )
+        self.actual.append(tuple(spelling(in_slot(label)) for label in truth))
         return True
 
     def figures(self, *, whole: bool) -> Figures:
@@ -139,7 +145,8 @@ class Classes:
     def _curve(
         self, found: Figures, truth: np.ndarray, scores: np.ndarray, place: Any
     ) -> None:
-        label = self.settings.label or Counter(truth).most_common(1)[0][0]
+        asked = self.spellings.known(self.settings.label)
+        label = asked or Counter(truth).most_common(1)[0][0]
         is_it = truth == label
         if label not in place or not is_it.any():
             return

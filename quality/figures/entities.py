@@ -9,12 +9,13 @@ from sklearn import metrics
 
 from inferences.ground_truth.agreement import Predicted
 from inferences.predictions.parsers import values
-from quality.figures.base import Figures, Settings, finite_or_none, show
+from quality.figures.base import Figures, Settings, Spellings, finite_or_none, show
 
 
 class Entities:
     def __init__(self, settings: Settings) -> None:
         self.rows = 0
+        self.spellings = Spellings()
         # Of each label, for every span that is actual or found: whether it is which.
         self.actual: dict[str, list[bool]] = defaultdict(list)
         self.found: dict[str, list[bool]] = defaultdict(list)
@@ -24,8 +25,9 @@ class Entities:
         if not isinstance(content, values.Entities):
             return False
         self.rows += 1
-        actual = {(each["label"], each["start"], each["end"]) for each in truth}
-        found = {(each.label, each.start, each.end) for each in content.entities}
+        spelling = self.spellings.of
+        found = {(spelling(e.label), e.start, e.end) for e in content.entities}
+        actual = {(spelling(e["label"]), e["start"], e["end"]) for e in truth}
         for span in actual | found:
             self.actual[span[0]].append(span in actual)
             self.found[span[0]].append(span in found)

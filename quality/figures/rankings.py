@@ -6,6 +6,7 @@ import numpy as np
 from sklearn import metrics
 
 from inferences.ground_truth.agreement import Predicted
+from inferences.ground_truth.labels import comparable
 from inferences.models.metadata_values import in_slot
 from quality.figures.base import Figures, Settings, finite_or_none
 
@@ -21,8 +22,8 @@ class Rankings:
         if predicted.pairs is None:
             return False
         self.rows += 1
-        relevance = {in_slot(item): each for item, each in truth.items()}
-        ranked = [item for item, _ in predicted.pairs]
+        relevance = {comparable(in_slot(item)): each for item, each in truth.items()}
+        ranked = list(dict.fromkeys(comparable(item) for item, _ in predicted.pairs))
         items = list(dict.fromkeys([*ranked, *relevance]))
         if len(items) < 2 or not any(relevance.values()):
             return True  # in a ranking of one there is nothing to get wrong

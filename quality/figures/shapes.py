@@ -15,7 +15,7 @@ from pycocotools.cocoeval import COCOeval
 from inferences.ground_truth.agreement import Predicted, contours_of_actual
 from inferences.ground_truth.overlaps import GRID, contours_of, encode
 from inferences.predictions.parsers.values import Box, Detection
-from quality.figures.base import Figures, Settings, finite_or_none, show
+from quality.figures.base import Figures, Settings, Spellings, finite_or_none, show
 
 SHAPES_MOST = 300_000  # that are held at once, found and actual together
 ALL, HUNDRED = 0, 2  # COCO's area range and its number of detections an image
@@ -32,6 +32,7 @@ class Boxes:
         self.left_out = 0
         self.of_masks: bool | None = None
         self.numbers: dict[str, int] = {}
+        self.spellings = Spellings()
         self.actual: list[Annotation] = []
         self.found: list[Annotation] = []
 
@@ -47,11 +48,12 @@ class Boxes:
             return False
         self.images += 1
         actual_shapes, found_shapes = drawn
-        for each, shape in zip(truth, actual_shapes, strict=True):
-            self._keep(self.actual, each["label"], shape)
+        # The answer's first: their labels are the ones that filters find.
         for one, shape in zip(found, found_shapes, strict=True):
             score = 1.0 if one.score is None else one.score
             self._keep(self.found, one.label, shape | {"score": score})
+        for each, shape in zip(truth, actual_shapes, strict=True):
+            self._keep(self.actual, each["label"], shape)
         return True
 
     @property
@@ -79,6 +81,7 @@ class Boxes:
         return [_box(*each) for each in corners], [_box(*each) for each in boxes]
 
     def _keep(self, kept: list[Annotation], label: str, shape: Annotation) -> None:
+        label = self.spellings.of(label)
         number = self.numbers.setdefault(label, len(self.numbers) + 1)
         kept.append(
             shape
@@ -155,7 +158,7 @@ class Boxes:
                 }
             )
         result.by_label = show(rows, result.notes)
-        wanted = self.settings.label
+        wanted = self.spellings.known(self.settings.label)
         places = [self.numbers[wanted] - 1] if wanted in self.numbers else slice(None)
         curves = precision[0, :, places, ALL, HUNDRED]
         curves = curves.T if curves.shape[0] != 101 else curves

@@ -148,6 +148,41 @@ def test_a_label_s_curve_is_that_of_the_library(api, stored):
     assert {(round(r, 6), round(p, 6)) for r, p in told["curve"]} <= known
 
 
+COMPOSED, TAKEN_APART = "caf\u00e9", "cafe\u0301"
+
+
+def test_labels_are_the_same_however_their_accents_are_composed(api, stored):
+    """Figures must not contradict ``agrees``, which compares composed labels."""
+    stored(
+        "Image Classification",
+        [
+            (parts_of({TAKEN_APART: 0.9, "bar": 0.1}), {"label": COMPOSED}, {}),
+            (parts_of({COMPOSED: 0.9, "bar": 0.1}), {"label": TAKEN_APART}, {}),
+            # The newest is read first.
+            (parts_of({COMPOSED: 0.9, "bar": 0.1}), {"label": "bar"}, {}),
+        ],
+    )
+
+    figures = ask(api, label=TAKEN_APART)
+
+    assert figures["confusion"]["labels"] == ["bar", COMPOSED]
+    assert figures["confusion"]["counts"] == [[0, 1], [0, 2]]
+    assert figures["curve_label"] == COMPOSED
+    assert figures["figures"]["log_loss"] is not None
+
+
+def test_shapes_and_spans_have_one_label_however_its_accents_are_composed(api, stored):
+    box = {"xmin": 0, "ymin": 0, "xmax": 10, "ymax": 10}
+    found = {"label": COMPOSED, "score": 0.9, "bbox": [0, 0, 10, 10]}
+    actual = {"boxes": [{"label": TAKEN_APART, **box}]}
+    stored("Object Detection", [({"object_detection": [found]}, actual, {})] * 2)
+
+    figures = ask(api)
+
+    assert [row["label"] for row in figures["by_label"]] == [COMPOSED]
+    assert figures["figures"]["map_50"] == 1
+
+
 def test_several_labels_are_measured_label_by_label(api, stored):
     rows = [({"x": 0.9, "y": 0.6}, ["x", "y"]), ({"x": 0.4, "y": 0.8}, ["x"])]
     stored(

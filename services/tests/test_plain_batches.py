@@ -79,3 +79,16 @@ def test_lists_go_by_their_place():
 )
 def test_any_other_answer_is_whole(answer):
     assert not comes_in_as_many(written(input=["a", "b"]), EMBEDDING, answer, 2)
+
+
+@pytest.mark.parametrize("depth", [300, 900])
+def test_what_is_nested_deep_stops_nobody(depth):
+    deep = b"[" * depth + b"]" * depth
+    asked = b'{"input":["a","b"],"user":%b}' % deep
+    answer = b'{"data":[{"index":0,"x":%b},{"index":1}]}' % deep
+
+    comes = comes_in_as_many(asked, EMBEDDING, answer, 2)
+
+    assert comes or depth == 900
+    if comes:
+        assert len(split_inputs(asked, EMBEDDING)) == 2

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,6 +14,7 @@ BOX_ORDERS = ("yxyx", "xyxy", "xywh")
 # The columns hold 32-bit floats: PostgreSQL refuses what overflows or underflows them.
 LARGEST, SMALLEST = 3.4028234663852886e38, 1.2e-38
 NUMBERS = frozenset({float, int})  # and not their subclass bool
+TOO_DEEP = "[nested too deep to be shown]"
 LABEL_CHARS = 10_000  # a longer text is no name
 UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
 
@@ -70,15 +72,26 @@ class Context:
         if isinstance(value, str):
             # Whole: cut, two labels with one beginning would be one, and neither found.
             return UNSTORABLE.sub("\ufffd", value) or None
-        place = number(value)
-        if place is None:
+        if isinstance(value, bool):
+            return self._boolean(value)
+        if (read := number(value)) is None:
             return None
-        if not place.is_integer():
-            return repr(place)
-        if self.has_class(int(place)):
-            name = self.class_labels[int(place) - self.first_class_number]
-            return self.label(str(name)) or str(int(place))
-        return str(int(place))
+        if not read.is_integer():
+            return repr(read)
+        place = value if isinstance(value, int) else int(read)  # exact beyond 2^53
+        return self._class(place) or str(place)
+
+    def _boolean(self, value: bool) -> str:
+        """As ground truth reads it: the class that is called so, or has the number."""
+        word = str(value).lower()
+        named = (name for name in self.class_labels if str(name).lower() == word)
+        return next(named, None) or self._class(int(value)) or word
+
+    def _class(self, place: int) -> str | None:
+        """The name of the class of this number."""
+        if not self.has_class(place):
+            return None
+        return self.label(str(self.class_labels[place - self.first_class_number]))
 
     def has_class(self, place: int) -> bool:
         """Whether the list of class labels names the class of this number."""
@@ -112,6 +125,21 @@ def _many(value: list[Any]) -> list[float | None]:
     return value if ordinary else [number(each) for each in value]
 
 
+def as_json(value: Any) -> str:
+    """The value as a compact JSON text; a sign that it is there where it is nested too deep.
+
+    orjson reads 1,024 levels and writes 254: what was read cannot always be written.
+    """
+    try:
+        return orjson.dumps(value).decode()
+    except TypeError:
+        pass
+    try:
+        return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+    except RecursionError:
+        return TOO_DEEP
+
+
 def parse(value: Any) -> Any:
     """What a text holds when that is an object or a list in JSON; else the value."""
     if not isinstance(value, str) or value.lstrip()[:1] not in ("{", "["):
@@ -119,4 +147,12 @@ def parse(value: Any) -> Any:
     try:
         return orjson.loads(value)
     except (orjson.JSONDecodeError, UnicodeEncodeError):
+        pass
+    # The words that Python's json writes for what is no number; services.v2 reads them,
+    # too, and an answer must say the same when its text is read again.
+    if "NaN" not in value and "Infinity" not in value:
+        return value
+    try:
+        return json.loads(value)
+    except (ValueError, RecursionError):
         return value

@@ -30,4 +30,6 @@ def _is_name(value: Any, context: Context) -> bool:
     if isinstance(value, str):
         known = classifies or value in context.class_labels
         return known and 0 < len(value) <= LABEL_CHARS
-    return type(value) is int and classifies and bool(context.task_type)
+    # Classifiers of scikit-learn and their like answer a class as 1.0, or as true.
+    is_number = isinstance(value, int) or (type(value) is float and value.is_integer())
+    return is_number and classifies and bool(context.task_type)

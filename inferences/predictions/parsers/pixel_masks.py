@@ -65,7 +65,10 @@ def mask_of_rows(value: Any) -> Mask | None:
 
 
 def mask_of_png(text: Any) -> Mask | None:
-    """Of a PNG in base64, as pipelines of Hugging Face answer: what is not black."""
+    """Of a PNG in base64, as pipelines of Hugging Face answer: what is not black.
+
+    Of a picture that is cut out by its transparency, what can be seen is inside.
+    """
     if not isinstance(text, str):
         return None
     text = text.rpartition("base64,")[2] if text.startswith("data:") else text
@@ -76,6 +79,10 @@ def mask_of_png(text: Any) -> Mask | None:
         with Image.open(BytesIO(content), formats=("PNG",)) as image:
             if image.width * image.height > PIXELS_MAX:
                 return None
+            if image.has_transparency_data:
+                seen = np.asarray(image.convert("RGBA").getchannel("A")) != 0
+                if not seen.all():
+                    return mask_of(seen)
             plane = image.convert("L") if image.mode != "1" else image
             return mask_of(np.asarray(plane) != 0)
     except (binascii.Error, OSError, ValueError, SyntaxError):

@@ -28,6 +28,9 @@ def read(value: Any, context: Context) -> Deconstructed | None:
         return None
     if not (named or _are_probabilities(scores, context)):
         return None
+    # One probability of two classes is that of the second; the first has the rest.
+    if len(scores) == 1 and len(context.class_labels) == 2 and 0 <= scores[0] <= 1:
+        scores = [1 - scores[0], scores[0]]
     # The list is in the order of the classes, whatever number the first of them has. With
     # as many more as that number, those before it (the background) are answered, too.
     first = context.first_class_number
@@ -46,6 +49,8 @@ def _are_probabilities(scores: list[float], context: Context) -> bool:
     if len(scores) > 1 and len(scores) == len(context.class_labels):
         return context.is_task("Classification")
     if all(isinstance(score, int) for score in scores):  # a class by its number
+        return False
+    if len(scores) == 1 and float(scores[0]).is_integer():  # which many write as 1.0
         return False
     if context.is_task("Classification") and context.task_type:
         return True

@@ -1,7 +1,7 @@
 """What a model of texts was asked, as a person would read it.
 
 Read are: plain text; a V2 input tensor as JSON; and the requests of language models:
-``messages`` (OpenAI, Anthropic, Ollama), ``prompt``, ``input`` (responses, embeddings),
+``messages`` (OpenAI, Anthropic, Ollama), ``contents`` (Gemini), ``prompt``, ``input`` (responses, embeddings),
 ``inputs`` (Hugging Face), ``text``, ``question`` with ``context``, ``query`` with
 ``documents``.
 """
@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from inferences.predictions.parsers.context import UNSTORABLE, parse
+from inferences.predictions.parsers.context import UNSTORABLE, as_json, parse
 from inferences.predictions.parsers.outputs import without_batch
 
 TEXTS = ("prompt", "input", "inputs", "text", "sequence")
@@ -56,6 +56,8 @@ def _of_value(value: Any) -> str | None:
         return _of_value(value["data"])
     if isinstance(turns := value.get("messages"), list):
         return _of_turns(value, turns)
+    if isinstance(turns := value.get("contents"), list):
+        return _of_contents(value, turns)
     if isinstance(question := value.get("question"), str):
         context = value.get("context")
         return f"{question}\n\n{context}" if isinstance(context, str) else question
@@ -95,6 +97,40 @@ def _of_turns(value: dict[str, Any], turns: list[Any]) -> str | None:
     if len(said) == 1:
         return said[0][1] or None
     return "\n\n".join(f"{role}: {text}" if role else text for role, text in said)
+
+
+def _of_contents(value: dict[str, Any], turns: list[Any]) -> str | None:
+    """Gemini's turns, whose parts say by their names what they are."""
+    system = value.get("systemInstruction", value.get("system_instruction"))
+    told = [{**system, "role": "system"}] if isinstance(system, dict) else []
+    said = [
+        {"role": turn.get("role"), "content": _gemini_parts(turn.get("parts"))}
+        for turn in [*told, *turns]
+        if isinstance(turn, dict)
+    ]
+    return _of_turns({}, said) if len(said) == len(told) + len(turns) else None
+
+
+def _gemini_parts(parts: Any) -> str:
+    return "\n".join(
+        filter(None, map(_gemini_part, parts if isinstance(parts, list) else ()))
+    )
+
+
+def _gemini_part(part: Any) -> str:
+    if not isinstance(part, dict):
+        return ""
+    if isinstance(text := part.get("text"), str):
+        return text
+    data = part.get("inlineData", part.get("inline_data", part.get("fileData")))
+    if isinstance(data, dict):
+        kind = str(data.get("mimeType", data.get("mime_type", "file")))
+        return next((f"[{name}]" for name in PARTS if name in kind), "[file]")
+    for name in ("functionCall", "functionResponse"):
+        if isinstance(call := part.get(name), dict):
+            given = call.get("args", call.get("response", {}))
+            return f"{call.get('name')}({as_json(given)})"
+    return ""
 
 
 def _turn(turn: dict[str, Any]) -> str:

@@ -30,7 +30,12 @@ def read(value: Any, context: Context) -> Deconstructed | None:
     if "Regression" in context.task_type:
         return _make(Kind.REGRESSION, _quantity(value))
     if "Multi-Output" in context.task_type:
-        return _make(Kind.MULTI_OUTPUT, _outputs(value, context))
+        if (said := _outputs(value, context)) is None:
+            return None
+        left_out = _left_out(value, said)
+        return Deconstructed(
+            Kind.MULTI_OUTPUT, understood=True, content=said, warnings=left_out
+        )
     if "Time Series" in context.task_type:
         return _make(Kind.TIME_SERIES, _series(value))
     return None
@@ -68,6 +73,16 @@ def _outputs(value: Any, context: Context) -> Outputs | None:
         if isinstance(name, str) and name and (said := _output(each)) is not None
     }
     return Outputs(values) if values else None
+
+
+def _left_out(value: Any, said: Outputs) -> list[str]:
+    """A warning of outputs that are neither a number nor a text."""
+    if not isinstance(value, dict) or len(value) <= len(said.values):
+        return []
+    return [
+        f"{len(value) - len(said.values)} of {len(value)} outputs were left out: they are "
+        "no text and no finite number."
+    ]
 
 
 def _output(value: Any) -> float | str | None:

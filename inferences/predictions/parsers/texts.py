@@ -1,7 +1,8 @@
 """Generated text, in the forms that servers of language models answer.
 
 Read are: a text; turns of a chat; chat completions, completions and responses of OpenAI's
-protocol; Anthropic's messages; Ollama's chat and generate; the pipelines of Hugging Face
+protocol; Anthropic's messages; Gemini's candidates, whole or as the list of pieces that it
+streams; Ollama's chat and generate; the pipelines of Hugging Face
 (``generated_text``, ``summary_text``, ``translation_text``, ``answer``); Triton's
 ``text_output``.
 """
@@ -10,9 +11,7 @@ from __future__ import annotations
 
 from typing import Any
 
-import orjson
-
-from inferences.predictions.parsers.context import UNSTORABLE, Context
+from inferences.predictions.parsers.context import UNSTORABLE, Context, as_json
 from inferences.predictions.parsers.outputs import without_batch
 from inferences.predictions.parsers.values import (
     Deconstructed,
@@ -21,6 +20,7 @@ from inferences.predictions.parsers.values import (
     Text,
     ToolCall,
 )
+from protocols.streams.forms import Candidates
 
 MESSAGES_MAX = 1000
 CALLS_MAX = 1000
@@ -39,11 +39,22 @@ TEXT = (
 # How many tokens were generated, by the names of OpenAI and Anthropic.
 TOKENS = ("completion_tokens", "output_tokens")
 REASONS = ("finish_reason", "stop_reason", "done_reason")
+# What may stand beside content that is null or empty: whoever answered so said nothing, was
+# cut off while it thought, or declined. Beside anything else the message is not understood.
+BESIDE_NOTHING = {
+    *("annotations", "container", "content", "created_at", "done", "eval_count"),
+    *("eval_duration", "finish_reason", "id", "load_duration", "model", "name"),
+    *("prompt_eval_count", "prompt_eval_duration", "reasoning", "reasoning_content"),
+    *("reasoning_details", "role", "stop_sequence", "thinking", "total_duration"),
+    *("type", "usage", *REASONS),
+}
 
 
 def read(value: Any, context: Context) -> Deconstructed | None:
     """By its form when it has choices, else of a model that generates text."""
     is_chat = isinstance(value, dict) and isinstance(value.get("choices"), list)
+    if (candidates := _of_gemini(value, context)) is not None:
+        return Deconstructed(Kind.TEXT_GENERATION, understood=True, content=candidates)
     if not is_chat and "Text Generation" not in context.task_type:
         return None
     content = _of_choices(value) if is_chat else _of_part(value)
@@ -58,8 +69,10 @@ def _of_choices(value: dict[Any, Any]) -> Text | None:
         if not isinstance(choice, dict):
             return None
         inner = choice.get("message", choice)
-        if message := _message(inner):
-            messages.append(message)
+        message = _message(inner)
+        if message is None:  # the first choice is the answer: none may be passed over
+            return None
+        messages.append(message)
         reasons.append(_reason(choice))
     reason = next(filter(None, reasons), "")
     return Text(tuple(messages), reason, _tokens(value), are_choices=True)
@@ -109,7 +122,56 @@ def _message(value: Any) -> Message | None:
         return _make(role, text or "", calls, is_refusal=refusal is not None)
     if refusal is not None:
         return _make(role, refusal, is_refusal=True)
+    if text is None and _says_nothing(value):
+        text = ""
     return None if text is None else _make(role, text)
+
+
+def _says_nothing(value: dict[Any, Any]) -> bool:
+    """Whether the content is there and empty, and nothing else could be the answer."""
+    if value.get("content", 0) not in (None, []) or "role" not in value:
+        return False
+    return all(name in BESIDE_NOTHING for name, each in value.items() if each)
+
+
+def _of_gemini(value: Any, context: Context) -> Text | None:
+    """https://ai.google.dev/api/generate-content: candidates, or why the prompt was blocked."""
+    if isinstance(value, list) and len(value) > 1 and all(map(Candidates.knows, value)):
+        form = Candidates()
+        try:
+            for piece in value:
+                form.take(piece)
+            value = form.answer()
+        except (ValueError, RecursionError):  # pieces that do not go together
+            return None
+    if not Candidates.knows(value):
+        return None
+    tokens = _count(value.get("usageMetadata"), "candidatesTokenCount")
+    candidates = value.get("candidates") or []
+    if not candidates:
+        feedback = value["promptFeedback"]
+        reason = _word(feedback.get("blockReason"))
+        return Text(
+            (Message("", "", is_refusal=True),), reason, tokens, are_choices=True
+        )
+    messages = tuple(map(_of_candidate, candidates[:MESSAGES_MAX]))
+    reasons = (_word(each.get("finishReason")) for each in candidates)
+    return Text(messages, next(filter(None, reasons), ""), tokens, are_choices=True)
+
+
+def _of_candidate(candidate: dict[Any, Any]) -> Message:
+    content = candidate.get("content") or {}
+    parts = [part for part in content.get("parts") or () if isinstance(part, dict)]
+    said = [part for part in parts if not part.get("thought")]
+    texts = [part["text"] for part in said if isinstance(part.get("text"), str)]
+    given = [{"arguments": p["args"], **p} if "args" in p else p for p in _calls(parts)]
+    calls = tuple(call for each in given[:CALLS_MAX] if (call := _tool_call(each)))
+    return _make(_word(content.get("role")), "".join(texts), calls)
+
+
+def _calls(parts: list[dict[Any, Any]]) -> list[dict[Any, Any]]:
+    calls = (part.get("functionCall") for part in parts)
+    return [call for call in calls if isinstance(call, dict)]
 
 
 def _make(
@@ -132,7 +194,9 @@ def _text(value: dict[Any, Any]) -> str | None:
             inner = "\n".join(texts) if texts else None
         if isinstance(inner, str):
             return inner
-    return None
+    audio = value.get("audio")  # what was spoken instead
+    spoken = audio.get("transcript") if isinstance(audio, dict) else None
+    return spoken if isinstance(spoken, str) else None
 
 
 def _refusal(value: dict[Any, Any]) -> str | None:
@@ -173,7 +237,7 @@ def _tool_call(value: Any) -> ToolCall | None:
         return None
     arguments = inner.get("arguments", inner.get("input", ""))
     if not isinstance(arguments, str):
-        arguments = orjson.dumps(arguments).decode()
+        arguments = as_json(arguments)
     return ToolCall(_clean(inner["name"]), _clean(arguments))
 
 
@@ -184,9 +248,13 @@ def _reason(value: dict[Any, Any]) -> str:
 def _tokens(value: dict[Any, Any]) -> int | None:
     usage = value.get("usage")
     counts = usage if isinstance(usage, dict) else {}
-    given = [counts.get(name) for name in TOKENS] + [value.get("eval_count")]
-    whole = (count for count in given if type(count) is int and 0 <= count < 2**31)
-    return next(whole, None)
+    given = [_count(counts, name) for name in TOKENS] + [_count(value, "eval_count")]
+    return next((count for count in given if count is not None), None)
+
+
+def _count(counts: Any, name: str) -> int | None:
+    count = counts.get(name) if isinstance(counts, dict) else None
+    return count if type(count) is int and 0 <= count < 2**31 else None
 
 
 def _word(value: Any) -> str:

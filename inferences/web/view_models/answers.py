@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from inferences.models import Inference, InferenceAction, RegisteredModel
-from inferences.predictions.geometry import Outline, outlines
+from inferences.predictions.geometry import Outline, is_upright_already, outlines
 from inferences.predictions.parse import deconstructed
 from inferences.predictions.parsers import Detection, Kind
 from inferences.predictions.parsers.values import Content
@@ -82,6 +82,7 @@ class Answer:
     excerpt: str = ""
     content: Content | None = None
     is_marked: bool = False  # the question asked for some of what was found
+    is_upright: bool = False  # its shapes lie over the picture as EXIF turns it
     is_one_class: bool = False  # and what was found is how sure the model is of each
 
     @property
@@ -224,6 +225,7 @@ def answer_of_text(
         text[:EXCERPT_CHARS] if plain else "",
         said.content,
         is_marked=test is not None and any(each.is_match for each in found),
+        is_upright=picture is not None and is_upright_already(shapes, picture),
         is_one_class=said.is_one_class,
     )
 

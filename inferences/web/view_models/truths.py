@@ -10,7 +10,7 @@ from inferences.ground_truth.truths import allowed
 from inferences.ground_truth.upsert import Version, history
 from inferences.models import Inference, RegisteredModel
 from inferences.models.ground_truth import GroundTruth
-from inferences.predictions.geometry import outlines
+from inferences.predictions.geometry import is_upright_already, outlines, upright_box
 from inferences.predictions.parsers import Box, OrientedBox, Polygons
 from inferences.predictions.parsers.values import Shape
 from inferences.previews.pictures import Measure
@@ -41,6 +41,8 @@ class TruthView:
     suggested: str = "[]"
     is_shares: bool = False
     may_draw: bool = False
+    # Orientation, width and height that what is drawn is to be turned back by.
+    turn: str = ""
 
     @property
     def labels(self) -> str:
@@ -78,24 +80,36 @@ def truth_view(
     is_shares = model.box_format.endswith("_normalised")
     given = truth.truth if truth else {}
     shapes = _shapes(given, is_shares)
-    drawn = outlines([shape for _, shape in shapes], picture)
+    is_upright = answer.is_upright or is_upright_already(
+        [shape for _, shape in shapes], picture
+    )
+    drawn = outlines(
+        [shape for _, shape in shapes], picture, is_upright=answer.is_upright
+    )
     found = [
         Found(row, label, None, colours_of(model)(label), outline)
         for row, ((label, _), outline) in enumerate(zip(shapes, drawn, strict=True))
     ]
-    # A picture that is turned for the eye has its boxes in the pixels of the file.
-    may_draw = "boxes" in forms and picture.orientation == 1
-    plain = all("xmin" in box for box in given.get("boxes", []))
+    boxes = given.get("boxes", [])
+    plain = all("xmin" in box for box in boxes)
+    # A picture that is turned for the eye has its boxes in the pixels of the file, unless
+    # the model had turned it, too. They are drawn over the turned one, and turned back.
+    turn = ""
+    if picture.orientation != 1 and not is_upright and plain:
+        unit = Measure(1, 1, picture.orientation) if is_shares else picture
+        turn = f"{unit.orientation} {unit.width} {unit.height}"
+        boxes = [upright_box(box, unit) for box in boxes]
     return TruthView(
         truth,
         said,
         forms,
         versions,
         found,
-        json.dumps(given.get("boxes", [])) if plain else "[]",
+        json.dumps(boxes) if plain else "[]",
         json.dumps(_as_boxes(answer, picture, is_shares)),
         is_shares,
-        may_draw and plain,
+        may_draw="boxes" in forms and plain,
+        turn=turn,
     )
 
 
