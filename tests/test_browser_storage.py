@@ -101,7 +101,7 @@ def test_a_policy_is_previewed_saved_and_carried_out(
     expect(inputs.locator(".note")).to_have_text("2.5 MB")
     records = tile(preview, "Inferences")
     expect(records.locator(".figure")).to_have_text("4")
-    kept = tile(preview, "Stay, as protected")
+    kept = tile(preview, "Protected")
     expect(kept.locator(".figure")).to_have_text("1")
     # Three went on the first of June and one on the fourth: two columns of the plot.
     days = preview.get_by_role("img", name="What would go, by day")

@@ -139,7 +139,7 @@ def test_the_preview_says_what_would_go_before_anything_is_saved(
     shown = text(part)
     assert "What would go now exact" in shown
     assert "Inputs 3 4.5 KB" in shown
-    assert "Stay, as protected" in shown
+    assert "Protected" in shown
     assert part.content.count(b'class="records"') >= 3
     assert b"/models/yolo-harbour/inferences/old%201" in part.content
     assert not RetentionPolicy.objects.exists()
