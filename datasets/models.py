@@ -244,6 +244,26 @@ class AddingTask(TrackedTask):
         ]
 
     @property
+    def outcome(self) -> list[str]:
+        """What became of the selection, in the words of the page."""
+        counts = self.counts
+        skipped = counts.get("skipped_duplicates")
+        left_out = f" ({skipped:,} left out)" if skipped else ""
+        phrases = {
+            "updated": "brought up to date",
+            "unchanged": "there already",
+            "duplicates": f"of an input that was there{left_out}",
+            "without_input": "without an input",
+            "deleted": "deleted meanwhile",
+        }
+        others = [
+            f"{counts[kind]:,} {phrase}"
+            for kind, phrase in phrases.items()
+            if counts.get(kind)
+        ]
+        return [f"{counts.get('added', 0):,} added", *others]
+
+    @property
     def done(self) -> int:
         return self.progress_count
 

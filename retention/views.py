@@ -190,7 +190,7 @@ def resume_task(request: HttpRequest, model_id: str, task_id: str) -> HttpRespon
     model = visible_model(request, model_id, Role.EDITOR)
     try:
         if not policies.resume_task(caller_of(request), _task_of(model, task_id)):
-            messages.error(request, "The task is not one that can go on.")
+            messages.error(request, "Only a stopped or failed task can be resumed.")
     except Conflict as error:
         messages.error(request, str(error.detail))
     return redirect("retention:task", model.project, model.model_id, task_id)

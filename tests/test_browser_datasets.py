@@ -72,8 +72,8 @@ def test_all_that_match_become_a_version_that_is_downloaded(
     shot(page, "dataset-version")
 
     page.get_by_role("link", name="Working").click()
-    page.get_by_label("Take out harbour/2").check()
-    page.get_by_role("button", name="Take the ticked ones out").click()
+    page.get_by_label("Remove harbour/2").check()
+    page.get_by_role("button", name="Remove selected").click()
     expect(page.locator(".entry")).to_have_count(1)
     page.get_by_role("link", name="Compare versions").click()
     expect(page.locator(".tile", has_text="taken out")).to_contain_text("1")
@@ -153,7 +153,7 @@ def test_a_viewer_looks_and_cannot_act(store, watched, live_server, log_in):
     log_in(page, "viktor")
     page.goto(live_server.url + DATASET)
     expect(page.get_by_role("heading", name="hard cases", exact=True)).to_be_visible()
-    for name in ("Publish version 1", "Split", "Delete", "Take the ticked ones out"):
+    for name in ("Publish version 1", "Split", "Delete", "Remove selected"):
         expect(page.get_by_role("button", name=name)).to_have_count(0)
     page.goto(f"{live_server.url}/projects/harbour/datasets")
     expect(page.get_by_role("button", name="Make the dataset")).to_have_count(0)

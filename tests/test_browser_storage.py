@@ -83,7 +83,7 @@ def test_a_policy_is_previewed_saved_and_carried_out(
     page.goto(f"{live_server.url}/models/yolo-harbour/inferences")
     page.get_by_role("link", name="Storage").click()
     expect(page.get_by_role("heading", name="Everything is kept.")).to_be_visible()
-    expect(page.get_by_role("heading", name="Nothing would go")).to_be_visible()
+    expect(page.get_by_role("heading", name="Nothing would be removed")).to_be_visible()
 
     # Ages in words; the preview beside them follows, before anything is saved.
     page.get_by_label("Delete inputs and inferences").check()
@@ -101,10 +101,10 @@ def test_a_policy_is_previewed_saved_and_carried_out(
     expect(inputs.locator(".note")).to_have_text("2.5 MB")
     records = tile(preview, "Inferences")
     expect(records.locator(".figure")).to_have_text("4")
-    kept = tile(preview, "Stay, as protected")
+    kept = tile(preview, "Protected")
     expect(kept.locator(".figure")).to_have_text("1")
     # Three went on the first of June and one on the fourth: two columns of the plot.
-    days = preview.get_by_role("img", name="What would go, by day")
+    days = preview.get_by_role("img", name="What would be removed, by day")
     expect(days.locator("g", has_text="2025-06-01: 3 inputs, 3")).to_have_count(1)
     expect(days.locator("g", has_text="2025-06-04: 1 input, 1 i")).to_have_count(1)
     samples = preview.locator(".samples li")

@@ -71,7 +71,7 @@ def test_what_a_published_version_holds_is_put_back_as_it_was(client, filled):
 
 
 def test_what_was_never_published_is_gone_and_it_says_so(client, filled):
-    assert "in no published version goes for good" in (
+    assert "Entries in no published version are removed for good" in (
         client.get(HARD).content.decode()
     )
 

@@ -122,6 +122,12 @@ def offered_labels(offer: Offer, question: Question) -> list[Choice]:
     return [*known, *(Choice(n, None, True) for n in chosen if n not in names)]
 
 
+@register.filter
+def complaint(question: Question, name: str) -> str:
+    """What is wrong with a field of the form, empty where nothing is."""
+    return " ".join(question.errors.get(name, ()))
+
+
 @register.simple_tag
 def chosen_source(offer: Offer, question: Question) -> list[Choice]:
     """The sources the model has met, nothing counted yet."""

@@ -117,7 +117,7 @@ def test_an_erasure_is_counted_first_and_then_carried_out(
     assert task.dry_run
     erase(task)
     report = client.get(counted.url)
-    assert b"1 records would go" in report.content
+    assert b"1 records would be erased" in report.content
     assert b"Zaphod" not in report.content
     assert model.inferences.exists()
 

@@ -330,7 +330,7 @@ def test_what_stands_beside_an_answer_is_shown(api, person, of_task):
 
     page = told.content.decode()
     for each in (
-        "What counted",
+        "Feature contributions",
         "income",
         "Embeddings",
         "item",

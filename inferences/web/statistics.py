@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
+from urllib.parse import quote
 
 from django.contrib.auth.decorators import login_required
 from django.core.exceptions import ValidationError
@@ -65,6 +66,7 @@ def statistics(request: HttpRequest, model_id: str) -> HttpResponse:
         "problem": problem,
         "unknown": [n for n in unknown_names(request.GET) if n not in OF_PAGE],
         "vs": request.GET.get("vs", ""),
+        "beside": _beside(request.GET.get("vs", ""), key, type_),
         "offer": offer(model),
         "key": key,
         "type": type_,
@@ -83,6 +85,12 @@ def _ask(request: HttpRequest) -> str:
     for name in ("part", "cursor", "figures"):
         query.pop(name, None)
     return f"?{query.urlencode()}"
+
+
+def _beside(vs: str, key: str, type_: str) -> str:
+    """What a link of the page appends to keep the comparison and the metadata key."""
+    compared = f"&vs={quote(vs, safe='')}" if vs else ""
+    return f"{compared}&of={quote(key, safe='')}:{type_}" if key else compared
 
 
 def _key(request: HttpRequest) -> tuple[str, str]:

@@ -16,6 +16,19 @@ register = template.Library()
 MINUTE, HOUR, DAY = 60, 3600, 86_400
 # How much of "2026-01-31 12:00:00.123456" is written.
 LENGTHS = {"day": 10, "minute": 16, "second": 19, "exact": 26}
+# The class of a badge by the state it shows: of tasks, sessions of services, tokens.
+BADGES = {
+    "complete": "good",
+    "failed": "bad",
+    "stopped": "warn",
+    "Ready": "good",
+    "Created": "warn",
+    "Admitted": "warn",
+    "Error": "bad",
+    "valid": "good",
+    "expired": "warn",
+    "revoked": "bad",
+}
 SIZES = ("bytes", "KB", "MB", "GB", "TB")
 
 
@@ -74,6 +87,12 @@ def ago(when: datetime) -> str:
         if passed < most:
             return f"{passed / seconds:.0f} {name} ago"
     return f"{when.astimezone(UTC):%Y-%m-%d}"
+
+
+@register.filter
+def badge(state: str) -> str:
+    """The class of the badge of a state; none for a state that is neither good nor bad."""
+    return BADGES.get(state, "")
 
 
 @register.filter

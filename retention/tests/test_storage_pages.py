@@ -137,9 +137,9 @@ def test_the_preview_says_what_would_go_before_anything_is_saved(
     part = person().get(f"{PAGE}/preview", BOTH)
 
     shown = text(part)
-    assert "What would go now exact" in shown
+    assert "What would be removed now exact" in shown
     assert "Inputs 3 4.5 KB" in shown
-    assert "Stay, as protected" in shown
+    assert "Protected" in shown
     assert part.content.count(b'class="records"') >= 3
     assert b"/models/yolo-harbour/inferences/old%201" in part.content
     assert not RetentionPolicy.objects.exists()
@@ -148,7 +148,7 @@ def test_the_preview_says_what_would_go_before_anything_is_saved(
 def test_the_preview_follows_the_form(model, person):
     client = person()
 
-    assert "Nothing would go" in text(
+    assert "Nothing would be removed" in text(
         client.get(f"{PAGE}/preview", {"what": "nothing"})
     )
     wrong = client.get(f"{PAGE}/preview", BOTH | {"input_age_0": "9"})
@@ -162,7 +162,7 @@ def test_without_scripts_a_button_previews(model, person, make_inference):
     page = person().post(PAGE, BOTH | {"preview": "true"})
 
     assert page.status_code == 200
-    assert "What would go now" in text(page)
+    assert "What would be removed now" in text(page)
     assert not RetentionPolicy.objects.exists()
 
 

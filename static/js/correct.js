@@ -168,7 +168,7 @@ if (form && stage) {
       if (word === "yes") { isLeaving = true; onward(); }
       if (word === "instead") form.requestSubmit(form.querySelector("[data-correct-tools] .primary"));
     });
-    const detail = { said: "The boxes are not saved.", yes: "Leave without saving", instead: "Save them", no: "Go on drawing", answer };
+    const detail = { said: "The boxes are not saved.", yes: "Leave without saving", instead: "Save them", no: "Keep drawing", answer };
     document.dispatchEvent(new CustomEvent("ask", { detail }));
   }
   document.addEventListener("click", (event) => {

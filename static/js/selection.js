@@ -13,7 +13,7 @@ const isAll = () => bar().querySelector("[data-everything]").value === "true";
 function keep(chosen) { sessionStorage.setItem(place(), JSON.stringify([...chosen].slice(0, MOST))); }
 
 function matching() {
-  const text = document.querySelector("[data-count]")?.textContent.trim() ?? "";
+  const text = document.querySelector("[data-count]")?.textContent.trim().replace(/\s+/g, " ") ?? "";
   return /\d/.test(text) ? text.replace(/ inferences?$/, "") : "";
 }
 

@@ -34,6 +34,16 @@ class Tag:
     at_end: bool
     inside: bool
 
+    @property
+    def shift_x(self) -> int:
+        """In pixels: a name at the right end runs to the left."""
+        return -self.width if self.at_end else 0
+
+    @property
+    def shift_y(self) -> int:
+        """In pixels: a name at the top edge stands inside, all others above the outline."""
+        return 2 if self.inside else -19
+
 
 @dataclass(frozen=True, slots=True)
 class Found:

@@ -11,6 +11,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from django.template.defaultfilters import floatformat
+
 from inferences.models import Inference, RegisteredModel
 from inferences.predictions.parsers.values import (
     Content,
@@ -41,6 +43,12 @@ class Piece:
     label: str = ""
     hue: int = 0
     score: float | None = None
+
+    @property
+    def title(self) -> str:
+        """The label, and its score where the answer has one."""
+        scored = self.score is not None
+        return f"{self.label} {floatformat(self.score, 3)}" if scored else self.label
 
 
 @dataclass(frozen=True, slots=True)

@@ -48,6 +48,12 @@ class Choice:
     hue: int | None = None
     value: str = ""  # as the form sends it, if that is not the name
 
+    @property
+    def classes(self) -> str:
+        """The classes of its row: the hue of its label, and whether it leaves nothing."""
+        hue = "" if self.hue is None else f"hue-{self.hue}"
+        return f"{hue} nil".lstrip() if self.count == 0 and not self.is_on else hue
+
 
 @dataclass(frozen=True, slots=True)
 class Facets:

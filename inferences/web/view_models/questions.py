@@ -44,9 +44,11 @@ SORTS = {  # name: (title, direction, what it is sorted by)
     "": ("Newest first", "desc", "created_at"),
     "oldest": ("Oldest first", "asc", "created_at"),
     "score": ("Highest score first", "desc", "score"),
-    "doubt": ("Lowest score first", "asc", "score"),
+    "uncertain": ("Lowest score first", "asc", "score"),
     "label": ("By label", "asc", "label"),
 }
+# Names of sorts in saved views and links from before they were renamed.
+FORMER_SORTS = {"doubt": "uncertain"}
 COLUMNS = {
     "answer": "Answer",
     "action": "Action",
@@ -285,8 +287,9 @@ class Question:
 
     @property
     def sort(self) -> str:
-        asked = self.query.get("sort", "")
-        return asked if asked in SORTS else ""
+        name = self.query.get("sort", "")
+        name = FORMER_SORTS.get(name, name)
+        return name if name in SORTS else ""
 
     @property
     def cursor(self) -> str | None:
