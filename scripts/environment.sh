@@ -16,14 +16,22 @@ find_python() {
     exit 1
 }
 
-# install <requirements file>: once for each content of it
+# What an installation from a lock is made of: its packages, and the client of this checkout.
+contents() {
+    cat -- "$1" sdk/pyproject.toml | cksum
+}
+
+# install <lock>: once for each content of it, and nothing whose hash the lock does not name
 install() {
     stamp=$root/.venv/.installed-$1
-    if [ "$(cat -- "$stamp" 2>/dev/null)" != "$(cksum <"$1")" ]; then
+    if [ "$(cat -- "$stamp" 2>/dev/null)" != "$(contents "$1")" ]; then
         echo "Installing $1 (once)" >&2
         "$python" -m pip install -qq --disable-pip-version-check \
-            --no-warn-script-location -r "$1" >&2
-        cksum <"$1" >"$stamp"
+            --no-warn-script-location --require-hashes -r "$1" >&2
+        # A directory has no hash. What the client needs, and what builds it, is in the lock.
+        "$python" -m pip install -qq --disable-pip-version-check \
+            --no-warn-script-location --no-deps --no-build-isolation --no-index -e ./sdk >&2
+        contents "$1" >"$stamp"
     fi
 }
 
@@ -32,4 +40,4 @@ if ! "$python" -c 'import sys, pip; sys.exit(sys.prefix == sys.base_prefix)' 2>/
     found=$(find_python)
     "$found" -m venv --clear "$root/.venv"
 fi
-install requirements.txt
+install requirements.lock

@@ -49,13 +49,13 @@ def show_demo(supervisor: Supervisor) -> None:
 
 
 def _install(supervisor: Supervisor) -> None:
-    asked = settings.BASE_DIR / "demo" / "requirements.txt"
-    stamp = Path(sys.prefix, ".installed-demo-requirements.txt")
+    asked = settings.BASE_DIR / "demo" / "requirements.lock"
+    stamp = Path(sys.prefix, ".installed-demo-requirements.lock")
     if stamp.exists() and stamp.read_bytes() == asked.read_bytes():
         return
-    supervisor.announce("Installing demo/requirements.txt (once)")
+    supervisor.announce("Installing demo/requirements.lock (once)")
     pip = [sys.executable, "-m", "pip", "install", "-qq"]
-    options = ["--disable-pip-version-check", "-r", str(asked)]
+    options = ["--disable-pip-version-check", "--require-hashes", "-r", str(asked)]
     installer = supervisor.start("pip", [*pip, *options], once=True)
     why = "the demonstration's packages could not be installed"
     supervisor.finish(installer, why, INSTALL_SECONDS)

@@ -47,7 +47,7 @@ class Unusable(Exception):
 def inside_wheel(package: str, *parts: str) -> Path:
     found = importlib.util.find_spec(package)
     if found is None or not found.submodule_search_locations:
-        raise Unusable(f"{package} is not installed: pip install -r requirements.txt")
+        raise Unusable(f"{package} is not installed: pip install -r requirements.lock")
     path = Path(found.submodule_search_locations[0]).joinpath(*parts)
     if not path.exists():
         raise Unusable(f"{package} has no {'/'.join(parts)} for this platform.")
