@@ -272,7 +272,7 @@ CELERY_BEAT_SCHEDULE = {
         "schedule": crontab(minute=37),
         "options": {"expires": 3600},
     },
-    "give up pending truths": {
+    "expire pending truths": {
         "task": "inferences.tasks.give_up_pending_truths",
         "schedule": crontab(minute=47),
         "options": {"expires": 3600},
@@ -308,7 +308,7 @@ CELERY_BEAT_SCHEDULE = {
         "options": {"expires": 3600},
     },
     # A build of an index takes minutes and is not begun twice.
-    "tend vectors": {
+    "build vector indexes": {
         "task": "inferences.tasks.tend_vectors",
         "schedule": timedelta(minutes=5),
         "options": {"expires": 300},
@@ -332,7 +332,7 @@ CELERY_BEAT_SCHEDULE = {
         "options": {"expires": 60},
     },
     # Tasks whose worker died, or whose ring was lost.
-    "ring again": {
+    "requeue stale tasks": {
         "task": "istore.tasks.ring_again",
         "schedule": timedelta(seconds=30),
         "options": {"expires": 30},
@@ -373,7 +373,7 @@ CELERY_BEAT_SCHEDULE = {
         "schedule": crontab(hour=2, minute=23),
         "options": {"expires": 6 * 3600},
     },
-    "free tombstones": {
+    "purge tombstones": {
         "task": "inferences.tasks.free_tombstones",
         "schedule": crontab(minute=47),
         "options": {"expires": 3600},

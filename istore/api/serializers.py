@@ -12,7 +12,7 @@ from rest_framework import serializers
 ERRORS_TOLD = 50  # of one value; the rest would say no more
 NAME_CHARS = 200
 
-optional = {"required": False, "allow_null": True}
+optional: dict[str, Any] = {"required": False, "allow_null": True}
 
 
 class ListOfValues(serializers.ListSerializer):
