@@ -1,4 +1,4 @@
-"""A portion of events becomes records; what is left of copies goes from the blob store."""
+"""Write one batch of events; delete the blobs of duplicates."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which events the store has dealt with: recorded them, or removed what they brought."""
+"""Is this event already stored, or already deleted? Used to drop duplicates."""
 
 from __future__ import annotations
 
@@ -54,7 +54,10 @@ CROSS JOIN LATERAL (
 
 
 def already_processed(model: RegisteredModel, named: Mapping[str, str]) -> set[str]:
-    """Of ``{prefix of the blobs: inference id}`` those prefixes that need nothing more."""
+    """Return the prefixes whose events are already stored or deleted.
+
+    ``named`` maps the prefix of an event's blobs to its inference id.
+    """
     done: set[str] = set()
     for some in _batches(named.items()):
         asked = dict(some)
@@ -72,7 +75,7 @@ def already_processed(model: RegisteredModel, named: Mapping[str, str]) -> set[s
 def dropped_copies(model: RegisteredModel, named: Mapping[str, str]) -> set[str]:
     """Of ``{prefix of the blobs: inference id}`` those whose blobs were removed as a copy's.
 
-    ``storing.py`` drops the blobs of a copy before its entry is acknowledged, so a listener
+    ``batch_writer.py`` drops the blobs of a copy before its entry is acknowledged, so a listener
     that dies in between meets the entry again with nothing under its prefix, and no record
     names that prefix. An id that has a row says what became of it; one that is only
     reserved still waits for its call. The marker goes last: where it is all that is left,

@@ -1,11 +1,11 @@
 """Carry out retention tasks: intent under row locks, blobs, row, batch by batch.
 
 What goes is decided in the transaction of each batch, by the earlier of two limits: the
-one fixed when the task was opened and the one its policy gives in that moment. Nothing
-is remembered: what a batch takes is written to the task in the transaction of its intents,
-and struck from it in the one that removes its rows and counts it. Whoever claims the task
-after a worker died carries out what is open first, so each is counted once; the steps
-between may run twice. How things go is ``inferences.store.removal``'s to say.
+one fixed when the task was opened and the one its policy gives in that moment. All
+progress is in the database: ``open_batch`` is set in the transaction that commits the
+intents and cleared in the one that deletes the rows and raises the counters, so a crash
+never counts twice. A worker that takes over a task finishes the open batch first; the
+steps between the two transactions may run twice. How things go is ``inferences.store.removal``'s to say.
 """
 
 from __future__ import annotations

@@ -444,7 +444,7 @@ class Retention(RuleBasedStateMachine):
         failpoints.arm("")
         self.task = self.policy.tasks.active().get()
         self.lost = [0, 0]
-        assert self.task in RetentionTask.objects.unheard()
+        assert self.task in RetentionTask.objects.not_notified()
         self.after({})
 
     @property

@@ -4,8 +4,8 @@ Labels are tested on the arrays of the rows, which have no index, and warnings o
 payloads, so the planner reads the rows of the whole model for them. Where a label is rare,
 the index of the detections (label, id) leads to the few rows that may match, and only these
 are read; so does that of the classes (label, score), and the partial index of rows with
-warnings. Pages have ways
-of their own (``bounded``).
+warnings. Pages have
+access paths of their own (``planner``).
 """
 
 from __future__ import annotations
@@ -29,8 +29,11 @@ RARE = 20_000  # entries; finding that there are more takes some milliseconds
 
 
 def all_matching(model: RegisteredModel, filters: Filter) -> InferenceQuerySet:
-    """The live inferences of a model that pass, read by way of a rare label, or of
-    few warnings. For one look at a time: what gets the label later is not among them."""
+    """Return the live inferences of a model that pass the filter.
+
+    Where a label or warning is rare its ids are read now and baked into the queryset:
+    evaluate it once, soon. Rows that get the label later are not in it.
+    """
     found = matching(model, filters)
     asked = access_paths.read(model, found)
     if asked is None:

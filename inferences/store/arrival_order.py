@@ -1,9 +1,9 @@
 """What has arrived, in the order of arrival: for whoever must meet every row once.
 
 A row id is the time of an event, so a late event lies before rows that were read long
-ago. Arrivals are numbered instead, while a batch is written. A number is drawn after the
-batch has its share of the model row, and numbers only rise: once the row was held
-exclusively, every arrival up to the last number drawn is committed, or never will be.
+ago. Arrivals are numbered by a sequence instead. Writers take FOR SHARE on the model row
+before ``nextval()``. So after FOR UPDATE on that row, every number up to ``last_value`` is
+committed or rolled back: it is a safe high watermark.
 """
 
 from __future__ import annotations
@@ -13,14 +13,14 @@ from django.db.models import Max
 
 from inferences.models import InferenceKey, RegisteredModel
 
-EARLIEST = -1  # before everything: arrivals of old are all 0
+EARLIEST = -1  # below every number: rows from before there were numbers have 0
 LOCK_SECONDS = 30
 
 
 def committed_watermark(model: RegisteredModel) -> int:
-    """The last number below which nothing of this model can still arrive.
+    """Return the high watermark of a model: nothing up to it can still be written.
 
-    Waits for the batches that are being written; new ones wait for the moment this takes.
+    It waits for batches that are being written; new batches wait for it, for a moment.
     """
     with transaction.atomic(), connection.cursor() as cursor:
         cursor.execute(f"SET LOCAL lock_timeout = '{LOCK_SECONDS}s'")

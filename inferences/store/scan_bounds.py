@@ -1,8 +1,9 @@
-"""Where pages and sweeps of a model begin: both bounds rise behind a removal.
+"""Low watermarks of a model (``first_id``, ``blob_gone_before``), from which scans start.
 
-Writers hold the model's row shared until they commit and lower the bounds before they
-store below them (``recording.lower_bounds``). So a bound that rises waits for them, and
-whoever comes later is met by it.
+Without them scans would read the dead rows of a removal again and again. They are raised
+after a removal; ``recording.lower_bounds`` lowers them before an older row is inserted.
+Writers hold the model's row FOR SHARE until they commit, and raising takes it FOR UPDATE:
+so no row is ever stored below a watermark that was raised meanwhile.
 """
 
 from __future__ import annotations

@@ -71,8 +71,8 @@ class TrackedTaskQuerySet(models.QuerySet):
     def active(self) -> Self:
         return self.filter(state__in=ACTIVE)
 
-    def unheard(self) -> Self:
-        """Tasks that nobody holds and for which the queue was not rung for a lease."""
+    def not_notified(self) -> Self:
+        """Unclaimed tasks whose queue message is missing or older than one lease."""
         silent = Q(rung_at=None) | Q(rung_at__lt=Now() - LEASE)
         silent |= Q(rung_at__gt=Now() + LEASE)  # by a clock that was put back
         return self.filter(free(), silent)
@@ -325,14 +325,16 @@ class TrackedTask(models.Model):
 
 
 def requeue_stale() -> int:
-    """Ring for every task that nobody holds, of every kind; returns for how many.
+    """Send the queue message of every unclaimed task again; return how many were sent.
 
-    Called by the beat: for rings that were lost, and for workers that died.
+    Beat calls it: messages get lost, and workers die.
     """
     rung = 0
     for kind in apps.get_models():
         if issubclass(kind, TrackedTask):
-            for task in kind.objects.unheard().order_by("created_at")[:RUNG_AT_ONCE]:
+            for task in kind.objects.not_notified().order_by("created_at")[
+                :RUNG_AT_ONCE
+            ]:
                 task.ring()
                 rung += 1
     return rung

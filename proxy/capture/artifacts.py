@@ -68,7 +68,7 @@ class Answer:
 
 @dataclass(frozen=True, slots=True)
 class Captured:
-    """One inference, ready to be put."""
+    """Blobs and event of one inference, not uploaded yet."""
 
     part: Part
     answer: Answer
@@ -87,7 +87,9 @@ class Captured:
 
 
 def store_blobs(captured: Captured, *, is_replay: bool) -> InferenceEvent:
-    """Put the blobs of an inference; the event to publish. Raises what a storage raises.
+    """Upload the blobs of an inference, and return the event to publish.
+
+    Raises what the storage raises.
 
     In a replay the marker of an earlier attempt stands, with the event it holds.
     """

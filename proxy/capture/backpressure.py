@@ -1,8 +1,8 @@
-"""Whether calls come so fast that capture should wait until they are through.
+"""Backpressure: capture pauses while calls come in a burst.
 
-What capture writes and syncs goes to the same disk as the spool, and a call waits for the
-spool. So while calls come faster than capture would get done anyway it lets them pass,
-and works off what they left when they are through, or when so much of the spool is full.
+Capture and the spool fsync the same disk, and every call waits for the spool. So capture
+pauses while the spool grows faster than ``RUSH_PER_SECOND`` entries a second, as long as
+less than ``HELD_SHARE`` of it is full, and works off what was left afterwards.
 """
 
 from __future__ import annotations
@@ -15,13 +15,13 @@ from django.conf import settings
 from proxy.spool.frames import HEADER
 from proxy.spool.spool_files import SpoolFile
 
-RUSH_PER_SECOND = 200
-HELD_SHARE = 0.1
-MEASURED_SECONDS = 0.25
+RUSH_PER_SECOND = 200  # entries; below it capture keeps up without slowing calls down
+HELD_SHARE = 0.1  # of ISTORE_SPOOL_MAX_BYTES; beyond it capture never pauses
+MEASURED_SECONDS = 0.25  # between two measurements of the growth
 
 
 class CaptureThrottle:
-    """Watches the segments that the proxy writes."""
+    """Measures how fast the files of the spool grow that the proxy writes."""
 
     def __init__(self) -> None:
         self._sizes: dict[int, int] = {}
@@ -30,12 +30,12 @@ class CaptureThrottle:
         self._captured = self._captured_bytes = 0
 
     def note_captured(self, size: int) -> None:
-        """What an entry takes: so bytes tell how many there are."""
+        """Count an entry of this many bytes: the mean turns bytes a second into entries."""
         self._captured += 1
         self._captured_bytes += size
 
     def should_yield(self, segments: Sequence[SpoolFile], used: int) -> bool:
-        """``used`` is what the whole spool takes."""
+        """Return whether capture should pause; ``used`` is the size of the spool in bytes."""
         self._measure(segments)
         if used > settings.ISTORE_SPOOL_MAX_BYTES * HELD_SHARE or not self._captured:
             return False

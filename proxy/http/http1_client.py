@@ -69,7 +69,7 @@ class Response:
         """Called when all headers are there. Raises ``NotHttp``."""
         if length := self.header(b"content-length"):
             if not length.isdigit() or len(length) > 19:
-                raise NotHttp("a length that is none")
+                raise NotHttp("invalid Content-Length")
             self._length = int(length)
         encoding = self.header(b"transfer-encoding").lower()
         if encoding not in (b"", b"identity", b"chunked"):
@@ -193,7 +193,7 @@ class Connection(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         if not self._is_asked or self.is_whole:
-            self._fail(NotHttp("more than was asked for"))
+            self._fail(NotHttp("unexpected data on idle connection"))
             return
         self.heard = True
         if self._patience is not None:
@@ -209,7 +209,7 @@ class Connection(asyncio.Protocol):
             self._fail(NotHttp(str(error.__context__ or error)))
         else:
             if self._response is None and self._head_bytes > HEAD_BYTES:
-                self._fail(NotHttp("a head without end"))
+                self._fail(NotHttp("response head exceeds 64 KiB"))
             elif self._response is not None and (self.is_whole or not self._takes_all):
                 self._wake()
         if self._held > HELD_BYTES and not (
@@ -263,7 +263,7 @@ class Connection(asyncio.Protocol):
         if 100 <= coming.status < 200:  # said beforehand; the answer follows
             return
         if parser.get_http_version() not in VERSIONS or coming.status < 200:
-            raise NotHttp("a version that is none")
+            raise NotHttp("unsupported HTTP version")
         coming.note_head()
         self._may_be_kept = parser.should_keep_alive()
         self._response = coming

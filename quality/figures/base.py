@@ -77,7 +77,7 @@ class Spellings:
 
 
 def finite_or_none(value: Any) -> float | None:
-    """A figure as a plain number; None where the library has none."""
+    """Return ``float(value)``, or None for NaN and infinity."""
     number = float(value)
     return number if math.isfinite(number) else None
 
