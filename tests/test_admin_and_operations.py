@@ -275,7 +275,7 @@ def test_operations_are_for_staff(client, project):
 
 def test_verify_is_begun_by_a_worker(operator, monkeypatch):
     asked = []
-    monkeypatch.setattr("istore.tasks.verify.delay", asked.append)
+    monkeypatch.setattr("istore.tasks.periodic.verify.delay", asked.append)
 
     operator.post(reverse("verify-now"))
 

@@ -315,6 +315,20 @@ LABELS = st.text(min_size=1, max_size=5)
 NUMBERS = st.floats(-1e6, 1e6).filter(lambda x: x == 0 or abs(x) > 1e-15)
 
 
+def test_ordinary_boxes_are_read_the_quick_way():
+    low = {
+        "label": "b",
+        "score": 0.2,
+        "xmin": 0.0,
+        "ymin": 1.0,
+        "xmax": 2.5,
+        "ymax": 3.0,
+    }
+    high = {**low, "label": "a", "score": 0.9}
+    text = json.dumps({"object_detection": [low, high]})
+    assert predictions.quick_boxes(text) == [high, low]
+
+
 @given(st.lists(st.tuples(LABELS, NUMBERS, NUMBERS, NUMBERS, NUMBERS, NUMBERS)))
 @settings(max_examples=150, deadline=None)
 def test_boxes_in_the_form_of_the_api_are_read_as_any_others(rows):

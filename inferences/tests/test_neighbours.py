@@ -62,6 +62,12 @@ def beside(model, name: str, query: str) -> Neighbours:
 def test_they_are_those_of_the_list(model, stored, sort, filters):
     query = f"sort={sort}&{filters}"
     names = listed(model, asked(query))
+    assert len(names) == len(set(names))
+    assert bool(names) == (filters != "label=x")
+    if not names:
+        # A record that the question does not find has no neighbours under it.
+        found = beside(model, "i-0", query)
+        assert (found.previous, found.next) == ("", "")
 
     for number, name in enumerate(names):
         found = beside(model, name, query)
@@ -109,6 +115,6 @@ def test_a_page_without_its_neighbours_is_a_page(model, stored, monkeypatch):
     def slow(*_: object) -> None:
         raise OperationalError("canceling statement due to statement timeout")
 
-    monkeypatch.setattr(module.bounded, "places", slow)
+    monkeypatch.setattr(module.planner, "places", slow)
     found = beside(model, "i-3", "sort=score")
     assert (found.previous, found.next) == ("", "")

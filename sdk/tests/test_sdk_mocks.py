@@ -190,13 +190,23 @@ def test_boxes_and_outlines_lie_inside_the_picture(width, height, seed):
             assert 0 <= point["y"] <= height
 
 
+def test_mocks_of_pictures_find_something_in_most():
+    asked = {"image": picture(320, 200)}
+    for mock in (mocks.ObjectDetection, mocks.Segmentation):
+        found = [mock(seed=seed).infer(asked) for seed in range(20)]
+        assert sum(map(bool, found)) > 10
+
+
 def test_oriented_boxes_lie_inside_however_they_are_turned():
+    turned = set()
     for seed in range(50):
         for box in mocks.OrientedDetection(seed=seed, most=9).infer(REQUESTS["image"]):
+            turned.add(round(box["r"], 1))
             c, s = abs(math.cos(box["r"])), abs(math.sin(box["r"]))
             half = (box["w"] * c + box["h"] * s) / 2, (box["w"] * s + box["h"] * c) / 2
             assert half[0] <= box["cx"] <= 1 - half[0]
             assert half[1] <= box["cy"] <= 1 - half[1]
+    assert len(turned) > 5
 
 
 def test_a_detector_finds_nothing_now_and_then():
