@@ -49,6 +49,8 @@ def test_labels_have_colours_of_their_own(store, watched, live_server, log_in):
     page.goto(live_server.url + LIST)
     kinds = page.locator("#facet-labels .choice")
     expect(kinds).to_have_count(2)
+    # The counts are asked for again by a script: what it replaces has no colour for a moment.
+    page.wait_for_load_state("networkidle")
     colours = kinds.locator(".swatch").evaluate_all(
         "all => all.map((one) => getComputedStyle(one).backgroundColor)"
     )

@@ -287,7 +287,7 @@ def by_segments_alone(monkeypatch):
     def not_taken(*_, **__):
         raise AssertionError("Another way was taken.")
 
-    for way in ("_driven", "_walked", "_read"):
+    for way in ("_from_selective_index", "_index_scan", "_read"):
         monkeypatch.setattr(planner, way, not_taken)
 
 
