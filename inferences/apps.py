@@ -58,9 +58,7 @@ def register_checks() -> None:
 
 
 def partitions_left() -> str | None:
-    """Return a warning when partitions end within ``ISTORE_PARTITION_WARN_DAYS``, else
-    None.
-    """
+    """Return a warning when partitions end within ``ISTORE_PARTITION_WARN_DAYS``, else None."""
     from inferences.store.partitions import upper_bound
     from istore.checks.health import soon
 

@@ -111,9 +111,7 @@ def finish_removals(model_key: int | None = None) -> None:
 
 @shared_task
 def tend_vectors(model_key: int | None = None) -> None:
-    """Move recent vectors and build the vector indexes that pay off, of one model or of
-    all.
-    """
+    """Move recent vectors and build the vector indexes that pay off, of one model or of all."""
     models = RegisteredModel.objects.filter(embedding_size__gt=0)
     if model_key is not None:
         models = models.filter(pk=model_key)
@@ -122,8 +120,9 @@ def tend_vectors(model_key: int | None = None) -> None:
 
 
 def ring_for_removals(model_key: int) -> None:
-    """Send the queue message of a model's removals. Without a broker, beat's next round
-    does them.
+    """Send the queue message of a model's removals.
+
+    Without a broker, beat's next round carries them out.
     """
     try:
         finish_removals.delay(model_key)

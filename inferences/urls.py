@@ -53,8 +53,8 @@ urlpatterns = also_in_projects(
         re_path(
             rf"^{MODEL}/deleted/change$", deleted.change_deleted, name="change-deleted"
         ),
-        # An inference id may end like one of these paths. Views that only read then fall back
-        # to the page of that inference.
+        # An inference id may end like one of these paths. Views that only read then show the
+        # inference whose id is the whole path.
         re_path(
             rf"^{INFERENCE}/change-metadata$",
             correcting.change_metadata,

@@ -64,9 +64,7 @@ class MetadataType(models.TextChoices):
 
 
 class MetadataKind(models.TextChoices):
-    """The type that the values of a key are compared as. JSON has a kind for each type of
-    leaf.
-    """
+    """The type that the values of a key are compared as. JSON has a kind for each type of leaf."""
 
     STRING = "string"
     INT = "int"

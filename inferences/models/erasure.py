@@ -81,9 +81,7 @@ class ErasureTask(TrackedTask):
         return stopped
 
     def resume(self) -> bool:
-        """Return False: the value was deleted when the task ended. Request another erasure
-        instead.
-        """
+        """Return False: the value was deleted with the end of the task. Request another erasure."""
         return False
 
 

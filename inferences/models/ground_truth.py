@@ -19,9 +19,7 @@ class GroundTruthQuerySet(models.QuerySet["GroundTruth"]):
 
 
 class GroundTruth(models.Model):
-    """The current ground truth of one inference. The key in the database is (model_key,
-    id).
-    """
+    """The current ground truth of one inference. The key in the database is (model_key, id)."""
 
     id = models.BigIntegerField(primary_key=True)
     registered_model = models.ForeignKey(
@@ -46,9 +44,7 @@ class GroundTruth(models.Model):
 
 
 class GroundTruthVersion(models.Model):
-    """Ground truth that was replaced or removed: its value, who set it, and until when it
-    held.
-    """
+    """Ground truth that was replaced or removed: its value, who set it, and until when it held."""
 
     registered_model = models.ForeignKey(
         "inferences.RegisteredModel",

@@ -10,9 +10,7 @@ from inferences.models.registered_model import RegisteredModel
 
 
 class MetadataKey(models.Model):
-    """The place where a model keeps the values of one key and kind: a slot column, or side
-    rows.
-    """
+    """The place where a model keeps the values of one key and kind: a slot column, or side rows."""
 
     id = models.AutoField(primary_key=True)
     registered_model = models.ForeignKey(

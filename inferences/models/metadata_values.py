@@ -132,9 +132,7 @@ class MetadataValue:
 
 
 def in_slot(text: str) -> str:
-    """Return the text as a slot holds it: whole up to 512 bytes, else its beginning and its
-    hash.
-    """
+    """Return the text as a slot holds it: whole up to 512 bytes, else beginning and hash."""
     encoded = text.encode()
     if len(encoded) <= SLOT_BYTES:
         return text
@@ -143,9 +141,7 @@ def in_slot(text: str) -> str:
 
 
 def number_in(text: str) -> float | None:
-    """Return the number that a string inside JSON reads as, or None if it is no finite
-    number.
-    """
+    """Return the number that a string inside JSON reads as, or None if it is no finite number."""
     if len(text) > 400 or not REAL.fullmatch(text) or LONG_EXPONENT.search(text):
         return None
     value = float(text)
@@ -153,9 +149,7 @@ def number_in(text: str) -> float | None:
 
 
 def _leaves(path: str, value: Any) -> Iterator[tuple[tuple[str, MetadataKind], Any]]:
-    """Yield the strings and numbers of a JSON value by path. Elements of arrays are left
-    out.
-    """
+    """Yield the strings and numbers of a JSON value by path. Elements of arrays are left out."""
     waiting = [(path, value)]
     while waiting:
         path, value = waiting.pop()
@@ -172,9 +166,7 @@ def _leaves(path: str, value: Any) -> Iterator[tuple[tuple[str, MetadataKind], A
 
 
 def as_given(values: list[MetadataValue]) -> dict[str, list[str]]:
-    """Return the values in the form of ``InferencePayload.metadata``: ``{key: [type,
-    text]}``.
-    """
+    """Return the values in the form of ``InferencePayload.metadata``: ``{key: [type, text]}``."""
     return {each.key: [str(each.type), each.text] for each in values}
 
 

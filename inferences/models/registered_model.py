@@ -39,8 +39,7 @@ class RegisteredModelQuerySet(models.QuerySet["RegisteredModel"]):
     def seen_by(
         self, caller: Caller, model_id: str, project_id: str | None = None
     ) -> RegisteredModel | None:
-        """Return the model with this id, with its project; None if the caller may not see
-        it.
+        """Return the model with this id, with its project; None if the caller may not see it.
 
         Raises ``AmbiguousModel`` when several of the caller's projects have the id and none
         of them is named.
@@ -140,9 +139,7 @@ class RegisteredModel(models.Model):
 
     @property
     def awaits_classes(self) -> bool:
-        """Whether rows of this model may still hold a distribution as labels
-        (``class_migration``).
-        """
+        """Whether rows may still hold a distribution as labels (``class_migration``)."""
         return self.awaits_classes_from is not None
 
     @property

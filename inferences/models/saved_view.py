@@ -9,9 +9,7 @@ from inferences.models.registered_model import RegisteredModel
 
 
 class SavedView(models.Model):
-    """A named view of a model's inferences, shared by the project: filters, columns and
-    layout.
-    """
+    """A named view of a model's inferences, shared by the project: filters, columns and layout."""
 
     registered_model = models.ForeignKey(
         RegisteredModel, models.CASCADE, "saved_views", db_column="model_key"

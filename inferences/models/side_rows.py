@@ -20,9 +20,7 @@ class SideRowQuerySet(models.QuerySet):
 
 
 class SideRow(models.Model):
-    """A row that belongs to an inference and is found by the same two columns: model and
-    id.
-    """
+    """A row that belongs to an inference and is found by the same two columns: model and id."""
 
     id = models.BigIntegerField(primary_key=True)
     registered_model = models.ForeignKey(
@@ -44,9 +42,7 @@ class SideRow(models.Model):
 
 
 class InferencePayload(SideRow):
-    """The cold half of an inference: the columns that a page shows, and the state of its
-    removal.
-    """
+    """The cold half of an inference: the columns of its page, and the state of its removal."""
 
     metadata = models.JSONField(
         default=dict, help_text="As given: {key: [type, text]}."
@@ -67,16 +63,12 @@ class InferencePayload(SideRow):
 
     @property
     def input_key(self) -> str:
-        """The storage key of the input; empty if there is none, or it is gone or being
-        removed.
-        """
+        """The storage key of the input; empty if there is none, or it is gone or being removed."""
         return "" if self.input_removal_at else self.data_storage_key
 
 
 class Detection(SideRow):
-    """One label of an inference with its score. The row exists only as an index for
-    filters.
-    """
+    """One label of an inference with its score. The row exists only as an index for filters."""
 
     score = RealField(null=True)
     label = models.ForeignKey(
@@ -118,8 +110,6 @@ class Embedding(SideRow):
 
 
 class RecentEmbedding(SideRow):
-    """A vector that was not moved to ``Embedding`` yet. It is cheap to write and scanned
-    exactly.
-    """
+    """A vector that is not in ``Embedding`` yet. It is cheap to write and scanned exactly."""
 
     vector = VectorField()
