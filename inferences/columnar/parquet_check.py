@@ -25,6 +25,7 @@ COLUMN = "metadata."
 
 
 def main() -> None:
+    """Print the size of the Parquet file on standard input, or an error, as JSON."""
     asked = json.loads(sys.argv[1])
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))
@@ -37,7 +38,7 @@ def main() -> None:
         with mmap.mmap(0, 0, access=mmap.ACCESS_READ) as content:
             said: dict[str, Any] = measure(pyarrow.py_buffer(content), asked)
             print(json.dumps(said), flush=True)
-            os._exit(0)  # Arrow still holds the map
+            os._exit(0)  # without cleanup: Arrow still holds the map
     except (MemoryError, pyarrow.ArrowMemoryError):
         said = {"is_too_large": True}
     except (pyarrow.ArrowException, OSError, ValueError) as error:

@@ -76,6 +76,7 @@ class ErasureTask(TrackedTask):
         return self.erased.filter(digest=digest).exists()
 
     def stop(self) -> bool:
+        """Ask the task to stop, and delete its value if it has ended."""
         stopped = super().stop()
         forget_values()
         return stopped

@@ -47,6 +47,7 @@ class InferenceQuerySet(models.QuerySet["Inference"]):
         return self.filter(id__lt=row_ids.first_id_at(limit))
 
     def unprotected(self) -> Self:
+        """Return the inferences that are not protected."""
         return self.filter(is_protected=False)
 
     def with_input(self) -> Self:

@@ -174,7 +174,7 @@ def canonical(value: Any) -> bytes:
     """Return the same bytes for equal JSON values; content hashes are made of them."""
     try:
         return orjson.dumps(value, option=orjson.OPT_SORT_KEYS)
-    except TypeError:  # a whole number beyond 64 bits, or half a surrogate pair
+    except TypeError:  # a whole number beyond 64 bits, or a lone surrogate
         text = json.dumps(
             value, sort_keys=True, ensure_ascii=False, separators=(",", ":")
         )

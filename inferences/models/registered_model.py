@@ -18,7 +18,7 @@ from istore.db.compiled_queries import CompiledQuery, parameter
 from istore.models import Project, Role, Token
 from istore.outside_ids import OUTSIDE_ID
 
-CHOICES_MOST = 100  # projects that are named when an id alone is ambiguous
+CHOICES_MOST = 100  # projects that the error names when an id alone is ambiguous
 
 
 class RegisteredModelQuerySet(models.QuerySet["RegisteredModel"]):
@@ -123,7 +123,7 @@ class RegisteredModel(models.Model):
     class Meta:
         ordering = ["model_id", "project"]
         constraints = [
-            # Read by every call that names a model: a token says in which project.
+            # Read by every call that names a model; the project comes from the token.
             models.UniqueConstraint(
                 "project", "model_id", name="model_id_unique_in_project"
             )

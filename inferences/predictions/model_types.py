@@ -188,6 +188,7 @@ def geometry_of(shape: Shape | None) -> dict[str, Any]:
 
 
 def entity_value(span: Entity) -> dict[str, Any]:
+    """Return an entity in the form of the API's collection."""
     return {
         "label": span.label,
         "start": span.start,

@@ -49,6 +49,7 @@ WIDE_MODES = ("I", "I;16", "I;16B", "I;16L", "F")
 
 
 def main() -> None:
+    """Read jobs until standard input ends, under the limits that are set here."""
     memory, pixels = map(int, sys.argv[1:3])
     Image.MAX_IMAGE_PIXELS = pixels
     for plugin in ("Png", "Jpeg", "WebP", "Gif", "Bmp", "Tiff", "Avif", "Jpeg2K"):
@@ -108,6 +109,7 @@ def work(content: bytes, size: int | None, pixels: int) -> tuple[dict[str, Any],
 
 
 def preview(picture: Image.Image, size: int, turn: int) -> bytes:
+    """Return a WebP picture of at most ``size`` pixels a side, turned upright."""
     is_small = max(picture.size) <= SMALL
     small = picture if picture.mode in ("RGB", "L", "RGBA") else plain(picture)
     small.thumbnail((size, size), Image.Resampling.LANCZOS, reducing_gap=2.0)
@@ -142,6 +144,7 @@ def read(stream: IO[bytes]) -> tuple[dict[str, Any], bytes] | None:
 
 
 def write(stream: IO[bytes], said: dict[str, Any], content: bytes = b"") -> None:
+    """Write a job or an answer to a stream: two lengths, the JSON, the bytes."""
     text = json.dumps(said).encode()
     stream.write(LENGTHS.pack(len(text), len(content)) + text)
     stream.write(content)

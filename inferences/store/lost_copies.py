@@ -63,6 +63,7 @@ class LostCopy:
 
 
 def key_of(model_key: int, inference_id: str) -> str:
+    """Return the Redis key of the note about this id."""
     return f"istore:copy:{model_key}:{inference_id}"
 
 

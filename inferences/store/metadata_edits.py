@@ -149,6 +149,7 @@ def _put_back(
     value: MetadataValue,
     had: dict[int, Given | None],
 ) -> int:
+    """Give these rows their former values, if they still have the given one; return how many."""
     formers = {
         tuple(each): MetadataValue(value.key, *each) for each in had.values() if each
     }
@@ -266,6 +267,7 @@ def _write_history(
     key: str,
     after: Given | None,
 ) -> None:
+    """Write a change for each row, and the deltas of the key's counts by type."""
     MetadataChange.objects.bulk_create(
         MetadataChange(
             registered_model=model,

@@ -48,6 +48,7 @@ class SlotRef:
 
     @property
     def side(self) -> str:
+        """The kind of side rows for values without a slot: ``text`` or ``number``."""
         return "text" if SLOT_TYPE[MetadataKind(self.kind)] == "string" else "number"
 
     def compared(self, lookup: str, operand: object, *, whole: bool = False) -> Q:

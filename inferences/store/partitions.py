@@ -21,9 +21,13 @@ from inferences.models.row_ids import first_id_at, moment_of
 # The indexes of the partition that is being written should stay in memory: they take about
 # 1 KB a row.
 ROWS_IN_PARTITION = 2_000_000
+# The next partition is as long as ROWS_IN_PARTITION rows take at the present rate, within
+# these; USUAL is for a store whose rate is not known yet.
 SHORTEST, USUAL, LONGEST = timedelta(days=7), timedelta(days=31), timedelta(days=92)
 AHEAD = timedelta(days=60)
 ONE_AT_A_TIME = "SELECT pg_advisory_xact_lock(hashtext('inferences.store.partitions'))"
+# More often than PostgreSQL's defaults (0.2 and 0.1): index-only scans need a fresh
+# visibility map, and plans need fresh statistics of a partition that grows.
 VACUUM = (
     "autovacuum_vacuum_insert_scale_factor = 0.02, "
     "autovacuum_analyze_scale_factor = 0.02"
@@ -190,6 +194,7 @@ def make_ahead(now: datetime, tables: Sequence[Table] = TABLES) -> list[datetime
     """
     made = []
     with transaction.atomic(), connection.cursor() as cursor:
+        # Fail rather than wait long for a lock: beat tries again.
         cursor.execute(f"SET LOCAL lock_timeout = '{settings.ISTORE_LOCK_SECONDS}s'")
         # Beat may run twice, or beside the command: the second finds the work done.
         cursor.execute(ONE_AT_A_TIME)

@@ -124,6 +124,7 @@ def protect_all(
     def waiting() -> InferenceQuerySet:
         return chosen().filter(is_protected=not wanted.is_protected)
 
+    # The newest row of now bounds the loop, so that it ends although rows keep arriving.
     newest = waiting().order_by("-id").values_list("id", flat=True).first()
     count = being_removed = expired = 0
     after: int | None = None

@@ -177,6 +177,7 @@ def _row(
     sources: dict[str, int],
     of_one_class: bool,
 ) -> dict[str, Any]:
+    """Return one row as WRITE reads it: the columns of both tables, and values for side rows."""
     stored = [
         (places[key], value)
         for each in new.kept_metadata
@@ -337,6 +338,8 @@ def _make_room(model: RegisteredModel, rows: list[dict[str, Any]]) -> None:
         moment = min(waiting)
         here = waiting.pop(moment)
         lower = moment << LOW_BITS
+        # Read without a lock: another writer may take an id meanwhile, and the write is
+        # repeated.
         taken = set(
             model.inferences.filter(id__range=(lower, lower | ROOM - 1)).values_list(
                 "id", flat=True
@@ -406,6 +409,11 @@ def _list(columns: dict[str, str], prefix: str = "") -> str:
     return ", ".join(f"{prefix}{name}" for name in columns)
 
 
+# One statement writes a whole batch. ``held`` is empty when a watermark is above the lowest
+# id, or the model was removed. Then nothing is written, and the result has no row with a
+# NULL id: by this ``_write`` knows that ``lower_bounds`` must run first. Low bits come from
+# the sequence inferences_row. Two rows of one microsecond with the same low bits are a
+# unique violation, after which ``_write_until_it_fits`` tries again.
 WRITE = f"""
 WITH held AS MATERIALIZED (  -- what is read from the model holds until the commit
     SELECT id AS model_key, awaits_truth FROM {_table(RegisteredModel)}
@@ -464,8 +472,9 @@ WITH held AS MATERIALIZED (  -- what is read from the model holds until the comm
 )
 SELECT inference_id, NULL FROM new UNION ALL SELECT NULL, awaits_truth FROM held
 """
-# A look at the key for each name. As a list of names the planner may read all keys of the
-# model instead, while it has no statistics of a table that was just filled.
+# One probe of the unique key for each name, fenced by OFFSET 0. With a list of names the
+# planner may read all keys of the model instead, while it has no statistics of a table that
+# was just filled.
 MET = f"""
 SELECT name, met.removed_at, met.row_id IS NOT NULL, met.reservation, kept.content_hash
 FROM unnest(%(names)s::varchar[]) AS name

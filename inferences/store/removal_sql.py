@@ -71,6 +71,8 @@ _HIDDEN = (
 _METADATA = f"payload AS (SELECT metadata FROM {PAYLOADS} WHERE {_those()})"
 
 COUNT = f"WITH {GIVEN}, {_METADATA} {_counting('+', 'payload')}"
+# The flag takes the rows out of the partial indexes; the deltas take their metadata off the
+# counts.
 HIDE = f"WITH {GIVEN}, {_HIDDEN}, {_METADATA} {_counting('-', 'payload')}"
 HIDE_SOFTLY = f"""
 WITH {GIVEN}, {_HIDDEN}, payload AS (

@@ -238,6 +238,7 @@ WHERE NOT EXISTS (
     SELECT FROM reserved WHERE reserved.model_key = given.model_key
     AND reserved.inference_id = given.inference_id)
 """
+# ``reserved_at`` is compared, because a call that shared the reservation since has raised it.
 RELEASE = f"""
 DELETE FROM {KEYS} AS held
 USING json_to_recordset(%(given)s)
@@ -246,6 +247,8 @@ WHERE held.model_key = given.model AND held.inference_id = given.name
   AND held.row_id IS NULL AND held.reservation = decode(given.digest, 'hex')
   AND held.reserved_at = given.reserved_at
 """
+# Served by the partial index reservation_by_age. SKIP LOCKED: a reservation that is being
+# stored or shared at this moment is left alone.
 FREE = f"""
 DELETE FROM {KEYS} WHERE (model_key, inference_id) IN (
     SELECT held.model_key, held.inference_id FROM {KEYS} AS held

@@ -44,5 +44,5 @@ def raise_first_id(model: RegisteredModel) -> None:
             first = before.filter(id__gte=row.first_id, id__lte=settled).first()
             if first is not None:
                 RegisteredModel.objects.filter(pk=model.pk).update(first_id=first)
-    except OperationalError:
+    except OperationalError:  # the lock or the query took too long
         return

@@ -165,6 +165,10 @@ def _among(model: RegisteredModel, payloads: SideRowQuerySet) -> InferenceQueryS
 def _batch_by_batch(
     model: RegisteredModel, chosen: Chosen, act: Callable[[list[int]], None]
 ) -> Done:
+    """Lock the chosen rows batch by batch, and act on those that may still be restored.
+
+    It stops after ``ISTORE_BULK_DELETE_MAX`` rows.
+    """
     count, after = 0, None
     while count < settings.ISTORE_BULK_DELETE_MAX:
         rows = chosen().oldest_first()

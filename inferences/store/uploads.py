@@ -166,6 +166,7 @@ class Staged:
 
         Raises a 409 when another record has bound it before.
         """
+        # This conditional UPDATE decides between two creates that name the same upload.
         free = UploadGrant.objects.filter(pk=self.grant.pk, bound_at=None)
         if not free.update(bound_at=Now()):
             message = "This upload belongs to an inference already."

@@ -20,7 +20,7 @@ from inferences.predictions.parsers.values import Deconstructed, Detection, Kind
 
 OF_TENSORRT = ("det_boxes", "nmsed_boxes")
 BOXES = ("detection_boxes", "boxes", "bboxes", *OF_TENSORRT)
-# Names before numbers, where an answer has both.
+# In order of preference: if an answer has both, the names are read and not the numbers.
 LABELS = (
     "detection_labels",
     "detection_classes",

@@ -35,10 +35,12 @@ def box(value: Any, context: Context) -> Box | None:
 
 
 def has_box(value: dict[Any, Any]) -> bool:
+    """Return whether an object names a box, by corners or by corner and size."""
     return any(map(value.keys().__ge__, BOX_NAMES))
 
 
 def has_oriented_box(value: dict[Any, Any]) -> bool:
+    """Return whether an object names a rotated box."""
     return any(map(value.keys().__ge__, ORIENTED_NAMES))
 
 

@@ -161,6 +161,7 @@ class Text:
 
     @property
     def answer(self) -> Message:
+        """The message that is the answer: the first choice, or the last turn."""
         return self.messages[0 if self.are_choices else -1]
 
 
