@@ -40,7 +40,7 @@ class ModelForm(forms.ModelForm):
 
 @admin.register(RegisteredModel)
 class RegisteredModelAdmin(admin.ModelAdmin):
-    """Settings alone: a model is registered on its page or by the API."""
+    """The settings of a model. A model is registered on its page or by the API."""
 
     form = ModelForm
     fields = [
@@ -77,7 +77,7 @@ class RegisteredModelAdmin(admin.ModelAdmin):
 
 
 class ModelFilter(admin.RelatedFieldListFilter):
-    """The models with their projects, which may have one of the same id."""
+    """The models with their projects: two projects may have a model of the same id."""
 
     def field_choices(
         self, field: Any, request: HttpRequest, model_admin: Any
@@ -88,9 +88,9 @@ class ModelFilter(admin.RelatedFieldListFilter):
 
 @admin.register(Inference)
 class InferenceAdmin(ReadOnlyAdmin):
-    """The rows as they lie in the table, newest first, of the model that is chosen.
+    """The rows of the chosen model as they are in the table, newest first.
 
-    Without one there are none: the table is ordered within a model alone.
+    Without a model there are no rows: the table is ordered within a model only.
     """
 
     paginator = ShortPaginator
@@ -104,7 +104,7 @@ class InferenceAdmin(ReadOnlyAdmin):
         "is_protected",
         "deleted",
     ]
-    # Ids are unique within a model only, so a row has no address of its own here.
+    # Ids are unique within a model only, so the admin has no URL for a single row.
     list_display_links = None
     list_filter = [("registered_model", ModelFilter), "deleted", "is_protected"]
     list_select_related = ["registered_model__project"]
@@ -116,14 +116,14 @@ class InferenceAdmin(ReadOnlyAdmin):
     def changelist_view(
         self, request: HttpRequest, extra_context: dict[str, Any] | None = None
     ) -> HttpResponse:
-        """Says that a model is to be chosen, where Django would say "0 inferences"."""
+        """Ask for a model to be chosen, where Django would say "0 inferences"."""
         context = {"needs_a_model": CHOSEN not in request.GET, **(extra_context or {})}
         return super().changelist_view(request, context)
 
     def get_search_results(
         self, request: HttpRequest, queryset: QuerySet[Inference], search_term: str
     ) -> tuple[QuerySet[Inference], bool]:
-        """By the key table: the id has no index on the rows."""
+        """Search by the key table: the rows have no index on the inference id."""
         if not search_term:
             return queryset, False
         keys = InferenceKey.objects.filter(inference_id=search_term)
@@ -173,7 +173,7 @@ class InferenceAdmin(ReadOnlyAdmin):
         messages.success(request, f"{count} inferences changed.{too_late}")
 
     def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        """For the actions alone: rows have no page of their own here."""
+        """Return the permission for the actions only: rows have no page of their own here."""
         return obj is None and request.user.has_perm("inferences.change_inference")
 
     def has_remove_permission(self, request: HttpRequest) -> bool:
@@ -194,7 +194,7 @@ class InferenceAdmin(ReadOnlyAdmin):
 def _by_model(
     rows: QuerySet[Inference],
 ) -> Iterator[tuple[RegisteredModel, list[int]]]:
-    """The ids of the chosen rows, of one model after the other."""
+    """Yield the ids of the chosen rows in batches, one model after the other."""
     ids: dict[int, list[int]] = {}
     for model_key, row_id in rows.order_by().values_list("registered_model", "id"):
         ids.setdefault(model_key, []).append(row_id)
@@ -222,7 +222,7 @@ class UploadGrantAdmin(ReadOnlyAdmin):
 
 @admin.register(ErasureTask)
 class ErasureTaskAdmin(TaskAdmin):
-    """What was erased and who asked. The value is never shown."""
+    """The erasures and who requested them. The value is never shown."""
 
     list_display = ["created_at", "project", "key", "state", "dry_run", "share"]
     list_filter = ["state", "dry_run", "project"]

@@ -1,3 +1,5 @@
+"""The Django app of the store: it registers its checks, panels and hooks when it starts."""
+
 from __future__ import annotations
 
 from django.apps import AppConfig
@@ -38,11 +40,11 @@ class InferencesConfig(AppConfig):
 
 
 def register_checks() -> None:
-    """What ``manage.py verify`` looks at here, in the order that repairs build on."""
+    """Register this app's checks of ``manage.py verify``, in the order that repairs need."""
     from inferences.maintenance import consistency_checks, orphan_blobs, zone_map_checks
     from istore.checks.verification import register
 
-    register("rows", consistency_checks.rows)  # first: it saves what is protected
+    register("rows", consistency_checks.rows)  # first: it saves protected records
     register("intents", consistency_checks.intents)
     register("ids", consistency_checks.keys)
     register("counts", consistency_checks.counts)
@@ -51,11 +53,12 @@ def register_checks() -> None:
     register("unnamed objects", orphan_blobs.unnamed_objects, collects=True)
     register("staged uploads", orphan_blobs.staged_uploads, collects=True)
     register("uploads in parts", orphan_blobs.open_multipart_uploads, collects=True)
-    register("objects of no model", orphan_blobs.objects_of_no_model)  # by hand alone
+    # Never collected by beat: with another database than yesterday it would empty the blobs.
+    register("objects of no model", orphan_blobs.objects_of_no_model)
 
 
 def partitions_left() -> str | None:
-    """That new inferences have a home for some time to come."""
+    """Return a warning when partitions end within ``ISTORE_PARTITION_WARN_DAYS``, else None."""
     from inferences.store.partitions import upper_bound
     from istore.checks.health import soon
 

@@ -1,8 +1,8 @@
-"""What four-byte floats hold: scores and vectors are stored, and measured, in them.
+"""The limits of four-byte floats, in which scores and vectors are stored and measured.
 
-A number beyond them is refused, or set aside with a warning, and never brought in range: a
-clipped score is not the one that was said, and a clipped vector has wrong distances. Of a
-vector the squares must fit as well, because pgvector adds them up in four bytes.
+A number beyond them is refused, or left out with a warning. It is never clipped: a clipped
+score is not the one that the model gave, and a clipped vector has wrong distances. The
+squares of a vector's numbers must fit as well, because pgvector adds them up in four bytes.
 """
 
 from __future__ import annotations
@@ -13,20 +13,21 @@ from typing import Any
 
 import numpy as np
 
-REAL_MOST = 3.4028234663852886e38
-# Squares of lengths within these, and of differences of two, neither over- nor underflow.
+REAL_MOST = 3.4028234663852886e38  # the largest finite float of four bytes (FLT_MAX)
+# The square of a length within these neither overflows nor underflows four bytes, and
+# neither does the square of the difference of two such vectors.
 SHORTEST, LONGEST = 1e-18, 1e18
 
 
 def fits(number: float) -> bool:
-    """Whether four bytes hold the number, rounded; neither NaN nor infinities fit."""
+    """Return whether four bytes hold the number, rounded. NaN and infinities do not fit."""
     return -REAL_MOST <= number <= REAL_MOST
 
 
 def as_real(bound: float) -> float:
-    """The bound as four bytes hold it, so that 0.9 finds a stored 0.9.
+    """Return the bound rounded to four bytes, so that 0.9 finds a stored 0.9.
 
-    Beyond them it is infinite: no score lies there.
+    A bound beyond their range becomes infinite: no score lies there.
     """
     if not fits(bound):
         return math.copysign(math.inf, bound)
@@ -34,7 +35,11 @@ def as_real(bound: float) -> float:
 
 
 def vector_problem(vector: Sequence[float]) -> tuple[str, int | None]:
-    """What keeps a vector from being stored, and at which number; "" when nothing does."""
+    """Return why a vector cannot be stored, and the index of the number at fault.
+
+    The text is empty when the vector can be stored. The index is None when its length is at
+    fault.
+    """
     wide = np.asarray(vector, np.float64)
     beyond = np.flatnonzero(~(np.abs(wide) <= REAL_MOST))  # NaN is among them
     if len(beyond):
@@ -54,9 +59,11 @@ def vector_problem(vector: Sequence[float]) -> tuple[str, int | None]:
 def beyond_reals(
     parts: Mapping[str, Any], *, is_stored: bool = False
 ) -> tuple[tuple[str | int, ...], str] | None:
-    """Where an answer's parts hold a score or a vector that cannot be stored, and why.
+    """Return the path and the reason of the first score or vector that cannot be stored.
 
-    Of what was stored before, in this store or another, the length of a vector is let be.
+    ``parts`` is the answer's collection. With ``is_stored`` the answer was stored before,
+    here or in another store, and the length of its vector is not checked. Returns None if
+    all of it fits.
     """
     for name, part in parts.items():
         if name == "embedding":

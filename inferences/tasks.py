@@ -1,3 +1,5 @@
+"""The Celery tasks of the store. Beat starts most of them; each may run twice."""
+
 from __future__ import annotations
 
 import logging
@@ -92,9 +94,9 @@ def measure_storage() -> None:
 
 @shared_task
 def finish_removals(model_key: int | None = None) -> None:
-    """Carry out the intents of one model; without one the old intents of every model.
+    """Carry out the intents of one model, or without one the old intents of every model.
 
-    Whoever has just committed intents carries them out: those are left alone.
+    Intents younger than one lease are left to whoever committed them.
     """
     models, latest = RegisteredModel.objects.all(), now() - LEASE
     if model_key is not None:
@@ -109,7 +111,7 @@ def finish_removals(model_key: int | None = None) -> None:
 
 @shared_task
 def tend_vectors(model_key: int | None = None) -> None:
-    """Move recent vectors and make the indexes that pay, of one model or of all."""
+    """Move recent vectors and build the vector indexes that pay off, of one model or of all."""
     models = RegisteredModel.objects.filter(embedding_size__gt=0)
     if model_key is not None:
         models = models.filter(pk=model_key)
@@ -118,7 +120,10 @@ def tend_vectors(model_key: int | None = None) -> None:
 
 
 def ring_for_removals(model_key: int) -> None:
-    """Let a worker begin now. Without a broker the beat's next round does."""
+    """Send the queue message of a model's removals.
+
+    Without a broker, beat's next round carries them out.
+    """
     try:
         finish_removals.delay(model_key)
     except OperationalError:

@@ -53,7 +53,8 @@ urlpatterns = also_in_projects(
         re_path(
             rf"^{MODEL}/deleted/change$", deleted.change_deleted, name="change-deleted"
         ),
-        # An id may end like one of these: what is read falls back to the inference.
+        # An inference id may end like one of these paths. Views that only read then show the
+        # inference whose id is the whole path.
         re_path(
             rf"^{INFERENCE}/change-metadata$",
             correcting.change_metadata,

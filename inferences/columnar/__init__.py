@@ -1,1 +1,1 @@
-"""Parquet and Arrow of anyone, read within limits."""
+"""Parquet and Arrow files from anyone, read within limits."""

@@ -1,15 +1,15 @@
 """Columns of Arrow as values that JSON has, cell by cell.
 
-Every type of Arrow comes to a value or to an ``Unreadable`` that says why, so that one cell
-which Python cannot hold does not end the reading of a file:
+Every type of Arrow becomes a value, or an ``Unreadable`` that says why not. So a single
+cell that Python cannot hold does not end the reading of a file:
 
-    moments          RFC 3339, with as many digits as there are; dates and times of day alike
+    timestamps       RFC 3339, with as many digits as there are; dates and times of day alike
     durations        seconds
     decimals         whole numbers, or the nearest double
-    floats           NaN is a gap, as pandas writes one
+    floats           NaN is a missing value, as pandas writes one
     binary           bytes
     uuid             its text
-    lists, structs, maps, dictionaries, extensions    what they hold, by these same rules
+    lists, structs, maps, dictionaries, extensions    their contents, by the same rules
 """
 
 from __future__ import annotations
@@ -32,13 +32,13 @@ REASON_CHARS = 200
 
 @dataclass(frozen=True, slots=True)
 class Unreadable:
-    """A cell that has no value here, and why."""
+    """A cell that has no value here, and the reason."""
 
     why: str
 
 
 def rows_of_batch(batch: pyarrow.RecordBatch, at_once: int) -> Iterator[dict[str, Any]]:
-    """The rows, a few at a time: as values of Python they are many times as large."""
+    """Yield the rows, converted a few at a time: Python values are many times as large."""
     names = batch.schema.names
     for start in range(0, batch.num_rows, at_once):
         part = batch.slice(start, at_once)
@@ -48,7 +48,7 @@ def rows_of_batch(batch: pyarrow.RecordBatch, at_once: int) -> Iterator[dict[str
 
 
 def values_of(array: pyarrow.Array) -> list[Any]:
-    """The cells of a column: None, a value, or ``Unreadable``."""
+    """Return the cells of a column: None, a value, or ``Unreadable``."""
     for is_of_type, read in READERS:
         if is_of_type(array.type):
             try:
@@ -95,7 +95,7 @@ def _number(value: Decimal) -> int | float:
 
 
 def _counts(array: pyarrow.Array) -> list[int | None]:
-    """What lies under a type of time: how many of its unit."""
+    """Return the integers under a type of time: the counts of its unit."""
     width = pyarrow.int32() if array.type.bit_width == 32 else pyarrow.int64()
     return array.view(width).to_pylist()
 
@@ -125,7 +125,7 @@ def _moment(count: int, unit: str) -> str:
 
 
 def _digits(fraction: int, unit: str) -> str:
-    """The part of a second: none, or as many groups of three digits as it needs."""
+    """Return the fraction of a second: nothing, or as many groups of three digits as it needs."""
     digits = f"{fraction:0{len(str(UNITS[unit])) - 1}d}" if fraction else ""
     while digits.endswith("000"):
         digits = digits[:-3]

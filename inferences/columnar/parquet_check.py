@@ -1,9 +1,9 @@
-"""A program of its own: reads a Parquet file of anyone within limits, and says its size.
+"""A program that reads a Parquet file from anyone within limits, and prints its size.
 
-``python -I parquet_check.py '{"memory": …, "seconds": …, …}' < file``. Some damaged files
-end the process that looks at them (the library throws through calls that cannot raise),
-others unpack to more than there is room for: what goes wrong in here ends this process
-and no other. What it has read whole can be read again elsewhere.
+It is started as ``python -I parquet_check.py '{"memory": …, "seconds": …, …}' < file``.
+Some damaged files end the process that reads them (the library throws through calls that
+cannot raise), others unpack to more than the memory holds. A failure in here ends this
+process and no other. A file that was read to its end here can be read again elsewhere.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ COLUMN = "metadata."
 
 
 def main() -> None:
+    """Print the size of the Parquet file on standard input, or an error, as JSON."""
     asked = json.loads(sys.argv[1])
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))
@@ -33,11 +34,11 @@ def main() -> None:
     resource.setrlimit(resource.RLIMIT_AS, (memory, memory))
     pyarrow.set_cpu_count(1)
     try:
-        # Mapped, for the position of the file is shared with who started this.
+        # Mapped instead of read: the file position is shared with the parent process.
         with mmap.mmap(0, 0, access=mmap.ACCESS_READ) as content:
             said: dict[str, Any] = measure(pyarrow.py_buffer(content), asked)
             print(json.dumps(said), flush=True)
-            os._exit(0)  # Arrow still holds the map
+            os._exit(0)  # without cleanup: Arrow still holds the map
     except (MemoryError, pyarrow.ArrowMemoryError):
         said = {"is_too_large": True}
     except (pyarrow.ArrowException, OSError, ValueError) as error:
@@ -47,8 +48,11 @@ def main() -> None:
 
 
 def measure(content: pyarrow.Buffer, asked: dict[str, Any]) -> dict[str, Any]:
-    """Rows, values of the leaves, and bytes of what is read: first as the file says it,
-    then, unless that is more than is asked for already, as it turns out to be."""
+    """Return the number of rows, of leaf values, and of bytes of what is read.
+
+    They are taken from the file's metadata first. Unless these exceed the limits already,
+    the file is read and counted, until a limit is exceeded.
+    """
     with pyarrow.parquet.ParquetFile(pyarrow.BufferReader(content)) as first:
         schema, said = first.schema_arrow, first.metadata
         groups = [said.row_group(number) for number in range(said.num_row_groups)]
@@ -71,7 +75,7 @@ def measure(content: pyarrow.Buffer, asked: dict[str, Any]) -> dict[str, Any]:
             rows += batch.num_rows
             for name, column in zip(batch.schema.names, batch.columns, strict=True):
                 values += leaves(column)
-                # Of columns of other names nothing is made.
+                # The reader ignores columns with other names, so their bytes do not count.
                 if (bound := asked["longest"].get(longest_name(name))) is not None:
                     found += weight(column, bound)
             if is_beyond(asked, rows, values, found):
@@ -80,11 +84,12 @@ def measure(content: pyarrow.Buffer, asked: dict[str, Any]) -> dict[str, Any]:
 
 
 def is_beyond(asked: dict[str, Any], rows: int, values: int, size: int) -> bool:
+    """Return whether one of the three limits is exceeded."""
     return rows > asked["rows"] or values > asked["values"] or size > asked["bytes"]
 
 
 def name_of(column: str) -> str:
-    """The name that is meant: capitals and blanks are how a spreadsheet writes it."""
+    """Return the canonical name of a column: spreadsheets write it with capitals and blanks."""
     column = column.strip()
     if column[: len(COLUMN)].lower() == COLUMN:
         return COLUMN + column[len(COLUMN) :]
@@ -92,7 +97,7 @@ def name_of(column: str) -> str:
 
 
 def longest_name(column: str) -> str:
-    """The name by which the longest text of a column is told: one for all metadata."""
+    """Return the name under which the limit of a column's texts is given: one for all metadata."""
     name = name_of(column)
     return COLUMN if name.startswith(COLUMN) else name
 
@@ -107,7 +112,10 @@ def is_view(kind: pyarrow.DataType) -> bool:
 
 
 def lengths(column: pyarrow.Array) -> pyarrow.Array | None:
-    """The bytes of every text of a column, none of which is made; None of other types."""
+    """Return the byte length of every text of a column; None for a column of another type.
+
+    The texts themselves are not created.
+    """
     if types.is_dictionary(column.type):
         coded = lengths(column.dictionary)
         return None if coded is None else coded.take(column.indices)
@@ -117,9 +125,10 @@ def lengths(column: pyarrow.Array) -> pyarrow.Array | None:
 
 
 def weight(column: pyarrow.Array, bound: int | None = None) -> int:
-    """Bytes of the column when each of its cells stands for itself.
+    """Return the bytes of the column when every cell stands for itself.
 
-    A text beyond the bound counts as none: the reader refuses it unseen.
+    A text longer than the bound counts as empty: the reader refuses it without looking at
+    it.
     """
     found = lengths(column)
     if found is not None:
@@ -134,13 +143,13 @@ def weight(column: pyarrow.Array, bound: int | None = None) -> int:
 
 
 def leaves(column: pyarrow.Array) -> int:
-    """How many values a column holds: those of its lists and structs, one by one."""
+    """Return how many values a column holds, with each element of its lists and structs."""
     members = members_of(column)
     return max(len(column), sum(map(leaves, members)))
 
 
 def members_of(column: pyarrow.Array) -> list[pyarrow.Array]:
-    """The columns that a column is made of; of one that holds its values, none."""
+    """Return the columns that a nested column consists of; none for a column of plain values."""
     kind = column.type
     if isinstance(kind, pyarrow.BaseExtensionType):
         return [column.storage]

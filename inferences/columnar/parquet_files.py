@@ -1,4 +1,4 @@
-"""Parquet files of anyone: read in a child first, for a damaged one may end its reader."""
+"""Measure Parquet files from anyone, in a child process: a damaged file may end its reader."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ from inferences.columnar import parquet_check
 from istore.api.problems import Problem
 
 PROGRAM = Path(parquet_check.__file__)
-MEMORY_BYTES = 3 * 2**30  # of address space, most of which libraries reserve
+MEMORY_BYTES = 3 * 2**30  # of address space; most of it is only reserved by libraries
 ROWS_AT_ONCE = 1000
 UNPACKED_MAX_BYTES = 2 * 2**30
-SECONDS = 600  # of processor time; a file of the largest size takes some ten
+SECONDS = 600  # of processor time; a file of the largest size takes about ten
 
 
 @dataclass(frozen=True, slots=True)
 class Measured:
-    """At least so much: a child stops where it has found more than is asked for."""
+    """A lower bound of the size: the child stops once it has found more than the limits."""
 
     rows: int
     values: int
@@ -41,10 +41,10 @@ def measure(
     size: int = UNPACKED_MAX_BYTES,
     seconds: int = SECONDS,
 ) -> Measured:
-    """How large the file is, read to its end or until it is larger than is given here.
+    """Return the size of the file, read to its end or until it exceeds a limit.
 
-    ``longest`` are the columns that are read, and the bytes of their longest texts: longer
-    ones count as none. Raises the 400 or 413 that says why the file cannot be read.
+    ``longest`` has the columns that are read, with the limit of their texts in bytes:
+    longer texts count as empty. Raises a 400 or 413 that says why the file cannot be read.
     """
     asked = {
         "memory": MEMORY_BYTES,
@@ -79,13 +79,14 @@ def measure(
 
 
 def too_large() -> Problem:
+    """Return the 413 of a file that unpacks to more than ``UNPACKED_MAX_BYTES``."""
     detail = f"Unpacked, a file has at most {UNPACKED_MAX_BYTES} bytes."
     return Problem(413, "body-too-large", detail)
 
 
 @contextmanager
 def _on_disk(file: IO[bytes]) -> Iterator[IO[bytes]]:
-    """The file, or a copy where it is none of the system; both are at their start."""
+    """Yield the file, or a copy if it has no descriptor; both are at their start."""
     file.seek(0)
     try:
         file.fileno()

@@ -1,12 +1,13 @@
-"""What the store keeps: registered models, their inferences and typed metadata.
+"""The tables of the store: registered models, their inferences and typed metadata.
 
-An inference is two rows. ``Inference`` is narrow and holds all that is filtered on,
-``InferencePayload`` the bytes that only a page of fifty needs. Both are partitioned
-by id (``partitions.py``), are written by ``recording`` and leave by ``removal``:
-``save()`` and ``delete()`` go by the id alone, which two models may share.
+An inference is two rows. ``Inference`` is narrow and holds every column that filters read.
+``InferencePayload`` holds the bytes that only a page of fifty needs. Both tables are
+partitioned by id (``store.partitions``). ``store.recording`` writes them and
+``store.removal`` deletes them. ``save()`` and ``delete()`` must not be used: they go by the
+id alone, and two models may have rows with the same id.
 
-Zone maps, by which a page passes over what cannot match, have tables of their own beside
-these (``search.zone_maps``); a trigger tells them of what is written here.
+Zone maps let a page skip ranges of ids that cannot match. They have tables of their own
+(``search.zone_maps``); a trigger on the inferences tells them of every write.
 """
 
 from inferences.models.choices import (

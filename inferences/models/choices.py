@@ -6,7 +6,7 @@ from django.db import models
 
 
 class TaskType(models.TextChoices):
-    """What kind of question the model answers."""
+    """The kind of question that a model answers."""
 
     IMAGE_CLASSIFICATION = "Image Classification"
     IMAGE_EMBEDDING = "Image Embedding"
@@ -24,7 +24,7 @@ class TaskType(models.TextChoices):
     TIME_SERIES = "Time Series"
 
 
-# Of whose answers one class is the answer; the other classes are its distribution.
+# Task types whose answer is one class; the other classes are its distribution.
 ONE_CLASS = frozenset(
     {
         TaskType.IMAGE_CLASSIFICATION,
@@ -46,7 +46,7 @@ class BoxFormat(models.TextChoices):
 
 
 class InferenceAction(models.IntegerChoices):
-    """A small number in the row; the label is the word on the wire."""
+    """The action of an inference: the row holds the number, the API uses the label."""
 
     DETECT = 1, "detect"
     EMBED = 2, "embed"
@@ -55,7 +55,7 @@ class InferenceAction(models.IntegerChoices):
 
 
 class MetadataType(models.TextChoices):
-    """The type a value was given with."""
+    """The type that a metadata value was given with."""
 
     STRING = "string"
     INT = "int"
@@ -64,7 +64,7 @@ class MetadataType(models.TextChoices):
 
 
 class MetadataKind(models.TextChoices):
-    """What a key's values are compared as. JSON is taken apart, leaf by leaf."""
+    """The type that the values of a key are compared as. JSON has a kind for each type of leaf."""
 
     STRING = "string"
     INT = "int"

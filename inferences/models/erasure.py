@@ -1,4 +1,4 @@
-"""The tables of erasures: what was asked, and the report that proves it."""
+"""The tables of erasures: the request, and the report that proves what was removed."""
 
 from __future__ import annotations
 
@@ -16,15 +16,16 @@ TYPES = ("string", "int", "float", "json.string", "json.int", "json.float")
 
 
 def new_salt() -> bytes:
+    """Return a random salt of 16 bytes for the digests of one task."""
     return secrets.token_bytes(16)
 
 
 class ErasureTask(TrackedTask):
     """One erasure and its report.
 
-    The value itself stands here only while the task may still need it. Digests are salted
-    for this task alone: who knows a value or an id can prove it was meant, nobody can read
-    one out.
+    The value itself is stored only while the task may still need it. Digests are salted for
+    this task alone: whoever knows a value or an id can prove that the task was about it,
+    and nobody can read a value out of a digest.
     """
 
     runner: ClassVar = "inferences.tasks.run_erasure"
@@ -41,7 +42,7 @@ class ErasureTask(TrackedTask):
     total_count = models.PositiveBigIntegerField(default=0)
     erased_count = models.PositiveBigIntegerField(default=0)
     report = models.JSONField(default=dict, help_text="How many of which kind went.")
-    # The batch whose intents are committed and which is not yet proved to be gone.
+    # The batch whose intents are committed, until it is proved that its rows and blobs are gone.
     open_batch = models.JSONField(null=True, editable=False)
 
     class Meta:
@@ -65,27 +66,28 @@ class ErasureTask(TrackedTask):
         return self.total_count
 
     def digest_of(self, *parts: str) -> str:
-        """SHA-256 of the salt and the parts, a NUL between each."""
+        """Return the SHA-256 of the salt and the parts, with a NUL between each, in hex."""
         said = b"\0".join([bytes(self.salt), *(part.encode() for part in parts)])
         return hashlib.sha256(said).hexdigest()
 
     def includes(self, model_id: str, inference_id: str) -> bool:
-        """Whether this erasure removed that inference."""
+        """Return whether this erasure removed that inference."""
         digest = bytes.fromhex(self.digest_of(model_id, inference_id))
         return self.erased.filter(digest=digest).exists()
 
     def stop(self) -> bool:
+        """Ask the task to stop, and delete its value if it has ended."""
         stopped = super().stop()
         forget_values()
         return stopped
 
     def resume(self) -> bool:
-        """Never: the value is gone with the end. Ask for another erasure."""
+        """Return False: the value was deleted with the end of the task. Request another erasure."""
         return False
 
 
 class ErasedInference(models.Model):
-    """That an erasure removed an inference, without saying which."""
+    """A record that an erasure removed one inference; the digest does not say which."""
 
     task = models.ForeignKey(ErasureTask, models.CASCADE, related_name="erased")
     digest = models.BinaryField(max_length=32)
@@ -100,6 +102,6 @@ class ErasedInference(models.Model):
 
 
 def forget_values() -> int:
-    """Erasures that ended keep their digest alone; of how many the value went."""
+    """Delete the values of erasures that ended, and return how many. Their digests stay."""
     ended = ErasureTask.objects.exclude(state__in=ACTIVE).exclude(value="")
     return ended.update(value="", open_batch=None)

@@ -1,4 +1,4 @@
-"""Fields and columns that several tables share."""
+"""Column types that several tables share, and the names of the metadata slots."""
 
 from __future__ import annotations
 
@@ -15,7 +15,10 @@ SLOTS = {name: [f"{name}_{n}" for n in range(1, 9)] for name in SLOT_TYPES}
 
 
 class RealField(models.FloatField):
-    """Four bytes are enough for a score; a bound it is compared with is cast alike."""
+    """A four-byte float, which is enough for a score.
+
+    A bound that a filter compares it with is cast to four bytes as well.
+    """
 
     def db_type(self, connection: Any) -> str:
         return "real"

@@ -1,4 +1,4 @@
-"""The tables of ground truth. Rows go with their inference: see ``removal``."""
+"""The tables of ground truth. Rows are removed with their inference: see ``store.removal``."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from istore.tasks.tracking import TrackedTask
 
 class GroundTruthQuerySet(models.QuerySet["GroundTruth"]):
     def beside(self, model: models.Model | OuterRef) -> Self:
-        """The rows of one model. An id alone would also find another model's."""
+        """Return the rows of one model. The id alone would also match rows of other models."""
         return self.filter(registered_model=model)
 
 
 class GroundTruth(models.Model):
-    """The actual of one inference as it stands: the database's key is (model_key, id)."""
+    """The current ground truth of one inference. The key in the database is (model_key, id)."""
 
     id = models.BigIntegerField(primary_key=True)
     registered_model = models.ForeignKey(
@@ -44,7 +44,7 @@ class GroundTruth(models.Model):
 
 
 class GroundTruthVersion(models.Model):
-    """An actual that was replaced or removed: what it was, whose, and until when."""
+    """Ground truth that was replaced or removed: its value, who set it, and until when it held."""
 
     registered_model = models.ForeignKey(
         "inferences.RegisteredModel",
@@ -72,9 +72,9 @@ class GroundTruthVersion(models.Model):
 
 
 class PendingTruth(models.Model):
-    """An actual whose inference is not here yet.
+    """Ground truth whose inference is not stored yet.
 
-    ``tokens`` are what an inference that it belongs to has one of: see ``joining``.
+    The inference that it belongs to has one of ``tokens``: see ``ground_truth.joining``.
     """
 
     registered_model = models.ForeignKey(
@@ -99,7 +99,7 @@ class PendingTruth(models.Model):
         indexes = [
             # Read by recording, with the tokens of a batch.
             GinIndex("tokens", name="pending_truth_by_token"),
-            # Read by the beat that gives up what nothing came for.
+            # Read by the beat that deletes pending truths whose inference never came.
             models.Index("set_at", name="pending_truth_by_age"),
         ]
 
@@ -108,10 +108,10 @@ class PendingTruth(models.Model):
 
 
 class TruthFile(TrackedTask):
-    """A file of actuals that is too large to be joined while its sender waits.
+    """A file of ground truth that is too large to join while its sender waits.
 
-    The file lies where uploads are staged, under a grant of its own, until it is joined.
-    Joining it again changes nothing twice, so a worker that died is followed by another.
+    The file stays where uploads are staged, under a grant of its own, until it is joined.
+    Joining is idempotent, so another worker may repeat it when the first one died.
     """
 
     runner: ClassVar = "inferences.tasks.join_truth_file"

@@ -1,4 +1,4 @@
-"""Inferences: the narrow row of what is filtered on, and its unique key."""
+"""Inferences: the narrow row that filters read, and the key that makes its id unique."""
 
 from __future__ import annotations
 
@@ -20,17 +20,20 @@ from inferences.models.side_rows import InferencePayload
 
 
 class InferenceQuerySet(models.QuerySet["Inference"]):
-    """The questions asked of stored inferences. Each one chains."""
+    """The conditions on stored inferences. Each method returns a queryset, so they chain."""
 
     def live(self) -> Self:
-        # Every search index is partial on this: a query that leaves it out reads rows.
+        """Return the inferences that are not soft-deleted."""
+        # Every search index is partial on this: a query without the condition cannot use one
+        # and reads the rows.
         return self.filter(deleted=False)
 
     def live_among(self, ids: Iterable[int]) -> Self:
-        """The live ones of these row ids, by the primary key.
+        """Return the live inferences with these row ids, read by the primary key.
 
-        Said so that no partial index can serve it: with statistics from when the table
-        was small the planner takes one of them, and reads all of the model.
+        The condition is written as ``deleted IS NOT TRUE``, so that no partial index can
+        serve it. With statistics from when the table was small, the planner would take a
+        partial index and read all rows of the model.
         """
         is_live = RawSQL(
             f"{self.model._meta.db_table}.deleted IS NOT TRUE",
@@ -40,13 +43,15 @@ class InferenceQuerySet(models.QuerySet["Inference"]):
         return self.filter(is_live, id__in=ids)
 
     def older_than(self, limit: datetime) -> Self:
+        """Return the inferences that happened before the limit."""
         return self.filter(id__lt=row_ids.first_id_at(limit))
 
     def unprotected(self) -> Self:
+        """Return the inferences that are not protected."""
         return self.filter(is_protected=False)
 
     def with_input(self) -> Self:
-        """Inferences whose input still lies in blob storage."""
+        """Return the inferences whose input is still in the blob storage."""
         payloads = InferencePayload.objects.beside(OuterRef("registered_model"))
         kept = payloads.filter(id=OuterRef("id")).exclude(data_storage_key="")
         return self.filter(Exists(kept))
@@ -59,26 +64,26 @@ class InferenceQuerySet(models.QuerySet["Inference"]):
 
 
 class Inference(models.Model):
-    """One request to a model and the answer it gave: all that is filtered on.
+    """One request to a model and its answer: the columns that filters read.
 
-    The row may outlive its input: once retention has removed the blob, the payload
-    names no storage key and everything else can still be queried.
+    The row may outlive its input. Once retention has removed the blob, the payload names no
+    storage key; everything else can still be queried.
     """
 
-    # The database's key is (model_key, id): ids are unique within a model. Columns are
-    # in this order, widest first, so that rows need no padding.
+    # The primary key in the database is (model_key, id): ids are unique within a model.
+    # Columns are ordered widest first, so that rows need no padding.
     id = models.BigIntegerField(primary_key=True)
     latitude = models.FloatField(null=True)
     longitude = models.FloatField(null=True)
     area_cell = models.BigIntegerField(null=True, editable=False)
     data_size = models.BigIntegerField(default=0)
-    # The slots, integer_1 to float_8 and string_1 to string_8, hold metadata. Which key
-    # of which model lies in which of them is the directory's to say.
+    # The slots, integer_1 to float_8 and string_1 to string_8, hold metadata. The table
+    # MetadataKey says which slot holds which key of a model (``store.metadata_slots``).
     for _name in SLOTS["integer"]:
         locals()[_name] = models.BigIntegerField(null=True, editable=False)
     for _name in SLOTS["float"]:
         locals()[_name] = models.FloatField(null=True, editable=False)
-    # Not called "model": `model_id` is the outside world's word, this is our number.
+    # Not called "model": `model_id` is the id that callers use, this is our own number.
     registered_model = models.ForeignKey(
         RegisteredModel,
         models.DO_NOTHING,
@@ -103,8 +108,9 @@ class Inference(models.Model):
     del _name
     labels = ArrayField(models.IntegerField(), null=True)
     scores = ArrayField(RealField(), null=True)
-    # Where one class is the answer, labels and scores hold it alone, and these all classes
-    # with their probabilities, in the order of the answer. Null for every other task.
+    # For tasks whose answer is one class (ONE_CLASS), labels and scores hold that class
+    # alone. These two hold all classes with their probabilities, in the order of the
+    # answer. They are null for every other task.
     classes = ArrayField(models.IntegerField(), null=True)
     probabilities = ArrayField(RealField(), null=True)
     updated_at = models.DateTimeField(null=True, help_text="Null: as created.")
@@ -116,16 +122,18 @@ class Inference(models.Model):
 
     @property
     def created_at(self) -> datetime:
+        """The time of the event in UTC, derived from the id."""
         return row_ids.moment_of(self.id)
 
 
 class InferenceKey(models.Model):
-    """That an inference id is taken, whichever partition holds the row.
+    """A taken inference id, whichever partition holds the row.
 
-    It outlives the inference by ``ISTORE_TOMBSTONE_DAYS`` and so keeps late copies out. The
-    proxy reserves an id before it names it in an answer: such a key has no row until the
-    listener stores the call, and ``reservation`` says which call that may be. It is kept
-    with the row, and tells the same call again without reading what was stored.
+    The key outlives the inference by ``ISTORE_TOMBSTONE_DAYS`` as a tombstone, which keeps
+    late copies out. The proxy reserves an id before it names it in an answer. A reserved
+    key has no row until the listener stores the call, and ``reservation`` says which call
+    that may be. The reservation stays beside the row: it identifies the same call again
+    without reading the record.
     """
 
     pk = models.CompositePrimaryKey("registered_model", "inference_id")
@@ -143,9 +151,10 @@ class InferenceKey(models.Model):
         help_text="SHA-256 of the proxied call that the id is for.",
     )
     reserved_at = models.DateTimeField(null=True)
-    # Ids are times of events; this is the order of arrival, drawn while the batch holds
-    # its model row: see arrivals.py. 0: it came before arrivals were numbered. A key that
-    # is only reserved has -2, before everything, and draws its number when it is stored.
+    # Ids are times of events; this is the order of arrival. The number is drawn while the
+    # batch holds its model row FOR SHARE: see ``store.arrival_order``. 0 means that the key
+    # is from before arrivals were numbered. A key that is only reserved has -2, below all
+    # others, and draws its number when it is stored.
     arrival = models.BigIntegerField(
         db_default=models.Func(models.Value("inferences_arrival"), function="nextval"),
         editable=False,
@@ -160,23 +169,24 @@ class InferenceKey(models.Model):
             )
         ]
         indexes = [
-            # Read by who follows what arrives. Partial, though every stored key is in it:
-            # a look for an id does not state the condition, and so cannot take this
-            # index. While statistics are missing or old the planner would, and read all
-            # keys of a model for each id of a batch.
+            # Read by whoever follows arrivals (``store.arrival_order``). It is partial,
+            # although it contains every stored key: a lookup of an id does not state the
+            # condition and so cannot use this index. Otherwise the planner would choose it
+            # while statistics are missing or old, and read all keys of a model for each
+            # id of a batch.
             models.Index(
                 "registered_model",
                 "arrival",
                 name="key_by_arrival_order",
                 condition=Q(arrival__gte=0),
             ),
-            # Read by the beat that frees reservations whose calls were lost.
+            # Read by the beat task that frees reservations of lost calls.
             models.Index(
                 "reserved_at",
                 name="reservation_by_age",
                 condition=Q(row_id__isnull=True),
             ),
-            # Read by the beat that frees tombstones after their time.
+            # Read by the beat task that deletes tombstones after ISTORE_TOMBSTONE_DAYS.
             models.Index(
                 "removed_at",
                 name="tombstone_by_age",

@@ -1,4 +1,4 @@
-"""Keys of metadata, their changes and counts, and the words of a model."""
+"""Metadata keys, their changes and counts, and the words (labels and sources) of a model."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from inferences.models.registered_model import RegisteredModel
 
 
 class MetadataKey(models.Model):
-    """Where a model keeps the values of one key: in a slot, or in side rows."""
+    """The place where a model keeps the values of one key and kind: a slot column, or side rows."""
 
     id = models.AutoField(primary_key=True)
     registered_model = models.ForeignKey(
         RegisteredModel, models.CASCADE, "metadata_keys", db_column="model_key"
     )
-    # A path into a JSON value may be longer than a key.
+    # Longer than a key may be: for JSON it holds a path into the value.
     key = models.CharField(max_length=1024)
     kind = models.CharField(max_length=11, choices=MetadataKind)
     slot = models.CharField(max_length=9, blank=True, help_text="Empty: side rows.")
@@ -39,10 +39,10 @@ class MetadataKey(models.Model):
 
 
 class MetadataKeyCount(models.Model):
-    """How many observations of a key and type came or went: one delta a batch.
+    """A change of the number of values of a key and type, written once per batch.
 
-    Appended by every write, summed by readers, compacted by the maintenance beat: no
-    row is hot.
+    Every write appends a row, readers sum them, and the maintenance beat compacts them. So
+    no row is updated by many writers at once.
     """
 
     registered_model = models.ForeignKey(
@@ -57,9 +57,10 @@ class MetadataKeyCount(models.Model):
 
 
 class MetadataChange(models.Model):
-    """That one metadata value of an inference came, went or became another.
+    """A change of one metadata value of an inference: it was added, replaced or removed.
 
-    What an inference was stored with is not a change. Rows go with their inference.
+    The values that an inference was stored with are not changes. Rows are removed with
+    their inference.
     """
 
     registered_model = models.ForeignKey(
@@ -83,7 +84,7 @@ class MetadataChange(models.Model):
 
 
 class WordOfModel(models.Model):
-    """A word of one model that rows hold as a number."""
+    """A word of one model, which rows store as a number."""
 
     id = models.AutoField(primary_key=True)
     registered_model = models.ForeignKey(
@@ -99,7 +100,7 @@ class WordOfModel(models.Model):
 
 
 class LabelName(WordOfModel):
-    """A label; detections and the arrays of the inference row hold its number."""
+    """A label. Detections and the arrays of the inference row hold its number."""
 
     class Meta:
         constraints = [
@@ -108,7 +109,7 @@ class LabelName(WordOfModel):
 
 
 class SourceName(WordOfModel):
-    """A data source."""
+    """A data source. The inference row holds its number."""
 
     class Meta:
         constraints = [

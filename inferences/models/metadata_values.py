@@ -1,7 +1,8 @@
-"""Typed metadata: a value as it was given, and what its parts are compared as.
+"""Typed metadata: a value as it was given, and the parts of it that filters compare.
 
-A value travels as ``{key, type, value}`` with the value as text. What is compared lies in
-slots: a string, a whole number, a double, and of JSON every leaf under its dotted path.
+The API and events carry a value as ``{key, type, value}`` with the value as text. The parts
+that are compared lie in slots: a string, a whole number, a double, and every leaf of a JSON
+value under its dotted path.
 """
 
 from __future__ import annotations
@@ -24,19 +25,21 @@ from istore.api.problems import Problem
 
 SMALLEST, LARGEST = -(2**63), 2**63 - 1
 WHOLE = re.compile(r"-?[0-9]{1,19}")
-# What Python's float() reads beyond a number as JSON and people write it is left out.
+# Stricter than Python's float(), which also reads "1_000", "nan" and "infinity".
 REAL = re.compile(r"[+-]?([0-9]+(\.[0-9]*)?|\.[0-9]+)([eE][+-]?[0-9]+)?")
-# No double needs one, and PostgreSQL's numbers do not reach as far.
+# Exponents of five digits and more are refused: no double needs one, and PostgreSQL's
+# numbers do not reach as far.
 LONG_EXPONENT = re.compile(r"[0-9.][eE][+-]?[0-9]{5}")
 JSON_STRING = re.compile(r'"[^"\\]*(?:\\.[^"\\]*)*"', re.DOTALL)
 LARGEST_DOUBLE = sys.float_info.max
 UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
 
-# A B-tree entry above 2,704 bytes is an error: a longer text is kept by its beginning
-# and its hash, equal exactly when the texts are, ordered by the beginning alone.
+# PostgreSQL refuses a B-tree entry above 2,704 bytes. So a slot holds a text above
+# SLOT_BYTES as its first SLOT_BEGINNING bytes and its hash. Two such values are equal
+# exactly when the texts are; they are ordered by the beginning alone.
 SLOT_BYTES, SLOT_BEGINNING = 512, 448
 LEAVES_MAX = 1000
-# Of one inference: each is a row of its own, and may be a key that nobody had before.
+# For all values of one inference: each leaf may become a row, and a new key.
 LEAVES_TOGETHER_MAX = 5000
 PATH_MAX_CHARS = 1024
 
@@ -44,12 +47,14 @@ RESERVED = ("latitude", "longitude", "data_source")
 
 
 def read_int(text: str) -> int:
+    """Return the text as an int of 64 bits. Raises ``ValueError``."""
     if not WHOLE.fullmatch(text) or not SMALLEST <= int(text) <= LARGEST:
         raise ValueError(f"{_show(text)} is not a valid int.")
     return int(text)
 
 
 def read_float(text: str) -> float:
+    """Return the text as a finite float. Raises ``ValueError``."""
     if not REAL.fullmatch(text.strip()):
         raise ValueError(f"{_show(text)} is not a valid float.")
     value = float(text)
@@ -59,17 +64,21 @@ def read_float(text: str) -> float:
 
 
 def read_number(text: str) -> int | float:
-    """A whole number of up to 19 digits as such, any other one as a double."""
+    """Return a whole number of up to 19 digits as an int, and any other number as a float.
+
+    Raises ``ValueError``.
+    """
     text = text.strip()
     return int(text) if WHOLE.fullmatch(text) else read_float(text)
 
 
 def read_string(text: str) -> str:
+    """Return the text itself."""
     return text
 
 
 def read_json(text: str) -> Any:
-    """The JSON value, under the rules that every body of the API is read by."""
+    """Return the JSON value, read under the rules of every API body. Raises ``ValueError``."""
     try:
         value = parsing.read_json(text.encode("utf-8", "surrogatepass"))
     except Problem as problem:
@@ -89,13 +98,13 @@ READERS = {
 
 @dataclass(frozen=True, slots=True)
 class MetadataValue:
-    """One value of one key, as it was given. What cannot be read refuses to exist."""
+    """One value of one key, as it was given. Raises ``ValueError`` when it cannot be read."""
 
     key: str
     type: MetadataType
     text: str
     value: Any = field(init=False, repr=False, compare=False)
-    #: What a filter may find it by: a slot value per (path, kind).
+    #: The values by which filters find it: a slot value per (path, kind).
     comparable: dict[tuple[str, MetadataKind], Any] = field(
         init=False, repr=False, compare=False
     )
@@ -116,14 +125,14 @@ class MetadataValue:
 
     def _comparable(self) -> dict[tuple[str, MetadataKind], Any]:
         if self.type == MetadataType.JSON:
-            # A path is split at its dots, so its first part cannot hold one.
+            # Paths are split at their dots, so a key with a dot has no leaves to search by.
             return dict(_leaves(self.key, self.value)) if "." not in self.key else {}
         value = in_slot(self.value) if self.type == MetadataType.STRING else self.value
         return {(self.key, MetadataKind(self.type)): value}
 
 
 def in_slot(text: str) -> str:
-    """The text as a slot holds it: whole up to 512 bytes, else its beginning and hash."""
+    """Return the text as a slot holds it: whole up to 512 bytes, else beginning and hash."""
     encoded = text.encode()
     if len(encoded) <= SLOT_BYTES:
         return text
@@ -132,7 +141,7 @@ def in_slot(text: str) -> str:
 
 
 def number_in(text: str) -> float | None:
-    """The number that a text inside JSON reads as, whole; None when it does not."""
+    """Return the number that a string inside JSON reads as, or None if it is no finite number."""
     if len(text) > 400 or not REAL.fullmatch(text) or LONG_EXPONENT.search(text):
         return None
     value = float(text)
@@ -140,7 +149,7 @@ def number_in(text: str) -> float | None:
 
 
 def _leaves(path: str, value: Any) -> Iterator[tuple[tuple[str, MetadataKind], Any]]:
-    """Strings and numbers of a JSON value by their paths; what lies in arrays is not."""
+    """Yield the strings and numbers of a JSON value by path. Elements of arrays are left out."""
     waiting = [(path, value)]
     while waiting:
         path, value = waiting.pop()
@@ -157,15 +166,15 @@ def _leaves(path: str, value: Any) -> Iterator[tuple[tuple[str, MetadataKind], A
 
 
 def as_given(values: list[MetadataValue]) -> dict[str, list[str]]:
-    """The form of ``InferencePayload.metadata``: ``{key: [type, text]}``."""
+    """Return the values in the form of ``InferencePayload.metadata``: ``{key: [type, text]}``."""
     return {each.key: [str(each.type), each.text] for each in values}
 
 
 def canonical(value: Any) -> bytes:
-    """One text for equal JSON values: what content hashes are made of."""
+    """Return the same bytes for equal JSON values; content hashes are made of them."""
     try:
         return orjson.dumps(value, option=orjson.OPT_SORT_KEYS)
-    except TypeError:  # a whole number beyond 64 bits, or half a surrogate pair
+    except TypeError:  # a whole number beyond 64 bits, or a lone surrogate
         text = json.dumps(
             value, sort_keys=True, ensure_ascii=False, separators=(",", ":")
         )

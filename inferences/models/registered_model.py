@@ -1,4 +1,4 @@
-"""Registered models, and the classes, settings and projects they have."""
+"""Registered models, with their classes, their settings and the project they belong to."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ from istore.db.compiled_queries import CompiledQuery, parameter
 from istore.models import Project, Role, Token
 from istore.outside_ids import OUTSIDE_ID
 
-CHOICES_MOST = 100  # projects that are named when an id alone is ambiguous
+CHOICES_MOST = 100  # projects that the error names when an id alone is ambiguous
 
 
 class RegisteredModelQuerySet(models.QuerySet["RegisteredModel"]):
     def visible_to(self, caller: Caller, role: Role = Role.VIEWER) -> Self:
-        """The models of the projects in which the caller has at least this role."""
+        """Return the models of the projects in which the caller has at least this role."""
         return self.filter(project__in=caller.visible_projects(role))
 
     def named(self, model_id: str, project_id: str | None = None) -> Self:
-        """The models of this id, in every project or in the one that is named."""
+        """Return the models with this id, of every project or of the one that is named."""
         if project_id is None:
             return self.filter(model_id=model_id)
         meant = (
@@ -39,10 +39,10 @@ class RegisteredModelQuerySet(models.QuerySet["RegisteredModel"]):
     def seen_by(
         self, caller: Caller, model_id: str, project_id: str | None = None
     ) -> RegisteredModel | None:
-        """The model of this id, with its project; None if the caller may not see it.
+        """Return the model with this id, with its project; None if the caller may not see it.
 
-        Raises ``AmbiguousModel`` when several of the caller's projects have the id and
-        none of them is named.
+        Raises ``AmbiguousModel`` when several of the caller's projects have the id and none
+        of them is named.
         """
         if caller.token is not None:
             return _of_token(caller.token, model_id, project_id)
@@ -54,7 +54,7 @@ class RegisteredModelQuerySet(models.QuerySet["RegisteredModel"]):
 
 
 class RegisteredModel(models.Model):
-    """A model whose inferences are stored, under the id its platform gave it."""
+    """A model whose inferences are stored, under the id that its platform gave it."""
 
     # Four bytes: the number stands in every row and every index entry.
     id = models.AutoField(primary_key=True)
@@ -73,7 +73,7 @@ class RegisteredModel(models.Model):
     first_class_number = models.PositiveSmallIntegerField(
         choices=[(0, "0"), (1, "1")],
         default=0,
-        db_default=0,  # processes of before it write rows without it
+        db_default=0,  # during an upgrade, older processes still insert rows without it
         help_text="The number of the first class label: 1 where 0 is the background.",
     )
     box_format = models.CharField(
@@ -98,7 +98,8 @@ class RegisteredModel(models.Model):
         help_text="The id of the service that embeds texts to search by.",
     )
 
-    # What this process remembers under a version is never stale: see directory.py.
+    # Raised with every new key, so that what a process caches under a version is never
+    # stale: see ``store.metadata_slots``.
     keys_version = models.PositiveIntegerField(default=0, editable=False)
     first_id = models.BigIntegerField(
         default=row_ids.LOWEST, editable=False, help_text="No live id is lower."
@@ -122,7 +123,7 @@ class RegisteredModel(models.Model):
     class Meta:
         ordering = ["model_id", "project"]
         constraints = [
-            # Read by every call that names a model: a token says in which project.
+            # Read by every call that names a model; the project comes from the token.
             models.UniqueConstraint(
                 "project", "model_id", name="model_id_unique_in_project"
             )
@@ -138,19 +139,19 @@ class RegisteredModel(models.Model):
 
     @property
     def awaits_classes(self) -> bool:
-        """Whether some of its rows may hold a distribution as labels."""
+        """Whether rows may still hold a distribution as labels (``class_migration``)."""
         return self.awaits_classes_from is not None
 
     @property
     def full_name(self) -> str:
-        """The id with its project, for whoever sees the models of several."""
+        """The id with its project, for a reader who sees the models of several projects."""
         return f"{self.model_id} ({self.project})"
 
 
 def _of_token(
     token: Token, model_id: str, project_id: str | None
 ) -> RegisteredModel | None:
-    """A token belongs to one project: the id means that project's model, or nothing."""
+    """Return the model of the token's own project with this id, or None."""
     own = token.project
     if project_id is not None:
         meant = dict(readings(project_id, model_id))
@@ -163,7 +164,7 @@ def _of_token(
     return model
 
 
-# Every call of the API that names a model asks for it.
+# Compiled once, since every API call that names a model runs it.
 OF_PROJECT = CompiledQuery(
     lambda: RegisteredModel.objects.filter(
         model_id=parameter("model_id"), project_id=parameter("project")

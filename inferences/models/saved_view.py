@@ -1,4 +1,4 @@
-"""Views that a project keeps of a model's inferences."""
+"""Saved views of a model's inferences."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from inferences.models.registered_model import RegisteredModel
 
 
 class SavedView(models.Model):
-    """A way to look at a model's inferences that a project keeps under a name."""
+    """A named view of a model's inferences, shared by the project: filters, columns and layout."""
 
     registered_model = models.ForeignKey(
         RegisteredModel, models.CASCADE, "saved_views", db_column="model_key"

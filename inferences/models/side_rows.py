@@ -1,4 +1,4 @@
-"""Rows beside an inference: its payload, detections, classes, overflow and embedding."""
+"""Side rows of an inference: payload, detections, classes, overflow values and embedding."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from inferences.models.registered_model import RegisteredModel
 
 class SideRowQuerySet(models.QuerySet):
     def beside(self, model: RegisteredModel | OuterRef) -> Self:
-        """The rows of one model. An id alone would also find another model's."""
+        """Return the rows of one model. The id alone would also match rows of other models."""
         return self.filter(registered_model=model)
 
 
 class SideRow(models.Model):
-    """A row that belongs to an inference and is found by the same two columns."""
+    """A row that belongs to an inference and is found by the same two columns: model and id."""
 
     id = models.BigIntegerField(primary_key=True)
     registered_model = models.ForeignKey(
@@ -42,7 +42,7 @@ class SideRow(models.Model):
 
 
 class InferencePayload(SideRow):
-    """The cold half: what a page shows, and what is being removed."""
+    """The cold half of an inference: the columns of its page, and the state of its removal."""
 
     metadata = models.JSONField(
         default=dict, help_text="As given: {key: [type, text]}."
@@ -55,19 +55,20 @@ class InferencePayload(SideRow):
     notes = models.JSONField(
         null=True, help_text="Warnings, the five moments, clock_anomaly."
     )
-    input_removal_at = models.DateTimeField(null=True)  # the intents: see removal.py
+    # The two intents: see ``store.removal``.
+    input_removal_at = models.DateTimeField(null=True)
     removal_at = models.DateTimeField(null=True)
     deleted_at = models.DateTimeField(null=True)
     input_expired_at = models.DateTimeField(null=True)  # when retention removed it
 
     @property
     def input_key(self) -> str:
-        """Where the input lies; empty when it never was, has gone, or is on its way out."""
+        """The storage key of the input; empty if there is none, or it is gone or being removed."""
         return "" if self.input_removal_at else self.data_storage_key
 
 
 class Detection(SideRow):
-    """One label with its score; the row of an index, made for filters alone."""
+    """One label of an inference with its score. The row exists only as an index for filters."""
 
     score = RealField(null=True)
     label = models.ForeignKey(
@@ -76,7 +77,7 @@ class Detection(SideRow):
 
 
 class ClassProbability(SideRow):
-    """One class of a distribution; the row of an index, made for filters alone."""
+    """One class of a distribution. The row exists only as an index for filters."""
 
     score = RealField(null=True)
     label = models.ForeignKey(
@@ -85,7 +86,7 @@ class ClassProbability(SideRow):
 
 
 class OverflowText(SideRow):
-    """A text value of a key that has no slot."""
+    """A text value of a metadata key that has no slot."""
 
     key = models.ForeignKey(
         MetadataKey, models.DO_NOTHING, "+", db_constraint=False, db_index=False
@@ -94,7 +95,7 @@ class OverflowText(SideRow):
 
 
 class OverflowNumber(SideRow):
-    """A number of a key that has no slot."""
+    """A number of a metadata key that has no slot."""
 
     key = models.ForeignKey(
         MetadataKey, models.DO_NOTHING, "+", db_constraint=False, db_index=False
@@ -103,12 +104,12 @@ class OverflowNumber(SideRow):
 
 
 class Embedding(SideRow):
-    """The vector of an inference, under the vector index of its model if it has one."""
+    """The vector of an inference, in the table that has the vector indexes of models."""
 
     vector = VectorField()
 
 
 class RecentEmbedding(SideRow):
-    """A vector on its way to ``Embedding``: cheap to write, scanned exactly."""
+    """A vector that is not in ``Embedding`` yet. It is cheap to write and scanned exactly."""
 
     vector = VectorField()

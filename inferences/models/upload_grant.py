@@ -1,4 +1,4 @@
-"""Permissions to upload one object."""
+"""Grants to upload one object."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from inferences.models.registered_model import RegisteredModel
 
 
 class UploadGrant(models.Model):
-    """That somebody may put one object to a staging key, for a while."""
+    """Permission for a caller to put one object to a staging key, until it expires."""
 
     id = models.BigAutoField(primary_key=True)
     registered_model = models.ForeignKey(
@@ -29,7 +29,7 @@ class UploadGrant(models.Model):
 
     class Meta:
         indexes = [
-            # Read by the collector of grants that ended unbound.
+            # Read by the beat task that deletes grants which expired unbound.
             models.Index(
                 "expires_at", name="upload_unbound", condition=Q(bound_at__isnull=True)
             )

@@ -1,15 +1,15 @@
-"""The tables of segments.
+"""The tables of zone maps: the bounds of each number slot in a range of ids.
 
-A segment is a range of ids of one model, of some thousand inferences, with the lowest
-and highest value that each number slot holds among *all* rows there, soft-deleted ones
-too. Removing, hiding and restoring rows therefore change nothing. A row that comes into
-the range, or a number that is written there, does: a trigger on the inferences adds a
-``SegmentTouch`` in the transaction of the write, whoever writes. So of ids that lie in a
-built segment and in no touch it is certain what their slots cannot hold.
+A segment is a range of ids of one model, with some thousand inferences. It holds the lowest
+and the highest value of each number slot among *all* rows in the range, soft-deleted ones
+too. So removing, hiding and restoring rows changes nothing. A row that is added to the
+range, or a number that is written there, does: a trigger on the inferences adds a
+``SegmentTouch`` in the transaction of the write, whoever writes. So for ids in a built
+segment and in no touch, the bounds are certain.
 
-Touches are added and never changed, so writers wait for nobody. Building a segment
-deletes those that its snapshot shows, in one statement with reading the rows: a writer
-who commits later leaves a touch that stays.
+Touches are added and never changed, so writers do not wait for each other. Building a
+segment reads the rows and deletes the touches that its snapshot shows, in one statement.
+The touch of a writer that commits later stays.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from django.db import models
 class Segment(models.Model):
     """The bounds of one range of ids, both ends included. Ranges do not overlap.
 
-    Without a value in any row a slot has no bounds.
+    A slot without a value in any row has null bounds.
     """
 
     pk = models.CompositePrimaryKey("registered_model", "highest_id")
@@ -55,7 +55,7 @@ class Segment(models.Model):
 
 
 class SegmentTouch(models.Model):
-    """That something was written among these ids which bounds may not tell."""
+    """A write within these ids that the bounds of segments may not cover yet."""
 
     registered_model = models.ForeignKey(
         "inferences.RegisteredModel",
@@ -69,7 +69,7 @@ class SegmentTouch(models.Model):
 
     class Meta:
         indexes = [
-            # Read by every question that skips, and by the builder.
+            # Read by every query that skips segments, and by the builder.
             models.Index(
                 "registered_model",
                 "lowest_id",

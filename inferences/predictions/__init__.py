@@ -1,1 +1,1 @@
-"""What an answer says: model types, and parsers of the forms that servers answer in."""
+"""Parsing of answers: model types, and a parser for each form in which model servers answer."""

@@ -1,14 +1,15 @@
-"""What is found of answers that no label says: numbers and texts, under keys of their own.
+"""Metadata derived from answers: numbers and texts that no label holds.
 
-They lie in slots as metadata does, so filters, sorts of values and statistics know them,
-and they are shown among the metadata. A key that the caller gave stays the caller's.
+The values lie in slots like other metadata, so filters, sorting and statistics can use
+them, and pages show them among the metadata. A key that the caller gave keeps the caller's
+value.
 
-    prediction               of a regression its value (float), of generated text the
-                             text, of several choices the first (string)
-    prediction.<name>        of several outputs each, a float or a string
+    prediction               the value of a regression (float), or the generated text;
+                             of several choices the first (string)
+    prediction.<name>        each of several outputs (float or string)
     prediction.min, .max, .mean, .last     of a forecast (float)
     finish_reason, completion_tokens       of generated text (string, int)
-    model_version            that the model server answered, or the call asked for (string)
+    model_version            from the model server's answer or the call's URL (string)
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ from inferences.predictions.parsers.values import (
 
 PREDICTION = "prediction"
 MODEL_VERSION, VERSION_CHARS = "model_version", 255
-OUTPUTS_MAX = 20  # each takes a slot of its model, of which there are few
+OUTPUTS_MAX = 20  # each takes one of the few slots of its model
 
 
 def derived_metadata(
@@ -38,9 +39,10 @@ def derived_metadata(
     given: Iterable[MetadataValue],
     model_version: str = "",
 ) -> tuple[MetadataValue, ...]:
-    """The values beside those that were given; none where the answer has no such part.
+    """Return the values to store beside the given ones; none where the answer has no such part.
 
-    ``model_version`` is the one that the model server, or the address asked, has named.
+    ``model_version`` is the version named by the model server's answer or by the requested
+    URL.
     """
     facts = list(_facts(found)) if found is not None and found.content else []
     if model_version and not UNSTORABLE.search(model_version):
@@ -59,6 +61,7 @@ def derived_metadata(
 
 
 def _facts(found: Deconstructed) -> Iterator[tuple[str, MetadataType, str]]:
+    """Yield key, type and text of each value that the answer holds."""
     match found.content:
         case Quantity(value):
             yield _number(PREDICTION, value)
@@ -84,7 +87,7 @@ def _facts(found: Deconstructed) -> Iterator[tuple[str, MetadataType, str]]:
 
 
 def _beginning(text: str) -> str:
-    """As much of a text as a metadata value may hold, cut between characters."""
+    """Return as much of a text as a metadata value may hold, cut between characters."""
     return text.encode()[: settings.ISTORE_METADATA_VALUE_MAX_BYTES].decode(
         errors="ignore"
     )

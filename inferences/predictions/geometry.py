@@ -1,8 +1,9 @@
-"""Shapes of answers as outlines over the picture, in the pixels of the upright picture.
+"""Outlines of an answer's shapes over the picture, in pixels of the upright picture.
 
-Models are asked with a stored file, and most decode its pixels without regard to EXIF:
-their boxes are in those pixels. The preview is upright, so outlines are turned with it,
-unless they fit the upright picture alone: then the model had turned it, too.
+Models get the stored file, and most decode its pixels without regard to the EXIF
+orientation: their boxes are in those pixels. The preview is upright, so outlines are turned
+with it. They are not turned if they fit only the upright picture, because then the model
+had turned it itself.
 """
 
 from __future__ import annotations
@@ -17,13 +18,13 @@ from inferences.predictions.parsers.values import Point, Shape
 from inferences.previews.pictures import Measure
 
 Contour = list[Point]
-RUNS_MAX = 3000
-EDGE = 1.0  # boxes may touch the border, rounding takes them beyond
+RUNS_MAX = 3000  # rectangles that are drawn of one mask
+EDGE = 1.0  # pixel of tolerance: boxes may touch the border, and rounding takes them beyond it
 
 
 @dataclass(frozen=True, slots=True)
 class Outline:
-    """A path for SVG, and the rectangle around it in percent of the picture."""
+    """An SVG path, and the rectangle around it in percent of the picture."""
 
     path: str
     left: float
@@ -35,9 +36,9 @@ class Outline:
 def outlines(
     shapes: Sequence[Shape | None], picture: Measure, *, is_upright: bool = False
 ) -> list[Outline | None]:
-    """An outline for each shape, None for what has none.
+    """Return an outline for each shape, or None for a shape that is missing.
 
-    ``is_upright``: it is known that they lie over the picture as it is looked at.
+    ``is_upright`` means that the shapes are known to be in pixels of the upright picture.
     """
     drawn = [list(contours_of(shape, picture)) if shape else [] for shape in shapes]
     turned = not (is_upright or _fit_upright_alone(drawn, picture))
@@ -70,7 +71,7 @@ def _path(contour: Contour) -> str:
 
 
 def upright(x: float, y: float, picture: Measure) -> Point:
-    """Where a decoded pixel lies once EXIF's turn is done."""
+    """Return the position of a decoded pixel after the EXIF orientation was applied."""
     width, height = picture.width, picture.height
     return {
         2: (width - x, y),
@@ -84,7 +85,7 @@ def upright(x: float, y: float, picture: Measure) -> Point:
 
 
 def upright_box(box: Mapping[str, Any], picture: Measure) -> dict[str, Any]:
-    """A box of ground truth over the picture once EXIF's turn is done."""
+    """Return a box of ground truth over the picture after the EXIF orientation was applied."""
     corners = ((box["xmin"], box["ymin"]), (box["xmax"], box["ymax"]))
     (x1, y1), (x2, y2) = (upright(x, y, picture) for x, y in corners)
     turned = {
@@ -95,14 +96,17 @@ def upright_box(box: Mapping[str, Any], picture: Measure) -> dict[str, Any]:
 
 
 def stored_box(box: Mapping[str, Any], picture: Measure) -> dict[str, Any]:
-    """The same back: a box that was drawn upright, over the pixels of the file."""
-    # Quarter turns undo each other, all other turns undo themselves.
+    """Return a box that was drawn on the upright picture, in pixels of the file.
+
+    It is the inverse of ``upright_box``.
+    """
+    # The quarter turns 6 and 8 are inverse to each other; all others are their own inverse.
     back = {6: 8, 8: 6}.get(picture.orientation, picture.orientation)
     return upright_box(box, Measure(*picture.upright, back))
 
 
 def is_upright_already(shapes: Sequence[Shape | None], picture: Measure) -> bool:
-    """Whether the model had turned the picture, by where its shapes lie."""
+    """Return whether the model had turned the picture, judged by where its shapes lie."""
     drawn = (list(contours_of(shape, picture)) for shape in shapes if shape)
     return _fit_upright_alone(drawn, picture)
 
@@ -119,6 +123,7 @@ def _fit_upright_alone(drawn: Iterable[list[Contour]], picture: Measure) -> bool
 
 
 def contours_of(shape: Shape, picture: Measure) -> Iterator[Contour]:
+    """Yield the contours of a shape in pixels of the picture as decoded."""
     width, height = picture.width, picture.height
     if isinstance(shape, Box):
         sx, sy = (width, height) if shape.normalised else (1, 1)
@@ -153,7 +158,7 @@ def _orient(shape: OrientedBox, width: int, height: int) -> Contour:
 
 
 def _runs(mask: Mask, width: int, height: int) -> Iterator[Contour]:
-    """A rectangle for each run of the mask; of too many, every so many columns."""
+    """Yield a rectangle for each run of the mask; with too many runs only every n-th column."""
     if not (0 < mask.height <= 65_535 and 0 < mask.width <= 65_535):
         return
     counts = read_counts(mask.counts) if isinstance(mask.counts, str) else mask.counts
@@ -177,7 +182,12 @@ def _runs(mask: Mask, width: int, height: int) -> Iterator[Contour]:
 
 
 def read_counts(text: str, most: int = 10 * RUNS_MAX) -> list[int]:
-    """COCO's compressed counts: six bits a character, differences from the third on."""
+    """Return the run lengths of COCO's compressed text.
+
+    Each character holds six bits: five of the number and one that says whether it
+    continues. From the fourth count on the text holds the difference to the count two
+    before.
+    """
     counts: list[int] = []
     place = 0
     while place < len(text) and len(counts) < most:

@@ -1,4 +1,4 @@
-"""Masks of run lengths as planes of pixels, and as the outlines of what they cover."""
+"""Masks of run lengths as arrays of pixels, and as outlines of the area that they cover."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from inferences.previews.pictures import Measure
 
 
 def runs_of(mask: Mask) -> Iterator[tuple[int, int]]:
-    """Where each run of the mask starts, column by column, and where it ends."""
+    """Yield start and end of each run inside the mask, counted column by column."""
     counts, most = mask.counts, mask.height * mask.width
     if isinstance(counts, str):
         counts = read_counts(counts, most + 1)
@@ -25,7 +25,7 @@ def runs_of(mask: Mask) -> Iterator[tuple[int, int]]:
 
 
 def pixels_of(mask: Mask) -> np.ndarray:
-    """The mask as a plane of truth, ``[height, width]``."""
+    """Return the mask as an array of booleans, ``[height, width]``."""
     flat = np.zeros(mask.height * mask.width, dtype=bool)
     for start, end in runs_of(mask):
         flat[start:end] = True
@@ -33,10 +33,10 @@ def pixels_of(mask: Mask) -> np.ndarray:
 
 
 def trace(mask: Mask, picture: Measure) -> list[list[Point]]:
-    """The borders of a mask as closed contours along the edges of its pixels."""
+    """Return the borders of a mask as closed contours along the edges of its pixels."""
     plane = np.pad(pixels_of(mask), 1)
     inside = plane[1:-1, 1:-1]
-    # Each border of a pixel is a step that has the pixel on its right.
+    # Each border of a pixel is a step, directed so that the pixel is on its right.
     steps = (
         (inside & ~plane[:-2, 1:-1], (0, 0), (1, 0)),
         (inside & ~plane[1:-1, 2:], (1, 0), (1, 1)),
@@ -58,7 +58,7 @@ def trace(mask: Mask, picture: Measure) -> list[list[Point]]:
 def _loop(
     following: dict[tuple[int, int], list[tuple[int, int]]],
 ) -> list[tuple[int, int]]:
-    """Take one closed walk out of the steps; returns the corners at which it turns."""
+    """Take one closed walk out of the steps; return the corners at which it turns."""
     start = place = next(iter(following))
     corners: list[tuple[int, int]] = []
     heading = None

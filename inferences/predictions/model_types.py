@@ -1,8 +1,9 @@
-"""What each type of model answers, what comes true of it, and the columns of both.
+"""The model types: the parts of their answers, the forms of their ground truth, and columns.
 
-One entry a task type: the parts of a create's collection that say its answer, the forms
-its ground truth may have (the first is the usual one), and the columns that exports write
-its prediction and its actual into. ``prediction_of`` and ``actual_of`` fill them.
+There is one entry for each task type: the parts of a create's collection that hold its
+answer, the forms that its ground truth may have (the usual one first), and the columns into
+which exports write its prediction and its ground truth. ``prediction_of`` and ``actual_of``
+fill them.
 """
 
 from __future__ import annotations
@@ -32,9 +33,9 @@ from inferences.predictions.parsers.values import (
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """A column of an export: ``type`` is that of its values, lists in brackets.
+    """A column of an export. ``type`` is the type of its values; lists are in brackets.
 
-    ``json`` is text that holds JSON, for what has no place in a flat table.
+    ``json`` is text that holds JSON, for values that do not fit a flat table.
     """
 
     name: str
@@ -44,6 +45,8 @@ class Column:
 
 @dataclass(frozen=True, slots=True)
 class ModelType:
+    """Parts, ground truth forms and export columns of one task type."""
+
     parts: tuple[str, ...]
     forms: tuple[str, ...]
     columns: tuple[Column, ...]
@@ -112,18 +115,19 @@ TYPES: dict[str, ModelType] = {
     ),
     TaskType.RANKING: ModelType(("ranking",), ("relevance",), (RANKING, SCORES)),
 }
-BOXED = frozenset({"xmin", "cx"})  # of a box of either form
-# Beside the answer, whatever the type.
+BOXED = frozenset({"xmin", "cx"})  # a box of either form has one of these keys
+# Parts that may stand beside the answer of any type.
 BESIDE = ("embeddings", "inputs", "shap_values")
 UNKNOWN = ModelType((), (), CLASSES)
 
 
 def type_of(task_type: str) -> ModelType:
+    """Return the model type of a task; ``UNKNOWN`` for one without an entry."""
     return TYPES.get(task_type, UNKNOWN)
 
 
 def values_of(task_type: str, found: Deconstructed) -> dict[str, Any]:
-    """The values of the prediction's columns of one answer; absent ones are left out."""
+    """Return the values of one answer by the prediction's columns; absent values are left out."""
     wanted = type_of(task_type).names
     rows = sorted(found.detections, key=lambda one: -(one.score or 0))
     filled: dict[str, Any] = {}
@@ -142,7 +146,7 @@ def values_of(task_type: str, found: Deconstructed) -> dict[str, Any]:
 
 
 def prediction_of(task_type: str, found: Deconstructed) -> dict[str, Any]:
-    """As ``values_of``; what a column calls ``json`` comes as JSON text."""
+    """Return the values as ``values_of`` does; columns of type ``json`` hold JSON text."""
     in_json = {
         column.name for column in type_of(task_type).columns if column.type == "json"
     }
@@ -153,7 +157,7 @@ def prediction_of(task_type: str, found: Deconstructed) -> dict[str, Any]:
 
 
 def actual_of(task_type: str, truth: Mapping[str, Any]) -> dict[str, Any]:
-    """The actual's columns of one ground truth, by the names of the prediction's."""
+    """Return the columns of one ground truth, under the names of the prediction's columns."""
     filled: dict[str, Any] = dict(truth)
     if labels := filled.get("labels"):
         filled["label"] = labels[0]
@@ -168,7 +172,7 @@ def actual_of(task_type: str, truth: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def geometry_of(shape: Shape | None) -> dict[str, Any]:
-    """A shape in the form of the API's own collection; nothing where there is none."""
+    """Return a shape in the form of the API's collection; an empty dict if there is none."""
     match shape:
         case Box(xmin, ymin, xmax, ymax, normalised):
             box = {"xmin": xmin, "ymin": ymin, "xmax": xmax, "ymax": ymax}
@@ -184,6 +188,7 @@ def geometry_of(shape: Shape | None) -> dict[str, Any]:
 
 
 def entity_value(span: Entity) -> dict[str, Any]:
+    """Return an entity in the form of the API's collection."""
     return {
         "label": span.label,
         "start": span.start,

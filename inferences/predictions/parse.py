@@ -1,4 +1,4 @@
-"""Answers of registered models, taken apart as the models' settings say."""
+"""Parse answers of registered models, with the settings of the model."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from inferences.predictions.parsers import Deconstructed, deconstruct
 
 
 def deconstructed(model: RegisteredModel, answer: Any) -> Deconstructed:
-    """What an answer of the model says: ``deconstruct`` within this store's limits.
+    """Return the parsed answer of the model: ``deconstruct`` within this store's limits.
 
-    Empty text is an answer that is not there; it comes to an empty value.
+    Empty text means that there is no answer, and gives an empty value.
     """
     if answer == "":
         return Deconstructed()

@@ -1,1 +1,1 @@
-"""Pictures as pages show them, decoded in children."""
+"""Pictures as pages show them, decoded in child processes."""

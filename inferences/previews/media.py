@@ -1,7 +1,7 @@
-"""Blobs over HTTP: what was stored as an attachment, pictures as previews of our making.
+"""Serve blobs over HTTP: stored bytes as attachments, pictures as previews made here.
 
-A stored input is somebody's bytes: it leaves as an attachment under a sandbox. What a
-page shows inline is a raster image that was decoded and encoded again.
+A stored input is bytes from anyone, so it is served as an attachment under a sandbox
+policy. A page shows only raster images inline, which were decoded and encoded again.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ SANDBOX = "sandbox; default-src 'none'"
 
 
 def serve_blob(request: HttpRequest, inference: Inference, kind: str) -> HttpResponse:
-    """The input or answer of an inference whose reader was checked before."""
+    """Return the input or answer of an inference. The caller must have checked access."""
     payload = inference.payload
     if kind == blobs.INPUT:
         key, content_type = payload.input_key, payload.data_content_type
@@ -42,7 +42,10 @@ def serve_blob(request: HttpRequest, inference: Inference, kind: str) -> HttpRes
 
 
 def serve_preview(request: HttpRequest, key: str) -> HttpResponse:
-    """The picture under a key, made small to the ``size`` that the address asks for."""
+    """Return the preview of a picture, in the ``size`` that the query asks for.
+
+    It answers 404 if there is no picture, and 503 while all workers are busy.
+    """
     asked = request.GET.get("size", "320")
     if not key or asked not in map(str, pictures.SIZES):
         raise Http404
@@ -59,7 +62,7 @@ def serve_preview(request: HttpRequest, key: str) -> HttpResponse:
     else:
         response = HttpResponse(made, content_type="image/webp")
     response["ETag"] = tag
-    # Who may see it can change: the browser asks again, and is told "as before".
+    # Access can change, so the browser must revalidate; it gets a 304 if nothing did.
     response["Cache-Control"] = "private, no-cache"
     return response
 
@@ -67,7 +70,7 @@ def serve_preview(request: HttpRequest, key: str) -> HttpResponse:
 def serve(
     request: HttpRequest, key: str, content_type: str, filename: str
 ) -> HttpResponse:
-    """The bytes under a key, whole or the one range that was asked for."""
+    """Return the bytes under a key, all of them or the one requested range."""
     try:
         size = blobs.size(key)
         file = blobs.open_blob(key)
@@ -92,16 +95,16 @@ def serve(
     response["Accept-Ranges"] = "bytes"
     response["Content-Disposition"] = content_disposition_header(True, filename)
     response["Content-Security-Policy"] = SANDBOX
-    # A blob never changes, but who may see it does: the browser asks again.
+    # A blob never changes, but access to it may, so the browser must revalidate.
     response["Cache-Control"] = "private, no-cache"
     return response
 
 
 def _range(header: str, size: int) -> tuple[int, int] | tuple[()] | None:
-    """First and last byte; None for the whole, () for what cannot be satisfied."""
+    """Return the first and last byte; None for the whole blob, () for an unsatisfiable range."""
     found = RANGE.fullmatch(header.strip())
     if not found or not any(found.groups()):
-        return None  # absent, or of a kind we need not understand (RFC 9110, 14.2)
+        return None  # absent, or a form that a server may ignore (RFC 9110, 14.2)
     start, end = found.groups()
     if not start:
         length = min(int(end), size)
@@ -113,7 +116,7 @@ def _range(header: str, size: int) -> tuple[int, int] | tuple[()] | None:
 
 
 def part_of(file: IO[bytes], first: int, last: int) -> Iterator[bytes]:
-    """The bytes between two places, both included; closes the file at the end."""
+    """Yield the bytes between two positions, both included; close the file at the end."""
     with file:
         file.seek(first)
         left = last - first + 1
@@ -124,7 +127,7 @@ def part_of(file: IO[bytes], first: int, last: int) -> Iterator[bytes]:
 
 @require_safe
 def linked_blob(request: HttpRequest) -> HttpResponse:
-    """The blob that a signed link opens, for whoever holds it, until it expires."""
+    """Return the blob of a signed link, to whoever has the link, until it expires."""
     try:
         key = blobs.key_of_link(request.GET.get("signature", ""))
     except signing.SignatureExpired:

@@ -1,4 +1,7 @@
-"""The children that decode pictures: started when needed, ended when they misbehave."""
+"""The pool of child processes that decode pictures.
+
+They are started when needed, and killed when they exceed their limits.
+"""
 
 from __future__ import annotations
 
@@ -16,24 +19,24 @@ from django.conf import settings
 from inferences.previews import picture_worker
 
 WORKERS = 2
-JOBS_A_WORKER = 500  # then it is replaced: decoders leak
-JOB_SECONDS = 15
-WAIT_SECONDS = 20
+JOBS_A_WORKER = 500  # after so many it is replaced, because decoders leak memory
+JOB_SECONDS = 15  # wall time of one job; then the worker is killed
+WAIT_SECONDS = 20  # for a free worker; then the caller gets ``Busy``
 MEMORY_BASE = 320 * 1024**2
-BYTES_A_PIXEL = 12  # decoded, resized and turned at once
+BYTES_A_PIXEL = 12  # for the decoded, the resized and the turned picture together
 PROGRAM = Path(picture_worker.__file__)
 
 
 class Unreadable(ValueError):
-    """No picture, or none that we decode; the text says why."""
+    """The input is no picture, or none that is decoded here; the message says why."""
 
 
 class Busy(Exception):
-    """All children have been at work for too long."""
+    """All workers have been busy for ``WAIT_SECONDS``."""
 
 
 class Worker:
-    """One child. Whatever it does wrong ends it, and makes its job ``Unreadable``."""
+    """One child process. Any failure ends it and makes its job ``Unreadable``."""
 
     def __init__(self) -> None:
         pixels = settings.ISTORE_IMAGE_MAX_PIXELS
@@ -51,6 +54,7 @@ class Worker:
     def ask(
         self, asked: dict[str, Any], content: bytes
     ) -> tuple[dict[str, Any], bytes]:
+        """Return the answer to one job. Raises ``Unreadable``, also after ``JOB_SECONDS``."""
         timer = threading.Timer(JOB_SECONDS, self.process.kill)
         timer.start()
         self.jobs_left -= 1
@@ -76,7 +80,7 @@ class Worker:
 
 
 class Pool:
-    """Lends a child to one thread at a time. Nothing is started before the first job."""
+    """Lends a worker to one thread at a time. No process is started before the first job."""
 
     def __init__(self) -> None:
         self.places: queue.LifoQueue[Worker | None] = queue.LifoQueue()
@@ -86,7 +90,7 @@ class Pool:
     def ask(
         self, content: bytes, size: int | None = None
     ) -> tuple[dict[str, Any], bytes]:
-        """What the picture is, and its preview. Raises ``Unreadable`` or ``Busy``."""
+        """Return what the picture is, and its preview. Raises ``Unreadable`` or ``Busy``."""
         try:
             worker = self.places.get(timeout=WAIT_SECONDS)
         except queue.Empty:

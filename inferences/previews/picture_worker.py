@@ -1,8 +1,9 @@
-"""A program of its own: measures pictures and makes small ones, within limits.
+"""A program that measures pictures and makes previews, within limits of memory and time.
 
-``python -I picture_worker.py <bytes of memory> <pixels>``. Pictures come from anyone,
-and decoders have had holes: what goes wrong in here ends this process and no other. It
-reads jobs from standard input until that ends; it opens no file and writes none.
+It is started as ``python -I picture_worker.py <bytes of memory> <pixels>``. Pictures come
+from anyone, and decoders have had security holes: a failure in here ends this process and
+no other. It reads jobs from standard input until that ends; it opens no file and writes
+none.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from typing import IO, Any
 import pi_heif
 from PIL import Image, UnidentifiedImageError
 
-# No format that runs programs or scripts, none that is drawn from instructions.
+# No format that contains programs or scripts, and no vector format.
 FORMATS = (
     "PNG",
     "JPEG",
@@ -31,7 +32,7 @@ FORMATS = (
 )
 UNKNOWN = "It is no picture of a kind that is shown here, such as JPEG, PNG or WebP."
 DAMAGED = "The picture is damaged, or ends early."
-LENGTHS = struct.Struct(">II")  # of the JSON, of the bytes after it
+LENGTHS = struct.Struct(">II")  # the length of the JSON, and of the bytes after it
 ORIENTATION = 0x0112
 TURNS = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -43,11 +44,12 @@ TURNS = {
     8: Image.Transpose.ROTATE_90,
 }
 SECONDS_A_JOB = 10
-SMALL = 192  # a picture up to here keeps every pixel as it is
+SMALL = 192  # pixels a side; a picture up to this size is encoded without loss
 WIDE_MODES = ("I", "I;16", "I;16B", "I;16L", "F")
 
 
 def main() -> None:
+    """Read jobs until standard input ends, under the limits that are set here."""
     memory, pixels = map(int, sys.argv[1:3])
     Image.MAX_IMAGE_PIXELS = pixels
     for plugin in ("Png", "Jpeg", "WebP", "Gif", "Bmp", "Tiff", "Avif", "Jpeg2K"):
@@ -62,13 +64,13 @@ def main() -> None:
         asked, content = job
         try:
             said, made = work(content, asked.get("size"), pixels)
-        except Exception as error:  # whatever a decoder says, the next job is another's
+        except Exception as error:  # decoders raise anything, and the next job must run
             said, made = {"error": sentence_of(error)}, b""
         write(answers, said, made)
 
 
 def sentence_of(error: Exception) -> str:
-    """Why there is no picture, without what decoders say of their own memory."""
+    """Return why there is no picture, without details of the decoder's memory."""
     if isinstance(error, UnidentifiedImageError):
         return UNKNOWN
     if isinstance(error, Image.DecompressionBombError):
@@ -77,6 +79,7 @@ def sentence_of(error: Exception) -> str:
 
 
 def bound_processor_time() -> None:
+    """Limit the processor time of the next job: RLIMIT_CPU counts from the start of the process."""
     usage = resource.getrusage(resource.RUSAGE_SELF)
     spent = int(usage.ru_utime + usage.ru_stime)
     _, hard = resource.getrlimit(resource.RLIMIT_CPU)
@@ -84,10 +87,9 @@ def bound_processor_time() -> None:
 
 
 def work(content: bytes, size: int | None, pixels: int) -> tuple[dict[str, Any], bytes]:
-    """What the picture is, and its preview when one of a size was asked for.
+    """Return what the picture is, and its preview if a size was asked for.
 
-    Width and height are those of the pixels as they are decoded; the preview is turned
-    the way the picture is to be looked at.
+    Width and height are those of the decoded pixels. The preview is turned upright.
     """
     with Image.open(io.BytesIO(content), formats=FORMATS) as picture:
         width, height = picture.size
@@ -107,13 +109,14 @@ def work(content: bytes, size: int | None, pixels: int) -> tuple[dict[str, Any],
 
 
 def preview(picture: Image.Image, size: int, turn: int) -> bytes:
+    """Return a WebP picture of at most ``size`` pixels a side, turned upright."""
     is_small = max(picture.size) <= SMALL
     small = picture if picture.mode in ("RGB", "L", "RGBA") else plain(picture)
     small.thumbnail((size, size), Image.Resampling.LANCZOS, reducing_gap=2.0)
     if turn in TURNS:
         small = small.transpose(TURNS[turn])
     made = io.BytesIO()
-    # Only pixels: no EXIF, no profile, no text of whoever sent it.
+    # Copy only the pixels: no EXIF, no colour profile, no text of the sender.
     clean = Image.new(small.mode, small.size)
     clean.paste(small)
     clean.save(made, "WEBP", quality=82, method=3, lossless=is_small)
@@ -121,7 +124,7 @@ def preview(picture: Image.Image, size: int, turn: int) -> bytes:
 
 
 def plain(picture: Image.Image) -> Image.Image:
-    """Eight bits a channel; of deeper pictures the range that they use."""
+    """Return the picture with eight bits a channel; deeper pictures are scaled to their range."""
     if picture.mode in WIDE_MODES:
         wide = picture.convert("F")
         low, high = wide.getextrema()
@@ -132,6 +135,7 @@ def plain(picture: Image.Image) -> Image.Image:
 
 
 def read(stream: IO[bytes]) -> tuple[dict[str, Any], bytes] | None:
+    """Return the next job or answer of a stream: its JSON and its bytes. None at the end."""
     header = stream.read(LENGTHS.size)
     if len(header) < LENGTHS.size:
         return None
@@ -140,6 +144,7 @@ def read(stream: IO[bytes]) -> tuple[dict[str, Any], bytes] | None:
 
 
 def write(stream: IO[bytes], said: dict[str, Any], content: bytes = b"") -> None:
+    """Write a job or an answer to a stream: two lengths, the JSON, the bytes."""
     text = json.dumps(said).encode()
     stream.write(LENGTHS.pack(len(text), len(content)) + text)
     stream.write(content)

@@ -1,7 +1,7 @@
-"""Pictures as pages show them: decoded in a child, encoded again, kept on disk a while.
+"""Previews and sizes of pictures: decoded in a child process, and cached on disk.
 
-Which input may be seen is asked before, for each request; here it must still lie in the
-store. What is kept goes after a day, and with ``forget`` when its input goes.
+Callers check access for each request; here the input must still exist in the store. Cached
+files are deleted after a day, and by ``forget`` when their input is deleted.
 """
 
 from __future__ import annotations
@@ -25,12 +25,12 @@ __all__ = ["SIZES", "Busy", "Measure", "Unreadable", "forget", "measure", "previ
 
 SIZES = (160, 320, 640, 1280)
 MEASURE = "measure"
-HEAD = 256 * 1024  # where the size of a picture is said, of nearly all
+HEAD = 256 * 1024  # bytes; nearly all pictures have their size in these
 LARGEST_INPUT = 64 * 1024**2
 KEPT_SECONDS = 24 * 3600
 KEPT_BYTES = 512 * 1024**2
 SWEEP_EVERY = 100
-FEW = 100  # keys that are looked up one by one
+FEW = 100  # keys; up to so many are looked up one by one
 NEVER_SHOWN = (f"/{blobs.ANSWER}", f"/{blobs.METADATA}")
 
 _written = 0
@@ -38,7 +38,7 @@ _written = 0
 
 @dataclass(frozen=True, slots=True)
 class Measure:
-    """Size in pixels as decoded, and how EXIF says it is to be turned (1: not at all)."""
+    """The size in pixels as decoded, and the EXIF orientation (1: not turned)."""
 
     width: int
     height: int
@@ -46,14 +46,16 @@ class Measure:
 
     @property
     def upright(self) -> tuple[int, int]:
-        """Width and height the way the picture is looked at."""
+        """Width and height of the picture when it is upright."""
         turned = self.orientation >= 5
         return (self.height, self.width) if turned else (self.width, self.height)
 
 
 def measure(key: str) -> Measure:
-    """The measure of the picture under a key. Raises ``Unreadable`` or ``Busy``,
-    ``FileNotFoundError`` when the input is gone."""
+    """Return the measure of the picture under a key.
+
+    Raises ``Unreadable`` or ``Busy``, and ``FileNotFoundError`` when the input is gone.
+    """
     kept = _read(key, MEASURE)
     if kept is None:
         try:
@@ -79,11 +81,14 @@ def _measure(key: str) -> dict[str, Any]:
 
 
 def preview(key: str, size: int) -> bytes:
-    """A WebP picture of at most ``size`` pixels a side, upright. Raises as ``measure``."""
+    """Return an upright WebP picture of at most ``size`` pixels a side.
+
+    Raises ``ValueError`` for another size than ``SIZES``, otherwise as ``measure`` does.
+    """
     if size not in SIZES:
         raise ValueError(f"A size is one of {SIZES}.")
     try:
-        blobs.size(key)  # what is kept must not outlive its input
+        blobs.size(key)  # a cached preview must not outlive its input
     except FileNotFoundError:
         forget([key])
         raise
@@ -95,15 +100,15 @@ def preview(key: str, size: int) -> bytes:
 
 
 def etag(key: str, size: int) -> str:
-    """A key is written once: the key and the size say which bytes."""
+    """Return the entity tag of a preview. A key is written once, so key and size suffice."""
     return f'"{_name(key, str(size))[:32]}"'
 
 
 def forget(keys: list[str]) -> None:
-    """Remove what was kept of these inputs."""
+    """Delete the cached files of these inputs."""
     directory = _directory()
     kinds = (MEASURE, *map(str, SIZES))
-    # Of most inputs nothing is kept: many are looked up in one listing.
+    # Most inputs have no cached file, so many keys are looked up in one directory listing.
     there = set(os.listdir(directory)) if len(keys) > FEW else None
     if there is not None and not there:
         return
@@ -122,7 +127,7 @@ def _content(key: str) -> bytes:
     return blobs.get(key)
 
 
-# -- what is kept, by a name that says nothing
+# -- the cache on disk; file names are hashes, so they do not reveal keys
 
 
 def _name(key: str, kind: str) -> str:
@@ -145,7 +150,7 @@ def _read(key: str, kind: str) -> bytes | None:
 
 
 def _keep(key: str, kind: str, content: bytes) -> None:
-    """Losing what is kept costs time and nothing else: no disk failure is told."""
+    """Write a cached file. A disk failure is ignored: a lost file only costs time."""
     global _written
     path = _path(key, kind)
     partial = path.with_name(f".{secrets.token_hex(8)}.partial")
@@ -158,7 +163,7 @@ def _keep(key: str, kind: str, content: bytes) -> None:
 
 
 def sweep(now: float | None = None) -> None:
-    """Remove what is older than a day, and the oldest above ``KEPT_BYTES``."""
+    """Delete cached files older than a day, and the oldest ones above ``KEPT_BYTES``."""
     found = []
     for entry in os.scandir(_directory()):
         with suppress(OSError):

@@ -1,1 +1,1 @@
-"""Rows and objects as they are stored, changed and removed."""
+"""Insertion, change and removal of inferences: their rows and their blobs."""

@@ -1,8 +1,8 @@
-"""What was understood of inferences, as fields: read on demand, for one or for a page.
+"""The fields of answers (detections, prediction, …), parsed on demand, for one or for a page.
 
-The store keeps answers as the models wrote them. These fields are read from the answers and
-inputs anew each time: what a model's settings say now counts. Everything that is read for a
-page together is bounded in number and size; what is not read is None, and said so.
+The store keeps answers as the models wrote them. The fields are parsed from the answers and
+inputs each time, with the model's settings of today. All that is read for a page is bounded
+in number and size. A field that was not read is None, and ``unread`` gives the reason.
 """
 
 from __future__ import annotations
@@ -26,18 +26,18 @@ from istore import blobs
 
 OF_ANSWER = ("detections", "probabilities", "entities", "prediction", "response")
 FIELDS = (*OF_ANSWER, "prompt")
-READERS = 8  # blobs that are read at the same time: an object store answers slowly
+READERS = 8  # blobs read at the same time: an object store answers slowly
 PROMPT_MAX_BYTES = 4 * 1024**2
 ANSWER_MAX_BYTES = 8 * 1024**2
 TOO_LARGE, PAGE_TOO_LARGE, MISSING = "too-large", "page-too-large", "missing"
 
 
 class UnknownField(ValueError):
-    """A field that no inference has. The text names it and those there are."""
+    """A requested field that does not exist. The message names it and the fields there are."""
 
 
 def read_names(names: Iterable[str]) -> tuple[str, ...]:
-    """The fields of these names, each once. Raises ``UnknownField``."""
+    """Return the names of the fields, each once. Raises ``UnknownField``."""
     wanted = tuple(dict.fromkeys(names))
     if unknown := [name for name in wanted if name not in FIELDS]:
         named = ", ".join(f"{name[:40]!r}" for name in unknown[:5])
@@ -47,7 +47,7 @@ def read_names(names: Iterable[str]) -> tuple[str, ...]:
 
 @dataclass(frozen=True, slots=True)
 class _Source:
-    """Where a text lies: at hand, in a blob, or nowhere, for a reason that may be told."""
+    """Where a text is: at hand, in a blob, or missing for a reason."""
 
     text: str | None = None
     key: str = ""
@@ -56,12 +56,13 @@ class _Source:
 
 
 class Budget:
-    """How many bytes the answers and inputs of one page may come to."""
+    """The number of bytes that the answers and inputs of one page may still take."""
 
     def __init__(self, most: int) -> None:
         self.left = most
 
     def take(self, source: _Source, most: int) -> _Source:
+        """Take the size of a source off the budget, or return why it is too large."""
         if source.size > most:
             return _Source(reason=TOO_LARGE)
         if source.size > self.left:
@@ -73,10 +74,10 @@ class Budget:
 def read_fields(
     inferences: Sequence[Inference], names: Collection[str]
 ) -> list[dict[str, Any]]:
-    """The named fields of each, and as ``unread`` which of them could not be read, and why.
+    """Return the named fields of each inference; ``unread`` gives reasons for missing ones.
 
-    Answers and inputs that lie in blobs are read side by side, within
-    ``ISTORE_FIELDS_MAX_BYTES`` for all of them; the first of a page come first.
+    Answers and inputs in blobs are read in parallel, within ``ISTORE_FIELDS_MAX_BYTES`` for
+    all of them. The first inferences of a page are read first.
     """
     if not names:
         return [{} for _ in inferences]
@@ -85,7 +86,7 @@ def read_fields(
     budget = Budget(settings.ISTORE_FIELDS_MAX_BYTES)
     answers, inputs = [], []
     for each in inferences:
-        # A prompt may stand in the answer, as one of the named inputs of a collection.
+        # The prompt may be in the answer, as one of the named inputs of a collection.
         needs_answer = wants_answer or (wants_prompt and _asks_in_text(each))
         answer = _answer_source(each) if needs_answer else _Source()
         answers.append(budget.take(answer, ANSWER_MAX_BYTES))
@@ -103,7 +104,7 @@ def read_fields(
 
 
 def give_fields(inferences: Sequence[Inference], names: Collection[str]) -> None:
-    """Read the named fields of each into its ``answer_fields``."""
+    """Set the ``answer_fields`` of each inference to its named fields."""
     read = read_fields(inferences, names)
     for inference, fields in zip(inferences, read, strict=True):
         inference.answer_fields = fields
@@ -134,11 +135,11 @@ def _fields(
 
 
 def understood_fields(task_type: str, found: Deconstructed) -> dict[str, Any]:
-    """The fields that an answer says; each is None where the answer has no such thing."""
+    """Return the fields of a parsed answer; a field that the answer does not have is None."""
     fields: dict[str, Any] = dict.fromkeys(OF_ANSWER)
     if not found.understood:
         return fields
-    # Labels of a generated text or a number are nobody's answer: only some kinds have them.
+    # Only some kinds of answers have labels: a generated text or a number has none.
     if found.kind.has_labels or found.detections:
         rows = sorted(found.detections, key=_by_score)
         if task_type.endswith("Classification"):
@@ -170,7 +171,8 @@ def _answer_source(inference: Inference) -> _Source:
     payload = inference.payload
     facts = (payload.notes or {}).get("answer") or {}
     if payload.data or not payload.answer_storage_key or facts.get("header_length"):
-        # A character has four bytes at most; most answers are far from the limit.
+        # The length in characters stands for the size in bytes: a character has four bytes
+        # at most, and most answers are far from the limit.
         return _Source(payload.data, size=len(payload.data))
     size = facts.get("size")
     if not isinstance(size, int):
@@ -188,7 +190,7 @@ def _input_source(inference: Inference) -> _Source:
 
 
 def _asks_in_text(inference: Inference) -> bool:
-    """Whether what the model is asked can be read: a row of numbers is no prompt."""
+    """Return whether the model's input is text: a row of numbers is no prompt."""
     task_type = inference.registered_model.task_type
     return task_type.startswith(("Text", "Named Entity", "Ranking"))
 
@@ -199,7 +201,7 @@ def _is_input_gone(inference: Inference) -> bool:
 
 
 def _named_text(answer: str) -> str | None:
-    """The text among the named inputs of a collection that was stored directly."""
+    """Return the text among the named inputs of a collection that was stored directly."""
     if not answer.startswith("{") or '"inputs"' not in answer:
         return None
     with suppress(orjson.JSONDecodeError, KeyError, TypeError):
@@ -209,7 +211,7 @@ def _named_text(answer: str) -> str | None:
 
 
 def _read(sources: Sequence[tuple[_Source, int]]) -> list[_Source]:
-    """The same with their texts; blobs are read side by side."""
+    """Return the sources with their texts. Blobs are read in parallel."""
     stored = [place for place, (each, _) in enumerate(sources) if each.key]
     read = [each for each, _ in sources]
     if not stored:
@@ -222,7 +224,7 @@ def _read(sources: Sequence[tuple[_Source, int]]) -> list[_Source]:
 
 
 def _from_blob(source: _Source, most: int) -> _Source:
-    """Never raises: what storage does not give is missing, and the page is shown."""
+    """Return the text of a blob. Never raises: an unreadable blob counts as missing."""
     try:
         with blobs.open_blob(source.key) as file:
             content = file.read(most + 1)

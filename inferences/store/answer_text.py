@@ -1,4 +1,4 @@
-"""The text of an answer, wherever it lies: in its row, or in a blob when it is large."""
+"""The text of an answer: from its row, or from a blob when it is large."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ GONE = "The answer is gone."
 
 
 def answer_text(data: str, key: str, notes: Mapping[str, Any] | None) -> str:
-    """The text; empty where ``text_is_missing`` says why."""
+    """Return the text of the answer; empty where ``text_is_missing`` gives the reason."""
     if text_is_missing(data, key, notes) or data:
         return data
     try:
@@ -24,14 +24,14 @@ def answer_text(data: str, key: str, notes: Mapping[str, Any] | None) -> str:
 
 
 def text_is_missing(data: str, key: str, notes: Mapping[str, Any] | None) -> str:
-    """Why there is an answer, and no text of it; empty where there is one or none."""
+    """Return why an answer has no text; empty if it has one, or if there is no answer."""
     facts = (notes or {}).get("answer") or {}
     if data or not key:
         return ""
     if facts.get("header_length"):
         return BINARY
     size = facts.get("size")
-    if not isinstance(size, int):  # of a record that was brought here by a file
+    if not isinstance(size, int):  # the record was imported from a file
         try:
             size = blobs.size(key)
         except FileNotFoundError:

@@ -1,8 +1,8 @@
-"""What has arrived, in the order of arrival: for whoever must meet every row once.
+"""Rows in the order of their arrival, for readers that must see every row exactly once.
 
-A row id is the time of an event, so a late event lies before rows that were read long
-ago. Arrivals are numbered by a sequence instead. Writers take FOR SHARE on the model row
-before ``nextval()``. So after FOR UPDATE on that row, every number up to ``last_value`` is
+A row id is the time of an event, so a late event lies before rows that were read long ago.
+Arrivals are numbered by a sequence instead. Writers take FOR SHARE on the model row before
+``nextval()``. So after FOR UPDATE on that row, every number up to ``last_value`` is
 committed or rolled back: it is a safe high watermark.
 """
 
@@ -36,23 +36,23 @@ def committed_watermark(model: RegisteredModel) -> int:
 def count(
     model: RegisteredModel, after: int, through: int, most: int | None = None
 ) -> int:
-    """How many arrived in (after, through], removed ones too; no further than ``most``."""
+    """Return how many rows arrived in (after, through], removed ones too, at most ``most``."""
     return _between(model, after, through)[:most].count()
 
 
 def end_of_chunk(
     model: RegisteredModel, after: int, through: int, size: int
 ) -> int | None:
-    """The arrival with which the next so many end; None when there are none.
+    """Return the last arrival number of the next ``size`` rows; None when there are none.
 
-    Those of old have no order and come together.
+    Rows from before arrivals were numbered all have 0, so they come as one chunk.
     """
     numbers = _between(model, after, through).order_by("arrival")
     return numbers[:size].aggregate(last=Max("arrival"))["last"]
 
 
 def row_ids(model: RegisteredModel, after: int, through: int) -> list[int]:
-    """The rows that arrived in (after, through] and are not removed, oldest event first."""
+    """Return the ids of rows that arrived in (after, through] and are not removed, sorted."""
     there = _between(model, after, through).filter(removed_at=None)
     return sorted(there.values_list("row_id", flat=True))
 
@@ -61,5 +61,6 @@ def _between(
     model: RegisteredModel, after: int, through: int
 ) -> models.QuerySet[InferenceKey]:
     keys = InferenceKey.objects.filter(registered_model=model)
-    # At least 0, as the index key_by_arrival_order is partial: see InferenceKey.
+    # ``arrival >= 0`` is stated so that the partial index key_by_arrival_order can serve it:
+    # see InferenceKey.
     return keys.filter(arrival__gte=0, arrival__gt=after, arrival__lte=through)

@@ -1,12 +1,12 @@
-"""Classification: the best class becomes the label, and all classes the distribution.
+"""Migrate classifications: the best class becomes the label, all classes the distribution.
 
-Records that were stored before hold their distribution as labels and scores; such a row
-has no ``classes``, by which it is told from the others. A model that may have such rows says
-so (``awaits_classes_from``): filters, facets and statistics then look at the best of a row's
-labels, and the class filter at both places. The beat goes through these models, a batch of
-rows in a transaction, beside readers and writers. It may be cut off anywhere and run again:
-what is done stays done, a run goes on about where the last one ended, and a model waits no
-more when a look at all of it finds no such row.
+Older records hold their distribution as labels and scores. Such a row has no ``classes``,
+which tells it from the others. ``awaits_classes_from`` marks a model that may have such
+rows. While it is set, filters, facets and statistics look at the best of a row's labels,
+and the class filter looks at both places. Beat goes through these models, a batch of rows
+in a transaction, beside readers and writers. The run may stop anywhere and start again:
+finished batches stay, the next run continues about where the last one ended, and the mark
+is cleared when a look at the whole model finds no such row.
 """
 
 from __future__ import annotations
@@ -33,10 +33,11 @@ logger = logging.getLogger(__name__)
 
 BATCH = 1_000  # rows in one transaction
 RUN_SECONDS = 50.0
-TOLD_SECONDS = 30.0  # between two lines of the log that tell of the progress
+TOLD_SECONDS = 30.0  # between two log lines about the progress
 
 ROW, DETECTED = Inference._meta.db_table, Detection._meta.db_table
-# Those that a writer holds are met by the next look: nobody waits, and none can deadlock.
+# SKIP LOCKED: rows that a writer holds are left to the next run, so nobody waits and
+# nothing can deadlock.
 NEXT = f"""
 WITH page AS MATERIALIZED (
     SELECT id FROM {ROW} WHERE model_key = %(model)s AND id >= %(lowest)s
@@ -55,8 +56,8 @@ SELECT EXISTS (SELECT FROM {ROW}
 WHERE model_key = %s AND classes IS NULL AND labels IS NOT NULL)
 """
 THOSE = "{0}.model_key = %(model)s AND {0}.id = ANY(%(ids)s) AND {0}.id BETWEEN %(low)s AND %(high)s"
-# A removal that has begun would not see the side rows that are written here: it removes
-# what was there when its statement began.
+# Rows with an intent are left out: a removal that is running deletes the side rows that
+# existed when its statement began, and would leave those that are written here.
 STAYING = f"""
 SELECT id FROM {InferencePayload._meta.db_table} AS cold
 WHERE {THOSE.format("cold")} AND removal_at IS NULL
@@ -65,7 +66,7 @@ MOVE = f"""
 UPDATE {ROW} AS row SET classes = labels, probabilities = scores
 WHERE {THOSE.format("row")} AND classes IS NULL AND labels IS NOT NULL
 """
-# By label and id, as the index of the label filter has them.
+# Deletes by label and id, the columns of the index detection_by_label.
 FORGET = f"""
 DELETE FROM {DETECTED} AS side USING (
     SELECT DISTINCT row.id, label FROM {ROW} AS row, unnest(classes || labels) AS label
@@ -74,7 +75,7 @@ DELETE FROM {DETECTED} AS side USING (
 WHERE side.model_key = %(model)s AND side.label_id = old.label AND side.id = old.id
 AND side.id BETWEEN %(low)s AND %(high)s
 """
-# The first of equals. What has no score is a class all the same, and the last.
+# Of equal scores the first wins. A class without a score ranks last.
 CHOOSE = f"""
 UPDATE {ROW} AS row
 SET labels = CASE WHEN best.number IS NULL THEN '{{}}' ELSE ARRAY[best.label] END,
@@ -105,9 +106,9 @@ def tell_apart(
     seconds: float = math.inf,
     tell: Callable[[str], None] = logger.info,
 ) -> int:
-    """Go through the records of a model, so long at most; returns how many were changed.
+    """Migrate the rows of a model for at most so many seconds; return how many changed.
 
-    Does nothing while another process is at it.
+    It does nothing while another process migrates the same model.
     """
     with _alone(model) as is_alone:
         return _go_through(model, seconds, tell) if is_alone else 0
@@ -135,7 +136,7 @@ def _go_through(
         if present - begun > seconds:
             found.update(awaits_classes_from=position)
             return changed
-    waits = _waits(model)  # a row that somebody held, or that is being removed
+    waits = _waits(model)  # a row that was locked, or that is being removed
     found.update(awaits_classes_from=LOWEST if waits else None)
     ended = "some are met again later" if waits else "all are told apart"
     tell(f"Classes of model {model.pk}: {changed} records changed, {ended}.")
@@ -144,6 +145,7 @@ def _go_through(
 
 @contextmanager
 def _alone(model: RegisteredModel) -> Iterator[bool]:
+    """Yield whether this process got the advisory lock of the model; release it at the end."""
     values = ["inferences.store.class_migration", model.pk]
     with connection.cursor() as cursor:
         cursor.execute("SELECT pg_try_advisory_lock(hashtext(%s), %s)", values)
@@ -156,7 +158,7 @@ def _alone(model: RegisteredModel) -> Iterator[bool]:
 
 
 def _waits(model: RegisteredModel) -> bool:
-    """Whether a row is left. Without a lock: what is written meanwhile has its classes."""
+    """Return whether an old row is left. No lock is needed: new rows have their classes."""
     with connection.cursor() as cursor:
         cursor.execute(WAITING, [model.pk])
         return cursor.fetchone()[0]
@@ -166,7 +168,7 @@ def _waits(model: RegisteredModel) -> bool:
 def _tell_apart_next(
     model: RegisteredModel, lowest: int
 ) -> tuple[int | None, int, int]:
-    """The next batch: its last row, how many rows it has, and how many were changed."""
+    """Migrate the next batch; return its last row id, its size, and how many rows changed."""
     with connection.cursor() as cursor:
         cursor.execute(NEXT, {"model": model.pk, "lowest": lowest})
         last, number, ids = cursor.fetchone()
@@ -174,12 +176,12 @@ def _tell_apart_next(
 
 
 def tell_apart_rows(model: RegisteredModel, ids: Sequence[int]) -> int:
-    """The same for these rows, which the caller's transaction has locked."""
+    """Migrate rows that the caller's transaction has locked; return how many changed."""
     return _run(model, ids, MOVE, FORGET, CHOOSE, INDEX, DISTRIBUTE)
 
 
 def choose_again(model: RegisteredModel, ids: Sequence[int]) -> int:
-    """Make the best class the label of rows whose distribution is told apart."""
+    """Make the best class the label again, of rows that have a distribution already."""
     return _run(model, ids, FORGET, CHOOSE, INDEX)
 
 
@@ -196,6 +198,6 @@ def _run(model: RegisteredModel, ids: Sequence[int], *statements: str) -> int:
 
 
 def tell_all_apart() -> None:
-    """For the beat, whose next round goes on."""
+    """Migrate every waiting model, for ``RUN_SECONDS`` each; beat's next round continues."""
     for model in RegisteredModel.objects.exclude(awaits_classes_from=None):
         tell_apart(model, RUN_SECONDS)

@@ -1,8 +1,8 @@
-"""Storing without the proxy: what a caller says happened becomes a record.
+"""Create an inference without the proxy, from a request of the API.
 
-Everything is checked first, then the upload is copied to its own key, then one
-transaction writes the record, binds the upload and says so in the audit log. A repeat of
-the same create finds the record it made.
+Everything is checked first. Then the upload is copied to its own key. Then one transaction
+writes the record, binds the upload and writes the audit entry. A repeat of the same request
+finds the record that it made.
 """
 
 from __future__ import annotations
@@ -36,8 +36,8 @@ from istore.db import clock
 from istore.models import AuditEntry
 from istore.uuids import uuid7
 
-AHEAD = timedelta(seconds=300)
-# Parts whose form no serializer knows.
+AHEAD = timedelta(seconds=300)  # by which a caller's clock may be ahead of ours
+# Parts whose form no serializer checks, so that the parsers check it here.
 CHECKED = {
     "named_entities",
     "ranking",
@@ -46,7 +46,8 @@ CHECKED = {
     "time_series",
     "text_generation",
 }
-# Parts that are lists of items, each of which is one detection or class.
+# Parts whose items must have a shape. LISTED are all parts that are lists of items, each
+# of which is one detection or class.
 SHAPED = ("object_detection", "oriented_object_detection", "image_segmentation")
 LISTED = (
     *SHAPED,
@@ -60,7 +61,10 @@ LISTED = (
 
 @dataclass(frozen=True, slots=True)
 class Creation:
-    """A create request, read and checked as far as it can be alone."""
+    """A create request, parsed and checked as far as it can be without the model.
+
+    Raises ``ValueError``.
+    """
 
     inference_id: str
     inference_action: InferenceAction
@@ -100,7 +104,10 @@ class Creation:
 def create(
     actor: object, model: RegisteredModel, wanted: Creation
 ) -> tuple[str, Outcome]:
-    """Store it; returns the id and whether it is new or a copy. Raises Problem."""
+    """Store the inference; return its id and whether it is new or a copy.
+
+    Raises ``Problem`` (400, 409, 410) when the request does not fit or the id is taken.
+    """
     staged, refusal = _settle(model, wanted)
     new = compose(model, wanted, clock.now(), staged)
 
@@ -125,6 +132,7 @@ def create(
 
 
 def refused_unless_stored(outcome: Outcome) -> Outcome:
+    """Return the outcome, or raise the 409 of an id that is taken or was removed."""
     if outcome is Outcome.OTHER:
         message = "An inference of this id is stored with other content."
         raise Conflict(message, "inference-exists")
@@ -137,13 +145,18 @@ def refused_unless_stored(outcome: Outcome) -> Outcome:
 def _settle(
     model: RegisteredModel, wanted: Creation
 ) -> tuple[uploads.Staged | None, APIException | None]:
-    """The upload at its final key; else why not, which counts unless this is a repeat."""
+    """Return the upload at its final key, or the refusal of the upload.
+
+    The refusal is raised only if the record turns out to be new: of a repeat the upload is
+    bound already, and the stored record answers.
+    """
     if not wanted.data_storage_key:
         return None, None
     try:
         row = uploads.find(model, wanted.data_storage_key, uploads.DATA)
     except APIException as refusal:
-        # Of a create that succeeded before, the record answers, if it is the same.
+        # The upload of a create that succeeded before is bound. If this is a repeat, the
+        # stored record answers.
         return None, refusal
     moment = wanted.created_at or clock.now()
     prefix = blobs.prefix_for(model.project_id, model.pk, moment, uuid7())
@@ -172,7 +185,7 @@ def compose(
     now: datetime,
     staged: uploads.Staged | None = None,
 ) -> NewInference:
-    """The record to be; 400 when the answer does not fit the model."""
+    """Return the record to store. Raises a 400 when the answer does not fit the model."""
     if wanted.created_at and wanted.created_at > now + AHEAD:
         raise invalid("More than 300 s ahead of now.", "created_at")
     found = taken_apart(model, wanted.parts)
@@ -206,7 +219,11 @@ def compose(
 
 
 def taken_apart(model: RegisteredModel, parts: dict[str, Any]) -> Deconstructed | None:
-    """The detections and the vector of a collection; 400 for a vector of wrong length."""
+    """Return the parsed parts of a collection, or None if it is empty.
+
+    Raises a 400 for a vector of the wrong length, a number that cannot be stored, or an
+    item that has not the form of its part.
+    """
     vector = parts.get("embedding")
     if vector is not None:
         if not model.embedding_size:
@@ -234,7 +251,7 @@ def taken_apart(model: RegisteredModel, parts: dict[str, Any]) -> Deconstructed 
 
 
 def _check_items(model: RegisteredModel, parts: dict[str, Any]) -> None:
-    """400 that names the first item of a list that cannot be read by itself."""
+    """Raise a 400 that names the first item that cannot be parsed on its own."""
     for name in LISTED:
         for place, item in enumerate(parts.get(name, ())):
             alone = deconstructed(model, {name: [item]}).detections
@@ -247,7 +264,7 @@ def _check_items(model: RegisteredModel, parts: dict[str, Any]) -> None:
 def record_batch(
     actor: object, model: RegisteredModel, batch: Sequence[NewInference]
 ) -> dict[str, Outcome]:
-    """Store many that were composed one by one, and say so in the audit log."""
+    """Store many inferences that were composed one by one, and write one audit entry."""
 
     def also(stored: set[str]) -> None:
         if stored:

@@ -1,4 +1,4 @@
-"""Fields of serializers that know what was understood of inferences."""
+"""A serializer field for the names of answer fields."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from rest_framework import serializers
 from inferences.store.answer_fields import FIELDS, UnknownField, read_names
 from istore.api.problems import invalid
 
-FIELDS_MAX = 100  # names in one request; there are far fewer
+FIELDS_MAX = 100  # names in one request; there are far fewer fields
 
 
 @extend_schema_field({"type": "array", "items": {"enum": list(FIELDS)}})

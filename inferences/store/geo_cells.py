@@ -1,7 +1,8 @@
-"""Cells of the globe: a place as one whole number, near places mostly near.
+"""Cells of the globe: a position as one whole number.
 
-The Morton code of longitude and latitude, 26 bits each: the bits of the two alternate,
-so that a square of cells is a few ranges of codes.
+Near positions mostly have near numbers. The number is the Morton code (Z-order) of
+longitude and latitude, 26 bits each. Their bits alternate, so a square of cells is a few
+ranges of codes.
 """
 
 from __future__ import annotations
@@ -10,20 +11,20 @@ from dataclasses import dataclass
 
 BITS = 26
 SIDE = 1 << BITS
-MOST_RANGES = 12  # each is a branch of the query
+MOST_RANGES = 12  # each is an OR branch of the query
 
 Span = tuple[int, int]
 
 
 def cell_of(latitude: float, longitude: float) -> int:
-    """The code of the cell that holds the place; degrees, 52 bits."""
+    """Return the code (52 bits) of the cell that holds the position, given in degrees."""
     column = min(int((longitude + 180) / 360 * SIDE), SIDE - 1)
     row = min(int((latitude + 90) / 180 * SIDE), SIDE - 1)
     return _spread(column) | _spread(row) << 1
 
 
 def _spread(number: int) -> int:
-    """The bits of a number with a zero before each: abcd becomes 0a0b0c0d."""
+    """Return the bits of a number with a zero before each: abcd becomes 0a0b0c0d."""
     number = (number | number << 16) & 0x0000FFFF0000FFFF
     number = (number | number << 8) & 0x00FF00FF00FF00FF
     number = (number | number << 4) & 0x0F0F0F0F0F0F0F0F
@@ -33,7 +34,7 @@ def _spread(number: int) -> int:
 
 @dataclass(frozen=True, slots=True)
 class Box:
-    """A rectangle in degrees, edges included, west not east of east."""
+    """A rectangle in degrees. Edges are included, and west is not east of east."""
 
     south: float
     west: float
@@ -42,7 +43,10 @@ class Box:
 
 
 def around(south: float, west: float, north: float, east: float) -> list[Box]:
-    """The box, in two where it crosses the antimeridian; longitudes may be beyond it."""
+    """Return the box, split in two where it crosses the antimeridian.
+
+    ``west`` may be below -180 and ``east`` above 180.
+    """
     if east - west >= 360:
         return [Box(south, -180, north, 180)]
     if west < -180:
@@ -53,11 +57,11 @@ def around(south: float, west: float, north: float, east: float) -> list[Box]:
 
 
 def ranges(box: Box, most: int = MOST_RANGES) -> list[tuple[int, int]]:
-    """At most so many ranges [low, high) of codes that cover every cell of the box.
+    """Return at most ``most`` ranges [low, high) of codes that cover every cell of the box.
 
-    Squares of the quadtree are taken apart, the largest first, until there are enough;
-    neighbours are joined. What lies in a range but outside the box is the reader's to
-    leave out.
+    Squares of the quadtree are split, the largest first, until there are enough; neighbours
+    are joined. The ranges may hold cells outside the box: the reader must test the position
+    itself.
     """
     columns, rows = (
         _span(box.west, box.east, 360, 180),

@@ -1,9 +1,9 @@
-"""Keys of given ids, by one look at the unique key for each.
+"""Look up keys by inference ids, with one probe of the unique index for each id.
 
-As a list of names in a condition the planner may read all keys of the model instead: on a
-table that was just filled, or whose statistics were made when it was small, it expects
-that most of them match. A fenced look for each name (LATERAL … OFFSET 0) leaves it no
-other way, and costs what the batch costs however large the model is.
+With a list of ids in a condition the planner may read all keys of the model instead. On a
+table that was just filled, or whose statistics are from when it was small, it expects that
+most keys match. A fenced probe for each id (LATERAL … OFFSET 0) leaves it no other plan,
+and costs as much as the batch, however large the model is.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ AT_ONCE = 10_000
 
 @dataclass(frozen=True, slots=True)
 class Key:
-    """A taken id. ``row_id`` is None while it is only reserved."""
+    """The key of a taken id. ``row_id`` is None while the id is only reserved."""
 
     row_id: int | None
     removed_at: datetime | None
@@ -39,7 +39,7 @@ CROSS JOIN LATERAL (
 
 
 def keys_of(model: RegisteredModel, names: Iterable[str]) -> dict[str, Key]:
-    """The keys of these inference ids, by id; those that nobody has are left out."""
+    """Return the keys of these inference ids, by id; ids that are free are left out."""
     rest = iter(dict.fromkeys(names))
     found: dict[str, Key] = {}
     while some := list(islice(rest, AT_ONCE)):
@@ -50,7 +50,7 @@ def keys_of(model: RegisteredModel, names: Iterable[str]) -> dict[str, Key]:
 
 
 def row_ids_of(model: RegisteredModel, names: Iterable[str]) -> dict[str, int]:
-    """The rows of these inference ids that are stored and not removed, by id."""
+    """Return the row ids of these inference ids, by id, if they are stored and not removed."""
     return {
         name: key.row_id
         for name, key in keys_of(model, names).items()

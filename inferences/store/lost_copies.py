@@ -1,9 +1,9 @@
-"""Ids of streams whose copies have not come: what the proxy promised and could not keep.
+"""Streams whose copies are missing: the proxy told ``streaming``, and no record followed.
 
-The proxy notes an id when it tells ``streaming``, takes it away when the copy lies in the
-spool, and writes the reason when there will be none. An id whose note says nothing more than
-its beginning is of a stream that still passes, or of a proxy that ended meanwhile. The notes
-are kept in Redis, for a week: without Redis nobody is told, and nothing else depends on it.
+The proxy notes an id when it answers ``streaming``, deletes the note when the copy is in
+the spool, and writes the reason when there will be no copy. A note without a reason belongs
+to a stream that is still running, or to a proxy that ended meanwhile. Notes are kept in
+Redis for a week. Without Redis nobody is told, and nothing else depends on it.
 """
 
 from __future__ import annotations
@@ -24,14 +24,14 @@ from istore.checks.operations import sees_every_model
 from istore.tasks.broker import connect, reading
 
 KEPT_SECONDS = 7 * 86_400
-RECENT = "istore:lost-copies"  # the last of them, for the operator page
+RECENT = "istore:lost-copies"  # the list of the latest, for the operator page
 RECENT_MOST = 20
 ANSWER_SECONDS = 1
 
 
 @dataclass(frozen=True, slots=True)
 class LostCopy:
-    """``reason`` is empty while nobody has said that there will be no copy."""
+    """A note about one stream. ``reason`` is empty until it is sure that no copy will come."""
 
     model_id: str
     began_at: str
@@ -42,6 +42,7 @@ class LostCopy:
 
     @classmethod
     def read(cls, text: bytes) -> LostCopy | None:
+        """Return the note of its JSON text, or None if it is none."""
         try:
             return cls(**orjson.loads(text))
         except (ValueError, TypeError):
@@ -49,6 +50,7 @@ class LostCopy:
 
     @property
     def message(self) -> str:
+        """The note as a sentence for people."""
         if self.reason:
             return (
                 f"A stream with this id began at {self.began_at} and was not "
@@ -61,11 +63,12 @@ class LostCopy:
 
 
 def key_of(model_key: int, inference_id: str) -> str:
+    """Return the Redis key of the note about this id."""
     return f"istore:copy:{model_key}:{inference_id}"
 
 
 def find_lost_copy(model: RegisteredModel, inference_id: str) -> LostCopy | None:
-    """What is noted of an id that has no record; None when that is nothing."""
+    """Return the note of an id that has no record; None without a note or without Redis."""
     client = _client()
     try:
         with reading("GET", client):
@@ -76,7 +79,7 @@ def find_lost_copy(model: RegisteredModel, inference_id: str) -> LostCopy | None
 
 
 def recent_lost_copies() -> list[LostCopy]:
-    """The last streams without a copy, newest first; none when Redis is away."""
+    """Return the latest streams without a copy, newest first; none while Redis is down."""
     found: list[Any] = []
     client = _client()
     with suppress(RedisError), reading("LRANGE", client):
@@ -91,5 +94,5 @@ def _client() -> redis.Redis:
 
 
 def panel(caller: Caller | None = None) -> dict[str, Any]:
-    """For the operator page; empty for staff that may not know all models."""
+    """Return the panel of the operator page; empty for staff who may not see all models."""
     return {"lost": recent_lost_copies() if sees_every_model(caller) else []}

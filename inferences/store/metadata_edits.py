@@ -1,8 +1,8 @@
-"""Metadata that comes, changes or goes after its inference was stored.
+"""Add, change or remove metadata after an inference was stored.
 
-One value of one key for any number of inferences, in one transaction a batch: the slots
-or side rows that filters read, the payload that is shown, the counts of the key, and a
-row of history for each inference that changed.
+An edit is one value of one key, for any number of inferences, with one transaction a batch.
+It writes the slots or side rows that filters read, the payload that pages show, the counts
+of the key, and a row of history for each inference that changed.
 """
 
 from __future__ import annotations
@@ -41,7 +41,11 @@ def put_value(
     *,
     replace: bool,
 ) -> None:
-    """Give one inference a value. A key that is there is a 409 unless it is replaced."""
+    """Set the value of a key on one inference.
+
+    Raises a 404 if there is no such inference, and a 409 if it has the key already, unless
+    ``replace`` is set.
+    """
     inference = find_inference(model, inference_id)
     if inference is None:
         raise Problem(404, "not-found", "")
@@ -58,10 +62,11 @@ def put_values(
     *,
     replace: bool,
 ) -> dict[str, int]:
-    """Give values to all that is chosen; returns how many changed, by key.
+    """Set values on all chosen inferences; return how many changed, by key.
 
-    Those that have a key keep what they have, unless it is replaced. A batch is chosen
-    once for all its values: the first may change what matches.
+    Inferences that have a key keep their value, unless ``replace`` is set. The ids of a
+    batch are read once for all its values, because the first value may change which rows
+    match.
     """
     changed, above = dict.fromkeys((value.key for value in values), 0), None
     while True:
@@ -80,7 +85,7 @@ def put_values(
 def remove_value(
     actor: object, model: RegisteredModel, inference_id: str, key: str
 ) -> bool:
-    """Take a key off an inference. False when the inference has no such key."""
+    """Remove a key from an inference. Returns False if the inference has no such key."""
     inference = find_inference(model, inference_id)
     if inference is None or key not in inference.payload.metadata:
         return False
@@ -94,14 +99,14 @@ def remove_value(
 
 @dataclass(frozen=True, slots=True)
 class TakenBack:
-    """How many have again what they had, and how many were changed meanwhile."""
+    """How many inferences got their former value back, and how many were changed meanwhile."""
 
     count: int = 0
     kept: int = 0
 
 
 def latest_change() -> int:
-    """The number of the newest change of any value: what is done later has higher ones."""
+    """Return the number of the newest change; later changes have higher numbers."""
     newest = MetadataChange.objects.order_by("-id").values_list("id", flat=True)
     return newest.first() or 0
 
@@ -112,10 +117,10 @@ def take_back(
     value: MetadataValue,
     numbers: tuple[int, int],
 ) -> TakenBack:
-    """Give inferences what they had before this actor gave them the value.
+    """Undo an edit: give inferences the value they had before this actor set the new one.
 
-    ``numbers`` are those of the changes: above the first, up to the second. A change that
-    another one followed stays.
+    ``numbers`` are those of the changes: above the first, up to the second. An inference
+    whose value was changed again since keeps it.
     """
     above, until = numbers
     done = MetadataChange.objects.filter(
@@ -144,6 +149,7 @@ def _put_back(
     value: MetadataValue,
     had: dict[int, Given | None],
 ) -> int:
+    """Give these rows their former values, if they still have the given one; return how many."""
     formers = {
         tuple(each): MetadataValue(value.key, *each) for each in had.values() if each
     }
@@ -173,10 +179,14 @@ def _put(
     *,
     replace: bool,
 ) -> int:
+    """Set the value on the chosen rows, in one transaction; return how many changed.
+
+    With ``replace``, rows that all have the value already count as changed: it is a repeat.
+    """
     if value.key in RESERVED:
         message = f"{value.key} is standard metadata: it is set when storing."
         raise Problem(400, "reserved-key", message)
-    # A key that is met for the first time is given its place before, durably.
+    # A new key gets its place before, in a transaction of its own that is committed.
     places = metadata_slots.places_for(model, set(value.comparable))
     with transaction.atomic():
         before = {i: given.get(value.key) for i, given in _lock(model, chosen).items()}
@@ -187,7 +197,7 @@ def _put(
             if given is None or (replace and given != same)
         }
         if replace and before and not changed:
-            return len(before)  # as it was: a repeat
+            return len(before)  # a repeat: nothing to write
         _write(actor, model, changed, value.key, value, places)
     return len(changed)
 
@@ -195,6 +205,7 @@ def _put(
 def _lock(
     model: RegisteredModel, chosen: InferenceQuerySet
 ) -> dict[int, dict[str, Given]]:
+    """Lock the chosen rows in the order of ids; return the metadata of each."""
     ids = list(
         chosen.order_by("id")
         .select_for_update(of=("self",))
@@ -212,7 +223,7 @@ def _write(
     value: MetadataValue | None,
     places: metadata_slots.Places | None = None,
 ) -> None:
-    """Rows, payload, counts and history of the change; the rows are locked."""
+    """Write rows, payloads, counts and history of a change. The rows must be locked."""
     ids = list(before)
     if not ids:
         return
@@ -256,6 +267,7 @@ def _write_history(
     key: str,
     after: Given | None,
 ) -> None:
+    """Write a change for each row, and the deltas of the key's counts by type."""
     MetadataChange.objects.bulk_create(
         MetadataChange(
             registered_model=model,

@@ -1,8 +1,7 @@
-"""Where each model keeps the values of each metadata key, and the numbers of its words.
+"""The slots of metadata keys, and the numbers of words (labels and sources), per model.
 
-``keys_version`` of the model rises with every new key, so what this process remembers
-under a version is never stale. Words, which are labels and sources, never change their
-numbers at all.
+``keys_version`` of a model rises with every new key, so what a process caches under a
+version is never stale. Words never change their numbers.
 """
 
 from __future__ import annotations
@@ -41,7 +40,7 @@ WORDS_REMEMBERED = 10_000
 
 @dataclass(frozen=True, slots=True)
 class SlotRef:
-    """Where the values of one key and kind lie: a slot column, or side rows."""
+    """The place of the values of one key and kind: a slot column, or side rows."""
 
     key_id: int
     kind: str
@@ -49,10 +48,15 @@ class SlotRef:
 
     @property
     def side(self) -> str:
+        """The kind of side rows for values without a slot: ``text`` or ``number``."""
         return "text" if SLOT_TYPE[MetadataKind(self.kind)] == "string" else "number"
 
     def compared(self, lookup: str, operand: object, *, whole: bool = False) -> Q:
-        """That an inference has such a value: by the slot's index, or by a probe."""
+        """Return the condition that an inference has such a value.
+
+        It is served by the index of the slot, or by a probe of the side rows. ``whole``
+        requires a whole number as well.
+        """
 
         def test(column: str) -> Q:
             found = Q(**{f"{column}__{lookup}": operand})
@@ -61,7 +65,7 @@ class SlotRef:
         return self.holds(test)
 
     def holds(self, test: Callable[[str], Q]) -> Q:
-        """That an inference has a value and the test, given its column, is true."""
+        """Return the condition that a value passes the test, which is given its column."""
         if self.slot:
             return test(self.slot)
         rows = SIDE_ROWS[self.side].objects.beside(OuterRef("registered_model"))
@@ -80,11 +84,12 @@ def _places(model_key: int, keys_version: int) -> Places:
 
 
 def place_of(model: RegisteredModel, key: str, kind: str) -> SlotRef | None:
+    """Return the place of a key and kind, or None if the model has no such key."""
     return _places(model.pk, model.keys_version).get((key, kind))
 
 
 def places_under(model: RegisteredModel, key: str) -> list[SlotRef]:
-    """Wherever values of this metadata key may lie, of any type and at any leaf."""
+    """Return every place where values of this key may lie, of any type and at any leaf."""
     known = _places(model.pk, model.keys_version)
     leaves = (MetadataKind.JSON_STRING, MetadataKind.JSON_NUMBER)
     return [
@@ -95,7 +100,7 @@ def places_under(model: RegisteredModel, key: str) -> list[SlotRef]:
 
 
 def places_for(model: RegisteredModel, keys: Iterable[Key]) -> Places:
-    """The places of these keys; a key seen for the first time is given one."""
+    """Return the places of these keys; a new key is given one."""
     if missing := set(keys) - _places(model.pk, model.keys_version).keys():
         _add(model, sorted(missing))
     return _places(model.pk, model.keys_version)
@@ -103,8 +108,9 @@ def places_for(model: RegisteredModel, keys: Iterable[Key]) -> Places:
 
 @transaction.atomic(durable=True)
 def _add(model: RegisteredModel, keys: list[Key]) -> None:
-    # The lock keeps two writers from the same slot. Durable, because a version that was
-    # rolled back would come again with other keys.
+    # The lock keeps two writers from taking the same slot. The transaction is durable: a
+    # version that was rolled back would be used again with other keys, and caches under it
+    # would be wrong.
     locked = RegisteredModel.objects.select_for_update().get(pk=model.pk)
     taken = {(key.key, key.kind): key.slot for key in locked.metadata_keys.all()}
     new = []
@@ -123,20 +129,20 @@ def _add(model: RegisteredModel, keys: list[Key]) -> None:
 
 
 class Interner:
-    """The numbers of a model's words, remembered in this process once committed."""
+    """A cache of the numbers of words in this process; only committed numbers are kept."""
 
     def __init__(self, table: type[WordOfModel]) -> None:
         self.table = table
         self.known: dict[tuple[int, str], int] = {}
 
     def number(self, model: RegisteredModel, name: str) -> int | None:
-        """The number of a word, None when the model never met it."""
+        """Return the number of a word, or None if the model does not have it."""
         return self._numbers(model, {name}).get(name)
 
     def numbers_for(
         self, model: RegisteredModel, names: Iterable[str]
     ) -> dict[str, int]:
-        """The numbers of these words; a word met for the first time is given one."""
+        """Return the numbers of these words; a new word is given one."""
         wanted = set(names)
         found = self._numbers(model, wanted)
         if missing := sorted(wanted - found.keys()):
@@ -154,7 +160,7 @@ class Interner:
 
     def _read(self, model: RegisteredModel, names: Iterable[str]) -> dict[str, int]:
         with connection.cursor() as cursor:
-            # Fenced as in lookup.py: a model may have very many words.
+            # A fenced probe for each word, as in lookup.py: a model may have very many words.
             cursor.execute(
                 "SELECT given, word.id FROM unnest(%s::text[]) AS given "
                 f"CROSS JOIN LATERAL (SELECT id FROM {self.table._meta.db_table} "

@@ -1,19 +1,19 @@
-"""What the store notes of a record beside what was given: the names within ``notes``."""
+"""The names within ``notes`` of a record: what the store notes beside what was given."""
 
 from __future__ import annotations
 
 from typing import Any
 
 WARNINGS = "warnings"
-# Set when nobody could take the answer apart; such a record has a warning, too.
+# Set when no parser understood the answer; such a record has a warning, too.
 NOT_UNDERSTOOD = "not_understood"
 
 
 def without_empty_warnings(notes: dict[str, Any]) -> dict[str, Any]:
-    """The notes as they are stored: ``warnings`` is a list of texts, or absent.
+    """Return the notes as they are stored: ``warnings`` is a list of texts, or absent.
 
-    The partial index payload_with_warnings holds every row whose notes have the name, so
-    an empty list must not be stored.
+    The partial index payload_with_warnings holds every row whose notes have the name, so an
+    empty list must not be stored.
     """
     if WARNINGS not in notes:
         return notes
@@ -23,7 +23,7 @@ def without_empty_warnings(notes: dict[str, Any]) -> dict[str, Any]:
 
 
 def warnings_of(notes: Any) -> list[str]:
-    """The warnings within notes, however an imported line may have written them."""
+    """Return the warnings within notes, in whatever form an imported line has them."""
     found = notes.get(WARNINGS) if isinstance(notes, dict) else None
     if isinstance(found, str):
         found = [found]

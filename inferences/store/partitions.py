@@ -1,8 +1,8 @@
-"""The SQL of the partitioned tables: the migration and the maintenance beat run it.
+"""The SQL of the partitioned tables. The migration and the maintenance beat run it.
 
-Ranges of ids, which are ranges of time, with equal bounds for every table. They leave no
-hole: the first takes everything older than its end, the last ends well ahead of now, and
-there is no default partition, which every query would read.
+Partitions are ranges of ids, which are ranges of time, with equal bounds for every table.
+They leave no gap: the first takes everything older than its end, and the last ends well
+ahead of now. There is no default partition, because every query would read it.
 """
 
 from __future__ import annotations
@@ -18,11 +18,16 @@ from django.db import connection, transaction
 
 from inferences.models.row_ids import first_id_at, moment_of
 
-# A partition's indexes that are being written should stay in memory: about 1 KB a row.
+# The indexes of the partition that is being written should stay in memory: they take about
+# 1 KB a row.
 ROWS_IN_PARTITION = 2_000_000
+# The next partition is as long as ROWS_IN_PARTITION rows take at the present rate, within
+# these; USUAL is for a store whose rate is not known yet.
 SHORTEST, USUAL, LONGEST = timedelta(days=7), timedelta(days=31), timedelta(days=92)
 AHEAD = timedelta(days=60)
 ONE_AT_A_TIME = "SELECT pg_advisory_xact_lock(hashtext('inferences.store.partitions'))"
+# More often than PostgreSQL's defaults (0.2 and 0.1): index-only scans need a fresh
+# visibility map, and plans need fresh statistics of a partition that grows.
 VACUUM = (
     "autovacuum_vacuum_insert_scale_factor = 0.02, "
     "autovacuum_analyze_scale_factor = 0.02"
@@ -31,7 +36,7 @@ VACUUM = (
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """A partitioned table: its key, when it has one, and its further indexes."""
+    """A partitioned table: its primary key, if it has one, and its further indexes."""
 
     name: str
     key: str = ""
@@ -39,8 +44,9 @@ class Table:
 
 
 def _slots() -> list[tuple[str, str]]:
-    # Read by metadata filters. Partial, so a soft-deleted row leaves every one of them.
-    # Eight a type, as in models.SLOTS: a migration must not change with the code.
+    # Read by metadata filters. Partial, so that a soft-deleted row leaves all of them.
+    # Eight for each type, as in models.SLOTS, but written out here: a migration that ran
+    # must not change with the code.
     return [
         (
             f"inference_by_{kind}_{number}",
@@ -58,7 +64,7 @@ TABLES = [
         "model_key, id",
         (
             *_slots(),
-            # The source filter; the hash filter; circle and rectangle.
+            # Read by the source filter, the hash filter, and circle and rectangle.
             ("inference_by_source", "(model_key, source_id, id) WHERE NOT deleted"),
             ("inference_by_hash", "(model_key, data_hash) WHERE NOT deleted"),
             (
@@ -66,7 +72,7 @@ TABLES = [
                 "(model_key, area_cell, id) INCLUDE (latitude, longitude) "
                 "WHERE NOT deleted AND area_cell IS NOT NULL",
             ),
-            # A score filter that names no label.
+            # Read by a score filter that names no label.
             (
                 "inference_by_score",
                 "(model_key, top_score, id) "
@@ -78,7 +84,8 @@ TABLES = [
         "inferences_inferencepayload",
         "model_key, id",
         (
-            # The open intents: what a removal that was cut off has left to do.
+            # The open intents, read by ``removal.finish``: the work that an interrupted
+            # removal has left.
             (
                 "payload_input_removal",
                 "(model_key, id) WHERE input_removal_at IS NOT NULL",
@@ -90,7 +97,7 @@ TABLES = [
         "inferences_detection",
         "",
         (
-            # The label filter; the removal of a range of ids.
+            # Read by the label filter, and by the removal of a range of ids.
             ("detection_by_label", "(model_key, label_id, id) INCLUDE (score)"),
             ("detection_by_range", "USING brin (id) WITH (pages_per_range = 32)"),
         ),
@@ -115,10 +122,11 @@ TABLES = [
         "inferences_classprobability",
         "",
         (
-            # The class filter. By score before id: a distribution names every class, so
-            # that without a bound nearly all records are met.
+            # Read by the class filter. Score comes before id: a distribution names every
+            # class, so without a bound on the score nearly all records match.
             ("class_by_probability", "(model_key, label_id, score, id)"),
-            # Removals. The classes of one record share an entry: it is a small index.
+            # Read by removals. The classes of one record share an index entry
+            # (deduplication), so the index is small.
             ("class_by_row", "(model_key, id)"),
         ),
     ),
@@ -126,7 +134,10 @@ TABLES = [
 
 
 def partitioned(table: Table) -> list[str]:
-    """The same columns as Django made, and the key that ranges of ids allow."""
+    """Return the statements that replace a table of Django's by a partitioned one.
+
+    The columns stay the same. The primary key is one that partitions by id allow.
+    """
     key = f", PRIMARY KEY ({table.key})" if table.key else ""
     return [
         f"ALTER TABLE {table.name} RENAME TO shape",
@@ -143,9 +154,10 @@ def partitioned(table: Table) -> list[str]:
 def add_partition(
     start: datetime | None, end: datetime, tables: Sequence[Table] = TABLES
 ) -> list[str]:
-    """One more range for every table; without a start, all that is older than the end.
+    """Return the statements that add one more range to every table.
 
-    Made beside and then attached: that lets readers and writers of the table go on.
+    Without a start the range takes everything older than the end. The partition is created
+    first and attached then, so that readers and writers of the table can go on.
     """
     lower = None if start is None else first_id_at(start)
     name = "past" if start is None else f"{start:%Y%m%d}"
@@ -155,7 +167,7 @@ def add_partition(
 def add_range(
     lower: int | None, upper: int, name: str, tables: Sequence[Table] = TABLES
 ) -> list[str]:
-    """The statements that give every table a partition from one id to before another."""
+    """Return the statements that give every table a partition for the ids lower ≤ id < upper."""
     begin = "MINVALUE" if lower is None else lower
     statements = []
     for table in tables:
@@ -170,20 +182,21 @@ def add_range(
 
 
 def upper_bound() -> datetime | None:
-    """Where the last partition ends: later inferences have no home."""
+    """Return the end of the last partition: later inferences cannot be stored."""
     bounds = [upper for _, upper in _ranges()]
     return moment_of(max(bounds)) if bounds else None
 
 
 def make_ahead(now: datetime, tables: Sequence[Table] = TABLES) -> list[datetime]:
-    """Make the partitions that are missing up to 60 days ahead; return their starts.
+    """Create the partitions that are missing up to 60 days ahead, and return their starts.
 
-    ``tables`` are those that there are: to a migration, not all of today's.
+    ``tables`` are those that exist: a migration may not have all of today's tables.
     """
     made = []
     with transaction.atomic(), connection.cursor() as cursor:
+        # Fail rather than wait long for a lock: beat tries again.
         cursor.execute(f"SET LOCAL lock_timeout = '{settings.ISTORE_LOCK_SECONDS}s'")
-        # Two beats, or a beat and a command: the second finds the work done.
+        # Beat may run twice, or beside the command: the second finds the work done.
         cursor.execute(ONE_AT_A_TIME)
         end = upper_bound()
         if end is None:
@@ -202,7 +215,7 @@ def make_ahead(now: datetime, tables: Sequence[Table] = TABLES) -> list[datetime
 
 
 def _length(now: datetime) -> timedelta:
-    """How long the next partition should be, by the rate of the one in use."""
+    """Return how long the next partition should be, by the growth of the one in use."""
     present = first_id_at(now)
     for (lower, upper), rows in _ranges().items():
         if lower is not None and lower <= present < upper:
@@ -214,14 +227,14 @@ def _length(now: datetime) -> timedelta:
 
 
 def _ranges() -> dict[tuple[int | None, int], float]:
-    """The bounds of the partitions of inferences, with the planner's count of rows."""
+    """Return the bounds of the inference partitions, with the planner's estimate of their rows."""
     name = TABLES[0].name
     counts = _read("c.reltuples", name)
     return {bounds: counts[part] for part, bounds in partitions_of(name).items()}
 
 
 def partitions_of(table: str) -> dict[str, tuple[int | None, int]]:
-    """The partitions of a table by name, each with its bounds."""
+    """Return the partitions of a table by name, each with its bounds."""
     found = {}
     for name, expression in _read("pg_get_expr(c.relpartbound, c.oid)", table).items():
         lower, upper = re.findall(r"\('?(MINVALUE|-?[0-9]+)'?\)", expression)

@@ -1,8 +1,8 @@
-"""Protection: which inferences retention leaves alone, who said so and why.
+"""Protection: inferences that retention must not remove, with who protected them and why.
 
-Protecting locks the rows that a removal locks before it commits its intent. So a protect
-that was answered wins over every later retention, and one that comes after an intent is
-told so: it is a conflict, never a promise that cannot be kept.
+Protecting locks the row that a removal locks before it commits its intent. So a protection
+that was confirmed wins over every later retention, and one that comes after an intent is
+refused with a conflict, instead of a promise that cannot be kept.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ INTENDED = Q(removal_at__isnull=False) | Q(input_removal_at__isnull=False)
 
 @dataclass(frozen=True, slots=True)
 class Protection:
-    """What a caller asks for: protected or not, and why."""
+    """The requested state: protected or not, and why."""
 
     is_protected: bool = True
     reason: str = ""
@@ -47,10 +47,11 @@ class Protection:
 
 @dataclass(frozen=True, slots=True)
 class Changed:
-    """How many changed, how many came too late, and whether a further call finds more.
+    """The result of a bulk change.
 
-    ``input_expired`` of those that are protected now have lost their input before: the
-    protection keeps the record alone.
+    ``count`` rows changed, ``being_removed`` came too late, and ``more`` says that another
+    call finds more. ``input_expired`` counts newly protected rows whose input was already
+    gone: the protection keeps only the record.
     """
 
     count: int = 0
@@ -61,7 +62,7 @@ class Changed:
 
 @dataclass(frozen=True, slots=True)
 class Protected:
-    """An inference whose protection is as it was asked for, and when its input expired."""
+    """An inference with the requested protection, and when its input expired, if it did."""
 
     input_expired_at: datetime | None = None
 
@@ -69,17 +70,17 @@ class Protected:
 def protect_one(
     actor: object, model: RegisteredModel, inference_id: str, wanted: Protection
 ) -> Protected | None:
-    """Protect an inference, or no longer; None if there is none.
+    """Protect an inference, or end its protection. Returns None if there is none.
 
-    Raises a 409 ``being-removed`` when the intent to remove it, or its input, is
-    committed already.
+    Raises a 409 ``being-removed`` when the intent to remove it, or its input, is already
+    committed.
     """
     keys = InferenceKey.objects.filter(registered_model=model, removed_at=None)
     row_ids = list(
         keys.filter(inference_id=inference_id).values_list("row_id", flat=True)
     )
     with transaction.atomic():
-        # Not only live ones: a row that is hidden by an intent is not simply absent.
+        # Not only live rows: one that an intent has hidden gets a 409 instead of a 404.
         row = (
             model.inferences.filter(id__in=row_ids)
             .select_for_update(of=("self",))
@@ -114,15 +115,16 @@ def protect_one(
 def protect_all(
     actor: object, model: RegisteredModel, chosen: Chosen, wanted: Protection
 ) -> Changed:
-    """Protect whatever is chosen, or no longer, batch by batch.
+    """Protect all chosen inferences, or end their protection, batch by batch.
 
-    A call changes at most ``ISTORE_BULK_DELETE_MAX``; when ``more`` is true, the same
-    call again goes on. What is being removed already is left to that and counted.
+    A call changes at most ``ISTORE_BULK_DELETE_MAX``. When ``more`` is true, the same call
+    again continues. Rows that are already being removed are left alone and counted.
     """
 
     def waiting() -> InferenceQuerySet:
         return chosen().filter(is_protected=not wanted.is_protected)
 
+    # The newest row of now bounds the loop, so that it ends although rows keep arriving.
     newest = waiting().order_by("-id").values_list("id", flat=True).first()
     count = being_removed = expired = 0
     after: int | None = None
@@ -138,7 +140,7 @@ def protect_all(
                 locked.values_list("id", flat=True)[: settings.ISTORE_REMOVAL_BATCH]
             )
             if not ids:
-                # What was waited for may have gone meanwhile, all of the batch.
+                # All rows of the batch may have gone while this waited for their locks.
                 if rows.exists():
                     continue
                 break
@@ -162,18 +164,20 @@ def protect_all(
 
 
 def with_expired_input(chosen: InferenceQuerySet) -> InferenceQuerySet:
-    """Those of them whose input retention has removed."""
+    """Return those of the chosen inferences whose input was removed by retention."""
     payloads = InferencePayload.objects.beside(OuterRef("registered_model"))
     gone = payloads.filter(id=OuterRef("id"), input_expired_at__isnull=False)
     return chosen.filter(Exists(gone))
 
 
 def _intend(model: RegisteredModel, ids: list[int]) -> set[int]:
+    """Return the ids of rows that have an intent."""
     rows = InferencePayload.objects.beside(model).filter(INTENDED, id__in=ids)
     return set(rows.values_list("id", flat=True))
 
 
 def _expire(model: RegisteredModel, ids: list[int]) -> set[int]:
+    """Return the ids of rows whose input has expired."""
     rows = InferencePayload.objects.beside(model).filter(id__in=ids)
     gone = rows.filter(input_expired_at__isnull=False)
     return set(gone.values_list("id", flat=True))
@@ -182,7 +186,7 @@ def _expire(model: RegisteredModel, ids: list[int]) -> set[int]:
 def _write(
     actor: object, model: RegisteredModel, ids: list[int], wanted: Protection
 ) -> None:
-    """The flag, and who raised it beside the record; the rows are locked."""
+    """Write the flag, and who set it into the notes. The rows must be locked."""
     if not ids:
         return
     model.inferences.filter(id__in=ids).update(
@@ -193,7 +197,8 @@ def _write(
         change, given = "coalesce(notes, '{}') || %s::jsonb", _note(actor, wanted)
     else:
         change, given = "nullif(notes - %s::text, '{}')", "protection"
-        lower_bounds(model, min(ids))  # sweeps may have passed them by
+        # Sweeps may have skipped these rows while they were protected.
+        lower_bounds(model, min(ids))
     with connection.cursor() as cursor:
         cursor.execute(
             f"UPDATE {payloads} SET notes = {change} "

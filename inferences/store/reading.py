@@ -1,4 +1,4 @@
-"""Rows by their ids: the narrow ones, and the payloads of one page."""
+"""Read rows by their ids: the narrow rows, and the payloads of one page."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ M = TypeVar("M", bound=models.Model)
 
 SOURCES_REMEMBERED = 10_000
 _sources: dict[int, SourceName] = {}
-# What filters read and nobody shows: nearly half of the row's columns.
+# Columns that only filters read: nearly half of the row's columns.
 _FILTERED = {"area_cell"}.union(*SLOTS.values())
 _NARROW = [
     field.attname
@@ -31,7 +31,7 @@ _NARROW = [
 ]
 _COLD = [field.attname for field in InferencePayload._meta.concrete_fields]
 _JSON = [_COLD.index("metadata"), _COLD.index("notes")]
-# One statement, as planning over all partitions costs as much as reading.
+# One statement for both tables: planning over all partitions costs as much as reading.
 FETCH = (
     "SELECT "
     + ", ".join(f"row.{Inference._meta.get_field(name).column}" for name in _NARROW)
@@ -47,7 +47,7 @@ FETCH = (
 
 
 def fetch(model: RegisteredModel, ids: Sequence[int]) -> list[Inference]:
-    """The live inferences of these ids, in this order, each with ``payload``."""
+    """Return the live inferences with these ids, in this order, each with its ``payload``."""
     if not ids:
         return []
     with connection.cursor() as cursor:
@@ -69,8 +69,10 @@ def _inference(values: Sequence[Any]) -> Inference:
 
 
 def _instance(kind: type[M], names: Sequence[str], values: Sequence[Any]) -> M:
-    """As ``from_db``, for those who need no signals: a third of its time, and a page of
-    fifty makes a hundred of them."""
+    """Return a model instance as ``from_db`` does, without signals.
+
+    It takes a third of the time, and a page of fifty makes a hundred instances.
+    """
     instance = kind.__new__(kind)
     instance._state = state = ModelState()
     state.adding, state.db = False, "default"
@@ -79,9 +81,9 @@ def _instance(kind: type[M], names: Sequence[str], values: Sequence[Any]) -> M:
 
 
 def join_payloads(model: RegisteredModel, page: Sequence[Inference]) -> list[Inference]:
-    """Give each inference its ``payload``: the cold rows are read for one page only.
+    """Set the ``payload`` of each inference; the cold rows are read for one page only.
 
-    Returns those that have one: a removal may come between.
+    Returns the inferences that have one: a removal may come between.
     """
     rows = InferencePayload.objects.beside(model)
     payloads = {row.id: row for row in rows.filter(id__in=[each.id for each in page])}
@@ -93,9 +95,10 @@ def join_payloads(model: RegisteredModel, page: Sequence[Inference]) -> list[Inf
 
 
 def _name(model: RegisteredModel, page: Sequence[Inference]) -> None:
+    """Set the model and the data source of each inference."""
     numbers = {each.source_id for each in page} - {None}
     if missing := numbers - _sources.keys():
-        # A source never changes, so it is remembered.
+        # A source never changes, so it is cached.
         if len(_sources) > SOURCES_REMEMBERED:
             _sources.clear()
             missing = numbers
@@ -107,7 +110,7 @@ def _name(model: RegisteredModel, page: Sequence[Inference]) -> None:
 
 
 def find_inference(model: RegisteredModel, inference_id: str) -> Inference | None:
-    """The live inference with its payload, or None."""
+    """Return the live inference with its payload, or None."""
     keys = InferenceKey.objects.filter(registered_model=model, removed_at=None)
     row_id = keys.filter(inference_id=inference_id).values_list("row_id", flat=True)
     found = fetch(model, list(row_id))

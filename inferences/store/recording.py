@@ -1,7 +1,7 @@
-"""The way in: a batch of new inferences becomes rows, in one statement.
+"""Insert a batch of new inferences, in one statement.
 
-The key table decides what is new, over all partitions and for removed inferences
-too: what is delivered twice is stored once, and what was removed stays removed.
+The key table decides what is new, over all partitions and for removed inferences too. So
+what is delivered twice is stored once, and what was removed stays removed.
 """
 
 from __future__ import annotations
@@ -48,31 +48,33 @@ from inferences.store.notes import without_empty_warnings
 from istore.api.parsing import write_json
 from istore.failpoints import failpoint
 
-ROUNDS = 5  # of looking and writing, while other writers settle the same ids
-RETRIES = 3  # with ids drawn anew, before the crowded microseconds are looked at
+ROUNDS = 5  # of reading and writing, while other writers hold the same ids
+RETRIES = 3  # with new low bits, before ``_make_room`` reads which ids are taken
 ATTEMPTS = 20
 REAL = struct.Struct("<f")
 
 Scored = tuple[Any, float | None]
 
-# What is written beside new inferences, in their transaction: given their ids.
+# A hook that writes more in the transaction of new inferences; it is given their ids.
 Also = Callable[[set[str]], None]
 
-# Called in the transaction of the rows that ``awaits_truth`` says may have actuals waiting.
+# Hooks that join waiting ground truth. They are called in the transaction of the new rows,
+# for models whose ``awaits_truth`` is set, with the model and the rows.
 awaited: list[Callable[[RegisteredModel, list[dict[str, Any]]], object]] = []
 
 
 @dataclass(frozen=True, slots=True)
 class NewInference:
-    """What a caller hands in.
+    """One inference that a caller asks to store.
 
-    ``detections`` are pairs of label and score, which may be None; without any, an empty
-    tuple says "ran and found nothing" and None that nothing is known. Where one class is
-    the answer they are the distribution: the row's label is the best of them. ``content`` is
-    what tells a copy from other content under the same id, beside what is listed in
-    ``content_hash``: of a proxied inference the hash of its answer. ``derived`` is
-    metadata that the answer says; it is kept with what was given and tells nothing apart.
-    ``reservation`` is what the proxy reserved the id with (see reservations.py).
+    ``detections`` are pairs of label and score; a score may be None. An empty tuple means
+    that the model ran and found nothing, None that nothing is known. For a model whose
+    answer is one class they are the distribution, and the row's label is the best of them.
+    ``content`` tells a duplicate from other content under the same id, together with the
+    fields in ``content_hash``: for a proxied inference it is the hash of its answer.
+    ``derived`` is metadata read from the answer; it is stored beside the given metadata and
+    is not part of the content hash. ``reservation`` is the digest with which the proxy
+    reserved the id (see ``reservations``).
     """
 
     inference_id: str
@@ -98,10 +100,12 @@ class NewInference:
 
     @property
     def kept_metadata(self) -> list[MetadataValue]:
+        """The metadata that is stored: what was given, and what was derived from the answer."""
         return [*self.metadata, *self.derived]
 
     @property
     def content_hash(self) -> bytes:
+        """The SHA-256 by which a repeat of the same inference is recognised."""
         said = [
             self.inference_action,
             self.data_hash.hex(),
@@ -114,7 +118,7 @@ class NewInference:
 
 
 class Outcome(Enum):
-    """What became of one inference of a batch."""
+    """The result for one inference of a batch."""
 
     NEW = "new"
     COPY = "copy"  # stored before, with the same content
@@ -125,12 +129,13 @@ class Outcome(Enum):
 def record(
     model: RegisteredModel, batch: Sequence[NewInference], also: Also | None = None
 ) -> dict[str, Outcome]:
-    """Store what is new, each with all that belongs to it or not at all.
+    """Store the new inferences of a batch, each completely or not at all.
 
-    Returns what became of each inference id; of a batch that names one id twice the
-    first is stored. ``also`` is called with the new ids in the transaction that stores
-    them, and when it raises nothing is stored. Must not be called inside a transaction:
-    a metadata key or a label that is met for the first time is committed before.
+    Returns the outcome of each inference id. When a batch names an id twice, the first is
+    stored. ``also`` is called with the new ids in the transaction that stores them; when it
+    raises, nothing is stored. ``record`` must not be called inside a transaction: new
+    metadata keys and labels are committed before the rows. Raises ``RuntimeError`` when
+    other writers keep taking and freeing the same ids.
     """
     first: dict[str, NewInference] = {}
     for new in batch:
@@ -138,20 +143,22 @@ def record(
     found: dict[str, Outcome] = {}
     rest = list(first.values())
     for _ in range(ROUNDS):
-        # Looking first decides nothing, the key table does; it makes a redelivery cheap.
+        # This read decides nothing, the insert into the key table does. It makes a
+        # redelivery cheap.
         found |= _met_before(model, rest)
         rest = [new for new in rest if new.inference_id not in found]
         if not rest:
             return found
         stored = _write_until_it_fits(model, _rows(model, rest), also)
         found |= dict.fromkeys(stored, Outcome.NEW)
-        # What is left met a key of another writer. It may be gone by now (a reservation
-        # that was given back, a tombstone that was freed): then the id is written anew.
+        # The rest conflicted with keys of other writers. Such a key may be gone by now (a
+        # released reservation, a purged tombstone): then the next round writes the id.
         rest = [new for new in rest if new.inference_id not in stored]
     raise RuntimeError(f"The ids of {len(rest)} inferences change hands all the time.")
 
 
 def _rows(model: RegisteredModel, batch: list[NewInference]) -> list[dict[str, Any]]:
+    """Return the rows of a batch in the form that the statement WRITE reads."""
     kept = (value for new in batch for value in new.kept_metadata)
     keys = {key for value in kept for key in value.comparable}
     places = metadata_slots.places_for(model, keys)
@@ -170,6 +177,7 @@ def _row(
     sources: dict[str, int],
     of_one_class: bool,
 ) -> dict[str, Any]:
+    """Return one row as WRITE reads it: the columns of both tables, and values for side rows."""
     stored = [
         (places[key], value)
         for each in new.kept_metadata
@@ -219,15 +227,19 @@ def _row(
 
 
 def best_of(classes: Sequence[Scored]) -> list[Scored]:
-    """The best class alone, the first of equals; one without a score is the last."""
+    """Return a list of the best class, or an empty one if there are no classes.
+
+    Of equal scores the first wins; a class without a score ranks last.
+    """
     scores = [-math.inf if score is None else score for _, score in classes]
     return [classes[scores.index(max(scores))]] if scores else []
 
 
 def _real(score: float | None) -> float | None:
-    """The score as four bytes hold it: PostgreSQL refuses what it would have to round.
+    """Return the score rounded to four bytes.
 
-    Callers have refused what does not fit; what comes all the same is an error.
+    PostgreSQL refuses a value that it would have to round. Raises ``ValueError`` for a
+    score that does not fit. Callers check this before.
     """
     if score is None:
         return None
@@ -238,6 +250,7 @@ def _real(score: float | None) -> float | None:
 
 
 def _vector(embedding: Sequence[float] | None) -> list[float] | None:
+    """Return the embedding rounded to four bytes. Raises ``ValueError`` if it does not fit."""
     if embedding is None:
         return None
     wide = np.asarray(embedding, np.float64)
@@ -249,6 +262,10 @@ def _vector(embedding: Sequence[float] | None) -> list[float] | None:
 def _write_until_it_fits(
     model: RegisteredModel, rows: list[dict[str, Any]], also: Also | None
 ) -> set[str]:
+    """Write the rows, again while row ids collide or a low watermark must move first.
+
+    Returns the inference ids that are new.
+    """
     for attempt in range(ATTEMPTS):
         if attempt >= RETRIES:
             _make_room(model, rows)
@@ -256,7 +273,7 @@ def _write_until_it_fits(
         try:
             stored = _write(model, rows, lowest, also)
         except IntegrityError as error:
-            # Two rows of one microsecond drew the same low bits: let them draw again.
+            # Two rows of one microsecond drew the same 12 low bits: draw again.
             if (
                 not isinstance(error.__cause__, UniqueViolation)
                 or attempt == ATTEMPTS - 1
@@ -273,7 +290,7 @@ def _write_until_it_fits(
 def _write(
     model: RegisteredModel, rows: list[dict[str, Any]], lowest: int, also: Also | None
 ) -> set[str] | None:
-    """The inference ids that are new; None when a bound of the model has to move first."""
+    """Return the inference ids that are new, or None if a low watermark must move first."""
     with connection.cursor() as cursor:
         cursor.execute(
             WRITE, {"model": model.pk, "lowest": lowest, "rows": write_json(rows)}
@@ -295,7 +312,11 @@ def _write(
 
 @transaction.atomic
 def lower_bounds(model: RegisteredModel, lowest: int) -> None:
-    """An inference older than any that lives: pages and sweeps must begin before it."""
+    """Lower the watermarks of the model to this row id, before an older inference is stored.
+
+    Pages and sweeps start at these watermarks, so they would miss a row below them. Raises
+    ``RegisteredModel.DoesNotExist`` when the model was removed.
+    """
     row = RegisteredModel.objects.select_for_update().filter(pk=model.pk)
     if not row.exists():
         raise RegisteredModel.DoesNotExist(f"{model} was removed.")
@@ -306,7 +327,10 @@ def lower_bounds(model: RegisteredModel, lowest: int) -> None:
 
 
 def _make_room(model: RegisteredModel, rows: list[dict[str, Any]]) -> None:
-    """Give the rows of crowded microseconds ids that are free, moving on where none is."""
+    """Give the rows of crowded microseconds free ids.
+
+    A row for which its microsecond has no free id gets one of the next microsecond.
+    """
     waiting: dict[int, list[dict[str, Any]]] = {}
     for row in rows:
         waiting.setdefault(row["created_us"], []).append(row)
@@ -314,6 +338,8 @@ def _make_room(model: RegisteredModel, rows: list[dict[str, Any]]) -> None:
         moment = min(waiting)
         here = waiting.pop(moment)
         lower = moment << LOW_BITS
+        # Read without a lock: another writer may take an id meanwhile, and the write is
+        # repeated.
         taken = set(
             model.inferences.filter(id__range=(lower, lower | ROOM - 1)).values_list(
                 "id", flat=True
@@ -329,6 +355,10 @@ def _make_room(model: RegisteredModel, rows: list[dict[str, Any]]) -> None:
 def _met_before(
     model: RegisteredModel, batch: list[NewInference]
 ) -> dict[str, Outcome]:
+    """Return the outcomes of the ids that the key table already has.
+
+    An id that is reserved for this very call has no outcome yet: it is still to be stored.
+    """
     if not batch:
         return {}
     names = [new.inference_id for new in batch]
@@ -345,8 +375,8 @@ def _met_before(
             if not is_same_call:
                 found[new.inference_id] = Outcome.OTHER
             continue
-        # What was promised to a call is true of it, even if a newer version of the store
-        # reads its content in another way.
+        # The same call is a copy, even if a newer version of the store reads its content
+        # in another way.
         same = content is not None and bytes(content) == new.content_hash
         kind = Outcome.COPY if same or is_same_call else Outcome.OTHER
         found[new.inference_id] = Outcome.REMOVED if removed_at else kind
@@ -379,6 +409,11 @@ def _list(columns: dict[str, str], prefix: str = "") -> str:
     return ", ".join(f"{prefix}{name}" for name in columns)
 
 
+# One statement writes a whole batch. ``held`` is empty when a watermark is above the lowest
+# id, or the model was removed. Then nothing is written, and the result has no row with a
+# NULL id: by this ``_write`` knows that ``lower_bounds`` must run first. Low bits come from
+# the sequence inferences_row. Two rows of one microsecond with the same low bits are a
+# unique violation, after which ``_write_until_it_fits`` tries again.
 WRITE = f"""
 WITH held AS MATERIALIZED (  -- what is read from the model holds until the commit
     SELECT id AS model_key, awaits_truth FROM {_table(RegisteredModel)}
@@ -437,8 +472,9 @@ WITH held AS MATERIALIZED (  -- what is read from the model holds until the comm
 )
 SELECT inference_id, NULL FROM new UNION ALL SELECT NULL, awaits_truth FROM held
 """
-# A look at the key for each name. As a list of names the planner may read all keys of the
-# model instead, while it has no statistics of a table that was just filled.
+# One probe of the unique key for each name, fenced by OFFSET 0. With a list of names the
+# planner may read all keys of the model instead, while it has no statistics of a table that
+# was just filled.
 MET = f"""
 SELECT name, met.removed_at, met.row_id IS NOT NULL, met.reservation, kept.content_hash
 FROM unnest(%(names)s::varchar[]) AS name

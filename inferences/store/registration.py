@@ -1,4 +1,4 @@
-"""Models become known to the store, and change how they are served and stored."""
+"""Register models, and change how they are served and stored."""
 
 from __future__ import annotations
 
@@ -14,16 +14,17 @@ TAKEN = (
     "This id is taken. The project has a model of it with other values: "
     "register yours under another id, or change the settings of that one."
 )
-# What a registration says once and for all; the rest are settings.
+# The values that are fixed by the registration; the rest are settings.
 IDENTITY = ("project_id", "task_type", "embedding_size")
 
 
 def register_model(
     actor: object, project: Project, model_id: str, **values: Any
 ) -> tuple[RegisteredModel, bool]:
-    """The model, and whether it is new.
+    """Return the model, and whether it is new.
 
-    An id is taken within its project alone, and free for the same model again.
+    An id is unique within its project. Registering the same model again with the same
+    values returns it; other values raise a 409 ``model-exists``.
     """
     try:
         with transaction.atomic():
@@ -43,7 +44,7 @@ def register_model(
 def change_settings(
     actor: object, model: RegisteredModel, **values: Any
 ) -> RegisteredModel:
-    """Change how the model is served and stored; it counts within a second."""
+    """Change how the model is served and stored; the change takes effect within a second."""
     for name, value in values.items():
         setattr(model, name, value)
     model.save(update_fields=[*values, "updated_at"])

@@ -1,10 +1,10 @@
-"""The way out: intent, blobs, row.
+"""Remove inferences: commit an intent, delete the blobs, delete the row.
 
-An intent is committed under the inference's row lock before its first blob goes, and the
-row goes last. So a protect that was answered always wins over retention, after a crash
-the intents are the list of what is left to do, and every step may run twice. An intent
-hides the inference at once and for good; its key stays behind as a tombstone, which keeps
-late copies out for ``ISTORE_TOMBSTONE_DAYS``.
+The intent is committed under the lock of the inference's row before its first blob is
+deleted, and the row goes last. So a protection that was confirmed always wins over
+retention, after a crash the intents are the list of what is left to do, and every step may
+run twice. An intent hides the inference at once and for good. Its key stays behind as a
+tombstone, which keeps late copies out for ``ISTORE_TOMBSTONE_DAYS``.
 """
 
 from __future__ import annotations
@@ -29,16 +29,17 @@ from istore import blobs
 from istore.failpoints import failpoint
 from istore.models import AuditEntry
 
-# Called in the transaction of the intent, so that it sees the state of that moment.
+# Returns the rows to remove. It is called in the transaction of the intent, so that it sees
+# the state of that moment.
 Chosen = Callable[[], InferenceQuerySet]
 
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """Rows that are hidden, or whose intents are committed, together.
+    """Rows that are hidden together, or whose intents are committed together.
 
-    ``blobs`` and ``bytes`` count the inputs that go with them; ``keys`` are those of all
-    objects that do.
+    ``blobs`` and ``bytes`` count the inputs that go with them. ``keys`` are the storage
+    keys of all objects to delete.
     """
 
     ids: list[int]
@@ -48,7 +49,7 @@ class Batch:
 
 
 def remove_one(actor: object, model: RegisteredModel, inference_id: str) -> bool:
-    """Remove an inference with all that belongs to it. False if there is none."""
+    """Remove an inference with everything that belongs to it. Returns False if there is none."""
     keys = InferenceKey.objects.filter(registered_model=model, removed_at=None)
     row_ids = list(
         keys.filter(inference_id=inference_id).values_list("row_id", flat=True)
@@ -67,18 +68,19 @@ def remove_one(actor: object, model: RegisteredModel, inference_id: str) -> bool
 def intend_all(
     actor: object, model: RegisteredModel, chosen: Chosen
 ) -> Iterator[list[str]]:
-    """Hide for good whatever is chosen, batch by batch; yields the inference ids.
+    """Commit the intents of all chosen rows; yield the inference ids of each batch.
 
-    When the iterator ends every intent is committed; ``finish`` does the rest, now or
-    after a crash. Ends with the rows that were there when it began: what arrives
-    meanwhile is not chased.
+    When the iterator ends, every intent is committed. ``finish`` does the rest, now or
+    after a crash. It covers the rows that existed when it began, and not those that arrive
+    meanwhile.
     """
     newest = chosen().order_by("-id").values_list("id", flat=True).first()
     above: int | None = None
     while newest is not None:
         with transaction.atomic():
             batch = chosen().filter(id__lte=newest)
-            if above is not None:  # else what does not match is passed by every time
+            # Without this bound each batch would scan the non-matching rows again.
+            if above is not None:
                 batch = batch.filter(id__gt=above)
             ids, names = _intend(model, batch)
             if not ids:
@@ -100,9 +102,9 @@ def finish(
     ids: Sequence[int] | None = None,
     between: tuple[int, int] | None = None,
 ) -> int:
-    """Carry out committed intents: of these row ids, between two, or all of the model.
+    """Carry out committed intents and return how many rows were deleted.
 
-    Returns how many rows went.
+    The intents are those of the given row ids, of a range of them, or of the whole model.
     """
     removed = 0
     while batch := _intended(model, ids, between):
@@ -111,13 +113,13 @@ def finish(
     return removed
 
 
-# -- for retention: whoever is locked is left for later, and what goes is counted
+# -- for retention: rows that are locked are skipped for now, and what is removed is counted
 
 
 def hide_records(model: RegisteredModel, chosen: InferenceQuerySet) -> Batch:
-    """Soft-delete one batch. Rows and answers stay, and inputs go by their own age.
+    """Soft-delete one batch. Rows and answers stay, and inputs expire by their own age.
 
-    Call it in the transaction that says why.
+    Call it in the transaction that records the reason.
     """
     ids = [row_id for row_id, _, _ in _lock(chosen, skip_locked=True)]
     removal_sql.run(removal_sql.HIDE_SOFTLY, model, ids)
@@ -125,7 +127,10 @@ def hide_records(model: RegisteredModel, chosen: InferenceQuerySet) -> Batch:
 
 
 def intend_records(model: RegisteredModel, chosen: InferenceQuerySet) -> Batch:
-    """Commit one batch to removal for good: its objects go, and then its rows."""
+    """Set the intents of one batch: its objects are deleted first, and its rows after them.
+
+    Call it in a transaction.
+    """
     rows = _lock(chosen, skip_locked=True)
     sizes = {row_id: size for row_id, _, size in rows}
     found = removal_sql.run(removal_sql.INTEND, model, list(sizes))
@@ -135,18 +140,18 @@ def intend_records(model: RegisteredModel, chosen: InferenceQuerySet) -> Batch:
 
 
 def delete_objects(batch: Batch) -> None:
-    """Delete all that the records of a batch name; asks nothing of the database.
+    """Delete all objects that the records of a batch name. Their intents must be committed.
 
-    Their intents are committed.
+    It does not use the database.
     """
     _delete_blobs(batch.keys)
     failpoint("removal.record_blobs_deleted")
 
 
 def remove_rows(model: RegisteredModel, batch: Batch) -> int:
-    """Leave tombstones of what has an intent and no objects any more, in one statement.
+    """Delete the rows that have an intent, and leave tombstones, in one statement.
 
-    Returns how many rows this call removed.
+    Their objects must be gone. Returns how many rows this call removed.
     """
     counted = removal_sql.run(removal_sql.REMOVE, model, batch.ids)
     failpoint("removal.records_removed")
@@ -154,10 +159,11 @@ def remove_rows(model: RegisteredModel, batch: Batch) -> int:
 
 
 def intend_inputs(model: RegisteredModel, chosen: InferenceQuerySet) -> Batch:
-    """Commit the inputs of one batch to removal: the objects go, and then their keys.
+    """Set the intents of one batch of inputs: the objects are deleted first, then their keys.
 
-    On the payload alone, which no search index covers: to write the wide row costs
-    five times as much. Who protects takes the lock of that row all the same.
+    Only the payload is written, which no search index covers: writing the wide row costs
+    five times as much. The lock is taken on the wide row all the same, as protection takes
+    it there.
     """
     rows = _lock(chosen, skip_locked=True)
     sizes = {row_id: size for row_id, _, size in rows}
@@ -167,16 +173,16 @@ def intend_inputs(model: RegisteredModel, chosen: InferenceQuerySet) -> Batch:
 
 
 def delete_inputs(batch: Batch) -> None:
-    """Delete the inputs of a batch; asks nothing of the database.
+    """Delete the inputs of a batch. Their intents must be committed.
 
-    Their intents are committed.
+    It does not use the database.
     """
     _delete_blobs(batch.keys)
     failpoint("removal.inputs_deleted")
 
 
 def clear_inputs(model: RegisteredModel, batch: Batch) -> None:
-    """Let the records say that their inputs are gone."""
+    """Record on the payloads that their inputs are gone."""
     removal_sql.run(removal_sql.CLEAR_INPUTS, model, batch.ids)
     failpoint("removal.inputs_cleared")
 
@@ -184,16 +190,17 @@ def clear_inputs(model: RegisteredModel, batch: Batch) -> None:
 def finish_inputs(
     model: RegisteredModel, between: tuple[int, int] | None = None
 ) -> None:
-    """Carry out committed intents on inputs, of these row ids or all of the model."""
+    """Carry out committed intents on inputs, in a range of row ids or of the whole model."""
     while batch := _intended_inputs(model, between):
         delete_inputs(batch)
         clear_inputs(model, batch)
 
 
 def _among(rows: QuerySet[Any], ids: Sequence[int]) -> QuerySet[Any]:
-    """Those of the rows: the ids as one array, which costs a fifth of as many parameters.
+    """Return those of the rows that have these ids, with the ids as one array parameter.
 
-    The bounds, between which all of them lie, say which partitions are not looked at.
+    An array costs a fifth of as many single parameters. The bounds (the lowest and highest
+    id) let the planner skip partitions.
     """
     ids = list(ids)
     if not ids:
@@ -204,13 +211,13 @@ def _among(rows: QuerySet[Any], ids: Sequence[int]) -> QuerySet[Any]:
 
 
 def _payloads(model: RegisteredModel, between: tuple[int, int] | None) -> QuerySet[Any]:
-    """The oldest first, to be asked for one batch."""
+    """Return the payloads, oldest first. Callers read one batch of them."""
     rows = InferencePayload.objects.beside(model).order_by("id")
     return rows if between is None else rows.filter(id__range=between)
 
 
 def _delete_blobs(keys: Iterable[str]) -> None:
-    """The objects, and the previews that were made of them."""
+    """Delete the objects and the previews that were made of them."""
     wanted = list(keys)
     pictures.forget(wanted)
     blobs.delete(wanted)
@@ -219,7 +226,7 @@ def _delete_blobs(keys: Iterable[str]) -> None:
 def _intend(
     model: RegisteredModel, chosen: InferenceQuerySet
 ) -> tuple[list[int], list[str]]:
-    """Lock one batch, hide it, set the intents. Call it in a transaction."""
+    """Lock one batch, hide it and set the intents. Call it in a transaction."""
     rows = _lock(chosen, skip_locked=False)
     ids = [row_id for row_id, _, _ in rows]
     removal_sql.run(removal_sql.INTEND, model, ids)
@@ -227,9 +234,9 @@ def _intend(
 
 
 def _lock(chosen: InferenceQuerySet, skip_locked: bool) -> list[tuple[int, str, int]]:
-    """Row id, inference id and size of the input, of one batch.
+    """Lock one batch; return row id, inference id and input size in bytes of each row.
 
-    Who protects or deletes takes the same lock.
+    Protection and deletion take the same lock.
     """
     free = chosen.order_by("id").select_for_update(
         skip_locked=skip_locked, of=("self",)
@@ -239,7 +246,7 @@ def _lock(chosen: InferenceQuerySet, skip_locked: bool) -> list[tuple[int, str, 
 
 
 def hide(model: RegisteredModel, ids: list[int]) -> None:
-    """Take locked, live rows out of every index and count."""
+    """Hide locked, live rows: they leave every search index and every count."""
     removal_sql.run(removal_sql.HIDE, model, ids)
 
 
@@ -253,7 +260,7 @@ def _intended(
     ids: Sequence[int] | None,
     between: tuple[int, int] | None,
 ) -> Batch | None:
-    """The oldest rows with an intent, and what they name; None: there is none."""
+    """Return the oldest rows with an intent and the objects they name; None if there is none."""
     rows = _payloads(model, between).filter(removal_at__isnull=False)
     if ids is not None:
         rows = _among(rows, ids)
@@ -266,7 +273,7 @@ def _intended(
 def _intended_inputs(
     model: RegisteredModel, between: tuple[int, int] | None
 ) -> Batch | None:
-    """The oldest rows whose input has an intent; None: there is none."""
+    """Return the oldest rows whose input has an intent; None if there is none."""
     rows = _payloads(model, between).filter(input_removal_at__isnull=False)
     named = rows.values_list("id", "data_storage_key")
     found = dict(named[: settings.ISTORE_REMOVAL_BATCH])
@@ -275,7 +282,7 @@ def _intended_inputs(
 
 
 def blob_keys(data_storage_key: str, answer_storage_key: str) -> list[str]:
-    """All blobs of an inference: the metadata blob lies beside its answer."""
+    """Return the keys of all blobs of an inference. The metadata blob lies beside its answer."""
     keys = [data_storage_key] if data_storage_key else []
     if answer_storage_key:
         folder, slash, _ = answer_storage_key.rpartition("/")

@@ -1,8 +1,8 @@
-"""The statements of the way out, each for one batch of row ids.
+"""The SQL statements of ``removal``, each for one batch of row ids.
 
-The ids stand in a statement once and are looked up as a value: written out as constants
-at each table, planning takes longer than carrying the statement out. The bounds, between
-which all of them lie, say which partitions are not looked at.
+The ids stand in a statement once and are looked up as a value. With the ids as constants at
+each table, planning takes longer than the execution. The bounds (the lowest and highest id)
+let the planner skip partitions.
 """
 
 from __future__ import annotations
@@ -33,10 +33,10 @@ GIVEN = "given AS (SELECT %(ids)s::bigint[] AS ids)"
 
 
 def run(statement: str, model: RegisteredModel, ids: Sequence[int]) -> list[tuple]:
-    """What the statement returns for these rows of the model; nothing without ids."""
+    """Return the rows that the statement yields for these row ids; nothing without ids."""
     if not ids:
         return []
-    # As text: the driver takes ten times as long to write an array of numbers.
+    # The array is passed as text: the driver takes ten times as long to write a list.
     values = {"model": model.pk, "ids": f"{{{','.join(map(str, ids))}}}"}
     values |= {"lowest": min(ids), "highest": max(ids)}
     with connection.cursor() as cursor:
@@ -45,6 +45,10 @@ def run(statement: str, model: RegisteredModel, ids: Sequence[int]) -> list[tupl
 
 
 def _those(given: str = "given", column: str = "id") -> str:
+    """Return the condition that selects the given ids of the model.
+
+    The ids are read by a subquery, which PostgreSQL evaluates once per statement.
+    """
     return (
         f"model_key = %(model)s AND {column} = ANY((SELECT ids FROM {given})::bigint[]) "
         f"AND {column} BETWEEN %(lowest)s AND %(highest)s"
@@ -52,7 +56,7 @@ def _those(given: str = "given", column: str = "id") -> str:
 
 
 def _counting(sign: str, payloads: str) -> str:
-    """One delta for each key and type, as payloads hold them: {key: [type, text]}."""
+    """Return the insert of one delta per key and type, from payloads: {key: [type, text]}."""
     return (
         f"INSERT INTO {MetadataKeyCount._meta.db_table} (model_key, key, type, delta) "
         f"SELECT %(model)s, key, value ->> 0, {sign} count(*) "
@@ -67,6 +71,8 @@ _HIDDEN = (
 _METADATA = f"payload AS (SELECT metadata FROM {PAYLOADS} WHERE {_those()})"
 
 COUNT = f"WITH {GIVEN}, {_METADATA} {_counting('+', 'payload')}"
+# The flag takes the rows out of the partial indexes; the deltas take their metadata off the
+# counts.
 HIDE = f"WITH {GIVEN}, {_HIDDEN}, {_METADATA} {_counting('-', 'payload')}"
 HIDE_SOFTLY = f"""
 WITH {GIVEN}, {_HIDDEN}, payload AS (
@@ -75,7 +81,7 @@ WITH {GIVEN}, {_HIDDEN}, payload AS (
 )
 {_counting("-", "payload")}
 """
-# Row id, keys of input and answer, and whether an input is there that nobody removes yet.
+# Returns row id, keys of input and answer, and whether there is an input without an intent.
 INTEND = f"""
 WITH {GIVEN}, {_HIDDEN}, intended AS (
     UPDATE {PAYLOADS} SET removal_at = statement_timestamp() WHERE {_those()}
@@ -87,7 +93,7 @@ SELECT id, data_storage_key, answer_storage_key,
        data_storage_key <> '' AND input_removal_at IS NULL
 FROM intended
 """
-# Row id and key of the inputs that nobody removed yet.
+# Returns row id and key of the inputs that had no intent yet.
 INTEND_INPUTS = f"""
 WITH {GIVEN}
 UPDATE {PAYLOADS} SET input_removal_at = statement_timestamp()
@@ -106,7 +112,8 @@ def _delete(table: type[models.Model], column: str = "id", also: str = "") -> st
     return f"DELETE FROM {table._meta.db_table} WHERE {_those('going', column)} {also}"
 
 
-# What has no intent is not touched, whatever ids are given. Returns how many went.
+# Rows without an intent are not touched, whatever ids are given. Returns how many were
+# deleted.
 REMOVE = f"""
 WITH {GIVEN}, payload AS (
     DELETE FROM {PAYLOADS} WHERE {_those()} AND removal_at IS NOT NULL RETURNING id

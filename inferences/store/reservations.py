@@ -1,14 +1,15 @@
-"""Ids that the proxy names in an answer before the records are stored.
+"""Reservations: ids that the proxy names in an answer before the records are stored.
 
-A reservation is a row of the key table without a row of its own: the unique key of that
-table decides between proxies, creates of the API and the listener, and nothing else does.
-It is made for one call, whose digest it holds: the listener stores under the id what
-brings that digest (``recording.py``), anything else finds the id taken. The same call
-again, byte for byte, shares the reservation. ``reserved_at`` says who was the last to
-share it, so that a call whose copy was not kept gives back only what no other relies on.
+A reservation is a row of the key table without an inference row. The unique key of that
+table alone decides between proxies, creates of the API and the listener. A reservation is
+made for one call and holds its digest. The listener stores a call under the id only if it
+brings that digest (``recording``); for every other call the id is taken. The same call
+again, byte for byte, shares the reservation. ``reserved_at`` identifies the last caller
+that shared it, so that a call whose copy was not kept releases the reservation only if
+nobody else relies on it.
 
-A process that dies between the reservation and the spool leaves one behind: the beat frees
-those after ``ISTORE_RESERVATION_HOURS``.
+A process that dies between the reservation and the spool leaves a reservation behind. Beat
+frees those after ``ISTORE_RESERVATION_HOURS``.
 """
 
 from __future__ import annotations
@@ -30,15 +31,15 @@ from inferences.models import (
 from istore.api.parsing import write_json
 
 KEYS = InferenceKey._meta.db_table
-BEFORE_ALL = -2  # no arrival: who follows what arrives begins after it
+BEFORE_ALL = -2  # below every arrival number, so no reader of arrivals sees it
 AT_ONCE = 10_000
 ROUNDS = 3
 
 
 class State(Enum):
-    """What an id is, for the call that wishes for it."""
+    """The state of an id for the call that asks for it."""
 
-    RESERVED = "reserved"  # for this call; whatever else wishes for it finds it taken
+    RESERVED = "reserved"  # for this call; every other call finds it taken
     STORED = "stored"  # this very call is stored under it
     TAKEN = "taken"  # by a record, or for another call
     REMOVED = "removed"  # its record was removed for good, or is being removed
@@ -46,7 +47,7 @@ class State(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Wish:
-    """An id that a call would have, and the digest that tells the call from others."""
+    """A request for an id, with the digest that tells the call from others."""
 
     model_key: int
     inference_id: str
@@ -55,10 +56,11 @@ class Wish:
 
 @dataclass(frozen=True, slots=True)
 class Reservation:
-    """What became of a wish.
+    """The result of a wish.
 
-    ``content_hash`` is that of the record that has the id. ``is_hidden``: the record is
-    soft-deleted. ``is_new`` tells a reservation made now from one that is shared.
+    ``content_hash`` is that of the record that has the id. ``is_hidden`` means that this
+    record is soft-deleted. ``is_new`` tells a reservation made now from one that another
+    call made before.
     """
 
     wish: Wish
@@ -70,11 +72,12 @@ class Reservation:
 
 
 def reserve(wishes: Sequence[Wish]) -> list[Reservation]:
-    """What each id is, reserved where it was free. One statement, and one commit.
+    """Return the state of each id, reserved where it was free.
 
-    Of several wishes for one id the first is asked for; what is found says what the others
-    are, but for one that has the id already, which is asked for next. A wish that is still
-    undecided after some rounds, since others take and free the id meanwhile, finds it taken.
+    It takes one statement and one commit. Of several wishes for one id only the first is
+    sent. The others get their state from what it found, except a wish that already has the
+    id: that one is sent next. A wish that is undecided after ``ROUNDS``, because other
+    writers take and free the id meanwhile, is ``TAKEN``.
     """
     found: dict[int, Reservation] = {}
     for _ in range(ROUNDS):
@@ -90,14 +93,14 @@ def reserve(wishes: Sequence[Wish]) -> list[Reservation]:
                 outcome = _outcome(wishes[number], wish, held)
                 if outcome is not None:
                     found[number] = outcome
-                    if outcome.is_new:  # whoever shares it has not made it
+                    if outcome.is_new:  # the next ones share the reservation
                         held = replace(held, is_new=False)
     taken = [Reservation(wish, State.TAKEN) for wish in wishes]
     return [found.get(number, taken[number]) for number in range(len(wishes))]
 
 
 def release(reservations: Sequence[Reservation]) -> None:
-    """Give back those that were made now, and that no other call shares since."""
+    """Delete the reservations that were made now and that no other call has shared since."""
     new = [each for each in reservations if each.is_new and each.reserved_at]
     if new:
         with connection.cursor() as cursor:
@@ -105,10 +108,10 @@ def release(reservations: Sequence[Reservation]) -> None:
 
 
 def free_old(at: datetime, keep: Iterable[tuple[int, str]] = ()) -> int:
-    """Free reservations of calls that never came to be stored; how many there were.
+    """Delete reservations of calls that were never stored, and return how many there were.
 
-    ``keep`` names ids of calls that are set aside and may yet be replayed, as pairs of
-    model key and inference id.
+    ``keep`` names ids of dead letters that may still be replayed, as pairs of model key and
+    inference id.
     """
     limit = at - timedelta(hours=settings.ISTORE_RESERVATION_HOURS)
     kept = [{"model": model, "name": name} for model, name in keep]
@@ -129,8 +132,8 @@ def _key(wish: Wish) -> tuple[int, str]:
 class _Held:
     """The key of an id, as one statement left or found it.
 
-    ``reserved_at`` is there when the wish that was asked for has it. ``digest`` is that of
-    the call that the id is for, or was stored by.
+    ``reserved_at`` is set when the wish that was sent has the id. ``digest`` is that of the
+    call that the id is reserved for or was stored by.
     """
 
     reserved_at: datetime | None
@@ -143,7 +146,7 @@ class _Held:
 
 
 def _reserve(wishes: Sequence[Wish]) -> list[tuple[Wish, _Held]]:
-    """Of wishes for different ids; those that met a writer in this moment are left out."""
+    """Send wishes for different ids. Ids that met a concurrent writer are not in the result."""
     given = [
         {
             "model": each.model_key,
@@ -160,9 +163,10 @@ def _reserve(wishes: Sequence[Wish]) -> list[tuple[Wish, _Held]]:
 
 
 def _outcome(wish: Wish, asked: Wish, held: _Held) -> Reservation | None:
-    """What the key is for this wish, where another for the same id may have been asked.
+    """Return the state of the key for this wish.
 
-    None when this one has it already, which has yet to be asked.
+    Another wish for the same id may have been sent. None means that this wish already has
+    the id and must be sent itself.
     """
     if held.reserved_at is not None:
         if wish.digest != asked.digest:
@@ -173,7 +177,7 @@ def _outcome(wish: Wish, asked: Wish, held: _Held) -> Reservation | None:
     is_same = held.digest is not None and bytes(held.digest) == wish.digest
     if not held.has_row:
         return None if is_same else Reservation(wish, State.TAKEN)
-    # A key whose row is gone is one that is being removed at this moment.
+    # A key whose row is gone is being removed at this moment.
     if held.removed_at is not None or held.content_hash is None:
         return Reservation(wish, State.REMOVED)
     if is_same:
@@ -191,8 +195,10 @@ def _give(each: Reservation) -> dict[str, object]:
     }
 
 
-# In sorted order, as the way in does it: no two of them can deadlock. A key that another
-# transaction commits while this statement runs is in neither of the two answers.
+# Keys are inserted in sorted order, as ``recording`` does, so that two statements cannot
+# deadlock. A key that another transaction commits while this one runs is in neither part of
+# the result; the caller runs another round. OFFSET 0 fences each lookup, so that the
+# planner uses the unique key instead of reading all keys of a model (see ``lookup``).
 RESERVE = f"""
 WITH given AS MATERIALIZED (
     SELECT model AS model_key, name AS inference_id, decode(digest, 'hex') AS digest
@@ -232,6 +238,7 @@ WHERE NOT EXISTS (
     SELECT FROM reserved WHERE reserved.model_key = given.model_key
     AND reserved.inference_id = given.inference_id)
 """
+# ``reserved_at`` is compared, because a call that shared the reservation since has raised it.
 RELEASE = f"""
 DELETE FROM {KEYS} AS held
 USING json_to_recordset(%(given)s)
@@ -240,6 +247,8 @@ WHERE held.model_key = given.model AND held.inference_id = given.name
   AND held.row_id IS NULL AND held.reservation = decode(given.digest, 'hex')
   AND held.reserved_at = given.reserved_at
 """
+# Served by the partial index reservation_by_age. SKIP LOCKED: a reservation that is being
+# stored or shared at this moment is left alone.
 FREE = f"""
 DELETE FROM {KEYS} WHERE (model_key, inference_id) IN (
     SELECT held.model_key, held.inference_id FROM {KEYS} AS held

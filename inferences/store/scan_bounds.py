@@ -14,23 +14,24 @@ from django.db import OperationalError, transaction
 from inferences.models import RegisteredModel
 from istore.db.statement_timeout import statement_timeout
 
-LOCKED_SECONDS = 0.25  # for no longer are writers kept waiting
+LOCKED_SECONDS = 0.25  # the longest time that writers are kept waiting
 
 
 def raise_sweep_start(model: RegisteredModel, row_id: int) -> bool:
-    """Let sweeps of inputs begin there. False if they do already.
+    """Let sweeps of inputs start at this row id. Returns False if they already do.
 
-    What was written below while it rose is for the caller to look after.
+    The caller must look after rows that were written below it while the watermark rose.
     """
     lower = RegisteredModel.objects.filter(pk=model.pk, blob_gone_before__lt=row_id)
     return lower.update(blob_gone_before=row_id) == 1
 
 
 def raise_first_id(model: RegisteredModel) -> None:
-    """Let pages in the order of time begin at the first live row.
+    """Let pages in the order of time start at the first live row.
 
-    It is looked for without a lock, and once more under it, when that is quick: else
-    the bound stays, and pages go on passing over what was removed.
+    The row is searched without a lock, and once more under the lock of the model row. If
+    that takes longer than ``LOCKED_SECONDS`` the watermark stays, and pages go on reading
+    over dead rows.
     """
     before = model.inferences.live().order_by("id").values_list("id", flat=True)
     settled = before.filter(id__gte=model.first_id).first()
@@ -43,5 +44,5 @@ def raise_first_id(model: RegisteredModel) -> None:
             first = before.filter(id__gte=row.first_id, id__lte=settled).first()
             if first is not None:
                 RegisteredModel.objects.filter(pk=model.pk).update(first_id=first)
-    except OperationalError:
+    except OperationalError:  # the lock or the query took too long
         return

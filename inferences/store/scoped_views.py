@@ -1,4 +1,4 @@
-"""Views of the API over what belongs to projects: a caller meets only what is theirs."""
+"""Base views of the API for data of projects; a caller sees only their own projects."""
 
 from __future__ import annotations
 

@@ -1,10 +1,10 @@
-"""What was soft-deleted: found, restored, or removed for good.
+"""Soft-deleted inferences: find them, restore them, or remove them for good.
 
-A soft-deleted record is hidden (``deleted``) and its payload says since when
-(``deleted_at``). While its row exists and no intent is set an administrator may bring it
-back; all that queries read is still in its place, so restoring is the opposite of
-``removal.hide``. Removing for good goes the way of every removal: intent, blobs, row.
-Both lock the rows first and look at the payload then, so one of the two wins.
+A soft-deleted record is hidden (``deleted``), and its payload has the time
+(``deleted_at``). While its row exists and no intent is set, an administrator may restore
+it. All side rows are still in place, so restoring is the opposite of ``removal.hide``.
+Permanent removal takes the usual steps: intent, blobs, row. Both lock the rows first and
+read the payload then, so one of the two wins.
 """
 
 from __future__ import annotations
@@ -34,18 +34,21 @@ from inferences.store.removal import Chosen, count_keys
 from istore.failpoints import failpoint
 from istore.models import AuditEntry
 
-BEAT = "the beat"  # who removes what was soft-deleted long ago
+BEAT = "the beat"  # the actor in the audit log when old rows are removed
 
 
 class HasCondition(Protocol):
-    """A filter, as far as it is needed here: filters are a room above this one."""
+    """The part of a filter that is needed here: filters belong to a room above this one."""
 
     def condition(self, model: RegisteredModel) -> Q: ...
 
 
 @dataclass(frozen=True, slots=True)
 class DeletedPage:
-    """Soft-deleted inferences, newest first; ``next`` is the id to go on below."""
+    """A page of soft-deleted inferences, newest first.
+
+    ``next`` is the id below which the next page begins, or None.
+    """
 
     inferences: list[Inference]
     next: int | None
@@ -53,14 +56,14 @@ class DeletedPage:
 
 @dataclass(frozen=True, slots=True)
 class Done:
-    """How many were restored or removed; whether the same call finds more."""
+    """How many were restored or removed, and whether the same call would find more."""
 
     count: int = 0
     more: bool = False
 
 
 def _waiting(model: RegisteredModel | OuterRef) -> SideRowQuerySet:
-    """Payloads of what may be restored."""
+    """Return the payloads of inferences that may be restored."""
     rows = InferencePayload.objects.beside(model)
     return rows.filter(deleted_at__isnull=False, removal_at__isnull=True)
 
@@ -68,9 +71,9 @@ def _waiting(model: RegisteredModel | OuterRef) -> SideRowQuerySet:
 def soft_deleted(
     model: RegisteredModel, filters: HasCondition | None = None
 ) -> InferenceQuerySet:
-    """What was soft-deleted, may be restored, and passes the filter.
+    """Return the soft-deleted inferences that may be restored and pass the filter.
 
-    Served by inference_deleted, in the order of ids.
+    The index inference_deleted serves it, in the order of ids.
     """
     payloads = _waiting(OuterRef("registered_model")).filter(id=OuterRef("id"))
     hidden = model.inferences.filter(Exists(payloads), deleted=True)
@@ -80,7 +83,7 @@ def soft_deleted(
 def find_soft_deleted(
     model: RegisteredModel, inference_ids: list[str]
 ) -> InferenceQuerySet:
-    """Those of the soft-deleted that have one of these ids."""
+    """Return the soft-deleted inferences that have one of these ids."""
     row_ids = row_ids_of(model, inference_ids).values()
     return soft_deleted(model).filter(id__in=list(row_ids))
 
@@ -88,7 +91,7 @@ def find_soft_deleted(
 def page(
     model: RegisteredModel, filters: HasCondition | None, limit: int, below: int | None
 ) -> DeletedPage:
-    """One page of what was soft-deleted; each inference has its ``payload``."""
+    """Return one page of soft-deleted inferences, each with its ``payload``."""
     rows = soft_deleted(model, filters).newest_first()
     if below is not None:
         rows = rows.filter(id__lt=below)
@@ -99,13 +102,13 @@ def page(
 
 
 def restore(actor: object, model: RegisteredModel, chosen: Chosen) -> Done:
-    """Bring back whatever is chosen, batch by batch; visible when its batch commits.
+    """Restore all chosen inferences, batch by batch. They are visible when their batch commits.
 
     An input that has expired meanwhile stays gone, and the record says so.
     """
 
     def bring_back(ids: list[int]) -> None:
-        # Before they are visible: pages and sweeps begin at these bounds.
+        # Before the rows are visible: pages and sweeps start at these watermarks.
         lower_bounds(model, min(ids))
         model.inferences.filter(id__in=ids).update(deleted=False, updated_at=Now())
         payloads = InferencePayload.objects.beside(model).filter(id__in=ids)
@@ -118,7 +121,7 @@ def restore(actor: object, model: RegisteredModel, chosen: Chosen) -> Done:
 
 
 def intend_removal(actor: object, model: RegisteredModel, chosen: Chosen) -> Done:
-    """Set the intent on whatever is chosen: nobody can restore it from then on.
+    """Set the intent on all chosen inferences, after which nobody can restore them.
 
     ``removal.finish`` does the rest, now or after a crash.
     """
@@ -134,10 +137,10 @@ def intend_removal(actor: object, model: RegisteredModel, chosen: Chosen) -> Don
 
 
 def remove_old(at: datetime) -> int:
-    """Remove for good what was soft-deleted ``ISTORE_SOFT_DELETE_DAYS`` ago.
+    """Remove for good what was soft-deleted ``ISTORE_SOFT_DELETE_DAYS`` ago; return how many.
 
-    What is protected stays, although retention never hides it: nobody decided to remove
-    it. A setting of 0 keeps everything until somebody removes it.
+    Protected inferences stay, although retention never hides them: nobody decided to remove
+    them for good. With a setting of 0 everything stays until somebody removes it.
     """
     if not settings.ISTORE_SOFT_DELETE_DAYS:
         return 0
@@ -162,6 +165,10 @@ def _among(model: RegisteredModel, payloads: SideRowQuerySet) -> InferenceQueryS
 def _batch_by_batch(
     model: RegisteredModel, chosen: Chosen, act: Callable[[list[int]], None]
 ) -> Done:
+    """Lock the chosen rows batch by batch, and act on those that may still be restored.
+
+    It stops after ``ISTORE_BULK_DELETE_MAX`` rows.
+    """
     count, after = 0, None
     while count < settings.ISTORE_BULK_DELETE_MAX:
         rows = chosen().oldest_first()
@@ -172,9 +179,9 @@ def _batch_by_batch(
             ids = list(locked[: settings.ISTORE_REMOVAL_BATCH])
             if not ids:
                 if rows.exists():
-                    continue  # all of the batch went while it was waited for
+                    continue  # all of the batch went while this waited for locks
                 return Done(count)
-            # The locks are held now: whoever was first has said so on the payload.
+            # The locks are held now, so the payload shows whether another call came first.
             free = list(_waiting(model).filter(id__in=ids).values_list("id", flat=True))
             if free:
                 act(free)

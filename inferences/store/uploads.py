@@ -1,8 +1,9 @@
-"""Places where somebody may put one object, for a while, before it belongs to anything.
+"""Uploads: a caller may put one object to a staging key, before it belongs to an inference.
 
-The grant's row is committed before its link is signed; the link names a staging key. A
+The row of the grant is committed before its link is signed. The link names a staging key. A
 create copies the object to a key of its own and binds the grant in the transaction of the
-record: only that acknowledges. Grants that end unbound are collected with their objects.
+record; only that acknowledges the upload. Grants that expire unbound are deleted with their
+objects.
 """
 
 from __future__ import annotations
@@ -31,20 +32,23 @@ from istore.uuids import uuid7
 
 SALT = "inferences.store.uploads"
 CHUNK = 1024 * 1024
-SNIFFED = 4096
+SNIFFED = 4096  # bytes of the beginning, from which the content type is guessed
 DATA, METADATA = "input", "metadata"
 
 
 @dataclass(frozen=True, slots=True)
 class Upload:
-    """A granted place: where to PUT, and the key to name when creating."""
+    """A granted upload: the URL to PUT to, and the storage key to name when creating."""
 
     url: str
     storage_key: str
 
 
 def grant(actor: object, model: RegisteredModel, kind: str) -> Upload:
-    """A place for one object of the model's; 409 when too many are open already."""
+    """Return a new upload for one object of the model.
+
+    Raises a 429 when ``ISTORE_UPLOAD_GRANTS_OPEN`` of the model are open.
+    """
     open_ones = model.upload_grants.filter(bound_at=None, expires_at__gt=Now())
     if open_ones.count() >= settings.ISTORE_UPLOAD_GRANTS_OPEN:
         message = "Too many uploads of this model are open."
@@ -61,6 +65,7 @@ def grant(actor: object, model: RegisteredModel, kind: str) -> Upload:
 
 
 def _link(row: UploadGrant) -> str:
+    """Return the signed URL: of the object store if it is S3, else one of this server."""
     if client := _s3_client():
         where = {"Bucket": default_storage.bucket_name, "Key": row.storage_key}
         seconds = settings.ISTORE_UPLOAD_GRANT_HOURS * 3600
@@ -76,7 +81,7 @@ def _s3_client() -> Any:
 
 
 def granted_by(signature: str) -> UploadGrant:
-    """The open grant of a link of ours, or a Problem that says why there is none."""
+    """Return the open grant of a link of this server. Raises the problem of an invalid one."""
     signer = signing.TimestampSigner(key=settings.ISTORE_SIGNING_KEY, salt=SALT)
     try:
         key, storage_key = signer.unsign_object(signature)
@@ -89,6 +94,7 @@ def granted_by(signature: str) -> UploadGrant:
 
 
 def _open_grant(row: UploadGrant | None) -> UploadGrant:
+    """Return the grant if it is open; raise 400, 409 or 410 otherwise."""
     if row is None:
         raise Problem(400, "unknown-upload", "There is no such upload.")
     if row.bound_at:
@@ -101,7 +107,10 @@ def _open_grant(row: UploadGrant | None) -> UploadGrant:
 
 
 def receive(row: UploadGrant, stream: IO[bytes], stated_size: int | None) -> int:
-    """Stage what is sent, whole or not at all; returns its size in bytes."""
+    """Stage the body of a request, whole or not at all; return its size in bytes.
+
+    Raises 413 when it is larger than granted, and 400 when it ends before its stated size.
+    """
     if stated_size is not None and stated_size > row.maximum_size:
         raise _too_large(row)
     path = Path(default_storage.path(row.storage_key))
@@ -118,6 +127,8 @@ def receive(row: UploadGrant, stream: IO[bytes], stated_size: int | None) -> int
                     raise _too_large(row)
                 file.write(chunk)
             file.flush()
+            # Durable before the rename: a staged object is complete or absent, also after a
+            # crash.
             os.fsync(file.fileno())
         if stated_size is not None and size != stated_size:
             raise Problem(400, "size-mismatch", "The body ended before its length.")
@@ -142,7 +153,7 @@ def _too_large(row: UploadGrant) -> Problem:
 
 @dataclass(frozen=True, slots=True)
 class Staged:
-    """An uploaded object, copied to the key that it will have for good."""
+    """An uploaded object that was copied to its final key."""
 
     grant: UploadGrant
     storage_key: str
@@ -151,7 +162,11 @@ class Staged:
     beginning: bytes
 
     def bind(self) -> None:
-        """In the transaction of the record: the object is its, and nobody else's."""
+        """Bind the grant. Call it in the transaction of the record.
+
+        Raises a 409 when another record has bound it before.
+        """
+        # This conditional UPDATE decides between two creates that name the same upload.
         free = UploadGrant.objects.filter(pk=self.grant.pk, bound_at=None)
         if not free.update(bound_at=Now()):
             message = "This upload belongs to an inference already."
@@ -159,7 +174,7 @@ class Staged:
 
 
 def read_upload(model: RegisteredModel, storage_key: str, kind: str) -> bytes:
-    """The whole of what was uploaded under the key; bounded by the API's body limit."""
+    """Return the content uploaded under the key; raise a 413 above the API's body limit."""
     row = find(model, storage_key, kind)
     try:
         if blobs.size(row.storage_key) > settings.ISTORE_API_MAX_BODY_BYTES:
@@ -170,19 +185,20 @@ def read_upload(model: RegisteredModel, storage_key: str, kind: str) -> bytes:
 
 
 def find(model: RegisteredModel, storage_key: str, kind: str) -> UploadGrant:
+    """Return the open grant of the storage key. Raises 400, 409 or 410."""
     rows = UploadGrant.objects.filter(registered_model=model, kind=kind)
     return _open_grant(rows.filter(storage_key=storage_key).first())
 
 
 class _Hashed(File):
-    """A file that knows what was read of it."""
+    """A file that hashes and counts what is read of it, and keeps the beginning."""
 
     def __init__(self, file: IO[bytes]) -> None:
         super().__init__(file)
         self.seek(0)
 
     def seek(self, position: int, whence: int = 0) -> int:
-        # Storages go back to the start before they read, and nowhere else.
+        # Storages only ever seek to the start, before they read.
         self.digest, self.length, self.beginning = hashlib.sha256(), 0, b""
         return self.file.seek(position, whence)
 
@@ -195,7 +211,11 @@ class _Hashed(File):
 
 
 def settle(row: UploadGrant, key: str) -> Staged:
-    """Copy the staged object to its final key; what was copied is what is hashed."""
+    """Copy the staged object to its final key.
+
+    The hash is that of the bytes that were copied. Raises a 409 when nothing was uploaded,
+    and a 400 when the object is empty.
+    """
     try:
         source = blobs.open_blob(row.storage_key)
     except FileNotFoundError:

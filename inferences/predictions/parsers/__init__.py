@@ -1,7 +1,8 @@
-"""Answers, taken apart: labels, scores, shapes and embeddings, of the forms we meet.
+"""Parse answers of models into labels, scores, shapes and embeddings.
 
-``deconstruct`` never raises, whatever a model said. What no form fits stays as it was
-stored, and is found by everything but label, score and embedding.
+``deconstruct`` never raises, whatever a model answered. An answer that no parser
+understands stays stored as it came, and can be found by everything except label, score and
+embedding.
 """
 
 from __future__ import annotations
@@ -50,7 +51,8 @@ __all__ = [
     "deconstruct",
 ]
 
-# Earlier forms say more about themselves; bare numbers come last.
+# The order matters: the first parser that understands the answer wins. Forms that are easy
+# to recognise come first, bare numbers last.
 READERS = (
     collection.read,
     entities.read,
@@ -70,9 +72,8 @@ READERS = (
 )
 
 
-WHOLE_BYTES = (
-    512  # of a label; ``inferences.models.metadata_values.in_slot`` keeps it to them
-)
+# ``inferences.models.metadata_values.in_slot`` shortens longer labels: keep both the same.
+WHOLE_BYTES = 512
 
 
 def deconstruct(
@@ -86,13 +87,13 @@ def deconstruct(
     max_embedding: int = 4_000,
     first_class_number: int = 0,
 ) -> Deconstructed:
-    """What a model's answer says, or a value that is not ``understood``.
+    """Return what a model's answer says, or a value that is not ``understood``.
 
-    ``outputs`` is a list of V2 outputs, a collection of the API, or any other JSON
-    value; text that holds JSON is read. ``box_format`` is yxyx, xyxy or xywh, which may
-    end in ``_normalised``: the order of a box's four numbers, and whether they are
-    parts of the image's size rather than pixels. ``first_class_number`` is the number
-    of the first of ``class_labels``: 1 where the model keeps 0 for the background.
+    ``outputs`` is a list of V2 outputs, a collection of the API, or any other JSON value;
+    text that holds JSON is parsed. ``box_format`` is yxyx, xyxy or xywh, which may end in
+    ``_normalised``. It is the order of a box's four numbers, and says whether they are
+    shares of the image's size instead of pixels. ``first_class_number`` is the number of
+    the first of ``class_labels``: 1 where the model keeps 0 for the background.
     """
     context = Context.of(
         task_type,
@@ -126,9 +127,9 @@ def _once(warnings: list[str]) -> list[str]:
 
 
 def _long_labels(found: Deconstructed) -> list[str]:
-    """A warning where rows hold labels by their beginnings, as slots hold long texts."""
+    """Return a warning where rows hold labels by their beginning and a hash."""
     labels = {one.label for one in found.detections}
-    # A character has four bytes at most: most labels need no look at their bytes.
+    # A character has four bytes at most, so most labels need not be encoded.
     most = WHOLE_BYTES // 4
     long = [x for x in labels if len(x) > most and len(x.encode()) > WHOLE_BYTES]
     if not long:
@@ -140,9 +141,9 @@ def _long_labels(found: Deconstructed) -> list[str]:
 
 
 def _unnamed_classes(found: Deconstructed, context: Context) -> list[str]:
-    """A warning where the model answers numbers that its list of classes has no name for.
+    """Return a warning where the model answers class numbers that its class labels do not name.
 
-    Such lists often count from another number than the model does.
+    Such lists often start from another number than the model does.
     """
     if not context.class_labels or not found.kind.has_labels:
         return []

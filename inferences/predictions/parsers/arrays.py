@@ -1,6 +1,9 @@
-"""Boxes, classes and scores side by side, as the detectors of TensorFlow answer:
-``{detection_boxes, detection_classes, detection_scores, num_detections}``; and by the names
-of TensorRT's EfficientNMS and BatchedNMS, whose boxes are corners x1, y1, x2, y2."""
+"""Arrays of boxes, classes and scores, as detectors of TensorFlow and TensorRT answer.
+
+TensorFlow: ``{detection_boxes, detection_classes, detection_scores, num_detections}``. The
+names of TensorRT's EfficientNMS and BatchedNMS are read as well; their boxes are x1, y1,
+x2, y2.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +20,7 @@ from inferences.predictions.parsers.values import Deconstructed, Detection, Kind
 
 OF_TENSORRT = ("det_boxes", "nmsed_boxes")
 BOXES = ("detection_boxes", "boxes", "bboxes", *OF_TENSORRT)
-# Names before numbers, where an answer has both.
+# In order of preference: if an answer has both, the names are read and not the numbers.
 LABELS = (
     "detection_labels",
     "detection_classes",
@@ -33,6 +36,7 @@ COUNT = ("num_detections", "num_dets")
 
 
 def read(value: Any, context: Context) -> Deconstructed | None:
+    """Return the detections of parallel arrays, or None for another form."""
     if not isinstance(value, dict):
         return None
     boxes = _boxes(_first(value, BOXES))
@@ -50,7 +54,7 @@ def read(value: Any, context: Context) -> Deconstructed | None:
         if boxes and context.only_label is None:
             return None
         labels = [context.only_label] * len(boxes)
-    # A column that ends early leaves a part missing; one that goes on is padding.
+    # Rows whose column ends early have a part missing. Further values are padding.
     said = chain(scores or (), repeat(None))
     rows = list(zip(boxes, chain(labels, repeat(None)), said, strict=False))
     read_row = partial(
@@ -77,7 +81,7 @@ def _first(value: dict[Any, Any], names: Sequence[str]) -> Any:
 
 
 def _boxes(value: Any) -> list[Any] | None:
-    """Rows of a box each; flat numbers go by four."""
+    """Return one box per row; a flat list of numbers is split into fours."""
     if not isinstance(value, list):
         return None
     value = without_batch(value)
@@ -104,7 +108,7 @@ def _column(value: Any) -> list[Any] | None:
 
 
 def _count(value: dict[Any, Any], most: int) -> int:
-    """How many are no padding."""
+    """Return how many rows are not padding."""
     column = _column(_first(value, COUNT))
     said = number(column[0]) if column else None
     return most if said is None or said < 0 else min(most, int(said))

@@ -1,4 +1,4 @@
-"""Boxes, in all the ways of naming their corners."""
+"""Boxes, under all the names that their corners and sizes have."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ ORIENTED_NAMES = tuple(map(frozenset, ORIENTED))
 
 
 def box(value: Any, context: Context) -> Box | None:
-    """Four numbers in the model's order, or an object that names them."""
+    """Return a box from four numbers in the model's order, or from an object that names them."""
     if isinstance(value, dict):
         return _named_box(value, context)
     four = numbers(value)
@@ -35,14 +35,17 @@ def box(value: Any, context: Context) -> Box | None:
 
 
 def has_box(value: dict[Any, Any]) -> bool:
+    """Return whether an object names a box, by corners or by corner and size."""
     return any(map(value.keys().__ge__, BOX_NAMES))
 
 
 def has_oriented_box(value: dict[Any, Any]) -> bool:
+    """Return whether an object names a rotated box."""
     return any(map(value.keys().__ge__, ORIENTED_NAMES))
 
 
 def oriented_box(value: dict[Any, Any]) -> OrientedBox | None:
+    """Return the oriented box that an object names, or None."""
     five = _named(value, ORIENTED)
     return OrientedBox(*five) if five else None
 
@@ -69,6 +72,6 @@ def _size(four: list[float], context: Context) -> Box:
 
 
 def _box(x1: float, y1: float, x2: float, y2: float, context: Context) -> Box:
-    """Corners may come in any order."""
+    """Return a box from two opposite corners, given in any order."""
     (xmin, xmax), (ymin, ymax) = sorted((x1, x2)), sorted((y1, y2))
     return Box(xmin, ymin, xmax, ymax, context.normalised)

@@ -1,4 +1,4 @@
-"""The collection of the API: a list of items under the name of its kind."""
+"""The collection of the API: lists of items under the names of their kinds."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ KINDS = (
     Kind.IMAGE_CLASSIFICATION,
     Kind.IMAGE_SEGMENTATION,
 )
-# As the items would be read of a model with that task.
+# The items of a kind are parsed as those of a model with this task.
 TASKS = {kind: kind.value.replace("_", " ").title() for kind in KINDS}
-# What a collection may hold beside what is read here.
+# Parts that a collection may hold and that are not parsed here.
 BESIDE = ("embeddings", "inputs", "shap_values", "metadata")
 CLASSES = (Kind.CLASSIFICATION, Kind.TEXT_CLASSIFICATION)
 FURTHER = {
@@ -41,7 +41,7 @@ NAMES = frozenset((*KINDS, *CLASSES, *FURTHER, Kind.EMBEDDING, *BESIDE))
 
 
 def read(value: Any, context: Context) -> Deconstructed | None:
-    """All the kinds a collection holds, together. Its boxes are in pixels."""
+    """Return all parts of a collection together, or None for another form. Boxes are in pixels."""
     if not isinstance(value, dict):
         return None
     parts = [
@@ -70,7 +70,11 @@ def read(value: Any, context: Context) -> Deconstructed | None:
 
 
 def _is_part(kind: Kind, value: dict[Any, Any]) -> bool:
-    """A model's own answer may have members of these names, too: it comes alone."""
+    """Return whether this name is a part of a collection.
+
+    A model's own answer may have members with these names, too. So a name that other forms
+    use counts only where every name of the object belongs to the collection.
+    """
     return kind in KINDS or all(name in NAMES for name in value)
 
 

@@ -1,4 +1,4 @@
-"""What is known of a model when its answer is read, and how single values are read."""
+"""The settings of a model that parsers need, and how single values are read."""
 
 from __future__ import annotations
 
@@ -11,16 +11,18 @@ from typing import Any
 import orjson
 
 BOX_ORDERS = ("yxyx", "xyxy", "xywh")
-# The columns hold 32-bit floats: PostgreSQL refuses what overflows or underflows them.
+# The columns hold 32-bit floats: PostgreSQL refuses numbers that overflow or underflow them.
 LARGEST, SMALLEST = 3.4028234663852886e38, 1.2e-38
-NUMBERS = frozenset({float, int})  # and not their subclass bool
+NUMBERS = frozenset({float, int})  # compared by type, to exclude the subclass bool
 TOO_DEEP = "[nested too deep to be shown]"
-LABEL_CHARS = 10_000  # a longer text is no name
+LABEL_CHARS = 10_000  # a longer text is not a label
 UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
 
 
 @dataclass(frozen=True, slots=True)
 class Context:
+    """The settings and limits with which a model's answer is parsed."""
+
     task_type: str = ""
     class_labels: Sequence[str] = ()
     box_order: str = "yxyx"
@@ -41,6 +43,7 @@ class Context:
         max_embedding: int,
         first_class_number: int = 0,
     ) -> Context:
+        """Return the context; an unknown box order becomes yxyx."""
         order, _, suffix = (box_format or "").partition("_")
         return cls(
             task_type=task_type or "",
@@ -54,23 +57,24 @@ class Context:
         )
 
     def is_task(self, *words: str) -> bool:
-        """That the task is one of these. A task nobody named may be any."""
+        """Return whether the task contains one of these words; without a task any word will do."""
         return not self.task_type or any(word in self.task_type for word in words)
 
     @property
     def is_one_class(self) -> bool:
-        """That the task asks for one class: the others say how sure the model is."""
+        """Whether the task asks for one class; the other classes are its distribution."""
         return self.task_type.endswith("Classification")
 
     @property
     def only_label(self) -> str | None:
-        """The label of what comes without: clear when there is but one."""
+        """The label of an answer without labels: known when the model has only one class."""
         return self.label(self.class_labels[0]) if len(self.class_labels) == 1 else None
 
     def label(self, value: Any) -> str | None:
-        """A text as it is, a number as the class it stands for."""
+        """Return a text as it is, a number as its class, and anything else as None."""
         if isinstance(value, str):
-            # Whole: cut, two labels with one beginning would be one, and neither found.
+            # Not shortened here: two labels with the same beginning would become one, and a
+            # filter would find neither.
             return UNSTORABLE.sub("\ufffd", value) or None
         if isinstance(value, bool):
             return self._boolean(value)
@@ -82,33 +86,39 @@ class Context:
         return self._class(place) or str(place)
 
     def _boolean(self, value: bool) -> str:
-        """As ground truth reads it: the class that is called so, or has the number."""
+        """Return the class that has this word as its name, or 0 or 1 as its number; else the word.
+
+        Ground truth reads booleans the same way.
+        """
         word = str(value).lower()
         named = (name for name in self.class_labels if str(name).lower() == word)
         return next(named, None) or self._class(int(value)) or word
 
     def _class(self, place: int) -> str | None:
-        """The name of the class of this number."""
+        """Return the name of the class with this number, or None."""
         if not self.has_class(place):
             return None
         return self.label(str(self.class_labels[place - self.first_class_number]))
 
     def has_class(self, place: int) -> bool:
-        """Whether the list of class labels names the class of this number."""
+        """Return whether the class labels name the class with this number."""
         return 0 <= place - self.first_class_number < len(self.class_labels)
 
 
 def number(value: Any) -> float | None:
-    """A finite number that the columns can hold, or None."""
+    """Return the value as a finite float that the columns can hold, or None.
+
+    Numbers that four bytes would underflow become 0.
+    """
     if (
         type(value) not in NUMBERS or not -LARGEST <= value <= LARGEST
-    ):  # NaN is not either
+    ):  # NaN fails as well
         return None
     return 0.0 if -SMALLEST < value < SMALLEST else float(value)
 
 
 def numbers(value: Any) -> list[float] | None:
-    """A list of finite numbers, or None."""
+    """Return a list of finite floats, or None if a value is not one."""
     if not isinstance(value, list):
         return None
     read = [number(each) for each in value] if len(value) < 16 else _many(value)
@@ -116,7 +126,7 @@ def numbers(value: Any) -> list[float] | None:
 
 
 def _many(value: list[Any]) -> list[float | None]:
-    """The same, in a fifth of the time where nothing is out of the ordinary."""
+    """Return the same as ``number`` for each value, in a fifth of the time for ordinary lists."""
     if set(map(type, value)) != {float}:
         return [number(each) for each in value]
     largest, total = max(map(abs, value)), sum(value)
@@ -126,9 +136,10 @@ def _many(value: list[Any]) -> list[float | None]:
 
 
 def as_json(value: Any) -> str:
-    """The value as a compact JSON text; a sign that it is there where it is nested too deep.
+    """Return the value as compact JSON text, or a placeholder where it is nested too deep.
 
-    orjson reads 1,024 levels and writes 254: what was read cannot always be written.
+    orjson reads 1,024 levels and writes 254, so not everything that was read can be
+    written.
     """
     try:
         return orjson.dumps(value).decode()
@@ -141,15 +152,16 @@ def as_json(value: Any) -> str:
 
 
 def parse(value: Any) -> Any:
-    """What a text holds when that is an object or a list in JSON; else the value."""
+    """Return the object or list that a JSON text holds; any other value is returned unchanged."""
     if not isinstance(value, str) or value.lstrip()[:1] not in ("{", "["):
         return value
     try:
         return orjson.loads(value)
     except (orjson.JSONDecodeError, UnicodeEncodeError):
         pass
-    # The words that Python's json writes for what is no number; services.v2 reads them,
-    # too, and an answer must say the same when its text is read again.
+    # Python's json writes NaN and Infinity, which orjson refuses. They are read here as in
+    # ``protocols.open_inference.bounded_json``: an answer must give the same result when its
+    # stored text is parsed again.
     if "NaN" not in value and "Infinity" not in value:
         return value
     try:

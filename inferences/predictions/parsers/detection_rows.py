@@ -19,22 +19,25 @@ Row = list[float]
 
 
 def read(value: Any, context: Context) -> Deconstructed | None:
-    """Of a detector alone: other tables of six columns may be anything."""
+    """Return the detections of a table of numbers, or None for another form.
+
+    Only models of object detection are read: other tables of six columns may be anything.
+    """
     if not context.task_type.startswith("Object Detection"):
         return None
     rows = without_batch(value)
     if not isinstance(rows, list) or not rows:
         return None
-    if type(rows[0]) in NUMBERS:  # a single row, which was taken for a batch
+    if type(rows[0]) in NUMBERS:  # a single row, which ``without_batch`` has unpacked
         rows = [rows]
     if not isinstance(rows[0], list):
         return None
     columns = COLUMNS.get(len(rows[0]))
     if columns is None or not all(_is_row(row, len(rows[0]), columns) for row in rows):
         return None
-    # Fixed shapes are filled up with rows of zeros, and such a row finds nothing.
+    # Fixed shapes are padded with rows of zeros: a score of 0 is no detection.
     found = [row for row in rows if row[columns[1]] > 0]
-    if context.box_order == "yxyx":  # what the store assumes when nobody said
+    if context.box_order == "yxyx":  # the default of the store; these exports use xyxy
         context = replace(context, box_order="xyxy")
     return Deconstructed.of(
         Kind.OBJECT_DETECTION,
@@ -44,7 +47,7 @@ def read(value: Any, context: Context) -> Deconstructed | None:
     )
 
 
-# By the number of columns: where the box begins, where score and class stand.
+# By the number of columns: the indexes of the box's first number, of score and of class.
 COLUMNS = {6: (0, 4, 5), 7: (1, 6, 5)}
 
 

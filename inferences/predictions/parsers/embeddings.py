@@ -1,4 +1,4 @@
-"""An embedding: one list of numbers, as such or in an answer of OpenAI's protocol."""
+"""An embedding: a list of numbers, alone or in an answer of OpenAI's protocol."""
 
 from __future__ import annotations
 
@@ -22,7 +22,10 @@ NAMES = ("embedding", "embeddings")
 
 
 def read(value: Any, context: Context) -> Deconstructed | None:
-    """Taken for one by its name, by the model's task, or by its length."""
+    """Return the embedding, or None for another form.
+
+    A list is an embedding by its name, by the model's task, or by its length.
+    """
     named = "Embedding" in context.task_type
     if (given := _of_openai(value)) is not None:
         value, named = given, True
@@ -49,10 +52,10 @@ def _is_of_numbers(value: Any) -> bool:
 
 
 def _of_openai(value: Any) -> Any:
-    """The vector of ``{"data": [{"index": 0, "embedding": …}]}``; None of another form.
+    """Return the vector of ``{"data": [{"index": 0, "embedding": …}]}``; None for another form.
 
-    Several vectors are the answer to several inputs. What was asked together and could
-    not be taken apart has no single vector.
+    Several vectors are the answer to several inputs. If such a call could not be split,
+    there is no single vector to store.
     """
     if not isinstance(value, dict) or not isinstance(rows := value.get("data"), list):
         return None
@@ -62,7 +65,7 @@ def _of_openai(value: Any) -> Any:
 
 
 def _decode(value: Any) -> Any:
-    """OpenAI's ``encoding_format: base64``: 32-bit floats, little-endian."""
+    """Return the numbers of OpenAI's ``encoding_format: base64``: 32-bit floats, little-endian."""
     if not isinstance(value, str):
         return value
     try:

@@ -1,4 +1,4 @@
-"""Spans of a text: ``[{label, start, end, score}]``, as taggers of entities answer."""
+"""Spans of a text: ``[{label, start, end, score}]``, as models of named entities answer."""
 
 from __future__ import annotations
 
@@ -20,7 +20,10 @@ TEXT_CHARS = 1_000_000
 
 
 def read(value: Any, context: Context) -> Deconstructed | None:
-    """A list of spans, or an object that has them beside the text they are of."""
+    """Return the spans of a list, or of an object that has them beside their text.
+
+    Returns None for another form, or for a model of another task.
+    """
     if "Named Entity" not in context.task_type:
         return None
     text = ""

@@ -1,6 +1,8 @@
-"""A list of objects, one for each thing found: ``[{label, score, bbox}]``,
-``{label, score, xmin, ymin, xmax, ymax}``, ``{label, score, cx, cy, w, h, r}``,
-``{label, score, contours}``, ``{label, score}``."""
+"""A list of objects, one for each thing that was found.
+
+The forms are ``{label, score, bbox}``, ``{label, score, xmin, ymin, xmax, ymax}``,
+``{label, score, cx, cy, w, h, r}``, ``{label, score, contours}`` and ``{label, score}``.
+"""
 
 from __future__ import annotations
 
@@ -34,6 +36,7 @@ SEGMENT = ("contours", "segmentation", "mask", "rle")
 
 
 def read(value: Any, context: Context) -> Deconstructed | None:
+    """Return the detections or classes of a list of objects, or None for another form."""
     if isinstance(value, dict):
         value = [value]
     if not isinstance(value, list) or not all(isinstance(i, dict) for i in value):
@@ -46,14 +49,14 @@ def read(value: Any, context: Context) -> Deconstructed | None:
     found = Deconstructed.of(
         first, value, lambda item: _detection(item, context), context.max_detections
     )
-    # Where not even a label was given, it was something else that looked alike.
+    # Objects without a label are another form that looks alike.
     if not found.detections and all(_first(item, LABEL) is None for item in value):
         return None
     return found
 
 
 def _nothing_found(context: Context) -> Deconstructed | None:
-    """An empty list is an answer of those models that look for things."""
+    """Return the result of an empty list, for the tasks that list what they find."""
     kinds = {
         "Oriented": Kind.ORIENTED_OBJECT_DETECTION,
         "Detection": Kind.OBJECT_DETECTION,
@@ -66,6 +69,7 @@ def _nothing_found(context: Context) -> Deconstructed | None:
 
 
 def _kind(item: dict[Any, Any]) -> Kind | None:
+    """Return the kind of one item, judged by its keys, or None."""
     if isinstance(_first(item, LABEL), list | dict):
         return None
     if _first(item, SEGMENT) is not None:
@@ -75,7 +79,8 @@ def _kind(item: dict[Any, Any]) -> Kind | None:
         return Kind.ORIENTED_OBJECT_DETECTION
     if inner is not None or has_box(item):
         return Kind.OBJECT_DETECTION
-    # A label alone, or with a score: not any object that happens to have a name.
+    # A label alone is enough. Other names ("name", "class") need a score, since any object
+    # may happen to have them.
     scored = _first(item, SCORE) is not None
     named = "label" in item or (scored and _first(item, LABEL) is not None)
     return Kind.IMAGE_CLASSIFICATION if named else None

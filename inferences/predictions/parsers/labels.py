@@ -10,7 +10,11 @@ from inferences.predictions.parsers.values import Deconstructed, Detection, Kind
 
 
 def read(value: Any, context: Context) -> Deconstructed | None:
-    """Of a classifier, or known as a class of the model: other text may be any."""
+    """Return the class, or None for another form.
+
+    The model must be a classifier, or the text one of its class labels: other text may be
+    anything.
+    """
     names = without_batch(value)
     if not isinstance(names, list):
         names = [names]
@@ -19,7 +23,7 @@ def read(value: Any, context: Context) -> Deconstructed | None:
     return Deconstructed.of(
         Kind.IMAGE_CLASSIFICATION,
         names,
-        # A number may be larger than any that stands for a class.
+        # ``label`` is None for a number too large to be a class.
         lambda name: (label := context.label(name)) and Detection(label),
         context.max_detections,
     )
@@ -30,6 +34,6 @@ def _is_name(value: Any, context: Context) -> bool:
     if isinstance(value, str):
         known = classifies or value in context.class_labels
         return known and 0 < len(value) <= LABEL_CHARS
-    # Classifiers of scikit-learn and their like answer a class as 1.0, or as true.
+    # scikit-learn and similar classifiers answer a class as 1.0, or as true.
     is_number = isinstance(value, int) or (type(value) is float and value.is_integer())
     return is_number and classifies and bool(context.task_type)

@@ -1,4 +1,4 @@
-"""The places in an answer where a form may be found."""
+"""The parts of an answer that parsers try, one after the other."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 from inferences.predictions.parsers.context import parse
 
 MAX_RANK = 8
-# Names under which one member holds all there is.
+# Members that wrap the whole answer.
 WRAPPERS = (
     "outputs",
     "detections",
@@ -22,7 +22,7 @@ WRAPPERS = (
 
 
 def candidates(outputs: Any) -> Iterator[Any]:
-    """The answer as a whole, then what it wraps, then its outputs one by one."""
+    """Yield the answer as a whole, then what it wraps, then each of its outputs."""
     value = parse(outputs)
     if _is_response(value):
         value = value["outputs"]
@@ -36,7 +36,7 @@ def candidates(outputs: Any) -> Iterator[Any]:
 
 
 def without_batch(value: Any) -> Any:
-    """A list of one list is a batch of one."""
+    """Return the value without enclosing lists of one list: a batch of one is its element."""
     while isinstance(value, list) and len(value) == 1 and isinstance(value[0], list):
         value = value[0]
     return value
@@ -76,7 +76,7 @@ def _is_outputs(value: Any) -> bool:
 
 
 def _value(output: dict[str, Any]) -> Any:
-    """The data in its shape, JSON inside of text read."""
+    """Return the data of an output in its shape, with JSON text parsed."""
     data = output["data"]
     if hasattr(data, "tolist"):  # an array
         data = data.tolist()
@@ -96,7 +96,7 @@ def _shape(data: list[Any], shape: Any) -> list[Any]:
         return data
     if not all(type(size) is int and size > 0 for size in shape):
         return data
-    # Where the elements are JSON, their own nesting is what counts.
+    # Elements that are JSON objects or lists keep their own nesting.
     nested = not {list, dict}.isdisjoint(map(type, data))
     if nested or len(data) != math.prod(shape):
         return data

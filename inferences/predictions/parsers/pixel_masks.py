@@ -1,4 +1,4 @@
-"""Masks that come as pixels: a class number for each, one plane a class, or a PNG."""
+"""Masks as pixels: a class number for each pixel, one plane for each class, or a PNG."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from inferences.predictions.parsers.values import Deconstructed, Detection, Kind
 
 PIXELS_MAX = 50_000_000
 CLASSES_MAX = 1000
-IGNORED = 255  # "no class" in the masks of Pascal VOC, Cityscapes and their followers
+IGNORED = 255  # "no class" in the masks of Pascal VOC, Cityscapes and similar data sets
 BACKGROUND = {"background", "_background_", "__background__", "void", "unlabeled"}
 PNG_IN_BASE64 = "iVBORw0KGgo"
 
 
 def read(value: Any, context: Context) -> Deconstructed | None:
-    """One mask for each class that a model of segmentation painted."""
+    """Return one mask for each class in the answer of a segmentation model, or None."""
     if "Segmentation" not in context.task_type:
         return None
     pixels = _classes(without_batch(value), context)
@@ -45,7 +45,10 @@ def read(value: Any, context: Context) -> Deconstructed | None:
 
 
 def mask_of(pixels: np.ndarray) -> Mask:
-    """COCO's run lengths of a plane of truth: column by column, first those outside."""
+    """Return COCO's run lengths of an array of booleans.
+
+    Runs go column by column; the first one is outside the mask.
+    """
     height, width = pixels.shape
     flat = np.asarray(pixels, dtype=bool).ravel(order="F")
     changes = np.flatnonzero(flat[1:] != flat[:-1]) + 1
@@ -57,7 +60,7 @@ def mask_of(pixels: np.ndarray) -> Mask:
 
 
 def mask_of_rows(value: Any) -> Mask | None:
-    """Of rows of zeros and ones, one number a pixel."""
+    """Return the mask of rows of zeros and ones, one number per pixel, or None."""
     pixels = _plane(value)
     if pixels is None or pixels.ndim != 2 or not np.isin(pixels, (0, 1)).all():
         return None
@@ -65,9 +68,10 @@ def mask_of_rows(value: Any) -> Mask | None:
 
 
 def mask_of_png(text: Any) -> Mask | None:
-    """Of a PNG in base64, as pipelines of Hugging Face answer: what is not black.
+    """Return the mask of a PNG in base64, as pipelines of Hugging Face answer, or None.
 
-    Of a picture that is cut out by its transparency, what can be seen is inside.
+    Pixels that are not black are inside. In a picture with transparent pixels, the visible
+    pixels are inside.
     """
     if not isinstance(text, str):
         return None
@@ -90,11 +94,11 @@ def mask_of_png(text: Any) -> Mask | None:
 
 
 def _classes(value: Any, context: Context) -> np.ndarray | None:
-    """The number of the class of each pixel, ``[height, width]``."""
+    """Return the class number of each pixel, ``[height, width]``, or None for another form."""
     pixels = _plane(value)
     if pixels is None:
         return None
-    if pixels.ndim == 3:  # a plane of scores for each class
+    if pixels.ndim == 3:  # one plane of scores for each class
         classes, first = len(context.class_labels), context.first_class_number
         if 1 < len(pixels) == classes:
             return pixels.argmax(axis=0) + first
@@ -110,7 +114,7 @@ def _classes(value: Any, context: Context) -> np.ndarray | None:
             return None
         pixels = pixels.astype(np.int64)
     if context.only_label is not None and pixels.max() <= 1:
-        # Of a single class, 1 is "inside" and 0 is "outside", whatever classes count from.
+        # With a single class, 1 is inside and 0 outside, whatever the first class number is.
         return np.where(pixels == 1, context.first_class_number, IGNORED)
     if pixels.min() < 0 or len(np.unique(pixels)) > CLASSES_MAX:
         return None
@@ -118,7 +122,7 @@ def _classes(value: Any, context: Context) -> np.ndarray | None:
 
 
 def _plane(value: Any) -> np.ndarray | None:
-    """Numbers in equal rows, at least two by two."""
+    """Return an array of numbers in equal rows, at least two by two, or None."""
     if not isinstance(value, list) or not value or not isinstance(value[0], list):
         return None
     try:
@@ -133,7 +137,7 @@ def _plane(value: Any) -> np.ndarray | None:
 
 
 def _label(place: int, context: Context) -> str | None:
-    """The label of a class number, "" for what is no class, None for an unknown one."""
+    """Return the label of a class number; "" for no class, and None for an unknown number."""
     if place == IGNORED and place >= context.first_class_number + len(
         context.class_labels
     ):

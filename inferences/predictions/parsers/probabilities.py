@@ -1,4 +1,4 @@
-"""The probability of every class, ``[[p0, p1, …]]``, in the order of the classes."""
+"""The probability of every class, ``[[p0, p1, …]]``, in the order of the class labels."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ NAMES = ("predict_proba", "probabilities", "probability", "probs")
 
 
 def read(value: Any, context: Context) -> Deconstructed | None:
+    """Return the classes with their probabilities, or None for another form."""
     named = False
     if isinstance(value, dict):
         found = [value[name] for name in NAMES if name in value]
@@ -28,11 +29,11 @@ def read(value: Any, context: Context) -> Deconstructed | None:
         return None
     if not (named or _are_probabilities(scores, context)):
         return None
-    # One probability of two classes is that of the second; the first has the rest.
+    # A single probability of two classes is that of the second; the first has the rest.
     if len(scores) == 1 and len(context.class_labels) == 2 and 0 <= scores[0] <= 1:
         scores = [1 - scores[0], scores[0]]
-    # The list is in the order of the classes, whatever number the first of them has. With
-    # as many more as that number, those before it (the background) are answered, too.
+    # The list is in the order of the class labels, whatever the first class number is. A list
+    # that is longer by that number starts with the classes before it (the background).
     first = context.first_class_number
     offset = first if len(scores) == len(context.class_labels) else 0
     places = range(len(scores))
@@ -45,12 +46,16 @@ def read(value: Any, context: Context) -> Deconstructed | None:
 
 
 def _are_probabilities(scores: list[float], context: Context) -> bool:
-    """One for each class, or numbers that a classifier gives, or that add up to one."""
+    """Return whether a list of numbers is the probabilities of classes.
+
+    It is with one number for each class label, for a classifier, or if the numbers add up
+    to one.
+    """
     if len(scores) > 1 and len(scores) == len(context.class_labels):
         return context.is_task("Classification")
-    if all(isinstance(score, int) for score in scores):  # a class by its number
+    if all(isinstance(score, int) for score in scores):  # integers are class numbers
         return False
-    if len(scores) == 1 and float(scores[0]).is_integer():  # which many write as 1.0
+    if len(scores) == 1 and float(scores[0]).is_integer():  # a class, written as 1.0
         return False
     if context.is_task("Classification") and context.task_type:
         return True

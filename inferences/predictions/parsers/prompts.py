@@ -1,9 +1,9 @@
-"""What a model of texts was asked, as a person would read it.
+"""The prompt of a text model, as a person would read it.
 
-Read are: plain text; a V2 input tensor as JSON; and the requests of language models:
-``messages`` (OpenAI, Anthropic, Ollama), ``contents`` (Gemini), ``prompt``, ``input`` (responses, embeddings),
-``inputs`` (Hugging Face), ``text``, ``question`` with ``context``, ``query`` with
-``documents``.
+These forms are read: plain text; a V2 input tensor as JSON; and requests of language
+models, with ``messages`` (OpenAI, Anthropic, Ollama), ``contents`` (Gemini), ``prompt``,
+``input`` (responses, embeddings), ``inputs`` (Hugging Face), ``text``, ``question`` with
+``context``, or ``query`` with ``documents``.
 """
 
 from __future__ import annotations
@@ -15,23 +15,23 @@ from inferences.predictions.parsers.outputs import without_batch
 
 TEXTS = ("prompt", "input", "inputs", "text", "sequence")
 TURNS_MAX = 10_000
-# What a part of a message is called when it is no text.
+# Parts of a message that are not text are shown by these names, as "[image]".
 PARTS = ("image", "audio", "video", "file", "document")
-# What the proxy and uploads call inputs whose kind nothing says.
+# Content types that the proxy and uploads give to inputs of unknown kind.
 TEXTUAL = ("application/json", "application/octet-stream", "")
 
 
 def is_textual(content_type: str | None) -> bool:
-    """Whether an input of this type may be text at all."""
+    """Return whether an input of this content type may be text."""
     kind = (content_type or "").partition(";")[0]
     return kind.startswith("text/") or kind in TEXTUAL
 
 
 def read_prompt(content: bytes) -> str | None:
-    """The text of a request; None where it is no text at all.
+    """Return the text of a request, or None if it is not UTF-8.
 
-    Turns stand under each other with their roles, parted by blank lines. A request of no
-    known form is read as it came.
+    Turns are written one after the other with their roles, with blank lines between them. A
+    request of an unknown form is returned unchanged.
     """
     try:
         text = content.decode()
@@ -72,7 +72,7 @@ def _of_value(value: Any) -> str | None:
 
 
 def _of_list(value: list[Any]) -> str | None:
-    """Several texts, or turns."""
+    """Return the text of several texts, or of several turns."""
     if not value:
         return None
     if all(isinstance(each, str) for each in value):
@@ -100,7 +100,7 @@ def _of_turns(value: dict[str, Any], turns: list[Any]) -> str | None:
 
 
 def _of_contents(value: dict[str, Any], turns: list[Any]) -> str | None:
-    """Gemini's turns, whose parts say by their names what they are."""
+    """Return Gemini's turns, whose parts have names that tell their kind."""
     system = value.get("systemInstruction", value.get("system_instruction"))
     told = [{**system, "role": "system"}] if isinstance(system, dict) else []
     said = [
@@ -145,7 +145,7 @@ def _turn(turn: dict[str, Any]) -> str:
 
 
 def _content(value: Any) -> str:
-    """The text of a message; of its other parts what they are."""
+    """Return the text of a message; other parts are shown by their kind."""
     if isinstance(value, str):
         return value
     if not isinstance(value, list):

@@ -1,4 +1,4 @@
-"""Numbers that are the answer: of a regression, of several outputs, of a forecast."""
+"""Answers that are numbers: of a regression, of several outputs, or of a forecast."""
 
 from __future__ import annotations
 
@@ -26,7 +26,10 @@ TEXT_CHARS = 10_000
 
 
 def read(value: Any, context: Context) -> Deconstructed | None:
-    """What a model of such a task answers; numbers alone say nothing of their task."""
+    """Return the numbers of a model with such a task, or None.
+
+    Numbers alone do not tell which task they belong to, so the model's task must be known.
+    """
     if "Regression" in context.task_type:
         return _make(Kind.REGRESSION, _quantity(value))
     if "Multi-Output" in context.task_type:
@@ -50,7 +53,7 @@ def _quantity(value: Any) -> Quantity | None:
         said = _single(value)
         return None if said is None else Quantity(said)
     said = _single(_first(value, VALUE))
-    if said is None and len(value) == 1:  # one output, whatever its name
+    if said is None and len(value) == 1:  # a single output, whatever its name
         said = _single(next(iter(value.values())))
     if said is None:
         return None
@@ -76,7 +79,7 @@ def _outputs(value: Any, context: Context) -> Outputs | None:
 
 
 def _left_out(value: Any, said: Outputs) -> list[str]:
-    """A warning of outputs that are neither a number nor a text."""
+    """Return a warning about outputs that are neither a number nor a text."""
     if not isinstance(value, dict) or len(value) <= len(said.values):
         return []
     return [

@@ -1,4 +1,4 @@
-"""Items in an order: ``[{item, score}]``, ``["item", …]`` or items beside scores.
+"""A ranking: ``[{item, score}]``, ``["item", …]``, or items beside scores.
 
 Rerankers (Cohere, Jina, vLLM, Text Embeddings Inference) answer the ``index`` of each
 document with its relevance, under ``results`` or ``data``, and may repeat the document.
@@ -15,11 +15,12 @@ from inferences.predictions.parsers.values import Deconstructed, Detection, Kind
 ITEM = ("item", "id", "label", "document_id", "index", "document")
 RESULTS = ("results", "data")
 SCORE = ("score", "relevance", "relevance_score")
-# Each item is a label of the model; further down nobody looks.
+# Each item becomes a label of the model; items further down are rarely of interest.
 ITEMS_MAX = 100
 
 
 def read(value: Any, context: Context) -> Deconstructed | None:
+    """Return the items of a ranking, the best first, or None for another form or task."""
     if context.task_type != "Ranking":
         return None
     if isinstance(value, dict) and isinstance(
@@ -40,7 +41,7 @@ def read(value: Any, context: Context) -> Deconstructed | None:
     if None in rows:
         return None
     if rows and all(row.score is not None for row in rows):
-        rows.sort(key=lambda row: -row.score)  # stable: of equal ones the earlier
+        rows.sort(key=lambda row: -row.score)  # stable: equal scores keep their order
     warnings = []
     if len(rows) > ITEMS_MAX:
         warnings.append(f"Of {len(rows)} items the first {ITEMS_MAX} were kept.")

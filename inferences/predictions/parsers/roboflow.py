@@ -1,7 +1,7 @@
-"""Roboflow's answers: ``predictions`` beside ``image``, boxes by their centre.
+"""Roboflow's answers: ``predictions`` beside ``image``, with boxes by their centre.
 
-https://inference.roboflow.com: of a box, ``x`` and ``y`` are its centre in pixels; an
-instance segmentation has its outline in ``points``; several labels of one picture are an
+https://inference.roboflow.com: ``x`` and ``y`` of a box are its centre in pixels; an
+instance segmentation has its outline in ``points``; a multi-label classification has an
 object of name and confidence.
 """
 
@@ -18,6 +18,7 @@ OWN_NAMES = ("confidence", "class")
 
 
 def read(value: Any, context: Context) -> Deconstructed | None:
+    """Return the detections or classes of an answer of Roboflow, or None for another form."""
     predictions = _predictions(value)
     if predictions is None:
         return None
@@ -33,7 +34,7 @@ def read(value: Any, context: Context) -> Deconstructed | None:
 
 
 def _predictions(value: Any) -> list[Any] | dict[Any, Any] | None:
-    """What is Roboflow's by the size of the picture beside it, or by its own names."""
+    """Return Roboflow's predictions, recognised by the picture's size or by their keys."""
     if isinstance(value, dict):
         image = value.get("image")
         is_sized = isinstance(image, dict) and {"width", "height"} <= image.keys()
@@ -53,7 +54,7 @@ def _are_own(rows: list[Any]) -> bool:
 
 
 def _from_corner(row: Any) -> Any:
-    """The same prediction with its box by its corners, or with its outline alone."""
+    """Return the same prediction with its box by corners, or with its outline alone."""
     if not isinstance(row, dict):
         return row
     kept = {name: each for name, each in row.items() if name not in CENTRED}

@@ -16,7 +16,10 @@ FORM = re.compile(r"(?P<score>[-+]?[0-9.]+(?:[eE][-+]?[0-9]+)?):(?P<index>[0-9]{
 
 
 def read(value: Any, context: Context) -> Deconstructed | None:
-    """The best classes of one input. The number before a label may be any score."""
+    """Return the best classes of one input, or None for another form.
+
+    The number before a label may be any score, not only a probability.
+    """
     rows = without_batch(value)
     if not isinstance(rows, list) or not rows:
         return None

@@ -1,4 +1,4 @@
-"""Segments: contours ``[[{x, y}, …], hole, …]``, or the run lengths of COCO."""
+"""Segments: contours ``[[{x, y}, …], hole, …]``, or COCO's run lengths."""
 
 from __future__ import annotations
 
@@ -18,7 +18,10 @@ LARGEST_RUN = 2**31
 
 
 def read(value: Any, context: Context) -> Deconstructed | None:
-    """A segment without an object around it: of the only class, if there is one."""
+    """Return a segment that has no object around it, or None.
+
+    Its label is that of the model's only class; without exactly one class it is not read.
+    """
     if context.only_label is None or not context.is_task("Segmentation"):
         return None
     shape = mask(value) or polygons(value)
@@ -29,6 +32,7 @@ def read(value: Any, context: Context) -> Deconstructed | None:
 
 
 def mask(value: Any) -> Mask | None:
+    """Return the mask of COCO's ``{size, counts}``, or None."""
     if not isinstance(value, dict) or "counts" not in value:
         return None
     size, counts = value.get("size"), value["counts"]
@@ -41,7 +45,7 @@ def mask(value: Any) -> Mask | None:
 
 
 def polygons(value: Any) -> Polygons | None:
-    """Contours of points, or of COCO's flat ``[x, y, x, y, …]``."""
+    """Return contours from points or from COCO's flat ``[x, y, x, y, …]``, else None."""
     if not isinstance(value, list) or not value:
         return None
     contours = [_contour(each) for each in value]

@@ -1,8 +1,8 @@
 """Generated text, in the forms that servers of language models answer.
 
-Read are: a text; turns of a chat; chat completions, completions and responses of OpenAI's
-protocol; Anthropic's messages; Gemini's candidates, whole or as the list of pieces that it
-streams; Ollama's chat and generate; the pipelines of Hugging Face
+These forms are read: a text; turns of a chat; chat completions, completions and responses
+of OpenAI's protocol; Anthropic's messages; Gemini's candidates, whole or as the list of
+pieces that it streams; Ollama's chat and generate; the pipelines of Hugging Face
 (``generated_text``, ``summary_text``, ``translation_text``, ``answer``); Triton's
 ``text_output``.
 """
@@ -36,11 +36,12 @@ TEXT = (
     "translation_text",
     "answer",
 )
-# How many tokens were generated, by the names of OpenAI and Anthropic.
+# The number of generated tokens, by the names of OpenAI and Anthropic.
 TOKENS = ("completion_tokens", "output_tokens")
 REASONS = ("finish_reason", "stop_reason", "done_reason")
-# What may stand beside content that is null or empty: whoever answered so said nothing, was
-# cut off while it thought, or declined. Beside anything else the message is not understood.
+# Members that may stand beside content that is null or empty. Such a model said nothing, was
+# cut off while it was reasoning, or declined. With any other member that has a value, the
+# message is not understood.
 BESIDE_NOTHING = {
     *("annotations", "container", "content", "created_at", "done", "eval_count"),
     *("eval_duration", "finish_reason", "id", "load_duration", "model", "name"),
@@ -51,7 +52,11 @@ BESIDE_NOTHING = {
 
 
 def read(value: Any, context: Context) -> Deconstructed | None:
-    """By its form when it has choices, else of a model that generates text."""
+    """Return the generated text, or None for another form.
+
+    An answer with choices or candidates is recognised by its form. Other forms are read
+    only for a model that generates text.
+    """
     is_chat = isinstance(value, dict) and isinstance(value.get("choices"), list)
     if (candidates := _of_gemini(value, context)) is not None:
         return Deconstructed(Kind.TEXT_GENERATION, understood=True, content=candidates)
@@ -70,7 +75,7 @@ def _of_choices(value: dict[Any, Any]) -> Text | None:
             return None
         inner = choice.get("message", choice)
         message = _message(inner)
-        if message is None:  # the first choice is the answer: none may be passed over
+        if message is None:  # the first choice is the answer, so none may be skipped
             return None
         messages.append(message)
         reasons.append(_reason(choice))
@@ -96,7 +101,7 @@ def _of_part(value: Any) -> Text | None:
 
 
 def _message_of_items(value: dict[Any, Any]) -> Message | None:
-    """The answer of OpenAI's responses: items of text, reasoning and function calls."""
+    """Return the message of OpenAI's responses: items of text, reasoning and function calls."""
     items = value.get("output")
     if not isinstance(items, list) or not all(isinstance(i, dict) for i in items):
         return None
@@ -128,21 +133,24 @@ def _message(value: Any) -> Message | None:
 
 
 def _says_nothing(value: dict[Any, Any]) -> bool:
-    """Whether the content is there and empty, and nothing else could be the answer."""
+    """Return whether the content is present and empty, and nothing else could be the answer."""
     if value.get("content", 0) not in (None, []) or "role" not in value:
         return False
     return all(name in BESIDE_NOTHING for name, each in value.items() if each)
 
 
 def _of_gemini(value: Any, context: Context) -> Text | None:
-    """https://ai.google.dev/api/generate-content: candidates, or why the prompt was blocked."""
+    """Return the candidates, or the reason why the prompt was blocked; None for another form.
+
+    The format is described at https://ai.google.dev/api/generate-content.
+    """
     if isinstance(value, list) and len(value) > 1 and all(map(Candidates.knows, value)):
         form = Candidates()
         try:
             for piece in value:
                 form.take(piece)
             value = form.answer()
-        except (ValueError, RecursionError):  # pieces that do not go together
+        except (ValueError, RecursionError):  # pieces that do not form one answer
             return None
     if not Candidates.knows(value):
         return None
@@ -188,19 +196,19 @@ def _make(
 def _text(value: dict[Any, Any]) -> str | None:
     for name in TEXT:
         inner = value.get(name)
-        if isinstance(inner, list):  # parts of a message, of which some are text
+        if isinstance(inner, list):  # the parts of a message, some of which are text
             parts = [p.get("text") if isinstance(p, dict) else p for p in inner]
             texts = [part for part in parts if isinstance(part, str)]
             inner = "\n".join(texts) if texts else None
         if isinstance(inner, str):
             return inner
-    audio = value.get("audio")  # what was spoken instead
+    audio = value.get("audio")  # a spoken answer has a transcript
     spoken = audio.get("transcript") if isinstance(audio, dict) else None
     return spoken if isinstance(spoken, str) else None
 
 
 def _refusal(value: dict[Any, Any]) -> str | None:
-    """Why the model declined, which stands beside the content or as a part of it."""
+    """Return why the model declined; the text is beside the content or one of its parts."""
     inner = value.get("refusal")
     if isinstance(inner, str) and inner:
         return inner
@@ -212,7 +220,7 @@ def _refusal(value: dict[Any, Any]) -> str | None:
 
 
 def _tool_calls(value: dict[Any, Any]) -> tuple[ToolCall, ...]:
-    """By OpenAI's names, the older and the newer, and by Anthropic's."""
+    """Return the tool calls, by OpenAI's older and newer names and by Anthropic's."""
     given: list[Any] = []
     if isinstance(value.get("tool_calls"), list):
         given += value["tool_calls"]

@@ -1,3 +1,5 @@
+"""The values that parsers return: kinds of answers, shapes, detections and other content."""
+
 from __future__ import annotations
 
 import math
@@ -11,7 +13,7 @@ REAL = struct.Struct("f")
 
 
 class Kind(StrEnum):
-    """What an answer is made of, by the names of the API's collection."""
+    """The kind of an answer. The values are the names in the API's collection."""
 
     NOT_UNDERSTOOD = ""
     OBJECT_DETECTION = "object_detection"
@@ -30,12 +32,12 @@ class Kind(StrEnum):
 
     @property
     def is_classes(self) -> bool:
-        """Whether labels say what the whole input is."""
+        """Whether the labels are classes of the whole input."""
         return self in OF_CLASSES
 
     @property
     def has_labels(self) -> bool:
-        """Whether such an answer is found by label and score."""
+        """Whether such an answer can be found by label and score."""
         return self not in WITHOUT_LABELS
 
 
@@ -52,7 +54,7 @@ WITHOUT_LABELS = (
 
 @dataclass(frozen=True, slots=True)
 class Box:
-    """In pixels from the upper left; when normalised, in parts of the image's size."""
+    """A box in pixels from the upper left corner; if normalised, in shares of the image's size."""
 
     xmin: float
     ymin: float
@@ -63,7 +65,7 @@ class Box:
 
 @dataclass(frozen=True, slots=True)
 class OrientedBox:
-    """Centre and size in parts of the image's size, ``r`` in radians."""
+    """A rotated box: centre and size in shares of the image's size, ``r`` in radians."""
 
     cx: float
     cy: float
@@ -77,16 +79,16 @@ Point = tuple[float, float]
 
 @dataclass(frozen=True, slots=True)
 class Polygons:
-    """Closed contours of points (x, y): the outline, then its holes."""
+    """Closed contours of points (x, y): the outline first, then its holes."""
 
     contours: tuple[tuple[Point, ...], ...]
 
 
 @dataclass(frozen=True, slots=True)
 class Mask:
-    """Run lengths, as in COCO: column by column, beginning with those outside.
+    """A mask as COCO's run lengths: column by column, the first run outside the mask.
 
-    A text is COCO's compressed form of the same counts.
+    ``counts`` is a text if it is COCO's compressed form of the same counts.
     """
 
     counts: tuple[int, ...] | str
@@ -99,7 +101,7 @@ Shape = Box | OrientedBox | Polygons | Mask
 
 @dataclass(frozen=True, slots=True)
 class Detection:
-    """Something the model named. A class of the whole input has no shape."""
+    """A thing that the model named. A class of the whole input has no shape."""
 
     label: str
     score: float | None = None
@@ -108,7 +110,7 @@ class Detection:
 
 @dataclass(frozen=True, slots=True)
 class Entity:
-    """A span of the input text, in characters from its beginning; ``end`` is not in it."""
+    """A span of the input text, in characters from its beginning; ``end`` is exclusive."""
 
     label: str
     start: int
@@ -118,13 +120,15 @@ class Entity:
 
 @dataclass(frozen=True, slots=True)
 class Entities:
+    """The spans of one text."""
+
     entities: tuple[Entity, ...]
-    text: str = ""  # that the spans are of, when the answer repeats it
+    text: str = ""  # the text of the spans, if the answer repeats it
 
 
 @dataclass(frozen=True, slots=True)
 class ToolCall:
-    """A function that the model asks to have called, with its arguments as JSON text."""
+    """A function that the model asks to call, with its arguments as JSON text."""
 
     name: str
     arguments: str
@@ -135,7 +139,7 @@ class ToolCall:
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """One reply or turn. Where the model wrote no text, ``text`` spells its tool calls."""
+    """One reply or turn. If the model wrote no text, ``text`` spells out its tool calls."""
 
     role: str
     text: str
@@ -145,25 +149,25 @@ class Message:
 
 @dataclass(frozen=True, slots=True)
 class Text:
-    """What was generated: one message, several turns, or several choices.
+    """Generated text: one message, several turns, or several choices.
 
-    Turns follow one another and the last one is the answer; choices stand side by side
-    and the first one is.
+    Of turns the last one is the answer; of choices the first one is.
     """
 
     messages: tuple[Message, ...]
     finish_reason: str = ""
-    tokens: int | None = None  # that were generated
+    tokens: int | None = None  # the number of generated tokens
     are_choices: bool = False
 
     @property
     def answer(self) -> Message:
+        """The message that is the answer: the first choice, or the last turn."""
         return self.messages[0 if self.are_choices else -1]
 
 
 @dataclass(frozen=True, slots=True)
 class Quantity:
-    """One number, perhaps with the interval it is expected in."""
+    """One number, possibly with the interval in which it is expected."""
 
     value: float
     lower: float | None = None
@@ -172,20 +176,24 @@ class Quantity:
 
 @dataclass(frozen=True, slots=True)
 class Outputs:
-    """Several outputs of one model by their names."""
+    """Several outputs of one model by name."""
 
     values: dict[str, float | str]
 
 
 @dataclass(frozen=True, slots=True)
 class Series:
-    """Values in the order of time; the other columns are empty or as long as they are."""
+    """Values in the order of time.
+
+    The other columns are empty or have the same length, except ``before``, which has its
+    own.
+    """
 
     values: tuple[float, ...]
     times: tuple[str, ...] = ()
     lower: tuple[float, ...] = ()
     upper: tuple[float, ...] = ()
-    before: tuple[float, ...] = ()  # what was known when it was made
+    before: tuple[float, ...] = ()  # the known values from which the forecast was made
 
 
 Content = Entities | Text | Quantity | Outputs | Series
@@ -193,11 +201,12 @@ Content = Entities | Text | Quantity | Outputs | Series
 
 @dataclass(frozen=True, slots=True)
 class Deconstructed:
-    """Understood with no detections means: the model ran and found nothing.
+    """A parsed answer.
 
-    Of kinds that no label says all of, ``content`` says the rest. A ranking's items are
-    labels, the best first. Of a task whose answer is one class (``is_one_class``) the
-    detections are the distribution.
+    ``understood`` without detections means that the model ran and found nothing.
+    ``content`` holds the rest of answers that labels do not fully express. A ranking's
+    items are labels, the best first. For a task whose answer is one class
+    (``is_one_class``) the detections are the distribution.
     """
 
     kind: Kind = Kind.NOT_UNDERSTOOD
@@ -210,15 +219,18 @@ class Deconstructed:
 
     @property
     def meant(self) -> list[Detection]:
-        """What the answer says is there: of a distribution the best class, the first of
-        equals, and everything else as it was found."""
+        """The detections that are the answer.
+
+        Of a distribution that is the best class (the first of equals); of everything else
+        all of them.
+        """
         if not self.is_one_class or not self.detections:
             return self.detections
         return [max(self.detections, key=_rank)]
 
     @property
     def pairs(self) -> list[tuple[str, float | None]] | None:
-        """Labels with scores, as rows hold them: None where no label was looked for."""
+        """Labels with scores, as rows store them; None where the model looked for no labels."""
         if not self.understood or not (self.kind.has_labels or self.detections):
             return None
         return [(each.label, each.score) for each in self.detections]
@@ -231,7 +243,10 @@ class Deconstructed:
         read: Callable[[Any], Detection | None],
         limit: int,
     ) -> Deconstructed:
-        """What could be read of so many rows; warnings count the others."""
+        """Return the detections that could be read of the first ``limit`` rows.
+
+        Warnings count the rows that were left out.
+        """
         first, warnings = cut(rows, limit)
         detections = [found for row in first if (found := read(row)) is not None]
         if left_out := len(first) - len(detections):
@@ -243,7 +258,7 @@ class Deconstructed:
 
 
 def _rank(one: Detection) -> float:
-    """As rows hold scores, in four bytes: those that are equal there are equals."""
+    """Return the score in four bytes, as rows store it: what is equal there is equal here."""
     if one.score is None:
         return -math.inf
     (held,) = REAL.unpack(REAL.pack(one.score))
@@ -251,6 +266,7 @@ def _rank(one: Detection) -> float:
 
 
 def cut(rows: Sequence[Any], limit: int) -> tuple[Sequence[Any], list[str]]:
+    """Return the first ``limit`` rows, and a warning if there were more."""
     if len(rows) <= limit:
         return rows, []
     return rows[:limit], [f"Of {len(rows)} detections the first {limit} were kept."]
