@@ -1,4 +1,4 @@
-"""Text queries into filters: a parser by recursive descent."""
+"""Parse text queries into filters, by recursive descent."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ IN_WORDS = {"startswith": "starts with"}
 
 
 def parse(text: str) -> Filter:
-    """The filter that the query says, in its normal form. Raises ``TextQueryError``."""
+    """Return the filter of a text query, in its normal form. Raises ``TextQueryError``."""
     if found := UNSTORABLE.search(text):
         raise TextQueryError("A NUL or half a surrogate pair.", found.start() + 1)
     if len(text) > QUERY_MAX_CHARS:
@@ -69,12 +69,15 @@ def parse(text: str) -> Filter:
 
 
 class _Group:
-    """The terms of one AND, those that belong to one detection, class or window together."""
+    """The terms of one AND.
+
+    Terms about one detection, one class or one window are joined to a single filter.
+    """
 
     def __init__(self) -> None:
         self.parts: list[Filter | dict[str, Any]] = []
         self.detection: dict[str, Any] | None = None
-        self.class_: dict[str, Any] | None = None  # the last, whose bounds follow it
+        self.class_: dict[str, Any] | None = None  # the last one; prob terms bound it
         self.window: dict[str, Any] | None = None
 
     def add_detection(self, at: int, **test: Any) -> None:
@@ -101,6 +104,7 @@ class _Group:
         return known
 
     def made(self, scanner: Scanner) -> list[Filter]:
+        """Return the filters of the group. Raises ``TextQueryError`` if one is not valid."""
         return [
             each if not isinstance(each, dict) else self._built(scanner, each)
             for each in self.parts
@@ -117,7 +121,7 @@ class _Group:
 
 
 def _narrow(known: dict[str, Any], test: dict[str, Any]) -> None:
-    """Add tests. Of two bounds of a kind the narrower says both."""
+    """Add tests to a filter's fields; of two bounds of a kind keep the narrower."""
     for name, value in test.items():
         if name in known:
             narrower = max if name in ("minimum_score", "above_score") else min
@@ -289,7 +293,8 @@ class _Parser:
         names = ("minimum_score", "maximum_score") if sign == "=" else (SCORES[sign],)
         return dict.fromkeys(names, bound)
 
-    # Terms: each reads the value after its colon. A ValueError is told at the value.
+    # One method for each term reads the value after the colon. ``_named`` turns its
+    # ValueError into a TextQueryError at the column of the value.
 
     def label(self, group: _Group) -> None:
         at = self.scanner.position
@@ -442,7 +447,7 @@ TERMS: dict[str, Callable[[_Parser, _Group], Filter | None]] = {
 
 
 def _infer(values: list[tuple[str, bool]]) -> str:
-    """A number of any type where all of the values are one, else text."""
+    """Return "number" if all values are unquoted numbers, else "string"."""
     bare = [text for text, was_quoted in values if not was_quoted]
     are_numbers = all(REAL.fullmatch(text) for text in bare)
     return "number" if len(bare) == len(values) and are_numbers else "string"
