@@ -1,4 +1,4 @@
-"""One actual of one inference: given, looked at, taken away, and how it came about."""
+"""Write, read and remove the ground truth of one inference, and list its history."""
 
 from __future__ import annotations
 
@@ -26,7 +26,9 @@ from istore.models import AuditEntry
 
 @dataclass(frozen=True, slots=True)
 class Version:
-    """An actual and its time; ``replaced_by`` and ``until`` are empty while it stands."""
+    """A value of ground truth in time; ``replaced_by`` and ``until`` are empty for the
+    present one.
+    """
 
     truth: dict[str, Any]
     actor: str
@@ -39,9 +41,9 @@ class Version:
 def put_truth(
     actor: object, model: RegisteredModel, inference_id: str, truth: dict[str, Any]
 ) -> GroundTruth | None:
-    """The actual of the inference from now on; None while it waits for the inference.
+    """Set the ground truth of an inference; return None if it is pending until that arrives.
 
-    Of an inference that was removed or is hidden it is a 409.
+    Raises a 409 if the inference was removed or is soft-deleted.
     """
     given = Given(truth, str(actor), clock.now())
     key = _key(model, inference_id)
@@ -58,7 +60,7 @@ def put_truth(
     with transaction.atomic():
         writes.write(model, {key.row_id: given})
         found = find_truth(model, inference_id)
-        if found is None:  # hidden, or removed at this moment
+        if found is None:  # soft-deleted, or removed at this moment
             raise _remove()
         _say(actor, "put", model, inference_id)
     return found
@@ -74,10 +76,12 @@ def _say(actor: object, what: str, model: RegisteredModel, inference_id: str) ->
 
 
 def _remove() -> Conflict:
+    """Return the 409 for an inference that was removed."""
     return Conflict("The inference was removed.", "inference-deleted")
 
 
 def find_truth(model: RegisteredModel, inference_id: str) -> GroundTruth | None:
+    """Return the ground truth of an inference, or None if there is none."""
     inference = find_inference(model, inference_id)
     if inference is None:
         return None
@@ -86,7 +90,7 @@ def find_truth(model: RegisteredModel, inference_id: str) -> GroundTruth | None:
 
 @transaction.atomic
 def remove_truth(actor: object, model: RegisteredModel, inference_id: str) -> bool:
-    """Take the actual away, whether it is joined or waits. False if there is none."""
+    """Remove the ground truth, joined or pending. Return False if there is none."""
     awaited = str(Reference(INFERENCE, inference_id))
     waiting = PendingTruth.objects.filter(registered_model=model, awaited=awaited)
     gone = bool(waiting.delete()[0])
@@ -99,7 +103,7 @@ def remove_truth(actor: object, model: RegisteredModel, inference_id: str) -> bo
 
 
 def history(model: RegisteredModel, row_id: int) -> list[Version]:
-    """Every actual that the inference had, the first first, the present one last."""
+    """Return every value that the inference had, oldest first, the present one last."""
     former = GroundTruthVersion.objects.filter(registered_model=model, row_id=row_id)
     found = [
         Version(
@@ -119,7 +123,9 @@ def history(model: RegisteredModel, row_id: int) -> list[Version]:
 
 
 def counts(model: RegisteredModel) -> dict[str, int]:
-    """How many live inferences have an actual, by verdict, and how many actuals wait."""
+    """Count live inferences with ground truth, those that agree and differ, and pending
+    values.
+    """
     with connection.cursor() as cursor:
         cursor.execute(COUNTS, {"model": model.pk})
         given, agreeing, differing, waiting = cursor.fetchone()
