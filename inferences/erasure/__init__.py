@@ -36,7 +36,5 @@ keepers: dict[str, Keeper] = {}
 def register(
     name: str, *, of_records: OfRecords | None = None, of_value: OfValue | None = None
 ) -> None:
-    """Add a place; called in ``AppConfig.ready``. The report counts its removals under
-    ``name``.
-    """
+    """Add a place; called in ``AppConfig.ready``. The report counts its removals under ``name``."""
     keepers[name] = Keeper(of_records, of_value)

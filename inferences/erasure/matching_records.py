@@ -46,6 +46,7 @@ class Carried:
 
     @property
     def is_source(self) -> bool:
+        """Return whether the value is the name of a data source."""
         return self.key == SOURCE
 
     @property
@@ -63,15 +64,11 @@ class Carried:
         return self._filter().condition(model)
 
     def inferences(self, model: RegisteredModel) -> InferenceQuerySet:
-        """Return all inferences that have the value, soft-deleted and protected ones
-        included.
-        """
+        """Return all inferences that have the value, soft-deleted and protected ones included."""
         return model.inferences.filter(self.condition(model))
 
     def is_in(self, given: Any) -> bool:
-        """Return whether ``[type, text]``, the form of payloads and history rows, is the
-        value.
-        """
+        """Return whether ``[type, text]``, the form of payloads and history rows, is the value."""
         if not isinstance(given, list) or len(given) != 2:
             return False
         type_, text = given
@@ -105,9 +102,7 @@ class Carried:
         return is_number and value == self._operand
 
     def is_among(self, items: Any) -> bool:
-        """Return whether metadata in the form of a request body, a list of objects, has the
-        value.
-        """
+        """Return whether metadata in the form of a request body has the value."""
         return any(
             isinstance(each, dict)
             and each.get("key") == self.path[0]

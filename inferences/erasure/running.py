@@ -171,9 +171,7 @@ def _models(project: Project) -> Iterable[RegisteredModel]:
 
 @transaction.atomic
 def _intend(task: ErasureTask, model: RegisteredModel, carried: Carried) -> bool:
-    """Commit the intents of one batch, which hides its records. Return False when there are
-    none.
-    """
+    """Commit the intents of one batch, which hides its records. Return False if there are none."""
     rows = carried.inferences(model).order_by("id").select_for_update(of=("self",))
     found = {
         row_id: (name, protected, deleted)

@@ -81,9 +81,7 @@ def _rank(pair: tuple[str, float | None]) -> float:
 
 
 def meant(pairs: Pairs) -> set[str]:
-    """Return the labels that count as answered: those with a score of 0.5 or more, or with
-    none.
-    """
+    """Return the labels that count as answered: those with a score of 0.5 or more, or with none."""
     return {label for label, score in pairs if score is None or score >= COUNTS_FROM}
 
 
@@ -209,8 +207,9 @@ def _match(found: Sequence[Detection], actual: Sequence[dict[str, Any]]) -> bool
 def overlaps_of(
     found: Sequence[Detection], actual: Sequence[dict[str, Any]]
 ) -> np.ndarray | None:
-    """Return the IoU of each found shape (row) with each true one (column); None if units
-    differ.
+    """Return the IoU of each found shape (row) with each true one (column).
+
+    Returns None where their units differ, so that they cannot be compared.
     """
     if not found or not actual:
         return np.zeros((len(found), len(actual)))

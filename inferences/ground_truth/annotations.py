@@ -177,9 +177,7 @@ def _outlines(drawn: Drawn) -> list[list[tuple[float, float]]]:
 
 
 def _in_pixels(drawn: Drawn, picture: Picture) -> list[list[tuple[float, float]]]:
-    """Return the contours of an annotation in pixels. Raises ValueError if the size is not
-    known.
-    """
+    """Return the contours of an annotation in pixels. Raises ValueError without a size."""
     outlines = _outlines(drawn)
     if not picture.in_shares:
         return outlines
@@ -218,9 +216,7 @@ def _box(drawn: Drawn, picture: Picture, wants_share: bool) -> dict[str, Any]:
 
 
 def _turn(drawn: Drawn, picture: Picture) -> dict[str, Any]:
-    """Return a rotated box in shares of the picture, as answers are; the angle is that in
-    pixels.
-    """
+    """Return a rotated box in shares of the picture, as answers are; the angle is that of pixels."""
     width, height = _size(picture)
     (outline, *_) = _in_pixels(drawn, picture)
     if len(outline) == 5 and outline[0] == outline[-1]:
@@ -357,9 +353,7 @@ def _points(flat: Sequence[float]) -> list[tuple[float, float]]:
 
 
 def _contours_of_runs(segment: Mapping[str, Any]) -> list[list[tuple[float, float]]]:
-    """Return the contours of a COCO run-length mask. Raises ValueError if it is too large or
-    empty.
-    """
+    """Return the contours of a COCO run-length mask. Raises ValueError if it is not valid."""
     height, width = segment["size"]
     if not _is_size(width, height) or width * height > PIXELS_MAX:
         raise ValueError("The size of its mask is none.")
@@ -397,6 +391,7 @@ class _Archive:
         }
 
     def read(self, name: str, most: int = PART_MAX_BYTES) -> bytes:
+        """Return a member, at most ``most`` bytes. Raises ValueError."""
         try:
             with self.zip.open(self.parts[name]) as part:
                 content = part.read(most + 1)

@@ -90,6 +90,7 @@ def finds_things(model: RegisteredModel) -> bool:
 
 
 def label_names(numbers: Iterable[int]) -> dict[int, str]:
+    """Return the names of label numbers, in one query."""
     wanted = set(numbers)
     rows = LabelName.objects.filter(pk__in=wanted) if wanted else ()
     return {row.pk: row.name for row in rows}

@@ -78,6 +78,7 @@ class DelimitedTable:
             raise self._broken(error) from None
 
     def close(self) -> None:
+        """Release the file without closing it."""
         self._text.detach()  # whoever opened the file closes it
 
     def _first_line(self) -> str:
@@ -103,9 +104,7 @@ def delimiter_named(text: str) -> str:
 
 
 def _encoding(file: IO[bytes]) -> str:
-    """Return the encoding by the byte order mark, or by zero bytes in the first two
-    characters.
-    """
+    """Return the encoding by the byte order mark, or by zero bytes in the first two characters."""
     start = file.tell()
     head = file.read(4)
     file.seek(start)

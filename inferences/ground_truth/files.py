@@ -98,9 +98,7 @@ class Options:
 
     @classmethod
     def read(cls, given: Mapping[str, str]) -> Self:
-        """Return the options of a query string or command. Raises a 400 that names the wrong
-        one.
-        """
+        """Return the options of a query string or command. Raises a 400 that names the error."""
         said: dict[str, Any] = {}
         if "delimiter" in given:
             said["delimiter"] = delimiter_named(given["delimiter"])
@@ -146,9 +144,7 @@ def rows_of(
     model: RegisteredModel,
     options: Options | None = None,
 ) -> Rows:
-    """Yield the ground truth in a file, or why a row is refused; ``form`` is one of
-    ``NAMES``.
-    """
+    """Yield the ground truth in a file, or why a row is refused; ``form`` is one of ``NAMES``."""
     # Labels are loaded now: later the connection is busy, as rows are copied while read.
     labels, options = Labels.of(model), options or Options()
     labels.load()
@@ -363,8 +359,7 @@ def _of_batches(
 def _without_long(
     batch: pyarrow.RecordBatch,
 ) -> tuple[pyarrow.RecordBatch, dict[int, dict[str, Unreadable]]]:
-    """Return the batch without texts that are too long, and for each row why those are
-    refused.
+    """Return the batch without texts that are too long, and for each row why those are refused.
 
     Such a text is never decoded to Python: the file stores it once, but it may be in every
     row.

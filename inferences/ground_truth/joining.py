@@ -177,9 +177,7 @@ COMPARED = {
 
 
 def _ways(model: RegisteredModel, keys: list[str]) -> tuple[str, dict[str, Any]]:
-    """Return SQL that selects pairs of a row id and the number of a staged value for that
-    row.
-    """
+    """Return SQL that selects pairs of a row id and the number of a staged value for that row."""
     values: dict[str, Any] = {"model": model.pk}
     ways = [BY_ID, BY_HASH]
     for number, key in enumerate(keys):

@@ -82,7 +82,7 @@ class Labels:
         return self._known([text]) is not None
 
     def read(self, value: Any, *, is_typed: bool = True) -> Any:
-        """Return the label that a value means; a value that is no label is returned as it is.
+        """Return the label that a value means; a value that is no label is returned to be refused.
 
         With ``is_typed`` a text was written as a text: ``"1.0"`` stays so if the model does
         not know it.

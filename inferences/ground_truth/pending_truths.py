@@ -82,9 +82,7 @@ def apply(model: RegisteredModel, rows: Sequence[dict[str, Any]]) -> int:
 
 @transaction.atomic
 def wait(model: RegisteredModel, reference: Reference, given: Given) -> bool:
-    """Store ground truth for an inference id as pending. Return False if the id exists by
-    now.
-    """
+    """Store ground truth for an inference id as pending. Return False if the id exists by now."""
     held = RegisteredModel.objects.select_for_update(no_key=True).get(pk=model.pk)
     # A key without a row is only reserved: it has no record yet, so the value is pending.
     keys = InferenceKey.objects.filter(registered_model=model, row_id__isnull=False)
@@ -106,8 +104,7 @@ def wait(model: RegisteredModel, reference: Reference, given: Given) -> bool:
 
 
 def give_up(at: datetime) -> int:
-    """Delete values that were pending for ``ISTORE_PENDING_TRUTH_DAYS``; return how many. For
-    beat.
+    """Delete values that were pending for ``ISTORE_PENDING_TRUTH_DAYS``; return how many. For beat.
 
     Models without pending values lose the flag, so that recording does not look for them.
     """

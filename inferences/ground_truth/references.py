@@ -49,9 +49,7 @@ class Reference:
 
     @property
     def whole(self) -> int | None:
-        """Return the value as an int, also for ``7.0``, as pandas writes 7 beside a gap; or
-        None.
-        """
+        """Return the value as an int, or None; ``7.0`` is 7, as pandas writes it beside a gap."""
         if self.by != METADATA:
             return None
         number, point, rest = self.value.partition(".")

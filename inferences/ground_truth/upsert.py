@@ -26,9 +26,7 @@ from istore.models import AuditEntry
 
 @dataclass(frozen=True, slots=True)
 class Version:
-    """A value of ground truth in time; ``replaced_by`` and ``until`` are empty for the
-    present one.
-    """
+    """A value of ground truth in time; ``replaced_by`` and ``until`` are empty while it stands."""
 
     truth: dict[str, Any]
     actor: str
@@ -123,9 +121,7 @@ def history(model: RegisteredModel, row_id: int) -> list[Version]:
 
 
 def counts(model: RegisteredModel) -> dict[str, int]:
-    """Count live inferences with ground truth, those that agree and differ, and pending
-    values.
-    """
+    """Count live inferences with ground truth, those that agree and differ, and pending values."""
     with connection.cursor() as cursor:
         cursor.execute(COUNTS, {"model": model.pk})
         given, agreeing, differing, waiting = cursor.fetchone()

@@ -58,9 +58,7 @@ def write(model: RegisteredModel, given: Mapping[int, Given]) -> int:
 
 @transaction.atomic
 def remove(actor: object, model: RegisteredModel, row_id: int) -> bool:
-    """Remove the ground truth of a row and keep it as a version. Return False if there is
-    none.
-    """
+    """Remove the ground truth of a row and keep it as a version. Return False if there is none."""
     if not _lock(model, [row_id]):
         return False
     found = GroundTruth.objects.beside(model).filter(id=row_id)

@@ -64,9 +64,7 @@ Row = tuple[str, Any | APIException]
 
 
 def files_in(path: Path) -> list[Path]:
-    """Return the file, or the data files of a directory, without names that start with _ or a
-    dot.
-    """
+    """Return the file, or a directory's data files: names with a leading _ or dot are left out."""
     if not path.is_dir():
         return [path]
     found = (each for each in sorted(path.rglob("*")) if each.is_file())

@@ -76,6 +76,7 @@ def _alone(what: str, table: str, column: str) -> str:
     )
 
 
+# All checks of one window are one statement, so they see one snapshot.
 ROWS = f"""
 WITH hot AS MATERIALIZED (
     SELECT id, inference_id, labels, scores, classes, probabilities, deleted, is_protected
@@ -429,6 +430,7 @@ class Named:
 
     @property
     def keys(self) -> list[str]:
+        """Return the keys that should exist; a marker that an erasure deleted is not among them."""
         found = removal.blob_keys(self.data_key, self.answer_key)
         return found[:-1] if self.marker_erased and self.answer_key else found
 

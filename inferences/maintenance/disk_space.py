@@ -158,8 +158,7 @@ def _are_being_vacuumed(ranges: Iterable[Range]) -> bool:
 
 
 def _replace(empty: list[Range]) -> bool:
-    """Replace the partitions by one empty range. Return False if a late inference has
-    arrived.
+    """Replace the partitions by one empty range. Return False if a late inference has arrived.
 
     Raises ``OperationalError`` if a lock cannot be had within ``LOCKED_SECONDS``, and
     ``ProgrammingError`` if the partitions no longer exist.

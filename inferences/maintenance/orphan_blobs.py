@@ -68,22 +68,27 @@ class Folder:
 
     @property
     def keys(self) -> list[str]:
+        """Return the keys of the objects."""
         return [each.key for each in self.objects]
 
     @property
     def marker(self) -> str:
+        """Return the key of the commit marker, whether it exists or not."""
         return f"{self.name}/{blobs.METADATA}"
 
     @property
     def answer(self) -> str:
+        """Return the key of the answer, whether it exists or not."""
         return f"{self.name}/{blobs.ANSWER}"
 
     @property
     def youngest(self) -> datetime:
+        """Return when the last object was put."""
         return max(each.modified_at for each in self.objects)
 
     @property
     def size(self) -> int:
+        """Return the bytes of all objects."""
         return sum(each.size for each in self.objects)
 
 
@@ -293,8 +298,9 @@ def collect_uploads(at: datetime) -> int:
 
 
 def collect_grants(rows: list[UploadGrant]) -> int:
-    """Delete the staged objects and then the grants, so that an object never loses its grant
-    first.
+    """Delete the staged objects, then the grants; return how many.
+
+    In this order a row that is left after a crash names the objects that are left.
     """
     blobs.delete(row.storage_key for row in rows)
     failpoint("collecting.staged_removed")

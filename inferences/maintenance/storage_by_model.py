@@ -88,9 +88,7 @@ def measured(model: RegisteredModel) -> tuple[int, datetime] | None:
 
 
 def by_model(caller: Caller | None = None) -> dict[str, Any]:
-    """Return the context of ``operations/_storage.html``: the caller's models, the largest
-    first.
-    """
+    """Return the context of ``operations/_storage.html``: models the caller sees, largest first."""
     told = recall(KEY) or _measured_at_once()
     if told is None:
         return {"bars": [], "measured_at": None, "models": 0, "more": 0}

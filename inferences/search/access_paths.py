@@ -75,6 +75,7 @@ class IndexScan:
 
     @property
     def source(self) -> str:
+        """Return the SQL to put behind FROM."""
         return f"{self.beside}{self.table} AS {self.alias}"
 
 
@@ -86,15 +87,18 @@ class AccessPath:
 
     @property
     def in_order(self) -> bool:
+        """Return whether every branch gives ids in order, and they are few enough to be merged."""
         few = len(self.branches) <= STREAMS_MOST
         return few and all(branch.in_order for branch in self.branches)
 
     @property
     def of_rows(self) -> bool:
+        """Return whether every branch reads the inference table itself."""
         return all(branch.table == TABLE for branch in self.branches)
 
     @property
     def is_one_of_rows(self) -> bool:
+        """Return whether the path is a single scan of the inference table."""
         return self.of_rows and len(self.branches) == 1
 
 
@@ -113,10 +117,12 @@ class Conditions:
 
     @property
     def live(self) -> Sql:
+        """Return the test for the model's rows that are not soft-deleted."""
         return Sql(f"{TABLE}.model_key = %s AND NOT {TABLE}.deleted", (self.key,))
 
     @property
     def key(self) -> int:
+        """Return the number of the model, the column ``model_key`` of its rows."""
         return self.model.pk
 
     @property
@@ -129,9 +135,11 @@ class Conditions:
         return self.lowest is not None or self.highest is not None
 
     def raise_lowest(self, row_id: int) -> None:
+        """Narrow the window to ids from this one on."""
         self.lowest = row_id if self.lowest is None else max(self.lowest, row_id)
 
     def lower_highest(self, row_id: int) -> None:
+        """Narrow the window to ids up to this one."""
         self.highest = row_id if self.highest is None else min(self.highest, row_id)
 
     def window(self, table: str = TABLE) -> Sql:
@@ -240,9 +248,7 @@ def _narrows(conditions: Conditions, node: Any) -> bool:
 def _of_column(
     conditions: Conditions, compiler: Any, column: str, nodes: Sequence[Any]
 ) -> AccessPath:
-    """Return the path for the conditions on one indexed column: one range of its index or
-    several.
-    """
+    """Return the path for the conditions on one indexed column: one or several of its ranges."""
     present = Sql(f"{TABLE}.{column} IS NOT NULL")
     start = conditions.live & present if column != "source_id" else conditions.live
     if len(nodes) == 1 and column in IN_ORDER and (one := _equalities(nodes[0])):
@@ -429,9 +435,7 @@ def _of_class(conditions: Conditions, node: ClassTest) -> AccessPath:
 
 
 def _of_side_rows(conditions: Conditions, node: Exists) -> AccessPath | None:
-    """Return the path of an ``Exists`` on a side table: keys without a slot, and ground
-    truth.
-    """
+    """Return the path of an ``Exists`` on a side table: keys without a slot, and ground truth."""
     query = node.query
     if query.model is InferencePayload:
         return _of_noted_rows(conditions, node)

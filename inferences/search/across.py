@@ -84,9 +84,7 @@ class ProjectQuery:
         return planner.places(model, matching(model, self.filters), BY_TIME, part)
 
     def count(self, models: Sequence[RegisteredModel], limit: int | None) -> Count:
-        """Return how many match in all models, counted no further than the limit if there is
-        one.
-        """
+        """Return how many match in all models, counted no further than the limit if given."""
         total = 0
         for model in models:
             left = None if limit is None else limit - total

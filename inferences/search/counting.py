@@ -79,9 +79,7 @@ def _by_detections(asked: Conditions, wanted: DetectionFilter) -> int:
 
 
 def _delete(asked: Conditions) -> Sql:
-    """Return the same conditions for soft-deleted rows; the index inference_deleted serves
-    them.
-    """
+    """Return the same conditions for soft-deleted rows; the index inference_deleted serves them."""
     live = f'NOT "{TABLE}"."deleted"'
     whole = asked.everything
     if live not in whole.sql:

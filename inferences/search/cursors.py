@@ -37,6 +37,7 @@ def write(position: Position, question: object) -> str:
     It holds a hash of the query's representation, so another query refuses it.
     """
     place = position.place
+    # ``passed`` is an unsigned 32-bit field, so it is capped.
     head = HEAD.pack(_belongs_to(question), place.row_id, min(position.passed, 2**31))
     rank = b"" if place.rank is None else json.dumps(place.rank).encode()
     return base64.urlsafe_b64encode(head + rank).decode().rstrip("=")

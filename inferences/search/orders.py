@@ -50,9 +50,7 @@ def detections_of(filters: Filter) -> DetectionFilter | None:
 
 
 def order_of(sort: str, model: RegisteredModel, filters: Filter) -> Order:
-    """Return the order of a sort by columns of the row; ``nearest`` orders by embedding
-    distance.
-    """
+    """Return the order of a sort by columns of the row; ``nearest`` orders by distance."""
     match sort:
         case "score":
             return by_score(model, detections_of(filters))
@@ -84,9 +82,7 @@ class ByLabel(Order):
 
 
 def by_label(model: RegisteredModel, detections: DetectionFilter | None) -> ByLabel:
-    """Return the order by the label of the best matching detection; of equal scores the
-    first.
-    """
+    """Return the order by the label of the best matching detection; of equal scores the first."""
     tests = _tests(model, detections or DetectionFilter())
     label = (
         f"(SELECT each.label FROM {_detections()} WHERE {tests.sql} "

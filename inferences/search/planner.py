@@ -284,10 +284,9 @@ def _streamed(
 def _refill(
     asked: Conditions, driver: AccessPath, part: PageSlice
 ) -> list[PagePosition] | None:
-    """Read the rows behind the first entries of each stream, with more entries if too few
-    match.
-    """
+    """Read the rows behind the first entries of each stream, with more entries if too few match."""
     for chunk in CHUNKS:
+        # An entry may be of a soft-deleted row, and a row may have several entries.
         if part.needed > chunk // 3:
             continue
         ids, is_all = _named(asked, driver, part, chunk)
@@ -329,9 +328,7 @@ def _named(
 def _index_scan(
     asked: Conditions, order: Order, part: PageSlice, most: int
 ) -> list[PagePosition] | None:
-    """Walk the first ``most`` rows in the page's order; declines if they do not fill the
-    page.
-    """
+    """Walk the first ``most`` rows in the page's order; declines if they do not fill the page."""
     if part.needed > most // 5 or (order.rank is not None and not order.column):
         return None
     start, along = asked.live, f"{TABLE}.id {part.way}"
@@ -460,9 +457,7 @@ def _under_a_ceiling(
 def _from_selective_index(
     asked: Conditions, order: Order, part: PageSlice, most: int
 ) -> list[PagePosition] | None:
-    """Read the rows of the driver with the fewest entries; declines if all have more than
-    ``most``.
-    """
+    """Read the rows of the driver with the fewest entries; declines if that has over ``most``."""
     drivers = sorted(asked.drivers, key=lambda each: not each.in_order)[:PROBES_MOST]
     if asked.lowest is not None and asked.highest is not None:
         drivers.append(_window_driver(asked))

@@ -1,3 +1,5 @@
+"""The query of one model's inferences: filter, order and page."""
+
 from __future__ import annotations
 
 from collections.abc import Sequence
@@ -34,6 +36,7 @@ class InferenceQuery:
 
     @property
     def sort(self) -> Sort:
+        """Return the order that is asked for, or the one for this query by default."""
         return self.pagination.sort or (
             "embedding_distance" if self.embedding else "created_at"
         )

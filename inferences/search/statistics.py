@@ -88,8 +88,7 @@ class Statistics:
 
 
 def statistics(model: RegisteredModel, query: StatisticsQuery) -> Statistics:
-    """Return the statistics of a key; the type ``number`` takes int and float values
-    together.
+    """Return the statistics of a key; the type ``number`` takes int and float values together.
 
     Raises ValueError when there would be too many bins.
     """
@@ -144,6 +143,7 @@ def _of_strings(
 
 
 def _given_texts(model: RegisteredModel, key: str, ids: list[int]) -> dict[int, str]:
+    # A payload holds metadata as {key: [type, text]}.
     rows = InferencePayload.objects.beside(model).filter(id__in=ids)
     return dict(
         rows.annotate(text=RawSQL("metadata -> %s ->> 1", [key])).values_list(
@@ -213,8 +213,7 @@ def _as_given(
 
 
 def bin_edges(query: StatisticsQuery, low: float, high: float) -> list[float]:
-    """Return the edges of the bins, one more than there are bins; empty when no value can
-    fit.
+    """Return the edges of the bins, one more than there are bins; empty when no value can fit.
 
     Edges that are the same double are one edge, so there may be fewer bins than asked for. A
     whole number that is no double is included by rounding the outer edges away from it.
@@ -255,6 +254,7 @@ def _inner_edges(query: StatisticsQuery, low: float, high: float) -> list[float]
 
 
 def bin_names(edges: list[float]) -> list[str]:
+    """Return a name for each bin, such as ``[0.0, 0.5)``; the last one is closed."""
     pairs = list(pairwise(edges))
     return [
         f"[{low!r}, {high!r}{']' if number == len(pairs) else ')'}"
@@ -282,6 +282,7 @@ def _count(
             [bounds[:-1], *values, bounds[-1]],
         )
         counted = dict(cursor.fetchall())
+    # width_bucket gives 0 below the first edge: those values are in no bin.
     return [counted.get(number, 0) for number in range(1, bins + 1)]
 
 

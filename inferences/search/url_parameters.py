@@ -206,9 +206,7 @@ class InferenceFilterSet(django_filters.FilterSet):
 
     @property
     def inference_filter(self) -> Filter:
-        """Return the filter of all parameters together. Raises ``ValidationError`` if not
-        valid.
-        """
+        """Return the filter of all parameters together. Raises ``ValidationError`` if not valid."""
         if not self.is_valid():
             raise ValidationError(self.form.errors)
         return self.form.cleaned_data["filter"]
@@ -298,8 +296,7 @@ def _warnings(cleaned: dict[str, Any]) -> list[Filter]:
 
 
 def parameters(filters: Filter) -> dict[str, list[str]]:
-    """Return the query string of a filter: parameters where there are some, and ``q`` for the
-    rest.
+    """Return the query string of a filter: parameters where there are some, and ``q`` for the rest.
 
     Parsing it gives the filter's normal form again, except for the order of its parts.
     """

@@ -1,3 +1,5 @@
+"""The filter on the class distribution of an answer."""
+
 from __future__ import annotations
 
 import math

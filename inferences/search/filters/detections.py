@@ -1,3 +1,5 @@
+"""The filter on the labels and scores of detections."""
+
 from __future__ import annotations
 
 import math

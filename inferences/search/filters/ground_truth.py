@@ -26,8 +26,7 @@ class TruthFilter:
             raise ValueError(f"It is one of {', '.join(STATES)}.")
 
     def condition(self, model: RegisteredModel) -> Q:
-        """Return a test served by ground_truth_by_verdict or the primary key, both in id
-        order.
+        """Return a test served by ground_truth_by_verdict or the primary key, both in id order.
 
         For ``missing`` there is no index: rows are walked.
         """

@@ -45,9 +45,7 @@ class InferenceFilter:
             raise ValueError(f"More than {most} conditions.")
 
     def condition(self, model: RegisteredModel) -> Q:
-        """Return all conditions joined by AND; hash and source have indexes, an action has
-        none.
-        """
+        """Return all conditions joined by AND; hash and source have indexes, an action has none."""
         return reduce(and_, self._conditions(model), Q())
 
     def _conditions(self, model: RegisteredModel) -> Iterator[Q]:

@@ -100,9 +100,7 @@ class GeoRectangle:
     p2: GeoPoint
 
     def condition(self, model: RegisteredModel) -> Q:
-        """Return a test served by the area index; across the antimeridian there are two
-        boxes.
-        """
+        """Return a test served by the area index; across the antimeridian there are two boxes."""
         boxes = self.boxes()
         within = [
             Q(
@@ -146,9 +144,7 @@ def _apart(degrees: str) -> str:
 
 
 def _in_cells(boxes: list[geo_cells.Box]) -> Q:
-    """Return the test that a row's area cell lies in one of the boxes; the area index serves
-    it.
-    """
+    """Return the test that a row's area cell lies in one of the boxes; the area index serves it."""
     ranges = [each for box in boxes for each in geo_cells.ranges(box)]
     return reduce(
         or_, [Q(area_cell__gte=low, area_cell__lt=high) for low, high in ranges]

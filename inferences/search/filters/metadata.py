@@ -134,9 +134,7 @@ class MetadataFilter:
         return MetadataFilter(self.key, self.type, operator, value)
 
     def _plain_numbers(self) -> str:
-        """Return the value with plain digits as written, because they may be compared with a
-        text.
-        """
+        """Return the value with plain digits unchanged: they may be compared with a text."""
         if self.operator in OF_LISTS:
             return write_list([_plain_number(each) for each in self.literals]) or ""
         return _plain_number(self.value)
@@ -149,9 +147,7 @@ class MetadataFilter:
         return [self.value]
 
     def condition(self, model: RegisteredModel) -> Q:
-        """Return a test served by the index of the key's slot. An unknown key matches
-        nothing.
-        """
+        """Return a test served by the index of the key's slot. An unknown key matches nothing."""
         if self.type == "number":
             return self._any_number(model)
         operand, path = self.operand(), self.key.split(".")
@@ -282,9 +278,7 @@ def is_in_array(path: list[str]) -> bool:
 
 
 def _beginning(place: SlotRef, beginning: str) -> Q:
-    """Return the test that a text starts so: a range of the slot's index, in code point
-    order.
-    """
+    """Return the test that a text starts so: a range of the slot's index, in code point order."""
     found = place.compared("startswith", beginning)
     return found & place.compared("gte", beginning) if beginning else found
 

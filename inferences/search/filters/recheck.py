@@ -36,6 +36,8 @@ def exact_value_condition(
     type_: str, key: str, comparison: str, *operands: object
 ) -> Q:
     """Return the test that the value of a key, as text, satisfies ``<text> <comparison>``."""
+    # CASE, not AND: PostgreSQL may evaluate AND in any order, and the cast in the comparison
+    # would fail on a value of another type.
     sql = (
         "CASE WHEN metadata -> %s ->> 0 = %s "
         f"THEN (metadata -> %s ->> 1){comparison} ELSE false END"

@@ -27,9 +27,7 @@ class TimeWindow:
             raise ValueError("The time window ends before it starts.")
 
     def condition(self, model: RegisteredModel) -> Q:
-        """Return a range of ids, served by the primary key and every index that ends in the
-        id.
-        """
+        """Return a range of ids, served by the primary key and every index that ends in the id."""
         end = self.end or clock.now()
         if end < EARLIEST or self.start > LATEST:  # no id can have such a time
             return NOTHING

@@ -37,6 +37,7 @@ from inferences.search.text.words import TERMS_OF_KEYS, circle_in, moment_in
 QUERY_MAX_CHARS = 100_000
 PARENTHESES_MAX = 50
 
+# A keyword ends at a blank, a parenthesis or the end of the text: ORDER is not an OR.
 OR = re.compile(r"OR(?![^\s()])")
 AND = re.compile(r"AND(?![^\s()])")
 NOT = re.compile(r"NOT(?![^\s()])|-")
@@ -81,18 +82,22 @@ class _Group:
         self.window: dict[str, Any] | None = None
 
     def add_detection(self, at: int, **test: Any) -> None:
+        """Add a test to the group's one filter on a detection."""
         self.detection = self._shared(self.detection, at)
         _narrow(self.detection, test)
 
     def add_class(self, at: int, label: str) -> None:
+        """Add a class; the probabilities that follow bound it."""
         self.class_ = {"at": at, "label": label}
         self.parts.append(self.class_)
 
     def bound_class(self, at: int, **test: float) -> None:
+        """Add a bound to the last class."""
         self.class_["at"] = at
         _narrow(self.class_, test)
 
     def add_window(self, at: int, **bound: Any) -> None:
+        """Add a bound to the group's one time window."""
         self.window = self._shared(self.window, at)
         self.window |= bound
 
@@ -130,11 +135,14 @@ def _narrow(known: dict[str, Any], test: dict[str, Any]) -> None:
 
 
 class _Parser:
+    """The recursive descent: each method parses one rule of the grammar in ``text``."""
+
     def __init__(self, scanner: Scanner) -> None:
         self.scanner = scanner
         self.opened = 0
 
     def whole(self) -> Filter:
+        """Parse a whole text; an empty one matches everything."""
         self.scanner.skip_blanks()
         if self.scanner.at_end:
             return And(())
@@ -144,6 +152,7 @@ class _Parser:
         return found
 
     def query(self) -> Filter:
+        """Parse groups joined by OR."""
         start = self.scanner.position
         groups = [self.group()]
         while self.scanner.take(OR):
@@ -151,6 +160,7 @@ class _Parser:
         return self._made(Or, groups, start)
 
     def group(self) -> Filter:
+        """Parse factors up to an OR, a closing parenthesis or the end."""
         self.scanner.skip_blanks()
         start, group = self.scanner.position, _Group()
         while True:
@@ -171,6 +181,7 @@ class _Parser:
             raise self.scanner.error(str(error), at) from None
 
     def factor(self, group: _Group) -> None:
+        """Parse a term or a parenthesised query, with its negations, and add it to the group."""
         scanner = self.scanner
         scanner.skip_blanks()
         start, negated = scanner.position, False

@@ -28,6 +28,7 @@ class Scanner:
 
     @property
     def at_end(self) -> bool:
+        """Return whether everything has been read."""
         return self.position == len(self.text)
 
     def error(self, message: str, position: int | None = None) -> TextQueryError:
@@ -36,6 +37,7 @@ class Scanner:
         return TextQueryError(message, at + 1)
 
     def skip_blanks(self) -> None:
+        """Move the position behind any blanks."""
         self.position = BLANKS.match(self.text, self.position).end()
 
     def sees(self, pattern: re.Pattern[str]) -> re.Match[str] | None:
@@ -43,9 +45,7 @@ class Scanner:
         return pattern.match(self.text, self.position)
 
     def take(self, pattern: re.Pattern[str]) -> re.Match[str] | None:
-        """Read what the pattern matches here and return the match; else None, and nothing is
-        read.
-        """
+        """Read what the pattern matches here and return the match, or None."""
         if found := self.sees(pattern):
             self.position = found.end()
         return found
@@ -64,9 +64,7 @@ class Scanner:
             raise self.error(f"{mark!r} is missing here.")
 
     def value(self) -> tuple[str, bool]:
-        """Return a quoted or bare value, and whether it was quoted. Raises
-        ``TextQueryError``.
-        """
+        """Return a quoted or bare value, and whether it was quoted. Raises ``TextQueryError``."""
         self.skip_blanks()
         if found := self.take(QUOTED):
             return ESCAPED.sub(r"\1", found[1]), True

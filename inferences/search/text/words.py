@@ -38,9 +38,7 @@ class RelativeMoment(datetime):
 
     @classmethod
     def before(cls, now: datetime, given: str) -> RelativeMoment:
-        """Return the moment that ``given`` means before now. Raises ValueError for another
-        text.
-        """
+        """Return the moment that ``given`` means before now. Raises ValueError for another text."""
         found = RELATIVE.fullmatch(given)
         if not found:
             raise ValueError(f"{given!r} is not a time before now such as 24h.")
@@ -91,8 +89,7 @@ def write_moment(moment: datetime, *, end_of_day: bool = False) -> str:
 
 
 def circle_in(text: str) -> GeoCircle:
-    """Parse ``latitude,longitude,radius``: degrees, and metres or a number with ``m`` or
-    ``km``.
+    """Parse ``latitude,longitude,radius``: degrees, and metres or a number with ``m`` or ``km``.
 
     Raises ValueError.
     """

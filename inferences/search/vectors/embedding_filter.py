@@ -1,3 +1,5 @@
+"""The vector that a search measures distances from."""
+
 from __future__ import annotations
 
 from collections.abc import Sequence
@@ -34,8 +36,7 @@ class BadEmbedding(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class EmbeddingFilter:
-    """A vector to measure distances from: given, of an inference (``similar_to``), or of a
-    text.
+    """A vector to measure distances from: given, of an inference (``similar_to``), or of a text.
 
     It leaves no inference out. ``cosine`` is 1 - cosine similarity, ``negative_dot_product``
     is -(a·b): nearer is always smaller.

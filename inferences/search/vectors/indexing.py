@@ -17,17 +17,19 @@ from inferences.models import Embedding, RegisteredModel
 TABLE = Embedding._meta.db_table
 INDEX_FROM = 20_000  # vectors; up to here a search measures them one by one
 LARGEST = 4_000  # numbers in a vector; a halfvec index takes no more
-OPTIONS = "m = 16, ef_construction = 128"
+OPTIONS = "m = 16, ef_construction = 128"  # of pgvector; the defaults are 16 and 64
 MIB = 1024**2
 MEMORY_LEAST, MEMORY_MOST = 64 * MIB, 2048 * MIB
 NO_SHARED_MEMORY = "53100"  # disk_full: raised when /dev/shm is too small
 
 
 def index_name(model: RegisteredModel) -> str:
+    """Return the name of the model's index."""
     return f"embedding_of_model_{model.pk}"
 
 
 def index_expression(model: RegisteredModel, column: str) -> str:
+    """Return the indexed expression; a search must repeat it for the index to be used."""
     return f"(l2_normalize({column})::halfvec({model.embedding_size}))"
 
 
@@ -70,11 +72,13 @@ def drop(model: RegisteredModel) -> None:
 
 
 def count(model: RegisteredModel) -> int:
+    """Return how many vectors of the model are in the indexed table."""
     return Embedding.objects.beside(model).count()
 
 
 def memory_for(model: RegisteredModel, vectors: int) -> int:
     """Return the bytes that hold the whole graph, within the bounds of one build."""
+    # Two bytes for each number and some 450 besides for each vector, plus a fifth.
     wanted = int(vectors * (2 * model.embedding_size + 450) * 1.2)
     return max(MEMORY_LEAST, min(wanted, MEMORY_MOST))
 
@@ -93,6 +97,7 @@ def _state(model: RegisteredModel) -> bool | None:
 def _build(model: RegisteredModel, vectors: int, workers: int | None = None) -> None:
     memory = memory_for(model, vectors) // MIB
     with connection.cursor() as cursor:
+        # SET, not SET LOCAL: CREATE INDEX CONCURRENTLY is not allowed in a transaction.
         cursor.execute(f"SET maintenance_work_mem = '{memory}MB'")
         if workers is not None:
             cursor.execute(f"SET max_parallel_maintenance_workers = {workers}")

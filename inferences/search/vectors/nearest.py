@@ -73,9 +73,7 @@ class Search:
         return number
 
     def distances(self, ids: list[int]) -> dict[int, float | None]:
-        """Return the distances of these inferences by id; None where a distance is not
-        defined.
-        """
+        """Return the distances of these inferences by id; None where a distance is not defined."""
         chosen = Sql("model_key = %s AND id = ANY(%s)", (self.model.pk, ids))
         measured = self._measured(chosen)
         return dict(_ask(Sql(f"SELECT id, d {measured.sql}", measured.values)))
@@ -149,9 +147,7 @@ class Search:
         return rows if len(rows) == part.limit else []
 
     def _candidates(self, test: Sql, most: int) -> Sql:
-        """Return SQL of the nearest of the index and all vectors not yet in it, with
-        distances.
-        """
+        """Return SQL of the nearest of the index and all vectors not yet in it, with distances."""
         expression = index_expression(self.model, "vector")
         unit = _text(_unit(self.vector))
         size = self.model.embedding_size

@@ -89,6 +89,7 @@ SELECT (SELECT id FROM {ROW} WHERE model_key = %(model)s AND id BETWEEN %(low)s 
                WHERE model_key = %(model)s AND id BETWEEN %(low)s AND %(high)s
                ORDER BY id OFFSET 2 * %(rows)s LIMIT 1)
 """
+# A segment's key is its highest id: the upper part keeps it, the lower part is a new row.
 CUT = f"""
 WITH rest AS (
     UPDATE {SEGMENT} SET lowest_id = %(high)s + 1, built_at = NULL
@@ -102,6 +103,7 @@ _BOUNDS = [
     for slot in NUMBER_SLOTS
     for edge, function in (("lowest", "min"), ("highest", "max"))
 ]
+# One statement, so the touches that go and the bounds come from one snapshot.
 BUILD = f"""
 WITH gone AS (
     DELETE FROM {TOUCH} WHERE model_key = %(model)s
@@ -211,9 +213,7 @@ def forget_empty(model_key: int) -> None:
 
 
 def _alone(model_key: int) -> bool:
-    """Take the builder's advisory lock of this model until commit; return whether it was
-    free.
-    """
+    """Take the builder's advisory lock of this model until commit; return whether it was free."""
     lock = "SELECT pg_try_advisory_xact_lock(hashtext('inferences.search.zone_maps'), %(model)s)"
     ((alone,),) = _rows(lock, {"model": model_key})
     return alone

@@ -88,9 +88,7 @@ def between(window: Stretch, taken: Sequence[Stretch]) -> Iterator[Stretch]:
 
 
 def _may_hold(ranges: Mapping[str, Range]) -> tuple[str, list[float]]:
-    """Return the SQL test that a segment may hold a row whose slots are all within their
-    ranges.
-    """
+    """Return the SQL test that a segment may hold a row whose slots are all within their ranges."""
     tests, values = [], []
     for slot, (low, high) in sorted(ranges.items()):
         tests.append(f"{slot}_lowest IS NOT NULL")
