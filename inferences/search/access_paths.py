@@ -249,6 +249,8 @@ def _of_column(
     conditions: Conditions, compiler: Any, column: str, nodes: Sequence[Any]
 ) -> AccessPath:
     """Return the path for the conditions on one indexed column: one or several of its ranges."""
+    # Repeats the WHERE of the partial index (NOT deleted, and for most IS NOT NULL), without
+    # which PostgreSQL cannot use it.
     present = Sql(f"{TABLE}.{column} IS NOT NULL")
     start = conditions.live & present if column != "source_id" else conditions.live
     if len(nodes) == 1 and column in IN_ORDER and (one := _equalities(nodes[0])):
@@ -377,7 +379,7 @@ def _of_tree(
     children = map(_bare, node.children)
     parts = [_driver(conditions, compiler, child) for child in children]
     if node.connector == AND:
-        # Rows that pass an AND pass each part, so any one part may drive.
+        # Rows that pass an AND pass each part, so the one with the fewest scans may drive.
         known = [part for part in parts if part]
         best = min(known, key=lambda part: len(part.branches), default=None)
         return best and AccessPath(_out_of_order(best.branches))
@@ -404,7 +406,10 @@ def _of_labels(conditions: Conditions, node: ArrayOverlap) -> AccessPath | None:
 
 
 def access_path_of_labels(conditions: Conditions, labels: Sequence[int]) -> AccessPath:
-    """Return the path to the rows that have a detection with one of the labels."""
+    """Return the path to the rows that have a detection with one of the labels.
+
+    The index detection_by_label (model_key, label_id, id) gives each label in id order.
+    """
     ours = Sql(f"{DETECTIONS}.model_key = %s", (conditions.key,))
     tests = [Sql(f"{DETECTIONS}.label_id = %s", (label,)) for label in labels]
     return AccessPath(
@@ -418,6 +423,7 @@ def access_path_of_labels(conditions: Conditions, labels: Sequence[int]) -> Acce
 def _of_class(conditions: Conditions, node: ClassTest) -> AccessPath:
     """Return the path to the rows whose distribution has the class within the bounds.
 
+    The index class_by_probability has the score before the id, so it is not in id order.
     While some rows still hold a distribution as labels, the index of labels is a branch as
     well.
     """
@@ -445,12 +451,14 @@ def _of_side_rows(conditions: Conditions, node: Exists) -> AccessPath | None:
     alias = query.get_initial_alias()
     kept, compared = Sql(f"{alias}.model_key = %s", (conditions.key,)), []
     for child in map(_bare, _flat(query.where)):
-        compared_with = getattr(child, "lhs", child)  # a flag stands for itself
+        compared_with = getattr(child, "lhs", child)  # a bare boolean column has no lhs
         is_plain = isinstance(compared_with, Col) and isinstance(child, Lookup | Col)
         column = compared_with.target.column if is_plain else None
         if column in ("key_id", "value", "agrees"):
             kept &= _compile(compiler, child)
             compared.append((column, getattr(child, "lookup_name", "exact")))
+    # overflow_text_by_value and overflow_number_by_value end in (value, id), so one value is
+    # in id order; so are ground_truth_by_verdict, for a verdict, and the primary key.
     in_order = ("value", "exact") in compared or query.model is GroundTruth
     branch = IndexScan(query.model._meta.db_table, alias, kept, in_order)
     return AccessPath((branch,))

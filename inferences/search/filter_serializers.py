@@ -389,7 +389,7 @@ class VectorField(serializers.Field):
     default_error_messages = {"vector": "A list of finite numbers."}
 
     def to_internal_value(self, data: Any) -> tuple[float, ...]:
-        # A boolean is a number to Python alone.
+        # In Python bool is a subclass of int, but in JSON a boolean is no number.
         if not isinstance(data, list) or not {*map(type, data)} <= {int, float}:
             self.fail("vector")
         try:

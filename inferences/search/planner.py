@@ -251,7 +251,8 @@ def _merge(
         return None
     if driver.of_rows:
         return None if asked.others else _streamed(asked, driver, part)
-    # A filter on labels comes with one more test, labels__overlap, which says the same.
+    # A driver of detections may come with one test on the labels of the row, of the filter
+    # or of the order: _refill applies it to few rows.
     allowed = 1 if driver.branches[0].table == DETECTIONS else 0
     if asked.others > allowed:
         return None
@@ -310,6 +311,8 @@ def _named(
     union = _union(streams)
     last, edge = ("min", "max") if part.newest_first else ("max", "min")
     reached = ">=" if part.newest_first else "<="
+    # ``edge``: of the streams cut off at ``chunk`` entries, the point that all have reached.
+    # Beyond it a stream may have entries that were not read.
     sql = (
         f"WITH named AS MATERIALIZED ({union.sql}), "
         f"edge AS MATERIALIZED (SELECT {edge}(last) AS id FROM (SELECT {last}(id) AS last "

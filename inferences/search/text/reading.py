@@ -255,11 +255,13 @@ class _Parser:
         return found[0]
 
     def _type(self) -> tuple[str | None, int]:
+        """Return the type that follows the key, if any, and its position."""
         at = self.scanner.position
         found = self.scanner.take(TYPE)
         return (found[1] if found else None), at
 
     def _comparison(self, at: int) -> Filter:
+        """Parse a metadata comparison, after ``meta.``."""
         scanner = self.scanner
         key = self._key()
         type_, type_at = self._type()
@@ -289,6 +291,7 @@ class _Parser:
             raise scanner.error(str(error), value_at) from None
 
     def _bounds(self, what: str, at: int) -> dict[str, float]:
+        """Parse the comparison of a score or probability into fields of the filter."""
         scanner = self.scanner
         sign = scanner.take(SIGN)[1]
         if sign == "!=":
@@ -333,6 +336,7 @@ class _Parser:
         self._moment(group, "end")
 
     def _moment(self, group: _Group, name: str) -> None:
+        """Parse a time into a bound of the group's window; a second bound of a kind is an error."""
         at = self.scanner.position
         moment = moment_in(self.scanner.value()[0], end_of_day=name == "end")
         if group.window and name in group.window:

@@ -16,6 +16,7 @@ RECENT_MOST = 20_000  # vectors of a model that a search measures one by one
 BATCH = 1_000
 REBUILD_FROM = 0.5  # above this ratio of new to indexed, a new index is cheaper
 
+# Rows are locked in id order, as removals lock them, so that the two cannot deadlock.
 MOVE = f"""
 WITH waiting AS MATERIALIZED (
     SELECT id FROM {RecentEmbedding._meta.db_table}

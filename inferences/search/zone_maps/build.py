@@ -63,7 +63,7 @@ WHERE locktype = 'relation' AND relation = '{ROW}'::regclass
 """
 ANNOUNCED = f"SELECT model_key, max(highest_id) FROM {SEGMENT} GROUP BY 1 ORDER BY 1"
 # A segment without bounds, else the touched one with the lowest ids: so a build scans no
-# touches of other segments before its own.
+# touches of other segments before its own in segment_touch_by_id.
 NEXT = f"""
 (SELECT lowest_id, highest_id FROM {SEGMENT}
  WHERE model_key = %(model)s AND highest_id <= %(last)s AND built_at IS NULL
