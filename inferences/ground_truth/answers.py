@@ -22,6 +22,8 @@ FOUND = ("Detection", "Segmentation", "Named Entity")
 # Forms for which the labels and scores of the row are enough; others need the whole answer.
 BY_LABEL = frozenset({"labels", "relevance"})
 
+# Fenced lookups by the primary key (store/lookup.py). The whole answer is read only for the
+# rows whose ground truth needs it.
 READ = f"""
 SELECT row.id, coalesce(row.classes, row.labels),
        coalesce(row.probabilities, row.scores),

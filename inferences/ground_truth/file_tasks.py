@@ -257,7 +257,7 @@ def _telling(task: TruthFile) -> Iterator[Progress]:
 
 
 def recent_files(model: RegisteredModel) -> list[TruthFile]:
-    """Return the latest fifty tasks of a model, the newest first."""
+    """Return the latest fifty tasks of a model, the newest first; truth_file_by_model serves it."""
     return list(model.truth_files.order_by("-created_at")[:50])
 
 

@@ -154,6 +154,7 @@ def _stage(actuals: Iterable[Actual | Refusal], told: Joined) -> list[str]:
 
 
 ROWS = Inference._meta.db_table
+# Served by the unique key; store/lookup.py says why each id has a fenced lookup.
 BY_ID = f"""
 SELECT keys.row_id, staged.number FROM staged
 CROSS JOIN LATERAL (  -- fenced as in lookup.py
@@ -163,6 +164,7 @@ CROSS JOIN LATERAL (  -- fenced as in lookup.py
 WHERE staged.joined_by = '{INFERENCE}' AND keys.removed_at IS NULL
   AND keys.row_id IS NOT NULL
 """
+# Served by inference_by_hash, a partial index of live rows.
 BY_HASH = f"""
 SELECT row.id, staged.number FROM staged
 JOIN {ROWS} AS row ON row.model_key = %(model)s AND NOT row.deleted
@@ -323,6 +325,7 @@ def _let_some_wait(
     Returns how many values have an inference now.
     """
     with transaction.atomic(), connection.cursor() as cursor:
+        # FOR NO KEY UPDATE excludes recording, which holds FOR SHARE; foreign keys pass.
         held = RegisteredModel.objects.select_for_update(no_key=True)
         locked = held.get(pk=model.pk)
         # Built anew under the lock: a metadata key may have got its slot meanwhile.

@@ -26,8 +26,8 @@ from inferences.models.ground_truth import PendingTruth
 AT_ONCE = 10_000  # rows deleted by one statement
 TABLE = PendingTruth._meta.db_table
 
-# One round trip. Without sequential scans and with the other indexes hidden, only the index
-# of the tokens is left to PostgreSQL, whatever its statistics.
+# One round trip. Without sequential scans and with the other indexes hidden, only
+# pending_truth_by_token is left to PostgreSQL, whatever its statistics.
 TAKE = f"""
 SET LOCAL enable_seqscan = off;
 WITH met AS MATERIALIZED (  -- in one order: two batches cannot deadlock
@@ -83,6 +83,7 @@ def apply(model: RegisteredModel, rows: Sequence[dict[str, Any]]) -> int:
 @transaction.atomic
 def wait(model: RegisteredModel, reference: Reference, given: Given) -> bool:
     """Store ground truth for an inference id as pending. Return False if the id exists by now."""
+    # FOR NO KEY UPDATE excludes recording, which holds FOR SHARE, but no foreign key checks.
     held = RegisteredModel.objects.select_for_update(no_key=True).get(pk=model.pk)
     # A key without a row is only reserved: it has no record yet, so the value is pending.
     keys = InferenceKey.objects.filter(registered_model=model, row_id__isnull=False)
@@ -111,6 +112,7 @@ def give_up(at: datetime) -> int:
     limit = at - timedelta(days=settings.ISTORE_PENDING_TRUTH_DAYS)
     gone = 0
     while True:
+        # Served by pending_truth_by_age.
         old = PendingTruth.objects.filter(set_at__lt=limit).order_by("id")
         ids = list(old.values_list("id", flat=True)[:AT_ONCE])
         gone += PendingTruth.objects.filter(id__in=ids).delete()[0]
