@@ -25,7 +25,7 @@ INSERT INTO {MetadataKeyCount._meta.db_table} (model_key, key, type, delta)
 SELECT model_key, key, type, sum(delta) FROM gone
 GROUP BY model_key, key, type HAVING sum(delta) <> 0
 """
-# SKIP LOCKED: a key that another transaction holds is left for the next run.
+# Served by tombstone_by_age. A key that another transaction has locked waits for the next run.
 FREE = f"""
 DELETE FROM {InferenceKey._meta.db_table} WHERE (model_key, inference_id) IN (
     SELECT model_key, inference_id FROM {InferenceKey._meta.db_table}

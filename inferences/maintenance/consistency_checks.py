@@ -183,7 +183,10 @@ def rows(scope: Scope) -> Iterator[Finding]:
 
 
 def _windows(model: RegisteredModel, scope: Scope) -> Iterator[tuple[int, int]]:
-    """Yield ranges of ids without gaps, up to the highest id."""
+    """Yield ranges of ids without gaps, up to the highest possible id.
+
+    So side rows without a record lie in one of them, wherever they are.
+    """
     low = first_id_at(scope.since) if scope.since else LOWEST
     while True:
         with connection.cursor() as cursor:

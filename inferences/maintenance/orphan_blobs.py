@@ -164,6 +164,7 @@ def _unnamed(
     return left
 
 
+# Storage keys have no index, so nearly all keys are found in a short range of ids first.
 NAMED = f"""
 SELECT data_storage_key, answer_storage_key FROM {InferencePayload._meta.db_table}
 WHERE model_key = %(model)s AND id >= %(lowest)s AND id < %(highest)s
