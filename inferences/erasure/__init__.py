@@ -1,7 +1,8 @@
-"""Everything that carries a metadata value goes: records, objects, and what was made of them.
+"""Erasure: remove everything that has a metadata value, with a report.
 
-``carriers`` says who carries a value, ``running`` removes it, ``traces`` are the other
-places where it may stand. Apps that keep such places register them here.
+Records, their blobs, and whatever was made of them are removed. ``matching_records`` finds
+the records, ``running`` removes them, ``traces`` are the other places where the value may be
+stored. Apps that have such places register them here.
 """
 
 from __future__ import annotations
@@ -15,15 +16,15 @@ if TYPE_CHECKING:
     from inferences.models import RegisteredModel
     from istore.models import Project
 
-# Given the records that are about to go, by their row ids; returns how many things went.
+# Takes the row ids of records that are about to be removed; returns how many things it removed.
 OfRecords = Callable[["RegisteredModel", list[int]], int]
-# Given the project and the value, after all records went; returns how many went.
+# Takes the project and the value, after all records are removed; returns how many it removed.
 OfValue = Callable[["Project", "Carried"], int]
 
 
 @dataclass(frozen=True, slots=True)
 class Keeper:
-    """A place that may hold what an erasure has to reach. Both functions may run twice."""
+    """A place that may hold what an erasure must remove; both functions must be idempotent."""
 
     of_records: OfRecords | None = None
     of_value: OfValue | None = None
@@ -35,5 +36,5 @@ keepers: dict[str, Keeper] = {}
 def register(
     name: str, *, of_records: OfRecords | None = None, of_value: OfValue | None = None
 ) -> None:
-    """Called in ``AppConfig.ready``; ``name`` says in the report what was removed."""
+    """Add a place; called in ``AppConfig.ready``. The report counts its removals under ``name``."""
     keepers[name] = Keeper(of_records, of_value)

@@ -1,4 +1,4 @@
-"""Which inferences carry a value, or once did."""
+"""Find the inferences that have a metadata value, and those whose history has it."""
 
 from __future__ import annotations
 
@@ -27,10 +27,10 @@ SOURCE = "data_source"
 
 @dataclass(frozen=True, slots=True)
 class Carried:
-    """A key, a type and a value, as in a metadata filter with ``=``.
+    """The value to erase: a key, a type and a value, as in a metadata filter with ``=``.
 
-    The data source is asked for by its name, as a string. Raises ``ValueError`` when the
-    value is none of the type.
+    The data source is given by its name, as a string. Raises ``ValueError`` when the value
+    does not parse as the type.
     """
 
     key: str
@@ -46,27 +46,29 @@ class Carried:
 
     @property
     def is_source(self) -> bool:
+        """Return whether the value is the name of a data source."""
         return self.key == SOURCE
 
     @property
     def path(self) -> list[str]:
-        """The metadata key, and for JSON the way inside its value."""
+        """Return the metadata key, followed for JSON by the path inside its value."""
         return self.key.split(".") if self.type.startswith("json.") else [self.key]
 
     def _filter(self) -> MetadataFilter:
         return MetadataFilter(self.key, self.type, "=", self.value)
 
     def condition(self, model: RegisteredModel) -> Q:
+        """Return the filter's condition, served by the same indexes as a search."""
         if self.is_source:
             return InferenceFilter(data_source=self.value).condition(model)
         return self._filter().condition(model)
 
     def inferences(self, model: RegisteredModel) -> InferenceQuerySet:
-        """Those that carry it: hidden or not, protected or not."""
+        """Return all inferences that have the value, soft-deleted and protected ones included."""
         return model.inferences.filter(self.condition(model))
 
     def is_in(self, given: Any) -> bool:
-        """Whether ``[type, text]``, as payloads and histories hold it, is the value."""
+        """Return whether ``[type, text]``, the form of payloads and history rows, is the value."""
         if not isinstance(given, list) or len(given) != 2:
             return False
         type_, text = given
@@ -100,7 +102,7 @@ class Carried:
         return is_number and value == self._operand
 
     def is_among(self, items: Any) -> bool:
-        """Whether metadata in the form of a body, a list of objects, holds the value."""
+        """Return whether metadata in the form of a request body has the value."""
         return any(
             isinstance(each, dict)
             and each.get("key") == self.path[0]
@@ -109,7 +111,7 @@ class Carried:
         )
 
     def changes(self, model: RegisteredModel) -> Iterator[MetadataChange]:
-        """The rows of history that name it."""
+        """Yield the history rows that have the value, before or after the change."""
         if self.is_source:
             return
         rows = MetadataChange.objects.filter(registered_model=model, key=self.path[0])

@@ -1,10 +1,10 @@
-"""Carry out erasures: intents, what was made of the records, blobs, rows, traces, proof.
+"""Carry out erasures: intents, derived data, blobs, rows, traces, proof.
 
-An erasure is a deletion by hand and not retention: what is protected goes, and what is
-soft-deleted goes. Batch by batch the intents are committed together with the count of
-them and the list of the batch; whoever claims the task after a worker died carries that
-batch to its end first. Then the other places where the value may stand are searched, and
-at last it is asked for once more: what arrived meanwhile goes, too.
+An erasure is a deletion by a person, unlike retention: protected and soft-deleted records are
+removed too. Batch by batch the intents are committed together with their count and the list
+of the batch. A worker that claims the task after another died finishes that batch first. Then
+the other places that may hold the value are searched. At last the records are counted again:
+those that arrived meanwhile are removed too.
 """
 
 from __future__ import annotations
@@ -33,14 +33,14 @@ from istore.models import AuditEntry, Project
 from istore.tasks.tracking import LEASE, Failed, TaskState
 
 RENEW_SECONDS = LEASE.total_seconds() / 4
-ROUNDS = 3  # of what arrives while its like is removed
-THREADS = 8
+ROUNDS = 3  # for records that arrive during the erasure; if some are left, it fails
+THREADS = 8  # that ask the blob store whether objects are gone
 
 
 def open_erasure(
     actor: object, project: Project, carried: Carried, *, why: str, dry_run: bool
 ) -> ErasureTask:
-    """The task; a worker begins when the transaction is committed."""
+    """Return a new task; a worker starts it when the transaction is committed."""
     with transaction.atomic():
         task = ErasureTask.objects.create(
             project=project,
@@ -52,7 +52,7 @@ def open_erasure(
             dry_run=dry_run,
         )
         if not dry_run:
-            # Which value is in no audit text: that is kept for good.
+            # The value itself is not written: audit entries are kept forever.
             AuditEntry.write(
                 actor,
                 "erasure.request",
@@ -67,7 +67,7 @@ def open_erasure(
 
 @transaction.atomic
 def stop_erasure(actor: object, task: ErasureTask) -> bool:
-    """End it where it is; what is erased stays erased. False if it had ended."""
+    """Stop the task where it is; what is erased stays erased. Return False if it had ended."""
     stopped = task.stop()
     if stopped:
         AuditEntry.write(actor, "erasure.stop", str(task.pk), task.project)
@@ -75,7 +75,7 @@ def stop_erasure(actor: object, task: ErasureTask) -> bool:
 
 
 def erase(task: ErasureTask) -> None:
-    """Carry out an erasure, or go on with it."""
+    """Carry out an erasure, or resume it; nothing happens if another worker holds it."""
     if not task.claim():
         return
     try:
@@ -120,7 +120,7 @@ def _erase(task: ErasureTask) -> None:
 
 @contextmanager
 def _holding(task: ErasureTask) -> Iterator[None]:
-    """Keep the lease while something runs that may take longer and records nothing."""
+    """Renew the lease in a thread while something runs that does not write to the task."""
     done = Event()
     renewing = Thread(target=_renew, args=(task.pk, task.attempt, done), daemon=True)
     renewing.start()
@@ -143,7 +143,7 @@ def _renew(task_key: object, attempt: int, done: Event) -> None:
 
 
 def count_carriers(project: Project, carried: Carried) -> dict[str, int]:
-    """What there is to remove, counted in a transaction that cannot write."""
+    """Count what would be removed, in a read-only transaction."""
     total: Counter[str] = Counter(
         records=0, protected=0, soft_deleted=0, inputs=0, bytes=0
     )
@@ -171,7 +171,7 @@ def _models(project: Project) -> Iterable[RegisteredModel]:
 
 @transaction.atomic
 def _intend(task: ErasureTask, model: RegisteredModel, carried: Carried) -> bool:
-    """Commit one batch to removal, hidden from here on. False when there is none."""
+    """Commit the intents of one batch, which hides its records. Return False if there are none."""
     rows = carried.inferences(model).order_by("id").select_for_update(of=("self",))
     found = {
         row_id: (name, protected, deleted)
@@ -223,7 +223,7 @@ def _intend(task: ErasureTask, model: RegisteredModel, carried: Carried) -> bool
 
 
 def _carry_out(task: ErasureTask) -> None:
-    """The rest of the open batch: what was made of it, its blobs, its rows; and proof."""
+    """Finish the open batch: derived data, blobs, rows, and the proof that they are gone."""
     failpoint("erasure.intended")
     batch = task.open_batch
     model = RegisteredModel.objects.select_related("project").get(pk=batch["model"])
@@ -243,6 +243,7 @@ def _carry_out(task: ErasureTask) -> None:
 
 
 def _rows_left(model: RegisteredModel, ids: list[int]) -> int:
+    """Return how many rows of the batch are left, in all tables."""
     left = 0
     with connection.cursor() as cursor:
         for table, column in ((ROW, "id"), (COLD, "id"), *SIDES.values()):
@@ -269,7 +270,7 @@ def _is_there(key: str) -> bool:
 
 
 def _with(report: dict[str, Any], part: str, counts: dict[str, int]) -> dict[str, Any]:
-    """The report with these added to what the part says."""
+    """Return the report with the counts added to one part of it."""
     summed = Counter(report.get(part, {}))
     summed.update(counts)
     return {**report, part: dict(summed)}

@@ -1,4 +1,4 @@
-"""Other places of this app where a metadata value may stand: history, uploads, answers."""
+"""Other places of this app that may hold an erased value: history, uploads, responses."""
 
 from __future__ import annotations
 
@@ -30,6 +30,7 @@ from istore.models import IdempotentCall, Project
 
 
 def register() -> None:
+    """Register the places of this app."""
     erasure.register("history", of_value=former_values)
     erasure.register("staged uploads", of_value=stage)
     erasure.register("kept answers", of_value=kept_answers)
@@ -39,10 +40,10 @@ def register() -> None:
 
 
 def former_values(project: Project, carried: Carried) -> int:
-    """Values that were changed or taken off: the history that names them, and the marker.
+    """Delete history rows with the value, and the markers of their records; return how many.
 
-    The record stays, as it carries the value no more. Its marker holds the metadata as it
-    came, so that goes, too, and the record says so.
+    The record stays, because its metadata does not have the value any more. But its marker
+    holds the metadata as it arrived, so the marker is deleted and the record notes it.
     """
     went = 0
     for model in project.models.order_by("pk"):
@@ -55,7 +56,7 @@ def former_values(project: Project, carried: Carried) -> int:
                     .first()
                 )
                 if payload is not None and payload.answer_storage_key:
-                    # First said, then done: a marker that is missing must be explained.
+                    # The note is committed first, so a missing marker is always explained.
                     _say_erased(model.pk, row.row_id)
             if payload is not None and payload.answer_storage_key:
                 blobs.delete([blob_keys("", payload.answer_storage_key)[-1]])
@@ -65,6 +66,7 @@ def former_values(project: Project, carried: Carried) -> int:
 
 
 def _say_erased(model_key: int, row_id: int) -> None:
+    """Note in the payload that the marker was erased."""
     with connection.cursor() as cursor:
         cursor.execute(
             f"UPDATE {InferencePayload._meta.db_table} "
@@ -75,7 +77,7 @@ def _say_erased(model_key: int, row_id: int) -> None:
 
 
 def stage(project: Project, carried: Carried) -> int:
-    """Uploaded metadata that waits for its create, or was left behind by it."""
+    """Delete uploaded metadata with the value that waits for its create or was left behind."""
     grants = UploadGrant.objects.filter(
         registered_model__project=project, kind="metadata"
     )
@@ -104,13 +106,13 @@ def _holds(key: str, carried: Carried) -> bool:
 
 
 def kept_answers(project: Project, carried: Carried) -> int:
-    """Answers to the project's callers, kept for repeats, that quote the value.
+    """Delete responses kept for idempotency that contain the value; return how many.
 
-    A repeat of such a call is then done anew.
+    A repeat of such a call is carried out again.
     """
     quoted = json.dumps(carried.value, ensure_ascii=False)
     if carried.type.startswith("json."):
-        quoted = quoted[1:-1]  # it stands within a text
+        quoted = quoted[1:-1]  # the value is inside a JSON text, so without its quotes
     callers = [f"token {key}" for key in project.tokens.values_list("pk", flat=True)]
     members = project.memberships.values_list("user_id", flat=True)
     administrators = get_user_model().objects.filter(is_superuser=True)
@@ -126,7 +128,10 @@ def kept_answers(project: Project, carried: Carried) -> int:
 
 
 def source_names(project: Project, carried: Carried) -> int:
-    """The word itself. Its number stays: processes remember it, and may write it again."""
+    """Overwrite the name of the source; return how many names there were.
+
+    Its number stays, because processes cache it and may write it again.
+    """
     if not carried.is_source:
         return 0
     words = SourceName.objects.filter(
@@ -141,7 +146,7 @@ def source_names(project: Project, carried: Carried) -> int:
 
 
 def pending_actuals(project: Project, carried: Carried) -> int:
-    """Actuals that wait for an inference with the value; it will not come."""
+    """Delete pending ground truth that waits for an inference with the value."""
     if carried.is_source or carried.type.startswith("json."):
         return 0
     metadata = {carried.key: [carried.type, carried.value]}
@@ -153,7 +158,7 @@ def pending_actuals(project: Project, carried: Carried) -> int:
 
 
 def saved_views(project: Project, carried: Carried) -> int:
-    """Views that ask for the value."""
+    """Delete saved views whose query has the value."""
     views = SavedView.objects.filter(registered_model__project=project)
     named = "source" if carried.is_source else carried.path[0]
     asking = [

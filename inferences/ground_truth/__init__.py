@@ -1,7 +1,8 @@
-"""What came true: actuals that come late, are corrected, and are held against answers.
+"""Ground truth: values that arrive late, are corrected, and are compared with answers.
 
-``truths`` reads the forms an actual may have, ``verdicts`` says whether the answer agrees
-with it, ``keeping`` writes and removes, ``joining`` brings many at once to the inferences
-they belong to, ``pending`` keeps those whose inference has not arrived, and ``files``
-reads CSV, Parquet and NDJSON.
+``truths`` parses the forms of ground truth, ``agreement`` says whether the answer agrees with
+it, ``writes`` and ``upsert`` write and remove it, ``joining`` matches many values to their
+inferences, ``pending_truths`` keeps those whose inference has not arrived, and ``files``
+parses CSV, Parquet and NDJSON. In code and messages a value of ground truth is also called an
+actual.
 """

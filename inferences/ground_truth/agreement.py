@@ -1,17 +1,21 @@
-"""Whether an answer agrees with what came true, told when the actual is written.
+"""Compare an answer with its ground truth, when the ground truth is written.
 
-    labels      the best label is the actual one; of several actuals, the labels with a
-                score of at least 0.5 are exactly those. Here and below labels are the same
+An answer agrees under these conditions, by the form of the ground truth:
+
+    labels      the best label is the true one; if several are true, the labels with a
+                score of at least 0.5 are exactly those. Here and below labels are equal
                 however their accents are composed, and ``1.0`` is ``1`` (``comparable``)
-    value, values, series    within 5 % of the actual, texts equal
-    boxes, polygons          every actual is met by an answer of its label that overlaps it
-                by half (IoU), one each, and no answer scored 0.5 or more is left over
+    value, values, series    within 5 % of the true value, texts equal
+    boxes, polygons          each true shape is matched by one shape of the answer with its
+                label and an IoU of at least 0.5, and no shape with a score of 0.5 or more
+                is left over
     entities    the same spans with the same labels
     relevance   the first item is among the most relevant
     text        the same words, whatever the blanks between them, and however their accents
                 are composed (Unicode NFC)
 
-None where it cannot be said: an answer that was not understood, or in another unit.
+The result is None where they cannot be compared: the answer was not understood, or has another
+unit.
 """
 
 from __future__ import annotations
@@ -44,29 +48,30 @@ from inferences.predictions.parsers.values import (
     Text,
 )
 
-TOLERANCE = 0.05
-COUNTS_FROM = 0.5  # a score from which on an answer is meant
-MATCHED_FROM = 0.5  # IoU
+TOLERANCE = 0.05  # of the true value
+COUNTS_FROM = 0.5  # score from which on a label or shape counts as answered
+MATCHED_FROM = 0.5  # IoU from which on two shapes match
 
 Pairs = list[tuple[str, float | None]]
 
 
 @dataclass(frozen=True, slots=True)
 class Predicted:
-    """An answer: labels with scores as the row has them, the rest as it is taken apart."""
+    """An answer: labels and scores as the row has them, the rest as parsed."""
 
     pairs: Pairs | None
     said: Deconstructed
-    finds_things: bool = False  # rather than one class for the whole input
+    finds_things: bool = False  # detections, not one class for the whole input
 
 
 def agrees(truth: dict[str, Any], predicted: Predicted) -> bool | None:
+    """Return whether the answer agrees with the ground truth, or None if it cannot be said."""
     name = next(name for name in truth if name != "score")
     return TESTS[name](truth[name], predicted)
 
 
 def best_label(pairs: Pairs) -> str | None:
-    """The label with the highest score; without scores, the first."""
+    """Return the label with the highest score; without scores, the first."""
     best = max(pairs, key=_rank, default=None)
     return best and best[0]
 
@@ -76,18 +81,19 @@ def _rank(pair: tuple[str, float | None]) -> float:
 
 
 def meant(pairs: Pairs) -> set[str]:
-    """The labels that an answer means: those with a score of 0.5 or more, or none."""
+    """Return the labels that count as answered: those with a score of 0.5 or more, or with none."""
     return {label for label, score in pairs if score is None or score >= COUNTS_FROM}
 
 
 def near(value: float, actual: float) -> bool:
+    """Return whether a value is within 5 % of the true one."""
     return abs(value - actual) <= TOLERANCE * abs(actual)
 
 
 def _labels(actual: list[str], predicted: Predicted) -> bool | None:
     if predicted.pairs is None:
         return None
-    # Long ones as rows hold them, too.
+    # Rows hold long labels cut, so the true labels are cut the same way.
     wanted = {comparable(in_slot(label)) for label in actual}
     if len(actual) == 1 and not predicted.finds_things:
         best = best_label(predicted.pairs)
@@ -129,7 +135,7 @@ def _text(actual: str, predicted: Predicted) -> bool | None:
 
 
 def words_of(text: str) -> list[str]:
-    """The words to compare: one letter may be written by several code points."""
+    """Return the words to compare, in NFC because one letter may be several code points."""
     return unicodedata.normalize("NFC", text).split()
 
 
@@ -181,6 +187,10 @@ def _counts(one: Detection) -> bool:
 
 
 def _match(found: Sequence[Detection], actual: Sequence[dict[str, Any]]) -> bool | None:
+    """Match shapes of one label one to one, the highest score first; None if units differ.
+
+    Returns whether all true shapes are matched and no shape that counts is left over.
+    """
     overlaps = overlaps_of(found, actual)
     if overlaps is None:
         return None
@@ -197,7 +207,10 @@ def _match(found: Sequence[Detection], actual: Sequence[dict[str, Any]]) -> bool
 def overlaps_of(
     found: Sequence[Detection], actual: Sequence[dict[str, Any]]
 ) -> np.ndarray | None:
-    """IoU of each found shape with each actual one; None where units differ."""
+    """Return the IoU of each found shape (row) with each true one (column).
+
+    Returns None where their units differ, so that they cannot be compared.
+    """
     if not found or not actual:
         return np.zeros((len(found), len(actual)))
     boxes = [one.shape for one in found]
@@ -220,6 +233,7 @@ def overlaps_of(
 
 
 def contours_of_actual(actual: dict[str, Any]) -> list[list[Any]]:
+    """Return a true shape as contours, in its own unit."""
     if "contours" in actual:
         return actual["contours"]
     if "r" in actual:
@@ -229,6 +243,7 @@ def contours_of_actual(actual: dict[str, Any]) -> list[list[Any]]:
 
 
 def _is_share(actual: dict[str, Any]) -> bool:
+    """Return whether a box is in shares of the image, from 0 to 1."""
     return math.fabs(actual["xmax"]) <= 1 and math.fabs(actual["ymax"]) <= 1
 
 

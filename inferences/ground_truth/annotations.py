@@ -1,10 +1,10 @@
-"""Actuals as tools for annotation write them: COCO, YOLO, Pascal VOC and Label Studio.
+"""Parse files of annotation tools: COCO, YOLO, Pascal VOC and Label Studio.
 
-Each form is read whole, within bounds, to pictures with what was drawn over them; then the
-size of each picture is looked up where its unit asks for it, and each picture is an actual
-in the form and unit of the model's answers. A picture is joined to its inference by what the file
-says of it (``inference_id``, ``data_hash``), by the hash of a picture in the same
-archive, by the name of its file without its ending, or as ``join_by`` says.
+Each file is read as a whole, within bounds, into pictures with the shapes and labels drawn on
+them. The size of a picture is looked up if units must be converted. Then each picture becomes
+ground truth in the form and unit of the model's answers. A picture is matched to its
+inference by what the file says of it (``inference_id``, ``data_hash``), by the hash of a
+picture in the same archive, by its file name without the ending, or as ``join_by`` says.
 """
 
 from __future__ import annotations
@@ -41,12 +41,12 @@ from istore.api.problems import Problem
 
 DOCUMENT_MAX_BYTES = 64 * 2**20
 DOCUMENT_VALUES = 4_000_000
-PART_MAX_BYTES = 2**20  # of a label file
+PART_MAX_BYTES = 2**20  # of one label file in an archive
 PICTURE_MAX_BYTES = 64 * 2**20
 PARTS_MAX = 100_000
 ARCHIVE_MAX_BYTES = 2 * 2**30  # of all files of an archive, unpacked
-PIXELS_MAX = 25_000_000
-LOOKED_UP = 1000
+PIXELS_MAX = 25_000_000  # of a run-length mask
+LOOKED_UP = 1000  # references of one query
 HEAD = 256 * 1024
 
 Rows = Iterator[Actual | Refusal]
@@ -54,8 +54,10 @@ Rows = Iterator[Actual | Refusal]
 
 @dataclass(frozen=True, slots=True)
 class Drawn:
-    """One thing over a picture: a box, a turned box ``(cx, cy, w, h, r)``, contours, or
-    none where the label is of the whole picture."""
+    """One annotation: a label with a box, a rotated box ``(cx, cy, w, h, r)`` or contours.
+
+    Without a shape the label is of the whole picture.
+    """
 
     label: Any
     box: tuple[float, ...] = ()
@@ -65,7 +67,10 @@ class Drawn:
 
 @dataclass(slots=True)
 class Picture:
-    """What a file says of one picture. ``why`` it is refused, if it is."""
+    """The annotations of one picture in a file; ``why`` is the reason if it is refused.
+
+    ``in_shares`` says that coordinates are shares of the picture's size, not pixels.
+    """
 
     place: str
     file_name: str = ""
@@ -81,7 +86,11 @@ class Picture:
 def annotated_rows(
     file: IO[bytes], form: str, model: RegisteredModel, labels: Labels, join_by: str
 ) -> Rows:
-    """The actuals of a file; everything is looked up before the first is given."""
+    """Yield the ground truth of each picture in a file, or why it is refused.
+
+    The whole file is parsed and all sizes are looked up before the first row is returned.
+    Raises ``Problem`` if the file does not have the form.
+    """
     try:
         pictures = FORMS[form](file, labels)
     except (TypeError, KeyError, AttributeError, ValueError, OverflowError) as error:
@@ -148,7 +157,7 @@ def _truth(picture: Picture, model: RegisteredModel) -> dict[str, Any]:
 
 
 def _outlines(drawn: Drawn) -> list[list[tuple[float, float]]]:
-    """Its corners or contours, in the unit of the file."""
+    """Return the corners or contours of an annotation, in the unit of the file."""
     if drawn.contours:
         return [list(each) for each in drawn.contours]
     if drawn.box:
@@ -168,6 +177,7 @@ def _outlines(drawn: Drawn) -> list[list[tuple[float, float]]]:
 
 
 def _in_pixels(drawn: Drawn, picture: Picture) -> list[list[tuple[float, float]]]:
+    """Return the contours of an annotation in pixels. Raises ValueError without a size."""
     outlines = _outlines(drawn)
     if not picture.in_shares:
         return outlines
@@ -206,7 +216,7 @@ def _box(drawn: Drawn, picture: Picture, wants_share: bool) -> dict[str, Any]:
 
 
 def _turn(drawn: Drawn, picture: Picture) -> dict[str, Any]:
-    """In shares of the picture, as answers are; the angle is that of its pixels."""
+    """Return a rotated box in shares of the picture, as answers are; the angle is that of pixels."""
     width, height = _size(picture)
     (outline, *_) = _in_pixels(drawn, picture)
     if len(outline) == 5 and outline[0] == outline[-1]:
@@ -225,7 +235,7 @@ def _turn(drawn: Drawn, picture: Picture) -> dict[str, Any]:
 
 
 def _find_sizes(model: RegisteredModel, pictures: list[Picture], join_by: str) -> None:
-    """Measure stored pictures where their size is needed and not said."""
+    """Measure stored inputs, for pictures whose size is needed and not in the file."""
     is_turned = model.task_type == TaskType.ORIENTED_OBJECT_DETECTION
     wants_share = _is_share_wanted(model) or is_turned
     if not {"boxes", "polygons"} & set(allowed(model.task_type)):
@@ -315,7 +325,7 @@ def _of_coco(each: Mapping[str, Any], names: Mapping[Any, Any]) -> Drawn:
     label, segments = names[number], each.get("segmentation")
     if isinstance(segments, Mapping):
         return Drawn(label, contours=_contours_of_runs(segments))
-    # A box of our own exports has its corners as its segmentation.
+    # In our own exports the segmentation of a box is its four corners.
     outlines = [_points(flat) for flat in segments or () if len(flat) >= 6]
     box = _box_of_coco(each.get("bbox"))
     if outlines and not (box and _is_upright(outlines)):
@@ -331,6 +341,7 @@ def _box_of_coco(given: Any) -> tuple[float, ...]:
 
 
 def _is_upright(outlines: list[list[tuple[float, float]]]) -> bool:
+    """Return whether the contours are one rectangle with sides parallel to the axes."""
     (first, *rest) = outlines
     xs, ys = {x for x, _ in first}, {y for _, y in first}
     return not rest and len(first) in (4, 5) and len(xs) == len(ys) == 2
@@ -342,6 +353,7 @@ def _points(flat: Sequence[float]) -> list[tuple[float, float]]:
 
 
 def _contours_of_runs(segment: Mapping[str, Any]) -> list[list[tuple[float, float]]]:
+    """Return the contours of a COCO run-length mask. Raises ValueError if it is not valid."""
     height, width = segment["size"]
     if not _is_size(width, height) or width * height > PIXELS_MAX:
         raise ValueError("The size of its mask is none.")
@@ -358,7 +370,7 @@ def _contours_of_runs(segment: Mapping[str, Any]) -> list[list[tuple[float, floa
 
 
 class _Archive:
-    """A ZIP within bounds: names to what they hold."""
+    """A ZIP archive within bounds; its members are read by name."""
 
     def __init__(self, file: IO[bytes]) -> None:
         try:
@@ -379,6 +391,7 @@ class _Archive:
         }
 
     def read(self, name: str, most: int = PART_MAX_BYTES) -> bytes:
+        """Return a member, at most ``most`` bytes. Raises ValueError."""
         try:
             with self.zip.open(self.parts[name]) as part:
                 content = part.read(most + 1)
@@ -389,7 +402,7 @@ class _Archive:
         return content
 
     def look_at(self, picture: Picture, stem: str) -> None:
-        """The hash and the size of the picture of this name, if it is here."""
+        """Set the hash and the size of the picture of this name, if it is in the archive."""
         name = self.pictures.get(stem)
         if name is None:
             return
@@ -496,7 +509,7 @@ def _read_voc(picture: Picture, root: Element) -> None:
 
 
 def _parsed_xml(content: bytes) -> Element:
-    """The tree of a text without a document type, and so without entities to unfold."""
+    """Parse XML, refusing a document type, so that there are no entities to expand."""
     builder, parser = TreeBuilder(), expat.ParserCreate()
 
     def refuse(*_: Any) -> None:
@@ -564,7 +577,7 @@ def _rectangle(picture: Picture, value: Mapping[str, Any], label: Any) -> Drawn:
     angle = math.radians(value.get("rotation") or 0)
     if not angle:
         return Drawn(label, (x, y, x + w, y + h))
-    # Named by the upper left corner before the turn, which is about it, in pixels.
+    # Label Studio rotates a rectangle about its upper left corner, in pixels.
     width, height = _size(picture)
     across = (w * width * math.cos(angle) / width, w * width * math.sin(angle) / height)
     down = (

@@ -1,4 +1,4 @@
-"""What was answered, read beside actuals a batch at a time."""
+"""Read the answers to compare with ground truth, one batch at a time."""
 
 from __future__ import annotations
 
@@ -19,9 +19,11 @@ from inferences.predictions.parse import deconstructed
 from inferences.store.answer_text import answer_text, text_is_missing
 
 FOUND = ("Detection", "Segmentation", "Named Entity")
-# Forms that labels and scores of the row are enough for.
+# Forms for which the labels and scores of the row are enough; others need the whole answer.
 BY_LABEL = frozenset({"labels", "relevance"})
 
+# Fenced lookups by the primary key (store/lookup.py). The whole answer is read only for the
+# rows whose ground truth needs it.
 READ = f"""
 SELECT row.id, coalesce(row.classes, row.labels),
        coalesce(row.probabilities, row.scores),
@@ -44,7 +46,7 @@ WHERE NOT row.deleted
 def predictions(
     model: RegisteredModel, truths: dict[int, dict[str, Any]]
 ) -> dict[int, Predicted]:
-    """The answer of each live row, taken apart as far as its actual needs."""
+    """Return the answer of each live row, parsed as far as its ground truth needs."""
     whole = [row_id for row_id, truth in truths.items() if not truth.keys() & BY_LABEL]
     with connection.cursor() as cursor:
         values = {"model": model.pk, "ids": list(truths), "whole": whole}
@@ -64,7 +66,7 @@ def predictions(
 def reason_of_no_verdict(
     model: RegisteredModel, row_id: int, truth: dict[str, Any]
 ) -> str:
-    """Why it cannot be said whether an answer agrees with an actual."""
+    """Return why an answer cannot be compared with its ground truth."""
     payload = InferencePayload.objects.filter(registered_model=model, id=row_id).first()
     if payload is not None and not truth.keys() & BY_LABEL:
         said = payload.data, payload.answer_storage_key, payload.notes
@@ -85,10 +87,12 @@ def _object(notes: Any) -> Any:
 
 
 def finds_things(model: RegisteredModel) -> bool:
+    """Return whether the model's task finds things in the input, instead of one class for it."""
     return any(word in model.task_type for word in FOUND)
 
 
 def label_names(numbers: Iterable[int]) -> dict[int, str]:
+    """Return the names of label numbers, in one query."""
     wanted = set(numbers)
     rows = LabelName.objects.filter(pk__in=wanted) if wanted else ()
     return {row.pk: row.name for row in rows}
@@ -99,6 +103,7 @@ def pairs_of(
     scores: Sequence[float | None] | None,
     names: dict[int, str],
 ) -> list[tuple[str, float | None]] | None:
+    """Return the labels of a row with their scores, or None if it has no labels."""
     if labels is None:
         return None
     said = scores or [None] * len(labels)

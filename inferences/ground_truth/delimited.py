@@ -1,8 +1,9 @@
-"""Tables as text, as spreadsheets, pandas and databases write them.
+"""Parse tables of text, as spreadsheets, pandas and databases write them.
 
-UTF-8, with or without a byte order mark, or UTF-16; any line ends; cells between commas,
-semicolons, tabs or bars, told by the first line; a first line ``sep=;`` as Excel
-writes it; blanks around cells. Rows whose cells are all empty are none.
+They are UTF-8, with or without a byte order mark, or UTF-16, with any line ends. Cells are
+separated by commas, semicolons, tabs or bars, which the first line decides, or a line
+``sep=;`` before it as Excel writes it. Blanks around cells are removed. Rows whose cells are
+all empty are skipped.
 """
 
 from __future__ import annotations
@@ -23,17 +24,20 @@ NAMED = {"comma": ",", "semicolon": ";", "tab": "\t", "bar": "|", **DELIMITERS}
 HEADER_MAX_CHARS = 1_000_000
 csv.field_size_limit(TRUTH_MAX_BYTES)
 
-# The place of a row for people, and its cells or what is wrong with it.
+# The place of a row, for people, and its cells or why it is refused.
 Row = tuple[str, list[str] | Refusal]
 
 
 class DelimitedTable:
-    """The header of a file, and then its rows; ``Problem`` if it is no such text."""
+    """The header of a table in ``columns``; iterating yields its rows.
+
+    Raises ``Problem`` if the file is not text or not a table.
+    """
 
     def __init__(
         self, file: IO[bytes], is_known: Callable[[str], bool], delimiter: str = ""
     ) -> None:
-        # Strict: what is not in the encoding would be other labels.
+        # Bytes that do not decode raise: replacing them would change labels.
         self._text = io.TextIOWrapper(file, _encoding(file), newline="")
         self._skipped = 0
         try:
@@ -74,7 +78,8 @@ class DelimitedTable:
             raise self._broken(error) from None
 
     def close(self) -> None:
-        self._text.detach()  # the file is its opener's to close
+        """Release the file without closing it."""
+        self._text.detach()  # whoever opened the file closes it
 
     def _first_line(self) -> str:
         while line := self._text.readline(HEADER_MAX_CHARS):
@@ -89,7 +94,7 @@ class DelimitedTable:
 
 
 def delimiter_named(text: str) -> str:
-    """The character that a word or the character itself names, or the 400."""
+    """Return the delimiter for a name or the character itself. Raises a 400 for another text."""
     if text and text not in NAMED:
         raise invalid(
             f"One of {', '.join(name for name in NAMED if name.isalpha())}.",
@@ -99,6 +104,7 @@ def delimiter_named(text: str) -> str:
 
 
 def _encoding(file: IO[bytes]) -> str:
+    """Return the encoding by the byte order mark, or by zero bytes in the first two characters."""
     start = file.tell()
     head = file.read(4)
     file.seek(start)
@@ -117,7 +123,7 @@ def _not_text() -> Problem:
 
 
 def _delimiter(line: str, is_known: Callable[[str], bool]) -> str:
-    """What parts the first line into the most names that are known."""
+    """Return the delimiter that splits the header into the most known column names."""
 
     def names(delimiter: str) -> tuple[int, int]:
         try:

@@ -1,10 +1,10 @@
-"""Files of actuals that are too large for a request: kept, and joined by a worker.
+"""Tasks for files of ground truth that are too large for one request: a worker joins them.
 
-(1) The file is staged under a grant, and the task's row is written with it: a 202 says
-that it will be joined, or told why not. (2) Claim. (3) Read and join it, as a request does
-with a smaller one; one thread tells how far it is and keeps the lease. (4) Write the
-counts and the end, and remove the file. A crash leaves a task that is done again from its
-start: what is the same already is no change.
+(1) The file is staged under a grant, and the task's row is written: the 202 promises that it
+will be joined, or that the task says why not. (2) Claim. (3) Read and join it, as a request
+does with a smaller file, while one thread reports progress and renews the lease. (4) Write
+the counts and the end, and delete the file. After a crash the task is done again from its
+start: rows that are the same already change nothing.
 """
 
 from __future__ import annotations
@@ -44,29 +44,30 @@ from istore.models import AuditEntry
 from istore.tasks.tracking import Failed, LeaseLost, Stopped, TaskState
 from istore.uuids import uuid7
 
-KEPT = timedelta(days=7)  # of a file that no worker comes to
-TELL_SECONDS = 2.0
+KEPT = timedelta(days=7)  # then the grant expires, even if no worker came
+TELL_SECONDS = 2.0  # between two reports of progress, each of which renews the lease
 CHUNK = 2**20
-ANNOTATION_BYTES = 400  # of a picture in a file of annotations, at least
+ANNOTATION_BYTES = 400  # least size of a picture's entry, to estimate rows from bytes
 AT_ONCE_BYTES = (
     16 * 2**20
-)  # of texts and numbers that a request makes of a Parquet file
-AT_ONCE_SECONDS = 10  # of a processor, for what takes a part of one
-VALUES_A_ROW = 50  # that a file of so many rows may hold, lists of values counted whole
+)  # of texts and numbers that one request may decode from a Parquet file
+AT_ONCE_SECONDS = 10  # of processor time to measure it, most files take a part of one
+VALUES_A_ROW = 50  # values beyond which a row counts as several
 GRANT = "actuals"
 
 log = logging.getLogger(__name__)
 
 
 def count_rows(file: IO[bytes], form: str) -> int:
-    """How many rows a file has at most, told without reading them.
+    """Return the largest number of rows that a file may have, without decoding them all here.
 
-    Parquet says it itself: a million equal rows are nine kilobytes. A row whose lists
-    hold many values counts as several, and a file that unpacks to much as one of more
-    rows than a request joins. What is fewer was read whole without harm. Raises ``Problem`` for a file that is too large.
+    Parquet states its number: a million equal rows take nine kilobytes. A row whose lists
+    have many values counts as several, and a file that decodes to much data counts as more
+    rows than a request joins. A smaller number is of a file that was safe to read as a whole.
+    Raises ``Problem`` for a file that is too large.
     """
     if form in ANNOTATIONS:
-        # Told by its size: a document of JSON may be one line.
+        # Estimated from the size, because a JSON document may be one line.
         file.seek(0, 2)
         rows = file.tell() // ANNOTATION_BYTES
         file.seek(0)
@@ -79,6 +80,7 @@ def count_rows(file: IO[bytes], form: str) -> int:
 
 
 def _lines(file: IO[bytes]) -> int:
+    """Return the number of lines, or of objects if the file starts as a JSON list."""
     count = items = 0
     head = last = b""
     while chunk := file.read(CHUNK):
@@ -86,7 +88,7 @@ def _lines(file: IO[bytes]) -> int:
         items += chunk.count(b"{")
         head, last = head or chunk, chunk[-1:]
     file.seek(0)
-    # A list of JSON may stand on one line: its members are objects.
+    # A JSON list may be one line, so its objects are counted.
     if head.removeprefix(b"\xef\xbb\xbf").lstrip().startswith(b"["):
         return max(count, items)
     return count if last in (b"\n", b"\r") else count + 1
@@ -109,7 +111,7 @@ def _rows_of_parquet(file: IO[bytes]) -> int:
 
 
 def _check_parquet(file: IO[bytes]) -> None:
-    """Read all of it elsewhere before it is read here."""
+    """Measure the whole file in a child process before this one reads it. Raises ``Problem``."""
     found = parquet_files.measure(file, longest=LONGEST)
     if found.bytes > UNPACKED_MAX_BYTES:
         raise parquet_files.too_large()
@@ -123,7 +125,7 @@ def keep_file(
     rows: int,
     options: Options,
 ) -> TruthFile:
-    """The task that joins the file; when this returns, the file is kept durably."""
+    """Store the file durably and return the task that joins it."""
     key = f"uploads/{model.project_id}/{model.pk}/{uuid7()}/{GRANT}"
     file.seek(0, 2)
     size = file.tell()
@@ -159,7 +161,7 @@ def keep_file(
 
 
 def carry_out(task: TruthFile) -> None:
-    """Join what the file says. Nothing happens if another worker has it."""
+    """Join the file of a task; nothing happens if another worker holds it."""
     if not task.claim():
         return
     failpoint("ground_truth.file_claimed")
@@ -192,15 +194,17 @@ def _join(task: TruthFile) -> Joined:
 
 
 def remove_file(task: TruthFile) -> None:
-    """The object, then the row that names it."""
+    """Delete the object, then the grant that names it."""
     blobs.delete([task.storage_key])
     UploadGrant.objects.filter(storage_key=task.storage_key).delete()
 
 
 class Progress:
-    """How many rows were read, and whether to go on: told by a thread of its own.
+    """The number of rows read so far, which a thread writes to the task.
 
-    While rows are copied their connection can be used for nothing else.
+    It needs a thread with its own connection: while rows are copied, theirs can do nothing
+    else. ``end`` is set when the lease is lost or the task was stopped; the next row raises
+    it.
     """
 
     def __init__(self, task: TruthFile) -> None:
@@ -209,6 +213,7 @@ class Progress:
         self.end: Exception | None = None
 
     def counted(self, rows: Rows) -> Rows:
+        """Yield the rows and count them. Raises ``end`` when it is set."""
         for row in rows:
             if self.end is not None:
                 raise self.end
@@ -216,6 +221,7 @@ class Progress:
             yield row
 
     def tell(self, done: Event) -> None:
+        """Write the progress until the join is done. Runs in the thread."""
         try:
             while not done.wait(TELL_SECONDS):
                 self._record()
@@ -225,8 +231,11 @@ class Progress:
             connection.close()
 
     def _record(self) -> None:
-        """A database that is away for a moment must not end the thread: nobody would keep
-        the lease, and another worker would join the same file beside this one."""
+        """Write the progress, which renews the lease.
+
+        A database error must not end the thread: nobody would renew the lease, and another
+        worker would join the same file at the same time.
+        """
         try:
             self.task.record(progress_count=self.read)
         except DatabaseError as error:
@@ -236,7 +245,7 @@ class Progress:
 
 @contextmanager
 def _telling(task: TruthFile) -> Iterator[Progress]:
-    """Keep the lease and the progress while the file is joined."""
+    """Keep the lease and the progress up to date while the file is joined."""
     progress, done = Progress(TruthFile.objects.get(pk=task.pk)), Event()
     telling = Thread(target=progress.tell, args=(done,), daemon=True)
     telling.start()
@@ -248,12 +257,15 @@ def _telling(task: TruthFile) -> Iterator[Progress]:
 
 
 def recent_files(model: RegisteredModel) -> list[TruthFile]:
-    """The latest fifty of a model, the last first."""
+    """Return the latest fifty tasks of a model, the newest first; truth_file_by_model serves it."""
     return list(model.truth_files.order_by("-created_at")[:50])
 
 
 def stop_file(actor: object, task: TruthFile) -> bool:
-    """End the task where it is. What it had written stays, and can be joined again."""
+    """Stop the task. What it has written stays; the file can be joined again.
+
+    Returns False if the task had ended.
+    """
     stopped = task.stop()
     if stopped:
         model = task.registered_model

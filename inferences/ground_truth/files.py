@@ -1,10 +1,10 @@
-"""Files of actuals, read a piece at a time.
+"""Parse files of ground truth, a piece at a time.
 
-A line of NDJSON, or a member of a list of JSON, is an object with ``inference_id``,
-``data_hash`` or ``metadata`` (an object of key and value), and the actual in one of the
+A line of NDJSON, or a member of a JSON list, is an object with ``inference_id``,
+``data_hash`` or ``metadata`` (an object of key and value), and the ground truth in one of the
 forms of ``truths``. Tables (text, Parquet, Arrow) have a column ``inference_id``,
-``data_hash`` or ``metadata.<key>``, and columns named as the forms; what is no text or
-number there is JSON, or in Parquet a list or struct.
+``data_hash`` or ``metadata.<key>``, and columns named as the forms. A form that is neither
+text nor number is JSON in its cell, or in Parquet a list or struct.
 """
 
 from __future__ import annotations
@@ -56,13 +56,13 @@ from istore.outside_ids import OUTSIDE_ID
 
 ROWS_AS_VALUES = 20
 LINE_MAX_BYTES = 2 * TRUTH_MAX_BYTES
-DOCUMENT_MAX_BYTES = 64 * 2**20  # of JSON that is one value
+DOCUMENT_MAX_BYTES = 64 * 2**20  # of a JSON list, which is parsed as a whole
 CHUNK = 2**20
 TEXTS = ("label", "text")
 NUMBERS = ("value", "score")
 COLUMNS = (INFERENCE, HASH, "label", "score", *FORMS)
 BYTES_A_CHARACTER = 4
-# Bytes of the longest text that a column may hold; no text of Python is made of others.
+# The longest text of each column in bytes; longer ones are never decoded to Python.
 LONGEST = {
     **dict.fromkeys(COLUMNS, TRUTH_MAX_BYTES),
     INFERENCE: 255 * BYTES_A_CHARACTER,
@@ -76,7 +76,7 @@ WHY_TOO_LONG = {
     COLUMN: f"A value to join by has {VALUE_MAX_BYTES} bytes.",
     "label": f"More than {LABEL_CHARS} characters.",
 }
-# The row numbers that pandas writes as a column: they say nothing.
+# Names of the column of row numbers that pandas writes; it is ignored.
 INDEX = re.compile(r"(unnamed: ?\d+|__index_level_\d+__)?", re.IGNORECASE)
 DECIMAL_COMMA = re.compile(r"-?\d+,\d+")
 
@@ -85,20 +85,20 @@ Rows = Iterator[Actual | Refusal]
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """How a file is to be read, where it does not say so itself.
+    """How to read a file, as far as the file does not say it itself.
 
-    ``missing`` are the words of a table of text that are a gap, unless they are labels of
-    the model; a number always is one where it is NaN.
+    ``missing`` are the words that mean a gap in a table of text, unless they are labels of
+    the model. A NaN in a column of numbers is always a gap.
     """
 
     delimiter: str = ""
     missing: tuple[str, ...] = tuple(sorted(MISSING))
     ignore_unknown: bool = False
-    join_by: str = ""  # of annotations: inference_id, data_hash or metadata.<key>
+    join_by: str = ""  # for annotations: inference_id, data_hash or metadata.<key>
 
     @classmethod
     def read(cls, given: Mapping[str, str]) -> Self:
-        """As a query or a command says them. Raises the 400 that names what is wrong."""
+        """Return the options of a query string or command. Raises a 400 that names the error."""
         said: dict[str, Any] = {}
         if "delimiter" in given:
             said["delimiter"] = delimiter_named(given["delimiter"])
@@ -117,10 +117,12 @@ class Options:
         return cls(**said)
 
     def to_json(self) -> dict[str, Any]:
+        """Return the options as a task stores them."""
         return asdict(self)
 
     @classmethod
     def from_json(cls, kept: Mapping[str, Any]) -> Self:
+        """Return the options that a task stored."""
         said = dict(kept)
         if "missing" in said:
             said["missing"] = tuple(said["missing"])
@@ -129,7 +131,7 @@ class Options:
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """What a reader is told of the model and of the file."""
+    """What a parser needs to know of the model and of the file."""
 
     task_type: str
     labels: Labels = field(default_factory=Labels)
@@ -142,8 +144,8 @@ def rows_of(
     model: RegisteredModel,
     options: Options | None = None,
 ) -> Rows:
-    """The actuals of a file, one after the other; ``form`` is one of ``NAMES``."""
-    # Now, and not with the first row: rows are copied while they are read.
+    """Yield the ground truth in a file, or why a row is refused; ``form`` is one of ``NAMES``."""
+    # Labels are loaded now: later the connection is busy, as rows are copied while read.
     labels, options = Labels.of(model), options or Options()
     labels.load()
     if form in ANNOTATIONS:
@@ -152,7 +154,7 @@ def rows_of(
 
 
 def form_of(name: str) -> str | None:
-    """The form that a file's name or a content type says."""
+    """Return the form for a file name or content type, or None if it is not known."""
     name = name.lower().removesuffix(".gz")
     for form, words in WORDS.items():
         if name.endswith(words):
@@ -162,7 +164,7 @@ def form_of(name: str) -> str | None:
 
 @contextmanager
 def unpacked(file: IO[bytes], limit: int = UNPACKED_MAX_BYTES) -> Iterator[IO[bytes]]:
-    """The file, or what is in it where it is one of gzip; a 413 for too much of it."""
+    """Yield the file, decompressed if it is gzip. Raises a 413 beyond ``limit`` bytes."""
     head = file.read(2)
     file.seek(0)
     if head != b"\x1f\x8b":
@@ -196,7 +198,7 @@ def _chunk_of(packed: gzip.GzipFile) -> bytes:
 def read_actual(
     value: Any, reading: Reading, place: str = "", *, is_typed: bool = True
 ) -> Actual:
-    """One actual with its reference. Raises a 400 that names what is wrong."""
+    """Return one value of ground truth with its reference. Raises a 400 that names the error."""
     if not isinstance(value, Mapping):
         raise invalid("An object is expected.")
     rest = dict(value)
@@ -235,6 +237,7 @@ def _reference(inference_id: Any, data_hash: Any, metadata: Any) -> Reference:
 
 
 def _read_or_refuse(place: str, read: Callable[[], Actual]) -> Actual | Refusal:
+    """Return what ``read`` returns, or a refusal with the reason."""
     try:
         return read()
     except APIException as error:
@@ -247,7 +250,7 @@ def _of_lines(file: IO[bytes], reading: Reading) -> Rows:
     start = file.tell()
     head = file.read(1024).removeprefix(b"\xef\xbb\xbf")
     file.seek(start)
-    if head.lstrip()[:1] == b"[":  # no line that says anything begins so
+    if head.lstrip()[:1] == b"[":  # a JSON list: no valid line of NDJSON begins so
         yield from _of_json(file, reading)
         return
     for number, line in enumerate(
@@ -268,14 +271,14 @@ def _of_line(line: bytes, reading: Reading, place: str) -> Actual:
 
 
 def _of_json(file: IO[bytes], reading: Reading) -> Rows:
-    """A list of objects, as ``json.dump`` and pandas (``orient="records"``) write it."""
+    """Parse a list of objects, as ``json.dump`` and pandas (``orient="records"``) write it."""
     for number, value in enumerate(read_document(file), 1):
         place = f"item {number}"
         yield _read_or_refuse(place, lambda: read_actual(value, reading, place))  # noqa: B023 called at once
 
 
 def read_document(file: IO[bytes]) -> list[Any]:
-    """The members of a list of JSON; what is no list is one."""
+    """Return the members of a JSON list; another value is a list of one. Raises a 413."""
     content = file.read(DOCUMENT_MAX_BYTES + 1)
     if len(content) > DOCUMENT_MAX_BYTES:
         detail = f"A list of JSON has at most {DOCUMENT_MAX_BYTES} bytes: write lines."
@@ -305,7 +308,7 @@ def _of_text(file: IO[bytes], reading: Reading) -> Rows:
 def _of_cells(
     row: Mapping[str, str], delimiter: str, reading: Reading, place: str
 ) -> Actual:
-    """A row of text: what is a gap is none, and decimal commas are points."""
+    """Parse a row of text: gaps are left out, and decimal commas become points."""
     cells = {}
     for name, cell in row.items():
         is_label = name == "label" and reading.labels.knows(cell)
@@ -328,7 +331,7 @@ def _of_parquet(file: IO[bytes], reading: Reading) -> Rows:
             schema = first.schema_arrow
         columns = _columns(schema.names, reading.options)
         file.seek(0)
-        # A text that stands in every row is one text in the file, and stays one here.
+        # With dictionaries a text that many rows share is decoded once.
         texts = [each.name for each in schema if is_text(each.type)]
         with pyarrow.parquet.ParquetFile(file, read_dictionary=texts) as table:
             yield from _of_batches(table.iter_batches(ROWS_AT_ONCE), columns, reading)
@@ -356,9 +359,10 @@ def _of_batches(
 def _without_long(
     batch: pyarrow.RecordBatch,
 ) -> tuple[pyarrow.RecordBatch, dict[int, dict[str, Unreadable]]]:
-    """The batch with gaps for texts that are too long, and by row why those are refused.
+    """Return the batch without texts that are too long, and for each row why those are refused.
 
-    No text of Python is made of them: one of the file may stand in every row.
+    Such a text is never decoded to Python: the file stores it once, but it may be in every
+    row.
     """
     columns, refused = [], defaultdict[int, dict[str, Unreadable]](dict)
     for name, column in zip(batch.schema.names, batch.columns, strict=True):
@@ -386,7 +390,7 @@ def _with_gaps(column: pyarrow.Array, where: pyarrow.Array) -> pyarrow.Array:
     if not pyarrow.types.is_dictionary(column.type):
         if pyarrow.types.is_string_view(
             column.type
-        ):  # there is no choice between views
+        ):  # if_else cannot choose between values of view types
             column = column.cast(pyarrow.large_string())
         elif pyarrow.types.is_binary_view(column.type):
             column = column.cast(pyarrow.large_binary())
@@ -405,7 +409,7 @@ def _is_known(column: str) -> bool:
 
 
 def _columns(given: Sequence[str], options: Options) -> dict[int, str]:
-    """The columns that are read, by their places. A 400 names all that are not known."""
+    """Return the columns to read, by position. Raises a 400 that names all unknown ones."""
     found = {n: name_of(name) for n, name in enumerate(given) if _is_known(name)}
     unknown = [
         name
@@ -429,6 +433,7 @@ def _columns(given: Sequence[str], options: Options) -> dict[int, str]:
 def _of_row(
     row: Mapping[str, Any], reading: Reading, place: str, *, is_typed: bool = True
 ) -> Actual:
+    """Parse a row of a table by converting its cells to the members of a JSON object."""
     body: dict[str, Any] = {}
     for name, cell in row.items():
         if isinstance(cell, Unreadable):
@@ -454,8 +459,10 @@ def _of_row(
 
 
 def _joined_by(cell: Any) -> Any:
-    """A value of metadata: booleans as JSON writes them, and ``7.0`` of a column with a
-    gap as ``7``, which means the decimal number, too."""
+    """Return a metadata value to join by: booleans as in JSON, and ``7.0`` as ``7``.
+
+    pandas writes ``7.0`` for a whole number beside a gap; ``7`` matches decimal numbers too.
+    """
     if isinstance(cell, bool):
         return str(cell).lower()
     if isinstance(cell, float) and cell.is_integer() and abs(cell) < 2**63:

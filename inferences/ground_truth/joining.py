@@ -1,11 +1,11 @@
-"""Actuals, one or a million, brought to the inferences they belong to.
+"""Join ground truth, one value or a million, to the inferences it belongs to.
 
-They are copied to a staging table as they are read; one statement for each way of joining
-finds their inferences; what was found is written, and what was not waits, a batch at a
-time, each in a transaction of its own. So memory does not grow with the number of actuals, and a join that
-is broken off is finished by doing it again: what is the same already is no change. Of
-several actuals for one inference the last counts. What finds none waits (``pending``);
-a removed or hidden inference takes none.
+The values are copied to a staging table as they are read. One statement for each way of
+joining finds their inferences. Matches are written, and the rest is stored as pending, in
+batches with a transaction each. So memory does not grow with the number of values, and an
+interrupted join is finished by repeating it: values that are the same already change nothing.
+Of several values for one inference the last one counts. A value without an inference becomes
+pending (``pending_truths``); a removed or soft-deleted inference gets none.
 """
 
 from __future__ import annotations
@@ -34,14 +34,14 @@ from istore.db import clock
 from istore.failpoints import failpoint
 from istore.models import AuditEntry
 
-REFUSALS_TOLD = 100
-WAIT_AT_ONCE = 5_000  # actuals, for which recording waits some tenths of a second
-KEYS_MAX = 20  # metadata keys that one file joins by
+REFUSALS_TOLD = 100  # of the refused rows are reported with their reason
+WAIT_AT_ONCE = 5_000  # values of a batch, which blocks recording for tenths of a second
+KEYS_MAX = 20  # metadata keys that one file may join by
 
 
 @dataclass(frozen=True, slots=True)
 class Actual:
-    """One actual and what it belongs to, with its place in the file for people."""
+    """One value of ground truth, what it is joined by, and its place in the file for people."""
 
     reference: Reference
     truth: dict[str, Any]
@@ -50,17 +50,19 @@ class Actual:
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
+    """A row that is refused: its place in the file, and why."""
+
     place: str
     why: str
 
 
 @dataclass(slots=True)
 class Joined:
-    """What became of many actuals.
+    """The result of a join.
 
-    ``actuals`` were read; ``joined`` inferences have one now, of which ``changed`` had
-    none or another before; ``waiting`` actuals have no inference yet; ``removed`` ones
-    name an inference that is gone. ``refusals`` are the first of ``refused``.
+    ``actuals`` values were read. ``joined`` inferences have one now, of which ``changed`` had
+    none or another before. ``waiting`` values are pending. ``removed`` ones name an inference
+    that is gone. ``refusals`` are the first of the ``refused`` rows.
     """
 
     actuals: int = 0
@@ -72,6 +74,7 @@ class Joined:
     refusals: list[Refusal] = field(default_factory=list)
 
     def refuse(self, refusal: Refusal) -> None:
+        """Count a refusal, and keep the first ones for the report."""
         self.refused += 1
         if len(self.refusals) < REFUSALS_TOLD:
             self.refusals.append(refusal)
@@ -80,7 +83,7 @@ class Joined:
 def join(
     actor: object, model: RegisteredModel, actuals: Iterable[Actual | Refusal]
 ) -> Joined:
-    """Bring actuals to their inferences; those that cannot be read are told of."""
+    """Write ground truth to its inferences and return the counts, with the refused rows."""
     told = Joined()
     given_at = clock.now()
     model.refresh_from_db(fields=["keys_version"])
@@ -109,7 +112,7 @@ ENDED = "DROP TABLE IF EXISTS truth_staged, truth_matched, truth_met, truth_wait
 
 @contextmanager
 def _staging() -> Iterator[None]:
-    """Tables of this connection alone, gone when it is done."""
+    """Create temporary tables of this connection, and drop them at the end."""
     with connection.cursor() as cursor:
         cursor.execute(ENDED)
         cursor.execute(STAGING)
@@ -122,9 +125,9 @@ def _staging() -> Iterator[None]:
 
 
 def _stage(actuals: Iterable[Actual | Refusal], told: Joined) -> list[str]:
-    """Copy what can be read; returns the metadata keys that are joined by."""
+    """Copy the rows to the staging table; return the metadata keys that they join by."""
     keys: set[str] = set()
-    # A file that turns out to be none at its end takes back what was copied.
+    # One transaction: a file that proves malformed at its end leaves nothing staged.
     with transaction.atomic(), connection.cursor() as cursor, cursor.copy(COPY) as copy:
         for each in actuals:
             told.actuals += 1
@@ -151,6 +154,7 @@ def _stage(actuals: Iterable[Actual | Refusal], told: Joined) -> list[str]:
 
 
 ROWS = Inference._meta.db_table
+# Served by the unique key; store/lookup.py says why each id has a fenced lookup.
 BY_ID = f"""
 SELECT keys.row_id, staged.number FROM staged
 CROSS JOIN LATERAL (  -- fenced as in lookup.py
@@ -160,6 +164,7 @@ CROSS JOIN LATERAL (  -- fenced as in lookup.py
 WHERE staged.joined_by = '{INFERENCE}' AND keys.removed_at IS NULL
   AND keys.row_id IS NOT NULL
 """
+# Served by inference_by_hash, a partial index of live rows.
 BY_HASH = f"""
 SELECT row.id, staged.number FROM staged
 JOIN {ROWS} AS row ON row.model_key = %(model)s AND NOT row.deleted
@@ -174,7 +179,7 @@ COMPARED = {
 
 
 def _ways(model: RegisteredModel, keys: list[str]) -> tuple[str, dict[str, Any]]:
-    """SQL of all pairs of a row and the number of an actual of ``staged`` that means it."""
+    """Return SQL that selects pairs of a row id and the number of a staged value for that row."""
     values: dict[str, Any] = {"model": model.pk}
     ways = [BY_ID, BY_HASH]
     for number, key in enumerate(keys):
@@ -201,10 +206,10 @@ def _ways(model: RegisteredModel, keys: list[str]) -> tuple[str, dict[str, Any]]
 
 
 def _match(model: RegisteredModel, keys: list[str]) -> None:
-    """Which rows the staged actuals mean: of each row, the last.
+    """Find the rows that staged values belong to; for each row the last value counts.
 
-    Which actuals met any is told by the same look: an inference that comes after it is
-    found under the lock, or not at all.
+    The same statement stores which values matched any row. An inference that arrives after it
+    is found under the lock of ``_let_some_wait``, or not at all.
     """
     ways, values = _ways(model, keys)
     with connection.cursor() as cursor:
@@ -225,6 +230,7 @@ def _match(model: RegisteredModel, keys: list[str]) -> None:
 
 
 def _write_matched(actor: object, model: RegisteredModel, given_at: datetime) -> int:
+    """Write the matched values in batches; return how many inferences changed."""
     changed, above = 0, -(2**63)
     while True:
         with connection.cursor() as cursor:
@@ -286,7 +292,7 @@ DELETE FROM truth_waiting WHERE number IN (SELECT number FROM ways)
 def _let_wait(
     actor: object, model: RegisteredModel, given_at: datetime, keys: list[str]
 ) -> int:
-    """What found no inference waits; what finds one now, after all, is written."""
+    """Store unmatched values as pending; write those whose inference has arrived meanwhile."""
     with connection.cursor() as cursor:
         cursor.execute(UNMATCHED, {"model": model.pk})
         cursor.execute("ANALYZE truth_waiting")
@@ -313,15 +319,16 @@ def _let_some_wait(
     keys: list[str],
     numbers: tuple[int, int],
 ) -> int:
-    """Let the actuals of these numbers wait, but for those whose inference came.
+    """Store a range of numbered values as pending, except those whose inference has arrived.
 
-    Nothing is recorded for the model while its row is held, which is for one look. Returns
-    how many came.
+    The model's row is locked for this batch, so nothing is recorded for the model meanwhile.
+    Returns how many values have an inference now.
     """
     with transaction.atomic(), connection.cursor() as cursor:
+        # FOR NO KEY UPDATE excludes recording, which holds FOR SHARE; foreign keys pass.
         held = RegisteredModel.objects.select_for_update(no_key=True)
         locked = held.get(pk=model.pk)
-        # A key that came meanwhile has a place that was not looked at.
+        # Built anew under the lock: a metadata key may have got its slot meanwhile.
         ways, values = _ways(locked, keys)
         values |= {"low": numbers[0], "high": numbers[1]}
         cursor.execute(CAME.format(ways=ways), values)
@@ -337,13 +344,14 @@ def _let_some_wait(
 
 
 def _say(actor: object, model: RegisteredModel, **counts: int) -> None:
-    """In the audit log, in the transaction of what it says."""
+    """Write the audit entry, in the transaction of the change."""
     AuditEntry.write(
         actor, "ground_truth.join", model.model_id, model.project, **counts
     )
 
 
 def _count(model: RegisteredModel, told: Joined) -> None:
+    """Count pending, joined and removed values for the report."""
     with connection.cursor() as cursor:
         cursor.execute("SELECT count(*) FROM truth_waiting")
         (told.waiting,) = cursor.fetchone()

@@ -1,10 +1,10 @@
-"""Labels as files write them, brought to the labels that a model answers.
+"""Map labels as files write them to the labels that a model answers.
 
-A class may be written as a number, of which pandas makes a decimal one where its column has
-a gap, and Parquet has whole and decimal numbers and booleans. What the model itself says
-decides: its list of classes, by the name and then by the number, and the labels that it
-has answered. What neither knows is the text of the whole number. One letter may be written
-by several code points; the model's own way is taken.
+A class may be written as a number. pandas makes it a decimal number if its column has a gap,
+and Parquet has whole and decimal numbers and booleans. The model decides which label is
+meant: its list of classes, by name and then by number, and the labels that it has answered.
+If neither knows the label, it is the text of the whole number. One letter may be written by
+several code points; the model's own spelling is used.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from typing import Any, Self
 from inferences.models import LabelName, RegisteredModel
 
 WHOLE = re.compile(r"-?(?:0|[1-9][0-9]{0,17})(?P<rest>\.0*)?")
-# What spreadsheets and pandas write for a gap.
+# The words that spreadsheets and pandas write for a gap.
 MISSING = frozenset(
     ["NaN", "nan", "NA", "N/A", "n/a", "#N/A", "<NA>", "NaT", "None", "null", "NULL"]
 )
@@ -26,7 +26,7 @@ BOOLEANS = {
     True: ("true", "True", "TRUE", "1", "1.0"),
     False: ("false", "False", "FALSE", "0", "0.0"),
 }
-# The labels that may be written in another way: all others are found by their text.
+# Labels that have more than one spelling: numbers, non-ASCII, gap words, booleans.
 OTHERWISE = rf"^-?[0-9]+\.?0*$|[^\x01-\x7f]|^({'|'.join(sorted(MISSING))})$|^([Tt]rue|TRUE|[Ff]alse|FALSE)$"
 MAY_DIFFER = re.compile(OTHERWISE).search
 KNOWN_MOST = 100_000
@@ -34,7 +34,7 @@ LABELLED = ("boxes", "polygons", "entities")
 
 
 def comparable(label: str) -> str:
-    """The label as it is held against others: composed, a whole number without a point."""
+    """Return the label in the form for comparison: NFC, and a whole number without a point."""
     found = WHOLE.fullmatch(label)
     if found and found["rest"]:
         return label.partition(".")[0]
@@ -43,7 +43,7 @@ def comparable(label: str) -> str:
 
 @dataclass(slots=True)
 class Labels:
-    """The labels that a model knows; of none, numbers are labels by their text."""
+    """The labels that a model knows; if it knows none, numbers become labels by their text."""
 
     classes: Sequence[str] = ()
     first: int = 0
@@ -52,37 +52,40 @@ class Labels:
     _answered: dict[str, str] | None = field(init=False, default=None)
 
     def __post_init__(self) -> None:
-        # Of two classes that are written alike the first counts.
+        # Reversed, so that of two classes with the same name the first wins.
         said = reversed(self.classes)
         self.names = {unicodedata.normalize("NFC", name): name for name in said}
 
     @classmethod
     def of(cls, model: RegisteredModel) -> Self:
+        """Return the labels of a model, with the classes that it is registered with."""
         return cls(model.class_labels, model.first_class_number, model)
 
     @property
     def answered(self) -> dict[str, str]:
-        """The labels that may be written in another way: looked up when first needed."""
+        """Return the answered labels that have several spellings; loaded when first needed."""
         return self.load() if self._answered is None else self._answered
 
     def load(self) -> dict[str, str]:
-        """Look them up now, where the connection will be busy when they are needed."""
+        """Load the answered labels now, for a caller whose connection will be busy later."""
         names = LabelName.objects.filter(
             registered_model=self.model, name__regex=OTHERWISE
         )
         found = names.order_by("-pk").values_list("name", flat=True)
         known = found[:KNOWN_MOST] if self.model else ()
-        # Of two ways to write one label, the one that was met first.
+        # Newest first, so that of two spellings of a label the older one wins.
         self._answered = {unicodedata.normalize("NFC", name): name for name in known}
         return self._answered
 
     def knows(self, text: str) -> bool:
+        """Return whether the model has this label."""
         return self._known([text]) is not None
 
     def read(self, value: Any, *, is_typed: bool = True) -> Any:
-        """The label that a value stands for; what is none stays, to be refused.
+        """Return the label that a value means; a value that is no label is returned to be refused.
 
-        A text that is typed says that it is one: ``"1.0"`` stays where nothing is known.
+        With ``is_typed`` a text was written as a text: ``"1.0"`` stays so if the model does
+        not know it.
         """
         if isinstance(value, bool):
             return self._boolean(value)
@@ -111,6 +114,7 @@ class Labels:
         return self._known(ways, int(value)) or text or ways[0]
 
     def _known(self, ways: Sequence[str], number: int | None = None) -> str | None:
+        """Return the model's label for one of these spellings or the class number, or None."""
         composed = [unicodedata.normalize("NFC", each) for each in ways]
         if self.classes:
             for each in composed:
@@ -123,7 +127,7 @@ class Labels:
         return next((self.answered[c] for c in composed if c in self.answered), None)
 
     def in_truth(self, form: str, value: Any, *, is_typed: bool = True) -> Any:
-        """The actual of one of the forms, with the model's labels in it."""
+        """Return the ground truth of a form with the model's labels in it."""
         if not isinstance(value, list):
             return value
         if form == "labels":

@@ -1,4 +1,4 @@
-"""How much shapes overlap, by pycocotools: boxes exactly, others as masks on a grid."""
+"""Overlap (IoU) of shapes by pycocotools: boxes exactly, other shapes as masks on a grid."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from inferences.predictions.parsers.values import (
     Shape,
 )
 
-GRID = 512  # cells along the longer side; a contour's error is half of one
+GRID = 512  # cells along the longer side; the error of a contour is half a cell
 
 
 def box_overlaps(
     found: Sequence[Sequence[float]], actual: Sequence[Sequence[float]]
 ) -> np.ndarray:
-    """IoU of boxes ``[x, y, width, height]``, a row for each found one."""
+    """Return the IoU of boxes ``[x, y, width, height]``, shaped (found, true)."""
     if not found or not actual:
         return np.zeros((len(found), len(actual)))
     given = (np.asarray(found, np.float64), np.asarray(actual, np.float64))
@@ -33,7 +33,7 @@ def box_overlaps(
 def contour_overlaps(
     found: Sequence[list[list[Any]]], actual: Sequence[list[list[Any]]]
 ) -> np.ndarray:
-    """IoU of shapes made of contours, drawn on one grid that holds them all."""
+    """Return the IoU of shapes made of contours, shaped (found, true), on one common grid."""
     if not found or not actual:
         return np.zeros((len(found), len(actual)))
     drawn = encode([*found, *actual])
@@ -43,7 +43,7 @@ def contour_overlaps(
 
 
 def encode(shapes: Sequence[list[list[Any]]]) -> list[Any]:
-    """The shapes as masks of pycocotools, on one grid that holds them all."""
+    """Return the shapes as run-length masks of pycocotools, on one grid that holds them all."""
     points = [p for shape in shapes for contour in shape for p in contour]
     left, top = min(p[0] for p in points), min(p[1] for p in points)
     span = max(max(p[0] for p in points) - left, max(p[1] for p in points) - top)
@@ -55,7 +55,7 @@ def encode(shapes: Sequence[list[list[Any]]]) -> list[Any]:
             for contour in shape
         ]
         drawn = masks.frPyObjects(flat, GRID, GRID)
-        # The first contour is the outline, those after it are holes.
+        # The first contour is the outline, the others are holes.
         whole = masks.decode(drawn[0])
         for hole in drawn[1:]:
             whole &= 1 - masks.decode(hole)
@@ -64,7 +64,7 @@ def encode(shapes: Sequence[list[list[Any]]]) -> list[Any]:
 
 
 def contours_of(shape: Shape | None) -> list[list[Any]] | None:
-    """A shape as contours in its own unit; None for runs, which have a grid of theirs."""
+    """Return a shape as contours in its own unit, or None for a mask, which has its own grid."""
     match shape:
         case Polygons(contours):
             usable = [list(each) for each in contours if len(each) >= 3]
@@ -81,7 +81,7 @@ def contours_of(shape: Shape | None) -> list[list[Any]] | None:
 def corners(
     cx: float, cy: float, w: float, h: float, r: float
 ) -> list[tuple[float, float]]:
-    """The corners of a box turned by ``r`` radians about its centre."""
+    """Return the corners of a box that is rotated by ``r`` radians about its centre."""
     cosine, sine = math.cos(r), math.sin(r)
     half = ((-w, -h), (w, -h), (w, h), (-w, h))
     return [

@@ -1,11 +1,11 @@
-"""Actuals whose inference is not here yet: they wait, and are applied when it arrives.
+"""Pending ground truth, whose inference is not stored yet: it is applied when that arrives.
 
-Whoever lets one wait looks for its inference once more under the lock of the model's row,
-and raises ``awaits_truth`` there. Recording holds that row for share until its commit, and
-reads the flag with its one write statement: either it sees the flag and then the waiting
-rows, or it was done before and its inferences were found. An actual waits for one arrival:
-what a batch brings that it means gets it, and then it waits no more. Of several that mean
-the same inference the one that was given last counts.
+Before a value becomes pending, its inference is searched once more under the lock of the
+model's row, and ``awaits_truth`` is set there. Recording holds that row FOR SHARE until its
+commit, and reads the flag in its one write statement. So either it sees the flag and then the
+pending rows, or it committed before and its inferences were found. A pending value is for one
+arrival: all matching inferences of one batch get it, and then it is deleted. Of several
+values for the same inference the one that was given last counts.
 """
 
 from __future__ import annotations
@@ -23,11 +23,11 @@ from inferences.ground_truth.writes import ACTOR_CHARS, Given, write
 from inferences.models import InferenceKey, RegisteredModel
 from inferences.models.ground_truth import PendingTruth
 
-AT_ONCE = 10_000
+AT_ONCE = 10_000  # rows deleted by one statement
 TABLE = PendingTruth._meta.db_table
 
-# In one round trip. With both, the index of the tokens alone is left, whatever statistics
-# say of them.
+# One round trip. Without sequential scans and with the other indexes hidden, only
+# pending_truth_by_token is left to PostgreSQL, whatever its statistics.
 TAKE = f"""
 SET LOCAL enable_seqscan = off;
 WITH met AS MATERIALIZED (  -- in one order: two batches cannot deadlock
@@ -54,9 +54,9 @@ SET LOCAL enable_seqscan = on
 
 
 def apply(model: RegisteredModel, rows: Sequence[dict[str, Any]]) -> int:
-    """Give these rows, written in this transaction, the actuals that waited for them.
+    """Write pending ground truth to these rows, which this transaction has inserted.
 
-    One query when none did; returns how many inferences got one.
+    It is one query if nothing is pending for them. Returns how many inferences got a value.
     """
     tokens, ids = [], []
     for row in rows:
@@ -82,9 +82,10 @@ def apply(model: RegisteredModel, rows: Sequence[dict[str, Any]]) -> int:
 
 @transaction.atomic
 def wait(model: RegisteredModel, reference: Reference, given: Given) -> bool:
-    """Let the actual of one inference id wait. False when the id is taken after all."""
+    """Store ground truth for an inference id as pending. Return False if the id exists by now."""
+    # FOR NO KEY UPDATE excludes recording, which holds FOR SHARE, but no foreign key checks.
     held = RegisteredModel.objects.select_for_update(no_key=True).get(pk=model.pk)
-    # An id that is only reserved has no record yet: what is set for it waits.
+    # A key without a row is only reserved: it has no record yet, so the value is pending.
     keys = InferenceKey.objects.filter(registered_model=model, row_id__isnull=False)
     if keys.filter(inference_id=reference.value).exists():
         return False
@@ -104,13 +105,14 @@ def wait(model: RegisteredModel, reference: Reference, given: Given) -> bool:
 
 
 def give_up(at: datetime) -> int:
-    """For the beat: actuals that waited ``ISTORE_PENDING_TRUTH_DAYS`` in vain go.
+    """Delete values that were pending for ``ISTORE_PENDING_TRUTH_DAYS``; return how many. For beat.
 
-    Models for which nothing waits any more are asked no more.
+    Models without pending values lose the flag, so that recording does not look for them.
     """
     limit = at - timedelta(days=settings.ISTORE_PENDING_TRUTH_DAYS)
     gone = 0
     while True:
+        # Served by pending_truth_by_age.
         old = PendingTruth.objects.filter(set_at__lt=limit).order_by("id")
         ids = list(old.values_list("id", flat=True)[:AT_ONCE])
         gone += PendingTruth.objects.filter(id__in=ids).delete()[0]
@@ -123,6 +125,7 @@ def give_up(at: datetime) -> int:
 
 @transaction.atomic
 def _rest(model: RegisteredModel) -> None:
+    """Clear ``awaits_truth`` of a model if nothing is pending, under the lock of its row."""
     locked = RegisteredModel.objects.select_for_update(no_key=True).filter(pk=model.pk)
     if (
         locked.first()

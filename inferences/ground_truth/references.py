@@ -1,7 +1,8 @@
-"""What an actual is joined by: an inference id, a metadata value, or a hash of the input.
+"""What ground truth is joined by: an inference id, a metadata value, or a hash of the input.
 
-A reference has tokens, texts of which an inference it means has one. A value such as
-``12`` means the text, the whole number and the decimal number alike, so it has three.
+A reference has tokens, and every inference that it means has one of them among its own. A
+value such as ``12`` means the text, the whole number and the decimal number alike, so it has
+three tokens.
 """
 
 from __future__ import annotations
@@ -21,13 +22,13 @@ from inferences.models.metadata_values import (
 )
 from istore.outside_ids import OUTSIDE_ID
 
-VALUE_MAX_BYTES = 512
+VALUE_MAX_BYTES = 512  # of a metadata value to join by
 INFERENCE, HASH, METADATA = "inference_id", "data_hash", "metadata"
 
 
 @dataclass(frozen=True, slots=True)
 class Reference:
-    """``by`` is one of the three; of metadata ``key`` is the key. ValueError if it lies."""
+    """What a value is joined by; ``key`` is the metadata key. Raises ValueError if not valid."""
 
     by: str
     value: str
@@ -48,7 +49,7 @@ class Reference:
 
     @property
     def whole(self) -> int | None:
-        """``7`` and ``7.0``, as pandas writes whole numbers beside a gap."""
+        """Return the value as an int, or None; ``7.0`` is 7, as pandas writes it beside a gap."""
         if self.by != METADATA:
             return None
         number, point, rest = self.value.partition(".")
@@ -56,15 +57,17 @@ class Reference:
 
     @property
     def real(self) -> float | None:
+        """Return the value as a float, or None."""
         return _read(read_float, self.value) if self.by == METADATA else None
 
     @property
     def text(self) -> str:
-        """The value as it is looked for: a hash in lower case, a text as slots hold it."""
+        """Return the value as it is searched: a hash in lower case, a text as slots hold it."""
         return self.value.lower() if self.by == HASH else in_slot(self.value)
 
     @property
     def tokens(self) -> list[str]:
+        """Return the tokens, one for each type that the value may have."""
         if self.by != METADATA:
             return [f"{self.by}\n{self.text}"]
         found = [_token(MetadataType.STRING, self.key, self.text)]
@@ -83,7 +86,7 @@ class Reference:
 def tokens_of(
     inference_id: str, data_hash: str, metadata: Mapping[str, Iterable[str]]
 ) -> list[str]:
-    """The tokens that an inference has, its metadata given as payloads hold it."""
+    """Return the tokens of an inference; ``metadata`` is in the form of payloads."""
     found = [f"{INFERENCE}\n{inference_id}", f"{HASH}\n{data_hash}"]
     for key, (type_, text) in metadata.items():
         if type_ != MetadataType.JSON:
@@ -94,7 +97,7 @@ def tokens_of(
 
 
 def _token(type_: str, key: str, value: object) -> str:
-    # Both zeros are one number, and written differently.
+    # Adding 0.0 turns -0.0 into 0.0: they are equal, but print differently.
     shown = repr(value + 0.0) if isinstance(value, float) else str(value)
     return f"{type_}\n{key}\n{shown}"
 

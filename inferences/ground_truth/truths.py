@@ -1,6 +1,6 @@
-"""The forms that an actual may have, read and checked.
+"""Parse and validate the forms of ground truth.
 
-Exactly one of these members says what came true:
+The ground truth has exactly one of these members:
 
     labels      ["ship", "tug"]; ``label`` with one text is the same. ``score`` may stand
                 beside them: the share or probability that came true
@@ -14,7 +14,7 @@ Exactly one of these members says what came true:
     relevance   {item: number}, of a ranking
     text        the text that would have been right
 
-Which of them fit is said by the model's task: ``model_types.TYPES``.
+The model's task decides which of them fit: ``model_types.TYPES``.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ OUTPUTS_MAX = 1000
 STEPS_MAX = 10_000
 POINTS_MAX = 100_000
 TRUTH_MAX_BYTES = 1024**2
-LARGEST = 1e300  # squares of differences stay doubles
+LARGEST = 1e300  # keeps numbers and their differences finite as doubles
 CORNERS = ("xmin", "ymin", "xmax", "ymax")
 ORIENTED = ("cx", "cy", "w", "h", "r")
 
@@ -46,10 +46,10 @@ Truth = dict[str, Any]
 def read_truth(
     value: Any, task_type: str, labels: Labels | None = None, *, is_typed: bool = True
 ) -> Truth:
-    """The actual in its one form; a 400 that names what is wrong with it.
+    """Return the ground truth in its one form. Raises a 400 that names the error.
 
-    ``labels`` are those that the model knows; ``is_typed`` says that texts were written as
-    such, and are not cells that may as well be numbers.
+    ``labels`` are those that the model knows. ``is_typed`` says that texts were written as
+    texts, and are not cells of a table, which may as well be numbers.
     """
     if not isinstance(value, Mapping):
         raise invalid("An object is expected.")
@@ -77,7 +77,7 @@ def read_truth(
 
 
 def allowed(task_type: str) -> tuple[str, ...]:
-    """The forms that fit a task; all of a model whose task says nothing."""
+    """Return the forms that fit a task; all forms for a task without any of its own."""
     return type_of(task_type).forms or tuple(FORMS)
 
 

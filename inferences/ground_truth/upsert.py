@@ -1,4 +1,4 @@
-"""One actual of one inference: given, looked at, taken away, and how it came about."""
+"""Write, read and remove the ground truth of one inference, and list its history."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from istore.models import AuditEntry
 
 @dataclass(frozen=True, slots=True)
 class Version:
-    """An actual and its time; ``replaced_by`` and ``until`` are empty while it stands."""
+    """A value of ground truth in time; ``replaced_by`` and ``until`` are empty while it stands."""
 
     truth: dict[str, Any]
     actor: str
@@ -39,9 +39,9 @@ class Version:
 def put_truth(
     actor: object, model: RegisteredModel, inference_id: str, truth: dict[str, Any]
 ) -> GroundTruth | None:
-    """The actual of the inference from now on; None while it waits for the inference.
+    """Set the ground truth of an inference; return None if it is pending until that arrives.
 
-    Of an inference that was removed or is hidden it is a 409.
+    Raises a 409 if the inference was removed or is soft-deleted.
     """
     given = Given(truth, str(actor), clock.now())
     key = _key(model, inference_id)
@@ -58,7 +58,7 @@ def put_truth(
     with transaction.atomic():
         writes.write(model, {key.row_id: given})
         found = find_truth(model, inference_id)
-        if found is None:  # hidden, or removed at this moment
+        if found is None:  # soft-deleted, or removed at this moment
             raise _remove()
         _say(actor, "put", model, inference_id)
     return found
@@ -74,10 +74,12 @@ def _say(actor: object, what: str, model: RegisteredModel, inference_id: str) ->
 
 
 def _remove() -> Conflict:
+    """Return the 409 for an inference that was removed."""
     return Conflict("The inference was removed.", "inference-deleted")
 
 
 def find_truth(model: RegisteredModel, inference_id: str) -> GroundTruth | None:
+    """Return the ground truth of an inference, or None if there is none."""
     inference = find_inference(model, inference_id)
     if inference is None:
         return None
@@ -86,7 +88,7 @@ def find_truth(model: RegisteredModel, inference_id: str) -> GroundTruth | None:
 
 @transaction.atomic
 def remove_truth(actor: object, model: RegisteredModel, inference_id: str) -> bool:
-    """Take the actual away, whether it is joined or waits. False if there is none."""
+    """Remove the ground truth, joined or pending. Return False if there is none."""
     awaited = str(Reference(INFERENCE, inference_id))
     waiting = PendingTruth.objects.filter(registered_model=model, awaited=awaited)
     gone = bool(waiting.delete()[0])
@@ -99,7 +101,8 @@ def remove_truth(actor: object, model: RegisteredModel, inference_id: str) -> bo
 
 
 def history(model: RegisteredModel, row_id: int) -> list[Version]:
-    """Every actual that the inference had, the first first, the present one last."""
+    """Return every value that the inference had, oldest first, the present one last."""
+    # Served by truth_version_by_row.
     former = GroundTruthVersion.objects.filter(registered_model=model, row_id=row_id)
     found = [
         Version(
@@ -119,7 +122,7 @@ def history(model: RegisteredModel, row_id: int) -> list[Version]:
 
 
 def counts(model: RegisteredModel) -> dict[str, int]:
-    """How many live inferences have an actual, by verdict, and how many actuals wait."""
+    """Count live inferences with ground truth, those that agree and differ, and pending values."""
     with connection.cursor() as cursor:
         cursor.execute(COUNTS, {"model": model.pk})
         given, agreeing, differing, waiting = cursor.fetchone()

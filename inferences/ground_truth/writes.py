@@ -1,7 +1,8 @@
-"""Writing actuals and taking them away, under the row locks of their inferences.
+"""Write and remove ground truth, under the row locks of its inferences.
 
-Who removes an inference takes the same lock: an actual is never written to one that is
-hidden, and none is left behind. What is replaced becomes a version, with who and when.
+A removal takes the same lock. So ground truth is never written to a soft-deleted inference,
+and none is left behind by a removal. A replaced value becomes a version, with who replaced it
+and when.
 """
 
 from __future__ import annotations
@@ -20,12 +21,12 @@ from inferences.ground_truth.answers import predictions
 from inferences.models import RegisteredModel
 from inferences.models.ground_truth import GroundTruth, GroundTruthVersion
 
-ACTOR_CHARS = 300
+ACTOR_CHARS = 300  # a longer name of an actor is cut
 
 
 @dataclass(frozen=True, slots=True)
 class Given:
-    """An actual on its way to an inference: in its form, by whom and when."""
+    """A value of ground truth to be written: in its form, by whom and when."""
 
     truth: dict[str, Any]
     actor: str
@@ -34,7 +35,7 @@ class Given:
 
 @transaction.atomic
 def write(model: RegisteredModel, given: Mapping[int, Given]) -> int:
-    """Give rows their actuals; returns how many changed. Hidden rows are left out."""
+    """Write the ground truth of rows; return how many changed. Soft-deleted rows are skipped."""
     held = _lock(model, list(given))
     if not held:
         return 0
@@ -57,7 +58,7 @@ def write(model: RegisteredModel, given: Mapping[int, Given]) -> int:
 
 @transaction.atomic
 def remove(actor: object, model: RegisteredModel, row_id: int) -> bool:
-    """Take the actual off an inference. False when it has none."""
+    """Remove the ground truth of a row and keep it as a version. Return False if there is none."""
     if not _lock(model, [row_id]):
         return False
     found = GroundTruth.objects.beside(model).filter(id=row_id)
@@ -79,6 +80,7 @@ def remove(actor: object, model: RegisteredModel, row_id: int) -> bool:
 
 
 def _lock(model: RegisteredModel, ids: list[int]) -> list[int]:
+    """Lock the live rows among these ids, in id order so that two writers cannot deadlock."""
     rows = model.inferences.live_among(ids).order_by("id")
     return list(rows.select_for_update(of=("self",)).values_list("id", flat=True))
 

@@ -1,1 +1,1 @@
-"""Files of inferences that come from anywhere, read as the bodies of creates."""
+"""Import of inferences from files of other systems, parsed into the bodies of creates."""

@@ -1,9 +1,8 @@
-"""Records of an export, read back as they were: the other half of its NDJSON format.
+"""Import records of an export: the reader of its NDJSON format.
 
-A line with ``record`` is not a create: it says what was stored, the answer as it came and
-the labels as they were found, and nothing is taken apart anew. Its input and its answer
-are files beside it. What a record is compared with when it comes again is its own
-``content_hash``.
+A line with ``record`` is not a create: it has what was stored, the answer as it arrived and
+the labels as they were parsed, and nothing is parsed again. Its input and its answer are
+files beside it. If the record comes again, it is compared by its own ``content_hash``.
 """
 
 from __future__ import annotations
@@ -53,12 +52,12 @@ from istore.api.serializers import StrictSerializer, ValueSerializer, optional
 from istore.models import AuditEntry
 from istore.uuids import uuid7
 
-RECORD = 1  # of the form of a line; a reader refuses what it does not know
+RECORD = 1  # version of the line format; an unknown version is refused
 
 
 @dataclass(frozen=True, slots=True)
 class Restored(NewInference):
-    """A record that was stored before, here or elsewhere."""
+    """A record that was stored before, in this store or another one."""
 
     kept_content_hash: bytes | None = None
     updated_at: datetime | None = None
@@ -66,7 +65,8 @@ class Restored(NewInference):
 
     @property
     def content_hash(self) -> bytes:
-        # ``super()`` without arguments is not to be had in a class with slots.
+        """Return the hash that the record was stored with, or else a new one."""
+        # A slotted dataclass is created anew, so ``super()`` without arguments fails.
         return self.kept_content_hash or NewInference.content_hash.fget(self)
 
 
@@ -116,7 +116,7 @@ class RecordSerializer(StrictSerializer):
     )
     data = TextField(required=False, default="")
     detections = _DetectionSerializer(many=True, **optional)
-    # Of one class. Lines of before it was told apart have the distribution as detections.
+    # For models that answer one class. Older exports have the distribution as detections.
     probabilities = _DetectionSerializer(many=True, **optional)
     notes = serializers.JSONField(**optional)
     content_hash = HashField(**optional)
@@ -126,15 +126,16 @@ class RecordSerializer(StrictSerializer):
 
 
 def is_record(body: Any) -> bool:
+    """Return whether a line is an exported record and not a create."""
     return isinstance(body, dict) and "record" in body
 
 
 def restore(
     model: RegisteredModel, body: Any, directory: Path, now: datetime
 ) -> Restored:
-    """The record a line says, its files copied to keys of their own; else a 400.
+    """Return the record of a line, with its files copied to new blob keys. Raises a 400.
 
-    ``directory`` is where the line lies: files outside of it are refused.
+    ``directory`` is where the line's file is: files outside of it are refused.
     """
     said = RecordSerializer.parse(body)
     moment = said["created_at"]
@@ -186,9 +187,10 @@ def restore(
 
 
 def _move_to_columns(said: dict[str, Any]) -> None:
-    """Latitude, longitude and data source are columns alone, here as everywhere.
+    """Move latitude, longitude and data source from metadata to their columns.
 
-    Lines of stores that kept what came through the proxy as metadata, too, have both.
+    They are never stored as metadata. But exports of stores that kept them there for calls
+    through the proxy have both.
     """
     given = said.get("metadata") or ()
     said["metadata"] = [value for value in given if value.key not in RESERVED]
@@ -196,7 +198,7 @@ def _move_to_columns(said: dict[str, Any]) -> None:
     if said.get("data_source") is None and (source := values.get("data_source")):
         said["data_source"] = source
     if said.get("latitude") is None and said.get("longitude") is None:
-        with suppress(ValueError, KeyError):  # what is no place stays none
+        with suppress(ValueError, KeyError):  # not a valid place: it stays empty
             place = GeoPoint(
                 read_float(values["latitude"]), read_float(values["longitude"])
             )
@@ -242,7 +244,7 @@ def _copy(
 def store_records(
     actor: object, model: RegisteredModel, batch: Sequence[Restored]
 ) -> dict[str, Outcome]:
-    """Store what is new of them; what was there before keeps its files and loses ours."""
+    """Store the new records; delete the copied files of those that existed before."""
     moments = {
         new.inference_id: new.updated_at.isoformat() for new in batch if new.updated_at
     }

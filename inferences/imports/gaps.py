@@ -1,7 +1,7 @@
-"""Creates as data frames write them: gaps in metadata, and whole numbers with a point.
+"""Clean up creates that data frames wrote: gaps in metadata, whole numbers as decimals.
 
-A column with a gap is one of decimal numbers in pandas, so ``7`` is ``7.0`` and the gap is
-NaN. A value that is a gap is missing, and not an error of the whole row.
+In pandas a column of numbers with a gap is decimal, so ``7`` becomes ``7.0`` and the gap is
+NaN. A metadata value that is a gap is left out instead of failing the whole row.
 """
 
 from __future__ import annotations
@@ -17,13 +17,15 @@ NUMBERS = (MetadataType.INT, MetadataType.FLOAT)
 
 
 def read_line(line: bytes) -> Any:
-    """A line of NDJSON; NaN, as Python's own ``json`` writes a gap, is a null."""
+    """Parse a line of NDJSON; NaN, which Python's ``json`` writes for a gap, becomes null."""
     return read_json(line, nan_is_null=True)
 
 
 def without_gaps(body: Any) -> Any:
-    """The body with the metadata that is there, each value as the text of its type; the
-    body itself where nothing is to be changed."""
+    """Return the body without metadata gaps, each value as the text of its type.
+
+    Returns the body itself if there is nothing to change.
+    """
     try:
         data = body["data"]
         metadata = data["metadata"]

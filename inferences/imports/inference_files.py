@@ -1,14 +1,14 @@
-"""Files of inferences, read as the bodies of creates: NDJSON, a list of JSON, Parquet.
+"""Parse files of inferences into the bodies of creates: NDJSON, a JSON list, Parquet.
 
-A line of NDJSON is a create's body as the API takes it, or a record of an export, whose
-files lie beside it (``records``). A row of Parquet has the columns
-``inference_id``, ``inference_action``, ``data_hash`` and ``data_size``, and optionally
-``created_at``, ``is_protected``, ``data_source``, ``latitude``, ``longitude``, ``metadata``
-(a list of structs key, type, value), ``metadata.<key>`` (a column of any type, whose cells
-are values of that key; gaps are none), ``object_detection`` (a list of structs label,
-score, xmin, ymin, xmax, ymax) and the other collections of the contract, ``embedding``.
-Lines and tables are read in pieces, whatever their size, packed by gzip or not. A
-directory, as Spark writes one, is the files in it.
+A line of NDJSON is the body of a create as the API takes it, or a record of an export whose
+files are beside it (``exported_records``). A row of Parquet has the columns ``inference_id``,
+``inference_action``, ``data_hash`` and ``data_size``, and optionally ``created_at``,
+``is_protected``, ``data_source``, ``latitude``, ``longitude``, ``metadata`` (a list of
+structs key, type, value), ``metadata.<key>`` (a column of any type, whose cells are values of
+that key; gaps are left out), ``object_detection`` (a list of structs label, score, xmin,
+ymin, xmax, ymax) and the other collections of the contract, ``embedding``. Lines and tables
+are read in pieces, whatever their size, compressed by gzip or not. A directory, as Spark
+writes one, stands for the files in it.
 """
 
 from __future__ import annotations
@@ -59,12 +59,12 @@ PARTS = (
     "inputs",
 )
 
-# Where a body stands in its file, and the body or why it cannot be read.
+# The place of a body in its file, for people, and the body or the error of parsing it.
 Row = tuple[str, Any | APIException]
 
 
 def files_in(path: Path) -> list[Path]:
-    """The file, or of a directory the files that hold rows; the rest are notes."""
+    """Return the file, or a directory's data files: names with a leading _ or dot are left out."""
     if not path.is_dir():
         return [path]
     found = (each for each in sorted(path.rglob("*")) if each.is_file())
@@ -76,7 +76,7 @@ def files_in(path: Path) -> list[Path]:
 
 
 def rows_of(path: Path, model: RegisteredModel) -> Iterator[Row]:
-    """The bodies in a file, one after the other, with their places for people."""
+    """Yield the bodies in a file, each with its place in the file for people."""
     if path.suffix.lower() in (".parquet", ".pq"):
         return _of_parquet(path, model)
     return _of_lines(path)
@@ -123,7 +123,10 @@ def _of_parquet(path: Path, model: RegisteredModel) -> Iterator[Row]:
 
 
 def _body(row: dict[str, Any], model: RegisteredModel) -> dict[str, Any] | APIException:
-    """A row of a table as a create's body; unknown columns stay, to be refused by name."""
+    """Return a table row as the body of a create.
+
+    Unknown columns stay in it, so that they are refused by name.
+    """
     row = {
         name: value
         for name, value in row.items()
@@ -138,7 +141,7 @@ def _body(row: dict[str, Any], model: RegisteredModel) -> dict[str, Any] | APIEx
         standard["data_hash"] = digest.hex()
     created_at = row.get("created_at")
     if isinstance(created_at, str):
-        # Microseconds are kept, and pandas writes nanoseconds.
+        # pandas writes nanoseconds, but only microseconds are stored.
         row["created_at"] = BEYOND_MICROSECONDS.sub("", created_at)
     keys = [name for name in row if name.startswith(COLUMN)]
     values = [_value(name.removeprefix(COLUMN), row.pop(name)) for name in keys]
@@ -151,7 +154,7 @@ def _body(row: dict[str, Any], model: RegisteredModel) -> dict[str, Any] | APIEx
 
 
 def _value(key: str, cell: Any) -> dict[str, Any]:
-    """A cell as a value of metadata: the type is that of the column."""
+    """Return a cell as a metadata value, with the type of its column."""
     if isinstance(cell, bool):
         return {"key": key, "type": "string", "value": str(cell).lower()}
     if isinstance(cell, bytes):

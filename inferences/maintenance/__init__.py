@@ -1,1 +1,1 @@
-"""Upkeep beside the records: orphans, consistency, compaction and disk space."""
+"""Maintenance: orphaned blobs, consistency checks, compaction and disk space."""

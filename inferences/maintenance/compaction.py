@@ -1,4 +1,4 @@
-"""What piles up beside the records is put in order: count deltas, and tombstones."""
+"""Compact count deltas and delete expired tombstones."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from django.db import connection
 
 from inferences.models import InferenceKey, MetadataKeyCount
 
-AT_ONCE = 10_000
+AT_ONCE = 10_000  # tombstones of one statement
 
-# One statement: a reader sees the deltas or their sum, and of two compactions at once
-# each takes the rows that the other did not.
+# One statement, so a reader sees either the deltas or their sum. Two compactions at the
+# same time each sum the rows that they deleted.
 COMPACT = f"""
 WITH gone AS (
     DELETE FROM {MetadataKeyCount._meta.db_table}
@@ -25,6 +25,7 @@ INSERT INTO {MetadataKeyCount._meta.db_table} (model_key, key, type, delta)
 SELECT model_key, key, type, sum(delta) FROM gone
 GROUP BY model_key, key, type HAVING sum(delta) <> 0
 """
+# Served by tombstone_by_age. A key that another transaction has locked waits for the next run.
 FREE = f"""
 DELETE FROM {InferenceKey._meta.db_table} WHERE (model_key, inference_id) IN (
     SELECT model_key, inference_id FROM {InferenceKey._meta.db_table}
@@ -33,17 +34,17 @@ DELETE FROM {InferenceKey._meta.db_table} WHERE (model_key, inference_id) IN (
 
 
 def compact_counts() -> int:
-    """How many sums came out of many deltas."""
+    """Replace the deltas of each key by their sum; return how many sums were written."""
     with connection.cursor() as cursor:
         cursor.execute(COMPACT)
         return cursor.rowcount
 
 
 def free_tombstones(at: datetime) -> int:
-    """Ids that were removed ``ISTORE_TOMBSTONE_DAYS`` ago may be given again.
+    """Delete tombstones older than ``ISTORE_TOMBSTONE_DAYS``, so their ids can be used again.
 
-    Until then a late copy is told by its tombstone; no stream, spool or reconcile
-    keeps one for as long.
+    Until then a late copy of an event is recognised by the tombstone; no stream, spool or
+    reconciliation keeps a copy for as long. Returns how many were deleted.
     """
     limit = at - timedelta(days=settings.ISTORE_TOMBSTONE_DAYS)
     freed = 0

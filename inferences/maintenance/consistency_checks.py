@@ -1,10 +1,9 @@
-"""Whether rows agree with each other, and with the objects that they name.
+"""Check that rows agree with each other, and with the objects that they name.
 
-Rows are looked at window by window of ids, each window in one statement: that has one
-snapshot, so nobody's half-done work is met. What is repaired is what the store can tell
-by itself: rows that stand alone go, indexes made for filters are made again from the
-record, counts are set right, intents are carried out. A record whose object is missing
-has lost it; that is told and nothing else.
+Rows are read in windows of ids, each window in one statement: it has one snapshot, so
+unfinished work of others is not seen. A repair does only what the store can derive by itself:
+orphaned rows are deleted, search indexes are rebuilt from the record, counts are corrected,
+intents are carried out. A record whose object is missing has lost it; that is only reported.
 """
 
 from __future__ import annotations
@@ -43,18 +42,18 @@ from inferences.store.recording import lower_bounds
 from istore import blobs
 from istore.checks.verification import Finding, Scope
 
-WINDOW = 20_000  # rows
-AT_ONCE = 500  # objects that are asked for together
-THREADS = 8
+WINDOW = 20_000  # rows of one statement
+AT_ONCE = 500  # records whose objects are looked up together
+THREADS = 8  # that ask the blob store
 CHUNK = 1024 * 1024
-OLD_INTENT = timedelta(hours=1)  # the beat carries them out every minute
+OLD_INTENT = timedelta(hours=1)  # beat carries out intents every minute
 HIGHEST = 2**63 - 1
 
 ROW, COLD = Inference._meta.db_table, InferencePayload._meta.db_table
 KEYS = InferenceKey._meta.db_table
 DETECTED = Detection._meta.db_table
 CLASSES = ClassProbability._meta.db_table
-# Rows beside the records: their table, and the column that holds the row id.
+# Side tables of the records, and their column with the row id.
 SIDES = {
     "detection": (DETECTED, "id"),
     "class": (CLASSES, "id"),
@@ -69,6 +68,7 @@ SIDES = {
 
 
 def _alone(what: str, table: str, column: str) -> str:
+    """Return the query for side rows without a record."""
     return (
         f"SELECT DISTINCT '{what}-alone', side.{column} FROM {table} AS side "
         f"WHERE side.model_key = %(model)s AND side.{column} BETWEEN %(low)s AND %(high)s "
@@ -76,6 +76,7 @@ def _alone(what: str, table: str, column: str) -> str:
     )
 
 
+# All checks of one window are one statement, so they see one snapshot.
 ROWS = f"""
 WITH hot AS MATERIALIZED (
     SELECT id, inference_id, labels, scores, classes, probabilities, deleted, is_protected
@@ -158,7 +159,7 @@ SELECT max(id) FROM (
 
 
 def rows(scope: Scope) -> Iterator[Finding]:
-    """Records, payloads, keys and everything beside them name each other."""
+    """Check that records, payloads, keys and side rows name each other."""
     for model in models_of(scope):
         for low, high in _windows(model, scope):
             values = {
@@ -182,7 +183,10 @@ def rows(scope: Scope) -> Iterator[Finding]:
 
 
 def _windows(model: RegisteredModel, scope: Scope) -> Iterator[tuple[int, int]]:
-    """Ranges of ids that leave no hole, to the very end."""
+    """Yield ranges of ids without gaps, up to the highest possible id.
+
+    So side rows without a record lie in one of them, wherever they are.
+    """
     low = first_id_at(scope.since) if scope.since else LOWEST
     while True:
         with connection.cursor() as cursor:
@@ -199,11 +203,12 @@ def _where(model: RegisteredModel, row_id: int) -> str:
     return f"{model.full_name} row {row_id}"
 
 
-# -- mending, under the locks of whoever else may be at work
+# -- repairs, each under the row locks that writers and removals take too
 
 
 @transaction.atomic
 def _mend(model: RegisteredModel, kind: str, ids: list[int]) -> bool:
+    """Repair the rows of one finding; return False if that finding has no repair."""
     held = set(
         model.inferences.filter(id__in=ids)
         .order_by("id")
@@ -284,6 +289,7 @@ def _hide(model: RegisteredModel, ids: list[int]) -> None:
 
 
 def _show(model: RegisteredModel, ids: list[int]) -> None:
+    """Make protected records that retention hid visible again."""
     payloads = InferencePayload.objects.beside(model).filter(id__in=ids)
     free = payloads.filter(removal_at=None, deleted_at__isnull=False)
     hidden = list(free.values_list("id", flat=True))
@@ -296,7 +302,7 @@ def _show(model: RegisteredModel, ids: list[int]) -> None:
 
 
 def _keep_inputs(model: RegisteredModel, ids: list[int]) -> None:
-    """An input that is still there stays; of one that went the intent is carried out."""
+    """Cancel the intent if the input is still there; otherwise it is carried out."""
     payloads = InferencePayload.objects.beside(model).filter(id__in=ids)
     for row_id, key in payloads.values_list("id", "data_storage_key"):
         if key and _size(key) is not None:
@@ -316,7 +322,7 @@ MENDING: dict[str, Callable[[RegisteredModel, list[int]], None]] = {
 }
 
 
-# -- ids that are held
+# -- ids in the key table
 
 
 KEYS_ALONE = f"""
@@ -335,7 +341,7 @@ WHERE removed_at IS NULL AND row_id IS NOT NULL AND NOT EXISTS (
 
 
 def keys(scope: Scope) -> Iterator[Finding]:
-    """Ids that are held for a record have one; else they become tombstones."""
+    """Check that each key has its record; a repair turns the others into tombstones."""
     for model in models_of(scope):
         after: str | None = ""
         while after is not None:
@@ -370,9 +376,9 @@ WHERE coalesce(there.number, 0) <> coalesce(told.number, 0)
 
 
 def counts(scope: Scope) -> Iterator[Finding]:
-    """Observations of metadata keys are as many as were counted.
+    """Check that the counters of metadata keys equal the observations.
 
-    Both are read by one statement; the difference is right whatever comes after it.
+    Both are read by one statement, so the difference stays right whatever is written later.
     """
     for model in models_of(scope):
         with connection.cursor() as cursor:
@@ -395,7 +401,7 @@ def counts(scope: Scope) -> Iterator[Finding]:
 
 
 def intents(scope: Scope) -> Iterator[Finding]:
-    """Removals that were committed are carried out soon after."""
+    """Check that committed removals are carried out within an hour."""
     old = scope.at - OLD_INTENT
     late = Q(removal_at__lt=old) | Q(input_removal_at__lt=old)
     for model in models_of(scope):
@@ -416,7 +422,7 @@ def intents(scope: Scope) -> Iterator[Finding]:
 
 @dataclass(frozen=True, slots=True)
 class Named:
-    """A record and what it says of its objects."""
+    """A record, the keys of its objects, and their hash and size as stored."""
 
     row_id: int
     data_key: str
@@ -427,6 +433,7 @@ class Named:
 
     @property
     def keys(self) -> list[str]:
+        """Return the keys that should exist; a marker that an erasure deleted is not among them."""
         found = removal.blob_keys(self.data_key, self.answer_key)
         return found[:-1] if self.marker_erased and self.answer_key else found
 
@@ -443,8 +450,10 @@ ORDER BY hot.id LIMIT {AT_ONCE}
 
 
 def named_objects(scope: Scope) -> Iterator[Finding]:
-    """Every object that a record names is there, of the size it says; with ``deep``
-    it has the hash it says."""
+    """Check that every object of a record exists and has the stored size.
+
+    With ``deep`` the hashes are checked too.
+    """
     look = _looked_deeply if scope.deep else _look
     with ThreadPoolExecutor(THREADS, "verify") as threads:
         for model in models_of(scope):
@@ -493,7 +502,7 @@ def _looked_deeply(named: Named) -> Wrong:
 
 
 def _stated_hash(marker: str) -> str | None:
-    """What the marker says of the answer; None where it says nothing readable."""
+    """Return the hash of the answer as the marker states it, or None if it is not readable."""
     try:
         return orjson.loads(blobs.get(marker))["answer"]["sha256"]
     except (ValueError, KeyError, TypeError):
@@ -516,7 +525,7 @@ def _hash(key: str) -> bytes:
 
 
 def _is_still_named(model: RegisteredModel, named: Named) -> bool:
-    """A removal may have come between; then the object is rightly gone."""
+    """Return whether the record still names its objects; a removal may have come between."""
     same = InferencePayload.objects.beside(model).filter(
         id=named.row_id,
         data_storage_key=named.data_key,

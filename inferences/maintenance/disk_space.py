@@ -1,10 +1,10 @@
-"""Give back to the disk what removals left behind.
+"""Return disk space that removals freed to the file system.
 
-A vacuum frees what removed rows took for the next rows of the same partition. In an old one
-there are none to come but late ones, and indexes never shrink. So a partition in which
-nothing is left, of no model, is emptied at once; several beside each other become one,
-which takes the range of all of them, as a late inference may still need it: ranges have no
-hole, and there are never many of them at the old end.
+A vacuum frees the space of removed rows for new rows of the same partition. An old partition
+gets none except late ones, and indexes never shrink. So a partition with no rows of any model
+is truncated, or, with adjacent empty ones, replaced by one partition over their whole range.
+The range must stay covered, because a late inference may still need it. So there are no gaps,
+and never many partitions at the old end.
 """
 
 from __future__ import annotations
@@ -31,16 +31,16 @@ from istore.log_values import describe
 
 logger = logging.getLogger(__name__)
 
-SETTLED = timedelta(days=1)  # so long ago a partition has ended before it is touched
+SETTLED = timedelta(days=1)  # a partition must have ended so long ago
 WORTH_EMPTYING = 8 << 20  # bytes; new partitions with all their indexes take a tenth
-LOCKED_SECONDS = 0.25  # for no longer are readers and writers kept waiting
-LOOKED_SECONDS = 2.0
-PATIENCE, PAUSE = 60.0, 1.0  # seconds for which it is tried, and between
+LOCKED_SECONDS = 0.25  # the longest that readers and writers wait for our lock
+LOOKED_SECONDS = 2.0  # timeout of the check that partitions are empty, without a lock
+PATIENCE, PAUSE = 60.0, 1.0  # seconds of retries, and between two of them
 
 
 @dataclass(frozen=True, slots=True)
 class Range:
-    """Partitions of the same row ids, one of each table."""
+    """The partitions of one range of row ids, one for each table."""
 
     lower: int | None
     upper: int
@@ -48,10 +48,10 @@ class Range:
 
 
 def vacuum(lower: int, upper: int) -> list[str]:
-    """Free the space of removed rows between these ids; returns the partitions.
+    """Free the space of removed rows between these ids; return the names of the partitions.
 
-    The first index-only count after a large removal takes thirty times as long without.
-    Does nothing within a transaction, where it is not allowed.
+    Without it the first index-only count after a large removal takes thirty times as long. It
+    does nothing within a transaction, where VACUUM is not allowed.
     """
     if connection.in_atomic_block:
         return []
@@ -66,9 +66,9 @@ def vacuum(lower: int, upper: int) -> list[str]:
 
 
 def give_back(now: datetime) -> int:
-    """Empty and join old partitions in which nothing is left; returns the bytes given back.
+    """Truncate and join old empty partitions; return the bytes that were freed.
 
-    What is locked, or takes long to look through, waits for the next time.
+    Partitions that are locked, or take long to check, are left for the next run.
     """
     given = 0
     for empty in list(_empty_runs(now)):
@@ -76,13 +76,13 @@ def give_back(now: datetime) -> int:
             size = _size(empty)
             if len(empty) > 1 or size >= WORTH_EMPTYING:
                 given += size if _replace_patiently(empty) else 0
-        except ProgrammingError:  # another worker was quicker: they are gone
+        except ProgrammingError:  # another worker has dropped them
             logger.info("Empty partitions were replaced meanwhile.")
     return given
 
 
 def _empty_runs(now: datetime) -> Iterator[list[Range]]:
-    """Old ranges without a row, those beside each other together, the oldest first."""
+    """Yield runs of adjacent old ranges without rows, the oldest first."""
     end = first_id_at(now - SETTLED)
     for is_empty, run in groupby(
         _ranges(), lambda each: each.upper <= end and _is_empty([each])
@@ -92,7 +92,7 @@ def _empty_runs(now: datetime) -> Iterator[list[Range]]:
 
 
 def _ranges() -> list[Range]:
-    """All of them in the order of time."""
+    """Return all ranges in the order of time."""
     names: dict[tuple[int | None, int], list[str]] = {}
     for table in partitions.TABLES:
         for name, bounds in partitions.partitions_of(table.name).items():
@@ -106,7 +106,7 @@ def _names(ranges: Iterable[Range]) -> list[str]:
 
 
 def _is_empty(ranges: Iterable[Range], seconds: float = LOOKED_SECONDS) -> bool:
-    """Whether no row is in them. Not known in time: there may be one."""
+    """Return whether the partitions have no rows; False if the check times out."""
     there = " OR ".join(f"EXISTS (SELECT FROM {name})" for name in _names(ranges))
     try:
         with statement_timeout(seconds), connection.cursor() as cursor:
@@ -127,13 +127,14 @@ def _size(ranges: Iterable[Range]) -> int:
 
 
 def _replace_patiently(empty: list[Range]) -> bool:
+    """Replace the partitions, with retries while they are locked; return whether it was done."""
     begun = time.monotonic()
     while True:
         why = "They are being vacuumed."
         if not _are_being_vacuumed(empty):
             try:
                 return _replace(empty)
-            except OperationalError as error:  # a lock was not to be had
+            except OperationalError as error:  # lock timeout
                 why = describe(error)
         if time.monotonic() - begun > PATIENCE:
             logger.info("Empty partitions stay for now: %s", why)
@@ -142,7 +143,11 @@ def _replace_patiently(empty: list[Range]) -> bool:
 
 
 def _are_being_vacuumed(ranges: Iterable[Range]) -> bool:
-    """A vacuum gives way after a second alone, for which nobody else should wait."""
+    """Return whether a vacuum runs on the partitions.
+
+    An autovacuum yields its lock only after a second; nobody should wait that long behind our
+    request.
+    """
     with connection.cursor() as cursor:
         cursor.execute(
             "SELECT EXISTS (SELECT FROM pg_locks "
@@ -153,16 +158,17 @@ def _are_being_vacuumed(ranges: Iterable[Range]) -> bool:
 
 
 def _replace(empty: list[Range]) -> bool:
-    """One empty range for all of them. False if a late inference has come meanwhile.
+    """Replace the partitions by one empty range. Return False if a late inference has arrived.
 
-    Raises ``OperationalError`` if somebody holds a lock for longer than others should
-    wait, and ``ProgrammingError`` if the partitions are no longer there.
+    Raises ``OperationalError`` if a lock cannot be had within ``LOCKED_SECONDS``, and
+    ``ProgrammingError`` if the partitions no longer exist.
     """
     names = ", ".join(_names(empty))
     with transaction.atomic(), connection.cursor() as cursor:
+        # The advisory lock under which new partitions are made, too.
         cursor.execute(partitions.ONE_AT_A_TIME)
         cursor.execute(f"SET LOCAL lock_timeout = '{LOCKED_SECONDS}s'")
-        if len(empty) > 1:  # a partition comes and goes under the lock of its table
+        if len(empty) > 1:  # adding and dropping a partition lock its parent table
             tables = ", ".join(table.name for table in partitions.TABLES)
             cursor.execute(f"LOCK TABLE ONLY {tables} IN ACCESS EXCLUSIVE MODE")
         cursor.execute(f"LOCK TABLE {names} IN ACCESS EXCLUSIVE MODE")

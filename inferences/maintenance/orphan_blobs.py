@@ -1,11 +1,11 @@
-"""Objects that nobody names are found, and collected when they are old enough.
+"""Find blobs that no record names, and delete them when they are old enough.
 
-A put comes before its row, so what is young is left alone: ``ISTORE_VERIFY_GRACE_HOURS``
-by the time it was put, not by the hour in its key. Who names an object is asked twice:
-among the rows of its hour, where nearly all are found, and then among all rows of its
-model. A folder with a commit marker was acknowledged: what became of its inference is for
-the app that reads markers to say (``know_fates``), and nothing of it goes unless the
-answer is that it was removed.
+A blob is put before its row, so young blobs are left alone: ``ISTORE_VERIFY_GRACE_HOURS``,
+measured from the time of the put and not from the hour in the key. The rows that name a blob
+are searched twice: among the rows of its hour, where nearly all are found, and then among all
+rows of its model. A folder with a commit marker was acknowledged. The app that reads markers
+says what became of its inference (``know_fates``), and nothing of the folder is deleted
+unless it says that the inference was removed.
 """
 
 from __future__ import annotations
@@ -32,8 +32,8 @@ from istore.models import Project
 UPLOADS = "uploads/"
 AT_ONCE = 2000
 HOUR = timedelta(hours=1)
-BETWEEN = 2 * HOUR  # an object's hour and its row's, nearly always
-AFTER_EXPIRY = HOUR  # a create that began before may still be reading
+BETWEEN = 2 * HOUR  # nearly always the hours of an object and its row are this close
+AFTER_EXPIRY = HOUR  # a create that began before the expiry may still read the object
 
 Item = TypeVar("Item")
 
@@ -42,8 +42,8 @@ Item = TypeVar("Item")
 class Fate:
     """What is known of a folder with a marker that no record names.
 
-    ``removed``: its inference was removed, and the rest may go. ``finding``: what to
-    tell. With neither, somebody still works on it.
+    ``removed`` says that its inference was removed, so the rest may be deleted. ``finding``
+    is what to report. With neither, the folder is still being processed.
     """
 
     removed: bool = False
@@ -55,39 +55,45 @@ _known: list[Fates] = []
 
 
 def know_fates(ask: Fates) -> None:
-    """Called in ``ready`` by the app that reads markers."""
+    """Set the function that knows fates; called in ``ready`` by the app that reads markers."""
     _known[:] = [ask]
 
 
 @dataclass(frozen=True, slots=True)
 class Folder:
-    """Objects that lie beside each other: those of one inference."""
+    """The objects of one inference, which share a prefix."""
 
     name: str
     objects: tuple[Stored, ...]
 
     @property
     def keys(self) -> list[str]:
+        """Return the keys of the objects."""
         return [each.key for each in self.objects]
 
     @property
     def marker(self) -> str:
+        """Return the key of the commit marker, whether it exists or not."""
         return f"{self.name}/{blobs.METADATA}"
 
     @property
     def answer(self) -> str:
+        """Return the key of the answer, whether it exists or not."""
         return f"{self.name}/{blobs.ANSWER}"
 
     @property
     def youngest(self) -> datetime:
+        """Return when the last object was put."""
         return max(each.modified_at for each in self.objects)
 
     @property
     def size(self) -> int:
+        """Return the bytes of all objects."""
         return sum(each.size for each in self.objects)
 
 
 def models_of(scope: Scope) -> QuerySet[RegisteredModel]:
+    """Return the models of a scope."""
     models = RegisteredModel.objects.select_related("project").order_by("pk")
     return models if scope.project is None else models.filter(project=scope.project)
 
@@ -96,7 +102,7 @@ def models_of(scope: Scope) -> QuerySet[RegisteredModel]:
 
 
 def unnamed_objects(scope: Scope) -> Iterator[Finding]:
-    """Objects below a model's prefix that no record names, and partial files."""
+    """Find blobs below a model's prefix that no record names, and partial files."""
     for model in models_of(scope):
         waiting: list[Folder] = []
         for start in _hours(model, scope.since):
@@ -114,7 +120,7 @@ def unnamed_objects(scope: Scope) -> Iterator[Finding]:
 
 
 def _hours(model: RegisteredModel, since: datetime | None) -> Iterator[datetime]:
-    """The hours that have a folder, oldest first."""
+    """Yield the hours that have a folder, oldest first."""
     first = f"{since:%Y/%m/%d/%H}" if since else ""
     yield from _hours_below(f"{model.project_id}/{model.pk}/", "", first)
 
@@ -127,7 +133,7 @@ def _hours_below(top: str, path: str, first: str) -> Iterator[datetime]:
         if path.count("/") < 3:
             yield from _hours_below(top, f"{below}/", first)
             continue
-        with suppress(ValueError):  # whatever it is, it is none of ours
+        with suppress(ValueError):  # not a folder of ours
             yield datetime.strptime(below, "%Y/%m/%d/%H").replace(tzinfo=UTC)
 
 
@@ -139,7 +145,10 @@ def _folders(prefix: str) -> Iterator[Folder]:
 def _unnamed(
     model: RegisteredModel, folders: Iterable[Folder], start: datetime | None
 ) -> list[Folder]:
-    """The folders with what is not named by rows around that hour, or by any row."""
+    """Return the folders with objects that no row names.
+
+    Only rows around the hour ``start`` are searched, or all rows without it.
+    """
     whole = [
         Folder(each.name, tuple(o for o in each.objects if not o.is_partial))
         for each in folders
@@ -155,6 +164,7 @@ def _unnamed(
     return left
 
 
+# Storage keys have no index, so nearly all keys are found in a short range of ids first.
 NAMED = f"""
 SELECT data_storage_key, answer_storage_key FROM {InferencePayload._meta.db_table}
 WHERE model_key = %(model)s AND id >= %(lowest)s AND id < %(highest)s
@@ -176,7 +186,7 @@ def _named(model: RegisteredModel, keys: list[str], start: datetime | None) -> s
 def _named_nowhere(
     model: RegisteredModel, folders: list[Folder], scope: Scope
 ) -> Iterator[Finding]:
-    """What no row of the model names at all, wherever its hour is."""
+    """Yield findings for the folders that no row of the model names, whatever its hour."""
     if not folders:
         return
     left = _unnamed(model, folders, None)
@@ -210,10 +220,10 @@ def _collect(kind: str, folder: Folder, scope: Scope) -> Finding:
 
 
 def objects_of_no_model(scope: Scope) -> Iterator[Finding]:
-    """What lies under a number that no project or model has.
+    """Find blobs under a project or model number that does not exist.
 
-    Never collected by the beat: a store whose database is another one than yesterday
-    must not empty its blobs.
+    Beat never deletes them: a store that was connected to the wrong database must not empty
+    its blob storage.
     """
     for project in blobs.listed("")[0]:
         if not project.isdecimal() or scope.project not in (None, _project(project)):
@@ -239,7 +249,7 @@ def _number(text: str) -> int | None:
 
 
 def staged_uploads(scope: Scope) -> Iterator[Finding]:
-    """Objects at staging keys that no open grant waits for, and grants long expired."""
+    """Find staged uploads without an open grant, and grants that expired long ago."""
     ended = _ended_grants(scope).filter(expires_at__lt=scope.young_from)
     for some in _batches(ended.order_by("pk").iterator(AT_ONCE)):
         if scope.repair:
@@ -271,10 +281,10 @@ def _ended_grants(scope: Scope) -> QuerySet[UploadGrant]:
 
 
 def collect_uploads(at: datetime) -> int:
-    """For the beat: what grants that ended have staged, and then their rows.
+    """Delete what expired grants have staged, and then the grants; return how many. For beat.
 
-    What was staged for a bound grant was copied; its row stays until it expires, so that
-    a second create is told what it is.
+    The upload of a bound grant was copied, so only the object is deleted. Its row stays until
+    it expires, so that a second create learns that the grant is bound.
     """
     over = UploadGrant.objects.filter(expires_at__lt=at - AFTER_EXPIRY)
     collected = 0
@@ -289,7 +299,10 @@ def collect_uploads(at: datetime) -> int:
 
 
 def collect_grants(rows: list[UploadGrant]) -> int:
-    """The objects, then the rows: a row that is left names what is left."""
+    """Delete the staged objects, then the grants; return how many.
+
+    In this order a row that is left after a crash names the objects that are left.
+    """
     blobs.delete(row.storage_key for row in rows)
     failpoint("collecting.staged_removed")
     UploadGrant.objects.filter(pk__in=[row.pk for row in rows]).delete()
@@ -297,7 +310,7 @@ def collect_grants(rows: list[UploadGrant]) -> int:
 
 
 def open_multipart_uploads(scope: Scope) -> Iterator[Finding]:
-    """Uploads in parts that somebody began long ago; the object store keeps the parts."""
+    """Find multipart uploads that were started long ago; the object store keeps their parts."""
     for key, end in blobs.open_uploads(scope.young_from):
         if scope.repair:
             end()

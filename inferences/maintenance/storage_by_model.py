@@ -1,4 +1,4 @@
-"""Storage by model, shown as a plot: measured by the beat, and by the first to look."""
+"""Storage used by each model, for a plot: measured by beat, or by the first page view."""
 
 from __future__ import annotations
 
@@ -20,12 +20,14 @@ from istore.db import clock
 from istore.db.statement_timeout import statement_timeout
 
 KEY = "storage-by-model-key"
-SHOWN = 12
-FIRST_LOOK_SECONDS = 1.0
+SHOWN = 12  # models in the plot
+FIRST_LOOK_SECONDS = 1.0  # the longest that a page waits for a measurement
 
 
 @dataclass(frozen=True, slots=True)
 class Bar:
+    """One bar of the plot; ``percent`` is relative to the largest model."""
+
     project_id: str
     model_id: str
     records: int
@@ -34,9 +36,10 @@ class Bar:
 
 
 def measure(seconds: float = math.inf) -> dict[str, Any] | None:
-    """Count records and bytes of inputs, a model at a time; kept until the next time.
+    """Measure records and input bytes of each model, and cache the result.
 
-    In the cache alone: losing it costs a measurement. None: it would take longer.
+    It is only in the cache: losing it costs one measurement. Returns None if it would take
+    longer than ``seconds``.
     """
     begun, models = time.monotonic(), []
     for model in RegisteredModel.objects.select_related("project"):
@@ -52,7 +55,7 @@ def measure(seconds: float = math.inf) -> dict[str, Any] | None:
 
 
 def _measured_at_once() -> dict[str, Any] | None:
-    """So that a small store, and a new one, need not wait for the beat."""
+    """Return a quick measurement, so that a small or new store need not wait for beat."""
     try:
         return measure(FIRST_LOOK_SECONDS)
     except OperationalError:
@@ -67,7 +70,7 @@ def _of(model: RegisteredModel, seconds: float) -> tuple[int, int]:
 def records_and_bytes(
     model: RegisteredModel, rows: InferenceQuerySet
 ) -> tuple[int, int]:
-    """How many of the rows live, and what the inputs take up that they still have."""
+    """Return how many of the rows are live, and the bytes of inputs that still exist."""
     kept = InferencePayload.objects.beside(model).exclude(data_storage_key="")
     found = rows.aggregate(
         records=Count("id", filter=Q(deleted=False)),
@@ -77,7 +80,7 @@ def records_and_bytes(
 
 
 def measured(model: RegisteredModel) -> tuple[int, datetime] | None:
-    """Bytes of inputs of the model, and when they were measured; None: never."""
+    """Return the model's input bytes and when they were measured, or None if they never were."""
     told = recall(KEY) or {"models": []}
     sizes = {key: size for key, *_, size in told["models"]}
     size = sizes.get(model.pk)
@@ -85,8 +88,7 @@ def measured(model: RegisteredModel) -> tuple[int, datetime] | None:
 
 
 def by_model(caller: Caller | None = None) -> dict[str, Any]:
-    """For ``operations/_storage.html``: the largest models first, of those that the caller
-    may know of."""
+    """Return the context of ``operations/_storage.html``: models the caller sees, largest first."""
     told = recall(KEY) or _measured_at_once()
     if told is None:
         return {"bars": [], "measured_at": None, "models": 0, "more": 0}

@@ -1,4 +1,4 @@
-"""Whether what segments say of their rows is true."""
+"""Check that the bounds of zone map segments are true of their rows."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from inferences.search.zone_maps.build import FIRST, NUMBER_SLOTS
 from istore.checks.verification import Finding, Scope
 
 SEGMENT, TOUCH = Segment._meta.db_table, SegmentTouch._meta.db_table
-AT_ONCE = 5  # segments that one statement looks at
+AT_ONCE = 5  # segments of one statement
 SAID = "A row lies outside of the bounds: pages may have passed over it."
 
 NEXT = f"""
@@ -22,8 +22,8 @@ SELECT max(highest_id) FROM (
     SELECT highest_id FROM {SEGMENT} WHERE model_key = %(model)s
     AND highest_id >= %(low)s ORDER BY highest_id LIMIT {AT_ONCE}) AS page
 """
-# Segments, touches and rows in one snapshot: a touch that is not yet committed belongs to
-# rows that are not either.
+# Segments, touches and rows come from one snapshot: if a touch is not committed yet, its
+# rows are not either.
 WRONG = f"""
 SELECT segment.lowest_id, segment.highest_id FROM {SEGMENT} AS segment
 WHERE segment.model_key = %(model)s AND segment.highest_id BETWEEN %(low)s AND %(high)s
@@ -45,9 +45,10 @@ ORDER BY segment.highest_id
 
 
 def bounds(scope: Scope) -> Iterator[Finding]:
-    """No live row lies outside of the bounds that its segment tells of its slots.
+    """Check that no live row has a number outside of the bounds of its segment.
 
-    What is wrong is touched, so that its rows are read; the next beat builds it again.
+    A repair adds a touch to a wrong segment, so that its rows are read; the next beat
+    rebuilds it.
     """
     for model in models_of(scope):
         low = first_id_at(scope.since) if scope.since else FIRST

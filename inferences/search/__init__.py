@@ -1,7 +1,7 @@
-"""Find what a filter matches, whatever the data: quickly, or not at all.
+"""Find the inferences that a filter matches, at a bounded cost whatever the data.
 
-``query.InferenceQuery`` is what a caller asks. ``access_paths`` takes apart what ``matching``
-put together, ``planner`` finds the rows of a page (procedure P of the storage schema),
-``orders`` says by what they are sorted, ``cursors`` where a page ended. Whoever reads all
-that matches begins with ``rare_label_scan.all_matching``.
+``query.InferenceQuery`` is what a caller asks. ``access_paths`` parses the WHERE clause of
+``matching``, ``planner`` finds the rows of a page (procedure P of the storage schema),
+``orders`` defines the sort orders, and ``cursors`` encodes where a page ended. Code that
+reads every match begins with ``rare_label_scan.all_matching``.
 """

@@ -1,8 +1,9 @@
-"""What ``matching`` put together, taken apart again: which index could begin.
+"""Parse the WHERE clause that ``matching`` built, and find the indexes that could drive it.
 
-The one compiler from filters to SQL stays the ORM's; here its where clause is read, so
-whatever a filter comes to say is understood or left to the whole clause. A driver is a
-way to enumerate, by one index, rows among which all matching ones are.
+The ORM stays the only compiler from filters to SQL. Here its tree of conditions is read: a
+condition that is recognised offers a driver, any other is only tested as part of the whole
+clause. A driver is a way to enumerate, by one index, a set of rows that contains all matching
+rows.
 """
 
 from __future__ import annotations
@@ -40,12 +41,12 @@ DETECTIONS = Detection._meta.db_table
 CLASSES = ClassProbability._meta.db_table
 PAYLOADS = InferencePayload._meta.db_table
 SLOT_COLUMNS = {column for columns in SLOTS.values() for column in columns}
-# Their indexes end in the id: an equality gives rows in the order of time.
+# Their indexes end in the id, so the rows of one value come in the order of time.
 IN_ORDER = {*SLOT_COLUMNS, "source_id"}
 INDEXED = IN_ORDER | {"data_hash", "area_cell", "top_score"}
 NUMBER_COLUMNS = {*SLOTS["integer"], *SLOTS["float"]}
 SIDE_TABLES = (OverflowText, OverflowNumber, GroundTruth)
-STREAMS_MOST = 20  # streams in order that one page merges
+STREAMS_MOST = 20  # sorted streams that one page merges at most
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,63 +62,72 @@ class Sql:
 
 @dataclass(frozen=True, slots=True)
 class IndexScan:
-    """The rows of one table that satisfy one condition, read by an index."""
+    """The rows of one table that satisfy one condition, read by an index.
+
+    ``in_order`` says that the index gives them in id order.
+    """
 
     table: str
     alias: str
     where: Sql
     in_order: bool = False
-    beside: str = ""  # a list of values that the condition names
+    beside: str = ""  # SQL of a VALUES list before the table, which the condition uses
 
     @property
     def source(self) -> str:
+        """Return the SQL to put behind FROM."""
         return f"{self.beside}{self.table} AS {self.alias}"
 
 
 @dataclass(frozen=True, slots=True)
 class AccessPath:
-    """Branches that together meet every matching row, some perhaps twice."""
+    """Index scans that together contain every matching row; some rows may come twice."""
 
     branches: tuple[IndexScan, ...]
 
     @property
     def in_order(self) -> bool:
+        """Return whether every branch gives ids in order, and they are few enough to be merged."""
         few = len(self.branches) <= STREAMS_MOST
         return few and all(branch.in_order for branch in self.branches)
 
     @property
     def of_rows(self) -> bool:
+        """Return whether every branch reads the inference table itself."""
         return all(branch.table == TABLE for branch in self.branches)
 
     @property
     def is_one_of_rows(self) -> bool:
+        """Return whether the path is a single scan of the inference table."""
         return self.of_rows and len(self.branches) == 1
 
 
 @dataclass(slots=True)
 class Conditions:
-    """A where clause: as a whole, its range of ids, and the drivers it offers."""
+    """A parsed WHERE clause: the whole of it, its range of ids, and the drivers it offers."""
 
     model: RegisteredModel
     everything: Sql
-    rest: Sql = Sql("true")  # without the model, the live and the window
+    rest: Sql = Sql("true")  # without the tests of model, soft deletion and window
     lowest: int | None = None
     highest: int | None = None
     drivers: list[AccessPath] = field(default_factory=list)
-    others: int = 0  # tests that no index helps with
-    ranges: dict[str, Range] = field(default_factory=dict)  # of number slots
+    others: int = 0  # how many tests no index helps with
+    ranges: dict[str, Range] = field(default_factory=dict)  # by number slot
 
     @property
     def live(self) -> Sql:
+        """Return the test for the model's rows that are not soft-deleted."""
         return Sql(f"{TABLE}.model_key = %s AND NOT {TABLE}.deleted", (self.key,))
 
     @property
     def key(self) -> int:
+        """Return the number of the model, the column ``model_key`` of its rows."""
         return self.model.pk
 
     @property
     def is_plain(self) -> bool:
-        """That nothing is asked but a range of ids."""
+        """Return whether nothing is asked for but a range of ids."""
         return not self.drivers and not self.others
 
     @property
@@ -125,13 +135,15 @@ class Conditions:
         return self.lowest is not None or self.highest is not None
 
     def raise_lowest(self, row_id: int) -> None:
+        """Narrow the window to ids from this one on."""
         self.lowest = row_id if self.lowest is None else max(self.lowest, row_id)
 
     def lower_highest(self, row_id: int) -> None:
+        """Narrow the window to ids up to this one."""
         self.highest = row_id if self.highest is None else min(self.highest, row_id)
 
     def window(self, table: str = TABLE) -> Sql:
-        """The range of ids, as a test to put behind another."""
+        """Return the range of ids as SQL that starts with AND, to append to another test."""
         tests, values = "", ()
         if self.lowest is not None:
             tests, values = f" AND {table}.id >= %s", (self.lowest,)
@@ -141,7 +153,7 @@ class Conditions:
 
 
 def read(model: RegisteredModel, found: InferenceQuerySet) -> Conditions | None:
-    """The conditions of the query set; None when nothing can match."""
+    """Return the conditions of the queryset, or None when nothing can match."""
     compiler = found.query.get_compiler(using=found.db)
     found.query.get_initial_alias()
     try:
@@ -162,6 +174,7 @@ def read(model: RegisteredModel, found: InferenceQuerySet) -> Conditions | None:
 def _sort_in(
     conditions: Conditions, compiler: Any, node: Any, groups: dict[str, list[Any]]
 ) -> None:
+    """Add one condition to the window, the column groups, the drivers or the other tests."""
     column = _column(node)
     if column in ("model_key", "deleted"):
         return
@@ -184,6 +197,7 @@ def _compile(compiler: Any, node: Any) -> Sql:
 
 
 def _flat(node: Any) -> Iterator[Any]:
+    """Yield the parts of nested ANDs, one by one."""
     if isinstance(node, WhereNode) and node.connector == AND and not node.negated:
         for child in node.children:
             yield from _flat(child)
@@ -192,13 +206,16 @@ def _flat(node: Any) -> Iterator[Any]:
 
 
 def _bare(node: Any) -> Any:
-    """A condition that is an expression comes as "it is true"."""
+    """Unwrap a boolean expression that Django stored as ``expression = true``."""
     is_wrapped = isinstance(node, Exact) and node.rhs is True
     return node.lhs if is_wrapped and getattr(node.lhs, "conditional", False) else node
 
 
 def _column(node: Any) -> str | None:
-    """The one column of inferences that a condition compares with plain values."""
+    """Return the column of the inference table that a condition compares with plain values.
+
+    Returns None if it compares several columns, something else, or with an expression.
+    """
     if isinstance(node, WhereNode):
         if node.negated or node.connector not in (AND, OR):
             return None
@@ -211,7 +228,7 @@ def _column(node: Any) -> str | None:
 
 
 def _narrows(conditions: Conditions, node: Any) -> bool:
-    """Whether it is a bound on ids, which then is part of the window."""
+    """Add a bound on ids to the window; return whether the condition was one."""
     if not isinstance(node, Lookup) or not isinstance(node.rhs, int):
         return False
     match node.lookup_name:
@@ -231,7 +248,9 @@ def _narrows(conditions: Conditions, node: Any) -> bool:
 def _of_column(
     conditions: Conditions, compiler: Any, column: str, nodes: Sequence[Any]
 ) -> AccessPath:
-    """What is asked of one indexed column, in one range or several of its index."""
+    """Return the path for the conditions on one indexed column: one or several of its ranges."""
+    # Repeats the WHERE of the partial index (NOT deleted, and for most IS NOT NULL), without
+    # which PostgreSQL cannot use it.
     present = Sql(f"{TABLE}.{column} IS NOT NULL")
     start = conditions.live & present if column != "source_id" else conditions.live
     if len(nodes) == 1 and column in IN_ORDER and (one := _equalities(nodes[0])):
@@ -240,10 +259,11 @@ def _of_column(
             IndexScan(TABLE, TABLE, start & test, in_order=True) for test in tests
         ]
         return AccessPath(tuple(branches))
-    # Of cells alone: a list of ranges of doubles, say, would be another type.
+    # Only for area cells: the VALUES list below casts its bounds to bigint.
     is_area = column == "area_cell" and len(nodes) == 1
     if is_area and len(spans := _spans(nodes[0])) > 1:
-        # One plan for a list, where each range in brackets is planned with every index.
+        # Joining a VALUES list is planned once. For an OR of many ranges PostgreSQL would
+        # try every index for each range.
         listed = ", ".join(f"({low}::bigint, {high}::bigint)" for low, high in spans)
         start &= Sql(f"{TABLE}.{column} >= spans.low AND {TABLE}.{column} < spans.high")
         beside = f"(VALUES {listed}) AS spans (low, high) CROSS JOIN "
@@ -254,8 +274,11 @@ def _of_column(
 
 
 def _spans(node: Any) -> list[tuple[int, int]]:
-    """Whole numbers, from and below, one of which a column lies within; none if it is
-    compared in another way. No two have a number in common."""
+    """Return the disjoint ranges ``[low, high)`` of whole numbers that a column must lie in.
+
+    The list is empty if the column is compared in another way. Ranges that overlap or touch
+    are joined.
+    """
     if not isinstance(node, WhereNode) or node.connector != OR:
         return []
     spans: list[tuple[int, int]] = []
@@ -277,7 +300,7 @@ def _bracket(fragment: Sql) -> Sql:
 
 
 def _equalities(node: Any) -> list[Any]:
-    """The values that a column may equal; none when it is compared in another way."""
+    """Return the values that a column may equal, or an empty list for another comparison."""
     if isinstance(node, WhereNode):
         return _equalities(node.children[0]) if len(node.children) == 1 else []
     if node.lookup_name == "exact":
@@ -288,9 +311,9 @@ def _equalities(node: Any) -> list[Any]:
 
 
 def _range(node: Any) -> Range | None:
-    """Numbers among which a column must have its value; None when that is not told.
+    """Return the range that a column's value must lie in, or None when that is not known.
 
-    Whatever is told here also says that the column has a value.
+    A range also says that the column is not null.
     """
     if isinstance(node, WhereNode):
         parts = [_range(_bare(child)) for child in node.children]
@@ -310,6 +333,7 @@ def _range(node: Any) -> Range | None:
 
 
 def _all_of(parts: Iterable[Range | None]) -> Range | None:
+    """Return the intersection of the known ranges, or None if none is known."""
     told = [part for part in parts if part is not None]
     lows = [low for low, _ in told if low is not None]
     highs = [high for _, high in told if high is not None]
@@ -317,6 +341,7 @@ def _all_of(parts: Iterable[Range | None]) -> Range | None:
 
 
 def _any_of(parts: Sequence[Range | None]) -> Range | None:
+    """Return the hull of the ranges, or None if one of them is not known."""
     if None in parts:
         return None
     lows, highs = [low for low, _ in parts], [high for _, high in parts]
@@ -327,7 +352,7 @@ def _any_of(parts: Sequence[Range | None]) -> Range | None:
 
 
 def _driver(conditions: Conditions, compiler: Any, node: Any) -> AccessPath | None:
-    """A driver of a condition that is not on one indexed column, if it has one."""
+    """Return a driver for a condition that is not on one indexed column, or None."""
     if isinstance(node, WhereNode):
         return _of_tree(conditions, compiler, node)
     if isinstance(node, Exists):
@@ -346,6 +371,7 @@ def _driver(conditions: Conditions, compiler: Any, node: Any) -> AccessPath | No
 def _of_tree(
     conditions: Conditions, compiler: Any, node: WhereNode
 ) -> AccessPath | None:
+    """Return the driver of an AND (its best part) or of an OR (all parts together)."""
     if node.negated or node.connector not in (AND, OR):
         return None
     if (column := _column(node)) in INDEXED:
@@ -353,7 +379,7 @@ def _of_tree(
     children = map(_bare, node.children)
     parts = [_driver(conditions, compiler, child) for child in children]
     if node.connector == AND:
-        # Any of them meets all that the whole asks for.
+        # Rows that pass an AND pass each part, so the one with the fewest scans may drive.
         known = [part for part in parts if part]
         best = min(known, key=lambda part: len(part.branches), default=None)
         return best and AccessPath(_out_of_order(best.branches))
@@ -368,6 +394,7 @@ def _out_of_order(branches: Iterable[IndexScan]) -> tuple[IndexScan, ...]:
 
 
 def _of_labels(conditions: Conditions, node: ArrayOverlap) -> AccessPath | None:
+    """Return the driver of ``labels__overlap``, by the index of detections."""
     labels = [
         each.value
         for each in node.get_source_expressions()[1].flatten()
@@ -379,7 +406,10 @@ def _of_labels(conditions: Conditions, node: ArrayOverlap) -> AccessPath | None:
 
 
 def access_path_of_labels(conditions: Conditions, labels: Sequence[int]) -> AccessPath:
-    """The rows that have a detection with one of the labels."""
+    """Return the path to the rows that have a detection with one of the labels.
+
+    The index detection_by_label (model_key, label_id, id) gives each label in id order.
+    """
     ours = Sql(f"{DETECTIONS}.model_key = %s", (conditions.key,))
     tests = [Sql(f"{DETECTIONS}.label_id = %s", (label,)) for label in labels]
     return AccessPath(
@@ -391,8 +421,12 @@ def access_path_of_labels(conditions: Conditions, labels: Sequence[int]) -> Acce
 
 
 def _of_class(conditions: Conditions, node: ClassTest) -> AccessPath:
-    """The rows whose distribution has the class within the bounds, by their index; and
-    by that of labels, while some rows hold a distribution there."""
+    """Return the path to the rows whose distribution has the class within the bounds.
+
+    The index class_by_probability has the score before the id, so it is not in id order.
+    While some rows still hold a distribution as labels, the index of labels is a branch as
+    well.
+    """
     tables = (CLASSES, DETECTIONS) if node.also_labels else (CLASSES,)
     branches = []
     for table in tables:
@@ -407,7 +441,7 @@ def _of_class(conditions: Conditions, node: ClassTest) -> AccessPath:
 
 
 def _of_side_rows(conditions: Conditions, node: Exists) -> AccessPath | None:
-    """Values of a key without a slot, actuals: the side table's index leads to the rows."""
+    """Return the path of an ``Exists`` on a side table: keys without a slot, and ground truth."""
     query = node.query
     if query.model is InferencePayload:
         return _of_noted_rows(conditions, node)
@@ -417,20 +451,24 @@ def _of_side_rows(conditions: Conditions, node: Exists) -> AccessPath | None:
     alias = query.get_initial_alias()
     kept, compared = Sql(f"{alias}.model_key = %s", (conditions.key,)), []
     for child in map(_bare, _flat(query.where)):
-        compared_with = getattr(child, "lhs", child)  # a flag stands for itself
+        compared_with = getattr(child, "lhs", child)  # a bare boolean column has no lhs
         is_plain = isinstance(compared_with, Col) and isinstance(child, Lookup | Col)
         column = compared_with.target.column if is_plain else None
         if column in ("key_id", "value", "agrees"):
             kept &= _compile(compiler, child)
             compared.append((column, getattr(child, "lookup_name", "exact")))
+    # overflow_text_by_value and overflow_number_by_value end in (value, id), so one value is
+    # in id order; so are ground_truth_by_verdict, for a verdict, and the primary key.
     in_order = ("value", "exact") in compared or query.model is GroundTruth
     branch = IndexScan(query.model._meta.db_table, alias, kept, in_order)
     return AccessPath((branch,))
 
 
 def _of_noted_rows(conditions: Conditions, node: Exists) -> AccessPath | None:
-    """Payloads whose notes have a name: a partial index holds those with warnings alone,
-    in the order of ids. Of other conditions on payloads there is no index."""
+    """Return the path to the rows with warnings, by the partial index of payloads.
+
+    That index is in id order. Other conditions on payloads have no index, so they get None.
+    """
     query = node.query
     compiler = query.get_compiler(using="default")
     alias = query.get_initial_alias()

@@ -1,8 +1,8 @@
-"""The same question to every model of a project: one list, by time.
+"""One query over all models of a project, as one list by time.
 
-Each model answers with its own indexes, and the answers are merged: a page of fifty
-costs one bounded page a model. Ids of two models may be equal; then the model with the
-lower key comes first, in both directions.
+Each model answers with its own indexes, and the answers are merged: a page of fifty costs one
+bounded page for each model. Ids of two models may be equal; then the model with the lower key
+comes first, in both directions.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from inferences.store import reading
 
 @dataclass(frozen=True, slots=True)
 class ProjectQuery:
-    """What to find in all models of a project, newest or oldest first."""
+    """A query over all models of a project, by time in either direction."""
 
     filters: Filter = field(default_factory=InferenceFilter)
     pagination: Pagination = field(default_factory=Pagination)
@@ -39,7 +39,7 @@ class ProjectQuery:
             raise ValueError("pagination.offset: over several models use the cursor.")
 
     def page(self, project_key: int, models: Sequence[RegisteredModel]) -> Page:
-        """Raises ``BadQuestion`` for a cursor of another question."""
+        """Return the page. Raises ``BadQuestion`` for a cursor of another query."""
         wanted = self.pagination
         newest_first = wanted.direction == "desc"
         question = ("project", project_key, self.filters, wanted.direction)
@@ -68,12 +68,13 @@ class ProjectQuery:
     def _places(
         self, model: RegisteredModel, newest_first: bool, after: Position | None
     ) -> list[PagePosition]:
-        """One more than a page of this model's, after the cursor."""
+        """Return the model's positions after the cursor, one more than a page."""
         beyond = None
         if after is not None:
             beyond = after.place.row_id
             if model.pk > _model_key(after):
-                # The row of that very id comes later than the cursor: let it in.
+                # Models are merged by (id, key): a row with the cursor's id in a model
+                # of higher key has not been returned yet.
                 beyond += 1 if newest_first else -1
         part = PageSlice(
             newest_first=newest_first,
@@ -83,7 +84,7 @@ class ProjectQuery:
         return planner.places(model, matching(model, self.filters), BY_TIME, part)
 
     def count(self, models: Sequence[RegisteredModel], limit: int | None) -> Count:
-        """How many match in all; no further than the limit, if there is one."""
+        """Return how many match in all models, counted no further than the limit if given."""
         total = 0
         for model in models:
             left = None if limit is None else limit - total
@@ -102,7 +103,7 @@ def _model_key(after: Position) -> int:
 
 
 def _fetch(rows: Sequence[tuple[int, RegisteredModel]]) -> list[Inference]:
-    """The inferences in this order, read model by model."""
+    """Return the inferences in this order, read with one query set for each model."""
     by_model: dict[RegisteredModel, list[int]] = {}
     for row_id, model in rows:
         by_model.setdefault(model, []).append(row_id)

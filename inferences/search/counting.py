@@ -1,4 +1,4 @@
-"""How many inferences match: exactly, or exactly up to a limit."""
+"""Count the inferences that match, exactly or up to a limit."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from inferences.search.rare_label_scan import all_matching
 
 @dataclass(frozen=True, slots=True)
 class Count:
-    """``is_exact`` is False when there are more than the limit that was asked for."""
+    """A number of inferences; ``is_exact`` is False when there are more than the limit."""
 
     number: int
     is_exact: bool = True
@@ -26,7 +26,7 @@ class Count:
 
 @dataclass(frozen=True, slots=True)
 class CountQuery(InferenceQuery):
-    """A count may be asked as a page is: of that, the filter alone matters."""
+    """A count that takes the body of a page query; only the filter matters."""
 
     limit: int | None = None
 
@@ -34,12 +34,12 @@ class CountQuery(InferenceQuery):
 def count_matching(
     model: RegisteredModel, filters: Filter, most: int | None = None
 ) -> Count:
-    """How many inferences pass the filter; with ``most``, counted no further."""
+    """Return how many inferences pass the filter, counted no further than ``most``."""
     if most is not None:
         number = all_matching(model, filters).order_by()[: most + 1].count()
         return Count(min(number, most), number <= most)
     wanted = _detections_alone(filters)
-    # While distributions stand among the labels, the index of labels counts too many.
+    # While rows still hold distributions as labels, the label index counts too many.
     if wanted is None or model.awaits_classes:
         return Count(all_matching(model, filters).count())
     asked = access_paths.read(model, matching(model, filters))
@@ -47,7 +47,7 @@ def count_matching(
 
 
 def _detections_alone(filters: Filter) -> DetectionFilter | None:
-    """The detections with labels, when nothing else is asked for but a time window."""
+    """Return the filter on labels, if a time window is all that is asked besides it."""
     wanted = detections_of(filters)
     if isinstance(filters, InferenceFilter):
         rest = replace(filters, detections=None, time_window=None)
@@ -58,9 +58,9 @@ def _detections_alone(filters: Filter) -> DetectionFilter | None:
 
 
 def _by_detections(asked: Conditions, wanted: DetectionFilter) -> int:
-    """Entries of the label index, less the inferences that are deleted and not yet gone.
+    """Count entries of the label index, minus soft-deleted inferences that are not yet gone.
 
-    Twenty times faster than to look at the labels of each row.
+    This is twenty times faster than testing the labels of each row.
     """
     numbers = wanted.label_numbers(asked.model)
     tests = Sql("model_key = %s AND label_id = ANY(%s)", (asked.key, numbers))
@@ -79,7 +79,7 @@ def _by_detections(asked: Conditions, wanted: DetectionFilter) -> int:
 
 
 def _delete(asked: Conditions) -> Sql:
-    """The same question to deleted rows; served by inference_deleted."""
+    """Return the same conditions for soft-deleted rows; the index inference_deleted serves them."""
     live = f'NOT "{TABLE}"."deleted"'
     whole = asked.everything
     if live not in whole.sql:

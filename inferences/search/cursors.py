@@ -1,4 +1,4 @@
-"""Where a page ended, as a text that only the same question can go on from."""
+"""Cursors: the position where a page ended, as text bound to one query."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from dataclasses import dataclass
 
 from inferences.search.pagination import BadCursor
 
-HEAD = struct.Struct(">8sqI")  # what it belongs to, a row id, how many rows lie before
+HEAD = struct.Struct(">8sqI")  # hash of the query, row id, number of rows before it
 
 Rank = float | str | None
 
 
 @dataclass(frozen=True, slots=True)
 class PagePosition:
-    """A row in an order: what it is sorted by, if it has that, and its id."""
+    """The place of a row in an order: its rank, if it has one, and its id."""
 
     rank: Rank
     row_id: int
@@ -25,21 +25,29 @@ class PagePosition:
 
 @dataclass(frozen=True, slots=True)
 class Position:
-    """The last row of a page, and how many rows came before the next one."""
+    """The last row of a page, and how many rows come before the next page."""
 
     place: PagePosition
     passed: int
 
 
 def write(position: Position, question: object) -> str:
+    """Return the cursor of a position, as URL-safe base64 without padding.
+
+    It holds a hash of the query's representation, so another query refuses it.
+    """
     place = position.place
+    # ``passed`` is an unsigned 32-bit field, so it is capped.
     head = HEAD.pack(_belongs_to(question), place.row_id, min(position.passed, 2**31))
     rank = b"" if place.rank is None else json.dumps(place.rank).encode()
     return base64.urlsafe_b64encode(head + rank).decode().rstrip("=")
 
 
 def read(cursor: str, question: object) -> Position:
-    """Raises ``BadCursor`` unless it was written for this question."""
+    """Return the position that a cursor holds.
+
+    Raises ``BadCursor`` if it is malformed or was written for another query.
+    """
     try:
         padded = cursor + "=" * (-len(cursor) % 4)
         packed = base64.b64decode(padded, altchars=b"-_", validate=True)

@@ -1,4 +1,4 @@
-"""The filter body of the contract, read into filter values."""
+"""Serializers that turn the filter bodies of the API contract into filter values."""
 
 from __future__ import annotations
 
@@ -275,7 +275,7 @@ class TreeField(serializers.Field):
 
 
 def _leaf_count(data: Any) -> int:
-    """How many leaves a tree has, before any of it is read."""
+    """Return how many leaves a tree has, counted before any of it is parsed."""
     count, waiting = 0, [data]
     while waiting and count <= settings.ISTORE_FILTER_MAX_CONDITIONS:
         each = waiting.pop()
@@ -340,10 +340,10 @@ class FilteredSerializer(StrictSerializer):
 
 
 def check_says_something(body: Mapping[str, Any]) -> None:
-    """400 for a part of a choice that would silently mean everything.
+    """Raise a 400 for a part of a filter that would silently match everything.
 
-    Nulls, empty texts and objects and lists without members are such parts, however
-    deep they lie. Only ``filters`` itself may be ``{}``, which means everything.
+    Such parts are nulls, empty texts, and objects and lists without members, at any depth.
+    Only ``filters`` itself may be ``{}``, which means everything.
     """
     for name in CHOOSING:
         if name in body and (name, body[name]) != ("filters", {}):
@@ -389,7 +389,7 @@ class VectorField(serializers.Field):
     default_error_messages = {"vector": "A list of finite numbers."}
 
     def to_internal_value(self, data: Any) -> tuple[float, ...]:
-        # A boolean is a number to Python alone.
+        # In Python bool is a subclass of int, but in JSON a boolean is no number.
         if not isinstance(data, list) or not {*map(type, data)} <= {int, float}:
             self.fail("vector")
         try:

@@ -1,7 +1,7 @@
-"""By what a page is sorted: a rank of each row, and then its id.
+"""Sort orders of a page: a rank of each row, and then its id.
 
-Rows without a rank come last in both directions, so a page is read in two parts, those
-with one and those without.
+Rows without a rank come last in both directions. So a page is read in two parts: the rows
+with a rank, then those without.
 """
 
 from __future__ import annotations
@@ -13,22 +13,23 @@ from inferences.real_numbers import as_real
 from inferences.search.access_paths import TABLE, Sql
 from inferences.search.filters import And, DetectionFilter, Filter, InferenceFilter
 
-LABELS_MOST = 10_000
+LABELS_MOST = 10_000  # with more labels a page is not read label by label
 NOTHING_TOLD = Sql("NULL")
 
 
 @dataclass(frozen=True, slots=True)
 class Order:
-    """``rank`` is an expression on a row, of type ``kind``; without one, it is by time.
+    """An order of rows; without a ``rank`` it is by time.
 
-    ``column`` is there when an index holds the rows in this order.
+    ``rank`` is an SQL expression on a row, of the SQL type ``kind``. ``column`` is set when
+    an index holds the rows in this order.
     """
 
     rank: Sql | None = None
     kind: str = ""
     column: str = ""
-    missing: Sql | None = None  # when a row has none, if there is a shorter way
-    ceiling: str = ""  # a column with an index that no rank of a row is above
+    missing: Sql | None = None  # cheaper test than "rank IS NULL", if there is one
+    ceiling: str = ""  # indexed column that is an upper bound of the row's rank
 
 
 BY_TIME = Order()
@@ -36,7 +37,7 @@ BY_TOP_SCORE = Order(Sql(f"{TABLE}.top_score"), "real", "top_score")
 
 
 def detections_of(filters: Filter) -> DetectionFilter | None:
-    """Which detections a filter speaks of, so that these are sorted by."""
+    """Return the filter on detections whose matches a page is sorted by, or None."""
     match filters:
         case DetectionFilter():
             return filters
@@ -49,7 +50,7 @@ def detections_of(filters: Filter) -> DetectionFilter | None:
 
 
 def order_of(sort: str, model: RegisteredModel, filters: Filter) -> Order:
-    """The order of a sort by what rows hold; an embedding's is ``nearest``'s to say."""
+    """Return the order of a sort by columns of the row; ``nearest`` orders by distance."""
     match sort:
         case "score":
             return by_score(model, detections_of(filters))
@@ -60,7 +61,7 @@ def order_of(sort: str, model: RegisteredModel, filters: Filter) -> Order:
 
 
 def by_score(model: RegisteredModel, detections: DetectionFilter | None) -> Order:
-    """By the highest score among the detections that match the filter."""
+    """Return the order by the highest score among the detections that match the filter."""
     if detections is None:
         return BY_TOP_SCORE
     tests = _tests(model, detections)
@@ -70,14 +71,18 @@ def by_score(model: RegisteredModel, detections: DetectionFilter | None) -> Orde
 
 @dataclass(frozen=True, slots=True)
 class ByLabel(Order):
-    """``label`` is the number whose name is the rank; ``names`` those that may be."""
+    """An order by label name.
+
+    ``label`` is the SQL of the label's number, and the rank is its name. ``names`` are the
+    names that may occur, with their numbers.
+    """
 
     label: Sql = NOTHING_TOLD
     names: tuple[tuple[str, int], ...] = ()
 
 
 def by_label(model: RegisteredModel, detections: DetectionFilter | None) -> ByLabel:
-    """By the label of that detection; of several with this score, the first's."""
+    """Return the order by the label of the best matching detection; of equal scores the first."""
     tests = _tests(model, detections or DetectionFilter())
     label = (
         f"(SELECT each.label FROM {_detections()} WHERE {tests.sql} "
@@ -85,7 +90,7 @@ def by_label(model: RegisteredModel, detections: DetectionFilter | None) -> ByLa
     )
     table = LabelName._meta.db_table
     name = f'(SELECT name COLLATE "C" FROM {table} WHERE id = {label})'
-    # What matches a filter on detections has one that does.
+    # A row that matches a filter on detections has a matching detection, so a rank.
     missing = "false" if detections else f"coalesce(cardinality({TABLE}.labels), 0) = 0"
     known = LabelName.objects.filter(registered_model=model)
     if detections and detections.labels is not None:
@@ -95,7 +100,7 @@ def by_label(model: RegisteredModel, detections: DetectionFilter | None) -> ByLa
         "text",
         missing=Sql(missing),
         label=Sql(label, tests.values),
-        # As code points, which is how Python compares.
+        # Sorted by code points, like COLLATE "C" above.
         names=tuple(sorted(known.values_list("name", "id")[: LABELS_MOST + 1])),
     )
 

@@ -1,3 +1,5 @@
+"""The page of a list that a caller asks for, the page it gets, and what cannot be asked."""
+
 from __future__ import annotations
 
 from collections.abc import Sequence
@@ -9,14 +11,14 @@ from django.conf import settings
 from inferences.models import Inference
 
 SORTS = ("created_at", "embedding_distance", "score", "label")
-CURSOR_MAX_CHARS = 4_000  # one may hold a label
-OFFSET_MOST = 1_000_000  # every row of an offset is passed over; a cursor costs nothing
+CURSOR_MAX_CHARS = 4_000  # a cursor may hold a label
+OFFSET_MOST = 1_000_000  # an offset reads every row it skips; a cursor skips at no cost
 
 Sort = Literal["created_at", "embedding_distance", "score", "label"]
 
 
 class BadQuestion(ValueError):
-    """What cannot be asked, with the place in the request that says it."""
+    """A query that cannot be answered; ``path`` names the field of the request at fault."""
 
     def __init__(self, message: str, *path: str) -> None:
         super().__init__(message)
@@ -24,19 +26,22 @@ class BadQuestion(ValueError):
 
 
 class BadCursor(BadQuestion):
-    """A cursor that was not given for this question."""
+    """A cursor that is malformed, or was given for another query."""
 
     def __init__(self, message: str) -> None:
         super().__init__(message, "pagination", "cursor")
 
 
 class TooDeep(ValueError):
-    """An offset that would cost too much. A cursor goes anywhere."""
+    """An offset above ``OFFSET_MOST``; a cursor may go as deep."""
 
 
 @dataclass(frozen=True, slots=True)
 class Pagination:
-    """Without a sort: by time, or nearest first when there is an embedding filter."""
+    """The order and part of a list that is asked for.
+
+    Without a sort the order is by time, or nearest first with an embedding filter.
+    """
 
     direction: Literal["asc", "desc"] = "asc"
     limit: int = 50
@@ -55,7 +60,10 @@ class Pagination:
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """``vector_search`` says how the nearest were found: ``exact`` or by an ``index``."""
+    """The inferences of a page, and the cursor of the next one, or None on the last page.
+
+    ``vector_search`` says how the nearest were found: ``exact`` or by an ``index``.
+    """
 
     inferences: Sequence[Inference]
     next: str | None

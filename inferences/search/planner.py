@@ -1,21 +1,21 @@
-"""The rows of a page, by ways whose cost is bounded whatever the data.
+"""Find the rows of one page at a bounded cost, whatever the distribution of the data.
 
-"The newest fifty that match" makes a planner bet that matches are spread evenly over
-time. Where they are not, a counter that grows with time asked in an old range, the bet
-costs a walk of the table. So one way after the other is tried, each with a bound:
+For "the newest fifty that match" PostgreSQL's planner assumes that matches are spread evenly
+over time. Where they are not (a counter that grows with time, asked for in an old range), its
+plan walks the table. So this module tries one strategy after another, each with a bound:
 
-- an index that holds its rows in the order of ids, as those of equalities and labels do,
-  is read until the page is full, when nothing else is asked;
-- each index that could drive is probed, to 5,001 entries; has one fewer, it drives: its
-  rows are tested and sorted;
-- 5,000 rows are walked in the order of the page, and further if matches are met;
-- the same to 20,001 entries, and to 50,000 rows.
+- An index whose rows are in id order, as those of equalities and labels are, is read until
+  the page is full. This needs that nothing else is asked.
+- Each index that could drive the query is probed, up to 5,001 entries. The one with the
+  fewest drives if it has at most 5,000: its rows are tested and sorted.
+- 5,000 rows are walked in the page's order, and more of them if matches are met.
+- The same two steps are tried again with 20,001 entries and 50,000 rows.
 
-Where segments say that ranges of numbers find nothing in some part, a walk passes over
-it; that is tried first, with 20,000 rows.
+Where the zone maps say that no row of an id range can match a range of numbers, a walk skips
+that range. Such a walk is tried first, with 20,000 rows.
 
-What is left has matches that are many and far away. They are all read, through whatever
-index the planner likes, and sorted: it takes as long as there are matches.
+Otherwise there are many matches and they are far away. They are all read, through whatever
+index PostgreSQL chooses, and sorted: the time grows with the number of matches.
 """
 
 from __future__ import annotations
@@ -42,15 +42,15 @@ from inferences.search.cursors import PagePosition, Rank
 from inferences.search.orders import BY_TIME, LABELS_MOST, ByLabel, Order
 from inferences.search.zone_maps import pruning
 
-WALK = 5_000
-SKIPPING_WALK = 20_000
-LONG_WALK = 50_000
-PROMISING = 2  # times the rows that a walk found are a page: it is worth going on
-VERY_FEW = 5_000  # no dearer than a walk, which may find nothing
-FEW = 20_000  # rows that are looked at one by one
-PROBES_MOST = 8
-LABELS_ONE_BY_ONE = 60
-CHUNKS = (160, 1_600, 16_000)
+WALK = 5_000  # rows of the first walk in the page's order
+SKIPPING_WALK = 20_000  # rows of the first walk that skips ranges by the zone maps
+LONG_WALK = 50_000  # rows of the last walk before everything is read and sorted
+PROMISING = 2  # a walk goes on if it found at least 1 / PROMISING of the page
+VERY_FEW = 5_000  # reading so many costs no more than a walk, which may find nothing
+FEW = 20_000  # rows that are tested one by one
+PROBES_MOST = 8  # drivers whose entries are counted, besides the time window
+LABELS_ONE_BY_ONE = 60  # labels that are read one after another; the rest at once
+CHUNKS = (160, 1_600, 16_000)  # entries of each stream that _refill reads, per attempt
 
 
 Strategy = Callable[[Conditions, Order, "PageSlice"], list[PagePosition] | None]
@@ -58,30 +58,33 @@ Strategy = Callable[[Conditions, Order, "PageSlice"], list[PagePosition] | None]
 
 @dataclass(frozen=True, slots=True)
 class PageSlice:
-    """Which part of an order: after a place, or from an offset."""
+    """A part of an order: ``limit`` rows after a position, or from an offset."""
 
-    newest_first: bool  # for "descending", whatever the order
+    newest_first: bool  # descending, whatever the order is by
     limit: int
     offset: int = 0
     after: PagePosition | None = None
 
     @property
     def needed(self) -> int:
+        """Return how many matching rows must be found to fill the page."""
         return self.offset + self.limit
 
     @property
     def way(self) -> str:
+        """Return the SQL direction of the order."""
         return "DESC" if self.newest_first else "ASC"
 
     @property
     def beyond(self) -> str:
+        """Return the SQL comparison that later rows satisfy against the position."""
         return "<" if self.newest_first else ">"
 
 
 def places(
     model: RegisteredModel, found: InferenceQuerySet, order: Order, part: PageSlice
 ) -> list[PagePosition]:
-    """The rows of this part in their order; those without a rank come last."""
+    """Return the positions of the rows of this part, in order; rows without a rank come last."""
     asked = reading.read(model, found)
     if asked is None:
         return []
@@ -105,6 +108,7 @@ def places(
 
 
 def _rank(asked: Conditions, order: Order, part: PageSlice) -> list[PagePosition]:
+    """Return the rows of this part that have a rank."""
     few = isinstance(order, ByLabel) and len(order.names) <= LABELS_MOST
     if few and not part.offset:
         return _label_by_label(asked, order, part)
@@ -114,7 +118,7 @@ def _rank(asked: Conditions, order: Order, part: PageSlice) -> list[PagePosition
 def _label_by_label(
     asked: Conditions, order: ByLabel, part: PageSlice
 ) -> list[PagePosition]:
-    """For one label after the other, its rows by time, until the page is full."""
+    """Return the page by reading the rows of one label after another, each by time."""
     found: list[PagePosition] = []
     after = part.after
     names = sorted(order.names, reverse=part.newest_first)
@@ -135,13 +139,14 @@ def _label_by_label(
 
 
 def _is_before(name: str, other: Rank, part: PageSlice) -> bool:
+    """Return whether a name comes before the cursor's rank in the page's direction."""
     return name > other if part.newest_first else name < other
 
 
 def _label(asked: Conditions, order: ByLabel, label: int) -> Conditions:
-    """With the label whose rows are looked for; the index of detections leads to them."""
+    """Return the conditions with one label added; the index of detections drives them."""
     test = Sql(f"{order.label.sql} = %s", (*order.label.values, label))
-    # Whoever asks for labels is led there by this one alone.
+    # Drivers on other tables, such as the filter's own on labels, give way to this one.
     drivers = [each for each in asked.drivers if each.of_rows]
     return replace(
         asked,
@@ -153,12 +158,12 @@ def _label(asked: Conditions, order: ByLabel, label: int) -> Conditions:
 
 
 def unranked(asked: Conditions, order: Order, part: PageSlice) -> list[PagePosition]:
-    """The rows that the order has no rank for, by time."""
+    """Return the rows that have no rank in this order, by time."""
     return _rows(_narrow(_without_rank(asked, order), part), BY_TIME, part)
 
 
 def _narrow(asked: Conditions, part: PageSlice) -> Conditions:
-    """With the cursor, and where the model's first row is, as part of the window."""
+    """Return the conditions with the cursor and the model's first id added to the window."""
     asked = replace(asked, drivers=list(asked.drivers))
     if part.after:
         if part.newest_first:
@@ -166,7 +171,8 @@ def _narrow(asked: Conditions, part: PageSlice) -> Conditions:
         else:
             asked.raise_lowest(part.after.row_id + 1)
     if not part.newest_first and asked.model.first_id > LOWEST:
-        asked.raise_lowest(asked.model.first_id)  # removed rows pile up below
+        # Below the low watermark there are only dead rows of removals, slow to scan.
+        asked.raise_lowest(asked.model.first_id)
     window = asked.window()
     whole = asked.everything
     asked.everything = Sql(whole.sql + window.sql, whole.values + window.values)
@@ -174,6 +180,7 @@ def _narrow(asked: Conditions, part: PageSlice) -> Conditions:
 
 
 def _without_rank(asked: Conditions, order: Order) -> Conditions:
+    """Return the conditions with the test that a row has no rank."""
     test = order.missing
     if test is None:
         test = Sql(f"({order.rank.sql}) IS NULL", order.rank.values)
@@ -186,6 +193,7 @@ def _without_rank(asked: Conditions, order: Order) -> Conditions:
 
 
 def _rows(asked: Conditions, order: Order, part: PageSlice) -> list[PagePosition]:
+    """Return the rows of the first strategy that does not decline, else read all matches."""
     for way in _strategies(asked, order, part):
         rows = way(asked, order, part)
         if rows is not None:
@@ -194,10 +202,11 @@ def _rows(asked: Conditions, order: Order, part: PageSlice) -> list[PagePosition
 
 
 def _strategies(asked: Conditions, order: Order, part: PageSlice) -> Iterator[Strategy]:
+    """Yield the strategies to try, cheapest bound first."""
     yield _direct
     yield _merge
     skips = _skips(asked, part) if order.rank is None else []
-    # Where numbers alone are asked for, what segments leave is looked at first.
+    # If only ranges of numbers are asked for, the walk past zone maps is tried first.
     if not skips or len(asked.drivers) > len(asked.ranges):
         yield partial(_from_selective_index, most=VERY_FEW)
     if skips:
@@ -212,13 +221,13 @@ def _strategies(asked: Conditions, order: Order, part: PageSlice) -> Iterator[St
     yield partial(_under_a_ceiling, most=LONG_WALK)
 
 
-# -- the ways, each of which may decline
+# -- the strategies; each returns None to decline
 
 
 def _direct(
     asked: Conditions, order: Order, part: PageSlice
 ) -> list[PagePosition] | None:
-    """Nothing is asked but a place in the order of an index."""
+    """Read the page from an index that has its order; declines if there are conditions."""
     if not asked.is_plain:
         return None
     if order.column and not asked.has_window:
@@ -231,7 +240,10 @@ def _direct(
 def _merge(
     asked: Conditions, order: Order, part: PageSlice
 ) -> list[PagePosition] | None:
-    """One condition, by an index that is in the order of ids for each of its values."""
+    """Read the page from the one driver, if its index is in id order for each value.
+
+    Declines if other conditions would have to be tested as well.
+    """
     if order.rank is not None or len(asked.drivers) != 1:
         return None
     driver = asked.drivers[0]
@@ -239,7 +251,8 @@ def _merge(
         return None
     if driver.of_rows:
         return None if asked.others else _streamed(asked, driver, part)
-    # Of detections, the condition beside them is that of the labels themselves.
+    # A driver of detections may come with one test on the labels of the row, of the filter
+    # or of the order: _refill applies it to few rows.
     allowed = 1 if driver.branches[0].table == DETECTIONS else 0
     if asked.others > allowed:
         return None
@@ -249,7 +262,10 @@ def _merge(
 def _streamed(
     asked: Conditions, driver: AccessPath, part: PageSlice
 ) -> list[PagePosition]:
-    """Values exclude each other, so each gives its first rows, and the first of all win."""
+    """Merge the first rows of each branch.
+
+    The values of the branches exclude each other, so no row comes twice.
+    """
     streams = [_stream(asked, each, part, part.needed) for each in driver.branches]
     if len(streams) == 1:
         (one,) = driver.branches
@@ -269,8 +285,9 @@ def _streamed(
 def _refill(
     asked: Conditions, driver: AccessPath, part: PageSlice
 ) -> list[PagePosition] | None:
-    """Rows that the first entries of each stream name, more entries if they are short."""
+    """Read the rows behind the first entries of each stream, with more entries if too few match."""
     for chunk in CHUNKS:
+        # An entry may be of a soft-deleted row, and a row may have several entries.
         if part.needed > chunk // 3:
             continue
         ids, is_all = _named(asked, driver, part, chunk)
@@ -282,7 +299,11 @@ def _refill(
 def _named(
     asked: Conditions, driver: AccessPath, part: PageSlice, chunk: int
 ) -> tuple[list[int], bool]:
-    """The matching rows among the first entries, up to where every stream was read."""
+    """Return the ids of matching rows among the first ``chunk`` entries of each stream.
+
+    Rows beyond the point up to which every stream was read are left out. The flag says
+    whether all streams were read to their end.
+    """
     streams = [
         _stream(asked, each, part, chunk, number=number)
         for number, each in enumerate(driver.branches)
@@ -290,6 +311,8 @@ def _named(
     union = _union(streams)
     last, edge = ("min", "max") if part.newest_first else ("max", "min")
     reached = ">=" if part.newest_first else "<="
+    # ``edge``: of the streams cut off at ``chunk`` entries, the point that all have reached.
+    # Beyond it a stream may have entries that were not read.
     sql = (
         f"WITH named AS MATERIALIZED ({union.sql}), "
         f"edge AS MATERIALIZED (SELECT {edge}(last) AS id FROM (SELECT {last}(id) AS last "
@@ -308,7 +331,7 @@ def _named(
 def _index_scan(
     asked: Conditions, order: Order, part: PageSlice, most: int
 ) -> list[PagePosition] | None:
-    """The page, if it lies among the first rows of the order."""
+    """Walk the first ``most`` rows in the page's order; declines if they do not fill the page."""
     if part.needed > most // 5 or (order.rank is not None and not order.column):
         return None
     start, along = asked.live, f"{TABLE}.id {part.way}"
@@ -316,7 +339,8 @@ def _index_scan(
         ranked = f"{TABLE}.{order.column}"
         start &= Sql(f"{ranked} IS NOT NULL") & _beyond(order.rank, order, part)
         along = f"{ranked} {part.way}, {along}"
-    # In an order of its own a window may be far away: it is tested, not walked to.
+    # In an order by rank the rows of a time window may be far away: the window is a test
+    # of each row there, not the start of the walk.
     window = asked.window() if order.rank is None else Sql("")
     first = Sql(
         f"SELECT * FROM {TABLE} WHERE {start.sql}{window.sql} ORDER BY {along} "
@@ -328,12 +352,13 @@ def _index_scan(
     rows = _read(asked, order, part, source, fenced=fenced, along_index=True)
     if len(rows) >= part.limit:
         return rows
-    # Some way on it would be full: that is nearer than any other way.
+    # A longer walk will probably fill the page, at less cost than any other strategy.
     is_near = most < LONG_WALK and PROMISING * len(rows) >= part.limit
     return _index_scan(asked, order, part, LONG_WALK) if is_near else None
 
 
 def _skips(asked: Conditions, part: PageSlice) -> list[pruning.Stretch]:
+    """Return the id ranges that the zone maps let a walk skip."""
     if not asked.ranges:
         return []
     return pruning.passed_over(
@@ -342,6 +367,7 @@ def _skips(asked: Conditions, part: PageSlice) -> list[pruning.Stretch]:
 
 
 def _ids_within(asked: Conditions) -> pruning.Stretch:
+    """Return the window as a pair of ids, both included."""
     lowest, highest = pruning.ALL
     return (
         lowest if asked.lowest is None else asked.lowest,
@@ -356,7 +382,10 @@ def _index_scan_past_zones(
     skips: list[pruning.Stretch],
     most: int,
 ) -> list[PagePosition] | None:
-    """The page, if so many rows beside what is passed over hold it, or all that match."""
+    """Walk up to ``most`` rows outside the skipped ranges.
+
+    Declines unless they fill the page or are all the rows there are.
+    """
     if part.needed > most // 5:
         return None
     stretches = list(pruning.between(_ids_within(asked), skips))
@@ -377,10 +406,10 @@ def _index_scan_past_zones(
 def _walk(
     asked: Conditions, part: PageSlice, stretch: pruning.Stretch, limit: int, most: int
 ) -> tuple[list[int], int]:
-    """The first matching rows of a stretch, and how many it has if those are too few.
+    """Return the first matching ids of a stretch, and the rows walked if they are too few.
 
-    The rows are counted to one more than are walked, removed and hidden ones included;
-    in one statement, as some may go meanwhile.
+    The rows of the stretch, removed and hidden ones included, are counted up to ``most + 1``.
+    Both come from one statement, because rows may be deleted between two statements.
     """
     where = asked.live & asked.rest
     rows = Sql(
@@ -402,9 +431,11 @@ def _walk(
 def _under_a_ceiling(
     asked: Conditions, order: Order, part: PageSlice, most: int
 ) -> list[PagePosition] | None:
-    """The highest ranks, if they lie among the rows whose ceiling is highest.
+    """Return the rows of the highest rank, from the rows whose ceiling is highest.
 
-    What was not walked has no rank above the lowest ceiling that was.
+    No row's rank is above its ceiling. So rows that were not read have no rank above the
+    lowest ceiling that was read, and the page is right if its last rank is above that. Else
+    it declines.
     """
     if not order.ceiling or not part.newest_first or part.needed > most // 5:
         return None
@@ -429,7 +460,7 @@ def _under_a_ceiling(
 def _from_selective_index(
     asked: Conditions, order: Order, part: PageSlice, most: int
 ) -> list[PagePosition] | None:
-    """From the condition that the fewest rows satisfy, if they are few."""
+    """Read the rows of the driver with the fewest entries; declines if that has over ``most``."""
     drivers = sorted(asked.drivers, key=lambda each: not each.in_order)[:PROBES_MOST]
     if asked.lowest is not None and asked.highest is not None:
         drivers.append(_window_driver(asked))
@@ -450,7 +481,10 @@ def _from_selective_index(
 def _from_one_index(
     asked: Conditions, driver: AccessPath, part: PageSlice, most: int
 ) -> list[PagePosition] | None:
-    """Probed and read in one statement, as there is no choice."""
+    """Probe the only driver and read its rows in one statement.
+
+    With one driver there is nothing to choose, so no separate probe is needed.
+    """
     (branch,) = driver.branches
     window, rest = asked.window(), asked.rest
     sql = (
@@ -470,12 +504,13 @@ def _from_one_index(
 
 
 def _window_driver(asked: Conditions) -> AccessPath:
+    """Return the time window as a driver: a range of the primary key."""
     ours = Sql(f"{TABLE}.model_key = %s", (asked.key,))
     return AccessPath((IndexScan(TABLE, TABLE, ours),))
 
 
 def _probe(asked: Conditions, drivers: list[AccessPath], most: int) -> list[int]:
-    """How many entries each driver has, counted to one more than ``most``."""
+    """Return how many entries each driver has, counted to at most ``most + 1``."""
     probes = []
     for driver in drivers:
         entries = _union([_entries(asked, each) for each in driver.branches])
@@ -491,13 +526,17 @@ def _probe(asked: Conditions, drivers: list[AccessPath], most: int) -> list[int]
 
 
 def _entries(asked: Conditions, branch: IndexScan) -> Sql:
+    """Return the SQL that selects a branch's entries within the window."""
     window = asked.window(branch.alias)
     sql = f"SELECT 1 FROM {branch.source} WHERE {branch.where.sql}"
     return Sql(sql + window.sql, branch.where.values + window.values)
 
 
 def _source(asked: Conditions, driver: AccessPath) -> Sql:
-    """The driver's rows, behind a fence: the planner cannot take another way in."""
+    """Return the driver's live rows as a subquery.
+
+    ``OFFSET 0`` is an optimisation fence: PostgreSQL cannot choose another index instead.
+    """
     if driver.is_one_of_rows:
         (branch,) = driver.branches
         test, window = branch.where & asked.live, asked.window()
@@ -516,6 +555,7 @@ def _source(asked: Conditions, driver: AccessPath) -> Sql:
 
 
 def _named_by(asked: Conditions, branch: IndexScan) -> Sql:
+    """Return the SQL that selects the row ids of a branch's entries."""
     entries = _entries(asked, branch)
     sql = entries.sql.replace("SELECT 1", f"SELECT {branch.alias}.id", 1)
     return Sql(sql, entries.values)
@@ -532,7 +572,7 @@ def _stream(
     offset: int = 0,
     number: int | None = None,
 ) -> Sql:
-    """The first entries of a branch in the order of ids."""
+    """Return the SQL of a branch's first entries in id order."""
     alias, window = branch.alias, asked.window(branch.alias)
     numbered = "" if number is None else f"{number} AS number, "
     sql = (
@@ -544,6 +584,7 @@ def _stream(
 
 
 def _union(parts: list[Sql]) -> Sql:
+    """Join queries by UNION ALL."""
     if len(parts) == 1:
         return parts[0]
     sql = " UNION ALL ".join(f"({part.sql})" for part in parts)
@@ -551,7 +592,7 @@ def _union(parts: list[Sql]) -> Sql:
 
 
 def _beyond(rank: Sql, order: Order, part: PageSlice, table: str = f"{TABLE}.") -> Sql:
-    """That a row comes after the place where the last page ended."""
+    """Return the test that a row comes after the position where the last page ended."""
     if part.after is None or part.after.rank is None:
         return Sql("true")
     return Sql(
@@ -595,7 +636,7 @@ def _read(
         )
         values = source.values + where.values
     else:
-        # Behind the fence a rank is worked out once a row, and no index offers it.
+        # OFFSET 0 is a fence: the rank is computed once a row, not again in WHERE.
         beyond = _beyond(Sql("rank"), order, part, "")
         sql = (
             f"SELECT id, rank FROM (SELECT {TABLE}.id, {order.rank.sql} AS rank "
@@ -611,7 +652,7 @@ def _read(
 
 
 def _count(asked: Conditions, order: Order) -> int:
-    """How many rows have a rank."""
+    """Return how many matching rows have a rank."""
     rank = order.rank
     where = asked.everything & Sql(f"({rank.sql}) IS NOT NULL", rank.values)
     sql = f"SELECT count(*) FROM {TABLE} WHERE {where.sql}"
@@ -624,6 +665,7 @@ def _ids(fragment: Sql) -> list[int]:
 
 
 def _ask(fragment: Sql, alone: bool = False) -> list[Any]:
+    """Run a query; ``alone`` disables sequential scans for this statement only."""
     with connection.cursor() as cursor:
         if alone:
             cursor.execute("SET LOCAL enable_seqscan = off")

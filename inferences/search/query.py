@@ -1,3 +1,5 @@
+"""The query of one model's inferences: filter, order and page."""
+
 from __future__ import annotations
 
 from collections.abc import Sequence
@@ -23,33 +25,34 @@ from inferences.store import reading
 
 @dataclass(frozen=True, slots=True)
 class InferenceQuery:
-    """What to find, in which order, and which part of it."""
+    """A query of one model: the filter, the order, and the page of the result."""
 
     filters: Filter = field(default_factory=InferenceFilter)
     pagination: Pagination = field(default_factory=Pagination)
     presign: bool = False
     embedding: EmbeddingFilter | None = None
-    # Read for the rows of the page: see ``answer_fields``. No part of what is asked.
+    # Read for the rows of the page (``answer_fields``); a cursor is not bound to them.
     fields: tuple[str, ...] = ()
 
     @property
     def sort(self) -> Sort:
+        """Return the order that is asked for, or the one for this query by default."""
         return self.pagination.sort or (
             "embedding_distance" if self.embedding else "created_at"
         )
 
     def page(self, model: RegisteredModel) -> Page:
-        """The inferences of the page, each with its ``payload`` and ``source``.
+        """Return the page, each inference with its ``payload`` and ``source``.
 
-        With an embedding filter each has an ``embedding_distance``, None if it has no
-        embedding or one without a direction. Raises ``BadQuestion`` and ``TooDeep``.
+        With an embedding filter each inference has an ``embedding_distance``: None if it has
+        no embedding, or one without a direction. Raises ``BadQuestion`` and ``TooDeep``.
         """
         wanted = self.pagination
         if wanted.offset > OFFSET_MOST:
             raise TooDeep(f"An offset above {OFFSET_MOST:,}: use a cursor.")
         search = self._search(model)
         after = self._after(model)
-        # One more than asked for says whether there is a next page.
+        # One row more than the limit tells whether there is a next page.
         part = PageSlice(
             newest_first=wanted.direction == "desc",
             limit=wanted.limit + 1,
@@ -112,6 +115,6 @@ class InferenceQuery:
         return cursors.read(cursor, self._question(model)) if cursor else None
 
     def _question(self, model: RegisteredModel) -> tuple[object, ...]:
-        """What a cursor is bound to: model, filters and order."""
+        """Return what a cursor is bound to: model, filters and order."""
         direction = self.pagination.direction
         return model.pk, self.filters, self.embedding, self.sort, direction

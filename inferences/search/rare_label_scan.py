@@ -1,11 +1,10 @@
-"""``matching`` for whoever reads all of it: statistics, bulk calls, exports.
+"""``matching`` for code that reads every match: statistics, bulk calls, exports.
 
 Labels are tested on the arrays of the rows, which have no index, and warnings on the
-payloads, so the planner reads the rows of the whole model for them. Where a label is rare,
-the index of the detections (label, id) leads to the few rows that may match, and only these
-are read; so does that of the classes (label, score), and the partial index of rows with
-warnings. Pages have
-access paths of their own (``planner``).
+payloads. So PostgreSQL would read all rows of the model. Where a label is rare, the index of
+the detections (label, id) gives the few rows that may match, and only these are read. The
+same holds for the index of the classes (label, score) and the partial index of rows with
+warnings. Pages have access paths of their own (``planner``).
 """
 
 from __future__ import annotations
@@ -25,7 +24,7 @@ from inferences.search.access_paths import (
 from inferences.search.filters import Filter, matching
 
 LEADING = {CLASSES, DETECTIONS, PAYLOADS}
-RARE = 20_000  # entries; finding that there are more takes some milliseconds
+RARE = 20_000  # entries; to find that there are more takes some milliseconds
 
 
 def all_matching(model: RegisteredModel, filters: Filter) -> InferenceQuerySet:
@@ -44,7 +43,7 @@ def all_matching(model: RegisteredModel, filters: Filter) -> InferenceQuerySet:
         return found
     if not ids:
         return found.extra(where=["false"])
-    # The bounds say which partitions are not looked at.
+    # BETWEEN lets PostgreSQL prune partitions.
     return found.extra(
         where=[f"{TABLE}.id = ANY(%s) AND {TABLE}.id BETWEEN %s AND %s"],
         params=[ids, min(ids), max(ids)],
@@ -56,7 +55,7 @@ def _is_leading(driver: AccessPath) -> bool:
 
 
 def _named(asked: Conditions, driver: AccessPath) -> list[int] | None:
-    """The rows that the driver leads to; None when they are not few."""
+    """Return the row ids that the driver gives, or None when they are more than ``RARE``."""
     parts = [
         f"SELECT {branch.alias}.id FROM {branch.source} "
         f"WHERE {branch.where.sql}{asked.window(branch.alias).sql}"

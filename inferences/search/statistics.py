@@ -1,7 +1,7 @@
-"""What a metadata key's values look like over any filter.
+"""Statistics of the values of a metadata key, over any filter.
 
-Bins are made here, in one place: edges as doubles, each bin closed below and open above,
-the last one closed at both ends.
+All bins are computed here. Edges are doubles. Each bin is closed below and open above, the
+last one closed at both ends.
 """
 
 from __future__ import annotations
@@ -40,13 +40,13 @@ from inferences.search.filters.recheck import EXACT_WHOLE
 from inferences.search.rare_label_scan import all_matching
 from inferences.store.metadata_slots import SIDE_ROWS, SlotRef, place_of
 
-BINS, BINS_MAX = 10, 10_000
-DISTINCT_MAX = 10_000
+BINS, BINS_MAX = 10, 10_000  # bins without a count or width; bins that are too many
+DISTINCT_MAX = 10_000  # distinct texts in a distribution; with more it is not complete
 
 
 @dataclass(frozen=True, slots=True)
 class StatisticsQuery:
-    """Of which observations, and how numbers are binned."""
+    """The key, type and filter to compute statistics of, and how numbers are binned."""
 
     key: str
     type: str
@@ -77,7 +77,7 @@ class StatisticsQuery:
 
 @dataclass(frozen=True, slots=True)
 class Statistics:
-    """``distribution`` has a count by value of a string, by bin of a number."""
+    """The statistics of a key; ``distribution`` has a count for each string or each bin."""
 
     count: int
     distribution: dict[str, int]
@@ -88,9 +88,9 @@ class Statistics:
 
 
 def statistics(model: RegisteredModel, query: StatisticsQuery) -> Statistics:
-    """Of the type ``number``: of int and float values together.
+    """Return the statistics of a key; the type ``number`` takes int and float values together.
 
-    Raises ValueError when the bins would be too many.
+    Raises ValueError when there would be too many bins.
     """
     types = ("int", "float") if query.type == "number" else (query.type,)
     places = {type_: place_of(model, query.key, type_) for type_ in types}
@@ -111,7 +111,7 @@ def statistics(model: RegisteredModel, query: StatisticsQuery) -> Statistics:
 
 
 def _observe(found: InferenceQuerySet, place: SlotRef) -> InferenceQuerySet:
-    """The inferences that carry the value, with it as ``observed``."""
+    """Return the inferences that have the value, annotated with it as ``observed``."""
     if place.slot:
         return found.filter(**{f"{place.slot}__isnull": False}).annotate(
             observed=F(place.slot)
@@ -130,7 +130,7 @@ def _of_strings(
     )
     most = counts.order_by("-times", "observed")[:DISTINCT_MAX]
     rows = list(most.values_list("observed", "times", "example"))
-    # A long text lies in its slot cut: the payload of one that has it tells it whole.
+    # A slot holds a long text cut: the whole text is read from the payload of one example.
     cut = [row for row in rows if len(row[0].encode()) > SLOT_BEGINNING]
     whole = _given_texts(model, key, [example for _, _, example in cut])
     distribution = {whole.get(example, value): n for value, n, example in rows}
@@ -143,6 +143,7 @@ def _of_strings(
 
 
 def _given_texts(model: RegisteredModel, key: str, ids: list[int]) -> dict[int, str]:
+    # A payload holds metadata as {key: [type, text]}.
     rows = InferencePayload.objects.beside(model).filter(id__in=ids)
     return dict(
         rows.annotate(text=RawSQL("metadata -> %s ->> 1", [key])).values_list(
@@ -153,10 +154,10 @@ def _given_texts(model: RegisteredModel, key: str, ids: list[int]) -> dict[int, 
 
 @dataclass(frozen=True, slots=True)
 class _Numbers:
-    """The observations of one type, and between which values they lie."""
+    """The observations of one type, with their count, minimum and maximum."""
 
     found: InferenceQuerySet
-    is_exact: bool  # whole numbers beyond what doubles tell apart
+    is_exact: bool  # has whole numbers of 2^53 or more, which are compared as numeric
     count: int
     low: Any
     high: Any
@@ -175,7 +176,7 @@ class _Numbers:
             return cls(found, False, 0, None, None)
         is_exact = type_ == "int" and max(abs(low), abs(high)) >= EXACT_WHOLE
         if is_exact and not place.slot:
-            # Side rows hold doubles, which are coarser than these: the payload has all.
+            # Side rows hold doubles, which are too coarse; the payload has every digit.
             found = _as_given(model, key, found)
             count, low, high = _extent(found)
         return cls(found, is_exact, count, low, high)
@@ -205,16 +206,17 @@ def _extent(found: InferenceQuerySet) -> tuple[int, Any, Any]:
 def _as_given(
     model: RegisteredModel, key: str, found: InferenceQuerySet
 ) -> InferenceQuerySet:
+    """Annotate the inferences with the whole number from their payload as ``observed``."""
     payloads = InferencePayload.objects.beside(model).filter(id=OuterRef("id"))
     whole = RawSQL("(metadata -> %s ->> 1)::bigint", [key], BigIntegerField())
     return found.annotate(observed=Subquery(payloads.values(given=whole)))
 
 
 def bin_edges(query: StatisticsQuery, low: float, high: float) -> list[float]:
-    """The edges of the bins, one more than there are bins; none when no value can fit.
+    """Return the edges of the bins, one more than there are bins; empty when no value can fit.
 
-    What doubles cannot tell apart is one edge, so there may be fewer bins than asked
-    for. Whole numbers that no double is are taken in by the double beyond them.
+    Edges that are the same double are one edge, so there may be fewer bins than asked for. A
+    whole number that is no double is included by rounding the outer edges away from it.
     """
     low, high = _double_below(low), -_double_below(-high)
     if query.distribution_minimum_value is not None:
@@ -233,7 +235,7 @@ def bin_edges(query: StatisticsQuery, low: float, high: float) -> list[float]:
 
 
 def _double_below(number: float) -> float:
-    """The number, or the next double below it when there is none of its value."""
+    """Return the number as a double, or the next double below if it is not one."""
     double = float(number)
     return math.nextafter(double, -math.inf) if double > number else double
 
@@ -244,7 +246,7 @@ def _inner_edges(query: StatisticsQuery, low: float, high: float) -> list[float]
         if span / Decimal(width) > BINS_MAX:
             raise ValueError(f"distribution_bin_width makes more than {BINS_MAX} bins.")
         count = math.ceil(span / Decimal(width))
-        # Exactly, and rounded once: a product of doubles may be beyond them all.
+        # Computed as fractions and rounded once: a product of doubles may overflow.
         first, step, most = Fraction(low), Fraction(width), Fraction(LARGEST_DOUBLE)
         return [float(min(first + n * step, most)) for n in range(1, count + 1)]
     count = query.distribution_bin_count or BINS
@@ -252,6 +254,7 @@ def _inner_edges(query: StatisticsQuery, low: float, high: float) -> list[float]
 
 
 def bin_names(edges: list[float]) -> list[str]:
+    """Return a name for each bin, such as ``[0.0, 0.5)``; the last one is closed."""
     pairs = list(pairwise(edges))
     return [
         f"[{low!r}, {high!r}{']' if number == len(pairs) else ')'}"
@@ -262,14 +265,14 @@ def bin_names(edges: list[float]) -> list[str]:
 def _count(
     query: StatisticsQuery, found: InferenceQuerySet, edges: list[float], *, exact: bool
 ) -> list[int]:
-    """How many observations each bin holds."""
+    """Return how many observations each bin holds."""
     bins = len(edges) - 1
     if bins < 1:
         return []
     limit = query.distribution_maximum_value
     last = edges[-1] if limit is None else min(edges[-1], limit)
     sql, values = found.values("observed").query.sql_with_params()
-    # Beyond 2^53 doubles are too coarse to compare whole numbers with.
+    # Beyond 2^53 doubles do not hold every whole number, so numeric is compared.
     kind = "numeric" if exact else "float8"
     bounds = [Decimal(edge) if exact else edge for edge in [*edges[:-1], last]]
     with connection.cursor() as cursor:
@@ -279,11 +282,12 @@ def _count(
             [bounds[:-1], *values, bounds[-1]],
         )
         counted = dict(cursor.fetchall())
+    # width_bucket gives 0 below the first edge: those values are in no bin.
     return [counted.get(number, 0) for number in range(1, bins + 1)]
 
 
 def key_type_counts(model: RegisteredModel) -> dict[str, dict[str, int]]:
-    """``{key: {type: observations}}`` over all live inferences, from the counters."""
+    """Return ``{key: {type: observations}}`` over all live inferences, from the counters."""
     rows = (
         MetadataKeyCount.objects.filter(registered_model=model)
         .values("key", "type")

@@ -1,10 +1,11 @@
-"""The query string of lists, read into a filter and written again: pages and plain GET.
+"""Parse the query string of lists (pages and plain GET) into a filter, and write it again.
 
 ``since``, ``until``, ``action``, ``hash``, ``source``, ``label`` (repeatable),
 ``min_score``, ``max_score``, ``near`` (latitude,longitude,radius), ``within`` (the
 latitude and longitude of two opposite corners), ``truth`` (given, missing, agrees,
-differs), ``warnings`` (yes, no, not-understood), ``metadata`` (repeatable): ``camera=north``, ``frame:int>10``,
-``pose.angle:json.float<=0.5``, ``gain>=2`` (int and float alike), and ``q``, a text query. All must hold.
+differs), ``warnings`` (yes, no, not-understood), ``metadata`` (repeatable: ``camera=north``,
+``frame:int>10``, ``pose.angle:json.float<=0.5``, ``gain>=2`` for int and float alike), and
+``q``, a text query. All must hold.
 """
 
 from __future__ import annotations
@@ -42,7 +43,7 @@ from inferences.search.filters.time_window import BEGINNING
 from inferences.search.filters.tree import And, all_of, normal
 from inferences.search.text.words import number, write_circle, write_moment
 
-# True and false are what programs write; the pages write yes and no.
+# Programs send true and false; the pages send yes and no.
 WITH_WARNINGS: dict[str, Filter] = {
     "yes": HasWarnings(),
     "no": Not(HasWarnings()),
@@ -50,18 +51,18 @@ WITH_WARNINGS: dict[str, Filter] = {
     "false": Not(HasWarnings()),
     "not-understood": IsNotUnderstood(),
 }
-# Every part before the value is bounded, or a text of blanks would be tried from each of
-# its places to its end.
+# Every part before the value has a bounded length. Otherwise the match of a long run of
+# blanks would take quadratic time.
 COMPARISON = re.compile(
     r"(?P<key>.{1,1100}?)(?::(?P<type>(?:json\.)?[a-z]{1,20}))?\s{0,20}"
     r"(?P<operator>!=|>=|<=|=|>|<| in )\s*(?P<value>.*)",
     re.DOTALL,
 )
-VALUES_MAX = 100  # of one name in an address; a query or a body may have more
+VALUES_MAX = 100  # of one parameter in a URL; a text query or a body may have more
 
 
 class MomentField(forms.CharField):
-    """A day, a moment in RFC 3339 (without an offset in UTC), or a time before now: 24h."""
+    """A day, a moment in RFC 3339 (UTC without an offset), or a time before now such as 24h."""
 
     def __init__(self, *, end_of_day: bool = False, **options: Any) -> None:
         self.end_of_day = end_of_day
@@ -72,7 +73,7 @@ class MomentField(forms.CharField):
         if not given:
             return None
         try:
-            # A plus in an address that nobody escaped has become a blank.
+            # An unescaped plus in a URL arrives as a blank.
             plain = given.replace(" ", "+") if "T" in given else given
             return text.moment_in(plain, end_of_day=self.end_of_day)
         except ValueError as error:
@@ -80,7 +81,7 @@ class MomentField(forms.CharField):
 
 
 class ListField(forms.Field):
-    """Every value that the query string gives under the name."""
+    """All values of a repeatable parameter, without blank ones."""
 
     widget = forms.MultipleHiddenInput
 
@@ -92,8 +93,11 @@ class ListField(forms.Field):
 
 
 class MetadataField(ListField):
-    """Comparisons such as ``frame:int>10``. Without a type a value that reads as a number
-    is a number of any type, and everything else a string."""
+    """Comparisons such as ``frame:int>10``.
+
+    Without a type, a value that parses as a number is a number of any type; everything else
+    is a string.
+    """
 
     def clean(self, value: Any) -> list[MetadataFilter]:
         return [self._comparison(each) for each in super().clean(value)]
@@ -114,7 +118,7 @@ class MetadataField(ListField):
 
 
 def inferred_type(operator: str, value: str) -> str:
-    """The type of a comparison in an address that says none."""
+    """Return the type of a comparison in a URL that states none: "number" or "string"."""
     try:
         values = read_list(value) if operator == "in" else [value]
     except ValueError:
@@ -135,7 +139,7 @@ class CircleField(forms.CharField):
 
 
 class RectangleField(forms.CharField):
-    """The latitude and longitude of two opposite corners, four numbers."""
+    """Two opposite corners, as four numbers: latitude and longitude of each."""
 
     def clean(self, value: Any) -> GeoRectangle | None:
         given = super().clean(value)
@@ -151,7 +155,7 @@ class RectangleField(forms.CharField):
 
 
 class TextQueryField(forms.CharField):
-    """A text query; what is wrong is told with its column."""
+    """A text query; its errors name the column."""
 
     def __init__(self, **options: Any) -> None:
         super().__init__(strip=False, **options)
@@ -170,7 +174,7 @@ def _field(field: type[forms.Field], **options: Any) -> django_filters.Filter:
 
 
 class InferenceFilterSet(django_filters.FilterSet):
-    """Reads the query string; ``inference_filter`` is the value it says."""
+    """Parses the query string; ``inference_filter`` is the filter that it means."""
 
     since = _field(MomentField, label="Since")
     until = _field(MomentField, label="Until", end_of_day=True)
@@ -202,14 +206,14 @@ class InferenceFilterSet(django_filters.FilterSet):
 
     @property
     def inference_filter(self) -> Filter:
-        """What all parameters say together; raises ``ValidationError`` unless ``is_valid()``."""
+        """Return the filter of all parameters together. Raises ``ValidationError`` if not valid."""
         if not self.is_valid():
             raise ValidationError(self.form.errors)
         return self.form.cleaned_data["filter"]
 
 
 class _WholeForm(forms.Form):
-    """The form whose fields together make one filter."""
+    """The form of the filter set; ``clean`` combines its fields to one filter."""
 
     @classmethod
     def made_of(cls, form: type[forms.Form]) -> type[forms.Form]:
@@ -233,7 +237,7 @@ class _WholeForm(forms.Form):
                         cleaned["q"],
                     ]
                 )
-            except ValueError as error:  # more conditions than one question may have
+            except ValueError as error:  # more conditions than one filter may have
                 self.add_error(None, str(error))
         return cleaned
 
@@ -292,16 +296,16 @@ def _warnings(cleaned: dict[str, Any]) -> list[Filter]:
 
 
 def parameters(filters: Filter) -> dict[str, list[str]]:
-    """The query string that says a filter: what has a parameter, and ``q`` for the rest.
+    """Return the query string of a filter: parameters where there are some, and ``q`` for the rest.
 
-    Reading it gives the filter's normal form again, in another order at most.
+    Parsing it gives the filter's normal form again, except for the order of its parts.
     """
     found = normal(filters)
     given: dict[str, list[str]] = {}
     rest: list[Filter] = []
     for part in found.parts if isinstance(found, And) else (found,):
         said = _parameters(part) or {}
-        # Parameters that are read together say one window, or one detection.
+        # Parameters of one group are read as one filter, so each group is used once.
         taken = any(group & given.keys() and group & said.keys() for group in TOGETHER)
         if said and not taken and _reads_as(said, part):
             for name, values in said.items():
@@ -324,6 +328,7 @@ TOGETHER = (
 
 
 def _parameters(part: Filter) -> dict[str, list[str]] | None:
+    """Return the parameters that mean this part, or None if there are none."""
     match part:
         case TimeWindow(start, end):
             given = {"until": [write_moment(end, end_of_day=True)]} if end else {}
@@ -371,7 +376,7 @@ def _of_column(part: InferenceFilter) -> dict[str, list[str]] | None:
 
 
 def _reads_as(said: dict[str, list[str]], part: Filter) -> bool:
-    """Whether the parameters are read as what they should say: odd keys are not."""
+    """Return whether the parameters parse back to the part; odd metadata keys do not."""
     query = QueryDict(mutable=True)
     for name, values in said.items():
         query.setlist(name, values)
@@ -379,5 +384,5 @@ def _reads_as(said: dict[str, list[str]], part: Filter) -> bool:
     if not filterset.is_valid():
         return False
     read = normal(filterset.inference_filter)
-    # A time before now is another moment by now, and the same text.
+    # A relative time is another moment when parsed again, but has the same repr.
     return read == part or repr(read) == repr(part)

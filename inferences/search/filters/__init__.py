@@ -1,8 +1,8 @@
 """What can be asked of stored inferences, as values.
 
-The API, the pages and the exporter each build a ``Filter`` and hand it to ``matching``:
-an ``InferenceFilter``, one leaf, or a tree of them (``tree``), which ``text`` reads and
-writes as people type it. No other code turns a filter into SQL.
+The API, the pages and the exporter each build a ``Filter`` and pass it to ``matching``. It is
+an ``InferenceFilter``, one leaf, or a tree of them (``tree``); ``text`` parses and writes it
+as people type it. No other code turns a filter into SQL.
 """
 
 from __future__ import annotations
@@ -60,5 +60,5 @@ __all__ = [
 
 
 def matching(model: RegisteredModel, filters: Filter) -> InferenceQuerySet:
-    """The live inferences of a model that pass."""
+    """Return the live inferences of a model that pass the filter."""
     return model.inferences.live().filter(filters.condition(model))

@@ -1,3 +1,5 @@
+"""The filter on the class distribution of an answer."""
+
 from __future__ import annotations
 
 import math
@@ -16,10 +18,11 @@ from inferences.store.metadata_slots import NOTHING
 
 
 class ClassTest(RawSQL):
-    """That a row's distribution has a class within bounds.
+    """The SQL test that a row's distribution has a class within bounds.
 
-    ``label`` and ``tests`` say the same to whoever looks for a way in by the index of
-    the probabilities, and ``also_labels`` that some rows still hold them as labels.
+    ``label`` and ``tests`` repeat the test for ``access_paths``, which finds the index of the
+    probabilities by them. ``also_labels`` says that some rows still hold a distribution as
+    labels.
     """
 
     def __init__(
@@ -47,9 +50,9 @@ class ClassTest(RawSQL):
 class ClassFilter:
     """The distribution of the answer has the class, with a probability within the bounds.
 
-    Asked of models whose answer is one class; of every other nothing is found. Bounds
-    are as those of ``DetectionFilter``; a class without a probability passes when none
-    is given.
+    It applies to models whose answer is one class; for other models nothing matches. Bounds
+    work as those of ``DetectionFilter``; a class without a probability passes when none is
+    given.
     """
 
     label: str
@@ -68,19 +71,19 @@ class ClassFilter:
             raise ValueError("minimum_score is above maximum_score.")
 
     def bounds(self) -> Iterator[tuple[str, str, float]]:
-        """The bounds that are given, by name, each with its comparison."""
+        """Yield the bounds that are given: name, SQL comparison and value."""
         for name, sign in BOUNDS.items():
             if (bound := getattr(self, name)) is not None:
                 yield name, sign, bound
 
     def plain(self) -> ClassFilter:
-        """The same with bounds as floats."""
+        """Return the same filter with bounds as floats."""
         return ClassFilter(
             self.label, **{name: float(bound) for name, _, bound in self.bounds()}
         )
 
     def condition(self, model: RegisteredModel) -> Q:
-        """On the arrays of the row; ``class_by_probability`` leads a page to the rows."""
+        """Return a test on the row's arrays; the index class_by_probability drives a page."""
         number = metadata_slots.labels.number(model, in_slot(self.label))
         if number is None or not model.answers_one_class:
             return NOTHING

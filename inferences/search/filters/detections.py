@@ -1,3 +1,5 @@
+"""The filter on the labels and scores of detections."""
+
 from __future__ import annotations
 
 import math
@@ -28,7 +30,7 @@ EACH = (
     "unnest(inferences_inference.labels, inferences_inference.scores) "
     "AS each (label, score)"
 )
-BEST = (  # the first of equals
+BEST = (  # the detection with the highest score, the first of equal ones
     "(SELECT label, score FROM unnest(inferences_inference.labels, "
     "inferences_inference.scores) WITH ORDINALITY AS found (label, score, number) "
     "ORDER BY score DESC NULLS LAST, number LIMIT 1) AS each"
@@ -39,9 +41,9 @@ BEST = (  # the first of equals
 class DetectionFilter:
     """At least one detection has one of the labels and a score within all bounds.
 
-    All tests are on the same detection. ``minimum_score`` and ``maximum_score`` are
-    included, ``above_score`` and ``below_score`` are not. Without labels any label
-    does; a detection without a score passes when no bound is given.
+    All tests must hold for the same detection. ``minimum_score`` and ``maximum_score`` are
+    inclusive, ``above_score`` and ``below_score`` are exclusive. Without labels any label
+    passes; a detection without a score passes when no bound is given.
     """
 
     labels: Sequence[str] | None = None
@@ -60,20 +62,20 @@ class DetectionFilter:
             raise ValueError("labels names at least one label.")
 
     def bounds(self) -> Iterator[tuple[str, str, float]]:
-        """The bounds that are given, by name, each with its comparison."""
+        """Yield the bounds that are given: name, SQL comparison and value."""
         for name, sign in BOUNDS.items():
             if (bound := getattr(self, name)) is not None:
                 yield name, sign, bound
 
     def plain(self) -> DetectionFilter:
-        """The same with bounds as floats and labels as a tuple."""
+        """Return the same filter with bounds as floats and labels as a tuple."""
         labels = None if self.labels is None else tuple(self.labels)
         return DetectionFilter(
             labels, **{name: float(bound) for name, _, bound in self.bounds()}
         )
 
     def holds(self, label: str, score: float | None) -> bool:
-        """Whether one detection passes, as the database compares it."""
+        """Return whether one detection passes, compared as the database does."""
         if self.labels is not None:
             name = in_slot(label.encode("utf-8", "replace").decode())
             if name not in {in_slot(each) for each in self.labels}:
@@ -85,11 +87,11 @@ class DetectionFilter:
         return all(COMPARE[sign](held, as_real(bound)) for _, sign, bound in bounds)
 
     def condition(self, model: RegisteredModel) -> Q:
-        """On the arrays of the row, which have no index.
+        """Return a test on the arrays of the row, which have no index.
 
-        What drives a page or count is the index of the detections (label, id), which
-        ``querying`` finds behind ``labels__overlap``, or ``inference_by_score`` behind
-        ``top_score``. An upper bound alone is a walk.
+        A page or count is driven by the index of the detections (label, id), which
+        ``access_paths`` finds by ``labels__overlap``, or by ``inference_by_score`` for
+        ``top_score``. With an upper bound alone the rows are walked.
         """
         numbers = self.label_numbers(model)
         tests = [(sign, as_real(bound)) for _, sign, bound in self.bounds()]
@@ -97,7 +99,7 @@ class DetectionFilter:
             return NOTHING
         if numbers is None and not tests:
             return Q(labels__len__gt=0)
-        # Beyond the highest or lowest score no detection lies.
+        # No score is above top_score or below low_score: these columns decide first.
         ends = {">": "top_score", "<": "low_score"}
         found = reduce(
             operator.and_, [_compare(ends[s[0]], s, b) for s, b in tests], Q()
@@ -123,6 +125,7 @@ class DetectionFilter:
         return Q(RawSQL(sql, values, output_field=BooleanField()))
 
     def label_numbers(self, model: RegisteredModel) -> list[int] | None:
+        """Return the numbers of the labels the model knows, sorted, or None without labels."""
         if self.labels is None:
             return None
         known = (

@@ -1,4 +1,4 @@
-"""What an inference has at all: a key, its input, a protection, warnings, or nothing found."""
+"""Filters for what an inference has: a key, its input, a protection, warnings, detections."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ TYPES = (*PLAIN, "json", "json.string", "json.int", "json.float")
 
 @dataclass(frozen=True, slots=True)
 class HasKey:
-    """The inference carries the key, with a value of the type or of any.
+    """The inference has the key, with a value of the type or of any type.
 
-    Of ``json.*`` the key is a path, as in comparisons; without a type it is the name of
-    a metadata key.
+    For ``json.*`` types the key is a path, as in comparisons. Without a type it is the name
+    of a metadata key.
     """
 
     key: str
@@ -41,8 +41,11 @@ class HasKey:
             raise ValueError("A key has at least one character.")
 
     def condition(self, model: RegisteredModel) -> Q:
-        """Served by the index of the key's slots; JSON, which may have no leaf to be
-        found by, is looked up in the payloads, where the model ever had it."""
+        """Return a test served by the indexes of the key's slots.
+
+        JSON may have no leaf in a slot, so it is tested in the payloads, if the model ever
+        had the key with JSON.
+        """
         if self.type is None:
             return reduce(or_, [self._has(model, kind) for kind in (*PLAIN, "json")])
         return self._has(model, self.type)
@@ -66,10 +69,10 @@ class HasKey:
 
 @dataclass(frozen=True, slots=True)
 class NoDetections:
-    """The model ran and found nothing; where nothing is known does not count."""
+    """The model ran and found nothing; a row whose detections are not known does not match."""
 
     def condition(self, model: RegisteredModel) -> Q:
-        """No index: a walk, or what another filter leaves."""
+        """Return a test that no index serves: it walks the rows that other filters leave."""
         return Q(labels=[])
 
     def __str__(self) -> str:
@@ -78,10 +81,10 @@ class NoDetections:
 
 @dataclass(frozen=True, slots=True)
 class HasInput:
-    """The input still lies in blob storage."""
+    """The input is still in blob storage."""
 
     def condition(self, model: RegisteredModel) -> Q:
-        """A probe of the payload by its primary key."""
+        """Return a test that looks up the payload by its primary key."""
         rows = InferencePayload.objects.beside(OuterRef("registered_model"))
         return Q(Exists(rows.filter(id=OuterRef("id")).exclude(data_storage_key="")))
 
@@ -91,14 +94,14 @@ class HasInput:
 
 @dataclass(frozen=True, slots=True)
 class HasWarnings:
-    """The store noted that something about the record is not as it should be.
+    """The store noted that something about the record is wrong.
 
-    A cut answer, an error inside a stream, metadata that was set aside: whatever stands
-    in ``notes["warnings"]``, which is there only when it says something.
+    Examples are a truncated answer, an error inside a stream, and metadata that was set
+    aside. They are in ``notes["warnings"]``, which exists only when there are some.
     """
 
     def condition(self, model: RegisteredModel) -> Q:
-        """Served by payload_with_warnings, a partial index in the order of ids."""
+        """Return a test served by payload_with_warnings, a partial index in id order."""
         rows = InferencePayload.objects.beside(OuterRef("registered_model"))
         mine = rows.filter(id=OuterRef("id"), notes__has_key=WARNINGS)
         return Q(Exists(mine))
@@ -109,10 +112,10 @@ class HasWarnings:
 
 @dataclass(frozen=True, slots=True)
 class IsNotUnderstood:
-    """The answer came in none of the forms that are known of the model's task."""
+    """The answer has none of the forms that are known for the model's task."""
 
     def condition(self, model: RegisteredModel) -> Q:
-        """Among those with warnings, which an index knows; all of these have one."""
+        """Return a test on rows with warnings, whose index serves it: all of these have one."""
         rows = InferencePayload.objects.beside(OuterRef("registered_model"))
         mine = rows.filter(id=OuterRef("id"), notes__has_key=NOT_UNDERSTOOD)
         return HasWarnings().condition(model) & Q(Exists(mine))
@@ -123,10 +126,10 @@ class IsNotUnderstood:
 
 @dataclass(frozen=True, slots=True)
 class IsProtected:
-    """Retention leaves it alone."""
+    """The inference is protected from retention."""
 
     def condition(self, model: RegisteredModel) -> Q:
-        """No index: a walk, or what another filter leaves."""
+        """Return a test that no index serves: it walks the rows that other filters leave."""
         return Q(is_protected=True)
 
     def __str__(self) -> str:

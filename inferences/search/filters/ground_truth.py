@@ -1,4 +1,4 @@
-"""What is known of the truth of an answer: that it is given, missing, agrees or differs."""
+"""The filter on ground truth: given, missing, and whether the answer agrees with it."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ STATES = ("given", "missing", "agrees", "differs")
 
 @dataclass(frozen=True, slots=True)
 class TruthFilter:
-    """Whether an inference has an actual, and whether its answer agrees with it.
+    """Whether an inference has ground truth, and whether its answer agrees with it.
 
-    Where that cannot be said, an answer neither agrees nor differs.
+    An answer that cannot be compared with its ground truth neither agrees nor differs.
     """
 
     state: str
@@ -26,8 +26,10 @@ class TruthFilter:
             raise ValueError(f"It is one of {', '.join(STATES)}.")
 
     def condition(self, model: RegisteredModel) -> Q:
-        """Served by ground_truth_by_verdict and the primary key, both in the order of
-        ids; what is missing is a walk."""
+        """Return a test served by ground_truth_by_verdict or the primary key, both in id order.
+
+        For ``missing`` there is no index: rows are walked.
+        """
         rows = GroundTruth.objects.beside(OuterRef("registered_model"))
         mine = rows.filter(id=OuterRef("id"))
         if self.state in ("agrees", "differs"):

@@ -1,4 +1,4 @@
-"""Whether an inference was added to a dataset. Which have, the app of datasets knows."""
+"""The filter on datasets; the app of datasets registers how to look their rows up."""
 
 from __future__ import annotations
 
@@ -10,20 +10,20 @@ from django.db.models import Q, QuerySet
 from inferences.models import RegisteredModel
 from inferences.store.metadata_slots import NOTHING
 
-# Row ids of a model's inferences in the dataset of this name, or in any.
+# Returns row ids of a model's inferences in the dataset of this name, or in any.
 RowsIn = Callable[[RegisteredModel, str | None], QuerySet]
 
 _known: list[RowsIn] = []
 
 
 def register(rows_in: RowsIn) -> None:
-    """Called when the app that has datasets is ready."""
+    """Set the lookup of rows; called when the app of datasets is ready."""
     _known[:] = [rows_in]
 
 
 @dataclass(frozen=True, slots=True)
 class InDataset:
-    """The inference is in the working version of the dataset; without a name, of any."""
+    """The inference is in the working version of the dataset; without a name, of any dataset."""
 
     name: str | None = None
 
@@ -32,7 +32,7 @@ class InDataset:
             raise ValueError("A dataset has a name.")
 
     def condition(self, model: RegisteredModel) -> Q:
-        """Served by dataset_entry_inference, by the model's id and the row."""
+        """Return a test served by dataset_entry_inference, by the model's id and the row."""
         if not _known:
             return NOTHING
         return Q(id__in=_known[0](model, self.name))

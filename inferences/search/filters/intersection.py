@@ -1,4 +1,4 @@
-"""The filter of the contract: the intersection of everything that is given."""
+"""The filter of the API contract: the intersection of everything that is given."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ from inferences.store.metadata_slots import NOTHING
 
 
 class Filter(Protocol):
-    """Anything that can be asked: one condition, an intersection, a tree of them."""
+    """Anything that can be asked: one condition, an intersection, or a tree of them."""
 
     def condition(self, model: RegisteredModel) -> Q: ...
 
 
 @dataclass(frozen=True, slots=True)
 class InferenceFilter:
-    """The intersection of the filters that are set; with none set, everything."""
+    """The intersection of the filters that are set; with none set, everything matches."""
 
     inference_action: InferenceAction | None = None
     data_hash: bytes | None = None
@@ -45,18 +45,18 @@ class InferenceFilter:
             raise ValueError(f"More than {most} conditions.")
 
     def condition(self, model: RegisteredModel) -> Q:
-        """Hash and source have indexes of their own, an action has none."""
+        """Return all conditions joined by AND; hash and source have indexes, an action has none."""
         return reduce(and_, self._conditions(model), Q())
 
     def _conditions(self, model: RegisteredModel) -> Iterator[Q]:
         if self.inference_action is not None:
-            # No index of its own: four values. A walk, or what another filter leaves.
+            # No index: with four values it would select too many rows to be of use.
             yield Q(inference_action=self.inference_action)
         if self.data_hash is not None:
             yield Q(data_hash=self.data_hash)  # served by inference_by_hash
         if self.data_source is not None:
             number = metadata_slots.sources.number(model, in_slot(self.data_source))
-            # Served by inference_by_source; a source nobody sent matches nothing.
+            # Served by inference_by_source; an unknown source matches nothing.
             yield NOTHING if number is None else Q(source=number)
         for one in (self.time_window, *self.metadata, self.location, self.detections):
             if one is not None:
@@ -72,7 +72,7 @@ class InferenceFilter:
             yield from (self.location.circle, self.location.rectangle)
 
     def leaves(self) -> Iterator[Filter]:
-        """Its conditions one by one, each a filter of its own."""
+        """Yield its conditions one by one, each as a filter of its own."""
         for name in ("inference_action", "data_hash", "data_source"):
             if (value := getattr(self, name)) is not None:
                 yield InferenceFilter(**{name: value})

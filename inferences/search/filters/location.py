@@ -1,3 +1,5 @@
+"""Filters on the place of an inference: circles and rectangles on the globe."""
+
 from __future__ import annotations
 
 import math
@@ -15,13 +17,14 @@ from inferences.store import geo_cells
 
 EARTH_RADIUS = 6_371_008.8  # metres, the mean radius of the contract's sphere
 
-# PostgreSQL refuses to round to zero, so a square must not come near it.
+# PostgreSQL raises an underflow error when a result rounds to zero, so the squares of
+# angles are kept above it.
 LEAST_DEGREES, SQUARE_OF_LEAST = 1e-120, 2e-244
 
 
 @dataclass(frozen=True, slots=True)
 class GeoPoint:
-    """A place on the globe, in degrees."""
+    """A point on the globe; latitude and longitude in degrees."""
 
     latitude: float
     longitude: float
@@ -35,7 +38,7 @@ class GeoPoint:
 
 @dataclass(frozen=True, slots=True)
 class GeoCircle:
-    """Places within a distance, in metres, along the great circle from a centre."""
+    """All points within a great-circle distance of a centre; the radius is in metres."""
 
     center: GeoPoint
     radius: float
@@ -45,10 +48,10 @@ class GeoCircle:
             raise ValueError("radius: a distance is a number of metres, not below 0.")
 
     def condition(self, model: RegisteredModel) -> Q:
-        """Served by the area index: the cells of its bounding box, then exactly.
+        """Return a test served by the area index: cells of the bounding box, then exactly.
 
-        The haversine formula, with sin² of half the angle compared, so that nothing
-        is lost near zero (R. W. Sinnott, Virtues of the Haversine, 1984).
+        The exact test is the haversine formula, with sin² of half the angle compared, so that
+        no precision is lost near zero (R. W. Sinnott, Virtues of the Haversine, 1984).
         """
         angle = self.radius / EARTH_RADIUS
         if angle >= math.pi:  # all of the globe
@@ -69,11 +72,12 @@ class GeoCircle:
         return _in_cells(self._boxes(angle)) & exact
 
     def _boxes(self, angle: float) -> list[geo_cells.Box]:
+        """Return boxes of degrees that together contain the circle."""
         latitude = math.radians(self.center.latitude)
-        # A touch wider than the circle: the exact test is what decides.
+        # Slightly wider than the circle, against rounding; the exact test decides.
         reach = math.degrees(angle) * (1 + 1e-9) + 1e-9
         south, north = self.center.latitude - reach, self.center.latitude + reach
-        if south <= -90 or north >= 90:  # a pole lies within: all longitudes
+        if south <= -90 or north >= 90:  # the circle contains a pole: all longitudes
             return [geo_cells.Box(max(south, -90), -180, min(north, 90), 180)]
         across = math.degrees(math.asin(min(1, math.sin(angle) / math.cos(latitude))))
         across = across * (1 + 1e-9) + 1e-9
@@ -87,13 +91,16 @@ class GeoCircle:
 
 @dataclass(frozen=True, slots=True)
 class GeoRectangle:
-    """Places between two opposite corners, edges included, longitudes the shorter way."""
+    """All points between two opposite corners, edges included.
+
+    Of the two ways around the globe between the longitudes, the shorter one counts.
+    """
 
     p1: GeoPoint
     p2: GeoPoint
 
     def condition(self, model: RegisteredModel) -> Q:
-        """Served by the area index; across the antimeridian it is two boxes."""
+        """Return a test served by the area index; across the antimeridian there are two boxes."""
         boxes = self.boxes()
         within = [
             Q(
@@ -105,11 +112,12 @@ class GeoRectangle:
         return _in_cells(boxes) & reduce(or_, within)
 
     def boxes(self) -> list[geo_cells.Box]:
+        """Return the rectangle as boxes that do not cross the antimeridian."""
         south, north = sorted((self.p1.latitude, self.p2.latitude))
         west, east = sorted((self.p1.longitude, self.p2.longitude))
         if Fraction(east) - Fraction(west) <= 180:
             found = [geo_cells.Box(south, west, north, east)]
-            # The same meridian has two names.
+            # -180 and 180 degrees are the same meridian.
             if west == -180:
                 found.append(geo_cells.Box(south, 180, north, 180))
             if east == 180:
@@ -131,11 +139,12 @@ class GeoRectangle:
 
 
 def _apart(degrees: str) -> str:
-    """How far, in either direction, and never so little that its square is zero."""
+    """Return the SQL of an absolute difference, kept so large that its square is not zero."""
     return f"greatest(abs({degrees}), {LEAST_DEGREES}::float8)"
 
 
 def _in_cells(boxes: list[geo_cells.Box]) -> Q:
+    """Return the test that a row's area cell lies in one of the boxes; the area index serves it."""
     ranges = [each for box in boxes for each in geo_cells.ranges(box)]
     return reduce(
         or_, [Q(area_cell__gte=low, area_cell__lt=high) for low, high in ranges]
@@ -144,7 +153,7 @@ def _in_cells(boxes: list[geo_cells.Box]) -> Q:
 
 @dataclass(frozen=True, slots=True)
 class LocationFilter:
-    """A circle, a rectangle, or what lies in both."""
+    """A circle, a rectangle, or the intersection of both."""
 
     circle: GeoCircle | None = None
     rectangle: GeoRectangle | None = None
@@ -157,7 +166,7 @@ class LocationFilter:
         return found
 
     def shapes(self) -> Iterator[LocationFilter]:
-        """Circle and rectangle as filters of their own."""
+        """Yield the circle and the rectangle as filters of their own."""
         if self.circle:
             yield LocationFilter(self.circle)
         if self.rectangle:

@@ -1,3 +1,5 @@
+"""Comparisons with the values of metadata keys."""
+
 from __future__ import annotations
 
 import re
@@ -38,7 +40,7 @@ READERS = {
     "json.float": read_float,
     "number": read_number,
 }
-# The types of the contract; a number without one is asked of ints and floats alike.
+# The types of the API contract. "number", written without a type, compares ints and floats.
 STATED_TYPES = tuple(type_ for type_ in READERS if type_ != "number")
 KINDS = {
     "string": MetadataKind.STRING,
@@ -50,14 +52,14 @@ KINDS = {
 }
 LOOKUPS = {
     "=": ["exact"],
-    "!=": ["lt", "gt"],  # either side of the value: the key is there, and differs
+    "!=": ["lt", "gt"],  # the key is there with another value: two ranges of the index
     ">": ["gt"],
     ">=": ["gte"],
     "<": ["lt"],
     "<=": ["lte"],
     "in": ["in"],
 }
-# Beyond the contract: for trees and text queries.
+# More operators than the contract has, for trees and text queries.
 OPERATORS = (*LOOKUPS, "not in", "contains", "starts with")
 OF_TEXT = ("contains", "starts with")
 OF_LISTS = ("in", "not in")
@@ -73,10 +75,10 @@ SQL = {
     "in": "= ANY(%s)",
     "not in": "<> ALL(%s)",
 }
-# What holds of doubles whenever the comparison holds of what they were rounded from.
+# The comparison that rounded values pass whenever the exact values pass the first.
 ROUNDED = {"=": "=", "in": "in", ">": ">=", ">=": ">=", "<": "<=", "<=": "<="}
-CUT_BYTES = SLOT_BEGINNING - 3 + 64  # the least that a slot holds of a longer text
-# An operand this long may tie with the beginning that a slot keeps of a longer text.
+CUT_BYTES = SLOT_BEGINNING - 3 + 64  # bytes of the shortest slot of a text that was cut
+# An operand this long may equal the beginning that a slot keeps of a longer text.
 MAY_TIE = SLOT_BEGINNING - 8
 
 
@@ -84,11 +86,11 @@ MAY_TIE = SLOT_BEGINNING - 8
 class MetadataFilter:
     """One comparison with a metadata key, such as ``frame_number > 987``.
 
-    ``!=`` asks for inferences that carry the key with another value; those without
-    the key do not match. Of ``json.*`` the key is a dotted path, its first part the
-    metadata key; parts that are digits index arrays as well. The type ``number`` is that
-    of a number which was written without one: it is compared with the key's int and float
-    values alike, else with numbers in JSON under that path, else with the text itself.
+    ``!=`` matches inferences that have the key with another value; those without the key do
+    not match. For ``json.*`` types the key is a dotted path whose first part is the metadata
+    key; parts that are digits index arrays as well. The type ``number`` is for a number that
+    was written without a type. It is compared with the key's int and float values alike; if
+    there are none, with numbers in JSON at that path, else with the text itself.
     """
 
     key: str
@@ -105,51 +107,52 @@ class MetadataFilter:
             raise ValueError(f"{self.operator!r} compares strings alone.")
         if not self.key:
             raise ValueError("A key has at least one character.")
-        self.operand()  # an unreadable value fails here, not when the query runs
+        self.operand()  # a value that does not parse fails here, not when the query runs
 
     @property
     def is_text(self) -> bool:
         return self.type in ("string", "json.string")
 
     def operand(self) -> Any:
+        """Return the value, or the list of values, parsed as the type. Raises ValueError."""
         read = READERS[self.type]
         if self.operator in OF_LISTS:
             return [read(item) for item in read_list(self.value)]
         return read(self.value)
 
     def plain(self) -> MetadataFilter:
-        """The same comparison with its value written in the one way numbers print."""
+        """Return the same comparison with its value in normal form, as numbers print."""
         operand, operator = self.operand(), self.operator
         if self.type == "number":
             return replace(self, value=self._plain_numbers())
         if operator not in OF_LISTS:
             return MetadataFilter(self.key, self.type, operator, str(operand))
-        if operand == [""]:  # the one list that cannot be written
+        if operand == [""]:  # the only list that write_list cannot write
             operator = {"in": "=", "not in": "!="}[operator]
             return MetadataFilter(self.key, self.type, operator, "")
         value = write_list([str(each) for each in operand])
         return MetadataFilter(self.key, self.type, operator, value)
 
     def _plain_numbers(self) -> str:
-        """Digits stay as they were written: they may be compared with a text."""
+        """Return the value with plain digits unchanged: they may be compared with a text."""
         if self.operator in OF_LISTS:
             return write_list([_plain_number(each) for each in self.literals]) or ""
         return _plain_number(self.value)
 
     @property
     def literals(self) -> list[str]:
-        """The values as they are written, one or those of a list."""
+        """Return the values as they are written: one, or those of a list."""
         if self.operator in OF_LISTS:
             return read_list(self.value)
         return [self.value]
 
     def condition(self, model: RegisteredModel) -> Q:
-        """Served by the index of the key's slot. A key nobody sent matches nothing."""
+        """Return a test served by the index of the key's slot. An unknown key matches nothing."""
         if self.type == "number":
             return self._any_number(model)
         operand, path = self.operand(), self.key.split(".")
         if self.type.startswith("json.") and is_in_array(path):
-            # Arrays have no slots: the payload of what the other filters leave decides.
+            # Array members have no slots: the payloads that other filters leave are read.
             return self._in_json(path, operand)
         place = place_of(model, self.key, KINDS[self.type])
         if place is None:
@@ -159,8 +162,10 @@ class MetadataFilter:
         return self._number(place, path, operand)
 
     def _any_number(self, model: RegisteredModel) -> Q:
-        """Each kind of number by its own index. Other kinds are asked only of a key that
-        has no numbers."""
+        """Return a test of each number type by its own index.
+
+        Other types are compared only if the key has no numbers.
+        """
         sides = {"int": of_whole_numbers, "float": of_decimal_numbers}
         known = [type_ for type_ in sides if place_of(model, self.key, KINDS[type_])]
         if known:
@@ -188,8 +193,8 @@ class MetadataFilter:
 
     def _number(self, place: SlotRef, path: list[str], operand: Any) -> Q:
         whole = self.type == "json.int"
-        # A JSON number or a side row is a double: where those are coarser than whole
-        # numbers, near misses are let in and the payload decides.
+        # A JSON number or a side row is a double. Where doubles are coarser than whole
+        # numbers, the index also lets neighbours in, and the payload decides.
         rounded = whole or (self.type == "int" and not place.slot)
         if not (rounded and _beyond_doubles(operand)):
             return self._either(place, operand, whole=whole)
@@ -215,7 +220,7 @@ class MetadataFilter:
 
     def _text(self, place: SlotRef, path: list[str], operand: Any) -> Q:
         if self.operator == "contains":
-            # The hash that ends a cut text is no part of it.
+            # A slot ends a cut text with a hash, which "contains" must not match.
             return place.holds(
                 lambda column: (
                     Q(**{f"{column}__contains": operand}) & _bytes(column, "<")
@@ -229,7 +234,7 @@ class MetadataFilter:
         if self.operator == "starts with" and len(operand.encode()) < MAY_TIE:
             return _beginning(place, operand)
         if self.operator in ("=", "!=") or len(operand.encode()) < MAY_TIE:
-            # Equal texts have equal slots, and others differ in their beginnings.
+            # Equal texts have equal slots. Others have different beginnings or hashes.
             return self._either(place, in_slot(operand))
         beginning = operand.encode()[:MAY_TIE].decode("utf-8", "ignore")
         tied = _beginning(place, beginning)
@@ -240,7 +245,7 @@ class MetadataFilter:
         return place.compared(side, beginning) & ~tied | exactly
 
     def _given(self, path: list[str], operand: Any) -> Q:
-        """The comparison with the text as it was given."""
+        """Return the comparison with the text as it was given."""
         if self.type == "json.string":
             return self._in_json(path, operand)
         comparison, value = self._sql(operand)
@@ -268,18 +273,18 @@ def _plain_number(text: str) -> str:
 
 
 def is_in_array(path: list[str]) -> bool:
-    """Whether the path may lead through an array, which has no slots."""
+    """Return whether the path may lead through an array, whose members have no slots."""
     return any(recheck.INDEX.fullmatch(step) for step in path[1:])
 
 
 def _beginning(place: SlotRef, beginning: str) -> Q:
-    """Texts that start so: a range of the slot's index, which is in code point order."""
+    """Return the test that a text starts so: a range of the slot's index, in code point order."""
     found = place.compared("startswith", beginning)
     return found & place.compared("gte", beginning) if beginning else found
 
 
 def _bytes(column: str, sign: str) -> Q:
-    """Whether a slot holds less than it would of a text that was cut."""
+    """Compare the length of a slot with the least that a text that was cut has."""
     length = Func(F(column), function="octet_length", output_field=IntegerField())
     lookup = LessThan if sign == "<" else GreaterThanOrEqual
     return Q(lookup(length, CUT_BYTES))

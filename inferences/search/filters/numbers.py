@@ -1,8 +1,8 @@
 """Comparisons with a number that is written without a type.
 
-``gain>=2`` asks the key's int and float values alike. Each kind has an index of its own, so
-the question is taken apart into one for each: exactly, as a double cannot hold every whole
-number, and a whole number is never one half.
+``gain>=2`` compares the key's int and float values alike. Each type has an index of its own,
+so the comparison is split into one for each type. The split is exact: a double cannot hold
+every whole number, and a whole number is never one half.
 """
 
 from __future__ import annotations
@@ -14,8 +14,7 @@ from decimal import Decimal
 from inferences.models.metadata_values import LARGEST, SMALLEST, WHOLE
 from inferences.search.filters.operands import read_list, write_list
 
-# What a side of the question comes to: a comparison (operator, value), every value of the
-# kind, or none of them.
+# The comparison for one type: (operator, value), or that every value or none of it passes.
 Comparison = tuple[str, str]
 EVERY, NONE = "every", "none"
 Side = Comparison | str
@@ -24,7 +23,7 @@ PLAIN = re.compile(r"[+-]?[0-9]{1,400}(\.[0-9]{0,400})?")
 
 
 def of_whole_numbers(operator: str, value: str) -> Side:
-    """What the int values have to pass."""
+    """Return the comparison that int values must pass."""
     if operator in LISTS:
         kept = [
             str(int(each)) for each in map(_exactly, read_list(value)) if _fits(each)
@@ -35,7 +34,7 @@ def of_whole_numbers(operator: str, value: str) -> Side:
         if _fits(number):
             return operator, str(int(number))
         return NONE if operator == "=" else EVERY
-    # Of whole numbers, those below 2.5 are those up to 2.
+    # For whole numbers, < 2.5 is the same as <= 2.
     if operator in ("<", "<="):
         is_strict = operator == "<"
         most = math.ceil(number) - 1 if is_strict else math.floor(number)
@@ -49,10 +48,10 @@ def of_whole_numbers(operator: str, value: str) -> Side:
 
 
 def of_decimal_numbers(operator: str, value: str) -> Side:
-    """What the float values have to pass.
+    """Return the comparison that float values must pass.
 
-    A decimal number stands for the double it reads as, as it does when it is stored. A
-    whole number stands for itself, which may lie between two doubles.
+    A decimal number means the double that it parses as, the same as when it is stored. A
+    whole number means itself, which may lie between two doubles.
     """
     if operator in LISTS:
         kept = [each for each in read_list(value) if _is_double(each)]
@@ -75,7 +74,7 @@ def _of_list(operator: str, kept: list[str]) -> Side:
 
 
 def _exactly(text: str) -> Decimal:
-    """The number that the text says; with an exponent, the double that it reads as."""
+    """Return the number exactly as written; with an exponent, the double that it parses as."""
     plain = PLAIN.fullmatch(text.strip())
     return Decimal(plain[0]) if plain else Decimal(float(text))
 
@@ -85,6 +84,6 @@ def _fits(number: Decimal) -> bool:
 
 
 def _is_double(text: str) -> bool:
-    """Whether the text stands for a double: every decimal does, not every whole number."""
+    """Return whether the text means a double: every decimal does, not every whole number."""
     text = text.strip()
     return not WHOLE.fullmatch(text) or int(float(int(text))) == int(text)

@@ -1,4 +1,4 @@
-"""What a filter's text says, as a value of its type, or a ValueError."""
+"""Parse and write the lists of values in a filter; errors are ValueErrors."""
 
 from __future__ import annotations
 
@@ -11,7 +11,10 @@ BLANKS = " \t\r\n"
 
 
 def read_list(text: str) -> list[str]:
-    r"""The values of ``[a, b\, c]``; a backslash keeps a comma or bracket in a value."""
+    r"""Return the values of ``[a, b\, c]``; a backslash escapes a comma or bracket.
+
+    Raises ValueError if it is no such list, is empty or has too many values.
+    """
     inner = text.strip(BLANKS)
     if len(inner) < 2 or inner[0] != "[" or inner[-1] != "]" or _escape(inner):
         raise ValueError(f"{_show(text)} is not a list such as [a, b].")
@@ -32,16 +35,16 @@ def read_list(text: str) -> list[str]:
 
 
 def write_list(values: list[str]) -> str | None:
-    """The values in the form that ``read_list`` reads; None for no values."""
+    """Return the values in the form that ``read_list`` parses, or None for no values."""
     if not values:
         return None
     return f"[{', '.join(_write(value) for value in values)}]"
 
 
 def _plain(item: str) -> str:
-    """The item without its outer blanks and with its escapes read."""
+    """Return the item without its outer blanks and with its escapes resolved."""
     trimmed = item.lstrip(BLANKS)
-    # A blank that is escaped belongs to the value.
+    # An escaped blank belongs to the value.
     while trimmed and trimmed[-1] in BLANKS and not _ends_escaped(trimmed):
         trimmed = trimmed[:-1]
     return re.sub(r"\\(.)", r"\1", trimmed, flags=re.DOTALL)
@@ -57,7 +60,7 @@ def _write(value: str) -> str:
 
 
 def _ends_escaped(text: str) -> bool:
-    """Whether the last character has an odd number of backslashes before it."""
+    """Return whether the last character has an odd number of backslashes before it."""
     before = text[:-1]
     return (len(before) - len(before.rstrip("\\"))) % 2 == 1
 

@@ -1,6 +1,7 @@
-"""Questions to the metadata as it was given, on the rows that other filters leave.
+"""Tests on the metadata as it was given, for the rows that other filters leave.
 
-Slots hold what an index can; where that is less than the value, the payload decides.
+A slot holds what an index can hold. Where that is less than the whole value, these tests on
+the payload decide.
 """
 
 from __future__ import annotations
@@ -17,24 +18,26 @@ from django.db.models.expressions import RawSQL
 
 from inferences.models import InferencePayload
 
-# As metadata.number_in reads texts: what passes is a numeric of PostgreSQL too.
+# The texts that metadata_values.number_in reads; each casts to PostgreSQL's numeric.
 NUMBER = r"^[+-]?([0-9]+(\.[0-9]*)?|\.[0-9]+)([eE][+-]?[0-9]{1,4})?$"
-# Beyond them a cast to float8 is an error: doubles end here, and here they become 0.
+# Outside of these a cast to float8 raises: above is no double, below it underflows to 0.
 TOO_LARGE, TOO_SMALL = "1.7976931348623158e308", "2.47e-324"
-EXACT_WHOLE = 2**53  # doubles hold every whole number up to here
+EXACT_WHOLE = 2**53  # up to here doubles hold every whole number
 INDEX = re.compile("0|[1-9][0-9]{0,8}")
 READ_AS_INDEX = re.compile(r"\s*[+-]?[0-9]+", re.ASCII)
 
 
 def of_type(type_: str, key: str) -> Q:
-    """That the key is there, and was given with the type."""
+    """Return the test that the key is there and was given with the type."""
     return _payload("coalesce(metadata -> %s ->> 0 = %s, false)", [key, type_])
 
 
 def exact_value_condition(
     type_: str, key: str, comparison: str, *operands: object
 ) -> Q:
-    """That the value of a key, as text, satisfies ``<text> <comparison>``."""
+    """Return the test that the value of a key, as text, satisfies ``<text> <comparison>``."""
+    # CASE, not AND: PostgreSQL may evaluate AND in any order, and the cast in the comparison
+    # would fail on a value of another type.
     sql = (
         "CASE WHEN metadata -> %s ->> 0 = %s "
         f"THEN (metadata -> %s ->> 1){comparison} ELSE false END"
@@ -43,9 +46,9 @@ def exact_value_condition(
 
 
 def leaf(path: list[str], type_: str, comparison: str = "", *operands: object) -> Q:
-    """That the JSON leaf at the path is of the type and satisfies the comparison.
+    """Return the test that the JSON leaf at the path has the type and passes the comparison.
 
-    A text that reads as a number is one for ``json.int`` and ``json.float``.
+    For ``json.int`` and ``json.float`` a text that parses as a number is a number.
     """
     if type_ == "json.string":
         compared = f'text COLLATE "C" {comparison}' if comparison else "true"
@@ -64,7 +67,7 @@ def leaf(path: list[str], type_: str, comparison: str = "", *operands: object) -
 
 def _of_number(type_: str, comparison: str) -> str:
     double = f"CASE WHEN abs(n) < {TOO_SMALL} THEN 0 ELSE n::float8 END"
-    # Slots hold doubles, which are told from one another as far as they are exact.
+    # Slots hold doubles. Where these are exact, compare the double, as the slot's index does.
     whole = (
         f"(CASE WHEN abs(n) < {EXACT_WHOLE} THEN ({double})::text::numeric ELSE n END)"
     )
@@ -72,7 +75,7 @@ def _of_number(type_: str, comparison: str) -> str:
         "json.int": f"trunc({whole}) = {whole} AND {whole} {comparison or 'IS NOT NULL'}",
         "json.float": f"({double}) {comparison}" if comparison else "true",
     }
-    # The innermost CASE is what keeps the cast from numbers that it would fail on.
+    # The innermost CASE protects the cast to float8 from numbers on which it would fail.
     return (
         "CASE WHEN kind IN ('string', 'number') AND length(text) <= 400 AND text ~ %s "
         f"THEN (SELECT CASE WHEN abs(n) < {TOO_LARGE} THEN {compared[type_]} "
@@ -81,11 +84,11 @@ def _of_number(type_: str, comparison: str) -> str:
 
 
 def _leaf(path: list[str]) -> tuple[str, list[object]]:
-    """The SQL of the value at the path, and its parameters."""
+    """Return the SQL of the value at the path, and its parameters."""
     sql, values = "(metadata -> %s ->> 1)::jsonb", [path[0]]
     for step in path[1:]:
         if READ_AS_INDEX.match(step) and not INDEX.fullmatch(step):
-            # PostgreSQL would read -1 or 01 as an index, where we mean a name.
+            # PostgreSQL would read -1 or 01 as an array index; here they are names.
             sql, more = f"({sql}) -> %s::text", step
         else:
             sql, more = f"({sql}) #> %s", [step]

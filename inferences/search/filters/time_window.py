@@ -1,3 +1,5 @@
+"""The filter on the time of an inference."""
+
 from __future__ import annotations
 
 from dataclasses import dataclass
@@ -25,9 +27,9 @@ class TimeWindow:
             raise ValueError("The time window ends before it starts.")
 
     def condition(self, model: RegisteredModel) -> Q:
-        """Served by the primary key, and by every index, since all end in the id."""
+        """Return a range of ids, served by the primary key and every index that ends in the id."""
         end = self.end or clock.now()
-        if end < EARLIEST or self.start > LATEST:  # beyond what ids can say
+        if end < EARLIEST or self.start > LATEST:  # no id can have such a time
             return NOTHING
         return Q(id__gte=first_id_at(self.start), id__lte=last_id_at(end))
 

@@ -1,7 +1,7 @@
-"""AND, OR and NOT over filters, and the one shape that equal trees have.
+"""AND, OR and NOT over filters, and the normal form that equal trees share.
 
-A leaf is any value with a ``condition``; an ``InferenceFilter`` is an intersection of
-leaves. How large a tree may be is checked wherever one is made.
+A leaf is any value with a ``condition``; an ``InferenceFilter`` is an intersection of leaves.
+The size of a tree is checked whenever a node is made.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ DEPTH_MAX = 20
 
 @dataclass(frozen=True, slots=True)
 class And:
-    """All of the parts; with none, everything."""
+    """All of the parts match; without parts everything does."""
 
     parts: tuple[Filter, ...]
 
@@ -43,7 +43,7 @@ class And:
 
 @dataclass(frozen=True, slots=True)
 class Or:
-    """At least one of the parts."""
+    """At least one of the parts matches."""
 
     parts: tuple[Filter, ...]
 
@@ -53,9 +53,9 @@ class Or:
         check_size(self)
 
     def condition(self, model: RegisteredModel) -> Q:
-        """One index for each part, joined as bitmaps, or a walk."""
+        """Return the parts joined by OR: an index for each, combined as bitmaps, or a walk."""
         parts = [part.condition(model) for part in self.parts]
-        # An empty Q, which means everything, would vanish beside others.
+        # Django drops an empty Q from an OR, though here it means everything.
         return Q() if Q() in parts else reduce(or_, parts)
 
     def __str__(self) -> str:
@@ -64,7 +64,7 @@ class Or:
 
 @dataclass(frozen=True, slots=True)
 class Not:
-    """Exactly the inferences that do not pass, those without the value included."""
+    """All inferences that do not pass the part, including those without the value."""
 
     part: Filter
 
@@ -72,10 +72,10 @@ class Not:
         check_size(self)
 
     def condition(self, model: RegisteredModel) -> Q:
-        """A walk, or what other filters leave.
+        """Return the negation, which no index serves.
 
-        A comparison with null is neither true nor false, and NOT would keep it so: only
-        CASE tells what is true from everything else.
+        A comparison with null is null, and NOT would keep it so. CASE turns null into not
+        true, so that rows without the value match.
         """
         inner = self.part.condition(model)
         if not inner:
@@ -96,7 +96,7 @@ def _group(part: Filter) -> str:
 
 
 def parts_of(filters: Filter) -> tuple[Filter, ...]:
-    """What AND, OR and NOT are made of; of anything else nothing."""
+    """Return the parts of AND, OR and NOT; of anything else none."""
     match filters:
         case And(parts) | Or(parts):
             return parts
@@ -106,25 +106,28 @@ def parts_of(filters: Filter) -> tuple[Filter, ...]:
 
 
 def leaf_count(filters: Filter) -> int:
+    """Return the number of leaves in the tree."""
     if isinstance(filters, And | Or | Not):
         return sum(leaf_count(part) for part in parts_of(filters))
     return len(leaves_of(filters))
 
 
 def depth(filters: Filter) -> int:
+    """Return how many levels of AND, OR and NOT the tree has."""
     if isinstance(filters, And | Or | Not):
         return 1 + max((depth(part) for part in parts_of(filters)), default=0)
     return int(len(leaves_of(filters)) > 1)
 
 
 def leaves_of(filters: Filter) -> list[Filter]:
-    """The leaves that an intersection is made of; a leaf is its own."""
+    """Return the leaves that an intersection consists of; a leaf is its own."""
     if isinstance(filters, InferenceFilter):
         return list(filters.leaves())
     return list(filters.shapes()) if isinstance(filters, LocationFilter) else [filters]
 
 
 def check_size(filters: Filter) -> None:
+    """Raise ValueError if the tree has too many conditions or levels."""
     most = settings.ISTORE_FILTER_MAX_CONDITIONS
     if leaf_count(filters) > most:
         raise ValueError(f"More than {most} conditions.")
@@ -133,7 +136,7 @@ def check_size(filters: Filter) -> None:
 
 
 def map_leaves(filters: Filter, change: Callable[[Filter], Filter]) -> Filter:
-    """The same tree with each leaf of AND, OR and NOT as ``change`` gives it."""
+    """Return the same tree with each leaf replaced by ``change(leaf)``."""
     match filters:
         case And(parts):
             return And(tuple(map_leaves(part, change) for part in parts))
@@ -145,7 +148,7 @@ def map_leaves(filters: Filter, change: Callable[[Filter], Filter]) -> Filter:
 
 
 def all_of(filters: list[Filter]) -> Filter:
-    """The filter that all of these make together, as plain as it can be."""
+    """Return the filter that all of these make together, without parts that match everything."""
     given = [each for each in filters if normal(each) != And(())]
     if len(given) == 1:
         return given[0]
@@ -153,10 +156,10 @@ def all_of(filters: list[Filter]) -> Filter:
 
 
 def normal(filters: Filter) -> Filter:
-    """The same question in the shape that reading its text gives.
+    """Return the same filter in normal form, the form that parsing its text gives.
 
-    Every leaf says one thing, no AND stands directly in an AND and no OR in an OR, a
-    NOT of a NOT is gone, and values are written in one way.
+    Every leaf has one condition, no AND stands directly in an AND and no OR in an OR, a
+    double NOT is removed, and values are written in one way.
     """
     match filters:
         case InferenceFilter() | LocationFilter() if leaves_of(filters) != [filters]:

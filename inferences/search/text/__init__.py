@@ -1,7 +1,7 @@
-"""Filters as people type them: ``label:car score<0.4 meta.camera="12"``.
+"""The text query language for filters: ``label:car score<0.4 meta.camera="12"``.
 
-One grammar, read by ``parse`` and written by ``write``; what ``write`` gives of a filter
-reads as ``tree.normal`` of it.
+``parse`` reads the grammar below and ``write`` writes it: ``parse(write(filter))`` equals
+``tree.normal(filter)``.
 
     query      = group { "OR" group }
     group      = factor { ["AND"] factor }
@@ -11,8 +11,8 @@ reads as ``tree.normal`` of it.
     comparison = "=" | "!=" | "<" | "<=" | ">" | ">="
                | "in" list | "not in" list | "contains" value | "startswith" value
 
-An empty query is everything. Label and score terms of one group mean the same detection,
-``since`` and ``until`` the same window; a group in parentheses has its own.
+An empty query matches everything. The label and score terms of one group are about the same
+detection, and ``since`` and ``until`` about the same window. A group in parentheses has its own.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""A text query whose relative times have become moments, for what is kept and read later."""
+"""Replace relative times in a text query by moments, before it is stored and read later."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from inferences.search.text.writing import write
 
 
 def fix(query: str) -> str:
-    """The query as it was given, unless it has a time such as ``since:24h``.
+    """Return the query unchanged, unless it has a relative time such as ``since:24h``.
 
-    Such a time is written as the moment that it is now: an export that a worker begins a
-    minute later is of what was asked for. Raises ``TextQueryError``.
+    Then return it with each such time written as the moment it means now. So an export that a
+    worker starts a minute later selects what was asked for. Raises ``TextQueryError``.
     """
     given = parse(query)
     fixed = map_leaves(given, _fix)

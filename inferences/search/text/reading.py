@@ -1,4 +1,4 @@
-"""Text queries into filters: a parser by recursive descent."""
+"""Parse text queries into filters, by recursive descent."""
 
 from __future__ import annotations
 
@@ -37,6 +37,7 @@ from inferences.search.text.words import TERMS_OF_KEYS, circle_in, moment_in
 QUERY_MAX_CHARS = 100_000
 PARENTHESES_MAX = 50
 
+# A keyword ends at a blank, a parenthesis or the end of the text: ORDER is not an OR.
 OR = re.compile(r"OR(?![^\s()])")
 AND = re.compile(r"AND(?![^\s()])")
 NOT = re.compile(r"NOT(?![^\s()])|-")
@@ -60,7 +61,7 @@ IN_WORDS = {"startswith": "starts with"}
 
 
 def parse(text: str) -> Filter:
-    """The filter that the query says, in its normal form. Raises ``TextQueryError``."""
+    """Return the filter of a text query, in its normal form. Raises ``TextQueryError``."""
     if found := UNSTORABLE.search(text):
         raise TextQueryError("A NUL or half a surrogate pair.", found.start() + 1)
     if len(text) > QUERY_MAX_CHARS:
@@ -69,27 +70,34 @@ def parse(text: str) -> Filter:
 
 
 class _Group:
-    """The terms of one AND, those that belong to one detection, class or window together."""
+    """The terms of one AND.
+
+    Terms about one detection, one class or one window are joined to a single filter.
+    """
 
     def __init__(self) -> None:
         self.parts: list[Filter | dict[str, Any]] = []
         self.detection: dict[str, Any] | None = None
-        self.class_: dict[str, Any] | None = None  # the last, whose bounds follow it
+        self.class_: dict[str, Any] | None = None  # the last one; prob terms bound it
         self.window: dict[str, Any] | None = None
 
     def add_detection(self, at: int, **test: Any) -> None:
+        """Add a test to the group's one filter on a detection."""
         self.detection = self._shared(self.detection, at)
         _narrow(self.detection, test)
 
     def add_class(self, at: int, label: str) -> None:
+        """Add a class; the probabilities that follow bound it."""
         self.class_ = {"at": at, "label": label}
         self.parts.append(self.class_)
 
     def bound_class(self, at: int, **test: float) -> None:
+        """Add a bound to the last class."""
         self.class_["at"] = at
         _narrow(self.class_, test)
 
     def add_window(self, at: int, **bound: Any) -> None:
+        """Add a bound to the group's one time window."""
         self.window = self._shared(self.window, at)
         self.window |= bound
 
@@ -101,6 +109,7 @@ class _Group:
         return known
 
     def made(self, scanner: Scanner) -> list[Filter]:
+        """Return the filters of the group. Raises ``TextQueryError`` if one is not valid."""
         return [
             each if not isinstance(each, dict) else self._built(scanner, each)
             for each in self.parts
@@ -117,7 +126,7 @@ class _Group:
 
 
 def _narrow(known: dict[str, Any], test: dict[str, Any]) -> None:
-    """Add tests. Of two bounds of a kind the narrower says both."""
+    """Add tests to a filter's fields; of two bounds of a kind keep the narrower."""
     for name, value in test.items():
         if name in known:
             narrower = max if name in ("minimum_score", "above_score") else min
@@ -126,11 +135,14 @@ def _narrow(known: dict[str, Any], test: dict[str, Any]) -> None:
 
 
 class _Parser:
+    """The recursive descent: each method parses one rule of the grammar in ``text``."""
+
     def __init__(self, scanner: Scanner) -> None:
         self.scanner = scanner
         self.opened = 0
 
     def whole(self) -> Filter:
+        """Parse a whole text; an empty one matches everything."""
         self.scanner.skip_blanks()
         if self.scanner.at_end:
             return And(())
@@ -140,6 +152,7 @@ class _Parser:
         return found
 
     def query(self) -> Filter:
+        """Parse groups joined by OR."""
         start = self.scanner.position
         groups = [self.group()]
         while self.scanner.take(OR):
@@ -147,6 +160,7 @@ class _Parser:
         return self._made(Or, groups, start)
 
     def group(self) -> Filter:
+        """Parse factors up to an OR, a closing parenthesis or the end."""
         self.scanner.skip_blanks()
         start, group = self.scanner.position, _Group()
         while True:
@@ -167,6 +181,7 @@ class _Parser:
             raise self.scanner.error(str(error), at) from None
 
     def factor(self, group: _Group) -> None:
+        """Parse a term or a parenthesised query, with its negations, and add it to the group."""
         scanner = self.scanner
         scanner.skip_blanks()
         start, negated = scanner.position, False
@@ -240,11 +255,13 @@ class _Parser:
         return found[0]
 
     def _type(self) -> tuple[str | None, int]:
+        """Return the type that follows the key, if any, and its position."""
         at = self.scanner.position
         found = self.scanner.take(TYPE)
         return (found[1] if found else None), at
 
     def _comparison(self, at: int) -> Filter:
+        """Parse a metadata comparison, after ``meta.``."""
         scanner = self.scanner
         key = self._key()
         type_, type_at = self._type()
@@ -274,6 +291,7 @@ class _Parser:
             raise scanner.error(str(error), value_at) from None
 
     def _bounds(self, what: str, at: int) -> dict[str, float]:
+        """Parse the comparison of a score or probability into fields of the filter."""
         scanner = self.scanner
         sign = scanner.take(SIGN)[1]
         if sign == "!=":
@@ -289,7 +307,8 @@ class _Parser:
         names = ("minimum_score", "maximum_score") if sign == "=" else (SCORES[sign],)
         return dict.fromkeys(names, bound)
 
-    # Terms: each reads the value after its colon. A ValueError is told at the value.
+    # One method for each term reads the value after the colon. ``_named`` turns its
+    # ValueError into a TextQueryError at the column of the value.
 
     def label(self, group: _Group) -> None:
         at = self.scanner.position
@@ -317,6 +336,7 @@ class _Parser:
         self._moment(group, "end")
 
     def _moment(self, group: _Group, name: str) -> None:
+        """Parse a time into a bound of the group's window; a second bound of a kind is an error."""
         at = self.scanner.position
         moment = moment_in(self.scanner.value()[0], end_of_day=name == "end")
         if group.window and name in group.window:
@@ -442,7 +462,7 @@ TERMS: dict[str, Callable[[_Parser, _Group], Filter | None]] = {
 
 
 def _infer(values: list[tuple[str, bool]]) -> str:
-    """A number of any type where all of the values are one, else text."""
+    """Return "number" if all values are unquoted numbers, else "string"."""
     bare = [text for text, was_quoted in values if not was_quoted]
     are_numbers = all(REAL.fullmatch(text) for text in bare)
     return "number" if len(bare) == len(values) and are_numbers else "string"

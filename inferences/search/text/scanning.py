@@ -1,4 +1,4 @@
-"""A text read from left to right, and what is wrong with it at which column."""
+"""Scanner of text queries: reads from left to right and raises errors with their column."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ VALUE = re.compile(r'[^\s()"\[\],]+')
 
 
 class TextQueryError(ValueError):
-    """What is wrong with a text query; ``column`` counts characters from 1."""
+    """An error in a text query; ``column`` counts characters from 1."""
 
     def __init__(self, message: str, column: int) -> None:
         super().__init__(f"Column {column}: {message}")
@@ -20,7 +20,7 @@ class TextQueryError(ValueError):
 
 
 class Scanner:
-    """The text, and how far it has been read."""
+    """A text and the position up to which it has been read."""
 
     def __init__(self, text: str) -> None:
         self.text = text
@@ -28,26 +28,30 @@ class Scanner:
 
     @property
     def at_end(self) -> bool:
+        """Return whether everything has been read."""
         return self.position == len(self.text)
 
     def error(self, message: str, position: int | None = None) -> TextQueryError:
+        """Return the error for a position, by default the current one."""
         at = self.position if position is None else position
         return TextQueryError(message, at + 1)
 
     def skip_blanks(self) -> None:
+        """Move the position behind any blanks."""
         self.position = BLANKS.match(self.text, self.position).end()
 
     def sees(self, pattern: re.Pattern[str]) -> re.Match[str] | None:
+        """Return the match of the pattern at the current position, without reading it."""
         return pattern.match(self.text, self.position)
 
     def take(self, pattern: re.Pattern[str]) -> re.Match[str] | None:
-        """What the pattern finds here, read; None, and nothing read, otherwise."""
+        """Read what the pattern matches here and return the match, or None."""
         if found := self.sees(pattern):
             self.position = found.end()
         return found
 
     def takes(self, mark: str) -> bool:
-        """Whether the next characters, after blanks, are these, which are then read."""
+        """Skip blanks and read the mark; return False if it is not there."""
         self.skip_blanks()
         if not self.text.startswith(mark, self.position):
             return False
@@ -55,11 +59,12 @@ class Scanner:
         return True
 
     def expect(self, mark: str) -> None:
+        """Skip blanks and read the mark. Raises ``TextQueryError`` if it is not there."""
         if not self.takes(mark):
             raise self.error(f"{mark!r} is missing here.")
 
     def value(self) -> tuple[str, bool]:
-        """A quoted or bare value, and whether it was quoted."""
+        """Return a quoted or bare value, and whether it was quoted. Raises ``TextQueryError``."""
         self.skip_blanks()
         if found := self.take(QUOTED):
             return ESCAPED.sub(r"\1", found[1]), True
@@ -70,7 +75,7 @@ class Scanner:
         raise self.error("A value is missing here.")
 
     def values(self) -> list[tuple[str, bool]]:
-        """The values of a list in brackets, with their quotedness."""
+        """Return the values of a list in brackets, each with whether it was quoted."""
         self.expect("[")
         values = [self.value()]
         while self.takes(","):

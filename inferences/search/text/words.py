@@ -1,4 +1,4 @@
-"""The words of a text query: what each value says, and how it is written."""
+"""Read and write the values of text queries: times, circles, numbers, quoted words."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from inferences.models.metadata_values import REAL, read_float
 from inferences.search.filters.location import GeoCircle, GeoPoint
 from istore.db import clock
 
-# What is stored under these string keys has a term of its own.
+# The string metadata keys that have a term of their own.
 TERMS_OF_KEYS = {
     "version": "model_version",
     "env": "environment",
@@ -29,16 +29,16 @@ UNITS = {"m": "minutes", "min": "minutes", "h": "hours", "d": "days", "w": "week
 class RelativeMoment(datetime):
     """A moment that was given as a time before now, such as ``24h``.
 
-    It compares as the moment that it was when it was read, and is written and represented
-    as it was given: a cursor, which belongs to the representation of a filter, still fits
-    when the next page is asked for a second later.
+    It compares as the moment that it was when it was parsed, but its text and ``repr`` are
+    what was given. A cursor is bound to the ``repr`` of a filter: so it still fits when the
+    next page is asked for a second later.
     """
 
-    given = ""  # of what is computed from such a moment
+    given = ""  # stays empty for results of arithmetic with such a moment
 
     @classmethod
     def before(cls, now: datetime, given: str) -> RelativeMoment:
-        """The moment so long before now. Raises ValueError for another text."""
+        """Return the moment that ``given`` means before now. Raises ValueError for another text."""
         found = RELATIVE.fullmatch(given)
         if not found:
             raise ValueError(f"{given!r} is not a time before now such as 24h.")
@@ -50,7 +50,7 @@ class RelativeMoment(datetime):
         return moment
 
     def fixed(self) -> datetime:
-        """The moment that it was when it was read."""
+        """Return the plain datetime that it was when it was parsed."""
         return datetime.combine(self.date(), self.time(), UTC)
 
     def __repr__(self) -> str:
@@ -58,10 +58,11 @@ class RelativeMoment(datetime):
 
 
 def moment_in(text: str, *, end_of_day: bool = False) -> datetime:
-    """A day or a moment in RFC 3339, without an offset in UTC, or a time before now.
+    """Return the moment in UTC of a day, an RFC 3339 timestamp, or a time before now.
 
-    A day is its first microsecond, or its last. ``24h`` is 24 hours ago by the database's
-    clock; the units are m (min), h, d and w. Raises ValueError.
+    A timestamp without an offset is in UTC. A day is its first microsecond, or its last with
+    ``end_of_day``. ``24h`` is 24 hours ago by the database's clock; the units are m (min), h,
+    d and w. Raises ValueError.
     """
     if RELATIVE.fullmatch(text):
         return RelativeMoment.before(clock.now(), text)
@@ -78,7 +79,7 @@ def moment_in(text: str, *, end_of_day: bool = False) -> datetime:
 
 
 def write_moment(moment: datetime, *, end_of_day: bool = False) -> str:
-    """The shortest text that ``moment_in`` reads as the moment."""
+    """Return the shortest text that ``moment_in`` reads as the moment."""
     if isinstance(moment, RelativeMoment) and moment.given:
         return moment.given
     moment = moment.astimezone(UTC)
@@ -88,7 +89,10 @@ def write_moment(moment: datetime, *, end_of_day: bool = False) -> str:
 
 
 def circle_in(text: str) -> GeoCircle:
-    """``latitude,longitude,radius``, in metres or with ``m`` or ``km``. ValueError."""
+    """Parse ``latitude,longitude,radius``: degrees, and metres or a number with ``m`` or ``km``.
+
+    Raises ValueError.
+    """
     parts = [part.strip() for part in text.split(",")]
     if len(parts) != 3:
         raise ValueError("It is latitude, longitude, radius, such as 51.95,4.14,5km.")
@@ -104,6 +108,7 @@ def circle_in(text: str) -> GeoCircle:
 
 
 def write_circle(circle: GeoCircle) -> str:
+    """Return the text that ``circle_in`` reads as the circle."""
     center, radius = circle.center, circle.radius
     in_km = radius >= 1000 and radius % 1000 == 0 and radius < 1e12
     away = f"{round(radius / 1000)}km" if in_km else f"{number(radius)}m"
@@ -111,15 +116,16 @@ def write_circle(circle: GeoCircle) -> str:
 
 
 def number(value: float) -> str:
-    """A number as people write it; reads as the same double."""
+    """Return a number without a trailing ``.0``; the text parses as the same double."""
     return repr(float(value)).removesuffix(".0")
 
 
 def quote(text: str) -> str:
+    """Return the text in quotation marks, with its quotes and backslashes escaped."""
     escaped = re.sub(r'(["\\])', r"\\\1", text)
     return f'"{escaped}"'
 
 
 def word(text: str) -> str:
-    """Bare where that reads the same, else in quotation marks."""
+    """Return the text bare where that parses the same, else in quotation marks."""
     return text if SIMPLE.fullmatch(text) else quote(text)

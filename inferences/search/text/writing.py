@@ -1,4 +1,4 @@
-"""Filters into the text query that reads as them."""
+"""Write a filter as a text query; the inverse of ``reading``."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ SHORT = {key: term for term, key in TERMS_OF_KEYS.items()}
 
 
 def write(filters: Filter) -> str:
-    """The text of a filter; ``parse`` gives back its normal form."""
+    """Return the text query of a filter; ``parse`` gives back its normal form."""
     found = normal(filters)
     return "" if found == And(()) else _write(found)
 
@@ -57,7 +57,11 @@ def _write(filters: Filter) -> str:
 
 
 def _in_group(part: Filter, group: Sequence[Filter]) -> str:
-    """What shares its group with another of its kind gets parentheses of its own."""
+    """Write a part of an AND, in parentheses where it must not merge with another part.
+
+    The parser joins the label and score terms of a group to one detection, and its times to
+    one window.
+    """
     shared = [
         each
         for each in group
@@ -73,13 +77,14 @@ def _in_group(part: Filter, group: Sequence[Filter]) -> str:
 
 
 def _alone(part: Filter) -> str:
+    """Write a part as one factor, in parentheses unless it is one term."""
     written = _write(part)
     is_one = not isinstance(part, And | Or) and len(list(_terms(part))) == 1
     return written if is_one or part == And(()) else f"({written})"
 
 
 def _terms(leaf: Filter) -> Iterator[str]:
-    """The terms of a leaf; most have one."""
+    """Yield the terms of a leaf; most leaves have one."""
     match leaf:
         case Not():
             yield _write(leaf)
@@ -160,12 +165,13 @@ def _comparison(leaf: MetadataFilter) -> str:
             for each in (operand if leaf.operator in OF_LISTS else [operand])
         ]
     value = f"[{', '.join(values)}]" if leaf.operator in OF_LISTS else values[0]
-    # What reading infers without one: a bare number is of any type, a quoted text a string.
+    # The parser infers these: a bare number is of any type, a quoted text a string.
     type_ = "" if leaf.type in ("number", "string") else f":{leaf.type}"
     sign = SIGNS.get(leaf.operator, leaf.operator)
     return f"meta.{_key(leaf.key)}{type_}{sign}{value}"
 
 
 def _key(key: str, taken: Sequence[str] | set[str] = ()) -> str:
+    """Return the key bare, or quoted where it would read as something else."""
     bare = KEY.fullmatch(key) and key not in taken and not key.startswith("meta.")
     return key if bare else quote(key)

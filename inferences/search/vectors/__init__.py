@@ -1,8 +1,8 @@
-"""Embeddings: how far an inference's vector is from another, and which are nearest.
+"""Embeddings: the distance between vectors, and the search for the nearest.
 
-New vectors lie in ``RecentEmbedding``, which has no vector index and is scanned exactly,
-and move to ``Embedding`` in the background (``moving``); a model with many of them gets
-an index there (``indexing``). ``nearest`` searches both.
+New vectors are in ``RecentEmbedding``, which has no vector index and is scanned exactly. They
+move to ``Embedding`` in the background (``moving``), where a model with many of them gets an
+index (``indexing``). ``nearest`` searches both tables.
 """
 
 from inferences.search.vectors.embedding_filter import (

@@ -1,3 +1,5 @@
+"""The vector that a search measures distances from."""
+
 from __future__ import annotations
 
 from collections.abc import Sequence
@@ -16,13 +18,16 @@ from inferences.real_numbers import fits
 from inferences.search.vectors import text_embedding
 
 METRICS = ("cosine", "l2", "negative_dot_product")
-# Norms whose squares are no zeros and no infinities in four bytes.
+# Norms whose squares neither underflow to zero nor overflow in four-byte floats.
 MEASURABLE = (1e-15, 1e15)
 Metric = Literal["cosine", "l2", "negative_dot_product"]
 
 
 class BadEmbedding(ValueError):
-    """What the model's embeddings cannot be compared with; ``field`` says which part."""
+    """A vector that the model's embeddings cannot be compared with.
+
+    ``field`` names the field of the request at fault.
+    """
 
     def __init__(self, message: str, field: str) -> None:
         super().__init__(message)
@@ -31,10 +36,10 @@ class BadEmbedding(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class EmbeddingFilter:
-    """Measures each inference's distance to a vector, that of an inference or a text.
+    """A vector to measure distances from: given, of an inference (``similar_to``), or of a text.
 
-    It leaves no inference out. ``cosine`` is 1 - cosine similarity,
-    ``negative_dot_product`` is -(a·b): nearer is always smaller.
+    It leaves no inference out. ``cosine`` is 1 - cosine similarity, ``negative_dot_product``
+    is -(a·b): nearer is always smaller.
     """
 
     query_embedding: Sequence[float] | None = None
@@ -53,10 +58,11 @@ class EmbeddingFilter:
             raise ValueError(message)
 
     def vector(self, model: RegisteredModel) -> np.ndarray:
-        """The vector to measure from, as four-byte floats. Raises ``BadEmbedding``.
+        """Return the vector to measure from, as four-byte floats. Raises ``BadEmbedding``.
 
-        For ``cosine`` one of zeros has no direction to measure from. Of one whose squares
-        four bytes do not hold, the direction is all that counts.
+        For ``cosine`` a vector of zeros is refused, because it has no direction. A vector
+        whose squared norm is outside of four-byte floats is normalised, because only its
+        direction counts.
         """
         found = self._vector(model)
         if self.distance_metric != "cosine":

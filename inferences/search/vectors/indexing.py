@@ -1,8 +1,8 @@
-"""One vector index for each model that has many vectors, made beside writers and readers.
+"""One HNSW index for each model with many vectors, built while readers and writers go on.
 
-HNSW over the directions of vectors in two-byte floats: by cosine distance, whatever the
-norms. The other metrics sort its candidates anew. A search repeats the expression and
-the literal of the model's key, else the planner does not see the index.
+It is over the normalised vectors in two-byte floats (halfvec), by cosine distance. For the
+other metrics its candidates are sorted again. A search must repeat the index's expression and
+the literal model key, otherwise PostgreSQL does not use the index.
 """
 
 from __future__ import annotations
@@ -15,32 +15,35 @@ from django.db import OperationalError, connection
 from inferences.models import Embedding, RegisteredModel
 
 TABLE = Embedding._meta.db_table
-INDEX_FROM = 20_000  # vectors; fewer are measured one by one
-LARGEST = 4_000  # numbers in a vector that a halfvec index takes
-OPTIONS = "m = 16, ef_construction = 128"
+INDEX_FROM = 20_000  # vectors; up to here a search measures them one by one
+LARGEST = 4_000  # numbers in a vector; a halfvec index takes no more
+OPTIONS = "m = 16, ef_construction = 128"  # of pgvector; the defaults are 16 and 64
 MIB = 1024**2
 MEMORY_LEAST, MEMORY_MOST = 64 * MIB, 2048 * MIB
-NO_SHARED_MEMORY = "53100"  # disk_full, as a small /dev/shm says it
+NO_SHARED_MEMORY = "53100"  # disk_full: raised when /dev/shm is too small
 
 
 def index_name(model: RegisteredModel) -> str:
+    """Return the name of the model's index."""
     return f"embedding_of_model_{model.pk}"
 
 
 def index_expression(model: RegisteredModel, column: str) -> str:
+    """Return the indexed expression; a search must repeat it for the index to be used."""
     return f"(l2_normalize({column})::halfvec({model.embedding_size}))"
 
 
 def is_indexed(model: RegisteredModel) -> bool:
-    """Whether the model has an index that a search can use."""
+    """Return whether the model has a valid index that a search can use."""
     return _state(model) is True
 
 
 def index(model: RegisteredModel) -> bool:
-    """Make the model's index if it has enough vectors; returns whether it made one.
+    """Build the model's index if it has enough vectors; return whether one was built.
 
-    Must not be called in a transaction. Readers and writers go on meanwhile. What a
-    build that was cut off left behind is dropped first.
+    It must not be called in a transaction. Readers and writers are not blocked. An invalid
+    index that an interrupted build left behind is dropped first. If shared memory is too
+    small, the index is built without parallel workers.
     """
     if not 0 < model.embedding_size <= LARGEST:
         return False
@@ -62,24 +65,26 @@ def index(model: RegisteredModel) -> bool:
 
 
 def drop(model: RegisteredModel) -> None:
-    """Searches are exact from here on. Must not be called in a transaction."""
+    """Drop the index, so that searches are exact. It must not be called in a transaction."""
     with _alone(model) as is_alone:
         if is_alone:
             _drop(model)
 
 
 def count(model: RegisteredModel) -> int:
+    """Return how many vectors of the model are in the indexed table."""
     return Embedding.objects.beside(model).count()
 
 
 def memory_for(model: RegisteredModel, vectors: int) -> int:
-    """Bytes that hold the whole graph, within what one build may take."""
+    """Return the bytes that hold the whole graph, within the bounds of one build."""
+    # Two bytes for each number and some 450 besides for each vector, plus a fifth.
     wanted = int(vectors * (2 * model.embedding_size + 450) * 1.2)
     return max(MEMORY_LEAST, min(wanted, MEMORY_MOST))
 
 
 def _state(model: RegisteredModel) -> bool | None:
-    """Whether the index is valid; None if there is none."""
+    """Return whether the index is valid, or None if there is none."""
     with connection.cursor() as cursor:
         cursor.execute(
             "SELECT indisvalid FROM pg_index WHERE indexrelid = to_regclass(%s)",
@@ -92,6 +97,7 @@ def _state(model: RegisteredModel) -> bool | None:
 def _build(model: RegisteredModel, vectors: int, workers: int | None = None) -> None:
     memory = memory_for(model, vectors) // MIB
     with connection.cursor() as cursor:
+        # SET, not SET LOCAL: CREATE INDEX CONCURRENTLY is not allowed in a transaction.
         cursor.execute(f"SET maintenance_work_mem = '{memory}MB'")
         if workers is not None:
             cursor.execute(f"SET max_parallel_maintenance_workers = {workers}")
@@ -114,7 +120,10 @@ def _drop(model: RegisteredModel) -> None:
 
 @contextmanager
 def _alone(model: RegisteredModel) -> Iterator[bool]:
-    """Whether nobody else builds this index: an unfinished build looks invalid too."""
+    """Take the advisory lock of this index; yield whether it was free.
+
+    Without the lock an unfinished build of another process would look like an invalid index.
+    """
     said = f"inferences.search.vectors.{model.pk}"
     with connection.cursor() as cursor:
         cursor.execute("SELECT pg_try_advisory_lock(hashtext(%s))", [said])

@@ -1,8 +1,8 @@
-"""Vectors on their way from the recent ones to those under an index.
+"""Move vectors from the recent table to the table that has an index.
 
-A removal locks its inferences before it takes their vectors away (``removal``). Moving
-takes the same locks and leaves alone what is hidden, so no vector arrives where the
-removal has already looked.
+A removal locks its inferences before it deletes their vectors (``store.removal``). Moving
+takes the same locks and skips soft-deleted rows. So no vector moves to where a removal has
+already looked.
 """
 
 from __future__ import annotations
@@ -12,10 +12,11 @@ from django.db import connection, transaction
 from inferences.models import Embedding, Inference, RecentEmbedding, RegisteredModel
 from inferences.search.vectors import indexing
 
-RECENT_MOST = 20_000  # of a model: what a search measures one by one
+RECENT_MOST = 20_000  # vectors of a model that a search measures one by one
 BATCH = 1_000
-REBUILD_FROM = 0.5  # so many new ones for each indexed are cheaper as a new index
+REBUILD_FROM = 0.5  # above this ratio of new to indexed, a new index is cheaper
 
+# Rows are locked in id order, as removals lock them, so that the two cannot deadlock.
 MOVE = f"""
 WITH waiting AS MATERIALIZED (
     SELECT id FROM {RecentEmbedding._meta.db_table}
@@ -38,10 +39,10 @@ SELECT count(*), (SELECT max(id) FROM waiting) FROM moved
 
 
 def tend(model: RegisteredModel) -> int:
-    """Move what is due and see to the index; returns how many vectors moved.
+    """Move the vectors that are due and make the index; return how many vectors moved.
 
-    Nothing moves until a model has more than 20,000 recent ones. Must not be called in
-    a transaction.
+    Nothing moves until a model has more than 20,000 recent ones. It must not be called in a
+    transaction.
     """
     waiting = RecentEmbedding.objects.beside(model).count()
     if waiting <= RECENT_MOST:
@@ -51,14 +52,14 @@ def tend(model: RegisteredModel) -> int:
     if is_indexed and waiting > REBUILD_FROM * indexing.count(model):
         indexing.drop(model)
         is_indexed = False
-    # An index takes a millisecond for each, so it is given only what it has to take.
+    # An insert into the index takes a millisecond, so only as many move as must.
     moved = move(model, waiting - RECENT_MOST // 2 if is_indexed else waiting)
     indexing.index(model)
     return moved
 
 
 def move(model: RegisteredModel, most: int) -> int:
-    """Move the oldest recent vectors, about so many, in batches."""
+    """Move the oldest recent vectors in batches, about ``most`` of them; return how many."""
     moved, after = 0, -(2**63)
     while moved < most:
         with transaction.atomic(), connection.cursor() as cursor:

@@ -1,10 +1,10 @@
-"""The nearest inferences, exactly or by an index; a page says which.
+"""Search the nearest inferences, exactly or by an index; a page says which.
 
-Few candidates are measured one by one. Of many, a model's index names the nearest 400
-by cosine distance (600 for the other metrics), which are measured and sorted exactly:
-one index serves all three metrics, as long as the norms of vectors are alike. Under a
-filter as many are wanted that match: the index is searched on, and if too little of the
-first is left for that to end soon, all are measured.
+Few candidates are measured one by one. For many, a model's index gives the nearest 400 by
+cosine distance (600 for the other metrics), which are measured and sorted exactly. So one
+index serves all three metrics, as long as the norms of the vectors are alike. With a filter
+as many candidates are wanted that match: the index search goes on until it has them. If too
+few of the first candidates match for that to end soon, all vectors are measured.
 """
 
 from __future__ import annotations
@@ -31,14 +31,14 @@ from inferences.search.vectors.indexing import index_expression, is_indexed
 INDEXED, RECENT = Embedding._meta.db_table, RecentEmbedding._meta.db_table
 OPERATORS = {"cosine": "<=>", "l2": "<->", "negative_dot_product": "<#>"}
 CANDIDATES = {"cosine": 400, "l2": 600, "negative_dot_product": 600}
-FEW = 20_000  # vectors that are measured one by one
-DEPTH = 200  # rows of an order that candidates of an index still reach
-SHARE = 0.05  # of candidates that must match for a search on to be worth it
-FIRST_LOOK = 2_000
+FEW = 20_000  # matching rows whose vectors are measured one by one
+DEPTH = 200  # rows into the order up to which the index may be used
+SHARE = 0.05  # of the candidates must match for the index search to go on
+FIRST_LOOK = 2_000  # nearest vectors that are tested first when all are measured
 
 
 class Search:
-    """One search; ``way`` says how it was done."""
+    """One vector search; ``way`` says how it was done, ``exact`` or ``index``."""
 
     def __init__(self, model: RegisteredModel, embedding: EmbeddingFilter) -> None:
         self.model, self.metric = model, embedding.distance_metric
@@ -48,7 +48,7 @@ class Search:
     def places(
         self, found: InferenceQuerySet, part: PageSlice, passed: int, is_filtered: bool
     ) -> list[PagePosition]:
-        """A part of the matching inferences by distance; those without one come last."""
+        """Return a part of the matching inferences by distance; those without one come last."""
         asked = access_paths.read(self.model, found)
         if asked is None:
             return []
@@ -65,7 +65,7 @@ class Search:
         return ranked + planner.unranked(asked, rest, last)
 
     def _count(self, asked: Conditions) -> int:
-        """How many of what matches have a distance."""
+        """Return how many of the matching inferences have a distance."""
         measured = self._measured(Sql("model_key = %s", (self.model.pk,)))
         every = PageSlice(newest_first=False, limit=1)
         source, _ = self._matching_of(measured, asked, every, None)
@@ -73,7 +73,7 @@ class Search:
         return number
 
     def distances(self, ids: list[int]) -> dict[int, float | None]:
-        """The distances of these inferences, as far as they have one."""
+        """Return the distances of these inferences by id; None where a distance is not defined."""
         chosen = Sql("model_key = %s AND id = ANY(%s)", (self.model.pk, ids))
         measured = self._measured(chosen)
         return dict(_ask(Sql(f"SELECT id, d {measured.sql}", measured.values)))
@@ -99,7 +99,7 @@ class Search:
     # -- exactly
 
     def _of_matching(self, asked: Conditions, part: PageSlice) -> list[PagePosition]:
-        """Measures the vectors of what matches."""
+        """Measure the vectors of the matching inferences."""
         every = asked.everything
         named = f"WITH named AS MATERIALIZED (SELECT {TABLE}.id FROM {TABLE} WHERE {every.sql})"
         chosen = Sql(
@@ -109,7 +109,7 @@ class Search:
         return self._sorted(Sql(named, every.values), self._measured(chosen), part)
 
     def _of_all(self, asked: Conditions, part: PageSlice) -> list[PagePosition]:
-        """Measures every vector of the model; then asks of the nearest if they match."""
+        """Measure every vector of the model, and test the nearest ones against the filter."""
         measured = self._measured(Sql("model_key = %s", (self.model.pk,)))
         for first in (max(FIRST_LOOK, 4 * part.needed), None):
             source, full = self._matching_of(measured, asked, part, first)
@@ -123,7 +123,7 @@ class Search:
     def _by_index(
         self, asked: Conditions, part: PageSlice, is_filtered: bool
     ) -> list[PagePosition]:
-        """Nothing when the index does not lead to a full page."""
+        """Return the page by the index, or an empty list when it does not fill the page."""
         most = CANDIDATES[self.metric]
         near = self._candidates(Sql("true"), most)
         source, _ = self._matching_of(near, asked, part, None)
@@ -133,8 +133,8 @@ class Search:
             return rows
         if not is_full and len(rows) < SHARE * most:
             return []
-        # What a filter leaves of the candidates may fill a page, and yet not be the
-        # nearest that match: as many candidates are wanted that match themselves.
+        # The candidates that pass the filter may fill a page and yet not be the nearest
+        # matches. So the index search goes on until there are as many matching candidates.
         matches = Sql(
             f"EXISTS (SELECT 1 FROM {TABLE} WHERE {asked.everything.sql} "
             f"AND {TABLE}.id = {INDEXED}.id OFFSET 0)",
@@ -147,7 +147,7 @@ class Search:
         return rows if len(rows) == part.limit else []
 
     def _candidates(self, test: Sql, most: int) -> Sql:
-        """The nearest of the index, and all that are not yet under it, measured."""
+        """Return SQL of the nearest of the index and all vectors not yet in it, with distances."""
         expression = index_expression(self.model, "vector")
         unit = _text(_unit(self.vector))
         size = self.model.embedding_size
@@ -165,7 +165,7 @@ class Search:
     def _matching_of(
         self, measured: Sql, asked: Conditions, part: PageSlice, first: int | None
     ) -> tuple[Sql, Any]:
-        """Of the nearest, those that match; and a function: were there more of them?"""
+        """Return the SQL of the nearest that match, and a function: were there more of them?"""
         beyond = self._beyond(part)
         limit = f" ORDER BY d {part.way}, id {part.way} LIMIT {first}" if first else ""
         nearest = (
@@ -186,6 +186,7 @@ class Search:
         return Sql(sql, values + every.values), full
 
     def _measured(self, chosen: Sql) -> Sql:
+        """Return SQL that measures the chosen vectors of both tables."""
         both = " UNION ALL ".join(
             f"(SELECT id, vector FROM {table} WHERE {chosen.sql})"
             for table in (INDEXED, RECENT)
@@ -193,7 +194,7 @@ class Search:
         return self._measure(Sql(both, chosen.values * 2))
 
     def _measure(self, vectors: Sql) -> Sql:
-        """``FROM`` a source of ``id`` and ``d``."""
+        """Return a ``FROM`` clause with the ``id`` and distance ``d`` of each vector."""
         sql = (
             f"FROM (SELECT id, {self._distance('vector')} AS d "
             f"FROM ({vectors.sql}) AS vectors OFFSET 0) AS measured"
@@ -201,13 +202,14 @@ class Search:
         return Sql(sql, (_text(self.vector), *vectors.values))
 
     def _distance(self, column: str) -> str:
-        """Null where there is none: a vector of zeros has no direction."""
+        """Return the SQL of the distance, null where there is none, as for a vector of zeros."""
         distance = f"{column} {OPERATORS[self.metric]} %s::vector"
         for none in ("NaN", "Infinity", "-Infinity"):
             distance = f"nullif({distance}, '{none}'::float8)"
         return distance
 
     def _distance_of_row(self) -> Sql:
+        """Return the SQL of the distance of a row of the inference table."""
         both = " UNION ALL ".join(
             f"SELECT vector FROM {table} WHERE model_key = {self.model.pk} "
             f"AND id = {TABLE}.id"
@@ -246,7 +248,7 @@ class Search:
 
 
 def _unit(vector: np.ndarray) -> np.ndarray:
-    """In its direction, within what two-byte floats hold."""
+    """Return the normalised vector, which fits into two-byte floats."""
     norm = np.linalg.norm(vector.astype(np.float64))
     return vector if norm == 0 else (vector / norm).astype(np.float32)
 
@@ -256,6 +258,7 @@ def _text(vector: np.ndarray) -> str:
 
 
 def _ask(fragment: Sql, options: dict[str, object] | None = None) -> list[Any]:
+    """Run a query with settings of pgvector's HNSW index for this statement only."""
     with connection.cursor() as cursor:
         for name, value in (options or {}).items():
             cursor.execute(f"SET LOCAL hnsw.{name} = {value}")

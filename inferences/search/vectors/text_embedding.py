@@ -1,4 +1,4 @@
-"""Texts as vectors, by whoever can make them: the services say so when they start."""
+"""Embed texts as vectors, by the embedder that ``services`` registers when it starts."""
 
 from __future__ import annotations
 
@@ -9,24 +9,24 @@ from collections.abc import Callable, Sequence
 from inferences.models import RegisteredModel
 from istore.best_effort_cache import recall, remember
 
-SECONDS = 300
+SECONDS = 300  # how long the vector of a text is cached
 
-# The vector of a text by the service that the model names. Raises Problem.
+# Returns the vector of a text by the service that the model names. Raises Problem.
 Embedder = Callable[[RegisteredModel, str], Sequence[float]]
 
 _embedders: list[Embedder] = []
 
 
 def register(embedder: Embedder) -> None:
-    """Called once, when the application that has the services is ready."""
+    """Set the embedder; called once, when the application that has the services is ready."""
     _embedders[:] = [embedder]
 
 
 def embed(model: RegisteredModel, text: str) -> Sequence[float] | None:
-    """The vector of the text; None when the model names no service that makes it.
+    """Return the vector of the text, or None when the model names no service for it.
 
-    The service is asked once in five minutes: the pages of a list, and the inferences
-    that are opened from it, are of the same text.
+    The vector is cached for five minutes, because the pages of a list, and the inferences
+    opened from it, need the vector of the same text.
     """
     if not model.text_embedding_service or not _embedders:
         return None
@@ -38,7 +38,7 @@ def embed(model: RegisteredModel, text: str) -> Sequence[float] | None:
 
 
 def is_remembered(model: RegisteredModel, text: str) -> bool:
-    """Whether ``embed`` has the vector without asking a service."""
+    """Return whether ``embed`` has the vector without calling a service."""
     return recall(_key(model, text)) is not None
 
 

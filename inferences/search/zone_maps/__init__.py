@@ -1,6 +1,7 @@
-"""What runs of consecutive inferences hold in their number slots, so that walks skip them.
+"""Zone maps: the bounds of the number slots in runs of consecutive inferences.
 
-``models`` says what a segment promises and how that stays true, ``sealing`` makes
-segments, ``skipping`` says which rows a question may pass over, ``checking`` holds the
-promise against the rows.
+A walk skips the runs (segments) in which no row can match. ``inferences.models.zone_maps``
+defines a segment and the invariant that keeps it true, ``build`` makes segments, ``pruning``
+says which rows a query may skip, and ``inferences.maintenance.zone_map_checks`` compares
+segments with the rows.
 """

@@ -1,15 +1,16 @@
-"""Make segments of what is no longer growing, and again of what was written into.
+"""Build the zone maps: segments over rows that no longer grow, rebuilt after writes.
 
-1. **Announce**: one segment without bounds takes all ids since the last one, but for the
-   newest rows. From here on writers tell of what they write there.
-2. **Wait** for the writers that may not have seen it: whoever is writing inferences now.
-   Nobody waits for us.
-3. **Build**, segment by segment: the bounds are read and the touches of its ids deleted
-   in one statement, so in one snapshot. What that does not show comes with a touch that
-   it does not delete either. A segment that has become too large is cut first.
+1. **Announce**: insert one segment without bounds for all ids since the last one, except the
+   newest rows. From here on writers record a touch for what they write there.
+2. **Wait** for every transaction that is writing inferences now, because it may not have seen
+   the announcement. Nobody waits for the builder.
+3. **Build** segment by segment: one statement reads the bounds and deletes the touches of its
+   ids, so both come from one snapshot. A row that is not in the snapshot comes with a touch
+   that is not deleted either. A segment that has become too large is split first.
 
-Each step is a transaction of its own and can be the last: what is announced and not
-built, or touched, is found by the next run. Builders of one model exclude each other.
+Each step is a transaction of its own, and a run may end after any of them: the next run finds
+what is announced and not built, or touched. An advisory lock excludes a second builder of the
+same model.
 """
 
 from __future__ import annotations
@@ -23,18 +24,18 @@ from inferences.models import SLOTS, Inference, RegisteredModel
 from inferences.models.row_ids import LOWEST
 from inferences.models.zone_maps import Segment, SegmentTouch
 
-ROWS = 4_096  # of a segment; it is cut when it has twice as many
-OPEN = 1_000  # of the newest rows are left out: late events are among them
-LEAST = 50_000  # rows that a model has before it is worth it
-WAIT_SECONDS = 20.0
-RUN_SECONDS = 50.0  # then the next beat goes on
-FIRST = LOWEST + 1  # no row is older, and unlike LOWEST it is a bigint when written out
+ROWS = 4_096  # rows of a segment; it is split when it has twice as many
+OPEN = 1_000  # newest rows that stay outside, because late events land among them
+LEAST = 50_000  # a model with fewer rows gets no segments
+WAIT_SECONDS = 20.0  # for writers; if they take longer, nothing is built in this run
+RUN_SECONDS = 50.0  # the next run by beat goes on
+FIRST = LOWEST + 1  # no row is older; unlike LOWEST, PostgreSQL parses it as a bigint
 
 ROW, SEGMENT = Inference._meta.db_table, Segment._meta.db_table
 TOUCH = SegmentTouch._meta.db_table
 NUMBER_SLOTS = [*SLOTS["integer"], *SLOTS["float"]]
 
-# The newest id that may be announced of each model with enough rows that lie in none.
+# For each model with enough rows outside of segments: the ids that may be announced.
 READY = f"""
 SELECT model.id, coalesce(last.id + 1, {FIRST}), (
     SELECT id FROM {ROW} WHERE model_key = model.id
@@ -52,8 +53,8 @@ SELECT %(model)s, %(low)s, %(high)s WHERE %(low)s = (
     SELECT coalesce(max(highest_id) + 1, {FIRST}) FROM {SEGMENT}
     WHERE model_key = %(model)s)
 """
-# Who writes rows holds this lock until the transaction ends, and has it before a trigger
-# looks for segments.
+# A writer takes RowExclusiveLock before its trigger looks for segments, and holds it until
+# the transaction ends.
 WRITING = f"""
 SELECT virtualtransaction FROM pg_locks
 WHERE locktype = 'relation' AND relation = '{ROW}'::regclass
@@ -61,8 +62,8 @@ WHERE locktype = 'relation' AND relation = '{ROW}'::regclass
   AND mode = 'RowExclusiveLock' AND pid IS DISTINCT FROM pg_backend_pid()
 """
 ANNOUNCED = f"SELECT model_key, max(highest_id) FROM {SEGMENT} GROUP BY 1 ORDER BY 1"
-# A segment without bounds, else the oldest that was touched: so a build meets no others'
-# touches on the way to its own.
+# A segment without bounds, else the touched one with the lowest ids: so a build scans no
+# touches of other segments before its own in segment_touch_by_id.
 NEXT = f"""
 (SELECT lowest_id, highest_id FROM {SEGMENT}
  WHERE model_key = %(model)s AND highest_id <= %(last)s AND built_at IS NULL
@@ -80,7 +81,7 @@ UNION ALL
  WHERE segment.lowest_id <= touch.highest_id)
 LIMIT 1
 """
-# Where the first rows of a segment end, and whether it is too large.
+# The id at which the first ROWS rows of a segment end, and whether it must be split.
 SIZE = f"""
 SELECT (SELECT id FROM {ROW} WHERE model_key = %(model)s AND id BETWEEN %(low)s AND %(high)s
         ORDER BY id OFFSET %(rows)s - 1 LIMIT 1),
@@ -88,6 +89,7 @@ SELECT (SELECT id FROM {ROW} WHERE model_key = %(model)s AND id BETWEEN %(low)s 
                WHERE model_key = %(model)s AND id BETWEEN %(low)s AND %(high)s
                ORDER BY id OFFSET 2 * %(rows)s LIMIT 1)
 """
+# A segment's key is its highest id: the upper part keeps it, the lower part is a new row.
 CUT = f"""
 WITH rest AS (
     UPDATE {SEGMENT} SET lowest_id = %(high)s + 1, built_at = NULL
@@ -101,6 +103,7 @@ _BOUNDS = [
     for slot in NUMBER_SLOTS
     for edge, function in (("lowest", "min"), ("highest", "max"))
 ]
+# One statement, so the touches that go and the bounds come from one snapshot.
 BUILD = f"""
 WITH gone AS (
     DELETE FROM {TOUCH} WHERE model_key = %(model)s
@@ -118,7 +121,7 @@ SET built_at = now(), ({", ".join(column for column, _ in _BOUNDS)}) = (
     WHERE model_key = %(model)s AND id BETWEEN %(low)s AND %(high)s)
 WHERE model_key = %(model)s AND highest_id = %(high)s
 """
-# The segments before the first row that is there say nothing any more.
+# Segments below the first remaining row describe nothing any more.
 FORGET = f"""
 WITH gone AS (
     DELETE FROM {SEGMENT} WHERE model_key = %(model)s AND highest_id < (
@@ -131,10 +134,10 @@ AND lowest_id = (SELECT max(highest_id) + 1 FROM gone)
 
 
 def seal() -> int:
-    """Announce, wait and build, for every model; returns how many were built."""
+    """Announce, wait and build for every model; return how many segments were built."""
     ended = time.monotonic() + RUN_SECONDS
     announce_all()
-    # What somebody else announces from here on is not what is waited for.
+    # Read before the wait: a later announcement has writers that were not waited for.
     announced = _rows(ANNOUNCED)
     if not wait_for_writers():
         return 0
@@ -148,7 +151,7 @@ def seal() -> int:
 
 
 def announce_all() -> None:
-    """Let the rows of each model that has enough new ones become a segment."""
+    """Announce a segment for each model that has enough new rows."""
     values = {"open": OPEN, "least": LEAST, "more": ROWS + OPEN}
     for model_key, low, high in _rows(READY, values):
         announce(model_key, low, high)
@@ -156,13 +159,13 @@ def announce_all() -> None:
 
 @transaction.atomic
 def announce(model_key: int, low: int, high: int) -> None:
-    """A segment of these ids, which are not built yet; none if another came before."""
+    """Insert a segment of these ids without bounds; nothing if another came before."""
     if low <= high and _alone(model_key):
         _run(ANNOUNCE, {"model": model_key, "low": low, "high": high})
 
 
 def wait_for_writers() -> bool:
-    """Whether all who were writing inferences came to their end in time."""
+    """Return whether all transactions that were writing inferences ended in time."""
     ended = time.monotonic() + WAIT_SECONDS
     left = writing = set(_rows(WRITING))
     while left:
@@ -174,7 +177,7 @@ def wait_for_writers() -> bool:
 
 
 def built_segments(model_key: int, last: int) -> Iterator[tuple[int, int]]:
-    """Build what waits of one model; gives the ids of each segment when it stands.
+    """Build the waiting segments of a model; yield the first and last id of each.
 
     ``last`` is the highest id whose announcement was waited for.
     """
@@ -185,7 +188,7 @@ def built_segments(model_key: int, last: int) -> Iterator[tuple[int, int]]:
 
 @transaction.atomic
 def _build_next(model_key: int, last: int) -> tuple[int, int] | None:
-    """The segment that was built; None when nothing waits, or another is at it."""
+    """Build one segment; None when nothing waits, or another builder holds the lock."""
     if not _alone(model_key):
         return None
     found = _rows(NEXT, {"model": model_key, "last": last})
@@ -204,13 +207,13 @@ def _build_next(model_key: int, last: int) -> tuple[int, int] | None:
 
 @transaction.atomic
 def forget_empty(model_key: int) -> None:
-    """Where retention has passed, one segment takes the ids of all."""
+    """Delete the segments below the first remaining row; the next one takes over their ids."""
     if _alone(model_key):
         _run(FORGET, {"model": model_key})
 
 
 def _alone(model_key: int) -> bool:
-    """Until the commit nobody else makes segments of this model."""
+    """Take the builder's advisory lock of this model until commit; return whether it was free."""
     lock = "SELECT pg_try_advisory_xact_lock(hashtext('inferences.search.zone_maps'), %(model)s)"
     ((alone,),) = _rows(lock, {"model": model_key})
     return alone

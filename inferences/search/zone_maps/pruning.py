@@ -1,7 +1,8 @@
-"""Which ids a question may pass over: no row there can match.
+"""Compute which ids a query may skip, because the zone maps say that no row there matches.
 
-Nothing is passed over unless a segment says so: where there is none, where it has no
-bounds yet or was touched, rows are read. Segments and touches come from one statement.
+Only a built segment lets rows be skipped. Where there is no segment, one without bounds or
+one that was touched, the rows are read. Segments and touches come from one statement, so from
+one snapshot.
 """
 
 from __future__ import annotations
@@ -14,14 +15,14 @@ from inferences.models.row_ids import LOWEST
 from inferences.models.zone_maps import Segment, SegmentTouch
 
 Stretch = tuple[int, int]  # ids, both ends included
-# Between which numbers a slot lies, both included; None is no bound on that side.
+# Lowest and highest value of a slot, both included; None means no bound on that side.
 Range = tuple[float | None, float | None]
 
 ALL = (LOWEST + 1, -LOWEST - 1)
-STRETCHES_MOST = 24  # each that lies between two is a statement of its own
-TOUCHES_MOST = 10_000  # with more, too much is being written to pass over anything
+STRETCHES_MOST = 24  # the rows between two of them cost the planner one statement
+TOUCHES_MOST = 10_000  # with more, too much was written for anything to be skipped
 
-# Segments beside each other become one stretch.
+# Adjacent segments are joined to one stretch.
 SKIPPED = """
 SELECT min(lowest_id), max(highest_id), 0 FROM (
     SELECT lowest_id, highest_id, sum(begins) OVER (ORDER BY highest_id) AS stretch
@@ -44,10 +45,10 @@ SELECT lowest_id, highest_id, count(*) FROM (
 def passed_over(
     model_key: int, ranges: Mapping[str, Range], window: Stretch, *, newest_first: bool
 ) -> list[Stretch]:
-    """Ids within the window that no row asked for has, in ascending stretches.
+    """Return the stretches of ids within the window that no matching row has, ascending.
 
-    ``ranges`` are of the number slots of a row that is asked for, all of them; the first
-    stretches in the direction of the page are told, and no more than are worth it.
+    ``ranges`` gives the bounds that a matching row's number slots must all satisfy. At most
+    ``STRETCHES_MOST`` stretches are returned, the first ones in the direction of the page.
     """
     inside = "model_key = %s AND highest_id >= %s AND lowest_id <= %s"
     may_hold, values = _may_hold(ranges)
@@ -74,7 +75,7 @@ def passed_over(
 
 
 def between(window: Stretch, taken: Sequence[Stretch]) -> Iterator[Stretch]:
-    """What is left of a window without the stretches, which are in ascending order."""
+    """Yield what is left of a window without the stretches, which must be ascending."""
     low, high = window
     for first, last in taken:
         if first > high:
@@ -87,7 +88,7 @@ def between(window: Stretch, taken: Sequence[Stretch]) -> Iterator[Stretch]:
 
 
 def _may_hold(ranges: Mapping[str, Range]) -> tuple[str, list[float]]:
-    """That a segment may hold a row whose slots are all within their ranges."""
+    """Return the SQL test that a segment may hold a row whose slots are all within their ranges."""
     tests, values = [], []
     for slot, (low, high) in sorted(ranges.items()):
         tests.append(f"{slot}_lowest IS NOT NULL")
