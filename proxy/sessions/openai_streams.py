@@ -1,4 +1,4 @@
-"""Mocks that stream, in the place of servers that were asked."""
+"""Mocks that stream, in the place of model servers."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ EVENTS = b"text/event-stream"
 
 @dataclass(frozen=True, slots=True)
 class SimulatedResponse:
-    """The stream of a mock, in the place of a server's answer."""
+    """The stream of a mock, with the interface of a server's response."""
 
     stream: Stream
     status = 200
@@ -28,11 +28,12 @@ class SimulatedResponse:
 
 @dataclass(frozen=True, slots=True)
 class Simulating:
-    """A mock that streams, in the place of a server that was asked."""
+    """A call to a mock that streams, with the interface of a call to a server."""
 
     response: SimulatedResponse
     patience: Timeout
 
     @classmethod
     def of(cls, stream: Stream) -> Simulating:
+        """Return the call for this stream, without a timeout."""
         return cls(SimulatedResponse(stream), Timeout(None))
