@@ -67,7 +67,8 @@ def _replay(path: Path, stream: EventStream) -> Replayed:
             problem = f"{type(error).__name__}: {error}"[:300]
             continue
         events = [store_blobs(each, is_replay=True) for each in captured]
-        # The listener compares this time with its own clock to find a skew, so it is now.
+        # It has to be now: the listener takes the distance to the stream's time for an error
+        # of the publisher's clock.
         at = datetime.now(UTC)
         stream.publish(replace(each, event_published_at=at) for each in events)
         inferences += len(captured)
