@@ -13,7 +13,7 @@ Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 Headers = Iterable[tuple[bytes, bytes]]
 
 AGAIN_IN_A_SECOND = (b"retry-after", b"1")
-# The code of a problem, where nothing says more about it than its status.
+# The default code of a problem of each status.
 CODES = {
     400: "validation-error",
     401: "not-authenticated",

@@ -118,6 +118,7 @@ class Application:
             raise _not_allowed(wanted) from None
 
     async def live(self, send: Send) -> None:
+        """Answer 200 as long as the process answers at all."""
         await send_json(send, 200, {"live": True})
 
     async def ready(self, send: Send) -> None:

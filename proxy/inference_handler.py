@@ -66,7 +66,7 @@ class Proxy:
     @property
     def upstreams(self) -> Upstreams:
         """The connection pool of the running event loop, made on first use."""
-        if self._upstreams is None:  # its connections belong to the running loop
+        if self._upstreams is None:  # made here: connections belong to the running loop
             self._upstreams = Upstreams()
         return self._upstreams
 

@@ -77,7 +77,7 @@ class LostCopies:
     ) -> None:
         if before is not None:
             await asyncio.wait((before,))
-        if self._redis is None:  # its connections belong to the running loop
+        if self._redis is None:  # made here: connections belong to the running loop
             self._redis = Redis.from_url(
                 settings.ISTORE_REDIS_URL,
                 socket_timeout=ANSWER_SECONDS,

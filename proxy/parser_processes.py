@@ -26,10 +26,10 @@ from typing import Any, TypeVar
 from protocols.json_bounds import weight_bound
 
 PROCESSES = 2
-SECONDS = 15.0  # for one body; the largest that may be taken apart takes about one
+SECONDS = 15.0  # for one body; the largest that may be parsed takes about one second
 MEMORY_BYTES = (
     3 * 2**30
-)  # of address space: a body, what it is parsed to, and libraries
+)  # of address space: for a body, the values parsed from it, and libraries
 LENGTH = Struct("<Q")
 HEADER_BYTES = 2**20
 BODY_BYTES = 2**30
@@ -218,7 +218,7 @@ def _next_request(parent: socket.socket) -> tuple[str, bytes, tuple[Any, ...]] |
     (descriptor,) = descriptors
     try:
         body = os.pread(descriptor, size, 0)
-        if len(body) != size:  # one call reads 2 GiB at most
+        if len(body) != size:  # one pread returns 2 GiB at most
             raise EOFError("The body is not all there.")
     finally:
         os.close(descriptor)

@@ -33,7 +33,7 @@ class Count:
 
     fresh: int = 0
     on_the_way: int = 0
-    told: int = 0  # with what other processes told
+    told: int = 0  # the shared count, including that of other processes
 
 
 class TokenRate:
@@ -92,7 +92,8 @@ class WrongTokens:
 
     def __init__(self, limit: int) -> None:
         self._limit = limit
-        self._spent: dict[str, tuple[float, float]] = {}  # how many, as of when
+        # By address: wrong tokens not regained yet, and the moment of that count.
+        self._spent: dict[str, tuple[float, float]] = {}
         self._turns: dict[str, asyncio.Semaphore] = {}
         self._waiting: Counter[str] = Counter()
 

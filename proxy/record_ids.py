@@ -43,7 +43,7 @@ from proxy.response_reading import UpstreamResponse
 from proxy.spool.entries import FORM_JSON
 
 REMOVED = "removed"
-# What clients and gateways take as one header; aiohttp's limit is 8,190.
+# The largest header that clients and gateways accept; aiohttp's limit is 8,190.
 HEADER_BYTES = 8000
 LENGTH = Struct("<Q")
 TAKEN, UNKNOWN = "taken", "unknown"
@@ -192,7 +192,8 @@ def _chosen(
         return None
     if found.is_hidden:
         raise IdRemoved
-    return Chosen(wish.inference_id)  # the copy will be dropped for the one there
+    # The listener will drop this copy as a duplicate of the stored record.
+    return Chosen(wish.inference_id)
 
 
 async def _count_parts(exchange: Exchange, answered: UpstreamResponse) -> int:

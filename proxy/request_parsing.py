@@ -219,7 +219,7 @@ def _may_be_several(document: dict[str, Any], task_type: str) -> bool:
     if inputs and all(each.get("datatype") == "BYTES" for each in inputs):
         if len(inputs) != 1:
             return True
-        # Several elements of one input are several parts in the shapes [N], [N, 1] alone.
+        # One input with several elements is several parts only in the shapes [N] and [N, 1].
         shape = inputs[0].get("shape")
         if isinstance(shape, list) and shape not in ([1], [1, 1]):
             return True

@@ -16,7 +16,8 @@ from proxy.http.upstream_pool import too_large
 
 TOO_LARGE, BUSY, STATUS = "too-large", "busy", "upstream-status"
 
-# Ordinary answers, which some servers send in chunks all the same.
+# Content types of ordinary answers. Some servers send these in chunks as well, so chunks
+# alone do not make a stream.
 ORDINARY = ("application/json", "application/octet-stream", "")
 
 

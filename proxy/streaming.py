@@ -39,11 +39,11 @@ if TYPE_CHECKING:
 WHOLE, LEFT, BROKE_OFF = "", "The client left.", "The stream broke off."
 FIRST = asyncio.FIRST_COMPLETED
 STREAMING = "streaming"
-MARKS_MOST = 512  # pieces whose times are kept: the first token is among the first
+MARKS_MOST = 512  # pieces whose times are kept, to find that of the first token
 
 
 class Keeper(Protocol):
-    """What keeps copies and settles their ids: the proxy."""
+    """What keeps copies and settles their ids: the proxy. ``keep`` is ``Proxy.keep``."""
 
     lost: LostCopies
     record_ids: RecordIds
@@ -121,7 +121,7 @@ async def carry_stream(
     response = asking.response
     told = _describe(exchange, response)
     if told == STREAMING:
-        # The header names the record before anybody knows what the answer will say.
+        # The header names the record, so its id is settled before the answer is known.
         reason = await keeper.record_ids.settle_stream(exchange)
         told = not_recorded(reason) or STREAMING
     copy = None

@@ -69,12 +69,12 @@ class Target:
     strips_metadata: bool
     problem: str = ""
     is_ours: bool = False  # a server that the store started itself
-    is_elsewhere: bool = False  # this machine's port is that of a session's process
+    is_elsewhere: bool = False  # its port, here, is that of a session's process
 
 
 Found = TypeVar("Found")
 Result = TypeVar("Result")
-# The token's digest, and the names that were asked for, the preferred one first.
+# Cache key: the token's digest, and the possible names, the preferred one first.
 Key = tuple[bytes, tuple[str, ...]]
 
 

@@ -129,7 +129,7 @@ class Capture:
         segments = self._own()
         found = False
         for segment in segments:
-            # A segment that could not be renamed is closed by the one after it.
+            # If a segment could not be renamed to closed, the next segment shows that it is.
             is_whole = segment.is_closed or segment is not segments[-1]
             # The proxy is alive: entries that it has not noted as synced may still be
             # withdrawn, so they must not be captured yet.

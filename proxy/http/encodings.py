@@ -7,7 +7,8 @@ from collections.abc import Callable, Iterator
 from contextlib import suppress
 
 KNOWN = ("gzip", "x-gzip", "deflate")
-# With 32 added zlib tells gzip from its own form by the first bytes.
+# With 32 added, zlib detects by the first bytes whether it is gzip or zlib. A negative value
+# means raw deflate.
 GZIP_OR_ZLIB, BARE = 32 + zlib.MAX_WBITS, -zlib.MAX_WBITS
 MEMBERS_MAX = 100_000  # gzip members in one body
 PIECE = 2**20  # bytes that come out at a time, at most
@@ -67,9 +68,9 @@ def _inflate(body: bytes, form: int, most: int, take: Take) -> bytes:
 def _pieces(body: bytes, form: int) -> Iterator[bytes]:
     """Yield what comes out, in bounded pieces. Raises ``zlib.error`` where it is broken.
 
-    A member is shown a small part of the remaining input, and larger ones as it goes on. zlib
-    returns the bytes behind its end as a copy, and there may be a member every twenty bytes:
-    with large windows the copies would make this quadratic.
+    zlib returns the bytes behind the end of a member as a copy, and there may be a member every
+    twenty bytes. So a member is shown a small part of the remaining input first, and larger ones
+    as it goes on: otherwise most of the time would go into these copies.
     """
     view = memoryview(body)
     place = members = 0

@@ -195,9 +195,11 @@ class Connection(asyncio.Protocol):
     # -- called by the loop
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Keep the transport."""
         self._transport = transport
 
     def data_received(self, data: bytes) -> None:
+        """Parse what came, and wake the reader; pause reading while too much is held."""
         if not self._is_asked or self.is_whole:
             self._fail(NotHttp("unexpected data on idle connection"))
             return
@@ -225,6 +227,7 @@ class Connection(asyncio.Protocol):
             self._transport.pause_reading()
 
     def connection_lost(self, error: Exception | None) -> None:
+        """Fail what waits. An end without an error completes a body without length or chunks."""
         is_end = (
             error is None
             and self._response is not None
@@ -236,9 +239,11 @@ class Connection(asyncio.Protocol):
         self._fail(BrokeOff())
 
     def pause_writing(self) -> None:
+        """Note that the send buffer is full: ``_write`` waits (backpressure)."""
         self._is_full = True
 
     def resume_writing(self) -> None:
+        """Wake ``_write``: the send buffer has room again."""
         self._is_full = False
         self._wake()
 
@@ -255,15 +260,18 @@ class Connection(asyncio.Protocol):
     # -- called by the parser
 
     def on_message_begin(self) -> None:
+        """Begin a response. Raises ``NotHttp`` for one that was not asked for."""
         if self.is_whole:
             raise NotHttp("a second answer")
         self._coming = Response(self, 0)
 
     def on_header(self, name: bytes, value: bytes) -> None:
+        """Keep a header of the response."""
         if self._response is None:  # otherwise it is a trailer, which is dropped
             self._coming.headers.append((name.lower(), value))
 
     def on_headers_complete(self) -> None:
+        """Make the response available, unless it is an interim one. Raises ``NotHttp``."""
         coming, parser = self._coming, self._parser
         coming.status = parser.get_status_code()
         if 100 <= coming.status < 200:  # an interim response; the final one follows
@@ -275,10 +283,12 @@ class Connection(asyncio.Protocol):
         self._response = coming
 
     def on_body(self, piece: bytes) -> None:
+        """Hold a piece of the body."""
         self._pieces.append(piece)
         self._held += len(piece)
 
     def on_message_complete(self) -> None:
+        """Note that the body is whole."""
         if self._response is not None:
             self.is_whole = True
 

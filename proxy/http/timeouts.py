@@ -73,12 +73,14 @@ class Clock:
         self._loop: asyncio.AbstractEventLoop | None = None  # the one that ticks
 
     def watch(self, patience: Timeout) -> None:
+        """Look after a block that is entered; start to tick if this is the first one."""
         self._watched.add(patience)
         if self._loop is None or self._loop.is_closed():
             self._loop = asyncio.get_running_loop()
             self._loop.call_later(TICK_SECONDS, self._tick)
 
     def forget(self, patience: Timeout) -> None:
+        """Stop looking after a block."""
         self._watched.discard(patience)
 
     def _tick(self) -> None:

@@ -29,7 +29,8 @@ from proxy.http.timeouts import Timeout
 from proxy.paths import Call
 from proxy.targets import Target
 
-# Shorter than any server's, so that none closes a connection just as we use it again.
+# Seconds that an idle connection is kept. Shorter than the keep-alive timeout of any server,
+# so that none closes a connection just as we use it again.
 KEPT_SECONDS = 2
 HOSTS_AT_ONCE = 8
 NOT_IMPLEMENTED = 501
@@ -110,7 +111,8 @@ class Server:
         """Return whether the address is allowed; servers that we started ourselves always are."""
         if self._is_ours:
             return True
-        # A session's process answers for its own session alone, not for a model's URL.
+        # The port is that of a session's process, which must be reached through its session
+        # and not through the URL of a model.
         if self._is_elsewhere and is_this_machine(address):
             return False
         return allowed_address(address, self.host, self.port)

@@ -76,6 +76,7 @@ class SessionCall(Call):
     path: str = ""
 
     def upstream_path(self, name: str, version: str | None) -> str:
+        """Return the session's own path; name and version do not matter."""
         return self.path
 
 
@@ -310,7 +311,7 @@ async def _read(
 
 async def _count_inputs(body: bytes, task_type: str) -> int:
     """Return the number of inputs; 1 if they cannot be parsed, which the server may refuse."""
-    if not may_be_several(body, task_type):  # chats are not parsed once more
+    if not may_be_several(body, task_type):  # saves parsing of chats, which never are
         return 1
     try:
         return await parse(count_inputs, body, task_type)

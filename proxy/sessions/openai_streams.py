@@ -20,9 +20,11 @@ class SimulatedResponse:
     headers = [(b"content-type", EVENTS), (b"cache-control", b"no-cache")]
 
     def header(self, name: bytes) -> bytes:
+        """Return the value of a header; empty if there is none."""
         return dict(self.headers).get(name, b"")
 
     def pieces(self) -> AsyncIterator[bytes]:
+        """Yield the events of the stream."""
         return self.stream.pieces()
 
 

@@ -34,6 +34,7 @@ class Replayed:
 
     @property
     def is_done(self) -> bool:
+        """Whether the file gave everything that it held."""
         return not self.lost and not self.problem
 
 

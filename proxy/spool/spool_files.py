@@ -48,14 +48,17 @@ class SpoolFile:
 
     @property
     def name(self) -> str:
+        """The name of the file and of its notes, without a suffix."""
         return f"{self.owner}-{self.number:08}"
 
     @property
     def identity(self) -> bytes:
+        """What stands before each entry of the file."""
         return identity_of(self.name)
 
     @property
     def path(self) -> Path:
+        """The path of the file, by its state."""
         return self._named("closed" if self.is_closed else "open")
 
     def _named(self, state: str) -> Path:

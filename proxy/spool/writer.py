@@ -98,7 +98,8 @@ class Spool:
         self._ownership = ownership
         self._directory = ownership.directory
         self._incoming: list[Waiting] = []
-        self._is_writing = False  # or about to
+        # The thread has a batch, or ``_hand_over`` is scheduled.
+        self._is_writing = False
         self._queue: SimpleQueue[list[Waiting] | None] = SimpleQueue()
         # A heap by deadline: an entry's may be earlier than that of one appended before it.
         self._patience: list[tuple[float, int, Waiting]] = []
@@ -220,7 +221,7 @@ class Spool:
         """The disk hangs: cut the group off, and tell its callers once that is durable."""
         with self._deciding:
             if group.is_decided or group.is_abandoned:
-                return  # its callers are told by whoever decided
+                return  # the callers get their outcome from whatever decided it
             group.is_abandoned = True
             is_written = group.segment is not None
         if not is_written:  # and it will not be: ``_write`` checks is_abandoned first
@@ -342,7 +343,7 @@ class Spool:
             self._open_segment()
         segment = self._segment
         with self._deciding:
-            if group.is_abandoned:  # while the segment was opened
+            if group.is_abandoned:  # ``_give_up`` came while the segment was opened
                 raise Abandoned
             group.segment, group.start = segment, self._written
         identity, pieces = segment.identity, []
