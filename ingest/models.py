@@ -11,6 +11,8 @@ from istore.models import Project
 
 
 class SetAsideEventQuerySet(models.QuerySet["SetAsideEvent"]):
+    """Queries of dead letters."""
+
     def of_project(self, project: Project) -> Self:
         """Those whose blobs lie below the prefix of the project."""
         return self.filter(metadata_storage_key__startswith=f"{project.pk}/")

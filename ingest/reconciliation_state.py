@@ -101,7 +101,8 @@ def dropped_copies(model: RegisteredModel, named: Mapping[str, str]) -> set[str]
 def _beside(model: RegisteredModel, inference_id: str) -> set[str]:
     """Return the blob prefixes of records of other content that wanted this id."""
     first = id_of_other(inference_id, b"")
-    # A range on the id, served by its index: "g" sorts after every hexadecimal digit.
+    # A range, served by the primary key (model_key, inference_id). "g" sorts after every
+    # hexadecimal digit.
     keys = InferenceKey.objects.filter(
         Q(inference_id__gte=first, inference_id__lt=f"{first}g"), registered_model=model
     )

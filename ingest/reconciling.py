@@ -55,15 +55,18 @@ class Hour:
 
     @property
     def prefix(self) -> str:
+        """The prefix of the keys of the hour's blobs."""
         model = self.model
         return blobs.prefix_for(model.project_id, model.pk, self.start, "")
 
     @property
     def is_closed(self) -> bool:
+        """Whether no new inference of that hour is expected any more."""
         return self.start + HOUR + CLOSED_AFTER < self.at
 
     @property
     def cache_key(self) -> str:
+        """The cache entry that remembers the hour as complete."""
         return f"reconciled:{self.model.pk}:{self.start:%Y%m%d%H}"
 
 
@@ -188,6 +191,7 @@ def _alone() -> Iterator[bool]:
     """Yield whether this is the only run; a second one would do the same work again."""
     name = ["ingest.reconcile"]
     with connection.cursor() as cursor:
+        # A lock of the session: PostgreSQL releases it, too, when this worker dies.
         cursor.execute("SELECT pg_try_advisory_lock(hashtext(%s))", name)
         (first,) = cursor.fetchone()
         try:

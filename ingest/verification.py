@@ -47,7 +47,7 @@ def fates(model: RegisteredModel, folders: list[str], scope: Scope) -> dict[str,
             try:
                 events[folder] = read_event_of(read_marker(blobs.get(_marker(folder))))
             except FileNotFoundError:
-                told[folder] = WAITING  # gone meanwhile
+                told[folder] = WAITING  # it was removed meanwhile
             except Rejected as refused:
                 found = Finding("marker-unreadable", folder, str(refused)[:200])
                 told[folder] = Fate(finding=found)
