@@ -1,3 +1,5 @@
+"""The inference action of a request."""
+
 from __future__ import annotations
 
 from collections.abc import Mapping

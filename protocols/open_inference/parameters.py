@@ -1,3 +1,5 @@
+"""Parameters of requests and of their inputs."""
+
 from __future__ import annotations
 
 import json

@@ -24,7 +24,7 @@ TABULAR = ("Tabular", "Multi-Output")
 TEXT = ("Text", "Named Entity")
 PICTURES = ("Image", "Object Detection", "Oriented Object Detection")
 PICTURE_RANK = 4  # [N, height, width, channels]; with fewer it may be one picture
-FRAME = "pd"  # the codec of MLServer that sends one input a column
+FRAME = "pd"  # MLServer's codec for data frames, with one input for each column
 
 
 @dataclass(frozen=True, slots=True)

@@ -156,7 +156,7 @@ def _read_tensors(entries: list[Any], member: str, raw: memoryview) -> Iterator[
         datatype = _text(entry.get("datatype")) or ""
         parameters = _object(entry.get("parameters"))
         size = parameters.get("binary_data_size")
-        # Triton reads the raw bytes even when there is data as well.
+        # Like Triton, prefer the raw bytes if there is ``data`` as well.
         if size is None or ("data" in entry and not raw):
             data = _flat(entry.get("data"))
         else:

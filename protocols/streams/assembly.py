@@ -39,7 +39,7 @@ class Assembled:
     answer: Any = None
     text: str = ""
     is_understood: bool = False
-    has_ended: bool = False  # the server wrote the mark that ends a stream of its kind
+    has_ended: bool = False  # the server sent the end mark of its stream format
     has_error: bool = False
     facts: Facts = field(default_factory=dict)
     warnings: list[str] = field(default_factory=list)
@@ -69,7 +69,7 @@ class _Reading:
 
     def __init__(self) -> None:
         self._form: Form | None = None
-        self._single: Any = None  # the only value of a stream of one
+        self._single: Any = None  # the last value: the answer if there is no other
         self._values = 0
         self._unknown = 0
         self._is_cut = False
