@@ -1,4 +1,4 @@
-"""Events set aside: read why, and publish them again."""
+"""Admin pages of dead letters: read why they were set aside, and publish them again."""
 
 from __future__ import annotations
 

@@ -28,12 +28,14 @@ Outcomes = list[tuple[Composed, Outcome]]
 
 
 class Storing:
+    """Writes composed records into the store, model by model."""
+
     def __init__(self, outages: RetryWhileUnavailable, counts: Counts) -> None:
         self._outages = outages
         self._counts = counts
 
     def store(self, portion: list[Composed]) -> Refusals:
-        """Record all of it, whatever became of each; the refused with their reasons."""
+        """Record a batch, and return the events that were rejected, with their reasons."""
         refused: Refusals = []
         for model, group in _by_model(portion).items():
             for batch in _with_each_id_once(group):
@@ -65,7 +67,7 @@ class Storing:
     def _record(
         self, model: RegisteredModel, batch: list[Composed], refused: Refusals
     ) -> Outcomes:
-        """Halved when it fails, until the bad one stands alone."""
+        """Record a batch; if that fails, halve it until the bad event is alone, and reject that."""
         new = [each.new for each in batch]
         try:
             outcomes = self._outages.call(lambda: record(model, new))
@@ -86,7 +88,10 @@ class Storing:
         return [(each, outcomes[each.new.inference_id]) for each in batch]
 
     def _drop_blobs(self, model: RegisteredModel, settled: Outcomes) -> None:
-        """Blobs that no record will name; those of the stored one are never among them."""
+        """Delete the blobs that no record names, of duplicates and of removed inferences.
+
+        The blobs that the stored record names are never among them.
+        """
         orphans = [each.arrival for each, kind in settled if kind is Outcome.REMOVED]
         copies = [each for each, kind in settled if kind is Outcome.COPY]
         if copies:
@@ -98,7 +103,7 @@ class Storing:
                 if each.arrival.prefix
                 not in stored.get(each.new.inference_id, {each.arrival.prefix})
             ]
-        # The markers last: as long as one is there, reconcile finds what is left.
+        # The markers go last: while a marker is there, reconcile finds the rest after a crash.
         keys = [key for orphan in orphans for key in orphan.blob_keys[:-1]]
         keys += [orphan.event.metadata_storage_key for orphan in orphans]
         if keys:
@@ -113,7 +118,7 @@ def _by_model(portion: list[Composed]) -> dict[RegisteredModel, list[Composed]]:
 
 
 def _with_each_id_once(group: list[Composed]) -> Iterator[list[Composed]]:
-    """``record`` takes an id once a batch: what comes again comes in the next."""
+    """Yield batches that have each id once, as ``record`` demands; a repeat is in the next."""
     while group:
         once: dict[str, Composed] = {}
         again = []
@@ -125,7 +130,10 @@ def _with_each_id_once(group: list[Composed]) -> Iterator[list[Composed]]:
 
 
 def _under_another_id(each: Composed) -> Composed:
-    """Nothing is overwritten and nothing lost: the same content finds the same id."""
+    """Return the record under an id made of its own and its content.
+
+    So nothing is overwritten and nothing lost, and a repeat of the content gets the same id.
+    """
     taken = each.new.inference_id
     notes = dict(each.new.notes)
     notes["warnings"] = [
@@ -137,6 +145,7 @@ def _under_another_id(each: Composed) -> Composed:
 
 
 def _why(model: RegisteredModel, error: Exception) -> Rejected:
+    """Return why the database rejected an event; it is retryable if its model was removed."""
     if not RegisteredModel.objects.filter(pk=model.pk).exists():
         return Retryable(Reason.UNKNOWN_MODEL, f"{model} was removed.")
     return Rejected(Reason.REFUSED, f"{type(error).__name__}: {error}")

@@ -1,4 +1,4 @@
-"""Commit markers, out of the blob store: one by one from files, many at once from S3."""
+"""Fetch commit markers from the blob store: one by one from files, concurrently from S3."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ from ingest.retries import RetryWhileUnavailable, StoreAway
 from ingest.validated_events import ValidatedEvent
 from istore import blobs
 
-THREADS, AHEAD = 16, 64
-# Never a key of ours: asking for it tells whether the store is there.
+THREADS, AHEAD = 16, 64  # concurrent requests, and markers fetched ahead at most
+# No blob ever has this key: asking for it only shows whether the store answers.
 ABSENT = "ingest/absent"
 
 Found = Marker | Rejected
@@ -27,16 +27,19 @@ Content = bytes | Rejected
 
 
 class Fetcher:
+    """Fetches the markers of events, and waits while the blob store is away."""
+
     def __init__(self, outages: RetryWhileUnavailable) -> None:
         self._outages = outages
 
     def markers(
         self, arrivals: Iterable[ValidatedEvent]
     ) -> Iterator[tuple[ValidatedEvent, Found]]:
-        """Each arrival with its marker, or with why it has none; in order, lazily."""
+        """Yield each event with its marker, or with why it has none; in order, lazily."""
         local = isinstance(default_storage, blobs.LocalStorage)
         for arrival, content in (self._one_by_one if local else self._ahead)(arrivals):
-            # Here, not ahead: an answer that lies beside its marker may be large.
+            # Markers are opened here and not ahead: an answer in a blob of its own may be
+            # large.
             found = self._ask(lambda a=arrival, c=content: _open(a, c, local))
             yield arrival, found
 
@@ -73,14 +76,14 @@ def _open(arrival: ValidatedEvent, content: Content, local: bool) -> Found:
     if isinstance(content, Rejected):
         return content
     marker = open_marker(arrival, content)
-    # An object store took the marker after the input; asking again costs a call.
+    # An object store accepted the input before the marker; checking would cost a request.
     if local:
         check_input(arrival, marker)
     return marker
 
 
 def _answer(ask: Callable[[], Result]) -> Result | Rejected:
-    """What was asked for, or why it cannot be had. Raises StoreAway."""
+    """Return what was fetched, or why it cannot be. Raises ``StoreAway``."""
     try:
         return ask()
     except Rejected as refused:
@@ -93,7 +96,7 @@ def _answer(ask: Callable[[], Result]) -> Result | Rejected:
 
 
 def raise_if_away(error: Exception) -> None:
-    """StoreAway, if it is not this one blob that failed but the store as a whole."""
+    """Raise ``StoreAway`` if the blob store as a whole fails, not only for this one blob."""
     try:
         default_storage.exists(ABSENT)
     except (OSError, ClientError, BotoCoreError):

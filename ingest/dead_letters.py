@@ -1,4 +1,4 @@
-"""Dead letters: events that will not become records, kept with what they said."""
+"""Dead letters: events that will not become records, kept with their payload."""
 
 from __future__ import annotations
 
@@ -12,11 +12,15 @@ from ingest.errors import Rejected
 from ingest.models import SetAsideEvent
 from ingest.stream import Entry
 
-DETAIL_CHARS, KEY_CHARS = 2000, 1024
+DETAIL_CHARS, KEY_CHARS = 2000, 1024  # the rest is cut off
 
 
 def set_aside(refused: Iterable[tuple[Entry, Rejected]]) -> None:
-    """Keep them. What was kept before, under the same entry and reason, is not again."""
+    """Keep the events as dead letters.
+
+    One that is kept already, for the same entry and reason, is skipped: the unique constraint
+    ``set_aside_once`` decides.
+    """
     SetAsideEvent.objects.bulk_create(
         [_row(entry, why) for entry, why in refused],
         batch_size=500,

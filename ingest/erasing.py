@@ -1,4 +1,4 @@
-"""Erasure reaches events that were set aside: their markers hold the metadata."""
+"""Erasure of dead letters: the markers of set-aside events hold metadata, too."""
 
 from __future__ import annotations
 
@@ -11,7 +11,10 @@ from istore.models import Project
 
 
 def set_aside_events(project: Project, carried: Carried) -> int:
-    """Those whose inference would carry the value go, with their objects."""
+    """Remove the dead letters whose inference carries the value, with their blobs.
+
+    Returns how many were removed.
+    """
     rows = SetAsideEvent.objects.filter(
         metadata_storage_key__startswith=f"{project.pk}/"
     )
@@ -19,7 +22,7 @@ def set_aside_events(project: Project, carried: Carried) -> int:
     for row in rows.order_by("pk").iterator(500):
         if _carries(row.metadata_storage_key, carried):
             folder = row.metadata_storage_key.rpartition("/")[0]
-            # The marker last: it is what says that the event carries the value.
+            # The marker goes last: after a crash it still says that the event has the value.
             blobs.delete(f"{folder}/{kind}" for kind in (blobs.INPUT, blobs.ANSWER))
             blobs.delete([row.metadata_storage_key])
             row.delete()

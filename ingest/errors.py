@@ -1,4 +1,4 @@
-"""Why an event did not become a record: the words of ``SetAsideEvent.reason``."""
+"""Why an event did not become a record; ``Reason`` has the values of ``SetAsideEvent.reason``."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ from enum import StrEnum
 
 
 class Reason(StrEnum):
+    """The machine-readable reason of a dead letter."""
+
     MALFORMED_EVENT = "malformed-event"
     FOREIGN_KEY = "foreign-key"  # a storage key that is not of the event's model
     UNKNOWN_MODEL = "unknown-model"
@@ -18,7 +20,7 @@ class Reason(StrEnum):
 
 
 class Rejected(Exception):
-    """The event can never become a record; it is set aside with this reason."""
+    """The event can never become a record; it becomes a dead letter with this reason."""
 
     def __init__(self, reason: Reason, detail: str) -> None:
         super().__init__(detail)
@@ -26,4 +28,7 @@ class Rejected(Exception):
 
 
 class Retryable(Rejected):
-    """What it needs may yet come: the event waits, and is set aside when it was late."""
+    """What the event needs may still come, so it is retried.
+
+    It becomes a dead letter when its deliveries are used up.
+    """

@@ -1,4 +1,4 @@
-"""The inference event, to and from its wire form. Imports no app."""
+"""The inference event and its wire format. This module imports no app."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any, Self
 
 import orjson
 
-# RFC 3339 with an offset; what is finer than a microsecond is not read.
+# RFC 3339 with an offset; more than six digits of a second are rejected.
 MOMENT = re.compile(
     r"[0-9]{4}-[0-9]{2}-[0-9]{2}[Tt][0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]{1,6})?"
     r"([Zz]|[+-][0-9]{2}:[0-9]{2})",
@@ -18,14 +18,17 @@ MOMENT = re.compile(
 
 
 def written_moment(moment: datetime) -> str:
-    """RFC 3339 in UTC, always with six digits: texts sort as the moments do."""
+    """Return the moment in RFC 3339, in UTC, always with six digits: the texts sort as moments.
+
+    Raises ValueError for a moment without a time zone.
+    """
     if moment.tzinfo is None:
         raise ValueError("A moment without a time zone is no moment.")
     return moment.astimezone(UTC).isoformat(timespec="microseconds")[:-6] + "Z"
 
 
 def read_moment(text: Any) -> datetime:
-    """The moment in UTC. Raises ValueError unless it is RFC 3339 with an offset."""
+    """Return the moment in UTC. Raises ValueError unless it is RFC 3339 with an offset."""
     if not isinstance(text, str) or not MOMENT.fullmatch(text):
         raise ValueError(f"{text!r:.60} is not a time in RFC 3339 with an offset.")
     try:
@@ -36,9 +39,9 @@ def read_moment(text: Any) -> datetime:
 
 @dataclass(frozen=True, slots=True)
 class InferenceEvent:
-    """That a model was asked and answered, and where the blobs of it lie.
+    """The fact that a model was called, and the keys of the blobs.
 
-    Whatever else there is to know is in the metadata blob.
+    Everything else is in the metadata blob.
     """
 
     model_id: str
@@ -52,17 +55,19 @@ class InferenceEvent:
     metadata_storage_key: str
 
     def as_dict(self) -> dict[str, str]:
+        """Return the nine members of the wire format."""
         return {
             name: written_moment(value) if name in MOMENTS else value
             for name, value in ((name, getattr(self, name)) for name in NAMES)
         }
 
     def to_json(self) -> bytes:
+        """Return the wire format."""
         return orjson.dumps(self.as_dict())
 
     @classmethod
     def from_dict(cls, value: Any) -> Self:
-        """Raises ValueError unless these are exactly the members, each of its type."""
+        """Return the event. Raises ValueError unless these are exactly the members, as texts."""
         if not isinstance(value, dict):
             raise ValueError("An event is a JSON object.")
         if value.keys() != set(NAMES):
@@ -81,6 +86,7 @@ class InferenceEvent:
 
     @classmethod
     def from_json(cls, payload: bytes) -> Self:
+        """Return the event of a wire format. Raises ValueError."""
         try:
             value = orjson.loads(payload)
         except orjson.JSONDecodeError as error:

@@ -1,4 +1,4 @@
-"""A sign of life of the listener, for readiness: the age of one file."""
+"""The listener's heartbeat, for readiness: the age of one file."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from pathlib import Path
 
 from django.conf import settings
 
-STALE_SECONDS = 60.0
+STALE_SECONDS = 60.0  # from this age on readiness reports it
 
 
 def beat() -> None:
-    """Say that the listener goes round, or waits on purpose. Never fails."""
+    """Note that the listener is working, or waits on purpose. It never fails."""
     path = _path()
     with suppress(OSError):
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -21,7 +21,7 @@ def beat() -> None:
 
 
 def age() -> float | None:
-    """Seconds since a listener of this home was last seen; None when never."""
+    """Return the seconds since a listener of this home was last seen; None if never."""
     try:
         return max(0.0, time.time() - os.stat(_path()).st_mtime)
     except OSError:
@@ -29,7 +29,7 @@ def age() -> float | None:
 
 
 def silence() -> str | None:
-    """That a listener goes round; None too where none ever ran in this home."""
+    """Return that the listener is silent; None while it is not, or if none ever ran here."""
     seconds = age()
     if seconds is None or seconds < STALE_SECONDS:
         return None

@@ -1,7 +1,7 @@
-"""What can be kept of a marker's parts, and a sentence for each part that cannot.
+"""Lenient parsing of a marker: keep the valid parts, and a warning for each that is not.
 
-A value that does not parse, a NUL in a text, an embedding of the wrong length: they are
-set aside in the record's warnings, and the inference itself is stored.
+A value that cannot be parsed, a NUL in a text, an embedding of the wrong length: each becomes a
+warning of the record, and the inference itself is stored.
 """
 
 from __future__ import annotations
@@ -27,11 +27,12 @@ from inferences.real_numbers import fits, vector_problem
 from ingest.markers import Marker
 from protocols import open_inference
 
-SHORT = 128  # texts worth remembering: a camera's name comes with every picture
+# Characters of texts that are cached: a camera's name comes with every picture.
+SHORT = 128
 
 
 class LenientReader:
-    """Reads the parts one by one; ``warnings`` are the marker's, and its own."""
+    """Parses the parts one by one. ``warnings`` are those of the marker, and its own."""
 
     def __init__(self, warnings: Any) -> None:
         given = warnings if isinstance(warnings, list) else []
@@ -40,6 +41,7 @@ class LenientReader:
         self.model_version = ""
 
     def metadata(self, items: Any) -> list[MetadataValue]:
+        """Return the valid metadata values, the first of each key."""
         if not isinstance(items, list):
             if items is not None:
                 self.warnings.append("metadata is not a list.")
@@ -67,6 +69,7 @@ class LenientReader:
         return list(found.values())
 
     def degrees(self, name: str, value: Any, most: int) -> float | None:
+        """Return the coordinate if it is a finite number within ±``most`` degrees, else None."""
         if value is None:
             return None
         if type(value) in (int, float) and math.isfinite(value) and abs(value) <= most:
@@ -75,6 +78,7 @@ class LenientReader:
         return None
 
     def text(self, name: str, value: Any) -> str:
+        """Return the text if it can be stored, else ""."""
         if value is None:
             return ""
         if not isinstance(value, str) or UNSTORABLE.search(value):
@@ -85,7 +89,10 @@ class LenientReader:
     def answer(
         self, model: RegisteredModel, marker: Marker
     ) -> tuple[str, Deconstructed]:
-        """The answer's text where that may lie in the row, and what it says."""
+        """Return the answer's text and the parsed answer.
+
+        The text is "" where it must not be kept in the row, or cannot be stored.
+        """
         body, header_length = marker.answer, marker.answer_facts.get("header_length")
         text = body if header_length is None else b""
         before = len(self.warnings)
@@ -112,7 +119,7 @@ class LenientReader:
             self.warnings.append(
                 f"The answer has none of the forms known of the task {model.task_type}."
             )
-        # What was read out of a stream stands in no blob: the row keeps all of it.
+        # The text that was read from a stream is in no blob, so the row keeps all of it.
         is_large = len(text) > settings.ISTORE_ANSWER_INLINE_BYTES
         if is_large and not marker.is_read_out:
             return "", found
@@ -124,6 +131,7 @@ class LenientReader:
     def embedding(
         self, model: RegisteredModel, found: Deconstructed
     ) -> list[float] | None:
+        """Return the embedding if it has the size of the model's and can be stored, else None."""
         vector, wanted = found.embedding, model.embedding_size
         if vector is None or wanted == 0:
             return None
@@ -140,7 +148,7 @@ class LenientReader:
     def detections(
         self, found: Deconstructed
     ) -> Sequence[tuple[str, float | None]] | None:
-        """Labels with scores; a score that four bytes do not hold is set aside."""
+        """Return labels with scores; None instead of a score that does not fit into four bytes."""
         if found.pairs is None:
             return None
         kept = []
@@ -153,7 +161,7 @@ class LenientReader:
 
 
 def _version(answer: Any) -> str:
-    """The version of the model that the answer says it is of; "" where it says none."""
+    """Return the model version that the answer names; "" if it names none."""
     if isinstance(answer, open_inference.InferResponse):
         return answer.model_version or ""
     named = answer.get("model_version") if isinstance(answer, dict) else None

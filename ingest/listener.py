@@ -1,16 +1,16 @@
-"""From the stream into the store: what was acknowledged there is recorded here, once.
+"""The listener: reads events from the stream and records each of them once.
 
-Per batch: reclaim what others left behind, else read what is new; check; fetch the
-commit markers; record, in one statement and transaction a model; commit; set aside what
-was refused; acknowledge, last. Dying between any two of these repeats the batch, and
-every step may be repeated: ``record`` tells copies, a blob that is gone counts as
-deleted, and an event is set aside once.
+The steps of a batch: reclaim entries that another consumer left pending, else read new ones;
+validate; fetch the commit markers; record, in one statement and one transaction for each model;
+set aside as dead letters what was rejected; acknowledge, last. A crash between any two steps
+repeats the batch, and every step may be repeated: ``record`` recognises duplicates, a blob that
+is gone counts as deleted, and an event is set aside once.
 
-While PostgreSQL, Redis or the blob store is away the batch waits with its events
-unacknowledged, and none of them is blamed for it. A batch that the database refuses is
-halved until the bad event stands alone. An event that ends the process each time it is
-met is found by meeting it alone: from the third delivery on events come one by one,
-forwards and then backwards, so that what lies around it is recorded all the same.
+While PostgreSQL, Redis or the blob store is away, the batch waits with its events
+unacknowledged, and none of them is blamed for it. A batch that the database rejects is halved
+until the bad event is alone. An event that kills the process each time (poison) is found by
+being handled alone: from the third delivery on events come one by one, in alternating order from
+delivery to delivery, so that those around it are recorded all the same.
 """
 
 from __future__ import annotations
@@ -40,10 +40,10 @@ from ingest.validated_events import (
 from istore.db.clock import now
 from istore.failpoints import failpoint
 
-BLOCK_MS = 1000
-RECLAIM_SECONDS, TRIM_SECONDS = 5.0, 30.0
-ALONE_FROM = 3  # deliveries
-PORTION_BYTES = 16 * 2**20  # of answers that one statement carries
+BLOCK_MS = 1000  # the longest wait for new entries
+RECLAIM_SECONDS, TRIM_SECONDS = 5.0, 30.0  # between reclaims, and between trims
+ALONE_FROM = 3  # deliveries: from here on an event is handled alone
+PORTION_BYTES = 16 * 2**20  # of answers: a statement is closed once it carries more
 
 log = structlog.get_logger(__name__)
 
@@ -66,6 +66,7 @@ class Listener:
         self._trim = Every(TRIM_SECONDS)
 
     def run(self) -> None:
+        """Handle batches until told to stop."""
         try:
             self._outages.call(self._stream.ensure_group)
             while not self._stopping.is_set():
@@ -74,16 +75,17 @@ class Listener:
             log.info("listener stopped while it waited")
 
     def step(self, block_ms: int = BLOCK_MS) -> int:
-        """One batch, from its entries to their acknowledgement; how many there were."""
+        """Handle one batch, from reading to acknowledgement, and return how many entries it had."""
         heartbeat.beat()
-        # First: entries read for a database that is away would use up their deliveries.
+        # Wait for the database before reading: entries that are read while it is away would
+        # use up their deliveries.
         self._outages.call(now)
         entries = self._outages.call(lambda: self._next(block_ms))
         if entries:
             failpoint("listener.read")
         for batch in _batches(entries):
             if self._stopping.is_set():
-                break  # what is left was not acknowledged
+                break  # the rest is not acknowledged, so it is delivered again
             self._settle(batch)
         if self._trim.is_due():
             self._outages.call(self._stream.trim)
@@ -91,6 +93,7 @@ class Listener:
         return len(entries)
 
     def _next(self, block_ms: int) -> list[Entry]:
+        """Return entries to handle: pending ones of other consumers from time to time, else new."""
         count = settings.ISTORE_LISTENER_BATCH
         if self._reclaim.is_due():
             left_behind = self._stream.reclaim(count, self._idle_ms)
@@ -101,6 +104,7 @@ class Listener:
         return self._stream.read(count, block_ms)
 
     def _settle(self, batch: list[Entry]) -> None:
+        """Record a batch, set aside what was rejected, and acknowledge what is done."""
         aside: Aside = []
         arrivals = self._outages.call(lambda: self._checked(batch, aside))
         failpoint("listener.parsed")
@@ -115,6 +119,10 @@ class Listener:
         failpoint("listener.acknowledged")
 
     def _checked(self, batch: list[Entry], aside: Aside) -> list[ValidatedEvent]:
+        """Return the valid events of a batch, and put the rejected ones on ``aside``.
+
+        It starts anew when it is repeated after an outage, so ``aside`` is cleared first.
+        """
         aside.clear()
         events = []
         for entry in batch:
@@ -138,7 +146,7 @@ class Listener:
     def _portions(
         self, arrivals: Iterable[ValidatedEvent], aside: Aside
     ) -> Iterator[list[Composed]]:
-        """Records to be, in lists that are not too much for one statement."""
+        """Yield lists of composed records, none of them too large for one statement."""
         indexed_at = self._outages.call(now)
         portion: list[Composed] = []
         size = 0
@@ -163,7 +171,10 @@ class Listener:
             yield portion
 
     def _set_aside(self, aside: Aside, arrivals: dict[str, ValidatedEvent]) -> set[str]:
-        """Keep what is refused for good; the entries of the others, which wait."""
+        """Keep the rejected events as dead letters.
+
+        Returns the ids of the entries that wait for a retry: these must not be acknowledged.
+        """
         if not aside:
             return set()
         over = self._outages.call(lambda: _settled_before(aside, arrivals))
@@ -186,7 +197,7 @@ class Listener:
 
 
 def _batches(entries: list[Entry]) -> Iterator[list[Entry]]:
-    """Together what is new; alone what may have ended a process before."""
+    """Yield the new entries together, and each that may have killed a process alone."""
     new = [entry for entry in entries if entry.deliveries < ALONE_FROM]
     if new:
         yield new
@@ -198,7 +209,10 @@ def _batches(entries: list[Entry]) -> Iterator[list[Entry]]:
 
 
 def _settled_before(aside: Aside, arrivals: dict[str, ValidatedEvent]) -> set[str]:
-    """Entries without blobs because all is done: they were delivered once too often."""
+    """Return the entries whose blobs are missing because they were handled before.
+
+    They were delivered once too often: after a crash before the acknowledgement, say.
+    """
     missing = [
         arrivals[entry.id] for entry, why in aside if why.reason == Reason.MISSING_BLOB
     ]

@@ -1,4 +1,4 @@
-"""The commit marker: the metadata blob that says all there is to say of one inference."""
+"""The commit marker: the metadata blob that describes everything of one inference."""
 
 from __future__ import annotations
 
@@ -14,32 +14,34 @@ from ingest.events import InferenceEvent
 from ingest.validated_events import ValidatedEvent
 from istore import blobs
 
-FORMAT = 1
+FORMAT = 1  # the only one so far; any other is rejected
 
 
 @dataclass(frozen=True, slots=True)
 class Marker:
-    """A marker whose form is good, and the answer as the model gave it."""
+    """A marker of a valid form, and the answer as the model gave it."""
 
     value: dict[str, Any]
     answer: bytes
 
     @property
     def input(self) -> dict[str, Any]:
+        """What the marker says of the input."""
         return self.value["input"]
 
     @property
     def is_read_out(self) -> bool:
-        """Whether the answer was read out of a stream, which is kept as it came."""
+        """Whether the answer was read from a stream, which is kept as it came."""
         return isinstance(self.answer_facts.get("reading"), str)
 
     @property
     def answer_facts(self) -> dict[str, Any]:
+        """What the marker says of the answer."""
         return self.value["answer"]
 
 
 def read_marker(content: bytes) -> dict[str, Any]:
-    """The JSON of a marker. Raises Refused unless its form is the one we know."""
+    """Return the parsed JSON of a marker. Raises ``Rejected`` unless it has the known form."""
     try:
         value = orjson.loads(content)
     except orjson.JSONDecodeError:
@@ -55,7 +57,7 @@ def read_marker(content: bytes) -> dict[str, Any]:
 
 
 def read_event_of(value: dict[str, Any]) -> InferenceEvent:
-    """The event that was written into a marker. Raises Refused."""
+    """Return the event that is written in a marker. Raises ``Rejected``."""
     try:
         return InferenceEvent.from_dict(value["event"])
     except ValueError as error:
@@ -63,9 +65,9 @@ def read_event_of(value: dict[str, Any]) -> InferenceEvent:
 
 
 def open_marker(arrival: ValidatedEvent, content: bytes) -> Marker:
-    """The marker of an arrival with its answer, both held against what they state.
+    """Return the marker of an event with its answer, both checked against what they state.
 
-    Raises Refused, or NotYet when a blob beside it is not there.
+    Raises ``Rejected``, or ``Retryable`` when a blob beside the marker is missing.
     """
     value = read_marker(content)
     _check_event(arrival.event, value)
@@ -87,7 +89,10 @@ def open_marker(arrival: ValidatedEvent, content: bytes) -> Marker:
 
 
 def check_input(arrival: ValidatedEvent, marker: Marker) -> None:
-    """The input is there and of its length. Cheap where blobs are files; see callers."""
+    """Raise ``Retryable`` if the input is missing, and ``Rejected`` if it has another length.
+
+    It is cheap where blobs are files; ``blob_fetcher`` leaves it out for object stores.
+    """
     try:
         size = blobs.size(arrival.event.data_storage_key)
     except FileNotFoundError:
@@ -100,7 +105,7 @@ def check_input(arrival: ValidatedEvent, marker: Marker) -> None:
 
 
 def _check_size(key: str, stated: int) -> None:
-    """The stream that an answer was read out of is there, and of its length."""
+    """Check that the stream an answer was read from is there, and of the stated length."""
     try:
         size = blobs.size(key)
     except FileNotFoundError:
@@ -119,7 +124,10 @@ def _blob(key: str) -> bytes:
 
 
 def _read_loosely(content: bytes) -> Any:
-    """Half a surrogate pair in a text is for the reader of that text to set aside."""
+    """Return JSON that orjson rejects, such as a text with half a surrogate pair.
+
+    The reader of that text sets it aside later. Raises ``Rejected``.
+    """
     try:
         return json.loads(content)
     except (ValueError, RecursionError) as error:
@@ -139,7 +147,10 @@ def _check_facts(name: str, facts: dict[str, Any]) -> None:
 
 
 def _check_event(event: InferenceEvent, value: dict[str, Any]) -> None:
-    """The marker speaks of this very inference; published it was each time anew."""
+    """Raise ``Rejected`` unless the marker is that of this event.
+
+    ``event_published_at`` may differ: it is set anew on every publication.
+    """
     stated = read_event_of(value)
     if replace(stated, event_published_at=event.event_published_at) != event:
         raise Rejected(Reason.MALFORMED_METADATA, "It is the marker of another event.")

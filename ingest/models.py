@@ -1,4 +1,4 @@
-"""Events that could not become records, kept with what they said."""
+"""The table of dead letters: events that could not become records."""
 
 from __future__ import annotations
 
@@ -11,12 +11,17 @@ from istore.models import Project
 
 
 class SetAsideEventQuerySet(models.QuerySet["SetAsideEvent"]):
+    """Queries of dead letters."""
+
     def of_project(self, project: Project) -> Self:
-        """Those whose blobs lie below the project's prefix."""
+        """Those whose blobs lie below the prefix of the project."""
         return self.filter(metadata_storage_key__startswith=f"{project.pk}/")
 
     def with_project_key(self) -> Self:
-        """With the first part of the storage key: two projects may have a model of one id."""
+        """Annotate ``project_key``, the first part of the storage key.
+
+        It tells apart two projects that have a model of the same id.
+        """
         first = Func(
             F("metadata_storage_key"),
             Value("/"),
@@ -37,7 +42,7 @@ class SetAsideEvent(models.Model):
     reason = models.CharField(max_length=32)
     detail = models.TextField(blank=True)
     payload = models.BinaryField()
-    # Read out of the payload where it could be, so that people find it; no promise.
+    # Parsed from the payload where possible, so that people can search; not authoritative.
     model_id = models.CharField(max_length=255, blank=True)
     inference_id = models.CharField(max_length=300, blank=True)
     metadata_storage_key = models.TextField(blank=True)
@@ -51,11 +56,13 @@ class SetAsideEvent(models.Model):
         verbose_name = "event set aside"
         verbose_name_plural = "events set aside"
         constraints = [
-            # Read, too, when the listener meets the entry again after a crash.
+            # Makes ``dead_letters.set_aside`` idempotent: after a crash the listener gets the
+            # same entry again.
             models.UniqueConstraint("stream_id", "reason", name="set_aside_once")
         ]
         indexes = [
-            # Read by reconcile: a marker that was set aside is not published again.
+            # Used by reconcile and ``verify``, which look up dead letters by marker: these are
+            # not published again.
             models.Index("metadata_storage_key", name="set_aside_by_marker")
         ]
 

@@ -1,4 +1,4 @@
-"""How the stream and its listener do, for the operator page."""
+"""The state of the stream and its listener, for the operator page."""
 
 from __future__ import annotations
 
@@ -12,7 +12,10 @@ from ingest.stream import EventStream
 
 
 def stream() -> dict[str, Any]:
-    """Raises ``redis.RedisError`` when the stream does not answer."""
+    """Return lag, age of the heartbeat, and number of dead letters.
+
+    Raises ``redis.RedisError`` when the stream does not answer.
+    """
     with closing(EventStream()) as events:
         lag = events.lag()
     seconds = heartbeat.age()

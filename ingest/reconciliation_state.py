@@ -13,21 +13,22 @@ from inferences.models import InferenceKey, InferencePayload, RegisteredModel
 from inferences.store.lookup import keys_of
 from istore import blobs
 
-AT_ONCE = 1000
+AT_ONCE = 1000  # ids in one statement
+# With "~" and eight digits such an id has 255 characters, as many as the column takes.
 CUT_ID_CHARS = 246
 
 Item = TypeVar("Item")
 
 
 def id_of_other(inference_id: str, content_hash: bytes) -> str:
-    """Under which id other content is kept when the event's own id is taken."""
+    """Return the id for other content, used when the event's own id is taken."""
     return f"{inference_id[:CUT_ID_CHARS]}~{content_hash.hex()[:8]}"
 
 
 def prefixes_of(
     model: RegisteredModel, inference_ids: Iterable[str]
 ) -> dict[str, set[str]]:
-    """Where the blobs of these stored inferences lie; those without a row are left out."""
+    """Return the blob prefixes of stored inferences, by id; ids without a row are left out."""
     found: dict[str, set[str]] = {}
     for some in _batches(inference_ids):
         with connection.cursor() as cursor:
@@ -37,7 +38,7 @@ def prefixes_of(
     return found
 
 
-# Fenced as in inferences/store/lookup.py.
+# OFFSET 0 is an optimisation fence: see inferences/store/lookup.py.
 STORED = f"""
 SELECT name, kept.answer_storage_key, kept.data_storage_key
 FROM unnest(%(names)s::varchar[]) AS name
@@ -73,14 +74,15 @@ def already_processed(model: RegisteredModel, named: Mapping[str, str]) -> set[s
 
 
 def dropped_copies(model: RegisteredModel, named: Mapping[str, str]) -> set[str]:
-    """Of ``{prefix of the blobs: inference id}`` those whose blobs were removed as a copy's.
+    """Return the prefixes of events whose blobs were deleted as those of a duplicate.
 
-    ``batch_writer.py`` drops the blobs of a copy before its entry is acknowledged, so a listener
-    that dies in between meets the entry again with nothing under its prefix, and no record
-    names that prefix. An id that has a row says what became of it; one that is only
-    reserved still waits for its call. The marker goes last: where it is all that is left,
-    the removal broke off, and is finished here. An input or an answer that is still there
-    was not dropped by us, so such a capture is damaged and not settled.
+    ``named`` maps the prefix of an event's blobs to its inference id. ``batch_writer.py``
+    deletes the blobs of a duplicate before its entry is acknowledged. So a listener that dies in
+    between gets the entry again, with nothing under its prefix, and no record names that prefix.
+    If the id has a row, the event was handled; an id that is only reserved still waits for its
+    call. The marker is deleted last: where it alone is left, the deletion was interrupted and is
+    finished here. If an input or an answer is left, we did not delete these blobs: the capture
+    is damaged, not handled.
     """
     keys = keys_of(model, named.values())
     done = set()
@@ -97,9 +99,10 @@ def dropped_copies(model: RegisteredModel, named: Mapping[str, str]) -> set[str]
 
 
 def _beside(model: RegisteredModel, inference_id: str) -> set[str]:
-    """Where the blobs of other content under that id lie."""
+    """Return the blob prefixes of records of other content that wanted this id."""
     first = id_of_other(inference_id, b"")
-    # "g" comes after every hexadecimal digit.
+    # A range, served by the primary key (model_key, inference_id). "g" sorts after every
+    # hexadecimal digit.
     keys = InferenceKey.objects.filter(
         Q(inference_id__gte=first, inference_id__lt=f"{first}g"), registered_model=model
     )

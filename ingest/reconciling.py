@@ -1,13 +1,14 @@
-"""Commit markers that nobody recorded are published again: the stream may forget.
+"""Reconcile: publish commit markers without a record again, as the stream may lose events.
 
-The hours of the last ``ISTORE_RECONCILE_HOURS`` are listed, model by model, and held
-against the storage keys of the records of that hour, which start alike. Only what is
-left over is read and looked up by itself. A closed hour in which nothing was missing is
-remembered in the cache, and listed again when that has been forgotten: after some hours,
-or because the cache went the way of the stream.
+The blobs of the last ``ISTORE_RECONCILE_HOURS`` are listed hour by hour and model by model, and
+compared with the storage keys of the records of that hour, which have the same prefix. Only what
+is left over is read and looked up one by one. A closed hour in which nothing was missing is
+remembered in the cache. It is listed again once that entry is gone: after some hours, or because
+the cache was lost together with the stream.
 
-Publishing too much is harmless, a copy is a copy. So this needs no lock on anything; it
-only waits while the listener is behind, whose backlog would look like a loss.
+Publishing too much is harmless, because the listener drops duplicates. So no lock is needed for
+correctness. Reconcile only waits while the listener is behind, because its backlog would look
+like lost events.
 """
 
 from __future__ import annotations
@@ -36,17 +37,17 @@ from istore.db.clock import now
 from istore.failpoints import failpoint
 
 HOUR = timedelta(hours=1)
-STILL_ON_ITS_WAY = timedelta(minutes=2)
-CLOSED_AFTER = timedelta(minutes=10)
-AT_ONCE = 500
-MOST = 50_000  # of one run; the next one finds the rest
+STILL_ON_ITS_WAY = timedelta(minutes=2)  # a younger event may be recorded any moment
+CLOSED_AFTER = timedelta(minutes=10)  # from the end of an hour until it is closed
+AT_ONCE = 500  # markers looked up at a time
+MOST = 50_000  # events published by one run; the next run finds the rest
 
 log = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
 class Hour:
-    """The blobs that one model's inferences of one hour left, and when we look."""
+    """The blobs of one model's inferences of one hour; ``at`` is when the run began."""
 
     model: RegisteredModel
     start: datetime
@@ -54,20 +55,23 @@ class Hour:
 
     @property
     def prefix(self) -> str:
+        """The prefix of the keys of the hour's blobs."""
         model = self.model
         return blobs.prefix_for(model.project_id, model.pk, self.start, "")
 
     @property
     def is_closed(self) -> bool:
+        """Whether no new inference of that hour is expected any more."""
         return self.start + HOUR + CLOSED_AFTER < self.at
 
     @property
     def cache_key(self) -> str:
+        """The cache entry that remembers the hour as complete."""
         return f"reconciled:{self.model.pk}:{self.start:%Y%m%d%H}"
 
 
 def reconcile(stream: EventStream) -> int:
-    """How many events were published again."""
+    """Publish lost events again, and return how many."""
     with _alone() as first:
         if not first:
             return 0
@@ -88,7 +92,7 @@ def reconcile(stream: EventStream) -> int:
 
 
 def _hours(model: RegisteredModel, at: datetime) -> Iterator[Hour]:
-    """The hours that have blobs, latest first, without those known to be in order."""
+    """Yield the hours that have blobs, latest first, without those that are remembered as whole."""
     oldest = at - settings.ISTORE_RECONCILE_HOURS * HOUR
     start = at.astimezone(UTC).replace(minute=0, second=0, microsecond=0) + HOUR
     hours = []
@@ -120,15 +124,17 @@ def _reconcile_hour(hour: Hour, stream: EventStream) -> int:
 
 
 def _seconds_to_remember() -> int:
-    """At most a quarter of the window: a marker may come hours after its inference.
+    """Return for how long an hour is remembered, at most a quarter of the reconcile window.
 
-    By chance less, so that not all hours are listed again in one run.
+    A marker may come hours after its inference, so an hour is never remembered for good. The
+    time is random, so that not all hours are listed again in the same run.
     """
     most = settings.ISTORE_RECONCILE_HOURS * 3600 // 4
     return random.randint(most // 2, most)
 
 
 def _without_record(hour: Hour) -> set[str]:
+    """Return the names of the hour's blob folders that no record refers to."""
     left = set(blobs.listed(hour.prefix)[0])
     rows = InferencePayload.objects.beside(hour.model).filter(
         id__gte=first_id_at(hour.start), id__lt=first_id_at(hour.start + HOUR)
@@ -141,7 +147,7 @@ def _without_record(hour: Hour) -> set[str]:
 
 
 def _lost(hour: Hour, uniques: list[str]) -> tuple[list[InferenceEvent], bool]:
-    """Events nobody dealt with; and whether nothing else has to be looked at again."""
+    """Return the events that were lost, and whether all the others are settled for good."""
     markers = {f"{hour.prefix}{unique}/{blobs.METADATA}" for unique in uniques}
     aside = SetAsideEvent.objects.filter(
         metadata_storage_key__in=markers, replayed_at=None
@@ -162,7 +168,7 @@ def _lost(hour: Hour, uniques: list[str]) -> tuple[list[InferenceEvent], bool]:
 
 
 def _event_at(model: RegisteredModel, key: str) -> InferenceEvent | None:
-    """What the marker says; None when there is none, for then nothing was committed."""
+    """Return the event of a marker; None without a marker, as nothing was committed then."""
     try:
         event = read_event_of(read_marker(blobs.get(key)))
     except FileNotFoundError:
@@ -182,9 +188,10 @@ def _prefix(event: InferenceEvent) -> str:
 
 @contextmanager
 def _alone() -> Iterator[bool]:
-    """Whether no other run is under way; a second one would do the same work again."""
+    """Yield whether this is the only run; a second one would do the same work again."""
     name = ["ingest.reconcile"]
     with connection.cursor() as cursor:
+        # A lock of the session: PostgreSQL releases it, too, when this worker dies.
         cursor.execute("SELECT pg_try_advisory_lock(hashtext(%s))", name)
         (first,) = cursor.fetchone()
         try:

@@ -1,12 +1,12 @@
-"""What an event and its marker say, as the ``NewInference`` that is recorded.
+"""Build the ``NewInference`` that is recorded from an event and its marker.
 
-Times. ``created_at`` is ``request_received_at``. The publisher's clock is held against
-the stream's at the moment both know: ``event_published_at`` is set anew by whoever
-publishes, a retry and a reconcile too, so its distance to the entry's own time is the
-error of that clock and never a delay. Beyond the limit ``created_at`` is corrected by
-that distance, and ``clock_anomaly`` says so. Of an event that reconcile published, the
-clock of the proxy is no longer known: it is taken at its word. A time that is still no
-time to store at is replaced by the entry's.
+Times. ``created_at`` is ``request_received_at``. The publisher's clock is compared with the
+stream's at a moment that both know: ``event_published_at`` is set anew on every publication,
+also by a retry and by reconcile. So its distance to the time of the stream entry is the error of
+that clock, never a delay. Beyond the limit ``created_at`` is corrected by that distance, and
+``clock_anomaly`` says so. Of an event that reconcile published the error of the proxy's clock is
+no longer known, and its time is believed. A time that still cannot be stored is replaced by that
+of the entry.
 """
 
 from __future__ import annotations
@@ -31,12 +31,14 @@ from ingest.markers import Marker
 from ingest.validated_events import ValidatedEvent
 
 ACTIONS = {action.label: action for action in InferenceAction}
-WARNINGS_MAX, WARNING_CHARS = 100, 500
-CONTENT_TYPE_CHARS = 255
+WARNINGS_MAX, WARNING_CHARS = 100, 500  # kept of one record, and of one warning
+CONTENT_TYPE_CHARS = 255  # the rest is cut off
 
 
 @dataclass(frozen=True, slots=True)
 class Composed:
+    """A validated event and the record that is made of it."""
+
     arrival: ValidatedEvent
     new: NewInference
 
@@ -44,7 +46,7 @@ class Composed:
 def compose(
     arrival: ValidatedEvent, marker: Marker, indexed_at: datetime
 ) -> NewInference:
-    """The record to be. Raises Refused when the marker does not say what was asked."""
+    """Return the record of an event. Raises ``Rejected`` when the marker has no valid action."""
     value, stated = marker.value, marker.input
     said = LenientReader(value.get("warnings"))
     asked = _ask(value, said)
@@ -72,17 +74,17 @@ def compose(
 
 
 def content_hash_of(value: dict[str, Any]) -> bytes:
-    """The ``content_hash`` of the record that will come of this marker.
+    """Return the ``content_hash`` that the record of this marker will have.
 
-    The proxy compares it with that of a record that has the id of a call. Raises Refused
-    as ``compose`` does.
+    The proxy compares it with that of a record that has the id of a call. Raises ``Rejected`` as
+    ``compose`` does.
     """
     asked = _ask(value, LenientReader([]))
     return NewInference(**asked, inference_id="", created_at=EARLIEST).content_hash
 
 
 def _ask(value: dict[str, Any], said: LenientReader) -> dict[str, Any]:
-    """What of a marker tells one content from another, as ``NewInference`` takes it."""
+    """Return the fields of ``NewInference`` that tell one content from another."""
     action = ACTIONS.get(str(value.get("inference_action")))
     if action is None:
         raise Rejected(
@@ -102,7 +104,7 @@ def _ask(value: dict[str, Any], said: LenientReader) -> dict[str, Any]:
 
 
 def _reservation(value: dict[str, Any]) -> bytes | None:
-    """What the proxy reserved the id with; None when it had no need to."""
+    """Return the digest that the proxy reserved the id with; None without a reservation."""
     try:
         return bytes.fromhex(value["reservation"])
     except (KeyError, TypeError, ValueError):
@@ -110,7 +112,7 @@ def _reservation(value: dict[str, Any]) -> bytes | None:
 
 
 def _created_at(arrival: ValidatedEvent) -> tuple[datetime, timedelta]:
-    """When it happened, and by how much the publisher's clock was corrected for that."""
+    """Return when the inference happened, and by how much the publisher's clock was corrected."""
     limit = timedelta(seconds=settings.ISTORE_CLOCK_SKEW_MAX_SECONDS)
     event, streamed_at = arrival.event, arrival.streamed_at
     offset = streamed_at - event.event_published_at
@@ -162,17 +164,17 @@ def _notes(
 
 ANSWER_FACTS = ("sha256", "size", "content_type", "header_length", "status")
 INPUT_FACTS = ("name", "datatype", "shape")
-# Of few inputs: noted only where it is so.
+# Few inputs have these, so they are noted only where they are set.
 RARE_INPUT_FACTS = ("content_encoding", "base64", "tensors")
 
 
 def _write(moment: datetime) -> str:
-    """``written_moment`` of a moment in UTC, at a fifth of its cost."""
+    """Return what ``written_moment`` returns for a moment in UTC, at a fifth of its cost."""
     return f"{moment.isoformat(timespec='microseconds')[:26]}Z"
 
 
 def _storable(notes: dict[str, Any]) -> dict[str, Any]:
-    """The notes, as they are unless they hold what PostgreSQL has no room for."""
+    """Return the notes, changed only where PostgreSQL could not store them."""
     try:
         written = orjson.dumps(notes)
     except TypeError:
@@ -181,7 +183,7 @@ def _storable(notes: dict[str, Any]) -> dict[str, Any]:
 
 
 def _replace(value: Any) -> Any:
-    """The same with U+FFFD for what cannot be stored, in names as in values."""
+    """Return the value with U+FFFD for characters that cannot be stored, in names and values."""
     if isinstance(value, str):
         return UNSTORABLE.sub("\ufffd", value)
     if isinstance(value, dict):

@@ -1,4 +1,4 @@
-"""Events that were set aside are published again, once what was wrong is mended."""
+"""Publish dead letters again, once their cause is repaired."""
 
 from __future__ import annotations
 
@@ -16,19 +16,22 @@ from ingest.stream import EventStream
 from istore.db.clock import now
 from istore.failpoints import failpoint
 
-AT_ONCE = 500
+AT_ONCE = 500  # events published, and marked, at a time
 
 
 @dataclass(frozen=True, slots=True)
 class Replayed:
+    """How many events were published, and how many could not be parsed."""
+
     published: int = 0
     unreadable: int = 0
 
 
 def replay(waiting: QuerySet[SetAsideEvent], stream: EventStream) -> Replayed:
-    """Publish them, oldest first. What is no event stays: nobody could read it now.
+    """Publish the events again, oldest first. Those that cannot be parsed stay.
 
-    Marked after it was published: dying in between publishes again what then is a copy.
+    They are marked after they were published: after a crash in between they are published again,
+    as duplicates.
     """
     published = unreadable = 0
     for rows in _batches(waiting.filter(replayed_at=None)):
@@ -46,7 +49,10 @@ def replay(waiting: QuerySet[SetAsideEvent], stream: EventStream) -> Replayed:
 
 
 def _as_published_now(row: SetAsideEvent) -> InferenceEvent:
-    """The event, whose publisher's clock is as far off from the stream's as it was."""
+    """Return the event as published now, with the clock error of its first publication.
+
+    That error is the distance to the stream's time, which the listener corrects again.
+    """
     event = InferenceEvent.from_json(bytes(row.payload))
     milliseconds = int(row.stream_id.partition("-")[0])
     streamed_at = datetime.fromtimestamp(milliseconds / 1000, UTC)

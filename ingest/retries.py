@@ -1,4 +1,4 @@
-"""What is away comes back: wait for it, and blame nobody's event."""
+"""Retry while a dependency is unavailable, so that no event is blamed for an outage."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from django.db import DatabaseError, InterfaceError, connection
 
 from istore.log_values import describe
 
-SHORTEST_SECONDS, LONGEST_SECONDS = 0.1, 5.0
-# Classes of SQLSTATE that are about the server, its disk, its locks or its schema.
-# What a row can be blamed for are 22 and 23, limits (54) and a statement that took too
-# long (57014).
+SHORTEST_SECONDS, LONGEST_SECONDS = 0.1, 5.0  # between attempts; the pause doubles
+# SQLSTATE classes that are about the server, its disk, its locks or its schema. A row can be
+# blamed for data errors (22), violated constraints (23), exceeded limits (54) and a statement
+# that took too long (57014).
 OF_THE_SERVER = {"08", "25", "28", "3D", "40", "42", "53", "55", "57", "58"}
 CANCELED = "57014"
 
@@ -25,7 +25,7 @@ log = structlog.get_logger(__name__)
 
 
 class Stopping(Exception):
-    """The process is to end while it waits; what it holds is delivered again."""
+    """The process is told to stop while it waits; its entries will be delivered again."""
 
 
 class StoreAway(OSError):
@@ -33,19 +33,19 @@ class StoreAway(OSError):
 
 
 def is_outage(error: Exception) -> bool:
-    """Whether the same may succeed later, without anything being changed in it."""
+    """Return whether the same operation, unchanged, may succeed later."""
     if isinstance(error, redis.RedisError | StoreAway | BotoCoreError | InterfaceError):
         return True
     if not isinstance(error, DatabaseError):
         return False
     state = getattr(error.__cause__, "sqlstate", None)
-    if state is None:  # there was no server to give one
+    if state is None:  # the error is the client's: no server answered
         return type(error).__name__ == "OperationalError"
     return state != CANCELED and state[:2] in OF_THE_SERVER
 
 
 class RetryWhileUnavailable:
-    """Asks until there is an answer. Says once that something is away, and once back."""
+    """Repeats a call until what it needs is available. Logs each outage once, and its end."""
 
     def __init__(
         self, stopping: threading.Event, while_waiting: Callable[[], None]
@@ -55,7 +55,10 @@ class RetryWhileUnavailable:
         self._told: set[str] = set()
 
     def call(self, ask: Callable[[], Result]) -> Result:
-        """What ``ask`` returns once nothing it needs is away. Raises Stopping."""
+        """Return what ``ask`` returns, once nothing it needs is away. Raises ``Stopping``.
+
+        Errors that are no outage are raised at once.
+        """
         seconds, met = SHORTEST_SECONDS, set()
         while True:
             try:

@@ -1,8 +1,8 @@
-"""All that speaks Redis Streams: the doorbell between proxy and listener.
+"""Everything that speaks Redis Streams: the queue between proxy and listener.
 
-The stream may vanish with its server at any moment. Nothing is lost by that: blobs and
-PostgreSQL are the truth, and reconcile rings again. So a missing group is made anew, from
-the beginning of the stream, wherever its absence is noticed.
+The stream may vanish with its server at any moment. Nothing is lost by that: the truth is in the
+blob store and PostgreSQL, and reconcile publishes the events again. So a missing consumer group
+is created again, from the beginning of the stream, wherever its absence is noticed.
 """
 
 from __future__ import annotations
@@ -24,12 +24,12 @@ from ingest.events import InferenceEvent
 from istore.tasks.broker import WrongReply, connect, reading
 
 STREAM, GROUP, FIELD = "istore:events", "listener", b"event"
-PUBLISH_AT_ONCE = 500
-COUNT_AT_ONCE = 10_000
-SECONDS, BLOCK_SECONDS = 5, 5
-RECLAIM_ROUNDS = 10_000
+PUBLISH_AT_ONCE = 500  # events in one pipeline
+COUNT_AT_ONCE = 10_000  # entries read at a time to count them
+SECONDS, BLOCK_SECONDS = 5, 5  # socket timeout; the longest that a read blocks
+RECLAIM_ROUNDS = 10_000  # of one XAUTOCLAIM scan: it must end whatever the cursor says
 ENTRY_ID = re.compile(rb"[0-9]{1,20}-[0-9]{1,20}")
-# What Redis says to a reader whose group, or stream, went while it waited.
+# The errors that a reader gets when its group or stream was removed while it waited.
 GROUP_IS_GONE = ("NOGROUP", "UNBLOCKED")
 
 Result = TypeVar("Result")
@@ -37,7 +37,7 @@ Result = TypeVar("Result")
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One event as it lies in the stream; its payload has not been looked at."""
+    """One entry of the stream; its payload has not been parsed."""
 
     id: str
     payload: bytes
@@ -46,29 +46,30 @@ class Entry:
 
 @dataclass(frozen=True, slots=True)
 class Lag:
-    """``waiting`` were never delivered; ``pending`` were, and are not acknowledged."""
+    """Counts of entries: ``waiting`` were never delivered; ``pending`` are not acknowledged."""
 
     waiting: int
     pending: int
 
 
 class EventStream:
-    """The stream, seen by one consumer of its group. Raises ``redis.RedisError``."""
+    """The stream, as one consumer of its group. Methods raise ``redis.RedisError``."""
 
     def __init__(self, url: str | None = None, consumer: str | None = None) -> None:
         self.consumer = consumer or f"{socket.gethostname()}-{os.getpid()}"
         url = url or settings.ISTORE_REDIS_URL
-        # Callers know better than the client when, and whether, to try again.
+        # These connections do not retry: callers know better when, and whether, to do so.
         self._redis = connect(url, seconds=SECONDS)
-        # The server may be silent for as long as a read blocks, and no longer.
+        # A read may block, so its socket timeout is longer by that time.
         self._reader = connect(url, seconds=BLOCK_SECONDS + SECONDS)
 
     def close(self) -> None:
+        """Close the connections."""
         self._redis.close()
         self._reader.close()
 
     def publish(self, events: Iterable[InferenceEvent]) -> None:
-        """Append the events, in order. After an error some of them may be there."""
+        """Append the events, in order. After an error some of them may have been appended."""
         payloads = [event.to_json() for event in events]
         for start in range(0, len(payloads), PUBLISH_AT_ONCE):
             pipeline = self._redis.pipeline(transaction=False)
@@ -80,7 +81,7 @@ class EventStream:
                     raise WrongReply("An event was not given a place.")
 
     def ensure_group(self) -> None:
-        """The group exists; a new one begins with the first entry of the stream."""
+        """Create the group unless it exists; a new one begins with the oldest entry."""
         try:
             with self._reading("XGROUP"):
                 self._redis.xgroup_create(STREAM, GROUP, id="0", mkstream=True)
@@ -89,7 +90,7 @@ class EventStream:
                 raise
 
     def read(self, count: int, block_ms: int) -> list[Entry]:
-        """Entries nobody has had yet; waits up to ``block_ms`` for the first one."""
+        """Return entries that were never delivered; wait up to ``block_ms`` for the first one."""
         block_ms = min(block_ms, BLOCK_SECONDS * 1000)
         return self._in_group(lambda: self._read(count, block_ms))
 
@@ -106,14 +107,15 @@ class EventStream:
             ]
 
     def reclaim(self, count: int, idle_ms: int) -> list[Entry]:
-        """Entries that were delivered, to anyone, and not acknowledged for that long.
+        """Return entries of any consumer that are pending since ``idle_ms`` milliseconds.
 
-        They are this consumer's now, with a delivery more.
+        They belong to this consumer now, and have one delivery more.
         """
         with self._reading("XAUTOCLAIM"):
             return self._in_group(lambda: self._reclaim(count, idle_ms))
 
     def acknowledge(self, ids: Sequence[str]) -> None:
+        """Acknowledge the entries: they are not pending any more."""
         if ids:
             with self._reading("XACK"):
                 count = self._redis.xack(STREAM, GROUP, *ids)
@@ -121,7 +123,7 @@ class EventStream:
                     raise WrongReply("Entries were not acknowledged.")
 
     def trim(self) -> int:
-        """Drop what every group has acknowledged; how many entries went."""
+        """Drop what every group has acknowledged, and return how many entries that were."""
         with self._reading("XTRIM"):
             return self._trim()
 
@@ -134,6 +136,7 @@ class EventStream:
         return self._redis.xtrim(STREAM, minid=oldest, approximate=False)
 
     def lag(self) -> Lag:
+        """Return how far the listener is behind."""
         with self._reading("XINFO"):
             return self._lag()
 
@@ -141,13 +144,13 @@ class EventStream:
         group = next((g for g in self._groups() if g["name"] == GROUP.encode()), None)
         if group is None:
             return Lag(self._redis.xlen(STREAM), 0)
-        waiting = group.get("lag")  # unknown after entries were deleted by hand
+        waiting = group.get("lag")  # Redis does not know it after entries were deleted
         if waiting is None:
             waiting = self._count_after(group["last-delivered-id"].decode())
         return Lag(waiting, group["pending"])
 
     def idle_consumers(self, longer_than: timedelta) -> list[str]:
-        """Consumers that hold nothing and have not asked for that long."""
+        """Return the consumers that hold nothing and have read nothing for that long."""
         try:
             with self._reading("XINFO"):
                 return self._idle_consumers(longer_than)
@@ -166,8 +169,11 @@ class EventStream:
         ]
 
     def remove_consumer(self, name: str) -> bool:
-        """Forget a consumer. What it was given since then stays pending nowhere, so a
-        name that got an entry meanwhile is kept."""
+        """Remove a consumer, and return whether that was done.
+
+        One that holds an entry is kept: Redis would drop its pending entries, and nobody would
+        reclaim them.
+        """
         with self._reading("XPENDING"):
             mine = self._redis.xpending_range(STREAM, GROUP, "-", "+", 1, name)
             if mine:
@@ -221,7 +227,7 @@ class EventStream:
             raise
 
     def _lowest_needed(self, group: dict[str, Any]) -> str:
-        """The oldest pending entry, else the last delivered: all after it is needed."""
+        """Return the group's oldest pending id, else its last delivered: what follows is needed."""
         pending = self._redis.xpending(STREAM, group["name"])
         return (pending["min"] or group["last-delivered-id"]).decode()
 
@@ -246,5 +252,6 @@ def _entry(raw: tuple[bytes, dict[bytes, bytes]], deliveries: int) -> Entry:
 
 
 def _order(entry_id: str) -> tuple[int, int]:
+    """Return the sort key of an entry id, whose text does not sort."""
     milliseconds, _, number = entry_id.partition("-")
     return int(milliseconds), int(number)

@@ -1,4 +1,4 @@
-"""Entries of the stream, checked: events of known models whose blobs lie in their place."""
+"""Validation of stream entries: events of known models, with storage keys of that model."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from ingest.stream import Entry
 from istore import blobs
 from istore.outside_ids import OUTSIDE_ID
 
-MODELS_REMEMBERED_SECONDS = 1.0
+MODELS_REMEMBERED_SECONDS = 1.0  # how long a change of a model may go unnoticed
 # <project key>/<model key>/<yyyy>/<mm>/<dd>/<hh>/<uuid>/<kind>
 PLACE = re.compile(
     r"(?P<project>[0-9]{1,18})/(?P<model>[0-9]{1,9})/[0-9]{4}(/[0-9]{2}){3}/[0-9a-f-]{36}",
@@ -25,7 +25,7 @@ PLACE = re.compile(
 
 @dataclass(frozen=True, slots=True)
 class ValidatedEvent:
-    """An event whose form is good, and the model that was asked."""
+    """An event of a valid form, its stream entry, and its model."""
 
     entry: Entry
     event: InferenceEvent
@@ -33,12 +33,15 @@ class ValidatedEvent:
 
     @property
     def prefix(self) -> str:
-        """Where its blobs lie: what tells this copy of an inference from another."""
+        """The prefix of its blobs, which tells this copy of an inference from another."""
         return _prefix_of(self.event)
 
     @property
     def blob_keys(self) -> list[str]:
-        """The marker last: while it is there, the others are looked for."""
+        """The keys of its blobs, in the order of deletion.
+
+        The marker is last: while it is there, reconcile looks for the others.
+        """
         event = self.event
         return [
             event.data_storage_key,
@@ -48,16 +51,16 @@ class ValidatedEvent:
 
     @property
     def streamed_at(self) -> datetime:
-        """When the stream took the entry, by the stream's clock."""
+        """When the entry was added to the stream, by the clock of Redis."""
         milliseconds = int(self.entry.id.partition("-")[0])
         return datetime.fromtimestamp(milliseconds / 1000, UTC)
 
 
 class Models:
-    """Registered models by their own numbers, remembered for a second.
+    """A cache of registered models by their primary keys, valid for a second.
 
-    Two projects may have a model of one id, and an event says the id alone. Its storage
-    keys begin with the numbers of project and model, in events of any age.
+    Two projects may have a model of the same id, and an event names the id alone. But its
+    storage keys begin with the keys of project and model, in events of any age.
     """
 
     def __init__(self) -> None:
@@ -65,6 +68,7 @@ class Models:
         self._read_at = 0.0
 
     def of(self, events: Iterable[InferenceEvent]) -> dict[int, RegisteredModel]:
+        """Return the models of these events, by primary key; missing ones are left out."""
         if time.monotonic() - self._read_at > MODELS_REMEMBERED_SECONDS:
             self._known.clear()
             self._read_at = time.monotonic()
@@ -84,7 +88,7 @@ def _place_of(event: InferenceEvent) -> re.Match[str] | None:
 
 
 def read_event(entry: Entry) -> InferenceEvent:
-    """The event of an entry. Raises Refused."""
+    """Return the parsed event of an entry. Raises ``Rejected``."""
     try:
         event = InferenceEvent.from_json(entry.payload)
     except ValueError as error:
@@ -98,7 +102,10 @@ def read_event(entry: Entry) -> InferenceEvent:
 def validate(
     entry: Entry, event: InferenceEvent, models: dict[int, RegisteredModel]
 ) -> ValidatedEvent:
-    """The event with its model. Raises Refused, or NotYet while nobody knows the model."""
+    """Return the event with its model.
+
+    Raises ``Rejected``, or ``Retryable`` while no model of that id is registered.
+    """
     prefix, place = _prefix_of(event), _place_of(event)
     model = models.get(int(place["model"])) if place else None
     if place and model is None and not _is_registered(event.model_id):

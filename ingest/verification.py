@@ -1,10 +1,10 @@
-"""What the stream's side knows of the store's promises: fates, consumers, the spool.
+"""Checks of ``verify`` that concern the stream: markers without records, dead consumers.
 
-A marker without a record was acknowledged. While its event waits in the stream or is set
-aside somebody still works on it; when its inference was removed it is a leftover; else
-the event was lost, and ``--repair`` publishes it again. Not for ever: once a tombstone
-has been freed nobody can tell a lost inference from a removed one, and repair must not
-bring back what was removed.
+A marker without a record was acknowledged. While its event waits in the stream or is a dead
+letter, it is still to be handled. If its inference was removed, it is a leftover. Otherwise the
+event was lost, and ``--repair`` publishes it again. That has a time limit: once a tombstone has
+been freed, a lost inference cannot be told from a removed one, and repair must not bring back
+what was removed.
 """
 
 from __future__ import annotations
@@ -29,12 +29,12 @@ from istore import blobs
 from istore.checks.verification import Finding, Scope
 from istore.db.clock import now
 
-DEAD_AFTER = timedelta(days=1)
+DEAD_AFTER = timedelta(days=1)  # without a read
 WAITING = Fate()
 
 
 def fates(model: RegisteredModel, folders: list[str], scope: Scope) -> dict[str, Fate]:
-    """What became of inferences whose markers no record names."""
+    """Return what became of the inferences whose markers no record names, by blob folder."""
     told: dict[str, Fate] = {}
     aside = SetAsideEvent.objects.filter(
         metadata_storage_key__in=[_marker(each) for each in folders], replayed_at=None
@@ -47,7 +47,7 @@ def fates(model: RegisteredModel, folders: list[str], scope: Scope) -> dict[str,
             try:
                 events[folder] = read_event_of(read_marker(blobs.get(_marker(folder))))
             except FileNotFoundError:
-                told[folder] = WAITING  # gone meanwhile
+                told[folder] = WAITING  # it was removed meanwhile
             except Rejected as refused:
                 found = Finding("marker-unreadable", folder, str(refused)[:200])
                 told[folder] = Fate(finding=found)
@@ -55,14 +55,14 @@ def fates(model: RegisteredModel, folders: list[str], scope: Scope) -> dict[str,
     done = already_processed(model, named)
     keys = keys_of(model, named.values())
     removed = {name for name, key in keys.items() if key.removed_at}
-    # What is stored by now, or under another id, is named after all.
+    # These were stored meanwhile, or under another id, so a record names them after all.
     told |= {each: Fate(removed=named[each] in removed) for each in done}
     lost = {folder: each for folder, each in events.items() if folder not in done}
     return told | _lost(lost, scope)
 
 
 def _lost(events: dict[str, InferenceEvent], scope: Scope) -> dict[str, Fate]:
-    """Events that nobody dealt with; nothing is lost while the stream holds anything."""
+    """Return the fates of unhandled events; none is lost while the stream holds any entry."""
     if not events:
         return {}
     oldest = scope.at - timedelta(days=settings.ISTORE_TOMBSTONE_DAYS)
@@ -88,7 +88,7 @@ def _marker(folder: str) -> str:
 
 
 def dead_consumers(scope: Scope) -> Iterator[Finding]:
-    """Consumers of the group that have not read for a day, and hold nothing."""
+    """Yield the consumers of the group that have not read for a day and hold nothing."""
     with closing(EventStream()) as stream:
         for name in stream.idle_consumers(DEAD_AFTER):
             gone = scope.repair and stream.remove_consumer(name)

@@ -1,8 +1,8 @@
-"""How deep and how large a JSON text is, before anything parses it.
+"""Bounds on the depth and size of a JSON text, checked before anything parses it.
 
-A parser makes an object of some 60 to 250 bytes of three bytes of text, and holds the
-interpreter while it does: a small compressed request can be an hour of that. Counting the
-structural characters takes some nanoseconds a byte, and memory of a fixed size.
+A parser turns three bytes of text into an object of some 60 to 250 bytes, and holds the
+interpreter lock while it does: a small compressed request can be an hour of that. Counting the
+structural characters takes some nanoseconds a byte, and a fixed amount of memory.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 import numpy as np
 
 CONTAINER_WEIGHT = 4  # a list or an object takes the memory of so many numbers
-SLICE = 1 << 20
+SLICE = 1 << 20  # bytes looked at together, which bounds the memory
 
 QUOTE, OPENING, CLOSING, SEPARATOR = 2, 1, 0xFF, 4
 _STRUCTURE = b'"[]{},:'
@@ -22,18 +22,18 @@ _MARKS = bytes.maketrans(
 
 
 class TooDeep(ValueError):
-    """The text is nested deeper than it may be."""
+    """The text is nested deeper than allowed."""
 
 
 class TooManyValues(ValueError):
-    """The text holds more values than it may."""
+    """The text holds more values than allowed."""
 
 
 def weight_bound(text: bytes) -> int:
-    """At least the weight of a text; exact where no string holds a structural character.
+    """Return an upper bound of the weight of a text.
 
-    The weight is the number of values, where a list or an object counts four and a name
-    in an object one.
+    The weight is the number of values, where a list or an object counts four and a name in an
+    object one. The bound is exact where no string holds a structural character.
     """
     containers = text.count(b"[") + text.count(b"{")
     separators = text.count(b",") + text.count(b":")
@@ -41,7 +41,10 @@ def weight_bound(text: bytes) -> int:
 
 
 def check_json(text: bytes, max_depth: int, max_weight: int) -> None:
-    """Raises ``TooDeep`` or ``TooManyValues``, in linear time. What is no JSON may pass."""
+    """Raise ``TooDeep`` or ``TooManyValues`` above the limits, in linear time.
+
+    Only the structure is looked at: a text that is not JSON may pass.
+    """
     containers = text.count(b"[") + text.count(b"{")
     is_light = weight_bound(text) <= max_weight
     if containers <= max_depth and is_light:
@@ -53,8 +56,8 @@ def check_json(text: bytes, max_depth: int, max_weight: int) -> None:
         marks = np.frombuffer(piece.translate(_MARKS, _OTHER), np.uint8)
         if not len(marks):
             continue
-        # Without escapes a quote always opens or ends a string, so the parity of quotes
-        # tells which marks are text. The sum wraps at 256, which keeps the parity.
+        # Without escapes every quote opens or ends a string, so the parity of the quotes so
+        # far tells which marks lie in a string. The sum wraps at 256, which keeps the parity.
         is_quote = marks == QUOTE
         quotes = np.cumsum(is_quote, dtype=np.uint8) + np.uint8(in_string)
         in_string = int(quotes[-1] & 1)
@@ -74,7 +77,7 @@ def check_json(text: bytes, max_depth: int, max_weight: int) -> None:
 
 
 def _without_escapes(piece: bytes, is_escaped: bool) -> tuple[bytes, bool]:
-    """A slice of the text without escaped characters, and whether it ends within one."""
+    """Return a slice of the text without escaped characters, and whether it ends within one."""
     if is_escaped:
         piece = piece[1:]
     if b"\\" not in piece:
@@ -83,5 +86,5 @@ def _without_escapes(piece: bytes, is_escaped: bool) -> tuple[bytes, bool]:
     ends_within = run % 2 == 1
     if ends_within:
         piece = piece[:-1]
-    # Runs of backslashes pair up from the left, as replace does.
+    # A run of backslashes is read in pairs from the left, and ``replace`` does the same.
     return piece.replace(b"\\\\", b"").replace(b'\\"', b""), ends_within

@@ -1,7 +1,7 @@
-"""What a whole answer of a session says: whether it fits a schema, and what it cost.
+"""Checks of a session's whole answer: whether it fits a JSON schema, and its token usage.
 
-These run in a process of their own when the answer is large (``parser_processes``), so
-nothing is imported here that needs the database.
+Large answers are checked in a parser process (``parser_processes``), so this module must not
+import anything that needs the database.
 """
 
 from __future__ import annotations
@@ -15,15 +15,18 @@ from protocols.open_inference.bounded_json import MAX_VALUES
 from protocols.streams import facts_of
 from services.runners.schemas import TooMuchWork, misfit
 
-DEPTH = 1000  # as deep as the parser goes
+DEPTH = 1000  # levels of nesting, as deep as the parser goes
 
 
 class TooLargeToCheck(ValueError):
-    """Nobody can tell whether the answer is as it should be."""
+    """Checking the answer would be too much work, so nobody can tell whether it fits."""
 
 
 def misfit_of(body: bytes, schema: dict[str, Any]) -> str:
-    """What of the answer does not fit; "" if it fits. Raises ``TooLargeToCheck``."""
+    """Return what of the answer does not fit the schema; "" if it fits.
+
+    Raises ``TooLargeToCheck``.
+    """
     try:
         value = _value(body)
     except (TooDeep, TooManyValues) as error:
@@ -37,7 +40,10 @@ def misfit_of(body: bytes, schema: dict[str, Any]) -> str:
 
 
 def facts_in(body: bytes) -> dict[str, str | int | float]:
-    """Raises ValueError where it cannot be read."""
+    """Return the facts of the answer, such as token counts.
+
+    Raises ValueError if it is not JSON.
+    """
     return facts_of(_value(body))
 
 

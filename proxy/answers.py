@@ -1,4 +1,4 @@
-"""What the proxy says itself, in the protocol's form."""
+"""Responses of the proxy itself, in the form of the open inference protocol."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 Headers = Iterable[tuple[bytes, bytes]]
 
 AGAIN_IN_A_SECOND = (b"retry-after", b"1")
-# The code of a problem, where nothing says more about it than its status.
+# The default code of a problem of each status.
 CODES = {
     400: "validation-error",
     401: "not-authenticated",
@@ -31,7 +31,7 @@ CODES = {
 
 
 class Refused(Exception):
-    """A call that ends here, with a status and a sentence for the caller."""
+    """A call that ends here, with a status and a message for the caller."""
 
     def __init__(
         self,
@@ -47,35 +47,42 @@ class Refused(Exception):
 
 
 def unauthenticated() -> Refused:
+    """Return a 401 that does not tell a missing token from an unknown or expired one."""
     challenge = (b"www-authenticate", b"Bearer")
     return Refused(401, "The token is missing, unknown, expired or revoked.", challenge)
 
 
 def forbidden(message: str) -> Refused:
-    """For a token of the right project, or of the right session: it may know why."""
+    """Return a 403, for a token of the right project or session: such a caller may know why."""
     return Refused(403, message)
 
 
 def not_found() -> Refused:
-    """Absent, removed, or another tenant's: one and the same."""
+    """Return the one 404 for models that are absent, removed, or of another tenant.
+
+    The three must not differ, or a caller could find out which models others have.
+    """
     return Refused(404, "There is no such model.")
 
 
 def nothing_here() -> Refused:
-    """No such session, or endpoint of it, for this caller."""
+    """Return a 404: this caller has no such session, or the session no such endpoint."""
     return Refused(404, "There is nothing here.")
 
 
 async def send_json(send: Send, status: int, value: Any, headers: Headers = ()) -> None:
+    """Send a whole response with a JSON body."""
     content_type = (b"content-type", b"application/json")
     await send_whole(send, status, [content_type, *headers], orjson.dumps(value))
 
 
 async def send_refusal(send: Send, refused: Refused) -> None:
+    """Send the response of a ``Refused`` in the protocol's form, ``{"error": message}``."""
     await send_json(send, refused.status, {"error": str(refused)}, refused.headers)
 
 
 async def send_whole(send: Send, status: int, headers: Headers, body: bytes) -> None:
+    """Send a whole response with its content length."""
     sized = [*headers, (b"content-length", b"%d" % len(body))]
     await send({"type": "http.response.start", "status": status, "headers": sized})
     await send({"type": "http.response.body", "body": body})

@@ -1,4 +1,8 @@
-"""Every call the proxy answers, and what it says when it cannot."""
+"""The ASGI application of the proxy: its routes, and its error responses.
+
+Routes are the proxy's own endpoints (``/v2``, health, metrics), calls of sessions below
+``PREFIX``, and calls of models below ``/v2/models/``.
+"""
 
 from __future__ import annotations
 
@@ -34,7 +38,7 @@ log = logging.getLogger(__name__)
 
 
 class Application:
-    """The ASGI callable."""
+    """The ASGI callable. It routes a request and turns a ``Refused`` into its response."""
 
     def __init__(self, proxy: Proxy) -> None:
         self.proxy = proxy
@@ -57,7 +61,8 @@ class Application:
         try:
             await self.answer(scope, headers, reader, sending)
         except Exception as error:
-            if sending.is_begun:  # too late to say so: the client sees it end early
+            # Too late for an error status once it has begun: the client sees it end early.
+            if sending.is_begun:
                 if not isinstance(error, Refused | BrokenOff):
                     raise
                 log.warning("An answer ended early: %s", str(error))
@@ -73,6 +78,7 @@ class Application:
     async def answer(
         self, scope: Scope, headers: Headers, reader: Reader, send: Send
     ) -> None:
+        """Route one request. Raises ``Refused`` for what the proxy answers with an error."""
         path, method = scope["raw_path"].partition(b"?")[0], scope["method"]
         if problem := headers.ambiguity():
             raise Refused(400, problem, code="invalid-header")
@@ -97,7 +103,8 @@ class Application:
         wanted = method_of(path)
         if method not in (wanted, "GET") or (method != wanted and not calls):
             raise _not_allowed(wanted)
-        # Without any reading it says 401 first, as it does for a model that is not there.
+        # A path without any reading goes on as well: without a token its answer is 401
+        # rather than 404, as for a model that does not exist.
         if method == "POST":
             await self.proxy.infer(calls, headers, query, reader, send)
             return
@@ -106,17 +113,20 @@ class Application:
         except Refused as refused:
             if method == wanted or refused.status not in (401, 404):
                 raise
-            # It asked for the metadata of ``a/infer``, which there is not.
+            # GET of ``a/infer`` was read as the metadata of a model ``a/infer``, which does
+            # not exist. So the path is that of a call, which allows another method.
             raise _not_allowed(wanted) from None
 
     async def live(self, send: Send) -> None:
+        """Answer 200 as long as the process answers at all."""
         await send_json(send, 200, {"live": True})
 
     async def ready(self, send: Send) -> None:
-        """Whether calls can be let in. A spool that is full does not refuse any.
+        """Answer 200 if calls can be admitted, else 503. A full spool refuses no call.
 
-        Without the database those that are known are let in, and a balancer must not
-        take this proxy out for it: then it is 200, and degraded.
+        Without the database the proxy still admits callers that it remembers, and a load
+        balancer must not take it out of service for that: the answer is 200 then, with status
+        ``degraded``.
         """
         is_ready, reason = await self.proxy.admission.is_ready()
         if not is_ready:
@@ -127,10 +137,12 @@ class Application:
         await send_json(send, 200, value)
 
     async def server(self, send: Send) -> None:
+        """Send the server metadata of the open inference protocol."""
         value = {"name": NAME, "version": VERSION, "extensions": EXTENSIONS}
         await send_json(send, 200, value)
 
     async def metrics(self, send: Send) -> None:
+        """Send the Prometheus metrics of this process."""
         DATABASE_AWAY.set(self.proxy.admission.lease.is_away)
         IN_FLIGHT_BYTES.set(self.proxy.permits.held)
         content_type = (b"content-type", CONTENT_TYPE_LATEST.encode())
@@ -138,13 +150,14 @@ class Application:
 
 
 def check_metrics(scope: Scope, headers: Headers) -> None:
+    """Raise ``Refused`` (401) unless the peer or its token may read the metrics."""
     peer = (scope.get("client") or ("",))[0]
     if not may_read_metrics(peer, headers.get(b"authorization") or b""):
         raise unauthenticated()
 
 
 class Sending:
-    """Sends, and knows whether it has begun."""
+    """An ASGI ``send`` that knows whether the response has begun."""
 
     def __init__(self, send: Send) -> None:
         self._send = send

@@ -22,6 +22,7 @@ from proxy.inference_handler import Proxy  # noqa: E402
 
 application = Application(Proxy())
 
-# What was made until here stays; collecting it over and over is time calls would wait.
+# The objects made so far stay for ever. Frozen, they are no longer scanned by garbage
+# collections, for which calls would have to wait.
 gc.collect()
 gc.freeze()

@@ -1,4 +1,4 @@
-"""Which of several servers that answer alike is asked next."""
+"""Load balancing over several equivalent servers of a session."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from proxy.targets import Target
 
 
 class Balance:
-    """The one with the fewest calls in flight; of several such, the least used."""
+    """Least calls in flight first; among equals, round robin."""
 
     def __init__(self) -> None:
         self._in_flight: Counter[str] = Counter()
         self._turn = 0
 
     def in_order(self, servers: Sequence[Target]) -> list[Target]:
-        """All of them, the one to ask first before the others."""
+        """Return all servers, in the order in which to try them."""
         self._turn += 1
         shift = self._turn % len(servers)
         turned = [*servers[shift:], *servers[:shift]]
@@ -25,6 +25,7 @@ class Balance:
 
     @contextmanager
     def counted(self, server: Target) -> Iterator[None]:
+        """Count a call to the server as in flight for the duration of the block."""
         url = server.base_url
         self._in_flight[url] += 1
         try:

@@ -1,7 +1,7 @@
-"""The capture process of this proxy, started and kept running.
+"""Starts the capture process of this proxy, and keeps it running.
 
-It inherits the lock on the proxy's segments, so nobody else takes them while either of the
-two lives, and a pipe as standard input, whose end tells it that the proxy is gone.
+The process inherits the lock on the proxy's segments, so no other process takes them while
+either of the two lives. Its standard input is a pipe, whose end tells it that the proxy is gone.
 """
 
 from __future__ import annotations
@@ -18,13 +18,13 @@ from istore.uuids import uuid7
 from proxy.spool.spool_files import Ownership, sync_directory
 from proxy.spool.writer import Spool
 
-RESTART_SECONDS = 1.0
+RESTART_SECONDS = 1.0  # pause before a capture process that ended is replaced
 
 log = logging.getLogger(__name__)
 
 
 def open_spool() -> Spool:
-    """A spool of this process, with a capture process behind it.
+    """Return a spool of this process, with a capture process behind it.
 
     Raises OSError when the directory cannot be used.
     """
@@ -41,6 +41,7 @@ def open_spool() -> Spool:
 
 
 def _keep(ownership: Ownership) -> None:
+    """Run capture processes one after the other, for ever."""
     command = [sys.executable, "-m", "proxy.capture.worker"]
     while True:
         capture = subprocess.Popen(

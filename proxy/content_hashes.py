@@ -1,7 +1,7 @@
-"""What tells the records of one call from others, found as capture finds it.
+"""Content hashes of the records of a call, computed as capture and listener compute them.
 
-Large calls are read in a process of their own (``parser_processes``), which has to set up
-Django first: the models say what a content hash is made of.
+Large calls are parsed in a parser process (``parser_processes``), which has to set up Django
+first: the models define what a content hash is made of.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ log = logging.getLogger(__name__)
 
 
 def comes_in_parts(answer: bytes, header_length: int | None, count: int) -> bool:
+    """Return whether the answer comes in this many parts; False if it cannot be parsed."""
     try:
         return is_in_parts(read_response(answer, header_length), count)
     except ValueError:
@@ -31,11 +32,12 @@ def comes_in_parts(answer: bytes, header_length: int | None, count: int) -> bool
 def plain_comes_in_parts(
     answer: bytes, request: bytes, task_type: str, count: int
 ) -> bool:
+    """Return whether a plain JSON answer comes in as many parts as the request has inputs."""
     return comes_in_as_many(request, task_type, answer, count)
 
 
 def content_hashes_of(payload: bytes) -> list[bytes]:
-    """Of a spool entry, one for each part of its request."""
+    """Return the content hashes of a spool entry, one for each part of its request."""
     if not apps.ready:
         django.setup()
     from ingest.record_builder import content_hash_of

@@ -1,4 +1,4 @@
-"""What the proxy counts, for ``GET /metrics``. No label names a tenant or a model."""
+"""The metrics of the proxy, for ``GET /metrics``. No label names a tenant or a model."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ SPOOL_ASIDE.set_function(lambda: len(files_aside(settings.ISTORE_SPOOL_DIR)))
 
 
 class Counts(Collector):
-    """Of calls, all in the thread of the loop: bare numbers, without the library's locks."""
+    """Counters of calls, all used in the thread of the event loop: plain numbers without locks."""
 
     def __init__(self) -> None:
         self.in_flight = 0
@@ -54,6 +54,7 @@ class Counts(Collector):
         IN_FLIGHT.set_function(lambda: self.in_flight)
 
     def collect(self) -> Iterator[Metric]:
+        """Yield the metrics. Prometheus's client calls this for each scrape."""
         yield _family("answered", "Answers sent to clients.", STATUS, self.answered)
         yield CounterMetricFamily(
             "istore_proxy_recorded", "Answers that left as recorded.", self.recorded
@@ -87,7 +88,7 @@ REGISTRY.register(counts)
 
 
 def tell_kept(reason: str) -> None:
-    """Count the copy of a stream, whose answer has been counted when it began."""
+    """Count the copy of a stream; its answer was counted when it began."""
     if reason:
         counts.not_recorded[reason] += 1
         counts.streams_lost[reason] += 1
@@ -97,7 +98,7 @@ def tell_kept(reason: str) -> None:
 
 
 def tell(status: int, told: str) -> None:
-    """Count an answer by what its ``Inference-Store`` header says."""
+    """Count an answer by the value of its ``Inference-Store`` header."""
     counts.answered[status] += 1
     if told == "recorded":
         counts.recorded += 1

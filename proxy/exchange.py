@@ -1,4 +1,4 @@
-"""One inference on its way to the model server and back."""
+"""The exchange of one inference with its model server."""
 
 from __future__ import annotations
 
@@ -25,10 +25,11 @@ from proxy.targets import Target
 
 @dataclass(slots=True)
 class Exchange:
-    """A request that may be forwarded, and when it came, went on and was answered.
+    """A request that may be forwarded, with the times at which it came, left and was answered.
 
-    ``ids`` are those of its records, one for each part, once they are settled; so are
-    what they were reserved with (``digests``), and sentences for each (``part_warnings``).
+    ``received_at``, ``forwarded_at`` and ``responded_at`` are microseconds since 1970. Once
+    they are settled, ``ids`` are the ids of its records, one for each part; ``digests`` are
+    what the ids were reserved with, and ``part_warnings`` the warnings of each part.
     """
 
     call: Call
@@ -49,6 +50,7 @@ class Exchange:
     def begin(
         cls, call: Call, target: Target, asked: ParsedRequest, received_at: int
     ) -> Exchange:
+        """Return a new exchange; the other times begin as ``received_at``."""
         return cls(call, target, asked, received_at, received_at, received_at)
 
     async def carry(
@@ -62,7 +64,12 @@ class Exchange:
         send: Send,
         keeper: Keeper,
     ) -> UpstreamResponse | None:
-        """The whole answer, to be kept and sent; None when it was passed on already."""
+        """Forward the request and return the whole answer, to be kept and then sent.
+
+        None means that the answer was passed on already: a stream, an answer that is too large
+        to keep or for which no memory is left, or one of a model whose inferences are not
+        stored.
+        """
         self.forwarded_at = timestamps.now()
         async with upstreams.ask(self.target, self.call, query, headers, body) as asked:
             response = asked.response
@@ -86,7 +93,7 @@ class Exchange:
         return await read_answer(response, allowance, patience)
 
     def headers(self, told: str) -> list[tuple[bytes, bytes]]:
-        """What we add to the answer: the ids, and what became of our copy."""
+        """Return the headers that we add to the answer: the ids, and what became of our copy."""
         ids = self.ids or [self.asked.request_id]
         return [
             (b"inference-id", header_of_ids(ids)),
@@ -96,7 +103,10 @@ class Exchange:
     def entry(
         self, answered: UpstreamResponse, ids: Sequence[str] | None = None
     ) -> SpoolEntry:
-        """What is kept of it, under the ids that were settled, or under those given."""
+        """Return the spool entry of this exchange, under its settled ids or under ``ids``.
+
+        Each call makes new names for the blobs.
+        """
         target, asked = self.target, self.asked
         ids = list(self.ids if ids is None else ids)
         facts = Facts(

@@ -1,10 +1,11 @@
-"""One call to a model, from its first byte to its last.
+"""Carry one call to a model, from its first byte to its last.
 
-The steps and their order are the promise: (1) who asks, how large, is there room; (2)
-forward the bytes as they came; (3) settle under which ids the copy is kept, spool and sync;
-(4) answer. What follows is the capture process's. The store never fails an inference: what
-only the copy cannot bear is forwarded all the same, and when no copy can be kept, the answer
-leaves unchanged and says why it was not. A call is carried to its end if the client leaves.
+The order of the steps is the promise: (1) authenticate the caller, check the size and reserve
+memory; (2) forward the bytes as they came; (3) settle the ids of the copy, append it to the
+spool and sync; (4) answer. The capture process does what follows. The store never fails an
+inference: a request that only the copy cannot handle is forwarded all the same, and when no
+copy can be kept, the answer leaves unchanged with the reason in a header. A call is carried to
+its end even if the client leaves.
 """
 
 from __future__ import annotations
@@ -42,14 +43,14 @@ from proxy.response_reading import (
 from proxy.spool.writer import FAILED, Spool
 from proxy.targets import Admission, Target, Targets, find_target
 
-REOPEN_SECONDS = 5.0
+REOPEN_SECONDS = 5.0  # between two attempts to open a spool that could not be opened
 RECORDED = "recorded"
 
 log = logging.getLogger(__name__)
 
 
 class Proxy:
-    """What the calls of one process share."""
+    """State that all calls of one process share: admission, memory budget, ids and spool."""
 
     def __init__(self) -> None:
         self.admission = Admission()
@@ -64,12 +65,16 @@ class Proxy:
 
     @property
     def upstreams(self) -> Upstreams:
-        if self._upstreams is None:  # its connections belong to the running loop
+        """The connection pool of the running event loop, made on first use."""
+        if self._upstreams is None:  # made here: connections belong to the running loop
             self._upstreams = Upstreams()
         return self._upstreams
 
     def open_spool(self) -> Spool | None:
-        """The spool; None while its directory cannot be used."""
+        """Return the spool, or None while its directory cannot be used.
+
+        After a failure it is tried again every ``REOPEN_SECONDS`` at most, by the next call.
+        """
         if self._spool is None and time.monotonic() >= self._open_at:
             self._open_at = time.monotonic() + REOPEN_SECONDS
             try:
@@ -81,9 +86,9 @@ class Proxy:
     async def find_target(
         self, calls: Sequence[Call], headers: Headers
     ) -> tuple[Call, Target]:
-        """The first of the readings of a path that is about a model there is.
+        """Return the first reading of the path whose model exists, and that model's target.
 
-        Raises ``Refused`` unless the caller may ask this model.
+        Raises ``Refused`` unless the caller may call this model.
         """
         if not headers.get(b"authorization"):
             raise unauthenticated()
@@ -96,7 +101,7 @@ class Proxy:
     async def forward(
         self, calls: Sequence[Call], headers: Headers, query: str, send: Send
     ) -> None:
-        """What a server says about a model, passed on."""
+        """Pass on what the server says about a model, such as its metadata or readiness."""
         call, target = await self.find_target(calls, headers)
         lines = headers.to_upstream({})
         async with self.upstreams.ask(target, call, query, lines) as asked:
@@ -110,6 +115,10 @@ class Proxy:
         reader: Reader,
         send: Send,
     ) -> None:
+        """Carry an inference: forward it, keep a copy, and send the answer.
+
+        Raises ``Refused`` for what is refused before the response begins.
+        """
         received_at = timestamps.now()
         call, target = await self.find_target(calls, headers)
         with self.permits.allowance() as allowance:
@@ -136,15 +145,20 @@ class Proxy:
                 failpoint("proxy.answered")
 
     async def keep(self, exchange: Exchange, answered: UpstreamResponse) -> str:
-        """Why no copy is kept, or "" when one is, durably."""
+        """Keep a durable copy; return "" once it is kept, or the reason why there is none.
+
+        It raises nothing but a cancellation: the answer must leave whatever happens to the
+        copy.
+        """
         reason = FAILED
         try:
             reason = await self._keep(exchange, answered)
         except asyncio.CancelledError:
-            # Its entry may yet be written, so its id stays: held for nothing, it expires.
+            # The entry may still be written, so its id stays reserved. If it is not written,
+            # beat frees the reservation after ISTORE_RESERVATION_HOURS.
             reason = ""
             raise
-        except Exception:  # an answer is there, and leaves
+        except Exception:  # the answer leaves without a copy
             log.exception("An inference was not recorded")
         finally:
             if reason:
@@ -171,7 +185,11 @@ class Proxy:
 async def outgoing(
     target: Target, asked: ParsedRequest, headers: Headers, body: bytes
 ) -> tuple[list[bytes], bytes]:
-    """The headers and the body to forward: as they came, but for the one edit allowed."""
+    """Return the headers and the body to forward.
+
+    They are as they came, but for an ``inference-id`` where the body names none, and for the
+    request metadata that a model with ``strips_metadata`` does not get.
+    """
     instead: dict[bytes, bytes | None] = {}
     if not asked.is_told:
         ids = header_of_ids([asked.request_id])
@@ -181,7 +199,7 @@ async def outgoing(
     if target.strips_metadata and asked.is_read:
         try:
             stripped, header_length = await without_metadata(asked)
-        except ValueError:  # it cannot be taken apart, so nothing is taken from it
+        except ValueError:  # it cannot be parsed, so it is forwarded unchanged
             return headers.to_upstream(instead), body
         if stripped is not asked.body:
             body, instead[CONTENT_ENCODING] = stripped, None

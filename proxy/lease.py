@@ -1,8 +1,8 @@
-"""The proxy's side of ``istore.freshness``: how long its memory may be used.
+"""The proxy's side of ``istore.freshness``: how long its cached lookups may be used.
 
-One connection of its own listens for changes and reads several times a second what has
-changed. While the database cannot be reached ``is_away`` says so, and since when nothing
-was heard; calls are then answered from memory for as long as the installation allows.
+A connection of its own listens for changes and reads several times a second what has changed.
+While the database cannot be reached, ``is_away`` is true and ``silent_seconds`` says for how
+long; calls are then answered from memory for as long as the installation allows.
 """
 
 from __future__ import annotations
@@ -26,14 +26,14 @@ from istore.freshness import FORGET_CHANGES, LEASE_SECONDS
 from istore.uuids import uuid7
 
 HEARTBEAT_SECONDS = 0.3 * LEASE_SECONDS
-ANSWER_SECONDS = 1.5  # a database that takes longer is away
-RETRY_SECONDS = 0.25
-# Classes of PostgreSQL's codes: a lost connection, and a server that is not for us now.
+ANSWER_SECONDS = 1.5  # a database that takes longer counts as away
+RETRY_SECONDS = 0.25  # between attempts to connect
+# SQLSTATE classes: a lost connection, and intervention by an operator (a shutdown, say).
 LOST, GOING_AWAY = "08", "57"
-CHANGES_MOST = 1000  # from more of them everything is forgotten
+CHANGES_MOST = 1000  # with so many changes at once, everything is forgotten
 
-# While the row is there nobody deletes a change that it has not heard: what is told here
-# is all that happened meanwhile. NULL: there was no row.
+# While the lease row exists, nobody deletes a change that it has not heard. So these are all
+# the changes of the meantime. NULL means that there was no row, so changes may be missing.
 BEGIN = """
 WITH earlier AS (SELECT heard FROM proxy_lease WHERE id = %(id)s), begun AS (
     INSERT INTO proxy_lease (id, host) VALUES (%(id)s, %(host)s)
@@ -48,7 +48,7 @@ SELECT begun.heard::text, (SELECT ARRAY(
 ) FROM earlier)
 FROM begun
 """
-# The row is there unless somebody waited in vain for this proxy, and gave it up.
+# The row exists unless somebody waited in vain for this proxy, and deleted it.
 HEARTBEAT = """
 SELECT pg_current_snapshot()::text, lease.suspected_at IS NOT NULL, ARRAY(
     SELECT DISTINCT change.about FROM proxy_change AS change
@@ -61,28 +61,30 @@ FROM proxy_lease AS lease WHERE lease.id = %(id)s
 HEARD = "UPDATE proxy_lease SET heard = %(heard)s::pg_snapshot WHERE id = %(id)s"
 CHANNEL = "LISTEN istore_settings"
 
-# A machine that was asleep has not heard what happened meanwhile: its sleep counts.
+# CLOCK_BOOTTIME runs on during suspend: a machine that slept missed changes meanwhile, so
+# its sleep must count against the lease.
 _CLOCK = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
 
-# Forgets what the changes named are about; None: everything.
+# Forgets everything that depends on the changed rows; None: everything there is.
 Forget = Callable[[Collection[str] | None], None]
-# Has all that is remembered asked again. It was right at that moment; None: nobody knows.
+# Marks all cached lookups as in doubt. They were right at that moment; None: never known.
 Doubt = Callable[[float | None], None]
 
 log = logging.getLogger(__name__)
 
 
 def clock() -> float:
+    """Return the seconds of a monotonic clock that also runs while the machine is suspended."""
     return time.clock_gettime(_CLOCK)
 
 
 class Lease:
-    """Whether what this process remembers may be believed. Used within one event loop."""
+    """Whether the cached lookups of this process may be used. For one event loop."""
 
     def __init__(self) -> None:
         self.until = 0.0
         self.is_away = False
-        self.is_refused = False  # the database answers, and takes no writes, say
+        self.is_refused = False  # the database answers, but accepts no writes, say
         self.heard_at: float | None = None  # None: never
         self._id = uuid.UUID(uuid7())
         self._told: list[tuple[Forget, Doubt]] = []
@@ -90,21 +92,22 @@ class Lease:
         self._follower: asyncio.Task[None] | None = None
 
     def tell(self, forget: Forget, doubt: Doubt) -> None:
-        """Have these called, before anybody is told that a change was heard."""
+        """Register callbacks. They are called before a change is acknowledged as heard."""
         self._told.append((forget, doubt))
 
     def holds(self) -> bool:
+        """Return whether cached lookups may be used now."""
         return clock() < self.until
 
     @property
     def silent_seconds(self) -> float:
-        """For how long nothing was heard of the database."""
+        """For how many seconds nothing was heard of the database."""
         return float("inf") if self.heard_at is None else clock() - self.heard_at
 
     async def renew(self) -> bool:
-        """Whether memory may be used now, after a wait for the database if need be.
+        """Return whether cached lookups may be used, after waiting for the database if needed.
 
-        False without a wait while the database is away, or gives no lease.
+        It returns False without waiting while the database is away, or gives no lease.
         """
         if self.holds():
             return True
@@ -118,6 +121,7 @@ class Lease:
         return self.holds()
 
     async def _follow(self) -> None:
+        """Keep a connection and its heartbeats, for ever."""
         while True:
             is_new = True
             try:
@@ -129,7 +133,7 @@ class Lease:
                 finally:
                     await database.close()
             except (psycopg.Error, OSError, TimeoutError) as error:
-                if not is_new:  # a lost connection is made anew at once
+                if not is_new:  # it worked and was lost: connect again without a pause
                     continue
                 self._note_failed(error)
             except Exception as error:
@@ -138,7 +142,7 @@ class Lease:
             await asyncio.sleep(RETRY_SECONDS)
 
     async def _heartbeats(self, database: psycopg.AsyncConnection[Any]) -> Any:
-        """Yields after each; ends by an error."""
+        """Yield after each heartbeat; end by an error only."""
         with _answering(database):
             await database.execute(CHANNEL)
             previous = await self._begin(database)
@@ -150,9 +154,10 @@ class Lease:
                 await _notification(database)
 
     async def _begin(self, database: psycopg.AsyncConnection[Any]) -> str:
-        """All that is remembered is asked again before it is used, and what changed goes.
+        """Begin a lease: put all cached lookups in doubt, and forget those that changed.
 
-        Without a row everything goes: it was given up by somebody who changed something.
+        If there was no row, everything is forgotten: somebody who changed something gave the
+        proxy up.
         """
         given = {"id": self._id, "host": socket.gethostname(), "most": CHANGES_MOST}
         heard, changes = await (await database.execute(BEGIN, given)).fetchone()
@@ -164,6 +169,10 @@ class Lease:
     async def _heartbeat(
         self, database: psycopg.AsyncConnection[Any], previous: str
     ) -> str:
+        """Read the changes since the previous snapshot, forget them, and extend the lease.
+
+        The lease counts from the moment before the statement, as ``istore.freshness`` demands.
+        """
         began = clock()
         given = {"id": self._id, "previous": previous, "most": CHANGES_MOST}
         row = await (await database.execute(HEARTBEAT, given)).fetchone()
@@ -220,9 +229,10 @@ async def _connect() -> psycopg.AsyncConnection[Any]:
 
 @contextmanager
 def _answering(database: psycopg.AsyncConnection[Any]) -> Iterator[None]:
-    """End the connection, and so the statement, if the database takes too long.
+    """Shut the connection down, and so end the statement, if the database takes too long.
 
-    Cancelling a statement of psycopg asks the database to cancel it, and waits for that.
+    Cancelling would not do: psycopg then asks the database to cancel the statement, and waits
+    for it.
     """
     loop = asyncio.get_running_loop()
     timer = loop.call_later(ANSWER_SECONDS, _sever, database)
@@ -241,6 +251,6 @@ def _sever(database: psycopg.AsyncConnection[Any]) -> None:
 
 
 async def _notification(database: psycopg.AsyncConnection[Any]) -> None:
-    """Until somebody announces a change, or the next heartbeat is due."""
+    """Wait until somebody announces a change, or the next heartbeat is due."""
     async for _ in database.notifies(timeout=HEARTBEAT_SECONDS, stop_after=1):
         pass

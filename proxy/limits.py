@@ -1,7 +1,7 @@
-"""The limits of a call, read from the settings once.
+"""The limits of a call, read from the settings once at import.
 
-A call looks at a dozen of them, and each look at Django's settings object costs more than
-it should on a path of half a millisecond.
+A call needs a dozen of them, and each access to Django's settings object costs more than it
+should on a path of half a millisecond.
 """
 
 from __future__ import annotations

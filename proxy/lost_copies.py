@@ -1,7 +1,7 @@
-"""Notes of streams that left with an id, until their copies lie in the spool.
+"""Notes about streams that left with an id, kept until their copies are in the spool.
 
-Written beside the calls and never waited for. What cannot be noted is counted as every copy
-that is not kept is; only the notice by id is missing then.
+Calls never wait for these notes. If a note cannot be written, only the notice by id is missing:
+the lost copy is still counted as any other.
 """
 
 from __future__ import annotations
@@ -31,18 +31,18 @@ log = logging.getLogger(__name__)
 
 
 class LostCopies:
-    """The notes that one process writes, those of one stream in their order."""
+    """The notes that one process writes; those of one stream are written in order."""
 
     def __init__(self) -> None:
         self._redis: Redis | None = None
         self._writing: dict[int, asyncio.Task[None]] = {}
 
     def expect(self, exchange: Exchange) -> None:
-        """A copy under the ids of the call was half promised."""
+        """Note that a copy under the ids of this call was half promised by its headers."""
         self._write(exchange, self._note(exchange, ""))
 
     def settle(self, exchange: Exchange, reason: str) -> None:
-        """The copy lies in the spool, or there will be none for the reason."""
+        """Note that the copy is in the spool, or why there will be none."""
         if reason:
             log.warning("A stream was not recorded: %s", reason)
         self._write(exchange, self._note(exchange, reason), is_settled=not reason)
@@ -77,7 +77,7 @@ class LostCopies:
     ) -> None:
         if before is not None:
             await asyncio.wait((before,))
-        if self._redis is None:  # its connections belong to the running loop
+        if self._redis is None:  # made here: connections belong to the running loop
             self._redis = Redis.from_url(
                 settings.ISTORE_REDIS_URL,
                 socket_timeout=ANSWER_SECONDS,

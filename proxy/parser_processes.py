@@ -1,9 +1,9 @@
-"""Large bodies are taken apart in processes of their own, one body at a time each.
+"""Parse large bodies in child processes, one body at a time each.
 
-A parser of JSON holds the interpreter while it runs, so no thread keeps it from holding up
-every other call of this process; and it cannot be stopped. A process can: it has a limit
-of memory, and one that takes too long is killed and replaced. The body reaches it as an
-anonymous file, whose writing lets others run; what comes back is small.
+A JSON parser holds the interpreter lock while it runs. So a thread would hold up every other
+call of this process, and could not be stopped. A process can: it has a memory limit, and one
+that takes too long is killed and replaced. The body reaches it as an anonymous file, which is
+written without the interpreter lock; the result is small.
 """
 
 from __future__ import annotations
@@ -26,15 +26,16 @@ from typing import Any, TypeVar
 from protocols.json_bounds import weight_bound
 
 PROCESSES = 2
-SECONDS = 15.0  # for one body; the largest that may be taken apart takes about one
+SECONDS = 15.0  # for one body; the largest that may be parsed takes about one second
 MEMORY_BYTES = (
     3 * 2**30
-)  # of address space: a body, what it is parsed to, and libraries
+)  # of address space: for a body, the values parsed from it, and libraries
 LENGTH = Struct("<Q")
 HEADER_BYTES = 2**20
 BODY_BYTES = 2**30
-LIGHT_BYTES, LIGHT_WEIGHT = 256 * 2**10, 10_000
-# Run as a module, its exceptions would be those of ``__main__``.
+LIGHT_BYTES, LIGHT_WEIGHT = 256 * 2**10, 10_000  # parsed here: see ``is_light``
+# Not ``-m``: the classes of its exceptions would then be those of ``__main__``, and the
+# parent could not unpickle them as ours.
 CHILD = "import sys; from proxy import parser_processes as p; p.serve(int(sys.argv[1]))"
 
 Result = TypeVar("Result")
@@ -43,17 +44,18 @@ log = logging.getLogger(__name__)
 
 
 class NotParsed(ValueError):
-    """The body was too much work; the text is meant for people."""
+    """Parsing the body is too much work; the message is meant for people."""
 
 
 class ParserProcess:
-    """One child, started when it is first needed. Used by one thread at a time."""
+    """One child process, started when it is first needed. For one thread at a time."""
 
     def __init__(self) -> None:
         self._child: subprocess.Popen[bytes] | None = None
         self._socket: socket.socket | None = None
 
     def start(self) -> None:
+        """Start the child unless it is running."""
         if self._child is not None and self._child.poll() is None:
             return
         self.stop()
@@ -68,6 +70,7 @@ class ParserProcess:
         self._socket = ours
 
     def stop(self) -> None:
+        """Kill the child."""
         if self._socket is not None:
             self._socket.close()
         if self._child is not None:
@@ -76,7 +79,11 @@ class ParserProcess:
         self._child = self._socket = None
 
     def call(self, place: str, body: bytes, arguments: tuple[Any, ...]) -> Any:
-        """What the function says of the body; raises what it raises, or ``NotParsed``."""
+        """Return the result of a function of the body.
+
+        ``place`` names the function as ``module:name``. Raises what the function raises, or
+        ``NotParsed``.
+        """
         self.start()
         assert self._socket is not None
         if len(body) >= BODY_BYTES:
@@ -98,7 +105,7 @@ class ParserProcess:
 
 
 class ParserProcesses:
-    """Some of them, shared by the calls of one event loop."""
+    """A pool of parser processes, shared by the calls of one event loop."""
 
     def __init__(self, count: int = PROCESSES) -> None:
         self._idle = [ParserProcess() for _ in range(count)]
@@ -107,20 +114,23 @@ class ParserProcesses:
     async def run(
         self, function: Callable[..., Any], body: bytes, *arguments: Any
     ) -> Any:
-        """``function(body, *arguments)``, a function of a module, in a process."""
+        """Return ``function(body, *arguments)``, computed in a process.
+
+        ``function`` must be one of a module. Raises what it raises, or ``NotParsed``.
+        """
         place = f"{function.__module__}:{function.__qualname__}"
         await self._free.acquire()
         process = self._idle.pop()
         work = asyncio.ensure_future(
             asyncio.to_thread(process.call, place, body, arguments)
         )
-        # The thread goes on when the call is given up: the process is its until then.
+        # The thread goes on when the call is cancelled, and uses the process until it ends.
         work.add_done_callback(lambda done: self._take_back(process, done))
         return await asyncio.shield(work)
 
     def _take_back(self, process: ParserProcess, done: asyncio.Future[Any]) -> None:
         if not done.cancelled():
-            done.exception()  # whoever asked may be gone
+            done.exception()  # mark it as retrieved: the caller may be gone
         self._idle.append(process)
         self._free.release()
 
@@ -129,7 +139,7 @@ _shared: ParserProcesses | None = None
 
 
 def shared() -> ParserProcesses:
-    """Those of this process, started as they are needed."""
+    """Return the pool of this process, made on first use."""
     global _shared
     if _shared is None:
         _shared = ParserProcesses()
@@ -137,14 +147,17 @@ def shared() -> ParserProcesses:
 
 
 def is_light(text: bytes | memoryview) -> bool:
-    """Whether parsing the text holds up nobody: some milliseconds at most."""
+    """Return whether parsing the text is quick enough to do here: some milliseconds at most."""
     return len(text) <= LIGHT_BYTES and weight_bound(bytes(text)) <= LIGHT_WEIGHT
 
 
 async def parse(
     function: Callable[..., Result], body: bytes, *arguments: Any
 ) -> Result:
-    """``function(body, *arguments)``: here when the body is light, else in a process."""
+    """Return ``function(body, *arguments)``, computed here only if the body is light.
+
+    A larger body is parsed in a process. Raises what the function raises, or ``NotParsed``.
+    """
     if is_light(body):
         return function(body, *arguments)
     return await shared().run(function, body, *arguments)
@@ -182,10 +195,12 @@ def _exactly(of: socket.socket, size: int) -> bytes:
 
 
 def serve(descriptor: int) -> None:
-    """Answer one request after the other, until the parent is gone."""
-    # Nothing here lives longer than one body, and no value of JSON refers to itself.
+    """Answer one request after the other, until the parent is gone. It runs in the child."""
+    # Nothing lives longer than one body, and JSON values have no cycles: reference counting
+    # frees everything, and garbage collections would only take time.
     gc.disable()
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # of a terminal: the parent decides
+    # Ctrl-C in a terminal reaches both processes: the parent decides.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
     resource.setrlimit(resource.RLIMIT_AS, (MEMORY_BYTES, MEMORY_BYTES))
     with socket.socket(fileno=descriptor) as parent:
         while request := _next_request(parent):
@@ -203,7 +218,7 @@ def _next_request(parent: socket.socket) -> tuple[str, bytes, tuple[Any, ...]] |
     (descriptor,) = descriptors
     try:
         body = os.pread(descriptor, size, 0)
-        if len(body) != size:  # one call reads 2 GiB at most
+        if len(body) != size:  # one pread returns 2 GiB at most
             raise EOFError("The body is not all there.")
     finally:
         os.close(descriptor)
@@ -218,6 +233,6 @@ def _answer(place: str, body: bytes, arguments: tuple[Any, ...]) -> tuple[bool, 
         return False, error
     except (MemoryError, RecursionError):
         return False, NotParsed("It takes too much memory to read.")
-    except Exception:  # a fault of ours costs the copy its reading, and no call
+    except Exception:  # a bug of ours must cost no call, only the parsing of its copy
         log.exception("A body could not be taken apart")
         return False, NotParsed("It could not be read.")

@@ -1,10 +1,9 @@
-"""Which call a path of the open inference protocol is.
+"""Parse the paths of the open inference protocol.
 
-A model's id may hold slashes, and clients send them escaped or as they are. So a path may
-be read in several ways: ``a/versions/1/infer`` is version 1 of ``a``, or the model
-``a/versions/1``. All readings are given, the one of the protocol first, and which of them
-is meant is decided by which model there is. With its slashes escaped an id is one segment,
-and has one reading.
+A model's id may hold slashes, and clients send them escaped or as they are. So a path can be
+ambiguous: ``a/versions/1/infer`` is version 1 of ``a``, or the model ``a/versions/1``. All
+readings are returned, that of the protocol first, and the models that exist decide which one is
+meant. With its slashes escaped an id is one segment, and the path has one reading.
 """
 
 from __future__ import annotations
@@ -18,12 +17,12 @@ from urllib.parse import quote, unquote_to_bytes
 from proxy import limits
 
 Kind = Literal["metadata", "ready", "config", "stats", "infer"]
-REMEMBERED, REMEMBERED_BYTES = 1024, 512
+REMEMBERED, REMEMBERED_BYTES = 1024, 512  # paths cached, and their longest
 METHODS: dict[Kind, str] = {
     "metadata": "GET",
     "ready": "GET",
-    "config": "GET",  # of Triton's extensions, as is the next
-    "stats": "GET",
+    "config": "GET",  # a Triton extension
+    "stats": "GET",  # another
     "infer": "POST",
 }
 ENDINGS: dict[bytes, Kind] = {
@@ -33,7 +32,7 @@ ENDINGS: dict[bytes, Kind] = {
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """A call about one model. Its id may hold anything, encoded slashes too."""
+    """A call about one model. The model's id may hold anything, encoded slashes too."""
 
     kind: Kind
     model_id: str
@@ -41,22 +40,23 @@ class Call:
 
     @property
     def method(self) -> str:
+        """The HTTP method of this kind of call."""
         return METHODS[self.kind]
 
     def upstream_path(self, name: str, version: str | None) -> str:
-        """Percent-encoded, below the base of the server that knows it by ``name``."""
+        """Return the percent-encoded path, below the base of a server that calls it ``name``."""
         return _path(self.kind, name, version)
 
 
 def read_path(raw_path: bytes) -> tuple[Call, ...]:
-    """The readings of a path as it came, not decoded; the likeliest first."""
+    """Return the readings of a raw, encoded path, the likeliest first."""
     if len(raw_path) > REMEMBERED_BYTES:
         return _read(raw_path)
     return _remembered(raw_path)
 
 
 def method_of(raw_path: bytes) -> str:
-    """The method of a path as the protocol reads it."""
+    """Return the method of a path as the protocol itself reads it."""
     return METHODS[ENDINGS.get(raw_path.rpartition(b"/")[2], "metadata")]
 
 
@@ -69,7 +69,7 @@ def _read(raw_path: bytes) -> tuple[Call, ...]:
 
 
 def _readings(segments: list[bytes]) -> Iterator[Call]:
-    """The longest ending that the protocol knows first: the id is then the shortest."""
+    """Yield the readings, the longest known ending first: the id is then the shortest."""
     *beginning, last = segments
     kind = ENDINGS.get(last)
     for ending, before in ((kind, beginning), ("metadata", segments)):
@@ -95,12 +95,12 @@ def _path(kind: Kind, name: str, version: str | None) -> str:
 
 
 def encode(segment: str) -> str:
-    """One segment of a path; dots alone would be read as steps in it."""
+    """Return one segment of a path, encoded. Dots alone are, too: ``..`` would be a step up."""
     return quote(segment, safe="") if segment.strip(".") else "%2E" * len(segment)
 
 
 def is_id(text: str) -> bool:
-    """Whether it can be an id of the outside world."""
+    """Return whether the text is a valid id of a model or an inference."""
     if not 1 <= len(text) <= limits.ID_MAX_CHARS or text in (".", ".."):
         return False
     return text.isprintable() or not any(_is_control(each) for each in text)

@@ -1,9 +1,9 @@
-"""Events onto the stream, or left to reconcile when Redis stays away.
+"""Publish events to the stream, or leave them to reconcile while Redis is away.
 
-Redis away must not fill the spool for ever: the markers are put, reconcile finds them, and
-a full spool would lose inferences. So after a few attempts events are let go, and while
-Redis is known to be away after one. Events too old for reconcile to look at are not let
-go: they wait until Redis is back.
+Redis being away must not fill the spool for ever, because a full spool would lose inferences.
+The markers are uploaded, and reconcile finds them. So events are let go after a few attempts, or
+after one while Redis is known to be away. Events that are too old for reconcile to look at are
+never let go: they wait until Redis is back.
 """
 
 from __future__ import annotations
@@ -21,15 +21,15 @@ from redis.exceptions import RedisError
 from ingest.events import InferenceEvent
 from ingest.stream import EventStream
 
-WAITS = (0.1, 0.2, 0.5, 1.0, 2.0)
-LONGEST_WAIT = 5.0
-AWAY_SECONDS = 30.0
+WAITS = (0.1, 0.2, 0.5, 1.0, 2.0)  # seconds between attempts
+LONGEST_WAIT = 5.0  # between attempts for events that reconcile would not find
+AWAY_SECONDS = 30.0  # for which a failure counts: meanwhile there is one attempt each
 
 log = logging.getLogger(__name__)
 
 
 class Publisher:
-    """The stream, as the capture process rings it."""
+    """Publishes events to the stream for the capture process."""
 
     def __init__(self, stop: Event, stream: EventStream | None = None) -> None:
         self._stop = stop
@@ -37,7 +37,7 @@ class Publisher:
         self._away_until = 0.0
 
     def publish(self, events: Sequence[InferenceEvent]) -> bool:
-        """Whether the events need no more care; False when told to stop before that."""
+        """Return True once the events need no more care; False when told to stop before that."""
         is_away = time.monotonic() < self._away_until
         waits = iter(() if is_away else WAITS)
         while True:
@@ -59,12 +59,12 @@ class Publisher:
 
 
 def _stamp(events: Sequence[InferenceEvent]) -> list[InferenceEvent]:
-    """The events, published now: the listener takes a delay for a clock that is wrong."""
+    """Return the events as published now: the listener takes a delay for a clock that is wrong."""
     now = datetime.now(UTC)
     return [replace(event, event_published_at=now) for event in events]
 
 
 def is_within_reconcile(event: InferenceEvent) -> bool:
-    """Whether reconcile will surely come by: with half of its window to spare."""
+    """Return whether reconcile will surely see the event: half of its window must be left."""
     window = timedelta(hours=settings.ISTORE_RECONCILE_HOURS)
     return datetime.now(UTC) - event.request_received_at < window / 2

@@ -1,7 +1,7 @@
-"""How many calls a token may make in a minute, and how fast an address may guess tokens.
+"""Rate limits: calls of a token in a minute, and wrong tokens of an address.
 
-Calls are counted here and told to ``istore.api.rate_limits`` in portions: a round trip for each
-call would cost more than it is worth, and a token that makes few calls costs none.
+Calls are counted here and added to the shared ``istore.api.rate_limits`` in portions: a round
+trip for each call would cost more than it is worth, and a token that makes few calls costs none.
 """
 
 from __future__ import annotations
@@ -19,23 +19,28 @@ from istore.api.rate_limits import MINUTE, seconds_left, shared
 from istore.web.client_address import address_key
 from proxy.answers import Refused
 
-PORTIONS = 50  # a token's limit is told in so many: what several proxies may overlook
-TOKENS_MOST = 100_000
-ADDRESSES_MOST = 10_000
+# A token's limit is shared in this many portions. Each further proxy may let one portion
+# too many pass before it hears of the others.
+PORTIONS = 50
+TOKENS_MOST = 100_000  # counted at a time; above it all counts begin anew
+ADDRESSES_MOST = 10_000  # remembered; the one that was wrong longest ago goes first
 GUESSES_AT_ONCE = 8  # lookups of unknown tokens for one address
 
 
 @dataclass(slots=True)
 class Count:
-    """Calls of one token in this minute: those not told yet, on their way, and told."""
+    """Calls of one token in this minute: not added to the shared count yet, on the way, added."""
 
     fresh: int = 0
     on_the_way: int = 0
-    told: int = 0  # with what other processes told
+    told: int = 0  # the shared count, including that of other processes
 
 
 class TokenRate:
-    """``ISTORE_PROXY_RATE_PER_MINUTE``, of all proxies together; 0 is no limit."""
+    """Limits the calls of a token in a minute, over all proxies together; 0 is no limit.
+
+    The limit is ``ISTORE_PROXY_RATE_PER_MINUTE``.
+    """
 
     def __init__(self, limit: int) -> None:
         self._limit = limit
@@ -78,24 +83,25 @@ def _note_told(count: Count, done: asyncio.Future[int]) -> None:
 
 
 class WrongTokens:
-    """Bounds what tokens that nobody knows cost: lookups, by address of the client.
+    """Limits the lookups of unknown tokens, by the client's address. 0 is no limit.
 
-    An address has ``limit`` wrong tokens at first and gets them back within a minute, one
-    by one. Tokens that were valid lately do not ask here, so whoever shares an address
-    with a broken program goes on. 0 is no limit.
+    An address may send ``limit`` wrong tokens at first and gets them back within a minute, one
+    by one (a token bucket). Tokens that were valid lately are not counted here, so a client that
+    shares its address with a broken program is not affected.
     """
 
     def __init__(self, limit: int) -> None:
         self._limit = limit
-        self._spent: dict[str, tuple[float, float]] = {}  # how many, as of when
+        # By address: wrong tokens not regained yet, and the moment of that count.
+        self._spent: dict[str, tuple[float, float]] = {}
         self._turns: dict[str, asyncio.Semaphore] = {}
         self._waiting: Counter[str] = Counter()
 
     @asynccontextmanager
     async def guess(self, client: str) -> AsyncIterator[None]:
-        """The lookup of an unknown token; one that ends as 401 counts.
+        """Enclose the lookup of an unknown token; one that ends as 401 counts.
 
-        Raises ``Refused`` (429) for an address that has shown too many.
+        Raises ``Refused`` (429) for an address that has sent too many.
         """
         address = address_key(client)
         self._check(address)
@@ -134,4 +140,5 @@ class WrongTokens:
 
 
 def too_many(message: str, seconds: int) -> Refused:
+    """Return a 429 that asks the client to retry after so many seconds."""
     return Refused(429, message, (b"retry-after", b"%d" % seconds))

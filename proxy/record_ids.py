@@ -1,12 +1,12 @@
-"""Under which ids the copies of a call are kept: settled before the answer names them.
+"""The ids of a call's records: they are settled before the answer names them.
 
-A call whose caller gave no id has one of ours, which nobody else can have. An id of the
-caller's is a wish. It is reserved (``reservations.py``) for this very call, so that what
-the answer says holds whatever other calls, creates of the API and the listener do until
-the copy is stored. An id that is taken by other content is replaced by ``<id>~<8 hex of
-the content's hash>``, so that a repeat of that content finds it again, and failing that by
-one of ours. The record says what was wished for. What was removed for good is not
-recorded, nor are the other parts of its request.
+A call whose caller gave no id gets one of ours, which nobody else can have. An id of the
+caller's is a wish. It is reserved (``reservations.py``) for this very call, so that what the
+answer says stays true whatever other calls, creates of the API and the listener do until the
+copy is stored. An id that is taken by other content is replaced by ``<id>~<8 hex digits of the
+content's hash>``, so that a repeat of that content gets the same id; if that is taken as well,
+by one of ours. The record names the id that was wished for. What was removed for good is not
+recorded again, nor are the other parts of its request.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ from proxy.response_reading import UpstreamResponse
 from proxy.spool.entries import FORM_JSON
 
 REMOVED = "removed"
-# What clients and gateways take as one header; aiohttp's limit is 8,190.
+# The largest header that clients and gateways accept; aiohttp's limit is 8,190.
 HEADER_BYTES = 8000
 LENGTH = Struct("<Q")
 TAKEN, UNKNOWN = "taken", "unknown"
@@ -58,12 +58,12 @@ log = logging.getLogger(__name__)
 
 
 class IdRemoved(Exception):
-    """An id that the call wishes for was removed for good, or is hidden."""
+    """The record of a wished id was removed for good, or is hidden."""
 
 
 @dataclass(frozen=True, slots=True)
 class Chosen:
-    """The id of one part; ``digest`` is what it is reserved with, None without need."""
+    """The id of one part. ``digest`` is what it is reserved with; None without a reservation."""
 
     id: str
     digest: bytes | None = None
@@ -71,14 +71,14 @@ class Chosen:
 
 
 class RecordIds:
-    """Settles the ids of the calls of one process."""
+    """Settles the ids of all calls of one process."""
 
     def __init__(self) -> None:
         self._reservations = Reservations()
 
     async def settle(self, exchange: Exchange, answered: UpstreamResponse) -> str:
-        """Give the exchange its ids; "", or why no copy of it can be kept."""
-        if exchange.ids:  # a stream's, before it began
+        """Give the exchange its ids; return "", or why no copy of it can be kept."""
+        if exchange.ids:  # those of a stream were settled before it began
             return ""
         count = await _count_parts(exchange, answered)
         ids = part_ids(exchange.asked.request_id, count)
@@ -91,7 +91,10 @@ class RecordIds:
         return await self._settle(exchange, ids, digests, content_hashes)
 
     async def settle_stream(self, exchange: Exchange) -> str:
-        """The id of a call whose answer is not known yet: no other call shares it."""
+        """Settle the id of a call whose answer is not known yet; see ``settle``.
+
+        The digest is random, because the answer is unknown: so no other call can share the id.
+        """
         ids = [exchange.asked.request_id]
         if not exchange.asked.is_wish:
             exchange.ids = ids
@@ -99,7 +102,7 @@ class RecordIds:
         return await self._settle(exchange, ids, [os.urandom(32)], None)
 
     def give_back(self, exchange: Exchange) -> None:
-        """No copy was kept after all: what was reserved for it is free again."""
+        """Free what was reserved for a call of which no copy was kept after all."""
         held, exchange.reservations = exchange.reservations, []
         self._reservations.give_back(held)
 
@@ -112,7 +115,8 @@ class RecordIds:
     ) -> str:
         key = exchange.target.model_key
         wishes = [Wish(key, *each) for each in zip(ids, digests, strict=True)]
-        # Known to the exchange at once: however this ends, they can be given back.
+        # The exchange owns the list from here on, so that ``give_back`` frees what was
+        # reserved however this ends.
         held = exchange.reservations
         try:
             chosen = await self._choose(wishes, content_hashes, held)
@@ -135,7 +139,10 @@ class RecordIds:
         content_hashes: Callable[[], Awaitable[list[bytes]]] | None,
         held: list[Reservation],
     ) -> list[Chosen]:
-        """An id for each wish. Raises ``IdRemoved``; ``held`` gets what was reserved."""
+        """Return an id for each wish, and add what was reserved to ``held``.
+
+        Raises ``IdRemoved``.
+        """
         found = await self._ask(wishes, held)
         chosen = [_chosen(*each) for each in zip(wishes, found, strict=True)]
         taken = [number for number, each in enumerate(chosen) if each is None]
@@ -143,7 +150,7 @@ class RecordIds:
         if taken and content_hashes is not None:
             try:
                 hashes = await content_hashes()
-            except ValueError:  # nobody can compare it in time: it gets an id of ours
+            except ValueError:  # not comparable in time, so it gets an id of ours
                 hashes, taken = [], []
             for number in taken:
                 wish, content = wishes[number], hashes[number]
@@ -170,10 +177,10 @@ class RecordIds:
 def _chosen(
     wish: Wish, found: Reservation | None, content_hash: bytes | None = None
 ) -> Chosen | None:
-    """The id that was wished for, or ours where nobody could be asked in time.
+    """Return the wished id, or one of ours if the database could not be asked in time.
 
-    None when it is taken: by other content than that of ``content_hash``, or by content
-    that is not compared. Raises ``IdRemoved``.
+    It is None when the wished id is taken: by other content than that of ``content_hash``, or by
+    content that is not compared. Raises ``IdRemoved``.
     """
     if found is None:
         return Chosen(uuid7(), replaced=UNKNOWN)
@@ -185,15 +192,17 @@ def _chosen(
         return None
     if found.is_hidden:
         raise IdRemoved
-    return Chosen(wish.inference_id)  # the copy will be dropped for the one there
+    # The listener will drop this copy as a duplicate of the stored record.
+    return Chosen(wish.inference_id)
 
 
 async def _count_parts(exchange: Exchange, answered: UpstreamResponse) -> int:
-    """How many inferences it was: as many as the inputs, where the answers are, too."""
+    """Return how many inferences the call is: as many as its inputs, if the answer has as many."""
     count = exchange.asked.parts
     if count == 1:
         return 1
-    # No id has less than two characters: more of them than bytes fit in no header.
+    # An id with its comma has two characters at least, so more than HEADER_BYTES ids never
+    # fit in the header and need not be made.
     ids = part_ids(exchange.asked.request_id, min(count, HEADER_BYTES))
     why = ""
     if len(header_of_ids(ids)) > HEADER_BYTES:
@@ -219,7 +228,7 @@ async def _count_parts(exchange: Exchange, answered: UpstreamResponse) -> int:
 
 
 def _digests(exchange: Exchange, answered: UpstreamResponse, count: int) -> list[bytes]:
-    """What tells this call from others: all that makes the content of its records."""
+    """Return what tells this call from others: a hash of all that its records are made of."""
     facts = exchange.entry(answered).facts
     said = [
         facts.form,
@@ -231,7 +240,7 @@ def _digests(exchange: Exchange, answered: UpstreamResponse, count: int) -> list
         facts.metadata,
     ]
     digest = hashlib.sha256()
-    # What a server compresses anew is the same answer in other bytes.
+    # Decompressed, because a server may compress the same answer to other bytes.
     answer = _plain(answered)
     for piece in (orjson.dumps(said), exchange.asked.body, answer):
         digest.update(LENGTH.pack(len(piece)))
@@ -255,7 +264,10 @@ def _plain(answered: UpstreamResponse) -> bytes:
 async def _content_hashes(
     exchange: Exchange, answered: UpstreamResponse, ids: list[str]
 ) -> list[bytes]:
-    """Those of the records to be, one for each part. It is as much work as capture is."""
+    """Return the content hashes of the records to be, one for each part.
+
+    It is as much work as capturing the call.
+    """
     entry = exchange.entry(answered, ids)
     payload = b"".join(entry.pieces())
     if is_light(payload) and not (entry.facts.request_encoding or answered.encoding):
@@ -264,5 +276,5 @@ async def _content_hashes(
 
 
 async def _aside(size: int, work: Callable[[], Result]) -> Result:
-    """The work on so many bytes, in a thread when they are many."""
+    """Do work on so many bytes, in a thread if they are many."""
     return await asyncio.to_thread(work) if size > LARGE else work()

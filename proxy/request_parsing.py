@@ -1,7 +1,7 @@
-"""What a request body asks for, as far as the proxy has to know before it forwards it.
+"""Parse a request body as far as the proxy has to know before it forwards it.
 
-Nothing is refused here. What cannot be read is the upstream's to refuse, and whatever the
-copy alone cannot bear (an encoding we do not know, an id that is none) is told in the
+Nothing is refused here. A request that cannot be parsed is the upstream's to refuse. Whatever
+only the copy cannot handle (an unknown encoding, an invalid id) becomes a warning in the
 record: the request is then kept as it came, or under an id of ours.
 """
 
@@ -27,17 +27,18 @@ from proxy.http.headers import HEADER_LENGTH, Headers
 from proxy.parser_processes import is_light, shared
 from proxy.paths import is_id
 
-LARGE = 256 * 2**10  # what is larger is hashed in a thread
+LARGE = 256 * 2**10  # bytes; larger bodies are hashed and decompressed in a thread
 
 
 @dataclass(slots=True)
 class ParsedRequest:
-    """``body`` is what is kept: without its content encoding, unless ``encoding`` says
-    that it still has one.
+    """A request body and what was parsed from it.
 
-    ``request_id`` is the caller's, if ``is_wish``, else ours; the upstream finds it in the
-    body, if ``is_told``. ``parts`` is how many inferences it is if the answer comes in as
-    many. ``warnings`` go to the record.
+    ``body`` is what is kept: without its content encoding, unless ``encoding`` says that it
+    still has one. ``request_id`` is the caller's if ``is_wish``, else ours. ``is_told`` says
+    that the body holds the id, so the upstream finds it there. ``parts`` is how many inferences
+    the request is if its answer comes in as many parts. ``is_read`` is False if the body could
+    not be parsed. ``warnings`` go to the record.
     """
 
     body: bytes
@@ -54,7 +55,10 @@ class ParsedRequest:
 async def parse_request(
     body: bytes, headers: Headers, task_type: str, take: Take
 ) -> ParsedRequest:
-    """``take`` is asked for room for what comes out of a compressed body."""
+    """Return the parsed request. Nothing is raised for a body that cannot be parsed.
+
+    ``take`` reserves memory for the bytes that come out of a compressed body.
+    """
     encoding = headers.encoding()
     try:
         plain = await inflate(body, encoding, limits.PROXY_MAX_REQUEST_BYTES, take)
@@ -70,9 +74,9 @@ async def parse_request(
 
 
 async def inflate(body: bytes, encoding: str, most: int, take: Take) -> bytes:
-    """The body without its encoding. Raises ValueError where it cannot be read.
+    """Return the body without its content encoding. Raises ValueError if it cannot be decoded.
 
-    A thread is enough: inflating leaves the interpreter to others.
+    It runs in a thread, not in a process: zlib releases the interpreter lock.
     """
     if not encoding:
         return body
@@ -80,7 +84,7 @@ async def inflate(body: bytes, encoding: str, most: int, take: Take) -> bytes:
 
 
 def as_it_came(body: bytes, why: object, encoding: str = "") -> ParsedRequest:
-    """For a body that is passed on, and kept, unread."""
+    """Return the parsed form of a body that is forwarded, and kept, without being parsed."""
     warning = f"The request could not be read, and is kept as it came: {why}"
     return ParsedRequest(
         body, None, uuid7(), is_read=False, encoding=encoding, warnings=[warning]
@@ -88,7 +92,11 @@ def as_it_came(body: bytes, why: object, encoding: str = "") -> ParsedRequest:
 
 
 async def without_metadata(asked: ParsedRequest) -> tuple[bytes, int | None]:
-    """The very same body where it holds none."""
+    """Return the body without its request metadata, and its header length.
+
+    It is the identical object if the body holds no metadata. Raises ValueError if it cannot be
+    parsed.
+    """
     body, length = asked.body, asked.header_length
     if is_light(_header_of(body, length)):
         return strip_metadata(body, length)
@@ -97,13 +105,17 @@ async def without_metadata(asked: ParsedRequest) -> tuple[bytes, int | None]:
 
 
 def strip(body: bytes, header_length: int | None) -> tuple[bytes | None, int | None]:
+    """Return what ``strip_metadata`` returns, with None for an unchanged body.
+
+    It runs in a parser process: None saves sending an unchanged body back.
+    """
     stripped, length = strip_metadata(body, header_length)
     return (None if stripped is body else stripped), length
 
 
 def wish_of(given: object) -> tuple[str, list[str]]:
-    """The id a caller asks for, "" for none; and what is wrong with one that is none."""
-    if given is None or given == "":  # Triton's clients mean none by it
+    """Return the id that a caller asks for ("" for none), and warnings about an invalid one."""
+    if given is None or given == "":  # Triton's clients send "" for no id
         return "", []
     if isinstance(given, str) and is_id(given):
         return given, []
@@ -115,7 +127,10 @@ def wish_of(given: object) -> tuple[str, list[str]]:
 
 
 def part_ids(request_id: str, count: int) -> list[str]:
-    """The id for a single part; else one with its number, cut where that is too long."""
+    """Return an id for each part: the request's own for a single part, else ``<id>-<number>``.
+
+    The request's id is cut where the result would be longer than ``ID_MAX_CHARS``.
+    """
     if count == 1:
         return [request_id]
     most = limits.ID_MAX_CHARS
@@ -125,18 +140,19 @@ def part_ids(request_id: str, count: int) -> list[str]:
 async def _read(
     body: bytes, header_length: int | None, task_type: str
 ) -> ParsedRequest:
-    """Without the body. Raises ValueError where it cannot be read."""
+    """Return the parsed request without its body. Raises ValueError if it cannot be parsed."""
     if header_length == 0:  # the whole body is one tensor
         return ParsedRequest(b"", 0, uuid7())
     if is_light(_header_of(body, header_length)):
         document = _read_header(body, header_length)
-        # Only what may be several inputs is looked at beyond its header.
+        # Only a request that may hold several inputs is parsed beyond its JSON header.
         if is_light(body) or not _may_be_several(document, task_type):
             return _describe(document, body, header_length, task_type)
     return await shared().run(read_whole, body, header_length, task_type)
 
 
 def read_whole(body: bytes, header_length: int | None, task_type: str) -> ParsedRequest:
+    """Return the parsed request without its body. It runs in a parser process."""
     document = _read_header(body, header_length)
     return _describe(document, body, header_length, task_type)
 
@@ -186,24 +202,24 @@ def _read_header(body: bytes, header_length: int | None) -> dict[str, Any]:
 def _count_parts(
     document: dict[str, Any], body: bytes, header_length: int | None, task_type: str
 ) -> int:
-    """How many inferences it may be. Taken apart only if it may be more than one."""
+    """Return how many inferences it may be. The body is parsed only if it may be more than one."""
     if not _may_be_several(document, task_type):
         return 1
     try:
         return count_parts(read_request(body, header_length), task_type)
-    except V2Error:  # the upstream may take it; it is kept as it came
+    except V2Error:  # the upstream may still accept it; it is kept as it came
         return 1
 
 
 def _may_be_several(document: dict[str, Any], task_type: str) -> bool:
-    """By datatypes and shapes alone."""
+    """Return whether it may hold several inputs, judging by datatypes and shapes alone."""
     inputs = document.get("inputs")
     if not isinstance(inputs, list) or not all(isinstance(e, dict) for e in inputs):
         return False
     if inputs and all(each.get("datatype") == "BYTES" for each in inputs):
         if len(inputs) != 1:
             return True
-        # Several elements of one input are several parts in the shapes [N], [N, 1] alone.
+        # One input with several elements is several parts only in the shapes [N] and [N, 1].
         shape = inputs[0].get("shape")
         if isinstance(shape, list) and shape not in ([1], [1, 1]):
             return True

@@ -1,8 +1,8 @@
-"""Ids that callers wish for, reserved in the database: one statement for many calls.
+"""Reserve ids that callers wish for in the database: one statement for many calls.
 
-The calls that come while a statement is under way share the next one, and its commit. A
-call waits ``ISTORE_ID_DEADLINE_MS`` at most, and not at all while the database is known to
-be away or to hang: then nobody knows what the id is, and the copy takes another.
+Calls that come while a statement is running share the next one, and its commit. A call waits
+``ISTORE_ID_DEADLINE_MS`` at most, and not at all while the database is known to be away or to
+hang: then the state of the id is unknown, and the copy gets another id.
 """
 
 from __future__ import annotations
@@ -19,9 +19,10 @@ from inferences.store.reservations import Reservation, Wish, release, reserve
 from istore.failpoints import failpoint
 from proxy import limits
 
-AT_ONCE = 200
-AWAY_SECONDS = 1.0
-# Of the deadline; a create that holds one id may not keep a whole batch waiting longer.
+AT_ONCE = 200  # calls in one statement
+AWAY_SECONDS = 1.0  # after an error nobody asks for this long
+# The lock timeout, as a share of the deadline. A create of the API that holds one id must
+# not keep a whole batch waiting for longer.
 LOCK_SHARE = 0.25
 
 Found = list[Reservation | None]
@@ -30,7 +31,7 @@ log = logging.getLogger(__name__)
 
 
 class Reservations:
-    """Asks for all calls of this process, in a thread of its own."""
+    """Reserves ids for all calls of this process, in a thread of its own."""
 
     def __init__(self) -> None:
         self._thread = ThreadPoolExecutor(1, "ids")
@@ -41,7 +42,7 @@ class Reservations:
         self._known: object = None  # the connection whose timeouts are set
 
     async def ask(self, wishes: Sequence[Wish]) -> Found:
-        """What became of each wish; None for what could not be settled in time."""
+        """Return what became of each wish; None for what could not be settled in time."""
         seconds = limits.ID_DEADLINE_MS / 1000
         if self._is_away(seconds):
             return [None] * len(wishes)
@@ -55,16 +56,18 @@ class Reservations:
             return [None] * len(wishes)
 
     def give_back(self, reservations: Sequence[Reservation]) -> None:
-        """The copies were not kept. Nobody waits for this."""
+        """Free reservations of copies that were not kept. Nobody waits for this."""
         self._returned += [each for each in reservations if each.is_new]
         self._ask_next()
 
     def _is_away(self, seconds: float) -> bool:
+        """Return whether a statement runs for too long, or failed a moment ago."""
         now = time.monotonic()
         is_stuck = self._asked_at is not None and now - self._asked_at > seconds
         return is_stuck or now < self._away_until
 
     def _ask_next(self) -> None:
+        """Start the next statement, unless one is running or there is nothing to ask."""
         if self._asked_at is not None or not (self._waiting or self._returned):
             return
         batch, self._waiting = self._waiting[:AT_ONCE], self._waiting[AT_ONCE:]
@@ -80,6 +83,7 @@ class Reservations:
         batch: list[tuple[Sequence[Wish], asyncio.Future[Found]]],
         done: asyncio.Future[Found],
     ) -> None:
+        """Give the calls of a finished statement their outcomes, and start the next one."""
         self._asked_at = None
         wanted = sum(len(wishes) for wishes, _ in batch)
         error = done.exception()
@@ -91,7 +95,7 @@ class Reservations:
             own = [next(found) for _ in wishes]
             if not outcome.done():
                 outcome.set_result(own)
-            else:  # it came too late, and the call went on with another id
+            else:  # too late: the call went on with another id
                 self._returned += [each for each in own if each and each.is_new]
         self._ask_next()
 
@@ -103,7 +107,7 @@ class Reservations:
         except (InterfaceError, OperationalError):
             if connection.is_usable():
                 raise
-            connection.close()  # lost since it was used last: one more attempt
+            connection.close()  # it was lost since its last use: one more attempt
             return self._settle_once(wishes, returned)
 
     def _settle_once(self, wishes: list[Wish], returned: list[Reservation]) -> Found:
@@ -118,7 +122,8 @@ class Reservations:
         except Error:
             if len(wishes) == 1 or not connection.is_usable():
                 raise
-        # One of them is locked, or its model is gone: the others need not suffer.
+        # One of them is locked, or its model was removed: ask one by one, so that the others
+        # are reserved all the same.
         return [self._settle_alone(wish) for wish in wishes]
 
     def _settle_alone(self, wish: Wish) -> Reservation | None:
@@ -130,6 +135,7 @@ class Reservations:
         return found
 
     def _bound_waits(self) -> None:
+        """Set the timeouts of a connection that is new, in milliseconds."""
         connection.ensure_connection()
         if self._known is connection.connection:
             return

@@ -1,4 +1,4 @@
-"""Reading an upstream's answer: whole, to be kept, or piece by piece, to be passed on."""
+"""Read an upstream's answer: whole, to keep a copy, or piece by piece, to pass it on."""
 
 from __future__ import annotations
 
@@ -16,17 +16,21 @@ from proxy.http.upstream_pool import too_large
 
 TOO_LARGE, BUSY, STATUS = "too-large", "busy", "upstream-status"
 
-# Ordinary answers, which some servers send in chunks all the same.
+# Content types of ordinary answers. Some servers send these in chunks as well, so chunks
+# alone do not make a stream.
 ORDINARY = ("application/json", "application/octet-stream", "")
 
 
 class BrokenOff(Exception):
-    """The answer cannot be sent to its end; the client must see that it ends early."""
+    """The answer cannot be sent to its end, and the client must see that it ends early."""
 
 
 @dataclass(slots=True)
 class UpstreamResponse:
-    """An answer with its whole body, unless ``told`` says why no copy is kept."""
+    """An upstream's answer with its whole body, unless ``told`` says why no copy is kept.
+
+    ``told`` is a value of the ``Inference-Store`` header.
+    """
 
     status: int
     headers: list[tuple[bytes, bytes]]
@@ -40,6 +44,7 @@ class UpstreamResponse:
     def beginning(
         cls, response: Response, told: str = "", *chunks: bytes
     ) -> UpstreamResponse:
+        """Return an answer with the head of the response, and with the chunks read so far."""
         length = response.header(HEADER_LENGTH)
         return cls(
             status=response.status,
@@ -53,11 +58,16 @@ class UpstreamResponse:
 
     @property
     def body(self) -> bytes:
+        """The chunks as one bytes object."""
         return self.chunks[0] if len(self.chunks) == 1 else b"".join(self.chunks)
 
 
 def is_stream(response: Response) -> bool:
-    """Whether the client wants each piece as it comes."""
+    """Return whether the answer is a stream, of which the client wants each piece as it comes.
+
+    That is a content type with a known framing, or a chunked response of another content type
+    than the ordinary ones.
+    """
     content_type = _media_type(response)
     if content_type in FRAMINGS:
         return True
@@ -67,9 +77,9 @@ def is_stream(response: Response) -> bool:
 async def read_answer(
     response: Response, allowance: MemoryReservation, patience: Timeout
 ) -> UpstreamResponse:
-    """The answer, with as much of its body as may be held.
+    """Return the answer, with as much of its body as may be held.
 
-    It may take as long as one that is passed on: whether a copy is kept must not decide
+    The timeout is that of an answer that is passed on: whether a copy is kept must not decide
     whether a slow answer arrives.
     """
     chunks, reason = await _gather(response, allowance, patience)
@@ -77,6 +87,7 @@ async def read_answer(
 
 
 def not_recorded(reason: str) -> str:
+    """Return the header value that gives this reason for a missing copy; "" for no reason."""
     return f"not-recorded; reason={reason}" if reason else ""
 
 
@@ -87,10 +98,10 @@ async def pass_on(
     patience: Timeout,
     begun: Iterable[bytes] = (),
 ) -> None:
-    """Send the answer on as it comes, after what was read of it already.
+    """Send the rest of the answer to the client as it comes, after the chunks in ``begun``.
 
-    It is read to its end even when the client is gone. As long as something comes it
-    may take what it takes: only silence is too long.
+    It is read to its end even when the client is gone. Each piece resets the timeout, so only
+    silence is too long. Raises ``BrokenOff`` when the answer becomes too large.
     """
     headers = [*to_client(response.headers), *extra]
     if response.length is not None:
@@ -127,7 +138,8 @@ async def _gather(
         patience.reset()
         chunks.append(chunk)
         size += len(chunk)
-        if size > limits.PROXY_MAX_RESPONSE_BYTES:  # and nothing of it was sent yet
+        # Nothing has been sent yet, so an error status is possible.
+        if size > limits.PROXY_MAX_RESPONSE_BYTES:
             raise too_large()
         if size > most:
             return chunks, TOO_LARGE

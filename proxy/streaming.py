@@ -1,12 +1,12 @@
-"""Answers that are streams: each piece leaves as it comes, and a copy of it is held.
+"""Streamed answers: each piece is passed on as it comes, and a copy is held.
 
-When the stream has ended the copy goes to the spool, as it came, and the capture process
-reads it (``protocols.streams``). A client that leaves ends the stream: the server is not made
-to go on for nobody. What came until then is kept, and says that it is a part.
+When the stream has ended the copy goes to the spool as it came, and the capture process parses
+it (``protocols.streams``). A client that disconnects ends the stream, so that the server does
+not go on for nobody. What came until then is kept, marked as partial.
 
-The header ``streaming`` is sent before anybody knows whether a copy will be kept, so the id
-that it tells is noted (``LostCopies``) until the copy lies in the spool, with the reason if
-there will be none.
+The header ``streaming`` is sent before anybody knows whether a copy will be kept. So the id in
+that header is noted (``LostCopies``) until the copy is in the spool; if there is no copy, the
+note gets the reason.
 """
 
 from __future__ import annotations
@@ -39,11 +39,11 @@ if TYPE_CHECKING:
 WHOLE, LEFT, BROKE_OFF = "", "The client left.", "The stream broke off."
 FIRST = asyncio.FIRST_COMPLETED
 STREAMING = "streaming"
-MARKS_MOST = 512  # pieces whose times are kept: the first token is among the first
+MARKS_MOST = 512  # pieces whose times are kept, to find that of the first token
 
 
 class Keeper(Protocol):
-    """What keeps copies, and settles under which ids: the proxy."""
+    """What keeps copies and settles their ids: the proxy. ``keep`` is ``Proxy.keep``."""
 
     lost: LostCopies
     record_ids: RecordIds
@@ -52,7 +52,7 @@ class Keeper(Protocol):
 
 
 class StreamResponse(Protocol):
-    """The beginning of an answer, from a server or from a mock."""
+    """The head of an answer and its pieces, from a server or from a mock."""
 
     status: int
     headers: list[tuple[bytes, bytes]]
@@ -63,7 +63,7 @@ class StreamResponse(Protocol):
 
 
 class Streaming(Protocol):
-    """A server that was asked, or a mock in its place."""
+    """A call to a server whose answer has begun, or a mock in its place."""
 
     response: StreamResponse
     patience: Timeout
@@ -71,9 +71,9 @@ class Streaming(Protocol):
 
 @dataclass(slots=True)
 class StreamCopy:
-    """The bytes of a stream as they come, within the limit of a copy.
+    """The bytes of a stream as they come, up to ``most`` bytes.
 
-    ``reason`` says why there is no copy; then nothing is held.
+    ``reason`` says why there is no copy; then no bytes are held.
     """
 
     allowance: MemoryReservation
@@ -81,10 +81,11 @@ class StreamCopy:
     size: int = 0
     reason: str = ""
     chunks: list[bytes] = field(default_factory=list)
-    # How many bytes had come at which moment, in microseconds.
+    # (bytes received so far, microseconds since 1970) after each of the first pieces
     marks: list[tuple[int, int]] = field(default_factory=list)
 
     def take(self, piece: bytes) -> None:
+        """Hold one more piece, or give up the copy if it is too large or no memory is left."""
         self.size += len(piece)
         if self.reason:
             return
@@ -103,7 +104,7 @@ class StreamCopy:
         self.marks.clear()
 
     def facts(self, end: str, forwarded_at: int) -> dict[str, Any]:
-        """What the spool keeps beside the bytes: times count from when it was asked."""
+        """Return what the spool keeps beside the bytes; times count from ``forwarded_at``."""
         marks = [(size, moment - forwarded_at) for size, moment in self.marks]
         return {"end": end, "marks": marks}
 
@@ -116,11 +117,11 @@ async def carry_stream(
     reader: Reader,
     send: Send,
 ) -> None:
-    """Pass the stream on; ``keeper`` takes the copy of what is to be stored."""
+    """Pass the stream on to the client; ``keeper`` keeps the copy if it is to be stored."""
     response = asking.response
     told = _describe(exchange, response)
     if told == STREAMING:
-        # The header names the record before anybody knows what the answer will say.
+        # The header names the record, so its id is settled before the answer is known.
         reason = await keeper.record_ids.settle_stream(exchange)
         told = not_recorded(reason) or STREAMING
     copy = None
@@ -148,7 +149,10 @@ async def carry_stream(
 
 
 def _describe(exchange: Exchange, response: StreamResponse) -> str:
-    """What is known when the stream begins: most that keeps copies away is, by then."""
+    """Return the value of the ``Inference-Store`` header as far as it is known at the start.
+
+    Most reasons against a copy are known by then.
+    """
     if not exchange.target.is_stored:
         return "off"
     if not 200 <= response.status < 300:
@@ -161,7 +165,10 @@ def _describe(exchange: Exchange, response: StreamResponse) -> str:
 async def _pass_pieces(
     asking: Streaming, copy: StreamCopy | None, reader: Reader, send: Send
 ) -> str:
-    """Until one of the two ends. What a server breaks off raises, as silence does."""
+    """Pass pieces on until the stream ends or the client leaves, and return which it was.
+
+    Raises what a server that breaks off or stays silent raises.
+    """
     pieces = asking.response.pieces()
     left = asyncio.ensure_future(reader.until_gone())
     coming: asyncio.Future[bytes | None] = left  # type: ignore[assignment]

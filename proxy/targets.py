@@ -1,10 +1,11 @@
-"""Which server answers for a model, and whether this caller may ask.
+"""Find which server answers for a model, and whether this caller may call it.
 
-What the database said is remembered, and used as long as the lease of this process holds:
-``istore.freshness`` says why that is as good as asking. While the database is away, what
-was known stays in use for ``ISTORE_PROXY_STALE_SECONDS`` since the database confirmed it
-last: by an answer, or by a heartbeat that told no change of it. An entry from before a
-lease began anew is in doubt: it is asked again, and is there for another outage meanwhile.
+Lookups are cached, and used as long as the lease of this process holds: ``istore.freshness``
+says why that is as good as asking the database. While the database is away, a cached lookup
+stays in use for ``ISTORE_PROXY_STALE_SECONDS`` after the database last confirmed it: by an
+answer, or by a heartbeat that reported no change of it. When a lease begins anew, all earlier
+entries are in doubt: they are looked up again before use, but kept in case the database is away
+again first.
 """
 
 from __future__ import annotations
@@ -40,12 +41,12 @@ from services.session_ports import is_port_of_session, port_of
 from services.session_tokens import MARK as SESSION_MARK
 from services.session_tokens import find_session_token
 
-# Looked up again after this time, so that a token's last use is noted, and a change that
-# no trigger saw (a restored table) does not go unnoticed for ever.
+# Entries are looked up again after this time, so that a token's last use is recorded, and a
+# change that no trigger saw (a restored table) does not go unnoticed for ever.
 REMEMBERED_SECONDS = 60.0
-DATABASE_SECONDS = 5.0
+DATABASE_SECONDS = 5.0  # a lookup that takes longer counts as "the database is away"
 THREADS = 4
-REMEMBERED = 4096
+REMEMBERED = 4096  # cached lookups, and digests of valid tokens; the oldest goes first
 CALLING = Role.EDITOR  # what a token needs to call models and sessions
 
 log = logging.getLogger(__name__)
@@ -53,7 +54,10 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """A model as the proxy sees it: where to forward to, and what to keep."""
+    """A model as the proxy sees it: where to forward calls, and what to keep.
+
+    ``problem`` says why it cannot be called at all.
+    """
 
     model_id: str
     model_key: int
@@ -65,18 +69,18 @@ class Target:
     strips_metadata: bool
     problem: str = ""
     is_ours: bool = False  # a server that the store started itself
-    is_elsewhere: bool = False  # this machine's port is that of a session's process
+    is_elsewhere: bool = False  # its port, here, is that of a session's process
 
 
 Found = TypeVar("Found")
 Result = TypeVar("Result")
-# The token's digest, and the names that were asked for, the preferred one first.
+# Cache key: the token's digest, and the possible names, the preferred one first.
 Key = tuple[bytes, tuple[str, ...]]
 
 
 @dataclass(frozen=True, slots=True)
 class Known(Generic[Found]):
-    """What a lookup found, which rows it depends on, and how long it is valid at most.
+    """What a lookup found, the rows it depends on, and for how many seconds it is valid.
 
     Rows are named as the triggers of ``proxy_change`` name them.
     """
@@ -88,45 +92,51 @@ class Known(Generic[Found]):
 
 @dataclass(frozen=True, slots=True)
 class Remembered(Generic[Found]):
-    """Moments are those of ``clock``: when to look again, and when it is over."""
+    """A cached lookup. Its moments are those of ``clock``.
+
+    It is to be looked up again at ``due_at``, and invalid from ``ends_at``.
+    """
 
     found: Found
     depends_on: frozenset[str]
     due_at: float
     ends_at: float
-    confirmed_at: (
-        float  # when it was right; later heartbeats confirm it, unless in doubt
-    )
+    # When the database confirmed it; later heartbeats confirm it, too, unless it is in doubt.
+    confirmed_at: float
     is_in_doubt: bool = False
 
     @classmethod
     def of(cls, known: Known[Found], at: float) -> Remembered[Found]:
+        """Return the entry of a lookup that began at this moment."""
         ends_at = at + known.seconds
         due_at = min(ends_at, at + REMEMBERED_SECONDS)
         return cls(known.found, known.depends_on, due_at, ends_at, at)
 
     def in_doubt(self, heard_at: float | None) -> Remembered[Found]:
-        """The same, to be asked again before it is used while the database answers."""
+        """Return the same entry, to be looked up again before use while the database answers."""
         confirmed_at = self.last_confirmed_at(heard_at)
         due_at = float("-inf")
         return replace(self, due_at=due_at, confirmed_at=confirmed_at, is_in_doubt=True)
 
     def last_confirmed_at(self, heard_at: float | None) -> float:
-        """``heard_at``: when a heartbeat last told all changes."""
+        """Return when the database last confirmed it.
+
+        ``heard_at`` is when a heartbeat last reported all changes.
+        """
         if self.is_in_doubt or heard_at is None:
             return self.confirmed_at
         return max(self.confirmed_at, heard_at)
 
 
 class DatabaseAway(Refused):
-    """The answer to a call that is not known, while nobody can be asked."""
+    """The response to a call that is not cached while the database cannot be asked (503)."""
 
     def __init__(self) -> None:
         super().__init__(503, "A dependency is unavailable.", AGAIN_IN_A_SECOND)
 
 
 class Admission:
-    """What the lookups of one process share: lease, threads and rates."""
+    """What all lookups of one process share: lease, threads and rate limits."""
 
     def __init__(self) -> None:
         self.lease = Lease()
@@ -135,7 +145,7 @@ class Admission:
         self.wrong_tokens = WrongTokens(limits.WRONG_TOKENS_PER_MINUTE)
 
     async def is_ready(self) -> tuple[bool, str]:
-        """Whether calls can be let in, and what is wrong if something is."""
+        """Return whether calls can be admitted, and what is wrong ("" if nothing is)."""
         if await self.lease.renew():
             return True, ""
         if self.lease.is_away:
@@ -148,13 +158,15 @@ class Admission:
         return True, "The database gives no lease: each call asks it."
 
     async def in_thread(self, ask: Callable[[], Result]) -> Result:
+        """Run a database lookup in a thread. Raises ``DatabaseAway`` if it fails or times out."""
         loop, threads = asyncio.get_running_loop(), self.threads
         try:
             async with asyncio.timeout(DATABASE_SECONDS):
                 return await loop.run_in_executor(threads, _asking_anew, ask)
         except TimeoutError as error:
-            # Its threads may hang for as long as their connections do. Lookups that wait
-            # for them are not cancelled: that would end their calls without an answer.
+            # The threads may hang as long as their connections do, so new ones take over.
+            # Lookups that wait for the old ones are not cancelled: that would end their
+            # calls without an answer.
             if self.threads is threads:
                 self.threads = ThreadPoolExecutor(THREADS, "lookup")
                 threads.shutdown(wait=False)
@@ -164,7 +176,7 @@ class Admission:
 
 
 class Targets(Generic[Found]):
-    """The targets callers asked for lately, as ``look`` finds them."""
+    """A cache of the targets that callers asked for lately; ``look`` finds what is not cached."""
 
     def __init__(
         self,
@@ -181,8 +193,10 @@ class Targets(Generic[Found]):
         self._forgettings = 0
 
     async def find(self, headers: Headers, names: tuple[str, ...]) -> Found:
-        """Raises ``Refused``: 401 without a valid token, 403 when its role is not enough,
-        404 when it opens nothing, 429 when there were too many calls.
+        """Return what this token may call under the first of the names that exists.
+
+        Raises ``Refused``: 401 without a valid token, 403 when its role is not enough, 404 when
+        it opens nothing, 429 when there were too many calls.
         """
         scheme, _, secret = (headers.get(b"authorization") or b"").partition(b" ")
         secret = secret.strip()
@@ -200,7 +214,11 @@ class Targets(Generic[Found]):
         return found
 
     def forget(self, changes: Collection[str] | None) -> None:
-        """What depends on these rows, and whatever is being looked up."""
+        """Drop the entries that depend on these rows (None: all), and disown lookups under way.
+
+        A lookup under way may have read before the change, so its result is neither cached nor
+        shared with later callers.
+        """
         self._forgettings += 1
         self._asked.clear()
         if changes is None:
@@ -211,7 +229,10 @@ class Targets(Generic[Found]):
                 del self._memory[key]
 
     def doubt(self, heard_at: float | None) -> None:
-        """Nothing is used before it is asked again, unless nobody can be asked."""
+        """Mark all entries as in doubt: each is looked up again before use.
+
+        Only while the database is away are they used without that.
+        """
         for key, each in self._memory.items():
             self._memory[key] = each.in_doubt(heard_at)
 
@@ -228,7 +249,7 @@ class Targets(Generic[Found]):
         return self._from_memory(key)
 
     def _from_memory(self, key: Key) -> Found:
-        """What was known, if the database has confirmed it not too long ago."""
+        """Return the cached target, or raise ``DatabaseAway`` if it was not confirmed lately."""
         remembered, at = self._memory.get(key), clock()
         if remembered is None or remembered.ends_at <= at:
             raise DatabaseAway
@@ -240,10 +261,10 @@ class Targets(Generic[Found]):
     async def _look_up(
         self, key: Key, secret: bytes, headers: Headers, *, is_shared: bool
     ) -> Found:
-        """One look for all who wait for the same; what is not there is not remembered.
+        """Run one lookup for all callers that wait for the same key; a failure is not cached.
 
-        Without a lease it is shared with nobody: it may have begun before a change of
-        which the next caller was told.
+        Without a lease each caller has a lookup of its own: a shared one may have begun before
+        a change of which the next caller was already told.
         """
         if not is_shared:
             return await self._ask(key, secret, headers)
@@ -258,7 +279,7 @@ class Targets(Generic[Found]):
         if self._asked.get(key) is done:
             del self._asked[key]
         if not done.cancelled():
-            done.exception()  # whoever asked may be gone
+            done.exception()  # mark it as retrieved: the caller may be gone
 
     async def _ask(self, key: Key, secret: bytes, headers: Headers) -> Found:
         digest, names = key
@@ -288,7 +309,10 @@ class Targets(Generic[Found]):
 
 
 def find_target(secret: str, names: tuple[str, ...]) -> Known[Target]:
-    """The first of the names that is a model of the token's project."""
+    """Return the first of the names that is a model of the token's project.
+
+    Raises ``Refused``: 401, 403 or 404.
+    """
     if secret.startswith(SESSION_MARK) and find_session_token(secret):
         raise forbidden("The token of an inference session reaches that session alone.")
     token = find_token(secret)
@@ -303,7 +327,7 @@ def find_target(secret: str, names: tuple[str, ...]) -> Known[Target]:
         raise not_found()
     check_role(token)
     depends_on = {*rows_of(token), f"model:{model.pk}"}
-    if model.model_id != names[0]:  # a model of a name that comes before may appear
+    if model.model_id != names[0]:  # a model with a preferred name may be created later
         depends_on.add(f"models of {model.project_id}")
     depends_on.add(f"sessions of {port_of(model.upstream_url)}")
     target = Target(
@@ -322,11 +346,12 @@ def find_target(secret: str, names: tuple[str, ...]) -> Known[Target]:
 
 
 def rows_of(token: Token) -> tuple[str, str]:
+    """Return the rows that an answer about this token depends on, by their trigger names."""
     return f"token:{token.pk}", f"project:{token.project_id}"
 
 
 def check_role(token: Token) -> None:
-    """Raises ``Refused`` unless the token may call what its project can see."""
+    """Raise ``Refused`` (403) unless the token's role allows calls."""
     if token.role not in CALLING.at_least():
         raise forbidden(
             f"The token has the role {token.role}; this needs the role {CALLING}."
@@ -334,12 +359,16 @@ def check_role(token: Token) -> None:
 
 
 def seconds_until(*moments: datetime | None) -> float:
-    """Until the first of them, by the clock of the database."""
+    """Return the seconds until the first of these moments (inf for none).
+
+    They count by the database's clock.
+    """
     given = [each for each in moments if each is not None]
     return (min(given) - now()).total_seconds() if given else float("inf")
 
 
 def connection_answers() -> None:
+    """Run a trivial statement. Raises a database error if the connection does not answer."""
     with connection.cursor() as cursor:
         cursor.execute("SELECT 1")
 
@@ -355,7 +384,7 @@ def _problem(url: str) -> str:
 
 
 def _keep(memory: dict, key: object, value: object) -> None:
-    """Set it as the newest; the oldest goes when there are too many."""
+    """Set the value as the newest entry; the oldest goes when there are too many."""
     memory.pop(key, None)
     memory[key] = value
     if len(memory) > REMEMBERED:
@@ -363,7 +392,7 @@ def _keep(memory: dict, key: object, value: object) -> None:
 
 
 def _asking_anew(ask: Callable[[], Result]) -> Result:
-    """A connection that was lost since it was used last costs a second attempt."""
+    """Run the lookup, and a second time if the connection was lost since its last use."""
     try:
         return ask()
     except (InterfaceError, OperationalError):

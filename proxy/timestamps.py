@@ -1,7 +1,7 @@
-"""Moments as whole microseconds, and as text only where they are kept.
+"""Moments as whole microseconds since 1970; they become text only where they are stored.
 
-The text is that of ``ingest.events.written_moment``, the key that of
-``istore.blobs.prefix_for``; what changes once a second, or once an hour, is remembered.
+The text is that of ``ingest.events.written_moment``, the blob prefix that of
+``istore.blobs.prefix_for``. Their parts that change once a second, or once an hour, are cached.
 """
 
 from __future__ import annotations
@@ -16,16 +16,18 @@ SECOND, HOUR = 10**6, 3600 * 10**6
 
 
 def now() -> int:
+    """Return the present in microseconds since 1970."""
     return time.time_ns() // 1000
 
 
 def write(moment: int) -> str:
-    """RFC 3339 in UTC, always with six digits."""
+    """Return the moment in RFC 3339, in UTC, always with six digits."""
     second, rest = divmod(moment, SECOND)
     return f"{_second(second)}.{rest:06}Z"
 
 
 def prefix_for(project_key: int, model_key: int, moment: int, unique: str) -> str:
+    """Return the prefix of the blobs of one inference of this moment; ``unique`` ends it."""
     return _hour(project_key, model_key, moment // HOUR) + unique
 
 

@@ -1,10 +1,10 @@
-"""Entries of one model whose blobs cannot be put, kept apart so that others go on.
+"""Entries of a model whose blobs cannot be uploaded, set apart so that other models go on.
 
-``<spool>/waiting/<project key>.<model key>/`` holds segments in the form of the spool, closed
-and complete from the beginning, with owners of their own. They are written durably before
-the segment that held the entries is given up. Whoever holds the lock of the folder tries them
-again. The bytes of one model are bounded: over ``SHARE`` of the spool the proxy keeps no
-more copies of that model, so that it cannot take the room of all others.
+``<spool>/waiting/<project key>.<model key>/`` holds segments in the spool's format, closed and
+complete from the beginning, with owners of their own. They are written durably before the
+segment that held the entries is given up. The process that holds the lock of the folder retries
+them. The bytes of one model are bounded: above ``SHARE`` of the spool the proxy keeps no more
+copies for that model, so that it cannot take the room of all others.
 """
 
 from __future__ import annotations
@@ -22,21 +22,22 @@ from proxy.spool.frames import head, header
 from proxy.spool.spool_files import SpoolFile, sync_directory, write_durably
 
 FOLDER, LOCK = "waiting", "retry"
-SHARE = 0.25
-STORAGE = "storage-failing"  # why no copy is kept
+SHARE = 0.25  # of ISTORE_SPOOL_MAX_BYTES, for each model
+STORAGE = "storage-failing"  # the reason why no copy is kept above SHARE
 
 
 def model_of(key: str) -> str:
-    """The folder that all blobs of a model are in, of the key or prefix of one of them."""
+    """Return the folder of a model's blobs, given the key or prefix of one of them."""
     return "/".join(key.split("/")[:2])
 
 
 def folder_of(spool: Path, model: str) -> Path:
+    """Return the folder for the waiting entries of this model."""
     return spool / FOLDER / model.replace("/", ".")
 
 
 def folders(spool: Path) -> list[Path]:
-    """Of the models that have, or had, entries that wait."""
+    """Return the folders of all models that have, or had, entries that wait."""
     try:
         return sorted(each for each in (spool / FOLDER).iterdir() if each.is_dir())
     except OSError:
@@ -44,7 +45,10 @@ def folders(spool: Path) -> list[Path]:
 
 
 def set_aside(spool: Path, model: str, payloads: Sequence[bytes], at: float) -> None:
-    """Keep the entries durably. ``at`` is since when they wait. Raises OSError."""
+    """Keep the entries durably in the folder of their model. Raises OSError.
+
+    ``at`` is since when they wait, in seconds since 1970: the age of the file tells it later.
+    """
     folder = folder_of(spool, model)
     if not folder.is_dir():
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -62,7 +66,7 @@ def set_aside(spool: Path, model: str, payloads: Sequence[bytes], at: float) -> 
 
 
 def full_models(spool: Path) -> set[str]:
-    """Models of which no more is kept until some of it is captured."""
+    """Return the models of which no more copies are kept until some entries are captured."""
     most = settings.ISTORE_SPOOL_MAX_BYTES * SHARE
     return {
         each.name.replace(".", "/") for each in folders(spool) if _bytes_in(each) > most

@@ -1,8 +1,8 @@
-"""The open inference protocol, version 2: requests and answers as values.
+"""The open inference protocol, version 2: requests and responses as values.
 
-Sources: kserve/open-inference-protocol, ``specification/protocol/inference_rest.md``;
-Triton's ``extension_binary_data.md``. Real traffic bends the rules, so what can be read
-is read; a ``V2Error`` says why the rest could not.
+Sources: kserve/open-inference-protocol, ``specification/protocol/inference_rest.md``; Triton's
+``extension_binary_data.md``. Real traffic bends the rules, so whatever can be parsed is parsed;
+a ``V2Error`` says why something could not.
 """
 
 from protocols.open_inference.actions import action_of

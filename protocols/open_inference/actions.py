@@ -1,3 +1,5 @@
+"""The inference action of a request."""
+
 from __future__ import annotations
 
 from collections.abc import Mapping
@@ -7,7 +9,7 @@ ACTIONS = ("detect", "embed", "predict", "predict_proba")
 
 
 def action_of(parameters: Mapping[str, Any], task_type: str | None) -> str:
-    """What was asked of the model: as the request says, else as its task implies."""
+    """Return the action: what the parameters say, else what the task type implies."""
     for name in ("action", "inference_action"):
         said = parameters.get(name)
         if isinstance(said, str) and said.strip().lower() in ACTIONS:

@@ -1,4 +1,4 @@
-"""JSON of strangers: no deeper and no larger than limits, and a sentence when it is not JSON."""
+"""Parsing of untrusted JSON, within limits of depth and size, with errors for people."""
 
 from __future__ import annotations
 
@@ -9,20 +9,23 @@ import orjson
 
 from protocols.json_bounds import check_json
 
-MAX_DEPTH = 64
-# As many numbers as 4 FP32 pictures of 640 by 512 pixels and three channels. Parsed they
-# take some 130 MB; what holds more is kept as it came, and not taken apart.
+MAX_DEPTH = 64  # levels of nesting
+# As many numbers as four FP32 pictures of 640 by 512 pixels and three channels. Parsed they
+# take some 130 MB. A message with more is kept as it came, without being parsed.
 MAX_VALUES = 4_000_000
 
 
 class V2Error(ValueError):
-    """A message that cannot be read; the text is meant for the person who sent it."""
+    """A message that cannot be parsed; the text is meant for the person who sent it."""
 
 
 def read_json(
     body: bytes, max_depth: int = MAX_DEPTH, max_values: int = MAX_VALUES
 ) -> Any:
-    """The value of a JSON text. The three words for what is no number are let pass."""
+    """Return the value of a JSON text; NaN, Infinity and -Infinity are allowed.
+
+    Raises ``V2Error`` for other invalid JSON, and above the limits.
+    """
     check_bounds(body, max_depth, max_values)
     try:
         return orjson.loads(body)
@@ -33,10 +36,11 @@ def read_json(
 
 
 def _read_with_nan(body: bytes) -> Any:
-    """What Python servers write: ``json.dumps`` knows NaN, orjson does not."""
+    """Return JSON with NaN, as Python's ``json.dumps`` writes it; orjson rejects that."""
     try:
         value = json.loads(body)
-        orjson.dumps(value)  # a lone surrogate, or a number that would not go on
+        # Raises for a lone surrogate, and for a number that orjson could not write.
+        orjson.dumps(value)
     except (ValueError, RecursionError, TypeError) as error:
         raise V2Error(f"The body is not valid JSON: {error}.") from None
     return value
@@ -45,7 +49,7 @@ def _read_with_nan(body: bytes) -> Any:
 def check_bounds(
     body: bytes, max_depth: int = MAX_DEPTH, max_values: int = MAX_VALUES
 ) -> None:
-    """Refuse a text before a parser would recurse into it, or make too much of it."""
+    """Raise ``V2Error`` for a text above the limits, before a parser recurses into it."""
     try:
         check_json(body, max_depth, max_values)
     except ValueError as error:

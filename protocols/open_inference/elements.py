@@ -1,4 +1,4 @@
-"""The bytes a model was asked about, whatever they were wrapped in."""
+"""The bytes of an input element, decoded from whatever the client wrapped them in."""
 
 from __future__ import annotations
 
@@ -26,24 +26,25 @@ DATA_URL = re.compile(
     re.IGNORECASE | re.ASCII,
 )
 CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
-HEAD = 64
-# Formats that are text at their beginning. Any other type that seems to begin with text
-# is a word that happens to start like a file: "BMW" is not a bitmap.
+HEAD = 64  # bytes looked at to tell text from binary data
+# File formats that begin with text. If the data begin with text and match any other format,
+# that is by chance: "BMW" is a word and not a bitmap.
 TEXTUAL = (b"%PDF", b"{\\rtf", b"%!PS")
-# No image is smaller; a short word may decode to anything.
+# Undeclared base64 must have this many characters: no image has fewer, and a shorter word
+# may decode to anything.
 SHORTEST_BASE64 = 32
-BASE64_HEAD = 512
+BASE64_HEAD = 512  # characters decoded to look for a known file type
 
 
 def element_bytes(tensor: Tensor, index: int = 0) -> bytes:
-    """One element of a BYTES tensor, decoded; of any other, the tensor as JSON."""
+    """Return one element of a BYTES tensor, decoded; for other datatypes the tensor as JSON."""
     if tensor.datatype != "BYTES":
         return tensor_json(tensor)
     return decode(tensor.data[index], tensor.parameters)
 
 
 def decode(item: Any, parameters: Mapping[str, Any]) -> bytes:
-    """The bytes of an element, base64 taken off where it is said or plain to see."""
+    """Return the bytes of an element, decoded from base64 where that is declared or evident."""
     if isinstance(item, bytes):
         return item
     if isinstance(item, dict) and item.keys() == {"b64"}:  # TensorFlow Serving's form
@@ -60,7 +61,7 @@ def decode(item: Any, parameters: Mapping[str, Any]) -> bytes:
 
 
 def tensor_json(*tensors: Tensor) -> bytes:
-    """A tensor as JSON, several as a list of them; parameters are left out."""
+    """Return one tensor as a JSON object, several as a list of them, without parameters."""
     values = [
         {
             "name": tensor.name,
@@ -75,7 +76,7 @@ def tensor_json(*tensors: Tensor) -> bytes:
 
 
 def sniff(data: bytes) -> str:
-    """The content type, from the bytes alone."""
+    """Return the content type, judging by the bytes alone."""
     if not _begins_as_text(data) or data.startswith(TEXTUAL):
         known = filetype.guess(data[:8192])
         return known.mime if known else BYTES
@@ -120,13 +121,16 @@ def _from_data_url(text: str, found: re.Match[str]) -> bytes | None:
 
 
 def _from_any_base64(text: str) -> bytes | None:
-    """Of either alphabet, with or without padding and line ends."""
+    """Return the decoded text, of either alphabet, with or without padding and line ends.
+
+    None if it is not base64.
+    """
     text = "".join(text.split()).translate({ord("-"): "+", ord("_"): "/"}).rstrip("=")
     return _strict(text + "=" * (-len(text) % 4))
 
 
 def _from_evident_base64(text: str) -> bytes | None:
-    """What strictly decodes to a file of a known type."""
+    """Return the decoded text if it is strict base64 of a known file type, else None."""
     text = text.strip()
     if len(text) < SHORTEST_BASE64 or len(text) % 4:
         return None

@@ -1,7 +1,7 @@
-"""Metadata as it was written: numbers digit by digit, and names that stand twice.
+"""Metadata as its text was written: numbers digit by digit, and names that are repeated.
 
-Parsers make ``1.5`` of ``1.50`` and one member of two with a name. What a person sent as
-metadata is kept as it came, so these readers keep the text beside the value.
+Parsers turn ``1.50`` into ``1.5``, and two members of the same name into one. Metadata must be
+kept as a person sent it, so these readers keep the text beside the value.
 """
 
 from __future__ import annotations
@@ -14,33 +14,34 @@ from typing import Any
 
 from protocols.open_inference.bounded_json import check_bounds
 
-READ_MOST = 2 * 2**20  # of a header; metadata in larger ones is read as values
-NAMES_TOLD = 100  # of those that stand twice
+READ_MOST = 2 * 2**20  # bytes of a header; in larger ones metadata is kept as values
+NAMES_TOLD = 100  # repeated names that get a warning of their own
 BLANKS = re.compile(r"[ \t\n\r]*")
 DECODER = json.JSONDecoder()
 
 
 class Number(str):
-    """A number, as its digits."""
+    """The text of a number."""
 
 
 class Members(list[tuple[str, Any]]):
-    """The members of an object in their order, those included whose names come again."""
+    """The members of an object in their order, including those with a repeated name."""
 
     def get(self, name: str) -> Any:
-        """The value that parsers take: the last of that name."""
+        """Return the value that parsers take: the last one of that name. None if there is none."""
         return dict(self).get(name)
 
     @property
     def repeated(self) -> list[str]:
+        """The names that occur more than once, sorted."""
         counts = Counter(name for name, _ in self)
         return sorted(name for name, count in counts.items() if count > 1)
 
 
 def keep_metadata_text(document: dict[str, Any], header: bytes) -> list[str]:
-    """Put the text of metadata in the place of its value, in the request and its inputs.
+    """Replace the metadata of the request and of its inputs by its own text, in place.
 
-    Returns a warning for each name that stands twice in parameters, up to ``NAMES_TOLD``.
+    Returns a warning for each name that is repeated in parameters, up to ``NAMES_TOLD``.
     """
     if b'"parameters"' not in header or len(header) > READ_MOST:
         return []
@@ -63,13 +64,13 @@ def keep_metadata_text(document: dict[str, Any], header: bytes) -> list[str]:
             continue
         twice += parameters.repeated
         given = parameters.get("metadata")
-        if isinstance(given, list):  # members are a list, too
+        if isinstance(given, list):  # ``Members``, an object, is a list as well
             value["parameters"]["metadata"] = write(given)
     return _describe(twice)
 
 
 def _describe(twice: list[str]) -> list[str]:
-    """Every part of the request carries the warnings, so there are few of them."""
+    """Return few warnings: every part of the request carries all of them."""
     warnings = [
         f"{name!r:.80} stands twice in parameters; the last one counts."
         for name in twice[:NAMES_TOLD]
@@ -81,7 +82,7 @@ def _describe(twice: list[str]) -> list[str]:
 
 
 def write(value: Any) -> str:
-    """The JSON text of a value that was read here."""
+    """Return the JSON text of a value that ``_read`` returned."""
     if isinstance(value, Number):
         return str(value)
     if isinstance(value, Members):
@@ -93,7 +94,7 @@ def write(value: Any) -> str:
 
 
 def members_of(text: str) -> Iterator[tuple[str, Any, str]]:
-    """The members of an object in a JSON text: name, value, and the value's own text."""
+    """Yield the members of an object in a valid JSON text: name, value, and the value's text."""
     position = _after_blanks(text, _after_blanks(text, 0) + 1)
     while text[position] != "}":
         name, position = DECODER.raw_decode(text, position)
@@ -104,7 +105,7 @@ def members_of(text: str) -> Iterator[tuple[str, Any, str]]:
 
 
 def elements_of(text: str) -> Iterator[tuple[Any, str]]:
-    """The elements of a list in a JSON text: each value, and its own text."""
+    """Yield the elements of a list in a valid JSON text: each value, and its text."""
     position = _after_blanks(text, _after_blanks(text, 0) + 1)
     while text[position] != "]":
         value, end = DECODER.raw_decode(text, position)

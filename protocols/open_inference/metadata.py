@@ -1,8 +1,8 @@
-"""Custom metadata that travels in the parameters of a request.
+"""Custom metadata in the parameters of a request.
 
-Parameters of the protocol are strings, numbers and booleans, so the list comes as a
-JSON string; a real list or mapping is read too. No item raises: what is no good is left
-out, and a warning says why.
+Parameters of the protocol are strings, numbers and booleans, so the list of items is a JSON
+text; a real list or mapping is accepted, too. No item raises: an invalid one is left out, with a
+warning that says why.
 """
 
 from __future__ import annotations
@@ -24,14 +24,14 @@ MAX_ITEMS = 100
 MAX_KEY_CHARS = 256
 MAX_VALUE_BYTES = 64 * 1024
 MAX_SOURCE_CHARS = 255
-MAX_METADATA_VALUES = 250_000  # of one text; a list of items has a hundred
-SMALLEST, LARGEST = -(2**63), 2**63 - 1
+MAX_METADATA_VALUES = 250_000  # JSON values of one text; a list of items has a hundred
+SMALLEST, LARGEST = -(2**63), 2**63 - 1  # of an item of type int
 
 Item = dict[str, str]
 
-NOT_JSON = object()
-TWICE = object()  # a member of an entry that is there again
-TEXT = object()  # the name of the text that a value was written as, in an entry
+NOT_JSON = object()  # an entry that stands for a text that is not JSON
+TWICE = object()  # key, in an entry, of the name of a repeated member
+TEXT = object()  # key, in an entry, of the text that its value was written as
 INT = re.compile(r"-?[0-9]{1,19}")
 FLOAT = re.compile(r"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?")
 ESCAPED_NUL = re.compile(r"(?<!\\)(?:\\\\)*\\u0000")
@@ -44,10 +44,10 @@ def metadata_items(
     max_key_chars: int = MAX_KEY_CHARS,
     max_value_bytes: int = MAX_VALUE_BYTES,
 ) -> tuple[list[Item], list[str]]:
-    """What ``metadata`` holds, as items of key, type and value as text; and warnings.
+    """Return the items of ``metadata``, each with key, type and value as text, and warnings.
 
-    The type is string, int, float or json, the value of json its JSON text. Of two
-    items with one key the first counts.
+    The type is string, int, float or json; the value of json is its JSON text. Of two items with
+    the same key the first counts.
     """
     given = parameters.get("metadata") if isinstance(parameters, Mapping) else None
     items: dict[str, Item] = {}
@@ -72,9 +72,9 @@ def metadata_items(
 def reserved(
     items: list[Item],
 ) -> tuple[float | None, float | None, str | None, list[str]]:
-    """Latitude, longitude and data source among the items, and warnings.
+    """Return latitude, longitude and data source of the items, and warnings.
 
-    The coordinates are both within their range or both None.
+    Coordinates are in degrees, and either both within their range or both None.
     """
     values = {item["key"]: item["value"] for item in items}
     warnings: list[str] = []
@@ -99,8 +99,11 @@ def reserved(
 
 
 def parameters_by_part(parameters: dict[str, Any], count: int) -> list[dict[str, Any]]:
-    """The parameters of each of so many parts: ``metadata`` of as many lists of items or
-    mappings is one for each, and a null among them none; all else is shared."""
+    """Return the parameters of each of ``count`` parts.
+
+    If ``metadata`` is a list of ``count`` members that are lists of items or mappings, each part
+    gets one; null means none. Everything else is shared by all parts.
+    """
     own = _by_part(parameters.get("metadata"), count)
     if own is None:
         return [parameters] * count
@@ -124,7 +127,7 @@ def _by_part(given: Any, count: int) -> list[str] | None:
 
 
 def _is_whole(value: Any) -> bool:
-    """Whether it is all that one part carries, and not one of its items."""
+    """Return whether the value is the whole metadata of one part, and not one of its items."""
     if isinstance(value, Mapping):
         return not _is_item(value)
     return value is None or isinstance(value, list)
@@ -133,10 +136,9 @@ def _is_whole(value: Any) -> bool:
 def strip_metadata(
     body: bytes, header_length: int | None = None
 ) -> tuple[bytes, int | None]:
-    """The body without ``metadata`` in any parameters, and the length of its header.
+    """Return the body without ``metadata`` in any parameters, and the length of its header.
 
-    Without metadata it is the same body, byte for byte. Raises ``V2Error`` as reading
-    does.
+    Without metadata it is the same object. Raises ``V2Error`` if the body cannot be parsed.
     """
     if header_length == 0:
         return body, header_length
@@ -160,13 +162,13 @@ def _drop_metadata(holder: Any) -> bool:
 
 
 def _write(document: dict[str, Any], before: bytes) -> bytes:
-    if b"NaN" in before or b"Infinity" in before:  # which orjson would write as null
+    if b"NaN" in before or b"Infinity" in before:  # orjson would write null for these
         return json.dumps(document, ensure_ascii=False, separators=(",", ":")).encode()
     return orjson.dumps(document)
 
 
 def _entries(given: Any) -> Iterator[Any]:
-    """The items of a list, a mapping, their JSON text, or of a list of such texts."""
+    """Yield the items of a list, a mapping, their JSON text, or a list of such texts."""
     if isinstance(given, str) and given:
         try:
             value = _read_exact(given)
@@ -179,7 +181,7 @@ def _entries(given: Any) -> Iterator[Any]:
         yield from ({"key": key, "value": value} for key, value in given.items())
     elif isinstance(given, list):
         for entry in given:
-            if isinstance(entry, str):  # what one of several inputs brought
+            if isinstance(entry, str):  # the metadata of one of several inputs
                 yield from _entries(entry)
             else:
                 yield entry
@@ -188,7 +190,7 @@ def _entries(given: Any) -> Iterator[Any]:
 
 
 def _entries_of_text(text: str, value: Any) -> Iterator[Any]:
-    """As ``_entries``, each with the text of its value."""
+    """Yield the same as ``_entries``, each item with the text of its value."""
     if isinstance(value, Mapping) and not _is_item(value):
         for key, inner, written in members_of(text):
             yield {"key": key, "value": inner, TEXT: written}
@@ -196,7 +198,7 @@ def _entries_of_text(text: str, value: Any) -> Iterator[Any]:
         yield _written_item(text)
     elif isinstance(value, list):
         for entry, written in elements_of(text):
-            if isinstance(entry, str):  # what one of several inputs brought
+            if isinstance(entry, str):  # the metadata of one of several inputs
                 yield from _entries(entry)
             else:
                 yield _written_item(written) if isinstance(entry, Mapping) else entry
@@ -216,7 +218,7 @@ def _written_item(text: str) -> dict[Any, Any]:
 
 
 def _read_exact(text: str) -> Any:
-    """Parsed with whole numbers of any length, where orjson would make them floats."""
+    """Return the parsed text; whole numbers keep all digits, which orjson would not do."""
     check_bounds(text.encode(), max_values=MAX_METADATA_VALUES)
     return json.loads(text)
 
@@ -289,7 +291,7 @@ def _int(value: Any, written: str | None = None) -> str:
 
 
 def _float(value: Any, written: str | None = None) -> str:
-    """A text as it came, so is a decimal that was written; a whole number as a float."""
+    """Return the text of a float: as it was written, or a whole number written as a float."""
     if isinstance(value, str) and not FLOAT.fullmatch(value):
         raise ValueError
     try:
@@ -304,11 +306,11 @@ def _float(value: Any, written: str | None = None) -> str:
 
 
 def _json(value: Any, written: str | None = None) -> str:
-    """The text as it came, once it is known that it can be read and written."""
+    """Return the JSON text as it was written, once it is known to be valid."""
     if isinstance(value, str):
         written, value = value, _read_exact(value)
     text = json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
-    text.encode()  # half a character is an error, escaped or not
+    text.encode()  # raises for a lone surrogate, escaped or not
     text = text if written is None else written
     if ESCAPED_NUL.search(text) or _has_twice(text):
         raise ValueError
@@ -316,7 +318,7 @@ def _json(value: Any, written: str | None = None) -> str:
 
 
 def _has_twice(text: str) -> bool:
-    """Whether a name stands twice in an object, at any depth."""
+    """Return whether any object in it, at any depth, has a repeated name."""
     found = False
 
     def look(members: list[tuple[str, Any]]) -> None:

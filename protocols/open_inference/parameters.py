@@ -1,3 +1,5 @@
+"""Parameters of requests and of their inputs."""
+
 from __future__ import annotations
 
 import json
@@ -7,11 +9,11 @@ READ = ("action", "inference_action", "content_type", "encoding", "metadata")
 
 
 def merge(*sources: dict[str, Any]) -> dict[str, Any]:
-    """Parameters that are read, together: the first to name one wins, metadata is a list
-    of all.
+    """Return the known parameters of all sources: the first source that has a name wins.
 
-    The others are left out: a request may have as many as bytes, and this is asked for
-    each of its inputs.
+    ``metadata`` is the exception: it becomes a list of that of all sources. Unknown parameters
+    are left out, because a request may have very many of them, and they are merged for each of
+    its inputs.
     """
     together = {
         name: source[name]

@@ -1,9 +1,9 @@
-"""Whether the inputs of a request are a batch: one row after the other, each an inference.
+"""Batches: whether the rows of a request's inputs are one inference each.
 
-A batch is told by the shapes alone, before any value is read, and by what the model does.
-What may as well be one input of several values is taken for one: a vector of features, the
-tokens of a sentence, a picture's lines, a series, the documents of one ranking. The answer
-has its say afterwards: see ``slicing.is_in_parts``.
+A batch is recognised by the shapes alone, before any value is parsed, and by the task type. What
+may just as well be one input of several values counts as one: a vector of features, the tokens
+of a sentence, the lines of a picture, a series, the documents of one ranking. The response
+decides afterwards as well: see ``slicing.is_in_parts``.
 """
 
 from __future__ import annotations
@@ -24,26 +24,26 @@ TABULAR = ("Tabular", "Multi-Output")
 TEXT = ("Text", "Named Entity")
 PICTURES = ("Image", "Object Detection", "Oriented Object Detection")
 PICTURE_RANK = 4  # [N, height, width, channels]; with fewer it may be one picture
-FRAME = "pd"  # the codec of MLServer that sends one input a column
+FRAME = "pd"  # MLServer's codec for data frames, with one input for each column
 
 
 @dataclass(frozen=True, slots=True)
 class Form:
-    """What is known of an input without its values."""
+    """Datatype and shape of an input, which are known without its values."""
 
     datatype: str
     shape: tuple[int, ...]
 
     @property
     def is_column(self) -> bool:
-        """One value a row: [N] or [N, 1]."""
+        """Whether it has one value for each row: shape [N] or [N, 1]."""
         return len(self.shape) == 1 or self.shape[1:] == (1,)
 
 
 def count_rows(
     inputs: Sequence[Form], parameters: Mapping[str, Any], task_type: str | None
 ) -> int:
-    """How many rows the inputs come in; 1 where they are, or may be, one input."""
+    """Return the number of rows; 1 where the inputs are, or may be, a single one."""
     counts = {each.shape[:1] for each in inputs}
     if len(counts) != 1 or not (count := next(iter(counts))) or count[0] < 2:
         return 1
@@ -54,11 +54,11 @@ def _are_rows(
     inputs: Sequence[Form], parameters: Mapping[str, Any], task_type: str
 ) -> bool:
     if task_type.startswith(TABULAR):
-        # Of one input [N] nobody knows whether it is N rows or a row of N features.
+        # A single input [N] is ambiguous: N rows, or one row of N features.
         several = len(inputs) > 1 or is_frame(parameters)
         return several or len(inputs[0].shape) > 1
     if task_type.startswith(TEXT):
-        # Tokens as numbers are rows only in two dimensions.
+        # Tokens given as numbers are rows only in two dimensions.
         texts = any(each.datatype == "BYTES" for each in inputs)
         return texts or all(len(each.shape) > 1 for each in inputs)
     if task_type.startswith(PICTURES):
@@ -72,15 +72,17 @@ def _are_rows(
 
 
 def is_frame(parameters: Mapping[str, Any]) -> bool:
+    """Return whether it is a data frame: MLServer's codec that sends one input for each column."""
     return parameters.get("content_type") == FRAME
 
 
 def forms_of(request: InferRequest) -> list[Form]:
+    """Return datatype and shape of each input."""
     return [Form(each.datatype, each.shape) for each in request.inputs]
 
 
 def count_rows_of(request: InferRequest, task_type: str | None) -> int:
-    """As ``count_rows``, held against how many values there are."""
+    """Return ``count_rows``, or 1 if the number of values is not a multiple of it."""
     count = count_rows(forms_of(request), request.parameters, task_type)
     if count > 1 and any(len(each.data) % count for each in request.inputs):
         return 1
@@ -88,7 +90,7 @@ def count_rows_of(request: InferRequest, task_type: str | None) -> int:
 
 
 def tensors_of_row(request: InferRequest, index: int, count: int) -> list[Tensor]:
-    """The inputs as if the row had been asked for alone."""
+    """Return the inputs of a request for this row alone."""
     rows = []
     for tensor in request.inputs:
         size = len(tensor.data) // count
@@ -100,10 +102,10 @@ def tensors_of_row(request: InferRequest, index: int, count: int) -> list[Tensor
 def data_of_row(
     request: InferRequest, tensors: Sequence[Tensor], task_type: str | None
 ) -> tuple[bytes, str]:
-    """What one row asks, and its content type.
+    """Return the data that one row is asked about, and its content type.
 
-    A text or picture is itself, and so is the only picture among other inputs. Columns are
-    an object of values by their names, a single tensor of numbers is as it would be alone.
+    A text or picture is itself, and so is the only picture among other inputs. Columns become a
+    JSON object of values by input name; a single tensor of numbers is as it would be alone.
     """
     values = [_value(request, each) for each in tensors]
     if len(values) == 1 and isinstance(values[0], bytes):
@@ -125,7 +127,7 @@ def data_of_row(
 
 
 def _value(request: InferRequest, tensor: Tensor) -> Any:
-    """A single element as bytes, a single number as itself, else the values as a list."""
+    """Return a single element as bytes, a single number as itself, several values as a list."""
     if len(tensor.data) != 1:
         data = plain_data(tensor)
         return data.tolist() if isinstance(data, np.ndarray) else data

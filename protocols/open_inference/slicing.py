@@ -1,4 +1,4 @@
-"""The answer to a request of several images, taken apart into one answer for each."""
+"""Split the response to a request of several inputs into one response for each."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ NUMBERED = re.compile(r"(?P<stem>.*?)[-_.:/ ]?(?P<number>[0-9]{1,9})", re.DOTALL
 def slice_response(
     response: InferResponse, index: int, count: int
 ) -> tuple[dict[str, Any], str | None]:
-    """The answer to the ``index``-th of ``count`` parts, as ``slices_of`` gives it."""
+    """Return the response for one of ``count`` parts, as ``slices_of`` returns it."""
     slices, warning = slices_of(response, count)
     return slices[index], warning
 
@@ -22,14 +22,14 @@ def slice_response(
 def slices_of(
     response: InferResponse, count: int
 ) -> tuple[list[dict[str, Any]], str | None]:
-    """The answer to each of ``count`` parts as V2 JSON; a warning or None.
+    """Return the V2 JSON response for each of ``count`` parts, and a warning or None.
 
-    In this order: the only part has the whole answer. Outputs numbered in as many runs
-    as there are parts (``boxes-0, scores-0, boxes-1, scores-1``) go by their number. As
-    many outputs of one name as there are parts go by their place. Else each output
-    whose first dimension is the number of parts gives its row, and the others go to
-    every part whole. When no output can be taken apart, every part has the whole answer
-    and a warning.
+    The rules are tried in this order. A single part has the whole response. Outputs whose names
+    are numbered in as many runs as there are parts (``boxes-0, scores-0, boxes-1, scores-1``)
+    belong to parts by their number. If there are as many outputs as parts, all of one name, they
+    belong to parts by their position. Otherwise each output whose first dimension is the number
+    of parts is split into rows, and the others go whole to every part. If no output can be
+    split, every part has the whole response, with a warning.
     """
     outputs = [tensor_value(each) for each in response.outputs]
     runs = _by_number(response.outputs, count)
@@ -60,9 +60,10 @@ def slices_of(
 
 
 def is_in_parts(response: InferResponse, count: int) -> bool:
-    """Whether all of the answer comes in as many parts as the request has inputs.
+    """Return whether the whole response comes in as many parts as the request has inputs.
 
-    By the number or the place of the outputs, or by the first dimension of each of them.
+    The parts are recognised by the number or the position of the outputs, or by the first
+    dimension of every output.
     """
     outputs = response.outputs
     if _by_number(outputs, count) is not None:
@@ -77,7 +78,7 @@ def _has_rows(output: Tensor, count: int) -> bool:
 
 
 def _by_number(outputs: Sequence[Tensor], count: int) -> list[list[int]] | None:
-    """The places of the outputs of each part, where names are numbered alike."""
+    """Return the positions of the outputs of each part, if their names are numbered alike."""
     runs: dict[int, dict[str, int]] = {}
     for place, output in enumerate(outputs):
         found = NUMBERED.fullmatch(output.name)
@@ -87,7 +88,7 @@ def _by_number(outputs: Sequence[Tensor], count: int) -> list[list[int]] | None:
     alike = len({frozenset(run) for run in runs.values()}) == 1
     if len(runs) != count or not alike:
         return None
-    if sum(map(len, runs.values())) != len(outputs):  # a name came twice
+    if sum(map(len, runs.values())) != len(outputs):  # a name is repeated
         return None
     return [list(runs[number].values()) for number in sorted(runs)]
 

@@ -1,4 +1,4 @@
-"""A request, taken apart into the inferences it asks for."""
+"""Split a request into the inferences that it asks for."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ NUMPY = orjson.OPT_SERIALIZE_NUMPY
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """One inference of a request: the ``index``-th of ``count``.
+    """One inference of a request: number ``index`` of ``count``, from 0.
 
-    ``tensor`` is the input ``data`` came from, the first one when it came from several,
-    and None when there was none. ``tensors`` are all of them where ``data`` is JSON of
-    several. ``is_from_base64``: it was taken off because the protocol says that it is there.
+    ``tensor`` is the input that ``data`` came from: the first one if it came from several, None
+    if there was none. ``tensors`` are all of them if ``data`` is JSON of several.
+    ``is_from_base64`` says that base64 was decoded because the protocol demands it there.
     """
 
     index: int
@@ -44,7 +44,7 @@ class Part:
 
 @dataclass(frozen=True, slots=True)
 class _Asked:
-    """What one part is made of, before it is known how many there are."""
+    """The content of one part, before the number of parts is known."""
 
     tensor: Tensor | None
     data: bytes
@@ -54,14 +54,13 @@ class _Asked:
 
 
 def split(request: InferRequest, task_type: str | None = None) -> list[Part]:
-    """One part per image or row, else one part for the whole request.
+    """Return one part for each image or row, else one part for the whole request.
 
-    Several inputs of one image each are several inferences, and so is one input of
-    several images in the shape [N] or [N, 1], and a batch of what the model's type asks
-    for (``rows.py``). The only image among other inputs is the
-    data of the one part; without an image, that is the bytes of a single element, and
-    of anything else JSON: the input, or the list of inputs. ``data`` of the standard
-    request is base64 where the inputs of the task are binary or text: see
+    Several inputs of one image each are several inferences. So are one input of several images
+    in the shape [N] or [N, 1], and a batch for the model's task type (``rows.py``). The data of
+    a single part is the only image among its inputs; without an image, it is the bytes of a
+    single element; anything else is JSON: the input, or the list of inputs. In ``data`` of the
+    standard request, base64 is decoded if the inputs of the task are binary or text: see
     ``standard_base64.py``.
     """
     request, decoded_names = without_base64(request, task_type)
@@ -76,7 +75,7 @@ def split(request: InferRequest, task_type: str | None = None) -> list[Part]:
 
 
 def count_parts(request: InferRequest, task_type: str | None = None) -> int:
-    """How many parts ``split`` gives, without making them."""
+    """Return how many parts ``split`` returns, without making them."""
     request, _ = without_base64(request, task_type)
     singles = [_single_element(request, tensor) for tensor in request.inputs]
     if _are_images(singles):
@@ -85,11 +84,11 @@ def count_parts(request: InferRequest, task_type: str | None = None) -> int:
 
 
 def as_one(request: InferRequest, task_type: str | None = None) -> Part:
-    """The request as one inference, whatever it has for inputs.
+    """Return the request as one inference, whatever inputs it has.
 
-    For a request whose answer does not come in as many parts. Of several inputs, or
-    several elements, the data is JSON: each input with its name, datatype, shape and data,
-    where bytes that are no text are in base64, and say so.
+    It is used if the response does not come in as many parts. If there are several inputs or
+    elements, the data is JSON: each input with its name, datatype, shape and data. Bytes that
+    are not text are in base64 there, and marked so.
     """
     request, decoded_names = without_base64(request, task_type)
     inputs = tuple(
@@ -109,9 +108,9 @@ def _are_images(singles: list[_Asked | None]) -> bool:
 
 
 def _rows(request: InferRequest, task_type: str | None) -> list[_Asked]:
-    """One for each row of a batch, with metadata of its own where there is as much.
+    """Return one part for each row of a batch; an empty list if it is no batch.
 
-    A row of a data frame that is alone is written as those of several are.
+    The single row of a data frame is written as rows of several are.
     """
     count = count_rows_of(request, task_type)
     shapes = {each.shape[:1] for each in request.inputs}
@@ -127,7 +126,7 @@ def _rows(request: InferRequest, task_type: str | None) -> list[_Asked]:
 
 
 def _with_own_metadata(request: InferRequest, asked: list[_Asked]) -> list[_Asked]:
-    """With metadata that the request, or the only input, brings for each part apart."""
+    """Return the parts with metadata that the request, or its inputs, have for each part."""
     count, tensor = len(asked), request.inputs[0]
     shared = parameters_by_part(request.parameters, count)
     if len(request.inputs) == 1:
@@ -205,7 +204,7 @@ def _in_json(request: InferRequest) -> _Asked:
 
 
 def _parameters(request: InferRequest, first: Tensor) -> dict[str, Any]:
-    """Of all inputs, those of the one that gave the data before the others."""
+    """Return the merged parameters of all inputs; those of the input of the data come first."""
     others = [each.parameters for each in request.inputs if each is not first]
     return merge(first.parameters, *others, request.parameters)
 

@@ -1,11 +1,10 @@
-"""Base64 in ``data`` of the standard request, which says nothing of it.
+"""Base64 in ``data`` of the standard request, where nothing declares it.
 
-The protocol of the store: where ``parameters.action`` is given, ``data`` of a BYTES input
-is base64. Not every client keeps to that, so it is taken off where it decodes strictly and
-where the inputs of the task are binary or text. A word of a text, too, may decode:
-"Kilo" is three bytes of ASCII. So of a text model what was decoded has to be readable
-text, and what was sent has to look like no word. All elements of an input are decoded, or
-none is.
+The store's protocol says: where ``parameters.action`` is given, ``data`` of a BYTES input is
+base64. Not every client follows that. So it is decoded only if it is strict base64 and the
+inputs of the task are binary or text. A word may be base64 by chance, too: "Kilo" is three bytes
+of ASCII. So for a text model the decoded bytes must be readable text, and what was sent must not
+look like a word. Either all elements of an input are decoded, or none is.
 """
 
 from __future__ import annotations
@@ -24,13 +23,13 @@ from protocols.open_inference.tensors import InferRequest, Tensor
 BINARY = ("Image", "Detection")
 TEXTUAL = ("Text", "Named Entity")
 WORD = re.compile(r"[A-Za-z]?[a-z]*|[A-Z]+|[0-9]+")
-SHORT = 8  # an unpadded text of fewer characters decodes to readable text by chance
+SHORT = 8  # an unpadded text of fewer characters may decode to readable text by chance
 
 
 def without_base64(
     request: InferRequest, task_type: str | None
 ) -> tuple[InferRequest, frozenset[str]]:
-    """The request with bytes for what was base64, and the names of the inputs it was."""
+    """Return the request with decoded bytes, and the names of the inputs that were decoded."""
     is_binary = any(each in (task_type or "") for each in BINARY)
     if not is_binary and not any(each in (task_type or "") for each in TEXTUAL):
         return request, frozenset()
@@ -63,7 +62,10 @@ def _decode(request: InferRequest, tensor: Tensor, is_binary: bool) -> Tensor:
 
 
 def strictly_decoded(text: str) -> bytes | None:
-    """Of the standard alphabet, padded, with no bit to spare: one text for each value."""
+    """Return the decoded text, or None unless it is the one canonical base64 of its value.
+
+    That is: of the standard alphabet, padded, and without unused bits that are set.
+    """
     try:
         found = base64.b64decode(text, validate=True)
     except (binascii.Error, ValueError):
@@ -72,7 +74,7 @@ def strictly_decoded(text: str) -> bytes | None:
 
 
 def _is_standard(request: InferRequest, tensor: Tensor) -> bool:
-    """The action is given, and nothing is said of how ``data`` is written."""
+    """Return whether an action is given, and no parameter says how ``data`` is encoded."""
     parameters: dict[str, Any] = merge(tensor.parameters, request.parameters)
     if parameters.get("content_type") or parameters.get("encoding"):
         return False

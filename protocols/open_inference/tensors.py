@@ -1,4 +1,4 @@
-"""Requests and answers, read from JSON or from a JSON header and raw tensors."""
+"""Parse requests and responses: JSON, or a JSON header followed by raw tensors."""
 
 from __future__ import annotations
 
@@ -21,15 +21,15 @@ DTYPES = {
     **{f"FP{bits}": np.dtype(f"<f{bits // 8}") for bits in (16, 32, 64)},
     "BF16": np.dtype("<u2"),
 }
-LENGTH = Struct("<I")
+LENGTH = Struct("<I")  # stands before each element of raw BYTES
 
 
 @dataclass(frozen=True, slots=True)
 class Tensor:
     """An input or output. ``data`` is flat, in row-major order.
 
-    From JSON it is a list; from raw bytes an array, or for BYTES a list of ``bytes``.
-    Its length is not held against the shape.
+    From JSON it is a list; from raw bytes a NumPy array, or for BYTES a list of ``bytes``. Its
+    length is not checked against the shape.
     """
 
     name: str
@@ -41,6 +41,8 @@ class Tensor:
 
 @dataclass(frozen=True, slots=True)
 class InferRequest:
+    """A parsed request."""
+
     id: str | None
     parameters: dict[str, Any]
     inputs: tuple[Tensor, ...]
@@ -49,6 +51,8 @@ class InferRequest:
 
 @dataclass(frozen=True, slots=True)
 class InferResponse:
+    """A parsed response."""
+
     model_name: str | None
     model_version: str | None
     id: str | None
@@ -61,9 +65,10 @@ def read_request(
     header_length: int | None = None,
     warnings: list[str] | None = None,
 ) -> InferRequest:
-    """The request in a body. With a header length of 0 all of it is one raw input.
+    """Return the request in a body. Raises ``V2Error``.
 
-    With a list for warnings, metadata keeps the text that it was written as.
+    With a header length of 0 the whole body is one raw input. If a list for warnings is given,
+    metadata keeps the text that it was written as.
     """
     if header_length == 0:
         return InferRequest(None, {}, (Tensor("", "BYTES", (1,), [body]),))
@@ -80,6 +85,7 @@ def read_request(
 
 
 def read_response(body: bytes, header_length: int | None = None) -> InferResponse:
+    """Return the response in a body. Raises ``V2Error``."""
     document, raw = read_document(body, header_length)
     return InferResponse(
         model_name=_text(document.get("model_name")),
@@ -91,7 +97,7 @@ def read_response(body: bytes, header_length: int | None = None) -> InferRespons
 
 
 def tensor_value(tensor: Tensor) -> dict[str, Any]:
-    """The tensor as JSON holds it: a plain list; bytes that are no text in base64."""
+    """Return the tensor as JSON holds it: plain lists; bytes that are not text in base64."""
     data = plain_data(tensor)
     parameters = {k: v for k, v in tensor.parameters.items() if k != "binary_data_size"}
     if isinstance(data, np.ndarray):
@@ -108,7 +114,7 @@ def tensor_value(tensor: Tensor) -> dict[str, Any]:
 
 
 def plain_data(tensor: Tensor) -> list[Any] | np.ndarray:
-    """The data without ``bytes``: as text if all of it is UTF-8, else all in base64."""
+    """Return the data without ``bytes``: as text if all of it is UTF-8, else all in base64."""
     if not _is_raw(tensor):
         return tensor.data
     if _is_text(tensor.data):
@@ -119,7 +125,7 @@ def plain_data(tensor: Tensor) -> list[Any] | np.ndarray:
 def read_document(
     body: bytes, header_length: int | None
 ) -> tuple[dict[str, Any], memoryview]:
-    """The JSON object, and the raw tensors after it."""
+    """Return the JSON object, and the raw tensors after it. Raises ``V2Error``."""
     if header_length is None:
         header_length = len(body)
     if not 0 <= header_length <= len(body):
@@ -150,7 +156,7 @@ def _read_tensors(entries: list[Any], member: str, raw: memoryview) -> Iterator[
         datatype = _text(entry.get("datatype")) or ""
         parameters = _object(entry.get("parameters"))
         size = parameters.get("binary_data_size")
-        # Triton reads the raw bytes even when there is data as well.
+        # Like Triton, prefer the raw bytes if there is ``data`` as well.
         if size is None or ("data" in entry and not raw):
             data = _flat(entry.get("data"))
         else:
@@ -167,10 +173,10 @@ def _read_tensors(entries: list[Any], member: str, raw: memoryview) -> Iterator[
 
 
 def _flat(data: Any) -> list[Any]:
-    """Nested data as one list; what is not a list is a list of one."""
+    """Return nested data as one list; a value that is not a list becomes a list of one."""
     if not isinstance(data, list):
         return [] if data is None else [data]
-    # Two looks, not one at each of a million numbers.
+    # Look at the first and the last member only: there may be a million numbers.
     while data and (type(data[0]) is list or type(data[-1]) is list):
         if set(map(type, data)) != {list}:
             return list(_leaves(data))
@@ -179,7 +185,7 @@ def _flat(data: Any) -> list[Any]:
 
 
 def _leaves(data: list[Any]) -> Iterator[Any]:
-    """What lies in lists of different depths, each looked at once."""
+    """Yield the values in lists of different depths, in one pass."""
     levels = [iter(data)]
     while levels:
         for each in levels[-1]:
@@ -204,7 +210,7 @@ def _from_raw(name: str, datatype: str, raw: memoryview) -> list[bytes] | np.nda
     values = np.frombuffer(raw, dtype)
     if datatype == "BOOL":
         return values != 0
-    if datatype == "BF16":  # the upper half of a float
+    if datatype == "BF16":  # a BF16 is the upper two bytes of an FP32
         return (values.astype("<u4") << 16).view("<f4")
     return values
 

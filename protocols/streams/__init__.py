@@ -1,8 +1,8 @@
-"""Streams of model servers, read after they ended: what the answer would have been whole.
+"""Streams of model servers, read after they ended as the response without streaming.
 
-``framing`` finds the events of a stream, ``merging`` adds up what they say, and each vendor's
-form is one class in ``forms``. What is not understood is told in the warnings, and whoever
-stores the answer then keeps the stream as it came.
+``framing`` finds the events of a stream, ``merging`` adds up their content, and each vendor's
+format is one class in ``forms``. What is not understood becomes a warning, and the stream is
+then stored as it came.
 """
 
 from protocols.streams.assembly import Assembled, assemble

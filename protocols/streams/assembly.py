@@ -1,7 +1,7 @@
-"""A stream that ended, read as the answer that would have come without streaming.
+"""Assemble a stream that ended into the answer that would have come without streaming.
 
-A stream is understood when all of its events are of one known form. Whatever is not, is
-counted and told; then ``is_understood`` is False, and the stream must be kept as it came.
+A stream is understood when all of its events have one known format. Anything else is counted and
+reported in a warning; then ``is_understood`` is False, and the stream must be kept as it came.
 """
 
 from __future__ import annotations
@@ -19,27 +19,27 @@ from protocols.streams.merging import Clash, whole_text
 
 DONE = b"[DONE]"
 ERROR = "error"
-ERRORS_TOLD = 5
-HALF = "\ufffd"  # what stands for half a surrogate pair
-ERROR_CHARS = 300
-# A compressed stream may be millions of events, and capture puts others together meanwhile.
-# At a token an event no model writes as many; they take some two seconds.
+ERRORS_TOLD = 5  # errors with a warning of their own
+HALF = "\ufffd"  # replaces half a surrogate pair
+ERROR_CHARS = 300  # of an error in a warning
+# A compressed stream may hold millions of events, and capture assembles others meanwhile. With
+# a token in each event, no model writes as many as this; they take about two seconds.
 EVENTS_MAX = 200_000
-VALUES_MAX = 5_000_000  # of all events, as ``weight_bound`` counts: some four seconds
+VALUES_MAX = 5_000_000  # of all events, as ``weight_bound`` counts: about four seconds
 
 
 @dataclass(slots=True)
 class Assembled:
-    """``answer`` is None when no event was understood; ``text`` is it as JSON.
+    """What a stream amounts to. ``answer`` is None when no event was understood.
 
-    ``first_token_end`` is how many bytes of the stream had come with the first event that
-    brought some of the answer itself.
+    ``text`` is the answer as JSON. ``first_token_end`` is how many bytes of the stream had come
+    with the first event that held some of the answer itself.
     """
 
     answer: Any = None
     text: str = ""
     is_understood: bool = False
-    has_ended: bool = False  # the server wrote the mark that ends a stream of its kind
+    has_ended: bool = False  # the server sent the end mark of its stream format
     has_error: bool = False
     facts: Facts = field(default_factory=dict)
     warnings: list[str] = field(default_factory=list)
@@ -47,7 +47,11 @@ class Assembled:
 
 
 def assemble(stream: bytes, content_type: str, *, is_whole: bool = True) -> Assembled:
-    """What the events of a stream come to. ``is_whole``: the server ended it by itself."""
+    """Return what the events of a stream amount to.
+
+    ``is_whole`` says that the server ended the stream by itself. A content type without a known
+    framing gives an empty result.
+    """
     framing = FRAMINGS.get(media_type(content_type))
     if framing is None:
         return Assembled()
@@ -61,11 +65,11 @@ def assemble(stream: bytes, content_type: str, *, is_whole: bool = True) -> Asse
 
 
 class _Reading:
-    """What is known of a stream while its events are read."""
+    """The state of a stream while its events are read."""
 
     def __init__(self) -> None:
         self._form: Form | None = None
-        self._single: Any = None  # the only value of a stream of one
+        self._single: Any = None  # the last value: the answer if there is no other
         self._values = 0
         self._unknown = 0
         self._is_cut = False
@@ -76,7 +80,7 @@ class _Reading:
         self.has_too_much = ""  # why it was not read to its end
 
     def take(self, event: Event) -> None:
-        """Raises ``TooMuch`` before more is read than one stream may cost."""
+        """Take one event. Raises ``TooMuch`` before more is parsed than one stream may cost."""
         self._events += 1
         if self._events > EVENTS_MAX:
             raise TooMuch(f"It has more than {EVENTS_MAX} events")
@@ -119,6 +123,7 @@ class _Reading:
         return True
 
     def result(self, is_whole: bool) -> Assembled:
+        """Return the result, once all events are taken."""
         found = Assembled(
             has_error=bool(self._errors), first_token_end=self._first_token_end
         )
@@ -132,7 +137,7 @@ class _Reading:
             if form.is_whole_at_end and not form.has_ended:
                 lost.append("Of its answer the text alone was put together")
         elif self._values == unknown == 1 and not self._errors:
-            # One value alone is the answer as it is, whatever it says.
+            # A single event is the answer itself, whatever its format is.
             found.answer, unknown = self._single, 0
         if self._errors:
             error = self._errors[0]
@@ -168,10 +173,10 @@ class _Reading:
 
 
 def _error_in(event: Event, value: Any) -> Any:
-    """The error that an event tells; None when it tells none.
+    """Return the error that an event reports; None if it reports none.
 
-    OpenAI and Ollama have a member ``error``, Anthropic and others an event or a type of
-    that name; the responses of OpenAI also fail as a whole.
+    OpenAI and Ollama have a member ``error``; Anthropic and others have an event or a type of
+    that name. OpenAI's responses can also fail as a whole.
     """
     if not isinstance(value, dict):
         return value if event.name == ERROR else None
@@ -186,7 +191,7 @@ def _error_in(event: Event, value: Any) -> Any:
 
 
 def _describe(error: Any) -> str:
-    """The message of an error with its code, or all that there is."""
+    """Return the message of an error with its code, or else the whole error, shortened."""
     said = error
     if isinstance(error, dict):
         message = error.get("message", error.get("detail"))

@@ -1,4 +1,4 @@
-"""JSON of streams, read exactly or not at all: what cannot be written again is not read."""
+"""Exact parsing of JSON in streams: a text that could not be written again is rejected."""
 
 from __future__ import annotations
 
@@ -10,7 +10,11 @@ from protocols.open_inference.bounded_json import check_bounds
 
 
 def read(text: bytes) -> Any:
-    """The value of a JSON text. Raises ValueError where it is none, or not kept exactly."""
+    """Return the value of a JSON text.
+
+    Raises ValueError if it is invalid, or would lose something: NaN, a number beyond a double,
+    or a repeated name.
+    """
     check_bounds(text)
     try:
         return DECODER.decode(text.decode(json.detect_encoding(text), "surrogatepass"))
@@ -36,7 +40,7 @@ def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return found
 
 
-# Made once: ``json.loads`` makes one for each text when it is told how to read.
+# Made once: ``json.loads`` with these arguments would make a decoder for each text.
 DECODER = json.JSONDecoder(
     parse_constant=_refuse, parse_float=_finite, object_pairs_hook=_once
 )

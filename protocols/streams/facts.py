@@ -1,4 +1,4 @@
-"""What whole answers of language models say of themselves, whoever made the server."""
+"""Facts in whole answers of language models, in the formats of several vendors."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import Any
 
 Facts = dict[str, str | int | float]
 
-# Our names, and where OpenAI, Anthropic, Ollama and Gemini say it.
+# Our names, and the members in which OpenAI, Anthropic, Ollama and Gemini report them.
 USAGE = {
     "prompt_tokens": (
         *("prompt_tokens", "input_tokens", "prompt_eval_count", "promptTokenCount"),
@@ -24,7 +24,7 @@ FACTS = frozenset({*USAGE, "model_version", "finish_reason"})
 
 
 def facts_of(answer: Any) -> Facts:
-    """The model, why it ended, and what it cost in tokens."""
+    """Return the model, the finish reason, and the token counts, as far as the answer has them."""
     facts: Facts = {}
     if not isinstance(answer, dict):
         return facts

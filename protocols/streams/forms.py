@@ -1,9 +1,9 @@
-"""The streams of known servers. Each form adds up its events to the answer that the same
-server gives without streaming, so that readers of whole answers read them as well.
+"""Stream formats of known servers.
 
-A form is chosen by the first event that it knows. ``take`` returns what a person would call
-the first token: whether the event brought some of the answer itself. An event that a form
-does not know raises ``Unknown``.
+Each form merges its events into the answer that the same server gives without streaming, so that
+parsers of whole answers can read it. The first event that some form knows selects the form of a
+stream. ``take`` returns whether the event held some of the answer itself: the first such event
+has what people call the first token. An event that the form does not know raises ``Unknown``.
 """
 
 from __future__ import annotations
@@ -18,15 +18,19 @@ Value = dict[str, Any]
 
 
 class Unknown(ValueError):
-    """An event that this form has no place for."""
+    """An event that this form does not know."""
 
 
 class Form(ABC):
-    """One stream of one kind of server."""
+    """The state of one stream, in the format of one kind of server.
 
-    #: What a stream that ended as it should has said; "" where servers say nothing.
+    ``knows`` returns whether an event has this format. ``take`` merges an event, and raises
+    ``Unknown`` or ``Clash``. ``answer`` returns the answer as far as it came.
+    """
+
+    #: What marks a proper end of the stream; "" if the servers send no such mark.
     end_mark = ""
-    #: Whether what came before the end stands in the answer only when the end came.
+    #: Whether the answer is complete only if the end mark came.
     is_whole_at_end = False
 
     def __init__(self) -> None:
@@ -44,7 +48,7 @@ class Form(ABC):
 
 
 class Completions(Form):
-    """OpenAI's chat completions and completions, and all who speak like them.
+    """OpenAI's chat completions and completions, and all servers with the same format.
 
     https://platform.openai.com/docs/api-reference/chat-streaming
     """
@@ -117,7 +121,7 @@ class Completions(Form):
 
     @staticmethod
     def _whole(choice: Value) -> Value:
-        """As it would be in an answer: calls of tools in the order of their indexes."""
+        """Return a choice as it would be in a whole answer: tool calls sorted by their index."""
         message = choice.get("message")
         if not isinstance(message, dict):
             return choice
@@ -132,7 +136,7 @@ class Completions(Form):
 
 
 class Responses(Form):
-    """OpenAI's responses: the last event holds the answer, earlier ones its beginning.
+    """OpenAI's responses: the last event holds the whole answer, earlier ones its beginning.
 
     https://platform.openai.com/docs/api-reference/responses-streaming
     """
@@ -160,7 +164,7 @@ class Responses(Form):
             self.has_ended = kind in self.ENDS
             return False
         if kind != "response.output_text.delta":
-            return kind.endswith(".delta")  # what it adds stands in the last event, too
+            return kind.endswith(".delta")  # the last event repeats what it adds
         if not isinstance(value.get("delta"), str):
             raise Unknown
         place = value.get("output_index"), value.get("content_index")
@@ -231,7 +235,7 @@ class Messages(Form):
 
     @staticmethod
     def _delta(block: Value, delta: Value) -> bool:
-        """Members of a delta go where its type says; of types to come, by their names."""
+        """Merge a delta into its block: by its type if that is known, else by member names."""
         if delta.get("type") == "citations_delta" and "citation" in delta:
             add(block, {"citations": [delta["citation"]]})
             return False
@@ -240,7 +244,7 @@ class Messages(Form):
 
 
 def _call(block: Value) -> Value:
-    """The input of a tool, which comes as the pieces of a JSON text."""
+    """Return the block with the input of a tool parsed; it comes as pieces of a JSON text."""
     text = block.get("partial_json")
     if not isinstance(text, str):
         return block
@@ -248,7 +252,7 @@ def _call(block: Value) -> Value:
     try:
         given = read(text.encode()) if text else rest.get("input", {})
         return {**rest, "input": given}
-    except ValueError:  # it was cut, or is not read exactly
+    except ValueError:  # the text was cut, or cannot be parsed exactly
         return {**rest, "input": text}
 
 
@@ -259,7 +263,7 @@ class Candidates(Form):
     """
 
     end_mark = "finishReason"
-    #: Members that every event tells anew for all that came so far.
+    #: Members that every event repeats, about everything that came so far.
     RETOLD = {"groundingMetadata", "safetyRatings", "usageMetadata"}
 
     def __init__(self) -> None:
@@ -288,7 +292,7 @@ class Candidates(Form):
             is_token |= self._take_candidate(number, candidate)
         rest = {name: each for name, each in value.items() if name != "candidates"}
         self._add(self._head, rest)
-        # A prompt that was blocked has no candidates, and nothing more comes.
+        # A blocked prompt gets no candidates, and no further events.
         self.has_ended |= "promptFeedback" in value and not candidates
         return is_token
 
@@ -339,13 +343,13 @@ class Candidates(Form):
 
     @staticmethod
     def _take_part(parts: list[Value], part: Value) -> None:
-        """A text goes on with the last one; everything else is a part of its own."""
+        """Merge a part: a text continues the last text; anything else is a part of its own."""
         last = parts[-1] if parts else {}
         about = {name: each for name, each in part.items() if name != "text"}
         is_text = isinstance(part.get("text"), str)
         if is_text and "text" in last and about.get("thought") == last.get("thought"):
             last["text"].append(part["text"])
-            # The signature of a thought may come with any of its pieces.
+            # The signature of a thought may come with any piece of it.
             last.update(about)
         elif is_text:
             parts.append({**part, "text": Pieces([part["text"]])})
@@ -438,7 +442,7 @@ class GeneratedText(Form):
 
 
 class TextOutput(Form):
-    """Triton's ``generate_stream``: pieces of ``text_output``, and no end but the last."""
+    """Triton's ``generate_stream``: pieces of ``text_output``, without a mark at the end."""
 
     def __init__(self) -> None:
         super().__init__()

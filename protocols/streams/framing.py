@@ -1,4 +1,4 @@
-"""The events of a stream: server-sent events, lines of JSON, and JSON text sequences.
+"""Split a stream into events: server-sent events, JSON lines, and JSON text sequences.
 
 Sources: https://html.spec.whatwg.org/multipage/server-sent-events.html, RFC 7464 for
 ``application/json-seq``, https://github.com/ndjson/ndjson-spec.
@@ -13,19 +13,20 @@ from dataclasses import dataclass
 BOM = b"\xef\xbb\xbf"
 RECORD_SEPARATOR = b"\x1e"
 LINE = re.compile(rb"[^\r\n]*(?:\r\n|\n|\r|$)")
-# Of a stream, and JSON texts of a sequence: also such as say nothing take time, some second.
+# Lines of a stream, or JSON texts of a sequence. Empty ones take time as well: so many take
+# about a second.
 LINES_MAX = 2_000_000
 
 
 class TooMuch(ValueError):
-    """The stream holds more than is read of one stream."""
+    """The stream holds more than is parsed of one stream."""
 
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """One event. ``end`` is how many bytes of the stream had come when it was whole.
+    """One event. ``end`` is how many bytes of the stream had come when it was complete.
 
-    ``is_cut`` says that the stream ended before the event did: its data may be a part.
+    ``is_cut`` says that the stream ended before the event did, so its data may be incomplete.
     """
 
     data: bytes
@@ -35,7 +36,10 @@ class Event:
 
 
 def server_sent_events(stream: bytes) -> Iterator[Event]:
-    """Events end with an empty line. Comments and events without data say nothing."""
+    """Yield the events of a stream; each ends with an empty line.
+
+    Comments, and events without data, are skipped.
+    """
     data: list[bytes] = []
     name = ""
     position = len(BOM) if stream.startswith(BOM) else 0
@@ -56,7 +60,7 @@ def server_sent_events(stream: bytes) -> Iterator[Event]:
 
 
 def json_lines(stream: bytes) -> Iterator[Event]:
-    """One JSON text a line; a last line without its end may be cut."""
+    """Yield one JSON text for each line; a last line without a line end may be incomplete."""
     position = len(BOM) if stream.startswith(BOM) else 0
     for line, end, is_whole in _lines(stream, position):
         if line.strip():
@@ -64,7 +68,7 @@ def json_lines(stream: bytes) -> Iterator[Event]:
 
 
 def json_sequence(stream: bytes) -> Iterator[Event]:
-    """Each JSON text begins with a record separator and ends with a line feed."""
+    """Yield JSON texts, each of which begins with a record separator and ends with a line feed."""
     if RECORD_SEPARATOR not in stream:
         yield from json_lines(stream)
         return
@@ -81,7 +85,7 @@ def json_sequence(stream: bytes) -> Iterator[Event]:
     raise TooMuch(f"It has more than {LINES_MAX} JSON texts")
 
 
-# By media type; ``application/stream+json`` is lines of JSON to all who send it.
+# By media type. All servers that send ``application/stream+json`` send JSON lines.
 FRAMINGS: dict[str, Callable[[bytes], Iterator[Event]]] = {
     "text/event-stream": server_sent_events,
     "application/x-ndjson": json_lines,
@@ -95,11 +99,12 @@ FRAMINGS: dict[str, Callable[[bytes], Iterator[Event]]] = {
 
 
 def media_type(content_type: str) -> str:
+    """Return the media type of a Content-Type, in lower case, without its parameters."""
     return content_type.partition(";")[0].strip().lower()
 
 
 def _lines(stream: bytes, start: int) -> Iterator[tuple[bytes, int, bool]]:
-    """Lines without their ends, where each ends, and whether its end had come."""
+    """Yield each line without its end, the position behind it, and whether its end had come."""
     position, count = start, 0
     while position < len(stream):
         count += 1

@@ -1,15 +1,15 @@
-"""What the pieces of an answer come to: texts join, lists extend, objects merge.
+"""Merge the pieces of an answer: texts join, lists extend, objects merge.
 
-The rules hold for members that nobody has heard of, so that a server that streams something
-new loses nothing:
+The rules also hold for unknown members, so that nothing is lost when a server streams something
+new:
 
 - texts join, unless the name says that it is one word that may be repeated (``id``, ``type``);
-- lists extend; items that are objects merge with the one of the same ``index`` or ``id``;
+- lists extend; items that are objects merge with the item of the same ``index`` or ``id``;
 - objects merge, member by member;
-- of numbers and booleans the last counts, and null takes nothing away;
-- what is of another kind than what came before is a ``Clash``, as it would replace it.
+- of numbers and booleans the last counts, and null removes nothing;
+- a value of another kind than the one before is a ``Clash``, because it would replace that.
 
-Growing texts are lists of pieces until ``finish``: a long answer joins once.
+Texts that grow are lists of pieces until ``finish``, so that a long answer is joined once.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-# Words that servers send once or with every piece: repeated, they do not grow.
+# Members that servers send once, or with every piece: their repeats are not joined.
 WORDS = {
     "call_id",
     "created_at",
@@ -34,12 +34,13 @@ WORDS = {
     "type",
 }
 INDEX = "index"
-KEYS = (INDEX, "id")  # of an item in a list; the first that a piece has counts
-NAMES = {"name"}  # sent whole by most, again by some, in pieces by few
+# What identifies an item of a list; the first of them that a piece has counts.
+KEYS = (INDEX, "id")
+NAMES = {"name"}  # most servers send it once, some repeat it, few send it in pieces
 
 
 class Clash(ValueError):
-    """A piece that does not go together with those before it."""
+    """A piece that cannot be merged with those before it."""
 
 
 class Pieces(list[str]):
@@ -50,24 +51,28 @@ class Pieces(list[str]):
         self._length = sum(map(len, self))
 
     def append(self, piece: str) -> None:
+        """Add a piece to the text."""
         if piece:
             super().append(piece)
             self._length += len(piece)
 
     def is_text(self, text: str) -> bool:
-        """Whether they come to this text. They are joined for one of their length alone,
-        so that the pieces of a long text are not joined anew for each short one."""
+        """Return whether the pieces amount to this text.
+
+        They are joined only if the lengths are equal, so that a long text is not joined again
+        for each short one.
+        """
         return len(text) == self._length and text == "".join(self)
 
 
 class Item(dict[str, Any]):
-    """An object in a list, which later pieces find by its index or its id."""
+    """An object in a list, which later pieces refer to by its index or its id."""
 
 
 class Items(list[Any]):
-    """A list that grows, and where in it the items of each index and id are.
+    """A list that grows, with an index of its items by ``index`` and ``id``.
 
-    An item is found by every id that it has had; of several the first counts.
+    An item is found by every id that it has had; if several items had an id, the first counts.
     """
 
     def __init__(self, items: Iterable[Any] = ()) -> None:
@@ -75,7 +80,7 @@ class Items(list[Any]):
         self._places: dict[tuple[str, Any], int] = {}
 
     def take(self, piece: dict[str, Any], joins: bool) -> None:
-        """Go on with the item that the piece is of, or begin one."""
+        """Merge a piece into its item, or begin a new item."""
         place = self._place(piece)
         if place is None:
             place = len(self)
@@ -83,16 +88,16 @@ class Items(list[Any]):
         item = self[place]
         try:
             add(item, piece, joins=joins)
-        finally:  # what did not clash is there
+        finally:  # after a ``Clash``, the members before it are merged already
             for name in KEYS:
                 if (key := _as_key(name, item.get(name))) is not None:
                     self._places.setdefault(key, place)
 
     def _place(self, piece: dict[str, Any]) -> int | None:
-        """Which item a piece goes on with; None: it is a new one."""
+        """Return the position of the item that a piece belongs to; None for a new item."""
         if (key := _key(piece)) is not None:
             return self._places.get(key)
-        # Neither index nor id: a call of a tool without a name goes on with the last one.
+        # Neither index nor id: a tool call without a function name continues the last item.
         function = piece.get("function")
         is_rest = isinstance(function, dict) and not function.get("name")
         return (
@@ -101,21 +106,23 @@ class Items(list[Any]):
 
 
 def add(known: dict[str, Any], addition: dict[str, Any], *, joins: bool = True) -> None:
-    """Add what one piece says to what is known. Without ``joins`` of texts the last counts."""
+    """Merge a piece into what is known. Without ``joins`` the last of several texts counts."""
     for name, value in addition.items():
         known[name] = _add(known.get(name), name, value, joins)
 
 
 def add_repeated(known: dict[str, Any], addition: dict[str, Any]) -> None:
-    """As ``add`` of what stands beside the pieces: a list that comes again, as servers of
-    citations send it with every event, is there once, and of texts the last counts."""
+    """Merge members that stand beside the pieces, as ``add`` without ``joins`` does.
+
+    A list that is repeated is kept once: servers send citations with every event.
+    """
     for name, value in addition.items():
         if not (isinstance(value, list) and known.get(name) == value):
             known[name] = _add(known.get(name), name, value, joins=False)
 
 
 def finish(value: Any) -> Any:
-    """The value with every text in one piece."""
+    """Return the value with every text in one piece."""
     if isinstance(value, Pieces):
         return whole_text("".join(value))
     if isinstance(value, dict):
@@ -126,7 +133,7 @@ def finish(value: Any) -> Any:
 
 
 def whole_text(text: str) -> str:
-    """Halves of a surrogate pair that came in two pieces are one character again."""
+    """Return the text; halves of a surrogate pair that came in two pieces are one character."""
     if text.isascii():
         return text
     try:
@@ -161,7 +168,7 @@ def _text(known: Any, name: str, value: str, joins: bool) -> Any:
     if not joins or name in WORDS:
         return value if value or not isinstance(known, str) else known
     if isinstance(known, list) and not isinstance(known, Pieces):
-        # The parts of a message, of which this is one more.
+        # The list holds the parts of a message, and the text is one more of them.
         items = _items(known)
         if value:
             items.append({"type": "text", "text": value})
@@ -195,7 +202,7 @@ def _items(known: list[Any] | None) -> Items:
 
 
 def _key(piece: dict[str, Any]) -> tuple[str, Any] | None:
-    """What the piece says of the item that it is of: its index, else its id."""
+    """Return what identifies the item of a piece: its index, else its id."""
     keys = (_as_key(name, piece.get(name)) for name in KEYS)
     return next((key for key in keys if key is not None), None)
 

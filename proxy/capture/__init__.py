@@ -1,1 +1,1 @@
-"""Capture: entries of the spool become blobs, markers and events."""
+"""Capture: turn entries of the spool into blobs, commit markers and events."""

@@ -1,11 +1,12 @@
-"""From a spool entry to blobs and events: what was asked, what was answered, the marker.
+"""Turn a spool entry into blobs and events: input, answer, and the commit marker.
 
-The metadata blob is put last: it holds the whole event, and that it is there says that the
-other two are. Every step may run twice: names were settled in the spool, so a repeat puts
-the same bytes under the same names, and a marker that is found is believed.
+The metadata blob is the commit marker and is uploaded last: it holds the whole event, and its
+presence says that the other two blobs are there. Every step may run twice: the names were
+chosen when the entry was spooled, so a repeat uploads the same bytes under the same names, and
+an existing marker is believed.
 
-An answer that came compressed is stored decompressed, with its encoding noted beside it
-as ``content_encoding``: readers want what the model said, not how it travelled.
+A compressed answer is stored decompressed, with its encoding noted beside it as
+``content_encoding``: readers want what the model said, not how it travelled.
 """
 
 from __future__ import annotations
@@ -45,24 +46,24 @@ from proxy.spool.entries import FORM_JSON, FORM_V2, Facts, SpoolEntry, noted_ite
 from services.plain_batches import split_answer, split_inputs
 from services.plain_requests import input_of
 
-FORMAT = 1
-TENSORS_DESCRIBED = 64
+FORMAT = 1  # of the marker
+TENSORS_DESCRIBED = 64  # at most, in a marker
 JSON = "application/json"
 COLUMNS = ("latitude", "longitude", "data_source")
-READING_CHARS = 4 * 2**20  # of an answer that lies in the row, beside its stream
+READING_CHARS = 4 * 2**20  # of the text read from a stream, kept in the row beside it
 
 log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What one part was answered, and how the body is to be read."""
+    """The answer of one part, and how its body is to be read."""
 
     body: bytes
     content_type: str
     header_length: int | None
     encoding: str = ""
-    # Of a stream that is kept as it came: the answer that was read out of it, as JSON.
+    # For a stream that is kept as it came: the answer that was read from it, as JSON.
     reading: str | None = None
 
 
@@ -76,6 +77,7 @@ class Captured:
     marker: dict[str, Any]
 
     def put(self) -> None:
+        """Upload the three blobs. The marker is last: it says that the others are there."""
         event = self.event
         blobs.put(event.data_storage_key, self.part.data, self.part.content_type)
         failpoint("capture.input_put")
@@ -89,9 +91,8 @@ class Captured:
 def store_blobs(captured: Captured, *, is_replay: bool) -> InferenceEvent:
     """Upload the blobs of an inference, and return the event to publish.
 
-    Raises what the storage raises.
-
-    In a replay the marker of an earlier attempt stands, with the event it holds.
+    In a replay the marker of an earlier attempt wins, with the event it holds. Raises what the
+    storage raises.
     """
     if is_replay:
         earlier = event_of_marker(captured.event.metadata_storage_key)
@@ -102,6 +103,7 @@ def store_blobs(captured: Captured, *, is_replay: bool) -> InferenceEvent:
 
 
 def event_of_marker(key: str) -> InferenceEvent | None:
+    """Return the event in the marker of this key; None if there is no valid marker."""
     try:
         marker = orjson.loads(blobs.get(key))
         return InferenceEvent.from_dict(marker["event"])
@@ -110,7 +112,7 @@ def event_of_marker(key: str) -> InferenceEvent | None:
 
 
 def prepare(entry: SpoolEntry) -> Iterator[Captured]:
-    """The inferences of a call, in the order of its parts."""
+    """Yield the inferences of a call, in the order of its parts."""
     facts = entry.facts
     parts, warnings = _parts(entry)
     if facts.stream is None:
@@ -129,9 +131,10 @@ def prepare(entry: SpoolEntry) -> Iterator[Captured]:
 
 
 def _facts_of_part(facts: Facts, answer: Answer, count: int) -> Facts:
-    """With what the part's own answer says in the place of what the whole one did.
+    """Return the facts with those of the part's own answer in place of the whole answer's.
 
-    Tokens are of the request as a whole, and stand with the first part: their sum is right.
+    Token counts are those of the whole request. They stand with the first part alone, so that
+    their sum is right.
     """
     if count == 1 or facts.form != FORM_JSON or not facts.metadata:
         return facts
@@ -143,7 +146,7 @@ def _facts_of_part(facts: Facts, answer: Answer, count: int) -> Facts:
 
 
 def _note(part: Part, facts: Facts) -> Part:
-    """With what the proxy noted of the call, before what the request says of itself."""
+    """Return the part with the proxy's metadata items put before those of the request."""
     if not facts.metadata:
         return part
     parameters = merge({"metadata": facts.metadata}, part.parameters)
@@ -151,7 +154,7 @@ def _note(part: Part, facts: Facts) -> Part:
 
 
 def _parts(entry: SpoolEntry) -> tuple[list[Part], list[str]]:
-    """What was promised to the caller counts: that many parts there will be."""
+    """Return exactly as many parts as the caller was given ids, and warnings."""
     facts = entry.facts
     count = len(facts.inference_ids)
     if facts.form == FORM_JSON:
@@ -175,10 +178,11 @@ def _parts(entry: SpoolEntry) -> tuple[list[Part], list[str]]:
 
 
 def _v2_parts(entry: SpoolEntry, count: int, warnings: list[str]) -> list[Part]:
+    """Return the parts of an open inference request. Raises ``V2Error``."""
     facts = entry.facts
     request = read_request(entry.request, facts.request_header_length, warnings)
     if count == 1 and count_parts(request, facts.task_type) > 1:
-        return [as_one(request, facts.task_type)]  # the answer did not come in as many
+        return [as_one(request, facts.task_type)]  # the answer came in fewer parts
     parts = split(request, facts.task_type)
     if len(parts) == count:
         return parts
@@ -186,6 +190,7 @@ def _v2_parts(entry: SpoolEntry, count: int, warnings: list[str]) -> list[Part]:
 
 
 def _answers(entry: SpoolEntry, count: int) -> tuple[list[Answer], list[str]]:
+    """Return one answer for each part, and warnings."""
     facts = entry.facts
     most = settings.ISTORE_PROXY_MAX_RESPONSE_BYTES
     warnings: list[str] = []
@@ -223,10 +228,10 @@ def _answers(entry: SpoolEntry, count: int) -> tuple[list[Answer], list[str]]:
 def read_stream(
     entry: SpoolEntry,
 ) -> tuple[Answer, list[dict[str, str]], list[str]]:
-    """The answer that a stream came to, what is noted of it, and warnings.
+    """Return the answer that a stream amounts to, metadata items about it, and warnings.
 
-    A stream that was not understood, or not wholly, is kept as it came; what was read
-    out of it stands beside it.
+    A stream that was not understood, or only in part, is kept as it came; the text that was
+    read from it is kept beside it.
     """
     facts, stream = entry.facts, entry.facts.stream or {}
     end = stream.get("end") or ""
@@ -234,8 +239,8 @@ def read_stream(
     body, problem = decoded_beginning(entry.answer, facts.answer_encoding, most)
     found = assemble(body, facts.answer_content_type, is_whole=not end)
     if found.has_ended:
-        # Clients close the connection once they have read the mark that ends a stream,
-        # often before the server has closed it: nothing of the answer is missing then.
+        # Clients close the connection once they have read the end mark of a stream, often
+        # before the server closes it. Nothing of the answer is missing then.
         end = ""
     warnings: list[str] = []
     if problem:
@@ -315,7 +320,7 @@ def _marker(
             "text": _text(answer),
             **({"reading": answer.reading} if answer.reading is not None else {}),
         },
-        # As in creates of the API: the record's own columns alone hold them.
+        # As in creates of the API, only the record's own columns hold COLUMNS.
         "metadata": [each for each in items if each["key"] not in COLUMNS],
         "latitude": latitude,
         "longitude": longitude,
@@ -327,7 +332,7 @@ def _marker(
 
 
 def _rarely(facts: Facts, part: Part) -> dict[str, Any]:
-    """What is to be said of few inputs: how they were, or still are, written."""
+    """Return the marker's fields that few inputs have: encodings, and several tensors."""
     said: dict[str, Any] = {}
     if facts.request_encoding:
         said["content_encoding"] = facts.request_encoding
@@ -347,7 +352,7 @@ def _describe(body: bytes, content_type: str) -> dict[str, Any]:
 
 
 def _text(answer: Answer) -> str | None:
-    """The body, if it is JSON and small enough to lie in the marker as well."""
+    """Return the body if it is JSON and small enough to be kept in the marker as well."""
     if answer.header_length is not None or answer.reading is not None:
         return None
     if len(answer.body) > settings.ISTORE_ANSWER_INLINE_BYTES:

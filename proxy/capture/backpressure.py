@@ -21,7 +21,7 @@ MEASURED_SECONDS = 0.25  # between two measurements of the growth
 
 
 class CaptureThrottle:
-    """Measures how fast the files of the spool grow that the proxy writes."""
+    """Measures how fast the proxy's spool files grow."""
 
     def __init__(self) -> None:
         self._sizes: dict[int, int] = {}

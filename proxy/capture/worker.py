@@ -1,19 +1,20 @@
-"""The capture process: takes entries out of the spool, beside the proxy and behind it.
+"""The capture process: takes entries out of the spool that the proxy writes.
 
-It is a process of its own, and runs on time that nobody else wants until half of the spool
-is full: hashing and putting blobs costs more of it than forwarding does, and a call that
-waits must not wait for that; nor for the disk (``rushing.py``). The proxy starts it
-(``companion.py``) and it ends with the proxy; what is left then is replayed by the next,
-or by any other proxy that shares the directory.
+It is a process of its own, and runs with idle priority until half of the spool is full: hashing
+and uploading blobs costs more CPU time than forwarding does, and no call must wait for that,
+nor for the disk (``backpressure.py``). The proxy starts it (``capture_process.py``) and it ends
+with the proxy. The entries left then are replayed by the next one, or by any other proxy that
+shares the directory.
 
-A blob that cannot be put is tried again until it can: the spool keeps what waits. While the
-blob store takes nothing at all, entries wait where they are. When it takes what others put, the
-entries of that model are kept apart (``waiting.py``) and tried again with growing pauses. An
-entry is dropped, by noting how far its segment was captured, when its blobs are put and its
-events published or left to reconcile (``publishing.py``), or when it is kept apart, durably.
+Uploads are retried until they succeed; meanwhile the entries stay in the spool. While the blob
+store accepts nothing at all, entries wait where they are. While it accepts blobs of other
+models, the entries of the failing model are set apart (``waiting.py``) and retried with growing
+pauses. An entry is dropped, by noting how far its segment was captured, once its blobs are
+uploaded and its events published or left to reconcile (``publishing.py``), or once it is
+durably set apart.
 
-A segment is removed when every byte of it was captured or set aside: what belongs to no
-whole entry is kept in a ``.damaged`` file, which ``verify`` and readiness report and
+A segment is removed when every byte of it was captured or set aside. Bytes that belong to no
+whole entry are kept in a ``.damaged`` file, which ``verify`` and readiness report and
 ``replay_spool`` reads.
 """
 
@@ -52,24 +53,25 @@ from proxy.spool.spool_files import (
 )
 from proxy.spool.writer import size_of
 
-URGENT_SHARE = 0.5  # of the spool: from there on capture takes its part of the time
-LOOK_SECONDS = 0.05
-ADOPT_SECONDS = 3.0
+URGENT_SHARE = 0.5  # of the spool; above it capture runs with normal priority
+LOOK_SECONDS = 0.05  # between two looks at an empty spool
+ADOPT_SECONDS = 3.0  # between two looks for segments whose owner is gone
+# Between uploads of one entry; the last repeats.
 RETRY_SECONDS = (0.2, 0.5, 1.0, 2.0, 5.0)
-ALONE_AFTER = 2  # failures of one entry, before it is asked whether others are put
-OTHERS_SECONDS = 2.0  # that what was put for another model, or a probe, speaks for
-WAITING_SECONDS = (1.0, 2.0, 5.0, 10.0, 30.0, 60.0)  # between tries of one model
-UNREADABLE_SECONDS = 30.0
-AT_ONCE = 64
-BYTES_AT_ONCE = 128 * 2**20
-STOP_SECONDS = 10
+ALONE_AFTER = 2  # failed uploads of one entry before we ask whether others succeed
+OTHERS_SECONDS = 2.0  # for how long an upload of another model, or a probe, is evidence
+WAITING_SECONDS = (1.0, 2.0, 5.0, 10.0, 30.0, 60.0)  # between retries of one model
+UNREADABLE_SECONDS = 30.0  # pause after a segment could not be read
+AT_ONCE = 64  # entries in hand, at most
+BYTES_AT_ONCE = 128 * 2**20  # their payloads, at most: these are in memory
+STOP_SECONDS = 10  # from the end of the proxy until this process exits in any case
 
 log = logging.getLogger("proxy.capture.worker")
 
 
 @dataclass(slots=True)
 class Outcome:
-    """The events of an entry that was captured, or the model that has to wait."""
+    """The events of an entry that was captured, or the model whose entries have to wait."""
 
     events: list[InferenceEvent] = field(default_factory=list)
     waits_for: str = ""
@@ -79,11 +81,11 @@ Work = tuple[Future[Outcome], bytes, int]
 
 
 class Stopped(Exception):
-    """The process was told to end; what is in hand stays in the spool."""
+    """The process was told to end; the entries in hand stay in the spool."""
 
 
 class Capture:
-    """Works through segments: its own proxy's, and those that nobody owns any more."""
+    """Works through the segments of its own proxy, and adopts those whose owner is gone."""
 
     def __init__(self, directory: Path, owner: str, stop: threading.Event) -> None:
         self._directory = directory
@@ -95,13 +97,15 @@ class Capture:
         self._urgent = ThreadPoolExecutor(most, "urgent")
         self._adopt_at = 0.0
         self._rush = CaptureThrottle()
-        # Up to where this process read a segment, from its beginning, without a gap.
+        # Per segment: how far this process read it from its beginning without a gap.
         self._whole_until: dict[str, int] = {}
-        self._unreadable: dict[str, float] = {}  # until when it is let alone
+        # Per segment that could not be read: do not read it before this moment.
+        self._unreadable: dict[str, float] = {}
         self.storage = StorageWatch(stop)
         self.retries = WaitingEntries(directory, self.storage, stop)
 
     def run(self) -> None:
+        """Capture until told to stop."""
         retrying = threading.Thread(target=self.retries.run, name="waiting")
         retrying.start()
         try:
@@ -116,18 +120,19 @@ class Capture:
         retrying.join()
 
     def look(self, earlier: set[int] = frozenset()) -> bool:
-        """Capture all there is; whether there was anything.
+        """Capture everything there is, and return whether there was anything.
 
-        Segments that were there before this process may have been captured in part.
+        ``earlier`` are segments from before this process: they may have been captured in part.
         """
         if self._has_to_wait():
             return False
         segments = self._own()
         found = False
         for segment in segments:
-            # A segment that could not be renamed is closed by the one after it.
+            # If a segment could not be renamed to closed, the next segment shows that it is.
             is_whole = segment.is_closed or segment is not segments[-1]
-            # The proxy lives: what it has not noted as synced may yet be taken back.
+            # The proxy is alive: entries that it has not noted as synced may still be
+            # withdrawn, so they must not be captured yet.
             limit = segment.synced_until() if segment.has_synced() else None
             is_replay = segment.number in earlier
             found |= self._work_off_readable(segment, is_whole, is_replay, limit)
@@ -137,12 +142,12 @@ class Capture:
         return found
 
     def _work_off_readable(self, segment: SpoolFile, *how: Any) -> bool:
-        """As ``work_off``; a file that cannot be read does not hold up the others."""
+        """Do ``work_off``, but let a file that cannot be read not hold up the others."""
         if time.monotonic() < self._unreadable.get(segment.name, 0.0):
             return False
         try:
             found = self.work_off(segment, *how)
-        except FileNotFoundError:  # closed a moment ago, under its other name
+        except FileNotFoundError:  # it was closed a moment ago, so its name changed
             return False
         except OSError as error:
             log.error("%s cannot be captured: %s", segment.path.name, error)
@@ -159,7 +164,12 @@ class Capture:
         is_replay: bool,
         limit: int | None = None,
     ) -> bool:
-        """Capture what lies in it; remove it if that was all there will ever be."""
+        """Capture the entries of a segment, and return whether there were any.
+
+        ``is_whole`` says that nothing will be appended; then the segment is removed at the end.
+        ``is_replay`` says that an earlier attempt may have uploaded blobs. Nothing from the
+        offset ``limit`` on is read.
+        """
         start = end = segment.captured_until()
         window: deque[Work] = deque()
         held, is_through = 0, True
@@ -186,7 +196,7 @@ class Capture:
         return end > start
 
     def _finish(self, segment: SpoolFile) -> None:
-        """Remove the segment; what of it was not captured is kept in another file first."""
+        """Remove the segment, after its damaged bytes were kept in another file."""
         whole = self._whole_until.pop(segment.name, None)
         size = segment.size()
         if whole != size or size < segment.synced_until():
@@ -212,7 +222,7 @@ class Capture:
         ]
 
     def _adopt(self) -> None:
-        """Replay the segments of owners that are gone."""
+        """Replay the segments of owners that are gone: whoever gets their lock owns them."""
         owners = {each.owner for each in spool_files_in(self._directory)}
         for owner in (owners | set(owners_in(self._directory))) - {self._owner}:
             inherited = Ownership.take(self._directory, owner)
@@ -228,7 +238,7 @@ class Capture:
                 inherited.release(for_good=not inherited.segments())
 
     def _settle(self, segment: SpoolFile, window: deque[Work]) -> int:
-        """Publish the oldest, with those behind it that are ready; how far that is."""
+        """Publish the oldest entry and those behind it that are ready; return where they end."""
         events: list[InferenceEvent] = []
         apart: dict[str, list[bytes]] = {}
         end = 0
@@ -250,7 +260,7 @@ class Capture:
     def _keep_apart(
         self, model: str, payloads: list[bytes], segment: SpoolFile
     ) -> None:
-        """Until it is durable: without that the segment would have to wait for it."""
+        """Retry until the entries are durable elsewhere: until then the segment must keep them."""
         while True:
             try:
                 at = segment.written_at()
@@ -270,21 +280,24 @@ class Capture:
     def _capture(self, payload: bytes, is_replay: bool) -> Outcome:
         try:
             inferences = list(prepare(SpoolEntry.read(payload)))
-        except Exception:  # of no use to anyone until somebody looks at it
+        except Exception:  # a retry would fail again; a person has to look at it
             log.exception("A spool entry cannot be captured, and is set aside")
             write_durably(self._directory / f"{uuid7()}.set-aside", [payload])
             return Outcome()
         outcome = Outcome()
         for captured in inferences:
             event = self._stored(captured, is_replay)
-            if event is None:  # what was put is met again under the same names
+            if event is None:  # a retry uploads the same blobs under the same names
                 model = waiting.model_of(captured.event.metadata_storage_key)
                 return Outcome(waits_for=model)
             outcome.events.append(event)
         return outcome
 
     def _stored(self, captured: Captured, is_replay: bool) -> InferenceEvent | None:
-        """The event once the blobs are put; None when this model alone has to wait."""
+        """Return the event once the blobs are uploaded; None if this model alone has to wait.
+
+        Raises ``Stopped``.
+        """
         model = waiting.model_of(captured.event.metadata_storage_key)
         if self.retries.is_waiting(model):
             return None
@@ -292,7 +305,7 @@ class Capture:
         while True:
             try:
                 event = store_blobs(captured, is_replay=is_replay or attempt > 0)
-            except Exception as error:  # whatever a storage raises
+            except Exception as error:  # storages differ in what they raise
                 log.warning("A blob cannot be put: %s: %s", type(error).__name__, error)
             else:
                 self.storage.note_put(model)
@@ -307,7 +320,7 @@ class Capture:
 
 
 class StorageWatch:
-    """Whether the blob store takes anything, or nothing at all, of late."""
+    """Tells a blob store that accepts nothing from one that rejects a single model's blobs."""
 
     def __init__(self, stop: threading.Event) -> None:
         self._stop = stop
@@ -316,10 +329,11 @@ class StorageWatch:
         self._probed_at, self._is_there = -OTHERS_SECONDS, False
 
     def note_put(self, model: str) -> None:
+        """Note that a blob of this model was uploaded now."""
         self._put_at[model] = time.monotonic()
 
     def takes_others(self, model: str) -> bool:
-        """Whether blobs of other models, or a probe, were put a moment ago."""
+        """Return whether a blob of another model, or a probe, was uploaded a moment ago."""
         since = time.monotonic() - OTHERS_SECONDS
         latest = list(self._put_at.items())
         if any(at > since for other, at in latest if other != model):
@@ -333,7 +347,7 @@ class StorageWatch:
     def _probe(self) -> bool:
         try:
             blobs.probe()
-        except Exception as error:  # whatever a storage raises
+        except Exception as error:  # storages differ in what they raise
             log.warning(
                 "The blob store takes nothing: %s: %s", type(error).__name__, error
             )
@@ -342,8 +356,7 @@ class StorageWatch:
 
 
 class WaitingEntries:
-    """What was kept apart for models, tried again: one entry after the other, in a thread
-    of its own."""
+    """Retries the entries that were set apart, one after the other, in a thread of its own."""
 
     def __init__(
         self, directory: Path, storage: StorageWatch, stop: threading.Event
@@ -356,16 +369,18 @@ class WaitingEntries:
         self._again_at: dict[str, float] = {}
 
     def expect(self, model: str) -> None:
-        """Its blobs could not be put: try nothing of it for a while."""
+        """Note a failed upload of this model: try nothing of it for a while, longer each time."""
         tries = self._tries.get(model, 0)
         pause = WAITING_SECONDS[min(tries, len(WAITING_SECONDS) - 1)]
         self._tries[model] = tries + 1
         self._again_at[model] = time.monotonic() + pause
 
     def is_waiting(self, model: str) -> bool:
+        """Return whether the pause of this model is not over yet."""
         return time.monotonic() < self._again_at.get(model, 0.0)
 
     def run(self) -> None:
+        """Retry until told to stop."""
         step_back()
         while not self._stop.wait(WAITING_SECONDS[0]):
             try:
@@ -376,13 +391,13 @@ class WaitingEntries:
                 log.exception("Entries that wait could not be tried again")
 
     def retry(self) -> None:
-        """Try every model whose pause is over."""
+        """Retry every model whose pause is over."""
         for folder in waiting.folders(self._directory):
             model = folder.name.replace(".", "/")
             if self.is_waiting(model):
                 continue
             ownership = Ownership.take(folder, waiting.LOCK)
-            if ownership is None:  # another process is at it
+            if ownership is None:  # another process retries this model now
                 continue
             try:
                 segments = spool_files_in(folder)
@@ -392,14 +407,14 @@ class WaitingEntries:
                         log.info("What waited for %s is captured", model)
             except Stopped:
                 raise
-            except Exception:  # of this model alone: the others are tried all the same
+            except Exception:  # a fault of this model must not stop the others
                 log.exception("What waits for %s could not be tried again", model)
                 self.expect(model)
             finally:
                 ownership.release()
 
     def _work_off(self, model: str, segment: SpoolFile) -> bool:
-        """Whether all of it was captured; then it is removed."""
+        """Capture a segment and remove it; return False if an upload failed and it stays."""
         for payload, end in segment.entries(segment.captured_until()):
             if self._stop.is_set():
                 raise Stopped
@@ -407,7 +422,7 @@ class WaitingEntries:
             for captured in prepare(SpoolEntry.read(payload)):
                 try:
                     events.append(store_blobs(captured, is_replay=True))
-                except Exception as error:  # whatever a storage raises
+                except Exception as error:  # storages differ in what they raise
                     log.warning(
                         "%s still waits: %s: %s", model, type(error).__name__, error
                     )
@@ -425,12 +440,13 @@ class WaitingEntries:
 
 
 def step_back() -> None:
-    """Have this thread run on time that nobody else wants."""
+    """Give this thread the scheduling policy SCHED_IDLE, where the system has it."""
     if hasattr(os, "SCHED_IDLE"):
         os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))
 
 
 def main(directory: str, owner: str) -> None:
+    """Run the capture process of this owner's segments."""
     django.setup()
     stop = threading.Event()
     for each in (signal.SIGTERM, signal.SIGINT):
@@ -440,12 +456,12 @@ def main(directory: str, owner: str) -> None:
 
 
 def _end_with_proxy(stop: threading.Event) -> None:
-    """The proxy holds the other end of standard input, and nothing is ever written."""
+    """Stop when standard input ends: the proxy holds its other end and never writes to it."""
     while os.read(sys.stdin.fileno(), 1):
         pass
     stop.set()
     time.sleep(STOP_SECONDS)
-    os._exit(1)  # a storage that hangs; the entry in hand is still in the spool
+    os._exit(1)  # a storage call hangs; the entry in hand is still in the spool
 
 
 if __name__ == "__main__":

@@ -1,1 +1,1 @@
-"""HTTP to and from model servers: client, pool, bodies, headers and timeouts."""
+"""HTTP/1.1 to model servers: client, connection pool, bodies, headers and timeouts."""

@@ -1,4 +1,4 @@
-"""Bodies that came compressed, read for our copy; what is forwarded stays as it is."""
+"""Decompress bodies for our copy. What is forwarded stays as it is."""
 
 from __future__ import annotations
 
@@ -7,21 +7,23 @@ from collections.abc import Callable, Iterator
 from contextlib import suppress
 
 KNOWN = ("gzip", "x-gzip", "deflate")
-# With 32 added zlib tells gzip from its own form by the first bytes.
+# With 32 added, zlib detects by the first bytes whether it is gzip or zlib. A negative value
+# means raw deflate.
 GZIP_OR_ZLIB, BARE = 32 + zlib.MAX_WBITS, -zlib.MAX_WBITS
-MEMBERS_MAX = 100_000
-PIECE = 2**20
+MEMBERS_MAX = 100_000  # gzip members in one body
+PIECE = 2**20  # bytes that come out at a time, at most
+# Bytes shown to zlib at a time: see ``_pieces``.
 SMALLEST_WINDOW, LARGEST_WINDOW = 256, 64 * 2**10
 
 Take = Callable[[int], bool]
 
 
 class TooLarge(ValueError):
-    """More came out than may."""
+    """More bytes came out than are allowed."""
 
 
 class NoRoom(ValueError):
-    """More is held already than may be."""
+    """No memory is left in the budget for the bytes that came out."""
 
 
 def _take_any(count: int) -> bool:
@@ -29,10 +31,10 @@ def _take_any(count: int) -> bool:
 
 
 def decode(body: bytes, encoding: str, most: int, take: Take = _take_any) -> bytes:
-    """The body without its encoding. Raises ``TooLarge``, or ValueError if broken.
+    """Return the body without its encoding. Raises ValueError if it is broken or unknown.
 
-    ``take`` is asked for the bytes of each piece that comes out; where it has none left
-    this raises ``NoRoom``.
+    Raises ``TooLarge`` above ``most`` bytes. ``take`` reserves memory for each piece that comes
+    out; when it refuses, this raises ``NoRoom``.
     """
     if not encoding:
         return body
@@ -44,13 +46,13 @@ def decode(body: bytes, encoding: str, most: int, take: Take = _take_any) -> byt
         if encoding != "deflate":
             raise ValueError(f"The body is not valid {encoding}.") from error
     try:
-        return _inflate(body, BARE, most, take)  # what some call deflate
+        return _inflate(body, BARE, most, take)  # some servers send raw deflate
     except zlib.error as error:
         raise ValueError("The body is not valid deflate.") from error
 
 
 def _inflate(body: bytes, form: int, most: int, take: Take) -> bytes:
-    """All members, one after the other, and never much more than ``most`` bytes."""
+    """Return all members, one after the other; hold never much more than ``most`` bytes."""
     found: list[bytes] = []
     size = 0
     for piece in _pieces(body, form):
@@ -64,10 +66,11 @@ def _inflate(body: bytes, form: int, most: int, take: Take) -> bytes:
 
 
 def _pieces(body: bytes, form: int) -> Iterator[bytes]:
-    """What comes out, a bounded piece at a time. Raises ``zlib.error`` where it is broken.
+    """Yield what comes out, in bounded pieces. Raises ``zlib.error`` where it is broken.
 
-    A member is shown a small part of what is left, and more of it as it goes on: what lies
-    behind its end is handed back as a copy, and there may be a member every twenty bytes.
+    zlib returns the bytes behind the end of a member as a copy, and there may be a member every
+    twenty bytes. So a member is shown a small part of the remaining input first, and larger ones
+    as it goes on: otherwise most of the time would go into these copies.
     """
     view = memoryview(body)
     place = members = 0
@@ -90,9 +93,9 @@ def _pieces(body: bytes, form: int) -> Iterator[bytes]:
 
 
 def decoded_beginning(body: bytes, encoding: str, most: int) -> tuple[bytes, str]:
-    """As much of the body as can be decoded, and why that is not all.
+    """Return as much of the body as can be decoded, and why that is not all ("" if it is).
 
-    Of streams: one that was cut holds what its server had said until then.
+    It is for streams: one that was cut off holds what its server said until then.
     """
     if not encoding:
         return body, ""

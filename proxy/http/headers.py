@@ -1,4 +1,4 @@
-"""Which headers pass, in either direction: those listed here, and no other."""
+"""The headers that are forwarded, in either direction: those listed here, and no other."""
 
 from __future__ import annotations
 
@@ -25,19 +25,20 @@ TO_UPSTREAM = frozenset(
 TO_CLIENT = frozenset(
     BOTH_WAYS | {b"cache-control", b"retry-after", b"server-timing", b"vary"}
 )
-# The client's own credential for its model server. What it shows us never goes on.
+# The client's credential for its model server. Its ``Authorization`` is for us, and is
+# never forwarded.
 UPSTREAM_AUTHORIZATION = b"upstream-authorization"
 
 CONTENT_ENCODING = b"content-encoding"
 HEADER_LENGTH = b"inference-header-content-length"
 REQUEST_ID = b"x-request-id"
 
-# Printable, and neither the comma between ids nor the sign of an encoding.
+# Printable characters, without the comma between ids and the percent sign of an escape.
 PLAIN = "".join(map(chr, range(0x21, 0x7F))).translate({ord(","): None, ord("%"): None})
 PLAIN_ID = re.compile("[0-9A-Za-z._-]+")
 
-# Of these the first and the last may be believed by different readers: who asks, which
-# model's server, how long the body is and how it is to be read.
+# Headers that may not be repeated. If they were, two readers could believe different ones:
+# who is calling, which server is meant, how long the body is and how it is encoded.
 ONCE = {
     b"authorization",
     CONTENT_ENCODING,
@@ -54,7 +55,7 @@ CONTENT_LENGTH, TRANSFER_ENCODING = b"content-length", b"transfer-encoding"
 
 
 class Headers:
-    """What a client sent with its request: names in lower case, as ASGI has them."""
+    """The headers of a client's request: names in lower case, as ASGI has them."""
 
     __slots__ = ("_first", "_peer", "raw")
 
@@ -64,14 +65,14 @@ class Headers:
         self._first = dict(reversed(self.raw))
 
     def client_address(self) -> str:
-        """Who sent them, behind the proxies that are trusted."""
+        """Return the client's address, as seen behind the trusted proxies."""
         given = [
             value.decode("latin-1") for name, value in self.raw if name == FORWARDED
         ]
         return client_address(self._peer, given)
 
     def ambiguity(self) -> str:
-        """What makes it unclear who asks for what; "" if nothing does."""
+        """Return what makes the request ambiguous; "" if nothing does."""
         first = self._first
         if CONTENT_LENGTH in first and TRANSFER_ENCODING in first:
             return "Content-Length and Transfer-Encoding were both given."
@@ -85,16 +86,16 @@ class Headers:
         return ""
 
     def get(self, name: bytes) -> bytes | None:
-        """The first of that name."""
+        """Return the first value of that name."""
         return self._first.get(name)
 
     def encoding(self) -> str:
-        """How the body is compressed; "" if it is not."""
+        """Return the content encoding of the body; "" if it has none."""
         found = self._first.get(CONTENT_ENCODING)
         return read_encoding(found) if found else ""
 
     def to_upstream(self, instead: Mapping[bytes, bytes | None]) -> list[bytes]:
-        """Lines to forward. ``instead`` replaces headers; None leaves one out."""
+        """Return the header lines to forward. ``instead`` replaces headers; None leaves one out."""
         lines = [
             b"%b: %b\r\n" % (name, value)
             for name, value in self.raw
@@ -109,17 +110,18 @@ class Headers:
 
 
 def read_encoding(value: bytes) -> str:
+    """Return the encoding that a Content-Encoding names; "" for ``identity``."""
     found = value.decode("latin-1").strip().lower()
     return "" if found == "identity" else found
 
 
 def to_client(raw: Raw) -> list[tuple[bytes, bytes]]:
-    """Of headers in lower case those that pass, unchanged."""
+    """Return those of an upstream's headers that are forwarded, unchanged."""
     return [each for each in raw if each[0] in TO_CLIENT]
 
 
 def header_of_ids(ids: Sequence[str]) -> bytes:
-    """Ids in one header, comma separated; what may not stand there is percent-encoded."""
+    """Return ids as one header value, comma separated; other characters are percent-encoded."""
     if len(ids) == 1 and PLAIN_ID.fullmatch(ids[0]):
         return ids[0].encode()
     return ",".join(quote(each, safe=PLAIN) for each in ids).encode()

@@ -1,8 +1,8 @@
-"""HTTP/1.1 to model servers: one request at a time on a connection that is kept.
+"""An HTTP/1.1 client for model servers: one request at a time on a persistent connection.
 
-The parser is llhttp, at its strictest. What it does not accept, what comes unasked and
-what is left unread ends the connection. Nothing is decoded but the framing: the bytes of
-a body pass as they came.
+The parser is llhttp in its strictest mode. A response that it rejects, data that come unasked,
+and a body that is left unread end the connection. Only the framing is decoded: the bytes of a
+body are passed on as they came.
 """
 
 from __future__ import annotations
@@ -15,9 +15,9 @@ from httptools import HttpParserError, HttpParserUpgrade, HttpResponseParser
 
 from proxy.http.timeouts import Timeout
 
-HEAD_BYTES = 64 * 2**10
-HELD_BYTES = 256 * 2**10  # of a body that nobody takes; then the server has to wait
-WRITTEN_AT_ONCE = 256 * 2**10
+HEAD_BYTES = 64 * 2**10  # of a response head, at most
+HELD_BYTES = 256 * 2**10  # of a body that nobody has read; above it, reading pauses
+WRITTEN_AT_ONCE = 256 * 2**10  # of a request; larger bodies look for an early answer
 VERSIONS = ("1.1", "1.0")
 
 Header = tuple[bytes, bytes]
@@ -28,11 +28,11 @@ class BrokeOff(ConnectionError):
 
 
 class NotHttp(ConnectionError):
-    """What came is no answer."""
+    """What came is not a valid HTTP response."""
 
 
 class Response:
-    """The beginning of an answer, and how to read the rest of it."""
+    """The head of a response, and how to read its body."""
 
     def __init__(self, connection: Connection, status: int) -> None:
         self.status = status
@@ -42,7 +42,7 @@ class Response:
         self.is_chunked = False
 
     def header(self, name: bytes) -> bytes:
-        """The first of that name; empty if there is none."""
+        """Return the first value of that name; empty if there is none."""
         for each, value in self.headers:
             if each == name:
                 return value
@@ -50,23 +50,24 @@ class Response:
 
     @property
     def length(self) -> int | None:
-        """How long the body says it is."""
+        """The body's Content-Length in bytes; None if it has none."""
         return self._length
 
     @property
     def is_whole(self) -> bool:
+        """Whether the whole body has come."""
         return self._connection.is_whole
 
     async def read(self, patience: Timeout) -> bytes:
-        """The whole body, however long it is and as long as something of it comes."""
+        """Return the whole body, however long it is. Any data that come reset the timeout."""
         return await self._connection.read_whole(patience)
 
     def pieces(self) -> AsyncIterator[bytes]:
-        """The body, as it comes."""
+        """Yield the body as it comes."""
         return self._connection.read_pieces()
 
     def note_head(self) -> None:
-        """Called when all headers are there. Raises ``NotHttp``."""
+        """Check the head, once all headers are there. Raises ``NotHttp``."""
         if length := self.header(b"content-length"):
             if not length.isdigit() or len(length) > 19:
                 raise NotHttp("invalid Content-Length")
@@ -80,7 +81,7 @@ class Response:
 
 
 class Connection(asyncio.Protocol):
-    """Calls of ``ask`` follow each other; an answer is read before the next."""
+    """One connection. Calls of ``ask`` follow each other; each answer is read before the next."""
 
     def __init__(self) -> None:
         self._loop = asyncio.get_running_loop()
@@ -92,7 +93,8 @@ class Connection(asyncio.Protocol):
         self._may_be_kept = False
         self._is_paused = self._is_full = False
         self._takes_all = False
-        self._patience: Timeout | None = None  # of who reads all there is
+        # The timeout of a ``read_whole`` that is under way.
+        self._patience: Timeout | None = None
         self._response: Response | None = None  # once its head is whole
         self._coming: Response | None = None
         self._pieces: list[bytes] = []
@@ -103,30 +105,31 @@ class Connection(asyncio.Protocol):
         self.heard = False
         self.idle_since = 0.0
 
-    # -- for those who ask
+    # -- called by users of the connection
 
     @property
     def can_be_used(self) -> bool:
+        """Whether the connection is open."""
         transport = self._transport
         return (
             self._error is None and transport is not None and not transport.is_closing()
         )
 
     async def ask(self, head: bytes, body: bytes = b"") -> Response:
-        """Send a request; the answer, as soon as its head is there."""
+        """Send a request, and return the response as soon as its head is there."""
         self._is_asked, self.is_whole, self.heard = True, False, False
         self._response, self._head_bytes, self._takes_all = None, 0, False
         self._patience = None
         if len(body) <= WRITTEN_AT_ONCE:
             self._transport.write(head + body)
         elif not await self._write(head, body):
-            self._may_be_kept = False  # answered before it had heard all
+            self._may_be_kept = False  # the server answered before it had read the body
         while self._response is None:
             await self._progress()
         return self._response
 
     def release(self) -> bool:
-        """Whether it may be asked again; it is closed if it may not."""
+        """Return whether the connection can be used again; close it if not."""
         if self.is_whole and self._may_be_kept and self.can_be_used:
             self._is_asked, self.was_used = False, True
             self._pieces, self._held = [], 0
@@ -136,10 +139,12 @@ class Connection(asyncio.Protocol):
         return False
 
     def close(self) -> None:
+        """Close the connection at once."""
         if self._transport is not None:
             self._transport.abort()
 
     async def read_whole(self, patience: Timeout) -> bytes:
+        """Return the whole body. Raises ``BrokeOff`` or ``NotHttp``."""
         patience.reset()
         self._takes_all, self._patience = True, patience
         self._let_come()
@@ -149,6 +154,7 @@ class Connection(asyncio.Protocol):
         return pieces[0] if len(pieces) == 1 else b"".join(pieces)
 
     async def read_pieces(self) -> AsyncIterator[bytes]:
+        """Yield the body as it comes. While nobody takes pieces, reading pauses (backpressure)."""
         while True:
             pieces, self._pieces, self._held = self._pieces, [], 0
             self._let_come()
@@ -160,7 +166,7 @@ class Connection(asyncio.Protocol):
                 await self._progress()
 
     async def _write(self, head: bytes, body: bytes) -> bool:
-        """Whether all of it was written before an answer came."""
+        """Write the request; return False if an answer came before all of it was written."""
         self._transport.write(head)
         view = memoryview(body)
         for start in range(0, len(body), WRITTEN_AT_ONCE):
@@ -172,7 +178,7 @@ class Connection(asyncio.Protocol):
         return True
 
     async def _progress(self) -> None:
-        """Wait until something happened. Raises what ended the connection."""
+        """Wait until something has happened. Raises what ended the connection."""
         if self._error is not None:
             raise self._error
         self._waiter = self._loop.create_future()
@@ -189,9 +195,11 @@ class Connection(asyncio.Protocol):
     # -- called by the loop
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Keep the transport."""
         self._transport = transport
 
     def data_received(self, data: bytes) -> None:
+        """Parse what came, and wake the reader; pause reading while too much is held."""
         if not self._is_asked or self.is_whole:
             self._fail(NotHttp("unexpected data on idle connection"))
             return
@@ -205,7 +213,7 @@ class Connection(asyncio.Protocol):
         except HttpParserUpgrade:
             self._fail(NotHttp("another protocol"))
         except HttpParserError as error:
-            # What a callback raised is the context of it.
+            # If one of our callbacks raised, its exception is the context of this one.
             self._fail(NotHttp(str(error.__context__ or error)))
         else:
             if self._response is None and self._head_bytes > HEAD_BYTES:
@@ -219,6 +227,7 @@ class Connection(asyncio.Protocol):
             self._transport.pause_reading()
 
     def connection_lost(self, error: Exception | None) -> None:
+        """Fail what waits. An end without an error completes a body without length or chunks."""
         is_end = (
             error is None
             and self._response is not None
@@ -230,9 +239,11 @@ class Connection(asyncio.Protocol):
         self._fail(BrokeOff())
 
     def pause_writing(self) -> None:
+        """Note that the send buffer is full: ``_write`` waits (backpressure)."""
         self._is_full = True
 
     def resume_writing(self) -> None:
+        """Wake ``_write``: the send buffer has room again."""
         self._is_full = False
         self._wake()
 
@@ -249,18 +260,21 @@ class Connection(asyncio.Protocol):
     # -- called by the parser
 
     def on_message_begin(self) -> None:
+        """Begin a response. Raises ``NotHttp`` for one that was not asked for."""
         if self.is_whole:
             raise NotHttp("a second answer")
         self._coming = Response(self, 0)
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        if self._response is None:  # else it stands in a trailer
+        """Keep a header of the response."""
+        if self._response is None:  # otherwise it is a trailer, which is dropped
             self._coming.headers.append((name.lower(), value))
 
     def on_headers_complete(self) -> None:
+        """Make the response available, unless it is an interim one. Raises ``NotHttp``."""
         coming, parser = self._coming, self._parser
         coming.status = parser.get_status_code()
-        if 100 <= coming.status < 200:  # said beforehand; the answer follows
+        if 100 <= coming.status < 200:  # an interim response; the final one follows
             return
         if parser.get_http_version() not in VERSIONS or coming.status < 200:
             raise NotHttp("unsupported HTTP version")
@@ -269,15 +283,17 @@ class Connection(asyncio.Protocol):
         self._response = coming
 
     def on_body(self, piece: bytes) -> None:
+        """Hold a piece of the body."""
         self._pieces.append(piece)
         self._held += len(piece)
 
     def on_message_complete(self) -> None:
+        """Note that the body is whole."""
         if self._response is not None:
             self.is_whole = True
 
 
 def written_head(method: str, path: str, host: str, headers: Sequence[bytes]) -> bytes:
-    """A request up to its body. ``headers`` are lines, each with its end."""
+    """Return a request up to its body. ``headers`` are lines, each with its CRLF."""
     first = f"{method} {path} HTTP/1.1\r\nHost: {host}\r\n".encode("latin-1")
     return b"".join((first, *headers, b"\r\n"))

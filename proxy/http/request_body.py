@@ -1,4 +1,4 @@
-"""Reading what a client sends, within limits of size, of time and of memory."""
+"""Read a client's request body, within limits of size, time and memory."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from proxy import limits
 from proxy.answers import AGAIN_IN_A_SECOND, Receive, Refused
 from proxy.http.timeouts import Timeout
 
-DISCARD_SECONDS = 5
-DISCARD_TIMES = 4
+DISCARD_SECONDS = 5  # how long the rest of a refused body is read,
+DISCARD_TIMES = 4  # and how much of it, in PROXY_MAX_REQUEST_BYTES
 
 
 class BrokenOff(Refused):
-    """The body ended before it was whole, and nothing was asked.
+    """The body ended before it was whole, and nothing was forwarded.
 
-    A client that only closed its sending side, or sent a chunk that is none, hears of it.
+    A client that only closed its sending side, or sent an invalid chunk, still gets this answer.
     """
 
     def __init__(self) -> None:
@@ -24,18 +24,20 @@ class BrokenOff(Refused):
 
 
 class MemoryBudget:
-    """How many bytes of requests and answers this process holds, and how many it may."""
+    """Counts the bytes of requests and answers that this process holds, up to ``most``."""
 
     def __init__(self, most: int) -> None:
         self.most = most
         self.held = 0
-        # What comes out of a compressed body is taken by the thread that inflates it.
+        # The thread that decompresses a body takes memory for it, so there are several.
         self._lock = threading.Lock()
 
     def allowance(self) -> MemoryReservation:
+        """Return an empty reservation for one call."""
         return MemoryReservation(self)
 
     def take(self, count: int) -> bool:
+        """Reserve so many bytes; return False if they are not available."""
         with self._lock:
             if self.held + count > self.most:
                 return False
@@ -43,12 +45,13 @@ class MemoryBudget:
             return True
 
     def give_back(self, count: int) -> None:
+        """Free so many bytes."""
         with self._lock:
             self.held -= count
 
 
 class MemoryReservation:
-    """The bytes one call holds; they are given back when it ends."""
+    """The bytes that one call holds; they are freed when it ends."""
 
     __slots__ = ("_lock", "held", "is_closed", "permits")
 
@@ -56,11 +59,14 @@ class MemoryReservation:
         self.permits = permits
         self.held = 0
         self.is_closed = False
-        # The thread that inflates for a call may outlive it.
+        # The thread that decompresses for a call may outlive the call.
         self._lock = threading.Lock()
 
     def take(self, count: int) -> bool:
-        """False, too, when the call has ended: nobody would give them back."""
+        """Reserve so many bytes more; return False if they are not available.
+
+        It is False, too, when the call has ended: nobody would free them.
+        """
         with self._lock:
             if self.is_closed or not self.permits.take(count):
                 return False
@@ -78,7 +84,7 @@ class MemoryReservation:
 
 
 class Reader:
-    """The body of one request."""
+    """Reads the body of one request."""
 
     def __init__(self, receive: Receive, declared: bytes | None) -> None:
         self._receive = receive
@@ -86,7 +92,11 @@ class Reader:
         self.is_read = False
 
     async def body(self, allowance: MemoryReservation) -> bytes:
-        """All of it. Raises ``Refused`` when it is too large, too slow or too much."""
+        """Return the whole body.
+
+        Raises ``Refused``: 413 when it is too large, 408 when it is too slow, 503 when no memory
+        is left, 400 when it breaks off.
+        """
         most = limits.PROXY_MAX_REQUEST_BYTES
         declared = self._declared_length()
         if declared > most:
@@ -100,14 +110,14 @@ class Reader:
             raise Refused(408, "The body did not arrive in time.") from None
 
     async def until_gone(self) -> None:
-        """Returns when the client has left; to be asked once the body is read."""
+        """Return when the client has disconnected; to be awaited once the body is read."""
         while (await self._receive())["type"] != "http.disconnect":
             pass
 
     async def discard(self) -> None:
-        """Read on for a while, so that the client hears why it was refused.
+        """Read on for a while, so that the client receives the error response.
 
-        One that is still sending when the connection closes sees a reset instead.
+        A client that is still sending when the connection closes sees a reset instead.
         """
         if self.is_read:
             return

@@ -1,7 +1,7 @@
-"""How long a step of a call may take: one timer for all calls, instead of one for each.
+"""Timeouts of the steps of a call: one timer for all calls, instead of one for each.
 
-Works as ``asyncio.timeout`` does, to the next tick. A call passes several such blocks, and
-making and dropping a timer of the loop costs more than the blocks do.
+They work as ``asyncio.timeout`` does, rounded up to the next tick. A call enters several such
+blocks, and making and cancelling a timer of the event loop costs more than the blocks do.
 """
 
 from __future__ import annotations
@@ -10,13 +10,13 @@ import asyncio
 import time
 from types import TracebackType
 
-TICK_SECONDS = 0.1
+TICK_SECONDS = 0.1  # how late a timeout may be
 
 
 class Timeout:
-    """``with Patience(seconds):`` raises ``TimeoutError`` when the block takes longer.
+    """``with Timeout(seconds):`` raises ``TimeoutError`` when the block takes longer.
 
-    Zero or None is no limit. To be entered within a task, as every call runs in one.
+    Zero or None is no limit. It must be entered within a task, as every call runs in one.
     """
 
     __slots__ = ("_cancelling", "_is_over", "_seconds", "_task", "_until")
@@ -36,11 +36,12 @@ class Timeout:
         return self
 
     def reset(self) -> None:
-        """Something happened: count from now."""
+        """Something happened: count the seconds from now on."""
         if self._seconds:
             self._until = time.monotonic() + self._seconds
 
     def end_if_over(self, now: float) -> bool:
+        """Cancel the task if the time is over, and return whether it was."""
         if now < self._until:
             return False
         self._is_over = True
@@ -65,19 +66,21 @@ class Timeout:
 
 
 class Clock:
-    """Looks after all blocks that are entered, as long as there are any."""
+    """Ticks while any block is entered, and ends those whose time is over."""
 
     def __init__(self) -> None:
         self._watched: set[Timeout] = set()
         self._loop: asyncio.AbstractEventLoop | None = None  # the one that ticks
 
     def watch(self, patience: Timeout) -> None:
+        """Look after a block that is entered; start to tick if this is the first one."""
         self._watched.add(patience)
         if self._loop is None or self._loop.is_closed():
             self._loop = asyncio.get_running_loop()
             self._loop.call_later(TICK_SECONDS, self._tick)
 
     def forget(self, patience: Timeout) -> None:
+        """Stop looking after a block."""
         self._watched.discard(patience)
 
     def _tick(self) -> None:

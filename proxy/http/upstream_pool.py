@@ -1,7 +1,7 @@
-"""To the model server and back, byte for byte.
+"""The pool of connections to model servers, and a call on one of them.
 
 A connection goes to exactly the address that was checked: names are resolved once for each
-connection, and what is not allowed is not tried.
+connection, and an address that is not allowed is never tried.
 """
 
 from __future__ import annotations
@@ -29,7 +29,8 @@ from proxy.http.timeouts import Timeout
 from proxy.paths import Call
 from proxy.targets import Target
 
-# Shorter than any server's, so that none closes a connection just as we use it again.
+# Seconds that an idle connection is kept. Shorter than the keep-alive timeout of any server,
+# so that none closes a connection just as we use it again.
 KEPT_SECONDS = 2
 HOSTS_AT_ONCE = 8
 NOT_IMPLEMENTED = 501
@@ -38,10 +39,7 @@ INVALID = "upstream-invalid-response"
 
 
 class Server:
-    """One server: its places, and the connections to it that are idle.
-
-    Who waits for a place too long is sent away.
-    """
+    """One model server: its concurrency limit, and the idle connections to it."""
 
     def __init__(
         self, base_url: str, is_ours: bool = False, is_elsewhere: bool = False
@@ -60,6 +58,10 @@ class Server:
         self.idle: list[Connection] = []
 
     async def take_place(self) -> None:
+        """Wait for one of the server's places.
+
+        Raises ``Refused`` (503) when that takes too long.
+        """
         if not self.places.locked():
             await self.places.acquire()
             return
@@ -70,6 +72,7 @@ class Server:
             raise Refused(503, "The upstream is busy.", AGAIN_IN_A_SECOND) from None
 
     def take_idle(self) -> Connection | None:
+        """Return an idle connection that can be used; None if there is none."""
         newest = time.monotonic() - KEPT_SECONDS
         while self.idle:
             connection = self.idle.pop()
@@ -79,11 +82,12 @@ class Server:
         return None
 
     def close_idle(self, since: float) -> None:
+        """Close the connections that have been idle since that moment."""
         while self.idle and self.idle[0].idle_since <= since:
             self.idle.pop(0).close()
 
     async def connect(self) -> Connection:
-        """To the first address that answers, of those that are allowed."""
+        """Return a connection to the first allowed address that answers. Raises OSError."""
         loop = asyncio.get_running_loop()
         reason = OSError(None, "No address of the upstream is an allowed one.")
         for address in await self._addresses():
@@ -104,10 +108,11 @@ class Server:
         raise reason
 
     def _may_ask(self, address: str) -> bool:
-        """What we started ourselves is not judged by where it is."""
+        """Return whether the address is allowed; servers that we started ourselves always are."""
         if self._is_ours:
             return True
-        # A session's process answers for its own session alone, not for a model's URL.
+        # The port is that of a session's process, which must be reached through its session
+        # and not through the URL of a model.
         if self._is_elsewhere and is_this_machine(address):
             return False
         return allowed_address(address, self.host, self.port)
@@ -122,7 +127,7 @@ class Server:
 
 
 class Upstreams:
-    """The servers models run on. Made within the running event loop."""
+    """All model servers of this process. It must be made within the running event loop."""
 
     def __init__(self) -> None:
         self._servers: dict[tuple[str, bool, bool], Server] = {}
@@ -139,10 +144,10 @@ class Upstreams:
         headers: Sequence[bytes],
         body: bytes | None = None,
     ) -> UpstreamRequest:
-        """``async with`` it: the beginning of the answer; the rest is read in the block.
+        """Return a call to use with ``async with``: on entry it has the head of the answer.
 
-        Raises ``Refused``: silence is 504; what could not be reached, broke off, or is
-        not HTTP is 502.
+        The body is read within the block. Raises ``Refused``: silence is 504; a server that
+        cannot be reached, breaks off, or does not speak HTTP is 502.
         """
         if target.problem:
             raise Refused(502, target.problem)
@@ -153,11 +158,13 @@ class Upstreams:
         return UpstreamRequest(self, server, target, call, query, headers, body)
 
     def take(self) -> None:
+        """Count a call in flight. Raises ``Refused`` (503) when there are too many."""
         if self._in_use >= self._most:
             raise Refused(503, "The upstreams are busy.", AGAIN_IN_A_SECOND)
         self._in_use += 1
 
     def give_back(self) -> None:
+        """Count a call as ended."""
         self._in_use -= 1
 
     def _sweep(self) -> None:
@@ -168,10 +175,10 @@ class Upstreams:
 
 
 class UpstreamRequest:
-    """One call to a server: its place, its connection, and how long it may take.
+    """One call to a server, with its place, its connection and its timeout.
 
-    Some servers know no versions: they say 501 and have done nothing. Which server
-    answers for a model is our own record, so they are asked for the model as such.
+    Some servers know no model versions: they answer 501 and have done nothing. Which server
+    answers for a model is our own record, so the call is repeated without the version.
     """
 
     __slots__ = (
@@ -265,15 +272,15 @@ class UpstreamRequest:
             try:
                 return await connection.ask(head, body or b"")
             except BrokeOff:
-                # It was closed while it was idle; a question without effect is asked
-                # again, on another.
+                # The server closed the connection while it was idle. A request without a
+                # body has no effect, so it is repeated on another connection.
                 may_repeat = body is None and connection.was_used
                 if not may_repeat or connection.heard:
                     raise
                 self._let_go()
 
     def _let_go(self) -> None:
-        """What was not read to its end takes the connection with it."""
+        """Return the connection to the pool, or close it if its answer was not read to the end."""
         connection, self._connection = self._connection, None
         if connection is not None and connection.release():
             self._server.idle.append(connection)
@@ -281,13 +288,14 @@ class UpstreamRequest:
 
 @cache
 def tls() -> ssl.SSLContext:
+    """Return the TLS context of all connections, made once."""
     context = ssl.create_default_context()
     context.set_alpn_protocols(["http/1.1"])
     return context
 
 
 def tell_apart(error: BaseException) -> None:
-    """What went wrong with an upstream, as the status the client gets."""
+    """Raise ``Refused`` with the status for this error; return if it is none of an upstream."""
     if isinstance(error, TimeoutError):
         raise Refused(504, "The upstream did not answer in time.") from error
     if isinstance(error, BrokeOff):
@@ -300,6 +308,7 @@ def tell_apart(error: BaseException) -> None:
 
 
 def check_answer(response: Response) -> None:
+    """Raise ``Refused`` (502) for a redirect, or for an answer that says it is too large."""
     if 300 <= response.status < 400:
         raise Refused(502, "The upstream answered with a redirect.", code=INVALID)
     if (response.length or 0) > limits.PROXY_MAX_RESPONSE_BYTES:
@@ -307,6 +316,7 @@ def check_answer(response: Response) -> None:
 
 
 def too_large() -> Refused:
+    """Return a 502 for an answer above the limit."""
     most = limits.PROXY_MAX_RESPONSE_BYTES
     message = f"The upstream's answer is larger than {most} bytes."
     return Refused(502, message, code="upstream-too-large")

@@ -1,1 +1,1 @@
-"""Calls of inference sessions, their streams and their targets."""
+"""Calls of inference sessions: the calls, their targets, and mocks that stream."""

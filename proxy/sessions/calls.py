@@ -1,8 +1,9 @@
 """Calls of inference sessions: ``POST /api/v1/inferencesessions/{id}/infer/{endpoint}``.
 
-The same steps as a call to a model, and the same promises: who asks and what for; forward
-the bytes as they came; spool and sync; answer. Besides, what a whole answer says is held
-against the schema of the service's interface, and streams are in ``session_streams``.
+They have the same steps and the same promises as calls of models: authenticate and find the
+target; forward the bytes as they came; append to the spool and sync; answer. Besides, a whole
+answer is checked against the output schema of the service. Streams are passed on by
+``proxy.streaming``.
 """
 
 from __future__ import annotations
@@ -61,8 +62,8 @@ from services.runners.servers import OPENAI, V2
 
 PREFIX = b"/api/v1/inferencesessions/"
 PATH = re.compile(rb"([^/]+)/infer/(.+)", re.DOTALL)
-MOCKS_REMEMBERED = 256
-MOCK_VALUES = 100_000  # that a question to a mock may hold
+MOCKS_REMEMBERED = 256  # the one that was asked longest ago goes first
+MOCK_VALUES = 100_000  # JSON values that a request to a mock may hold
 JSON = "application/json"
 UNREACHED = "upstream-unavailable"
 STREAMING = "streaming"
@@ -70,17 +71,18 @@ STREAMING = "streaming"
 
 @dataclass(frozen=True, slots=True)
 class SessionCall(Call):
-    """What is asked of a server: a path of its own instead of one of the protocol."""
+    """A call with a path of its own, instead of one of the open inference protocol."""
 
     path: str = ""
 
     def upstream_path(self, name: str, version: str | None) -> str:
+        """Return the session's own path; name and version do not matter."""
         return self.path
 
 
 @dataclass(slots=True)
 class SessionExchange(Exchange):
-    """A call of a session, with what is noted beside the request and the answer."""
+    """An exchange of a session, with facts that are noted as metadata of its records."""
 
     form: str = FORM_JSON
     facts: dict[str, str | int | float] = field(default_factory=dict)
@@ -88,13 +90,14 @@ class SessionExchange(Exchange):
     def entry(
         self, answered: UpstreamResponse, ids: Sequence[str] | None = None
     ) -> SpoolEntry:
+        """Return the spool entry, with the facts as metadata items."""
         entry = Exchange.entry(self, answered, ids)
         entry.facts.metadata = [noted_item(*each) for each in self.facts.items()]
         return entry
 
 
 class SessionCalls:
-    """What the calls of sessions share, beside what they share with all others."""
+    """State that all calls of sessions share, beside that of all calls."""
 
     def __init__(self, proxy: Proxy) -> None:
         self.proxy = proxy
@@ -107,6 +110,7 @@ class SessionCalls:
     async def infer(
         self, path: bytes, query: str, headers: Headers, reader: Reader, send: Send
     ) -> None:
+        """Carry a call of a session. Raises ``Refused`` for what is refused before the response."""
         received_at = timestamps.now()
         target = await self._find(path, headers)
         with self.proxy.permits.allowance() as allowance:
@@ -163,7 +167,7 @@ class SessionCalls:
                 raise Refused(
                     415, f"The encoding {asked.encoding!r:.40} cannot be read."
                 )
-            # The mock works here, so its question has to be a light one.
+            # The mock runs in this process, so it must not be given a large request.
             depth, values = limits.JSON_MAX_DEPTH, MOCK_VALUES
             request = await asyncio.to_thread(read_json, asked.body, depth, values)
         except ValueError as error:
@@ -182,11 +186,11 @@ class SessionCalls:
         return UpstreamResponse(status, headers, JSON, "", None, chunks=[body])
 
     def _mock_of(self, target: SessionTarget) -> Simulated:
-        """The same for all calls of a session, as long as it is not forgotten."""
+        """Return the mock of the session, the same one for all its calls unless it was evicted."""
         found = self._mocks.pop(target.session_id, None)
         if found is None:
             found = target.mock.begin(target.endpoint)
-        self._mocks[target.session_id] = found  # the last one asked comes last
+        self._mocks[target.session_id] = found  # in the order of their last use
         if len(self._mocks) > MOCKS_REMEMBERED:
             self._mocks.pop(next(iter(self._mocks)))
         return found
@@ -200,7 +204,10 @@ class SessionCalls:
         body: bytes,
         carry: Any,
     ) -> None:
-        """One server after the other, as long as none could even be reached."""
+        """Try one server after the other, as long as none could even be reached.
+
+        A failure of a server that was reached is final.
+        """
         path = target.dialect.path(target.endpoint)
         call = SessionCall("infer", "", path=path)
         servers = self.balance.in_order(target.servers)
@@ -281,7 +288,7 @@ class SessionCalls:
 async def _read(
     target: SessionTarget, body: bytes, headers: Headers, take: Take
 ) -> ParsedRequest:
-    """The request as it is kept, under an id of the caller's or of our own."""
+    """Return the parsed request, under an id of the caller's or of ours."""
     if target.dialect.protocol == V2:
         task_type = (target.stored or NOT_STORED).task_type
         return await parse_request(body, headers, task_type, take)
@@ -303,8 +310,8 @@ async def _read(
 
 
 async def _count_inputs(body: bytes, task_type: str) -> int:
-    """What cannot be read is one input, and the server's to refuse."""
-    if not may_be_several(body, task_type):  # chats are not parsed once more
+    """Return the number of inputs; 1 if they cannot be parsed, which the server may refuse."""
+    if not may_be_several(body, task_type):  # saves parsing of chats, which never are
         return 1
     try:
         return await parse(count_inputs, body, task_type)
@@ -329,7 +336,7 @@ def _begin(
 
 
 async def _check(answered: UpstreamResponse, schema: dict[str, Any]) -> None:
-    """Raises ``Refused`` unless the answer fits what the interface promises."""
+    """Raise ``Refused`` (502) unless the answer fits the output schema."""
     body = await _plain(answered)
     problem = "It cannot be read."
     if body is not None:
@@ -343,7 +350,7 @@ async def _check(answered: UpstreamResponse, schema: dict[str, Any]) -> None:
 
 
 async def _facts(answered: UpstreamResponse) -> dict[str, str | int | float]:
-    """Empty where the answer is not what it should be: it leaves as it came."""
+    """Return the facts in the answer; none if it cannot be parsed, as it leaves all the same."""
     body = await _plain(answered)
     try:
         return {} if body is None else await parse(facts_in, body)
@@ -352,6 +359,7 @@ async def _facts(answered: UpstreamResponse) -> dict[str, str | int | float]:
 
 
 async def _plain(answered: UpstreamResponse) -> bytes | None:
+    """Return the answer's body without its content encoding; None if that cannot be decoded."""
     most = limits.PROXY_MAX_RESPONSE_BYTES
     try:
         return await inflate(answered.body, answered.encoding, most, lambda _: True)
@@ -364,5 +372,6 @@ def _describe(target: SessionTarget) -> str:
 
 
 def _uncompress(lines: list[bytes]) -> list[bytes]:
+    """Return the header lines with a request for an answer without compression."""
     kept = [each for each in lines if not each.startswith(b"accept-encoding:")]
     return [*kept, b"accept-encoding: identity\r\n"]

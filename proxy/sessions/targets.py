@@ -1,4 +1,4 @@
-"""Which session a call reaches, and what answers for it."""
+"""Find which session a call reaches, and what answers for it."""
 
 from __future__ import annotations
 
@@ -51,9 +51,10 @@ NO_DIALECT = Dialect()
 
 @dataclass(frozen=True, slots=True)
 class SessionTarget:
-    """A session as the proxy sees it: a mock, or servers that answer alike.
+    """A session as the proxy sees it: a mock, or servers that are equivalent.
 
-    ``stored`` is the registered model whose inferences the calls are.
+    ``stored`` is the registered model whose inferences the calls become; None if they are not
+    stored.
     """
 
     session_id: str
@@ -66,8 +67,9 @@ class SessionTarget:
 
 
 def find_session_target(secret: str, names: tuple[str, ...]) -> Known[SessionTarget]:
-    """Of the one session named. Raises ``Refused``: 401, 403, 404, 409 when it has ended,
-    503 while it is starting.
+    """Return the one session that is named.
+
+    Raises ``Refused``: 401, 403, 404, 409 when it has ended, 503 while it is starting.
     """
     (session_id,) = names
     session, token = _find(secret, session_id)
@@ -155,8 +157,10 @@ def _server(url: str, *, is_ours: bool = False) -> Target:
 
 
 def _store(service: InferenceService, *, is_v2: bool) -> tuple[Target | None, set[str]]:
-    """The service's model, if it is registered in its project and stores inferences;
-    and the rows that this depends on: which models the project has.
+    """Return the service's model, and the rows on which this depends.
+
+    The model is None unless it is registered in the service's project and stores inferences. The
+    rows are which models the project has.
     """
     if not service.model_id:
         return None, set()

@@ -1,1 +1,1 @@
-"""The spool: exchanges on disk until capture has stored them."""
+"""The spool: durable entries of calls on the local disk, until capture has stored them."""

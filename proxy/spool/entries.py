@@ -1,4 +1,4 @@
-"""What the spool keeps of one call: enough to store it without asking anyone again."""
+"""A spool entry: everything of one call that is needed to store it later."""
 
 from __future__ import annotations
 
@@ -8,23 +8,23 @@ from typing import Any, Self
 
 import orjson
 
-# How the request is to be read: by the open inference protocol, as plain JSON, or not at
-# all: it could not be read, and is kept as it came.
+# How to parse the request: as the open inference protocol, as plain JSON, or not at all,
+# because it could not be parsed and is kept as it came.
 FORM_V2, FORM_JSON, FORM_RAW = "v2", "json", "raw"
-HEAD = Struct("<IQ")  # how long the facts are, and how long the request
+HEAD = Struct("<IQ")  # length of the facts, length of the request
 
 
 @dataclass(slots=True)
 class Facts:
-    """All but the two bodies. The names of the blobs are settled here, once.
+    """Everything of a call but its two bodies. The names of the blobs are chosen here, once.
 
-    ``inference_ids`` and ``prefixes`` have one member for each part of the request.
-    Lengths are those of JSON headers, None where a body is JSON alone. ``metadata`` has
-    items of our own, ``warnings`` sentences, for the record of each part; sentences for
-    one part alone are in ``part_warnings``. ``reservations`` has what the ids of parts
-    were reserved with, None for those that were not. ``request_encoding`` is the content
-    encoding that the request still has. ``stream`` is there when the answer
-    came as one: how it ended, and when its first pieces had come.
+    ``inference_ids`` and ``prefixes`` have one member for each part of the request. Header
+    lengths are those of JSON headers in bytes, None where a body is JSON alone. ``metadata``
+    has items of our own and ``warnings`` sentences, both for the record of each part; sentences
+    for one part alone are in ``part_warnings``. ``reservations`` has the digests that the
+    parts' ids were reserved with, None for an id without a reservation. ``request_encoding`` is
+    the content encoding that the request still has. ``stream`` is present when the answer came
+    as a stream: how it ended, and when its first pieces came.
     """
 
     model_id: str
@@ -46,25 +46,30 @@ class Facts:
     request_encoding: str = ""
     reservations: list[str | None] = field(default_factory=list)
     part_warnings: list[list[str]] = field(default_factory=list)
-    model_version: str | None = None  # that the address asked for
+    model_version: str | None = None  # the version in the path of the request
 
 
 @dataclass(slots=True)
 class SpoolEntry:
-    """A call that was answered. The request is decompressed, unless its encoding could
-    not be read; the answer is as it came."""
+    """A call that was answered.
+
+    The request is decompressed, unless its encoding could not be read; the answer is as it
+    came.
+    """
 
     facts: Facts
     request: bytes
     answer: bytes
 
     def pieces(self) -> list[bytes]:
+        """Return the payload as pieces: ``HEAD``, the facts as JSON, the request, the answer."""
         facts = orjson.dumps(self.facts)
         head = HEAD.pack(len(facts), len(self.request))
         return [head, facts, self.request, self.answer]
 
     @classmethod
     def read(cls, payload: bytes) -> Self:
+        """Return the entry of a payload that ``pieces`` made."""
         facts_size, request_size = HEAD.unpack_from(payload)
         request_at = HEAD.size + facts_size
         answer_at = request_at + request_size
@@ -73,6 +78,6 @@ class SpoolEntry:
 
 
 def noted_item(key: str, value: str | int | float) -> dict[str, str]:
-    """What the proxy notes of a call, as an item of metadata."""
+    """Return a fact that the proxy notes about a call, as a metadata item."""
     kinds = {str: "string", int: "int", float: "float"}
     return {"key": key, "type": kinds[type(value)], "value": str(value)}

@@ -1,13 +1,13 @@
-"""The form of a spool file: a header, and entries that can be found again after damage.
+"""The file format of the spool: a header, and entries that can be found again after damage.
 
-A file begins with ``HEADER``. An entry is ``HEAD`` and its payload: the identity of the file,
-the length and CRC of the payload, the number of the entry in its file, and the CRC of these.
-The identity is a hash of the file's name and stands before every entry. So the next whole
-entry can be found behind any damage, and whoever writes bytes into a payload cannot make
-them pass for an entry: a caller never learns the name of a file.
+A file begins with ``HEADER``. An entry is ``HEAD`` and its payload. ``HEAD`` holds the identity
+of the file, the length and CRC of the payload, the number of the entry in its file, and the CRC
+of these fields. The identity is a hash of the file's name and stands before every entry. So the
+next whole entry can be found behind any damage, and a caller cannot forge an entry by writing
+bytes into a payload: callers never learn the name of a file.
 
-Files of format 1 have entries of length, CRC and payload alone, without an identity. Behind
-damage in one of them an entry is found by the JSON that every payload begins with.
+In files of format 1 an entry is length, CRC and payload alone, without an identity. Behind
+damage in such a file the next entry is found by the JSON that every payload begins with.
 
 The CRC is that of zlib: it tells a torn write from a whole one as well as CRC-32C does.
 """
@@ -24,30 +24,32 @@ from typing import IO
 
 MAGIC_1 = b"istore spool 1\n\n"
 MAGIC_2 = b"istore spool 2\n\n"
-HEADER = Struct("<16s8sI4x")
-HEAD = Struct("<8sIIQI")
+HEADER = Struct("<16s8sI4x")  # magic, identity, CRC
+HEAD = Struct("<8sIIQI")  # identity, length, CRC of the payload, number, CRC of these
 HEAD_FIELDS, CRC = Struct("<8sIIQ"), Struct("<I")  # of HEAD
-HEAD_1 = Struct("<II")
-LARGEST = 2**32 - 1
-# How a payload of format 1 goes on after HEAD_1 and two lengths, of twelve bytes.
+HEAD_1 = Struct("<II")  # length, CRC of the payload
+LARGEST = 2**32 - 1  # bytes of a payload: its length is stored in four bytes
+# What a payload of format 1 holds behind its two lengths of twelve bytes, and where.
 FACTS, FACTS_AT = b'{"model_id":', HEAD_1.size + 12
-SEARCHED_BYTES = 2**20
-SECTOR = 512
+SEARCHED_BYTES = 2**20  # read at a time
+SECTOR = 512  # bytes that a disk writes as one
 
 
 def identity_of(name: str) -> bytes:
-    """What stands before each entry of the file of this name."""
+    """Return the eight bytes that stand before each entry of the file of this name."""
     return hashlib.blake2b(
         name.encode(), digest_size=8, person=b"istore spool"
     ).digest()
 
 
 def header(identity: bytes) -> bytes:
+    """Return the header of a file of this identity."""
     said = HEADER.pack(MAGIC_2, identity, 0)
     return HEADER.pack(MAGIC_2, identity, zlib.crc32(said))
 
 
 def checksum(pieces: Sequence[bytes]) -> int:
+    """Return the CRC of the pieces, one after the other."""
     crc = 0
     for piece in pieces:
         crc = zlib.crc32(piece, crc)
@@ -55,7 +57,7 @@ def checksum(pieces: Sequence[bytes]) -> int:
 
 
 def head(identity: bytes, length: int, crc: int, number: int) -> bytes:
-    """What stands before a payload of this length and CRC."""
+    """Return the head of an entry with a payload of this length and CRC. Raises ValueError."""
     if not 0 < length <= LARGEST:
         raise ValueError(f"An entry of {length} bytes has no place in a spool.")
     said = HEAD_FIELDS.pack(identity, length, crc, number)
@@ -63,12 +65,13 @@ def head(identity: bytes, length: int, crc: int, number: int) -> bytes:
 
 
 def frame(identity: bytes, payload: bytes, number: int) -> bytes:
+    """Return a whole entry: its head and its payload."""
     return head(identity, len(payload), zlib.crc32(payload), number) + payload
 
 
 @dataclass(slots=True)
 class Gap:
-    """Bytes of a file that belong to no whole entry."""
+    """A range of bytes in a file that belongs to no whole entry."""
 
     start: int
     end: int
@@ -76,12 +79,12 @@ class Gap:
 
 @dataclass
 class Scan:
-    """The whole entries of a file from ``start`` up to ``limit``, and the gaps between.
+    """The whole entries of a file from ``start`` up to ``limit``, and the gaps between them.
 
-    Iterating yields each payload with the place where its entry ends; ``gaps`` is filled on
-    the way. Whatever was flipped, zeroed, cut out, put in or moved: an entry whose bytes are
-    whole and together is found, one whose bytes are not is never made up. An entry that is
-    there twice is yielded once.
+    Iterating yields each payload with the offset where its entry ends; ``gaps`` is filled
+    meanwhile. Whatever was flipped, zeroed, cut out, inserted or moved: an entry whose bytes
+    are whole and together is found, and no entry is ever made up. An entry that is in the file
+    twice is yielded once.
     """
 
     file: IO[bytes]
@@ -119,7 +122,7 @@ class Scan:
             self.gaps.append(Gap(gap, self.end))
 
     def _read_header(self) -> int:
-        """Where the entries begin; 0 when the header is damaged."""
+        """Return the offset of the first entry; 0 when the header is damaged."""
         self.file.seek(0)
         found = self.file.read(HEADER.size)
         if len(found) == HEADER.size:
@@ -128,14 +131,15 @@ class Scan:
                 if identity not in self._identities:  # the file was renamed
                     self._identities.append(identity)
                 return HEADER.size
-        # A damaged "2" must not make a file one of format 1, which trusts its payloads.
+        # Damage in the header of a file of format 2 must not make it one of format 1, in
+        # which a payload could forge entries. So format 1 needs that no identity is found.
         if self._find(self.identity, 0) is None:
             self._is_old = True
             return len(MAGIC_1) if found.startswith(MAGIC_1) else 0
         return 0
 
     def _entry_at(self, place: int) -> tuple[bytes, int | None, int] | None:
-        """The payload of the entry that begins there, its number, and where it ends."""
+        """Return the payload of the entry that begins there, its number, and where it ends."""
         self.file.seek(place)
         if self._is_old:
             return self._old_entry_at(place)
@@ -176,7 +180,7 @@ class Scan:
         return payload, None, end
 
     def _next_candidate(self, place: int) -> int:
-        """Where the next entry may begin: the end of the file if nowhere."""
+        """Return where the next entry may begin; the end of the file if nowhere."""
         if self._is_old:
             found = self._find(FACTS, place + FACTS_AT)
             return self.end if found is None else found - FACTS_AT
@@ -196,8 +200,10 @@ class Scan:
         return None
 
     def is_torn(self, gap: Gap) -> bool:
-        """Whether the gap is what a write leaves that was cut short: it reaches the end of
-        the file, and is zeros, or less than a head, or a head whose payload is not all there.
+        """Return whether the gap is what an interrupted write leaves.
+
+        Such a gap reaches the end of the file, and is zeros, or less than a head, or a head
+        whose payload is not all there.
         """
         if gap.end != self.size:
             return False

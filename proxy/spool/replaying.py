@@ -1,9 +1,9 @@
-"""What the capture process had to set aside is tried again, once what was wrong is mended.
+"""Replay what the capture process set aside, once the cause is repaired.
 
-An entry that could not be read lies alone in a ``.set-aside`` file. What belongs to no whole
-entry of a segment lies in a ``.damaged`` file; those of earlier releases are whole segments,
-and their whole entries are taken, before the damage and after it. The names of blobs were
-settled when the call was spooled, so whatever was captured before is met again under the
+An entry that could not be read is alone in a ``.set-aside`` file. The bytes of a segment that
+belong to no whole entry are in a ``.damaged`` file; those of earlier releases are whole
+segments, and their whole entries are taken, before the damage and after it. The names of blobs
+were chosen when the call was spooled, so whatever was captured before is found again under the
 same names.
 """
 
@@ -25,7 +25,7 @@ from proxy.spool.spool_health import files_aside
 
 @dataclass(frozen=True, slots=True)
 class Replayed:
-    """What came of one file: inferences published, entries of no use, and what is wrong."""
+    """The result of one file: inferences published, damaged stretches, and what is wrong."""
 
     path: Path
     inferences: int = 0
@@ -34,14 +34,16 @@ class Replayed:
 
     @property
     def is_done(self) -> bool:
+        """Whether the file gave everything that it held."""
         return not self.lost and not self.problem
 
 
 def replay(directory: Path, *, discard: bool = False) -> Iterator[Replayed]:
-    """Capture and publish what lies in the files; those that gave all they held are
-    removed, and with ``discard`` those that gave what they could.
+    """Capture and publish the entries in the files, and yield the result of each file.
 
-    A file is removed last: dying before publishes again what then is a copy.
+    A file that gave everything it held is removed; with ``discard``, so is one that gave what
+    it could. A file is removed last: after a crash before that, the same events are published
+    again, as duplicates.
     """
     with closing(EventStream()) as stream:
         for path in files_aside(directory):
@@ -62,11 +64,12 @@ def _replay(path: Path, stream: EventStream) -> Replayed:
         try:
             entry = SpoolEntry.read(payload)
             captured = list(prepare(entry))
-        except Exception as error:  # whatever it is, it is what set the entry aside
+        except Exception as error:  # the same error that set the entry aside
             problem = f"{type(error).__name__}: {error}"[:300]
             continue
         events = [store_blobs(each, is_replay=True) for each in captured]
-        # The listener corrects times by the publisher's clock, so that is the present.
+        # It has to be now: the listener takes the distance to the stream's time for an error
+        # of the publisher's clock.
         at = datetime.now(UTC)
         stream.publish(replace(each, event_published_at=at) for each in events)
         inferences += len(captured)
@@ -74,7 +77,7 @@ def _replay(path: Path, stream: EventStream) -> Replayed:
 
 
 def _payloads(path: Path) -> Iterator[bytes | None]:
-    """The entries of a file; None for each stretch of it that belongs to none."""
+    """Yield the entries of a file, and None for each stretch that belongs to none."""
     if path.suffix == ".set-aside":
         yield path.read_bytes()
         return
@@ -84,5 +87,5 @@ def _payloads(path: Path) -> Iterator[bytes | None]:
         for payload, _ in scan:
             is_empty = False
             yield payload
-        # A file that was kept for damage tells of a loss, whatever is left in it.
+        # A file that was kept for damage means a loss, even if no entry is left in it.
         yield from [None] * max(len(scan.gaps), is_empty)

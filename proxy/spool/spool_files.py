@@ -1,16 +1,16 @@
-"""Segment files of the spool: their names, what is noted beside them, and whose they are.
+"""Segment files of the spool: their names, the notes beside them, and their owners.
 
-The form of a segment is told in ``frames.py``. ``<owner>.lock`` is held, by flock, by a
-proxy process and by the capture process it started; the segments are ``<owner>-<number>.open``
-while written and ``.closed`` after. When nobody holds the lock any more, whoever takes it has
-inherited the segments. Beside a segment there may be, of the same name,
+The format of a segment is described in ``frames.py``. ``<owner>.lock`` is held, by flock, by a
+proxy process and by the capture process it started. The segments are ``<owner>-<number>.open``
+while they are written and ``.closed`` afterwards. When no process holds the lock any more, the
+next one that takes it owns the segments. Beside a segment there may be notes of the same name:
 
-- ``.done``: up to where it was captured. It is not synced: after a loss of power some entries
-  are captured again, under the same names.
-- ``.synced``: up to where its entries are durable, and so may have been acknowledged. It is
-  not synced either, and only ever too low after a loss of power.
-- ``.cut``: from where its entries do not count, because the callers were told so. This one
-  is durable before they are told.
+- ``.done``: the offset up to which it was captured. It is not synced: after a loss of power
+  some entries are captured again, under the same names.
+- ``.synced``: the offset up to which its entries are durable, and so may have been
+  acknowledged. It is not synced either; after a loss of power it is at most too low.
+- ``.cut``: the offset from which entries do not count, because their callers were told that
+  they were not recorded. It is durable before they are told.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from typing import IO
 
 from proxy.spool.frames import Gap, Scan, header, identity_of
 
-OFFSET = Struct("<Q")
+OFFSET = Struct("<Q")  # what a note holds
 NAME = re.compile(r"(?P<owner>[0-9a-f]{32})-(?P<number>[0-9]{8})\.(?P<state>[a-z]+)")
 NOTES = ("done", "synced", "cut")
 ENTRIES = ("open", "closed")  # states of files that hold entries
@@ -39,7 +39,7 @@ log = logging.getLogger(__name__)
 
 @dataclass(slots=True)
 class SpoolFile:
-    """One file of entries, written by its owner, read by whoever captures them."""
+    """One segment: a file of entries, written by its owner and read by capture."""
 
     directory: Path
     owner: str
@@ -48,60 +48,68 @@ class SpoolFile:
 
     @property
     def name(self) -> str:
+        """The name of the file and of its notes, without a suffix."""
         return f"{self.owner}-{self.number:08}"
 
     @property
     def identity(self) -> bytes:
+        """What stands before each entry of the file."""
         return identity_of(self.name)
 
     @property
     def path(self) -> Path:
+        """The path of the file, by its state."""
         return self._named("closed" if self.is_closed else "open")
 
     def _named(self, state: str) -> Path:
         return self.directory / f"{self.name}.{state}"
 
     def close(self) -> None:
-        """Say that no entry follows those it has."""
+        """Rename the segment from open to closed: no entry will be appended."""
         os.rename(self._named("open"), self._named("closed"))
         self.is_closed = True
 
     def size(self) -> int:
+        """Return its size in bytes; 0 if there is no such file."""
         try:
             return self.path.stat().st_size
         except FileNotFoundError:
             return 0
 
     def captured_until(self) -> int:
+        """Return the offset up to which it was captured."""
         return self._noted("done") or 0
 
     def note_captured(self, end: int) -> None:
+        """Note the offset up to which it was captured."""
         self._named("done").write_bytes(OFFSET.pack(end))
 
     def written_at(self) -> float:
-        """When the youngest entry was appended, as the system's clock says."""
+        """Return when the youngest entry was appended, by the system's clock."""
         try:
             return self.path.stat().st_mtime
         except FileNotFoundError:
             return time.time()
 
     def has_synced(self) -> bool:
-        """Whether its owner notes what is durable; owners of earlier releases do not."""
+        """Return whether its owner notes what is durable; owners of earlier releases do not."""
         return self._named("synced").exists()
 
     def synced_until(self) -> int:
+        """Return the offset up to which its entries are durable."""
         return self._noted("synced") or 0
 
     def open_synced(self) -> int:
-        """A descriptor for ``note_synced``."""
+        """Return a file descriptor for ``note_synced``."""
         flags = os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC
         return os.open(self._named("synced"), flags, 0o600)
 
     def cut(self, start: int) -> None:
-        """Have no entry count from there on, durably."""
+        """Make all entries from this offset on not count, durably."""
         write_durably(self._named("cut"), [OFFSET.pack(start)])
 
     def cut_from(self) -> int | None:
+        """Return the offset from which entries do not count; None if all count."""
         return self._noted("cut")
 
     def _noted(self, state: str) -> int | None:
@@ -112,16 +120,20 @@ class SpoolFile:
         return OFFSET.unpack(noted)[0] if len(noted) == OFFSET.size else None
 
     def remove(self) -> None:
-        """The file first: notes without a file say nothing, a file without its notes does."""
+        """Remove the file, then its notes.
+
+        In this order, because notes without a file mean nothing, while a file without its notes
+        would count as not captured.
+        """
         for path in (self.path, *map(self._named, NOTES)):
             with suppress(FileNotFoundError):
                 path.unlink()
 
     def set_aside(self, gaps: Sequence[Gap]) -> Path:
-        """Keep what belongs to no whole entry for people to look at, durably.
+        """Keep the bytes that belong to no whole entry in a ``.damaged`` file, durably.
 
-        The whole entries are captured by then and not kept here: what is removed from the
-        store later must not come back by a replay.
+        The whole entries were captured and are not kept: a replay must not bring back what is
+        removed from the store later.
         """
         path = self._named("damaged")
         with self.reading() as file:
@@ -130,28 +142,28 @@ class SpoolFile:
 
     @contextmanager
     def reading(self) -> Iterator[IO[bytes]]:
-        """The open file. Raises OSError when it cannot be read."""
+        """Yield the open file. Raises OSError when it cannot be read."""
         with open(self.path, "rb") as file:
             yield file
 
     def scan(self, file: IO[bytes], start: int, limit: int | None = None) -> Scan:
-        """Its entries from there on, without those that do not count."""
+        """Return a scan of the entries from ``start`` on, without those that do not count."""
         limits = [each for each in (limit, self.cut_from()) if each is not None]
         return Scan(file, self.identity, start, min(limits, default=None))
 
     def entries(
         self, start: int = 0, limit: int | None = None
     ) -> Iterator[tuple[bytes, int]]:
-        """The whole entries from there on, each with the place where it ends."""
+        """Yield the whole entries from ``start`` on, each with the offset where it ends."""
         with suppress(FileNotFoundError), self.reading() as file:
             yield from self.scan(file, start, limit)
 
     def damage(self) -> list[Gap] | None:
-        """What of it is neither a whole entry nor a write that was never acknowledged.
+        """Return the gaps that may hold acknowledged bytes; None if the segment is undamaged.
 
-        None when there is nothing; a list without members when acknowledged bytes are gone
-        from its end. A torn end is nothing to keep where no answer can have spoken of it:
-        behind what is known to be synced, in a segment that was never closed.
+        The list is empty when acknowledged bytes are missing from the end. A torn end does not
+        count as damage where no answer can have acknowledged it: behind the synced offset, in a
+        segment that was never closed.
         """
         with self.reading() as file:
             scan = self.scan(file, 0)
@@ -167,6 +179,7 @@ class SpoolFile:
 
 
 def note_synced(descriptor: int, end: int) -> None:
+    """Note the offset up to which the entries of a segment are durable."""
     os.pwrite(descriptor, OFFSET.pack(end), 0)
 
 
@@ -177,7 +190,7 @@ def _bytes_of(file: IO[bytes], gaps: Sequence[Gap]) -> Iterator[bytes]:
 
 
 def write_durably(path: Path, pieces: Iterator[bytes] | Sequence[bytes]) -> None:
-    """A file that is whole or absent, and named durably when this returns."""
+    """Write a file that is whole or absent, and durable with its name when this returns."""
     partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
     try:
         with open(partial, "wb") as file:
@@ -193,7 +206,7 @@ def write_durably(path: Path, pieces: Iterator[bytes] | Sequence[bytes]) -> None
 
 
 class Ownership:
-    """The lock of an owner of segments, held until the process ends or ``release``."""
+    """The file lock of an owner of segments, held until the process ends or ``release``."""
 
     def __init__(self, directory: Path, owner: str, descriptor: int) -> None:
         self.directory = directory
@@ -202,7 +215,7 @@ class Ownership:
 
     @classmethod
     def take(cls, directory: Path, owner: str) -> Ownership | None:
-        """None while another process lives that holds it."""
+        """Take the lock; None while another live process holds it."""
         path = directory / f"{owner}.lock"
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
@@ -213,13 +226,15 @@ class Ownership:
         return cls(directory, owner, descriptor)
 
     def segments(self) -> list[SpoolFile]:
+        """Return the segments of this owner, oldest first."""
         return [
             each for each in spool_files_in(self.directory) if each.owner == self.owner
         ]
 
     def release(self, *, for_good: bool = False) -> None:
+        """Give up the lock; ``for_good`` also removes the lock file and left-over notes."""
         if for_good:
-            # Notes may be left of a segment that was removed while one was written.
+            # A note may have been written while its segment was removed.
             for path in (
                 self.directory / f"{self.owner}.lock",
                 *(
@@ -233,7 +248,7 @@ class Ownership:
 
 
 def spool_files_in(directory: Path) -> list[SpoolFile]:
-    """All segments there, oldest first within an owner."""
+    """Return all segments in the directory, oldest first within an owner."""
     found = []
     for name in os.listdir(directory):
         match = NAME.fullmatch(name)
@@ -246,16 +261,18 @@ def spool_files_in(directory: Path) -> list[SpoolFile]:
 
 
 def is_spool_file(name: str) -> bool:
-    """Whether capture would read the file of this name."""
+    """Return whether capture would read a file of this name."""
     match = NAME.fullmatch(name)
     return match is not None and match["state"] in ENTRIES
 
 
 def owners_in(directory: Path) -> list[str]:
+    """Return all owners that have a lock file in the directory."""
     return [name[:-5] for name in os.listdir(directory) if name.endswith(".lock")]
 
 
 def sync_directory(directory: Path) -> None:
+    """Make the names of the directory's files durable."""
     descriptor = os.open(directory, os.O_RDONLY)
     try:
         os.fsync(descriptor)

@@ -1,4 +1,4 @@
-"""Whether the spool is captured in time, for readiness; seen from its files alone."""
+"""Is the spool captured in time? Judged by its files alone; used by readiness and ``verify``."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from proxy.spool.writer import age_of
 
 
 def trouble() -> str | None:
-    """That entries wait for long, or that the disk of the spool is nearly full."""
+    """Return that entries wait for too long, or that the disk is nearly full; None if neither."""
     spool: Path = settings.ISTORE_SPOOL_DIR
     if not spool.is_dir():  # no proxy ever ran on this machine
         return None
@@ -32,7 +32,7 @@ def trouble() -> str | None:
 
 
 def files_left() -> str | None:
-    """That files were set aside, which nothing but ``replay_spool`` looks at again."""
+    """Return that files were set aside, which only ``replay_spool`` reads again; None if none."""
     found = files_aside(settings.ISTORE_SPOOL_DIR)
     if not found:
         return None
@@ -40,7 +40,7 @@ def files_left() -> str | None:
 
 
 def files_aside(spool: Path) -> list[Path]:
-    """Entries and stretches of segments that could not be captured."""
+    """Return the files of entries, and of stretches of segments, that could not be captured."""
     folders = [spool, *waiting.folders(spool)]
     patterns = ("*.set-aside", "*.damaged")
     return sorted(
@@ -49,7 +49,7 @@ def files_aside(spool: Path) -> list[Path]:
 
 
 def foreign_files(spool: Path) -> list[Path]:
-    """Files that look like segments by their ending, and that nobody captures."""
+    """Return files that have the ending of a segment but no name that capture would read."""
     return sorted(
         path
         for folder in (spool, *waiting.folders(spool))
@@ -60,7 +60,7 @@ def foreign_files(spool: Path) -> list[Path]:
 
 
 def waiting_models(spool: Path) -> list[tuple[str, int, float]]:
-    """Models whose entries are kept apart: the folder of their blobs, bytes, seconds."""
+    """Return the models whose entries are set apart: blob folder, bytes, age in seconds."""
     found = []
     for folder in waiting.folders(spool):
         stats = [each.path.stat() for each in spool_files_in(folder)]
@@ -72,7 +72,7 @@ def waiting_models(spool: Path) -> list[tuple[str, int, float]]:
 
 
 def spool_files(scope: Scope) -> Iterator[Finding]:
-    """Files of the spool that could not be captured wait for a person, or for storage."""
+    """Yield a finding for each spool file that waits for a person, or for the blob store."""
     spool = settings.ISTORE_SPOOL_DIR
     for path in files_aside(spool):
         yield Finding("spool-file", path.name, "Not captured: manage.py replay_spool.")
@@ -84,6 +84,6 @@ def spool_files(scope: Scope) -> Iterator[Finding]:
 
 
 def panel() -> dict[str, Any]:
-    """Files of the spool that need a person, for the operator page."""
+    """Return the files of the spool that need a person, for the operator page."""
     spool = settings.ISTORE_SPOOL_DIR
     return {"files": files_aside(spool), "foreign": foreign_files(spool)}

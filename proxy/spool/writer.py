@@ -1,22 +1,22 @@
-"""What was answered, synced to a disk before the answer leaves.
+"""The spool writer: every recorded call is synced to disk before its answer leaves.
 
-A call appends its entry and waits; one thread writes whatever has come together while it
-wrote what came before, and syncs it once: group commit. An entry is acknowledged when
-``fdatasync`` returned, and when the name of its segment was synced in its directory.
+A call appends its entry and waits. One thread writes whatever has come together while it wrote
+the batch before, and syncs it once: group commit. An entry is acknowledged when ``fdatasync``
+has returned, and the name of its segment was synced in its directory.
 
-What a caller is told is so. While an entry waits for the thread it can be withdrawn, and
-is, when its deadline passes: then no byte of it is written. Once the thread has taken its
-group the answer waits for the outcome of the sync, which all of the group share. Only a
-disk that hangs for longer than ``ISTORE_SPOOL_SYNC_SECONDS`` ends that wait: the group is cut
-off its segment, durably, before its callers are told. After an error, too, what was
-written is taken back before anybody is told, and the next entry opens another segment.
+What a caller is told is always true. While an entry waits for the thread it can be withdrawn,
+and is when its deadline passes: then no byte of it is written. Once the thread has taken a
+group, all its answers wait for the outcome of the one sync. Only a disk that hangs for longer
+than ``ISTORE_SPOOL_SYNC_SECONDS`` ends that wait: the group is then cut off its segment,
+durably, before its callers are told. After an error, too, what was written is taken back before
+anybody is told, and the next entry opens another segment.
 
-The deadline follows the disk: it is ``ISTORE_SPOOL_DEADLINE_MS``, or three times as long as
-syncs took lately, or ``ISTORE_SPOOL_DEADLINE_MAX_MS`` in the first seconds of the process,
-when neither the disk nor the process is warm.
+The deadline follows the disk: it is ``ISTORE_SPOOL_DEADLINE_MS``, or three times the duration of
+recent syncs if that is longer. In the first seconds of the process, when neither disk nor
+process is warm, it is ``ISTORE_SPOOL_DEADLINE_MAX_MS``, which bounds it at any time.
 
-Entries are taken out by the capture process, which deletes a closed segment when it is done
-with it. So segments are closed early, by size and by age.
+The capture process reads entries, and deletes a closed segment when it is done with it. So
+segments are closed early, by size and by age.
 """
 
 from __future__ import annotations
@@ -45,16 +45,18 @@ from proxy.spool.spool_files import (
     write_durably,
 )
 
-SEGMENT_BYTES = 32 * 2**20
-SEGMENT_SECONDS = 2.0
-MEASURED_SECONDS = 1.0
-WAITING_BYTES = 128 * 2**20  # what may wait for a disk that hangs
-AT_ONCE = 200  # times five pieces: fewer than one writev takes
+SEGMENT_BYTES = 32 * 2**20  # a segment is closed at this size,
+SEGMENT_SECONDS = 2.0  # or at this age
+MEASURED_SECONDS = 1.0  # between two measurements of the spool's size
+WAITING_BYTES = 128 * 2**20  # of entries in memory that wait for a disk that hangs
+# Entries of one group. Each is five buffers (head and four pieces), and one writev takes
+# 1,024 of them on Linux.
+AT_ONCE = 200
 WARM_SECONDS = 10.0  # after the first entry
 SYNC_FACTOR, SYNC_MEMORY = (
-    3.0,
-    0.9,
-)  # how much longer than a sync, and how long it counts
+    3.0,  # the deadline, in recent syncs
+    0.9,  # by which the longest sync fades with each later one
+)
 
 SLOW, FULL, FAILED = "spool-slow", "spool-full", "spool-failed"
 
@@ -62,12 +64,12 @@ log = logging.getLogger(__name__)
 
 
 class Abandoned(Exception):
-    """The callers of a group were told that it is not there, and it must not be."""
+    """The callers of a group were told that it was not recorded, so it must not be kept."""
 
 
 @dataclass(slots=True, eq=False)
 class Waiting:
-    """One entry on its way to the disk; the outcome is "" or why it is not there."""
+    """An entry on its way to the disk; its outcome is "" or why it is not kept."""
 
     pieces: Sequence[bytes]
     length: int
@@ -90,15 +92,16 @@ class Group:
 
 
 class Spool:
-    """The segments this process writes."""
+    """Writes the segments of this process."""
 
     def __init__(self, ownership: Ownership) -> None:
         self._ownership = ownership
         self._directory = ownership.directory
         self._incoming: list[Waiting] = []
-        self._is_writing = False  # or about to
+        # The thread has a batch, or ``_hand_over`` is scheduled.
+        self._is_writing = False
         self._queue: SimpleQueue[list[Waiting] | None] = SimpleQueue()
-        # By deadline, which may be earlier than that of an entry before it.
+        # A heap by deadline: an entry's may be earlier than that of one appended before it.
         self._patience: list[tuple[float, int, Waiting]] = []
         self._appended = 0
         self._watch: asyncio.TimerHandle | None = None
@@ -106,8 +109,10 @@ class Spool:
         self._used, self._measured_at = 0, -MEASURED_SECONDS
         self._full_models: set[str] = set()
         self._warm_at: float | None = None
-        self._sync_seconds = 0.0  # the longest of late, fading
-        # Held to take entries, to withdraw them and to decide on a group, for moments.
+        self._sync_seconds = 0.0  # the longest recent sync; it fades by SYNC_MEMORY
+        # Guards the change of entries' group and withdrawal, and the decision on a group.
+        # Both the event loop and the thread take it, so no file is written under it, but
+        # for the few bytes of the synced note.
         self._deciding = threading.Lock()
         self._segment: SpoolFile | None = None
         self._file = self._synced = -1
@@ -119,12 +124,12 @@ class Spool:
         self._thread.start()
 
     async def append(self, payload: Sequence[bytes], model: str = "") -> str:
-        """Keep the entry durably. Returns "", or the reason why that was not possible.
+        """Keep the entry durably. Return "", or the reason why that was not possible.
 
-        Nothing is kept when there is a reason. ``model`` names the folder that the blobs of
-        the entry go to: see ``waiting.py``.
+        Nothing is kept when there is a reason. ``model`` names the folder that the blobs of the
+        entry go to: see ``waiting.py``.
         """
-        # Summed here: the thread would have to ask for the interpreter for each.
+        # The checksum is computed here: the thread would need the interpreter lock for it.
         length = sum(map(len, payload))
         if self._bytes_used() + length > limits.SPOOL_MAX_BYTES:
             return FULL
@@ -146,18 +151,19 @@ class Spool:
         heappush(self._patience, (until, self._appended, entry))
         if self._watch is None or until < self._watch.when():
             self._watch_patience(loop)
-        # Who waits may be cancelled; the entry goes its way, and is counted until its end.
+        # The waiting call may be cancelled. The entry is written all the same, and counts
+        # in the bytes that wait until then.
         return await asyncio.shield(outcome)
 
     def close(self) -> None:
-        """Write what waits, and close the segment."""
+        """Write the entries that wait, and close the segment."""
         while self._incoming:
             self._hand_over()
         self._queue.put(None)
         self._thread.join()
 
     def _deadline(self) -> float:
-        """Seconds that an entry may wait for the thread to take it."""
+        """Return the seconds that an entry may wait for the thread to take it."""
         least = limits.SPOOL_DEADLINE_MS / 1000
         most = max(least, limits.SPOOL_DEADLINE_MAX_MS / 1000)
         now = time.monotonic()
@@ -168,7 +174,7 @@ class Spool:
         return max(least, min(most, SYNC_FACTOR * self._sync_seconds))
 
     def _hand_over(self) -> None:
-        """Wake the thread, with all there is; not again before it has done that."""
+        """Give the thread a batch of what waits. It is called again when the batch is written."""
         batch = self._incoming[:AT_ONCE]
         self._is_writing = bool(batch)
         if batch:
@@ -176,12 +182,14 @@ class Spool:
             self._queue.put(batch)
 
     def _watch_patience(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Set the one timer to the earliest deadline."""
         if self._watch is not None:
             self._watch.cancel()
         until = self._patience[0][0]
         self._watch = loop.call_at(until, self._end_patience, loop)
 
     def _end_patience(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Withdraw the entries whose deadline has passed."""
         now, self._watch = loop.time(), None
         late: list[Waiting] = []
         while self._patience:
@@ -197,7 +205,7 @@ class Spool:
             self._watch_patience(loop)
 
     def _withdraw(self, late: list[Waiting], loop: asyncio.AbstractEventLoop) -> None:
-        """Tell those that the thread has not taken; see to the groups of the others."""
+        """Withdraw late entries that the thread has not taken; limit the wait of the others."""
         with self._deciding:
             withdrawn = [each for each in late if each.group is None]
             for each in withdrawn:
@@ -210,13 +218,13 @@ class Spool:
             loop.call_later(max(0.0, wait), self._give_up, group, loop)
 
     def _give_up(self, group: Group, loop: asyncio.AbstractEventLoop) -> None:
-        """The disk hangs: cut the group off, and tell its callers when that is durable."""
+        """The disk hangs: cut the group off, and tell its callers once that is durable."""
         with self._deciding:
             if group.is_decided or group.is_abandoned:
-                return
+                return  # the callers get their outcome from whatever decided it
             group.is_abandoned = True
             is_written = group.segment is not None
-        if not is_written:  # and will not be
+        if not is_written:  # and it will not be: ``_write`` checks is_abandoned first
             self._settle_all(group.entries, SLOW)
             return
         threading.Thread(target=self._cut_off, args=(group, loop), daemon=True).start()
@@ -224,13 +232,15 @@ class Spool:
     def _cut_off(self, group: Group, loop: asyncio.AbstractEventLoop) -> None:
         try:
             group.segment.cut(group.start)
-        except OSError as error:  # then the thread of the spool takes it back, later
+        except OSError as error:
+            # The thread of the spool takes the group back once the disk answers.
             log.error("A group of the spool cannot be cut off: %s", error)
             return
         with suppress(RuntimeError):
             loop.call_soon_threadsafe(self._settle_all, group.entries, SLOW)
 
     def _bytes_used(self) -> int:
+        """Return the bytes on disk and waiting; the disk is measured every ``MEASURED_SECONDS``."""
         now = time.monotonic()
         if now - self._measured_at > MEASURED_SECONDS:
             self._measured_at = now
@@ -241,7 +251,7 @@ class Spool:
     # -- in the thread
 
     def _warm_up(self) -> None:
-        """Create, write and sync once what the first call would wait for otherwise."""
+        """Create, write and sync a file, which the first call would wait for otherwise."""
         path = self._directory / f"{self._ownership.owner}.warm"
         began = time.monotonic()
         try:
@@ -266,6 +276,7 @@ class Spool:
             self._close_if_due()
 
     def _write_batch(self, batch: list[Waiting]) -> None:
+        """Write and sync what was not withdrawn of a batch, then settle its calls."""
         group = Group([], time.monotonic())
         with self._deciding:
             group.entries = [each for each in batch if not each.is_withdrawn]
@@ -277,13 +288,14 @@ class Spool:
             loop.call_soon_threadsafe(self._end_group, group, reason)
 
     def _keep(self, group: Group) -> str:
-        """ "" when the group is durable, or why nothing of it is there."""
+        """Return "" when the group is durable, or why nothing of it is kept."""
         try:
             self._write(group)
             with self._deciding:
                 if not group.is_abandoned:
                     group.is_decided = True
-                    # Before anybody is told: from here on capture may take it.
+                    # It must be noted before anybody is told: capture reads no further
+                    # than the note.
                     note_synced(self._synced, self._written)
                     return ""
             raise Abandoned
@@ -300,7 +312,7 @@ class Spool:
         return reason
 
     def _take_back(self, group: Group) -> None:
-        """Remove what was written of a group that nobody was told is there, durably."""
+        """Remove, durably, what was written of a group whose callers are told it was not kept."""
         if group.segment is None:
             return
         try:
@@ -310,7 +322,7 @@ class Spool:
             try:
                 group.segment.cut(group.start)
             except OSError as error:
-                # Neither can be done on this disk: what is there may be captured yet.
+                # The disk does neither: capture may still store these entries.
                 log.error("The end of a segment cannot be taken back: %s", error)
 
     def _end_group(self, group: Group, reason: str) -> None:
@@ -318,11 +330,12 @@ class Spool:
         self._hand_over()
 
     def _settle_all(self, entries: list[Waiting], reason: str) -> None:
+        """Give all these calls their outcome, in the event loop."""
         for each in entries:
             if not each.outcome.done():
                 self._waiting_bytes -= each.length
                 each.outcome.set_result(reason)
-            # Its deadline holds it for a while yet, and must not hold its bytes.
+            # The heap of deadlines still refers to the entry; its bytes must not stay.
             each.pieces, each.group = (), None
 
     def _write(self, group: Group) -> None:
@@ -330,7 +343,7 @@ class Spool:
             self._open_segment()
         segment = self._segment
         with self._deciding:
-            if group.is_abandoned:  # while the segment was opened
+            if group.is_abandoned:  # ``_give_up`` came while the segment was opened
                 raise Abandoned
             group.segment, group.start = segment, self._written
         identity, pieces = segment.identity, []
@@ -381,7 +394,7 @@ def _since(moment: float) -> float:
 
 
 def write_whole(file: int, pieces: list[bytes]) -> None:
-    """Write all of it, however often the system takes less than it was given."""
+    """Write all pieces, however often the system takes less than it was given."""
     wanted = sum(map(len, pieces))
     written = os.writev(file, pieces)
     if written < wanted:
@@ -391,13 +404,12 @@ def write_whole(file: int, pieces: list[bytes]) -> None:
 
 
 def size_of(directory: Path) -> int:
-    """The bytes of all segments, of whichever process, and of the entries set aside for
-    models that wait."""
+    """Return the bytes of all segments of all processes, and of entries set apart for models."""
     return sum(each.st_size for each in _segment_stats(directory))
 
 
 def age_of(directory: Path) -> float:
-    """Seconds since the oldest segment was last written; 0 when there is none."""
+    """Return the seconds since the oldest segment was last written; 0 when there is none."""
     stats = _segment_stats(directory)
     moments = [each.st_mtime for each in stats if each.st_size > HEADER.size]
     return max(0.0, time.time() - min(moments)) if moments else 0.0
