@@ -1,6 +1,9 @@
 """Documents name files that are there: a move that forgets one sends newcomers astray."""
 
+import io
 import re
+import subprocess
+import tokenize
 from pathlib import Path
 
 import pytest
@@ -18,4 +21,31 @@ def test_the_files_that_a_document_names_are_there(document):
     }
     roots = (ROOT, ROOT / "templates")
     missing = [p for p in named if not any((root / p).exists() for root in roots)]
+    assert missing == []
+
+
+def test_comments_and_docstrings_name_modules_that_are_there():
+    """A name with the suffix of Python, with or without rooms, ends the path of a module."""
+    listed = subprocess.run(
+        ["git", "ls-files", "*.py"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    paths = [path for path in listed.stdout.split() if "/migrations/" not in path]
+    ends = {"/" + path for path in paths}
+    missing = []
+    for path in paths:
+        for token in tokenize.generate_tokens(
+            io.StringIO((ROOT / path).read_text()).readline
+        ):
+            if token.type == tokenize.COMMENT or token.string.startswith('"""'):
+                missing += [
+                    (path, name)
+                    for name in re.findall(
+                        r"(?<![\w./-])((?:\w+/)*\w+\.py)\b", token.string
+                    )
+                    if not any(end.endswith("/" + name) for end in ends)
+                ]
     assert missing == []

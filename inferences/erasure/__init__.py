@@ -1,6 +1,6 @@
 """Everything that carries a metadata value goes: records, objects, and what was made of them.
 
-``carriers`` says who carries a value, ``running`` removes it, ``traces`` are the other
+``matching_records`` says who carries a value, ``running`` removes it, ``traces`` are the other
 places where it may stand. Apps that keep such places register them here.
 """
 

@@ -4,7 +4,7 @@ They are copied to a staging table as they are read; one statement for each way 
 finds their inferences; what was found is written, and what was not waits, a batch at a
 time, each in a transaction of its own. So memory does not grow with the number of actuals, and a join that
 is broken off is finished by doing it again: what is the same already is no change. Of
-several actuals for one inference the last counts. What finds none waits (``pending``);
+several actuals for one inference the last counts. What finds none waits (``pending_truths``);
 a removed or hidden inference takes none.
 """
 

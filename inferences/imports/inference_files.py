@@ -1,7 +1,7 @@
 """Files of inferences, read as the bodies of creates: NDJSON, a list of JSON, Parquet.
 
 A line of NDJSON is a create's body as the API takes it, or a record of an export, whose
-files lie beside it (``records``). A row of Parquet has the columns
+files lie beside it (``exported_records``). A row of Parquet has the columns
 ``inference_id``, ``inference_action``, ``data_hash`` and ``data_size``, and optionally
 ``created_at``, ``is_protected``, ``data_source``, ``latitude``, ``longitude``, ``metadata``
 (a list of structs key, type, value), ``metadata.<key>`` (a column of any type, whose cells

@@ -144,7 +144,7 @@ class InferenceKey(models.Model):
     )
     reserved_at = models.DateTimeField(null=True)
     # Ids are times of events; this is the order of arrival, drawn while the batch holds
-    # its model row: see arrivals.py. 0: it came before arrivals were numbered. A key that
+    # its model row: see store/arrival_order.py. 0: it came before arrivals were numbered. A key that
     # is only reserved has -2, before everything, and draws its number when it is stored.
     arrival = models.BigIntegerField(
         db_default=models.Func(models.Value("inferences_arrival"), function="nextval"),

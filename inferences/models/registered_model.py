@@ -98,7 +98,7 @@ class RegisteredModel(models.Model):
         help_text="The id of the service that embeds texts to search by.",
     )
 
-    # What this process remembers under a version is never stale: see directory.py.
+    # What this process remembers under a version is never stale: see store/metadata_slots.py.
     keys_version = models.PositiveIntegerField(default=0, editable=False)
     first_id = models.BigIntegerField(
         default=row_ids.LOWEST, editable=False, help_text="No live id is lower."

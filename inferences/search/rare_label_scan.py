@@ -5,7 +5,7 @@ payloads, so the planner reads the rows of the whole model for them. Where a lab
 the index of the detections (label, id) leads to the few rows that may match, and only these
 are read; so does that of the classes (label, score), and the partial index of rows with
 warnings. Pages have ways
-of their own (``bounded``).
+of their own (``planner``).
 """
 
 from __future__ import annotations

@@ -2,8 +2,8 @@
 
 It is a process of its own, and runs on time that nobody else wants until half of the spool
 is full: hashing and putting blobs costs more of it than forwarding does, and a call that
-waits must not wait for that; nor for the disk (``rushing.py``). The proxy starts it
-(``companion.py``) and it ends with the proxy; what is left then is replayed by the next,
+waits must not wait for that; nor for the disk (``backpressure.py``). The proxy starts it
+(``capture_process.py``) and it ends with the proxy; what is left then is replayed by the next,
 or by any other proxy that shares the directory.
 
 A blob that cannot be put is tried again until it can: the spool keeps what waits. While the

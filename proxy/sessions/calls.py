@@ -2,7 +2,7 @@
 
 The same steps as a call to a model, and the same promises: who asks and what for; forward
 the bytes as they came; spool and sync; answer. Besides, what a whole answer says is held
-against the schema of the service's interface, and streams are in ``session_streams``.
+against the schema of the service's interface, and streams are in ``openai_streams``.
 """
 
 from __future__ import annotations

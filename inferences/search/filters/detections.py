@@ -88,7 +88,7 @@ class DetectionFilter:
         """On the arrays of the row, which have no index.
 
         What drives a page or count is the index of the detections (label, id), which
-        ``querying`` finds behind ``labels__overlap``, or ``inference_by_score`` behind
+        ``access_paths`` finds behind ``labels__overlap``, or ``inference_by_score`` behind
         ``top_score``. An upper bound alone is a walk.
         """
         numbers = self.label_numbers(model)
