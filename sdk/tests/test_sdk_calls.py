@@ -12,9 +12,11 @@ from inference_store import (
     connection,
     errors,
     export_task,
+    ground_truth,
     inference,
     metadata,
     models,
+    protection,
     register,
     retention_policy,
     retention_task,
@@ -303,6 +305,41 @@ LOST = [
         "model 'm', or no retention task 't'",
     ),
 ]
+
+
+LOST += [
+    (
+        lambda: metadata.create_metadata("m", "filter", VALUE),
+        "model 'm', or no inference 'filter'",
+    ),
+    (
+        lambda: protection.protect_inference("m", "count"),
+        "model 'm', or no inference 'count'",
+    ),
+]
+OF_A_MODEL = [
+    lambda: inference.filter_inferences("m", EVERYTHING),
+    lambda: inference.count_inferences("m", EVERYTHING),
+    lambda: inference.bulk_delete_inferences("m", models.BaseInferenceFilter()),
+    lambda: list(inference.iter_inferences("m")),
+    lambda: protection.protect_inferences("m", models.BaseInferenceFilter()),
+    lambda: metadata.bulk_add_metadata("m", models.BaseInferenceFilter(), [VALUE]),
+    lambda: ground_truth.list_pending_ground_truth("m"),
+    lambda: export_task.filter_export_tasks("m"),
+    lambda: retention_task.filter_retention_tasks(
+        "m", models.NewGetRetentionTasksRequest()
+    ),
+]
+
+
+@pytest.mark.parametrize("call", OF_A_MODEL)
+def test_what_is_asked_of_a_whole_model_misses_the_model_alone(
+    client, store, call, not_found
+):
+    store.says(not_found)
+
+    with pytest.raises(NotFound, match=r"^There is no model 'm'\. "):
+        call()
 
 
 @pytest.mark.parametrize(("call", "missing"), LOST)
