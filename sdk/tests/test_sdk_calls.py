@@ -52,6 +52,23 @@ SAID = {"key": "k", "type": "string", "value": "v"}
 EVERYTHING = models.NewGetInferencesRequest()
 
 
+@pytest.mark.parametrize(
+    "url",
+    ["ist_secret", "http://me:secret@store.example", "https://secret@store", "http://"],
+)
+def test_a_url_that_is_none_is_refused_without_its_secret(url):
+    with pytest.raises(ValueError, match="URL") as caught:
+        Client(url, "ist_other")
+
+    assert "secret" not in str(caught.value)
+
+
+def test_the_scheme_of_a_url_has_any_case():
+    assert (
+        Client("HTTPS://Store.example/at/ ", "ist_a").url == "https://Store.example/at"
+    )
+
+
 def test_the_token_goes_with_every_call(client, store):
     store.says({"count": 3})
     assert inference.count_inferences("m", EVERYTHING) == 3
