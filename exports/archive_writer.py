@@ -1,11 +1,11 @@
 """Carry out export tasks: fix the set, write the archive, publish it.
 
-(1) Claim. (2) Fix the set (``sets``). (3) Stream members to
+(1) Claim. (2) Fix the set (``member_sets``). (3) Stream members to
 an object under a name of this attempt's own, the manifest last; who was removed meanwhile
 is listed as deleted. (4) Close it: checked, synced, renamed or the upload completed. (5)
 One statement gives the task its archive and makes it complete. A crash before (5) leaves
 the task to the next attempt, which starts over under another name; the old one is
-collected by ``expiry``.
+collected by ``cleanup``.
 """
 
 from __future__ import annotations

@@ -39,7 +39,7 @@ class ArchiveTask(TrackedTask):
     """The base of tasks that write an archive, and what there is to know of it afterwards.
 
     The archive has a key from the transaction that makes the task complete until it
-    expires. What goes into it is told by a ``sets.MemberSet``.
+    expires. What goes into it is told by a ``member_sets.MemberSet``.
     """
 
     created_by = models.CharField(max_length=300)

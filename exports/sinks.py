@@ -1,7 +1,7 @@
 """Where an archive is written: a file that gets its name last, or parts of an upload.
 
 Under its key there is the whole archive or nothing. What a killed worker leaves behind,
-a partial file or an open upload, ``expiry`` collects.
+a partial file or an open upload, ``cleanup`` collects.
 """
 
 from __future__ import annotations

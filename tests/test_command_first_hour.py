@@ -197,6 +197,20 @@ def test_times_before_now(istore, keyed, options, count):
     assert len(found.splitlines()) == count
 
 
+@pytest.mark.parametrize("time", ["24x", "24H", "90s", "1.5h", "yesterday"])
+def test_a_time_that_is_none_is_told_with_those_that_are(istore, keyed, time):
+    status, _, err = istore("count", keyed, "--since", time)
+
+    assert status == 1
+    assert err.startswith(f"istore: --since: '{time}' is not a day") and "24h" in err
+
+
+def test_a_misspelt_model_is_not_one_without_a_policy(istore, project):
+    for name in ("show", "run", "remove"):
+        _, _, err = istore("retention", name, "misspelt")
+        assert "There is no model misspelt, or" in err
+
+
 def test_a_dry_run_says_so(istore, keyed):
     _, out, _ = istore("delete", keyed, "--since", "150m", "--dry-run")
     assert sorted(out.splitlines()) == ["1h\twould be deleted", "2h\twould be deleted"]

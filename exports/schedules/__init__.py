@@ -1,6 +1,6 @@
 """Scheduled exports: what arrives goes out as Hive-partitioned Parquet, each row once.
 
-``destinations`` are where files may go, ``keeping`` makes and changes schedules,
-``running`` carries a run out, ``files`` names and writes the parts. Why no row is met
+``destinations`` are where files may go, ``lifecycle`` makes and changes schedules,
+``runner`` carries a run out, ``files`` names and writes the parts. Why no row is met
 twice or missed: docs/decisions/0005-scheduled-exports.md.
 """

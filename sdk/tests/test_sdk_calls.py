@@ -12,9 +12,11 @@ from inference_store import (
     connection,
     errors,
     export_task,
+    ground_truth,
     inference,
     metadata,
     models,
+    protection,
     register,
     retention_policy,
     retention_task,
@@ -48,6 +50,23 @@ STATISTICS = models.NewGetMetadataStatisticsRequest(key="frame", type="int")
 VALUE = models.NewExtendedMetadataRequest(key="k", type="string", value="v")
 SAID = {"key": "k", "type": "string", "value": "v"}
 EVERYTHING = models.NewGetInferencesRequest()
+
+
+@pytest.mark.parametrize(
+    "url",
+    ["ist_secret", "http://me:secret@store.example", "https://secret@store", "http://"],
+)
+def test_a_url_that_is_none_is_refused_without_its_secret(url):
+    with pytest.raises(ValueError, match="URL") as caught:
+        Client(url, "ist_other")
+
+    assert "secret" not in str(caught.value)
+
+
+def test_the_scheme_of_a_url_has_any_case():
+    assert (
+        Client("HTTPS://Store.example/at/ ", "ist_a").url == "https://Store.example/at"
+    )
 
 
 def test_the_token_goes_with_every_call(client, store):
@@ -303,6 +322,41 @@ LOST = [
         "model 'm', or no retention task 't'",
     ),
 ]
+
+
+LOST += [
+    (
+        lambda: metadata.create_metadata("m", "filter", VALUE),
+        "model 'm', or no inference 'filter'",
+    ),
+    (
+        lambda: protection.protect_inference("m", "count"),
+        "model 'm', or no inference 'count'",
+    ),
+]
+OF_A_MODEL = [
+    lambda: inference.filter_inferences("m", EVERYTHING),
+    lambda: inference.count_inferences("m", EVERYTHING),
+    lambda: inference.bulk_delete_inferences("m", models.BaseInferenceFilter()),
+    lambda: list(inference.iter_inferences("m")),
+    lambda: protection.protect_inferences("m", models.BaseInferenceFilter()),
+    lambda: metadata.bulk_add_metadata("m", models.BaseInferenceFilter(), [VALUE]),
+    lambda: ground_truth.list_pending_ground_truth("m"),
+    lambda: export_task.filter_export_tasks("m"),
+    lambda: retention_task.filter_retention_tasks(
+        "m", models.NewGetRetentionTasksRequest()
+    ),
+]
+
+
+@pytest.mark.parametrize("call", OF_A_MODEL)
+def test_what_is_asked_of_a_whole_model_misses_the_model_alone(
+    client, store, call, not_found
+):
+    store.says(not_found)
+
+    with pytest.raises(NotFound, match=r"^There is no model 'm'\. "):
+        call()
 
 
 @pytest.mark.parametrize(("call", "missing"), LOST)

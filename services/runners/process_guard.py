@@ -1,6 +1,6 @@
 """Runs one command and leaves nothing of it behind, however either of them ends.
 
-``python -I -S keeper.py <stop seconds> <program> [argument …]``, standard input being a
+``python -I -S process_guard.py <stop seconds> <program> [argument …]``, standard input being a
 pipe that whoever started it holds. The command is stopped when the pipe ends, which it
 does at the latest when its holder is killed, or when the keeper is told to stop; and when
 it ends by itself, what it started is stopped after it. The exit status is the command's.

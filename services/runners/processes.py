@@ -3,7 +3,7 @@
 The rows say what should run: live sessions of services that name a command. What runs is
 made to agree with them, round by round; so after any crash the next round, or the next
 runner, goes on from the rows. One runner works for a database at a time, the one that
-holds the lock. Each replica lives below a keeper (``keeper.py``) that stops it, and all
+holds the lock. Each replica lives below a keeper (``process_guard.py``) that stops it, and all
 that it started, when the runner ends in whatever way.
 
 A replica that ends is started again, later each time, at another port; one that does not

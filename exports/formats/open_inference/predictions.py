@@ -298,7 +298,7 @@ def quick_boxes(text: str) -> list[dict[str, Any]] | None:
     """The boxes of an answer in the API's own form, the best first.
 
     None for every other form, for what has no box at all, and for whatever is out of the
-    ordinary: the readers of ``deconstruction`` then say what it is.
+    ordinary: the readers of ``predictions.parsers`` then say what it is.
     """
     try:
         value = orjson.loads(text)

@@ -32,9 +32,26 @@ def connected_async() -> AsyncClient:
 def url_and_token(url: str | None, token: str | None) -> tuple[str, str | None]:
     """What was given, else what the environment says, else the store on this machine."""
     url = url or os.environ.get("ISTORE_URL") or DEFAULT_URL
-    if not url.startswith(("http://", "https://")):
-        raise ValueError(f"{url!r} is not a URL such as {DEFAULT_URL}.")
-    return url.rstrip("/"), _plain_token(token or os.environ.get("ISTORE_TOKEN"))
+    return _plain_url(url), _plain_token(token or os.environ.get("ISTORE_TOKEN"))
+
+
+def _plain_url(url: str) -> str:
+    """The URL as requests begin with it.
+
+    Raises ``ValueError`` for what is no URL, which repeats nothing that may be a secret:
+    a token in the place of the URL, or a password in it. A password there would be sent
+    in the place of the token.
+    """
+    url = url.strip().rstrip("/")
+    if "@" in url.split("://")[-1].split("/")[0]:
+        raise ValueError(
+            "The URL holds a user name or a password; the token says who asks."
+        )
+    scheme, _, rest = url.partition("://")
+    if scheme.lower() not in ("http", "https") or not rest.strip("/"):
+        shown = "A token" if url.startswith("ist_") else repr(url)
+        raise ValueError(f"{shown} is not a URL such as {DEFAULT_URL}.")
+    return f"{scheme.lower()}://{rest}"
 
 
 def _plain_token(token: str | None) -> str | None:

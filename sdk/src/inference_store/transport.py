@@ -82,24 +82,29 @@ def _absent_or_raise(call: Call[T], response: httpx2.Response) -> T:
         detail = f"There is no Inference Store at {response.url}."
         raise UnexpectedAnswer(detail, status=404)
     error = error_of(response, retry_after_of(response))
-    if is_ours and (missing := _missing(call.url)):
+    if is_ours and (missing := _missing(call)):
         error.detail = missing
     raise error
 
 
-def _missing(url: str) -> str | None:
+def _missing(call: Call[Any]) -> str | None:
     """What an address of the API names, as one of these things is not there.
 
     The store answers a 404 in the same words whatever is missing, so that nobody learns
     what other projects have.
     """
-    if not url.startswith(API):
+    if not call.url.startswith(API):
         return None
-    parts = [unquote(part) for part in url.removeprefix(API).split("/")]
+    parts = [unquote(part) for part in call.url.removeprefix(API).split("/")]
+    if call.method == "POST" and parts[-1] in ACTIONS:
+        parts.pop()
+    pairs = list(zip(parts[::2], parts[1::2], strict=False))
+    kinds = [kind for kind, _ in pairs]
     named = [
         f"{NOUNS[kind]} {name!r}"
-        for kind, name in zip(parts[::2], parts[1::2], strict=False)
+        for kind, name in pairs
         if kind in NOUNS
+        if kind != "metadata" or "inferences" in kinds
     ]
     return f"There is no {', or no '.join(named)}." if named else None
 
@@ -109,13 +114,14 @@ NOUNS = {
     "models": "model",
     "inferences": "inference",
     "metadata": "metadata",
-    "ground-truth": "ground truth of inference",
     "retention-tasks": "retention task",
     "export-tasks": "export task",
     "export-schedules": "export schedule",
     "datasets": "dataset",
     "erasures": "erasure",
 }
+# What a POST does with a whole collection stands in its address where else an id is.
+ACTIONS = frozenset(("filter", "count", "delete", "batch", "protection"))
 
 
 def _request(call: Call[Any], base: str, token: str | None) -> dict[str, Any]:

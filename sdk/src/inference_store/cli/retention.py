@@ -167,7 +167,7 @@ def length(number: int) -> str:
 def _policy(store: Client, model_id: str) -> RetentionPolicy:
     found = store.retention_policy.get_retention_policy(model_id)
     if found is None:
-        raise NotFound(f"The model {model_id} has no retention policy.")
+        raise NotFound(f"There is no model {model_id}, or it has no retention policy.")
     return found
 
 

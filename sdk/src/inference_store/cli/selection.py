@@ -136,6 +136,12 @@ def selection(
     }.items():
         for each in given:
             check_not_blank(name, each)
+    for name, time in (("--since", since), ("--until", until)):
+        if time and not (RELATIVE.fullmatch(time) or DAY.match(time)):
+            raise ValueError(
+                f"{name}: {time!r} is not a day, a time such as 2026-01-31T12:00:00Z, "
+                "or a time before now such as 90m, 24h, 7d or 2w."
+            )
     words, comparisons = tuple(label or ()), tuple(metadata or ())
     return Selection(since, until, words, min_score, comparisons, query)
 
