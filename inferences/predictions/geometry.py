@@ -96,9 +96,18 @@ def upright_box(box: Mapping[str, Any], picture: Measure) -> dict[str, Any]:
 
 def stored_box(box: Mapping[str, Any], picture: Measure) -> dict[str, Any]:
     """The same back: a box that was drawn upright, over the pixels of the file."""
+    return upright_box(box, _back(picture))
+
+
+def stored(x: float, y: float, picture: Measure) -> Point:
+    """Where a point of the upright picture lies over the pixels of the file."""
+    return upright(x, y, _back(picture))
+
+
+def _back(picture: Measure) -> Measure:
     # Quarter turns undo each other, all other turns undo themselves.
     back = {6: 8, 8: 6}.get(picture.orientation, picture.orientation)
-    return upright_box(box, Measure(*picture.upright, back))
+    return Measure(*picture.upright, back)
 
 
 def is_upright_already(shapes: Sequence[Shape | None], picture: Measure) -> bool:
