@@ -354,7 +354,7 @@ def test_run_lengths_are_read_and_bounded(api, model, make_stored):
     model.task_type = TaskType.IMAGE_SEGMENTATION
     model.save()
     make_stored(png(64, 48), [TRIANGLE], "image_segmentation", inference_id="a")
-    runs = {"size": [48, 64], "counts": [48 * 8 + 6, 24, 24, 24, 48 * 54 - 6]}
+    runs = {"size": [48, 64], "counts": [48 * 8 + 6, 24, 24, 24, 48 * 54 + 18]}
     vast = {"size": [10**6, 10**6], "counts": [1]}
     drawn = [
         {"id": n, "image_id": n, "category_id": 1, "segmentation": each}
@@ -372,6 +372,36 @@ def test_run_lengths_are_read_and_bounded(api, model, make_stored):
     assert (told["joined"], told["refused"]) == (1, 1)
     (polygon,) = GroundTruth.objects.beside(model).get().truth["polygons"]
     assert len(polygon["contours"][0]) >= 4
+
+
+@pytest.mark.parametrize(
+    ("counts", "why"),
+    [
+        ([10, 20], "Its counts add up to 30 pixels, and 48 by 64 are 3072."),
+        ([4000], "Its counts add up to 4000 pixels, and 48 by 64 are 3072."),
+        ([3070, -4, 6], "One of its counts is negative."),
+        ("0PQ", "Its counts cannot be decoded."),
+        ("ä", "Its counts cannot be decoded."),
+    ],
+)
+def test_malformed_run_lengths_are_refused_with_the_reason(
+    api, model, make_stored, counts, why
+):
+    model.task_type = TaskType.IMAGE_SEGMENTATION
+    model.save()
+    make_stored(png(64, 48), [TRIANGLE], "image_segmentation", inference_id="a")
+    runs = {"size": [48, 64], "counts": counts}
+    drawn = {"id": 3, "image_id": 1, "category_id": 1, "segmentation": runs}
+    coco = {
+        "images": [{"id": 1, "file_name": "a.png"}],
+        "categories": [{"id": 1, "name": "quay"}],
+        "annotations": [drawn],
+    }
+
+    told = joined(api, json.dumps(coco).encode(), "coco")
+
+    (refusal,) = told["refusals"]
+    assert refusal["why"] == f"annotation 3: Its mask is malformed. {why}"
 
 
 def test_the_command_reads_annotations(model, make_stored, tmp_path):

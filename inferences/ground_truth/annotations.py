@@ -37,6 +37,7 @@ from inferences.predictions.geometry import is_upright_already
 from inferences.predictions.geometry import stored as stored_point
 from inferences.predictions.mask_outlines import trace
 from inferences.predictions.parsers import Mask
+from inferences.predictions.parsers.run_lengths import complaint
 from inferences.previews.picture_pool import Busy, Unreadable, pool
 from inferences.previews.pictures import Measure, measure
 from istore.api.exception_handler import as_problem
@@ -418,7 +419,15 @@ def _contours_of_runs(segment: Mapping[str, Any]) -> list[list[tuple[float, floa
     counts = segment["counts"]
     if not isinstance(counts, str):
         counts = tuple(int(count) for count in counts)
-    found = trace(Mask(counts, int(height), int(width)), Measure(width, height))
+    if isinstance(counts, str):
+        if not counts.isascii():
+            raise ValueError("Its mask is malformed. Its counts cannot be decoded.")
+    elif counts and min(counts) < 0:
+        raise ValueError("Its mask is malformed. One of its counts is negative.")
+    mask = Mask(counts, int(height), int(width))
+    if why := complaint(mask):
+        raise ValueError(f"Its mask is malformed. {why}")
+    found = trace(mask, Measure(width, height))
     if not found:
         raise ValueError("Its mask is empty.")
     return found
