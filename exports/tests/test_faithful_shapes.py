@@ -253,7 +253,7 @@ def test_traced_borders_enclose_the_pixels_of_a_mask(data):
     bits = data.draw(st.lists(st.booleans(), min_size=36, max_size=36))
     plane = np.array(bits[: height * width]).reshape(height, width)
 
-    borders = geometry.traced(mask_of(plane), Measure(width, height))
+    borders = geometry.trace(mask_of(plane), Measure(width, height))
 
     inside = np.zeros((height, width), dtype=bool)
     for contour in borders:
@@ -278,7 +278,7 @@ def test_an_island_in_a_hole_is_a_part_of_its_own():
 
 def test_a_mask_of_noise_has_the_area_of_its_pixels_in_its_parts():
     plane = np.random.default_rng(1).random((120, 120)) < 0.5
-    borders = geometry.traced(mask_of(plane), Measure(120, 120))
+    borders = geometry.trace(mask_of(plane), Measure(120, 120))
 
     parts = geometry.parts(borders)
 
