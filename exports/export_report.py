@@ -16,6 +16,7 @@ WARNINGS = {
     "no-picture-size": "inputs are no pictures, so shares of their size stay shares",
     "clipped": "boxes reached beyond the picture and were cut at its edge",
     "outside": "boxes lay outside the picture or had no area and were left out",
+    "malformed-mask": "masks have run lengths that do not add up to their size",
     "beyond": "boxes reach beyond the picture and are written as they are",
     "turned": (
         "pictures are to be turned as EXIF says; their boxes are in the pixels as stored"

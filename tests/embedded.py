@@ -20,6 +20,11 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 STARTED = "ISTORE_TEST_SERVERS"
 STOP_SECONDS = 30
+# What is said to the tests themselves.
+OF_TESTS = {
+    *("ISTORE_CHROMIUM", "ISTORE_EXAMPLES"),
+    *("ISTORE_FOREIGN", "ISTORE_FOREIGN_CACHE"),
+}
 
 
 def keep(root: Path) -> None:
@@ -54,7 +59,7 @@ def keep(root: Path) -> None:
 
 def start() -> None:
     given = {key for key in os.environ if key.startswith("ISTORE_")}
-    for key in given - {"ISTORE_CHROMIUM", "ISTORE_EXAMPLES"}:
+    for key in given - OF_TESTS:
         del os.environ[key]  # the tests are about the defaults
     root = tempfile.mkdtemp(prefix="istore-tests-")
     os.environ |= {"ISTORE_HOME": root, "ISTORE_TESTING": "true", STARTED: root}

@@ -18,7 +18,8 @@ from exports.formats.labels import LabelNumbers
 from exports.members import DELETED, Batch, Member, Skip, ahead
 from inferences.models import LabelName, RegisteredModel
 from inferences.predictions.geometry import is_upright_already
-from inferences.predictions.parsers import Detection
+from inferences.predictions.parsers import Detection, Mask
+from inferences.predictions.parsers.run_lengths import complaint
 from inferences.previews.pictures import Measure
 
 FLAGS = ("include_inferences_as_annotations", "include_custom_metadata")
@@ -130,6 +131,9 @@ class Format:
         detections = member.detections
         if not member.is_deconstructed:
             self.receipt.warn("no-annotations")
+        for one in detections:
+            if isinstance(one.shape, Mask) and complaint(one.shape):
+                self.receipt.warn("malformed-mask")
         if picture.orientation != 1 and any(one.shape for one in detections):
             if self.is_read_upright:
                 return self._turned(picture, detections)

@@ -6,7 +6,7 @@ import hashlib
 import io
 import json
 import zipfile
-from itertools import count
+from uuid import uuid4
 
 import pytest
 from PIL import Image
@@ -28,13 +28,13 @@ def make_stored(make_inference):
 
     ``content`` None: no input; ``said`` None: an answer that nobody could take apart.
     """
-    numbers = count(1)
 
     def make(content: bytes | None = b"", said=(), kind="object_detection", **fields):
         content = png() if content == b"" else content
         key = ""
         if content is not None:
-            key = f"1/1/2025/06/01/00/{next(numbers):08d}/input"
+            # Measures are kept by key: a key is of one picture, in all tests.
+            key = f"1/1/2025/06/01/00/{uuid4()}/input"
             blobs.put(key, content)
         answer = "" if said is None else json.dumps({kind: list(said)})
         named = [(each["label"], each.get("score")) for each in said or ()]

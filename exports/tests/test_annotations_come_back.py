@@ -8,6 +8,7 @@ import zipfile
 
 import pytest
 from django.core.management import call_command
+from PIL import Image
 
 from exports.tests.conftest import opened, png
 from inferences.ground_truth import annotations
@@ -108,6 +109,163 @@ def test_turned_boxes_come_back(api, model, make_stored, exported, form):
     assert agreements(model) == {"a": True}
 
 
+BOX = {"label": "ship", "score": 0.75, "xmin": 8, "ymin": 6, "xmax": 40, "ymax": 26}
+DIAGONAL = TURNED | {"cx": 0.4, "cy": 0.6}
+CORNER = TRIANGLE | {
+    "contours": [[{"x": 2, "y": 3}, {"x": 30, "y": 10}, {"x": 10, "y": 40}]]
+}
+SHAPES = {
+    "object_detection": (TaskType.OBJECT_DETECTION, BOX),
+    "oriented_object_detection": (TaskType.ORIENTED_OBJECT_DETECTION, DIAGONAL),
+    "image_segmentation": (TaskType.IMAGE_SEGMENTATION, CORNER),
+}
+
+
+def turned_jpeg(orientation: int) -> bytes:
+    """64 by 48 as it is stored, and turned by those who look at it."""
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    file = io.BytesIO()
+    Image.new("RGB", (64, 48), "navy").save(file, "JPEG", exif=exif)
+    return file.getvalue()
+
+
+def sides(box: dict) -> tuple[float, ...]:
+    return tuple(box[name] for name in ("xmin", "ymin", "xmax", "ymax"))
+
+
+@pytest.mark.parametrize("orientation", [2, 3, 4, 5, 6, 7, 8])
+@pytest.mark.parametrize("form", FORMS)
+def test_boxes_over_a_turned_picture_come_back(
+    api, model, make_stored, exported, form, orientation
+):
+    make_stored(turned_jpeg(orientation), [BOX], data_content_type="image/jpeg")
+
+    told = joined(api, content_of(exported(form, options=OPTIONS)), form)
+
+    assert (told["joined"], told["refused"]) == (1, 0), told
+    kept = GroundTruth.objects.beside(model).get()
+    assert kept.agrees is True
+    assert sides(kept.truth["boxes"][0]) == pytest.approx((8, 6, 40, 26), abs=0.01)
+
+
+@pytest.mark.parametrize("orientation", [2, 6])
+@pytest.mark.parametrize("form", ["coco", "yolo", "label_studio"])
+@pytest.mark.parametrize("kind", ["oriented_object_detection", "image_segmentation"])
+def test_outlines_over_a_turned_picture_come_back(
+    api, model, make_stored, exported, form, kind, orientation
+):
+    model.task_type, shape = SHAPES[kind]
+    model.save()
+    content = turned_jpeg(orientation)
+    make_stored(content, [shape], kind, data_content_type="image/jpeg")
+
+    told = joined(api, content_of(exported(form, options=OPTIONS)), form)
+
+    assert (told["joined"], told["refused"]) == (1, 0), told
+    kept = GroundTruth.objects.beside(model).get()
+    assert kept.agrees is True
+    if kind == "image_segmentation":
+        points = kept.truth["polygons"][0]["contours"][0]
+        wanted = [(2, 3), (30, 10), (10, 40)]
+        for point in wanted:
+            assert any(each == pytest.approx(point, abs=0.01) for each in points)
+
+
+@pytest.mark.parametrize("form", ["yolo", "label_studio"])
+def test_shares_of_a_turned_picture_come_back(api, model, make_stored, exported, form):
+    model.box_format = "xyxy_normalised"
+    model.save()
+    share = {"label": "ship", "score": 0.75, "bbox": [0.125, 0.125, 0.625, 0.5]}
+    said = json.dumps([share])  # of a server: boxes of the API are in pixels
+    content = turned_jpeg(6)
+    make_stored(content, [share], data=said, data_content_type="image/jpeg")
+
+    joined(api, content_of(exported(form, options=OPTIONS)), form)
+
+    kept = GroundTruth.objects.beside(model).get()
+    assert kept.agrees is True
+    assert sides(kept.truth["boxes"][0]) == pytest.approx(
+        (0.125, 0.125, 0.625, 0.5), abs=1e-4
+    )
+
+
+@pytest.mark.parametrize("form", ["yolo", "label_studio"])
+def test_boxes_of_a_model_that_turned_the_picture_itself_stay(
+    api, model, make_stored, exported, form
+):
+    low = BOX | {"ymin": 50, "ymax": 60}  # below 48: over the upright picture alone
+    make_stored(turned_jpeg(6), [low], data_content_type="image/jpeg")
+
+    joined(api, content_of(exported(form, options=OPTIONS)), form)
+
+    kept = GroundTruth.objects.beside(model).get()
+    assert kept.agrees is True
+    assert sides(kept.truth["boxes"][0]) == pytest.approx((8, 50, 40, 60), abs=0.01)
+
+
+def test_a_turned_picture_is_found_by_a_metadata_key(api, model, make_stored, exported):
+    make_stored(
+        turned_jpeg(6), [BOX], data_content_type="image/jpeg", metadata={"file": "x"}
+    )
+    (task,) = json.loads(content_of(exported("label_studio", options=OPTIONS)))
+    task["data"] = {"image": "elsewhere.jpg", "file": "x"}
+    content = json.dumps([task]).encode()
+
+    told = joined(api, content, "label_studio", join_by="metadata.file")
+
+    assert told["joined"] == 1
+    kept = GroundTruth.objects.beside(model).get()
+    assert sides(kept.truth["boxes"][0]) == pytest.approx((8, 6, 40, 26), abs=0.01)
+
+
+def test_a_size_before_the_turn_says_that_nothing_was_turned(
+    api, model, make_stored, exported
+):
+    make_stored(turned_jpeg(6), [BOX], data_content_type="image/jpeg")
+    (task,) = json.loads(content_of(exported("label_studio", options=OPTIONS)))
+    (result,) = task["annotations"][0]["result"]
+    result |= {"original_width": 64, "original_height": 48}
+    result["value"] |= {"x": 12.5, "y": 12.5, "width": 50, "height": 41.666667}
+
+    joined(api, json.dumps([task]).encode(), "label_studio")
+
+    assert agreements(model).popitem()[1] is True
+
+
+def test_coco_without_a_size_is_measured_as_it_is_stored(api, model, make_stored):
+    model.box_format = "xyxy_normalised"
+    model.save()
+    content = turned_jpeg(6)
+    make_stored(content, [], data_content_type="image/jpeg", inference_id="a")
+    coco = {
+        "images": [{"id": 1, "file_name": "a.jpg"}],
+        "categories": [{"id": 1, "name": "ship"}],
+        "annotations": [
+            {"id": 1, "image_id": 1, "category_id": 1, "bbox": [8, 6, 32, 24]}
+        ],
+    }
+
+    joined(api, json.dumps(coco).encode(), "coco")
+
+    (box,) = GroundTruth.objects.beside(model).get().truth["boxes"]
+    assert sides(box) == (0.125, 0.125, 0.625, 0.625)
+
+
+def test_labels_without_pictures_are_turned_back_by_the_stored_ones(
+    api, model, make_stored
+):
+    content = turned_jpeg(6)
+    make_stored(content, [BOX], data_content_type="image/jpeg", inference_id="a")
+    labels = {
+        "labels/a.txt": "0 0.66666667 0.375 0.41666667 0.5\n"
+    }  # as it is looked at
+
+    joined(api, zipped(**labels, **{"data.yaml": "names: [ship]"}), "yolo")
+
+    assert agreements(model) == {"a": True}
+
+
 def zipped(**parts: str) -> bytes:
     made = io.BytesIO()
     with zipfile.ZipFile(made, "w") as archive:
@@ -196,7 +354,7 @@ def test_run_lengths_are_read_and_bounded(api, model, make_stored):
     model.task_type = TaskType.IMAGE_SEGMENTATION
     model.save()
     make_stored(png(64, 48), [TRIANGLE], "image_segmentation", inference_id="a")
-    runs = {"size": [48, 64], "counts": [48 * 8 + 6, 24, 24, 24, 48 * 54 - 6]}
+    runs = {"size": [48, 64], "counts": [48 * 8 + 6, 24, 24, 24, 48 * 54 + 18]}
     vast = {"size": [10**6, 10**6], "counts": [1]}
     drawn = [
         {"id": n, "image_id": n, "category_id": 1, "segmentation": each}
@@ -214,6 +372,36 @@ def test_run_lengths_are_read_and_bounded(api, model, make_stored):
     assert (told["joined"], told["refused"]) == (1, 1)
     (polygon,) = GroundTruth.objects.beside(model).get().truth["polygons"]
     assert len(polygon["contours"][0]) >= 4
+
+
+@pytest.mark.parametrize(
+    ("counts", "why"),
+    [
+        ([10, 20], "Its counts add up to 30 pixels, and 48 by 64 are 3072."),
+        ([4000], "Its counts add up to 4000 pixels, and 48 by 64 are 3072."),
+        ([3070, -4, 6], "One of its counts is negative."),
+        ("0PQ", "Its counts cannot be decoded."),
+        ("ä", "Its counts cannot be decoded."),
+    ],
+)
+def test_malformed_run_lengths_are_refused_with_the_reason(
+    api, model, make_stored, counts, why
+):
+    model.task_type = TaskType.IMAGE_SEGMENTATION
+    model.save()
+    make_stored(png(64, 48), [TRIANGLE], "image_segmentation", inference_id="a")
+    runs = {"size": [48, 64], "counts": counts}
+    drawn = {"id": 3, "image_id": 1, "category_id": 1, "segmentation": runs}
+    coco = {
+        "images": [{"id": 1, "file_name": "a.png"}],
+        "categories": [{"id": 1, "name": "quay"}],
+        "annotations": [drawn],
+    }
+
+    told = joined(api, json.dumps(coco).encode(), "coco")
+
+    (refusal,) = told["refusals"]
+    assert refusal["why"] == f"annotation 3: Its mask is malformed. {why}"
 
 
 def test_the_command_reads_annotations(model, make_stored, tmp_path):

@@ -262,6 +262,15 @@ def test_traced_borders_enclose_the_pixels_of_a_mask(data):
     assert (geometry.pixels_of(mask_of(plane)) == plane).all()
 
 
+@pytest.mark.parametrize("name", ["coco", "label_studio"])
+def test_masks_that_do_not_add_up_are_told(exported, make_stored, name):
+    short = RUNS | {"counts": RUNS["counts"][:-1]}
+    items = [{"label": "q", "rle": RUNS}, {"label": "q", "rle": short}]
+    make_stored(png(64, 48), items, kind="image_segmentation")
+
+    assert warnings_of(exported(name, options=BOTH)) == {"malformed-mask": 1}
+
+
 def test_an_island_in_a_hole_is_a_part_of_its_own():
     rings = [
         [(p["x"], p["y"]) for p in square(4 + 4 * n, 4 + 4 * n, 40 - 8 * n)]

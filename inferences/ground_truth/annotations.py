@@ -2,7 +2,8 @@
 
 Each file is read as a whole, within bounds, into pictures with the shapes and labels drawn on
 them. The size of a picture is looked up if units must be converted. Then each picture becomes
-ground truth in the form and unit of the model's answers. A picture is matched to its
+ground truth in the form and unit of the model's answers. What was drawn on a picture as EXIF
+turns it is turned back to the pixels of the file, unless the model answers upright. A picture is matched to its
 inference by what the file says of it (``inference_id``, ``data_hash``), by the hash of a
 picture in the same archive, by its file name without the ending, or as ``join_by`` says.
 """
@@ -14,9 +15,9 @@ import json
 import math
 import zipfile
 import zlib
-from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
 from pathlib import PurePosixPath
 from typing import IO, Any
 from xml.etree.ElementTree import Element, TreeBuilder
@@ -25,16 +26,19 @@ from xml.parsers import expat
 import yaml
 from rest_framework.exceptions import APIException
 
-from inferences.ground_truth.joining import Actual, Refusal
+from inferences.ground_truth.answers import predictions
+from inferences.ground_truth.joining import Actual, Refusal, rows_meant
 from inferences.ground_truth.labels import Labels
 from inferences.ground_truth.references import HASH, INFERENCE, METADATA, Reference
 from inferences.ground_truth.truths import allowed, read_truth
 from inferences.models import InferencePayload, RegisteredModel, TaskType
+from inferences.predictions.geometry import is_upright_already
+from inferences.predictions.geometry import stored as stored_point
 from inferences.predictions.mask_outlines import trace
 from inferences.predictions.parsers import Mask
+from inferences.predictions.parsers.run_lengths import complaint
 from inferences.previews.picture_pool import Busy, Unreadable, pool
 from inferences.previews.pictures import Measure, measure
-from inferences.store.lookup import row_ids_of
 from istore.api.exception_handler import as_problem
 from istore.api.parsing import read_json
 from istore.api.problems import Problem
@@ -79,6 +83,7 @@ class Picture:
     metadata: Mapping[str, Any] = field(default_factory=dict)
     size: tuple[float, float] | None = None
     in_shares: bool = False
+    measured: Measure | None = None  # of the picture beside it in the archive
     drawn: list[Drawn] = field(default_factory=list)
     why: str = ""
 
@@ -96,7 +101,7 @@ def annotated_rows(
     except (TypeError, KeyError, AttributeError, ValueError, OverflowError) as error:
         detail = f"The file is not of the form {form}: {str(error)[:200]}"
         raise Problem(400, "malformed-file", detail) from None
-    _find_sizes(model, pictures, join_by)
+    _fit(form, model, pictures, join_by)
     return iter([_actual(each, model, labels, join_by) for each in pictures])
 
 
@@ -234,45 +239,110 @@ def _turn(drawn: Drawn, picture: Picture) -> dict[str, Any]:
     }
 
 
-def _find_sizes(model: RegisteredModel, pictures: list[Picture], join_by: str) -> None:
-    """Measure stored inputs, for pictures whose size is needed and not in the file."""
+# -- stored pictures
+
+
+def _fit(
+    form: str, model: RegisteredModel, pictures: list[Picture], join_by: str
+) -> None:
+    """Measure pictures where their size is needed and not said, and turn back what was
+    drawn over them as they are looked at."""
     is_turned = model.task_type == TaskType.ORIENTED_OBJECT_DETECTION
     wants_share = _is_share_wanted(model) or is_turned
+    is_read_upright = form in READ_UPRIGHT
     if not {"boxes", "polygons"} & set(allowed(model.task_type)):
         return
-    wanted: dict[tuple[str, str], list[Picture]] = defaultdict(list)
+    wanted: list[tuple[Picture, Reference]] = []
     for each in pictures:
-        if each.size is None and each.drawn and (each.in_shares or wants_share):
-            try:
-                reference = _reference(each, join_by)
-            except ValueError:
-                continue
-            wanted[reference.by, reference.text].append(each)
-    keys = list(wanted)
-    for start in range(0, len(keys), LOOKED_UP):
-        for key, row_id in _rows(model, keys[start : start + LOOKED_UP]).items():
-            size = _stored_size(model, row_id)
-            for each in wanted[key]:
-                each.size = size
+        is_size_wanted = each.in_shares or wants_share
+        if not each.drawn or each.why or not (is_read_upright or is_size_wanted):
+            continue
+        found = each.measured
+        if each.size is None and found is not None:
+            each.size = (
+                found.upright if is_read_upright else (found.width, found.height)
+            )
+        try:
+            reference = _reference(each, join_by)
+        except ValueError:
+            continue
+        # Of the same bytes it is known already that nothing turns them.
+        is_same = reference.by == HASH and reference.text == each.data_hash
+        is_plain = found is not None and found.orientation == 1 and is_same
+        if each.size is None or (is_read_upright and not is_plain):
+            wanted.append((each, reference))
+    for start in range(0, len(wanted), LOOKED_UP):
+        some = wanted[start : start + LOOKED_UP]
+        rows = rows_meant(model, [reference for _, reference in some])
+        stored = _measures(model, set(rows.values()))
+        upright = _upright_already(model, stored) if is_read_upright else set()
+        for number, (each, _) in enumerate(some):
+            row_id = rows.get(number)
+            measured = stored.get(row_id) if row_id is not None else None
+            measured = measured or each.measured
+            if isinstance(measured, Busy):
+                each.why = "Its picture could not be measured in time: send it again."
+            elif measured is not None:
+                _fit_one(each, measured, is_read_upright, row_id in upright)
 
 
-def _rows(
-    model: RegisteredModel, keys: list[tuple[str, str]]
-) -> dict[tuple[str, str], int]:
-    names = [text for by, text in keys if by == INFERENCE]
-    hashes = [bytes.fromhex(text) for by, text in keys if by == HASH]
-    found = {(INFERENCE, n): i for n, i in row_ids_of(model, names).items()}
-    rows = model.inferences.live().filter(data_hash__in=hashes) if hashes else ()
-    return found | {(HASH, bytes(row.data_hash).hex()): row.id for row in rows}
+def _fit_one(
+    picture: Picture, measured: Measure, is_read_upright: bool, stays: bool
+) -> None:
+    as_stored = measured.width, measured.height
+    if picture.size is None:
+        picture.size = measured.upright if is_read_upright else as_stored
+    # A tool that says the size of the file before its turn did not turn it.
+    was_not_turned = picture.size == as_stored != measured.upright
+    if not is_read_upright or stays or was_not_turned or measured.orientation == 1:
+        return
+    unit = Measure(1, 1, measured.orientation)  # of shares, as these forms have them
+    picture.drawn = [_back(each, unit) for each in picture.drawn]
+    if measured.orientation >= 5:
+        width, height = picture.size
+        picture.size = height, width
 
 
-def _stored_size(model: RegisteredModel, row_id: int) -> tuple[float, float] | None:
-    rows = InferencePayload.objects.filter(registered_model=model, id=row_id)
-    key = rows.values_list("data_storage_key", flat=True).first()
-    try:
-        return measure(key).upright if key else None
-    except (Unreadable, Busy, FileNotFoundError):
-        return None
+def _back(drawn: Drawn, unit: Measure) -> Drawn:
+    contours = [[stored_point(x, y, unit) for x, y in c] for c in drawn.contours]
+    box = drawn.box
+    if box:
+        (x1, y1) = stored_point(box[0], box[1], unit)
+        (x2, y2) = stored_point(box[2], box[3], unit)
+        box = min(x1, x2), min(y1, y2), max(x1, x2), max(y1, y2)
+    return replace(drawn, contours=contours, box=box)
+
+
+def _measures(model: RegisteredModel, row_ids: set[int]) -> dict[int, Measure | Busy]:
+    """Those of stored inputs that are pictures, and which were not measured in time."""
+    rows = InferencePayload.objects.filter(registered_model=model, id__in=row_ids)
+    found: dict[int, Measure | Busy] = {}
+    for row_id, key in rows.values_list("id", "data_storage_key"):
+        try:
+            if key:
+                found[row_id] = measure(key)
+        except Busy as error:
+            found[row_id] = error
+        except (Unreadable, FileNotFoundError):
+            continue
+    return found
+
+
+def _upright_already(
+    model: RegisteredModel, stored: Mapping[int, Measure | Busy]
+) -> set[int]:
+    """The rows whose answers lie over the picture as EXIF turns it."""
+    asked = {
+        row_id: measured
+        for row_id, measured in stored.items()
+        if isinstance(measured, Measure) and measured.orientation >= 5
+    }
+    said = predictions(model, {row_id: {} for row_id in asked}) if asked else {}
+    return {
+        row_id
+        for row_id, each in said.items()
+        if is_upright_already([d.shape for d in each.said.detections], asked[row_id])
+    }
 
 
 # -- COCO
@@ -360,7 +430,15 @@ def _contours_of_runs(segment: Mapping[str, Any]) -> list[list[tuple[float, floa
     counts = segment["counts"]
     if not isinstance(counts, str):
         counts = tuple(int(count) for count in counts)
-    found = trace(Mask(counts, int(height), int(width)), Measure(width, height))
+    if isinstance(counts, str):
+        if not counts.isascii():
+            raise ValueError("Its mask is malformed. Its counts cannot be decoded.")
+    elif counts and min(counts) < 0:
+        raise ValueError("Its mask is malformed. One of its counts is negative.")
+    mask = Mask(counts, int(height), int(width))
+    if why := complaint(mask):
+        raise ValueError(f"Its mask is malformed. {why}")
+    found = trace(mask, Measure(width, height))
     if not found:
         raise ValueError("Its mask is empty.")
     return found
@@ -402,20 +480,17 @@ class _Archive:
         return content
 
     def look_at(self, picture: Picture, stem: str) -> None:
-        """Set the hash and the size of the picture of this name, if it is in the archive."""
+        """Set the hash and the measure of the picture of this name, if it is in the archive."""
         name = self.pictures.get(stem)
         if name is None:
             return
         content = self.read(name, PICTURE_MAX_BYTES)
         picture.data_hash = hashlib.sha256(content).hexdigest()
-        if picture.size is None:
-            try:
-                told, _ = pool.ask(content)
-            except (Unreadable, Busy):
-                return
-            picture.size = Measure(
+        with suppress(Unreadable, Busy):
+            told, _ = pool.ask(content)
+            picture.measured = Measure(
                 told["width"], told["height"], told["orientation"]
-            ).upright
+            )
 
 
 def _yolo(file: IO[bytes], labels: Labels) -> list[Picture]:
@@ -600,3 +675,4 @@ FORMS: dict[str, Callable[[IO[bytes], Labels], list[Picture]]] = {
     "label_studio": _label_studio,
 }
 ARCHIVES = ("yolo", "voc")
+READ_UPRIGHT = ("yolo", "label_studio")  # by tools that turn pictures as EXIF says

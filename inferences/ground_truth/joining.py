@@ -10,7 +10,7 @@ pending (``pending_truths``); a removed or soft-deleted inference gets none.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -203,6 +203,34 @@ def _ways(model: RegisteredModel, keys: list[str]) -> tuple[str, dict[str, Any]]
                 f"AND staged.key = %(key_{number})s"
             )
     return " UNION ALL ".join(ways), values
+
+
+MEANT = """
+WITH staged (number, joined_by, key, value, whole, real) AS MATERIALIZED (
+    SELECT * FROM unnest(%(numbers)s::bigint[], %(bys)s::text[], %(keys)s::text[],
+        %(texts)s::text[], %(wholes)s::bigint[], %(reals)s::float8[])
+), ways (row_id, number) AS ({ways})
+SELECT number, max(row_id) FROM ways GROUP BY number
+"""
+
+
+def rows_meant(
+    model: RegisteredModel, references: Sequence[Reference]
+) -> dict[int, int]:
+    """By the place of a reference the last row that it means, of those that mean any."""
+    keys = sorted({each.key for each in references if each.by == METADATA})
+    ways, values = _ways(model, keys[:KEYS_MAX])
+    values |= {
+        "numbers": list(range(len(references))),
+        "bys": [each.by for each in references],
+        "keys": [each.key for each in references],
+        "texts": [each.text for each in references],
+        "wholes": [each.whole for each in references],
+        "reals": [each.real for each in references],
+    }
+    with connection.cursor() as cursor:
+        cursor.execute(MEANT.format(ways=ways), values)
+        return dict(cursor.fetchall())
 
 
 def _match(model: RegisteredModel, keys: list[str]) -> None:

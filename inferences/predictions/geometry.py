@@ -100,9 +100,18 @@ def stored_box(box: Mapping[str, Any], picture: Measure) -> dict[str, Any]:
 
     It is the inverse of ``upright_box``.
     """
+    return upright_box(box, _back(picture))
+
+
+def stored(x: float, y: float, picture: Measure) -> Point:
+    """Return where a point of the upright picture lies in the pixels of the file."""
+    return upright(x, y, _back(picture))
+
+
+def _back(picture: Measure) -> Measure:
     # The quarter turns 6 and 8 are inverse to each other; all others are their own inverse.
     back = {6: 8, 8: 6}.get(picture.orientation, picture.orientation)
-    return upright_box(box, Measure(*picture.upright, back))
+    return Measure(*picture.upright, back)
 
 
 def is_upright_already(shapes: Sequence[Shape | None], picture: Measure) -> bool:

@@ -2,9 +2,11 @@ from __future__ import annotations
 
 import json
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from pycocotools import mask as coco
 
 from inferences.predictions.derived_metadata import derived_metadata
 from inferences.predictions.model_types import prediction_of
@@ -18,6 +20,8 @@ from inferences.predictions.parsers import (
     Polygons,
     deconstruct,
 )
+from inferences.predictions.parsers.pixel_masks import mask_of
+from inferences.predictions.parsers.run_lengths import complaint
 
 LABELS = ["ship", "tug", "buoy"]
 DETECT = "Object Detection"
@@ -178,12 +182,48 @@ def test_contours_are_read_with_their_holes():
     assert answer.detections == [Detection("ship", None, Polygons(contours))]
 
 
-@pytest.mark.parametrize("counts", [[2, 1, 1], "0PQ"])
+@pytest.mark.parametrize("counts", [[2, 1, 3], "213"])
 def test_a_mask_of_run_lengths_is_read(counts):
     item = {"label": "ship", "score": 1, "mask": {"counts": counts, "size": [2, 3]}}
     runs = tuple(counts) if isinstance(counts, list) else counts
 
     assert found([item], SEGMENT) == [Detection("ship", 1, Mask(runs, 2, 3))]
+    assert read([item], SEGMENT).warnings == []
+
+
+@pytest.mark.parametrize(
+    ("counts", "why"),
+    [
+        ([2, 1, 1], "Its counts add up to 4 pixels, and 2 by 3 are 6."),
+        ([2, 1, 30], "Its counts add up to 33 pixels, and 2 by 3 are 6."),
+        ("211", "Its counts add up to 4 pixels, and 2 by 3 are 6."),
+        ("0PQ", "Its counts cannot be decoded."),
+        ("2 1 3", "Its counts cannot be decoded."),
+        ("PPPPPPPPP1", "Its counts cannot be decoded."),
+        ("", "Its counts add up to 0 pixels, and 2 by 3 are 6."),
+        ("2O5", "One of its counts is negative."),
+    ],
+)
+def test_a_malformed_mask_is_kept_and_told(counts, why):
+    good = {"label": "tug", "score": 1, "mask": {"counts": [2, 1, 3], "size": [2, 3]}}
+    item = {"label": "ship", "score": 1, "mask": {"counts": counts, "size": [2, 3]}}
+
+    answer = read([good, item], SEGMENT)
+
+    assert [one.label for one in answer.detections] == ["tug", "ship"]
+    assert answer.warnings == [f"1 of 2 masks are malformed. The first: {why}"]
+
+
+@given(st.data())
+def test_the_counts_of_any_mask_add_up(data):
+    height, width = data.draw(st.integers(1, 40)), data.draw(st.integers(1, 40))
+    noise = np.random.default_rng(data.draw(st.integers(0, 2**32)))
+    plane = noise.random((height, width)) < data.draw(st.floats(0, 1))
+    pressed = coco.encode(np.asfortranarray(plane, dtype=np.uint8))["counts"].decode()
+
+    assert complaint(Mask(pressed, height, width)) == ""
+    assert complaint(mask_of(plane)) == ""
+    assert "add up" in complaint(Mask(pressed, height, width + 1))
 
 
 def test_a_bare_segment_is_of_the_only_class():

@@ -30,6 +30,7 @@ from inferences.predictions.parsers import (
 )
 from inferences.predictions.parsers.context import Context
 from inferences.predictions.parsers.outputs import candidates
+from inferences.predictions.parsers.run_lengths import complaint
 from inferences.predictions.parsers.values import (
     Box,
     Deconstructed,
@@ -114,6 +115,7 @@ def deconstruct(
             if found.understood:
                 warnings += _unnamed_classes(found, context)
                 warnings += _long_labels(found)
+                warnings += _malformed_masks(found)
                 return replace(
                     found,
                     warnings=_once(warnings),
@@ -138,6 +140,15 @@ def _long_labels(found: Deconstructed) -> list[str]:
         f"Labels of more than {WHOLE_BYTES} bytes ({len(long)}) are shown and counted by "
         "their beginning and a hash; the whole text finds them."
     ]
+
+
+def _malformed_masks(found: Deconstructed) -> list[str]:
+    """A warning where run lengths do not say of each pixel whether it is of the mask."""
+    masks = [one.shape for one in found.detections if isinstance(one.shape, Mask)]
+    wrong = [why for mask in masks if (why := complaint(mask))]
+    if not wrong:
+        return []
+    return [f"{len(wrong)} of {len(masks)} masks are malformed. The first: {wrong[0]}"]
 
 
 def _unnamed_classes(found: Deconstructed, context: Context) -> list[str]:
