@@ -1,4 +1,4 @@
-"""The one module that names every app."""
+"""The URL configuration. This is the only module that names every app."""
 
 from __future__ import annotations
 
