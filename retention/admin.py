@@ -1,4 +1,4 @@
-"""Policies are edited here by the same functions as by the API; runs are read."""
+"""The admin site of retention. Policies change by the API's functions; tasks are read-only."""
 
 from __future__ import annotations
 
