@@ -1,6 +1,6 @@
-"""Scheduled exports: what arrives goes out as Hive-partitioned Parquet, each row once.
+"""Scheduled exports: new records as Hive-partitioned Parquet files, each row exactly once.
 
-``destinations`` are where files may go, ``keeping`` makes and changes schedules,
-``running`` carries a run out, ``files`` names and writes the parts. Why no row is met
-twice or missed: docs/decisions/0005-scheduled-exports.md.
+``destinations`` says where files may go, ``lifecycle`` creates and changes schedules,
+``runner`` carries out a run, ``files`` names and writes the parts. docs/decisions/
+0005-scheduled-exports.md explains why no row is exported twice or missed.
 """
