@@ -190,7 +190,7 @@ class ProjectAdmin(admin.ModelAdmin):
             audit_member(request, each, "remove")
 
     def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return False  # what is stored goes by retention and removal, with their records
+        return False  # only retention and removal delete data
 
 
 @admin.register(Membership)
@@ -201,7 +201,7 @@ class MembershipAdmin(admin.ModelAdmin):
     search_fields = ["user__username", "project__project_id"]
     autocomplete_fields = ["user", "project"]
     show_full_result_count = False
-    actions = None  # one by one, as each is audited
+    actions = None  # a bulk delete would skip the audit entry of each
 
     def save_model(
         self, request: HttpRequest, obj: Membership, form: Any, change: bool

@@ -30,7 +30,7 @@ from istore.wsgi import application as django_application
 THREADS = 8
 WAITING_FILES = 4  # bodies of the largest size that may be held at once
 FILE_PIECE = 64 * 1024
-IN_MEMORY = 256 * 1024  # of a body; more of it waits in a file
+IN_MEMORY = 256 * 1024  # bytes; a larger body is kept in a temporary file
 Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
@@ -83,7 +83,7 @@ class RequestBody:
 
     async def _take(self, piece: bytes, limit: Callable[[], int]) -> None:
         self.size += len(piece)
-        self._waiting.held += len(piece)  # ``close`` gives back all of ``size``
+        self._waiting.held += len(piece)  # ``close`` subtracts the whole ``size``
         if self.size > settings.ISTORE_API_MAX_BODY_BYTES and self.size > limit():
             raise too_large()
         if self._waiting.held > self._waiting.limit:
@@ -98,7 +98,7 @@ class RequestBody:
         found, self._pieces, self._gathered = b"".join(self._pieces), [], 0
         if self.size <= IN_MEMORY:
             self.file.write(found)
-        else:  # a disk that is slow must not hold up the other requests
+        else:  # in a thread: a slow disk must not block the event loop
             await asyncio.to_thread(self.file.write, found)
 
     def close(self) -> None:

@@ -41,7 +41,7 @@ PROBES = "probes"
 SALT = "istore.blobs"
 DELETE_AT_ONCE = 1000  # S3's limit of keys in one DeleteObjects request
 DELETE_THREADS = 4  # each delete waits for a disk or a server
-FEW = 100  # folders; below this, threads are not worth starting
+FEW = 100  # folders; up to this many are deleted without threads
 PART_BYTES = 16 * 1024**2  # S3 takes 10,000 parts: 160 GB
 S3_CONNECT_SECONDS, S3_READ_SECONDS = 5, 60
 NO_BUCKET = "does not exist."
@@ -128,7 +128,7 @@ class LocalStorage(FileSystemStorage):
     def trouble(self) -> str | None:
         """Return why files cannot be put here, as a sentence, or None."""
         where = Path(self.location)
-        while not where.exists():  # it is made at the first put
+        while not where.exists():  # the directory is made at the first put
             where = where.parent
         if not os.access(where, os.W_OK | os.X_OK):
             return f"{where} cannot be written to."
@@ -230,7 +230,7 @@ class S3Storage(BotoStorage):
 
         The result is cached for ``TROUBLE_SECONDS``.
         """
-        with self._asking:  # one thread asks, the others have its answer
+        with self._asking:  # one thread asks, the others wait for its answer
             asked_at, answer = self._answer
             if not asked_at or time.monotonic() - asked_at > TROUBLE_SECONDS:
                 answer = self._ask_bucket()
@@ -445,7 +445,7 @@ def probe() -> None:
     """Put and delete a small blob. Raises whatever a storage raises that accepts no writes."""
     key = f"{PROBES}/{secrets.token_hex(8)}/probe"
     put(key, b"probe")
-    left = datetime.now(UTC) - timedelta(hours=1)  # by processes that were killed here
+    left = datetime.now(UTC) - timedelta(hours=1)  # older probes: of killed processes
     delete([key, *(e.key for e in walk(f"{PROBES}/") if e.modified_at < left)])
 
 

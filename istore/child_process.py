@@ -39,7 +39,7 @@ class Journal:
         record = logging.LogRecord("up", logging.INFO, "", 0, text, None, None)
         self._keeper.handle(record)
         if self._echo:
-            with suppress(OSError):  # whoever read our output has left
+            with suppress(OSError):  # the reader of our output has gone
                 print(text, flush=True)
 
     def close(self) -> None:
@@ -59,8 +59,8 @@ class Child:
     grace_seconds: float = 3
     become: Callable[[], None] | None = follow_parent
     inherited: Sequence[int] = ()
-    is_held: bool = False  # its standard input is a pipe that ends when we do
-    once: bool = False  # meant to end
+    is_held: bool = False  # its standard input is a pipe that closes when we end
+    once: bool = False  # it is meant to end, and is not restarted
     process: subprocess.Popen[bytes] | None = None
     start_at: float = 0.0
     failures: deque[float] = field(default_factory=lambda: deque(maxlen=10))

@@ -35,5 +35,5 @@ def hold() -> None:
     """
     if os.environ.get(SUPERVISED):
         follow_parent()
-        if os.getppid() == 1:  # it ended before we asked
+        if os.getppid() == 1:  # the parent ended before the call above
             os._exit(1)

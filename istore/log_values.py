@@ -114,7 +114,7 @@ def _database_detail(error: BaseException) -> str:
     cause = error.__cause__
     state = getattr(cause, "sqlstate", None)
     if state is None:
-        # Without a state the server was not reached, and the message says why not.
+        # Without an SQLSTATE the server was not reached; the message says why.
         is_connection = type(error).__name__ in ("OperationalError", "InterfaceError")
         return f": {' '.join(str(error).split())}" if is_connection else ""
     diagnosis = getattr(cause, "diag", None)

@@ -47,7 +47,7 @@ class Formatter(structlog.stdlib.ProcessorFormatter):
     """A formatter that cleans records of libraries before they are rendered."""
 
     def format(self, record: logging.LogRecord) -> str:
-        record = logging.makeLogRecord(record.__dict__)  # other handlers keep theirs
+        record = logging.makeLogRecord(record.__dict__)  # a copy, for other handlers
         if not isinstance(record.msg, dict):
             clean_record(record)
         return super().format(record)
@@ -90,7 +90,7 @@ def configuration(level: str, *, json: bool) -> dict[str, Any]:
         "root": {"handlers": ["console"], "level": level},
         "loggers": {
             **{name: {"level": "WARNING"} for name in TALKATIVE},
-            # The development server logs whole addresses.
+            # The development server logs whole URLs, which may hold signatures.
             "django.server": {"level": "CRITICAL"},
             # granian logs a response that breaks off midway.
             "_granian": {"handlers": ["console"], "propagate": False},

@@ -114,9 +114,9 @@ class AuditEntry(models.Model):
         ordering = ["-id"]
         verbose_name_plural = "audit entries"
         indexes = [
-            # Read by the audit page of a project, newest first.
+            # Serves the audit page of a project, newest first.
             models.Index("project", F("id").desc(), name="audit_by_project"),
-            # Read when asking what happened to one thing.
+            # Serves the search for one subject, newest first.
             models.Index("subject", F("id").desc(), name="audit_by_subject"),
         ]
         constraints = [
@@ -172,7 +172,7 @@ class LoginFailures(models.Model):
             models.UniqueConstraint("kind", "digest", name="login_failures_once")
         ]
         indexes = [
-            # Read by the beat that forgets them after a day.
+            # Serves beat, which deletes counts after a day.
             models.Index("last_at", name="login_failures_by_age")
         ]
 
@@ -195,7 +195,7 @@ class IdempotentCall(models.Model):
             models.UniqueConstraint("caller", "key", name="idempotency_key_once")
         ]
         indexes = [
-            # Read by the beat that forgets calls after a day.
+            # Serves beat, which deletes calls after a day.
             models.Index("created_at", name="idempotent_call_by_age")
         ]
 

@@ -185,11 +185,11 @@ else:
         "HOST": str(ISTORE_HOME.run),
     }
 DATABASES = {"default": _database}
-_database["ENGINE"] = "istore.db.postgresql"  # fixes what a role or database may change
+_database["ENGINE"] = "istore.db.postgresql"  # fixes the session settings
 _database.setdefault("OPTIONS", {})
 # The schemas in which tables are found and created, whatever the role's own path is.
 ISTORE_DATABASE_SEARCH_PATH = env.text("ISTORE_DATABASE_SEARCH_PATH", '"$user", public')
-if env.flag("ISTORE_DATABASE_POOL", default=False):  # set by the web process alone
+if env.flag("ISTORE_DATABASE_POOL", default=False):  # set only for the web process
     _database["OPTIONS"]["pool"] = {"min_size": 2, "max_size": 12, "timeout": 10}
 _database["TEST"] = {"NAME": "istore_test"}
 
@@ -217,7 +217,7 @@ CACHES = {
 SESSION_ENGINE = "django.contrib.sessions.backends.db"
 
 CELERY_BROKER_URL = ISTORE_REDIS_URL
-if ISTORE_REDIS_URL.startswith("unix://"):  # which Celery calls by other names
+if ISTORE_REDIS_URL.startswith("unix://"):  # Celery has another URL form for sockets
     _socket, _, _query = ISTORE_REDIS_URL.removeprefix("unix://").partition("?")
     CELERY_BROKER_URL = (
         f"redis+socket://{_socket}?{_query.replace('db=', 'virtual_host=')}"
@@ -256,7 +256,7 @@ CELERY_BEAT_SCHEDULE = {
         "schedule": timedelta(minutes=ISTORE_RECONCILE_MINUTES),
         "options": {"expires": 60 * ISTORE_RECONCILE_MINUTES},
     },
-    # Sixty days ahead, so once a day would do; a machine may be off at that hour.
+    # Makes sixty days ahead. Once a day would do, but a machine may be off at that hour.
     "make partitions": {
         "task": "inferences.tasks.make_partitions",
         "schedule": crontab(minute=17, hour="*/6"),
@@ -307,19 +307,19 @@ CELERY_BEAT_SCHEDULE = {
         "schedule": crontab(minute=41),
         "options": {"expires": 3600},
     },
-    # A build of an index takes minutes and is not begun twice.
+    # Building an index takes minutes; a second build of it is not begun.
     "build vector indexes": {
         "task": "inferences.tasks.tend_vectors",
         "schedule": timedelta(minutes=5),
         "options": {"expires": 300},
     },
-    # Records from before only the best class was the label, until none is left.
+    # Converts older records, whose labels are not only the best class, until none is left.
     "tell classes apart": {
         "task": "inferences.tasks.tell_classes_apart",
         "schedule": timedelta(minutes=1),
         "options": {"expires": 60},
     },
-    # The newest rows are walked until a segment tells of them.
+    # Queries scan the newest rows until a zone map covers them.
     "seal segments": {
         "task": "inferences.tasks.seal_segments",
         "schedule": timedelta(minutes=1),
@@ -461,7 +461,7 @@ INSTALLED_APPS = [
 ]
 MIDDLEWARE = [
     "istore.web.client_address.believing_trusted_proxies",
-    "istore.freshness.middleware",  # outermost: it waits for what the request changed
+    "istore.freshness.middleware",  # waits until proxies know what changed
     "istore.web.request_checks.RequestChecks",
     "django.middleware.security.SecurityMiddleware",
     "csp.middleware.CSPMiddleware",
@@ -569,7 +569,7 @@ SECURE_HSTS_INCLUDE_SUBDOMAINS = SECURE_HSTS_PRELOAD = env.flag(
     "ISTORE_HSTS_INCLUDE_SUBDOMAINS", default=False
 )
 SECURE_SSL_REDIRECT = env.flag("ISTORE_SSL_REDIRECT", default=False)
-SECURE_REDIRECT_EXEMPT = [r"^health/"]  # asked over plain HTTP, from this machine
+SECURE_REDIRECT_EXEMPT = [r"^health/"]  # probes use plain HTTP, from this machine
 if ISTORE_BEHIND_TLS_PROXY:
     SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")
 X_FRAME_OPTIONS = "DENY"

@@ -108,7 +108,8 @@ def _address(request: HttpRequest) -> str:
 
 
 def _person(request: HttpRequest) -> str:
-    # Asking who it is must not make every answer vary by cookie.
+    # Reading the user marks the session as accessed, and every response would then vary
+    # by cookie.
     accessed = request.session.accessed
     user = request.user
     caller = rate_limits.by_user(user.pk) if user.is_authenticated else None

@@ -29,7 +29,7 @@ class StoreRequest(WSGIRequest):
 
     def _set_content_type_params(self, meta: dict[str, Any]) -> None:
         self.content_type, self.content_params = "", {}
-        with suppress(LookupError, ValueError):  # a parameter in no known charset
+        with suppress(LookupError, ValueError):  # a parameter in an unknown charset
             self.content_type, self.content_params = parse_header_parameters(
                 meta.get("CONTENT_TYPE", "")
             )

@@ -134,7 +134,7 @@ class Attempt:
                 (LoginFailures.Kind.USER, _digest(_fold(username))),
                 (LoginFailures.Kind.ADDRESS, _digest(address_key(attempt.address))),
             ]
-        # All or none of them; in one order, so that two attempts do not wait for each other.
+        # One transaction counts all keys or none. Sorted keys keep two attempts from a deadlock.
         try:
             with transaction.atomic():
                 for key in sorted(attempt.keys):

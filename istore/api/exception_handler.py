@@ -36,7 +36,7 @@ def answer(error: Exception, context: dict[str, Any]) -> Response | None:
         return None
     response.data = as_problem(error, response.status_code)
     response.content_type = CONTENT_TYPE
-    # Whatever a view writes its answers in (YAML, HTML), its problems are JSON.
+    # Problems are JSON, even if the view renders YAML or HTML.
     if request := context.get("request"):
         request.accepted_renderer = ProblemRenderer()
         request.accepted_media_type = CONTENT_TYPE
@@ -75,7 +75,7 @@ def _flatten(detail: Any, pointer: str = "") -> Iterator[dict[str, str]]:
             step = "" if name == "non_field_errors" else f"/{escaped}"
             yield from _flatten(inner, pointer + step)
     else:
-        # A list holds the messages of one value, or what is wrong with each member.
+        # A list holds either the messages of one value, or the errors of each member.
         members = any(not isinstance(inner, ErrorDetail) for inner in detail)
         for number, inner in enumerate(detail):
             yield from _flatten(inner, f"{pointer}/{number}" if members else pointer)

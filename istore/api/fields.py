@@ -87,8 +87,8 @@ class ParsedField(TextField):
     """A string that encodes a value of another type. An empty string never does."""
 
     def __init__(self, **options: Any) -> None:
-        # DRF hands a blank that is allowed on as it is, and ``to_internal_value`` of
-        # the subclass would never read it.
+        # DRF returns an allowed blank unchanged, without calling ``to_internal_value`` of
+        # the subclass.
         super().__init__(**{"allow_blank": False, **options})
 
 

@@ -82,7 +82,7 @@ class Schema(AutoSchema):
         return ["inferences" if "/inferences" in self.path else "models"]
 
     def is_excluded(self) -> bool:
-        # Of "inferences/filter" a GET means the inference that is called "filter": it
-        # is described where inferences are.
+        # GET and DELETE of "inferences/filter" mean the inference with the id "filter",
+        # which is described with the inferences.
         named = getattr(self.view, "inference_id", "")
         return bool(named) and self.method in ("GET", "DELETE")

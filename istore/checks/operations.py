@@ -77,7 +77,7 @@ class Filled:
 def _fill(panel: Panel, caller: Caller) -> Filled:
     try:
         return Filled(panel, panel.fill(*([caller] if panel.is_scoped else [])))
-    except Exception as error:  # whatever is away: that is what the page is for
+    except Exception as error:  # the page must work during any outage
         log.warning("The panel %s is empty: %s", panel.title, error)
         return Filled(panel, {}, f"It does not answer: {type(error).__name__}.")
 

@@ -22,7 +22,7 @@ from django.db import connection
 from istore.db import clock
 from istore.models import Project, VerifyRun
 
-KEPT_FINDINGS = 100  # of a run; the counts are of all
+KEPT_FINDINGS = 100  # stored with a run; the counts cover all findings
 KEPT_RUNS = timedelta(days=90)
 VERIFY, COLLECT = "verify", "collect"
 
@@ -31,7 +31,10 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Scope:
-    """What a run covers: all projects or one, from a time on, and whether it reads every blob."""
+    """What a run covers: all projects or one, and what happened since a time.
+
+    ``deep`` reads and hashes every blob; ``repair`` repairs what can be repaired.
+    """
 
     at: datetime
     project: Project | None = None

@@ -38,7 +38,7 @@ WRONG_FORM = (
     ValueError,
 )
 
-wrong_replies: Counter[str] = Counter()  # by the command that was asked
+wrong_replies: Counter[str] = Counter()  # by command
 
 
 class WrongReply(redis.ConnectionError):
@@ -57,7 +57,7 @@ class _BoundedBuffer(SocketBuffer):
         timeout: Any = None,
         raise_on_timeout: bool | None = True,
     ) -> bool:
-        if not raise_on_timeout:  # a look whether anything is there
+        if not raise_on_timeout:  # only a check whether data is there
             return super()._read_from_socket(length, timeout, raise_on_timeout)
         buffer, place = self._buffer, self._buffer.tell()
         buffer.seek(0, 2)

@@ -99,7 +99,7 @@ class TrackedTask(models.Model):
     )
     # Incremented by every claim, so that a worker can tell that it lost the task.
     attempt = models.PositiveIntegerField(default=0, editable=False)
-    # Claims since there was progress; ``ISTORE_TASK_ATTEMPTS`` of them end the task.
+    # Claims since the last progress; ``ISTORE_TASK_ATTEMPTS`` of them fail the task.
     fruitless = models.PositiveSmallIntegerField(default=0, editable=False)
     lease_until = models.DateTimeField(null=True, editable=False)
     rung_at = models.DateTimeField(null=True, editable=False)
@@ -120,7 +120,7 @@ class TrackedTask(models.Model):
     def __str__(self) -> str:
         return f"{self._meta.verbose_name} {self.pk}"
 
-    # -- what people are told
+    # -- state and progress
 
     @property
     def done(self) -> int:
@@ -164,7 +164,7 @@ class TrackedTask(models.Model):
         seconds = self.seconds_left
         return None if seconds is None else timedelta(seconds=min(seconds, 10**9))
 
-    # -- asking for work
+    # -- requests: start, stop, resume
 
     def ring(self) -> None:
         """Send the queue message once the transaction is committed.
@@ -223,7 +223,7 @@ class TrackedTask(models.Model):
             self.ring()
         return bool(resumed)
 
-    # -- doing it
+    # -- the work of a worker
 
     def claim(self) -> bool:
         """Take the task for this worker. Return False if another holds it or it has ended.

@@ -28,7 +28,7 @@ FORWARDED = (
 )
 # A household or machine has a whole /64, and could use another address for each call.
 IPV6_PREFIX = 64
-TRUSTED = "istore.from_trusted_proxy"  # no header of a request can have this name
+TRUSTED = "istore.from_trusted_proxy"  # in META; no request header can set this key
 
 
 @lru_cache(maxsize=8)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 CHARS_MAX = 80
-BYTES_MAX = 200  # of the 255 that file systems have, with room for what is put behind
+BYTES_MAX = 200  # file systems allow 255; the rest is for what callers append
 
 
 def file_stem(text: str, default: str) -> str:

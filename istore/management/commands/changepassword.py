@@ -11,7 +11,7 @@ from istore.models import AuditEntry
 
 
 class Command(changepassword.Command):
-    """Django's command, which here also writes an audit entry and ends the log-in delay."""
+    """Django's own, which leaves an audit row and ends the delay of wrong passwords."""
 
     def handle(self, *args: Any, **options: Any) -> Any:
         username = options["username"] or getpass.getuser()
