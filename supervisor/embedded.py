@@ -162,7 +162,10 @@ class Postgres:
         return [program, "-D", directory, "-k", str(self.home.run), *given]
 
     def options(self) -> dict[str, str]:
-        """Return the settings that differ from PostgreSQL's defaults; sizes follow the machine."""
+        """Return the settings on the command line, beside the shipped configuration.
+
+        Sizes follow the memory and the disk of the machine.
+        """
         memory, disk = memory_size(), shutil.disk_usage(self.home.root).free
         options = {
             "listen_addresses": "",
@@ -217,7 +220,7 @@ class Postgres:
             if connection.execute(asked).fetchone() is None:
                 connection.execute(f"CREATE DATABASE istore OWNER {ROLE}")
             connection.execute(f"ALTER DATABASE istore OWNER TO {ROLE}")
-        if self.careless:  # tests make databases of their own
+        if self.careless:  # tests create databases, as copies of template1
             with self._connect("template1") as connection:
                 _hand_over(connection)
         with self._connect("istore") as connection:
@@ -243,8 +246,8 @@ class Postgres:
         connection.execute(f"GRANT pg_checkpoint TO {ROLE}")
 
 
-# Objects of another owner, except those of an extension, and sequences that belong to a
-# table: ALTER TABLE … OWNER changes these with the table.
+# Objects that another role owns. Left out are objects of an extension, and sequences that
+# belong to a table, whose owner changes with the table's.
 NOT_OURS_YET = """
 SELECT 'TABLE', found.oid::regclass::text FROM pg_class AS found
 WHERE relnamespace = 'public'::regnamespace AND relkind IN ('r', 'p', 'v', 'm', 'S')

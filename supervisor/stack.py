@@ -190,7 +190,7 @@ def _start_granian(
         options.append(f"--workers={settings.ISTORE_WEB_WORKERS}")
         env["ISTORE_DATABASE_POOL"] = "true"
     else:
-        options.append("--workers=1")  # one spool has one writer
+        options.append("--workers=1")  # a spool has exactly one writer
     supervisor.start(
         name,
         [sys.executable, "-m", "granian", *options, application],

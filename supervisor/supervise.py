@@ -94,7 +94,7 @@ class Supervisor:
         finally:
             self._stop_everything()
 
-    # -- for those who start the processes
+    # -- called by the code that starts the processes
 
     def start(self, name: str, argv: Sequence[str | Path], **given: Any) -> Child:
         """Start a process; it is restarted whenever it ends, unless ``once``."""
@@ -127,7 +127,10 @@ class Supervisor:
         return list(child.last_lines)
 
     def failure(self, child: Child, why: str) -> Failed:
-        """Return the exception for a failed child, after announcing its last lines."""
+        """Return the exception for a failed child.
+
+        Its last lines are announced first, unless the output was echoed anyway.
+        """
         if not self.echo:
             for line in child.last_lines:
                 self.announce(f"{child.name:>8} | {line}")
@@ -156,7 +159,7 @@ class Supervisor:
                 self._ended(child)
         time.sleep(TICK_SECONDS)
 
-    # -- within
+    # -- internal
 
     def _ended(self, child: Child) -> None:
         child.note_failure()
