@@ -108,7 +108,7 @@ class PolicyForm(forms.Form):
                 self.add_error("input_age", why)
         for name in ("input_age", "record_age"):
             if what and name not in wanted.get(what, ()):
-                self.errors.pop(name, None)  # what is not asked for cannot be wrong
+                self.errors.pop(name, None)  # the choice does not use this field
         return given
 
     @property
