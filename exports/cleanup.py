@@ -80,8 +80,8 @@ def _forget_sets(at: datetime) -> None:
 def orphans(at: datetime, prefix: str = ROOT) -> Iterator[blobs.Stored]:
     """Yield objects below ``exports/`` that no task names and no worker is writing."""
     for each in blobs.walk(prefix):
-        # The task is read after the object was listed: otherwise an archive completed in
-        # between would look like an orphan.
+        # The task is read after the object was listed, so its state is never older than the
+        # object.
         *_, directory, file = each.key.split("/")
         task = _task(directory)
         named = task is not None and each.key == task.archive_key

@@ -50,7 +50,7 @@ def of_value(project: Project, carried: Carried) -> int:
 def _start_over(tasks: Any) -> None:
     """Take running attempts from their workers, so that they publish nothing.
 
-    Raising ``attempt`` makes every later write of the worker raise ``LeaseLost``.
+    Raising ``attempt`` makes the next ``record`` of the worker raise ``LeaseLost``.
     """
     tasks.filter(state=TaskState.RUNNING).update(
         attempt=F("attempt") + 1, lease_until=Now(), rung_at=None

@@ -45,7 +45,7 @@ class Receipt:
         self.skipped: Counter[str] = Counter()
         self.warnings: Counter[str] = Counter()
         self.first_skips: list[dict[str, str]] = []
-        # Where the manifest lies in the archive: its first byte, and how many.
+        # The offset and length in bytes of the manifest in the archive.
         self.manifest_at = (0, 0)
         self._skips = skips
         self._on_tick = on_tick

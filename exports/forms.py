@@ -78,7 +78,7 @@ class Chosen:
             ids = list(self.ids)
             return {"only_included": True, "include_inference_ids": ids, **said}
         written = self.written
-        # The task begins later: "24h" is 24 hours before it was asked for.
+        # The task begins later, so "24h" is made absolute now.
         written = text.fix(written) if len(written) <= text.QUERY_MAX_CHARS else written
         if len(written) > text.QUERY_MAX_CHARS:
             raise ValidationError("The filter is too long to be kept with an export.")

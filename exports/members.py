@@ -32,7 +32,7 @@ from inferences.previews.pictures import HEAD, LARGEST_INPUT, Measure
 from inferences.store.reading import fetch
 from istore import blobs
 
-IN_MEMORY = 1024**2  # a larger input waits on disk until it is written
+IN_MEMORY = 1024**2  # bytes; a larger input is kept in a temporary file
 CHUNK = 256 * 1024
 SNIFFED = 4096
 THREADS, AHEAD = 6, 12  # an object store is slow for one request, fast for many
@@ -148,7 +148,7 @@ class Member:
     validation or test.
     """
 
-    number: int  # its place in the set, from 1
+    number: int  # its position in the set, from 1
     inference_id: str
     created_at: datetime
     updated_at: datetime | None
@@ -167,11 +167,11 @@ class Member:
     read_answer: Callable[[], str]
     read_embedding: Callable[[], Sequence[float] | None]
     said_of: Callable[[str], Deconstructed]
-    inference: Inference | None = None  # the row, where one is behind it
+    inference: Inference | None = None  # the row; None for entries of datasets
     split: str | None = None
     _content: Content | None = field(default=None, init=False)
 
-    # -- what the model was asked
+    # -- the input
 
     @property
     def content(self) -> Content:
@@ -220,11 +220,11 @@ class Member:
         while True:
             try:
                 said, _ = pool.ask(content)
-            except Busy:  # pages go first; an export can wait
+            except Busy:  # retry: pages have priority over exports
                 continue
             return Measure(said["width"], said["height"], said["orientation"])
 
-    # -- what it said
+    # -- the answer
 
     @cached_property
     def answer(self) -> str:

@@ -150,7 +150,7 @@ class ExportTask(ArchiveTask):
         return str(self.model_id)
 
     def members(self) -> MemberSet:
-        from exports.member_sets import SelectedInferences  # which reads these tables
+        from exports.member_sets import SelectedInferences  # imports this module
 
         return SelectedInferences()
 

@@ -13,7 +13,7 @@ from istore.db.clock import now
 def run_export_task(task_id: str) -> None:
     """Carry out an export task; the ``runner`` of ``ExportTask``."""
     task = ExportTask.objects.select_related("model__project").filter(pk=task_id)
-    if found := task.first():  # else its model was removed
+    if found := task.first():  # None if its model was removed
         carry_out(found)
 
 
@@ -27,7 +27,7 @@ def collect_archives() -> None:
 def run_scheduled_export(run_id: str) -> None:
     """Carry out a run of a schedule; the ``runner`` of ``ScheduledExport``."""
     runs = ScheduledExport.objects.select_related("schedule__model__project")
-    if found := runs.filter(pk=run_id).first():  # else its schedule was removed
+    if found := runs.filter(pk=run_id).first():  # None if its schedule was removed
         runner.carry_out(found)
 
 

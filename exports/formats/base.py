@@ -50,20 +50,20 @@ class Drawing:
 class Format:
     """A file format for a set of inferences."""
 
-    do_not_call_in_templates: ClassVar = True  # pages show the class itself
+    do_not_call_in_templates: ClassVar = True  # templates would instantiate the class
 
-    name: ClassVar[str]  # the word of the API
+    name: ClassVar[str]  # as in the API
     title: ClassVar[str]
-    description: ClassVar[str]  # one sentence, for people who choose
-    version: ClassVar[int] = 1  # raised when readers have to be told
-    # Whether the two flags of the contract change anything here.
+    description: ClassVar[str]  # one sentence, shown to people who choose
+    version: ClassVar[int] = 1  # in the manifest; raised when readers must change
+    # Whether the two flags of the contract have an effect on this format.
     annotations_are_optional: ClassVar[bool] = False
     metadata_is_optional: ClassVar[bool] = False
-    # Whether those who open it turn pictures as EXIF says, so that shapes must be turned.
+    # Whether readers turn pictures as EXIF says, so that shapes must be turned with them.
     is_read_upright: ClassVar[bool] = False
     # Whether boxes are cut at the edge of the picture.
     cuts_at_edges: ClassVar[bool] = False
-    # Further options: name to the values that it may have, the first being the default.
+    # Further options: the allowed values by name; the first is the default.
     choices: ClassVar[dict[str, tuple[str, ...]]] = {}
 
     def __init__(
@@ -88,7 +88,7 @@ class Format:
         The order is that of the whole model and not of the selection, so a class has the same
         number in every archive. Only the model's classes and labels that were met are listed.
         """
-        keys = getattr(self.model, "model_keys", None)  # of a dataset: its sources'
+        keys = getattr(self.model, "model_keys", None)  # of a dataset's source models
         keys = [self.model.pk] if keys is None else keys
         met = LabelName.objects.filter(registered_model__in=keys).order_by("pk")
         known = [*self.model.class_labels, *met.values_list("name", flat=True)]

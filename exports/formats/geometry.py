@@ -215,7 +215,7 @@ def _turned_oriented(box: OrientedBox, picture: Measure) -> OrientedBox:
     x, y = upright(box.cx * width, box.cy * height, picture)
     new_width, new_height = picture.upright
     angle = box.r
-    # A mirror turns the angle round; the turn that follows adds to it.
+    # A mirror negates the angle; the rotation after it is added.
     mirrored, quarters = ANGLES[picture.orientation]
     angle = (-angle if mirrored else angle) + quarters * np.pi / 2
     return OrientedBox(
@@ -262,7 +262,7 @@ def _bounds_of_mask(mask: Mask, picture: Measure) -> Bounds | None:
     for start, end in runs_of(mask):
         first, last = start // mask.height, (end - 1) // mask.height
         left, right = min(left, first), max(right, last)
-        # A run over the foot of a column goes on at the head of the next.
+        # Runs go down the columns: one beyond the bottom continues at the top of the next.
         whole = last > first
         top = 0 if whole else min(top, start % mask.height)
         bottom = mask.height - 1 if whole else max(bottom, (end - 1) % mask.height)

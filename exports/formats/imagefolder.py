@@ -34,7 +34,7 @@ class ImageFolder(Format):
         self.rows: dict[str, IO[bytes]] = {}
 
     def add(self, member: Member) -> None:
-        _ = member.picture  # only pictures are read there
+        _ = member.picture  # raises Skip: readers accept only pictures
         split = member.split or WITHOUT_SPLIT
         path = self.add_input(member, f"data/{split}")
         row: dict[str, Any] = {

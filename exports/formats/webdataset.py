@@ -38,7 +38,7 @@ class WebDataset(Format):
     description = "Shards of TAR files, to be streamed into training."
     annotations_are_optional = True
     metadata_is_optional = True
-    version = 2  # annotations and metadata are texts
+    version = 2  # since 2, annotations and metadata are texts
 
     def begin(self) -> None:
         self.shards: dict[Group, _Shard] = {}

@@ -90,12 +90,12 @@ class Yolo(Format):
         splits = self.splits or {WITHOUT_SPLIT}
         first = WITHOUT_SPLIT if WITHOUT_SPLIT in splits else min(splits)
         held_out = "validation" if "validation" in splits else first
-        # A text of JSON is one of YAML, whatever is in it.
+        # A JSON string is a valid YAML string, whatever it contains.
         lines = [f"train: images/{first}", f"val: images/{held_out}"]
         if "test" in splits:
             lines.append("test: images/test")
         named = {number: label for label, number in self.numbers}
-        # Readers want a name for each number up to the last.
+        # Readers need a name for every number up to the last.
         count = max(named, default=-1) + 1
         names = [
             f"  {number}: {json.dumps(named.get(number, f'class_{number}'), ensure_ascii=False)}"

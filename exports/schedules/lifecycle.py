@@ -15,7 +15,7 @@ from istore.api.problems import Conflict
 from istore.db.clock import now
 from istore.models import AuditEntry
 
-WAITING_MOST = 10_000  # arrivals; counting more would take too long for a page
+WAITING_MOST = 10_000  # arrivals, which are counted row by row
 STARTS_AT_ONCE = 100  # runs opened in one round of beat; the next opens the rest
 
 

@@ -96,7 +96,7 @@ def schedule(request: HttpRequest, model_id: str, schedule_id: str) -> HttpRespo
 def _change(request: HttpRequest, one: ExportSchedule, form: ChangeForm) -> bool:
     values = form.values
     if "query" not in form.changed_data:
-        values.pop("selection")  # as it was asked, be it longer than text can say
+        values.pop("selection")  # kept as asked: the text may express less
     try:
         lifecycle.change(caller_of(request), one, **values)
     except Conflict as error:

@@ -46,7 +46,7 @@ def _wrong_with(file: ExportedFile, deep: bool) -> str:
 def partial_files(scope: Scope) -> Iterator[Finding]:
     """Yield partial files of workers that were killed while they stored a file."""
     if scope.project:
-        return  # their names do not say whose they are
+        return  # the key of a partial file does not name its project
     for each in blobs.walk(f"{ROOT}/"):
         if each.is_partial and each.modified_at < scope.young_from:
             if scope.repair:

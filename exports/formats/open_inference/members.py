@@ -79,7 +79,7 @@ class Kept:
             "data_hash": member.data_hash.hex(),
             "data_size": member.data_size,
             "is_protected": member.is_protected,
-            "has_input": False,  # the API serves no entry's input by itself
+            "has_input": False,  # the API has no URL for the input of an entry
             "labels": labels,
             "scores": scores,
             "metadata": {key: value.text for key, value in member.metadata.items()},

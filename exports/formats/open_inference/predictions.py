@@ -115,11 +115,11 @@ def _place(category: str, column: Said) -> Place:
         named = ColumnName(category, word, specifier, f"{category}_{name}")
     else:
         word = "text" if column.type == "json" or column.name == "text" else column.type
-        # Without a vector the reader does not take a group that is called "response".
+        # The reader rejects a group named "response" that has no vector.
         generated = category == "prediction" and column.name == "text"
         plain = "response_text" if generated else f"{category}_{column.name}"
-        # Of what it calls a tag, Phoenix asks for categories: lists have none. A column of
-        # predictions that is neither a label nor a score is left alone.
+        # Phoenix needs categories for tags, and lists have none, so lists stay predictions.
+        # It ignores a prediction column that is neither a label nor a score.
         named = ColumnName(category if word[0] == "[" else "tag", word, "", plain)
     return Place(column.name, named, TYPES[column.type])
 
@@ -152,7 +152,10 @@ def class_columns(labels: pa.ListArray, scores: pa.ListArray) -> dict[str, pa.Ar
 
 
 def class_items(labels: pa.ListArray, scores: pa.ListArray) -> list[list[Item] | None]:
-    """Return the classes of each row as items, best first; None for a row without classes."""
+    """Return the classes of each row as items, best first.
+
+    None stands for a row whose classes are null, because none were looked for.
+    """
     columns = class_columns(labels, scores)
     return [
         None
@@ -297,8 +300,8 @@ def _item_json(task_type: str, alone: Deconstructed, rank: int) -> str:
 def quick_boxes(text: str) -> list[dict[str, Any]] | None:
     """Return the boxes of an answer in the API's own form, best first.
 
-    None means any other form, no boxes, or anything unusual: the parsers of ``predictions`` then
-    decide what it is.
+    None means any other form, no boxes, or anything unusual: ``inferences.predictions.parsers``
+    then decides what it is.
     """
     try:
         value = orjson.loads(text)
@@ -315,14 +318,14 @@ STEP = ("time", "value", "lower", "upper")
 MEMBERS = ("label", "score", "xmin", "ymin", "xmax", "ymax")
 VALUES, SCORE = itemgetter(*MEMBERS), itemgetter("score")
 MEMBER_SET = set(MEMBERS)
-LARGEST = 1e37  # what is larger may be too large for the columns
+LARGEST = 1e37  # a larger number may not fit the columns
 
 
 def _is_ordinary(row: dict[str, Any]) -> bool:
     """Return whether the row has a label, a score and ordered corners, all of the usual types."""
     if row.keys() != MEMBER_SET:
         return False
-    # Written out: this runs for every box of an export.
+    # Written out without a loop, because this runs for every box of an export.
     label, score, left, top, right, bottom = VALUES(row)
     return (
         type(label) is str

@@ -116,7 +116,7 @@ class Ahead:
     def _read(self, model: RegisteredModel, sources: Sequence[Source]) -> None:
         try:
             self._found = read(model, self.row_ids, sources)
-        except BaseException as error:  # raised where it is waited for
+        except BaseException as error:  # ``table`` raises it in the waiting thread
             self._error = error
         finally:
             connection.close()
@@ -145,7 +145,7 @@ TRUTH = (
     f"(SELECT truth FROM {GroundTruth._meta.db_table} AS each"
     " WHERE each.model_key = row.model_key AND each.id = row.id)"
 )
-VECTOR_HEAD = 8  # digits
+VECTOR_HEAD = 8  # hexadecimal digits of the two counts
 REAL_MOST = float(np.finfo(np.float32).max)
 # A vector of one number is refused by the reader of OpenInference.
 VECTOR_SIZES = range(2, 16_001)

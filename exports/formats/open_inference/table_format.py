@@ -85,13 +85,13 @@ class TableFormat(Format):
         while self._gathered or self._ahead:
             self._write()
         self._encoded()
-        if not self.folders:  # a table without rows says its columns, too
+        if not self.folders:  # write the columns even without rows
             self._folder((None, None))
         for group, folder in self.folders.items():
             folder.writer.close()
             path = "/".join(folder_of(self.model, group))
             self.archive.add_file(f"{path}/data.{self.writer.extension}", folder.file)
-            folder.file.truncate(0)  # as it is in the archive now
+            folder.file.truncate(0)  # frees the disk: the archive has the content now
             self.archive.add(f"{path}/schema.json", schema_json(self.layout.schema))
 
     def _write_kept(self, kept: Kept) -> None:

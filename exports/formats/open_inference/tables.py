@@ -55,8 +55,8 @@ from istore import blobs
 from istore.addresses import model_address
 
 TEXT, REAL, WHOLE, FLAG = pa.string(), pa.float64(), pa.int64(), pa.bool_()
-PROMPT_MAX_BYTES = 4 * 1024**2  # a batch of rows is held in memory
-PLAIN = "^[A-Za-z0-9_.~-]*$"  # what stands in an address as it is
+PROMPT_MAX_BYTES = 4 * 1024**2  # because a batch of rows is held in memory
+PLAIN = "^[A-Za-z0-9_.~-]*$"  # characters that a URL needs not escape
 READERS = 8  # blobs that are read at the same time
 
 
@@ -65,13 +65,13 @@ class Rows:
     """A batch with the columns of the layout, and which inferences are in it or left out."""
 
     batch: pa.RecordBatch
-    # Row ids of the inferences that are in it, at least by one row.
+    # Row ids of the inferences that have at least one row in the batch.
     written: list[int] = field(default_factory=list)
-    # Why others are not: their names by the reason, and their row ids.
+    # The other inferences: their ids by the reason, and their row ids.
     left_out: dict[str, list[str]] = field(default_factory=dict)
     left_out_ids: list[int] = field(default_factory=list)
-    other_vectors: int = 0  # of another length than the model's: null in the table
-    long_prompts: int = 0  # longer than a table takes: null, too
+    other_vectors: int = 0  # vectors of another length than the model's: null
+    long_prompts: int = 0  # prompts beyond PROMPT_MAX_BYTES: null
 
 
 class Tables:
@@ -122,7 +122,7 @@ class Tables:
             present, read = next(following, None), present
             yield self.rows(read)
 
-    # -- what is asked of the database
+    # -- sources: the SQL of the columns
 
     def _sources_of_columns(self) -> list[Source]:
         columns = [
@@ -167,7 +167,7 @@ class Tables:
         path = "cold.metadata #>> ARRAY[%s, '1']"
         return Source(name, path, TEXT, (key.name,))
 
-    # -- what every row has
+    # -- columns that every row has
 
     def _standing(self, table: pa.Table) -> tuple[dict[str, Any], int]:
         count = table.num_rows
@@ -205,7 +205,7 @@ class Tables:
             filled[str(VECTOR)] = found
         return filled, other
 
-    # -- the two shapes
+    # -- the two shapes of a table
 
     def _flat(
         self, table: pa.Table, filled: dict[str, Any], answers: list[str]
@@ -233,7 +233,7 @@ class Tables:
         found = predictions.class_items(*self._classes(table))
         if answers:
             read = self._items(answers)
-            # What an answer says of its items is more than the arrays of its row do.
+            # An answer has more fields of its items than the arrays of the row.
             found = [
                 a if a is not None else b for a, b in zip(read, found, strict=True)
             ]
@@ -376,7 +376,7 @@ def _of_type(column: pa.ChunkedArray, type_: pa.DataType) -> Any:
         return column
     try:
         return column.cast(type_)
-    except pa.ArrowInvalid:  # "+1.5", which Python reads and Arrow does not
+    except pa.ArrowInvalid:  # such as "+1.5", which Python parses and Arrow does not
         read = int if type_ == WHOLE else float
         texts = column.to_pylist()
         return pa.array([None if t is None else read(t) for t in texts], type_)
