@@ -1,6 +1,6 @@
-"""Export tasks are read here; they are ended and tried again as by the API.
+"""The admin site of export tasks: read-only rows, with the API's stop and retry as actions.
 
-What is shown of schedules is in ``schedules.admin``.
+Schedules are in ``exports.schedules.admin``.
 """
 
 from __future__ import annotations

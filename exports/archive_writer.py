@@ -1,4 +1,4 @@
-"""Carry out export tasks: fix the set, write the archive, publish it.
+"""Carry out export tasks: fix the set of members, write the archive, publish it.
 
 (1) Claim. (2) Fix the set (``member_sets``). (3) Stream members to
 an object under a name of this attempt's own, the manifest last; who was removed meanwhile
@@ -35,11 +35,11 @@ FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
 class StoreUnavailable(Exception):
-    """The object store refused or did not answer; another attempt may succeed."""
+    """The object store refused or did not answer; a retry may succeed."""
 
 
 def carry_out(task: ArchiveTask) -> None:
-    """Write the archive of the task. Nothing happens if another worker has it."""
+    """Write the archive of the task. It does nothing if another worker holds the task."""
     if not task.claim():
         return
     members = task.members()
@@ -70,7 +70,7 @@ def _write(task: ArchiveTask, members: MemberSet) -> None:
 
 
 def _fill(task: ArchiveTask, members: MemberSet, sink: HashedSink) -> Receipt:
-    """Write every member, then the manifest; returns what became of them."""
+    """Write every member, then the manifest; return the report on the members."""
     archive = KINDS[task.container](sink, task.fixed_at)
     try:
         reporter = Reporter(task)
@@ -100,14 +100,15 @@ def _fill(task: ArchiveTask, members: MemberSet, sink: HashedSink) -> Receipt:
 
 
 class Reporter:
-    """Writes progress, and so renews the lease, every so often."""
+    """Writes the progress to the task every second, which also renews the lease."""
 
     def __init__(self, task: ArchiveTask) -> None:
         self.task = task
         self.next_at = time.monotonic() + REPORT_SECONDS
 
     def tick(self, receipt: Receipt) -> None:
-        # Not "advance": a later attempt starts over, so this one has won nothing yet.
+        # ``record`` and not ``advance``: a later attempt starts over, so this is no progress
+        # that should reset the count of attempts.
         if time.monotonic() >= self.next_at:
             self.task.record(progress_count=receipt.passed)
             self.next_at = time.monotonic() + REPORT_SECONDS
@@ -115,7 +116,7 @@ class Reporter:
 
 @contextmanager
 def _told_plainly() -> Iterator[None]:
-    """Failures of storage, as the task is to tell them."""
+    """Turn errors of the storage in the block into the reasons that a task shows."""
     try:
         yield
     except OSError as error:

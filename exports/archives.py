@@ -1,8 +1,7 @@
-"""ZIP and TAR files as they are written: one pass, nothing held but the present entry.
+"""Streaming writers of ZIP and TAR archives: one pass, with one entry in memory.
 
-Both go to a sink that is only ever appended to, and remember their entries in files, so
-that memory stays the same however many there are. Python's own writers keep a record of
-every entry in memory.
+Both append to a sink, and list their entries in temporary files, so memory does not grow with
+the number of entries. Python's own writers keep a record of every entry in memory.
 """
 
 from __future__ import annotations
@@ -23,12 +22,12 @@ import orjson
 from exports import scratch
 
 CHUNK = 256 * 1024
-SMALL = 1024**2  # files that formats write lie in memory up to here
+SMALL = 1024**2  # bytes up to which a file of ``writing`` stays in memory
 FILE_MODE = 0o644
 
 
 class Sink(Protocol):
-    """Where the bytes of an archive go."""
+    """A target for the bytes of an archive."""
 
     def write(self, content: bytes) -> Any: ...
 
@@ -39,7 +38,7 @@ class Closeable(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One file of an archive."""
+    """One file of an archive: its path, size in bytes and SHA-256."""
 
     path: str
     size: int
@@ -47,9 +46,9 @@ class Entry:
 
 
 class Archive:
-    """What formats write to. Entries are in the order in which they are added.
+    """The base of archives. Entries keep the order in which they are added.
 
-    ``entries`` reads them back, from a file of its own.
+    ``entries`` reads the list of them back from a temporary file.
     """
 
     def __init__(self, sink: Sink, modified_at: datetime) -> None:
@@ -57,18 +56,18 @@ class Archive:
         self.modified_at = modified_at
         self.size = 0
         self.count = 0
-        # Where the content of the last entry begins, and how long it is.
+        # The offset and length in bytes of the last entry's content.
         self.content_at = self.content_size = 0
         self._entries = scratch.on_disk()
         self._kept: list[Closeable] = [self._entries]
 
     def add(self, path: str, content: bytes) -> None:
-        """A small file."""
+        """Add a small file."""
         with io.BytesIO(content) as file:
             self.add_file(path, file)
 
     def add_file(self, path: str, file: IO[bytes]) -> None:
-        """A file, from its beginning to its end; it stays open."""
+        """Add the whole content of a file. The file stays open."""
         file.seek(0)
         digest, crc, size = hashlib.sha256(), 0, 0
         while chunk := file.read(CHUNK):
@@ -87,33 +86,34 @@ class Archive:
 
     @contextmanager
     def writing(self, path: str) -> Iterator[IO[bytes]]:
-        """A file to write to; added under this path when the block ends."""
+        """Yield a file to write to; it is added under this path when the block ends."""
         with scratch.spooled(SMALL) as file:
             yield file
             self.add_file(path, file)
 
     def scratch(self) -> IO[bytes]:
-        """A file for notes that grow while entries are added; closed with the archive."""
+        """Return a temporary file that is closed with the archive."""
         file = scratch.on_disk()
         self.keep(file)
         return file
 
     def keep(self, thing: Closeable) -> None:
-        """Have something closed with the archive, however that ends."""
+        """Close ``thing`` when the archive is closed, finished or not."""
         self._kept.append(thing)
 
     def entries(self) -> Iterator[Entry]:
+        """Yield the entries added so far."""
         self._entries.seek(0)
         for line in self._entries:
             yield Entry(**orjson.loads(line))
         self._entries.seek(0, 2)
 
     def finish(self) -> None:
-        """Write what an archive ends with; nothing can be added after it."""
+        """Write the end of the archive; nothing can be added after it."""
         raise NotImplementedError
 
     def close(self) -> None:
-        """Let go of everything that was kept aside."""
+        """Close all temporary files."""
         for thing in self._kept:
             thing.close()
 
@@ -129,7 +129,7 @@ class Archive:
 
 
 class TarArchive(Archive):
-    """POSIX.1-2001 (pax): long and non-ASCII names are kept."""
+    """A TAR archive in POSIX.1-2001 (pax) format, which keeps long and non-ASCII names."""
 
     def _begin(self, path: str, size: int, crc: int) -> None:
         entry = tarfile.TarInfo(path)
@@ -160,7 +160,10 @@ EXTRA_64_ID = 0x0001
 
 
 class ZipArchive(Archive):
-    """Stored, not compressed: inputs are compressed already. ZIP64 where it has to be."""
+    """A ZIP archive without compression, because most inputs are compressed already.
+
+    ZIP64 records are written only where a size or a count needs them.
+    """
 
     def __init__(self, sink: Sink, modified_at: datetime) -> None:
         super().__init__(sink, modified_at)
@@ -179,7 +182,7 @@ class ZipArchive(Archive):
             shown = start = FULL_32
             extra = EXTRA_64.pack(EXTRA_64_ID, EXTRA_64.size - 4, size, size, offset)
         stamp = (self._time, self._date, crc, shown, shown, len(name))
-        # A local header knows no offset: its extra field holds the two sizes alone.
+        # A local header has no offset: its ZIP64 extra field holds only the two sizes.
         local = struct.pack("<2H2Q", EXTRA_64_ID, 16, size, size) if large else b""
         self._write(
             LOCAL.pack(b"PK\3\4", version, UTF_8, STORED, *stamp, len(local))

@@ -1,7 +1,7 @@
-"""What archives leave behind: those that have had their time, and the rest of attempts.
+"""Delete expired archives, and objects that broken attempts left behind.
 
-An archive is taken from its task by name after the object is gone, so a crash in between
-is made good by the next round. An object below a task's prefix that the task does not
+An archive's object is deleted before its key is cleared on the task, so after a crash in
+between the next round repeats both. An object below a task's prefix that the task does not
 name, and that no worker is writing, belongs to an attempt that broke off.
 """
 
@@ -26,7 +26,7 @@ EXPIRED = "Expired."
 
 
 def collect(at: datetime) -> int:
-    """Remove what is not needed any more; returns how many objects went."""
+    """Delete what is not needed any more, and return how many objects were deleted."""
     removed = 0
     for kind in kinds():
         kept = kind.objects.exclude(archive_key="")
@@ -41,19 +41,19 @@ def collect(at: datetime) -> int:
 
 
 def kinds() -> list[type[ArchiveTask]]:
-    """Every kind of task that writes archives, whichever app has it."""
+    """Return every model class of tasks that write archives, of all apps."""
     return [each for each in apps.get_models() if issubclass(each, ArchiveTask)]
 
 
 def remove_archive(task: ArchiveTask, reason: str) -> None:
-    """The object, then its name; the task stays and says why there is none."""
+    """Delete the object, then clear its key; the task keeps the reason."""
     blobs.delete([task.archive_key])
     failpoint("expiry.archive_removed")
     forget_archive(task, reason)
 
 
 def forget_archive(task: ArchiveTask, reason: str) -> None:
-    """Take the archive that is no longer there from its task, and its set."""
+    """Clear the key of an archive that is gone, and drop the task's fixed set."""
     task.forget_set()
     type(task).objects.filter(pk=task.pk, archive_key=task.archive_key).update(
         archive_key="", archive_removed_reason=reason, updated_at=Now()
@@ -62,7 +62,7 @@ def forget_archive(task: ArchiveTask, reason: str) -> None:
 
 
 def _forget_sets(at: datetime) -> None:
-    """A set that nobody came back for in time is not kept; a retry fixes another."""
+    """Drop the sets of tasks that ended long ago without success; a retry fixes a new one."""
     limit = at - timedelta(hours=settings.ISTORE_EXPORT_HOURS)
     for kind in kinds():
         ended = kind.objects.filter(
@@ -78,9 +78,10 @@ def _forget_sets(at: datetime) -> None:
 
 
 def orphans(at: datetime, prefix: str = ROOT) -> Iterator[blobs.Stored]:
-    """Objects below ``exports/`` that no task names and no worker is writing."""
+    """Yield objects below ``exports/`` that no task names and no worker is writing."""
     for each in blobs.walk(prefix):
-        # The task is read after the object was met: what came later is not looked at.
+        # The task is read after the object was listed, so its state is never older than the
+        # object.
         *_, directory, file = each.key.split("/")
         task = _task(directory)
         named = task is not None and each.key == task.archive_key
@@ -98,7 +99,7 @@ def _task(name: str) -> ArchiveTask | None:
 
 
 def _is_written(task: ArchiveTask, file: str, at: datetime) -> bool:
-    """Whether it is of the attempt that holds the task, or held it a lease ago."""
+    """Return whether the file is of the attempt that holds the task, or held it a lease ago."""
     if task.state != TaskState.RUNNING or not task.lease_until:
         return False
     mine = file.lstrip(".").startswith(f"export-{task.attempt}.")
@@ -106,7 +107,7 @@ def _is_written(task: ArchiveTask, file: str, at: datetime) -> bool:
 
 
 def _abort_uploads(at: datetime) -> int:
-    """End multipart uploads that nobody is sending parts of."""
+    """Abort multipart uploads to which no worker is sending parts; return how many."""
     ended = 0
     for key, end in blobs.open_uploads(at):
         if not key.startswith(ROOT):

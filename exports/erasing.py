@@ -1,7 +1,6 @@
-"""What an erasure reaches in exports: archives, those in the making, and what was asked.
+"""Erasure in exports: archives, running attempts, and stored selections.
 
-Called when the records are hidden already: an attempt that begins afterwards meets none
-of them.
+It runs after the records are hidden, so an attempt that begins later cannot find them.
 """
 
 from __future__ import annotations
@@ -20,12 +19,12 @@ from istore.models import Project
 from istore.tasks.tracking import TaskState
 
 ERASED = "Something in it was erased."
-# Chooses nothing: what was asked for can no longer be said.
+# Replaces a selection that names the erased value; it chooses nothing.
 FORGOTTEN = {"only_included": True, "was_erased": True}
 
 
 def of_records(model: RegisteredModel, row_ids: list[int]) -> int:
-    """Archives that hold any of these records; returns how many went."""
+    """Remove archives that hold any of these records; return how many."""
     parts = ExportPart.objects.filter(task__model=model, row_ids__overlap=row_ids)
     tasks = ExportTask.objects.filter(pk__in=parts.values("task"))
     _start_over(tasks)
@@ -33,8 +32,11 @@ def of_records(model: RegisteredModel, row_ids: list[int]) -> int:
 
 
 def of_value(project: Project, carried: Carried) -> int:
-    """Archives that may hold the value of records that went or changed since, and tasks
-    that were asked for by it."""
+    """Remove what may hold the value, and return how many archives and selections that was.
+
+    These are archives with records that were removed or changed since, and tasks whose selection
+    names the value.
+    """
     tasks = ExportTask.objects.filter(model__project=project)
     named = [task.pk for task in tasks.iterator(100) if _names(task.selection, carried)]
     asked = tasks.filter(pk__in=named)
@@ -46,7 +48,10 @@ def of_value(project: Project, carried: Carried) -> int:
 
 
 def _start_over(tasks: Any) -> None:
-    """Take running attempts from their workers, so that they publish nothing."""
+    """Take running attempts from their workers, so that they publish nothing.
+
+    Raising ``attempt`` makes the next ``record`` of the worker raise ``LeaseLost``.
+    """
     tasks.filter(state=TaskState.RUNNING).update(
         attempt=F("attempt") + 1, lease_until=Now(), rung_at=None
     )
@@ -60,7 +65,7 @@ def _remove(tasks: Any) -> int:
 
 
 def _age(task: ExportTask) -> bool:
-    """Whether a record of the archive has gone or changed since."""
+    """Return whether a record of the archive was removed or changed since the set was fixed."""
     as_it_was = Q(updated_at=None) | Q(updated_at__lte=task.fixed_at)
     rows = task.model.inferences.live().filter(as_it_was)
     return any(
@@ -70,10 +75,10 @@ def _age(task: ExportTask) -> bool:
 
 
 def _names(selection: dict[str, Any], carried: Carried) -> bool:
-    """Whether the selection speaks of the value under its key."""
+    """Return whether the selection contains the value together with its key."""
     said = json.dumps(selection, ensure_ascii=False)
     quoted = json.dumps(carried.value, ensure_ascii=False)[1:-1]
-    # A query holds its quotes escaped once more.
+    # A text query is a JSON string, so quotes inside it are escaped twice.
     twice = json.dumps(quoted, ensure_ascii=False)[1:-1]
     key = "source" if carried.is_source else carried.path[0]
     return key in said and (quoted in said or twice in said)

@@ -1,4 +1,4 @@
-"""What became of the members of an archive, as it is told: counts, reasons, warnings."""
+"""The report of an archive: counts, reasons for skipped members, and warnings."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import IO, Any
 
 import orjson
 
-LISTED = 100  # skipped members that the task names; the manifest names all
+LISTED = 100  # skipped members listed on the task; the manifest lists all
 
 WARNINGS = {
     "no-annotations": "inferences have no deconstructed output and no annotations",
@@ -33,9 +33,9 @@ WARNINGS = {
 
 
 class Receipt:
-    """Counts while an archive is written. Whoever skips says why, and nothing is silent.
+    """The report of an archive while it is written. Every skipped member has a reason.
 
-    ``skips`` is a file of all skipped members; ``on_tick`` is called with each member.
+    ``skips`` is a file of all skipped members; ``on_tick`` is called after each member.
     """
 
     def __init__(
@@ -46,17 +46,18 @@ class Receipt:
         self.skipped: Counter[str] = Counter()
         self.warnings: Counter[str] = Counter()
         self.first_skips: list[dict[str, str]] = []
-        # Where the manifest lies in the archive: its first byte, and how many.
+        # The offset and length in bytes of the manifest in the archive.
         self.manifest_at = (0, 0)
         self._skips = skips
         self._on_tick = on_tick
 
     @property
     def passed(self) -> int:
-        """Members whose turn has come, written or not."""
+        """The number of members that were written or skipped."""
         return self.written + self.skipped.total()
 
     def skip(self, inference_id: str, reason: str) -> None:
+        """Count a skipped member, and write it to the file of skips."""
         self.skipped[reason] += 1
         skip = {"inference_id": inference_id, "reason": reason}
         if len(self.first_skips) < LISTED:
@@ -64,21 +65,21 @@ class Receipt:
         self._skips.write(orjson.dumps(skip) + b"\n")
 
     def skips(self) -> Iterator[bytes]:
-        """All of them, each a JSON object ``{inference_id, reason}``."""
+        """Yield all skipped members as JSON objects ``{inference_id, reason}``."""
         self._skips.seek(0)
         yield from (line.rstrip() for line in self._skips)
         self._skips.seek(0, 2)
 
     def warn(self, code: str, count: int = 1) -> None:
-        """Count something that the archive holds otherwise than it is stored."""
+        """Count something that the archive holds in another form than the store does."""
         self.warnings[code] += count
 
     def tick(self) -> None:
-        """Say that a member's turn is over."""
+        """Report progress, after a member is done or while a slow step goes on."""
         self._on_tick(self)
 
     def kept(self) -> dict[str, Any]:
-        """As the task keeps it."""
+        """Return the report in the form that the task stores."""
         return {
             **self.told(),
             "first_skips": self.first_skips,
@@ -86,7 +87,7 @@ class Receipt:
         }
 
     def told(self) -> dict[str, Any]:
-        """The counts, as people are told them."""
+        """Return the counts in the form that people see."""
         return {
             "expected": self.expected,
             "written": self.written,

@@ -1,4 +1,4 @@
-"""The form of a new export: what is chosen, and as what it is to leave."""
+"""The form of a new export: the chosen inferences and the format."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ PAGE_ONLY = ("inference_id", "exclude_inference_id", "everything", "query")
 
 @dataclass(frozen=True, slots=True)
 class Chosen:
-    """What a list of inferences hands over: these ids, or all that a question finds.
+    """The choice of a list page: these ids, or everything that a query finds.
 
-    ``query`` is the query string of the list; ``excluded`` are taken out of what it finds.
+    ``query`` is the query string of the list; ``excluded`` ids are removed from its result.
     """
 
     query: str = ""
@@ -35,8 +35,11 @@ class Chosen:
 
     @classmethod
     def read(cls, given: QueryDict) -> Chosen:
-        """From ``inference_id``, or ``everything`` of ``query`` less
-        ``exclude_inference_id``; a plain address of a list is everything of itself."""
+        """Return the choice in a query string. Raises ``ValidationError``.
+
+        It is ``inference_id``, or ``everything`` of ``query`` without ``exclude_inference_id``.
+        A plain URL of a list chooses everything in the list.
+        """
         if given.get("everything") == "" and not given.getlist("inference_id"):
             raise ValidationError("Nothing is selected.")
         names = (_once(given, n) for n in ("inference_id", "exclude_inference_id"))
@@ -57,13 +60,13 @@ class Chosen:
         return Question(QueryDict(self.query))
 
     def selection(self) -> Selection:
-        """As a value. Raises ``ValidationError`` when a filter cannot be read."""
+        """Return the ``Selection``. Raises ``ValidationError`` if a filter cannot be read."""
         if not self.everything:
             return Selection(None, self.ids, self.excluded)
         return Selection(self.question.filters, (), self.excluded)
 
     def asked(self) -> dict[str, Any]:
-        """The selection as a task keeps it.
+        """Return the selection as the JSON that a task stores.
 
         Raises ``ValidationError`` for a part that would silently choose everything.
         """
@@ -75,7 +78,7 @@ class Chosen:
             ids = list(self.ids)
             return {"only_included": True, "include_inference_ids": ids, **said}
         written = self.written
-        # The task begins later: "24h" is 24 hours before it was asked for.
+        # The task begins later, so "24h" is made absolute now.
         written = text.fix(written) if len(written) <= text.QUERY_MAX_CHARS else written
         if len(written) > text.QUERY_MAX_CHARS:
             raise ValidationError("The filter is too long to be kept with an export.")
@@ -83,7 +86,7 @@ class Chosen:
 
     @property
     def written(self) -> str:
-        """The question in words; empty for everything."""
+        """The query as text; empty if it chooses everything."""
         filters = self.question.filters
         return "" if filters == InferenceFilter() else text.write(filters)
 
@@ -93,7 +96,10 @@ def _once(given: QueryDict, name: str) -> tuple[str, ...]:
 
 
 class NewExportForm(forms.Form):
-    """Further options of a format are fields ``<format>:<option>``."""
+    """The form of an export's format and options.
+
+    Options of one format are fields named ``<format>:<option>``.
+    """
 
     format = forms.ChoiceField(
         choices=[(name, each.title) for name, each in FORMATS.items()],
@@ -130,7 +136,7 @@ class NewExportForm(forms.Form):
         ]
 
     def wanted(self, chosen: Chosen) -> Wanted:
-        """What the valid form asks for."""
+        """Return the archive that the valid form asks for."""
         values = self.cleaned_data
         name = values["format"]
         given = {o: values[f"{name}:{o}"] for o in FORMATS[name].choices}

@@ -1,4 +1,4 @@
-"""The tasks of a model, a page at a time."""
+"""Lists of a model's export tasks, page by page."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ NEWEST_FIRST = "desc"
 
 @dataclass(frozen=True, slots=True)
 class TaskQuery:
-    """Which tasks, and which part of them."""
+    """A query for export tasks: filters and a page."""
 
     state: str | None = None
     format: str | None = None
@@ -25,7 +25,7 @@ class TaskQuery:
 
     @classmethod
     def of(cls, fields: dict[str, Any]) -> TaskQuery:
-        """From what ``ExportTasksQuerySerializer`` read."""
+        """Return the query in the fields of ``ExportTasksQuerySerializer``."""
         return cls(
             fields.get("state_filter"),
             fields.get("format_filter"),
@@ -37,7 +37,7 @@ class TaskQuery:
 def page_of(
     model: RegisteredModel, query: TaskQuery
 ) -> tuple[list[ExportTask], str | None]:
-    """The tasks of the page, and the cursor of the next. Raises ``BadCursor``."""
+    """Return the tasks of the page, and the cursor of the next or None. Raises ``BadCursor``."""
     tasks = model.export_tasks.all()
     if query.state:
         tasks = tasks.filter(state=query.state)

@@ -1,6 +1,6 @@
-"""``manifest.json``, the last entry of every archive: what is in it, and what is not.
+"""``manifest.json``, the last entry of every archive: its files and its skipped members.
 
-Written as it is read from files, so that a million entries take no memory.
+It is streamed from temporary files, so a million entries take no memory.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ def add(
     receipt: Receipt,
     format_version: int,
 ) -> None:
-    """Add the manifest; ``receipt`` has seen every member."""
+    """Add the manifest; call it when ``receipt`` has counted every member."""
     head = {
         "manifest_version": VERSION,
         **facts,

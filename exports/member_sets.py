@@ -1,4 +1,4 @@
-"""What goes into an archive: sets of members, fixed before the first one is written."""
+"""Sets of members of an archive. A set is fixed before the first member is written."""
 
 from __future__ import annotations
 
@@ -41,22 +41,23 @@ class MemberSet(Protocol):
         """Decide on the members, and record ``expected_count`` and ``fixed_at``."""
 
     def batches(self, task: ArchiveTask) -> Iterator[Batch]:
-        """The members in their order, a batch at a time."""
+        """Yield the members in their order, in batches."""
 
     def model(self, task: ArchiveTask) -> RegisteredModel:
-        """What formats ask for the kind of task, the class labels and a name."""
+        """Return what formats need of a model: the task type, the class labels and a name."""
 
     def facts(self, task: ArchiveTask) -> dict[str, Any]:
-        """Where the members are from, for the manifest."""
+        """Return where the members come from, for the manifest."""
 
     def warn(self, task: ArchiveTask, receipt: Receipt) -> None:
-        """Count what is to be said of the set as a whole."""
+        """Count warnings about the set as a whole."""
 
 
 def fix_selected(task: Any) -> None:
     """Write the inferences that ``task.selection`` chooses to the parts of the task.
 
-    All as one snapshot shows them; records ``expected_count`` and ``fixed_at``.
+    They are read from one snapshot. It records ``expected_count`` and ``fixed_at``. Raises
+    ``Failed`` if there are more than ``ISTORE_EXPORT_MAX``.
     """
     most = settings.ISTORE_EXPORT_MAX
     selection = _selection(task)
@@ -78,7 +79,7 @@ def fix_selected(task: Any) -> None:
 
 
 def selected_batches(task: Any, passed: int = 0) -> Iterator[Batch]:
-    """The fixed set in the order of time, a batch at a time, after the first ``passed``."""
+    """Yield the fixed set in batches, oldest first, after the first ``passed`` members."""
     number = 1
     for part in task.parts.order_by("number").iterator(chunk_size=1):
         for start in range(0, len(part.row_ids), BATCH_SIZE):
@@ -90,7 +91,7 @@ def selected_batches(task: Any, passed: int = 0) -> Iterator[Batch]:
 
 
 class SelectedInferences:
-    """The set of an ``ExportTask``."""
+    """The member set of an ``ExportTask``."""
 
     def fix(self, task: ExportTask) -> None:
         fix_selected(task)

@@ -1,6 +1,6 @@
-"""One inference as a format sees it: plain values at hand, the rest fetched when asked.
+"""Members: inferences in the form that formats use, with blobs fetched on demand.
 
-Nothing of a member outlives its turn: formats keep what they need, in files.
+A member is closed after its turn; formats copy what they need into files.
 """
 
 from __future__ import annotations
@@ -32,10 +32,10 @@ from inferences.previews.pictures import HEAD, LARGEST_INPUT, Measure
 from inferences.store.reading import fetch
 from istore import blobs
 
-IN_MEMORY = 1024**2  # a larger input waits on disk until it is written
+IN_MEMORY = 1024**2  # bytes; a larger input is kept in a temporary file
 CHUNK = 256 * 1024
 SNIFFED = 4096
-THREADS, AHEAD = 6, 12  # an object store answers slowly, and many at once
+THREADS, AHEAD = 6, 12  # an object store is slow for one request, fast for many
 TICK_SECONDS = 1.0
 # How files of a kind begin and, but for what some cameras append, end.
 ENDS = (
@@ -71,7 +71,7 @@ ALIKE = {"apng": "png", "jpx": "jp2", "heif": "heic"}
 
 
 class Skip(Exception):
-    """A member that the archive cannot hold; the text is one of the ``SKIPPED`` words."""
+    """Raised for a member that the archive cannot hold; the text is a key of ``SKIPPED``."""
 
 
 DELETED, NO_INPUT, NOT_A_PICTURE = "deleted", "no-input", "not-a-picture"
@@ -95,7 +95,7 @@ class Value(NamedTuple):
 
     @property
     def native(self) -> Any:
-        """As a Python value; the text itself where it no longer reads as its type."""
+        """The Python value, or the text itself if it cannot be parsed as its type."""
         try:
             return READERS[self.type](self.text)
         except (KeyError, ValueError):
@@ -103,7 +103,7 @@ class Value(NamedTuple):
 
 
 class Content:
-    """The bytes of an input, copied once from where they lie; whole or not there."""
+    """The bytes of an input, copied once from the blob store, with their size and SHA-256."""
 
     def __init__(self, source: IO[bytes]) -> None:
         self.file = scratch.spooled(IN_MEMORY)
@@ -116,7 +116,7 @@ class Content:
 
     @cached_property
     def ends_early(self) -> bool:
-        """Whether a picture lacks the end that its kind has, as one cut in transit does."""
+        """Whether a picture lacks the end marker of its kind, as one truncated in transit does."""
         head = self.head(SNIFFED)
         for start, end in ENDS:
             if head.startswith(start):
@@ -131,7 +131,7 @@ class Content:
         return self.file.read(size)
 
     def open(self) -> IO[bytes]:
-        """The bytes from the beginning. The file is the member's: it is not closed."""
+        """Return the bytes from the beginning. The member owns the file: do not close it."""
         self.file.seek(0)
         return self.file
 
@@ -141,14 +141,14 @@ class Content:
 
 @dataclass
 class Member:
-    """One inference in its turn.
+    """One inference of the set.
 
-    ``read_input`` opens the input and raises FileNotFoundError where there is none; it
-    is called in another thread, away from the database. ``split`` is set for members of
-    a dataset: train, validation, test.
+    ``read_input`` opens the input and raises ``FileNotFoundError`` if there is none. It is called
+    in another thread, without the database. ``split`` is set for members of a dataset: train,
+    validation or test.
     """
 
-    number: int  # its place in the set, from 1
+    number: int  # its position in the set, from 1
     inference_id: str
     created_at: datetime
     updated_at: datetime | None
@@ -167,15 +167,15 @@ class Member:
     read_answer: Callable[[], str]
     read_embedding: Callable[[], Sequence[float] | None]
     said_of: Callable[[str], Deconstructed]
-    inference: Inference | None = None  # the row, where one is behind it
+    inference: Inference | None = None  # the row; None for entries of datasets
     split: str | None = None
     _content: Content | None = field(default=None, init=False)
 
-    # -- what the model was asked
+    # -- the input
 
     @property
     def content(self) -> Content:
-        """The input. Raises ``Skip`` when there is none."""
+        """The input. Raises ``Skip`` if there is none."""
         if self._content is None:
             try:
                 with self.read_input() as source:
@@ -185,17 +185,17 @@ class Member:
         return self._content
 
     def fetch(self) -> None:
-        """Have the input at hand, where there is one; for another thread to call."""
+        """Load the input if there is one; called in another thread."""
         with suppress(Skip):
             _ = self.content
 
     def open(self) -> IO[bytes]:
-        """The input as a file. Raises ``Skip`` when there is none."""
+        """Return the input as a file. Raises ``Skip`` if there is none."""
         return self.content.open()
 
     @cached_property
     def extension(self) -> str:
-        """By what the input was called, else by how it begins; ``bin`` otherwise."""
+        """The file extension by the content type, else by the first bytes, else ``bin``."""
         said = self.content_type.partition(";")[0].strip().lower()
         if said in EXTENSIONS:
             return EXTENSIONS[said]
@@ -204,7 +204,7 @@ class Member:
 
     @cached_property
     def picture(self) -> Measure:
-        """Its size in decoded pixels. Raises ``Skip`` when it is no picture."""
+        """The size of the picture in decoded pixels. Raises ``Skip`` if it is none."""
         head = self.content.head(HEAD)
         try:
             return self._measured(head)
@@ -220,30 +220,30 @@ class Member:
         while True:
             try:
                 said, _ = pool.ask(content)
-            except Busy:  # pages go first; an export can wait
+            except Busy:  # retry: pages have priority over exports
                 continue
             return Measure(said["width"], said["height"], said["orientation"])
 
-    # -- what it said
+    # -- the answer
 
     @cached_property
     def answer(self) -> str:
-        """The answer as text, from its blob when the row has no room for it."""
+        """The answer as text, from its blob if it did not fit the row."""
         return self.read_answer()
 
     @cached_property
     def said(self) -> Deconstructed:
-        """The answer taken apart."""
+        """The parsed answer."""
         return self.said_of(self.answer)
 
     @property
     def detections(self) -> list[Detection]:
-        """What the answer says is there: where it is one class, the best alone."""
+        """The detections of the answer; for a single-class answer only the best."""
         return self.said.meant
 
     @property
     def is_deconstructed(self) -> bool:
-        """That labels are known, be it that there are none."""
+        """Whether labels are known, even if there are none."""
         found = self.said
         return found.understood and not (found.embedding and not found.detections)
 
@@ -257,7 +257,7 @@ class Member:
 
 
 class Batch:
-    """Neighbours of a set, read together. ``row_ids`` and ``names`` are those wanted."""
+    """Neighbours in a set, which are read together. ``row_ids`` and ``names`` are the wanted."""
 
     def __init__(
         self,
@@ -273,12 +273,12 @@ class Batch:
 
     @cached_property
     def inferences(self) -> dict[int, Inference]:
-        """Those that live, with their payloads, by row id."""
+        """The live inferences with their payloads, by row id."""
         return {each.id: each for each in fetch(self.model, self.row_ids)}
 
     @cached_property
     def embeddings(self) -> dict[int, list[float]]:
-        """The vectors of those that have one, by row id."""
+        """The embeddings by row id, of the inferences that have one."""
         if not self.model.embedding_size:
             return {}
         found: dict[int, list[float]] = {}
@@ -290,7 +290,7 @@ class Batch:
 
     @property
     def deleted(self) -> list[str]:
-        """The ids of those that are no longer there."""
+        """The ids of inferences that were removed since the set was fixed."""
         pairs = zip(self.row_ids, self.names, strict=True)
         return [name for row_id, name in pairs if row_id not in self.inferences]
 
@@ -327,9 +327,9 @@ class Batch:
 
 
 def ahead(members: Iterable[Member], tick: Callable[[], None]) -> Iterator[Member]:
-    """The members in their order, while the inputs of the next few are being read.
+    """Yield the members in their order, while the inputs of the next few are being read.
 
-    ``tick`` is called as long as one lets wait.
+    ``tick`` is called every second while a member is not ready yet.
     """
     waiting: deque[tuple[Member, Future[None]]] = deque()
     with ThreadPoolExecutor(THREADS) as readers:
@@ -361,7 +361,7 @@ def _open(key: str) -> IO[bytes]:
 
 
 def answer_of(inference: Inference) -> str:
-    """The answer as text, whatever its size; empty where it is not text at all."""
+    """Return the answer as text, whatever its size; empty if it is not text."""
     payload = inference.payload
     facts = (payload.notes or {}).get("answer") or {}
     if payload.data or not payload.answer_storage_key or facts.get("header_length"):

@@ -1,4 +1,4 @@
-"""Export tasks, and the sets of inferences that they take along."""
+"""Tables of export tasks, and of the sets of inferences that they export."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 class Container(models.TextChoices):
-    """The kind of file that an archive is."""
+    """The file type of an archive."""
 
     ZIP = "zip"
     TAR = "tar"
@@ -36,7 +36,7 @@ CONTENT_TYPES = {
 
 
 class ArchiveTask(TrackedTask):
-    """The base of tasks that write an archive, and what there is to know of it afterwards.
+    """The base of tasks that write an archive, with the facts about that archive.
 
     The archive has a key from the transaction that makes the task complete until it
     expires. What goes into it is told by a ``member_sets.MemberSet``.
@@ -79,7 +79,7 @@ class ArchiveTask(TrackedTask):
 
     @property
     def subject(self) -> str:
-        """Whose archive it is, for the name of the file."""
+        """What the archive is about, for its file name."""
         raise NotImplementedError
 
     @property
@@ -88,35 +88,35 @@ class ArchiveTask(TrackedTask):
 
     @property
     def prefix(self) -> str:
-        """Where everything that belongs to the task lies in blob storage."""
+        """The key prefix of all objects of the task in blob storage."""
         return f"exports/{self.project.pk}/{self.folder}/{self.pk}"
 
     @property
     def folder(self) -> str:
-        """The part of the prefix that is the same for all archives of its subject."""
+        """The part of the prefix that all archives of its subject share."""
         raise NotImplementedError
 
     @property
     def filename(self) -> str:
-        """What a download is called."""
+        """The file name of a download."""
         name = file_stem(self.subject, "export")
         return f"{name}-{self.format}-{self.created_at:%Y%m%d-%H%M%S}.{self.container}"
 
     def complete(self, **values: Any) -> None:
-        """End the task with these values, in one statement. Raises as ``record`` does."""
+        """Complete the task with these values in one statement. Raises as ``record`` does."""
         self.record(**values, **self._ending(TaskState.COMPLETE, ""))
         self.refresh_from_db()
 
     def members(self) -> MemberSet:
-        """What goes into the archive."""
+        """Return the member set of the archive."""
         raise NotImplementedError
 
     def forget_set(self) -> None:
-        """Drop the fixed set, where the task keeps one: nobody will read it again."""
+        """Drop the fixed set, if the task keeps one: it is not read again."""
 
 
 class ExportTask(ArchiveTask):
-    """An archive of inferences. The set is fixed when the work starts: ``parts``."""
+    """An archive of inferences. Its set (``parts``) is fixed when the work starts."""
 
     runner: ClassVar = "exports.tasks.run_export_task"
 
@@ -127,9 +127,9 @@ class ExportTask(ArchiveTask):
 
     class Meta:
         indexes = [
-            # Read by the pages and the list of a model, newest first.
+            # Serves the pages and the list of a model, newest first.
             models.Index("model", F("created_at").desc(), name="export_by_model"),
-            # Read by the collector of archives that have had their time.
+            # Serves the collector of expired archives.
             models.Index(
                 "archive_expires_at",
                 name="export_expiring",
@@ -150,7 +150,7 @@ class ExportTask(ArchiveTask):
         return str(self.model_id)
 
     def members(self) -> MemberSet:
-        from exports.member_sets import SelectedInferences  # which reads these tables
+        from exports.member_sets import SelectedInferences  # imports this module
 
         return SelectedInferences()
 
@@ -159,14 +159,14 @@ class ExportTask(ArchiveTask):
 
 
 class SetPart(models.Model):
-    """Up to ``PART_SIZE`` members of a task's fixed set, in the order of time.
+    """Up to ``PART_SIZE`` members of a task's fixed set, oldest first.
 
-    A subclass has the ``task`` they belong to, with ``parts`` as its other end.
+    A subclass has the ``task`` they belong to, with ``parts`` as the reverse name.
     """
 
     number = models.PositiveIntegerField()
     row_ids = ArrayField(models.BigIntegerField())
-    # A row that was removed meanwhile no longer says what it was called.
+    # Stored with the set, because a row that was removed since has no id to report.
     inference_ids = ArrayField(models.TextField())
 
     class Meta:
@@ -178,7 +178,7 @@ class SetPart(models.Model):
 
 
 class ExportPart(SetPart):
-    """A part of the set of an export."""
+    """A part of an export task's fixed set."""
 
     task = models.ForeignKey(ExportTask, models.CASCADE, related_name="parts")
 

@@ -1,6 +1,6 @@
-"""Files without a name, for what does not fit into memory: gone with their process.
+"""Temporary files without a name, which vanish with their process.
 
-They lie in the home of the store and not in ``/tmp``, which is memory on many machines.
+They are in the store's home and not in ``/tmp``, which is memory on many machines.
 """
 
 from __future__ import annotations
@@ -13,11 +13,12 @@ from django.conf import settings
 
 
 def on_disk() -> IO[bytes]:
+    """Return a new temporary file."""
     return tempfile.TemporaryFile(dir=_directory())
 
 
 def spooled(size: int) -> IO[bytes]:
-    """In memory up to so many bytes."""
+    """Return a temporary file that stays in memory up to ``size`` bytes."""
     return tempfile.SpooledTemporaryFile(size, dir=_directory())
 
 

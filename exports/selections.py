@@ -1,6 +1,6 @@
-"""Which inferences: everything that matches, with those included, without those excluded.
+"""Selections: all matching inferences, plus the included ids, minus the excluded ids.
 
-A selection is a value; what it chooses is read from one snapshot, when the work starts.
+A selection is a value. What it chooses is read from one snapshot when the work starts.
 """
 
 from __future__ import annotations
@@ -26,14 +26,17 @@ from inferences.store import lookup
 
 @dataclass(frozen=True, slots=True)
 class Selection:
-    """Matching or included, and not excluded. Without a filter: the included alone."""
+    """Inferences that match or are included, and are not excluded.
+
+    Without a filter only the included ids are chosen.
+    """
 
     filters: Filter | None = field(default_factory=InferenceFilter)
     include: tuple[str, ...] = ()
     exclude: tuple[str, ...] = ()
 
     def count(self, model: RegisteredModel, most: int) -> int:
-        """How many it chooses now; ``most + 1`` stands for any more."""
+        """Return how many are chosen now; ``most + 1`` means any larger number."""
         excluded = row_ids_of(model, self.exclude)
         included = row_ids_of(model, self.include) - excluded
         beside = model.inferences.live().filter(id__in=included)
@@ -47,7 +50,7 @@ class Selection:
         return min(number, most + 1)
 
     def statement(self, model: RegisteredModel) -> tuple[str, list[Any]]:
-        """SQL that gives ``id`` and ``inference_id`` of the live inferences chosen."""
+        """Return SQL and its values, for ``id`` and ``inference_id`` of the chosen live rows."""
         named = model.inferences.live().filter(id__in=row_ids_of(model, self.include))
         parts = [_compile(named)] if self.include else []
         if self.filters is not None:
@@ -63,7 +66,7 @@ class Selection:
         return sql, [*values, excluded]
 
     def unknown(self, model: RegisteredModel) -> list[str]:
-        """Included ids that no live inference has."""
+        """Return included ids that no live inference has."""
         found: set[str] = set()
         for row_ids in _sliced(sorted(row_ids_of(model, self.include))):
             live = model.inferences.live().filter(id__in=row_ids)
@@ -79,7 +82,7 @@ AT_ONCE = 10_000
 
 
 def _compile(found: InferenceQuerySet) -> tuple[str, tuple[Any, ...]] | None:
-    """The query as SQL, None when it cannot match."""
+    """Return the query as SQL with its values, or None if it cannot match anything."""
     try:
         rows = found.order_by().values_list("id", "inference_id")
         return rows.query.sql_with_params()
@@ -88,7 +91,7 @@ def _compile(found: InferenceQuerySet) -> tuple[str, tuple[Any, ...]] | None:
 
 
 def row_ids_of(model: RegisteredModel, inference_ids: tuple[str, ...]) -> set[int]:
-    """The rows of these ids; an id that nobody has gives none."""
+    """Return the row ids of these inference ids; an unknown id has none."""
     return set(lookup.row_ids_of(model, inference_ids).values())
 
 
@@ -99,7 +102,7 @@ def _sliced(values: list[Any]) -> Iterator[list[Any]]:
 
 @contextmanager
 def snapshot() -> Iterator[None]:
-    """One transaction whose every statement sees the same rows."""
+    """Run the block in a transaction whose statements all see the same rows."""
     outermost = not connection.in_atomic_block
     with transaction.atomic():
         if outermost:

@@ -1,4 +1,4 @@
-"""Where an archive is written: a file that gets its name last, or parts of an upload.
+"""Sinks of archives: a file that is renamed last, or a multipart upload.
 
 Under its key there is the whole archive or nothing. What a killed worker leaves behind,
 a partial file or an open upload, ``cleanup`` collects.
@@ -21,9 +21,9 @@ SYNC_BYTES = 256 * 1024**2
 
 
 class HashedSink:
-    """Counts and hashes what it is given; ``finish`` makes it durable under its key.
+    """A sink that counts and hashes its bytes; ``finish`` makes them durable under the key.
 
-    ``on_progress`` is called now and then, however long it takes.
+    ``on_progress`` is called regularly while it works.
     """
 
     on_progress: Callable[[], None] = staticmethod(lambda: None)
@@ -47,7 +47,7 @@ class HashedSink:
         raise NotImplementedError
 
     def abort(self) -> None:
-        """Remove what was written; never raises for what is not there."""
+        """Remove what was written; it does not raise if nothing is there."""
         raise NotImplementedError
 
     def _write(self, content: bytes) -> None:
@@ -55,7 +55,7 @@ class HashedSink:
 
 
 class FileSink(HashedSink):
-    """A file beside others: temporary name, fsync, rename, fsync directory."""
+    """A sink into a file: temporary name, fsync, rename, fsync of the directory."""
 
     def __init__(self, key: str) -> None:
         super().__init__(key)
@@ -67,7 +67,7 @@ class FileSink(HashedSink):
 
     def _write(self, content: bytes) -> None:
         self.file.write(content)
-        if self.size - self.synced >= SYNC_BYTES:  # so that the last one is short
+        if self.size - self.synced >= SYNC_BYTES:  # keeps the final fsync short
             self.file.flush()
             os.fdatasync(self.file.fileno())
             self.synced = self.size
@@ -99,8 +99,10 @@ class FileSink(HashedSink):
 
 
 class UploadSink(HashedSink):
-    """A multipart upload; the store checks each part by its MD5, and the whole is checked
-    by what the store says of it."""
+    """A sink into a multipart upload.
+
+    The store checks each part by its MD5; the whole is checked by what the store reports of it.
+    """
 
     def __init__(self, key: str) -> None:
         super().__init__(key)
@@ -124,7 +126,7 @@ class UploadSink(HashedSink):
 
 @contextmanager
 def storing(key: str) -> Iterator[HashedSink]:
-    """A sink whose content is under ``key`` when the block has ended without an error."""
+    """Yield a sink; its content is under ``key`` once the block ended without an error."""
     on_disk = not hasattr(default_storage, "bucket")
     sink = FileSink(key) if on_disk else UploadSink(key)
     try:
@@ -140,7 +142,7 @@ def _private(path: str, flags: int) -> int:
 
 
 def _make_directory(directory: Path) -> None:
-    """Every directory that is made here is named durably in the one above it."""
+    """Make the directory and its parents; each new one is fsynced in its parent."""
     if directory.is_dir():
         return
     _make_directory(directory.parent)

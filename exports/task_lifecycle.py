@@ -1,4 +1,4 @@
-"""Asking for an archive, stopping one, asking again: with the audit entry of each act."""
+"""Create, stop and retry export tasks. Each act is audited."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ RETRY_AFTER_SECONDS = 30
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """An archive to be; ``asked`` is the selection as JSON, as the task keeps it."""
+    """The archive that a caller asks for; ``asked`` is the selection as the task stores it."""
 
     selection: Selection
     asked: dict[str, Any]
@@ -31,7 +31,10 @@ class Wanted:
 
 
 def open_task(actor: object, model: RegisteredModel, wanted: Wanted) -> ExportTask:
-    """A task that a worker will carry out; 422 for too many, 429 for too many tasks."""
+    """Create a task for a worker.
+
+    Raises a 422 for too many inferences, and a 429 for too many open tasks.
+    """
     count = expected(model, wanted.selection)
     with transaction.atomic():
         _check_room(model.project)
@@ -51,7 +54,10 @@ def open_task(actor: object, model: RegisteredModel, wanted: Wanted) -> ExportTa
 
 
 def expected(model: RegisteredModel, selection: Selection) -> int | None:
-    """How many inferences are chosen now; None where counting would take too long."""
+    """Return how many inferences are chosen now, or None if the count exceeds the timeout.
+
+    Raises a 422 for more than ``ISTORE_EXPORT_MAX``.
+    """
     most = settings.ISTORE_EXPORT_MAX
     try:
         with statement_timeout():
@@ -67,7 +73,7 @@ def expected(model: RegisteredModel, selection: Selection) -> int | None:
 
 
 def stop(actor: object, task: ExportTask) -> None:
-    """Ask the task to end; 409 when it has."""
+    """Stop the task. Raises ``Conflict`` if it has ended."""
     with transaction.atomic():
         if not task.stop():
             raise Conflict("The task has ended already.", "task-already-ended")
@@ -75,7 +81,7 @@ def stop(actor: object, task: ExportTask) -> None:
 
 
 def retry(actor: object, task: ExportTask) -> None:
-    """Begin again with what failed or was stopped; 409 for any other task."""
+    """Start a failed or stopped task again. Raises ``Conflict`` for any other task."""
     with transaction.atomic():
         _check_room(task.model.project)
         if not task.resume():
@@ -85,7 +91,7 @@ def retry(actor: object, task: ExportTask) -> None:
 
 
 def _check_room(project: Project) -> None:
-    # The lock keeps two callers from the same last place.
+    # The lock on the project keeps two callers from taking the last place both.
     Project.objects.select_for_update().get(pk=project.pk)
     active = ExportTask.objects.active().filter(model__project=project)
     if active.count() >= settings.ISTORE_EXPORTS_RUNNING:

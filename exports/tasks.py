@@ -11,25 +11,27 @@ from istore.db.clock import now
 
 @shared_task
 def run_export_task(task_id: str) -> None:
+    """Carry out an export task; the ``runner`` of ``ExportTask``."""
     task = ExportTask.objects.select_related("model__project").filter(pk=task_id)
-    if found := task.first():  # else its model was removed
+    if found := task.first():  # None if its model was removed
         carry_out(found)
 
 
 @shared_task
 def collect_archives() -> None:
-    """Called by beat every few minutes."""
+    """Delete expired archives and leftovers. Beat calls it every few minutes."""
     cleanup.collect(now())
 
 
 @shared_task
 def run_scheduled_export(run_id: str) -> None:
+    """Carry out a run of a schedule; the ``runner`` of ``ScheduledExport``."""
     runs = ScheduledExport.objects.select_related("schedule__model__project")
-    if found := runs.filter(pk=run_id).first():  # else its schedule was removed
+    if found := runs.filter(pk=run_id).first():  # None if its schedule was removed
         runner.carry_out(found)
 
 
 @shared_task
 def start_due_schedules() -> None:
-    """Called every minute by beat; the intervals themselves are in the table."""
+    """Open due runs. Beat calls it every minute; the intervals are in the table."""
     lifecycle.start_due(now())

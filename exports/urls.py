@@ -1,4 +1,4 @@
-"""The pages of exports."""
+"""Routes of the export pages."""
 
 from django.urls import re_path
 

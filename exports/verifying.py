@@ -1,4 +1,4 @@
-"""What ``manage.py verify`` asks of exports: every archive is there, and no other object."""
+"""Checks of ``manage.py verify`` on exports: every archive is there, and no other object."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ LOST = "The archive was no longer in blob storage."
 
 
 def archives(scope: Scope) -> Iterator[Finding]:
-    """Tasks whose archive is missing, or not what was written; repair says so on them."""
+    """Yield archives that are missing or differ; repair clears their key on the task."""
     for task in (task for kind in kinds() for task in _write(kind, scope)):
         why = _wrong_with(task, scope.deep)
         still = type(task).objects.filter(pk=task.pk, archive_key=task.archive_key)
@@ -50,7 +50,7 @@ def _wrong_with(task: ArchiveTask, deep: bool) -> str:
 
 
 def leftovers(scope: Scope) -> Iterator[Finding]:
-    """What attempts left behind and the collector should have removed by now."""
+    """Yield objects of broken attempts that the collector should have removed by now."""
     prefix = f"{ROOT}{scope.project.pk}/" if scope.project else ROOT
     for each in orphans(scope.at, prefix):
         if each.modified_at < scope.young_from:

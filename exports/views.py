@@ -1,4 +1,4 @@
-"""The pages of exports: those of a model, a new one, and one as it goes on."""
+"""Pages of exports: those of a model, a new one, and one in progress."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ IDS_SHOWN = 12
 @login_required
 @require_safe
 def tasks(request: HttpRequest, model_id: str) -> HttpResponse:
-    """The exports of a model, newest first."""
+    """List the exports of a model, newest first."""
     model = visible_model(request, model_id)
     state = request.GET.get("state", "")
     if state not in TaskState.values:
@@ -66,9 +66,9 @@ def tasks(request: HttpRequest, model_id: str) -> HttpResponse:
 @login_required
 @require_http_methods(["GET", "HEAD", "POST"])
 def new(request: HttpRequest, model_id: str) -> HttpResponse:
-    """What is chosen and as what it is to leave; posted with a format, it begins.
+    """Show the selection and the form; a POST with a format starts the export.
 
-    A list posts its selection here first, without one.
+    A list page first posts its selection here, without a format.
     """
     model = visible_model(request, model_id, Role.EDITOR)
     given = request.POST if request.method == "POST" else request.GET
@@ -114,7 +114,7 @@ def _task_of(model: RegisteredModel, task_id: str) -> ExportTask:
 @login_required
 @require_safe
 def task(request: HttpRequest, model_id: str, task_id: str) -> HttpResponse:
-    """How far an export is; in the end its receipt. htmx asks for the part that moves."""
+    """Show the progress of an export, and in the end its report. htmx requests a partial."""
     model = visible_model(request, model_id)
     found = _task_of(model, task_id)
     context: dict[str, Any] = {
@@ -132,7 +132,7 @@ def task(request: HttpRequest, model_id: str, task_id: str) -> HttpResponse:
 @login_required
 @require_safe
 def download(request: HttpRequest, model_id: str, task_id: str) -> HttpResponse:
-    """The archive, under a name that says what it is."""
+    """Send the archive under a descriptive file name."""
     found = _with_archive(request, model_id, task_id)
     kind = CONTENT_TYPES[found.container]
     return serve(request, found.archive_key, kind, found.filename)
@@ -141,7 +141,7 @@ def download(request: HttpRequest, model_id: str, task_id: str) -> HttpResponse:
 @login_required
 @require_safe
 def manifest(request: HttpRequest, model_id: str, task_id: str) -> HttpResponse:
-    """The manifest, read from where it lies in the archive."""
+    """Send the manifest, read from its place in the archive."""
     found = _with_archive(request, model_id, task_id)
     first, size = found.receipt["manifest_at"]
     try:

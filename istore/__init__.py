@@ -1,4 +1,4 @@
-"""The project, and what every app shares."""
+"""The Django project, and the modules that every app shares."""
 
 from istore.celery import app as celery_app
 

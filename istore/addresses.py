@@ -1,9 +1,9 @@
-"""Addresses that name a project and a model, in the API and on pages.
+"""URL paths that name a project and a model, in the API and on pages.
 
-The id of a model is unique within its project. ``models/<id>/…`` stands for the model of
-that id the caller may see, ``projects/<project>/models/<id>/…`` for that of one project.
-A token belongs to a project, so the short form is enough for programs; who is a member of
-several projects with a model of that id is told which (``AmbiguousModel``).
+The id of a model is unique within its project. ``models/<id>/…`` is the model of that id that
+the caller may see; ``projects/<project>/models/<id>/…`` is that of one project. A token belongs
+to one project, so the short form is enough for programs. A member of several projects that
+have a model of the id gets the error ``AmbiguousModel``, which lists them.
 """
 
 from __future__ import annotations
@@ -18,17 +18,17 @@ from django.urls import URLPattern, re_path
 
 from istore.api.problems import Conflict
 
-# An id may hold a slash. One that was not escaped is matched as what it could be, and what
-# follows an id last; an escaped one belongs to the id. WSGI decodes both alike, so the server
-# writes an escaped one as this control character, which no id may hold, and ``NamedProject``
-# gives views the slash back. In a link that was made of such a path it means the same.
+# An id may contain a slash. An unescaped slash is matched as a separator first, and as part
+# of an id last; an escaped one belongs to the id. WSGI decodes both alike, so ``decode_path``
+# writes an escaped one as this control character, which no id may contain; ``NamedProject``
+# turns it back into a slash. In a link made from such a path it means the same.
 ESCAPED_SLASH = "\x1f"
 MODEL = r"models/(?P<model_id>.+?)"
 INFERENCE = rf"{MODEL}/inferences/(?P<inference_id>.+?)"
-# Of pages. Their routes stand behind all routes of models: what may be read as a page of a
-# model is one, such as "projects/a/models/x/datasets/inferences".
+# For pages. These routes come after all routes of models, so a path that can be read as a page
+# of a model is one, such as "projects/a/models/x/datasets/inferences".
 PROJECT = r"projects/(?P<project_id>.+?)"
-# Of the API, where a model's address has no last part that tells it from a project's.
+# For the API, where the path of a model has no last part that tells it from a project's.
 API_PROJECT = r"projects/(?P<project_id>(?:(?!/models/).)+?)"
 
 _ANY_MODEL = r"^models/(?P<model_id>"
@@ -36,13 +36,13 @@ _OF_PROJECT = r"^projects/(?P<project_id>.+?)/models/(?P<model_id>"
 
 
 def decode_path(raw_path: bytes) -> bytes:
-    """The path of a request, its escaped slashes told from those that part it."""
+    """Return the decoded path of a request, with escaped slashes as ``ESCAPED_SLASH``."""
     slash = b"%%%02X" % ord(ESCAPED_SLASH)
     return unquote_to_bytes(raw_path.replace(b"%2F", slash).replace(b"%2f", slash))
 
 
 def also_in_projects(routes: Sequence[URLPattern]) -> list[URLPattern]:
-    """The routes, and those of a model a second time as routes of a model of a project.
+    """Return the routes, and each route of a model a second time below its project.
 
     Both have one name: ``reverse`` takes the second form when a project is given first.
     """
@@ -59,7 +59,10 @@ def _in_project(route: URLPattern) -> URLPattern:
 
 
 def readings(project_id: str, model_id: str) -> Iterator[tuple[str, str]]:
-    """What ``projects/<project>/models/<model>`` may mean, as ids may hold "/models/"."""
+    """Yield each (project id, model id) that ``projects/<project>/models/<model>`` may mean.
+
+    There may be several, because both ids may contain "/models/".
+    """
     parts = f"{project_id}/models/{model_id}".split("/models/")
     for place in range(1, len(parts)):
         project, model = "/models/".join(parts[:place]), "/models/".join(parts[place:])
@@ -68,12 +71,12 @@ def readings(project_id: str, model_id: str) -> Iterator[tuple[str, str]]:
 
 
 def model_address(project_id: str, model_id: str) -> str:
-    """The path of a model of a project below the root of the API or of the pages."""
+    """Return the path of a project's model below the root of the API or of the pages."""
     return f"projects/{quote(project_id, safe='')}/models/{quote(model_id, safe='')}"
 
 
 class AmbiguousModel(Conflict):
-    """Several of the caller's own projects have a model of the id that was given."""
+    """A 409: several of the caller's projects have a model of the given id."""
 
     def __init__(self, project_ids: Sequence[str]) -> None:
         self.project_ids = sorted(project_ids)
@@ -86,17 +89,16 @@ class AmbiguousModel(Conflict):
 
 
 def named_project(request: Any) -> str | None:
-    """The project that the address of a model names, if it names one."""
+    """Return the project that the path of a model names, or None."""
     return getattr(request, "named_project", None)
 
 
 class NamedProject:
-    """Middleware: takes the project of a model's address from the view's arguments, whose
-    escaped slashes are slashes from here on.
+    """Middleware that moves the project of a model's path from the view's arguments to the request.
 
-    ``request.named_project`` holds it, None where the address names none, so that a view
-    of a model serves both forms. A page that cannot tell which model is meant lists the
-    person's own projects.
+    ``request.named_project`` holds it, or None if the path names none, so one view of a model
+    serves both forms. Escaped slashes in the arguments become slashes here. If a page cannot tell
+    which model is meant, the response lists the person's own projects.
     """
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:

@@ -1,4 +1,4 @@
-"""The admin site of accounts: tokens and the audit log are read here, not written."""
+"""The admin site of accounts. Tokens and the audit log are read-only here."""
 
 from __future__ import annotations
 
@@ -37,8 +37,10 @@ admin.site.unregister(User)
 
 @admin.register(User)
 class PersonAdmin(UserAdmin):
-    """Accounts. Rights that reach beyond projects are a superuser's to give, and a
-    superuser's account is a superuser's to change: its password opens everything."""
+    """Accounts. Only a superuser may grant rights beyond projects.
+
+    Only a superuser may change a superuser's account: whoever sets its password gets all rights.
+    """
 
     BEYOND_PROJECTS = ("is_staff", "is_superuser", "groups", "user_permissions")
 
@@ -61,7 +63,7 @@ class PersonAdmin(UserAdmin):
         return allowed and _may_touch(request, obj)
 
     def log_change(self, request: HttpRequest, obj: User, message: Any) -> Any:
-        """Called for a password that was set here, too."""
+        """Audit the change. Django calls this for a password that was set here, too."""
         is_password = bool(message) and "password" in str(message).lower()
         if is_password:
             forget_failures_of(obj.get_username())
@@ -79,7 +81,7 @@ def _may_touch(request: HttpRequest, person: User | None) -> bool:
 
 
 class ReadOnlyAdmin(admin.ModelAdmin):
-    """Rows to look at: nothing is added, changed or removed here."""
+    """Rows that can be viewed, but not added, changed or deleted."""
 
     list_per_page = 50
 
@@ -96,7 +98,7 @@ class ReadOnlyAdmin(admin.ModelAdmin):
 
 
 class ShortPaginator(Paginator):
-    """Counts to a bound: a count of everything would read everything."""
+    """A paginator whose count stops at a limit, because a full count reads the whole table."""
 
     MOST = 10_000
 
@@ -106,9 +108,9 @@ class ShortPaginator(Paginator):
 
 
 class TaskAdmin(ReadOnlyAdmin):
-    """Tracked tasks: looked at here, and ended or taken up again as by the API.
+    """Tracked tasks: read-only rows with the actions "stop" and "resume" of the API.
 
-    A subclass says by which functions; without one the action is not offered.
+    A subclass names the functions of the actions. An action without a function is not offered.
     """
 
     list_filter = ["state"]
@@ -188,7 +190,7 @@ class ProjectAdmin(admin.ModelAdmin):
             audit_member(request, each, "remove")
 
     def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return False  # what is stored goes by retention and removal, with their records
+        return False  # only retention and removal delete data
 
 
 @admin.register(Membership)
@@ -199,7 +201,7 @@ class MembershipAdmin(admin.ModelAdmin):
     search_fields = ["user__username", "project__project_id"]
     autocomplete_fields = ["user", "project"]
     show_full_result_count = False
-    actions = None  # one by one, as each is audited
+    actions = None  # a bulk delete would skip the audit entry of each
 
     def save_model(
         self, request: HttpRequest, obj: Membership, form: Any, change: bool
@@ -215,7 +217,7 @@ class MembershipAdmin(admin.ModelAdmin):
 def audit_member(
     request: HttpRequest, membership: Membership, act: str, **details: Any
 ) -> None:
-    """As the page of members does it."""
+    """Write the same audit entry as the members page does."""
     AuditEntry.write(
         caller_of(request),
         f"member.{act}",
@@ -227,7 +229,7 @@ def audit_member(
 
 @admin.register(Token)
 class TokenAdmin(ReadOnlyAdmin):
-    """Tokens are created on the project's page, which shows the secret once."""
+    """Tokens. They are created on the project's page, which shows the secret once."""
 
     list_display = [
         "name",
@@ -264,7 +266,10 @@ class TokenAdmin(ReadOnlyAdmin):
 
 @admin.register(AuditEntry)
 class AuditEntryAdmin(ReadOnlyAdmin):
-    """Found by the exact subject, such as an inference id: the log is long."""
+    """The audit log. The search takes an exact subject, such as an inference id.
+
+    The log is long, and the index serves the whole subject only.
+    """
 
     list_display = ["at", "actor", "action", "subject", "project", "said"]
     list_filter = ["project", "action"]
@@ -288,7 +293,7 @@ class VerifyRunAdmin(ReadOnlyAdmin):
 
 @admin.register(IdempotentCall)
 class IdempotentCallAdmin(ReadOnlyAdmin):
-    """That a POST was answered; what was answered is the caller's."""
+    """POSTs that were answered. The answers themselves are the caller's and are not shown."""
 
     list_display = ["key", "caller", "status", "created_at"]
     list_filter = ["status"]

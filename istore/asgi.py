@@ -1,12 +1,11 @@
-"""The web process: reads each request whole on the event loop, then lets a thread answer.
+"""The web process: it reads each request body on the event loop, then answers in a thread.
 
-Django runs under WSGI in a few threads. A client that sends slowly, or not to the end,
-holds none of them: a thread is taken when the body is there. Of an interface between
-server and application only ASGI tells a body that ended from one that broke off, a
-chunked one too; WSGI hands over the same empty read for both.
+Django runs under WSGI in a few threads. A thread is taken only when the whole body is there,
+so a client that sends slowly, or stops sending, holds none. ASGI also tells a body that ended
+from one that broke off, even if it is chunked; WSGI gives the same empty read for both.
 
-A body waits in memory, a larger one in a temporary file. What is larger than a body of the
-API is let in where the view says so (``takes_files``): uploads, files of ground truth.
+A body waits in memory, a larger one in a temporary file. A body above the API's limit is
+accepted only if the view says ``takes_files``: uploads, and files of ground truth.
 """
 
 from __future__ import annotations
@@ -29,9 +28,9 @@ from istore.api.request_body import INCOMPLETE, WHOLE
 from istore.wsgi import application as django_application
 
 THREADS = 8
-WAITING_FILES = 4  # of the largest size may wait at once
+WAITING_FILES = 4  # bodies of the largest size that may be held at once
 FILE_PIECE = 64 * 1024
-IN_MEMORY = 256 * 1024  # of a body; more of it waits in a file
+IN_MEMORY = 256 * 1024  # bytes; a larger body is kept in a temporary file
 Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
@@ -39,7 +38,7 @@ Start = Callable[..., None]
 
 
 class Refused(Exception):
-    """A request that ends before Django sees it."""
+    """A request that is answered with an error before Django sees it."""
 
     def __init__(self, status: int, code: str, detail: str) -> None:
         super().__init__(detail)
@@ -48,7 +47,7 @@ class Refused(Exception):
 
 
 class WaitingBytes:
-    """How many bytes of bodies wait in files of this process, and how many may."""
+    """The number of body bytes that this process holds, and its limit."""
 
     def __init__(self, limit: int) -> None:
         self.limit = limit
@@ -56,7 +55,7 @@ class WaitingBytes:
 
 
 class RequestBody:
-    """All that a client sends, in memory or in a file, and how much that is."""
+    """The body of one request, in memory or in a temporary file, and its size in bytes."""
 
     def __init__(self, waiting: WaitingBytes) -> None:
         self.file = tempfile.SpooledTemporaryFile(IN_MEMORY)  # noqa: SIM115 see close
@@ -66,7 +65,7 @@ class RequestBody:
         self._gathered = 0
 
     async def read(self, receive: Receive, limit: Callable[[], int]) -> None:
-        """Raises ``Refused`` when it is too large or too slow, or breaks off."""
+        """Read the whole body. Raises ``Refused`` if it is too large, too slow or breaks off."""
         more = True
         while more:
             try:
@@ -84,7 +83,7 @@ class RequestBody:
 
     async def _take(self, piece: bytes, limit: Callable[[], int]) -> None:
         self.size += len(piece)
-        self._waiting.held += len(piece)  # ``close`` gives back all of ``size``
+        self._waiting.held += len(piece)  # ``close`` subtracts the whole ``size``
         if self.size > settings.ISTORE_API_MAX_BODY_BYTES and self.size > limit():
             raise too_large()
         if self._waiting.held > self._waiting.limit:
@@ -99,7 +98,7 @@ class RequestBody:
         found, self._pieces, self._gathered = b"".join(self._pieces), [], 0
         if self.size <= IN_MEMORY:
             self.file.write(found)
-        else:  # a disk that is slow must not hold up the other requests
+        else:  # in a thread: a slow disk must not block the event loop
             await asyncio.to_thread(self.file.write, found)
 
     def close(self) -> None:
@@ -149,7 +148,7 @@ class Application:
 
 
 class FileStream(FileWrapper):
-    """A file that is sent, in pieces larger than Django's own 4 KiB."""
+    """A file response in pieces of 64 KiB, instead of Django's 4 KiB."""
 
     streaming = True
 
@@ -158,7 +157,7 @@ class FileStream(FileWrapper):
 
 
 class Answer:
-    """What Django answers, sent from the loop: at once when it is whole already."""
+    """The response of Django, sent from the event loop; a complete one is sent at once."""
 
     def __init__(
         self, loop: asyncio.AbstractEventLoop, receive: Receive, send: Send
@@ -172,7 +171,7 @@ class Answer:
     def give(
         self, wsgi: Callable[..., Iterable[bytes]], environ: dict[str, Any]
     ) -> None:
-        """Called in a thread. A stream is sent from here, as it comes."""
+        """Run the WSGI application in a thread. A streaming response is sent from here."""
         pieces = wsgi(environ, self._start)
         try:
             if getattr(pieces, "streaming", False):
@@ -205,7 +204,7 @@ class Answer:
         try:
             self._tell(self._head)
             for piece in pieces:
-                if left.done():  # nobody takes the rest
+                if left.done():  # the client disconnected
                     return
                 if piece:
                     self._tell(_piece(piece, more=True))
@@ -214,12 +213,12 @@ class Answer:
             left.cancel()
 
     def _tell(self, message: Message) -> None:
-        """Send from this thread; raises ``TimeoutError`` when nobody takes the bytes."""
+        """Send from this thread. Raises ``TimeoutError`` when the client takes no bytes."""
         asyncio.run_coroutine_threadsafe(self._deliver(message), self._loop).result()
 
     async def _deliver(self, message: Message) -> None:
-        # A coroutine of ours: what the server's ``send`` returns may be any awaitable. A
-        # reader that stands still must not hold one of the few threads for ever.
+        # This coroutine is needed because ``send`` may return any awaitable. The timeout: a
+        # client that stops reading must not hold one of the few threads for ever.
         async with asyncio.timeout(settings.ISTORE_CLIENT_BODY_SECONDS):
             await self._send(message)
 
@@ -229,7 +228,7 @@ class Answer:
 
 
 def environ_of(scope: Message, body: RequestBody) -> dict[str, Any]:
-    """The WSGI environ of a request, as PEP 3333 has it."""
+    """Return the WSGI environ of a request, as in PEP 3333."""
     host, port = scope.get("server") or ("localhost", 0)
     environ: dict[str, Any] = {
         "REQUEST_METHOD": scope["method"],
@@ -253,7 +252,7 @@ def environ_of(scope: Message, body: RequestBody) -> dict[str, Any]:
     for raw_name, raw_value in scope["headers"]:
         name = raw_name.decode("latin-1").upper().replace("-", "_")
         if "_" in raw_name.decode("latin-1"):
-            continue  # it would pass for the header with a hyphen
+            continue  # in the environ it would look like the header with a hyphen
         value = raw_value.decode("latin-1")
         if name in ("CONTENT_TYPE", "CONTENT_LENGTH"):
             environ.setdefault(name, value)
@@ -262,12 +261,12 @@ def environ_of(scope: Message, body: RequestBody) -> dict[str, Any]:
             joined = "; " if key == "HTTP_COOKIE" else ","
             environ[key] = f"{environ[key]}{joined}{value}" if key in environ else value
     if body.size:
-        environ["CONTENT_LENGTH"] = str(body.size)  # a chunked one came without
+        environ["CONTENT_LENGTH"] = str(body.size)  # a chunked body has no such header
     return environ
 
 
 def body_limit(path: bytes) -> int:
-    """How large a body may be that is larger than bodies of the API: as its view says."""
+    """Return how many bytes the view accepts beyond the API's limit; 0 if it says nothing."""
     try:
         found = resolve(decode_path(path).decode())
     except (Resolver404, UnicodeDecodeError):
@@ -290,7 +289,7 @@ async def refuse(send: Send, error: Refused) -> None:
     headers = [
         (b"content-type", CONTENT_TYPE.encode()),
         (b"content-length", b"%d" % len(body)),
-        (b"connection", b"close"),  # what is left of the body is not read
+        (b"connection", b"close"),  # the rest of the body is not read
     ]
     if error.status == 503:
         headers.append((b"retry-after", b"2"))

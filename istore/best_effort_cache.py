@@ -1,4 +1,4 @@
-"""Values that may be forgotten at any time: without Redis nothing is remembered."""
+"""A best-effort cache in Redis: values may be lost at any time, and without Redis none is kept."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from istore.tasks.broker import reading
 
 
 def recall(key: str) -> Any:
-    """What was remembered under the key; None: nothing, or Redis is away."""
+    """Return the cached value, or None if there is none or Redis is unavailable."""
     try:
         with reading("GET"):
             return cache.get(key)
@@ -22,6 +22,6 @@ def recall(key: str) -> Any:
 
 
 def remember(key: str, value: Any, seconds: int | None = None) -> None:
-    """Until the time is over; for good without one."""
+    """Cache a value for so many seconds, or without expiry. Errors of Redis are ignored."""
     with suppress(RedisError), reading("SET"):
         cache.set(key, value, timeout=seconds)

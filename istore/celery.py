@@ -1,4 +1,4 @@
-"""Background work. Rows are the work; the queue only carries their ids."""
+"""The Celery application. Work is stored in rows; queue messages carry only their ids."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The processes of a running store: start one, read what it says, see it end, end it."""
+"""Child processes of a running store: start, read the output, watch, stop."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ from istore.lifeline import follow_parent
 
 LOG_BYTES, LOG_FILES = 16 * 1024**2, 3
 FIRST_PAUSE, LONGEST_PAUSE = 0.5, 30.0
-# Failures further back than this are forgiven.
+# Failures older than this do not count for the pause.
 MEMORY_SECONDS = 60
 
 
 class Journal:
-    """What all processes say, line by line, in a file that does not grow for ever."""
+    """A rotating log file of all processes' output, line by line."""
 
     def __init__(self, path: Path, *, echo: bool) -> None:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -39,7 +39,7 @@ class Journal:
         record = logging.LogRecord("up", logging.INFO, "", 0, text, None, None)
         self._keeper.handle(record)
         if self._echo:
-            with suppress(OSError):  # whoever read our output has left
+            with suppress(OSError):  # the reader of our output has gone
                 print(text, flush=True)
 
     def close(self) -> None:
@@ -48,7 +48,7 @@ class Journal:
 
 @dataclass
 class Child:
-    """One process that should be running, and the memory of how often it was not."""
+    """One process that should be running, with its recent failures and its last lines."""
 
     name: str
     argv: Sequence[str | Path]
@@ -59,15 +59,15 @@ class Child:
     grace_seconds: float = 3
     become: Callable[[], None] | None = follow_parent
     inherited: Sequence[int] = ()
-    is_held: bool = False  # its standard input is a pipe that ends when we do
-    once: bool = False  # meant to end
+    is_held: bool = False  # its standard input is a pipe that closes when we end
+    once: bool = False  # it is meant to end, and is not restarted
     process: subprocess.Popen[bytes] | None = None
     start_at: float = 0.0
     failures: deque[float] = field(default_factory=lambda: deque(maxlen=10))
     last_lines: deque[str] = field(default_factory=lambda: deque(maxlen=12))
 
     def start(self) -> None:
-        """Call it from the main thread: the child ends when the thread that calls does."""
+        """Start the process. Call it in the main thread: the child dies with the calling thread."""
         self.process = subprocess.Popen(
             [os.fspath(part) for part in self.argv],
             cwd=self.cwd,
@@ -93,7 +93,7 @@ class Child:
 
     @property
     def status(self) -> int | None:
-        """The exit status, once it has ended."""
+        """The exit status once the process has ended, else None."""
         return self.process.poll() if self.process else None
 
     @property
@@ -101,7 +101,10 @@ class Child:
         return self.process is not None and self.process.poll() is None
 
     def note_failure(self) -> None:
-        """It ended by itself: clear up after it, and say when to start it again."""
+        """Clean up after a process that ended by itself, and set when to start it again.
+
+        The pause doubles with each recent failure, up to ``LONGEST_PAUSE``.
+        """
         self.journal.write(self.name, f"ended with exit status {self.status}")
         self.kill()
         now = time.monotonic()
@@ -118,7 +121,7 @@ class Child:
             self.process.send_signal(self.stop_signal)
 
     def kill(self) -> None:
-        """End it and whatever it started in its session."""
+        """Kill the process and everything it started in its session."""
         if self.process is not None:
             with suppress(ProcessLookupError, PermissionError):
                 os.killpg(self.process.pid, signal.SIGKILL)
@@ -129,7 +132,10 @@ class Child:
 
 
 def stop(children: Sequence[Child], hurried: Callable[[], bool]) -> None:
-    """Stop these together; what outlasts its grace, or our patience, is killed."""
+    """Stop the children together. A child that outlasts its grace period is killed.
+
+    ``hurried`` returns True once somebody wants no more waiting; then all are killed.
+    """
     for child in children:
         child.ask_to_stop()
     began = time.monotonic()

@@ -1,7 +1,7 @@
-"""Settings from the environment, read once and loudly.
+"""Read settings from environment variables, and reject malformed ones.
 
-A value that cannot be read ends the process with one line that names the variable:
-a store that starts with a setting other than the one it was given is worse than none.
+A malformed value ends the process with one line that names the variable. A store that starts
+with another setting than it was given is worse than one that does not start.
 """
 
 from __future__ import annotations
@@ -23,10 +23,12 @@ class Malformed(SystemExit):
 
 
 def text(name: str, default: str = "") -> str:
+    """Return the variable without surrounding blanks, or the default if it is empty."""
     return os.environ.get(name, "").strip() or default
 
 
 def number(name: str, default: int, *, least: int = 0, most: int = 2**63 - 1) -> int:
+    """Return an integer between ``least`` and ``most``. Raises ``Malformed``."""
     given = text(name)
     if not given:
         return default
@@ -38,7 +40,7 @@ def number(name: str, default: int, *, least: int = 0, most: int = 2**63 - 1) ->
 
 
 def size(name: str, default: int) -> int:
-    """A number of bytes; ``64M`` and ``2GiB`` are read too."""
+    """Return a number of bytes; ``64M`` and ``2GiB`` are accepted. Raises ``Malformed``."""
     given = text(name)
     found = re.fullmatch(r"([0-9]{1,15})\s*([kmg]?)(?:i?b)?", given.lower())
     if not given:
@@ -49,6 +51,7 @@ def size(name: str, default: int) -> int:
 
 
 def flag(name: str, *, default: bool) -> bool:
+    """Return a boolean: 1/true/yes/on or 0/false/no/off. Raises ``Malformed``."""
     given = text(name).lower()
     if not given:
         return default
@@ -58,13 +61,13 @@ def flag(name: str, *, default: bool) -> bool:
 
 
 def listed(name: str, default: str = "") -> list[str]:
-    """The parts of a list separated by commas, blanks trimmed, empty ones left out."""
+    """Return the parts of a comma-separated list, trimmed, without empty ones."""
     parts = (part.strip() for part in text(name, default).split(","))
     return [part for part in parts if part]
 
 
 def networks(name: str, default: str = "") -> list[str]:
-    """A list of addresses and networks."""
+    """Return a list of addresses and networks. Raises ``Malformed``."""
     entries = listed(name, default)
     for entry in entries:
         try:
@@ -76,7 +79,7 @@ def networks(name: str, default: str = "") -> list[str]:
 
 
 def is_this_machine(address: str) -> bool:
-    """Whether a URL or a host names the loopback interface."""
+    """Return whether a URL or a host names the loopback interface."""
     host = urlsplit(address if "//" in address else f"//{address}").hostname or ""
     if host == "localhost" or host.endswith(".localhost"):
         return True
@@ -87,6 +90,7 @@ def is_this_machine(address: str) -> bool:
 
 
 def choice(name: str, default: str, choices: tuple[str, ...]) -> str:
+    """Return the variable if it is one of the choices. Raises ``Malformed``."""
     given = text(name, default)
     if given not in choices:
         raise Malformed(name, f"{given!r} is not one of {', '.join(choices)}.")

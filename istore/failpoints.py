@@ -1,8 +1,8 @@
-"""Named places in the code where a test may kill, raise or wait.
+"""Failpoints: named places in the code where a test may kill, raise or sleep.
 
-``ISTORE_FAILPOINTS="proxy.spool_synced:3=kill, listener.committed=raise"``: at the third
-passage of the first the process is killed, the second raises every time. Settings refuse
-the variable outside DEBUG and tests.
+``ISTORE_FAILPOINTS="proxy.spool_synced:3=kill, listener.committed=raise"`` kills the process
+at the third passage of the first, and raises at every passage of the second. Settings refuse
+the variable outside of DEBUG and tests.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ FORM = re.compile(
 
 
 class Failure(RuntimeError):
-    """What an armed failpoint raises."""
+    """Raised by an armed failpoint."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +42,7 @@ class Armed:
 
 
 def read(text: str) -> dict[str, Armed]:
+    """Return the armed failpoints that a text describes, by name. Raises ``Malformed``."""
     armed = {}
     for part in filter(None, (part.strip() for part in text.split(","))):
         found = FORM.fullmatch(part)
@@ -58,7 +59,7 @@ _passages: Counter[str] = Counter()
 
 
 def failpoint(name: str) -> None:
-    """Pass by. Costs one look into an empty dictionary when nothing is armed."""
+    """Act if this failpoint is armed. It costs one dictionary look-up when nothing is armed."""
     if not _armed or name not in _armed:
         return
     _passages[name] += 1
@@ -67,7 +68,7 @@ def failpoint(name: str) -> None:
 
 
 def arm(text: str) -> None:
-    """Replace what is armed in this process; for tests."""
+    """Replace the armed failpoints of this process; for tests."""
     _armed.clear()
     _passages.clear()
     _armed.update(read(text))

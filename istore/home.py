@@ -1,6 +1,6 @@
-"""``$ISTORE_HOME``: the directory of everything one installation keeps.
+"""``$ISTORE_HOME``: the directory of everything that one installation stores.
 
-``postgres/ redis/ run/ blobs/ spool/ static/ secrets/``, for its owner alone.
+It holds ``postgres/ redis/ run/ blobs/ spool/ static/ secrets/``, readable by its owner only.
 """
 
 from __future__ import annotations
@@ -22,11 +22,14 @@ LONGEST_RUN_DIRECTORY = 90
 
 
 class Home:
+    """The home directory of one installation."""
+
     def __init__(self, root: Path) -> None:
         self.root = root
 
     @classmethod
     def from_environment(cls) -> Home:
+        """Return the home that ``ISTORE_HOME`` names. Raises ``Malformed`` for a relative path."""
         default = Path.home() / ".local" / "share" / "istore"
         root = Path(env.text("ISTORE_HOME", str(default))).expanduser()
         if not root.is_absolute():
@@ -36,7 +39,7 @@ class Home:
         return cls(root)
 
     def directory(self, name: str) -> Path:
-        """A directory of the home, made when it is first asked for."""
+        """Return a directory of the home; it is made at first use."""
         path = self.root / name
         with _usable(path):
             self.root.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -45,7 +48,10 @@ class Home:
 
     @cached_property
     def run(self) -> Path:
-        """Sockets and locks. Elsewhere when the home's path is too long for a socket."""
+        """The directory of sockets and locks.
+
+        It is outside of the home if the home's path is too long for a socket.
+        """
         path = self.root / "run"
         if len(os.fsencode(path)) <= LONGEST_RUN_DIRECTORY:
             return path
@@ -56,7 +62,7 @@ class Home:
             path = Path("/tmp") / f"istore-{os.getuid()}-{name}"
         path.mkdir(mode=0o700, exist_ok=True)
         found = path.lstat()
-        # Root hands it on to the user that the embedded servers run as.
+        # Root gives the directory to the user that the embedded servers run as.
         owners = {os.getuid(), ServiceUser.for_home(self.root).uid}
         ours = stat.S_ISDIR(found.st_mode) and found.st_uid in owners
         if not ours or stat.S_IMODE(found.st_mode) & 0o077:
@@ -64,7 +70,7 @@ class Home:
         return path
 
     def secret(self, name: str) -> str:
-        """A random secret of this installation, made when it is first asked for."""
+        """Return a random secret of this installation; it is made at first use."""
         path = self.directory("secrets") / name
         with _usable(path):
             if not path.exists():
@@ -78,7 +84,7 @@ class Home:
 
 
 def _write_secret(path: Path) -> None:
-    # Linked whole, so that of two processes at a first start one wins.
+    # ``link`` is atomic and fails if the name exists: of two first starts, one wins.
     fresh = path.with_name(f".{path.name}.{os.getpid()}")
     descriptor = os.open(fresh, os.O_CREAT | os.O_TRUNC | os.O_WRONLY, 0o600)
     with open(descriptor, "w") as file:
@@ -92,7 +98,7 @@ def _write_secret(path: Path) -> None:
 
 @contextmanager
 def _usable(path: Path) -> Iterator[None]:
-    """Ends the process with one line when the home is not ours, or cannot be."""
+    """End the process with one line if the home cannot be read or written."""
     try:
         yield
     except OSError as error:

@@ -1,9 +1,9 @@
-"""Ties a process's life to its parent's: after ``kill -9`` of one, nothing is left behind.
+"""Parent-death signal: a process ends with its parent, even after ``kill -9``.
 
-Linux sends the signal when the *thread* that started the child ends, so children are
-started from the main thread; and then once more for each other thread of the parent.
-There are servers whose handlers do not bear that, and everything of ours may be killed
-at any moment, so SIGKILL is what it is. Elsewhere than on Linux nothing happens.
+Linux sends the signal when the *thread* that started the child ends, so children are started
+from the main thread. It then sends it once more for each other thread of the parent. Some
+servers have handlers that do not bear this, and all processes of the store must survive a kill
+at any moment, so the default signal is SIGKILL. On other systems nothing happens.
 """
 
 from __future__ import annotations
@@ -17,23 +17,23 @@ import sys
 SUPERVISED = "ISTORE_SUPERVISED"
 SET_PARENT_DEATH_SIGNAL = 1
 
-# Loaded here, because a child between fork and exec must not load anything.
+# Loaded at import, because a child must not load a library between fork and exec.
 libc = ctypes.CDLL(None, use_errno=True)
 
 
 def follow_parent(sent: signal.Signals = signal.SIGKILL) -> None:
-    """Have this process sent a signal when its parent ends. Survives exec, not fork."""
+    """Ask for a signal to this process when its parent ends. It survives exec, not fork."""
     if sys.platform == "linux":
         libc.prctl(SET_PARENT_DEATH_SIGNAL, int(sent), 0, 0, 0)
 
 
 def hold() -> None:
-    """For the worker process of a supervised server: end at once when the server has.
+    """End this worker process of a supervised server as soon as the server ends.
 
-    A server that is told to stop stops its workers itself, in order; this is for the
-    one that was killed. Called where the worker imports its application.
+    A server that is told to stop stops its workers itself, in order; this is for a server that was
+    killed. It is called where the worker imports its application.
     """
     if os.environ.get(SUPERVISED):
         follow_parent()
-        if os.getppid() == 1:  # it ended before we asked
+        if os.getppid() == 1:  # the parent ended before the call above
             os._exit(1)

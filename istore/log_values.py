@@ -1,9 +1,9 @@
-"""What may stand in a log: where it happened and what kind of error, not whose data it was.
+"""Keep callers' data out of the logs: an error is logged by place and kind, without values.
 
 An erasure does not reach the logs. Messages of exceptions, and of libraries that quote what
-they were given, hold metadata values, answers, headers and signed links, so they are left
-out: of an error its class, its code and its place are told. Messages of the operating
-system and of connections that fail hold none of that, and are kept.
+they were given, contain metadata values, answers, headers and signed links. So of an error
+only its class, its code and its place are logged. Messages of the operating system and of
+failed connections contain none of that and are kept.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ import redis
 from django.core.exceptions import ImproperlyConfigured
 from django.db import Error as DatabaseError
 
-# These are about the installation and the network, never about what was sent.
+# Messages of these are about the installation and the network, never about callers' data.
 TELLING = (
     ImportError,
     ImproperlyConfigured,
@@ -35,7 +35,7 @@ QUOTING = ("django.security",)
 
 
 def describe(error: BaseException) -> str:
-    """The error in a few words without any value of a caller."""
+    """Return the error in a few words, without any value of a caller."""
     name = type(error).__qualname__
     if isinstance(error, DatabaseError):
         return f"{name}{_database_detail(error)}"
@@ -53,7 +53,7 @@ def describe(error: BaseException) -> str:
 def describe_exceptions(
     logger: object, method: str, event: MutableMapping[str, Any]
 ) -> MutableMapping[str, Any]:
-    """A processor: exceptions among the values of an event are described."""
+    """Replace exceptions among an event's values by ``describe``; a structlog processor."""
     for key, value in event.items():
         if isinstance(value, BaseException):
             event[key] = describe(value)
@@ -63,7 +63,7 @@ def describe_exceptions(
 def format_traceback(
     logger: object, method: str, event: MutableMapping[str, Any]
 ) -> MutableMapping[str, Any]:
-    """A processor: ``exc_info`` becomes ``exception``, the places and what was raised."""
+    """Replace ``exc_info`` by ``exception``: places and kinds of errors; a structlog processor."""
     given = event.pop("exc_info", None)
     if not given:
         return event
@@ -77,7 +77,7 @@ def format_traceback(
 
 
 def clean_record(record: logging.LogRecord) -> None:
-    """Takes values out of the record of a library, or of a plain logger of ours."""
+    """Remove values from a record of a library, or of a plain logger of ours, in place."""
     kind = record.exc_info[0] if record.exc_info else None
     if record.name.startswith(QUOTING):
         name = record.name.rpartition(".")[2]
@@ -100,7 +100,7 @@ def clean_record(record: logging.LogRecord) -> None:
 def log_uncaught(
     kind: type[BaseException], error: BaseException, trace: TracebackType | None
 ) -> None:
-    """``sys.excepthook`` of processes whose standard error is a log."""
+    """Log an uncaught exception: ``sys.excepthook`` where standard error is a log."""
     if issubclass(kind, KeyboardInterrupt):
         return
     logging.getLogger("istore").critical("uncaught", exc_info=(kind, error, trace))
@@ -114,7 +114,7 @@ def _database_detail(error: BaseException) -> str:
     cause = error.__cause__
     state = getattr(cause, "sqlstate", None)
     if state is None:
-        # Without a state the server was not reached, and the message says why not.
+        # Without an SQLSTATE the server was not reached; the message says why.
         is_connection = type(error).__name__ in ("OperationalError", "InterfaceError")
         return f": {' '.join(str(error).split())}" if is_connection else ""
     diagnosis = getattr(cause, "diag", None)
@@ -126,7 +126,7 @@ def _database_detail(error: BaseException) -> str:
 
 
 def _chain(error: BaseException) -> Iterator[str]:
-    """As Python prints it, the causes first, without what the errors say."""
+    """Yield the lines of a traceback as Python prints it, without the errors' messages."""
     chain: list[tuple[BaseException, str]] = [(error, "")]
     while len(chain) < MOST_CAUSES:
         last = chain[-1][0]

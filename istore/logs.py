@@ -1,7 +1,7 @@
-"""One log line form for every process: structlog, through the standard library.
+"""One format of log lines for every process: structlog through the standard library.
 
-Bodies, tokens, signed URLs and values of callers are never logged (``istore.log_values``);
-control characters in values are escaped by the renderers.
+Bodies, tokens, signed URLs and callers' values are never logged (``istore.log_values``). The
+renderers escape control characters in values.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ SHARED = [
     describe_exceptions,
     format_traceback,
 ]
-# At DEBUG these write down whole requests, their signatures and their SQL.
+# At DEBUG these log whole requests, their signatures and their SQL.
 TALKATIVE = (
     "aiohttp",
     "asyncio",
@@ -44,15 +44,17 @@ TALKATIVE = (
 
 
 class Formatter(structlog.stdlib.ProcessorFormatter):
+    """A formatter that cleans records of libraries before they are rendered."""
+
     def format(self, record: logging.LogRecord) -> str:
-        record = logging.makeLogRecord(record.__dict__)  # other handlers keep theirs
+        record = logging.makeLogRecord(record.__dict__)  # a copy, for other handlers
         if not isinstance(record.msg, dict):
             clean_record(record)
         return super().format(record)
 
 
 def configuration(level: str, *, json: bool) -> dict[str, Any]:
-    """``LOGGING`` of the settings; with ``json`` one JSON object a line."""
+    """Return the ``LOGGING`` of the settings; with ``json`` each line is a JSON object."""
     renderer = (
         structlog.processors.JSONRenderer()
         if json
@@ -88,17 +90,19 @@ def configuration(level: str, *, json: bool) -> dict[str, Any]:
         "root": {"handlers": ["console"], "level": level},
         "loggers": {
             **{name: {"level": "WARNING"} for name in TALKATIVE},
-            # The development server logs whole addresses.
+            # The development server logs whole URLs, which may hold signatures.
             "django.server": {"level": "CRITICAL"},
-            # granian logs what breaks off in the middle of an answer.
+            # granian logs a response that breaks off midway.
             "_granian": {"handlers": ["console"], "propagate": False},
         },
     }
 
 
 def hold_values_back() -> None:
-    """Warnings, and errors that nobody caught, go through the log as well, unless
-    somebody sits at a terminal to read them."""
+    """Send warnings and uncaught errors through the log, so that they are cleaned, too.
+
+    It does nothing at a terminal, where a person reads them.
+    """
     if sys.stderr is None or sys.stderr.isatty():
         return
     logging.captureWarnings(True)

@@ -1,4 +1,4 @@
-"""Who may do what, and who did: projects, memberships, tokens and the audit log."""
+"""Tables of access control: projects, memberships, tokens, log-in failures and the audit log."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ PROJECT_ID = RegexValidator(
 
 
 class Role(models.TextChoices):
-    """What a member or a token may do in a project. Each role includes those before."""
+    """The role of a member or token in a project. Each role includes those before it."""
 
     VIEWER = "viewer", "Viewer"
     EDITOR = "editor", "Editor"
@@ -29,12 +29,12 @@ class Role(models.TextChoices):
         return list(Role).index(self)
 
     def at_least(self) -> list[Role]:
-        """This role and those that include it."""
+        """Return this role and those that include it."""
         return [role for role in Role if role.rank >= self.rank]
 
 
 class Project(models.Model):
-    """What separates one tenant from another: everything stored belongs to one."""
+    """A tenant: all stored data belongs to one project."""
 
     project_id = models.CharField(max_length=255, unique=True, validators=[PROJECT_ID])
     created_at = models.DateTimeField(auto_now_add=True)
@@ -47,7 +47,7 @@ class Project(models.Model):
 
 
 class Membership(models.Model):
-    """That a person belongs to a project, and as what."""
+    """The role of a person in a project."""
 
     user = models.ForeignKey(
         settings.AUTH_USER_MODEL, models.CASCADE, related_name="memberships"
@@ -65,10 +65,10 @@ class Membership(models.Model):
 
 
 class Token(models.Model):
-    """A secret that stands for a role in one project. Only its SHA-256 is kept.
+    """A secret with a role in one project. Only its SHA-256 is stored.
 
-    The first characters of the secret find the row; ``istore.accounts.tokens`` makes and
-    checks them.
+    The first characters of the secret find the row; ``istore.accounts.tokens`` creates and checks
+    tokens.
     """
 
     name = models.CharField(max_length=255)
@@ -96,7 +96,10 @@ class Token(models.Model):
 
 
 class AuditEntry(models.Model):
-    """One act on data, a policy, a token or a right. Written once, never changed."""
+    """An entry of the audit log: one act on data, a policy, a token or a right.
+
+    Entries are written once and never changed.
+    """
 
     at = models.DateTimeField(auto_now_add=True)
     project = models.ForeignKey(
@@ -111,9 +114,9 @@ class AuditEntry(models.Model):
         ordering = ["-id"]
         verbose_name_plural = "audit entries"
         indexes = [
-            # Read by the audit page of a project, newest first.
+            # Serves the audit page of a project, newest first.
             models.Index("project", F("id").desc(), name="audit_by_project"),
-            # Read when asking what happened to one thing.
+            # Serves the search for one subject, newest first.
             models.Index("subject", F("id").desc(), name="audit_by_subject"),
         ]
         constraints = [
@@ -132,7 +135,7 @@ class AuditEntry(models.Model):
         project: Project | None,
         **details: Any,
     ) -> AuditEntry:
-        """Say what was done; call it in the transaction of the deed.
+        """Write an audit entry. Call it in the transaction of the act itself.
 
         Acts on an account, such as a log-in, belong to no project.
         """
@@ -146,9 +149,9 @@ class AuditEntry(models.Model):
 
 
 class LoginFailures(models.Model):
-    """Wrong passwords lately, by what they are counted by: see ``istore.accounts.login_throttle``.
+    """A count of recent wrong passwords by name, address or browser (``accounts.login_throttle``).
 
-    Only hashes are kept: a name that was typed may be a password.
+    Only hashes are stored, because a typed name may be a password.
     """
 
     class Kind(models.TextChoices):
@@ -169,7 +172,7 @@ class LoginFailures(models.Model):
             models.UniqueConstraint("kind", "digest", name="login_failures_once")
         ]
         indexes = [
-            # Read by the beat that forgets them after a day.
+            # Serves beat, which deletes counts after a day.
             models.Index("last_at", name="login_failures_by_age")
         ]
 
@@ -178,7 +181,7 @@ class LoginFailures(models.Model):
 
 
 class IdempotentCall(models.Model):
-    """A POST that may be sent again under its key: see ``istore.api.idempotency``."""
+    """A POST with an ``Idempotency-Key``, and its response: see ``istore.api.idempotency``."""
 
     caller = models.CharField(max_length=64)
     key = models.CharField(max_length=255)
@@ -192,7 +195,7 @@ class IdempotentCall(models.Model):
             models.UniqueConstraint("caller", "key", name="idempotency_key_once")
         ]
         indexes = [
-            # Read by the beat that forgets calls after a day.
+            # Serves beat, which deletes calls after a day.
             models.Index("created_at", name="idempotent_call_by_age")
         ]
 
@@ -201,7 +204,7 @@ class IdempotentCall(models.Model):
 
 
 class VerifyRun(models.Model):
-    """A run of the checks of ``istore.checks.verification``, as pages show it."""
+    """A run of the checks of ``istore.checks.verification`` and its result."""
 
     kind = models.CharField(
         max_length=10, choices=[("verify", "verify"), ("collect", "collect")]
@@ -229,6 +232,6 @@ class VerifyRun(models.Model):
         return sum(self.found.values())
 
     def finish(self, **values: Any) -> None:
-        """Write the outcome."""
+        """Write the result of the run."""
         type(self).objects.filter(pk=self.pk).update(finished_at=Now(), **values)
         self.refresh_from_db()

@@ -1,4 +1,4 @@
-"""Which texts are ids that people and programs give to models and inferences."""
+"""The syntax of ids that callers give to models and inferences."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Questions to what may be running: is it there, does it answer, is the port free?"""
+"""Probes: whether a server answers, and whether a port is free."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ UNSPECIFIED = {"0.0.0.0": "127.0.0.1", "::": "::1"}
 
 
 def answers_ok(host: str, port: int, path: str) -> bool:
-    """Whether a GET is answered with 200."""
+    """Return whether a GET is answered with 200."""
     connection = http.client.HTTPConnection(
         UNSPECIFIED.get(host, host), port, timeout=ANSWER_SECONDS
     )
@@ -27,12 +27,13 @@ def answers_ok(host: str, port: int, path: str) -> bool:
 
 
 def _allowed_host() -> str:
-    """A name that Django answers to."""
+    """Return a host name that Django accepts."""
     names = [name.lstrip(".") for name in settings.ALLOWED_HOSTS if name != "*"]
     return names[0] if names else "localhost"
 
 
 def worker_answers(name: str) -> bool:
+    """Return whether the Celery worker of this name answers a ping."""
     from istore.celery import app
 
     replies = app.control.broadcast(
@@ -46,9 +47,9 @@ def worker_answers(name: str) -> bool:
 
 
 def in_the_way(host: str, port: int) -> str:
-    """Empty when one could listen there, else what is in the way.
+    """Return why nothing can listen on the port, or "" if it is free.
 
-    Without SO_REUSEPORT, with which a second server would be let in.
+    It binds without SO_REUSEPORT, which would admit a second server on the port.
     """
     try:
         family, kind, protocol, _, address = socket.getaddrinfo(
@@ -64,7 +65,7 @@ def in_the_way(host: str, port: int) -> str:
 
 
 def free_port(wanted: int) -> int:
-    """This port of the loopback interface, or another when it is taken."""
+    """Return this port of the loopback interface, or another if it is taken."""
     if not in_the_way("127.0.0.1", wanted):
         return wanted
     with socket.socket() as found:

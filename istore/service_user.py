@@ -1,9 +1,9 @@
-"""Whom the embedded servers run as: PostgreSQL refuses root, and the broker follows it.
+"""The user that the embedded servers run as: PostgreSQL refuses root, and so Valkey follows.
 
-An ordinary user's servers run as that user. Root's run as the owner of the home or as
-``nobody``, who may be unable to reach the home or the virtual environment (a checkout
-below ``/root`` is the common case). Then, and only then, the servers keep the one
-capability that lets them through, instead of directories being opened to everyone.
+The servers of an ordinary user run as that user. Those of root run as the owner of the home
+or as ``nobody``, who may be unable to reach the home or the virtual environment (a checkout
+below ``/root`` is the common case). Only then the servers keep the one capability that lets
+them through, so that no directory has to be opened to everyone.
 """
 
 from __future__ import annotations
@@ -39,12 +39,14 @@ class _Sets(ctypes.Structure):
 
 @dataclass(frozen=True)
 class ServiceUser:
+    """The user and group ids that the embedded servers run as."""
+
     uid: int
     gid: int
 
     @classmethod
     def for_home(cls, root: Path) -> ServiceUser:
-        """The user who owns what the servers write; the choice stays with the home."""
+        """Return the user who owns what the servers write, so that the choice stays the same."""
         if os.getuid() != 0:
             return cls(os.getuid(), os.getgid())
         for path in (root / "postgres", root):
@@ -63,23 +65,25 @@ class ServiceUser:
         return self.uid != os.getuid()
 
     def own(self, path: Path) -> None:
+        """Give the file to this user, if it is another than the one who runs now."""
         if self.is_someone_else:
             os.chown(path, self.uid, self.gid)
 
     def may(self, wanted: int, path: Path) -> bool:
-        """Whether the mode of a file grants ``wanted`` (the bits of "others") to it."""
+        """Return whether the file's mode grants ``wanted`` (the bits of "others") to this user."""
         found = path.stat()
         shift = 6 if found.st_uid == self.uid else 3 if found.st_gid == self.gid else 0
         return bool(found.st_mode >> shift & wanted)
 
     def reaches(self, path: Path) -> bool:
+        """Return whether this user may enter every directory above the path."""
         spellings = {path.absolute(), path.resolve()}
         above = {parent for spelling in spellings for parent in spelling.parents}
         there = [directory for directory in above if directory.exists()]
         return all(self.may(stat.S_IXOTH, directory) for directory in there)
 
     def missing_capability(self, program: Path, paths: Iterable[Path]) -> int | None:
-        """The capability without which it could not run ``program`` on ``paths``."""
+        """Return the capability that this user needs to run ``program`` on ``paths``, or None."""
         if not self.is_someone_else or sys.platform != "linux":
             return None
         if not self.may(stat.S_IXOTH, program):  # a virtual environment of umask 077
@@ -91,11 +95,11 @@ class ServiceUser:
     def becoming(
         self, program: Path, paths: Iterable[Path], *, end_by: signal.Signals
     ) -> Callable[[], None]:
-        """What a child does before exec, so that it runs as this user and ends with us.
+        """Return what a child calls before exec, to run as this user and to end with its parent.
 
-        By hand and not by ``subprocess``, which changes the user first: after that there
-        is no capability left to keep. The parent-death signal is cleared by a change of
-        user, so it comes last.
+        ``subprocess`` could change the user itself, but would do so first, and after that no
+        capability is left to keep. A change of user clears the parent-death signal, so that is set
+        last.
         """
         capability = self.missing_capability(program, paths)
         header = _Header(CAPABILITY_VERSION_3, 0)

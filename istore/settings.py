@@ -1,4 +1,4 @@
-"""Settings, read top to bottom. Environments differ by variables only: `.env.example`."""
+"""Django settings. Environments differ by variables only, listed in `.env.example`."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ ISTORE_HOME = Home.from_environment()
 DEBUG = env.flag("ISTORE_DEBUG", default=False)
 TESTING = env.flag("ISTORE_TESTING", default=False)
 SECRET_KEY = env.text("ISTORE_SECRET_KEY") or ISTORE_HOME.secret("secret_key")
-# What signs links to blobs is not what signs browser sessions.
+# The key that signs links to blobs differs from the one that signs browser sessions.
 ISTORE_SIGNING_KEY = env.text("ISTORE_SIGNING_KEY") or ISTORE_HOME.secret("signing_key")
-# What Prometheus shows to read /metrics.
+# The token with which Prometheus reads /metrics.
 ISTORE_METRICS_TOKEN = env.text("ISTORE_METRICS_TOKEN") or ISTORE_HOME.secret(
     "metrics_token"
 )
@@ -32,7 +32,7 @@ ISTORE_PORT = env.number("ISTORE_PORT", 8000, least=1, most=65535)
 ISTORE_PROXY_PORT = env.number("ISTORE_PROXY_PORT", 8001, least=1, most=65535)
 ISTORE_WEB_WORKERS = env.number("ISTORE_WEB_WORKERS", 2, least=1)
 ALLOWED_HOSTS = env.listed("ISTORE_ALLOWED_HOSTS", "localhost,127.0.0.1,[::1]")
-# Where people and clients reach the two, when that is not what the processes listen on.
+# Public URLs of web and proxy, if they differ from what the processes listen on.
 _here = {"0.0.0.0": "localhost", "::": "localhost"}.get(ISTORE_HOST, ISTORE_HOST)
 _here = f"[{_here}]" if ":" in _here else _here
 _within = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(ISTORE_HOST, _here)
@@ -41,7 +41,7 @@ ISTORE_PROXY_URL = env.text(
     "ISTORE_PUBLIC_PROXY_URL", f"http://{_here}:{ISTORE_PROXY_PORT}"
 )
 
-# Whose X-Forwarded-For, -Proto and -Host are believed, as addresses or networks.
+# Proxies whose X-Forwarded-For, -Proto and -Host are trusted, as addresses or networks.
 ISTORE_BEHIND_TLS_PROXY = env.flag("ISTORE_BEHIND_TLS_PROXY", default=False)
 ISTORE_TRUSTED_PROXIES = env.networks(
     "ISTORE_TRUSTED_PROXIES", "127.0.0.1,::1" if ISTORE_BEHIND_TLS_PROXY else ""
@@ -65,7 +65,7 @@ ISTORE_METADATA_VALUE_MAX_BYTES = env.size("ISTORE_METADATA_VALUE_MAX_BYTES", 64
 ISTORE_FILTER_MAX_CONDITIONS = env.number("ISTORE_FILTER_MAX_CONDITIONS", 32, least=1)
 ISTORE_FILTER_MAX_VALUES = env.number("ISTORE_FILTER_MAX_VALUES", 1000, least=1)
 ISTORE_PAGE_MAX = env.number("ISTORE_PAGE_MAX", 1000, least=1)
-# What the fields of one page are read from: answers and inputs together.
+# Bytes of answers and inputs together that the fields of one page are read from.
 ISTORE_FIELDS_MAX_BYTES = env.size("ISTORE_FIELDS_MAX_BYTES", 32 * MIB)
 ISTORE_DETECTIONS_MAX = env.number("ISTORE_DETECTIONS_MAX", 10_000, least=1)
 ISTORE_EMBEDDING_MAX = env.number("ISTORE_EMBEDDING_MAX", 16_000, least=1, most=16_000)
@@ -78,7 +78,7 @@ ISTORE_UPLOAD_MAX_BYTES = env.size("ISTORE_UPLOAD_MAX_BYTES", 256 * MIB)
 ISTORE_UPLOAD_GRANT_HOURS = env.number("ISTORE_UPLOAD_GRANT_HOURS", 24, least=1)
 ISTORE_UPLOAD_GRANTS_OPEN = env.number("ISTORE_UPLOAD_GRANTS_OPEN", 1000, least=1)
 ISTORE_RATE_PER_MINUTE = env.number("ISTORE_RATE_PER_MINUTE", 60_000)
-# One proxy carries more calls than the web server: its own default only stops what runs wild.
+# A proxy carries more calls than the web server: its default only stops runaway clients.
 ISTORE_PROXY_RATE_PER_MINUTE = env.number(
     "ISTORE_PROXY_RATE_PER_MINUTE",
     ISTORE_RATE_PER_MINUTE if env.text("ISTORE_RATE_PER_MINUTE") else 600_000,
@@ -95,9 +95,9 @@ ISTORE_PROXY_MAX_INFLIGHT_BYTES = env.size("ISTORE_PROXY_MAX_INFLIGHT_BYTES", 51
 ISTORE_UPSTREAM_CONNECT_SECONDS = env.number("ISTORE_UPSTREAM_CONNECT_SECONDS", 5)
 ISTORE_UPSTREAM_TOTAL_SECONDS = env.number("ISTORE_UPSTREAM_TOTAL_SECONDS", 60)
 ISTORE_UPSTREAM_CONCURRENCY = env.number("ISTORE_UPSTREAM_CONCURRENCY", 64, least=1)
-# A store that is reached from its own machine alone may ask the model servers beside it: who
-# can register one is on this machine already. Elsewhere nothing private is allowed; a
-# server that stands before the store on the same machine makes it reachable from elsewhere.
+# A store that is reachable only from its own machine may call the model servers beside it:
+# whoever can register one is on this machine already. Otherwise no private address is
+# allowed. A reverse proxy on the same machine makes the store reachable from elsewhere.
 _BESIDE = "127.0.0.1,localhost,::1"
 ISTORE_IS_LOCAL = (
     ISTORE_HOST in ("127.0.0.1", "localhost", "::1")
@@ -113,11 +113,11 @@ ISTORE_SPOOL_DIR = Path(
 ).expanduser()
 ISTORE_SPOOL_MAX_BYTES = env.size("ISTORE_SPOOL_MAX_BYTES", 2 * GIB)
 ISTORE_SPOOL_DEADLINE_MS = env.number("ISTORE_SPOOL_DEADLINE_MS", 50, least=1)
-# How long calls that the proxy knows go on while the database is away from it.
+# How long the proxy serves known calls from memory while it cannot reach the database.
 ISTORE_PROXY_STALE_SECONDS = env.number("ISTORE_PROXY_STALE_SECONDS", 300)
 ISTORE_SPOOL_DEADLINE_MAX_MS = env.number("ISTORE_SPOOL_DEADLINE_MAX_MS", 1000, least=1)
 ISTORE_SPOOL_SYNC_SECONDS = env.number("ISTORE_SPOOL_SYNC_SECONDS", 10, least=1)
-# From this age on an entry that waits in the spool makes readiness "degraded".
+# An entry that has waited longer in the spool makes readiness "degraded".
 ISTORE_SPOOL_WARN_SECONDS = env.number("ISTORE_SPOOL_WARN_SECONDS", 60, least=1)
 ISTORE_CAPTURE_CONCURRENCY = env.number("ISTORE_CAPTURE_CONCURRENCY", 16, least=1)
 ISTORE_EVENT_DELIVERIES = env.number("ISTORE_EVENT_DELIVERIES", 5, least=1)
@@ -133,12 +133,12 @@ ISTORE_TASK_ATTEMPTS = env.number("ISTORE_TASK_ATTEMPTS", 3, least=1)
 ISTORE_EXPORT_MAX = env.number("ISTORE_EXPORT_MAX", 1_000_000, least=1)
 ISTORE_EXPORTS_RUNNING = env.number("ISTORE_EXPORTS_RUNNING", 5, least=1)
 ISTORE_EXPORT_HOURS = env.number("ISTORE_EXPORT_HOURS", 72, least=1)
-# Inference sessions. The file lists the commands that services may name, if there is any.
+# Inference sessions. The file, if given, lists the commands that services may name.
 _processes_file = env.text("ISTORE_PROCESSES_FILE")
 ISTORE_PROCESSES_FILE = (
     Path(_processes_file).expanduser().absolute() if _processes_file else None
 )
-# Where this process reaches the proxy, to pass calls of sessions on to it.
+# The URL under which this process forwards calls of sessions to the proxy.
 ISTORE_PROXY_INTERNAL_URL = env.text(
     "ISTORE_PROXY_INTERNAL_URL",
     f"http://{_within}:{ISTORE_PROXY_PORT}",
@@ -151,18 +151,18 @@ ISTORE_SESSION_REPLICAS_MAX = env.number(
 ISTORE_SESSION_START_SECONDS = env.number("ISTORE_SESSION_START_SECONDS", 600, least=1)
 ISTORE_SESSIONS_OPEN = env.number("ISTORE_SESSIONS_OPEN", 100, least=1)
 ISTORE_TOMBSTONE_DAYS = env.number("ISTORE_TOMBSTONE_DAYS", 30, least=1)
-# How long an id that the proxy has named is held for a copy that has not come.
+# How long an id that the proxy has reserved is held for a copy that has not arrived.
 ISTORE_RESERVATION_HOURS = env.number("ISTORE_RESERVATION_HOURS", 168, least=1)
-# How long a call waits for the database to settle the id it wishes for.
+# How long a call waits for the database to settle the id it asks for.
 ISTORE_ID_DEADLINE_MS = env.number("ISTORE_ID_DEADLINE_MS", 1000, least=1)
 ISTORE_PENDING_TRUTH_DAYS = env.number("ISTORE_PENDING_TRUTH_DAYS", 90, least=1)
-# Actuals of one file: joined while the sender waits, and at most, by a worker.
+# Rows of one file of ground truth: joined in the request, and the maximum for a worker.
 ISTORE_TRUTHS_AT_ONCE = env.number("ISTORE_TRUTHS_AT_ONCE", 10_000, least=1)
 ISTORE_TRUTH_FILE_ROWS = env.number("ISTORE_TRUTH_FILE_ROWS", 5_000_000, least=1)
 ISTORE_QUALITY_ROWS = env.number("ISTORE_QUALITY_ROWS", 100_000, least=1)
 ISTORE_SOFT_DELETE_DAYS = env.number("ISTORE_SOFT_DELETE_DAYS", 30)
 ISTORE_VERIFY_GRACE_HOURS = env.number("ISTORE_VERIFY_GRACE_HOURS", 24, least=1)
-# Below these the directory of partitions is running out: /health/ready says so.
+# With fewer days of partitions ahead, /health/ready is "degraded".
 ISTORE_PARTITION_WARN_DAYS = env.number("ISTORE_PARTITION_WARN_DAYS", 14, least=1)
 
 # -- database, cache, broker: the embedded servers unless a URL names others
@@ -185,11 +185,11 @@ else:
         "HOST": str(ISTORE_HOME.run),
     }
 DATABASES = {"default": _database}
-_database["ENGINE"] = "istore.db.postgresql"  # fixes what a role or database may change
+_database["ENGINE"] = "istore.db.postgresql"  # fixes the session settings
 _database.setdefault("OPTIONS", {})
-# Where tables are looked for and made, whatever the role's own path is.
+# The schemas in which tables are found and created, whatever the role's own path is.
 ISTORE_DATABASE_SEARCH_PATH = env.text("ISTORE_DATABASE_SEARCH_PATH", '"$user", public')
-if env.flag("ISTORE_DATABASE_POOL", default=False):  # set by the web process alone
+if env.flag("ISTORE_DATABASE_POOL", default=False):  # set only for the web process
     _database["OPTIONS"]["pool"] = {"min_size": 2, "max_size": 12, "timeout": 10}
 _database["TEST"] = {"NAME": "istore_test"}
 
@@ -205,7 +205,7 @@ CACHES = {
         "BACKEND": "django.core.cache.backends.redis.RedisCache",
         "LOCATION": ISTORE_REDIS_URL,
         "KEY_PREFIX": "istore",
-        # A page does not wait for what may be forgotten.
+        # The cache is best effort: a page does not wait longer for it.
         "OPTIONS": {
             "parser_class": "istore.tasks.broker.BoundedParser",
             "protocol": 2,
@@ -217,7 +217,7 @@ CACHES = {
 SESSION_ENGINE = "django.contrib.sessions.backends.db"
 
 CELERY_BROKER_URL = ISTORE_REDIS_URL
-if ISTORE_REDIS_URL.startswith("unix://"):  # which Celery calls by other names
+if ISTORE_REDIS_URL.startswith("unix://"):  # Celery has another URL form for sockets
     _socket, _, _query = ISTORE_REDIS_URL.removeprefix("unix://").partition("?")
     CELERY_BROKER_URL = (
         f"redis+socket://{_socket}?{_query.replace('db=', 'virtual_host=')}"
@@ -237,7 +237,7 @@ CELERY_BROKER_TRANSPORT_OPTIONS = {
 CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
 CELERY_WORKER_HIJACK_ROOT_LOGGER = False
 CELERY_TIMEZONE = "UTC"
-# What writes archives takes minutes, and has a worker of its own.
+# Tasks that write archives take minutes, and have a worker of their own.
 CELERY_TASK_ROUTES = {
     name: {"queue": "exports"}
     for name in (
@@ -248,15 +248,15 @@ CELERY_TASK_ROUTES = {
     )
 }
 CELERY_BEAT_SCHEDULER = "istore.tasks.beat:SteadyScheduler"
-# A few fixed entries: the intervals of policies are rows. What was not begun before the
-# next one is due is not worth beginning.
+# A few fixed entries: the intervals of policies are rows. A message that was not begun
+# before the next one is due expires.
 CELERY_BEAT_SCHEDULE = {
     "reconcile": {
         "task": "ingest.tasks.reconcile",
         "schedule": timedelta(minutes=ISTORE_RECONCILE_MINUTES),
         "options": {"expires": 60 * ISTORE_RECONCILE_MINUTES},
     },
-    # Sixty days ahead, so once a day would do; a machine may be off at that hour.
+    # Makes sixty days ahead. Once a day would do, but a machine may be off at that hour.
     "make partitions": {
         "task": "inferences.tasks.make_partitions",
         "schedule": crontab(minute=17, hour="*/6"),
@@ -277,67 +277,67 @@ CELERY_BEAT_SCHEDULE = {
         "schedule": crontab(minute=47),
         "options": {"expires": 3600},
     },
-    # What deleted datasets hold, and inputs that no entry needs any more.
+    # Entries of deleted datasets, and inputs that no entry needs any more.
     "collect datasets": {
         "task": "datasets.tasks.collect_datasets",
         "schedule": timedelta(minutes=5),
         "options": {"expires": 300},
     },
-    # Archives that have had their time, and what broken attempts left behind.
+    # Expired archives, and files that broken attempts left behind.
     "collect archives": {
         "task": "exports.tasks.collect_archives",
         "schedule": timedelta(minutes=5),
         "options": {"expires": 300},
     },
-    # Which schedule is due is said by the table.
+    # The table decides which schedule is due.
     "start due schedules": {
         "task": "exports.tasks.start_due_schedules",
         "schedule": timedelta(minutes=1),
         "options": {"expires": 60},
     },
-    # Intents whose worker died, or whose ring was lost.
+    # Intents whose worker died, or whose queue message was lost.
     "finish removals": {
         "task": "inferences.tasks.finish_removals",
         "schedule": timedelta(minutes=1),
         "options": {"expires": 60},
     },
-    # Ids that were named by a proxy that died before the call was on its disk.
+    # Reservations of a proxy that died before the call was in its spool.
     "free reservations": {
         "task": "ingest.tasks.free_reservations",
         "schedule": crontab(minute=41),
         "options": {"expires": 3600},
     },
-    # A build of an index takes minutes and is not begun twice.
+    # Building an index takes minutes; a second build of it is not begun.
     "build vector indexes": {
         "task": "inferences.tasks.tend_vectors",
         "schedule": timedelta(minutes=5),
         "options": {"expires": 300},
     },
-    # Records of before the best class alone was the label, until none is left.
+    # Converts older records, whose labels are not only the best class, until none is left.
     "tell classes apart": {
         "task": "inferences.tasks.tell_classes_apart",
         "schedule": timedelta(minutes=1),
         "options": {"expires": 60},
     },
-    # The newest rows are walked until a segment tells of them.
+    # Queries scan the newest rows until a zone map covers them.
     "seal segments": {
         "task": "inferences.tasks.seal_segments",
         "schedule": timedelta(minutes=1),
         "options": {"expires": 60},
     },
-    # Which policy of retention is due is said by the table.
+    # The table decides which retention policy is due.
     "start due policies": {
         "task": "retention.tasks.start_due_policies",
         "schedule": timedelta(minutes=1),
         "options": {"expires": 60},
     },
-    # Tasks whose worker died, or whose ring was lost.
+    # Tasks whose worker died, or whose queue message was lost.
     "requeue stale tasks": {
         "task": "istore.tasks.ring_again",
         "schedule": timedelta(seconds=30),
         "options": {"expires": 30},
     },
-    # Servers that are starting are asked, sessions that came to their time are ended.
+    # Asks servers that are starting whether they are ready, and ends expired sessions.
     "tend sessions": {
         "task": "services.tasks.tend_sessions",
         "schedule": timedelta(seconds=5),
@@ -392,7 +392,7 @@ STORAGES = {
 
 
 def _s3(variables: str) -> dict[str, object]:
-    """A bucket as variables of these beginnings name it."""
+    """Return the storage of a bucket whose variables begin with ``variables``."""
     return {
         "BACKEND": "istore.blobs.S3Storage",
         "OPTIONS": {
@@ -412,7 +412,7 @@ def _s3(variables: str) -> dict[str, object]:
 
 if env.text("ISTORE_S3_BUCKET"):
     STORAGES["default"] = _s3("ISTORE_S3")
-# Buckets that scheduled exports may write to, by name: where in each they begin.
+# The key prefix in each bucket that scheduled exports may write to, by name.
 ISTORE_EXPORT_DESTINATIONS: dict[str, str] = {}
 for _name in env.listed("ISTORE_EXPORT_DESTINATIONS"):
     _variables = f"ISTORE_EXPORT_{_name.upper()}"
@@ -461,7 +461,7 @@ INSTALLED_APPS = [
 ]
 MIDDLEWARE = [
     "istore.web.client_address.believing_trusted_proxies",
-    "istore.freshness.middleware",  # outermost: it waits for what the request changed
+    "istore.freshness.middleware",  # waits until proxies know what changed
     "istore.web.request_checks.RequestChecks",
     "django.middleware.security.SecurityMiddleware",
     "csp.middleware.CSPMiddleware",
@@ -569,7 +569,7 @@ SECURE_HSTS_INCLUDE_SUBDOMAINS = SECURE_HSTS_PRELOAD = env.flag(
     "ISTORE_HSTS_INCLUDE_SUBDOMAINS", default=False
 )
 SECURE_SSL_REDIRECT = env.flag("ISTORE_SSL_REDIRECT", default=False)
-SECURE_REDIRECT_EXEMPT = [r"^health/"]  # asked over plain HTTP, from this machine
+SECURE_REDIRECT_EXEMPT = [r"^health/"]  # probes use plain HTTP, from this machine
 if ISTORE_BEHIND_TLS_PROXY:
     SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")
 X_FRAME_OPTIONS = "DENY"

@@ -1,11 +1,11 @@
-"""Which servers the proxy may speak to: a registered URL is a request from outside.
+"""Which servers the proxy may call: a registered URL is input from outside (SSRF).
 
-Addresses that are not of the public internet are refused unless ``ISTORE_UPSTREAM_ALLOW``
-lists them, as ``host``, ``host:port``, ``address``, ``address:port`` or a network. A name
-is judged by the address that is connected to, at the moment of connecting.
+Addresses that are not on the public internet are refused unless ``ISTORE_UPSTREAM_ALLOW``
+lists them, as ``host``, ``host:port``, ``address``, ``address:port`` or a network. A host name
+is judged by the address it resolves to, at the moment of connecting.
 
-The servers of the store itself are never an upstream, whatever is listed and however they
-are spelled: a registered URL would reach past tokens, roles and projects.
+The servers of the store itself are never an upstream, even if they are listed, and however
+they are spelled: such a URL would bypass tokens, roles and projects.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from django.conf import settings
 
 PORTS = {"http": 80, "https": 443}
 NOT_IN_A_URL = re.compile(r"[\x00-\x20\x7f-\xa0\\]")
-# Global by their numbers, yet a way into what is not: translations, tunnels, old forms.
+# Python calls these global, but they embed other addresses: translations, tunnels, old forms.
 DISGUISES = [
     ip_network(network)
     for network in (
@@ -47,7 +47,7 @@ DISGUISES = [
 
 @dataclass(frozen=True, slots=True)
 class Allowed:
-    """One entry of the list: a network or a host, at one port or at any."""
+    """An entry of the allow list: a network or a host, at one port or at any."""
 
     network: IPv4Network | IPv6Network | None
     host: str
@@ -55,6 +55,7 @@ class Allowed:
 
     @classmethod
     def read(cls, entry: str) -> Allowed:
+        """Return the entry that a text describes. Raises ``ValueError``."""
         if network := _network(entry):
             return cls(network, "", None)
         host, colon, port = entry.rpartition(":")
@@ -76,9 +77,9 @@ class Allowed:
 
 
 def check_upstream_url(url: str) -> None:
-    """Raises ValueError, with a sentence for its author, unless the proxy may use it.
+    """Raise ``ValueError``, with a sentence for the URL's author, unless the URL is allowed.
 
-    A host name passes: what it resolves to is checked when the proxy connects.
+    A host name passes here. The address it resolves to is checked when the proxy connects.
     """
     parts = _split(url)
     if parts.scheme not in PORTS:
@@ -100,7 +101,7 @@ def check_upstream_url(url: str) -> None:
 
 
 def allowed_address(ip: str, host: str = "", port: int | None = None) -> bool:
-    """Whether to connect to the address, which ``host`` is, or resolved to."""
+    """Return whether the proxy may connect to the address that ``host`` is or resolved to."""
     address = ip_address(ip)
     if is_own_server(ip, host, port):
         return False
@@ -111,7 +112,7 @@ def allowed_address(ip: str, host: str = "", port: int | None = None) -> bool:
 
 
 def is_own_server(ip: str, host: str, port: int | None) -> bool:
-    """Whether the store itself, its database, broker or object store listens there."""
+    """Return whether a server of the store listens there, such as its database or broker."""
     if port is None:
         return False
     own = own_servers(
@@ -132,7 +133,7 @@ def is_own_server(ip: str, host: str, port: int | None) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class OwnServers:
-    """``named`` by host and port; ``local_ports`` at any address of this machine."""
+    """The store's servers: ``named`` by host and port, ``local_ports`` at any local address."""
 
     named: frozenset[tuple[str, int]]
     local_ports: frozenset[int]
@@ -150,6 +151,7 @@ def own_servers(
     database_host: str,
     database_port: int,
 ) -> OwnServers:
+    """Return the servers that these settings name; cached by their values."""
     named, ports = set(), {web, proxy}
     usual = {**PORTS, "redis": 6379, "rediss": 6379}
     for each in (url, proxy_url, internal_url, redis_url, blobs_url):
@@ -172,10 +174,10 @@ def _may_be_here(host: str) -> bool:
 
 
 def is_this_machine(ip: str) -> bool:
-    """Whether a server of this machine is reached at the address.
+    """Return whether the address belongs to this machine.
 
-    An address that can be bound to is one of ours; that asks the kernel, and no list of
-    interfaces has to be kept.
+    An address that can be bound is one of ours. This asks the kernel, so no list of interfaces
+    has to be kept.
     """
     address = ip_address(ip)
     address = getattr(address, "ipv4_mapped", None) or address
@@ -192,6 +194,7 @@ def is_this_machine(ip: str) -> bool:
 
 
 def is_public(address: IPv4Address | IPv6Address) -> bool:
+    """Return whether the address is on the public internet, and not a disguise of another."""
     if not address.is_global or address.is_multicast or address.is_reserved:
         return False
     return not any(address in network for network in DISGUISES)
@@ -217,7 +220,7 @@ def _split(url: str) -> SplitResult:
 
 
 def _address_of(host: str) -> str:
-    """The address that the host is by its spelling; empty for a name to be resolved."""
+    """Return the address that the host spells, or "" for a name that must be resolved."""
     name = host.rstrip(".")
     if is_literal(name):
         return name

@@ -1,4 +1,4 @@
-"""The one module that names every app."""
+"""The URL configuration. This is the only module that names every app."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ urlpatterns = [
     path("", include("services.urls")),
     path("", include("quality.urls")),
     path("", include("retention.urls")),
-    # What belongs to a project comes last: see istore.addresses.
+    # Routes that begin with a project come last: see istore.addresses.
     path("", include("datasets.urls")),
     path("", include("istore.accounts.urls")),
 ]

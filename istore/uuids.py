@@ -1,4 +1,4 @@
-"""Names that sort by the time they were made."""
+"""UUIDs that sort by the time they were made."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ AT_ONCE = 256
 
 
 def uuid7() -> str:
-    """A UUID, version 7 of RFC 9562: 48 bits of milliseconds, then chance."""
+    """Return a UUID, version 7 of RFC 9562: 48 bits of milliseconds, then random bits."""
     moment = f"{time.time_ns() // 1_000_000:012x}"
     chance = _chance()
     text, variant = chance.hex(), "89ab"[chance[9] & 3]
@@ -17,9 +17,9 @@ def uuid7() -> str:
 
 
 def _chance() -> bytes:
-    """Ten random bytes, drawn from the system many at a time: each look costs a call."""
+    """Return ten random bytes. They are drawn in bulk, because each draw is a system call."""
     try:
-        return _drawn.pop()  # whole or not at all, whichever threads ask
+        return _drawn.pop()  # atomic, so two threads never get the same bytes
     except IndexError:
         fresh = os.urandom(10 * AT_ONCE)
         _drawn.extend(fresh[n : n + 10] for n in range(10, len(fresh), 10))
@@ -27,4 +27,4 @@ def _chance() -> bytes:
 
 
 _drawn: list[bytes] = []
-os.register_at_fork(after_in_child=_drawn.clear)  # no two processes draw the same
+os.register_at_fork(after_in_child=_drawn.clear)  # else parent and child share bytes

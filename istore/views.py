@@ -1,4 +1,4 @@
-"""Views that belong to no app: signed links, the API's description, error pages."""
+"""Views that belong to no app: the API's description, error pages, and the rate limit."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class SwaggerView(SpectacularSwaggerSplitView):
 
 @require_safe
 def favicon(request: HttpRequest) -> HttpResponse:
-    """For pages that name no icon of their own."""
+    """Redirect to the icon, for pages that name none."""
     return redirect(static("favicon.svg"))
 
 
@@ -57,7 +57,7 @@ def not_found(request: HttpRequest, exception: Exception) -> HttpResponse:
 def telling_not_allowed(
     get_response: Callable[[HttpRequest], HttpResponse],
 ) -> Callable[[HttpRequest], HttpResponse]:
-    """Middleware: a 405 has a page, too; Django's own is empty."""
+    """Middleware that gives a 405 a body; Django's own is empty."""
 
     def answer(request: HttpRequest) -> HttpResponse:
         response = get_response(request)
@@ -79,10 +79,10 @@ UNLIMITED = ("/health/",)
 def limiting_calls(
     get_response: Callable[[HttpRequest], HttpResponse],
 ) -> Callable[[HttpRequest], HttpResponse]:
-    """Middleware: ``ISTORE_RATE_PER_MINUTE`` for people, and for addresses of strangers.
+    """Middleware that applies ``ISTORE_RATE_PER_MINUTE`` to people, and to unknown addresses.
 
-    A call with a token is counted where the token is looked up. When no view of the API
-    looked it up, nothing was done, and the call counts for its address.
+    A call with a token is counted where the token is looked up. If no view of the API looked it
+    up, the call counts for its address.
     """
 
     def answer(request: HttpRequest) -> HttpResponse:
@@ -108,7 +108,8 @@ def _address(request: HttpRequest) -> str:
 
 
 def _person(request: HttpRequest) -> str:
-    # Asking who it is must not make every answer vary by cookie.
+    # Reading the user marks the session as accessed, and every response would then vary
+    # by cookie.
     accessed = request.session.accessed
     user = request.user
     caller = rate_limits.by_user(user.pk) if user.is_authenticated else None
@@ -127,7 +128,7 @@ def _too_many(request: HttpRequest, caller: str) -> HttpResponse | None:
 
 
 def server_error(request: HttpRequest) -> HttpResponse:
-    """A 500, or what the fault of a server behind this one means to the caller."""
+    """Answer a 500, or the problem that a fault of a server behind this one means."""
     answer = as_answer(sys.exception())
     if answer is None:
         detail = "Something went wrong on our side."

@@ -21,15 +21,15 @@ django.setup()
 
 
 class StoreRequest(WSGIRequest):
-    """A request that can be made whatever its headers say: middleware judges them.
+    """A request that can be constructed whatever its headers say; middleware judges them.
 
-    Django would read even the query by the charset that a Content-Type names, before any
-    middleware, and ``zlib`` is a codec, too. Texts are UTF-8 here (``request_checks``).
+    Django would read even the query by the charset of the Content-Type, before any middleware,
+    and ``zlib`` is a codec, too. Texts are UTF-8 here (``request_checks``).
     """
 
     def _set_content_type_params(self, meta: dict[str, Any]) -> None:
         self.content_type, self.content_params = "", {}
-        with suppress(LookupError, ValueError):  # a parameter in no known charset
+        with suppress(LookupError, ValueError):  # a parameter in an unknown charset
             self.content_type, self.content_params = parse_header_parameters(
                 meta.get("CONTENT_TYPE", "")
             )
@@ -41,11 +41,11 @@ class StoreHandler(WSGIHandler):
 
 application = StoreHandler()
 
-# All views are loaded now, not by the first who calls; and what stays for good is not
-# searched for garbage again, which held calls up for tenths of a second.
+# All views are loaded now, not at the first request. Objects that stay for good are not
+# scanned by the garbage collector again; those scans delayed calls by tenths of a second.
 resolve("/")
 gc.collect()
 gc.freeze()
-# A page of fifty holds thousands of objects for a moment, which is no reason to look for
-# garbage: most calls would, several times. Cycles are few, and wait for some hundred calls.
+# A page of fifty rows holds thousands of objects for a moment. The default threshold would
+# collect several times in most calls. Cycles are few, and can wait some hundred calls.
 gc.set_threshold(50_000, 10, 10)

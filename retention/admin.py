@@ -1,4 +1,4 @@
-"""Policies are edited here by the same functions as by the API; runs are read."""
+"""The admin site of retention. Policies change by the API's functions; tasks are read-only."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ class RetentionPolicyAdmin(admin.ModelAdmin):
     ) -> Any:
         field = super().formfield_for_foreignkey(db_field, request, **options)
         if db_field.name == "model":
-            # Two projects may have a model of one id.
+            # Two projects may have models with the same id, so the label names the project.
             field.queryset = field.queryset.select_related("project")
             field.label_from_instance = lambda model: model.full_name
         return field
@@ -74,7 +74,7 @@ class RetentionPolicyAdmin(admin.ModelAdmin):
 
     def get_actions(self, request: HttpRequest) -> dict[str, Any]:
         actions = super().get_actions(request)
-        actions.pop("delete_selected", None)  # it would leave no audit row
+        actions.pop("delete_selected", None)  # it would write no audit entry
         return actions
 
     @admin.action(description="Carry out now", permissions=["change"])

@@ -1,4 +1,4 @@
-"""The policy of a model as a form: three choices in words, ages in hours or days."""
+"""The form of a model's policy: three choices in words, ages in hours or days."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ DEFAULT_INPUT_AGE, DEFAULT_RECORD_AGE = 30 * DAY, 90 * DAY
 
 
 class AgeWidget(forms.MultiWidget):
-    """A number and its unit."""
+    """A number and its unit, for an age in hours."""
 
     def __init__(self, label: str) -> None:
         number = forms.NumberInput(attrs={"min": 0, "aria-label": label})
@@ -38,7 +38,7 @@ class AgeWidget(forms.MultiWidget):
 
 
 class AgeField(forms.MultiValueField):
-    """Whole hours, written as hours or as days."""
+    """An age in whole hours, entered as hours or days; None if it is empty."""
 
     def __init__(self, label: str, **options: Any) -> None:
         fields = [
@@ -59,7 +59,7 @@ class AgeField(forms.MultiValueField):
 
 
 class PolicyForm(forms.Form):
-    """``terms`` are the values of a policy; None when everything is to be kept."""
+    """The form of a policy. ``terms`` are its values, or None if everything is kept."""
 
     what = forms.ChoiceField(choices=CHOICES, widget=forms.RadioSelect)
     input_age = AgeField("Delete inputs after")
@@ -108,7 +108,7 @@ class PolicyForm(forms.Form):
                 self.add_error("input_age", why)
         for name in ("input_age", "record_age"):
             if what and name not in wanted.get(what, ()):
-                self.errors.pop(name, None)  # what is not asked for cannot be wrong
+                self.errors.pop(name, None)  # the choice does not use this field
         return given
 
     @property

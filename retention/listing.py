@@ -1,4 +1,4 @@
-"""Which tasks of a model, a page at a time."""
+"""Lists of a model's retention tasks, page by page."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from retention.models import RetentionTask
 
 @dataclass(frozen=True, slots=True)
 class TaskQuery:
-    """A policy or a state that is not known matches nothing."""
+    """A query for tasks of one model. An unknown policy or state matches nothing."""
 
     policy_id: str | None = None
     state: str | None = None
@@ -23,7 +23,7 @@ class TaskQuery:
     pagination: Pagination = field(default_factory=Pagination)
 
     def page(self, model: RegisteredModel) -> tuple[list[RetentionTask], str | None]:
-        """The tasks, and the cursor of the next page. Raises ``BadCursor``."""
+        """Return the tasks, and the cursor of the next page or None. Raises ``BadCursor``."""
         wanted = self.pagination
         page, following = paging.page_of(
             self._matching(model),
@@ -51,7 +51,7 @@ class TaskQuery:
 
 
 def uuid_of(text: str) -> uuid.UUID | None:
-    """None where the text is no id of ours."""
+    """Return the UUID that the text spells, or None."""
     try:
         return uuid.UUID(text)
     except ValueError:

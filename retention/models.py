@@ -1,4 +1,4 @@
-"""How long the inferences of a model are kept, and the runs that remove the rest."""
+"""Tables of retention: policies, which say how long a model's inferences are kept, and tasks."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from inferences.models import RegisteredModel
 from inferences.models.row_ids import EARLIEST
 from istore.tasks.tracking import ACTIVE, TrackedTask, TrackedTaskQuerySet
 
-KEEP = -1  # as a maximum_record_age: the records stay for good
+KEEP = -1  # as maximum_record_age: records are kept for good
 HOURS_MOST = 2**31 - 1
 HOUR = timedelta(hours=1)
 
@@ -28,13 +28,13 @@ class DeleteAction(models.TextChoices):
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """What happened before them goes: the inputs, and the records."""
+    """The two times before which data is removed: one for inputs, one for records."""
 
     inputs: datetime
     records: datetime
 
     def or_earlier(self, other: Limits) -> Limits:
-        """Of two policies what neither would keep."""
+        """Return the earlier of the limits: what neither of two policies would keep."""
         return Limits(min(self.inputs, other.inputs), min(self.records, other.records))
 
 
@@ -43,7 +43,7 @@ def _before(at: datetime, hours: int) -> datetime:
 
 
 class Terms(models.Model):
-    """What a policy says, in whole hours. A task keeps a copy of what it ran by."""
+    """The values of a policy, in whole hours. A task keeps a copy of those it ran with."""
 
     maximum_record_age = models.IntegerField(
         validators=[MinValueValidator(KEEP), MaxValueValidator(HOURS_MOST)],
@@ -65,7 +65,7 @@ class Terms(models.Model):
         return self.maximum_record_age == KEEP
 
     def limits(self, at: datetime) -> Limits:
-        """The limits at a moment; hours are subtracted as hours, in UTC."""
+        """Return the limits at a moment. Hours are subtracted in UTC, whatever the local time."""
         records = EARLIEST
         if not self.keeps_records:
             records = _before(at, self.maximum_record_age)
@@ -74,10 +74,10 @@ class Terms(models.Model):
 
 class RetentionPolicyQuerySet(models.QuerySet["RetentionPolicy"]):
     def due(self, at: datetime) -> Self:
-        """Automated policies that have waited out their interval.
+        """Return automated policies whose interval has passed.
 
-        One whose last run lies in the future is due, too: that was the time of a clock
-        that is right by now, and it would wait until then.
+        A policy whose last run lies in the future is due, too. The clock was wrong then and is
+        right now; otherwise the policy would wait until that time.
         """
         interval = ExpressionWrapper(
             F("automated_interval") * HOUR, output_field=DurationField()
@@ -94,7 +94,7 @@ class RetentionPolicyQuerySet(models.QuerySet["RetentionPolicy"]):
 
 
 class RetentionPolicy(Terms):
-    """How long one model's inferences, and the inputs behind them, are kept."""
+    """How long one model's records and inputs are kept."""
 
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
     model = models.OneToOneField(
@@ -135,7 +135,7 @@ class RetentionPolicy(Terms):
 
     @property
     def next_at(self) -> datetime | None:
-        """When it is due again; None when nobody but people runs it, or it is due now."""
+        """The time of the next automatic run; None if there is none, or the policy is due now."""
         if not self.automated_interval or self.last_scheduled_at is None:
             return None
         try:
@@ -150,9 +150,9 @@ class RetentionTaskQuerySet(TrackedTaskQuerySet):
 
 
 class RetentionTask(TrackedTask, Terms):
-    """One run of a policy, and the receipt of it. The limits are fixed when it is opened.
+    """One run of a policy, and its report. The limits are fixed when the task is opened.
 
-    It outlives the policy, which it names by a number without a constraint.
+    A task outlives its policy, which it names by id without a foreign key constraint.
     """
 
     runner = "retention.tasks.run_retention_task"
@@ -183,7 +183,7 @@ class RetentionTask(TrackedTask, Terms):
     deleted_record_count = models.PositiveBigIntegerField(default=0)
     deleted_blob_count = models.PositiveBigIntegerField(default=0)
     deleted_bytes = models.PositiveBigIntegerField(default=0)
-    # The batch whose intents are committed and which is not yet counted as done.
+    # The batch whose intents are committed but which is not yet counted; else null.
     open_batch = models.JSONField(null=True, editable=False)
 
     objects = RetentionTaskQuerySet.as_manager()
@@ -197,9 +197,9 @@ class RetentionTask(TrackedTask, Terms):
             ),
         ]
         indexes = [
-            # Read by the list of a model's tasks, in the order of time.
+            # Serves the list of a model's tasks, in the order of creation.
             models.Index("model", "created_at", "id", name="retention_task_by_model"),
-            # Read by the beat that looks for tasks nobody holds.
+            # Serves beat, which looks for unclaimed tasks (``not_notified``).
             models.Index(
                 "created_at",
                 name="retention_task_active",

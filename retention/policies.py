@@ -1,4 +1,4 @@
-"""Policies and runs of them are made, changed and ended: with the audit row of each act."""
+"""Create, change and delete policies, and start and stop their tasks. Each act is audited."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ SCHEDULE = "the schedule"
 
 
 def contradiction(maximum_record_age: int, maximum_blob_age: int) -> str | None:
-    """Why these ages cannot stand together."""
+    """Return why the two ages contradict each other, or None."""
     if maximum_record_age != KEEP and maximum_blob_age > maximum_record_age:
         return "Inputs cannot be kept longer than their records."
     return None
@@ -29,7 +29,7 @@ def contradiction(maximum_record_age: int, maximum_blob_age: int) -> str | None:
 def create_policy(
     actor: object, model: RegisteredModel, **values: Any
 ) -> RetentionPolicy:
-    """The model's policy; a 409 ``policy-exists`` when it has one."""
+    """Create and return the model's policy. Raises ``Conflict`` ``policy-exists``."""
     try:
         with transaction.atomic():
             policy = RetentionPolicy.objects.create(model=model, **values)
@@ -46,10 +46,10 @@ def create_policy(
 def change_policy(
     actor: object, policy: RetentionPolicy, **values: Any
 ) -> RetentionPolicy | None:
-    """Change what it says, at once for past and future; None if it was deleted.
+    """Change the policy, for past and future data; return it, or None if it was deleted.
 
-    Waits for the batch that a task is about to commit, so that what is removed after
-    the answer is removed by the new policy.
+    The row lock waits for the batch that a task is about to commit, so everything removed after the
+    response is removed by the new policy.
     """
     held = RetentionPolicy.objects.select_for_update().filter(pk=policy.pk)
     if not held.exists():
@@ -62,7 +62,7 @@ def change_policy(
 
 @transaction.atomic
 def delete_policy(actor: object, policy: RetentionPolicy) -> bool:
-    """Keep everything from now on: a task that is running ends stopped."""
+    """Delete the policy, and return whether it existed. A running task of it ends as stopped."""
     removed, _ = RetentionPolicy.objects.filter(pk=policy.pk).delete()
     if removed:
         values = {name: getattr(policy, name) for name in GIVEN}
@@ -73,7 +73,7 @@ def delete_policy(actor: object, policy: RetentionPolicy) -> bool:
 def open_task(
     actor: object, policy: RetentionPolicy, *, dry_run: bool = False
 ) -> RetentionTask:
-    """A run of the policy, from now on; a 409 ``task-already-active`` while one is on."""
+    """Start a task of the policy, and return it. Raises ``Conflict`` ``task-already-active``."""
     at = clock.now()
     try:
         with transaction.atomic():
@@ -94,16 +94,17 @@ def open_task(
 
 
 def already_active() -> Conflict:
+    """Return the 409 ``task-already-active``."""
     message = "A task of this policy is active: wait for its end, or stop it."
     return Conflict(message, "task-already-active")
 
 
 def start_due(at: datetime) -> list[RetentionTask]:
-    """Open a task for every automated policy whose interval has passed.
+    """Open a task for every automated policy whose interval has passed, and return the tasks.
 
-    ``last_scheduled_at`` moves by compare-and-set in the transaction of the insert, so
-    two beats make one task; it moves to now, so a missed window runs once. While a task
-    of the policy is active the policy waits for the next round.
+    ``last_scheduled_at`` moves by compare-and-set in the transaction of the insert, so two beats
+    make one task. It moves to ``at``, so a missed window runs once. While a task of the policy is
+    active, the policy waits for the next round.
     """
     opened = []
     for policy in RetentionPolicy.objects.due(at).select_related("model__project"):
@@ -114,12 +115,12 @@ def start_due(at: datetime) -> list[RetentionTask]:
                 if _schedule(policy, at):
                     opened.append(_open(SCHEDULE, policy, at, by_schedule=True))
         except IntegrityError:
-            continue  # somebody was faster by hand
+            continue  # a task was opened by hand at the same time
     return opened
 
 
 def _schedule(policy: RetentionPolicy, at: datetime) -> bool:
-    """Move ``last_scheduled_at`` on. False if another scheduler was first."""
+    """Move ``last_scheduled_at`` on. Return False if another scheduler was first."""
     same = RetentionPolicy.objects.filter(
         pk=policy.pk, last_scheduled_at=policy.last_scheduled_at
     )
@@ -144,7 +145,10 @@ def _open(
 
 
 def resume_task(actor: object, task: RetentionTask) -> bool:
-    """Let a stopped or failed task go on, to the limits it had. False if it is neither."""
+    """Resume a stopped or failed task with the limits it had. Return False if it is neither.
+
+    Raises ``Conflict`` ``task-already-active`` while another task of the policy is active.
+    """
     try:
         with transaction.atomic():
             resumed = task.resume()
@@ -157,7 +161,7 @@ def resume_task(actor: object, task: RetentionTask) -> bool:
 
 @transaction.atomic
 def stop_task(actor: object, task: RetentionTask) -> bool:
-    """End a task where it is; what is removed stays removed. False if it had ended."""
+    """Stop a task; what is removed stays removed. Return False if it had ended."""
     stopped = task.stop()
     if stopped:
         _audit_task(actor, "stop", task)

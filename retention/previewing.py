@@ -1,4 +1,4 @@
-"""The preview of a policy as its page shows it: figures, a plot by day, a few pictures."""
+"""The preview of a policy for its page: figures, a plot by day, and a few samples."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ from retention.models import Limits, RetentionPolicy
 from retention.surveying import Survey, survey_in_time
 from retention.sweeping import stale
 
-SAMPLES = 3  # of the oldest, and of the newest that would go
+SAMPLES = 3  # inferences from each end, the oldest and the newest
 LEAST_COLUMNS, MOST_COLUMNS = 7, 90
 
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """A day, or a few: heights in percent of the highest column."""
+    """One column of the plot: a day or several. Heights are percent of the highest column."""
 
     x: int
     first: date
@@ -45,6 +45,8 @@ class Column:
 
 @dataclass(frozen=True, slots=True)
 class Plot:
+    """The plot of what would be removed, with ``days`` days in each column."""
+
     columns: list[Column]
     days: int  # in each column
     first: date
@@ -52,12 +54,14 @@ class Plot:
 
     @property
     def width(self) -> int:
-        """In columns; few are no wider than those of a week."""
+        """The width in columns, at least that of a week."""
         return max(LEAST_COLUMNS, (self.last - self.first).days // self.days + 1)
 
 
 @dataclass(frozen=True, slots=True)
 class Preview:
+    """What a policy would remove now, for its page."""
+
     policy: RetentionPolicy
     limits: Limits
     found: Survey
@@ -66,7 +70,7 @@ class Preview:
 
 
 def preview(model: RegisteredModel, terms: Mapping[str, Any]) -> Preview:
-    """What a policy of these terms would remove in this moment."""
+    """Return what a policy with these terms would remove at this moment."""
     policy = RetentionPolicy(model=model, **terms)
     limits = policy.limits(clock.now())
     found = survey_in_time(model, limits)
@@ -74,7 +78,7 @@ def preview(model: RegisteredModel, terms: Mapping[str, Any]) -> Preview:
 
 
 def plot(days: Mapping[date, tuple[int, int]]) -> Plot | None:
-    """One column a day, or of as many days as let all of them be seen."""
+    """Return a plot with at most about ``MOST_COLUMNS`` columns, or None without any day."""
     if not days:
         return None
     first, last = min(days), max(days)
@@ -100,12 +104,15 @@ def plot(days: Mapping[date, tuple[int, int]]) -> Plot | None:
 
 
 def _height(count: int, highest: int) -> float:
-    """In percent; what is there at all can be seen."""
+    """Return the height in percent; a count above zero is always visible."""
     return round(max(100 * count / highest, 1.5), 2) if count else 0.0
 
 
 def _samples(model: RegisteredModel, limits: Limits) -> list[tuple[Inference, Look]]:
-    """A few of what would go, oldest first; none when finding them takes too long."""
+    """Return a few inferences that would be removed, oldest first.
+
+    The list is empty if finding them exceeds the statement timeout.
+    """
     try:
         with statement_timeout():
             rows = _ends(model, limits)

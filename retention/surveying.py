@@ -1,7 +1,7 @@
-"""How much a policy would remove: counted, summed and told by day, and nothing written.
+"""Survey what a policy would remove: counts, bytes and days. It writes nothing.
 
-What the survey counts is what a sweep with the same limits removes: live, unprotected
-records, and the inputs of unprotected inferences, hidden ones included.
+The survey counts what a sweep with the same limits removes: live, unprotected records, and the
+inputs of unprotected inferences, including soft-deleted ones.
 """
 
 from __future__ import annotations
@@ -18,13 +18,13 @@ from inferences.models.row_ids import LOW_BITS, ORIGIN, first_id_at, moment_of
 from istore.db.statement_timeout import statement_timeout
 from retention.models import Limits
 
-COUNTED_AT_LEAST = 20_000  # rows that are looked at when all of them take too long
+COUNTED_AT_LEAST = 20_000  # rows that are read if reading all of them takes too long
 DAY_MICROSECONDS = 86_400_000_000
 
 
 @dataclass(slots=True)
 class Part:
-    """Records or inputs: how many, how large, from when to when."""
+    """The number of records or inputs, their bytes, and their oldest and newest time."""
 
     count: int = 0
     bytes: int = 0
@@ -45,10 +45,10 @@ class Part:
 
 @dataclass(slots=True)
 class Survey:
-    """What would go, and what stays because it is protected.
+    """What would be removed, and what stays because it is protected.
 
-    ``days`` says how many records and inputs go of each day that has any. When
-    ``is_exact`` is False there is at least this much.
+    ``days`` maps each day that has any to (records, inputs). If ``is_exact`` is False the figures
+    are a lower bound.
     """
 
     records: Part = field(default_factory=Part)
@@ -60,7 +60,10 @@ class Survey:
 
 
 def survey(model: RegisteredModel, limits: Limits, most: int | None = None) -> Survey:
-    """Count in a read-only transaction; with ``most``, the oldest so many rows alone."""
+    """Return the survey, counted in a read-only transaction.
+
+    With ``most``, only that many of the oldest rows are read.
+    """
     values = {
         "model": model.pk,
         "inputs": first_id_at(limits.inputs),
@@ -79,7 +82,11 @@ def survey(model: RegisteredModel, limits: Limits, most: int | None = None) -> S
 
 
 def survey_in_time(model: RegisteredModel, limits: Limits) -> Survey:
-    """Exact within ``ISTORE_QUERY_SECONDS``; else at least what the oldest rows say."""
+    """Return an exact survey if it is fast enough, else a lower bound.
+
+    The exact one may take half of ``ISTORE_QUERY_SECONDS``. After that only the oldest
+    ``COUNTED_AT_LEAST`` rows are read.
+    """
     try:
         with statement_timeout(settings.ISTORE_QUERY_SECONDS / 2):
             return survey(model, limits)
@@ -105,7 +112,7 @@ ROWS = f"""
 
 
 def _survey(rows: str) -> str:
-    """One read of the range, with the payloads beside it, both in the order of ids."""
+    """Return SQL that reads the range once, with the payloads, both in the order of ids."""
     going = "NOT deleted AND row.id < %(records)s"
     aging = "cold.id IS NOT NULL AND row.id < %(inputs)s"
     return f"""

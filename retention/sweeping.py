@@ -1,11 +1,12 @@
-"""Carry out retention tasks: intent under row locks, blobs, row, batch by batch.
+"""Carry out retention tasks, batch by batch: intent under row locks, blobs, rows.
 
-What goes is decided in the transaction of each batch, by the earlier of two limits: the
-one fixed when the task was opened and the one its policy gives in that moment. All
+What is removed is decided in the transaction of each batch, by the earlier of two limits: the
+one fixed when the task was opened, and the one its policy gives at that moment. All
 progress is in the database: ``open_batch`` is set in the transaction that commits the
 intents and cleared in the one that deletes the rows and raises the counters, so a crash
 never counts twice. A worker that takes over a task finishes the open batch first; the
-steps between the two transactions may run twice. How things go is ``inferences.store.removal``'s to say.
+steps between the two transactions may run twice. ``inferences.store.removal`` does the
+removal itself.
 """
 
 from __future__ import annotations
@@ -35,19 +36,19 @@ from retention.surveying import survey
 
 logger = logging.getLogger(__name__)
 
-WHOLE_EVERY = timedelta(days=1)  # how often a run of the schedule begins at the start
+WHOLE_EVERY = timedelta(days=1)  # how often a scheduled run ignores the low watermark
 LOCKED_PATIENCE = (
     30.0  # seconds for which rows may stay locked before a worker gives up
 )
 LOCKED_PAUSE = 0.25
-WORTH_VACUUM = 10_000  # fewer rows are autovacuum's
+WORTH_VACUUM = 10_000  # removed rows; fewer are left to autovacuum
 
 Kind = Literal["records", "inputs"]
 
 
 @dataclass(frozen=True, slots=True)
 class Open:
-    """What is committed to go and not yet counted; it lies between these row ids."""
+    """Intents that are committed and not yet counted, between these two row ids."""
 
     kind: Kind
     lowest: int
@@ -63,7 +64,7 @@ class Open:
         return cls(kind, *bounds, records, batch.blobs, batch.bytes)
 
     def __add__(self, other: Open) -> Open:
-        """Both of them; they are of one kind."""
+        """Return the sum of two batches of one kind."""
         return Open(
             self.kind,
             min(self.lowest, other.lowest),
@@ -74,7 +75,7 @@ class Open:
         )
 
     def count(self, task: RetentionTask, left: Open | None = None) -> None:
-        """Raise the counts of the task, on which only what is left stays open."""
+        """Add the batch to the task's counters; only ``left`` stays in ``open_batch``."""
         task.advance(
             heed_stop=False,
             open_batch=None if left is None else asdict(left),
@@ -86,7 +87,7 @@ class Open:
 
 @dataclass(frozen=True, slots=True)
 class Going:
-    """A batch whose objects are being deleted."""
+    """A batch whose blobs are being deleted by the thread."""
 
     open: Open
     batch: Batch
@@ -94,7 +95,7 @@ class Going:
 
 
 def sweep(task: RetentionTask) -> bool:
-    """Remove what lies beyond the task's limits. False if another worker has it."""
+    """Remove what lies beyond the task's limits. Return False if another worker holds it."""
     if not task.claim():
         return False
     failpoint("retention.claimed")
@@ -106,7 +107,7 @@ def sweep(task: RetentionTask) -> bool:
             with ThreadPoolExecutor(1, "retention") as thread:
                 run = _Run(task, thread)
                 run.finish_left()
-                # Records first: what goes for good takes its input along, in one step.
+                # Records first: a hard delete of a record also removes its input, in one step.
                 run.remove("records")
                 run.remove("inputs")
         failpoint("retention.swept")
@@ -129,7 +130,11 @@ def _count_totals(task: RetentionTask) -> None:
 
 
 def _was_whole_lately(task: RetentionTask) -> bool:
-    """A bound that is too high delays, and never loses: it is forgotten once a day."""
+    """Return whether a run of the last day began at the first inference.
+
+    A low watermark (``blob_gone_before``) that is too high delays removals but loses nothing.
+    So a scheduled run ignores it once a day and begins at the start.
+    """
     lately = clock.now() - WHOLE_EVERY
     whole = task.model.retention_tasks.filter(is_whole=True, dry_run=False)
     return whole.filter(state=TaskState.COMPLETE, created_at__gt=lately).exists()
@@ -138,9 +143,9 @@ def _was_whole_lately(task: RetentionTask) -> bool:
 class _Run:
     """One attempt at a task, by the worker that holds it.
 
-    A thread deletes objects, batch after batch, and asks nothing of the database. While it
-    is at one, the intents of the next are committed, and the rows of the last go: at most
-    two batches are open.
+    A thread deletes the blobs, batch after batch, without the database. While it deletes those of
+    one batch, the intents of the next are committed and the rows of the last are removed. So at
+    most two batches are open.
     """
 
     def __init__(self, task: RetentionTask, thread: ThreadPoolExecutor) -> None:
@@ -148,7 +153,7 @@ class _Run:
         self.going: deque[Going] = deque()
 
     def finish_left(self) -> None:
-        """Carry out what the last worker committed and did not come to count."""
+        """Finish the batch that the last worker committed but did not count."""
         if self.task.open_batch is None:
             return
         left = Open(**self.task.open_batch)
@@ -159,19 +164,22 @@ class _Run:
         failpoint("retention.batch_counted")
 
     def remove(self, kind: Kind) -> None:
-        """Remove everything of one kind that is stale, the oldest first."""
+        """Remove everything stale of one kind, oldest first."""
         start = self._start(kind)
         try:
             below = self._until_none_is_left(kind, start)
-            # What was written below while the bound rose is met by another round.
+            # A record written below the watermark while it rose is found by a second round.
             if kind == "inputs" and scan_bounds.raise_sweep_start(self.model, below):
                 self._until_none_is_left(kind, start)
         except (Stopped, Failed):
-            self._finish_going()  # what is committed is done before the end is told
+            self._finish_going()  # finish committed intents before the task ends
             raise
 
     def _until_none_is_left(self, kind: Kind, start: int) -> int:
-        """Returns the row id below which nothing stale is left."""
+        """Remove batches until nothing is stale, and return the row id below which that holds.
+
+        Raises ``TimeoutError`` if rows stay locked for ``LOCKED_PATIENCE`` seconds.
+        """
         above, waiting_since = start, time.monotonic()
         while True:
             batch, below = self._commit_batch(kind, above)
@@ -181,7 +189,7 @@ class _Run:
                 continue
             self._finish_going()
             if above > start:
-                above = start  # what was locked comes again
+                above = start  # once more from the start, for rows that were locked
             elif not stale(kind, self.model, start, below).exists():
                 return below
             elif time.monotonic() - waiting_since > LOCKED_PATIENCE:
@@ -190,9 +198,9 @@ class _Run:
                 time.sleep(LOCKED_PAUSE)
 
     def _commit_batch(self, kind: Kind, above: int) -> tuple[Batch, int]:
-        """Commit the intents of one batch; returns it, and below which id it was taken.
+        """Commit the intents of one batch; return the batch and the row id that was its limit.
 
-        Its objects are on their way then.
+        Then the thread begins to delete its blobs.
         """
         with transaction.atomic():
             policy = self._policy()
@@ -222,7 +230,7 @@ class _Run:
         return batch, below
 
     def _record(self, opened: Open | None) -> None:
-        """Renew the lease, and write to the task what is open from now on."""
+        """Renew the lease, and write the open batches to the task."""
         if opened is None:
             self.task.record()
             return
@@ -230,6 +238,7 @@ class _Run:
         self.task.record(open_batch=asdict(whole))
 
     def _let_go(self, opened: Open, batch: Batch) -> None:
+        """Have the thread delete the blobs of the batch."""
         delete = {
             "records": removal.delete_objects,
             "inputs": removal.delete_inputs,
@@ -237,7 +246,7 @@ class _Run:
         self.going.append(Going(opened, batch, self.thread.submit(delete, batch)))
 
     def _finish_going(self, but: int = 0) -> None:
-        """Wait for the objects of all batches but the newest; what is left of them goes."""
+        """Wait for the blobs of all batches but the newest ``but``, then remove their rows."""
         while len(self.going) > but:
             first = self.going.popleft()
             first.objects.result()
@@ -253,7 +262,10 @@ class _Run:
             failpoint("retention.batch_counted")
 
     def _policy(self) -> RetentionPolicy:
-        """As it is now; whoever changes it waits until the batch is committed."""
+        """Return the locked policy; a change of it waits until the batch is committed.
+
+        Raises ``Stopped`` if it was deleted.
+        """
         found = RetentionPolicy.objects.select_for_update().filter(
             pk=self.task.policy_id
         )
@@ -263,6 +275,7 @@ class _Run:
         return policy
 
     def _start(self, kind: Kind) -> int:
+        """Return the row id at which the scan begins: a low watermark, or the very first."""
         if kind == "records":
             return self.model.first_id
         return LOWEST if self.task.is_whole else self.model.blob_gone_before
@@ -271,11 +284,14 @@ class _Run:
 def stale(
     kind: Kind, model: RegisteredModel, above: int, below: int
 ) -> InferenceQuerySet:
-    """What a sweep of these row ids removes; hidden records have inputs that age, too."""
+    """Return the rows in ``[above, below)`` that a sweep of this kind removes.
+
+    For inputs this includes soft-deleted records, whose inputs age, too.
+    """
     rows = model.inferences.unprotected().filter(id__gte=above, id__lt=below)
     if kind == "records":
         return rows.live()
-    # The range stands here once more: the planner does not carry it over.
+    # The range is repeated for the payloads, because the planner does not carry it over.
     kept = InferencePayload.objects.beside(OuterRef("registered_model")).filter(
         id=OuterRef("id"),
         id__gte=above,
@@ -287,7 +303,10 @@ def stale(
 
 
 def _now() -> datetime:
-    """By the clock of the database. A process that disagrees with it removes nothing."""
+    """Return the time by the database's clock.
+
+    Raises ``Failed`` if this process's clock differs too much: then nothing is removed.
+    """
     at = clock.now()
     apart = abs((datetime.now(UTC) - at).total_seconds())
     if apart > settings.ISTORE_CLOCK_SKEW_MAX_SECONDS:
@@ -296,7 +315,7 @@ def _now() -> datetime:
 
 
 def _tidy(task: RetentionTask) -> None:
-    """What makes reading fast again; losing it costs time and nothing else."""
+    """Raise the low watermark and vacuum after a sweep. A failure costs only speed."""
     try:
         model = RegisteredModel.objects.get(pk=task.model_id)
         scan_bounds.raise_first_id(model)

@@ -10,6 +10,7 @@ from retention.sweeping import sweep
 
 @shared_task
 def run_retention_task(task_id: str) -> None:
+    """Carry out a retention task; the ``runner`` of ``RetentionTask``."""
     task = RetentionTask.objects.filter(pk=task_id).first()
     if task is not None:
         sweep(task)
@@ -17,5 +18,5 @@ def run_retention_task(task_id: str) -> None:
 
 @shared_task
 def start_due_policies() -> None:
-    """Called every minute by beat; the intervals themselves are in the table."""
+    """Open tasks for due policies. Beat calls it every minute; the intervals are in the table."""
     policies.start_due(clock.now())

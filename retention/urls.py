@@ -1,4 +1,4 @@
-"""The pages of storage."""
+"""Routes of the retention pages of a model."""
 
 from django.urls import re_path
 

@@ -1,4 +1,4 @@
-"""The pages of storage: what is kept, what would go, and the runs that removed the rest."""
+"""The retention pages of a model: its policy, a preview, and its tasks."""
 
 from __future__ import annotations
 
@@ -43,11 +43,11 @@ def _policy_of(model: RegisteredModel) -> RetentionPolicy | None:
 @login_required
 @require_http_methods(["GET", "HEAD", "POST"])
 def policy(request: HttpRequest, model_id: str) -> HttpResponse:
-    """The policy in words and as a form, saved or only previewed."""
+    """Show the policy in words and as a form; a POST saves or previews it."""
     model = visible_model(request, model_id)
     may_edit = caller_of(request).may(Role.EDITOR, model.project)
     present = _policy_of(model)
-    only_previewed = "preview" in request.POST  # by a browser without scripts
+    only_previewed = "preview" in request.POST  # from a browser without JavaScript
     if request.method == "POST":
         if not may_edit:
             raise PermissionDenied
@@ -75,7 +75,7 @@ def _save(
     present: RetentionPolicy | None,
     form: PolicyForm,
 ) -> str:
-    """Make the policy what the form says; returns what to tell the person."""
+    """Apply the form to the policy, and return the message for the person."""
     actor, terms = caller_of(request), form.terms
     if terms is None:
         if present:
@@ -86,7 +86,7 @@ def _save(
     try:
         policies.create_policy(actor, model, **terms)
     except Conflict:
-        # Somebody was faster: what this person saw last is what they want.
+        # Another person created one at the same time: the last save wins.
         policies.change_policy(actor, model.retention_policy, **terms)
     return "The policy is saved, and counts at once."
 
@@ -94,7 +94,7 @@ def _save(
 @login_required
 @require_safe
 def preview_policy(request: HttpRequest, model_id: str) -> HttpResponse:
-    """What the policy of the query string would remove now: a part of the page."""
+    """Show what the policy in the query string would remove now: a partial of the page."""
     model = visible_model(request, model_id)
     form = PolicyForm(request.GET or QueryDict(), policy=_policy_of(model))
     context = {"model": model, "form": form, "preview": _preview(model, form)}
@@ -110,7 +110,7 @@ def _preview(model: RegisteredModel, form: PolicyForm) -> Preview | None:
 @login_required
 @require_http_methods(["GET", "HEAD", "POST"])
 def tasks(request: HttpRequest, model_id: str) -> HttpResponse:
-    """The tasks of a model, newest first; posting starts one."""
+    """List the tasks of a model, newest first; a POST starts one."""
     if request.method == "POST":
         return _start(request, model_id)
     model = visible_model(request, model_id)
@@ -164,7 +164,7 @@ def _task_of(model: RegisteredModel, task_id: str) -> RetentionTask:
 @login_required
 @require_safe
 def task(request: HttpRequest, model_id: str, task_id: str) -> HttpResponse:
-    """How far a task is; in the end its receipt. htmx asks for the part that moves."""
+    """Show the progress of a task, and in the end its report. htmx requests a partial."""
     model = visible_model(request, model_id)
     context: dict[str, Any] = {"model": model, "task": _task_of(model, task_id)}
     partial = "retention/_task.html"

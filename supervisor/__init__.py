@@ -1,1 +1,1 @@
-"""``manage.py up``: starts the processes of a store, watches them and stops them."""
+"""``manage.py up``: start the processes of a store, watch them and stop them."""

@@ -1,4 +1,4 @@
-"""Running in the background: the caller waits until the rest of the program is ready."""
+"""Daemonise: run in the background, while the caller waits until the child is ready."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ READY, REASON = b"\0", b"\1"
 def run_detached(
     work: Callable[[Callable[[str], None], Callable[[], None]], None], output: Path
 ) -> int:
-    """Fork; the child calls ``work(announce, when_ready)`` and lives on after that.
+    """Fork a child that calls ``work(announce, when_ready)`` and stays; return an exit status.
 
-    The parent prints what is announced and returns the exit status: 0 when the child
-    is ready, else the child's own, after the reason on standard error.
+    The parent prints what the child announces. It returns 0 when the child is ready. Otherwise it
+    prints the reason on standard error and returns the child's own status.
     """
     reading, writing = os.pipe()
     child = os.fork()
@@ -27,7 +27,7 @@ def run_detached(
         _leave_terminal(output)
         _run_as_child(work, writing)
     os.close(writing)
-    # From here on ctrl-C is for the child, which has left the terminal.
+    # The child has left the terminal, so ctrl-C reaches only us: pass it on.
     signal.signal(signal.SIGINT, lambda *_: os.kill(child, signal.SIGTERM))
     with open(reading, "rb") as announced:
         for line in announced:
@@ -54,7 +54,7 @@ def _run_as_child(
     def announce(line: str) -> None:
         try:
             os.write(writing, line.encode() + b"\n")
-        except OSError:  # whoever waited for us has left
+        except OSError:  # the waiting parent has ended
             print(line, flush=True)
 
     def when_ready() -> None:

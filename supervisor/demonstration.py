@@ -18,7 +18,10 @@ INSTALL_SECONDS = SEND_SECONDS = 600
 
 
 def prepare_demo(supervisor: Supervisor) -> None:
-    """Before anything starts: its packages, its port, and that the proxy may call it."""
+    """Install the demo's packages, choose its port and allow it as an upstream.
+
+    It must run before any process starts, because it changes their environment.
+    """
     _install(supervisor)
     port = free_port(env.number("DEMO_PORT", USUAL_PORT, least=1, most=65535))
     allowed = [*settings.ISTORE_UPSTREAM_ALLOW, f"127.0.0.1:{port}"]
@@ -29,6 +32,7 @@ def prepare_demo(supervisor: Supervisor) -> None:
 
 
 def show_demo(supervisor: Supervisor) -> None:
+    """Start the model server and send the traffic, once the store is ready."""
     port = int(supervisor.environment["DEMO_PORT"])
     supervisor.start("demo", [sys.executable, "-m", "demo.server"])
     ready = "/v2/health/ready"

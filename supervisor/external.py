@@ -1,4 +1,4 @@
-"""Database and broker that are not ours: reach them, and say when they would lose work."""
+"""External database and broker: wait for them, and warn if their settings can lose work."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from istore import env
 from istore.tasks.broker import connect, reading
 
 WAIT_SECONDS = 30
-# What a broker must be set to, or work that was promised can vanish from it.
+# Settings of the broker without which accepted work can be lost.
 WANTED = {"appendonly": "yes", "maxmemory-policy": "noeviction"}
-# What a connection cannot set for itself, and what breaks otherwise.
+# Settings that a session cannot change for itself, and what breaks without them.
 NEEDED_OF_DATABASE = {
     "server_encoding": ("UTF8", "texts of other encodings cannot be kept whole"),
     "session_replication_role": (
@@ -28,7 +28,7 @@ DURABLE_DATABASE = ("fsync", "full_page_writes")
 
 
 class Unreachable(Exception):
-    """Names the setting and what went wrong, in one line."""
+    """The server cannot be used; the message names the setting and the reason, in one line."""
 
 
 def database_is_given() -> bool:
@@ -40,7 +40,10 @@ def redis_is_given() -> bool:
 
 
 def check(pause: Callable[[], None]) -> Iterator[str]:
-    """Waits until those that are given answer; yields warnings for the operator."""
+    """Wait until the external servers answer, and yield warnings for the operator.
+
+    Raises ``Unreachable``.
+    """
     if database_is_given():
         _wait(_reach_database, "ISTORE_DATABASE_URL", pause)
         yield from _database_warnings()

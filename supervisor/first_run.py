@@ -1,4 +1,4 @@
-"""What a new store needs before anyone can use it: a person, a project and a token."""
+"""What a new store needs before it can be used: an administrator, a project and a token."""
 
 from __future__ import annotations
 
@@ -19,6 +19,8 @@ DEMO_TOKEN_LIFE = timedelta(days=1)
 
 @dataclass(frozen=True)
 class FirstSecrets:
+    """The names and secrets of the first administrator and the first token."""
+
     user: str
     password: str
     project: str
@@ -27,9 +29,9 @@ class FirstSecrets:
 
 @transaction.atomic
 def create_first_user() -> FirstSecrets | None:
-    """The first administrator and their secrets; ``None`` in a store that has users.
+    """Create the first administrator and return their secrets; None if the store has users.
 
-    Nobody can be shown them again: ``manage.py changepassword admin`` sets another.
+    The secrets cannot be shown again: ``manage.py changepassword admin`` sets another password.
     """
     if User.objects.exists():
         return None
@@ -43,7 +45,7 @@ def create_first_user() -> FirstSecrets | None:
 
 @transaction.atomic
 def create_demo_token() -> str:
-    """A token for the demonstration's traffic, which ends by itself."""
+    """Return a token for the demonstration's traffic, which expires after a day."""
     project, _ = Project.objects.get_or_create(project_id=FIRST_PROJECT)
     expires_at = now() + DEMO_TOKEN_LIFE
     _, token = create_token("demo", project, Role.ADMINISTRATOR, None, expires_at)

@@ -1,7 +1,7 @@
-"""One supervisor to a home: who holds the lock, and how to stop them.
+"""The lock of a home: one supervisor at a time, and a way to stop it.
 
-The embedded servers inherit a second lock. After a supervisor was killed the next one
-waits until it is free: two databases on one directory must not happen.
+The embedded servers inherit a second lock. After a supervisor was killed, the next one waits
+until that lock is free, because two databases must never run on one directory.
 """
 
 from __future__ import annotations
@@ -22,16 +22,19 @@ POLL_SECONDS = 0.05
 
 
 class AlreadyRunning(Exception):
-    """Somebody else has the home; the message is one line for the operator."""
+    """Another supervisor has the home; the message is one line for the operator."""
 
 
 class NotStopping(Exception):
-    """It was asked to end and has not; the message is one line for the operator."""
+    """The supervisor was asked to stop and has not; the message is one line for the operator."""
 
 
 @contextmanager
 def alone(home: Home) -> Iterator[int]:
-    """Holds the home, and yields the descriptor that the servers are to inherit."""
+    """Hold the lock of the home, and yield the descriptor that the servers inherit.
+
+    Raises ``AlreadyRunning``.
+    """
     with open(home.run / "lock", "a+") as lock:
         if not _lock(lock):
             raise AlreadyRunning(
@@ -54,7 +57,7 @@ def alone(home: Home) -> Iterator[int]:
 
 
 def running_process(home: Home) -> int | None:
-    """The process id of the supervisor of this home, if there is one."""
+    """Return the process id of this home's supervisor, or None."""
     try:
         with open(home.run / "lock") as lock:
             if not _lock(lock, fcntl.LOCK_SH):
@@ -65,7 +68,10 @@ def running_process(home: Home) -> int | None:
 
 
 def stop_running(home: Home) -> bool:
-    """Stop the supervisor of this home and wait for its end; False if there is none."""
+    """Stop this home's supervisor and wait for its end. Return False if there is none.
+
+    Raises ``NotStopping`` after ``STOP_SECONDS``.
+    """
     process = running_process(home)
     if process is None:
         return False

@@ -1,4 +1,4 @@
-"""What a running store consists of, in the order in which it is started."""
+"""The processes of a running store, in the order in which they start."""
 
 from __future__ import annotations
 
@@ -20,19 +20,19 @@ from supervisor import embedded, external, first_run
 from supervisor.demonstration import prepare_demo, show_demo
 from supervisor.supervise import Failed, Supervisor
 
-DATABASE_SECONDS = 600  # one that recovers from a crash takes its time
+DATABASE_SECONDS = 600  # recovery after a crash may take minutes
 STATIC_SECONDS = 120
 SERVER_GRACE, DATABASE_GRACE = 4, 60
-SESSIONS_GRACE = 15  # what takes longer to stop is stopped all the same, by its keeper
+SESSIONS_GRACE = 15  # seconds; its process guard stops what takes longer
 WORKER_THREADS, EXPORT_THREADS = 2, 2
-MIGRATION_LOCK = 0x15704E  # any number that nobody else uses
+MIGRATION_LOCK = 0x15704E  # arbitrary key of the advisory lock, used by nothing else
 MANAGE = [sys.executable, str(settings.BASE_DIR / "manage.py")]
 
 
 def start_everything(supervisor: Supervisor, *, demo: bool = False) -> None:
-    """Returns when all of it answers, and the operator has been told."""
+    """Start all processes, and return when they answer and the operator was told."""
     check_ports()
-    supervisor.environment.pop("ISTORE_DATABASE_POOL", None)  # for the web alone
+    supervisor.environment.pop("ISTORE_DATABASE_POOL", None)  # only for the web process
     supervisor.environment |= {
         "DJANGO_SETTINGS_MODULE": "istore.settings",
         "ISTORE_HOME": str(supervisor.home.root),
@@ -61,6 +61,7 @@ def start_everything(supervisor: Supervisor, *, demo: bool = False) -> None:
 
 
 def check_ports() -> None:
+    """Raise ``Failed`` unless both ports are free and differ."""
     asked = {
         "ISTORE_PORT": settings.ISTORE_PORT,
         "ISTORE_PROXY_PORT": settings.ISTORE_PROXY_PORT,
@@ -73,7 +74,7 @@ def check_ports() -> None:
 
 
 def start_servers(supervisor: Supervisor) -> None:
-    """Database and broker, ready to be used: ours, or those that the settings name."""
+    """Start database and broker, or wait for the external ones that the settings name."""
     home, user = supervisor.home, supervisor.user
     database, broker = embedded.Postgres(home, user), embedded.Valkey(home, user)
     wanted: dict[str, embedded.Server] = {}
@@ -113,10 +114,12 @@ def _start_server(supervisor: Supervisor, name: str, server: embedded.Server) ->
 
 
 def migrate(supervisor: Supervisor) -> None:
+    """Apply missing migrations under an advisory lock. Raises ``Failed``."""
     try:
         with supervisor.interruptible():
             with connection.cursor() as cursor:
-                # Several hosts may start on one database. Ends with the connection.
+                # Several hosts may start on one database: one migrates, the others wait.
+                # The lock ends with the connection.
                 cursor.execute("SELECT pg_advisory_lock(%s)", [MIGRATION_LOCK])
             call_command("migrate", interactive=False, verbosity=0)
     except DatabaseError as error:
@@ -124,7 +127,10 @@ def migrate(supervisor: Supervisor) -> None:
 
 
 def _collect_static_files(supervisor: Supervisor) -> Child | None:
-    """Beside the start of the database: it takes as long, and needs none."""
+    """Start collecting static files if they are out of date; return the process or None.
+
+    It runs while the database starts: both take as long, and it needs no database.
+    """
     if static_files.are_collected(supervisor.home):
         return None
     command = ["collectstatic", "--noinput", "--clear", "--verbosity=0"]
@@ -132,16 +138,18 @@ def _collect_static_files(supervisor: Supervisor) -> Child | None:
 
 
 def start_ours(supervisor: Supervisor) -> None:
-    # That the whole store was started as root has been said.
+    """Start the store's own processes, and wait until each is ready."""
+    # ``start_servers`` has already written down that the store runs as root.
     silent = ["-W", "ignore:You're running the worker with superuser privileges"]
     celery = [sys.executable, *silent, "-m", "celery", "--quiet", "-A", "istore.celery"]
     worker = f"istore-{os.getpid()}@{socket.gethostname()}"
     exporter = f"exports-{worker}"
-    # Threads: a worker has no processes of its own, which could outlive it.
+    # Threads, because child processes of a worker could outlive it.
     alone = ["worker", "--pool=threads", "--without-gossip", "--without-mingle"]
     options = [f"--concurrency={WORKER_THREADS}", "-n", worker]
     supervisor.start("worker", [*celery, *alone, *options])
-    # Archives take minutes: removals do not wait behind them, and pages go first.
+    # Archives take minutes: a worker of their own keeps removals from waiting behind them,
+    # and ``nice`` lets pages go first.
     options = [f"--concurrency={EXPORT_THREADS}", "-n", exporter, "-Q", "exports"]
     supervisor.start("exporter", ["nice", "-n", "10", *celery, *alone, *options])
     schedule = ["--scheduler=istore.tasks.beat:SteadyScheduler", "--pidfile="]
@@ -160,7 +168,7 @@ def start_ours(supervisor: Supervisor) -> None:
     supervisor.wait(lambda: answers_ok(host, proxy, "/v2/health/ready"), "proxy")
     supervisor.wait(lambda: worker_answers(worker), "worker")
     supervisor.wait(lambda: worker_answers(exporter), "exporter")
-    # The others cannot be asked: that they are running has to do.
+    # The others have no endpoint to ask, so it is enough that they are running.
     for name in unasked:
         supervisor.wait(lambda name=name: supervisor.children[name].runs, name)
 
@@ -172,9 +180,9 @@ def _start_granian(
         f"--host={settings.ISTORE_HOST}",
         f"--port={port}",
         "--interface=asginl",
-        # Otherwise one worker that ends takes the others with it.
+        # Without it, one worker that ends stops the others.
         "--respawn-failed-workers",
-        # Calls in flight are finished first, but a stop must not take a minute.
+        # Calls in flight are finished first, but only within the grace period.
         f"--workers-kill-timeout={SERVER_GRACE - 1}",
     ]
     env = {**supervisor.environment, SUPERVISED: "true"}
@@ -182,7 +190,7 @@ def _start_granian(
         options.append(f"--workers={settings.ISTORE_WEB_WORKERS}")
         env["ISTORE_DATABASE_POOL"] = "true"
     else:
-        options.append("--workers=1")  # one spool has one writer
+        options.append("--workers=1")  # a spool has exactly one writer
     supervisor.start(
         name,
         [sys.executable, "-m", "granian", *options, application],

@@ -1,7 +1,7 @@
-"""Starts the processes of a store in order, watches them, and stops them in reverse.
+"""The supervisor: it starts the processes in order, restarts them, and stops them in reverse.
 
-What the processes are is in ``stack``. Each of them ends when the supervisor does,
-however that comes about (see ``lifeline``).
+``stack`` says which processes. Each of them ends when the supervisor does, whatever ends it
+(see ``istore.lifeline``).
 """
 
 from __future__ import annotations
@@ -28,8 +28,8 @@ from supervisor.home_lock import AlreadyRunning, alone
 TICK_SECONDS = 0.05
 READY_SECONDS = 120
 FAILURES_ALLOWED = 3
-# Ended together, one group after the other. A whole stop takes below ten seconds, unless
-# the database still has much to write: it is given the time.
+# Groups stop one after the other. A whole stop takes below ten seconds, unless the
+# database still has much to write; it gets that time.
 STOP_ORDER = (
     ("web", "proxy", "demo"),
     ("listener", "beat", "worker", "sessions"),
@@ -39,15 +39,20 @@ STOP_ORDER = (
 
 
 class Failed(Exception):
-    """The store cannot go on; the message is one line that says why."""
+    """The store cannot run; the message is one line that says why."""
 
 
 class Stopping(BaseException):
-    """Somebody asked for the end."""
+    """A signal asked the supervisor to stop."""
 
 
 @dataclass
 class Supervisor:
+    """The parent of all processes of one home.
+
+    ``announce`` prints a line for the operator; ``echo`` also prints the children's output.
+    """
+
     home: Home
     announce: Callable[[str], None]
     echo: bool = True
@@ -63,7 +68,7 @@ class Supervisor:
         start_everything: Callable[[Supervisor], None],
         when_ready: Callable[[], None],
     ) -> None:
-        """Returns when it was asked to stop and everything has; else ``Failed``."""
+        """Run until a signal asks for a stop and all processes have ended. Raises ``Failed``."""
         make_run_directory(self.home, self.user)
         try:
             with alone(self.home) as self.servers_lock:
@@ -89,10 +94,10 @@ class Supervisor:
         finally:
             self._stop_everything()
 
-    # -- for those who start the processes
+    # -- called by the code that starts the processes
 
     def start(self, name: str, argv: Sequence[str | Path], **given: Any) -> Child:
-        """A process that is started again whenever it ends, unless ``once``."""
+        """Start a process; it is restarted whenever it ends, unless ``once``."""
         options = {"env": self.environment, "cwd": settings.BASE_DIR, **given}
         child = Child(name, argv, self.journal, **options)
         self.children[name] = child
@@ -102,7 +107,10 @@ class Supervisor:
     def wait(
         self, happened: Callable[[], bool], name: str, seconds: float = READY_SECONDS
     ) -> None:
-        """Watch on until it has happened; if it does not, the child's words say why."""
+        """Watch the processes until ``happened`` returns True.
+
+        Raises ``Failed`` after ``seconds``; the child's last lines say why.
+        """
         deadline = time.monotonic() + seconds
         while not happened():
             self.tick()
@@ -111,14 +119,18 @@ class Supervisor:
                 raise self.failure(self.children[name], why)
 
     def finish(self, child: Child, otherwise: str, seconds: float) -> list[str]:
-        """Wait for one that is meant to end; the last lines that it said."""
+        """Wait for a process that is meant to end, and return its last lines. Raises ``Failed``."""
         self.wait(lambda: child.status is not None, child.name, seconds)
-        child.kill()  # and what it said is read to the end
+        child.kill()  # this also reads its output to the end
         if child.status != 0:
             raise self.failure(child, otherwise)
         return list(child.last_lines)
 
     def failure(self, child: Child, why: str) -> Failed:
+        """Return the exception for a failed child.
+
+        Its last lines are announced first, unless the output was echoed anyway.
+        """
         if not self.echo:
             for line in child.last_lines:
                 self.announce(f"{child.name:>8} | {line}")
@@ -126,7 +138,7 @@ class Supervisor:
 
     @contextmanager
     def interruptible(self) -> Iterator[None]:
-        """Within, a signal does not wait for the next tick: for long work of our own."""
+        """Let a signal interrupt the block at once; for long work of the supervisor itself."""
         self.is_interruptible = True
         try:
             yield
@@ -136,7 +148,7 @@ class Supervisor:
             raise Stopping
 
     def tick(self) -> None:
-        """A moment's watch: what has ended is started again, or ends everything."""
+        """Watch once: restart what has ended, or raise ``Failed`` or ``Stopping``."""
         if self.signals:
             raise Stopping
         for child in list(self.children.values()):
@@ -147,7 +159,7 @@ class Supervisor:
                 self._ended(child)
         time.sleep(TICK_SECONDS)
 
-    # -- within
+    # -- internal
 
     def _ended(self, child: Child) -> None:
         child.note_failure()
@@ -163,7 +175,7 @@ class Supervisor:
 
     def _stop_everything(self) -> None:
         self.is_interruptible = False
-        enough = max(self.signals, 1)  # one more than this, and we no longer wait
+        enough = max(self.signals, 1)  # one more signal ends the waiting
         once = [child for child in self.children.values() if child.once]
         groups = [[self.children.get(name) for name in names] for names in STOP_ORDER]
         for group in [once, *groups]:

@@ -53,7 +53,7 @@ class ChangeSerializer(StrictSerializer):
     def validate_selection(self, selection: Any) -> dict[str, Any]:
         if not isinstance(selection, dict):
             raise invalid("An object is expected.")
-        FilterOfScheduleSerializer.parse(selection)  # raises what is wrong with it
+        FilterOfScheduleSerializer.parse(selection)  # only for its errors
         return selection
 
 
@@ -312,6 +312,7 @@ class ExportedFilesView(OneScheduleView):
 
 
 def read_cursor(request: Request) -> str | None:
+    """Return the query's ``cursor`` or None. Raises a 400 for any other parameter."""
     for name in request.query_params:
         if name != "cursor":
             message = "There is no such parameter."
@@ -322,7 +323,7 @@ def read_cursor(request: Request) -> str | None:
 def runs_of(
     schedule: ExportSchedule, cursor: str | None = None
 ) -> tuple[list[ScheduledExport], str | None]:
-    """Runs, newest first, and the cursor of those before. Raises ``BadCursor``."""
+    """Return a page of runs, newest first, and the cursor of the next. Raises ``BadCursor``."""
     runs = schedule.scheduled_exports.all()
     return page_of(runs, newest_first=True, limit=ON_A_PAGE, cursor=cursor)
 
@@ -330,7 +331,10 @@ def runs_of(
 def files_of(
     schedule: ExportSchedule, cursor: str | None = None
 ) -> tuple[list[ExportedFile], str | None]:
-    """Whole files, newest first, and the cursor of those before."""
+    """Return a page of committed files, newest first, and the cursor of the next.
+
+    Raises a 400 for a malformed cursor.
+    """
     whole = schedule.exported_files.filter(committed_at__isnull=False)
     if cursor is not None:
         if not (cursor.isdecimal() and len(cursor) < 19):

@@ -1,4 +1,4 @@
-"""A selection as JSON: the filters of the API, ids to include and ids to leave out."""
+"""Selections as JSON: the filters of the API, ids to include, and ids to exclude."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ class NewSelectionSerializer(SelectionSerializer):
 
 
 def selection_of(fields: dict[str, Any]) -> Selection:
-    """Takes the members of a selection out of validated data."""
+    """Take the members of a selection out of validated data, and return the ``Selection``."""
     filters = fields.pop("filters", None) or InferenceFilter()
     only_included = fields.pop("only_included")
     if only_included and filters != InferenceFilter():
@@ -60,10 +60,10 @@ def selection_of(fields: dict[str, Any]) -> Selection:
 
 
 def asked_of(data: Mapping[str, Any]) -> dict[str, Any]:
-    """What a body says about the selection, as it says it.
+    """Return the selection of a valid body as it was sent, for a task to store.
 
-    Only times before now, such as ``since:24h`` of the query, become moments: the task
-    that reads them again begins later. Expects a body that was found valid.
+    Only relative times, such as ``since:24h`` of a query, become absolute: the task reads the
+    selection again later.
     """
     asked = {name: data[name] for name in NAMES if data.get(name) is not None}
     if "query" in asked:

@@ -1,4 +1,4 @@
-"""Export tasks as JSON, under the names of the contract."""
+"""Serializers of export tasks, with the field names of the contract."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ class NewExportTaskSerializer(NewSelectionSerializer):
 
 
 def check_options(wanted: type[Format], given: dict[str, str]) -> None:
-    """400 for an option that the format has not, or a value that it does not know."""
+    """Raise a 400 for an option that the format does not have, or for an unknown value."""
     for name, value in given.items():
         if name not in wanted.choices:
             raise invalid(

@@ -1,5 +1,7 @@
-"""The part of the API that exports take up. Mounted before that of inferences, whose
-last routes take whatever an id may hold."""
+"""Routes of the export API.
+
+They are mounted before those of inferences, whose last routes match any text as an id.
+"""
 
 from django.urls import path, re_path
 

@@ -1,4 +1,4 @@
-"""The REST API of exports: each view parses, asks, answers."""
+"""The REST API of exports: each view parses, calls a function, and answers."""
 
 from __future__ import annotations
 

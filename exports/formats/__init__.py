@@ -1,4 +1,4 @@
-"""The formats of archives, each in a module of its own, by the words of the API."""
+"""The formats of archives by the names that the API uses; each is a module of its own."""
 
 from __future__ import annotations
 

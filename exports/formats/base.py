@@ -1,8 +1,8 @@
-"""What a format is: a class that turns members into the entries of an archive.
+"""The base class of formats. A format turns members into the entries of an archive.
 
-A format is made for one archive and used once: ``begin``, ``add_batch`` for each batch of
-neighbours (which calls ``add`` for each member), ``finish``. Nothing that grows with the
-set may be kept in memory: ``Archive.scratch`` gives files for it.
+An instance serves one archive: ``begin``, then ``add_batch`` for each batch of neighbours
+(which calls ``add`` for each member), then ``finish``. It must not keep anything in memory
+that grows with the set; ``Archive.scratch`` gives temporary files for that.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ FLAGS = ("include_inferences_as_annotations", "include_custom_metadata")
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """What a caller may choose for any format; ``more`` is for one format alone."""
+    """The options that every format has; ``more`` holds those of one format."""
 
     include_inferences_as_annotations: bool = False
     include_custom_metadata: bool = False
@@ -35,36 +35,36 @@ class Options:
 
     @classmethod
     def read(cls, kept: dict[str, Any]) -> Options:
-        """As a task keeps them."""
+        """Return the options that a task has stored."""
         flags = {name: kept.get(name, False) for name in FLAGS}
         return cls(**flags, more={n: v for n, v in kept.items() if n not in FLAGS})
 
 
 @dataclass(frozen=True, slots=True)
 class Drawing:
-    """A picture's size and the detections over it, in one frame."""
+    """The size of a picture and its detections, in one coordinate system."""
 
     picture: Measure
     detections: list[Detection]
 
 
 class Format:
-    """One way to write a set of inferences down."""
+    """A file format for a set of inferences."""
 
-    do_not_call_in_templates: ClassVar = True  # pages show the class itself
+    do_not_call_in_templates: ClassVar = True  # templates would instantiate the class
 
-    name: ClassVar[str]  # the word of the API
+    name: ClassVar[str]  # as in the API
     title: ClassVar[str]
-    description: ClassVar[str]  # one sentence, for people who choose
-    version: ClassVar[int] = 1  # raised when readers have to be told
-    # Whether the two flags of the contract change anything here.
+    description: ClassVar[str]  # one sentence, shown to people who choose
+    version: ClassVar[int] = 1  # in the manifest; raised when readers must change
+    # Whether the two flags of the contract have an effect on this format.
     annotations_are_optional: ClassVar[bool] = False
     metadata_is_optional: ClassVar[bool] = False
-    # Whether those who open it turn pictures as EXIF says, so that shapes must be turned.
+    # Whether readers turn pictures as EXIF says, so that shapes must be turned with them.
     is_read_upright: ClassVar[bool] = False
     # Whether boxes are cut at the edge of the picture.
     cuts_at_edges: ClassVar[bool] = False
-    # Further options: name to the values that it may have, the first being the default.
+    # Further options: the allowed values by name; the first is the default.
     choices: ClassVar[dict[str, tuple[str, ...]]] = {}
 
     def __init__(
@@ -80,27 +80,26 @@ class Format:
         self.options = options
 
     def option(self, name: str) -> str:
-        """The value of one of ``choices``."""
+        """Return the value of one of ``choices``; without one, the first is the default."""
         return self.options.more.get(name, self.choices[name][0])
 
     def label_numbers(self, first: int = 0) -> LabelNumbers:
-        """Numbers for the labels that it is registered with, then as they were met.
+        """Return the numbers of labels: the model's classes first, then others as first met.
 
-        The order is that of the whole model, not of what was selected, so that the number
-        of a class is the same in every archive. Listed are the classes of the model and
-        what is met.
+        The order is that of the whole model and not of the selection, so a class has the same
+        number in every archive. Only the model's classes and labels that were met are listed.
         """
-        keys = getattr(self.model, "model_keys", None)  # of a dataset: its sources'
+        keys = getattr(self.model, "model_keys", None)  # of a dataset's source models
         keys = [self.model.pk] if keys is None else keys
         met = LabelName.objects.filter(registered_model__in=keys).order_by("pk")
         known = [*self.model.class_labels, *met.values_list("name", flat=True)]
         return LabelNumbers(known, self.model.class_labels, first)
 
     def begin(self) -> None:
-        """Before the first member."""
+        """Prepare the archive; called before the first member."""
 
     def add_batch(self, batch: Batch) -> None:
-        """Add each member; one that raises ``Skip`` is left out and counted."""
+        """Add each member. A member whose ``add`` raises ``Skip`` is left out and counted."""
         for name in batch.deleted:
             self.receipt.skip(name, DELETED)
         for member in ahead(batch.members(), self.receipt.tick):
@@ -115,17 +114,17 @@ class Format:
             self.receipt.tick()
 
     def add(self, member: Member) -> None:
-        """Add one member, whole or not at all; raises ``Skip`` if it cannot be."""
+        """Add one member, whole or not at all. Raises ``Skip`` if it cannot be added."""
         raise NotImplementedError
 
     def finish(self) -> None:
-        """After the last member: files that hold something about all of them."""
+        """Add files about the whole set; called after the last member."""
 
     def drawn(self, member: Member) -> Drawing:
-        """The picture of a member and what was found in it, as readers will see them.
+        """Return the picture of a member and its detections, as readers will see them.
 
-        What lies outside the picture or has no area is left out, and what cannot be
-        written as it is stored is counted. Raises ``Skip`` when it is no picture.
+        Detections outside the picture or without area are left out. Those that cannot be written as
+        they are stored are counted. Raises ``Skip`` if the input is no picture.
         """
         picture = member.picture
         detections = member.detections
@@ -167,14 +166,14 @@ class Format:
             yield one
 
     def add_input(self, member: Member, directory: str = "data") -> str:
-        """Add the input as ``<directory>/<8 digits>.<ext>``; returns that path."""
+        """Add the input as ``<directory>/<8 digits>.<ext>``, and return that path."""
         path = f"{directory}/{member.number:08d}.{member.extension}"
         self.archive.add_file(path, member.open())
         self.check_input(member)
         return path
 
     def check_input(self, member: Member) -> None:
-        """Count an input that is not what it should be."""
+        """Count an input that differs from its ``data_hash`` or ends early."""
         if member.content.sha256 != member.data_hash:
             self.receipt.warn("hash-mismatch")
         if member.content.ends_early:

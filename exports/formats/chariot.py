@@ -1,6 +1,6 @@
 """Chariot-style archives: inputs under ``data/``, and ``annotations.jsonl``.
 
-A line names its input first: ``{"path", "inference_id", "annotations"?, "metadata"?}``. An annotation is
+Each line is ``{"path", "inference_id", "annotations"?, "metadata"?}``. An annotation is
 ``{class_label}`` with ``bbox {xmin, ymin, xmax, ymax}`` in pixels, ``oriented_bbox
 {cx, cy, w, h, r}`` (centre and size as shares of the picture, radians) or ``contours
 [[{x, y}, …], …]``, and ``score`` where the model gave one.

@@ -1,9 +1,10 @@
-"""COCO: ``annotations.json`` beside the pictures under ``data/``.
+"""COCO archives: ``annotations.json`` beside the pictures under ``data/``.
 
-Boxes are ``[x, y, width, height]`` in pixels. Every annotation has a segmentation: the
-corners of an oriented box, the outlines of a segment, or its run lengths where it is a mask
-or has holes, which outlines would fill; of an upright box its own corners. The model's score is kept as ``score``. Made for pycocotools, whose
-``COCO(file)`` reads it. Members of a dataset go to ``annotations_<split>.json``.
+Boxes are ``[x, y, width, height]`` in pixels. Every annotation has a segmentation: the corners
+of an upright or oriented box; the outlines of a segment; or run lengths for a mask and for a
+segment with holes, which outlines would fill. The model's score is kept as ``score``.
+``COCO(file)`` of pycocotools reads the file. Members of a dataset go to
+``annotations_<split>.json``.
 """
 
 from __future__ import annotations
@@ -87,7 +88,7 @@ class Coco(Format):
             said["area"] = geometry.mask_area(mask)
         else:
             outlines = geometry.contours(found.shape, picture)
-            # Fewer than three points would be read as a box.
+            # pycocotools reads a contour of fewer than three points as a box.
             outlines = [outline for outline in outlines if len(outline) > 2]
             has_holes = any(depth % 2 for depth in geometry.depths(outlines))
             said["segmentation"] = (
@@ -117,7 +118,7 @@ class Coco(Format):
 
 
 class _Items:
-    """A list of JSON values that grows in a file."""
+    """A list of JSON values in a temporary file."""
 
     def __init__(self, file: IO[bytes]) -> None:
         self.file = file
@@ -136,7 +137,7 @@ class _Items:
 
 
 class _Part:
-    """The images and annotations of one file."""
+    """The images and annotations of one annotation file."""
 
     def __init__(self, images: _Items, annotations: _Items) -> None:
         self.images = images

@@ -1,8 +1,8 @@
-"""Shapes of detections in pixels, as the formats of archives write them.
+"""Shapes of detections in pixels, for the formats of archives.
 
-Contours fill by the even-odd rule: one within another is a hole, one beside another is a
-further part. The files leave as they were stored. Where a format's readers turn pictures
-as EXIF says, its shapes are turned with them (``turn``).
+Contours fill by the even-odd rule: a contour inside another is a hole, and one beside another
+is a further part. Input files are exported as they were stored. Where a format's readers turn
+pictures as EXIF says, its shapes are turned with them (``turn``).
 """
 
 from __future__ import annotations
@@ -22,13 +22,13 @@ from inferences.predictions.parsers.values import Point, Shape
 from inferences.previews.pictures import Measure
 
 Contour = Sequence[Point]
-POINTS_LOOKED_AT = 8  # of a contour: one alone may lie on the border of the other
-PAIRS_AT_ONCE = 2**20  # of points or edges: what is compared of two contours in memory
-EDGE = 1e-6  # rounding of shares to pixels is no reaching beyond the picture
+POINTS_LOOKED_AT = 8  # of a contour: a single point may lie on the other's border
+PAIRS_AT_ONCE = 2**20  # pairs of points or edges compared at once; bounds the memory
+EDGE = 1e-6  # pixels; tolerates the rounding of shares to pixels
 
 
 class Bounds(NamedTuple):
-    """The upright rectangle around a shape."""
+    """The upright rectangle around a shape, in pixels."""
 
     xmin: float
     ymin: float
@@ -44,7 +44,7 @@ class Bounds(NamedTuple):
         return self.ymax - self.ymin
 
     def within(self, picture: Measure) -> Bounds | None:
-        """What of it lies in the picture; None where that has no area."""
+        """Return the part inside the picture, or None if that has no area."""
         cut = Bounds(
             max(self.xmin, 0.0),
             max(self.ymin, 0.0),
@@ -58,19 +58,19 @@ class Bounds(NamedTuple):
 
 
 def contours(shape: Shape, picture: Measure) -> list[list[Point]]:
-    """Closed contours in pixels; of a mask none, as it is not made of any."""
+    """Return the closed contours of a shape in pixels; an empty list for a mask."""
     return [] if isinstance(shape, Mask) else list(contours_of(shape, picture))
 
 
 def outlines(shape: Shape, picture: Measure) -> list[list[Point]]:
-    """Closed contours in pixels, of a mask along the edges of its pixels."""
+    """Return closed contours in pixels; those of a mask follow the edges of its pixels."""
     return (
         trace(shape, picture) if isinstance(shape, Mask) else contours(shape, picture)
     )
 
 
 def bounds(shape: Shape, picture: Measure) -> Bounds | None:
-    """The rectangle around a shape; None around nothing."""
+    """Return the rectangle around a shape, or None for an empty shape."""
     if isinstance(shape, Mask):
         return _bounds_of_mask(shape, picture)
     points = [point for contour in contours(shape, picture) for point in contour]
@@ -81,19 +81,19 @@ def bounds(shape: Shape, picture: Measure) -> Bounds | None:
 
 
 def area(contours: Sequence[Contour]) -> float:
-    """The area of all parts without their holes (shoelace formula)."""
+    """Return the area of all parts without their holes (shoelace formula)."""
     sizes = (abs(_twice_area(contour)) / 2 for contour in contours)
     signed = zip(sizes, depths(contours), strict=True)
     return max(0.0, sum(-size if depth % 2 else size for size, depth in signed))
 
 
 def depths(contours: Sequence[Contour]) -> list[int]:
-    """Within how many of the others each contour lies: a hole has an odd number."""
+    """Return for each contour how many others contain it; a hole has an odd number."""
     return [len(each) for each in _holders(contours)]
 
 
 def parts(contours: Sequence[Contour]) -> list[list[Contour]]:
-    """Outlines, each with the holes that lie in it and in nothing else within it."""
+    """Return the outer contours, each with the holes that lie directly in it."""
     holders = _holders(contours)
     found = {
         number: [contour]
@@ -110,10 +110,10 @@ def parts(contours: Sequence[Contour]) -> list[list[Contour]]:
 
 
 def join(contours: Sequence[Contour]) -> list[Point]:
-    """One closed contour that fills as all of them do, for formats that have but one.
+    """Return one closed contour that fills as all of them do, for formats with only one.
 
-    Each is reached over a bridge of no width from the nearest point of those before it,
-    as Ultralytics joins the parts of COCO's segments.
+    Each is joined by a bridge of no width from the nearest point of those before it, as
+    Ultralytics joins the parts of COCO's segments.
     """
     whole = np.asarray(contours[0], dtype=float)
     for contour in contours[1:]:
@@ -125,7 +125,7 @@ def join(contours: Sequence[Contour]) -> list[Point]:
 
 
 def _nearest(here: np.ndarray, there: np.ndarray) -> tuple[int, int]:
-    """The places of the two points, one of each contour, that are closest."""
+    """Return the indexes of the two closest points, one of each contour."""
     best, found = np.inf, (0, 0)
     step = max(1, PAIRS_AT_ONCE // len(here))
     for place in range(0, len(there), step):
@@ -138,10 +138,10 @@ def _nearest(here: np.ndarray, there: np.ndarray) -> tuple[int, int]:
 
 
 def _holders(contours: Sequence[Contour]) -> list[list[int]]:
-    """Of each contour the numbers of those it lies within, given that none cross.
+    """Return for each contour the numbers of those that contain it; contours must not cross.
 
-    A mask of noise has thousands of contours: only those are compared of which one's
-    rectangle holds the other's.
+    A mask of noise has thousands of contours, so only contours whose rectangles contain each other
+    are compared.
     """
     given = [np.asarray(each, dtype=float) for each in contours]
     least = np.array([each.min(axis=0) for each in given])
@@ -160,7 +160,7 @@ def _holders(contours: Sequence[Contour]) -> list[list[int]]:
 
 
 def _are_inside(points: np.ndarray, contour: np.ndarray) -> list[bool]:
-    """Of each point, by the crossings of a ray to the right (even-odd rule)."""
+    """Return for each point whether it is inside: crossings of a ray to the right, even-odd."""
     x1, y1 = contour.T
     x2, y2 = np.roll(contour, -1, axis=0).T
     found: list[bool] = []
@@ -182,7 +182,7 @@ def _twice_area(contour: Sequence[Point]) -> float:
 
 
 def fill(contours: Sequence[Contour], picture: Measure) -> dict[str, Any]:
-    """Contours as COCO's compressed run lengths, holes left open."""
+    """Return contours as COCO's compressed run lengths, with holes left open."""
     height, width = picture.height, picture.width
     plane = np.zeros((height, width), dtype=bool)
     for contour in contours:
@@ -193,7 +193,7 @@ def fill(contours: Sequence[Contour], picture: Measure) -> dict[str, Any]:
 
 
 def turn(shape: Shape, picture: Measure) -> Shape:
-    """The shape over the picture once EXIF's turn is done (``Measure.upright``)."""
+    """Return the shape over the picture after EXIF's turn (``Measure.upright``)."""
     width, height = picture.width, picture.height
     if isinstance(shape, Mask):
         return mask_of(TURNS[picture.orientation](pixels_of(shape)))
@@ -215,7 +215,7 @@ def _turned_oriented(box: OrientedBox, picture: Measure) -> OrientedBox:
     x, y = upright(box.cx * width, box.cy * height, picture)
     new_width, new_height = picture.upright
     angle = box.r
-    # A mirror turns the angle round; the turn that follows adds to it.
+    # A mirror negates the angle; the rotation after it is added.
     mirrored, quarters = ANGLES[picture.orientation]
     angle = (-angle if mirrored else angle) + quarters * np.pi / 2
     return OrientedBox(
@@ -227,7 +227,7 @@ def _turned_oriented(box: OrientedBox, picture: Measure) -> OrientedBox:
     )
 
 
-# EXIF 2.3, tag 0x0112: what is to be done to the stored pixels.
+# How each EXIF orientation (EXIF 2.3, tag 0x0112) turns the stored pixels.
 TURNS = {
     2: lambda plane: plane[:, ::-1],
     3: lambda plane: plane[::-1, ::-1],
@@ -250,6 +250,7 @@ ANGLES = {
 
 
 def mask_area(mask: Mask) -> int:
+    """Return the number of pixels of a mask."""
     return sum(end - start for start, end in runs_of(mask))
 
 
@@ -261,7 +262,7 @@ def _bounds_of_mask(mask: Mask, picture: Measure) -> Bounds | None:
     for start, end in runs_of(mask):
         first, last = start // mask.height, (end - 1) // mask.height
         left, right = min(left, first), max(right, last)
-        # A run over the foot of a column goes on at the head of the next.
+        # Runs go down the columns: one beyond the bottom continues at the top of the next.
         whole = last > first
         top = 0 if whole else min(top, start % mask.height)
         bottom = mask.height - 1 if whole else max(bottom, (end - 1) % mask.height)

@@ -1,9 +1,9 @@
-"""Hugging Face ``imagefolder``: pictures in a folder a split, ``metadata.jsonl`` beside.
+"""Hugging Face ``imagefolder``: a folder of pictures for each split, with ``metadata.jsonl``.
 
-``load_dataset("imagefolder", data_dir=…)`` opens the unpacked archive: one row for each
-picture, with ``inference_id``, ``created_at``, and what is asked for: ``label`` and
-``score`` of the best class or ``objects`` with boxes ``[x, y, width, height]``; metadata
-as a list of ``{key, type, value}``, as all rows need one shape. Boxes are of the upright
+``load_dataset("imagefolder", data_dir=…)`` opens the unpacked archive. Each picture is a row
+with ``inference_id``, ``created_at``, and the optional columns: ``label`` and ``score`` of the
+best class, or ``objects`` with boxes ``[x, y, width, height]``; and metadata as a list of
+``{key, type, value}``, because all rows need one shape. Boxes are those of the upright
 picture: ``datasets`` turns pictures as EXIF says.
 """
 
@@ -34,7 +34,7 @@ class ImageFolder(Format):
         self.rows: dict[str, IO[bytes]] = {}
 
     def add(self, member: Member) -> None:
-        _ = member.picture  # only pictures are read there
+        _ = member.picture  # raises Skip: readers accept only pictures
         split = member.split or WITHOUT_SPLIT
         path = self.add_input(member, f"data/{split}")
         row: dict[str, Any] = {

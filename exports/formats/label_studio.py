@@ -1,11 +1,10 @@
 """Label Studio: ``tasks.json`` to import, and ``label_config.xml`` for the project.
 
-A segment is one polygon for each of its parts, with its holes joined to it by bridges of no
-width; masks are written by their outlines. Coordinates are of the upright picture, as
-browsers turn pictures by EXIF. Answers
-are *predictions*, which people correct, or finished *annotations* where those are
-asked for. Coordinates are percent of the picture; a rotated rectangle is named by its
-upper left corner before the turn, and turned clockwise in degrees.
+A segment is one polygon for each of its parts, with its holes joined by bridges of no width;
+masks are written as outlines. Coordinates are percent of the upright picture, because browsers
+turn pictures as EXIF says. Answers are *predictions*, which people correct, or finished
+*annotations* if the options say so. A rotated rectangle is given by its upper left corner before
+the rotation, and rotated clockwise in degrees.
 """
 
 from __future__ import annotations
@@ -106,7 +105,7 @@ def _score(found: Detection) -> dict[str, float]:
 
 
 def _results(found: Detection, picture: Measure) -> Iterator[dict[str, Any]]:
-    """One result, or of a segment one for each of its parts."""
+    """Yield the results of a detection: one, or one for each part of a segment."""
     width, height = picture.width, picture.height
     about = {
         "to_name": PICTURE,

@@ -1,4 +1,4 @@
-"""Numbers for labels: the model's classes first, in their order, then as they were met."""
+"""Numbers of labels: the model's classes first, in their order, then others as first met."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ from collections.abc import Iterator, Sequence
 
 
 class LabelNumbers:
-    """The numbers of ``known`` labels, growing by one for each other label that is met.
+    """Numbers for ``known`` labels, and the next free number for each other label.
 
-    A number stands for its label in every archive of a model. Only labels of ``listed`` and
-    those that were met are listed: a label whose records were all removed keeps its
-    number, and its text leaves the store with them.
+    A number means the same label in every archive of a model. Only labels in ``listed`` and labels
+    that were met are listed. So a label whose records were all removed keeps its number, but its
+    text leaves the store with the records.
     """
 
     def __init__(
@@ -23,9 +23,10 @@ class LabelNumbers:
         self._listed = set(listed)
 
     def number(self, label: str) -> int:
+        """Return the number of a label, and list the label."""
         self._listed.add(label)
         return self._numbers.setdefault(label, self._first + len(self._numbers))
 
     def __iter__(self) -> Iterator[tuple[str, int]]:
-        """Labels with their numbers, in the order of the numbers."""
+        """Yield the listed labels with their numbers, in the order of the numbers."""
         return (pair for pair in self._numbers.items() if pair[0] in self._listed)

@@ -1,4 +1,4 @@
-"""Metadata and answers as JSON that readers outside can hold."""
+"""Metadata and answers as JSON within the range of other readers."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from exports.members import Member
 
 
 def natives(member: Member) -> dict[str, Any]:
-    """The metadata as values of JSON, by key."""
+    """Return the metadata as JSON values by key."""
     return {key: plain(value.native) for key, value in member.metadata.items()}
 
 
 def texts(member: Member) -> list[dict[str, str]]:
-    """The metadata in one shape for all rows of a table: ``{key, type, value}``."""
+    """Return the metadata as ``{key, type, value}``, one shape for all rows of a table."""
     return [
         {"key": key, "type": value.type, "value": value.text}
         for key, value in member.metadata.items()
@@ -24,7 +24,7 @@ def texts(member: Member) -> list[dict[str, str]]:
 
 
 def write(value: Any) -> bytes:
-    """As JSON, whole numbers beyond 64 bits included."""
+    """Return the value as JSON, including integers beyond 64 bits."""
     try:
         return orjson.dumps(value)
     except TypeError:
@@ -32,7 +32,7 @@ def write(value: Any) -> bytes:
 
 
 def plain(value: Any) -> Any:
-    """What 64 bits can hold: a larger whole number becomes a double, or its digits."""
+    """Return the value with integers beyond 64 bits as floats, or as digits if too large."""
     if isinstance(value, int) and not -(2**63) <= value < 2**64:
         try:
             return float(value)

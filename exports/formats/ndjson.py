@@ -1,8 +1,8 @@
-"""NDJSON with every field: what the store keeps of an inference, one line each.
+"""NDJSON with every field that the store keeps of an inference, one line each.
 
-``inferences.ndjson`` beside the inputs under ``data/`` and the answers, as they came from
-the model, under ``answers/``. ``manage.py import_inferences`` reads the unpacked archive
-back: ``inferences/imports/exported_records.py`` is the other half of this module, and the names of the
+The archive holds ``inferences.ndjson``, the inputs under ``data/``, and the answers as they came
+from the model under ``answers/``. ``manage.py import_inferences`` reads the unpacked archive;
+``inferences/imports/exported_records.py`` is the other half of this module. The names of the
 members are those of the API.
 """
 
@@ -70,7 +70,7 @@ class Ndjson(Format):
         self.lines.write(write(line) + b"\n")
 
     def _kept(self, member: Member) -> dict[str, Any]:
-        """What only a row of the store has; of other members what their answer says."""
+        """Return the fields of a stored row; without a row, those that the answer gives."""
         row = member.inference
         if row is None:
             found = [(one.label, one.score) for one in member.detections]

@@ -1,8 +1,8 @@
 """Pascal VOC: an XML file of boxes for each picture, under ``Annotations/``.
 
-Corners are whole pixels from 0, cut at the edge of the picture; of oriented boxes and
-segments the upright box around them. Pictures are under ``JPEGImages/``, as readers of
-VOC look there, whatever their kind.
+Corners are whole pixels from 0, cut at the edge of the picture. Oriented boxes and segments
+are written as the upright box around them. All pictures are under ``JPEGImages/``, whatever
+their kind, because readers of VOC look there.
 """
 
 from __future__ import annotations
@@ -85,7 +85,7 @@ def _text(parent: Element, name: str, text: str) -> None:
 
 
 def storable(text: str) -> str:
-    """Without the characters that XML 1.0 has no way to say."""
+    """Return the text with the characters that XML 1.0 cannot hold replaced by U+FFFD."""
     return "".join(
         c if c in "\t\n\r" or (c >= " " and c not in "\ufffe\uffff") else "\ufffd"
         for c in text

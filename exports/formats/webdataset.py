@@ -1,13 +1,13 @@
 """WebDataset: shards of samples, ``shards/shard-000000.tar`` and so on.
 
-A sample is the input as ``<digits>.<ext>`` and ``<digits>.json`` with what is known of it.
-A shard ends at ``SHARD_SAMPLES`` or ``SHARD_BYTES``; it is built beside the archive.
+A sample is the input as ``<digits>.<ext>`` and its facts as ``<digits>.json``. A shard ends at
+``SHARD_SAMPLES`` or ``SHARD_BYTES``; it is built in a temporary file.
 
 Readers such as ``datasets`` make one table of all samples, and infer its columns from the
-first few. So every sample has the same members, all of them text: what is nested
-(annotations, metadata) is JSON in a text. All pictures have the extension of the first
-one, as readers know their kind by their content; inputs of another kind go to shards of
-their own (``shards-<ext>/``).
+first few. So every sample has the same members, all of them text: nested values (annotations,
+metadata) are JSON in a text. All pictures have the extension of the first one, because readers
+detect their kind by content. Inputs of another kind go to shards of their own
+(``shards-<ext>/``).
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ class WebDataset(Format):
     description = "Shards of TAR files, to be streamed into training."
     annotations_are_optional = True
     metadata_is_optional = True
-    version = 2  # annotations and metadata are texts
+    version = 2  # since 2, annotations and metadata are texts
 
     def begin(self) -> None:
         self.shards: dict[Group, _Shard] = {}
@@ -111,7 +111,7 @@ class WebDataset(Format):
 
 
 class _Shard:
-    """One TAR file in the making."""
+    """One TAR file that is being written."""
 
     def __init__(self, modified_at: datetime) -> None:
         self.file = scratch.on_disk()

@@ -1,11 +1,11 @@
 """YOLO: a text file of boxes for each picture, and ``data.yaml``.
 
-A line is ``class cx cy w h`` in shares of the picture. Models for oriented boxes get the
-four corners instead, models for segmentation the outline, its parts and holes joined by
-bridges of no width: ``class x1 y1 x2 y2 …``. What lies beyond the picture is cut at its
-edge and counted. Pictures are under ``images/<split>/``, labels under ``labels/<split>/``:
-tools find one by the other. ``data.yaml`` says no ``path``: without it Ultralytics starts
-from the folder of the file itself, while ``path: .`` would be the working directory.
+A line is ``class cx cy w h`` in shares of the picture. Models for oriented boxes get the four
+corners instead. Models for segmentation get the outline, with parts and holes joined by bridges
+of no width: ``class x1 y1 x2 y2 …``. Shapes are cut at the edge of the picture, and cuts are
+counted. Pictures are under ``images/<split>/`` and labels under ``labels/<split>/``, because
+tools find one by the other. ``data.yaml`` has no ``path``: without it Ultralytics starts from the
+folder of the file itself, while ``path: .`` would be the working directory.
 """
 
 from __future__ import annotations
@@ -80,7 +80,7 @@ class Yolo(Format):
     def _outline(
         self, found: Detection, picture: Measure
     ) -> list[tuple[float, float]] | None:
-        """One contour around all of it, where the task asks for outlines."""
+        """Return one contour around the whole shape if the task type needs outlines, else None."""
         if self.model.task_type not in OUTLINED:
             return None
         outlines = geometry.outlines(found.shape, picture)
@@ -90,12 +90,12 @@ class Yolo(Format):
         splits = self.splits or {WITHOUT_SPLIT}
         first = WITHOUT_SPLIT if WITHOUT_SPLIT in splits else min(splits)
         held_out = "validation" if "validation" in splits else first
-        # A text of JSON is one of YAML, whatever is in it.
+        # A JSON string is a valid YAML string, whatever it contains.
         lines = [f"train: images/{first}", f"val: images/{held_out}"]
         if "test" in splits:
             lines.append("test: images/test")
         named = {number: label for label, number in self.numbers}
-        # Readers want a name for each number up to the last.
+        # Readers need a name for every number up to the last.
         count = max(named, default=-1) + 1
         names = [
             f"  {number}: {json.dumps(named.get(number, f'class_{number}'), ensure_ascii=False)}"

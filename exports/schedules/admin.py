@@ -1,4 +1,4 @@
-"""Scheduled exports on the admin site: read there, changed on their pages."""
+"""The admin site of scheduled exports: read-only; schedules are changed on their pages."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""Where the files of scheduled exports go: the default store, or a bucket by its name.
+"""Destinations of scheduled exports: the default store, or a bucket by its name.
 
-Buckets and their credentials are settings of the installation. A schedule names one of
-them and a prefix below it, and no row holds a secret.
+Buckets and their credentials are settings of the installation. A schedule names one of them
+and a prefix in it, so no row holds a secret.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ CONTENT_TYPE = "application/vnd.apache.parquet"
 
 
 def names() -> list[str]:
-    """The buckets that schedules may name."""
+    """Return the names of the buckets that schedules may use."""
     return sorted(settings.ISTORE_EXPORT_DESTINATIONS)
 
 
@@ -38,7 +38,7 @@ def title(name: str) -> str:
 
 
 def check_prefix(prefix: str) -> None:
-    """Raises ValueError for what is not a plain path: ``model=…`` folders are ours."""
+    """Raise ``ValueError`` unless the prefix is a plain path; ``model=…`` folders are ours."""
     parts = prefix.split("/") if prefix else []
     if len(prefix) > PREFIX_MAX_CHARS:
         raise ValueError(f"More than {PREFIX_MAX_CHARS} characters.")
@@ -50,7 +50,7 @@ def check_prefix(prefix: str) -> None:
 
 
 class Destination:
-    """One place, by the name that a schedule has for it. Raises ``Unknown``."""
+    """One destination, by the name that a schedule stores. Raises ``Unknown``."""
 
     def __init__(self, name: str) -> None:
         if name and name not in settings.ISTORE_EXPORT_DESTINATIONS:
@@ -67,22 +67,23 @@ class Destination:
             raise Unknown(f"{self.name}: {error}") from None
 
     def key(self, *parts: str) -> str:
-        """The object of this path; in the default store below a root of its own."""
+        """Return the key of this path; in the default store it is below a root of its own."""
         base = settings.ISTORE_EXPORT_DESTINATIONS[self.name] if self.name else ROOT
         return "/".join(part for part in (base, *parts) if part)
 
     def put(self, key: str, file: IO[bytes]) -> None:
-        """Store the file whole or not at all; one that is there gives way to it."""
+        """Store the file whole or not at all; it replaces a file of this key."""
         content = File(file, name=key)
         content.content_type = CONTENT_TYPE
         file.seek(0)
         self.storage.save(key, content)
 
     def remove(self, key: str) -> None:
-        """An object that is missing counts as removed."""
+        """Delete the object. A missing object counts as deleted."""
         self.storage.delete(key)
 
     def holds_anything(self, prefix: str) -> bool:
+        """Return whether any object lies below the prefix."""
         return next(self._listed(prefix), None) is not None
 
     def _listed(self, prefix: str) -> Iterator[str]:
@@ -95,16 +96,16 @@ class Destination:
 
 
 def link_to(file: ExportedFile) -> str | None:
-    """A link for a while; only into the default store, whose readers are ours."""
+    """Return a temporary link to a file in the default store; None for other buckets."""
     if file.schedule.destination:
         return None
     return blobs.presigned_url(file.key)
 
 
 class Unknown(Exception):
-    """There is no destination of this name."""
+    """The installation has no destination of this name."""
 
 
 def alias(name: str) -> str:
-    """What Django's ``STORAGES`` call a destination."""
+    """Return the name of a destination in Django's ``STORAGES``."""
     return f"export:{name}"

@@ -1,10 +1,8 @@
-"""The files of one chunk, made here and sent later.
+"""The Parquet files of one chunk, written to temporary files first.
 
-Their path is ``project=…/model=…/date=…/part-….parquet``.
-
-Row ids are times, so the rows of a chunk come date by date and one file is open at a
-time. A part's name is made of the schedule and of where its chunk begins: who writes the
-chunk again writes the same names.
+Their path is ``project=…/model=…/date=…/part-….parquet``. Row ids are times, so the rows of a
+chunk come date by date, and only one file is open. A part's name consists of the schedule and
+the position where its chunk begins, so a retry of the chunk writes the same names.
 """
 
 from __future__ import annotations
@@ -64,7 +62,7 @@ class Parts:
 def written(
     schedule: ExportSchedule, after: int, row_ids: Sequence[int]
 ) -> Iterator[Parts]:
-    """The parts of these rows, oldest first; their files are gone when the block ends."""
+    """Yield the parts of these rows, oldest first; their files are closed after the block."""
     layout = Layout.of(schedule.model, Shape(schedule.shape))
     tables, parts = Tables(layout), Parts()
     try:
@@ -86,7 +84,7 @@ def _part(
     tables: Tables,
     parts: Parts,
 ) -> Part | None:
-    """The file of one day; None when no row is left of it."""
+    """Return the file of one day, or None if no row of it is left."""
     file = tempfile.TemporaryFile()  # noqa: SIM115 closed with the others
     writer, count = None, 0
     for rows in tables.all_rows(row_ids, AT_ONCE):
@@ -109,10 +107,10 @@ def _part(
 
 
 def folder_of(schedule: ExportSchedule) -> str:
-    """Where all files of a schedule lie.
+    """Return the folder of all files of a schedule.
 
-    Two projects may have a model of one id and share a destination: the project is part
-    of the path, except in schedules of the time when an id belonged to one project alone.
+    Two projects may have a model of one id and share a destination, so the project is part of the
+    path; except in schedules from when an id belonged to one project only.
     """
     model = schedule.model
     parts = [f"model={quote(model.model_id, '')}"]

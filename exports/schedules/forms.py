@@ -1,4 +1,4 @@
-"""The forms of a schedule: a new one, and what may be changed of one."""
+"""Forms of schedules: a new one, and a change of one."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ class ChangeForm(forms.Form):
 
     @property
     def values(self) -> dict[str, Any]:
-        """What a schedule says, of a valid form."""
+        """The values of a schedule in a valid form."""
         said = dict(self.cleaned_data)
         query = said.pop("query")
         return {**said, "selection": {"query": query} if query else {}}
@@ -103,7 +103,7 @@ class NewForm(ChangeForm):
 
 
 def write(schedule: ExportSchedule) -> str:
-    """The filter of a schedule as text; empty for everything."""
+    """Return the filter of a schedule as text; empty if it matches everything."""
     try:
         chosen = filter_of(schedule)
     except Failed:
@@ -112,7 +112,7 @@ def write(schedule: ExportSchedule) -> str:
 
 
 def initial_of(schedule: ExportSchedule) -> dict[str, Any]:
-    """What the form of a change begins with."""
+    """Return the initial values of the form of a change."""
     return {
         "name": schedule.name,
         "query": write(schedule),

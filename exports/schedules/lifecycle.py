@@ -1,4 +1,4 @@
-"""Schedules are made, changed, started and removed: with the audit row of each act."""
+"""Create, change, start and delete schedules. Each act is audited."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from istore.api.problems import Conflict
 from istore.db.clock import now
 from istore.models import AuditEntry
 
-WAITING_MOST = 10_000  # counted one by one
-STARTS_AT_ONCE = 100  # of one round of the beat; the rest come with the next
+WAITING_MOST = 10_000  # arrivals, which are counted row by row
+STARTS_AT_ONCE = 100  # runs opened in one round of beat; the next opens the rest
 
 
 def create(
     actor: object, model: RegisteredModel, *, from_beginning: bool, **values: Any
 ) -> ExportSchedule:
-    """A schedule that begins with what arrives from now on, or with what there is."""
+    """Create a schedule that begins with new arrivals, or with all records. Raises ``Conflict``."""
     position = (
         arrival_order.EARLIEST
         if from_beginning
@@ -30,7 +30,7 @@ def create(
     )
     try:
         with transaction.atomic():
-            # Two creates at a time must not end up inside of each other's folders.
+            # The row lock keeps two creates at once from choosing folders inside each other.
             RegisteredModel.objects.select_for_update().get(pk=model.pk)
             _check_place(model, values.get("destination", ""), values.get("prefix", ""))
             schedule = ExportSchedule.objects.create(
@@ -47,7 +47,7 @@ def create(
 
 
 def _check_place(model: RegisteredModel, destination: str, prefix: str) -> None:
-    """No schedule of the model writes into, above or below another's folder."""
+    """Raise ``Conflict`` if the folder is in, above or below that of another schedule."""
     others = ExportSchedule.objects.filter(model=model, destination=destination)
     mine = f"{prefix}/" if prefix else ""
     for other in others.values_list("prefix", flat=True):
@@ -59,7 +59,7 @@ def _check_place(model: RegisteredModel, destination: str, prefix: str) -> None:
 
 @transaction.atomic
 def change(actor: object, schedule: ExportSchedule, **values: Any) -> ExportSchedule:
-    """Change what it says; it counts from the next run on. Raises Conflict."""
+    """Change the schedule from its next run on. Raises ``Conflict`` or ``DoesNotExist``."""
     held = ExportSchedule.objects.select_for_update().filter(pk=schedule.pk)
     if not held.exists():
         raise ExportSchedule.DoesNotExist
@@ -75,7 +75,7 @@ def change(actor: object, schedule: ExportSchedule, **values: Any) -> ExportSche
 
 @transaction.atomic
 def remove(actor: object, schedule: ExportSchedule) -> bool:
-    """Nothing more is exported. The files stay: they are their readers'."""
+    """Delete the schedule, and return whether it existed. Its files stay."""
     removed, _ = ExportSchedule.objects.filter(pk=schedule.pk).delete()
     if removed:
         _audit(actor, "delete", schedule, position=schedule.position)
@@ -83,7 +83,7 @@ def remove(actor: object, schedule: ExportSchedule) -> bool:
 
 
 def start(actor: object, schedule: ExportSchedule) -> ScheduledExport:
-    """A run from now on, on or off; a 409 ``task-already-active`` while one is on."""
+    """Start a run, even if the schedule is off. Raises ``Conflict`` ``task-already-active``."""
     try:
         with transaction.atomic():
             _schedule(schedule, now())
@@ -96,10 +96,10 @@ def start(actor: object, schedule: ExportSchedule) -> ScheduledExport:
 
 
 def start_due(at: datetime) -> int:
-    """Open the runs that are due; returns how many. Called by every beat.
+    """Open the runs that are due, and return how many. Beat calls it.
 
-    Two beats open one run: the one that finds the schedule as it was read wins. Who was
-    away for long opens one run, not one for every window that was missed.
+    Two beats open one run: ``last_scheduled_at`` moves by compare-and-set. After an outage one run
+    is opened, not one for every missed interval.
     """
     opened = 0
     for schedule in ExportSchedule.objects.due(at)[:STARTS_AT_ONCE]:
@@ -109,12 +109,12 @@ def start_due(at: datetime) -> int:
                     _open(schedule)
                     opened += 1
         except IntegrityError:
-            continue  # the last run goes on: what arrived comes with the next
+            continue  # a run is active: the next one exports what arrived
     return opened
 
 
 def _schedule(schedule: ExportSchedule, at: datetime) -> bool:
-    """Compare and set. False when another was faster, or it is gone."""
+    """Move ``last_scheduled_at`` by compare-and-set. Return False if another was first."""
     as_read = ExportSchedule.objects.filter(
         pk=schedule.pk, last_scheduled_at=schedule.last_scheduled_at
     )
@@ -144,20 +144,20 @@ def _take() -> Conflict:
 
 
 def lag_of(schedule: ExportSchedule, at: datetime) -> timedelta | None:
-    """How long ago the moment is up to which everything is exported; None: never yet."""
+    """Return the age of the moment up to which everything is exported, or None."""
     if schedule.exported_until is None:
         return None
     return max(timedelta(), at - schedule.exported_until)
 
 
 def lag(schedule: ExportSchedule, at: datetime) -> float | None:
-    """The same in seconds."""
+    """Return the lag in seconds, or None."""
     length = lag_of(schedule, at)
     return None if length is None else length.total_seconds()
 
 
 def waiting(schedule: ExportSchedule) -> int:
-    """How many have arrived and not been passed; one more than 10,000 means more."""
+    """Return the number of arrivals after the position; 10,001 means more than 10,000."""
     most = WAITING_MOST + 1
     through = 2**63 - 1
     return arrival_order.count(schedule.model, schedule.position, through, most)

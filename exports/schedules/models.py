@@ -1,4 +1,4 @@
-"""The tables of scheduled exports: schedules, their runs, and the files that they wrote."""
+"""Tables of scheduled exports: schedules, their runs, and the files that were written."""
 
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ class ExportShape(models.TextChoices):
 
 class ExportScheduleQuerySet(models.QuerySet["ExportSchedule"]):
     def due(self, at: datetime) -> Self:
-        """Those that are on and have waited out their interval.
+        """Return enabled schedules whose interval has passed.
 
-        One whose last run lies in the future is due, too: the clock is right by now.
+        A schedule whose last run lies in the future is due, too: the clock was wrong then.
         """
         interval = ExpressionWrapper(
             F("interval_hours") * HOUR, output_field=DurationField()
@@ -42,11 +42,11 @@ class ExportScheduleQuerySet(models.QuerySet["ExportSchedule"]):
 
 
 class ExportSchedule(models.Model):
-    """What of a model goes where, how often, and how far it has come.
+    """A schedule: which records of a model go where, how often, and how far it has come.
 
-    ``position`` is the arrival up to which everything that matched is in files that are
-    whole. ``chunk_through`` is set while a chunk after it is written: it is finished
-    with the same bounds, whoever comes back to it.
+    ``position`` is the arrival number up to which every match is in a committed file.
+    ``chunk_through`` is set while the chunk after it is written, so that a retry writes the chunk
+    with the same bounds.
     """
 
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
@@ -123,14 +123,14 @@ class ExportSchedule(models.Model):
 
     @property
     def next_at(self) -> datetime | None:
-        """When it is due again; None when it is off, or due now."""
+        """The time of the next run; None if the schedule is off or due now."""
         if not self.enabled or self.last_scheduled_at is None:
             return None
         return self.last_scheduled_at + self.interval_hours * HOUR
 
 
 class ScheduledExport(TrackedTask):
-    """One run of a schedule: everything that had arrived when it began."""
+    """One run of a schedule, over everything that had arrived when it began."""
 
     runner: ClassVar = "exports.tasks.run_scheduled_export"
 
@@ -155,7 +155,7 @@ class ScheduledExport(TrackedTask):
             )
         ]
         indexes = [
-            # Read by the list of a schedule's runs, newest first.
+            # Serves the list of a schedule's runs, newest first.
             models.Index(
                 "schedule", F("created_at").desc(), name="scheduled_export_latest"
             )
@@ -170,7 +170,7 @@ class ScheduledExport(TrackedTask):
         return self.arrived_count
 
     def counted(self, **added: int) -> dict[str, Any]:
-        """The counts of this run with so many more."""
+        """Return the counters of this run, raised by these values."""
         return {name: getattr(self, name) + value for name, value in added.items()}
 
 
@@ -194,7 +194,7 @@ class ExportedFile(models.Model):
             models.UniqueConstraint("schedule", "key", name="exported_file_unique")
         ]
         indexes = [
-            # Read by the list of a schedule's files, newest first.
+            # Serves the list of a schedule's files, newest first.
             models.Index("schedule", F("id").desc(), name="exported_file_latest")
         ]
 

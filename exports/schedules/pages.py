@@ -1,4 +1,4 @@
-"""The pages of scheduled exports: those of a model, and one with its runs and files."""
+"""Pages of scheduled exports: those of a model, and one with its runs and files."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ RUNS, FILES = 10, 20
 @login_required
 @require_http_methods(["GET", "HEAD", "POST"])
 def schedules(request: HttpRequest, model_id: str) -> HttpResponse:
-    """The schedules of a model with their lags; an editor makes another."""
+    """List the schedules of a model with their lags; a POST of an editor creates one."""
     model = visible_model(request, model_id)
     may_edit = caller_of(request).may(Role.EDITOR, model.project)
     form = NewForm(request.POST or None)
@@ -62,7 +62,7 @@ def schedules(request: HttpRequest, model_id: str) -> HttpResponse:
 @login_required
 @require_http_methods(["GET", "HEAD", "POST"])
 def schedule(request: HttpRequest, model_id: str, schedule_id: str) -> HttpResponse:
-    """How far a schedule is, its runs and files; posting changes it."""
+    """Show the progress, runs and files of a schedule; a POST changes it."""
     model = visible_model(request, model_id)
     one = _schedule_of(model, schedule_id)
     may_edit = caller_of(request).may(Role.EDITOR, model.project)
@@ -96,7 +96,7 @@ def schedule(request: HttpRequest, model_id: str, schedule_id: str) -> HttpRespo
 def _change(request: HttpRequest, one: ExportSchedule, form: ChangeForm) -> bool:
     values = form.values
     if "query" not in form.changed_data:
-        values.pop("selection")  # as it was asked, be it longer than text can say
+        values.pop("selection")  # kept as asked: the text may express less
     try:
         lifecycle.change(caller_of(request), one, **values)
     except Conflict as error:
@@ -109,7 +109,7 @@ def _change(request: HttpRequest, one: ExportSchedule, form: ChangeForm) -> bool
 @login_required
 @require_POST
 def run(request: HttpRequest, model_id: str, schedule_id: str) -> HttpResponse:
-    """Begin a run now."""
+    """Start a run now."""
     model = visible_model(request, model_id, Role.EDITOR)
     one = _schedule_of(model, schedule_id)
     try:
@@ -123,7 +123,7 @@ def run(request: HttpRequest, model_id: str, schedule_id: str) -> HttpResponse:
 @login_required
 @require_POST
 def delete(request: HttpRequest, model_id: str, schedule_id: str) -> HttpResponse:
-    """End a schedule; its files stay."""
+    """Delete a schedule; its files stay."""
     model = visible_model(request, model_id, Role.EDITOR)
     lifecycle.remove(caller_of(request), _schedule_of(model, schedule_id))
     messages.success(request, "The schedule is ended. Its files stay where they are.")
@@ -142,7 +142,7 @@ def _schedule_of(model: RegisteredModel, schedule_id: str) -> ExportSchedule:
 
 
 def _tell(one: ExportSchedule) -> None:
-    """What the templates say of it beside its columns."""
+    """Set the attributes that the templates show beside the columns."""
     seen: dict[str, Any] = {
         "where": destinations.title(one.destination),
         "written": write(one),

@@ -1,12 +1,11 @@
-"""A run of a schedule: everything that has arrived since the last one, in chunks.
+"""A run of a schedule: everything that arrived since the last run, in chunks.
 
-(1) Claim. (2) Fix the horizon: the last arrival that belongs to the run. Then for each
-chunk: (3) commit its bounds, and (4) make its files beside the store. (5) Commit their
-names as announced. (6) Store them, each whole or not at all. (7) Remove what an earlier
-attempt announced and this one has no rows for. (8) One transaction commits the files and
-moves the position. After a crash before (8) the chunk is written again with the same
-bounds, so under the same names: whatever was stored is replaced, and readers never meet
-a row twice.
+(1) Claim. (2) Fix the high watermark: the last arrival that belongs to the run. Then for each
+chunk: (3) commit its bounds, (4) write its files to temporary files, (5) commit their names as
+announced, (6) store them, each whole or not at all, (7) remove files that an earlier attempt
+announced and that have no rows now, (8) commit the files and move the position in one
+transaction. After a crash before (8) the chunk is written again with the same bounds and so
+under the same names. The new files replace the old, and readers never see a row twice.
 """
 
 from __future__ import annotations
@@ -38,11 +37,11 @@ FOREIGN = "There are files in its place that are not its own: {}"
 
 
 class StoreUnavailable(Exception):
-    """The destination refused or did not answer; another attempt may succeed."""
+    """The destination refused or did not answer; a retry may succeed."""
 
 
 def carry_out(run: ScheduledExport) -> None:
-    """Write what has arrived. Nothing happens if another worker has the run."""
+    """Export what has arrived. It does nothing if another worker holds the run."""
     if not run.claim():
         return
     failpoint("schedules.claimed")
@@ -71,7 +70,7 @@ def _write_all(run: ScheduledExport) -> None:
 
 
 def filter_of(schedule: ExportSchedule) -> Filter:
-    """The filter as it was saved; ``Failed`` when it cannot be read any more."""
+    """Return the saved filter. Raises ``Failed`` if it cannot be read any more."""
     try:
         fields = FilteredSerializer.parse(schedule.selection)
     except ValidationError as error:
@@ -80,7 +79,10 @@ def filter_of(schedule: ExportSchedule) -> Filter:
 
 
 def _check_place(schedule: ExportSchedule, destination: Destination) -> None:
-    """Files of somebody else there would be read as ours: a row could be met twice."""
+    """Raise ``Failed`` if a first run finds files in its folder.
+
+    Readers would take foreign files for ours, and could see a row twice.
+    """
     if schedule.exported_files.exists():
         return
     folder = files.folder_of(schedule)
@@ -89,6 +91,7 @@ def _check_place(schedule: ExportSchedule, destination: Destination) -> None:
 
 
 def _fix_horizon(run: ScheduledExport) -> None:
+    """Record the high watermark of the run, and how many arrivals it covers."""
     model, schedule = run.schedule.model, run.schedule
     at = clock.now()
     through = arrival_order.committed_watermark(model)
@@ -97,9 +100,9 @@ def _fix_horizon(run: ScheduledExport) -> None:
 
 
 def _next_chunk(run: ScheduledExport) -> int | None:
-    """Where the next chunk ends; its bounds are committed. None: nothing is left.
+    """Commit the bounds of the next chunk and return its end, or None if nothing is left.
 
-    A chunk that an attempt left unfinished comes first, with the bounds it had.
+    A chunk that an attempt left unfinished comes first, with its old bounds.
     """
     with transaction.atomic():
         run.record()
@@ -140,7 +143,7 @@ def _write_chunk(
 def _matching_rows(
     schedule: ExportSchedule, chosen: Filter, after: int, through: int
 ) -> Iterator[int]:
-    """The rows of the chunk that live and match, oldest event first."""
+    """Yield the live rows of the chunk that match, oldest event first."""
     row_ids = arrival_order.row_ids(schedule.model, after, through)
     for start in range(0, len(row_ids), IDS_AT_ONCE):
         some = row_ids[start : start + IDS_AT_ONCE]
@@ -152,7 +155,10 @@ def _matching_rows(
 def _announce(
     run: ScheduledExport, parts: Sequence[Part], after: int, through: int
 ) -> None:
-    """Who finds a file without a committed row knows whose it is, and that it may go."""
+    """Commit rows for files before they are stored.
+
+    So an uncommitted file that is found later is known to be ours, and may be deleted.
+    """
     run.record()
     ExportedFile.objects.bulk_create(
         [
@@ -172,7 +178,7 @@ def _announce(
 def _remove_leftovers(
     run: ScheduledExport, destination: Destination, parts: Parts
 ) -> None:
-    """Files of an earlier attempt at this chunk, of dates that have no rows any more."""
+    """Delete files of an earlier attempt at this chunk, of dates without rows now."""
     announced = run.schedule.exported_files.filter(committed_at=None)
     for left in announced.exclude(key__in=parts.by_key):
         run.record()
@@ -182,7 +188,7 @@ def _remove_leftovers(
 
 @transaction.atomic
 def _commit(run: ScheduledExport, parts: Parts, through: int) -> None:
-    """The files count and the position moves, or neither."""
+    """Commit the files and move the position, both or neither. Raises ``LeaseLost``."""
     schedule = run.schedule
     passed = arrival_order.count(schedule.model, schedule.position, through)
     run.advance(
@@ -216,7 +222,7 @@ def _commit(run: ScheduledExport, parts: Parts, through: int) -> None:
 
 
 def _tell(run: ScheduledExport) -> None:
-    """The schedule says what went wrong last, until a run has gone well."""
+    """Write the last error to the schedule, or clear it after a complete run."""
     schedule = ExportSchedule.objects.filter(pk=run.schedule_id)
     if run.state == TaskState.COMPLETE:
         schedule.update(last_error="", last_error_at=None)
@@ -226,7 +232,7 @@ def _tell(run: ScheduledExport) -> None:
 
 @contextmanager
 def _told_plainly() -> Iterator[None]:
-    """Failures of the destination, as the run is to tell them."""
+    """Turn errors of the destination in the block into the reasons that a run shows."""
     try:
         yield
     except Unknown as error:

@@ -1,7 +1,7 @@
-"""What ``manage.py verify`` asks of the files of schedules in the default store.
+"""Checks of ``manage.py verify`` on files of schedules in the default store.
 
-A file that is gone is no finding: readers may take what is theirs away. One that is there
-is as it was written, and no attempt that broke off leaves a part of one behind.
+A missing file is no finding, because readers may remove their files. A file that is there must
+be as it was written, and no broken attempt may leave a partial file.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from istore.checks.verification import Finding, Scope
 
 
 def files(scope: Scope) -> Iterator[Finding]:
-    """Files that are not what was written."""
+    """Yield files that differ from what was written."""
     whole = ExportedFile.objects.filter(
         committed_at__isnull=False, schedule__destination=DEFAULT
     )
@@ -44,9 +44,9 @@ def _wrong_with(file: ExportedFile, deep: bool) -> str:
 
 
 def partial_files(scope: Scope) -> Iterator[Finding]:
-    """What a worker that was killed while it stored a file has left of it."""
+    """Yield partial files of workers that were killed while they stored a file."""
     if scope.project:
-        return  # their names do not say whose they are
+        return  # the key of a partial file does not name its project
     for each in blobs.walk(f"{ROOT}/"):
         if each.is_partial and each.modified_at < scope.young_from:
             if scope.repair:

@@ -1,1 +1,1 @@
-"""Who may do what: access, tokens and log-ins, and a person's own pages."""
+"""Access control: roles, tokens, log-ins, and the pages of a person's own account."""

@@ -1,8 +1,8 @@
-"""What a caller may see and do. Every queryset of a view starts from here.
+"""Access control: which projects a caller may see, and what they may do there.
 
-A caller is a person with memberships or a token with one project. Nothing outside the
-caller's projects exists for them: a 404 for an absent thing and for another tenant's is
-one and the same answer.
+A caller is a person with memberships, or a token of one project. Every queryset of a view
+starts from ``Caller.visible_projects``. An absent object and another tenant's object get the
+same 404, so a caller cannot learn that something exists in another project.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """A person, or a token that somebody gave to a program."""
+    """The author of a request: a person, or a token that was given to a program."""
 
     user: AbstractBaseUser | None = None
     token: Token | None = None
@@ -36,7 +36,7 @@ class Caller:
         return f"token {self.token}" if self.token else f"user {self.user}"
 
     def projects(self, role: Role = Role.VIEWER) -> Q:
-        """Which projects the caller has at least this role in, as a condition on them."""
+        """Return a condition on ``Project``: the caller has at least this role in it."""
         if self.token:
             covered = self.token.role in role.at_least()
             return Q(pk=self.token.project_id) if covered else Q(pk__in=())
@@ -48,20 +48,22 @@ class Caller:
         return Q(pk__in=held.values("project"))
 
     def visible_projects(self, role: Role = Role.VIEWER) -> Any:
+        """Return the queryset of projects in which the caller has at least this role."""
         return Project.objects.filter(self.projects(role))
 
     def may(self, role: Role, project: Project) -> bool:
+        """Return whether the caller has at least this role in the project."""
         return self.visible_projects(role).filter(pk=project.pk).exists()
 
 
 def caller_of(request: Request | HttpRequest) -> Caller:
-    """Who asks: the token of an API call, or the person of a browser session."""
+    """Return the caller of a request: the token of an API call, or the person of a session."""
     token = getattr(request, "auth", None)
     return Caller(request.user, token if isinstance(token, Token) else None)
 
 
 class Bearer:
-    """``request.user`` of a call made with a token: nobody in particular, yet allowed."""
+    """The ``request.user`` of a call with a token: authenticated, but no person's account."""
 
     is_authenticated = is_active = True
     is_anonymous = is_staff = is_superuser = False
@@ -75,7 +77,7 @@ class Bearer:
 
 
 class BearerAuthentication(BaseAuthentication):
-    """``Authorization: Bearer <token>``, looked up on each request."""
+    """Authentication by ``Authorization: Bearer <token>``, looked up on each request."""
 
     def authenticate(self, request: Request) -> tuple[Bearer, Token] | None:
         scheme, _, secret = get_authorization_header(request).partition(b" ")
@@ -92,17 +94,17 @@ class BearerAuthentication(BaseAuthentication):
 
 
 def limit_calls(request: Request, caller: str) -> None:
-    """Counts this call as the caller's. Raises Throttled when it is one too many."""
+    """Count this call against the caller's rate limit. Raises ``Throttled`` beyond it."""
     request._request.is_counted = True
     if wait := rate_limits.seconds_to_wait(caller):
         raise Throttled(wait)
 
 
 def refuse_token(request: Request) -> AuthenticationFailed:
-    """The 401 of a wrong token, to be raised; too many of them from one address are 429.
+    """Return the 401 of a wrong token. Raises ``Throttled`` when the address sends too many.
 
-    A valid token from the same address is not held up: whoever shares an address with
-    a broken program goes on working.
+    Only wrong tokens are counted by address. A valid token from the same address is not slowed
+    down, so a broken program does not lock out its neighbours.
     """
     address = request._request.META.get("REMOTE_ADDR", "")
     limit_calls(request, rate_limits.by_address(address))
@@ -110,17 +112,17 @@ def refuse_token(request: Request) -> AuthenticationFailed:
 
 
 class Denied(BasePermission):
-    """The default: a view that names no permission answers nobody."""
+    """The default permission: a view that names no permission refuses everybody."""
 
     def has_permission(self, request: Request, view: object) -> bool:
         return False
 
 
 class RolePermission(BasePermission):
-    """That the caller has the view's role somewhere; which project, the view asks.
+    """The permission of a view that requires a role; the view itself checks the project.
 
-    ``needs`` on a view maps a method to a role; reading needs a viewer, writing an
-    editor unless the view says otherwise.
+    ``needs`` on a view maps a method to a role. Without an entry, reading needs a viewer and
+    writing an editor.
     """
 
     READING = ("GET", "HEAD", "OPTIONS")

@@ -1,15 +1,16 @@
-"""The brake on guessed passwords: a delay that grows with each wrong one.
+"""Throttle log-ins: the delay between attempts grows with each wrong password.
 
-Wrong passwords are counted in the database by user name and by address, so that the count
-holds for all web processes and survives their end. An attempt is counted *before* its
-password is looked at and taken back when it was right: of many attempts that are sent at
-once one is let through, as if they had come one after another. What comes within a delay
-is answered at once, is not counted, and its password is not looked at: whoever has the
-right one waits for the end of the delay and no longer, however often strangers try.
+Wrong passwords are counted in the database, by user name and by address, so the count holds
+for all web processes and survives a restart. An attempt is counted *before* its password is
+checked, and taken back when the password was right: of many attempts sent at once only one
+is checked, as if they had come one after another. An attempt within a delay is refused at
+once; it is not counted and its password is not checked. So the owner of the right password
+waits for the end of one delay and no longer, however often strangers try.
 
-A browser in which the person has logged in before holds a signed cookie and is counted by
-that alone: strangers who guess at a name do not hold up the person whose name it is.
-Names that nobody has are counted like the others, so that no answer tells them apart.
+A browser in which the person has logged in before holds a signed cookie, and is counted by
+that cookie alone. Strangers who guess at a name do not lock out its owner.
+
+Names without an account are counted like the others, so no answer reveals which names exist.
 """
 
 from __future__ import annotations
@@ -42,18 +43,18 @@ from istore.web.client_address import address_key
 COOKIE = "known-browser"
 COOKIE_SALT = "istore.known-browser"
 COOKIE_SECONDS = 180 * 24 * 3600
-# A flood of guesses must not fill a log that has no delete.
+# The audit log is append-only, so a flood of guesses must not fill it.
 AUDITED_AN_HOUR = 100
-FORGOTTEN = timedelta(days=1)  # longer than any delay, and than a count takes to fall
+FORGOTTEN = timedelta(days=1)  # longer than any delay, and than a count takes to decay
 
 log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
 class Brake:
-    """After ``free`` wrong passwords 1 second, then 2, 4, … up to ``longest``.
+    """A back-off: after ``free`` wrong passwords the delay is 1 s, then 2, 4, … to ``longest``.
 
-    One of them is forgotten every ``forget`` seconds.
+    One wrong password is forgotten every ``forget`` seconds.
     """
 
     free: int
@@ -61,7 +62,7 @@ class Brake:
     forget: int
 
 
-# The delay of a name is short at its longest: strangers can impose it on a person.
+# The longest delay of a name is short, because strangers can impose it on its owner.
 BRAKES = {
     LoginFailures.Kind.USER: Brake(free=5, longest=60, forget=300),
     LoginFailures.Kind.ADDRESS: Brake(free=10, longest=900, forget=300),
@@ -69,7 +70,8 @@ BRAKES = {
 }
 Key = tuple[LoginFailures.Kind, str]
 
-# No row comes back while the delay lasts. ``statement_timestamp``, because ``now()`` would
+# The UPDATE, and so RETURNING, skips the row while the delay lasts: no row means "too
+# soon". It uses ``statement_timestamp``, because ``now()`` would
 # be the same for a whole transaction.
 COUNT = """
 INSERT INTO istore_loginfailures AS held (kind, digest, failures, last_at, until)
@@ -103,7 +105,7 @@ RETURNING failures
 
 
 class TooSoon(Exception):
-    """The delay still lasts, for so many seconds."""
+    """Raised within a delay; ``seconds`` is how long it still lasts."""
 
     def __init__(self, seconds: int) -> None:
         super().__init__(seconds)
@@ -112,7 +114,7 @@ class TooSoon(Exception):
 
 @dataclass(slots=True)
 class Attempt:
-    """One password that is about to be looked at; counted as wrong until it was right."""
+    """One log-in attempt. It counts as wrong until ``succeed`` is called."""
 
     username: str
     address: str
@@ -122,7 +124,7 @@ class Attempt:
 
     @classmethod
     def begin(cls, request: HttpRequest, username: str) -> Attempt:
-        """Raises TooSoon within a delay."""
+        """Return a counted attempt. Raises ``TooSoon`` within a delay."""
         attempt = cls(username, request.META.get("REMOTE_ADDR", ""))
         attempt.browser = _known_browser(request, username)
         if attempt.browser:
@@ -132,7 +134,7 @@ class Attempt:
                 (LoginFailures.Kind.USER, _digest(_fold(username))),
                 (LoginFailures.Kind.ADDRESS, _digest(address_key(attempt.address))),
             ]
-        # All or none of them; in one order, so that two attempts do not wait for each other.
+        # One transaction counts all keys or none. Sorted keys keep two attempts from a deadlock.
         try:
             with transaction.atomic():
                 for key in sorted(attempt.keys):
@@ -143,7 +145,7 @@ class Attempt:
 
     @transaction.atomic
     def succeed(self) -> None:
-        """The password was right: this attempt was none of the wrong ones."""
+        """Take this attempt back from the counts, because its password was right."""
         self.is_right = True
         with connection.cursor() as cursor:
             for kind, digest in sorted(self.keys):
@@ -154,8 +156,10 @@ class Attempt:
                     rows.delete()
 
     def fail(self) -> None:
-        """Say so in the audit log, with the name only if somebody has it: people type
-        passwords into the field for names."""
+        """Write the failure to the audit log, with the name only if an account has it.
+
+        People type passwords into the field for names, so an unknown name is not written down.
+        """
         users = get_user_model().objects
         is_known = users.filter(username=self.username).exists()
         name = self.username if is_known else "an unknown user name"
@@ -172,20 +176,20 @@ class Attempt:
 
 
 def forget_failures_of(username: str) -> None:
-    """Whoever sets another password lets the person try it at once."""
+    """Forget the wrong passwords of a name, so that a new password can be tried at once."""
     LoginFailures.objects.filter(
         kind=LoginFailures.Kind.USER, digest=_digest(_fold(username))
     ).delete()
 
 
 def forget_old_failures() -> int:
-    """For the beat: how many counts were forgotten."""
+    """Delete counts older than a day, and return how many. Beat calls it."""
     old = LoginFailures.objects.filter(last_at__lt=Now() - FORGOTTEN)
     return old.delete()[0]
 
 
 class ThrottledForm(forms.Form):
-    """A form that looks at a password of ``username``, at most as often as the brake lets."""
+    """A form that checks a password of ``username`` no more often than the throttle allows."""
 
     def look(self, request: HttpRequest, username: str, look: Callable[[], Any]) -> Any:
         try:
@@ -220,11 +224,14 @@ class LoginForm(ThrottledForm, AuthenticationForm):
 
 
 class AdminLoginForm(LoginForm, AdminAuthenticationForm):
-    """The same for the administration, which lets staff alone in."""
+    """The throttled log-in form of the administration, which admits staff only."""
 
 
 class PasswordForm(ThrottledForm, PasswordChangeForm):
-    """A session that somebody left open is no place to guess its password from."""
+    """The throttled form for a new password.
+
+    It checks the old password, and an open session must not become a place to guess it.
+    """
 
     request: HttpRequest
 
@@ -237,7 +244,11 @@ class PasswordForm(ThrottledForm, PasswordChangeForm):
 def answering_delays(
     view: Callable[..., HttpResponse],
 ) -> Callable[..., HttpResponse]:
-    """A view whose form is throttled: 429 with ``Retry-After``; a cookie when it was right."""
+    """Wrap a view with a throttled form.
+
+    The response is a 429 with ``Retry-After`` within a delay. After a right password it sets the
+    cookie of a known browser.
+    """
 
     @wraps(view)
     def answer(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
@@ -268,7 +279,7 @@ def _remember_browser(response: HttpResponse, attempt: Attempt) -> None:
 
 
 def _known_browser(request: HttpRequest, username: str) -> str:
-    """Which browser it is, if this person has logged in with it; else empty."""
+    """Return the id of the browser if this person has logged in with it, else ""."""
     cookie = request.COOKIES.get(COOKIE, "")
     try:
         value = signing.loads(cookie, salt=COOKIE_SALT, max_age=COOKIE_SECONDS)

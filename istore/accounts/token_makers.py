@@ -1,7 +1,8 @@
-"""Tokens that say more than their makers may: of people who left, or whose role was lowered.
+"""Find tokens with more rights than their makers have, and revoke them.
 
-A token is a project's, and goes on working when its maker leaves: programs depend on it.
-That has to be seen, and ended in one act.
+A maker may have left the project, or have a lower role now. A token belongs to the project
+and keeps working when its maker leaves, because programs depend on it. So such tokens have to
+be visible, and revoking all of them has to be one action.
 """
 
 from __future__ import annotations
@@ -22,14 +23,14 @@ COMMAND = "command"
 
 @dataclass(frozen=True, slots=True)
 class Maker:
-    """Who made a token, and what they may do in its project now; no role: they left."""
+    """The maker of a token, with their present role in its project; None after they left."""
 
     name: str
     role: Role | None
     is_person: bool = True
 
     def problem(self, token: Token) -> str:
-        """Empty, or why the token says more than its maker may."""
+        """Return why the token has more rights than its maker, or "" if it has not."""
         if not self.is_person:
             return ""
         if self.role is None:
@@ -40,7 +41,7 @@ class Maker:
 
 
 def find_makers(tokens: Iterable[Token]) -> dict[int, Maker]:
-    """The makers of the tokens, by the tokens' keys."""
+    """Return the maker of each token, by the token's primary key."""
     tokens = list(tokens)
     names = _names_of_deleted(tokens)
     people = get_user_model().objects.in_bulk({each.created_by_id for each in tokens})
@@ -65,7 +66,10 @@ def find_makers(tokens: Iterable[Token]) -> dict[int, Maker]:
 
 
 def _names_of_deleted(tokens: Iterable[Token]) -> dict[int, str]:
-    """An account that was deleted is named by the audit log alone."""
+    """Return the names of makers whose accounts were deleted, by the token's primary key.
+
+    Only the audit log still names them.
+    """
     orphans = {str(each): each for each in tokens if each.created_by_id is None}
     entries = AuditEntry.objects.filter(action="token.create", subject__in=orphans)
     return {
@@ -76,6 +80,7 @@ def _names_of_deleted(tokens: Iterable[Token]) -> dict[int, str]:
 
 
 def valid_tokens(project: Project | None = None) -> list[Token]:
+    """Return the tokens that are neither expired nor revoked, of one project or of all."""
     unexpired = Q(expires_at=None) | Q(expires_at__gt=Now())
     tokens = Token.objects.filter(unexpired, revoked_at=None).select_related("project")
     return list(tokens if project is None else tokens.filter(project=project))
@@ -84,7 +89,7 @@ def valid_tokens(project: Project | None = None) -> list[Token]:
 def tokens_beyond_their_makers(
     project: Project | None = None,
 ) -> list[tuple[Token, Maker]]:
-    """Valid tokens whose makers left or may less, in one project or in all."""
+    """Return the valid tokens with more rights than their makers, in one project or in all."""
     tokens = valid_tokens(project)
     makers = find_makers(tokens)
     return [
@@ -96,7 +101,7 @@ def tokens_beyond_their_makers(
 def revoke_tokens_beyond_their_makers(
     actor: object, project: Project | None = None
 ) -> list[Token]:
-    """Each leaves its own audit row."""
+    """Revoke these tokens and return them. Each revocation has its own audit entry."""
     revoked = [token for token, _ in tokens_beyond_their_makers(project)]
     for token in revoked:
         revoke_token(token, actor)

@@ -1,4 +1,4 @@
-"""Tokens: 256 random bits, shown once, of which only the SHA-256 is kept."""
+"""API tokens: 256 random bits that are shown once. Only their SHA-256 is stored."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ from istore.models import AuditEntry, Project, Role, Token
 if TYPE_CHECKING:
     from django.contrib.auth.models import User
 
-MARK = "ist_"  # lets a secret be recognised in a log or a repository
+MARK = "ist_"  # makes a leaked secret recognisable in a log or a repository
 PREFIX_LENGTH = len(MARK) + 10
-USE_IS_WORTH_NOTING = timedelta(minutes=1)
+USE_IS_WORTH_NOTING = timedelta(minutes=1)  # so most requests write no row
 
 
 @transaction.atomic
@@ -32,7 +32,7 @@ def create_token(
     user: User | None = None,
     expires_at: datetime | None = None,
 ) -> tuple[Token, str]:
-    """A new token and its secret, which nobody can be shown again."""
+    """Return a new token and its secret. The secret cannot be shown again."""
     secret = MARK + secrets.token_urlsafe(32)
     token = Token.objects.create(
         name=name,
@@ -57,7 +57,7 @@ VALID = CompiledQuery(
 
 
 def find_token(secret: str) -> Token | None:
-    """The token that is valid now and has this secret, its project beside it."""
+    """Return the valid token with this secret, with its project loaded, or None."""
     found = VALID.first(prefix=secret[:PREFIX_LENGTH])
     if found and compare_digest(bytes(found.digest), _digest(secret)):
         _note_use(found)
@@ -67,7 +67,7 @@ def find_token(secret: str) -> Token | None:
 
 @transaction.atomic
 def revoke_token(token: Token, actor: object) -> None:
-    """From the next request on the secret opens nothing. The row stays, for auditors."""
+    """Revoke the token from the next request on. The row stays for auditors."""
     Token.objects.filter(pk=token.pk, revoked_at=None).update(revoked_at=Now())
     AuditEntry.write(actor, "token.revoke", str(token), token.project)
 
@@ -75,7 +75,7 @@ def revoke_token(token: Token, actor: object) -> None:
 def _note_use(token: Token) -> None:
     stale = Q(last_used_at=None) | Q(last_used_at__lt=Now() - USE_IS_WORTH_NOTING)
     if token.last_used_at is None or _older_than_a_minute(token.last_used_at):
-        # A database that takes no writes still answers who may read it.
+        # ``last_used_at`` is best effort: on a read-only database the token still works.
         with suppress(DatabaseError), transaction.atomic():
             Token.objects.filter(stale, pk=token.pk).update(last_used_at=Now())
 

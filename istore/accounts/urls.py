@@ -1,4 +1,4 @@
-"""The person's own pages, and who may do what in a project."""
+"""Routes of a person's own pages, and of the tokens and members of a project."""
 
 from django.contrib.auth import views as auth_views
 from django.urls import path, re_path, reverse_lazy

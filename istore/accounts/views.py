@@ -1,4 +1,4 @@
-"""The person's own pages, and who may do what in a project."""
+"""Pages of a person's own account, and of the tokens and members of a project."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ class PasswordView(auth_views.PasswordChangeView):
 
     @transaction.atomic
     def form_valid(self, form: forms.Form) -> HttpResponse:
-        """Every other session of the person ends with the old password."""
+        """Save the new password; Django then ends every other session of the person."""
         person = str(self.request.user)
         AuditEntry.write(caller_of(self.request), "user.change-password", person, None)
         messages.success(self.request, "Your password is changed.")
@@ -57,7 +57,7 @@ class PasswordView(auth_views.PasswordChangeView):
 
 @receiver(user_logged_out)
 def audit_log_out(sender: object, user: object, **_: object) -> None:
-    """From the pages and from the administration; a session without a person has none."""
+    """Audit a log-out, from the pages or the administration. An anonymous session has no user."""
     if user is not None:
         AuditEntry.write(f"user {user}", "user.log-out", str(user), None)
 
@@ -65,7 +65,7 @@ def audit_log_out(sender: object, user: object, **_: object) -> None:
 @login_required
 @require_POST
 def log_out_everywhere(request: HttpRequest) -> HttpResponse:
-    """End every session of the person, this one too."""
+    """End every session of the person, including this one."""
     count = end_sessions(request.user)
     AuditEntry.write(
         caller_of(request),
@@ -80,7 +80,10 @@ def log_out_everywhere(request: HttpRequest) -> HttpResponse:
 
 
 def end_sessions(user: object) -> int:
-    """How many sessions ended. A session knows whose it is only once it is opened."""
+    """End all sessions of the user, and return how many there were.
+
+    Every live session is decoded for this: the user's id is inside it, and not in a column.
+    """
     mine = [
         session.pk
         for session in Session.objects.filter(expire_date__gt=now()).iterator()
@@ -91,7 +94,7 @@ def end_sessions(user: object) -> int:
 
 @require_POST
 def choose_theme(request: HttpRequest) -> HttpResponse:
-    """Remember light or dark in a cookie, or forget it: then the system decides."""
+    """Set the cookie for light or dark, or delete it so that the system's theme applies."""
     back = request.POST.get("next", "/")
     if not url_has_allowed_host_and_scheme(back, {request.get_host()}):
         back = "/"
@@ -126,7 +129,7 @@ class TokenForm(forms.Form):
 @sensitive_post_parameters()
 @require_http_methods(["GET", "HEAD", "POST"])
 def tokens(request: HttpRequest, project_id: str) -> HttpResponse:
-    """The project's tokens; a new one is shown in the answer to its creation alone."""
+    """List the project's tokens. The secret of a new one is shown in this response only."""
     project = visible_project(request, project_id, Role.ADMINISTRATOR)
     form, secret, created = TokenForm(request.POST or None), "", None
     if request.method == "POST" and form.is_valid():
@@ -180,7 +183,7 @@ def revoke(request: HttpRequest, project_id: str, token: str) -> HttpResponse:
 @login_required
 @require_POST
 def revoke_beyond_makers(request: HttpRequest, project_id: str) -> HttpResponse:
-    """All tokens of the project whose makers left it or may less than the token."""
+    """Revoke all tokens of the project that have more rights than their makers."""
     project = visible_project(request, project_id, Role.ADMINISTRATOR)
     revoked = revoke_tokens_beyond_their_makers(caller_of(request), project)
     messages.success(request, f"{_count_tokens(len(revoked))} revoked.")
@@ -201,14 +204,14 @@ class MemberForm(forms.Form):
 @login_required
 @require_http_methods(["GET", "HEAD", "POST"])
 def members(request: HttpRequest, project_id: str) -> HttpResponse:
-    """Who belongs to the project. Everyone in it may see, administrators may change."""
+    """List the members of the project for every member; administrators may add one."""
     role = Role.ADMINISTRATOR if request.method == "POST" else Role.VIEWER
     project = visible_project(request, project_id, role)
     form = MemberForm(request.POST or None)
     if request.method == "POST" and form.is_valid():
         name, role = form.cleaned_data["username"], form.cleaned_data["role"]
         _add(request, project, name, Role(role))
-        # One answer, whether or not somebody has this name.
+        # The same message whether or not an account has this name.
         messages.success(request, f"Whoever is called {name} belongs to {project} now.")
         return redirect("members", project.project_id)
     context = {
@@ -225,7 +228,10 @@ def members(request: HttpRequest, project_id: str) -> HttpResponse:
 
 
 def _add(request: HttpRequest, project: Project, name: str, role: Role) -> None:
-    """A name that nobody has leaves a row in the audit log as well: who tries many shows."""
+    """Add a member, and audit the attempt even if no account has the name.
+
+    So trying many names leaves a trace in the audit log.
+    """
     caller = caller_of(request)
     users = get_user_model().objects.filter(username=name, is_active=True)
     with suppress(IntegrityError), transaction.atomic():
@@ -247,9 +253,10 @@ def _tokens_left_by(membership: Membership) -> int:
 def change_member(
     request: HttpRequest, project_id: str, membership: str
 ) -> HttpResponse:
-    """Another role, or none: the person leaves. A project keeps an administrator."""
+    """Change the role of a member, or remove them. A project keeps one administrator."""
     project = visible_project(request, project_id, Role.ADMINISTRATOR)
-    # Two administrators that demote each other wait for one another here.
+    # Row locks: of two administrators who demote each other at once, the second waits here
+    # and sees the change of the first, so one administrator is always left.
     locked = project.memberships.select_for_update().select_related("user")
     held = {each.pk: each for each in locked.order_by("pk")}
     found = held.get(int(membership))

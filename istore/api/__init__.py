@@ -1,1 +1,1 @@
-"""What the APIs of all apps share: strict JSON, problems, limits and the schema."""
+"""What the APIs of all apps share: strict JSON, problem documents, rate limits, the schema."""

@@ -1,4 +1,4 @@
-"""Errors as the API tells them: ``application/problem+json`` with a ``code``."""
+"""Turn exceptions of the API into ``application/problem+json`` with a ``code``."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from istore.api.failures import as_answer
 from istore.api.parsing import ProblemRenderer
 from istore.api.problems import CONTENT_TYPE, Problem, problem
 
-MOST_ERRORS = 50  # of one request; the rest would say no more
+MOST_ERRORS = 50  # listed for one request; more would not help its author
 CODES = {
     "parse_error": "malformed-json",
     "authentication_failed": "not-authenticated",
@@ -26,14 +26,17 @@ CODES = {
 
 
 def answer(error: Exception, context: dict[str, Any]) -> Response | None:
-    """DRF's exception handler. None, for what is our own fault, becomes a bare 500."""
+    """Return the response to an exception: DRF's ``EXCEPTION_HANDLER``.
+
+    It returns None for an error of our own, which becomes a bare 500.
+    """
     error = as_answer(error) or error
     response = exception_handler(error, context)
     if response is None:
         return None
     response.data = as_problem(error, response.status_code)
     response.content_type = CONTENT_TYPE
-    # Whatever a view writes its answers in (YAML, HTML), its problems are JSON.
+    # Problems are JSON, even if the view renders YAML or HTML.
     if request := context.get("request"):
         request.accepted_renderer = ProblemRenderer()
         request.accepted_media_type = CONTENT_TYPE
@@ -41,14 +44,14 @@ def answer(error: Exception, context: dict[str, Any]) -> Response | None:
 
 
 def as_problem(error: Exception, status: int | None = None) -> dict[str, Any]:
-    """The members of a problem, from whatever DRF turns into an answer."""
+    """Return the members of a problem document for any exception that DRF can answer."""
     status = status or getattr(error, "status_code", HTTPStatus.BAD_REQUEST)
     if isinstance(error, ValidationError):
         errors = list(islice(_flatten(error.detail), MOST_ERRORS))
         code = errors[0]["code"]
         named = code if "-" in code else "validation-error"
         return problem(status, named, _sentence(**errors[0]), errors=errors)
-    # Absent, removed or another tenant's: the answer must not tell which. A Problem is
+    # The answer must not tell an absent object from another tenant's. A Problem is
     # raised where the caller is known to see the model, and may say more.
     says_more = isinstance(error, Problem) and bool(str(error.detail))
     if status == HTTPStatus.NOT_FOUND and not says_more:
@@ -60,9 +63,9 @@ def as_problem(error: Exception, status: int | None = None) -> dict[str, Any]:
 
 
 def _flatten(detail: Any, pointer: str = "") -> Iterator[dict[str, str]]:
-    """DRF's nested details one by one, each with a JSON pointer to what is wrong.
+    """Yield DRF's nested details one by one, each with a JSON pointer to the wrong value.
 
-    Read no further than somebody wants to know: there may be as many as values.
+    It is lazy, because there may be as many errors as values.
     """
     if isinstance(detail, ErrorDetail):
         yield {"pointer": pointer, "message": str(detail), "code": detail.code}
@@ -72,7 +75,7 @@ def _flatten(detail: Any, pointer: str = "") -> Iterator[dict[str, str]]:
             step = "" if name == "non_field_errors" else f"/{escaped}"
             yield from _flatten(inner, pointer + step)
     else:
-        # A list holds the messages of one value, or what is wrong with each member.
+        # A list holds either the messages of one value, or the errors of each member.
         members = any(not isinstance(inner, ErrorDetail) for inner in detail)
         for number, inner in enumerate(detail):
             yield from _flatten(inner, f"{pointer}/{number}" if members else pointer)

@@ -1,7 +1,7 @@
-"""What a fault behind the store means to a caller: 503, 507, or a 400 for a bad value.
+"""Map faults of the servers behind the store to problems: 503, 507, or 400 for a bad value.
 
-Database, broker, object store and disk fail in their own words. A caller is told which
-kind it is, and when to come again; what nobody foresaw stays a bare 500.
+Database, broker, object store and disk raise their own exceptions. The caller learns the kind
+of fault and when to retry. An exception that is not listed here stays a bare 500.
 """
 
 from __future__ import annotations
@@ -23,14 +23,14 @@ from istore.api.request_body import INCOMPLETE, BrokenOff
 
 logger = logging.getLogger(__name__)
 
-TIMED_OUT = "57014"  # query_canceled, as a statement timeout ends
+TIMED_OUT = "57014"  # SQLSTATE query_canceled, which a statement timeout raises
 DISK_FULL = "53100"
 READ_ONLY = "25006"
 NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
 
 def as_answer(error: BaseException | None) -> Problem | None:
-    """The problem that this error is to a caller; None for a fault of our own."""
+    """Return the problem that this exception means to a caller, or None for a fault of our own."""
     if isinstance(error, RequestDataTooBig):
         return Problem(413, "body-too-large", "The body is too large.")
     if isinstance(error, UnreadablePostError | BrokenOff):
@@ -73,5 +73,6 @@ def _unavailable(error: Exception) -> Problem:
 
 
 def headers_of(answer: Problem) -> dict[str, str]:
+    """Return the response headers of a problem: ``Retry-After``, if it says when to retry."""
     wait: Any = getattr(answer, "wait", None)
     return {} if wait is None else {"Retry-After": str(wait)}

@@ -1,4 +1,4 @@
-"""Fields that the API's serializers share."""
+"""Serializer fields that the APIs of all apps share."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from istore.outside_ids import OUTSIDE_ID
 
 @extend_schema_field(str)
 class TextField(serializers.CharField):
-    """A JSON string as it is: nothing trimmed, and numbers are not read as text."""
+    """A JSON string, unchanged: it is not trimmed, and a number is not accepted as text."""
 
     def __init__(self, **options: Any) -> None:
         super().__init__(**{"trim_whitespace": False, "allow_blank": True, **options})
@@ -31,7 +31,7 @@ class TextField(serializers.CharField):
 
 
 class OutsideIdField(TextField):
-    """A ``model_id`` or ``inference_id``."""
+    """A ``model_id`` or ``inference_id``, of 1 to 255 characters."""
 
     def __init__(self, **options: Any) -> None:
         given = {"allow_blank": False, "validators": [OUTSIDE_ID], "max_length": 255}
@@ -51,7 +51,7 @@ class OutsideIdField(TextField):
 
 
 class WholeField(serializers.IntegerField):
-    """A JSON number without a fraction; neither a text nor a boolean."""
+    """A JSON number without a fraction. Strings and booleans are refused."""
 
     def to_internal_value(self, data: Any) -> int:
         if not isinstance(data, int) or isinstance(data, bool):
@@ -75,7 +75,7 @@ class NumberField(serializers.FloatField):
 
 
 class FlagField(serializers.BooleanField):
-    """``true`` or ``false``."""
+    """A JSON boolean, ``true`` or ``false``."""
 
     def to_internal_value(self, data: Any) -> bool:
         if not isinstance(data, bool):
@@ -84,17 +84,17 @@ class FlagField(serializers.BooleanField):
 
 
 class ParsedField(TextField):
-    """A text that says a value of another type, which an empty one never does."""
+    """A string that encodes a value of another type. An empty string never does."""
 
     def __init__(self, **options: Any) -> None:
-        # DRF hands a blank that is allowed on as it is, and ``to_internal_value`` of
-        # the subclass would never read it.
+        # DRF returns an allowed blank unchanged, without calling ``to_internal_value`` of
+        # the subclass.
         super().__init__(**{"allow_blank": False, **options})
 
 
 @extend_schema_field({"type": "string", "format": "date-time"})
 class MomentField(ParsedField):
-    """A time in RFC 3339, microseconds kept; naive input is read as UTC."""
+    """A time in RFC 3339, with microseconds. A time without a zone is read as UTC."""
 
     default_error_messages = dict.fromkeys(
         ("moment", "blank"), "A time such as 2026-01-31T12:00:00Z."
@@ -123,7 +123,7 @@ class MomentField(ParsedField):
 
 @extend_schema_field({"type": "string", "pattern": "^[0-9a-fA-F]{64}$"})
 class HashField(ParsedField):
-    """A SHA-256 as 64 hexadecimal digits; 32 bytes inside."""
+    """A SHA-256: 64 hexadecimal digits on the wire, 32 bytes inside."""
 
     default_error_messages = dict.fromkeys(
         ("hash", "blank"), "A SHA-256 has 64 hexadecimal digits."

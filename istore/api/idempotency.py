@@ -1,9 +1,9 @@
-"""``Idempotency-Key``: a POST that is sent again gets the answer of the first.
+"""``Idempotency-Key``: a repeated POST gets the response of the first.
 
-The key's row is committed before the work begins, and the answer is kept beside it for a
-day. The same key with another request is a 422, a repeat while the first is at work a
-409. What failed on our side leaves no trace: it may be tried again. A call whose process
-died stays "at work" for the longest time a call may take, and is free after that.
+The key's row is committed before the work begins, and the response is kept in it for a day.
+The same key with another request is a 422; a repeat while the first is in progress is a 409.
+After a 5xx the row is deleted, so the call may be retried. The key of a call whose process died
+stays "in progress" for the longest time a call may take (``AT_WORK``), and is then free.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ NOT_OURS_FROM = 500
 
 
 class Repeated(Exception):
-    """The request was answered before; the answer is given again."""
+    """Raised for a request that was answered before; ``response`` is that answer."""
 
     def __init__(self, call: IdempotentCall) -> None:
         super().__init__(call.key)
@@ -71,7 +71,7 @@ class IdempotentMixin(APIView):
 
 
 def _begin(request: Request, key: str) -> IdempotentCall:
-    """The row of this call, now at work. Raises Repeated, or a Problem."""
+    """Return the new row of this call, in progress. Raises ``Repeated`` or a ``Problem``."""
     if not FORM.fullmatch(key):
         message = f"{HEADER} has 1 to 255 visible ASCII characters."
         raise Problem(400, "invalid-header", message)
@@ -100,7 +100,7 @@ def _out_of_date() -> Q:
 
 
 def forget_old_calls() -> int:
-    """For the beat: how many were forgotten."""
+    """Delete the rows whose time is over, and return how many. Beat calls it."""
     return IdempotentCall.objects.filter(_out_of_date()).delete()[0]
 
 

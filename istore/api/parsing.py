@@ -1,8 +1,8 @@
-"""JSON in and out of the API: strict in, compact out.
+"""JSON in and out of the API: a strict parser and a compact renderer.
 
-UTF-8 only; no NaN or infinities, ``1e400`` neither; no duplicate keys; no NUL and no
-lone surrogate in any string; depth and number of values are checked before anything is
-parsed.
+Bodies are UTF-8. NaN, infinities, numbers that overflow (``1e400``), duplicate keys, and
+strings with a NUL or a lone surrogate are refused. Depth and number of values are checked
+before anything is parsed.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from istore.api.problems import CONTENT_TYPE, Problem
 from protocols.json_bounds import TooDeep, TooManyValues, check_json
 
 REFUSED = re.compile("[\x00\ud800-\udfff]")
-LARGEST_DIGITS = 400  # of a whole number; a longer one is out of every range
+LARGEST_DIGITS = 400  # of an integer; a longer one is out of every range
 
 
 def read_json(
@@ -32,9 +32,9 @@ def read_json(
     values: int | None = None,
     nan_is_null: bool = False,
 ) -> Any:
-    """The value, or a ``Problem`` (400) whose code says what is wrong with the text.
+    """Return the value of a JSON text. Raises a ``Problem`` (400) with a code that says why not.
 
-    With ``nan_is_null`` a NaN, as Python's own ``json`` and pandas write a gap, is a null.
+    With ``nan_is_null`` a NaN is read as null: Python's ``json`` and pandas write gaps so.
     """
     try:
         text = body.decode("utf-8")
@@ -51,7 +51,7 @@ def read_json(
     except json.JSONDecodeError as error:
         where = f"line {error.lineno}, column {error.colno}"
         raise _refused("malformed-json", f"{error.msg}: {where}.") from None
-    if b"\\u" in body:  # unescaped, a text of JSON cannot hold what is refused
+    if b"\\u" in body:  # only an escape can produce a NUL or a lone surrogate
         _check_strings(value)
     return value
 
@@ -69,7 +69,7 @@ class StrictJSONParser(BaseParser):
 
 
 class JSONRenderer(BaseRenderer):
-    """Times leave as RFC 3339 in UTC with microseconds, floats as Python's repr."""
+    """The renderer of responses: times in RFC 3339, UTC, with microseconds; floats as repr."""
 
     media_type = "application/json"
     format = "json"
@@ -97,7 +97,7 @@ def _check_bounds(body: bytes, depth: int, values: int) -> None:
 
 
 def _check_strings(value: Any) -> None:
-    """Strings that PostgreSQL cannot hold, wherever they stand."""
+    """Refuse strings that PostgreSQL cannot store, anywhere in the value."""
     waiting = [value]
     while waiting:
         each = waiting.pop()
@@ -159,7 +159,7 @@ WITH_GAPS = json.JSONDecoder(
 
 
 def write_json(value: Any) -> str:
-    """The text of a value as it is kept, compact."""
+    """Return the compact JSON text under which a value is stored."""
     try:
         return orjson.dumps(value).decode()
     except TypeError:  # a whole number beyond 64 bits

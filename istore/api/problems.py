@@ -1,6 +1,6 @@
-"""Errors as values: raised where it is wrong, told at the edge by ``exception_handler``.
+"""Problems: errors that are raised anywhere and rendered once, by ``exception_handler``.
 
-The codes are those of the reliability page, section 4.
+The codes are listed in section 4 of the reliability page.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ CONTENT_TYPE = "application/problem+json"
 
 
 class Problem(APIException):
-    """Any error of ours: ``Problem(413, "body-too-large", "…")``."""
+    """Any error of the store: ``Problem(413, "body-too-large", "…")``."""
 
     def __init__(
         self,
@@ -36,13 +36,16 @@ class Problem(APIException):
 
 
 class Conflict(APIException):
-    """A 409, with the code that says which: ``Conflict("…", "inference-exists")``."""
+    """A 409 with a code that says which conflict: ``Conflict("…", "inference-exists")``."""
 
     status_code = HTTPStatus.CONFLICT
 
 
 def invalid(message: str, *path: str | int, code: str = "invalid") -> ValidationError:
-    """A 400 that names its place: ``invalid("…", "filters", "metadata_filter", 0)``."""
+    """Return a 400 that names the wrong field.
+
+    For example ``invalid("…", "filters", "metadata_filter", 0)``.
+    """
     detail: Any = [exceptions.ErrorDetail(message, code)]
     for step in reversed(path):
         detail = {str(step): detail}
@@ -50,7 +53,7 @@ def invalid(message: str, *path: str | int, code: str = "invalid") -> Validation
 
 
 def problem(status: int, code: str, detail: str, **more: Any) -> dict[str, Any]:
-    """The members of a problem, with the id under which the logs hold the request."""
+    """Return the members of a problem document, with the request id that the logs use."""
     return {
         "type": "about:blank",
         "title": HTTPStatus(status).phrase,
@@ -63,6 +66,7 @@ def problem(status: int, code: str, detail: str, **more: Any) -> dict[str, Any]:
 
 
 def problem_response(error: Problem) -> HttpResponse:
+    """Return a problem as a Django response, for code outside of API views."""
     more = {"errors": error.errors} if error.errors else {}
     code, detail = str(error.get_codes()), str(error.detail)
     content = problem(error.status_code, code, detail, **more)
@@ -70,6 +74,6 @@ def problem_response(error: Problem) -> HttpResponse:
 
 
 def plain(status: int, code: str, detail: str) -> HttpResponse:
-    """A problem as Django answers it, where no API view was reached."""
+    """Return a problem as a Django response where no API view was reached."""
     content = problem(status, code, detail)
     return JsonResponse(content, status=status, content_type=CONTENT_TYPE)

@@ -1,8 +1,8 @@
-"""``ISTORE_RATE_PER_MINUTE``: how many calls a caller may make in a minute of the clock.
+"""Rate limits: ``ISTORE_RATE_PER_MINUTE`` calls of one caller in a minute of the clock.
 
-A caller is a token, a person, or, where neither is known, an address. Calls are counted
-in Valkey, for all processes together; while Valkey is away each process counts by itself,
-so that losing it neither stops the store nor opens it. 0 switches the limit off.
+A caller is a token, a person, or an address if neither is known. Calls are counted in Valkey,
+for all processes together. While Valkey is unavailable each process counts by itself, so its
+loss neither stops the store nor removes the limit. 0 switches the limit off.
 """
 
 from __future__ import annotations
@@ -18,13 +18,13 @@ from istore.tasks.broker import connect, reading
 from istore.web.client_address import address_key
 
 MINUTE = 60
-ANSWER_SECONDS = 0.25  # a limit on politeness must not hold a call up
-AWAY_SECONDS = 5.0  # so long a Valkey that did not answer is not asked again
-MOST_CALLERS = 100_000
+ANSWER_SECONDS = 0.25  # timeout: the rate limit must not delay a call
+AWAY_SECONDS = 5.0  # after a failure Valkey is not asked again for this long
+MOST_CALLERS = 100_000  # bounds the memory; beyond it all counts start again
 
 
 class LocalCounts:
-    """Calls in this minute, by caller, of this process alone. Safe in threads."""
+    """The calls of this minute by caller, in this process only. Safe for threads."""
 
     def __init__(self) -> None:
         self._lock = Lock()
@@ -32,7 +32,7 @@ class LocalCounts:
         self._calls: Counter[str] = Counter()
 
     def add(self, caller: str, calls: int = 1) -> int:
-        """Counts the calls; returns how many the caller has made in this minute."""
+        """Count the calls, and return how many the caller has made in this minute."""
         minute = int(time.time()) // MINUTE
         with self._lock:
             if minute != self._minute or len(self._calls) >= MOST_CALLERS:
@@ -43,7 +43,7 @@ class LocalCounts:
 
 
 class SharedCounts:
-    """The same, of all processes together; of this one alone while Valkey is away."""
+    """The calls of this minute of all processes; of this one only while Valkey is unavailable."""
 
     def __init__(self) -> None:
         self._local = LocalCounts()
@@ -63,7 +63,7 @@ class SharedCounts:
             self._client = connect(
                 settings.ISTORE_REDIS_URL,
                 seconds=ANSWER_SECONDS,
-                tries=2,  # a connection may have been closed idle
+                tries=2,  # the server may have closed an idle connection
             )
         key = f"istore:rate:{caller}:{int(time.time()) // MINUTE}"
         with (
@@ -95,7 +95,7 @@ def by_address(address: str) -> str:
 
 
 def seconds_to_wait(caller: str) -> int:
-    """Counts a call. 0 when it is within the limit, else seconds until the next minute."""
+    """Count a call. Return 0 within the limit, else the seconds until the next minute."""
     limit = settings.ISTORE_RATE_PER_MINUTE
     if not limit or shared.add(caller) <= limit:
         return 0
@@ -103,5 +103,5 @@ def seconds_to_wait(caller: str) -> int:
 
 
 def seconds_left() -> int:
-    """Until the next minute begins, for ``Retry-After``: at least one."""
+    """Return the seconds until the next minute, at least 1, for ``Retry-After``."""
     return max(1, int(MINUTE - time.time() % MINUTE) + 1)

@@ -1,11 +1,10 @@
-"""The body of a request of the web, which is whole or is refused.
+"""Detect a request body that is incomplete, and refuse it.
 
-A server hands over what arrived, and an end of it looks the same whether the client had
-sent everything or the connection broke. ``istore.asgi`` reads bodies to their end before
-Django sees a request, and says so in the environ. Under any other server only a
-Content-Length can be held against what came: a read past the point where the body broke
-off raises ``BrokenOff``, and a body without a length, which nobody can tell whole from
-cut, is refused.
+WSGI shows the same empty read at the end of a body and after a broken connection.
+``istore.asgi`` reads bodies to their end before Django sees a request, and sets a flag in the
+environ. Under any other server only Content-Length can be compared with what arrived: a read
+past the point where the body broke off raises ``BrokenOff``. A body without a length, which
+cannot be told whole from cut, is refused.
 """
 
 from __future__ import annotations
@@ -22,14 +21,14 @@ class BrokenOff(OSError):
 
 
 class LengthChecked(io.IOBase):
-    """An input of which as many bytes come as the client said, or ``BrokenOff``."""
+    """An input stream of exactly the declared length; a shorter one raises ``BrokenOff``."""
 
     def __init__(self, stream: IO[bytes], length: int) -> None:
         self._stream = stream
         self._left = length
 
     def read(self, size: int = -1) -> bytes:
-        """As many bytes as are asked for, unless the body ends before."""
+        """Return ``size`` bytes, or fewer at the declared end of the body."""
         wanted = self._left if size is None or size < 0 else min(size, self._left)
         pieces = []
         while wanted:
@@ -50,7 +49,7 @@ class LengthChecked(io.IOBase):
 
 
 def checked_stream(environ: dict[str, Any]) -> LengthChecked | None:
-    """The input, raising where the body is shorter than was said; None: it is whole."""
+    """Return an input stream that checks the length, or None if the body is known to be whole."""
     length = environ.get("CONTENT_LENGTH") or ""
     if environ.get(WHOLE) or not length.isdecimal():
         return None
@@ -58,5 +57,5 @@ def checked_stream(environ: dict[str, Any]) -> LengthChecked | None:
 
 
 def has_unknown_end(environ: dict[str, Any]) -> bool:
-    """Whether nobody could tell the whole body from a part of it."""
+    """Return whether a truncated body could not be told from a whole one."""
     return bool(environ.get("HTTP_TRANSFER_ENCODING")) and not environ.get(WHOLE)

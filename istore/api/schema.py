@@ -1,4 +1,4 @@
-"""The OpenAPI description: every operation names the problems it may answer with."""
+"""The OpenAPI description: every operation lists the problems it may answer with."""
 
 from __future__ import annotations
 
@@ -47,9 +47,9 @@ REASONS = {
 def leave_out_second_addresses(
     endpoints: list[tuple[Any, ...]],
 ) -> list[tuple[Any, ...]]:
-    """Each call of a model is described once, by its short address.
+    """Return the endpoints without those whose path names the project.
 
-    ``istore.addresses`` gives the same calls addresses that name the project, too.
+    ``istore.addresses`` gives each call of a model two paths; only the short one is described.
     """
     second = "/projects/{project_id}/models/{model_id}"
     return [each for each in endpoints if second not in each[0]]
@@ -62,7 +62,7 @@ PROBLEMS: dict[Any, OpenApiResponse] = {
 
 
 class BearerScheme(OpenApiAuthenticationExtension):
-    """``Authorization: Bearer <token>``."""
+    """The security scheme ``Authorization: Bearer <token>``."""
 
     target_class = "istore.accounts.access.BearerAuthentication"
     name = "token"
@@ -72,7 +72,7 @@ class BearerScheme(OpenApiAuthenticationExtension):
 
 
 class Schema(AutoSchema):
-    """Everything under /api/v1 is grouped by its resource."""
+    """The description of one operation, grouped by its resource below /api/v1."""
 
     def get_tags(self) -> list[str]:
         if self.path.startswith(
@@ -82,7 +82,7 @@ class Schema(AutoSchema):
         return ["inferences" if "/inferences" in self.path else "models"]
 
     def is_excluded(self) -> bool:
-        # Of "inferences/filter" a GET means the inference that is called "filter": it
-        # is described where inferences are.
+        # GET and DELETE of "inferences/filter" mean the inference with the id "filter",
+        # which is described with the inferences.
         named = getattr(self.view, "inference_id", "")
         return bool(named) and self.method in ("GET", "DELETE")

@@ -1,4 +1,4 @@
-"""JSON into value objects, unknown fields refused by name."""
+"""Serializers that turn JSON into value objects and refuse unknown fields by name."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 
 from rest_framework import serializers
 
-ERRORS_TOLD = 50  # of one value; the rest would say no more
+ERRORS_TOLD = 50  # listed for one value; more would not help its author
 NAME_CHARS = 200
 
 optional: dict[str, Any] = {"required": False, "allow_null": True}
@@ -26,10 +26,10 @@ class ListOfValues(serializers.ListSerializer):
 
 
 class ListField(serializers.ListField):
-    """A list of values; one that is too long is refused before any of them is looked at.
+    """A list of values. A list that is too long is refused before any value is validated.
 
-    The first ``ERRORS_TOLD`` members that are wrong are told: a list of half a million
-    wrong ones would take half a minute.
+    Validation stops at the first ``ERRORS_TOLD`` wrong members: half a million of them would take
+    half a minute.
     """
 
     def to_internal_value(self, data: Any) -> Any:
@@ -45,7 +45,7 @@ class ListField(serializers.ListField):
 
 
 class DictField(serializers.DictField):
-    """Values by name; the first ``ERRORS_TOLD`` that are wrong are told."""
+    """Values by name. Validation stops at the first ``ERRORS_TOLD`` wrong ones."""
 
     def run_child_validation(self, data: Any) -> Any:
         return _read_members(self.child, ((str(k), v) for k, v in data.items()))
@@ -84,7 +84,7 @@ class StrictSerializer(serializers.Serializer):
 
     @classmethod
     def parse(cls, data: Any, **context: Any) -> Any:
-        """The validated data, or the ValidationError that says what is wrong."""
+        """Return the validated data. Raises ``ValidationError``."""
         if not context:
             return _shared(cls).run_validation(data)
         serializer = cls(data=data, context=context)
@@ -94,7 +94,7 @@ class StrictSerializer(serializers.Serializer):
 
 @cache
 def _shared(serializer: type[StrictSerializer]) -> StrictSerializer:
-    # Copying the declared fields takes longer than reading a body by them.
+    # Cached, because copying the declared fields takes longer than parsing a body.
     return serializer()
 
 
@@ -113,5 +113,5 @@ class ValueSerializer(StrictSerializer):
             raise serializers.ValidationError(detail) from None
 
     def build(self, fields: dict[str, Any]) -> Any:
-        """The value of the fields that are given. May raise ValueError."""
+        """Return the value made of the fields that were given. May raise ``ValueError``."""
         return self.value_class(**fields)

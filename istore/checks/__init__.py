@@ -1,1 +1,1 @@
-"""Whether the store keeps its promises, how it does, and who may look."""
+"""Checks of the store: ``verify``, health, the operator page, and who may read metrics."""

@@ -1,4 +1,7 @@
-"""``/health/live``: the process answers. ``/health/ready``: what it stands on does too."""
+"""Health checks: ``/health/live`` and ``/health/ready``.
+
+"Live" says that the process answers; "ready" says that what it needs answers, too.
+"""
 
 from __future__ import annotations
 
@@ -14,8 +17,8 @@ from django.http import HttpRequest, JsonResponse
 from istore import blobs
 from istore.tasks.broker import connect, reading
 
-# What must answer, and what is worth saying while it does: a check returns a sentence
-# when something is wrong. Apps add theirs in ``AppConfig.ready``.
+# A check returns a sentence when something is wrong. A failing one in ``needed`` makes the
+# store unavailable, in ``watched`` only degraded. Apps add theirs in ``AppConfig.ready``.
 Check = Callable[[], str | None]
 needed: dict[str, Check] = {}
 watched: dict[str, Check] = {}
@@ -26,7 +29,7 @@ def live(request: HttpRequest) -> JsonResponse:
 
 
 def ready(request: HttpRequest) -> JsonResponse:
-    """200 ``ready``, 200 ``degraded`` with reasons, or 503 ``unavailable``."""
+    """Answer 200 ``ready``, 200 ``degraded`` with reasons, or 503 ``unavailable``."""
     reasons = failing(needed)
     if reasons:
         content = {"status": "unavailable", "reasons": reasons}
@@ -37,13 +40,13 @@ def ready(request: HttpRequest) -> JsonResponse:
 
 
 def failing(checks: dict[str, Check]) -> dict[str, str]:
-    """The reasons of those that are not as they should be, by name."""
+    """Return the reasons of the failing checks, by name."""
     found = {}
     for name, check in checks.items():
         try:
             if reason := check():
                 found[name] = reason
-        except Exception as error:  # whatever it is, that is the answer
+        except Exception as error:  # any exception means that the check fails
             found[name] = type(error).__name__
     return found
 
@@ -52,7 +55,7 @@ _migrated = False
 
 
 def database() -> str | None:
-    """That the database answers and has every migration."""
+    """Return None if the database answers and has every migration, else the reason."""
     global _migrated
     with connection.cursor() as cursor:
         cursor.execute("SELECT 1")
@@ -71,12 +74,12 @@ def broker() -> str | None:
 
 
 def blob_store() -> str | None:
-    """That blobs can be put: the bucket is there and lets us in, or the disk has room."""
+    """Return why blobs cannot be put, or None: the bucket is missing, or the disk is full."""
     return blobs.trouble()
 
 
 def export_destinations() -> str | None:
-    """That the buckets of scheduled exports are there and let us in."""
+    """Return why the bucket of a scheduled export cannot be used, or None."""
     for name in settings.ISTORE_EXPORT_DESTINATIONS:
         if reason := storages[f"export:{name}"].trouble():
             return f"{name}: {reason}"
@@ -84,7 +87,7 @@ def export_destinations() -> str | None:
 
 
 def soon(moment: datetime | None, days: int) -> bool:
-    """Whether the moment is nearer than so many days, or unknown."""
+    """Return whether the moment is less than so many days away, or unknown."""
     return moment is None or moment < datetime.now(UTC) + timedelta(days=days)
 
 

@@ -1,4 +1,7 @@
-"""Who may read ``/metrics``: it tells of all projects together, so no project's token opens it."""
+"""Who may read ``/metrics``.
+
+The metrics cover all projects together, so a project's token does not open them.
+"""
 
 from __future__ import annotations
 
@@ -9,8 +12,11 @@ from django.conf import settings
 
 
 def may_read_metrics(peer: str, authorization: bytes) -> bool:
-    """Whoever shows ``ISTORE_METRICS_TOKEN``; and this machine, unless another server on it
-    may be speaking for the whole world."""
+    """Return whether the caller may read metrics: it shows ``ISTORE_METRICS_TOKEN``, or is local.
+
+    Local callers count only under ``ISTORE_IS_LOCAL``: otherwise a server in front of the store
+    may forward calls of anybody from this machine.
+    """
     scheme, _, secret = authorization.partition(b" ")
     if scheme.lower() == b"bearer":
         return compare_digest(secret.strip(), settings.ISTORE_METRICS_TOKEN.encode())

@@ -1,7 +1,7 @@
-"""The operator page: how the parts of the store do, each told by the app that knows it.
+"""The operator page: panels on the state of the store, registered by the apps.
 
-A panel is a template and a function that fills it. One that breaks, because what it asks
-is away, says so in its place; the others stand.
+A panel is a template and a function that fills it. A panel whose function raises, because
+something it needs is unavailable, shows that; the other panels are not affected.
 """
 
 from __future__ import annotations
@@ -45,9 +45,9 @@ panels: list[Panel] = []
 
 
 def register(title: str, template: str, fill: Fill, *, is_scoped: bool = False) -> None:
-    """Called by apps in ``ready``; panels stand in this order.
+    """Add a panel to the page. Apps call it in ``ready``; panels keep that order.
 
-    What names models or records is scoped: ``fill`` gets the caller then, and shows no
+    A panel that names models or records is scoped: ``fill`` then gets the caller, and shows no
     more than ``sees_every_model`` and the caller's own projects allow.
     """
     panels[:] = [each for each in panels if each.title != title]
@@ -55,9 +55,9 @@ def register(title: str, template: str, fill: Fill, *, is_scoped: bool = False) 
 
 
 def sees_every_model(caller: Caller | None) -> bool:
-    """True for the store itself, without a caller.
+    """Return whether the caller may see data of all projects; True for None, the store itself.
 
-    Staff look after the store; what is in it, they see by a permission of their own.
+    Staff operate the store, but need a permission of its own to see what is in it.
     """
     if caller is None:
         return True
@@ -67,7 +67,7 @@ def sees_every_model(caller: Caller | None) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class Filled:
-    """A panel with what it shows, or why it shows nothing."""
+    """A panel with its template context, or the reason why it is empty."""
 
     panel: Panel
     context: dict[str, Any]
@@ -77,7 +77,7 @@ class Filled:
 def _fill(panel: Panel, caller: Caller) -> Filled:
     try:
         return Filled(panel, panel.fill(*([caller] if panel.is_scoped else [])))
-    except Exception as error:  # whatever is away: that is what the page is for
+    except Exception as error:  # the page must work during any outage
         log.warning("The panel %s is empty: %s", panel.title, error)
         return Filled(panel, {}, f"It does not answer: {type(error).__name__}.")
 
@@ -102,7 +102,7 @@ def page(request: HttpRequest) -> HttpResponse:
 @login_required
 @require_POST
 def verify_now(request: HttpRequest) -> HttpResponse:
-    """Have a worker look at everything; nothing is repaired from here."""
+    """Queue a run of all checks by a worker. It repairs nothing."""
     _operator(request)
     from istore.tasks.periodic import verify
 
@@ -127,7 +127,7 @@ def last_runs(caller: Caller | None = None) -> dict[str, Any]:
 
 
 def tasks(caller: Caller | None = None) -> dict[str, Any]:
-    """Every kind of tracked task by its states, and the last that failed."""
+    """Return the number of tracked tasks by kind and state, and the last that failed."""
     kinds, failed = [], []
     for kind in apps.get_models():
         if not issubclass(kind, TrackedTask):

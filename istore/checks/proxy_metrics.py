@@ -1,4 +1,4 @@
-"""What the proxy beside this store counts, as the operator page shows it."""
+"""Metrics of the proxy beside this store, for the operator page."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ PREFIX = "istore_"
 
 
 def read() -> dict[str, Any]:
-    """Recorded, answered by status, not recorded by reason, spool. Raises ``OSError``."""
+    """Return the proxy's counters, read from its ``/metrics``. Raises ``OSError``."""
     host = UNSPECIFIED.get(settings.ISTORE_HOST, settings.ISTORE_HOST)
     connection = http.client.HTTPConnection(
         host, settings.ISTORE_PROXY_PORT, timeout=ANSWER_SECONDS
@@ -39,7 +39,7 @@ def read() -> dict[str, Any]:
 
 
 def read_figures(text: str) -> dict[str, Any]:
-    """The figures in the text form of Prometheus."""
+    """Return the counters in a text of Prometheus's exposition format."""
     single: dict[str, float] = {}
     by_label: dict[str, Counter[str]] = {}
     for family in text_string_to_metric_families(text):

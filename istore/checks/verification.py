@@ -1,9 +1,9 @@
-"""Whether the store keeps its promises: checks that apps register, and runs of them.
+"""Checks of consistency that apps register, and runs of them.
 
-A check walks what it looks at in constant memory and yields what is wrong as it meets it.
-It only looks unless the scope says ``repair``; what it repairs it looks at again, under
-the locks of whoever else may be at work, so it is safe beside all of them. Checks that
-tidy up what may rightly be left behind for a while are run by the collector's beat, too.
+A check walks its data in constant memory and yields each finding as it meets it. It changes
+nothing unless the scope says ``repair``. Before a repair it checks again under the locks that
+other writers take, so it is safe while they run. Checks with ``collects`` clean up what may
+legitimately be left behind for a while; the collector's beat entry runs them, too.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from django.db import connection
 from istore.db import clock
 from istore.models import Project, VerifyRun
 
-KEPT_FINDINGS = 100  # of a run; the counts are of all
+KEPT_FINDINGS = 100  # stored with a run; the counts cover all findings
 KEPT_RUNS = timedelta(days=90)
 VERIFY, COLLECT = "verify", "collect"
 
@@ -31,7 +31,10 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Scope:
-    """What a run looks at: all, or one project; what happened since; and how closely."""
+    """What a run covers: all projects or one, and what happened since a time.
+
+    ``deep`` reads and hashes every blob; ``repair`` repairs what can be repaired.
+    """
 
     at: datetime
     project: Project | None = None
@@ -41,13 +44,13 @@ class Scope:
 
     @property
     def young_from(self) -> datetime:
-        """What was written after this may be on its way to its record."""
+        """The time after which a blob may still be on its way to its record."""
         return self.at - timedelta(hours=settings.ISTORE_VERIFY_GRACE_HOURS)
 
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One thing that is not as promised: its kind, where, and what was done about it."""
+    """One inconsistency: its kind, where it is, and whether it was repaired."""
 
     kind: str
     where: str
@@ -74,7 +77,7 @@ Looking = Callable[[Scope], Iterator[Finding]]
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """``look`` yields findings. ``collects``: the collector's beat runs it with repair."""
+    """A named check. ``look`` yields findings; ``collects``: the collector runs it with repair."""
 
     name: str
     look: Looking
@@ -85,13 +88,13 @@ checks: dict[str, Check] = {}
 
 
 def register(name: str, look: Looking, *, collects: bool = False) -> None:
-    """Called by apps in ``ready``; a check of the same name is replaced."""
+    """Add a check, or replace the one of this name. Apps call it in ``ready``."""
     checks[name] = Check(name, look, collects)
 
 
 @dataclass
 class Report:
-    """What a run has found so far. Filled while ``findings`` is consumed."""
+    """What a run has found so far; it is filled while ``findings`` is consumed."""
 
     scope: Scope
     names: list[str]
@@ -102,15 +105,16 @@ class Report:
 
     @property
     def exit_code(self) -> int:
-        """0 clean, 1 findings (repaired or not), 2 unfinished."""
+        """The exit status: 0 clean, 1 findings (repaired or not), 2 unfinished."""
         if self.unfinished:
             return 2
         return 1 if self.found else 0
 
     def findings(self) -> Iterator[Finding]:
-        """Run the checks one after the other. One that breaks does not stop the rest."""
+        """Run the checks in turn and yield their findings. A check that raises stops no other."""
         if self.scope.repair and (apart := _apart()):
-            # Ages of objects are told by another clock than the database's.
+            # Ages of blobs are measured by another clock than the database's, so with a skewed
+            # clock a young blob would look old and be removed.
             self.unfinished["clock"] = f"clock-skew: this clock is {apart:.0f} s off."
             return
         for name in self.names:
@@ -121,7 +125,7 @@ class Report:
                     if len(self.sample) < KEPT_FINDINGS:
                         self.sample.append(finding)
                     yield finding
-            except Exception as error:  # a store that is away, a table that is locked
+            except Exception as error:  # an outage, a locked table
                 log.exception("The check %s broke off.", name)
                 self.unfinished[name] = f"{type(error).__name__}: {error}"[:300]
 
@@ -135,19 +139,19 @@ class Report:
 
 
 def _apart() -> float:
-    """How many seconds this machine is off, where that is too much to remove anything."""
+    """Return the clock skew of this machine in seconds, or 0.0 if it is within the limit."""
     apart = abs((datetime.now(UTC) - clock.now()).total_seconds())
     return apart if apart > settings.ISTORE_CLOCK_SKEW_MAX_SECONDS else 0.0
 
 
 def report(scope: Scope, *, collecting: bool = False) -> Report:
-    """A run that has not begun: of every check, or of those that collect."""
+    """Return a run that has not begun, of every check or of those that collect."""
     names = [each.name for each in checks.values() if each.collects or not collecting]
     return Report(scope, names)
 
 
 def run(kind: str, *, by: object = "", **scope: Any) -> VerifyRun | None:
-    """Run to the end and keep the result. None while another run of this kind goes on."""
+    """Run the checks and return the stored result, or None while another such run goes on."""
     with _alone(f"istore.{kind}") as first:
         if not first:
             return None

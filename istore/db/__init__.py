@@ -1,1 +1,1 @@
-"""The database: its clock, time limits and compiled queries."""
+"""The database: its clock, statement timeouts, compiled queries, and its backend."""

@@ -1,4 +1,4 @@
-"""One clock, the database's: for limits, leases and the ``now`` of a default."""
+"""The database's clock, the one clock for limits, leases and defaults."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from django.db import connection
 
 
 def now() -> datetime:
-    """The present moment in UTC, as the database tells it."""
+    """Return the current time in UTC by the database's clock."""
     with connection.cursor() as cursor:
         cursor.execute("SELECT clock_timestamp()")
         (moment,) = cursor.fetchone()

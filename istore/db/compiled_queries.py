@@ -1,7 +1,7 @@
-"""Questions that every request asks, put into SQL once.
+"""Querysets that every request needs, compiled to SQL once.
 
-Django makes the SQL of a queryset anew each time, which takes ten times as long as
-PostgreSQL needs to answer the small ones.
+Django compiles a queryset each time. For small queries this takes ten times as long as
+PostgreSQL takes to answer.
 """
 
 from __future__ import annotations
@@ -24,21 +24,22 @@ class _Given:
 
 
 def parameter(name: str) -> RawSQL:
-    """Stands in a queryset for a value that comes later, as a column holds it."""
+    """Return a placeholder in a queryset for a value given later, in the column's form."""
     return RawSQL("%s", [_Given(name)])
 
 
 class CompiledQuery(Generic[M]):
-    """``CompiledQuery(lambda: Token.objects.filter(prefix=given("prefix")))``.
+    """A queryset that is compiled once: ``CompiledQuery(lambda: Token.objects.filter(…))``.
 
-    Of the queryset its filter and ``select_related`` count.
+    Values that differ between calls are written ``prefix=parameter("prefix")``. Only the filter
+    and ``select_related`` of the queryset are used.
     """
 
     def __init__(self, queryset: Callable[[], QuerySet[M]]) -> None:
-        self._queryset = queryset  # made when it is first asked: apps may not be ready
+        self._queryset = queryset  # called at first use: apps may not be ready
 
     def first(self, **values: Any) -> M | None:
-        """A row that matches with these values in their places; None without one."""
+        """Return the first row that matches with these parameter values, or None."""
         sql, parameters, build = self._compiled
         with connection.cursor() as cursor:
             cursor.execute(

@@ -1,9 +1,9 @@
-"""Connections of the server's processes belong to the process that opened them.
+"""Give a forked child connections of its own.
 
-The processes that ``up`` starts fork nothing, but Celery's prefork pool does, and a script
-that uses the models may. A child that was forked gets connections of its own to the
-database and the object store. Those of its parent are left open and referenced: a goodbye
-from here would end them for the parent. (The client of Valkey looks after itself.)
+The processes that ``up`` starts do not fork, but Celery's prefork pool does, and a script
+that uses the models may. A forked child opens its own connections to the database and the
+object store. Those of its parent stay open and referenced: closing them here would send a
+goodbye that ends them for the parent. (The client of Valkey handles forks itself.)
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ _of_parents: list[object] = []
 
 
 def begin_child() -> None:
-    """Forget, in a child, the connections of its parent."""
+    """Drop the parent's connections in a forked child, without closing them."""
     for connection in connections.all(initialized_only=True):
         _of_parents.append(connection.connection)
         connection.connection = None
@@ -29,7 +29,7 @@ def begin_child() -> None:
         connection.savepoint_ids = []
         connection.run_on_commit = []
         connection.needs_rollback = False
-    # The threads of a pool are not in the child.
+    # The threads of a pool do not exist in the child.
     _of_parents.append(dict(DatabaseWrapper._connection_pools))
     DatabaseWrapper._connection_pools.clear()
     for storage in list(storages._storages.values()):
@@ -41,5 +41,6 @@ def begin_child() -> None:
 
 
 def watch() -> None:
+    """Call ``begin_child`` after each fork of this process."""
     if hasattr(os, "register_at_fork"):
         os.register_at_fork(after_in_child=begin_child)

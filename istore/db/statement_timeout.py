@@ -1,4 +1,4 @@
-"""An end to what the database does for one question."""
+"""A statement timeout for the queries of one request."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from django.db import connection, transaction
 
 @contextmanager
 def statement_timeout(seconds: float | None = None) -> Iterator[None]:
-    """Statements within take no longer than ``ISTORE_QUERY_SECONDS`` each.
+    """Limit each statement in the block to ``seconds``, by default ``ISTORE_QUERY_SECONDS``.
 
-    One that does raises the ``OperationalError`` that the API tells as a 422
-    ``query-too-expensive``. Opens a transaction, so that the limit ends with it.
+    A statement that exceeds it raises ``OperationalError``, which the API answers as a 422
+    ``query-too-expensive``. It opens a transaction, so the limit ends with the transaction.
     """
     limit = settings.ISTORE_QUERY_SECONDS if seconds is None else seconds
     with transaction.atomic(), connection.cursor() as cursor:
         cursor.execute(f"SET LOCAL statement_timeout = {max(1, round(1000 * limit))}")
         yield
         if connection.in_atomic_block and connection.savepoint_ids:
-            # Within a transaction that goes on, the limit would go on as well.
+            # In an outer transaction, SET LOCAL would outlive this block.
             cursor.execute("SET LOCAL statement_timeout = 0")

@@ -1,1 +1,1 @@
-"""Work in the background: tracked tasks, the scheduler and the broker."""
+"""Background work: tracked tasks, beat's scheduler and the broker."""

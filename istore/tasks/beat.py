@@ -1,10 +1,10 @@
-"""The scheduler of beat: rings that neither a wrong clock nor one that is put back silences.
+"""Beat's scheduler, which works under a wrong clock and under one that is set back.
 
-Celery writes into a ring when it expires, by the clock of beat, and the worker compares it
-with its own: a beat whose clock is a day behind rings for nothing. Here the ring says it in
-the database's time, and the worker asks the database (``StoreTask``). What Celery plans by
-the wall clock is planned anew once that clock goes back, else all would wait until it has
-caught up.
+Celery writes an expiry time by beat's clock into a message, and the worker compares it with
+its own clock: the messages of a beat whose clock is a day behind all expire. Here the message
+carries an expiry in the database's time, and the worker asks the database (``StoreTask``).
+Celery also plans by the wall clock. When that clock is set back the plan is made again;
+otherwise every entry would wait until the clock has caught up.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ log = structlog.get_logger()
 
 
 class StoreTask(Task):
-    """A task that passes over a ring whose time is over by the database's clock."""
+    """A Celery task that skips a message that has expired by the database's clock."""
 
     abstract = True
 
@@ -42,7 +42,7 @@ class StoreTask(Task):
 
 
 class SteadyEntry(ScheduleEntry):
-    """An entry that is due when its last run lies in the future: the clock was put back."""
+    """An entry that is due if its last run is in the future: then the clock was set back."""
 
     def is_due(self) -> schedstate:
         if self.last_run_at > self.default_now() + TOLERANCE:
@@ -54,7 +54,7 @@ class SteadyEntry(ScheduleEntry):
 
 
 class SteadyScheduler(Scheduler):
-    """Beat's scheduler. It keeps no file: what is due is said by tables."""
+    """Beat's scheduler. It stores no file, because tables decide what is due."""
 
     Entry = SteadyEntry
 
@@ -66,7 +66,7 @@ class SteadyScheduler(Scheduler):
         at = time.time()
         if at < self.latest - TOLERANCE.total_seconds():
             log.warning("clock went back; planning anew", seconds=self.latest - at)
-            self._heap = None  # its times are of the clock as it was
+            self._heap = None  # its times are of the old clock
         self.latest = at
         return super().tick(*args, **options)
 
@@ -81,9 +81,9 @@ class SteadyScheduler(Scheduler):
 
 
 def _until(seconds: float) -> str | None:
-    """When a ring is over, in the database's time; None while that cannot be asked."""
+    """Return when a message expires in the database's time, or None without a database."""
     try:
         return (clock.now() + timedelta(seconds=seconds)).isoformat()
     except DatabaseError:
-        connection.close()  # the next ring tries another connection
+        connection.close()  # the next message tries another connection
         return None

@@ -1,10 +1,9 @@
-"""Connections to Valkey or Redis that end, whatever comes over them.
+"""Connections to Valkey or Redis with a deadline and size limits on each reply.
 
-A socket timeout bounds the wait for the next bytes. It does not bound a reply that comes
-drop by drop, a bulk string said to have two thousand million bytes, or a list without end.
-So a reply has a deadline and a size here, and one of another form than was asked for is a
-failure of the connection: it is counted, the connection is closed, and whoever asked may
-ask again.
+A socket timeout limits the wait for the next bytes. It does not limit a reply that comes byte
+by byte, a bulk string with a length of two billion, or an endless list. So a reply has a
+deadline and a maximum size here. A reply of another form than was asked for is a failure of
+the connection: it is counted, the connection is closed, and the caller may retry.
 """
 
 from __future__ import annotations
@@ -28,7 +27,7 @@ BULK_BYTES = 64 * 2**20  # far above any event
 REPLY_BYTES = 256 * 2**20
 REPLY_ITEMS, REPLY_DEPTH = 1_000_000, 16
 LINE_BYTES = 64 * 2**10
-# What reading a reply of another form raises, in the client library or behind it.
+# What the client library, or code after it, raises for a reply of another form.
 WRONG_FORM = (
     ArithmeticError,
     AttributeError,
@@ -39,15 +38,15 @@ WRONG_FORM = (
     ValueError,
 )
 
-wrong_replies: Counter[str] = Counter()  # by the command that was asked
+wrong_replies: Counter[str] = Counter()  # by command
 
 
 class WrongReply(redis.ConnectionError):
-    """What came is no reply to what was asked."""
+    """The reply has another form than the command returns."""
 
 
 class _BoundedBuffer(SocketBuffer):
-    """Reads until a moment, and so many bytes, and no further."""
+    """A buffer that stops reading at a deadline and after so many bytes."""
 
     until: float = float("inf")
     left: int = REPLY_BYTES
@@ -58,7 +57,7 @@ class _BoundedBuffer(SocketBuffer):
         timeout: Any = None,
         raise_on_timeout: bool | None = True,
     ) -> bool:
-        if not raise_on_timeout:  # a look whether anything is there
+        if not raise_on_timeout:  # only a check whether data is there
             return super()._read_from_socket(length, timeout, raise_on_timeout)
         buffer, place = self._buffer, self._buffer.tell()
         buffer.seek(0, 2)
@@ -93,7 +92,7 @@ class _BoundedBuffer(SocketBuffer):
                 self._sock.settimeout(self.socket_timeout)
 
     def readline(self, timeout: Any = None) -> bytes:
-        """A line without its end, which is not longer than a line may be."""
+        """Return a line without its end. Raises ``InvalidResponse`` beyond ``LINE_BYTES``."""
         data = self._buffer.readline()
         while not data.endswith(b"\r\n"):
             if len(data) > LINE_BYTES:
@@ -104,7 +103,7 @@ class _BoundedBuffer(SocketBuffer):
 
 
 class BoundedParser(_RESP2Parser):
-    """The library's parser of RESP2, with bounds on what it takes from a socket."""
+    """The library's parser of RESP2, with limits on what it reads from a socket."""
 
     def on_connect(self, connection: Any) -> None:
         super().on_connect(connection)
@@ -166,7 +165,7 @@ def _number(said: bytes) -> int:
 def connect(
     url: str, *, seconds: float = REPLY_SECONDS, tries: int = 1, **options: Any
 ) -> redis.Redis:
-    """A client whose calls end within about ``seconds``, for each try."""
+    """Return a client whose calls end within about ``seconds`` for each try."""
     return redis.Redis.from_url(
         url,
         socket_timeout=seconds,
@@ -180,10 +179,10 @@ def connect(
 
 @contextmanager
 def reading(what: str, *clients: redis.Redis) -> Iterator[None]:
-    """Within, a reply of another form raises WrongReply, and connections are closed.
+    """Raise ``WrongReply`` for a malformed reply in the block, and close the connections.
 
-    Only what asks and reads replies belongs in here: a mistake of our own would be taken
-    for one of the server's.
+    Only the command and the reading of its reply belong in the block: an error of our own there
+    would be taken for one of the server's.
     """
     try:
         yield
@@ -195,6 +194,6 @@ def reading(what: str, *clients: redis.Redis) -> Iterator[None]:
 
 def _wrong(what: str, clients: tuple[redis.Redis, ...], error: Exception) -> WrongReply:
     wrong_replies[what] += 1
-    for client in clients:  # what else is under way there belongs to no question
+    for client in clients:  # later replies could no longer be matched to commands
         client.connection_pool.disconnect()
     return WrongReply(f"{what}: {type(error).__name__}: {error!s:.200}")

@@ -1,4 +1,4 @@
-"""A page of tasks in the order of time, and the cursor of the one after it."""
+"""Cursor pagination of tasks, in the order of their creation."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ Place = tuple[datetime, uuid.UUID]
 
 
 class BadCursor(ValueError):
-    """A cursor that was not given here."""
+    """The cursor was not issued by this store."""
 
 
 def page_of(
@@ -25,7 +25,7 @@ def page_of(
     offset: int = 0,
     cursor: str | None = None,
 ) -> tuple[list[Any], str | None]:
-    """The tasks of the page, and the cursor of the next. Raises ``BadCursor``."""
+    """Return the tasks of a page, and the cursor of the next page or None. Raises ``BadCursor``."""
     sign, beyond = ("-", "lt") if newest_first else ("", "gt")
     tasks = tasks.order_by(f"{sign}created_at", f"{sign}pk")
     if cursor:

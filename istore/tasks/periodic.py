@@ -1,5 +1,8 @@
-"""Periodic work of the project itself. The tasks keep the names they had in ``istore.tasks``:
-messages of the release before name them so."""
+"""Periodic tasks of the project itself.
+
+The tasks keep their old names in ``istore.tasks``, because messages of the release before use
+those names.
+"""
 
 from __future__ import annotations
 
@@ -14,25 +17,27 @@ from istore.tasks import tracking
 
 @shared_task(name="istore.tasks.forget_old_calls")
 def forget_old_calls() -> None:
+    """Delete old idempotency keys and log-in failures, and the leases of dead proxies."""
     idempotency.forget_old_calls()
     login_throttle.forget_old_failures()
-    # Gives up proxies that died since the last change that somebody waited for, so that
-    # the changes of tasks are not kept for them.
+    # Deletes leases of proxies that died since the last awaited change, so that the change
+    # rows that tasks write are not kept for them.
     freshness.wait_until_heard()
 
 
 @shared_task(name="istore.tasks.ring_again")
 def ring_again() -> None:
+    """Send the queue messages of stale tasks again."""
     tracking.requeue_stale()
 
 
 @shared_task(name="istore.tasks.collect")
 def collect() -> None:
-    """Remove what nobody names and nobody will: see ``inferences.maintenance.orphan_blobs``."""
+    """Remove orphaned blobs and the like: see ``inferences.maintenance.orphan_blobs``."""
     verification.run(verification.COLLECT)
 
 
 @shared_task(name="istore.tasks.verify")
 def verify(by: str = "") -> None:
-    """Look at everything and repair nothing; the operator page shows the result."""
+    """Run all checks without repairs. The operator page shows the result."""
     verification.run(verification.VERIFY, by=by)

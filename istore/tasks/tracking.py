@@ -1,9 +1,9 @@
-"""Long work that a worker carries out while anyone may look up its progress.
+"""Tracked tasks: long work of a worker whose progress anyone can look up.
 
-The row is the work; the queue only carries its id. A worker holds a task by a lease that
-every record of progress renews. When the worker dies the lease runs out, the beat rings
-again and the next worker takes over where the rows say that the last one was; ``attempt``
-tells the two apart, so that what the first may still do is refused.
+The row is the work; the queue message only carries its id. A worker holds a task by a lease,
+which every record of progress renews. When the worker dies the lease expires, beat sends the
+message again, and the next worker continues where the rows say that the last one stopped.
+``attempt`` tells the two workers apart: late writes of the first are refused.
 """
 
 from __future__ import annotations
@@ -28,24 +28,24 @@ from istore.failpoints import failpoint
 logger = logging.getLogger(__name__)
 
 LEASE = timedelta(seconds=settings.ISTORE_TASK_LEASE_SECONDS)
-RUNG_AT_ONCE = 1000  # how many one round of the beat rings for; the rest come next
+RUNG_AT_ONCE = 1000  # tasks requeued in one round of beat
 
 
 class LeaseLost(Exception):
-    """Another worker has taken the task over; whoever sees this stops at once."""
+    """Another worker has taken the task over; the worker that sees this must stop at once."""
 
 
 class Stopped(Exception):
-    """Somebody stopped the task, or what it was for is gone: what is done stays done."""
+    """The task was stopped, or what it was for is gone. What is done stays done."""
 
 
 class Failed(Exception):
-    """The task cannot be done, and trying again would not help. Says why in one line."""
+    """The task cannot be done and a retry would not help; the message says why in one line."""
 
 
 class TaskState(models.TextChoices):
     PENDING = "pending"
-    SCHEDULED = "scheduled"  # the queue has been told
+    SCHEDULED = "scheduled"  # the queue message was sent
     RUNNING = "running"
     COMPLETE = "complete"
     FAILED = "failed"
@@ -57,10 +57,10 @@ ACTIVE = [*WAITING, TaskState.RUNNING]
 
 
 def free() -> Q:
-    """Tasks that nobody holds: not begun, or left by a worker whose lease ran out.
+    """Return a condition for unclaimed tasks: not begun, or with an expired lease.
 
-    Nobody holds a lease that ends later than a new one would: it was taken before the
-    database's clock was put back, and a worker that lives has renewed it since.
+    A lease that ends later than a new one would is expired, too: it was taken before the
+    database's clock was set back, and a live worker has renewed its lease since.
     """
     ended = Q(lease_until__lt=Now()) | Q(lease_until__gt=Now() + 2 * LEASE)
     left = Q(ended, state=TaskState.RUNNING)
@@ -74,15 +74,15 @@ class TrackedTaskQuerySet(models.QuerySet):
     def not_notified(self) -> Self:
         """Unclaimed tasks whose queue message is missing or older than one lease."""
         silent = Q(rung_at=None) | Q(rung_at__lt=Now() - LEASE)
-        silent |= Q(rung_at__gt=Now() + LEASE)  # by a clock that was put back
+        silent |= Q(rung_at__gt=Now() + LEASE)  # written before the clock was set back
         return self.filter(free(), silent)
 
 
 class TrackedTask(models.Model):
-    """The base of tasks. A subclass names its ``runner`` and says ``done`` of ``expected``.
+    """The base model of tracked tasks. A subclass defines ``runner``, ``done`` and ``expected``.
 
-    ``runner`` is the name of the Celery task that carries one out; it takes the id, may
-    run twice, and begins with ``claim``.
+    ``runner`` is the name of the Celery task that carries the task out. That Celery task takes
+    the id, may run twice, and begins with ``claim``.
     """
 
     runner: ClassVar[str]
@@ -97,16 +97,16 @@ class TrackedTask(models.Model):
         editable=False,
         help_text="Why it failed or stopped, or why the last attempt broke off.",
     )
-    # Raised by every claim, so that a worker can tell that it lost the task.
+    # Incremented by every claim, so that a worker can tell that it lost the task.
     attempt = models.PositiveIntegerField(default=0, editable=False)
-    # Claims since there was progress; ``ISTORE_TASK_ATTEMPTS`` of them end the task.
+    # Claims since the last progress; ``ISTORE_TASK_ATTEMPTS`` of them fail the task.
     fruitless = models.PositiveSmallIntegerField(default=0, editable=False)
     lease_until = models.DateTimeField(null=True, editable=False)
     rung_at = models.DateTimeField(null=True, editable=False)
     stop_requested_at = models.DateTimeField(null=True, editable=False)
     started_at = models.DateTimeField(null=True, editable=False)
     finished_at = models.DateTimeField(null=True, editable=False)
-    # What the rate of the present attempt is measured from.
+    # The start of the present attempt, from which ``rate`` is measured.
     claimed_at = models.DateTimeField(null=True, editable=False)
     done_when_claimed = models.PositiveBigIntegerField(default=0, editable=False)
     created_at = models.DateTimeField(db_default=Now(), editable=False)
@@ -120,11 +120,11 @@ class TrackedTask(models.Model):
     def __str__(self) -> str:
         return f"{self._meta.verbose_name} {self.pk}"
 
-    # -- what people are told
+    # -- state and progress
 
     @property
     def done(self) -> int:
-        """How much of ``expected`` is done."""
+        """How much of ``expected`` is done, in the units of the subclass."""
         raise NotImplementedError
 
     @property
@@ -137,14 +137,14 @@ class TrackedTask(models.Model):
 
     @property
     def share_done(self) -> float:
-        """From 0 to 1; a task that is complete is done, however little there was."""
+        """The progress from 0 to 1; always 1 for a complete task."""
         if self.state == TaskState.COMPLETE:
             return 1.0
         return min(1.0, self.done / self.expected) if self.expected else 0.0
 
     @property
     def rate(self) -> float | None:
-        """How much was done a second, in the present attempt. None: nothing to tell yet."""
+        """What is done a second in the present attempt, or None while that is not known."""
         if self.claimed_at is None:
             return None
         seconds = (self.updated_at - self.claimed_at).total_seconds()
@@ -153,23 +153,23 @@ class TrackedTask(models.Model):
 
     @property
     def seconds_left(self) -> float | None:
-        """At the rate of now; None when that is not known, or nothing is running."""
+        """The remaining seconds at the present rate, or None if unknown or not running."""
         if self.state != TaskState.RUNNING or not self.rate:
             return None
         return max(0, self.expected - self.done) / self.rate
 
     @property
     def left(self) -> timedelta | None:
-        """``seconds_left``, as pages write lengths of time."""
+        """``seconds_left`` as a ``timedelta``, for pages."""
         seconds = self.seconds_left
         return None if seconds is None else timedelta(seconds=min(seconds, 10**9))
 
-    # -- asking for work
+    # -- requests: start, stop, resume
 
     def ring(self) -> None:
-        """Let a worker begin once the transaction is committed.
+        """Send the queue message once the transaction is committed.
 
-        Without a broker the next round of the beat does.
+        Without a broker, the next round of beat sends it.
         """
         transaction.on_commit(self._ring)
 
@@ -185,9 +185,9 @@ class TrackedTask(models.Model):
         this.filter(state=TaskState.PENDING).update(state=TaskState.SCHEDULED)
 
     def stop(self) -> bool:
-        """Ask the task to end where it is. False if it had ended already.
+        """Ask the task to stop. Return False if it had ended already.
 
-        A task that nobody holds ends at once; a worker sees it with its next record.
+        An unclaimed task ends at once; a worker sees the request at its next record of progress.
         """
         this = self._rows().filter(pk=self.pk)
         ended = this.filter(free()).update(
@@ -199,9 +199,9 @@ class TrackedTask(models.Model):
         return bool(asked)
 
     def resume(self) -> bool:
-        """Let a stopped or failed task go on. False if it is not one.
+        """Resume a stopped or failed task. Return False if it is in another state.
 
-        Raises IntegrityError where another active task is in the way.
+        Raises ``IntegrityError`` if another active task is in the way.
         """
         ended = [TaskState.STOPPED, TaskState.FAILED]
         resumed = (
@@ -223,13 +223,13 @@ class TrackedTask(models.Model):
             self.ring()
         return bool(resumed)
 
-    # -- doing it
+    # -- the work of a worker
 
     def claim(self) -> bool:
-        """Take the task for this worker. False if another holds it, or it is over.
+        """Take the task for this worker. Return False if another holds it or it has ended.
 
-        One UPDATE decides the race, by the clock of the database; no lock is held while
-        the work goes on.
+        One conditional UPDATE decides the race, by the database's clock. No lock is held while the
+        work goes on.
         """
         this = self._rows().filter(free(), pk=self.pk)
         most = settings.ISTORE_TASK_ATTEMPTS
@@ -252,12 +252,11 @@ class TrackedTask(models.Model):
         return bool(claimed)
 
     def record(self, *, heed_stop: bool = True, **values: Any) -> None:
-        """Write values of the task and renew the lease.
+        """Write fields of the task and renew the lease.
 
-        Raises LeaseLost when it went to another worker, and Stopped when somebody asked
-        for the end; without ``heed_stop`` the next record does, so that what is done is
-        counted. Call it in the transaction of what it counts: then neither is there
-        without the other.
+        Raises ``LeaseLost`` if another worker took the task over, and ``Stopped`` if a stop was
+        requested. Without ``heed_stop`` only the next record raises ``Stopped``, so finished work
+        is counted. Call it in the transaction of the work it counts: then both commit or neither.
         """
         held = self._held()
         wanted = held.filter(stop_requested_at=None) if heed_stop else held
@@ -270,15 +269,15 @@ class TrackedTask(models.Model):
             setattr(self, name, value)
 
     def advance(self, *, heed_stop: bool = True, **values: Any) -> None:
-        """Record progress: what was done counts in favour of further attempts."""
+        """Record progress, and reset the count of attempts without progress."""
         self.record(heed_stop=heed_stop, fruitless=0, **values)
 
     @contextmanager
     def recording_outcome(self) -> Iterator[None]:
-        """Complete when the block ends, stopped or failed as it raises.
+        """Complete the task at the end of the block; stop or fail it if the block raises so.
 
-        Any other exception gives the task back: it is tried again by the beat, until
-        ``ISTORE_TASK_ATTEMPTS`` in a row came to nothing.
+        Any other exception releases the task for a retry by beat, until ``ISTORE_TASK_ATTEMPTS``
+        attempts in a row made no progress.
         """
         try:
             yield
@@ -295,7 +294,7 @@ class TrackedTask(models.Model):
             self._end(TaskState.COMPLETE)
 
     def release(self, reason: str = "") -> None:
-        """Give the task back before its lease ends; the beat rings for the next worker."""
+        """Give the task back before its lease ends; beat sends the message for the next worker."""
         if self.fruitless >= settings.ISTORE_TASK_ATTEMPTS:
             self._end(TaskState.FAILED, reason)
             return
@@ -305,7 +304,7 @@ class TrackedTask(models.Model):
         self.refresh_from_db()
 
     def _end(self, state: TaskState, reason: str = "") -> None:
-        """Write the outcome, unless the task went to another worker."""
+        """Write the outcome, unless another worker has taken the task over."""
         self._held().update(**self._ending(state, reason[:300]))
         self.refresh_from_db()
 

@@ -1,4 +1,4 @@
-"""Tags of every page: icons, moments, sizes, durations."""
+"""Template tags and filters of every page: icons, times, sizes, durations."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ SIZES = ("bytes", "KB", "MB", "GB", "TB")
 
 @register.simple_tag
 def icon(name: str, label: str = "") -> SafeString:
-    """An icon of the sprite: silent beside a text, named where it stands alone."""
+    """Return an icon of the sprite: hidden from screen readers, or named by a label."""
     address = f"{static('icons.svg')}#{name}"
     if label:
         return format_html(
@@ -49,7 +49,7 @@ def icon(name: str, label: str = "") -> SafeString:
 
 @register.simple_tag(takes_context=True)
 def theme(context: template.Context) -> str:
-    """The theme the person chose, or nothing: then the system's counts."""
+    """Return the theme that the person chose, or "" for the system's."""
     request = context.get("request")
     chosen = request.COOKIES.get(THEME_COOKIE, "") if request else ""
     return chosen if chosen in THEMES else ""
@@ -57,7 +57,7 @@ def theme(context: template.Context) -> str:
 
 @register.simple_tag
 def moment(when: datetime | None, how: str = "ago") -> SafeString:
-    """A ``time`` element: how long ago, or the moment to the second or microsecond."""
+    """Return a ``time`` element: the age, or the time to the day, minute, second or exactly."""
     if when is None:
         return format_html('<span class="faint">{}</span>', "never")
     here = when.astimezone(UTC)
@@ -74,6 +74,7 @@ def moment(when: datetime | None, how: str = "ago") -> SafeString:
 
 
 def ago(when: datetime) -> str:
+    """Return the age of a moment in words, or its date after 60 days."""
     passed = (datetime.now(UTC) - when).total_seconds()
     if passed < 0:
         return f"{when.astimezone(UTC):%Y-%m-%d %H:%M}"
@@ -91,13 +92,13 @@ def ago(when: datetime) -> str:
 
 @register.filter
 def badge(state: str) -> str:
-    """The class of the badge of a state; none for a state that is neither good nor bad."""
+    """Return the CSS class of a state's badge; "" for a neutral state."""
     return BADGES.get(state, "")
 
 
 @register.filter
 def size(count: int | None) -> str:
-    """``214 KB``: decimal units, three digits at most."""
+    """Return a size such as ``214 KB``, in decimal units."""
     if count is None:
         return "—"
     value = float(count)
@@ -111,7 +112,7 @@ def size(count: int | None) -> str:
 
 @register.filter
 def duration(length: timedelta | None) -> str:
-    """``840 µs``, ``12.4 ms``, ``3.2 s``, ``5 min``."""
+    """Return a duration such as ``840 µs``, ``12.4 ms``, ``3.2 s`` or ``5 min``."""
     if length is None:
         return "—"
     seconds = length.total_seconds()
@@ -129,5 +130,5 @@ def duration(length: timedelta | None) -> str:
 
 @register.filter
 def grouped(number: int | None) -> str:
-    """``12,480``: digits in groups of three."""
+    """Return a number with its digits in groups of three, such as ``12,480``."""
     return "—" if number is None else f"{number:,}"

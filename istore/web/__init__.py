@@ -1,1 +1,1 @@
-"""What all pages share, and the middleware around them."""
+"""What the pages of all apps share, and the middleware around them."""

@@ -1,8 +1,8 @@
-"""Which address a call comes from, and which forwarding headers are believed.
+"""The address of the client, and which forwarding headers are trusted.
 
-``X-Forwarded-For``, ``-Proto`` and ``-Host`` are written by whoever sends them. They are
-believed only on a connection from a proxy that ``ISTORE_TRUSTED_PROXIES`` names; from
-anybody else they are dropped before anything reads them.
+Any client can send ``X-Forwarded-For``, ``-Proto`` and ``-Host``. They are trusted only on a
+connection from a proxy that ``ISTORE_TRUSTED_PROXIES`` names. On any other connection they are
+dropped before anything reads them.
 """
 
 from __future__ import annotations
@@ -26,19 +26,19 @@ FORWARDED = (
     "HTTP_X_FORWARDED_SSL",
     "HTTP_X_REAL_IP",
 )
-# One household or machine has a whole /64, and could use another address for each call.
+# A household or machine has a whole /64, and could use another address for each call.
 IPV6_PREFIX = 64
-TRUSTED = "istore.from_trusted_proxy"  # no header of a request can have this name
+TRUSTED = "istore.from_trusted_proxy"  # in META; no request header can set this key
 
 
 @lru_cache(maxsize=8)
 def read_networks(entries: tuple[str, ...]) -> tuple[Network, ...]:
-    """Raises ValueError for what is neither an address nor a network."""
+    """Return the networks of the entries. Raises ``ValueError``."""
     return tuple(ip_network(entry, strict=False) for entry in entries)
 
 
 def is_trusted(address: str) -> bool:
-    """Whether a connection from this address comes from one of our own proxies."""
+    """Return whether a connection from this address comes from a trusted proxy."""
     try:
         found = _plain(address)
     except ValueError:
@@ -48,10 +48,10 @@ def is_trusted(address: str) -> bool:
 
 
 def client_address(peer: str, forwarded_for: Iterable[str] = ()) -> str:
-    """The address of the client: the peer, or whom trusted proxies say they stand for.
+    """Return the client's address: the peer, or the client that trusted proxies report.
 
-    ``forwarded_for`` are the values of ``X-Forwarded-For``. They are read from the right,
-    where our own proxies wrote; what stands left of the first untrusted address is hearsay.
+    ``forwarded_for`` are the values of ``X-Forwarded-For``. They are read from the right, where
+    our own proxies write. Entries left of the first untrusted address are not trusted.
     """
     found = peer
     hops = [hop.strip() for value in forwarded_for for hop in value.split(",")]
@@ -66,7 +66,7 @@ def client_address(peer: str, forwarded_for: Iterable[str] = ()) -> str:
 
 
 def address_key(address: str) -> str:
-    """What limits count an address by: an IPv6 client by its network."""
+    """Return the key by which limits count an address: for IPv6 its /64 network."""
     try:
         found = _plain(address)
     except ValueError:
@@ -79,7 +79,7 @@ def address_key(address: str) -> str:
 def believing_trusted_proxies(
     get_response: Callable[[HttpRequest], HttpResponse],
 ) -> Callable[[HttpRequest], HttpResponse]:
-    """Middleware: ``REMOTE_ADDR`` is the client, and no stranger's header is believed."""
+    """Middleware that sets ``REMOTE_ADDR`` to the client and drops untrusted headers."""
 
     def answer(request: HttpRequest) -> HttpResponse:
         meta = request.META
@@ -97,6 +97,7 @@ def believing_trusted_proxies(
 
 
 def came_from_trusted_proxy(request: HttpRequest) -> bool:
+    """Return whether the request came over a trusted proxy."""
     return bool(request.META.get(TRUSTED))
 
 
@@ -106,7 +107,10 @@ def _plain(address: str) -> object:
 
 
 def _without_port(hop: str) -> str:
-    """Some proxies write ``192.0.2.1:4711`` or ``[2001:db8::1]:4711``."""
+    """Return the hop without a port, which some proxies add.
+
+    They write ``192.0.2.1:4711`` or ``[2001:db8::1]:4711``.
+    """
     if hop.startswith("["):
         return hop[1:].partition("]")[0]
     return hop.partition(":")[0] if hop.count(":") == 1 else hop

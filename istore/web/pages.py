@@ -1,4 +1,4 @@
-"""What all pages share: the partial for htmx, the page for everyone else."""
+"""What all pages share: a partial for htmx, the whole page for every other request."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ def render_page(
     context: dict[str, Any],
     status: int = 200,
 ) -> HttpResponse:
-    """The partial when htmx swaps it in, else the page that frames it."""
+    """Return the partial if htmx swaps it in, else the page that contains it."""
     htmx = request.htmx
     swapped = bool(htmx) and not htmx.boosted and not htmx.history_restore_request
     response = render(request, partial if swapped else page, context, status=status)
-    # One address, two answers: a cache must not give one for the other.
+    # One URL has two responses: a cache must not serve one for the other.
     patch_vary_headers(response, ["HX-Request"])
     return response
 
@@ -36,7 +36,10 @@ def render_page(
 def visible_project(
     request: HttpRequest, project_id: str, role: Role = Role.VIEWER
 ) -> Project:
-    """The project, for a person with this role in it; a 404 for who may not see it."""
+    """Return the project for a person with this role in it.
+
+    Raises ``Http404`` if the person may not see it, and ``PermissionDenied`` if the role is lower.
+    """
     caller = caller_of(request)
     project = caller.visible_projects().filter(project_id=project_id).first()
     if project is None:
@@ -46,5 +49,6 @@ def visible_project(
 
 
 def require(caller: Caller, role: Role, project: Project) -> None:
+    """Raise ``PermissionDenied`` unless the caller has the role in the project."""
     if role != Role.VIEWER and not caller.may(role, project):
         raise PermissionDenied

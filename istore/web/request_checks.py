@@ -1,9 +1,9 @@
-"""Middleware: what no view should meet, and faults that no view should have to tell.
+"""Middleware that refuses unreadable requests and answers faults of the servers behind us.
 
-A NUL in an address, a query, a cookie or a form is no text that PostgreSQL could hold, so
-nothing has it for a name; a charset that is no charset of text is not read by. Bodies are
-read whole before a view begins, so that nothing is done by half of one. A view that reads
-a large body itself says ``takes_files``, and acts when it has read all of it.
+PostgreSQL cannot store a NUL, so a NUL in a path, query, cookie or form is refused here. Only
+UTF-8 is accepted as the charset of a body. Bodies are read whole before a view begins, so no
+view acts on half a body. A view that reads a large body itself says ``takes_files``, and acts
+only when it has read all of it.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ class RequestChecks:
 
 
 def check_request(request: HttpRequest) -> None:
-    """Raises ``Problem`` for what cannot be read as text."""
+    """Raise a ``Problem`` if the request contains what cannot be read as text."""
     if stream := checked_stream(request.META):
         request._stream = stream
     if NUL in request.path_info:
@@ -70,15 +70,15 @@ def check_request(request: HttpRequest) -> None:
         detail = "The query has too many parameters."
         raise Problem(400, "validation-error", detail) from None
     for name in [name for name, value in request.COOKIES.items() if NUL in value]:
-        del request.COOKIES[name]  # it is none of ours
+        del request.COOKIES[name]  # no cookie of ours contains a NUL
 
 
 def _check_charset(request: HttpRequest) -> None:
-    """Refuse a body that says it is no UTF-8, which is what everything is read as."""
+    """Refuse a body that declares another charset than UTF-8, as which everything is read."""
     given = request.content_params.get("charset")
     if given is None:
         return
-    request._encoding = None  # the attribute without one would read the query at once
+    request._encoding = None  # assigning ``encoding`` would read the query at once
     try:
         is_utf_8 = codecs.lookup(given).name in UTF_8
     except (LookupError, ValueError):
@@ -88,7 +88,7 @@ def _check_charset(request: HttpRequest) -> None:
 
 
 def read_whole_body(request: HttpRequest, view: Any) -> None:
-    """Have the body in memory, where it cannot break off. Raises ``Problem``."""
+    """Read the body into memory, where it cannot break off. Raises ``Problem``."""
     if not has_body(request):
         return
     if has_unknown_end(request.META):
@@ -117,6 +117,7 @@ def read_whole_body(request: HttpRequest, view: Any) -> None:
 
 
 def has_body(request: HttpRequest) -> bool:
+    """Return whether the request has a body."""
     length = request.META.get("CONTENT_LENGTH") or "0"
     return length != "0" or has_unknown_end(request.META)
 
@@ -126,7 +127,7 @@ def _class_of(view: Any) -> Any:
 
 
 def _passes_on(view: Any) -> bool:
-    """Whether the view hands the body to a server that knows encodings itself."""
+    """Return whether the view forwards the body to a server that knows encodings itself."""
     return getattr(_class_of(view), "passes_on", False)
 
 
@@ -141,7 +142,7 @@ def _check_values(given: QueryDict, what: str) -> None:
 
 
 def error_response(request: HttpRequest, error: Problem) -> HttpResponse:
-    """The problem as the API tells it, or as a page. Asks nobody who is calling."""
+    """Return the problem as JSON or as a page, without looking up who is calling."""
     if request.path_info.startswith(API):
         response = problem_response(error)
     else:
@@ -152,7 +153,10 @@ def error_response(request: HttpRequest, error: Problem) -> HttpResponse:
 
 
 def error_page(request: HttpRequest, error: Problem) -> str:
-    """For an error that may be the database's own: not even who asks is looked up."""
+    """Return the error page for an anonymous user.
+
+    The error may be the database's own, so the user is not looked up.
+    """
     context = {
         "request": request,
         "csrf_token": get_token(request),

@@ -1,4 +1,4 @@
-"""Two lines in the log for each request of the web server: that it began, how it ended."""
+"""Two log lines for each request of the web server: its start and its end."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ log = structlog.get_logger(__name__)
 
 
 class RequestLogMiddleware(RequestMiddleware):
-    """Method, path, status, person and address.
+    """Middleware that logs method, path, status, person and address.
 
-    Nothing else of what was sent is logged: queries hold signatures and searched values,
-    and an erasure does not reach the log.
+    Nothing else of the request is logged. Queries contain signatures and searched values, and an
+    erasure does not reach the log.
     """
 
     def prepare(self, request: HttpRequest) -> None:
@@ -35,7 +35,7 @@ class RequestLogMiddleware(RequestMiddleware):
 
 
 def _request_id(request: HttpRequest) -> str:
-    """What our own proxy calls the request, so that the logs of both can be joined."""
+    """Return the request id: that of a trusted proxy, so both logs can be joined, or a new one."""
     given = request.META.get("HTTP_X_REQUEST_ID", "")
     if came_from_trusted_proxy(request) and REQUEST_ID.fullmatch(given):
         return given

@@ -13,7 +13,7 @@ class StaticStorage(CompressedManifestStaticFilesStorage):
         self._addresses: dict[str, str] = {}
 
     def url(self, name: str, force: bool = False) -> str:
-        """Put together once: a page of icons asks for a hundred."""
+        """Return the URL of a file, cached: a page of icons needs a hundred."""
         if force:
             return super().url(name, force)
         if name not in self._addresses:
@@ -21,5 +21,5 @@ class StaticStorage(CompressedManifestStaticFilesStorage):
         return self._addresses[name]
 
     def create_compressor(self, **options: Any) -> Any:
-        # Brotli is used whenever it can be imported, and takes 28 s instead of 2.
+        # WhiteNoise uses Brotli if it can be imported; that takes 28 s instead of 2.
         return super().create_compressor(**{**options, "use_brotli": False})

@@ -1,4 +1,4 @@
-"""Whether the static files of this release are collected already."""
+"""Whether the static files of this release have been collected."""
 
 from __future__ import annotations
 
@@ -13,12 +13,14 @@ from istore.home import Home
 
 
 def are_collected(home: Home) -> bool:
+    """Return whether the last collected files are those of this release."""
     manifest = Path(settings.STATIC_ROOT, "staticfiles.json")
     stamp = _stamp(home)
     return manifest.exists() and stamp.exists() and stamp.read_text() == _digest()
 
 
 def note_collected(home: Home) -> None:
+    """Write down that the static files of this release are collected."""
     _stamp(home).write_text(_digest())
 
 
@@ -27,7 +29,7 @@ def _stamp(home: Home) -> Path:
 
 
 def _digest() -> str:
-    """Changes with the name, size or time of any file that is to be collected."""
+    """Return a digest that changes with the name, size or time of any static file."""
     found = hashlib.sha256(django.__version__.encode())
     for finder in get_finders():
         for name, storage in sorted(finder.list([]), key=lambda item: item[0]):

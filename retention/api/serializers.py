@@ -1,4 +1,4 @@
-"""Policies and tasks of retention as JSON, under the names of the contract."""
+"""Serializers of retention policies and tasks, with the field names of the contract."""
 
 from __future__ import annotations
 

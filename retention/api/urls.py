@@ -1,4 +1,4 @@
-"""The part of the API that is about retention."""
+"""Routes of the retention API."""
 
 from django.urls import re_path
 

@@ -1,4 +1,4 @@
-"""The REST API of retention: each view parses, asks, answers."""
+"""The REST API of retention: each view parses, calls a function, and answers."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ from retention.surveying import survey_in_time
 
 
 def policy_of(model: RegisteredModel, policy_id: str | None = None) -> RetentionPolicy:
-    """The model's policy, which must have this id when one is named; else a 404."""
+    """Return the model's policy. Raises ``Http404`` if there is none, or not with this id."""
     found = RetentionPolicy.objects.filter(model=model)
     if policy_id is not None:
         known = uuid_of(policy_id)

@@ -1,4 +1,4 @@
-"""Ages and policies in words."""
+"""Template filters that write ages and policies in words."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ INTERVALS = {1: "every hour", DAY: "every day", 7 * DAY: "every week"}
 
 @register.filter
 def hours(count: int) -> str:
-    """``36 hours``, ``3 days``: days where they are whole."""
+    """Return an age such as ``36 hours`` or ``3 days``; days if they are whole."""
     number, unit = (
         (count // DAY, "day") if count and not count % DAY else (count, "hour")
     )
@@ -23,7 +23,7 @@ def hours(count: int) -> str:
 
 @register.filter
 def interval(count: int) -> str:
-    """``every day``, ``every 6 hours``, ``only when asked``."""
+    """Return an interval such as ``every day``, ``every 6 hours`` or ``only when asked``."""
     if not count:
         return "only when asked"
     return INTERVALS.get(count) or f"every {hours(count)}"
@@ -31,7 +31,7 @@ def interval(count: int) -> str:
 
 @register.filter
 def in_words(terms: Terms) -> str:
-    """What a policy does, in a sentence."""
+    """Return what a policy does, in a sentence."""
     inputs = f"Inputs are deleted after {hours(terms.maximum_blob_age)}"
     if terms.keeps_records:
         return f"{inputs}; inferences are kept."

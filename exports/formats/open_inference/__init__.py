@@ -1,7 +1,7 @@
-"""OpenInference tables: what models were asked and said, one row each, for analysis tools.
+"""OpenInference tables: inputs and answers of models as rows, for analysis tools.
 
-``names`` are the rules of the columns, ``layout`` says which a model has, ``reading`` and
-``tables`` fill them, ``parquet``, ``avro``, ``csv`` and ``json_lines`` write them down, and
-``schema_json`` and ``phoenix`` are for the tools of Phoenix. docs/tables.md is the
-reference of the columns.
+``names`` holds the rules of column names, ``layout`` decides a model's columns, ``reading`` and
+``tables`` fill them, and ``parquet``, ``avro``, ``csv`` and ``json_lines`` write them.
+``schema_json`` and ``phoenix`` serve the tools of Phoenix. docs/tables.md is the reference of
+the columns.
 """

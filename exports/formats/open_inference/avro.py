@@ -1,5 +1,7 @@
-"""Tables as Avro. Its names hold letters, digits and ``_`` alone, so a field has a name of
-its own and says its column's name as ``column``; ``columns_of`` reads them back.
+"""Tables as Avro.
+
+Avro names consist of letters, digits and ``_``, so each field has a name of its own and keeps
+the name of its column as ``column``. ``columns_of`` reads these back.
 """
 
 from __future__ import annotations
@@ -36,6 +38,7 @@ class AvroWriter(Writer):
 
 
 def avro_schema(schema: pa.Schema) -> dict[str, Any]:
+    """Return the Avro schema of a table, in which every field may be null."""
     return {
         "type": "record",
         "name": "Inference",
@@ -52,12 +55,12 @@ def avro_schema(schema: pa.Schema) -> dict[str, Any]:
 
 
 def columns_of(schema: dict[str, Any]) -> dict[str, str]:
-    """The columns of a file's schema by the names of its fields."""
+    """Return the column names of a file's schema by field names."""
     return {field["name"]: field["column"] for field in schema["fields"]}
 
 
 def field_names(schema: pa.Schema) -> list[str]:
-    """A name for each column, from its plain name; one that is taken gets a number."""
+    """Return a field name for each column, made of its plain name; duplicates get a number."""
     names: list[str] = []
     taken: set[str] = set()
     for column in schema.names:

@@ -1,11 +1,11 @@
-"""Tables as CSV that a spreadsheet opens without running any of it.
+"""Tables as CSV in which a spreadsheet runs no formula.
 
-A text cell gets an apostrophe in front that is empty, begins with an apostrophe or a control
-character, or could be taken for a formula: with ``= + - @`` at its beginning or behind
-blanks and characters without a width, which programs drop, and in their wide and small
-forms, which programs fold. No other cell begins with an apostrophe: who takes a leading
-one off has every text as it was, and a cell without anything is null. Lists are JSON.
-Times are RFC 3339 in UTC.
+A text cell gets a leading apostrophe if it is empty, begins with an apostrophe or a control
+character, or could be read as a formula. A formula has ``= + - @`` at its beginning, or after
+blanks and zero-width characters, which programs drop, or in the wide and small forms of these
+signs, which programs fold. No other cell begins with an apostrophe. So a reader that removes one
+leading apostrophe gets every text back, and an empty cell is null. Lists are JSON. Times are
+RFC 3339 in UTC.
 """
 
 from __future__ import annotations
@@ -61,10 +61,10 @@ def _cells(column: pa.Array) -> pa.Array:
 
 
 def escape(texts: pa.Array) -> pa.Array:
-    """Text as cells that no program takes for a formula."""
+    """Return texts as cells that no program reads as formulas."""
     return pc.replace_substring_regex(texts, ESCAPED, r"'\1")
 
 
 def plain(cell: str) -> str | None:
-    """The text that a cell stands for."""
+    """Return the text that a cell stands for, or None for an empty cell."""
     return cell.removeprefix("'") if cell else None

@@ -1,7 +1,7 @@
-"""What a record holds beside its answer: inputs by name, SHAP values, further embeddings.
+"""Columns beside the answer: named inputs, SHAP values and further embeddings.
 
-They are members of the collection that the record was created with. Which names there
-are is asked of the model's records once, before the first row of a table is written.
+They are members of the collection with which a record was created. One query finds the names in
+the model's records, before the first row of a table is written.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ NAMES_MAX = 2000
 
 @dataclass(frozen=True, slots=True)
 class Beside:
-    """One name of one kind, and the type of its column."""
+    """An extra column: its kind, its name, and its Arrow type."""
 
     kind: str
     name: str
@@ -44,7 +44,7 @@ class Beside:
         return f"shap.{self.name}" if self.kind == "shap_values" else self.name
 
     def value(self, collection: dict[str, Any]) -> Any:
-        """This one's value in a record's collection; None when it has none that fits."""
+        """Return the value in a record's collection, or None if there is none of this type."""
         part = collection.get(self.kind)
         value = part.get(self.name) if isinstance(part, dict) else None
         if value is None:
@@ -60,7 +60,7 @@ class Beside:
 
 
 def find(model: RegisteredModel) -> list[Beside]:
-    """The names that a model's records have, those of inputs first."""
+    """Return the extra columns that a model's records have, named inputs first."""
     types: dict[tuple[str, str], set[str]] = {}
     sizes: dict[str, dict[int, int]] = {}
     with connection.cursor() as cursor:
@@ -82,7 +82,7 @@ def _type(
     kind: str, types: set[str], sizes: dict[int, int] | None
 ) -> pa.DataType | None:
     if kind == "embeddings":
-        # Vectors of one column have one length: that of most of them.
+        # A column has vectors of one length: the most frequent one.
         usual = max(sizes, key=sizes.get) if sizes else None
         return pa.list_(pa.float32(), usual) if usual else None
     if types <= {"number"} or kind == "shap_values":
@@ -93,7 +93,7 @@ def _type(
 def columns(
     beside: Sequence[Beside], answers: Sequence[str | None]
 ) -> Iterator[tuple[Beside, pa.Array]]:
-    """A column for each, of the records whose collections these are."""
+    """Yield an array for each extra column, over the records with these answers."""
     collections = [_collection(text) for text in answers]
     for each in beside:
         yield each, pa.array([each.value(one) for one in collections], each.type)

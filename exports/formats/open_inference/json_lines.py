@@ -1,4 +1,4 @@
-"""Tables as JSON Lines: one object a row, with every column."""
+"""Tables as JSON Lines: each row is an object with every column."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""Which columns a table of a model has: known before the first row is written.
+"""The columns of a model's table, which are known before the first row is written.
 
-Metadata keys come from the counts of the key directory, so that a file's schema is fixed
-and its rows can be streamed. A key is one column, whatever types its values have.
+Metadata keys come from the counts of the key directory, so the schema of a file is fixed and
+its rows can be streamed. A key is one column, whatever types its values have.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ WORDS = {TEXT: "str", REAL: "float", WHOLE: "int", FLAG: "bool"}
 
 
 class Shape(StrEnum):
-    """One row for an inference, or one for each thing that its answer names."""
+    """The shape of a table: one row for each inference, or for each item of its answer."""
 
     FLAT = "flat"
     EXPLODED = "exploded"
@@ -36,14 +36,14 @@ class Shape(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Key:
-    """A metadata key and the types that its values were given with."""
+    """A metadata key and the types with which its values were given."""
 
     name: str
     types: frozenset[str]
 
     @property
     def type(self) -> pa.DataType:
-        """Of its column. Whole numbers and others together are doubles."""
+        """The Arrow type of its column. Integers mixed with floats become float64."""
         if self.types == {MetadataType.INT}:
             return WHOLE
         if self.types <= {MetadataType.INT, MetadataType.FLOAT}:
@@ -89,7 +89,7 @@ STANDARD_TYPES = {
 
 @dataclass(frozen=True)
 class Layout:
-    """What the tables of one export have in common."""
+    """The columns and the Arrow schema of all tables of one export."""
 
     model: RegisteredModel
     shape: Shape
@@ -108,7 +108,7 @@ class Layout:
 
     @classmethod
     def of(cls, model: RegisteredModel, shape: Shape) -> Layout:
-        """By what the model's records have now."""
+        """Return the layout of what the model's records have now."""
         truth = GroundTruth.objects.beside(model).exists()
         named = tuple(extra_columns.find(model))
         return cls(model, shape, keys_of(model), named, truth)
@@ -119,7 +119,7 @@ class Layout:
 
     @property
     def has_items(self) -> bool:
-        """Whether such answers name things, one or several."""
+        """Whether answers of this task type consist of items, such as detections."""
         return predictions.item_name(self.model.task_type) is not None
 
     @property
@@ -164,7 +164,10 @@ class Layout:
             yield name, each.type
 
     def _named_beside(self) -> Iterator[ColumnName]:
-        """A caller chose these names: one that is taken gets a number."""
+        """Yield the column names of the extra columns.
+
+        Callers chose these names, so a name that is taken gets a number.
+        """
         taken = {
             *RESERVED,
             *STANDING,
@@ -188,7 +191,7 @@ class Layout:
 
 
 def keys_of(model: RegisteredModel) -> tuple[Key, ...]:
-    """All metadata keys that the model's inferences have, by name."""
+    """Return all metadata keys that the model's inferences have, by name."""
     counts = MetadataKeyCount.objects.filter(registered_model=model)
     there = counts.values("key", "type").annotate(n=Sum("delta")).filter(n__gt=0)
     types: dict[str, set[str]] = {}

@@ -1,7 +1,7 @@
-"""Tables of members that have no row of an inference behind them: entries of datasets.
+"""Tables of members without an inference row: entries of datasets.
 
-Which columns there are is known when all members have passed, so they are kept in a file
-until then, each as a line. Its answer is taken apart as it passes, by the model it is of.
+Their columns are known only when all members have passed. Until then each member is kept as a
+line of a temporary file. Its answer is parsed as it passes, by its own model.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ LINE = orjson.OPT_APPEND_NEWLINE
 
 
 class Kept:
-    """Members on their way to a table."""
+    """Members that wait in a temporary file for their table."""
 
     def __init__(self, model: Any, shape: Shape, file: IO[bytes]) -> None:
         self.model = model
@@ -43,7 +43,7 @@ class Kept:
         self.long_prompts = 0
 
     def add(self, member: Member) -> None:
-        """Raises ``Skip`` for one that the table will have no row for."""
+        """Write the member to the file. Raises ``Skip`` if the table will have no row for it."""
         line = self._line(member)
         if self.shape is Shape.EXPLODED and has_items(self.model.task_type):
             if line["items"] is None:
@@ -79,7 +79,7 @@ class Kept:
             "data_hash": member.data_hash.hex(),
             "data_size": member.data_size,
             "is_protected": member.is_protected,
-            "has_input": False,  # the API serves no entry's input by itself
+            "has_input": False,  # the API has no URL for the input of an entry
             "labels": labels,
             "scores": scores,
             "metadata": {key: value.text for key, value in member.metadata.items()},
@@ -91,7 +91,7 @@ class Kept:
         }
 
     def tables(self) -> KeptTables:
-        """What turns the lines into batches."""
+        """Return the reader that turns the lines into batches."""
         (size, _), *_ = self.sizes.most_common(1) or [(0, 0)]
         model = SimpleNamespace(**vars(self.model) | {"embedding_size": size})
         keys = tuple(
@@ -108,7 +108,7 @@ class Kept:
 
 
 class KeptTables(Tables):
-    """Batches out of lines that were kept, by the same columns."""
+    """Batches from the kept lines, with the columns of ``Tables``."""
 
     def __init__(self, layout: Layout, kept: Kept) -> None:
         super().__init__(layout)
@@ -164,12 +164,12 @@ def _number(known: dict[str, int], word: str) -> int:
 
 
 def _array(values: Any) -> str:
-    """As PostgreSQL writes an array of numbers."""
+    """Return numbers in PostgreSQL's text form of an array."""
     return "{" + ",".join("NULL" if v is None else str(v) for v in values) + "}"
 
 
 def _prompt(member: Member) -> Any:
-    """The named input ``text``, else the input as text; ``TOO_LONG`` where it is that."""
+    """Return the named input ``text``, else the input as text, ``TOO_LONG`` or None."""
     try:
         inputs = orjson.loads(member.answer)["inputs"]
         if isinstance(inputs["text"], str):

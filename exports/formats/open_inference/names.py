@@ -1,8 +1,8 @@
-"""Names of columns as OpenInference writes them: ``:category.type[.specifier]:name``.
+"""Column names of OpenInference: ``:category.type[.specifier]:name``.
 
-The rules are those of the reader of arize-phoenix 13.2.0, which gives a file up for one
-column that breaks them: every column has this form, and two columns of one plain name
-must belong to one embedding.
+The rules are those of the reader of arize-phoenix 13.2.0, which rejects a whole file for one
+column that breaks them: every column has this form, and two columns with one plain name must
+belong to one embedding.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ PERCENT = re.compile("%([0-9A-F]{2})")
 
 @dataclass(frozen=True, slots=True)
 class ColumnName:
-    """The parts of a column's name. ``name`` is the plain name, escaped when written."""
+    """The parts of a column's name. ``name`` is the plain name; it is escaped when written."""
 
     category: str
     type: str
@@ -52,7 +52,7 @@ class ColumnName:
 
     @classmethod
     def parse(cls, text: str) -> ColumnName:
-        """Raises ValueError for what no reader takes."""
+        """Return the parts of a column's name. Raises ``ValueError`` if no reader accepts it."""
         found = FORM.fullmatch(text)
         if not found or found["category"] not in CATEGORIES:
             raise ValueError(f"{text!r} is not the name of a column.")
@@ -63,17 +63,17 @@ class ColumnName:
 
 
 def escape(name: str) -> str:
-    """The name on one line; ``%`` and control characters become ``%25``, ``%0A``, …"""
+    """Return the name on one line; ``%`` and control characters become ``%25``, ``%0A``, …"""
     return ESCAPED.sub(lambda found: f"%{ord(found[0]):02X}", name)
 
 
 def plain(written: str) -> str:
-    """The name that was escaped."""
+    """Return the name before ``escape``."""
     return PERCENT.sub(lambda found: chr(int(found[1], 16)), written)
 
 
 def check(columns: Iterable[str]) -> None:
-    """Raises ValueError unless a reader takes columns of these names together."""
+    """Raise ``ValueError`` unless a reader accepts columns of these names together."""
     names = [ColumnName.parse(column) for column in columns]
     twice = [str(name) for name, count in Counter(names).items() if count > 1]
     if twice:

@@ -1,4 +1,4 @@
-"""Tables as Parquet: a row group a batch, zstd, facts about the file as its metadata."""
+"""Tables as Parquet: zstd, a row group for each batch, and facts as file metadata."""
 
 from __future__ import annotations
 

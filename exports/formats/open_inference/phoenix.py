@@ -1,8 +1,7 @@
 """Datasets of Phoenix: JSON Lines of ``inputs``, ``outputs``, ``metadata`` and ``splits``.
 
-Inputs are the features, outputs what the model said and what came true, metadata the
-rest; all by their plain names. The split of a dataset's entry, or the environment of a
-record, is its split.
+Inputs are the features; outputs are the answer and the ground truth; metadata is the rest. All
+have their plain names. The split is that of a dataset's entry, or a record's environment.
 """
 
 from __future__ import annotations
@@ -47,7 +46,7 @@ class PhoenixWriter(Writer):
 
 
 def _place(column: ColumnName) -> tuple[str, str]:
-    """The member of an example that a column's values go to, and their name there."""
+    """Return the member of an example that a column's values go to, and their name there."""
     if column.category == "tag":
         is_said = column.name.startswith(OUTPUTS)
         return "outputs" if is_said else "metadata", column.name

@@ -1,8 +1,8 @@
-"""What a model said, and what came true of it, as columns: those of ``model_types``.
+"""Predictions and ground truth as columns; ``model_types`` says which.
 
-Classes come out of the arrays that the rows hold, without reading an answer. Other
-answers are taken apart one by one; boxes in the form of the API by a way of their own,
-as most exports are of them.
+Classes come from the arrays of the rows, without reading an answer. Other answers are parsed
+one by one. Boxes in the API's own form have a faster parser (``quick_boxes``), because most
+exports consist of them.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ ITEMS = {
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where a column of ``model_types`` stands in the table."""
+    """A column of ``model_types``, with its name and Arrow type in the table."""
 
     said: str
     name: ColumnName
@@ -66,7 +66,7 @@ class Place:
 
 @dataclass(frozen=True, slots=True)
 class Item:
-    """One of the things that an answer names, and all that it says of it as JSON."""
+    """One item of an answer, such as a detection, and all its fields as JSON."""
 
     label: str | None
     score: float | None
@@ -74,7 +74,7 @@ class Item:
 
 
 def places(task_type: str, *, exploded: bool) -> tuple[Place, ...]:
-    """The columns of a prediction. Exploded, those of one item of it."""
+    """Return the columns of a prediction; exploded, those of one item of it."""
     columns = type_of(task_type).columns
     if exploded and (item := item_name(task_type)):
         return (
@@ -86,7 +86,7 @@ def places(task_type: str, *, exploded: bool) -> tuple[Place, ...]:
 
 
 def actual_places(task_type: str) -> tuple[Place, ...]:
-    """The columns of an actual: every form that it may have."""
+    """Return the columns of a ground truth, for every form that it may have."""
     columns = {column.name: column for column in type_of(task_type).columns}
     for form in type_of(task_type).forms:
         columns.setdefault(form, FORMS[form])
@@ -115,28 +115,28 @@ def _place(category: str, column: Said) -> Place:
         named = ColumnName(category, word, specifier, f"{category}_{name}")
     else:
         word = "text" if column.type == "json" or column.name == "text" else column.type
-        # Without a vector the reader does not take a group that is called "response".
+        # The reader rejects a group named "response" that has no vector.
         generated = category == "prediction" and column.name == "text"
         plain = "response_text" if generated else f"{category}_{column.name}"
-        # Of what it calls a tag, Phoenix asks for categories: lists have none. A column of
-        # predictions that is neither a label nor a score is left alone.
+        # Phoenix needs categories for tags, and lists have none, so lists stay predictions.
+        # It ignores a prediction column that is neither a label nor a score.
         named = ColumnName(category if word[0] == "[" else "tag", word, "", plain)
     return Place(column.name, named, TYPES[column.type])
 
 
 def item_name(task_type: str) -> str | None:
-    """What one item of such an answer is called; None: it has no items."""
+    """Return the name of one item of an answer, or None if the task type has no items."""
     names = type_of(task_type).names
     return next((ITEMS[name] for name in ITEMS if name in names), None)
 
 
 def needs_answers(task_type: str) -> bool:
-    """Whether the answers themselves are read, and not only the rows' arrays."""
+    """Return whether the columns need the answers, and not only the arrays of the rows."""
     return not set(type_of(task_type).columns) <= set(CLASSES)
 
 
 def class_columns(labels: pa.ListArray, scores: pa.ListArray) -> dict[str, pa.Array]:
-    """``label``, ``score``, ``labels`` and ``scores`` of rows, each row's best first."""
+    """Return ``label``, ``score``, ``labels`` and ``scores`` of rows, each row's best first."""
     counts = np.diff(labels.offsets.to_numpy())
     order = best_first(scores, counts)
     names, numbers = labels.values.take(order), scores.values.take(order)
@@ -152,7 +152,10 @@ def class_columns(labels: pa.ListArray, scores: pa.ListArray) -> dict[str, pa.Ar
 
 
 def class_items(labels: pa.ListArray, scores: pa.ListArray) -> list[list[Item] | None]:
-    """The classes of each row as items, the best first; None: none was looked for."""
+    """Return the classes of each row as items, best first.
+
+    None stands for a row whose classes are null, because none were looked for.
+    """
     columns = class_columns(labels, scores)
     return [
         None
@@ -168,7 +171,7 @@ def class_items(labels: pa.ListArray, scores: pa.ListArray) -> list[list[Item] |
 
 
 def best_first(scores: pa.ListArray, counts: np.ndarray) -> pa.Array:
-    """The places of all items, those of a row by their score, the best first."""
+    """Return the indexes of all items, sorted within each row by score, best first."""
     numbers = scores.values.fill_null(0.0).to_numpy(zero_copy_only=False)
     rows = np.repeat(np.arange(len(counts)), counts)
     return pa.array(np.lexsort((-numbers, rows)))
@@ -177,7 +180,7 @@ def best_first(scores: pa.ListArray, counts: np.ndarray) -> pa.Array:
 def columns_of(
     rows: Sequence[dict[str, Any] | None], places_: Sequence[Place]
 ) -> dict[str, pa.Array]:
-    """Rows of values by the names of ``model_types`` as columns; absent ones are null."""
+    """Return rows of values as arrays by column name; missing values are null."""
     return {
         str(place.name): pa.array(
             [row.get(place.said) if row else None for row in rows], place.type
@@ -189,7 +192,7 @@ def columns_of(
 def actuals(
     task_type: str, written: Sequence[str | None]
 ) -> list[dict[str, Any] | None]:
-    """The columns of each ground truth, given as JSON."""
+    """Return the columns of each ground truth, which is given as JSON."""
     return [
         actual_of(task_type, orjson.loads(text)) if text else None for text in written
     ]
@@ -202,7 +205,7 @@ Read = Callable[[str], Deconstructed]
 
 
 def answered_places(places_: Sequence[Place]) -> list[Place]:
-    """The columns that only the answers can fill; the others are in the rows' arrays."""
+    """Return the columns that need the answers; the rows' arrays fill the others."""
     classes = {column.name for column in CLASSES}
     names = {place.said for place in places_}
     return [p for p in places_ if not (names >= classes and p.said in classes)]
@@ -211,7 +214,7 @@ def answered_places(places_: Sequence[Place]) -> list[Place]:
 def predictions(
     task_type: str, answers: Sequence[str | None], read: Read
 ) -> Iterator[dict[str, Any] | None]:
-    """The columns of each answer; None where there is none or it is not understood."""
+    """Yield the columns of each answer; None if it is missing or was not understood."""
     for text in answers:
         if not text:
             yield None
@@ -225,7 +228,7 @@ def predictions(
 def items(
     task_type: str, answers: Sequence[str | None], read: Read
 ) -> Iterator[list[Item] | None]:
-    """The items of each answer; None where there is none or it is not understood."""
+    """Yield the items of each answer; None if it is missing or was not understood."""
     for text in answers:
         if not text:
             yield None
@@ -237,7 +240,7 @@ def items(
 
 
 def items_of(task_type: str, found: Deconstructed) -> list[Item]:
-    """The things that an answer names, the best first, or in the order they have."""
+    """Return the items of an answer, best first, or in their own order."""
     match found.content:
         case Entities(spans):
             return [
@@ -285,7 +288,7 @@ def items_of(task_type: str, found: Deconstructed) -> list[Item]:
 
 
 def _item_json(task_type: str, alone: Deconstructed, rank: int) -> str:
-    """What the column of all items would say of this one."""
+    """Return what the column of all items would say of this item."""
     said = prediction_of(task_type, alone)
     for name in ("boxes", "polygons"):
         if name in said:
@@ -295,7 +298,7 @@ def _item_json(task_type: str, alone: Deconstructed, rank: int) -> str:
 
 
 def quick_boxes(text: str) -> list[dict[str, Any]] | None:
-    """The boxes of an answer in the API's own form, the best first.
+    """Return the boxes of an answer in the API's own form, best first.
 
     None for every other form, for what has no box at all, and for whatever is out of the
     ordinary: the readers of ``predictions.parsers`` then say what it is.
@@ -315,14 +318,14 @@ STEP = ("time", "value", "lower", "upper")
 MEMBERS = ("label", "score", "xmin", "ymin", "xmax", "ymax")
 VALUES, SCORE = itemgetter(*MEMBERS), itemgetter("score")
 MEMBER_SET = set(MEMBERS)
-LARGEST = 1e37  # what is larger may be too large for the columns
+LARGEST = 1e37  # a larger number may not fit the columns
 
 
 def _is_ordinary(row: dict[str, Any]) -> bool:
-    """A label, a score and corners in their order, all of the usual types."""
+    """Return whether the row has a label, a score and ordered corners, all of the usual types."""
     if row.keys() != MEMBER_SET:
         return False
-    # Written out: this runs for every box of an export.
+    # Written out without a loop, because this runs for every box of an export.
     label, score, left, top, right, bottom = VALUES(row)
     return (
         type(label) is str

@@ -1,8 +1,8 @@
-"""Rows straight from the tables into Arrow, a batch at a time: no object is made for one.
+"""Read rows from the tables into Arrow, in batches, without an object for each row.
 
-The database writes a batch as CSV, which Arrow parses in C++; a pass of Python over every
-value would cost several times as much as reading it. Values are exact: numbers come out
-of their slots, text out of the payload as it was given.
+PostgreSQL writes a batch as CSV, and Arrow parses it in C++. A Python loop over every value
+would cost several times as much as the reading. Values are exact: numbers come from their
+slots, text from the payload as it was given.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ MOMENT = pa.timestamp("us", "UTC")
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """A column of the batch: its name in it, the SQL that gives it, and its type."""
+    """A column of the batch: its name, the SQL that computes it, and its type."""
 
     name: str
     sql: str
@@ -46,9 +46,9 @@ class Source:
 def read(
     model: RegisteredModel, row_ids: Sequence[int], sources: Sequence[Source]
 ) -> pa.Table:
-    """The live rows of these ids, oldest first, with these columns after ``id``.
+    """Return the live rows of these ids, oldest first, with these columns after ``id``.
 
-    Rows that were removed meanwhile are not there.
+    Rows that were removed meanwhile are missing.
     """
     wanted = [Source("id", "row.id", pa.int64()), *sources]
     values = [value for source in wanted for value in source.values]
@@ -92,9 +92,9 @@ COLUMNS_OF_LIVE = f"""
 
 
 class Ahead:
-    """A batch that is read beside whatever else goes on, by a connection of its own.
+    """A batch that a thread reads over its own connection.
 
-    While one batch is taken apart here, the database is at work on the next.
+    While one batch is processed here, the database works on the next.
     """
 
     def __init__(
@@ -107,7 +107,7 @@ class Ahead:
         self._thread.start()
 
     def table(self) -> pa.Table:
-        """What was read, or what went wrong with it."""
+        """Wait for the batch and return it, or raise the error of the thread."""
         self._thread.join()
         if self._error:
             raise self._error
@@ -116,13 +116,13 @@ class Ahead:
     def _read(self, model: RegisteredModel, sources: Sequence[Source]) -> None:
         try:
             self._found = read(model, self.row_ids, sources)
-        except BaseException as error:  # raised where it is waited for
+        except BaseException as error:  # ``table`` raises it in the waiting thread
             self._error = error
         finally:
             connection.close()
 
 
-# The bounds let the planner leave partitions out; the ids choose.
+# The BETWEEN bounds let the planner prune partitions; the ids choose the rows.
 STATEMENT = f"""
 COPY (
     {COLUMNS_OF_LIVE}
@@ -145,22 +145,22 @@ TRUTH = (
     f"(SELECT truth FROM {GroundTruth._meta.db_table} AS each"
     " WHERE each.model_key = row.model_key AND each.id = row.id)"
 )
-VECTOR_HEAD = 8  # digits
+VECTOR_HEAD = 8  # hexadecimal digits of the two counts
 REAL_MOST = float(np.finfo(np.float32).max)
 # A vector of one number is refused by the reader of OpenInference.
 VECTOR_SIZES = range(2, 16_001)
 
 
 def moments(ids: pa.ChunkedArray) -> pa.ChunkedArray:
-    """When the inferences of these row ids happened."""
+    """Return the times of the inferences with these row ids, in UTC."""
     microseconds = pc.add(pc.shift_right(ids, LOW_BITS), ORIGIN_MICROSECONDS)
     return microseconds.cast(MOMENT)
 
 
 def vectors(written: pa.ChunkedArray, size: int) -> tuple[pa.Array, int]:
-    """Vectors of one length out of their wire form, and how many have another length.
+    """Return vectors of one length, parsed from pgvector's wire form, and how many differ.
 
-    Where there is none, or one of another length, there is null.
+    A missing vector, or one of another length, is null.
     """
     digits = written.combine_chunks()
     fits = pc.equal(pc.binary_length(digits), VECTOR_HEAD + 8 * size)
@@ -176,20 +176,20 @@ def vectors(written: pa.ChunkedArray, size: int) -> tuple[pa.Array, int]:
 
 
 def written_vector(vector: Sequence[float]) -> str:
-    """A vector in its wire form."""
+    """Return a vector in pgvector's wire form, as hexadecimal digits."""
     numbers = np.asarray(vector, np.float64).clip(-REAL_MOST, REAL_MOST).astype(">f4")
     return f"{len(vector):04x}0000{numbers.tobytes().hex()}"
 
 
 def lists(written: pa.ChunkedArray, type_: pa.DataType) -> pa.ListArray:
-    """Arrays of numbers as PostgreSQL writes them, ``{1,NULL,3}``, as lists."""
+    """Return lists parsed from PostgreSQL's text form of number arrays, ``{1,NULL,3}``."""
     texts = written.combine_chunks()
     inner = pc.utf8_slice_codeunits(texts, 1, -1)
     parts = pc.split_pattern(inner, ",")
     counts = pc.fill_null(pc.list_value_length(parts), 0).to_numpy()
     counts = np.where(pc.fill_null(pc.equal(inner, ""), False), 0, counts)
     flat = pc.list_flatten(parts)
-    flat = flat.filter(pc.not_equal(flat, ""))  # which stand for an empty array
+    flat = flat.filter(pc.not_equal(flat, ""))  # from empty arrays
     is_null = pc.equal(flat, "NULL")
     numbers = pc.if_else(is_null, pa.scalar(None, pa.string()), flat).cast(type_)
     return with_offsets(numbers, counts, texts.is_null())
@@ -198,13 +198,13 @@ def lists(written: pa.ChunkedArray, type_: pa.DataType) -> pa.ListArray:
 def with_offsets(
     flat: pa.Array, counts: np.ndarray, is_null: pa.BooleanArray | None = None
 ) -> pa.ListArray:
-    """A list array of so many values each."""
+    """Return a list array whose rows have ``counts`` values each."""
     offsets = np.concatenate([[0], np.cumsum(counts)]).astype(np.int32)
     return pa.ListArray.from_arrays(pa.array(offsets), flat, mask=is_null)
 
 
 def named(numbers: pa.Array, names: dict[int, str]) -> pa.Array:
-    """The words of these numbers; null for what has none."""
+    """Return the words of these numbers; null for a number without a word."""
     keys = pa.array(list(names), numbers.type)
     places = pc.index_in(numbers, value_set=keys)
     return pa.array(list(names.values()), pa.string()).take(places)

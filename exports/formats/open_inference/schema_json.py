@@ -1,7 +1,7 @@
 """``schema.json``: the fields of ``phoenix.Schema``, filled with the columns of a table.
 
-``Schema.from_json`` of arize-phoenix reads it, and ``Inferences(table, schema)`` then takes
-the table as it is, without ``from_open_inference``.
+``Schema.from_json`` of arize-phoenix reads it. ``Inferences(table, schema)`` then takes the
+table as it is, without ``from_open_inference``.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ VECTOR_PARTS = {
 
 
 def fields_of(schema: pa.Schema) -> dict[str, Any]:
-    """The fields of ``phoenix.Schema``; those without a column are null."""
+    """Return the fields of ``phoenix.Schema``; a field without a column is null."""
     fields: dict[str, Any] = dict.fromkeys(FIELDS)
     vectors: dict[str, dict[str, str | None]] = {}
     for column in schema.names:
@@ -68,4 +68,5 @@ def fields_of(schema: pa.Schema) -> dict[str, Any]:
 
 
 def schema_json(schema: pa.Schema) -> bytes:
+    """Return the bytes of ``schema.json``."""
     return orjson.dumps(fields_of(schema), option=orjson.OPT_INDENT_2) + b"\n"

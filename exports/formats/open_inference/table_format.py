@@ -1,7 +1,7 @@
 """Tables as formats of archives: a folder for each version and environment of a model.
 
-Inferences are not looked at one by one: their row ids are gathered until it is worth a
-statement. Entries of datasets, which have no row, are kept until all have passed.
+Inferences are not processed one by one: their row ids are collected until a statement is worth
+its cost. Entries of datasets have no row, and are kept until all have passed.
 """
 
 from __future__ import annotations
@@ -31,25 +31,25 @@ from exports.formats.open_inference.writing import Writer
 from exports.members import DELETED, Batch, Member
 from inferences.models import RegisteredModel
 
-AT_ONCE = 5_000  # rows of a statement, and of a row group
-FOLDERS_MAX = 100  # each is an open file; what comes after them shares one
+AT_ONCE = 5_000  # rows of a statement, and so of a row group
+FOLDERS_MAX = 100  # each is an open file; further groups share one
 VERSION, ENVIRONMENT = (f":tag.str:{name}" for name in STANDING[:2])
 Group = tuple[str | None, str | None]
 OTHERS: Group = ("several", "several")
-# While rows are taken apart, those before them are encoded, which leaves Python to others.
+# The batch before is encoded while the next is processed; encoding releases the GIL.
 _encoders = ThreadPoolExecutor(2, "encode")
 
 
 @dataclass
 class Folder:
-    """One table of the archive, as long as it is written."""
+    """One table of the archive while it is written."""
 
     file: IO[bytes]
     writer: Writer
 
 
 class TableFormat(Format):
-    """A format whose archive holds tables; ``writer`` says as what they are written."""
+    """A format whose archive holds tables; ``writer`` writes them."""
 
     writer: ClassVar[type[Writer]]
     choices: ClassVar = {"shape": tuple(Shape)}
@@ -85,17 +85,17 @@ class TableFormat(Format):
         while self._gathered or self._ahead:
             self._write()
         self._encoded()
-        if not self.folders:  # a table without rows says its columns, too
+        if not self.folders:  # write the columns even without rows
             self._folder((None, None))
         for group, folder in self.folders.items():
             folder.writer.close()
             path = "/".join(folder_of(self.model, group))
             self.archive.add_file(f"{path}/data.{self.writer.extension}", folder.file)
-            folder.file.truncate(0)  # as it is in the archive now
+            folder.file.truncate(0)  # frees the disk: the archive has the content now
             self.archive.add(f"{path}/schema.json", schema_json(self.layout.schema))
 
     def _write_kept(self, kept: Kept) -> None:
-        """They were counted as they passed: every line has a row."""
+        """Write the kept members. They were counted as they passed: every line has a row."""
         if kept.long_prompts:
             self.receipt.warn("long-prompt", kept.long_prompts)
         tables = kept.tables()
@@ -105,7 +105,7 @@ class TableFormat(Format):
             self._warn(rows)
 
     def _write(self) -> None:
-        """Begin to read what was gathered, and write what was read in the meantime."""
+        """Start reading the collected ids, and write the batch that was read meanwhile."""
         read, names = self._ahead, self._names
         gathered, self._gathered = self._gathered, []
         self._names = dict(gathered)
@@ -137,7 +137,7 @@ class TableFormat(Format):
             self._folder(group).writer.write(batch)
 
     def _encoded(self) -> None:
-        """Wait for the rows before, and raise what went wrong with them."""
+        """Wait until the batch before is encoded, and raise its error."""
         if self._encoding is not None:
             encoding, self._encoding = self._encoding, None
             encoding.result()
@@ -154,7 +154,7 @@ class TableFormat(Format):
 
 
 def part(batch: pa.RecordBatch) -> Iterator[tuple[Group, pa.RecordBatch]]:
-    """The rows by their model version and environment."""
+    """Yield the rows of each model version and environment."""
     named = set(batch.schema.names)
     columns = [
         batch[name] if name in named else None for name in (VERSION, ENVIRONMENT)
@@ -182,20 +182,20 @@ def _equal(
 
 
 def folder_of(model: RegisteredModel, group: Group) -> tuple[str, ...]:
-    """``<model id>/<version>/<environment>``, as names that any file system takes."""
+    """Return ``<model id>/<version>/<environment>`` as names that any file system accepts."""
     version, environment = group
     said = (model.model_id, version or "no-version", environment or "no-environment")
     return tuple(safe(name) for name in said)
 
 
 def safe(name: str) -> str:
-    """The name with everything in per cent that is not a letter, digit, ``.-_~``."""
+    """Return the name, percent-encoded except letters, digits and ``.-_~``."""
     quoted = quote(name[:200], "")
     return quoted if quoted.strip(".") else quoted.replace(".", "%2E")
 
 
 def about_of(layout: Layout, group: Group = (None, None)) -> dict[str, str]:
-    """What files say of themselves, where their format has a place for it."""
+    """Return the facts that a file stores about itself, if its format can."""
     model = layout.model
     version, environment = group
     facts = {
@@ -212,7 +212,10 @@ def about_of(layout: Layout, group: Group = (None, None)) -> dict[str, str]:
 
 
 def _first_class_number(model: object) -> str | None:
-    """Of a dataset, whose sources may count from different numbers, None."""
+    """Return the number of the first class.
+
+    None for a dataset, whose sources may count from different numbers.
+    """
     number = getattr(model, "first_class_number", None)
     return None if number is None else str(number)
 

@@ -1,7 +1,7 @@
-"""Rows of inferences as batches of an OpenInference table, one after the other.
+"""Batches of an OpenInference table, made of inference rows.
 
-A batch is read by one statement, turned into columns, and forgotten: memory is that of
-a batch, however many there are.
+One statement reads a batch, which becomes columns and is then dropped. So memory is that of a
+batch, however many rows there are.
 """
 
 from __future__ import annotations
@@ -55,27 +55,27 @@ from istore import blobs
 from istore.addresses import model_address
 
 TEXT, REAL, WHOLE, FLAG = pa.string(), pa.float64(), pa.int64(), pa.bool_()
-PROMPT_MAX_BYTES = 4 * 1024**2  # a batch of rows is held in memory
-PLAIN = "^[A-Za-z0-9_.~-]*$"  # what stands in an address as it is
+PROMPT_MAX_BYTES = 4 * 1024**2  # because a batch of rows is held in memory
+PLAIN = "^[A-Za-z0-9_.~-]*$"  # characters that a URL needs not escape
 READERS = 8  # blobs that are read at the same time
 
 
 @dataclass
 class Rows:
-    """A batch: its columns by the layout's schema, and what became of its inferences."""
+    """A batch with the columns of the layout, and which inferences are in it or left out."""
 
     batch: pa.RecordBatch
-    # Row ids of the inferences that are in it, at least by one row.
+    # Row ids of the inferences that have at least one row in the batch.
     written: list[int] = field(default_factory=list)
-    # Why others are not: their names by the reason, and their row ids.
+    # The other inferences: their ids by the reason, and their row ids.
     left_out: dict[str, list[str]] = field(default_factory=dict)
     left_out_ids: list[int] = field(default_factory=list)
-    other_vectors: int = 0  # of another length than the model's: null in the table
-    long_prompts: int = 0  # longer than a table takes: null, too
+    other_vectors: int = 0  # vectors of another length than the model's: null
+    long_prompts: int = 0  # prompts beyond PROMPT_MAX_BYTES: null
 
 
 class Tables:
-    """Reads the batches of one layout."""
+    """The reader of one layout's batches."""
 
     def __init__(self, layout: Layout) -> None:
         self.layout = layout
@@ -89,11 +89,11 @@ class Tables:
         self._long_prompts = 0
 
     def ahead(self, row_ids: Sequence[int]) -> reading.Ahead:
-        """Begin to read these; ``rows`` takes it from there."""
+        """Start reading these rows in a thread; pass the result to ``rows``."""
         return reading.Ahead(self.model, row_ids, self.sources)
 
     def rows(self, read: reading.Ahead) -> Rows:
-        """The live inferences among those that were read, oldest first."""
+        """Return the live inferences among the rows that were read, oldest first."""
         table = read.table()
         filled, other_vectors = self._standing(table)
         answers = self._answers(table) if self._needs_answers else []
@@ -114,7 +114,7 @@ class Tables:
         return rows
 
     def all_rows(self, row_ids: Sequence[int], at_once: int) -> Iterator[Rows]:
-        """Batches of so many; each is read while the one before is taken apart."""
+        """Yield batches of ``at_once`` rows; each is read while the one before is processed."""
         starts = range(0, len(row_ids), at_once)
         following = (self.ahead(row_ids[start : start + at_once]) for start in starts)
         present = next(following, None)
@@ -122,7 +122,7 @@ class Tables:
             present, read = next(following, None), present
             yield self.rows(read)
 
-    # -- what is asked of the database
+    # -- sources: the SQL of the columns
 
     def _sources_of_columns(self) -> list[Source]:
         columns = [
@@ -155,7 +155,7 @@ class Tables:
         return columns
 
     def _of_key(self, number: int, key: Key) -> Source:
-        """A number out of its slots, where it has them; else the text that was given."""
+        """Return the source of a key: its slots for numbers, else the text that was given."""
         name = f"key_{number}"
         kinds = (MetadataType.FLOAT, MetadataType.INT)
         places = [place_of(self.model, key.name, k) for k in kinds if k in key.types]
@@ -167,7 +167,7 @@ class Tables:
         path = "cold.metadata #>> ARRAY[%s, '1']"
         return Source(name, path, TEXT, (key.name,))
 
-    # -- what every row has
+    # -- columns that every row has
 
     def _standing(self, table: pa.Table) -> tuple[dict[str, Any], int]:
         count = table.num_rows
@@ -205,7 +205,7 @@ class Tables:
             filled[str(VECTOR)] = found
         return filled, other
 
-    # -- the two shapes
+    # -- the two shapes of a table
 
     def _flat(
         self, table: pa.Table, filled: dict[str, Any], answers: list[str]
@@ -229,11 +229,11 @@ class Tables:
     def _exploded(
         self, table: pa.Table, filled: dict[str, Any], answers: list[str]
     ) -> Rows:
-        """One row for each item; what belongs to the inference is said in each."""
+        """Return one row for each item; columns of the inference are repeated in each."""
         found = predictions.class_items(*self._classes(table))
         if answers:
             read = self._items(answers)
-            # What an answer says of its items is more than the arrays of its row do.
+            # An answer has more fields of its items than the arrays of the row.
             found = [
                 a if a is not None else b for a, b in zip(read, found, strict=True)
             ]
@@ -285,7 +285,7 @@ class Tables:
         return deconstructed(self.model, text)
 
     def _classes(self, table: pa.Table) -> tuple[pa.ListArray, pa.ListArray]:
-        """Labels and scores of each row, as the row holds them."""
+        """Return the labels and scores of each row, from the row's arrays."""
         numbers = reading.lists(table["labels"], pa.int32())
         names = self._label_names.of(numbers.values)
         counts = np.diff(numbers.offsets.to_numpy())
@@ -293,7 +293,7 @@ class Tables:
         return labels, reading.lists(table["scores"], REAL)
 
     def _answers(self, table: pa.Table) -> list[str | None]:
-        """The answers as text; those that lie in blobs are fetched."""
+        """Return the answers as text; those in blobs are fetched."""
         answers = table["answer"].to_pylist()
         elsewhere = table["elsewhere"].to_pylist()
         if any(elsewhere):
@@ -307,7 +307,7 @@ class Tables:
         return answers
 
     def _prompts(self, table: pa.Table) -> list[str | None]:
-        """What text models were asked: the named input ``text``, else the input."""
+        """Return the prompts of text models: the named input ``text``, else the input."""
         keys, types = table["input_key"].to_pylist(), table["content_type"].to_pylist()
         named = table["named_text"].to_pylist()
         with ThreadPoolExecutor(READERS) as readers:
@@ -321,7 +321,7 @@ class Tables:
 
 
 class _Names:
-    """The words of a model by their numbers, remembered as they are met."""
+    """A cache of a model's words by their numbers."""
 
     def __init__(self, table: type[WordOfModel]) -> None:
         self.table = table
@@ -339,7 +339,7 @@ class _Names:
 
 
 def _text_input(key: str | None, content_type: str | None) -> Any:
-    """The prompt if the input is text, ``TOO_LONG``, or None."""
+    """Return the prompt if the input is text, ``TOO_LONG``, or None."""
     if not key or not is_textual(content_type):
         return None
     try:
@@ -350,7 +350,7 @@ def _text_input(key: str | None, content_type: str | None) -> Any:
 
 
 def text_in(file: IO[bytes], content_type: str | None) -> Any:
-    """The prompt that the file holds; None where it is no text, ``TOO_LONG`` if it is."""
+    """Return the prompt in the file, ``TOO_LONG``, or None if it is not text."""
     if not is_textual(content_type):
         return None
     content = file.read(PROMPT_MAX_BYTES + 1)
@@ -371,12 +371,12 @@ ELSEWHERE = (
 
 
 def _of_type(column: pa.ChunkedArray, type_: pa.DataType) -> Any:
-    """A metadata column as what its key is; a number without a slot came as text."""
+    """Return a metadata column with its key's type; a number without a slot is parsed here."""
     if column.type == type_ or not pa.types.is_string(column.type):
         return column
     try:
         return column.cast(type_)
-    except pa.ArrowInvalid:  # "+1.5", which Python reads and Arrow does not
+    except pa.ArrowInvalid:  # such as "+1.5", which Python parses and Arrow does not
         read = int if type_ == WHOLE else float
         texts = column.to_pylist()
         return pa.array([None if t is None else read(t) for t in texts], type_)

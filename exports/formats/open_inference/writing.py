@@ -1,4 +1,4 @@
-"""What writes batches of a table to a file; one subclass a format."""
+"""The base class of writers that write batches of a table to a file."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ import pyarrow as pa
 
 
 class Writer:
-    """Made for one file, which stays open when the writer is closed.
+    """A writer for one file, which stays open when the writer is closed.
 
-    ``about`` are facts that the file keeps about itself, where its format has a place.
+    ``about`` are facts that the file stores about itself, if its format can.
     """
 
     extension: ClassVar[str]
@@ -26,4 +26,4 @@ class Writer:
         raise NotImplementedError
 
     def close(self) -> None:
-        """Write what the file ends with."""
+        """Write the end of the file."""

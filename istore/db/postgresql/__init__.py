@@ -1,1 +1,1 @@
-"""Django's backend for PostgreSQL, whose connections mean the same on every server."""
+"""Django's backend for PostgreSQL, with session settings fixed at each connection."""

@@ -1,13 +1,13 @@
-"""The settings that a statement's meaning depends on, set when a connection is made.
+"""Session settings that the meaning of a statement depends on, set at each connection.
 
-A role or a database may have other defaults (``ALTER ROLE … SET``): another ``datestyle``
-stopped the whole store, ``extra_float_digits`` rounds, ``gin_fuzzy_search_limit`` leaves rows
-out, a ``search_path`` shows another store. They are set by one statement on each connection
-that is really made; with a pool that is not each request. Startup options would need no
-statement, but poolers such as PgBouncer refuse those they do not know; in session mode
-they let ``SET`` pass and undo it between clients.
+A role or a database may have other defaults (``ALTER ROLE … SET``). A foreign ``datestyle``
+stopped the whole store; ``extra_float_digits`` rounds; ``gin_fuzzy_search_limit`` leaves rows
+out; a ``search_path`` shows another store. One statement sets them on each physical
+connection; with a pool that is not once a request. Startup options would need no statement,
+but poolers such as PgBouncer refuse those they do not know. In session mode they let ``SET``
+pass and reset it between clients.
 
-``default_transaction_read_only`` is left as it is: who sets it wants no writes.
+``default_transaction_read_only`` is left as it is: whoever sets it wants no writes.
 """
 
 from __future__ import annotations
@@ -31,10 +31,10 @@ MEANING = {
     "gin_fuzzy_search_limit": "0",
     "default_transaction_isolation": "read committed",
     "default_transaction_deferrable": OFF,
-    # A policy that somebody put on a table would leave rows out; now it is an error.
+    # Row-level security on a table would leave rows out silently; with "off" it raises.
     "row_security": OFF,
 }
-# Ours are set for a transaction, where a limit is wanted: see ``istore.db.statement_timeout``.
+# 0: no limit. Where one is wanted, ``istore.db.statement_timeout`` sets it for a transaction.
 LIMITS = (
     "statement_timeout",
     "lock_timeout",
@@ -43,7 +43,7 @@ LIMITS = (
     "idle_session_timeout",
 )
 PLANNING = {
-    # Generic plans of a page over half the table took 91 ms instead of 0.17.
+    # The generic plan of a page over half the table took 91 ms instead of 0.17.
     "plan_cache_mode": "force_custom_plan",
     "jit": OFF,
     "random_page_cost": "1.1",
@@ -72,7 +72,7 @@ PLANNING = {
     },
 }
 FIXED = {**MEANING, **dict.fromkeys(LIMITS, "0"), **PLANNING}
-# What was acknowledged must be on disk. Stronger than "on" is left as it is.
+# An acknowledged write must be on disk. Values stronger than "on" are left as they are.
 DURABLE = (
     "set_config('synchronous_commit', CASE current_setting('synchronous_commit') "
     "WHEN 'off' THEN 'on' ELSE current_setting('synchronous_commit') END, false)"
@@ -84,7 +84,7 @@ CONFIGURE = f"SELECT set_config('search_path', %s, false), {DURABLE}, " + ", ".j
 
 class DatabaseWrapper(base.DatabaseWrapper):
     def _configure_connection(self, connection: Any) -> bool:
-        """Called for each connection that is made, by the pool too."""
+        """Set the session settings. Called for each new connection, by the pool too."""
         super()._configure_connection(connection)
         with connection.cursor() as cursor:
             cursor.execute(CONFIGURE, [settings.ISTORE_DATABASE_SEARCH_PATH])
