@@ -15,7 +15,10 @@ MOST_BYTES = 4 * 1024 * 1024  # half of what the store accepts in one request
 def batches(
     request_bodies: Iterable[NewInferenceStorageRequest], size: int
 ) -> Iterator[list[bytes]]:
-    """Yield the lines of each request: at most ``size`` lines, and some ``MOST_BYTES`` bytes."""
+    """Yield the lines of each request: at most ``size`` lines and ``MOST_BYTES`` bytes.
+
+    A single line that is larger makes a request of its own.
+    """
     rows: list[bytes] = []
     length = 0
     for body in request_bodies:
