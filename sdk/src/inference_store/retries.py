@@ -28,7 +28,9 @@ REPEATED_FAILURES = (
 
 @dataclass(frozen=True)
 class Retries:
-    """How often to try, and how long to wait: ``Client(retries=Retries(attempts=1))`` never retries.
+    """How often to try, and how long to wait between tries.
+
+    ``Client(retries=Retries(attempts=1))`` never retries.
 
     Parameters:
         attempts: tries in all, the first included.

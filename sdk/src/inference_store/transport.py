@@ -167,6 +167,7 @@ def _way_to(url: str) -> str:
     proxy = proxies.get(parts.scheme) or proxies.get("all")
     if not proxy or (parts.hostname and proxy_bypass(parts.hostname)):
         return ""
-    named = urlsplit(proxy if "//" in proxy else f"//{proxy}")  # to leave out credentials
+    # Only host and port of the proxy: its URL may hold credentials.
+    named = urlsplit(proxy if "//" in proxy else f"//{proxy}")
     name = named.hostname or ""
     return f" (through the HTTP proxy {name}{f':{named.port}' if named.port else ''})"
