@@ -1,8 +1,9 @@
-"""Selections become entries: a batch at a time, each in one transaction with its count.
+"""Carry out addition tasks: turn a selection into entries, one batch per transaction.
 
-(1) Claim. (2) Fix the set, as exports do. (3) Per batch put the inputs (``inputs``), then
-write entries and progress in one transaction, the dataset locked against publishing and
-other writers. A crash leaves whole batches; the next attempt goes on after them.
+(1) Claim the task. (2) Fix the set, as exports do. (3) For each batch upload the inputs
+(``shared_blobs``), then write entries and progress in one transaction. The dataset is locked
+in it, against publishing and other writers. A crash leaves whole batches; the next attempt
+continues after them.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ from istore import blobs
 from istore.failpoints import failpoint
 from istore.tasks.tracking import Failed, Stopped
 
-TRIES = 5  # with inputs that were removed between two looks
+TRIES = 5  # of one batch, if an input is removed between its lookup and the transaction
 ADDED, UPDATED, UNCHANGED = "added", "updated", "unchanged"
 DUPLICATES, SKIPPED, DELETED = "duplicates", "skipped_duplicates", "deleted"
 WITHOUT_INPUT = "without_input"
@@ -39,7 +40,7 @@ COUNTS = (ADDED, UPDATED, UNCHANGED, DUPLICATES, SKIPPED, WITHOUT_INPUT, DELETED
 
 
 def carry_out(task: AddingTask) -> None:
-    """Add what the task selects. Nothing happens if another worker has it."""
+    """Add what the task selects. Does nothing if another worker holds the task."""
     if not task.claim():
         return
     failpoint("datasets.claimed")
@@ -55,7 +56,11 @@ def carry_out(task: AddingTask) -> None:
 
 
 def source_of(dataset: Dataset, model: RegisteredModel) -> DatasetSource:
-    """How the model's answers are read now. Fails for a model of another task."""
+    """Return the source that records how the model's answers are parsed now.
+
+    The first addition sets the dataset's task type. Raises ``Failed`` for a model with
+    another task type.
+    """
     with transaction.atomic():
         dataset = Dataset.objects.select_for_update().get(pk=dataset.pk)
         if not dataset.task_type:
@@ -119,6 +124,7 @@ def _written(
         )
     }
     hashes = [each.data_hash for each in entries]
+    # Served by the index dataset_entry_hash.
     known = dataset.entries.current().filter(data_hash__in=hashes)
     seen = Counter(bytes(each) for each in known.values_list("data_hash", flat=True))
     fresh, replaced = [], []
@@ -151,7 +157,11 @@ def _written(
 
 
 def leave(dataset: Dataset, entries: list[DatasetEntry]) -> None:
-    """Take entries out of the working version; published ones keep theirs."""
+    """Remove entries from the working version; published versions keep theirs.
+
+    Entries that are new in the working version are in no other, so their rows are deleted.
+    Older entries get ``gone_version``.
+    """
     fresh = [each.pk for each in entries if each.first_version == dataset.working]
     old = [each.pk for each in entries if each.first_version < dataset.working]
     DatasetEntry.objects.filter(pk__in=fresh).delete()
@@ -219,8 +229,8 @@ def _entry(
 
 
 def labels_of(entry: DatasetEntry) -> list[str] | None:
-    """The labels of the annotations, as often as they stand there; None: not known."""
-    from datasets.annotations import annotations_of  # which reads entries, as we do
+    """Return the labels of the annotations, with repetitions; None if they cannot be read."""
+    from datasets.annotations import annotations_of  # here, against a circular import
 
     found = annotations_of(entry)
     if not found.understood or not found.kind.has_labels:

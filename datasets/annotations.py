@@ -1,4 +1,4 @@
-"""What an entry is annotated with: its ground truth where it has one, else the answer."""
+"""The annotations of an entry: its ground truth if it has one, else the answer."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from datasets.models import DatasetEntry
 from inferences.predictions.parse import deconstructed
 from inferences.predictions.parsers import Deconstructed
 
-# Forms of ground truth, and the parts of a collection that say the same.
+# Forms of ground truth, with the members of an answer collection that mean the same.
 PARTS = {
     "labels": "image_classification",
     "polygons": "image_segmentation",
@@ -19,13 +19,13 @@ PARTS = {
 
 
 def text_of(entry: DatasetEntry) -> str:
-    """The annotations as an answer would say them."""
+    """Return the annotations as the text of an answer."""
     said = collection_of(entry.truth) if entry.truth else None
     return entry.answer if said is None else json.dumps(said)
 
 
 def collection_of(truth: dict[str, Any]) -> dict[str, Any] | None:
-    """Ground truth as the parts of a collection; None where it has no labels."""
+    """Return ground truth as members of an answer collection; None if it has no labels."""
     if "boxes" in truth:
         boxes = truth["boxes"]
         oriented = bool(boxes) and "cx" in boxes[0]
@@ -39,13 +39,16 @@ def collection_of(truth: dict[str, Any]) -> dict[str, Any] | None:
 
 
 def annotations_of(entry: DatasetEntry) -> Deconstructed:
-    """Read as the model's answers were when the entry was added."""
+    """Return the annotations, parsed as the model's answers were when the entry was added."""
     return taken_apart(entry, text_of(entry))
 
 
 def taken_apart(entry: DatasetEntry, text: str) -> Deconstructed:
-    """What its annotations say. Of several classes that came true all are meant, where
-    an answer means the best of its distribution."""
+    """Return the parsed annotations of an entry.
+
+    If ground truth has several classes, all of them count. Of an answer's distribution
+    only the best class does.
+    """
     found = deconstructed(entry.source, text)
     is_truth = bool(entry.truth) and collection_of(entry.truth) is not None
     return replace(found, is_one_class=False) if is_truth else found

@@ -1,4 +1,4 @@
-"""Published versions as members of archives, in the forms that exports write."""
+"""Published versions as members of archives, so that exports can write them."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ ERASED = "(erased)"
 
 
 class EntryBatch(Batch):
-    """Entries that lie beside each other. No row of an inference is behind them."""
+    """A batch of consecutive entries. It needs no rows of inferences: entries are copies."""
 
     def __init__(
         self, first_number: int, entries: list[tuple[DatasetEntry, str | None]]
@@ -35,7 +35,7 @@ class EntryBatch(Batch):
 
 
 class Erased(EntryBatch):
-    """Those that were there when the set was fixed, and are no more."""
+    """The entries that existed when the set was fixed, and were removed since."""
 
     def __init__(self, first_number: int, count: int) -> None:
         super().__init__(first_number, [])
@@ -75,7 +75,7 @@ def _open(entry: DatasetEntry) -> Any:
 
 
 class VersionMembers:
-    """The set of a ``DatasetArchive``: a version does not change, so it is fixed."""
+    """The members of a ``DatasetArchive``. A published version is a fixed set by itself."""
 
     def fix(self, task: DatasetArchive) -> None:
         task.record(expected_count=self._count(task), fixed_at=now())
@@ -115,7 +115,7 @@ class VersionMembers:
             yield Erased(number, missing)
 
     def model(self, task: DatasetArchive) -> Any:
-        """What formats ask of a model: whose entries they are, and their class labels."""
+        """Return what formats need of a model: its id and its class labels."""
         sources = task.dataset.sources.order_by("pk")
         labels = dict.fromkeys(label for each in sources for label in each.class_labels)
         names = [each.model_id for each in sources]
@@ -142,4 +142,4 @@ class VersionMembers:
         }
 
     def warn(self, task: DatasetArchive, receipt: Receipt) -> None:
-        """Nothing is to be said of a version as a whole."""
+        """Add no warnings: there are none about a version as a whole."""

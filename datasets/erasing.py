@@ -1,4 +1,4 @@
-"""What an erasure reaches in datasets: entries in all versions, and archives of them."""
+"""Erasure in datasets: remove entries from all versions, and archives that hold them."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ ERASED = "Something in it was erased."
 
 
 def of_records(model: RegisteredModel, row_ids: list[int]) -> int:
-    """Entries of these inferences; returns how many went."""
+    """Remove the entries of these inferences, and return how many were removed."""
     entries = DatasetEntry.objects.filter(
         dataset__project=model.project, model_id=model.model_id, row_id__in=row_ids
     )
@@ -23,7 +23,7 @@ def of_records(model: RegisteredModel, row_ids: list[int]) -> int:
 
 
 def of_value(project: Project, carried: Carried) -> int:
-    """Entries that carry the value, though their inference went or changed."""
+    """Remove entries that carry the value, even if their inference was removed or changed."""
     entries = DatasetEntry.objects.filter(dataset__project=project)
     if carried.is_source:
         found = entries.filter(data_source=carried.value)

@@ -1,4 +1,4 @@
-"""Forms of the pages of datasets."""
+"""Django forms of the dataset pages."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class NewDatasetForm(forms.Form):
 
 
 class AddForm(forms.Form):
-    """Into a dataset that is there, or one of a new name."""
+    """The form to add inferences to an existing dataset, or to a new one by name."""
 
     dataset = forms.ChoiceField(required=False, label="Dataset")
     new_name = forms.CharField(
@@ -104,7 +104,7 @@ class SplittingForm(forms.Form):
 
 
 def shares_in(text: str) -> dict[str, float]:
-    """``train=80%, test=0.2`` as shares. Raises ValueError."""
+    """Return ``train=80%, test=0.2`` as shares from 0 to 1 by name. Raises ValueError."""
     found: dict[str, float] = {}
     for part in text.split(","):
         read = SHARE.fullmatch(part)

@@ -1,4 +1,4 @@
-"""What editors do to datasets, each act with its audit entry."""
+"""What editors do with datasets; every change writes an audit entry."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ AT_ONCE = 1000
 
 
 def create(actor: object, project: Project, name: str, **values: Any) -> Dataset:
-    """A dataset without entries; 409 when the project has one of this name."""
+    """Create a dataset without entries; 409 if the project has one of this name."""
     try:
         with transaction.atomic():
             dataset = Dataset.objects.create(
@@ -50,7 +50,7 @@ def create(actor: object, project: Project, name: str, **values: Any) -> Dataset
 
 @transaction.atomic
 def change(actor: object, dataset: Dataset, **values: Any) -> Dataset:
-    """Its name, its description, or how its working version is split."""
+    """Change the name, the description, or the splitting of the working version."""
     dataset = _lock(dataset)
     said = dict(values)
     if (splitting := values.pop("splitting", None)) is not None:
@@ -79,7 +79,7 @@ def add(
     *,
     skip_duplicates: bool = False,
 ) -> AddingTask:
-    """A task that adds the selection. 409 for a model of another project or task."""
+    """Start a task that adds the selection; 409 for a model of another project or task type."""
     if model.project_id != dataset.project_id:
         raise Conflict("The model is of another project.", "other-project")
     if dataset.task_type and dataset.task_type != model.task_type:
@@ -105,7 +105,10 @@ def add(
 
 @transaction.atomic
 def remove_entries(actor: object, dataset: Dataset, ids: Sequence[int]) -> int:
-    """Take entries out of the working version; published versions keep theirs."""
+    """Remove entries from the working version, and return how many it held.
+
+    Published versions keep theirs.
+    """
     dataset = _lock(dataset)
     entries = list(dataset.entries.current().filter(pk__in=ids))
     adding.leave(dataset, entries)
@@ -117,8 +120,11 @@ def remove_entries(actor: object, dataset: Dataset, ids: Sequence[int]) -> int:
 
 @transaction.atomic
 def put_back(actor: object, dataset: Dataset, ids: Sequence[int]) -> int:
-    """Entries of published versions that were taken out of the working one are in it
-    again, as they were; those whose inference was added anew since stay out."""
+    """Undo the removal of entries from the working version, and return how many are back.
+
+    Only entries of published versions can be put back. Those whose inference was added
+    again since then stay removed.
+    """
     dataset = _lock(dataset)
     again = dataset.entries.current().filter(
         model_id=OuterRef("model_id"), inference_id=OuterRef("inference_id")
@@ -133,7 +139,11 @@ def put_back(actor: object, dataset: Dataset, ids: Sequence[int]) -> int:
 
 @transaction.atomic
 def publish(actor: object, dataset: Dataset, note: str = "") -> DatasetVersion:
-    """Fix the working version for good; 409 while a task still adds to it."""
+    """Publish the working version, which never changes from then on.
+
+    409 while a task still adds to it (``task-already-active``), or if nothing changed since
+    the last version (``nothing-changed``).
+    """
     dataset = _lock(dataset)
     if dataset.adding_tasks.active().exists():
         message = "Inferences are still being added. Wait, or stop that first."
@@ -165,7 +175,10 @@ def archive(
     split: str = "",
     options: dict[str, Any] | None = None,
 ) -> DatasetArchive:
-    """A task that writes a published version; 404-like 409 for one that is not."""
+    """Start a task that writes a published version as an archive.
+
+    409 (``version-not-published``) for any other version.
+    """
     published = dataset.versions.filter(number=version).first()
     if published is None:
         raise Conflict("Publish the version first.", "version-not-published")
@@ -205,7 +218,7 @@ def retry(actor: object, dataset: Dataset, task: TrackedTask) -> None:
 
 @transaction.atomic
 def delete(actor: object, dataset: Dataset) -> None:
-    """Hide it at once, its name free again; a worker removes what it holds."""
+    """Hide a dataset at once and free its name; a worker removes its contents later."""
     dataset = _lock(dataset)
     Dataset.objects.filter(pk=dataset.pk).update(deleted_at=Now())
     _audit(actor, "dataset.delete", dataset)
@@ -223,7 +236,10 @@ def _audit(actor: object, action: str, dataset: Dataset, **details: Any) -> None
 
 
 def finish_deletions() -> int:
-    """Remove what deleted datasets hold, a batch at a time; returns how many went."""
+    """Remove the contents of deleted datasets in batches; return how many datasets ended.
+
+    A dataset with active tasks is left for the next run: its tasks are told to stop first.
+    """
     from exports.cleanup import remove_archive
 
     gone = 0
@@ -233,7 +249,7 @@ def finish_deletions() -> int:
         if dataset.adding_tasks.active().exists() or dataset.archives.active().exists():
             for task in [*dataset.adding_tasks.active(), *dataset.archives.active()]:
                 task.stop()
-            continue  # whoever works on it sees that first
+            continue  # the workers that hold these tasks must stop first
         while ids := list(dataset.entries.values_list("pk", flat=True)[:AT_ONCE]):
             DatasetEntry.objects.filter(pk__in=ids).delete()
         dataset.delete()

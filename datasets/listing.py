@@ -1,4 +1,4 @@
-"""Entries of a version, a page at a time."""
+"""Pages of the entries of a version."""
 
 from __future__ import annotations
 
@@ -15,7 +15,11 @@ def entries_page(
     after: int = 0,
     label: str | None = None,
 ) -> tuple[list[DatasetEntry], int | None]:
-    """In the order they were added, those after an entry's number; and the next such."""
+    """Return one page of entries in the order they were added, and the next cursor.
+
+    ``after`` is the number of the last entry of the page before. The cursor is the same
+    number for the page that follows, or None on the last page.
+    """
     rows = dataset.entries_of(version).filter(pk__gt=after).order_by("pk")
     if label is not None:
         rows = rows.filter(labels__contains=[label])

@@ -1,4 +1,4 @@
-"""Which inferences of a model are in a dataset, for filters."""
+"""Find which inferences of a model are in a dataset, for filters."""
 
 from __future__ import annotations
 
@@ -9,7 +9,10 @@ from inferences.models import RegisteredModel
 
 
 def rows_in(model: RegisteredModel, name: str | None) -> QuerySet:
-    """Row ids of the model's inferences in the working version of a dataset, or of any."""
+    """Return the row ids of a model's inferences in a dataset's working version.
+
+    With ``name`` None they are those in any dataset of the project.
+    """
     entries = DatasetEntry.objects.current().filter(
         dataset__project=model.project_id,
         dataset__deleted_at=None,

@@ -1,9 +1,10 @@
-"""Datasets: named sets of inputs with their annotations, in versions that stay as they are.
+"""Datasets: named sets of inputs with annotations, in versions that do not change.
 
-An entry is a copy: it stays as it was added when its inference changes or goes. It belongs
-to the versions from ``first_version`` on and before ``gone_version``. The working version
-is the one after the last that was published; only it changes. Inputs are shared by the
-datasets of a project: a blob stays as long as an entry of any of them needs it.
+An entry is a copy: it does not change when its inference is changed or removed. It belongs
+to the versions from ``first_version`` up to but not including ``gone_version``. The
+working version is the one after the last published version, and the only one that
+changes. Datasets of a project share inputs: a blob is kept as long as an entry of any of
+them needs it.
 """
 
 from __future__ import annotations
@@ -35,12 +36,12 @@ class DatasetQuerySet(models.QuerySet["Dataset"]):
         return self.live().filter(project__in=caller.visible_projects(role))
 
     def live(self) -> Self:
-        """Those that are not being deleted."""
+        """Return the datasets that are not being deleted."""
         return self.filter(deleted_at=None)
 
 
 class Dataset(models.Model):
-    """A name in a project, under which versions are published."""
+    """A dataset: a name in a project, under which versions are published."""
 
     project = models.ForeignKey(Project, models.PROTECT, related_name="datasets")
     name = models.CharField(max_length=255, validators=[NAME])
@@ -76,22 +77,22 @@ class Dataset(models.Model):
 
     @property
     def working(self) -> int:
-        """The number of the version that changes."""
+        """The number of the working version."""
         return self.published + 1
 
     def entries_of(self, version: int) -> DatasetEntryQuerySet:
-        """The entries of a version."""
+        """Return the entries of a version."""
         return self.entries.of_version(version)
 
     def splitting_of(self, version: int) -> Splitting:
-        """How a version is split: a published one as it was when it was published."""
+        """Return the splitting of a version; that of a published one is as it was published."""
         if version == self.working:
             return Splitting.read(self.splitting)
         return Splitting.read(self.versions.get(number=version).splitting)
 
 
 class DatasetVersion(models.Model):
-    """A version that was published, with what was counted then."""
+    """A published version, with the counts of that moment."""
 
     dataset = models.ForeignKey(Dataset, models.CASCADE, related_name="versions")
     number = models.PositiveIntegerField()
@@ -112,14 +113,17 @@ class DatasetVersion(models.Model):
 
     @property
     def told(self) -> dict[str, Any]:
-        """The summary, its labels by how often they stand: JSON kept no order."""
+        """The summary, with labels sorted by count: jsonb does not keep the order of keys."""
         labels = self.summary["labels"].items()
         ordered = sorted(labels, key=lambda pair: (-pair[1], pair[0]))
         return {**self.summary, "labels": dict(ordered)}
 
 
 class DatasetSource(models.Model):
-    """How the answers of a model were read when its inferences were added."""
+    """How the answers of a model were parsed when its inferences were added.
+
+    Entries keep it, so that they are still parsed the same after the model's settings change.
+    """
 
     dataset = models.ForeignKey(Dataset, models.CASCADE, related_name="sources")
     model_id = models.CharField(max_length=255)
@@ -134,7 +138,11 @@ class DatasetSource(models.Model):
 
 
 class DatasetBlob(models.Model):
-    """An input that entries share. Its key is used once; one that is going is not taken."""
+    """An input that entries share.
+
+    A storage key is never used again. A row with ``removal_at`` is being removed: no entry may
+    take it, and the unique constraint allows a new row of the same hash beside it.
+    """
 
     project = models.ForeignKey(Project, models.PROTECT, related_name="+")
     sha256 = models.CharField(max_length=64)
@@ -160,12 +168,12 @@ class DatasetEntryQuerySet(models.QuerySet["DatasetEntry"]):
         return self.filter(gone, first_version__lte=version)
 
     def current(self) -> Self:
-        """Those of the working version."""
+        """Return the entries of the working version."""
         return self.filter(gone_version=None)
 
 
 class DatasetEntry(models.Model):
-    """An input with its annotations, as the inference had them when it was added."""
+    """A copy of an input and its annotations, as the inference had them when it was added."""
 
     id = models.BigAutoField(primary_key=True)
     dataset = models.ForeignKey(Dataset, models.CASCADE, related_name="entries")
@@ -209,11 +217,11 @@ class DatasetEntry(models.Model):
             )
         ]
         indexes = [
-            # Read when duplicates are looked for.
+            # adding._written: which inputs of a batch the dataset has already.
             models.Index("dataset", "data_hash", name="dataset_entry_hash"),
-            # Read when an inference asks where it is, and by erasure.
+            # Read by the page of an inference (which datasets hold it), and by erasure.
             models.Index("model_id", "row_id", name="dataset_entry_inference"),
-            # Read by pages, and by archives.
+            # listing.entries_page and archives: entries of a dataset in order of id.
             models.Index("dataset", "id", name="dataset_entry_page"),
         ]
 
@@ -222,7 +230,7 @@ class DatasetEntry(models.Model):
 
 
 class AddingTask(TrackedTask):
-    """A selection of one model's inferences on its way into a dataset."""
+    """A task that adds a selection of one model's inferences to a dataset."""
 
     runner: ClassVar = "datasets.tasks.run_adding_task"
 
@@ -245,7 +253,7 @@ class AddingTask(TrackedTask):
 
     @property
     def outcome(self) -> list[str]:
-        """What became of the selection, in the words of the page."""
+        """The counts by outcome, in the words of the page."""
         counts = self.counts
         skipped = counts.get("skipped_duplicates")
         left_out = f" ({skipped:,} left out)" if skipped else ""
@@ -282,13 +290,13 @@ class AddingPart(SetPart):
 
 
 class DatasetArchive(ArchiveTask):
-    """A published version as an archive."""
+    """A task that writes a published version as an archive, and the archive itself."""
 
     runner: ClassVar = "datasets.tasks.run_archive_task"
 
     dataset = models.ForeignKey(Dataset, models.CASCADE, related_name="archives")
     version = models.PositiveIntegerField()
-    # Where the writing of a split is asked for alone; empty is all.
+    # The name of the only split to write; empty writes all entries.
     split = models.CharField(max_length=40, blank=True)
 
     class Meta:
@@ -314,12 +322,12 @@ class DatasetArchive(ArchiveTask):
         return f"dataset-{self.dataset_id}"
 
     def members(self) -> MemberSet:
-        from datasets.archiving import VersionMembers  # which reads these tables
+        from datasets.archiving import VersionMembers  # here: it imports this module
 
         return VersionMembers()
 
     def told(self) -> dict[str, Any]:
-        """Where its members are from, for the manifest."""
+        """Return the origin of the members, for the manifest of the archive."""
         return {
             "dataset": self.dataset.name,
             "version": self.version,

@@ -1,10 +1,10 @@
-"""Inputs of entries: put before their rows, shared while needed, removed after their rows.
+"""Inputs of entries: uploaded before their rows, and shared while an entry needs them.
 
-A key is ``datasets/<project key>/<uuid7>``. (1) Objects that the project has not are put.
-(2) One transaction writes the rows that name them and the entries that need them, the
-rows of shared inputs locked. A crash between leaves an object that no row names, for the
-collector. Removal marks the row first, under the same lock, so that nothing takes an input
-that is going; then the object, then the row.
+A storage key is ``datasets/<project key>/<uuid7>``. (1) Objects that the project does not
+have are uploaded. (2) One transaction locks the rows of shared inputs, and writes the new
+rows and the entries that need them. A crash between (1) and (2) leaves an object without a
+row, which ``manage.py verify`` finds. Removal first marks the row under the same lock, so
+that no entry takes an input that is being removed; then it deletes the object, then the row.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ AT_ONCE = 500
 
 
 class Gone(Exception):
-    """An input that was there when it was looked for was removed since: begin again."""
+    """An input was removed between its lookup and the transaction: repeat the batch."""
 
 
 def prefix_of(project: Project) -> str:
@@ -39,9 +39,10 @@ def prefix_of(project: Project) -> str:
 
 
 def put(project: Project, members: Iterable[Member]) -> dict[str, DatasetBlob]:
-    """By their SHA-256 the inputs of the members that have one, those put not yet saved.
+    """Upload inputs that the project lacks; return all inputs of the members by SHA-256.
 
-    Each member's input is read once; one that cannot be opened is left out.
+    The rows of uploaded inputs are not saved yet. Members whose input is missing or cannot be
+    opened are left out.
     """
     found: dict[str, DatasetBlob] = {}
     for member in members:
@@ -70,12 +71,14 @@ def put(project: Project, members: Iterable[Member]) -> dict[str, DatasetBlob]:
 
 
 def save(project: Project, found: dict[str, DatasetBlob]) -> list[str]:
-    """Write the rows of the inputs that were put, in the transaction of their entries.
+    """Write the rows of uploaded inputs; call it in the transaction of their entries.
 
-    Returns the keys of objects that another writer made needless. Raises ``Gone``.
+    Returns the keys of uploaded objects that are not needed, because another writer saved the
+    same input first. Raises ``Gone``.
     """
     fresh = [each for each in found.values() if each.pk is None]
     DatasetBlob.objects.bulk_create(fresh, ignore_conflicts=True)
+    # The lock keeps _mark from removing an input before the entries of this transaction.
     rows = DatasetBlob.objects.select_for_update(no_key=True).filter(
         project=project, sha256__in=list(found), removal_at=None
     )
@@ -96,7 +99,7 @@ def needed() -> Exists:
 
 
 def collect(project: Project | None = None) -> int:
-    """Remove inputs that no entry needs any more; returns how many went."""
+    """Remove inputs that no entry needs any more, and return how many were removed."""
     removed = 0
     while batch := _mark(project):
         failpoint("datasets.inputs_marked")
@@ -120,13 +123,13 @@ def _mark(project: Project | None) -> list[DatasetBlob]:
             .select_for_update(skip_locked=True)
             .values_list("pk", flat=True)[:AT_ONCE]
         )
-        # Asked again under the lock: an entry may have come before it was taken.
+        # Checked again under the lock: an entry may have been written before it was taken.
         DatasetBlob.objects.filter(~needed(), pk__in=idle).update(removal_at=Now())
     return list(rows.exclude(removal_at=None)[:AT_ONCE])
 
 
 def unnamed(prefix: str) -> Iterator[blobs.Stored]:
-    """Objects below the prefix that no row names."""
+    """Yield objects below the prefix that have no row."""
     for each in blobs.walk(prefix):
         if not DatasetBlob.objects.filter(storage_key=each.key).exists():
             yield each

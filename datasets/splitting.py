@@ -1,9 +1,10 @@
-"""Which split an entry belongs to: decided by a hash, so that nothing has to be kept.
+"""Splits: a hash decides the split of an entry, so that no assignment has to be stored.
 
-The unit that is split is the input (equal inputs stay together) or the value of a metadata
-key (groups stay together). ``sha256(seed, unit)`` read as a number from 0 to 1 falls into
-one of the shares: the same seed gives the same split, and what is added later moves nothing
-that was there. Shares hold as closely as chance allows: of n units about sqrt(n) off.
+The unit of splitting is the input (equal inputs stay together) or the value of a metadata
+key (groups stay together). ``sha256(seed, unit)``, scaled to a number from 0 to 1, falls
+into one of the shares. So the same seed gives the same split, and later additions do not
+move earlier entries. Shares are met only on average: with n units a split is off by about
+sqrt(n) units.
 """
 
 from __future__ import annotations
@@ -24,8 +25,11 @@ NEARLY = 1e-9
 
 @dataclass(frozen=True, slots=True)
 class Splitting:
-    """``none``; by ``share`` of the inputs; by share of the ``group``s that a metadata
-    key makes; or by the ``value`` of the key, which names the split itself.
+    """How a dataset is split, by ``kind``.
+
+    ``none``: not at all. ``share``: shares of the inputs. ``group``: shares of the groups that
+    have one value of the metadata ``key``. ``value``: that value is the name of the split.
+    Shares add up to 1.
     """
 
     kind: str = "none"
@@ -50,7 +54,7 @@ class Splitting:
 
     @classmethod
     def read(cls, kept: Mapping[str, Any]) -> Splitting:
-        """As a dataset keeps it."""
+        """Return the splitting of the JSON that a dataset stores; see ``kept``."""
         return cls(**kept)
 
     def kept(self) -> dict[str, Any]:
@@ -63,7 +67,7 @@ class Splitting:
 
     @property
     def names(self) -> list[str]:
-        """The splits, the largest first."""
+        """The names of the splits, largest share first."""
         if self.kind == "none":
             return []
         return sorted(self.shares, key=lambda name: (-self.shares[name], name))
@@ -71,9 +75,10 @@ class Splitting:
     def split_of(
         self, data_hash: bytes, metadata: Mapping[str, list[str]]
     ) -> str | None:
-        """The split of an entry; None when there are no splits, or its key says none.
+        """Return the split of an entry; None without splits, or if the key's value names none.
 
-        ``metadata`` is ``{key: [type, text]}``.
+        ``metadata`` is ``{key: [type, text]}``. With ``group``, an entry without the key is
+        split by its input.
         """
         if self.kind == "none":
             return None
@@ -87,10 +92,10 @@ class Splitting:
     def _drawn(self, unit: str) -> str:
         digest = hashlib.sha256(f"{self.seed}\0{unit}".encode()).digest()
         drawn, reached = int.from_bytes(digest[:8]) / 2**64, 0.0
-        # In an order of their own: what keeps the shares may not keep theirs.
+        # Sorted by name: jsonb does not keep the order of keys, and the split depends on it.
         wanted = [(name, share) for name, share in sorted(self.shares.items()) if share]
         for name, share in wanted:
             reached += share
             if drawn < reached:
                 return name
-        return wanted[-1][0]  # what rounding left over
+        return wanted[-1][0]  # rounding may leave the sum of shares below 1

@@ -1,4 +1,4 @@
-"""What a version holds, counted: entries, bytes, labels, splits; and two compared."""
+"""Count what a version holds (entries, bytes, labels, splits), and compare two versions."""
 
 from __future__ import annotations
 
@@ -12,13 +12,16 @@ from django.db.models import Count, Q
 from datasets.models import Dataset, DatasetEntry, DatasetEntryQuerySet
 
 LABELS_MAX = 1000
-LISTED = 100  # entries that a comparison names of each kind
+LISTED = 100  # entries that a comparison lists of each kind of difference
 AT_ONCE = 2000
 WITHOUT_SPLIT = ""
 
 
 def of_version(dataset: Dataset, version: int) -> dict[str, Any]:
-    """``{entries, inputs, bytes, labels, splits, models, without_labels}``."""
+    """Return ``{entries, inputs, bytes, labels, splits, models, without_labels}`` of a version.
+
+    ``inputs`` and ``bytes`` count each shared input once.
+    """
     entries = dataset.entries_of(version)
     totals = entries.aggregate(
         entries=Count("pk"),
@@ -37,7 +40,7 @@ def of_version(dataset: Dataset, version: int) -> dict[str, Any]:
 
 
 def labels(entries: DatasetEntryQuerySet) -> dict[str, int]:
-    """How often each label stands, the most frequent first."""
+    """Return how often each label occurs, most frequent first, at most ``LABELS_MAX``."""
     sql, values = entries.order_by().values("labels").query.sql_with_params()
     with connection.cursor() as cursor:
         cursor.execute(
@@ -49,7 +52,7 @@ def labels(entries: DatasetEntryQuerySet) -> dict[str, int]:
 
 
 def splits(dataset: Dataset, version: int) -> dict[str, int]:
-    """How many entries each split has; under no name those without one."""
+    """Return the number of entries by split; the empty name has those without a split."""
     splitting = dataset.splitting_of(version)
     if not splitting.names:
         return {}
@@ -63,7 +66,7 @@ def splits(dataset: Dataset, version: int) -> dict[str, int]:
 
 
 def has_changed(dataset: Dataset) -> bool:
-    """Whether the working version differs from the last that was published."""
+    """Return whether the working version differs from the last published version."""
     working = dataset.working
     if dataset.entries.filter(
         Q(first_version=working) | Q(gone_version=working)
@@ -74,7 +77,11 @@ def has_changed(dataset: Dataset) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """Entries of two versions. ``changed`` pairs the same inference, added anew."""
+    """The differences between two versions.
+
+    An inference that was added again in between counts as ``changed``, with the pair of its
+    entries. ``labels`` has the counts before and after.
+    """
 
     added: int
     removed: int
@@ -86,6 +93,7 @@ class Comparison:
     first_changed: list[tuple[DatasetEntry, DatasetEntry]] = field(default_factory=list)
 
 
+# One row per inference in either version; the same entry in both is no difference.
 PAIRED = """
 WITH before AS ({before}), after AS ({after})
 SELECT before.id, after.id FROM before FULL JOIN after USING (model_id, inference_id)
@@ -94,7 +102,7 @@ WHERE before.id IS DISTINCT FROM after.id ORDER BY after.id, before.id
 
 
 def compare(dataset: Dataset, before: int, after: int) -> Comparison:
-    """What became of ``before`` on the way to ``after``."""
+    """Return the differences between the versions ``before`` and ``after``."""
     old, new = dataset.entries_of(before), dataset.entries_of(after)
     columns = ("id", "model_id", "inference_id")
     (first, first_values), (second, second_values) = (

@@ -10,7 +10,7 @@ from exports import archive_writer
 @shared_task
 def run_adding_task(task_id: str) -> None:
     tasks = AddingTask.objects.select_related("dataset__project", "model__project")
-    if found := tasks.filter(pk=task_id).first():  # else its dataset was removed
+    if found := tasks.filter(pk=task_id).first():  # None if its dataset was removed
         adding.carry_out(found)
 
 
@@ -23,6 +23,6 @@ def run_archive_task(task_id: str) -> None:
 
 @shared_task
 def collect_datasets() -> None:
-    """Called by beat: the rest of deleted datasets, and inputs that no entry needs."""
+    """Remove the contents of deleted datasets, and inputs that no entry needs. Beat calls it."""
     lifecycle.finish_deletions()
     shared_blobs.collect()

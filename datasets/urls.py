@@ -1,4 +1,4 @@
-"""The pages of datasets. Their names hold no slash."""
+"""URLs of the dataset pages. Names of datasets have no slash, so they fit one segment."""
 
 from django.urls import re_path
 

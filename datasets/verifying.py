@@ -1,4 +1,4 @@
-"""What ``manage.py verify`` asks of datasets: every input is there, and no other object."""
+"""Checks of ``manage.py verify``: every input of a dataset exists, and no other object."""
 
 from __future__ import annotations
 
@@ -32,14 +32,17 @@ def inputs_found(blob: DatasetBlob, *, deep: bool) -> str:
 
 
 def check_inputs(scope: Scope) -> Iterator[Finding]:
-    """Inputs that are missing or changed. Nothing can bring them back: told, not mended."""
+    """Yield inputs that are missing or changed. They are reported only: nothing restores them."""
     for blob in inputs_there(scope):
         if why := inputs_found(blob, deep=scope.deep):
             yield Finding("dataset-input", blob.storage_key, why)
 
 
 def leftovers(scope: Scope) -> Iterator[Finding]:
-    """Objects of puts whose entries were never written."""
+    """Yield objects that were uploaded but whose entries were never written.
+
+    Young objects are left alone, as their transaction may still commit.
+    """
     prefix = (
         shared_blobs.prefix_of(scope.project) if scope.project else shared_blobs.ROOT
     )

@@ -1,4 +1,4 @@
-"""The pages of datasets: those of a project, one with its entries, and adding to one."""
+"""The dataset pages: the list of a project, one dataset, and adding inferences to one."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ THUMBNAILS, ON_A_PAGE, TASKS_SHOWN, LABELS_SHOWN = 4, 48, 10, 20
 @login_required
 @require_http_methods(["GET", "HEAD", "POST"])
 def datasets(request: HttpRequest, project_id: str) -> HttpResponse:
-    """The datasets of a project; posted, another."""
+    """Render the datasets of a project; POST creates one."""
     project = visible_project(request, project_id)
     may_edit = caller_of(request).may(Role.EDITOR, project)
     form = NewDatasetForm(request.POST or None)
@@ -83,7 +83,7 @@ def datasets(request: HttpRequest, project_id: str) -> HttpResponse:
 @login_required
 @require_safe
 def dataset(request: HttpRequest, project_id: str, name: str) -> HttpResponse:
-    """A version with its entries, and all that can be done with the dataset."""
+    """Render a version with its entries, and the actions of the dataset."""
     found = _dataset(request, project_id, name)
     version = _version(found, request.GET.get("version", "working"))
     after = request.GET.get("after", "")
@@ -134,7 +134,7 @@ def dataset(request: HttpRequest, project_id: str, name: str) -> HttpResponse:
 
 
 def _link(request: HttpRequest) -> str:
-    """The address of this page, for what follows another entry."""
+    """Return the query string of this page without its cursor, for links to other pages."""
     given = request.GET.copy()
     for name in ("after", "part"):
         given.pop(name, None)
@@ -142,7 +142,7 @@ def _link(request: HttpRequest) -> str:
 
 
 def _note_sources(project: Project, entries: list[DatasetEntry]) -> None:
-    """Say of each entry whether the inference that it was copied from is still there."""
+    """Set on each entry whether the inference that it was copied from still exists."""
     names = [each.inference_id for each in entries]
     keys = InferenceKey.objects.filter(
         registered_model__project=project,
@@ -157,7 +157,7 @@ def _note_sources(project: Project, entries: list[DatasetEntry]) -> None:
 
 
 def _describe(found: Dataset, version: int) -> dict[str, Any]:
-    """What the version holds; None where counting takes too long."""
+    """Return the counts of a version; {} if counting takes longer than the timeout."""
     try:
         if version != found.working:
             counted = found.versions.get(number=version).told
@@ -175,7 +175,7 @@ def _describe(found: Dataset, version: int) -> dict[str, Any]:
 
 
 def bars(counts: dict[str, int]) -> list[tuple[str, int, float]]:
-    """The first of the counts, each with its share of the largest, of a hundred."""
+    """Return the first counts, each with its percentage of the largest."""
     largest = max(counts.values(), default=0) or 1
     first = list(counts.items())[:LABELS_SHOWN]
     return [(name, n, round(100 * n / largest, 2)) for name, n in first]
@@ -190,7 +190,7 @@ def _latest(tasks: Any) -> list[Any]:
 def picture(
     request: HttpRequest, project_id: str, name: str, entry_id: str
 ) -> HttpResponse:
-    """A preview of an entry's input."""
+    """Return a preview of an entry's input."""
     found = _dataset(request, project_id, name)
     entry = found.entries.select_related("blob").filter(pk=int(entry_id)).first()
     if entry is None or entry.blob is None:
@@ -201,9 +201,9 @@ def picture(
 @login_required
 @require_http_methods(["GET", "HEAD", "POST"])
 def add(request: HttpRequest, model_id: str) -> HttpResponse:
-    """What is chosen and where it is to go; posted with a dataset, it is added.
+    """Render the form to add a selection to a dataset; POST with a dataset adds it.
 
-    A list posts its selection here first, without one.
+    A list of inferences first posts its selection here, without a dataset.
     """
     model = visible_model(request, model_id, Role.EDITOR)
     given = request.POST if request.method == "POST" else request.GET
@@ -251,7 +251,7 @@ def add(request: HttpRequest, model_id: str) -> HttpResponse:
 
 
 def _act(request: HttpRequest, project_id: str, name: str, do: Any, said: str) -> Any:
-    """Do it, say so, and go back to the dataset; what is in the way is said instead."""
+    """Run an action, show its message, and redirect to the dataset; show a conflict instead."""
     found = _dataset(request, project_id, name, Role.EDITOR)
     try:
         do(caller_of(request), found)
@@ -297,7 +297,7 @@ def split(request: HttpRequest, project_id: str, name: str) -> HttpResponse:
 def remove(request: HttpRequest, project_id: str, name: str) -> HttpResponse:
     found, ids = _dataset(request, project_id, name, Role.EDITOR), _entry_ids(request)
     chosen = found.entries.current().filter(pk__in=ids)
-    old = chosen.filter(first_version__lt=found.working)  # others go for good
+    old = chosen.filter(first_version__lt=found.working)  # others cannot be put back
     kept = list(old.values_list("pk", flat=True))
     try:
         count = lifecycle.remove_entries(caller_of(request), found, ids)
@@ -384,7 +384,7 @@ def archive(
 def archive_row(
     request: HttpRequest, project_id: str, name: str, task_id: str
 ) -> HttpResponse:
-    """How far an archive is: the row of the page that moves."""
+    """Render the progress row of an archive, which the page polls."""
     task = _archive(request, project_id, name, task_id)
     context = {"task": task, "dataset": task.dataset, "project": task.dataset.project}
     return render(request, "datasets/_archive.html", context)
@@ -395,7 +395,7 @@ def archive_row(
 def addition_row(
     request: HttpRequest, project_id: str, name: str, task_id: str
 ) -> HttpResponse:
-    """How far an adding is: the row of the page that moves."""
+    """Render the progress row of an addition task, which the page polls."""
     found = _dataset(request, project_id, name)
     tasks = found.adding_tasks.select_related("model")
     task: AddingTask | None = tasks.filter(pk=uuid.UUID(task_id)).first()
@@ -445,7 +445,7 @@ def archive_file(
 @login_required
 @require_safe
 def compare(request: HttpRequest, project_id: str, name: str) -> HttpResponse:
-    """Two versions beside each other."""
+    """Render the comparison of two versions."""
     found = _dataset(request, project_id, name)
     last = str(found.published or 1)
     before = _version(found, request.GET.get("before", last))

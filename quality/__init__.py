@@ -1,1 +1,1 @@
-"""How good a model's answers are, held against what came true, over any filter."""
+"""Quality: figures of a model's answers compared with ground truth, for any filter."""

@@ -1,8 +1,8 @@
-"""The question for quality and its answer: which rows, by what, and what came out.
+"""Measure quality: a query says which rows and how to group them, and gets figures.
 
-At most ``ISTORE_QUALITY_ROWS`` rows are looked at, the newest first, and the answer says
-whether those were all. Rows of another form of truth than most, and rows whose answer says
-nothing that can be compared, are counted beside the figures.
+At most ``ISTORE_QUALITY_ROWS`` rows are read, newest first, and the result says whether
+those were all. Rows with another form of ground truth than the measured one, and rows whose
+answer holds nothing that can be compared, are counted beside the figures.
 """
 
 from __future__ import annotations
@@ -24,9 +24,9 @@ from quality.figures.base import Accumulator, Figures, Settings
 from quality.rows import Row, rows_with_truth
 
 GROUPS_MOST = 100
-LOOKED_AT = 1000  # rows that decide which form is measured
+LOOKED_AT = 1000  # the first rows: their most frequent form of ground truth is measured
 INTERVALS = ("hour", "day", "week", "month")
-# Names of groups that are metadata keys.
+# Names of groups, with the metadata keys that they stand for.
 KEYS = {
     "version": "model_version",
     "environment": "environment",
@@ -39,9 +39,10 @@ TIME = "time"
 
 @dataclass(frozen=True, slots=True)
 class QualityQuery:
-    """``group_by`` is time, version, environment, batch, conversation or metadata.<key>.
+    """Which rows to measure, and how to group them.
 
-    ``form`` is a form of truth; without one it is that of most of the first rows.
+    ``group_by`` is time, version, environment, batch, conversation or metadata.<key>.
+    ``form`` is a form of ground truth; without one it is that of most of the first rows.
     """
 
     filters: Filter = field(default_factory=InferenceFilter)
@@ -64,7 +65,7 @@ class QualityQuery:
 
     @property
     def key(self) -> str | None:
-        """The metadata key that makes the groups."""
+        """The metadata key whose values are the groups, or None."""
         name = self.group_by or ""
         if name.startswith(METADATA):
             return name.removeprefix(METADATA) or None
@@ -78,7 +79,7 @@ class QualityQuery:
 
 @dataclass(frozen=True, slots=True)
 class Group:
-    """The figures of the rows of one group: a value, or the beginning of an interval."""
+    """The figures of one group; its name is a value, or the start of an interval."""
 
     name: str
     figures: Figures
@@ -86,7 +87,7 @@ class Group:
 
 @dataclass(slots=True)
 class Quality:
-    """``considered`` rows were looked at; ``is_complete``: no more have a truth."""
+    """The result: ``considered`` rows were read; ``is_complete`` if no more have ground truth."""
 
     form: str | None
     considered: int
@@ -95,11 +96,11 @@ class Quality:
     groups: list[Group] = field(default_factory=list)
     not_comparable: int = 0
     other_forms: dict[str, int] = field(default_factory=dict)
-    groups_left_out: int = 0  # rows of groups beyond the hundredth
+    groups_left_out: int = 0  # rows of groups beyond the first GROUPS_MOST
 
 
 def measure(model: RegisteredModel, query: QualityQuery) -> Quality:
-    """The figures of all rows that match, as many as may be looked at."""
+    """Return the figures of the rows that match, newest first, up to the allowed number."""
     rows = rows_with_truth(model, query.filters, query.key, query.most + 1)
     first, form = _form(model, query, rows)
     made = Settings(query.threshold, query.label)
@@ -129,7 +130,7 @@ def measure(model: RegisteredModel, query: QualityQuery) -> Quality:
 def _form(
     model: RegisteredModel, query: QualityQuery, rows: Iterator[Row]
 ) -> tuple[Iterator[Row], str | None]:
-    """The form to measure, and the rows from the first on."""
+    """Return an iterator over all rows, and the form of ground truth to measure."""
     if query.form:
         return rows, query.form
     first = list(islice(rows, LOOKED_AT))

@@ -1,4 +1,4 @@
-"""Figures as the page shows them: tiles, a heat table, a curve, a line over groups."""
+"""View models of the quality page: tiles, a heat table, a curve, a line over groups."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from quality.figures.base import Confusion, Figures
 from quality.measuring import Group, Quality
 
 HEATS = 9
-# Of each figure its title, and what it says where the title does not.
+# By figure: its title, and an explanation if the title is not enough.
 TITLES: dict[str, tuple[str, str]] = {
     "accuracy": ("Accuracy", "share of answers that are right"),
     "balanced_accuracy": ("Balanced accuracy", "mean recall of the labels"),
@@ -48,7 +48,7 @@ COLUMNS = (
     "rmse",
     "r2",
 )
-# The figure that is followed over groups: the first that there is.
+# The figure that the line over groups shows: the first of these that exists.
 FOLLOWED = ("accuracy", "map", "mae", "f1", "ndcg", "exact_match")
 ERRORS = ("mae", "rmse", "median_absolute_error", "max_error", "log_loss")
 
@@ -62,7 +62,7 @@ class Tile:
 
 @dataclass(frozen=True, slots=True)
 class Cell:
-    """One cell of the confusion table: ``heat`` is its share of the row, 0 to 9."""
+    """A cell of the confusion matrix; ``heat`` is its share of the row, from 0 to 9."""
 
     count: int
     heat: int
@@ -78,7 +78,7 @@ class HeatRow:
 
 @dataclass(frozen=True, slots=True)
 class Point:
-    """A group at its place; ``top`` and ``height`` are of a column from zero."""
+    """A group in the chart; ``top`` and ``height`` are those of a column that starts at zero."""
 
     x: float
     y: float
@@ -90,13 +90,13 @@ class Point:
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """A figure over groups in a box of 100 by 100; ``low`` and ``high`` are its ends."""
+    """A figure over groups, in a box of 100 by 100; ``low`` and ``high`` are the axis ends."""
 
     title: str
     points: list[Point]
     low: float
     high: float
-    is_over_time: bool = True  # else there is nothing between two groups, and no line
+    is_over_time: bool = True  # otherwise groups are unordered, and columns are drawn
     width: float = 0.0  # of a column
 
     @property
@@ -117,13 +117,13 @@ def _named(titles: tuple[str, str], value: float) -> tuple[str, float, str]:
 
 
 def columns(figures: Figures) -> list[tuple[str, str]]:
-    """The figures that the rows of labels have, by name and title."""
+    """Return name and title of the figures that the rows of labels have."""
     known = {name for row in figures.by_label for name in row}
     return [(name, TITLES[name][0]) for name in COLUMNS if name in known]
 
 
 def label_rows(figures: Figures) -> list[tuple[str, list[float | None], int, float]]:
-    """Each label with its figures, its support, and its best figure as a bar's length."""
+    """Return each label with its figures, its support, and the length of its bar."""
     names = [name for name, _ in columns(figures)]
     followed = next((n for n in ("f1", "map", "accuracy") if n in names), None)
     return [
@@ -152,12 +152,12 @@ def heat_rows(confusion: Confusion) -> list[HeatRow]:
 
 
 def curve_path(points: Sequence[tuple[float, float]]) -> str:
-    """Recall to the right, precision upwards, in a box of 100 by 100."""
+    """Return the SVG path of the curve: x is recall, y precision, in a box of 100 by 100."""
     return "M" + " L".join(f"{100 * r:.2f} {100 - 100 * p:.2f}" for r, p in points)
 
 
 def followed(quality: Quality, is_over_time: bool) -> Line | None:
-    """The most telling figure over the groups, when there are two or more of it."""
+    """Return the main figure over the groups, or None if fewer than two groups have it."""
     name = next((n for n in FOLLOWED if n in quality.figures.overall), None)
     told = [
         (group, value)

@@ -1,4 +1,4 @@
-"""Inferences that have a ground truth, with their answers, a batch at a time."""
+"""Read inferences with ground truth and their answers, in batches."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ AT_ONCE = 2000
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """``form`` is that of the truth; ``value`` of the metadata key that was asked for."""
+    """A row to measure: ``form`` is the form of ``truth``, ``value`` that of the metadata key."""
 
     form: str
     truth: Any
@@ -42,7 +42,10 @@ class Row:
 def rows_with_truth(
     model: RegisteredModel, filters: Filter, key: str | None, most: int
 ) -> Iterator[Row]:
-    """The newest of those that match, at most so many; ``key`` is read beside them."""
+    """Yield the newest ``most`` rows that match; ``key`` is the metadata key to read with them.
+
+    Pages go by id (keyset), so each page is one short statement with its own timeout.
+    """
     chosen = matching(model, And((filters, TruthFilter("given")))).order_by("-id")
     below, left = None, most
     while left > 0:
@@ -56,6 +59,8 @@ def rows_with_truth(
         below, left = ids[-1], left - len(ids)
 
 
+# Read by primary keys. Answers are not read where ground truth is labels: columns of the
+# row hold the labels of the answer, and answers may be large or in the blob store.
 READ = f"""
 SELECT row.id, truth.truth::text, coalesce(row.classes, row.labels),
        coalesce(row.probabilities, row.scores),

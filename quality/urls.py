@@ -1,4 +1,4 @@
-"""The page of quality."""
+"""URLs of the quality page."""
 
 from django.urls import re_path
 

@@ -1,4 +1,4 @@
-"""The page of a model's quality, over the filter in its address."""
+"""The page of a model's quality, for the filter in its URL."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from istore.db.statement_timeout import statement_timeout
 from quality import presentation
 from quality.measuring import INTERVALS, KEYS, Quality, QualityQuery, measure
 
-ROWS = 10_000  # that a page looks at unless it is asked for all it may
+ROWS = 10_000  # rows that the page measures by default; a link asks for all allowed
 GROUPS = {
     "": "no groups",
     "time": "time",
@@ -59,12 +59,12 @@ def page(request: HttpRequest, model_id: str) -> HttpResponse:
             label=label or None,
             limit=None if all_rows else ROWS,
         )
-        # The frame leaves at once, and asks for the figures; without scripts a link does.
+        # The page is sent at once, and htmx then fetches the figures; a link does without scripts.
         if is_part or request.GET.get("figures") == "true":
             context |= _show(measure(model, query), group == "time")
     except (ValidationError, ValueError) as error:
         context["problem"] = " ".join(getattr(error, "messages", [str(error)]))
-        # A part is put into its page whatever it says.
+        # htmx swaps a fragment into the page only with a 2xx status, so errors are 200 too.
         return render(request, template, context, status=200 if is_part else 400)
     except OperationalError:
         context["problem"] = "This takes too long: narrow the filter."
@@ -73,7 +73,7 @@ def page(request: HttpRequest, model_id: str) -> HttpResponse:
 
 
 def _ask(request: HttpRequest) -> str:
-    """The query string that the figures are asked with, to be gone on from."""
+    """Return the query string of the figures, to which parameters can be appended."""
     query = request.GET.copy()
     for name in ("part", "figures"):
         query.pop(name, None)

@@ -1,4 +1,4 @@
-"""The part of the API that datasets take up. Their names hold no slash."""
+"""URLs of the datasets API. Names of datasets have no slash, so they fit one segment."""
 
 from django.urls import re_path
 

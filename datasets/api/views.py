@@ -1,4 +1,4 @@
-"""The REST API of datasets: each view parses, asks, answers."""
+"""The REST API of datasets: each view parses the request, calls ``lifecycle``, answers."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ class DatasetsIn(ProjectView):
         return found
 
     def version(self, dataset: Dataset, number: str) -> int:
-        """A number, or ``working``."""
+        """Return the number of a version that is given as a number or as ``working``."""
         if number == "working":
             return dataset.working
         if 0 < int(number) <= dataset.working:

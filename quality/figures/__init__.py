@@ -1,7 +1,7 @@
-"""The arithmetic, by scikit-learn and pycocotools: one module for each form of truth.
+"""The figures, by scikit-learn and pycocotools: one module for each form of ground truth.
 
-An accumulator is given rows one by one, keeps what the figures need of them, and says the
-figures at the end. ``None`` among figures is what the rows do not say.
+An accumulator takes rows one by one, keeps what the figures need, and returns the figures
+at the end. A figure is ``None`` if the rows do not determine it.
 """
 
 from __future__ import annotations
@@ -13,10 +13,10 @@ from quality.figures.base import Accumulator
 
 @cache
 def accumulators() -> dict[str, type[Accumulator]]:
-    """By the form of the truth: see inferences.ground_truth.truths.
+    """Return the accumulator classes by form of ground truth (``inferences.ground_truth.truths``).
 
-    Imported when first measured: scikit-learn takes seconds and a hundred megabytes,
-    which every process of the store would pay.
+    They are imported on first use: scikit-learn takes seconds and a hundred megabytes, which
+    every process of the store would pay otherwise.
     """
     from quality.figures.classes import Classes
     from quality.figures.entities import Entities

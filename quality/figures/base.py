@@ -1,4 +1,4 @@
-"""What every form of truth shares: rows in, figures out."""
+"""What all forms of ground truth share: settings, figures and the accumulator protocol."""
 
 from __future__ import annotations
 
@@ -14,16 +14,19 @@ LABELS_SHOWN = 200
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """``threshold`` is the score from which on an answer is meant."""
+    """Settings of a measurement; ``threshold`` is the lowest score that counts as positive."""
 
     threshold: float = 0.5
-    label: str | None = None  # whose curve is drawn
+    label: str | None = None  # the label whose curve is drawn
 
 
 @dataclass(slots=True)
 class Figures:
-    """``by_label`` are rows of figures, each with its label; ``notes`` say what was left
-    out and why. ``curve`` is precision over recall, of ``curve_label``."""
+    """The result of an accumulator.
+
+    ``by_label`` has a dict of figures per label. ``notes`` say what was left out and why.
+    ``curve`` is the precision-recall curve of ``curve_label``.
+    """
 
     rows: int
     overall: dict[str, float | None]
@@ -36,33 +39,33 @@ class Figures:
 
 @dataclass(frozen=True, slots=True)
 class Confusion:
-    """How often each actual label (a row) was predicted as each (a column)."""
+    """A confusion matrix: how often each actual label (row) was predicted as each (column)."""
 
     labels: list[str]
     counts: list[list[int]]
-    left_out: int  # rows of rarer labels
+    left_out: int  # inferences with a label that is too rare for the matrix
 
 
 class Accumulator(Protocol):
-    """Rows of one form of truth."""
+    """Accumulates rows of one form of ground truth."""
 
     def __init__(self, settings: Settings) -> None: ...
 
     def add(self, truth: Any, predicted: Predicted) -> bool:
-        """Take a row in. False when its answer says nothing that can be compared."""
+        """Add a row; return False if its answer holds nothing that can be compared."""
         ...
 
     def figures(self, *, whole: bool) -> Figures:
-        """Of a group the overall figures are enough: then ``whole`` is False."""
+        """Return the figures; only the overall ones, as for a group, if ``whole`` is False."""
         ...
 
 
 class Spellings:
-    """One way to write each label, whichever of its ways the rows have.
+    """Normalises labels: one spelling for each, whichever spelling a row has.
 
-    Agreement holds labels against each other composed (Unicode NFC), and whole numbers
-    without a point; figures must do the same, or a verdict of right is counted as wrong.
-    The way that was met first is shown, so a label stays one that a filter finds.
+    ``agreement`` compares labels in Unicode NFC, and whole numbers without a decimal point.
+    Figures must do the same, or an answer that agrees would count as wrong. The spelling that
+    came first is shown, so that a filter finds the label.
     """
 
     def __init__(self) -> None:
@@ -72,7 +75,7 @@ class Spellings:
         return self._written.setdefault(comparable(label), label)
 
     def known(self, label: str | None) -> str | None:
-        """The way in which a label was written that somebody asks for."""
+        """Return the spelling in the rows of a label that a user asked for, or None."""
         return label and self._written.get(comparable(label), label)
 
 
@@ -83,7 +86,7 @@ def finite_or_none(value: Any) -> float | None:
 
 
 def show(rows: list[dict[str, Any]], notes: list[str]) -> list[dict[str, Any]]:
-    """The rows with the most support first, and a note of those left out."""
+    """Return at most ``LABELS_SHOWN`` rows, highest support first; note how many are left out."""
     rows = sorted(rows, key=lambda row: (-row["support"], row["label"]))
     if len(rows) > LABELS_SHOWN:
         notes.append(f"{LABELS_SHOWN} of {len(rows)} labels are told, by support.")

@@ -1,4 +1,4 @@
-"""Labels: one class for the whole input, or several."""
+"""Figures of labels: one class for the whole input, or several."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ from quality.figures.base import (
 )
 
 CONFUSED_MOST = 25
-PROBABILITIES_MOST = 10_000_000  # cells of the matrix that AUC and log loss need
+PROBABILITIES_MOST = 10_000_000  # rows times classes: a dense matrix in memory
 NEARLY_ONE = 0.02
 NOTHING = ""  # the label of an answer without labels
-NO_LABELS = ("\0a", "\0b")  # which no label is, as none holds a NUL
+NO_LABELS = ("\0a", "\0b")  # equal to no label, as labels hold no NUL
 
 
 class Classes:
-    """A row with one actual is of one class; rows with several make all multi-label."""
+    """Figures of one class per row; if a row has several labels, all rows are multi-label."""
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
@@ -43,7 +43,7 @@ class Classes:
             return False
         self.finds_things = self.finds_things or predicted.finds_things
         spelling = self.spellings.of
-        # The answer's first: filters ask for labels as answers have them.
+        # The answer's labels come first: their spelling is kept, and filters search by it.
         self.answers.append(
             [(spelling(name), score) for name, score in predicted.pairs]
         )
@@ -67,7 +67,7 @@ class Classes:
             "accuracy": finite_or_none(metrics.accuracy_score(actual, said)),
             **_average(actual, said, labels),
         }
-        # Balanced accuracy is the mean recall of the classes that came true.
+        # Balanced accuracy is the mean recall of the classes that occur in the ground truth.
         balanced = metrics.recall_score(
             actual, said, labels=sorted(set(actual)), average="macro", zero_division=0
         )
@@ -90,7 +90,7 @@ class Classes:
             for a in self.answers
         ]
         labels = sorted({label for row in (*self.actual, *said) for label in row})
-        # One column alone would be taken for a single class, which must not be sparse.
+        # With one column scikit-learn assumes a binary target, which must not be sparse.
         columns = [*labels, *NO_LABELS][: max(2, len(labels))]
         binarizer = MultiLabelBinarizer(classes=columns, sparse_output=True)
         actual, answered = (
@@ -114,7 +114,7 @@ class Classes:
         return found
 
     def _probabilities(self, found: Figures, actual: np.ndarray, whole: bool) -> None:
-        """AUC, log loss and the curve, of the rows that say how probable each class is."""
+        """Add AUC, log loss and the curve, over rows with a probability for each class."""
         classes = {label for labels in self.actual for label in labels}
         classes |= {label for answer in self.answers for label, _ in answer}
         names = sorted(classes)
@@ -185,7 +185,7 @@ def _by_label(labels: list[str], counted: Any) -> list[dict[str, Any]]:
 
 
 def _confusion(actual: np.ndarray, said: np.ndarray) -> Confusion:
-    """Of the most frequent labels; how many rows have rarer ones is told."""
+    """Return the matrix of the ``CONFUSED_MOST`` most frequent labels; count the other rows."""
     counts = Counter(actual) + Counter(said)
     labels = sorted(label for label, _ in counts.most_common(CONFUSED_MOST))
     kept = np.isin(actual, labels) & np.isin(said, labels)
@@ -198,12 +198,15 @@ def _confusion(actual: np.ndarray, said: np.ndarray) -> Confusion:
 
 
 def _distribution(answer: Pairs, place: dict[str, int]) -> np.ndarray | None:
-    """The probability of each class, made to add up to one; None if it is not said."""
+    """Return the probability of each class, scaled to add up to 1.
+
+    None if a score is missing or negative, or the sum is more than ``NEARLY_ONE`` off.
+    """
     row = np.zeros(len(place))
     scored = {label: score for label, score in answer if score is not None}
     if len(scored) < len(answer) or not scored or min(scored.values()) < 0:
         return None
-    if len(scored) == 1 and len(place) == 2:  # of two classes, the other is the rest
+    if len(scored) == 1 and len(place) == 2:  # binary: the other class has the rest
         ((label, score),) = scored.items()
         if score > 1:
             return None
@@ -228,7 +231,7 @@ def _probabilistic(
         auc = finite_or_none(
             metrics.roc_auc_score(truth, scores, multi_class="ovr", labels=names)
         )
-    else:  # of a class that never came true there is no curve
+    else:  # AUC is not defined for a class without a positive: average over the others
         there = [n for n, name in enumerate(names) if name in set(truth)]
         each = [metrics.roc_auc_score(truth == names[n], scores[:, n]) for n in there]
         auc = finite_or_none(np.mean(each))

@@ -1,4 +1,4 @@
-"""Spans of a text: right when label, beginning and end are."""
+"""Figures of text spans: a span is right if label, start and end are."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ class Entities:
     def __init__(self, settings: Settings) -> None:
         self.rows = 0
         self.spellings = Spellings()
-        # Of each label, for every span that is actual or found: whether it is which.
+        # By label, for every span that is actual or found: the pair (is actual, is found).
         self.actual: dict[str, list[bool]] = defaultdict(list)
         self.found: dict[str, list[bool]] = defaultdict(list)
 

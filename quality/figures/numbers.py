@@ -1,4 +1,4 @@
-"""Numbers: of a regression, of several outputs, of a forecast step by step."""
+"""Figures of numbers: regressions, several outputs, and forecasts step by step."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class Errors:
 
 
 class Numbers:
-    """The value of a regression."""
+    """Figures of a regression's value."""
 
     def __init__(self, settings: Settings) -> None:
         self.errors = Errors()
@@ -57,7 +57,7 @@ class Numbers:
 
 
 class Steps:
-    """Forecasts: all steps together, and each step ahead by itself."""
+    """Figures of forecasts: of all steps together, and of each step ahead."""
 
     def __init__(self, settings: Settings) -> None:
         self.rows = 0
@@ -90,7 +90,7 @@ class Steps:
 
 
 class Outputs:
-    """Several outputs: the errors of numbers, the accuracy of texts, output by output."""
+    """Figures of several outputs, one by one: errors of numbers, accuracy of texts."""
 
     def __init__(self, settings: Settings) -> None:
         self.rows = 0

@@ -1,4 +1,4 @@
-"""Rankings, by how relevant their items turned out to be."""
+"""Figures of rankings, by the actual relevance of their items."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from quality.figures.base import Figures, Settings, finite_or_none
 
 
 class Rankings:
-    """Each ranking by itself, then the mean. Items that were not ranked come last."""
+    """The mean over rankings of each one's figures. Items that were not ranked come last."""
 
     def __init__(self, settings: Settings) -> None:
         self.rows = 0
@@ -26,7 +26,7 @@ class Rankings:
         ranked = list(dict.fromkeys(comparable(item) for item, _ in predicted.pairs))
         items = list(dict.fromkeys([*ranked, *relevance]))
         if len(items) < 2 or not any(relevance.values()):
-            return True  # in a ranking of one there is nothing to get wrong
+            return True  # one item, or none relevant: counted, but without figures
         place = {item: len(items) - n for n, item in enumerate(ranked)}
         actual = np.array([[relevance.get(item, 0.0) for item in items]])
         said = np.array([[place.get(item, 0) for item in items]], dtype=float)

@@ -1,4 +1,4 @@
-"""Boxes and shapes: average precision as COCO's evaluation has it, by pycocotools."""
+"""Figures of boxes and shapes: COCO's average precision, by pycocotools."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from inferences.ground_truth.overlaps import GRID, contours_of, encode
 from inferences.predictions.parsers.values import Box, Detection
 from quality.figures.base import Figures, Settings, Spellings, finite_or_none, show
 
-SHAPES_MOST = 300_000  # that are held at once, found and actual together
-ALL, HUNDRED = 0, 2  # COCO's area range and its number of detections an image
+SHAPES_MOST = 300_000  # shapes in memory at once, found and actual together
+ALL, HUNDRED = 0, 2  # indices in COCOeval: area range "all", 100 detections an image
 
 Annotation = dict[str, Any]
 
 
 class Boxes:
-    """Boxes, turned ones too; those are compared as masks."""
+    """Figures of boxes. Rotated boxes are compared as masks."""
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
@@ -48,7 +48,7 @@ class Boxes:
             return False
         self.images += 1
         actual_shapes, found_shapes = drawn
-        # The answer's first: their labels are the ones that filters find.
+        # The answer's labels come first: their spelling is kept, and filters search by it.
         for one, shape in zip(found, found_shapes, strict=True):
             score = 1.0 if one.score is None else one.score
             self._keep(self.found, one.label, shape | {"score": score})
@@ -63,7 +63,7 @@ class Boxes:
     def _drawn(
         self, found: Sequence[Detection], truth: Sequence[dict[str, Any]]
     ) -> tuple[list[Annotation], list[Annotation]] | None:
-        """The shapes of one image; None where they cannot be compared."""
+        """Return actual and found shapes of one image; None if they cannot be compared."""
         if not found and not truth:
             return [], []
         plain = all(isinstance(one.shape, Box) for one in found)
@@ -173,7 +173,7 @@ class Boxes:
 
 
 class Polygons(Boxes):
-    """Contours, compared as masks."""
+    """Figures of contours, compared as masks."""
 
 
 CORNERS = ("xmin", "ymin", "xmax", "ymax")
@@ -208,7 +208,7 @@ def _units_differ(found: Sequence[Detection], truth: Sequence[dict[str, Any]]) -
 
 
 def _at(evaluated: COCOeval, threshold: float, number: int | None) -> dict[str, Any]:
-    """Precision, recall and F1 of the answers that are meant, at an overlap of half."""
+    """Return precision, recall and F1 of answers from the threshold on, at an IoU of 0.5."""
     right = wrong = actual = 0
     smallest = evaluated.params.areaRng[ALL]
     for each in evaluated.evalImgs:
@@ -233,5 +233,5 @@ def _mean(precision: np.ndarray) -> float | None:
 
 
 def _describe(value: float | None) -> float | None:
-    """COCO says -1 where there is nothing to be found."""
+    """Return COCO's figure, or None for its -1: there was nothing to find."""
     return None if value is None or value < 0 else value

@@ -1,4 +1,4 @@
-"""Generated text: the same words, whatever the blanks between them."""
+"""Figures of generated text: equal if the words are, whatever the whitespace."""
 
 from __future__ import annotations
 

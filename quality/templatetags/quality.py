@@ -1,4 +1,4 @@
-"""How figures are written."""
+"""Template filters that format figures."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ register = template.Library()
 
 @register.filter
 def figure(value: float | None) -> str:
-    """Three digits behind the point, six in all for what is large."""
+    """Return a figure with three decimals; large ones with six significant digits."""
     if value is None:
         return "—"
     return f"{value:.3f}" if abs(value) < 1000 else f"{value:,.6g}"
@@ -22,5 +22,5 @@ def member(values: dict[str, float | None], name: str) -> float | None:
 
 @register.filter
 def day(group: str) -> str:
-    """The beginning of an interval, as short as it can be."""
+    """Return the start of an interval, as short as possible."""
     return group.removesuffix("T00:00:00Z").replace("T", " ").removesuffix(":00Z")

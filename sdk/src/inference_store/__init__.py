@@ -1,4 +1,4 @@
-"""Client of the Inference Store: ask models, keep what they said, and find it again.
+"""Client of the Inference Store: call models, store their inferences, and find them again.
 
 from inference_store import connect, inference, models
 connect()  # ISTORE_URL, ISTORE_TOKEN

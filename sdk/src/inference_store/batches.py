@@ -1,4 +1,4 @@
-"""Many inferences in one request: one JSON text per line."""
+"""Many inferences in one request, as NDJSON: one JSON object per line."""
 
 from __future__ import annotations
 
@@ -9,13 +9,16 @@ import httpx2
 from inference_store.models import BatchResult, NewInferenceStorageRequest
 from inference_store.requests import document, written
 
-MOST_BYTES = 4 * 1024 * 1024  # half of what the store takes
+MOST_BYTES = 4 * 1024 * 1024  # half of what the store accepts in one request
 
 
 def batches(
     request_bodies: Iterable[NewInferenceStorageRequest], size: int
 ) -> Iterator[list[bytes]]:
-    """The lines to send, cut where a batch has enough of them or of bytes."""
+    """Yield the lines of each request: at most ``size`` lines and ``MOST_BYTES`` bytes.
+
+    A single line that is larger makes a request of its own.
+    """
     rows: list[bytes] = []
     length = 0
     for body in request_bodies:
@@ -30,6 +33,6 @@ def batches(
 
 
 def read_results(response: httpx2.Response) -> list[BatchResult]:
-    """One result per row, in order."""
+    """Return one result per inference, in the order sent."""
     results = document(response)["results"]
     return [BatchResult.model_validate(each) for each in results]

@@ -1,8 +1,8 @@
-"""Functions that build a call become functions that send it.
+"""Turn functions that build a call into functions that send it.
 
-``@blocking`` makes a function of a module: it sends by the connected client. From it
-``awaitable`` makes the twin in ``inference_store.aio``, and ``bound`` the method of a
-client's namespace. All keep the parameters, and return what the call's answer means.
+``@blocking`` makes a module function, which sends by the connected client. From it
+``awaitable`` makes the async version in ``inference_store.aio``, and ``bound`` makes the
+method of a client's namespace. All keep the parameters and return the parsed answer.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ INNER = re.compile(r"\w+\[(.*)\]", re.DOTALL)
 
 
 def blocking(plan: Callable[P, Plan[T]]) -> Callable[P, T]:
-    """The function that sends what ``plan`` builds, by the connected client."""
+    """Return a function that sends what ``plan`` builds, by the connected client."""
 
     @wraps(plan)
     def send(*args: P.args, **kwargs: P.kwargs) -> T:
@@ -35,7 +35,7 @@ def blocking(plan: Callable[P, Plan[T]]) -> Callable[P, T]:
 
 
 def awaitable(function: Callable[P, T]) -> Callable[P, Coroutine[Any, Any, T]]:
-    """The twin of a ``@blocking`` function, by the connected client of ``aio``."""
+    """Return the async version of a ``@blocking`` function, by the client of ``aio``."""
     plan = plan_of(function)
 
     @wraps(plan)
@@ -46,7 +46,7 @@ def awaitable(function: Callable[P, T]) -> Callable[P, Coroutine[Any, Any, T]]:
 
 
 class bound(Generic[P, R]):
-    """A method of a namespace, from the function of the same name."""
+    """A descriptor: the method of a namespace, made from the function of the same name."""
 
     def __init__(self, function: Callable[P, R]) -> None:
         self.plan = plan_of(function)
@@ -61,18 +61,18 @@ class bound(Generic[P, R]):
         def send(*args: P.args, **kwargs: P.kwargs) -> R:
             return cast(R, namespace.run(self.plan(*args, **kwargs)))
 
-        # The next look finds it on the namespace itself.
+        # Kept on the namespace itself, so that the next access skips this descriptor.
         namespace.__dict__[self.name] = _present(send, self.plan)
         return cast("Callable[P, R]", namespace.__dict__[self.name])
 
 
 def plan_of(function: Callable[..., Any]) -> Callable[..., Any]:
-    """What builds the call that ``function`` sends."""
+    """Return the function that builds the call which ``function`` sends."""
     return cast("Callable[..., Any]", function.plan)  # type: ignore[attr-defined]
 
 
 def _present(send: F, plan: Callable[..., Any]) -> F:
-    """``send`` under the signature of ``plan``, returning what is inside the call."""
+    """Return ``send`` with the signature of ``plan`` and the result type of its call."""
     presented: Any = send
     said = plan.__annotations__["return"]
     found = INNER.fullmatch(said)

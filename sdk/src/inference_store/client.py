@@ -1,4 +1,4 @@
-"""The blocking client, and the one that the module functions use."""
+"""The blocking client, and ``connect``, which chooses the client of the module functions."""
 
 from __future__ import annotations
 
@@ -39,20 +39,24 @@ class Client:
     """A connection to a store: the modules of this package as attributes.
 
     ``Client().inference.count_inferences(…)`` is ``inference.count_inferences(…)`` with
-    this client. It may be shared by threads, and closes itself as a context manager. After
-    a ``fork`` it may be used in parent and child: each has connections of its own.
+    this client. Threads may share it, and a ``with`` block closes it at its end. After
+    a ``fork`` parent and child may both use it: each has connections of its own.
+
+        with Client("https://store.example", "ist_…") as client:
+            print(client.register.list_registered_models())
 
     Parameters:
-        url: of the store; ``ISTORE_URL`` when not given, else http://127.0.0.1:8000.
-        token: of a project; ``ISTORE_TOKEN`` when not given.
-        timeout: seconds that connecting, or a silence while sending or receiving, may
-            last.
+        url: URL of the store; ``ISTORE_URL`` when not given, else http://127.0.0.1:8000.
+        token: token of a project; ``ISTORE_TOKEN`` when not given.
+        timeout: seconds that connecting may take, and seconds without a byte sent or
+            received after which a call fails. It is no limit of the whole call.
         retries: how often calls that may run twice are repeated.
-        transport: what carries requests, for tests and special networks.
-        sleep: how to wait between tries.
+        transport: an ``httpx2`` transport that sends requests, for tests and special
+            networks.
+        sleep: a function that waits the given seconds between tries, for tests.
 
     Raises:
-        ValueError: the URL is none.
+        ValueError: the URL is not valid, or no header can hold the token.
     """
 
     def __init__(
@@ -91,11 +95,11 @@ class Client:
         self.protection = Protection(self)
 
     def get_model(self, model_id: str) -> Model:
-        """The model to call, as ``inference_store.get_model`` with this client."""
+        """Return the model to call, as ``inference_store.get_model`` does, with this client."""
         return Model(self, self.send(fetch_model(model_id)))
 
     def run(self, plan: Plan[T]) -> T:
-        """Sends a call, or the steps of several, and returns what they come to."""
+        """Send one call, or several as steps, and return their result."""
         if isinstance(plan, Call):
             return self.send(plan)
         answer: Any = None
@@ -110,7 +114,7 @@ class Client:
                 answer = self.send(step)
 
     def send(self, call: Call[T]) -> T:
-        """Sends one call, again where that is allowed, and reads its answer."""
+        """Send one call, retry it where that is allowed, and return what its answer means."""
         attempt = Attempt(call, self.url, self._token, self._retries)
         while True:
             try:
@@ -126,7 +130,7 @@ class Client:
             self._sleep(wait)
 
     def close(self) -> None:
-        """Closes the connections. The client is of no use afterwards.
+        """Close the connections. The client cannot be used afterwards.
 
         In a forked child the connections of the parent stay open.
         """
@@ -152,18 +156,20 @@ class Client:
 
 
 def connect(url: str | None = None, token: str | None = None, **options: Any) -> Client:
-    """Connect the functions of the modules to a store. Nothing is sent yet.
+    """Connect the functions of the modules to a store, and return the client.
+
+    Nothing is sent yet, so a wrong token or address shows at the first call.
 
     Parameters:
-        url: of the store; ``ISTORE_URL`` when not given, else http://127.0.0.1:8000.
-        token: of a project; ``ISTORE_TOKEN`` when not given.
+        url: URL of the store; ``ISTORE_URL`` when not given, else http://127.0.0.1:8000.
+        token: token of a project; ``ISTORE_TOKEN`` when not given.
         options: further parameters of ``Client``.
 
     Returns:
-        The client, which may be kept and used on its own.
+        The client. It may be kept and used on its own.
 
     Raises:
-        ValueError: the URL is none.
+        ValueError: the URL is not valid, or no header can hold the token.
     """
     if connection.current:
         connection.current.close()
@@ -172,14 +178,15 @@ def connect(url: str | None = None, token: str | None = None, **options: Any) ->
 
 
 def get_model(model_id: str) -> Model:
-    """A registered model, to call through the proxy.
+    """Return a registered model, to call it through the proxy.
 
     Parameters:
         model_id: the model's id.
 
     Returns:
         The model, with ``predict``, ``predict_proba``, ``detect``, ``embed`` and
-        ``set_inference_server_settings``.
+        ``set_inference_server_settings``. Example:
+        ``get_model("harbour-detector").detect("quay.png")["outputs"]``.
 
     Raises:
         NotFound: the store does not know the model.

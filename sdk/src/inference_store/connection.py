@@ -1,4 +1,4 @@
-"""Which client the module functions use: the one that ``connect()`` made last."""
+"""The client of the module functions: the one that ``connect()`` made last."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def connected_async() -> AsyncClient:
 
 
 def url_and_token(url: str | None, token: str | None) -> tuple[str, str | None]:
-    """What was given, else what the environment says, else the store on this machine."""
+    """Return URL and token: as given, else of the environment, else of the local store."""
     url = url or os.environ.get("ISTORE_URL") or DEFAULT_URL
     return _plain_url(url), _plain_token(token or os.environ.get("ISTORE_TOKEN"))
 
@@ -55,9 +55,10 @@ def _plain_url(url: str) -> str:
 
 
 def _plain_token(token: str | None) -> str | None:
-    """The token without the line end that files and shells leave behind it.
+    """Return the token without the line end that files and shells leave behind it.
 
-    Raises ``ValueError``, which does not repeat the token, for what no header can hold.
+    Raises ``ValueError`` where no HTTP header can hold the token. The message does not
+    repeat the token.
     """
     token = (token or "").strip()
     if not (token.isascii() and token.isprintable()):

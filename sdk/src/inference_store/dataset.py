@@ -1,4 +1,8 @@
-"""Datasets: fill them with inferences, publish versions, split, compare, download."""
+"""Datasets: fill them with inferences, publish versions, split, compare, download.
+
+A dataset has one working version, which changes, and published versions, which never
+change.
+"""
 
 from __future__ import annotations
 
@@ -25,7 +29,7 @@ WORKING = "working"
 
 @blocking
 def list_datasets(project_id: str) -> Call[Page[Dataset]]:
-    """The datasets of a project, by name.
+    """Return the datasets of a project, ordered by name.
 
     Raises:
         NotFound: there is no such project.
@@ -36,10 +40,10 @@ def list_datasets(project_id: str) -> Call[Page[Dataset]]:
 
 @blocking
 def create_dataset(project_id: str, request_body: NewDatasetRequest) -> Call[Dataset]:
-    """A dataset without entries.
+    """Create a dataset without entries, and return it.
 
     Raises:
-        Conflict: ``dataset-exists``.
+        Conflict: ``dataset-exists``, the project has a dataset of this name.
         InferenceStoreError: any other failure.
     """
     return post(*_of(project_id), body=request_body, read=one(Dataset))
@@ -47,7 +51,7 @@ def create_dataset(project_id: str, request_body: NewDatasetRequest) -> Call[Dat
 
 @blocking
 def get_dataset(project_id: str, name: str) -> Call[Dataset | None]:
-    """The dataset of this name; None if there is none."""
+    """Return the dataset of this name, or None if there is none."""
     return get(*_of(project_id), name, read=one(Dataset), may_be_absent=True)
 
 
@@ -55,11 +59,13 @@ def get_dataset(project_id: str, name: str) -> Call[Dataset | None]:
 def change_dataset(
     project_id: str, name: str, request_body: DatasetChange
 ) -> Call[Dataset]:
-    """Rename, describe or split a dataset. Published versions stay as they are.
+    """Change name, description or splitting of a dataset, and return it.
+
+    Published versions stay as they are.
 
     Raises:
         NotFound: there is no such dataset.
-        Conflict: ``dataset-exists``.
+        Conflict: ``dataset-exists``, the project has a dataset of this name.
         InferenceStoreError: any other failure.
     """
     return patch(*_of(project_id), name, body=request_body, read=one(Dataset))
@@ -67,10 +73,10 @@ def change_dataset(
 
 @blocking
 def delete_dataset(project_id: str, name: str) -> Call[str | None]:
-    """Delete a dataset with all its versions, for good.
+    """Delete a dataset with all its versions, permanently.
 
     Returns:
-        Its name; None if there is none.
+        Its name; None if there is no such dataset.
     """
     return delete(*_of(project_id), name, read=lambda _: name, may_be_absent=True)
 
@@ -79,10 +85,12 @@ def delete_dataset(project_id: str, name: str) -> Call[str | None]:
 def add_to_dataset(
     project_id: str, name: str, request_body: NewAdditionRequest
 ) -> Call[DatasetAddition]:
-    """Begin to add inferences to the working version, as copies that stay.
+    """Start a task that adds inferences to the working version, as copies.
+
+    The copies stay when retention or a deletion removes the inferences later.
 
     Returns:
-        The task, which goes on by itself (see ``get_addition``).
+        The task. A worker carries it out; ``get_addition`` returns its progress.
 
     Raises:
         NotFound: there is no such dataset.
@@ -103,7 +111,7 @@ def add_to_dataset(
 def get_addition(
     project_id: str, name: str, addition_id: str
 ) -> Call[DatasetAddition | None]:
-    """A task that adds, as it is now; None if there is none."""
+    """Return an addition task as it is now, or None if there is none of this id."""
     return get(
         *_of(project_id),
         name,
@@ -124,13 +132,13 @@ def list_entries(
     limit: int | None = None,
     cursor: str | None = None,
 ) -> Call[Page[DatasetEntry]]:
-    """One page of the entries of a version, in the order they were added.
+    """Return one page of the entries of a version, in the order they were added.
 
     Parameters:
         project_id: the project.
-        name: of the dataset.
-        version: a number, or ``working``.
-        label: with this label among their annotations.
+        name: name of the dataset.
+        version: number of a published version, or ``working``.
+        label: only entries that have this label among their annotations.
         limit: entries on the page, 50 when not given, up to 1000.
         cursor: the ``next`` of the page before.
 
@@ -151,10 +159,10 @@ def list_entries(
 
 @blocking
 def remove_entries(project_id: str, name: str, entry_ids: Sequence[int]) -> Call[int]:
-    """Take entries out of the working version; published versions keep theirs.
+    """Remove entries from the working version; published versions keep theirs.
 
     Returns:
-        How many were in it.
+        The number of entries that were removed: those that the working version held.
     """
     return post(
         *_of(project_id),
@@ -168,10 +176,10 @@ def remove_entries(project_id: str, name: str, entry_ids: Sequence[int]) -> Call
 
 @blocking
 def publish_version(project_id: str, name: str, note: str = "") -> Call[DatasetVersion]:
-    """Fix the working version for good.
+    """Publish the working version, which then never changes, and return it.
 
     Raises:
-        Conflict: ``nothing-changed`` since the last, or ``task-already-active``.
+        Conflict: ``nothing-changed`` since the last version, or ``task-already-active``.
         InferenceStoreError: any other failure.
     """
     return post(
@@ -185,7 +193,7 @@ def publish_version(project_id: str, name: str, note: str = "") -> Call[DatasetV
 
 @blocking
 def list_versions(project_id: str, name: str) -> Call[Page[DatasetVersion]]:
-    """The published versions, newest first."""
+    """Return the published versions, newest first."""
     return get(*_of(project_id), name, "versions", read=page_of(DatasetVersion))
 
 
@@ -193,7 +201,10 @@ def list_versions(project_id: str, name: str) -> Call[Page[DatasetVersion]]:
 def get_version(
     project_id: str, name: str, version: int | str = WORKING
 ) -> Call[DatasetVersion | None]:
-    """What a version holds; the working one is counted now. None if there is none."""
+    """Return a version and its counts, or None if there is none.
+
+    The counts of a published version are stored; those of ``working`` are counted now.
+    """
     return get(
         *_of(project_id),
         name,
@@ -208,7 +219,7 @@ def get_version(
 def compare_versions(
     project_id: str, name: str, before: int | str, after: int | str = WORKING
 ) -> Call[DatasetComparison]:
-    """What became of one version on the way to another."""
+    """Return which entries were added, removed and changed between two versions."""
     return get(
         *_of(project_id),
         name,
@@ -222,11 +233,11 @@ def compare_versions(
 def create_archive(
     project_id: str, name: str, version: int, request_body: NewDatasetArchiveRequest
 ) -> Call[DatasetArchive]:
-    """Begin to write a published version as an archive.
+    """Start a task that writes a published version as an archive, and return the task.
 
     Raises:
         Conflict: ``version-not-published``.
-        ValidationError: the format has no such option, the version no such split.
+        ValidationError: the format has no such option, or the version has no such split.
         InferenceStoreError: any other failure.
     """
     return post(
@@ -244,7 +255,10 @@ def create_archive(
 def get_archive(
     project_id: str, name: str, archive_id: str
 ) -> Call[DatasetArchive | None]:
-    """An archive as it is now, with ``presigned_url`` once complete; None if absent."""
+    """Return an archive as it is now, or None if there is none of this id.
+
+    ``presigned_url`` is set once it is complete; ``downloading.download`` fetches it.
+    """
     return get(
         *_of(project_id),
         name,

@@ -1,4 +1,4 @@
-"""Soft-deleted inferences: what retention hid, and administrators bring back."""
+"""Soft-deleted inferences: retention hid them, and administrators can restore them."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ def filter_deleted_inferences(
     tree: Condition | None = None,
     query: str | None = None,
 ) -> Call[Page[DeletedInference]]:
-    """One page of soft-deleted inferences, by the time they happened, newest first.
+    """Return one page of soft-deleted inferences, newest ``created_at`` first.
 
     Parameters:
-        model_id: their model.
-        filter_: which; all when not given.
+        model_id: the model of the inferences.
+        filter_: which inferences; all soft-deleted ones when not given.
         limit: inferences on the page, up to 1000.
         cursor: the ``next`` of the page before.
         tree: a filter with AND, OR and NOT that must hold as well.
@@ -36,7 +36,7 @@ def filter_deleted_inferences(
 
     Raises:
         NotFound: the model is not registered.
-        PermissionDenied: this needs an administrator.
+        PermissionDenied: the token is not an administrator's.
         InferenceStoreError: any other failure.
     """
     body: dict[str, object] = {"limit": limit}
@@ -65,24 +65,25 @@ def restore_inferences(
     query: str | None = None,
     dry_run: bool = False,
 ) -> Steps[int]:
-    """Bring back soft-deleted inferences: by their ids, or all that match.
+    """Restore soft-deleted inferences, by their ids or all that match a filter.
 
     Parameters:
-        model_id: their model.
-        inference_ids: which, up to 1000; or else a filter.
-        filter_: which; an empty filter matches all that is soft-deleted.
+        model_id: the model of the inferences.
+        inference_ids: ids of up to 1000 inferences, instead of a filter.
+        filter_: which inferences, instead of ids. An empty filter matches every
+            soft-deleted inference of the model.
         tree: a filter with AND, OR and NOT that must hold as well.
         query: a text query that must hold as well.
-        dry_run: whether only to count.
+        dry_run: whether only to count, and to change nothing.
 
     Returns:
-        How many came back, or would.
+        The number of inferences restored; with ``dry_run`` the number that would be.
 
     Raises:
-        ValueError: neither ids nor a filter, or both.
+        ValueError: neither ids nor a filter is given, or both are.
         NotFound: the model is not registered.
-        PermissionDenied: this needs an administrator.
-        InferenceStoreError: any other failure; the same call again goes on.
+        PermissionDenied: the token is not an administrator's.
+        InferenceStoreError: any other failure. Repeat the call to continue after it.
     """
     which = _which(inference_ids, filter_, tree, query)
     return (yield from _until_done(model_id, "restore", which, dry_run))
@@ -98,24 +99,25 @@ def remove_deleted_inferences(
     query: str | None = None,
     dry_run: bool = False,
 ) -> Steps[int]:
-    """Remove soft-deleted inferences for good: by their ids, or all that match.
+    """Remove soft-deleted inferences permanently, by their ids or all that match a filter.
 
     Parameters:
-        model_id: their model.
-        inference_ids: which, up to 1000; or else a filter.
-        filter_: which; an empty filter matches all that is soft-deleted.
+        model_id: the model of the inferences.
+        inference_ids: ids of up to 1000 inferences, instead of a filter.
+        filter_: which inferences, instead of ids. An empty filter matches every
+            soft-deleted inference of the model.
         tree: a filter with AND, OR and NOT that must hold as well.
         query: a text query that must hold as well.
-        dry_run: whether only to count.
+        dry_run: whether only to count, and to change nothing.
 
     Returns:
-        How many are removed, or would be. Nobody restores them any more.
+        The number of inferences removed, or that would be. They cannot be restored.
 
     Raises:
-        ValueError: neither ids nor a filter, or both.
+        ValueError: neither ids nor a filter is given, or both are.
         NotFound: the model is not registered.
-        PermissionDenied: this needs an administrator.
-        InferenceStoreError: any other failure; the same call again goes on.
+        PermissionDenied: the token is not an administrator's.
+        InferenceStoreError: any other failure. Repeat the call to continue after it.
     """
     which = _which(inference_ids, filter_, tree, query)
     return (yield from _until_done(model_id, "remove", which, dry_run))

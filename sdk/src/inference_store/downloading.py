@@ -1,4 +1,4 @@
-"""Archives onto disk: whole and as they were written, or not there."""
+"""Download archives to disk. A file appears only once it is whole and its hash is right."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ TIMEOUT_SECONDS = 60.0
 
 
 class DownloadFailed(InferenceStoreError):
-    """The archive did not arrive, or not as it was written."""
+    """The download failed, or the bytes are not those that the store wrote."""
 
 
 def download(
@@ -27,19 +27,21 @@ def download(
     advance: Callable[[int], None] = lambda count: None,
     transport: httpx2.BaseTransport | None = None,
 ) -> Path:
-    """Fetch the archive of a complete task, and check it.
+    """Download the archive of a complete task, check it, and return its path.
+
+    The chunks go to a temporary file, which replaces ``path`` after the check.
 
     Parameters:
-        task: with a fresh ``presigned_url``.
-        path: of the file to be; what is there is replaced once the archive is whole.
-        advance: is called with the number of each chunk's bytes.
-        transport: for tests.
+        task: the task, fetched just now: its ``presigned_url`` expires.
+        path: path of the file. A file that is there is replaced once the archive is whole.
+        advance: called after each chunk with the number of its bytes.
+        transport: an ``httpx2`` transport, for tests.
 
     Returns:
         The path.
 
     Raises:
-        DownloadFailed: the task has no archive, or what came is not what was written.
+        DownloadFailed: the task has no archive, or its bytes are not those written.
     """
     link = link_of(task)
     with (
@@ -54,14 +56,14 @@ def download(
 
 
 def link_of(task: ExportTask | DatasetArchive) -> str:
-    """The archive's URL. It is its own credential, so no token goes along."""
+    """Return the archive's URL. It is signed, so the token is not sent with it."""
     if not task.presigned_url:
         raise DownloadFailed(f"The export {task.id} has no archive ({task.state}).")
     return task.presigned_url
 
 
 def check(response: httpx2.Response) -> None:
-    """Raises DownloadFailed unless the archive follows."""
+    """Raise DownloadFailed unless the body of this response is the archive."""
     if response.status_code != 200:
         raise DownloadFailed(
             f"The archive's link answered {response.status_code}.",
@@ -73,7 +75,11 @@ def check(response: httpx2.Response) -> None:
 def arriving(
     task: ExportTask | DatasetArchive, path: Path, advance: Callable[[int], None]
 ) -> Iterator[Callable[[bytes], None]]:
-    """What takes the chunks; the file is there after the last, if it is as written."""
+    """Yield a function that takes the chunks; afterwards the file is checked and moved.
+
+    The chunks go to ``.NAME.partial`` beside the path. It replaces the path if its SHA-256
+    is that of the task, and is deleted in any case.
+    """
     partial = path.with_name(f".{path.name}.partial")
     digest = hashlib.sha256()
     try:

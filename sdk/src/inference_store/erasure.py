@@ -1,4 +1,4 @@
-"""Erasure: everything that carries a metadata value goes, with a report that proves it."""
+"""Erasure: remove everything that carries a metadata value, with a report as proof."""
 
 from __future__ import annotations
 
@@ -10,19 +10,20 @@ from inference_store.requests import Call, get, member, one, post
 
 @blocking
 def create_erasure(project_id: str, request_body: NewErasureRequest) -> Call[Erasure]:
-    """Ask for the erasure of a value, over all models of a project.
+    """Start the erasure of a value in all models of a project.
 
     Parameters:
         project_id: the project.
-        request_body: the key, type and value; with ``dry_run`` it is only counted.
+        request_body: the key, type and value. With ``dry_run`` matches are only counted.
 
     Returns:
-        The task. ``get_erasure`` says how it goes on. What is protected goes, too.
+        The task; ``get_erasure`` returns its progress. Protected inferences are
+        removed, too.
 
     Raises:
         NotFound: there is no such project.
-        PermissionDenied: this needs an administrator.
-        ValidationError: the value is none of the type.
+        PermissionDenied: the token is not an administrator's.
+        ValidationError: the value is not of the type.
         InferenceStoreError: any other failure.
     """
     return post(*_of(project_id), body=request_body, read=one(Erasure))
@@ -30,17 +31,17 @@ def create_erasure(project_id: str, request_body: NewErasureRequest) -> Call[Era
 
 @blocking
 def get_erasure(project_id: str, erasure_id: str) -> Call[Erasure | None]:
-    """An erasure with its report.
+    """Return an erasure with its report.
 
     Parameters:
         project_id: the project.
         erasure_id: the task's id.
 
     Returns:
-        The task; None if there is none.
+        The task; None if there is none of this id.
 
     Raises:
-        PermissionDenied: this needs an administrator.
+        PermissionDenied: the token is not an administrator's.
         InferenceStoreError: any other failure.
     """
     return get(*_of(project_id), erasure_id, read=one(Erasure), may_be_absent=True)
@@ -50,11 +51,11 @@ def get_erasure(project_id: str, erasure_id: str) -> Call[Erasure | None]:
 def list_erasures(
     project_id: str, limit: int = 50, cursor: str | None = None
 ) -> Call[Page[Erasure]]:
-    """One page of a project's erasures, newest first.
+    """Return one page of a project's erasures, newest first.
 
     Parameters:
         project_id: the project.
-        limit: how many, up to 1000.
+        limit: erasures on the page, up to 1000.
         cursor: the ``next`` of the page before.
 
     Returns:
@@ -62,7 +63,7 @@ def list_erasures(
 
     Raises:
         NotFound: there is no such project.
-        PermissionDenied: this needs an administrator.
+        PermissionDenied: the token is not an administrator's.
         InferenceStoreError: any other failure.
     """
     given = {"limit": limit, "cursor": cursor}
@@ -71,7 +72,7 @@ def list_erasures(
 
 @blocking
 def stop_erasure(project_id: str, erasure_id: str) -> Call[Erasure | None]:
-    """End an erasure where it is; what is erased stays erased.
+    """Stop an erasure. What is erased already stays erased.
 
     Parameters:
         project_id: the project.
@@ -81,8 +82,8 @@ def stop_erasure(project_id: str, erasure_id: str) -> Call[Erasure | None]:
         The task.
 
     Raises:
-        NotFound: what it is written to does not exist.
-        PermissionDenied: this needs an administrator.
+        NotFound: there is no such erasure.
+        PermissionDenied: the token is not an administrator's.
         InferenceStoreError: any other failure.
     """
     return post(
@@ -99,7 +100,7 @@ def stop_erasure(project_id: str, erasure_id: str) -> Call[Erasure | None]:
 def was_erased(
     project_id: str, erasure_id: str, model_id: str, inference_id: str
 ) -> Call[bool | None]:
-    """Whether an erasure removed the inference of an id that you know.
+    """Return whether an erasure removed the inference with this id.
 
     Parameters:
         project_id: the project.
@@ -108,10 +109,10 @@ def was_erased(
         inference_id: its id.
 
     Returns:
-        Whether it was among them; None if there is no such erasure.
+        Whether the inference was removed by it; None if there is no such erasure.
 
     Raises:
-        PermissionDenied: this needs an administrator.
+        PermissionDenied: the token is not an administrator's.
         InferenceStoreError: any other failure.
     """
     return post(

@@ -1,4 +1,7 @@
-"""What can go wrong between here and the store: one hierarchy, told by status."""
+"""The exceptions of this package: one hierarchy, in which the HTTP status decides.
+
+Catch ``InferenceStoreError`` for any failure, or a subclass for one kind of it.
+"""
 
 from __future__ import annotations
 
@@ -10,12 +13,12 @@ import httpx2
 
 
 class InferenceStoreError(Exception):
-    """Any failure of a call.
+    """Any failure of a call, and the base of all exceptions of this package.
 
-    ``status`` is the HTTP status, None if there was no answer; ``code`` the problem's
-    code, such as ``inference-exists``; ``detail`` a sentence for people; ``errors`` what
-    is wrong with each part of the request (``pointer``, ``code``, ``message``);
-    ``request_id`` the id under which the store's logs hold the request.
+    ``status`` is the HTTP status, None if there was no answer. ``code`` is the problem's
+    code, such as ``inference-exists``, and ``detail`` a sentence for people. ``errors`` says
+    what is wrong with each part of the request (``pointer``, ``code``, ``message``).
+    ``request_id`` is the id of the request in the logs of the store.
     """
 
     def __init__(
@@ -50,15 +53,15 @@ class ConnectionFailed(InferenceStoreError, ConnectionError):
 
 
 class TimedOut(ConnectionFailed, TimeoutError):
-    """The store did not answer in time. Whether the call was carried out is not known."""
+    """The store did not answer within the timeout. The call may have been carried out."""
 
 
 class UnexpectedAnswer(InferenceStoreError):
-    """An answer that is not one of the store's: is the URL that of the store?"""
+    """The answer is not one of the store's. Check that the URL is that of the store."""
 
 
 class ValidationError(InferenceStoreError, ValueError):
-    """400, 422: the request says something that the store cannot do."""
+    """400, 422: the request is not valid; ``errors`` says which part of it."""
 
 
 class NotAuthenticated(InferenceStoreError):
@@ -70,23 +73,23 @@ class PermissionDenied(InferenceStoreError, PermissionError):
 
 
 class NotFound(InferenceStoreError, LookupError):
-    """404: absent, removed, or of a project that the token does not reach."""
+    """404: it does not exist, was removed, or is in a project that the token cannot reach."""
 
 
 class Conflict(InferenceStoreError):
-    """409: there is something under this id already, or it is being changed; see ``code``."""
+    """409: the id is taken, or the state does not allow the call; ``code`` says which."""
 
 
 class RateLimited(InferenceStoreError):
-    """429: too many requests; ``retry_after`` is in seconds."""
+    """429: too many requests. ``retry_after`` is the wait in seconds, if the store gave one."""
 
 
 class ServerError(InferenceStoreError):
-    """5xx: the failure is not the caller's."""
+    """5xx: the server failed, or an upstream of it."""
 
 
 class Unavailable(ServerError):
-    """503: try again, after ``retry_after`` seconds if it is given."""
+    """503: temporarily unavailable. Retry, after ``retry_after`` seconds if it is given."""
 
 
 BY_STATUS: Mapping[int, type[InferenceStoreError]] = {
@@ -104,7 +107,7 @@ BY_STATUS: Mapping[int, type[InferenceStoreError]] = {
 def error_of(
     response: httpx2.Response, retry_after: float | None = None
 ) -> InferenceStoreError:
-    """The error that an answer with a status of 300 or more stands for."""
+    """Return the exception for a response with a status of 300 or more."""
     status, told = response.status_code, problem_of(response)
     default = ServerError if status >= 500 else InferenceStoreError
     errors = told.get("errors")
@@ -120,7 +123,7 @@ def error_of(
 
 
 def problem_of(response: httpx2.Response) -> dict[str, Any]:
-    """The members of a problem; empty if the answer is something else."""
+    """Return the JSON object of the body, such as a problem; {} if the body is none."""
     try:
         told = json.loads(response.content)
     except ValueError:
@@ -129,7 +132,7 @@ def problem_of(response: httpx2.Response) -> dict[str, Any]:
 
 
 def _sentence(response: httpx2.Response, told: dict[str, Any]) -> str:
-    """The detail of a problem, or the error of an answer of the proxy."""
+    """Return the detail of a problem, or the error member of an answer of the proxy."""
     said = _text(told.get("detail")) or _text(told.get("error"))
     return said or response.reason_phrase or "The store refused."
 

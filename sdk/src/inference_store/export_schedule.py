@@ -1,4 +1,4 @@
-"""Scheduled exports: what arrives goes out as Parquet, each inference once."""
+"""Scheduled exports: new inferences are written as Parquet files, each inference once."""
 
 from __future__ import annotations
 
@@ -19,18 +19,18 @@ from inference_store.requests import Call, delete, get, member_or, one, patch, p
 def create_export_schedule(
     model_id: str, request_body: NewExportScheduleRequest
 ) -> Call[ExportSchedule | None]:
-    """Export what arrives of a model every so many hours.
+    """Create a schedule that exports the new inferences of a model every so many hours.
 
     Parameters:
         model_id: the model.
-        request_body: what, where and how often.
+        request_body: what to export, where to and how often (hours).
 
     Returns:
         The schedule.
 
-    Raises:
-        NotFound: what it is written to does not exist.
-        Conflict: ``export-place-taken`` or ``export-schedule-exists``, another schedule
+        Raises:
+            NotFound: the model is not registered.
+            Conflict: ``export-place-taken`` or ``export-schedule-exists``, another schedule
             of the model has that place or that name.
         ValidationError: a filter, the destination or the prefix is not valid.
         InferenceStoreError: any other failure.
@@ -40,13 +40,13 @@ def create_export_schedule(
 
 @blocking
 def list_export_schedules(model_id: str) -> Call[Page[ExportSchedule]]:
-    """The export schedules of a model.
+    """Return the export schedules of a model.
 
     Parameters:
         model_id: the model.
 
     Returns:
-        The schedules by name, as a list.
+        The schedules as a list, ordered by name.
 
     Raises:
         NotFound: the model is not registered.
@@ -59,7 +59,7 @@ def list_export_schedules(model_id: str) -> Call[Page[ExportSchedule]]:
 def get_export_schedule(
     model_id: str, export_schedule_id: str
 ) -> Call[ExportSchedule | None]:
-    """A schedule as it is now, with its lag and its last error.
+    """Return a schedule as it is now, with its lag in seconds and its last error.
 
     Parameters:
         model_id: the model.
@@ -85,7 +85,7 @@ def change_export_schedule(
     export_schedule_id: str,
     request_body: ChangeExportScheduleRequest,
 ) -> Call[ExportSchedule | None]:
-    """Change what a schedule says; it counts from the next run on.
+    """Change a schedule. The change applies from the next run on.
 
     Parameters:
         model_id: the model.
@@ -96,7 +96,7 @@ def change_export_schedule(
         The schedule.
 
     Raises:
-        NotFound: what it is written to does not exist.
+        NotFound: there is no such schedule.
         Conflict: ``export-schedule-exists``, another schedule has that name.
         ValidationError: a value is not valid.
         InferenceStoreError: any other failure.
@@ -111,7 +111,7 @@ def change_export_schedule(
 
 @blocking
 def delete_export_schedule(model_id: str, export_schedule_id: str) -> Call[str | None]:
-    """End a schedule. Its files stay where they are.
+    """Delete a schedule. The files that it wrote stay where they are.
 
     Parameters:
         model_id: the model.
@@ -135,18 +135,18 @@ def delete_export_schedule(model_id: str, export_schedule_id: str) -> Call[str |
 def run_export_schedule(
     model_id: str, export_schedule_id: str
 ) -> Call[ScheduledExport | None]:
-    """Export now what has arrived, whenever the schedule is due.
+    """Start a run of a schedule now, without waiting until it is due.
 
     Parameters:
         model_id: the model.
         export_schedule_id: the schedule's id.
 
     Returns:
-        The run, which goes on by itself.
+        The run. A worker carries it out; ``list_scheduled_exports`` shows its progress.
 
     Raises:
-        NotFound: what it is written to does not exist.
-        Conflict: ``task-already-active``, a run is on.
+        NotFound: there is no such schedule.
+        Conflict: ``task-already-active``, a run of this schedule has not ended.
         InferenceStoreError: any other failure.
     """
     return post(
@@ -162,7 +162,7 @@ def run_export_schedule(
 def list_scheduled_exports(
     model_id: str, export_schedule_id: str, cursor: str | None = None
 ) -> Call[Page[ScheduledExport]]:
-    """Runs of a schedule, newest first.
+    """Return one page of the runs of a schedule, newest first.
 
     Parameters:
         model_id: the model.
@@ -189,7 +189,7 @@ def list_scheduled_exports(
 def list_exported_files(
     model_id: str, export_schedule_id: str, cursor: str | None = None
 ) -> Call[Page[ExportedFile]]:
-    """The whole files of a schedule, newest first.
+    """Return one page of the complete files of a schedule, newest first.
 
     Parameters:
         model_id: the model.
@@ -214,7 +214,7 @@ def list_exported_files(
 
 @blocking
 def list_export_destinations() -> Call[Page[ExportDestination]]:
-    """Where schedules may export to in this installation.
+    """Return the destinations to which schedules of this installation may export.
 
     Returns:
         The destinations as a list; the first, without a name, is the default store.

@@ -1,4 +1,12 @@
-"""Export tasks: archives of a selection of inferences."""
+"""Export tasks: archives of a selection of inferences.
+
+task = export_task.create_export_task(
+    "harbour-detector", models.NewExportTaskRequest(format="coco"))
+while not task.has_ended:
+    time.sleep(2)
+    task = export_task.get_export_task("harbour-detector", task.id)
+downloading.download(task, Path("harbour.zip"))
+"""
 
 from __future__ import annotations
 
@@ -17,17 +25,17 @@ from inference_store.requests import Call, get, one, post
 def create_export_task(
     model_id: str, request_body: NewExportTaskRequest
 ) -> Call[ExportTask | None]:
-    """Begin an archive of inferences.
+    """Start a task that writes an archive of inferences.
 
     Parameters:
         model_id: the model whose inferences are exported.
-        request_body: which ones, and what the archive holds about them.
+        request_body: which inferences, and the format and options of the archive.
 
     Returns:
-        The task, which goes on by itself (see ``get_export_task``).
+        The task. A worker carries it out; ``get_export_task`` returns its progress.
 
-    Raises:
-        NotFound: what it is written to does not exist.
+        Raises:
+            NotFound: the model is not registered.
         ValidationError: a filter is not valid.
         InferenceStoreError: any other failure.
     """
@@ -36,7 +44,7 @@ def create_export_task(
 
 @blocking
 def get_export_task(model_id: str, export_task_id: str) -> Call[ExportTask | None]:
-    """An export task as it is now.
+    """Return an export task as it is now.
 
     Parameters:
         model_id: the model.
@@ -56,11 +64,11 @@ def get_export_task(model_id: str, export_task_id: str) -> Call[ExportTask | Non
 def filter_export_tasks(
     model_id: str, request_body: NewGetExportTasksRequest | None = None
 ) -> Call[Page[ExportTask]]:
-    """One page of a model's export tasks.
+    """Return one page of a model's export tasks.
 
     Parameters:
         model_id: the model.
-        request_body: state, format, time window and page; all when not given.
+        request_body: state, format, time window and page; every task when not given.
 
     Returns:
         The tasks as a list, with the cursor of the following page as ``next``.
@@ -81,17 +89,17 @@ def filter_export_tasks(
 
 @blocking
 def stop_export_task(model_id: str, export_task_id: str) -> Call[ExportTask | None]:
-    """End a task where it is. Nothing is left of its archive.
+    """Stop an export task. Nothing is left of its archive.
 
     Parameters:
         model_id: the model.
         export_task_id: the task's id.
 
     Returns:
-        The task, stopped or about to be.
+        The task. It may still be active, and stops shortly after.
 
     Raises:
-        NotFound: what it is written to does not exist.
+        NotFound: there is no such task.
         Conflict: ``task-already-ended``.
         InferenceStoreError: any other failure.
     """
@@ -106,17 +114,17 @@ def stop_export_task(model_id: str, export_task_id: str) -> Call[ExportTask | No
 
 @blocking
 def retry_export_task(model_id: str, export_task_id: str) -> Call[ExportTask | None]:
-    """Begin again with a task that failed or was stopped, with the set it had.
+    """Start a failed or stopped task again, with the same set of inferences.
 
     Parameters:
         model_id: the model.
         export_task_id: the task's id.
 
     Returns:
-        The task, pending.
+        The task, in the state pending.
 
     Raises:
-        NotFound: what it is written to does not exist.
+        NotFound: there is no such task.
         Conflict: ``task-not-ended``.
         InferenceStoreError: any other failure.
     """
@@ -131,7 +139,7 @@ def retry_export_task(model_id: str, export_task_id: str) -> Call[ExportTask | N
 
 @blocking
 def list_export_formats() -> Call[Page[ExportFormat]]:
-    """What an archive can be.
+    """Return the formats that an archive can have.
 
     Returns:
         The formats, each with its name for ``NewExportTaskRequest``.

@@ -1,8 +1,8 @@
 """Connections belong to the process that opened them.
 
-A socket that two processes read gives each of them answers to questions of the other. So a
-client opens connections of its own in a child that was forked, and leaves those of its
-parent alone: closing a TLS connection would end it for the parent too.
+If two processes read one socket, each receives responses to requests of the other. So a
+client opens its own connections in a forked child. It does not close those of its parent
+there: closing a TLS connection would end it for the parent too.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _of_parents: list[object] = []
 
 
 class ForkSafeLock:
-    """A lock that is free in a child, whichever thread of the parent held it.
+    """A lock that is free in a forked child, whichever thread of the parent held it.
 
     Used as ``with lock:``. The thread that held it in the parent is not in the child, and
     would never release it there.
@@ -47,10 +47,10 @@ class ForkSafeLock:
 
 
 class PerProcess(Generic[C]):
-    """One value for each process, made when it is first asked for there.
+    """One value for each process, made on first use there.
 
-    Threads that ask at the same moment may each get a value of their own the first time; one
-    of the values stays. No lock is taken, because a fork may find any lock held.
+    Threads that ask at the same moment may each get a different value the first time; one
+    of these values is kept. No lock is taken, because a lock may be held during a fork.
     """
 
     def __init__(self, make: Callable[[], C]) -> None:
@@ -58,7 +58,7 @@ class PerProcess(Generic[C]):
         self._kept: tuple[tuple[int, int], C] | None = None
 
     def get(self) -> C:
-        """The value of this process."""
+        """Return the value of this process; make it if there is none yet."""
         process, kept = this_process(), self._kept
         if kept is not None:
             if kept[0] == process:
@@ -69,7 +69,7 @@ class PerProcess(Generic[C]):
         return value
 
     def take(self) -> C | None:
-        """The value of this process if there is one; it is forgotten here."""
+        """Return the value of this process, or None, and forget it here."""
         kept, self._kept = self._kept, None
         if kept is None:
             return None
@@ -80,20 +80,20 @@ class PerProcess(Generic[C]):
 
 
 def this_process() -> tuple[int, int]:
-    """A key that is equal in one process alone, among a process and its descendants."""
+    """Return a key that differs between a process and each of its descendants."""
     return os.getpid(), _generation
 
 
 def leave_to_parent(connections: object) -> None:
-    """Keep a parent's connections referenced, so that nothing closes them from here."""
+    """Keep the parent's connections referenced, so that garbage collection never closes them."""
     _of_parents.append(connections)
 
 
 class GivenTransport:
-    """A transport that the caller made, which is for the process that it was given in.
+    """A transport that the caller made, bound to the process in which it was given.
 
-    Its connections cannot be opened anew from here, so using it in a forked child is
-    refused. A transport without connections, such as a mock, may be used anywhere.
+    This package cannot reopen its connections, so using it in a forked child is refused.
+    A transport without connections, such as a mock, may be used in any process.
     """
 
     def __init__(
@@ -103,7 +103,7 @@ class GivenTransport:
         self._is_anywhere = isinstance(transport, httpx2.MockTransport)
 
     def check(self) -> None:
-        """Raises ConnectionFailed in a child of the process it was given in."""
+        """Raise ConnectionFailed in a child of the process in which the transport was given."""
         if not self._is_anywhere and this_process() != self._made_in:
             raise ConnectionFailed(
                 "This client was given a transport before the process forked: its "

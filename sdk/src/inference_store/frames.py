@@ -1,4 +1,4 @@
-"""Inferences as a table of pandas (``pip install 'inference-store[pandas]'``)."""
+"""Inferences as a pandas data frame (``pip install 'inference-store[pandas]'``)."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ UNDERSTOOD = {
 
 
 def to_pandas(inferences: Iterable[Inference]) -> pandas.DataFrame:
-    """Inferences as a data frame, one row each, in their order.
+    """Return inferences as a data frame, one row each, in the given order.
 
     Parameters:
         inferences: from ``filter_inferences`` or ``iter_inferences``.
@@ -37,7 +37,9 @@ def to_pandas(inferences: Iterable[Inference]) -> pandas.DataFrame:
     Returns:
         A frame with the fields of an inference as columns, ``latitude`` and
         ``longitude``, and a column ``metadata.<key>`` for each key, its values as int,
-        float, str or parsed JSON. Fields of answers are columns where they were asked for.
+        float, str or parsed JSON. Fields read from answers, such as ``detections``, are
+        columns if the request named them. Example:
+        ``to_pandas(iter_inferences("harbour-detector"))["metadata.camera"]``.
 
     Raises:
         ImportError: pandas is not installed.
@@ -52,7 +54,7 @@ def to_pandas(inferences: Iterable[Inference]) -> pandas.DataFrame:
 
 def _row(inference: Inference) -> dict[str, Any]:
     row = inference.model_dump(exclude={"metadata", "data_coordinates", *UNDERSTOOD})
-    # Columns that no row was asked for are left out.
+    # Fields of answers that the request did not name are left out.
     row |= inference.model_dump(include=UNDERSTOOD, exclude_unset=True)
     point = inference.data_coordinates
     row["latitude"] = point.latitude if point else None

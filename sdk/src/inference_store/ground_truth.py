@@ -1,4 +1,7 @@
-"""What came true: given to inferences one by one or in files, looked at, taken away."""
+"""Ground truth: give it to inferences one by one or in files, read it, delete it.
+
+One ground truth is called *an actual*, as in the API.
+"""
 
 from __future__ import annotations
 
@@ -40,7 +43,7 @@ from inference_store.requests import (
 
 MOST_LINES, MOST_BYTES = 10_000, 4 * 1024 * 1024
 COMPLETE, FAILED, ENDED = "complete", "failed", ("failed", "stopped")
-FIRST_WAIT, LONGEST_WAIT = 0.2, 5.0  # seconds between two looks at a task
+FIRST_WAIT, LONGEST_WAIT = 0.2, 5.0  # seconds between two polls of a task
 KINDS = {
     "ndjson": "application/x-ndjson",
     "csv": "text/csv",
@@ -65,20 +68,21 @@ SUFFIXES = {
 def put_ground_truth(
     model_id: str, inference_id: str, request_body: NewGroundTruth
 ) -> Call[GroundTruth | None]:
-    """Say what came true of an inference; what was said before becomes history.
+    """Set the ground truth of an inference. An earlier one is kept in its history.
 
     Parameters:
-        model_id: its model.
-        inference_id: its id. One that is not stored yet gets the actual when it comes.
+        model_id: the model of the inference.
+        inference_id: the id of the inference. If it is not stored yet, the actual waits
+            and is joined when the inference arrives.
         request_body: the actual.
 
     Returns:
-        What is known now, ``joined`` or ``waiting``.
+        The stored ground truth; its ``state`` is ``joined`` or ``waiting``.
 
     Raises:
-        NotFound: what it is written to does not exist.
+        NotFound: the model is not registered.
         Conflict: ``inference-deleted``, the inference was removed.
-        ValidationError: the actual has no form that fits the model's task.
+        ValidationError: the form of the actual does not fit the model's task.
         InferenceStoreError: any other failure.
     """
     return put(
@@ -90,7 +94,7 @@ def put_ground_truth(
 
 @blocking
 def get_ground_truth(model_id: str, inference_id: str) -> Call[GroundTruth | None]:
-    """What came true of an inference.
+    """Return the ground truth of an inference.
 
     Parameters:
         model_id: its model.
@@ -107,7 +111,7 @@ def get_ground_truth(model_id: str, inference_id: str) -> Call[GroundTruth | Non
 
 @blocking
 def delete_ground_truth(model_id: str, inference_id: str) -> Call[str | None]:
-    """Take the actual off an inference, or take back one that waits for it.
+    """Delete the ground truth of an inference, or one that waits for the inference.
 
     Parameters:
         model_id: the inference's model.
@@ -130,14 +134,14 @@ def delete_ground_truth(model_id: str, inference_id: str) -> Call[str | None]:
 def get_ground_truth_history(
     model_id: str, inference_id: str
 ) -> Call[Page[GroundTruthVersion]]:
-    """Every actual that an inference had: what, by whom, from when until when.
+    """Return every actual that an inference had: the value, by whom, from when until when.
 
     Parameters:
         model_id: its model.
         inference_id: its id.
 
     Returns:
-        The first first, the present one last.
+        The versions as a list, oldest first, the current one last.
 
     Raises:
         NotFound: there is no such inference.
@@ -151,20 +155,20 @@ def get_ground_truth_history(
 def join_ground_truth(
     model_id: str, actuals: Iterable[NewActual], *, progress: bool = False
 ) -> Steps[JoinedGroundTruth]:
-    """Bring many actuals to their inferences, some thousand to a request.
+    """Join many actuals to their inferences, some thousand in each request.
 
     Parameters:
         model_id: a registered model.
-        actuals: each with the id, the hash or the metadata value that it is joined by;
-            read as they are sent.
+        actuals: each with the id, the hash or the metadata value that it is joined by.
+            The iterable is read as it is sent, so it may be a generator.
         progress: whether to show a progress bar (on a terminal).
 
     Returns:
-        What became of them. One that is refused does not stop the others.
+        The counts and the first refusals. One refused actual does not stop the others.
 
-    Raises:
-        NotFound: the model is not registered.
-        InferenceStoreError: any other failure; doing it again changes nothing twice.
+        Raises:
+            NotFound: the model is not registered.
+            InferenceStoreError: any other failure. Repeating the call is safe.
     """
     total = JoinedGroundTruth()
     with Bar(progress) as bar:
@@ -185,32 +189,33 @@ def upload_ground_truth(
     ignore_unknown: bool = False,
     join_by: str | None = None,
 ) -> Steps[JoinedGroundTruth]:
-    """Bring the actuals of a file to their inferences, and wait until that is done.
+    """Join the actuals of a file to their inferences, and wait until that is done.
 
-    The store joins a small file at once; a worker joins a larger one, and this asks how
-    far it is until it ends.
+    The store joins a small file at once. A worker joins a larger one, and this function
+    polls its task until it ends.
 
     Parameters:
         model_id: a registered model.
         file: CSV or Parquet with a column inference_id, data_hash or metadata.<key> and
-            columns named as the fields of ``NewGroundTruth``; NDJSON, or a list of JSON;
-            any of them packed by gzip; or annotations, of which a folder is packed.
-        form: csv, parquet or ndjson, when the file's name does not say; coco, yolo, voc or
-            label_studio for annotations.
-        delimiter: comma, semicolon, tab or bar, when the first line does not say.
-        missing: words between commas that are gaps in a table of text.
-        ignore_unknown: whether to skip columns and members of other names.
-        join_by: of annotations, what the names of pictures are: inference_id, data_hash or
-            metadata.<key>.
+            columns named as the fields of ``NewGroundTruth``; NDJSON or a JSON list; any
+            of them compressed by gzip; or annotations. A folder of annotations is packed
+            as a ZIP.
+        form: csv, parquet or ndjson, if the file's name does not say it; coco, yolo, voc
+            or label_studio for annotations.
+        delimiter: comma, semicolon, tab or bar, if the first line does not show it.
+        missing: texts that stand for a missing value in a CSV file.
+        ignore_unknown: whether to skip columns and members with unknown names.
+        join_by: for annotations, what the names of pictures are: inference_id, data_hash
+            or metadata.<key>.
 
     Returns:
-        What became of them. One that is refused does not stop the others.
+        The counts and the first refusals. One refused actual does not stop the others.
 
-    Raises:
-        ValueError: neither the name nor ``form`` says what the file is.
-        NotFound: the model is not registered.
-        ValidationError: the file cannot be read; nothing was changed.
-        InferenceStoreError: any other failure; doing it again changes nothing twice.
+        Raises:
+            ValueError: neither the name nor ``form`` says what kind of file it is.
+            NotFound: the model is not registered.
+            ValidationError: the file cannot be read; nothing was changed.
+            InferenceStoreError: any other failure. Repeating the call is safe.
     """
     path = Path(file)
     name = path.name.lower().removesuffix(".gz")
@@ -237,7 +242,7 @@ def upload_ground_truth(
 
 @blocking
 def count_ground_truth(model_id: str) -> Call[GroundTruthCounts | None]:
-    """How many inferences of a model have an actual, and how many actuals wait.
+    """Return how many inferences of a model have an actual, and how many actuals wait.
 
     Parameters:
         model_id: the model.
@@ -254,13 +259,13 @@ def count_ground_truth(model_id: str) -> Call[GroundTruthCounts | None]:
 
 @blocking
 def list_pending_ground_truth(model_id: str) -> Call[list[PendingGroundTruth]]:
-    """The actuals that wait for their inference, the oldest thousand.
+    """Return the oldest 1000 of the actuals that wait for their inference.
 
     Parameters:
         model_id: the model.
 
     Returns:
-        For each what it waits for (``awaited``), the actual, by whom and when.
+        A list. Each has what it waits for (``awaited``), the actual, by whom and when.
 
     Raises:
         NotFound: the model is not registered.
@@ -289,7 +294,7 @@ def _batches(actuals: Iterable[NewActual]) -> Iterable[list[bytes]]:
 
 
 def _pack(folder: Path) -> bytes:
-    """The label files of a folder as a ZIP, and its pictures, which say hash and size."""
+    """Return a folder as a ZIP: its label files, and its pictures, which give hash and size."""
     made = io.BytesIO()
     with zipfile.ZipFile(made, "w", zipfile.ZIP_DEFLATED) as archive:
         for path in sorted(folder.rglob("*")):

@@ -1,4 +1,4 @@
-"""Inferences: store, find, count, delete."""
+"""Inferences: store, find, count and delete them."""
 
 from __future__ import annotations
 
@@ -30,13 +30,13 @@ def filter_inferences(
     *,
     fields: Sequence[str] = (),
 ) -> Call[Page[Inference]]:
-    """One page of the inferences that match every filter.
+    """Return one page of the inferences that match every filter.
 
     Parameters:
-        model_id: the model whose inferences are asked for.
-        request_body: the filters, the page and its order; 50 by age if it says nothing.
-        fields: what is read from answers and inputs for each, such as ``detections``
-            and ``prompt``; see ``NewGetInferencesRequest``.
+        model_id: the model whose inferences are returned.
+        request_body: the filters, the page and its order; the default is 50, oldest first.
+        fields: the fields to read from answers and inputs, such as ``detections`` and
+            ``prompt``; see ``NewGetInferencesRequest``.
 
     Returns:
         The inferences as a list, with the cursor of the following page as ``next``
@@ -75,25 +75,25 @@ def list_inferences(
     presign: bool = False,
     fields: Sequence[str] = (),
 ) -> Call[Page[Inference]]:
-    """One page of inferences, asked for in the words of the browse page's address.
+    """Return one page of inferences, by the URL parameters of the browse page.
 
     Parameters:
-        model_id: the model whose inferences are asked for.
-        q: a text query.
-        since: a day or time that ``created_at`` is not before.
-        until: a day or time that ``created_at`` is not after.
+        model_id: the model whose inferences are returned.
+        q: a text query, such as ``label:ship score<0.4``.
+        since: the earliest ``created_at``, a day or a time.
+        until: the latest ``created_at``, a day or a time.
         action: the inference action.
         source: the data source.
-        label: labels of which a detection has one.
+        label: labels; one detection has one of them.
         min_score: the lowest score of that detection.
-        max_score: its highest score.
+        max_score: the highest score of that detection.
         metadata: comparisons such as ``camera=north`` or ``frame:int>10``.
-        direction: ``asc`` (oldest first, as when not given) or ``desc``.
+        direction: ``asc`` (oldest first, the default) or ``desc``.
         limit: inferences on the page, 50 when not given, up to 1000.
         cursor: the ``next`` of the page before.
-        presign: whether rows come with links to their inputs.
-        fields: what is read from answers and inputs for each, such as ``detections``
-            and ``prompt``; see ``NewGetInferencesRequest``.
+        presign: whether each inference has a presigned URL of its input.
+        fields: the fields to read from answers and inputs, such as ``detections`` and
+            ``prompt``; see ``NewGetInferencesRequest``.
 
     Returns:
         The inferences as a list, with the cursor of the following page as ``next``.
@@ -115,19 +115,20 @@ def iter_inferences(
     progress: bool = False,
     fields: Sequence[str] = (),
 ) -> Iterator[Inference]:
-    """All inferences that match, fetched page by page as they are used.
+    """Return an iterator over all inferences that match, fetched page by page as needed.
 
     Parameters:
-        model_id: the model whose inferences are asked for.
-        request_body: the filters and the order; every inference by age when not given.
-            The limit of its page is not used.
-        page_size: how many to fetch at once, up to 1000.
-        progress: whether to show a progress bar (on a terminal), which costs a count.
-        fields: what is read from answers and inputs for each, such as ``detections``
-            and ``prompt``; see ``NewGetInferencesRequest``.
+        model_id: the model whose inferences are returned.
+        request_body: the filters and the order; every inference, oldest first, when not
+            given. The limit of its page is ignored.
+        page_size: how many to fetch in one request, up to 1000.
+        progress: whether to show a progress bar (on a terminal). It needs a count first.
+        fields: the fields to read from answers and inputs, such as ``detections`` and
+            ``prompt``; see ``NewGetInferencesRequest``.
 
     Returns:
-        An iterator. What arrives during the walk is met if it lies ahead.
+        An iterator. An inference that is stored meanwhile is included if its place in
+        the order has not been passed.
 
     Raises:
         NotFound: the model is not registered.
@@ -141,14 +142,14 @@ def iter_inferences(
 
 @blocking
 def count_inferences(model_id: str, request_body: NewGetInferencesRequest) -> Call[int]:
-    """How many inferences match every filter, exactly. The page is ignored.
+    """Return exactly how many inferences match every filter. The page is ignored.
 
     Parameters:
         model_id: the model whose inferences are counted.
         request_body: the filters.
 
     Returns:
-        The number.
+        The number of inferences.
 
     Raises:
         NotFound: the model is not registered.
@@ -172,16 +173,16 @@ def get_inference(
     *,
     fields: Sequence[str] = (),
 ) -> Call[Inference | None]:
-    """One inference, with what was understood of it.
+    """Return one inference, with the fields read from its answer and input.
 
     Parameters:
-        model_id: its model.
-        inference_id: its id.
-        presign: whether it comes with a link to its input.
-        fields: what is read from its answer and input; everything when not given.
+        model_id: the model of the inference.
+        inference_id: the id of the inference.
+        presign: whether it has a presigned URL of its input.
+        fields: the fields to read from its answer and input; all when not given.
 
     Returns:
-        The inference; None if there is none.
+        The inference; None if there is none of this id.
 
     Raises:
         InferenceStoreError: any failure.
@@ -199,20 +200,20 @@ def get_inference(
 def create_inference(
     model_id: str, request_body: NewInferenceStorageRequest
 ) -> Call[Inference | None]:
-    """Store an inference. With the same content again it is the stored one.
+    """Store an inference, and return it. Storing the same content again is safe.
 
     Parameters:
         model_id: a registered model.
-        request_body: the inference; its input is uploaded before (``upload_data``).
+        request_body: the inference. Upload its input before (``upload_data``).
 
     Returns:
-        The stored inference.
+        The stored inference; the one stored before if it has the same content.
 
-    Raises:
-        NotFound: what it is written to does not exist.
-        Conflict: ``inference-exists``, there is another one under this id;
-            ``inference-deleted``, one of this id was deleted not long ago.
-        ValidationError: something in it is not valid.
+        Raises:
+            NotFound: the model is not registered.
+            Conflict: ``inference-exists``, this id has an inference with other content;
+                ``inference-deleted``, an inference of this id was deleted recently.
+            ValidationError: something in it is not valid; ``errors`` says what.
         InferenceStoreError: any other failure.
     """
     return post(
@@ -231,21 +232,21 @@ def create_inference_from_upload(
     data_storage_key: str | None = None,
     is_protected: bool = False,
 ) -> Call[Inference | None]:
-    """Store an inference whose answer and metadata were uploaded as a file.
+    """Store an inference whose answer and metadata were uploaded as a file, and return it.
 
     Parameters:
         model_id: a registered model.
         inference_id: the id of the new inference.
-        metadata_storage_key: of the grant that ``upload_inference_and_metadata`` gave.
-        data_storage_key: of the grant of the input, if there is one.
-        is_protected: whether retention leaves it alone.
+        metadata_storage_key: the key from ``upload_inference_and_metadata``.
+        data_storage_key: the key from ``upload_data``, if there is an input.
+        is_protected: whether retention keeps it.
 
     Returns:
         The stored inference.
 
     Raises:
-        NotFound: what it is written to does not exist.
-        Conflict: there is another one under this id, or one was deleted not long ago.
+        NotFound: the model is not registered.
+        Conflict: the id has another inference, or one of this id was deleted recently.
         ValidationError: something in the file is not valid.
         InferenceStoreError: any other failure.
     """
@@ -273,21 +274,21 @@ def create_inference_storage_request(
     metadata: NewInferenceAndMetadataCollection,
     is_protected: bool = False,
 ) -> Steps[Inference | None]:
-    """Upload an input and store its inference.
+    """Upload an input, store its inference, and return the inference.
 
     Parameters:
         model_id: a registered model.
         inference_id: the id of the new inference.
-        data: the input; a text is stored in UTF-8, None is an inference without one.
-        metadata: what the model answered, and the metadata.
-        is_protected: whether retention leaves it alone.
+        data: the input. A text is stored in UTF-8; None is an inference without input.
+        metadata: the model's answer, and the metadata.
+        is_protected: whether retention keeps it.
 
     Returns:
         The stored inference.
 
     Raises:
-        NotFound: what it is written to does not exist.
-        Conflict: there is another one under this id, or one was deleted not long ago.
+        NotFound: the model is not registered.
+        Conflict: the id has another inference, or one of this id was deleted recently.
         ValidationError: something in it is not valid, such as the hash of the input.
         InferenceStoreError: any other failure.
     """
@@ -316,21 +317,23 @@ def create_inferences(
     *,
     progress: bool = False,
 ) -> Steps[list[BatchResult]]:
-    """Store many inferences, some hundred to a request.
+    """Store many inferences, some hundred in each request.
 
     Parameters:
         model_id: a registered model.
-        request_bodies: the inferences; read as they are sent.
-        batch_size: how many go into one request, fewer if they are large.
+        request_bodies: the inferences. The iterable is read as it is sent, so it may be
+            a generator.
+        batch_size: the most inferences in one request; fewer if they are large.
         progress: whether to show a progress bar (on a terminal).
 
     Returns:
-        What became of each, in order. One that is refused does not stop the others.
+        One result for each inference, in order. One that is refused does not stop the
+        others.
 
     Raises:
         NotFound: the model is not registered.
-        InferenceStoreError: any other failure; batches before it are stored, and storing
-            them again changes nothing.
+        InferenceStoreError: any other failure. Batches before it are stored; repeating
+            the call with the same inferences is safe.
     """
     results: list[BatchResult] = []
     with Bar(progress) as bar:
@@ -349,14 +352,14 @@ def create_inferences(
 
 @blocking
 def delete_inference(model_id: str, inference_id: str) -> Call[str | None]:
-    """Delete an inference with its metadata, detections, embedding and blobs, for good.
+    """Permanently delete an inference with its metadata, detections, embedding and blobs.
 
     Parameters:
-        model_id: its model.
-        inference_id: its id. Protected or not makes no difference.
+        model_id: the model of the inference.
+        inference_id: the id of the inference. It is deleted even if it is protected.
 
     Returns:
-        Its id; None if there is none.
+        Its id; None if there is no such inference.
 
     Raises:
         InferenceStoreError: any failure.
@@ -374,17 +377,17 @@ def bulk_delete_inferences(
     tree: Condition | None = None,
     query: str | None = None,
 ) -> Call[list[str | None]]:
-    """Delete every inference that matches, for good. An empty filter matches all.
+    """Permanently delete every inference that matches. An empty filter matches all.
 
     Parameters:
         model_id: the model whose inferences are deleted.
-        filter_: which; protected or not makes no difference.
+        filter_: which inferences. They are deleted even if they are protected.
         tree: a filter with AND, OR and NOT that must hold as well.
         query: a text query that must hold as well.
 
     Returns:
-        The ids of the inferences that are deleted. ``count_inferences`` says beforehand
-        how many they would be.
+        The ids of the deleted inferences. ``count_inferences`` returns beforehand how
+        many there are.
 
     Raises:
         NotFound: the model is not registered.

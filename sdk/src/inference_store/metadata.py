@@ -1,4 +1,4 @@
-"""Metadata of inferences: read, write, count, and make it from Python values."""
+"""Metadata of inferences: read, write and count it, and make it from Python values."""
 
 from __future__ import annotations
 
@@ -35,20 +35,20 @@ from inference_store.requests import (
 def create_metadata(
     model_id: str, inference_id: str, request_body: NewExtendedMetadataRequest
 ) -> Call[Metadata | None]:
-    """Give an inference a value under a new key.
+    """Add a metadata value under a new key of an inference, and return it.
 
     Parameters:
-        model_id: the inference's model.
-        inference_id: its id.
+        model_id: the model of the inference.
+        inference_id: the id of the inference.
         request_body: key, type and value.
 
     Returns:
-        What is stored.
+        The stored value.
 
     Raises:
-        NotFound: what it is written to does not exist.
-        Conflict: ``metadata-exists``, the key has a value; ``replace_metadata`` changes
-            it.
+        NotFound: there is no such model or inference.
+        Conflict: ``metadata-exists``, the key has a value already. Use
+            ``replace_metadata`` to change it.
         ValidationError: the value is not of its type.
         InferenceStoreError: any other failure.
     """
@@ -63,18 +63,18 @@ def create_metadata(
 def replace_metadata(
     model_id: str, inference_id: str, request_body: NewExtendedMetadataRequest
 ) -> Call[Metadata | None]:
-    """Give an inference a value under a key, whether or not it has one.
+    """Set the metadata value under a key of an inference, and return it.
 
     Parameters:
-        model_id: the inference's model.
-        inference_id: its id.
+        model_id: the model of the inference.
+        inference_id: the id of the inference.
         request_body: key, type and value.
 
     Returns:
-        What is stored.
+        The stored value.
 
     Raises:
-        NotFound: what it is written to does not exist.
+        NotFound: there is no such model or inference.
         ValidationError: the value is not of its type.
         InferenceStoreError: any other failure.
     """
@@ -96,18 +96,18 @@ def bulk_add_metadata(
     tree: Condition | None = None,
     query: str | None = None,
 ) -> Call[dict[str, int]]:
-    """Give values to every inference that matches. An empty filter matches all.
+    """Set metadata of every inference that matches. An empty filter matches all.
 
     Parameters:
-        model_id: the model whose inferences are meant.
-        filter_: which.
-        metadata: the values, of one key each.
-        replace: whether a value that is there gives way; else it stays.
+        model_id: the model whose inferences are changed.
+        filter_: which inferences.
+        metadata: the values, each with a different key.
+        replace: whether to overwrite values that exist; they are kept by default.
         tree: a filter with AND, OR and NOT that must hold as well.
         query: a text query that must hold as well.
 
     Returns:
-        By key, how many inferences changed.
+        For each key the number of inferences that changed.
 
     Raises:
         NotFound: the model is not registered.
@@ -125,7 +125,7 @@ def bulk_add_metadata(
 
 @blocking
 def get_metadata(model_id: str, inference_id: str) -> Call[Page[Metadata]]:
-    """All metadata of an inference.
+    """Return all metadata of an inference.
 
     Parameters:
         model_id: its model.
@@ -143,15 +143,15 @@ def get_metadata(model_id: str, inference_id: str) -> Call[Page[Metadata]]:
 
 @blocking
 def delete_metadata(model_id: str, inference_id: str, key: str) -> Call[str | None]:
-    """Take a key and its value from an inference.
+    """Delete a metadata key and its value from an inference.
 
     Parameters:
-        model_id: the inference's model.
-        inference_id: its id.
+        model_id: the model of the inference.
+        inference_id: the id of the inference.
         key: the key.
 
     Returns:
-        The key; None if it was not there.
+        The key; None if the inference did not have it.
 
     Raises:
         InferenceStoreError: any failure.
@@ -166,7 +166,7 @@ def delete_metadata(model_id: str, inference_id: str, key: str) -> Call[str | No
 
 @blocking
 def get_metadata_key_type_counts(model_id: str) -> Call[MetadataKeyTypeCounts | None]:
-    """Which keys a model's inferences have, and how many have each with which type.
+    """Return the metadata keys of a model, with the number of inferences by type.
 
     Parameters:
         model_id: the model.
@@ -191,15 +191,15 @@ def get_metadata_key_type_counts(model_id: str) -> Call[MetadataKeyTypeCounts | 
 def get_metadata_statistics(
     model_id: str, request_body: NewGetMetadataStatisticsRequest
 ) -> Call[MetadataStatistics | None]:
-    """How the values of one key are distributed.
+    """Return the distribution of the values of one metadata key.
 
     Parameters:
         model_id: the model.
         request_body: key, type, filters and bins.
 
     Returns:
-        Count and distribution, for numbers also the smallest and largest; None if the
-        model is not registered.
+        Count and distribution, for numbers also the smallest and largest value; None if
+        the model is not registered.
 
     Raises:
         ValidationError: a filter is not valid, or bins have both a count and a width.
@@ -218,13 +218,13 @@ def get_metadata_statistics(
 
 
 def get_data_hash(data: bytes) -> str:
-    """The SHA-256 of an input, as the store names it.
+    """Return the SHA-256 of an input, as the store's ``data_hash`` has it.
 
     Parameters:
         data: the input's bytes.
 
     Returns:
-        64 hexadecimal digits.
+        64 hexadecimal digits, in lower case.
     """
     return hashlib.sha256(data).hexdigest()
 
@@ -232,19 +232,19 @@ def get_data_hash(data: bytes) -> str:
 def map_to_inference_store_metadata(
     data: Mapping[str, str | float | int | Mapping[str, Any]],
 ) -> dict[str, Any]:
-    """Python values as metadata, their types found from the values.
+    """Return Python values as metadata, with types found from the values.
 
     Parameters:
-        data: key → text, number or mapping. ``latitude``, ``longitude`` and
+        data: text, number or mapping by key. ``latitude``, ``longitude`` and
             ``data_source`` are standard metadata, everything else is extended.
 
     Returns:
         ``{"standard_metadata": {…}, "extended_metadata": [{"key", "type", "value"}]}``:
-        the standard values that were given, and the others as string, int, float or
-        json.
+        the standard values that were given, and the others with the type string, int,
+        float or json. So ``{"frame": 12}`` becomes an item of type ``int``.
 
     Raises:
-        ValueError: a value is a bool or None, or has no place in metadata.
+        ValueError: a value is a bool or None, or of another type that metadata lacks.
     """
     standard = {
         key: metadata_text.standard_value(key, value)
@@ -260,14 +260,14 @@ def map_to_inference_store_metadata(
 
 
 def form_values_for_in_operator(values: Iterable[str | float | int]) -> str | None:
-    """The value of a metadata filter with the operator ``in``.
+    """Return the value of a metadata filter with the operator ``in``.
 
     Parameters:
-        values: what the metadata may be.
+        values: the values that the filter accepts.
 
     Returns:
-        ``"[v1, v2]"``, commas, brackets and backslashes inside a value escaped by a
-        backslash; None if there are no values.
+        ``"[v1, v2]"``, with a backslash before commas, brackets and backslashes inside
+        a value; None if there are no values.
     """
     return metadata_text.list_text(values)
 

@@ -1,4 +1,4 @@
-"""Python values as metadata: key, type and text, found from the value."""
+"""Turn Python values into metadata items: key, type and text."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ Item = dict[str, str]
 
 
 def item(key: str, value: Any) -> Item:
-    """The value as ``{key, type, value}``. Raises ``ValueError`` for what has no type."""
+    """Return the value as ``{key, type, value}``. Raises ``ValueError`` if no type fits it."""
     if not isinstance(key, str) or not key:
         raise ValueError(f"{key!r}: a metadata key is a text that is not empty.")
     type_, text = _type_of(key, value)
@@ -27,14 +27,14 @@ def item(key: str, value: Any) -> Item:
 def items(
     custom_metadata: Mapping[str, Any] | Sequence[Mapping[str, Any]],
 ) -> list[dict[str, Any]]:
-    """The items of a mapping; a list of items is taken as it is."""
+    """Return the items of a mapping; a list of items is returned as it is."""
     if isinstance(custom_metadata, Mapping):
         return [item(key, value) for key, value in custom_metadata.items()]
     return [dict(each) for each in custom_metadata]
 
 
 def standard_value(key: str, value: Any) -> float | str:
-    """The value of ``latitude``, ``longitude`` or ``data_source``."""
+    """Return the value of ``latitude``, ``longitude`` or ``data_source``, checked."""
     type_, text = _type_of(key, value)
     if key == "data_source":
         if type_ != "string":
@@ -46,7 +46,7 @@ def standard_value(key: str, value: Any) -> float | str:
 
 
 def list_text(values: Iterable[Any]) -> str | None:
-    """The form of the operator ``in``; None for no values."""
+    """Return the text of values for the operator ``in``, or None if there are none."""
     written = [_escape(each if isinstance(each, str) else str(each)) for each in values]
     # One empty text: "[]" would be no value at all, and twice the same is one.
     written = ["", ""] if written == [""] else written
@@ -54,9 +54,9 @@ def list_text(values: Iterable[Any]) -> str | None:
 
 
 def text_of_type(value: Any, kind: str) -> str:
-    """The value as the store reads it for ``string``, ``int`` or ``float``.
+    """Return the value as the text that the store parses as ``string``, ``int`` or ``float``.
 
-    Raises ``ValueError`` for what is no value of the kind.
+    Raises ``ValueError`` if the value is not of this kind.
     """
     if kind == "string" and isinstance(value, str):
         return value
@@ -108,7 +108,7 @@ def _json(key: str, value: Any) -> str:
 
 
 def _escape(value: str) -> str:
-    """With a backslash before what would end the value, and before its outer blanks."""
+    """Return the value with a backslash before delimiters and before its outer blanks."""
     last = len(value) - 1
     return "".join(
         f"\\{each}"

@@ -1,4 +1,4 @@
-"""The functions of the modules as methods of a client. One line each, for the types."""
+"""The functions of the modules as methods of a client, written out for type checkers."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ class Inferences(Namespace):
         progress: bool = False,
         fields: Sequence[str] = (),
     ) -> Iterator[Inference]:
-        """All inferences that match, as ``inference.iter_inferences``."""
+        """Return an iterator over all that match, as ``inference.iter_inferences`` does."""
         return pagination.walk(
             self.client, model_id, request_body, page_size, progress, fields
         )

@@ -1,4 +1,4 @@
-"""Lists that come page by page."""
+"""Pages of a list, and the cursor that leads to the next page."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ T = TypeVar("T")
 
 
 class Page(list[T]):
-    """A list that knows what follows it.
+    """A list of results with the cursor of the next page.
 
-    ``next`` is the cursor of the page after this one (``Pagination(cursor=page.next)``),
-    None on the last.
+    ``next`` is the cursor of the page after this one (``Pagination(cursor=page.next)``). It is
+    None on the last page.
     """
 
     def __init__(self, results: Iterable[T] = (), next: str | None = None) -> None:
@@ -25,7 +25,7 @@ class Page(list[T]):
 
 
 def page_of(model: type[M]) -> Reader[Page[M]]:
-    """Reads ``{"results": […], "next": …}``."""
+    """Return a function that reads ``{"results": […], "next": …}`` as a page of the model."""
 
     def read(response: httpx2.Response) -> Page[M]:
         told = document(response)

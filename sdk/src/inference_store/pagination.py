@@ -1,4 +1,4 @@
-"""All pages of a question, one after the other by cursor."""
+"""Fetch all pages of a query, one after the other by cursor."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def walk(
     progress: bool,
     fields: Sequence[str] = (),
 ) -> Iterator[Inference]:
-    """Every inference that matches, by a blocking client."""
+    """Yield every inference that matches, by a blocking client."""
     request = _first(request_body, page_size).with_fields(fields)
     store = client.inference
     total = store.count_inferences(model_id, request) if progress else None
@@ -44,7 +44,7 @@ async def walk_async(
     progress: bool,
     fields: Sequence[str] = (),
 ) -> AsyncIterator[Inference]:
-    """Every inference that matches, by an asynchronous client."""
+    """Yield every inference that matches, by an asynchronous client."""
     request = _first(request_body, page_size).with_fields(fields)
     store = client.inference
     total = await store.count_inferences(model_id, request) if progress else None

@@ -1,4 +1,4 @@
-"""A progress bar on standard error, where someone is there to see it."""
+"""A progress bar on standard error, shown on a terminal only."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from tqdm import tqdm  # type: ignore[import-untyped]
 
 
 class Bar:
-    """A bar over inferences; without ``shown`` or a terminal it does nothing."""
+    """A progress bar that counts inferences. Without ``shown`` or a terminal it does nothing."""
 
     def __init__(
         self, shown: bool, total: int | None = None, unit: str = " inferences"
     ) -> None:
-        # With disable=None tqdm looks for a terminal itself.
+        # With disable=None tqdm shows the bar only if standard error is a terminal.
         disable = None if shown else True
         self._bar: Any = tqdm(total=total, unit=unit, disable=disable)
 

@@ -1,4 +1,4 @@
-"""Protection: what retention leaves alone, and why."""
+"""Protection: keep inferences from retention, with a reason in the audit log."""
 
 from __future__ import annotations
 
@@ -13,28 +13,28 @@ from inference_store.requests import Call, Steps, document, post, put
 
 
 class InputExpiredWarning(UserWarning):
-    """What is protected had lost its input before."""
+    """The inference was protected after retention had removed its input."""
 
 
 @blocking
 def protect_inference(
     model_id: str, inference_id: str, reason: str = "", is_protected: bool = True
 ) -> Call[bool | None]:
-    """Protect an inference from retention, or no longer.
+    """Protect an inference from retention, or end its protection.
 
     Parameters:
-        model_id: its model.
-        inference_id: its id.
-        reason: why; kept in the audit log for good.
-        is_protected: False takes the protection back.
+        model_id: the model of the inference.
+        inference_id: the id of the inference.
+        reason: the reason, which stays in the audit log permanently.
+        is_protected: False ends the protection.
 
     Returns:
-        Whether it is protected now. An ``InputExpiredWarning`` says that its input was
-        gone before: the record is kept.
+        Whether it is protected now. An ``InputExpiredWarning`` is issued if its input
+        was removed before: then only the record is kept.
 
-    Raises:
-        NotFound: what it is written to does not exist.
-        Conflict: ``being-removed``, retention was first.
+        Raises:
+            NotFound: there is no such model or inference.
+            Conflict: ``being-removed``, retention is removing it already.
         InferenceStoreError: any other failure.
     """
     return put(
@@ -68,24 +68,25 @@ def protect_inferences(
     query: str | None = None,
     dry_run: bool = False,
 ) -> Steps[ProtectionResult]:
-    """Protect every inference that matches, or no longer. An empty filter matches all.
+    """Protect every inference that matches, or end its protection.
 
     Parameters:
-        model_id: their model.
-        filter_: which.
-        reason: why; kept in the audit log for good.
-        is_protected: False takes the protection back.
+        model_id: the model of the inferences.
+        filter_: which inferences; an empty filter matches all.
+        reason: the reason, which stays in the audit log permanently.
+        is_protected: False ends the protection.
         tree: a filter with AND, OR and NOT that must hold as well.
         query: a text query that must hold as well.
-        dry_run: whether only to count.
+        dry_run: whether only to count, and to change nothing.
 
     Returns:
-        How many changed, and how many are being removed already and stay as they are.
+        The number that changed, and the number that retention is removing already, whose
+        protection does not change.
 
     Raises:
         NotFound: the model is not registered.
         ValidationError: a filter is not valid.
-        InferenceStoreError: any other failure; the same call again goes on.
+        InferenceStoreError: any other failure. Repeat the call to continue after it.
     """
     body = chosen(filter_, tree, query) | {
         "is_protected": is_protected,

@@ -1,4 +1,4 @@
-"""How good a model's answers are, held against what came true."""
+"""Quality: figures of a model's answers, compared with ground truth."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from inference_store.requests import Call, one, post
 def get_quality(
     model_id: str, request_body: NewQualityRequest | None = None
 ) -> Call[Quality | None]:
-    """Measure the answers that match a filter and have a ground truth.
+    """Measure the answers of inferences that match a filter and have ground truth.
 
     Parameters:
         model_id: the model.
-        request_body: which inferences, and how to part the figures; without one all of
-            the model together.
+        request_body: which inferences, and how to group the figures. Without one, all
+            inferences of the model are one group.
 
     Returns:
         The figures, by label and by group; None if the model is not registered.

@@ -1,4 +1,4 @@
-"""Models: make them known to the store."""
+"""Models: register them with the store, and list them."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ from inference_store.requests import Call, get, member, one, post
 def register_model_for_inference_storage(
     request_body: NewRegisterModelRequest,
 ) -> Call[str | None]:
-    """Register a model, so that its inferences can be stored.
+    """Register a model, so that its inferences can be stored, and return its id.
 
     Parameters:
         request_body: id, project, task and embedding size.
 
     Returns:
-        The model's id, also when it was registered with the same values before.
+        The model's id. Registering it again with the same values is no error.
 
     Raises:
-        Conflict: it is registered with other values.
-        ValidationError: something in it is not valid, such as the project.
+        Conflict: the model is registered with other values.
+        ValidationError: a value is not valid, such as the project.
         InferenceStoreError: any other failure.
     """
     return post("models", body=request_body, read=member("model_id"), may_repeat=True)
@@ -30,10 +30,10 @@ def register_model_for_inference_storage(
 
 @blocking
 def get_registered_model(model_id: str) -> Call[Model | None]:
-    """A registered model.
+    """Return a registered model.
 
     Parameters:
-        model_id: its id.
+        model_id: the id of the model.
 
     Returns:
         The model; None if it is not registered.
@@ -46,7 +46,7 @@ def get_registered_model(model_id: str) -> Call[Model | None]:
 
 @blocking
 def list_registered_models() -> Call[Page[Model]]:
-    """The models that the token reaches.
+    """Return the models that the token may see.
 
     Returns:
         The models, as a list.

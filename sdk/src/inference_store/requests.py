@@ -1,7 +1,7 @@
-"""Calls as values: what to send, and how to read the answer. Nothing is sent here.
+"""Calls as values: what to send, and how to parse the response. Nothing is sent here.
 
-A function of the SDK builds a ``Call``, or ``Steps`` of several; the client of either
-kind sends it. So what is asked is written once, for blocking and for awaiting.
+A function of the SDK builds a ``Call``, or ``Steps`` of several, and a blocking or an
+asynchronous client sends it. So each request is written once for both.
 """
 
 from __future__ import annotations
@@ -29,11 +29,11 @@ IDEMPOTENT = frozenset({"GET", "PUT", "DELETE"})
 
 @dataclass(frozen=True)
 class Call(Generic[T]):
-    """One request, and what its answer means.
+    """One request, and how to read its response.
 
-    ``may_repeat`` says of a POST that running twice does no harm. ``may_be_absent``: a
-    404 is the answer None. ``is_signed``: the URL is its own credential and may be on
-    another host, so the token stays here.
+    ``may_repeat``: this POST is idempotent, so it may be retried. ``may_be_absent``: a 404
+    means None. ``is_signed``: the URL is presigned and may be on another host, so the token
+    is not sent.
     """
 
     method: str
@@ -58,7 +58,7 @@ class Call(Generic[T]):
 
 @dataclass(frozen=True)
 class Pause:
-    """A step that sends nothing: the client waits, as its kind does."""
+    """A step that sends nothing: the client waits, blocking or asynchronously."""
 
     seconds: float
 
@@ -72,7 +72,7 @@ def get(*path: str, read: Reader[T], **more: Any) -> Call[T]:
 
 
 def delete(*path: str, read: Reader[T], **more: Any) -> Call[T]:
-    # An empty id at the end would name what holds all the others.
+    # An empty id would leave the URL of the collection, and delete that.
     if "" in path:
         raise ValueError("An id or key is empty: nothing to delete was named.")
     return Call("DELETE", at(*path), read, **more)
@@ -98,34 +98,34 @@ def _with_body(
 
 
 def at(*path: str) -> str:
-    """The path below the API, each part one segment whatever it holds."""
+    """Return the path below the API; each part becomes one percent-encoded segment."""
     return API + "/".join(segment(part) for part in path)
 
 
 def segment(text: str) -> str:
-    """Percent-encoded; dots alone would be read as steps in the path."""
+    """Return the text percent-encoded; "." and ".." too, which would change the path."""
     return quote(text, safe="") if text.strip(".") else "%2E" * len(text)
 
 
 def written(body: Json) -> bytes:
-    """The body as JSON; what was not set is left out."""
+    """Return the body as JSON, without fields that were not set."""
     if isinstance(body, BaseModel):
         body = body.model_dump(mode="json", exclude_none=True)
     return json.dumps(body, ensure_ascii=False, allow_nan=False).encode()
 
 
 def one(model: type[M]) -> Reader[M]:
-    """Reads an object as the model."""
+    """Return a function that reads a JSON object as the model."""
     return lambda response: model.model_validate(document(response))
 
 
 def member(name: str) -> Reader[Any]:
-    """Reads one member of an object."""
+    """Return a function that reads one member of a JSON object."""
     return lambda response: document(response)[name]
 
 
 def member_or(name: str, default: str) -> Reader[str]:
-    """Reads one member of an object, where the answer has a body."""
+    """Return a function that reads one member, or the default if the body is empty."""
 
     def read(response: httpx2.Response) -> str:
         told = document(response) if response.content else {}
@@ -135,7 +135,7 @@ def member_or(name: str, default: str) -> Reader[str]:
 
 
 def document(response: httpx2.Response) -> dict[str, Any]:
-    """The object that the answer is."""
+    """Return the JSON object of the response."""
     try:
         told = json.loads(response.content)
     except ValueError:

@@ -1,4 +1,4 @@
-"""The retention policy of a model: how long its inferences are kept."""
+"""The retention policy of a model: how long its inferences are kept. Ages are in hours."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from inference_store.requests import Call, delete, get, member_or, one, post, pu
 def create_retention_policy(
     model_id: str, request_body: NewRetentionPolicyRequest
 ) -> Call[RetentionPolicy | None]:
-    """Give a model its retention policy.
+    """Create the retention policy of a model.
 
     Parameters:
         model_id: a registered model.
@@ -25,8 +25,8 @@ def create_retention_policy(
         The policy.
 
     Raises:
-        NotFound: what it is written to does not exist.
-        Conflict: ``policy-exists``, the model has one.
+        NotFound: the model is not registered.
+        Conflict: ``policy-exists``, the model has a policy already.
         ValidationError: the ages contradict each other.
         InferenceStoreError: any other failure.
     """
@@ -39,7 +39,7 @@ def create_retention_policy(
 
 @blocking
 def get_retention_policy(model_id: str) -> Call[RetentionPolicy | None]:
-    """The retention policy of a model.
+    """Return the retention policy of a model.
 
     Parameters:
         model_id: the model.
@@ -57,7 +57,7 @@ def get_retention_policy(model_id: str) -> Call[RetentionPolicy | None]:
 def replace_retention_policy(
     model_id: str, retention_policy_id: str, request_body: NewRetentionPolicyRequest
 ) -> Call[RetentionPolicy | None]:
-    """Change the retention policy of a model, at once for past and future inferences.
+    """Replace the retention policy of a model, for stored and future inferences at once.
 
     Parameters:
         model_id: the model.
@@ -68,7 +68,7 @@ def replace_retention_policy(
         The policy.
 
     Raises:
-        NotFound: what it is written to does not exist.
+        NotFound: there is no such policy.
         ValidationError: the ages contradict each other.
         InferenceStoreError: any other failure.
     """
@@ -84,7 +84,7 @@ def replace_retention_policy(
 def delete_retention_policy(
     model_id: str, retention_policy_id: str
 ) -> Call[str | None]:
-    """Take its retention policy from a model. A running task ends ``stopped``.
+    """Delete the retention policy of a model. A running task ends ``stopped``.
 
     Parameters:
         model_id: the model.
@@ -108,15 +108,15 @@ def delete_retention_policy(
 def preview_retention_policy(
     model_id: str, request_body: NewRetentionPolicyRequest
 ) -> Call[RetentionPreview | None]:
-    """What a policy would remove now; nothing is written.
+    """Return what a policy would remove now. Nothing is removed or written.
 
     Parameters:
         model_id: a registered model.
-        request_body: the policy to try; the model need not have it.
+        request_body: the policy to try. It need not be the policy of the model.
 
     Returns:
-        Counts, bytes and times of what would go, and of what stays because it is
-        protected; None if the model is not registered.
+        Counts, bytes and times of what would be removed, and of what is kept because it
+        is protected; None if the model is not registered.
 
     Raises:
         ValidationError: the ages contradict each other.

@@ -16,18 +16,18 @@ from inference_store.requests import Call, get, one, post
 def create_retention_task(
     model_id: str, request_body: NewRetentionTaskRequest
 ) -> Call[RetentionTask | None]:
-    """Carry out a retention policy now.
+    """Start a task that carries out a retention policy now.
 
     Parameters:
         model_id: the model.
         request_body: the policy, and whether it is a dry run, which only counts.
 
     Returns:
-        The task, which goes on by itself (see ``get_retention_task``).
+        The task. A worker carries it out; ``get_retention_task`` returns its progress.
 
-    Raises:
-        NotFound: what it is written to does not exist.
-        Conflict: ``task-already-active``, one is running.
+        Raises:
+            NotFound: there is no such model or policy.
+            Conflict: ``task-already-active``, a task of this policy has not ended.
         InferenceStoreError: any other failure.
     """
     return post(*_of(model_id), body=request_body, read=one(RetentionTask))
@@ -37,7 +37,7 @@ def create_retention_task(
 def get_retention_task(
     model_id: str, retention_task_id: str
 ) -> Call[RetentionTask | None]:
-    """A retention task as it is now.
+    """Return a retention task as it is now.
 
     Parameters:
         model_id: the model.
@@ -58,7 +58,7 @@ def get_retention_task(
 def filter_retention_tasks(
     model_id: str, request_body: NewGetRetentionTasksRequest
 ) -> Call[Page[RetentionTask]]:
-    """One page of a model's retention tasks.
+    """Return one page of a model's retention tasks.
 
     Parameters:
         model_id: the model.
@@ -85,18 +85,18 @@ def filter_retention_tasks(
 def stop_retention_task(
     model_id: str, retention_task_id: str
 ) -> Call[RetentionTask | None]:
-    """End a retention task where it is; what is removed stays removed.
+    """Stop a retention task. What is removed already stays removed.
 
     Parameters:
         model_id: the model.
         retention_task_id: the task's id.
 
     Returns:
-        The task, which ends ``stopped`` with its batch.
+        The task. It finishes its batch and then ends ``stopped``.
 
     Raises:
-        NotFound: what it is written to does not exist.
-        Conflict: ``task-not-active``, it had ended.
+        NotFound: there is no such task.
+        Conflict: ``task-not-active``, it has ended.
         InferenceStoreError: any other failure.
     """
     return _describe(model_id, retention_task_id, "stop")
@@ -106,7 +106,7 @@ def stop_retention_task(
 def resume_retention_task(
     model_id: str, retention_task_id: str
 ) -> Call[RetentionTask | None]:
-    """Let a stopped or failed retention task go on, to the limits that it had.
+    """Resume a stopped or failed retention task, with its original limits.
 
     Parameters:
         model_id: the model.
@@ -116,8 +116,8 @@ def resume_retention_task(
         The task.
 
     Raises:
-        NotFound: what it is written to does not exist.
-        Conflict: ``task-not-ended``, or ``task-already-active``, another one is.
+        NotFound: there is no such task.
+        Conflict: ``task-not-ended``, or ``task-already-active``, another task is active.
         InferenceStoreError: any other failure.
     """
     return _describe(model_id, retention_task_id, "resume")

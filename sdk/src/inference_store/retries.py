@@ -1,9 +1,9 @@
-"""When a call is repeated, and how long to wait before it.
+"""Retries: when a call is repeated, and how long to wait before.
 
-Repeated are calls that may run twice (GET, PUT, DELETE, creating by id, and POSTs that
-only read), after a 429, a 503 and when the connection failed. Waits are random between
-zero and a limit that doubles each time ("full jitter"), so that clients which failed
-together do not come back together; a ``Retry-After`` is waited for first.
+Only calls that may run twice are retried (GET, PUT, DELETE, creating by id, and POSTs
+that only read), and only after a 429, a 503 or a failed connection. Waits are random
+between zero and a limit that doubles each time ("full jitter"), so that clients which
+failed together do not retry together. A ``Retry-After`` is waited for first.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from email.utils import parsedate_to_datetime
 import httpx2
 
 REPEATED_STATUSES = frozenset({429, 503})
-# A read timeout is not among them: what is slow would only get more to do.
+# Without ReadTimeout: retrying would only give a slow server more to do.
 REPEATED_FAILURES = (
     httpx2.NetworkError,
     httpx2.RemoteProtocolError,
@@ -28,13 +28,15 @@ REPEATED_FAILURES = (
 
 @dataclass(frozen=True)
 class Retries:
-    """How often and how patiently: ``Client(retries=Retries(attempts=1))`` never repeats.
+    """How often to try, and how long to wait between tries.
+
+    ``Client(retries=Retries(attempts=1))`` never retries.
 
     Parameters:
         attempts: tries in all, the first included.
-        first_wait: the limit of the first wait in seconds; it doubles with each.
-        longest_wait: no wait is longer. A ``Retry-After`` above it ends the tries.
-        chance: a random number from 0 up to 1.
+        first_wait: the limit of the first wait in seconds; it doubles with each retry.
+        longest_wait: the longest wait in seconds. A longer ``Retry-After`` ends the tries.
+        chance: a function that returns a random number from 0 up to 1, for tests.
     """
 
     attempts: int = 5
@@ -43,7 +45,7 @@ class Retries:
     chance: Callable[[], float] = field(default=random.random, repr=False)
 
     def wait(self, tries: int, retry_after: float | None = None) -> float | None:
-        """Seconds to wait after so many tries; None when it is time to give up."""
+        """Return the seconds to wait after this many tries, or None to give up."""
         if tries >= self.attempts:
             return None
         if retry_after is not None and retry_after > self.longest_wait:
@@ -53,7 +55,7 @@ class Retries:
 
 
 def retry_after_of(response: httpx2.Response) -> float | None:
-    """The seconds of a ``Retry-After``, given as a number or as a date."""
+    """Return the seconds of a ``Retry-After`` header, which is a number or a date."""
     text = response.headers.get("retry-after", "").strip()
     if text.isascii() and text.isdecimal():
         return float(text)

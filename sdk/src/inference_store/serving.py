@@ -1,4 +1,4 @@
-"""Models that can be called: one request through the proxy, which records it."""
+"""Models to call: each call is one V2 request through the proxy, which records it."""
 
 from __future__ import annotations
 
@@ -30,11 +30,11 @@ INFER_SECONDS = 120.0  # longer than the proxy waits for a model server
 
 
 class Answer(dict[str, Any]):
-    """A V2 response as it was parsed: ``answer["outputs"][0]["data"]``.
+    """The parsed V2 response of a call, a dict: ``answer["outputs"][0]["data"]``.
 
-    ``inference_ids`` are the ids under which the store will know the inferences, one for
-    each part of the request; ``recorded`` whether they are safe there; ``record_status``
-    the proxy's own words, such as ``not-recorded; reason=storage-off``.
+    ``inference_ids`` are the ids of the inferences in the store, one for each part of the
+    request. ``recorded`` is whether the proxy has stored its copy durably.
+    ``record_status`` is the proxy's header, such as ``not-recorded; reason=storage-off``.
     """
 
     def __init__(
@@ -49,7 +49,7 @@ class Answer(dict[str, Any]):
 
     @property
     def inference_id(self) -> str | list[str] | None:
-        """The id of the inference; of a request of several parts the list of all."""
+        """The id of the inference, or the list of ids if the request had several parts."""
         ids = self.inference_ids
         return ids if len(ids) > 1 else next(iter(ids), None)
 
@@ -58,7 +58,7 @@ class Answer(dict[str, Any]):
         return self.record_status.partition(";")[0].strip() == "recorded"
 
     def _id_to_find(self) -> str:
-        """The id of the one inference. Raises where there is none to wait for."""
+        """The id of the single inference. Raises if there is none to wait for."""
         if not self.recorded:
             raise InferenceStoreError(f"No copy was recorded: {self.record_status}.")
         if len(self.inference_ids) != 1:
@@ -74,27 +74,27 @@ class Answer(dict[str, Any]):
 
 
 class ModelAnswer(Answer):
-    """The answer of a ``Model``, which can be found as it is stored."""
+    """The answer of a ``Model``, with ``inference`` to fetch the stored record."""
 
     def __init__(self, answer: Answer, client: Client, model_id: str) -> None:
         super().__init__(answer, answer.inference_ids, answer.record_status)
         self._client, self._model_id = client, model_id
 
     def inference(self, wait: float = 10.0) -> Inference:
-        """The inference as it is stored.
+        """Return the stored inference of this answer.
 
         Parameters:
-            wait: seconds to wait for it: what is ``recorded`` is on disk, and found a
-                moment later.
+            wait: seconds to wait until it is found. ``recorded`` means that it is on the
+                proxy's disk; its record follows a moment later.
 
         Raises:
-            NotFound: it is not there yet.
+            NotFound: it is not there yet when the wait is over.
             InferenceStoreError: no copy was recorded, or any other failure.
         """
         return _find(self._client, self._model_id, self._id_to_find(), wait)
 
     def inferences(self, wait: float = 10.0) -> list[Inference]:
-        """The inferences of all parts of the request, as ``inference`` finds one."""
+        """Return the stored inferences of all parts of the request; see ``inference``."""
         if not self.recorded:
             raise InferenceStoreError(f"No copy was recorded: {self.record_status}.")
         end = time.monotonic() + wait
@@ -105,14 +105,14 @@ class ModelAnswer(Answer):
 
 
 class AsyncModelAnswer(Answer):
-    """The answer of an ``AsyncModel``."""
+    """The answer of an ``AsyncModel``, with ``inference`` to fetch the stored record."""
 
     def __init__(self, answer: Answer, client: AsyncClient, model_id: str) -> None:
         super().__init__(answer, answer.inference_ids, answer.record_status)
         self._client, self._model_id = client, model_id
 
     async def inference(self, wait: float = 10.0) -> Inference:
-        """The inference as it is stored, as ``ModelAnswer.inference`` finds it."""
+        """Return the stored inference of this answer, as ``ModelAnswer.inference`` does."""
         inference_id, end = self._id_to_find(), time.monotonic() + wait
         while True:
             found = await self._client.inference.get_inference(
@@ -141,7 +141,7 @@ def _not_there(model_id: str, inference_id: str) -> NotFound:
 
 
 class _Served:
-    """What the two kinds of model share: the resource, and the calls about it."""
+    """What ``Model`` and ``AsyncModel`` share: the registered model and its requests."""
 
     def __init__(self, resource: RegisteredModel) -> None:
         self.resource = resource
@@ -152,7 +152,7 @@ class _Served:
 
     @property
     def id(self) -> str:
-        """The model's id, by its short name."""
+        """The model's id; the same as ``model_id``."""
         return self.resource.model_id
 
     @property
@@ -166,7 +166,7 @@ class _Served:
 
     @property
     def proxy_url(self) -> str:
-        """Where the proxy listens: ``ISTORE_PROXY_URL``, else what the store says."""
+        """URL of the proxy: ``ISTORE_PROXY_URL``, else the one that the store names."""
         url = os.environ.get("ISTORE_PROXY_URL") or self.resource.proxy_url
         if not url:
             raise InferenceStoreError(
@@ -196,7 +196,7 @@ class _Served:
         tensor = input_tensor(data)
         tensor["parameters"]["action"] = action.value
         if custom_metadata:
-            # Parameters of the protocol are strings, numbers and booleans.
+            # V2 parameters can only be strings, numbers and booleans.
             tensor["parameters"]["metadata"] = json.dumps(
                 items(custom_metadata), ensure_ascii=False
             )
@@ -221,11 +221,11 @@ class Model(_Served):
         self._client = client
 
     def set_inference_server_settings(self, settings: Mapping[str, Any]) -> None:
-        """Change how the model is served and stored; it counts for the next call.
+        """Change how the model is served and stored, from the next call on.
 
         Parameters:
             settings: any of ``upstream_url``, ``upstream_model``, ``class_labels``,
-                ``first_class_number`` (1 where 0 is the background), ``box_format``,
+                ``first_class_number`` (1 if number 0 is the background), ``box_format``,
                 ``enable_inference_storage``, ``strip_metadata``.
 
         Raises:
@@ -240,21 +240,21 @@ class Model(_Served):
         custom_metadata: CustomMetadata = None,
         inference_id: str | None = None,
     ) -> ModelAnswer:
-        """Ask for labels.
+        """Call the model for labels, and return its answer.
 
         Parameters:
             data: bytes, the path of a file, a PIL image (sent as PNG), a numpy array or
                 a list of numbers (sent as FP64).
-            custom_metadata: key → text, number or mapping, kept with the inference;
-                ``latitude``, ``longitude`` and ``data_source`` have places of their own.
-            inference_id: the id for it; the proxy makes one when not given.
+            custom_metadata: text, number or mapping by key, stored with the inference;
+                ``latitude``, ``longitude`` and ``data_source`` become standard metadata.
+            inference_id: the id of the inference; the proxy makes one when not given.
 
         Returns:
             The parsed response, with ``inference_id`` and ``recorded``.
 
         Raises:
             NotFound: the proxy does not know the model.
-            ServerError: the model server failed, or did not answer in time.
+            ServerError: the model server failed, or did not answer within the timeout.
             InferenceStoreError: any other failure.
         """
         return self._ask(InferenceAction.PREDICT, data, custom_metadata, inference_id)
@@ -265,7 +265,7 @@ class Model(_Served):
         custom_metadata: CustomMetadata = None,
         inference_id: str | None = None,
     ) -> ModelAnswer:
-        """Ask for the probability of each class; parameters as for ``predict``."""
+        """Call the model for the probability of each class; parameters as for ``predict``."""
         return self._ask(
             InferenceAction.PREDICT_PROBA, data, custom_metadata, inference_id
         )
@@ -276,7 +276,7 @@ class Model(_Served):
         custom_metadata: CustomMetadata = None,
         inference_id: str | None = None,
     ) -> ModelAnswer:
-        """Ask what is where in a picture; parameters as for ``predict``."""
+        """Call the model to detect objects in a picture; parameters as for ``predict``."""
         return self._ask(InferenceAction.DETECT, data, custom_metadata, inference_id)
 
     def embed(
@@ -285,7 +285,7 @@ class Model(_Served):
         custom_metadata: CustomMetadata = None,
         inference_id: str | None = None,
     ) -> ModelAnswer:
-        """Ask for an embedding; parameters as for ``predict``."""
+        """Call the model for an embedding; parameters as for ``predict``."""
         return self._ask(InferenceAction.EMBED, data, custom_metadata, inference_id)
 
     def _ask(self, action: InferenceAction, *asked: Any) -> ModelAnswer:
@@ -294,7 +294,7 @@ class Model(_Served):
 
 
 class AsyncModel(_Served):
-    """``Model``, with calls to be awaited; ``aio.get_model`` makes it."""
+    """``Model`` for asyncio: its calls are awaited. ``aio.get_model`` makes it."""
 
     def __init__(self, client: AsyncClient, resource: RegisteredModel) -> None:
         super().__init__(resource)
@@ -310,7 +310,7 @@ class AsyncModel(_Served):
         custom_metadata: CustomMetadata = None,
         inference_id: str | None = None,
     ) -> AsyncModelAnswer:
-        """Ask for labels, as ``Model.predict`` does."""
+        """Call the model for labels, as ``Model.predict`` does."""
         return await self._ask(
             InferenceAction.PREDICT, data, custom_metadata, inference_id
         )
@@ -321,7 +321,7 @@ class AsyncModel(_Served):
         custom_metadata: CustomMetadata = None,
         inference_id: str | None = None,
     ) -> AsyncModelAnswer:
-        """Ask for probabilities, as ``Model.predict_proba`` does."""
+        """Call the model for probabilities, as ``Model.predict_proba`` does."""
         return await self._ask(
             InferenceAction.PREDICT_PROBA, data, custom_metadata, inference_id
         )
@@ -332,7 +332,7 @@ class AsyncModel(_Served):
         custom_metadata: CustomMetadata = None,
         inference_id: str | None = None,
     ) -> AsyncModelAnswer:
-        """Ask what is where, as ``Model.detect`` does."""
+        """Call the model to detect objects, as ``Model.detect`` does."""
         return await self._ask(
             InferenceAction.DETECT, data, custom_metadata, inference_id
         )
@@ -343,7 +343,7 @@ class AsyncModel(_Served):
         custom_metadata: CustomMetadata = None,
         inference_id: str | None = None,
     ) -> AsyncModelAnswer:
-        """Ask for an embedding, as ``Model.embed`` does."""
+        """Call the model for an embedding, as ``Model.embed`` does."""
         return await self._ask(
             InferenceAction.EMBED, data, custom_metadata, inference_id
         )
@@ -359,6 +359,6 @@ def fetch_model(model_id: str) -> Call[RegisteredModel]:
 
 def _read_answer(response: httpx2.Response) -> Answer:
     header = response.headers.get("inference-id", "")
-    # Commas part the ids of a request of several parts; those within an id are escaped.
+    # The header separates the ids of several parts by commas; commas in an id are escaped.
     ids = [unquote(each.strip()) for each in header.split(",") if each.strip()]
     return Answer(document(response), ids, response.headers.get("inference-store", ""))

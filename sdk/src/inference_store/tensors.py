@@ -1,4 +1,4 @@
-"""What a model is asked about, as one input tensor of the open inference protocol."""
+"""Turn the input of a model into one tensor of the Open Inference Protocol (V2)."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ import os
 from collections.abc import Sequence
 from typing import Any
 
-# What PNG can hold; any other mode is made RGB before.
+# The modes that PNG can hold; a picture of another mode is converted to RGB.
 PNG_MODES = frozenset({"1", "L", "LA", "I", "I;16", "P", "RGB", "RGBA"})
 
 
 def input_tensor(data: Any) -> dict[str, Any]:
-    """Bytes, files and images as BYTES in base64, numbers as FP64.
+    """Return the tensor: bytes, files and images as BYTES in base64, numbers as FP64.
 
-    Raises ``FileNotFoundError`` for the path of no file, ``ValueError`` for numbers
-    that are not finite or do not make a tensor, ``TypeError`` for anything else.
+    Raises ``FileNotFoundError`` if a path has no file, ``ValueError`` for numbers that are
+    not finite or have ragged dimensions, and ``TypeError`` for any other type.
     """
     if isinstance(data, (bytes, bytearray, memoryview)):
         return _bytes_tensor(bytes(data))
@@ -74,7 +74,7 @@ def _png(image: Any) -> bytes:
 
 
 def _flatten(numbers: Any) -> tuple[list[int], list[float]]:
-    """The shape, and the numbers in row-major order."""
+    """Return the shape, and the numbers in row-major order."""
     if not isinstance(numbers, (list, tuple)):
         return [], [_number(numbers)]
     if not numbers or not any(isinstance(each, (list, tuple)) for each in numbers):

@@ -1,4 +1,4 @@
-"""What the two clients share: the request as sent, and what to make of its outcome."""
+"""What both clients share: building requests, retries, and reading responses."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ USER_AGENT = f"inference-store/{__version__} Python/{platform.python_version()}"
 
 
 class Attempt:
-    """One call on its way: tells the client what to send, and when to send it again."""
+    """The tries of one call: what the client sends, and when it sends it again."""
 
     def __init__(
         self, call: Call[Any], base: str, token: str | None, retries: Retries
@@ -46,7 +46,7 @@ class Attempt:
         self.request = _request(call, base, token)
 
     def wait_after_failure(self, error: httpx2.TransportError) -> float:
-        """Seconds until the next try; raises when there is none."""
+        """Return the seconds until the next try; raise the failure if there is none."""
         self.tries += 1
         if self.call.is_repeatable and isinstance(error, REPEATED_FAILURES):
             wait = self.retries.wait(self.tries)
@@ -55,7 +55,7 @@ class Attempt:
         raise _failure(error, self.request["url"]) from error
 
     def wait_after(self, response: httpx2.Response) -> float | None:
-        """Seconds until the next try; None when this answer is the last."""
+        """Return the seconds until the next try, or None if this response is final."""
         self.tries += 1
         if self.call.is_repeatable and response.status_code in REPEATED_STATUSES:
             return self.retries.wait(self.tries, retry_after_of(response))
@@ -63,7 +63,10 @@ class Attempt:
 
 
 def read(call: Call[T], response: httpx2.Response) -> T:
-    """What the answer means; raises what it says went wrong."""
+    """Return what the response means.
+
+    Raises the exception of its status, and ``UnexpectedAnswer`` if it cannot be parsed.
+    """
     if response.status_code >= 300:
         return _absent_or_raise(call, response)
     try:
@@ -76,7 +79,7 @@ def read(call: Call[T], response: httpx2.Response) -> T:
 def _absent_or_raise(call: Call[T], response: httpx2.Response) -> T:
     is_ours = problem_of(response).get("code") == "not-found"
     if call.may_be_absent and response.status_code == 404:
-        # A 404 that is not the store's own means a wrong address, not an absent thing.
+        # A 404 without the store's own code means a wrong URL, not an absent thing.
         if is_ours:
             return cast(T, None)
         detail = f"There is no Inference Store at {response.url}."
@@ -90,8 +93,8 @@ def _absent_or_raise(call: Call[T], response: httpx2.Response) -> T:
 def _missing(call: Call[Any]) -> str | None:
     """What an address of the API names, as one of these things is not there.
 
-    The store answers a 404 in the same words whatever is missing, so that nobody learns
-    what other projects have.
+    The store's 404 does not say what is missing, so that it does not reveal what other
+    projects have.
     """
     if not call.url.startswith(API):
         return None
@@ -143,7 +146,7 @@ def _request(call: Call[Any], base: str, token: str | None) -> dict[str, Any]:
 
 
 def _parameters(given: Mapping[str, Any]) -> list[tuple[str, str]]:
-    """Lists repeat the name, flags are ``true`` or left out like None."""
+    """Return query parameters: a list repeats the name, False and None are left out."""
     pairs = []
     for name, value in given.items():
         for each in value if isinstance(value, (list, tuple)) else [value]:
@@ -164,12 +167,13 @@ def _failure(error: httpx2.TransportError, url: str) -> InferenceStoreError:
 
 
 def _way_to(url: str) -> str:
-    """Which proxy of the environment a request passes: what failed may be that one."""
+    """Return the words that name the HTTP proxy of the environment: it may have failed."""
     parts = urlsplit(url)
     proxies = getproxies()
     proxy = proxies.get(parts.scheme) or proxies.get("all")
     if not proxy or (parts.hostname and proxy_bypass(parts.hostname)):
         return ""
-    named = urlsplit(proxy if "//" in proxy else f"//{proxy}")  # without credentials
+    # Only host and port of the proxy: its URL may hold credentials.
+    named = urlsplit(proxy if "//" in proxy else f"//{proxy}")
     name = named.hostname or ""
     return f" (through the HTTP proxy {name}{f':{named.port}' if named.port else ''})"

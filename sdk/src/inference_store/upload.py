@@ -1,4 +1,8 @@
-"""Places to put inputs and collections at, before an inference is created from them."""
+"""Uploads: get a presigned URL, PUT the bytes there, then create the inference.
+
+Three calls: ``upload_data``, ``put_upload`` and ``inference.create_inference``.
+``inference.create_inference_storage_request`` does all of them at once.
+"""
 
 from __future__ import annotations
 
@@ -11,19 +15,19 @@ from inference_store.requests import Call, one, post
 
 @blocking
 def upload_data(model_id: str) -> Call[DataUpload | None]:
-    """A place for the input of an inference.
+    """Return a presigned URL for the input of an inference.
 
     PUT the bytes to ``data_presigned_url`` (``put_upload`` does), then create the
-    inference with ``data_storage_key``. A place that is not used ends by itself.
+    inference with ``data_storage_key``. A grant that is not used expires.
 
     Parameters:
         model_id: a registered model.
 
     Returns:
-        The grant.
+        The grant: the URL, and the storage key that creating the inference names.
 
     Raises:
-        NotFound: what it is written to does not exist.
+        NotFound: the model is not registered.
         InferenceStoreError: any failure.
     """
     return post(
@@ -38,7 +42,7 @@ def upload_data(model_id: str) -> Call[DataUpload | None]:
 
 @blocking
 def upload_inference_and_metadata(model_id: str) -> Call[MetadataUpload | None]:
-    """A place for an answer and its metadata as a file.
+    """Return a presigned URL for an answer and its metadata as a file.
 
     PUT ``NewInferenceAndMetadataCollection.encode()`` to ``metadata_presigned_url``,
     then create the inference by ``create_inference_from_upload``.
@@ -47,10 +51,10 @@ def upload_inference_and_metadata(model_id: str) -> Call[MetadataUpload | None]:
         model_id: a registered model.
 
     Returns:
-        The grant.
+        The grant: the URL, and the storage key that creating the inference names.
 
     Raises:
-        NotFound: what it is written to does not exist.
+        NotFound: the model is not registered.
         InferenceStoreError: any failure.
     """
     return post(
@@ -65,14 +69,14 @@ def upload_inference_and_metadata(model_id: str) -> Call[MetadataUpload | None]:
 
 @blocking
 def put_upload(grant: DataUpload | MetadataUpload, content: bytes) -> Call[None]:
-    """Put bytes where a grant allows it.
+    """Upload bytes to the URL of a grant.
 
     Parameters:
         grant: from ``upload_data`` or ``upload_inference_and_metadata``.
         content: the bytes.
 
     Raises:
-        InferenceStoreError: the upload was refused, as when the grant is over.
+        InferenceStoreError: the upload was refused, for example because the grant expired.
     """
     if isinstance(grant, DataUpload):
         return put_bytes(grant.data_presigned_url, content, grant.headers)
@@ -80,7 +84,7 @@ def put_upload(grant: DataUpload | MetadataUpload, content: bytes) -> Call[None]
 
 
 def put_bytes(url: str, content: bytes, headers: Mapping[str, str]) -> Call[None]:
-    """The call that puts bytes at a signed URL, which may be another host's."""
+    """Return the call that PUTs bytes to a signed URL, which may be on another host."""
     kind = {"Content-Type": "application/octet-stream"}
     return Call(
         "PUT",

@@ -1,4 +1,4 @@
-"""Adapters: small steps that turn the JSON of one side into that of the other.
+"""Adapters: small steps that transform JSON between a caller's form and a service's.
 
     pipeline = create_pipeline([
         {"kind": "Rename", "configuration": {"prompt": "text"}},
@@ -6,9 +6,9 @@
     ])
     list(pipeline([{"prompt": "A ship", "user": 3}]))  # [{"text": "A ship"}]
 
-An interface of a service describes its pipelines this way. Descriptions and items may be
-anything: what cannot be done is an ``AdapterError`` that names the step, and nothing in
-either is ever run as code.
+The interface of a service describes its pipelines this way. Descriptions and items are
+untrusted: whatever cannot be done raises an ``AdapterError`` that names the step, and
+nothing in them is ever executed as code.
 """
 
 from inference_store.adapters.base import Adapter

@@ -1,4 +1,4 @@
-"""What every adapter is: a step from JSON items to JSON items, made from a description."""
+"""The base of all adapters: a step from JSON items to JSON items, made from a description."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ from typing import Any, ClassVar
 from inference_store.adapters.errors import AdapterError, Fault
 from inference_store.adapters.json_values import copied, fresh, named
 
-# An item may become many, but not without end.
+# The most items that one item may become: a description must not exhaust the memory.
 MAX_ITEMS = 100_000
 
 
 class Adapter(ABC):
-    """Turns a stream of items into another: ``list(adapter([{"text": "a"}]))``.
+    """Transforms a stream of items: ``list(adapter([{"text": "a"}]))``.
 
-    Nothing is changed in place; what is not touched is shared with the item it came
-    from. Whatever an item looks like, the only error is ``AdapterError``.
+    Items are not changed in place; untouched parts are shared between the old and the new
+    item. For any item the only exception is ``AdapterError``.
     """
 
     kind: ClassVar[str]
@@ -40,7 +40,7 @@ class Adapter(ABC):
             yield from self._run((item,), self._label())
 
     def description(self) -> dict[str, Any]:
-        """The JSON from which ``create_adapter`` makes an adapter like this one."""
+        """Return the JSON from which ``create_adapter`` makes an equal adapter."""
         return {"kind": self.kind, "configuration": fresh(self._configuration)}
 
     def __eq__(self, other: object) -> bool:
@@ -52,11 +52,11 @@ class Adapter(ABC):
         return f"{self.kind}({self.description()['configuration']!r})"
 
     def _label(self) -> tuple[str, ...]:
-        """How this step is named when it stands alone."""
+        """Return the name of this step in errors, when it is not part of a pipeline."""
         return (self.kind,)
 
     def _run(self, stream: Iterable[Any], path: tuple[str, ...]) -> Iterator[Any]:
-        """What becomes of the items that one item became so far."""
+        """Yield the results for the items that one original item has become so far."""
         count = 0
         for item in stream:
             try:
@@ -70,21 +70,21 @@ class Adapter(ABC):
 
     @abstractmethod
     def _read(self, configuration: dict[str, Any]) -> None:
-        """Takes the configuration in. Raises Fault when it cannot be right."""
+        """Read the configuration. Raises Fault if it is not valid."""
 
     @abstractmethod
     def _each(self, item: Any, path: tuple[str, ...]) -> Iterable[Any]:
-        """What one item becomes. Raises Fault when nothing can."""
+        """Return the items that one item becomes. Raises Fault if it cannot be transformed."""
 
 
 def only(configuration: dict[str, Any], *known: str) -> None:
-    """Raises Fault if a configuration has a member that is not known."""
+    """Raise Fault if a configuration has an unknown member."""
     if unknown := sorted(configuration.keys() - set(known)):
         raise Fault(f"The configuration has no member {unknown[0]!r:.60}.")
 
 
 def names(configuration: dict[str, Any], member: str) -> list[str]:
-    """A list of different names. Raises Fault for anything else."""
+    """Return a member that is a list of distinct names. Raises Fault for anything else."""
     said = configuration.get(member)
     if not isinstance(said, list) or not all(isinstance(name, str) for name in said):
         raise Fault(f"{member!r} is a list of names.")
@@ -94,7 +94,7 @@ def names(configuration: dict[str, Any], member: str) -> list[str]:
 
 
 def fields_of(item: Any) -> dict[str, Any]:
-    """An item that has to be an object."""
+    """Return an item that must be a JSON object. Raises Fault for anything else."""
     if not isinstance(item, dict):
         raise Fault(f"The item is {named(item)}, not an object.")
     return item

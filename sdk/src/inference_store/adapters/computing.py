@@ -1,8 +1,8 @@
-"""``$compute``: a value from a literal or a path, through a few named functions.
+"""``$compute``: a value from a literal or a path, passed through named functions.
 
-There is no code in a description, only names of the functions below. Patterns come with
-descriptions, too, so they are matched by ``regex``, which gives up after a while where
-the standard library's engine may search for ever.
+A description holds no code, only names of the functions below. Patterns are part of
+untrusted descriptions, so they are matched by ``regex``, which has a timeout; the
+standard library's ``re`` may backtrack forever.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ MAX_PATTERN = 1000
 MAX_LIST = 100_000
 MAX_STEPS = 100
 
-# The numbers of the standard library's flags, which stand in descriptions.
+# Flags by the numbers of the standard library's ``re``, as descriptions have them.
 FLAGS = {
     2: regex.IGNORECASE,
     8: regex.MULTILINE,
@@ -38,7 +38,7 @@ Step = Callable[[Any], Any]
 
 
 def computation(steps: Any) -> Step:
-    """The steps of a ``$compute``, one after the other. Raises Fault if one is none."""
+    """Return one step that runs the steps of a ``$compute``. Raises Fault if one is not valid."""
     steps = steps if isinstance(steps, list) else [steps]
     if not steps or len(steps) > MAX_STEPS:
         raise Fault(f"$compute has 1 to {MAX_STEPS} steps.")
@@ -63,7 +63,10 @@ def _step(step: Any) -> Step:
 
 
 def _source(step: Any) -> Step:
-    """``{"$literal": …}``, ``{"$scalar": path}`` or ``{"$list": path or sources}``."""
+    """Return the source ``{"$literal": …}``, ``{"$scalar": path}`` or ``{"$list": …}``.
+
+    ``$list`` takes a path or a list of sources.
+    """
     if not isinstance(step, dict) or len(step) != 1:
         raise Fault("A value is one of $literal, $scalar and $list alone.")
     ((word, said),) = step.items()
@@ -93,7 +96,7 @@ def _function(name: Any, parameters: dict[str, Any]) -> Step:
 def _with_pattern(
     name: str, allowed: dict[str, Any], parameters: dict[str, Any]
 ) -> dict[str, Any]:
-    """The parameters with the pattern and its flags as one compiled pattern."""
+    """Return the parameters with pattern and flags replaced by one compiled pattern."""
     if "pattern" not in allowed:
         return parameters
     rest = dict(parameters)
@@ -191,7 +194,7 @@ def _list() -> Step:
 
 
 def _sum(value: Any) -> Any:
-    """What ``+`` makes of a list of texts, of lists, or of numbers."""
+    """Return the sum by ``+`` of a list of texts, of lists, or of numbers."""
     if not isinstance(value, list) or not value:
         raise Fault("reduce needs a list that is not empty.")
     if all(isinstance(each, str) for each in value):

@@ -1,4 +1,4 @@
-"""What adapters raise: one error, which names the step."""
+"""The exception of adapters, which names the step that failed."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ MESSAGE_CHARS = 400
 
 
 class Fault(ValueError):
-    """Something an adapter cannot do, before it is known which step that was."""
+    """An internal error of a step; it becomes an ``AdapterError`` that names the step."""
 
 
 class AdapterError(ValueError):
-    """A description or an item that an adapter cannot work with.
+    """An adapter cannot use a description or transform an item.
 
-    ``step`` says where, as ``step 2 (Map) > Rename``; ``reason`` what is wrong.
+    ``step`` names the step, such as ``step 2 (Map) > Rename``; ``reason`` says what is wrong.
     """
 
     def __init__(self, path: Sequence[str], reason: str) -> None:

@@ -10,9 +10,9 @@ from inference_store.adapters.errors import Fault
 
 
 class Rename(Adapter):
-    """Gives fields new names: ``Rename({"old": "new"})``, all of them at once.
+    """Renames fields, all of them at once: ``Rename({"old": "new"})``.
 
-    A field that is missing is an error, and so is a new name that is taken already.
+    It is an error if a field is missing or a new name is taken already.
     """
 
     kind = "Rename"
@@ -40,7 +40,7 @@ class Rename(Adapter):
 
 
 class Select(Adapter):
-    """Keeps the named fields alone, in the order named: ``Select({"fields": ["a"]})``."""
+    """Keeps only the named fields, in the given order: ``Select({"fields": ["a"]})``."""
 
     kind = "Select"
 
@@ -54,7 +54,7 @@ class Select(Adapter):
 
 
 class Drop(Adapter):
-    """Leaves the named fields out, if they are there: ``Drop({"fields": ["a"]})``."""
+    """Removes the named fields if they exist: ``Drop({"fields": ["a"]})``."""
 
     kind = "Drop"
 

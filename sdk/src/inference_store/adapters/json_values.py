@@ -1,4 +1,4 @@
-"""JSON values: their bounds, copies, and short names for messages."""
+"""JSON values: limits of depth and size, copies, and type names for messages."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ MAX_CONFIGURATION = 10_000
 
 
 def copied(value: Any) -> Any:
-    """A description's own copy of a JSON value, so that later changes do not reach it.
+    """Return a copy of a JSON value, so that later changes of the original do not reach it.
 
-    Raises Fault for what is no JSON, too deep or too large.
+    Raises Fault if it is not JSON, too deep or too large.
     """
     return _copy(value, MAX_DEPTH, [MAX_CONFIGURATION])
 
@@ -39,14 +39,14 @@ def _copy(value: Any, levels: int, left: list[int]) -> Any:
 
 
 def fresh(value: Any) -> Any:
-    """A value that the caller may change; it was ``copied`` before."""
+    """Return a copy, which the caller may change, of a value that was ``copied`` before."""
     if isinstance(value, dict):
         return {key: fresh(each) for key, each in value.items()}
     return [fresh(each) for each in value] if isinstance(value, list) else value
 
 
 def named(value: Any) -> str:
-    """The kind of a value, for a message."""
+    """Return the JSON type of a value, for a message."""
     kinds = {dict: "an object", list: "a list", str: "a text", bool: "a boolean"}
     kinds |= {int: "a number", float: "a number", type(None): "null"}
     return kinds.get(type(value), f"a {type(value).__name__}")

@@ -12,11 +12,11 @@ from inference_store.adapters.paths import Path
 
 
 class ExplodeCollections(Adapter):
-    """Makes an item for each element of one or more lists of the same length.
+    """Makes one item for each element of one or more lists of the same length.
 
     ``{"collections": ["choices"], "index": {"rank": "$.choices[*].meta.rank",
-    "place": null}}``: the element takes the place of its list, and an index is a field
-    beside it: a path that finds one value for each element, or null for 0, 1, 2, ….
+    "place": null}}``: the element replaces its list. Each index adds a field: a path that
+    finds one value for each element, or null for 0, 1, 2, ….
     """
 
     kind = "ExplodeCollections"
@@ -55,11 +55,11 @@ class ExplodeCollections(Adapter):
 
 
 class FlattenHierarchy(Adapter):
-    """Makes a field of each value inside nested objects: ``{"a.b": 1}``.
+    """Flattens nested objects: ``{"a": {"b": 1}}`` becomes ``{"a.b": 1}``.
 
-    ``{"fields": ["a"], "depth": 1, "addPrefix": true}``: of the whole item when no
-    fields are named, to any depth when none is. Lists are values. Without prefix a
-    field is called by its last name, and two of one name are an error.
+    ``{"fields": ["a"], "depth": 1, "addPrefix": true}``: without ``fields`` it flattens the
+    whole item, without ``depth`` to any depth. Lists are values and stay. Without the prefix
+    a field has its last name only, and two fields of one name are an error.
     """
 
     kind = "FlattenHierarchy"
@@ -96,7 +96,7 @@ class FlattenHierarchy(Adapter):
     def _leaves(
         self, way: tuple[str, ...], value: Any
     ) -> Iterator[tuple[tuple[str, ...], Any]]:
-        """Names on the way to each value that is not an object, or lies at the depth."""
+        """Yield path and value of each leaf: a value that is no object, or is at the depth."""
         if not isinstance(value, dict) or (
             self._depth is not None and len(way) > self._depth
         ):

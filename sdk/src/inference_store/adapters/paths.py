@@ -1,9 +1,9 @@
-"""JSON paths: ``$.choices[*].meta.rank``, walked with a bound on what they may find.
+"""JSON paths such as ``$.choices[*].meta.rank``, with a limit on the number of matches.
 
-Read are ``$``, ``.name``, ``.'any name'``, ``['any name']``, ``[0]``, ``[-1]``,
+Supported are ``$``, ``.name``, ``.'any name'``, ``['any name']``, ``[0]``, ``[-1]``,
 ``[0,2]``, ``[1:3]``, ``[*]``, ``.*`` and ``..`` before any of them. There are no filters
-and no functions, so a path never computes. Libraries return all matches at once, and
-``$[0,0][0,0]…`` doubles them with every step; here a walk ends at ``MAX_MATCHES``.
+and no functions, so a path computes nothing. Libraries return all matches at once, and
+``$[0,0][0,0]…`` doubles them with every step; here the search ends at ``MAX_MATCHES``.
 """
 
 from __future__ import annotations
@@ -40,14 +40,14 @@ Selector = Callable[[Any], Iterator[Any]]
 
 
 class Path:
-    """A path that was read: ``find`` gives every match, ``one`` the only one."""
+    """A parsed path: ``find`` returns every match, ``one`` the only match."""
 
     def __init__(self, text: str) -> None:
         self.text = text
         self._steps = list(_read(text))
 
     def find(self, value: Any) -> list[Any]:
-        """All matches in the order of the document. Raises Fault when they are too many."""
+        """Return all matches in document order. Raises Fault if there are too many."""
         found, visits = [value], 0
         for deep, select in self._steps:
             matches: list[Any] = []
@@ -61,7 +61,7 @@ class Path:
         return found
 
     def one(self, value: Any) -> Any:
-        """The only match. Raises Fault when there is none, or several."""
+        """Return the only match. Raises Fault if there is none, or several."""
         found = self.find(value)
         if len(found) != 1:
             count = len(found) or "nothing"
@@ -126,7 +126,7 @@ def _every(value: Any) -> Iterator[Any]:
 
 
 def _with_inner(value: Any) -> Iterator[Any]:
-    """A value and all that is inside it, in the order of the document."""
+    """Yield a value and everything inside it, in document order."""
     ahead = [(value, 0)]
     while ahead:
         each, depth = ahead.pop()

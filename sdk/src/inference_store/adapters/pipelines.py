@@ -1,4 +1,4 @@
-"""Adapters made of adapters, and adapters made from their descriptions."""
+"""Adapters that contain adapters, and the functions that create adapters."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ MAX_LEVELS = 10
 
 
 class Map(Adapter):
-    """Puts the elements of the named lists through another adapter.
+    """Applies another adapter to the elements of the named lists.
 
     ``{"collections": ["choices"], "adapter": {"kind": …, "configuration": …}}``
     """
@@ -46,9 +46,9 @@ class Map(Adapter):
 
 
 class Pipeline(Adapter):
-    """Puts items through several adapters, one after the other.
+    """Applies several adapters, one after the other.
 
-    Made of adapters, of their descriptions, or of ``{"adapters": [descriptions]}``.
+    It takes adapters, descriptions, or ``{"adapters": [descriptions]}``.
     """
 
     kind = "Pipeline"
@@ -103,16 +103,16 @@ KINDS: Mapping[str, type[Adapter]] = {
 
 
 def create_adapter(description: Any) -> Adapter:
-    """The adapter that a description, ``{"kind": …, "configuration": …}``, stands for.
+    """Create the adapter of a description, ``{"kind": …, "configuration": …}``.
 
     Parameters:
-        description: JSON, or a ``schema.SchemaAdapter``.
+        description: a JSON object, or a ``schema.SchemaAdapter``.
 
     Returns:
-        The adapter; its ``description()`` is what was given.
+        The adapter; its ``description()`` equals the given one.
 
     Raises:
-        AdapterError: the description is none; the message names the step.
+        AdapterError: the description is not valid; the message names the step.
     """
     said = _describe(description)
     if not isinstance(said, Mapping):
@@ -129,17 +129,17 @@ def create_adapter(description: Any) -> Adapter:
 
 
 def create_pipeline(descriptions: Any) -> Pipeline:
-    """The adapters of a list of descriptions, one after the other.
+    """Create a pipeline from a list of descriptions.
 
     Parameters:
-        descriptions: a list of descriptions as ``create_adapter`` takes them; None is
-            the pipeline that changes nothing.
+        descriptions: a list of descriptions as ``create_adapter`` takes them; None makes
+            a pipeline that changes nothing.
 
     Returns:
         The pipeline.
 
     Raises:
-        AdapterError: one is none; the message names the step.
+        AdapterError: a description is not valid; the message names the step.
     """
     return Pipeline(() if descriptions is None else descriptions)
 
@@ -153,14 +153,14 @@ def _descriptions(adapters: Any) -> list[Any]:
 
 
 def _describe(adapter: Any) -> Any:
-    """An adapter, or a pydantic model of one, as JSON."""
+    """Return the JSON description of an adapter, or of a pydantic model of one."""
     if isinstance(adapter, Adapter):
         return adapter.description()
     return adapter.model_dump() if hasattr(adapter, "model_dump") else adapter
 
 
 def _levels(description: Any) -> int:
-    """How deep adapters lie inside each other, without reading them."""
+    """Return how deep adapters are nested, without creating them."""
     level, inner = 0, [description]
     while inner and level <= MAX_LEVELS:
         level += 1

@@ -1,4 +1,4 @@
-"""TransformJSON: a new structure, filled in from the item."""
+"""TransformJSON: a new structure with values from the item."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ Fill = Callable[[Any], Any]
 
 
 class TransformJSON(Adapter):
-    """Makes each item anew in the shape of the configuration.
+    """Rebuilds each item in the shape of the configuration.
 
     ``{"id": "$.object.id", "kind": "ship", "words": {"$compute": [{"$scalar": "$.text"},
-    {"$func": "split", "pattern": " "}]}}``: objects and lists give the shape, texts that
-    begin with ``$`` are JSON paths that find one value, other values stand for
-    themselves. ``$$`` at the beginning of a text or a name stands for ``$``.
+    {"$func": "split", "pattern": " "}]}}``: objects and lists are the shape. Texts that
+    begin with ``$`` are JSON paths that find exactly one value; other values are literals.
+    ``$$`` at the beginning of a text or a name is an escaped ``$``.
 
     ``$compute`` takes one step or several. A step is a value (``$literal`` as it is,
     ``$scalar`` the one match of a path, ``$list`` all matches, or a list of values) or a
-    function of what came before: ``$func`` findall, join, list, reduce, search, split or
-    sub, with the parameters of the standard library.
+    function of the result before it: ``$func`` findall, join, list, reduce, search, split
+    or sub, with the parameters of the standard library.
     """
 
     kind = "TransformJSON"

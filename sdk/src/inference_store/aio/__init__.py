@@ -1,4 +1,4 @@
-"""The same client for asyncio: the modules of ``inference_store``, to be awaited.
+"""The client for asyncio: the modules of ``inference_store``, with functions to await.
 
 from inference_store.aio import connect, inference
 connect()

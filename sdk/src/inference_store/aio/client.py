@@ -1,4 +1,4 @@
-"""The client whose calls are awaited."""
+"""The client for asyncio: its calls are awaited."""
 
 from __future__ import annotations
 
@@ -39,22 +39,22 @@ T = TypeVar("T")
 
 
 class AsyncClient:
-    """``inference_store.Client``, with calls to be awaited.
+    """``inference_store.Client`` for asyncio: its calls are awaited.
 
-    Its connections belong to the process and the event loop that it is first used in; used
-    in another, it opens new connections there.
+    Its connections belong to one process and event loop. Used in another process or loop, it
+    opens new connections there.
 
     Parameters:
-        url: of the store; ``ISTORE_URL`` when not given, else http://127.0.0.1:8000.
-        token: of a project; ``ISTORE_TOKEN`` when not given.
-        timeout: seconds that connecting, or a silence while sending or receiving, may
-            last.
+        url: URL of the store; ``ISTORE_URL`` when not given, else http://127.0.0.1:8000.
+        token: token of a project; ``ISTORE_TOKEN`` when not given.
+        timeout: seconds that connecting may take, and seconds without a byte sent or
+            received after which a call fails. It is no limit of the whole call.
         retries: how often calls that may run twice are repeated.
-        transport: what carries requests, for tests and special networks.
-        sleep: how to wait between tries.
+        transport: an asynchronous ``httpx2`` transport, for tests and special networks.
+        sleep: an async function that waits the given seconds between tries, for tests.
 
     Raises:
-        ValueError: the URL is none.
+        ValueError: the URL is not valid, or no header can hold the token.
     """
 
     def __init__(
@@ -92,11 +92,11 @@ class AsyncClient:
         self.protection = AsyncProtection(self)
 
     async def get_model(self, model_id: str) -> AsyncModel:
-        """The model to call, as ``inference_store.aio.get_model`` with this client."""
+        """Return the model to call, as ``aio.get_model`` does, with this client."""
         return AsyncModel(self, await self.send(fetch_model(model_id)))
 
     async def run(self, plan: Plan[T]) -> T:
-        """Sends a call, or the steps of several, and returns what they come to."""
+        """Send one call, or several as steps, and return their result."""
         if isinstance(plan, Call):
             return await self.send(plan)
         answer: Any = None
@@ -111,7 +111,7 @@ class AsyncClient:
                 answer = await self.send(step)
 
     async def send(self, call: Call[T]) -> T:
-        """Sends one call, again where that is allowed, and reads its answer."""
+        """Send one call, retry it where that is allowed, and return what its answer means."""
         attempt = Attempt(call, self.url, self._token, self._retries)
         while True:
             try:
@@ -126,7 +126,7 @@ class AsyncClient:
             await self._sleep(wait)
 
     async def close(self) -> None:
-        """Closes the connections. They are opened again when they are needed."""
+        """Close the connections. They are opened again when they are needed."""
         pool, self._pool = self._pool, None
         if pool is None:
             return
@@ -160,32 +160,32 @@ class AsyncClient:
 
 
 def _owner() -> tuple[object, ...]:
-    """Process and event loop, which connections are not shared across."""
+    """Return the key of this process and event loop; connections are not shared across them."""
     return (*this_process(), asyncio.get_running_loop())
 
 
 def connect(
     url: str | None = None, token: str | None = None, **options: Any
 ) -> AsyncClient:
-    """Connect the functions of ``inference_store.aio`` to a store; not awaited.
+    """Connect the functions of ``inference_store.aio`` to a store. This call is not awaited.
 
     Parameters:
-        url: of the store; ``ISTORE_URL`` when not given, else http://127.0.0.1:8000.
-        token: of a project; ``ISTORE_TOKEN`` when not given.
+        url: URL of the store; ``ISTORE_URL`` when not given, else http://127.0.0.1:8000.
+        token: token of a project; ``ISTORE_TOKEN`` when not given.
         options: further parameters of ``AsyncClient``.
 
     Returns:
-        The client, which may be kept and used on its own.
+        The client. It may be kept and used on its own.
 
     Raises:
-        ValueError: the URL is none.
+        ValueError: the URL is not valid, or no header can hold the token.
     """
     connection.current_async = AsyncClient(url, token, **options)
     return connection.current_async
 
 
 async def get_model(model_id: str) -> AsyncModel:
-    """A registered model, to call through the proxy.
+    """Return a registered model, to call it through the proxy.
 
     Parameters:
         model_id: the model's id.

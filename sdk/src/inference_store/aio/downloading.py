@@ -1,4 +1,4 @@
-"""``inference_store.downloading``, to be awaited."""
+"""``inference_store.downloading`` for asyncio."""
 
 from __future__ import annotations
 
@@ -25,19 +25,19 @@ async def download(
     advance: Callable[[int], None] = lambda count: None,
     transport: httpx2.AsyncBaseTransport | None = None,
 ) -> Path:
-    """Fetch the archive of a complete task, and check it; as the twin does.
+    """Download the archive of a complete task, check it, and return its path.
 
     Parameters:
-        task: with a fresh ``presigned_url``.
-        path: of the file to be; what is there is replaced once the archive is whole.
-        advance: is called with the number of each chunk's bytes.
-        transport: for tests.
+        task: the task, fetched just now: its ``presigned_url`` expires.
+        path: path of the file. A file that is there is replaced once the archive is whole.
+        advance: called after each chunk with the number of its bytes.
+        transport: an asynchronous ``httpx2`` transport, for tests.
 
     Returns:
         The path.
 
     Raises:
-        DownloadFailed: the task has no archive, or what came is not what was written.
+        DownloadFailed: the task has no archive, or its bytes are not those written.
     """
     link = link_of(task)
     with arriving(task, path, advance) as take:

@@ -1,4 +1,4 @@
-"""``inference_store.ground_truth``, to be awaited: the same functions."""
+"""``inference_store.ground_truth`` for asyncio: the same functions, to be awaited."""
 
 from __future__ import annotations
 

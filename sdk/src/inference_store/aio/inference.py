@@ -1,4 +1,4 @@
-"""``inference_store.inference``, to be awaited: the same functions."""
+"""``inference_store.inference`` for asyncio: the same functions, to be awaited."""
 
 from __future__ import annotations
 
@@ -29,7 +29,11 @@ def iter_inferences(
     progress: bool = False,
     fields: Sequence[str] = (),
 ) -> AsyncIterator[Inference]:
-    """All inferences that match, for ``async for``; parameters as those of the twin."""
+    """Return an async iterator over all inferences that match.
+
+    Use it with ``async for``. Parameters are those of
+    ``inference_store.inference.iter_inferences``.
+    """
     return pagination.walk_async(
         connection.connected_async(),
         model_id,

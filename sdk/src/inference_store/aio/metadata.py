@@ -1,4 +1,4 @@
-"""``inference_store.metadata``, to be awaited: the same functions."""
+"""``inference_store.metadata`` for asyncio: the same functions, to be awaited."""
 
 from __future__ import annotations
 

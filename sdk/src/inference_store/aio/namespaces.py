@@ -58,7 +58,7 @@ class AsyncInferences(AsyncNamespace):
         progress: bool = False,
         fields: Sequence[str] = (),
     ) -> AsyncIterator[Inference]:
-        """All inferences that match, as ``aio.inference.iter_inferences``."""
+        """Return an async iterator, as ``aio.inference.iter_inferences`` does."""
         return pagination.walk_async(
             self.client, model_id, request_body, page_size, progress, fields
         )

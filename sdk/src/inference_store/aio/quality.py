@@ -1,4 +1,4 @@
-"""``inference_store.quality``, to be awaited: the same function."""
+"""``inference_store.quality`` for asyncio: the same function, to be awaited."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``inference_store.register``, to be awaited: the same functions."""
+"""``inference_store.register`` for asyncio: the same functions, to be awaited."""
 
 from __future__ import annotations
 

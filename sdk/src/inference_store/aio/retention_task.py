@@ -1,4 +1,4 @@
-"""``inference_store.retention_task``, to be awaited: the same functions."""
+"""``inference_store.retention_task`` for asyncio: the same functions, to be awaited."""
 
 from __future__ import annotations
 

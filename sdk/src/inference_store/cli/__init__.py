@@ -7,7 +7,7 @@ import sys
 
 
 def main() -> None:
-    """Runs the command: failures are one line, a closed pipe is the end of the output."""
+    """Run the command. An error prints one line; a closed pipe ends the output silently."""
     try:
         from inference_store.cli.commands import app
     except ModuleNotFoundError as error:
@@ -19,7 +19,7 @@ def main() -> None:
     try:
         app()
     except BrokenPipeError:
-        # Python would try to flush once more when it ends.
+        # At exit Python flushes standard output again, which would fail on the closed pipe.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(0)
     except (InferenceStoreError, OSError, ValueError) as error:
@@ -27,8 +27,8 @@ def main() -> None:
 
 
 def _line(error: Exception) -> str:
-    """The error on one line."""
-    # pydantic would tell a page; its first sentence is enough.
+    """Return the error as one line."""
+    # pydantic's message has many lines; the first error is enough.
     if callable(told := getattr(error, "errors", None)):
         error = told()[0]["msg"]
     return " ".join(str(error).split())

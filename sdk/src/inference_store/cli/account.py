@@ -1,4 +1,4 @@
-"""Which store, and by which token: the environment, else what ``istore login`` kept."""
+"""URL and token of the command: from the environment, else from ``istore login``."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ from inference_store.errors import NotAuthenticated
 
 
 def account_file() -> Path:
-    """Where ``istore login`` keeps URL and token, in the user's own directory."""
+    """Return the file of URL and token, which ``istore login`` writes in the user's directory."""
     return Path(typer.get_app_dir("istore")) / "account.json"
 
 
 def client() -> Client:
-    """The client of whoever runs the command."""
+    """Return a client with the URL and token of the user who runs the command."""
     kept = read_account()
     url = os.environ.get("ISTORE_URL") or kept.get("url") or DEFAULT_URL
     token = os.environ.get("ISTORE_TOKEN")
-    # A token is shown to the store it was made for, and to no other.
+    # A token is sent only to the store for which it was saved, never to another URL.
     if not token and kept.get("url") == url.rstrip("/"):
         token = kept.get("token")
     if not token:
@@ -43,7 +43,7 @@ def read_account() -> dict[str, str]:
 
 
 def keep_account(url: str, token: str) -> Path:
-    """Writes the file anew, readable by its owner alone from the first byte."""
+    """Write the file, with mode 0600 from the first byte, and return its path."""
     path = account_file()
     path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     fresh = path.with_suffix(".new")

@@ -1,4 +1,4 @@
-"""The command itself, and the arguments that several of its commands have."""
+"""The Typer application, and the arguments that several commands share."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The command with all its commands."""
+"""The application with all its commands registered."""
 
 from inference_store.cli import (
     datasets,

@@ -1,4 +1,4 @@
-"""One inference on the terminal."""
+"""Show one inference on the terminal."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ MOST_NAMED = 20
 
 
 def panel(inference: Inference) -> Panel:
-    """The inference with its metadata and answer, framed."""
+    """Return a panel with the inference, its metadata and its answer."""
     parts: list[Any] = [_facts(inference)]
     if inference.metadata:
         parts += [Text("\nMetadata", style="bold"), _metadata(inference)]
@@ -33,7 +33,7 @@ def panel(inference: Inference) -> Panel:
 
 
 def _understood(inference: Inference) -> Table | None:
-    """What the store reads out of answer and input, in a line each."""
+    """Return a table of the fields read from answer and input, one line each."""
     rows = {
         "prompt": inference.prompt,
         "detections": _named(inference.detections),

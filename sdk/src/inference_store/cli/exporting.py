@@ -148,7 +148,7 @@ def _fetch(store: Client, model_id: str, task: ExportTask, to: Path | None) -> P
 
 
 def fetched(task: Archive, look: Callable[[], Archive], to: Path | None) -> Path:
-    """The archive on disk, once the task is complete; ``look`` says how it is now."""
+    """Wait for the task, download its archive, and return its path; ``look`` polls the task."""
     with progress_bars() as progress:
         task = followed(task, look, progress)
         if not task.presigned_url:
@@ -161,7 +161,7 @@ def fetched(task: Archive, look: Callable[[], Archive], to: Path | None) -> Path
 
 
 def followed(task: T, look: Callable[[], T], progress: Progress) -> T:
-    """The task once it has ended."""
+    """Poll the task until it has ended, and return it."""
     bar = progress.add_task("writing", total=task.expected_count, kind="count")
     wait = FIRST_WAIT
     while True:
@@ -181,7 +181,7 @@ def _now(store: Client, model_id: str, task_id: str) -> ExportTask:
 
 
 def check_place(to: Path | None) -> None:
-    """Raises ``OSError`` for a place that no file can be put at, before one is made."""
+    """Raise ``OSError`` if no file can be written there, before an archive is made."""
     path = to or Path()
     folder = path if path.is_dir() else path.parent
     if not folder.is_dir():
@@ -220,7 +220,7 @@ def _pair(text: str) -> tuple[str, str]:
 
 
 class _Amount(DownloadColumn):
-    """Bytes of what is fetched, counts of what is written."""
+    """A column with bytes for a download, and counts for the writing of an archive."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -231,14 +231,14 @@ class _Amount(DownloadColumn):
 
 
 class _Speed(TransferSpeedColumn):
-    """Of what is fetched alone."""
+    """The speed of a download; empty for other rows."""
 
     def render(self, task):  # type: ignore[no-untyped-def]
         return super().render(task) if task.fields["kind"] == "bytes" else ""
 
 
 def progress_bars() -> Progress:
-    """Bars on a terminal; nothing in a pipe."""
+    """Return progress bars, which show on a terminal only."""
     return Progress(
         TextColumn("{task.description}"),
         BarColumn(),

@@ -1,4 +1,4 @@
-"""Commands that change something, here or in the store."""
+"""The commands login, upload and delete, which change something here or in the store."""
 
 from __future__ import annotations
 
@@ -172,7 +172,7 @@ def _confirm(number: int, model_id: str, yes: bool) -> None:
 
 
 def _asked_token() -> str:
-    """From a prompt that does not show it, or the first line of a pipe."""
+    """Return the token from a hidden prompt, or from the first line of a pipe."""
     if sys.stdin.isatty():
         return str(typer.prompt("Token", hide_input=True, err=True)).strip()
     token = sys.stdin.readline().strip()

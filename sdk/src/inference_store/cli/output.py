@@ -1,4 +1,4 @@
-"""What is printed: tables on a terminal, lines with tabs in a pipe, JSON when asked."""
+"""Output: tables on a terminal, tab-separated lines in a pipe, JSON with ``--json``."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ FULL, PARTS = 40, ("", "▏", "▎", "▍", "▌", "▋", "▊", "▉")
 
 
 def console() -> Console:
-    """Made when it is needed: a test or a pipe may have replaced standard output."""
+    """Return a new console: a test or a pipe may have replaced standard output since."""
     return Console(highlight=False, soft_wrap=False)
 
 
@@ -29,16 +29,16 @@ def is_terminal() -> bool:
 
 
 def show_json(value: Any) -> None:
-    """One line of JSON."""
+    """Print a value as one line of JSON."""
     if isinstance(value, BaseModel):
-        # What was not asked for is left out: a null would say that there is none.
+        # Fields that were not asked for are left out: null would mean that there is no value.
         is_whole = not isinstance(value, Inference)
         value = value.model_dump(mode="json", exclude_unset=not is_whole)
     print(json.dumps(value, ensure_ascii=False))
 
 
 def show_rows(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
-    """A table for people, or a line with tabs for each row, as it comes."""
+    """Print a table on a terminal, or else a tab-separated line for each row as it comes."""
     if not is_terminal():
         for row in rows:
             print("\t".join(plain(each) for each in row), flush=True)
@@ -64,7 +64,7 @@ def inference_row(inference: Inference, fields: Sequence[str] = ()) -> tuple[str
 
 
 def understood(inference: Inference, field: str) -> str:
-    """A field of what was understood: a text as it is, everything else as JSON."""
+    """Return a field that was read from the answer: a text as it is, other values as JSON."""
     if field in inference.unread:
         return f"({inference.unread[field]})"
     value = inference.model_dump(mode="json", exclude_unset=True).get(field)
@@ -74,17 +74,17 @@ def understood(inference: Inference, field: str) -> str:
 
 
 def plain(text: str) -> str:
-    """On one line, and nothing in it that a terminal would obey."""
+    """Return the text on one line, without control characters that a terminal would obey."""
     return text.translate(CONTROLS)
 
 
 def safe(text: str) -> str:
-    """For rich: shown as it is, brackets too."""
+    """Return the text escaped for rich, which would read brackets as markup."""
     return escape(plain(text))
 
 
 def bar(count: int, largest: int) -> str:
-    """A bar whose length is ``count``, the largest being the longest."""
+    """Return a bar whose length is ``count`` in relation to the largest."""
     eighths = round(count / largest * FULL * 8) if largest else 0
     eighths = max(eighths, 1) if count else 0
     return "█" * (eighths // 8) + PARTS[eighths % 8]

@@ -1,4 +1,4 @@
-"""Commands that keep: protect, restore; and the one that erases."""
+"""The commands protect, deleted, restore and erase."""
 
 from __future__ import annotations
 

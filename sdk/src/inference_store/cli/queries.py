@@ -1,4 +1,4 @@
-"""Commands that ask the store. Each parses, asks, and prints."""
+"""The commands that query the store: models, find, count, show, stats, tail."""
 
 from __future__ import annotations
 
@@ -186,7 +186,7 @@ def stats(
 
 
 def _types(store: Client, model_id: str, key: str) -> list[MetadataStatisticsType]:
-    """The types of a key's values, int and float together as numbers."""
+    """Return the types of a key's values, with int and float combined as number."""
     known = store.metadata.get_metadata_key_type_counts(model_id)
     if known is None:
         raise NotFound(f"There is no model {model_id}.")
@@ -248,7 +248,7 @@ def tail(
 def _pages(
     store: Client, model_id: str, asked: dict[str, Any], limit: int
 ) -> Iterator[Inference]:
-    """As many as are wanted, fetched page by page as they are printed."""
+    """Yield up to ``limit`` inferences, fetched page by page as they are printed."""
     cursor = None
     while limit > 0:
         page = store.inference.list_inferences(

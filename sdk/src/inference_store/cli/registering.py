@@ -1,4 +1,4 @@
-"""Commands that make a model known, and say how it is served and stored."""
+"""The commands register and settings: how a model is served and stored."""
 
 from __future__ import annotations
 
@@ -118,7 +118,10 @@ def settings(
 
 
 def task_type(text: str) -> TaskType:
-    """``object-detection`` is ``Object Detection``. Raises ``ValueError``."""
+    """Return the task type of a text: ``object-detection`` is ``Object Detection``.
+
+    Raises ``ValueError`` for an unknown one.
+    """
     plain = text.replace("-", " ").replace("_", " ").casefold().strip()
     for each in TaskType:
         if plain == each.value.replace("-", " ").casefold():

@@ -125,7 +125,10 @@ def _change(
     hard: bool | None,
     every: str | None,
 ) -> NewRetentionPolicyRequest:
-    """The policy to be: what is not named stays as it was. Raises ``ValueError``."""
+    """Return the new policy; options that are not given stay as they were.
+
+    Raises ``ValueError``.
+    """
     if former is None:
         age = -1 if records in (None, "never") else hours(records)
         if inputs is None and age == -1:
@@ -150,7 +153,7 @@ def _change(
 
 
 def hours(length: str) -> int:
-    """``30d`` in hours. Raises ``ValueError``."""
+    """Return a duration such as ``30d`` in hours. Raises ``ValueError``."""
     found = LENGTH.fullmatch(length.strip())
     if not found:
         raise ValueError(f"{length!r} is not a length such as 72h, 30d or 8w.")
@@ -158,7 +161,7 @@ def hours(length: str) -> int:
 
 
 def length(number: int) -> str:
-    """Hours as a person writes them."""
+    """Return hours as a duration such as ``30d`` or ``7h``; -1 is ``never``."""
     if number < 0:
         return "never"
     return f"{number // 24}d" if number and number % 24 == 0 else f"{number}h"

@@ -1,4 +1,4 @@
-"""The options that say which inferences are meant, as a query string and as a filter."""
+"""The options that select inferences, as URL parameters and as a filter."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from inference_store.models import (
     TimeWindowFilter,
 )
 
-# As the store reads it in the addresses of its lists.
+# The syntax that the store parses in the URLs of its lists.
 COMPARISON = re.compile(
     r"(?P<key>.+?)(?::(?P<type>(?:json\.)?[a-z]+))?\s*(?P<operator>!=|>=|<=|=|>|<| in )"
     r"\s*(?P<value>.*)",
@@ -60,7 +60,7 @@ Comparisons = Annotated[
 
 @dataclass(frozen=True)
 class Selection:
-    """Which inferences are meant."""
+    """The selection options of a command."""
 
     since: str | None = None
     until: str | None = None
@@ -73,15 +73,15 @@ class Selection:
         return self != Selection()
 
     def parameters(self) -> dict[str, Any]:
-        """For ``list_inferences``."""
+        """Return the parameters of ``list_inferences``."""
         given = dict(vars(self))
         return given | {"q": given.pop("query")}
 
     def request(self) -> NewGetInferencesRequest:
-        """For everything that takes a body: filters, and a query for the rest.
+        """Return the request body: filters, and a text query for what filters cannot say.
 
-        Times before now are read by the store's clock, and numbers without a type compare
-        with ints and floats alike: only a text query says so. Raises ``ValueError``.
+        Only a text query can give times relative to the store's clock, and compare a number
+        without a type with both ints and floats. Raises ``ValueError``.
         """
         terms = [
             term for each in self.metadata if (term := number_term(each)) is not None
@@ -147,25 +147,25 @@ def selection(
 
 
 def check_not_blank(name: str, given: str | None) -> None:
-    """Raises ``ValueError`` for an empty option.
+    """Raise ``ValueError`` for an empty option.
 
-    Most often it is a variable of a script that is not set, and must not mean everything.
+    It is usually an unset variable of a script, and must not select everything.
     """
     if given is not None and not given.strip():
         raise ValueError(f"{name} is empty: leave it out, or say what is meant.")
 
 
 def comparison(text: str) -> MetadataFilter:
-    """``frame:int>10`` as a filter; without a type the value is a string.
+    """Return ``frame:int>10`` as a filter; without a type the value is a string.
 
-    Numbers without a type are asked by ``number_term``.
+    Numbers without a type are handled by ``number_term``.
     """
     found = COMPARISON.fullmatch(text)
     if not found:
         raise ValueError(f"{text!r} is not like camera=north or frame:int>10.")
     key, type_ = found["key"].strip(), found["type"]
     if type_ and type_ not in TYPES:
-        key, type_ = f"{key}:{type_}", None  # a colon of the key's own
+        key, type_ = f"{key}:{type_}", None  # the colon belongs to the key
     return MetadataFilter(
         key=key,
         type=MetadataFilterType(type_ or "string"),
@@ -175,9 +175,9 @@ def comparison(text: str) -> MetadataFilter:
 
 
 def number_term(text: str) -> str | None:
-    """``gain>=2`` as a term of a text query, which asks ints and floats alike.
+    """Return ``gain>=2`` as a term of a text query, which compares with ints and floats.
 
-    None for a comparison of another type: a filter of the contract looks at one alone.
+    None for a comparison of another kind. A metadata filter compares with one type only.
     """
     found = COMPARISON.fullmatch(text)
     if not found or found["type"]:

@@ -16,7 +16,7 @@ from inference_store.cli.storing import value_of
 from inference_store.serving import ModelAnswer
 
 WAIT_SECONDS = 30.0
-LONGEST_ANSWER = 500  # characters of one on a terminal; a pipe gets all
+LONGEST_ANSWER = 500  # characters of an answer on a terminal; a pipe gets all
 
 Files = Annotated[
     list[Path] | None,
@@ -143,6 +143,6 @@ def _show(answer: ModelAnswer, as_json: bool) -> None:
 
 
 def _data(answer: ModelAnswer) -> Any:
-    """What the tensors hold, by their names; an answer of another form as it is."""
+    """Return the data of the tensors by name; an answer of another form as it is."""
     named = [(each.get("name"), each.get("data")) for each in answer.outputs]
     return dict(named) if named else dict(answer)

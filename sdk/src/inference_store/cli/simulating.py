@@ -27,7 +27,7 @@ Session = Annotated[str, typer.Argument(metavar="SESSION", help="Its id.")]
 @mock.command("list")
 def list_(as_json: AsJson = False) -> None:
     """What can be simulated, and what each takes."""
-    from inference_store import mocks  # the other commands start without
+    from inference_store import mocks  # here, so that other commands start faster
 
     every = list(mocks.registry.values())
     if as_json:

@@ -1,4 +1,4 @@
-"""Files as inferences: what ``istore upload`` sends."""
+"""Store files as inferences, for ``istore upload``."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from inference_store.models import (
 def store_file(
     client: Client, model: Model, path: Path, inference_id: str, given: dict[str, Any]
 ) -> Inference | None:
-    """Stores a file as the input of a new inference that has no answer."""
+    """Store a file as the input of a new inference without an answer."""
     data = path.read_bytes()
     task = TaskType(model.task_type)
     places = metadata.map_to_inference_store_metadata(given)
@@ -43,7 +43,7 @@ def store_file(
 
 
 def value_of(text: str) -> tuple[str, str | int | float | dict[str, Any] | list[Any]]:
-    """``camera=north`` or ``frame:int=13`` as key and value. Raises ``ValueError``."""
+    """Return ``camera=north`` or ``frame:int=13`` as key and value. Raises ``ValueError``."""
     name, equals, value = text.partition("=")
     key, _, type_ = name.rpartition(":")
     if not equals or not name:

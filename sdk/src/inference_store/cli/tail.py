@@ -1,7 +1,7 @@
-"""New inferences as they come, by asking for the newest again and again.
+"""Follow new inferences by polling for the newest.
 
-An inference is stored a little after it happened, and not in order: each question goes
-back some time before the newest one seen, and what was shown already is left out.
+Inferences are stored shortly after they happened, and not in order. So each poll starts
+some time before the newest one seen, and inferences shown already are skipped.
 """
 
 from __future__ import annotations
@@ -28,15 +28,15 @@ def follow(
     interval: float,
     sleep: Callable[[float], None] = time.sleep,
 ) -> Iterator[Inference]:
-    """The newest inferences, oldest first, then each that arrives. It does not end."""
+    """Yield the newest inferences, oldest first, then each new one. It does not end."""
     page = client.inference.list_inferences(
         model_id, **parameters, direction="desc", limit=MOST
     )
     newest = page[::-1]
     known = Remembered(each.inference_id for each in newest)
-    # Times are the store's: the clock here may be another.
+    # Times are the store's: the clock of this machine may differ.
     latest = newest[-1].created_at if newest else None
-    # What is older than a full first page was never seen, and is not new.
+    # Inferences older than a full first page were never shown, and are not new.
     floor = newest[0].created_at if page.next else None
     yield from newest[len(newest) - count :]
     while True:
@@ -48,14 +48,14 @@ def follow(
 
 
 class Remembered:
-    """The ids that were shown lately."""
+    """The ids that were shown recently."""
 
     def __init__(self, ids: Iterable[str]) -> None:
         self._order = deque(ids)
         self._ids = set(self._order)
 
     def is_new(self, inference_id: str) -> bool:
-        """Whether the id was not there; now it is."""
+        """Return whether the id was not there yet, and remember it."""
         if inference_id in self._ids:
             return False
         if len(self._order) >= REMEMBERED:

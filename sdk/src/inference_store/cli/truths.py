@@ -1,4 +1,4 @@
-"""Commands for what came true, and for how good the answers were."""
+"""The commands truth and quality: ground truth, and how good the answers were."""
 
 from __future__ import annotations
 

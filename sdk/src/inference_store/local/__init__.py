@@ -1,10 +1,10 @@
-"""The local platform: services and sessions of mocks, without a server.
+"""The local platform: services and sessions of mocks in a directory, without a server.
 
     from inference_store.local import LocalPlatform, mocks
     platform = LocalPlatform(storage_root="some/dir")
     service = platform.inferenceservices.create_mock(mocks.TextCompletion, account="team-a")
 
-``serve(mock, port)`` makes a mock a server of its own.
+``serve(mock, port)`` runs a mock as an HTTP server.
 """
 
 from inference_store import mocks
@@ -16,7 +16,7 @@ from inference_store.local.platform import (
 )
 from inference_store.local.serving import MockServer, serve
 
-DyffLocalPlatform = LocalPlatform  # the name that ported programs import
+DyffLocalPlatform = LocalPlatform  # alias: the name that ported programs import
 
 __all__ = [
     "DyffLocalPlatform",

@@ -1,4 +1,4 @@
-"""Calls of one session: a request through the interface, and its answer."""
+"""A client of one session: requests and answers pass through the interface's pipelines."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ Send = Callable[[str, Any], Any]
 
 
 class Interfaced:
-    """What goes to an endpoint and comes back, each by its pipeline of adapters."""
+    """The base of session clients: transforms requests and answers by pipelines of adapters."""
 
     def __init__(
         self,
@@ -35,7 +35,7 @@ class Interfaced:
         self._output = output_adapter or create_pipeline(None)
 
     def adapted(self, request: Any) -> Any:
-        """The request as the service takes it. Raises AdapterError."""
+        """Return the request in the form that the service takes. Raises AdapterError."""
         asked = list(self._input([request]))
         if len(asked) != 1:
             raise AdapterError(
@@ -44,15 +44,15 @@ class Interfaced:
         return asked[0]
 
     def items(self, said: Any) -> list[Any]:
-        """What the service said, in the form of the interface. Raises AdapterError."""
+        """Return the service's answer in the form of the interface. Raises AdapterError."""
         return list(self._output(said if isinstance(said, list) else [said]))
 
 
 class InferenceSessionClient(Interfaced):
-    """Calls a session; ``inferencesessions.client(…)`` makes it.
+    """A client that calls a session; ``inferencesessions.client(…)`` makes it.
 
-    ``send`` takes the endpoint and the adapted request to the session and gives back
-    what it said.
+    ``send(endpoint, request)`` sends the transformed request to the session and returns its
+    answer.
     """
 
     def __init__(self, send: Send, **interface: Any) -> None:
@@ -60,7 +60,7 @@ class InferenceSessionClient(Interfaced):
         self._send = send
 
     def infer(self, request: Any) -> list[Any]:
-        """Ask the session.
+        """Call the session, and return the items of its answer.
 
         Parameters:
             request: JSON in the form that the interface takes, such as ``{"text": …}``.
@@ -69,10 +69,10 @@ class InferenceSessionClient(Interfaced):
             The items of the answer, in the form that the interface gives.
 
         Raises:
-            AdapterError: a pipeline cannot work with the request or the answer.
+            AdapterError: a pipeline cannot transform the request or the answer.
             Unavailable: the session is starting; try again.
             Conflict: the session has ended.
-            NotAuthenticated: the token does not reach the session.
+            NotAuthenticated: the token is not valid for this session.
             InferenceStoreError: any other failure.
         """
         return self.items(self._send(self.endpoint, self.adapted(request)))

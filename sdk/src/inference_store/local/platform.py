@@ -1,4 +1,4 @@
-"""The local platform: services and sessions of mocks in a directory, without a server."""
+"""The local platform: the API of services and sessions, without a server."""
 
 from __future__ import annotations
 
@@ -42,22 +42,22 @@ SERVICE, SESSION, READY_AT, ENDED = "service.json", "session.json", "ready_at", 
 
 
 class SessionNotReady(Unavailable):
-    """The session is starting: try again, or wait until ``ready``."""
+    """The session is starting: try again, or wait until ``ready`` returns True."""
 
 
 class SessionEnded(Conflict):
-    """The session was terminated or has expired: it will not answer again."""
+    """The session was terminated or has expired, and will not answer again."""
 
 
 class LocalPlatform:
-    """Services and sessions under ``storage_root``, with the calls of a server.
+    """Services and sessions in a directory, with the methods of a client of a server.
 
     Another process with the same directory sees the same services and sessions.
 
     Parameters:
-        storage_root: a directory, made when it is not there.
-        starting_seconds: how long a session takes from its creation until it is ready;
-            a mock is ready at once, unless a program is to be tried with waiting.
+        storage_root: a directory; it is created if it does not exist.
+        starting_seconds: seconds from the creation of a session until it is ready. The
+            default is 0; set it to test a program that waits.
     """
 
     def __init__(
@@ -96,17 +96,17 @@ class InferenceServices:
         protocol: str | None = None,
         **options: Any,
     ) -> InferenceService:
-        """Make a service that answers with simulated inferences.
+        """Create a service that answers with simulated inferences.
 
         Parameters:
-            mock: a class of ``mocks``, or its name in the registry. A class of one's own
-                is registered here, and has to be in every process that calls it.
-            account: for whom the service is.
-            name: of the service; that of the mock when not given.
-            model_id: of the model that the service stands for.
-            protocol: ``openai`` for a mock of text that answers as OpenAI-compatible
-                servers do; else it has its own interface.
-            options: of the mock, such as ``seed``, ``latency``, ``error_rate``.
+            mock: a class of ``mocks``, or its name in the registry. A class of your own is
+                registered by this call, and must be registered in every process that uses it.
+            account: the account that the service belongs to.
+            name: name of the service; that of the mock when not given.
+            model_id: id of the model that the service represents.
+            protocol: ``openai`` for a text mock that answers as OpenAI-compatible servers
+                do; without it, it has its own interface.
+            options: options of the mock, such as ``seed``, ``latency``, ``error_rate``.
 
         Returns:
             The service, ready.
@@ -133,14 +133,14 @@ class InferenceServices:
         return service
 
     def get(self, service_id: str) -> InferenceService:
-        """A service. Raises NotFound when there is none of that id."""
+        """Return a service. Raises NotFound if there is none of this id."""
         kept = self._directory.read(service_id, SERVICE)
         if kept is None:
             raise NotFound(f"There is no service {service_id!r:.60}.", status=404)
         return InferenceService.model_validate_json(kept)
 
     def query(self) -> list[InferenceService]:
-        """All services, the oldest first."""
+        """Return all services, oldest first."""
         found = [self.get(each) for each in self._directory.identities()]
         return sorted(found, key=lambda each: (each.creationTime or _now(), each.id))
 
@@ -160,17 +160,17 @@ class InferenceSessions:
     def create(
         self, request: InferenceSessionCreateRequest | Mapping[str, Any]
     ) -> InferenceSessionAndToken:
-        """Start a session of a service. It is ready at once, or after ``starting_seconds``.
+        """Start a session of a service. It is ready after ``starting_seconds``.
 
         Parameters:
-            request: for whom, of which service, with how many replicas and until when.
+            request: the account, the service, the number of replicas and the expiry.
 
         Returns:
-            The session, and the token that reaches it alone, which is shown this once.
+            The session, and the token for this session alone. The token is shown only once.
 
         Raises:
             NotFound: there is no such service.
-            ValueError: the request cannot be right.
+            ValueError: the request is not valid.
         """
         asked = InferenceSessionCreateRequest.model_validate(request)
         service = self._services.get(asked.inferenceService)
@@ -199,7 +199,7 @@ class InferenceSessions:
         )
 
     def get(self, session_id: str) -> InferenceSession:
-        """A session with its status at this moment. Raises NotFound."""
+        """Return a session with its current status. Raises NotFound."""
         kept = self._directory.read(session_id, SESSION)
         if kept is None:
             raise NotFound(f"There is no session {session_id!r:.60}.", status=404)
@@ -215,7 +215,7 @@ class InferenceSessions:
         return session
 
     def query(self) -> list[InferenceSession]:
-        """All sessions, the oldest first."""
+        """Return all sessions, oldest first."""
         kept = [
             each
             for each in self._directory.identities()
@@ -225,16 +225,16 @@ class InferenceSessions:
         return sorted(found, key=lambda each: (each.creationTime or _now(), each.id))
 
     def ready(self, session_id: str) -> bool:
-        """Whether the session can be called: False while it is starting.
+        """Return whether the session can be called; False while it is starting.
 
         Raises:
-            SessionEnded: it will never be.
+            SessionEnded: it has ended and will never be ready.
             NotFound: there is no such session.
         """
         return self._living(session_id).status == InferenceSessionStatus.READY
 
     def token(self, session_id: str, expires: datetime | None = None) -> str:
-        """One more token of a session, until the session ends or ``expires``.
+        """Create a further token, valid until the session ends or until ``expires``.
 
         Raises:
             SessionEnded: the session has ended.
@@ -245,7 +245,7 @@ class InferenceSessions:
         return self._new_token(session_id, min(map(_aware, ends)) if ends else None)
 
     def terminate(self, session_id: str) -> InferenceSession:
-        """End a session for good; one that has ended stays as it is.
+        """Terminate a session permanently. One that has ended is returned unchanged.
 
         Returns:
             The session.
@@ -258,16 +258,16 @@ class InferenceSessions:
         return self.get(session_id)
 
     def infer(self, session_id: str, endpoint: str, request: Any, *, token: str) -> Any:
-        """Ask a session without its pipelines.
+        """Call a session directly, without its pipelines, and return the answer.
 
         Parameters:
-            session_id: of the session.
-            endpoint: of its interface.
-            request: JSON as the service takes it.
-            token: of the session. A server looks at it; here it makes no difference.
+            session_id: the session's id.
+            endpoint: the endpoint of its interface.
+            request: JSON in the form that the service takes.
+            token: a token of the session. A server checks it; it is ignored here.
 
         Returns:
-            What the service says.
+            The answer of the service.
 
         Raises:
             SessionNotReady: it is starting.
@@ -300,22 +300,23 @@ class InferenceSessions:
         input_adapter: Adapter | None = None,
         output_adapter: Adapter | None = None,
     ) -> InferenceSessionClient:
-        """A client of one session. Nothing is sent yet.
+        """Return a client of one session. Nothing is sent yet.
 
         Parameters:
-            session_id: of the session.
-            token: of the session.
-            interface: its endpoint and pipelines, usually that of the service.
-            endpoint: instead of that of the interface.
-            input_adapter: instead of the input pipeline of the interface.
-            output_adapter: instead of the output pipeline of the interface.
+            session_id: the session's id.
+            token: a token of the session.
+            interface: the interface whose endpoint and pipelines are used, usually that of
+                the service.
+            endpoint: replaces the endpoint of the interface.
+            input_adapter: replaces the input pipeline of the interface.
+            output_adapter: replaces the output pipeline of the interface.
 
         Returns:
             The client, with ``infer``.
 
         Raises:
-            ValueError: there is neither an interface nor an endpoint.
-            AdapterError: a pipeline of the interface is none.
+            ValueError: neither an interface nor an endpoint is given.
+            AdapterError: a pipeline of the interface is not valid.
         """
 
         def send(endpoint: str, request: Any) -> Any:
@@ -337,7 +338,7 @@ class InferenceSessions:
         return session
 
     def _mock_of(self, session: InferenceSession) -> mocks.Mock:
-        """The mock of a session, the same one for all calls of this process."""
+        """Return the mock of a session, the same object for all calls of this process."""
         runner = session.inferenceService.runner
         with self._lock:
             if session.id not in self._mocks:
@@ -366,7 +367,7 @@ def _interface(mock: type[mocks.Mock], protocol: str | None) -> InferenceInterfa
 
 
 def _token_file(token: str) -> str:
-    """Where a token is kept, by its hash: the directory does not give it away."""
+    """Return the file name of a token: its hash, so that the directory does not reveal it."""
     return "token-" + hashlib.sha256(str(token).encode()).hexdigest()
 
 

@@ -1,4 +1,4 @@
-"""A mock as a server: the open inference protocol V2, OpenAI's paths, and plain JSON."""
+"""Run a mock as an HTTP server: Open Inference Protocol V2, OpenAI's paths, plain JSON."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ MODEL = re.compile(r"/v2/models/([^/]+)(?:/versions/[^/]+)?(/ready|/infer)?")
 
 
 class MockServer(ThreadingHTTPServer):
-    """Answers as one mock, each request in a thread of its own."""
+    """An HTTP server of one mock; each request has a thread of its own."""
 
     daemon_threads = True
     request_queue_size = 128
@@ -33,19 +33,19 @@ class MockServer(ThreadingHTTPServer):
 
 
 def serve(mock: Mock, port: int = 0, host: str = "127.0.0.1") -> MockServer:
-    """A server of a mock, bound and not yet running.
+    """Return a server of a mock. Its socket is bound, but it does not run yet.
 
-    It answers ``/v2/…`` (the mock is the model of its name), ``/v1/chat/completions``,
-    ``/v1/completions`` or ``/v1/embeddings`` where the mock is of that kind, with
-    ``stream`` too, ``POST /<endpoint>`` with plain JSON, and ``GET /`` when it is alive.
+    It serves ``/v2/…`` (the model has the name of the mock), ``POST /<endpoint>`` with plain
+    JSON, and ``GET /`` as a liveness check. If the mock is of that kind it also serves
+    ``/v1/chat/completions``, ``/v1/completions`` or ``/v1/embeddings``, with ``stream`` too.
 
     Parameters:
-        mock: what answers.
-        port: to listen on; 0 takes one that is free, see ``url``.
-        host: to listen on; this machine alone when not given.
+        mock: the mock that answers.
+        port: the port to listen on; 0 chooses a free one, which ``url`` shows.
+        host: the address to listen on; only this machine when not given.
 
     Returns:
-        The server: ``serve_forever()`` runs it until ``shutdown()`` in another thread.
+        The server. ``serve_forever()`` runs it until another thread calls ``shutdown()``.
     """
     return MockServer(mock, host, port)
 
@@ -91,7 +91,7 @@ class _Handler(BaseHTTPRequestHandler):
         elif path in openai.PATHS and isinstance(mock, openai.PATHS[path]):
             body = v2.read_body(content, None)
             if openai.is_streamed(mock, body):
-                # Whole before the first byte: a bad request is an error, not a stream.
+                # Computed before the first byte is sent: a bad request gets an error, not a stream.
                 self._stream(openai.events(mock, path, body))
             else:
                 self._send(200, openai.answer(mock, path, body))
@@ -101,7 +101,7 @@ class _Handler(BaseHTTPRequestHandler):
             self._send(404, self._error(path, f"There is no {path:.200}.", 404))
 
     def _content(self) -> bytes | None:
-        """The body, or None after an answer that says what is wrong with it."""
+        """Return the body, or None after sending an error about it."""
         said = self.headers.get("Content-Length", "")
         if not said.isdecimal() or int(said) > MAX_BODY:
             self.close_connection = True
@@ -136,8 +136,8 @@ class _Handler(BaseHTTPRequestHandler):
     def handle(self) -> None:
         try:
             super().handle()
-        except ConnectionError:  # the client left
+        except ConnectionError:  # the client disconnected
             self.close_connection = True
 
     def log_message(self, format: str, *arguments: Any) -> None:
-        """Nothing: a mock may be asked very often."""
+        """Log nothing: a mock may get very many requests."""

@@ -1,8 +1,8 @@
-"""Where the local platform keeps things: a directory that several processes may share.
+"""The storage of the local platform: a directory that several processes may share.
 
-Nothing is changed once it is written: a session is a file, its tokens and its end are
-further files beside it. So no process has to wait for another, and a reader sees all of
-a file or none of it.
+Files are never changed after they are written: a session is a file, and its tokens and
+its end are further files beside it. So no process needs a lock, and a reader sees either
+a whole file or none.
 """
 
 from __future__ import annotations
@@ -17,13 +17,13 @@ IDENTITY = re.compile(r"[0-9a-f]{32}")
 
 
 class Directory:
-    """Files by the id of what they tell of."""
+    """Files in directories by the id of their service or session."""
 
     def __init__(self, root: Path) -> None:
         self.root = root
 
     def write(self, identity: str, name: str, content: str) -> bool:
-        """Writes a file that is not there yet; False when it is."""
+        """Write a file; return False, and change nothing, if it exists already."""
         folder = self.root / identity
         folder.mkdir(parents=True, exist_ok=True)
         partial = folder / f".{name}.{secrets.token_hex(8)}"
@@ -40,7 +40,7 @@ class Directory:
         return True
 
     def read(self, identity: str, name: str) -> str | None:
-        """What a file says; None when there is none, or the id is none of ours."""
+        """Return the text of a file; None if there is none, or if the id is not valid."""
         if not IDENTITY.fullmatch(identity):
             return None
         try:
@@ -49,6 +49,6 @@ class Directory:
             return None
 
     def identities(self) -> Iterator[str]:
-        """The ids of all that is kept, in order of the id."""
+        """Yield all ids in their order."""
         names = sorted(os.listdir(self.root)) if self.root.exists() else []
         return (name for name in names if IDENTITY.fullmatch(name))

@@ -1,7 +1,7 @@
-"""A mock behind the open inference protocol V2: its requests read, its answers written.
+"""A mock behind the Open Inference Protocol V2: parses its requests, writes its responses.
 
-Several elements of an input are as many requests, and outputs are numbered then
-(``text-0``, ``text-1``). Binary tensors are read; answers are JSON.
+If an input has several elements, each is a request of its own, and outputs are numbered
+(``text-0``, ``text-1``). Binary tensors are accepted; responses are JSON.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import Any
 
 from inference_store.mocks import BadRequest, Mock
 
-# Codes of struct for each type of numbers.
+# Format characters of ``struct`` by V2 data type.
 NUMBERS = {
     "BOOL": "?",
     "INT8": "b",
@@ -34,7 +34,7 @@ MAX_PARTS = 1000
 
 
 def metadata(mock: Mock) -> dict[str, Any]:
-    """What ``GET /v2/models/{name}`` answers."""
+    """Return the response of ``GET /v2/models/{name}``."""
     takes = {"name": mock.takes, "datatype": "BYTES", "shape": [-1]}
     if mock.takes == "features":
         takes = {"name": "features", "datatype": "FP64", "shape": [-1, -1]}
@@ -48,7 +48,7 @@ def metadata(mock: Mock) -> dict[str, Any]:
 
 
 def read_body(content: bytes, header_length: str | None) -> Any:
-    """The JSON of a request, the binary tensors after it put into their inputs."""
+    """Return the JSON of a request, with the binary tensors after it in their inputs."""
     try:
         cut = len(content) if header_length is None else int(header_length)
         body = json.loads(content[:cut])
@@ -67,7 +67,7 @@ def read_body(content: bytes, header_length: str | None) -> Any:
 
 
 def answer(mock: Mock, body: Any) -> dict[str, Any]:
-    """The V2 response of a mock to a V2 request. Raises BadRequest."""
+    """Return the V2 response of a mock to a V2 request. Raises BadRequest."""
     requests = _requests(mock, body)
     outputs = []
     for number, request in enumerate(requests):
@@ -110,7 +110,7 @@ def _elements(mock: Mock, inputs: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 
 def _rows(inputs: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """One tensor of rows, or a tensor for each feature."""
+    """Return the rows of one tensor of rows, or of one tensor for each feature."""
     columns: dict[str, list[Any]] = {}
     for each in inputs:
         shape, data = each.get("shape"), _flat(each["data"])
@@ -132,7 +132,7 @@ def _rows(inputs: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 
 def _outputs(mock: Mock, answer: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """An answer as tensors: of columns where every item has the same plain members."""
+    """Return an answer as tensors, one per column if all items have the same plain members."""
     names = list(mock.interface.outputSchema["items"]["properties"])
     if mock.name == "object-detection":
         corners = ("ymin", "xmin", "ymax", "xmax")
@@ -172,7 +172,7 @@ def _parameters(tensor: Any) -> dict[str, Any]:
 
 
 def _flat(data: Any) -> list[Any]:
-    """Elements in row-major order; a bare text is one of them."""
+    """Return the elements in row-major order; a bare text is one element."""
     if not isinstance(data, list):
         return [data]
     while any(isinstance(each, list) for each in data):
@@ -204,7 +204,7 @@ def _unpack(datatype: str, raw: bytes) -> list[Any]:
 
 
 def _frames(raw: bytes) -> list[bytes]:
-    """Elements that each come after their length."""
+    """Return the elements of a BYTES tensor, each preceded by its length."""
     found, place = [], 0
     while place < len(raw):
         if place + 4 > len(raw):

@@ -1,10 +1,10 @@
-"""Mocks: services that answer with simulated inferences, for trying things out.
+"""Mocks: services that answer with simulated inferences, for tests and demonstrations.
 
     from inference_store import mocks
     mocks.TextCompletion(seed=3).infer({"text": "A ship enters the harbour and"})
     mocks.create("object-detection", {"seed": 3, "latency": 0.2})
 
-``python -m inference_store.mocks serve chat --port 9001`` makes one a server.
+``python -m inference_store.mocks serve chat --port 9001`` runs one as a server.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ __all__ = [
 
 M = TypeVar("M", bound=type[Mock])
 
-# The one way from a name to a mock: names of requests are looked up, never imported.
+# Names in requests are looked up here and never imported, so no request can load code.
 registry: dict[str, type[Mock]] = {
     mock.name: mock
     for mock in (
@@ -69,10 +69,10 @@ registry: dict[str, type[Mock]] = {
 
 
 def register(mock: M) -> M:
-    """Puts a mock of one's own into the registry; may be used as a decorator.
+    """Add a mock class to the registry, and return it; may be used as a decorator.
 
     Parameters:
-        mock: a class derived from ``Mock``, with a name that is not taken.
+        mock: a subclass of ``Mock`` with a name that is not taken.
 
     Returns:
         The class.
@@ -86,10 +86,10 @@ def register(mock: M) -> M:
 
 
 def find(name: str) -> type[Mock]:
-    """The mock of a name: ``text-completion``, or as its class, ``TextCompletion``.
+    """Return the mock class of a name: ``text-completion``, or ``TextCompletion``.
 
     Raises:
-        KeyError: there is none.
+        KeyError: there is no mock of this name.
     """
     if name in registry:
         return registry[name]
@@ -100,7 +100,7 @@ def find(name: str) -> type[Mock]:
 
 
 def create(name: str, options: Mapping[str, Any] | None = None) -> Mock:
-    """A mock by its name, with options as they come in a request.
+    """Create a mock by its name, with options as a request has them.
 
     Parameters:
         name: as for ``find``.
@@ -111,6 +111,6 @@ def create(name: str, options: Mapping[str, Any] | None = None) -> Mock:
 
     Raises:
         KeyError: there is no mock of the name.
-        ValueError: an option is unknown or not valid; pydantic's ValidationError.
+        ValueError: an option is unknown or not valid (pydantic's ValidationError).
     """
     return find(name)(**dict(options or {}))

@@ -1,4 +1,4 @@
-"""What every mock is: an interface, and simulated answers that a seed decides."""
+"""The base of all mocks: an interface, and simulated answers that a seed determines."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from inference_store.schema import InferenceInterface
 
 
 class MockError(Exception):
-    """What a mock says instead of an answer; ``status`` is the one of HTTP."""
+    """An error that a mock answers with; ``status`` is its HTTP status."""
 
     status = 500
 
 
 class BadRequest(MockError, ValueError):
-    """The request is none that the mock can answer."""
+    """The mock cannot answer this request."""
 
     status = 400
 
@@ -35,11 +35,11 @@ class SimulatedFailure(MockError):
 
 
 class Options(RequestModel):
-    """How a mock behaves.
+    """The options of a mock.
 
-    ``latency`` are seconds an answer takes, ``jitter`` up to how many more,
-    ``error_rate`` the part of calls that fail. The same seed and request give the same
-    answer; which calls fail goes by the seed and the number of the call.
+    ``latency`` is the seconds that an answer takes, ``jitter`` the most seconds that are
+    added at random, and ``error_rate`` the fraction of calls that fail. The same seed and
+    request give the same answer; which calls fail depends on the seed and the call's number.
     """
 
     seed: int = Field(0, ge=0, lt=2**63)
@@ -49,9 +49,9 @@ class Options(RequestModel):
 
 
 class Mock(ABC):
-    """A service that simulates: ``TextCompletion(seed=3).infer({"text": "A ship"})``.
+    """A simulated service: ``TextCompletion(seed=3).infer({"text": "A ship"})``.
 
-    Raises ``ValueError`` for an option that it does not have or cannot take.
+    Raises ``ValueError`` for an option that is unknown or not valid.
     """
 
     name: ClassVar[str]
@@ -66,13 +66,14 @@ class Mock(ABC):
         self._luck = random.Random(f"{self.options.seed} {self.name}")
 
     def infer(self, request: Any) -> list[dict[str, Any]]:
-        """The answer to a request, after the time that the options ask for.
+        """Return the answer to a request, after the latency that the options set.
 
         Raises:
-            BadRequest: it is not a request of this mock; the message says why.
-            SimulatedFailure: the options ask for failures.
+            BadRequest: the mock cannot answer the request; the message says why.
+            SimulatedFailure: ``error_rate`` made this call fail.
         """
-        with self._lock:  # calls of several threads
+        # Threads may share a mock; the lock keeps its random numbers in the order of calls.
+        with self._lock:
             wait = self.options.latency + self.options.jitter * self._luck.random()
             fails = self._luck.random() < self.options.error_rate
         if wait:
@@ -85,10 +86,10 @@ class Mock(ABC):
 
     @abstractmethod
     def answer(self, request: dict[str, Any]) -> list[dict[str, Any]]:
-        """The simulated answer."""
+        """Return the simulated answer."""
 
     def dice(self, *content: Any) -> random.Random:
-        """Chance that is the same for the same seed and content."""
+        """Return a random generator that is the same for the same seed and content."""
         digest = hashlib.sha256(f"{self.options.seed} {self.name}".encode())
         for part in content:
             said = part if isinstance(part, bytes) else _canonical(part)
@@ -97,7 +98,7 @@ class Mock(ABC):
 
 
 def _canonical(value: Any) -> bytes:
-    """The same for equal JSON. Raises BadRequest for what is none."""
+    """Return the same bytes for equal JSON. Raises BadRequest if the value is not JSON."""
     try:
         return json.dumps(value, sort_keys=True).encode()
     except (TypeError, ValueError, RecursionError):
@@ -105,7 +106,7 @@ def _canonical(value: Any) -> bytes:
 
 
 def interface(endpoint: str, item: dict[str, Any]) -> InferenceInterface:
-    """An interface whose answer is a list of such items."""
+    """Return an interface whose answer is a list of such items."""
     schema = {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "type": "array",
@@ -115,7 +116,7 @@ def interface(endpoint: str, item: dict[str, Any]) -> InferenceInterface:
 
 
 def members(optional: tuple[str, ...] = (), **properties: Any) -> dict[str, Any]:
-    """The schema of an object with these members and no others."""
+    """Return the JSON schema of an object with these members and no others."""
     return {
         "type": "object",
         "properties": properties,

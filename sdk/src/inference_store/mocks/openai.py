@@ -1,6 +1,6 @@
-"""A mock behind the paths of OpenAI-compatible servers, streams included.
+"""Mocks as OpenAI-compatible servers, streams included.
 
-What is sent and answered: https://platform.openai.com/docs/api-reference.
+Requests and answers follow https://platform.openai.com/docs/api-reference.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ PATHS: dict[str, type[Mock]] = {
 }
 MAX_PROMPTS = 64
 EVENTS = "text/event-stream"
-# From the form that all text mocks take, {"text"}, and back to the items they give.
+# Pipelines from the request of all text mocks, {"text"}, and back to their items.
 ASKED: dict[type[Mock], dict[str, Any]] = {
     Chat: {"messages": [{"role": "user", "content": "$.text"}]},
     TextCompletion: {"prompt": "$.text"},
@@ -44,17 +44,17 @@ SAID: dict[type[Mock], tuple[str, dict[str, str]]] = {
 
 
 def path_of(mock: type[Mock]) -> str | None:
-    """Where OpenAI-compatible servers answer what the mock simulates, if anywhere."""
+    """Return the path of OpenAI-compatible servers for this mock, or None."""
     found = (path for path, kind in PATHS.items() if issubclass(mock, kind))
     return next(found, None)
 
 
 def interface_of(mock: type[Mock]) -> InferenceInterface | None:
-    """The interface of a service that speaks OpenAI's protocol, where there is one.
+    """Return the interface of a service with OpenAI's protocol, or None if it has none.
 
-    Its pipelines take ``{"text"}`` and give the items that the mock's own interface
-    gives (of a completion what follows the prompt); who calls without them speaks the
-    protocol itself.
+    Its pipelines take ``{"text"}`` and return the items of the mock's own interface (for a
+    completion the text after the prompt). Callers without the pipelines use the protocol
+    itself.
     """
     path = path_of(mock)
     if path is None:
@@ -88,13 +88,13 @@ def interface_of(mock: type[Mock]) -> InferenceInterface | None:
 
 
 def models(mock: Mock) -> dict[str, Any]:
-    """What ``GET /v1/models`` answers."""
+    """Return the response of ``GET /v1/models``."""
     model = {"id": mock.name, "object": "model", "created": 0, "owned_by": "mock"}
     return {"object": "list", "data": [model]}
 
 
 def answer(mock: Mock, path: str, body: dict[str, Any]) -> dict[str, Any]:
-    """The whole answer to a request. Raises MockError."""
+    """Return the whole response to a request. Raises MockError."""
     _check(body)
     model = body.get("model") if isinstance(body.get("model"), str) else mock.name
     if isinstance(mock, TextEmbedding):
@@ -111,7 +111,7 @@ def answer(mock: Mock, path: str, body: dict[str, Any]) -> dict[str, Any]:
 
 
 def chunks(mock: Mock, path: str, body: dict[str, Any]) -> Iterator[dict[str, Any]]:
-    """The answer word by word, choice by choice, then the usage when it is asked for."""
+    """Yield the answer word by word, choice by choice, then the usage if requested."""
     whole = answer(mock, path, body)
     usage = whole.pop("usage")
     is_chat = isinstance(mock, Chat)
@@ -134,7 +134,7 @@ def chunks(mock: Mock, path: str, body: dict[str, Any]) -> Iterator[dict[str, An
 
 
 def is_streamed(mock: Mock, body: Any) -> bool:
-    """Whether the answer to the request is to come as events. Raises BadRequest."""
+    """Return whether the request asks for a stream of events. Raises BadRequest."""
     _check(body)
     asked = body.get("stream")
     if asked is not None and not isinstance(asked, bool):
@@ -143,7 +143,7 @@ def is_streamed(mock: Mock, body: Any) -> bool:
 
 
 def events(mock: Mock, path: str, body: dict[str, Any]) -> list[bytes]:
-    """The whole stream: the chunks, and that it is done. Raises MockError."""
+    """Return the whole stream: the chunks and the final ``[DONE]``. Raises MockError."""
     said = (*map(json.dumps, chunks(mock, path, body)), "[DONE]")
     return [f"data: {each}\n\n".encode() for each in said]
 
@@ -216,7 +216,7 @@ def _embeddings(mock: Mock, body: dict[str, Any], model: Any) -> dict[str, Any]:
     rows = []
     for index, item in enumerate(found):
         vector: Any = item["embedding"]
-        if form == "base64":  # what the openai package asks for
+        if form == "base64":  # the form that the openai package asks for
             packed = struct.pack(f"<{len(vector)}f", *vector)
             vector = base64.b64encode(packed).decode()
         rows.append({"object": "embedding", "index": index, "embedding": vector})

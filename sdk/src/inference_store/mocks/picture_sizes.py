@@ -1,15 +1,15 @@
-"""Width and height of a picture, out of its first bytes: PNG, GIF, BMP, JPEG, WebP."""
+"""Read width and height of a picture from its header: PNG, GIF, BMP, JPEG, WebP."""
 
 from __future__ import annotations
 
 import struct
 
-# Markers of JPEG that begin a frame, which says the size.
+# JPEG's start-of-frame markers (SOFn), whose segment holds the size.
 FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 
 
 def picture_size(content: bytes) -> tuple[int, int] | None:
-    """Width and height in pixels, or None for what is no picture that is known here."""
+    """Return width and height in pixels, or None if the format is not known here."""
     try:
         size = _read(content)
     except (struct.error, IndexError):

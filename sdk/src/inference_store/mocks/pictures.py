@@ -1,4 +1,4 @@
-"""Mocks of pictures: classification, detection, oriented detection, segmentation."""
+"""Mocks for pictures: classification, detection, oriented detection, segmentation."""
 
 from __future__ import annotations
 
@@ -28,20 +28,22 @@ LABELS = ["ship", "tug", "ferry", "buoy", "crane", "container"]
 
 
 class LabelOptions(Options):
-    """``labels`` are the classes that the mock knows."""
+    """Options of mocks with labels; ``labels`` are the classes that the mock knows."""
 
     labels: list[str] = Field(LABELS, min_length=1, max_length=1000)
 
 
 class FindingOptions(LabelOptions):
-    """An answer has up to ``most`` things; none at all now and then."""
+    """Options of mocks that find objects: an answer has up to ``most``, sometimes none."""
 
     most: int = Field(5, ge=0, le=1000)
 
 
 class _OfPictures(Mock):
-    """Takes ``{"image"}``: bytes, base64 or a data URL, with ``width`` and ``height`` for
-    what does not say them itself."""
+    """Takes ``{"image"}``: bytes, base64 or a data URL.
+
+    ``width`` and ``height`` give the size of a picture whose header does not.
+    """
 
     takes: Literal["image"] = "image"
 
@@ -52,7 +54,7 @@ class _OfPictures(Mock):
 
 
 class ImageClassification(_OfPictures):
-    """What a picture shows: a list of ``{"label", "score"}``, best first, adding to 1."""
+    """Classifies a picture: a list of ``{"label", "score"}``, best first; scores add up to 1."""
 
     name = "image-classification"
     title = "Image classification"
@@ -65,7 +67,7 @@ class ImageClassification(_OfPictures):
 
 
 class ObjectDetection(_OfPictures):
-    """What is where: ``{"label", "score", "xmin", "ymin", "xmax", "ymax"}`` in pixels."""
+    """Detects objects: ``{"label", "score", "xmin", "ymin", "xmax", "ymax"}`` in pixels."""
 
     name = "object-detection"
     title = "Object detection"
@@ -89,8 +91,10 @@ class ObjectDetection(_OfPictures):
 
 
 class OrientedDetection(_OfPictures):
-    """Boxes that lie askew: ``{"label", "score", "cx", "cy", "w", "h", "r"}``, the
-    centre and size in parts of the picture, r in radians."""
+    """Detects rotated boxes: ``{"label", "score", "cx", "cy", "w", "h", "r"}``.
+
+    Centre and size are fractions of the picture's size, and ``r`` is in radians.
+    """
 
     name = "oriented-detection"
     title = "Oriented object detection"
@@ -107,7 +111,7 @@ class OrientedDetection(_OfPictures):
         found = []
         for label, score in _things(dice, self.options):
             size = dice.uniform(0.05, 0.4)
-            # So far from the edges that the box is inside, however it is turned.
+            # The centre keeps half the diagonal off the edges, so any rotation stays inside.
             cx, cy = (dice.uniform(size * 0.71, 1 - size * 0.71) for _ in range(2))
             box = {"cx": cx, "cy": cy, "w": size, "h": size * dice.uniform(0.2, 1)}
             turned = dice.uniform(-math.pi / 2, math.pi / 2)
@@ -119,7 +123,7 @@ class OrientedDetection(_OfPictures):
 
 
 class Segmentation(_OfPictures):
-    """Outlines of things: ``{"label", "score", "contours"}``, of points in pixels."""
+    """Segments objects: ``{"label", "score", "contours"}``, with points in pixels."""
 
     name = "segmentation"
     title = "Image segmentation"
@@ -153,7 +157,7 @@ class Segmentation(_OfPictures):
 
 
 def ranked(weights: dict[str, float]) -> list[dict[str, Any]]:
-    """Labels with scores that add up to one, the best first."""
+    """Return labels with scores that add up to 1, best first."""
     top = max(weights.values())
     parts = {label: math.exp(weight - top) for label, weight in weights.items()}
     total = math.fsum(parts.values())
@@ -162,7 +166,7 @@ def ranked(weights: dict[str, float]) -> list[dict[str, Any]]:
 
 
 def _things(dice: random.Random, options: FindingOptions) -> list[tuple[str, float]]:
-    """Label and score of each thing, the surest first."""
+    """Return label and score of each object, highest score first."""
     count = dice.randint(0, options.most)
     scores = sorted(
         (round(dice.betavariate(5, 2), 4) for _ in range(count)), reverse=True
@@ -171,7 +175,7 @@ def _things(dice: random.Random, options: FindingOptions) -> list[tuple[str, flo
 
 
 def _span(dice: random.Random, size: int) -> tuple[float, float]:
-    """A part of a side, inside of it."""
+    """Return a random interval inside a side of the picture."""
     length = size * dice.uniform(0.05, 0.5)
     start = dice.uniform(0, size - length)
     return round(start, 2), min(round(start + length, 2), float(size))
@@ -180,7 +184,7 @@ def _span(dice: random.Random, size: int) -> tuple[float, float]:
 def _outline(
     dice: random.Random, box: tuple[float, float, float, float]
 ) -> list[dict[str, float]]:
-    """A ring of points inside a box, more or less an ellipse."""
+    """Return a ring of points inside a box, roughly an ellipse."""
     xmin, ymin, xmax, ymax = box
     points = []
     for number in range(12):

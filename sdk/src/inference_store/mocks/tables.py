@@ -1,4 +1,4 @@
-"""Mocks of tables: classification and regression by the features of a row."""
+"""Mocks for tables: classification and regression by the features of a row."""
 
 from __future__ import annotations
 
@@ -23,8 +23,10 @@ MAX_FEATURES = 10_000
 
 
 class _OfRows(Mock):
-    """Takes ``{"features"}``: an object of numbers and texts, or a list of numbers. Each
-    feature has a weight of its own, so rows that are alike have answers that are."""
+    """Takes ``{"features"}``: an object of numbers and texts, or a list of numbers.
+
+    Each feature has a weight of its own, so similar rows have similar answers.
+    """
 
     takes: Literal["features"] = "features"
 
@@ -40,7 +42,7 @@ class _OfRows(Mock):
 
 
 class TabularClassification(_OfRows):
-    """Which class a row is of: a list of ``{"label", "score"}``, best first."""
+    """Classifies a row: a list of ``{"label", "score"}``, best first."""
 
     name = "tabular-classification"
     title = "Tabular classification"
@@ -58,8 +60,7 @@ class TabularClassification(_OfRows):
 
 
 class TabularRegression(_OfRows):
-    """A number for a row, and where it lies nine times of ten: ``[{"value", "lower",
-    "upper"}]``."""
+    """Predicts a number with its 90 % interval: ``[{"value", "lower", "upper"}]``."""
 
     name = "tabular-regression"
     title = "Tabular regression"

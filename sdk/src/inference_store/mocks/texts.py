@@ -1,4 +1,4 @@
-"""Mocks of text: completion, chat, embedding."""
+"""Mocks for text: completion, chat, embedding."""
 
 from __future__ import annotations
 
@@ -30,13 +30,13 @@ ENDINGS = "before the wind rises,as it does every day,without a sound,and nobody
 
 
 class Replies(Options):
-    """``replies`` is how many texts an answer has when the request does not say ``n``."""
+    """Options with ``replies``: the number of texts in an answer if the request has no ``n``."""
 
     replies: int = Field(2, ge=1, le=MAX_REPLIES)
 
 
 class TextCompletion(Mock):
-    """Goes on with a text: ``{"text"}`` becomes a list of ``{"text"}``, prompt and all."""
+    """Continues a text: ``{"text"}`` becomes a list of ``{"text"}``, the prompt included."""
 
     name = "text-completion"
     title = "Text completion"
@@ -49,7 +49,7 @@ class TextCompletion(Mock):
         return [{"text": text + said} for said in self.continuations(request)]
 
     def continuations(self, request: dict[str, Any]) -> list[str]:
-        """What comes after the prompt, for each reply."""
+        """Return the text after the prompt, for each reply."""
         text = text_of(request)
         replies = _whole(request, "n", self.options.replies, MAX_REPLIES)
         most = _whole(request, "max_tokens", 1000, 10**6)
@@ -89,11 +89,11 @@ class Chat(Mock):
 
 
 class TextEmbedding(Mock):
-    """Places texts that have words and letters in common near each other.
+    """Embeds texts so that texts with common words and trigrams are near each other.
 
-    ``{"text"}``, one or a list, becomes a list of ``{"embedding"}`` of length one. The
-    numbers are counts of words and of three letters in a row, by a hash that the seed
-    decides.
+    ``{"text"}``, a text or a list, becomes a list of ``{"embedding"}``, vectors of norm 1. The
+    numbers are counts of words and of letter trigrams, placed by a hash that depends on the
+    seed.
     """
 
     name = "text-embedding"
@@ -122,13 +122,13 @@ class TextEmbedding(Mock):
             place = int.from_bytes(digest, "big")
             vector[(place >> 1) % size] += 1.0 if place & 1 else -1.0
         length = math.sqrt(math.fsum(each * each for each in vector))
-        if not length:  # no grams, or grams that cancel each other
+        if not length:  # no words and trigrams, or such that cancel each other
             vector[0] = length = 1.0
         return [each / length for each in vector]
 
 
 def text_of(request: dict[str, Any]) -> str:
-    """The text of a request. Raises BadRequest when there is none."""
+    """Return the text of a request. Raises BadRequest if there is none."""
     text = request.get("text", request.get("prompt"))
     if not isinstance(text, str):
         raise BadRequest("'text' is a text.")
@@ -166,7 +166,7 @@ def _sentence(dice: random.Random) -> str:
 
 
 def _cut(text: str, most: int) -> str:
-    """The first tokens of a text, which are its words here."""
+    """Return the first tokens of a text; a token is a word here."""
     words = text.split(" ")
     count = most + (not words[0])
     return text if len(words) <= count else " ".join(words[:count])

@@ -1,4 +1,4 @@
-"""Everything that is sent to the store or comes back, as pydantic models and enums."""
+"""All requests and responses of the store, as pydantic models and enums."""
 
 from typing import Any
 
@@ -240,7 +240,7 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    """``get_model`` and ``get_model_by_id``, which need a client, by this name, too."""
+    """Return ``get_model`` and ``get_model_by_id``, which need a client, by this name, too."""
     if name in ("get_model", "get_model_by_id"):
         from inference_store import client
 

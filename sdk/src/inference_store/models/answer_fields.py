@@ -1,4 +1,4 @@
-"""What the store understood of answers, as inferences carry it."""
+"""Fields that the store reads out of answers, as inferences have them."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ from inference_store.models.base import AnswerModel
 
 
 class Mask(AnswerModel):
-    """Run lengths as in COCO: column by column, beginning with those outside.
+    """A mask as COCO's run lengths: column by column, the first run is outside the mask.
 
-    ``size`` is height and width; a text is COCO's compressed form of the counts.
+    ``size`` is height and width in pixels. ``counts`` as a text is COCO's compressed form.
     """
 
     size: list[int]
@@ -16,11 +16,11 @@ class Mask(AnswerModel):
 
 
 class Detection(AnswerModel):
-    """Something the model named, with the geometry of its answer.
+    """A label in the answer of a model, with its geometry if it has one.
 
-    A box has ``xmin`` to ``ymax``, in pixels, or in parts of the picture's size where
-    ``normalised`` is set. An oriented box has ``cx``, ``cy``, ``w``, ``h`` and ``r``,
-    a segment ``contours`` or a ``mask``, a class none of them.
+    A box has ``xmin`` to ``ymax``, in pixels, or as fractions of the picture's size if
+    ``normalised`` is set. An oriented box has ``cx``, ``cy``, ``w``, ``h`` and ``r``. A
+    segment has ``contours`` or a ``mask``, and a class has none of these.
     """
 
     label: str
@@ -40,16 +40,16 @@ class Detection(AnswerModel):
 
 
 class ClassProbability(AnswerModel):
-    """A class of a classifier with its probability."""
+    """A class of a classifier and its probability."""
 
     label: str
     score: float | None = None
 
 
 class Entity(AnswerModel):
-    """A span of the input text; ``end`` is not in it.
+    """A span of the input text, from ``start`` up to but not including ``end``.
 
-    ``text`` is None where the answer does not repeat the text.
+    ``text`` is None if the answer does not repeat the text.
     """
 
     label: str

@@ -1,4 +1,4 @@
-"""What all models share: requests are strict, answers are lenient."""
+"""Base classes of all models: requests are strict, responses are lenient."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict
 
 
 class RequestModel(BaseModel):
-    """Something sent. A misspelt field is an error here, before it could select all."""
+    """A request. An unknown field is an error, so a misspelt filter never selects everything."""
 
     model_config = ConfigDict(
         extra="forbid",
@@ -21,22 +21,22 @@ class RequestModel(BaseModel):
 
 
 class AnswerModel(BaseModel):
-    """Something received. Fields that this version does not know are kept as they are."""
+    """A response. Fields that this version does not know are kept as they are."""
 
     model_config = ConfigDict(extra="allow", protected_namespaces=())
 
 
 def encoded(model: BaseModel) -> bytes:
-    """The model as JSON in UTF-8; what was not set is left out."""
+    """Return the model as JSON in UTF-8, without fields that were not set."""
     fields = model.model_dump(mode="json", exclude_none=True)
     return json.dumps(fields, ensure_ascii=False, allow_nan=False).encode()
 
 
 def moment_text(value: Any) -> Any:
-    """A ``datetime`` as the text the store reads; anything else unchanged."""
+    """Return a ``datetime`` as the text that the store parses; other values unchanged."""
     return value.isoformat() if isinstance(value, datetime) else value
 
 
 def plain_list(value: Any) -> Any:
-    """An array as a list; anything else unchanged."""
+    """Return an array as a list; other values unchanged."""
     return value.tolist() if hasattr(value, "tolist") else value

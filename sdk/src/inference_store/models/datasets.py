@@ -20,11 +20,11 @@ ENDED = (
 
 
 class Splitting(RequestModel):
-    """How entries are shared out.
+    """How the entries of a dataset are split.
 
-    ``kind`` is ``none``; ``share``: by the input's hash; ``group``: by the value of the
-    metadata ``key``, so that groups stay together; ``value``: the value names the split.
-    The same ``seed`` gives the same split, whatever is added later.
+    ``kind`` is one of ``none``; ``share``: by the input's hash; ``group``: by the value of
+    the metadata ``key``, so that groups stay together; ``value``: that value is the name of
+    the split. The same ``seed`` gives the same split, whatever is added later.
     """
 
     kind: str
@@ -39,7 +39,10 @@ class NewDatasetRequest(RequestModel):
 
 
 class DatasetChange(RequestModel):
-    """What is given changes; ``splitting`` that of the working version alone."""
+    """Changes of a dataset: the fields that are given.
+
+    ``splitting`` changes the working version only.
+    """
 
     name: str | None = None
     description: str | None = None
@@ -47,7 +50,7 @@ class DatasetChange(RequestModel):
 
 
 class Dataset(AnswerModel):
-    """``working_version`` is the one that changes; it is published as that number."""
+    """A dataset. ``working_version`` is the number under which it will be published next."""
 
     name: str
     project_id: str
@@ -61,7 +64,7 @@ class Dataset(AnswerModel):
 
 
 class DatasetSelection(Question):
-    """Inferences that match or are included, without those that are excluded."""
+    """A selection: inferences that match or are included, minus those that are excluded."""
 
     filters: BaseInferenceFilter | None = None
     include_inference_ids: list[str] | None = None
@@ -70,7 +73,7 @@ class DatasetSelection(Question):
 
 
 class NewAdditionRequest(RequestModel):
-    """Without a selection all inferences of the model are added."""
+    """Inferences to add to a dataset; without a selection all of the model."""
 
     model_id: str
     selection: DatasetSelection | None = None
@@ -87,7 +90,7 @@ class _Task(AnswerModel):
 
 
 class DatasetAddition(_Task):
-    """A task that adds. ``counts`` says what became of how many inferences."""
+    """An addition task. ``counts`` has the number of inferences by outcome."""
 
     id: str
     model_id: str | None = None
@@ -100,7 +103,7 @@ class DatasetAddition(_Task):
 
 
 class DatasetVersion(AnswerModel):
-    """What a version holds. Under no name are entries without a split."""
+    """A version and its counts. In ``splits`` the empty name counts entries without a split."""
 
     version: int
     is_published: bool
@@ -132,7 +135,7 @@ class DatasetEntry(AnswerModel):
 
 
 class DatasetComparison(AnswerModel):
-    """What became of one version on the way to another."""
+    """The differences between two versions; ``first_…`` list the first entries of each kind."""
 
     added: int
     removed: int
@@ -145,7 +148,10 @@ class DatasetComparison(AnswerModel):
 
 
 class NewDatasetArchiveRequest(RequestModel):
-    """``split`` writes one split alone. Annotations are the ground truth, where known."""
+    """An archive to write. ``split`` limits it to one split.
+
+    The annotation of an entry is its ground truth if it has one, else the answer.
+    """
 
     format: str | None = None
     container: str | None = None
@@ -156,7 +162,7 @@ class NewDatasetArchiveRequest(RequestModel):
 
 
 class DatasetArchive(_Task):
-    """A version as an archive in the making; ``presigned_url`` once it is complete."""
+    """A task that writes a version as an archive; ``presigned_url`` is set once it is complete."""
 
     id: str
     version: int

@@ -1,4 +1,4 @@
-"""The vector inside the answer of an embedding model."""
+"""Find the vector in the answer of an embedding model."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ DEPTH_MAX = 8
 
 
 def read_embedding(data: str | None, *, is_embed: bool) -> Vector | None:
-    """The one vector of an answer, or None when it holds none, or several.
+    """Return the single vector of an answer, or None if it holds none or several.
 
-    A list under ``embedding`` is one for every action. A bare list of numbers, and the
-    only output of a V2 answer, are one where the model was asked to ``embed``.
+    A list under ``embedding`` counts for every action. A bare list of numbers, or the only
+    output of a V2 answer, counts only if the model was asked to ``embed``.
     """
     if not data:
         return None
@@ -29,7 +29,7 @@ def read_embedding(data: str | None, *, is_embed: bool) -> Vector | None:
 def _find(value: Any, is_bare: bool, depth: int) -> Vector | None:
     if depth == 0:
         return None
-    if isinstance(value, str):  # the element of a V2 output of BYTES
+    if isinstance(value, str):  # an element of a V2 output of type BYTES
         return _find(_parse(value), is_bare, depth - 1)
     if isinstance(value, list):
         if is_bare and value and all(map(_is_number, value)):
@@ -49,7 +49,7 @@ def _find(value: Any, is_bare: bool, depth: int) -> Vector | None:
         if named:
             return _find(named[0].get("data"), True, depth - 1)
         return _find(outputs, is_bare, depth - 1)
-    # A V2 output, or the list of OpenAI's answer to a request for embeddings.
+    # A V2 output, or the ``data`` list of OpenAI's embeddings response.
     return _find(value.get("data"), is_bare, depth - 1)
 
 

@@ -1,4 +1,4 @@
-"""The words that the store understands. Each member is the text on the wire."""
+"""Enums of the store's API. The value of each member is its text on the wire."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from enum import Enum
 
 
 class Word(str, Enum):
-    """A member is its text: ``MetadataType.INT == "int"``, and prints as it."""
+    """A string enum: a member equals its text, ``MetadataType.INT == "int"``, and prints as it."""
 
     __str__ = str.__str__
 
@@ -49,7 +49,7 @@ class MetadataType(Word):
 
 
 class MetadataFilterType(Word):
-    """What a metadata filter looks at; ``json.…`` at a path inside a JSON value."""
+    """The type that a metadata filter compares; ``json.…`` is a path inside a JSON value."""
 
     FLOAT = "float"
     INT = "int"
@@ -60,7 +60,7 @@ class MetadataFilterType(Word):
 
 
 class MetadataFilterOperator(Word):
-    """How a metadata filter compares. ``!=`` needs the key to be there."""
+    """The operators of metadata filters. ``!=`` matches only inferences that have the key."""
 
     EQUAL = "="
     GREATER = ">"
@@ -72,7 +72,7 @@ class MetadataFilterOperator(Word):
 
 
 class ComparisonOperator(Word):
-    """How a comparison of a tree compares: as a metadata filter, and further ways."""
+    """The operators of comparisons in a filter tree: those of metadata filters, and more."""
 
     EQUAL = "="
     GREATER = ">"
@@ -87,7 +87,7 @@ class ComparisonOperator(Word):
 
 
 class MetadataStatisticsType(Word):
-    """The types of metadata that have statistics; ``number`` is int and float together."""
+    """The types of metadata that have statistics; ``number`` is int and float combined."""
 
     FLOAT = "float"
     INT = "int"
@@ -96,7 +96,7 @@ class MetadataStatisticsType(Word):
 
 
 class EmbeddingDistanceMetric(Word):
-    """How far two embeddings are from each other; nearer is always smaller."""
+    """The distance between two embeddings; a smaller value is always nearer."""
 
     COSINE = "cosine"
     L2 = "l2"
@@ -113,14 +113,14 @@ class PaginationSortField(Word):
 
 
 class PaginationEmbeddingSortField(Word):
-    """Orders of a request with an embedding filter."""
+    """Sort orders of a request with an embedding filter."""
 
     CREATED_AT = "created_at"
     EMBEDDING_DISTANCE = "embedding_distance"
 
 
 class PaginationGranularInferenceSortField(Word):
-    """Orders by the best detection of an inference that matches the filter."""
+    """Sort orders by the best detection of an inference that matches the filter."""
 
     CREATED_AT = "created_at"
     LABEL = "label"
@@ -128,7 +128,7 @@ class PaginationGranularInferenceSortField(Word):
 
 
 class DeleteAction(Word):
-    """What retention does with old records: hide them, or remove them for good."""
+    """What retention does with old records: soft deletion, or permanent removal."""
 
     HARD = "hard"
     SOFT = "soft"

@@ -1,4 +1,4 @@
-"""Archives of inferences."""
+"""Export tasks: archives of inferences."""
 
 from __future__ import annotations
 
@@ -14,10 +14,11 @@ from inference_store.models.queries import Pagination, Question
 
 
 class NewExportTaskRequest(Question):
-    """The inferences that match or are included, without those that are excluded.
+    """An archive to write: which inferences, and in which format.
 
-    With ``only_included`` no filter chooses anything. ``format`` is one of
-    ``export_task.list_export_formats``, ``container`` is zip or tar.
+    The archive holds inferences that match or are included, minus those excluded. With
+    ``only_included`` the filters are ignored. ``format`` is one of
+    ``export_task.list_export_formats``, and ``container`` is zip or tar.
     """
 
     filters: BaseInferenceFilter = Field(default_factory=BaseInferenceFilter)
@@ -32,7 +33,7 @@ class NewExportTaskRequest(Question):
 
 
 class ExportWarning(AnswerModel):
-    """Something that the archive holds otherwise than it is stored, and how often."""
+    """A difference between the archive and what is stored, with the number of cases."""
 
     code: str
     count: int
@@ -40,9 +41,9 @@ class ExportWarning(AnswerModel):
 
 
 class ExportTask(AnswerModel):
-    """One archive in the making; ``presigned_url`` is there once it is complete.
+    """A task that writes one archive; ``presigned_url`` is set once it is complete.
 
-    ``written_count`` and ``skipped_count`` together are ``expected_count`` then.
+    Then ``written_count`` plus ``skipped_count`` is ``expected_count``.
     """
 
     id: str
@@ -66,7 +67,7 @@ class ExportTask(AnswerModel):
 
     @property
     def has_ended(self) -> bool:
-        """Whether the task is complete, failed or stopped."""
+        """Whether the task has ended: complete, failed or stopped."""
         return self.state in (
             ExportTaskState.COMPLETE,
             ExportTaskState.FAILED,
@@ -82,7 +83,7 @@ class NewGetExportTasksRequest(RequestModel):
 
 
 class ExportFormat(AnswerModel):
-    """What an archive can be. ``options`` are names with the values they may have."""
+    """A format of archives. ``options`` has the allowed values by name of the option."""
 
     name: str
     title: str

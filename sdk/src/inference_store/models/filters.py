@@ -1,4 +1,4 @@
-"""Filters: which inferences are meant."""
+"""Filters: which inferences a request selects."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from inference_store.models.enums import MetadataFilterOperator, MetadataFilterT
 
 
 class GeoPoint(RequestModel):
-    """A place in degrees."""
+    """A place: latitude and longitude in degrees."""
 
-    model_config = ConfigDict(extra="ignore")  # answers hold it too
+    model_config = ConfigDict(extra="ignore")  # a response may hold it: lenient
 
     latitude: float
     longitude: float
@@ -26,24 +26,24 @@ class GeoCircle(RequestModel):
 
 
 class GeoRectangle(RequestModel):
-    """Two opposite corners, in any order. It spans the shorter way round."""
+    """A rectangle by two opposite corners, in any order. It spans the shorter way round."""
 
     p1: GeoPoint
     p2: GeoPoint
 
 
 class GeolocationFilter(RequestModel):
-    """Where the input was taken. Given both, both must hold."""
+    """Where the input was taken. If circle and rectangle are given, both must match."""
 
     gps_coordinates_circle: GeoCircle | None = None
     gps_coordinates_rectangle: GeoRectangle | None = None
 
 
 class TimeWindowFilter(RequestModel):
-    """``start <= created_at <= end``: texts in RFC 3339, or ``datetime`` values.
+    """A time window, ``start <= created_at <= end``: RFC 3339 texts or ``datetime`` values.
 
-    Without ``start`` from the beginning, without ``end`` until now. A time without an
-    offset is UTC.
+    Without ``start`` it begins with the oldest, without ``end`` it ends now. A time without
+    an offset is UTC.
     """
 
     start: str | None = None
@@ -55,8 +55,9 @@ class TimeWindowFilter(RequestModel):
 class MetadataFilter(RequestModel):
     """A comparison with one metadata value.
 
-    ``value`` is text; for ``in`` what ``form_values_for_in_operator`` makes.
-    For the types ``json.…`` the key is a dotted path.
+    ``value`` is a text; for the operator ``in`` it comes from
+    ``form_values_for_in_operator``. For the types ``json.…`` the key is a dotted path.
+    Example: ``MetadataFilter(key="frame", type="int", operator=">", value="10")``.
     """
 
     key: str
@@ -69,25 +70,25 @@ class MetadataFilter(RequestModel):
         values_type: MetadataFilterType,
         values: list[str] | list[int] | list[float],
     ) -> str | None:
-        """The ``value`` of a filter with the operator ``in``.
+        """Return the ``value`` of a filter with the operator ``in``.
 
         Parameters:
-            values_type: the ``type`` of the filter; numbers are checked against it.
-            values: what the metadata may be.
+            values_type: the ``type`` of the filter; values are checked against it.
+            values: the values that the filter accepts.
 
         Returns:
-            ``"[v1, v2]"``, unquoted, commas, brackets, backslashes and outer blanks
-            escaped by a backslash; None if there are no values.
+            ``"[v1, v2]"``, unquoted, with a backslash before commas, brackets, backslashes
+            and outer blanks; None if there are no values.
 
         Raises:
-            ValueError: a value is none of the type.
+            ValueError: a value is not of the type.
         """
         kind = MetadataFilterType(values_type).rpartition(".")[2]
         return list_text(text_of_type(each, kind) for each in values)
 
 
 class DeconstructedInferenceFilter(RequestModel):
-    """One detection has one of the labels and a score within the limits, inclusive."""
+    """Matches if one detection has one of the labels and a score within the inclusive limits."""
 
     labels: list[str] | None = None
     minimum_score: float | None = None
@@ -95,7 +96,7 @@ class DeconstructedInferenceFilter(RequestModel):
 
 
 class BaseInferenceFilter(RequestModel):
-    """The intersection of everything given; nothing given is every inference."""
+    """Filters that must all match; without any, every inference matches."""
 
     inference_action_filter: str | None = None
     data_hash_filter: str | None = None

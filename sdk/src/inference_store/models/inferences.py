@@ -1,4 +1,4 @@
-"""Inferences: as they are found, and as they are stored without the proxy."""
+"""Inferences: as the store returns them, and as they are stored without the proxy."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ from inference_store.models.metadata import Metadata, NewMetadataCollectionReque
 
 
 class Inference(AnswerModel):
-    """One inference of the store. ``data`` is what the model answered.
+    """One stored inference. ``data`` is the answer of the model.
 
-    ``detections`` and what follows is what the store understood of it: ``get_inference``
-    brings all, a list what its ``fields`` ask for. ``unread`` says which of them could
-    not be read, and why.
+    ``detections`` and the fields after it are read out of answer and input.
+    ``get_inference`` returns all of them, a list only those in its ``fields``. ``unread``
+    says which could not be read, and why.
     """
 
     model_id: str
@@ -53,13 +53,13 @@ class Inference(AnswerModel):
 
     @property
     def structured_embedding(self) -> list[int | float] | None:
-        """The vector that the model answered; None when there is none."""
+        """The vector in the model's answer; None if there is none."""
         is_embed = self.inference_action == InferenceAction.EMBED
         return read_embedding(self.data, is_embed=is_embed)
 
 
 class NewInferenceAndMetadataCollection(RequestModel):
-    """What a model answered, deconstructed, and the metadata.
+    """A model's answer in structured form, and the metadata.
 
     Items of ``object_detection`` are ``{label, score, xmin, ymin, xmax, ymax}`` in
     pixels, of ``oriented_object_detection`` ``{label, score, cx, cy, w, h, r}``, of
@@ -94,15 +94,15 @@ class NewInferenceAndMetadataCollection(RequestModel):
     inputs: dict[str, Any] | None = None
 
     def encode(self) -> bytes:
-        """The collection as the file that ``upload_inference_and_metadata`` takes."""
+        """Return the bytes of the file that ``upload_inference_and_metadata`` takes."""
         return encoded(self)
 
 
 class NewInferenceStorageRequest(RequestModel):
     """An inference to store.
 
-    ``data_storage_key`` is that of an uploaded input. ``created_at`` is when the
-    inference happened, if not now.
+    ``data_storage_key`` is the key of an uploaded input. ``created_at`` is when the
+    inference happened; it is now when not given.
     """
 
     model_id: str
@@ -114,10 +114,10 @@ class NewInferenceStorageRequest(RequestModel):
 
 
 class BatchResult(AnswerModel):
-    """What became of one inference of a batch.
+    """The result for one inference of a batch.
 
-    ``status`` is ``created``, ``exists`` (with the same content) or ``refused``, with a
-    problem's ``code`` and ``detail``.
+    ``status`` is ``created``, ``exists`` (with the same content) or ``refused``; then
+    ``code`` and ``detail`` say why.
     """
 
     inference_id: str | None = None

@@ -19,7 +19,7 @@ from inference_store.models.queries import Question
 
 
 class Metadata(AnswerModel):
-    """One value of an inference; ``value`` is text, JSON text for the type ``json``."""
+    """One metadata value of an inference. ``value`` is a text, JSON for the type ``json``."""
 
     key: str
     type: str
@@ -27,7 +27,7 @@ class Metadata(AnswerModel):
 
 
 class NewExtendedMetadataRequest(RequestModel):
-    """One value under a key of one's own."""
+    """One metadata value under a key that the caller chose."""
 
     key: str
     type: MetadataType
@@ -35,7 +35,7 @@ class NewExtendedMetadataRequest(RequestModel):
 
 
 class NewStandardMetadataRequest(RequestModel):
-    """What every inference has: the hash and size of its input, and what was asked."""
+    """Metadata of every inference: hash and size of its input, and the action asked for."""
 
     data_hash: str
     data_size: int
@@ -56,8 +56,8 @@ REQUIRED = frozenset(
 class NewMetadataCollectionRequest(RequestModel):
     """The metadata of a new inference.
 
-    ``NewMetadataCollectionRequest(**map_to_inference_store_metadata(…))`` fits: what its
-    standard metadata lack, such as the hash of the input, is set before it is sent.
+    ``NewMetadataCollectionRequest(**map_to_inference_store_metadata(…))`` is allowed. Standard
+    metadata that are missing then, such as the hash of the input, must be set before sending.
     """
 
     standard_metadata: NewStandardMetadataRequest
@@ -71,25 +71,25 @@ class NewMetadataCollectionRequest(RequestModel):
             return given
         part = kind.model_construct()
         for name, value in given.items():
-            setattr(part, name, value)  # checked one by one
+            setattr(part, name, value)  # each assignment is validated
         return part
 
     def encode(self) -> bytes:
-        """The metadata as JSON in UTF-8, what was not set left out."""
+        """Return the metadata as JSON in UTF-8, without fields that were not set."""
         return encoded(self)
 
 
 class MetadataKeyTypeCounts(AnswerModel):
-    """``counts[key][type]`` is the number of inferences with it."""
+    """Metadata keys: ``counts[key][type]`` is the number of inferences that have them."""
 
     counts: dict[str, dict[str, int]]
 
 
 class NewGetMetadataStatisticsRequest(Question):
-    """Which values to look at, and into which bins to sort numbers.
+    """Which values to count, and the bins of numbers.
 
-    Ten bins from the smallest to the largest value, unless a count or a width (not
-    both) or limits are given.
+    By default ten bins from the smallest to the largest value. A number of bins or a width
+    (not both), and limits, change that.
     """
 
     filters: BaseInferenceFilter | None = None
@@ -102,7 +102,7 @@ class NewGetMetadataStatisticsRequest(Question):
 
 
 class MetadataStatistics(AnswerModel):
-    """``distribution`` is value → count for strings, ``"[lo, hi)"`` → count for numbers."""
+    """Statistics of a key. ``distribution`` counts by value, for numbers by bin ``"[lo, hi)"``."""
 
     count: int | None = None
     distribution: dict[str, int] | None = None

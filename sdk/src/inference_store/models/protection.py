@@ -1,4 +1,4 @@
-"""What is kept, and what goes for good: protection, soft deletion, erasure."""
+"""Protection, soft deletion and erasure."""
 
 from __future__ import annotations
 
@@ -10,9 +10,11 @@ from inference_store.models.inferences import Inference
 
 
 class ProtectionResult(AnswerModel):
-    """``count`` changed, or would with ``dry_run``; ``being_removed`` came too late.
+    """The result of protecting inferences.
 
-    ``input_expired`` of those protected had lost their input: the records are kept.
+    ``count`` were changed, or would be with ``dry_run``. ``being_removed`` were not, because
+    retention is removing them. Of those protected, ``input_expired`` have lost their input,
+    so only their records are kept.
     """
 
     count: int
@@ -23,13 +25,13 @@ class ProtectionResult(AnswerModel):
 
 
 class DeletedInference(Inference):
-    """A soft-deleted inference: hidden from everybody since ``deleted_at``."""
+    """A soft-deleted inference: hidden since ``deleted_at``, except from administrators."""
 
     deleted_at: datetime
 
 
 class NewErasureRequest(RequestModel):
-    """What to erase, as in a ``MetadataFilter`` with ``=``; ``why`` is kept for good.
+    """The value to erase, as in a ``MetadataFilter`` with ``=``; ``why`` is kept permanently.
 
     ``type`` is one of string, int, float, json.string, json.int and json.float; the key
     ``data_source`` names the source of the data.
@@ -43,9 +45,9 @@ class NewErasureRequest(RequestModel):
 
 
 class Erasure(AnswerModel):
-    """An erasure; ``report`` is there in parts as it goes on.
+    """An erasure task; ``report`` grows while it is carried out.
 
-    ``value_digest`` is the SHA-256 of the salt, key, type and value, a NUL between them.
+    ``value_digest`` is the SHA-256 of salt, key, type and value, joined by NUL.
     """
 
     id: str

@@ -1,4 +1,4 @@
-"""What is asked of the store: which inferences, how near, which page, in which order."""
+"""Queries: which inferences, by which distance, which page, in which order."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from inference_store.models.trees import Condition, Tree
 
 
 class EmbeddingFilter(RequestModel):
-    """Measures the distance to ``query_embedding``, nearest first."""
+    """Measures the distance to ``query_embedding``; results come nearest first."""
 
     query_embedding: Annotated[list[float], BeforeValidator(plain_list)]
     distance_metric: str | None = EmbeddingDistanceMetric.COSINE
@@ -34,17 +34,17 @@ class SimilarTo(EmbeddingFilter):
 
 
 class NearText(EmbeddingFilter):
-    """Measures the distance to a text, by the embedding service that the model names."""
+    """Measures the distance to a text, embedded by the service that the model names."""
 
     query_embedding: list[float] | None = None
     text: str
 
 
 class Pagination(RequestModel):
-    """Which page, and in which order.
+    """Which page to return, and in which order.
 
-    ``cursor`` is the ``next`` of the page before: given instead of ``offset`` it stays
-    fast at any depth.
+    ``cursor`` is the ``next`` of the page before. Unlike ``offset`` it stays fast at any
+    depth.
     """
 
     direction: PaginationSortDirection | None = None
@@ -60,9 +60,10 @@ class Pagination(RequestModel):
 
 
 class Question(RequestModel):
-    """Which inferences, beyond ``filters``: all that is given must hold.
+    """Which inferences a request selects; all conditions that are given must hold.
 
-    ``filter`` is a tree of AND, OR and NOT, ``query`` one line of text.
+    ``filter`` is a tree of AND, OR and NOT; ``query`` is a text query such as
+    ``label:ship score<0.4``. Both apply in addition to ``filters``.
     """
 
     filter: Tree | None = None
@@ -70,10 +71,11 @@ class Question(RequestModel):
 
 
 class NewGetInferencesRequest(Question):
-    """What to find, how to page it, and whether rows come with links to their inputs.
+    """Which inferences to return, which page, and with which fields.
 
-    ``fields`` names what is read from answers and inputs for each row: ``detections``,
-    ``probabilities``, ``entities``, ``prediction``, ``prompt``, ``response``.
+    ``fields`` names the fields to read from answers and inputs: ``detections``,
+    ``probabilities``, ``entities``, ``prediction``, ``prompt``, ``response``. Fields that are
+    not named are None.
     """
 
     filters: BaseInferenceFilter = Field(default_factory=BaseInferenceFilter)
@@ -83,14 +85,14 @@ class NewGetInferencesRequest(Question):
     fields: list[str] | None = None
 
     def with_fields(self, names: Sequence[str]) -> NewGetInferencesRequest:
-        """The same request, which asks for these fields as well."""
+        """Return the request with these fields added."""
         if not names:
             return self
         wanted = list(dict.fromkeys([*(self.fields or ()), *names]))
         return self.model_copy(update={"fields": wanted})
 
     def paged(self, **changes: Any) -> NewGetInferencesRequest:
-        """The same request with another page."""
+        """Return the request with another page."""
         pagination = (self.pagination or Pagination()).model_copy(update=changes)
         return self.model_copy(update={"pagination": pagination})
 
@@ -98,7 +100,7 @@ class NewGetInferencesRequest(Question):
 def chosen(
     filters: BaseInferenceFilter, tree: Condition | None, query: str | None
 ) -> dict[str, Any]:
-    """The part of a body that says which inferences: what all of them find."""
+    """Return the part of a request body that selects inferences; all conditions must hold."""
     given = {"filters": filters, "filter": tree}
     written = {
         name: each.model_dump(mode="json", exclude_none=True)

@@ -1,4 +1,4 @@
-"""Models, as the store knows them."""
+"""Registered models."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 class NewRegisterModelRequest(RequestModel):
-    """A model to register. What follows ``embedding_size`` may change at any time."""
+    """A model to register. The fields after ``embedding_size`` may be changed at any time."""
 
     model_id: str
     project_id: str
@@ -32,11 +32,11 @@ class NewRegisterModelRequest(RequestModel):
 
 
 class Model(AnswerModel):
-    """A registered model, as the store tells of it.
+    """A registered model, as the store returns it.
 
-    ``Model(project_id=…, id=…)`` names one without asking the store: what is not known of
-    it is asked for, by the connected client, when it is first needed. It can be called like
-    the model that ``get_model`` gives.
+    ``Model(project_id=…, id=…)`` names a model without a request: the connected client
+    fetches its other fields when one is first needed. It can be called like the model that
+    ``get_model`` returns.
     """
 
     model_id: str
@@ -58,7 +58,7 @@ class Model(AnswerModel):
         if unknown := fields.keys() - {"project_id"}:
             raise TypeError(f"Model(project_id=…, id=…) takes no {sorted(unknown)}.")
         named = type(self).model_construct(model_id=id, **fields)
-        # What was not given stays absent, so that ``__getattr__`` is asked for it.
+        # Fields not given are left unset, so that ``__getattr__`` is called for them.
         known = {"model_id": id, **fields}
         object.__setattr__(self, "__dict__", known)
         object.__setattr__(self, "__pydantic_fields_set__", set(known))
@@ -81,39 +81,39 @@ class Model(AnswerModel):
         return TaskType(self.task_type)
 
     def set_inference_server_settings(self, settings: Mapping[str, Any]) -> None:
-        """As ``inference_store.Model.set_inference_server_settings``."""
+        """Change how the model is served, as ``Model.set_inference_server_settings`` does."""
         served = self._served()
         served.set_inference_server_settings(settings)
         self.__dict__.update(served.resource.__dict__)
 
     def predict(self, *asked: Any, **options: Any) -> Answer:
-        """As ``inference_store.Model.predict``."""
+        """Call the model for labels, as ``inference_store.Model.predict`` does."""
         return self._served().predict(*asked, **options)
 
     def predict_proba(self, *asked: Any, **options: Any) -> Answer:
-        """As ``inference_store.Model.predict_proba``."""
+        """Call the model for probabilities, as ``inference_store.Model.predict_proba`` does."""
         return self._served().predict_proba(*asked, **options)
 
     def detect(self, *asked: Any, **options: Any) -> Answer:
-        """As ``inference_store.Model.detect``."""
+        """Call the model to detect objects, as ``inference_store.Model.detect`` does."""
         return self._served().detect(*asked, **options)
 
     def embed(self, *asked: Any, **options: Any) -> Answer:
-        """As ``inference_store.Model.embed``."""
+        """Call the model for an embedding, as ``inference_store.Model.embed`` does."""
         return self._served().embed(*asked, **options)
 
     def _served(self) -> ServedModel:
-        # The client is built on these models, so it is met when it is needed.
+        # The client imports these models, so it can only be imported when it is needed.
         from inference_store.connection import connected
         from inference_store.serving import Model as ServedModel
 
         if self.project_id is not None and "created_at" not in self.__dict__:
-            # Calls name a model by its id: that of the token's project must be meant.
+            # Calls name a model by its id alone, within the token's project: check the project.
             self.__dict__.update(self._ask_store().__dict__)
         return ServedModel(connected(), self)
 
     def _ask_store(self) -> Model:
-        """The model of the token's project. Raises NotFound if another project is named."""
+        """Return the model of the token's project. Raises NotFound if another project is named."""
         from inference_store.connection import connected
         from inference_store.errors import NotFound
 

@@ -1,4 +1,4 @@
-"""How long a model's inferences are kept."""
+"""Retention: policies, previews and tasks. Ages and intervals are in hours."""
 
 from __future__ import annotations
 
@@ -11,7 +11,11 @@ from inference_store.models.queries import Pagination
 
 
 class NewRetentionPolicyRequest(RequestModel):
-    """All in hours. ``maximum_record_age`` -1 is never, ``automated_interval`` 0 by hand."""
+    """A policy to create; all ages in hours.
+
+    ``maximum_record_age`` -1 keeps records forever; with ``automated_interval`` 0 the policy
+    only runs when it is started by hand.
+    """
 
     automated_interval: int
     maximum_record_age: int
@@ -30,14 +34,14 @@ class RetentionPolicy(AnswerModel):
 
 
 class NewRetentionTaskRequest(RequestModel):
-    """``dry_run`` counts what would go, and removes nothing."""
+    """A run of a policy to start. With ``dry_run`` it counts, and removes nothing."""
 
     dry_run: bool
     retention_policy_id: str
 
 
 class RetentionTask(AnswerModel):
-    """One run of a policy; its counts rise until ``state`` is final."""
+    """One run of a policy. Its counts rise until ``state`` is final."""
 
     id: str
     retention_policy_id: str
@@ -59,7 +63,7 @@ class RetentionTask(AnswerModel):
 
 
 class RetentionPreviewPart(AnswerModel):
-    """How many records or inputs, and from when to when."""
+    """The number of records or inputs, with the earliest and latest time."""
 
     count: int
     bytes: int = 0
@@ -74,7 +78,7 @@ class RetentionPreviewDay(AnswerModel):
 
 
 class RetentionPreview(AnswerModel):
-    """What a policy would remove now. ``is_exact`` False: at least so much."""
+    """What a policy would remove now. If ``is_exact`` is False, counts are lower bounds."""
 
     maximum_record_age_limit: datetime
     maximum_blob_age_limit: datetime

@@ -1,4 +1,4 @@
-"""Scheduled exports: what arrives, as a tree of Parquet files."""
+"""Scheduled exports: new inferences, as a tree of Parquet files."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from inference_store.models.base import AnswerModel, RequestModel
 
 
 class NewExportScheduleRequest(RequestModel):
-    """A schedule to make.
+    """A schedule to create.
 
-    ``selection`` holds ``filters``, ``filter`` or ``query``, or nothing: everything.
-    ``destination`` is one of ``export_schedule.list_export_destinations``, empty the
-    default store. With ``from_beginning`` the first run takes what is stored already.
+    ``selection`` holds ``filters``, ``filter`` or ``query``; empty selects everything.
+    ``destination`` is one of ``export_schedule.list_export_destinations``; empty is the
+    default store. With ``from_beginning`` the first run exports what is stored already.
     """
 
     name: str
@@ -29,7 +29,7 @@ class NewExportScheduleRequest(RequestModel):
 
 
 class ChangeExportScheduleRequest(RequestModel):
-    """What to change; what is not given stays."""
+    """Changes of a schedule: the fields that are given; others stay as they are."""
 
     name: str | None = None
     interval_hours: int | None = None
@@ -38,10 +38,10 @@ class ChangeExportScheduleRequest(RequestModel):
 
 
 class ExportSchedule(AnswerModel):
-    """A schedule, and how far it has come.
+    """A schedule and its progress.
 
-    What arrived before ``exported_until`` is in files; ``lag_seconds`` ago that was.
-    ``waiting_count`` is exact up to 10,000.
+    Inferences that arrived before ``exported_until`` are in files; ``lag_seconds`` is its
+    age. ``waiting_count`` is exact up to 10,000.
     """
 
     id: str
@@ -69,7 +69,7 @@ class ExportSchedule(AnswerModel):
 
 
 class ScheduledExport(AnswerModel):
-    """One run: of ``arrived_count`` arrivals so many matched and are in files."""
+    """One run of a schedule: of ``arrived_count`` arrivals those that matched are in files."""
 
     id: str
     state: str
@@ -86,7 +86,7 @@ class ScheduledExport(AnswerModel):
 
 
 class ExportedFile(AnswerModel):
-    """A file that is whole. ``presigned_url`` opens it where the default store has it."""
+    """A complete file. ``presigned_url`` opens it if it is in the default store."""
 
     key: str
     date: date
@@ -98,7 +98,7 @@ class ExportedFile(AnswerModel):
 
 
 class ExportDestination(AnswerModel):
-    """A place that schedules may name; the empty name is the default store."""
+    """A destination of schedules; the one with an empty name is the default store."""
 
     name: str
     title: str

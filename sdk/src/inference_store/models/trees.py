@@ -17,7 +17,7 @@ from inference_store.models.filters import (
 
 
 class Condition(RequestModel):
-    """A filter tree, or a part of one; ``&``, ``|`` and ``~`` make larger ones."""
+    """A filter tree or a part of one; combine them with ``&``, ``|`` and ``~``."""
 
     model_config = ConfigDict(
         extra="forbid",
@@ -38,7 +38,7 @@ class Condition(RequestModel):
 
 
 class Comparison(RequestModel):
-    """As ``MetadataFilter``, with the operators that a tree has more."""
+    """A ``MetadataFilter`` that also has the further operators of trees."""
 
     key: str
     operator: ComparisonOperator
@@ -47,16 +47,16 @@ class Comparison(RequestModel):
 
 
 class DetectionBounds(DeconstructedInferenceFilter):
-    """One detection with all of it; the two further bounds are not included."""
+    """Matches if one detection meets all conditions; ``above_…`` and ``below_…`` are exclusive."""
 
     above_score: float | None = None
     below_score: float | None = None
 
 
 class ClassFilter(RequestModel):
-    """A class of the distribution with its probability; both tests on the same class.
+    """Matches a class of the distribution by label and probability, both of the same class.
 
-    ``above_score`` and ``below_score`` are not included.
+    ``above_score`` and ``below_score`` are exclusive bounds.
     """
 
     label: str
@@ -67,14 +67,14 @@ class ClassFilter(RequestModel):
 
 
 class HasKey(RequestModel):
-    """That the metadata has the key, of this type or of any."""
+    """Matches if the metadata has the key, with this type or with any."""
 
     key: str
     type: str | None = None
 
 
 class Leaf(Condition, BaseInferenceFilter):
-    """Conditions that all hold: those of ``BaseInferenceFilter``, and further ones."""
+    """Conditions that must all hold: those of ``BaseInferenceFilter``, and further ones."""
 
     metadata_filter: list[Comparison | MetadataFilter] | None = None
     deconstructed_inference_filter: (
@@ -96,19 +96,19 @@ class Leaf(Condition, BaseInferenceFilter):
 
 
 class And(Condition):
-    """All parts hold."""
+    """Matches if all parts match."""
 
     parts: list[Leaf | And | Or | Not] = Field(alias="and", min_length=1)
 
 
 class Or(Condition):
-    """At least one part holds."""
+    """Matches if at least one part matches."""
 
     parts: list[Leaf | And | Or | Not] = Field(alias="or", min_length=1)
 
 
 class Not(Condition):
-    """Everything that the part does not find, exactly."""
+    """Matches exactly what the part does not match."""
 
     part: Leaf | And | Or | Not = Field(alias="not")
 

@@ -1,4 +1,4 @@
-"""What came true of inferences, and how good the answers were."""
+"""Ground truth of inferences, and the quality of answers compared with it."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from inference_store.models.filters import BaseInferenceFilter
 
 
 class MetadataReference(RequestModel):
-    """The inferences that carry this value under this metadata key."""
+    """A reference to the inferences that have this value under this metadata key."""
 
     key: str
     value: str | int | float
 
 
 class NewGroundTruth(RequestModel):
-    """What came true, in one of its forms, as fits the model's task.
+    """A ground truth, in the form that fits the model's task.
 
     ``labels`` (``label`` for one, with a ``score`` beside it if there is one), ``value``
     of a regression, ``values`` of several outputs, ``series`` of a forecast, ``boxes``,
@@ -40,7 +40,7 @@ class NewGroundTruth(RequestModel):
 
 
 class NewActual(NewGroundTruth):
-    """An actual and the inferences that it belongs to, said in one of three ways."""
+    """An actual and the inferences that it belongs to, named in one of three ways."""
 
     inference_id: str | None = None
     data_hash: str | None = None
@@ -48,8 +48,11 @@ class NewActual(NewGroundTruth):
 
 
 class GroundTruth(AnswerModel):
-    """The actual of an inference. ``agrees`` says whether the answer does; None: that
-    cannot be said, and ``reason`` says why. ``state`` is ``joined``, or ``waiting`` for the inference to come."""
+    """The ground truth of an inference.
+
+    ``agrees`` is whether the answer agrees with it; None if that cannot be decided, and
+    ``reason`` says why. ``state`` is ``joined``, or ``waiting`` until the inference arrives.
+    """
 
     inference_id: str
     state: str
@@ -61,7 +64,7 @@ class GroundTruth(AnswerModel):
 
 
 class PendingGroundTruth(AnswerModel):
-    """An actual that waits for its inference; ``awaited`` says what it is joined by."""
+    """An actual that waits for its inference; ``awaited`` is what it will be joined by."""
 
     awaited: str
     ground_truth: dict[str, Any]
@@ -70,7 +73,7 @@ class PendingGroundTruth(AnswerModel):
 
 
 class GroundTruthVersion(AnswerModel):
-    """An actual and its time; the present one has no ``until``."""
+    """An actual and the time in which it was valid; the current one has no ``until``."""
 
     ground_truth: dict[str, Any]
     actor: str
@@ -86,11 +89,11 @@ class Refusal(AnswerModel):
 
 
 class JoinedGroundTruth(AnswerModel):
-    """What became of many actuals.
+    """The result of joining many actuals.
 
-    ``joined`` inferences are meant by them, of which ``changed`` had none or another
-    before; ``waiting`` actuals have no inference yet, ``removed`` ones name one that is
-    gone. ``refusals`` are the first of ``refused``.
+    ``joined`` is the number of inferences that they name, and ``changed`` of these had none
+    or another before. ``waiting`` actuals have no inference yet, and ``removed`` ones name an
+    inference that was removed. ``refusals`` are the first of the ``refused`` ones.
     """
 
     actuals: int = 0
@@ -110,7 +113,7 @@ class JoinedGroundTruth(AnswerModel):
 
 
 class GroundTruthCounts(AnswerModel):
-    """How many inferences have an actual, by verdict, and how many actuals wait."""
+    """The number of inferences with an actual, by verdict, and of actuals that wait."""
 
     given: int
     agrees: int
@@ -119,12 +122,12 @@ class GroundTruthCounts(AnswerModel):
 
 
 class NewQualityRequest(RequestModel):
-    """Which inferences are measured, and how the figures are parted.
+    """Which inferences are measured, and how the figures are grouped.
 
     ``group_by`` is time, version, environment, batch, conversation or
     ``metadata.<key>``; ``interval``, for time, hour, day, week or month. ``form`` is one
-    of ``NewGroundTruth``; without one it is that of most rows. ``threshold`` is the
-    score from which on an answer is meant, ``label`` whose curve is told.
+    of ``NewGroundTruth``; without one it is that of most rows. ``threshold`` is the lowest
+    score at which an answer counts as positive, ``label`` the label whose curve is returned.
     """
 
     filters: BaseInferenceFilter | None = None
@@ -139,7 +142,7 @@ class NewQualityRequest(RequestModel):
 
 
 class Confusion(AnswerModel):
-    """How often each actual label, a row, was answered as each, a column."""
+    """A confusion matrix: how often each actual label (row) was answered as each (column)."""
 
     labels: list[str]
     counts: list[list[int]]
@@ -153,8 +156,11 @@ class QualityGroup(AnswerModel):
 
 
 class Quality(AnswerModel):
-    """Figures of ``rows`` inferences. ``is_complete`` is False when more have a ground
-    truth than were ``considered``; ``notes`` say what else was left out."""
+    """The figures of ``rows`` inferences.
+
+    ``is_complete`` is False if more inferences have ground truth than were ``considered``.
+    ``notes`` say what else was left out.
+    """
 
     form: str | None = None
     rows: int

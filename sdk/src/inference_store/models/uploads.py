@@ -1,4 +1,4 @@
-"""Places to put bytes at."""
+"""Grants to upload bytes to a presigned URL."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from inference_store.models.base import AnswerModel
 
 
 class DataUpload(AnswerModel):
-    """Where to PUT an input, and the key that creating an inference names.
+    """The URL to PUT an input to, and the storage key to create an inference with.
 
-    ``headers`` are what the PUT must carry, where the link is signed for them.
+    ``headers`` must be sent with the PUT if the URL is signed for them.
     """
 
     data_presigned_url: str
@@ -19,7 +19,7 @@ class DataUpload(AnswerModel):
 
 
 class MetadataUpload(AnswerModel):
-    """Where to PUT the bytes of ``NewInferenceAndMetadataCollection.encode()``."""
+    """The URL to PUT the bytes of ``NewInferenceAndMetadataCollection.encode()`` to."""
 
     metadata_presigned_url: str
     metadata_storage_key: str

@@ -1,4 +1,4 @@
-"""Inference services and sessions on a server: what is called there, and how.
+"""Inference services and sessions of a server: create them, and call them.
 
     platform = Client()
     service = platform.inferenceservices.create_mock(mocks.TextCompletion, account="a")

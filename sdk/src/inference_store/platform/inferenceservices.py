@@ -1,4 +1,4 @@
-"""Inference services of a server: models packaged behind an interface."""
+"""Inference services of a server: models behind an interface that says how to call them."""
 
 from __future__ import annotations
 
@@ -23,24 +23,24 @@ def create(
     interface: InferenceInterface | Mapping[str, Any] | None = None,
     model_id: str | None = None,
 ) -> Call[InferenceService]:
-    """Describe a service.
+    """Create a service, and return it.
 
     Parameters:
-        account: for whom it is, within the project of the token.
-        name: for people.
+        account: the account it belongs to, within the project of the token.
+        name: the display name.
         runner: what answers. ``{"kind": "url", "url": …, "protocol": "v2", "openai" or
             "json", "model": its name there, "ready": a path}``, ``{"kind": "process",
             "process": a command that the installation lists}`` or ``{"kind": "mock",
             "mock": a name, "options": {…}}``.
-        interface: endpoint, output schema and pipelines; a mock brings its own.
-        model_id: the registered model whose inferences the calls are, if they are to be
-            stored.
+        interface: endpoint, output schema and pipelines; a mock has its own.
+        model_id: the registered model under which calls are stored; without one they are
+            not stored.
 
     Returns:
         The service.
 
     Raises:
-        ValidationError: it could not be run or called as described.
+        ValidationError: the service could not be run or called as described.
         InferenceStoreError: any other failure.
     """
     body: dict[str, Any] = {"account": account, "name": name, "runner": dict(runner)}
@@ -61,24 +61,25 @@ def create_mock(
     protocol: str | None = None,
     **options: Any,
 ) -> Call[InferenceService]:
-    """Describe a service that simulates.
+    """Create a service whose answers a mock simulates, and return it.
 
     Parameters:
-        mock: of ``inference_store.mocks``, or its name.
-        account: for whom it is, within the project of the token.
-        name: for people; the mock's own unless given.
-        model_id: the registered model whose inferences the calls are, if they are to be
-            stored.
-        protocol: ``openai`` for a mock of text that answers as OpenAI-compatible servers
-            do, streams included; else it has the interface of ``mocks``.
-        options: of the mock, such as ``seed``, ``latency``, ``jitter``, ``error_rate``.
+        mock: a class of ``inference_store.mocks``, or its name.
+        account: the account it belongs to, within the project of the token.
+        name: the display name; that of the mock when not given.
+        model_id: the registered model under which calls are stored; without one they are
+            not stored.
+        protocol: ``openai`` for a text mock that answers as OpenAI-compatible servers do,
+            streams included. Without it, it has the interface of ``mocks``.
+        options: options of the mock, such as ``seed``, ``latency`` (s), ``jitter`` (s),
+            ``error_rate`` (0 to 1).
 
     Returns:
         The service.
 
     Raises:
-        ValidationError: the server does not know the mock or an option, or it has no
-            such protocol.
+        ValidationError: the server does not know the mock or an option, or the mock has
+            no such protocol.
         InferenceStoreError: any other failure.
     """
     body: dict[str, Any] = {"account": account, "mock": _name_of(mock)}
@@ -96,7 +97,7 @@ def create_mock(
 
 @blocking
 def get(service_id: str) -> Call[InferenceService]:
-    """A service.
+    """Return a service.
 
     Parameters:
         service_id: the service's id.
@@ -105,7 +106,7 @@ def get(service_id: str) -> Call[InferenceService]:
         The service.
 
     Raises:
-        NotFound: there is none of this id.
+        NotFound: there is no service of this id.
         InferenceStoreError: any other failure.
     """
     return requests.get(SERVICES, service_id, read=requests.one(InferenceService))
@@ -115,15 +116,15 @@ def get(service_id: str) -> Call[InferenceService]:
 def query(
     account: str | None = None, limit: int = 50, cursor: str | None = None
 ) -> Call[Page[InferenceService]]:
-    """Services of the token's project, newest first.
+    """Return one page of the services of the token's project, newest first.
 
     Parameters:
         account: only those of this account.
-        limit: how many at most, 1 to 1000.
+        limit: services on the page, 1 to 1000.
         cursor: the ``next`` of the page before.
 
     Returns:
-        A list with ``next``.
+        The services as a list, with the cursor of the following page as ``next``.
 
     Raises:
         InferenceStoreError: any failure.
@@ -134,7 +135,7 @@ def query(
 
 @blocking
 def delete(service_id: str) -> Call[None]:
-    """Remove a service, and its sessions that have ended.
+    """Delete a service, and those of its sessions that have ended.
 
     Parameters:
         service_id: the service's id.
@@ -147,7 +148,7 @@ def delete(service_id: str) -> Call[None]:
 
 
 def _name_of(mock: Any) -> str:
-    """The name under which servers know a mock."""
+    """Return the name of a mock in the registry of servers."""
     return mock if isinstance(mock, str) else str(getattr(mock, "name", mock))
 
 

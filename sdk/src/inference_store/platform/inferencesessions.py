@@ -20,17 +20,17 @@ SESSIONS = "inferencesessions"
 
 @blocking
 def create(request: InferenceSessionCreateRequest) -> Call[InferenceSessionAndToken]:
-    """Start a session.
+    """Start a session, and return it with its token.
 
     Parameters:
-        request: of which service, with how many replicas, and until when.
+        request: the service, the number of replicas, and when the session expires.
 
     Returns:
-        The session, and the token that reaches it alone, which is shown this once.
+        The session, and the token for this session alone. The token is shown only once.
 
     Raises:
-        ValidationError: there is no such service, or the session cannot be like this.
-        Conflict: ``too-many-sessions`` of the project have not ended.
+        ValidationError: there is no such service, or the request is not valid.
+        Conflict: ``too-many-sessions``, too many sessions of the project are active.
         InferenceStoreError: any other failure.
     """
     return requests.post(
@@ -40,7 +40,7 @@ def create(request: InferenceSessionCreateRequest) -> Call[InferenceSessionAndTo
 
 @blocking
 def get(session_id: str) -> Call[InferenceSession]:
-    """A session as it is now.
+    """Return a session as it is now.
 
     Parameters:
         session_id: the session's id.
@@ -49,7 +49,7 @@ def get(session_id: str) -> Call[InferenceSession]:
         The session.
 
     Raises:
-        NotFound: there is none of this id.
+        NotFound: there is no session of this id.
         InferenceStoreError: any other failure.
     """
     return requests.get(SESSIONS, session_id, read=requests.one(InferenceSession))
@@ -63,17 +63,17 @@ def query(
     limit: int = 50,
     cursor: str | None = None,
 ) -> Call[Page[InferenceSession]]:
-    """Sessions of the token's project, newest first.
+    """Return one page of the sessions of the token's project, newest first.
 
     Parameters:
         account: only those of this account.
         inferenceService: only those of the service with this id.
         status: only those of this status.
-        limit: how many at most, 1 to 1000.
+        limit: sessions on the page, 1 to 1000.
         cursor: the ``next`` of the page before.
 
     Returns:
-        A list with ``next``.
+        The sessions as a list, with the cursor of the following page as ``next``.
 
     Raises:
         InferenceStoreError: any failure.
@@ -90,16 +90,16 @@ def query(
 
 @blocking
 def ready(session_id: str) -> Call[bool]:
-    """Whether a session can be called.
+    """Return whether a session can be called.
 
     Parameters:
         session_id: the session's id.
 
     Returns:
-        False while it is starting.
+        True if it can be called, False while it is starting.
 
     Raises:
-        Conflict: ``session-terminated`` or ``session-failed``, it will never be.
+        Conflict: ``session-terminated`` or ``session-failed``: it will never be ready.
         InferenceStoreError: any other failure.
     """
     return requests.get(
@@ -112,14 +112,14 @@ def ready(session_id: str) -> Call[bool]:
 
 @blocking
 def token(session_id: str, expires: datetime | None = None) -> Call[str]:
-    """One more token of a session.
+    """Create a further token of a session, and return it.
 
     Parameters:
         session_id: the session's id.
-        expires: when it ends; with the session unless given, and never later.
+        expires: when the token expires; with the session when not given, and never later.
 
     Returns:
-        The token, which is shown this once.
+        The token. It is shown only once.
 
     Raises:
         Conflict: the session has ended.
@@ -133,16 +133,16 @@ def token(session_id: str, expires: datetime | None = None) -> Call[str]:
 
 @blocking
 def terminate(session_id: str) -> Call[InferenceSession]:
-    """End a session for good.
+    """Terminate a session permanently.
 
     Parameters:
         session_id: the session's id.
 
     Returns:
-        The session as it is then. One that has ended before stays as it ended.
+        The session. If it had ended before, it is returned unchanged.
 
     Raises:
-        NotFound: there is none of this id.
+        NotFound: there is no session of this id.
         InferenceStoreError: any other failure.
     """
     return requests.post(

@@ -52,22 +52,22 @@ class InferenceSessions:
         output_adapter: Adapter | None = None,
         proxy_url: str | None = None,
     ) -> RemoteSessionClient:
-        """What asks a session.
+        """Return a client that calls one session.
 
         Parameters:
             session_id: the session's id.
-            token: of the session, or of its project.
-            interface: its endpoint and pipelines are used.
-            endpoint: instead of the interface's; the session's own with neither.
-            input_adapter: instead of the interface's input pipeline.
-            output_adapter: instead of the interface's output pipeline.
-            proxy_url: where calls are answered; ``ISTORE_PROXY_URL``, else what the
-                session says, unless given.
+            token: a token of the session, or of its project.
+            interface: the interface whose endpoint and pipelines are used.
+            endpoint: replaces the interface's; with neither, the session's own is used.
+            input_adapter: replaces the interface's input pipeline.
+            output_adapter: replaces the interface's output pipeline.
+            proxy_url: URL of the proxy; ``ISTORE_PROXY_URL`` when not given, else the one
+                that the session names.
 
         Returns:
-            The client; its ``infer(request)`` gives a list of items.
+            The client; its ``infer(request)`` returns a list of items.
         """
-        # Here, because most programs call no sessions.
+        # Imported here, because most programs call no sessions.
         from inference_store.platform import session_client
 
         if interface is None and endpoint is None:

@@ -1,4 +1,4 @@
-"""Calls of one session on a server, by a token that reaches it alone."""
+"""A client of one session on a server, which calls it with the session's own token."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ SESSIONS = "inferencesessions"
 
 
 class SessionCalls(Interfaced):
-    """What a client of a session asks, for blocking and for awaiting."""
+    """The requests of a session's client, shared by the blocking and the async client."""
 
     def __init__(
         self,
@@ -67,23 +67,23 @@ class SessionCalls(Interfaced):
 
 
 class RemoteSessionClient(SessionCalls):
-    """What asks a session on a server; ``platform.inferencesessions.client`` makes it."""
+    """A client that calls a session; ``platform.inferencesessions.client`` makes it."""
 
     def __init__(self, client: Client, session_id: str, token: str, **how: Any) -> None:
         super().__init__(session_id, token, **how)
         self._client = client
 
     def ready(self) -> bool:
-        """Whether the session can be called; False while it is starting.
+        """Return whether the session can be called; False while it is starting.
 
         Raises:
-            Conflict: ``session-terminated`` or ``session-failed``, it will never be.
+            Conflict: ``session-terminated`` or ``session-failed``: it will never be ready.
             InferenceStoreError: any other failure.
         """
         return self._client.run(self._asks_if_ready())
 
     def infer(self, request: Any) -> list[Any]:
-        """Ask the session.
+        """Call the session, and return the items of its answer.
 
         Parameters:
             request: JSON in the form that the interface takes, such as ``{"text": …}``.
@@ -92,17 +92,17 @@ class RemoteSessionClient(SessionCalls):
             The items of the answer, in the form that the interface gives.
 
         Raises:
-            AdapterError: a pipeline cannot work with the request or the answer.
+            AdapterError: a pipeline cannot transform the request or the answer.
             Unavailable: the session is starting; try again.
             Conflict: the session has ended.
-            NotAuthenticated: the token does not reach the session.
+            NotAuthenticated: the token is not valid for this session.
             InferenceStoreError: any other failure.
         """
         return self._client.run(self._asks(request, self._client.url))
 
 
 def session_by_token(session_id: str, token: str) -> Call[InferenceSession]:
-    """The session as its own token sees it."""
+    """Return the call that fetches the session with its own token."""
     return Call(
         "GET",
         at(SESSIONS, session_id),

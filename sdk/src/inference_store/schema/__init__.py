@@ -1,7 +1,7 @@
-"""Inference services and sessions as they are on the wire: what can be called, and runs.
+"""Inference services and sessions as the API has them.
 
-A service is a model packaged behind an interface; a session is a running instance of it,
-reached with a token of its own. Names are those of the wire (``inferenceService``), and
+A service is a model behind an interface. A session is a running instance of a service,
+with a token of its own. Field names are those of the wire (``inferenceService``), and
 every object prints as JSON.
 """
 
@@ -41,7 +41,7 @@ __all__ = [
 
 
 class InferenceServiceStatus(Word):
-    """What became of a service."""
+    """The status of a service."""
 
     CREATED = "Created"
     ADMITTED = "Admitted"
@@ -50,7 +50,7 @@ class InferenceServiceStatus(Word):
 
 
 class InferenceSessionStatus(Word):
-    """Where a session is. Ready is ready to answer; the last two are for good."""
+    """The status of a session. ``Ready`` can be called; the last two are terminal."""
 
     CREATED = "Created"
     ADMITTED = "Admitted"
@@ -60,7 +60,7 @@ class InferenceSessionStatus(Word):
 
 
 class RunnerKind(Word):
-    """What answers for a service."""
+    """The kind of runner that answers for a service."""
 
     MOCK = "mock"
     PROCESS = "process"
@@ -71,22 +71,21 @@ TERMINAL = frozenset({"Terminated", "Error", "Failed", "Deleted"})
 
 
 def is_status_terminal(status: str | None) -> bool:
-    """Whether a session of this status will never answer again.
+    """Return whether a session with this status will never answer again.
 
-    ``Ready`` is not terminal: a session that is ready is one to go on calling.
+    ``Ready`` is not terminal: a ready session can be called.
 
     Parameters:
-        status: of an ``InferenceSession``, as its member or its text.
+        status: the status of an ``InferenceSession``, as a member or its text.
 
     Returns:
-        True for ``Terminated``, ``Error`` and their further names ``Failed`` and
-        ``Deleted``.
+        True for ``Terminated``, ``Error`` and their aliases ``Failed`` and ``Deleted``.
     """
     return (status.value if isinstance(status, Enum) else status) in TERMINAL
 
 
 def _aware(moment: datetime) -> datetime:
-    """A moment without an offset is UTC, as everywhere in the store."""
+    """Return a time with an offset: one without is UTC, as everywhere in the store."""
     return moment if moment.tzinfo else moment.replace(tzinfo=timezone.utc)
 
 
@@ -95,7 +94,7 @@ Moment = Annotated[datetime, AfterValidator(_aware)]
 
 class _PrintsAsJSON(BaseModel):
     def json(self, **options: Any) -> str:  # type: ignore[override]
-        """The object as JSON text, with the options of ``model_dump_json``."""
+        """Return the object as JSON text; takes the options of ``model_dump_json``."""
         return self.model_dump_json(**options)
 
     def __str__(self) -> str:
@@ -111,18 +110,18 @@ class _Kept(_PrintsAsJSON, AnswerModel):
 
 
 class SchemaAdapter(_Kept):
-    """The description of one adapter; ``inference_store.adapters`` makes it work."""
+    """The description of one adapter; ``inference_store.adapters.create_adapter`` creates it."""
 
     kind: str
     configuration: dict[str, Any] | None = None
 
 
 class InferenceInterface(_Kept):
-    """How to move data in and out of a service.
+    """The interface of a service: how to call it, and what it answers.
 
-    ``endpoint`` is the name below ``infer/``; ``outputSchema`` the JSON schema of what
-    the service answers; the pipelines translate between the caller's form and the
-    service's, on the caller's side.
+    ``endpoint`` is the name below ``infer/``. ``outputSchema`` is the JSON schema of the
+    service's answer. The pipelines translate between the caller's form and the service's
+    form, and run on the caller's side.
     """
 
     endpoint: str
@@ -132,7 +131,7 @@ class InferenceInterface(_Kept):
 
 
 class InferenceRunner(_Kept):
-    """What answers for a service: a mock by its name, a process, a server by its URL."""
+    """The runner of a service: a mock by its name, a process, or a server by its URL."""
 
     kind: RunnerKind | str = Field(union_mode="left_to_right")
     mock: str | None = None
@@ -140,7 +139,7 @@ class InferenceRunner(_Kept):
 
 
 class InferenceServiceReference(_Kept):
-    """A service as a session carries it."""
+    """The fields of a service that a session includes."""
 
     id: str
     name: str = ""
@@ -150,7 +149,7 @@ class InferenceServiceReference(_Kept):
 
 
 class InferenceService(InferenceServiceReference):
-    """A model packaged behind an interface. A status not known here stays its text."""
+    """A model behind an interface. A status that is unknown here stays a text."""
 
     account: str = ""
     status: InferenceServiceStatus | str = Field(
@@ -176,9 +175,9 @@ class InferenceSession(_Kept):
 
 
 class InferenceSessionCreateRequest(_Sent):
-    """Asks for a running instance of the service with the id ``inferenceService``.
+    """A request to start a session of the service with the id ``inferenceService``.
 
-    It ends at ``expires`` when that is given, and answers from ``replicas`` instances.
+    The session ends at ``expires`` if that is given, and has ``replicas`` instances.
     """
 
     account: str
@@ -188,18 +187,18 @@ class InferenceSessionCreateRequest(_Sent):
 
 
 class InferenceSessionTokenCreateRequest(_Sent):
-    """Asks for another token of a session, which ends with it unless said otherwise."""
+    """A request for a further token; it expires with the session unless ``expires`` is given."""
 
     expires: Moment | None = None
 
 
 class InferenceSessionAndToken(_Kept):
-    """What creating a session gives: the session, and the token that reaches it alone.
+    """The result of creating a session: the session, and the token for this session alone.
 
-    The token is shown this once. It has the older name ``session``, too.
+    The token is shown only once. The session is also available by its older name ``session``.
     """
 
-    # Else the older name would be kept beside the property.
+    # Without this the older name would be stored as a field beside the property.
     model_config = ConfigDict(extra="ignore")
 
     inferencesession: InferenceSession

@@ -1,4 +1,4 @@
-"""Services and sessions as the store tells of them, by the name that ported programs import."""
+"""Responses about services and sessions, by the module name that ported programs import."""
 
 from inference_store.schema import (
     InferenceInterface,

@@ -1,4 +1,4 @@
-"""What is sent to make sessions and tokens, by the name that ported programs import."""
+"""Requests for sessions and tokens, by the module name that ported programs import."""
 
 from inference_store.schema import (
     InferenceSessionCreateRequest,

@@ -1,4 +1,4 @@
-"""``inference_store.platform``, to be awaited: services and sessions on a server."""
+"""``inference_store.platform`` for asyncio: services and sessions on a server."""
 
 from inference_store.aio.platform import inferenceservices, inferencesessions
 

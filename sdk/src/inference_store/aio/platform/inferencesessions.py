@@ -1,4 +1,4 @@
-"""``inference_store.platform.inferencesessions``, to be awaited: the same functions."""
+"""``inference_store.platform.inferencesessions`` for asyncio: the same functions, to be awaited."""
 
 from __future__ import annotations
 

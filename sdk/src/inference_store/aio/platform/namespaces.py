@@ -52,12 +52,13 @@ class AsyncInferenceSessions:
         output_adapter: Adapter | None = None,
         proxy_url: str | None = None,
     ) -> AsyncRemoteSessionClient:
-        """What asks a session; parameters as those of the twin.
+        """Return a client that calls one session.
 
         Returns:
-            The client; its ``infer(request)``, awaited, gives a list of items.
+            The client; its ``infer(request)``, awaited, returns a list of items. Parameters
+            are those of ``inference_store.platform.namespaces.InferenceSessions.client``.
         """
-        # Here, because most programs call no sessions.
+        # Imported here, because most programs call no sessions.
         from inference_store.aio.platform.session_client import AsyncRemoteSessionClient
         from inference_store.platform.session_client import session_by_token
 

@@ -1,4 +1,4 @@
-"""Calls of one session on a server, to be awaited."""
+"""A client of one session on a server, for asyncio."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 
 class AsyncRemoteSessionClient(SessionCalls):
-    """What asks a session; ``client.inferencesessions.client`` makes it."""
+    """A client that calls a session; ``client.inferencesessions.client`` makes it."""
 
     def __init__(
         self, client: AsyncClient, session_id: str, token: str, **how: Any
@@ -20,9 +20,9 @@ class AsyncRemoteSessionClient(SessionCalls):
         self._client = client
 
     async def ready(self) -> bool:
-        """Whether the session can be called, as ``RemoteSessionClient.ready`` says."""
+        """Return whether the session can be called, as ``RemoteSessionClient.ready`` does."""
         return await self._client.run(self._asks_if_ready())
 
     async def infer(self, request: Any) -> list[Any]:
-        """Ask the session, as ``RemoteSessionClient.infer`` does."""
+        """Call the session, as ``RemoteSessionClient.infer`` does."""
         return await self._client.run(self._asks(request, self._client.url))
