@@ -1,11 +1,10 @@
 """Carry out export tasks: fix the set of members, write the archive, publish it.
 
-(1) Claim. (2) Fix the set (``member_sets``). (3) Stream members to
-an object under a name of this attempt's own, the manifest last; who was removed meanwhile
-is listed as deleted. (4) Close it: checked, synced, renamed or the upload completed. (5)
-One statement gives the task its archive and makes it complete. A crash before (5) leaves
-the task to the next attempt, which starts over under another name; the old one is
-collected by ``cleanup``.
+(1) Claim the task. (2) Fix the set (``member_sets``). (3) Stream the members to an object
+under a key of this attempt's own, the manifest last; records removed meanwhile are listed as
+deleted. (4) Close the object: checked, synced, renamed, or the upload completed. (5) One
+statement gives the task its archive and completes it. After a crash before (5) the next
+attempt starts over under another key, and ``cleanup`` deletes the old object.
 """
 
 from __future__ import annotations

@@ -101,4 +101,5 @@ class Receipt:
 
 
 def message_of(code: str, count: int) -> str:
+    """Return a warning as a sentence with its count."""
     return f"{count} {WARNINGS.get(code, code)}."

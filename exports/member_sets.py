@@ -18,9 +18,11 @@ from inferences.models import RegisteredModel
 from istore.db.clock import now
 from istore.tasks.tracking import Failed
 
-PART_SIZE = 10_000  # row ids in one row of the set
+PART_SIZE = 10_000  # row ids in one row of the set, which is an array
 BATCH_SIZE = 200  # members that are read together
 
+# The set is written by one statement, so no id passes through Python. LIMIT is one more than
+# ISTORE_EXPORT_MAX, so that a larger set is noticed without being written whole.
 FIX = """
 INSERT INTO {parts} (task_id, number, row_ids, inference_ids)
 SELECT %s, number, array_agg(id ORDER BY id), array_agg(inference_id ORDER BY id)

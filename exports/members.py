@@ -127,6 +127,7 @@ class Content:
         return False
 
     def head(self, size: int) -> bytes:
+        """Return the first ``size`` bytes."""
         self.file.seek(0)
         return self.file.read(size)
 
@@ -249,9 +250,11 @@ class Member:
 
     @cached_property
     def embedding(self) -> Sequence[float] | None:
+        """The embedding, or None if there is none."""
         return self.read_embedding()
 
     def close(self) -> None:
+        """Close the input's temporary file."""
         if self._content:
             self._content.close()
 
@@ -295,6 +298,7 @@ class Batch:
         return [name for row_id, name in pairs if row_id not in self.inferences]
 
     def members(self) -> Iterator[Member]:
+        """Yield the members that still exist, in their order."""
         for place, row_id in enumerate(self.row_ids):
             if inference := self.inferences.get(row_id):
                 yield self._member(self.first_number + place, inference)

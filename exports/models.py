@@ -38,8 +38,8 @@ CONTENT_TYPES = {
 class ArchiveTask(TrackedTask):
     """The base of tasks that write an archive, with the facts about that archive.
 
-    The archive has a key from the transaction that makes the task complete until it
-    expires. What goes into it is told by a ``member_sets.MemberSet``.
+    The archive has a key from the transaction that completes the task until it expires. A
+    ``member_sets.MemberSet`` decides what goes into it.
     """
 
     created_by = models.CharField(max_length=300)

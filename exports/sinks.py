@@ -1,7 +1,7 @@
 """Sinks of archives: a file that is renamed last, or a multipart upload.
 
-Under its key there is the whole archive or nothing. What a killed worker leaves behind,
-a partial file or an open upload, ``cleanup`` collects.
+Under the key there is the whole archive or nothing. ``cleanup`` collects what a killed worker
+leaves behind: a partial file or an open upload.
 """
 
 from __future__ import annotations
@@ -35,15 +35,18 @@ class HashedSink:
 
     @property
     def sha256(self) -> str:
+        """The SHA-256 of everything written so far, in hexadecimal digits."""
         return self._digest.hexdigest()
 
     def write(self, content: bytes) -> None:
+        """Write bytes, and report progress."""
         self._digest.update(content)
         self.size += len(content)
         self._write(content)
         self.on_progress()
 
     def finish(self) -> None:
+        """Make the content durable under the key. Raises if it is not what was written."""
         raise NotImplementedError
 
     def abort(self) -> None:

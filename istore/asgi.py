@@ -102,6 +102,7 @@ class RequestBody:
             await asyncio.to_thread(self.file.write, found)
 
     def close(self) -> None:
+        """Release the bytes of the body and its temporary file."""
         self._waiting.held -= self.size
         self.file.close()
 
@@ -183,6 +184,7 @@ class Answer:
                 pieces.close()
 
     async def finish(self) -> None:
+        """Send the response, unless it was a stream, which ``give`` has sent."""
         if self._whole is not None:
             await self._send(self._head)
             await self._send({"type": "http.response.body", "body": self._whole})

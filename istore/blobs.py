@@ -338,6 +338,7 @@ class MultipartPut:
         self._upload = {**where, "UploadId": begun["UploadId"]}
 
     def send(self, content: bytes) -> None:
+        """Upload the next part."""
         digest = hashlib.md5(content, usedforsecurity=False).digest()
         number = len(self._parts) + 1
         sent = self.client.upload_part(
@@ -366,6 +367,7 @@ class MultipartPut:
         _look_at(self.client, self.where, self._size, self._digest.digest())
 
     def abort(self) -> None:
+        """Abort the upload, and ignore errors."""
         # Errors are ignored: the collector aborts what is left (``open_uploads``).
         with suppress(Exception):
             self.client.abort_multipart_upload(**self._upload)
@@ -543,6 +545,7 @@ class Stored:
 
     @property
     def folder(self) -> str:
+        """The part of the key before the last slash."""
         return self.key.rpartition("/")[0]
 
     @property

@@ -98,6 +98,7 @@ class Child:
 
     @property
     def runs(self) -> bool:
+        """Whether the process was started and has not ended."""
         return self.process is not None and self.process.poll() is None
 
     def note_failure(self) -> None:
@@ -113,10 +114,12 @@ class Child:
         self.process, self.start_at = None, now + min(pause, LONGEST_PAUSE)
 
     def recent_failures(self) -> int:
+        """Return the number of failures within ``MEMORY_SECONDS``."""
         horizon = time.monotonic() - MEMORY_SECONDS
         return sum(moment > horizon for moment in self.failures)
 
     def ask_to_stop(self) -> None:
+        """Send the stop signal if the process runs."""
         if self.runs:
             self.process.send_signal(self.stop_signal)
 

@@ -29,11 +29,14 @@ class Failure(RuntimeError):
 
 @dataclass(frozen=True, slots=True)
 class Armed:
+    """What an armed failpoint does, and at which passage (None: at each)."""
+
     act: str
     nth: int | None
     seconds: float
 
     def trigger(self, name: str) -> None:
+        """Kill the process, raise ``Failure`` or sleep."""
         if self.act == "kill":
             os.kill(os.getpid(), signal.SIGKILL)
         if self.act == "raise":

@@ -26,6 +26,7 @@ class Role(models.TextChoices):
 
     @property
     def rank(self) -> int:
+        """The position among the roles, from 0 for the lowest."""
         return list(Role).index(self)
 
     def at_least(self) -> list[Role]:
@@ -225,6 +226,7 @@ class VerifyRun(models.Model):
 
     @property
     def is_clean(self) -> bool:
+        """Whether the run has ended without findings and no check broke off."""
         return bool(self.finished_at) and not self.found and not self.unfinished
 
     @property

@@ -62,6 +62,7 @@ class ServiceUser:
 
     @property
     def is_someone_else(self) -> bool:
+        """Whether this is another user than the one who runs this process."""
         return self.uid != os.getuid()
 
     def own(self, path: Path) -> None:

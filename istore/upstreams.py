@@ -69,6 +69,7 @@ class Allowed:
     def covers(
         self, address: IPv4Address | IPv6Address, host: str, port: int | None
     ) -> bool:
+        """Return whether the entry allows this address, host and port."""
         if self.port is not None and self.port != port:
             return False
         if self.network is not None:
@@ -201,6 +202,7 @@ def is_public(address: IPv4Address | IPv6Address) -> bool:
 
 
 def is_literal(host: str) -> bool:
+    """Return whether the host is an IP address."""
     try:
         ip_address(host)
     except ValueError:

@@ -113,6 +113,7 @@ class PolicyForm(forms.Form):
 
     @property
     def terms(self) -> dict[str, Any] | None:
+        """The values of a policy in the valid form, or None if everything is kept."""
         given = self.cleaned_data
         if given["what"] == NOTHING:
             return None

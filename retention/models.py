@@ -22,6 +22,8 @@ HOUR = timedelta(hours=1)
 
 
 class DeleteAction(models.TextChoices):
+    """How a policy deletes records."""
+
     SOFT = "soft", "hide them; an administrator can restore them for a while"
     HARD = "hard", "remove them for good"
 
@@ -62,6 +64,7 @@ class Terms(models.Model):
 
     @property
     def keeps_records(self) -> bool:
+        """Whether records are kept for good."""
         return self.maximum_record_age == KEEP
 
     def limits(self, at: datetime) -> Limits:
@@ -146,6 +149,7 @@ class RetentionPolicy(Terms):
 
 class RetentionTaskQuerySet(TrackedTaskQuerySet):
     def newest_first(self) -> Self:
+        """Return the tasks by creation, newest first."""
         return self.order_by("-created_at", "-id")
 
 
@@ -209,6 +213,7 @@ class RetentionTask(TrackedTask, Terms):
 
     @property
     def fixed_limits(self) -> Limits:
+        """The limits that were fixed when the task was opened."""
         return Limits(self.maximum_blob_age_limit, self.maximum_record_age_limit)
 
     @property

@@ -34,6 +34,7 @@ class Part:
     def add(
         self, count: int, size: int, lowest: int | None, highest: int | None
     ) -> None:
+        """Add a count, its bytes, and its lowest and highest row id."""
         if not count:
             return
         self.count += count
@@ -105,6 +106,7 @@ def _add(found: Survey, row: tuple[Any, ...]) -> None:
         found.days[ORIGIN.date() + timedelta(days=day)] = records, inputs
 
 
+# The primary key (model_key, id) serves the range and the order.
 ROWS = f"""
     SELECT id, deleted, is_protected, data_size FROM {Inference._meta.db_table}
     WHERE model_key = %(model)s AND id < %(below)s

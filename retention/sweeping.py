@@ -59,6 +59,7 @@ class Open:
 
     @classmethod
     def of(cls, kind: Kind, batch: Batch) -> Self:
+        """Return the open batch of these intents."""
         records = len(batch.ids) if kind == "records" else 0
         bounds = min(batch.ids), max(batch.ids)
         return cls(kind, *bounds, records, batch.blobs, batch.bytes)

@@ -177,6 +177,7 @@ def task(request: HttpRequest, model_id: str, task_id: str) -> HttpResponse:
 @login_required
 @require_POST
 def stop_task(request: HttpRequest, model_id: str, task_id: str) -> HttpResponse:
+    """Stop a task, and show its page."""
     model = visible_model(request, model_id, Role.EDITOR)
     stopped = policies.stop_task(caller_of(request), _task_of(model, task_id))
     if not stopped:
@@ -187,6 +188,7 @@ def stop_task(request: HttpRequest, model_id: str, task_id: str) -> HttpResponse
 @login_required
 @require_POST
 def resume_task(request: HttpRequest, model_id: str, task_id: str) -> HttpResponse:
+    """Resume a task, and show its page."""
     model = visible_model(request, model_id, Role.EDITOR)
     try:
         if not policies.resume_task(caller_of(request), _task_of(model, task_id)):

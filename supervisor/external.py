@@ -32,10 +32,12 @@ class Unreachable(Exception):
 
 
 def database_is_given() -> bool:
+    """Return whether the settings name an external database."""
     return bool(env.text("ISTORE_DATABASE_URL"))
 
 
 def redis_is_given() -> bool:
+    """Return whether the settings name an external broker."""
     return bool(env.text("ISTORE_REDIS_URL"))
 
 

@@ -184,12 +184,15 @@ class Supervisor:
 
     @cached_property
     def user(self) -> ServiceUser:
+        """The user that the embedded servers run as."""
         return ServiceUser.for_home(self.home.root)
 
     @property
     def log_path(self) -> Path:
+        """The log file of all processes."""
         return self.home.root / "log" / "up.log"
 
     @cached_property
     def journal(self) -> Journal:
+        """The writer of the log file."""
         return Journal(self.log_path, echo=self.echo)

@@ -1,6 +1,6 @@
 """Scheduled exports: new records as Hive-partitioned Parquet files, each row exactly once.
 
-``destinations`` are where files may go, ``lifecycle`` makes and changes schedules,
-``runner`` carries a run out, ``files`` names and writes the parts. Why no row is met
-twice or missed: docs/decisions/0005-scheduled-exports.md.
+``destinations`` says where files may go, ``lifecycle`` creates and changes schedules,
+``runner`` carries out a run, ``files`` names and writes the parts. The record
+docs/decisions/0005-scheduled-exports.md explains why no row is exported twice or missed.
 """

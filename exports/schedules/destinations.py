@@ -34,6 +34,7 @@ def names() -> list[str]:
 
 
 def title(name: str) -> str:
+    """Return the name of a destination as people see it."""
     return name or DEFAULT_NAME
 
 
@@ -59,6 +60,7 @@ class Destination:
 
     @cached_property
     def storage(self) -> Storage:
+        """Django's storage of the destination. Raises ``Unknown``."""
         if not self.name:
             return default_storage
         try:

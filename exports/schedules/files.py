@@ -120,5 +120,6 @@ def folder_of(schedule: ExportSchedule) -> str:
 
 
 def key_of(schedule: ExportSchedule, after: int, day: date) -> str:
+    """Return the key of the part of one day in the chunk after this position."""
     part = f"part-{schedule.pk.hex[:12]}-{after + 1:012d}.parquet"
     return f"{folder_of(schedule)}/date={day.isoformat()}/{part}"

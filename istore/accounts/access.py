@@ -132,6 +132,7 @@ class RolePermission(BasePermission):
 
     @classmethod
     def role(cls, request: Request, view: Any) -> Role:
+        """Return the role that the view needs for the request's method."""
         needs = getattr(view, "needs", {})
         default = Role.VIEWER if request.method in cls.READING else Role.EDITOR
         return needs.get(request.method, default)

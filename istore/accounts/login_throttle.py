@@ -70,7 +70,8 @@ BRAKES = {
 }
 Key = tuple[LoginFailures.Kind, str]
 
-# The UPDATE, and so RETURNING, skips the row while the delay lasts: no row means "too
+# The unique index (kind, digest) decides between attempts at once: the second waits for the
+# row. The UPDATE, and so RETURNING, skips the row while the delay lasts: no row means "too
 # soon". It uses ``statement_timestamp``, because ``now()`` would
 # be the same for a whole transaction.
 COUNT = """
@@ -192,6 +193,10 @@ class ThrottledForm(forms.Form):
     """A form that checks a password of ``username`` no more often than the throttle allows."""
 
     def look(self, request: HttpRequest, username: str, look: Callable[[], Any]) -> Any:
+        """Return the result of ``look``, which checks the password.
+
+        Raises ``ValidationError`` within a delay, without calling ``look``.
+        """
         try:
             attempt = Attempt.begin(request, username)
         except TooSoon as error:
@@ -209,6 +214,8 @@ class ThrottledForm(forms.Form):
 
 
 class LoginForm(ThrottledForm, AuthenticationForm):
+    """The throttled log-in form of the pages, which audits each log-in."""
+
     @sensitive_variables()
     def clean(self) -> dict[str, Any]:
         username = self.cleaned_data.get("username")

@@ -171,6 +171,7 @@ def _state(token: Token, at: object) -> str:
 @login_required
 @require_POST
 def revoke(request: HttpRequest, project_id: str, token: str) -> HttpResponse:
+    """Revoke one token of the project."""
     project = visible_project(request, project_id, Role.ADMINISTRATOR)
     found = project.tokens.filter(pk=int(token), revoked_at=None).first()
     if found is None:

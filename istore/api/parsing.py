@@ -57,6 +57,8 @@ def read_json(
 
 
 class StrictJSONParser(BaseParser):
+    """The parser of request bodies; an empty body is an empty object."""
+
     media_type = "application/json"
 
     def parse(

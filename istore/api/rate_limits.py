@@ -51,6 +51,7 @@ class SharedCounts:
         self._client: redis.Redis | None = None
 
     def add(self, caller: str, calls: int = 1) -> int:
+        """Count the calls, and return how many the caller has made in this minute."""
         if time.monotonic() >= self._away_until:
             try:
                 return self._add_shared(caller, calls)
@@ -79,18 +80,22 @@ shared = SharedCounts()
 
 
 def by_token(pk: int) -> str:
+    """Return the key under which the calls of an API token are counted."""
     return f"token:{pk}"
 
 
 def by_session_token(pk: int) -> str:
+    """Return the key under which the calls of an inference session's token are counted."""
     return f"session-token:{pk}"
 
 
 def by_user(pk: int) -> str:
+    """Return the key under which the calls of a person are counted."""
     return f"user:{pk}"
 
 
 def by_address(address: str) -> str:
+    """Return the key under which the calls of an address are counted; for IPv6 its network."""
     return f"address:{address_key(address)}"
 
 

@@ -25,6 +25,7 @@ watched: dict[str, Check] = {}
 
 
 def live(request: HttpRequest) -> JsonResponse:
+    """Answer 200 as long as the process does."""
     return JsonResponse({"status": "live"})
 
 
@@ -68,6 +69,7 @@ def database() -> str | None:
 
 
 def broker() -> str | None:
+    """Return None if Valkey answers a ping; raise otherwise."""
     with connect(settings.ISTORE_REDIS_URL, seconds=2) as client, reading("PING"):
         client.ping()
     return None

@@ -35,6 +35,8 @@ Fill = Callable[..., dict[str, Any]]
 
 @dataclass(frozen=True, slots=True)
 class Panel:
+    """A panel of the operator page: a title, a template, and a function that fills it."""
+
     title: str
     template: str
     fill: Fill
@@ -90,6 +92,7 @@ def _operator(request: HttpRequest) -> None:
 @login_required
 @require_safe
 def page(request: HttpRequest) -> HttpResponse:
+    """Show the operator page to staff."""
     _operator(request)
     context = {
         "panels": [_fill(each, caller_of(request)) for each in panels],
@@ -116,6 +119,7 @@ def verify_now(request: HttpRequest) -> HttpResponse:
 
 
 def last_runs(caller: Caller | None = None) -> dict[str, Any]:
+    """Return the last runs of the checks, for their panel."""
     runs = VerifyRun.objects.filter(finished_at__isnull=False)
     return {
         "verify": runs.filter(kind=verification.VERIFY).first(),

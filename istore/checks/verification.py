@@ -58,6 +58,7 @@ class Finding:
     repaired: bool = False
 
     def as_dict(self) -> dict[str, Any]:
+        """Return the finding as JSON, for the command and the stored sample."""
         return {
             "kind": self.kind,
             "where": self.where,
@@ -130,6 +131,7 @@ class Report:
                 self.unfinished[name] = f"{type(error).__name__}: {error}"[:300]
 
     def as_dict(self) -> dict[str, Any]:
+        """Return the counts of the run as JSON."""
         return {
             "checks": self.names,
             "found": dict(sorted(self.found.items())),
@@ -173,6 +175,10 @@ def run(kind: str, *, by: object = "", **scope: Any) -> VerifyRun | None:
 
 @contextmanager
 def _alone(name: str) -> Iterator[bool]:
+    """Take an advisory lock for the block, and yield whether it was free.
+
+    It is a session lock: PostgreSQL releases it when a killed worker's connection ends.
+    """
     with connection.cursor() as cursor:
         cursor.execute("SELECT pg_try_advisory_lock(hashtext(%s))", [name])
         (first,) = cursor.fetchone()

@@ -44,6 +44,8 @@ class Failed(Exception):
 
 
 class TaskState(models.TextChoices):
+    """The state of a tracked task."""
+
     PENDING = "pending"
     SCHEDULED = "scheduled"  # the queue message was sent
     RUNNING = "running"
@@ -69,6 +71,7 @@ def free() -> Q:
 
 class TrackedTaskQuerySet(models.QuerySet):
     def active(self) -> Self:
+        """Return tasks that have not ended."""
         return self.filter(state__in=ACTIVE)
 
     def not_notified(self) -> Self:
@@ -129,10 +132,12 @@ class TrackedTask(models.Model):
 
     @property
     def expected(self) -> int:
+        """How much there is to do, in the units of ``done``; 0 if it is not known yet."""
         raise NotImplementedError
 
     @property
     def is_active(self) -> bool:
+        """Whether the task has not ended."""
         return self.state in ACTIVE
 
     @property

@@ -31,6 +31,8 @@ API = ("/api/", "/uploads", "/blobs")
 
 
 class RequestChecks:
+    """The middleware: it checks the request, reads the body, and answers faults."""
+
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
         self.get_response = get_response
 

@@ -57,6 +57,7 @@ class Key:
 
 
 def tag(plain: str, type_: pa.DataType, word: str = "") -> ColumnName:
+    """Return the column name of a tag; ``word`` replaces the type's usual word."""
     return ColumnName("tag", word or WORDS[type_], "", plain)
 
 

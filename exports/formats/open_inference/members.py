@@ -101,6 +101,7 @@ class Kept:
         return KeptTables(layout, self)
 
     def lines(self, at_once: int) -> Iterator[list[dict[str, Any]]]:
+        """Yield the kept lines in lists of up to ``at_once``."""
         self.file.seek(0)
         read = map(orjson.loads, self.file)
         while some := list(islice(read, at_once)):
@@ -118,6 +119,7 @@ class KeptTables(Tables):
         self._present: list[dict[str, Any]] = []
 
     def kept_rows(self, at_once: int) -> Iterator[Rows]:
+        """Yield all kept members as batches of up to ``at_once`` rows."""
         for lines in self.kept.lines(at_once):
             self._present = lines
             yield self.rows(SimpleNamespace(table=self._table))
@@ -156,6 +158,7 @@ class KeptTables(Tables):
 
 
 def has_items(task_type: str) -> bool:
+    """Return whether answers of this task type consist of items."""
     return predictions.item_name(task_type) is not None
 
 

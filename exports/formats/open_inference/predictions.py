@@ -300,8 +300,8 @@ def _item_json(task_type: str, alone: Deconstructed, rank: int) -> str:
 def quick_boxes(text: str) -> list[dict[str, Any]] | None:
     """Return the boxes of an answer in the API's own form, best first.
 
-    None for every other form, for what has no box at all, and for whatever is out of the
-    ordinary: the readers of ``predictions.parsers`` then say what it is.
+    None means any other form, no boxes, or anything unusual: ``inferences.predictions.parsers``
+    then decides what it is.
     """
     try:
         value = orjson.loads(text)

@@ -23,6 +23,7 @@ class Writer:
         self.about = about
 
     def write(self, batch: pa.RecordBatch) -> None:
+        """Write a batch, whose columns are those of the schema."""
         raise NotImplementedError
 
     def close(self) -> None:

@@ -83,6 +83,8 @@ CONFIGURE = f"SELECT set_config('search_path', %s, false), {DURABLE}, " + ", ".j
 
 
 class DatabaseWrapper(base.DatabaseWrapper):
+    """Django's PostgreSQL connection with fixed session settings."""
+
     def _configure_connection(self, connection: Any) -> bool:
         """Set the session settings. Called for each new connection, by the pool too."""
         super()._configure_connection(connection)
