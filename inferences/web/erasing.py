@@ -1,4 +1,4 @@
-"""Erasures of a project: ask for one, follow it, and its report."""
+"""Erasures of a project: start one, follow its progress, read its report."""
 
 from __future__ import annotations
 
@@ -111,7 +111,7 @@ def erasure(request: HttpRequest, project_id: str, task_id: UUID) -> HttpRespons
 
 
 def _in_order(counts: dict[str, int]) -> list[tuple[str, int]]:
-    """What is counted everywhere first, in the order people ask for it."""
+    """Return the counts in a fixed order: first those that every erasure has."""
     names = sorted(counts, key=lambda n: ORDER.index(n) if n in ORDER else len(ORDER))
     return [(name.replace("_", " "), counts[name]) for name in names]
 

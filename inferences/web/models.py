@@ -1,4 +1,4 @@
-"""The pages of models: all of them, a new one, the settings of one."""
+"""The pages of models: the list, registration, and the settings of one."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from istore.accounts.access import caller_of
 from istore.api.problems import Conflict
 from istore.models import Project, Role
 
-CARDS_AT_ONCE = 12  # the activity of further models is asked for when they are reached
+CARDS_AT_ONCE = 12  # the activity of further models is fetched when scrolled to
 
 
 @login_required
@@ -69,7 +69,7 @@ def models(request: HttpRequest) -> HttpResponse:
 def _first_steps(
     groups: dict[Any, Any], edited: set[Project], administered: set[Project]
 ) -> dict[str, Any]:
-    """What the first-inference guide fills in: real addresses, real names."""
+    """Return the values that the guide to a first inference shows: real URLs and names."""
     first = next((model for group in groups.values() for model, _ in group), None)
     project = first.project if first else min(edited, key=str)
     body = {
@@ -151,7 +151,7 @@ def model_settings(request: HttpRequest, model_id: str) -> HttpResponse:
 @login_required
 @require_http_methods(["GET", "HEAD", "POST"])
 def switch_storage(request: HttpRequest, model_id: str) -> HttpResponse:
-    """Whoever comes to look finds the model's Storage page, whose address is another."""
+    """Switch storage on or off; GET redirects to the model's Storage page."""
     if request.method != "POST":
         model = visible_model(request, model_id)
         return redirect("retention:policy", model.project, model.model_id)

@@ -1,4 +1,4 @@
-"""A page of inferences as cards or lines, and what its filter form offers."""
+"""A page of inferences as cards or table rows, and the choices of its filter form."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class Card:
     look: Look
     answer: Answer
     metadata: list[tuple[str, str]]
-    values: list[str | None]  # in the order of the keys shown
+    values: list[str | None]  # metadata, in the order of the keys shown
 
     @property
     def warnings(self) -> list[str]:
@@ -55,7 +55,7 @@ def cards(
     shown_keys: Iterable[str],
     test: DetectionTest | None = None,
 ) -> list[Card]:
-    """``test`` says which detections the question asked for: they are marked."""
+    """Return the cards of a page; detections that pass ``test`` are marked."""
     seen = looks(page)
     keys = list(shown_keys)
     made = []
@@ -77,7 +77,7 @@ class KnownKey:
 
 @dataclass(frozen=True, slots=True)
 class Offer:
-    """What the model has met so far, to choose from."""
+    """The keys, labels and sources that the model has, to choose from."""
 
     keys: list[KnownKey]
     labels: list[tuple[str, int]]
@@ -85,7 +85,7 @@ class Offer:
 
     @property
     def top_keys(self) -> list[str]:
-        """Keys as they are sent: paths into JSON left out, JSON by its own key."""
+        """The keys that callers send: without paths into JSON, which is listed by its own key."""
         return list(
             dict.fromkeys(
                 each.key.partition(".")[0]
@@ -100,7 +100,7 @@ class Offer:
         return len(self.labels) <= CHECKBOXES_MAX
 
     def shown(self, asked: Sequence[str]) -> list[str]:
-        """The keys a card shows: those asked for, or the first few plain ones."""
+        """Return the keys that a card shows: those asked for, or the first few plain ones."""
         plain = [each.key for each in self.keys if not each.type.startswith("json.")]
         return list(asked) or plain[:KEYS_SHOWN]
 
