@@ -202,6 +202,7 @@ def archive(
 
 
 def stop(actor: object, dataset: Dataset, task: TrackedTask) -> None:
+    """Stop a task of the dataset; 409 (``task-already-ended``) if it has ended."""
     with transaction.atomic():
         if not task.stop():
             raise Conflict("The task has ended already.", "task-already-ended")
@@ -209,6 +210,7 @@ def stop(actor: object, dataset: Dataset, task: TrackedTask) -> None:
 
 
 def retry(actor: object, dataset: Dataset, task: TrackedTask) -> None:
+    """Resume a failed or stopped task; 409 (``task-not-ended``) for any other."""
     with transaction.atomic():
         if not task.resume():
             message = "Only a task that failed or was stopped is tried again."

@@ -33,6 +33,7 @@ def visible_model(
 def visible_inference(
     request: HttpRequest, model_id: str, inference_id: str
 ) -> Inference:
+    """Return the inference, for a person who may see its model; else 404."""
     found = find_inference(visible_model(request, model_id), inference_id)
     if found is None:
         raise Http404

@@ -56,6 +56,7 @@ TAIL_SECONDS = 60
 @login_required
 @require_safe
 def browse(request: HttpRequest, model_id: str) -> HttpResponse:
+    """Render the browse page of a model, or the part of it that is requested."""
     model = visible_model(request, model_id)
     if not request.GET and (first := model.saved_views.filter(is_default=True).first()):
         return redirect(address_of(first))

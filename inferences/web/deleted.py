@@ -51,6 +51,7 @@ class Line:
 @login_required
 @require_safe
 def deleted(request: HttpRequest, model_id: str) -> HttpResponse:
+    """Render the soft-deleted inferences of a model."""
     model = visible_model(request, model_id, Role.ADMINISTRATOR)
     query = request.GET.get("q", "").strip()
     found, problem = soft_deletion.DeletedPage([], None), ""

@@ -34,6 +34,8 @@ class LabelsField(forms.CharField):
 
 
 class ModelSettingsForm(forms.Form):
+    """The form of a model's settings."""
+
     upstream_url = forms.CharField(
         label="Upstream URL",
         required=False,
@@ -96,6 +98,8 @@ class ModelSettingsForm(forms.Form):
 
 
 class NewModelForm(ModelSettingsForm):
+    """The form to register a model, settings included."""
+
     model_id = forms.CharField(
         label="Model id",
         max_length=255,

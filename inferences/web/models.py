@@ -33,6 +33,7 @@ CARDS_AT_ONCE = 12  # the activity of further models is fetched when scrolled to
 @login_required
 @require_safe
 def models(request: HttpRequest) -> HttpResponse:
+    """Render the models that the person may see."""
     caller = caller_of(request)
     administered = set(caller.visible_projects(Role.ADMINISTRATOR))
     edited = set(caller.visible_projects(Role.EDITOR))
@@ -94,6 +95,7 @@ def _first_steps(
 @login_required
 @require_safe
 def model_activity(request: HttpRequest, model_id: str) -> HttpResponse:
+    """Render the activity of one model's card."""
     model = visible_model(request, model_id)
     if request.GET.get("part") == "storage":
         context = {"model": model, "used": storage_used(model)}
@@ -107,6 +109,7 @@ def model_activity(request: HttpRequest, model_id: str) -> HttpResponse:
 @login_required
 @require_http_methods(["GET", "HEAD", "POST"])
 def register(request: HttpRequest) -> HttpResponse:
+    """Render the form to register a model; POST registers it."""
     caller = caller_of(request)
     projects = caller.visible_projects(Role.EDITOR)
     first = projects.first()
@@ -133,6 +136,7 @@ def register(request: HttpRequest) -> HttpResponse:
 @login_required
 @require_http_methods(["GET", "HEAD", "POST"])
 def model_settings(request: HttpRequest, model_id: str) -> HttpResponse:
+    """Render the settings of a model; POST changes them."""
     model = visible_model(request, model_id, Role.EDITOR)
     names = list(ModelSettingsForm.base_fields)
     before = {name: getattr(model, name) for name in names}

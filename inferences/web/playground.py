@@ -31,6 +31,7 @@ EXAMPLE = """{"inputs": [{"name": "features", "datatype": "FP64", "shape": [1, 3
 @login_required
 @require_http_methods(["GET", "HEAD", "POST"])
 def try_it(request: HttpRequest, model_id: str) -> HttpResponse:
+    """Render the playground of a model; POST calls the model."""
     model = visible_model(request, model_id, Role.EDITOR)
     form = request.POST.get("form") or _usual_form(model)
     context: dict[str, Any] = {

@@ -47,6 +47,7 @@ JSON_OPEN_LINES = 60
 @login_required
 @require_safe
 def detail(request: HttpRequest, model_id: str, inference_id: str) -> HttpResponse:
+    """Render the page of one inference."""
     inference = visible_inference(request, model_id, inference_id)
     model, payload = inference.registered_model, inference.payload
     hash_ = bytes(inference.data_hash).hex()

@@ -187,12 +187,14 @@ def _them(count: int) -> str:
 @login_required
 @require_POST
 def protect(request: HttpRequest, model_id: str) -> HttpResponse:
+    """Protect the selected inferences."""
     return _act(request, model_id, PROTECT, _protect(True))
 
 
 @login_required
 @require_POST
 def unprotect(request: HttpRequest, model_id: str) -> HttpResponse:
+    """End the protection of the selected inferences."""
     return _act(request, model_id, UNPROTECT, _protect(False))
 
 
@@ -236,6 +238,7 @@ def _fields(request: HttpRequest, chosen: Selected) -> list[tuple[str, str]]:
 @login_required
 @require_POST
 def label(request: HttpRequest, model_id: str) -> HttpResponse:
+    """Set a metadata value of the selected inferences."""
     return _act(request, model_id, LABEL, _label)
 
 
@@ -304,6 +307,7 @@ def unlabel(request: HttpRequest, model_id: str) -> HttpResponse:
 @login_required
 @require_POST
 def remove(request: HttpRequest, model_id: str) -> HttpResponse:
+    """Permanently remove the selected inferences."""
     return _act(request, model_id, REMOVE, _remove)
 
 

@@ -37,6 +37,8 @@ WINDOWS = {
 
 @dataclass(frozen=True, slots=True)
 class Activity:
+    """The activity of a model, for its card and page."""
+
     count: Count
     newest: Sequence[Inference]
     looks: dict[int, Look]

@@ -34,6 +34,8 @@ FORM_TYPES = {
 
 @dataclass(frozen=True, slots=True)
 class Card:
+    """An inference as a card or table row."""
+
     inference: Inference
     look: Look
     answer: Answer
@@ -71,6 +73,8 @@ def cards(
 
 @dataclass(frozen=True, slots=True)
 class KnownKey:
+    """A metadata key of the model, to choose from."""
+
     key: str
     type: str
 
@@ -106,6 +110,7 @@ class Offer:
 
 
 def offer(model: RegisteredModel) -> Offer:
+    """Return the keys, labels and sources that the model has."""
     keys = MetadataKey.objects.filter(registered_model=model).order_by("id")
     labels = colours_of(model).labels[:OFFERED_MAX]
     ordered = sorted(

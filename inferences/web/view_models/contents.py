@@ -92,6 +92,7 @@ class Contents:
 def contents_of(
     model: RegisteredModel, inference: Inference, content: Content | None
 ) -> Contents:
+    """Return the content of an answer for the page."""
     match content:
         case Text(messages):
             return Contents(text=content, turns=messages[:TURNS_SHOWN])
@@ -144,6 +145,7 @@ def pieces(
 
 
 def plot(series: Series) -> Plot:
+    """Return the chart of a forecast."""
     values, before = series.values[:STEPS_SHOWN], series.before[-STEPS_SHOWN:]
     lower, upper = series.lower[:STEPS_SHOWN], series.upper[:STEPS_SHOWN]
     everything = [*values, *before, *lower, *upper]
@@ -238,6 +240,8 @@ class Contribution:
 
 @dataclass(frozen=True, slots=True)
 class Beside:
+    """What a collection has beside the answer."""
+
     contributions: list[Contribution] = field(default_factory=list)
     features_left_out: int = 0
     embeddings: list[tuple[str, Bars, int]] = field(default_factory=list)

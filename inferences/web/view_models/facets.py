@@ -57,6 +57,8 @@ class Choice:
 
 @dataclass(frozen=True, slots=True)
 class Facets:
+    """All facets of the filter panel."""
+
     sample: Sample
     labels: list[Choice] = field(default_factory=list)
     sources: list[Choice] = field(default_factory=list)
@@ -290,6 +292,7 @@ def plain_key(question: Question, key: str, type_: str) -> KeyFacet:
 def key_facet(
     model: RegisteredModel, question: Question, key: str, type_: str
 ) -> KeyFacet:
+    """Return the facet of one metadata key, with counts."""
     place = place_of(model, key, KINDS[type_])
     if place is None:
         return plain_key(question, key, type_)

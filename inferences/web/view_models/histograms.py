@@ -12,6 +12,8 @@ DIGITS = 3  # significant digits of an estimated total
 
 @dataclass(frozen=True, slots=True)
 class Bin:
+    """A bin of a histogram."""
+
     low: Any
     high: Any
     count: int

@@ -11,6 +11,8 @@ MOST_BARS = 96
 
 @dataclass(frozen=True, slots=True)
 class Bar:
+    """A bar of a plot."""
+
     x: float
     y: float
     height: float
@@ -44,6 +46,7 @@ def bars(values: Sequence[float]) -> Bars:
 
 
 def sparkline(counts: Sequence[int]) -> Bars:
+    """Return counts as bars."""
     return bars([float(count) for count in counts] or [0.0, 0.0])
 
 

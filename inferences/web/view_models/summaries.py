@@ -140,6 +140,8 @@ class Latency:
 
 @dataclass(frozen=True, slots=True)
 class Latencies:
+    """The latencies of all steps."""
+
     steps: list[Latency]
     model: Histogram | None  # the time in the model, in milliseconds
     count: int

@@ -34,6 +34,8 @@ class Step:
 
 @dataclass(frozen=True, slots=True)
 class Timeline:
+    """The timeline of one inference."""
+
     steps: list[Step]
     total: timedelta
     model: timedelta | None
