@@ -240,7 +240,7 @@ def _audit(actor: object, action: str, dataset: Dataset, **details: Any) -> None
 def finish_deletions() -> int:
     """Remove the contents of deleted datasets in batches; return how many datasets ended.
 
-    A dataset with active tasks is left for the next run: its tasks are told to stop first.
+    A dataset with active tasks is left for a later run, after its tasks were asked to stop.
     """
     from exports.cleanup import remove_archive
 

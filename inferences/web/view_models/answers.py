@@ -1,4 +1,4 @@
-"""What a model said, as pages show it: things found, class bars, an embedding, text."""
+"""Answers for pages: detections, class bars, an embedding, text."""
 
 from __future__ import annotations
 

@@ -178,7 +178,10 @@ def _actions(question: Question, drawn: Sample) -> list[Choice]:
 
 
 def _presets(question: Question, drawn: Sample) -> list[Choice]:
-    """Return the time windows up to now with counts; None if the sample ends within one."""
+    """Return the time windows up to now with counts.
+
+    A count is None if the sample ends within the window, as more may match then.
+    """
     found = []
     for value, title, _, is_on in question.presets:
         since = question.beginning_of(value)
