@@ -41,7 +41,7 @@ class Line:
 
     @property
     def goes_at(self) -> datetime | None:
-        """When it is removed automatically (``ISTORE_SOFT_DELETE_DAYS``); None if only by people."""
+        """When it is removed automatically (``ISTORE_SOFT_DELETE_DAYS``); None if never."""
         days = settings.ISTORE_SOFT_DELETE_DAYS
         if not days or self.inference.is_protected:
             return None
