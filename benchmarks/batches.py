@@ -1,9 +1,9 @@
-"""How many inferences a second NDJSON batches through the API store.
+"""Measure how many inferences per second NDJSON batches store through the API.
 
-``python benchmarks/batches.py`` starts PostgreSQL and Valkey of its own, durable and tuned
-as in production, and the web server as ``up`` starts it. Clients post batches of 1,000 new
-inferences one after the other, each over a connection of its own; ``COPY`` of the same rows
-in the same run is the bare limit.
+``python benchmarks/batches.py`` starts its own PostgreSQL and Valkey, durable and tuned as in
+production, and the web server as ``up`` starts it. Each client posts batches of 1,000 new
+inferences one after the other over its own connection. The bare limit is ``COPY`` of the same
+rows in the same run.
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ def line(traffic: Traffic) -> bytes:
 
 
 def post(token: str, batches: list[bytes]) -> list[float]:
-    """Seconds of each batch; ends the program when a line was not stored."""
+    """Return the seconds of each batch; end the program if a line was not stored."""
     headers = {
         "Authorization": f"Bearer {token}",
         "Content-Type": "application/x-ndjson",

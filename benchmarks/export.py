@@ -1,10 +1,10 @@
-"""How fast inferences become a Parquet table, beside what that takes at least.
+"""Measure how fast inferences are exported as a Parquet table, and compare with a bare limit.
 
-``python benchmarks/export.py`` starts PostgreSQL of its own, durable as in production, and
-carries out an export task as a worker does: fix the set, read, take apart, encode, store.
-The bare limit, in the same run, is one ``COPY TO`` of the same columns of the same rows,
-thrown away, and the encoding of the finished table by pyarrow, after each other. The
-export runs in a process of its own, whose memory is looked at while it works.
+``python benchmarks/export.py`` starts its own PostgreSQL, durable as in production, and
+carries out an export task as a worker does: fix the set, read, parse, encode, store. The
+bare limit, in the same run, is one ``COPY TO`` of the same columns of the same rows, whose
+output is discarded, followed by pyarrow's encoding of the finished table. The export runs in
+its own process, so that its peak memory can be measured.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ def set_up(rows: int) -> RegisteredModel:
 
 
 def copied(model: RegisteredModel) -> float:
-    """Seconds that PostgreSQL takes to hand out the same columns."""
+    """Return the seconds that PostgreSQL takes to return the same columns by ``COPY TO``."""
     from django.db import connection
 
     from exports.formats.open_inference import reading
@@ -69,7 +69,7 @@ def copied(model: RegisteredModel) -> float:
 
 
 def encoded(model: RegisteredModel) -> float:
-    """Seconds that pyarrow takes to encode the finished batches."""
+    """Return the seconds that pyarrow takes to encode the finished batches."""
     from exports.formats.open_inference.layout import Layout, Shape
     from exports.formats.open_inference.parquet import ParquetWriter
     from exports.formats.open_inference.table_format import AT_ONCE
@@ -92,7 +92,7 @@ def encoded(model: RegisteredModel) -> float:
 
 
 class WithoutPandas:
-    """pandas is a tool of the tests, which a running store has not: pyarrow loads it."""
+    """An import hook that hides pandas: pyarrow imports it, but only tests install it."""
 
     def find_spec(self, name: str, path: object = None, target: object = None) -> None:
         if name.partition(".")[0] == "pandas":
@@ -100,7 +100,7 @@ class WithoutPandas:
 
 
 def export(format_: str) -> None:
-    """What the process of its own does: carry out one task, and say what it took."""
+    """Carry out one export task in this process; print its seconds and its peak of memory."""
     sys.meta_path.insert(0, WithoutPandas())
     from exports.archive_writer import carry_out
     from exports.models import ExportTask
@@ -121,7 +121,10 @@ def export(format_: str) -> None:
 
 
 def peak() -> int:
-    """The most memory of this process, in bytes: ``ru_maxrss`` knows its parent's, too."""
+    """Return the peak memory of this process in bytes.
+
+    ``ru_maxrss`` is no use here, because it includes the peak of the parent before the exec.
+    """
     lines = Path("/proc/self/status").read_text().splitlines()
     (most,) = (line.split()[1] for line in lines if line.startswith("VmHWM:"))
     return 1024 * int(most)

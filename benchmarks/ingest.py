@@ -1,10 +1,10 @@
-"""How fast events become rows, beside what PostgreSQL could do at best in the same run.
+"""Measure how fast events become rows, and compare with the bare limit of PostgreSQL.
 
-``python benchmarks/ingest.py`` starts PostgreSQL and Valkey of its own, durable as in
-production, fills a partition, and measures: ``COPY BINARY`` of the same bytes into three
-tables without an index, which is the bare limit; ``record`` by batches of 1000, 100 and 1;
-the same rows delivered again; and a listener process of its own, from the stream to
-committed rows. Each is the median of three rounds. All processes share the processors.
+``python benchmarks/ingest.py`` starts its own PostgreSQL and Valkey, durable as in
+production, and fills a partition. It measures the bare limit (``COPY BINARY`` of the same
+bytes into three tables without an index), ``record`` in batches of 1000, 100 and 1, the
+re-delivery of the same rows, and a listener process from the stream to committed rows. Each
+figure is the median of three rounds in one run. All processes share the processors.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ SENT_TABLES = (
     "inferences_inferencepayload",
     "inferences_detection",
 )
-# Shares of the bare limit; bytes and WAL are multiples of the bytes sent.
+# Rates are shares of the bare limit; bytes on disk and WAL are multiples of the bytes sent.
 TARGETS = {
     "record, batch 1000": 0.10,
     "record, batch 100": 0.07,
@@ -86,12 +86,12 @@ def servers(directory: str | None) -> Iterator[Path]:
 
 
 class Traffic:
-    """Inferences of one model: six metadata, three detections, 400 bytes of answer."""
+    """Generates inferences of one model: six metadata, three detections, 400 bytes of answer."""
 
     def __init__(self, prefilled: int) -> None:
         self.random = random.Random(1)
         self.numbers = count(1)
-        # Backwards from now, so that all of them lie in the partitions in use.
+        # Times go back from now, so that all of them are in current partitions.
         self.start = datetime.now(UTC) - timedelta(minutes=30)
         self.step = timedelta(days=2) / max(prefilled, 1)
 
@@ -123,7 +123,7 @@ class Traffic:
         return {"model_name": "detector", "outputs": [output]}
 
     def new(self) -> NewInference:
-        """One inference as the listener composes it."""
+        """Return one inference, as the listener builds it."""
         import hashlib
 
         from inferences.models import InferenceAction
@@ -167,7 +167,7 @@ def rate(rows: int, work: Callable[[], object]) -> float:
 
 
 class Bare:
-    """The limit: ``COPY BINARY`` of rows of the run into tables without an index."""
+    """The bare limit: ``COPY BINARY`` of the run's rows into tables without an index."""
 
     def __init__(self, rows: int) -> None:
         from django.db import connection
@@ -192,7 +192,7 @@ class Bare:
         return sum(map(len, self.contents.values())) / self.rows
 
     def rate(self) -> float:
-        """Rows a second, now. Each round has its own: the machine may not be ours."""
+        """Return the rows per second now; measured in each round, as the machine may be shared."""
         self.rates.append(rate(self.rows, self._send))
         return self.rates[-1]
 
@@ -213,7 +213,7 @@ class Figure:
 
 
 def rounds(bare: Bare, measure: Callable[[], float], unit: str = "rows/s") -> Figure:
-    """The medians of the rate, and of its share of the bare limit in the same round."""
+    """Return the median rate, and the median of its share of the bare limit of its round."""
     found = []
     for _ in range(ROUNDS):
         before, speed, after = bare.rate(), measure(), bare.rate()
@@ -242,7 +242,7 @@ def wal_position() -> int:
 
 
 def recording(model: RegisteredModel, traffic: Traffic, size: int, rows: int) -> float:
-    """The rate of new rows by batches of that size."""
+    """Return the rate of new rows in batches of this size."""
     from inferences.store.recording import record
 
     batches = [[traffic.new() for _ in range(size)] for _ in range(rows // size)]
@@ -264,7 +264,7 @@ def prefill(model: RegisteredModel, traffic: Traffic, rows: int) -> None:
 def prepare_events(
     model: RegisteredModel, traffic: Traffic, rows: int
 ) -> list[InferenceEvent]:
-    """Blobs in their places, unsynced for once, and events that name them."""
+    """Write the blobs (without fsync, to save time), and return the events that name them."""
     from ingest.tests.builders import capture
 
     os.fsync = lambda descriptor: None
@@ -284,7 +284,7 @@ def prepare_events(
 
 
 def follow(seen: Callable[[], int], goal: int) -> float:
-    """Events a second, from the first that were seen done to the last."""
+    """Return events per second, from the first progress that was seen to the last."""
     while not (first := seen()):
         time.sleep(0.01)
     begun = time.perf_counter()
@@ -294,7 +294,7 @@ def follow(seen: Callable[[], int], goal: int) -> float:
 
 
 def measure_listener(events: list[InferenceEvent]) -> tuple[float, float, float]:
-    """Rates of new events and of copies, and the listener's seconds of CPU an event."""
+    """Return the rates of new and duplicate events, and the listener's CPU seconds per event."""
     from ingest.stream import EventStream
 
     stream = EventStream()

@@ -1,10 +1,10 @@
-"""How long the pages of a model take, beside the bare SQL of their lists in the same run.
+"""Measure how long the pages of a model take, and compare with the bare SQL of their lists.
 
-``python benchmarks/pages.py`` starts PostgreSQL of its own with one large model beside
-small ones, and a web server as ``up`` starts it. Lists are asked as a browser that has
-just come asks them; the statements that find their rows are run again without Django. A
-second round asks for the lists while others ask for facets, which must not hold them up.
-``--rows 2000000 --first 200000`` measures twice, and says how the figures grew.
+``python benchmarks/pages.py`` starts its own PostgreSQL with one large model beside small
+ones, and a web server as ``up`` starts it. Lists are requested as by a browser that opens
+the page for the first time; the statements that find their rows are run again without Django,
+in the same run. A second round requests lists while other clients request facets, which must
+not delay them. ``--rows 2000000 --first 200000`` measures twice, and prints the growth.
 """
 
 from __future__ import annotations
@@ -36,10 +36,11 @@ if TYPE_CHECKING:
     from inferences.models import RegisteredModel
 
 VARIANTS, ROUNDS = 6, 6
-LIST_RATIO, LIST_PLUS_MS, LIST_MOST_MS = 2.0, 30.0, 300.0  # of p95, to the bare SQL's
+# Targets of a list's p95: at most RATIO times the bare SQL's plus PLUS_MS, and at most MOST_MS.
+LIST_RATIO, LIST_PLUS_MS, LIST_MOST_MS = 2.0, 30.0, 300.0
 GROWTH_MOST = 1.5
-QUERY_SECONDS = 5  # as by default: an exact count may take as long
-PEOPLE = 2  # who ask for facets at the same time
+QUERY_SECONDS = 5  # the default timeout, up to which an exact count may take
+PEOPLE = 2  # clients that request facets at the same time
 
 
 @dataclass(frozen=True)
@@ -49,7 +50,7 @@ class Shown:
     name: str
     query: Callable[[random.Random], dict[str, Any]]
     address: str = "inferences"
-    grows: bool = False  # exact over all that match, until its deadline
+    grows: bool = False  # counts all matches, so its time grows up to the timeout
 
 
 def speed(chance: random.Random) -> dict[str, Any]:
@@ -93,14 +94,14 @@ def written(asked: dict[str, Any]) -> str:
 
 
 class Browser:
-    """One kept-open connection of a person who is logged in."""
+    """A keep-alive connection of a logged-in person."""
 
     def __init__(self, session: str) -> None:
         self.connection = http.client.HTTPConnection("127.0.0.1", PORT, timeout=60)
         self.headers = {"Cookie": f"sessionid={session}"}
 
     def ask(self, model: str, address: str, asked: dict[str, Any]) -> float:
-        """Milliseconds until all of the answer is there."""
+        """Return the milliseconds until the whole response has arrived."""
         path = f"/models/{model}/{address}?{written(asked)}"
         begun = time.perf_counter()
         self.connection.request("GET", path, headers=self.headers)
@@ -113,7 +114,7 @@ class Browser:
 
 
 def set_up() -> str:
-    """The tables, and the session of an editor."""
+    """Create the tables; return the session key of an editor."""
     query.set_up()
     from django.contrib.auth.models import User
     from django.core.management import call_command
@@ -131,7 +132,7 @@ def set_up() -> str:
 
 
 def statements_of(model: RegisteredModel, asked: dict[str, Any]) -> list[str]:
-    """The SQL that finds the rows of a list, its values filled in."""
+    """Return the SQL that finds the rows of a list, with its values filled in."""
     from django.db import connection, transaction
     from django.http import QueryDict
 
@@ -156,9 +157,9 @@ def statements_of(model: RegisteredModel, asked: dict[str, Any]) -> list[str]:
 @dataclass(frozen=True)
 class Row:
     page: Figure
-    cpu: float  # milliseconds of the web process a page, whatever else is running
+    cpu: float  # CPU milliseconds of the web process per page
     sql: Figure | None = None
-    beside: Figure | None = None  # the page, while others ask for facets
+    beside: Figure | None = None  # the page, while other clients request facets
 
 
 def variants(shown: Shown) -> list[dict[str, Any]]:
@@ -182,7 +183,7 @@ def measure(
         for each, found in zip(asked, statements, strict=True):
             alone = bare.run(found) if is_list else 0.0
             took = browser.ask(model.model_id, shown.address, each)
-            if number:  # the first round warms
+            if number:  # the first round only warms up
                 page.append(took)
                 sql.append(alone)
     used = (query.cpu(process) - before) / (len(asked) * (ROUNDS + 1))
@@ -199,7 +200,7 @@ def measure(
 
 @contextmanager
 def others(session: str, model: RegisteredModel) -> Iterator[None]:
-    """Some who ask for one facet after the other, until the block ends."""
+    """Run clients that request one facet after the other, until the block ends."""
     is_over = threading.Event()
 
     def ask(number: int) -> None:

@@ -1,25 +1,25 @@
-"""What the proxy costs: the same calls straight to a model server, and through it.
+"""Measure the cost of the proxy: the same calls directly to a model server and through it.
 
-``python benchmarks/proxy.py`` starts PostgreSQL and Valkey of its own, an upstream that
-answers at once, and a proxy that stores all it forwards: spool synced, capture running.
-One client process with 16 connections sends 10 KB bodies, in rounds that alternate. Reports
-the latency that was added and the share of the throughput that was kept, by the medians of
-the rounds; the bare limit is the direct round of the same run. There are two clients:
-aiohttp, as programs use it, and a bare one, which spends nothing and so shows what the
-servers spend.
+``python benchmarks/proxy.py`` starts its own PostgreSQL and Valkey, an upstream that answers
+at once, and a proxy that stores all it forwards, with a synced spool and capture running. One
+client process with 16 connections sends 10 KB bodies, in alternating direct and proxied
+rounds. It reports the added latency and the share of throughput that is left, as medians
+over the rounds; the direct round of the same run is the bare limit. There are two clients:
+aiohttp, as programs use it, and a bare one, whose own cost is negligible, so that it shows
+the cost of the servers.
 
-While calls come this fast, capture waits (``proxy/capture/backpressure.py``), so before each direct round
-it is given the time to work off what the proxied one left: direct rounds are bare, and the
-figures are those of a burst. The last line says how long that took: over a longer time no
-more can be stored than capture gets done.
+At this rate capture pauses (``proxy/capture/backpressure.py``). So before each direct round it
+gets the time to work off its backlog: direct rounds run without it, and the figures are
+those of a burst. The last line says how long that took, because the sustained rate is
+limited by capture.
 
-All connections ask again at once, so the median is the connections over the throughput. A
-last pair of rounds asks over one connection: what a call waits for when nothing queues.
+Each connection sends its next call at once, so the median latency is the number of
+connections divided by the throughput. A last pair of rounds uses one connection, and shows
+the latency of a call without queueing.
 
-The client, the upstream, the proxy and its capture process share the processors of this
-machine. On two of them the share says as much about that as about the proxy. So each round
-also tells the processor time each of them took for a call: that depends least on what else
-the machine does.
+Client, upstream, proxy and capture share the processors of this machine. With two
+processors the share depends on that as much as on the proxy. So each round also reports the
+processor time of each process per call, which depends least on other load.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ TARGET_MS, TARGET_SHARE = 3.0, 0.6
 
 
 async def upstream(scope, receive, send) -> None:
-    """A model that answers at once; runs under granian, asginl, as the proxy does."""
+    """A model that answers at once; it runs under granian with ``asginl``, like the proxy."""
     while (await receive()).get("more_body"):
         pass
     headers = [(b"content-type", b"application/json")]
@@ -57,7 +57,7 @@ async def upstream(scope, receive, send) -> None:
 
 
 class Client(asyncio.Protocol):
-    """One connection that asks again as soon as it was answered, until told to stop."""
+    """One connection that sends its next call after each answer, until a given time."""
 
     def __init__(self, request: bytes, latencies: list[float], until: float) -> None:
         self.request, self.latencies, self.until = request, latencies, until
@@ -169,19 +169,19 @@ async def send_round(
 
 
 def time_spent() -> float:
-    """Seconds of processor time this process has taken."""
+    """Return the processor seconds that this process has used."""
     used = resource.getrusage(resource.RUSAGE_SELF)
     return used.ru_utime + used.ru_stime
 
 
 def answer_rounds() -> None:
-    """The client process: a round for each line that asks for one."""
+    """Run the client process: one round for each line on standard input."""
     for line in sys.stdin:
         print(json.dumps(asyncio.run(send_round(*json.loads(line)))), flush=True)
 
 
 class ClientProcess:
-    """The one that asks, both directly and through the proxy."""
+    """The client process, which calls both directly and through the proxy."""
 
     def __init__(self) -> None:
         self.process = subprocess.Popen(
@@ -205,11 +205,11 @@ class ClientProcess:
 
 @dataclass
 class Bench:
-    """The processes of one run, and where they listen."""
+    """The processes of one run, and their ports."""
 
     home: Path
     token: str
-    ports: dict[bool, int]  # of the proxy, and of the upstream
+    ports: dict[bool, int]  # True: the proxy's, False: the upstream's
     client: ClientProcess
     servers: list[subprocess.Popen]
     drained_for: float = 0.0
@@ -235,14 +235,14 @@ class Bench:
         return found
 
     def drain(self) -> None:
-        """Wait until capture has worked off what the proxied round left."""
+        """Wait until capture has worked off the backlog of the proxied round."""
         begun, spool = time.perf_counter(), self.home / "spool"
         while any(spool.glob("*.open")) or any(spool.glob("*.closed")):
             time.sleep(0.1)
         self.drained_for += time.perf_counter() - begun
 
     def spent(self) -> dict[str, float]:
-        """Seconds of processor time, by what they were spent for."""
+        """Return processor seconds by kind of process."""
         upstream, proxy = (family(server.pid) for server in self.servers)
         capture = {pid for pid in proxy if "proxy.capture.worker" in command_of(pid)}
         return {
@@ -253,7 +253,7 @@ class Bench:
 
 
 def family(pid: int) -> list[int]:
-    """A process and those it started."""
+    """Return the ids of a process and of its descendants."""
     found = [pid]
     for parent in found:
         with contextlib.suppress(OSError):
@@ -280,7 +280,7 @@ def seconds_of(pid: int) -> float:
 
 
 def set_up(home: Path, upstream_port: int) -> str:
-    """The tables, one model and one token; the secret of it."""
+    """Create the tables, one model and one token; return the secret of the token."""
     import django
     from django.core.management import call_command
 

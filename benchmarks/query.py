@@ -1,11 +1,11 @@
-"""How long questions take through the API, beside their bare SQL in the same run.
+"""Measure how long queries take through the API, and compare with their bare SQL.
 
-``python benchmarks/query.py`` starts PostgreSQL of its own, durable and tuned as in
-production, with one large model beside small ones, and a web server as ``up`` starts it.
-Every question is asked over HTTP; the statements it becomes are run again without Django
-for what the database alone takes; and the page without a filter, as one bare statement,
-is what they are compared with. ``--rows 2000000 --first 200000`` measures twice, and says
-how the figures grew. Vectors: how many of the true nearest an index finds, and how fast.
+``python benchmarks/query.py`` starts its own PostgreSQL, durable and tuned as in production,
+with one large model beside small ones, and a web server as ``up`` starts it. Every query is
+sent over HTTP. Its statements are run again without Django in the same run, to get the time
+of the database alone. The unit of comparison is one bare statement for a page without a
+filter. ``--rows 2000000 --first 200000`` measures twice, and prints the growth. For vectors
+it measures recall and speed of the index against the exact search.
 """
 
 from __future__ import annotations
@@ -37,7 +37,8 @@ if TYPE_CHECKING:
 
 VARIANTS, ROUNDS = 12, 8
 PORT = 8765
-SLOWER, PLUS_MS = 1.5, 8.0  # p95 through the API: this much the SQL's, and this more
+# Target: p95 through the API is at most SLOWER times the SQL's p95 plus PLUS_MS.
+SLOWER, PLUS_MS = 1.5, 8.0
 GROWTH_MOST, RECALL_LEAST = 1.5, 0.98
 BARE_PAGE = """
 SELECT i.*, p.* FROM (
@@ -50,7 +51,7 @@ ORDER BY x.id DESC"""
 
 @dataclass(frozen=True)
 class Shape:
-    """A question with values that vary; ``most`` is its target in bare pages."""
+    """A query with varying values; ``most`` is its target, as a multiple of a bare page."""
 
     name: str
     body: Callable[[random.Random], dict[str, Any]]
@@ -233,7 +234,7 @@ def operator(chance: random.Random) -> dict:
 
 
 class Api:
-    """One kept-open connection to the web server."""
+    """A keep-alive connection to the web server."""
 
     def __init__(self, token: str) -> None:
         self.connection = http.client.HTTPConnection("127.0.0.1", PORT, timeout=60)
@@ -243,7 +244,7 @@ class Api:
         }
 
     def ask(self, model: str, address: str, body: dict) -> tuple[float, dict]:
-        """Milliseconds, and the answer."""
+        """Return the milliseconds of the request, and the parsed response."""
         sent = json.dumps(body)
         path = f"/api/v1/models/{model}/inferences/{address}"
         begun = time.perf_counter()
@@ -258,7 +259,7 @@ class Api:
 
 
 class Bare:
-    """The database without Django: statements as they are."""
+    """A connection to the database without Django."""
 
     def __init__(self) -> None:
         import psycopg
@@ -270,7 +271,8 @@ class Bare:
         values = connection.get_connection_params()
         known = ("dbname", "host", "user", "password", "port")
         given = {name: values[name] for name in known if values.get(name)}
-        # The API's statements differ each time, so they are planned each time; here, too.
+        # The API's statements differ each time, so each is planned. Without prepared
+        # statements that is so here, too.
         self.connection = psycopg.connect(
             **given, autocommit=True, prepare_threshold=None
         )
@@ -288,7 +290,7 @@ class Bare:
 
 @contextmanager
 def web(workers: int = 1, query_seconds: int = 60) -> Iterator[subprocess.Popen]:
-    """The web server, as ``up`` starts it."""
+    """Run the web server as ``up`` starts it, until the block ends."""
     options = [
         "--host=127.0.0.1",
         f"--port={PORT}",
@@ -320,7 +322,7 @@ def web(workers: int = 1, query_seconds: int = 60) -> Iterator[subprocess.Popen]
 
 
 def memory(process: subprocess.Popen) -> int:
-    """Bytes of the web server and its worker, shared ones once."""
+    """Return the memory of the web server and its worker in bytes, counting shared pages once."""
     total = 0
     for pid in _all(process):
         for line in Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines():
@@ -330,7 +332,7 @@ def memory(process: subprocess.Popen) -> int:
 
 
 def statements_of(model: RegisteredModel, shape: Shape, body: dict) -> list[str]:
-    """The SQL that a question becomes, its values filled in."""
+    """Return the SQL statements of a query, with their values filled in."""
     from django.db import connection, transaction
 
     from inferences.search.counting import count_matching
@@ -357,7 +359,7 @@ def statements_of(model: RegisteredModel, shape: Shape, body: dict) -> list[str]
 
 @dataclass(frozen=True)
 class Figure:
-    """Milliseconds."""
+    """Percentiles in milliseconds."""
 
     p50: float
     p95: float
@@ -372,12 +374,12 @@ class Figure:
 class Row:
     sql: Figure
     api: Figure
-    pages: float  # the SQL's p50 in bare pages
-    cpu: float  # milliseconds of the web process a call, whatever else is running
+    pages: float  # the SQL's p50 as a multiple of a bare page
+    cpu: float  # CPU milliseconds of the web process per call
 
 
 def cpu(process: subprocess.Popen) -> float:
-    """Milliseconds of the web server's processors so far."""
+    """Return the CPU milliseconds that the web server has used so far."""
     ticks = 0
     for pid in _all(process):
         fields = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
@@ -411,7 +413,7 @@ def measure(
                 bare.run(statements),
                 api.ask(model.model_id, shape.address, body)[0],
             )
-            if number:  # the first round warms
+            if number:  # the first round only warms up
                 for kept, took in zip((plain, sql, through), times, strict=True):
                     kept.append(took)
     pages = statistics.median(sql) / statistics.median(plain)
@@ -443,7 +445,7 @@ def report(shapes: list[Shape], rows: dict[str, Row], before: dict[str, Row]) ->
 
 
 def search(token: str, model: RegisteredModel, queries: int = 30) -> None:
-    """Exact, then by an index: how fast, and how many of the true nearest are found."""
+    """Measure vector search, exact and by an index: speed, and recall of the index."""
     import numpy as np
 
     from inferences.search.vectors import indexing
@@ -462,7 +464,7 @@ def search(token: str, model: RegisteredModel, queries: int = 30) -> None:
 
     def ask(metric: str, name: str) -> tuple[list[float], list[list[str]], str]:
         times, found, way = [], [], ""
-        api = Api(token)  # the server closes what was idle for long
+        api = Api(token)  # new, because the server closes idle connections
         for vector in asked:
             embedding = {"query_embedding": vector.tolist(), "distance_metric": metric}
             body = {"filters": filters[name], "embedding_filters": embedding}
@@ -495,7 +497,7 @@ def search(token: str, model: RegisteredModel, queries: int = 30) -> None:
 
 
 def set_up() -> str:
-    """The tables, and the secret of a token."""
+    """Create the tables; return the secret of a token."""
     import django
 
     os.environ["DJANGO_SETTINGS_MODULE"] = "istore.settings"

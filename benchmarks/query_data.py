@@ -1,8 +1,8 @@
-"""Rows for ``query.py``: as ``record`` writes them, but made by the database itself.
+"""Rows for ``query.py``: equal to those of ``record``, but generated in the database.
 
-A few inferences are recorded, so that keys, labels and sources have their places. The
-rest is one ``INSERT .. SELECT`` a table: 30 days, seven metadata (one without a slot),
-three detections, an answer of 400 bytes. ``frame`` grows with time.
+A few inferences are recorded first, so that keys, labels and sources have their numbers.
+The rest comes from one ``INSERT .. SELECT`` per table: 30 days, seven metadata (one without
+a slot), three detections, an answer of 400 bytes. ``frame`` grows with time.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ SITES = ["main", "east", "pier", *(f"other-{n}" for n in range(40))]
 
 
 def register(model_id: str, embedding_size: int = 0) -> RegisteredModel:
-    """A model with a few inferences, so that every word and key has its number."""
+    """Register a model with a few inferences, so that every label and key has its number."""
     from inferences.models import (
         InferenceAction,
         MetadataKey,
@@ -75,7 +75,7 @@ def register(model_id: str, embedding_size: int = 0) -> RegisteredModel:
     return model
 
 
-# SQL of the answer's text: any 400 bytes, or three boxes as the API stores them.
+# SQL expressions of the answer: any 400 bytes, or three boxes as the API stores them.
 ANY_TEXT = "rpad('{\"outputs\": ', 400, md5(id::text))"
 BOXES = """
 (SELECT json_build_object('object_detection', json_agg(json_build_object(
@@ -89,7 +89,7 @@ BOXES = """
 def fill(
     model: RegisteredModel, rows: int, first: int = 0, answer: str = ANY_TEXT
 ) -> None:
-    """So many rows more, spread over all of the time; ``first`` makes them new ones."""
+    """Add rows, spread evenly over all 30 days; ``first`` is the number of the first."""
     from django.db import connection
 
     with connection.cursor() as cursor:
@@ -104,7 +104,7 @@ def fill(
 
 
 def fill_vectors(model: RegisteredModel) -> None:
-    """A vector for each inference: clusters, with norms that vary by a fifth."""
+    """Add a vector to each inference: clusters, with norms that vary by a fifth."""
     from django.db import connection
 
     chance = np.random.default_rng(1)
@@ -150,7 +150,7 @@ def vectors(chance: np.random.Generator, centres: np.ndarray, count: int) -> np.
 
 
 def settle() -> None:
-    """As after the autovacuum and the beat of a quiet hour."""
+    """Build zone maps, VACUUM ANALYZE and CHECKPOINT, as a quiet hour would have done."""
     from django.db import connection
 
     from inferences.search.zone_maps import build

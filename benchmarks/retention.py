@@ -1,14 +1,14 @@
-"""How fast retention removes, beside the bare deletes of as many rows and files.
+"""Measure how fast retention removes, and compare with bare deletes of the same rows and files.
 
-``python benchmarks/retention.py`` starts PostgreSQL and Valkey of its own. Two models get the
-same inferences, and the oldest quarter of them files for input, answer and marker. Of one
-a hard policy removes that quarter; of the other SQL does, in batches of the same size, and
-the files are unlinked with their directories. What goes fills the oldest partition. ``--rows 2000000`` is the size of the target.
-Beside both runs a page of the other rows is asked for all the time, as bare SQL, by a
-process of its own.
+``python benchmarks/retention.py`` starts its own PostgreSQL and Valkey. Two models get the
+same inferences; the oldest quarter has files for input, answer and marker, and fills the
+oldest partition. A hard policy removes that quarter of one model. Of the other, SQL deletes
+it in batches of the same size, and the files are unlinked with their directories.
+``--rows 2000000`` is the size of the target. During both, another process reads pages of
+the remaining rows all the time, as bare SQL.
 
-What a disk waits for on each unlink the bare side waits for one by one. With ``--directory
-/dev/shm`` nobody waits for a disk, and what counts is the work of the processors.
+The bare side unlinks one file at a time, and so waits for the disk each time. With
+``--directory /dev/shm`` there is no disk to wait for, and only processor time counts.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ from benchmarks.query import BARE_PAGE, Bare  # noqa: E402
 if TYPE_CHECKING:
     from inferences.models import RegisteredModel
 
-SHARE = 4  # one in so many goes
+SHARE = 4  # one in four inferences is removed
 RATE_LEAST, MEMORY_MOST, PAGE_MOST = 0.7, 150, 2.0
 TABLES = ("inference", "inferencepayload", "detection", "overflownumber")
 
@@ -45,7 +45,7 @@ def fill(name: str, rows: int, first: int) -> RegisteredModel:
 
 
 def split_at_what_goes() -> None:
-    """Partitions as of a store that has been there for long: a new one each quarter."""
+    """Create partitions as of an old store: one for each quarter of the time."""
     from django.db import connection
 
     from inferences.store import partitions
@@ -62,7 +62,7 @@ def split_at_what_goes() -> None:
 
 
 def oldest(model: RegisteredModel, count: int) -> list[tuple[int, str, list[str]]]:
-    """Row and inference ids and the keys of the inferences that are to go."""
+    """Return row ids, inference ids and blob keys of the inferences that will be removed."""
     from inferences.models import InferencePayload
     from inferences.store.removal import blob_keys
 
@@ -85,7 +85,7 @@ def put_files(root: Path, rows: list[tuple[int, str, list[str]]]) -> None:
 def bare(
     model: RegisteredModel, root: Path, rows: list, size: int
 ) -> tuple[float, float]:
-    """Seconds of unlink, one after the other, and of plain SQL: the limit."""
+    """Return the seconds of unlinking, file by file, and of plain SQL: the bare limit."""
     from django.db import connection, transaction
 
     unlinking = deleting = 0.0
@@ -116,7 +116,7 @@ def bare(
 
 
 def look(model_key: int, times: Any, ended: Any) -> None:
-    """Pages, one after the other, until the run is over."""
+    """Read pages one after the other until the run is over, and append their times."""
     import django
 
     django.setup()
@@ -127,7 +127,7 @@ def look(model_key: int, times: Any, ended: Any) -> None:
 
 
 def paged(model: RegisteredModel, work: Any) -> tuple[Any, list[float]]:
-    """What the work returns, and how long pages took meanwhile."""
+    """Return the result of the work, and how long pages took meanwhile."""
     from django.db import connection
 
     connection.close()
@@ -164,7 +164,7 @@ def retain(model: RegisteredModel, hours: int) -> tuple[float, Any]:
 
 
 def gigabytes() -> float:
-    """All partitions with their indexes."""
+    """Return the size of all partitions with their indexes, in GB."""
     from django.db import connection
 
     from inferences.store.partitions import TABLES
@@ -179,7 +179,7 @@ def gigabytes() -> float:
 
 
 def processor(work: Any) -> tuple[float, float]:
-    """What the work returns, and the processor seconds of this process and its session."""
+    """Return the work's result, and the processor seconds of this process and its session."""
     from django.db import connection
 
     with connection.cursor() as cursor:
@@ -195,7 +195,7 @@ def processor(work: Any) -> tuple[float, float]:
 
 
 def memory(which: str) -> float:
-    """Megabytes of this process: those in use, or the most there were."""
+    """Return the memory of this process in MB: current (VmRSS) or peak (VmHWM)."""
     lines = Path("/proc/self/status").read_text().splitlines()
     return sum(int(line.split()[1]) for line in lines if line.startswith(which)) / 1024
 
@@ -225,7 +225,7 @@ def run(given: argparse.Namespace) -> None:
     most, statements = len(rows) / (unlinking + deleting), len(rows) / deleting
     rows.clear()
     filled = gigabytes()
-    Path("/proc/self/clear_refs").write_text("5")  # the peak begins anew
+    Path("/proc/self/clear_refs").write_text("5")  # resets the peak, VmHWM
     idle = memory("VmRSS")
     ((rate, task), spent), during = paged(
         kept, lambda: processor(lambda: retain(kept, hours))

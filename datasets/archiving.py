@@ -44,6 +44,7 @@ class Erased(EntryBatch):
 
 
 def member_of(number: int, entry: DatasetEntry, split: str | None) -> Member:
+    """Return an entry as a member of an archive; ``number`` is its place in the set."""
     return Member(
         number=number,
         inference_id=entry.inference_id,

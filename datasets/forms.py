@@ -24,6 +24,8 @@ SHARE = re.compile(r"\s*([A-Za-z0-9_-]+)\s*=\s*([0-9.]+)\s*(%?)\s*")
 
 
 class NewDatasetForm(forms.Form):
+    """The form to create a dataset."""
+
     name = forms.CharField(max_length=255, validators=[NAME])
     description = forms.CharField(
         required=False,
@@ -55,6 +57,8 @@ class AddForm(forms.Form):
 
 
 class SplittingForm(forms.Form):
+    """The form to split the working version of a dataset."""
+
     kind = forms.ChoiceField(choices=KINDS, label="How")
     shares = forms.CharField(
         required=False,
@@ -115,6 +119,8 @@ def shares_in(text: str) -> dict[str, float]:
 
 
 class ArchiveForm(forms.Form):
+    """The form to write a version as an archive."""
+
     format = forms.ChoiceField(choices=[(n, f.title) for n, f in FORMATS.items()])
     container = forms.ChoiceField(choices=Container.choices, label="File")
     split = forms.ChoiceField(required=False)

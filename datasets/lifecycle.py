@@ -202,6 +202,7 @@ def archive(
 
 
 def stop(actor: object, dataset: Dataset, task: TrackedTask) -> None:
+    """Stop a task of the dataset; 409 (``task-already-ended``) if it has ended."""
     with transaction.atomic():
         if not task.stop():
             raise Conflict("The task has ended already.", "task-already-ended")
@@ -209,6 +210,7 @@ def stop(actor: object, dataset: Dataset, task: TrackedTask) -> None:
 
 
 def retry(actor: object, dataset: Dataset, task: TrackedTask) -> None:
+    """Resume a failed or stopped task; 409 (``task-not-ended``) for any other."""
     with transaction.atomic():
         if not task.resume():
             message = "Only a task that failed or was stopped is tried again."
@@ -238,7 +240,7 @@ def _audit(actor: object, action: str, dataset: Dataset, **details: Any) -> None
 def finish_deletions() -> int:
     """Remove the contents of deleted datasets in batches; return how many datasets ended.
 
-    A dataset with active tasks is left for the next run: its tasks are told to stop first.
+    A dataset with active tasks is left for a later run, after its tasks were asked to stop.
     """
     from exports.cleanup import remove_archive
 

@@ -35,6 +35,7 @@ class Gone(Exception):
 
 
 def prefix_of(project: Project) -> str:
+    """Return the prefix of the storage keys of a project's inputs."""
     return f"{ROOT}{project.pk}/"
 
 
@@ -95,6 +96,7 @@ def save(project: Project, found: dict[str, DatasetBlob]) -> list[str]:
 
 
 def needed() -> Exists:
+    """Return the condition that an entry needs the ``DatasetBlob`` of the outer query."""
     return Exists(DatasetEntry.objects.filter(blob=OuterRef("pk")))
 
 
@@ -136,6 +138,7 @@ def unnamed(prefix: str) -> Iterator[blobs.Stored]:
 
 
 def is_there(blob: DatasetBlob) -> bool:
+    """Return whether the object exists with the size of its row."""
     with suppress(FileNotFoundError):
         return blobs.size(blob.storage_key) == blob.size
     return False

@@ -9,6 +9,7 @@ from exports import archive_writer
 
 @shared_task
 def run_adding_task(task_id: str) -> None:
+    """Carry out an addition task; its queue message starts this."""
     tasks = AddingTask.objects.select_related("dataset__project", "model__project")
     if found := tasks.filter(pk=task_id).first():  # None if its dataset was removed
         adding.carry_out(found)
@@ -16,6 +17,7 @@ def run_adding_task(task_id: str) -> None:
 
 @shared_task
 def run_archive_task(task_id: str) -> None:
+    """Carry out an archive task; its queue message starts this."""
     tasks = DatasetArchive.objects.select_related("dataset__project")
     if found := tasks.filter(pk=task_id).first():
         archive_writer.carry_out(found)

@@ -12,6 +12,7 @@ from istore.checks.verification import Finding, Scope
 
 
 def inputs_there(scope: Scope) -> Iterator[DatasetBlob]:
+    """Yield the inputs that must exist: of all projects, or of the one in scope."""
     rows = DatasetBlob.objects.filter(removal_at=None)
     if scope.project:
         rows = rows.filter(project=scope.project)
@@ -19,6 +20,7 @@ def inputs_there(scope: Scope) -> Iterator[DatasetBlob]:
 
 
 def inputs_found(blob: DatasetBlob, *, deep: bool) -> str:
+    """Return what is wrong with an input, or ""; ``deep`` compares its SHA-256 too."""
     if not shared_blobs.is_there(blob):
         return "It is not there, or not of its size."
     if deep:

@@ -265,6 +265,7 @@ def _act(request: HttpRequest, project_id: str, name: str, do: Any, said: str) -
 @login_required
 @require_POST
 def publish(request: HttpRequest, project_id: str, name: str) -> HttpResponse:
+    """Publish the working version."""
     note = request.POST.get("note", "")[:1000].replace("\0", "")
     return _act(
         request,
@@ -278,6 +279,7 @@ def publish(request: HttpRequest, project_id: str, name: str) -> HttpResponse:
 @login_required
 @require_POST
 def split(request: HttpRequest, project_id: str, name: str) -> HttpResponse:
+    """Set how the working version is split."""
     form = SplittingForm(request.POST)
     if not form.is_valid():
         messages.error(request, " ".join(e for es in form.errors.values() for e in es))
@@ -295,6 +297,7 @@ def split(request: HttpRequest, project_id: str, name: str) -> HttpResponse:
 @login_required
 @require_POST
 def remove(request: HttpRequest, project_id: str, name: str) -> HttpResponse:
+    """Remove entries from the working version, with an undo for those of published versions."""
     found, ids = _dataset(request, project_id, name, Role.EDITOR), _entry_ids(request)
     chosen = found.entries.current().filter(pk__in=ids)
     old = chosen.filter(first_version__lt=found.working)  # others cannot be put back
@@ -318,6 +321,7 @@ def remove(request: HttpRequest, project_id: str, name: str) -> HttpResponse:
 @login_required
 @require_POST
 def put_back(request: HttpRequest, project_id: str, name: str) -> HttpResponse:
+    """Undo the removal of entries from the working version."""
     found = _dataset(request, project_id, name, Role.EDITOR)
     try:
         count = lifecycle.put_back(caller_of(request), found, _entry_ids(request))

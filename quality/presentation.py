@@ -55,6 +55,8 @@ ERRORS = ("mae", "rmse", "median_absolute_error", "max_error", "log_loss")
 
 @dataclass(frozen=True, slots=True)
 class Tile:
+    """A figure in a tile."""
+
     title: str
     value: float | None
     note: str
@@ -71,6 +73,8 @@ class Cell:
 
 @dataclass(frozen=True, slots=True)
 class HeatRow:
+    """A row of the confusion matrix."""
+
     label: str
     cells: list[Cell]
     total: int
@@ -105,6 +109,7 @@ class Line:
 
 
 def tiles(figures: Figures) -> list[Tile]:
+    """Return a tile for each overall figure that has a value."""
     return [
         Tile(*_named(TITLES[name], value))
         for name, value in figures.overall.items()
@@ -138,6 +143,7 @@ def label_rows(figures: Figures) -> list[tuple[str, list[float | None], int, flo
 
 
 def heat_rows(confusion: Confusion) -> list[HeatRow]:
+    """Return the rows of the confusion matrix with the heat of each cell."""
     rows = []
     for place, (label, counts) in enumerate(
         zip(confusion.labels, confusion.counts, strict=True)

@@ -31,6 +31,7 @@ GROUPS = {
 @login_required
 @require_safe
 def page(request: HttpRequest, model_id: str) -> HttpResponse:
+    """Render the quality page of a model, or its figures alone."""
     model = visible_model(request, model_id)
     question = Question(request.GET)
     all_rows = request.GET.get("rows") == "all"

@@ -1,4 +1,4 @@
-"""The admin site of services: what runs is looked at here, and ended as by the API."""
+"""The admin site of services: read-only, except for terminating sessions as the API does."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One call of a session on behalf of a person, with the interface's pipelines applied."""
+"""Call a session on behalf of a person, with the pipelines of its interface."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ HEADERS = {"content-type": "application/json", "accept": "application/json"}
 
 @dataclass(frozen=True, slots=True)
 class Called:
-    """What came of it: an answer as JSON text, or a sentence about why there is none."""
+    """The result of a call: the answer as JSON text, or a sentence that says why there is none."""
 
     text: str = ""
     error: str = ""
@@ -27,7 +27,7 @@ class Called:
 
 
 def call(actor: object, session: InferenceSession, request: Any) -> Called:
-    """Waits for the answer. Whatever goes wrong is told, not raised."""
+    """Call the session, wait, and return the result. Failures are in it, never raised."""
     from inference_store.adapters import create_pipeline
 
     service = session.service
@@ -70,7 +70,7 @@ def _output(pipeline: Any, content: bytes) -> tuple[str, str]:
 
     try:
         answer = json.loads(content)
-    except ValueError:  # a stream, or not JSON, or more than is shown
+    except ValueError:  # a stream, no JSON, or larger than the page shows
         return content.decode(errors="replace"), ""
     if pipeline:
         items = answer if isinstance(answer, list) else [answer]
@@ -82,7 +82,7 @@ def _output(pipeline: Any, content: bytes) -> tuple[str, str]:
 
 
 def _describe(content: bytes, status: int) -> str:
-    """The sentence of a problem, or of a server that tells errors in another form."""
+    """Return the sentence of a problem, or of another form of error that servers use."""
     try:
         told = json.loads(content)
         said = told.get("detail") or told.get("error")

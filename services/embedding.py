@@ -1,4 +1,4 @@
-"""Texts become vectors by a call of the service that a model names: to search by text."""
+"""Embed texts by the service that a model names, for the search by text."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ PATHS = (("embedding",), ("data", 0, "embedding"), ("outputs", 0, "data"))
 
 
 def embed(model: RegisteredModel, text: str) -> Sequence[float]:
-    """The vector of the text, from a ready session of the service that the model names.
+    """Return the vector of a text, from a ready session of the service that the model names.
 
-    Raises ``Problem``: 409 while no session is ready, 502 for an answer without a vector.
-    The call goes as all calls of sessions do, and is stored where the service says so.
+    Raises ``Problem``: 409 if no session is ready, 502 for an answer without a vector. It is
+    a call like any other, and is stored if the service says so.
     """
     session = (
         _service(model)
@@ -56,7 +56,7 @@ def _service(model: RegisteredModel) -> InferenceService:
 
 
 def vector_in(answer: Any) -> list[float] | None:
-    """The numbers, in any of the forms in which embeddings are answered."""
+    """Return the numbers of an answer, in any form that embedding servers use; else None."""
     if isinstance(answer, list) and len(answer) == 1:
         return vector_in(answer[0])
     if _is_vector(answer):

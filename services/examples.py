@@ -1,4 +1,4 @@
-"""Requests to begin with, for the small form that calls a session."""
+"""Example requests, with which the form that calls a session is filled in."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from services.runners.servers import OPENAI, V2
 
 PROMPT = "A ship enters the harbour and"
 MESSAGES = [{"role": "user", "content": "Which ships are in the harbour?"}]
-# One grey pixel; the sizes are those of the picture it stands for.
+# A picture of one grey pixel; width and height are those of an imagined larger one.
 PIXEL = (
     "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAAAAAA6fptVAAAACklEQVR4nGNoAAAAggCB6Hh"
     "s1wAAAABJRU5ErkJggg=="
@@ -20,7 +20,7 @@ PIXEL = (
 
 
 def example_for(service: InferenceService) -> Any:
-    """A request that the service is likely to understand."""
+    """Return a request that the service probably understands."""
     if service.runner == Runner.MOCK:
         return _of_mock(service)
     protocol = _protocol(service)
@@ -35,7 +35,7 @@ def example_for(service: InferenceService) -> Any:
 def _of_mock(service: InferenceService) -> Any:
     try:
         mock = Mock.read(service.configuration)
-    except BadConfiguration:  # of another release
+    except BadConfiguration:  # the service was created by another release
         return {}
     if mock.speaks_openai(service.endpoint) and not service.input_pipeline:
         return _of_openai(service.endpoint)

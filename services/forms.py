@@ -1,4 +1,4 @@
-"""Describing services, starting and calling sessions."""
+"""Django forms to create services, and to start and call sessions."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ REQUEST_CHARS = 2_000_000
 
 
 class JSONTextField(forms.CharField):
-    """A JSON text, read as strictly as the API reads."""
+    """A field of JSON text, parsed as strictly as the API parses."""
 
     def __init__(self, rows: int = 4, **options: Any) -> None:
         attributes = {"rows": rows, "class": "mono", **PLAIN}
@@ -53,7 +53,7 @@ class JSONTextField(forms.CharField):
 
 
 class OfProjectsForm(forms.Form):
-    """A form whose first question is the project, of those that the person edits."""
+    """A form whose first field is the project, one of those where the person is an editor."""
 
     project = forms.ModelChoiceField(
         Project.objects.none(), to_field_name="project_id", empty_label=None
@@ -74,7 +74,7 @@ class MockForm(OfProjectsForm):
 
 
 class NewServiceForm(OfProjectsForm):
-    """A server that runs already, or a command of the installation."""
+    """The form of a service: a server that runs already, or a command of the installation."""
 
     name = forms.CharField(max_length=255, validators=[OUTSIDE_ID])
     runner = forms.ChoiceField(label="What answers")
@@ -154,7 +154,7 @@ class NewServiceForm(OfProjectsForm):
 
     @property
     def values(self) -> dict[str, Any]:
-        """What makes the service, once the form is valid."""
+        """Return the arguments that create the service; call it when the form is valid."""
         names = ("name", "model_id", "runner", "configuration", "endpoint")
         return {name: self.cleaned_data[name] for name in (*names, "output_schema")}
 

@@ -1,7 +1,7 @@
-"""What can be called: services, the sessions that run them, and who may reach one.
+"""Services, the sessions that run them, the tokens of sessions, and replicas.
 
-A service and a stored model share a ``model_id``, not a foreign key: the store also keeps
-inferences of models that are served elsewhere, and a service may be stored nowhere.
+A service and a registered model share a ``model_id``, not a foreign key: the store also
+has inferences of models that are served elsewhere, and calls of a service may not be stored.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ def new_id() -> uuid.UUID:
 
 
 class Runner(models.TextChoices):
-    """What answers for a service."""
+    """The kind of runner that answers for a service."""
 
     MOCK = "mock", "Mock: simulated answers"
     URL = "url", "URL: a server that runs already"
@@ -34,7 +34,7 @@ class Runner(models.TextChoices):
 
 
 class Status(models.TextChoices):
-    """Where a session is in its life. The last two are terminal."""
+    """The status of a session. The last two are terminal."""
 
     CREATED = "Created"
     ADMITTED = "Admitted", "Starting"
@@ -52,7 +52,7 @@ class InferenceServiceQuerySet(models.QuerySet["InferenceService"]):
 
 
 class InferenceService(models.Model):
-    """A model packaged behind an interface, and how it is run."""
+    """A service: a model behind an interface, and how it is run."""
 
     id = models.UUIDField(primary_key=True, default=new_id, editable=False)
     project = models.ForeignKey(Project, models.PROTECT, related_name="services")
@@ -76,9 +76,9 @@ class InferenceService(models.Model):
     objects = InferenceServiceQuerySet.as_manager()
 
     class Meta:
-        ordering = ["-id"]  # as they were made, the newest first
+        ordering = ["-id"]  # ids are UUIDs in order of time, so the newest comes first
         indexes = [
-            # Read by the page and the list of a project.
+            # Serves the services of a project, newest first: its page and the API's list.
             models.Index(fields=["project", "-id"], name="service_by_project")
         ]
 
@@ -94,12 +94,12 @@ class InferenceSessionQuerySet(models.QuerySet["InferenceSession"]):
         return self.filter(status__in=LIVE)
 
     def expired(self) -> Self:
-        """Those that should have ended by now."""
+        """Return the live sessions whose ``expires_at`` is past."""
         return self.live().filter(expires_at__lte=Now())
 
 
 class InferenceSession(models.Model):
-    """A running instance of a service. ``services.sessions`` moves its status."""
+    """A session: a running instance of a service. Only ``services.sessions`` changes its status."""
 
     id = models.UUIDField(primary_key=True, default=new_id, editable=False)
     service = models.ForeignKey(
@@ -126,13 +126,13 @@ class InferenceSession(models.Model):
     class Meta:
         ordering = ["-id"]
         indexes = [
-            # Read by whoever starts, watches and ends sessions: few are live at a time.
+            # A partial index for the runner and beat, which read live sessions: only a few are.
             models.Index(
                 fields=["expires_at"],
                 name="session_live",
                 condition=Q(status__in=LIVE),
             ),
-            # Read by the page of a service.
+            # Serves the sessions of a service on its page.
             models.Index(fields=["service", "-id"], name="session_by_service"),
         ]
         constraints = [
@@ -155,7 +155,7 @@ class InferenceSession(models.Model):
 
     @property
     def ready_replicas(self) -> int:
-        """Of those that are prefetched."""
+        """The number of ready replicas; the caller prefetches them."""
         return sum(each.is_ready for each in self.running.all())
 
     def is_expired(self, at: datetime) -> bool:
@@ -163,7 +163,7 @@ class InferenceSession(models.Model):
 
 
 class SessionToken(models.Model):
-    """A secret that reaches one session and nothing else. Only its SHA-256 is kept."""
+    """A token that is valid for one session only. Only the SHA-256 of its secret is stored."""
 
     session = models.ForeignKey(InferenceSession, models.CASCADE, related_name="tokens")
     prefix = models.CharField(max_length=16, unique=True, editable=False)
@@ -173,7 +173,7 @@ class SessionToken(models.Model):
 
     class Meta:
         indexes = [
-            # Read by the beat that forgets tokens which open nothing any more.
+            # Serves session_tokens.forget_expired_tokens, which beat calls.
             models.Index(fields=["expires_at"], name="session_token_by_expiry")
         ]
 
@@ -182,7 +182,7 @@ class SessionToken(models.Model):
 
 
 class Replica(models.Model):
-    """One of the processes of a session, as the runner saw it last."""
+    """One process of a session, with the state that the runner last saw."""
 
     session = models.ForeignKey(
         InferenceSession, models.CASCADE, related_name="running"
@@ -209,5 +209,5 @@ class Replica(models.Model):
 
 
 def configuration_of(service: InferenceService) -> dict[str, Any]:
-    """How it is run, as it is told on the wire: its kind beside what the kind needs."""
+    """Return the runner of a service as the API has it: its kind and its configuration."""
     return {"kind": service.runner, **service.configuration}

@@ -1,9 +1,9 @@
-"""Plain JSON requests that ask for several things at once, and their answers, taken apart.
+"""Split plain JSON requests with several inputs, and their answers, into single inferences.
 
-Read are the forms whose request and answer both say how many there are: OpenAI's
-embeddings (``input`` and ``data``) and completions (``prompt`` and ``choices``), and the
-servers of Hugging Face (``inputs``, answered with a list). A list that is one input, such
-as the messages of a chat or the tokens of one text, is one.
+It knows the forms whose request and answer both show the number of inputs: OpenAI's
+embeddings (``input`` and ``data``) and completions (``prompt`` and ``choices``), and
+Hugging Face servers (``inputs``, answered by a list). A list that is a single input, such
+as the messages of a chat or the tokens of a text, is not split.
 """
 
 from __future__ import annotations
@@ -16,12 +16,12 @@ import orjson
 
 from istore.api.parsing import write_json
 
-USAGE = "usage"  # of the request as a whole: it stands with the first part
+USAGE = "usage"  # counts of the whole request: only the first part keeps them
 
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """The member of the request that is a list, and that of the answer, if it has one."""
+    """A form of batches: the list member of the request, and that of the answer, if any."""
 
     asked: str
     answered: str | None
@@ -31,7 +31,7 @@ class Batch:
         values = request.get(self.asked)
         if not isinstance(values, list) or not all(map(self.is_one, values)):
             return 1
-        # Several answers to each are not told apart from answers to several.
+        # With ``n`` answers to each input it is unknown which answer belongs to which input.
         is_single = request.get("n") in (None, 1) and request.get("best_of") in (
             None,
             1,
@@ -39,7 +39,7 @@ class Batch:
         return max(len(values), 1) if is_single else 1
 
     def rows(self, answer: Any, count: int) -> list[Any] | None:
-        """What was answered to each, in the order of the request; None: not as many."""
+        """Return the answers in the order of the request; None if the number differs."""
         rows = answer
         if self.answered is not None:
             rows = answer.get(self.answered) if isinstance(answer, dict) else None
@@ -53,7 +53,7 @@ class Batch:
         return rows
 
     def slice(self, answer: Any, row: Any, index: int) -> Any:
-        """The answer as it would be to this one alone."""
+        """Return the answer as it would be for this input alone."""
         if isinstance(row, dict) and "index" in row:
             row = {**row, "index": 0}
         if self.answered is None:
@@ -79,20 +79,20 @@ FORMS = (
 
 
 def may_be_several(body: bytes, task_type: str) -> bool:
-    """Without parsing: whether a list of inputs may stand in it."""
+    """Return whether the body may hold a list of inputs, without parsing it."""
     return task_type.startswith("Text") and any(
         b'"%s"' % form.asked.encode() in body for form in FORMS
     )
 
 
 def count_inputs(body: bytes, task_type: str) -> int:
-    """How many inferences a request may be; raises ValueError where it is no JSON."""
+    """Return the number of inferences in a request. Raises ValueError if it is not JSON."""
     found = _batch_of(body, task_type)
     return found[1] if found else 1
 
 
 def split_inputs(body: bytes, task_type: str) -> list[bytes]:
-    """The request for each of its inputs, as it would be for that one alone."""
+    """Return one request for each input, as it would be for that input alone."""
     found = _batch_of(body, task_type)
     if found is None:
         return [body]
@@ -104,7 +104,7 @@ def split_inputs(body: bytes, task_type: str) -> list[bytes]:
 def split_answer(
     body: bytes, task_type: str, answer: bytes, count: int
 ) -> list[bytes] | None:
-    """The answer to each of so many inputs; None where it does not come in as many."""
+    """Return the answer to each of ``count`` inputs; None if it cannot be split so."""
     found = _batch_of(body, task_type)
     if found is None or found[1] != count:
         return None
@@ -117,9 +117,9 @@ def split_answer(
 
 
 def _written(value: Any) -> bytes:
-    """As JSON, however deep: orjson reads 1,024 levels and writes 254.
+    """Return the value as JSON, also if deeply nested: orjson reads 1,024 levels, writes 254.
 
-    Raises ``ValueError`` where nothing writes it.
+    Raises ``ValueError`` if it cannot be written.
     """
     try:
         return write_json(value).encode()
@@ -131,7 +131,7 @@ def comes_in_as_many(body: bytes, task_type: str, answer: bytes, count: int) -> 
     try:
         if split_answer(body, task_type, answer, count) is None:
             return False
-        # Capture writes the request once for each of its inputs: that must not fail then.
+        # Capture writes the request for each of its inputs later, when it must not fail.
         _written(orjson.loads(body))
     except ValueError:
         return False
@@ -139,7 +139,7 @@ def comes_in_as_many(body: bytes, task_type: str, answer: bytes, count: int) -> 
 
 
 def _batch_of(body: bytes, task_type: str) -> tuple[Batch, int, dict[str, Any]] | None:
-    # The documents of a ranking are one question.
+    # The documents of a ranking are one input.
     if not task_type.startswith("Text"):
         return None
     request = orjson.loads(body)

@@ -1,4 +1,4 @@
-"""Requests in plain JSON: what of them is the input of the inference."""
+"""Find the input of the inference in a plain JSON request."""
 
 from __future__ import annotations
 
@@ -13,8 +13,11 @@ PICTURE = "image"
 
 
 def input_of(body: bytes) -> tuple[bytes, str]:
-    """The bytes to keep and their content type: the picture of a request that asks
-    about one, ``{"image": base64 or a data URL}``, else the request as it came."""
+    """Return the bytes to store as the input, and their content type.
+
+    Of a request ``{"image": base64 or a data URL}`` they are the picture, else the request as
+    it came.
+    """
     if b'"image"' in body and (picture := _picture(body)) is not None:
         content_type = sniff(picture)
         if content_type.startswith("image/"):

@@ -1,8 +1,8 @@
-"""Passes a call of a session on to the proxy, which carries it, and its answer back.
+"""Relay a call of a session to the proxy, and its answer back.
 
-So a session can be called at the address of the API; who asks for speed asks the proxy
-itself, whose address each session tells. The answer is passed on as it comes, and when
-the client leaves, the proxy sees that.
+So a session can be called at the URL of the API. Calling the proxy directly is faster; each
+session names its URL. The answer is relayed as it arrives, and when the client
+disconnects, the connection to the proxy is closed too.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from services.models import InferenceSession
 from services.runners.servers import IN_A_PATH
 
 PIECE = 64 * 1024
-# What the proxy does not answer within its own limits it will not answer any more.
+# Beyond the proxy's own total timeout: after both no answer will come.
 PATIENCE_SECONDS = 30
 PASSED_ON = (
     "accept",
@@ -56,7 +56,7 @@ log = logging.getLogger(__name__)
 
 
 def path_of(session: InferenceSession, endpoint: str) -> str:
-    """The path of a call, on the API as on the proxy."""
+    """Return the path of a call, which is the same on the API and on the proxy."""
     infer = f"/api/v1/inferencesessions/{session.id.hex}/infer"
     return f"{infer}/{quote(endpoint, safe=IN_A_PATH)}"
 
@@ -68,7 +68,10 @@ def ask(
     body: bytes,
     headers: Mapping[str, str],
 ) -> tuple[http.client.HTTPConnection, http.client.HTTPResponse]:
-    """The beginning of the proxy's answer. Raises ``Problem`` when there is none."""
+    """Send the call; return the connection and the response, whose body is not read yet.
+
+    Raises ``Problem`` if the proxy does not answer.
+    """
     parts = urlsplit(settings.ISTORE_PROXY_INTERNAL_URL)
     is_safe = parts.scheme == "https"
     kind = http.client.HTTPSConnection if is_safe else http.client.HTTPConnection
@@ -90,7 +93,7 @@ def ask(
 def passed_back(
     connection: http.client.HTTPConnection, response: http.client.HTTPResponse
 ) -> HttpResponseBase:
-    """The answer, piece by piece as it comes."""
+    """Return a response that streams the proxy's answer as it arrives."""
     answer = StreamingHttpResponse(
         _pieces(connection, response), status=response.status
     )
@@ -107,5 +110,5 @@ def _pieces(
     try:
         while piece := response.read1(PIECE):
             yield piece
-    finally:  # also when nobody takes the rest: then the proxy hears of it
+    finally:  # also if the client disconnects: closing tells the proxy
         connection.close()

@@ -1,7 +1,7 @@
-"""Whether a server answers yet: the status of a GET, and nothing else of its answer.
+"""Probe whether a server is ready: the status of a GET, and nothing else of its response.
 
-A server that somebody registered is not trusted: it is asked at the address that was
-checked, and whatever it sends, within the time it is given.
+A registered server is not trusted. The probe connects to the address that was checked, and
+ends after its timeout, whatever the server sends.
 """
 
 from __future__ import annotations
@@ -21,7 +21,10 @@ STATUS_LINE = re.compile(rb"HTTP/1\.[01] ([1-5][0-9]{2})(?: |\r?$)")
 
 
 def status_of(url: str, seconds: float = SECONDS, *, ours: bool = False) -> int | None:
-    """None when nothing answers in time. ``ours`` is a server that we started."""
+    """Return the HTTP status of the URL, or None without a response within ``seconds``.
+
+    ``ours`` is True for a server that this store started itself.
+    """
     deadline = time.monotonic() + seconds
     parts = urlsplit(url)
     host, port = parts.hostname or "", parts.port or PORTS[parts.scheme]

@@ -1,4 +1,4 @@
-"""Ports of this machine on which processes of sessions answer."""
+"""Ports of this machine on which processes of sessions listen."""
 
 from __future__ import annotations
 
@@ -11,9 +11,10 @@ from services.models import Replica
 
 
 def is_port_of_session(url: str) -> bool:
-    """Whether a process of some session listens at the URL's port of this machine.
+    """Return whether a process of any session listens on this machine at the URL's port.
 
-    Where the URL leads is known only when its host is resolved; the caller compares.
+    Only the port is compared. Whether the host is this machine is known when it is resolved,
+    which the caller does.
     """
     if not settings.ISTORE_PROCESSES_FILE or (port := port_of(url)) is None:
         return False
@@ -21,7 +22,7 @@ def is_port_of_session(url: str) -> bool:
 
 
 def port_of(url: str) -> int | None:
-    """The port that a URL leads to; None for what is no URL of a server."""
+    """Return the port of a URL, or None if it is no URL of a server."""
     try:
         parts = urlsplit(url)
         return parts.port or PORTS.get(parts.scheme)

@@ -1,4 +1,4 @@
-"""Sessions at a URL are looked at until they answer; what came to its time is ended."""
+"""Probe sessions at a URL until they are ready, and end sessions that have expired."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ AT_ONCE, AT_MOST = 8, 200
 
 
 def tend() -> None:
-    """The beat's round."""
+    """Do one round: end expired sessions, delete expired tokens, probe. Beat calls it."""
     sessions.end_expired_sessions()
     forget_expired_tokens()
     starting = InferenceSession.objects.filter(
         status__in=sessions.STARTING, service__runner=Runner.URL
     )
     found = list(starting.select_related("service__project")[:AT_MOST])
-    # The threads ask, and touch no database.
+    # The threads only probe over HTTP. Database connections stay with this thread.
     with ThreadPoolExecutor(AT_ONCE) as threads:
         answers = list(threads.map(_answers, found))
     for session, answers_now in zip(found, answers, strict=True):
@@ -34,7 +34,7 @@ def tend() -> None:
 
 
 def look(session: InferenceSession) -> None:
-    """Ask its server now, if that is what it waits for; ``session`` is read anew."""
+    """Probe the server of a starting session now, and refresh ``session`` from the database."""
     waits = session.status in sessions.STARTING
     if waits and session.service.runner == Runner.URL:
         _note(session, _answers(session))
@@ -42,10 +42,10 @@ def look(session: InferenceSession) -> None:
 
 
 def _answers(session: InferenceSession) -> bool | str:
-    """Whether the server answers; a text when it must not be asked any more."""
+    """Return whether the server is ready; a text if its configuration is not allowed."""
     try:
         server = UrlServer.read(session.service.configuration)
-    except BadConfiguration as error:  # what is allowed has changed since
+    except BadConfiguration as error:  # the operator's rules changed since
         return str(error)
     status = status_of(server.ready_url)
     return status is not None and server.dialect.means_ready(status)

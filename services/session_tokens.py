@@ -1,4 +1,4 @@
-"""Secrets that reach one session: 256 random bits, shown once, kept as their SHA-256."""
+"""Tokens of sessions: secrets of 256 random bits, shown once, stored as their SHA-256."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from django.db.models.functions import Now
 
 from services.models import InferenceSession, SessionToken
 
-MARK = "iss_"  # tells them from tokens of projects, in a log or a repository
+MARK = "iss_"  # so that a token in a log or repository can be told from a project's
 PREFIX_LENGTH = len(MARK) + 10
 
 
 def new_secret(session: InferenceSession, expires_at: datetime | None = None) -> str:
-    """A secret for the session, whose row is written; show it after the commit."""
+    """Write the row of a new token, and return its secret. Show it only after the commit."""
     secret = MARK + secrets.token_urlsafe(32)
     ends = min(expires_at or session.expires_at, session.expires_at)
     SessionToken.objects.create(
@@ -29,9 +29,9 @@ def new_secret(session: InferenceSession, expires_at: datetime | None = None) ->
 
 
 def find_session_token(secret: str) -> SessionToken | None:
-    """The token of this secret, its session and service beside it.
+    """Return the token of this secret, with its session and service; None if there is none.
 
-    The session may have ended: what that means, the caller says.
+    The session may have ended; the caller decides what that means.
     """
     if not secret.startswith(MARK):
         return None
@@ -47,7 +47,7 @@ def find_session_token(secret: str) -> SessionToken | None:
 
 
 def forget_expired_tokens() -> int:
-    """For the beat: how many were forgotten."""
+    """Delete expired tokens, and return how many. Beat calls it."""
     return SessionToken.objects.filter(expires_at__lte=Now()).delete()[0]
 
 

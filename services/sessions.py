@@ -1,7 +1,7 @@
-"""Sessions begin, get ready and end. Every change of a status goes through here.
+"""The state machine of sessions: every change of a status goes through this module.
 
-Each is one conditional UPDATE, so whoever comes second changes nothing: a session that
-was terminated stays so, whatever a runner still has to say about it.
+Each transition is one conditional UPDATE, so of two concurrent ones the second changes
+nothing. A terminated session stays terminated, whatever a runner still reports.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ def create_service(actor: object, project: Project, **values: Any) -> InferenceS
 
 @transaction.atomic
 def remove_service(actor: object, service: InferenceService) -> None:
-    """With its sessions, which must have ended."""
+    """Delete a service and its sessions; 409 (``service-in-use``) if one has not ended."""
     locked = InferenceService.objects.select_for_update().get(pk=service.pk)
     if locked.sessions.live().exists():
         message = "It has sessions that have not ended. Terminate them first."
@@ -62,18 +62,19 @@ def start_session(
     replicas: int = 1,
     expires_at: datetime | None = None,
 ) -> tuple[InferenceSession, str]:
-    """A session and the secret that reaches it, which nobody can be shown again.
+    """Start a session; return it with the secret of its token, which cannot be shown again.
 
-    Both are committed before anybody sees them.
+    Both are committed before they are returned.
     """
     ends = _expiry(expires_at)
     with transaction.atomic():
-        # Two that start at once are counted one after the other, and the service stays.
+        # The lock makes concurrent starts count one after the other (_check_room), and
+        # keeps the service from being deleted meanwhile.
         Project.objects.select_for_update().get(pk=service.project_id)
         if not InferenceService.objects.filter(pk=service.pk).exists():
             raise invalid("There is no such service.", "inferenceService")
         _check_room(service.project)
-        is_ready = service.runner == Runner.MOCK  # there is nothing to wait for
+        is_ready = service.runner == Runner.MOCK  # a mock needs no start
         session = InferenceSession.objects.create(
             service=service,
             account=account or service.account,
@@ -93,7 +94,7 @@ def start_session(
 def issue_token(
     actor: object, session: InferenceSession, expires_at: datetime | None = None
 ) -> str:
-    """One more secret for a session that has not ended."""
+    """Create a further token of a live session, and return its secret; 409 if it has ended."""
     with transaction.atomic():
         held = InferenceSession.objects.select_for_update().get(pk=session.pk)
         if not held.is_live or held.is_expired(now()):
@@ -105,12 +106,12 @@ def issue_token(
 
 
 def short_lived_token(actor: object, session: InferenceSession) -> str:
-    """A secret for one call, on behalf of a person who shows none."""
+    """Return the secret of a token for one call, made on behalf of a person."""
     return issue_token(actor, session, now() + ONE_CALL)
 
 
 def terminate_session(actor: object, session: InferenceSession) -> InferenceSession:
-    """The session as it is now. One that has ended stays as it ended."""
+    """Terminate a session, and return it. One that has ended is returned unchanged."""
     with transaction.atomic():
         if _end(session, Status.TERMINATED, f"By {actor}."):
             _audit(actor, "session.terminate", session)
@@ -119,7 +120,7 @@ def terminate_session(actor: object, session: InferenceSession) -> InferenceSess
 
 
 def end_expired_sessions() -> int:
-    """For the beat: how many came to their time."""
+    """End expired sessions, and return how many. Beat calls it."""
     count = 0
     expired = InferenceSession.objects.expired().select_related("service__project")
     for session in expired:
@@ -131,20 +132,20 @@ def end_expired_sessions() -> int:
 
 
 def note_admitted(session: InferenceSession, reason: str = "") -> bool:
-    """Somebody is starting it, or starting it again; False if it has ended."""
+    """Note that a session is being started or restarted. Returns False if it has ended."""
     found = _live(session).exclude(status=Status.ADMITTED, reason=reason[:500])
     return bool(found.update(status=Status.ADMITTED, reason=reason[:500]))
 
 
 def note_ready(session: InferenceSession) -> bool:
-    """It answers; False if it has ended, or was ready before."""
+    """Note that a session is ready. Returns False if it has ended or was ready before."""
     found = _live(session).exclude(status=Status.READY)
     ready_at = Coalesce(F("ready_at"), Now())
     return bool(found.update(status=Status.READY, reason="", ready_at=ready_at))
 
 
 def note_failed(session: InferenceSession, reason: str) -> bool:
-    """It cannot be started, or not any more; False if it has ended."""
+    """Note that a session cannot be started (again). Returns False if it has ended."""
     with transaction.atomic():
         failed = _end(session, Status.ERROR, reason)
         if failed:
@@ -153,7 +154,7 @@ def note_failed(session: InferenceSession, reason: str) -> bool:
 
 
 def state_problem(session: InferenceSession, at: datetime) -> Exception | None:
-    """Why it cannot be called for good, as a problem; None while it lives."""
+    """Return the problem why a session can never be called again; None while it is live."""
     if not session.is_live:
         return ended(session)
     if session.is_expired(at):
@@ -193,7 +194,10 @@ def _live(session: InferenceSession) -> Any:
 
 
 def _end(session: InferenceSession, status: Status, reason: str) -> bool:
-    """With its replicas' rows: who runs them sees that it ended, and stops them."""
+    """End a live session; return False if it had ended.
+
+    The runner then sees that it is not live, stops its processes and deletes their rows.
+    """
     return bool(
         _live(session).update(status=status, reason=reason[:500], ended_at=Now())
     )

@@ -1,4 +1,4 @@
-"""The pages of services and sessions."""
+"""URLs of the pages of services and sessions."""
 
 from django.urls import path
 

@@ -1,6 +1,6 @@
-"""The pages of services and sessions: each view asks, and hands on to a template.
+"""The pages of services and sessions: each view queries, and renders a template.
 
-Whatever a person may not see is a 404, the same as what is not there.
+What a person may not see is a 404, like what does not exist.
 """
 
 from __future__ import annotations
@@ -81,7 +81,7 @@ def new_service(request: HttpRequest) -> HttpResponse:
 @never_cache
 @require_POST
 def start_mock(request: HttpRequest) -> HttpResponse:
-    """A mock's service and a session of it, with one click."""
+    """Create a mock's service and start a session of it, with one click."""
     caller = caller_of(request)
     projects = caller.visible_projects(Role.EDITOR)
     form = MockForm(request.POST, projects=projects)
@@ -119,7 +119,7 @@ def service(request: HttpRequest, service_id: UUID) -> HttpResponse:
 @never_cache
 @require_POST
 def start(request: HttpRequest, service_id: UUID) -> HttpResponse:
-    """Start a session. Its token is shown in this answer alone."""
+    """Start a session. Its token is shown in this response only."""
     found = visible_service(request, service_id, Role.EDITOR)
     form = SessionForm(request.POST)
     if not form.is_valid():
@@ -153,7 +153,7 @@ def terminate(request: HttpRequest, session_id: UUID) -> HttpResponse:
 @login_required
 @require_POST
 def call(request: HttpRequest, session_id: UUID) -> HttpResponse:
-    """Call the session with what the form holds, and show what it answers."""
+    """Call the session with the request of the form, and render its answer."""
     session = visible_session(request, session_id, Role.EDITOR)
     session_reaper.look(session)
     form = CallForm(request.POST)
@@ -175,7 +175,7 @@ def call(request: HttpRequest, session_id: UUID) -> HttpResponse:
 def visible_service(
     request: HttpRequest, service_id: UUID, role: Role = Role.VIEWER
 ) -> InferenceService:
-    """The service, for a person with this role in its project."""
+    """Return the service, for a person with this role in its project; else 404."""
     caller = caller_of(request)
     seen = InferenceService.objects.visible_to(caller).select_related("project")
     found = seen.filter(pk=service_id).first()
@@ -211,7 +211,7 @@ def _start(
 def _page(
     request: HttpRequest, found: InferenceService, status: int = 200, **more: Any
 ) -> HttpResponse:
-    """The page of a service; its sessions alone when htmx asks how they do."""
+    """Render the page of a service; only its sessions when htmx polls for them."""
     shown = list(found.sessions.prefetch_related("running")[:SESSIONS_SHOWN])
     callable_ones = [each for each in shown if each.status == Status.READY]
     of = more.pop("of", None) or next(iter(callable_ones), None)

@@ -1,4 +1,4 @@
-"""The pages of models and their inferences: each view asks, and hands on to a template."""
+"""The pages of models and inferences: each view queries, and renders a template."""
 
 from inferences.web.access import visible_inference, visible_model
 

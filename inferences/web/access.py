@@ -1,6 +1,6 @@
-"""Which model or inference a page is about, for a person who may see it.
+"""Look up the model or inference of a page, for a person who may see it.
 
-Whatever a person may not see is a 404, the same as what is not there.
+What a person may not see is a 404, like what does not exist.
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ from istore.web.pages import require
 def visible_model(
     request: HttpRequest, model_id: str, role: Role = Role.VIEWER
 ) -> RegisteredModel:
-    """The model, for a person who may see it and has this role in its project.
+    """Return the model, for a person who may see it and has this role in its project.
 
-    Raises ``AmbiguousModel`` where the address names no project and several have the id.
+    Raises ``AmbiguousModel`` if the URL names no project and several projects have the id.
     """
     caller = caller_of(request)
     model = RegisteredModel.objects.seen_by(caller, model_id, named_project(request))
@@ -33,6 +33,7 @@ def visible_model(
 def visible_inference(
     request: HttpRequest, model_id: str, inference_id: str
 ) -> Inference:
+    """Return the inference, for a person who may see its model; else 404."""
     found = find_inference(visible_model(request, model_id), inference_id)
     if found is None:
         raise Http404

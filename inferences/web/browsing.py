@@ -1,7 +1,7 @@
-"""The page of a model's inferences: the list, its filters, its counts.
+"""The browse page of a model's inferences: the list, its filters, its counts.
 
-The list is all that the first answer holds. What is counted comes beside it (``facets``,
-``part=count``), so that no aggregate is waited for, and ends in time.
+The first response holds only the list. Counts are fetched by separate requests (``facets``,
+``part=count``) with a statement timeout, so that the list never waits for an aggregate.
 """
 
 from __future__ import annotations
@@ -46,15 +46,17 @@ from inferences.web.view_models.questions import COLUMNS, Question, Row
 from istore.db.statement_timeout import statement_timeout
 from istore.web.pages import render_page
 
-PAGE_SIZES = {"gallery": 24, "table": 30}  # what fills a large screen
+PAGE_SIZES = {"gallery": 24, "table": 30}  # enough to fill a large screen
 NEW_AT_ONCE = 24
-# A slow inference is stored after quicker ones that began later: the tail looks back.
+# Row ids are times of events, and a slow inference is stored after quicker ones that
+# began later. So live updates start this long before the newest row shown.
 TAIL_SECONDS = 60
 
 
 @login_required
 @require_safe
 def browse(request: HttpRequest, model_id: str) -> HttpResponse:
+    """Render the browse page of a model, or the part of it that is requested."""
     model = visible_model(request, model_id)
     if not request.GET and (first := model.saved_views.filter(is_default=True).first()):
         return redirect(address_of(first))
@@ -120,12 +122,12 @@ def _whole(
 
 
 def _counting(address: str) -> str:
-    """The page with what each filter would leave, for browsers without scripts."""
+    """Return the URL of the page with facets in it, for browsers without JavaScript."""
     return f"{address}{'&' if '?' in address else '?'}counts=true"
 
 
 def _facets(model: RegisteredModel, question: Question) -> counting.Facets | None:
-    """None: there is nothing to count, or it takes too long."""
+    """Return the facets; None if there is nothing to count or it exceeds the timeout."""
     try:
         return counting.facets(model, question)
     except (ValidationError, OperationalError):
@@ -141,7 +143,7 @@ def _list(
         "question": question,
         "shown": shown,
         "cards": cards(model, page.inferences, shown, detection_test(question)),
-        # Once, not once a card.
+        # Computed once here, not once for each card.
         "within": question.context,
         "columns": question.columns,
         "next": page.next and f"{question.pinned}&cursor={page.next}",
@@ -150,7 +152,7 @@ def _list(
 
 
 def _page(model: RegisteredModel, question: Question) -> tuple[Page, str]:
-    """The page, and which kind of problem there is instead of one."""
+    """Return the page and "", or an empty page and the kind of problem."""
     limit = PAGE_SIZES[question.view]
     try:
         query = InferenceQuery(
@@ -166,7 +168,7 @@ def _page(model: RegisteredModel, question: Question) -> tuple[Page, str]:
         return Page([], None), "cursor"
     except BadQuestion as error:
         return Page([], None), str(error)
-    except APIException as error:  # of the service that embeds a text
+    except APIException as error:  # raised by the service that embeds a text
         return Page([], None), sentence(error)
     except OperationalError:
         return Page([], None), "slow"
@@ -175,8 +177,10 @@ def _page(model: RegisteredModel, question: Question) -> tuple[Page, str]:
 def _new(
     request: HttpRequest, model: RegisteredModel, question: Question
 ) -> HttpResponse:
-    """What came since the row id ``after``, newest first; the page leaves out what it
-    shows already."""
+    """Render what arrived since the row id ``after``, newest first.
+
+    It may hold rows that the page shows already; its script leaves them out.
+    """
     try:
         after = moment_of(int(request.GET.get("after", "")))
         since = first_id_at(after - timedelta(seconds=TAIL_SECONDS))
@@ -207,7 +211,7 @@ def _count(
 @login_required
 @require_safe
 def facets(request: HttpRequest, model_id: str) -> HttpResponse:
-    """What each filter of the panel would leave, and the volume over time."""
+    """Render the facets of the filter panel, and the volume over time."""
     model = visible_model(request, model_id)
     question = Question(request.GET)
     context: dict[str, Any] = {"model": model, "question": question}
@@ -223,7 +227,7 @@ def facets(request: HttpRequest, model_id: str) -> HttpResponse:
 @login_required
 @require_safe
 def one_key(request: HttpRequest, model_id: str) -> HttpResponse:
-    """How the values of one metadata key are distributed over what is asked for."""
+    """Render the distribution of one metadata key's values over the matches."""
     model = visible_model(request, model_id)
     question = Question(request.GET)
     key, type_ = request.GET.get("of", ""), request.GET.get("of_type", "")

@@ -1,4 +1,4 @@
-"""Changing one inference by hand: its metadata, and what came true."""
+"""Change one inference by hand: its metadata, ground truth and protection."""
 
 from __future__ import annotations
 
@@ -32,12 +32,15 @@ from inferences.web.view_models.questions import Question
 from istore.accounts.access import caller_of
 from istore.models import Role
 
-UNDO_MAX_CHARS = 100_000  # it travels with the session
+UNDO_MAX_CHARS = 100_000  # the undo form is stored in the session
 View = Callable[[HttpRequest, str, str], HttpResponse]
 
 
 def posted_to(name: str) -> Callable[[View], View]:
-    """What is read under such an address is an inference whose id ends like it."""
+    """Decorate a POST view, so that GET on its URL shows the inference of that id.
+
+    Inference ids may hold slashes, so an id may end like the URL of an action.
+    """
 
     def decorate(view: View) -> View:
         @wraps(view)
@@ -56,7 +59,7 @@ def posted_to(name: str) -> Callable[[View], View]:
 def _back(
     request: HttpRequest, model: RegisteredModel, inference_id: str
 ) -> HttpResponse:
-    """To the inference, within the result that it was opened from."""
+    """Redirect to the inference, with the query of the list that it was opened from."""
     question = Question(QueryDict(request.POST.get("within", "").removeprefix("?")))
     here = reverse(
         "inferences:detail", args=[model.project, model.model_id, inference_id]
@@ -70,7 +73,7 @@ def _back(
 def change_metadata(
     request: HttpRequest, model_id: str, inference_id: str
 ) -> HttpResponse:
-    """``key``, ``type`` and ``value``; with ``remove``, the key goes."""
+    """Set metadata by ``key``, ``type`` and ``value``; with ``remove`` delete the key."""
     model = visible_model(request, model_id, Role.EDITOR)
     inference = visible_inference(request, model_id, inference_id)
     caller, key = caller_of(request), request.POST.get("key", "").strip()
@@ -125,7 +128,7 @@ def _with_undo(
     fields: list[tuple[str, str]],
     said: str,
 ) -> str:
-    """With a form that puts back what was; without one where that would be too long."""
+    """Return the message with a form that restores the old value, unless that is too long."""
     if sum(len(value) for _, value in fields) > UNDO_MAX_CHARS:
         return said
     model = inference.registered_model
@@ -139,8 +142,10 @@ def _with_undo(
 def change_truth(
     request: HttpRequest, model_id: str, inference_id: str
 ) -> HttpResponse:
-    """What came true: ``labels`` as words between commas, ``value``, ``text``, ``boxes``
-    or ``json``, as ``form`` says; with ``remove``, none is known any more."""
+    """Set the ground truth, in the form that ``form`` names; with ``remove`` delete it.
+
+    Forms are ``labels`` (separated by commas), ``value``, ``text``, ``boxes`` and ``json``.
+    """
     model = visible_model(request, model_id, Role.EDITOR)
     inference = visible_inference(request, model_id, inference_id)
     caller, before = caller_of(request), find_truth(model, inference_id)
@@ -171,7 +176,7 @@ def change_truth(
 
 
 def _give(posted: Any) -> Any:
-    """What the form says, as the API would be told it. Raises ``ValueError``."""
+    """Return the ground truth of the form, as the API takes it. Raises ``ValueError``."""
     form = posted.get("form", "")
     if form == "labels":
         words = (word.strip() for word in posted.get("labels", "").split(","))
@@ -193,9 +198,9 @@ def _give(posted: Any) -> Any:
 
 
 def _turned_back(boxes: Any, turn: str) -> Any:
-    """Boxes that were drawn over a picture that EXIF turns, as the file has its pixels.
+    """Return boxes drawn over a picture that EXIF rotates, in the pixels of the file.
 
-    What is no box is left to be refused with its place.
+    Items that are no boxes are passed on unchanged, so that validation names their place.
     """
     if not turn:
         return boxes

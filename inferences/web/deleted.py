@@ -1,4 +1,4 @@
-"""What was soft-deleted, for administrators: find it, restore it, remove it for good."""
+"""Soft-deleted inferences, for administrators: find, restore or permanently remove them."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ PAGE_SIZE = 50
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """A row of the page."""
+    """One row of the page."""
 
     inference: Inference
 
@@ -41,7 +41,7 @@ class Line:
 
     @property
     def goes_at(self) -> datetime | None:
-        """When it goes by itself; None when nobody but people removes it."""
+        """When it is removed automatically (``ISTORE_SOFT_DELETE_DAYS``); None if never."""
         days = settings.ISTORE_SOFT_DELETE_DAYS
         if not days or self.inference.is_protected:
             return None
@@ -51,6 +51,7 @@ class Line:
 @login_required
 @require_safe
 def deleted(request: HttpRequest, model_id: str) -> HttpResponse:
+    """Render the soft-deleted inferences of a model."""
     model = visible_model(request, model_id, Role.ADMINISTRATOR)
     query = request.GET.get("q", "").strip()
     found, problem = soft_deletion.DeletedPage([], None), ""
@@ -79,7 +80,7 @@ def deleted(request: HttpRequest, model_id: str) -> HttpResponse:
 @login_required
 @require_POST
 def change_deleted(request: HttpRequest, model_id: str) -> HttpResponse:
-    """Restore or remove those that are ticked, or all that match."""
+    """Restore or remove the ticked inferences, or all that match."""
     model = visible_model(request, model_id, Role.ADMINISTRATOR)
     query, act = request.POST.get("q", "").strip(), request.POST.get("act")
     names = request.POST.getlist("inference_id")[:1000]
@@ -120,7 +121,7 @@ def _do(request: HttpRequest, model: RegisteredModel, act: str, chosen: Any) -> 
 
 
 def _filter(query: str) -> Filter | None:
-    """Raises ``ValueError`` with what is wrong in the text."""
+    """Return the filter of a text query. Raises ``ValueError`` that says what is wrong in it."""
     return text.parse(query) if query else None
 
 

@@ -1,4 +1,4 @@
-"""Erasures of a project: ask for one, follow it, and its report."""
+"""Erasures of a project: start one, follow its progress, read its report."""
 
 from __future__ import annotations
 
@@ -37,6 +37,8 @@ PARTS = {
 
 
 class ErasureForm(forms.Form):
+    """The form to start an erasure."""
+
     key = forms.CharField(
         max_length=PATH_MAX_CHARS,
         help_text="A metadata key; a path for JSON; data_source for the source.",
@@ -67,6 +69,7 @@ class ErasureForm(forms.Form):
 @sensitive_post_parameters("value")
 @require_http_methods(["GET", "HEAD", "POST"])
 def erasures(request: HttpRequest, project_id: str) -> HttpResponse:
+    """Render the erasures of a project; POST starts one."""
     project = visible_project(request, project_id, Role.ADMINISTRATOR)
     form = ErasureForm(request.POST or None)
     if request.method == "POST" and form.is_valid():
@@ -90,6 +93,7 @@ def erasures(request: HttpRequest, project_id: str) -> HttpResponse:
 @login_required
 @require_safe
 def erasure(request: HttpRequest, project_id: str, task_id: UUID) -> HttpResponse:
+    """Render one erasure with its report."""
     project = visible_project(request, project_id, Role.ADMINISTRATOR)
     task = _task(project, task_id)
     parts = [
@@ -111,7 +115,7 @@ def erasure(request: HttpRequest, project_id: str, task_id: UUID) -> HttpRespons
 
 
 def _in_order(counts: dict[str, int]) -> list[tuple[str, int]]:
-    """What is counted everywhere first, in the order people ask for it."""
+    """Return the counts in a fixed order: first those that every erasure has."""
     names = sorted(counts, key=lambda n: ORDER.index(n) if n in ORDER else len(ORDER))
     return [(name.replace("_", " "), counts[name]) for name in names]
 
@@ -119,6 +123,7 @@ def _in_order(counts: dict[str, int]) -> list[tuple[str, int]]:
 @login_required
 @require_POST
 def stop_erasure(request: HttpRequest, project_id: str, task_id: UUID) -> HttpResponse:
+    """Stop an erasure; what is erased stays erased."""
     project = visible_project(request, project_id, Role.ADMINISTRATOR)
     task = _task(project, task_id)
     running.stop_erasure(caller_of(request), task)

@@ -1,4 +1,4 @@
-"""Errors of the API's functions, as a sentence for a person."""
+"""Turn errors of the API's functions into sentences for people."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from rest_framework.exceptions import APIException
 
 
 def sentence(error: APIException) -> str:
-    """``boxes 2 xmin: A finite number is expected.``"""
+    """Return an error as text, such as ``boxes 2 xmin: A finite number is expected.``"""
     return "; ".join(_describe(error.detail)) or "It is not there any more."
 
 

@@ -1,4 +1,4 @@
-"""Registering a model, and its settings."""
+"""Django forms to register a model, and for its settings."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ LABELS_MAX = 10_000
 
 
 class LabelsField(forms.CharField):
-    """One label a line, in the order of the model's numbers."""
+    """A field of class labels, one per line, in the order of the model's class numbers."""
 
     widget = forms.Textarea(attrs={"rows": 4, "spellcheck": "false"})
 
@@ -34,6 +34,8 @@ class LabelsField(forms.CharField):
 
 
 class ModelSettingsForm(forms.Form):
+    """The form of a model's settings."""
+
     upstream_url = forms.CharField(
         label="Upstream URL",
         required=False,
@@ -96,6 +98,8 @@ class ModelSettingsForm(forms.Form):
 
 
 class NewModelForm(ModelSettingsForm):
+    """The form to register a model, settings included."""
+
     model_id = forms.CharField(
         label="Model id",
         max_length=255,

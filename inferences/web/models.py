@@ -1,4 +1,4 @@
-"""The pages of models: all of them, a new one, the settings of one."""
+"""The pages of models: the list, registration, and the settings of one."""
 
 from __future__ import annotations
 
@@ -27,12 +27,13 @@ from istore.accounts.access import caller_of
 from istore.api.problems import Conflict
 from istore.models import Project, Role
 
-CARDS_AT_ONCE = 12  # the activity of further models is asked for when they are reached
+CARDS_AT_ONCE = 12  # the activity of further models is fetched when scrolled to
 
 
 @login_required
 @require_safe
 def models(request: HttpRequest) -> HttpResponse:
+    """Render the models that the person may see."""
     caller = caller_of(request)
     administered = set(caller.visible_projects(Role.ADMINISTRATOR))
     edited = set(caller.visible_projects(Role.EDITOR))
@@ -69,7 +70,7 @@ def models(request: HttpRequest) -> HttpResponse:
 def _first_steps(
     groups: dict[Any, Any], edited: set[Project], administered: set[Project]
 ) -> dict[str, Any]:
-    """What the first-inference guide fills in: real addresses, real names."""
+    """Return the values that the guide to a first inference shows: real URLs and names."""
     first = next((model for group in groups.values() for model, _ in group), None)
     project = first.project if first else min(edited, key=str)
     body = {
@@ -94,6 +95,7 @@ def _first_steps(
 @login_required
 @require_safe
 def model_activity(request: HttpRequest, model_id: str) -> HttpResponse:
+    """Render the activity of one model's card."""
     model = visible_model(request, model_id)
     if request.GET.get("part") == "storage":
         context = {"model": model, "used": storage_used(model)}
@@ -107,6 +109,7 @@ def model_activity(request: HttpRequest, model_id: str) -> HttpResponse:
 @login_required
 @require_http_methods(["GET", "HEAD", "POST"])
 def register(request: HttpRequest) -> HttpResponse:
+    """Render the form to register a model; POST registers it."""
     caller = caller_of(request)
     projects = caller.visible_projects(Role.EDITOR)
     first = projects.first()
@@ -133,6 +136,7 @@ def register(request: HttpRequest) -> HttpResponse:
 @login_required
 @require_http_methods(["GET", "HEAD", "POST"])
 def model_settings(request: HttpRequest, model_id: str) -> HttpResponse:
+    """Render the settings of a model; POST changes them."""
     model = visible_model(request, model_id, Role.EDITOR)
     names = list(ModelSettingsForm.base_fields)
     before = {name: getattr(model, name) for name in names}
@@ -151,7 +155,7 @@ def model_settings(request: HttpRequest, model_id: str) -> HttpResponse:
 @login_required
 @require_http_methods(["GET", "HEAD", "POST"])
 def switch_storage(request: HttpRequest, model_id: str) -> HttpResponse:
-    """Whoever comes to look finds the model's Storage page, whose address is another."""
+    """Switch storage on or off; GET redirects to the model's Storage page."""
     if request.method != "POST":
         model = visible_model(request, model_id)
         return redirect("retention:policy", model.project, model.model_id)

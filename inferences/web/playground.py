@@ -1,4 +1,4 @@
-"""Trying a model: a picture, a text or a request goes through the proxy from the page."""
+"""The playground: send a picture, a text or a request through the proxy from the page."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from inferences.web.view_models.json_text import highlight
 from istore.models import Role
 
 INPUT_MAX_BYTES = 16 * 1024**2
-WAITS_MOST = 20  # the record comes within a second or two, or something is wrong
+WAITS_MOST = 20  # polls; the record normally appears within one or two seconds
 OF_TEXT = (TaskType.TEXT_EMBEDDING,)
 OF_NUMBERS = (TaskType.TABULAR_CLASSIFICATION, TaskType.TABULAR_REGRESSION)
 EXAMPLE = """{"inputs": [{"name": "features", "datatype": "FP64", "shape": [1, 3],
@@ -31,6 +31,7 @@ EXAMPLE = """{"inputs": [{"name": "features", "datatype": "FP64", "shape": [1, 3
 @login_required
 @require_http_methods(["GET", "HEAD", "POST"])
 def try_it(request: HttpRequest, model_id: str) -> HttpResponse:
+    """Render the playground of a model; POST calls the model."""
     model = visible_model(request, model_id, Role.EDITOR)
     form = request.POST.get("form") or _usual_form(model)
     context: dict[str, Any] = {
@@ -67,7 +68,7 @@ def _usual_form(model: RegisteredModel) -> str:
 
 
 def _body(request: HttpRequest, model: RegisteredModel) -> bytes:
-    """The V2 request that the form describes. Raises ``ValueError``."""
+    """Return the V2 request of the form. Raises ``ValueError``."""
     given = request.POST
     name = given.get("name", "").strip() or "image"
     if given.get("form") == "request":
@@ -87,7 +88,7 @@ def _body(request: HttpRequest, model: RegisteredModel) -> bytes:
 @login_required
 @require_safe
 def tried(request: HttpRequest, model_id: str) -> HttpResponse:
-    """The record of an inference that was tried: a link to it, or that it is on its way."""
+    """Render a link to the record of the call, or that it has not been stored yet."""
     model = visible_model(request, model_id)
     inference_id = request.GET.get("id", "")
     waits = request.GET.get("waits", "0")

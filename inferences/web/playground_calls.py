@@ -1,7 +1,7 @@
-"""One call of a model through the proxy, on behalf of a person at a page.
+"""Call a model through the proxy on behalf of a person at a page.
 
-The proxy asks for a token. One is made for this call alone, ends by itself within minutes
-and is revoked when the answer is there.
+The proxy requires a token. Each call creates its own, which expires within minutes and is
+revoked when the answer has arrived.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Tried:
-    """``inference_ids`` are those that were recorded; none when ``why_not`` says why."""
+    """The result of a call. ``inference_ids`` were recorded; if none, ``why_not`` says why."""
 
     status: int
     text: str
@@ -60,7 +60,7 @@ class Tried:
 
 
 def tensor_request(model: RegisteredModel, name: str, content: bytes | str) -> bytes:
-    """A V2 request of one element: bytes in base64, a text as it is."""
+    """Return a V2 request with one element: bytes in base64, a text as it is."""
     tensor: dict[str, Any] = {"name": name, "shape": [1], "datatype": "BYTES"}
     if isinstance(content, bytes):
         tensor["parameters"] = {"content_type": "base64"}
@@ -76,7 +76,10 @@ def tensor_request(model: RegisteredModel, name: str, content: bytes | str) -> b
 
 
 def try_model(user: User, model: RegisteredModel, body: bytes) -> Tried:
-    """The answer of the proxy, whatever it is. Raises a 503 when it gives none."""
+    """Call the model, and return the proxy's answer, errors included.
+
+    Raises a 503 if the proxy does not answer.
+    """
     seconds = (settings.ISTORE_UPSTREAM_TOTAL_SECONDS or 600) + PATIENCE_SECONDS
     expires_at = clock.now() + timedelta(seconds=seconds)
     token, secret = create_token(

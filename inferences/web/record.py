@@ -1,4 +1,4 @@
-"""The page of one inference, and what it shows of its blobs."""
+"""The page of one inference, and its blobs and previews."""
 
 from __future__ import annotations
 
@@ -47,6 +47,7 @@ JSON_OPEN_LINES = 60
 @login_required
 @require_safe
 def detail(request: HttpRequest, model_id: str, inference_id: str) -> HttpResponse:
+    """Render the page of one inference."""
     inference = visible_inference(request, model_id, inference_id)
     model, payload = inference.registered_model, inference.payload
     hash_ = bytes(inference.data_hash).hex()
@@ -96,7 +97,10 @@ def _changes(model: RegisteredModel, inference: Inference) -> list[MetadataChang
 
 
 def _as_query(inference: Inference, hash_: str) -> str:
-    """A text query that finds it, and others of the same input in its microsecond."""
+    """Return a text query that finds the inference: by input hash and time.
+
+    It also finds others of the same input in the same microsecond.
+    """
     moment = inference.created_at
     return queries.write(
         And(
@@ -109,14 +113,14 @@ def _as_query(inference: Inference, hash_: str) -> str:
 
 
 def _full(content_type: str) -> bool:
-    """Whether browsers show the picture as it was stored."""
+    """Return whether browsers can show a picture of this type as it is stored."""
     return content_type in ("image/png", "image/jpeg", "image/webp", "image/gif")
 
 
 @login_required
 @require_safe
 def similar(request: HttpRequest, model_id: str, inference_id: str) -> HttpResponse:
-    """The nearest inferences by their embeddings, as a strip."""
+    """Render a strip of the nearest inferences by embedding."""
     model = visible_model(request, model_id)
     if find_inference(model, inference_id) is None:
         return detail(request, model_id, f"{inference_id}/similar")
@@ -141,10 +145,10 @@ def similar(request: HttpRequest, model_id: str, inference_id: str) -> HttpRespo
 def media(
     request: HttpRequest, model_id: str, inference_id: str, kind: str
 ) -> HttpResponse:
-    """The input or answer as it was stored, or a preview of the input."""
+    """Return the stored input or answer, or a preview of the input."""
     model = visible_model(request, model_id)
     inference = find_inference(model, inference_id)
-    if inference is None:  # an id of somebody's that ends like one of our addresses
+    if inference is None:  # the whole path may be an id that ends like this URL
         return detail(request, model_id, f"{inference_id}/{kind}")
     if kind == "preview":
         return serve_preview(request, inference.payload.input_key)

@@ -1,4 +1,4 @@
-"""Views that a project keeps of a model's inferences: filters, columns, order, layout."""
+"""Saved views of a project on a model's inferences: filters, columns, order, layout."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def address_of(view: SavedView) -> str:
 @login_required
 @require_POST
 def save(request: HttpRequest, model_id: str) -> HttpResponse:
-    """Keep ``query`` under ``name``; a view of that name becomes this one."""
+    """Save ``query`` under ``name``, replacing a view of that name."""
     model = visible_model(request, model_id, Role.EDITOR)
     question = Question(QueryDict(request.POST.get("query", "").removeprefix("?")))
     name = " ".join(request.POST.get("name", "").split())
@@ -43,7 +43,7 @@ def save(request: HttpRequest, model_id: str) -> HttpResponse:
         messages.error(request, problem)
         return redirect(here)
     with transaction.atomic():
-        # Of two that make a default at once, the later one has it.
+        # The lock orders concurrent requests that set a default: the later one wins.
         RegisteredModel.objects.select_for_update().get(pk=model.pk)
         is_default = request.POST.get("default") == "true"
         if is_default:
@@ -71,7 +71,7 @@ def _problem(model: RegisteredModel, name: str) -> str:
 @login_required
 @require_POST
 def change(request: HttpRequest, model_id: str, view_id: int) -> HttpResponse:
-    """``default`` makes it the one that is shown first, or no longer; ``remove`` ends it."""
+    """Change a saved view: ``default`` sets or unsets the default, ``remove`` deletes it."""
     model = visible_model(request, model_id, Role.EDITOR)
     with transaction.atomic():
         RegisteredModel.objects.select_for_update().get(pk=model.pk)

@@ -1,8 +1,8 @@
-"""What is done with a selection: protect it, label it, remove it.
+"""Actions on a selection of inferences: protect, label, remove.
 
-Each action is asked for twice: first with the selection, which shows how many it is, then
-with what the action needs, removal with the number that was shown. Both work without
-JavaScript.
+Each action takes two requests: the first, with the selection, shows how many inferences it
+has. The second carries what the action needs; for a removal that includes the number
+shown. Both work without JavaScript.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ from istore.models import Role
 
 @dataclass(frozen=True, slots=True)
 class Selected:
-    """These inferences, or with ``question`` all that it finds but ``excluded``."""
+    """A selection: inferences by id, or all that ``question`` finds except ``excluded``."""
 
     ids: tuple[str, ...] = ()
     question: Question | None = None
@@ -51,7 +51,7 @@ class Selected:
         return self.question.link() if self.question else ""
 
     def until_now(self) -> Selected:
-        """What arrives while somebody makes up their mind is not part of it."""
+        """Return the selection limited to now, so that later arrivals are not part of it."""
         if self.question is None or "until" in self.question.query:
             return self
         now = clock.now().isoformat().replace("+00:00", "Z")
@@ -59,12 +59,12 @@ class Selected:
         return Selected(question=question, excluded=self.excluded)
 
     def check(self) -> None:
-        """Raises ``ValidationError`` unless each part of the question says something."""
+        """Raise ``ValidationError`` if a part of the question would silently select everything."""
         if self.question:
             check_says_something(self.question.given)
 
     def found(self, model: RegisteredModel) -> InferenceQuerySet:
-        """Raises ``ValidationError`` when a filter cannot be read."""
+        """Return the selected inferences. Raises ``ValidationError`` if a filter is not valid."""
         if self.question:
             found = all_matching(model, self.question.filters)
             if not self.excluded:
@@ -77,8 +77,10 @@ class Selected:
 
 
 def select(request: HttpRequest) -> Selected:
-    """Reads the selection of a list: ``inference_id``, or ``everything`` of ``query``
-    but ``exclude_inference_id``."""
+    """Return the selection that a list posts.
+
+    That is ``inference_id``, or ``everything`` of ``query`` except ``exclude_inference_id``.
+    """
     given = request.POST if request.method == "POST" else request.GET
     if given.get("everything") == "true":
         return Selected(
@@ -94,7 +96,7 @@ def _list(query: str) -> Question:
 
 @dataclass(frozen=True, slots=True)
 class Act:
-    """An action as its page says it."""
+    """The texts and the template of an action."""
 
     name: str
     verb: str
@@ -155,7 +157,7 @@ def _act(request: HttpRequest, model_id: str, act: Act, do: Do) -> HttpResponse:
         try:
             if act.is_final and request.POST.get("number", "").strip() != str(count):
                 raise ValueError(f"Type {count} to delete {_them(count)}.")
-            # The page lets go of what was selected when it sees "acted".
+            # The page clears its selection when it sees "acted".
             messages.success(request, do(request, model, chosen), extra_tags="acted")
             return redirect(here)
         except ValueError as problem:
@@ -185,12 +187,14 @@ def _them(count: int) -> str:
 @login_required
 @require_POST
 def protect(request: HttpRequest, model_id: str) -> HttpResponse:
+    """Protect the selected inferences."""
     return _act(request, model_id, PROTECT, _protect(True))
 
 
 @login_required
 @require_POST
 def unprotect(request: HttpRequest, model_id: str) -> HttpResponse:
+    """End the protection of the selected inferences."""
     return _act(request, model_id, UNPROTECT, _protect(False))
 
 
@@ -201,7 +205,7 @@ def _protect(is_protected: bool) -> Do:
             most = protection.REASON_MAX_CHARS
             raise ValueError(f"A reason has at most {most} characters, none a NUL.")
         wanted = Protection(is_protected, reason)
-        # What was so before would be lost by taking it back.
+        # Undo would also change inferences that had this state before, so it is not offered.
         were = chosen.found(model).filter(is_protected=is_protected).exists()
         done = protection.protect_all(
             caller_of(request), model, lambda: chosen.found(model), wanted
@@ -223,7 +227,7 @@ def _protect(is_protected: bool) -> Do:
 
 
 def _fields(request: HttpRequest, chosen: Selected) -> list[tuple[str, str]]:
-    """A form that is sent for what is chosen, and is sure of it."""
+    """Return the fields of a form that confirms an action on the selection."""
     fields = [("sure", "true"), ("back", request.POST.get("back", ""))]
     if chosen.question:
         excluded = [("exclude_inference_id", each) for each in chosen.excluded]
@@ -234,6 +238,7 @@ def _fields(request: HttpRequest, chosen: Selected) -> list[tuple[str, str]]:
 @login_required
 @require_POST
 def label(request: HttpRequest, model_id: str) -> HttpResponse:
+    """Set a metadata value of the selected inferences."""
     return _act(request, model_id, LABEL, _label)
 
 
@@ -273,8 +278,11 @@ def _count(count: int) -> str:
 @login_required
 @require_POST
 def unlabel(request: HttpRequest, model_id: str) -> HttpResponse:
-    """Put back what a label replaced: of this person's changes numbered above ``since``
-    up to ``until``, those that gave ``key`` this value."""
+    """Undo a label: restore the values that it replaced.
+
+    Undone are the changes of this person, numbered above ``since`` up to ``until``, that gave
+    ``key`` this value.
+    """
     model = visible_model(request, model_id, Role.EDITOR)
     given = request.POST
     try:
@@ -299,12 +307,13 @@ def unlabel(request: HttpRequest, model_id: str) -> HttpResponse:
 @login_required
 @require_POST
 def remove(request: HttpRequest, model_id: str) -> HttpResponse:
+    """Permanently remove the selected inferences."""
     return _act(request, model_id, REMOVE, _remove)
 
 
 def _remove(request: HttpRequest, model: RegisteredModel, chosen: Selected) -> str:
     batches = removal.intend_all(caller_of(request), model, lambda: chosen.found(model))
     count = sum(map(len, batches))
-    # The intents are the work; the queue only rings, and beat rings again.
+    # The intents are durable. A lost queue message is sent again by beat.
     ring_for_removals(model.pk)
     return f"{_count(count)} deleted."

@@ -1,4 +1,4 @@
-"""The statistics of what a question finds, and of another beside it."""
+"""The statistics page of a query, and of a second query to compare it with."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ PARTS = ("volume", "labels", "scores", "latency", "key")
 
 @dataclass(frozen=True, slots=True)
 class Side:
-    """One of the sets that are looked at."""
+    """One of the sets that the page compares."""
 
     name: str
     question: Question
@@ -45,8 +45,10 @@ class Side:
 @login_required
 @require_safe
 def statistics(request: HttpRequest, model_id: str) -> HttpResponse:
-    """The frame; each panel asks for its own part, so that none waits for another. With
-    ``figures=true`` all are in the answer, for browsers without scripts."""
+    """Render the page. Each panel fetches its own part, so that none waits for another.
+
+    With ``figures=true`` all parts are in the response, for browsers without JavaScript.
+    """
     model = visible_model(request, model_id)
     question = Question(request.GET)
     sides, problem = _sides(request, question)
@@ -80,7 +82,7 @@ def statistics(request: HttpRequest, model_id: str) -> HttpResponse:
 
 
 def _ask(request: HttpRequest) -> str:
-    """The query string that the parts are asked with."""
+    """Return the query string with which the parts are fetched."""
     query = request.GET.copy()
     for name in ("part", "cursor", "figures"):
         query.pop(name, None)
@@ -88,7 +90,7 @@ def _ask(request: HttpRequest) -> str:
 
 
 def _beside(vs: str, key: str, type_: str) -> str:
-    """What a link of the page appends to keep the comparison and the metadata key."""
+    """Return what a link appends to keep the comparison and the metadata key."""
     compared = f"&vs={quote(vs, safe='')}" if vs else ""
     return f"{compared}&of={quote(key, safe='')}:{type_}" if key else compared
 
@@ -99,7 +101,7 @@ def _key(request: HttpRequest) -> tuple[str, str]:
 
 
 def _sides(request: HttpRequest, question: Question) -> tuple[list[Side], str]:
-    """The sets to look at, or what is wrong with what describes them."""
+    """Return the sets to show, and a sentence if a query is not valid."""
     try:
         first = question.filters
     except ValidationError:
@@ -120,7 +122,7 @@ def _sides(request: HttpRequest, question: Question) -> tuple[list[Side], str]:
 
 
 def _before(model: RegisteredModel, question: Question) -> str:
-    """The same question of the window of the same length before, as text."""
+    """Return the query of the preceding time window of the same length, as text."""
     if question.query.get("since") is None:
         return ""
     since, until = window_of(model, question)
@@ -137,7 +139,7 @@ def _moment(moment: datetime) -> str:
 def _figure(
     request: HttpRequest, model: RegisteredModel, sides: list[Side], part: str
 ) -> SafeString:
-    """A part as its panel; one that takes too long says so."""
+    """Return the HTML of a panel, or a note that it takes too long."""
     context: dict[str, Any] = {
         "model": model,
         "sides": sides,

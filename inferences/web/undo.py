@@ -1,7 +1,7 @@
-"""What was done, said with a button that takes it back.
+"""Messages about an action with a button to undo it.
 
-Taking back is another act like any: a form to the page that does the opposite, with the
-roles that page asks for. Where there is no such act, nothing is offered.
+Undo is an ordinary action: a form that posts to the page that does the opposite, with the
+roles which that page requires. Without such a page there is no button.
 """
 
 from __future__ import annotations
@@ -15,6 +15,6 @@ from django.template.loader import render_to_string
 def with_undo(
     request: HttpRequest, said: str, address: str, fields: Sequence[tuple[str, str]]
 ) -> str:
-    """The sentence and the form, for ``django.contrib.messages``."""
+    """Return the sentence and the form as HTML, for ``django.contrib.messages``."""
     context = {"said": said, "address": address, "fields": list(fields)}
     return render_to_string("inferences/_undo.html", context, request)

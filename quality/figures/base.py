@@ -94,6 +94,7 @@ def show(rows: list[dict[str, Any]], notes: list[str]) -> list[dict[str, Any]]:
 
 
 def thin(points: list[tuple[float, float]], most: int = 101) -> list[Any]:
+    """Return at most ``most`` of the points, evenly chosen, the first and last included."""
     if len(points) <= most:
         return points
     return [points[n * (len(points) - 1) // (most - 1)] for n in range(most)]

@@ -13,6 +13,8 @@ from quality.figures.base import Figures, Settings, Spellings, finite_or_none, s
 
 
 class Entities:
+    """Figures of text spans: precision, recall and F1, over all and by label."""
+
     def __init__(self, settings: Settings) -> None:
         self.rows = 0
         self.spellings = Spellings()

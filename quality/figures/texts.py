@@ -10,6 +10,8 @@ from quality.figures.base import Figures, Settings, finite_or_none
 
 
 class Texts:
+    """Figures of generated text."""
+
     def __init__(self, settings: Settings) -> None:
         self.same: list[bool] = []
 

@@ -17,6 +17,7 @@ def figure(value: float | None) -> str:
 
 @register.filter
 def member(values: dict[str, float | None], name: str) -> float | None:
+    """Return a member of a dict, or None."""
     return values.get(name)
 
 

@@ -1,4 +1,4 @@
-"""Who calls: besides people and tokens of projects, tokens that reach one session."""
+"""Authentication by tokens of a single session, besides people and project tokens."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from services.session_tokens import MARK, find_session_token
 
 
 class SessionBearer:
-    """``request.user`` of a call made with a session's token."""
+    """The ``request.user`` of a call that is authenticated by a session's token."""
 
     is_authenticated = is_active = True
     is_anonymous = is_staff = is_superuser = False
@@ -54,6 +54,6 @@ class SessionBearerScheme(OpenApiAuthenticationExtension):
 
 
 def bearer_of(request: Request) -> str:
-    """The secret that the call shows; empty if there is none."""
+    """Return the bearer secret of the request; empty if there is none."""
     scheme, _, secret = get_authorization_header(request).partition(b" ")
     return secret.strip().decode("latin-1") if scheme.lower() == b"bearer" else ""

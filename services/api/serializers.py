@@ -1,4 +1,4 @@
-"""Services and sessions as JSON, under the names of the client's ``schema``."""
+"""Services and sessions as JSON, with the names of the client's ``schema`` module."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The table of contents of the API of services and sessions."""
+"""URLs of the API of services and sessions."""
 
 from django.urls import path
 

@@ -1,4 +1,4 @@
-"""The REST API of services and sessions: each view parses, asks, answers."""
+"""The REST API of services and sessions: each view parses, calls ``sessions``, answers."""
 
 from __future__ import annotations
 
@@ -170,8 +170,8 @@ class SessionsView(StoreView):
         require_role(self, service.project)
         return service
 
-    # A repeat is told of the same session. Its secret is kept nowhere, so it gets one
-    # of its own.
+    # A repeated request gets the same session. The secret is stored nowhere, so the
+    # repeat gets a new one.
 
     def finalize_response(
         self, request: Request, response: Any, *args: Any, **kwargs: Any
@@ -229,7 +229,7 @@ class SessionTokensView(StoreView):
         return Response({"token": secret}, status=201)
 
     def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
-        # Under a key the secret would be kept for a day; a repeat is one more token.
+        # Idempotency would store the secret for a day. So a repeat creates a further token.
         request._request.META.pop("HTTP_IDEMPOTENCY_KEY", None)
         super().initial(request, *args, **kwargs)
 
@@ -286,7 +286,7 @@ class AnyForm(BaseContentNegotiation):
 class InferView(APIView):
     """A call of a session, passed on to the proxy and back."""
 
-    passes_on = True  # encoded as it came
+    passes_on = True  # the body stays encoded as it came
 
     authentication_classes = (SessionBearerAuthentication, SessionAuthentication)
     permission_classes = (RolePermission,)
@@ -298,7 +298,7 @@ class InferView(APIView):
         return caller_of(self.request)
 
     def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
-        # The check of a browser's request would read it as a form, and leave nothing.
+        # The CSRF check would parse the body as a form, and leave nothing to pass on.
         self.body = request._request.body
         super().initial(request, *args, **kwargs)
 
@@ -332,10 +332,10 @@ class InferView(APIView):
 
 
 def project_for(caller: Any, account: str) -> Project:
-    """The project that a new service of the account belongs to.
+    """Return the project of a new service of the account.
 
-    A token stands for one project, and the account is a name within it. A person names
-    the project, unless there is only one to choose.
+    A token belongs to one project, and the account is a name within it. A person must name
+    the project, unless there is only one to choose from.
     """
     if caller.token:
         project = caller.token.project
@@ -354,7 +354,7 @@ def project_for(caller: Any, account: str) -> Project:
 
 
 def find_session(view: Any, session_id: str) -> InferenceSession:
-    """The session, for a token of it or a caller with the role that the call needs."""
+    """Return the session, for a token of it or a caller with the role that the call needs."""
     auth, pk = view.request.auth, read_id(session_id)
     if isinstance(auth, SessionToken):
         if auth.session_id != pk:
@@ -375,7 +375,7 @@ def require_role(view: Any, project: Project) -> None:
 
 
 def read_id(text: str) -> uuid.UUID:
-    """A 404 for what is no id: there is nothing under it."""
+    """Return the id of a text; 404 if it is not a UUID, as nothing can have that id."""
     try:
         return uuid.UUID(hex=text)
     except ValueError:
@@ -396,7 +396,7 @@ def _page(
     serializer: type,
     more: tuple[str, ...] = (),
 ) -> Response:
-    """The rows after the cursor, newest first."""
+    """Return a page of the rows after the cursor, newest first."""
     given = request.query_params
     for name in given:
         if name not in ("limit", "cursor", "account", *more):

@@ -1,5 +1,5 @@
-"""How a service is run: by a mock, at a URL, or as processes of this installation.
+"""Runners of services: a mock, a server at a URL, or processes of this installation.
 
-Each kind reads its ``configuration``, which came with a request, and refuses what it does
-not know; what an operator decides (commands, addresses that may be asked) is never in it.
+Each kind parses its ``configuration``, which came with a request, and refuses unknown
+members. What only an operator decides (commands, allowed addresses) is never in it.
 """

@@ -1,4 +1,4 @@
-"""Whether a service that somebody describes could be run and called."""
+"""Validate that a described service could be run and called."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ ENDPOINT_CHARS = 255
 
 
 def check_configuration(runner: str, configuration: Mapping[str, Any]) -> None:
-    """Raises BadConfiguration, which names the member that is not right."""
+    """Raise BadConfiguration, which names the member that is not valid."""
     if runner == Runner.MOCK:
         Mock.read(configuration)
     elif runner == Runner.URL:
@@ -34,7 +34,7 @@ def check_configuration(runner: str, configuration: Mapping[str, Any]) -> None:
 
 
 def command_names() -> list[str]:
-    """What an operator listed; nothing while the file cannot be read."""
+    """Return the names of the operator's commands; none if the file cannot be read."""
     try:
         return sorted(listed())
     except BadCommands:
@@ -42,5 +42,5 @@ def command_names() -> list[str]:
 
 
 def is_endpoint(name: str) -> bool:
-    """Whether it can stand below ``infer/``: segments of letters, digits and ``._~-``."""
+    """Return whether it can be a path below ``infer/``: segments of letters, digits, ``._~-``."""
     return len(name) <= ENDPOINT_CHARS and bool(ENDPOINT.fullmatch(name))

@@ -1,20 +1,20 @@
-"""The commands that an operator lists for this installation: ``ISTORE_PROCESSES_FILE``.
+"""The commands that an operator lists for this installation in ``ISTORE_PROCESSES_FILE``.
 
-A TOML file with a table for each name that services may be run by:
+It is a TOML file with a table for each name that services may use:
 
     [wine]
     command = ["/srv/models/wine/serve", "--port", "{port}"]
     protocol = "v2"             # or "openai", or "json", which is the default
     model = "wine"              # its name there, for V2
-    ready = "/health"           # answers 2xx when it can be asked
+    ready = "/health"           # answers 2xx when it can be called
     directory = "/srv/models/wine"
     environment = { OMP_NUM_THREADS = "1" }
     start_seconds = 300
     stop_seconds = 10
 
-A request names a table and no more. ``{port}`` stands for a port of the loopback
-interface, which is also in the environment as ``PORT``. Nothing else of the store's own
-environment is passed on: its secrets are not the models' business.
+A request can only name a table. ``{port}`` is replaced by a port of the loopback interface,
+which is also in the environment as ``PORT``. Nothing of the store's own environment is
+passed on, because it holds secrets.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ STOP_SECONDS, LONGEST_STOP = 10, 600
 
 
 class BadCommands(Exception):
-    """The file cannot be used; the message is a line for the operator."""
+    """The file is not valid; the message is one line for the operator."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,9 +94,9 @@ class Command:
 
 
 def listed() -> dict[str, Command]:
-    """The commands of the file as it is now; none when no file is set.
+    """Return the commands of the current file by name; none if no file is set.
 
-    Raises BadCommands.
+    Raises BadCommands if the file is not valid.
     """
     path = settings.ISTORE_PROCESSES_FILE
     if path is None:

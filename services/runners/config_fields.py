@@ -1,4 +1,4 @@
-"""The members of a configuration, one by one. What is wrong is told with its name."""
+"""Parse the members of a configuration; an error names the member."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ TEXT_CHARS = 2048
 
 
 class BadConfiguration(ValueError):
-    """The member ``name`` is not right; the message says why."""
+    """The member ``name`` is not valid; the message says why."""
 
     def __init__(self, name: str, why: str) -> None:
         super().__init__(why)
@@ -24,7 +24,7 @@ def check_names(given: Mapping[str, Any], known: Collection[str]) -> None:
 
 
 def text(given: Mapping[str, Any], name: str, default: str | None = None) -> str:
-    """A text that is not empty, unless a default says what its absence means."""
+    """Return a text that is not empty; the default, if there is one, when it is missing."""
     value = given.get(name)
     if value is None:
         value = default

@@ -1,9 +1,9 @@
-"""Mocks: services that simulate, by the names of the client's registry.
+"""The runner of mocks, by the names of the client's registry.
 
-They are the client's own (docs/decisions/0003), so a mock answers the same on a laptop
-and behind the proxy. A name out of a request is looked up in the registry and never
-becomes a class, a module or a path. The registry is loaded when the first mock is asked
-for: most processes of a store never need it.
+The mocks are those of the client (docs/decisions/0003), so a mock answers the same on a
+laptop and behind the proxy. A name from a request is only looked up in the registry; it
+never becomes a class, a module or a path. The registry is imported on first use, because
+most processes of a store never need it.
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ if TYPE_CHECKING:
 
 
 class MockFailure(Exception):
-    """What a mock says instead of an answer, with a status and a code of the API.
+    """An error of a mock, with a status and a code of the API.
 
-    ``told`` is the same in the form of the protocol that was spoken, if it has one.
+    ``told`` is the same error in the form of the protocol of the call, if it has one.
     """
 
     def __init__(self, message: str, status: int, code: str, told: Any = None) -> None:
@@ -36,7 +36,7 @@ class MockFailure(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Stream:
-    """An answer that comes as server-sent events, evenly over the time that it takes."""
+    """An answer as server-sent events, spread evenly over its latency."""
 
     events: list[bytes]
     seconds: float
@@ -48,7 +48,7 @@ class Stream:
 
 
 def mock_titles() -> dict[str, str]:
-    """What there is to choose from: names and what people call them."""
+    """Return the titles of all mocks by name."""
     from inference_store import mocks
 
     return {name: mock.title for name, mock in mocks.registry.items()}
@@ -56,14 +56,14 @@ def mock_titles() -> dict[str, str]:
 
 @dataclass(frozen=True, slots=True)
 class Mock:
-    """One mock of the registry, with the options it was given."""
+    """A mock of the registry with its options."""
 
     name: str
     options: dict[str, Any] = field(default_factory=dict)
 
     @classmethod
     def read(cls, given: Mapping[str, Any]) -> Self:
-        """Raises BadConfiguration."""
+        """Return the mock of a configuration. Raises BadConfiguration."""
         config_fields.check_names(given, ("mock", "options"))
         name, options = config_fields.text(given, "mock"), given.get("options") or {}
         if not isinstance(options, dict):
@@ -82,7 +82,7 @@ class Mock:
 
     @property
     def openai_interface(self) -> dict[str, Any] | None:
-        """The one by which it answers as OpenAI-compatible servers do, if there is one."""
+        """The interface with which it answers as OpenAI-compatible servers do, or None."""
         from inference_store.mocks import openai
 
         interface = openai.interface_of(_find(self.name))
@@ -90,11 +90,11 @@ class Mock:
 
     @property
     def takes(self) -> str:
-        """What it is asked about: text, image or features."""
+        """The kind of input: text, image or features."""
         return _find(self.name).takes
 
     def speaks_openai(self, endpoint: str) -> bool:
-        """Whether a service with this endpoint speaks OpenAI's protocol."""
+        """Return whether a service with this endpoint uses OpenAI's protocol."""
         from inference_store.mocks import openai
 
         return f"/{endpoint}" == openai.path_of(_find(self.name))
@@ -104,20 +104,20 @@ class Mock:
 
 
 class Simulated:
-    """A mock at work: which of its calls fail goes by the number of the call."""
+    """A running mock. It counts calls, because ``error_rate`` goes by the number of the call."""
 
     def __init__(self, mock: Mock, endpoint: str) -> None:
         kind = _find(mock.name)
         given = kind.Options(**mock.options)
         self._latency, self._jitter = given.latency, given.jitter
-        # The time is waited for here, where waiting holds no thread.
+        # The latency is awaited here, so that waiting blocks no thread.
         self._simulation: Simulation = kind(
             **{**mock.options, "latency": 0, "jitter": 0}
         )
         self._openai_path = f"/{endpoint}" if mock.speaks_openai(endpoint) else ""
 
     async def answer(self, request: Any) -> Any:
-        """JSON, or a ``Stream`` where the request asks for one. Raises MockFailure."""
+        """Return JSON, or a ``Stream`` if the request asks for one. Raises MockFailure."""
         from inference_store.mocks import BadRequest, MockError
 
         seconds = self._latency + self._jitter * random.random()
@@ -159,7 +159,7 @@ def _find(name: str) -> type[Simulation]:
 
 
 def _describe(error: Exception) -> str:
-    if callable(told := getattr(error, "errors", None)):  # pydantic's
+    if callable(told := getattr(error, "errors", None)):  # a pydantic error
         first = told()[0]
         where = ".".join(str(each) for each in first["loc"])
         return f"{where}: {first['msg']}."

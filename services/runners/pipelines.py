@@ -1,4 +1,4 @@
-"""Pipelines of adapters, which are the client's own (docs/decisions/0003)."""
+"""Validate pipelines of adapters; adapters are those of the client (docs/decisions/0003)."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import Any
 
 
 def check_pipeline(adapters: list[dict[str, Any]]) -> None:
-    """Raises ValueError, with a sentence, unless they can be made."""
+    """Raise ValueError, with a sentence for people, unless the pipeline can be created."""
     from inference_store.adapters import create_pipeline
 
     create_pipeline(adapters)

@@ -1,13 +1,14 @@
-"""Runs one command and leaves nothing of it behind, however either of them ends.
+"""Run one command, and leave none of its processes behind, however either of them ends.
 
-``python -I -S process_guard.py <stop seconds> <program> [argument …]``, standard input being a
-pipe that whoever started it holds. The command is stopped when the pipe ends, which it
-does at the latest when its holder is killed, or when the keeper is told to stop; and when
-it ends by itself, what it started is stopped after it. The exit status is the command's.
+``python -I -S process_guard.py <stop seconds> <program> [argument …]``. Standard input is a
+pipe whose other end the runner holds. The guard stops the command when the pipe is closed,
+which the kernel does at the latest when the runner is killed, or when the guard itself is
+told to stop. When the command ends by itself, the guard stops what the command had started.
+Its exit status is that of the command.
 
-Linux hands orphans to the nearest process that asked for them: so what the command
-started is found even in sessions and groups of its own. Only the standard library is
-imported: there is one of these for each replica.
+The guard is a child subreaper (Linux): orphans below it become its children. So it finds
+what the command started even in other sessions and process groups. It imports only the
+standard library, because each replica has one guard.
 """
 
 import ctypes
@@ -66,7 +67,7 @@ def _is_told_to_stop(numbers):
 
 
 def stop(command, stop_seconds):
-    """Ask the command, then everything it started; kill what outlasts the time."""
+    """Send SIGTERM to the command, then to all that it started; kill what is left in the end."""
     began = time.monotonic()
     for number, seconds in (
         (signal.SIGTERM, stop_seconds),
@@ -96,9 +97,9 @@ def _signal(process, number):
 
 
 def _orphans(command):
-    """Our children but for the command; those that have ended are cleared away."""
+    """Return the adopted children, without the command; reap those that have ended."""
     try:
-        # Only then is every child that has ended an orphan.
+        # Only if the command itself has ended is every other ended child an orphan.
         while command.poll() is not None and os.waitpid(-1, os.WNOHANG)[0]:
             pass
     except ChildProcessError:

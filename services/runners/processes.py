@@ -1,14 +1,14 @@
-"""Starts the processes of sessions, watches them, and stops them when a session ends.
+"""The runner of processes: starts, watches and stops the replicas of sessions.
 
-The rows say what should run: live sessions of services that name a command. What runs is
-made to agree with them, round by round; so after any crash the next round, or the next
-runner, goes on from the rows. One runner works for a database at a time, the one that
-holds the lock. Each replica lives below a keeper (``process_guard.py``) that stops it, and all
-that it started, when the runner ends in whatever way.
+The rows are the desired state: live sessions of services that name a command. In each round
+the runner makes the processes agree with the rows. So after any crash the next round, or
+another runner, continues from the rows. One runner is active per database: the one that
+holds the advisory lock. Each replica runs below a guard (``process_guard.py``), which stops
+it and all that it started when the runner ends in any way.
 
-A replica that ends is started again, later each time, at another port; one that does not
-get ready in its time is stopped first. A session whose replicas never got ready after so
-many starts has failed.
+A replica that ends is restarted at another port, after a delay that grows each time. One
+that is not ready in time is stopped first. A session whose replicas were never ready after
+``STARTS_ALLOWED`` starts has failed.
 """
 
 from __future__ import annotations
@@ -39,8 +39,8 @@ LOOK_SECONDS = 0.5
 TICK_SECONDS = 0.05
 PROBE_SECONDS, READY_PROBE_SECONDS = 0.2, 5.0
 ANSWER_SECONDS = 3.0
-MISSES_ALLOWED = 3  # of a replica that was ready
-STARTS_ALLOWED = 5  # of a session that never was
+MISSES_ALLOWED = 3  # failed probes of a replica that was ready
+STARTS_ALLOWED = 5  # of the replicas of a session that was never ready
 PROBES_AT_ONCE = 16
 KEEPER = Path(process_guard.__file__)
 
@@ -49,7 +49,7 @@ log = logging.getLogger(__name__)
 
 @dataclass
 class Running:
-    """One replica: its process, and what is known of it."""
+    """One replica: its process, and the state that probes show."""
 
     session: InferenceSession
     number: int
@@ -72,7 +72,7 @@ class Running:
             argv=[],
             journal=self.journal,
             cwd=self.command.directory,
-            become=None,  # the keeper hears of our end by its standard input
+            become=None,  # the guard notices our end by its standard input
             is_held=True,
         )
 
@@ -86,7 +86,7 @@ class Running:
         self.child.env = self.command.env(self.port)
         self.starts += 1
         self.began_at, self.misses, self.probe_at = time.monotonic(), 0, 0.0
-        self.probe = None  # it asked at another port
+        self.probe = None  # it was for the port of the process before
         try:
             self.child.start()
         except OSError as error:
@@ -100,7 +100,7 @@ class Running:
             self.child.ask_to_stop()
 
     def has_stopped(self) -> bool:
-        """Whether it has; a keeper that is late is killed, which it should not need."""
+        """Return whether it has stopped; kill a guard that takes too long, which is unexpected."""
         if self.child.runs:
             patience = self.command.stop_seconds + 2 * process_guard.KILL_SECONDS
             if time.monotonic() - self.stopping_since > patience:
@@ -129,7 +129,7 @@ class Running:
         return not self.is_ready and waited > self.command.start_seconds
 
     def look(self, threads: ThreadPoolExecutor) -> None:
-        """Ask whether it answers, when it is time to; the answer comes by and by."""
+        """Start a probe when one is due, and take the result of the last one."""
         if self.probe is None:
             if time.monotonic() >= self.probe_at:
                 base = f"http://127.0.0.1:{self.port}"
@@ -150,7 +150,7 @@ class Running:
         self.probe_at = time.monotonic() + pause
 
     def tell(self) -> None:
-        """Write down what is known, for those who call and those who look."""
+        """Write the state to the replica's row, which the proxy and pages read."""
         Replica.objects.update_or_create(
             session_id=self.session.pk,
             number=self.number,
@@ -165,7 +165,7 @@ class Running:
 
 @dataclass
 class RunningSession:
-    """A session and its replicas."""
+    """A session with its replicas."""
 
     session: InferenceSession
     replicas: list[Running]
@@ -173,7 +173,7 @@ class RunningSession:
     said: Status = Status.CREATED
 
     def tell(self) -> None:
-        """Move the session's status to what its replicas make of it."""
+        """Update the status of the session from the state of its replicas."""
         is_ready = any(each.is_ready for each in self.replicas)
         said = Status.READY if is_ready else Status.ADMITTED
         if said == self.said:
@@ -192,7 +192,7 @@ class RunningSession:
 
 
 class ProcessRunner:
-    """``run()`` until ``stop`` is set; then everything that was started is stopped."""
+    """The runner: ``run()`` works until ``stop`` is set, and then stops all processes."""
 
     def __init__(self, journal: Journal, stop: threading.Event) -> None:
         self._journal = journal
@@ -212,7 +212,7 @@ class ProcessRunner:
             self.stop_all()
 
     def stop_all(self) -> None:
-        """Returns when nothing runs any more."""
+        """Stop everything, and return when no process runs any more."""
         self._let_go_of_all()
         while self._leaving:
             self._clear_away()
@@ -220,7 +220,7 @@ class ProcessRunner:
         self._threads.shutdown()
 
     def look(self) -> None:
-        """A moment's work, done over and over. Without the database everything runs on as it is."""
+        """Do one round. Without the database all processes keep running as they are."""
         try:
             if time.monotonic() >= self._look_at:
                 self._agree()
@@ -234,7 +234,7 @@ class ProcessRunner:
         self._clear_away()
 
     def _agree(self) -> None:
-        """Make what runs agree with the rows."""
+        """Start and stop sessions so that the processes agree with the rows."""
         if not self._holds_lock():
             self._let_go_of_all()
             return
@@ -247,7 +247,8 @@ class ProcessRunner:
 
     def _holds_lock(self) -> bool:
         with connection.cursor() as cursor:
-            # Held by the connection; asking again for what is held is granted.
+            # The lock belongs to the connection, and taking it again succeeds. So each round
+            # notices if the connection, and with it the lock, was lost.
             cursor.execute("SELECT pg_try_advisory_lock(%s)", [RUNNER_LOCK])
             (is_alone,) = cursor.fetchone()
         if is_alone and not self._is_alone:
@@ -260,8 +261,8 @@ class ProcessRunner:
         try:
             command = listed().get(name)
         except BadCommands as error:
-            log.error("%s", str(error))  # of the operator's own file
-            return  # the operator may be writing it
+            log.error("%s", str(error))  # an error in the operator's file
+            return  # it may be half written: try again in the next round
         if command is None:
             sessions.note_failed(session, f"There is no command {name!r} any more.")
             return
@@ -284,7 +285,7 @@ class ProcessRunner:
             elif replica.stopping_since:
                 replica.has_stopped()
             elif replica.is_late:
-                replica.ask_to_stop()  # and it ends, which is noted
+                replica.ask_to_stop()  # a later round notes its end and starts it again
             else:
                 replica.look(self._threads)
         running.tell()
@@ -315,7 +316,7 @@ def _wanted() -> Iterator[InferenceSession]:
 
 
 def free_port() -> int:
-    """A port of the loopback interface that nobody listens on at this moment."""
+    """Return a port of the loopback interface on which nothing listens at this moment."""
     with socket.socket() as found:
         found.bind(("127.0.0.1", 0))
         return found.getsockname()[1]

@@ -1,10 +1,10 @@
-"""What an answer must look like: the JSON schema of an interface.
+"""Validate answers by the JSON schema of an interface, with bounded work.
 
-Schemas come with requests and are held against every answer, so what that costs is
-bounded. Patterns are matched by an engine whose time grows with the length of the text
-alone; nothing is fetched for a reference. References may not lead back to themselves, and
-a schema is measured as if each were written out: the work is at most that size times the
-size of the answer, and more than so much of it is not begun.
+Schemas come with requests, and every answer is validated, so the cost must be bounded.
+Patterns are matched by an engine in linear time, and references are never fetched.
+References must not be recursive. The size of a schema is counted as if each reference were
+written out; the work is at most that size times the size of the answer, and validation is
+refused above ``MOST_WORK``.
 """
 
 from __future__ import annotations
@@ -22,30 +22,30 @@ REMEMBERED = 256
 MESSAGE_CHARS = 300
 MOST_PARTS = 20_000
 MOST_LEVELS = 32
-MOST_WORK = 200_000_000  # some seconds
-# They look at everything again on each level.
+MOST_WORK = 200_000_000  # parts of the schema times bytes of the answer: some seconds
+# These keywords visit everything below them again on each level.
 REFUSED = (
     "$dynamicRef",
     "$recursiveRef",
     "unevaluatedItems",
     "unevaluatedProperties",
 )
-DATA = ("const", "default", "enum", "examples")  # not schemas, whatever they hold
+DATA = ("const", "default", "enum", "examples")  # hold data, never schemas
 
 
 class TooMuchWork(Exception):
-    """The answer is too large to be held against the schema."""
+    """The answer is too large to be validated by the schema."""
 
 
 def check_schema(schema: dict[str, Any]) -> None:
-    """Raises ValueError, with a sentence, unless answers can be checked against it."""
+    """Raise ValueError, with a sentence for people, unless answers can be validated by it."""
     _compiled(orjson.dumps(schema))
 
 
 def misfit(schema: dict[str, Any], value: Any, size: int) -> str:
-    """Where a value of so many bytes does not fit and why; empty when it does.
+    """Return where and why a value does not fit the schema; empty if it fits.
 
-    Raises TooMuchWork.
+    ``size`` is the size of the value in bytes. Raises TooMuchWork.
     """
     compiled = _compiled(orjson.dumps(schema))
     if compiled.parts * size > MOST_WORK:
@@ -81,7 +81,7 @@ def _compiled(text: bytes) -> _Compiled:
 
 
 class _Measure:
-    """How many parts a schema has when each reference is written out."""
+    """Counts the parts of a schema as if each reference were written out."""
 
     def __init__(self, schema: Any) -> None:
         self._schema = schema

@@ -1,4 +1,4 @@
-"""Servers that answer over HTTP: which path is asked, and how readiness shows."""
+"""HTTP servers of services: the path of a call, and how to probe readiness."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ IN_A_PATH = "/:@!$&'()*+,;=~"
 
 @dataclass(frozen=True, slots=True)
 class Dialect:
-    """What a server speaks: ``v2`` (the open inference protocol), ``openai``, ``json``.
+    """The protocol of a server: ``v2`` (Open Inference Protocol), ``openai`` or ``json``.
 
-    ``model`` is the model's name there (V2 alone). ``ready`` is a path that answers 2xx
-    once the server can be asked; without one the protocol's own is taken.
+    ``model`` is the name of the model there (V2 only). ``ready`` is a path that answers 2xx
+    once the server can be called; without one the protocol's own path is used.
     """
 
     protocol: str = JSON
@@ -42,7 +42,7 @@ class Dialect:
         return cls(protocol, model, ready)
 
     def path(self, endpoint: str) -> str:
-        """Where a call of the endpoint goes, below the address of the server."""
+        """Return the path of a call of the endpoint, below the URL of the server."""
         if self.protocol == V2:
             return f"/v2/models/{_segment(self.model)}/infer"
         return "/" + quote(endpoint, safe=IN_A_PATH)
@@ -57,8 +57,11 @@ class Dialect:
         return "/"
 
     def means_ready(self, status: int) -> bool:
-        """Of a path that nobody named, any answer will do that is not a failure: the
-        server may want a credential, or have nothing there."""
+        """Return whether a probe's status means that the server is ready.
+
+        On a path that nobody configured any status but a failure counts, as the server may
+        want a credential or have nothing there.
+        """
         if self.ready or self.protocol == V2:
             return 200 <= status < 300
         return status < 500
@@ -66,14 +69,17 @@ class Dialect:
 
 @dataclass(frozen=True, slots=True)
 class UrlServer:
-    """A server that runs already, somewhere."""
+    """A server at a URL, which somebody else runs."""
 
     url: str
     dialect: Dialect
 
     @classmethod
     def read(cls, given: Mapping[str, Any]) -> Self:
-        """Raises BadConfiguration; the URL is checked as every upstream's is."""
+        """Return the server of a configuration. Its URL is checked as every upstream's is.
+
+        Raises BadConfiguration.
+        """
         config_fields.check_names(given, ("url", *Dialect.NAMES))
         url = config_fields.text(given, "url")
         try:

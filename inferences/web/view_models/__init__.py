@@ -1,1 +1,1 @@
-"""What pages show of stored inferences: plain values, made for templates."""
+"""View models: plain values for templates, made from stored inferences."""

@@ -1,4 +1,4 @@
-"""How busy a model is: how many inferences, the newest ones, their volume over time."""
+"""The activity of a model: its count, its newest inferences, their volume over time."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from inferences.web.view_models.inputs import Look, looks
 from inferences.web.view_models.plots import Bars, sparkline
 from istore.db.statement_timeout import statement_timeout
 
-COUNT_AT_ONCE = 20_000  # a few milliseconds; what is more is counted beside the page
+COUNT_AT_ONCE = 20_000  # takes a few ms; larger counts come by a separate request
 AT_LEAST_SECONDS = 1.0
 SAMPLE = 3000
 BUCKETS = 36
@@ -37,6 +37,8 @@ WINDOWS = {
 
 @dataclass(frozen=True, slots=True)
 class Activity:
+    """The activity of a model, for its card and page."""
+
     count: Count
     newest: Sequence[Inference]
     looks: dict[int, Look]
@@ -64,7 +66,7 @@ class Activity:
 
 
 def activity(model: RegisteredModel) -> Activity:
-    """Four small queries, however large the model is."""
+    """Return the activity of a model, by four small queries of bounded size."""
     live = model.inferences.live()
     newest = list(live.newest_first()[:NEWEST])
     join_payloads(model, newest)
@@ -77,7 +79,7 @@ def activity(model: RegisteredModel) -> Activity:
 
 
 def _volume(moments: Sequence[datetime]) -> tuple[Bars | None, str]:
-    """The sample in equal parts of the least window that it fits in, until now."""
+    """Return the sample in equal parts of the smallest window up to now that holds it."""
     if not moments:
         return None, ""
     now = datetime.now(UTC)
@@ -94,7 +96,7 @@ def _volume(moments: Sequence[datetime]) -> tuple[Bars | None, str]:
 
 @dataclass(frozen=True, slots=True)
 class Used:
-    """What the inputs of a model take up: now, as measured, or of its newest inferences."""
+    """The bytes of a model's inputs: counted now, last measured, or of its newest ones."""
 
     bytes: int
     is_exact: bool = True
@@ -102,7 +104,10 @@ class Used:
 
 
 def storage_used(model: RegisteredModel) -> Used:
-    """The inputs of all inferences, hidden ones too: those of many as last measured."""
+    """Return the bytes of all inputs, of soft-deleted inferences too.
+
+    Beyond ``COUNT_AT_ONCE`` inferences it is the last measurement, if there is one.
+    """
     newest = model.inferences.newest_first().values_list("id", flat=True)
     beyond = newest[COUNT_AT_ONCE : COUNT_AT_ONCE + 1].first()
     if beyond is not None and (last := storage_by_model.measured(model)):
@@ -113,8 +118,11 @@ def storage_used(model: RegisteredModel) -> Used:
 
 
 def count_in_time(model: RegisteredModel, filters: InferenceFilter) -> Count | None:
-    """The exact number, if the database finds it within ``ISTORE_QUERY_SECONDS``, else
-    that there are more than a few; None when even that takes too long."""
+    """Return the exact number, if it is counted within ``ISTORE_QUERY_SECONDS``.
+
+    Otherwise it says that there are more than ``COUNT_AT_ONCE``, or None if even that takes
+    too long.
+    """
     try:
         with statement_timeout():
             return count_matching(model, filters)

@@ -1,4 +1,4 @@
-"""What a model said, as pages show it: things found, class bars, an embedding, text."""
+"""Answers for pages: detections, class bars, an embedding, text."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from inferences.web.view_models.matches import DetectionTest
 from inferences.web.view_models.plots import Bars, bars
 
 EXCERPT_CHARS = 320
-CROWD = 4  # from here on names over a thumbnail hide more than they tell
+CROWD = 4  # from this many on, names over a thumbnail hide too much of it
 TAG_CHARS = 26
 TAGS_MAX = 20
 IN_CARD, IN_PAGE = (28, 9), (9, 3.2)
@@ -25,7 +25,7 @@ IN_CARD, IN_PAGE = (28, 9), (9, 3.2)
 
 @dataclass(frozen=True, slots=True)
 class Tag:
-    """The name over an outline: where it stands in percent, and which way it runs."""
+    """The name over an outline: its place in percent, and the direction in which it extends."""
 
     text: str
     x: float
@@ -36,30 +36,30 @@ class Tag:
 
     @property
     def shift_x(self) -> int:
-        """In pixels: a name at the right end runs to the left."""
+        """Horizontal shift in pixels; a name at the right edge extends to the left."""
         return -self.width if self.at_end else 0
 
     @property
     def shift_y(self) -> int:
-        """In pixels: a name at the top edge stands inside, all others above the outline."""
+        """Vertical shift in pixels; a name at the top edge is inside the outline, others above."""
         return 2 if self.inside else -19
 
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """One thing the model named."""
+    """One item of an answer: a detection, a class or a ranked item."""
 
     row: int
     label: str
     score: float | None
     hue: int
     outline: Outline | None = None
-    is_match: bool = True  # False: the question on the page asked for others
-    most: float = 1.0  # of a score; those of a ranking have no end but the best
+    is_match: bool = True  # False if the query of the page asks for other detections
+    most: float = 1.0  # the largest score; of a ranking that of its best item
 
     @property
     def percent(self) -> float:
-        """The score as the length of a bar."""
+        """The score as the length of a bar in percent."""
         return round(min(max(100 * (self.score or 0) / self.most, 0), 100), 1)
 
     @property
@@ -83,7 +83,7 @@ class Found:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """``found`` by score, best first; ``nothing_found`` only when the model looked."""
+    """The answer of an inference; ``found`` is sorted by score, best first."""
 
     kind: Kind = Kind.NOT_UNDERSTOOD
     understood: bool = False
@@ -91,9 +91,9 @@ class Answer:
     embedding: list[float] | None = None
     excerpt: str = ""
     content: Content | None = None
-    is_marked: bool = False  # the question asked for some of what was found
-    is_upright: bool = False  # its shapes lie over the picture as EXIF turns it
-    is_one_class: bool = False  # and what was found is how sure the model is of each
+    is_marked: bool = False  # the query asked for some of the detections
+    is_upright: bool = False  # shapes are for the picture after EXIF's rotation
+    is_one_class: bool = False  # one class is the answer; found has all probabilities
 
     @property
     def nothing_found(self) -> bool:
@@ -106,24 +106,26 @@ class Answer:
 
     @property
     def drawn(self) -> list[Found]:
-        """What is drawn over the picture; the best last, so that it lies on top, and
-        what the question asked for above all others."""
+        """What is drawn over the picture, in drawing order.
+
+        The best is last, so that it is on top; what the query asked for is above all others.
+        """
         drawn = [each for each in reversed(self.found) if each.outline]
         return sorted(drawn, key=lambda each: each.is_match)
 
     @property
     def matches(self) -> list[Found]:
-        """What the question asked for; everything where it asked for nothing such."""
+        """What the query asked for; everything if it asked for no detections."""
         return [each for each in self.found if each.is_match]
 
     @property
     def others(self) -> int:
-        """How many were found that the question did not ask for."""
+        """The number of detections that the query did not ask for."""
         return len(self.found) - len(self.matches)
 
     @property
     def tagged(self) -> list[Found]:
-        """Whose names stand over a thumbnail: of few, and none over another's."""
+        """Items with a name over the thumbnail: if they are few, and without overlaps."""
         shown = self.matches if self.is_marked else self.found
         if sum(bool(each.outline) for each in shown) >= CROWD:
             return []
@@ -136,8 +138,10 @@ class Answer:
 
     @property
     def best(self) -> list[Found]:
-        """The first three, the last of which gives way to what was asked for; where one
-        class is the answer, that one."""
+        """The best three items; if one class is the answer, that one alone.
+
+        The third gives way to an item that the query asked for.
+        """
         if self.is_one_class:
             return self.found[:1]
         best = self.found[:3]
@@ -147,7 +151,7 @@ class Answer:
 
     @property
     def groups(self) -> list[tuple[Found, int]]:
-        """Each label once, by its best, and how many there are of it, of what matches."""
+        """Each label of the matches once, as its best item, with the number of its items."""
         counts: dict[str, int] = {}
         first: dict[str, Found] = {}
         for each in self.matches:
@@ -161,9 +165,9 @@ class Answer:
 
 
 def apart(found: Sequence[Found], wide: float, high: float) -> list[Found]:
-    """Those whose tags do not meet, the better of two; best last, to lie on top.
+    """Return items whose tags do not overlap; of two that do, the better one. Best last.
 
-    ``wide`` and ``high`` are a tag's size in percent of the picture.
+    ``wide`` and ``high`` are the size of a tag in percent of the picture.
     """
     placed: list[tuple[float, float]] = []
     kept = []
@@ -184,7 +188,7 @@ def answer_of(
     from_blob: bool = False,
     test: DetectionTest | None = None,
 ) -> Answer:
-    """The answer as it was stored, taken apart again. Never raises, whatever it says."""
+    """Return the stored answer, parsed again. Never raises, whatever the answer holds."""
     text = text_of(inference) if from_blob else inference.payload.data
     return answer_of_text(model, text, picture, most, test)
 
@@ -196,9 +200,9 @@ def answer_of_text(
     most: int = 1000,
     test: DetectionTest | None = None,
 ) -> Answer:
-    """What a model wrote, taken apart; ``test`` says what the question asked for."""
+    """Return a parsed answer; ``test`` decides which detections the query asked for."""
     said = deconstructed(model, text)
-    # Label and score of a distribution are those of its best class.
+    # In a query, label and score of a distribution mean those of its best class.
     best_class = said.meant[0] if said.is_one_class and said.meant else None
 
     def is_asked_for(one: Detection) -> bool:
@@ -211,7 +215,7 @@ def answer_of_text(
         key=lambda row: -(row[0].score or 0),
     )
     if len(ordered) > most:
-        # What was asked for is not cut off by what scored higher.
+        # Matches come first, so that higher scores of others do not cut them off.
         ordered = sorted(ordered, key=lambda row: not row[1])[:most]
         ordered.sort(key=lambda row: -(row[0].score or 0))
     rows = [one for one, _ in ordered]
@@ -241,7 +245,7 @@ def answer_of_text(
 
 
 def text_of(inference: Inference) -> str:
-    """The answer as text, from its blob when the row has no room for it."""
+    """Return the answer as text; from its blob if it is too large for the row."""
     payload = inference.payload
     return answer_text(payload.data, payload.answer_storage_key, payload.notes)
 

@@ -1,4 +1,4 @@
-"""A page of inferences as cards or lines, and what its filter form offers."""
+"""A page of inferences as cards or table rows, and the choices of its filter form."""
 
 from __future__ import annotations
 
@@ -34,11 +34,13 @@ FORM_TYPES = {
 
 @dataclass(frozen=True, slots=True)
 class Card:
+    """An inference as a card or table row."""
+
     inference: Inference
     look: Look
     answer: Answer
     metadata: list[tuple[str, str]]
-    values: list[str | None]  # in the order of the keys shown
+    values: list[str | None]  # metadata, in the order of the keys shown
 
     @property
     def warnings(self) -> list[str]:
@@ -55,7 +57,7 @@ def cards(
     shown_keys: Iterable[str],
     test: DetectionTest | None = None,
 ) -> list[Card]:
-    """``test`` says which detections the question asked for: they are marked."""
+    """Return the cards of a page; detections that pass ``test`` are marked."""
     seen = looks(page)
     keys = list(shown_keys)
     made = []
@@ -71,13 +73,15 @@ def cards(
 
 @dataclass(frozen=True, slots=True)
 class KnownKey:
+    """A metadata key of the model, to choose from."""
+
     key: str
     type: str
 
 
 @dataclass(frozen=True, slots=True)
 class Offer:
-    """What the model has met so far, to choose from."""
+    """The keys, labels and sources that the model has, to choose from."""
 
     keys: list[KnownKey]
     labels: list[tuple[str, int]]
@@ -85,7 +89,7 @@ class Offer:
 
     @property
     def top_keys(self) -> list[str]:
-        """Keys as they are sent: paths into JSON left out, JSON by its own key."""
+        """The keys that callers send: without paths into JSON, which is listed by its own key."""
         return list(
             dict.fromkeys(
                 each.key.partition(".")[0]
@@ -100,12 +104,13 @@ class Offer:
         return len(self.labels) <= CHECKBOXES_MAX
 
     def shown(self, asked: Sequence[str]) -> list[str]:
-        """The keys a card shows: those asked for, or the first few plain ones."""
+        """Return the keys that a card shows: those asked for, or the first few plain ones."""
         plain = [each.key for each in self.keys if not each.type.startswith("json.")]
         return list(asked) or plain[:KEYS_SHOWN]
 
 
 def offer(model: RegisteredModel) -> Offer:
+    """Return the keys, labels and sources that the model has."""
     keys = MetadataKey.objects.filter(registered_model=model).order_by("id")
     labels = colours_of(model).labels[:OFFERED_MAX]
     ordered = sorted(

@@ -1,8 +1,8 @@
-"""The colour of each label of a model: by order of first appearance, the same on every page.
+"""The colours of a model's labels, in order of first appearance, the same on every page.
 
-The rows of labels are written when the store first meets them and stay as long as their
-model, so a colour never moves. Two labels share one only where a model has more labels
-than there are colours.
+Rows of labels are written when a label first appears and are kept as long as the model, so
+a colour never changes. Two labels share a colour only if the model has more labels than
+there are colours.
 """
 
 from __future__ import annotations
@@ -13,15 +13,15 @@ from functools import cached_property
 from inferences.models import LabelName, RegisteredModel
 from inferences.models.metadata_values import in_slot
 
-COLOURS = 48  # of the style sheet
+COLOURS = 48  # the number of classes hue-… in the style sheet
 KNOWN_MAX = 2_000  # labels whose order is read
-SET_APART = 12  # the last colours, for labels that no answer has said yet
+SET_APART = 12  # the last colours, for labels that no answer has had yet
 
 
 class Colours:
-    """Which colour each label of a model has, as the number of a class ``hue-…``.
+    """The colour of each label of a model, as the number of a CSS class ``hue-…``.
 
-    The order is read by one statement, when the first label is asked for.
+    The order is read by one statement, when the first colour is needed.
     """
 
     def __init__(self, model: RegisteredModel) -> None:
@@ -31,12 +31,12 @@ class Colours:
         name = in_slot(label.encode("utf-8", "replace").decode())
         if (place := self._places.get(name)) is not None:
             return place % COLOURS
-        # Ground truth may name what the model never has: a colour from the other end.
+        # Ground truth may have labels that no answer has: they get one of the last colours.
         return COLOURS - 1 - zlib.crc32(name.encode()) % SET_APART
 
     @property
     def labels(self) -> list[str]:
-        """What the model has answered so far, in the order of first appearance."""
+        """The labels of all answers so far, in order of first appearance."""
         return list(self._places)
 
     @cached_property
@@ -47,7 +47,7 @@ class Colours:
 
 
 def colours_of(model: RegisteredModel) -> Colours:
-    """The colours of a model, read once for each request that has the model."""
+    """Return the colours of a model, cached on the model object of a request."""
     known = model.__dict__.get("_colours")
     if known is None:
         known = model.__dict__["_colours"] = Colours(model)

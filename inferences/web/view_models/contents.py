@@ -1,7 +1,7 @@
-"""Answers that no list of labels says: text, entities, numbers, outputs, forecasts.
+"""Answers other than lists of labels: text, entities, numbers, outputs, forecasts.
 
-And what may stand beside any answer: how much each feature counted, further embeddings,
-the inputs by their names.
+It also has what may accompany any answer: feature contributions (SHAP), further
+embeddings, and inputs by name.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ LONG_CHARS = 120
 
 @dataclass(frozen=True, slots=True)
 class Piece:
-    """A piece of the text that entities are of; without a label nothing was found in it."""
+    """A piece of the text of entities; without a label it is between entities."""
 
     text: str
     label: str = ""
@@ -46,21 +46,21 @@ class Piece:
 
     @property
     def title(self) -> str:
-        """The label, and its score where the answer has one."""
+        """The label, and its score if the answer has one."""
         scored = self.score is not None
         return f"{self.label} {floatformat(self.score, 3)}" if scored else self.label
 
 
 @dataclass(frozen=True, slots=True)
 class Plot:
-    """A line in a box of 100 by 100: what was before, the forecast, and its interval."""
+    """A chart of a forecast in a box of 100 by 100: history, forecast and interval."""
 
     before: str
     line: str
     band: str
     low: float
     high: float
-    begins: float  # where the forecast does, in percent
+    begins: float  # where the forecast begins, in percent of the width
     first: str
     last: str
     rows: list[tuple[str, float, float | None, float | None]]
@@ -69,7 +69,7 @@ class Plot:
 
 @dataclass(frozen=True, slots=True)
 class Interval:
-    """A number between the ends of its interval, in percent of a line around both."""
+    """A number within its interval; places are in percent of a line around both."""
 
     low: float
     width: float
@@ -78,7 +78,7 @@ class Interval:
 
 @dataclass(frozen=True, slots=True)
 class Contents:
-    """What the page shows of an answer's content: at most one part is filled."""
+    """The content of an answer for the page; at most one part is set."""
 
     text: Text | None = None
     turns: Sequence[Message] = ()
@@ -92,6 +92,7 @@ class Contents:
 def contents_of(
     model: RegisteredModel, inference: Inference, content: Content | None
 ) -> Contents:
+    """Return the content of an answer for the page."""
     match content:
         case Text(messages):
             return Contents(text=content, turns=messages[:TURNS_SHOWN])
@@ -108,7 +109,7 @@ def contents_of(
 
 
 def summary_of(content: Content | None) -> str:
-    """The answer in a few words, for a card or a cell."""
+    """Return the answer in a few words, for a card or a table cell."""
     match content:
         case Text():
             return content.answer.text[:VALUE_CHARS]
@@ -126,7 +127,7 @@ def summary_of(content: Content | None) -> str:
 def pieces(
     text: str, entities: Sequence[Entity], colour_of: Callable[[str], int]
 ) -> list[Piece]:
-    """The text cut at its entities; of those that overlap the longer one is shown."""
+    """Return the text cut at its entities; of overlapping ones the longer is shown."""
     longest = sorted(entities, key=lambda each: (each.start, -each.end))
     cut: list[Piece] = []
     place = 0
@@ -144,6 +145,7 @@ def pieces(
 
 
 def plot(series: Series) -> Plot:
+    """Return the chart of a forecast."""
     values, before = series.values[:STEPS_SHOWN], series.before[-STEPS_SHOWN:]
     lower, upper = series.lower[:STEPS_SHOWN], series.upper[:STEPS_SHOWN]
     everything = [*values, *before, *lower, *upper]
@@ -196,7 +198,7 @@ def _interval(said: Quantity) -> Interval | None:
 
 
 def _ask(inference: Inference) -> str:
-    """The text that the model was asked, as far as a page shows it."""
+    """Return the text of the input, as much as a page shows."""
     inputs = _parts(inference).get("inputs")
     if isinstance(inputs, dict) and isinstance(inputs.get("text"), str):
         return inputs["text"][:TEXT_READ]
@@ -224,7 +226,7 @@ def _ask(inference: Inference) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Contribution:
-    """How much a feature counted: a bar to either side of the middle, in percent."""
+    """The contribution of a feature: a bar to either side of the middle, in percent."""
 
     feature: str
     value: float
@@ -238,6 +240,8 @@ class Contribution:
 
 @dataclass(frozen=True, slots=True)
 class Beside:
+    """What a collection has beside the answer."""
+
     contributions: list[Contribution] = field(default_factory=list)
     features_left_out: int = 0
     embeddings: list[tuple[str, Bars, int]] = field(default_factory=list)
@@ -248,7 +252,7 @@ class Beside:
 
 
 def beside(inference: Inference) -> Beside:
-    """What a collection holds beside the answer; nothing of answers of other forms."""
+    """Return what a collection has beside the answer; nothing for other forms of answers."""
     parts = _parts(inference)
     shap, vectors, inputs = (
         parts.get(name) for name in ("shap_values", "embeddings", "inputs")
@@ -300,7 +304,7 @@ def _show(value: Any) -> str:
 
 
 def _parts(inference: Inference) -> dict[str, Any]:
-    """The collection of a create; of other answers nothing."""
+    """Return the collection of an inference stored by a create; {} for other answers."""
     text = inference.payload.data
     if not text.startswith("{"):
         return {}

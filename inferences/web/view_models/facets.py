@@ -1,8 +1,8 @@
-"""What each filter would leave: choices with counts, histograms to drag on.
+"""Facets: the choices of each filter with counts, and histograms to drag on.
 
-A choice is counted over what all *other* filters leave, so that a second label of the
-same list says what it would add. Counted is the newest ``SAMPLE`` of it; the page says
-so where more match.
+A choice is counted over the matches of all *other* filters, so that a second label of the
+same list shows what it would add. The newest ``SAMPLE`` matches are counted; the page says
+so if more match.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from inferences.web.view_models.sampling import Sample, count_among, sample, val
 from inferences.web.view_models.volume import volume
 from istore.db.statement_timeout import statement_timeout
 
-FACET_SECONDS = 1.5  # of each statement; what takes longer is counted of the sample
+FACET_SECONDS = 1.5  # timeout of each statement; then only the sample is counted
 SCORE_BINS = 25
 VALUE_BINS = 24
 CHOICES_MAX = 40
@@ -39,24 +39,26 @@ TRUTH_SECONDS = 0.5
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """One value to choose, and how many inferences it would leave."""
+    """One value to choose, and the number of inferences that would match."""
 
     name: str
     count: int | None = None
     is_on: bool = False
-    share: float = 0  # of the largest count, in percent
+    share: float = 0  # the count in percent of the largest count
     hue: int | None = None
-    value: str = ""  # as the form sends it, if that is not the name
+    value: str = ""  # the form's value, if it differs from the name
 
     @property
     def classes(self) -> str:
-        """The classes of its row: the hue of its label, and whether it leaves nothing."""
+        """The CSS classes of its row: the hue of its label, and whether nothing matches."""
         hue = "" if self.hue is None else f"hue-{self.hue}"
         return f"{hue} nil".lstrip() if self.count == 0 and not self.is_on else hue
 
 
 @dataclass(frozen=True, slots=True)
 class Facets:
+    """All facets of the filter panel."""
+
     sample: Sample
     labels: list[Choice] = field(default_factory=list)
     sources: list[Choice] = field(default_factory=list)
@@ -71,8 +73,11 @@ class Facets:
 
 
 def facets(model: RegisteredModel, question: Question) -> Facets:
-    """Raises ``ValidationError`` where a filter cannot be read, ``OperationalError``
-    when finding the newest matches takes too long."""
+    """Return all facets of a query.
+
+    Raises ``ValidationError`` if a filter is not valid, and ``OperationalError`` if finding
+    the newest matches exceeds the timeout.
+    """
     drawn: dict[Filter, Sample] = {}
 
     def newest(*without: str) -> Sample:
@@ -112,7 +117,7 @@ def _choices(
     hue_of: Callable[[str], int] | None = None,
     written: Callable[[str], str] = str,
 ) -> list[Choice]:
-    """The most frequent, and all that are chosen."""
+    """Return the most frequent values, and all that are chosen."""
     chosen = list(chosen)
     names = [name for name, _ in counts.most_common(most)]
     names = list(dict.fromkeys([*names, *chosen]))
@@ -141,7 +146,7 @@ def _labels(model: RegisteredModel, question: Question, drawn: Sample) -> list[C
 
 
 def by_name(table: type[LabelName | SourceName], numbers: Counter[int]) -> Counter[str]:
-    """The counts under their names; a name that has gone meanwhile is left out."""
+    """Return the counts by name; numbers whose name was removed meanwhile are left out."""
     names = table.objects.in_bulk(list(numbers))
     return Counter({names[n].name: numbers[n] for n in numbers.keys() & names.keys()})
 
@@ -158,7 +163,7 @@ def _bounds(question: Question) -> tuple[float, float]:
 def _within(score: float | None, low: float, high: float) -> bool:
     if score is None:
         return (low, high) == (-math.inf, math.inf)
-    # Scores are held in four bytes.
+    # Scores are stored as four-byte floats.
     return low - 1e-7 <= score <= high + 1e-7
 
 
@@ -173,7 +178,10 @@ def _actions(question: Question, drawn: Sample) -> list[Choice]:
 
 
 def _presets(question: Question, drawn: Sample) -> list[Choice]:
-    """How many each window up to now would leave; None where the sample ends before."""
+    """Return the time windows up to now with counts.
+
+    A count is None if the sample ends within the window, as more may match then.
+    """
     found = []
     for value, title, _, is_on in question.presets:
         since = question.beginning_of(value)
@@ -184,7 +192,7 @@ def _presets(question: Question, drawn: Sample) -> list[Choice]:
 
 
 def truth_choices(question: Question) -> list[Choice]:
-    """The states of ground truth, nothing counted yet."""
+    """Return the states of ground truth, without counts."""
     given = question.query.get("truth")
     return [
         Choice(title, None, name == given, value=name) for name, title in TRUTHS.items()
@@ -192,13 +200,13 @@ def truth_choices(question: Question) -> list[Choice]:
 
 
 def _truths(model: RegisteredModel, question: Question, drawn: Sample) -> list[Choice]:
-    """How many each state would leave; not counted where that takes too long."""
+    """Return the states of ground truth with counts, or without if counting takes too long."""
     states = {name: TruthFilter(name) for name in TRUTHS}
     return _count(model, truth_choices(question), states, drawn)
 
 
 def warning_choices(question: Question) -> list[Choice]:
-    """With warnings and without, nothing counted yet."""
+    """Return the choices with and without warnings, without counts."""
     chosen = WITH_WARNINGS.get(question.query.get("warnings"))
     return [
         Choice(title, None, WITH_WARNINGS[name] == chosen, value=name)
@@ -218,7 +226,7 @@ def _count(
     filters: Mapping[str, Filter],
     drawn: Sample,
 ) -> list[Choice]:
-    """The choices with what each would leave; without it where that takes too long."""
+    """Return the choices with counts, or without if counting takes too long."""
     found = []
     for choice in choices:
         try:
@@ -251,13 +259,13 @@ def _scores(
 
 @dataclass(frozen=True, slots=True)
 class KeyFacet:
-    """The values of a key: ``choices`` of a text, a ``histogram`` of numbers."""
+    """The values of a metadata key: ``choices`` for texts, a ``histogram`` for numbers."""
 
     key: str
     type: str
     choices: list[Choice] = field(default_factory=list)
     histogram: Histogram | None = None
-    more: int = 0  # values that are not among the choices
+    more: int = 0  # the number of values that are not among the choices
     is_whole: bool = True
     low: str = ""
     high: str = ""
@@ -272,7 +280,7 @@ class KeyFacet:
 
 
 def plain_key(question: Question, key: str, type_: str) -> KeyFacet:
-    """The key with what is asked of it, and nothing counted yet."""
+    """Return the key with what the query asks of it, without counts."""
     if type_ in TEXTS:
         picked = question.picked(key, type_)
         return KeyFacet(
@@ -287,6 +295,7 @@ def plain_key(question: Question, key: str, type_: str) -> KeyFacet:
 def key_facet(
     model: RegisteredModel, question: Question, key: str, type_: str
 ) -> KeyFacet:
+    """Return the facet of one metadata key, with counts."""
     place = place_of(model, key, KINDS[type_])
     if place is None:
         return plain_key(question, key, type_)
@@ -305,7 +314,7 @@ def key_facet(
     found = None
     if values:
         bins = VALUE_BINS
-        if type_ == "int":  # a bin for each number, while they are few
+        if type_ == "int":  # one bin for each integer, if they are few
             bins = min(bins, max(int(max(values)) - int(min(values)), 1))
         least, most = float(min(values)), float(max(values))
         found = histogram(values, least, most, bins, is_whole)
@@ -313,7 +322,7 @@ def key_facet(
 
 
 def preset_choices(question: Question) -> list[Choice]:
-    """The windows up to now, nothing counted yet."""
+    """Return the time windows up to now, without counts."""
     return [
         Choice(title, None, is_on, value=value)
         for value, title, _, is_on in question.presets

@@ -1,4 +1,4 @@
-"""Bins to draw: how values, or inferences over time, are distributed."""
+"""Histograms: bins of values, or of inferences over time."""
 
 from __future__ import annotations
 
@@ -7,15 +7,17 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-DIGITS = 3  # of a total that is estimated
+DIGITS = 3  # significant digits of an estimated total
 
 
 @dataclass(frozen=True, slots=True)
 class Bin:
+    """A bin of a histogram."""
+
     low: Any
     high: Any
     count: int
-    height: float  # in percent
+    height: float  # in percent of the largest bin
 
     @property
     def y(self) -> float:
@@ -24,9 +26,9 @@ class Bin:
 
 @dataclass(frozen=True, slots=True)
 class Histogram:
-    """Bins of equal width from ``low`` to ``high``, in the unit of its control.
+    """Bins of equal width from ``low`` to ``high``, in the unit of the filter control.
 
-    Of everything unless ``is_whole`` is False; counted unless it is an estimate.
+    They cover all matches unless ``is_whole`` is False, and are exact unless ``is_estimate``.
     """
 
     bins: list[Bin]
@@ -37,7 +39,7 @@ class Histogram:
 
     @property
     def total(self) -> int:
-        """How many there are; of an estimate, the digits that mean something."""
+        """The total; that of an estimate is rounded to ``DIGITS`` digits."""
         total = sum(each.count for each in self.bins)
         return round(total, DIGITS - len(str(total))) if self.is_estimate else total
 
@@ -45,11 +47,11 @@ class Histogram:
 def histogram(
     values: Sequence[float], low: float, high: float, bins: int, is_whole: bool
 ) -> Histogram:
-    """Equal bins, each closed below and open above, the last one closed at both ends."""
+    """Return equal bins ``[low, high)``; the last one includes its upper end."""
     if high <= low:
         high = max(low + 1, math.nextafter(low, math.inf))
     counts = [0] * bins
-    # In halves: the whole span of doubles is none.
+    # Halved first: the span of the largest doubles overflows to infinity.
     span = high / 2 - low / 2
     for value in values:
         place = int((value / 2 - low / 2) / span * bins) if span else 0
@@ -59,8 +61,10 @@ def histogram(
 
 
 def on_one_scale(found: Sequence[Histogram | None]) -> list[Histogram | None]:
-    """The histograms of sets that are compared: a height is the share of its own set, and
-    the largest share of all is the whole height."""
+    """Return the histograms of compared sets on a common scale.
+
+    A height is the share within its own set; the largest share of all sets is 100 %.
+    """
     shares = [_shares(each) if each else [] for each in found]
     peak = max((share for each in shares for share in each), default=0) or 1
     return [
@@ -84,7 +88,7 @@ def _shares(histogram: Histogram) -> list[float]:
 
 
 def limits_of(found: Sequence[Histogram | None]) -> tuple[float, float] | None:
-    """The ends that hold all of these; None when all have the same."""
+    """Return the smallest and largest value; None if all values are equal."""
     ends = {(each.low, each.high) for each in found if each}
     if len(ends) < 2:
         return None
@@ -92,7 +96,7 @@ def limits_of(found: Sequence[Histogram | None]) -> tuple[float, float] | None:
 
 
 def bins_of(edges: Sequence[Any], counts: Sequence[int]) -> list[Bin]:
-    """A bin between each two edges; what is there at all can be seen."""
+    """Return a bin between each two edges; a bin that is not empty is always visible."""
     peak = max(counts, default=0) or 1
     return [
         Bin(low, high, count, round(max(100 * count / peak, 3), 1) if count else 0)

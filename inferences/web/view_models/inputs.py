@@ -1,4 +1,4 @@
-"""What a model was asked, as pages show it: a picture, values, text, or its absence."""
+"""Inputs for pages: a picture, values, text, or the reason why there is none."""
 
 from __future__ import annotations
 
@@ -16,29 +16,29 @@ from istore import blobs
 HEAD = 64 * 1024
 VALUES_MAX = 24
 TEXT_CHARS = 600
-READERS = 6  # of one list: an object store answers slowly, and many at once
+READERS = 6  # threads per list: an object store is slow, but takes many requests
 LISTS_AT_ONCE = 4
 _readers = ThreadPoolExecutor(READERS * LISTS_AT_ONCE, "looks")
 NOT_TEXT = ("audio/", "video/", "application/zip", "application/pdf")
-PLOTTED = 24  # from here on numbers say more as bars
+PLOTTED = 24  # from this many numbers on they are drawn as bars
 
 
 @dataclass(frozen=True, slots=True)
 class Look:
-    """How an input looks: exactly one of picture, values, plot, text or ``missing``."""
+    """An input for a page: exactly one of picture, values, plot, text or ``missing`` is set."""
 
     picture: Measure | None = None
     values: list[tuple[str, str]] = field(default_factory=list)
     plot: Bars | None = None
     text: str = ""
-    missing: str = ""  # "none", "expired" or why it cannot be shown
+    missing: str = ""  # "none", "expired" or the reason why it cannot be shown
 
     @property
     def is_tiny(self) -> bool:
         return bool(self.picture) and max(self.picture.upright) <= 96
 
     def fitted(self, width: int, height: int) -> tuple[int, int]:
-        """The picture's size once it fills this box, in the same proportions."""
+        """Return the size in pixels at which the picture fits this box, proportions kept."""
         w, h = self.picture.upright
         scale = min(width / w, height / h)
         return max(round(w * scale), 1), max(round(h * scale), 1)
@@ -56,12 +56,12 @@ class Look:
         w, h = self.picture.upright
         if self.is_tiny:
             return self.fitted(480, 480)
-        # Small pictures grow, but not without end.
+        # Small pictures are enlarged, up to a limit.
         return self.fitted(min(1080, 3 * w), min(680, 3 * h))
 
 
 def looks(inferences: Sequence[Inference]) -> dict[int, Look]:
-    """The look of each inference's input, by row id."""
+    """Return the look of each inference's input, by row id."""
     payloads = {each.id: each.payload for each in inferences}
     there = {row_id: each for row_id, each in payloads.items() if each.input_key}
     found = {
@@ -110,7 +110,7 @@ def _may_be_picture(content_type: str) -> bool:
 
 
 def read_text(content: bytes) -> Look:
-    """Values of JSON, numbers as bars, other text as it is."""
+    """Return JSON as values, long lists of numbers as bars, and other text as it is."""
     try:
         text = content.decode()
     except UnicodeDecodeError as error:

@@ -1,4 +1,4 @@
-"""JSON to read: indented, lists of numbers on one line, each kind of word marked."""
+"""Format JSON for people: indented, lists of numbers on one line, with syntax colours."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ DEPTH_MAX = 80
 
 
 def highlight(text: str) -> tuple[SafeString, bool]:
-    """The text as HTML, and whether all of it is there. What is no JSON stays as it is."""
+    """Return the text as HTML, and whether it is complete. Other text than JSON stays as it is."""
     try:
         value = json.loads(text)
     except (ValueError, RecursionError):

@@ -1,4 +1,4 @@
-"""Which detections of an answer a question asked for: pages mark them."""
+"""Find which detections of an answer the query asked for, so that pages can mark them."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ from django.core.exceptions import ValidationError
 from inferences.search.filters import And, DetectionFilter, Filter, InferenceFilter, Or
 from inferences.web.view_models.questions import Question
 
-# Of a label and a score: whether the question asked for such a detection.
+# A function of label and score: whether the query asked for such a detection.
 DetectionTest = Callable[[str, float | None], bool]
 
 
 def detection_test(question: Question) -> DetectionTest | None:
-    """None where the question says nothing of labels and scores, or cannot be read.
+    """Return the test; None if the query has no labels or scores, or is not valid.
 
-    What stands under a NOT is not looked for. Of several tests one is enough: each may
-    be true of a detection of its own.
+    Conditions under a NOT are ignored. Passing one of several tests is enough, because each
+    may hold for a different detection.
     """
     try:
         tests = list(_tests(question.filters))

@@ -1,4 +1,4 @@
-"""The inferences before and after one, in the order of the list that it was opened from."""
+"""Find the inferences before and after one, in the order of the list it was opened from."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ from inferences.search.vectors.nearest import DEPTH, Search
 from inferences.web.view_models.questions import SORTS, Question
 from istore.db.statement_timeout import statement_timeout
 
-NEIGHBOUR_SECONDS = 1.0  # of each; a page without its neighbours is a page all the same
+NEIGHBOUR_SECONDS = 1.0  # timeout of each; the page is useful without neighbours too
 TITLES = {"": ("Newer", "Older"), "oldest": ("Older", "Newer")}
 OTHERWISE = ("Previous", "Next")
 
 
 @dataclass(frozen=True, slots=True)
 class Neighbours:
-    """Their inference ids, empty where there is none or it takes too long to find."""
+    """The ids of both neighbours; empty if there is none, or finding it takes too long."""
 
     previous: str = ""
     next: str = ""
@@ -37,7 +37,7 @@ class Neighbours:
 def neighbours(
     model: RegisteredModel, inference: Inference, question: Question
 ) -> Neighbours:
-    """As the list goes on from this one, to both sides."""
+    """Return the neighbours of an inference in the list of a query."""
     try:
         filters = question.filters
         if question.embedding:
@@ -59,7 +59,7 @@ def neighbours(
 
 
 class _Ways:
-    """From one row of an order to the rows beside it."""
+    """Finds the rows before and after one row of a sort order."""
 
     def __init__(
         self, model: RegisteredModel, inference: Inference, sort: str, filters: Filter
@@ -74,7 +74,7 @@ class _Ways:
         return self._first(self.newest_first, self.here)
 
     def back(self) -> PagePosition | None:
-        """The other way round, but that rows without a rank come last in both."""
+        """Return the row before. The order is reversed, but rows without rank come last in both."""
         found = self._first(not self.newest_first, self.here)
         if self.order.rank is None:
             return found
@@ -108,8 +108,11 @@ def _place(model: RegisteredModel, inference: Inference, order: Order) -> PagePo
 def _by_distance(
     model: RegisteredModel, inference: Inference, question: Question, filters: Filter
 ) -> tuple[PagePosition | None, PagePosition | None]:
-    """Both, while it is among the first that an index reaches. None for what is like a
-    text that the list was not asked for lately: its embedding is a call of a service."""
+    """Return both neighbours by distance, if the row is among the first ``DEPTH``.
+
+    Both are None for a search by text whose embedding is not cached: computing it would call
+    a service.
+    """
     text = question.embedding.text
     if text is not None and not text_embedding.is_remembered(model, text):
         return None, None

@@ -1,4 +1,4 @@
-"""Small plots as numbers for SVG: bars of an embedding, volume over time."""
+"""Small plots as coordinates for SVG: bars of an embedding, volume over time."""
 
 from __future__ import annotations
 
@@ -11,6 +11,8 @@ MOST_BARS = 96
 
 @dataclass(frozen=True, slots=True)
 class Bar:
+    """A bar of a plot."""
+
     x: float
     y: float
     height: float
@@ -19,7 +21,7 @@ class Bar:
 
 @dataclass(frozen=True, slots=True)
 class Bars:
-    """Bars one unit apart in a box ``width`` by 100 units; ``axis`` is where zero lies."""
+    """Bars one unit apart, in a box of ``width`` by 100 units; ``axis`` is the y of zero."""
 
     bars: list[Bar]
     axis: float
@@ -30,7 +32,7 @@ class Bars:
 
 
 def bars(values: Sequence[float]) -> Bars:
-    """Signed bars; of many values, the mean of neighbours."""
+    """Return signed bars; many values are averaged in groups of neighbours."""
     values = _thin(values)
     high, low = max(0.0, *values), min(0.0, *values)
     span = (high - low) or 1.0
@@ -44,6 +46,7 @@ def bars(values: Sequence[float]) -> Bars:
 
 
 def sparkline(counts: Sequence[int]) -> Bars:
+    """Return counts as bars."""
     return bars([float(count) for count in counts] or [0.0, 0.0])
 
 

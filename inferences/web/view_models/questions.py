@@ -1,10 +1,10 @@
-"""The browse page's query string: read into filters and a way to show, and written back.
+"""The query string of the browse page: parsed into filters and layout, and written back.
 
-One address holds everything: the filters, the order, columns, layout and density. The
-panel sends metadata in parts that the address does not have: a comparison as ``key``,
-``type``, ``operator`` and ``value``, a value that was picked as ``pick``, a range as
-``from:frame:int`` and ``to:frame:int``. Each becomes the one ``metadata`` that the API and
-links know. ``text`` is the whole question in words, and becomes parameters as well.
+One URL holds everything: filters, order, columns, layout and density. The filter panel
+sends metadata in parts: a comparison as ``key``, ``type``, ``operator`` and ``value``, a
+picked value as ``pick``, a range as ``from:frame:int`` and ``to:frame:int``. Each is
+normalised to the parameter ``metadata``, the only form that the API and links have.
+``text`` is a whole text query, and is turned into parameters too, as far as possible.
 """
 
 from __future__ import annotations
@@ -40,14 +40,14 @@ from inferences.search.vectors import EmbeddingFilter
 PARTS = ("key", "type", "operator", "value")
 VIEWS = ("gallery", "table")
 DENSITIES = {"compact": "Compact", "": "Cosy", "large": "Large"}
-SORTS = {  # name: (title, direction, what it is sorted by)
+SORTS = {  # name: (title, direction, sort key)
     "": ("Newest first", "desc", "created_at"),
     "oldest": ("Oldest first", "asc", "created_at"),
     "score": ("Highest score first", "desc", "score"),
     "uncertain": ("Lowest score first", "asc", "score"),
     "label": ("By label", "asc", "label"),
 }
-# Names of sorts in saved views and links from before they were renamed.
+# Old names of sorts, which saved views and links may still have.
 FORMER_SORTS = {"doubt": "uncertain"}
 COLUMNS = {
     "answer": "Answer",
@@ -59,10 +59,10 @@ COLUMNS = {
     "place": "Coordinates",
 }
 USUAL_COLUMNS = ["answer", "action", "source", "time"]
-# How a list is shown: not what is in it.
+# Parameters of the layout, which do not change what the list holds.
 LAYOUT = ("view", "density", "sort", "similar", "like", "metric", "col", "show")
 PAGING = ("cursor",)
-NEAREST = ("similar", "like", "metric")  # what puts the nearest first
+NEAREST = ("similar", "like", "metric")  # parameters of a search by distance
 TEXTS = ("string", "json.string")
 PRESETS = {
     "1h": "Last hour",
@@ -131,7 +131,7 @@ class Row:
 
     @property
     def picked(self) -> list[str]:
-        """The values that a string is one of; empty for other comparisons."""
+        """The values of a comparison "one of" on a string; empty for other comparisons."""
         if self.error or self.type not in TEXTS:
             return []
         if self.operator == "=":
@@ -140,7 +140,7 @@ class Row:
 
     @property
     def bound(self) -> str:
-        """Which end of a range it is, if it is one."""
+        """Which end of a range the comparison is, or ""."""
         if self.error or self.type in TEXTS:
             return ""
         return {">=": "low", "<=": "high"}.get(self.operator, "")
@@ -154,7 +154,7 @@ class Row:
 
 @dataclass(frozen=True, slots=True)
 class Chip:
-    """An active filter, and the query string without it."""
+    """An active filter, with the query string that removes it."""
 
     name: str
     value: str
@@ -163,7 +163,7 @@ class Chip:
 
 
 class Question:
-    """What the page was asked; ``filterset`` reads it, ``query`` is how it is written."""
+    """The parsed query of the page; ``query`` is its normalised query string."""
 
     types = tuple(READERS)
     operators = tuple(LOOKUPS)
@@ -188,7 +188,7 @@ class Question:
         return InferenceFilterSet(resolved, Inference.objects.none())
 
     def _take_apart(self) -> None:
-        """What a text query says becomes what the panel can show, as far as it goes."""
+        """Turn a text query into parameters that the panel can show, as far as possible."""
         said = parameters(self.filterset.inference_filter)
         if said.get("q") == self.query.getlist("q"):
             return
@@ -202,14 +202,14 @@ class Question:
         self.query, self.filterset = query, self._read(query)
 
     def _stay_relative(self, name: str, given: str) -> None:
-        """A time before now stays one, unless the text speaks of another."""
+        """Keep a relative time relative, unless the text query has another one."""
         moment = self._relative(given)
         if moment and self.query.get(name) == _write(moment):
             self.query[name] = given
             self.filterset = self._read(self.query)
 
     def _relative(self, given: str) -> datetime | None:
-        """By the minute of the page, so that its parts and the next ones share caches."""
+        """Return a relative time, rounded to the minute, so that parts of a page share caches."""
         try:
             return RelativeMoment.before(self.now, given).fixed()
         except ValueError:
@@ -219,13 +219,13 @@ class Question:
 
     @property
     def filters(self) -> Filter:
-        """Raises ``ValidationError`` when a filter cannot be read."""
+        """The filter. Raises ``ValidationError`` if a parameter is not valid."""
         return self.filterset.inference_filter
 
     def filters_without(
         self, *names: str, key: tuple[str, str] | None = None
     ) -> Filter:
-        """The filters with some of them left out, to say what each choice would leave."""
+        """Return the filter without the parameters of one control, to count its choices."""
         query = self.query.copy()
         for name in names:
             query.pop(name, None)
@@ -236,13 +236,13 @@ class Question:
 
     @property
     def values(self) -> dict[str, Any]:
-        """What each parameter says. Raises ``ValidationError`` as ``filters`` does."""
+        """The parsed value of each parameter. Raises ``ValidationError`` as ``filters`` does."""
         if not self.filterset.is_valid():
             raise ValidationError(self.filterset.form.errors)
         return self.filterset.form.cleaned_data
 
     def beginning_of(self, preset: str) -> datetime:
-        """When the window of a preset begins."""
+        """Return when the time window of a preset begins."""
         return self._relative(preset) or self.now
 
     @property
@@ -266,7 +266,7 @@ class Question:
 
     @property
     def written(self) -> str:
-        """All filters as one line of text; what was typed, when it cannot be read."""
+        """All filters as one text query; the text as typed if it is not valid."""
         try:
             written = text.write(self.filters)
         except ValidationError:
@@ -304,7 +304,7 @@ class Question:
         return [c for c in self.query.getlist("col") if c in COLUMNS] or USUAL_COLUMNS
 
     def leave_out(self, usual: list[str]) -> None:
-        """An address need not say that the usual keys and columns are shown."""
+        """Remove keys and columns from the query string if they are the default ones."""
         if self.shown_keys == usual:
             self.query.pop("show", None)
         if self.query.getlist("col") == USUAL_COLUMNS:
@@ -313,25 +313,25 @@ class Question:
     # -- links
 
     def link(self, **changes: str | list[str] | None) -> str:
-        """The query string with these values, None taking one out; never the cursor."""
+        """Return the query string with these values changed (None removes one), without cursor."""
         query = self.query.copy()
         query.pop("cursor", None)
         for name, value in changes.items():
             query.pop(name, None)
             if value is not None:
                 query.setlist(name, [value] if isinstance(value, str) else value)
-        # Without any parameter the page shows the view that a project wants first.
+        # Without any parameter the page would show the project's default saved view.
         return f"?{query.urlencode() or 'view=gallery'}"
 
     @property
     def pinned(self) -> str:
-        """The query string with its window as moments: further pages are of the same."""
+        """The query string with absolute times, so that further pages have the same window."""
         given = self.filterset.form.data
         return self.link(**{name: given[name] for name in WINDOW if given.get(name)})
 
     @property
     def context(self) -> str:
-        """What a link to one inference carries, so that its neighbours are known."""
+        """The query string for links to one inference, so that its neighbours can be found."""
         names = (*FILTERS, "sort", *NEAREST)
         kept = [name for name in self.query if name in names]
         if not kept:
@@ -343,11 +343,11 @@ class Question:
 
     @property
     def cleared(self) -> str:
-        """The query string without filters."""
+        """The query string without its filters."""
         return self.link(**dict.fromkeys((*FILTERS, *NEAREST)))
 
     def hidden(self, *without: str) -> list[tuple[str, str]]:
-        """What a form beside the panel sends along, so that nothing else changes."""
+        """The hidden fields of a form beside the panel, so that it changes nothing else."""
         return [
             (name, value)
             for name in self.query
@@ -395,7 +395,7 @@ class Question:
 
     @property
     def presets(self) -> list[tuple[str, str, str, bool]]:
-        """Windows up to now: value, title, the query string, whether it is the one."""
+        """Time windows up to now: value, title, query string, and whether it is active."""
         given, until = self.query.get("since", ""), self.query.get("until")
         offered = PRESETS
         if given not in PRESETS and (found := RELATIVE.fullmatch(given)):
@@ -422,12 +422,12 @@ class Question:
         return [Row.read(text) for text in self.query.getlist("metadata")]
 
     def picked(self, key: str, type_: str = "string") -> list[str]:
-        """The values that were picked of a key, when the panel can show them so."""
+        """Return the picked values of a key, if the panel can show them as choices."""
         found = [row.picked for row in self.rows if row.place == (key, type_)]
         return found[0] if len(found) == 1 else []
 
     def range(self, key: str, type_: str) -> tuple[str, str]:
-        """The least and largest value asked for of a numeric key."""
+        """Return the lower and upper bound that the query has on a numeric key."""
         ends = {"low": "", "high": ""}
         for row in self.rows:
             if row.place == (key, type_) and row.bound and not ends[row.bound]:
@@ -435,7 +435,7 @@ class Question:
         return ends["low"], ends["high"]
 
     def other_rows(self, known: Sequence[tuple[str, str]]) -> list[Row]:
-        """Comparisons that none of these keys' own controls shows."""
+        """Return the comparisons that no control of these keys shows."""
         rest, shown = [], set()
         for row in self.rows:
             controls = row.place in known
@@ -453,13 +453,13 @@ class Question:
 
     @cached_property
     def errors(self) -> dict[str, list[str]]:
-        """What cannot be read, by the name of the field; empty when all can."""
+        """The errors by name of the field; empty if everything is valid."""
         errors = self.filterset.form.errors
         return {("form" if n == "__all__" else n): list(e) for n, e in errors.items()}
 
     @property
     def relative_until(self) -> str:
-        """An end before now, which no control shows, as the form sends it along."""
+        """A relative end time, which no control shows; the form sends it as a hidden field."""
         until = self.query.get("until", "")
         return until if RELATIVE.fullmatch(until) else ""
 
@@ -472,11 +472,11 @@ class Question:
         return self._local("until", end_of_day=True)
 
     def _local(self, name: str, end_of_day: bool) -> str:
-        """The moment as a ``datetime-local`` control wants it."""
+        """Return the time in the format of a ``datetime-local`` control."""
         field = MomentField(end_of_day=end_of_day, required=False)
         given = self.query.get(name, "")
         if RELATIVE.fullmatch(given):
-            return ""  # a preset, or a hidden field of the panel, says it
+            return ""  # relative: a preset or a hidden field of the panel has it
         try:
             moment = field.clean(given)
         except ValidationError:
@@ -501,7 +501,7 @@ class Question:
                     else:
                         shown = f"{shown} ago"
                 yield Chip(said, shown, self.link(**{name: None}), name in wrong)
-        # More are an error of the address, and each chip has a link with all the others.
+        # More are not valid anyway, and the link of each chip holds all the others.
         for label in self.query.getlist("label")[:VALUES_MAX]:
             yield Chip("label", label, self._without("label", label))
         compared = zip(self.query.getlist("metadata"), self.rows, strict=True)
@@ -518,12 +518,12 @@ class Question:
         return self.link(**{name: rest or None})
 
 
-# What the panel sends beside the parameters of an address.
+# Parameters that only the panel sends, besides those of URLs.
 OF_PANEL = ("text", "pick", *PARTS)
 
 
 def unknown_names(query: QueryDict) -> list[str]:
-    """Parameters of an address that no filter, control or layout has."""
+    """Return the parameters that no filter, control or layout knows."""
     return [name for name in query if not _is_known(name)]
 
 
@@ -533,10 +533,10 @@ def _is_known(name: str) -> bool:
 
 
 def check_says_something(query: QueryDict) -> None:
-    """Raises ``ValidationError`` for a parameter that would silently choose everything.
+    """Raise ``ValidationError`` for a parameter that would silently select everything.
 
-    Where a list is shown, a blank or an unknown parameter is passed over, and people see
-    what they get. An act on all that match must not take it for no filter at all.
+    A list ignores blank and unknown parameters, and people see the result. An action on all
+    matches must not treat them as no filter at all.
     """
     for name, values in query.lists():
         is_range = name.partition(":")[0] in ("from", "to")
@@ -561,7 +561,7 @@ def check_says_something(query: QueryDict) -> None:
 
 
 def _canonical(given: QueryDict) -> QueryDict:
-    """The parameters that say something, each comparison as one."""
+    """Return the parameters that are not blank, each comparison in one parameter."""
     if "text" in given:
         given = _of_text(given)
     query = QueryDict(mutable=True)
@@ -571,14 +571,14 @@ def _canonical(given: QueryDict) -> QueryDict:
             parts = (*_picks(given), *_ranges(given), *_rows(given))
             values = [*values, *map(str, parts)]
         if values:
-            # A moment that was filled in counts before a preset that was chosen.
+            # A time that was typed has precedence over a preset that was chosen.
             said = values[-1:] if name in SINGLE else list(dict.fromkeys(values))
             query.setlist(name, said)
     return query
 
 
 def _of_text(given: QueryDict) -> QueryDict:
-    """The question in words stands for all filters; the layout stays."""
+    """Return the parameters with the text query instead of all filters; the layout stays."""
     query = QueryDict(mutable=True)
     for name in LAYOUT:
         if values := given.getlist(name):
@@ -588,7 +588,7 @@ def _of_text(given: QueryDict) -> QueryDict:
 
 
 def _length(number: str, unit: str) -> str:
-    """How long, as people say it: ``24 hours``."""
+    """Return a duration as text, such as ``24 hours``."""
     return f"{number} {unit.removesuffix('s') if number == '1' else unit}"
 
 
@@ -597,7 +597,7 @@ def _write(moment: datetime) -> str:
 
 
 def _picks(given: QueryDict) -> Iterator[Row]:
-    """The values picked of each string key, as one comparison a key."""
+    """Yield one comparison for each string key, with its picked values."""
     picked: dict[tuple[str, str], list[str]] = {}
     for each in given.getlist("pick"):
         row = Row.read(each)
@@ -620,7 +620,7 @@ def _ranges(given: QueryDict) -> Iterator[Row]:
 
 
 def _range_of(name: str) -> tuple[str, str, str] | None:
-    """Key, type and operator of a parameter such as ``from:gain:float``."""
+    """Return key, type and operator of a parameter such as ``from:gain:float``, or None."""
     end, _, key = name.partition(":")
     key, _, type_ = key.rpartition(":")
     if end not in ("from", "to") or not key or type_ not in READERS:
@@ -631,7 +631,7 @@ def _range_of(name: str) -> tuple[str, str, str] | None:
 def _rows(given: QueryDict) -> Iterator[Row]:
     columns: list[Any] = [given.getlist(part) for part in PARTS]
     for key, type_, operator, value in zip(*columns, strict=False):
-        # A row that is being filled in asks nothing yet.
+        # A row that is still being filled in is no condition yet.
         if not (key.strip() and value.strip()) or "\0" in key + value:
             continue
         if operator in LOOKUPS and type_ in READERS:

@@ -1,6 +1,6 @@
-"""The newest inferences that match, their narrow columns alone: what facets are counted of.
+"""Sample the newest matches, a few narrow columns of each, to count facets.
 
-However many match, this reads a bounded number of rows, found as a page of them is.
+The number of rows read is bounded, however many match; the planner finds them like a page.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ COLUMNS = (
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """``rows`` newest first; ``is_whole`` when no more than these match."""
+    """The sample: ``rows`` newest first; ``is_whole`` if there are no more matches."""
 
     rows: list[Any]
     is_whole: bool
@@ -49,7 +49,7 @@ def sample(
     columns: Sequence[str] = COLUMNS,
     most: int = SAMPLE,
 ) -> Sample:
-    """Named tuples of these columns."""
+    """Return the newest matches as named tuples of these columns."""
     part = PageSlice(newest_first=True, limit=most + 1)
     found = planner.places(model, matching(model, filters), BY_TIME, part)
     ids = [place.row_id for place in found[:most]]
@@ -61,7 +61,7 @@ def sample(
 
 
 def _with_the_best_alone(row: Any) -> Any:
-    """A row that may still hold its distribution as labels, as all others are."""
+    """Return a row in today's form: an older row may hold its distribution as labels."""
     best = best_of(list(zip(row.labels or (), row.scores or (), strict=True)))
     if not best:
         return row
@@ -72,7 +72,7 @@ def _with_the_best_alone(row: Any) -> Any:
 def values_at(
     model: RegisteredModel, filters: Filter, place: SlotRef, most: int = SAMPLE
 ) -> tuple[list[Any], bool]:
-    """The values of one metadata key in the newest matches, and whether that is all."""
+    """Return the values of a metadata key in the newest matches, and whether that is all."""
     if place.slot:
         drawn = sample(model, filters, ("id", place.slot), most)
         values = [row[1] for row in drawn.rows if row[1] is not None]
@@ -84,7 +84,7 @@ def values_at(
 
 
 def count_among(model: RegisteredModel, filters: Filter, drawn: Sample) -> int:
-    """How many of a sample match."""
+    """Return how many rows of a sample match the filter."""
     if not drawn.rows:
         return 0
     table = Inference._meta.db_table
@@ -99,5 +99,5 @@ def _rows_of(model: RegisteredModel, ids: list[int]) -> Any:
 
 
 def _any_of(column: str, ids: list[int]) -> RawSQL:
-    # One parameter, however many there are.
+    # = ANY(array) is one parameter for any number of ids; IN would have one each.
     return RawSQL(f"{column} = ANY(%s)", [ids], output_field=BooleanField())

@@ -1,8 +1,7 @@
-"""What a set of inferences looks like as a whole: labels, scores, latencies, one key.
+"""Statistics of a set of inferences: labels, scores, latencies, one metadata key.
 
-Everything is counted over all that match while that is done in time, else over the newest
-``SAMPLE`` of them, and says which. Latencies lie in the cold rows and are always of the
-newest ``TIMED``.
+They count all matches if that stays within the timeout, else the newest ``SAMPLE``, and
+say which. Latencies are stored in payload rows, and always cover the newest ``TIMED``.
 """
 
 from __future__ import annotations
@@ -41,7 +40,7 @@ STEPS = ("Proxy", "Model", "Capture", "Listener", "In all")
 
 @dataclass(frozen=True, slots=True)
 class Counted:
-    """How many there are of each name; ``of`` is what shares are of."""
+    """Counts by name; ``of`` is the total to which shares refer."""
 
     counts: Counter[str]
     of: int
@@ -49,7 +48,7 @@ class Counted:
 
 
 def labels(model: RegisteredModel, filters: Filter) -> Counted:
-    """In how many inferences each label is found."""
+    """Return the number of inferences that have each label."""
     sql = (
         "SELECT label, count(*) FROM (SELECT DISTINCT found.id, each.label FROM "
         "({rows}) AS found, unnest(found.labels) AS each (label)) AS pairs GROUP BY 1"
@@ -69,8 +68,10 @@ def labels(model: RegisteredModel, filters: Filter) -> Counted:
 def scores(
     model: RegisteredModel, filters: Filter, limits: tuple[float, float] | None = None
 ) -> Histogram | None:
-    """How the scores of all detections are distributed, from 0 to 1 or beyond, or between
-    the limits of what they are compared with."""
+    """Return the distribution of the scores of all detections.
+
+    It spans 0 to 1, or further if scores do, or the limits of the set it is compared with.
+    """
     sql = (
         "SELECT width_bucket(score, 0, 1, {bins}), count(*), min(score), max(score) "
         "FROM ({rows}) AS found, unnest(found.scores) AS each (score) "
@@ -104,8 +105,10 @@ def _fill(counts: Sequence[int]) -> Histogram:
 def _aggregate(
     model: RegisteredModel, filters: Filter, columns: Sequence[str], sql: str
 ) -> list[tuple[Any, ...]] | None:
-    """The rows of an aggregate over all that match; None when it takes too long, and
-    while some of the rows still hold a distribution as labels."""
+    """Return the rows of an aggregate over all matches.
+
+    None if it exceeds the timeout, or while older rows still hold a distribution as labels.
+    """
     if model.awaits_classes:
         return None
     try:
@@ -128,7 +131,7 @@ def _draw(model: RegisteredModel, filters: Filter) -> Any:
 
 @dataclass(frozen=True, slots=True)
 class Latency:
-    """The percentiles of one step, in the order of ``PERCENTILES``."""
+    """The latency of one step: percentiles in the order of ``PERCENTILES``."""
 
     name: str
     percentiles: list[timedelta]
@@ -137,15 +140,17 @@ class Latency:
 
 @dataclass(frozen=True, slots=True)
 class Latencies:
+    """The latencies of all steps."""
+
     steps: list[Latency]
-    model: Histogram | None  # of the model's own time, in milliseconds
+    model: Histogram | None  # the time in the model, in milliseconds
     count: int
 
 
 def latencies(
     model: RegisteredModel, filters: Filter, limits: tuple[float, float] | None = None
 ) -> Latencies:
-    """How long each step between the five moments took."""
+    """Return how long each step between the five recorded times took."""
     with statement_timeout(EACH_SECONDS):
         drawn = sample(model, filters, ("id",), TIMED)
         rows = InferencePayload.objects.beside(model)
@@ -177,13 +182,13 @@ def latencies(
 
 
 def _percentile(values: Sequence[float], percent: float) -> float:
-    """The nearest rank: the least value that so many percent are not above."""
+    """Return the percentile by nearest rank: the smallest value with that share at or below."""
     return values[max(math.ceil(len(values) * percent / 100) - 1, 0)]
 
 
 @dataclass(frozen=True, slots=True)
 class KeySummary:
-    """The values of a key: ``counted`` of texts, a ``histogram`` of numbers."""
+    """The values of a metadata key: ``counted`` for texts, a ``histogram`` for numbers."""
 
     counted: Counted | None = None
     histogram: Histogram | None = None
@@ -201,7 +206,7 @@ def of_key(
     type_: str,
     limits: tuple[float, float] | None = None,
 ) -> KeySummary | None:
-    """None when the model has never met the key."""
+    """Return the summary of a key; None if the model does not have the key."""
     place = place_of(model, key, KINDS[type_])
     if place is None:
         return None
@@ -226,7 +231,7 @@ def of_key(
 
 @dataclass(frozen=True, slots=True)
 class Compared:
-    """One name in both sets; shares in percent of each."""
+    """A name in both sets, with its share in percent of each set."""
 
     name: str
     hue: int
@@ -241,7 +246,7 @@ class Compared:
 def compare(
     model: RegisteredModel, sides: Sequence[Counted], most: int
 ) -> list[Compared]:
-    """Names of all sides, the most frequent first."""
+    """Return the names of all sets, most frequent first."""
     total: Counter[str] = Counter()
     for side in sides:
         total.update(side.counts)

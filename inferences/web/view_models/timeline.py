@@ -1,4 +1,4 @@
-"""The five moments of an inference, and how long it took from each to the next."""
+"""The timeline of an inference: its five times, and the steps between them."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ STEPS = {
     "published": "Capture",
     "indexed": "Listener",
 }
-LEAST_SHARE = 7.0  # percent of the bar; the least that can be seen and pointed at
+LEAST_SHARE = 7.0  # percent of the bar; narrower steps are hard to see and point at
 
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """From the moment before to this one; ``x`` and ``width`` in percent of the bar."""
+    """A step from the time before to this one; ``x`` and ``width`` in percent of the bar."""
 
     name: str
     moment: str
@@ -34,13 +34,15 @@ class Step:
 
 @dataclass(frozen=True, slots=True)
 class Timeline:
+    """The timeline of one inference."""
+
     steps: list[Step]
     total: timedelta
     model: timedelta | None
 
 
 def timeline(notes: Mapping[str, Any] | None) -> Timeline | None:
-    """None where fewer than two moments are known."""
+    """Return the timeline; None if fewer than two times are known."""
     times = (notes or {}).get("times")
     if not isinstance(times, dict):
         return None
@@ -59,7 +61,7 @@ def timeline(notes: Mapping[str, Any] | None) -> Timeline | None:
 
 
 def _widths(seconds: list[float]) -> list[float]:
-    """In proportion, but nothing vanishes."""
+    """Return the widths in proportion, each at least ``LEAST_SHARE``."""
     total = sum(seconds) or 1.0
     room = 100 - LEAST_SHARE * len(seconds)
     return [round(LEAST_SHARE + room * each / total, 2) for each in seconds]

@@ -1,4 +1,4 @@
-"""What came true, as pages show and edit it: labels, a number, a text, boxes."""
+"""Ground truth for pages that show and edit it: labels, a number, a text, boxes."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ VERSIONS_SHOWN = 50
 
 @dataclass(frozen=True, slots=True)
 class Former:
-    """An actual that no longer stands."""
+    """An earlier ground truth, which was replaced or deleted."""
 
     version: Version
     said: str
@@ -30,7 +30,10 @@ class Former:
 
 @dataclass(frozen=True, slots=True)
 class TruthView:
-    """``drawn`` lies over the picture; ``boxes`` is what the editor begins with."""
+    """A ground truth for the page.
+
+    ``drawn`` is drawn over the picture; ``boxes`` are those with which the editor starts.
+    """
 
     truth: GroundTruth | None
     said: str
@@ -41,7 +44,7 @@ class TruthView:
     suggested: str = "[]"
     is_shares: bool = False
     may_draw: bool = False
-    # Orientation, width and height that what is drawn is to be turned back by.
+    # EXIF orientation, width and height by which drawn boxes are rotated back.
     turn: str = ""
 
     @property
@@ -59,7 +62,7 @@ class TruthView:
 
     @property
     def written(self) -> str:
-        """As JSON, for the forms that have no controls of their own."""
+        """The ground truth as JSON, for forms that have no controls of their own."""
         return json.dumps(self.truth.truth, ensure_ascii=False) if self.truth else ""
 
 
@@ -69,7 +72,7 @@ def truth_view(
     picture: Measure | None,
     answer: Answer,
 ) -> TruthView:
-    """Always there, whether or not an actual is."""
+    """Return the view of the ground truth, also if there is none yet."""
     truth = GroundTruth.objects.beside(model).filter(id=inference.id).first()
     forms = allowed(model.task_type)
     said = said_of(truth.truth) if truth else ""
@@ -92,8 +95,8 @@ def truth_view(
     ]
     boxes = given.get("boxes", [])
     plain = all("xmin" in box for box in boxes)
-    # A picture that is turned for the eye has its boxes in the pixels of the file, unless
-    # the model had turned it, too. They are drawn over the turned one, and turned back.
+    # Boxes are in the pixels of the file, unless the model applied EXIF's rotation itself.
+    # The page shows the rotated picture, so boxes are rotated to draw and back to store.
     turn = ""
     if picture.orientation != 1 and not is_upright and plain:
         unit = Measure(1, 1, picture.orientation) if is_shares else picture
@@ -114,7 +117,7 @@ def truth_view(
 
 
 def said_of(truth: dict[str, Any]) -> str:
-    """The actual in a few words."""
+    """Return the ground truth in a few words."""
     if "labels" in truth:
         score = truth.get("score")
         return ", ".join(truth["labels"]) + (f" ({score:g})" if score else "")
@@ -156,7 +159,7 @@ def _shapes(truth: dict[str, Any], is_shares: bool) -> list[tuple[str, Shape]]:
 def _as_boxes(
     answer: Answer, picture: Measure, is_shares: bool
 ) -> list[dict[str, Any]]:
-    """What the model found, in the form and unit of an actual, to be corrected."""
+    """Return the model's boxes in the form and unit of ground truth, to be corrected."""
     width, height = (1, 1) if is_shares else picture.upright
     return [
         {

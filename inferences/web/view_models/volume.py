@@ -1,8 +1,9 @@
-"""How many inferences there were over time.
+"""The volume of inferences over time, counted or estimated.
 
-Up to ``COUNTED`` are counted. Of more, some are looked at in each part of the time, from
-both of its ends: they say how dense it is, and all of it if they meet. However many there
-are, about the same number of index entries is read.
+Up to ``COUNTED`` matches are counted exactly. Otherwise the time is divided into parts, and
+``LOOKED_AT`` matches are read from both ends of each part. Their distances give the
+density; if both ends meet, the part is counted exactly. So the number of index entries read
+is bounded, however many match.
 """
 
 from __future__ import annotations
@@ -24,17 +25,17 @@ from istore.db.statement_timeout import statement_timeout
 VOLUME_SECONDS = 1.0
 BUCKETS = 72
 COUNTED = 50_000
-PARTS, LOOKED_AT = 4, 50  # of each bucket, and from each end of a part
+PARTS, LOOKED_AT = 4, 50  # parts of a bucket, and matches read from each end of a part
 
 
 def window_of(
     model: RegisteredModel, question: Question, drawn: Sample | None = None
 ) -> tuple[datetime, datetime]:
-    """From when until when: what is asked for, else as far as the data go.
+    """Return the time window of the query, or else that of the data.
 
-    ``drawn`` are the newest matches: without a window it ends with the first of them, and
-    begins with the last where they are all there are, else with the model's oldest.
-    Raises ``OperationalError`` when finding the oldest takes too long.
+    ``drawn`` are the newest matches. Without a window in the query it ends with the first of
+    them. It begins with the last if they are all matches, else with the model's oldest.
+    Raises ``OperationalError`` if finding the oldest exceeds the timeout.
     """
     given = question.values
     now = datetime.now(UTC)
@@ -44,7 +45,7 @@ def window_of(
         if drawn.is_whole:
             since = moment_of(drawn.rows[-1].id)
     if since is None:
-        # What was removed lies before: it is not walked over.
+        # first_id is the low watermark: without it the scan would read all removed rows.
         live = model.inferences.live().filter(id__gte=model.first_id)
         with statement_timeout(VOLUME_SECONDS):
             oldest = live.oldest_first().values_list("id", flat=True).first()
@@ -56,8 +57,10 @@ def window_of(
 def volume(
     model: RegisteredModel, question: Question, drawn: Sample
 ) -> Histogram | None:
-    """Bars over time of all that match, counted or estimated; of the sample alone when
-    that takes too long. None when nothing matches."""
+    """Return the volume of all matches over time, counted or estimated.
+
+    It covers only the sample if both exceed the timeout. None if nothing matches.
+    """
     if not drawn.rows:
         return None
     since, until = window_of(model, question, drawn)
@@ -91,7 +94,7 @@ def _place(ids: Iterable[int], limits: Sequence[int]) -> list[int]:
 def counted(
     model: RegisteredModel, filters: Filter, limits: Sequence[int]
 ) -> list[int] | None:
-    """How many match between each two ids; None when there are more than ``COUNTED``."""
+    """Return the number of matches between each two ids; None if more than ``COUNTED`` match."""
     found = matching(model, filters).order_by().values("id")[: COUNTED + 1]
     sql, values = found.query.sql_with_params()
     with connection.cursor() as cursor:
@@ -109,7 +112,7 @@ def counted(
 def estimate(
     model: RegisteredModel, filters: Filter, limits: Sequence[int]
 ) -> list[int]:
-    """About how many match between each two ids."""
+    """Return the estimated number of matches between each two ids."""
     sql, values = matching(model, filters).values("id").query.sql_with_params()
     within = f"({sql}) AS found WHERE id >= part.low AND id < part.high ORDER BY id"
     parts = _parts(limits)
@@ -129,7 +132,8 @@ def estimate(
     for number, (low, high) in enumerate(parts):
         if number + 1 in seen:
             count, looked_at, last, first = seen[number + 1]
-            if count == looked_at:  # they did not meet: n of them have n - 1 distances
+            # The ends do not overlap: estimate by density; n rows have n - 1 distances.
+            if count == looked_at:
                 dense = (count - 2) / (last + 1 - low + high - first)
                 count = max(count, dense * (high - low))
             counts[number // PARTS] += count
@@ -137,7 +141,7 @@ def estimate(
 
 
 def _parts(limits: Sequence[int]) -> list[tuple[int, int]]:
-    """From which id to below which one, ``PARTS`` of them between each two limits."""
+    """Return id ranges ``[low, high)``, ``PARTS`` of them between each two limits."""
     edges = [
         low + (high - low) * n // PARTS
         for low, high in pairwise(limits)

@@ -76,7 +76,7 @@ class Client:
         self._given = GivenTransport(transport) if transport else None
         self._pool = PerProcess(self._open_pool)
         self._is_closed = False
-        self._pool.get()  # here, before there are threads that could each make one
+        self._pool.get()  # made now, before threads could each make one of their own
         self.inference = Inferences(self)
         self.metadata = MetadataValues(self)
         self.register = Registration(self)
@@ -118,7 +118,7 @@ class Client:
         attempt = Attempt(call, self.url, self._token, self._retries)
         while True:
             try:
-                # Asked for each try: what sleeps between two may fork.
+                # Taken anew for each try: the process may fork while it sleeps between two.
                 response = self._pool.get().request(**attempt.request)
             except httpx2.TransportError as error:
                 wait = attempt.wait_after_failure(error)

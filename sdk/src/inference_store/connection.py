@@ -18,12 +18,14 @@ current_async: AsyncClient | None = None
 
 
 def connected() -> Client:
+    """Return the client of ``connect()``. Raises ``NotConnected`` before it was called."""
     if current is None:
         raise NotConnected("Call inference_store.connect() first.")
     return current
 
 
 def connected_async() -> AsyncClient:
+    """Return the client of ``aio.connect()``. Raises ``NotConnected`` before it was called."""
     if current_async is None:
         raise NotConnected("Call inference_store.aio.connect() first.")
     return current_async

@@ -31,6 +31,9 @@ WORKING = "working"
 def list_datasets(project_id: str) -> Call[Page[Dataset]]:
     """Return the datasets of a project, ordered by name.
 
+    Parameters:
+        project_id: the project.
+
     Raises:
         NotFound: there is no such project.
         InferenceStoreError: any other failure.
@@ -42,6 +45,10 @@ def list_datasets(project_id: str) -> Call[Page[Dataset]]:
 def create_dataset(project_id: str, request_body: NewDatasetRequest) -> Call[Dataset]:
     """Create a dataset without entries, and return it.
 
+    Parameters:
+        project_id: the project.
+        request_body: name and description.
+
     Raises:
         Conflict: ``dataset-exists``, the project has a dataset of this name.
         InferenceStoreError: any other failure.
@@ -51,7 +58,15 @@ def create_dataset(project_id: str, request_body: NewDatasetRequest) -> Call[Dat
 
 @blocking
 def get_dataset(project_id: str, name: str) -> Call[Dataset | None]:
-    """Return the dataset of this name, or None if there is none."""
+    """Return the dataset of this name, or None if there is none.
+
+    Parameters:
+        project_id: the project.
+        name: name of the dataset.
+
+    Raises:
+        InferenceStoreError: any failure.
+    """
     return get(*_of(project_id), name, read=one(Dataset), may_be_absent=True)
 
 
@@ -62,6 +77,11 @@ def change_dataset(
     """Change name, description or splitting of a dataset, and return it.
 
     Published versions stay as they are.
+
+    Parameters:
+        project_id: the project.
+        name: name of the dataset.
+        request_body: the fields to change.
 
     Raises:
         NotFound: there is no such dataset.
@@ -75,8 +95,15 @@ def change_dataset(
 def delete_dataset(project_id: str, name: str) -> Call[str | None]:
     """Delete a dataset with all its versions, permanently.
 
+    Parameters:
+        project_id: the project.
+        name: name of the dataset.
+
     Returns:
         Its name; None if there is no such dataset.
+
+    Raises:
+        InferenceStoreError: any failure.
     """
     return delete(*_of(project_id), name, read=lambda _: name, may_be_absent=True)
 
@@ -88,6 +115,11 @@ def add_to_dataset(
     """Start a task that adds inferences to the working version, as copies.
 
     The copies stay when retention or a deletion removes the inferences later.
+
+    Parameters:
+        project_id: the project.
+        name: name of the dataset.
+        request_body: the model and the selection of its inferences.
 
     Returns:
         The task. A worker carries it out; ``get_addition`` returns its progress.
@@ -111,7 +143,16 @@ def add_to_dataset(
 def get_addition(
     project_id: str, name: str, addition_id: str
 ) -> Call[DatasetAddition | None]:
-    """Return an addition task as it is now, or None if there is none of this id."""
+    """Return an addition task as it is now, or None if there is none of this id.
+
+    Parameters:
+        project_id: the project.
+        name: name of the dataset.
+        addition_id: the task's id.
+
+    Raises:
+        InferenceStoreError: any failure.
+    """
     return get(
         *_of(project_id),
         name,
@@ -161,8 +202,17 @@ def list_entries(
 def remove_entries(project_id: str, name: str, entry_ids: Sequence[int]) -> Call[int]:
     """Remove entries from the working version; published versions keep theirs.
 
+    Parameters:
+        project_id: the project.
+        name: name of the dataset.
+        entry_ids: ids of entries, as ``list_entries`` returns them.
+
     Returns:
         The number of entries that were removed: those that the working version held.
+
+    Raises:
+        NotFound: there is no such dataset.
+        InferenceStoreError: any other failure.
     """
     return post(
         *_of(project_id),
@@ -177,6 +227,11 @@ def remove_entries(project_id: str, name: str, entry_ids: Sequence[int]) -> Call
 @blocking
 def publish_version(project_id: str, name: str, note: str = "") -> Call[DatasetVersion]:
     """Publish the working version, which then never changes, and return it.
+
+    Parameters:
+        project_id: the project.
+        name: name of the dataset.
+        note: a note about the version.
 
     Raises:
         Conflict: ``nothing-changed`` since the last version, or ``task-already-active``.
@@ -193,7 +248,16 @@ def publish_version(project_id: str, name: str, note: str = "") -> Call[DatasetV
 
 @blocking
 def list_versions(project_id: str, name: str) -> Call[Page[DatasetVersion]]:
-    """Return the published versions, newest first."""
+    """Return the published versions, newest first.
+
+    Parameters:
+        project_id: the project.
+        name: name of the dataset.
+
+    Raises:
+        NotFound: there is no such dataset.
+        InferenceStoreError: any other failure.
+    """
     return get(*_of(project_id), name, "versions", read=page_of(DatasetVersion))
 
 
@@ -204,6 +268,14 @@ def get_version(
     """Return a version and its counts, or None if there is none.
 
     The counts of a published version are stored; those of ``working`` are counted now.
+
+    Parameters:
+        project_id: the project.
+        name: name of the dataset.
+        version: number of a published version, or ``working``.
+
+    Raises:
+        InferenceStoreError: any failure.
     """
     return get(
         *_of(project_id),
@@ -219,7 +291,18 @@ def get_version(
 def compare_versions(
     project_id: str, name: str, before: int | str, after: int | str = WORKING
 ) -> Call[DatasetComparison]:
-    """Return which entries were added, removed and changed between two versions."""
+    """Return which entries were added, removed and changed between two versions.
+
+    Parameters:
+        project_id: the project.
+        name: name of the dataset.
+        before: number of the earlier version, or ``working``.
+        after: number of the later version, or ``working``.
+
+    Raises:
+        NotFound: there is no such dataset or version.
+        InferenceStoreError: any other failure.
+    """
     return get(
         *_of(project_id),
         name,
@@ -234,6 +317,12 @@ def create_archive(
     project_id: str, name: str, version: int, request_body: NewDatasetArchiveRequest
 ) -> Call[DatasetArchive]:
     """Start a task that writes a published version as an archive, and return the task.
+
+    Parameters:
+        project_id: the project.
+        name: name of the dataset.
+        version: number of a published version.
+        request_body: format, container, split and options.
 
     Raises:
         Conflict: ``version-not-published``.
@@ -258,6 +347,14 @@ def get_archive(
     """Return an archive as it is now, or None if there is none of this id.
 
     ``presigned_url`` is set once it is complete; ``downloading.download`` fetches it.
+
+    Parameters:
+        project_id: the project.
+        name: name of the dataset.
+        archive_id: the archive's id.
+
+    Raises:
+        InferenceStoreError: any failure.
     """
     return get(
         *_of(project_id),

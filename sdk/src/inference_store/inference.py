@@ -32,6 +32,10 @@ def filter_inferences(
 ) -> Call[Page[Inference]]:
     """Return one page of the inferences that match every filter.
 
+        page = inference.filter_inferences("harbour-detector", models.NewGetInferencesRequest(
+            query="label:ship score<0.4",
+            pagination=models.Pagination(limit=5, direction="desc")))
+
     Parameters:
         model_id: the model whose inferences are returned.
         request_body: the filters, the page and its order; the default is 50, oldest first.
@@ -275,6 +279,16 @@ def create_inference_storage_request(
     is_protected: bool = False,
 ) -> Steps[Inference | None]:
     """Upload an input, store its inference, and return the inference.
+
+        picture = Path("quay.png").read_bytes()
+        standard = models.NewStandardMetadataRequest(
+            data_hash=metadata.get_data_hash(picture), data_size=len(picture),
+            task_type="Object Detection", inference_action="detect")
+        box = {"label": "ship", "score": 0.9, "xmin": 4, "ymin": 8, "xmax": 60, "ymax": 40}
+        inference.create_inference_storage_request(
+            "harbour-detector", "frame-12", picture, models.NewInferenceAndMetadataCollection(
+                object_detection=[box],
+                metadata=models.NewMetadataCollectionRequest(standard_metadata=standard)))
 
     Parameters:
         model_id: a registered model.

@@ -14,6 +14,9 @@ def register_model_for_inference_storage(
 ) -> Call[str | None]:
     """Register a model, so that its inferences can be stored, and return its id.
 
+        register.register_model_for_inference_storage(models.NewRegisterModelRequest(
+            model_id="harbour-detector", project_id="default", task_type="Object Detection"))
+
     Parameters:
         request_body: id, project, task and embedding size.
 

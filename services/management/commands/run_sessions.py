@@ -18,7 +18,7 @@ class Command(BaseCommand):
 
     def handle(self, **options: Any) -> None:
         try:
-            listed()  # the operator hears at once, later the log does
+            listed()  # errors of the file show at the start; later ones go to the log
         except BadCommands as error:
             raise CommandError(f"ISTORE_PROCESSES_FILE: {error}") from None
         stopping = threading.Event()

@@ -101,6 +101,7 @@ def fields_of(item: Any) -> dict[str, Any]:
 
 
 def field(item: dict[str, Any], name: str) -> Any:
+    """Return a field of an item. Raises Fault if it is missing."""
     if name not in item:
         raise Fault(f"The item has no field {name!r:.60}.")
     return item[name]

@@ -32,6 +32,7 @@ def client() -> Client:
 
 
 def read_account() -> dict[str, str]:
+    """Return URL and token as ``istore login`` saved them; {} if it never did."""
     try:
         kept = json.loads(account_file().read_text())
     except FileNotFoundError:

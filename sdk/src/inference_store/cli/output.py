@@ -25,6 +25,7 @@ def console() -> Console:
 
 
 def is_terminal() -> bool:
+    """Return whether standard output is a terminal."""
     return sys.stdout.isatty()
 
 
@@ -52,6 +53,7 @@ def show_rows(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
 
 
 def inference_row(inference: Inference, fields: Sequence[str] = ()) -> tuple[str, ...]:
+    """Return an inference as the cells of a row."""
     metadata = " ".join(f"{m.key}={m.value}" for m in inference.metadata or ())
     return (
         f"{inference.created_at:%Y-%m-%d %H:%M:%S}",

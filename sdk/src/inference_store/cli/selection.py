@@ -127,6 +127,7 @@ def selection(
     metadata: list[str] | None,
     query: str | None = None,
 ) -> Selection:
+    """Return the selection of a command's options."""
     for name, given in {
         "--since": [since],
         "--until": [until],

@@ -13,6 +13,7 @@ from inference_store.local.serving import serve
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command, and return its exit status."""
     parser = argparse.ArgumentParser("inference_store.mocks", description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True)
     commands.add_parser("list", help="the names of the mocks")

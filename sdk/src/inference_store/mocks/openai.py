@@ -149,6 +149,7 @@ def events(mock: Mock, path: str, body: dict[str, Any]) -> list[bytes]:
 
 
 def error(message: str, status: int) -> dict[str, Any]:
+    """Return an error in the form of OpenAI's API."""
     kind = "invalid_request_error" if status < 500 else "server_error"
     return {"error": {"message": message, "type": kind, "param": None, "code": None}}
 

@@ -34,6 +34,8 @@ class Splitting(RequestModel):
 
 
 class NewDatasetRequest(RequestModel):
+    """A dataset to create."""
+
     name: str
     description: str | None = None
 

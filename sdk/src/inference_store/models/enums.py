@@ -104,11 +104,15 @@ class EmbeddingDistanceMetric(Word):
 
 
 class PaginationSortDirection(Word):
+    """Ascending or descending order."""
+
     ASCENDING = "asc"
     DESCENDING = "desc"
 
 
 class PaginationSortField(Word):
+    """Sort orders of any request."""
+
     CREATED_AT = "created_at"
 
 
@@ -135,6 +139,8 @@ class DeleteAction(Word):
 
 
 class ExportTaskState(Word):
+    """The state of an export task."""
+
     COMPLETE = "complete"
     FAILED = "failed"
     PENDING = "pending"
@@ -144,6 +150,8 @@ class ExportTaskState(Word):
 
 
 class RetentionTaskState(Word):
+    """The state of a retention task."""
+
     COMPLETE = "complete"
     FAILED = "failed"
     PENDING = "pending"

@@ -76,6 +76,8 @@ class ExportTask(AnswerModel):
 
 
 class NewGetExportTasksRequest(RequestModel):
+    """Which export tasks to return."""
+
     state_filter: ExportTaskState | None = None
     format_filter: str | None = None
     time_window_filter: TimeWindowFilter | None = None

@@ -24,6 +24,8 @@ class NewRetentionPolicyRequest(RequestModel):
 
 
 class RetentionPolicy(AnswerModel):
+    """The retention policy of a model; ages and interval in hours."""
+
     id: str
     model_id: str
     delete_action: str
@@ -72,6 +74,8 @@ class RetentionPreviewPart(AnswerModel):
 
 
 class RetentionPreviewDay(AnswerModel):
+    """What a policy would remove of one day."""
+
     day: date
     records: int
     inputs: int
@@ -91,6 +95,8 @@ class RetentionPreview(AnswerModel):
 
 
 class NewGetRetentionTasksRequest(RequestModel):
+    """Which retention tasks to return."""
+
     retention_policy_id: str | None = None
     state_filter: RetentionTaskState | None = None
     time_window_filter: TimeWindowFilter | None = None

@@ -47,7 +47,10 @@ class Comparison(RequestModel):
 
 
 class DetectionBounds(DeconstructedInferenceFilter):
-    """Matches if one detection meets all conditions; ``above_…`` and ``below_…`` are exclusive."""
+    """Matches if one detection meets all conditions.
+
+    ``above_score`` and ``below_score`` are exclusive bounds.
+    """
 
     above_score: float | None = None
     below_score: float | None = None

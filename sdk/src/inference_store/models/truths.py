@@ -84,6 +84,8 @@ class GroundTruthVersion(AnswerModel):
 
 
 class Refusal(AnswerModel):
+    """A refused actual, with the reason."""
+
     place: str
     why: str
 
