@@ -29,7 +29,7 @@ from inferences.models import (
     TaskType,
 )
 from inferences.models.ground_truth import GroundTruth
-from inferences.models.metadata_values import MetadataValue
+from inferences.models.metadata_values import RESERVED, MetadataValue
 from inferences.store import removal
 from inferences.store.reading import fetch
 from inferences.store.recording import NewInference, record
@@ -127,7 +127,9 @@ moments = st.datetimes(datetime(1950, 1, 1), datetime(2026, 1, 1)).map(
 @st.composite
 def inferences(draw):
     located = draw(st.booleans())
-    metadata = draw(st.dictionaries(texts.filter(bool), values, max_size=4))
+    # A key such as ``longitude`` is the column of that name when it is imported.
+    keys = texts.filter(lambda key: key and key not in RESERVED)
+    metadata = draw(st.dictionaries(keys, values, max_size=4))
     content = draw(st.none() | st.binary(max_size=60))
     answer = draw(st.none() | st.binary(max_size=60))
     named = st.tuples(texts.filter(bool), st.none() | reals)
