@@ -42,7 +42,9 @@ def of_value(project: Project, carried: Carried) -> int:
     asked = tasks.filter(pk__in=named)
     _start_over(asked)
     gone = _remove(asked) + _remove(
-        tasks.filter(pk__in=[t.pk for t in tasks.exclude(archive_key="") if _age(t)])
+        tasks.filter(
+            pk__in=[t.pk for t in tasks.exclude(archive_key="") if _is_stale(t)]
+        )
     )
     return gone + asked.update(selection=FORGOTTEN)
 
@@ -64,7 +66,7 @@ def _remove(tasks: Any) -> int:
     return len(written)
 
 
-def _age(task: ExportTask) -> bool:
+def _is_stale(task: ExportTask) -> bool:
     """Return whether a record of the archive was removed or changed since the set was fixed."""
     as_it_was = Q(updated_at=None) | Q(updated_at__lte=task.fixed_at)
     rows = task.model.inferences.live().filter(as_it_was)

@@ -15,7 +15,7 @@ LOST = "The archive was no longer in blob storage."
 
 def archives(scope: Scope) -> Iterator[Finding]:
     """Yield archives that are missing or differ; repair clears their key on the task."""
-    for task in (task for kind in kinds() for task in _write(kind, scope)):
+    for task in (task for kind in kinds() for task in _tasks_with_archive(kind, scope)):
         why = _wrong_with(task, scope.deep)
         still = type(task).objects.filter(pk=task.pk, archive_key=task.archive_key)
         if why and still.exists():
@@ -24,7 +24,7 @@ def archives(scope: Scope) -> Iterator[Finding]:
             yield Finding("archive", task.archive_key, why, scope.repair)
 
 
-def _write(kind: type[ArchiveTask], scope: Scope) -> Iterator[ArchiveTask]:
+def _tasks_with_archive(kind: type[ArchiveTask], scope: Scope) -> Iterator[ArchiveTask]:
     tasks = kind.objects.exclude(archive_key="").order_by("pk")
     if scope.since:
         tasks = tasks.filter(finished_at__gte=scope.since)

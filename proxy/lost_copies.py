@@ -48,7 +48,7 @@ class LostCopies:
         self._write(exchange, self._note(exchange, reason), is_settled=not reason)
 
     def _note(self, exchange: Exchange, reason: str) -> LostCopy:
-        began_at = timestamps.write(exchange.received_at)
+        began_at = timestamps.format_timestamp(exchange.received_at)
         return LostCopy(exchange.target.model_id, began_at, reason)
 
     def _write(

@@ -119,7 +119,7 @@ async def carry_stream(
 ) -> None:
     """Pass the stream on to the client; ``keeper`` keeps the copy if it is to be stored."""
     response = asking.response
-    told = _describe(exchange, response)
+    told = _disposition(exchange, response)
     if told == STREAMING:
         # The header names the record, so its id is settled before the answer is known.
         reason = await keeper.record_ids.settle_stream(exchange)
@@ -148,7 +148,7 @@ async def carry_stream(
         await send({"type": "http.response.body", "body": b""})
 
 
-def _describe(exchange: Exchange, response: StreamResponse) -> str:
+def _disposition(exchange: Exchange, response: StreamResponse) -> str:
     """Return the value of the ``Inference-Store`` header as far as it is known at the start.
 
     Most reasons against a copy are known by then.

@@ -20,7 +20,7 @@ def now() -> int:
     return time.time_ns() // 1000
 
 
-def write(moment: int) -> str:
+def format_timestamp(moment: int) -> str:
     """Return the moment in RFC 3339, in UTC, always with six digits."""
     second, rest = divmod(moment, SECOND)
     return f"{_second(second)}.{rest:06}Z"

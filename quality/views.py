@@ -45,7 +45,7 @@ def page(request: HttpRequest, model_id: str) -> HttpResponse:
         "group": group,
         "interval": interval if interval in INTERVALS else "day",
         "label": label,
-        "asked": _ask(request),
+        "asked": _query_string(request),
         "counts": _counts(model),
         "most": settings.ISTORE_QUALITY_ROWS if all_rows else ROWS,
         "may_look_at_more": not all_rows and settings.ISTORE_QUALITY_ROWS > ROWS,
@@ -73,7 +73,7 @@ def page(request: HttpRequest, model_id: str) -> HttpResponse:
     return render(request, template, context)
 
 
-def _ask(request: HttpRequest) -> str:
+def _query_string(request: HttpRequest) -> str:
     """Return the query string of the figures, to which parameters can be appended."""
     query = request.GET.copy()
     for name in ("part", "figures"):

@@ -36,7 +36,7 @@ def alone(home: Home) -> Iterator[int]:
     Raises ``AlreadyRunning``.
     """
     with open(home.run / "lock", "a+") as lock:
-        if not _lock(lock):
+        if not _try_lock(lock):
             raise AlreadyRunning(
                 f"ISTORE_HOME: the store in {home.root} is already running "
                 f"(process {running_process(home)}); manage.py up --stop stops it."
@@ -46,7 +46,7 @@ def alone(home: Home) -> Iterator[int]:
         lock.flush()
         with open(home.run / "servers.lock", "a") as servers:
             deadline = time.monotonic() + LAST_SERVERS_SECONDS
-            while not _lock(servers):
+            while not _try_lock(servers):
                 if time.monotonic() > deadline:
                     raise AlreadyRunning(
                         f"ISTORE_HOME: servers of the last run of the store in "
@@ -60,7 +60,7 @@ def running_process(home: Home) -> int | None:
     """Return the process id of this home's supervisor, or None."""
     try:
         with open(home.run / "lock") as lock:
-            if not _lock(lock, fcntl.LOCK_SH):
+            if not _try_lock(lock, fcntl.LOCK_SH):
                 return int(lock.read().strip() or 0) or None
     except FileNotFoundError:
         pass
@@ -85,7 +85,7 @@ def stop_running(home: Home) -> bool:
     return True
 
 
-def _lock(file: TextIOWrapper, how: int = fcntl.LOCK_EX) -> bool:
+def _try_lock(file: TextIOWrapper, how: int = fcntl.LOCK_EX) -> bool:
     try:
         fcntl.flock(file, how | fcntl.LOCK_NB)
     except BlockingIOError:

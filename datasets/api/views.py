@@ -132,7 +132,7 @@ class VersionsView(DatasetsIn):
     )
     def get(self, request: Request, project_id: str, name: str) -> Response:
         dataset = self.dataset(project_id, name)
-        told = [_publish(each) for each in dataset.versions.all()]
+        told = [_version_body(each) for each in dataset.versions.all()]
         return Response(VersionsSerializer({"results": told, "next": None}).data)
 
     @extend_schema(
@@ -144,7 +144,7 @@ class VersionsView(DatasetsIn):
         dataset = self.dataset(project_id, name)
         note = PublishSerializer.parse(request.data).get("note", "")
         version = lifecycle.publish(self.caller, dataset, note)
-        return Response(SummarySerializer(_publish(version)).data, status=201)
+        return Response(SummarySerializer(_version_body(version)).data, status=201)
 
 
 class VersionView(DatasetsIn):
@@ -160,7 +160,7 @@ class VersionView(DatasetsIn):
         dataset = self.dataset(project_id, name)
         version = self.version(dataset, number)
         if version != dataset.working:
-            told = _publish(dataset.versions.get(number=version))
+            told = _version_body(dataset.versions.get(number=version))
         else:
             with statement_timeout():
                 counted = summary.of_version(dataset, version)
@@ -176,7 +176,7 @@ class VersionView(DatasetsIn):
         return Response(SummarySerializer(told).data)
 
 
-def _publish(version: Any) -> dict[str, Any]:
+def _version_body(version: Any) -> dict[str, Any]:
     return {
         **version.told,
         "version": version.number,

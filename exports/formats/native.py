@@ -23,7 +23,7 @@ def texts(member: Member) -> list[dict[str, str]]:
     ]
 
 
-def write(value: Any) -> bytes:
+def to_json(value: Any) -> bytes:
     """Return the value as JSON, including integers beyond 64 bits."""
     try:
         return orjson.dumps(value)

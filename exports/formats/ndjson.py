@@ -11,7 +11,7 @@ from __future__ import annotations
 from typing import Any
 
 from exports.formats.base import Format
-from exports.formats.native import texts, write
+from exports.formats.native import texts, to_json
 from exports.members import Batch, Member, Skip
 from inferences.imports.exported_records import RECORD
 from inferences.models import Inference, LabelName
@@ -67,7 +67,7 @@ class Ndjson(Format):
             **self._kept(member),
             "input": self._input(member),
         }
-        self.lines.write(write(line) + b"\n")
+        self.lines.write(to_json(line) + b"\n")
 
     def _kept(self, member: Member) -> dict[str, Any]:
         """Return the fields of a stored row; without a row, those that the answer gives."""

@@ -102,7 +102,7 @@ class NewForm(ChangeForm):
         return prefix
 
 
-def write(schedule: ExportSchedule) -> str:
+def filter_text(schedule: ExportSchedule) -> str:
     """Return the filter of a schedule as text; empty if it matches everything."""
     try:
         chosen = filter_of(schedule)
@@ -115,7 +115,7 @@ def initial_of(schedule: ExportSchedule) -> dict[str, Any]:
     """Return the initial values of the form of a change."""
     return {
         "name": schedule.name,
-        "query": write(schedule),
+        "query": filter_text(schedule),
         "interval_hours": schedule.interval_hours,
         "enabled": schedule.enabled,
     }

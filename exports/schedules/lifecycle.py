@@ -42,7 +42,7 @@ def create(
             )
             _audit(actor, "create", schedule, from_beginning=from_beginning, **values)
     except IntegrityError:
-        raise _take() from None
+        raise _name_conflict() from None
     return schedule
 
 
@@ -67,7 +67,7 @@ def change(actor: object, schedule: ExportSchedule, **values: Any) -> ExportSche
         with transaction.atomic():
             held.update(**values, updated_at=Now())
     except IntegrityError:
-        raise _take() from None
+        raise _name_conflict() from None
     _audit(actor, "change", schedule, **values)
     schedule.refresh_from_db()
     return schedule
@@ -138,7 +138,7 @@ def _audit(actor: object, act: str, schedule: ExportSchedule, **details: Any) ->
     )
 
 
-def _take() -> Conflict:
+def _name_conflict() -> Conflict:
     message = "The model has a schedule of that name, or in that place."
     return Conflict(message, "export-schedule-exists")
 

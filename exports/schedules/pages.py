@@ -13,7 +13,7 @@ from django.shortcuts import redirect, render
 from django.views.decorators.http import require_http_methods, require_POST
 
 from exports.schedules import destinations, lifecycle
-from exports.schedules.forms import ChangeForm, NewForm, initial_of, write
+from exports.schedules.forms import ChangeForm, NewForm, filter_text, initial_of
 from exports.schedules.models import ExportSchedule
 from inferences.models import RegisteredModel
 from inferences.web import visible_model
@@ -70,7 +70,7 @@ def schedule(request: HttpRequest, model_id: str, schedule_id: str) -> HttpRespo
     if request.method == "POST":
         if not may_edit:
             raise PermissionDenied
-        if form.is_valid() and _change(request, one, form):
+        if form.is_valid() and _apply_change(request, one, form):
             messages.success(request, "It counts from the next run on.")
             return redirect("exports:schedule", model.project, model.model_id, one.pk)
     _tell(one)
@@ -93,7 +93,7 @@ def schedule(request: HttpRequest, model_id: str, schedule_id: str) -> HttpRespo
     return render_page(request, "exports/schedule.html", partial, context, status)
 
 
-def _change(request: HttpRequest, one: ExportSchedule, form: ChangeForm) -> bool:
+def _apply_change(request: HttpRequest, one: ExportSchedule, form: ChangeForm) -> bool:
     values = form.values
     if "query" not in form.changed_data:
         values.pop("selection")  # kept as asked: the text may express less
@@ -145,7 +145,7 @@ def _tell(one: ExportSchedule) -> None:
     """Set the attributes that the templates show beside the columns."""
     seen: dict[str, Any] = {
         "where": destinations.title(one.destination),
-        "written": write(one),
+        "written": filter_text(one),
         "waiting": min(lifecycle.waiting(one), lifecycle.WAITING_MOST + 1),
         "waiting_most": lifecycle.WAITING_MOST,
         "lag": lifecycle.lag_of(one, now()),

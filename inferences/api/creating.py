@@ -289,7 +289,7 @@ def _stored_lines(
             else:
                 waiting[wanted.inference_id] = number, compose(model, wanted, now)
         except APIException as error:
-            results[number] = _refuse(error)
+            results[number] = _refusal_body(error)
     _record(caller, model, waiting, results)
     return results
 
@@ -325,7 +325,7 @@ def _result(inference_id: str, outcome: Outcome) -> dict[str, Any]:
     }
 
 
-def _refuse(error: APIException) -> dict[str, Any]:
+def _refusal_body(error: APIException) -> dict[str, Any]:
     told = as_problem(error)
     return {
         "inference_id": None,

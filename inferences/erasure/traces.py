@@ -32,7 +32,7 @@ from istore.models import IdempotentCall, Project
 def register() -> None:
     """Register the places of this app."""
     erasure.register("history", of_value=former_values)
-    erasure.register("staged uploads", of_value=stage)
+    erasure.register("staged uploads", of_value=delete_staged_metadata)
     erasure.register("kept answers", of_value=kept_answers)
     erasure.register("source names", of_value=source_names)
     erasure.register("pending actuals", of_value=pending_actuals)
@@ -76,7 +76,7 @@ def _say_erased(model_key: int, row_id: int) -> None:
         )
 
 
-def stage(project: Project, carried: Carried) -> int:
+def delete_staged_metadata(project: Project, carried: Carried) -> int:
     """Delete uploaded metadata with the value that waits for its create or was left behind."""
     grants = UploadGrant.objects.filter(
         registered_model__project=project, kind="metadata"

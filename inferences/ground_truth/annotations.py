@@ -33,7 +33,7 @@ from inferences.ground_truth.references import HASH, INFERENCE, METADATA, Refere
 from inferences.ground_truth.truths import allowed, read_truth
 from inferences.models import InferencePayload, RegisteredModel, TaskType
 from inferences.predictions.geometry import is_upright_already
-from inferences.predictions.geometry import stored as stored_point
+from inferences.predictions.geometry import to_stored_point as stored_point
 from inferences.predictions.mask_outlines import trace
 from inferences.predictions.parsers import Mask
 from inferences.predictions.parsers.run_lengths import complaint

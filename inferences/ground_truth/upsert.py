@@ -54,12 +54,12 @@ def put_truth(
             return None
         key = _key(model, inference_id)
     if key is None or key.removed_at is not None:
-        raise _remove()
+        raise _removed_conflict()
     with transaction.atomic():
         writes.write(model, {key.row_id: given})
         found = find_truth(model, inference_id)
         if found is None:  # soft-deleted, or removed at this moment
-            raise _remove()
+            raise _removed_conflict()
         _say(actor, "put", model, inference_id)
     return found
 
@@ -73,7 +73,7 @@ def _say(actor: object, what: str, model: RegisteredModel, inference_id: str) ->
     AuditEntry.write(actor, f"ground_truth.{what}", inference_id, model.project)
 
 
-def _remove() -> Conflict:
+def _removed_conflict() -> Conflict:
     """Return the 409 for an inference that was removed."""
     return Conflict("The inference was removed.", "inference-deleted")
 

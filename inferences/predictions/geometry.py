@@ -103,7 +103,7 @@ def stored_box(box: Mapping[str, Any], picture: Measure) -> dict[str, Any]:
     return upright_box(box, _back(picture))
 
 
-def stored(x: float, y: float, picture: Measure) -> Point:
+def to_stored_point(x: float, y: float, picture: Measure) -> Point:
     """Return where a point of the upright picture lies in the pixels of the file."""
     return upright(x, y, _back(picture))
 

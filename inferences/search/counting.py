@@ -67,7 +67,7 @@ def _by_detections(asked: Conditions, wanted: DetectionFilter) -> int:
     for _, sign, bound in wanted.bounds():
         tests &= Sql(f"score {sign} %s", (as_real(bound),))
     window = asked.window(DETECTIONS)
-    deleted = _delete(asked)
+    deleted = _for_soft_deleted(asked)
     sql = (
         f"SELECT (SELECT count(DISTINCT id) FROM {DETECTIONS} "
         f"WHERE {tests.sql}{window.sql}) - "
@@ -78,7 +78,7 @@ def _by_detections(asked: Conditions, wanted: DetectionFilter) -> int:
         return cursor.fetchone()[0]
 
 
-def _delete(asked: Conditions) -> Sql:
+def _for_soft_deleted(asked: Conditions) -> Sql:
     """Return the same conditions for soft-deleted rows; the index inference_deleted serves them."""
     live = f'NOT "{TABLE}"."deleted"'
     whole = asked.everything

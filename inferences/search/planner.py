@@ -91,7 +91,7 @@ def places(
     if order.rank is None:
         return _rows(_narrow(asked, part), order, part)
     in_ranks = part.after is None or part.after.rank is not None
-    ranked = _rank(asked, order, part) if in_ranks else []
+    ranked = _rows_with_rank(asked, order, part) if in_ranks else []
     missing = part.limit - len(ranked)
     if not missing:
         return ranked
@@ -107,7 +107,9 @@ def places(
     return ranked + unranked(asked, order, rest)
 
 
-def _rank(asked: Conditions, order: Order, part: PageSlice) -> list[PagePosition]:
+def _rows_with_rank(
+    asked: Conditions, order: Order, part: PageSlice
+) -> list[PagePosition]:
     """Return the rows of this part that have a rank."""
     few = isinstance(order, ByLabel) and len(order.names) <= LABELS_MOST
     if few and not part.offset:
@@ -129,7 +131,9 @@ def _label_by_label(
         if number >= LABELS_ONE_BY_ONE:
             return found + _rows(asked, order, rest)
         by_time = replace(rest, after=after if after and after.rank == name else None)
-        rows = _rows(_narrow(_label(asked, order, label), by_time), BY_TIME, by_time)
+        rows = _rows(
+            _narrow(_with_label(asked, order, label), by_time), BY_TIME, by_time
+        )
         found += [PagePosition(name, row.row_id) for row in rows]
         if len(found) == part.limit:
             break
@@ -143,7 +147,7 @@ def _is_before(name: str, other: Rank, part: PageSlice) -> bool:
     return name > other if part.newest_first else name < other
 
 
-def _label(asked: Conditions, order: ByLabel, label: int) -> Conditions:
+def _with_label(asked: Conditions, order: ByLabel, label: int) -> Conditions:
     """Return the conditions with one label added; the index of detections drives them."""
     test = Sql(f"{order.label.sql} = %s", (*order.label.values, label))
     # Drivers on other tables, such as the filter's own on labels, give way to this one.
@@ -290,13 +294,13 @@ def _refill(
         # An entry may be of a soft-deleted row, and a row may have several entries.
         if part.needed > chunk // 3:
             continue
-        ids, is_all = _named(asked, driver, part, chunk)
+        ids, is_all = _ids_from_streams(asked, driver, part, chunk)
         if is_all or len(ids) >= part.limit:
             return [PagePosition(None, row_id) for row_id in ids]
     return None
 
 
-def _named(
+def _ids_from_streams(
     asked: Conditions, driver: AccessPath, part: PageSlice, chunk: int
 ) -> tuple[list[int], bool]:
     """Return the ids of matching rows among the first ``chunk`` entries of each stream.
@@ -469,7 +473,8 @@ def _from_selective_index(
     if order.rank is None and len(drivers) == 1 and drivers[0].is_one_of_rows:
         return _from_one_index(asked, drivers[0], part, most)
     rows, best = min(
-        (rows, number) for number, rows in enumerate(_probe(asked, drivers, most))
+        (rows, number)
+        for number, rows in enumerate(_count_entries(asked, drivers, most))
     )
     if rows > most:
         return None
@@ -509,7 +514,9 @@ def _window_driver(asked: Conditions) -> AccessPath:
     return AccessPath((IndexScan(TABLE, TABLE, ours),))
 
 
-def _probe(asked: Conditions, drivers: list[AccessPath], most: int) -> list[int]:
+def _count_entries(
+    asked: Conditions, drivers: list[AccessPath], most: int
+) -> list[int]:
     """Return how many entries each driver has, counted to at most ``most + 1``."""
     probes = []
     for driver in drivers:

@@ -37,7 +37,9 @@ def all_matching(model: RegisteredModel, filters: Filter) -> InferenceQuerySet:
     asked = access_paths.read(model, found)
     if asked is None:
         return found
-    leading = [_named(asked, each) for each in asked.drivers if _is_leading(each)]
+    leading = [
+        _ids_from_indexes(asked, each) for each in asked.drivers if _is_leading(each)
+    ]
     ids = min((each for each in leading if each is not None), key=len, default=None)
     if ids is None:
         return found
@@ -54,7 +56,7 @@ def _is_leading(driver: AccessPath) -> bool:
     return all(branch.table in LEADING for branch in driver.branches)
 
 
-def _named(asked: Conditions, driver: AccessPath) -> list[int] | None:
+def _ids_from_indexes(asked: Conditions, driver: AccessPath) -> list[int] | None:
     """Return the row ids that the driver gives, or None when they are more than ``RARE``."""
     parts = [
         f"SELECT {branch.alias}.id FROM {branch.source} "

@@ -72,7 +72,7 @@ def ranges(box: Box, most: int = MOST_RANGES) -> list[tuple[int, int]]:
     while waiting:
         waiting.sort(key=lambda square: square[2])
         column, row, bits = waiting.pop()
-        if _cover(column, row, bits, columns, rows) or bits == 0:
+        if _is_covered(column, row, bits, columns, rows) or bits == 0:
             inside.append(_codes(column, row, bits))
             continue
         half = 1 << bits - 1
@@ -105,7 +105,7 @@ def _meets(column: int, row: int, bits: int, columns: Span, rows: Span) -> bool:
     )
 
 
-def _cover(column: int, row: int, bits: int, columns: Span, rows: Span) -> bool:
+def _is_covered(column: int, row: int, bits: int, columns: Span, rows: Span) -> bool:
     last = (1 << bits) - 1
     return (
         columns[0] <= column

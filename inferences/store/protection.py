@@ -144,8 +144,10 @@ def protect_all(
                 if rows.exists():
                     continue
                 break
-            late = _intend(model, ids) if wanted.is_protected else set()
-            gone = _expire(model, ids) - late if wanted.is_protected else set()
+            late = _ids_with_intent(model, ids) if wanted.is_protected else set()
+            gone = (
+                _ids_without_input(model, ids) - late if wanted.is_protected else set()
+            )
             free = [row_id for row_id in ids if row_id not in late]
             _write(actor, model, free, wanted)
             if free:
@@ -170,13 +172,13 @@ def with_expired_input(chosen: InferenceQuerySet) -> InferenceQuerySet:
     return chosen.filter(Exists(gone))
 
 
-def _intend(model: RegisteredModel, ids: list[int]) -> set[int]:
+def _ids_with_intent(model: RegisteredModel, ids: list[int]) -> set[int]:
     """Return the ids of rows that have an intent."""
     rows = InferencePayload.objects.beside(model).filter(INTENDED, id__in=ids)
     return set(rows.values_list("id", flat=True))
 
 
-def _expire(model: RegisteredModel, ids: list[int]) -> set[int]:
+def _ids_without_input(model: RegisteredModel, ids: list[int]) -> set[int]:
     """Return the ids of rows whose input has expired."""
     rows = InferencePayload.objects.beside(model).filter(id__in=ids)
     gone = rows.filter(input_expired_at__isnull=False)

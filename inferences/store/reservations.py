@@ -104,7 +104,7 @@ def release(reservations: Sequence[Reservation]) -> None:
     new = [each for each in reservations if each.is_new and each.reserved_at]
     if new:
         with connection.cursor() as cursor:
-            cursor.execute(RELEASE, {"given": write_json([_give(e) for e in new])})
+            cursor.execute(RELEASE, {"given": write_json([_to_json(e) for e in new])})
 
 
 def free_old(at: datetime, keep: Iterable[tuple[int, str]] = ()) -> int:
@@ -186,7 +186,7 @@ def _outcome(wish: Wish, asked: Wish, held: _Held) -> Reservation | None:
     return Reservation(wish, State.TAKEN, content_hash, held.is_hidden)
 
 
-def _give(each: Reservation) -> dict[str, object]:
+def _to_json(each: Reservation) -> dict[str, object]:
     return {
         "model": each.wish.model_key,
         "name": each.wish.inference_id,

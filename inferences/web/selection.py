@@ -55,7 +55,7 @@ class Selected:
         if self.question is None or "until" in self.question.query:
             return self
         now = clock.now().isoformat().replace("+00:00", "Z")
-        question = _list(self.question.link(until=now))
+        question = _question_of(self.question.link(until=now))
         return Selected(question=question, excluded=self.excluded)
 
     def check(self) -> None:
@@ -90,7 +90,7 @@ def select(request: HttpRequest) -> Selected:
     return Selected(tuple(dict.fromkeys(given.getlist("inference_id"))))
 
 
-def _list(query: str) -> Question:
+def _question_of(query: str) -> Question:
     return Question(QueryDict(query.removeprefix("?")))
 
 
@@ -130,7 +130,7 @@ def _act(request: HttpRequest, model_id: str, act: Act, do: Do) -> HttpResponse:
     chosen = asked.until_now()
     back = reverse("inferences:browse", args=[model.project, model.model_id])
     listed = request.POST.get("back") or request.POST.get("query", "")
-    here = f"{back}{_list(listed).link()}"
+    here = f"{back}{_question_of(listed).link()}"
     most = settings.ISTORE_BULK_DELETE_MAX
     try:
         if request.POST.get("sure") == "true":
@@ -301,7 +301,7 @@ def unlabel(request: HttpRequest, model_id: str) -> HttpResponse:
         kept = f" {done.kept:,} changed meanwhile and stay." if done.kept else ""
         messages.success(request, f"{_count(done.count)} as before the label.{kept}")
     here = reverse("inferences:browse", args=[model.project, model.model_id])
-    return redirect(f"{here}{_list(given.get('back', '')).link()}")
+    return redirect(f"{here}{_question_of(given.get('back', '')).link()}")
 
 
 @login_required

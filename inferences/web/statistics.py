@@ -73,7 +73,7 @@ def statistics(request: HttpRequest, model_id: str) -> HttpResponse:
         "key": key,
         "type": type_,
         "before": _before(model, question) if sides else "",
-        "asked": _ask(request),
+        "asked": _query_string(request),
         "parts": parts,
     }
     if sides and request.GET.get("figures") == "true":
@@ -81,7 +81,7 @@ def statistics(request: HttpRequest, model_id: str) -> HttpResponse:
     return render(request, "inferences/statistics.html", context)
 
 
-def _ask(request: HttpRequest) -> str:
+def _query_string(request: HttpRequest) -> str:
     """Return the query string with which the parts are fetched."""
     query = request.GET.copy()
     for name in ("part", "cursor", "figures"):

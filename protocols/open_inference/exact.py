@@ -66,10 +66,10 @@ def keep_metadata_text(document: dict[str, Any], header: bytes) -> list[str]:
         given = parameters.get("metadata")
         if isinstance(given, list):  # ``Members``, an object, is a list as well
             value["parameters"]["metadata"] = write(given)
-    return _describe(twice)
+    return _limit_warnings(twice)
 
 
-def _describe(twice: list[str]) -> list[str]:
+def _limit_warnings(twice: list[str]) -> list[str]:
     """Return few warnings: every part of the request carries all of them."""
     warnings = [
         f"{name!r:.80} stands twice in parameters; the last one counts."

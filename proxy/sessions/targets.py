@@ -80,7 +80,7 @@ def find_session_target(secret: str, names: tuple[str, ...]) -> Known[SessionTar
     if session.status != Status.READY:
         raise _starting()
     mock, dialect, servers = _runner(session)
-    stored, models = _store(service, is_v2=dialect.protocol == V2)
+    stored, models = _find_stored_model(service, is_v2=dialect.protocol == V2)
     target = SessionTarget(
         session_id=session.id.hex,
         endpoint=service.endpoint,
@@ -156,7 +156,9 @@ def _server(url: str, *, is_ours: bool = False) -> Target:
     return replace(NOT_STORED, base_url=url, is_ours=is_ours, is_elsewhere=is_elsewhere)
 
 
-def _store(service: InferenceService, *, is_v2: bool) -> tuple[Target | None, set[str]]:
+def _find_stored_model(
+    service: InferenceService, *, is_v2: bool
+) -> tuple[Target | None, set[str]]:
     """Return the service's model, and the rows on which this depends.
 
     The model is None unless it is registered in the service's project and stores inferences. The

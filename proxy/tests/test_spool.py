@@ -291,7 +291,7 @@ def test_ids_of_our_own_are_of_version_7_and_rise():
 def test_moments_are_written_as_events_write_them():
     for moment in (1_772_600_767_000_000, 1_772_600_767_000_041, timestamps.now()):
         whole = EPOCH + timedelta(microseconds=moment)
-        assert timestamps.write(moment) == written_moment(whole)
+        assert timestamps.format_timestamp(moment) == written_moment(whole)
         assert timestamps.prefix_for(1, 2, moment, "x") == prefix_for(1, 2, whole, "x")
 
 

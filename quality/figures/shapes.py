@@ -99,10 +99,10 @@ class Boxes:
         evaluated = self._evaluated()
         stats = [finite_or_none(each) for each in evaluated.stats]
         overall = {
-            "map": _describe(stats[0]),
-            "map_50": _describe(stats[1]),
-            "map_75": _describe(stats[2]),
-            "average_recall": _describe(stats[8]),
+            "map": _figure_or_none(stats[0]),
+            "map_50": _figure_or_none(stats[1]),
+            "map_75": _figure_or_none(stats[2]),
+            "average_recall": _figure_or_none(stats[8]),
             **_at(evaluated, self.settings.threshold, None),
         }
         overall.pop("support")
@@ -232,6 +232,6 @@ def _mean(precision: np.ndarray) -> float | None:
     return finite_or_none(known.mean()) if known.size else None
 
 
-def _describe(value: float | None) -> float | None:
+def _figure_or_none(value: float | None) -> float | None:
     """Return COCO's figure, or None for its -1: there was nothing to find."""
     return None if value is None or value < 0 else value

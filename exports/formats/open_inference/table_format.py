@@ -133,7 +133,7 @@ class TableFormat(Format):
             self.receipt.warn("long-prompt", rows.long_prompts)
 
     def _encode(self, rows: pa.RecordBatch) -> None:
-        for group, batch in part(rows):
+        for group, batch in split_by_group(rows):
             self._folder(group).writer.write(batch)
 
     def _encoded(self) -> None:
@@ -153,7 +153,7 @@ class TableFormat(Format):
         return self.folders[group]
 
 
-def part(batch: pa.RecordBatch) -> Iterator[tuple[Group, pa.RecordBatch]]:
+def split_by_group(batch: pa.RecordBatch) -> Iterator[tuple[Group, pa.RecordBatch]]:
     """Yield the rows of each model version and environment."""
     named = set(batch.schema.names)
     columns = [

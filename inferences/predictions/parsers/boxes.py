@@ -46,18 +46,18 @@ def has_oriented_box(value: dict[Any, Any]) -> bool:
 
 def oriented_box(value: dict[Any, Any]) -> OrientedBox | None:
     """Return the oriented box that an object names, or None."""
-    five = _named(value, ORIENTED)
+    five = _numbers_under(value, ORIENTED)
     return OrientedBox(*five) if five else None
 
 
 def _named_box(value: dict[Any, Any], context: Context) -> Box | None:
-    if corners := _named(value, CORNERS):
+    if corners := _numbers_under(value, CORNERS):
         return _box(*corners, context)
-    sized = _named(value, SIZES)
+    sized = _numbers_under(value, SIZES)
     return _size(sized, context) if sized else None
 
 
-def _named(
+def _numbers_under(
     value: dict[Any, Any], ways: tuple[tuple[str, ...], ...]
 ) -> list[float] | None:
     for names in ways:

@@ -97,7 +97,7 @@ def contents_of(
         case Text(messages):
             return Contents(text=content, turns=messages[:TURNS_SHOWN])
         case Entities(entities, text):
-            whole = text or _ask(inference)
+            whole = text or _input_text(inference)
             return Contents(pieces=pieces(whole, entities, colours_of(model)))
         case Quantity():
             return Contents(quantity=content, interval=_interval(content))
@@ -197,7 +197,7 @@ def _interval(said: Quantity) -> Interval | None:
     )
 
 
-def _ask(inference: Inference) -> str:
+def _input_text(inference: Inference) -> str:
     """Return the text of the input, as much as a page shows."""
     inputs = _parts(inference).get("inputs")
     if isinstance(inputs, dict) and isinstance(inputs.get("text"), str):

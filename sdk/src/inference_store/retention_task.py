@@ -99,7 +99,7 @@ def stop_retention_task(
         Conflict: ``task-not-active``, it has ended.
         InferenceStoreError: any other failure.
     """
-    return _describe(model_id, retention_task_id, "stop")
+    return _call_on_task(model_id, retention_task_id, "stop")
 
 
 @blocking
@@ -120,10 +120,10 @@ def resume_retention_task(
         Conflict: ``task-not-ended``, or ``task-already-active``, another task is active.
         InferenceStoreError: any other failure.
     """
-    return _describe(model_id, retention_task_id, "resume")
+    return _call_on_task(model_id, retention_task_id, "resume")
 
 
-def _describe(model_id: str, task_id: str, what: str) -> Call[RetentionTask | None]:
+def _call_on_task(model_id: str, task_id: str, what: str) -> Call[RetentionTask | None]:
     path = (*_of(model_id), task_id, what)
     return post(*path, body={}, read=one(RetentionTask))
 
