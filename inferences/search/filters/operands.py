@@ -16,7 +16,7 @@ def read_list(text: str) -> list[str]:
     Raises ValueError if it is no such list, is empty or has too many values.
     """
     inner = text.strip(BLANKS)
-    if len(inner) < 2 or inner[0] != "[" or inner[-1] != "]" or _ends_in_escape(inner):
+    if len(inner) < 2 or inner[0] != "[" or inner[-1] != "]" or _ends_escaped(inner):
         raise ValueError(f"{_show(text)} is not a list such as [a, b].")
     values, position, inner = [], 0, inner[1:-1]
     if not inner.strip(BLANKS):
@@ -63,10 +63,6 @@ def _ends_escaped(text: str) -> bool:
     """Return whether the last character has an odd number of backslashes before it."""
     before = text[:-1]
     return (len(before) - len(before.rstrip("\\"))) % 2 == 1
-
-
-def _ends_in_escape(text: str) -> bool:
-    return _ends_escaped(text)
 
 
 def _show(text: str) -> str:
