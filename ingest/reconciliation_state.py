@@ -11,6 +11,9 @@ from django.db.models import Q
 
 from inferences.models import InferenceKey, InferencePayload, RegisteredModel
 from inferences.store.lookup import keys_of
+from ingest.errors import Rejected
+from ingest.markers import read_marker
+from ingest.record_builder import content_hash_of
 from istore import blobs
 
 AT_ONCE = 1000  # ids in one statement
@@ -80,9 +83,9 @@ def dropped_copies(model: RegisteredModel, named: Mapping[str, str]) -> set[str]
     deletes the blobs of a duplicate before its entry is acknowledged. So a listener that dies in
     between gets the entry again, with nothing under its prefix, and no record names that prefix.
     If the id has a row, the event was handled; an id that is only reserved still waits for its
-    call. The marker is deleted last: where it alone is left, the deletion was interrupted and is
-    finished here. If an input or an answer is left, we did not delete these blobs: the capture
-    is damaged, not handled.
+    call. The marker is deleted last: where it alone is left and says the content of the stored
+    record, the deletion was interrupted and is finished here. If it says another content, or an
+    input or an answer is left, the capture is damaged, not handled: its marker is kept.
     """
     keys = keys_of(model, named.values())
     done = set()
@@ -92,10 +95,24 @@ def dropped_copies(model: RegisteredModel, named: Mapping[str, str]) -> set[str]
             continue
         left = set(blobs.listed(prefix)[1])
         if left == {blobs.METADATA}:
-            blobs.delete([f"{prefix}/{blobs.METADATA}"])
+            marker = f"{prefix}/{blobs.METADATA}"
+            if not _is_of_record(marker, model, key.row_id):
+                continue
+            blobs.delete([marker])
         if left <= {blobs.METADATA}:
             done.add(prefix)
     return done
+
+
+def _is_of_record(marker: str, model: RegisteredModel, row_id: int) -> bool:
+    """Return whether a marker has the content of the record in this row."""
+    rows = InferencePayload.objects.filter(registered_model=model, id=row_id)
+    stored = rows.values_list("content_hash", flat=True).first()
+    try:
+        content_hash = content_hash_of(read_marker(blobs.get(marker)))
+    except (FileNotFoundError, Rejected):
+        return False
+    return stored is not None and bytes(stored) == content_hash
 
 
 def _beside(model: RegisteredModel, inference_id: str) -> set[str]:

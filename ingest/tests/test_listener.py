@@ -151,6 +151,19 @@ def test_a_capture_that_lost_its_input_alone_waits_though_its_id_is_stored(
     assert blobs_of(damaged) == ["answer", "metadata"]
 
 
+def test_a_marker_of_another_content_is_kept_though_its_blobs_are_gone(
+    model, deliver, stream
+):
+    deliver(capture(model, "a"))
+    damaged = capture(model, "a", picture=b"another")
+    blobs.delete([damaged.data_storage_key, damaged.inference_storage_key])
+
+    deliver(damaged)
+
+    assert stream.lag() == Lag(waiting=0, pending=1)
+    assert blobs_of(damaged) == ["metadata"]
+
+
 def test_an_event_without_blobs_whose_id_is_only_reserved_waits(model, deliver, stream):
     lost = capture(model, "a")
     blobs.delete([f"{lost.metadata_storage_key.rpartition('/')[0]}/{k}" for k in ALL])
