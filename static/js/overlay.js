@@ -27,15 +27,21 @@ for (const shape of drawn) {
   });
 }
 
+// The page can be used before this module has run: what is focused or pointed at by then lights up now.
+const current = [...rows, ...drawn].find((part) => part === document.activeElement || part.matches(":hover"));
+if (current) light(current.dataset.row);
+
 const threshold = root.querySelector("[data-threshold]");
 if (threshold) {
   const [input, output] = threshold.querySelectorAll("input, output");
   const count = root.querySelector("[data-found-count]");
   threshold.hidden = false;
-  input.addEventListener("input", () => {
+  const hideBelow = () => {
     output.value = Number(input.value).toFixed(2);
     const below = new Set(rows.filter((row) => row.dataset.score < input.valueAsNumber).map((row) => row.dataset.row));
     for (const part of [...rows, ...drawn]) part.classList.toggle("below", below.has(part.dataset.row));
     count.textContent = below.size ? `${rows.length - below.size} of ${rows.length}` : rows.length;
-  });
+  };
+  input.addEventListener("input", hideBelow);
+  if (input.value !== input.defaultValue) hideBelow(); // a reload gives the slider back as it was left
 }
