@@ -14,7 +14,7 @@ from inferences.store.recording import Outcome, record
 from ingest.blob_fetcher import raise_if_away
 from ingest.errors import Reason, Rejected, Retryable
 from ingest.metrics import Counts
-from ingest.reconciliation_state import id_of_other, prefixes_of
+from ingest.reconciliation_state import copies_of, id_of_other
 from ingest.record_builder import Composed
 from ingest.retries import RetryWhileUnavailable, Stopping
 from ingest.stream import Entry
@@ -96,18 +96,22 @@ class Storing:
         copies = [each for each, kind in settled if kind is Outcome.COPY]
         if copies:
             ids = {each.new.inference_id for each in copies}
-            stored = self._outages.call(lambda: prefixes_of(model, ids))
+            stored = self._outages.call(lambda: copies_of(model, ids))
             orphans += [
                 each.arrival
                 for each in copies
-                if each.arrival.prefix
-                not in stored.get(each.new.inference_id, {each.arrival.prefix})
+                if each.arrival.copy_name
+                not in stored.get(each.new.inference_id, {each.arrival.copy_name})
             ]
-        # The markers go last: while a marker is there, reconcile finds the rest after a crash.
-        keys = [key for orphan in orphans for key in orphan.blob_keys[:-1]]
-        keys += [orphan.event.metadata_storage_key for orphan in orphans]
-        if keys:
-            self._outages.call(lambda: _delete(keys))
+        # The records go last: while a marker is there, reconcile finds the rest after a crash.
+        events = [orphan.event for orphan in orphans]
+        for keys in (
+            [each.data_storage_key for each in events],
+            [each.inference_storage_key for each in events],
+            [e.event.metadata_storage_key for e in orphans if not e.is_packed],
+        ):
+            if keys:
+                self._outages.call(partial(_delete, keys))
 
 
 def _by_model(portion: list[Composed]) -> dict[RegisteredModel, list[Composed]]:

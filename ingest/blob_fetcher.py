@@ -1,11 +1,16 @@
-"""Fetch commit markers from the blob store: one by one from files, concurrently from S3."""
+"""Fetch commit markers from the blob store, with the answers that lie beside them.
+
+The records of a pack are read together, in one read for all of its events. Markers that are
+objects of their own are fetched one by one from files, and concurrently from S3.
+"""
 
 from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from functools import cached_property
+from functools import cached_property, partial
+from itertools import groupby
 from typing import TypeVar
 
 from botocore.exceptions import BotoCoreError, ClientError
@@ -16,7 +21,9 @@ from ingest.markers import Marker, check_input, open_marker
 from ingest.retries import RetryWhileUnavailable, StoreAway
 from ingest.validated_events import ValidatedEvent
 from istore import blobs
+from istore.blobs import packs
 
+PORTION_BYTES = 32 * 2**20  # of records that are read together
 THREADS, AHEAD = 16, 64  # concurrent requests, and markers fetched ahead at most
 # No blob ever has this key: asking for it only shows whether the store answers.
 ABSENT = "ingest/absent"
@@ -24,6 +31,7 @@ ABSENT = "ingest/absent"
 Found = Marker | Rejected
 Result = TypeVar("Result")
 Content = bytes | Rejected
+Record = tuple[bytes, bytes]  # a marker and its answer
 
 
 class Fetcher:
@@ -36,7 +44,41 @@ class Fetcher:
         self, arrivals: Iterable[ValidatedEvent]
     ) -> Iterator[tuple[ValidatedEvent, Found]]:
         """Yield each event with its marker, or with why it has none; in order, lazily."""
-        local = isinstance(default_storage, blobs.LocalStorage)
+        for is_packed, some in groupby(arrivals, lambda each: each.is_packed):
+            yield from self._members(some) if is_packed else self._objects(some)
+
+    def _members(
+        self, arrivals: Iterable[ValidatedEvent]
+    ) -> Iterator[tuple[ValidatedEvent, Found]]:
+        """Yield the events whose markers are members of packs, read pack by pack."""
+        for some in _portions(arrivals):
+            found: dict[str, Record | Rejected] = {}
+            for pack, group in _by_pack(some).items():
+                found |= self._records(pack, group)
+            for arrival in some:
+                record = found.get(arrival.event.metadata_storage_key, GONE)
+                if isinstance(record, Rejected):
+                    yield arrival, record
+                else:
+                    yield arrival, self._ask(partial(_open_record, arrival, record))
+
+    def _records(
+        self, pack: str, group: list[ValidatedEvent]
+    ) -> dict[str, Record | Rejected]:
+        """Return the records of events in one pack by the keys of their markers."""
+        pairs = [
+            (e.event.metadata_storage_key, e.event.inference_storage_key) for e in group
+        ]
+        inputs = {packs.pack_of(each.event.data_storage_key) for each in group}
+        found = self._ask(lambda: _read_records(pairs, inputs))
+        if isinstance(found, Rejected):
+            return {marker: found for marker, _ in pairs}
+        return dict(found)
+
+    def _objects(
+        self, arrivals: Iterable[ValidatedEvent]
+    ) -> Iterator[tuple[ValidatedEvent, Found]]:
+        local = _is_local()
         for arrival, content in (self._one_by_one if local else self._ahead)(arrivals):
             # Markers are opened here and not ahead: an answer in a blob of its own may be
             # large.
@@ -72,6 +114,57 @@ class Fetcher:
         return self._outages.call(lambda: _answer(ask))
 
 
+def _is_local() -> bool:
+    return isinstance(default_storage, blobs.LocalStorage)
+
+
+def _portions(arrivals: Iterable[ValidatedEvent]) -> Iterator[list[ValidatedEvent]]:
+    """Split the events so that their records fit into memory: a key tells its own length."""
+    some: list[ValidatedEvent] = []
+    size = 0
+    for each in arrivals:
+        some.append(each)
+        size += blobs.size(each.event.inference_storage_key)
+        size += blobs.size(each.event.metadata_storage_key)
+        if size > PORTION_BYTES:
+            yield some
+            some, size = [], 0
+    if some:
+        yield some
+
+
+def _by_pack(arrivals: list[ValidatedEvent]) -> dict[str, list[ValidatedEvent]]:
+    groups: dict[str, list[ValidatedEvent]] = {}
+    for each in arrivals:
+        pack = packs.pack_of(each.event.metadata_storage_key)
+        groups.setdefault(pack, []).append(each)
+    return groups
+
+
+def _read_records(
+    pairs: list[tuple[str, str]], inputs: set[str]
+) -> dict[str, Record]:
+    """Return the records of one pack. Raises ``Retryable`` while an object of inputs is missing.
+
+    An object store accepted the inputs before the records; checking would cost a request.
+    """
+    if _is_local():
+        for key in inputs:
+            try:
+                blobs.size(key)
+            except FileNotFoundError:
+                raise Retryable(
+                    Reason.MISSING_BLOB, f"{key} is missing, with inputs."
+                ) from None
+    return packs.read_records(pairs)
+
+
+def _open_record(arrival: ValidatedEvent, record: Record) -> Marker:
+    marker = open_marker(arrival, *record)
+    check_input(arrival, marker)
+    return marker
+
+
 def _open(arrival: ValidatedEvent, content: Content, local: bool) -> Found:
     if isinstance(content, Rejected):
         return content
@@ -93,6 +186,9 @@ def _answer(ask: Callable[[], Result]) -> Result | Rejected:
     except (OSError, ClientError, BotoCoreError) as error:
         raise_if_away(error)
         return Retryable(Reason.MISSING_BLOB, f"A blob cannot be read: {error!s:.200}")
+
+
+GONE = Retryable(Reason.MISSING_BLOB, "The record is missing from its pack.")
 
 
 def raise_if_away(error: Exception) -> None:

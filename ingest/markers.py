@@ -13,8 +13,11 @@ from ingest.errors import Reason, Rejected, Retryable
 from ingest.events import InferenceEvent
 from ingest.validated_events import ValidatedEvent
 from istore import blobs
+from istore.blobs import packs
 
-FORMAT = 1  # the only one so far; any other is rejected
+# In format 1 a marker is an object of its own and may repeat the answer as ``text``. In format 2
+# it is a member of a pack, directly before its answer, and names no place of its record.
+FORMATS = (1, 2)
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,8 +49,9 @@ def read_marker(content: bytes) -> dict[str, Any]:
         value = orjson.loads(content)
     except orjson.JSONDecodeError:
         value = _read_loosely(content)
-    if not isinstance(value, dict) or value.get("format") != FORMAT:
-        raise Rejected(Reason.MALFORMED_METADATA, f"It is not of format {FORMAT}.")
+    if not isinstance(value, dict) or value.get("format") not in FORMATS:
+        why = f"It is not of a known format: {FORMATS}."
+        raise Rejected(Reason.MALFORMED_METADATA, why)
     for name in ("event", "input", "answer"):
         if not isinstance(value.get(name), dict):
             raise Rejected(Reason.MALFORMED_METADATA, f"{name!r} is not an object.")
@@ -56,18 +60,25 @@ def read_marker(content: bytes) -> dict[str, Any]:
     return value
 
 
-def read_event_of(value: dict[str, Any]) -> InferenceEvent:
-    """Return the event that is written in a marker. Raises ``Rejected``."""
+def read_event_of(value: dict[str, Any], key: str) -> InferenceEvent:
+    """Return the event that is written in the marker of this key. Raises ``Rejected``."""
+    event = value["event"]
+    if packs.is_member(key):
+        answer = packs.key_behind(key, value["answer"]["size"])
+        event = event | {"inference_storage_key": answer, "metadata_storage_key": key}
     try:
-        return InferenceEvent.from_dict(value["event"])
+        return InferenceEvent.from_dict(event)
     except ValueError as error:
         raise Rejected(Reason.MALFORMED_METADATA, f"Its event: {error}") from None
 
 
-def open_marker(arrival: ValidatedEvent, content: bytes) -> Marker:
+def open_marker(
+    arrival: ValidatedEvent, content: bytes, answer: bytes | None = None
+) -> Marker:
     """Return the marker of an event with its answer, both checked against what they state.
 
-    Raises ``Rejected``, or ``Retryable`` when a blob beside the marker is missing.
+    ``answer`` is given where it was read with the marker. Raises ``Rejected``, or ``Retryable``
+    when a blob beside the marker is missing.
     """
     value = read_marker(content)
     _check_event(arrival.event, value)
@@ -76,11 +87,12 @@ def open_marker(arrival: ValidatedEvent, content: bytes) -> Marker:
         _check_size(arrival.event.inference_storage_key, stated["size"])
         return Marker(value, reading.encode("utf-8", "surrogatepass"))
     text = stated.get("text")
-    answer = (
-        text.encode("utf-8", "surrogatepass")
-        if isinstance(text, str)
-        else _blob(arrival.event.inference_storage_key)
-    )
+    if answer is None:
+        answer = (
+            text.encode("utf-8", "surrogatepass")
+            if isinstance(text, str)
+            else _blob(arrival.event.inference_storage_key)
+        )
     if hashlib.sha256(answer).hexdigest() != stated["sha256"]:
         raise Rejected(
             Reason.HASH_MISMATCH, "The answer is not the one that was hashed."
@@ -151,6 +163,6 @@ def _check_event(event: InferenceEvent, value: dict[str, Any]) -> None:
 
     ``event_published_at`` may differ: it is set anew on every publication.
     """
-    stated = read_event_of(value)
+    stated = read_event_of(value, event.metadata_storage_key)
     if replace(stated, event_published_at=event.event_published_at) != event:
         raise Rejected(Reason.MALFORMED_METADATA, "It is the marker of another event.")

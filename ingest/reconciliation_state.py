@@ -15,6 +15,7 @@ from ingest.errors import Rejected
 from ingest.markers import read_marker
 from ingest.record_builder import content_hash_of
 from istore import blobs
+from istore.blobs import packs
 
 AT_ONCE = 1000  # ids in one statement
 # With "~" and eight digits such an id has 255 characters, as many as the column takes.
@@ -28,16 +29,19 @@ def id_of_other(inference_id: str, content_hash: bytes) -> str:
     return f"{inference_id[:CUT_ID_CHARS]}~{content_hash.hex()[:8]}"
 
 
-def prefixes_of(
+def copies_of(
     model: RegisteredModel, inference_ids: Iterable[str]
 ) -> dict[str, set[str]]:
-    """Return the blob prefixes of stored inferences, by id; ids without a row are left out."""
+    """Return the copy names of stored inferences, by id; ids without a row are left out.
+
+    ``blobs.copy_name`` says what they are.
+    """
     found: dict[str, set[str]] = {}
     for some in _batches(inference_ids):
         with connection.cursor() as cursor:
             cursor.execute(STORED, {"model": model.pk, "names": some})
             for name, *stored in cursor:
-                found[name] = {key.rpartition("/")[0] for key in stored if key}
+                found[name] = {blobs.copy_name(key) for key in stored if key}
     return found
 
 
@@ -58,49 +62,55 @@ CROSS JOIN LATERAL (
 
 
 def already_processed(model: RegisteredModel, named: Mapping[str, str]) -> set[str]:
-    """Return the prefixes whose events are already stored or deleted.
+    """Return the copies whose events are already stored or deleted.
 
-    ``named`` maps the prefix of an event's blobs to its inference id.
+    ``named`` maps the copy name of an event's answer to its inference id.
     """
     done: set[str] = set()
     for some in _batches(named.items()):
-        asked = dict(some)
-        ids = set(asked.values())
+        wanted = dict(some)
+        ids = set(wanted.values())
         removed = {name for name, key in keys_of(model, ids).items() if key.removed_at}
-        stored = prefixes_of(model, ids)
-        for prefix, inference_id in asked.items():
-            if inference_id in removed or prefix in stored.get(inference_id, ()):
-                done.add(prefix)
-            if inference_id in stored and prefix not in done:
-                done |= {prefix} & _beside(model, inference_id)
+        stored = copies_of(model, ids)
+        for copy, inference_id in wanted.items():
+            if inference_id in removed or copy in stored.get(inference_id, ()):
+                done.add(copy)
+            if inference_id in stored and copy not in done:
+                done |= {copy} & _beside(model, inference_id)
     return done
 
 
 def dropped_copies(model: RegisteredModel, named: Mapping[str, str]) -> set[str]:
-    """Return the prefixes of events whose blobs were deleted as those of a duplicate.
+    """Return the copies whose blobs were deleted as those of a duplicate.
 
-    ``named`` maps the prefix of an event's blobs to its inference id. ``batch_writer.py``
+    ``named`` maps the copy name of an event's answer to its inference id. ``batch_writer.py``
     deletes the blobs of a duplicate before its entry is acknowledged. So a listener that dies in
-    between gets the entry again, with nothing under its prefix, and no record names that prefix.
-    If the id has a row, the event was handled; an id that is only reserved still waits for its
-    call. The marker is deleted last: where it alone is left and says the content of the stored
-    record, the deletion was interrupted and is finished here. If it says another content, or an
-    input or an answer is left, the capture is damaged, not handled: its marker is kept.
+    between gets the entry again, with nothing left of that copy, and no record names it. If the
+    id has a row, the event was handled; an id that is only reserved still waits for its call.
+
+    A record in a pack is released whole. Of objects in a folder the marker is deleted last:
+    where it alone is left and says the content of the stored record, the deletion was
+    interrupted and is finished here. If it says another content, or an input or an answer is
+    left, the capture is damaged, not handled: its marker is kept.
     """
     keys = keys_of(model, named.values())
     done = set()
-    for prefix, inference_id in named.items():
+    for copy, inference_id in named.items():
         key = keys.get(inference_id)
         if key is None or key.row_id is None:
             continue
-        left = set(blobs.listed(prefix)[1])
+        if packs.is_member(copy):
+            if packs.is_released(copy):
+                done.add(copy)
+            continue
+        left = set(blobs.listed(copy)[1])
         if left == {blobs.METADATA}:
-            marker = f"{prefix}/{blobs.METADATA}"
+            marker = f"{copy}/{blobs.METADATA}"
             if not _is_of_record(marker, model, key.row_id):
                 continue
             blobs.delete([marker])
         if left <= {blobs.METADATA}:
-            done.add(prefix)
+            done.add(copy)
     return done
 
 
@@ -116,7 +126,7 @@ def _is_of_record(marker: str, model: RegisteredModel, row_id: int) -> bool:
 
 
 def _beside(model: RegisteredModel, inference_id: str) -> set[str]:
-    """Return the blob prefixes of records of other content that wanted this id."""
+    """Return the copy names of records of other content that wanted this id."""
     first = id_of_other(inference_id, b"")
     # A range, served by the primary key (model_key, inference_id). "g" sorts after every
     # hexadecimal digit.
@@ -124,7 +134,7 @@ def _beside(model: RegisteredModel, inference_id: str) -> set[str]:
         Q(inference_id__gte=first, inference_id__lt=f"{first}g"), registered_model=model
     )
     ids = list(keys.values_list("inference_id", flat=True)[:AT_ONCE])
-    return set().union(*prefixes_of(model, ids).values())
+    return set().union(*copies_of(model, ids).values())
 
 
 def _batches(items: Iterable[Item]) -> Iterator[list[Item]]:

@@ -13,14 +13,17 @@ from ingest.errors import Reason, Rejected, Retryable
 from ingest.events import InferenceEvent
 from ingest.stream import Entry
 from istore import blobs
+from istore.blobs import packs
 from istore.outside_ids import OUTSIDE_ID
 
 MODELS_REMEMBERED_SECONDS = 1.0  # how long a change of a model may go unnoticed
-# <project key>/<model key>/<yyyy>/<mm>/<dd>/<hh>/<uuid>/<kind>
-PLACE = re.compile(
-    r"(?P<project>[0-9]{1,18})/(?P<model>[0-9]{1,9})/[0-9]{4}(/[0-9]{2}){3}/[0-9a-f-]{36}",
+# <project key>/<model key>/<yyyy>/<mm>/<dd>/<hh>, and then <uuid>/<kind> for an object of its
+# own, or <uuid>.<kind>#<offset>-<length> for a member of a pack.
+HOUR = re.compile(
+    r"(?P<hour>(?P<project>[0-9]{1,18})/(?P<model>[0-9]{1,9})/[0-9]{4}(/[0-9]{2}){3})/",
     re.ASCII,
 )
+UUID = re.compile(r"[0-9a-f-]{36}", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,22 +35,14 @@ class ValidatedEvent:
     model: RegisteredModel
 
     @property
-    def prefix(self) -> str:
-        """The prefix of its blobs, which tells this copy of an inference from another."""
-        return _prefix_of(self.event)
+    def copy_name(self) -> str:
+        """What tells this copy of an inference from another: see ``blobs.copy_name``."""
+        return blobs.copy_name(self.event.inference_storage_key)
 
     @property
-    def blob_keys(self) -> list[str]:
-        """The keys of its blobs, in the order of deletion.
-
-        The marker is last: while it is there, reconcile looks for the others.
-        """
-        event = self.event
-        return [
-            event.data_storage_key,
-            event.inference_storage_key,
-            event.metadata_storage_key,
-        ]
+    def is_packed(self) -> bool:
+        """Whether its record is a member of a pack."""
+        return packs.is_member(self.event.metadata_storage_key)
 
     @property
     def streamed_at(self) -> datetime:
@@ -79,12 +74,8 @@ class Models:
         return self._known
 
 
-def _prefix_of(event: InferenceEvent) -> str:
-    return event.metadata_storage_key.rpartition("/")[0]
-
-
 def _place_of(event: InferenceEvent) -> re.Match[str] | None:
-    return PLACE.fullmatch(_prefix_of(event))
+    return HOUR.match(event.metadata_storage_key)
 
 
 def read_event(entry: Entry) -> InferenceEvent:
@@ -106,7 +97,7 @@ def validate(
 
     Raises ``Rejected``, or ``Retryable`` while no model of that id is registered.
     """
-    prefix, place = _prefix_of(event), _place_of(event)
+    place = _place_of(event)
     model = models.get(int(place["model"])) if place else None
     if place and model is None and not _is_registered(event.model_id):
         raise Retryable(
@@ -117,16 +108,44 @@ def validate(
         or model.model_id != event.model_id
         or int(place["project"]) != model.project_id
     ):
-        raise Rejected(Reason.FOREIGN_KEY, f"{prefix!r:.300} is not of this model.")
+        key = event.metadata_storage_key
+        raise Rejected(Reason.FOREIGN_KEY, f"{key!r:.300} is not of this model.")
+    _check_keys(event, place["hour"])
+    return ValidatedEvent(entry, event, model)
+
+
+def _check_keys(event: InferenceEvent, hour: str) -> None:
+    """Raise ``Rejected`` unless the keys name the blobs of one inference of this hour."""
+    if packs.is_member(event.metadata_storage_key):
+        _check_members(event, hour)
+        return
+    folder = event.metadata_storage_key.rpartition("/")[0]
+    if not UUID.fullmatch(folder.removeprefix(f"{hour}/")):
+        raise Rejected(Reason.FOREIGN_KEY, f"{folder!r:.300} is no folder of blobs.")
     named = (
         event.data_storage_key,
         event.inference_storage_key,
         event.metadata_storage_key,
     )
     for key, kind in zip(named, KINDS, strict=True):
-        if key != f"{prefix}/{kind}":
+        if key != f"{folder}/{kind}":
             raise Rejected(Reason.FOREIGN_KEY, f"{key!r:.300} is not the {kind}.")
-    return ValidatedEvent(entry, event, model)
+
+
+def _check_members(event: InferenceEvent, hour: str) -> None:
+    """Raise ``Rejected`` unless marker and answer are one record, and the input of their hour."""
+    if not packs.is_record(event.metadata_storage_key, event.inference_storage_key):
+        key = event.inference_storage_key
+        raise Rejected(Reason.FOREIGN_KEY, f"{key!r:.300} is not beside its marker.")
+    for key, ending in (
+        (event.metadata_storage_key, packs.RECORDS),
+        (event.data_storage_key, packs.INPUTS),
+    ):
+        name = packs.pack_of(key).removeprefix(f"{hour}/")
+        is_packed = packs.is_member(key) and name.endswith(f".{ending}")
+        unique = name.removesuffix(f".{ending}" if is_packed else f"/{blobs.INPUT}")
+        if not UUID.fullmatch(unique) or unique == name:
+            raise Rejected(Reason.FOREIGN_KEY, f"{key!r:.300} is not in its hour.")
 
 
 def _is_registered(model_id: str) -> bool:

@@ -120,6 +120,10 @@ ISTORE_SPOOL_SYNC_SECONDS = env.number("ISTORE_SPOOL_SYNC_SECONDS", 10, least=1)
 # An entry that has waited longer in the spool makes readiness "degraded".
 ISTORE_SPOOL_WARN_SECONDS = env.number("ISTORE_SPOOL_WARN_SECONDS", 60, least=1)
 ISTORE_CAPTURE_CONCURRENCY = env.number("ISTORE_CAPTURE_CONCURRENCY", 16, least=1)
+# Inferences are kept in packs: see docs/reference/pack-format.md.
+ISTORE_PACK_BYTES = env.size("ISTORE_PACK_BYTES", 8 * MIB)
+ISTORE_PACK_MEMBER_BYTES = env.size("ISTORE_PACK_MEMBER_BYTES", MIB)
+ISTORE_PACK_LINGER_MS = env.number("ISTORE_PACK_LINGER_MS", 2000)
 ISTORE_EVENT_DELIVERIES = env.number("ISTORE_EVENT_DELIVERIES", 5, least=1)
 ISTORE_EVENT_IDLE_SECONDS = env.number("ISTORE_EVENT_IDLE_SECONDS", 30, least=1)
 ISTORE_LISTENER_BATCH = env.number("ISTORE_LISTENER_BATCH", 1000, least=1, most=10_000)

@@ -1,9 +1,8 @@
-"""Turn a spool entry into blobs and events: input, answer, and the commit marker.
+"""Turn a spool entry into inferences: of each its input, its answer, and its commit marker.
 
-The metadata blob is the commit marker and is uploaded last: it holds the whole event, and its
-presence says that the other two blobs are there. Every step may run twice: the names were
-chosen when the entry was spooled, so a repeat uploads the same bytes under the same names, and
-an existing marker is believed.
+Nothing is uploaded here: ``packing.py`` puts the inferences of a window together. The marker
+describes one inference whole, except for the keys of its own record: those are known only once
+the record has its place in a pack.
 
 A compressed answer is stored decompressed, with its encoding noted beside it as
 ``content_encoding``: readers want what the model said, not how it travelled.
@@ -22,8 +21,6 @@ import orjson
 from django.conf import settings
 
 from ingest.events import InferenceEvent, read_moment
-from istore import blobs
-from istore.failpoints import failpoint
 from protocols.open_inference import (
     Part,
     V2Error,
@@ -46,7 +43,7 @@ from proxy.spool.entries import FORM_JSON, FORM_V2, Facts, SpoolEntry, noted_ite
 from services.plain_batches import split_answer, split_inputs
 from services.plain_requests import input_of
 
-FORMAT = 1  # of the marker
+FORMAT = 2  # of the marker; in format 1 it lay in an object of its own, beside its answer
 TENSORS_DESCRIBED = 64  # at most, in a marker
 JSON = "application/json"
 COLUMNS = ("latitude", "longitude", "data_source")
@@ -69,46 +66,17 @@ class Answer:
 
 @dataclass(frozen=True, slots=True)
 class Captured:
-    """Blobs and event of one inference, not uploaded yet."""
+    """One inference, not uploaded yet. Its event has no storage keys, its marker no event.
 
+    ``prefix`` is ``<project>/<model>/<yyyy>/<mm>/<dd>/<hh>/<uuid>``: it was chosen when the
+    call was spooled.
+    """
+
+    prefix: str
     part: Part
     answer: Answer
     event: InferenceEvent
     marker: dict[str, Any]
-
-    def put(self) -> None:
-        """Upload the three blobs. The marker is last: it says that the others are there."""
-        event = self.event
-        blobs.put(event.data_storage_key, self.part.data, self.part.content_type)
-        failpoint("capture.input_put")
-        answer = self.answer
-        blobs.put(event.inference_storage_key, answer.body, answer.content_type)
-        failpoint("capture.answer_put")
-        blobs.put(event.metadata_storage_key, orjson.dumps(self.marker), JSON)
-        failpoint("capture.metadata_put")
-
-
-def store_blobs(captured: Captured, *, is_replay: bool) -> InferenceEvent:
-    """Upload the blobs of an inference, and return the event to publish.
-
-    In a replay the marker of an earlier attempt wins, with the event it holds. Raises what the
-    storage raises.
-    """
-    if is_replay:
-        earlier = event_of_marker(captured.event.metadata_storage_key)
-        if earlier:
-            return earlier
-    captured.put()
-    return captured.event
-
-
-def event_of_marker(key: str) -> InferenceEvent | None:
-    """Return the event in the marker of this key; None if there is no valid marker."""
-    try:
-        marker = orjson.loads(blobs.get(key))
-        return InferenceEvent.from_dict(marker["event"])
-    except (FileNotFoundError, ValueError, KeyError, TypeError):
-        return None
 
 
 def prepare(entry: SpoolEntry) -> Iterator[Captured]:
@@ -126,8 +94,8 @@ def prepare(entry: SpoolEntry) -> Iterator[Captured]:
         event = _event(facts, part.index)
         own = facts.part_warnings[part.index] if facts.part_warnings else []
         noted_part = _note(part, _facts_of_part(facts, answer, len(parts)))
-        marker = _marker(facts, noted_part, answer, event, [*own, *warnings])
-        yield Captured(part, answer, event, marker)
+        marker = _marker(facts, noted_part, answer, [*own, *warnings])
+        yield Captured(facts.prefixes[part.index], part, answer, event, marker)
 
 
 def _facts_of_part(facts: Facts, answer: Answer, count: int) -> Facts:
@@ -275,7 +243,6 @@ def read_stream(
 
 
 def _event(facts: Facts, index: int) -> InferenceEvent:
-    prefix = facts.prefixes[index]
     return InferenceEvent(
         model_id=facts.model_id,
         inference_id=facts.inference_ids[index],
@@ -283,14 +250,14 @@ def _event(facts: Facts, index: int) -> InferenceEvent:
         request_forwarded_at=read_moment(facts.request_forwarded_at),
         request_responded_at=read_moment(facts.request_responded_at),
         event_published_at=datetime.now(UTC),
-        data_storage_key=f"{prefix}/{blobs.INPUT}",
-        inference_storage_key=f"{prefix}/{blobs.ANSWER}",
-        metadata_storage_key=f"{prefix}/{blobs.METADATA}",
+        data_storage_key="",
+        inference_storage_key="",
+        metadata_storage_key="",
     )
 
 
 def _marker(
-    facts: Facts, part: Part, answer: Answer, event: InferenceEvent, warnings: list[str]
+    facts: Facts, part: Part, answer: Answer, warnings: list[str]
 ) -> dict[str, Any]:
     items, refused = metadata_items(
         part.parameters,
@@ -302,7 +269,6 @@ def _marker(
     tensor = part.tensor
     return {
         "format": FORMAT,
-        "event": event.as_dict(),
         "model_version": facts.model_version,
         "inference_action": action_of(part.parameters, facts.task_type),
         "input": {
@@ -317,7 +283,6 @@ def _marker(
             "content_encoding": answer.encoding or None,
             "header_length": answer.header_length,
             "status": facts.status,
-            "text": _text(answer),
             **({"reading": answer.reading} if answer.reading is not None else {}),
         },
         # As in creates of the API, only the record's own columns hold COLUMNS.
@@ -349,17 +314,3 @@ def _rarely(facts: Facts, part: Part) -> dict[str, Any]:
 def _describe(body: bytes, content_type: str) -> dict[str, Any]:
     digest = hashlib.sha256(body).hexdigest()
     return {"sha256": digest, "size": len(body), "content_type": content_type}
-
-
-def _text(answer: Answer) -> str | None:
-    """Return the body if it is JSON and small enough to be kept in the marker as well."""
-    if answer.header_length is not None or answer.reading is not None:
-        return None
-    if len(answer.body) > settings.ISTORE_ANSWER_INLINE_BYTES:
-        return None
-    if answer.body.lstrip()[:1] not in (b"{", b"["):
-        return None
-    try:
-        return answer.body.decode()
-    except UnicodeDecodeError:
-        return None

@@ -1,10 +1,15 @@
-"""The capture process: takes entries out of the spool that the proxy writes.
+"""The capture process: takes entries out of the spool that the proxy writes, window by window.
+
+A window is what waits in a segment when capture comes by, up to ``WINDOW_ENTRIES`` or the bytes
+of a pack. It becomes a pack of inputs and a pack of records (``packing.py``), so the disk is
+synced twice for a window and not for an inference. On a disk capture comes by every
+``PASS_SECONDS``. On an object store, where each put is paid for, a window is held open for
+``ISTORE_PACK_LINGER_MS``, as the spool keeps its entries meanwhile.
 
 It is a process of its own, and runs with idle priority until half of the spool is full: hashing
-and uploading blobs costs more CPU time than forwarding does, and no call must wait for that,
-nor for the disk (``backpressure.py``). The proxy starts it (``capture_process.py``) and it ends
-with the proxy. The entries left then are replayed by the next one, or by any other proxy that
-shares the directory.
+and uploading blobs costs more CPU time than forwarding does, and no call must wait for that.
+The proxy starts it (``capture_process.py``) and it ends with the proxy. The entries left then
+are replayed by the next one, or by any other proxy that shares the directory.
 
 Uploads are retried until they succeed; meanwhile the entries stay in the spool. While the blob
 store accepts nothing at all, entries wait where they are. While it accepts blobs of other
@@ -27,6 +32,7 @@ import sys
 import threading
 import time
 from collections import deque
+from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -34,16 +40,18 @@ from typing import Any
 
 import django
 from django.conf import settings
+from django.core.files.storage import default_storage
 
 from ingest.events import InferenceEvent
 from istore import blobs
 from istore.failpoints import failpoint
 from istore.uuids import uuid7
 from proxy import waiting
-from proxy.capture.artifacts import Captured, prepare, store_blobs
-from proxy.capture.backpressure import CaptureThrottle
+from proxy.capture.artifacts import Captured, prepare
+from proxy.capture.packing import MEMBERS_MAX, Packed, pack
 from proxy.publishing import Publisher
 from proxy.spool.entries import SpoolEntry
+from proxy.spool.frames import HEADER
 from proxy.spool.spool_files import (
     Ownership,
     SpoolFile,
@@ -55,6 +63,9 @@ from proxy.spool.writer import size_of
 
 URGENT_SHARE = 0.5  # of the spool; above it capture runs with normal priority
 LOOK_SECONDS = 0.05  # between two looks at an empty spool
+# Between the beginnings of two passes: what came meanwhile makes one window. At 50 calls a
+# second that is ten inferences for two files and two syncs.
+PASS_SECONDS = 0.2
 ADOPT_SECONDS = 3.0  # between two looks for segments whose owner is gone
 # Between uploads of one entry; the last repeats.
 RETRY_SECONDS = (0.2, 0.5, 1.0, 2.0, 5.0)
@@ -62,7 +73,8 @@ ALONE_AFTER = 2  # failed uploads of one entry before we ask whether others succ
 OTHERS_SECONDS = 2.0  # for how long an upload of another model, or a probe, is evidence
 WAITING_SECONDS = (1.0, 2.0, 5.0, 10.0, 30.0, 60.0)  # between retries of one model
 UNREADABLE_SECONDS = 30.0  # pause after a segment could not be read
-AT_ONCE = 64  # entries in hand, at most
+WINDOW_ENTRIES = MEMBERS_MAX  # of one window
+WINDOWS_AT_ONCE = 4  # in hand, at most: one is put while the next is parsed
 BYTES_AT_ONCE = 128 * 2**20  # their payloads, at most: these are in memory
 STOP_SECONDS = 10  # from the end of the proxy until this process exits in any case
 
@@ -70,14 +82,24 @@ log = logging.getLogger("proxy.capture.worker")
 
 
 @dataclass(slots=True)
+class Window:
+    """Payloads of consecutive spool entries, and the offset where the last one ends."""
+
+    payloads: list[bytes]
+    size: int
+    end: int
+
+
+@dataclass(slots=True)
 class Outcome:
-    """The events of an entry that was captured, or the model whose entries have to wait."""
+    """The events of a window that was captured, and the payloads that have to wait, by model."""
 
     events: list[InferenceEvent] = field(default_factory=list)
-    waits_for: str = ""
+    apart: dict[str, list[bytes]] = field(default_factory=dict)
 
 
-Work = tuple[Future[Outcome], bytes, int]
+Work = tuple[Future[Outcome], Window]
+Call = tuple[bytes, list[Captured]]  # the payload of an entry, and its inferences
 
 
 class Stopped(Exception):
@@ -96,7 +118,8 @@ class Capture:
         self._idle = ThreadPoolExecutor(most, "capture", step_back)
         self._urgent = ThreadPoolExecutor(most, "urgent")
         self._adopt_at = 0.0
-        self._rush = CaptureThrottle()
+        # Since when a window of an object store is held open; None while nothing waits.
+        self._lingers_since: float | None = None
         # Per segment: how far this process read it from its beginning without a gap.
         self._whole_until: dict[str, int] = {}
         # Per segment that could not be read: do not read it before this moment.
@@ -109,37 +132,52 @@ class Capture:
         retrying = threading.Thread(target=self.retries.run, name="waiting")
         retrying.start()
         try:
-            earlier = {each.number for each in self._own()}
             while not self._stop.is_set():
-                if not self.look(earlier):
-                    self._stop.wait(LOOK_SECONDS)
+                began_at = time.monotonic()
+                pause = PASS_SECONDS if self.look() else LOOK_SECONDS
+                self._stop.wait(max(0.0, began_at + pause - time.monotonic()))
         except Stopped:
             pass
         for threads in (self._idle, self._urgent):
             threads.shutdown(cancel_futures=True)
         retrying.join()
 
-    def look(self, earlier: set[int] = frozenset()) -> bool:
-        """Capture everything there is, and return whether there was anything.
-
-        ``earlier`` are segments from before this process: they may have been captured in part.
-        """
-        if self._has_to_wait():
-            return False
+    def look(self) -> bool:
+        """Capture everything there is, and return whether there was anything."""
         segments = self._own()
         found = False
-        for segment in segments:
-            # If a segment could not be renamed to closed, the next segment shows that it is.
-            is_whole = segment.is_closed or segment is not segments[-1]
-            # The proxy is alive: entries that it has not noted as synced may still be
-            # withdrawn, so they must not be captured yet.
-            limit = segment.synced_until() if segment.has_synced() else None
-            is_replay = segment.number in earlier
-            found |= self._work_off_readable(segment, is_whole, is_replay, limit)
+        if not self._is_lingering(segments):
+            for segment in segments:
+                # If a segment could not be renamed to closed, the next one shows that it is.
+                is_whole = segment.is_closed or segment is not segments[-1]
+                # The proxy is alive: entries that it has not noted as synced may still be
+                # withdrawn, so they must not be captured yet.
+                limit = segment.synced_until() if segment.has_synced() else None
+                found |= self._work_off_readable(segment, is_whole, limit)
         if time.monotonic() >= self._adopt_at:
             self._adopt()
             self._adopt_at = time.monotonic() + ADOPT_SECONDS
         return found
+
+    def _is_lingering(self, segments: list[SpoolFile]) -> bool:
+        """Return whether to hold the window open for more entries, as each put is paid for."""
+        if isinstance(default_storage, blobs.LocalStorage):
+            return False
+        # A segment that nothing was captured from holds a header alone at least.
+        waiting = sum(
+            max(0, each.size() - max(each.captured_until(), HEADER.size))
+            for each in segments
+        )
+        if not waiting or waiting >= settings.ISTORE_PACK_BYTES:
+            self._lingers_since = None
+            return False
+        at = time.monotonic()
+        if self._lingers_since is None:
+            self._lingers_since = at
+        if at - self._lingers_since < settings.ISTORE_PACK_LINGER_MS / 1000:
+            return True
+        self._lingers_since = None
+        return False
 
     def _work_off_readable(self, segment: SpoolFile, *how: Any) -> bool:
         """Do ``work_off``, but let a file that cannot be read not hold up the others."""
@@ -158,40 +196,30 @@ class Capture:
         return found
 
     def work_off(
-        self,
-        segment: SpoolFile,
-        is_whole: bool,
-        is_replay: bool,
-        limit: int | None = None,
+        self, segment: SpoolFile, is_whole: bool, limit: int | None = None
     ) -> bool:
         """Capture the entries of a segment, and return whether there were any.
 
         ``is_whole`` says that nothing will be appended; then the segment is removed at the end.
-        ``is_replay`` says that an earlier attempt may have uploaded blobs. Nothing from the
-        offset ``limit`` on is read.
+        Nothing from the offset ``limit`` on is read.
         """
         start = end = segment.captured_until()
-        window: deque[Work] = deque()
-        held, is_through = 0, True
+        in_hand: deque[Work] = deque()
+        held = 0
         threads = self._urgent if self._is_urgent() else self._idle
         with segment.reading() as file:
             scan = segment.scan(file, start, limit)
-            for payload, place in scan:
-                work = threads.submit(self._capture, payload, is_replay)
-                window.append((work, payload, place))
-                held += len(payload)
-                self._rush.note_captured(len(payload))
-                if len(window) >= AT_ONCE or held >= BYTES_AT_ONCE:
-                    end = self._settle(segment, window)
-                    held = sum(len(each) for _, each, _ in window)
-                    if self._has_to_wait():
-                        is_through = False
-                        break
-            while window:
-                end = self._settle(segment, window)
+            for window in _windows(scan):
+                in_hand.append((threads.submit(self._capture, window), window))
+                held += window.size
+                while len(in_hand) >= WINDOWS_AT_ONCE or held >= BYTES_AT_ONCE:
+                    end = self._settle(segment, in_hand)
+                    held = sum(each.size for _, each in in_hand)
+            while in_hand:
+                end = self._settle(segment, in_hand)
             if not scan.gaps and start == self._whole_until.get(segment.name, 0):
                 self._whole_until[segment.name] = end
-        if is_whole and is_through:
+        if is_whole:
             self._finish(segment)
         return end > start
 
@@ -206,9 +234,6 @@ class Capture:
                 kept = segment.set_aside(gaps)
                 log.error("%d damaged bytes are kept in %s", lost, kept.name)
         segment.remove()
-
-    def _has_to_wait(self) -> bool:
-        return self._rush.should_yield(self._own(), size_of(self._directory))
 
     def _is_urgent(self) -> bool:
         most = settings.ISTORE_SPOOL_MAX_BYTES
@@ -233,29 +258,22 @@ class Capture:
                 log.info("Replaying %d segments of %s", len(segments), owner)
             try:
                 for segment in segments:
-                    self._work_off_readable(segment, True, True)
+                    self._work_off_readable(segment, True)
             finally:
                 inherited.release(for_good=not inherited.segments())
 
-    def _settle(self, segment: SpoolFile, window: deque[Work]) -> int:
-        """Publish the oldest entry and those behind it that are ready; return where they end."""
-        events: list[InferenceEvent] = []
-        apart: dict[str, list[bytes]] = {}
-        end = 0
-        while window and (not end or window[0][0].done()):
-            work, payload, end = window.popleft()
-            outcome = work.result()
-            events += outcome.events
-            if outcome.waits_for:
-                apart.setdefault(outcome.waits_for, []).append(payload)
-        if not self._publisher.publish(events):
+    def _settle(self, segment: SpoolFile, in_hand: deque[Work]) -> int:
+        """Publish the events of the oldest window; return where its entries end."""
+        work, window = in_hand.popleft()
+        outcome = work.result()
+        if not self._publisher.publish(outcome.events):
             raise Stopped
         failpoint("capture.published")
-        for model, payloads in apart.items():
+        for model, payloads in outcome.apart.items():
             self._keep_apart(model, payloads, segment)
-        segment.note_captured(end)
+        segment.note_captured(window.end)
         failpoint("capture.dropped")
-        return end
+        return window.end
 
     def _keep_apart(
         self, model: str, payloads: list[bytes], segment: SpoolFile
@@ -277,44 +295,66 @@ class Capture:
                 )
                 return
 
-    def _capture(self, payload: bytes, is_replay: bool) -> Outcome:
-        try:
-            inferences = list(prepare(SpoolEntry.read(payload)))
-        except Exception:  # a retry would fail again; a person has to look at it
-            log.exception("A spool entry cannot be captured, and is set aside")
-            write_durably(self._directory / f"{uuid7()}.set-aside", [payload])
-            return Outcome()
+    def _capture(self, window: Window) -> Outcome:
+        """Put the inferences of a window, model by model. Raises ``Stopped``."""
         outcome = Outcome()
-        for captured in inferences:
-            event = self._stored(captured, is_replay)
-            if event is None:  # a retry uploads the same blobs under the same names
-                model = waiting.model_of(captured.event.metadata_storage_key)
-                return Outcome(waits_for=model)
-            outcome.events.append(event)
+        for model, calls in self._by_model(window.payloads).items():
+            inferences = [each for _, call in calls for each in call]
+            events = self._put(model, inferences)
+            if events is None:
+                outcome.apart[model] = [payload for payload, _ in calls]
+            else:
+                outcome.events += events
         return outcome
 
-    def _stored(self, captured: Captured, is_replay: bool) -> InferenceEvent | None:
-        """Return the event once the blobs are uploaded; None if this model alone has to wait.
+    def _by_model(self, payloads: Iterable[bytes]) -> dict[str, list[Call]]:
+        """Return the calls by model; those that cannot be read are set aside in files."""
+        models: dict[str, list[Call]] = {}
+        for payload in payloads:
+            try:
+                inferences = list(prepare(SpoolEntry.read(payload)))
+            except Exception:  # a retry would fail again; a person has to look at it
+                log.exception("A spool entry cannot be captured, and is set aside")
+                write_durably(self._directory / f"{uuid7()}.set-aside", [payload])
+                continue
+            if inferences:
+                model = waiting.model_of(inferences[0].prefix)
+                models.setdefault(model, []).append((payload, inferences))
+        return models
+
+    def _put(
+        self, model: str, inferences: list[Captured]
+    ) -> list[InferenceEvent] | None:
+        """Return the events once everything is put; None if this model alone has to wait.
 
         Raises ``Stopped``.
         """
-        model = waiting.model_of(captured.event.metadata_storage_key)
         if self.retries.is_waiting(model):
             return None
+        events: list[InferenceEvent] = []
+        for packed in pack(inferences):
+            # What an earlier pack of this call has committed comes again with the call: the
+            # listener takes it for a copy then.
+            if not self._put_retrying(model, packed):
+                return None
+            events += packed.events
+        return events
+
+    def _put_retrying(self, model: str, packed: Packed) -> bool:
         attempt = 0
         while True:
             try:
-                event = store_blobs(captured, is_replay=is_replay or attempt > 0)
+                packed.put()
             except Exception as error:  # storages differ in what they raise
-                log.warning("A blob cannot be put: %s: %s", type(error).__name__, error)
+                log.warning("A pack cannot be put: %s: %s", type(error).__name__, error)
             else:
                 self.storage.note_put(model)
-                return event
+                return True
             wait = RETRY_SECONDS[min(attempt, len(RETRY_SECONDS) - 1)]
             attempt += 1
             if attempt >= ALONE_AFTER and self.storage.takes_others(model):
                 self.retries.expect(model)
-                return None
+                return False
             if self._stop.wait(wait):
                 raise Stopped
 
@@ -415,13 +455,18 @@ class WaitingEntries:
 
     def _work_off(self, model: str, segment: SpoolFile) -> bool:
         """Capture a segment and remove it; return False if an upload failed and it stays."""
-        for payload, end in segment.entries(segment.captured_until()):
+        for window in _windows(segment.entries(segment.captured_until())):
             if self._stop.is_set():
                 raise Stopped
+            inferences = [
+                each
+                for payload in window.payloads
+                for each in prepare(SpoolEntry.read(payload))
+            ]
             events = []
-            for captured in prepare(SpoolEntry.read(payload)):
+            for packed in pack(inferences):
                 try:
-                    events.append(store_blobs(captured, is_replay=True))
+                    packed.put()
                 except Exception as error:  # storages differ in what they raise
                     log.warning(
                         "%s still waits: %s: %s", model, type(error).__name__, error
@@ -429,14 +474,32 @@ class WaitingEntries:
                     self.expect(model)
                     return False
                 self._storage.note_put(model)
+                events += packed.events
             if not self._publisher.publish(events):
                 raise Stopped
-            segment.note_captured(end)
+            segment.note_captured(window.end)
         gaps = segment.damage()
         if gaps is not None:
             segment.set_aside(gaps)
         segment.remove()
         return True
+
+
+def _windows(entries: Iterable[tuple[bytes, int]]) -> Iterator[Window]:
+    """Yield the entries in windows of at most ``WINDOW_ENTRIES`` and the bytes of a pack."""
+    window = Window([], 0, 0)
+    for payload, end in entries:
+        window.payloads.append(payload)
+        window.size += len(payload)
+        window.end = end
+        if (
+            len(window.payloads) == WINDOW_ENTRIES
+            or window.size >= settings.ISTORE_PACK_BYTES
+        ):
+            yield window
+            window = Window([], 0, 0)
+    if window.payloads:
+        yield window
 
 
 def step_back() -> None:

@@ -2,9 +2,8 @@
 
 An entry that could not be read is alone in a ``.set-aside`` file. The bytes of a segment that
 belong to no whole entry are in a ``.damaged`` file; those of earlier releases are whole
-segments, and their whole entries are taken, before the damage and after it. The names of blobs
-were chosen when the call was spooled, so whatever was captured before is found again under the
-same names.
+segments, and their whole entries are taken, before the damage and after it. What was captured
+before comes once more: the listener recognises it as a copy.
 """
 
 from __future__ import annotations
@@ -17,7 +16,8 @@ from pathlib import Path
 
 from ingest.stream import EventStream
 from istore.failpoints import failpoint
-from proxy.capture.artifacts import prepare, store_blobs
+from proxy.capture.artifacts import prepare
+from proxy.capture.packing import pack
 from proxy.spool.entries import SpoolEntry
 from proxy.spool.frames import Scan, identity_of
 from proxy.spool.spool_health import files_aside
@@ -67,7 +67,10 @@ def _replay(path: Path, stream: EventStream) -> Replayed:
         except Exception as error:  # the same error that set the entry aside
             problem = f"{type(error).__name__}: {error}"[:300]
             continue
-        events = [store_blobs(each, is_replay=True) for each in captured]
+        events = []
+        for packed in pack(captured):
+            packed.put()
+            events += packed.events
         # It has to be now: the listener takes the distance to the stream's time for an error
         # of the publisher's clock.
         at = datetime.now(UTC)

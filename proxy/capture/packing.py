@@ -1,0 +1,147 @@
+"""Put the inferences of a window into packs, one of inputs and one of records for each hour.
+
+The pack of inputs is put first and the pack of records last: its put is the commit of all its
+members, because a record holds the marker that says where its input is. A repeat of a put writes
+the same bytes under the same key. A repeat after a crash makes a new pack of the same
+inferences; the listener recognises them as copies and releases them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
+from uuid import UUID
+
+import orjson
+from django.conf import settings
+
+from ingest.events import InferenceEvent
+from istore import blobs
+from istore.blobs import packs
+from istore.failpoints import failpoint
+from proxy.capture.artifacts import Captured
+
+MEMBERS_MAX = 1000  # inferences of one pack
+
+
+@dataclass(frozen=True, slots=True)
+class Packed:
+    """Inferences of one model and hour as the objects to put, and the events to publish then.
+
+    ``objects`` are the inputs that are too large for a pack, with their keys.
+    """
+
+    objects: list[tuple[str, Captured]]
+    inputs: packs.Pack | None
+    records: packs.Pack
+    events: list[InferenceEvent]
+
+    def put(self) -> None:
+        """Put the objects; the last one commits all. Raises what the storage raises."""
+        for key, captured in self.objects:
+            blobs.put(key, captured.part.data, captured.part.content_type)
+        if self.inputs is not None:
+            packs.put(self.inputs)
+        failpoint("capture.inputs_put")
+        packs.put(self.records)
+        failpoint("capture.records_put")
+
+
+def pack(inferences: Iterable[Captured]) -> Iterator[Packed]:
+    """Yield the packs of these inferences, which are of one model."""
+    hours: dict[str, list[Captured]] = {}
+    for each in inferences:
+        hours.setdefault(each.prefix.rpartition("/")[0], []).append(each)
+    for hour, group in hours.items():
+        for some in _groups(group):
+            yield _pack(hour, some)
+
+
+def _groups(inferences: list[Captured]) -> Iterator[list[Captured]]:
+    """Split the inferences at ``MEMBERS_MAX`` and at the bytes of a pack."""
+    some: list[Captured] = []
+    size = 0
+    for each in inferences:
+        if some and (
+            len(some) == MEMBERS_MAX or size >= settings.ISTORE_PACK_BYTES
+        ):
+            yield some
+            some, size = [], 0
+        some.append(each)
+        size += _size_in_pack(each)
+    if some:
+        yield some
+
+
+def _size_in_pack(captured: Captured) -> int:
+    size = len(captured.answer.body)
+    return size if _is_large(captured) else size + len(captured.part.data)
+
+
+def _is_large(captured: Captured) -> bool:
+    return len(captured.part.data) > settings.ISTORE_PACK_MEMBER_BYTES
+
+
+def _pack(hour: str, inferences: list[Captured]) -> Packed:
+    keys, objects, inputs = _place_inputs(hour, inferences)
+    markers = [
+        orjson.dumps(_marker(each, key))
+        for each, key in zip(inferences, keys, strict=True)
+    ]
+    records = packs.build_records(
+        packs.new_key(hour, packs.RECORDS),
+        [
+            (_unique(each), marker, each.answer.body)
+            for each, marker in zip(inferences, markers, strict=True)
+        ],
+    )
+    events = [
+        replace(
+            each.event,
+            data_storage_key=key,
+            inference_storage_key=member.content_key(records.key),
+            metadata_storage_key=member.marker_key(records.key),
+        )
+        for each, key, member in zip(inferences, keys, records.members, strict=True)
+    ]
+    return Packed(objects, inputs, records, events)
+
+
+def _place_inputs(
+    hour: str, inferences: list[Captured]
+) -> tuple[list[str], list[tuple[str, Captured]], packs.Pack | None]:
+    """Return the key of each input, the inputs with objects of their own, and the pack."""
+    small = [each for each in inferences if not _is_large(each)]
+    objects = [
+        (f"{each.prefix}/{blobs.INPUT}", each) for each in inferences if _is_large(each)
+    ]
+    inputs = None
+    packed: Iterator[str] = iter(())
+    if small:
+        inputs = packs.build_inputs(
+            packs.new_key(hour, packs.INPUTS),
+            [(_unique(each), each.part.data) for each in small],
+        )
+        packed = iter([each.content_key(inputs.key) for each in inputs.members])
+    keys = [
+        f"{each.prefix}/{blobs.INPUT}" if _is_large(each) else next(packed)
+        for each in inferences
+    ]
+    return keys, objects, inputs
+
+
+def _marker(captured: Captured, input_key: str) -> dict[str, object]:
+    """Return the marker with its event, without the keys of the record that it is in."""
+    event = captured.event.as_dict()
+    event["data_storage_key"] = input_key
+    for name in RECORD_KEYS:
+        del event[name]
+    return {**captured.marker, "event": event}
+
+
+def _unique(captured: Captured) -> bytes:
+    return UUID(captured.prefix.rpartition("/")[2]).bytes
+
+
+# A record cannot hold its own place. Whoever reads it knows where it was read.
+RECORD_KEYS = ("inference_storage_key", "metadata_storage_key")
