@@ -24,7 +24,7 @@ from exports.export_report import Receipt
 from exports.formats import FORMATS, Options
 from exports.member_sets import MemberSet
 from exports.models import ArchiveTask
-from exports.sinks import HashedSink, storing
+from istore.blobs.sinks import HashedSink, storing
 from istore.db.clock import now
 from istore.failpoints import failpoint
 from istore.tasks.tracking import Failed

@@ -388,7 +388,7 @@ CELERY_BEAT_SCHEDULE = {
 
 STORAGES = {
     "default": {
-        "BACKEND": "istore.blobs.LocalStorage",
+        "BACKEND": "istore.blobs.local_storage.LocalStorage",
         "OPTIONS": {"location": str(ISTORE_HOME.root / "blobs")},
     },
     "staticfiles": {"BACKEND": "istore.web.static.StaticStorage"},
@@ -398,7 +398,7 @@ STORAGES = {
 def _s3(variables: str) -> dict[str, object]:
     """Return the storage of a bucket whose variables begin with ``variables``."""
     return {
-        "BACKEND": "istore.blobs.S3Storage",
+        "BACKEND": "istore.blobs.s3_storage.S3Storage",
         "OPTIONS": {
             "bucket_name": env.text(f"{variables}_BUCKET"),
             "endpoint_url": env.text(f"{variables}_ENDPOINT") or None,

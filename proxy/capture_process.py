@@ -14,8 +14,9 @@ import time
 
 from django.conf import settings
 
+from istore.blobs.durable_files import make_directory
 from istore.uuids import uuid7
-from proxy.spool.spool_files import Ownership, sync_directory
+from proxy.spool.spool_files import Ownership
 from proxy.spool.writer import Spool
 
 RESTART_SECONDS = 1.0  # pause before a capture process that ended is replaced
@@ -29,9 +30,7 @@ def open_spool() -> Spool:
     Raises OSError when the directory cannot be used.
     """
     directory = settings.ISTORE_SPOOL_DIR
-    if not directory.is_dir():
-        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-        sync_directory(directory.parent)
+    make_directory(directory)
     ownership = Ownership.take(directory, uuid7().replace("-", ""))
     if ownership is None:
         raise OSError("The lock of a new owner is held.")

@@ -17,9 +17,10 @@ from pathlib import Path
 
 from django.conf import settings
 
+from istore.blobs.durable_files import make_directory, write_durably
 from istore.uuids import uuid7
 from proxy.spool.frames import head, header
-from proxy.spool.spool_files import SpoolFile, sync_directory, write_durably
+from proxy.spool.spool_files import SpoolFile
 
 FOLDER, LOCK = "waiting", "retry"
 SHARE = 0.25  # of ISTORE_SPOOL_MAX_BYTES, for each model
@@ -50,10 +51,7 @@ def set_aside(spool: Path, model: str, payloads: Sequence[bytes], at: float) -> 
     ``at`` is since when they wait, in seconds since 1970: the age of the file tells it later.
     """
     folder = folder_of(spool, model)
-    if not folder.is_dir():
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        sync_directory(folder.parent)
-        sync_directory(spool)
+    make_directory(folder)
     segment = SpoolFile(folder, uuid7().replace("-", ""), 1, is_closed=True)
     identity = segment.identity
     pieces = [header(identity)]

@@ -24,7 +24,7 @@ from django.db import connection
 from django.db.models.functions import Now
 from PIL import Image
 
-from exports import archive_writer, cleanup, members, sinks
+from exports import archive_writer, cleanup, members
 from exports.archive_writer import carry_out
 from exports.models import ExportPart, ExportTask
 from exports.tests.conftest import lines_of, opened, png
@@ -33,6 +33,7 @@ from inferences.store import removal
 from inferences.store.protection import Protection, protect_one
 from inferences.store.recording import NewInference, record
 from istore import blobs, failpoints
+from istore.blobs import sinks
 from istore.checks.verification import Scope, report
 from istore.db import clock
 

@@ -13,11 +13,12 @@ from django.core.files.storage import default_storage
 from django.db.models.functions import Now
 from moto import mock_aws
 
-from exports import cleanup, sinks
+from exports import cleanup
 from exports.archive_writer import carry_out
 from exports.models import ExportTask
 from exports.tests.conftest import opened
 from istore import blobs, failpoints
+from istore.blobs import sinks
 from istore.checks.verification import Scope, report
 from istore.db import clock
 
@@ -35,7 +36,7 @@ def bucket(settings, monkeypatch):
         "default_acl": None,
         "signature_version": "s3v4",
     }
-    storage = {"BACKEND": "istore.blobs.S3Storage", "OPTIONS": options}
+    storage = {"BACKEND": "istore.blobs.s3_storage.S3Storage", "OPTIONS": options}
     monkeypatch.setattr(sinks, "PART_BYTES", 5 * MIB)  # the least that S3 takes
     with mock_aws():
         boto3.client(

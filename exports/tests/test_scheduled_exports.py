@@ -460,7 +460,7 @@ def lake(settings):
         "default_acl": None,
         "signature_version": "s3v4",
     }
-    storage = {"BACKEND": "istore.blobs.S3Storage", "OPTIONS": options}
+    storage = {"BACKEND": "istore.blobs.s3_storage.S3Storage", "OPTIONS": options}
     with mock_aws():
         client = boto3.client(
             "s3",

@@ -9,9 +9,7 @@ objects.
 from __future__ import annotations
 
 import hashlib
-import os
 from collections.abc import Iterator
-from contextlib import suppress
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
@@ -27,6 +25,7 @@ from django.db.models.functions import Now
 from inferences.models import RegisteredModel, UploadGrant
 from istore import blobs
 from istore.api.problems import Conflict, Problem
+from istore.blobs.durable_files import make_directory, new_file
 from istore.db import clock
 from istore.uuids import uuid7
 
@@ -114,29 +113,16 @@ def receive(row: UploadGrant, stream: IO[bytes], stated_size: int | None) -> int
     if stated_size is not None and stated_size > row.maximum_size:
         raise _too_large(row)
     path = Path(default_storage.path(row.storage_key))
-    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.{uuid7()}.partial")
+    make_directory(path.parent)
     size = 0
-    try:
-        with open(
-            os.open(partial, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600), "wb"
-        ) as file:
-            for chunk in _chunks(stream):
-                size += len(chunk)
-                if size > row.maximum_size:
-                    raise _too_large(row)
-                file.write(chunk)
-            file.flush()
-            # Durable before the rename: a staged object is complete or absent, also after a
-            # crash.
-            os.fsync(file.fileno())
+    with new_file(path) as file:
+        for chunk in _chunks(stream):
+            size += len(chunk)
+            if size > row.maximum_size:
+                raise _too_large(row)
+            file.write(chunk)
         if stated_size is not None and size != stated_size:
             raise Problem(400, "size-mismatch", "The body ended before its length.")
-        os.rename(partial, path)
-    except BaseException:
-        with suppress(FileNotFoundError):
-            partial.unlink()
-        raise
     return size
 
 

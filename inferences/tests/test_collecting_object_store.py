@@ -10,6 +10,7 @@ from moto import mock_aws
 
 from inferences.maintenance import orphan_blobs
 from istore import blobs
+from istore.blobs.s3_storage import DELETE_AT_ONCE
 from istore.checks import verification
 from istore.db.clock import now
 
@@ -27,7 +28,7 @@ def bucket(settings, monkeypatch):
         "default_acl": None,
         "signature_version": "s3v4",
     }
-    storage = {"BACKEND": "istore.blobs.S3Storage", "OPTIONS": options}
+    storage = {"BACKEND": "istore.blobs.s3_storage.S3Storage", "OPTIONS": options}
     monkeypatch.setattr(orphan_blobs, "_known", [])
     for name in ("consumers", "spool files"):
         monkeypatch.delitem(verification.checks, name)
@@ -94,7 +95,7 @@ def test_uploads_in_parts_that_never_ended_are_ended(bucket, folder):
 
 
 def test_more_objects_than_a_request_may_name_go(bucket):
-    keys = [f"1/1/2025/{number}/input" for number in range(blobs.DELETE_AT_ONCE + 5)]
+    keys = [f"1/1/2025/{number}/input" for number in range(DELETE_AT_ONCE + 5)]
     for key in keys[-3:]:
         blobs.put(key, b"x")
 

@@ -12,7 +12,7 @@ from istore import failpoints
 @pytest.fixture(autouse=True)
 def quick_disk(monkeypatch):
     """That blobs are synced is tested where they are put."""
-    monkeypatch.setattr("istore.blobs.os.fsync", lambda descriptor: None)
+    monkeypatch.setattr("os.fsync", lambda descriptor: None)
 
 
 @pytest.fixture

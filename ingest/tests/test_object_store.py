@@ -27,7 +27,7 @@ def bucket(settings):
         "default_acl": None,
         "signature_version": "s3v4",
     }
-    storage = {"BACKEND": "istore.blobs.S3Storage", "OPTIONS": options}
+    storage = {"BACKEND": "istore.blobs.s3_storage.S3Storage", "OPTIONS": options}
     with mock_aws():
         boto3.client(
             "s3",

@@ -15,7 +15,7 @@ from django.core.files.storage import storages
 from django.db import connections
 from django.db.backends.postgresql.base import DatabaseWrapper
 
-from istore.blobs import S3Storage
+from istore.blobs.s3_storage import S3Storage
 
 _of_parents: list[object] = []
 

@@ -120,7 +120,7 @@ class Relay:
 
 
 def options(endpoint: str, bucket: str = BUCKET) -> dict[str, object]:
-    """Of an ``istore.blobs.S3Storage``."""
+    """Of an ``istore.blobs.s3_storage.S3Storage``."""
     return {
         "bucket_name": bucket,
         "endpoint_url": endpoint,

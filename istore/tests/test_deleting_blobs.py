@@ -9,8 +9,9 @@ import pytest
 from django.core.exceptions import SuspiciousFileOperation
 
 from istore import blobs
+from istore.blobs.local_storage import FEW
 
-MANY = 3 * blobs.FEW
+MANY = 3 * FEW
 
 
 def put(directory, key: str) -> None:

@@ -50,7 +50,10 @@ def test_a_child_has_connections_of_its_own_to_the_object_store(settings):
         host, port = moto.get_host_and_port()
         url = f"http://{host}:{port}"
         client(url).create_bucket(Bucket=BUCKET)
-        backend = {"BACKEND": "istore.blobs.S3Storage", "OPTIONS": options(url)}
+        backend = {
+            "BACKEND": "istore.blobs.s3_storage.S3Storage",
+            "OPTIONS": options(url),
+        }
         settings.STORAGES = {**settings.STORAGES, "default": backend}
         storage = storages["default"]
         mine = storage.client

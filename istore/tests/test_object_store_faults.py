@@ -11,9 +11,9 @@ import pytest
 from django.core.files.base import File
 from django.core.files.storage import storages
 
-from exports import sinks
 from exports.schedules.destinations import Destination
 from istore import blobs
+from istore.blobs import s3_puts, sinks
 from istore.tests.s3_relay import (
     BUCKET,
     Answer,
@@ -48,7 +48,10 @@ def bucket(relay, settings):
     held.create_bucket(Bucket=BUCKET)
     for each in held.list_objects_v2(Bucket=BUCKET).get("Contents", []):
         held.delete_object(Bucket=BUCKET, Key=each["Key"])
-    storage = {"BACKEND": "istore.blobs.S3Storage", "OPTIONS": options(relay.url)}
+    storage = {
+        "BACKEND": "istore.blobs.s3_storage.S3Storage",
+        "OPTIONS": options(relay.url),
+    }
     settings.STORAGES = {
         **settings.STORAGES,
         "default": storage,
@@ -165,7 +168,7 @@ def test_a_put_that_kept_something_else_fails(relay, fault, size):
 
 @pytest.mark.parametrize("fault", LOSSES)
 def test_a_file_in_parts_that_lost_some_fails(relay, fault, monkeypatch):
-    monkeypatch.setattr(blobs, "PART_BYTES", 5 * 2**20)
+    monkeypatch.setattr(s3_puts, "PART_BYTES", 5 * 2**20)
     content = os.urandom(11 * 2**20)
     relay.fault = fault
     with pytest.raises(Exception):  # noqa: B017

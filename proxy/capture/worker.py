@@ -44,6 +44,7 @@ from django.core.files.storage import default_storage
 
 from ingest.events import InferenceEvent
 from istore import blobs
+from istore.blobs.durable_files import write_durably
 from istore.failpoints import failpoint
 from istore.uuids import uuid7
 from proxy import waiting
@@ -57,7 +58,6 @@ from proxy.spool.spool_files import (
     SpoolFile,
     owners_in,
     spool_files_in,
-    write_durably,
 )
 from proxy.spool.writer import size_of
 

@@ -27,6 +27,7 @@ from pathlib import Path
 from struct import Struct
 from typing import IO
 
+from istore.blobs.durable_files import write_durably
 from proxy.spool.frames import Gap, Scan, header, identity_of
 
 OFFSET = Struct("<Q")  # what a note holds
@@ -189,22 +190,6 @@ def _bytes_of(file: IO[bytes], gaps: Sequence[Gap]) -> Iterator[bytes]:
         yield file.read(gap.end - gap.start)
 
 
-def write_durably(path: Path, pieces: Iterator[bytes] | Sequence[bytes]) -> None:
-    """Write a file that is whole or absent, and durable with its name when this returns."""
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
-    try:
-        with open(partial, "wb") as file:
-            for piece in pieces:
-                file.write(piece)
-            file.flush()
-            os.fdatasync(file.fileno())
-        os.rename(partial, path)
-    except BaseException:
-        partial.unlink(missing_ok=True)
-        raise
-    sync_directory(path.parent)
-
-
 class Ownership:
     """The file lock of an owner of segments, held until the process ends or ``release``."""
 
@@ -269,12 +254,3 @@ def is_spool_file(name: str) -> bool:
 def owners_in(directory: Path) -> list[str]:
     """Return all owners that have a lock file in the directory."""
     return [name[:-5] for name in os.listdir(directory) if name.endswith(".lock")]
-
-
-def sync_directory(directory: Path) -> None:
-    """Make the names of the directory's files durable."""
-    descriptor = os.open(directory, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -9,7 +9,7 @@ from typing import Any
 
 from django.conf import settings
 
-from istore.blobs import no_room
+from istore.blobs.durable_files import no_room
 from istore.checks.verification import Finding, Scope
 from proxy import waiting
 from proxy.spool.spool_files import is_spool_file, spool_files_in

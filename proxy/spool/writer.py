@@ -33,6 +33,7 @@ from heapq import heappop, heappush
 from pathlib import Path
 from queue import Empty, SimpleQueue
 
+from istore.blobs.durable_files import sync_directory, write_durably
 from istore.failpoints import failpoint
 from proxy import limits, waiting
 from proxy.spool.frames import HEAD, HEADER, checksum, head, header
@@ -41,8 +42,6 @@ from proxy.spool.spool_files import (
     SpoolFile,
     is_spool_file,
     note_synced,
-    sync_directory,
-    write_durably,
 )
 
 SEGMENT_BYTES = 32 * 2**20  # a segment is closed at this size,

@@ -8,6 +8,7 @@ import time
 import pytest
 
 from istore import blobs
+from istore.blobs import durable_files
 from istore.checks import health, verification
 from istore.db.clock import now
 from proxy import waiting
@@ -65,13 +66,13 @@ def test_few_inodes_or_bytes_are_told_of_blobs_and_spool(spool, monkeypatch):
         f_bavail, f_frsize = real.f_bavail, real.f_frsize
         f_files, f_favail = 10**6, 7
 
-    monkeypatch.setattr(blobs, "LEAST_FREE_BYTES", 0)
+    monkeypatch.setattr(durable_files, "LEAST_FREE_BYTES", 0)
     monkeypatch.setattr(os, "statvfs", lambda path: Full)
     assert "7 inodes" in spool_health.trouble()
     assert "7 inodes" in health.failing(health.watched)["blobs"]
     Full.f_files, Full.f_favail = 0, 0  # a file system that has as many as it needs
     assert blobs.trouble() is None
-    monkeypatch.setattr(blobs, "LEAST_FREE_BYTES", 2**62)
+    monkeypatch.setattr(durable_files, "LEAST_FREE_BYTES", 2**62)
     assert "MiB are free" in blobs.trouble()
 
 

@@ -1,6 +1,6 @@
-"""Sinks of archives: a file that is renamed last, or a multipart upload.
+"""Sinks of large objects, such as archives: a file that is renamed last, or a multipart upload.
 
-Under the key there is the whole archive or nothing. ``cleanup`` collects what a killed worker
+Under the key there is the whole object or nothing. The collectors find what a killed worker
 leaves behind: a partial file or an open upload.
 """
 
@@ -14,7 +14,8 @@ from pathlib import Path
 
 from django.core.files.storage import default_storage
 
-from istore.blobs import PART_BYTES, MultipartPut
+from istore.blobs.durable_files import make_directory, rename, sync_file
+from istore.blobs.s3_puts import PART_BYTES, MultipartPut
 
 CHUNK = 1024**2
 SYNC_BYTES = 256 * 1024**2
@@ -64,7 +65,7 @@ class FileSink(HashedSink):
         super().__init__(key)
         self.path = Path(default_storage.path(key))
         self.partial = self.path.with_name(f".{self.path.name}.partial")
-        _make_directory(self.path.parent)
+        make_directory(self.path.parent)
         self.file = open(self.partial, "wb", opener=_private)  # noqa: SIM115
         self.synced = 0
 
@@ -76,13 +77,11 @@ class FileSink(HashedSink):
             self.synced = self.size
 
     def finish(self) -> None:
-        self.file.flush()
-        os.fsync(self.file.fileno())
+        sync_file(self.file)
         self.file.close()
         if self._hash_on_disk() != self.sha256:
             raise OSError(f"{self.partial} does not hold what was written to it.")
-        os.rename(self.partial, self.path)
-        _sync(self.path.parent)
+        rename(self.partial, self.path)
 
     def _hash_on_disk(self) -> str:
         digest = hashlib.sha256()
@@ -142,21 +141,3 @@ def storing(key: str) -> Iterator[HashedSink]:
 
 def _private(path: str, flags: int) -> int:
     return os.open(path, flags, 0o600)
-
-
-def _make_directory(directory: Path) -> None:
-    """Make the directory and its parents; each new one is fsynced in its parent."""
-    if directory.is_dir():
-        return
-    _make_directory(directory.parent)
-    with suppress(FileExistsError):
-        directory.mkdir(mode=0o700)
-    _sync(directory.parent)
-
-
-def _sync(directory: Path) -> None:
-    descriptor = os.open(directory, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -1,0 +1,11 @@
+"""Errors of a blob storage, beside ``FileNotFoundError`` for an absent object."""
+
+from __future__ import annotations
+
+
+class BlobDamaged(OSError):
+    """The object store holds or sent something else than it was given."""
+
+
+class BucketAway(OSError):
+    """The bucket itself is missing or refuses access, so no object can be called absent."""

@@ -1,0 +1,226 @@
+"""A storage in a bucket of S3 or of a compatible server."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Iterable, Iterator
+from datetime import datetime
+from threading import Lock
+from typing import IO, Any
+
+from boto3.exceptions import Boto3Error
+from boto3.s3.transfer import TransferConfig
+from botocore.config import Config
+from botocore.exceptions import BotoCoreError, ClientError
+from django.core.files.base import File
+from s3transfer.exceptions import RetriesExceededError
+from storages.backends.s3 import S3File
+from storages.backends.s3 import S3Storage as BotoStorage
+
+from istore.blobs.errors import BlobDamaged, BucketAway
+from istore.blobs.keys import probe_key
+from istore.blobs.s3_puts import put_file
+from istore.blobs.stored import Stored
+from istore.blobs.threads import in_threads
+
+DELETE_AT_ONCE = 1000  # S3's limit of keys in one DeleteObjects request
+CONNECT_SECONDS, READ_SECONDS = 5, 60
+NO_BUCKET = "does not exist."
+ASK_SECONDS = 2  # timeout of the question whether a bucket is there
+TROUBLE_SECONDS = 5.0  # for which that answer is cached
+
+
+class S3Storage(BotoStorage):
+    """A storage in S3 or a compatible server.
+
+    Checksums are sent only where required, because other servers differ there. A status of 200
+    is not enough: the ETag of a put must match what was sent, or the object is read back before
+    the put returns.
+    """
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        self.client_config = Config(
+            s3={"addressing_style": self.addressing_style},
+            signature_version=self.signature_version,
+            request_checksum_calculation="when_required",
+            response_checksum_validation="when_required",
+            retries={"max_attempts": 4, "mode": "standard"},
+            connect_timeout=CONNECT_SECONDS,
+            read_timeout=READ_SECONDS,
+        )
+        self._asking, self._answer = Lock(), (0.0, None)
+        # One GET for each object: in ranges, a short response could not be told from a whole one.
+        self.transfer_config = TransferConfig(
+            use_threads=False, multipart_threshold=2**50
+        )
+
+    @property
+    def client(self) -> Any:
+        return self.connection.meta.client
+
+    def _save(self, name: str, content: File) -> str:
+        """Put the object, in parts if it is large, and check that the store holds what was sent."""
+        where = {"Bucket": self.bucket_name, "Key": self._normalize_name(name)}
+        parameters = self._get_write_parameters(where["Key"], content)
+        content.seek(0)
+        put_file(self.client, where, content, **parameters)
+        return name
+
+    def _open(self, name: str, mode: str = "rb") -> File:
+        key = self._normalize_name(name)
+        try:
+            return CheckedFile(key, mode, self)
+        except ClientError as error:
+            raise self._missing(error, key) from error
+
+    def size(self, name: str) -> int:
+        try:
+            return self.bucket.Object(self._normalize_name(name)).content_length
+        except ClientError as error:
+            raise self._missing(error, name) from error
+
+    def exists(self, name: str) -> bool:
+        try:
+            self.size(name)
+        except FileNotFoundError:
+            return False
+        return True
+
+    def delete_all(self, names: Iterable[str]) -> None:
+        """Delete the objects. Raises ``OSError`` unless the store says of each that it is gone."""
+        keys = list(names)
+        starts = range(0, len(keys), DELETE_AT_ONCE)
+        in_threads(
+            self._delete_objects,
+            [keys[start : start + DELETE_AT_ONCE] for start in starts],
+        )
+
+    def _delete_objects(self, keys: list[str]) -> None:
+        # The client of the bucket is safe for threads; ``self.client`` is one for each thread.
+        answer = self.bucket.meta.client.delete_objects(
+            Bucket=self.bucket_name,
+            Delete={"Objects": [{"Key": key} for key in keys], "Quiet": False},
+        )
+        # Each key must be listed as deleted: a 200 alone does not say that a key is gone.
+        left = set(keys) - {each.get("Key") for each in answer.get("Deleted", [])}
+        errors = {each.get("Key"): each for each in answer.get("Errors", [])}
+        left -= {key for key, each in errors.items() if each.get("Code") == "NoSuchKey"}
+        left |= {key for key, each in errors.items() if each.get("Code") != "NoSuchKey"}
+        if left:
+            first = min(left, key=str)
+            why = errors.get(first, "the object store did not say that it is gone")
+            raise OSError(f"{len(left)} blobs could not be removed: {first}: {why}")
+
+    def walk(self, prefix: str) -> Iterator[Stored]:
+        """Yield every object below a prefix, in the order of keys."""
+        for each in self.bucket.objects.filter(Prefix=prefix):
+            yield Stored(each.key, each.size, each.last_modified)
+
+    def open_uploads(self, before: datetime) -> Iterator[tuple[str, Callable[[], Any]]]:
+        """Yield the key of each incomplete upload begun before, and what aborts it."""
+        for upload in self.bucket.multipart_uploads.all():
+            if upload.initiated < before:
+                yield upload.object_key, upload.abort
+
+    def _missing(self, error: ClientError, name: str) -> Exception:
+        """Return the exception that a failed HEAD means.
+
+        A HEAD has no body, and a missing bucket is a 404, too; so the bucket is asked.
+        """
+        if _status(error) != 404:
+            return error
+        reason = self.trouble()
+        if reason and reason.endswith(NO_BUCKET):
+            return BucketAway(reason)
+        return FileNotFoundError(f"There is no object {name}.")
+
+    def trouble(self) -> str | None:
+        """Return why the bucket cannot be used, as a sentence, or None.
+
+        The result is cached for ``TROUBLE_SECONDS``.
+        """
+        with self._asking:  # one thread asks, the others wait for its answer
+            asked_at, answer = self._answer
+            if not asked_at or time.monotonic() - asked_at > TROUBLE_SECONDS:
+                answer = self._ask_bucket()
+                self._answer = time.monotonic(), answer
+        return answer
+
+    def _ask_bucket(self) -> str | None:
+        client = self._create_session().client(
+            "s3",
+            region_name=self.region_name,
+            endpoint_url=self.endpoint_url,
+            config=self.client_config.merge(
+                Config(
+                    connect_timeout=ASK_SECONDS,
+                    read_timeout=ASK_SECONDS,
+                    retries={"max_attempts": 1, "mode": "standard"},
+                )
+            ),
+        )
+        name = f"The bucket {self.bucket_name!r}"
+        try:
+            client.head_bucket(Bucket=self.bucket_name)
+        except ClientError as error:
+            status = _status(error)
+            if status == 404:
+                return f"{name} {NO_BUCKET}"
+            if status in (401, 403):
+                return self._refused(client, name)
+            return f"{name} answers {status}."
+        except (BotoCoreError, OSError) as error:
+            return f"{name} does not answer: {type(error).__name__}."
+        return None
+
+    def _refused(self, client: Any, name: str) -> str | None:
+        """Return why the credentials cannot write, or None if only HEAD on the bucket is refused.
+
+        A policy may forbid HEAD on the bucket and still allow puts, so a probe is put and deleted.
+        """
+        key = probe_key()
+        try:
+            client.put_object(Bucket=self.bucket_name, Key=key, Body=b"probe")
+            client.delete_object(Bucket=self.bucket_name, Key=key)
+        except ClientError as error:
+            code = error.response.get("Error", {}).get("Code", _status(error))
+            return f"{name} refuses these credentials: {code}."
+        except (BotoCoreError, OSError) as error:
+            return f"{name} does not answer: {type(error).__name__}."
+        return None
+
+
+class CheckedFile(S3File):
+    """A file of S3 whose length must equal the one of its HEAD; else reading it raises."""
+
+    def _get_file(self) -> IO[bytes]:
+        is_fresh = self._file is None
+        try:
+            file = super()._get_file()
+            if is_fresh and "r" in self._mode:
+                length = file.seek(0, os.SEEK_END)
+                file.seek(0)
+                if length != self.obj.content_length:
+                    raise BlobDamaged(
+                        f"{self.name}: {length} bytes came, not {self.obj.content_length}."
+                    )
+        except (BotoCoreError, Boto3Error, RetriesExceededError) as error:
+            self._forget()
+            raise BlobDamaged(f"{self.name} broke off: {error}") from error
+        except BlobDamaged:
+            self._forget()
+            raise
+        return file
+
+    def _forget(self) -> None:
+        if self._file is not None:
+            self._file.close()
+            self._file = None
+
+    file = property(_get_file, S3File._set_file)
+
+
+def _status(error: ClientError) -> int:
+    return error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
