@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from inferences.erasure.matching_records import Carried
 from ingest.errors import Rejected
-from ingest.markers import read_marker
+from ingest.markers import read_event_of, read_marker
 from ingest.models import SetAsideEvent
 from istore import blobs
+from istore.blobs import packs
 from istore.models import Project
 
 
@@ -21,13 +22,21 @@ def set_aside_events(project: Project, carried: Carried) -> int:
     went = 0
     for row in rows.order_by("pk").iterator(500):
         if _carries(row.metadata_storage_key, carried):
-            folder = row.metadata_storage_key.rpartition("/")[0]
             # The marker goes last: after a crash it still says that the event has the value.
-            blobs.delete(f"{folder}/{kind}" for kind in (blobs.INPUT, blobs.ANSWER))
+            blobs.delete(_keys_beside(row.metadata_storage_key))
             blobs.delete([row.metadata_storage_key])
             row.delete()
             went += 1
     return went
+
+
+def _keys_beside(marker: str) -> list[str]:
+    """Return the keys of the input and the answer that the marker of this key describes."""
+    if packs.is_member(marker):
+        event = read_event_of(read_marker(blobs.get(marker)), marker)
+        return [event.data_storage_key, event.inference_storage_key]
+    folder = marker.rpartition("/")[0]
+    return [f"{folder}/{blobs.INPUT}", f"{folder}/{blobs.ANSWER}"]
 
 
 def _carries(key: str, carried: Carried) -> bool:

@@ -1,9 +1,10 @@
 """Reconcile: publish commit markers without a record again, as the stream may lose events.
 
 The blobs of the last ``ISTORE_RECONCILE_HOURS`` are listed hour by hour and model by model, and
-compared with the storage keys of the records of that hour, which have the same prefix. Only what
-is left over is read and looked up one by one. A closed hour in which nothing was missing is
-remembered in the cache. It is listed again once that entry is gone: after some hours, or because
+compared with the storage keys of the records of that hour, which have the same prefix. Of a pack
+the index is read, and only where it has another number of members than there are records. Only
+what is left over is read and looked up. A closed hour in which nothing was missing is remembered
+in the cache. It is listed again once that entry is gone: after some hours, or because
 the cache was lost together with the stream.
 
 Publishing too much is harmless, because the listener drops duplicates. So no lock is needed for
@@ -14,10 +15,12 @@ like lost events.
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
+from itertools import islice
 
 import structlog
 from django.conf import settings
@@ -33,6 +36,7 @@ from ingest.models import SetAsideEvent
 from ingest.reconciliation_state import already_processed
 from ingest.stream import EventStream
 from istore import blobs
+from istore.blobs import packs
 from istore.db.clock import now
 from istore.failpoints import failpoint
 
@@ -40,6 +44,7 @@ HOUR = timedelta(hours=1)
 STILL_ON_ITS_WAY = timedelta(minutes=2)  # a younger event may be recorded any moment
 CLOSED_AFTER = timedelta(minutes=10)  # from the end of an hour until it is closed
 AT_ONCE = 500  # markers looked up at a time
+PACKS_AT_ONCE = 100  # compared with the records of an hour at a time: 100,000 keys at most
 MOST = 50_000  # events published by one run; the next run finds the rest
 
 log = structlog.get_logger(__name__)
@@ -110,10 +115,9 @@ def _hours(model: RegisteredModel, at: datetime) -> Iterator[Hour]:
 
 
 def _reconcile_hour(hour: Hour, stream: EventStream) -> int:
-    left = sorted(_without_record(hour))
     published, in_order = 0, True
-    for start in range(0, len(left), AT_ONCE):
-        events, clean = _lost(hour, left[start : start + AT_ONCE])
+    for markers in _batches(_markers_without_record(hour)):
+        events, clean = _lost(hour, markers)
         in_order = in_order and clean and not events
         stream.publish(replace(each, event_published_at=now()) for each in events)
         failpoint("reconcile.published")
@@ -133,28 +137,66 @@ def _seconds_to_remember() -> int:
     return random.randint(most // 2, most)
 
 
-def _without_record(hour: Hour) -> set[str]:
-    """Return the names of the hour's blob folders that no record refers to."""
-    left = set(blobs.listed(hour.prefix)[0])
+def _markers_without_record(hour: Hour) -> Iterator[str]:
+    """Yield the keys of the hour's markers whose copy no record refers to."""
+    folders, files = blobs.listed(hour.prefix)
+    left = set(folders)
+    recorded: Counter[str] = Counter()  # members of each pack that have a record
+    for key in _answer_keys(hour):
+        if packs.is_member(key):
+            recorded[packs.pack_of(key)] += 1
+        elif key.startswith(hour.prefix):
+            left.discard(key.rsplit("/", 2)[1])
+    for unique in sorted(left):
+        yield f"{hour.prefix}{unique}/{blobs.METADATA}"
+    of_records = sorted(name for name in files if packs.has_records(name))
+    for start in range(0, len(of_records), PACKS_AT_ONCE):
+        some = of_records[start : start + PACKS_AT_ONCE]
+        yield from _members_without_record(
+            hour, [f"{hour.prefix}{name}" for name in some], recorded
+        )
+
+
+def _members_without_record(
+    hour: Hour, names: list[str], recorded: Counter[str]
+) -> Iterator[str]:
+    """Yield the keys of the markers in these packs that no record of the hour refers to."""
+    left: dict[str, str] = {}  # the key of an answer, and that of its marker
+    for pack in names:
+        try:
+            members = packs.live_members(pack)
+        except FileNotFoundError:
+            continue  # all of its members were released meanwhile
+        except blobs.BlobDamaged as error:
+            log.warning("pack cannot be read", key=pack, why=str(error))
+            continue
+        if len(members) != recorded[pack]:
+            left |= {e.content_key(pack): e.marker_key(pack) for e in members}
+    if left:
+        for key in _answer_keys(hour):
+            left.pop(key, None)
+    yield from left.values()
+
+
+def _answer_keys(hour: Hour) -> Iterator[str]:
+    """Yield the keys of the answers of the records whose time is in the hour."""
     rows = InferencePayload.objects.beside(hour.model).filter(
         id__gte=first_id_at(hour.start), id__lt=first_id_at(hour.start + HOUR)
     )
-    keys = rows.values_list("answer_storage_key", flat=True)
-    for key in keys.iterator(chunk_size=10_000):
-        if key.startswith(hour.prefix):
-            left.discard(key.rsplit("/", 2)[1])
-    return left
+    keys = rows.exclude(answer_storage_key="").values_list(
+        "answer_storage_key", flat=True
+    )
+    return keys.iterator(chunk_size=10_000)
 
 
-def _lost(hour: Hour, uniques: list[str]) -> tuple[list[InferenceEvent], bool]:
+def _lost(hour: Hour, markers: list[str]) -> tuple[list[InferenceEvent], bool]:
     """Return the events that were lost, and whether all the others are settled for good."""
-    markers = {f"{hour.prefix}{unique}/{blobs.METADATA}" for unique in uniques}
     aside = SetAsideEvent.objects.filter(
         metadata_storage_key__in=markers, replayed_at=None
     )
     known = set(aside.values_list("metadata_storage_key", flat=True))
     events, clean = [], not known
-    for marker in sorted(markers - known):
+    for marker in sorted(set(markers) - known):
         event = _event_at(hour.model, marker)
         if event is None:
             continue
@@ -162,15 +204,18 @@ def _lost(hour: Hour, uniques: list[str]) -> tuple[list[InferenceEvent], bool]:
             clean = False
         else:
             events.append(event)
-    prefixes = {_prefix(each): each.inference_id for each in events}
-    done = already_processed(hour.model, prefixes)
-    return [each for each in events if _prefix(each) not in done], clean
+    copies = {_copy(each): each.inference_id for each in events}
+    done = already_processed(hour.model, copies)
+    return [each for each in events if _copy(each) not in done], clean
 
 
 def _event_at(model: RegisteredModel, key: str) -> InferenceEvent | None:
     """Return the event of a marker; None without a marker, as nothing was committed then."""
     try:
-        event = read_event_of(read_marker(blobs.get(key)))
+        content = blobs.get(key)
+        if packs.is_released_content(content):
+            return None
+        event = read_event_of(read_marker(content), key)
     except FileNotFoundError:
         return None
     except Rejected as refused:
@@ -182,8 +227,14 @@ def _event_at(model: RegisteredModel, key: str) -> InferenceEvent | None:
     return event
 
 
-def _prefix(event: InferenceEvent) -> str:
-    return event.metadata_storage_key.rpartition("/")[0]
+def _copy(event: InferenceEvent) -> str:
+    return blobs.copy_name(event.inference_storage_key)
+
+
+def _batches(markers: Iterable[str]) -> Iterator[list[str]]:
+    rest = iter(markers)
+    while some := list(islice(rest, AT_ONCE)):
+        yield some
 
 
 @contextmanager

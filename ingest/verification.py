@@ -33,31 +33,32 @@ DEAD_AFTER = timedelta(days=1)  # without a read
 WAITING = Fate()
 
 
-def fates(model: RegisteredModel, folders: list[str], scope: Scope) -> dict[str, Fate]:
-    """Return what became of the inferences whose markers no record names, by blob folder."""
+def fates(model: RegisteredModel, markers: list[str], scope: Scope) -> dict[str, Fate]:
+    """Return what became of the inferences whose markers no record names, by marker."""
     told: dict[str, Fate] = {}
     aside = SetAsideEvent.objects.filter(
-        metadata_storage_key__in=[_marker(each) for each in folders], replayed_at=None
+        metadata_storage_key__in=markers, replayed_at=None
     )
     for key in aside.values_list("metadata_storage_key", flat=True):
-        told[key.rpartition("/")[0]] = WAITING
+        told[key] = WAITING
     events: dict[str, InferenceEvent] = {}
-    for folder in folders:
-        if folder not in told:
+    for marker in markers:
+        if marker not in told:
             try:
-                events[folder] = read_event_of(read_marker(blobs.get(_marker(folder))))
+                events[marker] = read_event_of(read_marker(blobs.get(marker)), marker)
             except FileNotFoundError:
-                told[folder] = WAITING  # it was removed meanwhile
+                told[marker] = WAITING  # it was removed meanwhile
             except Rejected as refused:
-                found = Finding("marker-unreadable", folder, str(refused)[:200])
-                told[folder] = Fate(finding=found)
-    named = {folder: event.inference_id for folder, event in events.items()}
+                found = Finding("marker-unreadable", _name(marker), str(refused)[:200])
+                told[marker] = Fate(finding=found)
+    copies = {blobs.copy_name(e.inference_storage_key): m for m, e in events.items()}
+    named = {copy: events[marker].inference_id for copy, marker in copies.items()}
     done = already_processed(model, named)
     keys = keys_of(model, named.values())
     removed = {name for name, key in keys.items() if key.removed_at}
     # These were stored meanwhile, or under another id, so a record names them after all.
-    told |= {each: Fate(removed=named[each] in removed) for each in done}
-    lost = {folder: each for folder, each in events.items() if folder not in done}
+    told |= {copies[each]: Fate(removed=named[each] in removed) for each in done}
+    lost = {marker: each for marker, each in events.items() if marker not in told}
     return told | _lost(lost, scope)
 
 
@@ -71,7 +72,7 @@ def _lost(events: dict[str, InferenceEvent], scope: Scope) -> dict[str, Fate]:
         if lag.waiting or lag.pending:
             return dict.fromkeys(events, WAITING)
         told = {}
-        for folder, event in events.items():
+        for marker, event in events.items():
             may_return = event.event_published_at > oldest
             if scope.repair and may_return:
                 stream.publish([replace(event, event_published_at=now())])
@@ -79,12 +80,14 @@ def _lost(events: dict[str, InferenceEvent], scope: Scope) -> dict[str, Fate]:
             if not may_return:
                 said += " Too old to tell whether it was removed."
             mended = scope.repair and may_return
-            told[folder] = Fate(finding=Finding("unrecorded", folder, said, mended))
+            found = Finding("unrecorded", _name(marker), said, mended)
+            told[marker] = Fate(finding=found)
         return told
 
 
-def _marker(folder: str) -> str:
-    return f"{folder}/{blobs.METADATA}"
+def _name(marker: str) -> str:
+    """Return what a finding names: the folder of a marker, or its member of a pack."""
+    return marker.removesuffix(f"/{blobs.METADATA}")
 
 
 def dead_consumers(scope: Scope) -> Iterator[Finding]:

@@ -24,7 +24,7 @@ from inferences.models import (
 )
 from inferences.models.metadata_values import in_slot
 from inferences.store import metadata_slots
-from inferences.store.removal import blob_keys
+from inferences.store.removal import marker_key
 from istore import blobs
 from istore.models import IdempotentCall, Project
 
@@ -59,7 +59,8 @@ def former_values(project: Project, carried: Carried) -> int:
                     # The note is committed first, so a missing marker is always explained.
                     _say_erased(model.pk, row.row_id)
             if payload is not None and payload.answer_storage_key:
-                blobs.delete([blob_keys("", payload.answer_storage_key)[-1]])
+                marker = marker_key(payload.answer_storage_key)
+                blobs.delete([marker] if marker else [])
             MetadataChange.objects.filter(pk=row.pk).delete()
             went += 1
     return went

@@ -26,6 +26,7 @@ from inferences.models import (
 from inferences.previews import pictures
 from inferences.store import removal_sql
 from istore import blobs
+from istore.blobs import packs
 from istore.failpoints import failpoint
 from istore.models import AuditEntry
 
@@ -282,9 +283,26 @@ def _intended_inputs(
 
 
 def blob_keys(data_storage_key: str, answer_storage_key: str) -> list[str]:
-    """Return the keys of all blobs of an inference. The metadata blob lies beside its answer."""
+    """Return the keys whose deletion takes all blobs of an inference.
+
+    The record of a pack goes whole with the key of its answer. Of objects in a folder the
+    marker is named, too, and last.
+    """
     keys = [data_storage_key] if data_storage_key else []
     if answer_storage_key:
-        folder, slash, _ = answer_storage_key.rpartition("/")
-        keys += answer_storage_key, f"{folder}{slash}{blobs.METADATA}"
+        keys.append(answer_storage_key)
+        if not packs.is_member(answer_storage_key):
+            folder, slash, _ = answer_storage_key.rpartition("/")
+            keys.append(f"{folder}{slash}{blobs.METADATA}")
     return keys
+
+
+def marker_key(answer_storage_key: str) -> str | None:
+    """Return the key of the marker beside an answer; None if its record was released.
+
+    In a pack this costs a read of the marker's length, which stands before the answer.
+    """
+    if packs.is_member(answer_storage_key):
+        return packs.marker_key_of(answer_storage_key)
+    folder, slash, _ = answer_storage_key.rpartition("/")
+    return f"{folder}{slash}{blobs.METADATA}"

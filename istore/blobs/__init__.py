@@ -6,7 +6,7 @@ write ``from istore import blobs``; what works on one kind of storage alone stay
 """
 
 from istore.blobs.errors import BlobDamaged, BucketAway
-from istore.blobs.keys import ANSWER, INPUT, METADATA, prefix_for
+from istore.blobs.keys import ANSWER, INPUT, METADATA, copy_name, prefix_for
 from istore.blobs.links import key_of_link, presigned_url
 from istore.blobs.local_storage import LocalStorage
 from istore.blobs.objects import (
@@ -31,6 +31,7 @@ __all__ = [
     "BucketAway",
     "LocalStorage",
     "Stored",
+    "copy_name",
     "delete",
     "get",
     "key_of_link",

@@ -23,3 +23,11 @@ def prefix_for(
 def probe_key() -> str:
     """Return a fresh key of a small object that is put to see whether puts work."""
     return f"{PROBES}/{secrets.token_hex(8)}/probe"
+
+
+def copy_name(answer_key: str) -> str:
+    """Return what tells one captured copy of an inference from another.
+
+    It is the folder of the answer's object; for a member of a pack it is the key itself.
+    """
+    return answer_key if "#" in answer_key else answer_key.rpartition("/")[0]

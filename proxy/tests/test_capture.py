@@ -2,21 +2,24 @@ import gzip
 import threading
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-
-import orjson
+from uuid import NAMESPACE_OID, uuid5
 
 from ingest.tests.test_events import make_event
-from istore import blobs, failpoints
+from istore import failpoints
+from istore.blobs import packs
 from proxy import publishing
-from proxy.capture import backpressure, worker
-from proxy.capture.artifacts import event_of_marker, prepare, store_blobs
-from proxy.capture.backpressure import CaptureThrottle
+from proxy.capture.artifacts import prepare
 from proxy.publishing import Publisher
 from proxy.spool.entries import Facts, SpoolEntry
 from proxy.spool.frames import frame, header
 from proxy.spool.spool_files import SpoolFile
 from proxy.tests.conftest import OWNER
 from proxy.tests.crashing import settled
+
+
+def prefix_of(name: str) -> str:
+    """Return the prefix that the spool chose for the inference of this name."""
+    return f"1/2/2026/03/04/05/{uuid5(NAMESPACE_OID, name)}"
 
 
 def make_entry(
@@ -27,7 +30,7 @@ def make_entry(
         "model_id": "harbour",
         "task_type": "Object Detection",
         "inference_ids": ["a"],
-        "prefixes": ["1/2/2026/03/04/05/x"],
+        "prefixes": [prefix_of("a")],
         "request_received_at": at,
         "request_forwarded_at": at,
         "request_responded_at": at,
@@ -39,23 +42,9 @@ def make_entry(
     return SpoolEntry(Facts(**facts | changes), request, answer)
 
 
-def test_a_marker_that_is_there_stands():
-    (first,) = prepare(make_entry())
-    (again,) = prepare(make_entry())
-    store_blobs(first, is_replay=False)
-    assert store_blobs(again, is_replay=True) == first.event
-    assert event_of_marker(first.event.metadata_storage_key) == first.event
-
-
-def test_a_marker_that_is_damaged_is_put_again():
-    (captured,) = prepare(make_entry())
-    blobs.put(captured.event.metadata_storage_key, b"{half of")
-    assert store_blobs(captured, is_replay=True) == captured.event
-    assert event_of_marker(captured.event.metadata_storage_key) == captured.event
-
-
 def test_as_many_are_stored_as_were_promised():
-    names = {"inference_ids": ["a-0", "a-1"], "prefixes": ["p", "q"]}
+    prefixes = [prefix_of("a-0"), prefix_of("a-1")]
+    names = {"inference_ids": ["a-0", "a-1"], "prefixes": prefixes}
     found = list(prepare(make_entry(b"no JSON at all", **names)))
     assert [each.event.inference_id for each in found] == ["a-0", "a-1"]
     assert [each.part.data for each in found] == [b"no JSON at all"] * 2
@@ -70,13 +59,6 @@ def test_an_answer_that_unfolds_too_far_is_kept_as_it_came(settings):
     assert "larger" in captured.marker["warnings"][0]
 
 
-def test_a_large_answer_is_not_in_the_marker(settings):
-    settings.ISTORE_ANSWER_INLINE_BYTES = 10
-    (captured,) = prepare(make_entry(answer=b'{"outputs": []}'))
-    assert captured.marker["answer"]["text"] is None
-    assert captured.marker["answer"]["size"] == 15
-
-
 # -- the process
 
 
@@ -89,8 +71,7 @@ def spooled(directory: Path, *payloads: bytes, owner=OWNER, tail=b"") -> SpoolFi
 
 
 def payload(name: str) -> bytes:
-    prefix = f"1/2/2026/03/04/05/{name}"
-    entry = make_entry(inference_ids=[name], prefixes=[prefix])
+    entry = make_entry(inference_ids=[name], prefixes=[prefix_of(name)])
     return b"".join(entry.pieces())
 
 
@@ -133,7 +114,7 @@ def test_a_damaged_segment_is_kept_for_people(capture, stream, tmp_path):
 
 
 def test_a_blob_that_cannot_be_put_is_tried_again(capture, stream, tmp_path):
-    failpoints.arm("capture.answer_put:1=raise")
+    failpoints.arm("capture.inputs_put:1=raise")
     try:
         spooled(tmp_path / "spool", payload("a"))
         capture.look()
@@ -169,53 +150,14 @@ def test_an_event_too_old_for_reconcile_waits_for_redis(stream, monkeypatch):
     assert not publisher.publish([old])
 
 
-def test_a_marker_is_json_that_holds_the_whole_event():
-    (captured,) = prepare(make_entry())
-    store_blobs(captured, is_replay=False)
-    marker = orjson.loads(blobs.get(captured.event.metadata_storage_key))
-    assert marker["event"] == captured.event.as_dict()
-    assert marker["format"] == 1
-
-
-# -- calls that come fast
-
-
-def rushed(
-    directory: Path, monkeypatch, settings, held: int
-) -> tuple[CaptureThrottle, SpoolFile]:
-    """A segment that grows by three hundred entries of a kilobyte in a second."""
-    settings.ISTORE_SPOOL_MAX_BYTES = held * 10
-    clock = iter(range(1, 100))
-    monkeypatch.setattr(backpressure.time, "monotonic", lambda: next(clock))
-    rush, segment = CaptureThrottle(), spooled(directory, b"x")
-    rush.should_yield([segment], 0)
-    rush.note_captured(1000)
-    with open(segment.path, "ab") as file:
-        file.write(bytes(300_000))
-    return rush, segment
-
-
-def test_capture_waits_while_calls_come_fast(tmp_path, monkeypatch, settings):
-    rush, segment = rushed(tmp_path, monkeypatch, settings, 10**6)
-    assert rush.should_yield([segment], 300_000)
-    assert not rush.should_yield([segment], 300_000)  # nothing came since
-
-
-def test_capture_does_not_wait_when_much_is_held(tmp_path, monkeypatch, settings):
-    rush, segment = rushed(tmp_path, monkeypatch, settings, 200_000)
-    assert not rush.should_yield([segment], 300_000)
-
-
-def test_an_entry_is_captured_once_when_a_rush_breaks_in(
-    capture, stream, tmp_path, monkeypatch
+def test_a_window_that_is_large_is_captured_in_several(
+    capture, stream, tmp_path, settings
 ):
-    monkeypatch.setattr(worker, "AT_ONCE", 2)
-    waits = iter([False, True])
-    monkeypatch.setattr(capture, "_has_to_wait", lambda: next(waits, False))
+    settings.ISTORE_PACK_BYTES = len(payload("a")) * 2
     names = ["a", "b", "c", "d", "e"]
     spooled(tmp_path / "spool", *map(payload, names)).close()
     capture.look()
-    assert [event.inference_id for event in stream.events] == names[:2]
-    capture.look()
     assert [event.inference_id for event in stream.events] == names
+    found = {packs.pack_of(each.metadata_storage_key) for each in stream.events}
+    assert len(found) == 3
     assert list((tmp_path / "spool").iterdir()) == []

@@ -8,9 +8,8 @@ from proxy.tests.crashing import CALLS, acknowledged, assert_whole, start_again
 pytestmark = pytest.mark.django_db
 
 IN_THE_CAPTURE = [
-    "capture.input_put",
-    "capture.answer_put",
-    "capture.metadata_put",
+    "capture.inputs_put",
+    "capture.records_put",
     "capture.published",
     "capture.dropped",
 ]

@@ -89,7 +89,7 @@ def test_a_burst_right_after_the_start_is_recorded(start_proxy, store, upstream)
 
 def test_a_damaged_length_loses_its_own_entry_alone(start_proxy, store, upstream):
     store.model(upstream.url, "echo")
-    proxied = start_proxy(ISTORE_FAILPOINTS="capture.input_put=sleep=60")
+    proxied = start_proxy(ISTORE_FAILPOINTS="capture.inputs_put=sleep=60")
     names = [f"call-{number:02}" for number in range(30)]
     for name in names:
         answer = proxied.infer("echo", request_body(id=name))
