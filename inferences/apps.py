@@ -51,6 +51,7 @@ def register_checks() -> None:
     register("segments", zone_map_checks.bounds)
     register("named objects", consistency_checks.named_objects)
     register("unnamed objects", orphan_blobs.unnamed_objects, collects=True)
+    register("unnamed members", orphan_members.unnamed_members, collects=True)
     register("staged uploads", orphan_blobs.staged_uploads, collects=True)
     register("uploads in parts", orphan_blobs.open_multipart_uploads, collects=True)
     # Never collected by beat: with another database than yesterday it would empty the blobs.

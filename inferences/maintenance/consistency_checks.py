@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import timedelta
+from threading import Lock
 
 import orjson
 from django.db import connection, transaction
@@ -40,6 +41,7 @@ from inferences.models.row_ids import LOWEST, first_id_at
 from inferences.store import class_migration, removal
 from inferences.store.recording import lower_bounds
 from istore import blobs
+from istore.blobs import packs
 from istore.checks.verification import Finding, Scope
 
 WINDOW = 20_000  # rows of one statement
@@ -432,10 +434,17 @@ class Named:
     marker_erased: bool
 
     @property
-    def keys(self) -> list[str]:
-        """Return the keys that should exist; a marker that an erasure deleted is not among them."""
+    def own_objects(self) -> list[str]:
+        """The keys of its objects; a marker that an erasure deleted is not among them."""
         found = removal.blob_keys(self.data_key, self.answer_key)
-        return found[:-1] if self.marker_erased and self.answer_key else found
+        own = [key for key in found if not packs.is_member(key)]
+        ends_in_marker = self.answer_key and not packs.is_member(self.answer_key)
+        return own[:-1] if self.marker_erased and ends_in_marker else own
+
+    @property
+    def members(self) -> list[str]:
+        """The keys of its members of packs."""
+        return [e for e in (self.data_key, self.answer_key) if packs.is_member(e)]
 
 
 NAMING = f"""
@@ -454,7 +463,12 @@ def named_objects(scope: Scope) -> Iterator[Finding]:
 
     With ``deep`` the hashes are checked too.
     """
-    look = _looked_deeply if scope.deep else _look
+    sizes = PackSizes()
+
+    def look(named: Named) -> Wrong:
+        wrong = _look(named, sizes)
+        return wrong or _looked_deeply(named) if scope.deep else wrong
+
     with ThreadPoolExecutor(THREADS, "verify") as threads:
         for model in models_of(scope):
             after = first_id_at(scope.since) - 1 if scope.since else LOWEST
@@ -476,26 +490,62 @@ def _named(model: RegisteredModel, after: int) -> list[Named]:
 Wrong = list[tuple[str, str]]
 
 
-def _look(named: Named) -> Wrong:
+class PackSizes:
+    """The sizes of packs, by listing: no request is made for a record.
+
+    Records are read in the order of time, so the packs of the last ``HOURS`` hours are enough.
+    It is safe for threads.
+    """
+
+    HOURS = 8
+
+    def __init__(self) -> None:
+        self._hours: dict[str, dict[str, int]] = {}
+        self._lock = Lock()
+
+    def of(self, pack: str) -> int | None:
+        """Return the size of a pack in bytes; None if there is none."""
+        prefix = f"{pack.rpartition('/')[0]}/"
+        with self._lock:
+            if prefix not in self._hours:
+                while len(self._hours) >= self.HOURS:
+                    del self._hours[next(iter(self._hours))]
+                files = blobs.files_in(prefix)
+                self._hours[prefix] = {each.key: each.size for each in files}
+            listed = self._hours[prefix].get(pack)
+        # It may have been put after the listing.
+        return _size(pack) if listed is None else listed
+
+
+def _look(named: Named, sizes: PackSizes) -> Wrong:
     wrong: Wrong = []
-    for key in named.keys:
+    for key in named.own_objects:
         size = _size(key)
         if size is None:
             wrong.append(("missing", key))
         elif key == named.data_key and size != named.data_size:
-            detail = f"{key}: {size} bytes, not {named.data_size}."
-            wrong.append(("size-differs", detail))
+            wrong.append(_size_differs(key, size, named))
+    for key in named.members:
+        size = blobs.size(key)
+        whole = sizes.of(packs.pack_of(key))
+        if whole is None or whole < packs.end_of(key):
+            wrong.append(("missing", key))
+        elif key == named.data_key and size != named.data_size:
+            wrong.append(_size_differs(key, size, named))
     return wrong
 
 
+def _size_differs(key: str, size: int, named: Named) -> tuple[str, str]:
+    return "size-differs", f"{key}: {size} bytes, not {named.data_size}."
+
+
 def _looked_deeply(named: Named) -> Wrong:
-    wrong = _look(named)
-    if wrong:
-        return wrong
+    wrong: Wrong = []
     if named.data_key and _hash(named.data_key) != bytes(named.data_hash):
         wrong.append(("hash-differs", named.data_key))
     if named.answer_key and not named.marker_erased:
-        stated = _stated_hash(named.keys[-1])
+        marker = removal.marker_key(named.answer_key)
+        stated = _stated_hash(marker) if marker else None
         if stated != _hash(named.answer_key).hex():
             wrong.append(("hash-differs", named.answer_key))
     return wrong

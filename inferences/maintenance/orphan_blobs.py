@@ -1,5 +1,7 @@
 """Find blobs that no record names, and delete them when they are old enough.
 
+Members of packs are the business of ``orphan_members.py``; here are objects of their own.
+
 A blob is put before its row, so young blobs are left alone: ``ISTORE_VERIFY_GRACE_HOURS``,
 measured from the time of the put and not from the hour in the key. The rows that name a blob
 are searched twice: among the rows of its hour, where nearly all are found, and then among all
@@ -24,6 +26,7 @@ from inferences.models import InferencePayload, RegisteredModel, UploadGrant
 from inferences.models.row_ids import first_id_at
 from inferences.previews import pictures
 from istore import blobs
+from istore.blobs import packs
 from istore.blobs import Stored
 from istore.checks.verification import Finding, Scope
 from istore.failpoints import failpoint
@@ -40,10 +43,10 @@ Item = TypeVar("Item")
 
 @dataclass(frozen=True, slots=True)
 class Fate:
-    """What is known of a folder with a marker that no record names.
+    """What is known of a marker whose inference no record names.
 
     ``removed`` says that its inference was removed, so the rest may be deleted. ``finding``
-    is what to report. With neither, the folder is still being processed.
+    is what to report. With neither, it is still being processed.
     """
 
     removed: bool = False
@@ -105,7 +108,7 @@ def unnamed_objects(scope: Scope) -> Iterator[Finding]:
     """Find blobs below a model's prefix that no record names, and partial files."""
     for model in models_of(scope):
         waiting: list[Folder] = []
-        for start in _hours(model, scope.since):
+        for start in hours_of(model, scope.since):
             prefix = blobs.prefix_for(model.project_id, model.pk, start, "")
             for some in _batches(_folders(prefix)):
                 for each in (each for folder in some for each in folder.objects):
@@ -119,7 +122,7 @@ def unnamed_objects(scope: Scope) -> Iterator[Finding]:
         yield from _named_nowhere(model, waiting, scope)
 
 
-def _hours(model: RegisteredModel, since: datetime | None) -> Iterator[datetime]:
+def hours_of(model: RegisteredModel, since: datetime | None) -> Iterator[datetime]:
     """Yield the hours that have a folder, oldest first."""
     first = f"{since:%Y/%m/%d/%H}" if since else ""
     yield from _hours_below(f"{model.project_id}/{model.pk}/", "", first)
@@ -138,8 +141,9 @@ def _hours_below(top: str, path: str, first: str) -> Iterator[datetime]:
 
 
 def _folders(prefix: str) -> Iterator[Folder]:
-    for name, objects in groupby(blobs.walk(prefix), lambda each: each.folder):
-        yield Folder(name, tuple(objects))
+    objects = (each for each in blobs.walk(prefix) if not packs.is_pack(each.key))
+    for name, group in groupby(objects, lambda each: each.folder):
+        yield Folder(name, tuple(group))
 
 
 def _unnamed(
@@ -154,7 +158,7 @@ def _unnamed(
         for each in folders
     ]
     keys = [key for each in whole for key in (*each.keys, each.answer)]
-    named = _named(model, keys, start)
+    named = named_among(model, keys, start)
     left = []
     for folder in whole:
         markers = {folder.marker} if folder.answer in named else set()
@@ -172,7 +176,10 @@ WHERE model_key = %(model)s AND id >= %(lowest)s AND id < %(highest)s
 """
 
 
-def _named(model: RegisteredModel, keys: list[str], start: datetime | None) -> set[str]:
+def named_among(
+    model: RegisteredModel, keys: list[str], start: datetime | None = None
+) -> set[str]:
+    """Return those of the keys that a row names, around the hour ``start`` or anywhere."""
     lowest, highest = -(2**63), 2**63 - 1
     if start is not None:
         lowest = first_id_at(start - BETWEEN)
@@ -190,22 +197,25 @@ def _named_nowhere(
     if not folders:
         return
     left = _unnamed(model, folders, None)
-    marked = [each.name for each in left if each.marker in each.keys]
-    told = _fates(model, marked, scope) if marked else {}
+    marked = [each.marker for each in left if each.marker in each.keys]
+    found = fates_of(model, marked, scope) if marked else {}
     for folder in left:
-        fate = told.get(folder.name, Fate(removed=True))
+        fate = found.get(folder.marker, Fate(removed=True))
         if fate.finding:
             yield fate.finding
         elif fate.removed:
             yield _collect("unnamed", folder, scope)
 
 
-def _fates(model: RegisteredModel, folders: list[str], scope: Scope) -> dict[str, Fate]:
-    said = _known[0](model, folders, scope) if _known else {}
+def fates_of(
+    model: RegisteredModel, markers: list[str], scope: Scope
+) -> dict[str, Fate]:
+    """Return what became of the inferences whose markers no record names, by marker."""
+    found = _known[0](model, markers, scope) if _known else {}
     unknown = "Acknowledged, and not in the store."
     return {
-        each: said.get(each, Fate(finding=Finding("unrecorded", each, unknown)))
-        for each in folders
+        each: found.get(each, Fate(finding=Finding("unrecorded", each, unknown)))
+        for each in markers
     }
 
 

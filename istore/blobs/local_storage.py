@@ -78,6 +78,10 @@ class LocalStorage(FileSystemStorage):
         """Yield every file below a prefix that ends with a slash, folder by folder."""
         yield from _files(Path(self.path(".")) / prefix, prefix)
 
+    def files_in(self, prefix: str) -> Iterator[Stored]:
+        """Yield the files directly below a prefix that ends with a slash."""
+        yield from _files(Path(self.path(".")) / prefix, prefix, is_deep=False)
+
     def open_uploads(self, before: datetime) -> Iterator[tuple[str, Callable[[], Any]]]:
         """Yield nothing: instead of open uploads there are partial files."""
         yield from ()
@@ -106,7 +110,9 @@ def _remove_folders(folders: list[tuple[str, list[str]]]) -> None:
             os.rmdir(directory)
 
 
-def _files(directory: Path, prefix: str) -> Iterator[Stored]:
+def _files(
+    directory: Path, prefix: str, *, is_deep: bool = True
+) -> Iterator[Stored]:
     try:
         found = os.scandir(directory)
     except FileNotFoundError:
@@ -115,7 +121,8 @@ def _files(directory: Path, prefix: str) -> Iterator[Stored]:
         for entry in found:
             name = f"{prefix}{entry.name}"
             if entry.is_dir(follow_symlinks=False):
-                yield from _files(directory / entry.name, f"{name}/")
+                if is_deep:
+                    yield from _files(directory / entry.name, f"{name}/")
                 continue
             with suppress(FileNotFoundError):
                 seen = entry.stat()

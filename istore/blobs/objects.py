@@ -79,6 +79,11 @@ def walk(prefix: str = "") -> Iterator[Stored]:
     return default_storage.walk(prefix)
 
 
+def files_in(prefix: str) -> Iterator[Stored]:
+    """Yield the objects directly below a prefix that ends with a slash."""
+    return default_storage.files_in(prefix)
+
+
 def open_uploads(before: datetime) -> Iterator[tuple[str, Callable[[], Any]]]:
     """Yield the key of each incomplete multipart upload begun before, and what aborts it.
 

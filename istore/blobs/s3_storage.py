@@ -118,6 +118,11 @@ class S3Storage(BotoStorage):
         for each in self.bucket.objects.filter(Prefix=prefix):
             yield Stored(each.key, each.size, each.last_modified)
 
+    def files_in(self, prefix: str) -> Iterator[Stored]:
+        """Yield the objects directly below a prefix, in the order of keys."""
+        for each in self.bucket.objects.filter(Prefix=prefix, Delimiter="/"):
+            yield Stored(each.key, each.size, each.last_modified)
+
     def open_uploads(self, before: datetime) -> Iterator[tuple[str, Callable[[], Any]]]:
         """Yield the key of each incomplete upload begun before, and what aborts it."""
         for upload in self.bucket.multipart_uploads.all():

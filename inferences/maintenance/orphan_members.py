@@ -1,0 +1,126 @@
+"""Find members of packs that no record names, and release them when they are old enough.
+
+A pack of records was acknowledged whole with its put. So a member of it that no row names is
+released only once its inference is known to be removed, or recorded from another copy
+(``orphan_blobs.know_fates``); the input of a member that still waits stays as well. Packs are
+listed, and of each the index is read: no request is made for an inference.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Iterator
+from datetime import datetime
+
+from inferences.maintenance.orphan_blobs import (
+    fates_of,
+    hours_of,
+    models_of,
+    named_among,
+)
+from inferences.models import RegisteredModel
+from istore import blobs
+from istore.blobs import packs
+from istore.blobs.packs import Member
+from istore.checks.verification import Finding, Scope
+from istore.failpoints import failpoint
+
+
+def unnamed_members(scope: Scope) -> Iterator[Finding]:
+    """Find members that no record names, and packs that cannot be read."""
+    for model in models_of(scope):
+        for start in hours_of(model, scope.since):
+            yield from _of_hour(model, start, scope)
+
+
+def _of_hour(
+    model: RegisteredModel, start: datetime, scope: Scope
+) -> Iterator[Finding]:
+    prefix = blobs.prefix_for(model.project_id, model.pk, start, "")
+    names = sorted(
+        each.key
+        for each in blobs.files_in(prefix)
+        if packs.is_pack(each.key) and each.modified_at < scope.young_from
+    )
+    unsettled: set[bytes] = set()  # captures whose record waits to be recorded
+    for name in filter(packs.has_records, names):
+        yield from _records(model, name, start, scope, unsettled)
+    for name in filter(packs.has_inputs, names):
+        yield from _inputs(model, name, start, scope, unsettled)
+
+
+def _records(
+    model: RegisteredModel,
+    pack: str,
+    start: datetime,
+    scope: Scope,
+    unsettled: set[bytes],
+) -> Iterator[Finding]:
+    """Find the records of a pack that no row names, and add those that wait to ``unsettled``."""
+    members = yield from _members(pack)
+    left = _unnamed({each.content_key(pack): each for each in members}, model, start)
+    markers = {
+        each.marker_key(pack): key
+        for key, each in left.items()
+        if not packs.is_released(key)
+    }
+    fates = fates_of(model, list(markers), scope) if markers else {}
+    gone = []
+    for marker, key in markers.items():
+        if fates[marker].removed:
+            gone.append(key)
+        else:
+            unsettled.add(left[key].unique)
+            if finding := fates[marker].finding:
+                yield finding
+    if gone:
+        yield _release(pack, gone, scope)
+
+
+def _inputs(
+    model: RegisteredModel,
+    pack: str,
+    start: datetime,
+    scope: Scope,
+    unsettled: set[bytes],
+) -> Iterator[Finding]:
+    """Find the inputs of a pack that no row names, unless their record waits."""
+    members = yield from _members(pack)
+    left = _unnamed({each.content_key(pack): each for each in members}, model, start)
+    gone = [
+        key
+        for key, each in left.items()
+        if each.unique not in unsettled and each.length and not packs.is_released(key)
+    ]
+    if gone:
+        yield _release(pack, gone, scope)
+
+
+def _members(pack: str) -> Generator[Finding, None, list[Member]]:
+    """Return the members of a pack; one that cannot be read is a finding."""
+    try:
+        return packs.live_members(pack)
+    except FileNotFoundError:
+        return []  # it went with its last member meanwhile
+    except packs.PackDamaged as error:
+        yield Finding("pack-damaged", pack, str(error)[:200])
+        return []
+
+
+def _unnamed(
+    members: dict[str, Member], model: RegisteredModel, start: datetime
+) -> dict[str, Member]:
+    """Return the members whose keys no row of the model names."""
+    keys = list(members)
+    left = set(keys) - named_among(model, keys, start)
+    if left:
+        left -= named_among(model, sorted(left))
+    return {key: each for key, each in members.items() if key in left}
+
+
+def _release(pack: str, keys: list[str], scope: Scope) -> Finding:
+    if scope.repair:
+        blobs.delete(keys)
+        failpoint("collecting.removed")
+    count = len(keys)
+    detail = f"{count} {'member' if count == 1 else 'members'}."
+    return Finding("unnamed", pack, detail, scope.repair)
