@@ -1,0 +1,280 @@
+"""Packs: the inputs, or the records, of many inferences of one model and hour in one object.
+
+A member is a *marker*, its *lead*, and its *content*, as they are: the range of a content in the
+pack *is* the content. In ``.records`` the content is the answer; in ``.inputs`` it is the input,
+and there is no marker. The lead is a number of four bytes, the length of the marker plus one.
+So the marker is found from the key of the content, and a lead of zero says that the member was
+released. Behind the members are an index and a footer (docs/reference/pack-format.md). The
+index outlives a member that is released on disk, so it tells no id, no hash and no type.
+
+A pack is put once and never written to, except that members are released.
+"""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from struct import Struct
+from typing import NamedTuple
+
+from django.core.files.storage import default_storage
+
+from istore.blobs import pack_notes
+from istore.blobs.errors import PackDamaged
+from istore.blobs.holes import is_zero
+from istore.blobs.keys import INPUTS, RECORDS, MemberKey
+from istore.blobs.ranges import read_ranges
+from istore.uuids import uuid7
+
+VERSION = 1
+MAGIC = b"IStorPak"
+# All numbers are little-endian.
+LEAD = Struct("<I")  # length of the marker before it, plus one; 0: released
+ENTRY = Struct("<16sQIQ")  # capture, offset of the marker, lengths of marker and content
+FIELDS = Struct("<QII")  # offset of the index, number of members, version
+SEAL = Struct("<I8s")  # CRC-32 of the index and of the fields, magic
+FOOTER_BYTES = FIELDS.size + SEAL.size
+TAIL_BYTES = 64 * 1024  # read first: the footer and the index of a thousand members
+
+
+class Member(NamedTuple):
+    """One entry of an index. ``unique`` is the UUID that its capture was given."""
+
+    unique: bytes
+    start: int
+    marker_length: int
+    length: int
+
+    @property
+    def offset(self) -> int:
+        """Where its content begins."""
+        return self.start + self.marker_length + LEAD.size
+
+    @property
+    def end(self) -> int:
+        """Where its content ends, and the next member begins."""
+        return self.offset + self.length
+
+    def content_key(self, pack: str) -> str:
+        """Return the storage key of its content."""
+        return str(MemberKey(pack, self.offset, self.length))
+
+    def marker_key(self, pack: str) -> str:
+        """Return the storage key of its marker."""
+        return str(MemberKey(pack, self.start, self.marker_length))
+
+
+@dataclass(frozen=True, slots=True)
+class Pack:
+    """A pack that is not put yet: ``blobs.put(pack.key, pack.body)`` puts it."""
+
+    key: str
+    body: bytes
+    members: list[Member]
+
+
+# -- build
+
+
+def new_key(hour: str, kind: str) -> str:
+    """Return a new key of a pack of this kind, below ``<project>/<model>/<yyyy>/…/<hh>``."""
+    return f"{hour}/{uuid7()}.{kind}"
+
+
+def build_inputs(key: str, inputs: Iterable[tuple[bytes, bytes]]) -> Pack:
+    """Return the pack of these inputs, each with the UUID of its capture before it."""
+    return _build(key, ((unique, b"", content) for unique, content in inputs))
+
+
+def build_records(key: str, records: Iterable[tuple[bytes, bytes, bytes]]) -> Pack:
+    """Return the pack of these records: UUID of the capture, marker, answer."""
+    return _build(key, records)
+
+
+def _build(key: str, members: Iterable[tuple[bytes, bytes, bytes]]) -> Pack:
+    pieces: list[bytes] = []
+    placed: list[Member] = []
+    end = 0
+    for unique, marker, content in members:
+        member = Member(unique, end, len(marker), len(content))
+        placed.append(member)
+        pieces += marker, LEAD.pack(len(marker) + 1), content
+        end = member.end
+    if not placed:
+        raise ValueError("A pack has at least one member.")
+    index = b"".join(ENTRY.pack(*each) for each in placed)
+    fields = FIELDS.pack(end, len(placed), VERSION)
+    seal = SEAL.pack(zlib.crc32(index + fields), MAGIC)
+    return Pack(key, b"".join((*pieces, index, fields, seal)), placed)
+
+
+# -- keys
+
+
+def is_pack(key: str) -> bool:
+    """Return whether this is the key, or the name, of a pack."""
+    return has_records(key) or has_inputs(key)
+
+
+def has_records(key: str) -> bool:
+    """Return whether this is the key, or the name, of a pack of records."""
+    return key.endswith(f".{RECORDS}")
+
+
+def has_inputs(key: str) -> bool:
+    """Return whether this is the key, or the name, of a pack of inputs."""
+    return key.endswith(f".{INPUTS}")
+
+
+def is_member(key: str) -> bool:
+    """Return whether the key is that of a member of a pack."""
+    return MemberKey.parse(key) is not None
+
+
+def pack_of(key: str) -> str:
+    """Return the key of the pack that a member is in; another key stays as it is."""
+    member = MemberKey.parse(key)
+    return key if member is None else member.pack
+
+
+def end_of(key: str) -> int:
+    """Return where a member ends in its pack, in bytes."""
+    member = _parse(key)
+    return member.offset + member.length
+
+
+def key_behind(marker_key: str, size: int) -> str:
+    """Return the key of the answer, of this many bytes, that belongs to a marker."""
+    return str(MemberKey(pack_of(marker_key), end_of(marker_key) + LEAD.size, size))
+
+
+def is_record(marker_key: str, answer_key: str) -> bool:
+    """Return whether marker and answer are one member of a pack of records."""
+    marker, answer = MemberKey.parse(marker_key), MemberKey.parse(answer_key)
+    return (
+        marker is not None
+        and answer is not None
+        and marker.length > 0
+        and has_records(marker.pack)
+        and answer == MemberKey.parse(key_behind(marker_key, answer.length))
+    )
+
+
+def _parse(key: str) -> MemberKey:
+    member = MemberKey.parse(key)
+    if member is None:
+        raise ValueError(f"{key} is no member of a pack.")
+    return member
+
+
+# -- read
+
+
+def read_index(key: str) -> list[Member]:
+    """Return the members of a pack, in their order, by at most two reads.
+
+    Raises ``PackDamaged`` if anything in the index does not add up, and ``FileNotFoundError``.
+    """
+    tail, size = default_storage.read_tail(key, TAIL_BYTES)
+    if len(tail) < FOOTER_BYTES:
+        raise PackDamaged(f"{key}: {size} bytes are no pack.")
+    offset, count, version = FIELDS.unpack_from(tail, len(tail) - FOOTER_BYTES)
+    crc, magic = SEAL.unpack(tail[-SEAL.size :])
+    if magic != MAGIC:
+        raise PackDamaged(f"{key}: there is no footer at its end.")
+    if version != VERSION:
+        raise PackDamaged(f"{key}: version {version} of packs is unknown.")
+    if not count or offset + count * ENTRY.size + FOOTER_BYTES != size:
+        raise PackDamaged(f"{key}: its footer tells of another size than {size}.")
+    if (missing := size - len(tail) - offset) > 0:
+        tail = default_storage.read_range(key, offset, missing) + tail
+    sealed = tail[offset - size : -SEAL.size]
+    if zlib.crc32(sealed) != crc:
+        raise PackDamaged(f"{key}: the checksum of its index is wrong.")
+    members = [Member(*each) for each in ENTRY.iter_unpack(sealed[: -FIELDS.size])]
+    end = 0
+    for member in members:
+        if member.start != end:
+            raise PackDamaged(f"{key}: no member begins at {end}.")
+        end = member.end
+    if end != offset:
+        raise PackDamaged(f"{key}: its members do not add up to its size.")
+    return members
+
+
+def live_members(key: str) -> list[Member]:
+    """Return the members of a pack without those that are noted as released.
+
+    On an object store releases are noted until the pack is rewritten. On disk the index tells
+    of released members still: ask ``is_released``.
+    """
+    members = read_index(key)
+    released = pack_notes.released_in(key)
+    return [each for each in members if each.offset not in released]
+
+
+def read_records(pairs: Sequence[tuple[str, str]]) -> dict[str, tuple[bytes, bytes]]:
+    """Return marker and answer of records of one pack, by the keys of their markers.
+
+    ``pairs`` are the keys of marker and answer. The records are read together. Those that were
+    released, and those of a missing pack, are left out. Raises ``PackDamaged``.
+    """
+    if not pairs:
+        return {}
+    pack = pack_of(pairs[0][0])
+    placed = [(_parse(marker), _parse(answer)) for marker, answer in pairs]
+    ranges = [(m.offset, a.offset + a.length - m.offset) for m, a in placed]
+    try:
+        contents = read_ranges(pack, ranges)
+    except FileNotFoundError:
+        return {}
+    released = pack_notes.released_in(pack)
+    found = {}
+    for (key, _), (marker, answer), content in zip(
+        pairs, placed, contents, strict=True
+    ):
+        (lead,) = LEAD.unpack_from(content, marker.length)
+        if not lead or answer.offset in released:
+            continue
+        if lead != marker.length + 1:
+            raise PackDamaged(f"{key}: no marker of this length is there.")
+        text = content[: marker.length]
+        if not is_zero(text):  # an erasure may take a marker alone, and leave the answer
+            found[key] = text, content[marker.length + LEAD.size :]
+    return found
+
+
+def marker_key_of(answer_key: str) -> str | None:
+    """Return the key of the marker of an answer; None if the record was released.
+
+    It is a member of no bytes if an erasure took the marker alone and the pack was rewritten.
+    """
+    answer = _parse(answer_key)
+    lead = _lead_of(answer)
+    if not lead:
+        return None
+    start = answer.offset - LEAD.size - (lead - 1)
+    if start < 0:
+        raise PackDamaged(f"{answer_key}: its marker would begin before the pack.")
+    return str(MemberKey(answer.pack, start, lead - 1))
+
+
+def is_released(content_key: str) -> bool:
+    """Return whether a member, given by the key of its content, was released, or its pack is gone."""
+    return not _lead_of(_parse(content_key))
+
+
+def _lead_of(content: MemberKey) -> int:
+    """Return the lead of a member; 0 if it was released, or its pack is gone."""
+    if content.offset < LEAD.size:
+        raise PackDamaged(f"{content}: no member has its content there.")
+    if content.offset in pack_notes.released_in(content.pack):
+        return 0
+    try:
+        lead = default_storage.read_range(
+            content.pack, content.offset - LEAD.size, LEAD.size
+        )
+    except FileNotFoundError:
+        return 0
+    return LEAD.unpack(lead)[0]
