@@ -41,7 +41,12 @@ class InferencesConfig(AppConfig):
 
 def register_checks() -> None:
     """Register this app's checks of ``manage.py verify``, in the order that repairs need."""
-    from inferences.maintenance import consistency_checks, orphan_blobs, zone_map_checks
+    from inferences.maintenance import (
+        consistency_checks,
+        orphan_blobs,
+        orphan_members,
+        zone_map_checks,
+    )
     from istore.checks.verification import register
 
     register("rows", consistency_checks.rows)  # first: it saves protected records

@@ -45,7 +45,8 @@ class Fetcher:
     ) -> Iterator[tuple[ValidatedEvent, Found]]:
         """Yield each event with its marker, or with why it has none; in order, lazily."""
         for is_packed, some in groupby(arrivals, lambda each: each.is_packed):
-            yield from self._members(some) if is_packed else self._objects(some)
+            fetch = self._members if is_packed else self._objects
+            yield from fetch(some)
 
     def _members(
         self, arrivals: Iterable[ValidatedEvent]
@@ -141,9 +142,7 @@ def _by_pack(arrivals: list[ValidatedEvent]) -> dict[str, list[ValidatedEvent]]:
     return groups
 
 
-def _read_records(
-    pairs: list[tuple[str, str]], inputs: set[str]
-) -> dict[str, Record]:
+def _read_records(pairs: list[tuple[str, str]], inputs: set[str]) -> dict[str, Record]:
     """Return the records of one pack. Raises ``Retryable`` while an object of inputs is missing.
 
     An object store accepted the inputs before the records; checking would cost a request.

@@ -218,9 +218,7 @@ def _settled_before(aside: Aside, arrivals: dict[str, ValidatedEvent]) -> set[st
     ]
     done = set()
     for model in {each.model for each in missing}:
-        named = {
-            e.copy_name: e.event.inference_id for e in missing if e.model == model
-        }
+        named = {e.copy_name: e.event.inference_id for e in missing if e.model == model}
         done |= already_processed(model, named)
         done |= dropped_copies(model, {c: i for c, i in named.items() if c not in done})
     return {each.entry.id for each in missing if each.copy_name in done}

@@ -44,7 +44,9 @@ HOUR = timedelta(hours=1)
 STILL_ON_ITS_WAY = timedelta(minutes=2)  # a younger event may be recorded any moment
 CLOSED_AFTER = timedelta(minutes=10)  # from the end of an hour until it is closed
 AT_ONCE = 500  # markers looked up at a time
-PACKS_AT_ONCE = 100  # compared with the records of an hour at a time: 100,000 keys at most
+PACKS_AT_ONCE = (
+    100  # compared with the records of an hour at a time: 100,000 keys at most
+)
 MOST = 50_000  # events published by one run; the next run finds the rest
 
 log = structlog.get_logger(__name__)

@@ -1,4 +1,4 @@
-"""Tables of access control: projects, memberships, tokens, log-in failures and the audit log."""
+"""Tables of access control, and what the shared rooms keep: runs of verify, released members."""
 
 from __future__ import annotations
 
@@ -237,3 +237,21 @@ class VerifyRun(models.Model):
         """Write the result of the run."""
         type(self).objects.filter(pk=self.pk).update(finished_at=Now(), **values)
         self.refresh_from_db()
+
+
+class ReleasedMember(models.Model):
+    """A range of a pack on an object store that was released, until the pack is rewritten."""
+
+    pack_key = models.TextField()
+    offset = models.BigIntegerField()
+    length = models.BigIntegerField()
+    released_at = models.DateTimeField()
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint("pack_key", "offset", name="released_once")
+        ]
+        indexes = [models.Index("released_at", name="released_by_age")]
+
+    def __str__(self) -> str:
+        return f"{self.pack_key}#{self.offset}-{self.length}"

@@ -26,8 +26,7 @@ from inferences.models import InferencePayload, RegisteredModel, UploadGrant
 from inferences.models.row_ids import first_id_at
 from inferences.previews import pictures
 from istore import blobs
-from istore.blobs import packs
-from istore.blobs import Stored
+from istore.blobs import Stored, packs
 from istore.checks.verification import Finding, Scope
 from istore.failpoints import failpoint
 from istore.models import Project

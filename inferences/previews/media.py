@@ -20,6 +20,7 @@ from inferences.models import Inference
 from inferences.previews import pictures
 from istore import blobs
 from istore.api.problems import plain
+from istore.blobs import packs
 from istore.web.filenames import file_stem
 
 CHUNK = 256 * 1024
@@ -134,10 +135,7 @@ def linked_blob(request: HttpRequest) -> HttpResponse:
         return plain(403, "url-expired", "This link has expired.")
     except signing.BadSignature:
         return plain(403, "signature-invalid", "This link was not made here.")
-    try:
-        if blobs.is_released(key):  # the link outlives the inference
-            raise Http404
-    except FileNotFoundError:
-        raise Http404 from None
+    if packs.is_member(key) and packs.is_released(key):
+        raise Http404  # the link outlives the inference
     name = key.rpartition("/")[2].replace("#", "-")
     return serve(request, key, "application/octet-stream", name)

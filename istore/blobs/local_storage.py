@@ -97,10 +97,15 @@ class LocalStorage(FileSystemStorage):
         read = partial(_read, name, descriptor)
         return RangeFile(read, offset, length, partial(os.close, descriptor)).buffered()
 
-    def release(self, name: str, ranges: Sequence[tuple[int, int]]) -> None:
-        """Turn the ranges of a file into zeros. A missing file counts as gone."""
+    def release(self, name: str, ranges: Sequence[tuple[int, int]]) -> int:
+        """Turn the ranges of a file into zeros; return the bytes that its blocks take then.
+
+        A missing file counts as gone.
+        """
         with suppress(FileNotFoundError), open(self._path(name), "r+b", 0) as file:
             erase_ranges(file, ranges)
+            return os.fstat(file.fileno()).st_blocks * 512  # st_blocks counts these
+        return 0
 
     @contextmanager
     def _reading(self, name: str) -> Iterator[int]:
@@ -153,9 +158,7 @@ def _remove_folders(folders: list[tuple[str, list[str]]]) -> None:
             os.rmdir(directory)
 
 
-def _files(
-    directory: Path, prefix: str, *, is_deep: bool = True
-) -> Iterator[Stored]:
+def _files(directory: Path, prefix: str, *, is_deep: bool = True) -> Iterator[Stored]:
     try:
         found = os.scandir(directory)
     except FileNotFoundError:

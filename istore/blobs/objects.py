@@ -13,7 +13,7 @@ from django.core.files.base import ContentFile
 from django.core.files.storage import default_storage
 
 from istore.blobs.keys import PROBES, MemberKey, probe_key
-from istore.blobs.members import release
+from istore.blobs.releases import release
 from istore.blobs.stored import Stored
 
 

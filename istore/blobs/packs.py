@@ -31,7 +31,9 @@ VERSION = 1
 MAGIC = b"IStorPak"
 # All numbers are little-endian.
 LEAD = Struct("<I")  # length of the marker before it, plus one; 0: released
-ENTRY = Struct("<16sQIQ")  # capture, offset of the marker, lengths of marker and content
+ENTRY = Struct(
+    "<16sQIQ"
+)  # capture, offset of the marker, lengths of marker and content
 FIELDS = Struct("<QII")  # offset of the index, number of members, version
 SEAL = Struct("<I8s")  # CRC-32 of the index and of the fields, magic
 FOOTER_BYTES = FIELDS.size + SEAL.size
@@ -240,7 +242,9 @@ def read_records(pairs: Sequence[tuple[str, str]]) -> dict[str, tuple[bytes, byt
         if lead != marker.length + 1:
             raise PackDamaged(f"{key}: no marker of this length is there.")
         text = content[: marker.length]
-        if not is_zero(text):  # an erasure may take a marker alone, and leave the answer
+        if not is_zero(
+            text
+        ):  # an erasure may take a marker alone, and leave the answer
             found[key] = text, content[marker.length + LEAD.size :]
     return found
 

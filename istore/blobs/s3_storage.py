@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing
 from datetime import datetime
 from functools import partial
@@ -120,10 +120,6 @@ class S3Storage(BotoStorage):
     def open_range(self, name: str, offset: int, length: int) -> BufferedReader:
         """Return this range of an object as a file; each block of it is one request."""
         return RangeFile(partial(self.read_range, name), offset, length).buffered()
-
-    def release(self, name: str, ranges: Sequence[tuple[int, int]]) -> None:
-        """Raise: an object cannot be changed, only replaced by one without these ranges."""
-        raise NotImplementedError(f"{name} is on an object store.")
 
     def _get_range(self, name: str, wanted: str) -> tuple[bytes, int, int]:
         """Return the bytes that a GET of one range brought, where they begin, and the size.

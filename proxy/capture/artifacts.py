@@ -43,7 +43,9 @@ from proxy.spool.entries import FORM_JSON, FORM_V2, Facts, SpoolEntry, noted_ite
 from services.plain_batches import split_answer, split_inputs
 from services.plain_requests import input_of
 
-FORMAT = 2  # of the marker; in format 1 it lay in an object of its own, beside its answer
+FORMAT = (
+    2  # of the marker; in format 1 it lay in an object of its own, beside its answer
+)
 TENSORS_DESCRIBED = 64  # at most, in a marker
 JSON = "application/json"
 COLUMNS = ("latitude", "longitude", "data_source")

@@ -41,9 +41,9 @@ class Packed:
         for key, captured in self.objects:
             blobs.put(key, captured.part.data, captured.part.content_type)
         if self.inputs is not None:
-            packs.put(self.inputs)
+            blobs.put(self.inputs.key, self.inputs.body)
         failpoint("capture.inputs_put")
-        packs.put(self.records)
+        blobs.put(self.records.key, self.records.body)
         failpoint("capture.records_put")
 
 
@@ -62,9 +62,7 @@ def _groups(inferences: list[Captured]) -> Iterator[list[Captured]]:
     some: list[Captured] = []
     size = 0
     for each in inferences:
-        if some and (
-            len(some) == MEMBERS_MAX or size >= settings.ISTORE_PACK_BYTES
-        ):
+        if some and (len(some) == MEMBERS_MAX or size >= settings.ISTORE_PACK_BYTES):
             yield some
             some, size = [], 0
         some.append(each)

@@ -57,7 +57,10 @@ def test_a_window_of_large_inputs_alone_has_no_pack_of_inputs(settings):
 
 def test_inferences_of_two_hours_are_in_two_packs():
     late = replace(captured("b"), prefix=prefix_of("b").replace("/05/", "/06/"))
-    found = [packs.pack_of(e.events[0].metadata_storage_key) for e in pack([captured("a"), late])]
+    found = [
+        packs.pack_of(e.events[0].metadata_storage_key)
+        for e in pack([captured("a"), late])
+    ]
     assert [each.split("/")[5] for each in found] == ["05", "06"]
 
 
@@ -83,7 +86,9 @@ def test_no_inference_is_lost_however_the_bytes_of_a_pack_are_bounded(contents, 
         for packed in pack(inferences):
             packed.put()
             events += packed.events
-    assert [each.inference_id for each in events] == [str(n) for n in range(len(contents))]
+    assert [each.inference_id for each in events] == [
+        str(n) for n in range(len(contents))
+    ]
     for (data, answer), event in zip(contents, events, strict=True):
         assert blobs.get(event.data_storage_key) == data
         assert blobs.get(event.inference_storage_key) == answer

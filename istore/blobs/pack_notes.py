@@ -1,0 +1,60 @@
+"""Notes of released members, where an object store holds the packs.
+
+An object there cannot be changed, only replaced. So a release is noted first, in the database,
+and the pack is rewritten without the member afterwards. Readers heed the notes. On disk there
+are none: a released member is zeros.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import datetime
+
+from django.core.files.storage import default_storage
+from django.db.models.functions import Now
+
+from istore.blobs.keys import MemberKey
+from istore.blobs.local_storage import LocalStorage
+from istore.models import ReleasedMember
+
+
+def are_kept() -> bool:
+    """Return whether releases are noted: where packs cannot be changed in place."""
+    return not isinstance(default_storage, LocalStorage)
+
+
+def note(members: Iterable[MemberKey]) -> None:
+    """Note that these members are released; a repeat changes nothing."""
+    ReleasedMember.objects.bulk_create(
+        (
+            ReleasedMember(
+                pack_key=each.pack,
+                offset=each.offset,
+                length=each.length,
+                released_at=Now(),
+            )
+            for each in members
+        ),
+        ignore_conflicts=True,
+    )
+
+
+def released_in(pack: str) -> set[int]:
+    """Return the offsets of the ranges of a pack that are noted as released."""
+    if not are_kept():
+        return set()
+    rows = ReleasedMember.objects.filter(pack_key=pack)
+    return set(rows.values_list("offset", flat=True))
+
+
+def packs_with_notes(below: str = "", before: datetime | None = None) -> list[str]:
+    """Return the packs below a prefix that have a release, from before a moment if given."""
+    rows = ReleasedMember.objects.filter(pack_key__startswith=below)
+    if before is not None:
+        rows = rows.filter(released_at__lt=before)
+    return sorted(rows.values_list("pack_key", flat=True).distinct())
+
+
+def forget(pack: str) -> None:
+    """Delete the notes of a pack that is gone."""
+    ReleasedMember.objects.filter(pack_key=pack).delete()

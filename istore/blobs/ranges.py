@@ -1,0 +1,29 @@
+"""Ranges of one object that are read together where they lie close together."""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Sequence
+
+from django.core.files.storage import default_storage
+
+from istore.blobs.holes import joined
+
+
+def read_ranges(pack_key: str, ranges: Sequence[tuple[int, int]]) -> list[bytes]:
+    """Return the bytes of each range (offset, length) of a pack, in the order given.
+
+    Ranges that lie close together are read at once. Raises ``FileNotFoundError`` if there is no
+    such pack, and ``BlobDamaged`` if it ends before a range.
+    """
+    reads = list(joined(ranges, default_storage.gap_bytes))
+    contents = [
+        default_storage.read_range(pack_key, start, end - start) for start, end in reads
+    ]
+    starts = [start for start, _ in reads]
+    found = []
+    for offset, length in ranges:
+        number = bisect_right(starts, offset) - 1
+        begin = offset - starts[number]
+        found.append(contents[number][begin : begin + length])
+    return found
