@@ -159,7 +159,12 @@ def _read_records(pairs: list[tuple[str, str]], inputs: set[str]) -> dict[str, R
 
 
 def _open_record(arrival: ValidatedEvent, record: Record) -> Marker:
-    marker = open_marker(arrival, *record)
+    try:
+        marker = open_marker(arrival, *record)
+    except Rejected:
+        if packs.is_released(arrival.event.inference_storage_key):
+            raise GONE from None  # it was released while it was read
+        raise
     check_input(arrival, marker)
     return marker
 

@@ -214,10 +214,7 @@ def _lost(hour: Hour, markers: list[str]) -> tuple[list[InferenceEvent], bool]:
 def _event_at(model: RegisteredModel, key: str) -> InferenceEvent | None:
     """Return the event of a marker; None without a marker, as nothing was committed then."""
     try:
-        content = blobs.get(key)
-        if packs.is_released_content(content):
-            return None
-        event = read_event_of(read_marker(content), key)
+        event = read_event_of(read_marker(blobs.get(key)), key)
     except FileNotFoundError:
         return None
     except Rejected as refused:

@@ -91,18 +91,24 @@ class LocalStorage(FileSystemStorage):
             length = min(length, size)
             return _read(name, descriptor, size - length, length), size
 
-    def open_range(self, name: str, offset: int, length: int) -> BufferedReader:
-        """Return this range of a file as a file, which stays readable if that one goes."""
+    def open_range(
+        self, name: str, offset: int, length: int, check: Callable[[], None]
+    ) -> BufferedReader:
+        """Return this range of a file as a file; ``check`` is called at its end."""
         descriptor = os.open(self._path(name), os.O_RDONLY)
-        read = partial(_read, name, descriptor)
-        return RangeFile(read, offset, length, partial(os.close, descriptor)).buffered()
+        read, close = partial(_read, name, descriptor), partial(os.close, descriptor)
+        return RangeFile(read, offset, length, check, close).buffered()
 
-    def release(self, name: str, ranges: Sequence[tuple[int, int]]) -> int:
+    def release(
+        self, name: str, leads: Sequence[int], ranges: Sequence[tuple[int, int]]
+    ) -> int:
         """Turn the ranges of a file into zeros; return the bytes that its blocks take then.
 
-        A missing file counts as gone.
+        Four bytes at each offset of ``leads`` become zeros first. A missing file counts as gone.
         """
         with suppress(FileNotFoundError), open(self._path(name), "r+b", 0) as file:
+            for lead in leads:
+                os.pwrite(file.fileno(), bytes(4), lead)
             erase_ranges(file, ranges)
             return os.fstat(file.fileno()).st_blocks * 512  # st_blocks counts these
         return 0

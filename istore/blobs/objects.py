@@ -12,6 +12,7 @@ from typing import IO, Any
 from django.core.files.base import ContentFile
 from django.core.files.storage import default_storage
 
+from istore.blobs import members
 from istore.blobs.keys import PROBES, MemberKey, probe_key
 from istore.blobs.releases import release
 from istore.blobs.stored import Stored
@@ -35,12 +36,9 @@ def probe() -> None:
 
 
 def get(key: str) -> bytes:
-    """Return the whole blob. Raises ``FileNotFoundError`` if there is none.
-
-    A member of a pack is one read of its range; after its release that is zeros.
-    """
+    """Return the whole blob. Raises ``FileNotFoundError`` if there is none."""
     if member := MemberKey.parse(key):
-        return default_storage.read_range(*member)
+        return members.read(member)
     with open_blob(key) as file:
         return file.read()
 
@@ -48,10 +46,10 @@ def get(key: str) -> bytes:
 def open_blob(key: str) -> IO[bytes]:
     """Return the blob as a seekable file for reading. Raises ``FileNotFoundError``.
 
-    A member of a pack is read in blocks, of which this call reads the first.
+    So does reading to the end of a member of a pack that was released meanwhile.
     """
     if member := MemberKey.parse(key):
-        return default_storage.open_range(*member)
+        return members.open_member(member)
     return default_storage.open(key, "rb")
 
 

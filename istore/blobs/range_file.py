@@ -13,6 +13,7 @@ class RangeFile(io.RawIOBase):
     """A range of an object, as a seekable file that is read when a reader asks.
 
     ``read_range`` returns the bytes of the object at an offset, exactly as many as it is told.
+    ``check`` is called whenever a read came to the end of the range, before it returns.
     """
 
     def __init__(
@@ -20,10 +21,11 @@ class RangeFile(io.RawIOBase):
         read_range: Callable[[int, int], bytes],
         offset: int,
         length: int,
+        check: Callable[[], None],
         on_close: Callable[[], None] = lambda: None,
     ) -> None:
         super().__init__()
-        self._read_range, self._on_close = read_range, on_close
+        self._read_range, self._check, self._on_close = read_range, check, on_close
         self._offset, self._length = offset, length
         self._position = 0
 
@@ -73,6 +75,8 @@ class RangeFile(io.RawIOBase):
             return b""
         content = self._read_range(self._offset + self._position, length)
         self._position += length
+        if self._position == self._length:
+            self._check()
         return content
 
 

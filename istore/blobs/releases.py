@@ -48,8 +48,10 @@ def _release_in(pack: str, released: list[MemberKey]) -> None:
     by_content = {each.offset: each for each in members}
     whole = {each.offset for each in released} & by_content.keys()
     if len(whole) < len(members):
+        # A member is dead for readers with its lead, before its first byte goes.
+        leads = [offset - LEAD.size for offset in whole]
         ranges = [_range_of(each, by_content) for each in released]
-        allocated = default_storage.release(pack, ranges)
+        allocated = default_storage.release(pack, leads, ranges)
         failpoint("packs.released")
         # Blocks are given back, so a pack without members takes hardly more than its index.
         # Only then are the others looked at.

@@ -117,9 +117,12 @@ class S3Storage(BotoStorage):
             raise BlobDamaged(f"{name}: its last bytes came from {start} of {size}.")
         return content, size
 
-    def open_range(self, name: str, offset: int, length: int) -> BufferedReader:
+    def open_range(
+        self, name: str, offset: int, length: int, check: Callable[[], None]
+    ) -> BufferedReader:
         """Return this range of an object as a file; each block of it is one request."""
-        return RangeFile(partial(self.read_range, name), offset, length).buffered()
+        read = partial(self.read_range, name)
+        return RangeFile(read, offset, length, check).buffered()
 
     def _get_range(self, name: str, wanted: str) -> tuple[bytes, int, int]:
         """Return the bytes that a GET of one range brought, where they begin, and the size.

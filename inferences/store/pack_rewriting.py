@@ -1,0 +1,191 @@
+"""Rewrite packs on an object store, so that nothing is left of the members that were released.
+
+The steps, each of which may be repeated after a kill at any of them:
+
+1. the live members are copied into a new pack, which is put;
+2. in one transaction, under the locks of their rows, the rows are pointed at the new pack, and
+   the rest of the old pack is noted as released;
+3. the old pack, of which every member is released now, is deleted, and then its notes.
+
+A removal that commits its intent before step 2 changes the row, so that the rows do not add up
+to the copied members any more: then the new pack is deleted, and the pack waits for the next
+try, which knows of the release. The same holds while a member has no row yet, because its event
+is on its way. A new pack that a kill leaves behind is named by nobody, and is collected.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+
+from django.db import connection, transaction
+
+from inferences.models import InferencePayload
+from inferences.models.row_ids import LOWEST, first_id_at
+from istore import blobs
+from istore.blobs import pack_notes, packs
+from istore.blobs.keys import MemberKey
+from istore.blobs.packs import Member, Pack
+from istore.failpoints import failpoint
+
+HOUR = timedelta(hours=1)
+BETWEEN = 2 * HOUR  # nearly always the hours of a pack and of its rows are this close
+
+logger = logging.getLogger(__name__)
+
+# Repoints whatever else names members: it gets the old keys and the new ones, and returns the
+# old keys that it found. It is called in the transaction of step 2.
+Repoint = Callable[[Mapping[str, str]], set[str]]
+also_named_by: list[Repoint] = []
+
+
+@dataclass(frozen=True, slots=True)
+class Rewritten:
+    """How many packs went whole, how many were rewritten, how many have to wait, and bytes."""
+
+    deleted: int = 0
+    rewritten: int = 0
+    waiting: int = 0
+    bytes: int = 0
+
+    def __add__(self, other: Rewritten) -> Rewritten:
+        return Rewritten(
+            self.deleted + other.deleted,
+            self.rewritten + other.rewritten,
+            self.waiting + other.waiting,
+            self.bytes + other.bytes,
+        )
+
+
+def rewrite_all(below: str = "", before: datetime | None = None) -> Rewritten:
+    """Rewrite the packs below a prefix that have released members; return what was done.
+
+    With ``before`` only those with a release from before that moment. Where members are
+    released on disk there is nothing to rewrite.
+    """
+    total = Rewritten()
+    if pack_notes.are_kept():
+        for pack in pack_notes.packs_with_notes(below, before):
+            total += rewrite(pack)
+    return total
+
+
+def rewrite(pack: str) -> Rewritten:
+    """Rewrite one pack without its released members, or delete it if none is left.
+
+    Raises what the storage raises.
+    """
+    try:
+        members = packs.read_index(pack)
+    except FileNotFoundError:
+        pack_notes.forget(pack)
+        return Rewritten()
+    released = pack_notes.released_in(pack)
+    live = [each for each in members if each.offset not in released]
+    gone = sum(e.end - e.start for e in members if e.offset in released)
+    if not live:
+        _delete(pack)
+        return Rewritten(deleted=1, bytes=gone)
+    new = _copy(pack, live, released)
+    blobs.put(new.key, new.body)
+    failpoint("rewriting.copied")
+    if not _repoint(pack, live, new):
+        blobs.delete([new.key])
+        return Rewritten(waiting=1)
+    failpoint("rewriting.repointed")
+    _delete(pack)
+    return Rewritten(rewritten=1, bytes=gone)
+
+
+def _copy(pack: str, live: list[Member], released: set[int]) -> Pack:
+    """Return a new pack with the live members; a marker that was released alone is left out."""
+    old = blobs.get(pack)
+    hour, _, name = pack.rpartition("/")
+    members = [
+        (
+            each.unique,
+            b""
+            if each.start in released
+            else old[each.start : each.start + each.marker_length],
+            old[each.offset : each.end],
+        )
+        for each in live
+    ]
+    if packs.has_records(name):
+        return packs.build_records(packs.new_key(hour, packs.RECORDS), members)
+    inputs = [(unique, content) for unique, _, content in members]
+    return packs.build_inputs(packs.new_key(hour, packs.INPUTS), inputs)
+
+
+@transaction.atomic
+def _repoint(pack: str, live: list[Member], new: Pack) -> bool:
+    """Point the rows at the new pack; return False, changing nothing, unless all have one."""
+    moved = {
+        old.content_key(pack): copy.content_key(new.key)
+        for old, copy in zip(live, new.members, strict=True)
+    }
+    markers = {
+        old.marker_key(pack): copy.marker_key(new.key)
+        for old, copy in zip(live, new.members, strict=True)
+    }
+    found = _repoint_rows(pack, moved)
+    for repoint in also_named_by:
+        found |= repoint(moved | markers)
+    if found != set(moved):
+        transaction.set_rollback(True)
+        logger.info("%s waits: %d members without a row", pack, len(moved) - len(found))
+        return False
+    pack_notes.note(MemberKey.parse(key) for key in moved)
+    return True
+
+
+def _repoint_rows(pack: str, moved: Mapping[str, str]) -> set[str]:
+    """Point the payloads at the new keys, and return the old keys that were found.
+
+    A row with an intent is left out: whoever removes it has read the old key.
+    """
+    column, intents = "answer_storage_key", "removal_at IS NULL"
+    if packs.has_inputs(pack):
+        column, intents = "data_storage_key", f"{intents} AND input_removal_at IS NULL"
+    model_key = int(pack.split("/")[1])
+    statement = f"""
+        WITH moved AS (SELECT * FROM unnest(%(old)s::text[], %(new)s::text[]) AS m (o, n))
+        UPDATE {InferencePayload._meta.db_table} SET {column} = moved.n
+        FROM moved
+        WHERE model_key = %(model)s AND {column} = moved.o AND {intents}
+          AND id BETWEEN %(lowest)s AND %(highest)s
+        RETURNING moved.o
+    """
+    found: set[str] = set()
+    for lowest, highest in _ranges_around(pack):
+        with connection.cursor() as cursor:
+            cursor.execute(
+                statement,
+                {
+                    "old": [key for key in moved if key not in found],
+                    "new": [new for key, new in moved.items() if key not in found],
+                    "model": model_key,
+                    "lowest": lowest,
+                    "highest": highest,
+                },
+            )
+            found |= {old for (old,) in cursor}
+        if len(found) == len(moved):
+            break
+    return found
+
+
+def _ranges_around(pack: str) -> Iterator[tuple[int, int]]:
+    """Yield the row ids of the pack's hour, where nearly all rows are, and then all row ids."""
+    hour = "/".join(pack.split("/")[2:6])
+    start = datetime.strptime(hour, "%Y/%m/%d/%H").replace(tzinfo=UTC)
+    yield first_id_at(start - BETWEEN), first_id_at(start + BETWEEN + HOUR)
+    yield LOWEST, 2**63 - 1
+
+
+def _delete(pack: str) -> None:
+    blobs.delete([pack])
+    failpoint("rewriting.deleted")
+    pack_notes.forget(pack)
