@@ -134,5 +134,10 @@ def linked_blob(request: HttpRequest) -> HttpResponse:
         return plain(403, "url-expired", "This link has expired.")
     except signing.BadSignature:
         return plain(403, "signature-invalid", "This link was not made here.")
-    name = key.rpartition("/")[2]
+    try:
+        if blobs.is_released(key):  # the link outlives the inference
+            raise Http404
+    except FileNotFoundError:
+        raise Http404 from None
+    name = key.rpartition("/")[2].replace("#", "-")
     return serve(request, key, "application/octet-stream", name)

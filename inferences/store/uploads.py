@@ -25,7 +25,7 @@ from django.db.models.functions import Now
 from inferences.models import RegisteredModel, UploadGrant
 from istore import blobs
 from istore.api.problems import Conflict, Problem
-from istore.blobs.durable_files import make_directory, new_file
+from istore.blobs.durable_files import new_file
 from istore.db import clock
 from istore.uuids import uuid7
 
@@ -113,9 +113,8 @@ def receive(row: UploadGrant, stream: IO[bytes], stated_size: int | None) -> int
     if stated_size is not None and stated_size > row.maximum_size:
         raise _too_large(row)
     path = Path(default_storage.path(row.storage_key))
-    make_directory(path.parent)
     size = 0
-    with new_file(path) as file:
+    with new_file(path, with_directory=True) as file:
         for chunk in _chunks(stream):
             size += len(chunk)
             if size > row.maximum_size:

@@ -5,10 +5,11 @@ fsynced together with the directory that holds it. ``keys.py`` says how keys are
 write ``from istore import blobs``; what works on one kind of storage alone stays in its module.
 """
 
-from istore.blobs.errors import BlobDamaged, BucketAway
-from istore.blobs.keys import ANSWER, INPUT, METADATA, prefix_for
+from istore.blobs.errors import BlobDamaged, BucketAway, PackDamaged
+from istore.blobs.keys import ANSWER, INPUT, METADATA, MemberKey, pack_key, prefix_for
 from istore.blobs.links import key_of_link, presigned_url
 from istore.blobs.local_storage import LocalStorage
+from istore.blobs.members import is_released, read_ranges, release
 from istore.blobs.objects import (
     delete,
     get,
@@ -30,17 +31,23 @@ __all__ = [
     "BlobDamaged",
     "BucketAway",
     "LocalStorage",
+    "MemberKey",
+    "PackDamaged",
     "Stored",
     "delete",
     "get",
+    "is_released",
     "key_of_link",
     "listed",
     "open_blob",
     "open_uploads",
+    "pack_key",
     "prefix_for",
     "presigned_url",
     "probe",
     "put",
+    "read_ranges",
+    "release",
     "size",
     "trouble",
     "walk",

@@ -12,25 +12,41 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO
 
+ATTEMPTS = 10
 LEAST_FREE_BYTES, LEAST_FREE_INODES = 512 * 1024**2, 2000
 
 
 @contextmanager
-def new_file(path: Path) -> Iterator[IO[bytes]]:
+def new_file(path: Path, *, with_directory: bool = False) -> Iterator[IO[bytes]]:
     """Yield a file to write to; it is durable under ``path`` when the block has ended.
 
     After an error in the block, or a crash, there is no such file, or still the one before.
+    ``with_directory`` makes the directory if it is missing.
     """
     partial = path.with_name(f".{path.name}.{secrets.token_hex(6)}.partial")
+    create = _create_with_directory if with_directory else _create
     try:
-        descriptor = os.open(partial, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600)
-        with open(descriptor, "wb") as file:
+        with create(partial) as file:
             yield file
             sync_file(file)
         rename(partial, path)
     except BaseException:
         partial.unlink(missing_ok=True)
         raise
+
+
+def _create(path: Path) -> IO[bytes]:
+    return open(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600), "wb")
+
+
+def _create_with_directory(path: Path) -> IO[bytes]:
+    # A delete removes the directory that it left empty, perhaps just after it was made here.
+    # Once there is a file in it, it stays.
+    for _ in range(ATTEMPTS):
+        with suppress(FileNotFoundError):
+            make_directory(path.parent)
+            return _create(path)
+    return _create(path)
 
 
 def write_durably(path: Path, pieces: Iterable[bytes]) -> None:

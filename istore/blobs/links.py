@@ -8,12 +8,18 @@ from django.conf import settings
 from django.core import signing
 from django.core.files.storage import default_storage
 
+from istore.blobs.keys import MemberKey
+
 SALT = "istore.blobs"
 
 
 def presigned_url(key: str) -> str:
-    """Return a link that opens the blob without a token for ``ISTORE_PRESIGN_SECONDS``."""
-    return default_storage.url(key)
+    """Return a link that opens the blob without a token for ``ISTORE_PRESIGN_SECONDS``.
+
+    The link to a member of a pack is our own on every storage, because a link of an object store
+    would open the whole pack.
+    """
+    return signed_link(key) if MemberKey.parse(key) else default_storage.url(key)
 
 
 def signed_link(key: str) -> str:

@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import suppress
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
+from functools import partial
+from io import BufferedReader
 from pathlib import Path
 from typing import Any
 
 from django.core.files.base import File
 from django.core.files.storage import FileSystemStorage
 
-from istore.blobs.durable_files import make_directory, new_file, no_room
+from istore.blobs.durable_files import new_file, no_room
 from istore.blobs.errors import BlobDamaged
+from istore.blobs.holes import erase_ranges
 from istore.blobs.links import signed_link
+from istore.blobs.range_file import RangeFile, read_exactly
 from istore.blobs.stored import Stored
 from istore.blobs.threads import THREADS, in_threads
 
@@ -27,13 +31,14 @@ class LocalStorage(FileSystemStorage):
     A put writes a temporary name, then fsync, rename, and fsync of the directory.
     """
 
+    gap_bytes = 16 * 1024  # between two ranges that are read at once
+
     def __init__(self, location: str) -> None:
         super().__init__(location=location, file_permissions_mode=0o600)
 
     def _save(self, name: str, content: File) -> str:
         path = Path(self.path(name))
-        make_directory(path.parent)
-        with new_file(path) as file:
+        with new_file(path, with_directory=True) as file:
             size = 0
             for chunk in content.chunks():
                 size += len(chunk)
@@ -56,7 +61,7 @@ class LocalStorage(FileSystemStorage):
         for name in names:
             folder, _, file = name.rpartition("/")
             folders.setdefault(folder, []).append(file)
-        found = [(self._place(folder), files) for folder, files in folders.items()]
+        found = [(self._path(folder), files) for folder, files in folders.items()]
         if len(found) <= FEW:
             _remove_folders(found)
         else:
@@ -64,15 +69,46 @@ class LocalStorage(FileSystemStorage):
                 _remove_folders, [found[start::THREADS] for start in range(THREADS)]
             )
 
-    def _place(self, folder: str) -> str:
-        """Return the path of a folder as ``path`` does, but faster.
+    def _path(self, name: str) -> str:
+        """Return the path of a file or folder as ``path`` does, but faster.
 
         A name that might lead outside of the storage still goes through ``path``.
         """
-        parts = folder.split("/")
+        parts = name.split("/")
         if "" in parts or ".." in parts or os.sep != "/":
-            return self.path(folder)
-        return f"{self.location}/{folder}"
+            return self.path(name)
+        return f"{self.location}/{name}"
+
+    def read_range(self, name: str, offset: int, length: int) -> bytes:
+        """Return this range of a file. Raises ``BlobDamaged`` if the file ends before."""
+        with self._reading(name) as descriptor:
+            return _read(name, descriptor, offset, length)
+
+    def read_tail(self, name: str, length: int) -> tuple[bytes, int]:
+        """Return the last bytes of a file, at most ``length``, and its size."""
+        with self._reading(name) as descriptor:
+            size = os.fstat(descriptor).st_size
+            length = min(length, size)
+            return _read(name, descriptor, size - length, length), size
+
+    def open_range(self, name: str, offset: int, length: int) -> BufferedReader:
+        """Return this range of a file as a file, which stays readable if that one goes."""
+        descriptor = os.open(self._path(name), os.O_RDONLY)
+        read = partial(_read, name, descriptor)
+        return RangeFile(read, offset, length, partial(os.close, descriptor)).buffered()
+
+    def release(self, name: str, ranges: Sequence[tuple[int, int]]) -> None:
+        """Turn the ranges of a file into zeros. A missing file counts as gone."""
+        with suppress(FileNotFoundError), open(self._path(name), "r+b", 0) as file:
+            erase_ranges(file, ranges)
+
+    @contextmanager
+    def _reading(self, name: str) -> Iterator[int]:
+        descriptor = os.open(self._path(name), os.O_RDONLY)
+        try:
+            yield descriptor
+        finally:
+            os.close(descriptor)
 
     def walk(self, prefix: str) -> Iterator[Stored]:
         """Yield every file below a prefix that ends with a slash, folder by folder."""
@@ -94,6 +130,13 @@ class LocalStorage(FileSystemStorage):
         if not os.access(directory, os.W_OK | os.X_OK):
             return f"{directory} cannot be written to."
         return no_room(directory)
+
+
+def _read(name: str, descriptor: int, offset: int, length: int) -> bytes:
+    try:
+        return read_exactly(descriptor, offset, length)
+    except EOFError as error:
+        raise BlobDamaged(f"{name}, at {offset}: {error}") from None
 
 
 def _remove_folders(folders: list[tuple[str, list[str]]]) -> None:

@@ -12,7 +12,8 @@ from typing import IO, Any
 from django.core.files.base import ContentFile
 from django.core.files.storage import default_storage
 
-from istore.blobs.keys import PROBES, probe_key
+from istore.blobs.keys import PROBES, MemberKey, probe_key
+from istore.blobs.members import release
 from istore.blobs.stored import Stored
 
 
@@ -34,24 +35,43 @@ def probe() -> None:
 
 
 def get(key: str) -> bytes:
-    """Return the whole blob. Raises ``FileNotFoundError`` if there is none."""
+    """Return the whole blob. Raises ``FileNotFoundError`` if there is none.
+
+    A member of a pack is one read of its range; after its release that is zeros.
+    """
+    if member := MemberKey.parse(key):
+        return default_storage.read_range(*member)
     with open_blob(key) as file:
         return file.read()
 
 
 def open_blob(key: str) -> IO[bytes]:
-    """Return the blob as a seekable file for reading. Raises ``FileNotFoundError``."""
+    """Return the blob as a seekable file for reading. Raises ``FileNotFoundError``.
+
+    A member of a pack is read in blocks, of which this call reads the first.
+    """
+    if member := MemberKey.parse(key):
+        return default_storage.open_range(*member)
     return default_storage.open(key, "rb")
 
 
 def size(key: str) -> int:
-    """Return the size of the blob in bytes."""
+    """Return the size of the blob in bytes. The key of a member says it by itself."""
+    if member := MemberKey.parse(key):
+        return member.length
     return default_storage.size(key)
 
 
 def delete(keys: Iterable[str]) -> None:
-    """Delete the blobs. A missing blob counts as deleted. Raises ``OSError`` if one is left."""
-    default_storage.delete_all([key for key in keys if key])
+    """Delete the blobs, and release members of packs. A missing blob counts as deleted.
+
+    Raises ``OSError`` if one is left.
+    """
+    objects, released = [], []
+    for key in filter(None, keys):
+        (released if MemberKey.parse(key) else objects).append(key)
+    default_storage.delete_all(objects)
+    release(released)
 
 
 def trouble() -> str | None:

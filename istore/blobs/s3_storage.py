@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 import os
+import re
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import closing
 from datetime import datetime
+from functools import partial
+from http import HTTPStatus
+from io import BufferedReader
 from threading import Lock
 from typing import IO, Any
 
@@ -20,12 +25,14 @@ from storages.backends.s3 import S3Storage as BotoStorage
 
 from istore.blobs.errors import BlobDamaged, BucketAway
 from istore.blobs.keys import probe_key
+from istore.blobs.range_file import RangeFile
 from istore.blobs.s3_puts import put_file
 from istore.blobs.stored import Stored
 from istore.blobs.threads import in_threads
 
 DELETE_AT_ONCE = 1000  # S3's limit of keys in one DeleteObjects request
 CONNECT_SECONDS, READ_SECONDS = 5, 60
+CONTENT_RANGE = re.compile(r"bytes ([0-9]+)-([0-9]+)/([0-9]+)")
 NO_BUCKET = "does not exist."
 ASK_SECONDS = 2  # timeout of the question whether a bucket is there
 TROUBLE_SECONDS = 5.0  # for which that answer is cached
@@ -38,6 +45,8 @@ class S3Storage(BotoStorage):
     is not enough: the ETag of a put must match what was sent, or the object is read back before
     the put returns.
     """
+
+    gap_bytes = 256 * 1024  # between two ranges that are read at once
 
     def __init__(self, **options: Any) -> None:
         super().__init__(**options)
@@ -88,6 +97,73 @@ class S3Storage(BotoStorage):
             return False
         return True
 
+    def read_range(self, name: str, offset: int, length: int) -> bytes:
+        """Return this range of an object, by one request. Raises ``BlobDamaged``."""
+        if not length:  # a range of no bytes cannot be asked for
+            self.size(name)
+            return b""
+        content, start, _ = self._get_range(name, f"{offset}-{offset + length - 1}")
+        if start != offset or len(content) != length:
+            raise BlobDamaged(
+                f"{name}: {len(content)} bytes came from {start}, "
+                f"not {length} from {offset}."
+            )
+        return content
+
+    def read_tail(self, name: str, length: int) -> tuple[bytes, int]:
+        """Return the last bytes of an object, at most ``length``, and its size."""
+        content, start, size = self._get_range(name, f"-{length}")
+        if start != max(0, size - length):
+            raise BlobDamaged(f"{name}: its last bytes came from {start} of {size}.")
+        return content, size
+
+    def open_range(self, name: str, offset: int, length: int) -> BufferedReader:
+        """Return this range of an object as a file; each block of it is one request."""
+        return RangeFile(partial(self.read_range, name), offset, length).buffered()
+
+    def release(self, name: str, ranges: Sequence[tuple[int, int]]) -> None:
+        """Raise: an object cannot be changed, only replaced by one without these ranges."""
+        raise NotImplementedError(f"{name} is on an object store.")
+
+    def _get_range(self, name: str, wanted: str) -> tuple[bytes, int, int]:
+        """Return the bytes that a GET of one range brought, where they begin, and the size.
+
+        A status of 206 with a body of another length than it states raises ``BlobDamaged``, and
+        so does any other status of success.
+        """
+        key = self._normalize_name(name)
+        try:
+            answer = self.client.get_object(
+                Bucket=self.bucket_name, Key=key, Range=f"bytes={wanted}"
+            )
+        except ClientError as error:
+            raise self._failed_range(error, key) from error
+        with closing(answer["Body"]) as body:
+            stated = CONTENT_RANGE.fullmatch(answer.get("ContentRange", ""))
+            if _status(answer) != HTTPStatus.PARTIAL_CONTENT or not stated:
+                raise BlobDamaged(
+                    f"{name}: {_status(answer)} is no answer to a range of it."
+                )
+            first, last, size = map(int, stated.groups())
+            try:
+                content = body.read()
+            except (BotoCoreError, OSError) as error:
+                raise BlobDamaged(f"{name} broke off: {error}") from error
+        if len(content) != last - first + 1:
+            raise BlobDamaged(f"{name}: {len(content)} bytes came, not {stated[0]}.")
+        return content, first, size
+
+    def _failed_range(self, error: ClientError, name: str) -> Exception:
+        """Return the exception that a failed GET means; unlike a HEAD it has an error code."""
+        code = error.response.get("Error", {}).get("Code")
+        if code == "NoSuchKey":
+            return FileNotFoundError(f"There is no object {name}.")
+        if code == "NoSuchBucket":
+            return BucketAway(f"The bucket {self.bucket_name!r} {NO_BUCKET}")
+        if code == "InvalidRange":
+            return BlobDamaged(f"{name} ends before the range that was asked for.")
+        return self._missing(error, name)
+
     def delete_all(self, names: Iterable[str]) -> None:
         """Delete the objects. Raises ``OSError`` unless the store says of each that it is gone."""
         keys = list(names)
@@ -129,7 +205,7 @@ class S3Storage(BotoStorage):
 
         A HEAD has no body, and a missing bucket is a 404, too; so the bucket is asked.
         """
-        if _status(error) != 404:
+        if _status(error.response) != 404:
             return error
         reason = self.trouble()
         if reason and reason.endswith(NO_BUCKET):
@@ -165,7 +241,7 @@ class S3Storage(BotoStorage):
         try:
             client.head_bucket(Bucket=self.bucket_name)
         except ClientError as error:
-            status = _status(error)
+            status = _status(error.response)
             if status == 404:
                 return f"{name} {NO_BUCKET}"
             if status in (401, 403):
@@ -185,7 +261,7 @@ class S3Storage(BotoStorage):
             client.put_object(Bucket=self.bucket_name, Key=key, Body=b"probe")
             client.delete_object(Bucket=self.bucket_name, Key=key)
         except ClientError as error:
-            code = error.response.get("Error", {}).get("Code", _status(error))
+            code = error.response.get("Error", {}).get("Code", _status(error.response))
             return f"{name} refuses these credentials: {code}."
         except (BotoCoreError, OSError) as error:
             return f"{name} does not answer: {type(error).__name__}."
@@ -222,5 +298,5 @@ class CheckedFile(S3File):
     file = property(_get_file, S3File._set_file)
 
 
-def _status(error: ClientError) -> int:
-    return error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
+def _status(answer: dict[str, Any]) -> int:
+    return answer.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
