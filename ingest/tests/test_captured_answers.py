@@ -13,6 +13,7 @@ from inferences.search.filters import HasWarnings, matching
 from ingest.models import SetAsideEvent
 from istore import blobs
 from proxy.capture.artifacts import prepare
+from proxy.capture.packing import pack
 from proxy.spool.entries import Facts, SpoolEntry
 
 pytestmark = pytest.mark.django_db
@@ -59,9 +60,9 @@ def recorded(deliver, model):
             else json.dumps({"inputs": [text]}).encode()
         )
         entry = SpoolEntry.read(b"".join(SpoolEntry(given, body, answer).pieces()))
-        (captured,) = prepare(entry)
-        captured.put()
-        deliver(captured.event)
+        (packed,) = pack(prepare(entry))
+        packed.put()
+        deliver(*packed.events)
         assert not SetAsideEvent.objects.exists(), SetAsideEvent.objects.first().detail
         return InferencePayload.objects.beside(model).get()
 

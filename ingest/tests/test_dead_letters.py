@@ -179,7 +179,7 @@ def test_a_blob_that_never_comes_is_told(model, deliver, listener, settings):
 @pytest.mark.parametrize(
     "changes",
     [
-        {"format": 2},
+        {"format": 3},
         {"event": None},
         {"input": []},
         {"answer": {"sha256": "00", "size": 1}},

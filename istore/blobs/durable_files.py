@@ -43,8 +43,8 @@ def _create_with_directory(path: Path) -> IO[bytes]:
     # A delete removes the directory that it left empty, perhaps just after it was made here.
     # Once there is a file in it, it stays.
     for _ in range(ATTEMPTS):
-        make_directory(path.parent)
         with suppress(FileNotFoundError):
+            make_directory(path.parent)
             return _create(path)
     return _create(path)
 

@@ -34,11 +34,6 @@ def prefix_for(
     return f"{project_key}/{model_key}/{hour}/{unique}"
 
 
-def pack_key(prefix: str, kind: str) -> str:
-    """Return the key of a pack of ``INPUTS`` or ``RECORDS``, for a prefix by ``prefix_for``."""
-    return f"{prefix}.{kind}"
-
-
 class MemberKey(NamedTuple):
     """The key of a member, taken apart; ``str`` puts it together."""
 

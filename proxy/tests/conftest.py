@@ -30,6 +30,8 @@ from inferences.store.partitions import TABLES
 from ingest.events import InferenceEvent
 from ingest.models import SetAsideEvent
 from ingest.stream import STREAM
+from istore.blobs.keys import MemberKey
+from istore.blobs.packs import ENTRY, FIELDS, FOOTER_BYTES, Member
 from istore.freshness import changes_heard
 from istore.models import IdempotentCall, Project, Role, Token
 from proxy import publishing
@@ -269,7 +271,18 @@ class Proxied:
     # -- what came of it
 
     def markers(self) -> list[dict]:
-        found = [orjson.loads(p.read_bytes()) for p in self.blobs.rglob("metadata")]
+        """The markers in all packs, each with its whole event."""
+        found = []
+        for path in self.blobs.rglob("*.records"):
+            pack = str(path.relative_to(self.blobs))
+            for member in index_of(path):
+                keys = {
+                    "inference_storage_key": member.content_key(pack),
+                    "metadata_storage_key": member.marker_key(pack),
+                }
+                marker = orjson.loads(self.blob(keys["metadata_storage_key"]))
+                marker["event"] |= keys
+                found.append(marker)
         return sorted(found, key=lambda each: each["event"]["inference_id"])
 
     def marker(self, inference_id: str) -> dict:
@@ -282,7 +295,11 @@ class Proxied:
         return marker
 
     def blob(self, key: str) -> bytes:
-        return (self.blobs / key).read_bytes()
+        member = MemberKey.parse(key)
+        if member is None:
+            return (self.blobs / key).read_bytes()
+        content = (self.blobs / member.pack).read_bytes()
+        return content[member.offset : member.offset + member.length]
 
     def events(self) -> list[InferenceEvent]:
         with redis.Redis.from_url(self.store.redis_url) as client:
@@ -294,6 +311,14 @@ class Proxied:
         return not any((self.home / "spool").glob("*.closed")) and not any(
             (self.home / "spool").glob("*.open")
         )
+
+
+def index_of(path: Path) -> list[Member]:
+    """The members of a pack in a file."""
+    content = path.read_bytes()
+    offset, count, _ = FIELDS.unpack_from(content, len(content) - FOOTER_BYTES)
+    index = content[offset : offset + count * ENTRY.size]
+    return [Member(*each) for each in ENTRY.iter_unpack(index)]
 
 
 @pytest.fixture

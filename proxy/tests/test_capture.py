@@ -17,9 +17,9 @@ from proxy.tests.conftest import OWNER
 from proxy.tests.crashing import settled
 
 
-def prefix_of(name: str) -> str:
+def prefix_of(name: str, model: str = "1/2") -> str:
     """Return the prefix that the spool chose for the inference of this name."""
-    return f"1/2/2026/03/04/05/{uuid5(NAMESPACE_OID, name)}"
+    return f"{model}/2026/03/04/05/{uuid5(NAMESPACE_OID, name)}"
 
 
 def make_entry(

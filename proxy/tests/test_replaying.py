@@ -15,7 +15,7 @@ from ingest.stream import STREAM
 from istore import blobs, failpoints
 from proxy.spool import replaying
 from proxy.spool.frames import HEAD_1, MAGIC_1
-from proxy.tests.test_capture import make_entry
+from proxy.tests.test_capture import make_entry, prefix_of
 
 
 @pytest.fixture
@@ -37,7 +37,7 @@ def spool(settings, tmp_path, server):
 
 
 def payload(name: str) -> bytes:
-    entry = make_entry(inference_ids=[name], prefixes=[f"1/2/2026/03/04/05/{name}"])
+    entry = make_entry(inference_ids=[name], prefixes=[prefix_of(name)])
     return b"".join(entry.pieces())
 
 
@@ -64,8 +64,10 @@ def test_an_entry_that_can_be_read_now_is_captured_and_published(spool, server):
 
     assert said == "x.set-aside: 1 inferences published.\n"
     assert published(server) == ["a"]
-    assert blobs.get("1/2/2026/03/04/05/a/answer") == b"{}"
-    assert blobs.size("1/2/2026/03/04/05/a/metadata")
+    ((_, entry),) = server.xrange(STREAM)
+    event = InferenceEvent.from_json(entry[b"event"])
+    assert blobs.get(event.inference_storage_key) == b"{}"
+    assert blobs.size(event.metadata_storage_key)
     assert not list(spool.iterdir())
     assert replayed() == ""
 

@@ -12,14 +12,13 @@ from proxy import limits, waiting
 from proxy.capture import worker
 from proxy.spool.spool_files import spool_files_in
 from proxy.spool.writer import Spool, age_of, size_of
-from proxy.tests.test_capture import make_entry, spooled
+from proxy.tests.test_capture import make_entry, prefix_of, spooled
 
 BAD, GOOD = "1/2", "1/3"
 
 
 def payload(name: str, model: str = BAD) -> bytes:
-    prefix = f"{model}/2026/03/04/05/{name}"
-    entry = make_entry(inference_ids=[name], prefixes=[prefix])
+    entry = make_entry(inference_ids=[name], prefixes=[prefix_of(name, model)])
     return b"".join(entry.pieces())
 
 
@@ -79,7 +78,8 @@ def test_what_waited_is_captured_when_the_folder_is_mended(
     capture.retries.retry()
 
     assert sorted(ids(stream)) == ["a", "b", "c"]
-    assert blobs.get(f"{BAD}/2026/03/04/05/c/answer") == b"{}"
+    (event,) = (each for each in stream.events if each.inference_id == "c")
+    assert blobs.get(event.inference_storage_key) == b"{}"
     assert size_of(spool) == 0
 
 
