@@ -106,7 +106,7 @@ def dropped_copies(model: RegisteredModel, named: Mapping[str, str]) -> set[str]
         left = set(blobs.listed(copy)[1])
         if left == {blobs.METADATA}:
             marker = f"{copy}/{blobs.METADATA}"
-            if not _is_of_record(marker, model, key.row_id):
+            if not is_copy_of(marker, model, key.row_id):
                 continue
             blobs.delete([marker])
         if left <= {blobs.METADATA}:
@@ -114,8 +114,8 @@ def dropped_copies(model: RegisteredModel, named: Mapping[str, str]) -> set[str]
     return done
 
 
-def _is_of_record(marker: str, model: RegisteredModel, row_id: int) -> bool:
-    """Return whether a marker has the content of the record in this row."""
+def is_copy_of(marker: str, model: RegisteredModel, row_id: int) -> bool:
+    """Return whether the marker of this key has the content of the record in this row."""
     rows = InferencePayload.objects.filter(registered_model=model, id=row_id)
     stored = rows.values_list("content_hash", flat=True).first()
     try:

@@ -294,6 +294,10 @@ class Proxied:
         (marker,) = found()
         return marker
 
+    def answer(self, marker: dict) -> bytes:
+        """The answer that a marker describes."""
+        return self.blob(marker["event"]["inference_storage_key"])
+
     def blob(self, key: str) -> bytes:
         member = MemberKey.parse(key)
         if member is None:
