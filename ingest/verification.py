@@ -58,12 +58,15 @@ def fates(model: RegisteredModel, markers: list[str], scope: Scope) -> dict[str,
     removed = {name for name, key in keys.items() if key.removed_at}
     # These were stored meanwhile, or under another id, so a record names them after all.
     told |= {copies[each]: Fate(removed=named[each] in removed) for each in done}
-    for marker, event in events.items():
-        key = keys.get(event.inference_id)
-        if marker not in told and key is not None and key.row_id is not None:
-            # Left over where a copy was dropped, or a pack rewritten, and the process killed.
-            if is_copy_of(marker, model, key.row_id):
-                told[marker] = Fate(removed=True)
+    # A copy is left over where it was dropped, or its pack rewritten, and the process killed.
+    told |= {
+        marker: Fate(removed=True)
+        for marker, event in events.items()
+        if marker not in told
+        and (key := keys.get(event.inference_id)) is not None
+        and key.row_id is not None
+        and is_copy_of(marker, model, key.row_id)
+    }
     lost = {marker: each for marker, each in events.items() if marker not in told}
     return told | _lost(lost, scope)
 

@@ -255,3 +255,17 @@ class ReleasedMember(models.Model):
 
     def __str__(self) -> str:
         return f"{self.pack_key}#{self.offset}-{self.length}"
+
+
+class MovedBlob(models.Model):
+    """Where a blob went that was moved into another pack: for readers that know the old key."""
+
+    old_key = models.TextField(primary_key=True)
+    new_key = models.TextField()
+    moved_at = models.DateTimeField()
+
+    class Meta:
+        indexes = [models.Index("moved_at", name="moved_by_age")]
+
+    def __str__(self) -> str:
+        return f"{self.old_key} to {self.new_key}"

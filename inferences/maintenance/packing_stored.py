@@ -18,13 +18,13 @@ from uuid import uuid4
 
 import orjson
 from django.conf import settings
-from django.db import connection
+from django.db import connection, transaction
 
 from inferences.models import InferencePayload, RegisteredModel
 from inferences.models.row_ids import LOWEST
 from inferences.store import removal
 from istore import blobs
-from istore.blobs import packs
+from istore.blobs import moves, packs
 from istore.failpoints import failpoint
 
 MEMBERS_MAX = 1000  # inferences of one pack
@@ -222,6 +222,11 @@ def _repoint(
         "new_data": [data_keys[each] for each in ids],
         "new_answers": [answer_keys[each] for each in ids],
     }
-    with connection.cursor() as cursor:
-        cursor.execute(REPOINT, values)
-        return {row_id for (row_id,) in cursor}
+    with transaction.atomic():
+        with connection.cursor() as cursor:
+            cursor.execute(REPOINT, values)
+            moved = {row_id for (row_id,) in cursor}
+        kept = [each for each in stored if each.row_id in moved]
+        moves.note({each.data_key: data_keys[each.row_id] for each in kept})
+        moves.note({each.answer_key: answer_keys[each.row_id] for each in kept})
+    return moved

@@ -25,7 +25,7 @@ from django.db import connection, transaction
 from inferences.models import InferencePayload
 from inferences.models.row_ids import LOWEST, first_id_at
 from istore import blobs
-from istore.blobs import pack_notes, packs
+from istore.blobs import moves, pack_notes, packs
 from istore.blobs.keys import MemberKey
 from istore.blobs.packs import Member, Pack
 from istore.failpoints import failpoint
@@ -137,6 +137,7 @@ def _repoint(pack: str, live: list[Member], new: Pack) -> bool:
         transaction.set_rollback(True)
         logger.info("%s waits: %d members without a row", pack, len(moved) - len(found))
         return False
+    moves.note(moved | markers)
     pack_notes.note(MemberKey.parse(key) for key in moved)
     return True
 

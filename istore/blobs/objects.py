@@ -7,15 +7,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from datetime import UTC, datetime, timedelta
-from typing import IO, Any
+from typing import IO, Any, TypeVar
 
 from django.core.files.base import ContentFile
 from django.core.files.storage import default_storage
 
-from istore.blobs import members
+from istore.blobs import members, moves
 from istore.blobs.keys import PROBES, MemberKey, probe_key
 from istore.blobs.releases import release
 from istore.blobs.stored import Stored
+
+Read = TypeVar("Read")
 
 
 def put(
@@ -37,9 +39,13 @@ def probe() -> None:
 
 def get(key: str) -> bytes:
     """Return the whole blob. Raises ``FileNotFoundError`` if there is none."""
+    return _wherever_it_is(_get, key)
+
+
+def _get(key: str) -> bytes:
     if member := MemberKey.parse(key):
         return members.read(member)
-    with open_blob(key) as file:
+    with default_storage.open(key, "rb") as file:
         return file.read()
 
 
@@ -48,9 +54,24 @@ def open_blob(key: str) -> IO[bytes]:
 
     So does reading to the end of a member of a pack that was released meanwhile.
     """
+    return _wherever_it_is(_open, key)
+
+
+def _open(key: str) -> IO[bytes]:
     if member := MemberKey.parse(key):
         return members.open_member(member)
     return default_storage.open(key, "rb")
+
+
+def _wherever_it_is(read: Callable[[str], Read], key: str) -> Read:
+    """Return what is read under the key, or under the one that it was moved to meanwhile."""
+    try:
+        return read(key)
+    except FileNotFoundError:
+        moved_to = moves.new_key_of(key)
+        if moved_to is None:
+            raise
+        return read(moved_to)
 
 
 def size(key: str) -> int:

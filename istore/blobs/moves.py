@@ -1,0 +1,42 @@
+"""Notes of blobs that were moved into a pack, or into another one.
+
+A reader may have read a row just before the row was pointed at the new place, and open the blob
+just after the old one was deleted. So the move is noted in the transaction that changes the
+row, and whoever finds nothing under a key looks here before it says so.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime, timedelta
+
+from django.db.models.functions import Now
+
+from istore.models import MovedBlob
+
+KEPT = timedelta(
+    minutes=15
+)  # no reader holds a key for longer than it reads a batch of rows
+
+
+def note(moved: Mapping[str, str]) -> None:
+    """Note the new keys by the old ones. Call it in the transaction that changes the rows."""
+    MovedBlob.objects.bulk_create(
+        (
+            MovedBlob(old_key=old, new_key=new, moved_at=Now())
+            for old, new in moved.items()
+            if old != new
+        ),
+        ignore_conflicts=True,
+    )
+
+
+def new_key_of(key: str) -> str | None:
+    """Return where the blob of this key went lately; None if it was not moved."""
+    rows = MovedBlob.objects.filter(old_key=key)
+    return rows.values_list("new_key", flat=True).first()
+
+
+def forget_old(at: datetime) -> int:
+    """Delete the notes that nobody needs any more, and return how many there were."""
+    return MovedBlob.objects.filter(moved_at__lt=at - KEPT).delete()[0]
