@@ -36,7 +36,7 @@ class LocalStorage(FileSystemStorage):
     def __init__(self, location: str) -> None:
         super().__init__(location=location, file_permissions_mode=0o600)
 
-    def _save(self, name: str, content: File) -> str:
+    def _save(self, name: str, content: File[bytes]) -> str:
         path = Path(self.path(name))
         with new_file(path, with_directory=True) as file:
             size = 0

@@ -8,10 +8,9 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections.abc import Iterable, Sequence
 
-from django.core.files.storage import default_storage
-
 from istore.blobs.holes import is_zero, joined
 from istore.blobs.keys import MemberKey
+from istore.blobs.storage import storage
 
 LOOK_BYTES = 4096  # content is rarely all zeros at its beginning
 
@@ -22,9 +21,9 @@ def read_ranges(pack_key: str, ranges: Sequence[tuple[int, int]]) -> list[bytes]
     Ranges that lie close together are read at once. Raises ``FileNotFoundError`` if there is no
     such pack, and ``BlobDamaged`` if it ends before a range.
     """
-    reads = list(joined(ranges, default_storage.gap_bytes))
+    reads = list(joined(ranges, storage.gap_bytes))
     contents = [
-        default_storage.read_range(pack_key, start, end - start) for start, end in reads
+        storage.read_range(pack_key, start, end - start) for start, end in reads
     ]
     starts = [start for start, _ in reads]
     found = []
@@ -54,7 +53,7 @@ def release(keys: Iterable[str]) -> None:
             raise ValueError(f"{key} is no member of a pack.")
         packs.setdefault(member.pack, []).append((member.offset, member.length))
     for pack, ranges in packs.items():
-        default_storage.release(pack, ranges)
+        storage.release(pack, ranges)
 
 
 def is_released(key: str) -> bool:
@@ -67,7 +66,7 @@ def is_released(key: str) -> bool:
     if member is None or not member.length:
         return False
     length = min(LOOK_BYTES, member.length)
-    if not is_zero(default_storage.read_range(member.pack, member.offset, length)):
+    if not is_zero(storage.read_range(member.pack, member.offset, length)):
         return False
     rest = member.offset + length, member.length - length
-    return is_zero(default_storage.read_range(member.pack, *rest))
+    return is_zero(storage.read_range(member.pack, *rest))

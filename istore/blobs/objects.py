@@ -1,7 +1,4 @@
-"""Objects of the default storage: put, get, open, measure, list and delete them.
-
-The two storages, ``LocalStorage`` and ``S3Storage``, answer the same calls.
-"""
+"""Objects of the default storage: put, get, open, measure, list and delete them."""
 
 from __future__ import annotations
 
@@ -10,10 +7,10 @@ from datetime import UTC, datetime, timedelta
 from typing import IO, Any
 
 from django.core.files.base import ContentFile
-from django.core.files.storage import default_storage
 
 from istore.blobs.keys import PROBES, MemberKey, probe_key
 from istore.blobs.members import release
+from istore.blobs.storage import storage
 from istore.blobs.stored import Stored
 
 
@@ -23,7 +20,7 @@ def put(
     """Store the bytes durably. A second put of the same key is a retry with the same bytes."""
     file = ContentFile(content, name=key)
     file.content_type = content_type
-    default_storage.save(key, file)
+    storage.save(key, file)
 
 
 def probe() -> None:
@@ -40,7 +37,7 @@ def get(key: str) -> bytes:
     A member of a pack is one read of its range; after its release that is zeros.
     """
     if member := MemberKey.parse(key):
-        return default_storage.read_range(*member)
+        return storage.read_range(*member)
     with open_blob(key) as file:
         return file.read()
 
@@ -51,15 +48,15 @@ def open_blob(key: str) -> IO[bytes]:
     A member of a pack is read in blocks, of which this call reads the first.
     """
     if member := MemberKey.parse(key):
-        return default_storage.open_range(*member)
-    return default_storage.open(key, "rb")
+        return storage.open_range(*member)
+    return storage.open(key, "rb")
 
 
 def size(key: str) -> int:
     """Return the size of the blob in bytes. The key of a member says it by itself."""
     if member := MemberKey.parse(key):
         return member.length
-    return default_storage.size(key)
+    return storage.size(key)
 
 
 def delete(keys: Iterable[str]) -> None:
@@ -67,10 +64,11 @@ def delete(keys: Iterable[str]) -> None:
 
     Raises ``OSError`` if one is left.
     """
-    objects, released = [], []
+    objects: list[str] = []
+    released: list[str] = []
     for key in filter(None, keys):
         (released if MemberKey.parse(key) else objects).append(key)
-    default_storage.delete_all(objects)
+    storage.delete_all(objects)
     release(released)
 
 
@@ -79,13 +77,13 @@ def trouble() -> str | None:
 
     A bucket is asked with a short timeout, and at most once every few seconds.
     """
-    return default_storage.trouble()
+    return storage.trouble()
 
 
 def listed(prefix: str) -> tuple[list[str], list[str]]:
     """Return the names of directories and of files directly below a prefix; empty if absent."""
     try:
-        return default_storage.listdir(prefix)
+        return storage.listdir(prefix)
     except FileNotFoundError:
         return [], []
 
@@ -96,7 +94,7 @@ def walk(prefix: str = "") -> Iterator[Stored]:
     Memory is bounded by the depth of the folders, whatever their number of objects. An object
     that is put or deleted meanwhile may or may not be yielded.
     """
-    return default_storage.walk(prefix)
+    return storage.walk(prefix)
 
 
 def open_uploads(before: datetime) -> Iterator[tuple[str, Callable[[], Any]]]:
@@ -104,4 +102,4 @@ def open_uploads(before: datetime) -> Iterator[tuple[str, Callable[[], Any]]]:
 
     Local storage has none; it has partial files (``Stored.is_partial``).
     """
-    return default_storage.open_uploads(before)
+    return storage.open_uploads(before)

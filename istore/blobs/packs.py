@@ -14,10 +14,9 @@ from collections.abc import Iterable
 from struct import Struct
 from typing import NamedTuple
 
-from django.core.files.storage import default_storage
-
 from istore.blobs.errors import PackDamaged
 from istore.blobs.keys import MemberKey
+from istore.blobs.storage import storage
 
 VERSION = 1
 MAGIC = b"IStorPak"
@@ -116,13 +115,14 @@ def read_index(key: str) -> list[Member]:
     """Return the members of a pack, in their order, by at most two reads.
 
     The index is checked, not the content of members: see ``Member.holds``. Raises
-    ``PackDamaged`` if anything in it does not add up, and ``FileNotFoundError``.
+    ``PackDamaged`` if anything in it does not add up, ``BlobDamaged`` if an object store sends
+    something else than was asked for or holds no byte, and ``FileNotFoundError``.
     """
-    tail, size = default_storage.read_tail(key, TAIL_BYTES)
+    tail, size = storage.read_tail(key, TAIL_BYTES)
     footer = _read_footer(key, tail, size)
     missing = size - len(tail) - footer.offset
     if missing > 0:
-        tail = default_storage.read_range(key, footer.offset, missing) + tail
+        tail = storage.read_range(key, footer.offset, missing) + tail
     sealed = tail[-footer.length - FOOTER_BYTES : -SEAL.size]
     if zlib.crc32(sealed) != footer.crc:
         raise PackDamaged(f"{key}: the checksum of its index is wrong.")
@@ -132,7 +132,7 @@ def read_index(key: str) -> list[Member]:
 class _Footer(NamedTuple):
     offset: int
     length: int
-    count: int
+    members: int
     version: int
     crc: int
 
@@ -143,7 +143,10 @@ def _read_footer(key: str, tail: bytes, size: int) -> _Footer:
     crc, magic = SEAL.unpack(tail[-SEAL.size :])
     if magic != MAGIC:
         raise PackDamaged(f"{key}: there is no footer at its end.")
-    footer = _Footer(*FIELDS.unpack_from(tail, len(tail) - FOOTER_BYTES), crc)
+    offset, length, members, version = FIELDS.unpack_from(
+        tail, len(tail) - FOOTER_BYTES
+    )
+    footer = _Footer(offset, length, members, version, crc)
     if footer.version != VERSION:
         raise PackDamaged(f"{key}: version {footer.version} of packs is unknown.")
     if footer.offset + footer.length + FOOTER_BYTES != size:
@@ -153,7 +156,8 @@ def _read_footer(key: str, tail: bytes, size: int) -> _Footer:
 
 def _index_of(members: Iterable[Member]) -> bytes:
     """Return the index: an entry of fixed size for each member, then all of their texts."""
-    entries, texts = [], []
+    entries: list[bytes] = []
+    texts: list[bytes] = []
     for member in members:
         own = (member.id.encode(), member.kind.encode(), member.content_type.encode())
         lengths = map(len, (*own, member.event))
@@ -165,9 +169,9 @@ def _index_of(members: Iterable[Member]) -> bytes:
 
 
 def _read_members(key: str, index: bytes, footer: _Footer) -> list[Member]:
-    entries = index[: footer.count * ENTRY.size]
-    if not footer.count or len(entries) < footer.count * ENTRY.size:
-        raise PackDamaged(f"{key}: its index has no room for {footer.count} members.")
+    entries = index[: footer.members * ENTRY.size]
+    if not footer.members or len(entries) < footer.members * ENTRY.size:
+        raise PackDamaged(f"{key}: its index has no room for {footer.members} members.")
     members, end, text = [], 0, len(entries)
     try:
         for offset, length, sha256, *lengths in ENTRY.iter_unpack(entries):

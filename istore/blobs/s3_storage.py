@@ -69,7 +69,7 @@ class S3Storage(BotoStorage):
     def client(self) -> Any:
         return self.connection.meta.client
 
-    def _save(self, name: str, content: File) -> str:
+    def _save(self, name: str, content: File[bytes]) -> str:
         """Put the object, in parts if it is large, and check that the store holds what was sent."""
         where = {"Bucket": self.bucket_name, "Key": self._normalize_name(name)}
         parameters = self._get_write_parameters(where["Key"], content)
@@ -77,7 +77,7 @@ class S3Storage(BotoStorage):
         put_file(self.client, where, content, **parameters)
         return name
 
-    def _open(self, name: str, mode: str = "rb") -> File:
+    def _open(self, name: str, mode: str = "rb") -> File[bytes]:
         key = self._normalize_name(name)
         try:
             return CheckedFile(key, mode, self)
