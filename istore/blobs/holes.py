@@ -54,16 +54,17 @@ def joined(
     ranges: Iterable[tuple[int, int]], gap: int = 0
 ) -> Iterator[tuple[int, int]]:
     """Yield the ranges as (start, end), in order, joined where at most ``gap`` lies between."""
-    start = end = None
+    span: tuple[int, int] | None = None
     for offset, length in sorted(ranges):
-        if end is not None and offset <= end + gap:
-            end = max(end, offset + length)
+        end = offset + length
+        if span and offset <= span[1] + gap:
+            span = span[0], max(span[1], end)
             continue
-        if end is not None:
-            yield start, end
-        start, end = offset, offset + length
-    if end is not None:
-        yield start, end
+        if span:
+            yield span
+        span = offset, end
+    if span:
+        yield span
 
 
 def _erase(descriptor: int, start: int, end: int, size: int) -> None:

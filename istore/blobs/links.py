@@ -6,9 +6,9 @@ from urllib.parse import urlencode
 
 from django.conf import settings
 from django.core import signing
-from django.core.files.storage import default_storage
 
 from istore.blobs.keys import MemberKey
+from istore.blobs.storage import storage
 
 SALT = "istore.blobs"
 
@@ -19,7 +19,7 @@ def presigned_url(key: str) -> str:
     The link to a member of a pack is our own on every storage, because a link of an object store
     would open the whole pack.
     """
-    return signed_link(key) if MemberKey.parse(key) else default_storage.url(key)
+    return signed_link(key) if MemberKey.parse(key) else storage.url(key)
 
 
 def signed_link(key: str) -> str:

@@ -31,12 +31,13 @@ class LocalStorage(FileSystemStorage):
     A put writes a temporary name, then fsync, rename, and fsync of the directory.
     """
 
+    can_release = True
     gap_bytes = 16 * 1024  # between two ranges that are read at once
 
     def __init__(self, location: str) -> None:
         super().__init__(location=location, file_permissions_mode=0o600)
 
-    def _save(self, name: str, content: File) -> str:
+    def _save(self, name: str, content: File[bytes]) -> str:
         path = Path(self.path(name))
         with new_file(path, with_directory=True) as file:
             size = 0

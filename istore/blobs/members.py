@@ -10,16 +10,14 @@ from __future__ import annotations
 from functools import partial
 from io import BufferedReader
 
-from django.core.files.storage import default_storage
-
 from istore.blobs.keys import INPUTS, MemberKey
-from istore.blobs.local_storage import LocalStorage
 from istore.blobs.packs import LEAD
+from istore.blobs.storage import storage
 
 
 def read(member: MemberKey) -> bytes:
     """Return the bytes of a member, by one read of its range. Raises ``FileNotFoundError``."""
-    content = default_storage.read_range(*member)
+    content = storage.read_range(*member)
     _check(member)
     return content
 
@@ -27,12 +25,12 @@ def read(member: MemberKey) -> bytes:
 def open_member(member: MemberKey) -> BufferedReader:
     """Return a member as a seekable file that is read in blocks; this reads the first."""
     _check(member)
-    return default_storage.open_range(*member, partial(_check, member))
+    return storage.open_range(*member, partial(_check, member))
 
 
 def _check(member: MemberKey) -> None:
     """Raise ``FileNotFoundError`` if the member was released."""
-    if isinstance(default_storage, LocalStorage) and not _is_live(member):
+    if storage.can_release and not _is_live(member):
         raise FileNotFoundError(f"{member} was released.")
 
 
@@ -40,11 +38,9 @@ def _is_live(member: MemberKey) -> bool:
     """Return whether the lead of a content, before it, or of a marker, behind it, stands."""
     end = member.offset + member.length
     if not member.pack.endswith(f".{INPUTS}"):
-        (behind,) = LEAD.unpack(default_storage.read_range(member.pack, end, LEAD.size))
+        (behind,) = LEAD.unpack(storage.read_range(member.pack, end, LEAD.size))
         if behind == member.length + 1:
             return True
     if member.offset < LEAD.size:
         return False
-    return any(
-        default_storage.read_range(member.pack, member.offset - LEAD.size, LEAD.size)
-    )
+    return any(storage.read_range(member.pack, member.offset - LEAD.size, LEAD.size))

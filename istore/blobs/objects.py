@@ -10,11 +10,11 @@ from datetime import UTC, datetime, timedelta
 from typing import IO, Any, TypeVar
 
 from django.core.files.base import ContentFile
-from django.core.files.storage import default_storage
 
 from istore.blobs import members, moves
 from istore.blobs.keys import PROBES, MemberKey, probe_key
 from istore.blobs.releases import release
+from istore.blobs.storage import storage
 from istore.blobs.stored import Stored
 
 Read = TypeVar("Read")
@@ -26,7 +26,7 @@ def put(
     """Store the bytes durably. A second put of the same key is a retry with the same bytes."""
     file = ContentFile(content, name=key)
     file.content_type = content_type
-    default_storage.save(key, file)
+    storage.save(key, file)
 
 
 def probe() -> None:
@@ -45,7 +45,7 @@ def get(key: str) -> bytes:
 def _get(key: str) -> bytes:
     if member := MemberKey.parse(key):
         return members.read(member)
-    with default_storage.open(key, "rb") as file:
+    with storage.open(key, "rb") as file:
         return file.read()
 
 
@@ -60,7 +60,7 @@ def open_blob(key: str) -> IO[bytes]:
 def _open(key: str) -> IO[bytes]:
     if member := MemberKey.parse(key):
         return members.open_member(member)
-    return default_storage.open(key, "rb")
+    return storage.open(key, "rb")
 
 
 def _wherever_it_is(read: Callable[[str], Read], key: str) -> Read:
@@ -78,7 +78,7 @@ def size(key: str) -> int:
     """Return the size of the blob in bytes. The key of a member says it by itself."""
     if member := MemberKey.parse(key):
         return member.length
-    return default_storage.size(key)
+    return storage.size(key)
 
 
 def delete(keys: Iterable[str]) -> None:
@@ -89,7 +89,7 @@ def delete(keys: Iterable[str]) -> None:
     objects, released = [], []
     for key in filter(None, keys):
         (released if MemberKey.parse(key) else objects).append(key)
-    default_storage.delete_all(objects)
+    storage.delete_all(objects)
     release(released)
 
 
@@ -98,13 +98,13 @@ def trouble() -> str | None:
 
     A bucket is asked with a short timeout, and at most once every few seconds.
     """
-    return default_storage.trouble()
+    return storage.trouble()
 
 
 def listed(prefix: str) -> tuple[list[str], list[str]]:
     """Return the names of directories and of files directly below a prefix; empty if absent."""
     try:
-        return default_storage.listdir(prefix)
+        return storage.listdir(prefix)
     except FileNotFoundError:
         return [], []
 
@@ -115,12 +115,12 @@ def walk(prefix: str = "") -> Iterator[Stored]:
     Memory is bounded by the depth of the folders, whatever their number of objects. An object
     that is put or deleted meanwhile may or may not be yielded.
     """
-    return default_storage.walk(prefix)
+    return storage.walk(prefix)
 
 
 def files_in(prefix: str) -> Iterator[Stored]:
     """Yield the objects directly below a prefix that ends with a slash."""
-    return default_storage.files_in(prefix)
+    return storage.files_in(prefix)
 
 
 def open_uploads(before: datetime) -> Iterator[tuple[str, Callable[[], Any]]]:
@@ -128,4 +128,4 @@ def open_uploads(before: datetime) -> Iterator[tuple[str, Callable[[], Any]]]:
 
     Local storage has none; it has partial files (``Stored.is_partial``).
     """
-    return default_storage.open_uploads(before)
+    return storage.open_uploads(before)

@@ -10,17 +10,16 @@ from __future__ import annotations
 from collections.abc import Iterable
 from datetime import datetime
 
-from django.core.files.storage import default_storage
 from django.db.models.functions import Now
 
 from istore.blobs.keys import MemberKey
-from istore.blobs.local_storage import LocalStorage
+from istore.blobs.storage import storage
 from istore.models import ReleasedMember
 
 
 def are_kept() -> bool:
     """Return whether releases are noted: where packs cannot be changed in place."""
-    return not isinstance(default_storage, LocalStorage)
+    return not storage.can_release
 
 
 def note(members: Iterable[MemberKey]) -> None:

@@ -18,13 +18,12 @@ from dataclasses import dataclass
 from struct import Struct
 from typing import NamedTuple
 
-from django.core.files.storage import default_storage
-
 from istore.blobs import pack_notes
 from istore.blobs.errors import PackDamaged
 from istore.blobs.holes import is_zero
 from istore.blobs.keys import INPUTS, RECORDS, MemberKey
 from istore.blobs.ranges import read_ranges
+from istore.blobs.storage import storage
 from istore.uuids import uuid7
 
 VERSION = 1
@@ -178,7 +177,7 @@ def read_index(key: str) -> list[Member]:
 
     Raises ``PackDamaged`` if anything in the index does not add up, and ``FileNotFoundError``.
     """
-    tail, size = default_storage.read_tail(key, TAIL_BYTES)
+    tail, size = storage.read_tail(key, TAIL_BYTES)
     if len(tail) < FOOTER_BYTES:
         raise PackDamaged(f"{key}: {size} bytes are no pack.")
     offset, count, version = FIELDS.unpack_from(tail, len(tail) - FOOTER_BYTES)
@@ -190,7 +189,7 @@ def read_index(key: str) -> list[Member]:
     if not count or offset + count * ENTRY.size + FOOTER_BYTES != size:
         raise PackDamaged(f"{key}: its footer tells of another size than {size}.")
     if (missing := size - len(tail) - offset) > 0:
-        tail = default_storage.read_range(key, offset, missing) + tail
+        tail = storage.read_range(key, offset, missing) + tail
     sealed = tail[offset - size : -SEAL.size]
     if zlib.crc32(sealed) != crc:
         raise PackDamaged(f"{key}: the checksum of its index is wrong.")
@@ -276,9 +275,7 @@ def _lead_of(content: MemberKey) -> int:
     if content.offset in pack_notes.released_in(content.pack):
         return 0
     try:
-        lead = default_storage.read_range(
-            content.pack, content.offset - LEAD.size, LEAD.size
-        )
+        lead = storage.read_range(content.pack, content.offset - LEAD.size, LEAD.size)
     except FileNotFoundError:
         return 0
     return LEAD.unpack(lead)[0]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import os
 from collections.abc import Callable
+from typing import Any
 
 BLOCK = 256 * 1024  # read at once for readers that want little
 
@@ -29,7 +30,7 @@ class RangeFile(io.RawIOBase):
         self._offset, self._length = offset, length
         self._position = 0
 
-    def buffered(self) -> io.BufferedReader:
+    def buffered(self) -> io.BufferedReader[Any]:
         """Return a file that reads this one in blocks. The first block is read by this call."""
         file = io.BufferedReader(self, max(1, min(BLOCK, self._length)))
         try:
@@ -61,7 +62,7 @@ class RangeFile(io.RawIOBase):
         self._position = position
         return position
 
-    def readinto(self, buffer: memoryview) -> int:
+    def readinto(self, buffer: Any) -> int:
         content = self._next(len(buffer))
         buffer[: len(content)] = content
         return len(content)

@@ -5,9 +5,8 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections.abc import Sequence
 
-from django.core.files.storage import default_storage
-
 from istore.blobs.holes import joined
+from istore.blobs.storage import storage
 
 
 def read_ranges(pack_key: str, ranges: Sequence[tuple[int, int]]) -> list[bytes]:
@@ -16,9 +15,9 @@ def read_ranges(pack_key: str, ranges: Sequence[tuple[int, int]]) -> list[bytes]
     Ranges that lie close together are read at once. Raises ``FileNotFoundError`` if there is no
     such pack, and ``BlobDamaged`` if it ends before a range.
     """
-    reads = list(joined(ranges, default_storage.gap_bytes))
+    reads = list(joined(ranges, storage.gap_bytes))
     contents = [
-        default_storage.read_range(pack_key, start, end - start) for start, end in reads
+        storage.read_range(pack_key, start, end - start) for start, end in reads
     ]
     starts = [start for start, _ in reads]
     found = []

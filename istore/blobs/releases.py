@@ -10,11 +10,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from django.core.files.storage import default_storage
-
 from istore.blobs import pack_notes
 from istore.blobs.keys import MemberKey
 from istore.blobs.packs import LEAD, Member, read_index
+from istore.blobs.storage import storage
 from istore.failpoints import failpoint
 
 INDEX_BYTES = 40  # of a member in the index, and a little more
@@ -51,7 +50,7 @@ def _release_in(pack: str, released: list[MemberKey]) -> None:
         # A member is dead for readers with its lead, before its first byte goes.
         leads = [offset - LEAD.size for offset in whole]
         ranges = [_range_of(each, by_content) for each in released]
-        allocated = default_storage.release(pack, leads, ranges)
+        allocated = storage.release(pack, leads, ranges)
         failpoint("packs.released")
         # Blocks are given back, so a pack without members takes hardly more than its index.
         # Only then are the others looked at.
@@ -60,7 +59,7 @@ def _release_in(pack: str, released: list[MemberKey]) -> None:
         if any(_is_live(pack, each) for each in members if each.offset not in whole):
             return
     # No member is ever added to a pack, so it cannot become needed again.
-    default_storage.delete_all([pack])
+    storage.delete_all([pack])
 
 
 def _range_of(key: MemberKey, by_content: dict[int, Member]) -> tuple[int, int]:
@@ -73,6 +72,6 @@ def _range_of(key: MemberKey, by_content: dict[int, Member]) -> tuple[int, int]:
 def _is_live(pack: str, member: Member) -> bool:
     lead_at = member.offset - LEAD.size
     try:
-        return any(default_storage.read_range(pack, lead_at, LEAD.size))
+        return any(storage.read_range(pack, lead_at, LEAD.size))
     except FileNotFoundError:
         return False

@@ -46,6 +46,7 @@ class S3Storage(BotoStorage):
     the put returns.
     """
 
+    can_release = False  # an object is replaced, never changed
     gap_bytes = 256 * 1024  # between two ranges that are read at once
 
     def __init__(self, **options: Any) -> None:
@@ -69,7 +70,7 @@ class S3Storage(BotoStorage):
     def client(self) -> Any:
         return self.connection.meta.client
 
-    def _save(self, name: str, content: File) -> str:
+    def _save(self, name: str, content: File[bytes]) -> str:
         """Put the object, in parts if it is large, and check that the store holds what was sent."""
         where = {"Bucket": self.bucket_name, "Key": self._normalize_name(name)}
         parameters = self._get_write_parameters(where["Key"], content)
@@ -77,7 +78,7 @@ class S3Storage(BotoStorage):
         put_file(self.client, where, content, **parameters)
         return name
 
-    def _open(self, name: str, mode: str = "rb") -> File:
+    def _open(self, name: str, mode: str = "rb") -> File[bytes]:
         key = self._normalize_name(name)
         try:
             return CheckedFile(key, mode, self)

@@ -4,21 +4,20 @@ from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
-
     dependencies = [
-        ('istore', '0007_note_released_members'),
+        ("istore", "0007_note_released_members"),
     ]
 
     operations = [
         migrations.CreateModel(
-            name='MovedBlob',
+            name="MovedBlob",
             fields=[
-                ('old_key', models.TextField(primary_key=True, serialize=False)),
-                ('new_key', models.TextField()),
-                ('moved_at', models.DateTimeField()),
+                ("old_key", models.TextField(primary_key=True, serialize=False)),
+                ("new_key", models.TextField()),
+                ("moved_at", models.DateTimeField()),
             ],
             options={
-                'indexes': [models.Index(models.F('moved_at'), name='moved_by_age')],
+                "indexes": [models.Index(models.F("moved_at"), name="moved_by_age")],
             },
         ),
     ]
