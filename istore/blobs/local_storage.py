@@ -95,24 +95,22 @@ class LocalStorage(FileSystemStorage):
     def open_range(
         self, name: str, offset: int, length: int, check: Callable[[], None]
     ) -> BufferedReader:
-        """Return this range of a file as a file; ``check`` is called at its end."""
+        """Return this range of a file as a file; ``check`` is called after each read."""
         descriptor = os.open(self._path(name), os.O_RDONLY)
         read, close = partial(_read, name, descriptor), partial(os.close, descriptor)
         return RangeFile(read, offset, length, check, close).buffered()
 
     def release(
         self, name: str, leads: Sequence[int], ranges: Sequence[tuple[int, int]]
-    ) -> int:
-        """Turn the ranges of a file into zeros; return the bytes that its blocks take then.
+    ) -> None:
+        """Turn the ranges of a file into zeros; a missing file counts as gone.
 
-        Four bytes at each offset of ``leads`` become zeros first. A missing file counts as gone.
+        Four bytes at each offset of ``leads`` become zeros first.
         """
         with suppress(FileNotFoundError), open(self._path(name), "r+b", 0) as file:
             for lead in leads:
                 os.pwrite(file.fileno(), bytes(4), lead)
             erase_ranges(file, ranges)
-            return os.fstat(file.fileno()).st_blocks * 512  # st_blocks counts these
-        return 0
 
     @contextmanager
     def _reading(self, name: str) -> Iterator[int]:

@@ -1,11 +1,12 @@
 """Packs: the inputs, or the records, of many inferences of one model and hour in one object.
 
-A member is a *marker*, its *lead*, and its *content*, as they are: the range of a content in the
-pack *is* the content. In ``.records`` the content is the answer; in ``.inputs`` it is the input,
-and there is no marker. The lead is a number of four bytes, the length of the marker plus one.
-So the marker is found from the key of the content, and a lead of zero says that the member was
-released. Behind the members are an index and a footer (docs/reference/pack-format.md). The
-index outlives a member that is released on disk, so it tells no id, no hash and no type.
+A member is a *marker* and a *content*, as they are: the range of a content in the pack *is* the
+content. In ``.records`` the content is the answer; in ``.inputs`` it is the input, and the marker
+is empty. Before each of the two stands its *lead*, a number of four bytes. A lead of zero says
+that what follows it was released, or that there is no marker. That of a marker is ``MARKED``, and
+that of a content the length of its marker plus one, by which the marker is found. Behind the
+members are an index and a footer (docs/reference/pack-format.md). The index outlives a member
+that is released on disk, so it tells no id, no hash and no type.
 
 A pack is put once and never written to, except that members are released.
 """
@@ -18,9 +19,8 @@ from dataclasses import dataclass
 from struct import Struct
 from typing import NamedTuple
 
-from istore.blobs import pack_notes
+from istore.blobs import moves, pack_notes
 from istore.blobs.errors import PackDamaged
-from istore.blobs.holes import is_zero
 from istore.blobs.keys import INPUTS, RECORDS, MemberKey
 from istore.blobs.ranges import read_ranges
 from istore.blobs.storage import storage
@@ -29,10 +29,9 @@ from istore.uuids import uuid7
 VERSION = 1
 MAGIC = b"IStorPak"
 # All numbers are little-endian.
-LEAD = Struct("<I")  # length of the marker before it, plus one; 0: released
-ENTRY = Struct(
-    "<16sQIQ"
-)  # capture, offset of the marker, lengths of marker and content
+LEAD = Struct("<I")  # 0: released
+MARKED = 2**32 - 1  # the lead of a marker
+ENTRY = Struct("<16sQIQ")  # capture, offset of the member, lengths of marker, content
 FIELDS = Struct("<QII")  # offset of the index, number of members, version
 SEAL = Struct("<I8s")  # CRC-32 of the index and of the fields, magic
 FOOTER_BYTES = FIELDS.size + SEAL.size
@@ -48,9 +47,14 @@ class Member(NamedTuple):
     length: int
 
     @property
+    def marker_offset(self) -> int:
+        """Where its marker begins."""
+        return self.start + LEAD.size
+
+    @property
     def offset(self) -> int:
         """Where its content begins."""
-        return self.start + self.marker_length + LEAD.size
+        return self.marker_offset + self.marker_length + LEAD.size
 
     @property
     def end(self) -> int:
@@ -63,7 +67,7 @@ class Member(NamedTuple):
 
     def marker_key(self, pack: str) -> str:
         """Return the storage key of its marker."""
-        return str(MemberKey(pack, self.start, self.marker_length))
+        return str(MemberKey(pack, self.marker_offset, self.marker_length))
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +104,8 @@ def _build(key: str, members: Iterable[tuple[bytes, bytes, bytes]]) -> Pack:
     for unique, marker, content in members:
         member = Member(unique, end, len(marker), len(content))
         placed.append(member)
-        pieces += marker, LEAD.pack(len(marker) + 1), content
+        pieces += LEAD.pack(MARKED if marker else 0), marker
+        pieces += LEAD.pack(len(marker) + 1), content
         end = member.end
     if not placed:
         raise ValueError("A pack has at least one member.")
@@ -219,33 +224,62 @@ def read_records(pairs: Sequence[tuple[str, str]]) -> dict[str, tuple[bytes, byt
     """Return marker and answer of records of one pack, by the keys of their markers.
 
     ``pairs`` are the keys of marker and answer. The records are read together. Those that were
-    released, and those of a missing pack, are left out. Raises ``PackDamaged``.
+    released, those without a marker, and those of a missing pack are left out. Raises
+    ``PackDamaged``.
     """
     if not pairs:
         return {}
     pack = pack_of(pairs[0][0])
     placed = [(_parse(marker), _parse(answer)) for marker, answer in pairs]
-    ranges = [(m.offset, a.offset + a.length - m.offset) for m, a in placed]
+    starts = [marker.offset - LEAD.size for marker, _ in placed]
+    ends = [answer.offset + answer.length for _, answer in placed]
+    offsets = [each.offset for pair in placed for each in pair]
     try:
-        contents = read_ranges(pack, ranges)
+        records = read_ranges(
+            pack,
+            [(start, end - start) for start, end in zip(starts, ends, strict=True)],
+        )
+        # On disk a lead becomes zero before the first byte does: it is read after the last.
+        leads = read_leads(pack, offsets) if storage.can_release else None
     except FileNotFoundError:
         return {}
-    released = pack_notes.released_in(pack)
+    if leads is None:
+        spans = zip(records, placed, strict=True)
+        read = [
+            r[at : at + LEAD.size]
+            for r, (m, _) in spans
+            for at in (0, LEAD.size + m.length)
+        ]
+        leads = _heeding_notes(pack, offsets, read)
     found = {}
-    for (key, _), (marker, answer), content in zip(
-        pairs, placed, contents, strict=True
-    ):
-        (lead,) = LEAD.unpack_from(content, marker.length)
-        if not lead or answer.offset in released:
+    for number, ((key, _), record) in enumerate(zip(pairs, records, strict=True)):
+        of_marker, of_answer = leads[2 * number : 2 * number + 2]
+        if not of_marker or not of_answer:
             continue
-        if lead != marker.length + 1:
+        length = placed[number][0].length
+        if (of_marker, of_answer) != (MARKED, length + 1):
             raise PackDamaged(f"{key}: no marker of this length is there.")
-        text = content[: marker.length]
-        if not is_zero(
-            text
-        ):  # an erasure may take a marker alone, and leave the answer
-            found[key] = text, content[marker.length + LEAD.size :]
+        text = record[LEAD.size : LEAD.size + length]
+        found[key] = text, record[2 * LEAD.size + length :]
     return found
+
+
+def read_leads(pack: str, offsets: Sequence[int]) -> list[int]:
+    """Return the lead before each of these offsets; 0 also where a release is noted."""
+    if min(offsets) < LEAD.size:
+        raise PackDamaged(f"{pack}: no member begins at {min(offsets)}.")
+    leads = read_ranges(pack, [(offset - LEAD.size, LEAD.size) for offset in offsets])
+    return _heeding_notes(pack, offsets, leads)
+
+
+def _heeding_notes(
+    pack: str, offsets: Sequence[int], leads: Sequence[bytes]
+) -> list[int]:
+    released = pack_notes.released_in(pack)
+    return [
+        0 if offset in released else LEAD.unpack(lead)[0]
+        for offset, lead in zip(offsets, leads, strict=True)
+    ]
 
 
 def marker_key_of(answer_key: str) -> str | None:
@@ -256,9 +290,10 @@ def marker_key_of(answer_key: str) -> str | None:
     answer = _parse(answer_key)
     lead = _lead_of(answer)
     if not lead:
-        return None
+        moved_to = moves.new_key_of(answer_key)
+        return marker_key_of(moved_to) if moved_to else None
     start = answer.offset - LEAD.size - (lead - 1)
-    if start < 0:
+    if start < LEAD.size:
         raise PackDamaged(f"{answer_key}: its marker would begin before the pack.")
     return str(MemberKey(answer.pack, start, lead - 1))
 
@@ -269,13 +304,9 @@ def is_released(content_key: str) -> bool:
 
 
 def _lead_of(content: MemberKey) -> int:
-    """Return the lead of a member; 0 if it was released, or its pack is gone."""
-    if content.offset < LEAD.size:
-        raise PackDamaged(f"{content}: no member has its content there.")
-    if content.offset in pack_notes.released_in(content.pack):
-        return 0
+    """Return the lead of a content; 0 if it was released, or its pack is gone."""
     try:
-        lead = storage.read_range(content.pack, content.offset - LEAD.size, LEAD.size)
+        (lead,) = read_leads(content.pack, [content.offset])
     except FileNotFoundError:
         return 0
-    return LEAD.unpack(lead)[0]
+    return lead

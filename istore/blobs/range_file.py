@@ -14,7 +14,7 @@ class RangeFile(io.RawIOBase):
     """A range of an object, as a seekable file that is read when a reader asks.
 
     ``read_range`` returns the bytes of the object at an offset, exactly as many as it is told.
-    ``check`` is called whenever a read came to the end of the range, before it returns.
+    ``check`` is called after each read of it, before its bytes are given out.
     """
 
     def __init__(
@@ -75,9 +75,8 @@ class RangeFile(io.RawIOBase):
         if length <= 0:
             return b""
         content = self._read_range(self._offset + self._position, length)
+        self._check()
         self._position += length
-        if self._position == self._length:
-            self._check()
         return content
 
 

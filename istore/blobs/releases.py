@@ -9,15 +9,13 @@ release is noted (``pack_notes.py``), and the pack is rewritten later.
 from __future__ import annotations
 
 from collections.abc import Iterable
+from itertools import islice
 
 from istore.blobs import pack_notes
 from istore.blobs.keys import MemberKey
-from istore.blobs.packs import LEAD, Member, read_index
+from istore.blobs.packs import LEAD, Member, read_index, read_leads
 from istore.blobs.storage import storage
 from istore.failpoints import failpoint
-
-INDEX_BYTES = 40  # of a member in the index, and a little more
-ALLOWANCE_BYTES = 3 * 4096  # blocks at the ends of the index and the footer
 
 
 def release(keys: Iterable[str]) -> None:
@@ -45,33 +43,38 @@ def _release_in(pack: str, released: list[MemberKey]) -> None:
     except FileNotFoundError:
         return
     by_content = {each.offset: each for each in members}
+    by_marker = {each.marker_offset: each for each in members}
     whole = {each.offset for each in released} & by_content.keys()
-    if len(whole) < len(members):
-        # A member is dead for readers with its lead, before its first byte goes.
-        leads = [offset - LEAD.size for offset in whole]
-        ranges = [_range_of(each, by_content) for each in released]
-        allocated = storage.release(pack, leads, ranges)
+    left = [each for each in members if each.offset not in whole]
+    if left:
+        # A member is dead for readers with its leads, before its first byte goes.
+        leads, ranges = [], []
+        for key in released:
+            if member := by_content.get(key.offset):
+                leads += member.start, member.offset - LEAD.size
+                ranges.append((member.start, member.end - member.start))
+            elif member := by_marker.get(key.offset):
+                leads.append(member.start)
+                ranges.append((member.marker_offset, member.marker_length))
+        storage.release(pack, leads, ranges)
         failpoint("packs.released")
-        # Blocks are given back, so a pack without members takes hardly more than its index.
-        # Only then are the others looked at.
-        if allocated > ALLOWANCE_BYTES + INDEX_BYTES * len(members):
-            return
-        if any(_is_live(pack, each) for each in members if each.offset not in whole):
+        if _has_live(pack, left):
             return
     # No member is ever added to a pack, so it cannot become needed again.
     storage.delete_all([pack])
 
 
-def _range_of(key: MemberKey, by_content: dict[int, Member]) -> tuple[int, int]:
-    member = by_content.get(key.offset)
-    if member is None:  # a marker alone
-        return key.offset, key.length
-    return member.start, member.end - member.start
+def _has_live(pack: str, members: list[Member]) -> bool:
+    """Return whether one of the members is live, looking from both ends towards the middle.
 
-
-def _is_live(pack: str, member: Member) -> bool:
-    lead_at = member.offset - LEAD.size
+    Members go by age, or anywhere; so hardly ever more than a few are looked at.
+    """
+    both = zip(reversed(members), members, strict=True)
+    inwards = (each for pair in both for each in pair)
     try:
-        return any(storage.read_range(pack, lead_at, LEAD.size))
+        return any(
+            any(read_leads(pack, [each.offset]))
+            for each in islice(inwards, len(members))
+        )
     except FileNotFoundError:
         return False

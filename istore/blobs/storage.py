@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import datetime
 from io import BufferedReader
 from typing import IO, Any, Protocol, cast
@@ -43,7 +43,7 @@ class BlobStorage(Protocol):
     ) -> BufferedReader: ...
     def release(
         self, name: str, leads: Sequence[int], ranges: Sequence[tuple[int, int]]
-    ) -> int: ...
+    ) -> None: ...
 
 
 storage = cast(BlobStorage, default_storage)
