@@ -18,6 +18,7 @@ from inferences.models import (
     InferencePayload,
     MetadataChange,
     PendingTruth,
+    RegisteredModel,
     SavedView,
     SourceName,
     UploadGrant,
@@ -49,21 +50,24 @@ def former_values(project: Project, carried: Carried) -> int:
     for model in project.models.order_by("pk"):
         for row in carried.changes(model):
             with transaction.atomic():
-                payload = (
-                    InferencePayload.objects.beside(model)
-                    .filter(id=row.row_id)
-                    .select_for_update()
-                    .first()
-                )
+                payload = _locked(model, row.row_id)
                 if payload is not None and payload.answer_storage_key:
                     # The note is committed first, so a missing marker is always explained.
                     _say_erased(model.pk, row.row_id)
-            if payload is not None and payload.answer_storage_key:
-                marker = marker_key(payload.answer_storage_key)
-                blobs.delete([marker] if marker else [])
+            # The lock keeps the record where it is, whose pack may be rewritten meanwhile.
+            with transaction.atomic():
+                payload = _locked(model, row.row_id)
+                if payload is not None and payload.answer_storage_key:
+                    marker = marker_key(payload.answer_storage_key)
+                    blobs.delete([marker] if marker else [])
             MetadataChange.objects.filter(pk=row.pk).delete()
             went += 1
     return went
+
+
+def _locked(model: RegisteredModel, row_id: int) -> InferencePayload | None:
+    rows = InferencePayload.objects.beside(model).filter(id=row_id)
+    return rows.select_for_update().first()
 
 
 def _say_erased(model_key: int, row_id: int) -> None:

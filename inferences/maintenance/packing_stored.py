@@ -6,15 +6,17 @@ deleted. A kill between two steps leaves a pack, or objects, that no row names: 
 of what is stored, and the collector deletes them. So the work may be stopped at any moment and
 begun again, and every batch is whole or undone.
 
-A row with an intent is left alone: whoever removes it has read its keys. What changes a row
-meanwhile finds it by its id, and reads its keys anew.
+A row with an intent is left alone: whoever removes it has read its keys. So is one whose marker
+was read here and is being erased. What changes a row meanwhile finds it by its id, and reads its
+keys anew.
 """
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass
-from uuid import uuid4
+from uuid import UUID
 
 import orjson
 from django.conf import settings
@@ -40,8 +42,22 @@ class Stored:
     data_key: str
     answer_key: str
     data: bytes | None  # None: it has no input, or one that stays an object of its own
-    marker: bytes
+    marker: bytes  # empty: an erasure took it
     answer: bytes
+
+    @property
+    def marker_key(self) -> str:
+        """The key of its marker, beside the answer."""
+        return f"{self.answer_key.rpartition('/')[0]}/{blobs.METADATA}"
+
+    @property
+    def unique(self) -> bytes:
+        """The UUID of the capture, which names the folder of its objects."""
+        name = self.answer_key.rsplit("/", 2)[-2]
+        try:
+            return UUID(name).bytes
+        except ValueError:
+            return hashlib.sha256(name.encode()).digest()[:16]
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,25 +140,21 @@ def _pack(model: RegisteredModel, hour: str, stored: list[Stored]) -> int:
     if with_data:
         inputs = packs.build_inputs(
             packs.new_key(hour, packs.INPUTS),
-            [(_unique(each), each.data or b"") for each in with_data],
+            [(each.unique, each.data or b"") for each in with_data],
         )
         blobs.put(inputs.key, inputs.body)
         for each, member in zip(with_data, inputs.members, strict=True):
             data_keys[each.row_id] = member.content_key(inputs.key)
     records = packs.build_records(
         packs.new_key(hour, packs.RECORDS),
-        [
-            (_unique(e), _marker(e.marker, data_keys[e.row_id]), e.answer)
-            for e in stored
-        ],
+        [(e.unique, _marker(e.marker, data_keys[e.row_id]), e.answer) for e in stored],
     )
     blobs.put(records.key, records.body)
     failpoint("packing.put")
-    answer_keys = {
-        each.row_id: member.content_key(records.key)
-        for each, member in zip(stored, records.members, strict=True)
-    }
-    moved = _repoint(model, stored, data_keys, answer_keys)
+    pairs = list(zip(stored, records.members, strict=True))
+    answer_keys = {e.row_id: member.content_key(records.key) for e, member in pairs}
+    marker_keys = {e.row_id: member.marker_key(records.key) for e, member in pairs}
+    moved = _repoint(model, stored, data_keys, answer_keys, marker_keys)
     failpoint("packing.repointed")
     old = [each for each in stored if each.row_id in moved]
     unused = [each for each in stored if each.row_id not in moved]
@@ -180,26 +192,18 @@ def _marker(marker: bytes, data_key: str) -> bytes:
     )
 
 
-def _unique(stored: Stored) -> bytes:
-    """Return the UUID of the capture, which names the folder of its objects."""
-    name = stored.answer_key.rsplit("/", 2)[-2]
-    try:
-        return bytes.fromhex(name.replace("-", "").ljust(32, "0")[:32])
-    except ValueError:
-        return uuid4().bytes
-
-
 REPOINT = f"""
 UPDATE {InferencePayload._meta.db_table} AS payload
 SET data_storage_key = moved.new_data, answer_storage_key = moved.new_answer
 FROM unnest(%(ids)s::bigint[], %(old_data)s::text[], %(old_answers)s::text[],
-            %(new_data)s::text[], %(new_answers)s::text[])
-     AS moved (id, old_data, old_answer, new_data, new_answer)
+            %(new_data)s::text[], %(new_answers)s::text[], %(marked)s::boolean[])
+     AS moved (id, old_data, old_answer, new_data, new_answer, is_marked)
 WHERE payload.model_key = %(model)s AND payload.id = moved.id
   AND payload.id BETWEEN %(lowest)s AND %(highest)s
   AND payload.data_storage_key = moved.old_data
   AND payload.answer_storage_key = moved.old_answer
   AND removal_at IS NULL AND input_removal_at IS NULL
+  AND NOT (is_marked AND coalesce(notes ? 'marker_erased', false))
 RETURNING payload.id
 """
 
@@ -209,6 +213,7 @@ def _repoint(
     stored: list[Stored],
     data_keys: dict[int, str],
     answer_keys: dict[int, str],
+    marker_keys: dict[int, str],
 ) -> set[int]:
     """Point the rows at their members, in one statement; return those that were as read."""
     ids = [each.row_id for each in stored]
@@ -221,6 +226,7 @@ def _repoint(
         "old_answers": [each.answer_key for each in stored],
         "new_data": [data_keys[each] for each in ids],
         "new_answers": [answer_keys[each] for each in ids],
+        "marked": [each.marker != b"" for each in stored],
     }
     with transaction.atomic():
         with connection.cursor() as cursor:
@@ -229,4 +235,5 @@ def _repoint(
         kept = [each for each in stored if each.row_id in moved]
         moves.note({each.data_key: data_keys[each.row_id] for each in kept})
         moves.note({each.answer_key: answer_keys[each.row_id] for each in kept})
+        moves.note({e.marker_key: marker_keys[e.row_id] for e in kept if e.marker})
     return moved

@@ -88,10 +88,13 @@ def rewrite(pack: str) -> Rewritten:
     if not live:
         _delete(pack)
         return Rewritten(deleted=1, bytes=gone)
-    new = _copy(pack, live, released)
+    try:
+        new = _copy(pack, live, released)
+    except FileNotFoundError:  # another process has rewritten it meanwhile
+        return Rewritten()
     blobs.put(new.key, new.body)
     failpoint("rewriting.copied")
-    if not _repoint(pack, live, new):
+    if not _repoint(pack, live, released, new):
         blobs.delete([new.key])
         return Rewritten(waiting=1)
     failpoint("rewriting.repointed")
@@ -107,8 +110,8 @@ def _copy(pack: str, live: list[Member], released: set[int]) -> Pack:
         (
             each.unique,
             b""
-            if each.start in released
-            else old[each.start : each.start + each.marker_length],
+            if each.marker_offset in released
+            else old[each.marker_offset : each.offset - packs.LEAD.size],
             old[each.offset : each.end],
         )
         for each in live
@@ -120,8 +123,12 @@ def _copy(pack: str, live: list[Member], released: set[int]) -> Pack:
 
 
 @transaction.atomic
-def _repoint(pack: str, live: list[Member], new: Pack) -> bool:
-    """Point the rows at the new pack; return False, changing nothing, unless all have one."""
+def _repoint(pack: str, live: list[Member], released: set[int], new: Pack) -> bool:
+    """Point the rows at the new pack; return False, changing nothing, unless all have one.
+
+    Nor may anything be released that was not when it was copied. A marker is released alone
+    under the lock of its row, so none is from here on.
+    """
     moved = {
         old.content_key(pack): copy.content_key(new.key)
         for old, copy in zip(live, new.members, strict=True)
@@ -133,9 +140,10 @@ def _repoint(pack: str, live: list[Member], new: Pack) -> bool:
     found = _repoint_rows(pack, moved)
     for repoint in also_named_by:
         found |= repoint(moved | markers)
-    if found != set(moved):
+    left = moved.keys() - found
+    if left or pack_notes.released_in(pack) != released:
         transaction.set_rollback(True)
-        logger.info("%s waits: %d members without a row", pack, len(moved) - len(found))
+        logger.info("%s waits: %d members without a row", pack, len(left))
         return False
     moves.note(moved | markers)
     pack_notes.note(MemberKey.parse(key) for key in moved)

@@ -12,6 +12,7 @@ from datetime import datetime, timedelta
 
 from django.db.models.functions import Now
 
+from istore.db.brief_use import brief_use
 from istore.models import MovedBlob
 
 KEPT = timedelta(
@@ -34,7 +35,8 @@ def note(moved: Mapping[str, str]) -> None:
 def new_key_of(key: str) -> str | None:
     """Return where the blob of this key went lately; None if it was not moved."""
     rows = MovedBlob.objects.filter(old_key=key)
-    return rows.values_list("new_key", flat=True).first()
+    with brief_use():
+        return rows.values_list("new_key", flat=True).first()
 
 
 def forget_old(at: datetime) -> int:

@@ -65,20 +65,24 @@ def _open(key: str) -> IO[bytes]:
 
 def _wherever_it_is(read: Callable[[str], Read], key: str) -> Read:
     """Return what is read under the key, or under the one that it was moved to meanwhile."""
-    try:
-        return read(key)
-    except FileNotFoundError:
-        moved_to = moves.new_key_of(key)
-        if moved_to is None:
-            raise
-        return read(moved_to)
+    while True:
+        try:
+            return read(key)
+        except FileNotFoundError:
+            moved_to = moves.new_key_of(key)
+            if moved_to is None:
+                raise
+            key = moved_to
 
 
 def size(key: str) -> int:
     """Return the size of the blob in bytes. The key of a member says it by itself."""
-    if member := MemberKey.parse(key):
-        return member.length
-    return storage.size(key)
+    return _wherever_it_is(_size, key)
+
+
+def _size(key: str) -> int:
+    member = MemberKey.parse(key)
+    return storage.size(key) if member is None else member.length
 
 
 def delete(keys: Iterable[str]) -> None:

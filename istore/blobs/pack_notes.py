@@ -14,6 +14,7 @@ from django.db.models.functions import Now
 
 from istore.blobs.keys import MemberKey
 from istore.blobs.storage import storage
+from istore.db.brief_use import brief_use
 from istore.models import ReleasedMember
 
 
@@ -24,18 +25,17 @@ def are_kept() -> bool:
 
 def note(members: Iterable[MemberKey]) -> None:
     """Note that these members are released; a repeat changes nothing."""
-    ReleasedMember.objects.bulk_create(
-        (
-            ReleasedMember(
-                pack_key=each.pack,
-                offset=each.offset,
-                length=each.length,
-                released_at=Now(),
-            )
-            for each in members
-        ),
-        ignore_conflicts=True,
-    )
+    notes = [
+        ReleasedMember(
+            pack_key=each.pack,
+            offset=each.offset,
+            length=each.length,
+            released_at=Now(),
+        )
+        for each in members
+    ]
+    with brief_use():
+        ReleasedMember.objects.bulk_create(notes, ignore_conflicts=True)
 
 
 def released_in(pack: str) -> set[int]:
@@ -43,7 +43,8 @@ def released_in(pack: str) -> set[int]:
     if not are_kept():
         return set()
     rows = ReleasedMember.objects.filter(pack_key=pack)
-    return set(rows.values_list("offset", flat=True))
+    with brief_use():
+        return set(rows.values_list("offset", flat=True))
 
 
 def packs_with_notes(below: str = "", before: datetime | None = None) -> list[str]:

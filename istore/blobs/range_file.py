@@ -34,7 +34,10 @@ class RangeFile(io.RawIOBase):
         """Return a file that reads this one in blocks. The first block is read by this call."""
         file = io.BufferedReader(self, max(1, min(BLOCK, self._length)))
         try:
-            file.peek(1)
+            if self._length:
+                file.peek(1)
+            else:  # the object must be there all the same
+                self._read_range(self._offset, 0)
         except BaseException:
             file.close()
             raise

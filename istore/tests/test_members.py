@@ -5,7 +5,11 @@ from __future__ import annotations
 import errno
 import io
 import os
+import subprocess
+import sys
+import threading
 from dataclasses import replace
+from pathlib import Path
 from types import SimpleNamespace
 from urllib.parse import urlsplit
 
@@ -13,24 +17,63 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from istore import blobs
-from istore.blobs import holes, packs
+from istore import blobs, failpoints
+from istore.blobs import durable_files, holes, moves, pack_notes, packs
 from istore.blobs.keys import MemberKey
-from istore.blobs.packs import NewMember, build_pack
+from istore.blobs.packs import LEAD
 from istore.blobs.range_file import BLOCK, RangeFile
+from istore.blobs.ranges import read_ranges
+from istore.blobs.releases import release
 from istore.tests.s3_relay import BUCKET, Answer, Relay, client, options, start_moto
 
+# On an object store the database notes what was released, and on both what was moved.
+pytestmark = pytest.mark.django_db
+
 KEY = "1/2/2026/11/30/09/0190-x.inputs"
+RECORDS = "1/2/2026/11/30/09/0190-y.records"
 CONTENTS = [os.urandom(5000), b"", os.urandom(20), b"x", os.urandom(3 * BLOCK)]
+LEADS = 2 * LEAD.size
 
 
 def pack(*contents: bytes, key: str = KEY) -> list[str]:
-    """Put a pack of these contents, and return the keys of its members."""
-    content, keys = build_pack(
-        key, [NewMember(str(n), "input", each) for n, each in enumerate(contents)]
-    )
-    blobs.put(key, content)
-    return keys
+    """Put a pack of these inputs, and return the keys of its members."""
+    made = packs.build_inputs(key, [(bytes(16), each) for each in contents])
+    blobs.put(made.key, made.body)
+    return [each.content_key(key) for each in made.members]
+
+
+def record(*pairs: tuple[bytes, bytes], key: str = RECORDS) -> list[tuple[str, str]]:
+    """Put a pack of these markers and answers, and return their keys."""
+    made = packs.build_records(key, [(bytes(16), *pair) for pair in pairs])
+    blobs.put(made.key, made.body)
+    return [(each.marker_key(key), each.content_key(key)) for each in made.members]
+
+
+def is_missing(key: str) -> bool:
+    """Whether the key reads as that of a missing object, whole and as a file.
+
+    On an object store it is readable until the pack is rewritten, but noted.
+    """
+    if pack_notes.are_kept() and (noted := pack_notes.released_in(packs.pack_of(key))):
+        pack, offset, length = MemberKey.parse(key)
+        is_marker = packs.read_leads(pack, [offset]) == [packs.MARKED]
+        behind = offset + length + LEAD.size
+        return offset in noted or (is_marker and behind in noted)
+    missing = []
+    for read in (blobs.get, blobs.open_blob):
+        try:
+            read(key)
+            missing.append(False)
+        except FileNotFoundError:
+            missing.append(True)
+    assert missing[0] == missing[1]
+    return missing[0]
+
+
+@pytest.fixture(autouse=True)
+def quick_disk(monkeypatch):
+    """What is synced has tests of its own here."""
+    monkeypatch.setattr("os.fsync", lambda descriptor: None)
 
 
 @pytest.fixture(scope="module")
@@ -138,7 +181,9 @@ operations = st.lists(
 def test_a_range_reads_as_a_file_of_its_bytes_alone_would(moves):
     whole = os.urandom(700_000)
     offset, length = 12_345, 600_000
-    range_ = RangeFile(lambda o, n: whole[o : o + n], offset, length).buffered()
+    range_ = RangeFile(
+        lambda o, n: whole[o : o + n], offset, length, lambda: None
+    ).buffered()
     plain = io.BytesIO(whole[offset : offset + length])
     for move, number in moves:
         for file in (range_, plain):
@@ -152,31 +197,38 @@ def test_a_range_reads_as_a_file_of_its_bytes_alone_would(moves):
 
 
 def test_a_member_of_an_absent_pack_is_missing(storage):
-    for key in (f"{KEY}#0-5", f"{KEY}#0-0"):
-        with pytest.raises(FileNotFoundError):
-            blobs.get(key)
+    for key in (f"{KEY}#8-5", f"{KEY}#8-0"):
+        assert is_missing(key)
+        assert packs.is_released(key)
+        assert packs.marker_key_of(key) is None
     with pytest.raises(FileNotFoundError):
-        blobs.open_blob(f"{KEY}#0-5")
-    with pytest.raises(FileNotFoundError):
-        blobs.read_ranges(KEY, [(0, 5)])
+        read_ranges(KEY, [(0, 5)])
     with pytest.raises(FileNotFoundError):
         packs.read_index(KEY)
 
 
 @pytest.mark.parametrize("offset", [95, 100, 5000])
 def test_a_range_that_the_pack_does_not_have_is_damage(storage, offset):
-    blobs.put(KEY, bytes(100))
+    blobs.put(KEY, b"x" * 100)
     with pytest.raises(blobs.BlobDamaged):
         blobs.get(f"{KEY}#{offset}-10")
     with pytest.raises(blobs.BlobDamaged):
         blobs.open_blob(f"{KEY}#{offset}-10")
 
 
-def test_a_file_that_is_open_stays_readable_when_its_pack_goes(blob_directory):
+@pytest.mark.parametrize("offset", [0, 3])
+def test_no_member_begins_where_no_lead_is(storage, offset):
+    pack(*CONTENTS)
+    with pytest.raises(blobs.BlobDamaged):
+        packs.is_released(f"{KEY}#{offset}-10")
+
+
+def test_a_file_that_is_open_ends_when_its_pack_goes(blob_directory):
     keys = pack(*CONTENTS)
     with blobs.open_blob(keys[4]) as file:
         blobs.delete([KEY])
-        assert file.read() == CONTENTS[4]
+        with pytest.raises(FileNotFoundError):
+            file.read()
     assert not os.listdir(blob_directory / "1/2/2026/11/30")
 
 
@@ -194,7 +246,7 @@ ranges = st.lists(
 def test_many_ranges_come_in_the_order_they_were_asked_for(blob_directory, wanted):
     whole = os.urandom(700_000)
     blobs.put(KEY, whole)
-    assert blobs.read_ranges(KEY, wanted) == [whole[o : o + n] for o, n in wanted]
+    assert read_ranges(KEY, wanted) == [whole[o : o + n] for o, n in wanted]
 
 
 def test_walking_yields_packs_and_no_members(storage):
@@ -210,7 +262,7 @@ def test_a_member_is_one_ranged_request(relay):
     asked_for(relay)
 
     assert blobs.get(keys[2]) == CONTENTS[2]
-    assert asked_for(relay) == ["GET bytes=5000-5019"]
+    assert asked_for(relay) == [f"GET bytes={of_range(keys[2])}"]
 
     blobs.size(keys[2])
     assert asked_for(relay) == []
@@ -222,7 +274,8 @@ def test_an_open_member_is_read_block_by_block(relay):
 
     with blobs.open_blob(keys[4]) as file:
         assert file.read(10) == CONTENTS[4][:10]
-    assert asked_for(relay) == [f"GET bytes=5021-{5021 + BLOCK - 1}"]
+    offset = MemberKey.parse(keys[4]).offset
+    assert asked_for(relay) == [f"GET bytes={offset}-{offset + BLOCK - 1}"]
     with blobs.open_blob(keys[4]) as file:
         file.seek(2 * BLOCK + 7)
         assert file.read(10) == CONTENTS[4][2 * BLOCK + 7 :][:10]
@@ -231,12 +284,24 @@ def test_an_open_member_is_read_block_by_block(relay):
 
 def test_ranges_close_together_are_one_request(relay):
     pack(*CONTENTS)
+    body = blobs.get(KEY)
     asked_for(relay)
 
-    found = blobs.read_ranges(KEY, [(5021, 10), (0, 7), (5000, 20)])
+    found = read_ranges(KEY, [(5021, 10), (0, 7), (5000, 20)])
 
-    assert found == [CONTENTS[4][:10], CONTENTS[0][:7], CONTENTS[2]]
+    assert found == [body[5021:5031], body[:7], body[5000:5020]]
     assert asked_for(relay) == ["GET bytes=0-5030"]
+
+
+def test_the_records_of_a_pack_are_one_request(relay):
+    content = [(b"{%d}" % number, os.urandom(3000)) for number in range(200)]
+    keys = record(*content)
+    asked_for(relay)
+
+    found = packs.read_records(keys)
+
+    assert list(found.values()) == content
+    assert len(asked_for(relay)) == 1
 
 
 def test_the_index_of_a_pack_is_two_requests_at_most(relay):
@@ -249,6 +314,11 @@ def test_the_index_of_a_pack_is_two_requests_at_most(relay):
     asked_for(relay)
     assert len(packs.read_index(KEY)) == 2000
     assert len(asked_for(relay)) == 2
+
+
+def of_range(key: str) -> str:
+    _, offset, length = MemberKey.parse(key)
+    return f"{offset}-{offset + length - 1}"
 
 
 def changed(**changes):
@@ -333,12 +403,92 @@ def test_a_404_without_a_reason_is_asked_about(relay, settings):
         blobs.get(f"{KEY}#0-5")
 
 
-def test_a_member_on_an_object_store_is_not_released_in_silence(relay):
+def test_a_release_on_an_object_store_is_noted_and_heeded(relay):
     keys = pack(*CONTENTS)
-    for act in (blobs.release, blobs.delete):
-        with pytest.raises(NotImplementedError):
-            act([keys[0]])
-    assert blobs.get(keys[0]) == CONTENTS[0]
+    before = blobs.get(KEY)
+
+    blobs.delete([keys[0]])
+    blobs.delete([keys[0], keys[1]])  # a repeat changes nothing
+
+    assert blobs.get(KEY) == before
+    assert pack_notes.packs_with_notes("1/2/") == [KEY]
+    assert [is_missing(key) for key in keys] == [True, True, False, False, False]
+    assert [packs.is_released(key) for key in keys[:3]] == [True, True, False]
+    live = [each.content_key(KEY) for each in packs.live_members(KEY)]
+    assert live == keys[2:]
+
+
+def test_a_record_is_released_with_its_marker_and_a_marker_alone(storage):
+    content = [(b"{%d}" % number, b"[%d]" % number) for number in range(4)]
+    keys = record(*content)
+
+    blobs.delete([keys[1][1], keys[2][0]])
+
+    assert [is_missing(marker) for marker, _ in keys] == [False, True, True, False]
+    assert [is_missing(answer) for _, answer in keys] == [False, True, False, False]
+    assert packs.read_records(keys) == {
+        keys[0][0]: content[0],
+        keys[3][0]: content[3],
+    }
+    assert blobs.get(keys[2][1]) == content[2][1]
+    assert packs.marker_key_of(keys[1][1]) is None
+    for marker, answer in (keys[0], keys[2], keys[3]):
+        assert packs.marker_key_of(answer) == marker
+    blobs.delete([keys[2][1]])
+    assert is_missing(keys[2][1])
+    if storage == "disk":
+        erased = blobs.get(RECORDS)
+        gone = [piece for pair in content[1:3] for piece in pair]
+        assert [piece for piece in gone if piece in erased] == []
+
+
+def test_a_content_of_no_bytes_is_a_member_as_any_other(storage):
+    """The marker behind it begins nearly where it ends; each goes by itself."""
+    content = [(b"{1}", b""), (b"{2}", b""), (b"{3}", b"x"), (b"{4}", b"")]
+    keys = record(*content)
+    inputs = pack(b"", b"", b"x")
+
+    assert packs.read_records(keys) == {
+        pair[0]: one for pair, one in zip(keys, content, strict=True)
+    }
+    blobs.delete([keys[0][1], keys[2][0], inputs[0]])
+
+    assert [is_missing(answer) for _, answer in keys] == [True, False, False, False]
+    assert [is_missing(marker) for marker, _ in keys] == [True, False, True, False]
+    assert list(packs.read_records(keys)) == [keys[1][0], keys[3][0]]
+    assert [is_missing(key) for key in inputs] == [True, False, False]
+    assert [packs.is_released(key) for key in inputs] == [True, False, False]
+
+
+def test_a_member_of_zeros_is_a_member_as_any_other(storage):
+    zeros = bytes(20_000)
+    keys = pack(b"x" * 9000, zeros, b"y" * 9000)
+    ((_, answer),) = record((b"{}", zeros))
+
+    blobs.delete([keys[0], keys[2]])
+
+    assert blobs.get(keys[1]) == zeros
+    assert not packs.is_released(keys[1])
+    with blobs.open_blob(keys[1]) as file:
+        assert file.read() == zeros
+    assert blobs.get(answer) == zeros
+    blobs.delete([keys[1], answer])
+    assert is_missing(keys[1])
+    assert is_missing(answer)
+
+
+def test_lengths_that_look_like_leads_mislead_nobody(storage):
+    """A content as long as the marker behind it, and what looks like a lead inside."""
+    lead = LEAD.pack(4) + LEAD.pack(packs.MARKED)
+    content = [(b"{1}", lead), (lead, b"{1}"), (b"{1}", b"{1}"), (lead * 2, lead)]
+    keys = record(*content)
+
+    blobs.delete([keys[1][0]])
+    assert [is_missing(answer) for _, answer in keys] == [False] * 4
+    assert [is_missing(marker) for marker, _ in keys] == [False, True, False, False]
+    blobs.delete([keys[3][1]])
+    assert [is_missing(answer) for _, answer in keys] == [False, False, False, True]
+    assert [is_missing(marker) for marker, _ in keys] == [False, True, False, True]
 
 
 # -- release
@@ -365,20 +515,40 @@ def ways(request, monkeypatch):
 @given(st.data())
 def test_released_members_are_zeros_and_the_others_stay(blob_directory, ways, data):
     sizes = data.draw(st.lists(st.integers(0, 9000), min_size=1, max_size=10))
-    contents = [bytes([1 + n]) * size for n, size in enumerate(sizes)]
-    keys = pack(*contents)
-    order = data.draw(st.lists(st.sampled_from(range(len(keys))), max_size=10))
+    contents = [
+        (bytes([100 + n]) * 50, bytes([1 + n]) * size) for n, size in enumerate(sizes)
+    ]
+    keys = record(*contents)
+    whole = data.draw(st.sets(st.sampled_from(range(len(keys))), max_size=10))
+    alone = data.draw(st.sets(st.sampled_from(range(len(keys))), max_size=10))
+    order = data.draw(
+        st.permutations(
+            [*(keys[n][1] for n in whole), *(keys[n][0] for n in alone)] * 2
+        )
+    )
     calls = data.draw(st.integers(1, 3))
 
     for start in range(calls):
-        blobs.release([keys[number] for number in order[start::calls]])
+        release(order[start::calls])
 
-    for number, (key, content) in enumerate(zip(keys, contents, strict=True)):
-        if number in order:
-            content = bytes(len(content))
-        assert blobs.get(key) == content
-        assert blobs.is_released(key) == (number in order and len(content) > 0)
-    assert len(packs.read_index(KEY)) == len(keys)
+    for number, ((marker, answer), content) in enumerate(
+        zip(keys, contents, strict=True)
+    ):
+        assert is_missing(answer) == packs.is_released(answer) == (number in whole)
+        assert is_missing(marker) == (number in whole | alone)
+        if number not in whole:
+            assert blobs.get(answer) == content[1]
+        if number not in whole | alone:
+            assert blobs.get(marker) == content[0]
+    if len(whole) == len(keys):
+        assert not (blob_directory / RECORDS).exists()
+        return
+    members, body = packs.read_index(RECORDS), blobs.get(RECORDS)
+    for number, each in enumerate(members):
+        if number in whole:
+            assert not any(body[each.start : each.end])
+        elif number in alone:
+            assert not any(body[each.start : each.offset - LEAD.size])
 
 
 def blocks(directory) -> int:
@@ -389,7 +559,7 @@ def test_the_blocks_of_a_released_member_are_given_back(blob_directory):
     keys = pack(b"a" * 100_000, b"b" * 1_000_000, b"c" * 100_000)
     before, size = blocks(blob_directory), (blob_directory / KEY).stat().st_size
 
-    blobs.release([keys[1]])
+    release([keys[1]])
 
     assert before - blocks(blob_directory) >= 1_000_000 - 2 * 4096
     assert (blob_directory / KEY).stat().st_size == size
@@ -400,7 +570,7 @@ def test_small_members_give_their_blocks_back_one_after_the_other(blob_directory
     before = blocks(blob_directory)
 
     for key in keys[100:900:2] + keys[101:900:2]:
-        blobs.release([key])
+        release([key])
 
     assert before - blocks(blob_directory) >= 800 * 1000 - 2 * 4096
     assert blobs.get(keys[99]) == blobs.get(keys[900]) == b"x" * 1000
@@ -412,32 +582,40 @@ def test_a_release_is_synced_before_it_returns(blob_directory, ways, monkeypatch
     fsync = os.fsync
 
     def see(descriptor: int) -> None:
-        synced.append(os.pread(descriptor, len(CONTENTS[0]), 0))
+        synced.append(os.pread(descriptor, len(CONTENTS[0]) + LEADS, 0))
         fsync(descriptor)
 
     monkeypatch.setattr(os, "fsync", see)
-    blobs.release([keys[0], keys[2]])
-    assert synced == [bytes(len(CONTENTS[0]))]
+    release([keys[0], keys[2]])
+    assert synced == [bytes(len(CONTENTS[0]) + LEADS)]
 
 
 def test_what_is_missing_counts_as_released(blob_directory):
     keys = pack(*CONTENTS)
-    blobs.release([keys[0], "1/2/2026/11/30/10/absent.inputs#0-5"])
-    blobs.release([keys[0]])
-    assert blobs.is_released(keys[0])
+    release([keys[0], "1/2/2026/11/30/10/absent.inputs#8-5"])
+    release([keys[0]])
+    assert packs.is_released(keys[0])
 
 
-def test_a_range_beyond_the_pack_does_not_make_it_longer(blob_directory, ways):
-    blobs.put(KEY, b"x" * 100)
-    blobs.release([f"{KEY}#90-1000", f"{KEY}#5000-1000"])
-    assert blobs.get(f"{KEY}#0-100") == b"x" * 90 + bytes(10)
-    assert (blob_directory / KEY).stat().st_size == 100
+def test_a_key_of_no_member_of_the_pack_releases_nothing(blob_directory, ways):
+    pack(*CONTENTS)
+    before = blobs.get(KEY)
+    release([f"{KEY}#90-1000", f"{KEY}#5000000-1000", f"{KEY}#0-5"])
+    assert blobs.get(KEY) == before
+
+
+def test_nothing_is_released_by_an_index_that_does_not_add_up(blob_directory):
+    keys = pack(*CONTENTS)
+    path = blob_directory / KEY
+    path.write_bytes(path.read_bytes()[:-1])
+    with pytest.raises(blobs.BlobDamaged):
+        release([keys[0]])
 
 
 def test_an_object_is_no_member_to_release(blob_directory):
     blobs.put("1/2/2026/11/30/09/u/input", b"x")
     with pytest.raises(ValueError, match="no member"):
-        blobs.release(["1/2/2026/11/30/09/u/input"])
+        release(["1/2/2026/11/30/09/u/input"])
 
 
 def test_a_disk_that_fails_is_told(blob_directory, monkeypatch):
@@ -449,7 +627,7 @@ def test_a_disk_that_fails_is_told(blob_directory, monkeypatch):
 
     monkeypatch.setattr(holes, "_fallocate", fail)
     with pytest.raises(OSError) as raised:
-        blobs.release([keys[0]])
+        release([keys[0]])
     assert raised.value.errno == errno.EIO
 
 
@@ -460,23 +638,209 @@ def test_a_delete_releases_members_and_removes_objects(blob_directory):
 
     blobs.delete([keys[0], "", single])
 
-    assert blobs.is_released(keys[0])
+    assert packs.is_released(keys[0])
     assert blobs.get(keys[2]) == CONTENTS[2]
     assert not (blob_directory / single).exists()
 
 
 def test_a_put_survives_the_removal_of_its_directory(blob_directory, monkeypatch):
     pack(*CONTENTS)
-    make = blobs.durable_files.make_directory
+    make = durable_files.make_directory
     deletes = iter([[KEY]])
 
     def make_and_lose(directory) -> None:
         make(directory)
         blobs.delete(next(deletes, []))
 
-    monkeypatch.setattr(blobs.durable_files, "make_directory", make_and_lose)
+    monkeypatch.setattr(durable_files, "make_directory", make_and_lose)
     other = KEY.replace("0190-x", "0190-y")
     assert blobs.get(pack(*CONTENTS, key=other)[0]) == CONTENTS[0]
+
+
+def test_a_pack_goes_with_its_last_member_in_any_order(blob_directory, ways):
+    """Also where the file system has no holes, and the pack takes its blocks to the end."""
+    middle_first = sorted(range(30), key=lambda number: abs(15 - number))
+    for order in (range(30), reversed(range(30)), middle_first):
+        keys = pack(*(b"x" * 3000 for _ in range(30)))
+        for left, number in zip(range(29, -1, -1), order, strict=True):
+            assert (blob_directory / KEY).exists()
+            release([keys[number]])
+            assert (blob_directory / KEY).exists() == (left > 0)
+        assert not (blob_directory / KEY).parent.exists()
+
+
+def test_a_few_members_are_looked_at_when_one_goes(blob_directory, monkeypatch):
+    """Else the release of a pack, one by one, would take the square of its members."""
+    keys = pack(*(b"x" * 10 for _ in range(300)))
+    read = packs.read_leads
+    looks = []
+
+    def count(*given):
+        looks.append(given)
+        return read(*given)
+
+    monkeypatch.setattr("istore.blobs.releases.read_leads", count)
+    for key in keys:
+        release([key])
+    assert len(looks) < 2 * len(keys)
+
+
+RELEASING = """
+import os, sys
+os.environ["DJANGO_SETTINGS_MODULE"] = "istore.settings"
+import django
+django.setup()
+from django.conf import settings
+settings.STORAGES["default"]["OPTIONS"]["location"] = sys.argv[1]
+from istore.blobs.releases import release
+print("ready", flush=True)
+for line in sys.stdin:
+    release([line.strip()])
+    print("done", flush=True)
+"""
+
+
+def test_two_processes_that_release_the_last_two_leave_no_pack(blob_directory):
+    others = [
+        subprocess.Popen(
+            [sys.executable, "-c", RELEASING, str(blob_directory)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            cwd=Path(__file__).parents[2],
+        )
+        for _ in range(2)
+    ]
+    try:
+        assert [other.stdout.readline() for other in others] == ["ready\n"] * 2
+        for _ in range(40):
+            keys = pack(b"a" * 3000, b"b" * 3000)
+            for other, key in zip(others, keys, strict=True):
+                other.stdin.write(f"{key}\n")
+                other.stdin.flush()
+            assert [other.stdout.readline() for other in others] == ["done\n"] * 2
+            assert not (blob_directory / KEY).exists()
+    finally:
+        for other in others:
+            other.stdin.close()
+            other.wait(20)
+            other.stdout.close()
+
+
+def test_a_release_that_was_killed_is_finished_by_the_next(blob_directory):
+    keys = pack(*CONTENTS)
+    failpoints.arm("packs.released=raise")
+    try:
+        with pytest.raises(failpoints.Failure):
+            release(keys[:4])
+    finally:
+        failpoints.arm("")
+    assert [is_missing(key) for key in keys] == [True] * 4 + [False]
+    release([keys[4]])
+    assert not (blob_directory / KEY).exists()
+
+
+# -- reading beside releasing
+
+
+def read_whole(key: str, content: bytes) -> bytes:
+    return blobs.get(key)
+
+
+def read_as_a_file(key: str, content: bytes) -> bytes:
+    with blobs.open_blob(key) as file:
+        return b"".join(iter(lambda: file.read(7000), b""))
+
+
+def read_a_part(key: str, content: bytes) -> bytes:
+    with blobs.open_blob(key) as file:
+        file.seek(len(content) // 2)
+        part = file.read(100)
+    whole = content[: len(content) // 2] + part
+    return whole + content[len(whole) :]
+
+
+def read_from_records(key: str, content: bytes) -> bytes:
+    member = MemberKey.parse(key)
+    marker = str(MemberKey(member.pack, LEAD.size, member.offset - LEADS))
+    found = packs.read_records([(marker, key)])
+    if not found:
+        raise FileNotFoundError
+    ((text, answer),) = found.values()
+    assert text == b"m" * len(text)
+    return answer
+
+
+READERS = [read_whole, read_as_a_file, read_a_part, read_from_records]
+
+
+@pytest.mark.parametrize("read", READERS)
+@pytest.mark.parametrize("size", [5_000, 3 * BLOCK])
+def test_a_reader_beside_a_release_gets_the_whole_or_nothing(
+    blob_directory, ways, read, size, monkeypatch
+):
+    """Never a byte of zeros: the release of one ends the reading of many."""
+    monkeypatch.setattr(
+        moves, "new_key_of", lambda key: None
+    )  # threads ask no database
+    content = b"x" * size
+    wrong, reads = [], []
+
+    def read_on(key: str, begun: threading.Barrier) -> None:
+        begun.wait()
+        try:
+            while True:
+                reads.append(key)
+                if read(key, content) != content:
+                    wrong.append(key)
+        except FileNotFoundError:
+            pass
+        except BaseException as error:
+            wrong.append(error)
+
+    for number in range(30):
+        pack_key = RECORDS.replace("0190-y", f"0190-{number}")
+        keys = record((b"m" * size, content), (b"{}", b"stays"), key=pack_key)
+        begun = threading.Barrier(3)
+        threads = [
+            threading.Thread(target=read_on, args=(keys[0][1], begun)) for _ in range(2)
+        ]
+        for thread in threads:
+            thread.start()
+        begun.wait()
+        release([keys[0][1]])
+        for thread in threads:
+            thread.join(20)
+        assert blobs.get(keys[1][1]) == b"stays"
+    assert reads
+    assert wrong == []
+
+
+def test_a_release_between_two_reads_ends_the_file(blob_directory):
+    content = os.urandom(3 * BLOCK)
+    keys = pack(content, b"stays")
+    with blobs.open_blob(keys[0]) as file:
+        assert file.read(10) == content[:10]
+        release([keys[0]])
+        assert file.read(10) == content[10:20]  # of the block that was read before
+        file.seek(2 * BLOCK)
+        with pytest.raises(FileNotFoundError):
+            file.read(10)
+
+
+def test_leads_go_before_the_first_byte(blob_directory, monkeypatch):
+    (marker, answer), (other, _) = record((b"{1}", b"x" * 5000), (b"{2}", b"[2]"))
+    seen = []
+
+    def look(file, ranges):
+        body = blobs.get(RECORDS)
+        seen.append((is_missing(marker), is_missing(answer), b"x" * 5000 in body))
+        seen.append(is_missing(other))
+
+    monkeypatch.setattr("istore.blobs.local_storage.erase_ranges", look)
+    release([answer])
+    release([other])
+    assert seen == [(True, True, True), False, (True, True, True), True]
 
 
 # -- links
@@ -496,7 +860,8 @@ def test_a_link_to_a_member_opens_it_alone(storage, client, db):
     part = follow(client, keys[2], range="bytes=5-9")
 
     assert (whole.status, whole.body) == (200, CONTENTS[2])
-    assert 'filename="0190-x.inputs-5000-20"' in whole.headers["Content-Disposition"]
+    name = keys[2].rpartition("/")[2].replace("#", "-")
+    assert f'filename="{name}"' in whole.headers["Content-Disposition"]
     assert (part.status, part.body) == (206, CONTENTS[2][5:10])
     assert part.headers["Content-Range"] == "bytes 5-9/20"
     assert follow(client, keys[1]).body == b""
@@ -509,11 +874,11 @@ def test_only_links_to_objects_are_signed_by_the_object_store(storage):
 
 
 def test_a_link_to_a_member_that_is_gone_is_a_404(storage, client, db):
-    assert follow(client, f"{KEY}#0-5").status == 404
+    assert follow(client, f"{KEY}#8-5").status == 404
 
 
-def test_a_link_to_a_released_member_is_a_404(blob_directory, client, db):
+def test_a_link_to_a_released_member_is_a_404(storage, client, db):
     keys = pack(*CONTENTS)
-    blobs.release([keys[0]])
+    release([keys[0]])
     assert follow(client, keys[0]).status == 404
     assert follow(client, keys[4]).status == 200
