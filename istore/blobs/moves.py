@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from datetime import datetime, timedelta
 
+from django.db import connection
 from django.db.models.functions import Now
 
 from istore.models import MovedBlob
@@ -34,7 +35,13 @@ def note(moved: Mapping[str, str]) -> None:
 def new_key_of(key: str) -> str | None:
     """Return where the blob of this key went lately; None if it was not moved."""
     rows = MovedBlob.objects.filter(old_key=key)
-    return rows.values_list("new_key", flat=True).first()
+    # Threads that only read blobs have no connection, and nobody would close theirs.
+    is_alone = connection.connection is None
+    try:
+        return rows.values_list("new_key", flat=True).first()
+    finally:
+        if is_alone:
+            connection.close()
 
 
 def forget_old(at: datetime) -> int:
