@@ -370,9 +370,9 @@ def report(bench: Bench, rounds: int, seconds: float) -> None:
         )
         print_pair(measured[False], measured[True])
     bench.drain()
-    stored = sum(1 for _ in (bench.home / "blobs").rglob("metadata"))
+    stored = sum(1 for _ in (bench.home / "blobs").rglob("*.records"))
     print(
-        f"{stored} inferences stored, {bench.drained_for:.0f} s of it after the rounds"
+        f"{stored} packs of records stored, {bench.drained_for:.0f} s of it after the rounds"
     )
 
 

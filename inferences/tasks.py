@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import logging
+from datetime import timedelta
 
 from celery import shared_task
+from django.conf import settings
 from kombu.exceptions import OperationalError
 
 from inferences.erasure import running
@@ -20,8 +22,9 @@ from inferences.models.erasure import ErasureTask
 from inferences.models.ground_truth import TruthFile
 from inferences.search.vectors import moving
 from inferences.search.zone_maps import build
-from inferences.store import class_migration, removal, soft_deletion
+from inferences.store import class_migration, pack_rewriting, removal, soft_deletion
 from inferences.store.partitions import make_ahead
+from istore.blobs import moves
 from istore.db.clock import now
 from istore.tasks.tracking import LEASE
 
@@ -56,6 +59,14 @@ def remove_soft_deleted() -> None:
 @shared_task
 def give_up_pending_truths() -> None:
     pending_truths.give_up(now())
+
+
+@shared_task
+def rewrite_packs() -> None:
+    """Rewrite packs of an object store of which a member was released long enough ago."""
+    patience = timedelta(minutes=settings.ISTORE_PACK_COMPACT_MINUTES)
+    pack_rewriting.rewrite_all(before=now() - patience)
+    moves.forget_old(now())
 
 
 @shared_task

@@ -9,12 +9,20 @@ class IngestConfig(AppConfig):
     def ready(self) -> None:
         from inferences import erasure
         from inferences.maintenance.orphan_blobs import know_fates
-        from ingest import erasing, heartbeat, operations_panel, verification
+        from inferences.store import pack_rewriting
+        from ingest import (
+            dead_letters,
+            erasing,
+            heartbeat,
+            operations_panel,
+            verification,
+        )
         from istore.checks import health, operations
         from istore.checks.verification import register
 
         health.watched["listener"] = heartbeat.silence
         know_fates(verification.fates)
+        pack_rewriting.also_named_by.append(dead_letters.repoint)
         operations.register(
             "Events", "operations/_stream.html", operations_panel.stream
         )

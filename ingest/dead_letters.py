@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import orjson
@@ -26,6 +26,32 @@ def set_aside(refused: Iterable[tuple[Entry, Rejected]]) -> None:
         batch_size=500,
         ignore_conflicts=True,
     )
+
+
+def repoint(pack: str, moved: Mapping[str, str]) -> set[str]:
+    """Point dead letters at the new keys of members of a pack; return the old keys found.
+
+    ``moved`` has the keys of contents and of markers. Call it in the transaction of the move.
+    """
+    hour = f"{pack.rpartition('/')[0]}/"
+    rows = SetAsideEvent.objects.filter(
+        metadata_storage_key__startswith=hour, replayed_at=None
+    )
+    found: set[str] = set()
+    for row in rows.select_for_update():
+        event = _read(bytes(row.payload))
+        named = {name: moved[key] for name in KEYS if (key := event.get(name)) in moved}
+        if named:
+            found |= {event[name] for name in named}
+            row.payload = orjson.dumps(event | named)
+            row.metadata_storage_key = named.get(
+                "metadata_storage_key", row.metadata_storage_key
+            )
+            row.save(update_fields=["payload", "metadata_storage_key"])
+    return found
+
+
+KEYS = ("data_storage_key", "inference_storage_key", "metadata_storage_key")
 
 
 def _row(entry: Entry, why: Rejected) -> SetAsideEvent:

@@ -161,8 +161,12 @@ def _check_facts(name: str, facts: dict[str, Any]) -> None:
 def _check_event(event: InferenceEvent, value: dict[str, Any]) -> None:
     """Raise ``Rejected`` unless the marker is that of this event.
 
-    ``event_published_at`` may differ: it is set anew on every publication.
+    ``event_published_at`` may differ: it is set anew on every publication. So may the place of
+    the input, once its pack was rewritten: the marker in another pack is not written anew.
     """
     stated = read_event_of(value, event.metadata_storage_key)
-    if replace(stated, event_published_at=event.event_published_at) != event:
+    stated = replace(stated, event_published_at=event.event_published_at)
+    if packs.is_member(event.metadata_storage_key):
+        stated = replace(stated, data_storage_key=event.data_storage_key)
+    if stated != event:
         raise Rejected(Reason.MALFORMED_METADATA, "It is the marker of another event.")

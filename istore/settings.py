@@ -124,6 +124,7 @@ ISTORE_CAPTURE_CONCURRENCY = env.number("ISTORE_CAPTURE_CONCURRENCY", 16, least=
 ISTORE_PACK_BYTES = env.size("ISTORE_PACK_BYTES", 8 * MIB)
 ISTORE_PACK_MEMBER_BYTES = env.size("ISTORE_PACK_MEMBER_BYTES", MIB)
 ISTORE_PACK_LINGER_MS = env.number("ISTORE_PACK_LINGER_MS", 2000)
+ISTORE_PACK_COMPACT_MINUTES = env.number("ISTORE_PACK_COMPACT_MINUTES", 60)
 ISTORE_EVENT_DELIVERIES = env.number("ISTORE_EVENT_DELIVERIES", 5, least=1)
 ISTORE_EVENT_IDLE_SECONDS = env.number("ISTORE_EVENT_IDLE_SECONDS", 30, least=1)
 ISTORE_LISTENER_BATCH = env.number("ISTORE_LISTENER_BATCH", 1000, least=1, most=10_000)
@@ -356,6 +357,11 @@ CELERY_BEAT_SCHEDULE = {
         "task": "inferences.tasks.remove_soft_deleted",
         "schedule": crontab(minute=7),
         "options": {"expires": 3600},
+    },
+    "rewrite packs": {
+        "task": "inferences.tasks.rewrite_packs",
+        "schedule": timedelta(minutes=1),
+        "options": {"expires": 60},
     },
     "measure storage": {
         "task": "inferences.tasks.measure_storage",

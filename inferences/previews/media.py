@@ -20,7 +20,7 @@ from inferences.models import Inference
 from inferences.previews import pictures
 from istore import blobs
 from istore.api.problems import plain
-from istore.blobs import packs
+from istore.blobs import moves, packs
 from istore.web.filenames import file_stem
 
 CHUNK = 256 * 1024
@@ -136,6 +136,9 @@ def linked_blob(request: HttpRequest) -> HttpResponse:
     except signing.BadSignature:
         return plain(403, "signature-invalid", "This link was not made here.")
     if packs.is_member(key) and packs.is_released(key):
-        raise Http404  # the link outlives the inference
+        moved_to = moves.new_key_of(key)
+        if moved_to is None or packs.is_released(moved_to):
+            raise Http404  # the link outlives the inference
+        key = moved_to
     name = key.rpartition("/")[2].replace("#", "-")
     return serve(request, key, "application/octet-stream", name)

@@ -35,9 +35,9 @@ BETWEEN = 2 * HOUR  # nearly always the hours of a pack and of its rows are this
 
 logger = logging.getLogger(__name__)
 
-# Repoints whatever else names members: it gets the old keys and the new ones, and returns the
-# old keys that it found. It is called in the transaction of step 2.
-Repoint = Callable[[Mapping[str, str]], set[str]]
+# Repoints whatever else names members: it gets the pack and the new keys by the old ones, and
+# returns the old keys that it found. It is called in the transaction of step 2.
+Repoint = Callable[[str, Mapping[str, str]], set[str]]
 also_named_by: list[Repoint] = []
 
 
@@ -139,7 +139,7 @@ def _repoint(pack: str, live: list[Member], released: set[int], new: Pack) -> bo
     }
     found = _repoint_rows(pack, moved)
     for repoint in also_named_by:
-        found |= repoint(moved | markers)
+        found |= repoint(pack, moved | markers)
     left = moved.keys() - found
     if left or pack_notes.released_in(pack) != released:
         transaction.set_rollback(True)

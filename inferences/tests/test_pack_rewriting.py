@@ -374,7 +374,7 @@ def test_what_also_names_members_is_repointed(store, hour, monkeypatch):
     data, marker, answer = made.keys["i2"]
     names = {"data": data, "answer": answer, "marker": marker}
 
-    def repoint(moved):
+    def repoint(pack, moved):
         met = {key for key in names.values() if key in moved}
         names.update({kind: moved.get(key, key) for kind, key in names.items()})
         return met

@@ -9,11 +9,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import datetime, timedelta
+from typing import Any
 
+from django.apps import apps
+from django.db.models import QuerySet
 from django.db.models.functions import Now
 
 from istore.db.brief_use import brief_use
-from istore.models import MovedBlob
 
 KEPT = timedelta(
     minutes=15
@@ -22,9 +24,10 @@ KEPT = timedelta(
 
 def note(moved: Mapping[str, str]) -> None:
     """Note the new keys by the old ones. Call it in the transaction that changes the rows."""
-    MovedBlob.objects.bulk_create(
+    model = apps.get_model("istore", "MovedBlob")
+    model.objects.bulk_create(
         (
-            MovedBlob(old_key=old, new_key=new, moved_at=Now())
+            model(old_key=old, new_key=new, moved_at=Now())
             for old, new in moved.items()
             if old != new
         ),
@@ -34,11 +37,16 @@ def note(moved: Mapping[str, str]) -> None:
 
 def new_key_of(key: str) -> str | None:
     """Return where the blob of this key went lately; None if it was not moved."""
-    rows = MovedBlob.objects.filter(old_key=key)
+    rows = _rows().filter(old_key=key)
     with brief_use():
         return rows.values_list("new_key", flat=True).first()
 
 
 def forget_old(at: datetime) -> int:
     """Delete the notes that nobody needs any more, and return how many there were."""
-    return MovedBlob.objects.filter(moved_at__lt=at - KEPT).delete()[0]
+    return _rows().filter(moved_at__lt=at - KEPT).delete()[0]
+
+
+def _rows() -> QuerySet[Any]:
+    # By name: processes import this package before Django is set up.
+    return apps.get_model("istore", "MovedBlob").objects.all()

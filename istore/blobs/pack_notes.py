@@ -9,13 +9,15 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from datetime import datetime
+from typing import Any
 
+from django.apps import apps
+from django.db.models import QuerySet
 from django.db.models.functions import Now
 
 from istore.blobs.keys import MemberKey
 from istore.blobs.storage import storage
 from istore.db.brief_use import brief_use
-from istore.models import ReleasedMember
 
 
 def are_kept() -> bool:
@@ -25,8 +27,9 @@ def are_kept() -> bool:
 
 def note(members: Iterable[MemberKey]) -> None:
     """Note that these members are released; a repeat changes nothing."""
+    model = apps.get_model("istore", "ReleasedMember")
     notes = [
-        ReleasedMember(
+        model(
             pack_key=each.pack,
             offset=each.offset,
             length=each.length,
@@ -35,21 +38,21 @@ def note(members: Iterable[MemberKey]) -> None:
         for each in members
     ]
     with brief_use():
-        ReleasedMember.objects.bulk_create(notes, ignore_conflicts=True)
+        model.objects.bulk_create(notes, ignore_conflicts=True)
 
 
 def released_in(pack: str) -> set[int]:
     """Return the offsets of the ranges of a pack that are noted as released."""
     if not are_kept():
         return set()
-    rows = ReleasedMember.objects.filter(pack_key=pack)
+    rows = _rows().filter(pack_key=pack)
     with brief_use():
         return set(rows.values_list("offset", flat=True))
 
 
 def packs_with_notes(below: str = "", before: datetime | None = None) -> list[str]:
     """Return the packs below a prefix that have a release, from before a moment if given."""
-    rows = ReleasedMember.objects.filter(pack_key__startswith=below)
+    rows = _rows().filter(pack_key__startswith=below)
     if before is not None:
         rows = rows.filter(released_at__lt=before)
     return sorted(rows.values_list("pack_key", flat=True).distinct())
@@ -57,4 +60,9 @@ def packs_with_notes(below: str = "", before: datetime | None = None) -> list[st
 
 def forget(pack: str) -> None:
     """Delete the notes of a pack that is gone."""
-    ReleasedMember.objects.filter(pack_key=pack).delete()
+    _rows().filter(pack_key=pack).delete()
+
+
+def _rows() -> QuerySet[Any]:
+    # By name: processes import this package before Django is set up.
+    return apps.get_model("istore", "ReleasedMember").objects.all()
