@@ -58,13 +58,13 @@ def _records(
     """Find the records of a pack that no row names, and add those that wait to ``unsettled``."""
     members = yield from _members(pack)
     left = _unnamed({each.content_key(pack): each for each in members}, model, start)
+    gone = [key for key, each in left.items() if _is_half_released(pack, each, scope)]
     markers = {
         each.marker_key(pack): key
         for key, each in left.items()
         if not packs.is_released(key)
     }
     fates = fates_of(model, list(markers), scope) if markers else {}
-    gone = []
     for marker, key in markers.items():
         if fates[marker].removed:
             gone.append(key)
@@ -89,10 +89,16 @@ def _inputs(
     gone = [
         key
         for key, each in left.items()
-        if each.unique not in unsettled and each.length and not packs.is_released(key)
+        if (each.unique not in unsettled and not packs.is_released(key))
+        or _is_half_released(pack, each, scope)
     ]
     if gone:
         yield _release(pack, gone, scope)
+
+
+def _is_half_released(pack: str, member: Member, scope: Scope) -> bool:
+    """Return whether a release on disk was killed before all bytes went; it costs reading them."""
+    return scope.deep and packs.is_half_released(pack, member)
 
 
 def _members(pack: str) -> Generator[Finding, None, list[Member]]:

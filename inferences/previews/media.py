@@ -135,9 +135,9 @@ def linked_blob(request: HttpRequest) -> HttpResponse:
         return plain(403, "url-expired", "This link has expired.")
     except signing.BadSignature:
         return plain(403, "signature-invalid", "This link was not made here.")
-    if packs.is_member(key) and packs.is_released(key):
+    while packs.is_member(key) and packs.is_released(key):
         moved_to = moves.new_key_of(key)
-        if moved_to is None or packs.is_released(moved_to):
+        if moved_to is None:
             raise Http404  # the link outlives the inference
         key = moved_to
     name = key.rpartition("/")[2].replace("#", "-")

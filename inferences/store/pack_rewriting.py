@@ -68,7 +68,11 @@ def rewrite_all(below: str = "", before: datetime | None = None) -> Rewritten:
     total = Rewritten()
     if pack_notes.are_kept():
         for pack in pack_notes.packs_with_notes(below, before):
-            total += rewrite(pack)
+            try:
+                total += rewrite(pack)
+            except packs.PackDamaged as damage:  # the other packs go on
+                logger.error("%s waits: %s", pack, damage)
+                total += Rewritten(waiting=1)
     return total
 
 
@@ -136,6 +140,7 @@ def _repoint(pack: str, live: list[Member], released: set[int], new: Pack) -> bo
     markers = {
         old.marker_key(pack): copy.marker_key(new.key)
         for old, copy in zip(live, new.members, strict=True)
+        if copy.marker_length
     }
     found = _repoint_rows(pack, moved)
     for repoint in also_named_by:

@@ -270,8 +270,7 @@ def test_a_marker_that_an_erasure_took_goes_and_its_answer_stays(store):
     assert all(marker not in body for body in stored().values())
     answer_key = made.row("i1").answer_storage_key
     assert blobs.get(answer_key) == answer
-    with pytest.raises(FileNotFoundError):
-        blobs.get(removal.marker_key(answer_key))
+    assert removal.marker_key(answer_key) is None
     for name in ("i0", "i2"):
         made.is_live(name)
     assert collect(repair=False) == []
@@ -365,6 +364,19 @@ def test_a_pack_that_another_process_rewrites_meanwhile(store, monkeypatch):
 
     monkeypatch.setattr(pack_rewriting, "_copy", other_first)
     assert rewrite(made.records.key) == Rewritten()
+    in_order(made, ["i0", "i2"])
+
+
+def test_a_damaged_pack_waits_and_the_others_go_on(store):
+    made = store(3)
+    made.remove("i1")
+    body = blobs.get(made.inputs.key)
+    blobs.put(made.inputs.key, body[:-1])
+
+    assert rewrite_all() == Rewritten(
+        rewritten=1, waiting=1, bytes=sum(map(len, made.texts["i1"][1:])) + 8
+    )
+    blobs.put(made.inputs.key, body)
     in_order(made, ["i0", "i2"])
 
 

@@ -285,13 +285,15 @@ def _heeding_notes(
 def marker_key_of(answer_key: str) -> str | None:
     """Return the key of the marker of an answer; None if the record was released.
 
-    It is a member of no bytes if an erasure took the marker alone and the pack was rewritten.
+    So it is where the pack was rewritten, or made, after an erasure had taken the marker.
     """
     answer = _parse(answer_key)
     lead = _lead_of(answer)
     if not lead:
         moved_to = moves.new_key_of(answer_key)
         return marker_key_of(moved_to) if moved_to else None
+    if lead == 1:
+        return None
     start = answer.offset - LEAD.size - (lead - 1)
     if start < LEAD.size:
         raise PackDamaged(f"{answer_key}: its marker would begin before the pack.")
@@ -301,6 +303,17 @@ def marker_key_of(answer_key: str) -> str | None:
 def is_released(content_key: str) -> bool:
     """Return whether a member, given by the key of its content, was released, or its pack is gone."""
     return not _lead_of(_parse(content_key))
+
+
+def is_half_released(pack: str, member: Member) -> bool:
+    """Return whether a member on disk is released for readers, and bytes of it are left."""
+    if not storage.can_release or not is_released(member.content_key(pack)):
+        return False
+    try:
+        (whole,) = read_ranges(pack, [(member.start, member.end - member.start)])
+    except FileNotFoundError:
+        return False
+    return any(whole)
 
 
 def _lead_of(content: MemberKey) -> int:

@@ -740,6 +740,20 @@ def test_a_release_that_was_killed_is_finished_by_the_next(blob_directory):
     assert not (blob_directory / KEY).exists()
 
 
+def test_bytes_that_a_killed_release_left_are_seen(blob_directory, monkeypatch):
+    made = packs.build_inputs(KEY, [(bytes(16), each) for each in CONTENTS])
+    blobs.put(KEY, made.body)
+    keys = [each.content_key(KEY) for each in made.members]
+    with monkeypatch.context() as context:
+        context.setattr("istore.blobs.local_storage.erase_ranges", lambda *_: None)
+        release([keys[0]])
+    assert [packs.is_half_released(KEY, each) for each in made.members] == (
+        [True, False, False, False, False]
+    )
+    release([keys[0]])
+    assert not packs.is_half_released(KEY, made.members[0])
+
+
 # -- reading beside releasing
 
 
