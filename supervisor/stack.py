@@ -13,6 +13,7 @@ from django.db import DatabaseError, connection
 
 from istore.checks import health
 from istore.child_process import Child
+from istore.db.advisory_lock import AdvisoryLock
 from istore.lifeline import SUPERVISED
 from istore.probes import answers_ok, in_the_way, worker_answers
 from istore.web import static_files
@@ -25,7 +26,7 @@ STATIC_SECONDS = 120
 SERVER_GRACE, DATABASE_GRACE = 4, 60
 SESSIONS_GRACE = 15  # seconds; its process guard stops what takes longer
 WORKER_THREADS, EXPORT_THREADS = 2, 2
-MIGRATION_LOCK = 0x15704E  # arbitrary key of the advisory lock, used by nothing else
+MIGRATION_LOCK = AdvisoryLock(0x15704E)  # an arbitrary number, used by nothing else
 MANAGE = [sys.executable, str(settings.BASE_DIR / "manage.py")]
 
 
@@ -117,10 +118,8 @@ def migrate(supervisor: Supervisor) -> None:
     """Apply missing migrations under an advisory lock. Raises ``Failed``."""
     try:
         with supervisor.interruptible():
-            with connection.cursor() as cursor:
-                # Several hosts may start on one database: one migrates, the others wait.
-                # The lock ends with the connection.
-                cursor.execute("SELECT pg_advisory_lock(%s)", [MIGRATION_LOCK])
+            # Several hosts may start on one database: one migrates, the others wait.
+            MIGRATION_LOCK.wait()
             call_command("migrate", interactive=False, verbosity=0)
     except DatabaseError as error:
         raise Failed(f"migrate: {' '.join(str(error).split())}") from error
