@@ -35,6 +35,7 @@ from inferences.store.recording import NewInference, record
 from istore import blobs, failpoints
 from istore.checks.verification import Scope, report
 from istore.db import clock
+from istore.tasks import lease_keeper
 
 STEPS = [
     "archiving.claimed",
@@ -346,7 +347,7 @@ def test_a_worker_that_lost_the_task_publishes_nothing(
 def test_a_stop_ends_the_work_and_leaves_nothing(
     make_stored, model, at_step, blob_directory, monkeypatch
 ):
-    monkeypatch.setattr(archive_writer, "REPORT_SECONDS", 0.0)
+    monkeypatch.setattr(lease_keeper, "RENEW_SECONDS", 0.0)
     make_stored()
     task = new_task(model)
     at_step("archiving.set_fixed", lambda: ExportTask.objects.get().stop())
@@ -573,7 +574,7 @@ def test_a_slow_store_loses_neither_the_lease_nor_the_order(
         record(self, **values)
 
     monkeypatch.setattr(members, "TICK_SECONDS", 0.02)
-    monkeypatch.setattr(archive_writer, "REPORT_SECONDS", 0.0)
+    monkeypatch.setattr(lease_keeper, "RENEW_SECONDS", 0.0)
     monkeypatch.setattr(ExportTask, "record", renew)
     with monkeypatch.context() as patched:
         patched.setattr(blobs, "open_blob", slowly)

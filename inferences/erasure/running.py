@@ -10,10 +10,8 @@ those that arrived meanwhile are removed too.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
-from threading import Event, Thread
 from typing import Any
 
 from django.conf import settings
@@ -30,9 +28,9 @@ from inferences.store import removal
 from istore import blobs
 from istore.failpoints import failpoint
 from istore.models import AuditEntry, Project
-from istore.tasks.tracking import LEASE, Failed, TaskState
+from istore.tasks.lease_keeper import LeaseKeeper
+from istore.tasks.tracking import Failed
 
-RENEW_SECONDS = LEASE.total_seconds() / 4
 ROUNDS = 3  # for records that arrive during the erasure; if some are left, it fails
 THREADS = 8  # that ask the blob store whether objects are gone
 
@@ -88,7 +86,7 @@ def erase(task: ErasureTask) -> None:
 def _erase(task: ErasureTask) -> None:
     carried = Carried(task.key, task.type, task.value)
     if not task.report.get("found"):
-        with _holding(task):
+        with LeaseKeeper(task).in_background():
             found = count_carriers(task.project, carried)
         task.record(report={"found": found}, total_count=found["records"])
     if task.dry_run:
@@ -104,11 +102,11 @@ def _erase(task: ErasureTask) -> None:
         failpoint("erasure.records_removed")
         for name, keeper in sorted(keepers.items()):
             if keeper.of_value:
-                with _holding(task):
+                with LeaseKeeper(task).in_background():
                     count = keeper.of_value(task.project, carried)
                 task.advance(report=_with(task.report, "traces", {name: count}))
         failpoint("erasure.traces_removed")
-        with _holding(task):
+        with LeaseKeeper(task).in_background():
             left = count_carriers(task.project, carried)
         if not left["records"]:
             break
@@ -116,30 +114,6 @@ def _erase(task: ErasureTask) -> None:
     if left["records"] or task.report.get("proof", {}).get("left"):
         raise Failed("Something of it is left; the report says what. Ask again.")
     failpoint("erasure.proved")
-
-
-@contextmanager
-def _holding(task: ErasureTask) -> Iterator[None]:
-    """Renew the lease in a thread while something runs that does not write to the task."""
-    done = Event()
-    renewing = Thread(target=_renew, args=(task.pk, task.attempt, done), daemon=True)
-    renewing.start()
-    try:
-        yield
-    finally:
-        done.set()
-        renewing.join()
-
-
-def _renew(task_key: object, attempt: int, done: Event) -> None:
-    held = ErasureTask.objects.filter(
-        pk=task_key, attempt=attempt, state=TaskState.RUNNING
-    )
-    try:
-        while not done.wait(RENEW_SECONDS):
-            held.update(lease_until=Now() + LEASE)
-    finally:
-        connection.close()
 
 
 def count_carriers(project: Project, carried: Carried) -> dict[str, int]:
@@ -229,7 +203,7 @@ def _carry_out(task: ErasureTask) -> None:
     model = RegisteredModel.objects.select_related("project").get(pk=batch["model"])
     ids: list[int] = batch["ids"]
     made: dict[str, int] = {}
-    with _holding(task):
+    with LeaseKeeper(task).in_background():
         for name, keeper in sorted(keepers.items()):
             if keeper.of_records:
                 made[name] = keeper.of_records(model, ids)

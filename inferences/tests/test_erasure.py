@@ -13,7 +13,6 @@ from django.core.serializers.json import DjangoJSONEncoder
 from django.db import connection, transaction
 
 from inferences import erasure
-from inferences.erasure import running
 from inferences.erasure.matching_records import Carried
 from inferences.erasure.running import count_carriers, erase, open_erasure
 from inferences.ground_truth.references import Reference
@@ -30,6 +29,7 @@ from istore import blobs, failpoints
 from istore.checks import verification
 from istore.db.clock import now
 from istore.models import AuditEntry, Project, Role
+from istore.tasks import lease_keeper
 from istore.tasks.tracking import LEASE, TaskState
 
 PERSON = "Zaphod Beeblebrox 4711"
@@ -428,7 +428,7 @@ def test_counting_needs_no_value_that_anybody_has(project, model):
 def test_the_lease_is_kept_while_other_places_are_searched(
     project, model, make_inference, monkeypatch
 ):
-    monkeypatch.setattr(running, "RENEW_SECONDS", 0.05)
+    monkeypatch.setattr(lease_keeper, "RENEW_SECONDS", 0.05)
     monkeypatch.setattr(ErasureTask, "ring", lambda task: None)
     seen = []
 
