@@ -104,9 +104,9 @@ def finish_removals(model_key: int | None = None) -> None:
     for model in models:
         payloads = InferencePayload.objects.beside(model)
         if payloads.filter(removal_at__lte=latest).exists():
-            removal.finish(model)
+            removal.RECORDS.finish(model)
         if payloads.filter(input_removal_at__lte=latest).exists():
-            removal.finish_inputs(model)
+            removal.INPUTS.finish(model)
 
 
 @shared_task

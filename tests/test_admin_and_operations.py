@@ -123,7 +123,7 @@ def test_inferences_are_protected_and_restored_by_actions(
     operator.post(address, chosen("restore", [rows["a"]]))
     assert model.inferences.live().get().inference_id == "a"
     operator.post(address, chosen("remove_deleted", [rows["c"]]))
-    removal.finish(model)
+    removal.RECORDS.finish(model)
     assert not model.inferences.filter(inference_id="c").exists()
     actions = set(AuditEntry.objects.values_list("action", flat=True))
     assert {

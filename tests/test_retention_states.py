@@ -241,7 +241,7 @@ class Retention(RuleBasedStateMachine):
         )
         assert {name for batch in deleted for name in batch} == chosen
         if is_finished:
-            removal.finish(self.model)
+            removal.RECORDS.finish(self.model)
         ends = {(DOOMED, False), (GONE, False)}
         doomed = {name for name, row in self.expected.items() if row.state == DOOMED}
         self.after(dict.fromkeys(chosen | doomed, ends))
@@ -346,8 +346,8 @@ class Retention(RuleBasedStateMachine):
     def beat(self) -> None:
         """The rounds that carry out intents whose worker died, and collect archives."""
         collect(clock.now())
-        removal.finish(self.model)
-        removal.finish_inputs(self.model)
+        removal.RECORDS.finish(self.model)
+        removal.INPUTS.finish(self.model)
         self.after(
             {name: {(GONE, False)} for name in self.expected if self.is_doomed(name)}
         )
@@ -568,7 +568,7 @@ class Retention(RuleBasedStateMachine):
         for _ in removal.intend_all("test", self.model, self.model.inferences.live):
             pass
         InferencePayload.objects.beside(self.model).update(removal_at=clock.now())
-        removal.finish(self.model)
+        removal.RECORDS.finish(self.model)
         assert not files(self.directory)
 
 

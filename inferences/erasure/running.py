@@ -208,7 +208,7 @@ def _carry_out(task: ErasureTask) -> None:
             if keeper.of_records:
                 made[name] = keeper.of_records(model, ids)
         failpoint("erasure.made_removed")
-        removal.finish(model, ids)
+        removal.RECORDS.finish(model, ids)
         failpoint("erasure.batch_removed")
         left = _rows_left(model, ids) + _objects_left(batch["objects"])
     proof = {"looked_for": len(ids) + len(batch["objects"]), "left": left}

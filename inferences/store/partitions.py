@@ -85,7 +85,7 @@ TABLES = [
         "inferences_inferencepayload",
         "model_key, id",
         (
-            # The open intents, read by ``removal.finish``: the work that an interrupted
+            # The open intents, read by ``removal.RECORDS.finish``: the work that an interrupted
             # removal has left.
             (
                 "payload_input_removal",

@@ -352,7 +352,7 @@ def test_a_worker_that_dies_leaves_the_rest_to_the_next(
     assert ended(task).state == TaskState.RUNNING
     armed("")
     ErasureTask.objects.update(lease_until=now() - LEASE)
-    removal.finish(model)  # the beat may come first
+    removal.RECORDS.finish(model)  # the beat may come first
 
     erase(ErasureTask.objects.get(pk=task.pk))
 

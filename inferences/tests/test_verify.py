@@ -507,14 +507,14 @@ def test_after_a_crash_at_any_step_repair_leaves_a_clean_store(
         make_inference({"k": "v"}, inference_id="new")
         protection.protect_one("test", model, "full", protection.Protection(False))
         with transaction.atomic():
-            removal.intend_inputs(model, model.inferences.live())
-        removal.finish_inputs(model)
+            removal.INPUTS.intend(model, model.inferences.live())
+        removal.INPUTS.finish(model)
         hidden = lambda: soft_deletion.soft_deleted(model)  # noqa: E731
         soft_deletion.restore("test", model, hidden)
         with transaction.atomic():
             removal.hide_records(model, model.inferences.live())
         soft_deletion.intend_removal("test", model, hidden)
-        removal.finish(model)
+        removal.RECORDS.finish(model)
         make_inference(inference_id="last")
         removal.remove_one("test", model, "last")
 

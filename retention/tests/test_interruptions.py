@@ -179,17 +179,17 @@ def test_a_worker_that_lost_its_lease_writes_nothing_more(
     model, old, blob_directory, monkeypatch
 ):
     task = policies.open_task("test", policy_of(model, delete_action="hard"))
-    finish_going = sweeping._Run._finish_going
+    finish_going = sweeping.Sweep._finish_going
 
     def overtaken(run, but):
-        monkeypatch.setattr(sweeping._Run, "_finish_going", finish_going)
+        monkeypatch.setattr(sweeping.Sweep, "_finish_going", finish_going)
         lease_runs_out()
         other = RetentionTask.objects.get()
         assert sweep(other)
         assert other.state == TaskState.COMPLETE
         return finish_going(run, 0)
 
-    monkeypatch.setattr(sweeping._Run, "_finish_going", overtaken)
+    monkeypatch.setattr(sweeping.Sweep, "_finish_going", overtaken)
     assert sweep(task)
 
     is_done(task, model, blob_directory)
@@ -223,18 +223,18 @@ def test_protect_wins_before_the_intent_and_is_told_after_it(
     model, old, api, monkeypatch, armed
 ):
     task = policies.open_task("test", policy_of(model, delete_action="hard"))
-    remove_rows = removal.remove_rows
+    clear = removal.RECORDS.clear
 
     def protected_meanwhile(of, batch):
-        monkeypatch.setattr(removal, "remove_rows", remove_rows)
+        monkeypatch.setattr(removal.RECORDS, "clear", clear)
         path = "/api/v1/models/yolo-harbour/inferences"
         late = api.put(f"{path}/old 4/protection", {})  # the oldest: in this batch
         assert (late.status_code, late.json()["code"]) == (409, "being-removed")
         assert protect_one("test", model, "old 0", Protection())
         assert protect_one("test", model, "aged 1", Protection())
-        return remove_rows(of, batch)
+        return clear(of, batch)
 
-    monkeypatch.setattr(removal, "remove_rows", protected_meanwhile)
+    monkeypatch.setattr(removal.RECORDS, "clear", protected_meanwhile)
     sweep(task)
 
     assert task.state == TaskState.COMPLETE
