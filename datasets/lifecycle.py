@@ -98,7 +98,7 @@ def add(
             expected_count=count or 0,
         )
         _audit(actor, "dataset.add", dataset, model=model.model_id, expected=count)
-        task.ring()
+        task.notify()
     task.refresh_from_db()
     return task
 
@@ -196,7 +196,7 @@ def archive(
             expected_count=published.summary.get("entries", 0),
         )
         _audit(actor, "dataset.archive", dataset, version=version, format=format)
-        task.ring()
+        task.notify()
     task.refresh_from_db()
     return task
 

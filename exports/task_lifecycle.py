@@ -48,7 +48,7 @@ def open_task(actor: object, model: RegisteredModel, wanted: Wanted) -> ExportTa
             expected_count=count or 0,
         )
         _audit(actor, "export.create", task, format=task.format, expected=count)
-        task.ring()
+        task.notify()
     task.refresh_from_db()
     return task
 

@@ -17,7 +17,7 @@ from inferences.store import soft_deletion
 from inferences.store.protection import Protection, protect_all
 from inferences.store.registration import change_settings
 from inferences.store.soft_deletion import soft_deleted
-from inferences.tasks import ring_for_removals
+from inferences.tasks import notify_removals
 from istore.accounts.access import caller_of
 from istore.admin import ReadOnlyAdmin, ShortPaginator, TaskAdmin
 from istore.upstreams import check_upstream_url
@@ -156,7 +156,7 @@ class InferenceAdmin(ReadOnlyAdmin):
         for model, ids in _by_model(queryset):
             chosen = lambda m=model, i=ids: soft_deleted(m).filter(id__in=i)  # noqa: E731
             done += soft_deletion.intend_removal(caller, model, chosen).count
-            ring_for_removals(model.pk)
+            notify_removals(model.pk)
         messages.success(request, f"{done} inferences are removed for good.")
 
     def _protect(

@@ -119,7 +119,7 @@ def tend_vectors(model_key: int | None = None) -> None:
         moving.tend(model)
 
 
-def ring_for_removals(model_key: int) -> None:
+def notify_removals(model_key: int) -> None:
     """Send the queue message of a model's removals.
 
     Without a broker, beat's next round carries them out.

@@ -19,4 +19,4 @@ class IngestConfig(AppConfig):
             "Events", "operations/_stream.html", operations_panel.stream
         )
         register("consumers", verification.dead_consumers, collects=True)
-        erasure.register("events set aside", of_value=erasing.set_aside_events)
+        erasure.register("events set aside", of_value=erasing.erase_dead_letters)

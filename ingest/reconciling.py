@@ -27,7 +27,7 @@ from inferences.models.row_ids import first_id_at
 from ingest.errors import Rejected
 from ingest.events import InferenceEvent
 from ingest.markers import read_event_of, read_marker
-from ingest.models import SetAsideEvent
+from ingest.models import DeadLetter
 from ingest.reconciliation_state import already_processed
 from ingest.stream import EventStream
 from istore import blobs
@@ -150,7 +150,7 @@ def _without_record(hour: Hour) -> set[str]:
 def _lost(hour: Hour, uniques: list[str]) -> tuple[list[InferenceEvent], bool]:
     """Return the events that were lost, and whether all the others are settled for good."""
     markers = {f"{hour.prefix}{unique}/{blobs.METADATA}" for unique in uniques}
-    aside = SetAsideEvent.objects.filter(
+    aside = DeadLetter.objects.filter(
         metadata_storage_key__in=markers, replayed_at=None
     )
     known = set(aside.values_list("metadata_storage_key", flat=True))

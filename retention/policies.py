@@ -140,7 +140,7 @@ def _open(
         **{name: getattr(policy, name) for name in TERMS},
         **values,
     )
-    task.ring()
+    task.notify()
     return task
 
 

@@ -44,8 +44,8 @@ def operator():
 
 @pytest.fixture(autouse=True)
 def no_broker(monkeypatch):
-    monkeypatch.setattr("istore.tasks.tracking.TrackedTask.ring", lambda task: None)
-    monkeypatch.setattr("inferences.admin.ring_for_removals", lambda key: None)
+    monkeypatch.setattr("istore.tasks.tracking.TrackedTask.notify", lambda task: None)
+    monkeypatch.setattr("inferences.admin.notify_removals", lambda key: None)
 
 
 def changelist(model):

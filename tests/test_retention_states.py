@@ -435,7 +435,7 @@ class Retention(RuleBasedStateMachine):
 
     @precondition(lambda self: self.policy and not self.is_active)
     @rule()
-    def begin_and_die_before_the_ring(self) -> None:
+    def begin_and_die_before_the_message(self) -> None:
         """A task is on although nobody was told of it: the beat will tell."""
         failpoints.arm("tracking.committed=raise")
         committed = TestCase.captureOnCommitCallbacks(execute=True)

@@ -494,7 +494,7 @@ def test_a_worker_killed_at_any_step_leaves_a_task_that_is_done_by_the_next(
     for step in STEPS:
         assert killed_at(step, task, tmp_path) == -signal.SIGKILL, step
         lease_runs_out()
-        ExportTask.objects.update(fruitless=0)
+        ExportTask.objects.update(attempts_without_progress=0)
     left = [path.name for path in archives(blob_directory)]
     assert len(left) == len(STEPS) - 2  # those killed after the first byte
     task.refresh_from_db()

@@ -59,7 +59,7 @@ def open_erasure(
                 key=carried.key,
                 why=why,
             )
-        task.ring()
+        task.notify()
     return task
 
 

@@ -151,7 +151,7 @@ def keep_file(
         AuditEntry.write(
             actor, "ground_truth.file", model.model_id, model.project, task=str(task.pk)
         )
-        task.ring()
+        task.notify()
     return task
 
 

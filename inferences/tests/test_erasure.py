@@ -429,7 +429,7 @@ def test_the_lease_is_kept_while_other_places_are_searched(
     project, model, make_inference, monkeypatch
 ):
     monkeypatch.setattr(lease_keeper, "RENEW_SECONDS", 0.05)
-    monkeypatch.setattr(ErasureTask, "ring", lambda task: None)
+    monkeypatch.setattr(ErasureTask, "notify", lambda task: None)
     seen = []
 
     def slow(*_):

@@ -16,7 +16,7 @@ from inferences.tasks import finish_removals
 from istore import failpoints
 from istore.db import clock
 from istore.tasks import tracking
-from istore.tasks.periodic import ring_again
+from istore.tasks.periodic import requeue_stale
 from istore.tasks.tracking import TaskState
 from retention import policies, sweeping
 from retention.models import RetentionPolicy, RetentionTask
@@ -376,33 +376,33 @@ def test_a_task_is_sent_once_committed_and_is_scheduled_then(
     task.refresh_from_db()
     assert task.state == TaskState.SCHEDULED
     with django_capture_on_commit_callbacks(execute=True):
-        ring_again()
+        requeue_stale()
     assert len(sent) == 1
 
 
-def test_a_ring_that_was_lost_and_a_worker_that_died_are_rung_for_again(
+def test_the_message_of_a_lost_or_unclaimed_task_is_sent_again(
     model, sent, django_capture_on_commit_callbacks
 ):
     task = policies.open_task("test", policy_of(model))
 
-    def rung() -> int:
+    def resent() -> int:
         before = len(sent)
         with django_capture_on_commit_callbacks(execute=True):
-            ring_again()
+            requeue_stale()
         return len(sent) - before
 
-    assert rung() == 1  # the process died before it could
-    assert rung() == 0
-    RetentionTask.objects.update(rung_at=hours_ago(1))
-    assert rung() == 1  # the queue lost it
+    assert resent() == 1  # the process died before it could
+    assert resent() == 0
+    RetentionTask.objects.update(notified_at=hours_ago(1))
+    assert resent() == 1  # the queue lost it
     assert task.claim()
-    RetentionTask.objects.update(rung_at=hours_ago(1))
-    assert rung() == 0  # somebody is at it
+    RetentionTask.objects.update(notified_at=hours_ago(1))
+    assert resent() == 0  # somebody is at it
     lease_runs_out()
-    assert rung() == 1
+    assert resent() == 1
     task.stop()
-    RetentionTask.objects.update(rung_at=hours_ago(1))
-    assert rung() == 0
+    RetentionTask.objects.update(notified_at=hours_ago(1))
+    assert resent() == 0
 
 
 def test_the_beat_opens_what_is_due(model, sent, django_capture_on_commit_callbacks):
