@@ -10,7 +10,6 @@ from django.contrib import admin, messages
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse
 
-from inferences.erasure.running import stop_erasure
 from inferences.models import Inference, InferenceKey, RegisteredModel, UploadGrant
 from inferences.models.erasure import ErasureTask
 from inferences.store import soft_deletion
@@ -229,7 +228,3 @@ class ErasureTaskAdmin(TaskAdmin):
     list_select_related = ["project"]
     exclude = ["value", "salt", "open_batch"]
     actions = ["stop"]
-
-    @staticmethod
-    def stop_task(actor: object, task: ErasureTask) -> bool:
-        return stop_erasure(actor, task)

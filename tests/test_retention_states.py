@@ -50,6 +50,7 @@ from istore.api.problems import Conflict
 from istore.checks.verification import Scope, report
 from istore.db import clock
 from istore.models import Project
+from istore.tasks import control
 from istore.tasks.tracking import TaskState
 from retention import policies
 from retention.models import Limits, RetentionPolicy, RetentionTask
@@ -497,7 +498,7 @@ class Retention(RuleBasedStateMachine):
     @precondition(lambda self: self.task)
     @rule(resume=st.booleans())
     def stop(self, resume) -> None:
-        policies.stop_task("test", self.task)
+        control.stop("test", self.task)
         self.task.refresh_from_db()
         assert self.task.state in ENDED
         if resume and self.task.state == TaskState.STOPPED:

@@ -51,25 +51,9 @@ def open_erasure(
         )
         if not dry_run:
             # The value itself is not written: audit entries are kept forever.
-            AuditEntry.write(
-                actor,
-                "erasure.request",
-                str(task.pk),
-                project,
-                key=carried.key,
-                why=why,
-            )
+            task.audit(actor, "request", key=carried.key, why=why)
         task.notify()
     return task
-
-
-@transaction.atomic
-def stop_erasure(actor: object, task: ErasureTask) -> bool:
-    """Stop the task where it is; what is erased stays erased. Return False if it had ended."""
-    stopped = task.stop()
-    if stopped:
-        AuditEntry.write(actor, "erasure.stop", str(task.pk), task.project)
-    return stopped
 
 
 def erase(task: ErasureTask) -> None:

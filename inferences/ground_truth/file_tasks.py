@@ -37,7 +37,6 @@ from istore.api.exception_handler import as_problem
 from istore.api.problems import Problem
 from istore.db import clock
 from istore.failpoints import failpoint
-from istore.models import AuditEntry
 from istore.tasks.lease_keeper import LeaseKeeper
 from istore.tasks.tracking import Failed, TaskState
 from istore.uuids import uuid7
@@ -148,9 +147,7 @@ def keep_file(
             storage_key=key,
             expected_count=rows,
         )
-        AuditEntry.write(
-            actor, "ground_truth.file", model.model_id, model.project, task=str(task.pk)
-        )
+        task.audit(actor, "create")
         task.notify()
     return task
 
@@ -221,21 +218,3 @@ class RowCounter:
 def recent_files(model: RegisteredModel) -> list[TruthFile]:
     """Return the latest fifty tasks of a model, the newest first; truth_file_by_model serves it."""
     return list(model.truth_files.order_by("-created_at")[:50])
-
-
-def stop_file(actor: object, task: TruthFile) -> bool:
-    """Stop the task. What it has written stays; the file can be joined again.
-
-    Returns False if the task had ended.
-    """
-    stopped = task.stop()
-    if stopped:
-        model = task.registered_model
-        AuditEntry.write(
-            actor,
-            "ground_truth.file_stop",
-            model.model_id,
-            model.project,
-            task=str(task.pk),
-        )
-    return stopped

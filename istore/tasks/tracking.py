@@ -84,13 +84,14 @@ class TrackedTaskQuerySet(models.QuerySet):
 
 
 class TrackedTask(models.Model):
-    """The base model of tracked tasks. A subclass defines ``runner``, ``done`` and ``expected``.
+    """The base model of tracked tasks. A subclass defines ``runner``, ``done``, ``expected`` and ``audit``.
 
     ``runner`` is the name of the Celery task that carries the task out. That Celery task takes
     the id, may run twice, and begins with ``claim``.
     """
 
     runner: ClassVar[str]
+    resume_act: ClassVar[str] = "resume"  # as ``audit`` names it
 
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
     state = models.CharField(
@@ -138,6 +139,10 @@ class TrackedTask(models.Model):
     @property
     def expected(self) -> int:
         """How much there is to do, in the units of ``done``; 0 if it is not known yet."""
+        raise NotImplementedError
+
+    def audit(self, actor: object, act: str, **details: Any) -> None:
+        """Write to the audit log that the actor did this with the task: "stop", for example."""
         raise NotImplementedError
 
     @property
@@ -243,7 +248,7 @@ class TrackedTask(models.Model):
         """
         this = self._rows().filter(free(), pk=self.pk)
         most = settings.ISTORE_TASK_ATTEMPTS
-        this.filter(fruitless__gte=most).update(
+        this.filter(attempts_without_progress__gte=most).update(
             **self._ending(TaskState.FAILED, F("reason"))
         )
         attempt = type(self).objects.values_list("attempt", flat=True).get(pk=self.pk)

@@ -19,6 +19,7 @@ from inferences.store import removal
 from inferences.tests.test_disk_space import size_of
 from istore import blobs
 from istore.db import clock
+from istore.tasks import control
 from istore.tasks.tracking import TaskState
 from retention import policies, sweeping
 from retention.models import RetentionPolicy, RetentionTask
@@ -317,7 +318,7 @@ def test_a_stopped_task_goes_on_where_it_was(model, aged, settings, monkeypatch)
     clear = removal.RECORDS.clear
 
     def stopped_meanwhile(of, batch):
-        policies.stop_task("test", RetentionTask.objects.get(pk=task.pk))
+        control.stop("test", RetentionTask.objects.get(pk=task.pk))
         return clear(of, batch)
 
     with monkeypatch.context() as patch:
@@ -334,13 +335,13 @@ def test_a_stopped_task_goes_on_where_it_was(model, aged, settings, monkeypatch)
     assert (task.state, task.deleted_record_count) == (TaskState.COMPLETE, 5)
     assert (task.deleted_blob_count, task.deleted_bytes) == (5, 35)
     assert not policies.resume_task("test", task)
-    assert not policies.stop_task("test", task)
+    assert not control.stop("test", task)
 
 
 def test_a_task_that_nobody_holds_stops_at_once(model, aged):
     task = policies.open_task("test", policy_of(model))
 
-    assert policies.stop_task("test", task)
+    assert control.stop("test", task)
 
     assert task.state == TaskState.STOPPED
     assert not sweep(task)
