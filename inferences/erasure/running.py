@@ -19,7 +19,7 @@ from django.db import connection, transaction
 from django.db.models import Count, Q, Sum
 from django.db.models.functions import Now
 
-from inferences.erasure import keepers
+from inferences.erasure import trace_holders
 from inferences.erasure.matching_records import Carried
 from inferences.maintenance.consistency_checks import COLD, ROW, SIDES
 from inferences.models import InferencePayload, RegisteredModel
@@ -84,10 +84,10 @@ def _erase(task: ErasureTask) -> None:
             while _intend(task, model, carried):
                 _carry_out(task)
         failpoint("erasure.records_removed")
-        for name, keeper in sorted(keepers.items()):
-            if keeper.of_value:
+        for name, holder in sorted(trace_holders.items()):
+            if holder.of_value:
                 with LeaseKeeper(task).in_background():
-                    count = keeper.of_value(task.project, carried)
+                    count = holder.of_value(task.project, carried)
                 task.advance(report=_with(task.report, "traces", {name: count}))
         failpoint("erasure.traces_removed")
         with LeaseKeeper(task).in_background():
@@ -188,9 +188,9 @@ def _carry_out(task: ErasureTask) -> None:
     ids: list[int] = batch["ids"]
     made: dict[str, int] = {}
     with LeaseKeeper(task).in_background():
-        for name, keeper in sorted(keepers.items()):
-            if keeper.of_records:
-                made[name] = keeper.of_records(model, ids)
+        for name, holder in sorted(trace_holders.items()):
+            if holder.of_records:
+                made[name] = holder.of_records(model, ids)
         failpoint("erasure.made_removed")
         removal.RECORDS.finish(model, ids)
         failpoint("erasure.batch_removed")

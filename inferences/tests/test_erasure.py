@@ -58,8 +58,8 @@ def administrator(api_as):
 @pytest.fixture(autouse=True)
 def only_ours(monkeypatch):
     """What other apps keep is tested there."""
-    for name in set(erasure.keepers) - OURS:
-        monkeypatch.delitem(erasure.keepers, name)
+    for name in set(erasure.trace_holders) - OURS:
+        monkeypatch.delitem(erasure.trace_holders, name)
 
 
 def stored(make_inference, name, person=PERSON, to=None, **fields):
@@ -340,7 +340,8 @@ def test_a_worker_that_dies_leaves_the_rest_to_the_next(
 ):
     settings.ISTORE_REMOVAL_BATCH = 2
     asked_for: list[int] = []
-    erasure.register("made of it", of_records=lambda _, ids: asked_for.extend(ids) or 0)
+    holder = erasure.TraceHolder(of_records=lambda _, ids: asked_for.extend(ids) or 0)
+    monkeypatch.setitem(erasure.trace_holders, "made of it", holder)
     for number in range(5):
         stored(make_inference, f"{number}")
     ids = list(model.inferences.values_list("id", flat=True))
@@ -362,7 +363,6 @@ def test_a_worker_that_dies_leaves_the_rest_to_the_next(
     assert task.report["proof"]["left"] == task.report["left"]["records"] == 0
     assert set(asked_for) == set(ids)  # each was told to those who keep what is made
     assert tables_with(PERSON) == []
-    monkeypatch.delitem(erasure.keepers, "made of it")
 
 
 def test_an_erasure_that_is_stopped_forgets_the_value(administrator, project):
@@ -438,7 +438,9 @@ def test_the_lease_is_kept_while_other_places_are_searched(
             time.sleep(0.3)
         return 0
 
-    monkeypatch.setitem(erasure.keepers, "slow", erasure.Keeper(of_value=slow))
+    monkeypatch.setitem(
+        erasure.trace_holders, "slow", erasure.TraceHolder(of_value=slow)
+    )
     task = asked(project)
     erase(task)
 

@@ -46,7 +46,7 @@ def armed():
 @pytest.fixture
 def quiet(monkeypatch):
     """Nothing of a stream: what the ingest app asks there is tested there."""
-    monkeypatch.setattr(orphan_blobs, "_known", [])
+    monkeypatch.delitem(orphan_blobs.fates, "ingest")
     for name in ("consumers", "spool files"):
         monkeypatch.delitem(verification.checks, name)
 
@@ -562,7 +562,7 @@ def test_the_exit_status_says_how_it_went(healthy, model, monkeypatch):
         raise OSError("The object store is away.")
         yield
 
-    monkeypatch.setitem(verification.checks, "rows", verification.Check("rows", broken))
+    monkeypatch.setitem(verification.checks, "rows", verification.Check(broken))
     code, said = command()
     assert (code, "rows is unfinished: OSError" in said) == (2, True)
 

@@ -19,6 +19,7 @@ from django.conf import settings
 
 from istore.db import clock
 from istore.db.advisory_lock import AdvisoryLock
+from istore.hooks import Hook
 from istore.models import Project, VerifyRun
 
 KEPT_FINDINGS = 100  # stored with a run; the counts cover all findings
@@ -77,19 +78,13 @@ Looking = Callable[[Scope], Iterator[Finding]]
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """A named check. ``look`` yields findings; ``collects``: the collector runs it with repair."""
+    """A check. ``look`` yields findings; ``collects``: the collector runs it with repair."""
 
-    name: str
     look: Looking
     collects: bool = False
 
 
-checks: dict[str, Check] = {}
-
-
-def register(name: str, look: Looking, *, collects: bool = False) -> None:
-    """Add a check, or replace the one of this name. Apps call it in ``ready``."""
-    checks[name] = Check(name, look, collects)
+checks: Hook[Check] = Hook()
 
 
 @dataclass
@@ -147,7 +142,7 @@ def _apart() -> float:
 
 def report(scope: Scope, *, collecting: bool = False) -> Report:
     """Return a run that has not begun, of every check or of those that collect."""
-    names = [each.name for each in checks.values() if each.collects or not collecting]
+    names = [name for name, each in checks.items() if each.collects or not collecting]
     return Report(scope, names)
 
 
