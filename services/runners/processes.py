@@ -276,7 +276,7 @@ class ProcessRunner:
         for replica in running.replicas:
             child = replica.child
             if child.process is None:
-                if time.monotonic() >= child.start_at:
+                if child.is_due:
                     replica.start()
             elif not child.runs:
                 replica.note_end()
