@@ -15,7 +15,7 @@ from django.db import DatabaseError, connection
 from istore.tasks.tracking import LeaseLost, Stopped, TrackedTask
 
 # Also how old the progress is that pages show. The shortest lease is five seconds.
-RENEW_SECONDS = 1.0
+RENEW_SECONDS = 2.0
 
 log = logging.getLogger(__name__)
 
