@@ -23,7 +23,6 @@ from exports.task_lifecycle import expected
 from inferences.models import RegisteredModel
 from istore.api.problems import Conflict, invalid
 from istore.models import AuditEntry, Project
-from istore.tasks.tracking import TrackedTask
 
 AT_ONCE = 1000
 
@@ -98,7 +97,7 @@ def add(
             expected_count=count or 0,
         )
         _audit(actor, "dataset.add", dataset, model=model.model_id, expected=count)
-        task.ring()
+        task.notify()
     task.refresh_from_db()
     return task
 
@@ -196,26 +195,9 @@ def archive(
             expected_count=published.summary.get("entries", 0),
         )
         _audit(actor, "dataset.archive", dataset, version=version, format=format)
-        task.ring()
+        task.notify()
     task.refresh_from_db()
     return task
-
-
-def stop(actor: object, dataset: Dataset, task: TrackedTask) -> None:
-    """Stop a task of the dataset; 409 (``task-already-ended``) if it has ended."""
-    with transaction.atomic():
-        if not task.stop():
-            raise Conflict("The task has ended already.", "task-already-ended")
-        _audit(actor, "dataset.stop", dataset, task=str(task.pk))
-
-
-def retry(actor: object, dataset: Dataset, task: TrackedTask) -> None:
-    """Resume a failed or stopped task; 409 (``task-not-ended``) for any other."""
-    with transaction.atomic():
-        if not task.resume():
-            message = "Only a task that failed or was stopped is tried again."
-            raise Conflict(message, "task-not-ended")
-        _audit(actor, "dataset.retry", dataset, task=str(task.pk))
 
 
 @transaction.atomic

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import uuid
 from typing import Any
 
 from django.contrib import messages
@@ -22,7 +21,7 @@ from rest_framework.exceptions import APIException
 
 from datasets import lifecycle, listing, summary
 from datasets.forms import AddForm, ArchiveForm, NewDatasetForm, SplittingForm
-from datasets.models import AddingTask, Dataset, DatasetArchive, DatasetEntry
+from datasets.models import Dataset, DatasetArchive, DatasetEntry
 from exports import task_lifecycle
 from exports.forms import Chosen
 from exports.models import CONTENT_TYPES
@@ -34,6 +33,8 @@ from inferences.web.undo import with_undo
 from istore.accounts.access import caller_of
 from istore.db.statement_timeout import statement_timeout
 from istore.models import Project, Role
+from istore.tasks.pages import stop_task
+from istore.tasks.paging import find_task
 from istore.web.pages import render_page, visible_project
 
 THUMBNAILS, ON_A_PAGE, TASKS_SHOWN, LABELS_SHOWN = 4, 48, 10, 20
@@ -401,10 +402,7 @@ def addition_row(
 ) -> HttpResponse:
     """Render the progress row of an addition task, which the page polls."""
     found = _dataset(request, project_id, name)
-    tasks = found.adding_tasks.select_related("model")
-    task: AddingTask | None = tasks.filter(pk=uuid.UUID(task_id)).first()
-    if task is None:
-        raise Http404
+    task = find_task(found.adding_tasks.select_related("model"), task_id)
     context = {
         "task": task,
         "dataset": found,
@@ -420,17 +418,11 @@ def addition_row(
 def stop_addition(
     request: HttpRequest, project_id: str, name: str, task_id: str
 ) -> HttpResponse:
-    found = _dataset(request, project_id, name)
-    task = found.adding_tasks.filter(pk=uuid.UUID(task_id)).first()
-    if task is None:
-        raise Http404
-    return _act(
-        request,
-        project_id,
-        name,
-        lambda caller, each: lifecycle.stop(caller, each, task),
-        "It stops. What was added stays.",
-    )
+    """Stop an addition; what was added stays."""
+    found = _dataset(request, project_id, name, Role.EDITOR)
+    if stop_task(request, find_task(found.adding_tasks, task_id)):
+        messages.success(request, "It stops. What was added stays.")
+    return redirect("datasets:dataset", project_id, name)
 
 
 @login_required
@@ -504,8 +496,4 @@ def _archive(
     request: HttpRequest, project_id: str, name: str, task_id: str
 ) -> DatasetArchive:
     found = _dataset(request, project_id, name)
-    task = found.archives.filter(pk=uuid.UUID(task_id)).first()
-    if task is None:
-        raise Http404
-    task.dataset = found
-    return task
+    return find_task(found.archives, task_id)

@@ -1,4 +1,4 @@
-"""Create, stop and retry export tasks. Each act is audited."""
+"""Create and retry export tasks. Each act is audited."""
 
 from __future__ import annotations
 
@@ -12,9 +12,10 @@ from exports.models import Container, ExportTask
 from exports.selections import Selection
 from inferences.models import RegisteredModel
 from istore.api.failures import TIMED_OUT
-from istore.api.problems import Conflict, Problem
+from istore.api.problems import Problem
 from istore.db.statement_timeout import statement_timeout
-from istore.models import AuditEntry, Project
+from istore.models import Project
+from istore.tasks import control
 
 RETRY_AFTER_SECONDS = 30
 
@@ -47,8 +48,8 @@ def open_task(actor: object, model: RegisteredModel, wanted: Wanted) -> ExportTa
             selection=wanted.asked,
             expected_count=count or 0,
         )
-        _audit(actor, "export.create", task, format=task.format, expected=count)
-        task.ring()
+        task.audit(actor, "create", format=task.format, expected=count)
+        task.notify()
     task.refresh_from_db()
     return task
 
@@ -72,22 +73,14 @@ def expected(model: RegisteredModel, selection: Selection) -> int | None:
     return count
 
 
-def stop(actor: object, task: ExportTask) -> None:
-    """Stop the task. Raises ``Conflict`` if it has ended."""
-    with transaction.atomic():
-        if not task.stop():
-            raise Conflict("The task has ended already.", "task-already-ended")
-        _audit(actor, "export.stop", task)
+@transaction.atomic
+def retry(actor: object, task: ExportTask) -> bool:
+    """Start a failed or stopped task again. Return False for any other task.
 
-
-def retry(actor: object, task: ExportTask) -> None:
-    """Start a failed or stopped task again. Raises ``Conflict`` for any other task."""
-    with transaction.atomic():
-        _check_room(task.model.project)
-        if not task.resume():
-            message = "Only a task that failed or was stopped is tried again."
-            raise Conflict(message, "task-not-ended")
-        _audit(actor, "export.retry", task)
+    Raises a 429 for too many open tasks.
+    """
+    _check_room(task.model.project)
+    return control.resume(actor, task)
 
 
 def _check_room(project: Project) -> None:
@@ -97,8 +90,3 @@ def _check_room(project: Project) -> None:
     if active.count() >= settings.ISTORE_EXPORTS_RUNNING:
         message = f"{settings.ISTORE_EXPORTS_RUNNING} exports of this project are open."
         raise Problem(429, "rate-limited", message, retry_after=RETRY_AFTER_SECONDS)
-
-
-def _audit(actor: object, action: str, task: ExportTask, **details: Any) -> None:
-    subject = f"{task.model.model_id} {task.pk}"
-    AuditEntry.write(actor, action, subject, task.model.project, **details)

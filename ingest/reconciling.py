@@ -15,24 +15,23 @@ from __future__ import annotations
 
 import random
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 
 import structlog
 from django.conf import settings
 from django.core.cache import cache
-from django.db import connection
 
 from inferences.models import InferencePayload, RegisteredModel
 from inferences.models.row_ids import first_id_at
 from ingest.errors import Rejected
 from ingest.events import InferenceEvent
 from ingest.markers import read_event_of, read_marker
-from ingest.models import SetAsideEvent
+from ingest.models import DeadLetter
 from ingest.reconciliation_state import already_processed
 from ingest.stream import EventStream
 from istore import blobs
+from istore.db.advisory_lock import AdvisoryLock
 from istore.db.clock import now
 from istore.failpoints import failpoint
 
@@ -41,6 +40,8 @@ STILL_ON_ITS_WAY = timedelta(minutes=2)  # a younger event may be recorded any m
 CLOSED_AFTER = timedelta(minutes=10)  # from the end of an hour until it is closed
 AT_ONCE = 500  # markers looked up at a time
 MOST = 50_000  # events published by one run; the next run finds the rest
+# A second run at the same time would do the same work again.
+RUN_LOCK = AdvisoryLock("ingest.reconcile")
 
 log = structlog.get_logger(__name__)
 
@@ -72,8 +73,8 @@ class Hour:
 
 def reconcile(stream: EventStream) -> int:
     """Publish lost events again, and return how many."""
-    with _alone() as first:
-        if not first:
+    with RUN_LOCK.try_hold() as is_ours:
+        if not is_ours:
             return 0
         if stream.lag().waiting > settings.ISTORE_LISTENER_BATCH:
             log.info("reconcile waits until the listener has caught up")
@@ -149,7 +150,7 @@ def _without_record(hour: Hour) -> set[str]:
 def _lost(hour: Hour, uniques: list[str]) -> tuple[list[InferenceEvent], bool]:
     """Return the events that were lost, and whether all the others are settled for good."""
     markers = {f"{hour.prefix}{unique}/{blobs.METADATA}" for unique in uniques}
-    aside = SetAsideEvent.objects.filter(
+    aside = DeadLetter.objects.filter(
         metadata_storage_key__in=markers, replayed_at=None
     )
     known = set(aside.values_list("metadata_storage_key", flat=True))
@@ -184,18 +185,3 @@ def _event_at(model: RegisteredModel, key: str) -> InferenceEvent | None:
 
 def _prefix(event: InferenceEvent) -> str:
     return event.metadata_storage_key.rpartition("/")[0]
-
-
-@contextmanager
-def _alone() -> Iterator[bool]:
-    """Yield whether this is the only run; a second one would do the same work again."""
-    name = ["ingest.reconcile"]
-    with connection.cursor() as cursor:
-        # A lock of the session: PostgreSQL releases it, too, when this worker dies.
-        cursor.execute("SELECT pg_try_advisory_lock(hashtext(%s))", name)
-        (first,) = cursor.fetchone()
-        try:
-            yield first
-        finally:
-            if first:
-                cursor.execute("SELECT pg_advisory_unlock(hashtext(%s))", name)

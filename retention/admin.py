@@ -115,5 +115,4 @@ class RetentionTaskAdmin(TaskAdmin):
     search_fields = ["model__model_id__exact"]
     exclude = ["open_batch"]
 
-    stop_task = staticmethod(policies.stop_task)
     resume_task = staticmethod(policies.resume_task)

@@ -124,12 +124,12 @@ def eager(monkeypatch):
     from retention import sweeping
     from retention.models import RetentionTask
 
-    def ring(task):
+    def notify(task):
         transaction.on_commit(
             lambda: sweeping.sweep(RetentionTask.objects.get(pk=task.pk))
         )
 
-    monkeypatch.setattr(RetentionTask, "ring", ring)
+    monkeypatch.setattr(RetentionTask, "notify", notify)
 
 
 @pytest.fixture

@@ -22,7 +22,7 @@ from istore.api.schema import PROBLEMS
 from istore.api.serializers import StrictSerializer
 from istore.db.clock import now
 from istore.models import Role
-from istore.tasks.paging import BadCursor, page_of
+from istore.tasks.paging import BadCursor, TaskQuery
 from istore.tasks.tracking import TaskState
 
 ON_A_PAGE = 100
@@ -325,7 +325,7 @@ def runs_of(
 ) -> tuple[list[ScheduledExport], str | None]:
     """Return a page of runs, newest first, and the cursor of the next. Raises ``BadCursor``."""
     runs = schedule.scheduled_exports.all()
-    return page_of(runs, newest_first=True, limit=ON_A_PAGE, cursor=cursor)
+    return TaskQuery(limit=ON_A_PAGE, cursor=cursor).page(runs)
 
 
 def files_of(

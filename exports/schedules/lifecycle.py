@@ -123,7 +123,7 @@ def _schedule(schedule: ExportSchedule, at: datetime) -> bool:
 
 def _open(schedule: ExportSchedule) -> ScheduledExport:
     run = ScheduledExport.objects.create(schedule=schedule)
-    run.ring()
+    run.notify()
     return run
 
 

@@ -44,8 +44,10 @@ from inferences.store.scoped_views import StoreView
 from istore.api.fields import MomentField
 from istore.api.problems import Problem, invalid
 from istore.api.schema import PROBLEMS
+from istore.api.tasks import StopTaskView, TaskView, operation
 from istore.db.statement_timeout import statement_timeout
 from istore.models import AuditEntry
+from istore.tasks.paging import find_task
 from istore.tasks.tracking import TaskState
 
 CHUNK = 256 * 1024
@@ -368,33 +370,20 @@ class TruthFilesView(StoreView):
         return Response({"results": TruthFileSerializer(found, many=True).data})
 
 
-class TruthFileView(StoreView):
+class OneTruthFile(StoreView):
+    """A view of one file."""
+
+    serializer = TruthFileSerializer
+
+    def task(self, model_id: str, task_id: str) -> TruthFile:
+        return find_task(self.registered_model(model_id).truth_files, task_id)
+
+
+@operation("get_ground_truth_file")
+class TruthFileView(OneTruthFile, TaskView):
     """How far a file is, and in the end what became of its rows."""
 
-    def truth_file(self, model_id: str, task_id: str) -> TruthFile:
-        model = self.registered_model(model_id)
-        if task := model.truth_files.filter(pk=task_id).first():
-            return task
-        raise Http404
 
-    @extend_schema(
-        operation_id="get_ground_truth_file",
-        responses={200: TruthFileSerializer, **PROBLEMS},
-    )
-    def get(self, request: Request, model_id: str, task_id: str) -> Response:
-        return Response(TruthFileSerializer(self.truth_file(model_id, task_id)).data)
-
-
-class StopTruthFileView(TruthFileView):
-    http_method_names = ["post", "options"]
-
-    @extend_schema(
-        operation_id="stop_ground_truth_file",
-        request=None,
-        responses={200: TruthFileSerializer, **PROBLEMS},
-    )
-    def post(self, request: Request, model_id: str, task_id: str) -> Response:
-        """What was written stays; a task that has ended stays as it is."""
-        task = self.truth_file(model_id, task_id)
-        file_tasks.stop_file(self.caller, task)
-        return Response(TruthFileSerializer(task).data)
+@operation("stop_ground_truth_file")
+class StopTruthFileView(OneTruthFile, StopTaskView):
+    """What was written stays; a task that has ended stays as it is."""

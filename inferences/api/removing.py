@@ -17,7 +17,7 @@ from inferences.search.filter_serializers import FilteredSerializer
 from inferences.search.filters import Filter
 from inferences.search.rare_label_scan import all_matching
 from inferences.store import removal
-from inferences.tasks import ring_for_removals
+from inferences.tasks import notify_removals
 from istore.api.fields import FlagField
 from istore.api.problems import Problem
 from istore.api.schema import PROBLEMS
@@ -66,8 +66,8 @@ class BulkDeleteView(InferenceView):
         chosen = lambda: all_matching(model, filters)  # noqa: E731
         batches = removal.intend_all(self.caller, model, chosen)
         deleted = [inference_id for batch in batches for inference_id in batch]
-        # The intents are the work; the queue only rings, and beat rings again.
-        ring_for_removals(model.pk)
+        # The intents are the work; the message only tells of it, and beat sends it again.
+        notify_removals(model.pk)
         return deleted
 
 

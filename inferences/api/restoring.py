@@ -17,7 +17,7 @@ from inferences.search.filters import Filter
 from inferences.store import soft_deletion
 from inferences.store.scoped_views import StoreView
 from inferences.store.soft_deletion import Chosen, Done
-from inferences.tasks import ring_for_removals
+from inferences.tasks import notify_removals
 from istore.api.fields import (
     FlagField,
     MomentField,
@@ -178,7 +178,7 @@ class RemoveDeletedView(ChangeDeletedView):
 
     def do(self, model: RegisteredModel, chosen: Chosen) -> Done:
         done = soft_deletion.intend_removal(self.caller, model, chosen)
-        ring_for_removals(model.pk)
+        notify_removals(model.pk)
         return done
 
     @extend_schema(

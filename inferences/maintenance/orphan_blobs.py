@@ -4,7 +4,7 @@ A blob is put before its row, so young blobs are left alone: ``ISTORE_VERIFY_GRA
 measured from the time of the put and not from the hour in the key. The rows that name a blob
 are searched twice: among the rows of its hour, where nearly all are found, and then among all
 rows of its model. A folder with a commit marker was acknowledged. The app that reads markers
-says what became of its inference (``know_fates``), and nothing of the folder is deleted
+says what became of its inference (``fates``), and nothing of the folder is deleted
 unless it says that the inference was removed.
 """
 
@@ -27,6 +27,7 @@ from istore import blobs
 from istore.blobs import Stored
 from istore.checks.verification import Finding, Scope
 from istore.failpoints import failpoint
+from istore.hooks import Hook
 from istore.models import Project
 
 UPLOADS = "uploads/"
@@ -51,12 +52,7 @@ class Fate:
 
 
 Fates = Callable[[RegisteredModel, list[str], Scope], dict[str, Fate]]
-_known: list[Fates] = []
-
-
-def know_fates(ask: Fates) -> None:
-    """Set the function that knows fates; called in ``ready`` by the app that reads markers."""
-    _known[:] = [ask]
+fates: Hook[Fates] = Hook()  # registered by the app that reads markers
 
 
 @dataclass(frozen=True, slots=True)
@@ -201,7 +197,7 @@ def _named_nowhere(
 
 
 def _fates(model: RegisteredModel, folders: list[str], scope: Scope) -> dict[str, Fate]:
-    said = _known[0](model, folders, scope) if _known else {}
+    said = ask(model, folders, scope) if (ask := fates.single) else {}
     unknown = "Acknowledged, and not in the store."
     return {
         each: said.get(each, Fate(finding=Finding("unrecorded", each, unknown)))

@@ -13,7 +13,6 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
-import orjson
 from django.conf import settings
 
 from inferences.models import Inference
@@ -22,6 +21,7 @@ from inferences.predictions.parse import deconstructed
 from inferences.predictions.parsers import Deconstructed, Detection
 from inferences.predictions.parsers.prompts import is_textual, read_prompt
 from inferences.predictions.parsers.values import Entities, Text
+from inferences.store.answer_text import named_text
 from istore import blobs
 
 OF_ANSWER = ("detections", "probabilities", "entities", "prediction", "response")
@@ -120,7 +120,7 @@ def _fields(
         said = understood_fields(model.task_type, deconstructed(model, text))
         fields |= {name: said[name] for name in names if name in said}
     if "prompt" in names and not _is_input_gone(inference):
-        fields["prompt"] = _named_text(text)
+        fields["prompt"] = named_text(text)
         if fields["prompt"] is None and asked.text is not None:
             fields["prompt"] = read_prompt(asked.text.encode())
     reasons = {
@@ -198,16 +198,6 @@ def _asks_in_text(inference: Inference) -> bool:
 def _is_input_gone(inference: Inference) -> bool:
     payload = inference.payload
     return bool(payload.input_removal_at or payload.input_expired_at)
-
-
-def _named_text(answer: str) -> str | None:
-    """Return the text among the named inputs of a collection that was stored directly."""
-    if not answer.startswith("{") or '"inputs"' not in answer:
-        return None
-    with suppress(orjson.JSONDecodeError, KeyError, TypeError):
-        text = orjson.loads(answer)["inputs"]["text"]
-        return text if isinstance(text, str) else None
-    return None
 
 
 def _read(sources: Sequence[tuple[_Source, int]]) -> list[_Source]:

@@ -399,7 +399,7 @@ def test_hidden_records_are_brought_along_and_those_on_their_way_out_are_not(var
         deleted_at=Now()
     )
     with transaction.atomic():
-        removal.intend_records(varied, varied.inferences.filter(id=leaving.id))
+        removal.RECORDS.intend(varied, varied.inferences.filter(id=leaving.id))
 
     class_migration.tell_apart(varied)
     row = Inference.objects.get(registered_model=varied, id=hidden.id)
@@ -407,7 +407,7 @@ def test_hidden_records_are_brought_along_and_those_on_their_way_out_are_not(var
     varied.refresh_from_db()
     assert varied.awaits_classes
 
-    removal.finish(varied)
+    removal.RECORDS.finish(varied)
     class_migration.tell_apart(varied)
     varied.refresh_from_db()
     assert not varied.awaits_classes
@@ -467,8 +467,8 @@ def test_writers_and_holders_beside_it_lose_nothing(digits, monkeypatch):
         for row_id in random.Random(3).sample(rows[:100], 30):
             with transaction.atomic():
                 chosen = digits.inferences.filter(id=row_id)
-                batch = removal.intend_records(digits, chosen)
-            removed.append(removal.remove_rows(digits, batch))
+                batch = removal.RECORDS.intend(digits, chosen)
+            removed.append(removal.RECORDS.clear(digits, batch))
         connection.close()
 
     def bring() -> None:

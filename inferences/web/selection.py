@@ -27,7 +27,7 @@ from inferences.search.rare_label_scan import all_matching
 from inferences.store import metadata_edits, protection, removal
 from inferences.store.lookup import row_ids_of
 from inferences.store.protection import Protection
-from inferences.tasks import ring_for_removals
+from inferences.tasks import notify_removals
 from inferences.web.access import visible_model
 from inferences.web.errors import sentence
 from inferences.web.undo import with_undo
@@ -315,5 +315,5 @@ def _remove(request: HttpRequest, model: RegisteredModel, chosen: Selected) -> s
     batches = removal.intend_all(caller_of(request), model, lambda: chosen.found(model))
     count = sum(map(len, batches))
     # The intents are durable. A lost queue message is sent again by beat.
-    ring_for_removals(model.pk)
+    notify_removals(model.pk)
     return f"{_count(count)} deleted."

@@ -10,7 +10,7 @@ import pytest
 
 from inferences.models import InferencePayload, RegisteredModel, TaskType
 from inferences.search.filters import HasWarnings, matching
-from ingest.models import SetAsideEvent
+from ingest.models import DeadLetter
 from istore import blobs
 from proxy.capture.artifacts import prepare
 from proxy.spool.entries import Facts, SpoolEntry
@@ -62,7 +62,7 @@ def recorded(deliver, model):
         (captured,) = prepare(entry)
         captured.put()
         deliver(captured.event)
-        assert not SetAsideEvent.objects.exists(), SetAsideEvent.objects.first().detail
+        assert not DeadLetter.objects.exists(), DeadLetter.objects.first().detail
         return InferencePayload.objects.beside(model).get()
 
     return record
