@@ -8,8 +8,7 @@ from typing import Any
 from django import forms
 from django.core.exceptions import ValidationError
 
-from datasets.api.serializers import DESCRIPTION_MAX
-from datasets.models import NAME, Dataset
+from datasets.models import DESCRIPTION_MAX, NAME, Dataset
 from datasets.splitting import Splitting
 from exports.formats import FORMATS
 from exports.models import Container

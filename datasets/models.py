@@ -29,6 +29,7 @@ NAME = RegexValidator(
     r"^(?!\.{1,2}\Z)[^\x00-\x1f\x7f-\x9f/]{1,255}\Z",
     "One to 255 characters, none a control character or a slash.",
 )
+DESCRIPTION_MAX = 10_000
 
 
 class DatasetQuerySet(models.QuerySet["Dataset"]):
