@@ -74,7 +74,7 @@ class SplittingForm(forms.Form):
 
     @classmethod
     def of(cls, dataset: Dataset) -> SplittingForm:
-        splitting = Splitting.read(dataset.splitting)
+        splitting = Splitting.from_json(dataset.splitting)
         shares = ", ".join(
             f"{name}={100 * splitting.shares[name]:.6g}%"
             for name in sorted(splitting.shares, key=lambda n: -splitting.shares[n])
