@@ -41,11 +41,11 @@ def read(value: Any, context: Context) -> Deconstructed | None:
         return None
     understood = [part for part in found if part.understood]
     vectors = [part.embedding for part in found if part.embedding]
-    detections = [one for part in found for one in part.detections]
-    detections, warnings = cut(detections, context.max_detections)
+    everything = [one for part in found for one in part.detections]
+    detections, warnings = cut(everything, context.max_detections)
     return Deconstructed(
         kind=understood[0].kind if understood else Kind.NOT_UNDERSTOOD,
-        detections=detections,
+        detections=list(detections),
         embedding=vectors[0] if vectors else None,
         understood=bool(understood),
         warnings=[*chain.from_iterable(part.warnings for part in found), *warnings],

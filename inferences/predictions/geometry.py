@@ -162,8 +162,10 @@ def shape_of(geometry: Mapping[str, Any], *, normalised: bool = False) -> Shape:
         return Polygons(tuple(tuple((x, y) for x, y in each) for each in contours))
     if "r" in geometry:
         return OrientedBox(*(geometry[name] for name in ("cx", "cy", "w", "h", "r")))
-    sides = (geometry[name] for name in ("xmin", "ymin", "xmax", "ymax"))
-    return Box(*sides, normalised)
+    left, top, right, bottom = (
+        geometry[name] for name in ("xmin", "ymin", "xmax", "ymax")
+    )
+    return Box(left, top, right, bottom, normalised)
 
 
 def contours_of(shape: Shape, picture: Measure) -> Iterator[Contour]:

@@ -16,6 +16,7 @@ from django.conf import settings
 from inferences.models import RegisteredModel
 from inferences.predictions import collection
 from inferences.predictions.model_types import type_of
+from inferences.predictions.model_types.base import Reader
 from inferences.predictions.parsers import (
     arrays,
     detection_rows,
@@ -103,7 +104,7 @@ def deconstruct(
         first_class_number,
     )
     own = type_of(context.task_type).reader
-    readers = (collection.read, *([own] if own else ()), *READERS)
+    readers: tuple[Reader, ...] = (collection.read, *([own] if own else ()), *READERS)
     warnings: list[str] = []
     for value in candidates(outputs):
         for read in readers:

@@ -9,10 +9,10 @@ pages for a title and a summary, quality and ground truth for the forms. Methods
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any, ClassVar, Generic, TypeVar
+from typing import Any, ClassVar, Generic, Protocol, TypeVar
 
 from inferences.models import ONE_CLASS, MetadataType, TaskType
 from inferences.predictions.parsers.context import Context
@@ -22,8 +22,13 @@ PREDICTION = "prediction"  # the metadata key of the answer, and the beginning o
 SUMMARY_CHARS = 2000
 
 C = TypeVar("C", bound=Content)
-Reader = Callable[[Any, Context], Deconstructed | None]
 Fact = tuple[str, MetadataType, str]  # key, type and text of a metadata value
+
+
+class Reader(Protocol):
+    """A parser of one form of answers; None stands for another form."""
+
+    def __call__(self, value: Any, context: Context, /) -> Deconstructed | None: ...
 
 
 class Takes(StrEnum):

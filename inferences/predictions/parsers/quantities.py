@@ -36,11 +36,11 @@ def read_quantity(value: Any, context: Context) -> Deconstructed | None:
 def read_outputs(value: Any, context: Context) -> Deconstructed | None:
     """Return several outputs by name, or None for another form."""
     found = _outputs(value, context)
-    return found and Deconstructed(
-        Kind.MULTI_OUTPUT,
-        understood=True,
-        content=found,
-        warnings=_left_out(value, found),
+    if found is None:
+        return None
+    left_out = _left_out(value, found)
+    return Deconstructed(
+        Kind.MULTI_OUTPUT, understood=True, content=found, warnings=left_out
     )
 
 
@@ -50,7 +50,9 @@ def read_series(value: Any, context: Context) -> Deconstructed | None:
 
 
 def _make(kind: Kind, content: Quantity | Series | None) -> Deconstructed | None:
-    return content and Deconstructed(kind, understood=True, content=content)
+    if content is None:
+        return None
+    return Deconstructed(kind, understood=True, content=content)
 
 
 def _quantity(value: Any) -> Quantity | None:
