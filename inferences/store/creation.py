@@ -40,7 +40,7 @@ from istore.uuids import uuid7
 AHEAD = timedelta(seconds=300)  # by which a caller's clock may be ahead of ours
 # Parts whose form no serializer checks, so that the parsers check it here.
 CHECKED = {each.kind for each in MODEL_TYPES if each.reader}
-SHAPED = [each.kind for each in MODEL_TYPES if each.has_shapes]
+SHAPED = [each.kind for each in MODEL_TYPES if each.shape]
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,7 +16,14 @@ from typing import Any, ClassVar, Generic, Protocol, TypeVar
 
 from inferences.models import ONE_CLASS, MetadataType, TaskType
 from inferences.predictions.parsers.context import Context
-from inferences.predictions.parsers.values import Content, Deconstructed, Kind
+from inferences.predictions.parsers.values import (
+    Box,
+    Content,
+    Deconstructed,
+    Kind,
+    OrientedBox,
+    Polygons,
+)
 
 PREDICTION = "prediction"  # the metadata key of the answer, and the beginning of others
 SUMMARY_CHARS = 2000
@@ -76,7 +83,8 @@ class ModelType(Generic[C]):
     takes: ClassVar[Takes | None] = None
     has_prompt: ClassVar[bool] = False  # its input is text that a person can read
     finds_things: ClassVar[bool] = False  # in the input, instead of one class for it
-    has_shapes: ClassVar[bool] = False  # each item of its part has a shape
+    # The shape that each item of its part has.
+    shape: ClassVar[type[Box] | type[OrientedBox] | type[Polygons] | None] = None
     # Reads what only models of this type answer; other forms are tried for every model.
     reader: ClassVar[Reader | None] = None
     content: ClassVar[type[Any] | None] = None
@@ -128,7 +136,7 @@ class ThingsInPicture(ModelType[Content]):
 
     action = "detect"
     takes = Takes.FILE
-    finds_things = has_shapes = True
+    finds_things = True
 
 
 class Embedding(ModelType[Content]):

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from inferences.models import TaskType
 from inferences.predictions.model_types.base import CLASSES, Column, ThingsInPicture
-from inferences.predictions.parsers.values import Kind
+from inferences.predictions.parsers.values import Kind, Polygons
 
 
 class ImageSegmentation(ThingsInPicture):
     task = TaskType.IMAGE_SEGMENTATION
     kind = Kind.IMAGE_SEGMENTATION
+    shape = Polygons
     forms = ("polygons", "labels")
     columns = (
         *CLASSES,

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from inferences.models import TaskType
 from inferences.predictions.model_types.base import CLASSES, Column, ThingsInPicture
-from inferences.predictions.parsers.values import Kind
+from inferences.predictions.parsers.values import Box, Kind
 
 
 class ObjectDetection(ThingsInPicture):
     task = TaskType.OBJECT_DETECTION
     kind = Kind.OBJECT_DETECTION
+    shape = Box
     forms = ("boxes", "labels")
     columns = (
         *CLASSES,

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from inferences.models import TaskType
 from inferences.predictions.model_types.base import CLASSES, Column, ThingsInPicture
-from inferences.predictions.parsers.values import Kind
+from inferences.predictions.parsers.values import Kind, OrientedBox
 
 
 class OrientedObjectDetection(ThingsInPicture):
     task = TaskType.ORIENTED_OBJECT_DETECTION
     kind = Kind.ORIENTED_OBJECT_DETECTION
+    shape = OrientedBox
     forms = ("boxes", "labels")
     columns = (
         *CLASSES,
