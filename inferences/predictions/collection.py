@@ -66,7 +66,7 @@ def _part(kind: Kind, given: Any, context: Context) -> Deconstructed | None:
     """Return one part, parsed as an answer of a model with its type."""
     type_ = type_of_kind(kind)
     value = parse(given)
-    context = replace(context, task_type=str(type_.task))
+    context = replace(context, kind=kind)
     if type_.reader:
         return type_.reader(value, context)
     context = replace(context, normalised=False)

@@ -94,8 +94,9 @@ def deconstruct(
     shares of the image's size instead of pixels. ``first_class_number`` is the number of
     the first of ``class_labels``: 1 where the model keeps 0 for the background.
     """
+    type_ = type_of(task_type)
     context = Context.of(
-        task_type,
+        type_.kind if task_type else None,
         class_labels,
         box_format,
         embedding_size,
@@ -103,8 +104,8 @@ def deconstruct(
         max_embedding,
         first_class_number,
     )
-    own = type_of(context.task_type).reader
-    readers: tuple[Reader, ...] = (collection.read, *([own] if own else ()), *READERS)
+    own = [type_.reader] if type_.reader else []
+    readers: tuple[Reader, ...] = (collection.read, *own, *READERS)
     warnings: list[str] = []
     for value in candidates(outputs):
         for read in readers:
@@ -119,7 +120,7 @@ def deconstruct(
                 return replace(
                     found,
                     warnings=_once(warnings),
-                    is_one_class=context.is_one_class,
+                    is_one_class=type_.is_one_class,
                 )
     return Deconstructed(warnings=_once(warnings))
 
