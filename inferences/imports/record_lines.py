@@ -136,7 +136,7 @@ class _MetadataSerializer(ValueSerializer):
 
 
 class _PairSerializer(ValueSerializer):
-    label = TextField(allow_blank=False)
+    label: Any = TextField(allow_blank=False)
     score = NumberField(allow_null=True)
 
     def build(self, fields: dict[str, Any]) -> Pair:
@@ -171,7 +171,7 @@ class RecordLineSerializer(ValueSerializer):
     embedding = serializers.ListField(
         child=NumberField(), max_length=settings.ISTORE_EMBEDDING_MAX, **optional
     )
-    data = TextField(required=False, default="")
+    data: Any = TextField(required=False, default="")
     detections = _PairSerializer(many=True, **optional)
     probabilities = _PairSerializer(many=True, **optional)
     notes = serializers.JSONField(**optional)
