@@ -34,7 +34,7 @@ def create(actor: object, project: Project, name: str, **values: Any) -> Dataset
             dataset = Dataset.objects.create(
                 project=project,
                 name=name,
-                splitting=Splitting().kept(),
+                splitting=Splitting().to_json(),
                 created_by=str(actor)[:300],
                 **values,
             )
@@ -53,7 +53,7 @@ def change(actor: object, dataset: Dataset, **values: Any) -> Dataset:
     dataset = _lock(dataset)
     said = dict(values)
     if (splitting := values.pop("splitting", None)) is not None:
-        dataset.splitting = said["splitting"] = splitting.kept()
+        dataset.splitting = said["splitting"] = splitting.to_json()
     for name, value in values.items():
         setattr(dataset, name, value)
     try:

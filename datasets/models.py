@@ -29,6 +29,7 @@ NAME = RegexValidator(
     r"^(?!\.{1,2}\Z)[^\x00-\x1f\x7f-\x9f/]{1,255}\Z",
     "One to 255 characters, none a control character or a slash.",
 )
+DESCRIPTION_MAX = 10_000
 
 
 class DatasetQuerySet(models.QuerySet["Dataset"]):
@@ -87,8 +88,8 @@ class Dataset(models.Model):
     def splitting_of(self, version: int) -> Splitting:
         """Return the splitting of a version; that of a published one is as it was published."""
         if version == self.working:
-            return Splitting.read(self.splitting)
-        return Splitting.read(self.versions.get(number=version).splitting)
+            return Splitting.from_json(self.splitting)
+        return Splitting.from_json(self.versions.get(number=version).splitting)
 
 
 class DatasetVersion(models.Model):

@@ -233,7 +233,7 @@ class TokenAdmin(ReadOnlyAdmin):
         "project",
         "role",
         "prefix",
-        "made_by",
+        "creator",
         "last_used_at",
         "expires_at",
         "revoked_at",
@@ -244,8 +244,8 @@ class TokenAdmin(ReadOnlyAdmin):
     exclude = ["digest"]
     actions = ["revoke"]
 
-    @admin.display(description="Made by")
-    def made_by(self, token: Token) -> str:
+    @admin.display(description="Created by")
+    def creator(self, token: Token) -> str:
         maker = find_makers([token])[token.pk]
         problem = maker.problem(token)
         return f"{maker.name} ({problem})" if problem else maker.name

@@ -6,7 +6,7 @@ from typing import Any
 
 from rest_framework import serializers
 
-from exports.api.selections import NewSelectionSerializer, asked_of, selection_of
+from exports.api.selections import SelectionSerializer, asked_of, selection_of
 from exports.formats import FORMATS, Format
 from exports.models import Container, ExportTask
 from exports.task_lifecycle import Wanted
@@ -22,7 +22,7 @@ from istore.api.serializers import StrictSerializer, optional
 from istore.tasks.tracking import TaskState
 
 
-class NewExportTaskSerializer(NewSelectionSerializer):
+class NewExportTaskSerializer(SelectionSerializer):
     """Reads into a ``Wanted``."""
 
     include_inferences_as_annotations = FlagField(required=False, default=False)

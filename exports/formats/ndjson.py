@@ -2,7 +2,7 @@
 
 The archive holds ``inferences.ndjson``, the inputs under ``data/``, and the answers as they came
 from the model under ``answers/``. ``manage.py import_inferences`` reads the unpacked archive;
-``inferences/imports/exported_records.py`` is the other half of this module. The names of the
+``inferences/imports/record_lines.py`` is the other half of this module. The names of the
 members are those of the API.
 """
 
@@ -13,7 +13,7 @@ from typing import Any
 from exports.formats.base import Format
 from exports.formats.native import texts, to_json
 from exports.members import Batch, Member, Skip
-from inferences.imports.exported_records import RECORD
+from inferences.imports.record_lines import RECORD
 from inferences.models import Inference, LabelName
 from inferences.models.ground_truth import GroundTruth
 from istore import blobs

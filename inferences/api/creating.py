@@ -21,6 +21,7 @@ from inferences.api.views import InferencesView, InferenceView
 from inferences.imports.gaps import read_line, without_gaps
 from inferences.models import InferenceAction, MetadataType, RegisteredModel, TaskType
 from inferences.models.metadata_values import MetadataValue
+from inferences.predictions.model_types import BY_KIND, LISTED
 from inferences.store import uploads
 from inferences.store.creation import Creation, compose, create, record_batch
 from inferences.store.reading import find_inference
@@ -119,21 +120,9 @@ def _items() -> ListField:
 class CollectionSerializer(StrictSerializer):
     """The answer, taken apart by the caller, and its metadata."""
 
-    object_detection = _items()
-    oriented_object_detection = _items()
-    image_classification = _items()
-    image_segmentation = _items()
     embedding = ListField(
         child=NumberField(), max_length=settings.ISTORE_EMBEDDING_MAX, **optional
     )
-    classification = _items()
-    text_classification = _items()
-    named_entities = _items()
-    ranking = _items()
-    regression = PartField(**optional)
-    multi_output = PartField(**optional)
-    time_series = PartField(**optional)
-    text_generation = PartField(**optional)
     # Beside the answer, whatever it is.
     shap_values = NamedField(child=NumberField(), most=NAMED_MOST, **optional)
     embeddings = NamedField(
@@ -143,6 +132,14 @@ class CollectionSerializer(StrictSerializer):
     )
     inputs = NamedField(most=NAMED_MOST, **optional)
     metadata = MetadataCollectionSerializer()
+
+    def get_fields(self) -> dict[str, serializers.Field[Any, Any, Any, Any]]:
+        """Return the declared fields, and one for the part of every model type."""
+        parts: dict[str, serializers.Field[Any, Any, Any, Any]] = {
+            kind: _items() if kind in LISTED else PartField(**optional)
+            for kind in BY_KIND
+        }
+        return parts | super().get_fields()
 
 
 class CreationSerializer(StrictSerializer):

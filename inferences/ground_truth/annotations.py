@@ -31,11 +31,12 @@ from inferences.ground_truth.joining import Actual, Refusal, rows_meant
 from inferences.ground_truth.labels import Labels
 from inferences.ground_truth.references import HASH, INFERENCE, METADATA, Reference
 from inferences.ground_truth.truths import allowed, read_truth
-from inferences.models import InferencePayload, RegisteredModel, TaskType
+from inferences.models import InferencePayload, RegisteredModel
 from inferences.predictions.geometry import is_upright_already
 from inferences.predictions.geometry import to_stored_point as stored_point
 from inferences.predictions.mask_outlines import trace
-from inferences.predictions.parsers import Mask
+from inferences.predictions.model_types import type_of
+from inferences.predictions.parsers import Mask, OrientedBox
 from inferences.predictions.parsers.run_lengths import complaint
 from inferences.previews.picture_pool import Busy, Unreadable, pool
 from inferences.previews.pictures import Measure, measure
@@ -144,7 +145,7 @@ def _is_share_wanted(model: RegisteredModel) -> bool:
 def _truth(picture: Picture, model: RegisteredModel) -> dict[str, Any]:
     forms = allowed(model.task_type)
     has_contours = any(each.contours for each in picture.drawn)
-    is_turned = model.task_type == TaskType.ORIENTED_OBJECT_DETECTION
+    is_turned = type_of(model.task_type).shape is OrientedBox
     if "polygons" in forms and ("boxes" not in forms or has_contours):
         shaped = [each for each in picture.drawn if _outlines(each)]
         return {"polygons": [_polygon(each, picture) for each in shaped]}
@@ -247,7 +248,7 @@ def _fit(
 ) -> None:
     """Measure pictures where their size is needed and not said, and turn back what was
     drawn over them as they are looked at."""
-    is_turned = model.task_type == TaskType.ORIENTED_OBJECT_DETECTION
+    is_turned = type_of(model.task_type).shape is OrientedBox
     wants_share = _is_share_wanted(model) or is_turned
     is_read_upright = form in READ_UPRIGHT
     if not {"boxes", "polygons"} & set(allowed(model.task_type)):

@@ -26,6 +26,7 @@ from inferences.columnar.arrow_values import Unreadable, rows_of_batch
 from inferences.ground_truth.files import COLUMN, INDEX, read_document, unpacked
 from inferences.imports.gaps import read_line
 from inferences.models import RegisteredModel
+from inferences.predictions.model_types import PARTS
 from istore.api.parsing import write_json
 from istore.api.problems import Problem, invalid
 
@@ -39,24 +40,6 @@ STANDARD = (
     "data_source",
     "latitude",
     "longitude",
-)
-PARTS = (
-    "object_detection",
-    "oriented_object_detection",
-    "image_classification",
-    "image_segmentation",
-    "embedding",
-    "classification",
-    "text_classification",
-    "named_entities",
-    "ranking",
-    "regression",
-    "multi_output",
-    "time_series",
-    "text_generation",
-    "shap_values",
-    "embeddings",
-    "inputs",
 )
 
 # The place of a body in its file, for people, and the body or the error of parsing it.

@@ -31,7 +31,7 @@ class GroundTruth(models.Model):
         db_constraint=False,
         db_index=False,
     )
-    truth = models.JSONField(help_text="In one of the forms of truths.py.")
+    truth = models.JSONField(help_text="In one of the forms of ground_truth.truths.")
     agrees = models.BooleanField(
         null=True, help_text="Whether the answer agrees; null: that cannot be said."
     )

@@ -16,7 +16,10 @@ from typing import Any
 from django.conf import settings
 
 from inferences.models import Inference
-from inferences.predictions.model_types import entity_value, geometry_of, values_of
+from inferences.predictions.columns import values_of
+from inferences.predictions.geometry import geometry_of
+from inferences.predictions.model_types import type_of
+from inferences.predictions.model_types.named_entities import entity_value
 from inferences.predictions.parse import deconstructed
 from inferences.predictions.parsers import Deconstructed, Detection
 from inferences.predictions.parsers.prompts import is_textual, read_prompt
@@ -142,7 +145,7 @@ def understood_fields(task_type: str, found: Deconstructed) -> dict[str, Any]:
     # Only some kinds of answers have labels: a generated text or a number has none.
     if found.kind.has_labels or found.detections:
         rows = sorted(found.detections, key=_by_score)
-        if task_type.endswith("Classification"):
+        if type_of(task_type).is_one_class:
             fields["probabilities"] = [_detection(one) for one in rows]
             rows = found.meant
         fields["detections"] = [_detection(one) for one in rows]
@@ -191,8 +194,7 @@ def _input_source(inference: Inference) -> _Source:
 
 def _asks_in_text(inference: Inference) -> bool:
     """Return whether the model's input is text: a row of numbers is no prompt."""
-    task_type = inference.registered_model.task_type
-    return task_type.startswith(("Text", "Named Entity", "Ranking"))
+    return type_of(inference.registered_model.task_type).has_prompt
 
 
 def _is_input_gone(inference: Inference) -> bool:

@@ -24,6 +24,7 @@ from inferences.models.metadata_values import (
 )
 from inferences.models.row_ids import EARLIEST
 from inferences.predictions.derived_metadata import derived_metadata
+from inferences.predictions.model_types import LISTED, MODEL_TYPES
 from inferences.predictions.parse import deconstructed
 from inferences.predictions.parsers import Deconstructed
 from inferences.real_numbers import beyond_reals
@@ -38,25 +39,8 @@ from istore.uuids import uuid7
 
 AHEAD = timedelta(seconds=300)  # by which a caller's clock may be ahead of ours
 # Parts whose form no serializer checks, so that the parsers check it here.
-CHECKED = {
-    "named_entities",
-    "ranking",
-    "regression",
-    "multi_output",
-    "time_series",
-    "text_generation",
-}
-# Parts whose items must have a shape. LISTED are all parts that are lists of items, each
-# of which is one detection or class.
-SHAPED = ("object_detection", "oriented_object_detection", "image_segmentation")
-LISTED = (
-    *SHAPED,
-    "image_classification",
-    "classification",
-    "text_classification",
-    "named_entities",
-    "ranking",
-)
+CHECKED = {each.kind for each in MODEL_TYPES if each.reader}
+SHAPED = [each.kind for each in MODEL_TYPES if each.shape]
 
 
 @dataclass(frozen=True, slots=True)

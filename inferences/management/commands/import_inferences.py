@@ -11,13 +11,9 @@ from django.core.management.base import BaseCommand, CommandError
 from rest_framework.exceptions import APIException
 
 from inferences.api.creating import read_frame_row
-from inferences.imports.exported_records import (
-    Restored,
-    is_record,
-    restore,
-    store_records,
-)
+from inferences.imports.exported_records import Restored, restore, store_records
 from inferences.imports.inference_files import files_in, rows_of
+from inferences.imports.record_lines import is_record
 from inferences.management.naming import add_model_arguments, named_model
 from inferences.models import RegisteredModel
 from inferences.store.creation import compose, record_batch
