@@ -14,7 +14,7 @@ from operator import or_
 from typing import Any
 
 from django.core.exceptions import EmptyResultSet
-from django.db.models import Q, QuerySet
+from django.db.models import Field, Q, QuerySet
 
 from inferences.models import (
     SLOTS,
@@ -174,8 +174,10 @@ def path_by_column(
     compiled = where_of(Inference.objects.filter(test))
     branches = [IndexScan(TABLE, start & compiled)]
     if 0 < len(equal_to) <= STREAMS_MOST:
-        prepare = Inference._meta.get_field(column).get_prep_value
-        tests = [Sql(f"{TABLE}.{column} = %s", (prepare(one),)) for one in equal_to]
+        field = Inference._meta.get_field(column)
+        assert isinstance(field, Field)
+        values = [field.get_prep_value(one) for one in equal_to]
+        tests = [Sql(f"{TABLE}.{column} = %s", (value,)) for value in values]
         branches = [IndexScan(TABLE, start & each, in_order=True) for each in tests]
     return ColumnPath(tuple(branches), is_exact, column, start, compiled, numbers)
 

@@ -100,11 +100,12 @@ def places(
     offset = part.offset
     if in_ranks and offset and not ranked:
         offset -= _count(asked, order)
+    after = PagePosition(None, part.after.row_id) if part.after else None
     rest = PageSlice(
         part.newest_first,
         missing,
         0 if ranked or not in_ranks else offset,
-        None if in_ranks else PagePosition(None, part.after.row_id),
+        None if in_ranks else after,
     )
     return ranked + unranked(asked, order, rest)
 
@@ -113,10 +114,9 @@ def _rows_with_rank(
     asked: Conditions, order: Order, part: PageSlice
 ) -> list[PagePosition]:
     """Return the rows of this part that have a rank."""
-    few = isinstance(order, ByLabel) and len(order.names) <= LABELS_MOST
-    if few and not part.offset:
-        return _label_by_label(asked, order, part)
-    return _rows(asked, order, part)
+    if part.offset or not isinstance(order, ByLabel) or len(order.names) > LABELS_MOST:
+        return _rows(asked, order, part)
+    return _label_by_label(asked, order, part)
 
 
 def _label_by_label(
@@ -643,7 +643,7 @@ def _count(asked: Conditions, order: Order) -> int:
     where = asked.everything & Sql(f"({rank.sql}) IS NOT NULL", rank.values)
     sql = f"SELECT count(*) FROM {TABLE} WHERE {where.sql}"
     ((count,),) = _ask(Sql(sql, where.values))
-    return count
+    return int(count)
 
 
 def _ids(fragment: Sql) -> list[int]:
@@ -656,7 +656,7 @@ def _ask(fragment: Sql, alone: bool = False) -> list[Any]:
         if alone:
             cursor.execute("SET LOCAL enable_seqscan = off")
         cursor.execute(fragment.sql, list(fragment.values))
-        rows = cursor.fetchall()
+        rows: list[Any] = cursor.fetchall()
         if alone:
             cursor.execute("SET LOCAL enable_seqscan = on")
     return rows

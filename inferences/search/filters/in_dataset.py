@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 from django.db.models import Q, QuerySet
 
@@ -12,7 +13,7 @@ from inferences.search.access_paths import AccessPath
 from inferences.store.metadata_slots import NOTHING
 
 # Returns row ids of a model's inferences in the dataset of this name, or in any.
-RowsIn = Callable[[RegisteredModel, str | None], QuerySet]
+RowsIn = Callable[[RegisteredModel, str | None], QuerySet[Any]]
 
 _known: list[RowsIn] = []
 

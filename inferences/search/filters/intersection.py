@@ -38,6 +38,29 @@ class Filter(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
+class _ColumnFilter:
+    """A column of the row has the value; None is a word that the model does not know."""
+
+    column: str
+    value: object
+
+    def condition(self, model: RegisteredModel) -> Q:
+        return NOTHING if self.value is None else Q(**{self.column: self.value})
+
+    def access_paths(self, model: RegisteredModel) -> list[AccessPath]:
+        """Return the path by inference_by_hash or inference_by_source; an action has none."""
+        if self.value is None:
+            return [NO_ROWS]
+        if self.column == "inference_action":  # its four values select too many rows
+            return []
+        equal_to = (self.value,) if self.column == "source_id" else ()
+        test = self.condition(model)
+        return [
+            path_by_column(model, self.column, test, equal_to=equal_to, is_exact=True)
+        ]
+
+
+@dataclass(frozen=True, slots=True)
 class InferenceFilter:
     """The intersection of the filters that are set; with none set, everything matches."""
 
@@ -55,49 +78,20 @@ class InferenceFilter:
             raise ValueError(f"More than {most} conditions.")
 
     def condition(self, model: RegisteredModel) -> Q:
-        """Return all conditions joined by AND; hash and source have indexes, an action has none."""
-        return reduce(and_, self._conditions(model), Q())
+        """Return all conditions joined by AND."""
+        return reduce(and_, [part.condition(model) for part in self._parts(model)], Q())
 
     def access_paths(self, model: RegisteredModel) -> list[AccessPath]:
-        return paths_of_all(self._access_paths(model))
+        return paths_of_all(part.access_paths(model) for part in self._parts(model))
 
-    def _conditions(self, model: RegisteredModel) -> Iterator[Q]:
+    def _parts(self, model: RegisteredModel) -> Iterator[Filter]:
         if self.inference_action is not None:
-            # No index: with four values it would select too many rows to be of use.
-            yield Q(inference_action=self.inference_action)
+            yield _ColumnFilter("inference_action", self.inference_action)
         if self.data_hash is not None:
-            yield Q(data_hash=self.data_hash)
+            yield _ColumnFilter("data_hash", self.data_hash)
         if self.data_source is not None:
-            number = self._source_number(model)
-            yield NOTHING if number is None else Q(source=number)
-        for part in self._parts():
-            yield part.condition(model)
-
-    def _access_paths(self, model: RegisteredModel) -> Iterator[list[AccessPath]]:
-        if self.inference_action is not None:
-            yield []
-        if self.data_hash is not None:  # served by inference_by_hash
-            test = Q(data_hash=self.data_hash)
-            yield [path_by_column(model, "data_hash", test, is_exact=True)]
-        if self.data_source is not None:
-            yield self._by_source(model)
-        for part in self._parts():
-            yield part.access_paths(model)
-
-    def _by_source(self, model: RegisteredModel) -> list[AccessPath]:
-        """Return the path by inference_by_source; an unknown source matches nothing."""
-        number = self._source_number(model)
-        if number is None:
-            return [NO_ROWS]
-        test, equal_to = Q(source=number), (number,)
-        return [
-            path_by_column(model, "source_id", test, equal_to=equal_to, is_exact=True)
-        ]
-
-    def _source_number(self, model: RegisteredModel) -> int | None:
-        return metadata_slots.sources.number(model, in_slot(self.data_source or ""))
-
-    def _parts(self) -> Iterator[Filter]:
+            number = metadata_slots.sources.number(model, in_slot(self.data_source))
+            yield _ColumnFilter("source_id", number)
         for one in (self.time_window, *self.metadata, self.location, self.detections):
             if one is not None:
                 yield one

@@ -23,7 +23,6 @@ from inferences.search.access_paths import AccessPath
 from inferences.search.filters import recheck
 from inferences.search.filters.numbers import (
     EVERY,
-    NONE,
     Side,
     of_decimal_numbers,
     of_whole_numbers,
@@ -137,7 +136,7 @@ class MetadataFilter:
         if operand == [""]:  # the only list that write_list cannot write
             operator = {"in": "=", "not in": "!="}[operator]
             return MetadataFilter(self.key, self.type, operator, "")
-        value = write_list([str(each) for each in operand])
+        value = write_list([str(each) for each in operand]) or ""
         return MetadataFilter(self.key, self.type, operator, value)
 
     def _plain_numbers(self) -> str:
@@ -205,10 +204,8 @@ class MetadataFilter:
         self, place: SlotRef, type_: str, read: Callable[[str, str], Side]
     ) -> list[ValueTest]:
         side = read(self.operator, self.value)
-        if side == NONE:
-            return []
-        if side == EVERY:
-            return [ValueTest(place, IS_THERE)]
+        if isinstance(side, str):
+            return [ValueTest(place, IS_THERE)] if side == EVERY else []
         operator, value = side
         one = MetadataFilter(self.key, type_, operator, value)
         return [one._number(place, one.operand())]
@@ -319,6 +316,6 @@ def _escape(text: str) -> str:
     return re.sub(r"([\\%_])", r"\\\1", text)
 
 
-def _beyond_doubles(operand: object) -> bool:
+def _beyond_doubles(operand: Any) -> bool:
     numbers = operand if isinstance(operand, list) else [operand]
     return any(abs(number) >= recheck.EXACT_WHOLE for number in numbers)
