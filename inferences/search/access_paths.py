@@ -54,7 +54,7 @@ TRUE, FALSE = Sql("true"), Sql("false")
 def where_of(rows: QuerySet[Any]) -> Sql:
     """Return the WHERE clause of a query of one table; ``FALSE`` if nothing can match."""
     try:
-        sql, values = rows.order_by().values("id").query.sql_with_params()
+        sql, values = rows.values("id").query.sql_with_params()
     except EmptyResultSet:
         return FALSE
     # What is selected is one column, so the first WHERE is that of the query.
