@@ -90,7 +90,7 @@ def places(
     asked = conditions_of(model, filters)
     if asked is None:
         return []
-    if order.rank is None:
+    if order.is_by_time:
         return _rows(_narrow(asked, part), order, part)
     in_ranks = part.after is None or part.after.rank is not None
     ranked = _rows_with_rank(asked, order, part) if in_ranks else []
@@ -146,7 +146,7 @@ def _label_by_label(
 
 def _is_before(name: str, other: Rank, part: PageSlice) -> bool:
     """Return whether a name comes before the cursor's rank in the page's direction."""
-    return name > other if part.newest_first else name < other
+    return name > str(other) if part.newest_first else name < str(other)
 
 
 def _with_label(asked: Conditions, order: ByLabel, label: int) -> Conditions:
@@ -191,7 +191,7 @@ def _strategies(asked: Conditions, order: Order, part: PageSlice) -> Iterator[St
     """Yield the strategies to try, cheapest bound first."""
     yield _direct
     yield _merge
-    skips = _skips(asked, part) if order.rank is None else []
+    skips = _skips(asked, part) if order.is_by_time else []
     # If only ranges of numbers are asked for, the walk past zone maps is tried first.
     if not skips or len(asked.paths) > len(asked.ranges):
         yield partial(_from_selective_index, most=VERY_FEW)
@@ -218,7 +218,7 @@ def _direct(
         return None
     if order.column and not asked.has_window:
         return _read(asked, order, part, Sql(TABLE), along_index=True)
-    if order.rank is None:
+    if order.is_by_time:
         return _read(asked, order, part, Sql(TABLE), along_index=True)
     return None
 
@@ -230,7 +230,7 @@ def _merge(
 
     Declines if other conditions would have to be tested as well.
     """
-    if order.rank is not None or len(asked.paths) != 1:
+    if not order.is_by_time or len(asked.paths) != 1:
         return None
     (path,) = asked.paths
     if not (path.in_order and path.is_exact):
@@ -318,7 +318,7 @@ def _index_scan(
     asked: Conditions, order: Order, part: PageSlice, most: int
 ) -> list[PagePosition] | None:
     """Walk the first ``most`` rows in the page's order; declines if they do not fill the page."""
-    if part.needed > most // 5 or (order.rank is not None and not order.column):
+    if part.needed > most // 5 or (not order.is_by_time and not order.column):
         return None
     start, along = asked.live, f"{TABLE}.id {part.way}"
     if order.column:
@@ -327,14 +327,14 @@ def _index_scan(
         along = f"{ranked} {part.way}, {along}"
     # In an order by rank the rows of a time window may be far away: the window is a test
     # of each row there, not the start of the walk.
-    window = asked.window() if order.rank is None else Sql("")
+    window = asked.window() if order.is_by_time else Sql("")
     first = Sql(
         f"SELECT * FROM {TABLE} WHERE {start.sql}{window.sql} ORDER BY {along} "
         f"LIMIT {most}",
         start.values + window.values,
     )
     source = Sql(f"({first.sql}) AS {TABLE}", first.values)
-    fenced = order.rank is None
+    fenced = order.is_by_time
     rows = _read(asked, order, part, source, fenced=fenced, along_index=True)
     if len(rows) >= part.limit:
         return rows
@@ -452,7 +452,7 @@ def _from_selective_index(
         paths.append(_window_path(asked))
     if not paths:
         return None
-    if order.rank is None and len(paths) == 1 and paths[0].is_one_of_rows:
+    if order.is_by_time and len(paths) == 1 and paths[0].is_one_of_rows:
         return _from_one_index(asked, paths[0], part, most)
     rows, best = min(
         (rows, number) for number, rows in enumerate(_count_entries(asked, paths, most))
@@ -606,7 +606,7 @@ def _read(
     is slow when few rows match. ``alone`` runs with ``enable_seqscan = off``.
     """
     where = asked.rest if fenced else asked.everything
-    if order.rank is None:
+    if order.is_by_time:
         row_id = f"{TABLE}.id" if along_index else f"{TABLE}.id + 0"
         sql = (
             f"SELECT {TABLE}.id, NULL FROM {source.sql} WHERE {where.sql} "

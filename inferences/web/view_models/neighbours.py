@@ -76,7 +76,7 @@ class _Ways:
     def back(self) -> PagePosition | None:
         """Return the row before. The order is reversed, but rows without rank come last in both."""
         found = self._first(not self.newest_first, self.here)
-        if self.order.rank is None:
+        if self.order.is_by_time:
             return found
         if self.here.rank is None and found is None:
             found = self._first(not self.newest_first, None)
@@ -97,7 +97,7 @@ class _Ways:
 
 
 def _place(model: RegisteredModel, inference: Inference, order: Order) -> PagePosition:
-    if order.rank is None:
+    if order.is_by_time:
         return PagePosition(None, inference.id)
     rank = RawSQL(order.rank.sql, order.rank.values)
     rows = model.inferences.filter(id=inference.id).annotate(rank=rank)
