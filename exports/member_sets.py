@@ -7,7 +7,6 @@ from typing import Any, Protocol
 
 from django.conf import settings
 from django.db import connection
-from rest_framework.exceptions import ValidationError
 
 from exports.api.selections import SelectionSerializer, asked_of
 from exports.export_report import Receipt
@@ -16,6 +15,7 @@ from exports.models import ArchiveTask, ExportTask
 from exports.selections import Selection, snapshot
 from inferences.models import RegisteredModel
 from istore.db.clock import now
+from istore.errors import Invalid
 from istore.tasks.tracking import Failed
 
 PART_SIZE = 10_000  # row ids in one row of the set, which is an array
@@ -124,5 +124,5 @@ class SelectedInferences:
 def _selection(task: Any) -> Selection:
     try:
         return SelectionSerializer.parse(asked_of(task.selection))
-    except ValidationError as error:
+    except Invalid as error:
         raise Failed(f"The selection cannot be read: {error}") from None

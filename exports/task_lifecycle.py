@@ -12,8 +12,8 @@ from exports.models import Container, ExportTask
 from exports.selections import Selection
 from inferences.models import RegisteredModel
 from istore.api.failures import TIMED_OUT
-from istore.api.problems import Conflict, Problem
 from istore.db.statement_timeout import statement_timeout
+from istore.errors import Conflict, RateLimited, Unprocessable
 from istore.models import AuditEntry, Project
 
 RETRY_AFTER_SECONDS = 30
@@ -68,7 +68,7 @@ def expected(model: RegisteredModel, selection: Selection) -> int | None:
         return None
     if count > most:
         message = f"More than {most:,} inferences are chosen. Go in parts."
-        raise Problem(422, "too-many-matches", message)
+        raise Unprocessable("too-many-matches", message)
     return count
 
 
@@ -76,7 +76,7 @@ def stop(actor: object, task: ExportTask) -> None:
     """Stop the task. Raises ``Conflict`` if it has ended."""
     with transaction.atomic():
         if not task.stop():
-            raise Conflict("The task has ended already.", "task-already-ended")
+            raise Conflict("task-already-ended", "The task has ended already.")
         _audit(actor, "export.stop", task)
 
 
@@ -86,7 +86,7 @@ def retry(actor: object, task: ExportTask) -> None:
         _check_room(task.model.project)
         if not task.resume():
             message = "Only a task that failed or was stopped is tried again."
-            raise Conflict(message, "task-not-ended")
+            raise Conflict("task-not-ended", message)
         _audit(actor, "export.retry", task)
 
 
@@ -96,7 +96,7 @@ def _check_room(project: Project) -> None:
     active = ExportTask.objects.active().filter(model__project=project)
     if active.count() >= settings.ISTORE_EXPORTS_RUNNING:
         message = f"{settings.ISTORE_EXPORTS_RUNNING} exports of this project are open."
-        raise Problem(429, "rate-limited", message, retry_after=RETRY_AFTER_SECONDS)
+        raise RateLimited("rate-limited", message, retry_after=RETRY_AFTER_SECONDS)
 
 
 def _audit(actor: object, action: str, task: ExportTask, **details: Any) -> None:

@@ -19,7 +19,7 @@ from inferences.models import RegisteredModel
 from inferences.search.pagination import Pagination
 from inferences.web import visible_model
 from istore.accounts.access import caller_of
-from istore.api.problems import Conflict
+from istore.errors import Conflict
 from istore.models import Role
 from istore.tasks.paging import BadCursor
 from istore.tasks.tracking import TaskState
@@ -147,7 +147,7 @@ def _start(request: HttpRequest, model_id: str) -> HttpResponse:
     try:
         task = policies.open_task(caller_of(request), present, dry_run=dry_run)
     except Conflict as error:
-        messages.error(request, str(error.detail))
+        messages.error(request, str(error))
         return redirect("retention:policy", model.project, model.model_id)
     return redirect("retention:task", model.project, model.model_id, task.pk)
 
@@ -194,5 +194,5 @@ def resume_task(request: HttpRequest, model_id: str, task_id: str) -> HttpRespon
         if not policies.resume_task(caller_of(request), _task_of(model, task_id)):
             messages.error(request, "Only a stopped or failed task can be resumed.")
     except Conflict as error:
-        messages.error(request, str(error.detail))
+        messages.error(request, str(error))
     return redirect("retention:task", model.project, model.model_id, task_id)

@@ -7,7 +7,7 @@ import time
 from dataclasses import dataclass
 from typing import Any
 
-from istore.api.problems import Problem
+from istore.errors import StoreError
 from services import proxy_relay, sessions
 from services.models import InferenceSession
 
@@ -50,8 +50,8 @@ def call(actor: object, session: InferenceSession, request: Any) -> Called:
             connection.close()
     except OSError as error:
         return Called(error=f"The answer broke off: {error}")
-    except Problem as problem:
-        return Called(error=str(problem.detail))
+    except StoreError as problem:
+        return Called(error=str(problem))
     seconds = time.monotonic() - began
     if response.status >= 300:
         return Called(error=_describe(content, response.status), seconds=seconds)

@@ -161,7 +161,7 @@ class AdditionSerializer(StrictSerializer):
         fields = super().to_internal_value(data)
         given = fields.get("selection") or {}
         try:
-            selection: Selection = NewSelectionSerializer.parse(given)
+            selection: Selection = NewSelectionSerializer.parse_member(given)
         except serializers.ValidationError as error:
             raise serializers.ValidationError({"selection": error.detail}) from None
         return {**fields, "selection": selection, "asked": asked_of(given)}

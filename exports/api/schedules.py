@@ -53,7 +53,7 @@ class ChangeSerializer(StrictSerializer):
     def validate_selection(self, selection: Any) -> dict[str, Any]:
         if not isinstance(selection, dict):
             raise invalid("An object is expected.")
-        FilterOfScheduleSerializer.parse(selection)  # only for its errors
+        FilterOfScheduleSerializer.parse_member(selection)  # only for its errors
         return selection
 
 

@@ -19,7 +19,6 @@ from django.conf import settings
 from django.db import transaction
 from django.db.models import F
 from django.db.models.functions import Now
-from rest_framework.exceptions import ValidationError
 
 from exports.schedules import files
 from exports.schedules.destinations import Destination, Unknown
@@ -29,6 +28,7 @@ from inferences.search.filter_serializers import FilteredSerializer
 from inferences.search.filters import Filter, InferenceFilter, matching
 from inferences.store import arrival_order
 from istore.db import clock
+from istore.errors import Invalid
 from istore.failpoints import failpoint
 from istore.tasks.tracking import Failed, LeaseLost, TaskState
 
@@ -73,7 +73,7 @@ def filter_of(schedule: ExportSchedule) -> Filter:
     """Return the saved filter. Raises ``Failed`` if it cannot be read any more."""
     try:
         fields = FilteredSerializer.parse(schedule.selection)
-    except ValidationError as error:
+    except Invalid as error:
         raise Failed(f"The filter cannot be read: {error}") from None
     return fields.get("filters") or InferenceFilter()
 

@@ -45,6 +45,7 @@ from istore.api.fields import MomentField
 from istore.api.problems import Problem, invalid
 from istore.api.schema import PROBLEMS
 from istore.db.statement_timeout import statement_timeout
+from istore.errors import BadInput, TooLarge
 from istore.models import AuditEntry
 from istore.tasks.tracking import TaskState
 
@@ -303,10 +304,10 @@ def _receive(request: Request, file: IO[bytes]) -> None:
         size += len(chunk)
         if size > settings.ISTORE_UPLOAD_MAX_BYTES:
             detail = f"A file has at most {settings.ISTORE_UPLOAD_MAX_BYTES} bytes."
-            raise Problem(413, "body-too-large", detail)
+            raise TooLarge("body-too-large", detail)
         file.write(chunk)
     if not size:
-        raise Problem(400, "empty-upload", "The body is empty.")
+        raise BadInput("empty-upload", "The body is empty.")
     file.seek(0)
 
 

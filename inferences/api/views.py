@@ -39,9 +39,10 @@ from inferences.store.answer_fields import FIELDS, give_fields
 from inferences.store.fields_field import FieldsField
 from inferences.store.registration import change_settings, register_model
 from inferences.store.scoped_views import StoreView
-from istore.api.problems import Problem, invalid
+from istore.api.problems import invalid
 from istore.api.schema import PROBLEMS
 from istore.db.statement_timeout import statement_timeout
+from istore.errors import Unprocessable
 from istore.models import Project, Role
 
 
@@ -234,7 +235,7 @@ def page_response(query: InferenceQuery, model: RegisteredModel) -> Response:
     except BadQuestion as error:
         raise invalid(str(error), *error.path) from None
     except TooDeep as error:
-        raise Problem(422, "query-too-expensive", str(error)) from None
+        raise Unprocessable("query-too-expensive", str(error)) from None
     give_fields(page.inferences, query.fields)
     context = {"presign": query.presign}
     found = InferenceSerializer(page.inferences, many=True, context=context)

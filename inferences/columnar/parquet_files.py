@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import IO
 
 from inferences.columnar import parquet_check
-from istore.api.problems import Problem
+from istore.errors import BadInput, StoreError, TooLarge
 
 PROGRAM = Path(parquet_check.__file__)
 MEMORY_BYTES = 3 * 2**30  # of address space; most of it is only reserved by libraries
@@ -74,14 +74,14 @@ def measure(
     if "rows" not in said:
         why = said.get("error", "it ends its reader, or takes too long.")
         detail = f"The file cannot be read as Parquet: {why}"
-        raise Problem(400, "malformed-file", detail)
+        raise BadInput("malformed-file", detail)
     return Measured(**said)
 
 
-def too_large() -> Problem:
+def too_large() -> StoreError:
     """Return the 413 of a file that unpacks to more than ``UNPACKED_MAX_BYTES``."""
     detail = f"Unpacked, a file has at most {UNPACKED_MAX_BYTES} bytes."
-    return Problem(413, "body-too-large", detail)
+    return TooLarge("body-too-large", detail)
 
 
 @contextmanager

@@ -19,8 +19,8 @@ from inferences.models.ground_truth import (
     PendingTruth,
 )
 from inferences.store.reading import find_inference
-from istore.api.problems import Conflict
 from istore.db import clock
+from istore.errors import Conflict
 from istore.models import AuditEntry
 
 
@@ -75,7 +75,7 @@ def _say(actor: object, what: str, model: RegisteredModel, inference_id: str) ->
 
 def _removed_conflict() -> Conflict:
     """Return the 409 for an inference that was removed."""
-    return Conflict("The inference was removed.", "inference-deleted")
+    return Conflict("inference-deleted", "The inference was removed.")
 
 
 def find_truth(model: RegisteredModel, inference_id: str) -> GroundTruth | None:

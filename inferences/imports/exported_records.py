@@ -47,8 +47,8 @@ from istore.api.fields import (
     TextField,
     WholeField,
 )
-from istore.api.problems import invalid
 from istore.api.serializers import StrictSerializer, ValueSerializer, optional
+from istore.errors import Invalid
 from istore.models import AuditEntry
 from istore.uuids import uuid7
 
@@ -140,12 +140,12 @@ def restore(
     said = RecordSerializer.parse(body)
     moment = said["created_at"]
     if moment < EARLIEST:
-        raise invalid("Not before 1949.", "created_at")
+        raise Invalid("Not before 1949.", "created_at")
     if moment > now + AHEAD:
-        raise invalid("More than 300 s ahead of now.", "created_at")
+        raise Invalid("More than 300 s ahead of now.", "created_at")
     vector = said.get("embedding")
     if vector is not None and len(vector) != model.embedding_size:
-        raise invalid(
+        raise Invalid(
             f"The model's embeddings have {model.embedding_size} numbers.", "embedding"
         )
     _check_reals(said)
@@ -210,7 +210,7 @@ def _check_reals(said: dict[str, Any]) -> None:
     parts = {name: said[name] for name in names if said.get(name) is not None}
     if beyond := beyond_reals(parts, is_stored=True):
         path, message = beyond
-        raise invalid(message, *path)
+        raise Invalid(message, *path)
 
 
 def _truth(model: RegisteredModel, said: dict[str, Any] | None) -> Given | None:
@@ -218,9 +218,8 @@ def _truth(model: RegisteredModel, said: dict[str, Any] | None) -> Given | None:
         return None
     try:
         truth = read_truth(said["truth"], model.task_type)
-    except serializers.ValidationError as error:
-        detail = {"ground_truth": {"truth": error.detail}}
-        raise serializers.ValidationError(detail) from None
+    except Invalid as error:
+        raise error.beneath("ground_truth", "truth") from None
     return Given(truth, said["set_by"], said["set_at"])
 
 
@@ -234,10 +233,10 @@ def _copy(
     root = directory.resolve()
     path = (root / said["path"]).resolve()
     if not path.is_relative_to(root) or not path.is_file():
-        raise invalid("There is no such file beside the line.", name, "path")
+        raise Invalid("There is no such file beside the line.", name, "path")
     content = path.read_bytes()
     if digest is not None and hashlib.sha256(content).digest() != digest:
-        raise invalid("The file is not what data_hash says.", name, "path")
+        raise Invalid("The file is not what data_hash says.", name, "path")
     blobs.put(key, content)
 
 

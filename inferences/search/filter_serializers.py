@@ -245,7 +245,7 @@ class TreeField(serializers.Field):
             raise invalid("An object is expected.")
         kinds = data.keys() & {"and", "or", "not"}
         if not kinds:
-            return LeafSerializer.parse(data)
+            return LeafSerializer.parse_member(data)
         if len(data) > 1:
             raise invalid("and, or and not stand alone, and beside no leaf.")
         if not levels:

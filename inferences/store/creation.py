@@ -14,7 +14,6 @@ from typing import Any
 
 import filetype
 from django.conf import settings
-from rest_framework.exceptions import APIException
 
 from inferences.models import InferenceAction, RegisteredModel
 from inferences.models.metadata_values import (
@@ -30,9 +29,9 @@ from inferences.real_numbers import beyond_reals
 from inferences.store import uploads
 from inferences.store.recording import NewInference, Outcome, record
 from istore import blobs
-from istore.api.parsing import write_json
-from istore.api.problems import Conflict, Problem, invalid
 from istore.db import clock
+from istore.errors import BadInput, Conflict, Invalid, StoreError
+from istore.json_text import write_json
 from istore.models import AuditEntry
 from istore.uuids import uuid7
 
@@ -106,7 +105,7 @@ def create(
 ) -> tuple[str, Outcome]:
     """Store the inference; return its id and whether it is new or a copy.
 
-    Raises ``Problem`` (400, 409, 410) when the request does not fit or the id is taken.
+    Raises ``StoreError`` (400, 409, 410) when the request does not fit or the id is taken.
     """
     staged, refusal = _settle(model, wanted)
     new = compose(model, wanted, clock.now(), staged)
@@ -135,16 +134,16 @@ def refused_unless_stored(outcome: Outcome) -> Outcome:
     """Return the outcome, or raise the 409 of an id that is taken or was removed."""
     if outcome is Outcome.OTHER:
         message = "An inference of this id is stored with other content."
-        raise Conflict(message, "inference-exists")
+        raise Conflict("inference-exists", message)
     if outcome is Outcome.REMOVED:
         message = "An inference of this id was removed; the id is free again later."
-        raise Conflict(message, "inference-deleted")
+        raise Conflict("inference-deleted", message)
     return outcome
 
 
 def _settle(
     model: RegisteredModel, wanted: Creation
-) -> tuple[uploads.Staged | None, APIException | None]:
+) -> tuple[uploads.Staged | None, StoreError | None]:
     """Return the upload at its final key, or the refusal of the upload.
 
     The refusal is raised only if the record turns out to be new: of a repeat the upload is
@@ -154,7 +153,7 @@ def _settle(
         return None, None
     try:
         row = uploads.find(model, wanted.data_storage_key, uploads.DATA)
-    except APIException as refusal:
+    except StoreError as refusal:
         # The upload of a create that succeeded before is bound. If this is a repeat, the
         # stored record answers.
         return None, refusal
@@ -163,14 +162,10 @@ def _settle(
     staged = uploads.settle(row, f"{prefix}/{blobs.INPUT}")
     if staged.sha256 != wanted.data_hash:
         _drop(staged)
-        raise Problem(
-            400, "hash-mismatch", "data_hash is not that of what was uploaded."
-        )
+        raise BadInput("hash-mismatch", "data_hash is not that of what was uploaded.")
     if staged.size != wanted.data_size:
         _drop(staged)
-        raise Problem(
-            400, "size-mismatch", "data_size is not that of what was uploaded."
-        )
+        raise BadInput("size-mismatch", "data_size is not that of what was uploaded.")
     return staged, None
 
 
@@ -187,7 +182,7 @@ def compose(
 ) -> NewInference:
     """Return the record to store. Raises a 400 when the answer does not fit the model."""
     if wanted.created_at and wanted.created_at > now + AHEAD:
-        raise invalid("More than 300 s ahead of now.", "created_at")
+        raise Invalid("More than 300 s ahead of now.", "created_at")
     found = taken_apart(model, wanted.parts)
     content_type = ""
     if staged:
@@ -227,20 +222,20 @@ def taken_apart(model: RegisteredModel, parts: dict[str, Any]) -> Deconstructed 
     vector = parts.get("embedding")
     if vector is not None:
         if not model.embedding_size:
-            raise invalid(
+            raise Invalid(
                 "The model is registered without embeddings.", "data", "embedding"
             )
         if len(vector) != model.embedding_size:
             message = f"The model's embeddings have {model.embedding_size} numbers."
-            raise invalid(message, "data", "embedding")
+            raise Invalid(message, "data", "embedding")
     if not parts:
         return None
     if beyond := beyond_reals(parts):
         path, message = beyond
-        raise invalid(message, "data", *path)
+        raise Invalid(message, "data", *path)
     for name in parts.keys() & CHECKED:
         if not deconstructed(model, {name: parts[name]}).understood:
-            raise invalid("It has not the form of this part.", "data", name)
+            raise Invalid("It has not the form of this part.", "data", name)
     found = deconstructed(model, parts)
     given = sum(len(parts[name]) for name in LISTED if name in parts)
     shaped = sum(len(parts[name]) for name in SHAPED if name in parts)
@@ -258,7 +253,7 @@ def _check_items(model: RegisteredModel, parts: dict[str, Any]) -> None:
             has_shape = len(alone) == 1 and alone[0].shape is not None
             if len(alone) != 1 or (name in SHAPED and not has_shape):
                 message = "This item has not the form of its part."
-                raise invalid(message, "data", name, str(place))
+                raise Invalid(message, "data", name, str(place))
 
 
 def record_batch(

@@ -7,7 +7,7 @@ from typing import Any
 from django.db import IntegrityError, transaction
 
 from inferences.models import RegisteredModel
-from istore.api.problems import Conflict
+from istore.errors import Conflict
 from istore.models import AuditEntry, Project
 
 TAKEN = (
@@ -36,7 +36,7 @@ def register_model(
     except IntegrityError:
         model = RegisteredModel.objects.get(model_id=model_id, project=project)
     if any(getattr(model, name) != value for name, value in values.items()):
-        raise Conflict(TAKEN, "model-exists")
+        raise Conflict("model-exists", TAKEN)
     return model, False
 
 

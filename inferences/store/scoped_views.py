@@ -14,7 +14,7 @@ from inferences.store.reading import find_inference
 from istore.accounts.access import RolePermission, caller_of
 from istore.addresses import named_project
 from istore.api.idempotency import IdempotentMixin
-from istore.api.problems import Problem
+from istore.errors import NotFound
 from istore.models import Project, Role
 
 
@@ -48,7 +48,7 @@ class StoreView(IdempotentMixin, APIView):
         found = find_inference(model, inference_id)
         if found is None:
             if lost := find_lost_copy(model, inference_id):
-                raise Problem(404, "not-found", lost.message)
+                raise NotFound("not-found", lost.message)
             raise Http404
         return found
 

@@ -26,8 +26,16 @@ from django.db.models.functions import Now
 
 from inferences.models import RegisteredModel, UploadGrant
 from istore import blobs
-from istore.api.problems import Conflict, Problem
 from istore.db import clock
+from istore.errors import (
+    BadInput,
+    Conflict,
+    Forbidden,
+    Gone,
+    RateLimited,
+    StoreError,
+    TooLarge,
+)
 from istore.uuids import uuid7
 
 SALT = "inferences.store.uploads"
@@ -52,7 +60,7 @@ def grant(actor: object, model: RegisteredModel, kind: str) -> Upload:
     open_ones = model.upload_grants.filter(bound_at=None, expires_at__gt=Now())
     if open_ones.count() >= settings.ISTORE_UPLOAD_GRANTS_OPEN:
         message = "Too many uploads of this model are open."
-        raise Problem(429, "rate-limited", message, retry_after=60)
+        raise RateLimited("rate-limited", message, retry_after=60)
     hours = settings.ISTORE_UPLOAD_GRANT_HOURS
     row = model.upload_grants.create(
         kind=kind,
@@ -87,7 +95,7 @@ def granted_by(signature: str) -> UploadGrant:
         key, storage_key = signer.unsign_object(signature)
     except (signing.BadSignature, ValueError):
         message = "This link was not made here."
-        raise Problem(403, "signature-invalid", message) from None
+        raise Forbidden("signature-invalid", message) from None
     return _open_grant(
         UploadGrant.objects.filter(pk=key, storage_key=storage_key).first()
     )
@@ -96,13 +104,13 @@ def granted_by(signature: str) -> UploadGrant:
 def _open_grant(row: UploadGrant | None) -> UploadGrant:
     """Return the grant if it is open; raise 400, 409 or 410 otherwise."""
     if row is None:
-        raise Problem(400, "unknown-upload", "There is no such upload.")
+        raise BadInput("unknown-upload", "There is no such upload.")
     if row.bound_at:
         raise Conflict(
-            "This upload belongs to an inference already.", "upload-already-bound"
+            "upload-already-bound", "This upload belongs to an inference already."
         )
     if row.expires_at <= clock.now():
-        raise Problem(410, "upload-expired", "This upload has expired.")
+        raise Gone("upload-expired", "This upload has expired.")
     return row
 
 
@@ -131,7 +139,7 @@ def receive(row: UploadGrant, stream: IO[bytes], stated_size: int | None) -> int
             # crash.
             os.fsync(file.fileno())
         if stated_size is not None and size != stated_size:
-            raise Problem(400, "size-mismatch", "The body ended before its length.")
+            raise BadInput("size-mismatch", "The body ended before its length.")
         os.rename(partial, path)
     except BaseException:
         with suppress(FileNotFoundError):
@@ -145,9 +153,9 @@ def _chunks(stream: IO[bytes]) -> Iterator[bytes]:
         yield chunk
 
 
-def _too_large(row: UploadGrant) -> Problem:
-    return Problem(
-        413, "body-too-large", f"An upload has at most {row.maximum_size} bytes."
+def _too_large(row: UploadGrant) -> StoreError:
+    return TooLarge(
+        "body-too-large", f"An upload has at most {row.maximum_size} bytes."
     )
 
 
@@ -170,7 +178,7 @@ class Staged:
         free = UploadGrant.objects.filter(pk=self.grant.pk, bound_at=None)
         if not free.update(bound_at=Now()):
             message = "This upload belongs to an inference already."
-            raise Conflict(message, "upload-already-bound")
+            raise Conflict("upload-already-bound", message)
 
 
 def read_upload(model: RegisteredModel, storage_key: str, kind: str) -> bytes:
@@ -178,7 +186,7 @@ def read_upload(model: RegisteredModel, storage_key: str, kind: str) -> bytes:
     row = find(model, storage_key, kind)
     try:
         if blobs.size(row.storage_key) > settings.ISTORE_API_MAX_BODY_BYTES:
-            raise Problem(413, "body-too-large", "The uploaded metadata is too large.")
+            raise TooLarge("body-too-large", "The uploaded metadata is too large.")
         return blobs.get(row.storage_key)
     except FileNotFoundError:
         raise _incomplete() from None
@@ -228,9 +236,9 @@ def settle(row: UploadGrant, key: str) -> Staged:
     )
     if not staged.size:
         blobs.delete([key])
-        raise Problem(400, "empty-upload", "What was uploaded is empty.")
+        raise BadInput("empty-upload", "What was uploaded is empty.")
     return staged
 
 
 def _incomplete() -> Conflict:
-    return Conflict("Nothing was uploaded there yet.", "upload-incomplete")
+    return Conflict("upload-incomplete", "Nothing was uploaded there yet.")

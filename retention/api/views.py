@@ -12,9 +12,10 @@ from rest_framework.response import Response
 from inferences.models import RegisteredModel
 from inferences.search.pagination import Pagination
 from inferences.store.scoped_views import StoreView
-from istore.api.problems import Conflict, invalid
+from istore.api.problems import invalid
 from istore.api.schema import PROBLEMS
 from istore.db import clock
+from istore.errors import Conflict
 from istore.models import Role
 from istore.tasks.paging import BadCursor
 from retention import policies
@@ -219,7 +220,7 @@ class StopRetentionTaskView(RetentionTaskView):
     def post(self, request: Request, model_id: str, task_id: str) -> Response:
         task = self.task(model_id, task_id)
         if not policies.stop_task(self.caller, task):
-            raise Conflict(f"The task is {task.state}.", "task-not-active")
+            raise Conflict("task-not-active", f"The task is {task.state}.")
         return Response(RetentionTaskSerializer(task).data)
 
 
@@ -236,5 +237,5 @@ class ResumeRetentionTaskView(RetentionTaskView):
     def post(self, request: Request, model_id: str, task_id: str) -> Response:
         task = self.task(model_id, task_id)
         if not policies.resume_task(self.caller, task):
-            raise Conflict(f"The task is {task.state}.", "task-not-ended")
+            raise Conflict("task-not-ended", f"The task is {task.state}.")
         return Response(RetentionTaskSerializer(task).data)

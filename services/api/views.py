@@ -19,9 +19,10 @@ from rest_framework.views import APIView
 from inferences.store.scoped_views import StoreView
 from istore.accounts.access import RolePermission, caller_of
 from istore.api.idempotency import Repeated
-from istore.api.problems import Problem, invalid
+from istore.api.problems import invalid
 from istore.api.schema import PROBLEMS
 from istore.db.clock import now
+from istore.errors import Unavailable
 from istore.models import Project, Role
 from services import proxy_relay, session_reaper, sessions
 from services.api.access import SessionBearerAuthentication, bearer_of
@@ -324,7 +325,7 @@ class InferView(APIView):
             session_reaper.look(session)
         if session.status != Status.READY:
             message = "The session is starting. Try again soon."
-            raise Problem(503, "session-starting", message, retry_after=1)
+            raise Unavailable("session-starting", message, retry_after=1)
         secret = bearer_of(request) or sessions.short_lived_token(self.caller, session)
         return proxy_relay.passed_back(
             *proxy_relay.ask(session, endpoint, secret, self.body, request.headers)

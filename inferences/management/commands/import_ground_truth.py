@@ -5,7 +5,6 @@ from pathlib import Path
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError
-from rest_framework.exceptions import APIException
 
 from inferences.ground_truth.files import (
     NAMES,
@@ -17,7 +16,7 @@ from inferences.ground_truth.files import (
 from inferences.ground_truth.joining import join
 from inferences.management.naming import add_model_arguments, named_model
 from inferences.models import RegisteredModel
-from istore.api.exception_handler import as_problem
+from istore.errors import StoreError
 
 ACTOR = "command import_ground_truth"
 
@@ -70,8 +69,8 @@ class Command(BaseCommand):
         given["ignore_unknown"] = "true" if ignore_unknown else "false"
         try:
             told = Options.read({k: v for k, v in given.items() if v is not None})
-        except APIException as error:
-            raise CommandError(as_problem(error)["detail"]) from None
+        except StoreError as error:
+            raise CommandError(str(error)) from None
         refused = sum(self._join(model, path, form, told) for path in files)
         if refused:
             raise CommandError(f"{refused} actuals were refused.")
@@ -83,8 +82,8 @@ class Command(BaseCommand):
         try:
             with open(path, "rb") as packed, unpacked(packed) as file:
                 told = join(ACTOR, model, rows_of(file, said, model, options))
-        except APIException as error:
-            raise CommandError(f"{path}: {as_problem(error)['detail']}") from None
+        except StoreError as error:
+            raise CommandError(f"{path}: {error!s}") from None
         for refusal in told.refusals:
             self.stderr.write(f"{path.name}, {refusal.place}: {refusal.why}")
         self.stdout.write(

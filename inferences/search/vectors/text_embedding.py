@@ -11,7 +11,7 @@ from istore.best_effort_cache import recall, remember
 
 SECONDS = 300  # how long the vector of a text is cached
 
-# Returns the vector of a text by the service that the model names. Raises Problem.
+# Returns the vector of a text by the service that the model names. Raises StoreError.
 Embedder = Callable[[RegisteredModel, str], Sequence[float]]
 
 _embedders: list[Embedder] = []

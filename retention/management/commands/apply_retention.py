@@ -8,7 +8,7 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError
 
 from inferences.management.naming import add_model_arguments, named_model
-from istore.api.problems import Conflict
+from istore.errors import Conflict
 from istore.tasks.tracking import TaskState
 from retention import policies
 from retention.models import RetentionPolicy
