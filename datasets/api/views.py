@@ -35,8 +35,8 @@ from datasets.models import AddingTask, Dataset, DatasetArchive
 from exports.models import CONTENT_TYPES
 from inferences.models import RegisteredModel
 from inferences.previews.media import serve
-from inferences.store.scoped_views import ProjectView
-from istore.accounts.access import RolePermission
+from inferences.store.api.scoped_views import ProjectView
+from istore.api.access import RolePermission
 from istore.api.problems import invalid
 from istore.api.schema import PROBLEMS
 from istore.db.statement_timeout import statement_timeout

@@ -14,8 +14,8 @@ from rest_framework.response import Response
 from exports.models import ExportedFile, ExportSchedule, ScheduledExport
 from exports.schedules import destinations, lifecycle
 from exports.schedules.models import INTERVAL_MOST, ExportShape
-from inferences.search.filter_serializers import FilteredSerializer
-from inferences.store.scoped_views import StoreView
+from inferences.search.api.filter_serializers import FilteredSerializer
+from inferences.store.api.scoped_views import StoreView
 from istore.api.fields import FlagField, MomentField, TextField, WholeField
 from istore.api.problems import invalid
 from istore.api.schema import PROBLEMS

@@ -7,7 +7,7 @@ from typing import Any
 
 from exports.selections import Selection
 from inferences.search import text
-from inferences.search.filter_serializers import FilteredSerializer
+from inferences.search.api.filter_serializers import FilteredSerializer
 from inferences.search.filters import InferenceFilter
 from istore.api.fields import FlagField, OutsideIdField
 from istore.api.problems import invalid

@@ -10,7 +10,7 @@ from exports.api.selections import NewSelectionSerializer, asked_of, selection_o
 from exports.formats import FORMATS, Format
 from exports.models import Container, ExportTask
 from exports.task_lifecycle import Wanted
-from inferences.search.filter_serializers import (
+from inferences.search.api.filter_serializers import (
     FilteredSerializer,
     TaskPaginationSerializer,
     TimeWindowSerializer,

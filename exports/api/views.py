@@ -23,7 +23,7 @@ from exports.listing import NEWEST_FIRST, TaskQuery, page_of
 from exports.models import CONTENT_TYPES, ExportTask
 from inferences.models import RegisteredModel
 from inferences.previews.media import serve
-from inferences.store.scoped_views import StoreView
+from inferences.store.api.scoped_views import StoreView
 from istore.api.problems import invalid
 from istore.api.schema import PROBLEMS
 from istore.models import Role

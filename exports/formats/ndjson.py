@@ -13,7 +13,7 @@ from typing import Any
 from exports.formats.base import Format
 from exports.formats.native import texts, to_json
 from exports.members import Batch, Member, Skip
-from inferences.imports.exported_records import RECORD
+from inferences.imports.api.record_serializers import RECORD
 from inferences.models import Inference, LabelName
 from inferences.models.ground_truth import GroundTruth
 from istore import blobs

@@ -24,7 +24,7 @@ from exports.schedules import files
 from exports.schedules.destinations import Destination, Unknown
 from exports.schedules.files import Part, Parts
 from exports.schedules.models import ExportedFile, ExportSchedule, ScheduledExport
-from inferences.search.filter_serializers import FilteredSerializer
+from inferences.search.api.filter_serializers import FilteredSerializer
 from inferences.search.filters import Filter, InferenceFilter, matching
 from inferences.store import arrival_order
 from istore.db import clock

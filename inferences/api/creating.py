@@ -20,10 +20,10 @@ from inferences.imports.gaps import read_line, without_gaps
 from inferences.models import InferenceAction, MetadataType, RegisteredModel, TaskType
 from inferences.models.metadata_values import MetadataValue
 from inferences.store import uploads
+from inferences.store.api.scoped_views import StoreView
 from inferences.store.creation import Creation, compose, create, record_batch
 from inferences.store.reading import find_inference
 from inferences.store.recording import NewInference, Outcome
-from inferences.store.scoped_views import StoreView
 from istore.api.fields import (
     FlagField,
     HashField,

@@ -17,7 +17,7 @@ from inferences.erasure.matching_records import Carried
 from inferences.erasure.running import open_erasure, stop_erasure
 from inferences.models.erasure import TYPES, ErasureTask
 from inferences.models.metadata_values import PATH_MAX_CHARS, UNSTORABLE
-from inferences.store.scoped_views import ProjectView
+from inferences.store.api.scoped_views import ProjectView
 from istore.api.fields import FlagField, MomentField, TextField
 from istore.api.problems import invalid
 from istore.api.schema import PROBLEMS

@@ -40,7 +40,7 @@ from inferences.ground_truth.upsert import (
 )
 from inferences.models import RegisteredModel
 from inferences.models.ground_truth import GroundTruth, PendingTruth, TruthFile
-from inferences.store.scoped_views import StoreView
+from inferences.store.api.scoped_views import StoreView
 from istore.api.fields import MomentField
 from istore.api.problems import Problem, invalid
 from istore.api.schema import PROBLEMS

@@ -13,7 +13,7 @@ from rest_framework.response import Response
 from inferences.api.creating import MetadataValueSerializer
 from inferences.api.serializers import MetadataSerializer, MomentField
 from inferences.models import MetadataChange, RegisteredModel
-from inferences.search.filter_serializers import FilteredSerializer
+from inferences.search.api.filter_serializers import FilteredSerializer
 from inferences.search.rare_label_scan import all_matching
 from inferences.search.statistics import (
     BINS_MAX,
@@ -21,8 +21,8 @@ from inferences.search.statistics import (
     key_type_counts,
     statistics,
 )
+from inferences.store.api.scoped_views import StoreView
 from inferences.store.metadata_edits import put_value, put_values, remove_value
-from inferences.store.scoped_views import StoreView
 from istore.api.fields import FlagField, NumberField, TextField, WholeField
 from istore.api.problems import invalid
 from istore.api.schema import PROBLEMS

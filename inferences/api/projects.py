@@ -12,14 +12,14 @@ from inferences.api.serializers import (
     PageSerializer,
 )
 from inferences.search.across import ProjectQuery
-from inferences.search.filter_serializers import (
+from inferences.search.api.filter_serializers import (
     FilteredSerializer,
     PaginationSerializer,
 )
 from inferences.search.pagination import BadQuestion
 from inferences.store.answer_fields import give_fields
-from inferences.store.fields_field import FieldsField
-from inferences.store.scoped_views import ProjectView
+from inferences.store.api.fields_field import FieldsField
+from inferences.store.api.scoped_views import ProjectView
 from istore.api.fields import FlagField, WholeField
 from istore.api.problems import invalid
 from istore.api.schema import PROBLEMS

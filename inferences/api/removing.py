@@ -12,8 +12,8 @@ from rest_framework.response import Response
 
 from inferences.api.views import InferenceView
 from inferences.models import RegisteredModel
+from inferences.search.api.filter_serializers import FilteredSerializer
 from inferences.search.counting import count_matching
-from inferences.search.filter_serializers import FilteredSerializer
 from inferences.search.filters import Filter
 from inferences.search.rare_label_scan import all_matching
 from inferences.store import removal

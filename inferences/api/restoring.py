@@ -12,10 +12,10 @@ from rest_framework.response import Response
 from inferences.api.serializers import InferenceSerializer
 from inferences.api.views import read_filters
 from inferences.models import Inference, RegisteredModel
-from inferences.search.filter_serializers import CHOOSING, FilteredSerializer
+from inferences.search.api.filter_serializers import CHOOSING, FilteredSerializer
 from inferences.search.filters import Filter
 from inferences.store import soft_deletion
-from inferences.store.scoped_views import StoreView
+from inferences.store.api.scoped_views import StoreView
 from inferences.store.soft_deletion import Chosen, Done
 from inferences.tasks import ring_for_removals
 from istore.api.fields import (

@@ -15,7 +15,7 @@ from inferences.models import (
     RegisteredModel,
     TaskType,
 )
-from inferences.search.filter_serializers import GeoPointSerializer
+from inferences.search.api.filter_serializers import GeoPointSerializer
 from inferences.store.answer_fields import MISSING, PAGE_TOO_LARGE, TOO_LARGE
 from inferences.store.notes import warnings_of
 from istore import blobs

@@ -24,21 +24,21 @@ from inferences.api.serializers import (
 )
 from inferences.models import Inference, RegisteredModel
 from inferences.previews.media import serve_blob
-from inferences.search.counting import count_matching
-from inferences.search.filter_serializers import (
+from inferences.search.api.filter_serializers import (
     CountQuerySerializer,
     InferenceQuerySerializer,
     PaginationSerializer,
 )
+from inferences.search.counting import count_matching
 from inferences.search.filters import Filter, InferenceFilter
 from inferences.search.pagination import BadQuestion, Pagination, TooDeep
 from inferences.search.query import InferenceQuery
 from inferences.search.url_parameters import InferenceFilterSet
 from inferences.store import removal
 from inferences.store.answer_fields import FIELDS, give_fields
-from inferences.store.fields_field import FieldsField
+from inferences.store.api.fields_field import FieldsField
+from inferences.store.api.scoped_views import StoreView
 from inferences.store.registration import change_settings, register_model
-from inferences.store.scoped_views import StoreView
 from istore.api.problems import invalid
 from istore.api.schema import PROBLEMS
 from istore.db.statement_timeout import statement_timeout

@@ -16,20 +16,17 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from django.conf import settings
 from django.db import connection
-from rest_framework import serializers
 
 from inferences.ground_truth.truths import read_truth
-from inferences.ground_truth.writes import ACTOR_CHARS, Given, write
+from inferences.ground_truth.writes import Given, write
+from inferences.imports.api.record_serializers import RecordSerializer
 from inferences.models import (
     Inference,
-    InferenceAction,
     InferenceKey,
-    MetadataType,
     RegisteredModel,
 )
-from inferences.models.metadata_values import RESERVED, MetadataValue, read_float
+from inferences.models.metadata_values import RESERVED, read_float
 from inferences.models.row_ids import EARLIEST
 from inferences.real_numbers import beyond_reals
 from inferences.search.filters import GeoPoint
@@ -37,22 +34,9 @@ from inferences.store.creation import AHEAD
 from inferences.store.lookup import row_ids_of
 from inferences.store.recording import NewInference, Outcome, record
 from istore import blobs
-from istore.api.fields import (
-    FlagField,
-    HashField,
-    LabelField,
-    MomentField,
-    NumberField,
-    OutsideIdField,
-    TextField,
-    WholeField,
-)
-from istore.api.serializers import StrictSerializer, ValueSerializer, optional
 from istore.errors import Invalid
 from istore.models import AuditEntry
 from istore.uuids import uuid7
-
-RECORD = 1  # version of the line format; an unknown version is refused
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,61 +52,6 @@ class Restored(NewInference):
         """Return the hash that the record was stored with, or else a new one."""
         # A slotted dataclass is created anew, so ``super()`` without arguments fails.
         return self.kept_content_hash or NewInference.content_hash.fget(self)
-
-
-class _FileSerializer(StrictSerializer):
-    path = TextField(allow_blank=False)
-    content_type = TextField(max_length=255, required=False, default="")
-
-
-class _MetadataSerializer(ValueSerializer):
-    value_class = MetadataValue
-
-    key = TextField(allow_blank=False)
-    type = serializers.ChoiceField(MetadataType.choices)
-    value = TextField(source="text")
-
-
-class _DetectionSerializer(StrictSerializer):
-    label = TextField(allow_blank=False)
-    score = NumberField(allow_null=True)
-
-
-class _TruthSerializer(StrictSerializer):
-    truth = serializers.DictField()
-    set_by = TextField(max_length=ACTOR_CHARS)
-    set_at = MomentField()
-
-
-class RecordSerializer(StrictSerializer):
-    """A line, whole; project and model may be those that it came from."""
-
-    record = serializers.ChoiceField([RECORD])
-    project_id = TextField(required=False)
-    model_id = OutsideIdField(required=False)
-    inference_id = OutsideIdField()
-    created_at = MomentField()
-    updated_at = MomentField(**optional)
-    inference_action = LabelField(InferenceAction)
-    data_hash = HashField()
-    data_size = WholeField(min_value=0, max_value=2**63 - 1)
-    data_source = TextField(**optional)
-    latitude = NumberField(min_value=-90, max_value=90, **optional)
-    longitude = NumberField(min_value=-180, max_value=180, **optional)
-    is_protected = FlagField(required=False, default=False)
-    metadata = _MetadataSerializer(many=True, required=False)
-    embedding = serializers.ListField(
-        child=NumberField(), max_length=settings.ISTORE_EMBEDDING_MAX, **optional
-    )
-    data = TextField(required=False, default="")
-    detections = _DetectionSerializer(many=True, **optional)
-    # For models that answer one class. Older exports have the distribution as detections.
-    probabilities = _DetectionSerializer(many=True, **optional)
-    notes = serializers.JSONField(**optional)
-    content_hash = HashField(**optional)
-    input = _FileSerializer(**optional)
-    answer = _FileSerializer(**optional)
-    ground_truth = _TruthSerializer(**optional)
 
 
 def is_record(body: Any) -> bool:

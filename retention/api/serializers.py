@@ -6,7 +6,7 @@ from typing import Any, Self
 
 from rest_framework import serializers
 
-from inferences.search.filter_serializers import (
+from inferences.search.api.filter_serializers import (
     TaskPaginationSerializer,
     TimeWindowSerializer,
 )

@@ -11,7 +11,7 @@ from rest_framework.response import Response
 
 from inferences.models import RegisteredModel
 from inferences.search.pagination import Pagination
-from inferences.store.scoped_views import StoreView
+from inferences.store.api.scoped_views import StoreView
 from istore.api.problems import invalid
 from istore.api.schema import PROBLEMS
 from istore.db import clock

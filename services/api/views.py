@@ -16,8 +16,9 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
-from inferences.store.scoped_views import StoreView
-from istore.accounts.access import RolePermission, caller_of
+from inferences.store.api.scoped_views import StoreView
+from istore.accounts.access import caller_of
+from istore.api.access import RolePermission
 from istore.api.idempotency import Repeated
 from istore.api.problems import invalid
 from istore.api.schema import PROBLEMS

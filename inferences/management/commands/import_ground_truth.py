@@ -4,7 +4,7 @@ from argparse import ArgumentParser
 from pathlib import Path
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandError
+from django.core.management.base import CommandError
 
 from inferences.ground_truth.files import (
     NAMES,
@@ -17,11 +17,12 @@ from inferences.ground_truth.joining import join
 from inferences.management.naming import add_model_arguments, named_model
 from inferences.models import RegisteredModel
 from istore.errors import StoreError
+from istore.management.store_command import StoreCommand
 
 ACTOR = "command import_ground_truth"
 
 
-class Command(BaseCommand):
+class Command(StoreCommand):
     help = (
         "Give inferences what came true of them, from NDJSON, CSV or Parquet files; what "
         "is not here yet waits for its inference, and repeats change nothing."
@@ -67,10 +68,7 @@ class Command(BaseCommand):
                 raise CommandError(f"{path}: say --form, the name tells none.")
         given = {"delimiter": delimiter, "missing": missing, "join_by": join_by}
         given["ignore_unknown"] = "true" if ignore_unknown else "false"
-        try:
-            told = Options.read({k: v for k, v in given.items() if v is not None})
-        except StoreError as error:
-            raise CommandError(str(error)) from None
+        told = Options.read({k: v for k, v in given.items() if v is not None})
         refused = sum(self._join(model, path, form, told) for path in files)
         if refused:
             raise CommandError(f"{refused} actuals were refused.")

@@ -7,7 +7,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandError
+from django.core.management.base import CommandError
 
 from inferences.api.creating import read_frame_row
 from inferences.imports.exported_records import (
@@ -23,6 +23,7 @@ from inferences.store.creation import compose, record_batch
 from inferences.store.recording import NewInference, Outcome
 from istore.db import clock
 from istore.errors import StoreError
+from istore.management.store_command import StoreCommand
 
 ACTOR = "command import_inferences"
 TOLD_REFUSALS = 20
@@ -34,7 +35,7 @@ WORDS = {
 }
 
 
-class Command(BaseCommand):
+class Command(StoreCommand):
     help = (
         "Store the inferences of NDJSON, JSON or Parquet files, or of directories of them; "
         "repeats store nothing twice."

@@ -43,7 +43,7 @@ from inferences.search.pagination import CURSOR_MAX_CHARS, SORTS, Pagination
 from inferences.search.query import InferenceQuery
 from inferences.search.text import STRING_KEYS
 from inferences.search.vectors import METRICS, EmbeddingFilter
-from inferences.store.fields_field import FieldsField
+from inferences.store.api.fields_field import FieldsField
 from istore.api.fields import (
     FlagField,
     HashField,

@@ -11,8 +11,9 @@ from rest_framework.views import APIView
 from inferences.models import Inference, RegisteredModel
 from inferences.store.lost_copies import find_lost_copy
 from inferences.store.reading import find_inference
-from istore.accounts.access import RolePermission, caller_of
+from istore.accounts.access import caller_of
 from istore.addresses import named_project
+from istore.api.access import RolePermission
 from istore.api.idempotency import IdempotentMixin
 from istore.errors import NotFound
 from istore.models import Project, Role
