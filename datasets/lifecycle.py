@@ -29,7 +29,7 @@ AT_ONCE = 1000
 
 
 def create(actor: object, project: Project, name: str, **values: Any) -> Dataset:
-    """Create a dataset without entries; 409 if the project has one of this name."""
+    """Create a dataset without entries. Raises ``Conflict`` if the project has one of this name."""
     try:
         with transaction.atomic():
             dataset = Dataset.objects.create(
@@ -79,7 +79,10 @@ def add(
     *,
     skip_duplicates: bool = False,
 ) -> AddingTask:
-    """Start a task that adds the selection; 409 for a model of another project or task type."""
+    """Start a task that adds the selection.
+
+    Raises ``Conflict`` for a model of another project or task type.
+    """
     if model.project_id != dataset.project_id:
         raise Conflict("other-project", "The model is of another project.")
     if dataset.task_type and dataset.task_type != model.task_type:
@@ -141,7 +144,7 @@ def put_back(actor: object, dataset: Dataset, ids: Sequence[int]) -> int:
 def publish(actor: object, dataset: Dataset, note: str = "") -> DatasetVersion:
     """Publish the working version, which never changes from then on.
 
-    409 while a task still adds to it (``task-already-active``), or if nothing changed since
+    Raises ``Conflict`` while a task still adds to it (``task-already-active``), or if nothing changed since
     the last version (``nothing-changed``).
     """
     dataset = _lock(dataset)
@@ -177,7 +180,7 @@ def archive(
 ) -> DatasetArchive:
     """Start a task that writes a published version as an archive.
 
-    409 (``version-not-published``) for any other version.
+    Raises ``Conflict`` ``version-not-published`` for any other version.
     """
     published = dataset.versions.filter(number=version).first()
     if published is None:
@@ -202,7 +205,7 @@ def archive(
 
 
 def stop(actor: object, dataset: Dataset, task: TrackedTask) -> None:
-    """Stop a task of the dataset; 409 (``task-already-ended``) if it has ended."""
+    """Stop a task of the dataset. Raises ``Conflict`` ``task-already-ended`` if it has ended."""
     with transaction.atomic():
         if not task.stop():
             raise Conflict("task-already-ended", "The task has ended already.")
@@ -210,7 +213,7 @@ def stop(actor: object, dataset: Dataset, task: TrackedTask) -> None:
 
 
 def retry(actor: object, dataset: Dataset, task: TrackedTask) -> None:
-    """Resume a failed or stopped task; 409 (``task-not-ended``) for any other."""
+    """Resume a failed or stopped task. Raises ``Conflict`` ``task-not-ended`` for any other."""
     with transaction.atomic():
         if not task.resume():
             message = "Only a task that failed or was stopped is tried again."

@@ -11,8 +11,7 @@ from django.db import OperationalError, transaction
 from exports.models import Container, ExportTask
 from exports.selections import Selection
 from inferences.models import RegisteredModel
-from istore.api.failures import TIMED_OUT
-from istore.db.statement_timeout import statement_timeout
+from istore.db.statement_timeout import is_timeout, statement_timeout
 from istore.errors import Conflict, RateLimited, Unprocessable
 from istore.models import AuditEntry, Project
 
@@ -33,7 +32,7 @@ class Wanted:
 def open_task(actor: object, model: RegisteredModel, wanted: Wanted) -> ExportTask:
     """Create a task for a worker.
 
-    Raises a 422 for too many inferences, and a 429 for too many open tasks.
+    Raises ``Unprocessable`` for too many inferences, and ``RateLimited`` for too many open tasks.
     """
     count = expected(model, wanted.selection)
     with transaction.atomic():
@@ -56,14 +55,14 @@ def open_task(actor: object, model: RegisteredModel, wanted: Wanted) -> ExportTa
 def expected(model: RegisteredModel, selection: Selection) -> int | None:
     """Return how many inferences are chosen now, or None if the count exceeds the timeout.
 
-    Raises a 422 for more than ``ISTORE_EXPORT_MAX``.
+    Raises ``Unprocessable`` for more than ``ISTORE_EXPORT_MAX``.
     """
     most = settings.ISTORE_EXPORT_MAX
     try:
         with statement_timeout():
             count = selection.count(model, most)
     except OperationalError as error:
-        if getattr(error.__cause__, "sqlstate", None) != TIMED_OUT:
+        if not is_timeout(error):
             raise
         return None
     if count > most:

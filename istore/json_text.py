@@ -11,6 +11,7 @@ import json
 import math
 import re
 from collections import Counter
+from datetime import UTC, datetime
 from typing import Any, NoReturn
 
 import orjson
@@ -131,6 +132,12 @@ def write_json(value: Any) -> str:
         return orjson.dumps(value).decode()
     except TypeError:  # a whole number beyond 64 bits
         return json.dumps(value, separators=(",", ":"))
+
+
+def format_moment(moment: datetime) -> str:
+    """Return a time as JSON has it: in RFC 3339, UTC, with microseconds."""
+    text = moment.astimezone(UTC).isoformat(timespec="microseconds")
+    return text.replace("+00:00", "Z")
 
 
 def _refused(code: str, detail: str) -> BadInput:

@@ -94,7 +94,7 @@ def open_task(
 
 
 def already_active() -> Conflict:
-    """Return the 409 ``task-already-active``."""
+    """Return the ``Conflict`` ``task-already-active``."""
     message = "A task of this policy is active: wait for its end, or stop it."
     return Conflict("task-already-active", message)
 

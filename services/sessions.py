@@ -43,7 +43,7 @@ def create_service(actor: object, project: Project, **values: Any) -> InferenceS
 
 @transaction.atomic
 def remove_service(actor: object, service: InferenceService) -> None:
-    """Delete a service and its sessions; 409 (``service-in-use``) if one has not ended."""
+    """Delete a service and its sessions. Raises ``Conflict`` if one has not ended."""
     locked = InferenceService.objects.select_for_update().get(pk=service.pk)
     if locked.sessions.live().exists():
         message = "It has sessions that have not ended. Terminate them first."
@@ -94,7 +94,7 @@ def start_session(
 def issue_token(
     actor: object, session: InferenceSession, expires_at: datetime | None = None
 ) -> str:
-    """Create a further token of a live session, and return its secret; 409 if it has ended."""
+    """Create a further token of a live session, and return its secret. Raises ``Conflict``."""
     with transaction.atomic():
         held = InferenceSession.objects.select_for_update().get(pk=session.pk)
         if not held.is_live or held.is_expired(now()):

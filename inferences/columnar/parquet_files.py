@@ -44,7 +44,7 @@ def measure(
     """Return the size of the file, read to its end or until it exceeds a limit.
 
     ``longest`` has the columns that are read, with the limit of their texts in bytes:
-    longer texts count as empty. Raises a 400 or 413 that says why the file cannot be read.
+    longer texts count as empty. Raises a ``StoreError`` that says why the file cannot be read.
     """
     asked = {
         "memory": MEMORY_BYTES,
@@ -79,7 +79,7 @@ def measure(
 
 
 def too_large() -> StoreError:
-    """Return the 413 of a file that unpacks to more than ``UNPACKED_MAX_BYTES``."""
+    """Return the error of a file that unpacks to more than ``UNPACKED_MAX_BYTES``."""
     detail = f"Unpacked, a file has at most {UNPACKED_MAX_BYTES} bytes."
     return TooLarge("body-too-large", detail)
 

@@ -94,7 +94,7 @@ class DelimitedTable:
 
 
 def delimiter_named(text: str) -> str:
-    """Return the delimiter for a name or the character itself. Raises a 400 for another text."""
+    """Return the delimiter for a name or the character itself. Raises ``Invalid`` for others."""
     if text and text not in NAMED:
         raise Invalid(
             f"One of {', '.join(name for name in NAMED if name.isalpha())}.",

@@ -96,7 +96,7 @@ class Options:
 
     @classmethod
     def read(cls, given: Mapping[str, str]) -> Self:
-        """Return the options of a query string or command. Raises a 400 that names the error."""
+        """Return the options of a query string or command. Raises ``Invalid``."""
         said: dict[str, Any] = {}
         if "delimiter" in given:
             said["delimiter"] = delimiter_named(given["delimiter"])
@@ -162,7 +162,7 @@ def form_of(name: str) -> str | None:
 
 @contextmanager
 def unpacked(file: IO[bytes], limit: int = UNPACKED_MAX_BYTES) -> Iterator[IO[bytes]]:
-    """Yield the file, decompressed if it is gzip. Raises a 413 beyond ``limit`` bytes."""
+    """Yield the file, decompressed if it is gzip. Raises ``TooLarge`` beyond ``limit``."""
     head = file.read(2)
     file.seek(0)
     if head != b"\x1f\x8b":
@@ -196,7 +196,7 @@ def _chunk_of(packed: gzip.GzipFile) -> bytes:
 def read_actual(
     value: Any, reading: Reading, place: str = "", *, is_typed: bool = True
 ) -> Actual:
-    """Return one value of ground truth with its reference. Raises a 400 that names the error."""
+    """Return one value of ground truth with its reference. Raises ``Invalid``."""
     if not isinstance(value, Mapping):
         raise Invalid("An object is expected.")
     rest = dict(value)
@@ -276,7 +276,7 @@ def _of_json(file: IO[bytes], reading: Reading) -> Rows:
 
 
 def read_document(file: IO[bytes]) -> list[Any]:
-    """Return the members of a JSON list; another value is a list of one. Raises a 413."""
+    """Return the members of a JSON list; another value is a list of one."""
     content = file.read(DOCUMENT_MAX_BYTES + 1)
     if len(content) > DOCUMENT_MAX_BYTES:
         detail = f"A list of JSON has at most {DOCUMENT_MAX_BYTES} bytes: write lines."
@@ -407,7 +407,7 @@ def _is_known(column: str) -> bool:
 
 
 def _columns(given: Sequence[str], options: Options) -> dict[int, str]:
-    """Return the columns to read, by position. Raises a 400 that names all unknown ones."""
+    """Return the columns to read, by position. Raises ``Invalid`` with all unknown ones."""
     found = {n: name_of(name) for n, name in enumerate(given) if _is_known(name)}
     unknown = [
         name

@@ -46,7 +46,7 @@ Truth = dict[str, Any]
 def read_truth(
     value: Any, task_type: str, labels: Labels | None = None, *, is_typed: bool = True
 ) -> Truth:
-    """Return the ground truth in its one form. Raises a 400 that names the error.
+    """Return the ground truth in its one form. Raises ``Invalid``.
 
     ``labels`` are those that the model knows. ``is_typed`` says that texts were written as
     texts, and are not cells of a table, which may as well be numbers.

@@ -62,7 +62,7 @@ def is_record(body: Any) -> bool:
 def restore(
     model: RegisteredModel, body: Any, directory: Path, now: datetime
 ) -> Restored:
-    """Return the record of a line, with its files copied to new blob keys. Raises a 400.
+    """Return the record of a line, with its files copied to new blob keys. Raises ``Invalid``.
 
     ``directory`` is where the line's file is: files outside of it are refused.
     """

@@ -105,7 +105,7 @@ def create(
 ) -> tuple[str, Outcome]:
     """Store the inference; return its id and whether it is new or a copy.
 
-    Raises ``StoreError`` (400, 409, 410) when the request does not fit or the id is taken.
+    Raises ``StoreError`` when the request does not fit or the id is taken.
     """
     staged, refusal = _settle(model, wanted)
     new = compose(model, wanted, clock.now(), staged)
@@ -131,7 +131,7 @@ def create(
 
 
 def refused_unless_stored(outcome: Outcome) -> Outcome:
-    """Return the outcome, or raise the 409 of an id that is taken or was removed."""
+    """Return the outcome, or raise the ``Conflict`` of an id that is taken or was removed."""
     if outcome is Outcome.OTHER:
         message = "An inference of this id is stored with other content."
         raise Conflict("inference-exists", message)
@@ -180,7 +180,7 @@ def compose(
     now: datetime,
     staged: uploads.Staged | None = None,
 ) -> NewInference:
-    """Return the record to store. Raises a 400 when the answer does not fit the model."""
+    """Return the record to store. Raises ``Invalid`` when the answer does not fit the model."""
     if wanted.created_at and wanted.created_at > now + AHEAD:
         raise Invalid("More than 300 s ahead of now.", "created_at")
     found = taken_apart(model, wanted.parts)
@@ -216,7 +216,7 @@ def compose(
 def taken_apart(model: RegisteredModel, parts: dict[str, Any]) -> Deconstructed | None:
     """Return the parsed parts of a collection, or None if it is empty.
 
-    Raises a 400 for a vector of the wrong length, a number that cannot be stored, or an
+    Raises ``Invalid`` for a vector of the wrong length, a number that cannot be stored, or an
     item that has not the form of its part.
     """
     vector = parts.get("embedding")
@@ -246,7 +246,7 @@ def taken_apart(model: RegisteredModel, parts: dict[str, Any]) -> Deconstructed 
 
 
 def _check_items(model: RegisteredModel, parts: dict[str, Any]) -> None:
-    """Raise a 400 that names the first item that cannot be parsed on its own."""
+    """Raise ``Invalid`` that names the first item that cannot be parsed on its own."""
     for name in LISTED:
         for place, item in enumerate(parts.get(name, ())):
             alone = deconstructed(model, {name: [item]}).detections

@@ -43,12 +43,12 @@ def put_value(
 ) -> None:
     """Set the value of a key on one inference.
 
-    Raises a 404 if there is no such inference, and a 409 if it has the key already, unless
-    ``replace`` is set.
+    Raises ``NotFound`` if there is no such inference, and ``Conflict`` if it has the key already,
+    unless ``replace`` is set.
     """
     inference = find_inference(model, inference_id)
     if inference is None:
-        raise NotFound("not-found", "")
+        raise NotFound("not-found")
     chosen = model.inferences.live().filter(id=inference.id)
     if not _put(actor, model, chosen, value, replace=replace):
         raise Conflict("metadata-exists", f"The inference has {value.key!r} already.")

@@ -72,7 +72,7 @@ def protect_one(
 ) -> Protected | None:
     """Protect an inference, or end its protection. Returns None if there is none.
 
-    Raises a 409 ``being-removed`` when the intent to remove it, or its input, is already
+    Raises ``Conflict`` ``being-removed`` when the intent to remove it, or its input, is already
     committed.
     """
     keys = InferenceKey.objects.filter(registered_model=model, removed_at=None)

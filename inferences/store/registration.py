@@ -24,7 +24,7 @@ def register_model(
     """Return the model, and whether it is new.
 
     An id is unique within its project. Registering the same model again with the same
-    values returns it; other values raise a 409 ``model-exists``.
+    values returns it; other values raise ``Conflict`` ``model-exists``.
     """
     try:
         with transaction.atomic():

@@ -55,7 +55,7 @@ class Upload:
 def grant(actor: object, model: RegisteredModel, kind: str) -> Upload:
     """Return a new upload for one object of the model.
 
-    Raises a 429 when ``ISTORE_UPLOAD_GRANTS_OPEN`` of the model are open.
+    Raises ``RateLimited`` when ``ISTORE_UPLOAD_GRANTS_OPEN`` of the model are open.
     """
     open_ones = model.upload_grants.filter(bound_at=None, expires_at__gt=Now())
     if open_ones.count() >= settings.ISTORE_UPLOAD_GRANTS_OPEN:
@@ -89,7 +89,7 @@ def _s3_client() -> Any:
 
 
 def granted_by(signature: str) -> UploadGrant:
-    """Return the open grant of a link of this server. Raises the problem of an invalid one."""
+    """Return the open grant of a link of this server. Raises ``Forbidden`` for a forged one."""
     signer = signing.TimestampSigner(key=settings.ISTORE_SIGNING_KEY, salt=SALT)
     try:
         key, storage_key = signer.unsign_object(signature)
@@ -102,7 +102,7 @@ def granted_by(signature: str) -> UploadGrant:
 
 
 def _open_grant(row: UploadGrant | None) -> UploadGrant:
-    """Return the grant if it is open; raise 400, 409 or 410 otherwise."""
+    """Return the grant if it is open; raise ``StoreError`` otherwise."""
     if row is None:
         raise BadInput("unknown-upload", "There is no such upload.")
     if row.bound_at:
@@ -117,7 +117,7 @@ def _open_grant(row: UploadGrant | None) -> UploadGrant:
 def receive(row: UploadGrant, stream: IO[bytes], stated_size: int | None) -> int:
     """Stage the body of a request, whole or not at all; return its size in bytes.
 
-    Raises 413 when it is larger than granted, and 400 when it ends before its stated size.
+    Raises ``TooLarge`` when it is larger than granted, and ``BadInput`` when it ends too early.
     """
     if stated_size is not None and stated_size > row.maximum_size:
         raise _too_large(row)
@@ -172,7 +172,7 @@ class Staged:
     def bind(self) -> None:
         """Bind the grant. Call it in the transaction of the record.
 
-        Raises a 409 when another record has bound it before.
+        Raises ``Conflict`` when another record has bound it before.
         """
         # This conditional UPDATE decides between two creates that name the same upload.
         free = UploadGrant.objects.filter(pk=self.grant.pk, bound_at=None)
@@ -182,7 +182,7 @@ class Staged:
 
 
 def read_upload(model: RegisteredModel, storage_key: str, kind: str) -> bytes:
-    """Return the content uploaded under the key; raise a 413 above the API's body limit."""
+    """Return the content uploaded under the key; raise ``TooLarge`` above the API's limit."""
     row = find(model, storage_key, kind)
     try:
         if blobs.size(row.storage_key) > settings.ISTORE_API_MAX_BODY_BYTES:
@@ -193,7 +193,7 @@ def read_upload(model: RegisteredModel, storage_key: str, kind: str) -> bytes:
 
 
 def find(model: RegisteredModel, storage_key: str, kind: str) -> UploadGrant:
-    """Return the open grant of the storage key. Raises 400, 409 or 410."""
+    """Return the open grant of the storage key. Raises ``StoreError`` if there is none."""
     rows = UploadGrant.objects.filter(registered_model=model, kind=kind)
     return _open_grant(rows.filter(storage_key=storage_key).first())
 
@@ -221,8 +221,8 @@ class _Hashed(File):
 def settle(row: UploadGrant, key: str) -> Staged:
     """Copy the staged object to its final key.
 
-    The hash is that of the bytes that were copied. Raises a 409 when nothing was uploaded,
-    and a 400 when the object is empty.
+    The hash is that of the bytes that were copied. Raises ``Conflict`` when nothing was uploaded,
+    and ``BadInput`` when the object is empty.
     """
     try:
         source = blobs.open_blob(row.storage_key)

@@ -18,6 +18,7 @@ from kombu.exceptions import OperationalError as BrokerError
 from redis.exceptions import RedisError
 
 from istore.api.request_body import INCOMPLETE, BrokenOff
+from istore.db.statement_timeout import is_timeout
 from istore.errors import (
     BadInput,
     StorageFull,
@@ -29,7 +30,6 @@ from istore.errors import (
 
 logger = logging.getLogger(__name__)
 
-TIMED_OUT = "57014"  # SQLSTATE query_canceled, which a statement timeout raises
 DISK_FULL = "53100"
 READ_ONLY = "25006"
 NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
@@ -53,10 +53,10 @@ def as_store_error(error: BaseException | None) -> StoreError | None:
 
 
 def _of_database(error: DatabaseError | InterfaceError) -> StoreError | None:
-    state = getattr(error.__cause__, "sqlstate", None) or ""
-    if state == TIMED_OUT:
+    if is_timeout(error):
         message = "The question takes too long. Narrow it, by time for example."
         return Unprocessable("query-too-expensive", message)
+    state = getattr(error.__cause__, "sqlstate", None)
     if state == DISK_FULL:
         return _full(error)
     if isinstance(error, DataError):
