@@ -29,7 +29,7 @@ AT_ONCE = 1000
 
 
 def create(actor: object, project: Project, name: str, **values: Any) -> Dataset:
-    """Create a dataset without entries. Raises ``Conflict`` if the project has one of this name."""
+    """Create a dataset without entries. Raises ``Conflict`` if its name is taken."""
     try:
         with transaction.atomic():
             dataset = Dataset.objects.create(
@@ -144,8 +144,8 @@ def put_back(actor: object, dataset: Dataset, ids: Sequence[int]) -> int:
 def publish(actor: object, dataset: Dataset, note: str = "") -> DatasetVersion:
     """Publish the working version, which never changes from then on.
 
-    Raises ``Conflict`` while a task still adds to it (``task-already-active``), or if nothing changed since
-    the last version (``nothing-changed``).
+    Raises ``Conflict`` while a task still adds to it (``task-already-active``), or if nothing
+    changed since the last version (``nothing-changed``).
     """
     dataset = _lock(dataset)
     if dataset.adding_tasks.active().exists():

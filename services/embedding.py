@@ -19,8 +19,8 @@ PATHS = (("embedding",), ("data", 0, "embedding"), ("outputs", 0, "data"))
 def embed(model: RegisteredModel, text: str) -> Sequence[float]:
     """Return the vector of a text, from a ready session of the service that the model names.
 
-    Raises ``Conflict`` if no session is ready, ``UpstreamFailed`` for an answer without a vector. It is
-    a call like any other, and is stored if the service says so.
+    Raises ``Conflict`` if no session is ready, and ``UpstreamFailed`` for an answer without a
+    vector. It is a call like any other, and is stored if the service says so.
     """
     session = (
         _service(model)

@@ -486,7 +486,7 @@ def _json(cell: str, name: str) -> Any:
     try:
         return read_json(cell.encode(), nan_is_null=True)
     except StoreError as error:
-        raise Invalid(f"Not JSON: {error!s}", name) from None
+        raise Invalid(f"Not JSON: {error}", name) from None
 
 
 READERS: dict[str, Callable[[IO[bytes], Reading], Rows]] = {

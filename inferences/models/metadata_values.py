@@ -21,7 +21,7 @@ from django.conf import settings
 
 from inferences.models import MetadataKind, MetadataType
 from istore import json_text
-from istore.errors import StoreError
+from istore.errors import BadInput
 
 SMALLEST, LARGEST = -(2**63), 2**63 - 1
 WHOLE = re.compile(r"-?[0-9]{1,19}")
@@ -81,8 +81,8 @@ def read_json(text: str) -> Any:
     """Return the JSON value, read under the rules of every API body. Raises ``ValueError``."""
     try:
         value = json_text.read_json(text.encode("utf-8", "surrogatepass"))
-    except StoreError as problem:
-        raise ValueError(f"not valid JSON: {problem.detail}") from None
+    except BadInput as error:
+        raise ValueError(f"not valid JSON: {error}") from None
     if LONG_EXPONENT.search(text) and LONG_EXPONENT.search(JSON_STRING.sub("", text)):
         raise ValueError("not valid JSON: an exponent has more than four digits.")
     return value

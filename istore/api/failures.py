@@ -1,4 +1,4 @@
-"""Map faults of the servers behind the store to errors of its own: 503, 507, or 400 for a bad value.
+"""Map faults of the servers behind the store to errors of its own: 503, 507 and the like.
 
 Database, broker, object store and disk raise their own exceptions. The caller learns the kind
 of fault and when to retry. An exception that is not listed here stays a bare 500.

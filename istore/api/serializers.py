@@ -30,8 +30,8 @@ class ListOfValues(serializers.ListSerializer):
 class ListField(serializers.ListField):
     """A list of values. A list that is too long is refused before any value is validated.
 
-    Validation stops at the first ``FIELD_ERRORS_MAX`` wrong members: half a million of them would take
-    half a minute.
+    Validation stops at the first ``FIELD_ERRORS_MAX`` wrong members: half a million of them
+    would take half a minute.
     """
 
     def to_internal_value(self, data: Any) -> Any:

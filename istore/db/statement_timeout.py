@@ -15,8 +15,8 @@ TIMED_OUT = "57014"  # SQLSTATE query_canceled, which a statement timeout raises
 def statement_timeout(seconds: float | None = None) -> Iterator[None]:
     """Limit each statement in the block to ``seconds``, by default ``ISTORE_QUERY_SECONDS``.
 
-    A statement that exceeds it raises ``OperationalError``, which is
-    ``query-too-expensive`` to a caller. It opens a transaction, so the limit ends with the transaction.
+    A statement that exceeds it raises ``OperationalError``, which is ``query-too-expensive`` to a
+    caller. It opens a transaction, so the limit ends with the transaction.
     """
     limit = settings.ISTORE_QUERY_SECONDS if seconds is None else seconds
     with transaction.atomic(), connection.cursor() as cursor:

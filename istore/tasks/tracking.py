@@ -282,8 +282,8 @@ class TrackedTask(models.Model):
     def recording_outcome(self) -> Iterator[None]:
         """Complete the task at the end of the block; stop or fail it if the block raises so.
 
-        ``Unavailable`` and any exception of no ``StoreError`` releases the task for a retry by beat, until ``ISTORE_TASK_ATTEMPTS``
-        attempts in a row made no progress.
+        A ``StoreError`` fails it, too. ``Unavailable`` and any other exception releases it for a
+        retry by beat, until ``ISTORE_TASK_ATTEMPTS`` attempts in a row made no progress.
         """
         try:
             yield
@@ -292,6 +292,7 @@ class TrackedTask(models.Model):
         except Stopped as error:
             self._end(TaskState.STOPPED, str(error))
         except Unavailable as error:
+            logger.warning("%s waits: %s", self, error)
             self.release(str(error))
         except (Failed, StoreError) as error:
             self._end(TaskState.FAILED, str(error))
