@@ -10,8 +10,7 @@ from inferences.search import text
 from inferences.search.api.filter_serializers import FilteredSerializer
 from inferences.search.filters import InferenceFilter
 from istore.api.fields import FlagField, OutsideIdField
-from istore.api.problems import invalid
-from istore.api.serializers import ListField
+from istore.api.serializers import ListField, invalid
 
 IDS_MAX = 200_000
 NAMES = (

@@ -18,8 +18,7 @@ from inferences.search.api.filter_serializers import (
 )
 from istore import blobs
 from istore.api.fields import FlagField, MomentField
-from istore.api.problems import invalid
-from istore.api.serializers import StrictSerializer, optional
+from istore.api.serializers import StrictSerializer, invalid, optional
 from istore.json_text import format_moment
 from istore.tasks.tracking import TaskState
 

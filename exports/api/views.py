@@ -24,8 +24,8 @@ from exports.models import CONTENT_TYPES, ExportTask
 from inferences.models import RegisteredModel
 from inferences.previews.media import serve
 from inferences.store.api.scoped_views import StoreView
-from istore.api.problems import invalid
 from istore.api.schema import PROBLEMS
+from istore.errors import Invalid
 from istore.models import Role
 from istore.tasks.paging import BadCursor
 
@@ -61,7 +61,7 @@ class ExportTasksView(StoreView):
         for name in given:
             if name not in self.PARAMETERS:
                 message = "There is no such parameter."
-                raise invalid(message, name, code="unknown-parameter")
+                raise Invalid(message, name, code="unknown-parameter")
         names = ("direction", "limit", "cursor")
         page: dict[str, Any] = {n: given[n] for n in names if n in given}
         page.setdefault("direction", NEWEST_FIRST)
@@ -104,7 +104,7 @@ def _page(model: RegisteredModel, body: Any) -> Response:
     try:
         tasks, following = page_of(model, query)
     except BadCursor as error:
-        raise invalid(str(error), "pagination", "cursor") from None
+        raise Invalid(str(error), "pagination", "cursor") from None
     content = {"results": tasks, "next": following}
     return Response(ExportTasksSerializer(content).data)
 

@@ -34,13 +34,13 @@ from istore.api.fields import (
     TextField,
     WholeField,
 )
-from istore.api.problems import invalid
 from istore.api.schema import PROBLEMS
 from istore.api.serializers import (
     DictField,
     ListField,
     StrictSerializer,
     ValueSerializer,
+    invalid,
     optional,
 )
 from istore.db import clock

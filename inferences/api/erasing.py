@@ -19,9 +19,9 @@ from inferences.models.erasure import TYPES, ErasureTask
 from inferences.models.metadata_values import PATH_MAX_CHARS, UNSTORABLE
 from inferences.store.api.scoped_views import ProjectView
 from istore.api.fields import FlagField, MomentField, TextField
-from istore.api.problems import invalid
 from istore.api.schema import PROBLEMS
-from istore.api.serializers import StrictSerializer
+from istore.api.serializers import StrictSerializer, invalid
+from istore.errors import Invalid
 from istore.models import Project, Role
 from istore.tasks.tracking import TaskState
 
@@ -125,7 +125,7 @@ class ErasuresView(AdministeredView):
         for name in request.query_params:
             if name not in ("limit", "cursor"):
                 message = "There is no such parameter."
-                raise invalid(message, name, code="unknown-parameter")
+                raise Invalid(message, name, code="unknown-parameter")
         limit = _limit(request.query_params.get("limit"))
         tasks = project.erasures.select_related("project")
         if cursor := request.query_params.get("cursor"):
@@ -143,7 +143,7 @@ class ErasuresView(AdministeredView):
                 pk=serializers.UUIDField().run_validation(cursor)
             )
         except (ErasureTask.DoesNotExist, serializers.ValidationError):
-            raise invalid("This is not a cursor of this store.", "cursor") from None
+            raise Invalid("This is not a cursor of this store.", "cursor") from None
 
     @extend_schema(
         operation_id="create_erasure",
@@ -212,5 +212,5 @@ def _limit(given: str | None) -> int:
         return ON_A_PAGE
     limit = int(given) if given.isdecimal() and len(given) < 6 else 0
     if not 1 <= limit <= 1000:
-        raise invalid("A whole number from 1 to 1000.", "limit")
+        raise Invalid("A whole number from 1 to 1000.", "limit")
     return limit

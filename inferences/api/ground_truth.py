@@ -42,10 +42,10 @@ from inferences.models import RegisteredModel
 from inferences.models.ground_truth import GroundTruth, PendingTruth, TruthFile
 from inferences.store.api.scoped_views import StoreView
 from istore.api.fields import MomentField
-from istore.api.problems import Problem, invalid
+from istore.api.problems import Problem
 from istore.api.schema import PROBLEMS
 from istore.db.statement_timeout import statement_timeout
-from istore.errors import BadInput, TooLarge
+from istore.errors import BadInput, Invalid, TooLarge
 from istore.models import AuditEntry
 from istore.tasks.tracking import TaskState
 
@@ -98,7 +98,7 @@ class GroundTruthView(StoreView):
         try:
             Reference(INFERENCE, inference_id)
         except ValueError as error:
-            raise invalid(str(error), "inference_id") from None
+            raise Invalid(str(error), "inference_id") from None
         truth = read_truth(request.data, model.task_type, Labels.of(model))
         found = put_truth(self.caller, model, inference_id, truth)
         if found is None:
@@ -293,7 +293,7 @@ class GroundTruthsView(StoreView):
                 detail = f"The body is one of {', '.join(NAMES)}: say ?form=."
                 raise Problem(415, "unsupported-media-type", detail)
         if form not in NAMES:
-            raise invalid(f"One of {', '.join(NAMES)}.", "form")
+            raise Invalid(f"One of {', '.join(NAMES)}.", "form")
         return form
 
 
@@ -349,7 +349,7 @@ class PendingView(StoreView):
         model = self.registered_model(model_id)
         awaited = request.query_params.get("awaited")
         if not awaited:
-            raise invalid("This parameter is required.", "awaited", code="required")
+            raise Invalid("This parameter is required.", "awaited", code="required")
         waiting = PendingTruth.objects.filter(registered_model=model, awaited=awaited)
         if not waiting.delete()[0]:
             raise Http404

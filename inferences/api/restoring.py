@@ -25,10 +25,10 @@ from istore.api.fields import (
     TextField,
     WholeField,
 )
-from istore.api.problems import invalid
 from istore.api.schema import PROBLEMS
-from istore.api.serializers import optional
+from istore.api.serializers import invalid, optional
 from istore.db.statement_timeout import statement_timeout
+from istore.errors import Invalid
 from istore.models import Role
 
 IDS_MOST = 1000
@@ -198,5 +198,5 @@ def _place(cursor: str | None) -> int | None:
     except ValueError:
         place = 2**63
     if not -(2**63) <= place < 2**63:
-        raise invalid("This is not a cursor of this store.", "cursor")
+        raise Invalid("This is not a cursor of this store.", "cursor")
     return place

@@ -11,7 +11,6 @@ from typing import Any
 
 import structlog
 from django.http import HttpResponse, JsonResponse
-from rest_framework.exceptions import ErrorDetail, ValidationError
 
 from istore.errors import NotFound, StoreError
 
@@ -26,17 +25,6 @@ class Problem(StoreError):
         super().__init__(code, message)
         self.status = status
         self.members = members
-
-
-def invalid(message: str, *path: str | int, code: str = "invalid") -> ValidationError:
-    """Return the ``Invalid`` of serializers, which collect those of all their fields.
-
-    For example ``invalid("…", "filters", "metadata_filter", 0)``.
-    """
-    detail: Any = [ErrorDetail(message, code)]
-    for step in reversed(path):
-        detail = {str(step): detail}
-    return ValidationError(detail)
 
 
 def problem(status: int, code: str, detail: str, **members: Any) -> dict[str, Any]:

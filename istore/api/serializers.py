@@ -127,6 +127,19 @@ class ValueSerializer(StrictSerializer):
         return self.value_class(**fields)
 
 
+def invalid(
+    message: str, *path: str | int, code: str = "invalid"
+) -> serializers.ValidationError:
+    """Return the ``Invalid`` of serializers, which collect those of all their fields.
+
+    For example ``invalid("…", "filters", "metadata_filter", 0)``.
+    """
+    detail: Any = [serializers.ErrorDetail(message, code)]
+    for step in reversed(path):
+        detail = {str(step): detail}
+    return serializers.ValidationError(detail)
+
+
 def as_invalid(error: serializers.ValidationError) -> Invalid:
     """Return the errors that serializers collected as an error of the store."""
     return Invalid.of(islice(_flatten(error.detail), FIELD_ERRORS_MAX))

@@ -13,8 +13,7 @@ from rest_framework import serializers
 from inferences.models.ground_truth import TruthFile
 from inferences.web.errors import sentence
 from istore.api.exception_handler import answer
-from istore.api.problems import invalid
-from istore.api.serializers import StrictSerializer
+from istore.api.serializers import StrictSerializer, invalid
 from istore.errors import (
     Conflict,
     Invalid,

@@ -11,8 +11,7 @@ from inferences.search.api.filter_serializers import (
     TimeWindowSerializer,
 )
 from istore.api.fields import FlagField, MomentField, TextField, WholeField
-from istore.api.problems import invalid
-from istore.api.serializers import StrictSerializer, optional
+from istore.api.serializers import StrictSerializer, invalid, optional
 from istore.tasks.tracking import TaskState
 from retention.models import (
     HOURS_MOST,

@@ -12,10 +12,9 @@ from rest_framework.response import Response
 from inferences.models import RegisteredModel
 from inferences.search.pagination import Pagination
 from inferences.store.api.scoped_views import StoreView
-from istore.api.problems import invalid
 from istore.api.schema import PROBLEMS
 from istore.db import clock
-from istore.errors import Conflict
+from istore.errors import Conflict, Invalid
 from istore.models import Role
 from istore.tasks.paging import BadCursor
 from retention import policies
@@ -135,7 +134,7 @@ class RetentionTasksView(StoreView):
         for name in given:
             if name not in self.PARAMETERS:
                 message = "There is no such parameter."
-                raise invalid(message, name, code="unknown-parameter")
+                raise Invalid(message, name, code="unknown-parameter")
         page: dict[str, Any] = {
             name: given[name] for name in self.PARAMETERS[1:] if name in given
         }
@@ -182,7 +181,7 @@ def _page(model: RegisteredModel, body: Any) -> Response:
     try:
         tasks, following = query.page(model)
     except BadCursor as error:
-        raise invalid(str(error), "pagination", "cursor") from None
+        raise Invalid(str(error), "pagination", "cursor") from None
     content = {"results": tasks, "next": following}
     return Response(RetentionTasksSerializer(content).data)
 

@@ -54,11 +54,11 @@ from istore.api.fields import (
     TextField,
     WholeField,
 )
-from istore.api.problems import invalid
 from istore.api.serializers import (
     ListField,
     StrictSerializer,
     ValueSerializer,
+    invalid,
     optional,
 )
 
