@@ -231,7 +231,7 @@ def test_similarity_without_embeddings_is_told(person, model, make_inference):
 
 def test_the_nearest_to_a_text_come_first(person, model, make_inference, monkeypatch):
     from inferences.search.vectors import text_embedding
-    from istore.api.problems import Conflict
+    from istore.errors import Conflict
 
     model.embedding_size, model.text_embedding_service = 2, "texts"
     model.save()

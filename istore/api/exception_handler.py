@@ -32,7 +32,7 @@ CODES = {
 def answer(error: Exception, context: dict[str, Any]) -> Response | None:
     """Return the response to an exception: DRF's ``EXCEPTION_HANDLER``.
 
-    It returns None for an error of our own, which becomes a bare 500.
+    It returns None for a fault of our own, which becomes a bare 500.
     """
     response = _respond(error, context)
     if response is None:
