@@ -17,7 +17,6 @@ from django.views.decorators.http import (
     require_POST,
     require_safe,
 )
-from rest_framework.exceptions import APIException
 
 from datasets import lifecycle, listing, summary
 from datasets.forms import AddForm, ArchiveForm, NewDatasetForm, SplittingForm
@@ -32,6 +31,7 @@ from inferences.web.errors import sentence
 from inferences.web.undo import with_undo
 from istore.accounts.access import caller_of
 from istore.db.statement_timeout import statement_timeout
+from istore.errors import StoreError
 from istore.models import Project, Role
 from istore.tasks.pages import stop_task
 from istore.tasks.paging import find_task
@@ -54,7 +54,7 @@ def datasets(request: HttpRequest, project_id: str) -> HttpResponse:
                 made = lifecycle.create(
                     caller_of(request), project, **form.cleaned_data
                 )
-            except APIException as error:
+            except StoreError as error:
                 form.add_error("name", sentence(error))
             else:
                 return redirect("datasets:dataset", project.project_id, made.name)
@@ -238,7 +238,7 @@ def add(request: HttpRequest, model_id: str) -> HttpResponse:
             return redirect("datasets:dataset", model.project.project_id, target.name)
     except ValidationError as error:
         problem = " ".join(error.messages)
-    except APIException as error:
+    except StoreError as error:
         problem = sentence(error)
     context = {
         "model": model,
@@ -256,7 +256,7 @@ def _act(request: HttpRequest, project_id: str, name: str, do: Any, said: str) -
     found = _dataset(request, project_id, name, Role.EDITOR)
     try:
         do(caller_of(request), found)
-    except APIException as error:
+    except StoreError as error:
         messages.error(request, sentence(error))
     else:
         messages.success(request, said)
@@ -305,7 +305,7 @@ def remove(request: HttpRequest, project_id: str, name: str) -> HttpResponse:
     kept = list(old.values_list("pk", flat=True))
     try:
         count = lifecycle.remove_entries(caller_of(request), found, ids)
-    except APIException as error:
+    except StoreError as error:
         messages.error(request, sentence(error))
         return redirect("datasets:dataset", project_id, name)
     said = f"{_entries(count)} taken out."
@@ -326,7 +326,7 @@ def put_back(request: HttpRequest, project_id: str, name: str) -> HttpResponse:
     found = _dataset(request, project_id, name, Role.EDITOR)
     try:
         count = lifecycle.put_back(caller_of(request), found, _entry_ids(request))
-    except APIException as error:
+    except StoreError as error:
         messages.error(request, sentence(error))
         return redirect("datasets:dataset", project_id, name)
     if count:

@@ -23,8 +23,8 @@ from inferences.models import (
     RegisteredModel,
 )
 from inferences.search import text
+from inferences.search.api.filter_json import read_filter
 from inferences.search.counting import count_matching
-from inferences.search.filter_json import read_filter
 from inferences.search.filters import Filter, InferenceFilter, matching
 from inferences.search.rare_label_scan import all_matching
 from inferences.store import lookup

@@ -11,9 +11,8 @@ from django.db import OperationalError, transaction
 from exports.models import Container, ExportTask
 from exports.selections import Selection
 from inferences.models import RegisteredModel
-from istore.api.failures import TIMED_OUT
-from istore.api.problems import Problem
-from istore.db.statement_timeout import statement_timeout
+from istore.db.statement_timeout import is_timeout, statement_timeout
+from istore.errors import RateLimited, Unprocessable
 from istore.models import Project
 from istore.tasks import control
 
@@ -34,7 +33,7 @@ class Wanted:
 def open_task(actor: object, model: RegisteredModel, wanted: Wanted) -> ExportTask:
     """Create a task for a worker.
 
-    Raises a 422 for too many inferences, and a 429 for too many open tasks.
+    Raises ``Unprocessable`` for too many inferences, and ``RateLimited`` for too many open tasks.
     """
     count = expected(model, wanted.selection)
     with transaction.atomic():
@@ -57,19 +56,19 @@ def open_task(actor: object, model: RegisteredModel, wanted: Wanted) -> ExportTa
 def expected(model: RegisteredModel, selection: Selection) -> int | None:
     """Return how many inferences are chosen now, or None if the count exceeds the timeout.
 
-    Raises a 422 for more than ``ISTORE_EXPORT_MAX``.
+    Raises ``Unprocessable`` for more than ``ISTORE_EXPORT_MAX``.
     """
     most = settings.ISTORE_EXPORT_MAX
     try:
         with statement_timeout():
             count = selection.count(model, most)
     except OperationalError as error:
-        if getattr(error.__cause__, "sqlstate", None) != TIMED_OUT:
+        if not is_timeout(error):
             raise
         return None
     if count > most:
         message = f"More than {most:,} inferences are chosen. Go in parts."
-        raise Problem(422, "too-many-matches", message)
+        raise Unprocessable("too-many-matches", message)
     return count
 
 
@@ -77,7 +76,7 @@ def expected(model: RegisteredModel, selection: Selection) -> int | None:
 def retry(actor: object, task: ExportTask) -> bool:
     """Start a failed or stopped task again. Return False for any other task.
 
-    Raises a 429 for too many open tasks.
+    Raises ``RateLimited`` for too many open tasks.
     """
     _check_room(task.model.project)
     return control.resume(actor, task)
@@ -89,4 +88,4 @@ def _check_room(project: Project) -> None:
     active = ExportTask.objects.active().filter(model__project=project)
     if active.count() >= settings.ISTORE_EXPORTS_RUNNING:
         message = f"{settings.ISTORE_EXPORTS_RUNNING} exports of this project are open."
-        raise Problem(429, "rate-limited", message, retry_after=RETRY_AFTER_SECONDS)
+        raise RateLimited("rate-limited", message, retry_after=RETRY_AFTER_SECONDS)

@@ -16,7 +16,6 @@ from django.views.decorators.http import (
     require_POST,
     require_safe,
 )
-from rest_framework.exceptions import APIException
 
 from exports import task_lifecycle
 from exports.formats import FORMATS
@@ -26,6 +25,7 @@ from inferences.previews.media import part_of, serve
 from inferences.web import visible_model
 from istore import blobs
 from istore.accounts.access import caller_of
+from istore.errors import StoreError
 from istore.models import Role
 from istore.tasks.pages import list_context, resume_task, stop_task
 from istore.tasks.paging import find_task
@@ -68,8 +68,8 @@ def new(request: HttpRequest, model_id: str) -> HttpResponse:
             return redirect("exports:task", model.project, model.model_id, task.pk)
     except ValidationError as error:
         problem, status = " ".join(error.messages), 400
-    except APIException as error:
-        problem, status = str(error.detail), error.status_code
+    except StoreError as error:
+        problem, status = str(error), error.status
     context = {
         "model": model,
         "form": form,
@@ -153,6 +153,6 @@ def _done(request: HttpRequest, model_id: str, task_id: str, act: Any) -> HttpRe
     model = visible_model(request, model_id, Role.EDITOR)
     try:
         act(request, find_task(model.export_tasks, task_id))
-    except APIException as error:
-        messages.error(request, str(error.detail))
+    except StoreError as error:
+        messages.error(request, str(error))
     return redirect("exports:task", model.project, model.model_id, task_id)

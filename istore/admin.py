@@ -12,12 +12,12 @@ from django.core.paginator import Paginator
 from django.db.models import QuerySet
 from django.http import HttpRequest
 from django.utils.functional import cached_property
-from rest_framework.exceptions import APIException
 
 from istore.accounts.access import caller_of
 from istore.accounts.login_throttle import AdminLoginForm, forget_failures_of
 from istore.accounts.token_makers import find_makers
 from istore.accounts.tokens import revoke_token
+from istore.errors import StoreError
 from istore.models import (
     AuditEntry,
     IdempotentCall,
@@ -141,7 +141,7 @@ class TaskAdmin(ReadOnlyAdmin):
         for task in tasks:
             try:
                 done += bool(act(caller, task))
-            except APIException as error:
+            except StoreError as error:
                 messages.error(request, f"{task}: {error}")
         messages.success(request, f"{done} tasks {said}.")
 

@@ -9,8 +9,8 @@ from django.db import IntegrityError, transaction
 from django.db.models.functions import Now
 
 from inferences.models import RegisteredModel
-from istore.api.problems import Conflict
 from istore.db import clock
+from istore.errors import Conflict
 from istore.models import AuditEntry
 from istore.tasks import control
 from retention.models import KEEP, RetentionPolicy, RetentionTask, Terms
@@ -39,7 +39,7 @@ def create_policy(
         if not RetentionPolicy.objects.filter(model=model).exists():
             raise
         message = "The model has a retention policy already."
-        raise Conflict(message, "policy-exists") from None
+        raise Conflict("policy-exists", message) from None
     return policy
 
 
@@ -88,9 +88,9 @@ def open_task(
 
 
 def already_active() -> Conflict:
-    """Return the 409 ``task-already-active``."""
+    """Return the ``Conflict`` ``task-already-active``."""
     message = "A task of this policy is active: wait for its end, or stop it."
-    return Conflict(message, "task-already-active")
+    return Conflict("task-already-active", message)
 
 
 def start_due(at: datetime) -> list[RetentionTask]:

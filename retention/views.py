@@ -18,7 +18,7 @@ from django.views.decorators.http import (
 from inferences.models import RegisteredModel
 from inferences.web import visible_model
 from istore.accounts.access import caller_of
-from istore.api.problems import Conflict
+from istore.errors import Conflict
 from istore.models import Role
 from istore.tasks import pages
 from istore.tasks.pages import list_context
@@ -127,7 +127,7 @@ def _start(request: HttpRequest, model_id: str) -> HttpResponse:
     try:
         task = policies.open_task(caller_of(request), present, dry_run=dry_run)
     except Conflict as error:
-        messages.error(request, str(error.detail))
+        messages.error(request, str(error))
         return redirect("retention:policy", model.project, model.model_id)
     return redirect("retention:task", model.project, model.model_id, task.pk)
 
@@ -165,5 +165,5 @@ def resume_task(request: HttpRequest, model_id: str, task_id: str) -> HttpRespon
             request, find_task(model.retention_tasks, task_id), policies.resume_task
         )
     except Conflict as error:
-        messages.error(request, str(error.detail))
+        messages.error(request, str(error))
     return redirect("retention:task", model.project, model.model_id, task_id)

@@ -46,9 +46,9 @@ from inferences.store.recording import record
 from inferences.tests.builders import typed
 from inferences.tests.test_recording import new
 from istore import blobs, failpoints
-from istore.api.problems import Conflict
 from istore.checks.verification import Scope, report
 from istore.db import clock
+from istore.errors import Conflict
 from istore.models import Project
 from istore.tasks import control
 from istore.tasks.tracking import TaskState

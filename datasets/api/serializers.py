@@ -159,7 +159,7 @@ class AdditionSerializer(StrictSerializer):
         fields = super().to_internal_value(data)
         given = fields.get("selection") or {}
         try:
-            selection: Selection = SelectionSerializer.parse(given)
+            selection: Selection = SelectionSerializer.parse_member(given)
         except serializers.ValidationError as error:
             raise serializers.ValidationError({"selection": error.detail}) from None
         return {**fields, "selection": selection, "asked": asked_of(given)}

@@ -34,12 +34,12 @@ from datasets.models import AddingTask, Dataset, DatasetArchive
 from exports.models import CONTENT_TYPES
 from inferences.models import RegisteredModel
 from inferences.previews.media import serve
-from inferences.store.scoped_views import ProjectView
-from istore.accounts.access import RolePermission
-from istore.api.problems import invalid
+from inferences.store.api.scoped_views import ProjectView
+from istore.api.access import RolePermission
 from istore.api.schema import PROBLEMS
 from istore.api.tasks import ResumeTaskView, StopTaskView, TaskView, operation
 from istore.db.statement_timeout import statement_timeout
+from istore.errors import Invalid
 from istore.models import Project
 from istore.tasks.paging import find_task
 
@@ -208,7 +208,7 @@ class EntriesView(DatasetsIn):
         for parameter in given:
             if parameter not in self.PARAMETERS:
                 message = "There is no such parameter."
-                raise invalid(message, parameter, code="unknown-parameter")
+                raise Invalid(message, parameter, code="unknown-parameter")
         limit = _whole(given.get("limit"), "limit", listing.PAGE, listing.PAGE_MAX)
         after = _whole(given.get("cursor"), "cursor", 0, 2**63 - 1)
         with statement_timeout():
@@ -227,7 +227,7 @@ def _whole(text: str | None, name: str, default: int, most: int) -> int:
     if text is None:
         return default
     if not text.isascii() or not text.isdecimal() or not 0 < int(text[:20]) <= most:
-        raise invalid(f"A whole number from 1 to {most}.", name)
+        raise Invalid(f"A whole number from 1 to {most}.", name)
     return int(text)
 
 
@@ -256,7 +256,7 @@ class AdditionsView(DatasetsIn):
             model_id=wanted["model_id"], project=dataset.project
         ).first()
         if model is None:
-            raise invalid("The project has no such model.", "model_id")
+            raise Invalid("The project has no such model.", "model_id")
         task = lifecycle.add(
             self.caller,
             dataset,

@@ -7,11 +7,10 @@ from typing import Any
 
 from exports.selections import FILTERS, IDS_MAX, Selection
 from inferences.search import text
-from inferences.search.filter_serializers import FilteredSerializer
+from inferences.search.api.filter_serializers import FilteredSerializer
 from inferences.search.filters import InferenceFilter
 from istore.api.fields import FlagField, OutsideIdField
-from istore.api.problems import invalid
-from istore.api.serializers import ListField
+from istore.api.serializers import ListField, invalid
 
 NAMES = (*FILTERS, "include_inference_ids", "exclude_inference_ids", "only_included")
 

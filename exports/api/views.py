@@ -21,7 +21,7 @@ from exports.formats import FORMATS
 from exports.models import CONTENT_TYPES, ExportTask
 from inferences.models import RegisteredModel
 from inferences.previews.media import serve
-from inferences.store.scoped_views import StoreView
+from inferences.store.api.scoped_views import StoreView
 from istore.api.schema import PROBLEMS
 from istore.api.tasks import (
     PAGE_PARAMETERS,

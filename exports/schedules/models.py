@@ -12,7 +12,7 @@ from django.db.models import DurationField, ExpressionWrapper, F, Q
 from django.db.models.functions import Now
 
 from inferences.models import RegisteredModel
-from inferences.search.filter_json import read_filter
+from inferences.search.api.filter_json import read_filter
 from inferences.search.filters import Filter
 from inferences.store.arrival_order import EARLIEST
 from istore.tasks.tracking import ACTIVE, TrackedTask

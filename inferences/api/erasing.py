@@ -15,12 +15,12 @@ from inferences.erasure.matching_records import Carried
 from inferences.erasure.running import open_erasure
 from inferences.models.erasure import TYPES, ErasureTask
 from inferences.models.metadata_values import PATH_MAX_CHARS, UNSTORABLE
-from inferences.store.scoped_views import ProjectView
+from inferences.store.api.scoped_views import ProjectView
 from istore.api.fields import FlagField, MomentField, TextField
-from istore.api.problems import invalid
 from istore.api.schema import PROBLEMS
-from istore.api.serializers import StrictSerializer
+from istore.api.serializers import StrictSerializer, invalid
 from istore.api.tasks import StopTaskView, TaskView, operation, page_response
+from istore.errors import Invalid
 from istore.models import Project, Role
 from istore.tasks.paging import TaskQuery, find_task
 from istore.tasks.tracking import TaskState
@@ -122,7 +122,7 @@ class ErasuresView(AdministeredView):
         for name in request.query_params:
             if name not in ("limit", "cursor"):
                 message = "There is no such parameter."
-                raise invalid(message, name, code="unknown-parameter")
+                raise Invalid(message, name, code="unknown-parameter")
         limit = _limit(request.query_params.get("limit"))
         query = TaskQuery(limit=limit, cursor=request.query_params.get("cursor"))
         tasks = project.erasures.select_related("project")
@@ -185,5 +185,5 @@ def _limit(given: str | None) -> int:
         return ON_A_PAGE
     limit = int(given) if given.isdecimal() and len(given) < 6 else 0
     if not 1 <= limit <= 1000:
-        raise invalid("A whole number from 1 to 1000.", "limit")
+        raise Invalid("A whole number from 1 to 1000.", "limit")
     return limit

@@ -40,12 +40,13 @@ from inferences.ground_truth.upsert import (
 )
 from inferences.models import RegisteredModel
 from inferences.models.ground_truth import GroundTruth, PendingTruth, TruthFile
-from inferences.store.scoped_views import StoreView
+from inferences.store.api.scoped_views import StoreView
 from istore.api.fields import MomentField
-from istore.api.problems import Problem, invalid
+from istore.api.problems import Problem
 from istore.api.schema import PROBLEMS
 from istore.api.tasks import StopTaskView, TaskView, operation
 from istore.db.statement_timeout import statement_timeout
+from istore.errors import BadInput, Invalid, TooLarge
 from istore.models import AuditEntry
 from istore.tasks.paging import find_task
 from istore.tasks.tracking import TaskState
@@ -99,7 +100,7 @@ class GroundTruthView(StoreView):
         try:
             Reference(INFERENCE, inference_id)
         except ValueError as error:
-            raise invalid(str(error), "inference_id") from None
+            raise Invalid(str(error), "inference_id") from None
         truth = read_truth(request.data, model.task_type, Labels.of(model))
         found = put_truth(self.caller, model, inference_id, truth)
         if found is None:
@@ -294,7 +295,7 @@ class GroundTruthsView(StoreView):
                 detail = f"The body is one of {', '.join(NAMES)}: say ?form=."
                 raise Problem(415, "unsupported-media-type", detail)
         if form not in NAMES:
-            raise invalid(f"One of {', '.join(NAMES)}.", "form")
+            raise Invalid(f"One of {', '.join(NAMES)}.", "form")
         return form
 
 
@@ -305,10 +306,10 @@ def _receive(request: Request, file: IO[bytes]) -> None:
         size += len(chunk)
         if size > settings.ISTORE_UPLOAD_MAX_BYTES:
             detail = f"A file has at most {settings.ISTORE_UPLOAD_MAX_BYTES} bytes."
-            raise Problem(413, "body-too-large", detail)
+            raise TooLarge("body-too-large", detail)
         file.write(chunk)
     if not size:
-        raise Problem(400, "empty-upload", "The body is empty.")
+        raise BadInput("empty-upload", "The body is empty.")
     file.seek(0)
 
 
@@ -350,7 +351,7 @@ class PendingView(StoreView):
         model = self.registered_model(model_id)
         awaited = request.query_params.get("awaited")
         if not awaited:
-            raise invalid("This parameter is required.", "awaited", code="required")
+            raise Invalid("This parameter is required.", "awaited", code="required")
         waiting = PendingTruth.objects.filter(registered_model=model, awaited=awaited)
         if not waiting.delete()[0]:
             raise Http404

@@ -18,7 +18,6 @@ from django.conf import settings
 from django.core.files.base import File
 from django.core.files.storage import default_storage
 from django.db import transaction
-from rest_framework.exceptions import APIException
 
 from inferences.columnar import parquet_files
 from inferences.ground_truth.annotations import FORMS as ANNOTATIONS
@@ -33,9 +32,8 @@ from inferences.ground_truth.joining import Joined, join
 from inferences.models import RegisteredModel, UploadGrant
 from inferences.models.ground_truth import TruthFile
 from istore import blobs
-from istore.api.exception_handler import as_problem
-from istore.api.problems import Problem
 from istore.db import clock
+from istore.errors import TooLarge
 from istore.failpoints import failpoint
 from istore.tasks.lease_keeper import LeaseKeeper
 from istore.tasks.tracking import Failed, TaskState
@@ -58,7 +56,7 @@ def count_rows(file: IO[bytes], form: str) -> int:
     Parquet states its number: a million equal rows take nine kilobytes. A row whose lists
     have many values counts as several, and a file that decodes to much data counts as more
     rows than a request joins. A smaller number is of a file that was safe to read as a whole.
-    Raises ``Problem`` for a file that is too large.
+    Raises ``StoreError`` for a file that is too large.
     """
     if form in ANNOTATIONS:
         # Estimated from the size, because a JSON document may be one line.
@@ -69,7 +67,7 @@ def count_rows(file: IO[bytes], form: str) -> int:
         rows = _rows_of_parquet(file) if form == "parquet" else _lines(file)
     if rows > settings.ISTORE_TRUTH_FILE_ROWS:
         detail = f"A file has at most {settings.ISTORE_TRUTH_FILE_ROWS} rows."
-        raise Problem(413, "too-many-rows", detail)
+        raise TooLarge("too-many-rows", detail)
     return rows
 
 
@@ -105,7 +103,7 @@ def _rows_of_parquet(file: IO[bytes]) -> int:
 
 
 def _check_parquet(file: IO[bytes]) -> None:
-    """Measure the whole file in a child process before this one reads it. Raises ``Problem``."""
+    """Measure the whole file in a child process before this one reads it. Raises ``StoreError``."""
     found = parquet_files.measure(file, longest=LONGEST)
     if found.bytes > UNPACKED_MAX_BYTES:
         raise parquet_files.too_large()
@@ -187,8 +185,6 @@ def _join(task: TruthFile) -> Joined:
             return join(task.created_by, model, counter.counted(rows, check))
     except FileNotFoundError:
         raise Failed("The file is gone: it waited too long for a worker.") from None
-    except APIException as error:
-        raise Failed(as_problem(error)["detail"]) from None
 
 
 def remove_file(task: TruthFile) -> None:

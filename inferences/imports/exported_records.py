@@ -16,18 +16,17 @@ from pathlib import Path
 from typing import Any
 
 from django.db import connection
-from rest_framework.exceptions import ValidationError
 
 from inferences.ground_truth.truths import read_truth
 from inferences.ground_truth.writes import Given, write
-from inferences.imports.record_lines import FileBeside, LineTruth, RecordLine
+from inferences.imports.api.record_lines import FileBeside, LineTruth, RecordLine
 from inferences.models import Inference, InferenceKey, RegisteredModel
 from inferences.models.row_ids import EARLIEST
 from inferences.store.creation import AHEAD
 from inferences.store.lookup import row_ids_of
 from inferences.store.recording import NewInference, Outcome, record
 from istore import blobs
-from istore.api.problems import invalid
+from istore.errors import Invalid
 from istore.models import AuditEntry
 from istore.uuids import uuid7
 
@@ -50,18 +49,18 @@ class Restored(NewInference):
 def restore(
     model: RegisteredModel, body: Any, directory: Path, now: datetime
 ) -> Restored:
-    """Return the record of a line, with its files copied to new blob keys. Raises a 400.
+    """Return the record of a line, with its files copied to new blob keys. Raises ``Invalid``.
 
     ``directory`` is where the line's file is: files outside of it are refused.
     """
     line = RecordLine.from_json(body).with_columns()
     moment = line.created_at
     if moment < EARLIEST:
-        raise invalid("Not before 1949.", "created_at")
+        raise Invalid("Not before 1949.", "created_at")
     if moment > now + AHEAD:
-        raise invalid("More than 300 s ahead of now.", "created_at")
+        raise Invalid("More than 300 s ahead of now.", "created_at")
     if line.embedding is not None and len(line.embedding) != model.embedding_size:
-        raise invalid(
+        raise Invalid(
             f"The model's embeddings have {model.embedding_size} numbers.", "embedding"
         )
     prefix = blobs.prefix_for(model.project_id, model.pk, moment, uuid7())
@@ -103,8 +102,8 @@ def _truth(model: RegisteredModel, given: LineTruth | None) -> Given | None:
         return None
     try:
         truth = read_truth(given.truth, model.task_type)
-    except ValidationError as error:
-        raise ValidationError({"ground_truth": {"truth": error.detail}}) from None
+    except Invalid as error:
+        raise error.beneath("ground_truth", "truth") from None
     return Given(truth, given.set_by, given.set_at)
 
 
@@ -118,10 +117,10 @@ def _copy(
     root = directory.resolve()
     path = (root / file.path).resolve()
     if not path.is_relative_to(root) or not path.is_file():
-        raise invalid("There is no such file beside the line.", name, "path")
+        raise Invalid("There is no such file beside the line.", name, "path")
     content = path.read_bytes()
     if digest is not None and hashlib.sha256(content).digest() != digest:
-        raise invalid("The file is not what data_hash says.", name, "path")
+        raise Invalid("The file is not what data_hash says.", name, "path")
     blobs.put(key, content)
 
 

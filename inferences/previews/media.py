@@ -19,7 +19,7 @@ from django.views.decorators.http import require_safe
 from inferences.models import Inference
 from inferences.previews import pictures
 from istore import blobs
-from istore.api.problems import plain
+from istore.errors import Forbidden
 from istore.web.filenames import file_stem
 
 CHUNK = 256 * 1024
@@ -131,8 +131,8 @@ def linked_blob(request: HttpRequest) -> HttpResponse:
     try:
         key = blobs.key_of_link(request.GET.get("signature", ""))
     except signing.SignatureExpired:
-        return plain(403, "url-expired", "This link has expired.")
+        raise Forbidden("url-expired", "This link has expired.") from None
     except signing.BadSignature:
-        return plain(403, "signature-invalid", "This link was not made here.")
+        raise Forbidden("signature-invalid", "This link was not made here.") from None
     name = key.rpartition("/")[2]
     return serve(request, key, "application/octet-stream", name)

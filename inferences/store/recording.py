@@ -45,9 +45,9 @@ from inferences.real_numbers import REAL_MOST, fits
 from inferences.store import metadata_slots
 from inferences.store.geo_cells import cell_of
 from inferences.store.notes import without_empty_warnings
-from istore.api.parsing import write_json
 from istore.failpoints import failpoint
 from istore.hooks import Hook
+from istore.json_text import write_json
 
 ROUNDS = 5  # of reading and writing, while other writers hold the same ids
 RETRIES = 3  # with new low bits, before ``_make_room`` reads which ids are taken

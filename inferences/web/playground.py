@@ -9,7 +9,6 @@ from django.contrib.auth.decorators import login_required
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 from django.views.decorators.http import require_http_methods, require_safe
-from rest_framework.exceptions import APIException
 
 from inferences.models import RegisteredModel
 from inferences.predictions.model_types import type_of
@@ -20,6 +19,7 @@ from inferences.web.errors import sentence
 from inferences.web.playground_calls import tensor_request, try_model
 from inferences.web.view_models.answers import answer_of_text
 from inferences.web.view_models.json_text import highlight
+from istore.errors import StoreError
 from istore.models import Role
 
 INPUT_MAX_BYTES = 16 * 1024**2
@@ -47,8 +47,8 @@ def try_it(request: HttpRequest, model_id: str) -> HttpResponse:
             tried = try_model(request.user, model, _body(request, model))
         except ValueError as error:
             context["problem"], status = str(error), 400
-        except APIException as error:
-            context["problem"], status = sentence(error), error.status_code
+        except StoreError as error:
+            context["problem"], status = sentence(error), error.status
         else:
             written, is_whole = highlight(tried.text)
             context |= {

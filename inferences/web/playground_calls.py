@@ -23,8 +23,8 @@ from django.conf import settings
 from inferences.models import RegisteredModel
 from inferences.predictions.model_types import type_of
 from istore.accounts.tokens import create_token, revoke_token
-from istore.api.problems import Problem
 from istore.db import clock
+from istore.errors import Unavailable
 from istore.models import Role
 
 if TYPE_CHECKING:
@@ -101,8 +101,8 @@ def _ask(model: RegisteredModel, secret: str, body: bytes, seconds: float) -> Tr
             text = response.read(ANSWER_MAX_BYTES).decode("utf-8", "replace")
         except (OSError, http.client.HTTPException) as error:
             log.warning("The proxy does not answer: %s", type(error).__name__)
-            raise Problem(
-                503, "dependency-unavailable", "The proxy does not answer. Is it up?"
+            raise Unavailable(
+                "dependency-unavailable", "The proxy does not answer. Is it up?"
             ) from None
     took = timedelta(seconds=time.monotonic() - began)
     store = response.getheader("Inference-Store", "")

@@ -17,8 +17,8 @@ from rest_framework.serializers import BaseSerializer
 from rest_framework.views import APIView
 
 from istore.accounts.access import caller_of
-from istore.api.problems import Conflict, invalid
 from istore.api.schema import PROBLEMS
+from istore.errors import Conflict, Invalid
 from istore.tasks import control
 from istore.tasks.paging import BadCursor, TaskQuery
 from istore.tasks.tracking import TrackedTask
@@ -55,9 +55,8 @@ class StopTaskView(TaskView):
     def post(self, request: Request, **place: str) -> Response:
         task = self.task(**place)
         if not control.stop(caller_of(request), task) and self.ended_code:
-            raise Conflict(
-                f"The task has ended already: {task.state}.", self.ended_code
-            )
+            message = f"The task has ended already: {task.state}."
+            raise Conflict(self.ended_code, message)
         return self._answer(task)
 
 
@@ -75,7 +74,7 @@ class ResumeTaskView(TaskView):
         task = self.task(**place)
         if not self.resume(caller_of(request), task):
             message = f"Only a task that failed or was stopped goes on: {task.state}."
-            raise Conflict(message, "task-not-ended")
+            raise Conflict("task-not-ended", message)
         return self._answer(task)
 
 
@@ -107,7 +106,7 @@ def read_list_parameters(
     for name in given:
         if name not in (*filters, *PAGE_PARAMETERS):
             message = "There is no such parameter."
-            raise invalid(message, name, code="unknown-parameter")
+            raise Invalid(message, name, code="unknown-parameter")
     page: dict[str, Any] = {n: given[n] for n in PAGE_PARAMETERS if n in given}
     page.setdefault("direction", "desc")
     if (limit := page.get("limit", "")).isdecimal() and len(limit) < 12:
@@ -136,5 +135,5 @@ def page_response(
     try:
         page, following = query.page(tasks)
     except BadCursor as error:
-        raise invalid(str(error), *path, "cursor") from None
+        raise Invalid(str(error), *path, "cursor") from None
     return Response(serializer({"results": page, "next": following}).data)

@@ -23,6 +23,7 @@ from django.db.models import F, Q
 from django.db.models.functions import Coalesce, Now
 from kombu.exceptions import OperationalError
 
+from istore.errors import StoreError, Unavailable
 from istore.failpoints import failpoint
 
 logger = logging.getLogger(__name__)
@@ -291,8 +292,8 @@ class TrackedTask(models.Model):
     def recording_outcome(self) -> Iterator[None]:
         """Complete the task at the end of the block; stop or fail it if the block raises so.
 
-        Any other exception releases the task for a retry by beat, until ``ISTORE_TASK_ATTEMPTS``
-        attempts in a row made no progress.
+        A ``StoreError`` fails it, too. ``Unavailable`` and any other exception releases it for a
+        retry by beat, until ``ISTORE_TASK_ATTEMPTS`` attempts in a row made no progress.
         """
         try:
             yield
@@ -300,7 +301,10 @@ class TrackedTask(models.Model):
             logger.warning("%s was taken over by another worker.", self)
         except Stopped as error:
             self._end(TaskState.STOPPED, str(error))
-        except Failed as error:
+        except Unavailable as error:
+            logger.warning("%s waits: %s", self, error)
+            self.release(str(error))
+        except (Failed, StoreError) as error:
             self._end(TaskState.FAILED, str(error))
         except Exception as error:
             logger.exception("%s broke off.", self)

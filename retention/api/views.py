@@ -11,7 +11,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from inferences.models import RegisteredModel
-from inferences.store.scoped_views import StoreView
+from inferences.store.api.scoped_views import StoreView
 from istore.api.schema import PROBLEMS
 from istore.api.tasks import (
     PAGE_PARAMETERS,

@@ -12,7 +12,7 @@ from istore.hooks import Hook
 
 SECONDS = 300  # how long the vector of a text is cached
 
-# Returns the vector of a text by the service that the model names. Raises Problem.
+# Returns the vector of a text by the service that the model names. Raises StoreError.
 Embedder = Callable[[RegisteredModel, str], Sequence[float]]
 
 embedders: Hook[Embedder] = Hook()  # registered by the app that has the services

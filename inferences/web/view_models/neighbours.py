@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from django.core.exceptions import ValidationError
 from django.db import OperationalError
 from django.db.models.expressions import RawSQL
-from rest_framework.exceptions import APIException
 
 from inferences.models import Inference, RegisteredModel
 from inferences.search import planner
@@ -19,6 +18,7 @@ from inferences.search.vectors import BadEmbedding, text_embedding
 from inferences.search.vectors.nearest import DEPTH, Search
 from inferences.web.view_models.questions import SORTS, Question
 from istore.db.statement_timeout import statement_timeout
+from istore.errors import StoreError
 
 NEIGHBOUR_SECONDS = 1.0  # timeout of each; the page is useful without neighbours too
 TITLES = {"": ("Newer", "Older"), "oldest": ("Older", "Newer")}
@@ -47,7 +47,7 @@ def neighbours(
             ways = _Ways(model, inference, question.sort, filters)
             previous, following = ways.back(), ways.on()
             titles = TITLES.get(question.sort, OTHERWISE)
-    except (ValidationError, BadEmbedding, APIException, OperationalError):
+    except (ValidationError, BadEmbedding, StoreError, OperationalError):
         return Neighbours()
     ids = [place.row_id for place in (previous, following) if place]
     rows = model.inferences.filter(id__in=ids)

@@ -26,8 +26,8 @@ from istore.api.fields import (
     TextField,
     WholeField,
 )
-from istore.api.problems import invalid
 from istore.api.serializers import ValueSerializer, optional
+from istore.errors import Invalid
 
 RECORD = 1  # version of the line format; an unknown version is refused
 
@@ -88,7 +88,7 @@ class RecordLine:
         parts = {name: body[name] for name in names if body.get(name) is not None}
         if beyond := beyond_reals(parts, is_stored=True):
             path, message = beyond
-            raise invalid(message, *path)
+            raise Invalid(message, *path)
         return line
 
     def with_columns(self) -> Self:

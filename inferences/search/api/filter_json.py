@@ -10,11 +10,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from rest_framework.exceptions import ValidationError
-
-from inferences.search.filter_serializers import FilteredSerializer
+from inferences.search.api.filter_serializers import FilteredSerializer
 from inferences.search.filters import Filter, InferenceFilter
-from istore.api.exception_handler import as_problem
+from istore.errors import Invalid
 
 
 def read_filter(stored: Mapping[str, Any]) -> Filter:
@@ -25,7 +23,7 @@ def read_filter(stored: Mapping[str, Any]) -> Filter:
     """
     try:
         fields = FilteredSerializer.parse(stored)
-    except ValidationError as error:
-        raise ValueError(as_problem(error)["detail"]) from None
+    except Invalid as error:
+        raise ValueError(str(error)) from None
     found: Filter | None = fields.get("filters")
     return found or InferenceFilter()
