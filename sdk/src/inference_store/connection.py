@@ -3,28 +3,24 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING
 
 from inference_store.errors import NotConnected
-
-if TYPE_CHECKING:
-    from inference_store.aio.client import AsyncClient
-    from inference_store.client import Client
+from inference_store.sender import AsyncSender, Sender
 
 DEFAULT_URL = "http://127.0.0.1:8000"
 
-current: Client | None = None
-current_async: AsyncClient | None = None
+current: Sender | None = None
+current_async: AsyncSender | None = None
 
 
-def connected() -> Client:
+def connected() -> Sender:
     """Return the client of ``connect()``. Raises ``NotConnected`` before it was called."""
     if current is None:
         raise NotConnected("Call inference_store.connect() first.")
     return current
 
 
-def connected_async() -> AsyncClient:
+def connected_async() -> AsyncSender:
     """Return the client of ``aio.connect()``. Raises ``NotConnected`` before it was called."""
     if current_async is None:
         raise NotConnected("Call inference_store.aio.connect() first.")

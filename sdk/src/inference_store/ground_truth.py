@@ -166,9 +166,9 @@ def join_ground_truth(
     Returns:
         The counts and the first refusals. One refused actual does not stop the others.
 
-        Raises:
-            NotFound: the model is not registered.
-            InferenceStoreError: any other failure. Repeating the call is safe.
+    Raises:
+        NotFound: the model is not registered.
+        InferenceStoreError: any other failure. Repeating the call is safe.
     """
     total = JoinedGroundTruth()
     with Bar(progress) as bar:
@@ -211,11 +211,11 @@ def upload_ground_truth(
     Returns:
         The counts and the first refusals. One refused actual does not stop the others.
 
-        Raises:
-            ValueError: neither the name nor ``form`` says what kind of file it is.
-            NotFound: the model is not registered.
-            ValidationError: the file cannot be read; nothing was changed.
-            InferenceStoreError: any other failure. Repeating the call is safe.
+    Raises:
+        ValueError: neither the name nor ``form`` says what kind of file it is.
+        NotFound: the model is not registered.
+        ValidationError: the file cannot be read; nothing was changed.
+        InferenceStoreError: any other failure. Repeating the call is safe.
     """
     path = Path(file)
     name = path.name.lower().removesuffix(".gz")

@@ -32,9 +32,9 @@ def protect_inference(
         Whether it is protected now. An ``InputExpiredWarning`` is issued if its input
         was removed before: then only the record is kept.
 
-        Raises:
-            NotFound: there is no such model or inference.
-            Conflict: ``being-removed``, retention is removing it already.
+    Raises:
+        NotFound: there is no such model or inference.
+        Conflict: ``being-removed``, retention is removing it already.
         InferenceStoreError: any other failure.
     """
     return put(

@@ -63,7 +63,8 @@ class Pause:
     seconds: float
 
 
-Steps = Generator[Call[Any] | Pause, Any, T]
+# A step may be steps of its own: the result of each is sent into the generator.
+Steps = Generator[Call[Any] | Pause | Generator[Any, Any, Any], Any, T]
 Plan = Call[T] | Steps[T]
 
 
