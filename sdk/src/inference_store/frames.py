@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from inference_store.models import Inference, Metadata
 
 if TYPE_CHECKING:
-    import pandas  # type: ignore[import-untyped]
+    import pandas
 
 READERS: dict[str, Callable[[str], Any]] = {
     "int": int,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from numbers import Integral, Real
 from typing import Any
 
@@ -64,8 +64,9 @@ def text_of_type(value: Any, kind: str) -> str:
         raise ValueError(f"{value!r} is not a value of the type {kind}.")
     if kind == "string":
         return str(value)
+    parse: Callable[[Any], float] = float if kind == "float" else int
     try:
-        number = float(value) if kind == "float" else int(value)
+        number = parse(value)
     except (ValueError, OverflowError):
         raise ValueError(f"{value!r} is not a value of the type {kind}.") from None
     is_whole = kind == "int" and (isinstance(value, str) or number == value)

@@ -46,8 +46,6 @@ class Adapter(ABC):
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Adapter) and self.description() == other.description()
 
-    __hash__ = None  # type: ignore[assignment]
-
     def __repr__(self) -> str:
         return f"{self.kind}({self.description()['configuration']!r})"
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator
 from itertools import chain
-from typing import Any
+from typing import Any, TypeVar
 
 import regex
 
@@ -35,6 +35,7 @@ FLAGS = {
 }
 
 Step = Callable[[Any], Any]
+Sized = TypeVar("Sized", str, list[Any])
 
 
 def computation(steps: Any) -> Step:
@@ -204,6 +205,7 @@ def _sum(value: Any) -> Any:
             raise Fault(f"The list becomes longer than {MAX_LIST} elements.")
         return list(chain.from_iterable(value))
     if all(type(each) in (int, float) for each in value):
+        total: float
         try:
             total = sum(value)
         except OverflowError:
@@ -235,12 +237,12 @@ def _joined(separator: str, texts: list[str]) -> str:
     return _bound(separator.join(texts))
 
 
-def _bound(value: Any) -> Any:
-    most, parts = (
+def _bound(value: Sized) -> Sized:
+    limit, parts = (
         (MAX_TEXT, "characters") if isinstance(value, str) else (MAX_LIST, "elements")
     )
-    if len(value) > most:
-        raise Fault(f"{named(value).capitalize()} has more than {most} {parts}.")
+    if len(value) > limit:
+        raise Fault(f"{named(value).capitalize()} has more than {limit} {parts}.")
     return value
 
 

@@ -16,10 +16,12 @@ from rich.progress import (
     DownloadColumn,
     MofNCompleteColumn,
     Progress,
+    Task,
     TextColumn,
     TimeRemainingColumn,
     TransferSpeedColumn,
 )
+from rich.text import Text
 
 from inference_store import Client
 from inference_store.cli import output
@@ -44,7 +46,7 @@ from inference_store.models import (
 )
 
 FIRST_WAIT, LONGEST_WAIT = 0.2, 2.0
-Archive = ExportTask | DatasetArchive
+Archive = TypeVar("Archive", ExportTask, DatasetArchive)
 T = TypeVar("T", ExportTask, DatasetArchive, DatasetAddition)
 
 
@@ -226,15 +228,16 @@ class _Amount(DownloadColumn):
         super().__init__()
         self.counts = MofNCompleteColumn()
 
-    def render(self, task):  # type: ignore[no-untyped-def]
-        return (super() if task.fields["kind"] == "bytes" else self.counts).render(task)
+    def render(self, task: Task) -> Text:
+        is_download = task.fields["kind"] == "bytes"
+        return super().render(task) if is_download else self.counts.render(task)
 
 
 class _Speed(TransferSpeedColumn):
     """The speed of a download; empty for other rows."""
 
-    def render(self, task):  # type: ignore[no-untyped-def]
-        return super().render(task) if task.fields["kind"] == "bytes" else ""
+    def render(self, task: Task) -> Text:
+        return super().render(task) if task.fields["kind"] == "bytes" else Text()
 
 
 def progress_bars() -> Progress:

@@ -47,7 +47,8 @@ def set_(
             else store.metadata.create_metadata
         )
         for item in items:
-            stored = write(model_id, inference_id, NewExtendedMetadataRequest(**item))
+            body = NewExtendedMetadataRequest.model_validate(item)
+            stored = write(model_id, inference_id, body)
             _show([stored] if stored else [], as_json)
 
 

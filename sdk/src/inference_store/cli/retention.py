@@ -138,7 +138,7 @@ def _change(
         age = former.maximum_record_age
         if records is not None:
             age = -1 if records == "never" else hours(records)
-        blob_age, interval = former.maximum_blob_age, former.automated_interval
+        blob_age, interval = former.maximum_blob_age, former.automated_interval or 0
         action = DeleteAction(former.delete_action)
     if every is not None:
         interval = 0 if every == "never" else hours(every)

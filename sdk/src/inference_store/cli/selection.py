@@ -12,6 +12,7 @@ from inference_store.models import (
     BaseInferenceFilter,
     DeconstructedInferenceFilter,
     MetadataFilter,
+    MetadataFilterOperator,
     MetadataFilterType,
     NewGetInferencesRequest,
     TimeWindowFilter,
@@ -170,7 +171,7 @@ def comparison(text: str) -> MetadataFilter:
     return MetadataFilter(
         key=key,
         type=MetadataFilterType(type_ or "string"),
-        operator=found["operator"].strip(),
+        operator=MetadataFilterOperator(found["operator"].strip()),
         value=found["value"],
     )
 

@@ -67,7 +67,7 @@ def start(
 ) -> None:
     """Start a session of a mock; its id and token are printed, the token this once."""
     account = account or getpass.getuser()
-    options = {
+    options: dict[str, Any] = {
         "seed": seed,
         "latency": latency,
         "jitter": jitter,

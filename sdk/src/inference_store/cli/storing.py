@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -65,7 +66,12 @@ def _json(text: str) -> dict[str, Any] | list[Any]:
     return found
 
 
-READERS = {"int": int, "float": float, "string": str, "json": _json}
+READERS: dict[str, Callable[[str], Any]] = {
+    "int": int,
+    "float": float,
+    "string": str,
+    "json": _json,
+}
 
 
 def _action(task: TaskType) -> InferenceAction:

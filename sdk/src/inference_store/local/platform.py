@@ -339,13 +339,11 @@ class InferenceSessions:
 
     def _mock_of(self, session: InferenceSession) -> mocks.Mock:
         """Return the mock of a session, the same object for all calls of this process."""
-        runner = session.inferenceService.runner
+        runner = session.inferenceService.runner or InferenceRunner(kind="")
         with self._lock:
             if session.id not in self._mocks:
                 try:
-                    mock = mocks.create(
-                        (runner and runner.mock) or "", runner and runner.options
-                    )
+                    mock = mocks.create(runner.mock or "", runner.options)
                 except KeyError as error:
                     raise InferenceStoreError(error.args[0], status=500) from None
                 self._mocks[session.id] = mock

@@ -91,7 +91,7 @@ def _requests(mock: Mock, body: Any) -> list[dict[str, Any]]:
 
 
 def _elements(mock: Mock, inputs: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    made = []
+    made: list[dict[str, Any]] = []
     for each in inputs:
         content_type = _parameters(each).get("content_type")
         for element in _flat(each["data"]):
@@ -173,15 +173,14 @@ def _parameters(tensor: Any) -> dict[str, Any]:
 
 def _flat(data: Any) -> list[Any]:
     """Return the elements in row-major order; a bare text is one element."""
-    if not isinstance(data, list):
-        return [data]
-    while any(isinstance(each, list) for each in data):
-        data = [
+    elements: list[Any] = data if isinstance(data, list) else [data]
+    while any(isinstance(element, list) for element in elements):
+        elements = [
             inner
-            for each in data
-            for inner in (each if isinstance(each, list) else [each])
+            for element in elements
+            for inner in (element if isinstance(element, list) else [element])
         ]
-    return data
+    return elements
 
 
 def _decode(text: bytes) -> bytes:

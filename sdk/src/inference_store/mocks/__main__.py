@@ -28,8 +28,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     asked.add_argument("--options", default="{}", help="further options, as JSON")
     given = parser.parse_args(arguments)
     if given.command == "list":
-        for name, mock in sorted(mocks.registry.items()):
-            print(f"{name:24}{mock.title}: {mock.interface.endpoint}")
+        for name, kind in sorted(mocks.registry.items()):
+            print(f"{name:24}{kind.title}: {kind.interface.endpoint}")
         return 0
     names = ("seed", "latency", "jitter", "error_rate")
     try:

@@ -202,8 +202,8 @@ def _choices(mock: Mock, body: dict[str, Any]) -> list[dict[str, Any]]:
 
 
 def _prompts(body: dict[str, Any]) -> list[str]:
-    said = body.get("prompt")
-    prompts = said if isinstance(said, list) else [said]
+    prompt: Any = body.get("prompt")
+    prompts = prompt if isinstance(prompt, list) else [prompt]
     if not 1 <= len(prompts) <= MAX_PROMPTS or {*map(type, prompts)} != {str}:
         raise BadRequest(f"'prompt' is a text or a list of 1 to {MAX_PROMPTS} texts.")
     return prompts

@@ -6,7 +6,7 @@ import base64
 import binascii
 import math
 import random
-from typing import Any, Literal
+from typing import Any
 
 from pydantic import Field
 
@@ -45,7 +45,7 @@ class _OfPictures(Mock):
     ``width`` and ``height`` give the size of a picture whose header does not.
     """
 
-    takes: Literal["image"] = "image"
+    takes = "image"
 
     def _seen(self, request: dict[str, Any]) -> tuple[random.Random, int, int]:
         content = _content(request.get("image"))
@@ -60,6 +60,7 @@ class ImageClassification(_OfPictures):
     title = "Image classification"
     interface = interface("classify", members(label=TEXT, score=SCORE))
     Options = LabelOptions
+    options: LabelOptions
 
     def answer(self, request: dict[str, Any]) -> list[dict[str, Any]]:
         dice, _, _ = self._seen(request)
@@ -78,6 +79,7 @@ class ObjectDetection(_OfPictures):
         ),
     )
     Options = FindingOptions
+    options: FindingOptions
 
     def answer(self, request: dict[str, Any]) -> list[dict[str, Any]]:
         dice, width, height = self._seen(request)
@@ -105,6 +107,7 @@ class OrientedDetection(_OfPictures):
         ),
     )
     Options = FindingOptions
+    options: FindingOptions
 
     def answer(self, request: dict[str, Any]) -> list[dict[str, Any]]:
         dice, _, _ = self._seen(request)
@@ -144,6 +147,7 @@ class Segmentation(_OfPictures):
         ),
     )
     Options = FindingOptions
+    options: FindingOptions
 
     def answer(self, request: dict[str, Any]) -> list[dict[str, Any]]:
         dice, width, height = self._seen(request)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import Any, Literal
+from typing import Any
 
 from pydantic import Field
 
@@ -28,7 +28,7 @@ class _OfRows(Mock):
     Each feature has a weight of its own, so similar rows have similar answers.
     """
 
-    takes: Literal["features"] = "features"
+    takes = "features"
 
     def _weighed(self, request: dict[str, Any], output: str) -> float:
         features = _features(request)
@@ -53,6 +53,8 @@ class TabularClassification(_OfRows):
             ["on time", "late", "cancelled"], min_length=1, max_length=1000
         )
 
+    options: Options
+
     def answer(self, request: dict[str, Any]) -> list[dict[str, Any]]:
         return ranked(
             {label: self._weighed(request, label) for label in self.options.labels}
@@ -69,6 +71,8 @@ class TabularRegression(_OfRows):
     class Options(Options):
         mean: float = Field(100.0, ge=-1e12, le=1e12)
         deviation: float = Field(20.0, gt=0, le=1e12)
+
+    options: Options
 
     def answer(self, request: dict[str, Any]) -> list[dict[str, Any]]:
         deviation = self.options.deviation

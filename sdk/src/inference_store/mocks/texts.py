@@ -43,6 +43,7 @@ class TextCompletion(Mock):
     takes = "text"
     interface = interface("generate", members(text=TEXT))
     Options = Replies
+    options: Replies
 
     def answer(self, request: dict[str, Any]) -> list[dict[str, Any]]:
         text = text_of(request)
@@ -71,6 +72,8 @@ class Chat(Mock):
 
     class Options(Replies):
         replies: int = Field(1, ge=1, le=MAX_REPLIES)
+
+    options: Options
 
     def answer(self, request: dict[str, Any]) -> list[dict[str, Any]]:
         messages = _messages(request)
@@ -105,6 +108,8 @@ class TextEmbedding(Mock):
 
     class Options(Options):
         dimensions: int = Field(64, ge=2, le=4000)
+
+    options: Options
 
     def answer(self, request: dict[str, Any]) -> list[dict[str, Any]]:
         said = request.get("text", request.get("input"))

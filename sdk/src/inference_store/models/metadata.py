@@ -66,7 +66,7 @@ class NewMetadataCollectionRequest(RequestModel):
     @field_validator("standard_metadata", mode="before")
     @classmethod
     def _take_part(cls, given: Any) -> Any:
-        kind = NewStandardMetadataRequest
+        kind: type[RequestModel] = NewStandardMetadataRequest
         if not isinstance(given, Mapping) or given.keys() & REQUIRED:
             return given
         part = kind.model_construct()

@@ -29,14 +29,14 @@ class EmbeddingFilter(RequestModel):
 class SimilarTo(EmbeddingFilter):
     """Measures the distance to the embedding of an inference of the same model."""
 
-    query_embedding: list[float] | None = None
+    query_embedding: list[float] | None = None  # type: ignore[assignment]  # may be None here
     similar_to: str
 
 
 class NearText(EmbeddingFilter):
     """Measures the distance to a text, embedded by the service that the model names."""
 
-    query_embedding: list[float] | None = None
+    query_embedding: list[float] | None = None  # type: ignore[assignment]  # may be None here
     text: str
 
 

@@ -70,7 +70,7 @@ class Model(AnswerModel, ModelCalls[Answer]):
         if name in type(self).model_fields and "created_at" not in self.__dict__:
             self.__dict__.update(self._fetch().__dict__)
             return self.__dict__[name]
-        return super().__getattr__(name)  # type: ignore[misc]
+        return super().__getattr__(name)  # type: ignore[misc]  # pydantic hides it
 
     @property
     def id(self) -> str:

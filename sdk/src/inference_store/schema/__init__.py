@@ -93,7 +93,7 @@ Moment = Annotated[datetime, AfterValidator(_aware)]
 
 
 class _PrintsAsJSON(BaseModel):
-    def json(self, **options: Any) -> str:  # type: ignore[override]
+    def json(self, **options: Any) -> str:
         """Return the object as JSON text; takes the options of ``model_dump_json``."""
         return self.model_dump_json(**options)
 
@@ -204,7 +204,7 @@ class InferenceSessionAndToken(_Kept):
     inferencesession: InferenceSession
     token: str = Field(validation_alias=AliasChoices("token", "session"))
 
-    @computed_field  # type: ignore[prop-decorator]
+    @computed_field  # type: ignore[prop-decorator]  # mypy knows no decorated property
     @property
     def session(self) -> str:
         return self.token
