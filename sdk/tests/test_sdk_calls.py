@@ -69,6 +69,21 @@ def test_the_scheme_of_a_url_has_any_case():
     )
 
 
+@pytest.mark.parametrize(
+    "given", ["ist_a", " ist_a\n", "Bearer ist_a", "bearer  ist_a "]
+)
+def test_a_token_may_be_copied_with_what_stands_around_it(given):
+    assert Client("http://a", given)._token == "ist_a"
+
+
+@pytest.mark.parametrize(
+    ("url", "token"), [("http://a", b"ist_a"), (b"http://a", "ist_a"), ("http://a", 7)]
+)
+def test_url_and_token_are_texts(url, token):
+    with pytest.raises(TypeError, match="is a str, not"):
+        Client(url, token)
+
+
 def test_the_token_goes_with_every_call(client, store):
     store.says({"count": 3})
     assert inference.count_inferences("m", EVERYTHING) == 3

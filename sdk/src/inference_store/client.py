@@ -42,6 +42,7 @@ class Client(Namespaces):
         sleep: a function that waits the given seconds between tries, for tests.
 
     Raises:
+        TypeError: the URL or the token is not a text.
         ValueError: the URL is not valid, or no header can hold the token.
     """
 
@@ -146,6 +147,7 @@ def connect(url: str | None = None, token: str | None = None, **options: Any) ->
         The client. It may be kept and used on its own.
 
     Raises:
+        TypeError: the URL or the token is not a text.
         ValueError: the URL is not valid, or no header can hold the token.
     """
     if connection.current:

@@ -37,6 +37,7 @@ class AsyncClient(AsyncNamespaces):
         sleep: an async function that waits the given seconds between tries, for tests.
 
     Raises:
+        TypeError: the URL or the token is not a text.
         ValueError: the URL is not valid, or no header can hold the token.
     """
 
@@ -152,6 +153,7 @@ def connect(
         The client. It may be kept and used on its own.
 
     Raises:
+        TypeError: the URL or the token is not a text.
         ValueError: the URL is not valid, or no header can hold the token.
     """
     connection.current_async = AsyncClient(url, token, **options)

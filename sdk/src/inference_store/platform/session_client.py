@@ -11,6 +11,7 @@ import httpx2
 from inference_store.adapters import Adapter
 from inference_store.adapters.clients import AdaptedClient
 from inference_store.binding import Namespace
+from inference_store.connection import plain_token
 from inference_store.errors import UnexpectedAnswer
 from inference_store.requests import API, Call, Steps, at, one, segment
 from inference_store.schema import InferenceInterface, InferenceSession
@@ -161,7 +162,7 @@ def session_by_token(session_id: str, token: str) -> Call[InferenceSession]:
 
 
 def _sign(token: str) -> dict[str, str]:
-    return {"Authorization": f"Bearer {token}"}
+    return {"Authorization": f"Bearer {plain_token(token)}"}
 
 
 def _value(response: httpx2.Response) -> Any:
