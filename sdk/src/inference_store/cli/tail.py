@@ -17,7 +17,7 @@ from inference_store.models import Inference
 
 LATE = timedelta(seconds=30)
 REMEMBERED = 50_000
-MOST = 1000
+PAGE_LIMIT = 1000
 
 
 def follow(
@@ -30,10 +30,10 @@ def follow(
 ) -> Iterator[Inference]:
     """Yield the newest inferences, oldest first, then each new one. It does not end."""
     page = client.inference.list_inferences(
-        model_id, **parameters, direction="desc", limit=MOST
+        model_id, **parameters, direction="desc", limit=PAGE_LIMIT
     )
     newest = page[::-1]
-    known = Remembered(each.inference_id for each in newest)
+    known = Remembered(inference.inference_id for inference in newest)
     # Times are the store's: the clock of this machine may differ.
     latest = newest[-1].created_at if newest else None
     # Inferences older than a full first page were never shown, and are not new.
@@ -81,7 +81,7 @@ def _since(
     cursor = None
     while True:
         page = client.inference.list_inferences(
-            model_id, **parameters, direction="asc", limit=MOST, cursor=cursor
+            model_id, **parameters, direction="asc", limit=PAGE_LIMIT, cursor=cursor
         )
         yield from page
         if page.next is None:
