@@ -535,7 +535,7 @@ def test_connect_reads_the_environment(monkeypatch):
     monkeypatch.setenv("ISTORE_TOKEN", "t")
     client = connect()
     assert (client.url, client._token) == ("http://elsewhere:9", "t")
-    assert connection.connected() is client
+    assert connection.get_client() is client
     monkeypatch.delenv("ISTORE_URL")
     assert connect().url == "http://127.0.0.1:8000"
     assert connect("https://s", "u").url == "https://s"

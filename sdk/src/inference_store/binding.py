@@ -29,7 +29,7 @@ def blocking(plan: Callable[P, Plan[T]]) -> Callable[P, T]:
 
     @wraps(plan)
     def send(*args: P.args, **kwargs: P.kwargs) -> T:
-        return connection.connected().run(plan(*args, **kwargs))
+        return connection.get_client().run(plan(*args, **kwargs))
 
     return _present(send, plan)
 
@@ -40,7 +40,7 @@ def awaitable(function: Callable[P, T]) -> Callable[P, Coroutine[Any, Any, T]]:
 
     @wraps(plan)
     async def send(*args: P.args, **kwargs: P.kwargs) -> T:
-        return await connection.connected_async().run(plan(*args, **kwargs))
+        return await connection.get_async_client().run(plan(*args, **kwargs))
 
     return _present(send, plan)
 
@@ -50,7 +50,7 @@ def iterating(pages: Callable[P, Pages[T]]) -> Callable[P, Iterator[T]]:
 
     @wraps(pages)
     def iterate(*args: P.args, **kwargs: P.kwargs) -> Iterator[T]:
-        return walk(connection.connected(), pages(*args, **kwargs))
+        return walk(connection.get_client(), pages(*args, **kwargs))
 
     return _present(iterate, pages, Iterator)
 
@@ -63,7 +63,7 @@ def async_iterating(
 
     @wraps(pages)
     def iterate(*args: P.args, **kwargs: P.kwargs) -> AsyncIterator[T]:
-        return walk_async(connection.connected_async(), pages(*args, **kwargs))
+        return walk_async(connection.get_async_client(), pages(*args, **kwargs))
 
     return _present(iterate, pages, AsyncIterator)
 

@@ -171,5 +171,5 @@ def get_model(model_id: str) -> Model:
         NotFound: the store does not know the model.
         InferenceStoreError: any other failure.
     """
-    client = connection.connected()
+    client = connection.get_client()
     return Model(client, client.run(fetch_model(model_id)))

@@ -13,14 +13,14 @@ current: Sender | None = None
 current_async: AsyncSender | None = None
 
 
-def connected() -> Sender:
+def get_client() -> Sender:
     """Return the client of ``connect()``. Raises ``NotConnected`` before it was called."""
     if current is None:
         raise NotConnected("Call inference_store.connect() first.")
     return current
 
 
-def connected_async() -> AsyncSender:
+def get_async_client() -> AsyncSender:
     """Return the client of ``aio.connect()``. Raises ``NotConnected`` before it was called."""
     if current_async is None:
         raise NotConnected("Call inference_store.aio.connect() first.")

@@ -13,6 +13,7 @@ from typing import Any
 
 import httpx2
 
+from inference_store.batches import batches
 from inference_store.binding import blocking
 from inference_store.errors import InferenceStoreError, ValidationError
 from inference_store.models import (
@@ -33,15 +34,14 @@ from inference_store.requests import (
     Steps,
     at,
     delete,
-    document,
     get,
+    json_object,
     member_or,
     one,
     put,
-    written,
 )
 
-MOST_LINES, MOST_BYTES = 10_000, 4 * 1024 * 1024
+LINES_LIMIT = 10_000  # ground truths in one request
 COMPLETE, FAILED, ENDED = "complete", "failed", ("failed", "stopped")
 FIRST_WAIT, LONGEST_WAIT = 0.2, 5.0  # seconds between two polls of a task
 KINDS = {
@@ -172,7 +172,7 @@ def join_ground_truth(
     """
     total = JoinedGroundTruth()
     with Bar(progress) as bar:
-        for lines in _batches(actuals):
+        for lines in batches(actuals, LINES_LIMIT):
             total += yield _join(model_id, b"".join(lines), "ndjson")
             bar.advance(len(lines))
     return total
@@ -219,25 +219,28 @@ def upload_ground_truth(
     """
     path = Path(file)
     name = path.name.lower().removesuffix(".gz")
-    said = form or SUFFIXES.get(Path(name).suffix)
-    if said not in KINDS:
+    kind = form or SUFFIXES.get(Path(name).suffix)
+    if kind not in KINDS:
         raise ValueError(f"{path.name} is none of {', '.join(KINDS)}: say which.")
-    asked = {"delimiter": delimiter, "missing": missing, "join_by": join_by}
-    parameters = {name: value for name, value in asked.items() if value is not None}
-    if ignore_unknown:
-        parameters["ignore_unknown"] = "true"
+    parameters = {
+        "delimiter": delimiter,
+        "missing": missing,
+        "join_by": join_by,
+        "ignore_unknown": ignore_unknown,
+    }
     content = _pack(path) if path.is_dir() else path.read_bytes()
-    told = yield _join(model_id, content, said, _joined_or_task, parameters)
+    joined = yield _join(model_id, content, kind, _joined_or_task, parameters)
     wait = FIRST_WAIT
-    while not isinstance(told, JoinedGroundTruth):
-        if told["state"] in ENDED:
-            kind = ValidationError if told["state"] == FAILED else InferenceStoreError
-            raise kind(f"The file was not joined: {told['reason']}")
+    while not isinstance(joined, JoinedGroundTruth):
+        if joined["state"] in ENDED:
+            failed = joined["state"] == FAILED
+            error = ValidationError if failed else InferenceStoreError
+            raise error(f"The file was not joined: {joined['reason']}")
         yield Pause(wait)
         wait = min(2 * wait, LONGEST_WAIT)
-        task = ("models", model_id, "ground-truth-files", told["id"])
-        told = yield get(*task, read=_joined_or_task)
-    return told
+        task = ("models", model_id, "ground-truth-files", joined["id"])
+        joined = yield get(*task, read=_joined_or_task)
+    return joined
 
 
 @blocking
@@ -273,24 +276,10 @@ def list_pending_ground_truth(model_id: str) -> Call[list[PendingGroundTruth]]:
     """
 
     def read(response: httpx2.Response) -> list[PendingGroundTruth]:
-        results = document(response)["results"]
-        return [PendingGroundTruth.model_validate(each) for each in results]
+        results = json_object(response)["results"]
+        return [PendingGroundTruth.model_validate(item) for item in results]
 
     return get("models", model_id, "ground-truth", "pending", read=read)
-
-
-def _batches(actuals: Iterable[NewActual]) -> Iterable[list[bytes]]:
-    lines: list[bytes] = []
-    length = 0
-    for each in actuals:
-        line = written(each) + b"\n"
-        if lines and (len(lines) == MOST_LINES or length + len(line) > MOST_BYTES):
-            yield lines
-            lines, length = [], 0
-        lines.append(line)
-        length += len(line)
-    if lines:
-        yield lines
 
 
 def _pack(folder: Path) -> bytes:
@@ -304,10 +293,10 @@ def _pack(folder: Path) -> bytes:
 
 
 def _joined_or_task(response: httpx2.Response) -> JoinedGroundTruth | dict[str, Any]:
-    told = document(response)
-    if "state" in told and told["state"] != COMPLETE:
-        return told
-    return JoinedGroundTruth.model_validate(told["joined"] if "state" in told else told)
+    body = json_object(response)
+    if "state" in body and body["state"] != COMPLETE:
+        return body
+    return JoinedGroundTruth.model_validate(body["joined"] if "state" in body else body)
 
 
 def _join(
@@ -315,7 +304,7 @@ def _join(
     content: bytes,
     form: str,
     read: Reader[Any] = one(JoinedGroundTruth),  # noqa: B008 a value, made once
-    parameters: Mapping[str, str] | None = None,
+    parameters: Mapping[str, Any] | None = None,
 ) -> Call[Any]:
     return Call(
         "POST",

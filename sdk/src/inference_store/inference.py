@@ -15,7 +15,7 @@ from inference_store.models import (
     NewInferenceAndMetadataCollection,
     NewInferenceStorageRequest,
 )
-from inference_store.models.queries import chosen
+from inference_store.models.queries import selection_body
 from inference_store.pages import Page, page_of
 from inference_store.pagination import Pages
 from inference_store.progress import Bar
@@ -427,7 +427,7 @@ def bulk_delete_inferences(
     return post(
         *_of(model_id),
         "delete",
-        body=chosen(filter_, tree, query) | {"dry_run": False},
+        body=selection_body(filter_, tree, query) | {"dry_run": False},
         read=member("deleted_inference_ids"),
     )
 

@@ -22,11 +22,11 @@ from inference_store.requests import (
     Call,
     Pause,
     Steps,
-    document,
+    encode_json,
+    json_object,
     one,
     patch,
     segment,
-    written,
 )
 from inference_store.sender import AsyncSender, Sender
 from inference_store.tensors import input_tensor
@@ -162,7 +162,7 @@ class _Served(ModelCalls[A]):
             "POST",
             f"{self.proxy_url}/v2/models/{segment(self.model_id)}/infer",
             _read_answer,
-            written(body),
+            encode_json(body),
             headers={"Content-Type": "application/json"},
             timeout=INFER_SECONDS,
         )
@@ -214,4 +214,6 @@ def _read_answer(response: httpx2.Response) -> Answer:
     header = response.headers.get("inference-id", "")
     # The header separates the ids of several parts by commas; commas in an id are escaped.
     ids = [unquote(part.strip()) for part in header.split(",") if part.strip()]
-    return Answer(document(response), ids, response.headers.get("inference-store", ""))
+    return Answer(
+        json_object(response), ids, response.headers.get("inference-store", "")
+    )

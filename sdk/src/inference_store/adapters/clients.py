@@ -33,7 +33,7 @@ class AdaptedClient:
         self._input = input_adapter or create_pipeline(None)
         self._output = output_adapter or create_pipeline(None)
 
-    def adapted(self, request: Any) -> Any:
+    def adapt_request(self, request: Any) -> Any:
         """Return the request in the form that the service takes. Raises AdapterError."""
         requests = list(self._input([request]))
         if len(requests) != 1:
@@ -42,6 +42,6 @@ class AdaptedClient:
             )
         return requests[0]
 
-    def items(self, answer: Any) -> list[Any]:
+    def adapt_answer(self, answer: Any) -> list[Any]:
         """Return the service's answer in the form of the interface. Raises AdapterError."""
         return list(self._output(answer if isinstance(answer, list) else [answer]))

@@ -174,5 +174,5 @@ async def get_model(model_id: str) -> AsyncModel:
         NotFound: the store does not know the model.
         InferenceStoreError: any other failure.
     """
-    client = connection.connected_async()
+    client = connection.get_async_client()
     return AsyncModel(client, await client.run(fetch_model(model_id)))

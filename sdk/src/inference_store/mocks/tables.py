@@ -17,7 +17,7 @@ from inference_store.mocks.base import (
     interface,
     members,
 )
-from inference_store.mocks.pictures import LabelOptions, ranked
+from inference_store.mocks.pictures import LabelOptions, rank
 
 MAX_FEATURES = 10_000
 
@@ -30,15 +30,15 @@ class _OfRows(Mock):
 
     takes = "features"
 
-    def _weighed(self, request: dict[str, Any], output: str) -> float:
+    def _weigh(self, request: dict[str, Any], output: str) -> float:
         features = _features(request)
-        said = [
+        weighted = [
             self.dice(output, name, value).gauss(0, 1)
             if isinstance(value, str)
             else self.dice(output, name).gauss(0, 1) * math.tanh(value / 10) * 3
             for name, value in features.items()
         ]
-        return math.fsum(said) / math.sqrt(len(said))
+        return math.fsum(weighted) / math.sqrt(len(weighted))
 
 
 class TabularClassification(_OfRows):
@@ -56,8 +56,8 @@ class TabularClassification(_OfRows):
     options: Options
 
     def answer(self, request: dict[str, Any]) -> list[dict[str, Any]]:
-        return ranked(
-            {label: self._weighed(request, label) for label in self.options.labels}
+        return rank(
+            {label: self._weigh(request, label) for label in self.options.labels}
         )
 
 
@@ -76,19 +76,19 @@ class TabularRegression(_OfRows):
 
     def answer(self, request: dict[str, Any]) -> list[dict[str, Any]]:
         deviation = self.options.deviation
-        value = self.options.mean + deviation * self._weighed(request, "value")
+        value = self.options.mean + deviation * self._weigh(request, "value")
         unsure = 1.645 * deviation * self.dice(_features(request)).uniform(0.1, 0.5)
         return [{"value": value, "lower": value - unsure, "upper": value + unsure}]
 
 
 def _features(request: dict[str, Any]) -> dict[str, float | str]:
-    said = request.get("features")
-    if isinstance(said, list):
-        said = {str(place): value for place, value in enumerate(said)}
-    if not isinstance(said, dict) or not 1 <= len(said) <= MAX_FEATURES:
+    given = request.get("features")
+    if isinstance(given, list):
+        given = {str(number): value for number, value in enumerate(given)}
+    if not isinstance(given, dict) or not 1 <= len(given) <= MAX_FEATURES:
         raise BadRequest("'features' is an object, or a list of numbers.")
     features: dict[str, float | str] = {}
-    for name, value in said.items():
+    for name, value in given.items():
         if isinstance(value, str):
             features[str(name)] = value
         elif value is None:

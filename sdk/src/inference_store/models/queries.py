@@ -97,14 +97,14 @@ class NewGetInferencesRequest(Question):
         return self.model_copy(update={"pagination": pagination})
 
 
-def chosen(
+def selection_body(
     filters: BaseInferenceFilter, tree: Condition | None, query: str | None
 ) -> dict[str, Any]:
     """Return the part of a request body that selects inferences; all conditions must hold."""
     given = {"filters": filters, "filter": tree}
     written = {
-        name: each.model_dump(mode="json", exclude_none=True)
-        for name, each in given.items()
-        if each is not None
+        name: condition.model_dump(mode="json", exclude_none=True)
+        for name, condition in given.items()
+        if condition is not None
     }
     return written if query is None else written | {"query": query}

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
-from inference_store.connection import connected
+from inference_store.connection import get_client
 from inference_store.errors import NotFound
 from inference_store.model_calls import Answer, CustomMetadata, ModelCalls
 from inference_store.models.base import AnswerModel, RequestModel
@@ -83,7 +83,7 @@ class Model(AnswerModel, ModelCalls[Answer]):
 
     def set_inference_server_settings(self, settings: Mapping[str, Any]) -> None:
         """Change how the model is served, as ``Model.set_inference_server_settings`` does."""
-        served = self._served()
+        served = self._serve()
         served.set_inference_server_settings(settings)
         self.__dict__.update(served.resource.__dict__)
 
@@ -94,17 +94,17 @@ class Model(AnswerModel, ModelCalls[Answer]):
         custom_metadata: CustomMetadata,
         inference_id: str | None,
     ) -> Answer:
-        return self._served()._call(action, data, custom_metadata, inference_id)
+        return self._serve()._call(action, data, custom_metadata, inference_id)
 
-    def _served(self) -> ServedModel:
+    def _serve(self) -> ServedModel:
         if self.project_id is not None and "created_at" not in self.__dict__:
             # Calls name a model by its id alone, within the token's project: check the project.
             self.__dict__.update(self._fetch().__dict__)
-        return connected().serve(self)
+        return get_client().serve(self)
 
     def _fetch(self) -> Model:
         """Return the model of the token's project. Raises NotFound if another project is named."""
-        fetched = connected().run(fetch_model(self.model_id))
+        fetched = get_client().run(fetch_model(self.model_id))
         named = self.__dict__.get("project_id")
         if named is not None and fetched.project_id not in (None, named):
             raise NotFound(
@@ -121,7 +121,7 @@ def fetch_model(model_id: str) -> Call[Model]:
 
 def get_model(model_id: str) -> ServedModel:
     """Return a registered model to call, as ``inference_store.get_model`` does."""
-    return connected().serve(connected().run(fetch_model(model_id)))
+    return get_client().serve(get_client().run(fetch_model(model_id)))
 
 
 get_model_by_id = get_model  # alias: the name that ported programs import

@@ -47,7 +47,7 @@ class SessionCalls(AdaptedClient):
 
     def _infer_steps(self, request: Any, store_url: str) -> Steps[list[Any]]:
         body = json.dumps(
-            self.adapted(request), ensure_ascii=False, allow_nan=False
+            self.adapt_request(request), ensure_ascii=False, allow_nan=False
         ).encode()
         if self._proxy_url is None:
             session = yield session_by_token(self.session_id, self._token)
@@ -63,7 +63,7 @@ class SessionCalls(AdaptedClient):
             is_signed=True,
             timeout=INFER_SECONDS,
         )
-        return self.items(answer)
+        return self.adapt_answer(answer)
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.session_id!r})"

@@ -37,4 +37,4 @@ class InferenceSessionClient(AdaptedClient):
             NotAuthenticated: the token is not valid for this session.
             InferenceStoreError: any other failure.
         """
-        return self.items(self._send(self.endpoint, self.adapted(request)))
+        return self.adapt_answer(self._send(self.endpoint, self.adapt_request(request)))
