@@ -1,6 +1,6 @@
 """Ground truth: give it to inferences one by one or in files, read it, delete it.
 
-One ground truth is called *an actual*, as in the API.
+The API calls one ground truth *an actual*, so some names here do, too.
 """
 
 from __future__ import annotations
@@ -72,9 +72,9 @@ def put_ground_truth(
 
     Parameters:
         model_id: the model of the inference.
-        inference_id: the id of the inference. If it is not stored yet, the actual waits
+        inference_id: the id of the inference. If it is not stored yet, the ground truth waits
             and is joined when the inference arrives.
-        request_body: the actual.
+        request_body: the ground truth.
 
     Returns:
         The stored ground truth; its ``state`` is ``joined`` or ``waiting``.
@@ -82,7 +82,7 @@ def put_ground_truth(
     Raises:
         NotFound: the model is not registered.
         Conflict: ``inference-deleted``, the inference was removed.
-        ValidationError: the form of the actual does not fit the model's task.
+        ValidationError: the form of the ground truth does not fit the model's task.
         InferenceStoreError: any other failure.
     """
     return put(
@@ -101,7 +101,7 @@ def get_ground_truth(model_id: str, inference_id: str) -> Call[GroundTruth | Non
         inference_id: its id.
 
     Returns:
-        The actual; None if the inference has none.
+        The ground truth; None if the inference has none.
 
     Raises:
         InferenceStoreError: any failure.
@@ -118,7 +118,7 @@ def delete_ground_truth(model_id: str, inference_id: str) -> Call[str | None]:
         inference_id: its id.
 
     Returns:
-        The inference's id; None if it had no actual.
+        The inference's id; None if it had no ground truth.
 
     Raises:
         InferenceStoreError: any failure.
@@ -134,7 +134,7 @@ def delete_ground_truth(model_id: str, inference_id: str) -> Call[str | None]:
 def get_ground_truth_history(
     model_id: str, inference_id: str
 ) -> Call[Page[GroundTruthVersion]]:
-    """Return every actual that an inference had: the value, by whom, from when until when.
+    """Return every ground truth that an inference had: the value, by whom, from when until when.
 
     Parameters:
         model_id: its model.
@@ -155,7 +155,7 @@ def get_ground_truth_history(
 def join_ground_truth(
     model_id: str, actuals: Iterable[NewActual], *, progress: bool = False
 ) -> Steps[JoinedGroundTruth]:
-    """Join many actuals to their inferences, some thousand in each request.
+    """Join many ground truths to their inferences, some thousand in each request.
 
     Parameters:
         model_id: a registered model.
@@ -164,7 +164,7 @@ def join_ground_truth(
         progress: whether to show a progress bar (on a terminal).
 
     Returns:
-        The counts and the first refusals. One refused actual does not stop the others.
+        The counts and the first refusals. One refused ground truth does not stop the others.
 
     Raises:
         NotFound: the model is not registered.
@@ -189,7 +189,7 @@ def upload_ground_truth(
     ignore_unknown: bool = False,
     join_by: str | None = None,
 ) -> Steps[JoinedGroundTruth]:
-    """Join the actuals of a file to their inferences, and wait until that is done.
+    """Join the ground truth of a file to their inferences, and wait until that is done.
 
     The store joins a small file at once. A worker joins a larger one, and this function
     polls its task until it ends.
@@ -209,7 +209,7 @@ def upload_ground_truth(
             or metadata.<key>.
 
     Returns:
-        The counts and the first refusals. One refused actual does not stop the others.
+        The counts and the first refusals. One refused ground truth does not stop the others.
 
     Raises:
         ValueError: neither the name nor ``form`` says what kind of file it is.
@@ -245,7 +245,7 @@ def upload_ground_truth(
 
 @blocking
 def count_ground_truth(model_id: str) -> Call[GroundTruthCounts | None]:
-    """Return how many inferences of a model have an actual, and how many actuals wait.
+    """Return how many inferences of a model have a ground truth, and how many ground truths wait.
 
     Parameters:
         model_id: the model.
@@ -262,13 +262,13 @@ def count_ground_truth(model_id: str) -> Call[GroundTruthCounts | None]:
 
 @blocking
 def list_pending_ground_truth(model_id: str) -> Call[list[PendingGroundTruth]]:
-    """Return the oldest 1000 of the actuals that wait for their inference.
+    """Return the oldest 1000 of the ground truths that wait for their inference.
 
     Parameters:
         model_id: the model.
 
     Returns:
-        A list. Each has what it waits for (``awaited``), the actual, by whom and when.
+        A list. Each has what it waits for (``awaited``), the ground truth, by whom and when.
 
     Raises:
         NotFound: the model is not registered.
