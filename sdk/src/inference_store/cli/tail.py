@@ -13,7 +13,10 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from inference_store import Client
+from inference_store.binding import plan_of
+from inference_store.inference import list_inferences
 from inference_store.models import Inference
+from inference_store.pagination import Pages, walk
 
 LATE = timedelta(seconds=30)
 REMEMBERED = 50_000
@@ -78,12 +81,7 @@ def _since(
     if moment:
         since = moment.isoformat().replace("+00:00", "Z")
         parameters = parameters | {"since": since}
-    cursor = None
-    while True:
-        page = client.inference.list_inferences(
-            model_id, **parameters, direction="asc", limit=PAGE_LIMIT, cursor=cursor
-        )
-        yield from page
-        if page.next is None:
-            return
-        cursor = page.next
+    parameters = parameters | {"direction": "asc", "limit": PAGE_LIMIT}
+    list_page = plan_of(list_inferences)
+    pages = Pages(lambda cursor: list_page(model_id, **parameters, cursor=cursor))
+    return walk(client, pages)

@@ -17,15 +17,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser("inference_store.mocks", description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True)
     commands.add_parser("list", help="the names of the mocks")
-    serving = commands.add_parser("serve", help="answer as a mock, over HTTP")
+    serving = commands.add_parser("serve", help="serve a mock over HTTP")
     serving.add_argument("name", choices=sorted(mocks.registry))
     serving.add_argument("--host", default="127.0.0.1")
-    serving.add_argument("--port", type=int, default=0, help="0 takes one that is free")
+    serving.add_argument("--port", type=int, default=0, help="0 chooses a free one")
     serving.add_argument("--seed", type=int, default=0)
     serving.add_argument(
-        "--latency", type=float, default=0, help="seconds of an answer"
+        "--latency", type=float, default=0, help="seconds that an answer takes"
     )
-    serving.add_argument("--jitter", type=float, default=0, help="up to so much longer")
+    serving.add_argument(
+        "--jitter",
+        type=float,
+        default=0,
+        help="the largest number of seconds added at random",
+    )
     serving.add_argument("--error-rate", type=float, default=0, help="from 0 to 1")
     serving.add_argument("--options", default="{}", help="further options, as JSON")
     given = parser.parse_args(arguments)
