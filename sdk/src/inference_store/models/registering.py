@@ -119,8 +119,8 @@ def fetch_model(model_id: str) -> Call[Model]:
     return get("models", model_id, read=one(Model))
 
 
-def get_model(model_id: str) -> ServedModel:
-    """Return a registered model to call, as ``inference_store.get_model`` does."""
+def get_model(model_id: str) -> Any:
+    """Return a registered model to call, an ``inference_store.Model``, as its ``get_model`` does."""
     return get_client().serve(get_client().run(fetch_model(model_id)))
 
 
