@@ -221,7 +221,10 @@ def upload_ground_truth(
     name = path.name.lower().removesuffix(".gz")
     kind = form or SUFFIXES.get(Path(name).suffix)
     if kind not in KINDS:
-        raise ValueError(f"{path.name} is none of {', '.join(KINDS)}: say which.")
+        forms = ", ".join(KINDS)
+        raise ValueError(
+            f"The name {path.name} does not show a form: say which of {forms}."
+        )
     parameters = {
         "delimiter": delimiter,
         "missing": missing,

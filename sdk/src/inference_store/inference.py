@@ -150,10 +150,10 @@ def iter_inferences(
         ValidationError: a filter is not valid.
         InferenceStoreError: any other failure, while iterating.
     """
-    request = (request_body or NewGetInferencesRequest()).paged(limit=page_size)
+    request = (request_body or NewGetInferencesRequest()).with_page(limit=page_size)
 
     def page(cursor: str | None) -> Plan[Page[Inference]]:
-        here = request.paged(cursor=cursor, offset=None) if cursor else request
+        here = request.with_page(cursor=cursor, offset=None) if cursor else request
         return plan_of(filter_inferences)(model_id, here, fields=fields)
 
     count = plan_of(count_inferences)(model_id, request) if progress else None

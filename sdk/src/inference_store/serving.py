@@ -95,7 +95,7 @@ def _find(
     return stored
 
 
-class _Served(ModelCalls[A]):
+class _ServedModel(ModelCalls[A]):
     """What ``Model`` and ``AsyncModel`` share: the registered model and its requests."""
 
     def __init__(self, resource: RegisteredModel) -> None:
@@ -168,7 +168,7 @@ class _Served(ModelCalls[A]):
         )
 
 
-class Model(_Served[ModelAnswer]):
+class Model(_ServedModel[ModelAnswer]):
     """A registered model, to call through the proxy; ``get_model`` makes it."""
 
     def __init__(self, client: Sender, resource: RegisteredModel) -> None:
@@ -194,7 +194,7 @@ class Model(_Served[ModelAnswer]):
         return ModelAnswer(answer, self._client, self.model_id)
 
 
-class AsyncModel(_Served[Coroutine[Any, Any, AsyncModelAnswer]]):
+class AsyncModel(_ServedModel[Coroutine[Any, Any, AsyncModelAnswer]]):
     """``Model`` for asyncio: its calls are awaited. ``aio.get_model`` makes it."""
 
     def __init__(self, client: AsyncSender, resource: RegisteredModel) -> None:

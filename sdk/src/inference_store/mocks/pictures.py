@@ -39,7 +39,7 @@ class FindingOptions(LabelOptions):
     most: int = Field(5, ge=0, le=1000)
 
 
-class _OfPictures(Mock):
+class _PictureMock(Mock):
     """Takes ``{"image"}``: bytes, base64 or a data URL.
 
     ``width`` and ``height`` give the size of a picture whose header does not.
@@ -53,7 +53,7 @@ class _OfPictures(Mock):
         return self.dice(content, width, height), width, height
 
 
-class ImageClassification(_OfPictures):
+class ImageClassification(_PictureMock):
     """Classifies a picture: a list of ``{"label", "score"}``, best first; scores add up to 1."""
 
     name = "image-classification"
@@ -67,7 +67,7 @@ class ImageClassification(_OfPictures):
         return rank({label: dice.gauss(0, 2) for label in self.options.labels})
 
 
-class ObjectDetection(_OfPictures):
+class ObjectDetection(_PictureMock):
     """Detects objects: ``{"label", "score", "xmin", "ymin", "xmax", "ymax"}`` in pixels."""
 
     name = "object-detection"
@@ -92,7 +92,7 @@ class ObjectDetection(_OfPictures):
         return found
 
 
-class OrientedDetection(_OfPictures):
+class OrientedDetection(_PictureMock):
     """Detects rotated boxes: ``{"label", "score", "cx", "cy", "w", "h", "r"}``.
 
     Centre and size are fractions of the picture's size, and ``r`` is in radians.
@@ -125,7 +125,7 @@ class OrientedDetection(_OfPictures):
         return found
 
 
-class Segmentation(_OfPictures):
+class Segmentation(_PictureMock):
     """Segments objects: ``{"label", "score", "contours"}``, with points in pixels."""
 
     name = "segmentation"

@@ -22,7 +22,7 @@ from inference_store.mocks.pictures import LabelOptions, rank
 MAX_FEATURES = 10_000
 
 
-class _OfRows(Mock):
+class _TableMock(Mock):
     """Takes ``{"features"}``: an object of numbers and texts, or a list of numbers.
 
     Each feature has a weight of its own, so similar rows have similar answers.
@@ -41,7 +41,7 @@ class _OfRows(Mock):
         return math.fsum(weighted) / math.sqrt(len(weighted))
 
 
-class TabularClassification(_OfRows):
+class TabularClassification(_TableMock):
     """Classifies a row: a list of ``{"label", "score"}``, best first."""
 
     name = "tabular-classification"
@@ -61,7 +61,7 @@ class TabularClassification(_OfRows):
         )
 
 
-class TabularRegression(_OfRows):
+class TabularRegression(_TableMock):
     """Predicts a number with its 90 % interval: ``[{"value", "lower", "upper"}]``."""
 
     name = "tabular-regression"

@@ -91,7 +91,7 @@ class NewGetInferencesRequest(Question):
         wanted = list(dict.fromkeys([*(self.fields or ()), *names]))
         return self.model_copy(update={"fields": wanted})
 
-    def paged(self, **changes: Any) -> NewGetInferencesRequest:
+    def with_page(self, **changes: Any) -> NewGetInferencesRequest:
         """Return the request with another page."""
         pagination = (self.pagination or Pagination()).model_copy(update=changes)
         return self.model_copy(update={"pagination": pagination})
