@@ -5,7 +5,7 @@ from __future__ import annotations
 import uuid
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Self
+from typing import Any, Self
 
 from django.core.validators import MaxValueValidator, MinValueValidator
 from django.db import models
@@ -14,6 +14,7 @@ from django.db.models.functions import Now
 
 from inferences.models import RegisteredModel
 from inferences.models.row_ids import EARLIEST
+from istore.models import AuditEntry
 from istore.tasks.tracking import ACTIVE, TrackedTask, TrackedTaskQuerySet
 
 KEEP = -1  # as maximum_record_age: records are kept for good
@@ -223,3 +224,13 @@ class RetentionTask(TrackedTask, Terms):
     @property
     def expected(self) -> int:
         return self.total_record_count + self.total_blob_count
+
+    def audit(self, actor: object, act: str, **details: Any) -> None:
+        AuditEntry.write(
+            actor,
+            f"retention_task.{act}",
+            self.model.model_id,
+            self.model.project,
+            retention_task_id=str(self.pk),
+            **details,
+        )

@@ -29,6 +29,7 @@ from istore.blobs import moves, pack_notes, packs
 from istore.blobs.keys import MemberKey
 from istore.blobs.packs import Member, Pack
 from istore.failpoints import failpoint
+from istore.hooks import Hook
 
 HOUR = timedelta(hours=1)
 BETWEEN = 2 * HOUR  # nearly always the hours of a pack and of its rows are this close
@@ -38,7 +39,7 @@ logger = logging.getLogger(__name__)
 # Repoints whatever else names members: it gets the pack and the new keys by the old ones, and
 # returns the old keys that it found. It is called in the transaction of step 2.
 Repoint = Callable[[str, Mapping[str, str]], set[str]]
-also_named_by: list[Repoint] = []
+repoints: Hook[Repoint] = Hook()
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,7 +132,7 @@ def _repoint(pack: str, live: list[Member], new: Pack) -> bool:
         for old, copy in zip(live, new.members, strict=True)
     }
     found = _repoint_rows(pack, moved)
-    for repoint in also_named_by:
+    for repoint in repoints.values():
         found |= repoint(pack, moved | markers) & moved.keys()
     if found != set(moved):
         transaction.set_rollback(True)

@@ -6,13 +6,12 @@ from typing import Any, Self
 
 from rest_framework import serializers
 
-from inferences.search.filter_serializers import (
+from inferences.search.api.filter_serializers import (
     TaskPaginationSerializer,
     TimeWindowSerializer,
 )
 from istore.api.fields import FlagField, MomentField, TextField, WholeField
-from istore.api.problems import invalid
-from istore.api.serializers import StrictSerializer, optional
+from istore.api.serializers import StrictSerializer, invalid, optional
 from istore.tasks.tracking import TaskState
 from retention.models import (
     HOURS_MOST,
