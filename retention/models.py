@@ -188,6 +188,10 @@ class RetentionTask(TrackedTask, Terms):
     deleted_record_count = models.PositiveBigIntegerField(default=0)
     deleted_blob_count = models.PositiveBigIntegerField(default=0)
     deleted_bytes = models.PositiveBigIntegerField(default=0)
+    # On an object store packs are rewritten without what was removed, or deleted whole.
+    deleted_pack_count = models.PositiveBigIntegerField(default=0)
+    rewritten_pack_count = models.PositiveBigIntegerField(default=0)
+    given_back_bytes = models.PositiveBigIntegerField(default=0)
     # The batch whose intents are committed but which is not yet counted; else null.
     open_batch = models.JSONField(null=True, editable=False)
 

@@ -27,10 +27,11 @@ from django.db.models import Exists, OuterRef
 from inferences.maintenance import disk_space
 from inferences.models import InferencePayload, InferenceQuerySet, RegisteredModel
 from inferences.models.row_ids import LOWEST, first_id_at
-from inferences.store import removal, scan_bounds
+from inferences.store import pack_rewriting, removal, scan_bounds
 from inferences.store.removal import Batch, Removal
 from istore.db import clock
 from istore.failpoints import failpoint
+from istore.tasks.lease_keeper import LeaseKeeper
 from istore.tasks.tracking import Failed, Stopped, TaskState
 from retention.models import DeleteAction, Limits, RetentionPolicy, RetentionTask
 from retention.surveying import survey
@@ -108,6 +109,7 @@ def sweep(task: RetentionTask) -> bool:
                 # Records first: a hard delete of a record also removes its input, in one step.
                 RecordSweep(task, thread).run()
                 InputSweep(task, thread).run()
+            _rewrite_packs(task)
         failpoint("retention.swept")
     if task.state == TaskState.COMPLETE and not task.dry_run:
         _tidy(task)
@@ -136,6 +138,18 @@ def _was_whole_lately(task: RetentionTask) -> bool:
     lately = clock.now() - WHOLE_EVERY
     whole = task.model.retention_tasks.filter(is_whole=True, dry_run=False)
     return whole.filter(state=TaskState.COMPLETE, created_at__gt=lately).exists()
+
+
+def _rewrite_packs(task: RetentionTask) -> None:
+    """Rewrite the packs of the model on an object store: only then is what was removed gone."""
+    prefix = f"{task.model.project_id}/{task.model_id}/"
+    with LeaseKeeper(task).in_background():
+        done = pack_rewriting.rewrite_until_done(prefix)
+    task.record(
+        deleted_pack_count=task.deleted_pack_count + done.deleted,
+        rewritten_pack_count=task.rewritten_pack_count + done.rewritten,
+        given_back_bytes=task.given_back_bytes + done.bytes,
+    )
 
 
 def _finish_open_batch(task: RetentionTask) -> None:

@@ -24,7 +24,8 @@ from inferences.erasure.matching_records import Carried
 from inferences.maintenance.consistency_checks import COLD, ROW, SIDES
 from inferences.models import InferencePayload, RegisteredModel
 from inferences.models.erasure import ErasedInference, ErasureTask, forget_values
-from inferences.store import removal
+from inferences.store import pack_rewriting, removal
+from inferences.store.pack_rewriting import Rewritten
 from istore import blobs
 from istore.failpoints import failpoint
 from istore.models import AuditEntry, Project
@@ -91,7 +92,9 @@ def _erase(task: ErasureTask) -> None:
                 task.advance(report=_with(task.report, "traces", {name: count}))
         failpoint("erasure.traces_removed")
         with LeaseKeeper(task).in_background():
+            packs = pack_rewriting.rewrite_until_done(f"{task.project_id}/")
             left = count_carriers(task.project, carried)
+        task.advance(report=_with_packs(task.report, packs))
         if not left["records"]:
             break
     task.record(report={**task.report, "left": left})
@@ -193,10 +196,12 @@ def _carry_out(task: ErasureTask) -> None:
                 made[name] = holder.of_records(model, ids)
         failpoint("erasure.made_removed")
         removal.RECORDS.finish(model, ids)
+        packs = pack_rewriting.rewrite_until_done(f"{model.project_id}/{model.pk}/")
         failpoint("erasure.batch_removed")
         left = _rows_left(model, ids) + _objects_left(batch["objects"])
     proof = {"looked_for": len(ids) + len(batch["objects"]), "left": left}
     report = _with(_with(task.report, "traces", made), "proof", proof)
+    report = _with_packs(report, packs)
     task.advance(report=report, open_batch=None)
 
 
@@ -216,15 +221,12 @@ def _rows_left(model: RegisteredModel, ids: list[int]) -> int:
 
 def _objects_left(keys: list[str]) -> int:
     with ThreadPoolExecutor(THREADS, "erasure") as threads:
-        return sum(threads.map(_is_there, keys))
+        return sum(threads.map(blobs.exists, keys))
 
 
-def _is_there(key: str) -> bool:
-    try:
-        blobs.size(key)
-    except FileNotFoundError:
-        return False
-    return True
+def _with_packs(report: dict[str, Any], packs: Rewritten) -> dict[str, Any]:
+    """Return the report with the packs that were rewritten, or deleted whole, for it."""
+    return _with(report, "packs", packs.counts) if packs.counts else report
 
 
 def _with(report: dict[str, Any], part: str, counts: dict[str, int]) -> dict[str, Any]:

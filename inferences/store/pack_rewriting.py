@@ -16,8 +16,9 @@ is on its way. A new pack that a kill leaves behind is named by nobody, and is c
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 
 from django.db import connection, transaction
@@ -32,6 +33,7 @@ from istore.failpoints import failpoint
 from istore.hooks import Hook
 
 HOUR = timedelta(hours=1)
+PATIENCE, PAUSE = 30.0, 0.5  # seconds
 BETWEEN = 2 * HOUR  # nearly always the hours of a pack and of its rows are this close
 
 logger = logging.getLogger(__name__)
@@ -50,6 +52,12 @@ class Rewritten:
     rewritten: int = 0
     waiting: int = 0
     bytes: int = 0
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """What a receipt tells; empty if nothing was to do."""
+        done = {"deleted": self.deleted, "rewritten": self.rewritten}
+        return {**done, "bytes": self.bytes} if any(done.values()) else {}
 
     def __add__(self, other: Rewritten) -> Rewritten:
         return Rewritten(
@@ -71,6 +79,24 @@ def rewrite_all(below: str = "", before: datetime | None = None) -> Rewritten:
         for pack in pack_notes.packs_with_notes(below, before):
             total += rewrite(pack)
     return total
+
+
+def rewrite_until_done(below: str) -> Rewritten:
+    """Rewrite the packs below a prefix until no release in them is left to carry out.
+
+    Raises ``TimeoutError`` if packs have to wait for longer than ``PATIENCE`` seconds.
+    """
+    total = Rewritten()
+    until = time.monotonic() + PATIENCE
+    while True:
+        done = rewrite_all(below)
+        total += replace(done, waiting=0)
+        if not done.waiting:
+            return total
+        if time.monotonic() > until:
+            why = "members whose rows are locked, or not recorded yet"
+            raise TimeoutError(f"{done.waiting} packs below {below} wait for {why}.")
+        time.sleep(PAUSE)
 
 
 def rewrite(pack: str) -> Rewritten:

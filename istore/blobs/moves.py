@@ -12,9 +12,10 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from django.apps import apps
-from django.db import connection
 from django.db.models import QuerySet
 from django.db.models.functions import Now
+
+from istore.db.threads import connection_as_found
 
 KEPT = timedelta(
     minutes=15
@@ -37,13 +38,8 @@ def note(moved: Mapping[str, str]) -> None:
 def new_key_of(key: str) -> str | None:
     """Return where the blob of this key went lately; None if it was not moved."""
     rows = _rows().filter(old_key=key)
-    # Threads that only read blobs have no connection, and nobody would close theirs.
-    is_alone = connection.connection is None
-    try:
+    with connection_as_found():  # threads that only read blobs have none
         return rows.values_list("new_key", flat=True).first()
-    finally:
-        if is_alone:
-            connection.close()
 
 
 def forget_old(at: datetime) -> int:

@@ -17,6 +17,7 @@ from django.db.models.functions import Now
 
 from istore.blobs.keys import MemberKey
 from istore.blobs.storage import storage
+from istore.db.threads import connection_as_found
 
 
 def are_kept() -> bool:
@@ -27,18 +28,19 @@ def are_kept() -> bool:
 def note(members: Iterable[MemberKey]) -> None:
     """Note that these members are released; a repeat changes nothing."""
     model = apps.get_model("istore", "ReleasedMember")
-    model.objects.bulk_create(
-        (
-            model(
-                pack_key=each.pack,
-                offset=each.offset,
-                length=each.length,
-                released_at=Now(),
-            )
-            for each in members
-        ),
-        ignore_conflicts=True,
-    )
+    with connection_as_found():
+        model.objects.bulk_create(
+            (
+                model(
+                    pack_key=each.pack,
+                    offset=each.offset,
+                    length=each.length,
+                    released_at=Now(),
+                )
+                for each in members
+            ),
+            ignore_conflicts=True,
+        )
 
 
 def released_in(pack: str) -> set[int]:
@@ -46,7 +48,8 @@ def released_in(pack: str) -> set[int]:
     if not are_kept():
         return set()
     rows = _rows().filter(pack_key=pack)
-    return set(rows.values_list("offset", flat=True))
+    with connection_as_found():
+        return set(rows.values_list("offset", flat=True))
 
 
 def packs_with_notes(below: str = "", before: datetime | None = None) -> list[str]:

@@ -98,6 +98,13 @@ class RetentionTaskSerializer(serializers.Serializer):
     deleted_record_count = serializers.IntegerField()
     deleted_blob_count = serializers.IntegerField()
     deleted_bytes = serializers.IntegerField()
+    deleted_pack_count = serializers.IntegerField(
+        help_text="Packs of an object store that held nothing else, and are deleted."
+    )
+    rewritten_pack_count = serializers.IntegerField(
+        help_text="Packs of an object store that were rewritten without what is removed."
+    )
+    given_back_bytes = serializers.IntegerField(help_text="In those packs.")
     protected_record_count = serializers.IntegerField()
     protected_blob_count = serializers.IntegerField()
     maximum_record_age_limit = MomentField()
