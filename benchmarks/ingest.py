@@ -58,29 +58,15 @@ LEAST_FOR_THAT = 500_000
 @contextmanager
 def servers(directory: str | None) -> Iterator[Path]:
     from istore.home import Home
-    from istore.service_user import ServiceUser
     from supervisor import embedded
 
     root = Path(tempfile.mkdtemp(prefix="istore-benchmark-", dir=directory))
     os.environ |= {"ISTORE_HOME": str(root), "ISTORE_TESTING": "true"}
-    home, user = Home(root), ServiceUser.for_home(root)
-    embedded.make_run_directory(home, user)
-    both = embedded.Postgres(home, user), embedded.Valkey(home, user)
-    processes = []
+    home = Home(root)
     try:
-        with open(root / "servers.log", "wb") as log:
-            for server in both:
-                server.prepare()
-                processes.append(embedded.start(server, stdout=log, stderr=log))
-        for server, process in zip(both, processes, strict=True):
-            embedded.wait_until_ready(server, process, 60)
-        both[0].create_database()
-        yield root
+        with embedded.running(home):
+            yield root
     finally:
-        for server, process in zip(both, processes, strict=False):
-            process.send_signal(server.stop_signal)
-        for process in processes:
-            process.wait(60)
         shutil.rmtree(root, ignore_errors=True)
         shutil.rmtree(home.run, ignore_errors=True)
 

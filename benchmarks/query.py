@@ -335,11 +335,11 @@ def statements_of(model: RegisteredModel, shape: Shape, body: dict) -> list[str]
     """Return the SQL statements of a query, with their values filled in."""
     from django.db import connection, transaction
 
-    from inferences.search.counting import count_matching
-    from inferences.search.filter_serializers import (
+    from inferences.search.api.filter_serializers import (
         CountQuerySerializer,
         InferenceQuerySerializer,
     )
+    from inferences.search.counting import count_matching
 
     found: list[str] = []
 

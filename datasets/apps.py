@@ -8,15 +8,14 @@ class DatasetsConfig(AppConfig):
 
     def ready(self) -> None:
         from datasets import erasing, membership, verifying
-        from inferences import erasure
+        from inferences.erasure import TraceHolder, trace_holders
         from inferences.search.filters import in_dataset
-        from istore.checks.verification import register
+        from istore.checks.verification import Check, checks
 
-        in_dataset.register(membership.rows_in)
-        erasure.register(
+        in_dataset.lookups.register("datasets", membership.rows_in)
+        trace_holders.register(
             "dataset entries",
-            of_records=erasing.of_records,
-            of_value=erasing.of_value,
+            TraceHolder(of_records=erasing.of_records, of_value=erasing.of_value),
         )
-        register("dataset inputs", verifying.check_inputs)
-        register("dataset leftovers", verifying.leftovers, collects=True)
+        checks.register("dataset inputs", Check(verifying.check_inputs))
+        checks.register("dataset leftovers", Check(verifying.leftovers, collects=True))

@@ -139,7 +139,7 @@ class VersionMembers:
         facts = {"export_task_id": str(task.pk), **task.told()}
         return facts | {
             "class_labels": model.class_labels,
-            "splitting": splitting.kept(),
+            "splitting": splitting.to_json(),
         }
 
     def warn(self, task: DatasetArchive, receipt: Receipt) -> None:

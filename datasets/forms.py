@@ -8,8 +8,7 @@ from typing import Any
 from django import forms
 from django.core.exceptions import ValidationError
 
-from datasets.api.serializers import DESCRIPTION_MAX
-from datasets.models import NAME, Dataset
+from datasets.models import DESCRIPTION_MAX, NAME, Dataset
 from datasets.splitting import Splitting
 from exports.formats import FORMATS
 from exports.models import Container
@@ -75,7 +74,7 @@ class SplittingForm(forms.Form):
 
     @classmethod
     def of(cls, dataset: Dataset) -> SplittingForm:
-        splitting = Splitting.read(dataset.splitting)
+        splitting = Splitting.from_json(dataset.splitting)
         shares = ", ".join(
             f"{name}={100 * splitting.shares[name]:.6g}%"
             for name in sorted(splitting.shares, key=lambda n: -splitting.shares[n])

@@ -21,28 +21,27 @@ from datasets.splitting import Splitting
 from exports.selections import Selection
 from exports.task_lifecycle import expected
 from inferences.models import RegisteredModel
-from istore.api.problems import Conflict, invalid
+from istore.errors import Conflict, Invalid
 from istore.models import AuditEntry, Project
-from istore.tasks.tracking import TrackedTask
 
 AT_ONCE = 1000
 
 
 def create(actor: object, project: Project, name: str, **values: Any) -> Dataset:
-    """Create a dataset without entries; 409 if the project has one of this name."""
+    """Create a dataset without entries. Raises ``Conflict`` if its name is taken."""
     try:
         with transaction.atomic():
             dataset = Dataset.objects.create(
                 project=project,
                 name=name,
-                splitting=Splitting().kept(),
+                splitting=Splitting().to_json(),
                 created_by=str(actor)[:300],
                 **values,
             )
             _audit(actor, "dataset.create", dataset)
     except IntegrityError:
         raise Conflict(
-            "The project has a dataset of this name.", "dataset-exists"
+            "dataset-exists", "The project has a dataset of this name."
         ) from None
     dataset.refresh_from_db()
     return dataset
@@ -54,7 +53,7 @@ def change(actor: object, dataset: Dataset, **values: Any) -> Dataset:
     dataset = _lock(dataset)
     said = dict(values)
     if (splitting := values.pop("splitting", None)) is not None:
-        dataset.splitting = said["splitting"] = splitting.kept()
+        dataset.splitting = said["splitting"] = splitting.to_json()
     for name, value in values.items():
         setattr(dataset, name, value)
     try:
@@ -62,7 +61,7 @@ def change(actor: object, dataset: Dataset, **values: Any) -> Dataset:
             dataset.save()
     except IntegrityError:
         raise Conflict(
-            "The project has a dataset of this name.", "dataset-exists"
+            "dataset-exists", "The project has a dataset of this name."
         ) from None
     Dataset.objects.filter(pk=dataset.pk).update(updated_at=Now())
     _audit(actor, "dataset.change", dataset, **said)
@@ -79,14 +78,17 @@ def add(
     *,
     skip_duplicates: bool = False,
 ) -> AddingTask:
-    """Start a task that adds the selection; 409 for a model of another project or task type."""
+    """Start a task that adds the selection.
+
+    Raises ``Conflict`` for a model of another project or task type.
+    """
     if model.project_id != dataset.project_id:
-        raise Conflict("The model is of another project.", "other-project")
+        raise Conflict("other-project", "The model is of another project.")
     if dataset.task_type and dataset.task_type != model.task_type:
         message = (
             f"The dataset holds {dataset.task_type}, the model does {model.task_type}."
         )
-        raise Conflict(message, "other-task-type")
+        raise Conflict("other-task-type", message)
     count = expected(model, selection)
     with transaction.atomic():
         task = AddingTask.objects.create(
@@ -98,7 +100,7 @@ def add(
             expected_count=count or 0,
         )
         _audit(actor, "dataset.add", dataset, model=model.model_id, expected=count)
-        task.ring()
+        task.notify()
     task.refresh_from_db()
     return task
 
@@ -141,15 +143,15 @@ def put_back(actor: object, dataset: Dataset, ids: Sequence[int]) -> int:
 def publish(actor: object, dataset: Dataset, note: str = "") -> DatasetVersion:
     """Publish the working version, which never changes from then on.
 
-    409 while a task still adds to it (``task-already-active``), or if nothing changed since
-    the last version (``nothing-changed``).
+    Raises ``Conflict`` while a task still adds to it (``task-already-active``), or if nothing
+    changed since the last version (``nothing-changed``).
     """
     dataset = _lock(dataset)
     if dataset.adding_tasks.active().exists():
         message = "Inferences are still being added. Wait, or stop that first."
-        raise Conflict(message, "task-already-active")
+        raise Conflict("task-already-active", message)
     if dataset.published and not summary.has_changed(dataset):
-        raise Conflict("Nothing changed since the last version.", "nothing-changed")
+        raise Conflict("nothing-changed", "Nothing changed since the last version.")
     version = DatasetVersion.objects.create(
         dataset=dataset,
         number=dataset.working,
@@ -177,13 +179,13 @@ def archive(
 ) -> DatasetArchive:
     """Start a task that writes a published version as an archive.
 
-    409 (``version-not-published``) for any other version.
+    Raises ``Conflict`` ``version-not-published`` for any other version.
     """
     published = dataset.versions.filter(number=version).first()
     if published is None:
-        raise Conflict("Publish the version first.", "version-not-published")
+        raise Conflict("version-not-published", "Publish the version first.")
     if split and split not in dataset.splitting_of(version).names:
-        raise invalid("The version has no such split.", "split")
+        raise Invalid("The version has no such split.", "split")
     with transaction.atomic():
         task = DatasetArchive.objects.create(
             dataset=dataset,
@@ -196,26 +198,9 @@ def archive(
             expected_count=published.summary.get("entries", 0),
         )
         _audit(actor, "dataset.archive", dataset, version=version, format=format)
-        task.ring()
+        task.notify()
     task.refresh_from_db()
     return task
-
-
-def stop(actor: object, dataset: Dataset, task: TrackedTask) -> None:
-    """Stop a task of the dataset; 409 (``task-already-ended``) if it has ended."""
-    with transaction.atomic():
-        if not task.stop():
-            raise Conflict("The task has ended already.", "task-already-ended")
-        _audit(actor, "dataset.stop", dataset, task=str(task.pk))
-
-
-def retry(actor: object, dataset: Dataset, task: TrackedTask) -> None:
-    """Resume a failed or stopped task; 409 (``task-not-ended``) for any other."""
-    with transaction.atomic():
-        if not task.resume():
-            message = "Only a task that failed or was stopped is tried again."
-            raise Conflict(message, "task-not-ended")
-        _audit(actor, "dataset.retry", dataset, task=str(task.pk))
 
 
 @transaction.atomic
@@ -229,7 +214,7 @@ def delete(actor: object, dataset: Dataset) -> None:
 def _lock(dataset: Dataset) -> Dataset:
     found = Dataset.objects.live().select_for_update().filter(pk=dataset.pk).first()
     if found is None:
-        raise Conflict("The dataset was deleted at this moment.", "dataset-deleted")
+        raise Conflict("dataset-deleted", "The dataset was deleted at this moment.")
     return found
 
 

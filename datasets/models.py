@@ -9,7 +9,7 @@ them needs it.
 
 from __future__ import annotations
 
-from typing import Any, ClassVar, Self
+from typing import Any, Self
 
 from django.contrib.postgres.fields import ArrayField
 from django.core.validators import RegexValidator
@@ -22,13 +22,14 @@ from exports.member_sets import MemberSet
 from exports.models import ArchiveTask, SetPart
 from inferences.models import InferenceAction, RegisteredModel
 from istore.accounts.access import Caller
-from istore.models import Project, Role
+from istore.models import AuditEntry, Project, Role
 from istore.tasks.tracking import TrackedTask
 
 NAME = RegexValidator(
     r"^(?!\.{1,2}\Z)[^\x00-\x1f\x7f-\x9f/]{1,255}\Z",
     "One to 255 characters, none a control character or a slash.",
 )
+DESCRIPTION_MAX = 10_000
 
 
 class DatasetQuerySet(models.QuerySet["Dataset"]):
@@ -87,8 +88,8 @@ class Dataset(models.Model):
     def splitting_of(self, version: int) -> Splitting:
         """Return the splitting of a version; that of a published one is as it was published."""
         if version == self.working:
-            return Splitting.read(self.splitting)
-        return Splitting.read(self.versions.get(number=version).splitting)
+            return Splitting.from_json(self.splitting)
+        return Splitting.from_json(self.versions.get(number=version).splitting)
 
 
 class DatasetVersion(models.Model):
@@ -229,10 +230,21 @@ class DatasetEntry(models.Model):
         return f"{self.model_id} {self.inference_id} in {self.dataset}"
 
 
+def _audit(
+    actor: object, act: str, task: AddingTask | DatasetArchive, **details: Any
+) -> None:
+    """Write an act on a task to the audit log, as one on its dataset."""
+    name, project = task.dataset.name, task.dataset.project
+    AuditEntry.write(
+        actor, f"dataset.{act}", name, project, task=str(task.pk), **details
+    )
+
+
 class AddingTask(TrackedTask):
     """A task that adds a selection of one model's inferences to a dataset."""
 
-    runner: ClassVar = "datasets.tasks.run_adding_task"
+    runner = "datasets.tasks.run_adding_task"
+    resume_act = "retry"
 
     dataset = models.ForeignKey(Dataset, models.CASCADE, related_name="adding_tasks")
     model = models.ForeignKey(RegisteredModel, models.CASCADE, related_name="+")
@@ -279,6 +291,9 @@ class AddingTask(TrackedTask):
     def expected(self) -> int:
         return self.expected_count
 
+    def audit(self, actor: object, act: str, **details: Any) -> None:
+        _audit(actor, act, self, **details)
+
 
 class AddingPart(SetPart):
     task = models.ForeignKey(AddingTask, models.CASCADE, related_name="parts")
@@ -292,7 +307,8 @@ class AddingPart(SetPart):
 class DatasetArchive(ArchiveTask):
     """A task that writes a published version as an archive, and the archive itself."""
 
-    runner: ClassVar = "datasets.tasks.run_archive_task"
+    runner = "datasets.tasks.run_archive_task"
+    resume_act = "retry"
 
     dataset = models.ForeignKey(Dataset, models.CASCADE, related_name="archives")
     version = models.PositiveIntegerField()
@@ -325,6 +341,9 @@ class DatasetArchive(ArchiveTask):
         from datasets.archiving import VersionMembers  # here: it imports this module
 
         return VersionMembers()
+
+    def audit(self, actor: object, act: str, **details: Any) -> None:
+        _audit(actor, act, self, **details)
 
     def told(self) -> dict[str, Any]:
         """Return the origin of the members, for the manifest of the archive."""

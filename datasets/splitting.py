@@ -53,11 +53,12 @@ class Splitting:
             raise ValueError("key: the metadata key, of group and value alone.")
 
     @classmethod
-    def read(cls, kept: Mapping[str, Any]) -> Splitting:
-        """Return the splitting of the JSON that a dataset stores; see ``kept``."""
-        return cls(**kept)
+    def from_json(cls, stored: Mapping[str, Any]) -> Splitting:
+        """Return the splitting that a dataset stored."""
+        return cls(**stored)
 
-    def kept(self) -> dict[str, Any]:
+    def to_json(self) -> dict[str, Any]:
+        """Return the splitting as a dataset stores it."""
         return {
             "kind": self.kind,
             "shares": dict(self.shares),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import uuid
 from typing import Any
 
 from django.contrib import messages
@@ -18,11 +17,10 @@ from django.views.decorators.http import (
     require_POST,
     require_safe,
 )
-from rest_framework.exceptions import APIException
 
 from datasets import lifecycle, listing, summary
 from datasets.forms import AddForm, ArchiveForm, NewDatasetForm, SplittingForm
-from datasets.models import AddingTask, Dataset, DatasetArchive, DatasetEntry
+from datasets.models import Dataset, DatasetArchive, DatasetEntry
 from exports import task_lifecycle
 from exports.forms import Chosen
 from exports.models import CONTENT_TYPES
@@ -33,7 +31,10 @@ from inferences.web.errors import sentence
 from inferences.web.undo import with_undo
 from istore.accounts.access import caller_of
 from istore.db.statement_timeout import statement_timeout
+from istore.errors import StoreError
 from istore.models import Project, Role
+from istore.tasks.pages import stop_task
+from istore.tasks.paging import find_task
 from istore.web.pages import render_page, visible_project
 
 THUMBNAILS, ON_A_PAGE, TASKS_SHOWN, LABELS_SHOWN = 4, 48, 10, 20
@@ -53,7 +54,7 @@ def datasets(request: HttpRequest, project_id: str) -> HttpResponse:
                 made = lifecycle.create(
                     caller_of(request), project, **form.cleaned_data
                 )
-            except APIException as error:
+            except StoreError as error:
                 form.add_error("name", sentence(error))
             else:
                 return redirect("datasets:dataset", project.project_id, made.name)
@@ -237,7 +238,7 @@ def add(request: HttpRequest, model_id: str) -> HttpResponse:
             return redirect("datasets:dataset", model.project.project_id, target.name)
     except ValidationError as error:
         problem = " ".join(error.messages)
-    except APIException as error:
+    except StoreError as error:
         problem = sentence(error)
     context = {
         "model": model,
@@ -255,7 +256,7 @@ def _act(request: HttpRequest, project_id: str, name: str, do: Any, said: str) -
     found = _dataset(request, project_id, name, Role.EDITOR)
     try:
         do(caller_of(request), found)
-    except APIException as error:
+    except StoreError as error:
         messages.error(request, sentence(error))
     else:
         messages.success(request, said)
@@ -304,7 +305,7 @@ def remove(request: HttpRequest, project_id: str, name: str) -> HttpResponse:
     kept = list(old.values_list("pk", flat=True))
     try:
         count = lifecycle.remove_entries(caller_of(request), found, ids)
-    except APIException as error:
+    except StoreError as error:
         messages.error(request, sentence(error))
         return redirect("datasets:dataset", project_id, name)
     said = f"{_entries(count)} taken out."
@@ -325,7 +326,7 @@ def put_back(request: HttpRequest, project_id: str, name: str) -> HttpResponse:
     found = _dataset(request, project_id, name, Role.EDITOR)
     try:
         count = lifecycle.put_back(caller_of(request), found, _entry_ids(request))
-    except APIException as error:
+    except StoreError as error:
         messages.error(request, sentence(error))
         return redirect("datasets:dataset", project_id, name)
     if count:
@@ -401,10 +402,7 @@ def addition_row(
 ) -> HttpResponse:
     """Render the progress row of an addition task, which the page polls."""
     found = _dataset(request, project_id, name)
-    tasks = found.adding_tasks.select_related("model")
-    task: AddingTask | None = tasks.filter(pk=uuid.UUID(task_id)).first()
-    if task is None:
-        raise Http404
+    task = find_task(found.adding_tasks.select_related("model"), task_id)
     context = {
         "task": task,
         "dataset": found,
@@ -420,17 +418,11 @@ def addition_row(
 def stop_addition(
     request: HttpRequest, project_id: str, name: str, task_id: str
 ) -> HttpResponse:
-    found = _dataset(request, project_id, name)
-    task = found.adding_tasks.filter(pk=uuid.UUID(task_id)).first()
-    if task is None:
-        raise Http404
-    return _act(
-        request,
-        project_id,
-        name,
-        lambda caller, each: lifecycle.stop(caller, each, task),
-        "It stops. What was added stays.",
-    )
+    """Stop an addition; what was added stays."""
+    found = _dataset(request, project_id, name, Role.EDITOR)
+    if stop_task(request, find_task(found.adding_tasks, task_id)):
+        messages.success(request, "It stops. What was added stays.")
+    return redirect("datasets:dataset", project_id, name)
 
 
 @login_required
@@ -504,8 +496,4 @@ def _archive(
     request: HttpRequest, project_id: str, name: str, task_id: str
 ) -> DatasetArchive:
     found = _dataset(request, project_id, name)
-    task = found.archives.filter(pk=uuid.UUID(task_id)).first()
-    if task is None:
-        raise Http404
-    task.dataset = found
-    return task
+    return find_task(found.archives, task_id)

@@ -9,13 +9,16 @@ class ExportsConfig(AppConfig):
     def ready(self) -> None:
         from exports import erasing, verifying
         from exports.schedules import verifying as scheduled
-        from inferences import erasure
-        from istore.checks.verification import register
+        from inferences.erasure import TraceHolder, trace_holders
+        from istore.checks.verification import Check, checks
 
-        erasure.register(
-            "exports", of_records=erasing.of_records, of_value=erasing.of_value
+        trace_holders.register(
+            "exports",
+            TraceHolder(of_records=erasing.of_records, of_value=erasing.of_value),
         )
-        register("archives", verifying.archives)
-        register("leftovers of exports", verifying.leftovers)
-        register("files of schedules", scheduled.files)
-        register("partial files of schedules", scheduled.partial_files, collects=True)
+        checks.register("archives", Check(verifying.archives))
+        checks.register("leftovers of exports", Check(verifying.leftovers))
+        checks.register("files of schedules", Check(scheduled.files))
+        checks.register(
+            "partial files of schedules", Check(scheduled.partial_files, collects=True)
+        )

@@ -10,7 +10,6 @@ attempt starts over under another key, and ``cleanup`` deletes the old object.
 from __future__ import annotations
 
 import errno
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import timedelta
@@ -27,9 +26,9 @@ from exports.models import ArchiveTask
 from istore.blobs.sinks import HashedSink, storing
 from istore.db.clock import now
 from istore.failpoints import failpoint
+from istore.tasks.lease_keeper import LeaseKeeper
 from istore.tasks.tracking import Failed
 
-REPORT_SECONDS = 1.0
 FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
@@ -72,8 +71,10 @@ def _fill(task: ArchiveTask, members: MemberSet, sink: HashedSink) -> Receipt:
     """Write every member, then the manifest; return the report on the members."""
     archive = KINDS[task.container](sink, task.fixed_at)
     try:
-        reporter = Reporter(task)
-        receipt = Receipt(task.expected_count, archive.scratch(), reporter.tick)
+        # ``record`` and not ``advance``: a later attempt starts over, so this is no progress
+        # that should reset the count of attempts.
+        keeper = LeaseKeeper(task, lambda: {"progress_count": receipt.passed})
+        receipt = Receipt(task.expected_count, archive.scratch(), keeper.renew_if_due)
         sink.on_progress = receipt.tick
         members.warn(task, receipt)
         wanted = FORMATS[task.format]
@@ -96,21 +97,6 @@ def _fill(task: ArchiveTask, members: MemberSet, sink: HashedSink) -> Receipt:
         return receipt
     finally:
         archive.close()
-
-
-class Reporter:
-    """Writes the progress to the task every second, which also renews the lease."""
-
-    def __init__(self, task: ArchiveTask) -> None:
-        self.task = task
-        self.next_at = time.monotonic() + REPORT_SECONDS
-
-    def tick(self, receipt: Receipt) -> None:
-        # ``record`` and not ``advance``: a later attempt starts over, so this is no progress
-        # that should reset the count of attempts.
-        if time.monotonic() >= self.next_at:
-            self.task.record(progress_count=receipt.passed)
-            self.next_at = time.monotonic() + REPORT_SECONDS
 
 
 @contextmanager

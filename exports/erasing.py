@@ -55,7 +55,7 @@ def _start_over(tasks: Any) -> None:
     Raising ``attempt`` makes the next ``record`` of the worker raise ``LeaseLost``.
     """
     tasks.filter(state=TaskState.RUNNING).update(
-        attempt=F("attempt") + 1, lease_until=Now(), rung_at=None
+        attempt=F("attempt") + 1, lease_until=Now(), notified_at=None
     )
 
 

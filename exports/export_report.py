@@ -39,7 +39,7 @@ class Receipt:
     """
 
     def __init__(
-        self, expected: int, skips: IO[bytes], on_tick: Callable[[Receipt], None]
+        self, expected: int, skips: IO[bytes], on_tick: Callable[[], None]
     ) -> None:
         self.expected = expected
         self.written = 0
@@ -76,7 +76,7 @@ class Receipt:
 
     def tick(self) -> None:
         """Report progress, after a member is done or while a slow step goes on."""
-        self._on_tick(self)
+        self._on_tick()
 
     def kept(self) -> dict[str, Any]:
         """Return the report in the form that the task stores."""

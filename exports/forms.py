@@ -9,10 +9,9 @@ from django import forms
 from django.core.exceptions import ValidationError
 from django.http import QueryDict
 
-from exports.api.selections import IDS_MAX
 from exports.formats import FORMATS, Format
 from exports.models import Container
-from exports.selections import Selection
+from exports.selections import IDS_MAX, Selection
 from exports.task_lifecycle import Wanted
 from inferences.search import text
 from inferences.search.filters import InferenceFilter
@@ -72,17 +71,10 @@ class Chosen:
         """
         if self.everything:
             check_says_something(self.question.given)
-        excluded = {"exclude_inference_ids": list(self.excluded)}
-        said = excluded if self.excluded else {}
-        if not self.everything:
-            ids = list(self.ids)
-            return {"only_included": True, "include_inference_ids": ids, **said}
-        written = self.written
-        # The task begins later, so "24h" is made absolute now.
-        written = text.fix(written) if len(written) <= text.QUERY_MAX_CHARS else written
-        if len(written) > text.QUERY_MAX_CHARS:
-            raise ValidationError("The filter is too long to be kept with an export.")
-        return {"query": written, **said} if written else said
+        try:
+            return self.selection().to_json()
+        except ValueError as error:
+            raise ValidationError(str(error)) from None
 
     @property
     def written(self) -> str:

@@ -7,9 +7,7 @@ from typing import Any, Protocol
 
 from django.conf import settings
 from django.db import connection
-from rest_framework.exceptions import ValidationError
 
-from exports.api.selections import SelectionSerializer, asked_of
 from exports.export_report import Receipt
 from exports.members import Batch
 from exports.models import ArchiveTask, ExportTask
@@ -123,6 +121,6 @@ class SelectedInferences:
 
 def _selection(task: Any) -> Selection:
     try:
-        return SelectionSerializer.parse(asked_of(task.selection))
-    except ValidationError as error:
+        return Selection.from_json(task.selection)
+    except ValueError as error:
         raise Failed(f"The selection cannot be read: {error}") from None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any
 
 from django.contrib.postgres.fields import ArrayField
 from django.db import models
@@ -14,7 +14,7 @@ from exports.schedules.models import (  # noqa: F401 tables of this app, too
     ScheduledExport,
 )
 from inferences.models import RegisteredModel
-from istore.models import Project
+from istore.models import AuditEntry, Project
 from istore.tasks.tracking import TaskState, TrackedTask
 from istore.web.filenames import file_stem
 
@@ -118,7 +118,8 @@ class ArchiveTask(TrackedTask):
 class ExportTask(ArchiveTask):
     """An archive of inferences. Its set (``parts``) is fixed when the work starts."""
 
-    runner: ClassVar = "exports.tasks.run_export_task"
+    runner = "exports.tasks.run_export_task"
+    resume_act = "retry"
 
     model = models.ForeignKey(
         RegisteredModel, models.CASCADE, related_name="export_tasks"
@@ -153,6 +154,10 @@ class ExportTask(ArchiveTask):
         from exports.member_sets import SelectedInferences  # imports this module
 
         return SelectedInferences()
+
+    def audit(self, actor: object, act: str, **details: Any) -> None:
+        subject = f"{self.model.model_id} {self.pk}"
+        AuditEntry.write(actor, f"export.{act}", subject, self.project, **details)
 
     def forget_set(self) -> None:
         self.parts.all().delete()

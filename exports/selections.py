@@ -1,14 +1,18 @@
 """Selections: all matching inferences, plus the included ids, minus the excluded ids.
 
 A selection is a value. What it chooses is read from one snapshot when the work starts.
+
+As JSON it has the members of the API's body: ``filters``, ``filter`` and ``query``, which all
+hold, ``include_inference_ids``, ``exclude_inference_ids`` and ``only_included``. Tasks store
+what a caller sent, or ``Selection.to_json`` of what a page chose.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Self
 
 from django.core.exceptions import EmptyResultSet
 from django.db import connection, transaction
@@ -18,10 +22,15 @@ from inferences.models import (
     InferenceQuerySet,
     RegisteredModel,
 )
+from inferences.search import text
+from inferences.search.api.filter_json import read_filter
 from inferences.search.counting import count_matching
 from inferences.search.filters import Filter, InferenceFilter, matching
 from inferences.search.rare_label_scan import all_matching
 from inferences.store import lookup
+
+IDS_MAX = 200_000  # that a caller may name in one selection
+FILTERS = ("filters", "filter", "query")
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +43,51 @@ class Selection:
     filters: Filter | None = field(default_factory=InferenceFilter)
     include: tuple[str, ...] = ()
     exclude: tuple[str, ...] = ()
+
+    @classmethod
+    def of(
+        cls,
+        filters: Filter,
+        include: Sequence[str] = (),
+        exclude: Sequence[str] = (),
+        *,
+        only_included: bool = False,
+    ) -> Self:
+        """Return the selection. Raises ``ValueError`` for a filter beside ``only_included``."""
+        if only_included and filters != InferenceFilter():
+            raise ValueError("Not together with a filter.")
+        chosen = None if only_included else filters
+        return cls(chosen, tuple(include), tuple(exclude))
+
+    @classmethod
+    def from_json(cls, stored: Mapping[str, Any]) -> Self:
+        """Return the selection that a task stored. Raises ``ValueError``.
+
+        Other members, such as those that a worker added, are no part of it.
+        """
+        return cls.of(
+            read_filter({name: stored[name] for name in FILTERS if name in stored}),
+            stored.get("include_inference_ids") or (),
+            stored.get("exclude_inference_ids") or (),
+            only_included=bool(stored.get("only_included")),
+        )
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the selection as a task stores it, its filter as a text query.
+
+        Relative times such as ``since:24h`` become the moments that they mean now. Raises
+        ``ValueError`` for a filter that is too long.
+        """
+        written: dict[str, Any] = {}
+        if self.filters is None:
+            written["only_included"] = True
+        elif self.filters != InferenceFilter():
+            written["query"] = _write(self.filters)
+        if self.include:
+            written["include_inference_ids"] = list(self.include)
+        if self.exclude:
+            written["exclude_inference_ids"] = list(self.exclude)
+        return written
 
     def count(self, model: RegisteredModel, most: int) -> int:
         """Return how many are chosen now; ``most + 1`` means any larger number."""
@@ -72,6 +126,15 @@ class Selection:
             live = model.inferences.live().filter(id__in=row_ids)
             found.update(live.values_list("inference_id", flat=True))
         return [name for name in dict.fromkeys(self.include) if name not in found]
+
+
+def _write(filters: Filter) -> str:
+    written = text.write(filters)
+    if len(written) <= text.QUERY_MAX_CHARS:
+        written = text.fix(written)
+    if len(written) > text.QUERY_MAX_CHARS:
+        raise ValueError("The filter is too long to be stored with a task.")
+    return written
 
 
 NOTHING: tuple[str, tuple[Any, ...]] = (

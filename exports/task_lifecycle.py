@@ -1,4 +1,4 @@
-"""Create, stop and retry export tasks. Each act is audited."""
+"""Create and retry export tasks. Each act is audited."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from django.db import OperationalError, transaction
 from exports.models import Container, ExportTask
 from exports.selections import Selection
 from inferences.models import RegisteredModel
-from istore.api.failures import TIMED_OUT
-from istore.api.problems import Conflict, Problem
-from istore.db.statement_timeout import statement_timeout
-from istore.models import AuditEntry, Project
+from istore.db.statement_timeout import is_timeout, statement_timeout
+from istore.errors import RateLimited, Unprocessable
+from istore.models import Project
+from istore.tasks import control
 
 RETRY_AFTER_SECONDS = 30
 
@@ -33,7 +33,7 @@ class Wanted:
 def open_task(actor: object, model: RegisteredModel, wanted: Wanted) -> ExportTask:
     """Create a task for a worker.
 
-    Raises a 422 for too many inferences, and a 429 for too many open tasks.
+    Raises ``Unprocessable`` for too many inferences, and ``RateLimited`` for too many open tasks.
     """
     count = expected(model, wanted.selection)
     with transaction.atomic():
@@ -47,8 +47,8 @@ def open_task(actor: object, model: RegisteredModel, wanted: Wanted) -> ExportTa
             selection=wanted.asked,
             expected_count=count or 0,
         )
-        _audit(actor, "export.create", task, format=task.format, expected=count)
-        task.ring()
+        task.audit(actor, "create", format=task.format, expected=count)
+        task.notify()
     task.refresh_from_db()
     return task
 
@@ -56,38 +56,30 @@ def open_task(actor: object, model: RegisteredModel, wanted: Wanted) -> ExportTa
 def expected(model: RegisteredModel, selection: Selection) -> int | None:
     """Return how many inferences are chosen now, or None if the count exceeds the timeout.
 
-    Raises a 422 for more than ``ISTORE_EXPORT_MAX``.
+    Raises ``Unprocessable`` for more than ``ISTORE_EXPORT_MAX``.
     """
     most = settings.ISTORE_EXPORT_MAX
     try:
         with statement_timeout():
             count = selection.count(model, most)
     except OperationalError as error:
-        if getattr(error.__cause__, "sqlstate", None) != TIMED_OUT:
+        if not is_timeout(error):
             raise
         return None
     if count > most:
         message = f"More than {most:,} inferences are chosen. Go in parts."
-        raise Problem(422, "too-many-matches", message)
+        raise Unprocessable("too-many-matches", message)
     return count
 
 
-def stop(actor: object, task: ExportTask) -> None:
-    """Stop the task. Raises ``Conflict`` if it has ended."""
-    with transaction.atomic():
-        if not task.stop():
-            raise Conflict("The task has ended already.", "task-already-ended")
-        _audit(actor, "export.stop", task)
+@transaction.atomic
+def retry(actor: object, task: ExportTask) -> bool:
+    """Start a failed or stopped task again. Return False for any other task.
 
-
-def retry(actor: object, task: ExportTask) -> None:
-    """Start a failed or stopped task again. Raises ``Conflict`` for any other task."""
-    with transaction.atomic():
-        _check_room(task.model.project)
-        if not task.resume():
-            message = "Only a task that failed or was stopped is tried again."
-            raise Conflict(message, "task-not-ended")
-        _audit(actor, "export.retry", task)
+    Raises ``RateLimited`` for too many open tasks.
+    """
+    _check_room(task.model.project)
+    return control.resume(actor, task)
 
 
 def _check_room(project: Project) -> None:
@@ -96,9 +88,4 @@ def _check_room(project: Project) -> None:
     active = ExportTask.objects.active().filter(model__project=project)
     if active.count() >= settings.ISTORE_EXPORTS_RUNNING:
         message = f"{settings.ISTORE_EXPORTS_RUNNING} exports of this project are open."
-        raise Problem(429, "rate-limited", message, retry_after=RETRY_AFTER_SECONDS)
-
-
-def _audit(actor: object, action: str, task: ExportTask, **details: Any) -> None:
-    subject = f"{task.model.model_id} {task.pk}"
-    AuditEntry.write(actor, action, subject, task.model.project, **details)
+        raise RateLimited("rate-limited", message, retry_after=RETRY_AFTER_SECONDS)

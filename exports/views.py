@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import uuid
+from functools import partial
 from typing import Any
 
 from django.contrib import messages
@@ -16,25 +16,21 @@ from django.views.decorators.http import (
     require_POST,
     require_safe,
 )
-from rest_framework.exceptions import APIException
 
 from exports import task_lifecycle
 from exports.formats import FORMATS
 from exports.forms import Chosen, NewExportForm
-from exports.listing import NEWEST_FIRST, TaskQuery, page_of
 from exports.models import CONTENT_TYPES, ExportTask
-from inferences.models import RegisteredModel
 from inferences.previews.media import part_of, serve
-from inferences.search.pagination import Pagination
 from inferences.web import visible_model
 from istore import blobs
 from istore.accounts.access import caller_of
+from istore.errors import StoreError
 from istore.models import Role
-from istore.tasks.paging import BadCursor
-from istore.tasks.tracking import TaskState
+from istore.tasks.pages import list_context, resume_task, stop_task
+from istore.tasks.paging import find_task
 from istore.web.pages import render_page
 
-ON_A_PAGE = 25
 IDS_SHOWN = 12
 
 
@@ -43,22 +39,10 @@ IDS_SHOWN = 12
 def tasks(request: HttpRequest, model_id: str) -> HttpResponse:
     """List the exports of a model, newest first."""
     model = visible_model(request, model_id)
-    state = request.GET.get("state", "")
-    if state not in TaskState.values:
-        state = ""
-    cursor = request.GET.get("cursor") or None
-    page = Pagination(NEWEST_FIRST, ON_A_PAGE, cursor=cursor)
-    try:
-        found, following = page_of(model, TaskQuery(state or None, pagination=page))
-    except BadCursor:
-        raise Http404 from None
     context = {
         "model": model,
-        "tasks": found,
-        "next": following,
-        "state": state,
-        "states": TaskState.choices,
         "may_edit": caller_of(request).may(Role.EDITOR, model.project),
+        **list_context(request, model.export_tasks.all()),
     }
     return render(request, "exports/tasks.html", context)
 
@@ -84,8 +68,8 @@ def new(request: HttpRequest, model_id: str) -> HttpResponse:
             return redirect("exports:task", model.project, model.model_id, task.pk)
     except ValidationError as error:
         problem, status = " ".join(error.messages), 400
-    except APIException as error:
-        problem, status = str(error.detail), error.status_code
+    except StoreError as error:
+        problem, status = str(error), error.status
     context = {
         "model": model,
         "form": form,
@@ -100,23 +84,12 @@ def new(request: HttpRequest, model_id: str) -> HttpResponse:
     return render(request, "exports/new.html", context, status=status)
 
 
-def _task_of(model: RegisteredModel, task_id: str) -> ExportTask:
-    try:
-        found = model.export_tasks.filter(pk=uuid.UUID(task_id)).first()
-    except ValueError:
-        found = None
-    if found is None:
-        raise Http404
-    found.model = model
-    return found
-
-
 @login_required
 @require_safe
 def task(request: HttpRequest, model_id: str, task_id: str) -> HttpResponse:
     """Show the progress of an export, and in the end its report. htmx requests a partial."""
     model = visible_model(request, model_id)
-    found = _task_of(model, task_id)
+    found = find_task(model.export_tasks, task_id)
     context: dict[str, Any] = {
         "model": model,
         "task": found,
@@ -157,7 +130,7 @@ def manifest(request: HttpRequest, model_id: str, task_id: str) -> HttpResponse:
 
 
 def _with_archive(request: HttpRequest, model_id: str, task_id: str) -> ExportTask:
-    found = _task_of(visible_model(request, model_id), task_id)
+    found = find_task(visible_model(request, model_id).export_tasks, task_id)
     if not found.has_archive:
         raise Http404
     return found
@@ -166,19 +139,20 @@ def _with_archive(request: HttpRequest, model_id: str, task_id: str) -> ExportTa
 @login_required
 @require_POST
 def stop(request: HttpRequest, model_id: str, task_id: str) -> HttpResponse:
-    return _done(request, model_id, task_id, task_lifecycle.stop)
+    return _done(request, model_id, task_id, stop_task)
 
 
 @login_required
 @require_POST
 def retry(request: HttpRequest, model_id: str, task_id: str) -> HttpResponse:
-    return _done(request, model_id, task_id, task_lifecycle.retry)
+    again = partial(resume_task, resume=task_lifecycle.retry)
+    return _done(request, model_id, task_id, again)
 
 
 def _done(request: HttpRequest, model_id: str, task_id: str, act: Any) -> HttpResponse:
     model = visible_model(request, model_id, Role.EDITOR)
     try:
-        act(caller_of(request), _task_of(model, task_id))
-    except APIException as error:
-        messages.error(request, str(error.detail))
+        act(request, find_task(model.export_tasks, task_id))
+    except StoreError as error:
+        messages.error(request, str(error))
     return redirect("exports:task", model.project, model.model_id, task_id)

@@ -10,14 +10,13 @@ from django.contrib import admin, messages
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse
 
-from inferences.erasure.running import stop_erasure
 from inferences.models import Inference, InferenceKey, RegisteredModel, UploadGrant
 from inferences.models.erasure import ErasureTask
 from inferences.store import soft_deletion
 from inferences.store.protection import Protection, protect_all
 from inferences.store.registration import change_settings
 from inferences.store.soft_deletion import soft_deleted
-from inferences.tasks import ring_for_removals
+from inferences.tasks import notify_removals
 from istore.accounts.access import caller_of
 from istore.admin import ReadOnlyAdmin, ShortPaginator, TaskAdmin
 from istore.upstreams import check_upstream_url
@@ -156,7 +155,7 @@ class InferenceAdmin(ReadOnlyAdmin):
         for model, ids in _by_model(queryset):
             chosen = lambda m=model, i=ids: soft_deleted(m).filter(id__in=i)  # noqa: E731
             done += soft_deletion.intend_removal(caller, model, chosen).count
-            ring_for_removals(model.pk)
+            notify_removals(model.pk)
         messages.success(request, f"{done} inferences are removed for good.")
 
     def _protect(
@@ -229,7 +228,3 @@ class ErasureTaskAdmin(TaskAdmin):
     list_select_related = ["project"]
     exclude = ["value", "salt", "open_batch"]
     actions = ["stop"]
-
-    @staticmethod
-    def stop_task(actor: object, task: ErasureTask) -> bool:
-        return stop_erasure(actor, task)

@@ -12,7 +12,7 @@ class InferencesConfig(AppConfig):
     def ready(self) -> None:
         from istore.checks import health
 
-        health.watched["partitions"] = partitions_left
+        health.watched.register("partitions", partitions_left)
         register_checks()
         from inferences.erasure import traces
 
@@ -20,22 +20,17 @@ class InferencesConfig(AppConfig):
         from inferences.ground_truth import pending_truths
         from inferences.store import recording
 
-        recording.awaited.append(pending_truths.apply)
+        recording.truth_joins.register("pending truths", pending_truths.apply)
         from inferences.maintenance import storage_by_model
         from inferences.store import lost_copies
-        from istore.checks import operations
+        from istore.checks.operations import Panel, panels
 
-        operations.register(
-            "Storage",
-            "operations/_storage.html",
-            storage_by_model.by_model,
-            is_scoped=True,
+        storage, lost = "operations/_storage.html", "operations/_lost_copies.html"
+        panels.register(
+            "Storage", Panel(storage, storage_by_model.by_model, is_scoped=True)
         )
-        operations.register(
-            "Streams without a copy",
-            "operations/_lost_copies.html",
-            lost_copies.panel,
-            is_scoped=True,
+        panels.register(
+            "Streams without a copy", Panel(lost, lost_copies.panel, is_scoped=True)
         )
 
 
@@ -47,20 +42,28 @@ def register_checks() -> None:
         orphan_members,
         zone_map_checks,
     )
-    from istore.checks.verification import register
+    from istore.checks.verification import Check, checks
 
-    register("rows", consistency_checks.rows)  # first: it saves protected records
-    register("intents", consistency_checks.intents)
-    register("ids", consistency_checks.keys)
-    register("counts", consistency_checks.counts)
-    register("segments", zone_map_checks.bounds)
-    register("named objects", consistency_checks.named_objects)
-    register("unnamed objects", orphan_blobs.unnamed_objects, collects=True)
-    register("unnamed members", orphan_members.unnamed_members, collects=True)
-    register("staged uploads", orphan_blobs.staged_uploads, collects=True)
-    register("uploads in parts", orphan_blobs.open_multipart_uploads, collects=True)
+    checks.register(
+        "rows", Check(consistency_checks.rows)
+    )  # first: it saves protected records
+    checks.register("intents", Check(consistency_checks.intents))
+    checks.register("ids", Check(consistency_checks.keys))
+    checks.register("counts", Check(consistency_checks.counts))
+    checks.register("segments", Check(zone_map_checks.bounds))
+    checks.register("named objects", Check(consistency_checks.named_objects))
+    checks.register(
+        "unnamed objects", Check(orphan_blobs.unnamed_objects, collects=True)
+    )
+    checks.register(
+        "unnamed members", Check(orphan_members.unnamed_members, collects=True)
+    )
+    checks.register("staged uploads", Check(orphan_blobs.staged_uploads, collects=True))
+    checks.register(
+        "uploads in parts", Check(orphan_blobs.open_multipart_uploads, collects=True)
+    )
     # Never collected by beat: with another database than yesterday it would empty the blobs.
-    register("objects of no model", orphan_blobs.objects_of_no_model)
+    checks.register("objects of no model", Check(orphan_blobs.objects_of_no_model))
 
 
 def partitions_left() -> str | None:

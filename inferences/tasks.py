@@ -115,9 +115,9 @@ def finish_removals(model_key: int | None = None) -> None:
     for model in models:
         payloads = InferencePayload.objects.beside(model)
         if payloads.filter(removal_at__lte=latest).exists():
-            removal.finish(model)
+            removal.RECORDS.finish(model)
         if payloads.filter(input_removal_at__lte=latest).exists():
-            removal.finish_inputs(model)
+            removal.INPUTS.finish(model)
 
 
 @shared_task
@@ -130,7 +130,7 @@ def tend_vectors(model_key: int | None = None) -> None:
         moving.tend(model)
 
 
-def ring_for_removals(model_key: int) -> None:
+def notify_removals(model_key: int) -> None:
     """Send the queue message of a model's removals.
 
     Without a broker, beat's next round carries them out.

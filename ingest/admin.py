@@ -9,7 +9,7 @@ from django.contrib import admin, messages
 from django.db.models import QuerySet
 from django.http import HttpRequest
 
-from ingest.models import SetAsideEvent
+from ingest.models import DeadLetter
 from ingest.replaying import replay
 from ingest.stream import EventStream
 from istore.admin import ReadOnlyAdmin
@@ -17,8 +17,8 @@ from istore.admin import ReadOnlyAdmin
 SHOWN_BYTES = 20_000
 
 
-@admin.register(SetAsideEvent)
-class SetAsideEventAdmin(ReadOnlyAdmin):
+@admin.register(DeadLetter)
+class DeadLetterAdmin(ReadOnlyAdmin):
     list_display = ["set_aside_at", "reason", "model_id", "inference_id", "replayed_at"]
     list_filter = ["reason", ("replayed_at", admin.EmptyFieldListFilter)]
     search_fields = ["model_id", "inference_id"]
@@ -27,11 +27,11 @@ class SetAsideEventAdmin(ReadOnlyAdmin):
     actions = ["replay"]
 
     @admin.display(description="Payload")
-    def as_it_came(self, event: SetAsideEvent) -> str:
+    def as_it_came(self, event: DeadLetter) -> str:
         return bytes(event.payload)[:SHOWN_BYTES].decode("utf-8", "backslashreplace")
 
     @admin.action(description="Publish again", permissions=["replay"])
-    def replay(self, request: HttpRequest, queryset: QuerySet[SetAsideEvent]) -> None:
+    def replay(self, request: HttpRequest, queryset: QuerySet[DeadLetter]) -> None:
         with closing(EventStream()) as stream:
             try:
                 done = replay(queryset.filter(replayed_at=None), stream)
@@ -41,4 +41,4 @@ class SetAsideEventAdmin(ReadOnlyAdmin):
         messages.success(request, f"{done.published} events published again.")
 
     def has_replay_permission(self, request: HttpRequest) -> bool:
-        return request.user.has_perm("ingest.change_setasideevent")
+        return request.user.has_perm("ingest.change_deadletter")

@@ -7,8 +7,8 @@ class IngestConfig(AppConfig):
     name = "ingest"
 
     def ready(self) -> None:
-        from inferences import erasure
-        from inferences.maintenance.orphan_blobs import know_fates
+        from inferences.erasure import TraceHolder, trace_holders
+        from inferences.maintenance.orphan_blobs import fates
         from inferences.store import pack_rewriting
         from ingest import (
             dead_letters,
@@ -17,14 +17,17 @@ class IngestConfig(AppConfig):
             operations_panel,
             verification,
         )
-        from istore.checks import health, operations
-        from istore.checks.verification import register
+        from istore.checks import health
+        from istore.checks.operations import Panel, panels
+        from istore.checks.verification import Check, checks
 
-        health.watched["listener"] = heartbeat.silence
-        know_fates(verification.fates)
-        pack_rewriting.also_named_by.append(dead_letters.repoint)
-        operations.register(
-            "Events", "operations/_stream.html", operations_panel.stream
+        health.watched.register("listener", heartbeat.silence)
+        fates.register("ingest", verification.fates)
+        pack_rewriting.repoints.register("dead letters", dead_letters.repoint)
+        panels.register(
+            "Events", Panel("operations/_stream.html", operations_panel.stream)
         )
-        register("consumers", verification.dead_consumers, collects=True)
-        erasure.register("events set aside", of_value=erasing.set_aside_events)
+        checks.register("consumers", Check(verification.dead_consumers, collects=True))
+        trace_holders.register(
+            "events set aside", TraceHolder(of_value=erasing.erase_dead_letters)
+        )

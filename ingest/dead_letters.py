@@ -9,7 +9,7 @@ import orjson
 
 from inferences.models.metadata_values import UNSTORABLE
 from ingest.errors import Rejected
-from ingest.models import SetAsideEvent
+from ingest.models import DeadLetter
 from ingest.stream import Entry
 
 DETAIL_CHARS, KEY_CHARS = 2000, 1024  # the rest is cut off
@@ -21,7 +21,7 @@ def set_aside(refused: Iterable[tuple[Entry, Rejected]]) -> None:
     One that is kept already, for the same entry and reason, is skipped: the unique constraint
     ``set_aside_once`` decides.
     """
-    SetAsideEvent.objects.bulk_create(
+    DeadLetter.objects.bulk_create(
         [_row(entry, why) for entry, why in refused],
         batch_size=500,
         ignore_conflicts=True,
@@ -34,7 +34,7 @@ def repoint(pack: str, moved: Mapping[str, str]) -> set[str]:
     ``moved`` has the keys of contents and of markers. Call it in the transaction of the move.
     """
     hour = f"{pack.rpartition('/')[0]}/"
-    rows = SetAsideEvent.objects.filter(
+    rows = DeadLetter.objects.filter(
         metadata_storage_key__startswith=hour, replayed_at=None
     )
     found: set[str] = set()
@@ -54,9 +54,9 @@ def repoint(pack: str, moved: Mapping[str, str]) -> set[str]:
 KEYS = ("data_storage_key", "inference_storage_key", "metadata_storage_key")
 
 
-def _row(entry: Entry, why: Rejected) -> SetAsideEvent:
+def _row(entry: Entry, why: Rejected) -> DeadLetter:
     said = _read(entry.payload)
-    return SetAsideEvent(
+    return DeadLetter(
         stream_id=entry.id,
         reason=why.reason,
         detail=_text(str(why), DETAIL_CHARS),

@@ -5,20 +5,18 @@ from __future__ import annotations
 from inferences.erasure.matching_records import Carried
 from ingest.errors import Rejected
 from ingest.markers import read_event_of, read_marker
-from ingest.models import SetAsideEvent
+from ingest.models import DeadLetter
 from istore import blobs
 from istore.blobs import packs
 from istore.models import Project
 
 
-def set_aside_events(project: Project, carried: Carried) -> int:
+def erase_dead_letters(project: Project, carried: Carried) -> int:
     """Remove the dead letters whose inference carries the value, with their blobs.
 
     Returns how many were removed.
     """
-    rows = SetAsideEvent.objects.filter(
-        metadata_storage_key__startswith=f"{project.pk}/"
-    )
+    rows = DeadLetter.objects.filter(metadata_storage_key__startswith=f"{project.pk}/")
     went = 0
     for row in rows.order_by("pk").iterator(500):
         if _carries(row.metadata_storage_key, carried):

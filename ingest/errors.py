@@ -1,4 +1,4 @@
-"""Why an event did not become a record; ``Reason`` has the values of ``SetAsideEvent.reason``."""
+"""Why an event did not become a record; ``Reason`` has the values of ``DeadLetter.reason``."""
 
 from __future__ import annotations
 

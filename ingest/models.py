@@ -10,7 +10,7 @@ from django.db.models import F, Func, Value
 from istore.models import Project
 
 
-class SetAsideEventQuerySet(models.QuerySet["SetAsideEvent"]):
+class DeadLetterQuerySet(models.QuerySet["DeadLetter"]):
     """Queries of dead letters."""
 
     def of_project(self, project: Project) -> Self:
@@ -32,8 +32,8 @@ class SetAsideEventQuerySet(models.QuerySet["SetAsideEvent"]):
         return self.annotate(project_key=first)
 
 
-class SetAsideEvent(models.Model):
-    """A dead letter: an event, why it was set aside, and its payload as it came.
+class DeadLetter(models.Model):
+    """An event that will not become a record, why, and its payload as it came.
 
     ``manage.py replay_events`` publishes it again; then ``replayed_at`` says when.
     """
@@ -49,12 +49,13 @@ class SetAsideEvent(models.Model):
     set_aside_at = models.DateTimeField(auto_now_add=True)
     replayed_at = models.DateTimeField(null=True, blank=True)
 
-    objects = SetAsideEventQuerySet.as_manager()
+    objects = DeadLetterQuerySet.as_manager()
 
     class Meta:
         ordering = ["-id"]
-        verbose_name = "event set aside"
-        verbose_name_plural = "events set aside"
+        db_table = "ingest_setasideevent"
+        verbose_name = "dead letter"
+        verbose_name_plural = "dead letters"
         constraints = [
             # Makes ``dead_letters.set_aside`` idempotent: after a crash the listener gets the
             # same entry again.

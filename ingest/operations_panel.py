@@ -7,7 +7,7 @@ from datetime import timedelta
 from typing import Any
 
 from ingest import heartbeat
-from ingest.models import SetAsideEvent
+from ingest.models import DeadLetter
 from ingest.stream import EventStream
 
 
@@ -22,5 +22,5 @@ def stream() -> dict[str, Any]:
     return {
         "lag": lag,
         "age": None if seconds is None else timedelta(seconds=seconds),
-        "aside": SetAsideEvent.objects.filter(replayed_at=None).count(),
+        "aside": DeadLetter.objects.filter(replayed_at=None).count(),
     }

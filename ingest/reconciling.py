@@ -17,7 +17,6 @@ from __future__ import annotations
 import random
 from collections import Counter
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from itertools import islice
@@ -25,18 +24,18 @@ from itertools import islice
 import structlog
 from django.conf import settings
 from django.core.cache import cache
-from django.db import connection
 
 from inferences.models import InferencePayload, RegisteredModel
 from inferences.models.row_ids import first_id_at
 from ingest.errors import Rejected
 from ingest.events import InferenceEvent
 from ingest.markers import read_event_of, read_marker
-from ingest.models import SetAsideEvent
+from ingest.models import DeadLetter
 from ingest.reconciliation_state import already_processed
 from ingest.stream import EventStream
 from istore import blobs
 from istore.blobs import packs
+from istore.db.advisory_lock import AdvisoryLock
 from istore.db.clock import now
 from istore.failpoints import failpoint
 
@@ -48,6 +47,8 @@ PACKS_AT_ONCE = (
     100  # compared with the records of an hour at a time: 100,000 keys at most
 )
 MOST = 50_000  # events published by one run; the next run finds the rest
+# A second run at the same time would do the same work again.
+RUN_LOCK = AdvisoryLock("ingest.reconcile")
 
 log = structlog.get_logger(__name__)
 
@@ -79,8 +80,8 @@ class Hour:
 
 def reconcile(stream: EventStream) -> int:
     """Publish lost events again, and return how many."""
-    with _alone() as first:
-        if not first:
+    with RUN_LOCK.try_hold() as is_ours:
+        if not is_ours:
             return 0
         if stream.lag().waiting > settings.ISTORE_LISTENER_BATCH:
             log.info("reconcile waits until the listener has caught up")
@@ -193,7 +194,7 @@ def _answer_keys(hour: Hour) -> Iterator[str]:
 
 def _lost(hour: Hour, markers: list[str]) -> tuple[list[InferenceEvent], bool]:
     """Return the events that were lost, and whether all the others are settled for good."""
-    aside = SetAsideEvent.objects.filter(
+    aside = DeadLetter.objects.filter(
         metadata_storage_key__in=markers, replayed_at=None
     )
     known = set(aside.values_list("metadata_storage_key", flat=True))
@@ -234,18 +235,3 @@ def _batches(markers: Iterable[str]) -> Iterator[list[str]]:
     rest = iter(markers)
     while some := list(islice(rest, AT_ONCE)):
         yield some
-
-
-@contextmanager
-def _alone() -> Iterator[bool]:
-    """Yield whether this is the only run; a second one would do the same work again."""
-    name = ["ingest.reconcile"]
-    with connection.cursor() as cursor:
-        # A lock of the session: PostgreSQL releases it, too, when this worker dies.
-        cursor.execute("SELECT pg_try_advisory_lock(hashtext(%s))", name)
-        (first,) = cursor.fetchone()
-        try:
-            yield first
-        finally:
-            if first:
-                cursor.execute("SELECT pg_advisory_unlock(hashtext(%s))", name)

@@ -11,7 +11,7 @@ from django.db.models import QuerySet
 from django.db.models.functions import Now
 
 from ingest.events import InferenceEvent
-from ingest.models import SetAsideEvent
+from ingest.models import DeadLetter
 from ingest.stream import EventStream
 from istore.db.clock import now
 from istore.failpoints import failpoint
@@ -27,7 +27,7 @@ class Replayed:
     unreadable: int = 0
 
 
-def replay(waiting: QuerySet[SetAsideEvent], stream: EventStream) -> Replayed:
+def replay(waiting: QuerySet[DeadLetter], stream: EventStream) -> Replayed:
     """Publish the events again, oldest first. Those that cannot be parsed stay.
 
     They are marked after they were published: after a crash in between they are published again,
@@ -43,12 +43,12 @@ def replay(waiting: QuerySet[SetAsideEvent], stream: EventStream) -> Replayed:
                 unreadable += 1
         stream.publish(events.values())
         failpoint("replay.published")
-        SetAsideEvent.objects.filter(pk__in=events).update(replayed_at=Now())
+        DeadLetter.objects.filter(pk__in=events).update(replayed_at=Now())
         published += len(events)
     return Replayed(published, unreadable)
 
 
-def _as_published_now(row: SetAsideEvent) -> InferenceEvent:
+def _as_published_now(row: DeadLetter) -> InferenceEvent:
     """Return the event as published now, with the clock error of its first publication.
 
     That error is the distance to the stream's time, which the listener corrects again.
@@ -62,7 +62,7 @@ def _as_published_now(row: SetAsideEvent) -> InferenceEvent:
     return replace(event, event_published_at=now() + distance)
 
 
-def _batches(waiting: QuerySet[SetAsideEvent]) -> Iterator[list[SetAsideEvent]]:
+def _batches(waiting: QuerySet[DeadLetter]) -> Iterator[list[DeadLetter]]:
     last = 0
     while rows := list(waiting.filter(pk__gt=last).order_by("pk")[:AT_ONCE]):
         yield rows

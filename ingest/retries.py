@@ -11,6 +11,7 @@ import structlog
 from botocore.exceptions import BotoCoreError
 from django.db import DatabaseError, InterfaceError, connection
 
+from istore.db.statement_timeout import is_timeout
 from istore.log_values import describe
 
 SHORTEST_SECONDS, LONGEST_SECONDS = 0.1, 5.0  # between attempts; the pause doubles
@@ -18,7 +19,6 @@ SHORTEST_SECONDS, LONGEST_SECONDS = 0.1, 5.0  # between attempts; the pause doub
 # blamed for data errors (22), violated constraints (23), exceeded limits (54) and a statement
 # that took too long (57014).
 OF_THE_SERVER = {"08", "25", "28", "3D", "40", "42", "53", "55", "57", "58"}
-CANCELED = "57014"
 
 Result = TypeVar("Result")
 log = structlog.get_logger(__name__)
@@ -41,7 +41,7 @@ def is_outage(error: Exception) -> bool:
     state = getattr(error.__cause__, "sqlstate", None)
     if state is None:  # the error is the client's: no server answered
         return type(error).__name__ == "OperationalError"
-    return state != CANCELED and state[:2] in OF_THE_SERVER
+    return not is_timeout(error) and state[:2] in OF_THE_SERVER
 
 
 class RetryWhileUnavailable:

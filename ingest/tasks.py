@@ -6,7 +6,7 @@ from celery import shared_task
 
 from inferences.store import reservations
 from ingest import reconciling
-from ingest.models import SetAsideEvent
+from ingest.models import DeadLetter
 from ingest.stream import EventStream
 from istore.db.clock import now
 
@@ -20,7 +20,7 @@ def reconcile() -> None:
 @shared_task
 def free_reservations() -> None:
     """Free ids whose calls were lost; not those of events that may yet be replayed."""
-    aside = SetAsideEvent.objects.filter(replayed_at=None).exclude(inference_id="")
+    aside = DeadLetter.objects.filter(replayed_at=None).exclude(inference_id="")
     keep = set()
     for key, inference_id in aside.values_list("metadata_storage_key", "inference_id"):
         model_key = key.split("/")[1:2]

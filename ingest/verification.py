@@ -22,7 +22,7 @@ from inferences.store.lookup import keys_of
 from ingest.errors import Rejected
 from ingest.events import InferenceEvent
 from ingest.markers import read_event_of, read_marker
-from ingest.models import SetAsideEvent
+from ingest.models import DeadLetter
 from ingest.reconciliation_state import already_processed, is_copy_of
 from ingest.stream import EventStream
 from istore import blobs
@@ -36,7 +36,7 @@ WAITING = Fate()
 def fates(model: RegisteredModel, markers: list[str], scope: Scope) -> dict[str, Fate]:
     """Return what became of the inferences whose markers no record names, by marker."""
     told: dict[str, Fate] = {}
-    aside = SetAsideEvent.objects.filter(
+    aside = DeadLetter.objects.filter(
         metadata_storage_key__in=markers, replayed_at=None
     )
     for key in aside.values_list("metadata_storage_key", flat=True):

@@ -16,7 +16,7 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 from django.urls import URLPattern, re_path
 
-from istore.api.problems import Conflict
+from istore.errors import Conflict
 
 # An id may contain a slash. An unescaped slash is matched as a separator first, and as part
 # of an id last; an escaped one belongs to the id. WSGI decodes both alike, so ``decode_path``
@@ -81,11 +81,11 @@ class AmbiguousModel(Conflict):
     def __init__(self, project_ids: Sequence[str]) -> None:
         self.project_ids = sorted(project_ids)
         super().__init__(
+            "ambiguous-model",
             "Several of your projects have a model of this id. Name the project: "
             "/projects/<project>/models/<model>/…",
-            "ambiguous-model",
         )
-        self.more = {"projects": self.project_ids}
+        self.members = {"projects": self.project_ids}
 
 
 def named_project(request: Any) -> str | None:
@@ -128,4 +128,4 @@ class NamedProject:
             for project_id in error.project_ids
         ]
         context = {"choices": choices, "is_read": request.method in ("GET", "HEAD")}
-        return render(request, "which_project.html", context, status=error.status_code)
+        return render(request, "which_project.html", context, status=error.status)

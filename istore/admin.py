@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 from django.contrib import admin, messages
@@ -13,12 +12,12 @@ from django.core.paginator import Paginator
 from django.db.models import QuerySet
 from django.http import HttpRequest
 from django.utils.functional import cached_property
-from rest_framework.exceptions import APIException
 
 from istore.accounts.access import caller_of
 from istore.accounts.login_throttle import AdminLoginForm, forget_failures_of
 from istore.accounts.token_makers import find_makers
 from istore.accounts.tokens import revoke_token
+from istore.errors import StoreError
 from istore.models import (
     AuditEntry,
     IdempotentCall,
@@ -27,6 +26,7 @@ from istore.models import (
     Token,
     VerifyRun,
 )
+from istore.tasks import control
 from istore.tasks.tracking import TrackedTask
 
 admin.site.site_header = admin.site.site_title = "Inference Store"
@@ -110,7 +110,7 @@ class ShortPaginator(Paginator):
 class TaskAdmin(ReadOnlyAdmin):
     """Tracked tasks: read-only rows with the actions "stop" and "resume" of the API.
 
-    A subclass names the functions of the actions. An action without a function is not offered.
+    ``actions`` names those that a kind has.
     """
 
     list_filter = ["state"]
@@ -118,18 +118,21 @@ class TaskAdmin(ReadOnlyAdmin):
     list_per_page = 50
     paginator = ShortPaginator
     actions = ["stop", "resume"]
-    stop_task: Callable[[object, Any], bool] | None = None
-    resume_task: Callable[[object, Any], bool] | None = None
+
+    @staticmethod
+    def resume_task(actor: object, task: Any) -> bool:
+        """Resume the task; a kind that has conditions of its own replaces this."""
+        return control.resume(actor, task)
 
     @admin.display(description="Done")
     def share(self, task: TrackedTask) -> str:
         return f"{100 * task.share_done:.0f}\N{NO-BREAK SPACE}%"
 
-    @admin.action(description="Stop the selected tasks", permissions=["stop"])
+    @admin.action(description="Stop the selected tasks", permissions=["change_task"])
     def stop(self, request: HttpRequest, queryset: QuerySet[Any]) -> None:
-        self._each(request, queryset, self.stop_task, "asked to stop")
+        self._each(request, queryset, control.stop, "asked to stop")
 
-    @admin.action(description="Resume the selected tasks", permissions=["resume"])
+    @admin.action(description="Resume the selected tasks", permissions=["change_task"])
     def resume(self, request: HttpRequest, queryset: QuerySet[Any]) -> None:
         self._each(request, queryset, self.resume_task, "resumed")
 
@@ -138,17 +141,11 @@ class TaskAdmin(ReadOnlyAdmin):
         for task in tasks:
             try:
                 done += bool(act(caller, task))
-            except APIException as error:
+            except StoreError as error:
                 messages.error(request, f"{task}: {error}")
         messages.success(request, f"{done} tasks {said}.")
 
-    def has_stop_permission(self, request: HttpRequest) -> bool:
-        return self.stop_task is not None and self._may_change(request)
-
-    def has_resume_permission(self, request: HttpRequest) -> bool:
-        return self.resume_task is not None and self._may_change(request)
-
-    def _may_change(self, request: HttpRequest) -> bool:
+    def has_change_task_permission(self, request: HttpRequest) -> bool:
         name = get_permission_codename("change", self.opts)
         return request.user.has_perm(f"{self.opts.app_label}.{name}")
 
@@ -236,7 +233,7 @@ class TokenAdmin(ReadOnlyAdmin):
         "project",
         "role",
         "prefix",
-        "made_by",
+        "creator",
         "last_used_at",
         "expires_at",
         "revoked_at",
@@ -247,8 +244,8 @@ class TokenAdmin(ReadOnlyAdmin):
     exclude = ["digest"]
     actions = ["revoke"]
 
-    @admin.display(description="Made by")
-    def made_by(self, token: Token) -> str:
+    @admin.display(description="Created by")
+    def creator(self, token: Token) -> str:
         maker = find_makers([token])[token.pk]
         problem = maker.problem(token)
         return f"{maker.name} ({problem})" if problem else maker.name

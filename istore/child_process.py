@@ -1,4 +1,10 @@
-"""Child processes of a running store: start, read the output, watch, stop."""
+"""Child processes of a running store: start, read the output, watch, start again, stop.
+
+Who has a loop of its own, as the supervisor has, starts each child that ``is_due`` and calls
+``note_failure`` for each that ended; ``keep_running`` is that loop for one child. (The workers that
+parse bodies and decode pictures answer calls and are replaced by the next call, so they are none
+of these.)
+"""
 
 from __future__ import annotations
 
@@ -14,6 +20,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from logging.handlers import RotatingFileHandler
 from pathlib import Path
+from typing import IO, NoReturn
 
 from istore.lifeline import follow_parent
 
@@ -21,6 +28,8 @@ LOG_BYTES, LOG_FILES = 16 * 1024**2, 3
 FIRST_PAUSE, LONGEST_PAUSE = 0.5, 30.0
 # Failures older than this do not count for the pause.
 MEMORY_SECONDS = 60
+
+log = logging.getLogger(__name__)
 
 
 class Journal:
@@ -52,16 +61,19 @@ class Child:
 
     name: str
     argv: Sequence[str | Path]
-    journal: Journal
+    journal: Journal | None  # None: its output is ours, and its end is logged
     env: Mapping[str, str] | None = None
     cwd: Path | str | None = None
     stop_signal: signal.Signals = signal.SIGTERM
     grace_seconds: float = 3
     become: Callable[[], None] | None = follow_parent
     inherited: Sequence[int] = ()
+    own_session: bool = True  # so that ``kill`` also reaches what it started
     is_held: bool = False  # its standard input is a pipe that closes when we end
     once: bool = False  # it is meant to end, and is not restarted
+    longest_pause: float = LONGEST_PAUSE  # seconds before it is started again
     process: subprocess.Popen[bytes] | None = None
+    reader: threading.Thread | None = None
     start_at: float = 0.0
     failures: deque[float] = field(default_factory=lambda: deque(maxlen=10))
     last_lines: deque[str] = field(default_factory=lambda: deque(maxlen=12))
@@ -73,23 +85,31 @@ class Child:
             cwd=self.cwd,
             env=None if self.env is None else dict(self.env),
             stdin=subprocess.PIPE if self.is_held else subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            start_new_session=True,
+            stdout=None if self.journal is None else subprocess.PIPE,
+            stderr=None if self.journal is None else subprocess.STDOUT,
+            start_new_session=self.own_session,
             preexec_fn=self.become,
             pass_fds=tuple(self.inherited),
         )
-        self.reader = threading.Thread(
-            target=self._read, args=(self.process,), daemon=True
-        )
-        self.reader.start()
+        if self.process.stdout is not None:
+            self.reader = threading.Thread(
+                target=self._read, args=(self.process.stdout,), daemon=True
+            )
+            self.reader.start()
 
-    def _read(self, process: subprocess.Popen[bytes]) -> None:
-        with process.stdout as lines:
+    def _read(self, output: IO[bytes]) -> None:
+        with output as lines:
             for line in lines:
                 text = line.decode(errors="replace").rstrip()
                 self.last_lines.append(text)
-                self.journal.write(self.name, text)
+                self.report(text)
+
+    def report(self, text: str) -> None:
+        """Write a line about the process to the journal, or to the log without one."""
+        if self.journal is None:
+            log.error("%s %s", self.name, text)
+        else:
+            self.journal.write(self.name, text)
 
     @property
     def status(self) -> int | None:
@@ -101,17 +121,22 @@ class Child:
         """Whether the process was started and has not ended."""
         return self.process is not None and self.process.poll() is None
 
+    @property
+    def is_due(self) -> bool:
+        """Whether the process does not run, and the pause after its last end is over."""
+        return self.process is None and time.monotonic() >= self.start_at
+
     def note_failure(self) -> None:
         """Clean up after a process that ended by itself, and set when to start it again.
 
-        The pause doubles with each recent failure, up to ``LONGEST_PAUSE``.
+        The pause doubles with each recent failure, up to ``longest_pause``.
         """
-        self.journal.write(self.name, f"ended with exit status {self.status}")
+        self.report(f"ended with exit status {self.status}")
         self.kill()
         now = time.monotonic()
         self.failures.append(now)
         pause = FIRST_PAUSE * 2 ** (self.recent_failures() - 1)
-        self.process, self.start_at = None, now + min(pause, LONGEST_PAUSE)
+        self.process, self.start_at = None, now + min(pause, self.longest_pause)
 
     def recent_failures(self) -> int:
         """Return the number of failures within ``MEMORY_SECONDS``."""
@@ -120,18 +145,34 @@ class Child:
 
     def ask_to_stop(self) -> None:
         """Send the stop signal if the process runs."""
-        if self.runs:
+        if self.process is not None and self.process.poll() is None:
             self.process.send_signal(self.stop_signal)
 
     def kill(self) -> None:
         """Kill the process and everything it started in its session."""
-        if self.process is not None:
+        if self.process is None:
+            return
+        if self.own_session:
             with suppress(ProcessLookupError, PermissionError):
                 os.killpg(self.process.pid, signal.SIGKILL)
-            self.process.wait()
-            if self.process.stdin:
-                self.process.stdin.close()
+        else:
+            self.process.kill()
+        self.process.wait()
+        if self.process.stdin:
+            self.process.stdin.close()
+        if self.reader is not None:
             self.reader.join(1)
+
+
+def keep_running(child: Child) -> NoReturn:
+    """Run the child for ever: start it again whenever it ends. For a thread of its own."""
+    while True:
+        if child.is_due:
+            child.start()
+        if child.process is not None:
+            child.process.wait()
+            child.note_failure()
+        time.sleep(max(0.0, child.start_at - time.monotonic()))
 
 
 def stop(children: Sequence[Child], hurried: Callable[[], bool]) -> None:
@@ -146,7 +187,7 @@ def stop(children: Sequence[Child], hurried: Callable[[], bool]) -> None:
         waited = time.monotonic() - began
         for child in running:
             if waited > child.grace_seconds or hurried():
-                child.journal.write(child.name, "did not stop in time and is killed")
+                child.report("did not stop in time and is killed")
                 child.kill()
         time.sleep(0.02)
     for child in children:

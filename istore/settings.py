@@ -532,10 +532,10 @@ LOGOUT_REDIRECT_URL = "login"
 
 REST_FRAMEWORK = {
     "DEFAULT_AUTHENTICATION_CLASSES": [
-        "istore.accounts.access.BearerAuthentication",
+        "istore.api.access.BearerAuthentication",
         "rest_framework.authentication.SessionAuthentication",
     ],
-    "DEFAULT_PERMISSION_CLASSES": ["istore.accounts.access.Denied"],
+    "DEFAULT_PERMISSION_CLASSES": ["istore.api.access.Denied"],
     "DEFAULT_PARSER_CLASSES": ["istore.api.parsing.StrictJSONParser"],
     "DEFAULT_RENDERER_CLASSES": ["istore.api.parsing.JSONRenderer"],
     "DEFAULT_SCHEMA_CLASS": "istore.api.schema.Schema",

@@ -15,8 +15,8 @@ from django.views.decorators.http import require_safe
 from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerSplitView
 
 from istore.api import rate_limits
-from istore.api.failures import as_answer
-from istore.api.problems import Problem, plain
+from istore.api.failures import as_store_error
+from istore.api.problems import Problem, problem_response
 from istore.web.request_checks import error_response
 
 
@@ -37,7 +37,7 @@ def favicon(request: HttpRequest) -> HttpResponse:
 
 def _error(request: HttpRequest, status: int, code: str, detail: str) -> HttpResponse:
     if request.path.startswith("/api/"):
-        return plain(status, code, detail)
+        return problem_response(Problem(status, code, detail))
     context = {"status": status, "detail": detail}
     return render(request, "error.html", context, status=status)
 
@@ -128,9 +128,9 @@ def _too_many(request: HttpRequest, caller: str) -> HttpResponse | None:
 
 
 def server_error(request: HttpRequest) -> HttpResponse:
-    """Answer a 500, or the problem that a fault of a server behind this one means."""
-    answer = as_answer(sys.exception())
-    if answer is None:
+    """Answer a 500, or the error that a fault of a server behind this one means."""
+    error = as_store_error(sys.exception())
+    if error is None:
         detail = "Something went wrong on our side."
-        answer = Problem(500, "internal-error", detail)
-    return error_response(request, answer)
+        error = Problem(500, "internal-error", detail)
+    return error_response(request, error)

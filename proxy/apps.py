@@ -7,12 +7,15 @@ class ProxyConfig(AppConfig):
     name = "proxy"
 
     def ready(self) -> None:
-        from istore.checks import health, operations, verification
+        from istore.checks import health
+        from istore.checks.operations import Panel, panels
+        from istore.checks.verification import Check, checks
         from proxy.spool import spool_health
 
-        health.watched["spool"] = spool_health.trouble
-        health.watched["spool files"] = spool_health.files_left
-        verification.register("spool files", spool_health.spool_files)
-        operations.register(
-            "Files of the spool", "operations/_spool_files.html", spool_health.panel
+        health.watched.register("spool", spool_health.trouble)
+        health.watched.register("spool files", spool_health.files_left)
+        checks.register("spool files", Check(spool_health.spool_files))
+        panels.register(
+            "Files of the spool",
+            Panel("operations/_spool_files.html", spool_health.panel),
         )

@@ -6,22 +6,18 @@ either of the two lives. Its standard input is a pipe, whose end tells it that t
 
 from __future__ import annotations
 
-import logging
-import subprocess
 import sys
 import threading
-import time
 
 from django.conf import settings
 
 from istore.blobs.durable_files import make_directory
+from istore.child_process import Child, keep_running
 from istore.uuids import uuid7
 from proxy.spool.spool_files import Ownership
 from proxy.spool.writer import Spool
 
-RESTART_SECONDS = 1.0  # pause before a capture process that ended is replaced
-
-log = logging.getLogger(__name__)
+RESTART_SECONDS = 1.0  # at most, before a capture process that ended is replaced
 
 
 def open_spool() -> Spool:
@@ -34,21 +30,19 @@ def open_spool() -> Spool:
     ownership = Ownership.take(directory, uuid7().replace("-", ""))
     if ownership is None:
         raise OSError("The lock of a new owner is held.")
-    keeper = threading.Thread(target=_keep, args=(ownership,), daemon=True)
-    keeper.start()
+    child = Child(
+        name="capture process",
+        argv=[
+            *(sys.executable, "-m", "proxy.capture.worker"),
+            *(ownership.directory, ownership.owner),
+        ],
+        journal=None,
+        cwd=settings.BASE_DIR,
+        become=None,  # it goes on without the proxy until everything is captured
+        inherited=[ownership.descriptor],
+        own_session=False,
+        is_held=True,
+        longest_pause=RESTART_SECONDS,
+    )
+    threading.Thread(target=keep_running, args=(child,), daemon=True).start()
     return Spool(ownership)
-
-
-def _keep(ownership: Ownership) -> None:
-    """Run capture processes one after the other, for ever."""
-    command = [sys.executable, "-m", "proxy.capture.worker"]
-    while True:
-        capture = subprocess.Popen(
-            [*command, str(ownership.directory), ownership.owner],
-            cwd=settings.BASE_DIR,
-            stdin=subprocess.PIPE,
-            pass_fds=[ownership.descriptor],
-        )
-        status = capture.wait()
-        log.error("The capture process ended with status %d, starting another", status)
-        time.sleep(RESTART_SECONDS)

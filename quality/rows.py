@@ -13,12 +13,12 @@ from django.db import connection
 from inferences.ground_truth.agreement import Predicted
 from inferences.ground_truth.answers import (
     BY_LABEL,
-    finds_things,
     label_names,
     pairs_of,
 )
 from inferences.models import Inference, InferencePayload, RegisteredModel, row_ids
 from inferences.models.ground_truth import GroundTruth
+from inferences.predictions.model_types import type_of
 from inferences.predictions.parse import deconstructed
 from inferences.search.filters import Filter, TruthFilter, matching
 from inferences.search.filters.tree import And
@@ -90,7 +90,7 @@ def _read(model: RegisteredModel, ids: Sequence[int], key: str | None) -> list[R
         cursor.execute(READ, values)
         rows = cursor.fetchall()
     names = label_names(number for row in rows for number in row[2] or ())
-    found = finds_things(model)
+    found = type_of(model.task_type).finds_things
     made = []
     for row_id, written, labels, scores, text, blob, notes, value in rows:
         truth = orjson.loads(written)

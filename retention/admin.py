@@ -8,10 +8,10 @@ from django import forms
 from django.contrib import admin, messages
 from django.db.models import QuerySet
 from django.http import HttpRequest
-from rest_framework.exceptions import APIException
 
 from istore.accounts.access import caller_of
 from istore.admin import TaskAdmin
+from istore.errors import StoreError
 from retention import policies
 from retention.models import RetentionPolicy, RetentionTask
 
@@ -91,7 +91,7 @@ class RetentionPolicyAdmin(admin.ModelAdmin):
         for policy in chosen.select_related("model__project"):
             try:
                 policies.open_task(caller_of(request), policy, dry_run=dry_run)
-            except APIException as error:
+            except StoreError as error:
                 messages.error(request, f"{policy}: {error}")
             else:
                 messages.success(request, f"{policy} is under way.")
@@ -115,5 +115,4 @@ class RetentionTaskAdmin(TaskAdmin):
     search_fields = ["model__model_id__exact"]
     exclude = ["open_batch"]
 
-    stop_task = staticmethod(policies.stop_task)
     resume_task = staticmethod(policies.resume_task)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import uuid
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Self
+from typing import Any, Self
 
 from django.core.validators import MaxValueValidator, MinValueValidator
 from django.db import models
@@ -14,6 +14,7 @@ from django.db.models.functions import Now
 
 from inferences.models import RegisteredModel
 from inferences.models.row_ids import EARLIEST
+from istore.models import AuditEntry
 from istore.tasks.tracking import ACTIVE, TrackedTask, TrackedTaskQuerySet
 
 KEEP = -1  # as maximum_record_age: records are kept for good
@@ -187,6 +188,10 @@ class RetentionTask(TrackedTask, Terms):
     deleted_record_count = models.PositiveBigIntegerField(default=0)
     deleted_blob_count = models.PositiveBigIntegerField(default=0)
     deleted_bytes = models.PositiveBigIntegerField(default=0)
+    # On an object store packs are rewritten without what was removed, or deleted whole.
+    deleted_pack_count = models.PositiveBigIntegerField(default=0)
+    rewritten_pack_count = models.PositiveBigIntegerField(default=0)
+    given_back_bytes = models.PositiveBigIntegerField(default=0)
     # The batch whose intents are committed but which is not yet counted; else null.
     open_batch = models.JSONField(null=True, editable=False)
 
@@ -223,3 +228,13 @@ class RetentionTask(TrackedTask, Terms):
     @property
     def expected(self) -> int:
         return self.total_record_count + self.total_blob_count
+
+    def audit(self, actor: object, act: str, **details: Any) -> None:
+        AuditEntry.write(
+            actor,
+            f"retention_task.{act}",
+            self.model.model_id,
+            self.model.project,
+            retention_task_id=str(self.pk),
+            **details,
+        )

@@ -9,9 +9,10 @@ from django.db import IntegrityError, transaction
 from django.db.models.functions import Now
 
 from inferences.models import RegisteredModel
-from istore.api.problems import Conflict
 from istore.db import clock
+from istore.errors import Conflict
 from istore.models import AuditEntry
+from istore.tasks import control
 from retention.models import KEEP, RetentionPolicy, RetentionTask, Terms
 
 TERMS = [field.name for field in Terms._meta.fields]
@@ -38,7 +39,7 @@ def create_policy(
         if not RetentionPolicy.objects.filter(model=model).exists():
             raise
         message = "The model has a retention policy already."
-        raise Conflict(message, "policy-exists") from None
+        raise Conflict("policy-exists", message) from None
     return policy
 
 
@@ -80,23 +81,16 @@ def open_task(
             if not dry_run:
                 _schedule(policy, at)
             task = _open(actor, policy, at, dry_run=dry_run)
-            AuditEntry.write(
-                actor,
-                "retention_task.create",
-                policy.model.model_id,
-                policy.model.project,
-                retention_task_id=str(task.pk),
-                dry_run=dry_run,
-            )
+            task.audit(actor, "create", dry_run=dry_run)
     except IntegrityError:
         raise already_active() from None
     return task
 
 
 def already_active() -> Conflict:
-    """Return the 409 ``task-already-active``."""
+    """Return the ``Conflict`` ``task-already-active``."""
     message = "A task of this policy is active: wait for its end, or stop it."
-    return Conflict(message, "task-already-active")
+    return Conflict("task-already-active", message)
 
 
 def start_due(at: datetime) -> list[RetentionTask]:
@@ -140,7 +134,7 @@ def _open(
         **{name: getattr(policy, name) for name in TERMS},
         **values,
     )
-    task.ring()
+    task.notify()
     return task
 
 
@@ -150,36 +144,13 @@ def resume_task(actor: object, task: RetentionTask) -> bool:
     Raises ``Conflict`` ``task-already-active`` while another task of the policy is active.
     """
     try:
-        with transaction.atomic():
-            resumed = task.resume()
-            if resumed:
-                _audit_task(actor, "resume", task)
+        return control.resume(actor, task)
     except IntegrityError:
         raise already_active() from None
-    return resumed
-
-
-@transaction.atomic
-def stop_task(actor: object, task: RetentionTask) -> bool:
-    """Stop a task; what is removed stays removed. Return False if it had ended."""
-    stopped = task.stop()
-    if stopped:
-        _audit_task(actor, "stop", task)
-    return stopped
 
 
 def _audit(actor: object, act: str, policy: RetentionPolicy, **values: Any) -> None:
     model = policy.model
     AuditEntry.write(
         actor, f"retention_policy.{act}", model.model_id, model.project, **values
-    )
-
-
-def _audit_task(actor: object, act: str, task: RetentionTask) -> None:
-    AuditEntry.write(
-        actor,
-        f"retention_task.{act}",
-        task.model.model_id,
-        task.model.project,
-        retention_task_id=str(task.pk),
     )

@@ -17,7 +17,7 @@ from istore.db import clock
 from istore.db.statement_timeout import statement_timeout
 from retention.models import Limits, RetentionPolicy
 from retention.surveying import Survey, survey_in_time
-from retention.sweeping import stale
+from retention.sweeping import stale_inputs, stale_records
 
 SAMPLES = 3  # inferences from each end, the oldest and the newest
 LEAST_COLUMNS, MOST_COLUMNS = 7, 90
@@ -124,8 +124,8 @@ def _samples(model: RegisteredModel, limits: Limits) -> list[tuple[Inference, Lo
 
 
 def _ends(model: RegisteredModel, limits: Limits) -> Sequence[Inference]:
-    inputs = stale("inputs", model, LOWEST, first_id_at(limits.inputs)).live()
-    records = stale("records", model, model.first_id, first_id_at(limits.records))
+    inputs = stale_inputs(model, LOWEST, first_id_at(limits.inputs)).live()
+    records = stale_records(model, model.first_id, first_id_at(limits.records))
     found: dict[int, Inference] = {}
     for rows in (records, inputs):
         for ends in (rows.oldest_first(), rows.newest_first()):

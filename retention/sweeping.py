@@ -13,11 +13,12 @@ from __future__ import annotations
 
 import logging
 import time
+from abc import ABC, abstractmethod
 from collections import deque
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Literal, Self
+from typing import ClassVar, Self
 
 from django.conf import settings
 from django.db import DatabaseError, transaction
@@ -26,12 +27,13 @@ from django.db.models import Exists, OuterRef
 from inferences.maintenance import disk_space
 from inferences.models import InferencePayload, InferenceQuerySet, RegisteredModel
 from inferences.models.row_ids import LOWEST, first_id_at
-from inferences.store import removal, scan_bounds
-from inferences.store.removal import Batch
+from inferences.store import pack_rewriting, removal, scan_bounds
+from inferences.store.removal import Batch, Removal
 from istore.db import clock
 from istore.failpoints import failpoint
+from istore.tasks.lease_keeper import LeaseKeeper
 from istore.tasks.tracking import Failed, Stopped, TaskState
-from retention.models import DeleteAction, RetentionPolicy, RetentionTask
+from retention.models import DeleteAction, Limits, RetentionPolicy, RetentionTask
 from retention.surveying import survey
 
 logger = logging.getLogger(__name__)
@@ -43,14 +45,12 @@ LOCKED_PATIENCE = (
 LOCKED_PAUSE = 0.25
 WORTH_VACUUM = 10_000  # removed rows; fewer are left to autovacuum
 
-Kind = Literal["records", "inputs"]
-
 
 @dataclass(frozen=True, slots=True)
 class Open:
     """Intents that are committed and not yet counted, between these two row ids."""
 
-    kind: Kind
+    kind: str  # the name of the removal
     lowest: int
     highest: int
     records: int
@@ -58,11 +58,10 @@ class Open:
     bytes: int
 
     @classmethod
-    def of(cls, kind: Kind, batch: Batch) -> Self:
+    def of(cls, kind: str, batch: Batch) -> Self:
         """Return the open batch of these intents."""
-        records = len(batch.ids) if kind == "records" else 0
         bounds = min(batch.ids), max(batch.ids)
-        return cls(kind, *bounds, records, batch.blobs, batch.bytes)
+        return cls(kind, *bounds, batch.records, batch.blobs, batch.bytes)
 
     def __add__(self, other: Open) -> Open:
         """Return the sum of two batches of one kind."""
@@ -106,11 +105,11 @@ def sweep(task: RetentionTask) -> bool:
         failpoint("retention.counted")
         if not task.dry_run:
             with ThreadPoolExecutor(1, "retention") as thread:
-                run = _Run(task, thread)
-                run.finish_left()
+                _finish_open_batch(task)
                 # Records first: a hard delete of a record also removes its input, in one step.
-                run.remove("records")
-                run.remove("inputs")
+                RecordSweep(task, thread).run()
+                InputSweep(task, thread).run()
+            _rewrite_packs(task)
         failpoint("retention.swept")
     if task.state == TaskState.COMPLETE and not task.dry_run:
         _tidy(task)
@@ -141,49 +140,71 @@ def _was_whole_lately(task: RetentionTask) -> bool:
     return whole.filter(state=TaskState.COMPLETE, created_at__gt=lately).exists()
 
 
-class _Run:
-    """One attempt at a task, by the worker that holds it.
+def _rewrite_packs(task: RetentionTask) -> None:
+    """Rewrite the packs of the model on an object store: only then is what was removed gone."""
+    prefix = f"{task.model.project_id}/{task.model_id}/"
+    with LeaseKeeper(task).in_background():
+        done = pack_rewriting.rewrite_until_done(prefix)
+    task.record(
+        deleted_pack_count=task.deleted_pack_count + done.deleted,
+        rewritten_pack_count=task.rewritten_pack_count + done.rewritten,
+        given_back_bytes=task.given_back_bytes + done.bytes,
+    )
+
+
+def _finish_open_batch(task: RetentionTask) -> None:
+    """Finish the batch that the last worker committed but did not count."""
+    if task.open_batch is None:
+        return
+    left = Open(**task.open_batch)
+    removal.KINDS[left.kind].finish(task.model, between=(left.lowest, left.highest))
+    failpoint("retention.removed")
+    left.count(task)
+    failpoint("retention.batch_counted")
+
+
+class Sweep(ABC):
+    """One attempt to remove everything stale of one kind, by the worker that holds the task.
 
     A thread deletes the blobs, batch after batch, without the database. While it deletes those of
     one batch, the intents of the next are committed and the rows of the last are removed. So at
     most two batches are open.
     """
 
+    kind: ClassVar[Removal]
+
     def __init__(self, task: RetentionTask, thread: ThreadPoolExecutor) -> None:
         self.task, self.model, self.thread = task, task.model, thread
         self.going: deque[Going] = deque()
 
-    def finish_left(self) -> None:
-        """Finish the batch that the last worker committed but did not count."""
-        if self.task.open_batch is None:
-            return
-        left = Open(**self.task.open_batch)
-        finish = {"records": removal.finish, "inputs": removal.finish_inputs}
-        finish[left.kind](self.model, between=(left.lowest, left.highest))
-        failpoint("retention.removed")
-        left.count(self.task)
-        failpoint("retention.batch_counted")
+    @abstractmethod
+    def start(self) -> int:
+        """Return the row id at which the scan begins: a low watermark, or the very first."""
 
-    def remove(self, kind: Kind) -> None:
-        """Remove everything stale of one kind, oldest first."""
-        start = self._start(kind)
+    @abstractmethod
+    def below(self, limits: Limits) -> int:
+        """Return the row id below which the limits let rows go."""
+
+    @abstractmethod
+    def stale(self, above: int, below: int) -> InferenceQuerySet:
+        """Return the rows in ``[above, below)`` that are to go."""
+
+    def run(self) -> None:
+        """Remove everything stale, oldest first."""
         try:
-            below = self._until_none_is_left(kind, start)
-            # A record written below the watermark while it rose is found by a second round.
-            if kind == "inputs" and scan_bounds.raise_sweep_start(self.model, below):
-                self._until_none_is_left(kind, start)
+            self._until_none_is_left(self.start())
         except (Stopped, Failed):
             self._finish_going()  # finish committed intents before the task ends
             raise
 
-    def _until_none_is_left(self, kind: Kind, start: int) -> int:
+    def _until_none_is_left(self, start: int) -> int:
         """Remove batches until nothing is stale, and return the row id below which that holds.
 
         Raises ``TimeoutError`` if rows stay locked for ``LOCKED_PATIENCE`` seconds.
         """
         above, waiting_since = start, time.monotonic()
         while True:
-            batch, below = self._commit_batch(kind, above)
+            batch, below = self._commit_batch(above)
             if batch.ids:
                 self._finish_going(but=1)
                 above, waiting_since = batch.ids[-1] + 1, time.monotonic()
@@ -191,14 +212,14 @@ class _Run:
             self._finish_going()
             if above > start:
                 above = start  # once more from the start, for rows that were locked
-            elif not stale(kind, self.model, start, below).exists():
+            elif not self.stale(start, below).exists():
                 return below
             elif time.monotonic() - waiting_since > LOCKED_PATIENCE:
                 raise TimeoutError(f"Rows of {self.model} stay locked.")
             else:
                 time.sleep(LOCKED_PAUSE)
 
-    def _commit_batch(self, kind: Kind, above: int) -> tuple[Batch, int]:
+    def _commit_batch(self, above: int) -> tuple[Batch, int]:
         """Commit the intents of one batch; return the batch and the row id that was its limit.
 
         Then the thread begins to delete its blobs.
@@ -206,45 +227,27 @@ class _Run:
         with transaction.atomic():
             policy = self._policy()
             limits = self.task.fixed_limits.or_earlier(policy.limits(_now()))
-            limit = limits.records if kind == "records" else limits.inputs
-            below = first_id_at(limit)
-            rows = stale(kind, self.model, above, below)
-            hard = {self.task.delete_action, policy.delete_action} == {
-                DeleteAction.HARD
-            }
-            if kind == "records" and not hard:
-                batch = removal.hide_records(self.model, rows)
-                done = self.task.deleted_record_count + len(batch.ids)
-                self.task.advance(deleted_record_count=done)
-                return batch, below
-            intend = {
-                "records": removal.intend_records,
-                "inputs": removal.intend_inputs,
-            }[kind]
-            batch = intend(self.model, rows)
-            opened = Open.of(kind, batch) if batch.ids else None
-            self._record(opened)
-            failpoint("retention.intending")
-        failpoint("retention.intended")
+            below = self.below(limits)
+            batch, opened = self._intend(policy, self.stale(above, below))
         if opened is not None:
-            self._let_go(opened, batch)
+            failpoint("retention.intended")
+            objects = self.thread.submit(self.kind.delete, batch)
+            self.going.append(Going(opened, batch, objects))
         return batch, below
 
-    def _record(self, opened: Open | None) -> None:
-        """Renew the lease, and write the open batches to the task."""
-        if opened is None:
+    def _intend(
+        self, policy: RetentionPolicy, rows: InferenceQuerySet
+    ) -> tuple[Batch, Open | None]:
+        """Set the intents of one batch, renew the lease, and write the open batches to the task."""
+        batch, opened = self.kind.intend(self.model, rows), None
+        if batch.ids:
+            opened = Open.of(self.kind.name, batch)
+            whole = sum((each.open for each in self.going), start=opened)
+            self.task.record(open_batch=asdict(whole))
+        else:
             self.task.record()
-            return
-        whole = sum((each.open for each in self.going), start=opened)
-        self.task.record(open_batch=asdict(whole))
-
-    def _let_go(self, opened: Open, batch: Batch) -> None:
-        """Have the thread delete the blobs of the batch."""
-        delete = {
-            "records": removal.delete_objects,
-            "inputs": removal.delete_inputs,
-        }[opened.kind]
-        self.going.append(Going(opened, batch, self.thread.submit(delete, batch)))
+        failpoint("retention.intending")
+        return batch, opened
 
     def _finish_going(self, but: int = 0) -> None:
         """Wait for the blobs of all batches but the newest ``but``, then remove their rows."""
@@ -252,12 +255,8 @@ class _Run:
             first = self.going.popleft()
             first.objects.result()
             left = self.going[0].open if self.going else None
-            clear = {
-                "records": removal.remove_rows,
-                "inputs": removal.clear_inputs,
-            }[first.open.kind]
             with transaction.atomic():
-                clear(self.model, first.batch)
+                self.kind.clear(self.model, first.batch)
                 first.open.count(self.task, left)
                 failpoint("retention.removed")
             failpoint("retention.batch_counted")
@@ -275,23 +274,64 @@ class _Run:
             raise Stopped("The policy was deleted.")
         return policy
 
-    def _start(self, kind: Kind) -> int:
-        """Return the row id at which the scan begins: a low watermark, or the very first."""
-        if kind == "records":
-            return self.model.first_id
+
+class RecordSweep(Sweep):
+    """Removes records, or hides them where the task or the policy is to delete softly."""
+
+    kind = removal.RECORDS
+
+    def start(self) -> int:
+        return self.model.first_id
+
+    def below(self, limits: Limits) -> int:
+        return first_id_at(limits.records)
+
+    def stale(self, above: int, below: int) -> InferenceQuerySet:
+        return stale_records(self.model, above, below)
+
+    def _intend(
+        self, policy: RetentionPolicy, rows: InferenceQuerySet
+    ) -> tuple[Batch, Open | None]:
+        if {self.task.delete_action, policy.delete_action} == {DeleteAction.HARD}:
+            return super()._intend(policy, rows)
+        batch = removal.hide_records(self.model, rows)
+        done = self.task.deleted_record_count + len(batch.ids)
+        self.task.advance(deleted_record_count=done)
+        return batch, None
+
+
+class InputSweep(Sweep):
+    """Removes inputs, and raises the low watermark at which the next scan begins."""
+
+    kind = removal.INPUTS
+
+    def start(self) -> int:
         return LOWEST if self.task.is_whole else self.model.blob_gone_before
 
+    def below(self, limits: Limits) -> int:
+        return first_id_at(limits.inputs)
 
-def stale(
-    kind: Kind, model: RegisteredModel, above: int, below: int
-) -> InferenceQuerySet:
-    """Return the rows in ``[above, below)`` that a sweep of this kind removes.
+    def stale(self, above: int, below: int) -> InferenceQuerySet:
+        return stale_inputs(self.model, above, below)
 
-    For inputs this includes soft-deleted records, whose inputs age, too.
+    def _until_none_is_left(self, start: int) -> int:
+        below = super()._until_none_is_left(start)
+        # A record written below the watermark while it rose is found by a second round.
+        if scan_bounds.raise_sweep_start(self.model, below):
+            return super()._until_none_is_left(start)
+        return below
+
+
+def stale_records(model: RegisteredModel, above: int, below: int) -> InferenceQuerySet:
+    """Return the records in ``[above, below)`` that a sweep removes."""
+    return model.inferences.unprotected().filter(id__gte=above, id__lt=below).live()
+
+
+def stale_inputs(model: RegisteredModel, above: int, below: int) -> InferenceQuerySet:
+    """Return the rows in ``[above, below)`` whose inputs a sweep removes.
+
+    This includes soft-deleted records, whose inputs age, too.
     """
-    rows = model.inferences.unprotected().filter(id__gte=above, id__lt=below)
-    if kind == "records":
-        return rows.live()
     # The range is repeated for the payloads, because the planner does not carry it over.
     kept = InferencePayload.objects.beside(OuterRef("registered_model")).filter(
         id=OuterRef("id"),
@@ -300,6 +340,7 @@ def stale(
         input_removal_at=None,
         removal_at=None,
     )
+    rows = model.inferences.unprotected().filter(id__gte=above, id__lt=below)
     return rows.filter(Exists(kept.exclude(data_storage_key="")))
 
 

@@ -7,7 +7,7 @@ from typing import Any
 from django.contrib import messages
 from django.contrib.auth.decorators import login_required
 from django.core.exceptions import PermissionDenied
-from django.http import Http404, HttpRequest, HttpResponse, QueryDict
+from django.http import HttpRequest, HttpResponse, QueryDict
 from django.shortcuts import redirect, render
 from django.views.decorators.http import (
     require_http_methods,
@@ -16,21 +16,20 @@ from django.views.decorators.http import (
 )
 
 from inferences.models import RegisteredModel
-from inferences.search.pagination import Pagination
 from inferences.web import visible_model
 from istore.accounts.access import caller_of
-from istore.api.problems import Conflict
+from istore.errors import Conflict
 from istore.models import Role
-from istore.tasks.paging import BadCursor
-from istore.tasks.tracking import TaskState
+from istore.tasks import pages
+from istore.tasks.pages import list_context
+from istore.tasks.paging import find_task
 from istore.web.pages import render_page
 from retention import policies
 from retention.forms import PolicyForm
-from retention.listing import TaskQuery, uuid_of
-from retention.models import RetentionPolicy, RetentionTask
+from retention.models import RetentionPolicy
 from retention.previewing import Preview, preview
 
-LATEST, ON_A_PAGE = 5, 25
+LATEST = 5
 
 
 def _policy_of(model: RegisteredModel) -> RetentionPolicy | None:
@@ -114,26 +113,7 @@ def tasks(request: HttpRequest, model_id: str) -> HttpResponse:
     if request.method == "POST":
         return _start(request, model_id)
     model = visible_model(request, model_id)
-    state = request.GET.get("state", "")
-    if state not in TaskState.values:
-        state = ""
-    query = TaskQuery(
-        state=state or None,
-        pagination=Pagination(
-            "desc", ON_A_PAGE, cursor=request.GET.get("cursor") or None
-        ),
-    )
-    try:
-        page, following = query.page(model)
-    except BadCursor:
-        raise Http404 from None
-    context = {
-        "model": model,
-        "tasks": page,
-        "next": following,
-        "state": state,
-        "states": TaskState.choices,
-    }
+    context = {"model": model, **list_context(request, model.retention_tasks.all())}
     return render(request, "retention/tasks.html", context)
 
 
@@ -147,18 +127,9 @@ def _start(request: HttpRequest, model_id: str) -> HttpResponse:
     try:
         task = policies.open_task(caller_of(request), present, dry_run=dry_run)
     except Conflict as error:
-        messages.error(request, str(error.detail))
+        messages.error(request, str(error))
         return redirect("retention:policy", model.project, model.model_id)
     return redirect("retention:task", model.project, model.model_id, task.pk)
-
-
-def _task_of(model: RegisteredModel, task_id: str) -> RetentionTask:
-    known = uuid_of(task_id)
-    found = model.retention_tasks.filter(pk=known).first() if known else None
-    if found is None:
-        raise Http404
-    found.model = model
-    return found
 
 
 @login_required
@@ -166,7 +137,8 @@ def _task_of(model: RegisteredModel, task_id: str) -> RetentionTask:
 def task(request: HttpRequest, model_id: str, task_id: str) -> HttpResponse:
     """Show the progress of a task, and in the end its report. htmx requests a partial."""
     model = visible_model(request, model_id)
-    context: dict[str, Any] = {"model": model, "task": _task_of(model, task_id)}
+    found = find_task(model.retention_tasks, task_id)
+    context: dict[str, Any] = {"model": model, "task": found}
     partial = "retention/_task.html"
     if request.GET.get("part") == "row":
         partial = "retention/_row.html"
@@ -179,9 +151,7 @@ def task(request: HttpRequest, model_id: str, task_id: str) -> HttpResponse:
 def stop_task(request: HttpRequest, model_id: str, task_id: str) -> HttpResponse:
     """Stop a task, and show its page."""
     model = visible_model(request, model_id, Role.EDITOR)
-    stopped = policies.stop_task(caller_of(request), _task_of(model, task_id))
-    if not stopped:
-        messages.error(request, "The task had ended already.")
+    pages.stop_task(request, find_task(model.retention_tasks, task_id))
     return redirect("retention:task", model.project, model.model_id, task_id)
 
 
@@ -191,8 +161,9 @@ def resume_task(request: HttpRequest, model_id: str, task_id: str) -> HttpRespon
     """Resume a task, and show its page."""
     model = visible_model(request, model_id, Role.EDITOR)
     try:
-        if not policies.resume_task(caller_of(request), _task_of(model, task_id)):
-            messages.error(request, "Only a stopped or failed task can be resumed.")
+        pages.resume_task(
+            request, find_task(model.retention_tasks, task_id), policies.resume_task
+        )
     except Conflict as error:
-        messages.error(request, str(error.detail))
+        messages.error(request, str(error))
     return redirect("retention:task", model.project, model.model_id, task_id)

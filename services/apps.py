@@ -10,4 +10,4 @@ class ServicesConfig(AppConfig):
         from inferences.search.vectors import text_embedding
         from services import embedding
 
-        text_embedding.register(embedding.embed)
+        text_embedding.embedders.register("services", embedding.embed)

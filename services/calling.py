@@ -7,7 +7,7 @@ import time
 from dataclasses import dataclass
 from typing import Any
 
-from istore.api.problems import Problem
+from istore.errors import Unavailable
 from services import proxy_relay, sessions
 from services.models import InferenceSession
 
@@ -27,7 +27,10 @@ class Called:
 
 
 def call(actor: object, session: InferenceSession, request: Any) -> Called:
-    """Call the session, wait, and return the result. Failures are in it, never raised."""
+    """Call the session, wait, and return the result, which says if the call failed.
+
+    Raises ``Conflict`` if the session has ended.
+    """
     from inference_store.adapters import create_pipeline
 
     service = session.service
@@ -50,8 +53,8 @@ def call(actor: object, session: InferenceSession, request: Any) -> Called:
             connection.close()
     except OSError as error:
         return Called(error=f"The answer broke off: {error}")
-    except Problem as problem:
-        return Called(error=str(problem.detail))
+    except Unavailable as error:
+        return Called(error=str(error))
     seconds = time.monotonic() - began
     if response.status >= 300:
         return Called(error=_describe(content, response.status), seconds=seconds)

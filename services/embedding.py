@@ -8,7 +8,7 @@ from typing import Any
 from uuid import UUID
 
 from inferences.models import RegisteredModel
-from istore.api.problems import Conflict, Problem
+from istore.errors import Conflict, UpstreamFailed
 from services import calling
 from services.models import InferenceService, Status
 
@@ -19,8 +19,8 @@ PATHS = (("embedding",), ("data", 0, "embedding"), ("outputs", 0, "data"))
 def embed(model: RegisteredModel, text: str) -> Sequence[float]:
     """Return the vector of a text, from a ready session of the service that the model names.
 
-    Raises ``Problem``: 409 if no session is ready, 502 for an answer without a vector. It is
-    a call like any other, and is stored if the service says so.
+    Raises ``Conflict`` if no session is ready, and ``UpstreamFailed`` for an answer without a
+    vector. It is a call like any other, and is stored if the service says so.
     """
     session = (
         _service(model)
@@ -31,15 +31,15 @@ def embed(model: RegisteredModel, text: str) -> Sequence[float]:
     )
     if session is None:
         message = "No session of the model's text embedding service is ready."
-        raise Conflict(message, "text-embedding-not-ready")
+        raise Conflict("text-embedding-not-ready", message)
     called = calling.call(ACTOR, session, {"text": text})
     if called.error:
         message = f"The text embedding service did not answer: {called.error}"
-        raise Problem(502, "upstream-invalid", message)
+        raise UpstreamFailed("upstream-invalid", message)
     vector = vector_in(json.loads(called.text))
     if vector is None:
         message = "The text embedding service answered without a vector."
-        raise Problem(502, "upstream-invalid", message)
+        raise UpstreamFailed("upstream-invalid", message)
     return vector
 
 
@@ -51,7 +51,7 @@ def _service(model: RegisteredModel) -> InferenceService:
         found = None
     if found is None:
         message = "The project has not the text embedding service that the model names."
-        raise Conflict(message, "text-embedding-not-ready")
+        raise Conflict("text-embedding-not-ready", message)
     return found
 
 

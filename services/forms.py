@@ -9,9 +9,9 @@ from typing import Any
 from django import forms
 from django.conf import settings
 
-from istore.api.parsing import read_json
-from istore.api.problems import Problem
 from istore.db.clock import now
+from istore.errors import StoreError
+from istore.json_text import read_json
 from istore.models import Project
 from istore.outside_ids import OUTSIDE_ID
 from services.models import Runner
@@ -48,7 +48,7 @@ class JSONTextField(forms.CharField):
             return None
         try:
             return read_json(text.encode())
-        except (Problem, UnicodeEncodeError) as error:
+        except (StoreError, UnicodeEncodeError) as error:
             raise forms.ValidationError(str(error)) from None
 
 

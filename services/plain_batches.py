@@ -14,7 +14,7 @@ from typing import Any
 
 import orjson
 
-from istore.api.parsing import write_json
+from istore.json_text import write_json
 
 USAGE = "usage"  # counts of the whole request: only the first part keeps them
 

@@ -16,7 +16,7 @@ from django.conf import settings
 from django.http import StreamingHttpResponse
 from django.http.response import HttpResponseBase
 
-from istore.api.problems import Problem
+from istore.errors import Unavailable
 from services.models import InferenceSession
 from services.runners.servers import IN_A_PATH
 
@@ -70,7 +70,7 @@ def ask(
 ) -> tuple[http.client.HTTPConnection, http.client.HTTPResponse]:
     """Send the call; return the connection and the response, whose body is not read yet.
 
-    Raises ``Problem`` if the proxy does not answer.
+    Raises ``StoreError`` if the proxy does not answer.
     """
     parts = urlsplit(settings.ISTORE_PROXY_INTERNAL_URL)
     is_safe = parts.scheme == "https"
@@ -87,7 +87,7 @@ def ask(
         connection.close()
         log.warning("The proxy does not answer: %s", type(error).__name__)
         message = "The proxy does not answer. Try again soon."
-        raise Problem(503, "dependency-unavailable", message, retry_after=2) from None
+        raise Unavailable("dependency-unavailable", message, retry_after=2) from None
 
 
 def passed_back(

@@ -14,8 +14,8 @@ from django.db import transaction
 from django.db.models import F
 from django.db.models.functions import Coalesce, Now
 
-from istore.api.problems import Conflict, invalid
 from istore.db.clock import now
+from istore.errors import Conflict, Invalid
 from istore.failpoints import failpoint
 from istore.models import AuditEntry, Project
 from services.models import (
@@ -43,11 +43,11 @@ def create_service(actor: object, project: Project, **values: Any) -> InferenceS
 
 @transaction.atomic
 def remove_service(actor: object, service: InferenceService) -> None:
-    """Delete a service and its sessions; 409 (``service-in-use``) if one has not ended."""
+    """Delete a service and its sessions. Raises ``Conflict`` if one has not ended."""
     locked = InferenceService.objects.select_for_update().get(pk=service.pk)
     if locked.sessions.live().exists():
         message = "It has sessions that have not ended. Terminate them first."
-        raise Conflict(message, "service-in-use")
+        raise Conflict("service-in-use", message)
     AuditEntry.write(
         actor, "service.delete", service.id.hex, service.project, name=service.name
     )
@@ -72,7 +72,7 @@ def start_session(
         # keeps the service from being deleted meanwhile.
         Project.objects.select_for_update().get(pk=service.project_id)
         if not InferenceService.objects.filter(pk=service.pk).exists():
-            raise invalid("There is no such service.", "inferenceService")
+            raise Invalid("There is no such service.", "inferenceService")
         _check_room(service.project)
         is_ready = service.runner == Runner.MOCK  # a mock needs no start
         session = InferenceSession.objects.create(
@@ -94,7 +94,7 @@ def start_session(
 def issue_token(
     actor: object, session: InferenceSession, expires_at: datetime | None = None
 ) -> str:
-    """Create a further token of a live session, and return its secret; 409 if it has ended."""
+    """Create a further token of a live session, and return its secret. Raises ``Conflict``."""
     with transaction.atomic():
         held = InferenceSession.objects.select_for_update().get(pk=session.pk)
         if not held.is_live or held.is_expired(now()):
@@ -153,20 +153,20 @@ def note_failed(session: InferenceSession, reason: str) -> bool:
     return failed
 
 
-def state_problem(session: InferenceSession, at: datetime) -> Exception | None:
-    """Return the problem why a session can never be called again; None while it is live."""
+def state_problem(session: InferenceSession, at: datetime) -> Conflict | None:
+    """Return the error that says why a session can never be called again; None while it is live."""
     if not session.is_live:
         return ended(session)
     if session.is_expired(at):
-        return Conflict(f"The session has ended. {EXPIRED}", "session-terminated")
+        return Conflict("session-terminated", f"The session has ended. {EXPIRED}")
     return None
 
 
 def ended(session: InferenceSession) -> Conflict:
     if session.status == Status.ERROR:
-        return Conflict(f"The session failed. {session.reason}", "session-failed")
+        return Conflict("session-failed", f"The session failed. {session.reason}")
     reason = EXPIRED if session.is_live else session.reason
-    return Conflict(f"The session has ended. {reason}", "session-terminated")
+    return Conflict("session-terminated", f"The session has ended. {reason}")
 
 
 def _expiry(wanted: datetime | None) -> datetime:
@@ -175,10 +175,10 @@ def _expiry(wanted: datetime | None) -> datetime:
     if wanted is None:
         return min(at + timedelta(hours=settings.ISTORE_SESSION_HOURS), longest)
     if wanted <= at:
-        raise invalid("This moment has passed.", "expires")
+        raise Invalid("This moment has passed.", "expires")
     if wanted > longest:
         most = settings.ISTORE_SESSION_HOURS_MAX
-        raise invalid(f"A session lasts {most} hours at most.", "expires")
+        raise Invalid(f"A session lasts {most} hours at most.", "expires")
     return wanted
 
 
@@ -186,7 +186,7 @@ def _check_room(project: Project) -> None:
     most = settings.ISTORE_SESSIONS_OPEN
     if InferenceSession.objects.live().filter(service__project=project).count() >= most:
         message = f"The project has {most} sessions that have not ended."
-        raise Conflict(message, "too-many-sessions")
+        raise Conflict("too-many-sessions", message)
 
 
 def _live(session: InferenceSession) -> Any:

@@ -21,11 +21,11 @@ from django.views.decorators.http import (
     require_POST,
     require_safe,
 )
-from rest_framework.exceptions import APIException
 
 from inferences.models import RegisteredModel
 from inferences.web.view_models.json_text import highlight
 from istore.accounts.access import caller_of
+from istore.errors import StoreError
 from istore.models import Role
 from istore.web.pages import render_page, require
 from services import calling, session_reaper, sessions
@@ -134,8 +134,8 @@ def delete_service(request: HttpRequest, service_id: UUID) -> HttpResponse:
     found = visible_service(request, service_id, Role.EDITOR)
     try:
         sessions.remove_service(caller_of(request), found)
-    except APIException as error:
-        messages.error(request, str(error.detail))
+    except StoreError as error:
+        messages.error(request, str(error))
         return redirect("services:service", found.pk)
     messages.success(request, f"{found} is removed.")
     return redirect("services:services")
@@ -202,8 +202,8 @@ def _start(
 ) -> HttpResponse:
     try:
         session, secret = sessions.start_session(caller_of(request), found, **given)
-    except APIException as error:
-        messages.error(request, "The session cannot be started: " + _describe(error))
+    except StoreError as error:
+        messages.error(request, f"The session cannot be started: {error.message}")
         return redirect("services:service", found.pk)
     return _page(request, found, secret=secret, started=session)
 
@@ -241,10 +241,3 @@ def _page(
 
 def _text(value: Any) -> str:
     return json.dumps(value) if value else ""
-
-
-def _describe(error: APIException) -> str:
-    detail = error.detail
-    while isinstance(detail, dict | list):
-        detail = next(iter(detail.values() if isinstance(detail, dict) else detail))
-    return str(detail)

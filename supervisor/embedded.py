@@ -16,16 +16,19 @@ import signal
 import stat
 import subprocess
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 from urllib.parse import quote
 
 import psycopg
 import redis
 from psycopg import sql
 
+from istore.child_process import Child, Journal, stop
 from istore.home import Home
 from istore.service_user import ServiceUser
 from istore.tasks.broker import connect
@@ -34,6 +37,7 @@ POSTGRES_MAJOR = "18"
 # OWNER is the superuser that creates the database and its extension, and nothing else. The
 # store connects as ROLE, which owns the database and has no other rights.
 OWNER, ROLE = "istore", "istore_app"
+READY_SECONDS = 60  # for servers without a supervisor
 MIB, GIB = 1024**2, 1024**3
 ENVIRONMENT = {"PATH": os.defpath, "LC_ALL": "C", "TZ": "UTC"}
 # For tests only: a crash of the machine may lose everything.
@@ -76,7 +80,9 @@ class Postgres:
     user: ServiceUser
     careless: bool = False
 
+    name = "postgres"
     stop_signal = signal.SIGINT  # fast shutdown; SIGTERM waits for every session to end
+    grace_seconds = 60
 
     @cached_property
     def programs(self) -> Path:
@@ -293,7 +299,9 @@ class Valkey:
     home: Home
     user: ServiceUser
 
+    name = "redis"
     stop_signal = signal.SIGTERM
+    grace_seconds = 4
 
     @cached_property
     def program(self) -> Path:
@@ -363,33 +371,54 @@ class Valkey:
 Server = Postgres | Valkey
 
 
-def start(server: Server, **popen: object) -> subprocess.Popen[bytes]:
-    """Start the prepared server. Call it in the main thread (see ``istore.lifeline``)."""
-    return subprocess.Popen(
+def child_of(server: Server, journal: Journal, **options: Any) -> Child:
+    """Return the process of a prepared server; start it in the main thread (``istore.lifeline``)."""
+    return Child(
+        server.name,
         server.argv(),
-        cwd="/",
+        journal,
         env=ENVIRONMENT,
-        stdin=subprocess.DEVNULL,
-        start_new_session=True,
-        preexec_fn=server.becoming(),
-        **popen,
+        cwd="/",
+        stop_signal=server.stop_signal,
+        grace_seconds=server.grace_seconds,
+        become=server.becoming(),
+        **options,
     )
 
 
-def wait_until_ready(
-    server: Server, process: subprocess.Popen[bytes], seconds: float
-) -> None:
-    """Wait until the server answers. Raises ``Unusable`` when it ends or the time is over.
+@contextmanager
+def running(home: Home, *, careless: bool = False) -> Iterator[None]:
+    """Run both servers of a home with its database, without a supervisor, during the block.
 
-    After a crash the server recovers first, which may take minutes.
+    Their output goes to ``servers.log`` in the home. Raises ``Unusable`` if one does not start.
     """
-    name = type(server).__name__
-    deadline = time.monotonic() + seconds
+    user = ServiceUser.for_home(home.root)
+    make_run_directory(home, user)
+    database, broker = Postgres(home, user, careless=careless), Valkey(home, user)
+    journal = Journal(home.root / "servers.log", echo=False)
+    children: list[Child] = []
+    try:
+        for server in (database, broker):
+            server.prepare()
+            children.append(child_of(server, journal))
+            children[-1].start()
+        for server, child in zip((database, broker), children, strict=True):
+            _wait_until_ready(server, child)
+        database.create_database()
+        yield
+    finally:
+        stop(children, hurried=lambda: False)
+        journal.close()
+
+
+def _wait_until_ready(server: Server, child: Child) -> None:
+    """Wait until the server answers. Raises ``Unusable`` when it ends or takes too long."""
+    deadline = time.monotonic() + READY_SECONDS
     while not server.ready():
-        if process.poll() is not None:
-            raise Unusable(f"{name} ended with exit status {process.returncode}.")
+        if child.status is not None:
+            raise Unusable(f"{child.name} ended with exit status {child.status}.")
         if time.monotonic() > deadline:
-            raise Unusable(f"{name} did not answer within {seconds:.0f} seconds.")
+            raise Unusable(f"{child.name} did not answer in {READY_SECONDS} seconds.")
         time.sleep(0.05)
 
 

@@ -13,6 +13,7 @@ from django.db import DatabaseError, connection
 
 from istore.checks import health
 from istore.child_process import Child
+from istore.db.advisory_lock import AdvisoryLock
 from istore.lifeline import SUPERVISED
 from istore.probes import answers_ok, in_the_way, worker_answers
 from istore.web import static_files
@@ -22,10 +23,10 @@ from supervisor.supervise import Failed, Supervisor
 
 DATABASE_SECONDS = 600  # recovery after a crash may take minutes
 STATIC_SECONDS = 120
-SERVER_GRACE, DATABASE_GRACE = 4, 60
+SERVER_GRACE = 4
 SESSIONS_GRACE = 15  # seconds; its process guard stops what takes longer
 WORKER_THREADS, EXPORT_THREADS = 2, 2
-MIGRATION_LOCK = 0x15704E  # arbitrary key of the advisory lock, used by nothing else
+MIGRATION_LOCK = AdvisoryLock(0x15704E)  # an arbitrary number, used by nothing else
 MANAGE = [sys.executable, str(settings.BASE_DIR / "manage.py")]
 
 
@@ -77,20 +78,23 @@ def start_servers(supervisor: Supervisor) -> None:
     """Start database and broker, or wait for the external ones that the settings name."""
     home, user = supervisor.home, supervisor.user
     database, broker = embedded.Postgres(home, user), embedded.Valkey(home, user)
-    wanted: dict[str, embedded.Server] = {}
+    wanted: list[embedded.Server] = []
     if not external.database_is_given():
-        wanted["postgres"] = database
+        wanted.append(database)
     if not external.redis_is_given():
-        wanted["redis"] = broker
+        wanted.append(broker)
     if wanted and user.is_someone_else:
         supervisor.journal.write("up", "started as root: prefer an ordinary user")
     try:
-        for name, server in wanted.items():
+        for server in wanted:
             server.prepare()
-            _start_server(supervisor, name, server)
-        for name, server in wanted.items():
-            supervisor.wait(server.ready, name, DATABASE_SECONDS)
-        if "postgres" in wanted:
+            locks = [supervisor.servers_lock]
+            supervisor.add(
+                embedded.child_of(server, supervisor.journal, inherited=locks)
+            )
+        for server in wanted:
+            supervisor.wait(server.ready, server.name, DATABASE_SECONDS)
+        if database in wanted:
             database.create_database()
         for warning in external.check(supervisor.tick):
             supervisor.announce(warning)
@@ -100,27 +104,12 @@ def start_servers(supervisor: Supervisor) -> None:
         raise Failed(" ".join(str(error).split())) from None
 
 
-def _start_server(supervisor: Supervisor, name: str, server: embedded.Server) -> None:
-    supervisor.start(
-        name,
-        server.argv(),
-        cwd="/",
-        stop_signal=server.stop_signal,
-        grace_seconds=DATABASE_GRACE if name == "postgres" else SERVER_GRACE,
-        become=server.becoming(),
-        env=embedded.ENVIRONMENT,
-        inherited=[supervisor.servers_lock],
-    )
-
-
 def migrate(supervisor: Supervisor) -> None:
     """Apply missing migrations under an advisory lock. Raises ``Failed``."""
     try:
         with supervisor.interruptible():
-            with connection.cursor() as cursor:
-                # Several hosts may start on one database: one migrates, the others wait.
-                # The lock ends with the connection.
-                cursor.execute("SELECT pg_advisory_lock(%s)", [MIGRATION_LOCK])
+            # Several hosts may start on one database: one migrates, the others wait.
+            MIGRATION_LOCK.wait()
             call_command("migrate", interactive=False, verbosity=0)
     except DatabaseError as error:
         raise Failed(f"migrate: {' '.join(str(error).split())}") from error

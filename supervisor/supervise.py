@@ -99,8 +99,11 @@ class Supervisor:
     def start(self, name: str, argv: Sequence[str | Path], **given: Any) -> Child:
         """Start a process; it is restarted whenever it ends, unless ``once``."""
         options = {"env": self.environment, "cwd": settings.BASE_DIR, **given}
-        child = Child(name, argv, self.journal, **options)
-        self.children[name] = child
+        return self.add(Child(name, argv, self.journal, **options))
+
+    def add(self, child: Child) -> Child:
+        """Start a process, as ``start`` does."""
+        self.children[child.name] = child
         child.start()
         return child
 
@@ -152,9 +155,8 @@ class Supervisor:
         if self.signals:
             raise Stopping
         for child in list(self.children.values()):
-            if child.process is None:
-                if time.monotonic() >= child.start_at:
-                    child.start()
+            if child.is_due:
+                child.start()
             elif child.status is not None and not child.once:
                 self._ended(child)
         time.sleep(TICK_SECONDS)

@@ -30,29 +30,14 @@ OF_TESTS = {
 def keep(root: Path) -> None:
     """Runs the servers in ``root`` until standard input ends."""
     from istore.home import Home
-    from istore.service_user import ServiceUser
     from supervisor import embedded
 
     home = Home(root)
-    user = ServiceUser.for_home(root)
-    embedded.make_run_directory(home, user)
-    servers = embedded.Postgres(home, user, careless=True), embedded.Valkey(home, user)
-    processes = []
     try:
-        with open(root / "servers.log", "wb") as log:
-            for server in servers:
-                server.prepare()
-                processes.append(embedded.start(server, stdout=log, stderr=log))
-        for server, process in zip(servers, processes, strict=True):
-            embedded.wait_until_ready(server, process, 60)
-        servers[0].create_database()
-        print("ready", flush=True)
-        sys.stdin.read()
+        with embedded.running(home, careless=True):
+            print("ready", flush=True)
+            sys.stdin.read()
     finally:
-        for server, process in zip(servers, processes, strict=False):
-            process.send_signal(server.stop_signal)
-        for process in processes:
-            process.wait(STOP_SECONDS)
         shutil.rmtree(root, ignore_errors=True)
         shutil.rmtree(home.run, ignore_errors=True)
 

@@ -44,8 +44,8 @@ def operator():
 
 @pytest.fixture(autouse=True)
 def no_broker(monkeypatch):
-    monkeypatch.setattr("istore.tasks.tracking.TrackedTask.ring", lambda task: None)
-    monkeypatch.setattr("inferences.admin.ring_for_removals", lambda key: None)
+    monkeypatch.setattr("istore.tasks.tracking.TrackedTask.notify", lambda task: None)
+    monkeypatch.setattr("inferences.admin.notify_removals", lambda key: None)
 
 
 def changelist(model):
@@ -123,7 +123,7 @@ def test_inferences_are_protected_and_restored_by_actions(
     operator.post(address, chosen("restore", [rows["a"]]))
     assert model.inferences.live().get().inference_id == "a"
     operator.post(address, chosen("remove_deleted", [rows["c"]]))
-    removal.finish(model)
+    removal.RECORDS.finish(model)
     assert not model.inferences.filter(inference_id="c").exists()
     actions = set(AuditEntry.objects.values_list("action", flat=True))
     assert {
@@ -224,14 +224,9 @@ def test_the_operator_sees_all_panels(operator, model, make_inference, monkeypat
         unfinished={"consumers": "Away."},
         sample=[{"kind": "missing", "where": "1/1/x", "detail": "", "repaired": False}],
     )
-    panels = [
-        operations.Panel("Proxy", "operations/_proxy.html", lambda: told)
-        if panel.title == "Proxy and spool"
-        else panel
-        for panel in operations.panels
-    ]
     told = proxy_metrics.read_figures(METRICS)
-    monkeypatch.setattr(operations, "panels", panels)
+    panel = operations.Panel("operations/_proxy.html", lambda: told)
+    monkeypatch.setitem(operations.panels, "Proxy and spool", panel)
     make_inference(inference_id="a", data_storage_key="1/1/x/input", data_size=2000)
     storage_by_model.measure()
 
@@ -248,14 +243,8 @@ def test_a_panel_that_breaks_leaves_the_others(operator, monkeypatch):
     def away():
         raise redis.ConnectionError
 
-    monkeypatch.setattr(
-        operations,
-        "panels",
-        [
-            operations.Panel("Broken", "operations/_tasks.html", away),
-            operations.Panel("Tasks", "operations/_tasks.html", operations.tasks),
-        ],
-    )
+    panel = operations.Panel("operations/_verify.html", away)
+    monkeypatch.setitem(operations.panels, "Verify", panel)
 
     said = operator.get(reverse("operations")).content.decode()
 

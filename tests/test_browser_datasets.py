@@ -156,4 +156,4 @@ def test_a_viewer_looks_and_cannot_act(store, watched, live_server, log_in):
     for name in ("Publish version 1", "Split", "Delete", "Remove selected"):
         expect(page.get_by_role("button", name=name)).to_have_count(0)
     page.goto(f"{live_server.url}/projects/harbour/datasets")
-    expect(page.get_by_role("button", name="Make the dataset")).to_have_count(0)
+    expect(page.get_by_role("button", name="Create dataset")).to_have_count(0)

@@ -94,22 +94,22 @@ def test_sets_retention_and_runs_it(istore, model, make_inference, eager):
 
     given = ("retention", "set", m, "--records", "30d", "--inputs", "1w")
     out = istore(*given, "--dry-run")[1]
-    assert "records would go\t1\n" in out
+    assert "records to be removed\t1\n" in out
     assert istore("retention", "show", m)[0] == 1
 
     assert istore(*given, "--every", "24h")[1] == (
         "records\t30d\ninputs\t7d\naction\tsoft\nevery\t1d\n"
     )
     assert "action\thard" in istore(*given, "--hard")[1]
-    assert "records would go\t1\n" in istore("retention", "run", m, "--dry-run")[1]
+    assert "records to be removed\t1\n" in istore("retention", "run", m, "--dry-run")[1]
     assert model.inferences.live().count() == 2
     status, out, _ = istore("retention", "run", m)
-    assert status == 0 and "state\tcomplete\nrecords gone\t1\n" in out
+    assert status == 0 and "state\tcomplete\nrecords removed\t1\n" in out
     assert [each.inference_id for each in model.inferences.live()] == ["new"]
     istore("retention", "set", m, "--every", "24h", "--hard")
     changed = istore("retention", "set", m, "--inputs", "2d")[1]
     assert "records\t30d\ninputs\t2d\naction\thard\nevery\t1d\n" in changed
-    assert "every\tby hand" in istore("retention", "set", m, "--every", "never")[1]
+    assert "every\tmanually" in istore("retention", "set", m, "--every", "never")[1]
 
     assert istore("retention", "remove", m)[0] == 0
     assert istore("retention", "set", m)[0] == 1
@@ -124,12 +124,12 @@ def eager(monkeypatch):
     from retention import sweeping
     from retention.models import RetentionTask
 
-    def ring(task):
+    def notify(task):
         transaction.on_commit(
             lambda: sweeping.sweep(RetentionTask.objects.get(pk=task.pk))
         )
 
-    monkeypatch.setattr(RetentionTask, "ring", ring)
+    monkeypatch.setattr(RetentionTask, "notify", notify)
 
 
 @pytest.fixture

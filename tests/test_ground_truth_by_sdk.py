@@ -157,7 +157,9 @@ def test_the_command_joins_and_measures(
         return capsys.readouterr().out
 
     told = istore("truth", MODEL, str(path))
-    assert told.startswith("3 actuals: 2 inferences joined (2 changed), 1 waiting")
+    assert told.startswith(
+        "3 ground truths: 2 joined to inferences (2 changed), 1 waiting"
+    )
     told = istore("quality", MODEL, "--by", "metadata.frame")
     assert "accuracy\t0.5" in told
     assert "\n0\t1\t1" in told

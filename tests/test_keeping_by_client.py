@@ -39,12 +39,12 @@ def client(live_server, project, monkeypatch):
 def eager(monkeypatch):
     """A worker that begins at once."""
 
-    def ring(task):
+    def notify(task):
         transaction.on_commit(
             lambda: running.erase(ErasureTask.objects.get(pk=task.pk))
         )
 
-    monkeypatch.setattr(ErasureTask, "ring", ring)
+    monkeypatch.setattr(ErasureTask, "notify", notify)
 
 
 @pytest.fixture

@@ -8,22 +8,10 @@ import pytest
 from inference_store import mocks
 from PIL import Image
 
-from inferences.predictions.parsers import Kind, deconstruct
+from inferences.predictions.model_types import MODEL_TYPES
+from inferences.predictions.parse import deconstruct
 
-KINDS = {
-    "chat": ("Text Generation", Kind.TEXT_GENERATION),
-    "text-completion": ("Text Generation", Kind.TEXT_GENERATION),
-    "text-embedding": ("Text Embedding", Kind.EMBEDDING),
-    "image-classification": ("Image Classification", Kind.IMAGE_CLASSIFICATION),
-    "object-detection": ("Object Detection", Kind.OBJECT_DETECTION),
-    "oriented-detection": (
-        "Oriented Object Detection",
-        Kind.ORIENTED_OBJECT_DETECTION,
-    ),
-    "segmentation": ("Image Segmentation", Kind.IMAGE_SEGMENTATION),
-    "tabular-classification": ("Tabular Classification", Kind.CLASSIFICATION),
-    "tabular-regression": ("Tabular Regression", Kind.REGRESSION),
-}
+TYPES = {name: each for each in MODEL_TYPES for name in each.mocks}
 
 
 def request_of(mock):
@@ -36,9 +24,15 @@ def request_of(mock):
     return {"image": buffer.getvalue()}
 
 
+def test_every_mock_belongs_to_one_model_type():
+    named = [name for each in MODEL_TYPES for name in each.mocks]
+
+    assert sorted(named) == sorted(mocks.registry)
+
+
 @pytest.mark.parametrize("name", sorted(mocks.registry))
 def test_an_answer_of_a_mock_is_understood(name):
-    task, kind = KINDS[name]
+    task, kind = TYPES[name].task, TYPES[name].kind
     meant = 0
     for seed in range(10):
         mock = mocks.create(name, {"seed": seed})

@@ -46,10 +46,11 @@ from inferences.store.recording import record
 from inferences.tests.builders import typed
 from inferences.tests.test_recording import new
 from istore import blobs, failpoints
-from istore.api.problems import Conflict
 from istore.checks.verification import Scope, report
 from istore.db import clock
+from istore.errors import Conflict
 from istore.models import Project
+from istore.tasks import control
 from istore.tasks.tracking import TaskState
 from retention import policies
 from retention.models import Limits, RetentionPolicy, RetentionTask
@@ -241,7 +242,7 @@ class Retention(RuleBasedStateMachine):
         )
         assert {name for batch in deleted for name in batch} == chosen
         if is_finished:
-            removal.finish(self.model)
+            removal.RECORDS.finish(self.model)
         ends = {(DOOMED, False), (GONE, False)}
         doomed = {name for name, row in self.expected.items() if row.state == DOOMED}
         self.after(dict.fromkeys(chosen | doomed, ends))
@@ -346,8 +347,8 @@ class Retention(RuleBasedStateMachine):
     def beat(self) -> None:
         """The rounds that carry out intents whose worker died, and collect archives."""
         collect(clock.now())
-        removal.finish(self.model)
-        removal.finish_inputs(self.model)
+        removal.RECORDS.finish(self.model)
+        removal.INPUTS.finish(self.model)
         self.after(
             {name: {(GONE, False)} for name in self.expected if self.is_doomed(name)}
         )
@@ -435,7 +436,7 @@ class Retention(RuleBasedStateMachine):
 
     @precondition(lambda self: self.policy and not self.is_active)
     @rule()
-    def begin_and_die_before_the_ring(self) -> None:
+    def begin_and_die_before_the_message(self) -> None:
         """A task is on although nobody was told of it: the beat will tell."""
         failpoints.arm("tracking.committed=raise")
         committed = TestCase.captureOnCommitCallbacks(execute=True)
@@ -497,7 +498,7 @@ class Retention(RuleBasedStateMachine):
     @precondition(lambda self: self.task)
     @rule(resume=st.booleans())
     def stop(self, resume) -> None:
-        policies.stop_task("test", self.task)
+        control.stop("test", self.task)
         self.task.refresh_from_db()
         assert self.task.state in ENDED
         if resume and self.task.state == TaskState.STOPPED:
@@ -568,7 +569,7 @@ class Retention(RuleBasedStateMachine):
         for _ in removal.intend_all("test", self.model, self.model.inferences.live):
             pass
         InferencePayload.objects.beside(self.model).update(removal_at=clock.now())
-        removal.finish(self.model)
+        removal.RECORDS.finish(self.model)
         assert not files(self.directory)
 
 

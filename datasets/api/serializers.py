@@ -6,10 +6,10 @@ from typing import Any
 
 from rest_framework import serializers
 
-from datasets.models import NAME, DatasetArchive, DatasetEntry
+from datasets.models import DESCRIPTION_MAX, NAME, DatasetArchive, DatasetEntry
 from datasets.splitting import KINDS, Splitting
 from datasets.summary import Comparison
-from exports.api.selections import NewSelectionSerializer, asked_of
+from exports.api.selections import SelectionSerializer, asked_of
 from exports.api.serializers import (
     WarningSerializer,
     check_options,
@@ -28,8 +28,6 @@ from istore.api.fields import (
 )
 from istore.api.serializers import StrictSerializer, ValueSerializer, optional
 from istore.tasks.tracking import TaskState
-
-DESCRIPTION_MAX = 10_000
 
 
 class SplittingSerializer(ValueSerializer):
@@ -161,7 +159,7 @@ class AdditionSerializer(StrictSerializer):
         fields = super().to_internal_value(data)
         given = fields.get("selection") or {}
         try:
-            selection: Selection = NewSelectionSerializer.parse(given)
+            selection: Selection = SelectionSerializer.parse_member(given)
         except serializers.ValidationError as error:
             raise serializers.ValidationError({"selection": error.detail}) from None
         return {**fields, "selection": selection, "asked": asked_of(given)}

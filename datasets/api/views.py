@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import uuid
 from typing import Any, ClassVar
 
 from django.http import Http404, HttpResponse
@@ -35,12 +34,14 @@ from datasets.models import AddingTask, Dataset, DatasetArchive
 from exports.models import CONTENT_TYPES
 from inferences.models import RegisteredModel
 from inferences.previews.media import serve
-from inferences.store.scoped_views import ProjectView
-from istore.accounts.access import RolePermission
-from istore.api.problems import invalid
+from inferences.store.api.scoped_views import ProjectView
+from istore.api.access import RolePermission
 from istore.api.schema import PROBLEMS
+from istore.api.tasks import ResumeTaskView, StopTaskView, TaskView, operation
 from istore.db.statement_timeout import statement_timeout
+from istore.errors import Invalid
 from istore.models import Project
+from istore.tasks.paging import find_task
 
 TASKS_LISTED = 100
 
@@ -207,7 +208,7 @@ class EntriesView(DatasetsIn):
         for parameter in given:
             if parameter not in self.PARAMETERS:
                 message = "There is no such parameter."
-                raise invalid(message, parameter, code="unknown-parameter")
+                raise Invalid(message, parameter, code="unknown-parameter")
         limit = _whole(given.get("limit"), "limit", listing.PAGE, listing.PAGE_MAX)
         after = _whole(given.get("cursor"), "cursor", 0, 2**63 - 1)
         with statement_timeout():
@@ -226,7 +227,7 @@ def _whole(text: str | None, name: str, default: int, most: int) -> int:
     if text is None:
         return default
     if not text.isascii() or not text.isdecimal() or not 0 < int(text[:20]) <= most:
-        raise invalid(f"A whole number from 1 to {most}.", name)
+        raise Invalid(f"A whole number from 1 to {most}.", name)
     return int(text)
 
 
@@ -255,7 +256,7 @@ class AdditionsView(DatasetsIn):
             model_id=wanted["model_id"], project=dataset.project
         ).first()
         if model is None:
-            raise invalid("The project has no such model.", "model_id")
+            raise Invalid("The project has no such model.", "model_id")
         task = lifecycle.add(
             self.caller,
             dataset,
@@ -267,60 +268,31 @@ class AdditionsView(DatasetsIn):
         return Response(AddingTaskSerializer(task).data, status=201)
 
 
-class AdditionView(DatasetsIn):
-    """One such task, as it is now."""
+class OneAddition(DatasetsIn):
+    """A view of one such task."""
+
+    serializer = AddingTaskSerializer
 
     def task(self, project_id: str, name: str, task_id: str) -> AddingTask:
         tasks = self.dataset(project_id, name).adding_tasks.select_related("model")
-        found = tasks.filter(pk=uuid.UUID(task_id)).first()
-        if found is None:
-            raise Http404
-        return found
-
-    @extend_schema(
-        operation_id="get_dataset_addition",
-        responses={200: AddingTaskSerializer, **PROBLEMS},
-    )
-    def get(
-        self, request: Request, project_id: str, name: str, task_id: str
-    ) -> Response:
-        return Response(AddingTaskSerializer(self.task(project_id, name, task_id)).data)
+        return find_task(tasks, task_id)
 
 
-class StopAdditionView(AdditionView):
+@operation("get_dataset_addition")
+class AdditionView(OneAddition, TaskView):
+    """One such task, as it is now."""
+
+
+@operation("stop_dataset_addition")
+class StopAdditionView(OneAddition, StopTaskView):
     """Ends the task where it is; what was added stays."""
 
-    http_method_names: ClassVar = ["post", "options"]
-
-    @extend_schema(
-        operation_id="stop_dataset_addition",
-        request=None,
-        responses={200: AddingTaskSerializer, **PROBLEMS},
-    )
-    def post(
-        self, request: Request, project_id: str, name: str, task_id: str
-    ) -> Response:
-        task = self.task(project_id, name, task_id)
-        lifecycle.stop(self.caller, self.dataset(project_id, name), task)
-        return Response(AddingTaskSerializer(task).data)
+    ended_code = "task-already-ended"
 
 
-class RetryAdditionView(AdditionView):
+@operation("retry_dataset_addition")
+class RetryAdditionView(OneAddition, ResumeTaskView):
     """Goes on with a task that failed or was stopped."""
-
-    http_method_names: ClassVar = ["post", "options"]
-
-    @extend_schema(
-        operation_id="retry_dataset_addition",
-        request=None,
-        responses={200: AddingTaskSerializer, **PROBLEMS},
-    )
-    def post(
-        self, request: Request, project_id: str, name: str, task_id: str
-    ) -> Response:
-        task = self.task(project_id, name, task_id)
-        lifecycle.retry(self.caller, self.dataset(project_id, name), task)
-        return Response(AddingTaskSerializer(task).data)
 
 
 class RemoveEntriesView(DatasetsIn):
@@ -364,9 +336,7 @@ class ArchivesView(DatasetsIn):
     )
     def get(self, request: Request, project_id: str, name: str) -> Response:
         dataset = self.dataset(project_id, name)
-        found = list(dataset.archives.order_by("-created_at")[:TASKS_LISTED])
-        for task in found:
-            task.dataset = dataset
+        found = dataset.archives.order_by("-created_at")[:TASKS_LISTED]
         return Response(
             DatasetArchivesSerializer({"results": found, "next": None}).data
         )
@@ -389,64 +359,34 @@ class NewArchiveView(DatasetsIn):
         return Response(DatasetArchiveSerializer(task).data, status=201)
 
 
-class ArchiveView(DatasetsIn):
-    """One archive, as it is now."""
+class OneArchive(DatasetsIn):
+    """A view of one archive."""
+
+    serializer = DatasetArchiveSerializer
 
     def task(self, project_id: str, name: str, task_id: str) -> DatasetArchive:
-        dataset = self.dataset(project_id, name)
-        found = dataset.archives.filter(pk=uuid.UUID(task_id)).first()
-        if found is None:
-            raise Http404
-        found.dataset = dataset
-        return found
-
-    @extend_schema(
-        operation_id="get_dataset_archive",
-        responses={200: DatasetArchiveSerializer, **PROBLEMS},
-    )
-    def get(
-        self, request: Request, project_id: str, name: str, task_id: str
-    ) -> Response:
-        task = self.task(project_id, name, task_id)
-        return Response(DatasetArchiveSerializer(task).data)
+        return find_task(self.dataset(project_id, name).archives, task_id)
 
 
-class StopArchiveView(ArchiveView):
-    http_method_names: ClassVar = ["post", "options"]
-
-    @extend_schema(
-        operation_id="stop_dataset_archive",
-        request=None,
-        responses={200: DatasetArchiveSerializer, **PROBLEMS},
-    )
-    def post(
-        self, request: Request, project_id: str, name: str, task_id: str
-    ) -> Response:
-        task = self.task(project_id, name, task_id)
-        lifecycle.stop(self.caller, task.dataset, task)
-        return Response(DatasetArchiveSerializer(task).data)
+@operation("get_dataset_archive")
+class ArchiveView(OneArchive, TaskView):
+    """One archive, as it is now."""
 
 
-class RetryArchiveView(ArchiveView):
-    http_method_names: ClassVar = ["post", "options"]
+@operation("stop_dataset_archive")
+class StopArchiveView(OneArchive, StopTaskView):
+    """Ends the writing of an archive; it leaves nothing behind."""
 
-    @extend_schema(
-        operation_id="retry_dataset_archive",
-        request=None,
-        responses={200: DatasetArchiveSerializer, **PROBLEMS},
-    )
-    def post(
-        self, request: Request, project_id: str, name: str, task_id: str
-    ) -> Response:
-        task = self.task(project_id, name, task_id)
-        lifecycle.retry(self.caller, task.dataset, task)
-        return Response(DatasetArchiveSerializer(task).data)
+    ended_code = "task-already-ended"
 
 
-class ArchiveFileView(ArchiveView):
+@operation("retry_dataset_archive")
+class RetryArchiveView(OneArchive, ResumeTaskView):
+    """Begins again with an archive that failed or was stopped."""
+
+
+class ArchiveFileView(OneArchive):
     """The archive itself, or the range of it that is asked for."""
-
-    http_method_names: ClassVar = ["get", "head", "options"]
 
     @extend_schema(
         operation_id="get_dataset_archive_file",

@@ -6,7 +6,7 @@ import pytest
 
 from datasets import adding, lifecycle
 from datasets.models import AddingTask, Dataset
-from exports.api.selections import SelectionSerializer
+from exports.selections import Selection
 from exports.tests.conftest import make_stored  # noqa: F401 a builder of both
 
 
@@ -21,7 +21,7 @@ def add(dataset, model):
 
     def run(asked=None, *, to=None, of=None, **options) -> AddingTask:
         asked = asked or {}
-        selection = SelectionSerializer.parse(asked)
+        selection = Selection.from_json(asked)
         into = Dataset.objects.get(pk=(to or dataset).pk)
         task = lifecycle.add("test", into, of or model, selection, asked, **options)
         adding.carry_out(task)

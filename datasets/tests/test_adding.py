@@ -18,8 +18,8 @@ from inferences.models import RegisteredModel, TaskType
 from inferences.store import metadata_edits, removal
 from inferences.tests.builders import typed
 from istore import blobs
-from istore.api.problems import Conflict
 from istore.db.clock import now
+from istore.errors import Conflict
 from istore.failpoints import Failure, arm
 
 SHIP = {"label": "ship", "score": 0.9, "xmin": 1, "ymin": 2, "xmax": 30, "ymax": 40}

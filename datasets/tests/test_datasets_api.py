@@ -12,7 +12,7 @@ from datasets.models import DatasetArchive
 from datasets.tasks import run_adding_task, run_archive_task
 from exports.formats import FORMATS
 from exports.tests.conftest import png
-from inferences.erasure import keepers, matching_records
+from inferences.erasure import matching_records, trace_holders
 from istore import blobs
 from istore.checks import verification
 from istore.db.clock import now
@@ -169,7 +169,7 @@ def test_an_erasure_reaches_entries_archives_and_inputs(api, filled, project, mo
     downloaded(api)
     (task,) = DatasetArchive.objects.all()
     row = model.inferences.get(inference_id="a")
-    assert keepers["dataset entries"].of_records(model, [row.pk]) == 1
+    assert trace_holders["dataset entries"].of_records(model, [row.pk]) == 1
     task.refresh_from_db()
     assert not task.has_archive
     left = api.get(f"{HARD}/versions/1/entries").json()["results"]
@@ -183,7 +183,7 @@ def test_an_erasure_finds_values_of_inferences_that_are_gone(
     make_stored(png(), [SHIP], inference_id="a", metadata={"person": "p-7"})
     api.post(DATASETS, {"name": "hard"}, format="json")
     added(api, {})
-    of_value = keepers["dataset entries"].of_value
+    of_value = trace_holders["dataset entries"].of_value
     assert of_value(project, matching_records.Carried("person", "string", "p-8")) == 0
     assert of_value(project, matching_records.Carried("person", "string", "p-7")) == 1
     assert list(blobs.walk("datasets/")) == []

@@ -31,16 +31,16 @@ def client(live_server, token):
 
 @pytest.fixture
 def worker(monkeypatch):
-    """Carries out what is rung for, at once."""
+    """Carries out each task at once."""
     runners = {
         "datasets.tasks.run_adding_task": run_adding_task,
         "datasets.tasks.run_archive_task": run_archive_task,
     }
 
-    def ring(task) -> None:
+    def notify(task) -> None:
         runners[task.runner](str(task.pk))
 
-    monkeypatch.setattr(TrackedTask, "_ring", ring)
+    monkeypatch.setattr(TrackedTask, "_notify", notify)
 
 
 def istore(live_server, token, monkeypatch, capsys, *arguments) -> str:

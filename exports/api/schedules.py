@@ -14,15 +14,15 @@ from rest_framework.response import Response
 from exports.models import ExportedFile, ExportSchedule, ScheduledExport
 from exports.schedules import destinations, lifecycle
 from exports.schedules.models import INTERVAL_MOST, ExportShape
-from inferences.search.filter_serializers import FilteredSerializer
-from inferences.store.scoped_views import StoreView
+from inferences.search.api.filter_serializers import FilteredSerializer
+from inferences.store.api.scoped_views import StoreView
 from istore.api.fields import FlagField, MomentField, TextField, WholeField
-from istore.api.problems import invalid
 from istore.api.schema import PROBLEMS
-from istore.api.serializers import StrictSerializer
+from istore.api.serializers import StrictSerializer, invalid
 from istore.db.clock import now
+from istore.errors import Invalid
 from istore.models import Role
-from istore.tasks.paging import BadCursor, page_of
+from istore.tasks.paging import BadCursor, TaskQuery
 from istore.tasks.tracking import TaskState
 
 ON_A_PAGE = 100
@@ -53,7 +53,7 @@ class ChangeSerializer(StrictSerializer):
     def validate_selection(self, selection: Any) -> dict[str, Any]:
         if not isinstance(selection, dict):
             raise invalid("An object is expected.")
-        FilterOfScheduleSerializer.parse(selection)  # only for its errors
+        FilterOfScheduleSerializer.parse_member(selection)  # only for its errors
         return selection
 
 
@@ -291,7 +291,7 @@ class ScheduledExportsView(OneScheduleView):
         try:
             runs, following = runs_of(schedule, read_cursor(request))
         except BadCursor as error:
-            raise invalid(str(error), "cursor") from None
+            raise Invalid(str(error), "cursor") from None
         found = RunSerializer(runs, many=True).data
         return Response({"results": found, "next": following})
 
@@ -316,7 +316,7 @@ def read_cursor(request: Request) -> str | None:
     for name in request.query_params:
         if name != "cursor":
             message = "There is no such parameter."
-            raise invalid(message, name, code="unknown-parameter")
+            raise Invalid(message, name, code="unknown-parameter")
     return request.query_params.get("cursor")
 
 
@@ -325,7 +325,7 @@ def runs_of(
 ) -> tuple[list[ScheduledExport], str | None]:
     """Return a page of runs, newest first, and the cursor of the next. Raises ``BadCursor``."""
     runs = schedule.scheduled_exports.all()
-    return page_of(runs, newest_first=True, limit=ON_A_PAGE, cursor=cursor)
+    return TaskQuery(limit=ON_A_PAGE, cursor=cursor).page(runs)
 
 
 def files_of(
@@ -338,7 +338,7 @@ def files_of(
     whole = schedule.exported_files.filter(committed_at__isnull=False)
     if cursor is not None:
         if not (cursor.isdecimal() and len(cursor) < 19):
-            raise invalid("This is not a cursor of this store.", "cursor")
+            raise Invalid("This is not a cursor of this store.", "cursor")
         whole = whole.filter(pk__lt=int(cursor))
     found = list(whole.order_by("-pk")[: ON_A_PAGE + 1])
     page = found[:ON_A_PAGE]

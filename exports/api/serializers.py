@@ -2,27 +2,28 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Any
 
 from rest_framework import serializers
 
-from exports.api.selections import NewSelectionSerializer, asked_of, selection_of
+from exports.api.selections import SelectionSerializer, asked_of, selection_of
 from exports.formats import FORMATS, Format
 from exports.models import Container, ExportTask
 from exports.task_lifecycle import Wanted
-from inferences.search.filter_serializers import (
+from inferences.search.api.filter_serializers import (
     FilteredSerializer,
     TaskPaginationSerializer,
     TimeWindowSerializer,
 )
 from istore import blobs
 from istore.api.fields import FlagField, MomentField
-from istore.api.problems import invalid
-from istore.api.serializers import StrictSerializer, optional
+from istore.api.serializers import StrictSerializer, invalid, optional
+from istore.json_text import format_moment
 from istore.tasks.tracking import TaskState
 
 
-class NewExportTaskSerializer(NewSelectionSerializer):
+class NewExportTaskSerializer(SelectionSerializer):
     """Reads into a ``Wanted``."""
 
     include_inferences_as_annotations = FlagField(required=False, default=False)
@@ -132,8 +133,8 @@ class ExportTaskSerializer(serializers.Serializer):
         }
 
 
-def _moment(value: Any) -> str | None:
-    return MomentField().to_representation(value) if value else None
+def _moment(value: datetime | None) -> str | None:
+    return format_moment(value) if value else None
 
 
 class ExportTasksSerializer(serializers.Serializer):

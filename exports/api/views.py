@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import uuid
 from typing import Any, ClassVar
 
 from django.http import Http404, HttpResponse
@@ -19,15 +18,25 @@ from exports.api.serializers import (
     NewExportTaskSerializer,
 )
 from exports.formats import FORMATS
-from exports.listing import NEWEST_FIRST, TaskQuery, page_of
 from exports.models import CONTENT_TYPES, ExportTask
 from inferences.models import RegisteredModel
 from inferences.previews.media import serve
-from inferences.store.scoped_views import StoreView
-from istore.api.problems import invalid
+from inferences.store.api.scoped_views import StoreView
 from istore.api.schema import PROBLEMS
+from istore.api.tasks import (
+    PAGE_PARAMETERS,
+    ResumeTaskView,
+    StopTaskView,
+    TaskView,
+    operation,
+    page_response,
+    read_list_parameters,
+    task_query,
+)
 from istore.models import Role
-from istore.tasks.paging import BadCursor
+from istore.tasks.paging import find_task
+
+FILTERS = ("state", "format")
 
 
 class FormatsView(StoreView):
@@ -45,33 +54,14 @@ class FormatsView(StoreView):
 class ExportTasksView(StoreView):
     """The export tasks of a model, newest first; opening another."""
 
-    PARAMETERS = ("state", "format", "direction", "limit", "cursor")
-
     @extend_schema(
         operation_id="list_export_tasks",
-        parameters=[OpenApiParameter(name, str) for name in PARAMETERS],
+        parameters=[OpenApiParameter(n, str) for n in (*FILTERS, *PAGE_PARAMETERS)],
         responses={200: ExportTasksSerializer, **PROBLEMS},
     )
     def get(self, request: Request, model_id: str) -> Response:
         model = self.registered_model(model_id)
-        return _page(model, self._asked(request))
-
-    def _asked(self, request: Request) -> dict[str, Any]:
-        given = request.query_params
-        for name in given:
-            if name not in self.PARAMETERS:
-                message = "There is no such parameter."
-                raise invalid(message, name, code="unknown-parameter")
-        names = ("direction", "limit", "cursor")
-        page: dict[str, Any] = {n: given[n] for n in names if n in given}
-        page.setdefault("direction", NEWEST_FIRST)
-        if (limit := page.get("limit", "")).isdecimal() and len(limit) < 12:
-            page["limit"] = int(limit)
-        return {
-            "state_filter": given.get("state"),
-            "format_filter": given.get("format"),
-            "pagination": page,
-        }
+        return _page(model, read_list_parameters(request, FILTERS))
 
     @extend_schema(
         operation_id="create_export_task",
@@ -100,70 +90,42 @@ class FilterExportTasksView(StoreView):
 
 
 def _page(model: RegisteredModel, body: Any) -> Response:
-    query = TaskQuery.of(ExportTasksQuerySerializer.parse(body))
-    try:
-        tasks, following = page_of(model, query)
-    except BadCursor as error:
-        raise invalid(str(error), "pagination", "cursor") from None
-    content = {"results": tasks, "next": following}
-    return Response(ExportTasksSerializer(content).data)
+    fields, tasks = ExportTasksQuerySerializer.parse(body), model.export_tasks.all()
+    if wanted := fields.get("format_filter"):
+        tasks = tasks.filter(format=wanted)
+    query = task_query(fields)
+    return page_response(tasks, query, ExportTasksSerializer, "pagination")
 
 
-class TaskView(StoreView):
+class OneExportTask(StoreView):
     """A view of one task."""
 
+    serializer = ExportTaskSerializer
+
     def task(self, model_id: str, task_id: str) -> ExportTask:
-        model = self.registered_model(model_id)
-        try:
-            found = model.export_tasks.filter(pk=uuid.UUID(task_id)).first()
-        except ValueError:
-            found = None
-        if found is None:
-            raise Http404
-        found.model = model
-        return found
+        return find_task(self.registered_model(model_id).export_tasks, task_id)
 
 
-class ExportTaskView(TaskView):
+@operation("get_export_task")
+class ExportTaskView(OneExportTask, TaskView):
     """One task as it is now."""
 
-    @extend_schema(
-        operation_id="get_export_task",
-        responses={200: ExportTaskSerializer, **PROBLEMS},
-    )
-    def get(self, request: Request, model_id: str, task_id: str) -> Response:
-        return Response(ExportTaskSerializer(self.task(model_id, task_id)).data)
 
-
-class StopExportTaskView(TaskView):
+@operation("stop_export_task")
+class StopExportTaskView(OneExportTask, StopTaskView):
     """Ends a task where it is; it leaves nothing behind."""
 
-    @extend_schema(
-        operation_id="stop_export_task",
-        request=None,
-        responses={200: ExportTaskSerializer, **PROBLEMS},
-    )
-    def post(self, request: Request, model_id: str, task_id: str) -> Response:
-        task = self.task(model_id, task_id)
-        task_lifecycle.stop(self.caller, task)
-        return Response(ExportTaskSerializer(task).data)
+    ended_code = "task-already-ended"
 
 
-class RetryExportTaskView(TaskView):
+@operation("retry_export_task")
+class RetryExportTaskView(OneExportTask, ResumeTaskView):
     """Begins again with a task that failed or was stopped, with the set it had."""
 
-    @extend_schema(
-        operation_id="retry_export_task",
-        request=None,
-        responses={200: ExportTaskSerializer, **PROBLEMS},
-    )
-    def post(self, request: Request, model_id: str, task_id: str) -> Response:
-        task = self.task(model_id, task_id)
-        task_lifecycle.retry(self.caller, task)
-        return Response(ExportTaskSerializer(task).data)
+    resume = staticmethod(task_lifecycle.retry)
 
 
-class ArchiveView(TaskView):
+class ArchiveView(OneExportTask):
     """The archive itself, or the range of it that is asked for."""
 
     @extend_schema(

@@ -15,6 +15,7 @@ import orjson
 from exports.formats.base import Format
 from exports.formats.native import natives
 from exports.members import Member, Skip
+from inferences.predictions.geometry import geometry_of
 from inferences.predictions.parsers import Box, Detection, Mask, OrientedBox, Polygons
 
 
@@ -60,14 +61,14 @@ class Chariot(Format):
                     "xmax": box.xmax,
                     "ymax": box.ymax,
                 }
-            case OrientedBox(cx, cy, w, h, r):
-                said["oriented_bbox"] = {"cx": cx, "cy": cy, "w": w, "h": h, "r": r}
+            case OrientedBox():
+                said["oriented_bbox"] = geometry_of(found.shape)
             case Polygons(contours):
                 said["contours"] = [
                     [{"x": x, "y": y} for x, y in contour] for contour in contours
                 ]
-            case Mask(counts, height, width):
-                said["mask"] = {"size": [height, width], "counts": counts}
+            case Mask():
+                said |= geometry_of(found.shape)
         if found.score is not None:
             said["score"] = found.score
         return said

@@ -17,7 +17,7 @@ from exports.formats import geometry
 from exports.formats.base import Drawing, Format
 from exports.formats.native import texts
 from exports.members import Member
-from inferences.models import TaskType
+from inferences.predictions.model_types import type_of
 
 WITHOUT_SPLIT = "train"
 
@@ -51,7 +51,7 @@ class ImageFolder(Format):
         self.rows[split].write(orjson.dumps(row) + b"\n")
 
     def _annotations(self, drawing: Drawing) -> dict[str, Any]:
-        if self.model.task_type == TaskType.IMAGE_CLASSIFICATION:
+        if type_of(self.model.task_type).is_one_class:
             found = sorted(drawing.detections, key=lambda one: -(one.score or 0.0))
             best = found[0] if found else None
             return {"label": best and best.label, "score": best and best.score}

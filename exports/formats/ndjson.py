@@ -2,22 +2,23 @@
 
 The archive holds ``inferences.ndjson``, the inputs under ``data/``, and the answers as they came
 from the model under ``answers/``. ``manage.py import_inferences`` reads the unpacked archive;
-``inferences/imports/exported_records.py`` is the other half of this module. The names of the
+``inferences/imports/record_lines.py`` is the other half of this module. The names of the
 members are those of the API.
 """
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Any
 
 from exports.formats.base import Format
 from exports.formats.native import texts, to_json
 from exports.members import Batch, Member, Skip
-from inferences.imports.exported_records import RECORD
+from inferences.imports.api.record_lines import RECORD
 from inferences.models import Inference, LabelName
 from inferences.models.ground_truth import GroundTruth
 from istore import blobs
-from istore.api.fields import MomentField
+from istore.json_text import format_moment
 
 NAME = "inferences.ndjson"
 
@@ -137,5 +138,5 @@ def _pairs(
     return [{"label": label, "score": score} for label, score in found]
 
 
-def _moment(moment: Any) -> str | None:
-    return MomentField().to_representation(moment) if moment else None
+def _moment(moment: datetime | None) -> str | None:
+    return format_moment(moment) if moment else None

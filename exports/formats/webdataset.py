@@ -12,6 +12,7 @@ detect their kind by content. Inputs of another kind go to shards of their own
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
@@ -22,7 +23,8 @@ from exports.archives import TarArchive
 from exports.formats.base import Format
 from exports.formats.native import natives
 from exports.members import Member
-from inferences.predictions.parsers import Box, Mask, OrientedBox, Polygons
+from inferences.predictions.geometry import geometry_of
+from inferences.predictions.parsers import Box, OrientedBox
 from inferences.predictions.parsers.values import Shape
 
 Group = tuple[str | None, str]  # the split, and the extension of its inputs
@@ -132,13 +134,12 @@ def _number(value: float | None) -> str:
 
 def _shape(shape: Shape | None) -> dict[str, Any]:
     match shape:
-        case Box(xmin, ymin, xmax, ymax, normalised):
-            box = {"xmin": xmin, "ymin": ymin, "xmax": xmax, "ymax": ymax}
-            return {"bbox": box, **({"normalised": True} if normalised else {})}
-        case OrientedBox(cx, cy, w, h, r):
-            return {"oriented_bbox": {"cx": cx, "cy": cy, "w": w, "h": h, "r": r}}
-        case Polygons(contours):
-            return {"contours": [[list(p) for p in contour] for contour in contours]}
-        case Mask(counts, height, width):
-            return {"mask": {"size": [height, width], "counts": counts}}
-    return {}
+        case Box(normalised=True):
+            return {"bbox": geometry_of(replace(shape, normalised=False))} | {
+                "normalised": True
+            }
+        case Box():
+            return {"bbox": geometry_of(shape)}
+        case OrientedBox():
+            return {"oriented_bbox": geometry_of(shape)}
+    return geometry_of(shape)

@@ -16,14 +16,13 @@ from collections.abc import Iterator
 from exports.formats import geometry
 from exports.formats.base import Format
 from exports.members import NOT_READ, Member, Skip
-from inferences.models import TaskType
-from inferences.predictions.parsers import Detection
+from inferences.predictions.model_types import type_of
+from inferences.predictions.parsers import Detection, OrientedBox, Polygons
 from inferences.previews.pictures import Measure
 
 WITHOUT_SPLIT = "train"
 # Of the pictures that are exported, those that Ultralytics looks for (IMG_FORMATS).
 READ = ("bmp", "jpg", "png", "tif", "webp", "heic", "avif", "jp2")
-OUTLINED = (TaskType.ORIENTED_OBJECT_DETECTION, TaskType.IMAGE_SEGMENTATION)
 
 
 class Yolo(Format):
@@ -81,7 +80,7 @@ class Yolo(Format):
         self, found: Detection, picture: Measure
     ) -> list[tuple[float, float]] | None:
         """Return one contour around the whole shape if the task type needs outlines, else None."""
-        if self.model.task_type not in OUTLINED:
+        if type_of(self.model.task_type).shape not in (OrientedBox, Polygons):
             return None
         outlines = geometry.outlines(found.shape, picture)
         return geometry.join(outlines) if outlines else None

@@ -9,10 +9,8 @@ from django.core.exceptions import ValidationError
 
 from exports.schedules import destinations
 from exports.schedules.models import INTERVAL_MOST, ExportSchedule, ExportShape
-from exports.schedules.runner import filter_of
 from inferences.search import text
 from inferences.search.filters import InferenceFilter
-from istore.tasks.tracking import Failed
 
 EVERY = "Hours from one run to the next: 24 is once a day."
 QUERY = (
@@ -105,8 +103,8 @@ class NewForm(ChangeForm):
 def filter_text(schedule: ExportSchedule) -> str:
     """Return the filter of a schedule as text; empty if it matches everything."""
     try:
-        chosen = filter_of(schedule)
-    except Failed:
+        chosen = schedule.read_filter()
+    except ValueError:
         return ""
     return "" if chosen == InferenceFilter() else text.write(chosen)
 

@@ -11,8 +11,8 @@ from django.db.models.functions import Now
 from exports.schedules.models import ExportSchedule, ScheduledExport
 from inferences.models import RegisteredModel
 from inferences.store import arrival_order
-from istore.api.problems import Conflict
 from istore.db.clock import now
+from istore.errors import Conflict
 from istore.models import AuditEntry
 
 WAITING_MOST = 10_000  # arrivals, which are counted row by row
@@ -54,7 +54,7 @@ def _check_place(model: RegisteredModel, destination: str, prefix: str) -> None:
         theirs = f"{other}/" if other else ""
         if mine.startswith(theirs) or theirs.startswith(mine):
             message = "Another schedule of the model writes there, above or below."
-            raise Conflict(message, "export-place-taken")
+            raise Conflict("export-place-taken", message)
 
 
 @transaction.atomic
@@ -91,7 +91,7 @@ def start(actor: object, schedule: ExportSchedule) -> ScheduledExport:
             _audit(actor, "run", schedule, scheduled_export_id=str(run.pk))
     except IntegrityError:
         message = "A run of this schedule is active: wait for its end."
-        raise Conflict(message, "task-already-active") from None
+        raise Conflict("task-already-active", message) from None
     return run
 
 
@@ -123,7 +123,7 @@ def _schedule(schedule: ExportSchedule, at: datetime) -> bool:
 
 def _open(schedule: ExportSchedule) -> ScheduledExport:
     run = ScheduledExport.objects.create(schedule=schedule)
-    run.ring()
+    run.notify()
     return run
 
 
@@ -140,7 +140,7 @@ def _audit(actor: object, act: str, schedule: ExportSchedule, **details: Any) ->
 
 def _name_conflict() -> Conflict:
     message = "The model has a schedule of that name, or in that place."
-    return Conflict(message, "export-schedule-exists")
+    return Conflict("export-schedule-exists", message)
 
 
 def lag_of(schedule: ExportSchedule, at: datetime) -> timedelta | None:

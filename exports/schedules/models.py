@@ -12,6 +12,8 @@ from django.db.models import DurationField, ExpressionWrapper, F, Q
 from django.db.models.functions import Now
 
 from inferences.models import RegisteredModel
+from inferences.search.api.filter_json import read_filter
+from inferences.search.filters import Filter
 from inferences.store.arrival_order import EARLIEST
 from istore.tasks.tracking import ACTIVE, TrackedTask
 
@@ -113,6 +115,10 @@ class ExportSchedule(models.Model):
 
     def __str__(self) -> str:
         return f"{self.name} of {self.model}"
+
+    def read_filter(self) -> Filter:
+        """Return which records go out. Raises ``ValueError`` if it cannot be read any more."""
+        return read_filter(self.selection)
 
     @property
     def every(self) -> str:

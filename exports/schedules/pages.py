@@ -18,8 +18,8 @@ from exports.schedules.models import ExportSchedule
 from inferences.models import RegisteredModel
 from inferences.web import visible_model
 from istore.accounts.access import caller_of
-from istore.api.problems import Conflict
 from istore.db.clock import now
+from istore.errors import Conflict
 from istore.models import Role
 from istore.web.pages import render_page
 
@@ -40,7 +40,7 @@ def schedules(request: HttpRequest, model_id: str) -> HttpResponse:
             try:
                 made = lifecycle.create(caller_of(request), model, **form.values)
             except Conflict as error:
-                form.add_error(None, str(error.detail))
+                form.add_error(None, str(error))
             else:
                 messages.success(request, "The schedule is made.")
                 return redirect(
@@ -100,7 +100,7 @@ def _apply_change(request: HttpRequest, one: ExportSchedule, form: ChangeForm) -
     try:
         lifecycle.change(caller_of(request), one, **values)
     except Conflict as error:
-        form.add_error(None, str(error.detail))
+        form.add_error(None, str(error))
     except ExportSchedule.DoesNotExist:
         raise Http404 from None
     return not form.errors
@@ -116,7 +116,7 @@ def run(request: HttpRequest, model_id: str, schedule_id: str) -> HttpResponse:
         lifecycle.start(caller_of(request), one)
         messages.success(request, "A run has begun.")
     except Conflict as error:
-        messages.error(request, str(error.detail))
+        messages.error(request, str(error))
     return redirect("exports:schedule", model.project, model.model_id, one.pk)
 
 

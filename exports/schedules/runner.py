@@ -19,14 +19,12 @@ from django.conf import settings
 from django.db import transaction
 from django.db.models import F
 from django.db.models.functions import Now
-from rest_framework.exceptions import ValidationError
 
 from exports.schedules import files
 from exports.schedules.destinations import Destination, Unknown
 from exports.schedules.files import Part, Parts
 from exports.schedules.models import ExportedFile, ExportSchedule, ScheduledExport
-from inferences.search.filter_serializers import FilteredSerializer
-from inferences.search.filters import Filter, InferenceFilter, matching
+from inferences.search.filters import Filter, matching
 from inferences.store import arrival_order
 from istore.db import clock
 from istore.failpoints import failpoint
@@ -55,7 +53,7 @@ def carry_out(run: ScheduledExport) -> None:
 def _write_all(run: ScheduledExport) -> None:
     schedule = run.schedule
     destination = Destination(schedule.destination)
-    chosen = filter_of(schedule)
+    chosen = _filter_of(schedule)
     _check_place(schedule, destination)
     if run.through is None:
         _fix_horizon(run)
@@ -69,13 +67,11 @@ def _write_all(run: ScheduledExport) -> None:
         )
 
 
-def filter_of(schedule: ExportSchedule) -> Filter:
-    """Return the saved filter. Raises ``Failed`` if it cannot be read any more."""
+def _filter_of(schedule: ExportSchedule) -> Filter:
     try:
-        fields = FilteredSerializer.parse(schedule.selection)
-    except ValidationError as error:
+        return schedule.read_filter()
+    except ValueError as error:
         raise Failed(f"The filter cannot be read: {error}") from None
-    return fields.get("filters") or InferenceFilter()
 
 
 def _check_place(schedule: ExportSchedule, destination: Destination) -> None:

@@ -36,6 +36,7 @@ from istore import blobs, failpoints
 from istore.blobs import sinks
 from istore.checks.verification import Scope, report
 from istore.db import clock
+from istore.tasks import lease_keeper
 
 STEPS = [
     "archiving.claimed",
@@ -347,7 +348,7 @@ def test_a_worker_that_lost_the_task_publishes_nothing(
 def test_a_stop_ends_the_work_and_leaves_nothing(
     make_stored, model, at_step, blob_directory, monkeypatch
 ):
-    monkeypatch.setattr(archive_writer, "REPORT_SECONDS", 0.0)
+    monkeypatch.setattr(lease_keeper, "RENEW_SECONDS", 0.0)
     make_stored()
     task = new_task(model)
     at_step("archiving.set_fixed", lambda: ExportTask.objects.get().stop())
@@ -494,7 +495,7 @@ def test_a_worker_killed_at_any_step_leaves_a_task_that_is_done_by_the_next(
     for step in STEPS:
         assert killed_at(step, task, tmp_path) == -signal.SIGKILL, step
         lease_runs_out()
-        ExportTask.objects.update(fruitless=0)
+        ExportTask.objects.update(attempts_without_progress=0)
     left = [path.name for path in archives(blob_directory)]
     assert len(left) == len(STEPS) - 2  # those killed after the first byte
     task.refresh_from_db()
@@ -574,7 +575,7 @@ def test_a_slow_store_loses_neither_the_lease_nor_the_order(
         record(self, **values)
 
     monkeypatch.setattr(members, "TICK_SECONDS", 0.02)
-    monkeypatch.setattr(archive_writer, "REPORT_SECONDS", 0.0)
+    monkeypatch.setattr(lease_keeper, "RENEW_SECONDS", 0.0)
     monkeypatch.setattr(ExportTask, "record", renew)
     with monkeypatch.context() as patched:
         patched.setattr(blobs, "open_blob", slowly)

@@ -197,7 +197,7 @@ def test_what_is_imported_is_what_was_exported(model, another, drawn):
 def empty(model: RegisteredModel) -> None:
     for _ in removal.intend_all("test", model, lambda: model.inferences.live()):
         pass
-    removal.finish(model)
+    removal.RECORDS.finish(model)
     InferenceKey.objects.filter(registered_model=model).delete()
 
 

@@ -67,7 +67,7 @@ def test_a_worker_killed_at_any_step_leaves_every_row_once(
     for step in STEPS:
         assert killed_at(step, run, tmp_path) == -signal.SIGKILL, step
         ago = clock.now() - timedelta(hours=1)
-        ScheduledExport.objects.update(lease_until=ago, fruitless=0)
+        ScheduledExport.objects.update(lease_until=ago, attempts_without_progress=0)
         assert max(ids(tmp_path).values(), default=1) == 1, step
     run = ScheduledExport.objects.select_related("schedule__model__project").get()
     runner.carry_out(run)

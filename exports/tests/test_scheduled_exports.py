@@ -22,9 +22,9 @@ from inferences.models import RegisteredModel
 from inferences.store import removal
 from inferences.store.arrival_order import EARLIEST
 from istore import failpoints
-from istore.api.problems import Conflict
 from istore.checks.verification import Scope
 from istore.db import clock
+from istore.errors import Conflict
 from istore.models import AuditEntry
 from istore.tasks.tracking import TaskState
 

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from functools import cache
 from typing import Any, ClassVar
 
 from django.conf import settings
 from django.http import HttpResponse
 from drf_spectacular.utils import OpenApiTypes, extend_schema, extend_schema_field
 from rest_framework import serializers
-from rest_framework.exceptions import APIException
 from rest_framework.parsers import BaseParser
 from rest_framework.request import Request
 from rest_framework.response import Response
@@ -21,12 +19,12 @@ from inferences.api.views import InferencesView, InferenceView
 from inferences.imports.gaps import read_line, without_gaps
 from inferences.models import InferenceAction, MetadataType, RegisteredModel, TaskType
 from inferences.models.metadata_values import MetadataValue
+from inferences.predictions.model_types import BY_KIND, LISTED
 from inferences.store import uploads
+from inferences.store.api.scoped_views import StoreView
 from inferences.store.creation import Creation, compose, create, record_batch
 from inferences.store.reading import find_inference
 from inferences.store.recording import NewInference, Outcome
-from inferences.store.scoped_views import StoreView
-from istore.api.exception_handler import as_problem
 from istore.api.fields import (
     FlagField,
     HashField,
@@ -37,17 +35,18 @@ from istore.api.fields import (
     TextField,
     WholeField,
 )
-from istore.api.parsing import read_json
-from istore.api.problems import Problem, invalid
 from istore.api.schema import PROBLEMS
 from istore.api.serializers import (
     DictField,
     ListField,
     StrictSerializer,
     ValueSerializer,
+    invalid,
     optional,
 )
 from istore.db import clock
+from istore.errors import Conflict, Invalid, StoreError, TooLarge
+from istore.json_text import read_json
 
 BATCH_MAX = 1000
 NAMED_MOST, EMBEDDINGS_MOST = 1000, 20
@@ -119,21 +118,9 @@ def _items() -> ListField:
 class CollectionSerializer(StrictSerializer):
     """The answer, taken apart by the caller, and its metadata."""
 
-    object_detection = _items()
-    oriented_object_detection = _items()
-    image_classification = _items()
-    image_segmentation = _items()
     embedding = ListField(
         child=NumberField(), max_length=settings.ISTORE_EMBEDDING_MAX, **optional
     )
-    classification = _items()
-    text_classification = _items()
-    named_entities = _items()
-    ranking = _items()
-    regression = PartField(**optional)
-    multi_output = PartField(**optional)
-    time_series = PartField(**optional)
-    text_generation = PartField(**optional)
     # Beside the answer, whatever it is.
     shap_values = NamedField(child=NumberField(), most=NAMED_MOST, **optional)
     embeddings = NamedField(
@@ -143,6 +130,14 @@ class CollectionSerializer(StrictSerializer):
     )
     inputs = NamedField(most=NAMED_MOST, **optional)
     metadata = MetadataCollectionSerializer()
+
+    def get_fields(self) -> dict[str, serializers.Field[Any, Any, Any, Any]]:
+        """Return the declared fields, and one for the part of every model type."""
+        parts: dict[str, serializers.Field[Any, Any, Any, Any]] = {
+            kind: _items() if kind in LISTED else PartField(**optional)
+            for kind in BY_KIND
+        }
+        return parts | super().get_fields()
 
 
 class CreationSerializer(StrictSerializer):
@@ -157,12 +152,6 @@ class CreationSerializer(StrictSerializer):
     created_at = MomentField(**optional)
 
 
-@cache
-def _serializers() -> tuple[CreationSerializer, CollectionSerializer]:
-    # Built once: copying the declared fields costs more than reading a line by them.
-    return CreationSerializer(), CollectionSerializer()
-
-
 def read_creation(model: RegisteredModel, body: Any) -> Creation:
     """The create a body says, or the 400 that names what is wrong with it."""
     return read_quickly(model, body) or read_carefully(model, body)
@@ -172,7 +161,7 @@ def read_frame_row(model: RegisteredModel, body: Any) -> Creation:
     """As ``read_creation``, of a body that may have gaps in its metadata (``gaps``)."""
     try:
         return read_creation(model, body)
-    except APIException:
+    except StoreError:
         closed = without_gaps(body)
         if closed is body:
             raise
@@ -181,16 +170,15 @@ def read_frame_row(model: RegisteredModel, body: Any) -> Creation:
 
 def read_carefully(model: RegisteredModel, body: Any) -> Creation:
     """As ``read_creation``, by the serializers alone."""
-    whole, part = _serializers()
-    values = whole.run_validation(body)
+    values = CreationSerializer.parse(body)
     if values.get("model_id", model.model_id) != model.model_id:
-        raise invalid("Not the model of the address.", "model_id")
+        raise Invalid("Not the model of the address.", "model_id")
     collection, uploaded = values.get("data"), values.get("metadata_storage_key")
     if (collection is None) == (uploaded is None):
-        raise invalid("Either this or metadata_storage_key is needed.", "data")
+        raise Invalid("Either this or metadata_storage_key is needed.", "data")
     if uploaded is not None:
         content = read_json(uploads.read_upload(model, uploaded, uploads.METADATA))
-        collection = part.run_validation(content)
+        collection = CollectionSerializer.parse(content)
     metadata = collection.pop("metadata")
     standard = metadata["standard_metadata"]
     standard.pop("task_type")  # the model's own is what counts
@@ -205,7 +193,7 @@ def read_carefully(model: RegisteredModel, body: Any) -> Creation:
             **standard,
         )
     except ValueError as error:
-        raise invalid(str(error)) from None
+        raise Invalid(str(error)) from None
 
 
 class NewInferenceView(InferencesView):
@@ -222,7 +210,7 @@ class NewInferenceView(InferencesView):
         inference_id, outcome = create(self.caller, model, wanted)
         found = find_inference(model, inference_id)
         if found is None:  # removed between the two
-            raise Problem(409, "inference-deleted", "It was removed at this moment.")
+            raise Conflict("inference-deleted", "It was removed at this moment.")
         status = 201 if outcome is Outcome.NEW else 200
         return Response(InferenceSerializer(found).data, status=status)
 
@@ -237,7 +225,7 @@ class LinesParser(BaseParser):
     ) -> Any:
         body = stream.read(settings.ISTORE_API_MAX_BODY_BYTES + 1)
         if len(body) > settings.ISTORE_API_MAX_BODY_BYTES:
-            raise Problem(413, "body-too-large", "The body is too large.")
+            raise TooLarge("body-too-large", "The body is too large.")
         return [line for line in body.split(b"\n") if line.strip()]
 
 
@@ -269,7 +257,7 @@ class BatchView(InferenceView):
         model = self.registered_model(model_id)
         lines = request.data
         if not lines or len(lines) > BATCH_MAX:
-            raise invalid(f"A batch has 1 to {BATCH_MAX} lines.")
+            raise Invalid(f"A batch has 1 to {BATCH_MAX} lines.")
         return Response({"results": _stored_lines(self.caller, model, lines)})
 
 
@@ -288,7 +276,7 @@ def _stored_lines(
                 results[number] = _result(*create(caller, model, wanted))
             else:
                 waiting[wanted.inference_id] = number, compose(model, wanted, now)
-        except APIException as error:
+        except StoreError as error:
             results[number] = _refusal_body(error)
     _record(caller, model, waiting, results)
     return results
@@ -325,13 +313,12 @@ def _result(inference_id: str, outcome: Outcome) -> dict[str, Any]:
     }
 
 
-def _refusal_body(error: APIException) -> dict[str, Any]:
-    told = as_problem(error)
+def _refusal_body(error: StoreError) -> dict[str, Any]:
     return {
         "inference_id": None,
         "status": "refused",
-        "code": told["code"],
-        "detail": told["detail"],
+        "code": error.code,
+        "detail": str(error),
     }
 
 

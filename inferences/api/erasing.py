@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import Any, ClassVar
 
-from django.db.models import Q
-from django.http import Http404
 from drf_spectacular.utils import extend_schema
 from rest_framework import serializers
 from rest_framework.exceptions import PermissionDenied
@@ -14,15 +12,17 @@ from rest_framework.response import Response
 
 from inferences.api.protecting import ReasonField
 from inferences.erasure.matching_records import Carried
-from inferences.erasure.running import open_erasure, stop_erasure
+from inferences.erasure.running import open_erasure
 from inferences.models.erasure import TYPES, ErasureTask
 from inferences.models.metadata_values import PATH_MAX_CHARS, UNSTORABLE
-from inferences.store.scoped_views import ProjectView
+from inferences.store.api.scoped_views import ProjectView
 from istore.api.fields import FlagField, MomentField, TextField
-from istore.api.problems import invalid
 from istore.api.schema import PROBLEMS
-from istore.api.serializers import StrictSerializer
+from istore.api.serializers import StrictSerializer, invalid
+from istore.api.tasks import StopTaskView, TaskView, operation, page_response
+from istore.errors import Invalid
 from istore.models import Project, Role
+from istore.tasks.paging import TaskQuery, find_task
 from istore.tasks.tracking import TaskState
 
 ON_A_PAGE = 50
@@ -108,10 +108,7 @@ class AdministeredView(ProjectView):
 
     def task(self, project_id: str, task_id: str) -> ErasureTask:
         tasks = self.project(project_id).erasures.select_related("project")
-        found = tasks.filter(pk=task_id).first()
-        if found is None:
-            raise Http404
-        return found
+        return find_task(tasks, task_id)
 
 
 class ErasuresView(AdministeredView):
@@ -125,25 +122,11 @@ class ErasuresView(AdministeredView):
         for name in request.query_params:
             if name not in ("limit", "cursor"):
                 message = "There is no such parameter."
-                raise invalid(message, name, code="unknown-parameter")
+                raise Invalid(message, name, code="unknown-parameter")
         limit = _limit(request.query_params.get("limit"))
+        query = TaskQuery(limit=limit, cursor=request.query_params.get("cursor"))
         tasks = project.erasures.select_related("project")
-        if cursor := request.query_params.get("cursor"):
-            last = self._last(project, cursor)
-            same = Q(created_at=last.created_at, pk__lt=last.pk)
-            tasks = tasks.filter(Q(created_at__lt=last.created_at) | same)
-        found = list(tasks[: limit + 1])
-        following = str(found[limit - 1].pk) if len(found) > limit else None
-        rows = ErasureSerializer(found[:limit], many=True).data
-        return Response({"results": rows, "next": following})
-
-    def _last(self, project: Project, cursor: str) -> ErasureTask:
-        try:
-            return project.erasures.get(
-                pk=serializers.UUIDField().run_validation(cursor)
-            )
-        except (ErasureTask.DoesNotExist, serializers.ValidationError):
-            raise invalid("This is not a cursor of this store.", "cursor") from None
+        return page_response(tasks, query, ErasuresSerializer)
 
     @extend_schema(
         operation_id="create_erasure",
@@ -163,28 +146,18 @@ class ErasuresView(AdministeredView):
         return Response(ErasureSerializer(task).data, status=201)
 
 
-class ErasureView(AdministeredView):
+@operation("get_erasure")
+class ErasureView(AdministeredView, TaskView):
     """One erasure with its report."""
 
-    @extend_schema(
-        operation_id="get_erasure", responses={200: ErasureSerializer, **PROBLEMS}
-    )
-    def get(self, request: Request, project_id: str, task_id: str) -> Response:
-        return Response(ErasureSerializer(self.task(project_id, task_id)).data)
+    serializer = ErasureSerializer
 
 
-class StopErasureView(AdministeredView):
+@operation("stop_erasure")
+class StopErasureView(AdministeredView, StopTaskView):
     """End an erasure where it is; what is erased stays erased."""
 
-    @extend_schema(
-        operation_id="stop_erasure",
-        request=None,
-        responses={200: ErasureSerializer, **PROBLEMS},
-    )
-    def post(self, request: Request, project_id: str, task_id: str) -> Response:
-        task = self.task(project_id, task_id)
-        stop_erasure(self.caller, task)
-        return Response(ErasureSerializer(task).data)
+    serializer = ErasureSerializer
 
 
 class QuestionSerializer(StrictSerializer):
@@ -212,5 +185,5 @@ def _limit(given: str | None) -> int:
         return ON_A_PAGE
     limit = int(given) if given.isdecimal() and len(given) < 6 else 0
     if not 1 <= limit <= 1000:
-        raise invalid("A whole number from 1 to 1000.", "limit")
+        raise Invalid("A whole number from 1 to 1000.", "limit")
     return limit

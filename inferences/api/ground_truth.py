@@ -40,12 +40,15 @@ from inferences.ground_truth.upsert import (
 )
 from inferences.models import RegisteredModel
 from inferences.models.ground_truth import GroundTruth, PendingTruth, TruthFile
-from inferences.store.scoped_views import StoreView
+from inferences.store.api.scoped_views import StoreView
 from istore.api.fields import MomentField
-from istore.api.problems import Problem, invalid
+from istore.api.problems import Problem
 from istore.api.schema import PROBLEMS
+from istore.api.tasks import StopTaskView, TaskView, operation
 from istore.db.statement_timeout import statement_timeout
+from istore.errors import BadInput, Invalid, TooLarge
 from istore.models import AuditEntry
+from istore.tasks.paging import find_task
 from istore.tasks.tracking import TaskState
 
 CHUNK = 256 * 1024
@@ -97,7 +100,7 @@ class GroundTruthView(StoreView):
         try:
             Reference(INFERENCE, inference_id)
         except ValueError as error:
-            raise invalid(str(error), "inference_id") from None
+            raise Invalid(str(error), "inference_id") from None
         truth = read_truth(request.data, model.task_type, Labels.of(model))
         found = put_truth(self.caller, model, inference_id, truth)
         if found is None:
@@ -292,7 +295,7 @@ class GroundTruthsView(StoreView):
                 detail = f"The body is one of {', '.join(NAMES)}: say ?form=."
                 raise Problem(415, "unsupported-media-type", detail)
         if form not in NAMES:
-            raise invalid(f"One of {', '.join(NAMES)}.", "form")
+            raise Invalid(f"One of {', '.join(NAMES)}.", "form")
         return form
 
 
@@ -303,10 +306,10 @@ def _receive(request: Request, file: IO[bytes]) -> None:
         size += len(chunk)
         if size > settings.ISTORE_UPLOAD_MAX_BYTES:
             detail = f"A file has at most {settings.ISTORE_UPLOAD_MAX_BYTES} bytes."
-            raise Problem(413, "body-too-large", detail)
+            raise TooLarge("body-too-large", detail)
         file.write(chunk)
     if not size:
-        raise Problem(400, "empty-upload", "The body is empty.")
+        raise BadInput("empty-upload", "The body is empty.")
     file.seek(0)
 
 
@@ -348,7 +351,7 @@ class PendingView(StoreView):
         model = self.registered_model(model_id)
         awaited = request.query_params.get("awaited")
         if not awaited:
-            raise invalid("This parameter is required.", "awaited", code="required")
+            raise Invalid("This parameter is required.", "awaited", code="required")
         waiting = PendingTruth.objects.filter(registered_model=model, awaited=awaited)
         if not waiting.delete()[0]:
             raise Http404
@@ -368,33 +371,20 @@ class TruthFilesView(StoreView):
         return Response({"results": TruthFileSerializer(found, many=True).data})
 
 
-class TruthFileView(StoreView):
+class OneTruthFile(StoreView):
+    """A view of one file."""
+
+    serializer = TruthFileSerializer
+
+    def task(self, model_id: str, task_id: str) -> TruthFile:
+        return find_task(self.registered_model(model_id).truth_files, task_id)
+
+
+@operation("get_ground_truth_file")
+class TruthFileView(OneTruthFile, TaskView):
     """How far a file is, and in the end what became of its rows."""
 
-    def truth_file(self, model_id: str, task_id: str) -> TruthFile:
-        model = self.registered_model(model_id)
-        if task := model.truth_files.filter(pk=task_id).first():
-            return task
-        raise Http404
 
-    @extend_schema(
-        operation_id="get_ground_truth_file",
-        responses={200: TruthFileSerializer, **PROBLEMS},
-    )
-    def get(self, request: Request, model_id: str, task_id: str) -> Response:
-        return Response(TruthFileSerializer(self.truth_file(model_id, task_id)).data)
-
-
-class StopTruthFileView(TruthFileView):
-    http_method_names = ["post", "options"]
-
-    @extend_schema(
-        operation_id="stop_ground_truth_file",
-        request=None,
-        responses={200: TruthFileSerializer, **PROBLEMS},
-    )
-    def post(self, request: Request, model_id: str, task_id: str) -> Response:
-        """What was written stays; a task that has ended stays as it is."""
-        task = self.truth_file(model_id, task_id)
-        file_tasks.stop_file(self.caller, task)
-        return Response(TruthFileSerializer(task).data)
+@operation("stop_ground_truth_file")
+class StopTruthFileView(OneTruthFile, StopTaskView):
+    """What was written stays; a task that has ended stays as it is."""

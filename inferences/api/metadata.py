@@ -13,7 +13,7 @@ from rest_framework.response import Response
 from inferences.api.creating import MetadataValueSerializer
 from inferences.api.serializers import MetadataSerializer, MomentField
 from inferences.models import MetadataChange, RegisteredModel
-from inferences.search.filter_serializers import FilteredSerializer
+from inferences.search.api.filter_serializers import FilteredSerializer
 from inferences.search.rare_label_scan import all_matching
 from inferences.search.statistics import (
     BINS_MAX,
@@ -21,13 +21,13 @@ from inferences.search.statistics import (
     key_type_counts,
     statistics,
 )
+from inferences.store.api.scoped_views import StoreView
 from inferences.store.metadata_edits import put_value, put_values, remove_value
-from inferences.store.scoped_views import StoreView
 from istore.api.fields import FlagField, NumberField, TextField, WholeField
-from istore.api.problems import invalid
 from istore.api.schema import PROBLEMS
 from istore.api.serializers import ValueSerializer, optional
 from istore.db.statement_timeout import statement_timeout
+from istore.errors import Invalid
 from istore.models import AuditEntry, Role
 
 
@@ -77,7 +77,7 @@ class OneMetadataView(StoreView):
         model = self.registered_model(model_id)
         value = MetadataValueSerializer.parse(request.data)
         if value.key != key:
-            raise invalid("Not the key of the address.", "key")
+            raise Invalid("Not the key of the address.", "key")
         put_value(self.caller, model, inference_id, value, replace=True)
         content = {"key": value.key, "type": str(value.type), "value": value.text}
         return Response(content)
@@ -222,5 +222,5 @@ class StatisticsView(StoreView):
             with statement_timeout():
                 found = statistics(model, query)
         except ValueError as error:
-            raise invalid(str(error)) from None
+            raise Invalid(str(error)) from None
         return Response(StatisticsSerializer(found).data)

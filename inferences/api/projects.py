@@ -12,19 +12,19 @@ from inferences.api.serializers import (
     PageSerializer,
 )
 from inferences.search.across import ProjectQuery
-from inferences.search.filter_serializers import (
+from inferences.search.api.filter_serializers import (
     FilteredSerializer,
     PaginationSerializer,
 )
 from inferences.search.pagination import BadQuestion
 from inferences.store.answer_fields import give_fields
-from inferences.store.fields_field import FieldsField
-from inferences.store.scoped_views import ProjectView
+from inferences.store.api.fields_field import FieldsField
+from inferences.store.api.scoped_views import ProjectView
 from istore.api.fields import FlagField, WholeField
-from istore.api.problems import invalid
 from istore.api.schema import PROBLEMS
 from istore.api.serializers import ValueSerializer, optional
 from istore.db.statement_timeout import statement_timeout
+from istore.errors import Invalid
 
 
 class ProjectQuerySerializer(ValueSerializer, FilteredSerializer):
@@ -54,7 +54,7 @@ class FilterProjectView(ProjectView):
             with statement_timeout():
                 page = query.page(project.pk, self.models(project))
         except BadQuestion as error:
-            raise invalid(str(error), *error.path) from None
+            raise Invalid(str(error), *error.path) from None
         give_fields(page.inferences, query.fields)
         context = {"presign": query.presign}
         found = InferenceSerializer(page.inferences, many=True, context=context)

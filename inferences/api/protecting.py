@@ -12,7 +12,7 @@ from rest_framework.response import Response
 
 from inferences.api.views import InferenceView
 from inferences.models.metadata_values import UNSTORABLE
-from inferences.search.filter_serializers import FilteredSerializer
+from inferences.search.api.filter_serializers import FilteredSerializer
 from inferences.search.rare_label_scan import all_matching
 from inferences.store import protection
 from inferences.store.protection import REASON_MAX_CHARS, Protection

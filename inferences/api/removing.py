@@ -12,15 +12,15 @@ from rest_framework.response import Response
 
 from inferences.api.views import InferenceView
 from inferences.models import RegisteredModel
+from inferences.search.api.filter_serializers import FilteredSerializer
 from inferences.search.counting import count_matching
-from inferences.search.filter_serializers import FilteredSerializer
 from inferences.search.filters import Filter
 from inferences.search.rare_label_scan import all_matching
 from inferences.store import removal
-from inferences.tasks import ring_for_removals
+from inferences.tasks import notify_removals
 from istore.api.fields import FlagField
-from istore.api.problems import Problem
 from istore.api.schema import PROBLEMS
+from istore.errors import Unprocessable
 
 
 class BulkDeleteSerializer(FilteredSerializer):
@@ -66,8 +66,8 @@ class BulkDeleteView(InferenceView):
         chosen = lambda: all_matching(model, filters)  # noqa: E731
         batches = removal.intend_all(self.caller, model, chosen)
         deleted = [inference_id for batch in batches for inference_id in batch]
-        # The intents are the work; the queue only rings, and beat rings again.
-        ring_for_removals(model.pk)
+        # The intents are the work; the message only tells of it, and beat sends it again.
+        notify_removals(model.pk)
         return deleted
 
 
@@ -78,5 +78,5 @@ def _matching_count(model: RegisteredModel, filters: Filter) -> int:
         message = (
             f"More than {most} inferences match. Narrow the filter, or go in parts."
         )
-        raise Problem(422, "too-many-matches", message)
+        raise Unprocessable("too-many-matches", message)
     return count.number

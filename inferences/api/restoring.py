@@ -12,12 +12,12 @@ from rest_framework.response import Response
 from inferences.api.serializers import InferenceSerializer
 from inferences.api.views import read_filters
 from inferences.models import Inference, RegisteredModel
-from inferences.search.filter_serializers import CHOOSING, FilteredSerializer
+from inferences.search.api.filter_serializers import CHOOSING, FilteredSerializer
 from inferences.search.filters import Filter
 from inferences.store import soft_deletion
-from inferences.store.scoped_views import StoreView
+from inferences.store.api.scoped_views import StoreView
 from inferences.store.soft_deletion import Chosen, Done
-from inferences.tasks import ring_for_removals
+from inferences.tasks import notify_removals
 from istore.api.fields import (
     FlagField,
     MomentField,
@@ -25,10 +25,10 @@ from istore.api.fields import (
     TextField,
     WholeField,
 )
-from istore.api.problems import invalid
 from istore.api.schema import PROBLEMS
-from istore.api.serializers import optional
+from istore.api.serializers import invalid, optional
 from istore.db.statement_timeout import statement_timeout
+from istore.errors import Invalid
 from istore.models import Role
 
 IDS_MOST = 1000
@@ -178,7 +178,7 @@ class RemoveDeletedView(ChangeDeletedView):
 
     def do(self, model: RegisteredModel, chosen: Chosen) -> Done:
         done = soft_deletion.intend_removal(self.caller, model, chosen)
-        ring_for_removals(model.pk)
+        notify_removals(model.pk)
         return done
 
     @extend_schema(
@@ -198,5 +198,5 @@ def _place(cursor: str | None) -> int | None:
     except ValueError:
         place = 2**63
     if not -(2**63) <= place < 2**63:
-        raise invalid("This is not a cursor of this store.", "cursor")
+        raise Invalid("This is not a cursor of this store.", "cursor")
     return place

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import datetime
 from typing import Any
 
 from django.conf import settings
@@ -15,7 +14,7 @@ from inferences.models import (
     RegisteredModel,
     TaskType,
 )
-from inferences.search.filter_serializers import GeoPointSerializer
+from inferences.search.api.filter_serializers import GeoPointSerializer
 from inferences.store.answer_fields import MISSING, PAGE_TOO_LARGE, TOO_LARGE
 from inferences.store.notes import warnings_of
 from istore import blobs
@@ -29,6 +28,7 @@ from istore.api.fields import (
     WholeField,
 )
 from istore.api.serializers import StrictSerializer
+from istore.json_text import format_moment
 from istore.upstreams import check_upstream_url
 
 
@@ -246,8 +246,8 @@ class InferenceSerializer(serializers.Serializer):
         fields = {
             "model_id": inference.registered_model.model_id,
             "inference_id": inference.inference_id,
-            "created_at": _moment(created_at),
-            "updated_at": _moment(inference.updated_at or created_at),
+            "created_at": format_moment(created_at),
+            "updated_at": format_moment(inference.updated_at or created_at),
             "inference_action": ACTION_LABELS[inference.inference_action],
             "data": payload.data or None,
             "embedding_distance": getattr(inference, "embedding_distance", None),
@@ -262,7 +262,7 @@ class InferenceSerializer(serializers.Serializer):
             if key and self.context.get("presign")
             else None,
             "input_expired_at": payload.input_expired_at
-            and _moment(payload.input_expired_at),
+            and format_moment(payload.input_expired_at),
             "is_protected": inference.is_protected,
             "version": str(inference.version),
             "notes": payload.notes,
@@ -295,10 +295,6 @@ class DeletedSerializer(serializers.Serializer):
 
 
 ACTION_LABELS = dict(InferenceAction.choices)
-
-
-def _moment(moment: datetime) -> str:
-    return moment.isoformat(timespec="microseconds").replace("+00:00", "Z")
 
 
 def _coordinates(inference: Inference) -> dict[str, float] | None:

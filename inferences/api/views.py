@@ -24,24 +24,24 @@ from inferences.api.serializers import (
 )
 from inferences.models import Inference, RegisteredModel
 from inferences.previews.media import serve_blob
-from inferences.search.counting import count_matching
-from inferences.search.filter_serializers import (
+from inferences.search.api.filter_serializers import (
     CountQuerySerializer,
     InferenceQuerySerializer,
     PaginationSerializer,
 )
+from inferences.search.counting import count_matching
 from inferences.search.filters import Filter, InferenceFilter
 from inferences.search.pagination import BadQuestion, Pagination, TooDeep
 from inferences.search.query import InferenceQuery
 from inferences.search.url_parameters import InferenceFilterSet
 from inferences.store import removal
 from inferences.store.answer_fields import FIELDS, give_fields
-from inferences.store.fields_field import FieldsField
+from inferences.store.api.fields_field import FieldsField
+from inferences.store.api.scoped_views import StoreView
 from inferences.store.registration import change_settings, register_model
-from inferences.store.scoped_views import StoreView
-from istore.api.problems import Problem, invalid
 from istore.api.schema import PROBLEMS
 from istore.db.statement_timeout import statement_timeout
+from istore.errors import Invalid, Unprocessable
 from istore.models import Project, Role
 
 
@@ -75,7 +75,7 @@ class ModelsView(StoreView):
         caller = self.caller
         project = caller.visible_projects().filter(project_id=project_id).first()
         if project is None:
-            raise invalid("There is no such project.", "project_id")
+            raise Invalid("There is no such project.", "project_id")
         if not caller.may(Role.EDITOR, project):
             raise PermissionDenied("This needs the role editor.")
         return project
@@ -164,18 +164,18 @@ def read_filters(request: Request, also: tuple[str, ...] = ()) -> InferenceFilte
     known = {*InferenceFilterSet.base_filters, *also}
     for name in request.query_params:
         if name not in known:
-            raise invalid("There is no such parameter.", name, code="unknown-parameter")
+            raise Invalid("There is no such parameter.", name, code="unknown-parameter")
         # A blank is no value; only a query may be one, and then it is everything.
         values = request.query_params.getlist(name)
         if name in InferenceFilterSet.base_filters and name != "q" and "" in values:
-            raise invalid("It has no value; leave it out.", name)
+            raise Invalid("It has no value; leave it out.", name)
     filterset = InferenceFilterSet(request.query_params, Inference.objects.none())
     try:
         return filterset.inference_filter
     except ValidationError:
         name, errors = next(iter(filterset.form.errors.items()))
         path = () if name == "__all__" else (name,)
-        raise invalid(errors[0], *path) from None
+        raise Invalid(errors[0], *path) from None
 
 
 class InferenceView(StoreView):
@@ -232,9 +232,9 @@ def page_response(query: InferenceQuery, model: RegisteredModel) -> Response:
         with statement_timeout():
             page = query.page(model)
     except BadQuestion as error:
-        raise invalid(str(error), *error.path) from None
+        raise Invalid(str(error), *error.path) from None
     except TooDeep as error:
-        raise Problem(422, "query-too-expensive", str(error)) from None
+        raise Unprocessable("query-too-expensive", str(error)) from None
     give_fields(page.inferences, query.fields)
     context = {"presign": query.presign}
     found = InferenceSerializer(page.inferences, many=True, context=context)
@@ -276,7 +276,7 @@ class CountInferencesView(InferenceView):
     def _limit(self, given: str) -> int:
         limit = int(given) if given.isdecimal() and len(given) < 10 else 0
         if not limit:
-            raise invalid("A whole number, from 1.", "limit")
+            raise Invalid("A whole number, from 1.", "limit")
         return limit
 
     def _counted(

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import IO
 
 from inferences.columnar import parquet_check
-from istore.api.problems import Problem
+from istore.errors import BadInput, StoreError, TooLarge
 
 PROGRAM = Path(parquet_check.__file__)
 MEMORY_BYTES = 3 * 2**30  # of address space; most of it is only reserved by libraries
@@ -44,7 +44,7 @@ def measure(
     """Return the size of the file, read to its end or until it exceeds a limit.
 
     ``longest`` has the columns that are read, with the limit of their texts in bytes:
-    longer texts count as empty. Raises a 400 or 413 that says why the file cannot be read.
+    longer texts count as empty. Raises a ``StoreError`` that says why the file cannot be read.
     """
     asked = {
         "memory": MEMORY_BYTES,
@@ -74,14 +74,14 @@ def measure(
     if "rows" not in said:
         why = said.get("error", "it ends its reader, or takes too long.")
         detail = f"The file cannot be read as Parquet: {why}"
-        raise Problem(400, "malformed-file", detail)
+        raise BadInput("malformed-file", detail)
     return Measured(**said)
 
 
-def too_large() -> Problem:
-    """Return the 413 of a file that unpacks to more than ``UNPACKED_MAX_BYTES``."""
+def too_large() -> StoreError:
+    """Return the error of a file that unpacks to more than ``UNPACKED_MAX_BYTES``."""
     detail = f"Unpacked, a file has at most {UNPACKED_MAX_BYTES} bytes."
-    return Problem(413, "body-too-large", detail)
+    return TooLarge("body-too-large", detail)
 
 
 @contextmanager

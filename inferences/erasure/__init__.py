@@ -11,6 +11,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from istore.hooks import Hook
+
 if TYPE_CHECKING:
     from inferences.erasure.matching_records import Carried
     from inferences.models import RegisteredModel
@@ -23,18 +25,12 @@ OfValue = Callable[["Project", "Carried"], int]
 
 
 @dataclass(frozen=True, slots=True)
-class Keeper:
+class TraceHolder:
     """A place that may hold what an erasure must remove; both functions must be idempotent."""
 
     of_records: OfRecords | None = None
     of_value: OfValue | None = None
 
 
-keepers: dict[str, Keeper] = {}
-
-
-def register(
-    name: str, *, of_records: OfRecords | None = None, of_value: OfValue | None = None
-) -> None:
-    """Add a place; called in ``AppConfig.ready``. The report counts its removals under ``name``."""
-    keepers[name] = Keeper(of_records, of_value)
+# The report counts what was removed under the name of the place.
+trace_holders: Hook[TraceHolder] = Hook()

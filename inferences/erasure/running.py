@@ -10,10 +10,8 @@ those that arrived meanwhile are removed too.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
-from threading import Event, Thread
 from typing import Any
 
 from django.conf import settings
@@ -21,18 +19,19 @@ from django.db import connection, transaction
 from django.db.models import Count, Q, Sum
 from django.db.models.functions import Now
 
-from inferences.erasure import keepers
+from inferences.erasure import trace_holders
 from inferences.erasure.matching_records import Carried
 from inferences.maintenance.consistency_checks import COLD, ROW, SIDES
 from inferences.models import InferencePayload, RegisteredModel
 from inferences.models.erasure import ErasedInference, ErasureTask, forget_values
-from inferences.store import removal
+from inferences.store import pack_rewriting, removal
+from inferences.store.pack_rewriting import Rewritten
 from istore import blobs
 from istore.failpoints import failpoint
 from istore.models import AuditEntry, Project
-from istore.tasks.tracking import LEASE, Failed, TaskState
+from istore.tasks.lease_keeper import LeaseKeeper
+from istore.tasks.tracking import Failed
 
-RENEW_SECONDS = LEASE.total_seconds() / 4
 ROUNDS = 3  # for records that arrive during the erasure; if some are left, it fails
 THREADS = 8  # that ask the blob store whether objects are gone
 
@@ -53,25 +52,9 @@ def open_erasure(
         )
         if not dry_run:
             # The value itself is not written: audit entries are kept forever.
-            AuditEntry.write(
-                actor,
-                "erasure.request",
-                str(task.pk),
-                project,
-                key=carried.key,
-                why=why,
-            )
-        task.ring()
+            task.audit(actor, "request", key=carried.key, why=why)
+        task.notify()
     return task
-
-
-@transaction.atomic
-def stop_erasure(actor: object, task: ErasureTask) -> bool:
-    """Stop the task where it is; what is erased stays erased. Return False if it had ended."""
-    stopped = task.stop()
-    if stopped:
-        AuditEntry.write(actor, "erasure.stop", str(task.pk), task.project)
-    return stopped
 
 
 def erase(task: ErasureTask) -> None:
@@ -88,7 +71,7 @@ def erase(task: ErasureTask) -> None:
 def _erase(task: ErasureTask) -> None:
     carried = Carried(task.key, task.type, task.value)
     if not task.report.get("found"):
-        with _holding(task):
+        with LeaseKeeper(task).in_background():
             found = count_carriers(task.project, carried)
         task.record(report={"found": found}, total_count=found["records"])
     if task.dry_run:
@@ -102,44 +85,22 @@ def _erase(task: ErasureTask) -> None:
             while _intend(task, model, carried):
                 _carry_out(task)
         failpoint("erasure.records_removed")
-        for name, keeper in sorted(keepers.items()):
-            if keeper.of_value:
-                with _holding(task):
-                    count = keeper.of_value(task.project, carried)
+        for name, holder in sorted(trace_holders.items()):
+            if holder.of_value:
+                with LeaseKeeper(task).in_background():
+                    count = holder.of_value(task.project, carried)
                 task.advance(report=_with(task.report, "traces", {name: count}))
         failpoint("erasure.traces_removed")
-        with _holding(task):
+        with LeaseKeeper(task).in_background():
+            packs = pack_rewriting.rewrite_until_done(f"{task.project_id}/")
             left = count_carriers(task.project, carried)
+        task.advance(report=_with_packs(task.report, packs))
         if not left["records"]:
             break
     task.record(report={**task.report, "left": left})
     if left["records"] or task.report.get("proof", {}).get("left"):
         raise Failed("Something of it is left; the report says what. Ask again.")
     failpoint("erasure.proved")
-
-
-@contextmanager
-def _holding(task: ErasureTask) -> Iterator[None]:
-    """Renew the lease in a thread while something runs that does not write to the task."""
-    done = Event()
-    renewing = Thread(target=_renew, args=(task.pk, task.attempt, done), daemon=True)
-    renewing.start()
-    try:
-        yield
-    finally:
-        done.set()
-        renewing.join()
-
-
-def _renew(task_key: object, attempt: int, done: Event) -> None:
-    held = ErasureTask.objects.filter(
-        pk=task_key, attempt=attempt, state=TaskState.RUNNING
-    )
-    try:
-        while not done.wait(RENEW_SECONDS):
-            held.update(lease_until=Now() + LEASE)
-    finally:
-        connection.close()
 
 
 def count_carriers(project: Project, carried: Carried) -> dict[str, int]:
@@ -229,16 +190,18 @@ def _carry_out(task: ErasureTask) -> None:
     model = RegisteredModel.objects.select_related("project").get(pk=batch["model"])
     ids: list[int] = batch["ids"]
     made: dict[str, int] = {}
-    with _holding(task):
-        for name, keeper in sorted(keepers.items()):
-            if keeper.of_records:
-                made[name] = keeper.of_records(model, ids)
+    with LeaseKeeper(task).in_background():
+        for name, holder in sorted(trace_holders.items()):
+            if holder.of_records:
+                made[name] = holder.of_records(model, ids)
         failpoint("erasure.made_removed")
-        removal.finish(model, ids)
+        removal.RECORDS.finish(model, ids)
+        packs = pack_rewriting.rewrite_until_done(f"{model.project_id}/{model.pk}/")
         failpoint("erasure.batch_removed")
         left = _rows_left(model, ids) + _objects_left(batch["objects"])
     proof = {"looked_for": len(ids) + len(batch["objects"]), "left": left}
     report = _with(_with(task.report, "traces", made), "proof", proof)
+    report = _with_packs(report, packs)
     task.advance(report=report, open_batch=None)
 
 
@@ -258,15 +221,12 @@ def _rows_left(model: RegisteredModel, ids: list[int]) -> int:
 
 def _objects_left(keys: list[str]) -> int:
     with ThreadPoolExecutor(THREADS, "erasure") as threads:
-        return sum(threads.map(_is_there, keys))
+        return sum(threads.map(blobs.exists, keys))
 
 
-def _is_there(key: str) -> bool:
-    try:
-        blobs.size(key)
-    except FileNotFoundError:
-        return False
-    return True
+def _with_packs(report: dict[str, Any], packs: Rewritten) -> dict[str, Any]:
+    """Return the report with the packs that were rewritten, or deleted whole, for it."""
+    return _with(report, "packs", packs.counts) if packs.counts else report
 
 
 def _with(report: dict[str, Any], part: str, counts: dict[str, int]) -> dict[str, Any]:

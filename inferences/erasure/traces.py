@@ -10,7 +10,7 @@ from django.conf import settings
 from django.contrib.auth import get_user_model
 from django.db import connection, transaction
 
-from inferences import erasure
+from inferences.erasure import TraceHolder, trace_holders
 from inferences.erasure.matching_records import Carried
 from inferences.ground_truth.references import tokens_of
 from inferences.maintenance.orphan_blobs import collect_grants
@@ -32,12 +32,14 @@ from istore.models import IdempotentCall, Project
 
 def register() -> None:
     """Register the places of this app."""
-    erasure.register("history", of_value=former_values)
-    erasure.register("staged uploads", of_value=delete_staged_metadata)
-    erasure.register("kept answers", of_value=kept_answers)
-    erasure.register("source names", of_value=source_names)
-    erasure.register("pending actuals", of_value=pending_actuals)
-    erasure.register("saved views", of_value=saved_views)
+    trace_holders.register("history", TraceHolder(of_value=former_values))
+    trace_holders.register(
+        "staged uploads", TraceHolder(of_value=delete_staged_metadata)
+    )
+    trace_holders.register("kept answers", TraceHolder(of_value=kept_answers))
+    trace_holders.register("source names", TraceHolder(of_value=source_names))
+    trace_holders.register("pending actuals", TraceHolder(of_value=pending_actuals))
+    trace_holders.register("saved views", TraceHolder(of_value=saved_views))
 
 
 def former_values(project: Project, carried: Carried) -> int:

@@ -33,9 +33,9 @@ from inferences.ground_truth.overlaps import (
     box_overlaps,
     contour_overlaps,
     contours_of,
-    corners,
 )
 from inferences.models.metadata_values import in_slot
+from inferences.predictions.geometry import shape_of
 from inferences.predictions.parsers.values import (
     Box,
     Deconstructed,
@@ -234,12 +234,7 @@ def overlaps_of(
 
 def contours_of_actual(actual: dict[str, Any]) -> list[list[Any]]:
     """Return a true shape as contours, in its own unit."""
-    if "contours" in actual:
-        return actual["contours"]
-    if "r" in actual:
-        return [corners(*(actual[name] for name in ("cx", "cy", "w", "h", "r")))]
-    shape = Box(*(actual[name] for name in ("xmin", "ymin", "xmax", "ymax")))
-    return contours_of(shape) or []
+    return contours_of(shape_of(actual)) or []
 
 
 def _is_share(actual: dict[str, Any]) -> bool:

@@ -24,24 +24,23 @@ from xml.etree.ElementTree import Element, TreeBuilder
 from xml.parsers import expat
 
 import yaml
-from rest_framework.exceptions import APIException
 
 from inferences.ground_truth.answers import predictions
 from inferences.ground_truth.joining import Actual, Refusal, rows_meant
 from inferences.ground_truth.labels import Labels
 from inferences.ground_truth.references import HASH, INFERENCE, METADATA, Reference
 from inferences.ground_truth.truths import allowed, read_truth
-from inferences.models import InferencePayload, RegisteredModel, TaskType
+from inferences.models import InferencePayload, RegisteredModel
 from inferences.predictions.geometry import is_upright_already
 from inferences.predictions.geometry import to_stored_point as stored_point
 from inferences.predictions.mask_outlines import trace
-from inferences.predictions.parsers import Mask
+from inferences.predictions.model_types import type_of
+from inferences.predictions.parsers import Mask, OrientedBox
 from inferences.predictions.parsers.run_lengths import complaint
 from inferences.previews.picture_pool import Busy, Unreadable, pool
 from inferences.previews.pictures import Measure, measure
-from istore.api.exception_handler import as_problem
-from istore.api.parsing import read_json
-from istore.api.problems import Problem
+from istore.errors import BadInput, StoreError, TooLarge
+from istore.json_text import read_json
 
 DOCUMENT_MAX_BYTES = 64 * 2**20
 DOCUMENT_VALUES = 4_000_000
@@ -94,13 +93,13 @@ def annotated_rows(
     """Yield the ground truth of each picture in a file, or why it is refused.
 
     The whole file is parsed and all sizes are looked up before the first row is returned.
-    Raises ``Problem`` if the file does not have the form.
+    Raises ``StoreError`` if the file does not have the form.
     """
     try:
         pictures = FORMS[form](file, labels)
     except (TypeError, KeyError, AttributeError, ValueError, OverflowError) as error:
         detail = f"The file is not of the form {form}: {str(error)[:200]}"
-        raise Problem(400, "malformed-file", detail) from None
+        raise BadInput("malformed-file", detail) from None
     _fit(form, model, pictures, join_by)
     return iter([_actual(each, model, labels, join_by) for each in pictures])
 
@@ -114,8 +113,8 @@ def _actual(
         reference = _reference(picture, join_by)
         truth = read_truth(_truth(picture, model), model.task_type, labels)
         return Actual(reference, truth, picture.place)
-    except APIException as error:
-        return Refusal(picture.place, as_problem(error)["detail"])
+    except StoreError as error:
+        return Refusal(picture.place, str(error))
     except (ValueError, TypeError, OverflowError) as error:
         return Refusal(picture.place, str(error)[:300])
 
@@ -144,7 +143,7 @@ def _is_share_wanted(model: RegisteredModel) -> bool:
 def _truth(picture: Picture, model: RegisteredModel) -> dict[str, Any]:
     forms = allowed(model.task_type)
     has_contours = any(each.contours for each in picture.drawn)
-    is_turned = model.task_type == TaskType.ORIENTED_OBJECT_DETECTION
+    is_turned = type_of(model.task_type).shape is OrientedBox
     if "polygons" in forms and ("boxes" not in forms or has_contours):
         shaped = [each for each in picture.drawn if _outlines(each)]
         return {"polygons": [_polygon(each, picture) for each in shaped]}
@@ -247,7 +246,7 @@ def _fit(
 ) -> None:
     """Measure pictures where their size is needed and not said, and turn back what was
     drawn over them as they are looked at."""
-    is_turned = model.task_type == TaskType.ORIENTED_OBJECT_DETECTION
+    is_turned = type_of(model.task_type).shape is OrientedBox
     wants_share = _is_share_wanted(model) or is_turned
     is_read_upright = form in READ_UPRIGHT
     if not {"boxes", "polygons"} & set(allowed(model.task_type)):
@@ -352,7 +351,7 @@ def _document(file: IO[bytes]) -> Any:
     content = file.read(DOCUMENT_MAX_BYTES + 1)
     if len(content) > DOCUMENT_MAX_BYTES:
         detail = f"A document has at most {DOCUMENT_MAX_BYTES} bytes: split it."
-        raise Problem(413, "body-too-large", detail)
+        raise TooLarge("body-too-large", detail)
     content = content.removeprefix(b"\xef\xbb\xbf")
     return read_json(content, nan_is_null=True, values=DOCUMENT_VALUES)
 
@@ -454,14 +453,14 @@ class _Archive:
         try:
             self.zip = zipfile.ZipFile(file)
         except zipfile.BadZipFile:
-            raise Problem(400, "malformed-file", "The file is not a ZIP.") from None
+            raise BadInput("malformed-file", "The file is not a ZIP.") from None
         self.parts = {i.filename: i for i in self.zip.infolist() if not i.is_dir()}
         if len(self.parts) > PARTS_MAX:
             detail = f"An archive has at most {PARTS_MAX} files."
-            raise Problem(413, "too-many-rows", detail)
+            raise TooLarge("too-many-rows", detail)
         if sum(part.file_size for part in self.parts.values()) > ARCHIVE_MAX_BYTES:
             detail = f"Unpacked, an archive has at most {ARCHIVE_MAX_BYTES} bytes."
-            raise Problem(413, "body-too-large", detail)
+            raise TooLarge("body-too-large", detail)
         self.pictures = {
             PurePosixPath(name).stem: name
             for name in self.parts

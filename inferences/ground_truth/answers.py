@@ -15,10 +15,10 @@ from inferences.models import (
     LabelName,
     RegisteredModel,
 )
+from inferences.predictions.model_types import type_of
 from inferences.predictions.parse import deconstructed
 from inferences.store.answer_text import answer_text, text_is_missing
 
-FOUND = ("Detection", "Segmentation", "Named Entity")
 # Forms for which the labels and scores of the row are enough; others need the whole answer.
 BY_LABEL = frozenset({"labels", "relevance"})
 
@@ -57,7 +57,7 @@ def predictions(
         row_id: Predicted(
             pairs_of(labels, scores, names),
             deconstructed(model, answer_text(text, key, _object(notes))),
-            finds_things(model),
+            type_of(model.task_type).finds_things,
         )
         for row_id, labels, scores, text, key, notes in rows
     }
@@ -84,11 +84,6 @@ def reason_of_no_verdict(
 
 def _object(notes: Any) -> Any:
     return orjson.loads(notes) if isinstance(notes, str) else notes
-
-
-def finds_things(model: RegisteredModel) -> bool:
-    """Return whether the model's task finds things in the input, instead of one class for it."""
-    return any(word in model.task_type for word in FOUND)
 
 
 def label_names(numbers: Iterable[int]) -> dict[int, str]:

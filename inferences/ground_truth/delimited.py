@@ -17,7 +17,7 @@ from typing import IO
 
 from inferences.ground_truth.joining import Refusal
 from inferences.ground_truth.truths import TRUTH_MAX_BYTES
-from istore.api.problems import Problem, invalid
+from istore.errors import BadInput, Invalid, StoreError
 
 DELIMITERS = {",": ",", ";": ";", "\t": "\t", "|": "|"}
 NAMED = {"comma": ",", "semicolon": ";", "tab": "\t", "bar": "|", **DELIMITERS}
@@ -31,7 +31,7 @@ Row = tuple[str, list[str] | Refusal]
 class DelimitedTable:
     """The header of a table in ``columns``; iterating yields its rows.
 
-    Raises ``Problem`` if the file is not text or not a table.
+    Raises ``StoreError`` if the file is not text or not a table.
     """
 
     def __init__(
@@ -88,15 +88,15 @@ class DelimitedTable:
                 return line
         return ""
 
-    def _broken(self, error: csv.Error) -> Problem:
+    def _broken(self, error: csv.Error) -> StoreError:
         line = self._skipped - 1 + self._table.line_num
-        return Problem(400, "malformed-file", f"Line {line}: {error}.")
+        return BadInput("malformed-file", f"Line {line}: {error}.")
 
 
 def delimiter_named(text: str) -> str:
-    """Return the delimiter for a name or the character itself. Raises a 400 for another text."""
+    """Return the delimiter for a name or the character itself. Raises ``Invalid`` for others."""
     if text and text not in NAMED:
-        raise invalid(
+        raise Invalid(
             f"One of {', '.join(name for name in NAMED if name.isalpha())}.",
             "delimiter",
         )
@@ -117,9 +117,9 @@ def _encoding(file: IO[bytes]) -> str:
     return "utf-8-sig"
 
 
-def _not_text() -> Problem:
+def _not_text() -> StoreError:
     detail = "The file is not UTF-8, and has no byte order mark of UTF-16."
-    return Problem(400, "invalid-encoding", detail)
+    return BadInput("invalid-encoding", detail)
 
 
 def _delimiter(line: str, is_known: Callable[[str], bool]) -> str:

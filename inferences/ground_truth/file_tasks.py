@@ -9,19 +9,15 @@ start: rows that are the same already change nothing.
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import asdict
 from datetime import timedelta
-from threading import Event, Thread
 from typing import IO
 
 from django.conf import settings
 from django.core.files.base import File
 from django.core.files.storage import default_storage
-from django.db import DatabaseError, connection, transaction
-from rest_framework.exceptions import APIException
+from django.db import transaction
 
 from inferences.columnar import parquet_files
 from inferences.ground_truth.annotations import FORMS as ANNOTATIONS
@@ -36,16 +32,14 @@ from inferences.ground_truth.joining import Joined, join
 from inferences.models import RegisteredModel, UploadGrant
 from inferences.models.ground_truth import TruthFile
 from istore import blobs
-from istore.api.exception_handler import as_problem
-from istore.api.problems import Problem
 from istore.db import clock
+from istore.errors import TooLarge
 from istore.failpoints import failpoint
-from istore.models import AuditEntry
-from istore.tasks.tracking import Failed, LeaseLost, Stopped, TaskState
+from istore.tasks.lease_keeper import LeaseKeeper
+from istore.tasks.tracking import Failed, TaskState
 from istore.uuids import uuid7
 
 KEPT = timedelta(days=7)  # then the grant expires, even if no worker came
-TELL_SECONDS = 2.0  # between two reports of progress, each of which renews the lease
 CHUNK = 2**20
 ANNOTATION_BYTES = 400  # least size of a picture's entry, to estimate rows from bytes
 AT_ONCE_BYTES = (
@@ -55,8 +49,6 @@ AT_ONCE_SECONDS = 10  # of processor time to measure it, most files take a part 
 VALUES_A_ROW = 50  # values beyond which a row counts as several
 GRANT = "actuals"
 
-log = logging.getLogger(__name__)
-
 
 def count_rows(file: IO[bytes], form: str) -> int:
     """Return the largest number of rows that a file may have, without decoding them all here.
@@ -64,7 +56,7 @@ def count_rows(file: IO[bytes], form: str) -> int:
     Parquet states its number: a million equal rows take nine kilobytes. A row whose lists
     have many values counts as several, and a file that decodes to much data counts as more
     rows than a request joins. A smaller number is of a file that was safe to read as a whole.
-    Raises ``Problem`` for a file that is too large.
+    Raises ``StoreError`` for a file that is too large.
     """
     if form in ANNOTATIONS:
         # Estimated from the size, because a JSON document may be one line.
@@ -75,7 +67,7 @@ def count_rows(file: IO[bytes], form: str) -> int:
         rows = _rows_of_parquet(file) if form == "parquet" else _lines(file)
     if rows > settings.ISTORE_TRUTH_FILE_ROWS:
         detail = f"A file has at most {settings.ISTORE_TRUTH_FILE_ROWS} rows."
-        raise Problem(413, "too-many-rows", detail)
+        raise TooLarge("too-many-rows", detail)
     return rows
 
 
@@ -111,7 +103,7 @@ def _rows_of_parquet(file: IO[bytes]) -> int:
 
 
 def _check_parquet(file: IO[bytes]) -> None:
-    """Measure the whole file in a child process before this one reads it. Raises ``Problem``."""
+    """Measure the whole file in a child process before this one reads it. Raises ``StoreError``."""
     found = parquet_files.measure(file, longest=LONGEST)
     if found.bytes > UNPACKED_MAX_BYTES:
         raise parquet_files.too_large()
@@ -153,10 +145,8 @@ def keep_file(
             storage_key=key,
             expected_count=rows,
         )
-        AuditEntry.write(
-            actor, "ground_truth.file", model.model_id, model.project, task=str(task.pk)
-        )
-        task.ring()
+        task.audit(actor, "create")
+        task.notify()
     return task
 
 
@@ -181,16 +171,20 @@ def carry_out(task: TruthFile) -> None:
 def _join(task: TruthFile) -> Joined:
     model = task.registered_model
     try:
-        with blobs.open_blob(task.storage_key) as file, _telling(task) as progress:
+        # A thread reports, because the connection is busy while rows are copied.
+        counter = RowCounter()
+        keeper = LeaseKeeper(task, counter.progress)
+        with (
+            blobs.open_blob(task.storage_key) as file,
+            keeper.in_background() as check,
+        ):
             options = Options.from_json(task.options)
             if task.form == "parquet":
                 _check_parquet(file)
             rows = rows_of(file, task.form, model, options)
-            return join(task.created_by, model, progress.counted(rows))
+            return join(task.created_by, model, counter.counted(rows, check))
     except FileNotFoundError:
         raise Failed("The file is gone: it waited too long for a worker.") from None
-    except APIException as error:
-        raise Failed(as_problem(error)["detail"]) from None
 
 
 def remove_file(task: TruthFile) -> None:
@@ -199,81 +193,24 @@ def remove_file(task: TruthFile) -> None:
     UploadGrant.objects.filter(storage_key=task.storage_key).delete()
 
 
-class Progress:
-    """The number of rows read so far, which a thread writes to the task.
+class RowCounter:
+    """The number of rows that were read so far: the progress of the task."""
 
-    It needs a thread with its own connection: while rows are copied, theirs can do nothing
-    else. ``end`` is set when the lease is lost or the task was stopped; the next row raises
-    it.
-    """
-
-    def __init__(self, task: TruthFile) -> None:
-        self.task = task
+    def __init__(self) -> None:
         self.read = 0
-        self.end: Exception | None = None
 
-    def counted(self, rows: Rows) -> Rows:
-        """Yield the rows and count them. Raises ``end`` when it is set."""
+    def progress(self) -> dict[str, int]:
+        """Return the fields of the task."""
+        return {"progress_count": self.read}
+
+    def counted(self, rows: Rows, check: Callable[[], None]) -> Rows:
+        """Yield the rows and count them; call ``check`` before each, which may raise."""
         for row in rows:
-            if self.end is not None:
-                raise self.end
+            check()
             self.read += 1
             yield row
-
-    def tell(self, done: Event) -> None:
-        """Write the progress until the join is done. Runs in the thread."""
-        try:
-            while not done.wait(TELL_SECONDS):
-                self._record()
-        except (LeaseLost, Stopped) as error:
-            self.end = error
-        finally:
-            connection.close()
-
-    def _record(self) -> None:
-        """Write the progress, which renews the lease.
-
-        A database error must not end the thread: nobody would renew the lease, and another
-        worker would join the same file at the same time.
-        """
-        try:
-            self.task.record(progress_count=self.read)
-        except DatabaseError as error:
-            log.warning("The lease of %s was not renewed: %s", self.task, error)
-            connection.close()
-
-
-@contextmanager
-def _telling(task: TruthFile) -> Iterator[Progress]:
-    """Keep the lease and the progress up to date while the file is joined."""
-    progress, done = Progress(TruthFile.objects.get(pk=task.pk)), Event()
-    telling = Thread(target=progress.tell, args=(done,), daemon=True)
-    telling.start()
-    try:
-        yield progress
-    finally:
-        done.set()
-        telling.join()
 
 
 def recent_files(model: RegisteredModel) -> list[TruthFile]:
     """Return the latest fifty tasks of a model, the newest first; truth_file_by_model serves it."""
     return list(model.truth_files.order_by("-created_at")[:50])
-
-
-def stop_file(actor: object, task: TruthFile) -> bool:
-    """Stop the task. What it has written stays; the file can be joined again.
-
-    Returns False if the task had ended.
-    """
-    stopped = task.stop()
-    if stopped:
-        model = task.registered_model
-        AuditEntry.write(
-            actor,
-            "ground_truth.file_stop",
-            model.model_id,
-            model.project,
-            task=str(task.pk),
-        )
-    return stopped

@@ -22,7 +22,6 @@ from typing import IO, Any, Self
 import pyarrow
 import pyarrow.compute
 import pyarrow.parquet
-from rest_framework.exceptions import APIException
 
 from inferences.columnar.arrow_values import Unreadable, rows_of_batch
 from inferences.columnar.parquet_check import (
@@ -49,9 +48,8 @@ from inferences.ground_truth.truths import FORMS, TRUTH_MAX_BYTES, read_truth
 from inferences.models import RegisteredModel
 from inferences.models.metadata_values import read_float
 from inferences.predictions.parsers.context import LABEL_CHARS
-from istore.api.exception_handler import as_problem
-from istore.api.parsing import read_json
-from istore.api.problems import Problem, invalid
+from istore.errors import BadInput, Invalid, StoreError, TooLarge
+from istore.json_text import read_json
 from istore.outside_ids import OUTSIDE_ID
 
 ROWS_AS_VALUES = 20
@@ -98,7 +96,7 @@ class Options:
 
     @classmethod
     def read(cls, given: Mapping[str, str]) -> Self:
-        """Return the options of a query string or command. Raises a 400 that names the error."""
+        """Return the options of a query string or command. Raises ``Invalid``."""
         said: dict[str, Any] = {}
         if "delimiter" in given:
             said["delimiter"] = delimiter_named(given["delimiter"])
@@ -107,12 +105,12 @@ class Options:
             said["missing"] = tuple(word for word in words if word)
         if "ignore_unknown" in given:
             if given["ignore_unknown"] not in ("true", "false"):
-                raise invalid("true or false is expected.", "ignore_unknown")
+                raise Invalid("true or false is expected.", "ignore_unknown")
             said["ignore_unknown"] = given["ignore_unknown"] == "true"
         if join_by := given.get("join_by", ""):
             if join_by not in (INFERENCE, HASH) and not join_by.startswith(COLUMN):
                 why = "inference_id, data_hash or metadata.<key> is expected."
-                raise invalid(why, "join_by")
+                raise Invalid(why, "join_by")
             said["join_by"] = join_by
         return cls(**said)
 
@@ -164,7 +162,7 @@ def form_of(name: str) -> str | None:
 
 @contextmanager
 def unpacked(file: IO[bytes], limit: int = UNPACKED_MAX_BYTES) -> Iterator[IO[bytes]]:
-    """Yield the file, decompressed if it is gzip. Raises a 413 beyond ``limit`` bytes."""
+    """Yield the file, decompressed if it is gzip. Raises ``TooLarge`` beyond ``limit``."""
     head = file.read(2)
     file.seek(0)
     if head != b"\x1f\x8b":
@@ -183,7 +181,7 @@ def _unpack(file: IO[bytes], content: IO[bytes], limit: int) -> None:
             size += len(chunk)
             if size > limit:
                 detail = f"Unpacked, a file has at most {limit} bytes."
-                raise Problem(413, "body-too-large", detail)
+                raise TooLarge("body-too-large", detail)
             content.write(chunk)
 
 
@@ -192,15 +190,15 @@ def _chunk_of(packed: gzip.GzipFile) -> bytes:
         return packed.read(CHUNK)
     except (EOFError, OSError, zlib.error) as error:
         detail = f"The file is not whole as gzip: {error}."
-        raise Problem(400, "malformed-file", detail) from None
+        raise BadInput("malformed-file", detail) from None
 
 
 def read_actual(
     value: Any, reading: Reading, place: str = "", *, is_typed: bool = True
 ) -> Actual:
-    """Return one value of ground truth with its reference. Raises a 400 that names the error."""
+    """Return one value of ground truth with its reference. Raises ``Invalid``."""
     if not isinstance(value, Mapping):
-        raise invalid("An object is expected.")
+        raise Invalid("An object is expected.")
     rest = dict(value)
     if reading.options.ignore_unknown:
         rest = {k: v for k, v in rest.items() if k in COLUMNS or k == METADATA}
@@ -208,7 +206,7 @@ def read_actual(
         *(rest.pop(name, None) for name in (INFERENCE, HASH, METADATA))
     )
     if not any(rest.get(name) is not None for name in COLUMNS):
-        raise invalid("It says no actual: its cells are empty or missing.")
+        raise Invalid("It says no actual: its cells are empty or missing.")
     truth = read_truth(rest, reading.task_type, reading.labels, is_typed=is_typed)
     return Actual(reference, truth, place)
 
@@ -217,31 +215,31 @@ def _reference(inference_id: Any, data_hash: Any, metadata: Any) -> Reference:
     given = {INFERENCE: inference_id, HASH: data_hash, METADATA: metadata}
     named = [name for name, value in given.items() if value is not None]
     if len(named) != 1:
-        raise invalid("One of inference_id, data_hash and metadata is expected.")
+        raise Invalid("One of inference_id, data_hash and metadata is expected.")
     (name,) = named
     key, value = "", given[name]
     if name == METADATA:
         if not isinstance(value, Mapping) or value.keys() != {"key", "value"}:
-            raise invalid("An object of key and value is expected.", name)
+            raise Invalid("An object of key and value is expected.", name)
         key, value = value["key"], value["value"]
         if type(value) in (int, float):
             value = str(value)
     elif name == INFERENCE and type(value) in (int, float):
         value = f"{value:.0f}" if float(value).is_integer() else repr(value)
     if not isinstance(value, str) or not isinstance(key, str):
-        raise invalid("A text is expected.", name)
+        raise Invalid("A text is expected.", name)
     try:
         return Reference(name, value, key)
     except ValueError as error:
-        raise invalid(str(error), name) from None
+        raise Invalid(str(error), name) from None
 
 
 def _read_or_refuse(place: str, read: Callable[[], Actual]) -> Actual | Refusal:
     """Return what ``read`` returns, or a refusal with the reason."""
     try:
         return read()
-    except APIException as error:
-        return Refusal(place, as_problem(error)["detail"])
+    except StoreError as error:
+        return Refusal(place, str(error))
     except (ValueError, RecursionError) as error:
         return Refusal(place, str(error))
 
@@ -258,7 +256,7 @@ def _of_lines(file: IO[bytes], reading: Reading) -> Rows:
     ):
         if len(line) > LINE_MAX_BYTES:
             detail = f"Line {number} is longer than {LINE_MAX_BYTES} bytes."
-            raise Problem(413, "body-too-large", detail)
+            raise TooLarge("body-too-large", detail)
         if number == 1:
             line = line.removeprefix(b"\xef\xbb\xbf")
         if line.strip():
@@ -278,11 +276,11 @@ def _of_json(file: IO[bytes], reading: Reading) -> Rows:
 
 
 def read_document(file: IO[bytes]) -> list[Any]:
-    """Return the members of a JSON list; another value is a list of one. Raises a 413."""
+    """Return the members of a JSON list; another value is a list of one."""
     content = file.read(DOCUMENT_MAX_BYTES + 1)
     if len(content) > DOCUMENT_MAX_BYTES:
         detail = f"A list of JSON has at most {DOCUMENT_MAX_BYTES} bytes: write lines."
-        raise Problem(413, "body-too-large", detail)
+        raise TooLarge("body-too-large", detail)
     value = read_json(content.removeprefix(b"\xef\xbb\xbf"), nan_is_null=True)
     return value if isinstance(value, list) else [value]
 
@@ -337,7 +335,7 @@ def _of_parquet(file: IO[bytes], reading: Reading) -> Rows:
             yield from _of_batches(table.iter_batches(ROWS_AT_ONCE), columns, reading)
     except (pyarrow.ArrowException, OSError) as error:
         detail = f"The file cannot be read as Parquet: {str(error)[:200]}"
-        raise Problem(400, "malformed-file", detail) from None
+        raise BadInput("malformed-file", detail) from None
 
 
 def _of_batches(
@@ -371,7 +369,7 @@ def _without_long(
             longest = pyarrow.compute.max(found).as_py() or 0
             if longest > TRUTH_MAX_BYTES:
                 detail = f"A value of {name} is longer than {TRUTH_MAX_BYTES} bytes."
-                raise Problem(413, "body-too-large", detail)
+                raise TooLarge("body-too-large", detail)
             bound = LONGEST[longest_name(name)]
             if longest > bound:
                 is_long = pyarrow.compute.greater(found, bound)
@@ -409,7 +407,7 @@ def _is_known(column: str) -> bool:
 
 
 def _columns(given: Sequence[str], options: Options) -> dict[int, str]:
-    """Return the columns to read, by position. Raises a 400 that names all unknown ones."""
+    """Return the columns to read, by position. Raises ``Invalid`` with all unknown ones."""
     found = {n: name_of(name) for n, name in enumerate(given) if _is_known(name)}
     unknown = [
         name
@@ -422,11 +420,11 @@ def _columns(given: Sequence[str], options: Options) -> dict[int, str]:
             f"There is no such column: {shown}. Columns are {', '.join(COLUMNS)} and "
             f"{COLUMN}<key>; ignore_unknown=true skips others."
         )
-        raise invalid(detail, unknown[0][:100], code="unknown-field")
+        raise Invalid(detail, unknown[0][:100], code="unknown-field")
     if len(set(found.values())) < len(found):
-        raise invalid("A column stands twice.")
+        raise Invalid("A column stands twice.")
     if not any(c in (INFERENCE, HASH) or c.startswith(COLUMN) for c in found.values()):
-        raise invalid("A column inference_id, data_hash or metadata.<key> is missing.")
+        raise Invalid("A column inference_id, data_hash or metadata.<key> is missing.")
     return found
 
 
@@ -437,14 +435,14 @@ def _of_row(
     body: dict[str, Any] = {}
     for name, cell in row.items():
         if isinstance(cell, Unreadable):
-            raise invalid(cell.why, name)
+            raise Invalid(cell.why, name)
         if cell is None or cell == "":
             continue
         if isinstance(cell, bytes):
             cell = cell.hex() if name == HASH and len(cell) == 32 else _text(cell, name)
         if name.startswith(COLUMN):
             if METADATA in body:
-                raise invalid("Several metadata columns are filled.", name)
+                raise Invalid("Several metadata columns are filled.", name)
             value = _joined_by(cell)
             body[METADATA] = {"key": name.removeprefix(COLUMN), "value": value}
         elif name in NUMBERS and isinstance(cell, str):
@@ -474,21 +472,21 @@ def _text(cell: bytes, name: str) -> str:
     try:
         return cell.decode()
     except UnicodeDecodeError:
-        raise invalid("The bytes are not UTF-8.", name) from None
+        raise Invalid("The bytes are not UTF-8.", name) from None
 
 
 def _number(cell: str, name: str) -> float:
     try:
         return read_float(cell)
     except ValueError as error:
-        raise invalid(str(error), name) from None
+        raise Invalid(str(error), name) from None
 
 
 def _json(cell: str, name: str) -> Any:
     try:
         return read_json(cell.encode(), nan_is_null=True)
-    except APIException as error:
-        raise invalid(f"Not JSON: {as_problem(error)['detail']}", name) from None
+    except StoreError as error:
+        raise Invalid(f"Not JSON: {error}", name) from None
 
 
 READERS: dict[str, Callable[[IO[bytes], Reading], Rows]] = {

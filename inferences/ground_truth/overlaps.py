@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 from pycocotools import mask as masks
 
+from inferences.predictions.geometry import corners
 from inferences.predictions.parsers.values import (
     Box,
     Mask,
@@ -70,21 +70,9 @@ def contours_of(shape: Shape | None) -> list[list[Any]] | None:
             usable = [list(each) for each in contours if len(each) >= 3]
             return usable or None
         case OrientedBox():
-            return [corners(shape.cx, shape.cy, shape.w, shape.h, shape.r)]
+            return [corners(shape)]
         case Box(xmin, ymin, xmax, ymax):
             return [[(xmin, ymin), (xmax, ymin), (xmax, ymax), (xmin, ymax)]]
         case Mask() | None:
             return None
     return None
-
-
-def corners(
-    cx: float, cy: float, w: float, h: float, r: float
-) -> list[tuple[float, float]]:
-    """Return the corners of a box that is rotated by ``r`` radians about its centre."""
-    cosine, sine = math.cos(r), math.sin(r)
-    half = ((-w, -h), (w, -h), (w, h), (-w, h))
-    return [
-        (cx + (x * cosine - y * sine) / 2, cy + (x * sine + y * cosine) / 2)
-        for x, y in half
-    ]

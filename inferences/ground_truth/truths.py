@@ -29,7 +29,7 @@ from inferences.ground_truth.labels import Labels
 from inferences.models.metadata_values import UNSTORABLE
 from inferences.predictions.model_types import type_of
 from inferences.predictions.parsers.context import LABEL_CHARS
-from istore.api.problems import invalid
+from istore.errors import Invalid
 
 LABELS_MAX = 1000
 OUTPUTS_MAX = 1000
@@ -46,33 +46,33 @@ Truth = dict[str, Any]
 def read_truth(
     value: Any, task_type: str, labels: Labels | None = None, *, is_typed: bool = True
 ) -> Truth:
-    """Return the ground truth in its one form. Raises a 400 that names the error.
+    """Return the ground truth in its one form. Raises ``Invalid``.
 
     ``labels`` are those that the model knows. ``is_typed`` says that texts were written as
     texts, and are not cells of a table, which may as well be numbers.
     """
     if not isinstance(value, Mapping):
-        raise invalid("An object is expected.")
+        raise Invalid("An object is expected.")
     given = {name: each for name, each in value.items() if each is not None}
     if "label" in given and "labels" not in given:
         given["labels"] = [given.pop("label")]
     if unknown := sorted(given.keys() - FORMS.keys() - {"score"}):
-        raise invalid("There is no such field.", unknown[0], code="unknown-field")
+        raise Invalid("There is no such field.", unknown[0], code="unknown-field")
     names = given.keys() & FORMS.keys()
     if len(names) != 1:
-        raise invalid(f"One of {', '.join(allowed(task_type))} is expected.")
+        raise Invalid(f"One of {', '.join(allowed(task_type))} is expected.")
     (name,) = names
     if name not in allowed(task_type):
         fits = ", ".join(allowed(task_type))
-        raise invalid(f"A model of {task_type} has {fits}.", name)
+        raise Invalid(f"A model of {task_type} has {fits}.", name)
     said = (labels or Labels()).in_truth(name, given[name], is_typed=is_typed)
     truth = {name: FORMS[name](said, name)}
     if "score" in given:
         if name != "labels":
-            raise invalid("A score stands beside labels.", "score")
+            raise Invalid("A score stands beside labels.", "score")
         truth["score"] = _number(given["score"], "score")
     if len(json.dumps(truth, ensure_ascii=False).encode()) > TRUTH_MAX_BYTES:
-        raise invalid(f"More than {TRUTH_MAX_BYTES} bytes.", name)
+        raise Invalid(f"More than {TRUTH_MAX_BYTES} bytes.", name)
     return truth
 
 
@@ -83,39 +83,39 @@ def allowed(task_type: str) -> tuple[str, ...]:
 
 def _number(value: Any, *path: str | int) -> float:
     if type(value) not in (int, float) or not abs(value) <= LARGEST:
-        raise invalid("A finite number is expected.", *path)
+        raise Invalid("A finite number is expected.", *path)
     return float(value)
 
 
 def _text(value: Any, most: int, *path: str | int) -> str:
     if not isinstance(value, str):
-        raise invalid("A text is expected.", *path)
+        raise Invalid("A text is expected.", *path)
     if len(value) > most:
-        raise invalid(f"More than {most} characters.", *path)
+        raise Invalid(f"More than {most} characters.", *path)
     if UNSTORABLE.search(value):
-        raise invalid("It holds a NUL or half a surrogate pair.", *path)
+        raise Invalid("It holds a NUL or half a surrogate pair.", *path)
     return value
 
 
 def _label(value: Any, *path: str | int) -> str:
     if value == "":
-        raise invalid("A label has at least one character.", *path)
+        raise Invalid("A label has at least one character.", *path)
     return _text(value, LABEL_CHARS, *path)
 
 
 def _list(value: Any, most: int, *path: str | int) -> list[Any]:
     if not isinstance(value, list):
-        raise invalid("A list is expected.", *path)
+        raise Invalid("A list is expected.", *path)
     if len(value) > most:
-        raise invalid(f"More than {most} members.", *path)
+        raise Invalid(f"More than {most} members.", *path)
     return value
 
 
 def _members(value: Any, names: set[str], *path: str | int) -> Mapping[str, Any]:
     if not isinstance(value, Mapping):
-        raise invalid("An object is expected.", *path)
+        raise Invalid("An object is expected.", *path)
     if unknown := sorted(value.keys() - names):
-        raise invalid("There is no such field.", *path, unknown[0])
+        raise Invalid("There is no such field.", *path, unknown[0])
     return value
 
 
@@ -124,7 +124,7 @@ def _labels(value: Any, name: str) -> list[str]:
         _label(each, name, n) for n, each in enumerate(_list(value, LABELS_MAX, name))
     ]
     if not read:
-        raise invalid("At least one label.", name)
+        raise Invalid("At least one label.", name)
     return list(dict.fromkeys(read))
 
 
@@ -134,7 +134,7 @@ def _value(value: Any, name: str) -> float:
 
 def _named(value: Any, name: str) -> Mapping[str, Any]:
     if not isinstance(value, Mapping) or not 0 < len(value) <= OUTPUTS_MAX:
-        raise invalid(f"An object of 1 to {OUTPUTS_MAX} members.", name)
+        raise Invalid(f"An object of 1 to {OUTPUTS_MAX} members.", name)
     for key in value:
         _label(key, name, str(key))
     return value
@@ -151,7 +151,7 @@ def _values(value: Any, name: str) -> dict[str, float | str]:
 
 def _series(value: Any, name: str) -> list[float]:
     if not _list(value, STEPS_MAX, name):
-        raise invalid("At least one value.", name)
+        raise Invalid("At least one value.", name)
     return [_number(each, name, n) for n, each in enumerate(value)]
 
 
@@ -171,7 +171,7 @@ def _box(value: Any, *path: str | int) -> dict[str, Any]:
     if not is_oriented:
         for low, high in (("xmin", "xmax"), ("ymin", "ymax")):
             if read[low] > read[high]:
-                raise invalid(f"{low} is above {high}.", *path, low)
+                raise Invalid(f"{low} is above {high}.", *path, low)
     return read
 
 
@@ -184,7 +184,7 @@ def _polygon(value: Any, *path: str | int) -> dict[str, Any]:
     given = _members(value, {"label", "contours"}, *path)
     contours = _list(given.get("contours"), STEPS_MAX, *path, "contours")
     if not contours:
-        raise invalid("At least one contour.", *path, "contours")
+        raise Invalid("At least one contour.", *path, "contours")
     return {
         "label": _label(given.get("label"), *path, "label"),
         "contours": [
@@ -196,7 +196,7 @@ def _polygon(value: Any, *path: str | int) -> dict[str, Any]:
 def _contour(value: Any, *path: str | int) -> list[list[float]]:
     points = _list(value, POINTS_MAX, *path)
     if len(points) < 3:
-        raise invalid("A contour has at least three points.", *path)
+        raise Invalid("A contour has at least three points.", *path)
     return [_point(each, *path, n) for n, each in enumerate(points)]
 
 
@@ -204,7 +204,7 @@ def _point(value: Any, *path: str | int) -> list[float]:
     if isinstance(value, Mapping):
         value = [value.get("x"), value.get("y")]
     if not isinstance(value, list) or len(value) != 2:
-        raise invalid("A point is [x, y].", *path)
+        raise Invalid("A point is [x, y].", *path)
     return [_number(each, *path) for each in value]
 
 
@@ -217,9 +217,9 @@ def _entity(value: Any, *path: str | int) -> dict[str, Any]:
     given = _members(value, {"label", "start", "end"}, *path)
     for bound in ("start", "end"):
         if type(given.get(bound)) is not int or not 0 <= given[bound] < 2**31:
-            raise invalid("A whole number, from 0.", *path, bound)
+            raise Invalid("A whole number, from 0.", *path, bound)
     if given["start"] >= given["end"]:
-        raise invalid("end is above start.", *path, "end")
+        raise Invalid("end is above start.", *path, "end")
     label = _label(given.get("label"), *path, "label")
     return {"label": label, "start": given["start"], "end": given["end"]}
 
@@ -227,7 +227,7 @@ def _entity(value: Any, *path: str | int) -> dict[str, Any]:
 def _relevance(value: Any, name: str) -> dict[str, float]:
     read = {k: _number(each, name, k) for k, each in _named(value, name).items()}
     if any(each < 0 for each in read.values()):
-        raise invalid("Relevance is not negative.", name)
+        raise Invalid("Relevance is not negative.", name)
     return read
 
 

@@ -19,8 +19,8 @@ from inferences.models.ground_truth import (
     PendingTruth,
 )
 from inferences.store.reading import find_inference
-from istore.api.problems import Conflict
 from istore.db import clock
+from istore.errors import Conflict
 from istore.models import AuditEntry
 
 
@@ -41,7 +41,7 @@ def put_truth(
 ) -> GroundTruth | None:
     """Set the ground truth of an inference; return None if it is pending until that arrives.
 
-    Raises a 409 if the inference was removed or is soft-deleted.
+    Raises ``Conflict`` if the inference was removed or is soft-deleted.
     """
     given = Given(truth, str(actor), clock.now())
     key = _key(model, inference_id)
@@ -74,8 +74,8 @@ def _say(actor: object, what: str, model: RegisteredModel, inference_id: str) ->
 
 
 def _removed_conflict() -> Conflict:
-    """Return the 409 for an inference that was removed."""
-    return Conflict("The inference was removed.", "inference-deleted")
+    """Return the error for an inference that was removed."""
+    return Conflict("inference-deleted", "The inference was removed.")
 
 
 def find_truth(model: RegisteredModel, inference_id: str) -> GroundTruth | None:

@@ -11,7 +11,7 @@ from typing import Any
 
 from inferences.ground_truth.labels import MISSING, WHOLE
 from inferences.models import MetadataType
-from istore.api.parsing import read_json, write_json
+from istore.json_text import read_json, write_json
 
 NUMBERS = (MetadataType.INT, MetadataType.FLOAT)
 

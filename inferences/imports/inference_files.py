@@ -20,14 +20,14 @@ from typing import IO, Any
 
 import pyarrow
 import pyarrow.parquet
-from rest_framework.exceptions import APIException
 
 from inferences.columnar.arrow_values import Unreadable, rows_of_batch
 from inferences.ground_truth.files import COLUMN, INDEX, read_document, unpacked
 from inferences.imports.gaps import read_line
 from inferences.models import RegisteredModel
-from istore.api.parsing import write_json
-from istore.api.problems import Problem, invalid
+from inferences.predictions.model_types import PARTS
+from istore.errors import BadInput, Invalid, StoreError
+from istore.json_text import write_json
 
 ROWS_AT_ONCE, ROWS_AS_VALUES = 1000, 20
 BEYOND_MICROSECONDS = re.compile(r"(?<=\.\d{6})\d+")
@@ -40,27 +40,9 @@ STANDARD = (
     "latitude",
     "longitude",
 )
-PARTS = (
-    "object_detection",
-    "oriented_object_detection",
-    "image_classification",
-    "image_segmentation",
-    "embedding",
-    "classification",
-    "text_classification",
-    "named_entities",
-    "ranking",
-    "regression",
-    "multi_output",
-    "time_series",
-    "text_generation",
-    "shap_values",
-    "embeddings",
-    "inputs",
-)
 
 # The place of a body in its file, for people, and the body or the error of parsing it.
-Row = tuple[str, Any | APIException]
+Row = tuple[str, Any | StoreError]
 
 
 def files_in(path: Path) -> list[Path]:
@@ -88,7 +70,7 @@ def _of_lines(path: Path) -> Iterator[Row]:
             head = file.read(1024).lstrip(b"\xef\xbb\xbf \t\r\n")
             file.seek(0)
             yield from (_of_list if head[:1] == b"[" else _of_each_line)(path, file)
-    except APIException as error:
+    except StoreError as error:
         yield path.name, error
 
 
@@ -104,7 +86,7 @@ def _of_each_line(path: Path, file: IO[bytes]) -> Iterator[Row]:
             continue
         try:
             value = read_line(line)
-        except APIException as error:
+        except StoreError as error:
             value = error
         yield f"{path.name}, line {number}", value
 
@@ -119,10 +101,10 @@ def _of_parquet(path: Path, model: RegisteredModel) -> Iterator[Row]:
                     yield f"{path.name}, row {number}", _body(row, model)
     except (pyarrow.ArrowException, OSError) as error:
         why = f"The rest cannot be read as Parquet: {str(error)[:200]}"
-        yield f"{path.name}, row {number + 1}", Problem(400, "malformed-file", why)
+        yield f"{path.name}, row {number + 1}", BadInput("malformed-file", why)
 
 
-def _body(row: dict[str, Any], model: RegisteredModel) -> dict[str, Any] | APIException:
+def _body(row: dict[str, Any], model: RegisteredModel) -> dict[str, Any] | StoreError:
     """Return a table row as the body of a create.
 
     Unknown columns stay in it, so that they are refused by name.
@@ -134,7 +116,7 @@ def _body(row: dict[str, Any], model: RegisteredModel) -> dict[str, Any] | APIEx
     }
     for name, value in row.items():
         if isinstance(value, Unreadable):
-            return invalid(value.why, name)
+            return Invalid(value.why, name)
     standard = {name: row.pop(name) for name in STANDARD if name in row}
     digest = standard.get("data_hash")
     if isinstance(digest, bytes):

@@ -415,8 +415,8 @@ def intents(scope: Scope) -> Iterator[Finding]:
             met, where = True, _where(model, row_id)
             yield Finding("intent-open", where, "For over an hour.", scope.repair)
         if scope.repair and met:
-            removal.finish_inputs(model)
-            removal.finish(model)
+            removal.INPUTS.finish(model)
+            removal.RECORDS.finish(model)
 
 
 # -- objects that records name

@@ -165,8 +165,7 @@ def _replace(empty: list[Range]) -> bool:
     """
     names = ", ".join(_names(empty))
     with transaction.atomic(), connection.cursor() as cursor:
-        # The advisory lock under which new partitions are made, too.
-        cursor.execute(partitions.ONE_AT_A_TIME)
+        partitions.CHANGES_LOCK.wait_until_commit()
         cursor.execute(f"SET LOCAL lock_timeout = '{LOCKED_SECONDS}s'")
         if len(empty) > 1:  # adding and dropping a partition lock its parent table
             tables = ", ".join(table.name for table in partitions.TABLES)

@@ -6,7 +6,7 @@ A blob is put before its row, so young blobs are left alone: ``ISTORE_VERIFY_GRA
 measured from the time of the put and not from the hour in the key. The rows that name a blob
 are searched twice: among the rows of its hour, where nearly all are found, and then among all
 rows of its model. A folder with a commit marker was acknowledged. The app that reads markers
-says what became of its inference (``know_fates``), and nothing of the folder is deleted
+says what became of its inference (``fates``), and nothing of the folder is deleted
 unless it says that the inference was removed.
 """
 
@@ -29,6 +29,7 @@ from istore import blobs
 from istore.blobs import Stored, packs
 from istore.checks.verification import Finding, Scope
 from istore.failpoints import failpoint
+from istore.hooks import Hook
 from istore.models import Project
 
 UPLOADS = "uploads/"
@@ -53,12 +54,7 @@ class Fate:
 
 
 Fates = Callable[[RegisteredModel, list[str], Scope], dict[str, Fate]]
-_known: list[Fates] = []
-
-
-def know_fates(ask: Fates) -> None:
-    """Set the function that knows fates; called in ``ready`` by the app that reads markers."""
-    _known[:] = [ask]
+fates: Hook[Fates] = Hook()  # registered by the app that reads markers
 
 
 @dataclass(frozen=True, slots=True)
@@ -210,7 +206,7 @@ def fates_of(
     model: RegisteredModel, markers: list[str], scope: Scope
 ) -> dict[str, Fate]:
     """Return what became of the inferences whose markers no record names, by marker."""
-    found = _known[0](model, markers, scope) if _known else {}
+    found = ask(model, markers, scope) if (ask := fates.single) else {}
     unknown = "Acknowledged, and not in the store."
     return {
         each: found.get(each, Fate(finding=Finding("unrecorded", each, unknown)))

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import secrets
-from typing import ClassVar
+from typing import Any
 
 from django.db import models
 from django.db.models import F
 
-from istore.models import Project
+from istore.models import AuditEntry, Project
 from istore.tasks.tracking import ACTIVE, TrackedTask
 
 TYPES = ("string", "int", "float", "json.string", "json.int", "json.float")
@@ -28,7 +28,7 @@ class ErasureTask(TrackedTask):
     and nobody can read a value out of a digest.
     """
 
-    runner: ClassVar = "inferences.tasks.run_erasure"
+    runner = "inferences.tasks.run_erasure"
 
     project = models.ForeignKey(Project, models.CASCADE, related_name="erasures")
     key = models.CharField(max_length=1024)
@@ -84,6 +84,9 @@ class ErasureTask(TrackedTask):
     def resume(self) -> bool:
         """Return False: the value was deleted with the end of the task. Request another erasure."""
         return False
+
+    def audit(self, actor: object, act: str, **details: Any) -> None:
+        AuditEntry.write(actor, f"erasure.{act}", str(self.pk), self.project, **details)
 
 
 class ErasedInference(models.Model):

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from typing import ClassVar, Self
+from typing import Any, Self
 
 from django.contrib.postgres.fields import ArrayField
 from django.contrib.postgres.indexes import GinIndex
 from django.db import models
 from django.db.models import F, OuterRef
 
+from istore.models import AuditEntry
 from istore.tasks.tracking import TrackedTask
 
 
@@ -30,7 +31,7 @@ class GroundTruth(models.Model):
         db_constraint=False,
         db_index=False,
     )
-    truth = models.JSONField(help_text="In one of the forms of truths.py.")
+    truth = models.JSONField(help_text="In one of the forms of ground_truth.truths.")
     agrees = models.BooleanField(
         null=True, help_text="Whether the answer agrees; null: that cannot be said."
     )
@@ -114,7 +115,7 @@ class TruthFile(TrackedTask):
     Joining is idempotent, so another worker may repeat it when the first one died.
     """
 
-    runner: ClassVar = "inferences.tasks.join_truth_file"
+    runner = "inferences.tasks.join_truth_file"
 
     registered_model = models.ForeignKey(
         "inferences.RegisteredModel", models.CASCADE, related_name="truth_files"
@@ -145,3 +146,15 @@ class TruthFile(TrackedTask):
     @property
     def expected(self) -> int:
         return self.expected_count
+
+    def audit(self, actor: object, act: str, **details: Any) -> None:
+        model = self.registered_model
+        name = "file" if act == "create" else f"file_{act}"
+        AuditEntry.write(
+            actor,
+            f"ground_truth.{name}",
+            model.model_id,
+            model.project,
+            task=str(self.pk),
+            **details,
+        )

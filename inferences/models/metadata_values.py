@@ -20,8 +20,8 @@ import orjson
 from django.conf import settings
 
 from inferences.models import MetadataKind, MetadataType
-from istore.api import parsing
-from istore.api.problems import Problem
+from istore import json_text
+from istore.errors import BadInput
 
 SMALLEST, LARGEST = -(2**63), 2**63 - 1
 WHOLE = re.compile(r"-?[0-9]{1,19}")
@@ -80,9 +80,9 @@ def read_string(text: str) -> str:
 def read_json(text: str) -> Any:
     """Return the JSON value, read under the rules of every API body. Raises ``ValueError``."""
     try:
-        value = parsing.read_json(text.encode("utf-8", "surrogatepass"))
-    except Problem as problem:
-        raise ValueError(f"not valid JSON: {problem.detail}") from None
+        value = json_text.read_json(text.encode("utf-8", "surrogatepass"))
+    except BadInput as error:
+        raise ValueError(f"not valid JSON: {error}") from None
     if LONG_EXPONENT.search(text) and LONG_EXPONENT.search(JSON_STRING.sub("", text)):
         raise ValueError("not valid JSON: an exponent has more than four digits.")
     return value

@@ -113,7 +113,7 @@ class RegisteredModel(models.Model):
     awaits_classes_from = models.BigIntegerField(
         null=True,
         editable=False,
-        help_text="From here on rows may hold a distribution as labels: see classes.py.",
+        help_text="From here on labels may be a distribution: see store.class_migration.",
     )
     created_at = models.DateTimeField(auto_now_add=True)
     updated_at = models.DateTimeField(auto_now=True)

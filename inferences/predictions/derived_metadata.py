@@ -14,24 +14,16 @@ value.
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 
 from django.conf import settings
 
 from inferences.models import MetadataType
 from inferences.models.metadata_values import UNSTORABLE, MetadataValue
-from inferences.predictions.parsers.values import (
-    Deconstructed,
-    Outputs,
-    Quantity,
-    Series,
-    Text,
-)
+from inferences.predictions.model_types import type_of_content
+from inferences.predictions.parsers.values import Deconstructed
 
-PREDICTION = "prediction"
 MODEL_VERSION, VERSION_CHARS = "model_version", 255
-OUTPUTS_MAX = 20  # each takes one of the few slots of its model
 
 
 def derived_metadata(
@@ -44,7 +36,8 @@ def derived_metadata(
     ``model_version`` is the version named by the model server's answer or by the requested
     URL.
     """
-    facts = list(_facts(found)) if found is not None and found.content else []
+    content = found.content if found is not None else None
+    facts = list(type_of_content(content).facts(content))
     if model_version and not UNSTORABLE.search(model_version):
         version = model_version[:VERSION_CHARS]
         facts.append((MODEL_VERSION, MetadataType.STRING, version))
@@ -58,40 +51,3 @@ def derived_metadata(
         if key not in taken and len(key) <= settings.ISTORE_METADATA_KEY_MAX_CHARS
     ]
     return tuple(made[: max(room, 0)])
-
-
-def _facts(found: Deconstructed) -> Iterator[tuple[str, MetadataType, str]]:
-    """Yield key, type and text of each value that the answer holds."""
-    match found.content:
-        case Quantity(value):
-            yield _number(PREDICTION, value)
-        case Outputs(values):
-            for name, value in list(values.items())[:OUTPUTS_MAX]:
-                key = f"{PREDICTION}.{name}"
-                if isinstance(value, str):
-                    yield key, MetadataType.STRING, value
-                else:
-                    yield _number(key, value)
-        case Series(values):
-            yield _number(f"{PREDICTION}.min", min(values))
-            yield _number(f"{PREDICTION}.max", max(values))
-            mean = math.fsum(value / len(values) for value in values)
-            yield _number(f"{PREDICTION}.mean", mean)
-            yield _number(f"{PREDICTION}.last", values[-1])
-        case Text(_, reason, tokens) as text:
-            yield PREDICTION, MetadataType.STRING, _beginning(text.answer.text)
-            if reason:
-                yield "finish_reason", MetadataType.STRING, reason
-            if tokens is not None:
-                yield "completion_tokens", MetadataType.INT, str(tokens)
-
-
-def _beginning(text: str) -> str:
-    """Return as much of a text as a metadata value may hold, cut between characters."""
-    return text.encode()[: settings.ISTORE_METADATA_VALUE_MAX_BYTES].decode(
-        errors="ignore"
-    )
-
-
-def _number(key: str, value: float) -> tuple[str, MetadataType, str]:
-    return key, MetadataType.FLOAT, repr(float(value))

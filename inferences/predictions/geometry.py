@@ -32,6 +32,14 @@ class Outline:
     right: float
     bottom: float
 
+    def box(self, width: float, height: float) -> dict[str, float]:
+        """Return the rectangle as a box of ground truth, in a picture of this size."""
+        sides = {
+            **{"xmin": self.left * width, "ymin": self.top * height},
+            **{"xmax": self.right * width, "ymax": self.bottom * height},
+        }
+        return {name: round(side / 100, 4) for name, side in sides.items()}
+
 
 def outlines(
     shapes: Sequence[Shape | None], picture: Measure, *, is_upright: bool = False
@@ -131,6 +139,35 @@ def _fit_upright_alone(drawn: Iterable[list[Contour]], picture: Measure) -> bool
     return not fit(picture.width, picture.height) and fit(*picture.upright)
 
 
+def geometry_of(shape: Shape | None) -> dict[str, Any]:
+    """Return a shape in the form of the API's collection; an empty dict if there is none."""
+    match shape:
+        case Box(xmin, ymin, xmax, ymax, normalised):
+            box = {"xmin": xmin, "ymin": ymin, "xmax": xmax, "ymax": ymax}
+            return box | {"normalised": True} if normalised else box
+        case OrientedBox(cx, cy, w, h, r):
+            return {"cx": cx, "cy": cy, "w": w, "h": h, "r": r}
+        case Polygons(contours):
+            return {"contours": [list(map(list, each)) for each in contours]}
+        case Mask(counts, height, width):
+            whole = counts if isinstance(counts, str) else list(counts)
+            return {"mask": {"size": [height, width], "counts": whole}}
+    return {}
+
+
+def shape_of(geometry: Mapping[str, Any], *, normalised: bool = False) -> Shape:
+    """Return the shape of a ground truth's box or polygon, whose unit is ``normalised`` or not."""
+    if "contours" in geometry:
+        contours = geometry["contours"]
+        return Polygons(tuple(tuple((x, y) for x, y in each) for each in contours))
+    if "r" in geometry:
+        return OrientedBox(*(geometry[name] for name in ("cx", "cy", "w", "h", "r")))
+    left, top, right, bottom = (
+        geometry[name] for name in ("xmin", "ymin", "xmax", "ymax")
+    )
+    return Box(left, top, right, bottom, normalised)
+
+
 def contours_of(shape: Shape, picture: Measure) -> Iterator[Contour]:
     """Yield the contours of a shape in pixels of the picture as decoded."""
     width, height = picture.width, picture.height
@@ -140,7 +177,7 @@ def contours_of(shape: Shape, picture: Measure) -> Iterator[Contour]:
         top, bottom = shape.ymin * sy, shape.ymax * sy
         yield [(left, top), (right, top), (right, bottom), (left, bottom)]
     elif isinstance(shape, OrientedBox):
-        yield _orient(shape, width, height)
+        yield corners(shape, width, height)
     elif isinstance(shape, Polygons):
         points = [value for contour in shape.contours for p in contour for value in p]
         shares = bool(points) and max(points) <= 1 < max(width, height)
@@ -151,19 +188,18 @@ def contours_of(shape: Shape, picture: Measure) -> Iterator[Contour]:
         yield from _runs(shape, width, height)
 
 
-def _orient(shape: OrientedBox, width: int, height: int) -> Contour:
+def corners(shape: OrientedBox, width: float = 1, height: float = 1) -> Contour:
+    """Return the corners of a rotated box, in pixels of a picture of this size or in shares."""
     cx, cy = shape.cx * width, shape.cy * height
     half_w, half_h = shape.w * width / 2, shape.h * height / 2
     cosine, sine = math.cos(shape.r), math.sin(shape.r)
-    corners = (
+    around = (
         (-half_w, -half_h),
         (half_w, -half_h),
         (half_w, half_h),
         (-half_w, half_h),
     )
-    return [
-        (cx + x * cosine - y * sine, cy + x * sine + y * cosine) for x, y in corners
-    ]
+    return [(cx + x * cosine - y * sine, cy + x * sine + y * cosine) for x, y in around]
 
 
 def _runs(mask: Mask, width: int, height: int) -> Iterator[Contour]:

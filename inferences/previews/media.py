@@ -19,8 +19,8 @@ from django.views.decorators.http import require_safe
 from inferences.models import Inference
 from inferences.previews import pictures
 from istore import blobs
-from istore.api.problems import plain
 from istore.blobs import moves, packs
+from istore.errors import Forbidden
 from istore.web.filenames import file_stem
 
 CHUNK = 256 * 1024
@@ -132,9 +132,9 @@ def linked_blob(request: HttpRequest) -> HttpResponse:
     try:
         key = blobs.key_of_link(request.GET.get("signature", ""))
     except signing.SignatureExpired:
-        return plain(403, "url-expired", "This link has expired.")
+        raise Forbidden("url-expired", "This link has expired.") from None
     except signing.BadSignature:
-        return plain(403, "signature-invalid", "This link was not made here.")
+        raise Forbidden("signature-invalid", "This link was not made here.") from None
     while packs.is_member(key) and packs.is_released(key):
         moved_to = moves.new_key_of(key)
         if moved_to is None:

@@ -88,7 +88,8 @@ def preview(key: str, size: int) -> bytes:
     if size not in SIZES:
         raise ValueError(f"A size is one of {SIZES}.")
     try:
-        blobs.size(key)  # a cached preview must not outlive its input
+        if not blobs.exists(key):  # a cached preview must not outlive its input
+            raise FileNotFoundError(key)
     except FileNotFoundError:
         forget([key])
         raise

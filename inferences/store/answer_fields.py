@@ -13,15 +13,18 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
-import orjson
 from django.conf import settings
 
 from inferences.models import Inference
-from inferences.predictions.model_types import entity_value, geometry_of, values_of
+from inferences.predictions.columns import values_of
+from inferences.predictions.geometry import geometry_of
+from inferences.predictions.model_types import type_of
+from inferences.predictions.model_types.named_entities import entity_value
 from inferences.predictions.parse import deconstructed
 from inferences.predictions.parsers import Deconstructed, Detection
 from inferences.predictions.parsers.prompts import is_textual, read_prompt
 from inferences.predictions.parsers.values import Entities, Text
+from inferences.store.answer_text import named_text
 from istore import blobs
 
 OF_ANSWER = ("detections", "probabilities", "entities", "prediction", "response")
@@ -120,7 +123,7 @@ def _fields(
         said = understood_fields(model.task_type, deconstructed(model, text))
         fields |= {name: said[name] for name in names if name in said}
     if "prompt" in names and not _is_input_gone(inference):
-        fields["prompt"] = _named_text(text)
+        fields["prompt"] = named_text(text)
         if fields["prompt"] is None and asked.text is not None:
             fields["prompt"] = read_prompt(asked.text.encode())
     reasons = {
@@ -142,7 +145,7 @@ def understood_fields(task_type: str, found: Deconstructed) -> dict[str, Any]:
     # Only some kinds of answers have labels: a generated text or a number has none.
     if found.kind.has_labels or found.detections:
         rows = sorted(found.detections, key=_by_score)
-        if task_type.endswith("Classification"):
+        if type_of(task_type).is_one_class:
             fields["probabilities"] = [_detection(one) for one in rows]
             rows = found.meant
         fields["detections"] = [_detection(one) for one in rows]
@@ -191,23 +194,12 @@ def _input_source(inference: Inference) -> _Source:
 
 def _asks_in_text(inference: Inference) -> bool:
     """Return whether the model's input is text: a row of numbers is no prompt."""
-    task_type = inference.registered_model.task_type
-    return task_type.startswith(("Text", "Named Entity", "Ranking"))
+    return type_of(inference.registered_model.task_type).has_prompt
 
 
 def _is_input_gone(inference: Inference) -> bool:
     payload = inference.payload
     return bool(payload.input_removal_at or payload.input_expired_at)
-
-
-def _named_text(answer: str) -> str | None:
-    """Return the text among the named inputs of a collection that was stored directly."""
-    if not answer.startswith("{") or '"inputs"' not in answer:
-        return None
-    with suppress(orjson.JSONDecodeError, KeyError, TypeError):
-        text = orjson.loads(answer)["inputs"]["text"]
-        return text if isinstance(text, str) else None
-    return None
 
 
 def _read(sources: Sequence[tuple[_Source, int]]) -> list[_Source]:

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Any
+
+import orjson
 
 from istore import blobs
 
@@ -37,3 +40,13 @@ def text_is_missing(data: str, key: str, notes: Mapping[str, Any] | None) -> str
         except FileNotFoundError:
             return GONE
     return TOO_LARGE if size > READ_FROM_BLOB else ""
+
+
+def named_text(answer: str) -> str | None:
+    """Return the text among the named inputs of a collection that was stored directly."""
+    if not answer.startswith("{") or '"inputs"' not in answer:
+        return None
+    with suppress(orjson.JSONDecodeError, KeyError, TypeError):
+        text = orjson.loads(answer)["inputs"]["text"]
+        return text if isinstance(text, str) else None
+    return None

@@ -14,8 +14,7 @@ from __future__ import annotations
 import logging
 import math
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 
 from django.db import connection, transaction
 
@@ -27,6 +26,7 @@ from inferences.models import (
     RegisteredModel,
 )
 from inferences.models.row_ids import LOWEST
+from istore.db.advisory_lock import AdvisoryLock
 from istore.failpoints import failpoint
 
 logger = logging.getLogger(__name__)
@@ -110,8 +110,9 @@ def tell_apart(
 
     It does nothing while another process migrates the same model.
     """
-    with _alone(model) as is_alone:
-        return _go_through(model, seconds, tell) if is_alone else 0
+    lock = AdvisoryLock("inferences.store.class_migration", model.pk)
+    with lock.try_hold() as is_ours:
+        return _go_through(model, seconds, tell) if is_ours else 0
 
 
 def _go_through(
@@ -141,20 +142,6 @@ def _go_through(
     ended = "some are met again later" if waits else "all are told apart"
     tell(f"Classes of model {model.pk}: {changed} records changed, {ended}.")
     return changed
-
-
-@contextmanager
-def _alone(model: RegisteredModel) -> Iterator[bool]:
-    """Yield whether this process got the advisory lock of the model; release it at the end."""
-    values = ["inferences.store.class_migration", model.pk]
-    with connection.cursor() as cursor:
-        cursor.execute("SELECT pg_try_advisory_lock(hashtext(%s), %s)", values)
-        (is_alone,) = cursor.fetchone()
-        try:
-            yield is_alone
-        finally:
-            if is_alone:
-                cursor.execute("SELECT pg_advisory_unlock(hashtext(%s), %s)", values)
 
 
 def _waits(model: RegisteredModel) -> bool:

@@ -14,7 +14,6 @@ from typing import Any
 
 import filetype
 from django.conf import settings
-from rest_framework.exceptions import APIException
 
 from inferences.models import InferenceAction, RegisteredModel
 from inferences.models.metadata_values import (
@@ -24,39 +23,23 @@ from inferences.models.metadata_values import (
 )
 from inferences.models.row_ids import EARLIEST
 from inferences.predictions.derived_metadata import derived_metadata
+from inferences.predictions.model_types import LISTED, MODEL_TYPES
 from inferences.predictions.parse import deconstructed
 from inferences.predictions.parsers import Deconstructed
 from inferences.real_numbers import beyond_reals
 from inferences.store import uploads
 from inferences.store.recording import NewInference, Outcome, record
 from istore import blobs
-from istore.api.parsing import write_json
-from istore.api.problems import Conflict, Problem, invalid
 from istore.db import clock
+from istore.errors import BadInput, Conflict, Invalid, StoreError
+from istore.json_text import write_json
 from istore.models import AuditEntry
 from istore.uuids import uuid7
 
 AHEAD = timedelta(seconds=300)  # by which a caller's clock may be ahead of ours
 # Parts whose form no serializer checks, so that the parsers check it here.
-CHECKED = {
-    "named_entities",
-    "ranking",
-    "regression",
-    "multi_output",
-    "time_series",
-    "text_generation",
-}
-# Parts whose items must have a shape. LISTED are all parts that are lists of items, each
-# of which is one detection or class.
-SHAPED = ("object_detection", "oriented_object_detection", "image_segmentation")
-LISTED = (
-    *SHAPED,
-    "image_classification",
-    "classification",
-    "text_classification",
-    "named_entities",
-    "ranking",
-)
+CHECKED = {each.kind for each in MODEL_TYPES if each.reader}
+SHAPED = [each.kind for each in MODEL_TYPES if each.shape]
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,7 +89,7 @@ def create(
 ) -> tuple[str, Outcome]:
     """Store the inference; return its id and whether it is new or a copy.
 
-    Raises ``Problem`` (400, 409, 410) when the request does not fit or the id is taken.
+    Raises ``StoreError`` when the request does not fit or the id is taken.
     """
     staged, refusal = _settle(model, wanted)
     new = compose(model, wanted, clock.now(), staged)
@@ -132,19 +115,19 @@ def create(
 
 
 def refused_unless_stored(outcome: Outcome) -> Outcome:
-    """Return the outcome, or raise the 409 of an id that is taken or was removed."""
+    """Return the outcome, or raise the ``Conflict`` of an id that is taken or was removed."""
     if outcome is Outcome.OTHER:
         message = "An inference of this id is stored with other content."
-        raise Conflict(message, "inference-exists")
+        raise Conflict("inference-exists", message)
     if outcome is Outcome.REMOVED:
         message = "An inference of this id was removed; the id is free again later."
-        raise Conflict(message, "inference-deleted")
+        raise Conflict("inference-deleted", message)
     return outcome
 
 
 def _settle(
     model: RegisteredModel, wanted: Creation
-) -> tuple[uploads.Staged | None, APIException | None]:
+) -> tuple[uploads.Staged | None, StoreError | None]:
     """Return the upload at its final key, or the refusal of the upload.
 
     The refusal is raised only if the record turns out to be new: of a repeat the upload is
@@ -154,7 +137,7 @@ def _settle(
         return None, None
     try:
         row = uploads.find(model, wanted.data_storage_key, uploads.DATA)
-    except APIException as refusal:
+    except StoreError as refusal:
         # The upload of a create that succeeded before is bound. If this is a repeat, the
         # stored record answers.
         return None, refusal
@@ -163,14 +146,10 @@ def _settle(
     staged = uploads.settle(row, f"{prefix}/{blobs.INPUT}")
     if staged.sha256 != wanted.data_hash:
         _drop(staged)
-        raise Problem(
-            400, "hash-mismatch", "data_hash is not that of what was uploaded."
-        )
+        raise BadInput("hash-mismatch", "data_hash is not that of what was uploaded.")
     if staged.size != wanted.data_size:
         _drop(staged)
-        raise Problem(
-            400, "size-mismatch", "data_size is not that of what was uploaded."
-        )
+        raise BadInput("size-mismatch", "data_size is not that of what was uploaded.")
     return staged, None
 
 
@@ -185,9 +164,9 @@ def compose(
     now: datetime,
     staged: uploads.Staged | None = None,
 ) -> NewInference:
-    """Return the record to store. Raises a 400 when the answer does not fit the model."""
+    """Return the record to store. Raises ``Invalid`` when the answer does not fit the model."""
     if wanted.created_at and wanted.created_at > now + AHEAD:
-        raise invalid("More than 300 s ahead of now.", "created_at")
+        raise Invalid("More than 300 s ahead of now.", "created_at")
     found = taken_apart(model, wanted.parts)
     content_type = ""
     if staged:
@@ -221,26 +200,26 @@ def compose(
 def taken_apart(model: RegisteredModel, parts: dict[str, Any]) -> Deconstructed | None:
     """Return the parsed parts of a collection, or None if it is empty.
 
-    Raises a 400 for a vector of the wrong length, a number that cannot be stored, or an
+    Raises ``Invalid`` for a vector of the wrong length, a number that cannot be stored, or an
     item that has not the form of its part.
     """
     vector = parts.get("embedding")
     if vector is not None:
         if not model.embedding_size:
-            raise invalid(
+            raise Invalid(
                 "The model is registered without embeddings.", "data", "embedding"
             )
         if len(vector) != model.embedding_size:
             message = f"The model's embeddings have {model.embedding_size} numbers."
-            raise invalid(message, "data", "embedding")
+            raise Invalid(message, "data", "embedding")
     if not parts:
         return None
     if beyond := beyond_reals(parts):
         path, message = beyond
-        raise invalid(message, "data", *path)
+        raise Invalid(message, "data", *path)
     for name in parts.keys() & CHECKED:
         if not deconstructed(model, {name: parts[name]}).understood:
-            raise invalid("It has not the form of this part.", "data", name)
+            raise Invalid("It has not the form of this part.", "data", name)
     found = deconstructed(model, parts)
     given = sum(len(parts[name]) for name in LISTED if name in parts)
     shaped = sum(len(parts[name]) for name in SHAPED if name in parts)
@@ -251,14 +230,14 @@ def taken_apart(model: RegisteredModel, parts: dict[str, Any]) -> Deconstructed 
 
 
 def _check_items(model: RegisteredModel, parts: dict[str, Any]) -> None:
-    """Raise a 400 that names the first item that cannot be parsed on its own."""
+    """Raise ``Invalid`` that names the first item that cannot be parsed on its own."""
     for name in LISTED:
         for place, item in enumerate(parts.get(name, ())):
             alone = deconstructed(model, {name: [item]}).detections
             has_shape = len(alone) == 1 and alone[0].shape is not None
             if len(alone) != 1 or (name in SHAPED and not has_shape):
                 message = "This item has not the form of its part."
-                raise invalid(message, "data", name, str(place))
+                raise Invalid(message, "data", name, str(place))
 
 
 def record_batch(

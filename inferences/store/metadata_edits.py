@@ -28,7 +28,7 @@ from inferences.models import (
 from inferences.models.metadata_values import RESERVED, MetadataValue
 from inferences.store import metadata_slots
 from inferences.store.reading import find_inference
-from istore.api.problems import Conflict, Problem
+from istore.errors import BadInput, Conflict, NotFound
 
 Given = list[str]  # [type, text], as payloads hold it
 
@@ -43,15 +43,15 @@ def put_value(
 ) -> None:
     """Set the value of a key on one inference.
 
-    Raises a 404 if there is no such inference, and a 409 if it has the key already, unless
-    ``replace`` is set.
+    Raises ``NotFound`` if there is no such inference, and ``Conflict`` if it has the key already,
+    unless ``replace`` is set.
     """
     inference = find_inference(model, inference_id)
     if inference is None:
-        raise Problem(404, "not-found", "")
+        raise NotFound("not-found")
     chosen = model.inferences.live().filter(id=inference.id)
     if not _put(actor, model, chosen, value, replace=replace):
-        raise Conflict(f"The inference has {value.key!r} already.", "metadata-exists")
+        raise Conflict("metadata-exists", f"The inference has {value.key!r} already.")
 
 
 def put_values(
@@ -185,7 +185,7 @@ def _put(
     """
     if value.key in RESERVED:
         message = f"{value.key} is standard metadata: it is set when storing."
-        raise Problem(400, "reserved-key", message)
+        raise BadInput("reserved-key", message)
     # A new key gets its place before, in a transaction of its own that is committed.
     places = metadata_slots.places_for(model, set(value.comparable))
     with transaction.atomic():

@@ -16,8 +16,9 @@ is on its way. A new pack that a kill leaves behind is named by nobody, and is c
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 
 from django.db import connection, transaction
@@ -29,8 +30,10 @@ from istore.blobs import moves, pack_notes, packs
 from istore.blobs.keys import MemberKey
 from istore.blobs.packs import Member, Pack
 from istore.failpoints import failpoint
+from istore.hooks import Hook
 
 HOUR = timedelta(hours=1)
+PATIENCE, PAUSE = 30.0, 0.5  # seconds
 BETWEEN = 2 * HOUR  # nearly always the hours of a pack and of its rows are this close
 
 logger = logging.getLogger(__name__)
@@ -38,7 +41,7 @@ logger = logging.getLogger(__name__)
 # Repoints whatever else names members: it gets the pack and the new keys by the old ones, and
 # returns the old keys that it found. It is called in the transaction of step 2.
 Repoint = Callable[[str, Mapping[str, str]], set[str]]
-also_named_by: list[Repoint] = []
+repoints: Hook[Repoint] = Hook()
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +52,12 @@ class Rewritten:
     rewritten: int = 0
     waiting: int = 0
     bytes: int = 0
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """What a receipt tells; empty if nothing was to do."""
+        done = {"deleted": self.deleted, "rewritten": self.rewritten}
+        return {**done, "bytes": self.bytes} if any(done.values()) else {}
 
     def __add__(self, other: Rewritten) -> Rewritten:
         return Rewritten(
@@ -74,6 +83,24 @@ def rewrite_all(below: str = "", before: datetime | None = None) -> Rewritten:
                 logger.error("%s waits: %s", pack, damage)
                 total += Rewritten(waiting=1)
     return total
+
+
+def rewrite_until_done(below: str) -> Rewritten:
+    """Rewrite the packs below a prefix until no release in them is left to carry out.
+
+    Raises ``TimeoutError`` if packs have to wait for longer than ``PATIENCE`` seconds.
+    """
+    total = Rewritten()
+    until = time.monotonic() + PATIENCE
+    while True:
+        done = rewrite_all(below)
+        total += replace(done, waiting=0)
+        if not done.waiting:
+            return total
+        if time.monotonic() > until:
+            why = "members whose rows are locked, or not recorded yet"
+            raise TimeoutError(f"{done.waiting} packs below {below} wait for {why}.")
+        time.sleep(PAUSE)
 
 
 def rewrite(pack: str) -> Rewritten:
@@ -143,7 +170,7 @@ def _repoint(pack: str, live: list[Member], released: set[int], new: Pack) -> bo
         if copy.marker_length
     }
     found = _repoint_rows(pack, moved)
-    for repoint in also_named_by:
+    for repoint in repoints.values():
         found |= repoint(pack, moved | markers)
     left = moved.keys() - found
     if left or pack_notes.released_in(pack) != released:

@@ -17,6 +17,7 @@ from django.conf import settings
 from django.db import connection, transaction
 
 from inferences.models.row_ids import first_id_at, moment_of
+from istore.db.advisory_lock import AdvisoryLock
 
 # The indexes of the partition that is being written should stay in memory: they take about
 # 1 KB a row.
@@ -25,7 +26,7 @@ ROWS_IN_PARTITION = 2_000_000
 # these; USUAL is for a store whose rate is not known yet.
 SHORTEST, USUAL, LONGEST = timedelta(days=7), timedelta(days=31), timedelta(days=92)
 AHEAD = timedelta(days=60)
-ONE_AT_A_TIME = "SELECT pg_advisory_xact_lock(hashtext('inferences.store.partitions'))"
+CHANGES_LOCK = AdvisoryLock("inferences.store.partitions")
 # More often than PostgreSQL's defaults (0.2 and 0.1): index-only scans need a fresh
 # visibility map, and plans need fresh statistics of a partition that grows.
 VACUUM = (
@@ -84,7 +85,7 @@ TABLES = [
         "inferences_inferencepayload",
         "model_key, id",
         (
-            # The open intents, read by ``removal.finish``: the work that an interrupted
+            # The open intents, read by ``removal.RECORDS.finish``: the work that an interrupted
             # removal has left.
             (
                 "payload_input_removal",
@@ -197,7 +198,7 @@ def make_ahead(now: datetime, tables: Sequence[Table] = TABLES) -> list[datetime
         # Fail rather than wait long for a lock: beat tries again.
         cursor.execute(f"SET LOCAL lock_timeout = '{settings.ISTORE_LOCK_SECONDS}s'")
         # Beat may run twice, or beside the command: the second finds the work done.
-        cursor.execute(ONE_AT_A_TIME)
+        CHANGES_LOCK.wait_until_commit()
         end = upper_bound()
         if end is None:
             end = now.astimezone(UTC).replace(

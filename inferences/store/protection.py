@@ -24,8 +24,8 @@ from inferences.models import (
 )
 from inferences.store.recording import lower_bounds
 from inferences.store.removal import Chosen
-from istore.api.problems import Conflict
 from istore.db import clock
+from istore.errors import Conflict
 from istore.failpoints import failpoint
 from istore.models import AuditEntry
 
@@ -72,7 +72,7 @@ def protect_one(
 ) -> Protected | None:
     """Protect an inference, or end its protection. Returns None if there is none.
 
-    Raises a 409 ``being-removed`` when the intent to remove it, or its input, is already
+    Raises ``Conflict`` ``being-removed`` when the intent to remove it, or its input, is already
     committed.
     """
     keys = InferenceKey.objects.filter(registered_model=model, removed_at=None)
@@ -95,7 +95,7 @@ def protect_one(
         ).get()
         if wanted.is_protected and any(intents):
             message = "It is being removed; the protection comes too late."
-            raise Conflict(message, "being-removed")
+            raise Conflict("being-removed", message)
         if row.deleted:
             return None
         if row.is_protected != wanted.is_protected:

@@ -45,8 +45,9 @@ from inferences.real_numbers import REAL_MOST, fits
 from inferences.store import metadata_slots
 from inferences.store.geo_cells import cell_of
 from inferences.store.notes import without_empty_warnings
-from istore.api.parsing import write_json
 from istore.failpoints import failpoint
+from istore.hooks import Hook
+from istore.json_text import write_json
 
 ROUNDS = 5  # of reading and writing, while other writers hold the same ids
 RETRIES = 3  # with new low bits, before ``_make_room`` reads which ids are taken
@@ -58,9 +59,9 @@ Scored = tuple[Any, float | None]
 # A hook that writes more in the transaction of new inferences; it is given their ids.
 Also = Callable[[set[str]], None]
 
-# Hooks that join waiting ground truth. They are called in the transaction of the new rows,
-# for models whose ``awaits_truth`` is set, with the model and the rows.
-awaited: list[Callable[[RegisteredModel, list[dict[str, Any]]], object]] = []
+# Joins waiting ground truth. It is called in the transaction of the new rows, for models whose
+# ``awaits_truth`` is set, with the model and the rows.
+truth_joins: Hook[Callable[[RegisteredModel, list[dict[str, Any]]], object]] = Hook()
 
 
 @dataclass(frozen=True, slots=True)
@@ -302,8 +303,8 @@ def _write(
     stored = set(answered)
     if awaits_truth and stored:
         arrived = [row for row in rows if row["inference_id"] in stored]
-        for give_truths in awaited:
-            give_truths(model, arrived)
+        for join in truth_joins.values():
+            join(model, arrived)
     if also:
         also(set(stored))
     failpoint("recording.written")

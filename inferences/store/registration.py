@@ -7,7 +7,7 @@ from typing import Any
 from django.db import IntegrityError, transaction
 
 from inferences.models import RegisteredModel
-from istore.api.problems import Conflict
+from istore.errors import Conflict
 from istore.models import AuditEntry, Project
 
 TAKEN = (
@@ -24,7 +24,7 @@ def register_model(
     """Return the model, and whether it is new.
 
     An id is unique within its project. Registering the same model again with the same
-    values returns it; other values raise a 409 ``model-exists``.
+    values returns it; other values raise ``Conflict`` ``model-exists``.
     """
     try:
         with transaction.atomic():
@@ -36,7 +36,7 @@ def register_model(
     except IntegrityError:
         model = RegisteredModel.objects.get(model_id=model_id, project=project)
     if any(getattr(model, name) != value for name, value in values.items()):
-        raise Conflict(TAKEN, "model-exists")
+        raise Conflict("model-exists", TAKEN)
     return model, False
 
 

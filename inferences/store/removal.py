@@ -9,9 +9,10 @@ tombstone, which keeps late copies out for ``ISTORE_TOMBSTONE_DAYS``.
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import ClassVar
 
 from django.conf import settings
 from django.db import transaction
@@ -39,14 +40,123 @@ Chosen = Callable[[], InferenceQuerySet]
 class Batch:
     """Rows that are hidden together, or whose intents are committed together.
 
-    ``blobs`` and ``bytes`` count the inputs that go with them. ``keys`` are the storage
-    keys of all objects to delete.
+    ``records`` counts the records that go, ``blobs`` and ``bytes`` the inputs. ``keys`` are
+    the storage keys of all objects to delete.
     """
 
     ids: list[int]
+    records: int = 0
     blobs: int = 0
     bytes: int = 0
     keys: list[str] = field(default_factory=list)
+
+
+class Removal(ABC):
+    """What is removed, and the steps of its removal, each of which may run twice.
+
+    ``intend`` belongs in a transaction. Once that is committed ``delete`` removes the blobs, and
+    ``clear`` what names them. ``finish`` does the rest of whatever was intended before.
+    """
+
+    name: ClassVar[str]
+
+    @abstractmethod
+    def intend(self, model: RegisteredModel, chosen: InferenceQuerySet) -> Batch:
+        """Set the intents of one batch. Rows that are locked are skipped for now."""
+
+    @abstractmethod
+    def delete(self, batch: Batch) -> None:
+        """Delete the objects of a batch, without using the database."""
+
+    @abstractmethod
+    def clear(self, model: RegisteredModel, batch: Batch) -> int:
+        """Clear rows with an intent whose objects are gone; return how many rows were deleted."""
+
+    def finish(
+        self,
+        model: RegisteredModel,
+        ids: Sequence[int] | None = None,
+        between: tuple[int, int] | None = None,
+    ) -> int:
+        """Carry out committed intents and return how many rows were deleted.
+
+        The intents are those of the given row ids, of a range of them, or of the whole model.
+        """
+        removed = 0
+        while batch := self._intended(_payloads(model, ids, between)):
+            self.delete(batch)
+            removed += self.clear(model, batch)
+        return removed
+
+    @abstractmethod
+    def _intended(self, payloads: QuerySet[InferencePayload]) -> Batch | None:
+        """Return the oldest of the rows with an intent and what they name; None without any."""
+
+
+class RecordRemoval(Removal):
+    """The removal of records with all that belongs to them; tombstones stay."""
+
+    name = "records"
+
+    def intend(self, model: RegisteredModel, chosen: InferenceQuerySet) -> Batch:
+        sizes = _lock_sizes(chosen)
+        found = removal_sql.run(removal_sql.INTEND, model, list(sizes))
+        inputs = [sizes[row_id] for row_id, _, _, has_input in found if has_input]
+        keys = [key for _, *two, _ in found for key in blob_keys(*two)]
+        return Batch(list(sizes), len(sizes), len(inputs), sum(inputs), keys)
+
+    def delete(self, batch: Batch) -> None:
+        _delete_blobs(batch.keys)
+        failpoint("removal.record_blobs_deleted")
+
+    def clear(self, model: RegisteredModel, batch: Batch) -> int:
+        counted = removal_sql.run(removal_sql.REMOVE, model, batch.ids)
+        failpoint("removal.records_removed")
+        return sum(number for (number,) in counted)
+
+    def _intended(self, payloads: QuerySet[InferencePayload]) -> Batch | None:
+        rows = payloads.filter(removal_at__isnull=False)
+        named = rows.values_list("id", "data_storage_key", "answer_storage_key")
+        found = list(named[: settings.ISTORE_REMOVAL_BATCH])
+        keys = [key for _, *two in found for key in blob_keys(*two)]
+        return Batch([row_id for row_id, *_ in found], keys=keys) if found else None
+
+
+class InputRemoval(Removal):
+    """The removal of inputs; their records stay.
+
+    Only the payload is written, which no search index covers: writing the wide row costs
+    five times as much. The lock is taken on the wide row all the same, as protection takes
+    it there.
+    """
+
+    name = "inputs"
+
+    def intend(self, model: RegisteredModel, chosen: InferenceQuerySet) -> Batch:
+        sizes = _lock_sizes(chosen)
+        found = dict(removal_sql.run(removal_sql.INTEND_INPUTS, model, list(sizes)))
+        size = sum(sizes[row_id] for row_id in found)
+        return Batch(list(sizes), 0, len(found), size, list(found.values()))
+
+    def delete(self, batch: Batch) -> None:
+        _delete_blobs(batch.keys)
+        failpoint("removal.inputs_deleted")
+
+    def clear(self, model: RegisteredModel, batch: Batch) -> int:
+        removal_sql.run(removal_sql.CLEAR_INPUTS, model, batch.ids)
+        failpoint("removal.inputs_cleared")
+        return 0
+
+    def _intended(self, payloads: QuerySet[InferencePayload]) -> Batch | None:
+        rows = payloads.filter(input_removal_at__isnull=False)
+        named = rows.values_list("id", "data_storage_key")
+        found = dict(named[: settings.ISTORE_REMOVAL_BATCH])
+        keys = [key for key in found.values() if key]
+        return Batch(list(found), keys=keys) if found else None
+
+
+RECORDS, INPUTS = RecordRemoval(), InputRemoval()
+KINDS: dict[str, Removal] = {kind.name: kind for kind in (RECORDS, INPUTS)}
 
 
 def remove_one(actor: object, model: RegisteredModel, inference_id: str) -> bool:
@@ -62,7 +172,7 @@ def remove_one(actor: object, model: RegisteredModel, inference_id: str) -> bool
             AuditEntry.write(actor, "inference.delete", inference_id, model.project)
     failpoint("removal.records_intended")
     if ids:
-        finish(model, ids)
+        RECORDS.finish(model, ids)
     return bool(ids)
 
 
@@ -71,7 +181,7 @@ def intend_all(
 ) -> Iterator[list[str]]:
     """Commit the intents of all chosen rows; yield the inference ids of each batch.
 
-    When the iterator ends, every intent is committed. ``finish`` does the rest, now or
+    When the iterator ends, every intent is committed. ``RECORDS.finish`` does the rest, now or
     after a crash. It covers the rows that existed when it began, and not those that arrive
     meanwhile.
     """
@@ -98,25 +208,6 @@ def intend_all(
         yield names
 
 
-def finish(
-    model: RegisteredModel,
-    ids: Sequence[int] | None = None,
-    between: tuple[int, int] | None = None,
-) -> int:
-    """Carry out committed intents and return how many rows were deleted.
-
-    The intents are those of the given row ids, of a range of them, or of the whole model.
-    """
-    removed = 0
-    while batch := _intended(model, ids, between):
-        delete_objects(batch)
-        removed += remove_rows(model, batch)
-    return removed
-
-
-# -- for retention: rows that are locked are skipped for now, and what is removed is counted
-
-
 def hide_records(model: RegisteredModel, chosen: InferenceQuerySet) -> Batch:
     """Soft-delete one batch. Rows and answers stay, and inputs expire by their own age.
 
@@ -127,77 +218,9 @@ def hide_records(model: RegisteredModel, chosen: InferenceQuerySet) -> Batch:
     return Batch(ids)
 
 
-def intend_records(model: RegisteredModel, chosen: InferenceQuerySet) -> Batch:
-    """Set the intents of one batch: its objects are deleted first, and its rows after them.
-
-    Call it in a transaction.
-    """
-    rows = _lock(chosen, skip_locked=True)
-    sizes = {row_id: size for row_id, _, size in rows}
-    found = removal_sql.run(removal_sql.INTEND, model, list(sizes))
-    inputs = [sizes[row_id] for row_id, _, _, has_input in found if has_input]
-    keys = [key for _, *two, _ in found for key in blob_keys(*two)]
-    return Batch(list(sizes), len(inputs), sum(inputs), keys)
-
-
-def delete_objects(batch: Batch) -> None:
-    """Delete all objects that the records of a batch name. Their intents must be committed.
-
-    It does not use the database.
-    """
-    _delete_blobs(batch.keys)
-    failpoint("removal.record_blobs_deleted")
-
-
-def remove_rows(model: RegisteredModel, batch: Batch) -> int:
-    """Delete the rows that have an intent, and leave tombstones, in one statement.
-
-    Their objects must be gone. Returns how many rows this call removed.
-    """
-    counted = removal_sql.run(removal_sql.REMOVE, model, batch.ids)
-    failpoint("removal.records_removed")
-    return sum(number for (number,) in counted)
-
-
-def intend_inputs(model: RegisteredModel, chosen: InferenceQuerySet) -> Batch:
-    """Set the intents of one batch of inputs: the objects are deleted first, then their keys.
-
-    Only the payload is written, which no search index covers: writing the wide row costs
-    five times as much. The lock is taken on the wide row all the same, as protection takes
-    it there.
-    """
-    rows = _lock(chosen, skip_locked=True)
-    sizes = {row_id: size for row_id, _, size in rows}
-    found = dict(removal_sql.run(removal_sql.INTEND_INPUTS, model, list(sizes)))
-    size = sum(sizes[row_id] for row_id in found)
-    return Batch(list(sizes), len(found), size, list(found.values()))
-
-
-def delete_inputs(batch: Batch) -> None:
-    """Delete the inputs of a batch. Their intents must be committed.
-
-    It does not use the database.
-    """
-    _delete_blobs(batch.keys)
-    failpoint("removal.inputs_deleted")
-
-
-def clear_inputs(model: RegisteredModel, batch: Batch) -> None:
-    """Record on the payloads that their inputs are gone."""
-    removal_sql.run(removal_sql.CLEAR_INPUTS, model, batch.ids)
-    failpoint("removal.inputs_cleared")
-
-
-def finish_inputs(
-    model: RegisteredModel, between: tuple[int, int] | None = None
-) -> None:
-    """Carry out committed intents on inputs, in a range of row ids or of the whole model."""
-    while batch := _intended_inputs(model, between):
-        delete_inputs(batch)
-        clear_inputs(model, batch)
-
-
-def _among(rows: QuerySet[Any], ids: Sequence[int]) -> QuerySet[Any]:
+def _among(
+    rows: QuerySet[InferencePayload], ids: Sequence[int]
+) -> QuerySet[InferencePayload]:
     """Return those of the rows that have these ids, with the ids as one array parameter.
 
     An array costs a fifth of as many single parameters. The bounds (the lowest and highest
@@ -211,10 +234,16 @@ def _among(rows: QuerySet[Any], ids: Sequence[int]) -> QuerySet[Any]:
     return rows.extra(where=[where], params=[ids, min(ids), max(ids)])
 
 
-def _payloads(model: RegisteredModel, between: tuple[int, int] | None) -> QuerySet[Any]:
+def _payloads(
+    model: RegisteredModel,
+    ids: Sequence[int] | None,
+    between: tuple[int, int] | None,
+) -> QuerySet[InferencePayload]:
     """Return the payloads, oldest first. Callers read one batch of them."""
     rows = InferencePayload.objects.beside(model).order_by("id")
-    return rows if between is None else rows.filter(id__range=between)
+    if between is not None:
+        rows = rows.filter(id__range=between)
+    return rows if ids is None else _among(rows, ids)
 
 
 def _delete_blobs(keys: Iterable[str]) -> None:
@@ -246,6 +275,11 @@ def _lock(chosen: InferenceQuerySet, skip_locked: bool) -> list[tuple[int, str, 
     return list(named[: settings.ISTORE_REMOVAL_BATCH])
 
 
+def _lock_sizes(chosen: InferenceQuerySet) -> dict[int, int]:
+    """Lock one batch of the rows that are free; return the input size of each row id."""
+    return {row_id: size for row_id, _, size in _lock(chosen, skip_locked=True)}
+
+
 def hide(model: RegisteredModel, ids: list[int]) -> None:
     """Hide locked, live rows: they leave every search index and every count."""
     removal_sql.run(removal_sql.HIDE, model, ids)
@@ -254,32 +288,6 @@ def hide(model: RegisteredModel, ids: list[int]) -> None:
 def count_keys(model: RegisteredModel, ids: list[int]) -> None:
     """Count the metadata of rows that are live again."""
     removal_sql.run(removal_sql.COUNT, model, ids)
-
-
-def _intended(
-    model: RegisteredModel,
-    ids: Sequence[int] | None,
-    between: tuple[int, int] | None,
-) -> Batch | None:
-    """Return the oldest rows with an intent and the objects they name; None if there is none."""
-    rows = _payloads(model, between).filter(removal_at__isnull=False)
-    if ids is not None:
-        rows = _among(rows, ids)
-    named = rows.values_list("id", "data_storage_key", "answer_storage_key")
-    found = list(named[: settings.ISTORE_REMOVAL_BATCH])
-    keys = [key for _, *two in found for key in blob_keys(*two)]
-    return Batch([row_id for row_id, *_ in found], keys=keys) if found else None
-
-
-def _intended_inputs(
-    model: RegisteredModel, between: tuple[int, int] | None
-) -> Batch | None:
-    """Return the oldest rows whose input has an intent; None if there is none."""
-    rows = _payloads(model, between).filter(input_removal_at__isnull=False)
-    named = rows.values_list("id", "data_storage_key")
-    found = dict(named[: settings.ISTORE_REMOVAL_BATCH])
-    keys = [key for key in found.values() if key]
-    return Batch(list(found), keys=keys) if found else None
 
 
 def blob_keys(data_storage_key: str, answer_storage_key: str) -> list[str]:

@@ -28,7 +28,7 @@ from inferences.models import (
     InferencePayload,
     RegisteredModel,
 )
-from istore.api.parsing import write_json
+from istore.json_text import write_json
 
 KEYS = InferenceKey._meta.db_table
 BEFORE_ALL = -2  # below every arrival number, so no reader of arrivals sees it

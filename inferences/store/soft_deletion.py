@@ -123,7 +123,7 @@ def restore(actor: object, model: RegisteredModel, chosen: Chosen) -> Done:
 def intend_removal(actor: object, model: RegisteredModel, chosen: Chosen) -> Done:
     """Set the intent on all chosen inferences, after which nobody can restore them.
 
-    ``removal.finish`` does the rest, now or after a crash.
+    ``removal.RECORDS.finish`` does the rest, now or after a crash.
     """
 
     def intend(ids: list[int]) -> None:
@@ -150,7 +150,7 @@ def remove_old(at: datetime) -> int:
         old = _waiting(model).filter(deleted_at__lt=limit)
         while True:
             done = intend_removal(BEAT, model, lambda m=model, o=old: _among(m, o))
-            removal.finish(model)
+            removal.RECORDS.finish(model)
             removed += done.count
             if not done.more:
                 break

@@ -24,9 +24,17 @@ from django.db.models.functions import Now
 
 from inferences.models import RegisteredModel, UploadGrant
 from istore import blobs
-from istore.api.problems import Conflict, Problem
 from istore.blobs.durable_files import new_file
 from istore.db import clock
+from istore.errors import (
+    BadInput,
+    Conflict,
+    Forbidden,
+    Gone,
+    RateLimited,
+    StoreError,
+    TooLarge,
+)
 from istore.uuids import uuid7
 
 SALT = "inferences.store.uploads"
@@ -46,12 +54,12 @@ class Upload:
 def grant(actor: object, model: RegisteredModel, kind: str) -> Upload:
     """Return a new upload for one object of the model.
 
-    Raises a 429 when ``ISTORE_UPLOAD_GRANTS_OPEN`` of the model are open.
+    Raises ``RateLimited`` when ``ISTORE_UPLOAD_GRANTS_OPEN`` of the model are open.
     """
     open_ones = model.upload_grants.filter(bound_at=None, expires_at__gt=Now())
     if open_ones.count() >= settings.ISTORE_UPLOAD_GRANTS_OPEN:
         message = "Too many uploads of this model are open."
-        raise Problem(429, "rate-limited", message, retry_after=60)
+        raise RateLimited("rate-limited", message, retry_after=60)
     hours = settings.ISTORE_UPLOAD_GRANT_HOURS
     row = model.upload_grants.create(
         kind=kind,
@@ -80,35 +88,35 @@ def _s3_client() -> Any:
 
 
 def granted_by(signature: str) -> UploadGrant:
-    """Return the open grant of a link of this server. Raises the problem of an invalid one."""
+    """Return the open grant of a link of this server. Raises ``Forbidden`` for a forged one."""
     signer = signing.TimestampSigner(key=settings.ISTORE_SIGNING_KEY, salt=SALT)
     try:
         key, storage_key = signer.unsign_object(signature)
     except (signing.BadSignature, ValueError):
         message = "This link was not made here."
-        raise Problem(403, "signature-invalid", message) from None
+        raise Forbidden("signature-invalid", message) from None
     return _open_grant(
         UploadGrant.objects.filter(pk=key, storage_key=storage_key).first()
     )
 
 
 def _open_grant(row: UploadGrant | None) -> UploadGrant:
-    """Return the grant if it is open; raise 400, 409 or 410 otherwise."""
+    """Return the grant if it is open; raise ``StoreError`` otherwise."""
     if row is None:
-        raise Problem(400, "unknown-upload", "There is no such upload.")
+        raise BadInput("unknown-upload", "There is no such upload.")
     if row.bound_at:
         raise Conflict(
-            "This upload belongs to an inference already.", "upload-already-bound"
+            "upload-already-bound", "This upload belongs to an inference already."
         )
     if row.expires_at <= clock.now():
-        raise Problem(410, "upload-expired", "This upload has expired.")
+        raise Gone("upload-expired", "This upload has expired.")
     return row
 
 
 def receive(row: UploadGrant, stream: IO[bytes], stated_size: int | None) -> int:
     """Stage the body of a request, whole or not at all; return its size in bytes.
 
-    Raises 413 when it is larger than granted, and 400 when it ends before its stated size.
+    Raises ``TooLarge`` when it is larger than granted, and ``BadInput`` when it ends too early.
     """
     if stated_size is not None and stated_size > row.maximum_size:
         raise _too_large(row)
@@ -121,7 +129,7 @@ def receive(row: UploadGrant, stream: IO[bytes], stated_size: int | None) -> int
                 raise _too_large(row)
             file.write(chunk)
         if stated_size is not None and size != stated_size:
-            raise Problem(400, "size-mismatch", "The body ended before its length.")
+            raise BadInput("size-mismatch", "The body ended before its length.")
     return size
 
 
@@ -130,9 +138,9 @@ def _chunks(stream: IO[bytes]) -> Iterator[bytes]:
         yield chunk
 
 
-def _too_large(row: UploadGrant) -> Problem:
-    return Problem(
-        413, "body-too-large", f"An upload has at most {row.maximum_size} bytes."
+def _too_large(row: UploadGrant) -> StoreError:
+    return TooLarge(
+        "body-too-large", f"An upload has at most {row.maximum_size} bytes."
     )
 
 
@@ -149,28 +157,28 @@ class Staged:
     def bind(self) -> None:
         """Bind the grant. Call it in the transaction of the record.
 
-        Raises a 409 when another record has bound it before.
+        Raises ``Conflict`` when another record has bound it before.
         """
         # This conditional UPDATE decides between two creates that name the same upload.
         free = UploadGrant.objects.filter(pk=self.grant.pk, bound_at=None)
         if not free.update(bound_at=Now()):
             message = "This upload belongs to an inference already."
-            raise Conflict(message, "upload-already-bound")
+            raise Conflict("upload-already-bound", message)
 
 
 def read_upload(model: RegisteredModel, storage_key: str, kind: str) -> bytes:
-    """Return the content uploaded under the key; raise a 413 above the API's body limit."""
+    """Return the content uploaded under the key; raise ``TooLarge`` above the API's limit."""
     row = find(model, storage_key, kind)
     try:
         if blobs.size(row.storage_key) > settings.ISTORE_API_MAX_BODY_BYTES:
-            raise Problem(413, "body-too-large", "The uploaded metadata is too large.")
+            raise TooLarge("body-too-large", "The uploaded metadata is too large.")
         return blobs.get(row.storage_key)
     except FileNotFoundError:
         raise _incomplete() from None
 
 
 def find(model: RegisteredModel, storage_key: str, kind: str) -> UploadGrant:
-    """Return the open grant of the storage key. Raises 400, 409 or 410."""
+    """Return the open grant of the storage key. Raises ``StoreError`` if there is none."""
     rows = UploadGrant.objects.filter(registered_model=model, kind=kind)
     return _open_grant(rows.filter(storage_key=storage_key).first())
 
@@ -198,8 +206,8 @@ class _Hashed(File):
 def settle(row: UploadGrant, key: str) -> Staged:
     """Copy the staged object to its final key.
 
-    The hash is that of the bytes that were copied. Raises a 409 when nothing was uploaded,
-    and a 400 when the object is empty.
+    The hash is that of the bytes that were copied. Raises ``Conflict`` when nothing was uploaded,
+    and ``BadInput`` when the object is empty.
     """
     try:
         source = blobs.open_blob(row.storage_key)
@@ -213,9 +221,9 @@ def settle(row: UploadGrant, key: str) -> Staged:
     )
     if not staged.size:
         blobs.delete([key])
-        raise Problem(400, "empty-upload", "What was uploaded is empty.")
+        raise BadInput("empty-upload", "What was uploaded is empty.")
     return staged
 
 
 def _incomplete() -> Conflict:
-    return Conflict("Nothing was uploaded there yet.", "upload-incomplete")
+    return Conflict("upload-incomplete", "Nothing was uploaded there yet.")

@@ -5,14 +5,14 @@ from __future__ import annotations
 from django import template
 
 from inferences.models import Inference, RegisteredModel
-from inferences.predictions.parsers import Kind
+from inferences.predictions.model_types import type_of_content, type_of_kind
+from inferences.predictions.parsers.values import Content, Kind
 from inferences.web.view_models.answers import Answer
 from inferences.web.view_models.contents import (
     Beside,
     Contents,
     beside,
     contents_of,
-    summary_of,
 )
 
 register = template.Library()
@@ -24,35 +24,26 @@ CONTEXT = {
     "batch_id": "batch",
     "conversation_id": "conversation",
 }
-TITLES = {
-    Kind.TEXT_GENERATION: "Text",
-    Kind.NAMED_ENTITIES: "Entities",
-    Kind.RANKING: "Ranking",
-    Kind.REGRESSION: "Prediction",
-    Kind.MULTI_OUTPUT: "Outputs",
-    Kind.TIME_SERIES: "Forecast",
-}
 
 
 @register.simple_tag
 def answer_contents(
-    model: RegisteredModel, inference: Inference, answer: Answer
+    model: RegisteredModel, inference: Inference, content: Content
 ) -> Contents:
-    return contents_of(model, inference, answer.content)
+    return contents_of(model, inference, content)
 
 
 @register.filter
 def answer_title(answer: Answer) -> str:
     """What the answer is, as the heading over it."""
-    if answer.embedding:
-        return "Embedding"
-    return "Classes" if answer.is_classes else TITLES.get(answer.kind, "Found")
+    kind = Kind.EMBEDDING if answer.embedding else answer.kind
+    return type_of_kind(kind).title
 
 
 @register.filter
 def summary(answer: Answer) -> str:
     """The content of an answer in a few words."""
-    return summary_of(answer.content)
+    return type_of_content(answer.content).summary(answer.content)
 
 
 @register.simple_tag

@@ -12,9 +12,10 @@ from PIL import Image
 from pycocotools import mask as coco
 
 from inferences.ground_truth.agreement import Predicted, agrees
+from inferences.predictions.columns import prediction_of
 from inferences.predictions.derived_metadata import derived_metadata
-from inferences.predictions.model_types import prediction_of
-from inferences.predictions.parsers import Box, Detection, Kind, Mask, deconstruct
+from inferences.predictions.parse import deconstruct
+from inferences.predictions.parsers import Box, Detection, Kind, Mask
 from inferences.tests.test_deconstruction import (
     CLASSIFY,
     LABELS,

@@ -231,7 +231,7 @@ def test_similarity_without_embeddings_is_told(person, model, make_inference):
 
 def test_the_nearest_to_a_text_come_first(person, model, make_inference, monkeypatch):
     from inferences.search.vectors import text_embedding
-    from istore.api.problems import Conflict
+    from istore.errors import Conflict
 
     model.embedding_size, model.text_embedding_service = 2, "texts"
     model.save()
@@ -250,7 +250,7 @@ def test_the_nearest_to_a_text_come_first(person, model, make_inference, monkeyp
     assert 'rel="next"' not in body(other)
 
     def silent(*_: object) -> None:
-        raise Conflict("No session is ready.", "text-embedding-not-ready")
+        raise Conflict("text-embedding-not-ready", "No session is ready.")
 
     monkeypatch.setattr(text_embedding, "_embedders", [silent])
     assert listed(client.get(address("browse", model), asked_for)) == ["near", "far"]

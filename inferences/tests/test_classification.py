@@ -29,8 +29,9 @@ from inferences.models import (
     RegisteredModel,
     TaskType,
 )
-from inferences.search import access_paths, rare_label_scan, text
+from inferences.search import rare_label_scan, text
 from inferences.search.access_paths import CLASSES
+from inferences.search.conditions import conditions_of
 from inferences.search.counting import count_matching
 from inferences.search.filters import (
     And,
@@ -246,8 +247,7 @@ def test_a_rare_class_within_bounds_is_reached_by_its_index(digits, monkeypatch)
     expected = [f"picture-{n}" for n in range(50) if answer(n)[3][1] >= 0.8]
     monkeypatch.setattr(rare_label_scan, "RARE", len(expected))
 
-    asked = access_paths.read(digits, all_matching(digits, rare))
-    ((branch,),) = [driver.branches for driver in asked.drivers]
+    ((branch,),) = [path.branches for path in conditions_of(digits, rare).paths]
     assert branch.table == CLASSES
     assert f"{CLASSES}.score >=" in branch.where.sql
     with connection.cursor() as cursor:
@@ -399,7 +399,7 @@ def test_hidden_records_are_brought_along_and_those_on_their_way_out_are_not(var
         deleted_at=Now()
     )
     with transaction.atomic():
-        removal.intend_records(varied, varied.inferences.filter(id=leaving.id))
+        removal.RECORDS.intend(varied, varied.inferences.filter(id=leaving.id))
 
     class_migration.tell_apart(varied)
     row = Inference.objects.get(registered_model=varied, id=hidden.id)
@@ -407,7 +407,7 @@ def test_hidden_records_are_brought_along_and_those_on_their_way_out_are_not(var
     varied.refresh_from_db()
     assert varied.awaits_classes
 
-    removal.finish(varied)
+    removal.RECORDS.finish(varied)
     class_migration.tell_apart(varied)
     varied.refresh_from_db()
     assert not varied.awaits_classes
@@ -467,8 +467,8 @@ def test_writers_and_holders_beside_it_lose_nothing(digits, monkeypatch):
         for row_id in random.Random(3).sample(rows[:100], 30):
             with transaction.atomic():
                 chosen = digits.inferences.filter(id=row_id)
-                batch = removal.intend_records(digits, chosen)
-            removed.append(removal.remove_rows(digits, batch))
+                batch = removal.RECORDS.intend(digits, chosen)
+            removed.append(removal.RECORDS.clear(digits, batch))
         connection.close()
 
     def bring() -> None:

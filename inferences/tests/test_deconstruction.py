@@ -8,8 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pycocotools import mask as coco
 
+from inferences.predictions.columns import prediction_of
 from inferences.predictions.derived_metadata import derived_metadata
-from inferences.predictions.model_types import prediction_of
+from inferences.predictions.parse import deconstruct
 from inferences.predictions.parsers import (
     Box,
     Deconstructed,
@@ -18,7 +19,6 @@ from inferences.predictions.parsers import (
     Mask,
     OrientedBox,
     Polygons,
-    deconstruct,
 )
 from inferences.predictions.parsers.pixel_masks import mask_of
 from inferences.predictions.parsers.run_lengths import complaint

@@ -13,7 +13,7 @@ from inferences.models import Inference, InferencePayload
 from inferences.models.row_ids import first_id_at
 from inferences.store import partitions
 from inferences.store.partitions import TABLES, add_range, partitions_of
-from inferences.store.removal import finish, intend_all
+from inferences.store.removal import RECORDS, intend_all
 from inferences.tasks import give_back_disk_space
 from istore.db.clock import now
 
@@ -63,7 +63,7 @@ def ranges() -> list[tuple[int | None, int]]:
 def remove_all(model, **those) -> None:
     for _ in intend_all("test", model, lambda: model.inferences.live().filter(**those)):
         pass
-    finish(model)
+    RECORDS.finish(model)
 
 
 def size_of(lower: int | None) -> int:

@@ -353,8 +353,7 @@ def test_a_text_is_searched_by_the_vector_that_the_service_of_the_model_makes(
         asked.append((model.text_embedding_service, text))
         return [0, 1, 0, 0] if text == "a wet quay" else [0, 1]
 
-    monkeypatch.setattr(text_embedding, "_embedders", [])
-    text_embedding.register(embedder)
+    monkeypatch.setitem(text_embedding.embedders, "services", embedder)
     body = {"embedding_filters": {"text": "a wet quay"}}
     unset = api.post(FILTER, body, format="json")
     assert unset.status_code == 400

@@ -13,7 +13,6 @@ from django.core.serializers.json import DjangoJSONEncoder
 from django.db import connection, transaction
 
 from inferences import erasure
-from inferences.erasure import running
 from inferences.erasure.matching_records import Carried
 from inferences.erasure.running import count_carriers, erase, open_erasure
 from inferences.ground_truth.references import Reference
@@ -30,6 +29,7 @@ from istore import blobs, failpoints
 from istore.checks import verification
 from istore.db.clock import now
 from istore.models import AuditEntry, Project, Role
+from istore.tasks import lease_keeper
 from istore.tasks.tracking import LEASE, TaskState
 
 PERSON = "Zaphod Beeblebrox 4711"
@@ -58,8 +58,8 @@ def administrator(api_as):
 @pytest.fixture(autouse=True)
 def only_ours(monkeypatch):
     """What other apps keep is tested there."""
-    for name in set(erasure.keepers) - OURS:
-        monkeypatch.delitem(erasure.keepers, name)
+    for name in set(erasure.trace_holders) - OURS:
+        monkeypatch.delitem(erasure.trace_holders, name)
 
 
 def stored(make_inference, name, person=PERSON, to=None, **fields):
@@ -340,7 +340,8 @@ def test_a_worker_that_dies_leaves_the_rest_to_the_next(
 ):
     settings.ISTORE_REMOVAL_BATCH = 2
     asked_for: list[int] = []
-    erasure.register("made of it", of_records=lambda _, ids: asked_for.extend(ids) or 0)
+    holder = erasure.TraceHolder(of_records=lambda _, ids: asked_for.extend(ids) or 0)
+    monkeypatch.setitem(erasure.trace_holders, "made of it", holder)
     for number in range(5):
         stored(make_inference, f"{number}")
     ids = list(model.inferences.values_list("id", flat=True))
@@ -352,7 +353,7 @@ def test_a_worker_that_dies_leaves_the_rest_to_the_next(
     assert ended(task).state == TaskState.RUNNING
     armed("")
     ErasureTask.objects.update(lease_until=now() - LEASE)
-    removal.finish(model)  # the beat may come first
+    removal.RECORDS.finish(model)  # the beat may come first
 
     erase(ErasureTask.objects.get(pk=task.pk))
 
@@ -362,7 +363,6 @@ def test_a_worker_that_dies_leaves_the_rest_to_the_next(
     assert task.report["proof"]["left"] == task.report["left"]["records"] == 0
     assert set(asked_for) == set(ids)  # each was told to those who keep what is made
     assert tables_with(PERSON) == []
-    monkeypatch.delitem(erasure.keepers, "made of it")
 
 
 def test_an_erasure_that_is_stopped_forgets_the_value(administrator, project):
@@ -428,8 +428,8 @@ def test_counting_needs_no_value_that_anybody_has(project, model):
 def test_the_lease_is_kept_while_other_places_are_searched(
     project, model, make_inference, monkeypatch
 ):
-    monkeypatch.setattr(running, "RENEW_SECONDS", 0.05)
-    monkeypatch.setattr(ErasureTask, "ring", lambda task: None)
+    monkeypatch.setattr(lease_keeper, "RENEW_SECONDS", 0.05)
+    monkeypatch.setattr(ErasureTask, "notify", lambda task: None)
     seen = []
 
     def slow(*_):
@@ -438,7 +438,9 @@ def test_the_lease_is_kept_while_other_places_are_searched(
             time.sleep(0.3)
         return 0
 
-    monkeypatch.setitem(erasure.keepers, "slow", erasure.Keeper(of_value=slow))
+    monkeypatch.setitem(
+        erasure.trace_holders, "slow", erasure.TraceHolder(of_value=slow)
+    )
     task = asked(project)
     erase(task)
 

@@ -26,7 +26,7 @@ from inferences.ground_truth.references import Reference
 from inferences.models import InferenceAction, RegisteredModel, TaskType
 from inferences.models.metadata_values import MetadataValue
 from inferences.search import text
-from inferences.search.filter_serializers import InferenceQuerySerializer
+from inferences.search.api.filter_serializers import InferenceQuerySerializer
 from inferences.search.filters import matching
 from inferences.search.filters.ground_truth import STATES
 from inferences.search.filters.operands import write_list

@@ -7,7 +7,7 @@ import json
 import pytest
 
 from inferences.models import RegisteredModel
-from inferences.predictions.parsers import deconstruct
+from inferences.predictions.parse import deconstruct
 
 MODELS = "/api/v1/models"
 LABELS = ["person", "bicycle", "car"]

@@ -223,7 +223,7 @@ def test_removal_reads_no_more_than_its_batch(filled, model):
     with bounded("a batch"):
         chosen = lambda: model.inferences.live_among(rows)  # noqa: E731
         assert sum(map(len, removal.intend_all("test", model, chosen))) == BATCH
-        removal.finish(model, rows)
+        removal.RECORDS.finish(model, rows)
     with bounded("copies of what was removed"):
         record(model, filled[:BATCH])
     assert model.inferences.count() == len(filled) - BATCH - 1
@@ -243,7 +243,7 @@ def test_removal_of_distributions_reads_no_more_than_its_batch(project, known):
     with bounded("half a batch"):
         chosen = lambda: model.inferences.live_among(rows)  # noqa: E731
         assert sum(map(len, removal.intend_all("test", model, chosen))) == BATCH // 2
-        removal.finish(model, rows)
+        removal.RECORDS.finish(model, rows)
     left = ClassProbability.objects.beside(model).count()
     assert left == 2 * (len(stored) - BATCH // 2 - 1)
 

@@ -16,7 +16,7 @@ from inferences.ground_truth import file_tasks
 from inferences.ground_truth.files import LONGEST
 from inferences.models import TaskType
 from inferences.models.ground_truth import TruthFile
-from istore.api.problems import Problem
+from istore.errors import StoreError
 from istore.tasks.tracking import TaskState
 
 PATH = "/api/v1/models/yolo-harbour/ground-truth"
@@ -89,8 +89,8 @@ def test_no_damage_to_a_file_ends_who_asks_for_its_size():
             content[at] = chance.choice([0, 127, 255, chance.randrange(32)])
         try:
             parquet_files.measure(io.BytesIO(content), LONGEST)
-        except Problem as error:
-            assert error.status_code in (400, 413)
+        except StoreError as error:
+            assert error.status in (400, 413)
 
 
 def test_texts_that_are_too_long_are_refused_without_being_made(api):

@@ -6,13 +6,11 @@ import gzip
 import io
 import time
 from datetime import timedelta
-from threading import Event, Thread
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from django.db import OperationalError
 from django.db.models.functions import Now
 
 from inferences.ground_truth import file_tasks
@@ -20,7 +18,7 @@ from inferences.models import TaskType, UploadGrant
 from inferences.models.ground_truth import PendingTruth, TruthFile
 from istore import blobs, failpoints
 from istore.models import AuditEntry, Role
-from istore.tasks.tracking import LeaseLost, TaskState
+from istore.tasks.tracking import TaskState
 
 PATH = "/api/v1/models/yolo-harbour/ground-truth"
 TASKS = f"{PATH}-files"
@@ -219,20 +217,3 @@ def test_what_comes_out_of_a_compressed_file_is_bounded(api, model, settings):
     settings.ISTORE_UPLOAD_MAX_BYTES = 2**20
     refused = post(api, gzip.compress(b"inference_id,label\n" + bytes(2**21)))
     assert (refused.status_code, refused.json()["code"]) == (413, "body-too-large")
-
-
-def test_a_database_that_is_away_for_a_moment_does_not_end_the_lease(monkeypatch):
-    monkeypatch.setattr(file_tasks, "TELL_SECONDS", 0.01)
-    answers = iter([OperationalError("away"), None, LeaseLost("taken over")])
-
-    class Task:
-        def record(self, **values: object) -> None:
-            if (error := next(answers)) is not None:
-                raise error
-
-    progress = file_tasks.Progress(Task())
-    telling = Thread(target=progress.tell, args=(Event(),))
-    telling.start()
-    telling.join(20)
-
-    assert isinstance(progress.end, LeaseLost)

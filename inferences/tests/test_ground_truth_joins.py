@@ -26,7 +26,7 @@ from inferences.store import removal
 from inferences.store.recording import NewInference, record
 from inferences.tests.builders import typed
 from istore import failpoints
-from istore.api.problems import Conflict
+from istore.errors import Conflict
 
 IDS, FRAMES, LABELS = "abc", (1, 2), ("ship", "tug", "ferry")
 HASHES = {name: name.encode() * 32 for name in "xy"}

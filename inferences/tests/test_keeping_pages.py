@@ -37,8 +37,8 @@ def hidden(model, make_inference):
 
 @pytest.fixture(autouse=True)
 def no_broker(monkeypatch):
-    monkeypatch.setattr(ErasureTask, "ring", lambda task: None)
-    monkeypatch.setattr("inferences.web.deleted.ring_for_removals", lambda key: None)
+    monkeypatch.setattr(ErasureTask, "notify", lambda task: None)
+    monkeypatch.setattr("inferences.web.deleted.notify_removals", lambda key: None)
 
 
 DELETED = reverse("inferences:deleted", args=["yolo-harbour"])

@@ -6,7 +6,7 @@ import pytest
 
 from inferences.ground_truth.truths import read_truth
 from inferences.models.metadata_values import in_slot
-from inferences.predictions.parsers import deconstruct
+from inferences.predictions.parse import deconstruct
 
 MODEL = "/api/v1/models/yolo-harbour"
 SHARED = "a" * 255

@@ -11,10 +11,14 @@ from django.urls import reverse
 
 from inferences.ground_truth.truths import FORMS
 from inferences.models import TaskType
-from inferences.predictions.model_types import TYPES, actual_of, prediction_of, type_of
-from inferences.predictions.parsers import deconstruct
+from inferences.predictions.columns import actual_of, prediction_of
+from inferences.predictions.model_types import MODEL_TYPES, type_of
+from inferences.predictions.model_types.base import Takes
+from inferences.predictions.parse import deconstruct
 from inferences.tests.test_create_inference import body
 from inferences.web.view_models.contents import pieces
+from protocols.open_inference import rows
+from protocols.open_inference.actions import action_of
 
 INFERENCES = "/api/v1/models/yolo-harbour/inferences"
 POINTS = [[{"x": 1, "y": 1}, {"x": 9, "y": 1}, {"x": 9, "y": 9}]]
@@ -176,8 +180,17 @@ def given(inference_id: str, parts: dict, **fields) -> dict:
 
 
 def test_every_task_is_described():
-    assert set(TYPES) == set(TaskType.values) == set(CASES)
-    assert all(form in FORMS for each in TYPES.values() for form in each.forms)
+    assert {each.task for each in MODEL_TYPES} == set(TaskType) == set(CASES)
+    assert all(form in FORMS for each in MODEL_TYPES for form in each.forms)
+
+
+@pytest.mark.parametrize("type_", MODEL_TYPES, ids=lambda type_: type_.task)
+def test_protocols_go_by_words_of_the_name_that_say_what_the_type_says(type_):
+    # ``protocols`` knows no model types, so a name has to have its words.
+    assert type_.task.startswith(rows.TEXT) == (type_.takes is Takes.TEXT)
+    assert not type_.task.startswith(rows.TABULAR) or type_.takes is Takes.ROWS
+    assert type_.task.startswith(rows.PICTURES) == (type_.takes is Takes.FILE)
+    assert action_of({}, type_.task) in (type_.action, "predict")
 
 
 @pytest.mark.parametrize("task", CASES)

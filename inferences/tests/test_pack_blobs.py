@@ -21,6 +21,7 @@ from istore import blobs, failpoints
 from istore.blobs import packs
 from istore.checks import verification
 from istore.db.clock import now
+from istore.hooks import Hook
 from istore.models import MovedBlob
 
 pytestmark = pytest.mark.django_db
@@ -42,7 +43,7 @@ def quick(monkeypatch, settings):
         return told
 
     monkeypatch.setattr("os.fsync", lambda descriptor: None)
-    monkeypatch.setattr(orphan_blobs, "_known", [known])
+    monkeypatch.setattr(orphan_blobs, "fates", Hook(ingest=known))
     for name in ("consumers", "spool files"):
         monkeypatch.delitem(verification.checks, name)
     settings.ISTORE_PACK_MEMBER_BYTES = 1000

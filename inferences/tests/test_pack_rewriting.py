@@ -21,6 +21,7 @@ from istore import blobs, failpoints
 from istore.blobs import moves, packs
 from istore.checks.verification import Finding, Scope
 from istore.db.clock import now
+from istore.hooks import Hook
 from istore.models import MovedBlob, ReleasedMember
 
 pytestmark = pytest.mark.django_db
@@ -68,7 +69,7 @@ def fates(monkeypatch):
             told[marker] = Fate(removed=True) if found else Fate(finding=missing)
         return told
 
-    monkeypatch.setattr(orphan_blobs, "_known", [known])
+    monkeypatch.setattr(orphan_blobs, "fates", Hook(ingest=known))
 
 
 @pytest.fixture
@@ -391,7 +392,7 @@ def test_what_also_names_members_is_repointed(store, hour, monkeypatch):
         names.update({kind: moved.get(key, key) for kind, key in names.items()})
         return met
 
-    monkeypatch.setattr(pack_rewriting, "also_named_by", [repoint])
+    monkeypatch.setattr(pack_rewriting, "repoints", Hook(elsewhere=repoint))
     made.remove("i0")
     assert rewrite_all().rewritten == 2
     assert [blobs.get(names[kind]) for kind in ("data", "marker", "answer")] == (

@@ -623,7 +623,7 @@ def test_the_admin_site_reads_and_does_not_remove(admin_client, model, make_infe
         "/admin/istore/membership/",
         f"/admin/istore/token/{token.pk}/change/",
         "/admin/istore/auditentry/",
-        "/admin/ingest/setasideevent/",
+        "/admin/ingest/deadletter/",
         "/admin/inferences/inference/",
         f"/admin/inferences/registeredmodel/{model.pk}/change/",
     ):

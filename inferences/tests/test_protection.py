@@ -11,7 +11,7 @@ from inferences.search.filters import InferenceFilter, matching
 from inferences.store import protection, removal
 from inferences.store.protection import Protection, protect_all
 from istore import failpoints
-from istore.api.problems import Conflict
+from istore.errors import Conflict
 from istore.models import AuditEntry, Role
 
 ADDRESS = "/api/v1/models/yolo-harbour/inferences"

@@ -105,7 +105,7 @@ def test_a_removal_that_was_cut_off_is_hidden_and_goes_on(
 
     assert not model.inferences.live().exists()
     armed("")
-    removal.finish(model)
+    removal.RECORDS.finish(model)
     assert not model.inferences.exists()
     assert not [path for path in blob_directory.rglob("*") if path.is_file()]
 
@@ -117,7 +117,7 @@ def test_whatever_is_chosen_goes_in_batches(model, make_inference, settings):
     chosen = model.inferences.live().filter(string_1="a")
 
     batches = list(removal.intend_all("test", model, lambda: chosen.all()))
-    removal.finish(model)
+    removal.RECORDS.finish(model)
 
     assert [len(batch) for batch in batches] == [3, 3]
     assert model.inferences.get().inference_id == "0"
@@ -139,7 +139,7 @@ def test_each_batch_begins_where_the_last_one_ended(model, make_inference, setti
 def test_what_has_no_intent_is_not_touched(model, make_inference, blob_directory):
     row = everything(make_inference, inference_id="a")
 
-    assert removal.remove_rows(model, removal.Batch([row.id])) == 0
+    assert removal.RECORDS.clear(model, removal.Batch([row.id])) == 0
 
     assert model.inferences.live().get() == row
     assert Detection.objects.beside(model).count() == 1
@@ -154,7 +154,7 @@ def test_intents_between_two_row_ids_are_carried_out_and_no_others(
     for _ in removal.intend_all("test", model, model.inferences.live):
         pass
 
-    assert removal.finish(model, between=(ids[1], ids[3])) == 3
+    assert removal.RECORDS.finish(model, between=(ids[1], ids[3])) == 3
 
     left = model.inferences.values_list("id", flat=True)
     assert sorted(left) == [ids[0], ids[4], ids[5]]

@@ -21,7 +21,7 @@ from inferences.store.recording import Outcome, record
 from inferences.store.removal import remove_one
 from inferences.store.reservations import State, Wish, free_old, release, reserve
 from inferences.tests.test_recording import new
-from ingest.models import SetAsideEvent
+from ingest.models import DeadLetter
 from ingest.tasks import free_reservations
 from istore.checks.verification import Scope
 from istore.db.clock import now
@@ -169,7 +169,7 @@ def test_lost_reservations_are_freed_after_their_time(model, settings):
     settings.ISTORE_RESERVATION_HOURS = 2
     reserve([wish(model), wish(model, "aside")])
     record(model, [new("stored", reservation=digest("x"))])
-    SetAsideEvent.objects.create(
+    DeadLetter.objects.create(
         stream_id="1-1",
         reason="missing-blob",
         payload=b"{}",

@@ -199,7 +199,7 @@ def test_what_is_removed_for_good_does_not_come_back(
     )
     assert restored.json()["count"] == 0
     assert names_of(administrator.get(f"{ADDRESS}/deleted")) == []
-    removal.finish(model)
+    removal.RECORDS.finish(model)
     assert not model.inferences.exists()
     assert InferenceKey.objects.get(inference_id="a").removed_at
     assert observations("k") == 0
@@ -266,5 +266,5 @@ def test_of_a_restore_and_a_removal_at_once_one_wins(model, make_inference):
 
     assert outcome == [0]
     assert not model.inferences.live().exists()
-    removal.finish(model)
+    removal.RECORDS.finish(model)
     assert not model.inferences.exists()

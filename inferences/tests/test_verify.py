@@ -46,7 +46,7 @@ def armed():
 @pytest.fixture
 def quiet(monkeypatch):
     """Nothing of a stream: what the ingest app asks there is tested there."""
-    monkeypatch.setattr(orphan_blobs, "_known", [])
+    monkeypatch.delitem(orphan_blobs.fates, "ingest")
     for name in ("consumers", "spool files"):
         monkeypatch.delitem(verification.checks, name)
 
@@ -507,14 +507,14 @@ def test_after_a_crash_at_any_step_repair_leaves_a_clean_store(
         make_inference({"k": "v"}, inference_id="new")
         protection.protect_one("test", model, "full", protection.Protection(False))
         with transaction.atomic():
-            removal.intend_inputs(model, model.inferences.live())
-        removal.finish_inputs(model)
+            removal.INPUTS.intend(model, model.inferences.live())
+        removal.INPUTS.finish(model)
         hidden = lambda: soft_deletion.soft_deleted(model)  # noqa: E731
         soft_deletion.restore("test", model, hidden)
         with transaction.atomic():
             removal.hide_records(model, model.inferences.live())
         soft_deletion.intend_removal("test", model, hidden)
-        removal.finish(model)
+        removal.RECORDS.finish(model)
         make_inference(inference_id="last")
         removal.remove_one("test", model, "last")
 
@@ -562,7 +562,7 @@ def test_the_exit_status_says_how_it_went(healthy, model, monkeypatch):
         raise OSError("The object store is away.")
         yield
 
-    monkeypatch.setitem(verification.checks, "rows", verification.Check("rows", broken))
+    monkeypatch.setitem(verification.checks, "rows", verification.Check(broken))
     code, said = command()
     assert (code, "rows is unfinished: OSError" in said) == (2, True)
 

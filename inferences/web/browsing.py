@@ -19,7 +19,6 @@ from django.shortcuts import redirect, render
 from django.urls import reverse
 from django.utils.cache import patch_vary_headers
 from django.views.decorators.http import require_safe
-from rest_framework.exceptions import APIException
 
 from inferences.models import RegisteredModel
 from inferences.models.row_ids import first_id_at, moment_of
@@ -44,6 +43,7 @@ from inferences.web.view_models.facets import (
 from inferences.web.view_models.matches import detection_test
 from inferences.web.view_models.questions import COLUMNS, Question, Row
 from istore.db.statement_timeout import statement_timeout
+from istore.errors import StoreError
 from istore.web.pages import render_page
 
 PAGE_SIZES = {"gallery": 24, "table": 30}  # enough to fill a large screen
@@ -168,7 +168,7 @@ def _page(model: RegisteredModel, question: Question) -> tuple[Page, str]:
         return Page([], None), "cursor"
     except BadQuestion as error:
         return Page([], None), str(error)
-    except APIException as error:  # raised by the service that embeds a text
+    except StoreError as error:  # raised by the service that embeds a text
         return Page([], None), sentence(error)
     except OperationalError:
         return Page([], None), "slow"

@@ -13,7 +13,6 @@ from django.http import Http404, HttpRequest, HttpResponse, QueryDict
 from django.shortcuts import redirect
 from django.urls import reverse
 from django.views.decorators.http import require_http_methods
-from rest_framework.exceptions import APIException
 
 from inferences.ground_truth.labels import Labels
 from inferences.ground_truth.truths import read_truth
@@ -30,6 +29,7 @@ from inferences.web.record import detail
 from inferences.web.undo import with_undo
 from inferences.web.view_models.questions import Question
 from istore.accounts.access import caller_of
+from istore.errors import StoreError
 from istore.models import Role
 
 UNDO_MAX_CHARS = 100_000  # the undo form is stored in the session
@@ -100,7 +100,7 @@ def change_metadata(
             messages.success(request, said)
     except ValueError as error:
         messages.error(request, str(error))
-    except APIException as problem:
+    except StoreError as problem:
         messages.error(request, sentence(problem))
     return _back(request, model, inference_id)
 
@@ -170,7 +170,7 @@ def change_truth(
         )
     except ValueError as error:
         messages.error(request, str(error))
-    except APIException as problem:
+    except StoreError as problem:
         messages.error(request, f"Not saved: {sentence(problem)}")
     return _back(request, model, inference_id)
 
@@ -233,7 +233,7 @@ def change_protection(
         done = protection.protect_one(caller_of(request), model, inference_id, wanted)
         if done is None:
             raise Http404
-    except APIException as problem:
+    except StoreError as problem:
         messages.error(request, sentence(problem))
     else:
         word = "protected" if wanted.is_protected else "no longer protected"

@@ -20,7 +20,7 @@ from inferences.models import Inference, InferenceQuerySet, RegisteredModel
 from inferences.search import text
 from inferences.search.filters import Filter
 from inferences.store import soft_deletion
-from inferences.tasks import ring_for_removals
+from inferences.tasks import notify_removals
 from inferences.web.access import visible_model
 from istore.accounts.access import caller_of
 from istore.db.statement_timeout import statement_timeout
@@ -113,7 +113,7 @@ def _do(request: HttpRequest, model: RegisteredModel, act: str, chosen: Any) -> 
         said = "restored"
     else:
         done = soft_deletion.intend_removal(caller, model, chosen)
-        ring_for_removals(model.pk)
+        notify_removals(model.pk)
         said = "removed for good"
     noun = "inference is" if done.count == 1 else "inferences are"
     more = " There are more: do it again." if done.more else ""

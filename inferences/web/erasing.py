@@ -7,7 +7,7 @@ from uuid import UUID
 
 from django import forms
 from django.contrib.auth.decorators import login_required
-from django.http import Http404, HttpRequest, HttpResponse
+from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.views.decorators.debug import sensitive_post_parameters
 from django.views.decorators.http import (
@@ -18,11 +18,13 @@ from django.views.decorators.http import (
 
 from inferences.erasure import running
 from inferences.erasure.matching_records import Carried
-from inferences.models.erasure import TYPES, ErasureTask
+from inferences.models.erasure import TYPES
 from inferences.models.metadata_values import PATH_MAX_CHARS, UNSTORABLE
 from inferences.store.protection import REASON_MAX_CHARS
 from istore.accounts.access import caller_of
-from istore.models import Project, Role
+from istore.models import Role
+from istore.tasks.pages import stop_task
+from istore.tasks.paging import find_task
 from istore.web.pages import render_page, visible_project
 
 SHOWN = 50
@@ -95,7 +97,7 @@ def erasures(request: HttpRequest, project_id: str) -> HttpResponse:
 def erasure(request: HttpRequest, project_id: str, task_id: UUID) -> HttpResponse:
     """Render one erasure with its report."""
     project = visible_project(request, project_id, Role.ADMINISTRATOR)
-    task = _task(project, task_id)
+    task = find_task(project.erasures, task_id)
     parts = [
         (said, _in_order(task.report[part]))
         for part, said in PARTS.items()
@@ -125,13 +127,6 @@ def _in_order(counts: dict[str, int]) -> list[tuple[str, int]]:
 def stop_erasure(request: HttpRequest, project_id: str, task_id: UUID) -> HttpResponse:
     """Stop an erasure; what is erased stays erased."""
     project = visible_project(request, project_id, Role.ADMINISTRATOR)
-    task = _task(project, task_id)
-    running.stop_erasure(caller_of(request), task)
+    task = find_task(project.erasures, task_id)
+    stop_task(request, task)
     return redirect("inferences:erasure", project.project_id, task.pk)
-
-
-def _task(project: Project, task_id: UUID) -> ErasureTask:
-    found = project.erasures.filter(pk=task_id).first()
-    if found is None:
-        raise Http404
-    return found

@@ -24,7 +24,7 @@ from inferences.web.access import visible_model
 from inferences.web.forms import ModelSettingsForm, NewModelForm
 from inferences.web.view_models.activity import activity, storage_used
 from istore.accounts.access import caller_of
-from istore.api.problems import Conflict
+from istore.errors import Conflict
 from istore.models import Project, Role
 
 CARDS_AT_ONCE = 12  # the activity of further models is fetched when scrolled to

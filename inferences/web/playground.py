@@ -9,21 +9,21 @@ from django.contrib.auth.decorators import login_required
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 from django.views.decorators.http import require_http_methods, require_safe
-from rest_framework.exceptions import APIException
 
-from inferences.models import RegisteredModel, TaskType
+from inferences.models import RegisteredModel
+from inferences.predictions.model_types import type_of
+from inferences.predictions.model_types.base import Takes
 from inferences.store.reading import find_inference
 from inferences.web.access import visible_model
 from inferences.web.errors import sentence
 from inferences.web.playground_calls import tensor_request, try_model
 from inferences.web.view_models.answers import answer_of_text
 from inferences.web.view_models.json_text import highlight
+from istore.errors import StoreError
 from istore.models import Role
 
 INPUT_MAX_BYTES = 16 * 1024**2
 WAITS_MOST = 20  # polls; the record normally appears within one or two seconds
-OF_TEXT = (TaskType.TEXT_EMBEDDING,)
-OF_NUMBERS = (TaskType.TABULAR_CLASSIFICATION, TaskType.TABULAR_REGRESSION)
 EXAMPLE = """{"inputs": [{"name": "features", "datatype": "FP64", "shape": [1, 3],
              "data": [13.5, 2.1, 0.4]}]}"""
 
@@ -33,7 +33,7 @@ EXAMPLE = """{"inputs": [{"name": "features", "datatype": "FP64", "shape": [1, 3
 def try_it(request: HttpRequest, model_id: str) -> HttpResponse:
     """Render the playground of a model; POST calls the model."""
     model = visible_model(request, model_id, Role.EDITOR)
-    form = request.POST.get("form") or _usual_form(model)
+    form = request.POST.get("form") or type_of(model.task_type).takes or Takes.FILE
     context: dict[str, Any] = {
         "model": model,
         "form": form,
@@ -47,8 +47,8 @@ def try_it(request: HttpRequest, model_id: str) -> HttpResponse:
             tried = try_model(request.user, model, _body(request, model))
         except ValueError as error:
             context["problem"], status = str(error), 400
-        except APIException as error:
-            context["problem"], status = sentence(error), error.status_code
+        except StoreError as error:
+            context["problem"], status = sentence(error), error.status
         else:
             written, is_whole = highlight(tried.text)
             context |= {
@@ -59,12 +59,6 @@ def try_it(request: HttpRequest, model_id: str) -> HttpResponse:
                 "ids": [unquote(each) for each in tried.inference_ids],
             }
     return render(request, "inferences/try.html", context, status=status)
-
-
-def _usual_form(model: RegisteredModel) -> str:
-    if model.task_type in OF_TEXT:
-        return "text"
-    return "request" if model.task_type in OF_NUMBERS else "file"
 
 
 def _body(request: HttpRequest, model: RegisteredModel) -> bytes:

@@ -20,10 +20,11 @@ from urllib.parse import quote, urlsplit
 
 from django.conf import settings
 
-from inferences.models import RegisteredModel, TaskType
+from inferences.models import RegisteredModel
+from inferences.predictions.model_types import type_of
 from istore.accounts.tokens import create_token, revoke_token
-from istore.api.problems import Problem
 from istore.db import clock
+from istore.errors import Unavailable
 from istore.models import Role
 
 if TYPE_CHECKING:
@@ -31,15 +32,6 @@ if TYPE_CHECKING:
 
 PATIENCE_SECONDS = 30
 ANSWER_MAX_BYTES = 4 * 1024**2
-ACTIONS = {
-    TaskType.OBJECT_DETECTION: "detect",
-    TaskType.ORIENTED_OBJECT_DETECTION: "detect",
-    TaskType.IMAGE_SEGMENTATION: "detect",
-    TaskType.IMAGE_EMBEDDING: "embed",
-    TaskType.TEXT_EMBEDDING: "embed",
-    TaskType.IMAGE_CLASSIFICATION: "predict_proba",
-    TaskType.TABULAR_CLASSIFICATION: "predict_proba",
-}
 
 log = logging.getLogger(__name__)
 
@@ -69,7 +61,7 @@ def tensor_request(model: RegisteredModel, name: str, content: bytes | str) -> b
         tensor["data"] = [content]
     request = {
         "id": f"try-{uuid.uuid4()}",
-        "parameters": {"inference_action": ACTIONS.get(model.task_type, "predict")},
+        "parameters": {"inference_action": type_of(model.task_type).action},
         "inputs": [tensor],
     }
     return json.dumps(request).encode()
@@ -109,8 +101,8 @@ def _ask(model: RegisteredModel, secret: str, body: bytes, seconds: float) -> Tr
             text = response.read(ANSWER_MAX_BYTES).decode("utf-8", "replace")
         except (OSError, http.client.HTTPException) as error:
             log.warning("The proxy does not answer: %s", type(error).__name__)
-            raise Problem(
-                503, "dependency-unavailable", "The proxy does not answer. Is it up?"
+            raise Unavailable(
+                "dependency-unavailable", "The proxy does not answer. Is it up?"
             ) from None
     took = timedelta(seconds=time.monotonic() - began)
     store = response.getheader("Inference-Store", "")

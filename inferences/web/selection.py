@@ -19,7 +19,6 @@ from django.http import HttpRequest, HttpResponse, QueryDict
 from django.shortcuts import redirect, render
 from django.urls import reverse
 from django.views.decorators.http import require_POST
-from rest_framework.exceptions import APIException
 
 from inferences.models import InferenceQuerySet, RegisteredModel
 from inferences.models.metadata_values import MetadataValue
@@ -27,7 +26,7 @@ from inferences.search.rare_label_scan import all_matching
 from inferences.store import metadata_edits, protection, removal
 from inferences.store.lookup import row_ids_of
 from inferences.store.protection import Protection
-from inferences.tasks import ring_for_removals
+from inferences.tasks import notify_removals
 from inferences.web.access import visible_model
 from inferences.web.errors import sentence
 from inferences.web.undo import with_undo
@@ -35,6 +34,7 @@ from inferences.web.view_models.questions import Question, check_says_something
 from istore.accounts.access import caller_of
 from istore.db import clock
 from istore.db.statement_timeout import statement_timeout
+from istore.errors import StoreError
 from istore.models import Role
 
 
@@ -162,7 +162,7 @@ def _act(request: HttpRequest, model_id: str, act: Act, do: Do) -> HttpResponse:
             return redirect(here)
         except ValueError as problem:
             error = str(problem)
-        except APIException as problem:
+        except StoreError as problem:
             error = sentence(problem)
     context = {
         "model": model,
@@ -295,7 +295,7 @@ def unlabel(request: HttpRequest, model_id: str) -> HttpResponse:
         )
     except (ValueError, OverflowError) as problem:
         messages.error(request, f"Not taken back: {problem}")
-    except APIException as problem:
+    except StoreError as problem:
         messages.error(request, f"Not taken back: {sentence(problem)}")
     else:
         kept = f" {done.kept:,} changed meanwhile and stay." if done.kept else ""
@@ -315,5 +315,5 @@ def _remove(request: HttpRequest, model: RegisteredModel, chosen: Selected) -> s
     batches = removal.intend_all(caller_of(request), model, lambda: chosen.found(model))
     count = sum(map(len, batches))
     # The intents are durable. A lost queue message is sent again by beat.
-    ring_for_removals(model.pk)
+    notify_removals(model.pk)
     return f"{_count(count)} deleted."

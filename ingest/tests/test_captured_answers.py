@@ -10,7 +10,7 @@ import pytest
 
 from inferences.models import InferencePayload, RegisteredModel, TaskType
 from inferences.search.filters import HasWarnings, matching
-from ingest.models import SetAsideEvent
+from ingest.models import DeadLetter
 from istore import blobs
 from proxy.capture.artifacts import prepare
 from proxy.capture.packing import pack
@@ -63,7 +63,7 @@ def recorded(deliver, model):
         (packed,) = pack(prepare(entry))
         packed.put()
         deliver(*packed.events)
-        assert not SetAsideEvent.objects.exists(), SetAsideEvent.objects.first().detail
+        assert not DeadLetter.objects.exists(), DeadLetter.objects.first().detail
         return InferencePayload.objects.beside(model).get()
 
     return record

@@ -12,7 +12,7 @@ from inferences.models import (
     RecentEmbedding,
     RegisteredModel,
 )
-from ingest.models import SetAsideEvent
+from ingest.models import DeadLetter
 from ingest.tests.builders import DETECTED, MOMENT, capture
 
 pytestmark = pytest.mark.django_db
@@ -26,7 +26,7 @@ def stored(deliver):
 
     def stored(event, model):
         deliver(event)
-        assert not SetAsideEvent.objects.exists()
+        assert not DeadLetter.objects.exists()
         payload = InferencePayload.objects.beside(model).get()
         return payload, model.inferences.get()
 

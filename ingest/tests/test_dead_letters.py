@@ -9,7 +9,7 @@ import pytest
 from django.core.management import call_command
 
 from inferences.models import RegisteredModel
-from ingest.models import SetAsideEvent
+from ingest.models import DeadLetter
 from ingest.stream import FIELD, STREAM, Lag
 from ingest.tests.builders import MOMENT, capture
 from istore import blobs
@@ -47,8 +47,8 @@ def replayed(settings, server):
     return replay
 
 
-def letter() -> SetAsideEvent:
-    return SetAsideEvent.objects.get()
+def letter() -> DeadLetter:
+    return DeadLetter.objects.get()
 
 
 def rewrite(key: str, **changes) -> None:
@@ -138,7 +138,7 @@ def test_an_unknown_model_is_given_up_after_some_deliveries(
     deliver(capture(unknown))
     for _ in range(settings.ISTORE_EVENT_DELIVERIES - 2):
         listener.step(block_ms=1)
-    assert not SetAsideEvent.objects.exists()
+    assert not DeadLetter.objects.exists()
 
     listener.step(block_ms=1)
 
@@ -224,7 +224,7 @@ def test_an_answer_that_is_not_the_one_hashed_is_refused(model, deliver):
 
     deliver(inline, beside)
 
-    reasons = SetAsideEvent.objects.values_list("reason", flat=True)
+    reasons = DeadLetter.objects.values_list("reason", flat=True)
     assert list(reasons) == ["hash-mismatch"] * 2
 
 
@@ -246,7 +246,7 @@ def test_an_event_is_set_aside_once(model, stream, listener, arm):
     arm("")
     listener.step(block_ms=1)
 
-    assert SetAsideEvent.objects.count() == 1
+    assert DeadLetter.objects.count() == 1
     assert stream.lag() == Lag(0, 0)
 
 
@@ -291,7 +291,7 @@ def test_a_replay_that_breaks_off_publishes_a_copy_that_is_dropped(
         pass
 
     assert model.inferences.get().created_at == MOMENT
-    assert SetAsideEvent.objects.filter(replayed_at=None).count() == 0
+    assert DeadLetter.objects.filter(replayed_at=None).count() == 0
 
 
 def test_replay_leaves_what_is_no_event(deliver_bytes, replayed):

@@ -3,8 +3,8 @@ from __future__ import annotations
 import pytest
 
 from inferences.erasure.matching_records import Carried
-from ingest.erasing import set_aside_events
-from ingest.models import SetAsideEvent
+from ingest.erasing import erase_dead_letters
+from ingest.models import DeadLetter
 from ingest.tests.builders import capture
 from istore import blobs
 
@@ -13,7 +13,7 @@ PERSON = [{"key": "person", "type": "string", "value": "Zaphod"}]
 
 
 def aside(event):
-    SetAsideEvent.objects.create(
+    DeadLetter.objects.create(
         stream_id=event.inference_id,
         reason="refused",
         payload=event.to_json(),
@@ -26,11 +26,11 @@ def test_events_set_aside_go_with_their_objects(model, project):
     aside(capture(model, "b", metadata=[{**PERSON[0], "value": "Trillian"}]))
     aside(capture(model, "c", data_source="Zaphod"))
 
-    assert set_aside_events(project, Carried("person", "string", "Zaphod")) == 1
-    assert set_aside_events(project, Carried("person", "string", "Zaphod")) == 0
-    assert set_aside_events(project, Carried("data_source", "string", "Zaphod")) == 1
+    assert erase_dead_letters(project, Carried("person", "string", "Zaphod")) == 1
+    assert erase_dead_letters(project, Carried("person", "string", "Zaphod")) == 0
+    assert erase_dead_letters(project, Carried("data_source", "string", "Zaphod")) == 1
 
-    left = SetAsideEvent.objects.get()
+    left = DeadLetter.objects.get()
     assert left.stream_id == "b"
     folder = left.metadata_storage_key.rpartition("/")[0]
     assert {each.folder for each in blobs.walk()} == {folder}
@@ -41,5 +41,5 @@ def test_what_cannot_be_read_is_left_to_people(model, project):
     aside(event)
     blobs.put(event.metadata_storage_key, b"{")
 
-    assert set_aside_events(project, Carried("person", "string", "Zaphod")) == 0
-    assert SetAsideEvent.objects.exists()
+    assert erase_dead_letters(project, Carried("person", "string", "Zaphod")) == 0
+    assert DeadLetter.objects.exists()

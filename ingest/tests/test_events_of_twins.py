@@ -9,7 +9,7 @@ import pytest
 from django.core.management import CommandError, call_command
 
 from inferences.models import RegisteredModel
-from ingest.models import SetAsideEvent
+from ingest.models import DeadLetter
 from ingest.tests.builders import capture
 from istore import blobs
 from istore.models import Project
@@ -52,7 +52,7 @@ def test_each_event_reaches_the_model_whose_blobs_it_names(model, twin, deliver)
     assert {each.split()[0] for each in inputs_of(model)} == {"a", "b"}
     assert {each.split()[0] for each in inputs_of(twin)} == {"a", "b"}
     assert not set(inputs_of(model)) & set(inputs_of(twin))
-    assert not SetAsideEvent.objects.exists()
+    assert not DeadLetter.objects.exists()
 
 
 def test_an_event_with_blobs_of_the_twin_and_the_id_of_another_model_is_refused(
@@ -62,7 +62,7 @@ def test_an_event_with_blobs_of_the_twin_and_the_id_of_another_model_is_refused(
 
     deliver(replace(capture(twin), model_id=other.model_id))
 
-    assert SetAsideEvent.objects.get().reason == "foreign-key"
+    assert DeadLetter.objects.get().reason == "foreign-key"
     assert not twin.inferences.exists()
     assert not other.inferences.exists()
 
@@ -76,7 +76,7 @@ def test_events_that_were_set_aside_are_told_and_replayed_by_project(
         deliver(event)
     for _ in range(2 * settings.ISTORE_EVENT_DELIVERIES):
         listener.step(block_ms=1)
-    assert SetAsideEvent.objects.count() == 2
+    assert DeadLetter.objects.count() == 2
 
     told = replay()
     with pytest.raises(CommandError, match=r"airport, harbour\. Say --project"):
@@ -88,5 +88,5 @@ def test_events_that_were_set_aside_are_told_and_replayed_by_project(
     assert f"{model.model_id} (harbour)" in told
     assert f"{model.model_id} (airport)" in told
     assert done.startswith("1 events published")
-    left = SetAsideEvent.objects.get(replayed_at=None)
+    left = DeadLetter.objects.get(replayed_at=None)
     assert left.metadata_storage_key.startswith(f"{twin.project_id}/{twin.pk}/")

@@ -19,7 +19,7 @@ from django.db.models.functions import Now
 
 from inferences.models import InferenceKey, InferencePayload
 from ingest import batch_writer
-from ingest.models import SetAsideEvent
+from ingest.models import DeadLetter
 from ingest.stream import FIELD, STREAM, Lag
 from ingest.tests.builders import capture
 from istore import blobs
@@ -111,7 +111,7 @@ def test_killed_anywhere_every_event_is_recorded_exactly_once(
         _, files = blobs.listed(folder)
         assert bool(files) == (each.data_storage_key in kept)
         assert not files or blobs.size(each.data_storage_key)
-    reasons = Counter(SetAsideEvent.objects.values_list("reason", flat=True))
+    reasons = Counter(DeadLetter.objects.values_list("reason", flat=True))
     assert reasons.pop("malformed-event") == 7
     assert not reasons
 
@@ -182,7 +182,7 @@ def test_a_blob_store_that_is_away_is_waited_for(model, stream, listener, monkey
     listener.step(block_ms=1)
 
     assert model.inferences.exists()
-    assert not SetAsideEvent.objects.exists()
+    assert not DeadLetter.objects.exists()
 
 
 def test_while_it_waits_it_may_be_told_to_stop(model, stream, listener, stopping):

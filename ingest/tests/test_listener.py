@@ -8,7 +8,7 @@ from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
 from inferences.models import Detection, InferenceKey, InferencePayload, RegisteredModel
-from ingest.models import SetAsideEvent
+from ingest.models import DeadLetter
 from ingest.stream import STREAM, Lag
 from ingest.tests.builders import MOMENT, capture, published_now
 from istore import blobs
@@ -133,7 +133,7 @@ def test_a_copy_that_was_dropped_and_not_acknowledged_is_over_when_it_comes_agai
     deliver(copy)
 
     assert stream.lag() == Lag(0, 0)
-    assert not SetAsideEvent.objects.exists()
+    assert not DeadLetter.objects.exists()
     assert blobs_of(copy) == []
     assert ids(model) == ["a"]
 
@@ -188,7 +188,7 @@ def test_a_redelivery_keeps_the_blobs_of_a_record_whose_input_went(model, delive
     deliver(event)
 
     assert blobs_of(event) == ["answer", "metadata"]
-    assert not SetAsideEvent.objects.exists()
+    assert not DeadLetter.objects.exists()
 
 
 def test_other_content_under_a_taken_id_gets_an_id_of_its_own(model, deliver):
@@ -234,7 +234,7 @@ def test_an_event_without_blobs_whose_record_was_removed_is_over(
     deliver(event)
 
     assert stream.lag() == Lag(0, 0)
-    assert not SetAsideEvent.objects.exists()
+    assert not DeadLetter.objects.exists()
 
 
 def test_a_bad_event_does_not_stop_its_batch(model, deliver, monkeypatch):
@@ -251,7 +251,7 @@ def test_a_bad_event_does_not_stop_its_batch(model, deliver, monkeypatch):
     deliver(*[capture(model, name) for name in ("a", "b", "bad", "c", "d")])
 
     assert ids(model) == ["a", "b", "c", "d"]
-    letter = SetAsideEvent.objects.get()
+    letter = DeadLetter.objects.get()
     assert (letter.reason, letter.inference_id) == ("refused", "bad")
     assert "ValueError: bad" in letter.detail
 
@@ -288,7 +288,7 @@ def test_a_poisonous_event_is_met_alone_and_its_neighbours_are_kept(
     listener.step(block_ms=1)
 
     assert ids(model) == sorted(set("0123456789") - {"5"})
-    assert SetAsideEvent.objects.get().reason == "poison"
+    assert DeadLetter.objects.get().reason == "poison"
     assert stream.lag() == Lag(0, 0)
 
 
@@ -377,4 +377,4 @@ def test_an_event_of_a_model_removed_meanwhile_waits(model, deliver, stream):
     deliver(capture(model, "b"))
 
     assert stream.lag().pending == 1
-    assert not SetAsideEvent.objects.exists()
+    assert not DeadLetter.objects.exists()

@@ -7,7 +7,7 @@ from django.core.cache import cache
 from django.db.models.functions import Now
 
 from inferences.models import InferenceKey, RegisteredModel
-from ingest.models import SetAsideEvent
+from ingest.models import DeadLetter
 from ingest.reconciling import reconcile
 from ingest.stream import Lag
 from ingest.tests.builders import capture, published_now
@@ -102,7 +102,7 @@ def test_what_was_removed_or_set_aside_is_not_brought_back(model, stream):
     InferenceKey.objects.create(
         registered_model=model, inference_id="removed", row_id=1, removed_at=Now()
     )
-    letter = SetAsideEvent.objects.create(
+    letter = DeadLetter.objects.create(
         stream_id="1-0",
         reason="refused",
         payload=b"",

@@ -11,7 +11,7 @@ import pytest
 from inferences.models import InferenceKey
 from inferences.store import removal
 from ingest import verification as ours
-from ingest.models import SetAsideEvent
+from ingest.models import DeadLetter
 from ingest.stream import GROUP, STREAM, EventStream
 from ingest.tests.builders import capture, published_now
 from istore import blobs
@@ -88,7 +88,7 @@ def test_while_the_stream_holds_anything_nothing_is_lost(captured, stream):
 
 def test_an_event_that_was_set_aside_keeps_its_objects(captured, stream):
     event = captured()
-    SetAsideEvent.objects.create(
+    DeadLetter.objects.create(
         stream_id="1-1",
         reason="refused",
         payload=event.to_json(),

@@ -14,6 +14,7 @@ from django.utils.dateparse import parse_date, parse_datetime
 from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
+from istore.json_text import format_moment
 from istore.outside_ids import OUTSIDE_ID
 
 
@@ -114,11 +115,7 @@ class MomentField(ParsedField):
             self.fail("moment")
 
     def to_representation(self, value: datetime) -> str:
-        return (
-            value.astimezone(UTC)
-            .isoformat(timespec="microseconds")
-            .replace("+00:00", "Z")
-        )
+        return format_moment(value)
 
 
 @extend_schema_field({"type": "string", "pattern": "^[0-9a-fA-F]{64}$"})

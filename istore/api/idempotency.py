@@ -20,7 +20,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
-from istore.api.problems import Conflict, Problem
+from istore.errors import BadInput, Conflict, Unprocessable
 from istore.models import IdempotentCall
 
 HEADER = "Idempotency-Key"
@@ -74,7 +74,7 @@ def _begin(request: Request, key: str) -> IdempotentCall:
     """Return the new row of this call, in progress. Raises ``Repeated`` or a ``Problem``."""
     if not FORM.fullmatch(key):
         message = f"{HEADER} has 1 to 255 visible ASCII characters."
-        raise Problem(400, "invalid-header", message)
+        raise BadInput("invalid-header", message)
     caller = f"token {request.auth.pk}" if request.auth else f"user {request.user.pk}"
     said = f"{request.method} {request.get_full_path()}\n".encode() + request.body
     fingerprint = hashlib.sha256(said).digest()
@@ -87,10 +87,10 @@ def _begin(request: Request, key: str) -> IdempotentCall:
         return call
     if bytes(call.fingerprint) != fingerprint:
         message = f"This {HEADER} belongs to another request."
-        raise Problem(422, "idempotency-key-reused", message)
+        raise Unprocessable("idempotency-key-reused", message)
     if call.status is None:
         message = "The first of these requests is still at work."
-        raise Conflict(message, "idempotency-in-progress")
+        raise Conflict("idempotency-in-progress", message)
     raise Repeated(call)
 
 

@@ -1,6 +1,7 @@
-"""Problems: errors that are raised anywhere and rendered once, by ``exception_handler``.
+"""Errors of the store as ``application/problem+json``: the one translation for the API.
 
-The codes are listed in section 4 of the reliability page.
+``exception_handler`` renders what a view of the API raises, ``problem_response`` what is
+answered where no such view was reached.
 """
 
 from __future__ import annotations
@@ -10,49 +11,23 @@ from typing import Any
 
 import structlog
 from django.http import HttpResponse, JsonResponse
-from rest_framework import exceptions
-from rest_framework.exceptions import APIException, ValidationError
+
+from istore.errors import NotFound, StoreError
 
 CONTENT_TYPE = "application/problem+json"
+NOTHING_HERE = "There is nothing here."
 
 
-class Problem(APIException):
-    """Any error of the store: ``Problem(413, "body-too-large", "…")``."""
+class Problem(StoreError):
+    """An error of HTTP itself: ``Problem(415, "unsupported-media-type", "…")``."""
 
-    def __init__(
-        self,
-        status: int,
-        code: str,
-        detail: str,
-        *,
-        retry_after: int | None = None,
-        errors: list[dict[str, str]] | None = None,
-    ) -> None:
-        super().__init__(detail, code)
-        self.status_code = status
-        self.errors = errors
-        if retry_after is not None:
-            self.wait = retry_after
+    def __init__(self, status: int, code: str, message: str, **members: Any) -> None:
+        super().__init__(code, message)
+        self.status = status
+        self.members = members
 
 
-class Conflict(APIException):
-    """A 409 with a code that says which conflict: ``Conflict("…", "inference-exists")``."""
-
-    status_code = HTTPStatus.CONFLICT
-
-
-def invalid(message: str, *path: str | int, code: str = "invalid") -> ValidationError:
-    """Return a 400 that names the wrong field.
-
-    For example ``invalid("…", "filters", "metadata_filter", 0)``.
-    """
-    detail: Any = [exceptions.ErrorDetail(message, code)]
-    for step in reversed(path):
-        detail = {str(step): detail}
-    return ValidationError(detail)
-
-
-def problem(status: int, code: str, detail: str, **more: Any) -> dict[str, Any]:
+def problem(status: int, code: str, detail: str, **members: Any) -> dict[str, Any]:
     """Return the members of a problem document, with the request id that the logs use."""
     return {
         "type": "about:blank",
@@ -61,19 +36,31 @@ def problem(status: int, code: str, detail: str, **more: Any) -> dict[str, Any]:
         "code": code,
         "detail": detail,
         "request_id": structlog.contextvars.get_contextvars().get("request_id"),
-        **more,
+        **members,
     }
 
 
-def problem_response(error: Problem) -> HttpResponse:
-    """Return a problem as a Django response, for code outside of API views."""
-    more = {"errors": error.errors} if error.errors else {}
-    code, detail = str(error.get_codes()), str(error.detail)
-    content = problem(error.status_code, code, detail, **more)
-    return JsonResponse(content, status=error.status_code, content_type=CONTENT_TYPE)
+def document(error: StoreError) -> dict[str, Any]:
+    """Return the problem document of an error."""
+    detail = str(error)
+    if isinstance(error, NotFound):
+        # An absent object and another tenant's get the same answer. Who raises an error
+        # with a message knows that the caller may see the model.
+        detail = detail or NOTHING_HERE
+    return problem(error.status, error.code, detail, **error.members)
 
 
-def plain(status: int, code: str, detail: str) -> HttpResponse:
-    """Return a problem as a Django response where no API view was reached."""
-    content = problem(status, code, detail)
-    return JsonResponse(content, status=status, content_type=CONTENT_TYPE)
+def headers_of(error: StoreError) -> dict[str, str]:
+    """Return the response headers of an error: ``Retry-After``, if it says when to retry."""
+    wait = error.retry_after
+    return {} if wait is None else {"Retry-After": str(wait)}
+
+
+def problem_response(error: StoreError) -> HttpResponse:
+    """Return an error as a Django response, for code outside of API views."""
+    return JsonResponse(
+        document(error),
+        status=error.status,
+        content_type=CONTENT_TYPE,
+        headers=headers_of(error),
+    )

@@ -64,7 +64,7 @@ PROBLEMS: dict[Any, OpenApiResponse] = {
 class BearerScheme(OpenApiAuthenticationExtension):
     """The security scheme ``Authorization: Bearer <token>``."""
 
-    target_class = "istore.accounts.access.BearerAuthentication"
+    target_class = "istore.api.access.BearerAuthentication"
     name = "token"
 
     def get_security_definition(self, auto_schema: AutoSchema) -> dict[str, str]:

@@ -11,6 +11,7 @@ from istore.blobs.links import key_of_link, presigned_url
 from istore.blobs.local_storage import LocalStorage
 from istore.blobs.objects import (
     delete,
+    exists,
     files_in,
     get,
     listed,
@@ -34,6 +35,7 @@ __all__ = [
     "Stored",
     "copy_name",
     "delete",
+    "exists",
     "files_in",
     "get",
     "key_of_link",

@@ -24,6 +24,20 @@ def read(member: MemberKey) -> bytes:
     return content
 
 
+def exists(member: MemberKey) -> bool:
+    """Return whether the bytes of a member are there.
+
+    On an object store they are as long as its pack, whether a release is noted or not.
+    """
+    try:
+        if storage.can_release:
+            return _is_live(member)
+        storage.size(member.pack)
+    except FileNotFoundError:
+        return False
+    return True
+
+
 def open_member(member: MemberKey) -> BufferedReader:
     """Return a member as a seekable file that is read in blocks; this reads the first."""
     _check(member)

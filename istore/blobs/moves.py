@@ -15,7 +15,7 @@ from django.apps import apps
 from django.db.models import QuerySet
 from django.db.models.functions import Now
 
-from istore.db.brief_use import brief_use
+from istore.db.threads import connection_as_found
 
 KEPT = timedelta(
     minutes=15
@@ -38,7 +38,7 @@ def note(moved: Mapping[str, str]) -> None:
 def new_key_of(key: str) -> str | None:
     """Return where the blob of this key went lately; None if it was not moved."""
     rows = _rows().filter(old_key=key)
-    with brief_use():
+    with connection_as_found():  # threads that only read blobs have none
         return rows.values_list("new_key", flat=True).first()
 
 

@@ -85,6 +85,17 @@ def _size(key: str) -> int:
     return storage.size(key) if member is None else member.length
 
 
+def exists(key: str) -> bool:
+    """Return whether the bytes of the blob are there."""
+    if member := MemberKey.parse(key):
+        return members.exists(member)
+    try:
+        storage.size(key)
+    except FileNotFoundError:
+        return False
+    return True
+
+
 def delete(keys: Iterable[str]) -> None:
     """Delete the blobs, and release members of packs. A missing blob counts as deleted.
 

@@ -17,7 +17,7 @@ from django.db.models.functions import Now
 
 from istore.blobs.keys import MemberKey
 from istore.blobs.storage import storage
-from istore.db.brief_use import brief_use
+from istore.db.threads import connection_as_found
 
 
 def are_kept() -> bool:
@@ -28,17 +28,19 @@ def are_kept() -> bool:
 def note(members: Iterable[MemberKey]) -> None:
     """Note that these members are released; a repeat changes nothing."""
     model = apps.get_model("istore", "ReleasedMember")
-    notes = [
-        model(
-            pack_key=each.pack,
-            offset=each.offset,
-            length=each.length,
-            released_at=Now(),
+    with connection_as_found():
+        model.objects.bulk_create(
+            (
+                model(
+                    pack_key=each.pack,
+                    offset=each.offset,
+                    length=each.length,
+                    released_at=Now(),
+                )
+                for each in members
+            ),
+            ignore_conflicts=True,
         )
-        for each in members
-    ]
-    with brief_use():
-        model.objects.bulk_create(notes, ignore_conflicts=True)
 
 
 def released_in(pack: str) -> set[int]:
@@ -46,7 +48,7 @@ def released_in(pack: str) -> set[int]:
     if not are_kept():
         return set()
     rows = _rows().filter(pack_key=pack)
-    with brief_use():
+    with connection_as_found():
         return set(rows.values_list("offset", flat=True))
 
 

@@ -15,13 +15,14 @@ from django.db.migrations.executor import MigrationExecutor
 from django.http import HttpRequest, JsonResponse
 
 from istore import blobs
+from istore.hooks import Hook
 from istore.tasks.broker import connect, reading
 
 # A check returns a sentence when something is wrong. A failing one in ``needed`` makes the
-# store unavailable, in ``watched`` only degraded. Apps add theirs in ``AppConfig.ready``.
+# store unavailable, in ``watched`` only degraded. Apps register theirs.
 Check = Callable[[], str | None]
-needed: dict[str, Check] = {}
-watched: dict[str, Check] = {}
+needed: Hook[Check] = Hook()
+watched: Hook[Check] = Hook()
 
 
 def live(request: HttpRequest) -> JsonResponse:
@@ -93,8 +94,8 @@ def soon(moment: datetime | None, days: int) -> bool:
     return moment is None or moment < datetime.now(UTC) + timedelta(days=days)
 
 
-needed["database"] = database
-watched["broker"] = broker
+needed.register("database", database)
+watched.register("broker", broker)
 blob_stores: dict[str, Check] = {
     "blobs": blob_store,
     "export destinations": export_destinations,

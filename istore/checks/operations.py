@@ -23,6 +23,7 @@ from kombu.exceptions import OperationalError as BrokerError
 
 from istore.accounts.access import Caller, caller_of
 from istore.checks import health, proxy_metrics, verification
+from istore.hooks import Hook
 from istore.models import VerifyRun
 from istore.tasks.tracking import TaskState, TrackedTask
 
@@ -35,25 +36,18 @@ Fill = Callable[..., dict[str, Any]]
 
 @dataclass(frozen=True, slots=True)
 class Panel:
-    """A panel of the operator page: a title, a template, and a function that fills it."""
+    """A panel of the operator page: a template, and a function that fills it.
 
-    title: str
+    A panel that names models or records is scoped: ``fill`` then gets the caller, and shows no
+    more than ``sees_every_model`` and the caller's own projects allow.
+    """
+
     template: str
     fill: Fill
     is_scoped: bool = False
 
 
-panels: list[Panel] = []
-
-
-def register(title: str, template: str, fill: Fill, *, is_scoped: bool = False) -> None:
-    """Add a panel to the page. Apps call it in ``ready``; panels keep that order.
-
-    A panel that names models or records is scoped: ``fill`` then gets the caller, and shows no
-    more than ``sees_every_model`` and the caller's own projects allow.
-    """
-    panels[:] = [each for each in panels if each.title != title]
-    panels.append(Panel(title, template, fill, is_scoped))
+panels: Hook[Panel] = Hook()  # by title
 
 
 def sees_every_model(caller: Caller | None) -> bool:
@@ -71,17 +65,20 @@ def sees_every_model(caller: Caller | None) -> bool:
 class Filled:
     """A panel with its template context, or the reason why it is empty."""
 
-    panel: Panel
+    title: str
+    template: str
     context: dict[str, Any]
     problem: str = ""
 
 
-def _fill(panel: Panel, caller: Caller) -> Filled:
+def _fill(title: str, panel: Panel, caller: Caller) -> Filled:
     try:
-        return Filled(panel, panel.fill(*([caller] if panel.is_scoped else [])))
+        context = panel.fill(*([caller] if panel.is_scoped else []))
+        return Filled(title, panel.template, context)
     except Exception as error:  # the page must work during any outage
-        log.warning("The panel %s is empty: %s", panel.title, error)
-        return Filled(panel, {}, f"It does not answer: {type(error).__name__}.")
+        log.warning("The panel %s is empty: %s", title, error)
+        problem = f"It does not answer: {type(error).__name__}."
+        return Filled(title, panel.template, {}, problem)
 
 
 def _operator(request: HttpRequest) -> None:
@@ -95,7 +92,7 @@ def page(request: HttpRequest) -> HttpResponse:
     """Show the operator page to staff."""
     _operator(request)
     context = {
-        "panels": [_fill(each, caller_of(request)) for each in panels],
+        "panels": [_fill(*each, caller_of(request)) for each in panels.items()],
         "unavailable": health.failing(health.needed),
         "worrying": health.failing(health.watched),
     }
@@ -152,6 +149,6 @@ def tasks(caller: Caller | None = None) -> dict[str, Any]:
     }
 
 
-register("Verify", "operations/_verify.html", last_runs, is_scoped=True)
-register("Tasks", "operations/_tasks.html", tasks, is_scoped=True)
-register("Proxy and spool", "operations/_proxy.html", proxy_metrics.read)
+panels.register("Verify", Panel("operations/_verify.html", last_runs, is_scoped=True))
+panels.register("Tasks", Panel("operations/_tasks.html", tasks, is_scoped=True))
+panels.register("Proxy and spool", Panel("operations/_proxy.html", proxy_metrics.read))

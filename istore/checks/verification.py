@@ -11,15 +11,15 @@ from __future__ import annotations
 import logging
 from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from django.conf import settings
-from django.db import connection
 
 from istore.db import clock
+from istore.db.advisory_lock import AdvisoryLock
+from istore.hooks import Hook
 from istore.models import Project, VerifyRun
 
 KEPT_FINDINGS = 100  # stored with a run; the counts cover all findings
@@ -78,19 +78,13 @@ Looking = Callable[[Scope], Iterator[Finding]]
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """A named check. ``look`` yields findings; ``collects``: the collector runs it with repair."""
+    """A check. ``look`` yields findings; ``collects``: the collector runs it with repair."""
 
-    name: str
     look: Looking
     collects: bool = False
 
 
-checks: dict[str, Check] = {}
-
-
-def register(name: str, look: Looking, *, collects: bool = False) -> None:
-    """Add a check, or replace the one of this name. Apps call it in ``ready``."""
-    checks[name] = Check(name, look, collects)
+checks: Hook[Check] = Hook()
 
 
 @dataclass
@@ -148,14 +142,14 @@ def _apart() -> float:
 
 def report(scope: Scope, *, collecting: bool = False) -> Report:
     """Return a run that has not begun, of every check or of those that collect."""
-    names = [each.name for each in checks.values() if each.collects or not collecting]
+    names = [name for name, each in checks.items() if each.collects or not collecting]
     return Report(scope, names)
 
 
 def run(kind: str, *, by: object = "", **scope: Any) -> VerifyRun | None:
     """Run the checks and return the stored result, or None while another such run goes on."""
-    with _alone(f"istore.{kind}") as first:
-        if not first:
+    with AdvisoryLock(f"istore.{kind}").try_hold() as is_ours:
+        if not is_ours:
             return None
         at = clock.now()
         VerifyRun.objects.filter(started_at__lt=at - KEPT_RUNS).delete()
@@ -171,19 +165,3 @@ def run(kind: str, *, by: object = "", **scope: Any) -> VerifyRun | None:
             sample=[finding.as_dict() for finding in done.sample],
         )
         return kept
-
-
-@contextmanager
-def _alone(name: str) -> Iterator[bool]:
-    """Take an advisory lock for the block, and yield whether it was free.
-
-    It is a session lock: PostgreSQL releases it when a killed worker's connection ends.
-    """
-    with connection.cursor() as cursor:
-        cursor.execute("SELECT pg_try_advisory_lock(hashtext(%s))", [name])
-        (first,) = cursor.fetchone()
-        try:
-            yield first
-        finally:
-            if first:
-                cursor.execute("SELECT pg_advisory_unlock(hashtext(%s))", [name])

@@ -8,13 +8,15 @@ from contextlib import contextmanager
 from django.conf import settings
 from django.db import connection, transaction
 
+TIMED_OUT = "57014"  # SQLSTATE query_canceled, which a statement timeout raises
+
 
 @contextmanager
 def statement_timeout(seconds: float | None = None) -> Iterator[None]:
     """Limit each statement in the block to ``seconds``, by default ``ISTORE_QUERY_SECONDS``.
 
-    A statement that exceeds it raises ``OperationalError``, which the API answers as a 422
-    ``query-too-expensive``. It opens a transaction, so the limit ends with the transaction.
+    A statement that exceeds it raises ``OperationalError``, which is ``query-too-expensive`` to a
+    caller. It opens a transaction, so the limit ends with the transaction.
     """
     limit = settings.ISTORE_QUERY_SECONDS if seconds is None else seconds
     with transaction.atomic(), connection.cursor() as cursor:
@@ -23,3 +25,8 @@ def statement_timeout(seconds: float | None = None) -> Iterator[None]:
         if connection.in_atomic_block and connection.savepoint_ids:
             # In an outer transaction, SET LOCAL would outlive this block.
             cursor.execute("SET LOCAL statement_timeout = 0")
+
+
+def is_timeout(error: BaseException) -> bool:
+    """Return whether an exception of the database is that of a statement timeout."""
+    return getattr(error.__cause__, "sqlstate", None) == TIMED_OUT

@@ -36,7 +36,7 @@ class StoreTask(Task):
     def __call__(self, *args: Any, **options: Any) -> Any:
         until = getattr(self.request, HEADER, None)
         if until is not None and clock.now() > datetime.fromisoformat(until):
-            log.info("ring expired", task=self.name, until=until)
+            log.info("message expired", task=self.name, until=until)
             return None
         return super().__call__(*args, **options)
 

@@ -26,7 +26,7 @@ def forget_old_calls() -> None:
 
 
 @shared_task(name="istore.tasks.ring_again")
-def ring_again() -> None:
+def requeue_stale() -> None:
     """Send the queue messages of stale tasks again."""
     tracking.requeue_stale()
 

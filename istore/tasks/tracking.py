@@ -23,12 +23,13 @@ from django.db.models import F, Q
 from django.db.models.functions import Coalesce, Now
 from kombu.exceptions import OperationalError
 
+from istore.errors import StoreError, Unavailable
 from istore.failpoints import failpoint
 
 logger = logging.getLogger(__name__)
 
 LEASE = timedelta(seconds=settings.ISTORE_TASK_LEASE_SECONDS)
-RUNG_AT_ONCE = 1000  # tasks requeued in one round of beat
+REQUEUED_AT_ONCE = 1000  # tasks requeued in one round of beat
 
 
 class LeaseLost(Exception):
@@ -76,19 +77,22 @@ class TrackedTaskQuerySet(models.QuerySet):
 
     def not_notified(self) -> Self:
         """Unclaimed tasks whose queue message is missing or older than one lease."""
-        silent = Q(rung_at=None) | Q(rung_at__lt=Now() - LEASE)
-        silent |= Q(rung_at__gt=Now() + LEASE)  # written before the clock was set back
+        silent = Q(notified_at=None) | Q(notified_at__lt=Now() - LEASE)
+        silent |= Q(
+            notified_at__gt=Now() + LEASE
+        )  # written before the clock was set back
         return self.filter(free(), silent)
 
 
 class TrackedTask(models.Model):
-    """The base model of tracked tasks. A subclass defines ``runner``, ``done`` and ``expected``.
+    """The base model of tracked tasks. A subclass defines ``runner``, ``done``, ``expected`` and ``audit``.
 
     ``runner`` is the name of the Celery task that carries the task out. That Celery task takes
     the id, may run twice, and begins with ``claim``.
     """
 
     runner: ClassVar[str]
+    resume_act: ClassVar[str] = "resume"  # as ``audit`` names it
 
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
     state = models.CharField(
@@ -103,9 +107,12 @@ class TrackedTask(models.Model):
     # Incremented by every claim, so that a worker can tell that it lost the task.
     attempt = models.PositiveIntegerField(default=0, editable=False)
     # Claims since the last progress; ``ISTORE_TASK_ATTEMPTS`` of them fail the task.
-    fruitless = models.PositiveSmallIntegerField(default=0, editable=False)
+    attempts_without_progress = models.PositiveSmallIntegerField(
+        default=0, editable=False, db_column="fruitless"
+    )
     lease_until = models.DateTimeField(null=True, editable=False)
-    rung_at = models.DateTimeField(null=True, editable=False)
+    # When the queue message was sent last.
+    notified_at = models.DateTimeField(null=True, editable=False, db_column="rung_at")
     stop_requested_at = models.DateTimeField(null=True, editable=False)
     started_at = models.DateTimeField(null=True, editable=False)
     finished_at = models.DateTimeField(null=True, editable=False)
@@ -133,6 +140,10 @@ class TrackedTask(models.Model):
     @property
     def expected(self) -> int:
         """How much there is to do, in the units of ``done``; 0 if it is not known yet."""
+        raise NotImplementedError
+
+    def audit(self, actor: object, act: str, **details: Any) -> None:
+        """Write to the audit log that the actor did this with the task: "stop", for example."""
         raise NotImplementedError
 
     @property
@@ -171,14 +182,14 @@ class TrackedTask(models.Model):
 
     # -- requests: start, stop, resume
 
-    def ring(self) -> None:
+    def notify(self) -> None:
         """Send the queue message once the transaction is committed.
 
         Without a broker, the next round of beat sends it.
         """
-        transaction.on_commit(self._ring)
+        transaction.on_commit(self._notify)
 
-    def _ring(self) -> None:
+    def _notify(self) -> None:
         failpoint("tracking.committed")
         try:
             current_app.send_task(self.runner, args=[str(self.pk)])
@@ -186,7 +197,7 @@ class TrackedTask(models.Model):
             logger.warning("The broker does not answer; %s waits for the beat.", self)
             return
         this = self._rows().filter(pk=self.pk)
-        this.update(rung_at=Now())
+        this.update(notified_at=Now())
         this.filter(state=TaskState.PENDING).update(state=TaskState.SCHEDULED)
 
     def stop(self) -> bool:
@@ -215,9 +226,9 @@ class TrackedTask(models.Model):
             .update(
                 state=TaskState.PENDING,
                 reason="",
-                fruitless=0,
+                attempts_without_progress=0,
                 lease_until=None,
-                rung_at=None,
+                notified_at=None,
                 stop_requested_at=None,
                 finished_at=None,
                 updated_at=Now(),
@@ -225,7 +236,7 @@ class TrackedTask(models.Model):
         )
         self.refresh_from_db()
         if resumed:
-            self.ring()
+            self.notify()
         return bool(resumed)
 
     # -- the work of a worker
@@ -238,14 +249,14 @@ class TrackedTask(models.Model):
         """
         this = self._rows().filter(free(), pk=self.pk)
         most = settings.ISTORE_TASK_ATTEMPTS
-        this.filter(fruitless__gte=most).update(
+        this.filter(attempts_without_progress__gte=most).update(
             **self._ending(TaskState.FAILED, F("reason"))
         )
         attempt = type(self).objects.values_list("attempt", flat=True).get(pk=self.pk)
         claimed = this.filter(attempt=attempt).update(
             state=TaskState.RUNNING,
             attempt=attempt + 1,
-            fruitless=F("fruitless") + 1,
+            attempts_without_progress=F("attempts_without_progress") + 1,
             lease_until=Now() + LEASE,
             claimed_at=Now(),
             started_at=Coalesce("started_at", Now()),
@@ -275,14 +286,14 @@ class TrackedTask(models.Model):
 
     def advance(self, *, heed_stop: bool = True, **values: Any) -> None:
         """Record progress, and reset the count of attempts without progress."""
-        self.record(heed_stop=heed_stop, fruitless=0, **values)
+        self.record(heed_stop=heed_stop, attempts_without_progress=0, **values)
 
     @contextmanager
     def recording_outcome(self) -> Iterator[None]:
         """Complete the task at the end of the block; stop or fail it if the block raises so.
 
-        Any other exception releases the task for a retry by beat, until ``ISTORE_TASK_ATTEMPTS``
-        attempts in a row made no progress.
+        A ``StoreError`` fails it, too. ``Unavailable`` and any other exception releases it for a
+        retry by beat, until ``ISTORE_TASK_ATTEMPTS`` attempts in a row made no progress.
         """
         try:
             yield
@@ -290,7 +301,10 @@ class TrackedTask(models.Model):
             logger.warning("%s was taken over by another worker.", self)
         except Stopped as error:
             self._end(TaskState.STOPPED, str(error))
-        except Failed as error:
+        except Unavailable as error:
+            logger.warning("%s waits: %s", self, error)
+            self.release(str(error))
+        except (Failed, StoreError) as error:
             self._end(TaskState.FAILED, str(error))
         except Exception as error:
             logger.exception("%s broke off.", self)
@@ -300,11 +314,11 @@ class TrackedTask(models.Model):
 
     def release(self, reason: str = "") -> None:
         """Give the task back before its lease ends; beat sends the message for the next worker."""
-        if self.fruitless >= settings.ISTORE_TASK_ATTEMPTS:
+        if self.attempts_without_progress >= settings.ISTORE_TASK_ATTEMPTS:
             self._end(TaskState.FAILED, reason)
             return
         self._held().update(
-            lease_until=Now(), rung_at=Now(), reason=reason[:300], updated_at=Now()
+            lease_until=Now(), notified_at=Now(), reason=reason[:300], updated_at=Now()
         )
         self.refresh_from_db()
 
@@ -333,12 +347,12 @@ def requeue_stale() -> int:
 
     Beat calls it: messages get lost, and workers die.
     """
-    rung = 0
+    sent = 0
     for kind in apps.get_models():
         if issubclass(kind, TrackedTask):
             for task in kind.objects.not_notified().order_by("created_at")[
-                :RUNG_AT_ONCE
+                :REQUEUED_AT_ONCE
             ]:
-                task.ring()
-                rung += 1
-    return rung
+                task.notify()
+                sent += 1
+    return sent

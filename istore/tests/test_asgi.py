@@ -17,6 +17,7 @@ from urllib.parse import quote
 
 import pytest
 from django.conf import settings
+from inference_store import Client
 
 from inferences.models import InferenceAction, RegisteredModel, TaskType
 from inferences.store.recording import NewInference, record
@@ -209,6 +210,9 @@ def test_every_id_is_addressed_with_its_slashes_escaped(store, model_id):
     inference = f"{address}/inferences/x%2fmetadata"
     status, found = store.send(f"GET {inference} HTTP/1.1".encode(), {})
     assert (status, found["inference_id"]) == (200, "x/metadata")
+    with Client(f"http://127.0.0.1:{store.port}", store.secret) as client:
+        fetched = client.inference.get_inference(model_id, "x/metadata")
+        assert fetched is not None and fetched.inference_id == "x/metadata"
     status, found = store.send(f"GET {inference}/metadata HTTP/1.1".encode(), {})
     assert status == 200 and "inference_id" not in found
 

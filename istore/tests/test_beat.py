@@ -1,4 +1,4 @@
-"""Rings of beat, under clocks that are wrong or put back."""
+"""Recorded of beat, under clocks that are wrong or put back."""
 
 from __future__ import annotations
 
@@ -39,24 +39,24 @@ def app(wall):
     return made
 
 
-class Rings(SteadyScheduler):
+class Recorded(SteadyScheduler):
     def __init__(self, *args, **options):
-        self.rung = []
+        self.sent = []
         super().__init__(*args, **options)
 
     def apply_async(self, entry, *args, **options):
-        self.rung.append(entry.name)
+        self.sent.append(entry.name)
 
 
-def rung(scheduler) -> list[str]:
-    scheduler.rung.clear()
+def sent(scheduler) -> list[str]:
+    scheduler.sent.clear()
     for _ in range(20):
         if scheduler.tick() > 0:
             break
-    return sorted(scheduler.rung)
+    return sorted(scheduler.sent)
 
 
-def scheduler_of(app, kind=Rings):
+def scheduler_of(app, kind=Recorded):
     app.conf.beat_schedule = {
         "minutely": {"task": "a", "schedule": timedelta(minutes=1)},
         "every five": {"task": "b", "schedule": timedelta(minutes=5)},
@@ -68,18 +68,18 @@ def scheduler_of(app, kind=Rings):
 @pytest.mark.parametrize("back", [timedelta(minutes=10), timedelta(days=1)])
 def test_a_clock_that_is_put_back_silences_nothing(app, wall, back):
     scheduler = scheduler_of(app)
-    rung(scheduler)
+    sent(scheduler)
     wall.now += timedelta(minutes=6)
-    assert rung(scheduler) == ["every five", "minutely"]
+    assert sent(scheduler) == ["every five", "minutely"]
 
     wall.now -= back
 
-    assert set(rung(scheduler)) >= {"every five", "minutely"}
-    assert rung(scheduler) == []
+    assert set(sent(scheduler)) >= {"every five", "minutely"}
+    assert sent(scheduler) == []
     wall.now += timedelta(minutes=1, seconds=1)
-    assert rung(scheduler) == ["minutely"]
+    assert sent(scheduler) == ["minutely"]
     wall.now += timedelta(minutes=4)
-    assert "every five" in rung(scheduler)
+    assert "every five" in sent(scheduler)
 
 
 def test_a_ring_says_when_it_is_over_in_the_time_of_the_database(app, wall):

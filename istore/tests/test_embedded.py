@@ -22,21 +22,10 @@ as_root = pytest.mark.skipif(os.getuid() != 0, reason="is about being root")
 def servers_in(root):
     """Both servers, ready, in a home at this path."""
     home = Home(root)
-    user = ServiceUser.for_home(root)
-    embedded.make_run_directory(home, user)
-    pair = embedded.Postgres(home, user, careless=True), embedded.Valkey(home, user)
-    running = []
     try:
-        for server in pair:
-            server.prepare()
-            running.append(embedded.start(server, stdout=subprocess.DEVNULL))
-            embedded.wait_until_ready(server, running[-1], 60)
-        pair[0].create_database()
-        yield home
+        with embedded.running(home, careless=True):
+            yield home
     finally:
-        for server, process in zip(pair, running, strict=False):
-            process.send_signal(server.stop_signal)
-            process.wait(30)
         shutil.rmtree(home.run, ignore_errors=True)
 
 

@@ -12,7 +12,7 @@ from django.db import connection, connections, utils
 from django.test import Client
 
 from istore import blobs
-from istore.api.failures import as_answer
+from istore.api.failures import as_store_error
 from istore.models import Membership, Role, Token
 
 MODELS = "/api/v1/models"
@@ -162,12 +162,12 @@ def test_errors_of_the_database_are_told_by_their_class(state, status):
         with connections["default"].wrap_database_errors:
             raise cause
     except utils.Error as error:
-        answer = as_answer(error)
-    assert answer is not None
-    assert answer.status_code == status
+        ours = as_store_error(error)
+    assert ours is not None
+    assert ours.status == status
 
 
 def test_a_fault_of_ours_stays_one():
     for error in (ValueError("x"), KeyError("x"), FileNotFoundError("x"), None):
-        assert as_answer(error) is None
-    assert as_answer(utils.IntegrityError("x")) is None
+        assert as_store_error(error) is None
+    assert as_store_error(utils.IntegrityError("x")) is None

@@ -19,9 +19,10 @@ from django.http.request import UnreadablePostError
 from django.middleware.csrf import get_token
 from django.template.loader import render_to_string
 
-from istore.api.failures import as_answer, headers_of
-from istore.api.problems import Problem, problem_response
+from istore.api.failures import as_store_error
+from istore.api.problems import NOTHING_HERE, Problem, headers_of, problem_response
 from istore.api.request_body import INCOMPLETE, checked_stream, has_unknown_end
+from istore.errors import BadInput, NotFound, StoreError, TooLarge
 
 NUL = "\0"
 FORMS = ("application/x-www-form-urlencoded", "multipart/form-data")
@@ -39,7 +40,7 @@ class RequestChecks:
     def __call__(self, request: HttpRequest) -> HttpResponse:
         try:
             check_request(request)
-        except Problem as error:
+        except StoreError as error:
             return error_response(request, error)
         return self.get_response(request)
 
@@ -48,29 +49,29 @@ class RequestChecks:
     ) -> HttpResponse | None:
         try:
             read_whole_body(request, view)
-        except Problem as error:
+        except StoreError as error:
             return error_response(request, error)
         return None
 
     def process_exception(
         self, request: HttpRequest, error: Exception
     ) -> HttpResponse | None:
-        answer = as_answer(error)
-        return error_response(request, answer) if answer else None
+        ours = as_store_error(error)
+        return error_response(request, ours) if ours else None
 
 
 def check_request(request: HttpRequest) -> None:
-    """Raise a ``Problem`` if the request contains what cannot be read as text."""
+    """Raise a ``StoreError`` if the request contains what cannot be read as text."""
     if stream := checked_stream(request.META):
         request._stream = stream
     if NUL in request.path_info:
-        raise Problem(404, "not-found", "There is nothing here.")
+        raise NotFound("not-found")
     _check_charset(request)
     try:
         _check_values(request.GET, "parameter")
     except SuspiciousOperation:
         detail = "The query has too many parameters."
-        raise Problem(400, "validation-error", detail) from None
+        raise BadInput("validation-error", detail) from None
     for name in [name for name, value in request.COOKIES.items() if NUL in value]:
         del request.COOKIES[name]  # no cookie of ours contains a NUL
 
@@ -90,7 +91,7 @@ def _check_charset(request: HttpRequest) -> None:
 
 
 def read_whole_body(request: HttpRequest, view: Any) -> None:
-    """Read the body into memory, where it cannot break off. Raises ``Problem``."""
+    """Read the body into memory, where it cannot break off. Raises ``StoreError``."""
     if not has_body(request):
         return
     if has_unknown_end(request.META):
@@ -110,12 +111,12 @@ def read_whole_body(request: HttpRequest, view: Any) -> None:
             _ = request.body
     except UnreadablePostError:
         detail = "The body broke off before its end."
-        raise Problem(400, INCOMPLETE, detail) from None
+        raise BadInput(INCOMPLETE, detail) from None
     except RequestDataTooBig:
-        raise Problem(413, "body-too-large", "The body is too large.") from None
+        raise TooLarge("body-too-large", "The body is too large.") from None
     except SuspiciousOperation:
         detail = "The form has too many fields."
-        raise Problem(400, "validation-error", detail) from None
+        raise BadInput("validation-error", detail) from None
 
 
 def has_body(request: HttpRequest) -> bool:
@@ -143,18 +144,16 @@ def _check_values(given: QueryDict, what: str) -> None:
             raise Problem(400, "invalid-encoding", detail, errors=[error])
 
 
-def error_response(request: HttpRequest, error: Problem) -> HttpResponse:
-    """Return the problem as JSON or as a page, without looking up who is calling."""
+def error_response(request: HttpRequest, error: StoreError) -> HttpResponse:
+    """Return the error as JSON or as a page, without looking up who is calling."""
     if request.path_info.startswith(API):
-        response = problem_response(error)
-    else:
-        response = HttpResponse(error_page(request, error), status=error.status_code)
-    for name, value in headers_of(error).items():
-        response[name] = value
-    return response
+        return problem_response(error)
+    return HttpResponse(
+        error_page(request, error), status=error.status, headers=headers_of(error)
+    )
 
 
-def error_page(request: HttpRequest, error: Problem) -> str:
+def error_page(request: HttpRequest, error: StoreError) -> str:
     """Return the error page for an anonymous user.
 
     The error may be the database's own, so the user is not looked up.
@@ -162,8 +161,8 @@ def error_page(request: HttpRequest, error: Problem) -> str:
     context = {
         "request": request,
         "csrf_token": get_token(request),
-        "status": error.status_code,
-        "detail": str(error.detail),
+        "status": int(error.status),
+        "detail": str(error) or NOTHING_HERE,
     }
     request.user = AnonymousUser()
     return render_to_string("error.html", context)

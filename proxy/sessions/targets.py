@@ -9,7 +9,6 @@ from typing import Any
 from inferences.models import RegisteredModel
 from istore.accounts.access import Caller
 from istore.accounts.tokens import find_token
-from istore.api.problems import Conflict
 from istore.db.clock import now
 from istore.models import Token
 from proxy.answers import (
@@ -73,9 +72,8 @@ def find_session_target(secret: str, names: tuple[str, ...]) -> Known[SessionTar
     """
     (session_id,) = names
     session, token = _find(secret, session_id)
-    problem = sessions.state_problem(session, now())
-    if isinstance(problem, Conflict):
-        raise Refused(409, str(problem.detail), code=problem.get_codes())
+    if problem := sessions.state_problem(session, now()):
+        raise Refused(problem.status, str(problem), code=problem.code)
     service = session.service
     if session.status != Status.READY:
         raise _starting()

@@ -28,7 +28,7 @@ from redis.exceptions import ConnectionError as RedisAway
 from inferences.models import RegisteredModel, TaskType
 from inferences.store.partitions import TABLES
 from ingest.events import InferenceEvent
-from ingest.models import SetAsideEvent
+from ingest.models import DeadLetter
 from ingest.stream import STREAM
 from istore.blobs.keys import MemberKey
 from istore.blobs.packs import ENTRY, FIELDS, FOOTER_BYTES, Member
@@ -104,7 +104,7 @@ class Store:
                 )
         models.delete()
         IdempotentCall.objects.all().delete()  # of clients of the API
-        SetAsideEvent.objects.all().delete()
+        DeadLetter.objects.all().delete()
         Token.objects.filter(project__in=self.projects).delete()
         Project.objects.filter(pk__in=[each.pk for each in self.projects]).delete()
         connection.close()

@@ -6,7 +6,7 @@ import openai
 import orjson
 import pytest
 
-from inferences.predictions.parsers import deconstruct
+from inferences.predictions.parse import deconstruct
 from proxy.tests.openai_upstream import OpenAIUpstream
 
 pytestmark = pytest.mark.django_db

@@ -21,7 +21,7 @@ def test_a_capture_that_is_killed_loses_nothing(start_proxy, store, upstream, na
     proxied = start_proxy(ISTORE_FAILPOINTS=f"{name}:1=kill")
     kept = acknowledged(proxied)
     assert len(kept) == CALLS  # calls do not notice
-    ended = "The capture process ended with status -9"
+    ended = "capture process ended with exit status -9"
     wait_until(lambda: ended in proxied.log, 20)
     start_again(proxied)
     assert_whole(proxied, kept)

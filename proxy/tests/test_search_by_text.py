@@ -12,7 +12,7 @@ from inferences.search.query import InferenceQuery
 from inferences.search.vectors import EmbeddingFilter
 from inferences.store import removal
 from inferences.store.recording import NewInference, record
-from istore.api.problems import Conflict
+from istore.errors import Conflict
 from services.embedding import vector_in
 from services.sessions import terminate_session
 
@@ -60,7 +60,7 @@ def test_the_nearest_to_a_text_come_first(store, proxied, settings):
     store.thread.submit(terminate_session, "test", session).result()
     with pytest.raises(Conflict) as raised:
         store.thread.submit(ask, "rain").result()
-    assert raised.value.get_codes() == "text-embedding-not-ready"
+    assert raised.value.code == "text-embedding-not-ready"
     store.thread.submit(empty).result()
 
 

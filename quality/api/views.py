@@ -11,8 +11,8 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from inferences.ground_truth.truths import FORMS
-from inferences.search.filter_serializers import FilteredSerializer
-from inferences.store.scoped_views import StoreView
+from inferences.search.api.filter_serializers import FilteredSerializer
+from inferences.store.api.scoped_views import StoreView
 from istore.api.fields import NumberField, TextField, WholeField
 from istore.api.schema import PROBLEMS
 from istore.api.serializers import ValueSerializer, optional

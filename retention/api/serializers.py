@@ -6,13 +6,12 @@ from typing import Any, Self
 
 from rest_framework import serializers
 
-from inferences.search.filter_serializers import (
+from inferences.search.api.filter_serializers import (
     TaskPaginationSerializer,
     TimeWindowSerializer,
 )
 from istore.api.fields import FlagField, MomentField, TextField, WholeField
-from istore.api.problems import invalid
-from istore.api.serializers import StrictSerializer, optional
+from istore.api.serializers import StrictSerializer, invalid, optional
 from istore.tasks.tracking import TaskState
 from retention.models import (
     HOURS_MOST,
@@ -99,6 +98,13 @@ class RetentionTaskSerializer(serializers.Serializer):
     deleted_record_count = serializers.IntegerField()
     deleted_blob_count = serializers.IntegerField()
     deleted_bytes = serializers.IntegerField()
+    deleted_pack_count = serializers.IntegerField(
+        help_text="Packs of an object store that held nothing else, and are deleted."
+    )
+    rewritten_pack_count = serializers.IntegerField(
+        help_text="Packs of an object store that were rewritten without what is removed."
+    )
+    given_back_bytes = serializers.IntegerField(help_text="In those packs.")
     protected_record_count = serializers.IntegerField()
     protected_blob_count = serializers.IntegerField()
     maximum_record_age_limit = MomentField()

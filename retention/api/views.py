@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import uuid
 from typing import Any, ClassVar
 
 from django.http import Http404
@@ -10,13 +11,21 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from inferences.models import RegisteredModel
-from inferences.search.pagination import Pagination
-from inferences.store.scoped_views import StoreView
-from istore.api.problems import Conflict, invalid
+from inferences.store.api.scoped_views import StoreView
 from istore.api.schema import PROBLEMS
+from istore.api.tasks import (
+    PAGE_PARAMETERS,
+    ResumeTaskView,
+    StopTaskView,
+    TaskView,
+    operation,
+    page_response,
+    read_list_parameters,
+    task_query,
+)
 from istore.db import clock
 from istore.models import Role
-from istore.tasks.paging import BadCursor
+from istore.tasks.paging import find_task
 from retention import policies
 from retention.api.serializers import (
     DeletedPolicySerializer,
@@ -29,9 +38,16 @@ from retention.api.serializers import (
     RetentionTasksQuerySerializer,
     RetentionTasksSerializer,
 )
-from retention.listing import TaskQuery, uuid_of
 from retention.models import RetentionPolicy, RetentionTask
 from retention.surveying import survey_in_time
+
+
+def uuid_of(text: str) -> uuid.UUID | None:
+    """Return the UUID that the text spells, or None."""
+    try:
+        return uuid.UUID(text)
+    except ValueError:
+        return None
 
 
 def policy_of(model: RegisteredModel, policy_id: str | None = None) -> RetentionPolicy:
@@ -118,30 +134,14 @@ class RetentionPreviewView(StoreView):
 class RetentionTasksView(StoreView):
     """The tasks of a model, newest first; starting one."""
 
-    PARAMETERS = ("state", "direction", "limit", "cursor")
-
     @extend_schema(
         operation_id="list_retention_tasks",
-        parameters=[OpenApiParameter(name, str) for name in PARAMETERS],
+        parameters=[OpenApiParameter(n, str) for n in ("state", *PAGE_PARAMETERS)],
         responses={200: RetentionTasksSerializer, **PROBLEMS},
     )
     def get(self, request: Request, model_id: str) -> Response:
         model = self.registered_model(model_id)
-        return _page(model, self._asked(request))
-
-    def _asked(self, request: Request) -> dict[str, Any]:
-        given = request.query_params
-        for name in given:
-            if name not in self.PARAMETERS:
-                message = "There is no such parameter."
-                raise invalid(message, name, code="unknown-parameter")
-        page: dict[str, Any] = {
-            name: given[name] for name in self.PARAMETERS[1:] if name in given
-        }
-        page.setdefault("direction", "desc")
-        if (limit := page.get("limit", "")).isdecimal() and len(limit) < 12:
-            page["limit"] = int(limit)
-        return {"state_filter": given.get("state"), "pagination": page}
+        return _page(model, read_list_parameters(request))
 
     @extend_schema(
         operation_id="create_retention_task",
@@ -171,70 +171,36 @@ class FilterRetentionTasksView(StoreView):
 
 
 def _page(model: RegisteredModel, body: Any) -> Response:
-    asked = RetentionTasksQuerySerializer.parse(body)
-    query = TaskQuery(
-        asked.get("retention_policy_id"),
-        asked.get("state_filter"),
-        asked.get("time_window_filter"),
-        asked.get("pagination") or Pagination(),
-    )
-    try:
-        tasks, following = query.page(model)
-    except BadCursor as error:
-        raise invalid(str(error), "pagination", "cursor") from None
-    content = {"results": tasks, "next": following}
-    return Response(RetentionTasksSerializer(content).data)
+    fields, tasks = RetentionTasksQuerySerializer.parse(body), model.retention_tasks
+    if policy := fields.get("retention_policy_id"):
+        tasks = tasks.filter(policy=uuid_of(policy))
+    query = task_query(fields)
+    return page_response(tasks.all(), query, RetentionTasksSerializer, "pagination")
 
 
-class RetentionTaskView(StoreView):
-    """One task."""
+class OneRetentionTask(StoreView):
+    """A view of one task."""
+
+    serializer = RetentionTaskSerializer
 
     def task(self, model_id: str, task_id: str) -> RetentionTask:
-        model = self.registered_model(model_id)
-        known = uuid_of(task_id)
-        task = model.retention_tasks.filter(pk=known).first() if known else None
-        if task is None:
-            raise Http404
-        task.model = model
-        return task
-
-    @extend_schema(
-        operation_id="get_retention_task",
-        responses={200: RetentionTaskSerializer, **PROBLEMS},
-    )
-    def get(self, request: Request, model_id: str, task_id: str) -> Response:
-        return Response(RetentionTaskSerializer(self.task(model_id, task_id)).data)
+        return find_task(self.registered_model(model_id).retention_tasks, task_id)
 
 
-class StopRetentionTaskView(RetentionTaskView):
+@operation("get_retention_task")
+class RetentionTaskView(OneRetentionTask, TaskView):
+    """One task."""
+
+
+@operation("stop_retention_task")
+class StopRetentionTaskView(OneRetentionTask, StopTaskView):
     """End a task where it is; what is removed stays removed."""
 
-    http_method_names = ("post", "options")
-
-    @extend_schema(
-        operation_id="stop_retention_task",
-        request=None,
-        responses={200: RetentionTaskSerializer, **PROBLEMS},
-    )
-    def post(self, request: Request, model_id: str, task_id: str) -> Response:
-        task = self.task(model_id, task_id)
-        if not policies.stop_task(self.caller, task):
-            raise Conflict(f"The task is {task.state}.", "task-not-active")
-        return Response(RetentionTaskSerializer(task).data)
+    ended_code = "task-not-active"
 
 
-class ResumeRetentionTaskView(RetentionTaskView):
+@operation("resume_retention_task")
+class ResumeRetentionTaskView(OneRetentionTask, ResumeTaskView):
     """Let a stopped or failed task go on, to the limits that it had."""
 
-    http_method_names = ("post", "options")
-
-    @extend_schema(
-        operation_id="resume_retention_task",
-        request=None,
-        responses={200: RetentionTaskSerializer, **PROBLEMS},
-    )
-    def post(self, request: Request, model_id: str, task_id: str) -> Response:
-        task = self.task(model_id, task_id)
-        if not policies.resume_task(self.caller, task):
-            raise Conflict(f"The task is {task.state}.", "task-not-ended")
-        return Response(RetentionTaskSerializer(task).data)
+    resume = staticmethod(policies.resume_task)

@@ -16,7 +16,7 @@ from inferences.tasks import finish_removals
 from istore import failpoints
 from istore.db import clock
 from istore.tasks import tracking
-from istore.tasks.periodic import ring_again
+from istore.tasks.periodic import requeue_stale
 from istore.tasks.tracking import TaskState
 from retention import policies, sweeping
 from retention.models import RetentionPolicy, RetentionTask
@@ -179,17 +179,17 @@ def test_a_worker_that_lost_its_lease_writes_nothing_more(
     model, old, blob_directory, monkeypatch
 ):
     task = policies.open_task("test", policy_of(model, delete_action="hard"))
-    finish_going = sweeping._Run._finish_going
+    finish_going = sweeping.Sweep._finish_going
 
     def overtaken(run, but):
-        monkeypatch.setattr(sweeping._Run, "_finish_going", finish_going)
+        monkeypatch.setattr(sweeping.Sweep, "_finish_going", finish_going)
         lease_runs_out()
         other = RetentionTask.objects.get()
         assert sweep(other)
         assert other.state == TaskState.COMPLETE
         return finish_going(run, 0)
 
-    monkeypatch.setattr(sweeping._Run, "_finish_going", overtaken)
+    monkeypatch.setattr(sweeping.Sweep, "_finish_going", overtaken)
     assert sweep(task)
 
     is_done(task, model, blob_directory)
@@ -223,18 +223,18 @@ def test_protect_wins_before_the_intent_and_is_told_after_it(
     model, old, api, monkeypatch, armed
 ):
     task = policies.open_task("test", policy_of(model, delete_action="hard"))
-    remove_rows = removal.remove_rows
+    clear = removal.RECORDS.clear
 
     def protected_meanwhile(of, batch):
-        monkeypatch.setattr(removal, "remove_rows", remove_rows)
+        monkeypatch.setattr(removal.RECORDS, "clear", clear)
         path = "/api/v1/models/yolo-harbour/inferences"
         late = api.put(f"{path}/old 4/protection", {})  # the oldest: in this batch
         assert (late.status_code, late.json()["code"]) == (409, "being-removed")
         assert protect_one("test", model, "old 0", Protection())
         assert protect_one("test", model, "aged 1", Protection())
-        return remove_rows(of, batch)
+        return clear(of, batch)
 
-    monkeypatch.setattr(removal, "remove_rows", protected_meanwhile)
+    monkeypatch.setattr(removal.RECORDS, "clear", protected_meanwhile)
     sweep(task)
 
     assert task.state == TaskState.COMPLETE
@@ -376,33 +376,33 @@ def test_a_task_is_sent_once_committed_and_is_scheduled_then(
     task.refresh_from_db()
     assert task.state == TaskState.SCHEDULED
     with django_capture_on_commit_callbacks(execute=True):
-        ring_again()
+        requeue_stale()
     assert len(sent) == 1
 
 
-def test_a_ring_that_was_lost_and_a_worker_that_died_are_rung_for_again(
+def test_the_message_of_a_lost_or_unclaimed_task_is_sent_again(
     model, sent, django_capture_on_commit_callbacks
 ):
     task = policies.open_task("test", policy_of(model))
 
-    def rung() -> int:
+    def resent() -> int:
         before = len(sent)
         with django_capture_on_commit_callbacks(execute=True):
-            ring_again()
+            requeue_stale()
         return len(sent) - before
 
-    assert rung() == 1  # the process died before it could
-    assert rung() == 0
-    RetentionTask.objects.update(rung_at=hours_ago(1))
-    assert rung() == 1  # the queue lost it
+    assert resent() == 1  # the process died before it could
+    assert resent() == 0
+    RetentionTask.objects.update(notified_at=hours_ago(1))
+    assert resent() == 1  # the queue lost it
     assert task.claim()
-    RetentionTask.objects.update(rung_at=hours_ago(1))
-    assert rung() == 0  # somebody is at it
+    RetentionTask.objects.update(notified_at=hours_ago(1))
+    assert resent() == 0  # somebody is at it
     lease_runs_out()
-    assert rung() == 1
+    assert resent() == 1
     task.stop()
-    RetentionTask.objects.update(rung_at=hours_ago(1))
-    assert rung() == 0
+    RetentionTask.objects.update(notified_at=hours_ago(1))
+    assert resent() == 0
 
 
 def test_the_beat_opens_what_is_due(model, sent, django_capture_on_commit_callbacks):

@@ -9,6 +9,7 @@ import pytest
 from inferences.models import RegisteredModel
 from istore.db import clock
 from istore.models import AuditEntry, Project, Role
+from istore.tasks import control
 from retention import policies
 from retention.models import RetentionPolicy, RetentionTask
 from retention.sweeping import sweep
@@ -319,7 +320,7 @@ def test_a_task_is_stopped_and_resumed(api, policy):
 
 def test_a_stopped_task_does_not_go_on_beside_another(api, policy):
     stopped = policies.open_task("test", policy)
-    policies.stop_task("test", stopped)
+    control.stop("test", stopped)
     policies.open_task("test", policy)
 
     answer = api.post(f"{MODEL}/retention-tasks/{stopped.pk}/resume")

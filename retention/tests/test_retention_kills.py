@@ -143,7 +143,7 @@ def clear(model, directory) -> None:
         pass
     for hidden in model.inferences.filter(deleted=True).iterator():
         InferencePayload.objects.filter(id=hidden.id).update(removal_at=Now())
-    removal.finish(model)
+    removal.RECORDS.finish(model)
     assert not model.inferences.exists()
     assert not files(directory)
 

@@ -198,9 +198,9 @@ def test_a_run_is_started_watched_stopped_and_resumed(model, person, make_infere
 
 
 def test_runs_are_listed_by_state_and_page(model, person, monkeypatch):
-    from retention import views
+    from istore.tasks import pages
 
-    monkeypatch.setattr(views, "ON_A_PAGE", 2)
+    monkeypatch.setattr(pages, "ON_A_PAGE", 2)
     policy = policy_of(model)
     for _ in range(3):
         carried_out(policy, dry_run=True)

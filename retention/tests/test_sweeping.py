@@ -19,6 +19,7 @@ from inferences.store import removal
 from inferences.tests.test_disk_space import size_of
 from istore import blobs
 from istore.db import clock
+from istore.tasks import control
 from istore.tasks.tracking import TaskState
 from retention import policies, sweeping
 from retention.models import RetentionPolicy, RetentionTask
@@ -181,13 +182,13 @@ def test_it_goes_batch_by_batch_and_counts_as_it_goes(
     for number in range(5):
         aged(f"{number}", 100 + number)
     seen = []
-    remove_rows = removal.remove_rows
+    clear = removal.RECORDS.clear
 
     def watched(of, batch):
         seen.append(RetentionTask.objects.get().deleted_record_count)
-        return remove_rows(of, batch)
+        return clear(of, batch)
 
-    monkeypatch.setattr(removal, "remove_rows", watched)
+    monkeypatch.setattr(removal.RECORDS, "clear", watched)
     task = carried_out(policy_of(model, delete_action="hard"))
 
     assert seen == [0, 2, 4]
@@ -195,19 +196,20 @@ def test_it_goes_batch_by_batch_and_counts_as_it_goes(
 
 
 @pytest.mark.parametrize(
-    ("action", "clear"),
+    ("action", "kind"),
     [
-        ("hard", "remove_rows"),
-        ("soft", "clear_inputs"),
+        ("hard", removal.RECORDS),
+        ("soft", removal.INPUTS),
     ],
+    ids=["hard", "soft"],
 )
 def test_what_is_left_of_a_batch_waits_for_its_objects(
-    model, aged, settings, monkeypatch, action, clear
+    model, aged, settings, monkeypatch, action, kind
 ):
     settings.ISTORE_REMOVAL_BATCH = 2
     for number in range(7):
         aged(f"{number}", 100 + number)
-    clear_batch, delete, steps = getattr(removal, clear), blobs.delete, []
+    clear, delete, steps = kind.clear, blobs.delete, []
 
     def slowly(keys):
         time.sleep(0.05)
@@ -218,10 +220,10 @@ def test_what_is_left_of_a_batch_waits_for_its_objects(
         assert len(batch.keys) == len(batch.ids)
         assert not any(default_storage.exists(key) for key in batch.keys)
         steps.append("cleared")
-        return clear_batch(of, batch)
+        return clear(of, batch)
 
     monkeypatch.setattr(blobs, "delete", slowly)
-    monkeypatch.setattr(removal, clear, watched)
+    monkeypatch.setattr(kind, "clear", watched)
     task = carried_out(policy_of(model, delete_action=action))
 
     assert (task.state, task.deleted_blob_count) == (TaskState.COMPLETE, 7)
@@ -256,13 +258,13 @@ def test_a_policy_that_keeps_more_counts_at_once(model, aged, settings, monkeypa
     for hours in (100, 90, 80):
         aged(f"{hours}", hours)
     policy = policy_of(model, delete_action="hard")
-    intend = removal.intend_records
+    intend = removal.RECORDS.intend
 
     def changed_meanwhile(of, rows):
         policies.change_policy("test", policy, maximum_record_age=95)
         return intend(of, rows)
 
-    monkeypatch.setattr(removal, "intend_records", changed_meanwhile)
+    monkeypatch.setattr(removal.RECORDS, "intend", changed_meanwhile)
     task = carried_out(policy)
 
     assert task.state == TaskState.COMPLETE
@@ -313,14 +315,14 @@ def test_a_stopped_task_goes_on_where_it_was(model, aged, settings, monkeypatch)
     for number in range(5):
         aged(f"{number}", 100 + number)
     task = policies.open_task("test", policy_of(model, delete_action="hard"))
-    remove_rows = removal.remove_rows
+    clear = removal.RECORDS.clear
 
     def stopped_meanwhile(of, batch):
-        policies.stop_task("test", RetentionTask.objects.get(pk=task.pk))
-        return remove_rows(of, batch)
+        control.stop("test", RetentionTask.objects.get(pk=task.pk))
+        return clear(of, batch)
 
     with monkeypatch.context() as patch:
-        patch.setattr(removal, "remove_rows", stopped_meanwhile)
+        patch.setattr(removal.RECORDS, "clear", stopped_meanwhile)
         sweep(task)
     # With the batch whose intents were committed by then, and none after it.
     assert (task.state, task.deleted_record_count) == (TaskState.STOPPED, 4)
@@ -333,13 +335,13 @@ def test_a_stopped_task_goes_on_where_it_was(model, aged, settings, monkeypatch)
     assert (task.state, task.deleted_record_count) == (TaskState.COMPLETE, 5)
     assert (task.deleted_blob_count, task.deleted_bytes) == (5, 35)
     assert not policies.resume_task("test", task)
-    assert not policies.stop_task("test", task)
+    assert not control.stop("test", task)
 
 
 def test_a_task_that_nobody_holds_stops_at_once(model, aged):
     task = policies.open_task("test", policy_of(model))
 
-    assert policies.stop_task("test", task)
+    assert control.stop("test", task)
 
     assert task.state == TaskState.STOPPED
     assert not sweep(task)

@@ -69,6 +69,21 @@ def test_the_scheme_of_a_url_has_any_case():
     )
 
 
+@pytest.mark.parametrize(
+    "given", ["ist_a", " ist_a\n", "Bearer ist_a", "bearer  ist_a "]
+)
+def test_a_token_may_be_copied_with_what_stands_around_it(given):
+    assert Client("http://a", given)._token == "ist_a"
+
+
+@pytest.mark.parametrize(
+    ("url", "token"), [("http://a", b"ist_a"), (b"http://a", "ist_a"), ("http://a", 7)]
+)
+def test_url_and_token_are_texts(url, token):
+    with pytest.raises(TypeError, match="is a str, not"):
+        Client(url, token)
+
+
 def test_the_token_goes_with_every_call(client, store):
     store.says({"count": 3})
     assert inference.count_inferences("m", EVERYTHING) == 3
@@ -520,7 +535,7 @@ def test_connect_reads_the_environment(monkeypatch):
     monkeypatch.setenv("ISTORE_TOKEN", "t")
     client = connect()
     assert (client.url, client._token) == ("http://elsewhere:9", "t")
-    assert connection.connected() is client
+    assert connection.get_client() is client
     monkeypatch.delenv("ISTORE_URL")
     assert connect().url == "http://127.0.0.1:8000"
     assert connect("https://s", "u").url == "https://s"

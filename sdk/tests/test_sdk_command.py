@@ -276,7 +276,7 @@ def test_login_keeps_the_token_for_its_owner(istore, store, home, monkeypatch):
 
 def test_a_kept_token_is_for_its_store_alone(istore, store, home, monkeypatch):
     monkeypatch.delenv("ISTORE_TOKEN")
-    account.keep_account("http://store", "ist_kept")
+    account.write_account("http://store", "ist_kept")
     monkeypatch.setenv("ISTORE_URL", "http://other")
     status, _, err = istore("models")
     assert (status, err.count("\n")) == (1, 1)

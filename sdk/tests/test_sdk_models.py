@@ -9,11 +9,11 @@ import pydantic
 import pytest
 
 from inference_store import metadata, models
-from inference_store.requests import written
+from inference_store.requests import encode_json
 
 
 def sent(body) -> object:
-    return json.loads(written(body))
+    return json.loads(encode_json(body))
 
 
 def test_what_is_not_set_is_left_out():

@@ -9,8 +9,8 @@ from drf_spectacular.openapi import AutoSchema
 from rest_framework.authentication import get_authorization_header
 from rest_framework.request import Request
 
-from istore.accounts.access import BearerAuthentication, limit_calls, refuse_token
 from istore.api import rate_limits
+from istore.api.access import BearerAuthentication, limit_calls, refuse_token
 from services.models import SessionToken
 from services.session_tokens import MARK, find_session_token
 

@@ -16,12 +16,13 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
-from inferences.store.scoped_views import StoreView
-from istore.accounts.access import RolePermission, caller_of
+from inferences.store.api.scoped_views import StoreView
+from istore.accounts.access import caller_of
+from istore.api.access import RolePermission
 from istore.api.idempotency import Repeated
-from istore.api.problems import Problem, invalid
 from istore.api.schema import PROBLEMS
 from istore.db.clock import now
+from istore.errors import Invalid, Unavailable
 from istore.models import Project, Role
 from services import proxy_relay, session_reaper, sessions
 from services.api.access import SessionBearerAuthentication, bearer_of
@@ -139,7 +140,7 @@ class SessionsView(StoreView):
             found = found.filter(service=read_id(service))
         if status := request.query_params.get("status"):
             if status not in Status.values:
-                raise invalid(f"One of {', '.join(Status.values)}.", "status")
+                raise Invalid(f"One of {', '.join(Status.values)}.", "status")
             found = found.filter(status=status)
         found = found.select_related("service__project")
         more = ("inferenceService", "status")
@@ -166,7 +167,7 @@ class SessionsView(StoreView):
         seen = InferenceService.objects.visible_to(self.caller)
         service = seen.filter(pk=read_id(given)).select_related("project").first()
         if service is None:
-            raise invalid("There is no such service.", "inferenceService")
+            raise Invalid("There is no such service.", "inferenceService")
         require_role(self, service.project)
         return service
 
@@ -224,7 +225,7 @@ class SessionTokensView(StoreView):
         session = find_session(self, session_id)
         expires = NewTokenSerializer.parse(request.data).get("expires")
         if expires and expires <= now():
-            raise invalid("This moment has passed.", "expires")
+            raise Invalid("This moment has passed.", "expires")
         secret = sessions.issue_token(self.caller, session, expires)
         return Response({"token": secret}, status=201)
 
@@ -324,7 +325,7 @@ class InferView(APIView):
             session_reaper.look(session)
         if session.status != Status.READY:
             message = "The session is starting. Try again soon."
-            raise Problem(503, "session-starting", message, retry_after=1)
+            raise Unavailable("session-starting", message, retry_after=1)
         secret = bearer_of(request) or sessions.short_lived_token(self.caller, session)
         return proxy_relay.passed_back(
             *proxy_relay.ask(session, endpoint, secret, self.body, request.headers)
@@ -349,7 +350,7 @@ def project_for(caller: Any, account: str) -> Project:
         return named
     edited = list(caller.visible_projects(Role.EDITOR)[:2])
     if len(edited) != 1:
-        raise invalid("There is no such project.", "account")
+        raise Invalid("There is no such project.", "account")
     return edited[0]
 
 
@@ -400,7 +401,7 @@ def _page(
     given = request.query_params
     for name in given:
         if name not in ("limit", "cursor", "account", *more):
-            raise invalid("There is no such parameter.", name, code="unknown-parameter")
+            raise Invalid("There is no such parameter.", name, code="unknown-parameter")
     limit = _limit(given.get("limit"))
     if account := given.get("account"):
         rows = rows.filter(account=account)
@@ -408,7 +409,7 @@ def _page(
         try:
             rows = rows.filter(pk__lt=uuid.UUID(hex=cursor))
         except ValueError:
-            raise invalid("This is not a cursor of ours.", "cursor") from None
+            raise Invalid("This is not a cursor of ours.", "cursor") from None
     found = list(rows[: limit + 1])
     more_follow, found = len(found) > limit, found[:limit]
     results = serializer(found, many=True).data
@@ -423,5 +424,5 @@ def _limit(given: str | None) -> int:
         int(given) if given.isascii() and given.isdecimal() and len(given) < 5 else 0
     )
     if not 1 <= limit <= LIMIT_MAX:
-        raise invalid(f"A whole number from 1 to {LIMIT_MAX}.", "limit")
+        raise Invalid(f"A whole number from 1 to {LIMIT_MAX}.", "limit")
     return limit

@@ -28,13 +28,14 @@ from django.db import DatabaseError, connection
 from django.db.models.functions import Now
 
 from istore.child_process import Child, Journal
+from istore.db.advisory_lock import AdvisoryLock
 from services import sessions
 from services.models import InferenceSession, Replica, Runner, Status
 from services.readiness import status_of
 from services.runners import process_guard
 from services.runners.commands import BadCommands, Command, listed
 
-RUNNER_LOCK = 0x15704F
+RUNNER_LOCK = AdvisoryLock(0x15704F)
 LOOK_SECONDS = 0.5
 TICK_SECONDS = 0.05
 PROBE_SECONDS, READY_PROBE_SECONDS = 0.2, 5.0
@@ -246,11 +247,8 @@ class ProcessRunner:
             self._begin(wanted[pk])
 
     def _holds_lock(self) -> bool:
-        with connection.cursor() as cursor:
-            # The lock belongs to the connection, and taking it again succeeds. So each round
-            # notices if the connection, and with it the lock, was lost.
-            cursor.execute("SELECT pg_try_advisory_lock(%s)", [RUNNER_LOCK])
-            (is_alone,) = cursor.fetchone()
+        # Each round notices if the connection, and with it the lock, was lost.
+        is_alone = RUNNER_LOCK.try_take()
         if is_alone and not self._is_alone:
             Replica.objects.exclude(session_id__in=self._running).delete()
         self._is_alone = is_alone
@@ -278,7 +276,7 @@ class ProcessRunner:
         for replica in running.replicas:
             child = replica.child
             if child.process is None:
-                if time.monotonic() >= child.start_at:
+                if child.is_due:
                     replica.start()
             elif not child.runs:
                 replica.note_end()

@@ -179,7 +179,7 @@ def test_a_second_runner_waits_until_the_first_is_gone(running, commands):
     def lock() -> None:
         with connection.cursor() as cursor:
             cursor.execute("SET lock_timeout = 5000")
-            cursor.execute("SELECT pg_advisory_lock(%s)", [RUNNER_LOCK])
+        RUNNER_LOCK.wait()
 
     commands(answering=[])
     session = running.start("answering")

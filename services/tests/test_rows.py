@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from inferences.predictions.parsers import deconstruct
+from inferences.predictions.parse import deconstruct
 from protocols.open_inference import (
     count_parts,
     is_in_parts,

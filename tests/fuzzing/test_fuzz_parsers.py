@@ -21,14 +21,14 @@ import pyarrow.parquet as pq
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from rest_framework.exceptions import APIException
 
 from inferences.ground_truth.file_tasks import count_rows
 from inferences.ground_truth.files import rows_of
 from ingest.errors import Rejected
 from ingest.events import InferenceEvent
 from ingest.markers import read_event_of, read_marker
-from istore.api.parsing import read_json as read_json_of_api
+from istore.errors import StoreError
+from istore.json_text import read_json as read_json_of_api
 from protocols.open_inference import (
     metadata_items,
     read_request,
@@ -232,9 +232,9 @@ def test_files_of_actuals(form, model):
     @given(mutated(TRUTHS[form]))
     def read(content):
         file = io.BytesIO(content)
-        if bounded(lambda: count_rows(file, form), APIException) is None:
+        if bounded(lambda: count_rows(file, form), StoreError) is None:
             return
-        bounded(lambda: list(rows_of(file, form, model)), APIException)
+        bounded(lambda: list(rows_of(file, form, model)), StoreError)
 
     read()
 
@@ -242,7 +242,7 @@ def test_files_of_actuals(form, model):
 @fuzzed
 @given(mutated([b'{"a": [1, 2.5, "x", null, true, {"b": "\\u00e9"}]}']))
 def test_bodies_of_the_api(content):
-    bounded(lambda: read_json_of_api(content), APIException)
+    bounded(lambda: read_json_of_api(content), StoreError)
 
 
 @fuzzed

@@ -20,6 +20,8 @@ from exports.formats.open_inference.predictions import Place
 from exports.formats.open_inference.reading import MOMENT
 from inferences.models import MetadataKeyCount, MetadataType, RegisteredModel
 from inferences.models.ground_truth import GroundTruth
+from inferences.predictions.model_types import type_of
+from inferences.predictions.model_types.base import Takes
 
 TEXT, REAL, WHOLE, FLAG = pa.string(), pa.float64(), pa.int64(), pa.bool_()
 # Metadata that says where a record belongs; it keeps its name.
@@ -129,7 +131,7 @@ class Layout:
 
     @property
     def has_prompt(self) -> bool:
-        return self.model.task_type.startswith(("Text", "Named Entity"))
+        return type_of(self.model.task_type).takes is Takes.TEXT
 
     @property
     def prediction(self) -> tuple[Place, ...]:

@@ -23,6 +23,7 @@ from exports.formats.open_inference.tables import TOO_LONG, Rows, Tables, text_i
 from exports.members import NOT_UNDERSTOOD, NOTHING_FOUND, Member, Skip
 from inferences.models import InferenceAction
 from inferences.models.row_ids import first_id_at
+from inferences.store.answer_text import named_text
 
 ACTIONS = {each.label: each.value for each in InferenceAction}
 LINE = orjson.OPT_APPEND_NEWLINE
@@ -173,12 +174,8 @@ def _array(values: Any) -> str:
 
 def _prompt(member: Member) -> Any:
     """Return the named input ``text``, else the input as text, ``TOO_LONG`` or None."""
-    try:
-        inputs = orjson.loads(member.answer)["inputs"]
-        if isinstance(inputs["text"], str):
-            return inputs["text"]
-    except (orjson.JSONDecodeError, KeyError, TypeError):
-        pass
+    if (named := named_text(member.answer)) is not None:
+        return named
     try:
         return text_in(member.open(), member.content_type)
     except Skip:

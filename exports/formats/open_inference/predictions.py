@@ -1,4 +1,4 @@
-"""Predictions and ground truth as columns; ``model_types`` says which.
+"""Predictions and ground truth as columns; the model's type says which.
 
 Classes come from the arrays of the rows, without reading an answer. Other answers are parsed
 one by one. Boxes in the API's own form have a faster parser (``quick_boxes``), because most
@@ -18,16 +18,11 @@ import pyarrow as pa
 
 from exports.formats.open_inference.names import ColumnName
 from exports.formats.open_inference.reading import with_offsets
-from inferences.predictions.model_types import (
-    CLASSES,
-    actual_of,
-    prediction_of,
-    type_of,
-)
-from inferences.predictions.model_types import Column as Said
+from inferences.predictions.columns import FORMS, actual_of, prediction_of
+from inferences.predictions.model_types import type_of, type_of_content
+from inferences.predictions.model_types.base import CLASSES, LABEL, SCORE, Column
 from inferences.predictions.parsers import Deconstructed
 from inferences.predictions.parsers.context import LABEL_CHARS
-from inferences.predictions.parsers.values import Entities, Outputs, Series
 
 TEXT, REAL, WHOLE = pa.string(), pa.float64(), pa.int64()
 TYPES = {
@@ -43,21 +38,11 @@ PLACES = {
     "score": ("float", "score", "score"),
     "value": ("float", "score", "score"),
 }
-# The column that holds one item of an exploded answer, by the column of all of them.
-ITEMS = {
-    "boxes": "box",
-    "polygons": "polygon",
-    "entities": "entity",
-    "values": "output",
-    "series": "step",
-    "ranking": "item",
-    "labels": "class",
-}
 
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """A column of ``model_types``, with its name and Arrow type in the table."""
+    """A column of a model type, with its name and Arrow type in the table."""
 
     said: str
     name: ColumnName
@@ -78,8 +63,8 @@ def places(task_type: str, *, exploded: bool) -> tuple[Place, ...]:
     columns = type_of(task_type).columns
     if exploded and (item := item_name(task_type)):
         return (
-            _place("prediction", Said("label", "str", "")),
-            _place("prediction", Said("score", "float", "")),
+            _place("prediction", LABEL),
+            _place("prediction", SCORE),
             Place("item", ColumnName("tag", "text", "", f"prediction_{item}"), TEXT),
         )
     return tuple(_place("prediction", column) for column in columns)
@@ -91,25 +76,12 @@ def actual_places(task_type: str) -> tuple[Place, ...]:
     for form in type_of(task_type).forms:
         columns.setdefault(form, FORMS[form])
     if "label" not in columns and "labels" in columns:
-        columns["label"] = Said("label", "str", "")
+        columns["label"] = LABEL
     kept = {_place("actual", each).name: each for each in columns.values()}
     return tuple(_place("actual", column) for column in kept.values())
 
 
-FORMS = {
-    "labels": Said("labels", "[str]", ""),
-    "value": Said("value", "float", ""),
-    "values": Said("values", "json", ""),
-    "series": Said("series", "[float]", ""),
-    "boxes": Said("boxes", "json", ""),
-    "polygons": Said("polygons", "json", ""),
-    "entities": Said("entities", "json", ""),
-    "relevance": Said("relevance", "json", ""),
-    "text": Said("text", "str", ""),
-}
-
-
-def _place(category: str, column: Said) -> Place:
+def _place(category: str, column: Column) -> Place:
     if column.name in PLACES:
         word, specifier, name = PLACES[column.name]
         named = ColumnName(category, word, specifier, f"{category}_{name}")
@@ -126,8 +98,7 @@ def _place(category: str, column: Said) -> Place:
 
 def item_name(task_type: str) -> str | None:
     """Return the name of one item of an answer, or None if the task type has no items."""
-    names = type_of(task_type).names
-    return next((ITEMS[name] for name in ITEMS if name in names), None)
+    return type_of(task_type).item or None
 
 
 def needs_answers(task_type: str) -> bool:
@@ -241,41 +212,9 @@ def items(
 
 def items_of(task_type: str, found: Deconstructed) -> list[Item]:
     """Return the items of an answer, best first, or in their own order."""
-    match found.content:
-        case Entities(spans):
-            return [
-                Item(
-                    span.label,
-                    span.score,
-                    _json(
-                        {
-                            "label": span.label,
-                            "start": span.start,
-                            "end": span.end,
-                            "score": span.score,
-                        }
-                    ),
-                )
-                for span in spans
-            ]
-        case Outputs(values):
-            return [
-                Item(
-                    each if isinstance(each, str) else None,
-                    None if isinstance(each, str) else each,
-                    _json({"name": name, "value": each}),
-                )
-                for name, each in values.items()
-            ]
-        case Series(values, times, lower, upper):
-            blank = [None] * len(values)
-            rows = zip(
-                times or blank, values, lower or blank, upper or blank, strict=True
-            )
-            return [
-                Item(None, row[1], _json(dict(zip(STEP, row, strict=True))))
-                for row in rows
-            ]
+    own = type_of_content(found.content).items(found.content)
+    if own is not None:
+        return [Item(each.label, each.score, _json(each.fields)) for each in own]
     rows = sorted(found.detections, key=lambda one: -(one.score or 0))
     return [
         Item(
@@ -310,13 +249,12 @@ def quick_boxes(text: str) -> list[dict[str, Any]] | None:
             return None
     except (orjson.JSONDecodeError, KeyError, TypeError, AttributeError):
         return None
-    rows.sort(key=SCORE, reverse=True)
+    rows.sort(key=BY_SCORE, reverse=True)
     return rows
 
 
-STEP = ("time", "value", "lower", "upper")
 MEMBERS = ("label", "score", "xmin", "ymin", "xmax", "ymax")
-VALUES, SCORE = itemgetter(*MEMBERS), itemgetter("score")
+VALUES, BY_SCORE = itemgetter(*MEMBERS), itemgetter("score")
 MEMBER_SET = set(MEMBERS)
 LARGEST = 1e37  # a larger number may not fit the columns
 

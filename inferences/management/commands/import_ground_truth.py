@@ -4,8 +4,7 @@ from argparse import ArgumentParser
 from pathlib import Path
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandError
-from rest_framework.exceptions import APIException
+from django.core.management.base import CommandError
 
 from inferences.ground_truth.files import (
     NAMES,
@@ -17,12 +16,13 @@ from inferences.ground_truth.files import (
 from inferences.ground_truth.joining import join
 from inferences.management.naming import add_model_arguments, named_model
 from inferences.models import RegisteredModel
-from istore.api.exception_handler import as_problem
+from istore.errors import StoreError
+from istore.management.store_command import StoreCommand
 
 ACTOR = "command import_ground_truth"
 
 
-class Command(BaseCommand):
+class Command(StoreCommand):
     help = (
         "Give inferences what came true of them, from NDJSON, CSV or Parquet files; what "
         "is not here yet waits for its inference, and repeats change nothing."
@@ -68,10 +68,7 @@ class Command(BaseCommand):
                 raise CommandError(f"{path}: say --form, the name tells none.")
         given = {"delimiter": delimiter, "missing": missing, "join_by": join_by}
         given["ignore_unknown"] = "true" if ignore_unknown else "false"
-        try:
-            told = Options.read({k: v for k, v in given.items() if v is not None})
-        except APIException as error:
-            raise CommandError(as_problem(error)["detail"]) from None
+        told = Options.read({k: v for k, v in given.items() if v is not None})
         refused = sum(self._join(model, path, form, told) for path in files)
         if refused:
             raise CommandError(f"{refused} actuals were refused.")
@@ -83,8 +80,8 @@ class Command(BaseCommand):
         try:
             with open(path, "rb") as packed, unpacked(packed) as file:
                 told = join(ACTOR, model, rows_of(file, said, model, options))
-        except APIException as error:
-            raise CommandError(f"{path}: {as_problem(error)['detail']}") from None
+        except StoreError as error:
+            raise CommandError(f"{path}: {error!s}") from None
         for refusal in told.refusals:
             self.stderr.write(f"{path.name}, {refusal.place}: {refusal.why}")
         self.stdout.write(

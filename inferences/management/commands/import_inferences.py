@@ -7,23 +7,19 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandError
-from rest_framework.exceptions import APIException
+from django.core.management.base import CommandError
 
 from inferences.api.creating import read_frame_row
-from inferences.imports.exported_records import (
-    Restored,
-    is_record,
-    restore,
-    store_records,
-)
+from inferences.imports.api.record_lines import is_record
+from inferences.imports.exported_records import Restored, restore, store_records
 from inferences.imports.inference_files import files_in, rows_of
 from inferences.management.naming import add_model_arguments, named_model
 from inferences.models import RegisteredModel
 from inferences.store.creation import compose, record_batch
 from inferences.store.recording import NewInference, Outcome
-from istore.api.exception_handler import as_problem
 from istore.db import clock
+from istore.errors import StoreError
+from istore.management.store_command import StoreCommand
 
 ACTOR = "command import_inferences"
 TOLD_REFUSALS = 20
@@ -35,7 +31,7 @@ WORDS = {
 }
 
 
-class Command(BaseCommand):
+class Command(StoreCommand):
     help = (
         "Store the inferences of NDJSON, JSON or Parquet files, or of directories of them; "
         "repeats store nothing twice."
@@ -72,11 +68,11 @@ class Command(BaseCommand):
         now = clock.now()
         for place, body in rows_of(path, model):
             try:
-                if isinstance(body, APIException):
+                if isinstance(body, StoreError):
                     raise body
                 new = self._new(model, body, path, now)
-            except APIException as error:
-                self._refuse(place, as_problem(error)["detail"])
+            except StoreError as error:
+                self._refuse(place, str(error))
                 continue
             if new.inference_id in waiting or len(waiting) == size:
                 self._store(model, waiting)

@@ -46,7 +46,7 @@ def read(value: Any, context: Context) -> Deconstructed | None:
     scores = _column(_first(value, SCORES))
     kind = Kind.IMAGE_CLASSIFICATION if boxes is None else Kind.OBJECT_DETECTION
     if boxes is None:
-        if not labels or not scores or not context.is_task("Classification"):
+        if not labels or not scores or not context.may_classify:
             return None
         boxes = [None] * len(labels)
     boxes = boxes[: _count(value, len(boxes))]

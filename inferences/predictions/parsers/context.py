@@ -10,6 +10,8 @@ from typing import Any
 
 import orjson
 
+from inferences.predictions.parsers.values import Kind
+
 BOX_ORDERS = ("yxyx", "xyxy", "xywh")
 # The columns hold 32-bit floats: PostgreSQL refuses numbers that overflow or underflow them.
 LARGEST, SMALLEST = 3.4028234663852886e38, 1.2e-38
@@ -21,9 +23,12 @@ UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
 
 @dataclass(frozen=True, slots=True)
 class Context:
-    """The settings and limits with which a model's answer is parsed."""
+    """The settings and limits with which a model's answer is parsed.
 
-    task_type: str = ""
+    ``kind`` is that of the model's own answers; None if the model's task is not known.
+    """
+
+    kind: Kind | None = None
     class_labels: Sequence[str] = ()
     box_order: str = "yxyx"
     normalised: bool = False
@@ -35,7 +40,7 @@ class Context:
     @classmethod
     def of(
         cls,
-        task_type: str,
+        kind: Kind | None,
         class_labels: Sequence[str],
         box_format: str,
         embedding_size: int,
@@ -46,7 +51,7 @@ class Context:
         """Return the context; an unknown box order becomes yxyx."""
         order, _, suffix = (box_format or "").partition("_")
         return cls(
-            task_type=task_type or "",
+            kind=kind,
             class_labels=class_labels or (),
             box_order=order if order in BOX_ORDERS else "yxyx",
             normalised=suffix in ("normalised", "normalized"),
@@ -56,14 +61,15 @@ class Context:
             first_class_number=first_class_number,
         )
 
-    def is_task(self, *words: str) -> bool:
-        """Return whether the task contains one of these words; without a task any word will do."""
-        return not self.task_type or any(word in self.task_type for word in words)
+    @property
+    def classifies(self) -> bool:
+        """Whether the model answers classes of the whole input."""
+        return self.kind is not None and self.kind.is_classes
 
     @property
-    def is_one_class(self) -> bool:
-        """Whether the task asks for one class; the other classes are its distribution."""
-        return self.task_type.endswith("Classification")
+    def may_classify(self) -> bool:
+        """Whether the model answers classes, or may: its task is not known."""
+        return self.kind is None or self.kind.is_classes
 
     @property
     def only_label(self) -> str | None:

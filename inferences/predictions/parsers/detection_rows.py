@@ -23,7 +23,7 @@ def read(value: Any, context: Context) -> Deconstructed | None:
 
     Only models of object detection are read: other tables of six columns may be anything.
     """
-    if not context.task_type.startswith("Object Detection"):
+    if context.kind is not Kind.OBJECT_DETECTION:
         return None
     rows = without_batch(value)
     if not isinstance(rows, list) or not rows:

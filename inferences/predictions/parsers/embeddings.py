@@ -26,7 +26,7 @@ def read(value: Any, context: Context) -> Deconstructed | None:
 
     A list is an embedding by its name, by the model's task, or by its length.
     """
-    named = "Embedding" in context.task_type
+    named = context.kind is Kind.EMBEDDING
     if (given := _of_openai(value)) is not None:
         value, named = given, True
     elif isinstance(value, dict):

@@ -22,10 +22,8 @@ TEXT_CHARS = 1_000_000
 def read(value: Any, context: Context) -> Deconstructed | None:
     """Return the spans of a list, or of an object that has them beside their text.
 
-    Returns None for another form, or for a model of another task.
+    Returns None for another form.
     """
-    if "Named Entity" not in context.task_type:
-        return None
     text = ""
     if isinstance(value, dict):
         inner = value.get("entities", value.get("named_entities"))

@@ -32,6 +32,11 @@ LABEL = (
 SCORE = ("score", "confidence", "probability")
 BOX = ("bounding_box", "bbox", "box")
 ORIENTED = ("oriented_bbox", "oriented_bounding_box", *BOX)
+WITH_SHAPES = (
+    Kind.OBJECT_DETECTION,
+    Kind.ORIENTED_OBJECT_DETECTION,
+    Kind.IMAGE_SEGMENTATION,
+)
 SEGMENT = ("contours", "segmentation", "mask", "rle")
 
 
@@ -57,15 +62,11 @@ def read(value: Any, context: Context) -> Deconstructed | None:
 
 def _nothing_found(context: Context) -> Deconstructed | None:
     """Return the result of an empty list, for the tasks that list what they find."""
-    kinds = {
-        "Oriented": Kind.ORIENTED_OBJECT_DETECTION,
-        "Detection": Kind.OBJECT_DETECTION,
-        "Segmentation": Kind.IMAGE_SEGMENTATION,
-        "Classification": Kind.IMAGE_CLASSIFICATION,
-    }
-    words = (word for word in kinds if word in context.task_type)
-    kind = kinds.get(next(words, ""))
-    return Deconstructed(kind, understood=True) if kind else None
+    if context.classifies:
+        return Deconstructed(Kind.IMAGE_CLASSIFICATION, understood=True)
+    if context.kind in WITH_SHAPES:
+        return Deconstructed(context.kind, understood=True)
+    return None
 
 
 def _kind(item: dict[Any, Any]) -> Kind | None:

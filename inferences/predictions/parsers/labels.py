@@ -30,10 +30,9 @@ def read(value: Any, context: Context) -> Deconstructed | None:
 
 
 def _is_name(value: Any, context: Context) -> bool:
-    classifies = context.is_task("Classification")
     if isinstance(value, str):
-        known = classifies or value in context.class_labels
+        known = context.may_classify or value in context.class_labels
         return known and 0 < len(value) <= LABEL_CHARS
     # scikit-learn and similar classifiers answer a class as 1.0, or as true.
     is_number = isinstance(value, int) or (type(value) is float and value.is_integer())
-    return is_number and classifies and bool(context.task_type)
+    return is_number and context.classifies

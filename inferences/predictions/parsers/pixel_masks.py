@@ -23,7 +23,7 @@ PNG_IN_BASE64 = "iVBORw0KGgo"
 
 def read(value: Any, context: Context) -> Deconstructed | None:
     """Return one mask for each class in the answer of a segmentation model, or None."""
-    if "Segmentation" not in context.task_type:
+    if context.kind is not Kind.IMAGE_SEGMENTATION:
         return None
     pixels = _classes(without_batch(value), context)
     if pixels is None:

@@ -52,12 +52,12 @@ def _are_probabilities(scores: list[float], context: Context) -> bool:
     to one.
     """
     if len(scores) > 1 and len(scores) == len(context.class_labels):
-        return context.is_task("Classification")
+        return context.may_classify
     if all(isinstance(score, int) for score in scores):  # integers are class numbers
         return False
     if len(scores) == 1 and float(scores[0]).is_integer():  # a class, written as 1.0
         return False
-    if context.is_task("Classification") and context.task_type:
+    if context.classifies:
         return True
     return all(0 <= score <= 1 for score in scores) and math.isclose(
         math.fsum(scores), 1, abs_tol=1e-3

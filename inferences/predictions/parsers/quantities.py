@@ -1,4 +1,7 @@
-"""Answers that are numbers: of a regression, of several outputs, or of a forecast."""
+"""Answers that are numbers: of a regression, of several outputs, or of a forecast.
+
+Numbers alone do not tell which task they belong to, so a model's type names its reader.
+"""
 
 from __future__ import annotations
 
@@ -25,27 +28,31 @@ STEPS_MAX = 10_000
 TEXT_CHARS = 10_000
 
 
-def read(value: Any, context: Context) -> Deconstructed | None:
-    """Return the numbers of a model with such a task, or None.
-
-    Numbers alone do not tell which task they belong to, so the model's task must be known.
-    """
-    if "Regression" in context.task_type:
-        return _make(Kind.REGRESSION, _quantity(value))
-    if "Multi-Output" in context.task_type:
-        if (said := _outputs(value, context)) is None:
-            return None
-        left_out = _left_out(value, said)
-        return Deconstructed(
-            Kind.MULTI_OUTPUT, understood=True, content=said, warnings=left_out
-        )
-    if "Time Series" in context.task_type:
-        return _make(Kind.TIME_SERIES, _series(value))
-    return None
+def read_quantity(value: Any, context: Context) -> Deconstructed | None:
+    """Return the number of a regression, or None for another form."""
+    return _make(Kind.REGRESSION, _quantity(value))
 
 
-def _make(kind: Kind, content: Any) -> Deconstructed | None:
-    return content and Deconstructed(kind, understood=True, content=content)
+def read_outputs(value: Any, context: Context) -> Deconstructed | None:
+    """Return several outputs by name, or None for another form."""
+    found = _outputs(value, context)
+    if found is None:
+        return None
+    left_out = _left_out(value, found)
+    return Deconstructed(
+        Kind.MULTI_OUTPUT, understood=True, content=found, warnings=left_out
+    )
+
+
+def read_series(value: Any, context: Context) -> Deconstructed | None:
+    """Return the values of a forecast, or None for another form."""
+    return _make(Kind.TIME_SERIES, _series(value))
+
+
+def _make(kind: Kind, content: Quantity | Series | None) -> Deconstructed | None:
+    if content is None:
+        return None
+    return Deconstructed(kind, understood=True, content=content)
 
 
 def _quantity(value: Any) -> Quantity | None:

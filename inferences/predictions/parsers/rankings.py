@@ -20,9 +20,7 @@ ITEMS_MAX = 100
 
 
 def read(value: Any, context: Context) -> Deconstructed | None:
-    """Return the items of a ranking, the best first, or None for another form or task."""
-    if context.task_type != "Ranking":
-        return None
+    """Return the items of a ranking, the best first, or None for another form."""
     if isinstance(value, dict) and isinstance(
         rows := next((value[name] for name in RESULTS if name in value), None), list
     ):

@@ -26,7 +26,7 @@ def read(value: Any, context: Context) -> Deconstructed | None:
         rows = [_label(name, each) for name, each in predictions.items()]
     else:
         rows = [_from_corner(each) for each in predictions]
-    if not rows and "Segmentation" in context.task_type:
+    if not rows and context.kind is Kind.IMAGE_SEGMENTATION:
         return Deconstructed(Kind.IMAGE_SEGMENTATION, understood=True)
     if not rows:
         return Deconstructed(Kind.OBJECT_DETECTION, understood=True)

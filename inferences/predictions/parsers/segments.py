@@ -22,7 +22,9 @@ def read(value: Any, context: Context) -> Deconstructed | None:
 
     Its label is that of the model's only class; without exactly one class it is not read.
     """
-    if context.only_label is None or not context.is_task("Segmentation"):
+    if context.only_label is None:
+        return None
+    if context.kind not in (None, Kind.IMAGE_SEGMENTATION):
         return None
     shape = mask(value) or polygons(value)
     if shape is None:

@@ -52,17 +52,25 @@ BESIDE_NOTHING = {
 
 
 def read(value: Any, context: Context) -> Deconstructed | None:
-    """Return the generated text, or None for another form.
+    """Return the text of a model that generates text, or None for another form."""
+    if (found := read_completion(value, context)) or _has_choices(value):
+        return found
+    return _make_text(_of_part(value))
 
-    An answer with choices or candidates is recognised by its form. Other forms are read
-    only for a model that generates text.
-    """
-    is_chat = isinstance(value, dict) and isinstance(value.get("choices"), list)
-    if (candidates := _of_gemini(value, context)) is not None:
-        return Deconstructed(Kind.TEXT_GENERATION, understood=True, content=candidates)
-    if not is_chat and "Text Generation" not in context.task_type:
-        return None
-    content = _of_choices(value) if is_chat else _of_part(value)
+
+def read_completion(value: Any, context: Context) -> Deconstructed | None:
+    """Return the text of choices or candidates, which are recognised by their form."""
+    content = _of_gemini(value, context)
+    if content is None and _has_choices(value):
+        content = _of_choices(value)
+    return _make_text(content)
+
+
+def _has_choices(value: Any) -> bool:
+    return isinstance(value, dict) and isinstance(value.get("choices"), list)
+
+
+def _make_text(content: Text | None) -> Deconstructed | None:
     if content is None or not content.messages:
         return None
     return Deconstructed(Kind.TEXT_GENERATION, understood=True, content=content)

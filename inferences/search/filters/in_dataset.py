@@ -4,21 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 from django.db.models import Q, QuerySet
 
 from inferences.models import RegisteredModel
+from inferences.search.access_paths import AccessPath
 from inferences.store.metadata_slots import NOTHING
+from istore.hooks import Hook
 
 # Returns row ids of a model's inferences in the dataset of this name, or in any.
-RowsIn = Callable[[RegisteredModel, str | None], QuerySet]
+RowsIn = Callable[[RegisteredModel, str | None], QuerySet[Any]]
 
-_known: list[RowsIn] = []
-
-
-def register(rows_in: RowsIn) -> None:
-    """Set the lookup of rows; called when the app of datasets is ready."""
-    _known[:] = [rows_in]
+lookups: Hook[RowsIn] = Hook()
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,9 +31,11 @@ class InDataset:
 
     def condition(self, model: RegisteredModel) -> Q:
         """Return a test served by dataset_entry_inference, by the model's id and the row."""
-        if not _known:
-            return NOTHING
-        return Q(id__in=_known[0](model, self.name))
+        rows_in = lookups.single
+        return Q(id__in=rows_in(model, self.name)) if rows_in else NOTHING
+
+    def access_paths(self, model: RegisteredModel) -> list[AccessPath]:
+        return []
 
     def __str__(self) -> str:
         return f"in dataset {self.name}" if self.name else "in a dataset"

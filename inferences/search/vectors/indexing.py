@@ -7,12 +7,10 @@ the literal model key, otherwise PostgreSQL does not use the index.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-
 from django.db import OperationalError, connection
 
 from inferences.models import Embedding, RegisteredModel
+from istore.db.advisory_lock import AdvisoryLock
 
 TABLE = Embedding._meta.db_table
 INDEX_FROM = 20_000  # vectors; up to here a search measures them one by one
@@ -47,8 +45,8 @@ def index(model: RegisteredModel) -> bool:
     """
     if not 0 < model.embedding_size <= LARGEST:
         return False
-    with _alone(model) as is_alone:
-        if not is_alone or is_indexed(model):
+    with _lock(model).try_hold() as is_ours:
+        if not is_ours or is_indexed(model):
             return False
         vectors = count(model)
         if vectors <= INDEX_FROM:
@@ -66,8 +64,8 @@ def index(model: RegisteredModel) -> bool:
 
 def drop(model: RegisteredModel) -> None:
     """Drop the index, so that searches are exact. It must not be called in a transaction."""
-    with _alone(model) as is_alone:
-        if is_alone:
+    with _lock(model).try_hold() as is_ours:
+        if is_ours:
             _drop(model)
 
 
@@ -118,18 +116,9 @@ def _drop(model: RegisteredModel) -> None:
             cursor.execute(f"DROP INDEX CONCURRENTLY IF EXISTS {index_name(model)}")
 
 
-@contextmanager
-def _alone(model: RegisteredModel) -> Iterator[bool]:
-    """Take the advisory lock of this index; yield whether it was free.
+def _lock(model: RegisteredModel) -> AdvisoryLock:
+    """Return the lock of this index.
 
     Without the lock an unfinished build of another process would look like an invalid index.
     """
-    said = f"inferences.search.vectors.{model.pk}"
-    with connection.cursor() as cursor:
-        cursor.execute("SELECT pg_try_advisory_lock(hashtext(%s))", [said])
-        (is_alone,) = cursor.fetchone()
-        try:
-            yield is_alone
-        finally:
-            if is_alone:
-                cursor.execute("SELECT pg_advisory_unlock(hashtext(%s))", [said])
+    return AdvisoryLock(f"inferences.search.vectors.{model.pk}")

@@ -8,18 +8,14 @@ from collections.abc import Callable, Sequence
 
 from inferences.models import RegisteredModel
 from istore.best_effort_cache import recall, remember
+from istore.hooks import Hook
 
 SECONDS = 300  # how long the vector of a text is cached
 
-# Returns the vector of a text by the service that the model names. Raises Problem.
+# Returns the vector of a text by the service that the model names. Raises StoreError.
 Embedder = Callable[[RegisteredModel, str], Sequence[float]]
 
-_embedders: list[Embedder] = []
-
-
-def register(embedder: Embedder) -> None:
-    """Set the embedder; called once, when the application that has the services is ready."""
-    _embedders[:] = [embedder]
+embedders: Hook[Embedder] = Hook()  # registered by the app that has the services
 
 
 def embed(model: RegisteredModel, text: str) -> Sequence[float] | None:
@@ -28,11 +24,12 @@ def embed(model: RegisteredModel, text: str) -> Sequence[float] | None:
     The vector is cached for five minutes, because the pages of a list, and the inferences
     opened from it, need the vector of the same text.
     """
-    if not model.text_embedding_service or not _embedders:
+    embedder = embedders.single
+    if not model.text_embedding_service or embedder is None:
         return None
     vector = recall(_key(model, text))
     if vector is None:
-        vector = _embedders[0](model, text)
+        vector = embedder(model, text)
         remember(_key(model, text), vector, SECONDS)
     return vector
 

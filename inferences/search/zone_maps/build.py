@@ -23,6 +23,7 @@ from django.db import connection, transaction
 from inferences.models import SLOTS, Inference, RegisteredModel
 from inferences.models.row_ids import LOWEST
 from inferences.models.zone_maps import Segment, SegmentTouch
+from istore.db.advisory_lock import AdvisoryLock
 
 ROWS = 4_096  # rows of a segment; it is split when it has twice as many
 OPEN = 1_000  # newest rows that stay outside, because late events land among them
@@ -160,7 +161,7 @@ def announce_all() -> None:
 @transaction.atomic
 def announce(model_key: int, low: int, high: int) -> None:
     """Insert a segment of these ids without bounds; nothing if another came before."""
-    if low <= high and _alone(model_key):
+    if low <= high and _lock(model_key).try_until_commit():
         _run(ANNOUNCE, {"model": model_key, "low": low, "high": high})
 
 
@@ -189,7 +190,7 @@ def built_segments(model_key: int, last: int) -> Iterator[tuple[int, int]]:
 @transaction.atomic
 def _build_next(model_key: int, last: int) -> tuple[int, int] | None:
     """Build one segment; None when nothing waits, or another builder holds the lock."""
-    if not _alone(model_key):
+    if not _lock(model_key).try_until_commit():
         return None
     found = _rows(NEXT, {"model": model_key, "last": last})
     if not found:
@@ -208,15 +209,13 @@ def _build_next(model_key: int, last: int) -> tuple[int, int] | None:
 @transaction.atomic
 def forget_empty(model_key: int) -> None:
     """Delete the segments below the first remaining row; the next one takes over their ids."""
-    if _alone(model_key):
+    if _lock(model_key).try_until_commit():
         _run(FORGET, {"model": model_key})
 
 
-def _alone(model_key: int) -> bool:
-    """Take the builder's advisory lock of this model until commit; return whether it was free."""
-    lock = "SELECT pg_try_advisory_xact_lock(hashtext('inferences.search.zone_maps'), %(model)s)"
-    ((alone,),) = _rows(lock, {"model": model_key})
-    return alone
+def _lock(model_key: int) -> AdvisoryLock:
+    """Return the lock of the builder of this model's segments."""
+    return AdvisoryLock("inferences.search.zone_maps", model_key)
 
 
 def _rows(sql: str, values: dict[str, int] | None = None) -> list[tuple]:

@@ -9,11 +9,12 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, ClassVar
 
 from django.template.defaultfilters import floatformat
 
 from inferences.models import Inference, RegisteredModel
+from inferences.predictions.model_types.base import short
 from inferences.predictions.parsers.values import (
     Content,
     Entities,
@@ -31,7 +32,6 @@ from istore import blobs
 TURNS_SHOWN, OUTPUTS_SHOWN, STEPS_SHOWN = 100, 200, 500
 FEATURES_SHOWN, NAMED_SHOWN = 30, 100
 TEXT_READ = 64 * 1024
-VALUE_CHARS = 2000
 LONG_CHARS = 120
 
 
@@ -52,8 +52,63 @@ class Piece:
 
 
 @dataclass(frozen=True, slots=True)
-class Plot:
+class Interval:
+    """A number within its interval; places are in percent of a line around both."""
+
+    low: float
+    width: float
+    at: float
+
+
+class Contents:
+    """The content of an answer for the page; ``template`` draws it as ``contents``."""
+
+    template: ClassVar[str]
+
+
+@dataclass(frozen=True, slots=True)
+class Turns(Contents):
+    """The messages of a text."""
+
+    template = "inferences/contents/_turns.html"
+
+    text: Text
+    turns: Sequence[Message]
+
+
+@dataclass(frozen=True, slots=True)
+class Pieces(Contents):
+    """A text with its entities."""
+
+    template = "inferences/contents/_pieces.html"
+
+    pieces: list[Piece]
+
+
+@dataclass(frozen=True, slots=True)
+class Number(Contents):
+    """A number, and where it lies in its interval."""
+
+    template = "inferences/contents/_number.html"
+
+    quantity: Quantity
+    interval: Interval | None
+
+
+@dataclass(frozen=True, slots=True)
+class NamedOutputs(Contents):
+    """Outputs with their names."""
+
+    template = "inferences/contents/_outputs.html"
+
+    outputs: list[tuple[str, float | str]]
+
+
+@dataclass(frozen=True, slots=True)
+class Plot(Contents):
     """A chart of a forecast in a box of 100 by 100: history, forecast and interval."""
+
+    template = "inferences/contents/_plot.html"
 
     before: str
     line: str
@@ -67,61 +122,22 @@ class Plot:
     left_out: int
 
 
-@dataclass(frozen=True, slots=True)
-class Interval:
-    """A number within its interval; places are in percent of a line around both."""
-
-    low: float
-    width: float
-    at: float
-
-
-@dataclass(frozen=True, slots=True)
-class Contents:
-    """The content of an answer for the page; at most one part is set."""
-
-    text: Text | None = None
-    turns: Sequence[Message] = ()
-    pieces: list[Piece] = field(default_factory=list)
-    quantity: Quantity | None = None
-    interval: Interval | None = None
-    outputs: list[tuple[str, float | str]] = field(default_factory=list)
-    plot: Plot | None = None
-
-
 def contents_of(
-    model: RegisteredModel, inference: Inference, content: Content | None
+    model: RegisteredModel, inference: Inference, content: Content
 ) -> Contents:
     """Return the content of an answer for the page."""
     match content:
         case Text(messages):
-            return Contents(text=content, turns=messages[:TURNS_SHOWN])
+            return Turns(content, messages[:TURNS_SHOWN])
         case Entities(entities, text):
             whole = text or _input_text(inference)
-            return Contents(pieces=pieces(whole, entities, colours_of(model)))
+            return Pieces(pieces(whole, entities, colours_of(model)))
         case Quantity():
-            return Contents(quantity=content, interval=_interval(content))
+            return Number(content, _interval(content))
         case Outputs(values):
-            return Contents(outputs=list(values.items())[:OUTPUTS_SHOWN])
+            return NamedOutputs(list(values.items())[:OUTPUTS_SHOWN])
         case Series():
-            return Contents(plot=plot(content))
-    return Contents()
-
-
-def summary_of(content: Content | None) -> str:
-    """Return the answer in a few words, for a card or a table cell."""
-    match content:
-        case Text():
-            return content.answer.text[:VALUE_CHARS]
-        case Quantity(value):
-            return f"{value:.6g}"
-        case Outputs(values):
-            shown = [f"{n} {_show(v)}" for n, v in list(values.items())[:6]]
-            return ", ".join(shown)
-        case Series(values):
-            steps = "step" if len(values) == 1 else "steps"
-            return f"{len(values)} {steps}, the last {values[-1]:.6g}"
-    return ""
+            return plot(content)
 
 
 def pieces(
@@ -267,7 +283,7 @@ def beside(inference: Inference) -> Beside:
             if _is_vector(vector)
         ],
         [
-            (name, shown := _show(value), len(shown) > LONG_CHARS)
+            (name, shown := short(value), len(shown) > LONG_CHARS)
             for name, value in list(inputs.items() if isinstance(inputs, dict) else ())
         ][:NAMED_SHOWN],
     )
@@ -293,14 +309,6 @@ def _is_vector(value: Any) -> bool:
         and bool(value)
         and all(type(each) in (int, float) for each in value)
     )
-
-
-def _show(value: Any) -> str:
-    if isinstance(value, str):
-        return value[:VALUE_CHARS]
-    if isinstance(value, float):
-        return f"{value:.6g}"
-    return json.dumps(value, ensure_ascii=False)[:VALUE_CHARS]
 
 
 def _parts(inference: Inference) -> dict[str, Any]:

@@ -10,8 +10,12 @@ from inferences.ground_truth.truths import allowed
 from inferences.ground_truth.upsert import Version, history
 from inferences.models import Inference, RegisteredModel
 from inferences.models.ground_truth import GroundTruth
-from inferences.predictions.geometry import is_upright_already, outlines, upright_box
-from inferences.predictions.parsers import Box, OrientedBox, Polygons
+from inferences.predictions.geometry import (
+    is_upright_already,
+    outlines,
+    shape_of,
+    upright_box,
+)
 from inferences.predictions.parsers.values import Shape
 from inferences.previews.pictures import Measure
 from inferences.web.view_models.answers import Answer, Found
@@ -140,20 +144,10 @@ def said_of(truth: dict[str, Any]) -> str:
 
 
 def _shapes(truth: dict[str, Any], is_shares: bool) -> list[tuple[str, Shape]]:
-    shapes: list[tuple[str, Shape]] = []
-    for box in truth.get("boxes", []):
-        if "r" in box:
-            sides = (box[name] for name in ("cx", "cy", "w", "h", "r"))
-            shapes.append((box["label"], OrientedBox(*sides)))
-        else:
-            sides = (box[name] for name in ("xmin", "ymin", "xmax", "ymax"))
-            shapes.append((box["label"], Box(*sides, is_shares)))
-    for polygon in truth.get("polygons", []):
-        contours = tuple(
-            tuple((x, y) for x, y in contour) for contour in polygon["contours"]
-        )
-        shapes.append((polygon["label"], Polygons(contours)))
-    return shapes
+    return [
+        (each["label"], shape_of(each, normalised=is_shares))
+        for each in (*truth.get("boxes", []), *truth.get("polygons", []))
+    ]
 
 
 def _as_boxes(
@@ -162,13 +156,7 @@ def _as_boxes(
     """Return the model's boxes in the form and unit of ground truth, to be corrected."""
     width, height = (1, 1) if is_shares else picture.upright
     return [
-        {
-            "label": each.label,
-            "xmin": round(each.outline.left / 100 * width, 4),
-            "ymin": round(each.outline.top / 100 * height, 4),
-            "xmax": round(each.outline.right / 100 * width, 4),
-            "ymax": round(each.outline.bottom / 100 * height, 4),
-        }
+        {"label": each.label, **each.outline.box(width, height)}
         for each in answer.found
         if each.outline
     ]

@@ -14,7 +14,7 @@ from inferences.management.naming import (
     several_projects,
 )
 from ingest.errors import Reason
-from ingest.models import SetAsideEvent
+from ingest.models import DeadLetter
 from ingest.replaying import replay
 from ingest.stream import EventStream
 from istore.models import Project
@@ -40,7 +40,7 @@ class Command(BaseCommand):
         all: bool,
         **options: Any,
     ) -> str:
-        waiting = SetAsideEvent.objects.filter(replayed_at=None)
+        waiting = DeadLetter.objects.filter(replayed_at=None)
         if project:
             waiting = waiting.of_project(named_project(project))
         if not (reason or model or all):
@@ -60,7 +60,7 @@ class Command(BaseCommand):
         return f"{done.published} events published again{left}."
 
 
-def _owners(waiting: QuerySet[SetAsideEvent]) -> list[str]:
+def _owners(waiting: QuerySet[DeadLetter]) -> list[str]:
     """The projects whose prefix the keys of these events have."""
     keys = waiting.with_project_key().values_list("project_key", flat=True)
     return list(_names_of(set(keys)).values())
@@ -71,7 +71,7 @@ def _names_of(keys: set[str]) -> dict[str, str]:
     return {str(p.pk): p.project_id for p in Project.objects.filter(pk__in=numbers)}
 
 
-def _list(waiting: QuerySet[SetAsideEvent]) -> str:
+def _list(waiting: QuerySet[DeadLetter]) -> str:
     groups = list(
         waiting.with_project_key()
         .order_by("reason", "model_id", "project_key")

@@ -5,17 +5,17 @@ from __future__ import annotations
 from argparse import ArgumentParser
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandError
+from django.core.management.base import CommandError
 
 from inferences.management.naming import add_model_arguments, named_model
-from istore.api.problems import Conflict
+from istore.management.store_command import StoreCommand
 from istore.tasks.tracking import TaskState
 from retention import policies
 from retention.models import RetentionPolicy
 from retention.sweeping import sweep
 
 
-class Command(BaseCommand):
+class Command(StoreCommand):
     help = "Apply the retention policy of one model, here and now."
 
     def add_arguments(self, parser: ArgumentParser) -> None:
@@ -29,12 +29,7 @@ class Command(BaseCommand):
         policy = found.filter(model=named_model(model_id, project)).first()
         if policy is None:
             raise CommandError(f"Model {model_id} has no retention policy.")
-        try:
-            task = policies.open_task(
-                "manage.py apply_retention", policy, dry_run=dry_run
-            )
-        except Conflict as error:
-            raise CommandError(str(error)) from None
+        task = policies.open_task("manage.py apply_retention", policy, dry_run=dry_run)
         sweep(task)
         task.refresh_from_db()
         if task.state != TaskState.COMPLETE:

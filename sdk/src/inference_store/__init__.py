@@ -26,8 +26,9 @@ from inference_store import (
 from inference_store.client import Client, connect, get_model
 from inference_store.errors import InferenceStoreError
 from inference_store.frames import to_pandas
+from inference_store.model_calls import Answer
 from inference_store.retries import Retries
-from inference_store.serving import Answer, Model
+from inference_store.serving import Model
 from inference_store.version import __version__
 
 __all__ = [

@@ -10,32 +10,18 @@ import httpx2
 
 from inference_store import connection
 from inference_store.forks import GivenTransport, PerProcess
-from inference_store.namespaces import (
-    Datasets,
-    DeletedInferences,
-    Erasures,
-    ExportSchedules,
-    ExportTasks,
-    GroundTruths,
-    Inferences,
-    MetadataValues,
-    Protection,
-    QualityFigures,
-    Registration,
-    RetentionPolicies,
-    RetentionTasks,
-    Uploads,
-)
-from inference_store.platform.namespaces import InferenceServices, InferenceSessions
+from inference_store.models.registering import Model as RegisteredModel
+from inference_store.models.registering import fetch_model
+from inference_store.namespaces import Namespaces
 from inference_store.requests import Call, Pause, Plan
 from inference_store.retries import Retries
-from inference_store.serving import Model, fetch_model
+from inference_store.serving import Model
 from inference_store.transport import Attempt, read
 
 T = TypeVar("T")
 
 
-class Client:
+class Client(Namespaces):
     """A connection to a store: the modules of this package as attributes.
 
     ``Client().inference.count_inferences(…)`` is ``inference.count_inferences(…)`` with
@@ -56,6 +42,7 @@ class Client:
         sleep: a function that waits the given seconds between tries, for tests.
 
     Raises:
+        TypeError: the URL or the token is not a text.
         ValueError: the URL is not valid, or no header can hold the token.
     """
 
@@ -77,26 +64,15 @@ class Client:
         self._pool = PerProcess(self._open_pool)
         self._is_closed = False
         self._pool.get()  # made now, before threads could each make one of their own
-        self.inference = Inferences(self)
-        self.metadata = MetadataValues(self)
-        self.register = Registration(self)
-        self.retention_policy = RetentionPolicies(self)
-        self.retention_task = RetentionTasks(self)
-        self.export_task = ExportTasks(self)
-        self.upload = Uploads(self)
-        self.dataset = Datasets(self)
-        self.ground_truth = GroundTruths(self)
-        self.quality = QualityFigures(self)
-        self.inferenceservices = InferenceServices(self)
-        self.inferencesessions = InferenceSessions(self)
-        self.erasure = Erasures(self)
-        self.export_schedule = ExportSchedules(self)
-        self.deleted = DeletedInferences(self)
-        self.protection = Protection(self)
+        super().__init__(self)
 
     def get_model(self, model_id: str) -> Model:
         """Return the model to call, as ``inference_store.get_model`` does, with this client."""
-        return Model(self, self.send(fetch_model(model_id)))
+        return self.serve(self.send(fetch_model(model_id)))
+
+    def serve(self, resource: RegisteredModel) -> Model:
+        """Return the model to call, of a registered model that was fetched before."""
+        return Model(self, resource)
 
     def run(self, plan: Plan[T]) -> T:
         """Send one call, or several as steps, and return their result."""
@@ -107,11 +83,13 @@ class Client:
             try:
                 step = plan.send(answer)
             except StopIteration as end:
-                return end.value  # type: ignore[no-any-return]
+                result: T = end.value
+                return result
+            answer = None
             if isinstance(step, Pause):
-                answer = self._sleep(step.seconds)
+                self._sleep(step.seconds)
             else:
-                answer = self.send(step)
+                answer = self.run(step)
 
     def send(self, call: Call[T]) -> T:
         """Send one call, retry it where that is allowed, and return what its answer means."""
@@ -169,6 +147,7 @@ def connect(url: str | None = None, token: str | None = None, **options: Any) ->
         The client. It may be kept and used on its own.
 
     Raises:
+        TypeError: the URL or the token is not a text.
         ValueError: the URL is not valid, or no header can hold the token.
     """
     if connection.current:
@@ -192,4 +171,5 @@ def get_model(model_id: str) -> Model:
         NotFound: the store does not know the model.
         InferenceStoreError: any other failure.
     """
-    return connection.connected().get_model(model_id)
+    client = connection.get_client()
+    return Model(client, client.run(fetch_model(model_id)))

@@ -3,28 +3,24 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING
 
 from inference_store.errors import NotConnected
-
-if TYPE_CHECKING:
-    from inference_store.aio.client import AsyncClient
-    from inference_store.client import Client
+from inference_store.sender import AsyncSender, Sender
 
 DEFAULT_URL = "http://127.0.0.1:8000"
 
-current: Client | None = None
-current_async: AsyncClient | None = None
+current: Sender | None = None
+current_async: AsyncSender | None = None
 
 
-def connected() -> Client:
+def get_client() -> Sender:
     """Return the client of ``connect()``. Raises ``NotConnected`` before it was called."""
     if current is None:
         raise NotConnected("Call inference_store.connect() first.")
     return current
 
 
-def connected_async() -> AsyncClient:
+def get_async_client() -> AsyncSender:
     """Return the client of ``aio.connect()``. Raises ``NotConnected`` before it was called."""
     if current_async is None:
         raise NotConnected("Call inference_store.aio.connect() first.")
@@ -32,18 +28,37 @@ def connected_async() -> AsyncClient:
 
 
 def url_and_token(url: str | None, token: str | None) -> tuple[str, str | None]:
-    """Return URL and token: as given, else of the environment, else of the local store."""
+    """Return URL and token: as given, else of the environment, else of the local store.
+
+    Raises ``TypeError`` for what is no text, and ``ValueError`` for what is no URL or token.
+    """
     url = url or os.environ.get("ISTORE_URL") or DEFAULT_URL
-    return _plain_url(url), _plain_token(token or os.environ.get("ISTORE_TOKEN"))
+    token = token or os.environ.get("ISTORE_TOKEN")
+    return _plain_url(url), plain_token(token or "") or None
+
+
+def plain_token(token: str) -> str:
+    """Return the token without the line end of a file, and without ``Bearer`` of a header.
+
+    Raises ``ValueError`` where no HTTP header can hold the token. The message does not
+    repeat the token.
+    """
+    _check_text("token", token)
+    scheme, _, rest = token.strip().partition(" ")
+    plain = rest.strip() if scheme.lower() == "bearer" else token.strip()
+    if not (plain.isascii() and plain.isprintable()):
+        raise ValueError("The token holds characters that no token has.")
+    return plain
 
 
 def _plain_url(url: str) -> str:
-    """The URL as requests begin with it.
+    """Return the URL as requests begin with it.
 
-    Raises ``ValueError`` for what is no URL, which repeats nothing that may be a secret:
-    a token in the place of the URL, or a password in it. A password there would be sent
-    in the place of the token.
+    Raises ``ValueError`` for what is no URL. The message repeats nothing that may be a
+    secret: a token in place of the URL, or a password in it. A password there would be sent
+    in place of the token.
     """
+    _check_text("URL", url)
     url = url.strip().rstrip("/")
     if "@" in url.split("://")[-1].split("/")[0]:
         raise ValueError(
@@ -56,13 +71,6 @@ def _plain_url(url: str) -> str:
     return f"{scheme.lower()}://{rest}"
 
 
-def _plain_token(token: str | None) -> str | None:
-    """Return the token without the line end that files and shells leave behind it.
-
-    Raises ``ValueError`` where no HTTP header can hold the token. The message does not
-    repeat the token.
-    """
-    token = (token or "").strip()
-    if not (token.isascii() and token.isprintable()):
-        raise ValueError("The token holds characters that no token has.")
-    return token or None
+def _check_text(name: str, value: object) -> None:
+    if not isinstance(value, str):
+        raise TypeError(f"The {name} is a str, not {type(value).__name__}.")

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 
 from inference_store.binding import blocking
 from inference_store.models import BaseInferenceFilter, Condition, DeletedInference
-from inference_store.models.queries import chosen
+from inference_store.models.queries import selection_body
 from inference_store.pages import Page, page_of
-from inference_store.requests import Call, Steps, document, post
+from inference_store.requests import Call, Steps, json_object, post
 
 
 @blocking
@@ -41,7 +41,7 @@ def filter_deleted_inferences(
     """
     body: dict[str, object] = {"limit": limit}
     if filter_ is not None or tree is not None or query is not None:
-        body |= chosen(filter_ or BaseInferenceFilter(), tree, query)
+        body |= selection_body(filter_ or BaseInferenceFilter(), tree, query)
     if cursor is not None:
         body["cursor"] = cursor
     return post(
@@ -134,7 +134,7 @@ def _which(
         raise ValueError("Say which: inference_ids, or a filter.")
     if inference_ids is not None:
         return {"inference_ids": list(inference_ids)}
-    return dict(chosen(filter_ or BaseInferenceFilter(), tree, query))
+    return dict(selection_body(filter_ or BaseInferenceFilter(), tree, query))
 
 
 def _until_done(
@@ -142,15 +142,15 @@ def _until_done(
 ) -> Steps[int]:
     count: int = 0
     while True:
-        told = yield post(
+        step = yield post(
             "models",
             model_id,
             "deleted",
             act,
             body=which | {"dry_run": dry_run},
-            read=document,
+            read=json_object,
             may_repeat=True,
         )
-        count += told["count"]
-        if not told["more"]:
+        count += step["count"]
+        if not step["more"]:
             return count

@@ -43,26 +43,26 @@ def download(
     Raises:
         DownloadFailed: the task has no archive, or its bytes are not those written.
     """
-    link = link_of(task)
+    link = archive_url(task)
     with (
-        arriving(task, path, advance) as take,
+        receive_archive(task, path, advance) as take,
         httpx2.Client(timeout=TIMEOUT_SECONDS, transport=transport) as client,
         client.stream("GET", link) as response,
     ):
-        check(response)
+        check_response(response)
         for chunk in response.iter_bytes():
             take(chunk)
     return path
 
 
-def link_of(task: ExportTask | DatasetArchive) -> str:
+def archive_url(task: ExportTask | DatasetArchive) -> str:
     """Return the archive's URL. It is signed, so the token is not sent with it."""
     if not task.presigned_url:
         raise DownloadFailed(f"The export {task.id} has no archive ({task.state}).")
     return task.presigned_url
 
 
-def check(response: httpx2.Response) -> None:
+def check_response(response: httpx2.Response) -> None:
     """Raise DownloadFailed unless the body of this response is the archive."""
     if response.status_code != 200:
         raise DownloadFailed(
@@ -72,7 +72,7 @@ def check(response: httpx2.Response) -> None:
 
 
 @contextmanager
-def arriving(
+def receive_archive(
     task: ExportTask | DatasetArchive, path: Path, advance: Callable[[int], None]
 ) -> Iterator[Callable[[bytes], None]]:
     """Yield a function that takes the chunks; afterwards the file is checked and moved.

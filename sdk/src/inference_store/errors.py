@@ -40,8 +40,8 @@ class InferenceStoreError(Exception):
         self.retry_after = retry_after
 
     def __str__(self) -> str:
-        said = " ".join(str(each) for each in (self.status, self.code) if each)
-        return f"{self.detail} ({said})" if said else self.detail
+        status = " ".join(str(part) for part in (self.status, self.code) if part)
+        return f"{self.detail} ({status})" if status else self.detail
 
 
 class NotConnected(InferenceStoreError):
@@ -108,15 +108,15 @@ def error_of(
     response: httpx2.Response, retry_after: float | None = None
 ) -> InferenceStoreError:
     """Return the exception for a response with a status of 300 or more."""
-    status, told = response.status_code, problem_of(response)
+    status, problem = response.status_code, problem_of(response)
     default = ServerError if status >= 500 else InferenceStoreError
-    errors = told.get("errors")
+    errors = problem.get("errors")
     return BY_STATUS.get(status, default)(
-        _sentence(response, told),
+        _sentence(response, problem),
         status=status,
-        code=_text(told.get("code")),
+        code=_text(problem.get("code")),
         errors=errors if isinstance(errors, list) else None,
-        request_id=_text(told.get("request_id"))
+        request_id=_text(problem.get("request_id"))
         or response.headers.get("x-request-id"),
         retry_after=retry_after,
     )
@@ -125,16 +125,16 @@ def error_of(
 def problem_of(response: httpx2.Response) -> dict[str, Any]:
     """Return the JSON object of the body, such as a problem; {} if the body is none."""
     try:
-        told = json.loads(response.content)
+        problem = json.loads(response.content)
     except ValueError:
         return {}
-    return told if isinstance(told, dict) else {}
+    return problem if isinstance(problem, dict) else {}
 
 
-def _sentence(response: httpx2.Response, told: dict[str, Any]) -> str:
+def _sentence(response: httpx2.Response, problem: dict[str, Any]) -> str:
     """Return the detail of a problem, or the error member of an answer of the proxy."""
-    said = _text(told.get("detail")) or _text(told.get("error"))
-    return said or response.reason_phrase or "The store refused."
+    detail = _text(problem.get("detail")) or _text(problem.get("error"))
+    return detail or response.reason_phrase or "The store refused."
 
 
 def _text(value: Any) -> str | None:

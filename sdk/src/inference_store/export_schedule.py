@@ -28,9 +28,9 @@ def create_export_schedule(
     Returns:
         The schedule.
 
-        Raises:
-            NotFound: the model is not registered.
-            Conflict: ``export-place-taken`` or ``export-schedule-exists``, another schedule
+    Raises:
+        NotFound: the model is not registered.
+        Conflict: ``export-place-taken`` or ``export-schedule-exists``, another schedule
             of the model has that place or that name.
         ValidationError: a filter, the destination or the prefix is not valid.
         InferenceStoreError: any other failure.

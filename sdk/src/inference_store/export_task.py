@@ -34,8 +34,8 @@ def create_export_task(
     Returns:
         The task. A worker carries it out; ``get_export_task`` returns its progress.
 
-        Raises:
-            NotFound: the model is not registered.
+    Raises:
+        NotFound: the model is not registered.
         ValidationError: a filter is not valid.
         InferenceStoreError: any other failure.
     """

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from inference_store.models import Inference, Metadata
 
 if TYPE_CHECKING:
-    import pandas  # type: ignore[import-untyped]
+    import pandas
 
 READERS: dict[str, Callable[[str], Any]] = {
     "int": int,
@@ -49,7 +49,7 @@ def to_pandas(inferences: Iterable[Inference]) -> pandas.DataFrame:
     except ImportError as error:
         message = "to_pandas needs pandas: pip install 'inference-store[pandas]'"
         raise ImportError(message) from error
-    return pandas.DataFrame([_row(each) for each in inferences])
+    return pandas.DataFrame([_row(inference) for inference in inferences])
 
 
 def _row(inference: Inference) -> dict[str, Any]:
@@ -59,8 +59,8 @@ def _row(inference: Inference) -> dict[str, Any]:
     point = inference.data_coordinates
     row["latitude"] = point.latitude if point else None
     row["longitude"] = point.longitude if point else None
-    for each in inference.metadata or ():
-        row[f"metadata.{each.key}"] = _value(each)
+    for metadata in inference.metadata or ():
+        row[f"metadata.{metadata.key}"] = _value(metadata)
     return row
 
 

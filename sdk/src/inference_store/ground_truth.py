@@ -1,6 +1,6 @@
 """Ground truth: give it to inferences one by one or in files, read it, delete it.
 
-One ground truth is called *an actual*, as in the API.
+The API calls one ground truth *an actual*, so some names here do, too.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from typing import Any
 
 import httpx2
 
+from inference_store.batches import batches
 from inference_store.binding import blocking
 from inference_store.errors import InferenceStoreError, ValidationError
 from inference_store.models import (
@@ -33,15 +34,14 @@ from inference_store.requests import (
     Steps,
     at,
     delete,
-    document,
     get,
+    json_object,
     member_or,
     one,
     put,
-    written,
 )
 
-MOST_LINES, MOST_BYTES = 10_000, 4 * 1024 * 1024
+LINES_LIMIT = 10_000  # ground truths in one request
 COMPLETE, FAILED, ENDED = "complete", "failed", ("failed", "stopped")
 FIRST_WAIT, LONGEST_WAIT = 0.2, 5.0  # seconds between two polls of a task
 KINDS = {
@@ -72,9 +72,9 @@ def put_ground_truth(
 
     Parameters:
         model_id: the model of the inference.
-        inference_id: the id of the inference. If it is not stored yet, the actual waits
+        inference_id: the id of the inference. If it is not stored yet, the ground truth waits
             and is joined when the inference arrives.
-        request_body: the actual.
+        request_body: the ground truth.
 
     Returns:
         The stored ground truth; its ``state`` is ``joined`` or ``waiting``.
@@ -82,7 +82,7 @@ def put_ground_truth(
     Raises:
         NotFound: the model is not registered.
         Conflict: ``inference-deleted``, the inference was removed.
-        ValidationError: the form of the actual does not fit the model's task.
+        ValidationError: the form of the ground truth does not fit the model's task.
         InferenceStoreError: any other failure.
     """
     return put(
@@ -101,7 +101,7 @@ def get_ground_truth(model_id: str, inference_id: str) -> Call[GroundTruth | Non
         inference_id: its id.
 
     Returns:
-        The actual; None if the inference has none.
+        The ground truth; None if the inference has none.
 
     Raises:
         InferenceStoreError: any failure.
@@ -118,7 +118,7 @@ def delete_ground_truth(model_id: str, inference_id: str) -> Call[str | None]:
         inference_id: its id.
 
     Returns:
-        The inference's id; None if it had no actual.
+        The inference's id; None if it had no ground truth.
 
     Raises:
         InferenceStoreError: any failure.
@@ -134,7 +134,7 @@ def delete_ground_truth(model_id: str, inference_id: str) -> Call[str | None]:
 def get_ground_truth_history(
     model_id: str, inference_id: str
 ) -> Call[Page[GroundTruthVersion]]:
-    """Return every actual that an inference had: the value, by whom, from when until when.
+    """Return every ground truth that an inference had: the value, by whom, from when until when.
 
     Parameters:
         model_id: its model.
@@ -155,7 +155,7 @@ def get_ground_truth_history(
 def join_ground_truth(
     model_id: str, actuals: Iterable[NewActual], *, progress: bool = False
 ) -> Steps[JoinedGroundTruth]:
-    """Join many actuals to their inferences, some thousand in each request.
+    """Join many ground truths to their inferences, some thousand in each request.
 
     Parameters:
         model_id: a registered model.
@@ -164,15 +164,15 @@ def join_ground_truth(
         progress: whether to show a progress bar (on a terminal).
 
     Returns:
-        The counts and the first refusals. One refused actual does not stop the others.
+        The counts and the first refusals. One refused ground truth does not stop the others.
 
-        Raises:
-            NotFound: the model is not registered.
-            InferenceStoreError: any other failure. Repeating the call is safe.
+    Raises:
+        NotFound: the model is not registered.
+        InferenceStoreError: any other failure. Repeating the call is safe.
     """
     total = JoinedGroundTruth()
     with Bar(progress) as bar:
-        for lines in _batches(actuals):
+        for lines in batches(actuals, LINES_LIMIT):
             total += yield _join(model_id, b"".join(lines), "ndjson")
             bar.advance(len(lines))
     return total
@@ -189,7 +189,7 @@ def upload_ground_truth(
     ignore_unknown: bool = False,
     join_by: str | None = None,
 ) -> Steps[JoinedGroundTruth]:
-    """Join the actuals of a file to their inferences, and wait until that is done.
+    """Join the ground truth of a file to their inferences, and wait until that is done.
 
     The store joins a small file at once. A worker joins a larger one, and this function
     polls its task until it ends.
@@ -209,40 +209,46 @@ def upload_ground_truth(
             or metadata.<key>.
 
     Returns:
-        The counts and the first refusals. One refused actual does not stop the others.
+        The counts and the first refusals. One refused ground truth does not stop the others.
 
-        Raises:
-            ValueError: neither the name nor ``form`` says what kind of file it is.
-            NotFound: the model is not registered.
-            ValidationError: the file cannot be read; nothing was changed.
-            InferenceStoreError: any other failure. Repeating the call is safe.
+    Raises:
+        ValueError: neither the name nor ``form`` says what kind of file it is.
+        NotFound: the model is not registered.
+        ValidationError: the file cannot be read; nothing was changed.
+        InferenceStoreError: any other failure. Repeating the call is safe.
     """
     path = Path(file)
     name = path.name.lower().removesuffix(".gz")
-    said = form or SUFFIXES.get(Path(name).suffix)
-    if said not in KINDS:
-        raise ValueError(f"{path.name} is none of {', '.join(KINDS)}: say which.")
-    asked = {"delimiter": delimiter, "missing": missing, "join_by": join_by}
-    parameters = {name: value for name, value in asked.items() if value is not None}
-    if ignore_unknown:
-        parameters["ignore_unknown"] = "true"
+    kind = form or SUFFIXES.get(Path(name).suffix)
+    if kind not in KINDS:
+        forms = ", ".join(KINDS)
+        raise ValueError(
+            f"The name {path.name} does not show a form: say which of {forms}."
+        )
+    parameters = {
+        "delimiter": delimiter,
+        "missing": missing,
+        "join_by": join_by,
+        "ignore_unknown": ignore_unknown,
+    }
     content = _pack(path) if path.is_dir() else path.read_bytes()
-    told = yield _join(model_id, content, said, _joined_or_task, parameters)
+    joined = yield _join(model_id, content, kind, _joined_or_task, parameters)
     wait = FIRST_WAIT
-    while not isinstance(told, JoinedGroundTruth):
-        if told["state"] in ENDED:
-            kind = ValidationError if told["state"] == FAILED else InferenceStoreError
-            raise kind(f"The file was not joined: {told['reason']}")
+    while not isinstance(joined, JoinedGroundTruth):
+        if joined["state"] in ENDED:
+            failed = joined["state"] == FAILED
+            error = ValidationError if failed else InferenceStoreError
+            raise error(f"The file was not joined: {joined['reason']}")
         yield Pause(wait)
         wait = min(2 * wait, LONGEST_WAIT)
-        task = ("models", model_id, "ground-truth-files", told["id"])
-        told = yield get(*task, read=_joined_or_task)
-    return told
+        task = ("models", model_id, "ground-truth-files", joined["id"])
+        joined = yield get(*task, read=_joined_or_task)
+    return joined
 
 
 @blocking
 def count_ground_truth(model_id: str) -> Call[GroundTruthCounts | None]:
-    """Return how many inferences of a model have an actual, and how many actuals wait.
+    """Return how many inferences of a model have a ground truth, and how many ground truths wait.
 
     Parameters:
         model_id: the model.
@@ -259,13 +265,13 @@ def count_ground_truth(model_id: str) -> Call[GroundTruthCounts | None]:
 
 @blocking
 def list_pending_ground_truth(model_id: str) -> Call[list[PendingGroundTruth]]:
-    """Return the oldest 1000 of the actuals that wait for their inference.
+    """Return the oldest 1000 of the ground truths that wait for their inference.
 
     Parameters:
         model_id: the model.
 
     Returns:
-        A list. Each has what it waits for (``awaited``), the actual, by whom and when.
+        A list. Each has what it waits for (``awaited``), the ground truth, by whom and when.
 
     Raises:
         NotFound: the model is not registered.
@@ -273,24 +279,10 @@ def list_pending_ground_truth(model_id: str) -> Call[list[PendingGroundTruth]]:
     """
 
     def read(response: httpx2.Response) -> list[PendingGroundTruth]:
-        results = document(response)["results"]
-        return [PendingGroundTruth.model_validate(each) for each in results]
+        results = json_object(response)["results"]
+        return [PendingGroundTruth.model_validate(item) for item in results]
 
     return get("models", model_id, "ground-truth", "pending", read=read)
-
-
-def _batches(actuals: Iterable[NewActual]) -> Iterable[list[bytes]]:
-    lines: list[bytes] = []
-    length = 0
-    for each in actuals:
-        line = written(each) + b"\n"
-        if lines and (len(lines) == MOST_LINES or length + len(line) > MOST_BYTES):
-            yield lines
-            lines, length = [], 0
-        lines.append(line)
-        length += len(line)
-    if lines:
-        yield lines
 
 
 def _pack(folder: Path) -> bytes:
@@ -304,10 +296,10 @@ def _pack(folder: Path) -> bytes:
 
 
 def _joined_or_task(response: httpx2.Response) -> JoinedGroundTruth | dict[str, Any]:
-    told = document(response)
-    if "state" in told and told["state"] != COMPLETE:
-        return told
-    return JoinedGroundTruth.model_validate(told["joined"] if "state" in told else told)
+    body = json_object(response)
+    if "state" in body and body["state"] != COMPLETE:
+        return body
+    return JoinedGroundTruth.model_validate(body["joined"] if "state" in body else body)
 
 
 def _join(
@@ -315,7 +307,7 @@ def _join(
     content: bytes,
     form: str,
     read: Reader[Any] = one(JoinedGroundTruth),  # noqa: B008 a value, made once
-    parameters: Mapping[str, str] | None = None,
+    parameters: Mapping[str, Any] | None = None,
 ) -> Call[Any]:
     return Call(
         "POST",

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 
-from inference_store import connection, pagination
 from inference_store.batches import batches, read_results
-from inference_store.binding import blocking, plan_of
+from inference_store.binding import blocking, iterating, plan_of
 from inference_store.models import (
     BaseInferenceFilter,
     BatchResult,
@@ -16,11 +15,22 @@ from inference_store.models import (
     NewInferenceAndMetadataCollection,
     NewInferenceStorageRequest,
 )
-from inference_store.models.queries import chosen
+from inference_store.models.queries import selection_body
 from inference_store.pages import Page, page_of
+from inference_store.pagination import Pages
 from inference_store.progress import Bar
-from inference_store.requests import Call, Steps, at, delete, get, member, one, post
-from inference_store.upload import put_bytes, upload_data
+from inference_store.requests import (
+    Call,
+    Plan,
+    Steps,
+    at,
+    delete,
+    get,
+    member,
+    one,
+    post,
+)
+from inference_store.upload import put_upload, upload_data
 
 
 @blocking
@@ -111,6 +121,7 @@ def list_inferences(
     return get(*_of(model_id), read=page_of(Inference), parameters=given)
 
 
+@iterating
 def iter_inferences(
     model_id: str,
     request_body: NewGetInferencesRequest | None = None,
@@ -118,7 +129,7 @@ def iter_inferences(
     *,
     progress: bool = False,
     fields: Sequence[str] = (),
-) -> Iterator[Inference]:
+) -> Pages[Inference]:
     """Return an iterator over all inferences that match, fetched page by page as needed.
 
     Parameters:
@@ -139,9 +150,14 @@ def iter_inferences(
         ValidationError: a filter is not valid.
         InferenceStoreError: any other failure, while iterating.
     """
-    return pagination.walk(
-        connection.connected(), model_id, request_body, page_size, progress, fields
-    )
+    request = (request_body or NewGetInferencesRequest()).with_page(limit=page_size)
+
+    def page(cursor: str | None) -> Plan[Page[Inference]]:
+        here = request.with_page(cursor=cursor, offset=None) if cursor else request
+        return plan_of(filter_inferences)(model_id, here, fields=fields)
+
+    count = plan_of(count_inferences)(model_id, request) if progress else None
+    return Pages(page, count)
 
 
 @blocking
@@ -213,11 +229,11 @@ def create_inference(
     Returns:
         The stored inference; the one stored before if it has the same content.
 
-        Raises:
-            NotFound: the model is not registered.
-            Conflict: ``inference-exists``, this id has an inference with other content;
-                ``inference-deleted``, an inference of this id was deleted recently.
-            ValidationError: something in it is not valid; ``errors`` says what.
+    Raises:
+        NotFound: the model is not registered.
+        Conflict: ``inference-exists``, this id has an inference with other content;
+            ``inference-deleted``, an inference of this id was deleted recently.
+        ValidationError: something in it is not valid; ``errors`` says what.
         InferenceStoreError: any other failure.
     """
     return post(
@@ -310,7 +326,7 @@ def create_inference_storage_request(
     if data is not None:
         grant = yield plan_of(upload_data)(model_id)
         content = data.encode() if isinstance(data, str) else data
-        yield put_bytes(grant.data_presigned_url, content, grant.headers)
+        yield plan_of(put_upload)(grant, content)
         key = grant.data_storage_key
     request = NewInferenceStorageRequest(
         model_id=model_id,
@@ -411,7 +427,7 @@ def bulk_delete_inferences(
     return post(
         *_of(model_id),
         "delete",
-        body=chosen(filter_, tree, query) | {"dry_run": False},
+        body=selection_body(filter_, tree, query) | {"dry_run": False},
         read=member("deleted_inference_ids"),
     )
 

@@ -17,7 +17,7 @@ from inference_store.models import (
     NewExtendedMetadataRequest,
     NewGetMetadataStatisticsRequest,
 )
-from inference_store.models.queries import chosen
+from inference_store.models.queries import selection_body
 from inference_store.pages import Page, page_of
 from inference_store.requests import (
     Call,
@@ -114,8 +114,8 @@ def bulk_add_metadata(
         ValidationError: a filter or value is not valid.
         InferenceStoreError: any other failure.
     """
-    body = chosen(filter_, tree, query) | {
-        "metadata": [each.model_dump(mode="json") for each in metadata],
+    body = selection_body(filter_, tree, query) | {
+        "metadata": [item.model_dump(mode="json") for item in metadata],
         "replace": replace,
     }
     return post(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from numbers import Integral, Real
 from typing import Any
 
@@ -30,7 +30,7 @@ def items(
     """Return the items of a mapping; a list of items is returned as it is."""
     if isinstance(custom_metadata, Mapping):
         return [item(key, value) for key, value in custom_metadata.items()]
-    return [dict(each) for each in custom_metadata]
+    return [dict(given) for given in custom_metadata]
 
 
 def standard_value(key: str, value: Any) -> float | str:
@@ -47,10 +47,10 @@ def standard_value(key: str, value: Any) -> float | str:
 
 def list_text(values: Iterable[Any]) -> str | None:
     """Return the text of values for the operator ``in``, or None if there are none."""
-    written = [_escape(each if isinstance(each, str) else str(each)) for each in values]
+    texts = [_escape(v if isinstance(v, str) else str(v)) for v in values]
     # One empty text: "[]" would be no value at all, and twice the same is one.
-    written = ["", ""] if written == [""] else written
-    return f"[{', '.join(written)}]" if written else None
+    texts = ["", ""] if texts == [""] else texts
+    return f"[{', '.join(texts)}]" if texts else None
 
 
 def text_of_type(value: Any, kind: str) -> str:
@@ -64,8 +64,9 @@ def text_of_type(value: Any, kind: str) -> str:
         raise ValueError(f"{value!r} is not a value of the type {kind}.")
     if kind == "string":
         return str(value)
+    parse: Callable[[Any], float] = float if kind == "float" else int
     try:
-        number = float(value) if kind == "float" else int(value)
+        number = parse(value)
     except (ValueError, OverflowError):
         raise ValueError(f"{value!r} is not a value of the type {kind}.") from None
     is_whole = kind == "int" and (isinstance(value, str) or number == value)
@@ -111,8 +112,8 @@ def _escape(value: str) -> str:
     """Return the value with a backslash before delimiters and before its outer blanks."""
     last = len(value) - 1
     return "".join(
-        f"\\{each}"
-        if each in SPECIAL or (each in BLANKS and place in (0, last))
-        else each
-        for place, each in enumerate(value)
+        f"\\{letter}"
+        if letter in SPECIAL or (letter in BLANKS and index in (0, last))
+        else letter
+        for index, letter in enumerate(value)
     )

@@ -7,7 +7,7 @@ from typing import TypeVar
 
 import httpx2
 
-from inference_store.requests import M, Reader, document
+from inference_store.requests import M, Reader, json_object
 
 T = TypeVar("T")
 
@@ -28,8 +28,8 @@ def page_of(model: type[M]) -> Reader[Page[M]]:
     """Return a function that reads ``{"results": […], "next": …}`` as a page of the model."""
 
     def read(response: httpx2.Response) -> Page[M]:
-        told = document(response)
-        results = [model.model_validate(each) for each in told["results"]]
-        return Page(results, told.get("next"))
+        page = json_object(response)
+        results = [model.model_validate(item) for item in page["results"]]
+        return Page(results, page.get("next"))
 
     return read

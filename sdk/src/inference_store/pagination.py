@@ -2,64 +2,56 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator, Sequence
-from typing import TYPE_CHECKING
+from collections.abc import AsyncIterator, Callable, Iterator
+from dataclasses import dataclass
+from typing import Generic, TypeVar
 
-from inference_store.models import Inference, NewGetInferencesRequest
+from inference_store.pages import Page
 from inference_store.progress import Bar
+from inference_store.requests import Plan
+from inference_store.sender import AsyncSender, Sender
 
-if TYPE_CHECKING:
-    from inference_store.aio.client import AsyncClient
-    from inference_store.client import Client
+T = TypeVar("T")
 
 
-def walk(
-    client: Client,
-    model_id: str,
-    request_body: NewGetInferencesRequest | None,
-    page_size: int,
-    progress: bool,
-    fields: Sequence[str] = (),
-) -> Iterator[Inference]:
-    """Yield every inference that matches, by a blocking client."""
-    request = _first(request_body, page_size).with_fields(fields)
-    store = client.inference
-    total = store.count_inferences(model_id, request) if progress else None
-    with Bar(progress, total) as bar:
+@dataclass(frozen=True)
+class Pages(Generic[T]):
+    """All pages of a query: ``page(cursor)`` builds the call of one, the first without cursor.
+
+    ``count`` is the call that returns the total for a progress bar; without it none is shown.
+    """
+
+    page: Callable[[str | None], Plan[Page[T]]]
+    count: Plan[int] | None = None
+
+
+def walk(sender: Sender, pages: Pages[T]) -> Iterator[T]:
+    """Yield the items of all pages, by a blocking client."""
+    total = None if pages.count is None else sender.run(pages.count)
+    with Bar(pages.count is not None, total) as bar:
+        cursor = None
         while True:
-            page = store.filter_inferences(model_id, request)
-            for inference in page:
-                yield inference
+            page = sender.run(pages.page(cursor))
+            for item in page:
+                yield item
                 bar.advance()
-            if page.next is None:
+            cursor = page.next
+            if cursor is None:
                 return
-            request = request.paged(cursor=page.next, offset=None)
 
 
-async def walk_async(
-    client: AsyncClient,
-    model_id: str,
-    request_body: NewGetInferencesRequest | None,
-    page_size: int,
-    progress: bool,
-    fields: Sequence[str] = (),
-) -> AsyncIterator[Inference]:
-    """Yield every inference that matches, by an asynchronous client."""
-    request = _first(request_body, page_size).with_fields(fields)
-    store = client.inference
-    total = await store.count_inferences(model_id, request) if progress else None
-    with Bar(progress, total) as bar:
+async def walk_async(sender: AsyncSender, pages: Pages[T]) -> AsyncIterator[T]:
+    """Yield the items of all pages, by an asynchronous client."""
+    total: int | None = None
+    if pages.count is not None:
+        total = await sender.run(pages.count)
+    with Bar(pages.count is not None, total) as bar:
+        cursor = None
         while True:
-            page = await store.filter_inferences(model_id, request)
-            for inference in page:
-                yield inference
+            page = await sender.run(pages.page(cursor))
+            for item in page:
+                yield item
                 bar.advance()
-            if page.next is None:
+            cursor = page.next
+            if cursor is None:
                 return
-            request = request.paged(cursor=page.next, offset=None)
-
-
-def _first(
-    request_body: NewGetInferencesRequest | None, page_size: int
-) -> NewGetInferencesRequest:
-    return (request_body or NewGetInferencesRequest()).paged(limit=page_size)

@@ -8,8 +8,8 @@ import httpx2
 
 from inference_store.binding import blocking
 from inference_store.models import BaseInferenceFilter, Condition, ProtectionResult
-from inference_store.models.queries import chosen
-from inference_store.requests import Call, Steps, document, post, put
+from inference_store.models.queries import selection_body
+from inference_store.requests import Call, Steps, json_object, post, put
 
 
 class InputExpiredWarning(UserWarning):
@@ -32,9 +32,9 @@ def protect_inference(
         Whether it is protected now. An ``InputExpiredWarning`` is issued if its input
         was removed before: then only the record is kept.
 
-        Raises:
-            NotFound: there is no such model or inference.
-            Conflict: ``being-removed``, retention is removing it already.
+    Raises:
+        NotFound: there is no such model or inference.
+        Conflict: ``being-removed``, retention is removing it already.
         InferenceStoreError: any other failure.
     """
     return put(
@@ -49,10 +49,10 @@ def protect_inference(
 
 
 def _is_protected(response: httpx2.Response) -> bool:
-    told = document(response)
-    is_protected = bool(told["is_protected"])
-    if is_protected and (at := told.get("input_expired_at")):
-        message = f"The input of {told['inference_id']} expired at {at}: the record alone is kept."
+    body = json_object(response)
+    is_protected = bool(body["is_protected"])
+    if is_protected and (at := body.get("input_expired_at")):
+        message = f"The input of {body['inference_id']} expired at {at}: only the record is kept."
         warnings.warn(message, InputExpiredWarning, stacklevel=2)
     return is_protected
 
@@ -88,26 +88,26 @@ def protect_inferences(
         ValidationError: a filter is not valid.
         InferenceStoreError: any other failure. Repeat the call to continue after it.
     """
-    body = chosen(filter_, tree, query) | {
+    body = selection_body(filter_, tree, query) | {
         "is_protected": is_protected,
         "reason": reason,
         "dry_run": dry_run,
     }
     count = being_removed = expired = 0
     while True:
-        told = yield post(
+        step = yield post(
             "models",
             model_id,
             "inferences",
             "protection",
             body=body,
-            read=document,
+            read=json_object,
             may_repeat=True,
         )
-        count += told["count"]
-        being_removed = max(being_removed, told["being_removed"])
-        expired += told.get("input_expired", 0)
-        if not told["more"]:
+        count += step["count"]
+        being_removed = max(being_removed, step["being_removed"])
+        expired += step.get("input_expired", 0)
+        if not step["more"]:
             return ProtectionResult(
                 count=count,
                 being_removed=being_removed,

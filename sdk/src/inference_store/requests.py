@@ -63,7 +63,8 @@ class Pause:
     seconds: float
 
 
-Steps = Generator[Call[Any] | Pause, Any, T]
+# A step may be steps of its own: the result of each is sent into the generator.
+Steps = Generator[Call[Any] | Pause | Generator[Any, Any, Any], Any, T]
 Plan = Call[T] | Steps[T]
 
 
@@ -94,7 +95,7 @@ def _with_body(
     method: str, path: tuple[str, ...], body: Json, read: Reader[T], **more: Any
 ) -> Call[T]:
     headers = {"Content-Type": "application/json", **more.pop("headers", {})}
-    return Call(method, at(*path), read, written(body), headers=headers, **more)
+    return Call(method, at(*path), read, encode_json(body), headers=headers, **more)
 
 
 def at(*path: str) -> str:
@@ -107,7 +108,7 @@ def segment(text: str) -> str:
     return quote(text, safe="") if text.strip(".") else "%2E" * len(text)
 
 
-def written(body: Json) -> bytes:
+def encode_json(body: Json) -> bytes:
     """Return the body as JSON, without fields that were not set."""
     if isinstance(body, BaseModel):
         body = body.model_dump(mode="json", exclude_none=True)
@@ -116,34 +117,34 @@ def written(body: Json) -> bytes:
 
 def one(model: type[M]) -> Reader[M]:
     """Return a function that reads a JSON object as the model."""
-    return lambda response: model.model_validate(document(response))
+    return lambda response: model.model_validate(json_object(response))
 
 
 def member(name: str) -> Reader[Any]:
     """Return a function that reads one member of a JSON object."""
-    return lambda response: document(response)[name]
+    return lambda response: json_object(response)[name]
 
 
 def member_or(name: str, default: str) -> Reader[str]:
     """Return a function that reads one member, or the default if the body is empty."""
 
     def read(response: httpx2.Response) -> str:
-        told = document(response) if response.content else {}
-        return str(told.get(name, default))
+        body = json_object(response) if response.content else {}
+        return str(body.get(name, default))
 
     return read
 
 
-def document(response: httpx2.Response) -> dict[str, Any]:
+def json_object(response: httpx2.Response) -> dict[str, Any]:
     """Return the JSON object of the response."""
     try:
-        told = json.loads(response.content)
+        body = json.loads(response.content)
     except ValueError:
-        told = None
-    if not isinstance(told, dict):
+        body = None
+    if not isinstance(body, dict):
         kind = response.headers.get("content-type", "nothing")
         raise UnexpectedAnswer(
             f"{response.url} answered with {kind}, not with a JSON object.",
             status=response.status_code,
         )
-    return told
+    return body

@@ -25,9 +25,9 @@ def create_retention_task(
     Returns:
         The task. A worker carries it out; ``get_retention_task`` returns its progress.
 
-        Raises:
-            NotFound: there is no such model or policy.
-            Conflict: ``task-already-active``, a task of this policy has not ended.
+    Raises:
+        NotFound: there is no such model or policy.
+        Conflict: ``task-already-active``, a task of this policy has not ended.
         InferenceStoreError: any other failure.
     """
     return post(*_of(model_id), body=request_body, read=one(RetentionTask))

@@ -2,81 +2,45 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import os
 import time
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Coroutine, Mapping
+from typing import Any, TypeVar
 from urllib.parse import unquote
 
 import httpx2
 
+from inference_store.binding import plan_of
 from inference_store.errors import InferenceStoreError, NotFound
+from inference_store.inference import get_inference
 from inference_store.metadata_text import items
-from inference_store.models import Inference, InferenceAction, TaskType
+from inference_store.model_calls import Answer, CustomMetadata, ModelCalls
+from inference_store.models import Inference, TaskType
 from inference_store.models import Model as RegisteredModel
-from inference_store.requests import Call, document, get, one, patch, segment, written
+from inference_store.requests import (
+    Call,
+    Pause,
+    Steps,
+    encode_json,
+    json_object,
+    one,
+    patch,
+    segment,
+)
+from inference_store.sender import AsyncSender, Sender
 from inference_store.tensors import input_tensor
 
-if TYPE_CHECKING:
-    from inference_store.aio.client import AsyncClient
-    from inference_store.client import Client
-
-CustomMetadata = Mapping[str, Any] | Sequence[Mapping[str, Any]] | None
+A = TypeVar("A")
 
 POLL_SECONDS = 0.05
 INFER_SECONDS = 120.0  # longer than the proxy waits for a model server
 
 
-class Answer(dict[str, Any]):
-    """The parsed V2 response of a call, a dict: ``answer["outputs"][0]["data"]``.
-
-    ``inference_ids`` are the ids of the inferences in the store, one for each part of the
-    request. ``recorded`` is whether the proxy has stored its copy durably.
-    ``record_status`` is the proxy's header, such as ``not-recorded; reason=storage-off``.
-    """
-
-    def __init__(
-        self,
-        response: Mapping[str, Any],
-        inference_ids: Sequence[str],
-        record_status: str,
-    ) -> None:
-        super().__init__(response)
-        self.inference_ids = list(inference_ids)
-        self.record_status = record_status
-
-    @property
-    def inference_id(self) -> str | list[str] | None:
-        """The id of the inference, or the list of ids if the request had several parts."""
-        ids = self.inference_ids
-        return ids if len(ids) > 1 else next(iter(ids), None)
-
-    @property
-    def recorded(self) -> bool:
-        return self.record_status.partition(";")[0].strip() == "recorded"
-
-    def _id_to_find(self) -> str:
-        """The id of the single inference. Raises if there is none to wait for."""
-        if not self.recorded:
-            raise InferenceStoreError(f"No copy was recorded: {self.record_status}.")
-        if len(self.inference_ids) != 1:
-            raise InferenceStoreError(
-                "The request had several parts: see inferences()."
-            )
-        return self.inference_ids[0]
-
-    @property
-    def outputs(self) -> list[dict[str, Any]]:
-        """The output tensors."""
-        return list(self.get("outputs") or ())
-
-
 class ModelAnswer(Answer):
     """The answer of a ``Model``, with ``inference`` to fetch the stored record."""
 
-    def __init__(self, answer: Answer, client: Client, model_id: str) -> None:
+    def __init__(self, answer: Answer, client: Sender, model_id: str) -> None:
         super().__init__(answer, answer.inference_ids, answer.record_status)
         self._client, self._model_id = client, model_id
 
@@ -91,56 +55,47 @@ class ModelAnswer(Answer):
             NotFound: it is not there yet when the wait is over.
             InferenceStoreError: no copy was recorded, or any other failure.
         """
-        return _find(self._client, self._model_id, self._id_to_find(), wait)
+        return self._client.run(_find(self._model_id, [self._recorded_id()], wait))[0]
 
     def inferences(self, wait: float = 10.0) -> list[Inference]:
         """Return the stored inferences of all parts of the request; see ``inference``."""
-        if not self.recorded:
-            raise InferenceStoreError(f"No copy was recorded: {self.record_status}.")
-        end = time.monotonic() + wait
-        return [
-            _find(self._client, self._model_id, each, end - time.monotonic())
-            for each in self.inference_ids
-        ]
+        return self._client.run(_find(self._model_id, self._recorded_ids(), wait))
 
 
 class AsyncModelAnswer(Answer):
     """The answer of an ``AsyncModel``, with ``inference`` to fetch the stored record."""
 
-    def __init__(self, answer: Answer, client: AsyncClient, model_id: str) -> None:
+    def __init__(self, answer: Answer, client: AsyncSender, model_id: str) -> None:
         super().__init__(answer, answer.inference_ids, answer.record_status)
         self._client, self._model_id = client, model_id
 
     async def inference(self, wait: float = 10.0) -> Inference:
         """Return the stored inference of this answer, as ``ModelAnswer.inference`` does."""
-        inference_id, end = self._id_to_find(), time.monotonic() + wait
-        while True:
-            found = await self._client.inference.get_inference(
-                self._model_id, inference_id
-            )
-            if found is not None:
-                return found
-            if time.monotonic() >= end:
-                raise _not_there(self._model_id, inference_id)
-            await asyncio.sleep(POLL_SECONDS)
+        steps = _find(self._model_id, [self._recorded_id()], wait)
+        return (await self._client.run(steps))[0]
+
+    async def inferences(self, wait: float = 10.0) -> list[Inference]:
+        """Return the stored inferences of all parts, as ``ModelAnswer.inferences`` does."""
+        return await self._client.run(_find(self._model_id, self._recorded_ids(), wait))
 
 
-def _find(client: Client, model_id: str, inference_id: str, wait: float) -> Inference:
+def _find(
+    model_id: str, inference_ids: list[str], wait: float
+) -> Steps[list[Inference]]:
+    """Poll until each inference is stored, for ``wait`` seconds in all, and return them."""
     end = time.monotonic() + wait
-    while True:
-        found = client.inference.get_inference(model_id, inference_id)
-        if found is not None:
-            return found
-        if time.monotonic() >= end:
-            raise _not_there(model_id, inference_id)
-        time.sleep(POLL_SECONDS)
+    stored: list[Inference] = []
+    for inference_id in inference_ids:
+        call = plan_of(get_inference)(model_id, inference_id)
+        while (inference := (yield call)) is None:
+            if time.monotonic() >= end:
+                raise NotFound(f"{inference_id!r} of {model_id!r} is not there yet.")
+            yield Pause(POLL_SECONDS)
+        stored.append(inference)
+    return stored
 
 
-def _not_there(model_id: str, inference_id: str) -> NotFound:
-    return NotFound(f"{inference_id!r} of {model_id!r} is not there yet.")
-
-
-class _Served:
+class _ServedModel(ModelCalls[A]):
     """What ``Model`` and ``AsyncModel`` share: the registered model and its requests."""
 
     def __init__(self, resource: RegisteredModel) -> None:
@@ -188,13 +143,13 @@ class _Served:
 
     def _infer(
         self,
-        action: InferenceAction,
+        action: str,
         data: Any,
         custom_metadata: CustomMetadata,
         inference_id: str | None,
     ) -> Call[Answer]:
         tensor = input_tensor(data)
-        tensor["parameters"]["action"] = action.value
+        tensor["parameters"]["action"] = action
         if custom_metadata:
             # V2 parameters can only be strings, numbers and booleans.
             tensor["parameters"]["metadata"] = json.dumps(
@@ -207,16 +162,16 @@ class _Served:
             "POST",
             f"{self.proxy_url}/v2/models/{segment(self.model_id)}/infer",
             _read_answer,
-            written(body),
+            encode_json(body),
             headers={"Content-Type": "application/json"},
             timeout=INFER_SECONDS,
         )
 
 
-class Model(_Served):
+class Model(_ServedModel[ModelAnswer]):
     """A registered model, to call through the proxy; ``get_model`` makes it."""
 
-    def __init__(self, client: Client, resource: RegisteredModel) -> None:
+    def __init__(self, client: Sender, resource: RegisteredModel) -> None:
         super().__init__(resource)
         self._client = client
 
@@ -234,69 +189,15 @@ class Model(_Served):
         """
         self.resource = self._client.run(self._settings(settings))
 
-    def predict(
-        self,
-        data: Any,
-        custom_metadata: CustomMetadata = None,
-        inference_id: str | None = None,
-    ) -> ModelAnswer:
-        """Call the model for labels, and return its answer.
-
-        Parameters:
-            data: bytes, the path of a file, a PIL image (sent as PNG), a numpy array or
-                a list of numbers (sent as FP64).
-            custom_metadata: text, number or mapping by key, stored with the inference;
-                ``latitude``, ``longitude`` and ``data_source`` become standard metadata.
-            inference_id: the id of the inference; the proxy makes one when not given.
-
-        Returns:
-            The parsed response, with ``inference_id`` and ``recorded``.
-
-        Raises:
-            NotFound: the proxy does not know the model.
-            ServerError: the model server failed, or did not answer within the timeout.
-            InferenceStoreError: any other failure.
-        """
-        return self._ask(InferenceAction.PREDICT, data, custom_metadata, inference_id)
-
-    def predict_proba(
-        self,
-        data: Any,
-        custom_metadata: CustomMetadata = None,
-        inference_id: str | None = None,
-    ) -> ModelAnswer:
-        """Call the model for the probability of each class; parameters as for ``predict``."""
-        return self._ask(
-            InferenceAction.PREDICT_PROBA, data, custom_metadata, inference_id
-        )
-
-    def detect(
-        self,
-        data: Any,
-        custom_metadata: CustomMetadata = None,
-        inference_id: str | None = None,
-    ) -> ModelAnswer:
-        """Call the model to detect objects in a picture; parameters as for ``predict``."""
-        return self._ask(InferenceAction.DETECT, data, custom_metadata, inference_id)
-
-    def embed(
-        self,
-        data: Any,
-        custom_metadata: CustomMetadata = None,
-        inference_id: str | None = None,
-    ) -> ModelAnswer:
-        """Call the model for an embedding; parameters as for ``predict``."""
-        return self._ask(InferenceAction.EMBED, data, custom_metadata, inference_id)
-
-    def _ask(self, action: InferenceAction, *asked: Any) -> ModelAnswer:
-        answer = self._client.run(self._infer(action, *asked))
+    def _call(self, action: str, *request: Any) -> ModelAnswer:
+        answer = self._client.run(self._infer(action, *request))
         return ModelAnswer(answer, self._client, self.model_id)
 
 
-class AsyncModel(_Served):
+class AsyncModel(_ServedModel[Coroutine[Any, Any, AsyncModelAnswer]]):
     """``Model`` for asyncio: its calls are awaited. ``aio.get_model`` makes it."""
 
-    def __init__(self, client: AsyncClient, resource: RegisteredModel) -> None:
+    def __init__(self, client: AsyncSender, resource: RegisteredModel) -> None:
         super().__init__(resource)
         self._client = client
 
@@ -304,61 +205,15 @@ class AsyncModel(_Served):
         """Change how the model is served, as ``Model`` does."""
         self.resource = await self._client.run(self._settings(settings))
 
-    async def predict(
-        self,
-        data: Any,
-        custom_metadata: CustomMetadata = None,
-        inference_id: str | None = None,
-    ) -> AsyncModelAnswer:
-        """Call the model for labels, as ``Model.predict`` does."""
-        return await self._ask(
-            InferenceAction.PREDICT, data, custom_metadata, inference_id
-        )
-
-    async def predict_proba(
-        self,
-        data: Any,
-        custom_metadata: CustomMetadata = None,
-        inference_id: str | None = None,
-    ) -> AsyncModelAnswer:
-        """Call the model for probabilities, as ``Model.predict_proba`` does."""
-        return await self._ask(
-            InferenceAction.PREDICT_PROBA, data, custom_metadata, inference_id
-        )
-
-    async def detect(
-        self,
-        data: Any,
-        custom_metadata: CustomMetadata = None,
-        inference_id: str | None = None,
-    ) -> AsyncModelAnswer:
-        """Call the model to detect objects, as ``Model.detect`` does."""
-        return await self._ask(
-            InferenceAction.DETECT, data, custom_metadata, inference_id
-        )
-
-    async def embed(
-        self,
-        data: Any,
-        custom_metadata: CustomMetadata = None,
-        inference_id: str | None = None,
-    ) -> AsyncModelAnswer:
-        """Call the model for an embedding, as ``Model.embed`` does."""
-        return await self._ask(
-            InferenceAction.EMBED, data, custom_metadata, inference_id
-        )
-
-    async def _ask(self, action: InferenceAction, *asked: Any) -> AsyncModelAnswer:
-        answer = await self._client.run(self._infer(action, *asked))
+    async def _call(self, action: str, *request: Any) -> AsyncModelAnswer:
+        answer = await self._client.run(self._infer(action, *request))
         return AsyncModelAnswer(answer, self._client, self.model_id)
-
-
-def fetch_model(model_id: str) -> Call[RegisteredModel]:
-    return get("models", model_id, read=one(RegisteredModel))
 
 
 def _read_answer(response: httpx2.Response) -> Answer:
     header = response.headers.get("inference-id", "")
     # The header separates the ids of several parts by commas; commas in an id are escaped.
-    ids = [unquote(each.strip()) for each in header.split(",") if each.strip()]
-    return Answer(document(response), ids, response.headers.get("inference-store", ""))
+    ids = [unquote(part.strip()) for part in header.split(",") if part.strip()]
+    return Answer(
+        json_object(response), ids, response.headers.get("inference-store", "")
+    )

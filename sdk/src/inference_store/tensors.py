@@ -77,15 +77,15 @@ def _flatten(numbers: Any) -> tuple[list[int], list[float]]:
     """Return the shape, and the numbers in row-major order."""
     if not isinstance(numbers, (list, tuple)):
         return [], [_number(numbers)]
-    if not numbers or not any(isinstance(each, (list, tuple)) for each in numbers):
-        return [len(numbers)], [_number(each) for each in numbers]
+    if not numbers or not any(isinstance(part, (list, tuple)) for part in numbers):
+        return [len(numbers)], [_number(part) for part in numbers]
     parts: Sequence[tuple[list[int], list[float]]] = [
-        _flatten(each) for each in numbers
+        _flatten(part) for part in numbers
     ]
     shapes = [shape for shape, _ in parts]
     if any(shape != shapes[0] for shape in shapes):
         raise ValueError("The lists of numbers have different lengths.")
-    return [len(parts), *shapes[0]], [each for _, flat in parts for each in flat]
+    return [len(parts), *shapes[0]], [number for _, flat in parts for number in flat]
 
 
 def _number(value: Any) -> float:

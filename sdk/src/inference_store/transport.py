@@ -149,11 +149,11 @@ def _parameters(given: Mapping[str, Any]) -> list[tuple[str, str]]:
     """Return query parameters: a list repeats the name, False and None are left out."""
     pairs = []
     for name, value in given.items():
-        for each in value if isinstance(value, (list, tuple)) else [value]:
-            if each is True:
+        for item in value if isinstance(value, (list, tuple)) else [value]:
+            if item is True:
                 pairs.append((name, "true"))
-            elif each is not None and each is not False:
-                pairs.append((name, str(each)))
+            elif item is not None and item is not False:
+                pairs.append((name, str(item)))
     return pairs
 
 

@@ -6,8 +6,6 @@ Three calls: ``upload_data``, ``put_upload`` and ``inference.create_inference``.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 from inference_store.binding import blocking
 from inference_store.models import DataUpload, MetadataUpload
 from inference_store.requests import Call, one, post
@@ -79,18 +77,15 @@ def put_upload(grant: DataUpload | MetadataUpload, content: bytes) -> Call[None]
         InferenceStoreError: the upload was refused, for example because the grant expired.
     """
     if isinstance(grant, DataUpload):
-        return put_bytes(grant.data_presigned_url, content, grant.headers)
-    return put_bytes(grant.metadata_presigned_url, content, grant.headers)
-
-
-def put_bytes(url: str, content: bytes, headers: Mapping[str, str]) -> Call[None]:
-    """Return the call that PUTs bytes to a signed URL, which may be on another host."""
-    kind = {"Content-Type": "application/octet-stream"}
+        url = grant.data_presigned_url
+    else:
+        url = grant.metadata_presigned_url
+    # The URL is signed, and may be on another host.
     return Call(
         "PUT",
         url,
         lambda response: None,
         content,
-        headers={**kind, **headers},
+        headers={"Content-Type": "application/octet-stream", **grant.headers},
         is_signed=True,
     )

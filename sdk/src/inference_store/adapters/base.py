@@ -7,9 +7,9 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, ClassVar
 
 from inference_store.adapters.errors import AdapterError, Fault
-from inference_store.adapters.json_values import copied, fresh, named
+from inference_store.adapters.json_values import check_and_copy, copy, type_name
 
-# The most items that one item may become: a description must not exhaust the memory.
+# How many items one item may become: a description must not exhaust the memory.
 MAX_ITEMS = 100_000
 
 
@@ -26,27 +26,27 @@ class Adapter(ABC):
         try:
             if configuration is not None and not isinstance(configuration, Mapping):
                 raise Fault(
-                    f"A configuration is an object, not {named(configuration)}."
+                    f"A configuration is an object, not {type_name(configuration)}."
                 )
-            self._configuration = copied(dict(configuration or {}))
+            self._configuration = check_and_copy(dict(configuration or {}))
             self._read(self._configuration)
         except Fault as fault:
             raise AdapterError(self._label(), str(fault)) from None
 
     def __call__(self, stream: Iterable[Any]) -> Iterator[Any]:
         if not isinstance(stream, Iterable):
-            raise AdapterError(self._label(), f"{named(stream)} is no stream of items.")
+            raise AdapterError(
+                self._label(), f"{type_name(stream)} is no stream of items."
+            )
         for item in stream:
             yield from self._run((item,), self._label())
 
     def description(self) -> dict[str, Any]:
         """Return the JSON from which ``create_adapter`` makes an equal adapter."""
-        return {"kind": self.kind, "configuration": fresh(self._configuration)}
+        return {"kind": self.kind, "configuration": copy(self._configuration)}
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Adapter) and self.description() == other.description()
-
-    __hash__ = None  # type: ignore[assignment]
 
     def __repr__(self) -> str:
         return f"{self.kind}({self.description()['configuration']!r})"
@@ -60,7 +60,7 @@ class Adapter(ABC):
         count = 0
         for item in stream:
             try:
-                for made in self._each(item, path):
+                for made in self._transform(item, path):
                     count += 1
                     if count > MAX_ITEMS:
                         raise Fault(f"An item becomes more than {MAX_ITEMS} items.")
@@ -73,7 +73,7 @@ class Adapter(ABC):
         """Read the configuration. Raises Fault if it is not valid."""
 
     @abstractmethod
-    def _each(self, item: Any, path: tuple[str, ...]) -> Iterable[Any]:
+    def _transform(self, item: Any, path: tuple[str, ...]) -> Iterable[Any]:
         """Return the items that one item becomes. Raises Fault if it cannot be transformed."""
 
 
@@ -85,18 +85,18 @@ def only(configuration: dict[str, Any], *known: str) -> None:
 
 def names(configuration: dict[str, Any], member: str) -> list[str]:
     """Return a member that is a list of distinct names. Raises Fault for anything else."""
-    said = configuration.get(member)
-    if not isinstance(said, list) or not all(isinstance(name, str) for name in said):
+    names = configuration.get(member)
+    if not isinstance(names, list) or not all(isinstance(n, str) for n in names):
         raise Fault(f"{member!r} is a list of names.")
-    if len(set(said)) != len(said):
+    if len(set(names)) != len(names):
         raise Fault(f"{member!r} has a name twice.")
-    return said
+    return names
 
 
 def fields_of(item: Any) -> dict[str, Any]:
     """Return an item that must be a JSON object. Raises Fault for anything else."""
     if not isinstance(item, dict):
-        raise Fault(f"The item is {named(item)}, not an object.")
+        raise Fault(f"The item is {type_name(item)}, not an object.")
     return item
 
 

@@ -10,12 +10,12 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator
 from itertools import chain
-from typing import Any
+from typing import Any, TypeVar
 
 import regex
 
 from inference_store.adapters.errors import Fault
-from inference_store.adapters.json_values import fresh, named
+from inference_store.adapters.json_values import copy, type_name
 from inference_store.adapters.paths import Path
 
 SECONDS = 1.0
@@ -35,6 +35,7 @@ FLAGS = {
 }
 
 Step = Callable[[Any], Any]
+Sized = TypeVar("Sized", str, list[Any])
 
 
 def computation(steps: Any) -> Step:
@@ -55,9 +56,9 @@ def computation(steps: Any) -> Step:
 
 def _step(step: Any) -> Step:
     if not isinstance(step, dict):
-        raise Fault(f"A step of $compute is an object, not {named(step)}.")
+        raise Fault(f"A step of $compute is an object, not {type_name(step)}.")
     if "$func" in step:
-        parameters = {name: each for name, each in step.items() if name != "$func"}
+        parameters = {name: value for name, value in step.items() if name != "$func"}
         return _function(step["$func"], parameters)
     return _source(step)
 
@@ -69,14 +70,14 @@ def _source(step: Any) -> Step:
     """
     if not isinstance(step, dict) or len(step) != 1:
         raise Fault("A value is one of $literal, $scalar and $list alone.")
-    ((word, said),) = step.items()
+    ((word, argument),) = step.items()
     if word == "$literal":
-        return lambda item: fresh(said)
-    if word == "$list" and isinstance(said, list):
-        parts = [_source(each) for each in said]
+        return lambda item: copy(argument)
+    if word == "$list" and isinstance(argument, list):
+        parts = [_source(part) for part in argument]
         return lambda item: [part(item) for part in parts]
     if word in ("$scalar", "$list"):
-        path = Path(said)
+        path = Path(argument)
         return path.one if word == "$scalar" else path.find
     raise Fault(f"{word!r:.60} is none of $literal, $scalar, $list and $func.")
 
@@ -89,7 +90,7 @@ def _function(name: Any, parameters: dict[str, Any]) -> Step:
         if parameter not in allowed:
             raise Fault(f"{name} has no parameter {parameter!r:.60}.")
         if type(value) not in allowed[parameter]:
-            raise Fault(f"The parameter {parameter!r} of {name} is {named(value)}.")
+            raise Fault(f"The parameter {parameter!r} of {name} is {type_name(value)}.")
     return make(**_with_pattern(name, allowed, parameters))
 
 
@@ -119,7 +120,7 @@ def _findall(pattern: Any) -> Step:
         if pattern.groups == 0:
             return [match.group() for match in _matches(pattern, value)]
         found = [match.groups("") for match in _matches(pattern, value)]
-        return [each[0] if len(each) == 1 else list(each) for each in found]
+        return [groups[0] if len(groups) == 1 else list(groups) for groups in found]
 
     return run
 
@@ -161,13 +162,13 @@ def _sub(pattern: Any, repl: str = "", count: int = 0) -> Step:
             if 0 < count <= number or count < 0:
                 break
             try:
-                said = match.expand(repl)
+                text = match.expand(repl)
             except (regex.error, IndexError, ValueError) as error:
                 raise Fault(
                     f"The replacement {repl!r:.60} is not valid: {error}."
                 ) from None
-            parts += [value[end : match.start()], said]
-            end, size = match.end(), size + len(said)
+            parts += [value[end : match.start()], text]
+            end, size = match.end(), size + len(text)
             if size > 2 * MAX_TEXT:
                 raise Fault(f"The text becomes longer than {MAX_TEXT} characters.")
         return _bound("".join([*parts, value[end:]]))
@@ -179,7 +180,7 @@ def _join(separator: str = "") -> Step:
     def run(value: Any) -> str:
         if not isinstance(value, list) or not all(isinstance(v, str) for v in value):
             raise Fault("join needs a list of texts.")
-        return _joined(separator, value)
+        return _join_texts(separator, value)
 
     return run
 
@@ -187,7 +188,7 @@ def _join(separator: str = "") -> Step:
 def _list() -> Step:
     def run(value: Any) -> list[Any]:
         if not isinstance(value, (str, list, dict)):
-            raise Fault(f"list cannot take {named(value)} apart.")
+            raise Fault(f"list cannot take {type_name(value)} apart.")
         return _bound(list(value))
 
     return run
@@ -197,13 +198,14 @@ def _sum(value: Any) -> Any:
     """Return the sum by ``+`` of a list of texts, of lists, or of numbers."""
     if not isinstance(value, list) or not value:
         raise Fault("reduce needs a list that is not empty.")
-    if all(isinstance(each, str) for each in value):
-        return _joined("", value)
-    if all(isinstance(each, list) for each in value):
+    if all(isinstance(part, str) for part in value):
+        return _join_texts("", value)
+    if all(isinstance(part, list) for part in value):
         if sum(map(len, value)) > MAX_LIST:
             raise Fault(f"The list becomes longer than {MAX_LIST} elements.")
         return list(chain.from_iterable(value))
-    if all(type(each) in (int, float) for each in value):
+    if all(type(part) in (int, float) for part in value):
+        total: float
         try:
             total = sum(value)
         except OverflowError:
@@ -216,7 +218,7 @@ def _sum(value: Any) -> Any:
 
 def _matches(pattern: Any, value: Any) -> Iterator[Any]:
     if not isinstance(value, str):
-        raise Fault(f"A pattern is looked for in a text, not in {named(value)}.")
+        raise Fault(f"A pattern is looked for in a text, not in {type_name(value)}.")
     _bound(value)
     try:
         for number, match in enumerate(pattern.finditer(value, timeout=SECONDS)):
@@ -229,18 +231,18 @@ def _matches(pattern: Any, value: Any) -> Iterator[Any]:
         ) from None
 
 
-def _joined(separator: str, texts: list[str]) -> str:
+def _join_texts(separator: str, texts: list[str]) -> str:
     if sum(map(len, texts)) + len(separator) * len(texts) > 2 * MAX_TEXT:
         raise Fault(f"The text becomes longer than {MAX_TEXT} characters.")
     return _bound(separator.join(texts))
 
 
-def _bound(value: Any) -> Any:
-    most, parts = (
+def _bound(value: Sized) -> Sized:
+    limit, parts = (
         (MAX_TEXT, "characters") if isinstance(value, str) else (MAX_LIST, "elements")
     )
-    if len(value) > most:
-        raise Fault(f"{named(value).capitalize()} has more than {most} {parts}.")
+    if len(value) > limit:
+        raise Fault(f"{type_name(value).capitalize()} has more than {limit} {parts}.")
     return value
 
 

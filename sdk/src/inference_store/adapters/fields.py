@@ -24,11 +24,11 @@ class Rename(Adapter):
         if len(set(configuration.values())) != len(configuration):
             raise Fault("Two fields are given the same name.")
 
-    def _each(self, item: Any, path: tuple[str, ...]) -> Iterable[Any]:
+    def _transform(self, item: Any, path: tuple[str, ...]) -> Iterable[Any]:
         fields = fields_of(item)
         for name in self._names:
             field(fields, name)
-        renamed = {self._names.get(name, name): each for name, each in fields.items()}
+        renamed = {self._names.get(name, name): value for name, value in fields.items()}
         if len(renamed) != len(fields):
             taken = next(
                 new
@@ -48,7 +48,7 @@ class Select(Adapter):
         only(configuration, "fields")
         self._fields = names(configuration, "fields")
 
-    def _each(self, item: Any, path: tuple[str, ...]) -> Iterable[Any]:
+    def _transform(self, item: Any, path: tuple[str, ...]) -> Iterable[Any]:
         fields = fields_of(item)
         yield {name: field(fields, name) for name in self._fields}
 
@@ -62,6 +62,6 @@ class Drop(Adapter):
         only(configuration, "fields")
         self._fields = frozenset(names(configuration, "fields"))
 
-    def _each(self, item: Any, path: tuple[str, ...]) -> Iterable[Any]:
+    def _transform(self, item: Any, path: tuple[str, ...]) -> Iterable[Any]:
         fields = fields_of(item)
         yield {name: fields[name] for name in fields if name not in self._fields}

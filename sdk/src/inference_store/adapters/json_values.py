@@ -11,7 +11,7 @@ MAX_DEPTH = 64
 MAX_CONFIGURATION = 10_000
 
 
-def copied(value: Any) -> Any:
+def check_and_copy(value: Any) -> Any:
     """Return a copy of a JSON value, so that later changes of the original do not reach it.
 
     Raises Fault if it is not JSON, too deep or too large.
@@ -28,24 +28,24 @@ def _copy(value: Any, levels: int, left: list[int]) -> Any:
     if isinstance(value, dict):
         if not all(isinstance(key, str) for key in value):
             raise Fault("The names of an object's members are texts.")
-        return {key: _copy(each, levels - 1, left) for key, each in value.items()}
+        return {key: _copy(member, levels - 1, left) for key, member in value.items()}
     if isinstance(value, (list, tuple)):
-        return [_copy(each, levels - 1, left) for each in value]
+        return [_copy(member, levels - 1, left) for member in value]
     if isinstance(value, float) and not math.isfinite(value):
         raise Fault(f"{value} is not a JSON number.")
     if value is None or isinstance(value, (str, bool, int, float)):
         return value
-    raise Fault(f"{named(value)} is not a JSON value.")
+    raise Fault(f"{type_name(value)} is not a JSON value.")
 
 
-def fresh(value: Any) -> Any:
+def copy(value: Any) -> Any:
     """Return a copy, which the caller may change, of a value that was ``copied`` before."""
     if isinstance(value, dict):
-        return {key: fresh(each) for key, each in value.items()}
-    return [fresh(each) for each in value] if isinstance(value, list) else value
+        return {key: copy(member) for key, member in value.items()}
+    return [copy(member) for member in value] if isinstance(value, list) else value
 
 
-def named(value: Any) -> str:
+def type_name(value: Any) -> str:
     """Return the JSON type of a value, for a message."""
     kinds = {dict: "an object", list: "a list", str: "a text", bool: "a boolean"}
     kinds |= {int: "a number", float: "a number", type(None): "null"}

@@ -7,7 +7,7 @@ from typing import Any
 
 from inference_store.adapters.base import Adapter, field, fields_of, names, only
 from inference_store.adapters.errors import Fault
-from inference_store.adapters.json_values import MAX_DEPTH, named
+from inference_store.adapters.json_values import MAX_DEPTH, type_name
 from inference_store.adapters.paths import Path
 
 
@@ -33,12 +33,14 @@ class ExplodeCollections(Adapter):
             name: None if path is None else Path(path) for name, path in index.items()
         }
 
-    def _each(self, item: Any, path: tuple[str, ...]) -> Iterator[Any]:
+    def _transform(self, item: Any, path: tuple[str, ...]) -> Iterator[Any]:
         fields = fields_of(item)
         columns = {name: field(fields, name) for name in self._collections}
         for name, column in columns.items():
             if not isinstance(column, list):
-                raise Fault(f"The field {name!r:.60} is {named(column)}, not a list.")
+                raise Fault(
+                    f"The field {name!r:.60} is {type_name(column)}, not a list."
+                )
         lengths = {len(column) for column in columns.values()}
         if len(lengths) > 1:
             raise Fault("The lists have different lengths.")
@@ -66,8 +68,8 @@ class FlattenHierarchy(Adapter):
 
     def _read(self, configuration: dict[str, Any]) -> None:
         only(configuration, "fields", "depth", "addPrefix")
-        said = configuration.get("fields")
-        self._fields = names(configuration, "fields") if said is not None else []
+        has_fields = configuration.get("fields") is not None
+        self._fields = names(configuration, "fields") if has_fields else []
         self._depth = configuration.get("depth")
         if self._depth is not None and (
             type(self._depth) is not int or self._depth < 0
@@ -77,7 +79,7 @@ class FlattenHierarchy(Adapter):
         if not isinstance(self._add_prefix, bool):
             raise Fault("'addPrefix' is true or false.")
 
-    def _each(self, item: Any, path: tuple[str, ...]) -> Iterator[Any]:
+    def _transform(self, item: Any, path: tuple[str, ...]) -> Iterator[Any]:
         fields = fields_of(item)
         for name in self._fields:
             field(fields, name)

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from inference_store.adapters.errors import Fault
-from inference_store.adapters.json_values import MAX_DEPTH, named
+from inference_store.adapters.json_values import MAX_DEPTH, type_name
 
 MAX_CHARS = 1000
 MAX_MATCHES = 100_000
@@ -51,10 +51,10 @@ class Path:
         found, visits = [value], 0
         for deep, select in self._steps:
             matches: list[Any] = []
-            for each in found:
-                for place in _with_inner(each) if deep else (each,):
+            for match in found:
+                for inner in _with_inner(match) if deep else (match,):
                     visits += 1
-                    matches.extend(select(place))
+                    matches.extend(select(inner))
                     if visits > MAX_VISITS or len(matches) > MAX_MATCHES:
                         raise Fault(f"{self.text} finds more than can be looked at.")
             found = matches
@@ -91,10 +91,12 @@ def _selector(step: re.Match[str]) -> Selector:
     if step["quoted"]:
         return _members([_unquote(step["quoted"])])
     if step["names"]:
-        return _members([_unquote(each) for each in re.findall(QUOTED, step["names"])])
+        return _members([_unquote(name) for name in re.findall(QUOTED, step["names"])])
     if step["places"]:
-        return _elements([int(each) for each in step["places"].split(",")])
-    parts = [int(each) if each.strip() else None for each in step["slice"].split(":")]
+        return _elements([int(place) for place in step["places"].split(",")])
+    parts = [
+        int(bound) if bound.strip() else None for bound in step["slice"].split(":")
+    ]
     if parts[2:] == [0]:
         raise Fault("The step of a slice is not 0.")
     cut = slice(*parts)
@@ -129,11 +131,11 @@ def _with_inner(value: Any) -> Iterator[Any]:
     """Yield a value and everything inside it, in document order."""
     ahead = [(value, 0)]
     while ahead:
-        each, depth = ahead.pop()
-        yield each
-        if depth == MAX_DEPTH and isinstance(each, (dict, list)) and each:
-            raise Fault(f"{named(each)} lies deeper than {MAX_DEPTH} levels.")
-        ahead.extend((inner, depth + 1) for inner in reversed(list(_every(each))))
+        value, depth = ahead.pop()
+        yield value
+        if depth == MAX_DEPTH and isinstance(value, (dict, list)) and value:
+            raise Fault(f"{type_name(value)} lies deeper than {MAX_DEPTH} levels.")
+        ahead.extend((inner, depth + 1) for inner in reversed(list(_every(value))))
 
 
 def _unquote(text: str) -> str:

@@ -8,7 +8,7 @@ from typing import Any
 from inference_store.adapters.base import Adapter, field, fields_of, names, only
 from inference_store.adapters.errors import AdapterError, Fault
 from inference_store.adapters.fields import Drop, Rename, Select
-from inference_store.adapters.json_values import named
+from inference_store.adapters.json_values import type_name
 from inference_store.adapters.nesting import ExplodeCollections, FlattenHierarchy
 from inference_store.adapters.transforming import TransformJSON
 
@@ -34,12 +34,14 @@ class Map(Adapter):
         except AdapterError as error:
             raise AdapterError((self.kind, *error.path), error.reason) from None
 
-    def _each(self, item: Any, path: tuple[str, ...]) -> Iterable[Any]:
+    def _transform(self, item: Any, path: tuple[str, ...]) -> Iterable[Any]:
         fields = dict(fields_of(item))
         for name in self._collections:
             elements = field(fields, name)
             if not isinstance(elements, list):
-                raise Fault(f"The field {name!r:.60} is {named(elements)}, not a list.")
+                raise Fault(
+                    f"The field {name!r:.60} is {type_name(elements)}, not a list."
+                )
             inner = (*path, *self._adapter._label())
             fields[name] = list(self._adapter._run(elements, inner))
         yield fields
@@ -60,16 +62,17 @@ class Pipeline(Adapter):
 
     def _read(self, configuration: dict[str, Any]) -> None:
         only(configuration, "adapters")
-        said = configuration.get("adapters", [])
-        if not isinstance(said, list) or len(said) > MAX_STEPS:
+        descriptions = configuration.get("adapters", [])
+        if not isinstance(descriptions, list) or len(descriptions) > MAX_STEPS:
             raise Fault(f"'adapters' is a list of at most {MAX_STEPS} adapters.")
         self._adapters = []
-        for number, each in enumerate(said, 1):
+        for number, description in enumerate(descriptions, 1):
             try:
-                self._adapters.append(create_adapter(each))
+                self._adapters.append(create_adapter(description))
             except AdapterError as error:
                 first, inner = f"step {number}", error.path
-                kind = each.get("kind") if isinstance(each, Mapping) else None
+                is_object = isinstance(description, Mapping)
+                kind = description.get("kind") if is_object else None
                 if isinstance(kind, str) and kind in KINDS:
                     first += f" ({kind})"
                     inner = inner[1:] if inner[:1] == (kind,) else inner
@@ -83,7 +86,7 @@ class Pipeline(Adapter):
             stream = adapter._run(stream, (*path, f"step {number} ({adapter.kind})"))
         yield from stream
 
-    def _each(self, item: Any, path: tuple[str, ...]) -> Iterable[Any]:
+    def _transform(self, item: Any, path: tuple[str, ...]) -> Iterable[Any]:
         return self._run((item,), path)
 
 
@@ -114,18 +117,20 @@ def create_adapter(description: Any) -> Adapter:
     Raises:
         AdapterError: the description is not valid; the message names the step.
     """
-    said = _describe(description)
-    if not isinstance(said, Mapping):
-        raise AdapterError((), f"An adapter is an object, not {named(said)}.")
-    kind = said.get("kind")
+    description = _describe(description)
+    if not isinstance(description, Mapping):
+        raise AdapterError(
+            (), f"An adapter is an object, not {type_name(description)}."
+        )
+    kind = description.get("kind")
     if not isinstance(kind, str) or kind not in KINDS:
         known = ", ".join(KINDS)
         raise AdapterError((), f"The kind is one of {known}, not {kind!r:.60}.")
-    if unknown := sorted(map(str, said.keys() - {"kind", "configuration"})):
+    if unknown := sorted(map(str, description.keys() - {"kind", "configuration"})):
         raise AdapterError((kind,), f"There is no member {unknown[0]!r:.60}.")
-    if _levels(said) > MAX_LEVELS:
+    if _levels(description) > MAX_LEVELS:
         raise AdapterError((kind,), f"Adapters lie in {MAX_LEVELS} levels at most.")
-    return KINDS[kind](said.get("configuration"))
+    return KINDS[kind](description.get("configuration"))
 
 
 def create_pipeline(descriptions: Any) -> Pipeline:
@@ -147,9 +152,9 @@ def create_pipeline(descriptions: Any) -> Pipeline:
 def _descriptions(adapters: Any) -> list[Any]:
     if isinstance(adapters, str) or not isinstance(adapters, Iterable):
         raise AdapterError(
-            (), f"A pipeline is a list of adapters, not {named(adapters)}."
+            (), f"A pipeline is a list of adapters, not {type_name(adapters)}."
         )
-    return [_describe(each) for each in adapters]
+    return [_describe(adapter) for adapter in adapters]
 
 
 def _describe(adapter: Any) -> Any:
@@ -165,12 +170,16 @@ def _levels(description: Any) -> int:
     while inner and level <= MAX_LEVELS:
         level += 1
         below: list[Any] = []
-        for each in inner:
-            said = each.get("configuration") if isinstance(each, Mapping) else None
-            if isinstance(said, Mapping) and each.get("kind") == Map.kind:
-                below.append(said.get("adapter"))
-            elif isinstance(said, Mapping) and each.get("kind") == Pipeline.kind:
-                adapters = said.get("adapters")
+        for adapter in inner:
+            if not isinstance(adapter, Mapping):
+                continue
+            configuration = adapter.get("configuration")
+            if not isinstance(configuration, Mapping):
+                continue
+            if adapter.get("kind") == Map.kind:
+                below.append(configuration.get("adapter"))
+            elif adapter.get("kind") == Pipeline.kind:
+                adapters = configuration.get("adapters")
                 below += adapters if isinstance(adapters, list) else []
         inner = below
     return level

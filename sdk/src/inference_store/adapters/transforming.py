@@ -32,7 +32,7 @@ class TransformJSON(Adapter):
     def _read(self, configuration: dict[str, Any]) -> None:
         self._fill = _filling(configuration)
 
-    def _each(self, item: Any, path: tuple[str, ...]) -> Iterable[Any]:
+    def _transform(self, item: Any, path: tuple[str, ...]) -> Iterable[Any]:
         yield self._fill(item)
 
 
@@ -42,12 +42,12 @@ def _filling(shape: Any) -> Fill:
             if len(shape) > 1:
                 raise Fault("$compute stands alone in its object.")
             return computation(shape["$compute"])
-        members = {_name(name): _filling(each) for name, each in shape.items()}
+        members = {_name(name): _filling(member) for name, member in shape.items()}
         if len(members) != len(shape):
             raise Fault("Two members have the same name.")
         return lambda item: {name: fill(item) for name, fill in members.items()}
     if isinstance(shape, list):
-        elements = [_filling(each) for each in shape]
+        elements = [_filling(member) for member in shape]
         return lambda item: [fill(item) for fill in elements]
     if isinstance(shape, str) and shape.startswith("$"):
         if not shape.startswith("$$"):

@@ -9,36 +9,19 @@ from typing import Any, TypeVar
 import httpx2
 
 from inference_store import connection
-from inference_store.aio.namespaces import (
-    AsyncDatasets,
-    AsyncDeletedInferences,
-    AsyncErasures,
-    AsyncExportSchedules,
-    AsyncExportTasks,
-    AsyncGroundTruths,
-    AsyncInferences,
-    AsyncMetadataValues,
-    AsyncProtection,
-    AsyncQualityFigures,
-    AsyncRegistration,
-    AsyncRetentionPolicies,
-    AsyncRetentionTasks,
-    AsyncUploads,
-)
-from inference_store.aio.platform.namespaces import (
-    AsyncInferenceServices,
-    AsyncInferenceSessions,
-)
+from inference_store.aio.namespaces import AsyncNamespaces
 from inference_store.forks import GivenTransport, leave_to_parent, this_process
+from inference_store.models.registering import Model as RegisteredModel
+from inference_store.models.registering import fetch_model
 from inference_store.requests import Call, Pause, Plan
 from inference_store.retries import Retries
-from inference_store.serving import AsyncModel, fetch_model
+from inference_store.serving import AsyncModel
 from inference_store.transport import Attempt, read
 
 T = TypeVar("T")
 
 
-class AsyncClient:
+class AsyncClient(AsyncNamespaces):
     """``inference_store.Client`` for asyncio: its calls are awaited.
 
     Its connections belong to one process and event loop. Used in another process or loop, it
@@ -54,6 +37,7 @@ class AsyncClient:
         sleep: an async function that waits the given seconds between tries, for tests.
 
     Raises:
+        TypeError: the URL or the token is not a text.
         ValueError: the URL is not valid, or no header can hold the token.
     """
 
@@ -74,26 +58,15 @@ class AsyncClient:
         self._given = GivenTransport(transport) if transport else None
         self._pool: httpx2.AsyncClient | None = None
         self._belongs: tuple[object, ...] = ()  # to a process and an event loop
-        self.inference = AsyncInferences(self)
-        self.metadata = AsyncMetadataValues(self)
-        self.register = AsyncRegistration(self)
-        self.retention_policy = AsyncRetentionPolicies(self)
-        self.retention_task = AsyncRetentionTasks(self)
-        self.export_task = AsyncExportTasks(self)
-        self.upload = AsyncUploads(self)
-        self.dataset = AsyncDatasets(self)
-        self.ground_truth = AsyncGroundTruths(self)
-        self.quality = AsyncQualityFigures(self)
-        self.inferenceservices = AsyncInferenceServices(self)
-        self.inferencesessions = AsyncInferenceSessions(self)
-        self.erasure = AsyncErasures(self)
-        self.export_schedule = AsyncExportSchedules(self)
-        self.deleted = AsyncDeletedInferences(self)
-        self.protection = AsyncProtection(self)
+        super().__init__(self)
 
     async def get_model(self, model_id: str) -> AsyncModel:
         """Return the model to call, as ``aio.get_model`` does, with this client."""
-        return AsyncModel(self, await self.send(fetch_model(model_id)))
+        return self.serve(await self.send(fetch_model(model_id)))
+
+    def serve(self, resource: RegisteredModel) -> AsyncModel:
+        """Return the model to call, of a registered model that was fetched before."""
+        return AsyncModel(self, resource)
 
     async def run(self, plan: Plan[T]) -> T:
         """Send one call, or several as steps, and return their result."""
@@ -104,11 +77,13 @@ class AsyncClient:
             try:
                 step = plan.send(answer)
             except StopIteration as end:
-                return end.value  # type: ignore[no-any-return]
+                result: T = end.value
+                return result
+            answer = None
             if isinstance(step, Pause):
-                answer = await self._sleep(step.seconds)
+                await self._sleep(step.seconds)
             else:
-                answer = await self.send(step)
+                answer = await self.run(step)
 
     async def send(self, call: Call[T]) -> T:
         """Send one call, retry it where that is allowed, and return what its answer means."""
@@ -178,6 +153,7 @@ def connect(
         The client. It may be kept and used on its own.
 
     Raises:
+        TypeError: the URL or the token is not a text.
         ValueError: the URL is not valid, or no header can hold the token.
     """
     connection.current_async = AsyncClient(url, token, **options)
@@ -198,4 +174,5 @@ async def get_model(model_id: str) -> AsyncModel:
         NotFound: the store does not know the model.
         InferenceStoreError: any other failure.
     """
-    return await connection.connected_async().get_model(model_id)
+    client = connection.get_async_client()
+    return AsyncModel(client, await client.run(fetch_model(model_id)))

@@ -10,9 +10,9 @@ import httpx2
 from inference_store.downloading import (
     TIMEOUT_SECONDS,
     DownloadFailed,
-    arriving,
-    check,
-    link_of,
+    archive_url,
+    check_response,
+    receive_archive,
 )
 from inference_store.models import DatasetArchive, ExportTask
 
@@ -39,13 +39,13 @@ async def download(
     Raises:
         DownloadFailed: the task has no archive, or its bytes are not those written.
     """
-    link = link_of(task)
-    with arriving(task, path, advance) as take:
+    link = archive_url(task)
+    with receive_archive(task, path, advance) as take:
         async with (
             httpx2.AsyncClient(timeout=TIMEOUT_SECONDS, transport=transport) as client,
             client.stream("GET", link) as response,
         ):
-            check(response)
+            check_response(response)
             async for chunk in response.aiter_bytes():
                 take(chunk)
     return path

@@ -13,7 +13,9 @@ def main() -> None:
     except ModuleNotFoundError as error:
         if error.name not in ("typer", "rich"):
             raise
-        sys.exit("istore: this needs more: pip install 'inference-store[cli]'")
+        sys.exit(
+            "istore: the command needs more packages: pip install 'inference-store[cli]'"
+        )
     from inference_store.errors import InferenceStoreError
 
     try:
@@ -29,6 +31,6 @@ def main() -> None:
 def _line(error: Exception) -> str:
     """Return the error as one line."""
     # pydantic's message has many lines; the first error is enough.
-    if callable(told := getattr(error, "errors", None)):
-        error = told()[0]["msg"]
+    if callable(errors := getattr(error, "errors", None)):
+        error = errors()[0]["msg"]
     return " ".join(str(error).split())

@@ -20,12 +20,12 @@ def account_file() -> Path:
 
 def client() -> Client:
     """Return a client with the URL and token of the user who runs the command."""
-    kept = read_account()
-    url = os.environ.get("ISTORE_URL") or kept.get("url") or DEFAULT_URL
+    saved = read_account()
+    url = os.environ.get("ISTORE_URL") or saved.get("url") or DEFAULT_URL
     token = os.environ.get("ISTORE_TOKEN")
     # A token is sent only to the store for which it was saved, never to another URL.
-    if not token and kept.get("url") == url.rstrip("/"):
-        token = kept.get("token")
+    if not token and saved.get("url") == url.rstrip("/"):
+        token = saved.get("token")
     if not token:
         raise NotAuthenticated(f"There is no token for {url}: run istore login {url}")
     return Client(url, token)
@@ -34,16 +34,16 @@ def client() -> Client:
 def read_account() -> dict[str, str]:
     """Return URL and token as ``istore login`` saved them; {} if it never did."""
     try:
-        kept = json.loads(account_file().read_text())
+        account = json.loads(account_file().read_text())
     except FileNotFoundError:
         return {}
     except ValueError:
         message = f"{account_file()} cannot be read: run istore login again."
         raise ValueError(message) from None
-    return kept if isinstance(kept, dict) else {}
+    return account if isinstance(account, dict) else {}
 
 
-def keep_account(url: str, token: str) -> Path:
+def write_account(url: str, token: str) -> Path:
     """Write the file, with mode 0600 from the first byte, and return its path."""
     path = account_file()
     path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)

@@ -1,35 +1,27 @@
-"""``istore dataset``: fill datasets, publish versions, compare and fetch them."""
+"""``istore dataset``: fill datasets, publish versions, compare and download them."""
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, TypeVar
 
 import typer
 
-from inference_store import Client
 from inference_store.cli import output
 from inference_store.cli.account import client
-from inference_store.cli.app import AsJson, app
+from inference_store.cli.app import AsJson, Container, Format, Output, Yes, app
 from inference_store.cli.exporting import (
     ExportFailed,
     check_place,
-    fetched,
-    followed,
+    download_archive,
     progress_bars,
+    wait_for,
 )
-from inference_store.cli.selection import (
-    Comparisons,
-    Label,
-    MinScore,
-    Query,
-    Since,
-    Until,
-    selection,
-)
+from inference_store.cli.selection import Selection, selecting
 from inference_store.errors import NotFound
 from inference_store.models import (
+    Dataset,
     DatasetAddition,
+    DatasetArchive,
     DatasetChange,
     DatasetSelection,
     DatasetVersion,
@@ -40,11 +32,15 @@ from inference_store.models import (
 )
 
 T = TypeVar("T")
-datasets = typer.Typer(help="Sets of inputs to train with.", no_args_is_help=True)
+datasets = typer.Typer(
+    help="Datasets: sets of inputs to train with.", no_args_is_help=True
+)
 app.add_typer(datasets, name="dataset")
 
-ProjectId = Annotated[str, typer.Argument(metavar="PROJECT", help="Its id.")]
-Name = Annotated[str, typer.Argument(metavar="DATASET", help="Its name.")]
+ProjectId = Annotated[
+    str, typer.Argument(metavar="PROJECT", help="The id of a project.")
+]
+Name = Annotated[str, typer.Argument(metavar="DATASET", help="The name of a dataset.")]
 Version = Annotated[
     str, typer.Argument(metavar="VERSION", help="A number, or working.")
 ]
@@ -52,18 +48,15 @@ Version = Annotated[
 
 @datasets.command("list")
 def list_(project_id: ProjectId, as_json: AsJson = False) -> None:
-    """The datasets of a project."""
+    """List the datasets of a project."""
     with client() as store:
         found = store.dataset.list_datasets(project_id)
-    if as_json:
-        for each in found:
-            output.show_json(each)
-        return
-    rows = [
-        (each.name, str(each.published_version), each.task_type, each.description)
-        for each in found
-    ]
-    output.show_rows(("dataset", "version", "task", "what it is"), rows)
+
+    def row(dataset: Dataset) -> tuple[str, ...]:
+        version = str(dataset.published_version)
+        return dataset.name, version, dataset.task_type, dataset.description
+
+    output.show_list(found, ("dataset", "version", "task", "what it is"), row, as_json)
 
 
 @datasets.command()
@@ -73,50 +66,52 @@ def create(
     description: Annotated[str | None, typer.Option(help="What it is for.")] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Make a dataset without entries."""
+    """Create a dataset without entries."""
     body = NewDatasetRequest(name=name, description=description)
     with client() as store:
-        made = store.dataset.create_dataset(project_id, body)
-    output.show_json(made) if as_json else print(made.name)
+        dataset = store.dataset.create_dataset(project_id, body)
+    output.show_json(dataset) if as_json else print(dataset.name)
 
 
 @datasets.command()
+@selecting()
 def add(
     project_id: ProjectId,
     name: Name,
-    model_id: Annotated[str, typer.Argument(metavar="MODEL", help="Whose inferences.")],
-    query: Query = None,
-    since: Since = None,
-    until: Until = None,
-    label: Label = None,
-    min_score: MinScore = None,
-    metadata: Comparisons = None,
+    model_id: Annotated[
+        str, typer.Argument(metavar="MODEL", help="The model of the inferences.")
+    ],
+    chosen: Selection,
     skip_duplicates: Annotated[
-        bool, typer.Option("--skip-duplicates", help="Leave out inputs that are there.")
+        bool,
+        typer.Option(
+            "--skip-duplicates", help="Leave out inputs that the dataset has already."
+        ),
     ] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Add what matches to the working version, as copies, and wait for the end."""
-    asked = selection(since, until, label, min_score, metadata, query).request()
-    chosen = DatasetSelection(filters=asked.filters, query=asked.query)
+    """Copy inferences that match to the working version, and wait until that is done."""
+    request = chosen.request()
     body = NewAdditionRequest(
-        model_id=model_id, selection=chosen, skip_duplicates=skip_duplicates
+        model_id=model_id,
+        selection=DatasetSelection(filters=request.filters, query=request.query),
+        skip_duplicates=skip_duplicates,
     )
     with client() as store, progress_bars() as progress:
-        begun = store.dataset.add_to_dataset(project_id, name, body)
+        task = store.dataset.add_to_dataset(project_id, name, body)
 
         def look() -> DatasetAddition:
-            return _there(store.dataset.get_addition(project_id, name, begun.id))
+            return _existing(store.dataset.get_addition(project_id, name, task.id))
 
-        ended = followed(begun, look, progress)
-    if ended.state != "complete":
-        raise ExportFailed(f"Adding ended {ended.state}: {ended.reason}")
+        addition = wait_for(task, look, progress)
+    if addition.state != "complete":
+        raise ExportFailed(f"Adding ended {addition.state}: {addition.reason}")
     if as_json:
-        output.show_json(ended)
+        output.show_json(addition)
         return
-    for what, count in ended.counts.items():
+    for outcome, count in addition.counts.items():
         if count:
-            print(f"{count} {what.replace('_', ' ')}")
+            print(f"{count} {outcome.replace('_', ' ')}")
 
 
 @datasets.command()
@@ -126,26 +121,22 @@ def show(
     version: Version = "working",
     as_json: AsJson = False,
 ) -> None:
-    """What a version holds."""
+    """Show the labels and splits of a version."""
     with client() as store:
-        found = _there(store.dataset.get_version(project_id, name, version))
-    if as_json:
-        output.show_json(found)
-        return
-    _tell(found)
+        found = _existing(store.dataset.get_version(project_id, name, version))
+    _show(found, as_json)
 
 
 @datasets.command()
 def publish(
     project_id: ProjectId,
     name: Name,
-    note: Annotated[str, typer.Option(help="What is new.")] = "",
+    note: Annotated[str, typer.Option(help="A note about the version.")] = "",
     as_json: AsJson = False,
 ) -> None:
-    """Fix the working version for good."""
+    """Publish the working version, which then never changes."""
     with client() as store:
-        made = store.dataset.publish_version(project_id, name, note)
-    output.show_json(made) if as_json else _tell(made)
+        _show(store.dataset.publish_version(project_id, name, note), as_json)
 
 
 @datasets.command()
@@ -156,7 +147,7 @@ def split(
         list[str] | None,
         typer.Argument(metavar="[SPLIT=SHARE]...", help="train=0.8 test=0.2"),
     ] = None,
-    seed: Annotated[int, typer.Option(help="The same gives the same split.")] = 0,
+    seed: Annotated[int, typer.Option(help="The same seed gives the same splits.")] = 0,
     group: Annotated[
         str | None, typer.Option(help="A metadata key whose groups stay together.")
     ] = None,
@@ -165,19 +156,20 @@ def split(
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Share the working version out; without shares there are no splits."""
+    """Split the working version by shares; without shares it has no splits."""
     if group and value:
-        raise ValueError("Either --group or --value.")
+        raise ValueError("Give either --group or --value.")
     kind = "group" if group else "value" if value else "share" if shares else "none"
-    given = dict(_share(each) for each in shares or ())
     splitting = Splitting(
-        kind=kind, shares=given or None, seed=seed, key=group or value
+        kind=kind,
+        shares=dict(map(_share, shares or ())) or None,
+        seed=seed,
+        key=group or value,
     )
     body = DatasetChange(splitting=splitting)
     with client() as store:
         store.dataset.change_dataset(project_id, name, body)
-        found = _there(store.dataset.get_version(project_id, name))
-    output.show_json(found) if as_json else _tell(found)
+        _show(_existing(store.dataset.get_version(project_id, name)), as_json)
 
 
 @datasets.command()
@@ -188,17 +180,17 @@ def compare(
     after: Version = "working",
     as_json: AsJson = False,
 ) -> None:
-    """What became of one version on the way to another."""
+    """Compare the entries and labels of two versions."""
     with client() as store:
-        found = store.dataset.compare_versions(project_id, name, before, after)
+        comparison = store.dataset.compare_versions(project_id, name, before, after)
     if as_json:
-        output.show_json(found)
+        output.show_json(comparison)
         return
-    for what in ("added", "removed", "changed", "kept"):
-        print(f"{getattr(found, what)} {what}")
+    for outcome in ("added", "removed", "changed", "kept"):
+        print(f"{getattr(comparison, outcome)} {outcome}")
     rows = [
         (label, str(pair["before"]), str(pair["after"]))
-        for label, pair in found.labels.items()
+        for label, pair in comparison.labels.items()
     ]
     output.show_rows(("label", before, after), rows)
 
@@ -207,35 +199,32 @@ def compare(
 def download(
     project_id: ProjectId,
     name: Name,
-    version: Annotated[int, typer.Argument(metavar="VERSION", help="A published one.")],
-    format_: Annotated[
-        str, typer.Option("--format", "-f", help="See: istore formats.")
-    ] = "chariot",
-    to: Annotated[
-        Path | None,
-        typer.Option("--output", "-o", help="A file, or a directory to put it in."),
-    ] = None,
-    container: Annotated[str, typer.Option(help="zip or tar.")] = "zip",
+    version: Annotated[
+        int, typer.Argument(metavar="VERSION", help="Of a published version.")
+    ],
+    format_: Format = "chariot",
+    to: Output = None,
+    container: Container = "zip",
     only: Annotated[
-        str | None, typer.Option("--split", help="One split alone.")
+        str | None, typer.Option("--split", help="Only this split.")
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Make an archive of a published version, and fetch it."""
+    """Export a published version as an archive, and download it."""
     check_place(to)
     body = NewDatasetArchiveRequest(format=format_, container=container, split=only)
     with client() as store:
         task = store.dataset.create_archive(project_id, name, version, body)
 
-        def look() -> Any:
-            return _there(store.dataset.get_archive(project_id, name, task.id))
+        def look() -> DatasetArchive:
+            return _existing(store.dataset.get_archive(project_id, name, task.id))
 
-        path = fetched(task, look, to)
-        ended = look()
+        path = download_archive(task, look, to)
+        archive = look()
     if as_json:
-        output.show_json(ended.model_dump(mode="json") | {"path": str(path)})
+        output.show_json(archive.model_dump(mode="json") | {"path": str(path)})
     else:
-        print(f"{path}: {ended.written_count} of {ended.expected_count} entries")
+        print(f"{path}: {archive.written_count} of {archive.expected_count} entries")
 
 
 @datasets.command()
@@ -243,10 +232,10 @@ def remove(
     project_id: ProjectId,
     name: Name,
     entry_ids: Annotated[
-        list[int], typer.Argument(metavar="ENTRY...", help="Numbers of entries.")
+        list[int], typer.Argument(metavar="ENTRY...", help="Ids of entries.")
     ],
 ) -> None:
-    """Take entries out of the working version."""
+    """Remove entries from the working version."""
     with client() as store:
         print(store.dataset.remove_entries(project_id, name, entry_ids))
 
@@ -255,20 +244,16 @@ def remove(
 def delete(
     project_id: ProjectId,
     name: Name,
-    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+    yes: Yes = False,
 ) -> None:
-    """Delete a dataset with all its versions, for good."""
+    """Delete a dataset with all its versions permanently."""
     if not yes:
         typer.confirm(f"Delete {name} with all its versions?", abort=True, err=True)
     with client() as store:
-        _delete(store, project_id, name)
+        print(_existing(store.dataset.delete_dataset(project_id, name)))
 
 
-def _delete(store: Client, project_id: str, name: str) -> None:
-    print(_there(store.dataset.delete_dataset(project_id, name)))
-
-
-def _there(found: T | None) -> T:
+def _existing(found: T | None) -> T:
     if found is None:
         raise NotFound("There is no such dataset or version.")
     return found
@@ -281,10 +266,13 @@ def _share(text: str) -> tuple[str, float]:
     return name, float(share)
 
 
-def _tell(found: DatasetVersion) -> None:
-    state = "published" if found.is_published else "working"
-    print(f"version {found.version} ({state}): {found.entries} entries")
-    for title, counts in (("label", found.labels), ("split", found.splits)):
+def _show(version: DatasetVersion, as_json: bool) -> None:
+    if as_json:
+        output.show_json(version)
+        return
+    state = "published" if version.is_published else "working"
+    print(f"version {version.version} ({state}): {version.entries} entries")
+    for title, counts in (("label", version.labels), ("split", version.splits)):
         if counts:
             largest = max(counts.values())
             rows = [

@@ -15,8 +15,8 @@ from rich.text import Text
 from inference_store.cli.output import plain
 from inference_store.models import ClassProbability, Detection, Entity, Inference
 
-MOST_OF_ANSWER = 2000
-MOST_NAMED = 20
+ANSWER_LIMIT = 2000
+NAMED_LIMIT = 20
 
 
 def panel(inference: Inference) -> Panel:
@@ -47,7 +47,7 @@ def _understood(inference: Inference) -> Table | None:
         return None
     table = _grid()
     for name, text in shown.items():
-        table.add_row(name, Text(plain(text[:MOST_OF_ANSWER]), overflow="fold"))
+        table.add_row(name, Text(plain(text[:ANSWER_LIMIT]), overflow="fold"))
     return table
 
 
@@ -55,8 +55,8 @@ def _named(rows: Sequence[Detection | ClassProbability | Entity] | None) -> str 
     if rows is None:
         return None
     named = [
-        each.label if each.score is None else f"{each.label} {each.score:.3g}"
-        for each in rows[:MOST_NAMED]
+        row.label if row.score is None else f"{row.label} {row.score:.3g}"
+        for row in rows[:NAMED_LIMIT]
     ]
     more = len(rows) - len(named)
     return ", ".join(named + ([f"{more} more"] if more else [])) or "none"
@@ -86,21 +86,21 @@ def _facts(inference: Inference) -> Table:
 
 def _input(inference: Inference, more: dict[str, Any]) -> str:
     size = more.get("data_size")
-    said = [
+    parts = [
         str(more.get("data_content_type") or ""),
         f"{size:,} bytes" if isinstance(size, int) else "",
         "" if inference.data_storage_key else "not kept",
     ]
-    return ", ".join(each for each in said if each)
+    return ", ".join(part for part in parts if part)
 
 
 def _metadata(inference: Inference) -> Table:
     table = _grid()
-    for each in inference.metadata or ():
+    for item in inference.metadata or ():
         table.add_row(
-            Text(plain(each.key)),
-            Text(plain(each.value), overflow="fold"),
-            Text(each.type, style="dim"),
+            Text(plain(item.key)),
+            Text(plain(item.value), overflow="fold"),
+            Text(item.type, style="dim"),
         )
     return table
 
@@ -115,6 +115,6 @@ def _answer(text: str) -> str:
     with suppress(ValueError):
         text = json.dumps(json.loads(text), indent=2, ensure_ascii=False)
     lines = "\n".join(plain(line) for line in text.splitlines())
-    if len(lines) > MOST_OF_ANSWER:
-        return f"{lines[:MOST_OF_ANSWER]}\n… {len(lines) - MOST_OF_ANSWER} more"
+    if len(lines) > ANSWER_LIMIT:
+        return f"{lines[:ANSWER_LIMIT]}\n… {len(lines) - ANSWER_LIMIT} more"
     return lines

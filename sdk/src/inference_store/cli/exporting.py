@@ -1,4 +1,4 @@
-"""``istore export``: an archive is made in the store, followed, fetched and checked."""
+"""``istore export``: have the store write an archive, wait for it, download and check it."""
 
 from __future__ import annotations
 
@@ -16,24 +16,17 @@ from rich.progress import (
     DownloadColumn,
     MofNCompleteColumn,
     Progress,
+    Task,
     TextColumn,
     TimeRemainingColumn,
     TransferSpeedColumn,
 )
+from rich.text import Text
 
-from inference_store import Client
 from inference_store.cli import output
 from inference_store.cli.account import client
-from inference_store.cli.app import AsJson, ModelId, app
-from inference_store.cli.selection import (
-    Comparisons,
-    Label,
-    MinScore,
-    Query,
-    Since,
-    Until,
-    selection,
-)
+from inference_store.cli.app import AsJson, Container, Format, ModelId, Output, app
+from inference_store.cli.selection import Selection, selecting
 from inference_store.downloading import download
 from inference_store.errors import InferenceStoreError, NotFound
 from inference_store.models import (
@@ -44,7 +37,7 @@ from inference_store.models import (
 )
 
 FIRST_WAIT, LONGEST_WAIT = 0.2, 2.0
-Archive = ExportTask | DatasetArchive
+Archive = TypeVar("Archive", ExportTask, DatasetArchive)
 T = TypeVar("T", ExportTask, DatasetArchive, DatasetAddition)
 
 
@@ -53,58 +46,53 @@ class ExportFailed(InferenceStoreError):
 
 
 @app.command()
+@selecting()
 def export(
     model_id: ModelId,
-    format_: Annotated[
-        str, typer.Option("--format", "-f", help="See: istore formats.")
-    ] = "chariot",
-    to: Annotated[
-        Path | None,
-        typer.Option("--output", "-o", help="A file, or a directory to put it in."),
-    ] = None,
-    container: Annotated[str, typer.Option(help="zip or tar.")] = "zip",
+    chosen: Selection,
+    format_: Format = "chariot",
+    to: Output = None,
+    container: Container = "zip",
     annotations: Annotated[
-        bool, typer.Option("--annotations", help="With what the model said.")
+        bool, typer.Option("--annotations", help="Include the answers as annotations.")
     ] = False,
     with_metadata: Annotated[
-        bool, typer.Option("--with-metadata", help="With custom metadata.")
+        bool, typer.Option("--with-metadata", help="Include custom metadata.")
     ] = False,
     option: Annotated[
         list[str] | None,
-        typer.Option(help="Of the format, name=value; may be repeated."),
+        typer.Option(help="An option of the format, name=value; may be repeated."),
     ] = None,
-    query: Query = None,
-    since: Since = None,
-    until: Until = None,
-    label: Label = None,
-    min_score: MinScore = None,
-    metadata: Comparisons = None,
     include: Annotated[
-        list[str] | None, typer.Option(help="An id, too; may be repeated.")
+        list[str] | None, typer.Option(help="An id to add; may be repeated.")
     ] = None,
     exclude: Annotated[
         list[str] | None, typer.Option(help="An id to leave out; may be repeated.")
     ] = None,
     only_included: Annotated[
-        bool, typer.Option("--only-included", help="Nothing but the included ids.")
+        bool, typer.Option("--only-included", help="Export only the ids of --include.")
     ] = False,
     task: Annotated[
-        str | None, typer.Option(help="Follow this export, instead of a new one.")
+        str | None,
+        typer.Option(help="Wait for this export task, instead of starting one."),
     ] = None,
     no_download: Annotated[
-        bool, typer.Option("--no-download", help="Ask for it, and do not wait.")
+        bool,
+        typer.Option(
+            "--no-download", help="Start the export task, and do not wait for it."
+        ),
     ] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Make an archive of what matches, and fetch it."""
+    """Export the inferences that match as an archive, and download it."""
     if not no_download:
         check_place(to)
     with client() as store:
         if task is None:
-            asked = selection(since, until, label, min_score, metadata, query).request()
+            selected = chosen.request()
             body = NewExportTaskRequest(
-                filters=asked.filters,
-                query=asked.query,
+                filters=selected.filters,
+                query=selected.query,
                 include_inference_ids=include or [],
                 exclude_inference_ids=exclude or [],
                 include_inferences_as_annotations=annotations,
@@ -112,55 +100,60 @@ def export(
                 only_included=only_included or None,
                 format=format_,
                 container=container,
-                options=dict(_pair(each) for each in option or ()) or None,
+                options=dict(map(_pair, option or ())) or None,
             )
-            found = store.export_task.create_export_task(model_id, body)
+            export_task = store.export_task.create_export_task(model_id, body)
         else:
-            found = store.export_task.get_export_task(model_id, task)
-        if found is None:
+            export_task = store.export_task.get_export_task(model_id, task)
+        if export_task is None:
             raise NotFound(f"There is no such model or export: {model_id}.")
         if no_download:
-            _show(found, None, as_json)
+            _show(export_task, None, as_json)
             return
+        task_id = export_task.id
+
+        def look() -> ExportTask:
+            current = store.export_task.get_export_task(model_id, task_id)
+            if current is None:
+                raise NotFound(f"There is no export {task_id} of {model_id}.")
+            return current
+
         try:
-            path = _fetch(store, model_id, found, to)
+            path = download_archive(export_task, look, to)
         except KeyboardInterrupt:
-            again = f"istore export {model_id} --task {found.id}"
-            raise ExportFailed(f"The export goes on in the store: {again}") from None
-        _show(_now(store, model_id, found.id), path, as_json)
+            resume = f"istore export {model_id} --task {task_id}"
+            raise ExportFailed(f"The store continues the export: {resume}") from None
+        _show(look(), path, as_json)
 
 
 @app.command()
 def formats(as_json: AsJson = False) -> None:
-    """What an archive can be."""
+    """List the formats of an archive."""
     with client() as store:
-        found = store.export_task.list_export_formats()
-    if as_json:
-        for each in found:
-            output.show_json(each)
-        return
-    rows = [(each.name, each.title, each.description) for each in found]
-    output.show_rows(("format", "name", "what it is"), rows)
+        output.show_list(
+            store.export_task.list_export_formats(),
+            ("format", "name", "what it is"),
+            lambda known: (known.name, known.title, known.description),
+            as_json,
+        )
 
 
-def _fetch(store: Client, model_id: str, task: ExportTask, to: Path | None) -> Path:
-    return fetched(task, lambda: _now(store, model_id, task.id), to)
-
-
-def fetched(task: Archive, look: Callable[[], Archive], to: Path | None) -> Path:
+def download_archive(
+    task: Archive, look: Callable[[], Archive], to: Path | None
+) -> Path:
     """Wait for the task, download its archive, and return its path; ``look`` polls the task."""
     with progress_bars() as progress:
-        task = followed(task, look, progress)
+        task = wait_for(task, look, progress)
         if not task.presigned_url:
             why = f": {task.reason}" if task.reason else ""
             raise ExportFailed(f"The export {task.id} ended {task.state}{why}")
         path = _place(task, to)
-        bar = progress.add_task("fetching", total=task.archive_size, kind="bytes")
+        bar = progress.add_task("downloading", total=task.archive_size, kind="bytes")
         download(task, path, lambda count: progress.advance(bar, count))
     return path
 
 
-def followed(task: T, look: Callable[[], T], progress: Progress) -> T:
+def wait_for(task: T, look: Callable[[], T], progress: Progress) -> T:
     """Poll the task until it has ended, and return it."""
     bar = progress.add_task("writing", total=task.expected_count, kind="count")
     wait = FIRST_WAIT
@@ -171,13 +164,6 @@ def followed(task: T, look: Callable[[], T], progress: Progress) -> T:
         time.sleep(wait)
         wait = min(2 * wait, LONGEST_WAIT)
         task = look()
-
-
-def _now(store: Client, model_id: str, task_id: str) -> ExportTask:
-    found = store.export_task.get_export_task(model_id, task_id)
-    if found is None:
-        raise NotFound(f"There is no export {task_id} of {model_id}.")
-    return found
 
 
 def check_place(to: Path | None) -> None:
@@ -199,8 +185,8 @@ def _place(task: Archive, to: Path | None) -> Path:
 
 def _show(task: ExportTask, path: Path | None, as_json: bool) -> None:
     if as_json:
-        told = task.model_dump(mode="json") | {"path": str(path) if path else None}
-        output.show_json(told)
+        fields = task.model_dump(mode="json")
+        output.show_json(fields | {"path": str(path) if path else None})
         return
     if path is None:
         print(task.id)
@@ -226,15 +212,16 @@ class _Amount(DownloadColumn):
         super().__init__()
         self.counts = MofNCompleteColumn()
 
-    def render(self, task):  # type: ignore[no-untyped-def]
-        return (super() if task.fields["kind"] == "bytes" else self.counts).render(task)
+    def render(self, task: Task) -> Text:
+        is_download = task.fields["kind"] == "bytes"
+        return super().render(task) if is_download else self.counts.render(task)
 
 
 class _Speed(TransferSpeedColumn):
     """The speed of a download; empty for other rows."""
 
-    def render(self, task):  # type: ignore[no-untyped-def]
-        return super().render(task) if task.fields["kind"] == "bytes" else ""
+    def render(self, task: Task) -> Text:
+        return super().render(task) if task.fields["kind"] == "bytes" else Text()
 
 
 def progress_bars() -> Progress:

@@ -1,4 +1,4 @@
-"""``istore metadata``: the values of one inference."""
+"""``istore metadata``: the metadata of one inference."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from inference_store.cli.storing import value_of
 from inference_store.errors import NotFound
 from inference_store.models import Metadata, NewExtendedMetadataRequest
 
-metadata = typer.Typer(help="The values of one inference.", no_args_is_help=True)
+metadata = typer.Typer(help="The metadata of one inference.", no_args_is_help=True)
 app.add_typer(metadata, name="metadata")
 
 
 @metadata.command()
 def show(model_id: ModelId, inference_id: InferenceId, as_json: AsJson = False) -> None:
-    """The keys of an inference with their types and values."""
+    """List the metadata of an inference: keys, types and values."""
     with client() as store:
         _show(store.metadata.get_metadata(model_id, inference_id), as_json)
 
@@ -34,12 +34,12 @@ def set_(
         typer.Argument(metavar="KEY=VALUE...", help="camera=north, frame:int=13."),
     ],
     replace: Annotated[
-        bool, typer.Option("--replace", help="Also where the key has a value.")
+        bool, typer.Option("--replace", help="Replace values that exist.")
     ] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Give an inference values; the types are string, int, float and json."""
-    items = [metadata_text.item(*value_of(each)) for each in values]
+    """Set metadata of an inference; the types are string, int, float and json."""
+    items = [metadata_text.item(*value_of(text)) for text in values]
     with client() as store:
         write = (
             store.metadata.replace_metadata
@@ -47,7 +47,8 @@ def set_(
             else store.metadata.create_metadata
         )
         for item in items:
-            stored = write(model_id, inference_id, NewExtendedMetadataRequest(**item))
+            body = NewExtendedMetadataRequest.model_validate(item)
+            stored = write(model_id, inference_id, body)
             _show([stored] if stored else [], as_json)
 
 
@@ -55,21 +56,17 @@ def set_(
 def remove(
     model_id: ModelId,
     inference_id: InferenceId,
-    key: Annotated[str, typer.Argument(help="The key that goes with its value.")],
+    key: Annotated[str, typer.Argument(help="The metadata key to delete.")],
     as_json: AsJson = False,
 ) -> None:
-    """Take a key and its value from an inference."""
+    """Delete a metadata key and its value from an inference."""
     with client() as store:
-        gone = store.metadata.delete_metadata(model_id, inference_id, key)
-    if gone is None:
+        deleted = store.metadata.delete_metadata(model_id, inference_id, key)
+    if deleted is None:
         raise NotFound(f"There is no key {key} of {inference_id}.")
-    output.show_json({"key": gone}) if as_json else print(output.plain(gone))
+    output.show_json({"key": deleted}) if as_json else print(output.plain(deleted))
 
 
 def _show(values: list[Metadata], as_json: bool) -> None:
-    if as_json:
-        for each in values:
-            output.show_json(each)
-        return
-    rows = [(each.key, each.type, each.value) for each in values]
-    output.show_rows(("key", "type", "value"), rows)
+    columns = ("key", "type", "value")
+    output.show_list(values, columns, lambda m: (m.key, m.type, m.value), as_json)

@@ -12,18 +12,20 @@ import typer
 
 from inference_store import Client
 from inference_store.cli import output
-from inference_store.cli.account import client, keep_account
-from inference_store.cli.app import AsJson, ModelId, app
-from inference_store.cli.selection import (
-    Comparisons,
-    Label,
-    MinScore,
-    Query,
-    Selection,
-    Since,
-    Until,
-    selection,
+from inference_store.cli.account import client, write_account
+from inference_store.cli.app import (
+    AsJson,
+    DryRun,
+    Everything,
+    InferenceIds,
+    ModelId,
+    Values,
+    Yes,
+    app,
+    check_one_way,
+    confirm,
 )
+from inference_store.cli.selection import Selection, selecting
 from inference_store.cli.storing import store_file, value_of
 from inference_store.connection import url_and_token
 from inference_store.errors import NotFound
@@ -34,25 +36,25 @@ from inference_store.progress import Bar
 def login(
     url: Annotated[
         str | None,
-        typer.Argument(help="Of the store; http://127.0.0.1:8000 when not given."),
+        typer.Argument(help="URL of the store; http://127.0.0.1:8000 when not given."),
     ] = None,
     token: Annotated[
         str | None,
-        typer.Option(help="Asked for, or read from a pipe, when not given."),
+        typer.Option(help="Prompted for, or read from a pipe, when not given."),
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Keep the address of a store and a token for it, once they work."""
+    """Save the URL of a store and a token, after a first request with them."""
     if token is None:
-        token = _asked_token()
+        token = _read_token()
     url, token = url_and_token(url, token)
-    with Client(url, token) as given:
-        count = len(given.register.list_registered_models())
-    path = keep_account(url, token or "")
+    with Client(url, token) as store:
+        count = len(store.register.list_registered_models())
+    path = write_account(url, token or "")
     if as_json:
         output.show_json({"url": url, "models": count, "file": str(path)})
     else:
-        print(f"Logged in to {url} ({count} models); kept in {path}")
+        print(f"Logged in to {url} ({count} models); saved in {path}")
 
 
 @app.command()
@@ -62,28 +64,25 @@ def upload(
         list[Path],
         typer.Argument(metavar="FILE...", exists=True, dir_okay=False, readable=True),
     ],
-    metadata: Annotated[
-        list[str] | None,
-        typer.Option(help="camera=north, frame:int=13; may be repeated."),
-    ] = None,
+    metadata: Values = None,
     prefix: Annotated[
-        str, typer.Option(help="What the ids begin with, before the file's name.")
+        str, typer.Option(help="A prefix of the ids, before the names of the files.")
     ] = "",
     as_json: AsJson = False,
 ) -> None:
     """Store files as inferences without answers, their names as ids."""
-    given = dict(value_of(each) for each in metadata or ())
-    names = [prefix + each.name for each in files]
-    if twice := [name for name, count in Counter(names).items() if count > 1]:
-        raise ValueError(f"Several files are named {min(twice)}.")
+    values = dict(map(value_of, metadata or ()))
+    names = [prefix + path.name for path in files]
+    if repeated := [name for name, count in Counter(names).items() if count > 1]:
+        raise ValueError(f"Several files are named {min(repeated)}.")
     with client() as store, Bar(len(files) > 1, len(files), " files") as bar:
         model = store.register.get_registered_model(model_id)
         if model is None:
             raise NotFound(f"There is no model {model_id}.")
         for path, name in zip(files, names, strict=True):
-            stored = store_file(store, model, path, name, given)
+            stored = store_file(store, model, path, name, values)
             if stored is None:
-                raise NotFound(f"The model {model_id} is gone.")
+                raise NotFound(f"There is no model {model_id} any more.")
             if as_json:
                 output.show_json(stored)
             else:
@@ -92,56 +91,43 @@ def upload(
 
 
 @app.command()
+@selecting()
 def delete(
     model_id: ModelId,
-    inference_ids: Annotated[
-        list[str] | None,
-        typer.Argument(metavar="[INFERENCE]...", help="Ids of inferences."),
-    ] = None,
-    since: Since = None,
-    until: Until = None,
-    label: Label = None,
-    min_score: MinScore = None,
-    metadata: Comparisons = None,
-    query: Query = None,
-    everything: Annotated[
-        bool, typer.Option("--all", help="All inferences of the model.")
-    ] = False,
-    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
-    dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Only say what would go.")
-    ] = False,
+    chosen: Selection,
+    inference_ids: InferenceIds = None,
+    everything: Everything = False,
+    yes: Yes = False,
+    dry_run: DryRun = False,
     as_json: AsJson = False,
 ) -> None:
-    """Delete inferences for good: by their ids, or all that match."""
-    chosen = selection(since, until, label, min_score, metadata, query)
-    if sum(map(bool, (inference_ids, chosen, everything))) != 1:
-        raise ValueError("Say which: ids, or options that select some, or --all.")
+    """Delete inferences permanently: by their ids, or all that match."""
+    check_one_way(inference_ids, bool(chosen), everything)
     with client() as store:
-        gone: Iterable[str]
+        deleted: Iterable[str]
         if inference_ids:
-            gone = _delete_ids(store, model_id, inference_ids, yes, dry_run)
+            deleted = _delete_ids(store, model_id, inference_ids, yes, dry_run)
         else:
-            gone = _delete_matching(store, model_id, chosen, yes, dry_run)
-        for each in gone:
+            deleted = _delete_matching(store, model_id, chosen, yes, dry_run)
+        for inference_id in deleted:
             if as_json:
-                output.show_json({"inference_id": each, "deleted": not dry_run})
+                output.show_json({"inference_id": inference_id, "deleted": not dry_run})
             elif dry_run:
-                print(f"{output.plain(each)}\twould be deleted")
+                print(f"{output.plain(inference_id)}\twould be deleted")
             else:
-                print(output.plain(each))
+                print(output.plain(inference_id))
 
 
 def _delete_ids(
     store: Client, model_id: str, ids: list[str], yes: bool, dry_run: bool
 ) -> list[str]:
-    for each in ids:
-        if store.inference.get_inference(model_id, each) is None:
-            raise NotFound(f"There is no inference {each} of {model_id}.")
+    for inference_id in ids:
+        if store.inference.get_inference(model_id, inference_id) is None:
+            raise NotFound(f"There is no inference {inference_id} of {model_id}.")
     if not dry_run:
         _confirm(len(ids), model_id, yes)
-        for each in ids:
-            store.inference.delete_inference(model_id, each)
+        for inference_id in ids:
+            store.inference.delete_inference(model_id, inference_id)
     return ids
 
 
@@ -150,28 +136,23 @@ def _delete_matching(
 ) -> Iterable[str]:
     request = chosen.request()
     if dry_run:
-        found = store.inference.iter_inferences(model_id, request)
-        return (each.inference_id for each in found)
+        matching = store.inference.iter_inferences(model_id, request)
+        return (inference.inference_id for inference in matching)
     if not yes:
         _confirm(store.inference.count_inferences(model_id, request), model_id, yes)
-    gone = store.inference.bulk_delete_inferences(
+    deleted = store.inference.bulk_delete_inferences(
         model_id, request.filters, query=request.query
     )
-    return [each for each in gone if each]
+    return [inference_id for inference_id in deleted if inference_id]
 
 
 def _confirm(number: int, model_id: str, yes: bool) -> None:
-    if yes:
-        return
-    if not sys.stdin.isatty():
-        raise ValueError("Nobody is here to ask: say --yes, or --dry-run.")
-    noun = "inference" if number == 1 else "inferences"
-    typer.confirm(
-        f"Delete {number} {noun} of {model_id} for good?", abort=True, err=True
-    )
+    if not yes:
+        noun = "inference" if number == 1 else "inferences"
+        confirm(f"Delete {number} {noun} of {model_id} permanently?")
 
 
-def _asked_token() -> str:
+def _read_token() -> str:
     """Return the token from a hidden prompt, or from the first line of a pipe."""
     if sys.stdin.isatty():
         return str(typer.prompt("Token", hide_input=True, err=True)).strip()

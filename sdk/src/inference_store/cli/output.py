@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterable, Sequence
-from typing import Any
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, TypeVar
 
 from pydantic import BaseModel
 from rich.console import Console
@@ -13,6 +13,8 @@ from rich.markup import escape
 from rich.table import Table
 
 from inference_store.models import Inference
+
+T = TypeVar("T")
 
 CONTROLS = dict.fromkeys([*range(0x20), *range(0x7F, 0xA0)], " ")
 COLUMNS = ("created", "inference", "action", "source", "metadata")
@@ -42,14 +44,28 @@ def show_rows(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
     """Print a table on a terminal, or else a tab-separated line for each row as it comes."""
     if not is_terminal():
         for row in rows:
-            print("\t".join(plain(each) for each in row), flush=True)
+            print("\t".join(plain(cell) for cell in row), flush=True)
         return
     table = Table(box=None, pad_edge=False, header_style="bold")
     for column in columns:
         table.add_column(column, overflow="fold")
     for row in rows:
-        table.add_row(*(safe(each) for each in row))
+        table.add_row(*(safe(cell) for cell in row))
     console().print(table)
+
+
+def show_list(
+    items: Iterable[T],
+    columns: Sequence[str],
+    row: Callable[[T], Sequence[str]],
+    as_json: bool,
+) -> None:
+    """Print items as lines of JSON, or as rows that ``row`` makes of them."""
+    if not as_json:
+        show_rows(columns, map(row, items))
+        return
+    for item in items:
+        show_json(item)
 
 
 def inference_row(inference: Inference, fields: Sequence[str] = ()) -> tuple[str, ...]:

@@ -13,23 +13,16 @@ import typer
 from inference_store import Client
 from inference_store.cli import output
 from inference_store.cli.account import client
-from inference_store.cli.app import AsJson, ModelId, app
+from inference_store.cli.app import AsJson, InferenceId, ModelId, app
 from inference_store.cli.details import panel
-from inference_store.cli.selection import (
-    Comparisons,
-    Label,
-    MinScore,
-    Query,
-    Since,
-    Until,
-    selection,
-)
-from inference_store.cli.tail import MOST, follow
+from inference_store.cli.selection import Selection, TextQuery, selecting
+from inference_store.cli.tail import PAGE_LIMIT, follow
 from inference_store.errors import NotFound
 from inference_store.models import (
     Inference,
     MetadataStatistics,
     MetadataStatisticsType,
+    Model,
     NewGetMetadataStatisticsRequest,
 )
 
@@ -38,37 +31,22 @@ PAGE = 500
 
 @app.command()
 def models(as_json: AsJson = False) -> None:
-    """The models that the token reaches."""
+    """List the models of the token's project."""
     with client() as store:
-        found = store.register.list_registered_models()
-    if as_json:
-        for each in found:
-            output.show_json(each)
-        return
-    rows = [
-        (
-            each.model_id,
-            each.project_id or "",
-            each.task_type or "",
-            "yes" if each.enable_inference_storage else "no",
-        )
-        for each in found
-    ]
-    output.show_rows(("model", "project", "task", "stores"), rows)
+        registered = store.register.list_registered_models()
+
+    def row(model: Model) -> tuple[str, ...]:
+        stores = "yes" if model.enable_inference_storage else "no"
+        return model.model_id, model.project_id or "", model.task_type or "", stores
+
+    output.show_list(registered, ("model", "project", "task", "stores"), row, as_json)
 
 
 @app.command()
+@selecting(query=TextQuery)
 def find(
     model_id: ModelId,
-    query: Annotated[
-        str | None,
-        typer.Argument(help='A text query: label:car meta.camera="12".'),
-    ] = None,
-    since: Since = None,
-    until: Until = None,
-    label: Label = None,
-    min_score: MinScore = None,
-    metadata: Comparisons = None,
+    chosen: Selection,
     limit: Annotated[int, typer.Option(min=1, help="How many at most.")] = 50,
     oldest: Annotated[bool, typer.Option("--oldest", help="Oldest first.")] = False,
     presign: Annotated[bool, typer.Option(help="With links to the inputs.")] = False,
@@ -76,48 +54,34 @@ def find(
         str,
         typer.Option(
             metavar="NAME,…",
-            help="What was understood: detections, probabilities, entities, prediction, "
-            "prompt, response.",
+            help="Fields read from answers and inputs: detections, probabilities, "
+            "entities, prediction, prompt, response.",
         ),
     ] = "",
     as_json: AsJson = False,
 ) -> None:
-    """The inferences that match, newest first."""
+    """List the inferences that match, newest first."""
     names = [name.strip() for name in fields.split(",")] if fields else []
-    chosen = selection(since, until, label, min_score, metadata, query)
-    asked = chosen.parameters() | {
+    parameters = chosen.parameters() | {
         "presign": presign,
         "fields": names,
         "direction": "asc" if oldest else "desc",
     }
     with client() as store:
-        found = _pages(store, model_id, asked, limit)
-        if as_json:
-            for each in found:
-                output.show_json(each)
-        else:
-            rows = (output.inference_row(each, names) for each in found)
-            output.show_rows((*output.COLUMNS, *names), rows)
+        output.show_list(
+            _pages(store, model_id, parameters, limit),
+            (*output.COLUMNS, *names),
+            lambda inference: output.inference_row(inference, names),
+            as_json,
+        )
 
 
 @app.command()
-def count(
-    model_id: ModelId,
-    query: Annotated[
-        str | None,
-        typer.Argument(help='A text query: label:car meta.camera="12".'),
-    ] = None,
-    since: Since = None,
-    until: Until = None,
-    label: Label = None,
-    min_score: MinScore = None,
-    metadata: Comparisons = None,
-    as_json: AsJson = False,
-) -> None:
-    """How many inferences match, exactly."""
-    request = selection(since, until, label, min_score, metadata, query).request()
+@selecting(query=TextQuery)
+def count(model_id: ModelId, chosen: Selection, as_json: AsJson = False) -> None:
+    """Count the inferences that match, exactly."""
     with client() as store:
-        number = store.inference.count_inferences(model_id, request)
+        number = store.inference.count_inferences(model_id, chosen.request())
     if as_json:
         output.show_json({"count": number})
     else:
@@ -125,64 +89,56 @@ def count(
 
 
 @app.command()
-def show(
-    model_id: ModelId,
-    inference_id: Annotated[str, typer.Argument(metavar="INFERENCE")],
-    as_json: AsJson = False,
-) -> None:
-    """One inference with its metadata and answer."""
+def show(model_id: ModelId, inference_id: InferenceId, as_json: AsJson = False) -> None:
+    """Show one inference with its metadata and answer."""
     with client() as store:
-        found = store.inference.get_inference(model_id, inference_id, presign=True)
-    if found is None:
+        inference = store.inference.get_inference(model_id, inference_id, presign=True)
+    if inference is None:
         raise NotFound(f"There is no inference {inference_id} of {model_id}.")
     if as_json:
-        output.show_json(found)
+        output.show_json(inference)
     else:
-        output.console().print(panel(found))
+        output.console().print(panel(inference))
 
 
 @app.command()
+@selecting()
 def stats(
     model_id: ModelId,
-    key: Annotated[str, typer.Argument(help="The key of the metadata.")],
+    key: Annotated[str, typer.Argument(help="The metadata key.")],
+    chosen: Selection,
     type_: Annotated[
         MetadataStatisticsType | None,
-        typer.Option("--type", help="The type of its values; found when not given."),
+        typer.Option("--type", help="The type of its values; all when not given."),
     ] = None,
     bins: Annotated[
         int | None,
-        typer.Option(min=1, help="Into how many bins numbers are sorted."),
+        typer.Option(min=1, help="The number of bins of a distribution of numbers."),
     ] = None,
-    since: Since = None,
-    until: Until = None,
-    label: Label = None,
-    min_score: MinScore = None,
-    metadata: Comparisons = None,
-    query: Query = None,
     as_json: AsJson = False,
 ) -> None:
-    """How the values of a metadata key are distributed."""
-    chosen = selection(since, until, label, min_score, metadata, query).request()
+    """Show how the values of a metadata key are distributed."""
+    selected = chosen.request()
     with client() as store:
         types = [type_] if type_ else _types(store, model_id, key)
         if len(types) > 1:
-            kinds = " and ".join(f"{each} values" for each in types)
+            kinds = " and ".join(f"{kind} values" for kind in types)
             print(f"{output.plain(key)} has {kinds}.", file=sys.stderr)
-        for each in types:
+        for kind in types:
             request = NewGetMetadataStatisticsRequest(
-                filters=chosen.filters,
-                query=chosen.query,
+                filters=selected.filters,
+                query=selected.query,
                 key=key,
-                type=each,
-                distribution_bin_count=bins if each != "string" else None,
+                type=kind,
+                distribution_bin_count=bins if kind != "string" else None,
             )
-            found = store.metadata.get_metadata_statistics(model_id, request)
-            if found is None:
+            values = store.metadata.get_metadata_statistics(model_id, request)
+            if values is None:
                 raise NotFound(f"There is no model {model_id}.")
             if as_json:
-                output.show_json({**found.model_dump(mode="json"), "type": each.value})
+                output.show_json({**values.model_dump(mode="json"), "type": kind.value})
             else:
-                _show_statistics(found, key if len(types) == 1 else f"{key} ({each})")
+                _show_statistics(values, key if len(types) == 1 else f"{key} ({kind})")
 
 
 def _types(store: Client, model_id: str, key: str) -> list[MetadataStatisticsType]:
@@ -190,69 +146,68 @@ def _types(store: Client, model_id: str, key: str) -> list[MetadataStatisticsTyp
     known = store.metadata.get_metadata_key_type_counts(model_id)
     if known is None:
         raise NotFound(f"There is no model {model_id}.")
-    found = {name for name, count in known.counts.get(key, {}).items() if count}
-    if not found:
+    stored = {name for name, count in known.counts.get(key, {}).items() if count}
+    if not stored:
         near = difflib.get_close_matches(key, known.counts, n=3)
-        hint = f" Near to it: {', '.join(near)}." if near else ""
+        hint = f" Similar keys: {', '.join(near)}." if near else ""
         raise NotFound(f"No inference of {model_id} has the key {key!r}.{hint}")
     kinds = MetadataStatisticsType
-    types = [kinds.STRING] if "string" in found else []
-    if {"int", "float"} <= found:
+    types = [kinds.STRING] if "string" in stored else []
+    if {"int", "float"} <= stored:
         types.append(kinds.NUMBER)
     else:
-        types += [kinds(each) for each in ("int", "float") if each in found]
+        types += [kinds(name) for name in ("int", "float") if name in stored]
     if not types:
-        raise ValueError(f"{key} holds JSON alone, of which there are no statistics.")
+        raise ValueError(f"{key} holds only JSON values, which have no statistics.")
     return types
 
 
-def _show_statistics(found: MetadataStatistics, title: str) -> None:
-    numbers = found.distribution or {}
+def _show_statistics(values: MetadataStatistics, title: str) -> None:
+    numbers = values.distribution or {}
     largest = max(numbers.values(), default=0)
     rows = [(name, str(n), output.bar(n, largest)) for name, n in numbers.items()]
     output.show_rows((title, "count", ""), rows)
     if output.is_terminal():
-        limits = f", {found.min:g} to {found.max:g}" if found.min is not None else ""
-        print(f"{found.count} values{limits}")
+        limits = f", {values.min:g} to {values.max:g}" if values.min is not None else ""
+        print(f"{values.count} values{limits}")
 
 
 @app.command()
+@selecting(until=None)
 def tail(
     model_id: ModelId,
-    since: Since = None,
-    label: Label = None,
-    min_score: MinScore = None,
-    metadata: Comparisons = None,
-    query: Query = None,
+    chosen: Selection,
     lines: Annotated[
         int,
-        typer.Option("-n", "--lines", min=0, max=MOST, help="How many to begin with."),
+        typer.Option(
+            "-n", "--lines", min=0, max=PAGE_LIMIT, help="How many to begin with."
+        ),
     ] = 10,
     interval: Annotated[
-        float, typer.Option(min=0.1, help="Seconds between two looks.")
+        float, typer.Option(min=0.1, help="Seconds between two polls.")
     ] = 1.0,
     as_json: AsJson = False,
 ) -> None:
-    """The newest inferences, and each new one as it comes, until Ctrl-C."""
-    chosen = selection(since, None, label, min_score, metadata, query).parameters()
+    """Print the newest inferences, and each new one as it is stored, until Ctrl-C."""
+    parameters = chosen.parameters()
     with suppress(KeyboardInterrupt), client() as store:
-        for each in follow(store, model_id, lines, chosen, interval):
+        for inference in follow(store, model_id, lines, parameters, interval):
             if as_json:
-                output.show_json(each)
+                output.show_json(inference)
             else:
-                row = output.inference_row(each)
-                print("  ".join(output.plain(part) for part in row))
+                row = output.inference_row(inference)
+                print("  ".join(output.plain(cell) for cell in row))
             sys.stdout.flush()
 
 
 def _pages(
-    store: Client, model_id: str, asked: dict[str, Any], limit: int
+    store: Client, model_id: str, parameters: dict[str, Any], limit: int
 ) -> Iterator[Inference]:
     """Yield up to ``limit`` inferences, fetched page by page as they are printed."""
     cursor = None
     while limit > 0:
         page = store.inference.list_inferences(
-            model_id, **asked, limit=min(limit, PAGE), cursor=cursor
+            model_id, **parameters, limit=min(limit, PAGE), cursor=cursor
         )
         yield from page
         limit -= len(page)

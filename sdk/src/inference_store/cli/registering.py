@@ -14,10 +14,10 @@ from inference_store.models import Model, NewRegisterModelRequest, TaskType
 
 Upstream = Annotated[
     str | None,
-    typer.Option(help="Where the proxy finds the model server: http://host:port."),
+    typer.Option(help="URL of the model server, for the proxy: http://host:port."),
 ]
 UpstreamModel = Annotated[
-    str | None, typer.Option(help="The model's name there, when it is another.")
+    str | None, typer.Option(help="The model's name on that server, if it differs.")
 ]
 Labels = Annotated[
     list[str] | None,
@@ -35,13 +35,15 @@ FirstClass = Annotated[
 BoxFormat = Annotated[str | None, typer.Option(help="How the server writes boxes.")]
 Storing = Annotated[
     bool | None,
-    typer.Option("--store/--no-store", help="Keep what passes the proxy, or do not."),
+    typer.Option(
+        "--store/--no-store", help="Whether to store inferences that pass the proxy."
+    ),
 ]
 Stripping = Annotated[
     bool | None,
     typer.Option(
         "--strip-metadata/--no-strip-metadata",
-        help="Take custom metadata from what the server gets, or leave it.",
+        help="Whether to remove custom metadata from what the server gets.",
     ),
 ]
 
@@ -52,12 +54,12 @@ def register(
     task: Annotated[
         str, typer.Option("--task", "-t", help='Such as "Object Detection".')
     ],
-    project: Annotated[str, typer.Option(help="Of which project.")] = "default",
+    project: Annotated[str, typer.Option(help="The id of the project.")] = "default",
     upstream: Upstream = None,
     upstream_model: UpstreamModel = None,
     storing: Storing = None,
     embedding_size: Annotated[
-        int, typer.Option(min=0, help="Of its embeddings, when it has some.")
+        int, typer.Option(min=0, help="The size of its embeddings, if it has any.")
     ] = 0,
     class_labels: Labels = None,
     first_class_number: FirstClass = None,
@@ -65,7 +67,7 @@ def register(
     strip_metadata: Stripping = None,
     as_json: AsJson = False,
 ) -> None:
-    """Register a model; again with the same values changes nothing."""
+    """Register a model. Registering it again with the same values changes nothing."""
     body = NewRegisterModelRequest(
         model_id=model_id,
         project_id=project,
@@ -81,10 +83,10 @@ def register(
     )
     with client() as store:
         store.register.register_model_for_inference_storage(body)
-        found = store.register.get_registered_model(model_id)
-    if found is None:
-        raise NotFound(f"The model {model_id} is gone.")
-    _show(found, as_json)
+        model = store.register.get_registered_model(model_id)
+    if model is None:
+        raise NotFound(f"There is no model {model_id} any more.")
+    _show(model, as_json)
 
 
 @app.command()
@@ -99,8 +101,8 @@ def settings(
     strip_metadata: Stripping = None,
     as_json: AsJson = False,
 ) -> None:
-    """Show how a model is served and stored, or change it for the next call."""
-    wanted: dict[str, Any] = {
+    """Show or change how a model is served and stored. A change applies from the next call."""
+    settings: dict[str, Any] = {
         "upstream_url": upstream,
         "upstream_model": upstream_model,
         "enable_inference_storage": storing,
@@ -109,11 +111,11 @@ def settings(
         "box_format": box_format,
         "strip_metadata": strip_metadata,
     }
-    given = {name: value for name, value in wanted.items() if value is not None}
+    changes = {name: value for name, value in settings.items() if value is not None}
     with client() as store:
         model = store.get_model(model_id)
-        if given:
-            model.set_inference_server_settings(given)
+        if changes:
+            model.set_inference_server_settings(changes)
     _show(model.resource, as_json)
 
 
@@ -123,9 +125,9 @@ def task_type(text: str) -> TaskType:
     Raises ``ValueError`` for an unknown one.
     """
     plain = text.replace("-", " ").replace("_", " ").casefold().strip()
-    for each in TaskType:
-        if plain == each.value.replace("-", " ").casefold():
-            return each
+    for task in TaskType:
+        if plain == task.value.replace("-", " ").casefold():
+            return task
     names = ", ".join(TaskType)
     raise ValueError(f"There is no task {text!r}; the tasks are {names}.")
 

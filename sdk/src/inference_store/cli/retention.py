@@ -1,4 +1,4 @@
-"""``istore retention``: how long a model's inferences are kept, and what goes."""
+"""``istore retention``: how long a model's inferences are kept, and what is removed."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from inference_store.models import (
 LENGTH = re.compile(r"([0-9]{1,6})(h|d|w)")
 HOURS = {"h": 1, "d": 24, "w": 24 * 7}
 ENDED = ("complete", "failed", "stopped")
-LOOK_SECONDS = 0.5
+POLL_SECONDS = 0.5
 
 retention = typer.Typer(
     help="How long a model's inferences are kept.", no_args_is_help=True
@@ -35,7 +35,7 @@ app.add_typer(retention, name="retention")
 
 @retention.command()
 def show(model_id: ModelId, as_json: AsJson = False) -> None:
-    """The policy of a model."""
+    """Show the retention policy of a model."""
     with client() as store:
         _show_policy(_policy(store, model_id), as_json)
 
@@ -49,22 +49,25 @@ def set_(
     ] = None,
     inputs: Annotated[
         str | None,
-        typer.Option(help="How long inputs are kept; of a new policy as records."),
+        typer.Option(help="How long inputs are kept; as long as records if not given."),
     ] = None,
     hard: Annotated[
         bool | None,
-        typer.Option("--hard/--soft", help="Remove for good, or hide."),
+        typer.Option("--hard/--soft", help="Remove permanently, or soft-delete."),
     ] = None,
     every: Annotated[
         str | None,
-        typer.Option(help="Run by itself, every so often (24h, 7d), or never."),
+        typer.Option(help="The interval of automatic runs: 24h, 7d, or never."),
     ] = None,
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Only say what it would remove now.")
+        bool,
+        typer.Option(
+            "--dry-run", help="Count what would be removed now, and save nothing."
+        ),
     ] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Give a model its policy, or change what is named of the one it has."""
+    """Create the retention policy of a model, or change the given parts of it."""
     with client() as store:
         former = store.retention_policy.get_retention_policy(model_id)
         body = _change(former, records, inputs, hard, every)
@@ -75,19 +78,19 @@ def set_(
             _show_preview(preview, as_json)
             return
         policies = store.retention_policy
-        kept = (
+        policy = (
             policies.replace_retention_policy(model_id, former.id, body)
             if former
             else policies.create_retention_policy(model_id, body)
         )
-    if kept is None:
+    if policy is None:
         raise NotFound(f"There is no model {model_id}.")
-    _show_policy(kept, as_json)
+    _show_policy(policy, as_json)
 
 
 @retention.command()
 def remove(model_id: ModelId, as_json: AsJson = False) -> None:
-    """Take the policy from a model: nothing goes any more."""
+    """Delete the retention policy of a model: nothing is removed any more."""
     with client() as store:
         policy = _policy(store, model_id)
         store.retention_policy.delete_retention_policy(model_id, policy.id)
@@ -98,21 +101,24 @@ def remove(model_id: ModelId, as_json: AsJson = False) -> None:
 def run(
     model_id: ModelId,
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Count what would go, remove nothing.")
+        bool,
+        typer.Option(
+            "--dry-run", help="Count what would be removed, and remove nothing."
+        ),
     ] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Carry the policy out now, and wait for the end."""
+    """Run the policy now, and wait until it has ended."""
     with client() as store:
         body = NewRetentionTaskRequest(
             dry_run=dry_run, retention_policy_id=_policy(store, model_id).id
         )
         task = store.retention_task.create_retention_task(model_id, body)
         while task and task.state not in ENDED:
-            time.sleep(LOOK_SECONDS)
+            time.sleep(POLL_SECONDS)
             task = store.retention_task.get_retention_task(model_id, task.id)
     if task is None:
-        raise NotFound("The retention task is gone.")
+        raise NotFound("The retention task does not exist any more.")
     _show_task(task, as_json)
     if task.state != "complete":
         raise typer.Exit(1)
@@ -138,7 +144,7 @@ def _change(
         age = former.maximum_record_age
         if records is not None:
             age = -1 if records == "never" else hours(records)
-        blob_age, interval = former.maximum_blob_age, former.automated_interval
+        blob_age, interval = former.maximum_blob_age, former.automated_interval or 0
         action = DeleteAction(former.delete_action)
     if every is not None:
         interval = 0 if every == "never" else hours(every)
@@ -154,10 +160,10 @@ def _change(
 
 def hours(length: str) -> int:
     """Return a duration such as ``30d`` in hours. Raises ``ValueError``."""
-    found = LENGTH.fullmatch(length.strip())
-    if not found:
-        raise ValueError(f"{length!r} is not a length such as 72h, 30d or 8w.")
-    return int(found[1]) * HOURS[found[2]]
+    match = LENGTH.fullmatch(length.strip())
+    if not match:
+        raise ValueError(f"{length!r} is not a duration such as 72h, 30d or 8w.")
+    return int(match[1]) * HOURS[match[2]]
 
 
 def length(number: int) -> str:
@@ -168,10 +174,10 @@ def length(number: int) -> str:
 
 
 def _policy(store: Client, model_id: str) -> RetentionPolicy:
-    found = store.retention_policy.get_retention_policy(model_id)
-    if found is None:
+    policy = store.retention_policy.get_retention_policy(model_id)
+    if policy is None:
         raise NotFound(f"There is no model {model_id}, or it has no retention policy.")
-    return found
+    return policy
 
 
 def _show_policy(policy: RetentionPolicy, as_json: bool) -> None:
@@ -183,7 +189,7 @@ def _show_policy(policy: RetentionPolicy, as_json: bool) -> None:
         ("records", length(policy.maximum_record_age)),
         ("inputs", length(policy.maximum_blob_age)),
         ("action", policy.delete_action),
-        ("every", length(every) if every else "by hand"),
+        ("every", length(every) if every else "manually"),
     ]
     output.show_rows(("", ""), rows)
 
@@ -193,10 +199,10 @@ def _show_preview(preview: RetentionPreview, as_json: bool) -> None:
         output.show_json(preview)
         return
     parts = {
-        "records would go": preview.records,
-        "inputs would go": preview.inputs,
-        "protected records stay": preview.protected_records,
-        "protected inputs stay": preview.protected_inputs,
+        "records to be removed": preview.records,
+        "inputs to be removed": preview.inputs,
+        "protected records kept": preview.protected_records,
+        "protected inputs kept": preview.protected_inputs,
     }
     sign = "" if preview.is_exact else "at least "
     rows = [(name, f"{sign}{part.count}") for name, part in parts.items()]
@@ -210,13 +216,13 @@ def _show_task(task: RetentionTask, as_json: bool) -> None:
     rows = [("state", task.state)]
     if task.dry_run:
         rows += [
-            ("records would go", str(task.total_record_count)),
-            ("inputs would go", str(task.total_blob_count)),
+            ("records to be removed", str(task.total_record_count)),
+            ("inputs to be removed", str(task.total_blob_count)),
         ]
     else:
         rows += [
-            ("records gone", str(task.deleted_record_count)),
-            ("inputs gone", str(task.deleted_blob_count)),
+            ("records removed", str(task.deleted_record_count)),
+            ("inputs removed", str(task.deleted_blob_count)),
         ]
     if task.reason:
         rows.append(("reason", task.reason))

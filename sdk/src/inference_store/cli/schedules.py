@@ -1,33 +1,43 @@
-"""``istore schedules``: exports that repeat themselves, and how far they are."""
+"""``istore schedules``: scheduled exports, and their progress."""
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated, TypeVar
 
 import typer
 
 from inference_store.cli import output
 from inference_store.cli.account import client
-from inference_store.cli.app import AsJson, ModelId, app
+from inference_store.cli.app import AsJson, ModelId, Yes, app
 from inference_store.errors import NotFound
 from inference_store.models import (
     ChangeExportScheduleRequest,
     ExportSchedule,
     NewExportScheduleRequest,
+    ScheduledExport,
 )
 
-schedules = typer.Typer(help="Exports that repeat themselves.", no_args_is_help=True)
+T = TypeVar("T")
+
+schedules = typer.Typer(
+    help="Scheduled exports of new inferences.", no_args_is_help=True
+)
 app.add_typer(schedules, name="schedules")
 
-ScheduleId = Annotated[str, typer.Argument(metavar="SCHEDULE", help="Its id.")]
-Query = Annotated[str | None, typer.Option("--query", "-q", help="What goes out.")]
-Hours = Annotated[int | None, typer.Option(help="From one run to the next.")]
+ScheduleId = Annotated[
+    str, typer.Argument(metavar="SCHEDULE", help="The id of a schedule.")
+]
+Query = Annotated[
+    str | None,
+    typer.Option("--query", "-q", help="A text query that selects what is exported."),
+]
+Hours = Annotated[int | None, typer.Option(help="The interval of runs, in hours.")]
 COLUMNS = ("id", "name", "every", "to", "exported until", "waiting", "last error")
 
 
 @schedules.command("list")
 def list_(model_id: ModelId, as_json: AsJson = False) -> None:
-    """The schedules of a model, how far they are, and what went wrong last."""
+    """List the schedules of a model, with their progress and last error."""
     with client() as store:
         _show(store.export_schedule.list_export_schedules(model_id), as_json)
 
@@ -42,13 +52,17 @@ def create(
     destination: Annotated[
         str, typer.Option("--to", help="See: istore schedules destinations.")
     ] = "",
-    prefix: Annotated[str, typer.Option(help="A folder there.")] = "",
+    prefix: Annotated[str, typer.Option(help="A folder in the destination.")] = "",
     from_beginning: Annotated[
-        bool, typer.Option("--from-beginning", help="With what is stored already.")
+        bool,
+        typer.Option(
+            "--from-beginning",
+            help="Export the inferences that are stored already, too.",
+        ),
     ] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Export what arrives, every so many hours."""
+    """Create a schedule that exports new inferences every so many hours."""
     body = NewExportScheduleRequest(
         name=name,
         interval_hours=hours or 24,
@@ -59,8 +73,8 @@ def create(
         from_beginning=from_beginning,
     )
     with client() as store:
-        made = store.export_schedule.create_export_schedule(model_id, body)
-        _show([_there(made)], as_json)
+        schedule = store.export_schedule.create_export_schedule(model_id, body)
+        _show([_existing(schedule)], as_json)
 
 
 @schedules.command()
@@ -83,108 +97,97 @@ def change(
         enabled=enabled,
     )
     with client() as store:
-        changed = store.export_schedule.change_export_schedule(
+        schedule = store.export_schedule.change_export_schedule(
             model_id, schedule_id, body
         )
-        _show([_there(changed)], as_json)
+        _show([_existing(schedule)], as_json)
 
 
 @schedules.command()
 def run(model_id: ModelId, schedule_id: ScheduleId, as_json: AsJson = False) -> None:
-    """Export now what has arrived."""
+    """Start a run of a schedule now."""
     with client() as store:
-        begun = _there(store.export_schedule.run_export_schedule(model_id, schedule_id))
-    if as_json:
-        output.show_json(begun)
-    else:
-        output.show_rows(("run", "state"), [(begun.id, begun.state)])
+        task = _existing(
+            store.export_schedule.run_export_schedule(model_id, schedule_id)
+        )
+    output.show_list([task], ("run", "state"), lambda run: (run.id, run.state), as_json)
 
 
 @schedules.command()
 def runs(model_id: ModelId, schedule_id: ScheduleId, as_json: AsJson = False) -> None:
-    """The latest runs of a schedule."""
+    """List the latest runs of a schedule."""
     with client() as store:
-        found = store.export_schedule.list_scheduled_exports(model_id, schedule_id)
-    if as_json:
-        for each in found:
-            output.show_json(each)
-        return
-    rows = [
-        (
-            f"{each.created_at:%Y-%m-%d %H:%M:%S}" if each.created_at else "",
-            each.state,
-            f"{each.row_count:,} rows",
-            f"{each.file_count:,} files",
-            each.reason or "",
+        latest = store.export_schedule.list_scheduled_exports(model_id, schedule_id)
+
+    def row(run: ScheduledExport) -> tuple[str, ...]:
+        return (
+            f"{run.created_at:%Y-%m-%d %H:%M:%S}" if run.created_at else "",
+            run.state,
+            f"{run.row_count:,} rows",
+            f"{run.file_count:,} files",
+            run.reason or "",
         )
-        for each in found
-    ]
-    output.show_rows(("begun", "state", "rows", "files", "why"), rows)
+
+    columns = ("started", "state", "rows", "files", "reason")
+    output.show_list(latest, columns, row, as_json)
 
 
 @schedules.command()
 def files(model_id: ModelId, schedule_id: ScheduleId, as_json: AsJson = False) -> None:
-    """The latest files of a schedule."""
+    """List the latest files of a schedule."""
     with client() as store:
-        found = store.export_schedule.list_exported_files(model_id, schedule_id)
-    if as_json:
-        for each in found:
-            output.show_json(each)
-        return
-    rows = [(each.key, f"{each.row_count:,}", f"{each.size:,}") for each in found]
-    output.show_rows(("file", "rows", "bytes"), rows)
+        output.show_list(
+            store.export_schedule.list_exported_files(model_id, schedule_id),
+            ("file", "rows", "bytes"),
+            lambda file: (file.key, f"{file.row_count:,}", f"{file.size:,}"),
+            as_json,
+        )
 
 
 @schedules.command()
 def delete(
     model_id: ModelId,
     schedule_id: ScheduleId,
-    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+    yes: Yes = False,
 ) -> None:
-    """End a schedule; its files stay."""
+    """Delete a schedule. Its files are kept."""
     if not yes:
-        typer.confirm("End this schedule?", abort=True)
+        typer.confirm("Delete this schedule?", abort=True)
     with client() as store:
-        _there(store.export_schedule.delete_export_schedule(model_id, schedule_id))
+        _existing(store.export_schedule.delete_export_schedule(model_id, schedule_id))
 
 
 @schedules.command("destinations")
 def destinations_(as_json: AsJson = False) -> None:
-    """Where schedules may export to."""
+    """List the destinations of schedules."""
     with client() as store:
-        found = store.export_schedule.list_export_destinations()
-    if as_json:
-        for each in found:
-            output.show_json(each)
-        return
-    output.show_rows(
-        ("name", "what it is"), [(each.name, each.title) for each in found]
-    )
+        output.show_list(
+            store.export_schedule.list_export_destinations(),
+            ("name", "what it is"),
+            lambda destination: (destination.name, destination.title),
+            as_json,
+        )
 
 
-def _there(found: Any) -> Any:
+def _existing(found: T | None) -> T:
     if found is None:
         raise NotFound("There is no such model or schedule.")
     return found
 
 
-def _show(found: list[ExportSchedule], as_json: bool) -> None:
-    if as_json:
-        for each in found:
-            output.show_json(each)
-        return
-    output.show_rows(COLUMNS, [_row(each) for each in found])
+def _show(schedules: list[ExportSchedule], as_json: bool) -> None:
+    output.show_list(schedules, COLUMNS, _row, as_json)
 
 
-def _row(one: ExportSchedule) -> tuple[str, ...]:
-    until = one.exported_until
-    more = "" if one.waiting_is_exact else "+"
+def _row(schedule: ExportSchedule) -> tuple[str, ...]:
+    until = schedule.exported_until
+    more = "" if schedule.waiting_is_exact else "+"
     return (
-        one.id,
-        one.name,
-        f"{one.interval_hours} h" if one.enabled else "off",
-        f"{one.destination or 'default store'} {one.prefix}".strip(),
+        schedule.id,
+        schedule.name,
+        f"{schedule.interval_hours} h" if schedule.enabled else "off",
+        f"{schedule.destination or 'default store'} {schedule.prefix}".strip(),
         f"{until:%Y-%m-%d %H:%M:%S}" if until else "never",
-        f"{one.waiting_count:,}{more}",
-        one.last_error or "",
+        f"{schedule.waiting_count:,}{more}",
+        schedule.last_error or "",
     )

@@ -1,4 +1,4 @@
-"""``istore mock``: services that simulate, started on the store, called and stopped."""
+"""``istore mock``: start services on the store that simulate models, call and stop them."""
 
 from __future__ import annotations
 
@@ -21,53 +21,57 @@ from inference_store.schema import InferenceSessionCreateRequest
 mock = typer.Typer(help="Services that simulate models.", no_args_is_help=True)
 app.add_typer(mock, name="mock")
 
-Session = Annotated[str, typer.Argument(metavar="SESSION", help="Its id.")]
+Session = Annotated[str, typer.Argument(metavar="SESSION", help="The id of a session.")]
 
 
 @mock.command("list")
 def list_(as_json: AsJson = False) -> None:
-    """What can be simulated, and what each takes."""
+    """List the mocks, and what each takes."""
     from inference_store import mocks  # here, so that other commands start faster
 
-    every = list(mocks.registry.values())
-    if as_json:
-        for each in every:
-            output.show_json(
-                {
-                    "name": each.name,
-                    "title": each.title,
-                    "takes": each.takes,
-                    "endpoint": each.interface.endpoint,
-                }
-            )
+    columns = ("name", "title", "takes", "endpoint")
+    rows = [
+        (m.name, m.title, m.takes, m.interface.endpoint)
+        for m in mocks.registry.values()
+    ]
+    if not as_json:
+        output.show_rows(columns, rows)
         return
-    rows = [(e.name, e.title, e.takes, e.interface.endpoint) for e in every]
-    output.show_rows(("name", "title", "takes", "endpoint"), rows)
+    for row in rows:
+        output.show_json(dict(zip(columns, row, strict=True)))
 
 
 @mock.command()
 def start(
     name: Annotated[str, typer.Argument(metavar="MOCK", help="See: istore mock list.")],
     account: Annotated[
-        str | None, typer.Option(help="For whom; your user name when not given.")
+        str | None, typer.Option(help="The account; your user name when not given.")
     ] = None,
     model: Annotated[
-        str | None, typer.Option(help="The model whose inferences the calls are.")
+        str | None, typer.Option(help="The model under which calls are stored.")
     ] = None,
-    seed: Annotated[int, typer.Option(help="The same seed answers the same.")] = 0,
-    latency: Annotated[float, typer.Option(help="Seconds an answer takes.")] = 0.0,
-    jitter: Annotated[float, typer.Option(help="Up to how many more.")] = 0.0,
-    error_rate: Annotated[float, typer.Option(help="The part of calls that fail.")] = 0,
+    seed: Annotated[
+        int, typer.Option(help="The same seed gives the same answers.")
+    ] = 0,
+    latency: Annotated[float, typer.Option(help="Seconds that an answer takes.")] = 0.0,
+    jitter: Annotated[
+        float, typer.Option(help="The largest number of seconds added at random.")
+    ] = 0.0,
+    error_rate: Annotated[
+        float, typer.Option(help="The fraction of calls that fail.")
+    ] = 0,
     protocol: Annotated[
-        str | None, typer.Option(help="openai: as OpenAI-compatible servers do.")
+        str | None, typer.Option(help="openai: answer as OpenAI-compatible servers do.")
     ] = None,
     replicas: Annotated[int, typer.Option()] = 1,
-    hours: Annotated[float | None, typer.Option(help="How long it lasts.")] = None,
+    hours: Annotated[
+        float | None, typer.Option(help="Hours until the session ends.")
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Start a session of a mock; its id and token are printed, the token this once."""
+    """Start a session of a mock, and print its id and token. The token is shown only once."""
     account = account or getpass.getuser()
-    options = {
+    options: dict[str, Any] = {
         "seed": seed,
         "latency": latency,
         "jitter": jitter,
@@ -111,30 +115,36 @@ def call(
         str | None,
         typer.Argument(metavar="[REQUEST]", help="JSON; from a pipe when not given."),
     ] = None,
-    text: Annotated[str | None, typer.Option(help="Instead of JSON.")] = None,
+    text: Annotated[str | None, typer.Option(help="A text instead of JSON.")] = None,
     image: Annotated[
         Path | None,
-        typer.Option(exists=True, dir_okay=False, readable=True, help="Instead."),
+        typer.Option(
+            exists=True,
+            dir_okay=False,
+            readable=True,
+            help="A picture instead of JSON.",
+        ),
     ] = None,
     token: Annotated[
-        str | None, typer.Option(help="Of the session; your own when not given.")
+        str | None,
+        typer.Option(help="A token of the session; a new one when not given."),
     ] = None,
 ) -> None:
     """Call a session and print the items of its answer, JSON, one a line."""
-    asked = _request(request, text, image)
+    body = _request(request, text, image)
     with client() as store:
         session = store.inferencesessions.get(session_id)
         shown = token or store.inferencesessions.token(session_id)
-        asking = store.inferencesessions.client(
+        session_client = store.inferencesessions.client(
             session_id, shown, interface=session.inferenceService.interface
         )
-        for item in asking.infer(asked):
+        for item in session_client.infer(body):
             output.show_json(item)
 
 
 @mock.command()
 def stop(session_id: Session, as_json: AsJson = False) -> None:
-    """End a session for good."""
+    """Terminate a session permanently."""
     with client() as store:
         session = store.inferencesessions.terminate(session_id)
     if as_json:
@@ -144,8 +154,7 @@ def stop(session_id: Session, as_json: AsJson = False) -> None:
 
 
 def _request(request: str | None, text: str | None, image: Path | None) -> Any:
-    given = [each for each in (request, text, image) if each is not None]
-    if len(given) > 1:
+    if sum(value is not None for value in (request, text, image)) > 1:
         raise ValueError("Give JSON, or --text, or --image.")
     if text is not None:
         return {"text": text}
@@ -153,9 +162,8 @@ def _request(request: str | None, text: str | None, image: Path | None) -> Any:
         return {"image": base64.b64encode(image.read_bytes()).decode()}
     if request is None and sys.stdin.isatty():
         raise ValueError("Give a request: JSON, --text, or --image.")
-    said = sys.stdin.read() if request is None else request
     try:
-        return json.loads(said)
+        return json.loads(sys.stdin.read() if request is None else request)
     except ValueError as error:
         raise ValueError(f"The request is not JSON: {error}") from None
 

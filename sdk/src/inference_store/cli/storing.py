@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -19,22 +20,22 @@ from inference_store.models import (
 
 
 def store_file(
-    client: Client, model: Model, path: Path, inference_id: str, given: dict[str, Any]
+    client: Client, model: Model, path: Path, inference_id: str, values: dict[str, Any]
 ) -> Inference | None:
     """Store a file as the input of a new inference without an answer."""
     data = path.read_bytes()
     task = TaskType(model.task_type)
-    places = metadata.map_to_inference_store_metadata(given)
+    items = metadata.map_to_inference_store_metadata(values)
     standard = NewStandardMetadataRequest(
         data_hash=metadata.get_data_hash(data),
         data_size=len(data),
         task_type=task,
         inference_action=_action(task),
-        **places["standard_metadata"],
+        **items["standard_metadata"],
     )
     collection = NewInferenceAndMetadataCollection(
         metadata=NewMetadataCollectionRequest(
-            standard_metadata=standard, extended_metadata=places["extended_metadata"]
+            standard_metadata=standard, extended_metadata=items["extended_metadata"]
         )
     )
     return client.inference.create_inference_storage_request(
@@ -59,13 +60,18 @@ def value_of(text: str) -> tuple[str, str | int | float | dict[str, Any] | list[
 
 
 def _json(text: str) -> dict[str, Any] | list[Any]:
-    found = json.loads(text)
-    if not isinstance(found, dict | list):
+    value = json.loads(text)
+    if not isinstance(value, dict | list):
         raise ValueError("JSON metadata is an object or a list.")
-    return found
+    return value
 
 
-READERS = {"int": int, "float": float, "string": str, "json": _json}
+READERS: dict[str, Callable[[str], Any]] = {
+    "int": int,
+    "float": float,
+    "string": str,
+    "json": _json,
+}
 
 
 def _action(task: TaskType) -> InferenceAction:

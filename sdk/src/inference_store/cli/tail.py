@@ -13,11 +13,14 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from inference_store import Client
+from inference_store.binding import plan_of
+from inference_store.inference import list_inferences
 from inference_store.models import Inference
+from inference_store.pagination import Pages, walk
 
 LATE = timedelta(seconds=30)
 REMEMBERED = 50_000
-MOST = 1000
+PAGE_LIMIT = 1000
 
 
 def follow(
@@ -30,10 +33,10 @@ def follow(
 ) -> Iterator[Inference]:
     """Yield the newest inferences, oldest first, then each new one. It does not end."""
     page = client.inference.list_inferences(
-        model_id, **parameters, direction="desc", limit=MOST
+        model_id, **parameters, direction="desc", limit=PAGE_LIMIT
     )
     newest = page[::-1]
-    known = Remembered(each.inference_id for each in newest)
+    known = Remembered(inference.inference_id for inference in newest)
     # Times are the store's: the clock of this machine may differ.
     latest = newest[-1].created_at if newest else None
     # Inferences older than a full first page were never shown, and are not new.
@@ -78,12 +81,7 @@ def _since(
     if moment:
         since = moment.isoformat().replace("+00:00", "Z")
         parameters = parameters | {"since": since}
-    cursor = None
-    while True:
-        page = client.inference.list_inferences(
-            model_id, **parameters, direction="asc", limit=MOST, cursor=cursor
-        )
-        yield from page
-        if page.next is None:
-            return
-        cursor = page.next
+    parameters = parameters | {"direction": "asc", "limit": PAGE_LIMIT}
+    list_page = plan_of(list_inferences)
+    pages = Pages(lambda cursor: list_page(model_id, **parameters, cursor=cursor))
+    return walk(client, pages)

@@ -1,4 +1,4 @@
-"""The commands truth and quality: ground truth, and how good the answers were."""
+"""The commands truth and quality: set ground truth, and measure answers by it."""
 
 from __future__ import annotations
 
@@ -10,15 +10,7 @@ import typer
 from inference_store.cli import output
 from inference_store.cli.account import client
 from inference_store.cli.app import AsJson, ModelId, app
-from inference_store.cli.selection import (
-    Comparisons,
-    Label,
-    MinScore,
-    Query,
-    Since,
-    Until,
-    selection,
-)
+from inference_store.cli.selection import Selection, selecting
 from inference_store.errors import NotFound
 from inference_store.models import JoinedGroundTruth, NewQualityRequest, Quality
 
@@ -33,29 +25,30 @@ def truth(
     form: Annotated[
         str | None,
         typer.Option(
-            help="csv, parquet or ndjson, if the name tells none; coco, yolo, voc or "
-            "label_studio."
+            help="csv, parquet or ndjson, if the file's name does not say it; coco, "
+            "yolo, voc or label_studio for annotations."
         ),
     ] = None,
     delimiter: Annotated[
-        str | None, typer.Option(help="comma, semicolon, tab or bar.")
+        str | None, typer.Option(help="Of a CSV file: comma, semicolon, tab or bar.")
     ] = None,
     missing: Annotated[
-        str | None, typer.Option(help="Words between commas that are gaps.")
+        str | None,
+        typer.Option(help="Texts that stand for a missing value, by commas."),
     ] = None,
     ignore_unknown: Annotated[
-        bool, typer.Option("--ignore-unknown", help="Skip columns of other names.")
+        bool, typer.Option("--ignore-unknown", help="Skip columns with unknown names.")
     ] = False,
     join_by: Annotated[
         str | None,
         typer.Option(
-            help="Of annotations: inference_id, data_hash or metadata.<key> that the "
-            "names of pictures are."
+            help="What the names of pictures in annotations are: inference_id, "
+            "data_hash or metadata.<key>."
         ),
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Give inferences what came true, from tables, lines, or files of annotations."""
+    """Set the ground truth of inferences, from tables, NDJSON or annotations."""
     total = JoinedGroundTruth()
     with client() as store:
         for path in files:
@@ -71,70 +64,66 @@ def truth(
     if as_json:
         output.show_json(total)
     else:
-        for each in total.refusals:
-            print(output.plain(f"{each.place}: {each.why}"))
+        for refusal in total.refusals:
+            print(output.plain(f"{refusal.place}: {refusal.why}"))
         print(
-            f"{total.actuals} actuals: {total.joined} inferences joined "
+            f"{total.actuals} ground truths: {total.joined} joined to inferences "
             f"({total.changed} changed), {total.waiting} waiting, "
-            f"{total.removed} of removed inferences, {total.refused} refused"
+            f"{total.removed} for removed inferences, {total.refused} refused"
         )
     if total.refused:
         raise typer.Exit(1)
 
 
 @app.command()
+@selecting()
 def quality(
     model_id: ModelId,
+    chosen: Selection,
     by: Annotated[
         str | None,
-        typer.Option(help="time, version, environment, batch or metadata.<key>."),
+        typer.Option(
+            help="Group by time, version, environment, batch or metadata.<key>."
+        ),
     ] = None,
     interval: Annotated[
-        str | None, typer.Option(help="Of time: hour, day, week or month.")
+        str | None, typer.Option(help="Of --by time: hour, day, week or month.")
     ] = None,
-    since: Since = None,
-    until: Until = None,
-    label: Label = None,
-    min_score: MinScore = None,
-    metadata: Comparisons = None,
-    query: Query = None,
     as_json: AsJson = False,
 ) -> None:
-    """How good the answers were, of the inferences whose ground truth is known."""
-    chosen = selection(since, until, label, min_score, metadata, query).request()
+    """Measure the answers of inferences that have ground truth."""
+    selected = chosen.request()
     request = NewQualityRequest(
-        filters=chosen.filters, query=chosen.query, group_by=by, interval=interval
+        filters=selected.filters, query=selected.query, group_by=by, interval=interval
     )
     with client() as store:
-        told = store.quality.get_quality(model_id, request)
-    if told is None:
+        report = store.quality.get_quality(model_id, request)
+    if report is None:
         raise NotFound(f"There is no model {model_id}.")
     if as_json:
-        output.show_json(told)
+        output.show_json(report)
     else:
-        _show(told)
+        _show(report)
 
 
-def _show(told: Quality) -> None:
-    rows = [("rows", f"{told.rows}")]
-    rows += [(name, _figure(value)) for name, value in told.figures.items()]
+def _show(report: Quality) -> None:
+    rows = [("rows", f"{report.rows}")]
+    rows += [(name, _figure(value)) for name, value in report.figures.items()]
     output.show_rows(("figure", "value"), rows)
-    names = [name for name, _ in told.groups[0].figures.items()] if told.groups else []
-    if told.groups:
-        output.show_rows(
-            ("group", "rows", *names),
+    if report.groups:
+        names = list(report.groups[0].figures)
+        rows_of_groups = (
             (
-                (
-                    each.group,
-                    f"{each.rows}",
-                    *(_figure(each.figures.get(name)) for name in names),
-                )
-                for each in told.groups
-            ),
+                group.group,
+                f"{group.rows}",
+                *(_figure(group.figures.get(name)) for name in names),
+            )
+            for group in report.groups
         )
-    if not told.is_complete:
-        print(f"Only the newest {told.considered} were considered.")
-    for note in told.notes:
+        output.show_rows(("group", "rows", *names), rows_of_groups)
+    if not report.is_complete:
+        print(f"Only the newest {report.considered} were considered.")
+    for note in report.notes:
         print(output.plain(note))
 
 

@@ -8,13 +8,13 @@
 """
 
 from inference_store import mocks
-from inference_store.local.calling import InferenceSessionClient
 from inference_store.local.platform import (
     LocalPlatform,
     SessionEnded,
     SessionNotReady,
 )
 from inference_store.local.serving import MockServer, serve
+from inference_store.local.session_client import InferenceSessionClient
 
 DyffLocalPlatform = LocalPlatform  # alias: the name that ported programs import
 

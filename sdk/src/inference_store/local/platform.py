@@ -21,7 +21,7 @@ from inference_store.errors import (
     Unavailable,
 )
 from inference_store.forks import ForkSafeLock
-from inference_store.local.calling import InferenceSessionClient
+from inference_store.local.session_client import InferenceSessionClient
 from inference_store.local.storing import Directory
 from inference_store.mocks import openai
 from inference_store.schema import (
@@ -141,8 +141,8 @@ class InferenceServices:
 
     def query(self) -> list[InferenceService]:
         """Return all services, oldest first."""
-        found = [self.get(each) for each in self._directory.identities()]
-        return sorted(found, key=lambda each: (each.creationTime or _now(), each.id))
+        found = [self.get(identity) for identity in self._directory.identities()]
+        return sorted(found, key=lambda item: (item.creationTime or _now(), item.id))
 
 
 class InferenceSessions:
@@ -172,27 +172,27 @@ class InferenceSessions:
             NotFound: there is no such service.
             ValueError: the request is not valid.
         """
-        asked = InferenceSessionCreateRequest.model_validate(request)
-        service = self._services.get(asked.inferenceService)
+        wanted = InferenceSessionCreateRequest.model_validate(request)
+        service = self._services.get(wanted.inferenceService)
         now = _now()
-        if asked.expires is not None and asked.expires <= now:
+        if wanted.expires is not None and wanted.expires <= now:
             raise ValueError("'expires' lies in the past.")
         session = InferenceSession(
             id=uuid.uuid4().hex,
-            account=asked.account,
+            account=wanted.account,
             inferenceService=InferenceServiceReference(
                 **service.model_dump(
                     include=set(InferenceServiceReference.model_fields)
                 )
             ),
-            replicas=asked.replicas,
-            expires=asked.expires,
+            replicas=wanted.replicas,
+            expires=wanted.expires,
             status=InferenceSessionStatus.ADMITTED,
             creationTime=now,
         )
         ready_at = (now + self._starting).isoformat()
         self._directory.write(session.id, READY_AT, ready_at)
-        token = self._new_token(session.id, asked.expires)
+        token = self._new_token(session.id, wanted.expires)
         self._directory.write(session.id, SESSION, str(session))
         return InferenceSessionAndToken(
             inferencesession=self.get(session.id), token=token
@@ -216,13 +216,12 @@ class InferenceSessions:
 
     def query(self) -> list[InferenceSession]:
         """Return all sessions, oldest first."""
-        kept = [
-            each
-            for each in self._directory.identities()
-            if self._directory.read(each, SESSION) is not None
+        found = [
+            self.get(identity)
+            for identity in self._directory.identities()
+            if self._directory.read(identity, SESSION) is not None
         ]
-        found = [self.get(each) for each in kept]
-        return sorted(found, key=lambda each: (each.creationTime or _now(), each.id))
+        return sorted(found, key=lambda item: (item.creationTime or _now(), item.id))
 
     def ready(self, session_id: str) -> bool:
         """Return whether the session can be called; False while it is starting.
@@ -241,7 +240,7 @@ class InferenceSessions:
             NotFound: there is no such session.
         """
         session = self._living(session_id)
-        ends = [each for each in (session.expires, expires) if each is not None]
+        ends = [end for end in (session.expires, expires) if end is not None]
         return self._new_token(session_id, min(map(_aware, ends)) if ends else None)
 
     def terminate(self, session_id: str) -> InferenceSession:
@@ -339,13 +338,11 @@ class InferenceSessions:
 
     def _mock_of(self, session: InferenceSession) -> mocks.Mock:
         """Return the mock of a session, the same object for all calls of this process."""
-        runner = session.inferenceService.runner
+        runner = session.inferenceService.runner or InferenceRunner(kind="")
         with self._lock:
             if session.id not in self._mocks:
                 try:
-                    mock = mocks.create(
-                        (runner and runner.mock) or "", runner and runner.options
-                    )
+                    mock = mocks.create(runner.mock or "", runner.options)
                 except KeyError as error:
                     raise InferenceStoreError(error.args[0], status=500) from None
                 self._mocks[session.id] = mock

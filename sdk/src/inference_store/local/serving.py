@@ -62,8 +62,8 @@ class _Handler(BaseHTTPRequestHandler):
         if path in ("/", "/health", "/v2/health/live", "/v2/health/ready"):
             self._send(200, {"ready": True})
         elif path in ("/v2", "/v2/"):
-            said = {"name": "inference-store-mock", "version": "1"}
-            self._send(200, {**said, "extensions": ["binary_tensor_data"]})
+            server = {"name": "inference-store-mock", "version": "1"}
+            self._send(200, {**server, "extensions": ["binary_tensor_data"]})
         elif path == "/v1/models":
             self._send(200, openai.models(mock))
         elif model and model[1] == mock.name and model[2] != "/infer":
@@ -102,13 +102,14 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _content(self) -> bytes | None:
         """Return the body, or None after sending an error about it."""
-        said = self.headers.get("Content-Length", "")
-        if not said.isdecimal() or int(said) > MAX_BODY:
+        length = self.headers.get("Content-Length", "")
+        if not length.isdecimal() or int(length) > MAX_BODY:
             self.close_connection = True
-            status = 413 if said.isdecimal() else 411
-            self._send(status, {"error": "A body has a length that is said before."})
+            status = 413 if length.isdecimal() else 411
+            message = f"The body needs a Content-Length of at most {MAX_BODY} bytes."
+            self._send(status, {"error": message})
             return None
-        return self.rfile.read(int(said))
+        return self.rfile.read(int(length))
 
     def _error(self, path: str, message: str, status: int) -> dict[str, Any]:
         is_openai = path.startswith("/v1/")

@@ -56,12 +56,12 @@ def read_body(content: bytes, header_length: str | None) -> Any:
         raise BadRequest("The body is not JSON.") from None
     rest = memoryview(content)[cut:]
     inputs = body.get("inputs") if isinstance(body, dict) else None
-    for each in inputs if isinstance(inputs, list) else ():
-        size = _parameters(each).get("binary_data_size")
+    for tensor in inputs if isinstance(inputs, list) else ():
+        size = _parameters(tensor).get("binary_data_size")
         if size:
             if type(size) is not int or not 0 < size <= len(rest):
                 raise BadRequest("There is less binary data than an input says.")
-            each["data"] = _unpack(str(each.get("datatype")), bytes(rest[:size]))
+            tensor["data"] = _unpack(str(tensor.get("datatype")), bytes(rest[:size]))
             rest = rest[size:]
     return body
 
@@ -74,15 +74,17 @@ def answer(mock: Mock, body: Any) -> dict[str, Any]:
         suffix = f"-{number}" if len(requests) > 1 else ""
         for output in _outputs(mock, mock.infer(request)):
             outputs.append({**output, "name": output["name"] + suffix})
-    said = {"model_name": mock.name, "model_version": "1", "outputs": outputs}
-    return {**said, "id": body["id"]} if isinstance(body.get("id"), str) else said
+    response = {"model_name": mock.name, "model_version": "1", "outputs": outputs}
+    if isinstance(body.get("id"), str):
+        response["id"] = body["id"]
+    return response
 
 
 def _requests(mock: Mock, body: Any) -> list[dict[str, Any]]:
     inputs = body.get("inputs") if isinstance(body, dict) else None
     if not isinstance(inputs, list) or not inputs:
         raise BadRequest("'inputs' is a list of tensors.")
-    if not all(isinstance(each, dict) and "data" in each for each in inputs):
+    if not all(isinstance(tensor, dict) and "data" in tensor for tensor in inputs):
         raise BadRequest("An input is an object with data.")
     made = _rows(inputs) if mock.takes == "features" else _elements(mock, inputs)
     if not 1 <= len(made) <= MAX_PARTS:
@@ -91,10 +93,10 @@ def _requests(mock: Mock, body: Any) -> list[dict[str, Any]]:
 
 
 def _elements(mock: Mock, inputs: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    made = []
-    for each in inputs:
-        content_type = _parameters(each).get("content_type")
-        for element in _flat(each["data"]):
+    made: list[dict[str, Any]] = []
+    for tensor in inputs:
+        content_type = _parameters(tensor).get("content_type")
+        for element in _flat(tensor["data"]):
             content = element.encode() if isinstance(element, str) else element
             if not isinstance(content, bytes):
                 raise BadRequest(f"{mock.name} takes elements of the type BYTES.")
@@ -112,18 +114,18 @@ def _elements(mock: Mock, inputs: list[dict[str, Any]]) -> list[dict[str, Any]]:
 def _rows(inputs: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """Return the rows of one tensor of rows, or of one tensor for each feature."""
     columns: dict[str, list[Any]] = {}
-    for each in inputs:
-        shape, data = each.get("shape"), _flat(each["data"])
+    for tensor in inputs:
+        shape, data = tensor.get("shape"), _flat(tensor["data"])
         data = [e.decode(errors="replace") if isinstance(e, bytes) else e for e in data]
         wide = shape[-1] if isinstance(shape, list) and len(shape) > 1 else None
         if wide is None and len(inputs) == 1:
             wide = len(data)
         if wide in (None, 1):
-            columns[str(each.get("name"))] = data
+            columns[str(tensor.get("name"))] = data
         elif type(wide) is not int or wide < 1 or len(data) % wide:
             raise BadRequest("The shape of an input does not fit its data.")
         else:
-            name = str(each.get("name")) + "." if len(inputs) > 1 else ""
+            name = str(tensor.get("name")) + "." if len(inputs) > 1 else ""
             columns |= {f"{name}{place}": data[place::wide] for place in range(wide)}
     if len({len(column) for column in columns.values()}) != 1:
         raise BadRequest("The inputs have different numbers of rows.")
@@ -167,21 +169,20 @@ def _tensor(
 
 
 def _parameters(tensor: Any) -> dict[str, Any]:
-    said = tensor.get("parameters") if isinstance(tensor, dict) else None
-    return said if isinstance(said, dict) else {}
+    parameters = tensor.get("parameters") if isinstance(tensor, dict) else None
+    return parameters if isinstance(parameters, dict) else {}
 
 
 def _flat(data: Any) -> list[Any]:
     """Return the elements in row-major order; a bare text is one element."""
-    if not isinstance(data, list):
-        return [data]
-    while any(isinstance(each, list) for each in data):
-        data = [
+    elements: list[Any] = data if isinstance(data, list) else [data]
+    while any(isinstance(element, list) for element in elements):
+        elements = [
             inner
-            for each in data
-            for inner in (each if isinstance(each, list) else [each])
+            for element in elements
+            for inner in (element if isinstance(element, list) else [element])
         ]
-    return data
+    return elements
 
 
 def _decode(text: bytes) -> bytes:

@@ -17,19 +17,26 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser("inference_store.mocks", description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True)
     commands.add_parser("list", help="the names of the mocks")
-    asked = commands.add_parser("serve", help="answer as a mock, over HTTP")
-    asked.add_argument("name", choices=sorted(mocks.registry))
-    asked.add_argument("--host", default="127.0.0.1")
-    asked.add_argument("--port", type=int, default=0, help="0 takes one that is free")
-    asked.add_argument("--seed", type=int, default=0)
-    asked.add_argument("--latency", type=float, default=0, help="seconds of an answer")
-    asked.add_argument("--jitter", type=float, default=0, help="up to so much longer")
-    asked.add_argument("--error-rate", type=float, default=0, help="from 0 to 1")
-    asked.add_argument("--options", default="{}", help="further options, as JSON")
+    serving = commands.add_parser("serve", help="serve a mock over HTTP")
+    serving.add_argument("name", choices=sorted(mocks.registry))
+    serving.add_argument("--host", default="127.0.0.1")
+    serving.add_argument("--port", type=int, default=0, help="0 chooses a free one")
+    serving.add_argument("--seed", type=int, default=0)
+    serving.add_argument(
+        "--latency", type=float, default=0, help="seconds that an answer takes"
+    )
+    serving.add_argument(
+        "--jitter",
+        type=float,
+        default=0,
+        help="the largest number of seconds added at random",
+    )
+    serving.add_argument("--error-rate", type=float, default=0, help="from 0 to 1")
+    serving.add_argument("--options", default="{}", help="further options, as JSON")
     given = parser.parse_args(arguments)
     if given.command == "list":
-        for name, mock in sorted(mocks.registry.items()):
-            print(f"{name:24}{mock.title}: {mock.interface.endpoint}")
+        for name, kind in sorted(mocks.registry.items()):
+            print(f"{name:24}{kind.title}: {kind.interface.endpoint}")
         return 0
     names = ("seed", "latency", "jitter", "error_rate")
     try:

@@ -79,7 +79,9 @@ class Mock(ABC):
         if wait:
             time.sleep(wait)
         if fails:
-            raise SimulatedFailure(f"{self.name} was asked to fail now and then.")
+            raise SimulatedFailure(
+                f"A failure of {self.name}, simulated by error_rate."
+            )
         if not isinstance(request, dict):
             raise BadRequest("The request is an object.")
         return self.answer(request)
@@ -92,8 +94,8 @@ class Mock(ABC):
         """Return a random generator that is the same for the same seed and content."""
         digest = hashlib.sha256(f"{self.options.seed} {self.name}".encode())
         for part in content:
-            said = part if isinstance(part, bytes) else _canonical(part)
-            digest.update(len(said).to_bytes(8, "big") + said)
+            encoded = part if isinstance(part, bytes) else _canonical(part)
+            digest.update(len(encoded).to_bytes(8, "big") + encoded)
         return random.Random(digest.digest())
 
 

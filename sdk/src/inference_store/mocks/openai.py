@@ -101,12 +101,12 @@ def answer(mock: Mock, path: str, body: dict[str, Any]) -> dict[str, Any]:
         return _embeddings(mock, body, model)
     choices = _choices(mock, body)
     words = sum(len(_describe(choice).split()) for choice in choices)
-    asked = len(str(body.get("messages", body.get("prompt"))).split())
-    usage = {"prompt_tokens": asked, "completion_tokens": words}
+    tokens = len(str(body.get("messages", body.get("prompt"))).split())
+    usage = {"prompt_tokens": tokens, "completion_tokens": words}
     return {
         **_head(mock, path, body, model),
         "choices": choices,
-        "usage": {**usage, "total_tokens": asked + words},
+        "usage": {**usage, "total_tokens": tokens + words},
     }
 
 
@@ -120,11 +120,11 @@ def chunks(mock: Mock, path: str, body: dict[str, Any]) -> Iterator[dict[str, An
     for choice in whole["choices"]:
         pieces = _describe(choice).split(" ")
         for number, word in enumerate(pieces):
-            said = word if number == 0 else " " + word
-            part: dict[str, Any] = {"text": said}
+            text = word if number == 0 else " " + word
+            part: dict[str, Any] = {"text": text}
             if is_chat:
                 role = {"role": "assistant"} if number == 0 else {}
-                part = {"delta": {**role, "content": said}}
+                part = {"delta": {**role, "content": text}}
             yield {**whole, "choices": [_part(choice, part, None)]}
         last: dict[str, Any] = {"delta": {}} if is_chat else {"text": ""}
         yield {**whole, "choices": [_part(choice, last, choice["finish_reason"])]}
@@ -136,16 +136,16 @@ def chunks(mock: Mock, path: str, body: dict[str, Any]) -> Iterator[dict[str, An
 def is_streamed(mock: Mock, body: Any) -> bool:
     """Return whether the request asks for a stream of events. Raises BadRequest."""
     _check(body)
-    asked = body.get("stream")
-    if asked is not None and not isinstance(asked, bool):
+    stream = body.get("stream")
+    if stream is not None and not isinstance(stream, bool):
         raise BadRequest("'stream' is true or false.")
-    return bool(asked) and not isinstance(mock, TextEmbedding)
+    return bool(stream) and not isinstance(mock, TextEmbedding)
 
 
 def events(mock: Mock, path: str, body: dict[str, Any]) -> list[bytes]:
     """Return the whole stream: the chunks and the final ``[DONE]``. Raises MockError."""
-    said = (*map(json.dumps, chunks(mock, path, body)), "[DONE]")
-    return [f"data: {each}\n\n".encode() for each in said]
+    messages = (*map(json.dumps, chunks(mock, path, body)), "[DONE]")
+    return [f"data: {message}\n\n".encode() for message in messages]
 
 
 def error(message: str, status: int) -> dict[str, Any]:
@@ -159,8 +159,8 @@ def _check(body: Any) -> None:
         raise BadRequest("The request is an object.")
 
 
-def _part(choice: dict[str, Any], said: dict[str, Any], reason: Any) -> dict[str, Any]:
-    return {"index": choice["index"], **said, "finish_reason": reason}
+def _part(choice: dict[str, Any], part: dict[str, Any], reason: Any) -> dict[str, Any]:
+    return {"index": choice["index"], **part, "finish_reason": reason}
 
 
 def _head(mock: Mock, path: str, body: Any, model: Any) -> dict[str, Any]:
@@ -184,15 +184,15 @@ def _choices(mock: Mock, body: dict[str, Any]) -> list[dict[str, Any]]:
         return [
             {
                 "index": index,
-                "message": {"role": "assistant", "content": said["content"]},
-                "finish_reason": said["finish_reason"],
+                "message": {"role": "assistant", "content": item["content"]},
+                "finish_reason": item["finish_reason"],
             }
-            for index, said in enumerate(mock.infer(request))
+            for index, item in enumerate(mock.infer(request))
         ]
     choices: list[dict[str, Any]] = []
     for prompt in _prompts(body):
-        for said in mock.infer({**request, "text": prompt}):
-            text = said["text"][len(prompt) :]
+        for item in mock.infer({**request, "text": prompt}):
+            text = item["text"][len(prompt) :]
             is_cut = len(text.split()) == body.get("max_tokens")
             reason = "length" if is_cut else "stop"
             choices.append(
@@ -202,8 +202,8 @@ def _choices(mock: Mock, body: dict[str, Any]) -> list[dict[str, Any]]:
 
 
 def _prompts(body: dict[str, Any]) -> list[str]:
-    said = body.get("prompt")
-    prompts = said if isinstance(said, list) else [said]
+    prompt: Any = body.get("prompt")
+    prompts = prompt if isinstance(prompt, list) else [prompt]
     if not 1 <= len(prompts) <= MAX_PROMPTS or {*map(type, prompts)} != {str}:
         raise BadRequest(f"'prompt' is a text or a list of 1 to {MAX_PROMPTS} texts.")
     return prompts
@@ -227,5 +227,5 @@ def _embeddings(mock: Mock, body: dict[str, Any], model: Any) -> dict[str, Any]:
 
 
 def _describe(choice: dict[str, Any]) -> str:
-    told = choice["message"]["content"] if "message" in choice else choice["text"]
-    return str(told)
+    is_chat = "message" in choice
+    return str(choice["message"]["content"] if is_chat else choice["text"])

@@ -19,9 +19,9 @@ def picture_size(content: bytes) -> tuple[int, int] | None:
 
 def _read(content: bytes) -> tuple[int, int] | None:
     if content[:8] == b"\x89PNG\r\n\x1a\n":
-        return struct.unpack_from(">II", content, 16)  # type: ignore[return-value]
+        return struct.unpack_from(">II", content, 16)
     if content[:6] in (b"GIF87a", b"GIF89a"):
-        return struct.unpack_from("<HH", content, 6)  # type: ignore[return-value]
+        return struct.unpack_from("<HH", content, 6)
     if content[:2] == b"BM":
         width, height = struct.unpack_from("<ii", content, 18)
         return width, abs(height)

@@ -6,7 +6,7 @@ import base64
 import binascii
 import math
 import random
-from typing import Any, Literal
+from typing import Any
 
 from pydantic import Field
 
@@ -39,34 +39,35 @@ class FindingOptions(LabelOptions):
     most: int = Field(5, ge=0, le=1000)
 
 
-class _OfPictures(Mock):
+class _PictureMock(Mock):
     """Takes ``{"image"}``: bytes, base64 or a data URL.
 
     ``width`` and ``height`` give the size of a picture whose header does not.
     """
 
-    takes: Literal["image"] = "image"
+    takes = "image"
 
-    def _seen(self, request: dict[str, Any]) -> tuple[random.Random, int, int]:
+    def _read_picture(self, request: dict[str, Any]) -> tuple[random.Random, int, int]:
         content = _content(request.get("image"))
-        width, height = picture_size(content) or _said_size(request)
+        width, height = picture_size(content) or _size_of_request(request)
         return self.dice(content, width, height), width, height
 
 
-class ImageClassification(_OfPictures):
+class ImageClassification(_PictureMock):
     """Classifies a picture: a list of ``{"label", "score"}``, best first; scores add up to 1."""
 
     name = "image-classification"
     title = "Image classification"
     interface = interface("classify", members(label=TEXT, score=SCORE))
     Options = LabelOptions
+    options: LabelOptions
 
     def answer(self, request: dict[str, Any]) -> list[dict[str, Any]]:
-        dice, _, _ = self._seen(request)
-        return ranked({label: dice.gauss(0, 2) for label in self.options.labels})
+        dice, _, _ = self._read_picture(request)
+        return rank({label: dice.gauss(0, 2) for label in self.options.labels})
 
 
-class ObjectDetection(_OfPictures):
+class ObjectDetection(_PictureMock):
     """Detects objects: ``{"label", "score", "xmin", "ymin", "xmax", "ymax"}`` in pixels."""
 
     name = "object-detection"
@@ -78,9 +79,10 @@ class ObjectDetection(_OfPictures):
         ),
     )
     Options = FindingOptions
+    options: FindingOptions
 
     def answer(self, request: dict[str, Any]) -> list[dict[str, Any]]:
-        dice, width, height = self._seen(request)
+        dice, width, height = self._read_picture(request)
         found = []
         for label, score in _things(dice, self.options):
             xmin, xmax = _span(dice, width)
@@ -90,7 +92,7 @@ class ObjectDetection(_OfPictures):
         return found
 
 
-class OrientedDetection(_OfPictures):
+class OrientedDetection(_PictureMock):
     """Detects rotated boxes: ``{"label", "score", "cx", "cy", "w", "h", "r"}``.
 
     Centre and size are fractions of the picture's size, and ``r`` is in radians.
@@ -105,9 +107,10 @@ class OrientedDetection(_OfPictures):
         ),
     )
     Options = FindingOptions
+    options: FindingOptions
 
     def answer(self, request: dict[str, Any]) -> list[dict[str, Any]]:
-        dice, _, _ = self._seen(request)
+        dice, _, _ = self._read_picture(request)
         found = []
         for label, score in _things(dice, self.options):
             size = dice.uniform(0.05, 0.4)
@@ -116,13 +119,13 @@ class OrientedDetection(_OfPictures):
             box = {"cx": cx, "cy": cy, "w": size, "h": size * dice.uniform(0.2, 1)}
             turned = dice.uniform(-math.pi / 2, math.pi / 2)
             numbers = {
-                name: round(each, 6) for name, each in {**box, "r": turned}.items()
+                name: round(number, 6) for name, number in {**box, "r": turned}.items()
             }
             found.append({"label": label, "score": score, **numbers})
         return found
 
 
-class Segmentation(_OfPictures):
+class Segmentation(_PictureMock):
     """Segments objects: ``{"label", "score", "contours"}``, with points in pixels."""
 
     name = "segmentation"
@@ -144,9 +147,10 @@ class Segmentation(_OfPictures):
         ),
     )
     Options = FindingOptions
+    options: FindingOptions
 
     def answer(self, request: dict[str, Any]) -> list[dict[str, Any]]:
-        dice, width, height = self._seen(request)
+        dice, width, height = self._read_picture(request)
         found = []
         for label, score in _things(dice, self.options):
             xmin, xmax = _span(dice, width)
@@ -156,13 +160,13 @@ class Segmentation(_OfPictures):
         return found
 
 
-def ranked(weights: dict[str, float]) -> list[dict[str, Any]]:
+def rank(weights: dict[str, float]) -> list[dict[str, Any]]:
     """Return labels with scores that add up to 1, best first."""
     top = max(weights.values())
     parts = {label: math.exp(weight - top) for label, weight in weights.items()}
     total = math.fsum(parts.values())
     scored = [{"label": label, "score": part / total} for label, part in parts.items()]
-    return sorted(scored, key=lambda each: -each["score"])
+    return sorted(scored, key=lambda item: -item["score"])
 
 
 def _things(dice: random.Random, options: FindingOptions) -> list[tuple[str, float]]:
@@ -212,7 +216,7 @@ def _content(image: Any) -> bytes:
         raise BadRequest("'image' is not base64.") from None
 
 
-def _said_size(request: dict[str, Any]) -> tuple[int, int]:
+def _size_of_request(request: dict[str, Any]) -> tuple[int, int]:
     sides = []
     for name, usual in zip(("width", "height"), USUAL_SIZE):  # noqa: B905
         side = request.get(name, usual)

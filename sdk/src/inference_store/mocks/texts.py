@@ -43,18 +43,19 @@ class TextCompletion(Mock):
     takes = "text"
     interface = interface("generate", members(text=TEXT))
     Options = Replies
+    options: Replies
 
     def answer(self, request: dict[str, Any]) -> list[dict[str, Any]]:
         text = text_of(request)
-        return [{"text": text + said} for said in self.continuations(request)]
+        return [{"text": text + more} for more in self.continuations(request)]
 
     def continuations(self, request: dict[str, Any]) -> list[str]:
         """Return the text after the prompt, for each reply."""
         text = text_of(request)
         replies = _whole(request, "n", self.options.replies, MAX_REPLIES)
-        most = _whole(request, "max_tokens", 1000, 10**6)
+        limit = _whole(request, "max_tokens", 1000, 10**6)
         return [
-            _cut(" " + _sentence(self.dice(text, number)), most)
+            _cut(" " + _sentence(self.dice(text, number)), limit)
             for number in range(replies)
         ]
 
@@ -72,16 +73,18 @@ class Chat(Mock):
     class Options(Replies):
         replies: int = Field(1, ge=1, le=MAX_REPLIES)
 
+    options: Options
+
     def answer(self, request: dict[str, Any]) -> list[dict[str, Any]]:
         messages = _messages(request)
         replies = _whole(request, "n", self.options.replies, MAX_REPLIES)
-        most = _whole(request, "max_tokens", 1000, 10**6)
+        limit = _whole(request, "max_tokens", 1000, 10**6)
         answers = []
         for number in range(replies):
             dice = self.dice(messages, number)
-            said = f"{_sentence(dice).capitalize()} {_sentence(dice).capitalize()}"
-            content = _cut(said, most)
-            reason = "stop" if content == said else "length"
+            reply = f"{_sentence(dice).capitalize()} {_sentence(dice).capitalize()}"
+            content = _cut(reply, limit)
+            reason = "stop" if content == reply else "length"
             answers.append(
                 {"role": "assistant", "content": content, "finish_reason": reason}
             )
@@ -106,12 +109,14 @@ class TextEmbedding(Mock):
     class Options(Options):
         dimensions: int = Field(64, ge=2, le=4000)
 
+    options: Options
+
     def answer(self, request: dict[str, Any]) -> list[dict[str, Any]]:
-        said = request.get("text", request.get("input"))
-        texts = said if isinstance(said, list) else [said]
+        text = request.get("text", request.get("input"))
+        texts = text if isinstance(text, list) else [text]
         if not texts or len(texts) > MAX_TEXTS:
             raise BadRequest(f"'text' is a text or a list of 1 to {MAX_TEXTS}.")
-        return [{"embedding": self.vector(text_of({"text": each}))} for each in texts]
+        return [{"embedding": self.vector(text_of({"text": entry}))} for entry in texts]
 
     def vector(self, text: str) -> list[float]:
         size = self.options.dimensions
@@ -121,10 +126,10 @@ class TextEmbedding(Mock):
             digest = hashlib.blake2b(gram.encode(), digest_size=8, key=key).digest()
             place = int.from_bytes(digest, "big")
             vector[(place >> 1) % size] += 1.0 if place & 1 else -1.0
-        length = math.sqrt(math.fsum(each * each for each in vector))
+        length = math.sqrt(math.fsum(number * number for number in vector))
         if not length:  # no words and trigrams, or such that cancel each other
             vector[0] = length = 1.0
-        return [each / length for each in vector]
+        return [number / length for number in vector]
 
 
 def text_of(request: dict[str, Any]) -> str:
@@ -143,32 +148,32 @@ def _messages(request: dict[str, Any]) -> list[dict[str, Any]]:
         messages = [{"role": "user", "content": text_of(request)}]
     if not isinstance(messages, list) or not messages:
         raise BadRequest("'messages' is a list of messages.")
-    for each in messages:
-        if not isinstance(each, dict) or not isinstance(each.get("role"), str):
+    for message in messages:
+        if not isinstance(message, dict) or not isinstance(message.get("role"), str):
             raise BadRequest("A message is an object with a role and a content.")
-        if not isinstance(each.get("content"), (str, list)):
+        if not isinstance(message.get("content"), (str, list)):
             raise BadRequest("The content of a message is a text or a list of parts.")
     return messages
 
 
-def _whole(request: dict[str, Any], name: str, default: int, most: int) -> int:
+def _whole(request: dict[str, Any], name: str, default: int, limit: int) -> int:
     value = request.get(name)
     if value is None:
         return default
-    if type(value) is not int or not 1 <= value <= most:
-        raise BadRequest(f"{name!r} is a whole number from 1 to {most}.")
+    if type(value) is not int or not 1 <= value <= limit:
+        raise BadRequest(f"{name!r} is a whole number from 1 to {limit}.")
     return value
 
 
 def _sentence(dice: random.Random) -> str:
     words = (SUBJECTS, VERBS, OBJECTS, ENDINGS)
-    return " ".join(dice.choice(each) for each in words) + "."
+    return " ".join(dice.choice(phrases) for phrases in words) + "."
 
 
-def _cut(text: str, most: int) -> str:
+def _cut(text: str, limit: int) -> str:
     """Return the first tokens of a text; a token is a word here."""
     words = text.split(" ")
-    count = most + (not words[0])
+    count = limit + (not words[0])
     return text if len(words) <= count else " ".join(words[:count])
 
 

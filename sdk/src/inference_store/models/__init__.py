@@ -1,7 +1,5 @@
 """All requests and responses of the store, as pydantic models and enums."""
 
-from typing import Any
-
 from inference_store.models.answer_fields import (
     ClassProbability,
     Detection,
@@ -84,7 +82,12 @@ from inference_store.models.queries import (
     Pagination,
     SimilarTo,
 )
-from inference_store.models.registering import Model, NewRegisterModelRequest
+from inference_store.models.registering import (
+    Model,
+    NewRegisterModelRequest,
+    get_model,
+    get_model_by_id,
+)
 from inference_store.models.retention import (
     NewGetRetentionTasksRequest,
     NewRetentionPolicyRequest,
@@ -236,13 +239,6 @@ __all__ = [
     "Splitting",
     "TaskType",
     "TimeWindowFilter",
+    "get_model",
+    "get_model_by_id",
 ]
-
-
-def __getattr__(name: str) -> Any:
-    """Return ``get_model`` and ``get_model_by_id``, which need a client, by this name, too."""
-    if name in ("get_model", "get_model_by_id"):
-        from inference_store import client
-
-        return client.get_model
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from datetime import datetime
 from typing import Any
 
@@ -24,12 +23,6 @@ class AnswerModel(BaseModel):
     """A response. Fields that this version does not know are kept as they are."""
 
     model_config = ConfigDict(extra="allow", protected_namespaces=())
-
-
-def encoded(model: BaseModel) -> bytes:
-    """Return the model as JSON in UTF-8, without fields that were not set."""
-    fields = model.model_dump(mode="json", exclude_none=True)
-    return json.dumps(fields, ensure_ascii=False, allow_nan=False).encode()
 
 
 def moment_text(value: Any) -> Any:

@@ -42,9 +42,9 @@ def _find(value: Any, is_bare: bool, depth: int) -> Vector | None:
             return _find(value[name], True, depth - 1)
     if isinstance(outputs := value.get("outputs"), list):
         named = [
-            each
-            for each in outputs
-            if isinstance(each, dict) and each.get("name") in NAMES
+            output
+            for output in outputs
+            if isinstance(output, dict) and output.get("name") in NAMES
         ]
         if named:
             return _find(named[0].get("data"), True, depth - 1)

@@ -84,7 +84,7 @@ class MetadataFilter(RequestModel):
             ValueError: a value is not of the type.
         """
         kind = MetadataFilterType(values_type).rpartition(".")[2]
-        return list_text(text_of_type(each, kind) for each in values)
+        return list_text(text_of_type(value, kind) for value in values)
 
 
 class DeconstructedInferenceFilter(RequestModel):

@@ -8,16 +8,12 @@ from typing import Annotated, Any
 from pydantic import BeforeValidator, Field
 
 from inference_store.models.answer_fields import ClassProbability, Detection, Entity
-from inference_store.models.base import (
-    AnswerModel,
-    RequestModel,
-    encoded,
-    plain_list,
-)
+from inference_store.models.base import AnswerModel, RequestModel, plain_list
 from inference_store.models.embeddings import read_embedding
 from inference_store.models.enums import InferenceAction
 from inference_store.models.filters import GeoPoint
 from inference_store.models.metadata import Metadata, NewMetadataCollectionRequest
+from inference_store.requests import encode_json
 
 
 class Inference(AnswerModel):
@@ -95,7 +91,7 @@ class NewInferenceAndMetadataCollection(RequestModel):
 
     def encode(self) -> bytes:
         """Return the bytes of the file that ``upload_inference_and_metadata`` takes."""
-        return encoded(self)
+        return encode_json(self)
 
 
 class NewInferenceStorageRequest(RequestModel):

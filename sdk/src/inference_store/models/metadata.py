@@ -7,7 +7,7 @@ from typing import Any
 
 from pydantic import Field, field_validator
 
-from inference_store.models.base import AnswerModel, RequestModel, encoded
+from inference_store.models.base import AnswerModel, RequestModel
 from inference_store.models.enums import (
     InferenceAction,
     MetadataStatisticsType,
@@ -16,6 +16,7 @@ from inference_store.models.enums import (
 )
 from inference_store.models.filters import BaseInferenceFilter
 from inference_store.models.queries import Question
+from inference_store.requests import encode_json
 
 
 class Metadata(AnswerModel):
@@ -66,7 +67,7 @@ class NewMetadataCollectionRequest(RequestModel):
     @field_validator("standard_metadata", mode="before")
     @classmethod
     def _take_part(cls, given: Any) -> Any:
-        kind = NewStandardMetadataRequest
+        kind: type[RequestModel] = NewStandardMetadataRequest
         if not isinstance(given, Mapping) or given.keys() & REQUIRED:
             return given
         part = kind.model_construct()
@@ -76,7 +77,7 @@ class NewMetadataCollectionRequest(RequestModel):
 
     def encode(self) -> bytes:
         """Return the metadata as JSON in UTF-8, without fields that were not set."""
-        return encoded(self)
+        return encode_json(self)
 
 
 class MetadataKeyTypeCounts(AnswerModel):

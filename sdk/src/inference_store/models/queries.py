@@ -29,14 +29,14 @@ class EmbeddingFilter(RequestModel):
 class SimilarTo(EmbeddingFilter):
     """Measures the distance to the embedding of an inference of the same model."""
 
-    query_embedding: list[float] | None = None
+    query_embedding: list[float] | None = None  # type: ignore[assignment]  # may be None here
     similar_to: str
 
 
 class NearText(EmbeddingFilter):
     """Measures the distance to a text, embedded by the service that the model names."""
 
-    query_embedding: list[float] | None = None
+    query_embedding: list[float] | None = None  # type: ignore[assignment]  # may be None here
     text: str
 
 
@@ -91,20 +91,20 @@ class NewGetInferencesRequest(Question):
         wanted = list(dict.fromkeys([*(self.fields or ()), *names]))
         return self.model_copy(update={"fields": wanted})
 
-    def paged(self, **changes: Any) -> NewGetInferencesRequest:
+    def with_page(self, **changes: Any) -> NewGetInferencesRequest:
         """Return the request with another page."""
         pagination = (self.pagination or Pagination()).model_copy(update=changes)
         return self.model_copy(update={"pagination": pagination})
 
 
-def chosen(
+def selection_body(
     filters: BaseInferenceFilter, tree: Condition | None, query: str | None
 ) -> dict[str, Any]:
     """Return the part of a request body that selects inferences; all conditions must hold."""
     given = {"filters": filters, "filter": tree}
     written = {
-        name: each.model_dump(mode="json", exclude_none=True)
-        for name, each in given.items()
-        if each is not None
+        name: condition.model_dump(mode="json", exclude_none=True)
+        for name, condition in given.items()
+        if condition is not None
     }
     return written if query is None else written | {"query": query}

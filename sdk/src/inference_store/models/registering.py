@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import datetime
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from inference_store.connection import get_client
+from inference_store.errors import NotFound
+from inference_store.model_calls import Answer, CustomMetadata, ModelCalls
 from inference_store.models.base import AnswerModel, RequestModel
 from inference_store.models.enums import TaskType
-
-if TYPE_CHECKING:
-    from inference_store.serving import Answer
-    from inference_store.serving import Model as ServedModel
+from inference_store.requests import Call, get, one
+from inference_store.sender import ServedModel
 
 
 class NewRegisterModelRequest(RequestModel):
@@ -31,7 +32,7 @@ class NewRegisterModelRequest(RequestModel):
     text_embedding_service: str | None = None
 
 
-class Model(AnswerModel):
+class Model(AnswerModel, ModelCalls[Answer]):
     """A registered model, as the store returns it.
 
     ``Model(project_id=…, id=…)`` names a model without a request: the connected client
@@ -67,9 +68,9 @@ class Model(AnswerModel):
 
     def __getattr__(self, name: str) -> Any:
         if name in type(self).model_fields and "created_at" not in self.__dict__:
-            self.__dict__.update(self._ask_store().__dict__)
+            self.__dict__.update(self._fetch().__dict__)
             return self.__dict__[name]
-        return super().__getattr__(name)  # type: ignore[misc]
+        return super().__getattr__(name)  # type: ignore[misc]  # pydantic hides it
 
     @property
     def id(self) -> str:
@@ -82,46 +83,45 @@ class Model(AnswerModel):
 
     def set_inference_server_settings(self, settings: Mapping[str, Any]) -> None:
         """Change how the model is served, as ``Model.set_inference_server_settings`` does."""
-        served = self._served()
+        served = self._serve()
         served.set_inference_server_settings(settings)
         self.__dict__.update(served.resource.__dict__)
 
-    def predict(self, *asked: Any, **options: Any) -> Answer:
-        """Call the model for labels, as ``inference_store.Model.predict`` does."""
-        return self._served().predict(*asked, **options)
+    def _call(
+        self,
+        action: str,
+        data: Any,
+        custom_metadata: CustomMetadata,
+        inference_id: str | None,
+    ) -> Answer:
+        return self._serve()._call(action, data, custom_metadata, inference_id)
 
-    def predict_proba(self, *asked: Any, **options: Any) -> Answer:
-        """Call the model for probabilities, as ``inference_store.Model.predict_proba`` does."""
-        return self._served().predict_proba(*asked, **options)
-
-    def detect(self, *asked: Any, **options: Any) -> Answer:
-        """Call the model to detect objects, as ``inference_store.Model.detect`` does."""
-        return self._served().detect(*asked, **options)
-
-    def embed(self, *asked: Any, **options: Any) -> Answer:
-        """Call the model for an embedding, as ``inference_store.Model.embed`` does."""
-        return self._served().embed(*asked, **options)
-
-    def _served(self) -> ServedModel:
-        # The client imports these models, so it can only be imported when it is needed.
-        from inference_store.connection import connected
-        from inference_store.serving import Model as ServedModel
-
+    def _serve(self) -> ServedModel:
         if self.project_id is not None and "created_at" not in self.__dict__:
             # Calls name a model by its id alone, within the token's project: check the project.
-            self.__dict__.update(self._ask_store().__dict__)
-        return ServedModel(connected(), self)
+            self.__dict__.update(self._fetch().__dict__)
+        return get_client().serve(self)
 
-    def _ask_store(self) -> Model:
+    def _fetch(self) -> Model:
         """Return the model of the token's project. Raises NotFound if another project is named."""
-        from inference_store.connection import connected
-        from inference_store.errors import NotFound
-
-        found = connected().get_model(self.model_id).resource
+        fetched = get_client().run(fetch_model(self.model_id))
         named = self.__dict__.get("project_id")
-        if named is not None and found.project_id not in (None, named):
+        if named is not None and fetched.project_id not in (None, named):
             raise NotFound(
                 f"There is no model {self.model_id!r} in project {named!r} for this "
-                f"token, which belongs to project {found.project_id!r}."
+                f"token, which belongs to project {fetched.project_id!r}."
             )
-        return found
+        return fetched
+
+
+def fetch_model(model_id: str) -> Call[Model]:
+    """Return the call that fetches a registered model. It raises NotFound if there is none."""
+    return get("models", model_id, read=one(Model))
+
+
+def get_model(model_id: str) -> Any:
+    """Return a registered model to call, an ``inference_store.Model``, as its ``get_model`` does."""
+    return get_client().serve(get_client().run(fetch_model(model_id)))
+
+
+get_model_by_id = get_model  # alias: the name that ported programs import

@@ -58,6 +58,9 @@ class RetentionTask(AnswerModel):
     reason: str = ""
     total_bytes: int = 0
     deleted_bytes: int = 0
+    deleted_pack_count: int = 0
+    rewritten_pack_count: int = 0
+    given_back_bytes: int = 0
     protected_record_count: int = 0
     protected_blob_count: int = 0
     created_at: datetime | None = None

@@ -28,13 +28,13 @@ class Condition(RequestModel):
     )
 
     def __and__(self, other: Condition) -> And:
-        return And(parts=[*_parts(self, And), *_parts(other, And)])
+        return And.model_validate({"and": [*_parts(self, And), *_parts(other, And)]})
 
     def __or__(self, other: Condition) -> Or:
-        return Or(parts=[*_parts(self, Or), *_parts(other, Or)])
+        return Or.model_validate({"or": [*_parts(self, Or), *_parts(other, Or)]})
 
     def __invert__(self) -> Not:
-        return Not(part=self)
+        return Not.model_validate({"not": self})
 
 
 class Comparison(RequestModel):
@@ -79,7 +79,7 @@ class HasKey(RequestModel):
 class Leaf(Condition, BaseInferenceFilter):
     """Conditions that must all hold: those of ``BaseInferenceFilter``, and further ones."""
 
-    metadata_filter: list[Comparison | MetadataFilter] | None = None
+    metadata_filter: list[Comparison | MetadataFilter] | None = None  # type: ignore[assignment]  # wider than its base
     deconstructed_inference_filter: (
         DetectionBounds | DeconstructedInferenceFilter | None
     ) = None
@@ -120,4 +120,4 @@ Tree = Leaf | And | Or | Not
 
 
 def _parts(condition: Condition, kind: type[And | Or]) -> list[Condition]:
-    return condition.parts if isinstance(condition, kind) else [condition]
+    return [*condition.parts] if isinstance(condition, kind) else [condition]

@@ -40,7 +40,7 @@ class NewGroundTruth(RequestModel):
 
 
 class NewActual(NewGroundTruth):
-    """An actual and the inferences that it belongs to, named in one of three ways."""
+    """A ground truth and the inferences that it belongs to, named in one of three ways."""
 
     inference_id: str | None = None
     data_hash: str | None = None
@@ -64,7 +64,7 @@ class GroundTruth(AnswerModel):
 
 
 class PendingGroundTruth(AnswerModel):
-    """An actual that waits for its inference; ``awaited`` is what it will be joined by."""
+    """A ground truth that waits for its inference; ``awaited`` is what it will be joined by."""
 
     awaited: str
     ground_truth: dict[str, Any]
@@ -73,7 +73,7 @@ class PendingGroundTruth(AnswerModel):
 
 
 class GroundTruthVersion(AnswerModel):
-    """An actual and the time in which it was valid; the current one has no ``until``."""
+    """A ground truth and the time in which it was valid; the current one has no ``until``."""
 
     ground_truth: dict[str, Any]
     actor: str
@@ -84,17 +84,17 @@ class GroundTruthVersion(AnswerModel):
 
 
 class Refusal(AnswerModel):
-    """A refused actual, with the reason."""
+    """A refused ground truth, with the reason."""
 
     place: str
     why: str
 
 
 class JoinedGroundTruth(AnswerModel):
-    """The result of joining many actuals.
+    """The result of joining many ground truths.
 
     ``joined`` is the number of inferences that they name, and ``changed`` of these had none
-    or another before. ``waiting`` actuals have no inference yet, and ``removed`` ones name an
+    or another before. ``waiting`` ground truths have no inference yet, and ``removed`` ones name an
     inference that was removed. ``refusals`` are the first of the ``refused`` ones.
     """
 
@@ -115,7 +115,7 @@ class JoinedGroundTruth(AnswerModel):
 
 
 class GroundTruthCounts(AnswerModel):
-    """The number of inferences with an actual, by verdict, and of actuals that wait."""
+    """The number of inferences with a ground truth, by verdict, and of ground truths that wait."""
 
     given: int
     agrees: int

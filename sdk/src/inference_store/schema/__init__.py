@@ -93,7 +93,7 @@ Moment = Annotated[datetime, AfterValidator(_aware)]
 
 
 class _PrintsAsJSON(BaseModel):
-    def json(self, **options: Any) -> str:  # type: ignore[override]
+    def json(self, **options: Any) -> str:
         """Return the object as JSON text; takes the options of ``model_dump_json``."""
         return self.model_dump_json(**options)
 
@@ -101,22 +101,22 @@ class _PrintsAsJSON(BaseModel):
         return self.model_dump_json(indent=2)
 
 
-class _Sent(_PrintsAsJSON, RequestModel):
+class _Request(_PrintsAsJSON, RequestModel):
     pass
 
 
-class _Kept(_PrintsAsJSON, AnswerModel):
+class _Response(_PrintsAsJSON, AnswerModel):
     pass
 
 
-class SchemaAdapter(_Kept):
+class SchemaAdapter(_Response):
     """The description of one adapter; ``inference_store.adapters.create_adapter`` creates it."""
 
     kind: str
     configuration: dict[str, Any] | None = None
 
 
-class InferenceInterface(_Kept):
+class InferenceInterface(_Response):
     """The interface of a service: how to call it, and what it answers.
 
     ``endpoint`` is the name below ``infer/``. ``outputSchema`` is the JSON schema of the
@@ -130,7 +130,7 @@ class InferenceInterface(_Kept):
     outputPipeline: list[SchemaAdapter] | None = None
 
 
-class InferenceRunner(_Kept):
+class InferenceRunner(_Response):
     """The runner of a service: a mock by its name, a process, or a server by its URL."""
 
     kind: RunnerKind | str = Field(union_mode="left_to_right")
@@ -138,7 +138,7 @@ class InferenceRunner(_Kept):
     options: dict[str, Any] = Field(default_factory=dict)
 
 
-class InferenceServiceReference(_Kept):
+class InferenceServiceReference(_Response):
     """The fields of a service that a session includes."""
 
     id: str
@@ -159,7 +159,7 @@ class InferenceService(InferenceServiceReference):
     creationTime: Moment | None = None
 
 
-class InferenceSession(_Kept):
+class InferenceSession(_Response):
     """A running instance of a service."""
 
     id: str
@@ -174,7 +174,7 @@ class InferenceSession(_Kept):
     creationTime: Moment | None = None
 
 
-class InferenceSessionCreateRequest(_Sent):
+class InferenceSessionCreateRequest(_Request):
     """A request to start a session of the service with the id ``inferenceService``.
 
     The session ends at ``expires`` if that is given, and has ``replicas`` instances.
@@ -186,13 +186,13 @@ class InferenceSessionCreateRequest(_Sent):
     expires: Moment | None = None
 
 
-class InferenceSessionTokenCreateRequest(_Sent):
+class InferenceSessionTokenCreateRequest(_Request):
     """A request for a further token; it expires with the session unless ``expires`` is given."""
 
     expires: Moment | None = None
 
 
-class InferenceSessionAndToken(_Kept):
+class InferenceSessionAndToken(_Response):
     """The result of creating a session: the session, and the token for this session alone.
 
     The token is shown only once. The session is also available by its older name ``session``.
@@ -204,7 +204,7 @@ class InferenceSessionAndToken(_Kept):
     inferencesession: InferenceSession
     token: str = Field(validation_alias=AliasChoices("token", "session"))
 
-    @computed_field  # type: ignore[prop-decorator]
+    @computed_field  # type: ignore[prop-decorator]  # mypy knows no decorated property
     @property
     def session(self) -> str:
         return self.token

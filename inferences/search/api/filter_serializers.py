@@ -43,7 +43,7 @@ from inferences.search.pagination import CURSOR_MAX_CHARS, SORTS, Pagination
 from inferences.search.query import InferenceQuery
 from inferences.search.text import STRING_KEYS
 from inferences.search.vectors import METRICS, EmbeddingFilter
-from inferences.store.fields_field import FieldsField
+from inferences.store.api.fields_field import FieldsField
 from istore.api.fields import (
     FlagField,
     HashField,
@@ -54,11 +54,11 @@ from istore.api.fields import (
     TextField,
     WholeField,
 )
-from istore.api.problems import invalid
 from istore.api.serializers import (
     ListField,
     StrictSerializer,
     ValueSerializer,
+    invalid,
     optional,
 )
 
@@ -245,7 +245,7 @@ class TreeField(serializers.Field):
             raise invalid("An object is expected.")
         kinds = data.keys() & {"and", "or", "not"}
         if not kinds:
-            return LeafSerializer.parse(data)
+            return LeafSerializer.parse_member(data)
         if len(data) > 1:
             raise invalid("and, or and not stand alone, and beside no leaf.")
         if not levels:

@@ -8,7 +8,7 @@ from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
 from inferences.store.answer_fields import FIELDS, UnknownField, read_names
-from istore.api.problems import invalid
+from istore.api.serializers import invalid
 
 FIELDS_MAX = 100  # names in one request; there are far fewer fields
 

@@ -11,10 +11,11 @@ from rest_framework.views import APIView
 from inferences.models import Inference, RegisteredModel
 from inferences.store.lost_copies import find_lost_copy
 from inferences.store.reading import find_inference
-from istore.accounts.access import RolePermission, caller_of
+from istore.accounts.access import caller_of
 from istore.addresses import named_project
+from istore.api.access import RolePermission
 from istore.api.idempotency import IdempotentMixin
-from istore.api.problems import Problem
+from istore.errors import NotFound
 from istore.models import Project, Role
 
 
@@ -48,7 +49,7 @@ class StoreView(IdempotentMixin, APIView):
         found = find_inference(model, inference_id)
         if found is None:
             if lost := find_lost_copy(model, inference_id):
-                raise Problem(404, "not-found", lost.message)
+                raise NotFound("not-found", lost.message)
             raise Http404
         return found
 

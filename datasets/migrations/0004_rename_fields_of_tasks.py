@@ -1,0 +1,54 @@
+"""Rename fields of tasks in Python. The columns keep their names, so no table changes."""
+
+from django.db import migrations, models
+
+
+class Migration(migrations.Migration):
+    dependencies = [("datasets", "0003_label_by_best_class")]
+
+    operations = [
+        migrations.AlterField(
+            model_name="addingtask",
+            name="fruitless",
+            field=models.PositiveSmallIntegerField(
+                db_column="fruitless", default=0, editable=False
+            ),
+        ),
+        migrations.RenameField(
+            model_name="addingtask",
+            old_name="fruitless",
+            new_name="attempts_without_progress",
+        ),
+        migrations.AlterField(
+            model_name="addingtask",
+            name="rung_at",
+            field=models.DateTimeField(db_column="rung_at", editable=False, null=True),
+        ),
+        migrations.RenameField(
+            model_name="addingtask",
+            old_name="rung_at",
+            new_name="notified_at",
+        ),
+        migrations.AlterField(
+            model_name="datasetarchive",
+            name="fruitless",
+            field=models.PositiveSmallIntegerField(
+                db_column="fruitless", default=0, editable=False
+            ),
+        ),
+        migrations.RenameField(
+            model_name="datasetarchive",
+            old_name="fruitless",
+            new_name="attempts_without_progress",
+        ),
+        migrations.AlterField(
+            model_name="datasetarchive",
+            name="rung_at",
+            field=models.DateTimeField(db_column="rung_at", editable=False, null=True),
+        ),
+        migrations.RenameField(
+            model_name="datasetarchive",
+            old_name="rung_at",
+            new_name="notified_at",
+        ),
+    ]

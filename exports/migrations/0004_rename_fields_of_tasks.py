@@ -1,0 +1,54 @@
+"""Rename fields of tasks in Python. The columns keep their names, so no table changes."""
+
+from django.db import migrations, models
+
+
+class Migration(migrations.Migration):
+    dependencies = [("exports", "0003_name_projects_in_paths")]
+
+    operations = [
+        migrations.AlterField(
+            model_name="exporttask",
+            name="fruitless",
+            field=models.PositiveSmallIntegerField(
+                db_column="fruitless", default=0, editable=False
+            ),
+        ),
+        migrations.RenameField(
+            model_name="exporttask",
+            old_name="fruitless",
+            new_name="attempts_without_progress",
+        ),
+        migrations.AlterField(
+            model_name="exporttask",
+            name="rung_at",
+            field=models.DateTimeField(db_column="rung_at", editable=False, null=True),
+        ),
+        migrations.RenameField(
+            model_name="exporttask",
+            old_name="rung_at",
+            new_name="notified_at",
+        ),
+        migrations.AlterField(
+            model_name="scheduledexport",
+            name="fruitless",
+            field=models.PositiveSmallIntegerField(
+                db_column="fruitless", default=0, editable=False
+            ),
+        ),
+        migrations.RenameField(
+            model_name="scheduledexport",
+            old_name="fruitless",
+            new_name="attempts_without_progress",
+        ),
+        migrations.AlterField(
+            model_name="scheduledexport",
+            name="rung_at",
+            field=models.DateTimeField(db_column="rung_at", editable=False, null=True),
+        ),
+        migrations.RenameField(
+            model_name="scheduledexport",
+            old_name="rung_at",
+            new_name="notified_at",
+        ),
+    ]

@@ -1,0 +1,61 @@
+"""Advisory locks of PostgreSQL: one process at a time, on whatever host it runs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from django.db import connection
+
+
+@dataclass(frozen=True, slots=True)
+class AdvisoryLock:
+    """A lock that belongs to nothing in the database but its name.
+
+    ``name`` is a text, or the number itself; ``number`` tells apart locks of one name, of one
+    model each, say. PostgreSQL knows them as numbers of 64 bits or pairs of 32 bits, so a text is
+    hashed. A lock belongs to its connection: PostgreSQL releases it, too, when the connection of
+    a killed process ends.
+    """
+
+    name: str | int
+    number: int | None = None
+
+    def wait(self) -> None:
+        """Take the lock for as long as the connection lasts, once it is free."""
+        self._call("pg_advisory_lock")
+
+    def try_take(self) -> bool:
+        """Take the lock for as long as the connection lasts. Return False if it is not free.
+
+        Taking it again succeeds, so a call also tells whether the connection still has it.
+        """
+        return self._call("pg_try_advisory_lock")
+
+    @contextmanager
+    def try_hold(self) -> Iterator[bool]:
+        """Hold the lock in the block; yield False, and hold nothing, if it is not free."""
+        is_ours = self.try_take()
+        try:
+            yield is_ours
+        finally:
+            if is_ours:
+                self._call("pg_advisory_unlock")
+
+    def wait_until_commit(self) -> None:
+        """Take the lock until the transaction ends, once it is free."""
+        self._call("pg_advisory_xact_lock")
+
+    def try_until_commit(self) -> bool:
+        """Take the lock until the transaction ends. Return False if it is not free."""
+        return self._call("pg_try_advisory_xact_lock")
+
+    def _call(self, function: str) -> bool:
+        name = "hashtext(%s)" if isinstance(self.name, str) else "%s"
+        values = [self.name] if self.number is None else [self.name, self.number]
+        key = ", ".join([name, "%s"][: len(values)])
+        with connection.cursor() as cursor:
+            cursor.execute(f"SELECT {function}({key})", values)
+            (result,) = cursor.fetchone()
+        return result is True
