@@ -31,8 +31,9 @@ def exists(member: MemberKey) -> bool:
     """
     try:
         if storage.can_release:
-            return _is_live(member)
-        storage.size(member.pack)
+            _check(member)
+        else:
+            storage.size(member.pack)
     except FileNotFoundError:
         return False
     return True
