@@ -24,6 +24,7 @@ from django.db import connection, transaction
 
 from inferences.models import InferencePayload, RegisteredModel
 from inferences.models.row_ids import LOWEST
+from inferences.previews import pictures
 from inferences.store import removal
 from istore import blobs
 from istore.blobs import moves, packs
@@ -158,6 +159,7 @@ def _pack(model: RegisteredModel, hour: str, stored: list[Stored]) -> int:
     failpoint("packing.repointed")
     old = [each for each in stored if each.row_id in moved]
     unused = [each for each in stored if each.row_id not in moved]
+    pictures.forget([each.data_key for each in old if each.data is not None])
     blobs.delete(
         key
         for each in old

@@ -25,6 +25,7 @@ from django.db import connection, transaction
 
 from inferences.models import InferencePayload
 from inferences.models.row_ids import LOWEST, first_id_at
+from inferences.previews import pictures
 from istore import blobs
 from istore.blobs import moves, pack_notes, packs
 from istore.blobs.keys import MemberKey
@@ -129,6 +130,8 @@ def rewrite(pack: str) -> Rewritten:
         blobs.delete([new.key])
         return Rewritten(waiting=1)
     failpoint("rewriting.repointed")
+    # A preview is found by the key of its input: a removal would not find these any more.
+    pictures.forget([each.content_key(pack) for each in live])
     _delete(pack)
     return Rewritten(rewritten=1, bytes=gone)
 

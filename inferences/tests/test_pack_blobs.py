@@ -215,11 +215,11 @@ def test_records_of_each_state(store, model, project):
     with transaction.atomic():
         removal.hide_records(model, model.inferences.filter(inference_id="small-1"))
     with transaction.atomic():
-        batch = removal.intend_records(
+        batch = removal.RECORDS.intend(
             model, model.inferences.filter(inference_id="small-2")
         )
     with transaction.atomic():
-        inputs = removal.intend_inputs(
+        inputs = removal.INPUTS.intend(
             model, model.inferences.filter(inference_id="later")
         )
 
@@ -228,10 +228,10 @@ def test_records_of_each_state(store, model, project):
     for name in store.folders:
         store.reads_the_same(name)
         assert store.is_packed(name) == (name not in ("small-2", "later"))
-    removal.delete_objects(batch)
-    removal.remove_rows(model, batch)
-    removal.delete_inputs(inputs)
-    removal.clear_inputs(model, inputs)
+    removal.RECORDS.delete(batch)
+    removal.RECORDS.clear(model, batch)
+    removal.INPUTS.delete(inputs)
+    removal.INPUTS.clear(model, inputs)
     del store.data["later"]
     assert pack().endswith("1 records were packed.\n")
     assert (

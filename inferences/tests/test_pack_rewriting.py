@@ -250,9 +250,9 @@ def test_a_pack_without_live_members_is_deleted_whole(store):
 def test_an_input_that_expired_goes_alone(store, model):
     made = store(3)
     with transaction.atomic():
-        batch = removal.intend_inputs(model, model.inferences.filter(inference_id="i1"))
-    removal.delete_inputs(batch)
-    removal.clear_inputs(model, batch)
+        batch = removal.INPUTS.intend(model, model.inferences.filter(inference_id="i1"))
+    removal.INPUTS.delete(batch)
+    removal.INPUTS.clear(model, batch)
 
     assert rewrite_all().rewritten == 1
 
@@ -291,7 +291,7 @@ def test_a_row_with_an_intent_makes_its_packs_wait(store, model):
     made = store(4)
     made.remove("i0")
     with transaction.atomic():
-        batch = removal.intend_records(
+        batch = removal.RECORDS.intend(
             model, model.inferences.filter(inference_id="i1")
         )
     before = stored()
@@ -300,8 +300,8 @@ def test_a_row_with_an_intent_makes_its_packs_wait(store, model):
     assert stored() == before
     assert not MovedBlob.objects.exists()
 
-    removal.delete_objects(batch)
-    removal.remove_rows(model, batch)
+    removal.RECORDS.delete(batch)
+    removal.RECORDS.clear(model, batch)
     assert rewrite_all().rewritten == 2
     in_order(made, ["i2", "i3"])
 
