@@ -66,7 +66,7 @@ def is_missing(key: str) -> bool:
             missing.append(False)
         except FileNotFoundError:
             missing.append(True)
-    assert missing[0] == missing[1]
+    assert missing[0] == missing[1] != blobs.exists(key)
     return missing[0]
 
 
