@@ -16,7 +16,7 @@ from inferences.models import Inference, RegisteredModel
 from inferences.search import cursors, planner
 from inferences.search.counting import Count, count_matching
 from inferences.search.cursors import PagePosition, Position
-from inferences.search.filters import Filter, InferenceFilter, matching
+from inferences.search.filters import Filter, InferenceFilter
 from inferences.search.orders import BY_TIME
 from inferences.search.pagination import BadCursor, Page, Pagination
 from inferences.search.planner import PageSlice
@@ -81,7 +81,7 @@ class ProjectQuery:
             limit=self.pagination.limit + 1,
             after=None if beyond is None else PagePosition(None, beyond),
         )
-        return planner.places(model, matching(model, self.filters), BY_TIME, part)
+        return planner.places(model, self.filters, BY_TIME, part)
 
     def count(self, models: Sequence[RegisteredModel], limit: int | None) -> Count:
         """Return how many match in all models, counted no further than the limit if given."""

@@ -8,9 +8,9 @@ from django.db import connection
 
 from inferences.models import RegisteredModel
 from inferences.real_numbers import as_real
-from inferences.search import access_paths
-from inferences.search.access_paths import DETECTIONS, TABLE, Conditions, Sql
-from inferences.search.filters import DetectionFilter, Filter, InferenceFilter, matching
+from inferences.search.access_paths import DETECTIONS, TABLE, Sql
+from inferences.search.conditions import Conditions, conditions_of
+from inferences.search.filters import DetectionFilter, Filter, InferenceFilter
 from inferences.search.orders import detections_of
 from inferences.search.query import InferenceQuery
 from inferences.search.rare_label_scan import all_matching
@@ -42,7 +42,7 @@ def count_matching(
     # While rows still hold distributions as labels, the label index counts too many.
     if wanted is None or model.awaits_classes:
         return Count(all_matching(model, filters).count())
-    asked = access_paths.read(model, matching(model, filters))
+    asked = conditions_of(model, filters)
     return Count(_by_detections(asked, wanted) if asked else 0)
 
 
@@ -67,22 +67,17 @@ def _by_detections(asked: Conditions, wanted: DetectionFilter) -> int:
     for _, sign, bound in wanted.bounds():
         tests &= Sql(f"score {sign} %s", (as_real(bound),))
     window = asked.window(DETECTIONS)
-    deleted = _for_soft_deleted(asked)
+    deleted = Sql(f"{TABLE}.model_key = %s AND {TABLE}.deleted", (asked.key,))
+    deleted &= asked.rest
+    within = asked.window()
     sql = (
         f"SELECT (SELECT count(DISTINCT id) FROM {DETECTIONS} "
         f"WHERE {tests.sql}{window.sql}) - "
-        f"(SELECT count(*) FROM {TABLE} WHERE {deleted.sql})"
+        # The index inference_deleted serves this.
+        f"(SELECT count(*) FROM {TABLE} WHERE {deleted.sql}{within.sql})"
     )
     with connection.cursor() as cursor:
-        cursor.execute(sql, [*tests.values, *window.values, *deleted.values])
-        return cursor.fetchone()[0]
-
-
-def _for_soft_deleted(asked: Conditions) -> Sql:
-    """Return the same conditions for soft-deleted rows; the index inference_deleted serves them."""
-    live = f'NOT "{TABLE}"."deleted"'
-    whole = asked.everything
-    if live not in whole.sql:
-        raise RuntimeError("The where clause no longer says that rows are live.")
-    turned = whole.sql.replace(live, f'"{TABLE}"."deleted"', 1)
-    return Sql(turned, whole.values)
+        values = tests.values + window.values + deleted.values + within.values
+        cursor.execute(sql, values)
+        ((count,),) = cursor.fetchall()
+    return int(count)

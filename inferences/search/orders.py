@@ -14,7 +14,7 @@ from inferences.search.access_paths import TABLE, Sql
 from inferences.search.filters import And, DetectionFilter, Filter, InferenceFilter
 
 LABELS_MOST = 10_000  # with more labels a page is not read label by label
-NOTHING_TOLD = Sql("NULL")
+NO_RANK = Sql("NULL")
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,11 +25,15 @@ class Order:
     an index holds the rows in this order.
     """
 
-    rank: Sql | None = None
+    rank: Sql = NO_RANK
     kind: str = ""
     column: str = ""
     missing: Sql | None = None  # cheaper test than "rank IS NULL", if there is one
     ceiling: str = ""  # indexed column that is an upper bound of the row's rank
+
+    @property
+    def is_by_time(self) -> bool:
+        return self.rank == NO_RANK
 
 
 BY_TIME = Order()
@@ -77,7 +81,7 @@ class ByLabel(Order):
     names that may occur, with their numbers.
     """
 
-    label: Sql = NOTHING_TOLD
+    label: Sql = NO_RANK
     names: tuple[tuple[str, int], ...] = ()
 
 
@@ -93,8 +97,9 @@ def by_label(model: RegisteredModel, detections: DetectionFilter | None) -> ByLa
     # A row that matches a filter on detections has a matching detection, so a rank.
     missing = "false" if detections else f"coalesce(cardinality({TABLE}.labels), 0) = 0"
     known = LabelName.objects.filter(registered_model=model)
-    if detections and detections.labels is not None:
-        known = known.filter(id__in=detections.label_numbers(model))
+    numbers = detections.label_numbers(model) if detections else None
+    if numbers is not None:
+        known = known.filter(id__in=numbers)
     return ByLabel(
         Sql(name, tests.values),
         "text",

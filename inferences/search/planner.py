@@ -6,8 +6,8 @@ plan walks the table. So this module tries one strategy after another, each with
 
 - An index whose rows are in id order, as those of equalities and labels are, is read until
   the page is full. This needs that nothing else is asked.
-- Each index that could drive the query is probed, up to 5,001 entries. The one with the
-  fewest drives if it has at most 5,000: its rows are tested and sorted.
+- Each access path of the filter is probed, up to 5,001 entries. The one with the
+  fewest is taken if it has at most 5,000: its rows are tested and sorted.
 - 5,000 rows are walked in the page's order, and more of them if matches are met.
 - The same two steps are tried again with 20,001 entries and 50,000 rows.
 
@@ -27,18 +27,20 @@ from typing import Any
 
 from django.db import connection
 
-from inferences.models import InferenceQuerySet, RegisteredModel
+from inferences.models import RegisteredModel
 from inferences.models.row_ids import LOWEST
-from inferences.search import access_paths as reading
 from inferences.search.access_paths import (
     DETECTIONS,
     TABLE,
+    TRUE,
     AccessPath,
-    Conditions,
     IndexScan,
     Sql,
+    path_by_labels,
 )
+from inferences.search.conditions import Conditions, conditions_of
 from inferences.search.cursors import PagePosition, Rank
+from inferences.search.filters import Filter
 from inferences.search.orders import BY_TIME, LABELS_MOST, ByLabel, Order
 from inferences.search.zone_maps import pruning
 
@@ -48,7 +50,7 @@ LONG_WALK = 50_000  # rows of the last walk before everything is read and sorted
 PROMISING = 2  # a walk goes on if it found at least 1 / PROMISING of the page
 VERY_FEW = 5_000  # reading so many costs no more than a walk, which may find nothing
 FEW = 20_000  # rows that are tested one by one
-PROBES_MOST = 8  # drivers whose entries are counted, besides the time window
+PROBES_MOST = 8  # paths whose entries are counted, besides the time window
 LABELS_ONE_BY_ONE = 60  # labels that are read one after another; the rest at once
 CHUNKS = (160, 1_600, 16_000)  # entries of each stream that _refill reads, per attempt
 
@@ -82,13 +84,13 @@ class PageSlice:
 
 
 def places(
-    model: RegisteredModel, found: InferenceQuerySet, order: Order, part: PageSlice
+    model: RegisteredModel, filters: Filter, order: Order, part: PageSlice
 ) -> list[PagePosition]:
     """Return the positions of the rows of this part, in order; rows without a rank come last."""
-    asked = reading.read(model, found)
+    asked = conditions_of(model, filters)
     if asked is None:
         return []
-    if order.rank is None:
+    if order.is_by_time:
         return _rows(_narrow(asked, part), order, part)
     in_ranks = part.after is None or part.after.rank is not None
     ranked = _rows_with_rank(asked, order, part) if in_ranks else []
@@ -98,11 +100,12 @@ def places(
     offset = part.offset
     if in_ranks and offset and not ranked:
         offset -= _count(asked, order)
+    after = PagePosition(None, part.after.row_id) if part.after else None
     rest = PageSlice(
         part.newest_first,
         missing,
         0 if ranked or not in_ranks else offset,
-        None if in_ranks else PagePosition(None, part.after.row_id),
+        None if in_ranks else after,
     )
     return ranked + unranked(asked, order, rest)
 
@@ -111,10 +114,9 @@ def _rows_with_rank(
     asked: Conditions, order: Order, part: PageSlice
 ) -> list[PagePosition]:
     """Return the rows of this part that have a rank."""
-    few = isinstance(order, ByLabel) and len(order.names) <= LABELS_MOST
-    if few and not part.offset:
-        return _label_by_label(asked, order, part)
-    return _rows(asked, order, part)
+    if part.offset or not isinstance(order, ByLabel) or len(order.names) > LABELS_MOST:
+        return _rows(asked, order, part)
+    return _label_by_label(asked, order, part)
 
 
 def _label_by_label(
@@ -144,56 +146,36 @@ def _label_by_label(
 
 def _is_before(name: str, other: Rank, part: PageSlice) -> bool:
     """Return whether a name comes before the cursor's rank in the page's direction."""
-    return name > other if part.newest_first else name < other
+    return name > str(other) if part.newest_first else name < str(other)
 
 
 def _with_label(asked: Conditions, order: ByLabel, label: int) -> Conditions:
     """Return the conditions with one label added; the index of detections drives them."""
     test = Sql(f"{order.label.sql} = %s", (*order.label.values, label))
-    # Drivers on other tables, such as the filter's own on labels, give way to this one.
-    drivers = [each for each in asked.drivers if each.of_rows]
-    return replace(
-        asked,
-        everything=asked.everything & test,
-        rest=asked.rest & test,
-        drivers=[*drivers, reading.access_path_of_labels(asked, [label])],
-        others=asked.others + 1,
-    )
+    # Paths by other tables, such as the filter's own by labels, give way to this one.
+    paths = [path for path in asked.paths if path.of_rows]
+    by_label = path_by_labels(asked.model, [label], is_exact=True)
+    return replace(asked.and_test(test), paths=[*paths, by_label])
 
 
 def unranked(asked: Conditions, order: Order, part: PageSlice) -> list[PagePosition]:
     """Return the rows that have no rank in this order, by time."""
-    return _rows(_narrow(_without_rank(asked, order), part), BY_TIME, part)
+    missing = order.missing  # a cheaper test, if there is one
+    if missing is None:
+        missing = Sql(f"({order.rank.sql}) IS NULL", order.rank.values)
+    return _rows(_narrow(asked.and_test(missing), part), BY_TIME, part)
 
 
 def _narrow(asked: Conditions, part: PageSlice) -> Conditions:
     """Return the conditions with the cursor and the model's first id added to the window."""
-    asked = replace(asked, drivers=list(asked.drivers))
+    if part.newest_first:
+        return asked.within(None, part.after.row_id - 1) if part.after else asked
     if part.after:
-        if part.newest_first:
-            asked.lower_highest(part.after.row_id - 1)
-        else:
-            asked.raise_lowest(part.after.row_id + 1)
-    if not part.newest_first and asked.model.first_id > LOWEST:
+        asked = asked.within(part.after.row_id + 1, None)
+    if asked.model.first_id > LOWEST:
         # Below the low watermark there are only dead rows of removals, slow to scan.
-        asked.raise_lowest(asked.model.first_id)
-    window = asked.window()
-    whole = asked.everything
-    asked.everything = Sql(whole.sql + window.sql, whole.values + window.values)
+        asked = asked.within(asked.model.first_id, None)
     return asked
-
-
-def _without_rank(asked: Conditions, order: Order) -> Conditions:
-    """Return the conditions with the test that a row has no rank."""
-    test = order.missing
-    if test is None:
-        test = Sql(f"({order.rank.sql}) IS NULL", order.rank.values)
-    return replace(
-        asked,
-        everything=asked.everything & test,
-        rest=asked.rest & test,
-        others=asked.others + 1,
-    )
 
 
 def _rows(asked: Conditions, order: Order, part: PageSlice) -> list[PagePosition]:
@@ -209,9 +191,9 @@ def _strategies(asked: Conditions, order: Order, part: PageSlice) -> Iterator[St
     """Yield the strategies to try, cheapest bound first."""
     yield _direct
     yield _merge
-    skips = _skips(asked, part) if order.rank is None else []
+    skips = _skips(asked, part) if order.is_by_time else []
     # If only ranges of numbers are asked for, the walk past zone maps is tried first.
-    if not skips or len(asked.drivers) > len(asked.ranges):
+    if not skips or len(asked.paths) > len(asked.ranges):
         yield partial(_from_selective_index, most=VERY_FEW)
     if skips:
         yield partial(_index_scan_past_zones, skips=skips, most=SKIPPING_WALK)
@@ -236,7 +218,7 @@ def _direct(
         return None
     if order.column and not asked.has_window:
         return _read(asked, order, part, Sql(TABLE), along_index=True)
-    if order.rank is None:
+    if order.is_by_time:
         return _read(asked, order, part, Sql(TABLE), along_index=True)
     return None
 
@@ -244,35 +226,35 @@ def _direct(
 def _merge(
     asked: Conditions, order: Order, part: PageSlice
 ) -> list[PagePosition] | None:
-    """Read the page from the one driver, if its index is in id order for each value.
+    """Read the page from the one path, if its index is in id order for each value.
 
     Declines if other conditions would have to be tested as well.
     """
-    if order.rank is not None or len(asked.drivers) != 1:
+    if not order.is_by_time or len(asked.paths) != 1:
         return None
-    driver = asked.drivers[0]
-    if not driver.in_order:
+    (path,) = asked.paths
+    if not (path.in_order and path.is_exact):
         return None
-    if driver.of_rows:
-        return None if asked.others else _streamed(asked, driver, part)
-    # A driver of detections may come with one test on the labels of the row, of the filter
-    # or of the order: _refill applies it to few rows.
-    allowed = 1 if driver.branches[0].table == DETECTIONS else 0
+    if path.of_rows:
+        return None if asked.others else _streamed(asked, path, part)
+    # A path by detections may come with one other test, such as that of the order on the
+    # labels of the row: _refill applies it to few rows.
+    allowed = 1 if path.branches[0].table == DETECTIONS else 0
     if asked.others > allowed:
         return None
-    return _refill(asked, driver, part)
+    return _refill(asked, path, part)
 
 
 def _streamed(
-    asked: Conditions, driver: AccessPath, part: PageSlice
+    asked: Conditions, path: AccessPath, part: PageSlice
 ) -> list[PagePosition]:
     """Merge the first rows of each branch.
 
     The values of the branches exclude each other, so no row comes twice.
     """
-    streams = [_stream(asked, each, part, part.needed) for each in driver.branches]
+    streams = [_stream(asked, each, part, part.needed) for each in path.branches]
     if len(streams) == 1:
-        (one,) = driver.branches
+        (one,) = path.branches
         ids = _ids(_stream(asked, one, part, part.limit, part.offset))
     else:
         union = _union(streams)
@@ -287,21 +269,21 @@ def _streamed(
 
 
 def _refill(
-    asked: Conditions, driver: AccessPath, part: PageSlice
+    asked: Conditions, path: AccessPath, part: PageSlice
 ) -> list[PagePosition] | None:
     """Read the rows behind the first entries of each stream, with more entries if too few match."""
     for chunk in CHUNKS:
         # An entry may be of a soft-deleted row, and a row may have several entries.
         if part.needed > chunk // 3:
             continue
-        ids, is_all = _ids_from_streams(asked, driver, part, chunk)
+        ids, is_all = _ids_from_streams(asked, path, part, chunk)
         if is_all or len(ids) >= part.limit:
             return [PagePosition(None, row_id) for row_id in ids]
     return None
 
 
 def _ids_from_streams(
-    asked: Conditions, driver: AccessPath, part: PageSlice, chunk: int
+    asked: Conditions, path: AccessPath, part: PageSlice, chunk: int
 ) -> tuple[list[int], bool]:
     """Return the ids of matching rows among the first ``chunk`` entries of each stream.
 
@@ -310,7 +292,7 @@ def _ids_from_streams(
     """
     streams = [
         _stream(asked, each, part, chunk, number=number)
-        for number, each in enumerate(driver.branches)
+        for number, each in enumerate(path.branches)
     ]
     union = _union(streams)
     last, edge = ("min", "max") if part.newest_first else ("max", "min")
@@ -336,7 +318,7 @@ def _index_scan(
     asked: Conditions, order: Order, part: PageSlice, most: int
 ) -> list[PagePosition] | None:
     """Walk the first ``most`` rows in the page's order; declines if they do not fill the page."""
-    if part.needed > most // 5 or (order.rank is not None and not order.column):
+    if part.needed > most // 5 or (not order.is_by_time and not order.column):
         return None
     start, along = asked.live, f"{TABLE}.id {part.way}"
     if order.column:
@@ -345,14 +327,14 @@ def _index_scan(
         along = f"{ranked} {part.way}, {along}"
     # In an order by rank the rows of a time window may be far away: the window is a test
     # of each row there, not the start of the walk.
-    window = asked.window() if order.rank is None else Sql("")
+    window = asked.window() if order.is_by_time else Sql("")
     first = Sql(
         f"SELECT * FROM {TABLE} WHERE {start.sql}{window.sql} ORDER BY {along} "
         f"LIMIT {most}",
         start.values + window.values,
     )
     source = Sql(f"({first.sql}) AS {TABLE}", first.values)
-    fenced = order.rank is None
+    fenced = order.is_by_time
     rows = _read(asked, order, part, source, fenced=fenced, along_index=True)
     if len(rows) >= part.limit:
         return rows
@@ -464,33 +446,32 @@ def _under_a_ceiling(
 def _from_selective_index(
     asked: Conditions, order: Order, part: PageSlice, most: int
 ) -> list[PagePosition] | None:
-    """Read the rows of the driver with the fewest entries; declines if that has over ``most``."""
-    drivers = sorted(asked.drivers, key=lambda each: not each.in_order)[:PROBES_MOST]
+    """Read the rows of the path with the fewest entries; declines if that has over ``most``."""
+    paths = sorted(asked.paths, key=lambda path: not path.in_order)[:PROBES_MOST]
     if asked.lowest is not None and asked.highest is not None:
-        drivers.append(_window_driver(asked))
-    if not drivers:
+        paths.append(_window_path(asked))
+    if not paths:
         return None
-    if order.rank is None and len(drivers) == 1 and drivers[0].is_one_of_rows:
-        return _from_one_index(asked, drivers[0], part, most)
+    if order.is_by_time and len(paths) == 1 and paths[0].is_one_of_rows:
+        return _from_one_index(asked, paths[0], part, most)
     rows, best = min(
-        (rows, number)
-        for number, rows in enumerate(_count_entries(asked, drivers, most))
+        (rows, number) for number, rows in enumerate(_count_entries(asked, paths, most))
     )
     if rows > most:
         return None
     return _read(
-        asked, order, part, _source(asked, drivers[best]), fenced=True, alone=True
+        asked, order, part, _source(asked, paths[best]), fenced=True, alone=True
     )
 
 
 def _from_one_index(
-    asked: Conditions, driver: AccessPath, part: PageSlice, most: int
+    asked: Conditions, path: AccessPath, part: PageSlice, most: int
 ) -> list[PagePosition] | None:
-    """Probe the only driver and read its rows in one statement.
+    """Probe the only path and read its rows in one statement.
 
-    With one driver there is nothing to choose, so no separate probe is needed.
+    With one path there is nothing to choose, so no separate probe is needed.
     """
-    (branch,) = driver.branches
+    (branch,) = path.branches
     window, rest = asked.window(), asked.rest
     sql = (
         f"SELECT max(entries), (array_agg({TABLE}.id ORDER BY {TABLE}.id {part.way}) "
@@ -508,19 +489,17 @@ def _from_one_index(
     )
 
 
-def _window_driver(asked: Conditions) -> AccessPath:
-    """Return the time window as a driver: a range of the primary key."""
+def _window_path(asked: Conditions) -> AccessPath:
+    """Return the time window as a path: a range of the primary key."""
     ours = Sql(f"{TABLE}.model_key = %s", (asked.key,))
-    return AccessPath((IndexScan(TABLE, TABLE, ours),))
+    return AccessPath((IndexScan(TABLE, ours),))
 
 
-def _count_entries(
-    asked: Conditions, drivers: list[AccessPath], most: int
-) -> list[int]:
-    """Return how many entries each driver has, counted to at most ``most + 1``."""
+def _count_entries(asked: Conditions, paths: list[AccessPath], most: int) -> list[int]:
+    """Return how many entries each path has, counted to at most ``most + 1``."""
     probes = []
-    for driver in drivers:
-        entries = _union([_entries(asked, each) for each in driver.branches])
+    for path in paths:
+        entries = _union([_entries(asked, each) for each in path.branches])
         probes.append(
             Sql(
                 f"(SELECT count(*) FROM ({entries.sql} LIMIT {most + 1}) AS entries)",
@@ -534,25 +513,25 @@ def _count_entries(
 
 def _entries(asked: Conditions, branch: IndexScan) -> Sql:
     """Return the SQL that selects a branch's entries within the window."""
-    window = asked.window(branch.alias)
+    window = asked.window(branch.table)
     sql = f"SELECT 1 FROM {branch.source} WHERE {branch.where.sql}"
     return Sql(sql + window.sql, branch.where.values + window.values)
 
 
-def _source(asked: Conditions, driver: AccessPath) -> Sql:
-    """Return the driver's live rows as a subquery.
+def _source(asked: Conditions, path: AccessPath) -> Sql:
+    """Return the path's live rows as a subquery.
 
     ``OFFSET 0`` is an optimisation fence: PostgreSQL cannot choose another index instead.
     """
-    if driver.is_one_of_rows:
-        (branch,) = driver.branches
+    if path.is_one_of_rows:
+        (branch,) = path.branches
         test, window = branch.where & asked.live, asked.window()
         return Sql(
             f"(SELECT {TABLE}.* FROM {branch.source} "
             f"WHERE {test.sql}{window.sql} OFFSET 0) AS {TABLE}",
             test.values + window.values,
         )
-    named = _union([_named_by(asked, each) for each in driver.branches])
+    named = _union([_named_by(asked, each) for each in path.branches])
     live = asked.live
     return Sql(
         f"(SELECT * FROM {TABLE} WHERE {live.sql} "
@@ -564,7 +543,7 @@ def _source(asked: Conditions, driver: AccessPath) -> Sql:
 def _named_by(asked: Conditions, branch: IndexScan) -> Sql:
     """Return the SQL that selects the row ids of a branch's entries."""
     entries = _entries(asked, branch)
-    sql = entries.sql.replace("SELECT 1", f"SELECT {branch.alias}.id", 1)
+    sql = entries.sql.replace("SELECT 1", f"SELECT {branch.table}.id", 1)
     return Sql(sql, entries.values)
 
 
@@ -580,12 +559,12 @@ def _stream(
     number: int | None = None,
 ) -> Sql:
     """Return the SQL of a branch's first entries in id order."""
-    alias, window = branch.alias, asked.window(branch.alias)
+    table, window = branch.table, asked.window(branch.table)
     numbered = "" if number is None else f"{number} AS number, "
     sql = (
-        f"SELECT {numbered}{alias}.id FROM {branch.source} "
+        f"SELECT {numbered}{table}.id FROM {branch.source} "
         f"WHERE {branch.where.sql}{window.sql} "
-        f"ORDER BY {alias}.id {part.way} LIMIT {limit} OFFSET {offset}"
+        f"ORDER BY {table}.id {part.way} LIMIT {limit} OFFSET {offset}"
     )
     return Sql(sql, branch.where.values + window.values)
 
@@ -601,7 +580,7 @@ def _union(parts: list[Sql]) -> Sql:
 def _beyond(rank: Sql, order: Order, part: PageSlice, table: str = f"{TABLE}.") -> Sql:
     """Return the test that a row comes after the position where the last page ended."""
     if part.after is None or part.after.rank is None:
-        return Sql("true")
+        return TRUE
     return Sql(
         f"({rank.sql}, {table}id) {part.beyond} (%s::{order.kind}, %s)",
         (*rank.values, part.after.rank, part.after.row_id),
@@ -627,7 +606,7 @@ def _read(
     is slow when few rows match. ``alone`` runs with ``enable_seqscan = off``.
     """
     where = asked.rest if fenced else asked.everything
-    if order.rank is None:
+    if order.is_by_time:
         row_id = f"{TABLE}.id" if along_index else f"{TABLE}.id + 0"
         sql = (
             f"SELECT {TABLE}.id, NULL FROM {source.sql} WHERE {where.sql} "
@@ -664,7 +643,7 @@ def _count(asked: Conditions, order: Order) -> int:
     where = asked.everything & Sql(f"({rank.sql}) IS NOT NULL", rank.values)
     sql = f"SELECT count(*) FROM {TABLE} WHERE {where.sql}"
     ((count,),) = _ask(Sql(sql, where.values))
-    return count
+    return int(count)
 
 
 def _ids(fragment: Sql) -> list[int]:
@@ -677,7 +656,7 @@ def _ask(fragment: Sql, alone: bool = False) -> list[Any]:
         if alone:
             cursor.execute("SET LOCAL enable_seqscan = off")
         cursor.execute(fragment.sql, list(fragment.values))
-        rows = cursor.fetchall()
+        rows: list[Any] = cursor.fetchall()
         if alone:
             cursor.execute("SET LOCAL enable_seqscan = on")
     return rows

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from inferences.models import Inference, RegisteredModel
 from inferences.search import cursors, planner
 from inferences.search.cursors import PagePosition, Position
-from inferences.search.filters import Filter, InferenceFilter, matching
+from inferences.search.filters import Filter, InferenceFilter
 from inferences.search.orders import order_of
 from inferences.search.pagination import (
     OFFSET_MOST,
@@ -91,11 +91,10 @@ class InferenceQuery:
         part: PageSlice,
         passed: int,
     ) -> list[PagePosition]:
-        found = matching(model, self.filters)
         if self.sort == "embedding_distance":
-            return search.places(found, part, passed, self.filters != InferenceFilter())
+            return search.places(self.filters, part, passed)
         order = order_of(self.sort, model, self.filters)
-        return planner.places(model, found, order, part)
+        return planner.places(model, self.filters, order, part)
 
     def _give_distances(
         self,

@@ -12,15 +12,14 @@ from __future__ import annotations
 from django.db import connection
 
 from inferences.models import InferenceQuerySet, RegisteredModel
-from inferences.search import access_paths
 from inferences.search.access_paths import (
     CLASSES,
     DETECTIONS,
     PAYLOADS,
     TABLE,
     AccessPath,
-    Conditions,
 )
+from inferences.search.conditions import Conditions, conditions_of
 from inferences.search.filters import Filter, matching
 
 LEADING = {CLASSES, DETECTIONS, PAYLOADS}
@@ -34,11 +33,11 @@ def all_matching(model: RegisteredModel, filters: Filter) -> InferenceQuerySet:
     evaluate it once, soon. Rows that get the label later are not in it.
     """
     found = matching(model, filters)
-    asked = access_paths.read(model, found)
+    asked = conditions_of(model, filters)
     if asked is None:
         return found
     leading = [
-        _ids_from_indexes(asked, each) for each in asked.drivers if _is_leading(each)
+        _ids_from_indexes(asked, path) for path in asked.paths if _is_leading(path)
     ]
     ids = min((each for each in leading if each is not None), key=len, default=None)
     if ids is None:
@@ -52,21 +51,21 @@ def all_matching(model: RegisteredModel, filters: Filter) -> InferenceQuerySet:
     )
 
 
-def _is_leading(driver: AccessPath) -> bool:
-    return all(branch.table in LEADING for branch in driver.branches)
+def _is_leading(path: AccessPath) -> bool:
+    return all(branch.table in LEADING for branch in path.branches)
 
 
-def _ids_from_indexes(asked: Conditions, driver: AccessPath) -> list[int] | None:
-    """Return the row ids that the driver gives, or None when they are more than ``RARE``."""
+def _ids_from_indexes(asked: Conditions, path: AccessPath) -> list[int] | None:
+    """Return the row ids that the path gives, or None when they are more than ``RARE``."""
     parts = [
-        f"SELECT {branch.alias}.id FROM {branch.source} "
-        f"WHERE {branch.where.sql}{asked.window(branch.alias).sql}"
-        for branch in driver.branches
+        f"SELECT {branch.table}.id FROM {branch.source} "
+        f"WHERE {branch.where.sql}{asked.window(branch.table).sql}"
+        for branch in path.branches
     ]
     values = [
         value
-        for branch in driver.branches
-        for value in (*branch.where.values, *asked.window(branch.alias).values)
+        for branch in path.branches
+        for value in (*branch.where.values, *asked.window(branch.table).values)
     ]
     union = " UNION ALL ".join(parts)
     with connection.cursor() as cursor:

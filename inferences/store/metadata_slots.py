@@ -12,7 +12,6 @@ from functools import lru_cache
 
 from django.db import connection, transaction
 from django.db.models import Exists, F, OuterRef, Q
-from django.db.models.functions import Floor
 
 from inferences.models import (
     SLOTS,
@@ -22,6 +21,7 @@ from inferences.models import (
     OverflowNumber,
     OverflowText,
     RegisteredModel,
+    SideRowQuerySet,
     SourceName,
     WordOfModel,
 )
@@ -51,25 +51,22 @@ class SlotRef:
         """The kind of side rows for values without a slot: ``text`` or ``number``."""
         return "text" if SLOT_TYPE[MetadataKind(self.kind)] == "string" else "number"
 
-    def compared(self, lookup: str, operand: object, *, whole: bool = False) -> Q:
+    def rows(self, model: RegisteredModel | OuterRef) -> SideRowQuerySet:
+        """Return the side rows of a model that hold values of the key."""
+        return SIDE_ROWS[self.side].objects.beside(model).filter(key=self.key_id)
+
+    def compared(self, lookup: str, operand: object) -> Q:
         """Return the condition that an inference has such a value.
 
-        It is served by the index of the slot, or by a probe of the side rows. ``whole``
-        requires a whole number as well.
+        It is served by the index of the slot, or by a probe of the side rows.
         """
-
-        def test(column: str) -> Q:
-            found = Q(**{f"{column}__{lookup}": operand})
-            return found & Q(**{column: Floor(column)}) if whole else found
-
-        return self.holds(test)
+        return self.holds(lambda column: Q(**{f"{column}__{lookup}": operand}))
 
     def holds(self, test: Callable[[str], Q]) -> Q:
         """Return the condition that a value passes the test, which is given its column."""
         if self.slot:
             return test(self.slot)
-        rows = SIDE_ROWS[self.side].objects.beside(OuterRef("registered_model"))
-        mine = rows.filter(id=OuterRef("id"), key=self.key_id)
+        mine = self.rows(OuterRef("registered_model")).filter(id=OuterRef("id"))
         return Q(Exists(mine.filter(test("value"))))
 
 

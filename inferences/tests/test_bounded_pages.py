@@ -9,7 +9,8 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from inferences.models import SLOTS, InferenceAction, LabelName
-from inferences.search import access_paths, planner
+from inferences.search import planner
+from inferences.search.conditions import conditions_of
 from inferences.search.counting import count_matching
 from inferences.search.filters import (
     And,
@@ -17,6 +18,7 @@ from inferences.search.filters import (
     GeoCircle,
     GeoPoint,
     GeoRectangle,
+    HasKey,
     InferenceFilter,
     LocationFilter,
     MetadataFilter,
@@ -221,21 +223,47 @@ def test_every_way_gives_the_rows_of_the_plain_query(
             0,
         ),
         (Not(MetadataFilter("lane", "int", "=", "2")), None, False, 1),
+        # Conditions whose SQL holds more than the test of an indexed column.
+        (MetadataFilter("lane", "number", "=", "2"), ["inference"], True, 0),
+        (MetadataFilter("pose.angle", "json.int", "=", "5"), ["inference"], True, 0),
+        (HasKey("lane"), ["inference"], False, 0),
+        (
+            Or(
+                (
+                    MetadataFilter("lane", "int", "=", "2"),
+                    MetadataFilter("missing", "string", "=", "x"),
+                )
+            ),
+            ["inference"],
+            True,
+            0,
+        ),
+        (
+            Or(
+                (
+                    MetadataFilter("lane", "int", "=", "2"),
+                    Not(MetadataFilter("lane", "int", "=", "3")),
+                )
+            ),
+            None,
+            False,
+            1,
+        ),
     ],
 )
 def test_a_filter_is_known_by_the_index_that_leads_to_it(
     model, filters, tables, in_order, others
 ):
     stored(model, seed=1)
-    asked = access_paths.read(model, matching(model, filters))
+    asked = conditions_of(model, filters)
 
     assert asked.others == others
     if tables is None:
-        assert not asked.drivers
+        assert not asked.paths
     else:
-        (driver,) = asked.drivers
-        found = [branch.table.removeprefix("inferences_") for branch in driver.branches]
-        assert (found, driver.in_order) == (tables, in_order)
+        (path,) = asked.paths
+        found = [branch.table.removeprefix("inferences_") for branch in path.branches]
+        assert (found, path.in_order) == (tables, in_order)
 
 
 def test_one_of_several_ranges_of_doubles(model):

@@ -29,8 +29,9 @@ from inferences.models import (
     RegisteredModel,
     TaskType,
 )
-from inferences.search import access_paths, rare_label_scan, text
+from inferences.search import rare_label_scan, text
 from inferences.search.access_paths import CLASSES
+from inferences.search.conditions import conditions_of
 from inferences.search.counting import count_matching
 from inferences.search.filters import (
     And,
@@ -246,8 +247,7 @@ def test_a_rare_class_within_bounds_is_reached_by_its_index(digits, monkeypatch)
     expected = [f"picture-{n}" for n in range(50) if answer(n)[3][1] >= 0.8]
     monkeypatch.setattr(rare_label_scan, "RARE", len(expected))
 
-    asked = access_paths.read(digits, all_matching(digits, rare))
-    ((branch,),) = [driver.branches for driver in asked.drivers]
+    ((branch,),) = [path.branches for path in conditions_of(digits, rare).paths]
     assert branch.table == CLASSES
     assert f"{CLASSES}.score >=" in branch.where.sql
     with connection.cursor() as cursor:

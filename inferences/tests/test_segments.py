@@ -24,7 +24,8 @@ from inferences.models import (
 )
 from inferences.models.metadata_values import MetadataValue
 from inferences.models.zone_maps import Segment, SegmentTouch
-from inferences.search import access_paths, planner
+from inferences.search import planner
+from inferences.search.conditions import conditions_of
 from inferences.search.filters import And, MetadataFilter, Not, Or, TimeWindow, matching
 from inferences.search.pagination import Pagination
 from inferences.search.query import InferenceQuery
@@ -348,7 +349,7 @@ def test_rows_without_the_key_bound_nothing_and_their_segments_are_passed_over(
 )
 def test_ranges_are_read_from_what_is_asked(model, filters, told):
     counting(model, 3)
-    asked = access_paths.read(model, matching(model, filters))
+    asked = conditions_of(model, filters)
 
     assert list(asked.ranges.values()) == ([] if told is None else [told])
 

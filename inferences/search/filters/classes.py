@@ -12,38 +12,18 @@ from django.db.models.expressions import RawSQL
 from inferences.models import RegisteredModel
 from inferences.models.metadata_values import in_slot
 from inferences.real_numbers import as_real
+from inferences.search.access_paths import (
+    CLASSES,
+    DETECTIONS,
+    NO_ROWS,
+    TABLE,
+    AccessPath,
+    IndexScan,
+    Sql,
+)
 from inferences.search.filters.detections import BOUNDS, SHOWN
 from inferences.store import metadata_slots
 from inferences.store.metadata_slots import NOTHING
-
-
-class ClassTest(RawSQL):
-    """The SQL test that a row's distribution has a class within bounds.
-
-    ``label`` and ``tests`` repeat the test for ``access_paths``, which finds the index of the
-    probabilities by them. ``also_labels`` says that some rows still hold a distribution as
-    labels.
-    """
-
-    def __init__(
-        self, label: int, tests: list[tuple[str, float]], also_labels: bool
-    ) -> None:
-        self.label = label
-        self.tests = tests
-        self.also_labels = also_labels
-        classes, scores = (
-            f"inferences_inference.{name}" for name in ("classes", "probabilities")
-        )
-        if also_labels:
-            classes = f"coalesce({classes}, inferences_inference.labels)"
-            scores = f"coalesce({scores}, inferences_inference.scores)"
-        within = "".join(f" AND each.score {sign} %s" for sign, _ in tests)
-        super().__init__(
-            f"EXISTS (SELECT 1 FROM unnest({classes}, {scores}) AS each (label, score) "
-            f"WHERE each.label = %s{within})",
-            [label, *(bound for _, bound in tests)],
-            output_field=BooleanField(),
-        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,11 +64,49 @@ class ClassFilter:
 
     def condition(self, model: RegisteredModel) -> Q:
         """Return a test on the row's arrays; the index class_by_probability drives a page."""
-        number = metadata_slots.labels.number(model, in_slot(self.label))
-        if number is None or not model.answers_one_class:
+        number = self._number(model)
+        if number is None:
             return NOTHING
-        tests = [(sign, as_real(bound)) for _, sign, bound in self.bounds()]
-        return Q(ClassTest(number, tests, model.awaits_classes))
+        classes, scores = f"{TABLE}.classes", f"{TABLE}.probabilities"
+        if model.awaits_classes:  # some rows still hold a distribution as labels
+            classes = f"coalesce({classes}, {TABLE}.labels)"
+            scores = f"coalesce({scores}, {TABLE}.scores)"
+        tests = self._tests("each")
+        sql = (
+            f"EXISTS (SELECT 1 FROM unnest({classes}, {scores}) AS each (label, score) "
+            f"WHERE each.label = %s{tests.sql})"
+        )
+        values = [number, *tests.values]
+        return Q(RawSQL(sql, values, output_field=BooleanField()))
+
+    def access_paths(self, model: RegisteredModel) -> list[AccessPath]:
+        """Return the path by class_by_probability, which has the score before the id.
+
+        While some rows still hold a distribution as labels, the index of labels is a branch
+        as well.
+        """
+        number = self._number(model)
+        if number is None:
+            return [NO_ROWS]
+        branches = []
+        for table in (CLASSES, DETECTIONS) if model.awaits_classes else (CLASSES,):
+            tests = self._tests(table)
+            where = f"{table}.model_key = %s AND {table}.label_id = %s{tests.sql}"
+            values = (model.pk, number, *tests.values)
+            branches.append(IndexScan(table, Sql(where, values)))
+        return [AccessPath(tuple(branches), is_exact=not model.awaits_classes)]
+
+    def _number(self, model: RegisteredModel) -> int | None:
+        """Return the number of the label, or None if no answer can have the class."""
+        if not model.answers_one_class:
+            return None
+        return metadata_slots.labels.number(model, in_slot(self.label))
+
+    def _tests(self, table: str) -> Sql:
+        """Return the bounds of the score as SQL to append to another test."""
+        bounds = list(self.bounds())
+        sql = "".join(f" AND {table}.score {sign} %s" for _, sign, _ in bounds)
+        return Sql(sql, tuple(as_real(bound) for _, _, bound in bounds))
 
     def __str__(self) -> str:
         said = [f"class {self.label}"]

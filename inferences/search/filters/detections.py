@@ -14,6 +14,12 @@ from django.db.models.expressions import RawSQL
 from inferences.models import RegisteredModel
 from inferences.models.metadata_values import in_slot
 from inferences.real_numbers import as_real
+from inferences.search.access_paths import (
+    NO_ROWS,
+    AccessPath,
+    path_by_column,
+    path_by_labels,
+)
 from inferences.store import metadata_slots
 from inferences.store.metadata_slots import NOTHING
 
@@ -89,29 +95,44 @@ class DetectionFilter:
     def condition(self, model: RegisteredModel) -> Q:
         """Return a test on the arrays of the row, which have no index.
 
-        A page or count is driven by the index of the detections (label, id), which
-        ``access_paths`` finds by ``labels__overlap``, or by ``inference_by_score`` for
-        ``top_score``. With an upper bound alone the rows are walked.
+        With an upper bound alone the rows are walked.
         """
-        numbers = self.label_numbers(model)
-        tests = [(sign, as_real(bound)) for _, sign, bound in self.bounds()]
+        numbers, tests = self.label_numbers(model), self._tests()
         if numbers is not None and not numbers:
             return NOTHING
         if numbers is None and not tests:
             return Q(labels__len__gt=0)
         # No score is above top_score or below low_score: these columns decide first.
-        ends = {">": "top_score", "<": "low_score"}
-        found = reduce(
-            operator.and_, [_compare(ends[s[0]], s, b) for s, b in tests], Q()
-        )
+        found = _compare("top_score", ">", tests) & _compare("low_score", "<", tests)
         if numbers is not None:
             found &= Q(labels__overlap=numbers)
         if model.awaits_classes:  # some rows hold a distribution as labels
             return found & self._same_detection(numbers, tests, BEST)
-        said_by_row = numbers is None and len({sign[0] for sign, _ in tests}) == 1
-        if said_by_row or not tests:
+        if not tests or self._is_said_by_row(numbers, tests):
             return found
         return found & self._same_detection(numbers, tests)
+
+    def access_paths(self, model: RegisteredModel) -> list[AccessPath]:
+        """Return the path by inference_by_score and the one by the index of the detections."""
+        numbers, tests = self.label_numbers(model), self._tests()
+        if numbers is not None and not numbers:
+            return [NO_ROWS]
+        paths: list[AccessPath] = []
+        if above := _compare("top_score", ">", tests):
+            says_all = self._is_said_by_row(numbers, tests) and not model.awaits_classes
+            paths.append(path_by_column(model, "top_score", above, is_exact=says_all))
+        if numbers is not None:
+            paths.append(path_by_labels(model, numbers, is_exact=not tests))
+        return paths
+
+    def _is_said_by_row(
+        self, numbers: list[int] | None, tests: list[tuple[str, float]]
+    ) -> bool:
+        """Return whether the highest or the lowest score of a row decides."""
+        return numbers is None and len({sign[0] for sign, _ in tests}) == 1
+
+    def _tests(self) -> list[tuple[str, float]]:
+        return [(sign, as_real(bound)) for _, sign, bound in self.bounds()]
 
     def _same_detection(
         self, numbers: list[int] | None, tests: list[tuple[str, float]], of: str = EACH
@@ -142,5 +163,11 @@ class DetectionFilter:
         return ", ".join(parts) or "any detection"
 
 
-def _compare(column: str, sign: str, bound: float) -> Q:
-    return Q(**{f"{column}__{LOOKUPS[sign]}": bound})
+def _compare(column: str, side: str, tests: list[tuple[str, float]]) -> Q:
+    """Return the comparisons of the column with the bounds on one side, ``>`` or ``<``."""
+    compared = [
+        Q(**{f"{column}__{LOOKUPS[sign]}": bound})
+        for sign, bound in tests
+        if sign[0] == side
+    ]
+    return reduce(operator.and_, compared, Q())

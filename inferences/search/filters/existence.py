@@ -13,9 +13,22 @@ from inferences.models import (
     MetadataKeyCount,
     MetadataType,
     RegisteredModel,
+    SideRowQuerySet,
+)
+from inferences.search.access_paths import (
+    NO_ROWS,
+    AccessPath,
+    path_by_side_rows,
+    paths_of_any,
 )
 from inferences.search.filters import recheck
 from inferences.search.filters.metadata import KINDS, is_in_array
+from inferences.search.filters.value_tests import (
+    IS_THERE,
+    ValueTest,
+    access_paths_of,
+    condition_of,
+)
 from inferences.store.metadata_slots import NOTHING, place_of
 from inferences.store.notes import NOT_UNDERSTOOD, WARNINGS
 
@@ -47,21 +60,36 @@ class HasKey:
         had the key with JSON.
         """
         if self.type is None:
-            return reduce(or_, [self._has(model, kind) for kind in (*PLAIN, "json")])
-        return self._has(model, self.type)
-
-    def _has(self, model: RegisteredModel, type_: str) -> Q:
-        if type_ == "json":
-            counts = MetadataKeyCount.objects.filter(registered_model=model)
-            known = counts.filter(key=self.key, type=MetadataType.JSON).exists()
+            return reduce(or_, [each.condition(model) for each in self._typed()])
+        if self.type == "json":
+            known = self._was_json(model)
             return recheck.of_type("json", self.key) if known else NOTHING
         path = self.key.split(".")
-        if type_.startswith("json.") and is_in_array(path):
-            return recheck.leaf(path, type_)
+        if is_in_array(self.type, path):
+            return recheck.leaf(path, self.type)
+        return condition_of(self._tests(model, self.type))
+
+    def access_paths(self, model: RegisteredModel) -> list[AccessPath]:
+        """Return the path by the slots of the key, unless payloads must be read."""
+        if self.type is None:
+            return paths_of_any(each.access_paths(model) for each in self._typed())
+        if self.type == "json":
+            return [] if self._was_json(model) else [NO_ROWS]
+        if is_in_array(self.type, self.key.split(".")):
+            return []
+        return access_paths_of(model, self._tests(model, self.type))
+
+    def _typed(self) -> list[HasKey]:
+        return [HasKey(self.key, type_) for type_ in (*PLAIN, "json")]
+
+    def _was_json(self, model: RegisteredModel) -> bool:
+        counts = MetadataKeyCount.objects.filter(registered_model=model)
+        return counts.filter(key=self.key, type=MetadataType.JSON).exists()
+
+    def _tests(self, model: RegisteredModel, type_: str) -> list[ValueTest]:
         place = place_of(model, self.key, KINDS[type_])
-        if place is None:
-            return NOTHING
-        return place.compared("isnull", False, whole=type_ == "json.int")
+        whole = type_ == "json.int"
+        return [ValueTest(place, IS_THERE, whole=whole)] if place else []
 
     def __str__(self) -> str:
         return f"has {self.key}" + (f" ({self.type})" if self.type else "")
@@ -75,6 +103,9 @@ class NoDetections:
         """Return a test that no index serves: it walks the rows that other filters leave."""
         return Q(labels=[])
 
+    def access_paths(self, model: RegisteredModel) -> list[AccessPath]:
+        return []
+
     def __str__(self) -> str:
         return "no detections"
 
@@ -87,6 +118,9 @@ class HasInput:
         """Return a test that looks up the payload by its primary key."""
         rows = InferencePayload.objects.beside(OuterRef("registered_model"))
         return Q(Exists(rows.filter(id=OuterRef("id")).exclude(data_storage_key="")))
+
+    def access_paths(self, model: RegisteredModel) -> list[AccessPath]:
+        return []
 
     def __str__(self) -> str:
         return "has its input"
@@ -102,9 +136,12 @@ class HasWarnings:
 
     def condition(self, model: RegisteredModel) -> Q:
         """Return a test served by payload_with_warnings, a partial index in id order."""
-        rows = InferencePayload.objects.beside(OuterRef("registered_model"))
-        mine = rows.filter(id=OuterRef("id"), notes__has_key=WARNINGS)
-        return Q(Exists(mine))
+        rows = _noted(WARNINGS, OuterRef("registered_model"))
+        return Q(Exists(rows.filter(id=OuterRef("id"))))
+
+    def access_paths(self, model: RegisteredModel) -> list[AccessPath]:
+        rows = _noted(WARNINGS, model)
+        return [path_by_side_rows(rows, in_order=True, is_exact=True)]
 
     def __str__(self) -> str:
         return "has warnings"
@@ -116,9 +153,12 @@ class IsNotUnderstood:
 
     def condition(self, model: RegisteredModel) -> Q:
         """Return a test on rows with warnings, whose index serves it: all of these have one."""
-        rows = InferencePayload.objects.beside(OuterRef("registered_model"))
-        mine = rows.filter(id=OuterRef("id"), notes__has_key=NOT_UNDERSTOOD)
+        rows = _noted(NOT_UNDERSTOOD, OuterRef("registered_model"))
+        mine = rows.filter(id=OuterRef("id"))
         return HasWarnings().condition(model) & Q(Exists(mine))
+
+    def access_paths(self, model: RegisteredModel) -> list[AccessPath]:
+        return [path_by_side_rows(_noted(WARNINGS, model), in_order=True)]
 
     def __str__(self) -> str:
         return "not understood"
@@ -132,5 +172,13 @@ class IsProtected:
         """Return a test that no index serves: it walks the rows that other filters leave."""
         return Q(is_protected=True)
 
+    def access_paths(self, model: RegisteredModel) -> list[AccessPath]:
+        return []
+
     def __str__(self) -> str:
         return "protected"
+
+
+def _noted(note: str, model: RegisteredModel | OuterRef) -> SideRowQuerySet:
+    """Return the payloads of a model that have the note."""
+    return InferencePayload.objects.beside(model).filter(notes__has_key=note)

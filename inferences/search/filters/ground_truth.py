@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from django.db.models import Exists, OuterRef, Q
 
 from inferences.models import RegisteredModel
-from inferences.models.ground_truth import GroundTruth
+from inferences.models.ground_truth import GroundTruth, GroundTruthQuerySet
+from inferences.search.access_paths import AccessPath, path_by_side_rows
 
 STATES = ("given", "missing", "agrees", "differs")
 
@@ -30,11 +31,19 @@ class TruthFilter:
 
         For ``missing`` there is no index: rows are walked.
         """
-        rows = GroundTruth.objects.beside(OuterRef("registered_model"))
-        mine = rows.filter(id=OuterRef("id"))
-        if self.state in ("agrees", "differs"):
-            mine = mine.filter(agrees=self.state == "agrees")
+        mine = self._rows(OuterRef("registered_model")).filter(id=OuterRef("id"))
         return Q(~Exists(mine)) if self.state == "missing" else Q(Exists(mine))
+
+    def access_paths(self, model: RegisteredModel) -> list[AccessPath]:
+        if self.state == "missing":
+            return []
+        return [path_by_side_rows(self._rows(model), in_order=True, is_exact=True)]
+
+    def _rows(self, model: RegisteredModel | OuterRef) -> GroundTruthQuerySet:
+        rows = GroundTruth.objects.beside(model)
+        if self.state in ("agrees", "differs"):
+            rows = rows.filter(agrees=self.state == "agrees")
+        return rows
 
     def __str__(self) -> str:
         said = {"given": "is given", "missing": "is missing"}

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 from django.db.models import Q, QuerySet
 
 from inferences.models import RegisteredModel
+from inferences.search.access_paths import AccessPath
 from inferences.store.metadata_slots import NOTHING
 
 # Returns row ids of a model's inferences in the dataset of this name, or in any.
-RowsIn = Callable[[RegisteredModel, str | None], QuerySet]
+RowsIn = Callable[[RegisteredModel, str | None], QuerySet[Any]]
 
 _known: list[RowsIn] = []
 
@@ -36,6 +38,9 @@ class InDataset:
         if not _known:
             return NOTHING
         return Q(id__in=_known[0](model, self.name))
+
+    def access_paths(self, model: RegisteredModel) -> list[AccessPath]:
+        return []
 
     def __str__(self) -> str:
         return f"in dataset {self.name}" if self.name else "in a dataset"

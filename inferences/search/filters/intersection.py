@@ -13,6 +13,12 @@ from django.db.models import Q
 
 from inferences.models import InferenceAction, RegisteredModel
 from inferences.models.metadata_values import in_slot
+from inferences.search.access_paths import (
+    NO_ROWS,
+    AccessPath,
+    path_by_column,
+    paths_of_all,
+)
 from inferences.search.filters.detections import DetectionFilter
 from inferences.search.filters.location import LocationFilter
 from inferences.search.filters.metadata import MetadataFilter
@@ -24,7 +30,34 @@ from inferences.store.metadata_slots import NOTHING
 class Filter(Protocol):
     """Anything that can be asked: one condition, an intersection, or a tree of them."""
 
-    def condition(self, model: RegisteredModel) -> Q: ...
+    def condition(self, model: RegisteredModel) -> Q:
+        """Return the test that a row of the model passes if it matches."""
+
+    def access_paths(self, model: RegisteredModel) -> list[AccessPath]:
+        """Return the indexes that lead to all matching rows, each alone; none if all are walked."""
+
+
+@dataclass(frozen=True, slots=True)
+class _ColumnFilter:
+    """A column of the row has the value; None is a word that the model does not know."""
+
+    column: str
+    value: object
+
+    def condition(self, model: RegisteredModel) -> Q:
+        return NOTHING if self.value is None else Q(**{self.column: self.value})
+
+    def access_paths(self, model: RegisteredModel) -> list[AccessPath]:
+        """Return the path by inference_by_hash or inference_by_source; an action has none."""
+        if self.value is None:
+            return [NO_ROWS]
+        if self.column == "inference_action":  # its four values select too many rows
+            return []
+        equal_to = (self.value,) if self.column == "source_id" else ()
+        test = self.condition(model)
+        return [
+            path_by_column(model, self.column, test, equal_to=equal_to, is_exact=True)
+        ]
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,22 +78,23 @@ class InferenceFilter:
             raise ValueError(f"More than {most} conditions.")
 
     def condition(self, model: RegisteredModel) -> Q:
-        """Return all conditions joined by AND; hash and source have indexes, an action has none."""
-        return reduce(and_, self._conditions(model), Q())
+        """Return all conditions joined by AND."""
+        return reduce(and_, [part.condition(model) for part in self._parts(model)], Q())
 
-    def _conditions(self, model: RegisteredModel) -> Iterator[Q]:
+    def access_paths(self, model: RegisteredModel) -> list[AccessPath]:
+        return paths_of_all(part.access_paths(model) for part in self._parts(model))
+
+    def _parts(self, model: RegisteredModel) -> Iterator[Filter]:
         if self.inference_action is not None:
-            # No index: with four values it would select too many rows to be of use.
-            yield Q(inference_action=self.inference_action)
+            yield _ColumnFilter("inference_action", self.inference_action)
         if self.data_hash is not None:
-            yield Q(data_hash=self.data_hash)  # served by inference_by_hash
+            yield _ColumnFilter("data_hash", self.data_hash)
         if self.data_source is not None:
             number = metadata_slots.sources.number(model, in_slot(self.data_source))
-            # Served by inference_by_source; an unknown source matches nothing.
-            yield NOTHING if number is None else Q(source=number)
+            yield _ColumnFilter("source_id", number)
         for one in (self.time_window, *self.metadata, self.location, self.detections):
             if one is not None:
-                yield one.condition(model)
+                yield one
 
     def _size(self) -> int:
         return len(self.metadata) + sum(one is not None for one in self._others())

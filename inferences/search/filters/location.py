@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from functools import reduce
 from operator import or_
@@ -13,6 +13,14 @@ from django.db.models import BooleanField, Q
 from django.db.models.expressions import RawSQL
 
 from inferences.models import RegisteredModel
+from inferences.search.access_paths import (
+    TABLE,
+    AccessPath,
+    IndexScan,
+    Sql,
+    path_by_column,
+    paths_of_all,
+)
 from inferences.store import geo_cells
 
 EARTH_RADIUS = 6_371_008.8  # metres, the mean radius of the contract's sphere
@@ -71,6 +79,13 @@ class GeoCircle:
         exact = Q(RawSQL(sql, values, output_field=BooleanField()))
         return _in_cells(self._boxes(angle)) & exact
 
+    def access_paths(self, model: RegisteredModel) -> list[AccessPath]:
+        angle = self.radius / EARTH_RADIUS
+        if angle >= math.pi:
+            everywhere = Q(area_cell__isnull=False)
+            return [path_by_column(model, "area_cell", everywhere)]
+        return [_path_by_cells(model, self._boxes(angle))]
+
     def _boxes(self, angle: float) -> list[geo_cells.Box]:
         """Return boxes of degrees that together contain the circle."""
         latitude = math.radians(self.center.latitude)
@@ -110,6 +125,9 @@ class GeoRectangle:
             for box in boxes
         ]
         return _in_cells(boxes) & reduce(or_, within)
+
+    def access_paths(self, model: RegisteredModel) -> list[AccessPath]:
+        return [_path_by_cells(model, self.boxes())]
 
     def boxes(self) -> list[geo_cells.Box]:
         """Return the rectangle as boxes that do not cross the antimeridian."""
@@ -151,6 +169,33 @@ def _in_cells(boxes: list[geo_cells.Box]) -> Q:
     )
 
 
+def _path_by_cells(model: RegisteredModel, boxes: list[geo_cells.Box]) -> AccessPath:
+    """Return the path to the rows in the boxes by the area index.
+
+    Several ranges of cells are joined as a VALUES list, which is planned once. For an OR of
+    many ranges PostgreSQL would try every index for each range.
+    """
+    path = path_by_column(model, "area_cell", _in_cells(boxes))
+    spans = _spans([each for box in boxes for each in geo_cells.ranges(box)])
+    if len(spans) < 2:
+        return path
+    listed = ", ".join(f"({low}::bigint, {high}::bigint)" for low, high in spans)
+    beside = f"(VALUES {listed}) AS spans (low, high) CROSS JOIN "
+    cell = f"{TABLE}.area_cell"
+    test = path.start & Sql(f"{cell} >= spans.low AND {cell} < spans.high")
+    return replace(path, branches=(IndexScan(TABLE, test, beside=beside),))
+
+
+def _spans(ranges: list[tuple[int, int]]) -> list[tuple[int, int]]:
+    """Return the ranges ``[low, high)`` with those joined that overlap or touch."""
+    joined: list[tuple[int, int]] = []
+    for low, high in sorted(ranges):
+        if joined and low <= joined[-1][1]:
+            low, high = joined[-1][0], max(high, joined.pop()[1])
+        joined.append((low, high))
+    return joined
+
+
 @dataclass(frozen=True, slots=True)
 class LocationFilter:
     """A circle, a rectangle, or the intersection of both."""
@@ -164,6 +209,10 @@ class LocationFilter:
             if shape:
                 found &= shape.condition(model)
         return found
+
+    def access_paths(self, model: RegisteredModel) -> list[AccessPath]:
+        shapes = (self.circle, self.rectangle)
+        return paths_of_all(shape.access_paths(model) for shape in shapes if shape)
 
     def shapes(self) -> Iterator[LocationFilter]:
         """Yield the circle and the rectangle as filters of their own."""

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from dataclasses import dataclass, replace
-from functools import reduce
-from operator import or_
 from typing import Any
 
 from django.db.models import F, Func, IntegerField, Q
@@ -20,16 +19,23 @@ from inferences.models.metadata_values import (
     read_number,
     read_string,
 )
+from inferences.search.access_paths import AccessPath
 from inferences.search.filters import recheck
 from inferences.search.filters.numbers import (
     EVERY,
-    NONE,
     Side,
     of_decimal_numbers,
     of_whole_numbers,
 )
 from inferences.search.filters.operands import read_list, write_list
-from inferences.store.metadata_slots import NOTHING, SlotRef, place_of
+from inferences.search.filters.value_tests import (
+    IS_THERE,
+    Comparisons,
+    ValueTest,
+    access_paths_of,
+    condition_of,
+)
+from inferences.store.metadata_slots import SlotRef, place_of
 
 READERS = {
     "string": read_string,
@@ -130,7 +136,7 @@ class MetadataFilter:
         if operand == [""]:  # the only list that write_list cannot write
             operator = {"in": "=", "not in": "!="}[operator]
             return MetadataFilter(self.key, self.type, operator, "")
-        value = write_list([str(each) for each in operand])
+        value = write_list([str(each) for each in operand]) or ""
         return MetadataFilter(self.key, self.type, operator, value)
 
     def _plain_numbers(self) -> str:
@@ -148,113 +154,128 @@ class MetadataFilter:
 
     def condition(self, model: RegisteredModel) -> Q:
         """Return a test served by the index of the key's slot. An unknown key matches nothing."""
+        if is_in_array(self.type, self.key.split(".")):
+            # Array members have no slots: the payloads that other filters leave are read.
+            return self._in_json()
+        return condition_of(self._tests(model))
+
+    def access_paths(self, model: RegisteredModel) -> list[AccessPath]:
+        """Return the path by the index of the key's slot, or of its side rows."""
+        if is_in_array(self.type, self.key.split(".")):
+            return []
+        return access_paths_of(model, self._tests(model))
+
+    def _tests(self, model: RegisteredModel) -> list[ValueTest]:
+        """Return the tests of values of which one must hold."""
         if self.type == "number":
             return self._any_number(model)
-        operand, path = self.operand(), self.key.split(".")
-        if self.type.startswith("json.") and is_in_array(path):
-            # Array members have no slots: the payloads that other filters leave are read.
-            return self._in_json(path, operand)
         place = place_of(model, self.key, KINDS[self.type])
         if place is None:
-            return NOTHING
+            return []
+        operand = self.operand()
         if self.is_text:
-            return self._text(place, path, operand)
-        return self._number(place, path, operand)
+            return [self._text(place, operand)]
+        return [self._number(place, operand)]
 
-    def _any_number(self, model: RegisteredModel) -> Q:
+    def _any_number(self, model: RegisteredModel) -> list[ValueTest]:
         """Return a test of each number type by its own index.
 
         Other types are compared only if the key has no numbers.
         """
         sides = {"int": of_whole_numbers, "float": of_decimal_numbers}
-        known = [type_ for type_ in sides if place_of(model, self.key, KINDS[type_])]
-        if known:
-            parts = (
-                self._side(model, type_, sides[type_](self.operator, self.value))
-                for type_ in known
-            )
-            return reduce(or_, (part for part in parts if part != NOTHING), NOTHING)
+        places = {type_: place_of(model, self.key, KINDS[type_]) for type_ in sides}
+        if any(places.values()):
+            return [
+                test
+                for type_, place in places.items()
+                if place is not None
+                for test in self._side(place, type_, sides[type_])
+            ]
         if place_of(model, self.key, MetadataKind.JSON_NUMBER):
             type_ = "json.float"
             if isinstance(self.operand(), int):
                 type_ = "json.int" if self.operator in ("=", "in") else type_
-            return replace(self, type=type_).condition(model)
+            return replace(self, type=type_)._tests(model)
         if self.operator in OF_EQUALITY:
-            return replace(self, type="string").condition(model)
-        return NOTHING
+            return replace(self, type="string")._tests(model)
+        return []
 
-    def _side(self, model: RegisteredModel, type_: str, side: Side) -> Q:
-        if side == NONE:
-            return NOTHING
-        if side == EVERY:
-            return place_of(model, self.key, KINDS[type_]).compared("isnull", False)
+    def _side(
+        self, place: SlotRef, type_: str, read: Callable[[str, str], Side]
+    ) -> list[ValueTest]:
+        side = read(self.operator, self.value)
+        if isinstance(side, str):
+            return [ValueTest(place, IS_THERE)] if side == EVERY else []
         operator, value = side
-        return MetadataFilter(self.key, type_, operator, value).condition(model)
+        one = MetadataFilter(self.key, type_, operator, value)
+        return [one._number(place, one.operand())]
 
-    def _number(self, place: SlotRef, path: list[str], operand: Any) -> Q:
-        whole = self.type == "json.int"
+    def _number(self, place: SlotRef, operand: Any) -> ValueTest:
+        # What equals a whole number is one.
+        whole = self.type == "json.int" and self.operator not in ("=", "in")
         # A JSON number or a side row is a double. Where doubles are coarser than whole
         # numbers, the index also lets neighbours in, and the payload decides.
-        rounded = whole or (self.type == "int" and not place.slot)
+        rounded = self.type == "json.int" or (self.type == "int" and not place.slot)
         if not (rounded and _beyond_doubles(operand)):
-            return self._either(place, operand, whole=whole)
+            return self._compared(place, operand, whole=whole)
+        near = IS_THERE
         if self.operator in ROUNDED:
-            near = place.compared(LOOKUPS[ROUNDED[self.operator]][0], operand)
-        else:
-            near = place.compared("isnull", False)
-        if whole:
-            return near & self._in_json(path, operand)
+            near = (((LOOKUPS[ROUNDED[self.operator]][0], operand),),)
+        if self.type == "json.int":
+            return ValueTest(place, near, self._in_json())
         comparison = f"::bigint {SQL[self.operator]}"
-        return near & recheck.exact_value_condition(
-            "int", self.key, comparison, operand
-        )
+        exactly = recheck.exact_value_condition("int", self.key, comparison, operand)
+        return ValueTest(place, near, exactly)
 
-    def _either(self, place: SlotRef, operand: Any, *, whole: bool = False) -> Q:
+    def _compared(
+        self, place: SlotRef, operand: Any, *, whole: bool = False
+    ) -> ValueTest:
         if self.operator == "not in":
-            there = place.compared("isnull", False, whole=whole)
-            return there & ~place.compared("in", operand)
+            return ValueTest(place, IS_THERE, ~place.compared("in", operand), whole)
         lookups = LOOKUPS[self.operator]
-        return reduce(
-            or_, [place.compared(each, operand, whole=whole) for each in lookups]
+        return ValueTest(
+            place, (tuple((each, operand) for each in lookups),), whole=whole
         )
 
-    def _text(self, place: SlotRef, path: list[str], operand: Any) -> Q:
+    def _text(self, place: SlotRef, operand: Any) -> ValueTest:
         if self.operator == "contains":
             # A slot ends a cut text with a hash, which "contains" must not match.
-            return place.holds(
+            in_slots = place.holds(
                 lambda column: (
                     Q(**{f"{column}__contains": operand}) & _bytes(column, "<")
                 )
-            ) | (
-                place.holds(lambda column: _bytes(column, ">="))
-                & self._given(path, operand)
             )
+            is_cut = place.holds(lambda column: _bytes(column, ">="))
+            exactly = in_slots | (is_cut & self._given(operand))
+            near = () if place.slot else IS_THERE
+            return ValueTest(place, near, exactly, is_implied=True)
         if self.operator in OF_LISTS:
-            return self._either(place, [in_slot(each) for each in operand])
-        if self.operator == "starts with" and len(operand.encode()) < MAY_TIE:
-            return _beginning(place, operand)
-        if self.operator in ("=", "!=") or len(operand.encode()) < MAY_TIE:
-            # Equal texts have equal slots. Others have different beginnings or hashes.
-            return self._either(place, in_slot(operand))
+            return self._compared(place, [in_slot(each) for each in operand])
+        is_short = len(operand.encode()) < MAY_TIE
         beginning = operand.encode()[:MAY_TIE].decode("utf-8", "ignore")
-        tied = _beginning(place, beginning)
-        exactly = tied & self._given(path, operand)
         if self.operator == "starts with":
-            return exactly
+            exactly = Q() if is_short else self._given(operand)
+            return ValueTest(place, _beginning(beginning), exactly)
+        if self.operator in ("=", "!=") or is_short:
+            # Equal texts have equal slots. Others have different beginnings or hashes.
+            return self._compared(place, in_slot(operand))
+        tied = ValueTest(place, _beginning(beginning)).condition()
         side = "lt" if self.operator.startswith("<") else "gt"
-        return place.compared(side, beginning) & ~tied | exactly
+        near = (((side, beginning), ("startswith", beginning)),)
+        return ValueTest(place, near, ~tied | self._given(operand))
 
-    def _given(self, path: list[str], operand: Any) -> Q:
+    def _given(self, operand: Any) -> Q:
         """Return the comparison with the text as it was given."""
         if self.type == "json.string":
-            return self._in_json(path, operand)
+            return self._in_json()
         comparison, value = self._sql(operand)
         return recheck.exact_value_condition(
             "string", self.key, f' COLLATE "C" {comparison}', value
         )
 
-    def _in_json(self, path: list[str], operand: Any) -> Q:
-        return recheck.leaf(path, self.type, *self._sql(operand))
+    def _in_json(self) -> Q:
+        """Return the comparison with the JSON as it was given."""
+        return recheck.leaf(self.key.split("."), self.type, *self._sql(self.operand()))
 
     def _sql(self, operand: Any) -> tuple[str, Any]:
         if self.operator == "contains":
@@ -272,15 +293,16 @@ def _plain_number(text: str) -> str:
     return text if PLAIN_NUMBER.fullmatch(text) else str(read_number(text))
 
 
-def is_in_array(path: list[str]) -> bool:
-    """Return whether the path may lead through an array, whose members have no slots."""
-    return any(recheck.INDEX.fullmatch(step) for step in path[1:])
+def is_in_array(type_: str, path: list[str]) -> bool:
+    """Return whether a JSON path may lead through an array, whose members have no slots."""
+    is_json = type_.startswith("json.")
+    return is_json and any(recheck.INDEX.fullmatch(step) for step in path[1:])
 
 
-def _beginning(place: SlotRef, beginning: str) -> Q:
+def _beginning(beginning: str) -> Comparisons:
     """Return the test that a text starts so: a range of the slot's index, in code point order."""
-    found = place.compared("startswith", beginning)
-    return found & place.compared("gte", beginning) if beginning else found
+    starts: Comparisons = ((("startswith", beginning),),)
+    return (*starts, (("gte", beginning),)) if beginning else starts
 
 
 def _bytes(column: str, sign: str) -> Q:
@@ -294,6 +316,6 @@ def _escape(text: str) -> str:
     return re.sub(r"([\\%_])", r"\\\1", text)
 
 
-def _beyond_doubles(operand: object) -> bool:
+def _beyond_doubles(operand: Any) -> bool:
     numbers = operand if isinstance(operand, list) else [operand]
     return any(abs(number) >= recheck.EXACT_WHOLE for number in numbers)

@@ -85,14 +85,16 @@ def _of_number(type_: str, comparison: str) -> str:
 
 def _leaf(path: list[str]) -> tuple[str, list[object]]:
     """Return the SQL of the value at the path, and its parameters."""
-    sql, values = "(metadata -> %s ->> 1)::jsonb", [path[0]]
+    sql = "(metadata -> %s ->> 1)::jsonb"
+    values: list[object] = [path[0]]
     for step in path[1:]:
         if READ_AS_INDEX.match(step) and not INDEX.fullmatch(step):
             # PostgreSQL would read -1 or 01 as an array index; here they are names.
-            sql, more = f"({sql}) -> %s::text", step
+            sql = f"({sql}) -> %s::text"
+            values.append(step)
         else:
-            sql, more = f"({sql}) #> %s", [step]
-        values.append(more)
+            sql = f"({sql}) #> %s"
+            values.append([step])
     return sql, values
 
 

@@ -6,7 +6,7 @@ The size of a tree is checked whenever a node is made.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import reduce
 from operator import and_, or_
@@ -15,6 +15,7 @@ from django.conf import settings
 from django.db.models import BooleanField, Case, Q, Value, When
 
 from inferences.models import RegisteredModel
+from inferences.search.access_paths import AccessPath, paths_of_all, paths_of_any
 from inferences.search.filters.classes import ClassFilter
 from inferences.search.filters.detections import DetectionFilter
 from inferences.search.filters.intersection import Filter, InferenceFilter
@@ -37,6 +38,9 @@ class And:
     def condition(self, model: RegisteredModel) -> Q:
         return reduce(and_, [part.condition(model) for part in self.parts], Q())
 
+    def access_paths(self, model: RegisteredModel) -> list[AccessPath]:
+        return paths_of_all(part.access_paths(model) for part in self.parts)
+
     def __str__(self) -> str:
         return " and ".join(_group(part) for part in self.parts) or "everything"
 
@@ -57,6 +61,9 @@ class Or:
         parts = [part.condition(model) for part in self.parts]
         # Django drops an empty Q from an OR, though here it means everything.
         return Q() if Q() in parts else reduce(or_, parts)
+
+    def access_paths(self, model: RegisteredModel) -> list[AccessPath]:
+        return paths_of_any(part.access_paths(model) for part in self.parts)
 
     def __str__(self) -> str:
         return " or ".join(_group(part) for part in self.parts)
@@ -86,6 +93,9 @@ class Not:
             output_field=BooleanField(),
         )
         return Q(flipped)
+
+    def access_paths(self, model: RegisteredModel) -> list[AccessPath]:
+        return []
 
     def __str__(self) -> str:
         return f"not {_group(self.part)}"
@@ -124,6 +134,15 @@ def leaves_of(filters: Filter) -> list[Filter]:
     if isinstance(filters, InferenceFilter):
         return list(filters.leaves())
     return list(filters.shapes()) if isinstance(filters, LocationFilter) else [filters]
+
+
+def conjuncts(filters: Filter) -> Iterator[Filter]:
+    """Yield the filters that must all match, none of which is an AND."""
+    if isinstance(filters, And):
+        for part in filters.parts:
+            yield from conjuncts(part)
+    else:
+        yield from leaves_of(filters)
 
 
 def check_size(filters: Filter) -> None:

@@ -16,13 +16,14 @@ from django.db import connection
 
 from inferences.models import (
     Embedding,
-    InferenceQuerySet,
     RecentEmbedding,
     RegisteredModel,
 )
-from inferences.search import access_paths, planner
-from inferences.search.access_paths import TABLE, Conditions, Sql
+from inferences.search import planner
+from inferences.search.access_paths import TABLE, Sql
+from inferences.search.conditions import Conditions, conditions_of
 from inferences.search.cursors import PagePosition
+from inferences.search.filters import Filter, InferenceFilter
 from inferences.search.orders import Order
 from inferences.search.planner import PageSlice
 from inferences.search.vectors.embedding_filter import EmbeddingFilter
@@ -46,15 +47,16 @@ class Search:
         self.way = "exact"
 
     def places(
-        self, found: InferenceQuerySet, part: PageSlice, passed: int, is_filtered: bool
+        self, filters: Filter, part: PageSlice, passed: int
     ) -> list[PagePosition]:
         """Return a part of the matching inferences by distance; those without one come last."""
-        asked = access_paths.read(self.model, found)
+        asked = conditions_of(self.model, filters)
         if asked is None:
             return []
         rest = Order(self._distance_of_row(), "float8")
         if part.after is not None and part.after.rank is None:
             return planner.unranked(asked, rest, part)
+        is_filtered = filters != InferenceFilter()
         ranked = self._ranked(asked, part, passed, is_filtered)
         if len(ranked) == part.limit:
             return ranked

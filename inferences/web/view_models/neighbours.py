@@ -12,7 +12,7 @@ from rest_framework.exceptions import APIException
 from inferences.models import Inference, RegisteredModel
 from inferences.search import planner
 from inferences.search.cursors import PagePosition
-from inferences.search.filters import Filter, InferenceFilter, matching
+from inferences.search.filters import Filter
 from inferences.search.orders import Order, order_of
 from inferences.search.planner import PageSlice
 from inferences.search.vectors import BadEmbedding, text_embedding
@@ -76,7 +76,7 @@ class _Ways:
     def back(self) -> PagePosition | None:
         """Return the row before. The order is reversed, but rows without rank come last in both."""
         found = self._first(not self.newest_first, self.here)
-        if self.order.rank is None:
+        if self.order.is_by_time:
             return found
         if self.here.rank is None and found is None:
             found = self._first(not self.newest_first, None)
@@ -90,15 +90,14 @@ class _Ways:
         part = PageSlice(newest_first=newest_first, limit=1, after=after)
         try:
             with statement_timeout(NEIGHBOUR_SECONDS):
-                found = matching(self.model, self.filters)
-                places = planner.places(self.model, found, self.order, part)
+                places = planner.places(self.model, self.filters, self.order, part)
         except OperationalError:
             return None
         return places[0] if places else None
 
 
 def _place(model: RegisteredModel, inference: Inference, order: Order) -> PagePosition:
-    if order.rank is None:
+    if order.is_by_time:
         return PagePosition(None, inference.id)
     rank = RawSQL(order.rank.sql, order.rank.values)
     rows = model.inferences.filter(id=inference.id).annotate(rank=rank)
@@ -119,8 +118,7 @@ def _by_distance(
     search = Search(model, question.embedding)
     with statement_timeout(NEIGHBOUR_SECONDS):
         part = PageSlice(newest_first=False, limit=DEPTH)
-        is_filtered = filters != InferenceFilter()
-        places = search.places(matching(model, filters), part, 0, is_filtered)
+        places = search.places(filters, part, 0)
     ids = [place.row_id for place in places]
     if inference.id not in ids:
         return None, None

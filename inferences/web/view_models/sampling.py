@@ -51,7 +51,7 @@ def sample(
 ) -> Sample:
     """Return the newest matches as named tuples of these columns."""
     part = PageSlice(newest_first=True, limit=most + 1)
-    found = planner.places(model, matching(model, filters), BY_TIME, part)
+    found = planner.places(model, filters, BY_TIME, part)
     ids = [place.row_id for place in found[:most]]
     rows = list(_rows_of(model, ids).values_list(*columns, named=True)) if ids else []
     rows.sort(key=lambda row: -row.id)
