@@ -37,8 +37,5 @@ class InDataset:
     def access_paths(self, model: RegisteredModel) -> list[AccessPath]:
         return []
 
-    def access_paths(self, model: RegisteredModel) -> list[AccessPath]:
-        return []
-
     def __str__(self) -> str:
         return f"in dataset {self.name}" if self.name else "in a dataset"
