@@ -8,7 +8,7 @@ over the rounds; the direct round of the same run is the bare limit. There are t
 aiohttp, as programs use it, and a bare one, whose own cost is negligible, so that it shows
 the cost of the servers.
 
-At this rate capture pauses (``proxy/capture/backpressure.py``). So before each direct round it
+So that direct rounds run without capture, before each of them it
 gets the time to work off its backlog: direct rounds run without it, and the figures are
 those of a burst. The last line says how long that took, because the sustained rate is
 limited by capture.
