@@ -8,10 +8,9 @@ over the rounds; the direct round of the same run is the bare limit. There are t
 aiohttp, as programs use it, and a bare one, whose own cost is negligible, so that it shows
 the cost of the servers.
 
-At this rate capture pauses (``proxy/capture/backpressure.py``). So before each direct round it
-gets the time to work off its backlog: direct rounds run without it, and the figures are
-those of a burst. The last line says how long that took, because the sustained rate is
-limited by capture.
+Before each direct round capture gets the time to work off its backlog, so that direct rounds
+run without it. The last line says how long that took. ``benchmarks/capture.py`` measures the
+rate that the whole way sustains.
 
 Each connection sends its next call at once, so the median latency is the number of
 connections divided by the throughput. A last pair of rounds uses one connection, and shows

@@ -93,11 +93,14 @@ def statistics(model: RegisteredModel, query: StatisticsQuery) -> Statistics:
     Raises ValueError when there would be too many bins.
     """
     types = ("int", "float") if query.type == "number" else (query.type,)
-    places = {type_: place_of(model, query.key, type_) for type_ in types}
+    places = {
+        type_: place
+        for type_ in types
+        if (place := place_of(model, query.key, type_)) is not None
+    }
     found = {
         type_: _observe(all_matching(model, query.filters), place)
         for type_, place in places.items()
-        if place is not None
     }
     if not found:
         return Statistics(0, {})
