@@ -4,25 +4,24 @@ from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
-
     dependencies = [
-        ('retention', '0002_rename_fields_of_tasks'),
+        ("retention", "0002_rename_fields_of_tasks"),
     ]
 
     operations = [
         migrations.AddField(
-            model_name='retentiontask',
-            name='deleted_pack_count',
+            model_name="retentiontask",
+            name="deleted_pack_count",
             field=models.PositiveBigIntegerField(default=0),
         ),
         migrations.AddField(
-            model_name='retentiontask',
-            name='given_back_bytes',
+            model_name="retentiontask",
+            name="given_back_bytes",
             field=models.PositiveBigIntegerField(default=0),
         ),
         migrations.AddField(
-            model_name='retentiontask',
-            name='rewritten_pack_count',
+            model_name="retentiontask",
+            name="rewritten_pack_count",
             field=models.PositiveBigIntegerField(default=0),
         ),
     ]
