@@ -12,6 +12,7 @@ import requests
 import tritonclient.http as triton
 from PIL import Image
 
+from istore.blobs.keys import MemberKey
 from istore.checks.metrics_access import may_read_metrics
 from proxy.tests.conftest import request_body, wait_until
 from proxy.tests.crashing import settled
@@ -55,11 +56,13 @@ def test_an_answer_is_passed_on_and_recorded(proxied, echo, upstream):
 def test_blobs_lie_under_keys_of_our_own(proxied, echo):
     proxied.infer("echo", request_body(id="../../etc"))
     event = proxied.marker("../../etc")["event"]
-    project, model, *moment, unique, kind = event["data_storage_key"].split("/")
+    pack = MemberKey.parse(event["data_storage_key"]).pack
+    project, model, *moment, name = pack.split("/")
+    unique, kind = name.split(".")
     assert (int(project), int(model)) == (echo.project_id, echo.pk)
     received = event["request_received_at"]
     assert moment == [received[:4], received[5:7], received[8:10], received[11:13]]
-    assert unique[14] == "7" and kind == "input"
+    assert unique[14] == "7" and kind == "inputs"
 
 
 def test_an_event_is_published_for_what_is_stored(proxied, echo):
