@@ -58,7 +58,7 @@ class DatasetChangeSerializer(StrictSerializer):
     splitting = SplittingSerializer(required=False)
 
 
-class DatasetSerializer(serializers.Serializer):
+class DatasetSerializer(serializers.Serializer[Any]):
     name = serializers.CharField()
     project_id = serializers.CharField(source="project.project_id")
     description = serializers.CharField()
@@ -71,12 +71,12 @@ class DatasetSerializer(serializers.Serializer):
     updated_at = MomentField()
 
 
-class DatasetsSerializer(serializers.Serializer):
+class DatasetsSerializer(serializers.Serializer[Any]):
     results = DatasetSerializer(many=True)
     next = serializers.CharField(allow_null=True)
 
 
-class SummarySerializer(serializers.Serializer):
+class SummarySerializer(serializers.Serializer[Any]):
     """What a version holds. Of splits, those under no name have none."""
 
     version = serializers.IntegerField()
@@ -94,7 +94,7 @@ class SummarySerializer(serializers.Serializer):
     splitting = serializers.JSONField()
 
 
-class VersionsSerializer(serializers.Serializer):
+class VersionsSerializer(serializers.Serializer[Any]):
     results = SummarySerializer(many=True)
     next = serializers.CharField(allow_null=True)
 
@@ -103,7 +103,7 @@ class PublishSerializer(StrictSerializer):
     note = TextField(required=False, max_length=DESCRIPTION_MAX)
 
 
-class EntrySerializer(serializers.Serializer):
+class EntrySerializer(serializers.Serializer[Any]):
     """An entry as it was added; ``presigned_url`` opens its input."""
 
     entry_id = serializers.IntegerField()
@@ -145,7 +145,7 @@ class EntrySerializer(serializers.Serializer):
         }
 
 
-class EntriesSerializer(serializers.Serializer):
+class EntriesSerializer(serializers.Serializer[Any]):
     results = EntrySerializer(many=True)
     next = serializers.CharField(allow_null=True)
 
@@ -167,7 +167,7 @@ class AdditionSerializer(StrictSerializer):
         return {**fields, "selection": selection, "asked": asked_of(given)}
 
 
-class AddingTaskSerializer(serializers.Serializer):
+class AddingTaskSerializer(serializers.Serializer[Any]):
     """``counts``: added, updated, unchanged, duplicates, skipped_duplicates, …"""
 
     id = serializers.CharField()
@@ -192,16 +192,16 @@ class RemovalSerializer(StrictSerializer):
     )
 
 
-class RemovedSerializer(serializers.Serializer):
+class RemovedSerializer(serializers.Serializer[Any]):
     removed = serializers.IntegerField()
 
 
-class LabelPairSerializer(serializers.Serializer):
+class LabelPairSerializer(serializers.Serializer[Any]):
     before = serializers.IntegerField()
     after = serializers.IntegerField()
 
 
-class NamedEntrySerializer(serializers.Serializer):
+class NamedEntrySerializer(serializers.Serializer[Any]):
     model_id = serializers.CharField()
     inference_id = serializers.CharField()
     labels_before = serializers.ListField(
@@ -210,7 +210,7 @@ class NamedEntrySerializer(serializers.Serializer):
     labels_after = serializers.ListField(child=serializers.CharField(), allow_null=True)
 
 
-class ComparisonSerializer(serializers.Serializer):
+class ComparisonSerializer(serializers.Serializer[Any]):
     """Two versions; of each kind of difference the first hundred entries are named."""
 
     added = serializers.IntegerField()
@@ -276,7 +276,7 @@ class NewArchiveSerializer(StrictSerializer):
         return {**fields, "options": {**more, **flags}}
 
 
-class DatasetArchiveSerializer(serializers.Serializer):
+class DatasetArchiveSerializer(serializers.Serializer[Any]):
     id = serializers.CharField()
     version = serializers.IntegerField()
     split = serializers.CharField()
@@ -329,11 +329,11 @@ class DatasetArchiveSerializer(serializers.Serializer):
         }
 
 
-class DatasetArchivesSerializer(serializers.Serializer):
+class DatasetArchivesSerializer(serializers.Serializer[Any]):
     results = DatasetArchiveSerializer(many=True)
     next = serializers.CharField(allow_null=True)
 
 
-class AddingTasksSerializer(serializers.Serializer):
+class AddingTasksSerializer(serializers.Serializer[Any]):
     results = AddingTaskSerializer(many=True)
     next = serializers.CharField(allow_null=True)

@@ -241,7 +241,7 @@ class LinesParser(BaseParser):
         return [line for line in body.split(b"\n") if line.strip()]
 
 
-class BatchResultSerializer(serializers.Serializer):
+class BatchResultSerializer(serializers.Serializer[Any]):
     """What became of one line: ``created``, ``exists`` or ``refused`` with why."""
 
     inference_id = serializers.CharField(allow_null=True)
@@ -250,7 +250,7 @@ class BatchResultSerializer(serializers.Serializer):
     detail = serializers.CharField(required=False)
 
 
-class BatchSerializer(serializers.Serializer):
+class BatchSerializer(serializers.Serializer[Any]):
     results = BatchResultSerializer(many=True)
 
 
@@ -335,12 +335,12 @@ def _refusal_body(error: APIException) -> dict[str, Any]:
     }
 
 
-class DataUploadSerializer(serializers.Serializer):
+class DataUploadSerializer(serializers.Serializer[Any]):
     data_presigned_url = serializers.CharField()
     data_storage_key = serializers.CharField()
 
 
-class MetadataUploadSerializer(serializers.Serializer):
+class MetadataUploadSerializer(serializers.Serializer[Any]):
     metadata_presigned_url = serializers.CharField()
     metadata_storage_key = serializers.CharField()
 

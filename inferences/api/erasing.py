@@ -86,12 +86,12 @@ class ErasureSerializer(serializers.ModelSerializer):
         return bytes(task.salt).hex()
 
 
-class ErasuresSerializer(serializers.Serializer):
+class ErasuresSerializer(serializers.Serializer[Any]):
     results = ErasureSerializer(many=True)
     next = serializers.CharField(allow_null=True)
 
 
-class IncludedSerializer(serializers.Serializer):
+class IncludedSerializer(serializers.Serializer[Any]):
     included = serializers.BooleanField()
 
 

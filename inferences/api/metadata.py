@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from django.http import Http404
 from drf_spectacular.utils import extend_schema
@@ -31,11 +31,11 @@ from istore.db.statement_timeout import statement_timeout
 from istore.models import AuditEntry, Role
 
 
-class MetadataListSerializer(serializers.Serializer):
+class MetadataListSerializer(serializers.Serializer[Any]):
     results = MetadataSerializer(many=True)
 
 
-class KeySerializer(serializers.Serializer):
+class KeySerializer(serializers.Serializer[Any]):
     key = serializers.CharField()
 
 
@@ -103,7 +103,7 @@ class MetadataChangeSerializer(serializers.ModelSerializer):
         fields = ["key", "before", "after", "actor", "at"]
 
 
-class MetadataChangesSerializer(serializers.Serializer):
+class MetadataChangesSerializer(serializers.Serializer[Any]):
     results = MetadataChangeSerializer(many=True)
 
 
@@ -131,7 +131,7 @@ class BulkMetadataSerializer(FilteredSerializer):
     replace = FlagField(required=False, default=False)
 
 
-class ChangedSerializer(serializers.Serializer):
+class ChangedSerializer(serializers.Serializer[Any]):
     changed = serializers.DictField(
         child=serializers.IntegerField(), help_text="By key, how many changed."
     )
@@ -161,7 +161,7 @@ class BulkMetadataView(StoreView):
         return Response({"changed": changed})
 
 
-class KeyTypeCountsSerializer(serializers.Serializer):
+class KeyTypeCountsSerializer(serializers.Serializer[Any]):
     counts = serializers.DictField(
         child=serializers.DictField(child=serializers.IntegerField())
     )
@@ -194,7 +194,7 @@ class StatisticsQuerySerializer(ValueSerializer, FilteredSerializer):
         return width
 
 
-class StatisticsSerializer(serializers.Serializer):
+class StatisticsSerializer(serializers.Serializer[Any]):
     count = serializers.IntegerField()
     distribution = serializers.DictField(child=serializers.IntegerField())
     min = serializers.FloatField(allow_null=True)

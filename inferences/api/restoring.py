@@ -52,7 +52,7 @@ class DeletedInferenceSerializer(InferenceSerializer):
         return {**said, "deleted_at": deleted_at}
 
 
-class DeletedPageSerializer(serializers.Serializer):
+class DeletedPageSerializer(serializers.Serializer[Any]):
     results = DeletedInferenceSerializer(many=True)
     next = serializers.CharField(allow_null=True)
 
@@ -75,7 +75,7 @@ class ChosenSerializer(FilteredSerializer):
         return fields
 
 
-class DoneSerializer(serializers.Serializer):
+class DoneSerializer(serializers.Serializer[Any]):
     count = serializers.IntegerField()
     dry_run = serializers.BooleanField()
     more = serializers.BooleanField(help_text="Whether the same call finds more.")

@@ -15,7 +15,7 @@ NAME_CHARS = 200
 optional: dict[str, Any] = {"required": False, "allow_null": True}
 
 
-class ListOfValues(serializers.ListSerializer):
+class ListOfValues(serializers.ListSerializer[Any]):
     """A list that may be null itself. DRF lets its members be, too, as it hands
     ``allow_null`` on to them; a null among values is no value."""
 
@@ -67,7 +67,7 @@ def _read_members(
     return found
 
 
-class StrictSerializer(serializers.Serializer):
+class StrictSerializer(serializers.Serializer[Any]):
     """A serializer that refuses what it does not know."""
 
     class Meta:
