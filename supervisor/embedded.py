@@ -20,6 +20,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 from urllib.parse import quote
 
 import psycopg
@@ -127,7 +128,7 @@ class Postgres:
         with open(os.open(secret, os.O_CREAT | os.O_WRONLY, 0o600), "w") as file:
             file.write(self.password)
         self.user.own(secret)
-        argv = [
+        argv: list[str | Path] = [
             *(self.programs / "initdb", "-D", fresh, "-U", OWNER),
             *("--auth=scram-sha-256", f"--pwfile={secret}", "--encoding=UTF8"),
             *("--locale=C", "--locale-provider=builtin", "--builtin-locale=C.UTF-8"),
@@ -208,10 +209,11 @@ class Postgres:
 
     def ready(self) -> bool:
         """Return whether the server accepts connections."""
-        asked = [self.programs / "pg_isready", "-h", self.home.run, "-d", "postgres"]
-        return (
-            subprocess.run([*asked, "-q", "-t", "2"], env=ENVIRONMENT).returncode == 0
-        )
+        argv: list[str | Path] = [
+            *(self.programs / "pg_isready", "-h", self.home.run, "-d", "postgres"),
+            *("-q", "-t", "2"),
+        ]
+        return subprocess.run(argv, env=ENVIRONMENT).returncode == 0
 
     def create_database(self) -> None:
         """Create the database, its extension, and the role that owns it and is no superuser.
@@ -221,8 +223,8 @@ class Postgres:
         """
         with self._connect("postgres") as connection:
             self._create_role(connection)
-            asked = "SELECT 1 FROM pg_database WHERE datname = 'istore'"
-            if connection.execute(asked).fetchone() is None:
+            query = "SELECT 1 FROM pg_database WHERE datname = 'istore'"
+            if connection.execute(query).fetchone() is None:
                 connection.execute(f"CREATE DATABASE istore OWNER {ROLE}")
             connection.execute(f"ALTER DATABASE istore OWNER TO {ROLE}")
         if self.careless:  # tests create databases, as copies of template1
@@ -363,9 +365,9 @@ class Valkey:
 Server = Postgres | Valkey
 
 
-def start(server: Server, **popen: object) -> subprocess.Popen[bytes]:
+def start(server: Server, **popen: Any) -> subprocess.Popen[bytes]:
     """Start the prepared server. Call it in the main thread (see ``istore.lifeline``)."""
-    return subprocess.Popen(
+    process: subprocess.Popen[bytes] = subprocess.Popen(
         server.argv(),
         cwd="/",
         env=ENVIRONMENT,
@@ -374,6 +376,7 @@ def start(server: Server, **popen: object) -> subprocess.Popen[bytes]:
         preexec_fn=server.becoming(),
         **popen,
     )
+    return process
 
 
 def wait_until_ready(

@@ -78,7 +78,8 @@ def _reach_database() -> None:
 def _database_setting(name: str) -> str:
     with connection.cursor() as cursor:
         cursor.execute("SELECT current_setting(%s)", [name])
-        return cursor.fetchone()[0]
+        value: str = cursor.fetchone()[0]
+    return value
 
 
 def _database_warnings() -> Iterator[str]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, TypeGuard
 
 import orjson
 
@@ -66,12 +66,12 @@ def split(request: InferRequest, task_type: str | None = None) -> list[Part]:
     request, decoded_names = without_base64(request, task_type)
     singles = [_single_element(request, tensor) for tensor in request.inputs]
     if _are_images(singles):
-        asked = _with_own_metadata(request, singles)
+        parts = _with_own_metadata(request, singles)
     elif batch := _images_in_batch(request) or _rows(request, task_type):
-        asked = _with_own_metadata(request, batch)
+        parts = _with_own_metadata(request, batch)
     else:
-        asked = [_whole(request, singles)]
-    return [_part(n, len(asked), one, decoded_names) for n, one in enumerate(asked)]
+        parts = [_whole(request, singles)]
+    return [_part(n, len(parts), one, decoded_names) for n, one in enumerate(parts)]
 
 
 def count_parts(request: InferRequest, task_type: str | None = None) -> int:
@@ -103,7 +103,7 @@ def as_one(request: InferRequest, task_type: str | None = None) -> Part:
     return _part(0, 1, one, decoded_names)
 
 
-def _are_images(singles: list[_Asked | None]) -> bool:
+def _are_images(singles: list[_Asked | None]) -> TypeGuard[list[_Asked]]:
     return bool(singles) and all(single and _is_image(single) for single in singles)
 
 
@@ -186,12 +186,16 @@ def _images_in_batch(request: InferRequest) -> list[_Asked]:
 def _whole(request: InferRequest, singles: list[_Asked | None]) -> _Asked:
     if len(singles) == 1:
         return singles[0] or _in_json(request)
-    images = [single for single in singles if single and _is_image(single)]
+    images = [
+        (tensor, single)
+        for tensor, single in zip(request.inputs, singles, strict=True)
+        if single and _is_image(single)
+    ]
     if len(images) != 1:
         return _in_json(request)
-    (image,) = images
-    parameters = _parameters(request, image.tensor)
-    return _Asked(image.tensor, image.data, image.content_type, parameters)
+    ((tensor, image),) = images
+    parameters = _parameters(request, tensor)
+    return _Asked(tensor, image.data, image.content_type, parameters)
 
 
 def _in_json(request: InferRequest) -> _Asked:

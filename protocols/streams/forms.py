@@ -88,7 +88,10 @@ class Completions(Form):
     def answer(self) -> Value:
         choices = [self._choices[index] for index in sorted(self._choices)]
         usage = self._head.pop("usage", None)
-        answer = {**self._head, "choices": [self._whole(each) for each in choices]}
+        answer: Value = {
+            **self._head,
+            "choices": [self._whole(choice) for choice in choices],
+        }
         if usage is not None:
             self._head["usage"] = answer["usage"] = usage
         return finish(answer)
@@ -299,7 +302,7 @@ class Candidates(Form):
     def answer(self) -> Value:
         if not self._candidates:
             return finish(self._head)
-        made = []
+        made: list[Value] = []
         for index in sorted(self._candidates):
             candidate = self._candidates[index]
             parts = self._parts[index]
@@ -309,7 +312,8 @@ class Candidates(Form):
                     "content": {**candidate.get("content", {}), "parts": parts},
                 }
             made.append(candidate)
-        return finish({"candidates": made, **self._head})
+        answer: Value = {"candidates": made, **self._head}
+        return finish(answer)
 
     @staticmethod
     def _is_candidate(candidate: Any) -> bool:
