@@ -160,7 +160,9 @@ class Lease:
         proxy up.
         """
         given = {"id": self._id, "host": socket.gethostname(), "most": CHANGES_MOST}
-        heard, changes = await (await database.execute(BEGIN, given)).fetchone()
+        cursor = await database.execute(BEGIN, given)
+        heard: str
+        ((heard, changes),) = await cursor.fetchall()
         self._forget_all(changes)
         for _, doubt in self._told:
             doubt(self.heard_at)
@@ -178,6 +180,7 @@ class Lease:
         row = await (await database.execute(HEARTBEAT, given)).fetchone()
         if row is None or row[1]:
             return await self._begin(database)
+        heard: str
         heard, _, changes = row
         if changes:
             self._forget_all(changes)

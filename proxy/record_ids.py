@@ -123,8 +123,10 @@ class RecordIds:
         except IdRemoved:
             self.give_back(exchange)
             return REMOVED
-        exchange.ids = [each.id for each in chosen]
-        exchange.digests = [each.digest and each.digest.hex() for each in chosen]
+        exchange.ids = [choice.id for choice in chosen]
+        exchange.digests = [
+            None if choice.digest is None else choice.digest.hex() for choice in chosen
+        ]
         for wish, each in zip(wishes, chosen, strict=True):
             warnings = []
             if each.replaced:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from typing import Protocol
 
 from protocols.streams.framing import FRAMINGS
 from proxy import limits
@@ -19,6 +20,18 @@ TOO_LARGE, BUSY, STATUS = "too-large", "busy", "upstream-status"
 # Content types of ordinary answers. Some servers send these in chunks as well, so chunks
 # alone do not make a stream.
 ORDINARY = ("application/json", "application/octet-stream", "")
+
+
+class ResponseHead(Protocol):
+    """The head of an answer, from a server or from a mock."""
+
+    @property
+    def status(self) -> int: ...
+
+    @property
+    def headers(self) -> list[tuple[bytes, bytes]]: ...
+
+    def header(self, name: bytes) -> bytes: ...
 
 
 class BrokenOff(Exception):
@@ -42,7 +55,7 @@ class UpstreamResponse:
 
     @classmethod
     def beginning(
-        cls, response: Response, told: str = "", *chunks: bytes
+        cls, response: ResponseHead, told: str = "", *chunks: bytes
     ) -> UpstreamResponse:
         """Return an answer with the head of the response, and with the chunks read so far."""
         length = response.header(HEADER_LENGTH)

@@ -28,6 +28,7 @@ from proxy.response_reading import (
     STATUS,
     TOO_LARGE,
     BrokenOff,
+    ResponseHead,
     UpstreamResponse,
     not_recorded,
 )
@@ -51,13 +52,8 @@ class Keeper(Protocol):
     async def keep(self, exchange: Exchange, answered: UpstreamResponse) -> str: ...
 
 
-class StreamResponse(Protocol):
+class StreamResponse(ResponseHead, Protocol):
     """The head of an answer and its pieces, from a server or from a mock."""
-
-    status: int
-    headers: list[tuple[bytes, bytes]]
-
-    def header(self, name: bytes) -> bytes: ...
 
     def pieces(self) -> AsyncIterator[bytes]: ...
 
@@ -65,8 +61,11 @@ class StreamResponse(Protocol):
 class Streaming(Protocol):
     """A call to a server whose answer has begun, or a mock in its place."""
 
-    response: StreamResponse
-    patience: Timeout
+    @property
+    def response(self) -> StreamResponse: ...
+
+    @property
+    def patience(self) -> Timeout: ...
 
 
 @dataclass(slots=True)
@@ -175,7 +174,7 @@ async def _pass_pieces(
     size = 0
     try:
         while True:
-            coming = asyncio.ensure_future(anext(pieces, None))  # type: ignore[arg-type]
+            coming = asyncio.ensure_future(anext(pieces, None))
             await asyncio.wait((coming, left), return_when=FIRST)
             if left.done():
                 return LEFT

@@ -17,7 +17,7 @@ from collections.abc import Callable, Collection
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 from django.db import Error, InterfaceError, OperationalError, connection
 
@@ -383,7 +383,7 @@ def _problem(url: str) -> str:
     return ""
 
 
-def _keep(memory: dict, key: object, value: object) -> None:
+def _keep(memory: dict[Any, Any], key: object, value: object) -> None:
     """Set the value as the newest entry; the oldest goes when there are too many."""
     memory.pop(key, None)
     memory[key] = value

@@ -154,7 +154,8 @@ class Reader:
             self.is_read = True
             raise BrokenOff
         self.is_read = not message.get("more_body", False)
-        return message.get("body", b"")
+        body: bytes = message.get("body", b"")
+        return body
 
     def _declared_length(self) -> int:
         if self._declared is None:

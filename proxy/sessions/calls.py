@@ -189,6 +189,7 @@ class SessionCalls:
         """Return the mock of the session, the same one for all its calls unless it was evicted."""
         found = self._mocks.pop(target.session_id, None)
         if found is None:
+            assert target.mock is not None
             found = target.mock.begin(target.endpoint)
         self._mocks[target.session_id] = found  # in the order of their last use
         if len(self._mocks) > MOCKS_REMEMBERED:

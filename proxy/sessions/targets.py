@@ -75,7 +75,7 @@ def find_session_target(secret: str, names: tuple[str, ...]) -> Known[SessionTar
     session, token = _find(secret, session_id)
     problem = sessions.state_problem(session, now())
     if isinstance(problem, Conflict):
-        raise Refused(409, str(problem.detail), code=problem.get_codes())
+        raise Refused(409, str(problem.detail), code=str(problem.get_codes()))
     service = session.service
     if session.status != Status.READY:
         raise _starting()
@@ -114,8 +114,8 @@ def _find(
     if token is None:
         raise unauthenticated()
     seen = InferenceSession.objects.visible_to(Caller(token=token))
-    session = seen.filter(pk=pk).select_related("service").first()
-    if session is None:
+    session = pk and seen.filter(pk=pk).select_related("service").first()
+    if not session:
         raise nothing_here()
     check_role(token)
     return session, token
