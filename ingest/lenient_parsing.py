@@ -9,12 +9,12 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from functools import lru_cache
-from typing import Any
+from typing import Any, cast
 
 import orjson
 from django.conf import settings
 
-from inferences.models import RegisteredModel
+from inferences.models import MetadataType, RegisteredModel
 from inferences.models.metadata_values import (
     LEAVES_TOGETHER_MAX,
     READERS,
@@ -187,7 +187,8 @@ def _remembered(key: str, type_: str, text: str) -> MetadataValue:
 
 
 def _check(key: str, type_: str, text: str) -> MetadataValue:
-    value = MetadataValue(key, type_, text)
+    # One of ``READERS``, whose keys compare as texts.
+    value = MetadataValue(key, cast(MetadataType, type_), text)
     _ = value.comparable
     return value
 

@@ -175,11 +175,14 @@ def _write(moment: datetime) -> str:
 
 def _storable(notes: dict[str, Any]) -> dict[str, Any]:
     """Return the notes, changed only where PostgreSQL could not store them."""
+    storable: dict[str, Any]
     try:
         written = orjson.dumps(notes)
     except TypeError:
-        return _replace(notes)
-    return _replace(notes) if b"\\u0000" in written else orjson.loads(written)
+        storable = _replace(notes)
+    else:
+        storable = _replace(notes) if b"\\u0000" in written else orjson.loads(written)
+    return storable
 
 
 def _replace(value: Any) -> Any:

@@ -20,7 +20,7 @@ from inferences.models.metadata_values import (
     read_float,
     read_int,
 )
-from istore.outside_ids import OUTSIDE_ID
+from istore.outside_ids import OUTSIDE_ID, is_outside_id
 
 VALUE_MAX_BYTES = 512  # of a metadata value to join by
 INFERENCE, HASH, METADATA = "inference_id", "data_hash", "metadata"
@@ -39,7 +39,7 @@ class Reference:
             raise ValueError("It holds a NUL or half a surrogate pair.")
         if self.by == HASH and not _is_hash(self.value):
             raise ValueError("A SHA-256 has 64 hexadecimal digits.")
-        if self.by == INFERENCE and not OUTSIDE_ID.regex.search(self.value):
+        if self.by == INFERENCE and not is_outside_id(self.value):
             raise ValueError(str(OUTSIDE_ID.message))
         if self.by == METADATA:
             if not 0 < len(self.key) <= settings.ISTORE_METADATA_KEY_MAX_CHARS:
