@@ -158,7 +158,7 @@ class Classes:
 
 
 def _average(actual: Any, said: Any, labels: list[Any]) -> dict[str, float | None]:
-    named = {}
+    named: dict[str, float | None] = {}
     for average in ("macro", "weighted"):
         precision, recall, f1, _ = metrics.precision_recall_fscore_support(
             actual, said, labels=labels, average=average, zero_division=0
