@@ -34,7 +34,7 @@ from inferences.web.undo import with_undo
 from istore.accounts.access import caller_of
 from istore.db.statement_timeout import statement_timeout
 from istore.models import Project, Role
-from istore.web.pages import render_page, visible_project
+from istore.web.pages import htmx_of, render_page, visible_project
 
 THUMBNAILS, ON_A_PAGE, TASKS_SHOWN, LABELS_SHOWN = 4, 48, 10, 20
 
@@ -115,7 +115,7 @@ def dataset(request: HttpRequest, project_id: str, name: str) -> HttpResponse:
     if following or after:
         context["is_part"] = True
     part = "datasets/_entries.html"
-    if not (request.htmx and request.GET.get("part") == "entries"):
+    if not (htmx_of(request) and request.GET.get("part") == "entries"):
         context |= {
             "told": _describe(found, version),
             "adding": _latest(found.adding_tasks.select_related("model")),

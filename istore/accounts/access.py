@@ -21,15 +21,18 @@ from istore.api import rate_limits
 from istore.models import Membership, Project, Role, Token
 
 if TYPE_CHECKING:
-    from django.contrib.auth.models import AbstractBaseUser
+    from django.contrib.auth.models import AnonymousUser, User
+    from django.db.models import QuerySet
     from django.http import HttpRequest
+
+COUNTED = "istore.is_counted"  # in the META of a request that a rate limit has counted
 
 
 @dataclass(frozen=True, slots=True)
 class Caller:
     """The author of a request: a person, or a token that was given to a program."""
 
-    user: AbstractBaseUser | None = None
+    user: User | AnonymousUser | None = None
     token: Token | None = None
 
     def __str__(self) -> str:
@@ -44,10 +47,10 @@ class Caller:
             return Q(pk__in=())
         if self.user.is_superuser:
             return Q()
-        held = Membership.objects.filter(user=self.user, role__in=role.at_least())
+        held = Membership.objects.filter(user=self.user.pk, role__in=role.at_least())
         return Q(pk__in=held.values("project"))
 
-    def visible_projects(self, role: Role = Role.VIEWER) -> Any:
+    def visible_projects(self, role: Role = Role.VIEWER) -> QuerySet[Project]:
         """Return the queryset of projects in which the caller has at least this role."""
         return Project.objects.filter(self.projects(role))
 
@@ -95,7 +98,7 @@ class BearerAuthentication(BaseAuthentication):
 
 def limit_calls(request: Request, caller: str) -> None:
     """Count this call against the caller's rate limit. Raises ``Throttled`` beyond it."""
-    request._request.is_counted = True
+    request._request.META[COUNTED] = True
     if wait := rate_limits.seconds_to_wait(caller):
         raise Throttled(wait)
 
@@ -133,6 +136,6 @@ class RolePermission(BasePermission):
     @classmethod
     def role(cls, request: Request, view: Any) -> Role:
         """Return the role that the view needs for the request's method."""
-        needs = getattr(view, "needs", {})
+        needs: dict[str | None, Role] = getattr(view, "needs", {})
         default = Role.VIEWER if request.method in cls.READING else Role.EDITOR
         return needs.get(request.method, default)

@@ -137,7 +137,7 @@ class NewMockSerializer(StrictSerializer):
             mock = Mock.read(configuration)
         except BadConfiguration as error:
             raise serializers.ValidationError({error.name: str(error)}) from None
-        interface = mock.interface
+        interface: dict[str, Any] | None = mock.interface
         if given.pop("protocol", None) == OPENAI:
             interface = mock.openai_interface
         if interface is None:

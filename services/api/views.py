@@ -17,7 +17,7 @@ from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from inferences.store.scoped_views import StoreView
-from istore.accounts.access import RolePermission, caller_of
+from istore.accounts.access import Caller, RolePermission, caller_of
 from istore.api.idempotency import Repeated
 from istore.api.problems import Problem, invalid
 from istore.api.schema import PROBLEMS
@@ -176,7 +176,7 @@ class SessionsView(StoreView):
     def finalize_response(
         self, request: Request, response: Any, *args: Any, **kwargs: Any
     ) -> Any:
-        data = getattr(response, "data", None)
+        data: Any = getattr(response, "data", None)
         secret = data.get("token") if self.call and isinstance(data, dict) else None
         if secret:
             response.data = {"inferencesession": data["inferencesession"]}
@@ -294,7 +294,7 @@ class InferView(APIView):
     needs: ClassVar[dict[str, Role]] = {}
 
     @property
-    def caller(self) -> Any:
+    def caller(self) -> Caller:
         return caller_of(self.request)
 
     def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
@@ -331,7 +331,7 @@ class InferView(APIView):
         )
 
 
-def project_for(caller: Any, account: str) -> Project:
+def project_for(caller: Caller, account: str) -> Project:
     """Return the project of a new service of the account.
 
     A token belongs to one project, and the account is a name within it. A person must name
