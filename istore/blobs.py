@@ -59,7 +59,7 @@ class LocalStorage(FileSystemStorage):
     def __init__(self, location: str) -> None:
         super().__init__(location=location, file_permissions_mode=0o600)
 
-    def _save(self, name: str, content: File) -> str:
+    def _save(self, name: str, content: File[bytes]) -> str:
         path = Path(self.path(name))
         self._make_directory(path.parent)
         partial = path.with_name(f".{path.name}.{secrets.token_hex(6)}.partial")
@@ -121,9 +121,9 @@ class LocalStorage(FileSystemStorage):
             return self.path(folder)
         return f"{self.location}/{folder}"
 
-    def url(self, name: str, **options: Any) -> str:
+    def url(self, name: str | None, **options: Any) -> str:
         """Return a signed link to the blob at our own ``/blobs``."""
-        return _signed_link(name)
+        return _signed_link(name or "")
 
     def trouble(self) -> str | None:
         """Return why files cannot be put here, as a sentence, or None."""
@@ -162,7 +162,8 @@ class S3Storage(BotoStorage):
             connect_timeout=S3_CONNECT_SECONDS,
             read_timeout=S3_READ_SECONDS,
         )
-        self._asking, self._answer = Lock(), (0.0, None)
+        self._asking = Lock()
+        self._answer: tuple[float, str | None] = (0.0, None)
         # One GET for each object: in ranges, a short response could not be told from a whole one.
         self.transfer_config = TransferConfig(
             use_threads=False, multipart_threshold=2**50
@@ -172,7 +173,7 @@ class S3Storage(BotoStorage):
     def client(self) -> Any:
         return self.connection.meta.client
 
-    def _save(self, name: str, content: File) -> str:
+    def _save(self, name: str, content: File[bytes]) -> str:
         """Put the object, in parts if it is large, and check that the store holds what was sent."""
         where = {"Bucket": self.bucket_name, "Key": self._normalize_name(name)}
         parameters = self._get_write_parameters(where["Key"], content)
@@ -193,7 +194,7 @@ class S3Storage(BotoStorage):
             raise
         return name
 
-    def _open(self, name: str, mode: str = "rb") -> File:
+    def _open(self, name: str, mode: str = "rb") -> CheckedFile:
         key = self._normalize_name(name)
         try:
             return CheckedFile(key, mode, self)
@@ -202,9 +203,10 @@ class S3Storage(BotoStorage):
 
     def size(self, name: str) -> int:
         try:
-            return self.bucket.Object(self._normalize_name(name)).content_length
+            length: int = self.bucket.Object(self._normalize_name(name)).content_length
         except ClientError as error:
             raise self._missing(error, name) from error
+        return length
 
     def exists(self, name: str) -> bool:
         try:
@@ -213,7 +215,7 @@ class S3Storage(BotoStorage):
             return False
         return True
 
-    def _missing(self, error: ClientError, name: str) -> Exception:
+    def _missing(self, error: Exception, name: str) -> Exception:
         """Return the exception that a failed HEAD means.
 
         A HEAD has no body, and a missing bucket is a 404, too; so the bucket is asked.
@@ -284,10 +286,12 @@ class S3Storage(BotoStorage):
 class CheckedFile(S3File):
     """A file of S3 whose length must equal the one of its HEAD; else reading it raises."""
 
+    _file: IO[bytes] | None
+
     def _get_file(self) -> IO[bytes]:
         is_fresh = self._file is None
         try:
-            file = super()._get_file()
+            file: IO[bytes] = super()._get_file()
             if is_fresh and "r" in self._mode:
                 length = file.seek(0, os.SEEK_END)
                 file.seek(0)
@@ -400,10 +404,11 @@ def _etag(answer: dict[str, Any]) -> str:
 
 
 def _status(error: ClientError) -> int:
-    return error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
+    metadata = error.response.get("ResponseMetadata", {})
+    return int(metadata.get("HTTPStatusCode", 0))
 
 
-def _read_part(content: File) -> bytes:
+def _read_part(content: File[bytes]) -> bytes:
     """Return the next part of the content: ``PART_BYTES``, or fewer at its end."""
     found = bytearray()
     while len(found) < PART_BYTES:
@@ -439,7 +444,7 @@ def put(
 ) -> None:
     """Store the bytes durably. A second put of the same key is a retry with the same bytes."""
     file = ContentFile(content, name=key)
-    file.content_type = content_type
+    file.content_type = content_type  # type: ignore[attr-defined]  # S3's storage reads it
     default_storage.save(key, file)
 
 
@@ -470,8 +475,9 @@ def size(key: str) -> int:
 def delete(keys: Iterable[str]) -> None:
     """Delete the blobs. A missing blob counts as deleted. Raises ``OSError`` if one is left."""
     wanted = [key for key in keys if key]
-    if not hasattr(default_storage, "bucket"):
-        default_storage.delete_all(wanted)
+    storage: Any = default_storage
+    if not hasattr(storage, "bucket"):
+        storage.delete_all(wanted)
         return
     starts = range(0, len(wanted), DELETE_AT_ONCE)
     _at_once(
@@ -480,7 +486,8 @@ def delete(keys: Iterable[str]) -> None:
 
 
 def _delete_objects(keys: list[str]) -> None:
-    bucket = default_storage.bucket
+    storage: Any = default_storage
+    bucket = storage.bucket
     # The client is safe for threads; the bucket resource is not.
     answer = bucket.meta.client.delete_objects(
         Bucket=bucket.name,
@@ -609,7 +616,9 @@ def presigned_url(key: str) -> str:
 def key_of_link(signature: str) -> str:
     """Return the key that a link names. Raises ``SignatureExpired`` or ``BadSignature``."""
     signer = signing.TimestampSigner(key=settings.ISTORE_SIGNING_KEY, salt=SALT)
-    return signer.unsign_object(signature, max_age=settings.ISTORE_PRESIGN_SECONDS)
+    seconds = settings.ISTORE_PRESIGN_SECONDS
+    key: str = signer.unsign_object(signature, max_age=seconds)
+    return key
 
 
 def _signed_link(key: str) -> str:

@@ -85,7 +85,9 @@ class Child:
         self.reader.start()
 
     def _read(self, process: subprocess.Popen[bytes]) -> None:
-        with process.stdout as lines:
+        lines = process.stdout
+        assert lines is not None  # ``start`` asked for a pipe
+        with lines:
             for line in lines:
                 text = line.decode(errors="replace").rstrip()
                 self.last_lines.append(text)
@@ -120,7 +122,7 @@ class Child:
 
     def ask_to_stop(self) -> None:
         """Send the stop signal if the process runs."""
-        if self.runs:
+        if self.process is not None and self.runs:
             self.process.send_signal(self.stop_signal)
 
     def kill(self) -> None:

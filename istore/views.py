@@ -100,8 +100,8 @@ def limiting_calls(
 
 
 def _shows_token(request: HttpRequest) -> bool:
-    scheme = request.META.get("HTTP_AUTHORIZATION", "").partition(" ")[0]
-    return scheme.lower() == "bearer"
+    header: str = request.META.get("HTTP_AUTHORIZATION", "")
+    return header.partition(" ")[0].lower() == "bearer"
 
 
 def _address(request: HttpRequest) -> str:

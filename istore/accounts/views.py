@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from contextlib import suppress
-from datetime import timedelta
+from datetime import datetime, timedelta
+from typing import cast
 
 from django import forms
 from django.contrib import messages
 from django.contrib.auth import SESSION_KEY, get_user_model, logout
 from django.contrib.auth import views as auth_views
 from django.contrib.auth.decorators import login_required
+from django.contrib.auth.forms import PasswordChangeForm
+from django.contrib.auth.models import AnonymousUser, User
 from django.contrib.auth.signals import user_logged_out
 from django.contrib.sessions.models import Session
 from django.db import IntegrityError, transaction
@@ -41,13 +44,16 @@ class PasswordView(auth_views.PasswordChangeView):
     template_name = "registration/password.html"
     form_class = PasswordForm
 
-    def get_form(self, form_class: type[forms.Form] | None = None) -> forms.Form:
+    def get_form(
+        self, form_class: type[PasswordChangeForm] | None = None
+    ) -> PasswordChangeForm:
         form = super().get_form(form_class)
+        assert isinstance(form, PasswordForm)
         form.request = self.request
         return form
 
     @transaction.atomic
-    def form_valid(self, form: forms.Form) -> HttpResponse:
+    def form_valid(self, form: PasswordChangeForm) -> HttpResponse:
         """Save the new password; Django then ends every other session of the person."""
         person = str(self.request.user)
         AuditEntry.write(caller_of(self.request), "user.change-password", person, None)
@@ -79,7 +85,7 @@ def log_out_everywhere(request: HttpRequest) -> HttpResponse:
     return redirect("login")
 
 
-def end_sessions(user: object) -> int:
+def end_sessions(user: User | AnonymousUser) -> int:
     """End all sessions of the user, and return how many there were.
 
     Every live session is decoded for this: the user's id is inside it, and not in a column.
@@ -133,11 +139,12 @@ def tokens(request: HttpRequest, project_id: str) -> HttpResponse:
     project = visible_project(request, project_id, Role.ADMINISTRATOR)
     form, secret, created = TokenForm(request.POST or None), "", None
     if request.method == "POST" and form.is_valid():
-        said = form.cleaned_data
-        days = int(said["life"] or 0)
+        fields = form.cleaned_data
+        days = int(fields["life"] or 0)
         expires_at = now() + timedelta(days=days) if days else None
+        maker = cast(User, request.user)  # of a page behind ``login_required``
         created, secret = create_token(
-            said["name"], project, Role(said["role"]), request.user, expires_at
+            fields["name"], project, Role(fields["role"]), maker, expires_at
         )
         form = TokenForm()
     at = now()
@@ -156,13 +163,13 @@ def tokens(request: HttpRequest, project_id: str) -> HttpResponse:
     return render(request, "accounts/tokens.html", context, status=status)
 
 
-def _row(token: Token, maker: Maker, at: object) -> dict[str, object]:
+def _row(token: Token, maker: Maker, at: datetime) -> dict[str, object]:
     state = _state(token, at)
     problem = maker.problem(token) if state == "valid" else ""
     return {"token": token, "state": state, "maker": maker, "problem": problem}
 
 
-def _state(token: Token, at: object) -> str:
+def _state(token: Token, at: datetime) -> str:
     if token.revoked_at:
         return "revoked"
     return "expired" if token.expires_at and token.expires_at <= at else "valid"

@@ -45,7 +45,8 @@ def answer(error: Exception, context: dict[str, Any]) -> Response | None:
 
 def as_problem(error: Exception, status: int | None = None) -> dict[str, Any]:
     """Return the members of a problem document for any exception that DRF can answer."""
-    status = status or getattr(error, "status_code", HTTPStatus.BAD_REQUEST)
+    of_error: int = getattr(error, "status_code", HTTPStatus.BAD_REQUEST)
+    status = status or of_error
     if isinstance(error, ValidationError):
         errors = list(islice(_flatten(error.detail), MOST_ERRORS))
         code = errors[0]["code"]
@@ -56,7 +57,9 @@ def as_problem(error: Exception, status: int | None = None) -> dict[str, Any]:
     says_more = isinstance(error, Problem) and bool(str(error.detail))
     if status == HTTPStatus.NOT_FOUND and not says_more:
         return problem(status, "not-found", "There is nothing here.")
-    code = error.get_codes() if isinstance(error, APIException) else "permission_denied"
+    code = "permission_denied"
+    if isinstance(error, APIException):
+        code = str(error.get_codes())
     detail = str(getattr(error, "detail", ""))
     more = getattr(error, "more", {})
     return problem(status, CODES.get(code, code.replace("_", "-")), detail, **more)
@@ -68,7 +71,8 @@ def _flatten(detail: Any, pointer: str = "") -> Iterator[dict[str, str]]:
     It is lazy, because there may be as many errors as values.
     """
     if isinstance(detail, ErrorDetail):
-        yield {"pointer": pointer, "message": str(detail), "code": detail.code}
+        code = detail.code or "invalid"
+        yield {"pointer": pointer, "message": str(detail), "code": code}
     elif isinstance(detail, dict):
         for name, inner in detail.items():
             escaped = str(name).replace("~", "~0").replace("/", "~1")

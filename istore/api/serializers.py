@@ -21,6 +21,7 @@ class ListOfValues(serializers.ListSerializer[Any]):
 
     def run_child_validation(self, data: Any) -> Any:
         if data is None:
+            assert self.child is not None
             self.child.fail("null")
         return super().run_child_validation(data)
 
@@ -52,7 +53,7 @@ class DictField(serializers.DictField):
 
 
 def _read_members(
-    field: serializers.Field, members: Iterable[tuple[Any, Any]]
+    field: serializers.Field[Any, Any, Any, Any], members: Iterable[tuple[Any, Any]]
 ) -> dict[Any, Any]:
     found, errors = {}, {}
     for place, value in members:
