@@ -14,6 +14,7 @@ from __future__ import annotations
 import logging
 import time
 from collections import deque
+from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
@@ -158,7 +159,10 @@ class _Run:
         if self.task.open_batch is None:
             return
         left = Open(**self.task.open_batch)
-        finish = {"records": removal.finish, "inputs": removal.finish_inputs}
+        finish: dict[str, Callable[..., object]] = {
+            "records": removal.finish,
+            "inputs": removal.finish_inputs,
+        }
         finish[left.kind](self.model, between=(left.lowest, left.highest))
         failpoint("retention.removed")
         left.count(self.task)
