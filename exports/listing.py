@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Final
 
 from exports.models import ExportTask
 from inferences.models import RegisteredModel
@@ -11,7 +11,7 @@ from inferences.search.filters import TimeWindow
 from inferences.search.pagination import Pagination
 from istore.tasks import paging
 
-NEWEST_FIRST = "desc"
+NEWEST_FIRST: Final = "desc"
 
 
 @dataclass(frozen=True, slots=True)

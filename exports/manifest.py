@@ -44,6 +44,7 @@ def add(
 
 
 def _head(task: ArchiveTask, receipt: Receipt, format_version: int) -> dict[str, Any]:
+    assert task.fixed_at is not None  # the set is fixed before anything is written
     return {
         "format": task.format,
         "options": task.options,

@@ -314,7 +314,7 @@ class Batch:
             inference_action=inference.get_inference_action_display(),
             data_hash=bytes(inference.data_hash),
             data_size=inference.data_size,
-            data_source=inference.source.name if inference.source_id else None,
+            data_source=inference.source.name if inference.source else None,
             latitude=inference.latitude,
             longitude=inference.longitude,
             is_protected=inference.is_protected,

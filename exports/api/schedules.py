@@ -11,9 +11,14 @@ from rest_framework import serializers
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from exports.models import ExportedFile, ExportSchedule, ScheduledExport
 from exports.schedules import destinations, lifecycle
-from exports.schedules.models import INTERVAL_MOST, ExportShape
+from exports.schedules.models import (
+    INTERVAL_MOST,
+    ExportedFile,
+    ExportSchedule,
+    ExportShape,
+    ScheduledExport,
+)
 from inferences.search.filter_serializers import FilteredSerializer
 from inferences.store.scoped_views import StoreView
 from istore.api.fields import FlagField, MomentField, TextField, WholeField

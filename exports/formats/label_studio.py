@@ -97,7 +97,8 @@ class LabelStudio(Format):
             control = SubElement(view, tag, name=name, toName=PICTURE)
             for label, _ in self.labels:
                 SubElement(control, inner, value=storable(label))
-        return ElementTree.tostring(view, "utf-8")
+        content: bytes = ElementTree.tostring(view, "utf-8")
+        return content
 
 
 def _score(found: Detection) -> dict[str, float]:
@@ -129,6 +130,7 @@ def _results(found: Detection, picture: Measure) -> Iterator[dict[str, Any]]:
         value = _turn(found.shape, picture)
     else:
         box = geometry.bounds(found.shape, picture)
+        assert box is not None  # a box has corners
         value = {
             "x": 100 * box.xmin / width,
             "y": 100 * box.ymin / height,

@@ -81,7 +81,7 @@ class Yolo(Format):
         self, found: Detection, picture: Measure
     ) -> list[tuple[float, float]] | None:
         """Return one contour around the whole shape if the task type needs outlines, else None."""
-        if self.model.task_type not in OUTLINED:
+        if found.shape is None or self.model.task_type not in OUTLINED:
             return None
         outlines = geometry.outlines(found.shape, picture)
         return geometry.join(outlines) if outlines else None

@@ -115,6 +115,9 @@ class Inference(models.Model):
     probabilities = ArrayField(RealField(), null=True)
     updated_at = models.DateTimeField(null=True, help_text="Null: as created.")
 
+    #: The cold row, where ``store.reading`` has joined it.
+    payload: InferencePayload
+
     objects = InferenceQuerySet.as_manager()
 
     def __str__(self) -> str:

@@ -12,7 +12,7 @@ import json
 import math
 import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -88,7 +88,7 @@ def read_json(text: str) -> Any:
     return value
 
 
-READERS = {
+READERS: dict[str, Callable[[str], Any]] = {
     MetadataType.STRING: read_string,
     MetadataType.INT: read_int,
     MetadataType.FLOAT: read_float,
