@@ -50,5 +50,6 @@ def taken_apart(entry: DatasetEntry, text: str) -> Deconstructed:
     only the best class does.
     """
     found = deconstructed(entry.source, text)
-    is_truth = bool(entry.truth) and collection_of(entry.truth) is not None
+    truth: dict[str, Any] | None = entry.truth
+    is_truth = bool(truth and collection_of(truth) is not None)
     return replace(found, is_one_class=False) if is_truth else found

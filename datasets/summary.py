@@ -72,7 +72,8 @@ def has_changed(dataset: Dataset) -> bool:
         Q(first_version=working) | Q(gone_version=working)
     ).exists():
         return True
-    return dataset.splitting != dataset.versions.get(number=dataset.published).splitting
+    published = dataset.versions.get(number=dataset.published)
+    return bool(dataset.splitting != published.splitting)
 
 
 @dataclass(frozen=True, slots=True)

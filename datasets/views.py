@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import uuid
+from collections.abc import Callable
 from typing import Any
 
 from django.contrib import messages
@@ -10,6 +11,7 @@ from django.contrib.auth.decorators import login_required
 from django.core.exceptions import ValidationError
 from django.db import OperationalError
 from django.db.models import Count
+from django.forms import Form
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.urls import reverse
@@ -31,7 +33,7 @@ from inferences.previews.media import serve, serve_preview
 from inferences.web import visible_model
 from inferences.web.errors import sentence
 from inferences.web.undo import with_undo
-from istore.accounts.access import caller_of
+from istore.accounts.access import Caller, caller_of
 from istore.db.statement_timeout import statement_timeout
 from istore.models import Project, Role
 from istore.web.pages import htmx_of, render_page, visible_project
@@ -250,7 +252,13 @@ def add(request: HttpRequest, model_id: str) -> HttpResponse:
     return render(request, "datasets/add.html", context, status=status)
 
 
-def _act(request: HttpRequest, project_id: str, name: str, do: Any, said: str) -> Any:
+def _act(
+    request: HttpRequest,
+    project_id: str,
+    name: str,
+    do: Callable[[Caller, Dataset], object],
+    message: str,
+) -> HttpResponse:
     """Run an action, show its message, and redirect to the dataset; show a conflict instead."""
     found = _dataset(request, project_id, name, Role.EDITOR)
     try:
@@ -258,8 +266,12 @@ def _act(request: HttpRequest, project_id: str, name: str, do: Any, said: str) -
     except APIException as error:
         messages.error(request, sentence(error))
     else:
-        messages.success(request, said)
+        messages.success(request, message)
     return redirect("datasets:dataset", project_id, name)
+
+
+def _all_errors(form: Form) -> str:
+    return " ".join(str(error) for errors in form.errors.values() for error in errors)
 
 
 @login_required
@@ -282,7 +294,7 @@ def split(request: HttpRequest, project_id: str, name: str) -> HttpResponse:
     """Set how the working version is split."""
     form = SplittingForm(request.POST)
     if not form.is_valid():
-        messages.error(request, " ".join(e for es in form.errors.values() for e in es))
+        messages.error(request, _all_errors(form))
         return redirect("datasets:dataset", project_id, name)
     splitting = form.cleaned_data["splitting"]
     return _act(
@@ -365,7 +377,7 @@ def archive(
     number = _version(found, version)
     form = ArchiveForm(request.POST, splits=found.splitting_of(number).names)
     if not form.is_valid():
-        messages.error(request, " ".join(e for es in form.errors.values() for e in es))
+        messages.error(request, _all_errors(form))
         return redirect("datasets:dataset", project_id, name)
     flags = ("include_inferences_as_annotations", "include_custom_metadata")
     return _act(

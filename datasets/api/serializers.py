@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from rest_framework import serializers
@@ -223,9 +224,9 @@ class ComparisonSerializer(serializers.Serializer[Any]):
     first_changed = NamedEntrySerializer(many=True)
 
     def to_representation(self, found: Comparison) -> dict[str, Any]:
-        pairs = {
-            "first_added": [(None, each) for each in found.first_added],
-            "first_removed": [(each, None) for each in found.first_removed],
+        pairs: dict[str, Sequence[tuple[DatasetEntry | None, DatasetEntry | None]]] = {
+            "first_added": [(None, entry) for entry in found.first_added],
+            "first_removed": [(entry, None) for entry in found.first_removed],
             "first_changed": found.first_changed,
         }
         return {
@@ -238,14 +239,15 @@ class ComparisonSerializer(serializers.Serializer[Any]):
                 for label, (before, after) in found.labels.items()
             },
             **{
-                name: [_named(before, after) for before, after in each]
-                for name, each in pairs.items()
+                name: [_named(before, after) for before, after in entries]
+                for name, entries in pairs.items()
             },
         }
 
 
 def _named(before: DatasetEntry | None, after: DatasetEntry | None) -> dict[str, Any]:
     entry = after or before
+    assert entry is not None  # one of a pair is there
     return {
         "model_id": entry.model_id,
         "inference_id": entry.inference_id,

@@ -290,7 +290,7 @@ class AdditionView(DatasetsIn):
 class StopAdditionView(AdditionView):
     """Ends the task where it is; what was added stays."""
 
-    http_method_names: ClassVar = ["post", "options"]
+    http_method_names = ["post", "options"]
 
     @extend_schema(
         operation_id="stop_dataset_addition",
@@ -308,7 +308,7 @@ class StopAdditionView(AdditionView):
 class RetryAdditionView(AdditionView):
     """Goes on with a task that failed or was stopped."""
 
-    http_method_names: ClassVar = ["post", "options"]
+    http_method_names = ["post", "options"]
 
     @extend_schema(
         operation_id="retry_dataset_addition",
@@ -406,13 +406,13 @@ class ArchiveView(DatasetsIn):
     )
     def get(
         self, request: Request, project_id: str, name: str, task_id: str
-    ) -> Response:
+    ) -> HttpResponse:
         task = self.task(project_id, name, task_id)
         return Response(DatasetArchiveSerializer(task).data)
 
 
 class StopArchiveView(ArchiveView):
-    http_method_names: ClassVar = ["post", "options"]
+    http_method_names = ["post", "options"]
 
     @extend_schema(
         operation_id="stop_dataset_archive",
@@ -428,7 +428,7 @@ class StopArchiveView(ArchiveView):
 
 
 class RetryArchiveView(ArchiveView):
-    http_method_names: ClassVar = ["post", "options"]
+    http_method_names = ["post", "options"]
 
     @extend_schema(
         operation_id="retry_dataset_archive",
@@ -446,7 +446,7 @@ class RetryArchiveView(ArchiveView):
 class ArchiveFileView(ArchiveView):
     """The archive itself, or the range of it that is asked for."""
 
-    http_method_names: ClassVar = ["get", "head", "options"]
+    http_method_names = ["get", "head", "options"]
 
     @extend_schema(
         operation_id="get_dataset_archive_file",
