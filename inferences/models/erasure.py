@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import secrets
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from django.db import models
 from django.db.models import F
@@ -52,7 +52,7 @@ class ErasureTask(TrackedTask):
             models.Index("project", F("created_at").desc(), name="erasure_by_project"),
         ]
 
-    def save(self, **options: object) -> None:
+    def save(self, **options: Any) -> None:
         if self._state.adding:
             self.value_digest = self.digest_of(self.key, self.type, self.value)
         super().save(**options)

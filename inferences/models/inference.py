@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from datetime import datetime
-from typing import Self
+from typing import Any, Self
 
 from django.contrib.postgres.fields import ArrayField
 from django.db import models
@@ -115,8 +115,9 @@ class Inference(models.Model):
     probabilities = ArrayField(RealField(), null=True)
     updated_at = models.DateTimeField(null=True, help_text="Null: as created.")
 
-    #: The cold row, where ``store.reading`` has joined it.
+    #: The cold row and the fields of the answer, where the store has read them.
     payload: InferencePayload
+    answer_fields: dict[str, Any]
 
     objects = InferenceQuerySet.as_manager()
 
