@@ -66,12 +66,12 @@ def _facts(found: Deconstructed) -> Iterator[tuple[str, MetadataType, str]]:
         case Quantity(value):
             yield _number(PREDICTION, value)
         case Outputs(values):
-            for name, value in list(values.items())[:OUTPUTS_MAX]:
+            for name, output in list(values.items())[:OUTPUTS_MAX]:
                 key = f"{PREDICTION}.{name}"
-                if isinstance(value, str):
-                    yield key, MetadataType.STRING, value
+                if isinstance(output, str):
+                    yield key, MetadataType.STRING, output
                 else:
-                    yield _number(key, value)
+                    yield _number(key, output)
         case Series(values):
             yield _number(f"{PREDICTION}.min", min(values))
             yield _number(f"{PREDICTION}.max", max(values))

@@ -44,24 +44,24 @@ def read(value: Any, context: Context) -> Deconstructed | None:
     """Return all parts of a collection together, or None for another form. Boxes are in pixels."""
     if not isinstance(value, dict):
         return None
-    parts = [
+    read_parts = [
         _part(kind, value, context)
         for kind in (*KINDS, *CLASSES, *FURTHER)
         if value.get(kind) is not None and _is_part(kind, value)
     ]
     if value.get(Kind.EMBEDDING) is not None:
         inner = {Kind.EMBEDDING.value: parse(value[Kind.EMBEDDING])}
-        parts.append(embeddings.read(inner, context))
-    parts = [part for part in parts if part is not None]
+        read_parts.append(embeddings.read(inner, context))
+    parts = [part for part in read_parts if part is not None]
     if not parts:
         return None
     understood = [part for part in parts if part.understood]
     vectors = [part.embedding for part in parts if part.embedding]
-    detections = [found for part in parts for found in part.detections]
-    detections, warnings = cut(detections, context.max_detections)
+    found = [detection for part in parts for detection in part.detections]
+    detections, warnings = cut(found, context.max_detections)
     return Deconstructed(
         kind=understood[0].kind if understood else Kind.NOT_UNDERSTOOD,
-        detections=detections,
+        detections=list(detections),
         embedding=vectors[0] if vectors else None,
         understood=bool(understood),
         warnings=[*chain.from_iterable(part.warnings for part in parts), *warnings],
