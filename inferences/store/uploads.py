@@ -67,9 +67,11 @@ def grant(actor: object, model: RegisteredModel, kind: str) -> Upload:
 def _link(row: UploadGrant) -> str:
     """Return the signed URL: of the object store if it is S3, else one of this server."""
     if client := _s3_client():
-        where = {"Bucket": default_storage.bucket_name, "Key": row.storage_key}
+        storage: Any = default_storage
+        where = {"Bucket": storage.bucket_name, "Key": row.storage_key}
         seconds = settings.ISTORE_UPLOAD_GRANT_HOURS * 3600
-        return client.generate_presigned_url("put_object", where, ExpiresIn=seconds)
+        url = client.generate_presigned_url("put_object", where, ExpiresIn=seconds)
+        return str(url)
     signer = signing.TimestampSigner(key=settings.ISTORE_SIGNING_KEY, salt=SALT)
     query = urlencode({"signature": signer.sign_object([row.pk, row.storage_key])})
     return f"{settings.ISTORE_URL}/uploads?{query}"
@@ -190,8 +192,10 @@ def find(model: RegisteredModel, storage_key: str, kind: str) -> UploadGrant:
     return _open_grant(rows.filter(storage_key=storage_key).first())
 
 
-class _Hashed(File):
+class _Hashed(File):  # type: ignore[type-arg]  # it is not generic at run time
     """A file that hashes and counts what is read of it, and keeps the beginning."""
+
+    file: IO[bytes]
 
     def __init__(self, file: IO[bytes]) -> None:
         super().__init__(file)
