@@ -360,7 +360,7 @@ def _let_some_wait(
         ways, values = _ways(locked, keys)
         values |= {"low": numbers[0], "high": numbers[1]}
         cursor.execute(CAME.format(ways=ways), values)
-        came = cursor.rowcount
+        came: int = cursor.rowcount
         values |= {"actor": str(actor)[:ACTOR_CHARS], "at": given_at}
         cursor.execute(WAIT, values)
         if cursor.rowcount:

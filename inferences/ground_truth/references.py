@@ -7,8 +7,9 @@ three tokens.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from typing import TypeVar
 
 from django.conf import settings
 
@@ -24,6 +25,7 @@ from istore.outside_ids import OUTSIDE_ID, is_outside_id
 
 VALUE_MAX_BYTES = 512  # of a metadata value to join by
 INFERENCE, HASH, METADATA = "inference_id", "data_hash", "metadata"
+Number = TypeVar("Number", int, float)
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,7 +108,7 @@ def _is_hash(text: str) -> bool:
     return len(text) == 64 and all(c in "0123456789abcdefABCDEF" for c in text)
 
 
-def _read(read: object, text: str) -> object:
+def _read(read: Callable[[str], Number], text: str) -> Number | None:
     try:
         return read(text)
     except ValueError:
