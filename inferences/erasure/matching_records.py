@@ -77,7 +77,8 @@ class Carried:
             return False
         try:
             if plain != MetadataType.JSON:
-                return MetadataValue(self.path[0], type_, text).value == self._operand
+                value = MetadataValue(self.path[0], MetadataType(type_), text)
+                return bool(value.value == self._operand)
             return self._is_leaf(read_json(text))
         except ValueError:
             return False

@@ -15,6 +15,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from threading import Event, Thread
 from typing import Any
+from uuid import UUID
 
 from django.conf import settings
 from django.db import connection, transaction
@@ -131,7 +132,7 @@ def _holding(task: ErasureTask) -> Iterator[None]:
         renewing.join()
 
 
-def _renew(task_key: object, attempt: int, done: Event) -> None:
+def _renew(task_key: UUID, attempt: int, done: Event) -> None:
     held = ErasureTask.objects.filter(
         pk=task_key, attempt=attempt, state=TaskState.RUNNING
     )
@@ -225,7 +226,7 @@ def _intend(task: ErasureTask, model: RegisteredModel, carried: Carried) -> bool
 def _carry_out(task: ErasureTask) -> None:
     """Finish the open batch: derived data, blobs, rows, and the proof that they are gone."""
     failpoint("erasure.intended")
-    batch = task.open_batch
+    batch: Any = task.open_batch
     model = RegisteredModel.objects.select_related("project").get(pk=batch["model"])
     ids: list[int] = batch["ids"]
     made: dict[str, int] = {}
