@@ -12,7 +12,7 @@ from django.core.exceptions import ValidationError
 from django.db import OperationalError
 from django.db.models import Count
 from django.forms import Form
-from django.http import Http404, HttpRequest, HttpResponse
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseBase
 from django.shortcuts import redirect, render
 from django.urls import reverse
 from django.views.decorators.http import (
@@ -449,7 +449,7 @@ def stop_addition(
 @require_safe
 def archive_file(
     request: HttpRequest, project_id: str, name: str, task_id: str
-) -> HttpResponse:
+) -> HttpResponseBase:
     task = _archive(request, project_id, name, task_id)
     if not task.has_archive:
         raise Http404

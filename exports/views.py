@@ -137,7 +137,7 @@ def task(request: HttpRequest, model_id: str, task_id: str) -> HttpResponse:
 
 @login_required
 @require_safe
-def download(request: HttpRequest, model_id: str, task_id: str) -> HttpResponse:
+def download(request: HttpRequest, model_id: str, task_id: str) -> HttpResponseBase:
     """Send the archive under a descriptive file name."""
     found = _with_archive(request, model_id, task_id)
     kind = CONTENT_TYPES[found.container]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import uuid
 from typing import Any, ClassVar
 
-from django.http import Http404, HttpResponse
+from django.http import Http404, HttpResponseBase
 from drf_spectacular.utils import OpenApiParameter, extend_schema
 from rest_framework.exceptions import PermissionDenied
 from rest_framework.request import Request
@@ -406,7 +406,7 @@ class ArchiveView(DatasetsIn):
     )
     def get(
         self, request: Request, project_id: str, name: str, task_id: str
-    ) -> HttpResponse:
+    ) -> HttpResponseBase:
         task = self.task(project_id, name, task_id)
         return Response(DatasetArchiveSerializer(task).data)
 
@@ -454,7 +454,7 @@ class ArchiveFileView(ArchiveView):
     )
     def get(
         self, request: Request, project_id: str, name: str, task_id: str
-    ) -> HttpResponse:
+    ) -> HttpResponseBase:
         task = self.task(project_id, name, task_id)
         if not task.has_archive:
             raise Http404

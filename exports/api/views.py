@@ -5,7 +5,7 @@ from __future__ import annotations
 import uuid
 from typing import Any, ClassVar
 
-from django.http import Http404, HttpResponse
+from django.http import Http404, HttpResponseBase
 from drf_spectacular.utils import OpenApiParameter, extend_schema
 from rest_framework.request import Request
 from rest_framework.response import Response
@@ -170,7 +170,7 @@ class ArchiveView(TaskView):
         operation_id="get_export_archive",
         responses={(200, "*/*"): bytes, **PROBLEMS},
     )
-    def get(self, request: Request, model_id: str, task_id: str) -> HttpResponse:
+    def get(self, request: Request, model_id: str, task_id: str) -> HttpResponseBase:
         task = self.task(model_id, task_id)
         if not task.has_archive:
             raise Http404

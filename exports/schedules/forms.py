@@ -71,8 +71,7 @@ class NewForm(ChangeForm):
         label="Rows",
     )
     destination = forms.ChoiceField(required=False, label="Where to")
-    # Django takes declared fields away from the class: the prefix of the form stays None.
-    prefix = forms.CharField(  # type: ignore[assignment]
+    prefix: Any = forms.CharField(
         required=False,
         label="Folder there",
         help_text="Below it come project=…, model=… and date=…",

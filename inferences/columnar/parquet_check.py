@@ -85,7 +85,9 @@ def measure(content: pyarrow.Buffer, asked: dict[str, Any]) -> dict[str, Any]:
 
 def is_beyond(asked: dict[str, Any], rows: int, values: int, size: int) -> bool:
     """Return whether one of the three limits is exceeded."""
-    return rows > asked["rows"] or values > asked["values"] or size > asked["bytes"]
+    return bool(
+        rows > asked["rows"] or values > asked["values"] or size > asked["bytes"]
+    )
 
 
 def name_of(column: str) -> str:
@@ -104,11 +106,11 @@ def longest_name(column: str) -> str:
 
 def is_text(kind: pyarrow.DataType) -> bool:
     is_large = types.is_large_string(kind) or types.is_large_binary(kind)
-    return types.is_string(kind) or types.is_binary(kind) or is_large
+    return bool(types.is_string(kind) or types.is_binary(kind) or is_large)
 
 
 def is_view(kind: pyarrow.DataType) -> bool:
-    return types.is_string_view(kind) or types.is_binary_view(kind)
+    return bool(types.is_string_view(kind) or types.is_binary_view(kind))
 
 
 def lengths(column: pyarrow.Array) -> pyarrow.Array | None:
@@ -137,7 +139,7 @@ def weight(column: pyarrow.Array, bound: int | None = None) -> int:
         return pyarrow.compute.sum(found.cast(pyarrow.int64())).as_py() or 0
     if types.is_dictionary(column.type):
         coded = column.dictionary
-        return len(column) * (coded.nbytes // max(len(coded), 1))
+        return int(len(column) * (coded.nbytes // max(len(coded), 1)))
     members = members_of(column)
     return sum(map(weight, members)) if members else column.nbytes
 
@@ -154,7 +156,7 @@ def members_of(column: pyarrow.Array) -> list[pyarrow.Array]:
     if isinstance(kind, pyarrow.BaseExtensionType):
         return [column.storage]
     if types.is_struct(kind):
-        return column.flatten()
+        return list(column.flatten())
     if types.is_map(kind):
         return [column.keys, column.items]
     is_list = types.is_list(kind) or types.is_large_list(kind)

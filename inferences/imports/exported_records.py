@@ -67,7 +67,7 @@ class Restored(NewInference):
     def content_hash(self) -> bytes:
         """Return the hash that the record was stored with, or else a new one."""
         # A slotted dataclass is created anew, so ``super()`` without arguments fails.
-        return self.kept_content_hash or NewInference.content_hash.fget(self)
+        return self.kept_content_hash or super(Restored, self).content_hash
 
 
 class _FileSerializer(StrictSerializer):
@@ -84,7 +84,7 @@ class _MetadataSerializer(ValueSerializer):
 
 
 class _DetectionSerializer(StrictSerializer):
-    label = TextField(allow_blank=False)
+    label: Any = TextField(allow_blank=False)
     score = NumberField(allow_null=True)
 
 
@@ -114,7 +114,7 @@ class RecordSerializer(StrictSerializer):
     embedding = serializers.ListField(
         child=NumberField(), max_length=settings.ISTORE_EMBEDDING_MAX, **optional
     )
-    data = TextField(required=False, default="")
+    data: Any = TextField(required=False, default="")
     detections = _DetectionSerializer(many=True, **optional)
     # For models that answer one class. Older exports have the distribution as detections.
     probabilities = _DetectionSerializer(many=True, **optional)

@@ -23,7 +23,8 @@ import pyarrow.parquet
 from rest_framework.exceptions import APIException
 
 from inferences.columnar.arrow_values import Unreadable, rows_of_batch
-from inferences.ground_truth.files import COLUMN, INDEX, read_document, unpacked
+from inferences.columnar.parquet_check import COLUMN
+from inferences.ground_truth.files import INDEX, read_document, unpacked
 from inferences.imports.gaps import read_line
 from inferences.models import RegisteredModel
 from istore.api.parsing import write_json

@@ -50,6 +50,8 @@ class Worker:
             env={},
             cwd="/",
         )
+        assert self.process.stdin is not None and self.process.stdout is not None
+        self.jobs, self.answers = self.process.stdin, self.process.stdout
 
     def ask(
         self, asked: dict[str, Any], content: bytes
@@ -59,8 +61,8 @@ class Worker:
         timer.start()
         self.jobs_left -= 1
         try:
-            picture_worker.write(self.process.stdin, asked, content)
-            answer = picture_worker.read(self.process.stdout)
+            picture_worker.write(self.jobs, asked, content)
+            answer = picture_worker.read(self.answers)
         except (OSError, ValueError):
             answer = None
         finally:
@@ -74,8 +76,8 @@ class Worker:
         with suppress(OSError):
             self.process.kill()
         with suppress(OSError):
-            self.process.stdin.close()
-        self.process.stdout.close()
+            self.jobs.close()
+        self.answers.close()
         self.process.wait()
 
 

@@ -13,7 +13,7 @@ import json
 import resource
 import struct
 import sys
-from typing import IO, Any
+from typing import IO, Any, cast
 
 import pi_heif
 from PIL import Image, UnidentifiedImageError
@@ -127,7 +127,7 @@ def plain(picture: Image.Image) -> Image.Image:
     """Return the picture with eight bits a channel; deeper pictures are scaled to their range."""
     if picture.mode in WIDE_MODES:
         wide = picture.convert("F")
-        low, high = wide.getextrema()
+        low, high = cast("tuple[float, float]", wide.getextrema())
         scale = 255 / (high - low) if high > low else 0
         return wide.point(lambda value: value * scale - low * scale).convert("L")
     has_alpha = "A" in picture.getbands() or "transparency" in picture.info
