@@ -7,7 +7,8 @@ from typing import Any, ClassVar
 
 from django.conf import settings
 from django.http import HttpResponse
-from drf_spectacular.utils import OpenApiTypes, extend_schema, extend_schema_field
+from drf_spectacular.types import OpenApiTypes
+from drf_spectacular.utils import extend_schema, extend_schema_field
 from rest_framework import serializers
 from rest_framework.exceptions import APIException
 from rest_framework.parsers import BaseParser
@@ -77,7 +78,8 @@ class StandardMetadataSerializer(StrictSerializer):
 
 class MetadataCollectionSerializer(StrictSerializer):
     standard_metadata = StandardMetadataSerializer()
-    extended_metadata = MetadataValueSerializer(
+    # The length is an argument of the list that DRF makes of it.
+    extended_metadata = MetadataValueSerializer(  # type: ignore[call-arg]
         many=True, required=False, max_length=settings.ISTORE_METADATA_MAX_ITEMS
     )
 
@@ -150,7 +152,7 @@ class CreationSerializer(StrictSerializer):
 
     model_id = OutsideIdField(required=False)
     inference_id = OutsideIdField()
-    data = CollectionSerializer(**optional)
+    data: Any = CollectionSerializer(**optional)
     data_storage_key = TextField(max_length=1024, **optional)
     metadata_storage_key = TextField(max_length=1024, **optional)
     is_protected = FlagField(required=False, default=False)
@@ -267,7 +269,7 @@ class BatchView(InferenceView):
     )
     def post(self, request: Request, model_id: str) -> Response:
         model = self.registered_model(model_id)
-        lines = request.data
+        lines: Any = request.data
         if not lines or len(lines) > BATCH_MAX:
             raise invalid(f"A batch has 1 to {BATCH_MAX} lines.")
         return Response({"results": _stored_lines(self.caller, model, lines)})
@@ -404,5 +406,5 @@ class ReceiveUploadView(APIView):
         row = uploads.granted_by(request.query_params.get("signature", ""))
         length = request.META.get("CONTENT_LENGTH") or ""
         stated = int(length) if length.isdecimal() else None
-        uploads.receive(row, request._request, stated)
+        uploads.receive(row, request._request.read, stated)
         return HttpResponse(status=204)

@@ -49,7 +49,7 @@ class NewErasureSerializer(StrictSerializer):
         return given
 
 
-class ErasureSerializer(serializers.ModelSerializer):
+class ErasureSerializer(serializers.ModelSerializer[ErasureTask]):
     """A task and its report. The value is never told again."""
 
     id = serializers.CharField()

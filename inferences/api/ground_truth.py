@@ -7,9 +7,9 @@ from typing import IO, Any
 
 from django.conf import settings
 from django.http import Http404
+from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import (
     OpenApiParameter,
-    OpenApiTypes,
     extend_schema,
     extend_schema_field,
 )
@@ -101,8 +101,12 @@ class GroundTruthView(StoreView):
         truth = read_truth(request.data, model.task_type, Labels.of(model))
         found = put_truth(self.caller, model, inference_id, truth)
         if found is None:
-            content = {"inference_id": inference_id, "state": "waiting"}
-            content |= {"ground_truth": truth, "agrees": None}
+            content = {
+                "inference_id": inference_id,
+                "state": "waiting",
+                "ground_truth": truth,
+                "agrees": None,
+            }
             return Response(content, status=202)
         return Response(_describe(model, inference_id, found))
 

@@ -11,7 +11,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from inferences.api.creating import MetadataValueSerializer
-from inferences.api.serializers import MetadataSerializer, MomentField
+from inferences.api.serializers import MetadataSerializer
 from inferences.models import MetadataChange, RegisteredModel
 from inferences.search.filter_serializers import FilteredSerializer
 from inferences.search.rare_label_scan import all_matching
@@ -23,7 +23,7 @@ from inferences.search.statistics import (
 )
 from inferences.store.metadata_edits import put_value, put_values, remove_value
 from inferences.store.scoped_views import StoreView
-from istore.api.fields import FlagField, NumberField, TextField, WholeField
+from istore.api.fields import FlagField, MomentField, NumberField, TextField, WholeField
 from istore.api.problems import invalid
 from istore.api.schema import PROBLEMS
 from istore.api.serializers import ValueSerializer, optional
@@ -95,7 +95,7 @@ class OneMetadataView(StoreView):
         return Response({"key": key})
 
 
-class MetadataChangeSerializer(serializers.ModelSerializer):
+class MetadataChangeSerializer(serializers.ModelSerializer[MetadataChange]):
     at = MomentField()
 
     class Meta:
@@ -127,7 +127,10 @@ class BulkMetadataSerializer(FilteredSerializer):
 
     is_change = must_choose = True
 
-    metadata = MetadataValueSerializer(many=True, allow_empty=False, max_length=20)
+    # The length is an argument of the list that DRF makes of it.
+    metadata = MetadataValueSerializer(  # type: ignore[call-arg]
+        many=True, allow_empty=False, max_length=20
+    )
     replace = FlagField(required=False, default=False)
 
 

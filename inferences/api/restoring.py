@@ -15,8 +15,9 @@ from inferences.models import Inference, RegisteredModel
 from inferences.search.filter_serializers import CHOOSING, FilteredSerializer
 from inferences.search.filters import Filter
 from inferences.store import soft_deletion
+from inferences.store.removal import Chosen
 from inferences.store.scoped_views import StoreView
-from inferences.store.soft_deletion import Chosen, Done
+from inferences.store.soft_deletion import Done
 from inferences.tasks import ring_for_removals
 from istore.api.fields import (
     FlagField,
@@ -118,7 +119,7 @@ class DeletedView(StoreView):
 class FilterDeletedView(DeletedView):
     """The soft-deleted inferences that match."""
 
-    http_method_names: ClassVar = ["post", "options"]
+    http_method_names = ["post", "options"]
 
     @extend_schema(
         operation_id="filter_deleted_inferences",

@@ -76,7 +76,7 @@ class NewModelSerializer(ServerSettingsSerializer):
     )
 
 
-class ModelSerializer(serializers.ModelSerializer):
+class ModelSerializer(serializers.ModelSerializer[RegisteredModel]):
     project_id = serializers.CharField(source="project.project_id")
     created_at = MomentField()
     updated_at = MomentField()
@@ -131,7 +131,7 @@ class MaskSerializer(serializers.Serializer[Any]):
 class DetectionSerializer(serializers.Serializer[Any]):
     """Something the model named, with the geometry that its answer gave it, if any."""
 
-    label = serializers.CharField()
+    label: Any = serializers.CharField()
     score = serializers.FloatField(allow_null=True)
     xmin = serializers.FloatField(required=False)
     ymin = serializers.FloatField(required=False)
@@ -158,14 +158,14 @@ class DetectionSerializer(serializers.Serializer[Any]):
 class ProbabilitySerializer(serializers.Serializer[Any]):
     """A class of a classifier with its probability."""
 
-    label = serializers.CharField()
+    label: Any = serializers.CharField()
     score = serializers.FloatField(allow_null=True)
 
 
 class EntitySerializer(serializers.Serializer[Any]):
     """A span of the input text; ``end`` is not in it."""
 
-    label = serializers.CharField()
+    label: Any = serializers.CharField()
     start = serializers.IntegerField()
     end = serializers.IntegerField()
     score = serializers.FloatField(allow_null=True)
@@ -186,7 +186,7 @@ class InferenceSerializer(serializers.Serializer[Any]):
     created_at = MomentField()
     updated_at = MomentField()
     inference_action = LabelField(InferenceAction)
-    data = serializers.CharField(allow_null=True)
+    data: Any = serializers.CharField(allow_null=True)
     embedding_distance = serializers.FloatField(allow_null=True)
     metadata = MetadataSerializer(many=True)
     data_hash = HashField()
@@ -254,7 +254,7 @@ class InferenceSerializer(serializers.Serializer[Any]):
             "metadata": [{"key": k, "type": t, "value": v} for k, (t, v) in given],
             "data_hash": bytes(inference.data_hash).hex(),
             "data_size": inference.data_size,
-            "data_source": inference.source.name if inference.source_id else None,
+            "data_source": inference.source.name if inference.source else None,
             "data_coordinates": _coordinates(inference),
             "data_storage_key": key,
             "data_content_type": payload.data_content_type or None,

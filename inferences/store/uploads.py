@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Iterator
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import timedelta
@@ -108,7 +108,9 @@ def _open_grant(row: UploadGrant | None) -> UploadGrant:
     return row
 
 
-def receive(row: UploadGrant, stream: IO[bytes], stated_size: int | None) -> int:
+def receive(
+    row: UploadGrant, read: Callable[[int], bytes], stated_size: int | None
+) -> int:
     """Stage the body of a request, whole or not at all; return its size in bytes.
 
     Raises 413 when it is larger than granted, and 400 when it ends before its stated size.
@@ -123,7 +125,7 @@ def receive(row: UploadGrant, stream: IO[bytes], stated_size: int | None) -> int
         with open(
             os.open(partial, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600), "wb"
         ) as file:
-            for chunk in _chunks(stream):
+            for chunk in iter(lambda: read(CHUNK), b""):
                 size += len(chunk)
                 if size > row.maximum_size:
                     raise _too_large(row)
@@ -140,11 +142,6 @@ def receive(row: UploadGrant, stream: IO[bytes], stated_size: int | None) -> int
             partial.unlink()
         raise
     return size
-
-
-def _chunks(stream: IO[bytes]) -> Iterator[bytes]:
-    while chunk := stream.read(CHUNK):
-        yield chunk
 
 
 def _too_large(row: UploadGrant) -> Problem:

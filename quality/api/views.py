@@ -34,8 +34,7 @@ class QualityQuerySerializer(ValueSerializer, FilteredSerializer):
     interval = serializers.ChoiceField(INTERVALS, **optional)
     form = serializers.ChoiceField(list(FORMS), **optional)
     threshold = NumberField(min_value=0, max_value=1, **optional)
-    # A parameter of that name; the metaclass takes it away from the attribute of DRF.
-    label = TextField(max_length=255, **optional)  # type: ignore[assignment]
+    label: Any = TextField(max_length=255, **optional)
     limit = WholeField(min_value=1, max_value=settings.ISTORE_QUALITY_ROWS, **optional)
 
 
