@@ -96,6 +96,13 @@ READERS: dict[str, Callable[[str], Any]] = {
 }
 
 
+def metadata_type(name: str) -> MetadataType:
+    """Return the type of this name. Raises ``ValueError`` if there is none."""
+    if name not in READERS:
+        raise ValueError(f"A type is one of {', '.join(READERS)}.")
+    return MetadataType(name)
+
+
 @dataclass(frozen=True, slots=True)
 class MetadataValue:
     """One value of one key, as it was given. Raises ``ValueError`` when it cannot be read."""

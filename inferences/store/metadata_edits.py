@@ -21,12 +21,11 @@ from inferences.models import (
     InferenceQuerySet,
     MetadataChange,
     MetadataKeyCount,
-    MetadataType,
     OverflowNumber,
     OverflowText,
     RegisteredModel,
 )
-from inferences.models.metadata_values import RESERVED, MetadataValue
+from inferences.models.metadata_values import RESERVED, MetadataValue, metadata_type
 from inferences.store import metadata_slots
 from inferences.store.reading import find_inference
 from istore.api.problems import Conflict, Problem
@@ -152,7 +151,7 @@ def _put_back(
 ) -> int:
     """Give these rows their former values, if they still have the given one; return how many."""
     formers = {
-        (type_, text): MetadataValue(value.key, MetadataType(type_), text)
+        (type_, text): MetadataValue(value.key, metadata_type(type_), text)
         for type_, text in filter(None, had.values())
     }
     places = {
