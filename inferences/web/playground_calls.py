@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 PATIENCE_SECONDS = 30
 ANSWER_MAX_BYTES = 4 * 1024**2
-ACTIONS = {
+ACTIONS: dict[str, str] = {
     TaskType.OBJECT_DETECTION: "detect",
     TaskType.ORIENTED_OBJECT_DETECTION: "detect",
     TaskType.IMAGE_SEGMENTATION: "detect",
@@ -93,9 +93,8 @@ def try_model(user: User, model: RegisteredModel, body: bytes) -> Tried:
 
 def _ask(model: RegisteredModel, secret: str, body: bytes, seconds: float) -> Tried:
     parts = urlsplit(settings.ISTORE_PROXY_INTERNAL_URL)
-    kind = http.client.HTTPConnection
-    if parts.scheme == "https":
-        kind = http.client.HTTPSConnection
+    is_https = parts.scheme == "https"
+    kind = http.client.HTTPSConnection if is_https else http.client.HTTPConnection
     path = f"{parts.path.rstrip('/')}/v2/models/{quote(model.model_id, safe='')}/infer"
     headers = {
         "Authorization": f"Bearer {secret}",

@@ -222,10 +222,10 @@ def answer_of_text(
     shapes = [one.shape for one in rows]
     drawn = outlines(shapes, picture) if picture else [None] * len(rows)
     best = max((one.score or 0 for one in rows), default=0)
-    most = best if said.kind is Kind.RANKING and best > 1 else 1.0
+    full = best if said.kind is Kind.RANKING and best > 1 else 1.0
     colour = colours_of(model)
     found = [
-        Found(row, one.label, one.score, colour(one.label), outline, is_match, most)
+        Found(row, one.label, one.score, colour(one.label), outline, is_match, full)
         for row, ((one, is_match), outline) in enumerate(
             zip(ordered, drawn, strict=True)
         )

@@ -207,7 +207,7 @@ def _truths(model: RegisteredModel, question: Question, drawn: Sample) -> list[C
 
 def warning_choices(question: Question) -> list[Choice]:
     """Return the choices with and without warnings, without counts."""
-    chosen = WITH_WARNINGS.get(question.query.get("warnings"))
+    chosen = WITH_WARNINGS.get(question.query.get("warnings", ""))
     return [
         Choice(title, None, WITH_WARNINGS[name] == chosen, value=name)
         for name, title in WARNINGS.items()

@@ -35,11 +35,16 @@ class Look:
 
     @property
     def is_tiny(self) -> bool:
-        return bool(self.picture) and max(self.picture.upright) <= 96
+        return self.picture is not None and max(self.picture.upright) <= 96
+
+    @property
+    def _upright(self) -> tuple[int, int]:
+        assert self.picture is not None  # pages ask for the sizes of pictures only
+        return self.picture.upright
 
     def fitted(self, width: int, height: int) -> tuple[int, int]:
         """Return the size in pixels at which the picture fits this box, proportions kept."""
-        w, h = self.picture.upright
+        w, h = self._upright
         scale = min(width / w, height / h)
         return max(round(w * scale), 1), max(round(h * scale), 1)
 
@@ -53,7 +58,7 @@ class Look:
 
     @property
     def in_page(self) -> tuple[int, int]:
-        w, h = self.picture.upright
+        w, h = self._upright
         if self.is_tiny:
             return self.fitted(480, 480)
         # Small pictures are enlarged, up to a limit.

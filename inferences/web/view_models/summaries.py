@@ -119,9 +119,10 @@ def _aggregate(
     try:
         with statement_timeout(EACH_SECONDS), connection.cursor() as cursor:
             cursor.execute(sql.replace("{rows}", rows), values)
-            return cursor.fetchall()
+            counted: list[tuple[Any, ...]] = cursor.fetchall()
     except OperationalError:
         return None
+    return counted
 
 
 def _draw(model: RegisteredModel, filters: Filter) -> Any:

@@ -124,7 +124,7 @@ def said_of(truth: dict[str, Any]) -> str:
     if "value" in truth:
         return f"{truth['value']:g}"
     if "text" in truth:
-        return truth["text"]
+        return str(truth["text"])
     for name, one in (
         ("boxes", "box"),
         ("polygons", "polygon"),
@@ -146,8 +146,8 @@ def _shapes(truth: dict[str, Any], is_shares: bool) -> list[tuple[str, Shape]]:
             sides = (box[name] for name in ("cx", "cy", "w", "h", "r"))
             shapes.append((box["label"], OrientedBox(*sides)))
         else:
-            sides = (box[name] for name in ("xmin", "ymin", "xmax", "ymax"))
-            shapes.append((box["label"], Box(*sides, is_shares)))
+            corners = (box["xmin"], box["ymin"], box["xmax"], box["ymax"])
+            shapes.append((box["label"], Box(*corners, is_shares)))
     for polygon in truth.get("polygons", []):
         contours = tuple(
             tuple((x, y) for x, y in contour) for contour in polygon["contours"]
