@@ -75,7 +75,8 @@ def _by_detections(asked: Conditions, wanted: DetectionFilter) -> int:
     )
     with connection.cursor() as cursor:
         cursor.execute(sql, [*tests.values, *window.values, *deleted.values])
-        return cursor.fetchone()[0]
+        number: int = cursor.fetchone()[0]
+    return number
 
 
 def _for_soft_deleted(asked: Conditions) -> Sql:

@@ -30,7 +30,7 @@ def embed(model: RegisteredModel, text: str) -> Sequence[float] | None:
     """
     if not model.text_embedding_service or not _embedders:
         return None
-    vector = recall(_key(model, text))
+    vector: Sequence[float] | None = recall(_key(model, text))
     if vector is None:
         vector = _embedders[0](model, text)
         remember(_key(model, text), vector, SECONDS)

@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
+from typing import Any
 
 from django.db import connection, transaction
 
@@ -216,13 +217,14 @@ def _alone(model_key: int) -> bool:
     """Take the builder's advisory lock of this model until commit; return whether it was free."""
     lock = "SELECT pg_try_advisory_xact_lock(hashtext('inferences.search.zone_maps'), %(model)s)"
     ((alone,),) = _rows(lock, {"model": model_key})
-    return alone
+    return bool(alone)
 
 
-def _rows(sql: str, values: dict[str, int] | None = None) -> list[tuple]:
+def _rows(sql: str, values: dict[str, int] | None = None) -> list[tuple[Any, ...]]:
     with connection.cursor() as cursor:
         cursor.execute(sql, values)
-        return cursor.fetchall()
+        rows: list[tuple[Any, ...]] = cursor.fetchall()
+    return rows
 
 
 def _run(sql: str, values: dict[str, int]) -> None:
