@@ -115,9 +115,10 @@ class Inference(models.Model):
     probabilities = ArrayField(RealField(), null=True)
     updated_at = models.DateTimeField(null=True, help_text="Null: as created.")
 
-    #: The cold row and the fields of the answer, where the store has read them.
+    #: The cold row, the fields of the answer and the distance, where the store has read them.
     payload: InferencePayload
     answer_fields: dict[str, Any]
+    embedding_distance: float | None
 
     objects = InferenceQuerySet.as_manager()
 

@@ -8,7 +8,7 @@ same 404, so a caller cannot learn that something exists in another project.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from django.db.models import Q
 from rest_framework.authentication import BaseAuthentication, get_authorization_header
@@ -63,6 +63,11 @@ def caller_of(request: Request | HttpRequest) -> Caller:
     """Return the caller of a request: the token of an API call, or the person of a session."""
     token = getattr(request, "auth", None)
     return Caller(request.user, token if isinstance(token, Token) else None)
+
+
+def person_of(request: HttpRequest) -> User:
+    """Return the person of a page that nobody sees without a log-in."""
+    return cast("User", request.user)
 
 
 class Bearer:

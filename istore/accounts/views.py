@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from contextlib import suppress
 from datetime import datetime, timedelta
-from typing import cast
 
 from django import forms
 from django.contrib import messages
@@ -24,7 +23,7 @@ from django.views.decorators.cache import never_cache
 from django.views.decorators.debug import sensitive_post_parameters
 from django.views.decorators.http import require_http_methods, require_POST
 
-from istore.accounts.access import caller_of
+from istore.accounts.access import caller_of, person_of
 from istore.accounts.login_throttle import PasswordForm
 from istore.accounts.token_makers import (
     Maker,
@@ -142,9 +141,12 @@ def tokens(request: HttpRequest, project_id: str) -> HttpResponse:
         fields = form.cleaned_data
         days = int(fields["life"] or 0)
         expires_at = now() + timedelta(days=days) if days else None
-        maker = cast(User, request.user)  # of a page behind ``login_required``
         created, secret = create_token(
-            fields["name"], project, Role(fields["role"]), maker, expires_at
+            fields["name"],
+            project,
+            Role(fields["role"]),
+            person_of(request),
+            expires_at,
         )
         form = TokenForm()
     at = now()
