@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from http import HTTPStatus
 from time import monotonic
+from typing import Any
 from urllib.parse import quote
 from uuid import uuid4
 
@@ -94,7 +95,7 @@ async def show(options: argparse.Namespace) -> str:
 
 
 async def register(
-    session: aiohttp.ClientSession, options: argparse.Namespace, model: dict
+    session: aiohttp.ClientSession, options: argparse.Namespace, model: dict[str, Any]
 ) -> bool:
     """Registers a model; whether it was known already, with other values.
 

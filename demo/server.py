@@ -152,8 +152,9 @@ def main() -> None:
     logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s %(message)s")
     host = os.environ.get("DEMO_HOST", "127.0.0.1")
     port = int(os.environ.get("DEMO_PORT", "9000"))
-    app = make_app(models.load())
-    logger.info("Serving %s on http://%s:%d/v2", ", ".join(app[MODELS]), host, port)
+    loaded = models.load()
+    app, names = make_app(loaded), list(loaded)
+    logger.info("Serving %s on http://%s:%d/v2", ", ".join(names), host, port)
     web.run_app(app, host=host, port=port, print=None, access_log=None)
 
 

@@ -210,7 +210,8 @@ def _flat(data: Any) -> Iterator[Any]:
 
 def _plain(tensor: Tensor, parameters: dict[str, Any]) -> list[Any]:
     if tensor.datatype != "BYTES":
-        return np.asarray(tensor.values).tolist()
+        values: list[Any] = np.asarray(tensor.values).tolist()
+        return values
     if not any(isinstance(item, bytes) for item in tensor.values):
         return list(tensor.values)
     parameters["content_type"] = "base64"

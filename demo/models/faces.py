@@ -17,6 +17,7 @@ from demo.v2 import Tensor
 LONGEST_SIDE = 512
 SMALLEST_SHARE = 10  # of the longer side; half the size takes four times as long
 WINDOW = 24  # of the cascade, in pixels
+Window = tuple[int, int, int, int]  # ymin, xmin, ymax, xmax
 SAME_FACE = 0.5  # intersection over union
 MINIMUM_SUPPORT = 4
 SUPPORT_SCALE = 10.0
@@ -119,9 +120,9 @@ class FaceDetector:
         )
 
 
-def grouped(windows: list[tuple[int, int, int, int]]) -> list[list[tuple]]:
+def grouped(windows: list[Window]) -> list[list[Window]]:
     """Windows together with those they overlap; each goes to the first that fits."""
-    groups: list[list[tuple]] = []
+    groups: list[list[Window]] = []
     for window in windows:
         for group in groups:
             if overlap(np.mean(group, axis=0), window) > SAME_FACE:
@@ -138,4 +139,4 @@ def overlap(one: Any, other: Any) -> float:
     width = min(one[3], other[3]) - max(one[1], other[1])
     shared = max(height, 0) * max(width, 0)
     areas = [(box[2] - box[0]) * (box[3] - box[1]) for box in (one, other)]
-    return shared / (sum(areas) - shared)
+    return float(shared / (sum(areas) - shared))
