@@ -163,8 +163,8 @@ def leave(dataset: Dataset, entries: list[DatasetEntry]) -> None:
     Entries that are new in the working version are in no other, so their rows are deleted.
     Older entries get ``gone_version``.
     """
-    fresh = [each.pk for each in entries if each.first_version == dataset.working]
-    old = [each.pk for each in entries if each.first_version < dataset.working]
+    fresh = [entry.pk for entry in entries if entry.first_version == dataset.working]
+    old = [entry.pk for entry in entries if entry.first_version < dataset.working]
     DatasetEntry.objects.filter(pk__in=fresh).delete()
     DatasetEntry.objects.filter(pk__in=old).update(gone_version=dataset.working)
 

@@ -35,7 +35,7 @@ def of_version(dataset: Dataset, version: int) -> dict[str, Any]:
         **totals,
         "labels": labels(entries),
         "splits": splits(dataset, version),
-        "models": {each["model_id"]: each["n"] for each in models},
+        "models": {model["model_id"]: model["n"] for model in models},
     }
 
 

@@ -77,7 +77,7 @@ def read_request(body: bytes, header_length: str | None) -> Request:
     if not isinstance(inputs, list) or not inputs:
         raise V2Error("'inputs' must be a list with at least one tensor.")
     outputs = _objects(document.get("outputs") or [], "outputs")
-    own = {str(each.get("name")): _parameters(each) for each in outputs}
+    own = {str(tensor.get("name")): _parameters(tensor) for tensor in outputs}
     binary = {
         name: bool(each["binary_data"])
         for name, each in own.items()
@@ -229,7 +229,7 @@ def _encoded(tensor: Tensor) -> list[bytes]:
 
 
 def _objects(entries: Any, member: str) -> list[dict[str, Any]]:
-    if isinstance(entries, list) and all(isinstance(each, dict) for each in entries):
+    if isinstance(entries, list) and all(isinstance(entry, dict) for entry in entries):
         return entries
     raise V2Error(f"'{member}' must be a list of objects.")
 

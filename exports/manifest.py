@@ -36,8 +36,8 @@ def add(
         file.write(orjson.dumps(head, option=orjson.OPT_INDENT_2)[:-2])
         _list(file, "skipped", receipt.skips())
         entries = (
-            {"path": each.path, "size": each.size, "sha256": each.sha256}
-            for each in archive.entries()
+            {"path": entry.path, "size": entry.size, "sha256": entry.sha256}
+            for entry in archive.entries()
         )
         _list(file, "files", map(orjson.dumps, entries))
         file.write(b"\n}\n")

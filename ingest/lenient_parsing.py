@@ -102,7 +102,7 @@ class LenientReader:
             else:
                 response = open_inference.read_response(body, header_length)
                 outputs = [
-                    open_inference.tensor_value(each) for each in response.outputs
+                    open_inference.tensor_value(tensor) for tensor in response.outputs
                 ]
                 text = orjson.dumps(_as_json(response, outputs))
         except (ValueError, TypeError) as error:

@@ -163,9 +163,9 @@ class EventStream:
         consumers = self._redis.xinfo_consumers(STREAM, GROUP)
         least = longer_than.total_seconds() * 1000
         return [
-            each["name"].decode()
-            for each in consumers
-            if not each["pending"] and each["idle"] > least
+            consumer["name"].decode()
+            for consumer in consumers
+            if not consumer["pending"] and consumer["idle"] > least
         ]
 
     def remove_consumer(self, name: str) -> bool:
@@ -207,7 +207,7 @@ class EventStream:
         for entry_id in ids:
             pipeline.xpending_range(STREAM, GROUP, entry_id, entry_id, 1)
         answers = pipeline.execute()
-        return [each[0]["times_delivered"] if each else 1 for each in answers]
+        return [answer[0]["times_delivered"] if answer else 1 for answer in answers]
 
     def _in_group(self, ask: Callable[[], Result]) -> Result:
         try:

@@ -216,7 +216,7 @@ def _may_be_several(document: dict[str, Any], task_type: str) -> bool:
     inputs = document.get("inputs")
     if not isinstance(inputs, list) or not all(isinstance(e, dict) for e in inputs):
         return False
-    if inputs and all(each.get("datatype") == "BYTES" for each in inputs):
+    if inputs and all(tensor.get("datatype") == "BYTES" for tensor in inputs):
         if len(inputs) != 1:
             return True
         # One input with several elements is several parts only in the shapes [N] and [N, 1].
@@ -224,9 +224,9 @@ def _may_be_several(document: dict[str, Any], task_type: str) -> bool:
         if isinstance(shape, list) and shape not in ([1], [1, 1]):
             return True
     forms = [
-        Form(str(each.get("datatype")), tuple(shape))
-        for each in inputs
-        if isinstance(shape := each.get("shape"), list)
+        Form(str(tensor.get("datatype")), tuple(shape))
+        for tensor in inputs
+        if isinstance(shape := tensor.get("shape"), list)
         and all(type(size) is int for size in shape)
     ]
     parameters = document.get("parameters")

@@ -363,7 +363,7 @@ def seconds_until(*moments: datetime | None) -> float:
 
     They count by the database's clock.
     """
-    given = [each for each in moments if each is not None]
+    given = [moment for moment in moments if moment is not None]
     return (min(given) - now()).total_seconds() if given else float("inf")
 
 

@@ -111,12 +111,12 @@ class FaceDetector:
         )
         return sorted(
             (
-                each["r"],
-                each["c"],
-                each["r"] + each["height"],
-                each["c"] + each["width"],
+                window["r"],
+                window["c"],
+                window["r"] + window["height"],
+                window["c"] + window["width"],
             )
-            for each in windows
+            for window in windows
         )
 
 

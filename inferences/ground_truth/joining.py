@@ -129,22 +129,22 @@ def _stage(actuals: Iterable[Actual | Refusal], told: Joined) -> list[str]:
     keys: set[str] = set()
     # One transaction: a file that proves malformed at its end leaves nothing staged.
     with transaction.atomic(), connection.cursor() as cursor, cursor.copy(COPY) as copy:
-        for each in actuals:
+        for actual in actuals:
             told.actuals += 1
-            if isinstance(each, Refusal):
-                told.refuse(each)
+            if isinstance(actual, Refusal):
+                told.refuse(actual)
                 continue
-            reference = each.reference
+            reference = actual.reference
             if reference.by == METADATA and reference.key not in keys:
                 if len(keys) == KEYS_MAX:
                     why = f"More than {KEYS_MAX} metadata keys are joined by."
-                    told.refuse(Refusal(each.place, why))
+                    told.refuse(Refusal(actual.place, why))
                     continue
                 keys.add(reference.key)
             row = (
                 *(told.actuals, reference.by, reference.key, reference.text),
                 *(reference.whole, reference.real, str(reference), reference.tokens),
-                orjson.dumps(each.truth).decode(),
+                orjson.dumps(actual.truth).decode(),
             )
             copy.write_row(row)
     with connection.cursor() as cursor:
@@ -218,15 +218,17 @@ def rows_meant(
     model: RegisteredModel, references: Sequence[Reference]
 ) -> dict[int, int]:
     """By the place of a reference the last row that it means, of those that mean any."""
-    keys = sorted({each.key for each in references if each.by == METADATA})
+    keys = sorted(
+        {reference.key for reference in references if reference.by == METADATA}
+    )
     ways, values = _ways(model, keys[:KEYS_MAX])
     values |= {
         "numbers": list(range(len(references))),
-        "bys": [each.by for each in references],
-        "keys": [each.key for each in references],
-        "texts": [each.text for each in references],
-        "wholes": [each.whole for each in references],
-        "reals": [each.real for each in references],
+        "bys": [reference.by for reference in references],
+        "keys": [reference.key for reference in references],
+        "texts": [reference.text for reference in references],
+        "wholes": [reference.whole for reference in references],
+        "reals": [reference.real for reference in references],
     }
     with connection.cursor() as cursor:
         cursor.execute(MEANT.format(ways=ways), values)

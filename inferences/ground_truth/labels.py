@@ -115,7 +115,7 @@ class Labels:
 
     def _known(self, ways: Sequence[str], number: int | None = None) -> str | None:
         """Return the model's label for one of these spellings or the class number, or None."""
-        composed = [unicodedata.normalize("NFC", each) for each in ways]
+        composed = [unicodedata.normalize("NFC", way) for way in ways]
         if self.classes:
             for each in composed:
                 if each in self.names:

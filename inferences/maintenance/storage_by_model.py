@@ -96,7 +96,7 @@ def by_model(caller: Caller | None = None) -> dict[str, Any]:
     if caller is not None and not sees_every_model(caller):
         seen = RegisteredModel.objects.visible_to(caller)
         own = set(seen.values_list("pk", flat=True))
-        models = [each for each in models if each[0] in own]
+        models = [model for model in models if model[0] in own]
     largest = max((size for *_, size in models), default=0) or 1
     bars = [
         Bar(project_id, model_id, records, size, 100 * size / largest)

@@ -132,7 +132,9 @@ def similar(request: HttpRequest, model_id: str, inference_id: str) -> HttpRespo
     try:
         with statement_timeout():
             page = query.page(model).inferences
-        others = [each for each in page if each.inference_id != inference_id]
+        others = [
+            inference for inference in page if inference.inference_id != inference_id
+        ]
         context["cards"] = cards(model, others[:SIMILAR_SHOWN], [])
     except (BadQuestion, OperationalError) as error:
         slow = isinstance(error, OperationalError)

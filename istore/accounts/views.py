@@ -274,7 +274,7 @@ def change_member(
     if found is None or wanted not in ("", *Role.values):
         raise Http404
     others = [each for each in held.values() if each.pk != found.pk]
-    is_last = not any(each.role == Role.ADMINISTRATOR for each in others)
+    is_last = not any(other.role == Role.ADMINISTRATOR for other in others)
     caller = caller_of(request)
     if found.role == Role.ADMINISTRATOR and wanted != Role.ADMINISTRATOR and is_last:
         messages.error(request, f"{project} needs an administrator.")

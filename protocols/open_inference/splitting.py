@@ -92,12 +92,12 @@ def as_one(request: InferRequest, task_type: str | None = None) -> Part:
     """
     request, decoded_names = without_base64(request, task_type)
     inputs = tuple(
-        replace(each, data=[decode(e, _of(request, each)) for e in each.data])
-        if each.datatype == "BYTES"
-        else each
-        for each in request.inputs
+        replace(tensor, data=[decode(e, _of(request, tensor)) for e in tensor.data])
+        if tensor.datatype == "BYTES"
+        else tensor
+        for tensor in request.inputs
     )
-    values = [_describe(each) for each in inputs]
+    values = [_describe(tensor) for tensor in inputs]
     data = orjson.dumps(values if len(values) > 1 else values[0], option=NUMPY)
     one = _Asked(inputs[0], data, JSON, _parameters(request, request.inputs[0]), inputs)
     return _part(0, 1, one, decoded_names)
@@ -113,7 +113,7 @@ def _rows(request: InferRequest, task_type: str | None) -> list[_Asked]:
     The single row of a data frame is written as rows of several are.
     """
     count = count_rows_of(request, task_type)
-    shapes = {each.shape[:1] for each in request.inputs}
+    shapes = {tensor.shape[:1] for tensor in request.inputs}
     if count == 1 and not (is_frame(request.parameters) and shapes == {(1,)}):
         return []
     rows = []
@@ -153,7 +153,7 @@ def _part(number: int, count: int, one: _Asked, decoded_names: Collection[str]) 
         one.content_type,
         one.parameters,
         one.tensors,
-        any(each.name in decoded_names for each in tensors),
+        any(tensor.name in decoded_names for tensor in tensors),
     )
 
 
@@ -209,7 +209,7 @@ def _in_json(request: InferRequest) -> _Asked:
 
 def _parameters(request: InferRequest, first: Tensor) -> dict[str, Any]:
     """Return the merged parameters of all inputs; those of the input of the data come first."""
-    others = [each.parameters for each in request.inputs if each is not first]
+    others = [tensor.parameters for tensor in request.inputs if tensor is not first]
     return merge(first.parameters, *others, request.parameters)
 
 

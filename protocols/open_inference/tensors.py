@@ -190,11 +190,11 @@ def _leaves(data: list[Any]) -> Iterator[Any]:
     """Yield the values in lists of different depths, in one pass."""
     levels = [iter(data)]
     while levels:
-        for each in levels[-1]:
-            if type(each) is list:
-                levels.append(iter(each))
+        for item in levels[-1]:
+            if type(item) is list:
+                levels.append(iter(item))
                 break
-            yield each
+            yield item
         else:
             levels.pop()
 

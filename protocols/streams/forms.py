@@ -229,7 +229,7 @@ class Messages(Form):
 
     def answer(self) -> Value:
         blocks = [self._blocks[index] for index in sorted(self._blocks)]
-        return {**self._message, "content": [_call(finish(each)) for each in blocks]}
+        return {**self._message, "content": [_call(finish(block)) for block in blocks]}
 
     def _block(self, index: Any) -> Value:
         if type(index) is not int:

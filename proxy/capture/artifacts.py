@@ -321,7 +321,7 @@ def _marker(
             **({"reading": answer.reading} if answer.reading is not None else {}),
         },
         # As in creates of the API, only the record's own columns hold COLUMNS.
-        "metadata": [each for each in items if each["key"] not in COLUMNS],
+        "metadata": [item for item in items if item["key"] not in COLUMNS],
         "latitude": latitude,
         "longitude": longitude,
         "data_source": data_source,
@@ -340,8 +340,12 @@ def _rarely(facts: Facts, part: Part) -> dict[str, Any]:
         said["base64"] = "taken off, as parameters.action asks for"
     if part.tensors:
         said["tensors"] = [
-            {"name": each.name, "datatype": each.datatype, "shape": list(each.shape)}
-            for each in part.tensors[:TENSORS_DESCRIBED]
+            {
+                "name": tensor.name,
+                "datatype": tensor.datatype,
+                "shape": list(tensor.shape),
+            }
+            for tensor in part.tensors[:TENSORS_DESCRIBED]
         ]
     return said
 

@@ -92,7 +92,7 @@ class SessionExchange(Exchange):
     ) -> SpoolEntry:
         """Return the spool entry, with the facts as metadata items."""
         entry = Exchange.entry(self, answered, ids)
-        entry.facts.metadata = [noted_item(*each) for each in self.facts.items()]
+        entry.facts.metadata = [noted_item(*fact) for fact in self.facts.items()]
         return entry
 
 
@@ -136,7 +136,7 @@ class SessionCalls:
         if found is None:
             raise nothing_here()
         session_id, endpoint = (
-            unquote_to_bytes(each).decode(errors="replace") for each in found.groups()
+            unquote_to_bytes(group).decode(errors="replace") for group in found.groups()
         )
         target = await self.targets.find(headers, (session_id,))
         if target.endpoint != endpoint:
@@ -374,5 +374,5 @@ def _describe(target: SessionTarget) -> str:
 
 def _uncompress(lines: list[bytes]) -> list[bytes]:
     """Return the header lines with a request for an answer without compression."""
-    kept = [each for each in lines if not each.startswith(b"accept-encoding:")]
+    kept = [line for line in lines if not line.startswith(b"accept-encoding:")]
     return [*kept, b"accept-encoding: identity\r\n"]

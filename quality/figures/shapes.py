@@ -94,7 +94,7 @@ class Boxes:
         if not self.images:
             return Figures(0, {})
         evaluated = self._evaluated()
-        stats = [finite_or_none(each) for each in evaluated.stats]
+        stats = [finite_or_none(stat) for stat in evaluated.stats]
         overall = {
             "map": _figure_or_none(stats[0]),
             "map_50": _figure_or_none(stats[1]),
@@ -208,16 +208,16 @@ def _at(evaluated: COCOeval, threshold: float, number: int | None) -> dict[str, 
     """Return precision, recall and F1 of answers from the threshold on, at an IoU of 0.5."""
     right = wrong = actual = 0
     smallest = evaluated.params.areaRng[ALL]
-    for each in evaluated.evalImgs:
-        if each is None or each["aRng"] != smallest:
+    for image in evaluated.evalImgs:
+        if image is None or image["aRng"] != smallest:
             continue
-        if number is not None and each["category_id"] != number:
+        if number is not None and image["category_id"] != number:
             continue
-        is_meant = np.asarray(each["dtScores"]) >= threshold
-        is_right = np.asarray(each["dtMatches"][0]) > 0
+        is_meant = np.asarray(image["dtScores"]) >= threshold
+        is_right = np.asarray(image["dtMatches"][0]) > 0
         right += int((is_meant & is_right).sum())
         wrong += int((is_meant & ~is_right).sum())
-        actual += len(each["gtIds"])
+        actual += len(image["gtIds"])
     precision = right / (right + wrong) if right + wrong else None
     recall = right / actual if actual else None
     f1 = 2 * right / (right + wrong + actual) if right + wrong + actual else None

@@ -110,7 +110,7 @@ def _orphans(command: "subprocess.Popen[bytes]") -> list[int]:
             children = [int(each) for each in file.read().split()]
     except OSError:
         return []
-    return [each for each in children if each != command.pid]
+    return [child for child in children if child != command.pid]
 
 
 if __name__ == "__main__":

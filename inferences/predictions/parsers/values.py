@@ -234,7 +234,7 @@ class Deconstructed:
         """Labels with scores, as rows store them; None where the model looked for no labels."""
         if not self.understood or not (self.kind.has_labels or self.detections):
             return None
-        return [(each.label, each.score) for each in self.detections]
+        return [(detection.label, detection.score) for detection in self.detections]
 
     @classmethod
     def of(

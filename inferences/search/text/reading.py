@@ -112,8 +112,8 @@ class _Group:
     def made(self, scanner: Scanner) -> list[Filter]:
         """Return the filters of the group. Raises ``TextQueryError`` if one is not valid."""
         return [
-            each if not isinstance(each, dict) else self._built(scanner, each)
-            for each in self.parts
+            part if not isinstance(part, dict) else self._built(scanner, part)
+            for part in self.parts
         ]
 
     def _built(self, scanner: Scanner, given: dict[str, Any]) -> Filter:
@@ -237,7 +237,7 @@ class _Parser:
     def _named(self, group: _Group, name: str, at: int) -> None:
         read = TERMS.get(name)
         if read is None:
-            known = ", ".join(f"{each}:" for each in TERMS)
+            known = ", ".join(f"{term}:" for term in TERMS)
             message = f"There is no {name}: but {known}, score, prob and meta.<key>."
             raise self.scanner.error(message, at)
         value_at = self.scanner.position
@@ -403,7 +403,7 @@ class _Parser:
     def is_(self, group: _Group) -> Filter:
         found = STATES_OF_RECORDS.get(self.scanner.value()[0])
         if found is None:
-            names = " or ".join(f"is:{each}" for each in STATES_OF_RECORDS)
+            names = " or ".join(f"is:{state}" for state in STATES_OF_RECORDS)
             raise ValueError(f"It is {names}.")
         return found
 

@@ -154,9 +154,9 @@ class Answer:
         """Each label of the matches once, as its best item, with the number of its items."""
         counts: dict[str, int] = {}
         first: dict[str, Found] = {}
-        for each in self.matches:
-            counts[each.label] = counts.get(each.label, 0) + 1
-            first.setdefault(each.label, each)
+        for match in self.matches:
+            counts[match.label] = counts.get(match.label, 0) + 1
+            first.setdefault(match.label, match)
         return [(each, counts[label]) for label, each in first.items()]
 
     @property

@@ -308,7 +308,7 @@ def key_facet(
         choices = _choices(
             counts, picked, VALUES_MAX, written=lambda v: f"{key}:{type_}={v}"
         )
-        more = len(counts.keys() - {each.name for each in choices})
+        more = len(counts.keys() - {choice.name for choice in choices})
         return KeyFacet(key, type_, choices, None, more, is_whole)
     low, high = question.range(key, type_)
     found = None

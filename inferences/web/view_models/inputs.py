@@ -67,7 +67,7 @@ class Look:
 
 def looks(inferences: Sequence[Inference]) -> dict[int, Look]:
     """Return the look of each inference's input, by row id."""
-    payloads = {each.id: each.payload for each in inferences}
+    payloads = {inference.id: inference.payload for inference in inferences}
     there = {row_id: each for row_id, each in payloads.items() if each.input_key}
     found = {
         row_id: _without_input(payloads[row_id]) for row_id in payloads.keys() - there

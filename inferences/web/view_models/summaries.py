@@ -177,7 +177,7 @@ def latencies(
     if milliseconds := [1000 * each for each in took["Model"]]:
         high = _percentile(sorted(milliseconds), 99) * 1.1 or 1.0
         high = limits[1] if limits else high
-        within = [each for each in milliseconds if each <= high]
+        within = [millisecond for millisecond in milliseconds if millisecond <= high]
         shown = histogram(within, 0.0, high, BINS, True)
     return Latencies(steps, shown, len(timed))
 

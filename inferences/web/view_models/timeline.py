@@ -65,7 +65,7 @@ def _widths(seconds: list[float]) -> list[float]:
     """Return the widths in proportion, each at least ``LEAST_SHARE``."""
     total = sum(seconds) or 1.0
     room = 100 - LEAST_SHARE * len(seconds)
-    return [round(LEAST_SHARE + room * each / total, 2) for each in seconds]
+    return [round(LEAST_SHARE + room * second / total, 2) for second in seconds]
 
 
 def _moment(text: Any) -> datetime | None:
