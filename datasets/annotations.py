@@ -20,8 +20,8 @@ PARTS = {
 
 def text_of(entry: DatasetEntry) -> str:
     """Return the annotations as the text of an answer."""
-    said = collection_of(entry.truth) if entry.truth else None
-    return entry.answer if said is None else json.dumps(said)
+    collection = collection_of(entry.truth) if entry.truth else None
+    return entry.answer if collection is None else json.dumps(collection)
 
 
 def collection_of(truth: dict[str, Any]) -> dict[str, Any] | None:

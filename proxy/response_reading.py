@@ -40,9 +40,9 @@ class BrokenOff(Exception):
 
 @dataclass(slots=True)
 class UpstreamResponse:
-    """An upstream's answer with its whole body, unless ``told`` says why no copy is kept.
+    """An upstream's answer with its whole body, unless ``disposition`` says why no copy is kept.
 
-    ``told`` is a value of the ``Inference-Store`` header.
+    ``disposition`` is a value of the ``Inference-Store`` header.
     """
 
     status: int
@@ -50,12 +50,12 @@ class UpstreamResponse:
     content_type: str
     encoding: str
     header_length: int | None
-    told: str = ""
+    disposition: str = ""
     chunks: list[bytes] = field(default_factory=list)
 
     @classmethod
     def beginning(
-        cls, response: ResponseHead, told: str = "", *chunks: bytes
+        cls, response: ResponseHead, disposition: str = "", *chunks: bytes
     ) -> UpstreamResponse:
         """Return an answer with the head of the response, and with the chunks read so far."""
         length = response.header(HEADER_LENGTH)
@@ -65,7 +65,7 @@ class UpstreamResponse:
             content_type=response.header(b"content-type").decode("latin-1"),
             encoding=read_encoding(response.header(CONTENT_ENCODING)),
             header_length=_number(length),
-            told=told,
+            disposition=disposition,
             chunks=list(chunks),
         )
 

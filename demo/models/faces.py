@@ -59,15 +59,15 @@ class FaceDetector:
 
     def infer(self, inputs: list[Tensor]) -> list[Tensor]:
         found = [self.faces(picture) for picture in pictures(inputs)]
-        most = max(map(len, found))
-        boxes = np.zeros((len(found), most, 4), np.float32)
-        scores = np.zeros((len(found), most), np.float32)
+        longest = max(map(len, found))
+        boxes = np.zeros((len(found), longest, 4), np.float32)
+        scores = np.zeros((len(found), longest), np.float32)
         classes: list[Any] = []
         for n, faces in enumerate(found):
             boxes[n, : len(faces)] = np.reshape([face.box for face in faces], (-1, 4))
             scores[n, : len(faces)] = [face.score for face in faces]
-            classes += ["face"] * len(faces) + [""] * (most - len(faces))
-        rows = (most,) if len(found) == 1 else (len(found), most)
+            classes += ["face"] * len(faces) + [""] * (longest - len(faces))
+        rows = (longest,) if len(found) == 1 else (len(found), longest)
         counts = np.array(list(map(len, found)), np.int32)
         return [
             Tensor("detection_boxes", "FP32", (*rows, 4), boxes.reshape(-1)),

@@ -75,31 +75,31 @@ class Coco(Format):
         box = geometry.bounds(shape, picture) if shape else None
         if not shape or not box:
             return None
-        said: dict[str, Any] = {
+        annotation: dict[str, Any] = {
             "category_id": self.categories.number(found.label),
             "bbox": [box.xmin, box.ymin, box.width, box.height],
             "iscrowd": 0,
         }
         if isinstance(shape, Mask):
-            said["segmentation"] = {
+            annotation["segmentation"] = {
                 "size": [shape.height, shape.width],
                 "counts": shape.counts,
             }
-            said["area"] = geometry.mask_area(shape)
+            annotation["area"] = geometry.mask_area(shape)
         else:
             outlines = geometry.contours(shape, picture)
             # pycocotools reads a contour of fewer than three points as a box.
             outlines = [outline for outline in outlines if len(outline) > 2]
             has_holes = any(depth % 2 for depth in geometry.depths(outlines))
-            said["segmentation"] = (
+            annotation["segmentation"] = (
                 geometry.fill(outlines, picture)
                 if has_holes
                 else [[value for point in each for value in point] for each in outlines]
             )
-            said["area"] = geometry.area(outlines)
+            annotation["area"] = geometry.area(outlines)
         if found.score is not None:
-            said["score"] = found.score
-        return said
+            annotation["score"] = found.score
+        return annotation
 
     def finish(self) -> None:
         categories = [

@@ -73,13 +73,13 @@ class LabelStudio(Format):
             task["annotations"] = [{"result": results}]
             return
         scores = [one.score for one in member.detections if one.score is not None]
-        said: dict[str, Any] = {
+        prediction: dict[str, Any] = {
             "model_version": self.model.model_id,
             "result": results,
         }
         if scores:
-            said["score"] = max(scores)
-        task["predictions"] = [said]
+            prediction["score"] = max(scores)
+        task["predictions"] = [prediction]
 
     def finish(self) -> None:
         self.tasks.write(b"\n]\n" if self.count else b"[]\n")

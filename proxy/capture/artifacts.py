@@ -192,10 +192,10 @@ def _v2_parts(entry: SpoolEntry, count: int, warnings: list[str]) -> list[Part]:
 def _answers(entry: SpoolEntry, count: int) -> tuple[list[Answer], list[str]]:
     """Return one answer for each part, and warnings."""
     facts = entry.facts
-    most = settings.ISTORE_PROXY_MAX_RESPONSE_BYTES
+    limit = settings.ISTORE_PROXY_MAX_RESPONSE_BYTES
     warnings: list[str] = []
     try:
-        body = decode(entry.answer, facts.answer_encoding, most)
+        body = decode(entry.answer, facts.answer_encoding, limit)
     except ValueError as error:
         body, warnings = entry.answer, [f"The answer is kept as it came: {error}"]
     whole = Answer(
@@ -235,8 +235,8 @@ def read_stream(
     """
     facts, stream = entry.facts, entry.facts.stream or {}
     end = stream.get("end") or ""
-    most = settings.ISTORE_PROXY_MAX_RESPONSE_BYTES
-    body, problem = decoded_beginning(entry.answer, facts.answer_encoding, most)
+    limit = settings.ISTORE_PROXY_MAX_RESPONSE_BYTES
+    body, problem = decoded_beginning(entry.answer, facts.answer_encoding, limit)
     found = assemble(body, facts.answer_content_type, is_whole=not end)
     if found.has_ended:
         # Clients close the connection once they have read the end mark of a stream, often

@@ -25,14 +25,14 @@ if TYPE_CHECKING:
 class MockFailure(Exception):
     """An error of a mock, with a status and a code of the API.
 
-    ``told`` is the same error in the form of the protocol of the call, if it has one.
+    ``body`` is the same error in the form of the protocol of the call, if it has one.
     """
 
-    def __init__(self, message: str, status: int, code: str, told: Any = None) -> None:
+    def __init__(self, message: str, status: int, code: str, body: Any = None) -> None:
         super().__init__(message)
         self.status = status
         self.code = code
-        self.told = told
+        self.body = body
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,8 +160,8 @@ def _find(name: str) -> type[Simulation]:
 
 
 def _describe(error: Exception) -> str:
-    if callable(told := getattr(error, "errors", None)):  # a pydantic error
-        first = told()[0]
+    if callable(errors := getattr(error, "errors", None)):  # a pydantic error
+        first = errors()[0]
         where = ".".join(str(each) for each in first["loc"])
         return f"{where}: {first['msg']}."
     return str(error)
