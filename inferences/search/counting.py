@@ -75,8 +75,7 @@ def _by_detections(asked: Conditions, wanted: DetectionFilter) -> int:
     )
     with connection.cursor() as cursor:
         cursor.execute(sql, [*tests.values, *window.values, *deleted.values])
-        number: int = cursor.fetchone()[0]
-    return number
+        return cursor.fetchone()[0]
 
 
 def _for_soft_deleted(asked: Conditions) -> Sql:

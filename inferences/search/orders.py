@@ -93,8 +93,8 @@ def by_label(model: RegisteredModel, detections: DetectionFilter | None) -> ByLa
     # A row that matches a filter on detections has a matching detection, so a rank.
     missing = "false" if detections else f"coalesce(cardinality({TABLE}.labels), 0) = 0"
     known = LabelName.objects.filter(registered_model=model)
-    if detections and (numbers := detections.label_numbers(model)) is not None:
-        known = known.filter(id__in=numbers)
+    if detections and detections.labels is not None:
+        known = known.filter(id__in=detections.label_numbers(model))
     return ByLabel(
         Sql(name, tests.values),
         "text",

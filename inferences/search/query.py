@@ -93,7 +93,7 @@ class InferenceQuery:
         passed: int,
     ) -> list[PagePosition]:
         found = matching(model, self.filters)
-        if search is not None and self.sort == "embedding_distance":
+        if self.sort == "embedding_distance":
             return search.places(found, part, passed, self.filters != InferenceFilter())
         order = order_of(self.sort, model, self.filters)
         return planner.places(model, found, order, part)
