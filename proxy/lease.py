@@ -87,13 +87,13 @@ class Lease:
         self.is_refused = False  # the database answers, but accepts no writes, say
         self.heard_at: float | None = None  # None: never
         self._id = uuid.UUID(uuid7())
-        self._told: list[tuple[Forget, Doubt]] = []
+        self._caches: list[tuple[Forget, Doubt]] = []
         self._outcome: asyncio.Future[None] | None = None
         self._follower: asyncio.Task[None] | None = None
 
     def tell(self, forget: Forget, doubt: Doubt) -> None:
         """Register callbacks. They are called before a change is acknowledged as heard."""
-        self._told.append((forget, doubt))
+        self._caches.append((forget, doubt))
 
     def holds(self) -> bool:
         """Return whether cached lookups may be used now."""
@@ -164,7 +164,7 @@ class Lease:
         heard: str
         ((heard, changes),) = await cursor.fetchall()
         self._forget_all(changes)
-        for _, doubt in self._told:
+        for _, doubt in self._caches:
             doubt(self.heard_at)
         return heard
 
@@ -194,7 +194,7 @@ class Lease:
     def _forget_all(self, changes: Collection[str] | None) -> None:
         if changes is not None:
             changes = frozenset(changes) if len(changes) < CHANGES_MOST else None
-        for forget, _ in self._told:
+        for forget, _ in self._caches:
             forget(changes)
 
     def _note_heard(self, began: float) -> None:

@@ -61,8 +61,8 @@ def _wait(reach: Callable[[], None], name: str, pause: Callable[[], None]) -> No
             return reach()
         except (OperationalError, redis.RedisError) as error:
             if time.monotonic() > deadline:
-                said = " ".join(str(error).split())
-                raise Unreachable(f"{name}: {said}") from None
+                reason = " ".join(str(error).split())
+                raise Unreachable(f"{name}: {reason}") from None
         pause()
 
 

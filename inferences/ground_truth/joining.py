@@ -84,17 +84,17 @@ def join(
     actor: object, model: RegisteredModel, actuals: Iterable[Actual | Refusal]
 ) -> Joined:
     """Write ground truth to its inferences and return the counts, with the refused rows."""
-    told = Joined()
+    joined = Joined()
     given_at = clock.now()
     model.refresh_from_db(fields=["keys_version"])
     with _staging():
-        keys = _stage(actuals, told)
+        keys = _stage(actuals, joined)
         _match(model, keys)
-        told.changed = _write_matched(actor, model, given_at)
+        joined.changed = _write_matched(actor, model, given_at)
         failpoint("ground_truth.joined")
-        told.changed += _let_wait(actor, model, given_at, keys)
-        _count(model, told)
-    return told
+        joined.changed += _let_wait(actor, model, given_at, keys)
+        _count(model, joined)
+    return joined
 
 
 STAGING = """
@@ -124,25 +124,25 @@ def _staging() -> Iterator[None]:
                 cursor.execute(ENDED)
 
 
-def _stage(actuals: Iterable[Actual | Refusal], told: Joined) -> list[str]:
+def _stage(actuals: Iterable[Actual | Refusal], joined: Joined) -> list[str]:
     """Copy the rows to the staging table; return the metadata keys that they join by."""
     keys: set[str] = set()
     # One transaction: a file that proves malformed at its end leaves nothing staged.
     with transaction.atomic(), connection.cursor() as cursor, cursor.copy(COPY) as copy:
         for actual in actuals:
-            told.actuals += 1
+            joined.actuals += 1
             if isinstance(actual, Refusal):
-                told.refuse(actual)
+                joined.refuse(actual)
                 continue
             reference = actual.reference
             if reference.by == METADATA and reference.key not in keys:
                 if len(keys) == KEYS_MAX:
                     why = f"More than {KEYS_MAX} metadata keys are joined by."
-                    told.refuse(Refusal(actual.place, why))
+                    joined.refuse(Refusal(actual.place, why))
                     continue
                 keys.add(reference.key)
             row = (
-                *(told.actuals, reference.by, reference.key, reference.text),
+                *(joined.actuals, reference.by, reference.key, reference.text),
                 *(reference.whole, reference.real, str(reference), reference.tokens),
                 orjson.dumps(actual.truth).decode(),
             )
@@ -380,18 +380,18 @@ def _say(actor: object, model: RegisteredModel, **counts: int) -> None:
     )
 
 
-def _count(model: RegisteredModel, told: Joined) -> None:
+def _count(model: RegisteredModel, joined: Joined) -> None:
     """Count pending, joined and removed values for the report."""
     with connection.cursor() as cursor:
         cursor.execute("SELECT count(*) FROM truth_waiting")
-        (told.waiting,) = cursor.fetchone()
+        (joined.waiting,) = cursor.fetchone()
         cursor.execute(
             "SELECT count(*) FROM truth_matched CROSS JOIN LATERAL (SELECT "
             f"FROM {GroundTruth._meta.db_table} "
             "WHERE model_key = %s AND id = row_id OFFSET 0) AS truth",
             [model.pk],
         )
-        (told.joined,) = cursor.fetchone()
+        (joined.joined,) = cursor.fetchone()
         cursor.execute(
             "SELECT count(*) FROM truth_staged AS staged "
             "CROSS JOIN LATERAL (SELECT row_id "
@@ -403,4 +403,4 @@ def _count(model: RegisteredModel, told: Joined) -> None:
             "false AND keys.row_id IS NOT NULL",
             {"model": model.pk},
         )
-        (told.removed,) = cursor.fetchone()
+        (joined.removed,) = cursor.fetchone()

@@ -53,8 +53,8 @@ class Labels:
 
     def __post_init__(self) -> None:
         # Reversed, so that of two classes with the same name the first wins.
-        said = reversed(self.classes)
-        self.names = {unicodedata.normalize("NFC", name): name for name in said}
+        classes = reversed(self.classes)
+        self.names = {unicodedata.normalize("NFC", name): name for name in classes}
 
     @classmethod
     def of(cls, model: RegisteredModel) -> Self:

@@ -113,7 +113,9 @@ class Completions(Form):
         for name, value in given.items():
             if name == "delta":
                 message = choice.setdefault("message", {})
-                is_token = any(said and key != "role" for key, said in value.items())
+                is_token = any(
+                    content and key != "role" for key, content in value.items()
+                )
                 add(message, value)
             elif name == "text":
                 add(choice, {name: value or ""})
@@ -392,7 +394,9 @@ class Ollama(Form):
         is_token = False
         for name, given in value.items():
             if name == "message" and isinstance(given, dict):
-                is_token |= any(said and key != "role" for key, said in given.items())
+                is_token |= any(
+                    content and key != "role" for key, content in given.items()
+                )
                 add(self._answer, {name: given})
             elif name in self.GROWS and isinstance(given, str):
                 is_token |= bool(given)

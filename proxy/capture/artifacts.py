@@ -333,13 +333,13 @@ def _marker(
 
 def _rarely(facts: Facts, part: Part) -> dict[str, Any]:
     """Return the marker's fields that few inputs have: encodings, and several tensors."""
-    said: dict[str, Any] = {}
+    fields: dict[str, Any] = {}
     if facts.request_encoding:
-        said["content_encoding"] = facts.request_encoding
+        fields["content_encoding"] = facts.request_encoding
     if part.is_from_base64:
-        said["base64"] = "taken off, as parameters.action asks for"
+        fields["base64"] = "taken off, as parameters.action asks for"
     if part.tensors:
-        said["tensors"] = [
+        fields["tensors"] = [
             {
                 "name": tensor.name,
                 "datatype": tensor.datatype,
@@ -347,7 +347,7 @@ def _rarely(facts: Facts, part: Part) -> dict[str, Any]:
             }
             for tensor in part.tensors[:TENSORS_DESCRIBED]
         ]
-    return said
+    return fields
 
 
 def _describe(body: bytes, content_type: str) -> dict[str, Any]:

@@ -212,8 +212,8 @@ class Tables:
         places = self.layout.prediction
         answered = predictions.answered_places(places)
         if answered:
-            said = self._predictions(answers)
-            filled |= predictions.columns_of(said, answered)
+            parsed = self._predictions(answers)
+            filled |= predictions.columns_of(parsed, answered)
         if in_arrays := [place for place in places if place not in answered]:
             columns = predictions.class_columns(*self._classes(table))
             filled |= {str(place.name): columns[place.said] for place in in_arrays}
@@ -247,9 +247,9 @@ class Tables:
         filled[str(INFERENCE_ID)] = filled[str(IDENTITY)]
         filled[str(ITEM_NUMBER)] = numbers
         filled[str(IDENTITY)] = _number(filled[str(INFERENCE_ID)], numbers)
-        said = {"label": "label", "score": "score", "item": "json"}
+        attributes = {"label": "label", "score": "score", "item": "json"}
         for place in self.layout.prediction:
-            values = [getattr(item, said[place.said]) for item in flat]
+            values = [getattr(item, attributes[place.said]) for item in flat]
             filled[str(place.name)] = pa.array(values, place.type)
         rows = Rows(self._batch(filled))
         names = table["inference_id"].to_pylist()

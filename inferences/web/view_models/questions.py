@@ -194,12 +194,12 @@ class Question:
 
     def _take_apart(self) -> None:
         """Turn a text query into parameters that the panel can show, as far as possible."""
-        said = parameters(self.filterset.inference_filter)
-        if said.get("q") == self.query.getlist("q"):
+        given = parameters(self.filterset.inference_filter)
+        if given.get("q") == self.query.getlist("q"):
             return
         query = QueryDict(mutable=True)
         for name in FILTERS:
-            if values := said.get(name):
+            if values := given.get(name):
                 query.setlist(name, values)
         for name in (*LAYOUT, *PAGING):
             if values := self.query.getlist(name):
@@ -281,13 +281,13 @@ class Question:
 
     @property
     def view(self) -> str:
-        asked = self.query.get("view")
-        return asked if asked in VIEWS else VIEWS[0]
+        name = self.query.get("view")
+        return name if name in VIEWS else VIEWS[0]
 
     @property
     def density(self) -> str:
-        asked = self.query.get("density", "")
-        return asked if asked in DENSITIES else ""
+        name = self.query.get("density", "")
+        return name if name in DENSITIES else ""
 
     @property
     def sort(self) -> str:
@@ -495,16 +495,16 @@ class Question:
 
     def _chips(self) -> Iterator[Chip]:
         wrong = self.errors
-        for name, said in SINGLE.items():
+        for name, title in SINGLE.items():
             if value := self.query.get(name):
                 shown = value.replace("T", " ") if name in ("since", "until") else value
                 if name in WINDOW and (found := RELATIVE.fullmatch(value)):
                     shown = _length(found["number"], UNITS[found["unit"]])
                     if name == "since":
-                        said = "last"
+                        title = "last"
                     else:
                         shown = f"{shown} ago"
-                yield Chip(said, shown, self.link(**{name: None}), name in wrong)
+                yield Chip(title, shown, self.link(**{name: None}), name in wrong)
         # More are not valid anyway, and the link of each chip holds all the others.
         for label in self.query.getlist("label")[:VALUES_MAX]:
             yield Chip("label", label, self._without("label", label))
@@ -513,9 +513,9 @@ class Question:
             value = f"{row.operator} {row.value}"
             without = self._without("metadata", given)
             yield Chip(row.key or "metadata", value, without, bool(row.error))
-        for name, said in (("similar", "similar to"), ("like", "like")):
+        for name, title in (("similar", "similar to"), ("like", "like")):
             if value := self.query.get(name):
-                yield Chip(said, value, self.link(**{name: None, "metric": None}))
+                yield Chip(title, value, self.link(**{name: None, "metric": None}))
 
     def _without(self, name: str, value: str) -> str:
         rest = [each for each in self.query.getlist(name) if each != value]
@@ -576,8 +576,8 @@ def _canonical(given: QueryDict) -> QueryDict:
             values = [*values, *map(str, parts)]
         if values:
             # A time that was typed has precedence over a preset that was chosen.
-            said = values[-1:] if name in SINGLE else list(dict.fromkeys(values))
-            query.setlist(name, said)
+            kept = values[-1:] if name in SINGLE else list(dict.fromkeys(values))
+            query.setlist(name, kept)
     return query
 
 
