@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 from django.conf import settings
 from django.db import connection
 
 from exports.export_report import Receipt
 from exports.members import Batch
-from exports.models import ArchiveTask, ExportTask
+from exports.models import ExportTask
 from exports.selections import Selection, snapshot
 from inferences.models import RegisteredModel
 from istore.db.clock import now
@@ -34,22 +34,25 @@ WHERE task_id = %s
 """
 
 
-class MemberSet(Protocol):
+TaskT = TypeVar("TaskT", contravariant=True)
+
+
+class MemberSet(Protocol[TaskT]):
     """The members of one kind of task. Its methods take the task that is carried out."""
 
-    def fix(self, task: ArchiveTask) -> None:
+    def fix(self, task: TaskT) -> None:
         """Decide on the members, and record ``expected_count`` and ``fixed_at``."""
 
-    def batches(self, task: ArchiveTask) -> Iterator[Batch]:
+    def batches(self, task: TaskT) -> Iterator[Batch]:
         """Yield the members in their order, in batches."""
 
-    def model(self, task: ArchiveTask) -> RegisteredModel:
+    def model(self, task: TaskT) -> RegisteredModel:
         """Return what formats need of a model: the task type, the class labels and a name."""
 
-    def facts(self, task: ArchiveTask) -> dict[str, Any]:
+    def facts(self, task: TaskT) -> dict[str, Any]:
         """Return where the members come from, for the manifest."""
 
-    def warn(self, task: ArchiveTask, receipt: Receipt) -> None:
+    def warn(self, task: TaskT, receipt: Receipt) -> None:
         """Count warnings about the set as a whole."""
 
 

@@ -95,13 +95,13 @@ class Storing:
         orphans = [each.arrival for each, kind in settled if kind is Outcome.REMOVED]
         copies = [each for each, kind in settled if kind is Outcome.COPY]
         if copies:
-            ids = {each.new.inference_id for each in copies}
+            ids = {copy.new.inference_id for copy in copies}
             stored = self._outages.call(lambda: prefixes_of(model, ids))
             orphans += [
-                each.arrival
-                for each in copies
-                if each.arrival.prefix
-                not in stored.get(each.new.inference_id, {each.arrival.prefix})
+                copy.arrival
+                for copy in copies
+                if copy.arrival.prefix
+                not in stored.get(copy.new.inference_id, {copy.arrival.prefix})
             ]
         # The markers go last: while a marker is there, reconcile finds the rest after a crash.
         keys = [key for orphan in orphans for key in orphan.blob_keys[:-1]]
@@ -112,8 +112,8 @@ class Storing:
 
 def _by_model(portion: list[Composed]) -> dict[RegisteredModel, list[Composed]]:
     groups: dict[RegisteredModel, list[Composed]] = {}
-    for each in portion:
-        groups.setdefault(each.arrival.model, []).append(each)
+    for composed in portion:
+        groups.setdefault(composed.arrival.model, []).append(composed)
     return groups
 
 

@@ -14,6 +14,7 @@ from ingest.events import InferenceEvent
 from ingest.validated_events import ValidatedEvent
 from istore import blobs
 
+DIGEST_BYTES = hashlib.sha256().digest_size
 FORMAT = 1  # the only one so far; any other is rejected
 
 
@@ -27,7 +28,8 @@ class Marker:
     @property
     def input(self) -> dict[str, Any]:
         """What the marker says of the input."""
-        return self.value["input"]
+        facts: dict[str, Any] = self.value["input"]
+        return facts
 
     @property
     def is_read_out(self) -> bool:
@@ -37,7 +39,8 @@ class Marker:
     @property
     def answer_facts(self) -> dict[str, Any]:
         """What the marker says of the answer."""
-        return self.value["answer"]
+        facts: dict[str, Any] = self.value["answer"]
+        return facts
 
 
 def read_marker(content: bytes) -> dict[str, Any]:
@@ -137,8 +140,8 @@ def _read_loosely(content: bytes) -> Any:
 def _check_facts(name: str, facts: dict[str, Any]) -> None:
     digest, size = facts.get("sha256"), facts.get("size")
     try:
-        good = len(bytes.fromhex(digest)) == hashlib.sha256().digest_size
-    except (TypeError, ValueError):
+        good = isinstance(digest, str) and len(bytes.fromhex(digest)) == DIGEST_BYTES
+    except ValueError:
         good = False
     if not good:
         raise Rejected(Reason.MALFORMED_METADATA, f"{name}.sha256 is not a SHA-256.")

@@ -64,11 +64,11 @@ def already_processed(model: RegisteredModel, named: Mapping[str, str]) -> set[s
     """
     done: set[str] = set()
     for some in _batches(named.items()):
-        asked = dict(some)
-        ids = set(asked.values())
+        names = dict(some)
+        ids = set(names.values())
         removed = {name for name, key in keys_of(model, ids).items() if key.removed_at}
         stored = prefixes_of(model, ids)
-        for prefix, inference_id in asked.items():
+        for prefix, inference_id in names.items():
             if inference_id in removed or prefix in stored.get(inference_id, ()):
                 done.add(prefix)
             if inference_id in stored and prefix not in done:

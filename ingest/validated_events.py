@@ -13,7 +13,7 @@ from ingest.errors import Reason, Rejected, Retryable
 from ingest.events import InferenceEvent
 from ingest.stream import Entry
 from istore import blobs
-from istore.outside_ids import OUTSIDE_ID
+from istore.outside_ids import is_outside_id
 
 MODELS_REMEMBERED_SECONDS = 1.0  # how long a change of a model may go unnoticed
 # <project key>/<model key>/<yyyy>/<mm>/<dd>/<hh>/<uuid>/<kind>
@@ -94,7 +94,7 @@ def read_event(entry: Entry) -> InferenceEvent:
     except ValueError as error:
         raise Rejected(Reason.MALFORMED_EVENT, str(error)) from None
     for value in (event.model_id, event.inference_id):
-        if not OUTSIDE_ID.regex.match(value):
+        if not is_outside_id(value):
             raise Rejected(Reason.MALFORMED_EVENT, f"{value!r:.60} is not an id.")
     return event
 
@@ -113,7 +113,8 @@ def validate(
             Reason.UNKNOWN_MODEL, f"No model is registered as {event.model_id!r:.300}."
         )
     if (
-        model is None
+        place is None
+        or model is None
         or model.model_id != event.model_id
         or int(place["project"]) != model.project_id
     ):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 from urllib.parse import quote
 
 import dj_database_url
@@ -382,7 +383,7 @@ CELERY_BEAT_SCHEDULE = {
 
 # -- blobs
 
-STORAGES = {
+STORAGES: dict[str, dict[str, Any]] = {
     "default": {
         "BACKEND": "istore.blobs.local_storage.LocalStorage",
         "OPTIONS": {"location": str(ISTORE_HOME.root / "blobs")},

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, ClassVar
 
-from django.http import Http404, HttpResponse
+from django.http import Http404, HttpResponseBase
 from drf_spectacular.utils import OpenApiParameter, extend_schema
 from rest_framework.exceptions import PermissionDenied
 from rest_framework.request import Request
@@ -394,7 +394,7 @@ class ArchiveFileView(OneArchive):
     )
     def get(
         self, request: Request, project_id: str, name: str, task_id: str
-    ) -> HttpResponse:
+    ) -> HttpResponseBase:
         task = self.task(project_id, name, task_id)
         if not task.has_archive:
             raise Http404

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, ClassVar
 
-from django.http import Http404, HttpResponse
+from django.http import Http404, HttpResponseBase
 from drf_spectacular.utils import OpenApiParameter, extend_schema
 from rest_framework.request import Request
 from rest_framework.response import Response
@@ -132,7 +132,7 @@ class ArchiveView(OneExportTask):
         operation_id="get_export_archive",
         responses={(200, "*/*"): bytes, **PROBLEMS},
     )
-    def get(self, request: Request, model_id: str, task_id: str) -> HttpResponse:
+    def get(self, request: Request, model_id: str, task_id: str) -> HttpResponseBase:
         task = self.task(model_id, task_id)
         if not task.has_archive:
             raise Http404

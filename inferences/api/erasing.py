@@ -49,7 +49,7 @@ class NewErasureSerializer(StrictSerializer):
         return given
 
 
-class ErasureSerializer(serializers.ModelSerializer):
+class ErasureSerializer(serializers.ModelSerializer[ErasureTask]):
     """A task and its report. The value is never told again."""
 
     id = serializers.CharField()
@@ -86,12 +86,12 @@ class ErasureSerializer(serializers.ModelSerializer):
         return bytes(task.salt).hex()
 
 
-class ErasuresSerializer(serializers.Serializer):
+class ErasuresSerializer(serializers.Serializer[Any]):
     results = ErasureSerializer(many=True)
     next = serializers.CharField(allow_null=True)
 
 
-class IncludedSerializer(serializers.Serializer):
+class IncludedSerializer(serializers.Serializer[Any]):
     included = serializers.BooleanField()
 
 

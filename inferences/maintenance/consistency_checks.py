@@ -309,7 +309,7 @@ def _keep_inputs(model: RegisteredModel, ids: list[int]) -> None:
             payloads.filter(id=row_id).update(input_removal_at=None)
 
 
-MENDING: dict[str, Callable[[RegisteredModel, list[int]], None]] = {
+MENDING: dict[str, Callable[[RegisteredModel, list[int]], object]] = {
     "without-key": _hold_key,
     "detections-differ": _detect_again,
     "classes-differ": _distribute_again,
@@ -504,9 +504,10 @@ def _looked_deeply(named: Named) -> Wrong:
 def _stated_hash(marker: str) -> str | None:
     """Return the hash of the answer as the marker states it, or None if it is not readable."""
     try:
-        return orjson.loads(blobs.get(marker))["answer"]["sha256"]
+        digest: str = orjson.loads(blobs.get(marker))["answer"]["sha256"]
     except (ValueError, KeyError, TypeError):
         return None
+    return digest
 
 
 def _size(key: str) -> int | None:

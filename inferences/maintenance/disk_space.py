@@ -123,7 +123,8 @@ def _size(ranges: Iterable[Range]) -> int:
             "FROM unnest(%s::text[]) AS name",
             [_names(ranges)],
         )
-        return cursor.fetchone()[0]
+        size: int = cursor.fetchone()[0]
+    return size
 
 
 def _replace_patiently(empty: list[Range]) -> bool:
@@ -154,7 +155,7 @@ def _are_being_vacuumed(ranges: Iterable[Range]) -> bool:
             "WHERE relation = ANY(%s::regclass[]) AND mode = 'ShareUpdateExclusiveLock')",
             [_names(ranges)],
         )
-        return cursor.fetchone()[0]
+        return bool(cursor.fetchone()[0])
 
 
 def _replace(empty: list[Range]) -> bool:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 from inferences.models import Inference, RegisteredModel
 from inferences.search import cursors, planner
@@ -69,7 +70,7 @@ class InferenceQuery:
         return Page(
             page,
             cursors.write(following, self._question(model)) if following else None,
-            search and search.way,
+            search.way if search else None,
         )
 
     def _search(self, model: RegisteredModel) -> nearest.Search | None:
@@ -102,10 +103,11 @@ class InferenceQuery:
         page: Sequence[Inference],
         here: Sequence[PagePosition],
     ) -> None:
+        distances: Mapping[int, Any]
         if self.sort == "embedding_distance":
             distances = {place.row_id: place.rank for place in here}
         else:
-            distances = search.distances([each.id for each in page])
+            distances = search.distances([inference.id for inference in page])
         for inference in page:
             inference.embedding_distance = distances.get(inference.id)
 

@@ -15,6 +15,7 @@ import logging
 import math
 import time
 from collections.abc import Callable, Sequence
+from typing import Any
 
 from django.db import connection, transaction
 
@@ -148,7 +149,7 @@ def _waits(model: RegisteredModel) -> bool:
     """Return whether an old row is left. No lock is needed: new rows have their classes."""
     with connection.cursor() as cursor:
         cursor.execute(WAITING, [model.pk])
-        return cursor.fetchone()[0]
+        return bool(cursor.fetchone()[0])
 
 
 @transaction.atomic
@@ -175,13 +176,13 @@ def choose_again(model: RegisteredModel, ids: Sequence[int]) -> int:
 def _run(model: RegisteredModel, ids: Sequence[int], *statements: str) -> int:
     if not ids:
         return 0
-    values = {"model": model.pk, "ids": list(ids), "low": min(ids), "high": max(ids)}
+    values: dict[str, Any] = {"model": model.pk, "low": min(ids), "high": max(ids)}
     with connection.cursor() as cursor:
-        cursor.execute(STAYING, values)
-        values["ids"] = [row_id for (row_id,) in cursor]
-        for statement in statements if values["ids"] else ():
-            cursor.execute(statement, values)
-    return len(values["ids"])
+        cursor.execute(STAYING, values | {"ids": list(ids)})
+        staying = [row_id for (row_id,) in cursor]
+        for statement in statements if staying else ():
+            cursor.execute(statement, values | {"ids": staying})
+    return len(staying)
 
 
 def tell_all_apart() -> None:

@@ -33,7 +33,10 @@ SLOT_TYPE = {
     MetadataKind.JSON_STRING: "string",
     MetadataKind.JSON_NUMBER: "float",
 }
-SIDE_ROWS = {"text": OverflowText, "number": OverflowNumber}
+SIDE_ROWS: dict[str, type[OverflowText] | type[OverflowNumber]] = {
+    "text": OverflowText,
+    "number": OverflowNumber,
+}
 NOTHING = Q(pk__in=())
 WORDS_REMEMBERED = 10_000
 
@@ -144,7 +147,8 @@ class Interner:
         found = self._numbers(model, wanted)
         if missing := sorted(wanted - found.keys()):
             rows = [self.table(registered_model=model, name=name) for name in missing]
-            self.table.objects.bulk_create(rows, ignore_conflicts=True, batch_size=1000)
+            words = self.table._default_manager
+            words.bulk_create(rows, ignore_conflicts=True, batch_size=1000)
             found |= self._read(model, missing)
         return found
 

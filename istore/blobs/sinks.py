@@ -11,6 +11,7 @@ import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 from django.core.files.storage import default_storage
 
@@ -108,8 +109,9 @@ class UploadSink(HashedSink):
 
     def __init__(self, key: str) -> None:
         super().__init__(key)
-        where = {"Bucket": default_storage.bucket_name, "Key": key}
-        self.upload = MultipartPut(default_storage.client, where)
+        storage: Any = default_storage
+        where = {"Bucket": storage.bucket_name, "Key": key}
+        self.upload = MultipartPut(storage.client, where)
         self.waiting = bytearray()
 
     def _write(self, content: bytes) -> None:

@@ -46,7 +46,7 @@ class CaptureThrottle:
         passed = time.monotonic() - self._measured_at
         if passed < MEASURED_SECONDS:
             return
-        sizes = {each.number: each.size() for each in segments}
+        sizes = {segment.number: segment.size() for segment in segments}
         grown = sum(
             max(0, size - self._sizes.get(number, HEADER.size))
             for number, size in sizes.items()

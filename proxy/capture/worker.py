@@ -27,6 +27,7 @@ import sys
 import threading
 import time
 from collections import deque
+from collections.abc import Collection
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -119,7 +120,7 @@ class Capture:
             threads.shutdown(cancel_futures=True)
         retrying.join()
 
-    def look(self, earlier: set[int] = frozenset()) -> bool:
+    def look(self, earlier: Collection[int] = ()) -> bool:
         """Capture everything there is, and return whether there was anything.
 
         ``earlier`` are segments from before this process: they may have been captured in part.

@@ -18,7 +18,7 @@ import socket
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -308,7 +308,7 @@ class ProcessRunner:
         self._leaving = [each for each in self._leaving if not each.has_stopped()]
 
 
-def _wanted() -> Iterator[InferenceSession]:
+def _wanted() -> Iterable[InferenceSession]:
     live = InferenceSession.objects.live().filter(expires_at__gt=Now())
     return live.filter(service__runner=Runner.PROCESS).select_related("service")
 
@@ -317,4 +317,5 @@ def free_port() -> int:
     """Return a port of the loopback interface on which nothing listens at this moment."""
     with socket.socket() as found:
         found.bind(("127.0.0.1", 0))
-        return found.getsockname()[1]
+        port: int = found.getsockname()[1]
+    return port

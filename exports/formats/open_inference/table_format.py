@@ -77,6 +77,7 @@ class TableFormat(Format):
             self._write()
 
     def add(self, member: Member) -> None:
+        assert self._kept is not None  # ``add_batch`` of the base calls this, only then
         self._kept.add(member)
 
     def finish(self) -> None:
@@ -112,7 +113,7 @@ class TableFormat(Format):
         self._ahead = self.tables.ahead(list(self._names)) if gathered else None
         if read is None:
             return
-        rows = self.tables.rows(read)
+        rows = self.tables.rows(read.table())
         self._encoded()
         self._encoding = _encoders.submit(self._encode, rows.batch)
         for why, skipped in rows.left_out.items():

@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
+from typing import Any
 
 from django.db import connection, transaction
 
@@ -218,10 +219,11 @@ def _lock(model_key: int) -> AdvisoryLock:
     return AdvisoryLock("inferences.search.zone_maps", model_key)
 
 
-def _rows(sql: str, values: dict[str, int] | None = None) -> list[tuple]:
+def _rows(sql: str, values: dict[str, int] | None = None) -> list[tuple[Any, ...]]:
     with connection.cursor() as cursor:
         cursor.execute(sql, values)
-        return cursor.fetchall()
+        rows: list[tuple[Any, ...]] = cursor.fetchall()
+    return rows
 
 
 def _run(sql: str, values: dict[str, int]) -> None:

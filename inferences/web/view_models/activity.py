@@ -12,7 +12,7 @@ from inferences.maintenance import storage_by_model
 from inferences.models import Inference, InferenceKey, RegisteredModel
 from inferences.models.row_ids import LOWEST, moment_of
 from inferences.search.counting import Count, count_matching
-from inferences.search.filters import InferenceFilter
+from inferences.search.filters import Filter, InferenceFilter
 from inferences.store.reading import join_payloads
 from inferences.web.view_models.inputs import Look, looks
 from inferences.web.view_models.plots import Bars, sparkline
@@ -117,7 +117,7 @@ def storage_used(model: RegisteredModel) -> Used:
     return Used(size, is_exact=beyond is None)
 
 
-def count_in_time(model: RegisteredModel, filters: InferenceFilter) -> Count | None:
+def count_in_time(model: RegisteredModel, filters: Filter) -> Count | None:
     """Return the exact number, if it is counted within ``ISTORE_QUERY_SECONDS``.
 
     Otherwise it says that there are more than ``COUNT_AT_ONCE``, or None if even that takes
