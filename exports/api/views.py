@@ -26,6 +26,7 @@ from istore.api.schema import PROBLEMS
 from istore.api.tasks import (
     PAGE_PARAMETERS,
     ResumeTaskView,
+    ShowTaskView,
     StopTaskView,
     TaskView,
     operation,
@@ -97,7 +98,7 @@ def _page(model: RegisteredModel, body: Any) -> Response:
     return page_response(tasks, query, ExportTasksSerializer, "pagination")
 
 
-class OneExportTask(StoreView):
+class OneExportTask(StoreView, TaskView):
     """A view of one task."""
 
     serializer = ExportTaskSerializer
@@ -107,7 +108,7 @@ class OneExportTask(StoreView):
 
 
 @operation("get_export_task")
-class ExportTaskView(OneExportTask, TaskView):
+class ExportTaskView(OneExportTask, ShowTaskView):
     """One task as it is now."""
 
 

@@ -44,7 +44,7 @@ from inferences.store.api.scoped_views import StoreView
 from istore.api.fields import MomentField
 from istore.api.problems import Problem
 from istore.api.schema import PROBLEMS
-from istore.api.tasks import StopTaskView, TaskView, operation
+from istore.api.tasks import ShowTaskView, StopTaskView, TaskView, operation
 from istore.db.statement_timeout import statement_timeout
 from istore.errors import BadInput, Invalid, TooLarge
 from istore.models import AuditEntry
@@ -375,7 +375,7 @@ class TruthFilesView(StoreView):
         return Response({"results": TruthFileSerializer(found, many=True).data})
 
 
-class OneTruthFile(StoreView):
+class OneTruthFile(StoreView, TaskView):
     """A view of one file."""
 
     serializer = TruthFileSerializer
@@ -385,7 +385,7 @@ class OneTruthFile(StoreView):
 
 
 @operation("get_ground_truth_file")
-class TruthFileView(OneTruthFile, TaskView):
+class TruthFileView(OneTruthFile, ShowTaskView):
     """How far a file is, and in the end what became of its rows."""
 
 
