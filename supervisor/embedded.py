@@ -396,14 +396,15 @@ def running(home: Home, *, careless: bool = False) -> Iterator[None]:
     user = ServiceUser.for_home(home.root)
     make_run_directory(home, user)
     database, broker = Postgres(home, user, careless=careless), Valkey(home, user)
+    servers: tuple[Server, ...] = (database, broker)
     journal = Journal(home.root / "servers.log", echo=False)
     children: list[Child] = []
     try:
-        for server in (database, broker):
+        for server in servers:
             server.prepare()
             children.append(child_of(server, journal))
             children[-1].start()
-        for server, child in zip((database, broker), children, strict=True):
+        for server, child in zip(servers, children, strict=True):
             _wait_until_ready(server, child)
         database.create_database()
         yield

@@ -92,7 +92,7 @@ class InferenceQuery:
         part: PageSlice,
         passed: int,
     ) -> list[PagePosition]:
-        if self.sort == "embedding_distance":
+        if search is not None and self.sort == "embedding_distance":
             return search.places(self.filters, part, passed)
         order = order_of(self.sort, model, self.filters)
         return planner.places(model, self.filters, order, part)

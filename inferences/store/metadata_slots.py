@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import Any
 
 from django.db import connection, transaction
 from django.db.models import Exists, F, OuterRef, Q
@@ -54,7 +55,7 @@ class SlotRef:
         """The kind of side rows for values without a slot: ``text`` or ``number``."""
         return "text" if SLOT_TYPE[MetadataKind(self.kind)] == "string" else "number"
 
-    def rows(self, model: RegisteredModel | OuterRef) -> SideRowQuerySet:
+    def rows(self, model: RegisteredModel | OuterRef) -> SideRowQuerySet[Any]:
         """Return the side rows of a model that hold values of the key."""
         return SIDE_ROWS[self.side].objects.beside(model).filter(key=self.key_id)
 

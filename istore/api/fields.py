@@ -115,7 +115,7 @@ class MomentField(ParsedField):
         except (ValueError, OverflowError):
             self.fail("moment")
 
-    def to_representation(self, value: datetime) -> str:
+    def to_representation(self, value: Any) -> str:
         return format_moment(value)
 
 

@@ -30,7 +30,7 @@ class LocalStorage(FileSystemStorage):
     def __init__(self, location: str) -> None:
         super().__init__(location=location, file_permissions_mode=0o600)
 
-    def _save(self, name: str, content: File) -> str:
+    def _save(self, name: str, content: File[bytes]) -> str:
         path = Path(self.path(name))
         make_directory(path.parent)
         with new_file(path) as file:
@@ -82,9 +82,9 @@ class LocalStorage(FileSystemStorage):
         """Yield nothing: instead of open uploads there are partial files."""
         yield from ()
 
-    def url(self, name: str, **options: Any) -> str:
+    def url(self, name: str | None, **options: Any) -> str:
         """Return a signed link to the blob at our own ``/blobs``."""
-        return signed_link(name)
+        return signed_link(name or "")
 
     def trouble(self) -> str | None:
         """Return why files cannot be put here, as a sentence, or None."""

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from datetime import UTC, datetime, timedelta
-from typing import IO, Any
+from typing import IO, Any, Protocol, cast
 
 from django.core.files.base import ContentFile
 from django.core.files.storage import default_storage
@@ -16,12 +16,26 @@ from istore.blobs.keys import PROBES, probe_key
 from istore.blobs.stored import Stored
 
 
+class BlobStorage(Protocol):
+    """What both storages answer beside the calls of Django's storages."""
+
+    def delete_all(self, names: Iterable[str]) -> None: ...
+    def trouble(self) -> str | None: ...
+    def walk(self, prefix: str) -> Iterator[Stored]: ...
+    def open_uploads(
+        self, before: datetime
+    ) -> Iterator[tuple[str, Callable[[], Any]]]: ...
+
+
+blob_storage = cast(BlobStorage, default_storage)
+
+
 def put(
     key: str, content: bytes, content_type: str = "application/octet-stream"
 ) -> None:
     """Store the bytes durably. A second put of the same key is a retry with the same bytes."""
     file = ContentFile(content, name=key)
-    file.content_type = content_type
+    file.content_type = content_type  # type: ignore[attr-defined]  # S3's storage reads it
     default_storage.save(key, file)
 
 
@@ -51,7 +65,7 @@ def size(key: str) -> int:
 
 def delete(keys: Iterable[str]) -> None:
     """Delete the blobs. A missing blob counts as deleted. Raises ``OSError`` if one is left."""
-    default_storage.delete_all([key for key in keys if key])
+    blob_storage.delete_all([key for key in keys if key])
 
 
 def trouble() -> str | None:
@@ -59,7 +73,7 @@ def trouble() -> str | None:
 
     A bucket is asked with a short timeout, and at most once every few seconds.
     """
-    return default_storage.trouble()
+    return blob_storage.trouble()
 
 
 def listed(prefix: str) -> tuple[list[str], list[str]]:
@@ -76,7 +90,7 @@ def walk(prefix: str = "") -> Iterator[Stored]:
     Memory is bounded by the depth of the folders, whatever their number of objects. An object
     that is put or deleted meanwhile may or may not be yielded.
     """
-    return default_storage.walk(prefix)
+    return blob_storage.walk(prefix)
 
 
 def open_uploads(before: datetime) -> Iterator[tuple[str, Callable[[], Any]]]:
@@ -84,4 +98,4 @@ def open_uploads(before: datetime) -> Iterator[tuple[str, Callable[[], Any]]]:
 
     Local storage has none; it has partial files (``Stored.is_partial``).
     """
-    return default_storage.open_uploads(before)
+    return blob_storage.open_uploads(before)

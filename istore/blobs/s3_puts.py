@@ -15,7 +15,7 @@ PART_BYTES = 16 * 1024**2  # S3 takes 10,000 parts: 160 GB
 
 
 def put_file(
-    client: Any, where: dict[str, Any], content: File, **parameters: Any
+    client: Any, where: dict[str, Any], content: File[bytes], **parameters: Any
 ) -> None:
     """Put the rest of a file as one object, in parts if it is large."""
     part = _read_part(content)
@@ -121,7 +121,7 @@ def _etag(answer: dict[str, Any]) -> str:
     return str(answer.get("ETag", "")).strip('"')
 
 
-def _read_part(content: File) -> bytes:
+def _read_part(content: File[bytes]) -> bytes:
     """Return the next part of the content: ``PART_BYTES``, or fewer at its end."""
     found = bytearray()
     while len(found) < PART_BYTES:
