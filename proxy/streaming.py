@@ -169,8 +169,8 @@ async def _pass_pieces(
     Raises what a server that breaks off or stays silent raises.
     """
     pieces = upstream.response.pieces()
-    left = asyncio.ensure_future(reader.until_gone())
-    coming: asyncio.Future[bytes | None] = left  # type: ignore[assignment]
+    left: asyncio.Future[Any] = asyncio.ensure_future(reader.until_gone())
+    coming = left  # until the first piece is waited for
     size = 0
     try:
         while True:
@@ -178,7 +178,7 @@ async def _pass_pieces(
             await asyncio.wait((coming, left), return_when=FIRST)
             if left.done():
                 return LEFT
-            piece = coming.result()
+            piece: bytes | None = coming.result()
             if piece is None:
                 return WHOLE
             size += len(piece)

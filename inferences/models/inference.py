@@ -118,7 +118,7 @@ class Inference(models.Model):
     #: The cold row, the fields of the answer and the distance, where the store has read them.
     payload: InferencePayload
     answer_fields: dict[str, Any]
-    embedding_distance: float | None
+    embedding_distance: Any  # a number, or None without one
 
     objects = InferenceQuerySet.as_manager()
 

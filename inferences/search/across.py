@@ -97,7 +97,7 @@ class ProjectQuery:
 
 def _model_key(after: Position) -> int:
     try:
-        return int("" if after.place.rank is None else after.place.rank)
+        return int(after.place.rank)
     except (TypeError, ValueError):
         raise BadCursor("This is not a cursor of this store.") from None
 

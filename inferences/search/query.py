@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 from inferences.models import Inference, RegisteredModel
 from inferences.search import cursors, planner
@@ -70,7 +69,7 @@ class InferenceQuery:
         return Page(
             page,
             cursors.write(following, self._question(model)) if following else None,
-            search.way if search else None,
+            search and search.way,
         )
 
     def _search(self, model: RegisteredModel) -> nearest.Search | None:
@@ -103,11 +102,10 @@ class InferenceQuery:
         page: Sequence[Inference],
         here: Sequence[PagePosition],
     ) -> None:
-        distances: Mapping[int, Any]
         if self.sort == "embedding_distance":
             distances = {place.row_id: place.rank for place in here}
         else:
-            distances = search.distances([inference.id for inference in page])
+            distances = search.distances([each.id for each in page])
         for inference in page:
             inference.embedding_distance = distances.get(inference.id)
 

@@ -177,6 +177,7 @@ class HasKeySerializer(ValueSerializer):
 class LeafSerializer(InferenceFilterSerializer):
     """The fields of the contract and further ones; together they are an intersection."""
 
+    # As above.
     metadata_filter = ComparisonSerializer(  # type: ignore[call-arg]
         source="metadata",
         many=True,
