@@ -173,23 +173,22 @@ def path_by_column(
         start &= Sql(f"{TABLE}.{column} IS NOT NULL")
     compiled = where_of(Inference.objects.filter(test))
     branches = [IndexScan(TABLE, start & compiled)]
+    field = Inference._meta.get_field(column)
+    assert isinstance(field, Field)
+    prepare = field.get_prep_value  # a whole number is a double in a slot of doubles
     if 0 < len(equal_to) <= STREAMS_MOST:
-        field = Inference._meta.get_field(column)
-        assert isinstance(field, Field)
-        values = [field.get_prep_value(one) for one in equal_to]
-        tests = [Sql(f"{TABLE}.{column} = %s", (value,)) for value in values]
+        tests = [Sql(f"{TABLE}.{column} = %s", (prepare(one),)) for one in equal_to]
         branches = [IndexScan(TABLE, start & each, in_order=True) for each in tests]
-    return ColumnPath(tuple(branches), is_exact, column, start, compiled, numbers)
+    low, high = map(prepare, numbers)
+    return ColumnPath(tuple(branches), is_exact, column, start, compiled, (low, high))
 
 
 def path_by_side_rows(
-    *rows: QuerySet[Any], in_order: bool = False, is_exact: bool = False
+    rows: QuerySet[Any], *, in_order: bool = False, is_exact: bool = False
 ) -> AccessPath:
     """Return the path by rows of a side table, which have the ids of their inferences."""
-    scans = [
-        IndexScan(each.model._meta.db_table, where_of(each), in_order) for each in rows
-    ]
-    return AccessPath(tuple(scans), is_exact)
+    scan = IndexScan(rows.model._meta.db_table, where_of(rows), in_order)
+    return AccessPath((scan,), is_exact)
 
 
 def path_by_labels(

@@ -97,7 +97,7 @@ class ProjectQuery:
 
 def _model_key(after: Position) -> int:
     try:
-        return int(after.place.rank)
+        return int(str(after.place.rank))
     except (TypeError, ValueError):
         raise BadCursor("This is not a cursor of this store.") from None
 

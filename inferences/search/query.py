@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from inferences.models import Inference, RegisteredModel
 from inferences.search import cursors, planner
-from inferences.search.cursors import PagePosition, Position
+from inferences.search.cursors import PagePosition, Position, Rank
 from inferences.search.filters import Filter, InferenceFilter
 from inferences.search.orders import order_of
 from inferences.search.pagination import (
@@ -69,7 +69,7 @@ class InferenceQuery:
         return Page(
             page,
             cursors.write(following, self._question(model)) if following else None,
-            search and search.way,
+            search.way if search else None,
         )
 
     def _search(self, model: RegisteredModel) -> nearest.Search | None:
@@ -91,7 +91,7 @@ class InferenceQuery:
         part: PageSlice,
         passed: int,
     ) -> list[PagePosition]:
-        if search is not None and self.sort == "embedding_distance":
+        if search and self.sort == "embedding_distance":
             return search.places(self.filters, part, passed)
         order = order_of(self.sort, model, self.filters)
         return planner.places(model, self.filters, order, part)
@@ -102,6 +102,7 @@ class InferenceQuery:
         page: Sequence[Inference],
         here: Sequence[PagePosition],
     ) -> None:
+        distances: Mapping[int, Rank]
         if self.sort == "embedding_distance":
             distances = {place.row_id: place.rank for place in here}
         else:

@@ -72,7 +72,7 @@ class Search:
         every = PageSlice(newest_first=False, limit=1)
         source, _ = self._matching_of(measured, asked, every, None)
         ((number,),) = _ask(Sql(f"SELECT count(*) {source.sql}", source.values))
-        return number
+        return int(number)
 
     def distances(self, ids: list[int]) -> dict[int, float | None]:
         """Return the distances of these inferences by id; None where a distance is not defined."""
@@ -96,7 +96,7 @@ class Search:
         some = f"SELECT 1 FROM {TABLE} WHERE {asked.everything.sql} LIMIT {FEW + 1}"
         counted = f"SELECT count(*) FROM ({some}) AS few"
         ((number,),) = _ask(Sql(counted, asked.everything.values))
-        return number <= FEW
+        return int(number) <= FEW
 
     # -- exactly
 
@@ -183,7 +183,8 @@ class Search:
 
         def full() -> bool:
             counted = Sql(f"SELECT count(*) FROM ({nearest}) AS nearest", values)
-            return _ask(counted)[0][0] == first
+            ((number,),) = _ask(counted)
+            return int(number) == first
 
         return Sql(sql, values + every.values), full
 
@@ -265,7 +266,7 @@ def _ask(fragment: Sql, options: dict[str, object] | None = None) -> list[Any]:
         for name, value in (options or {}).items():
             cursor.execute(f"SET LOCAL hnsw.{name} = {value}")
         cursor.execute(fragment.sql, list(fragment.values))
-        rows = cursor.fetchall()
+        rows: list[Any] = cursor.fetchall()
         for name in options or {}:
             cursor.execute(f"SET LOCAL hnsw.{name} TO DEFAULT")
     return rows
