@@ -6,14 +6,15 @@ from urllib.parse import urlencode
 
 from django.conf import settings
 from django.core import signing
-from django.core.files.storage import default_storage
+
+from istore.blobs.storage import storage
 
 SALT = "istore.blobs"
 
 
 def presigned_url(key: str) -> str:
     """Return a link that opens the blob without a token for ``ISTORE_PRESIGN_SECONDS``."""
-    return default_storage.url(key)
+    return storage.url(key)
 
 
 def signed_link(key: str) -> str:

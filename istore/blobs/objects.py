@@ -1,33 +1,16 @@
-"""Objects of the default storage: put, get, open, measure, list and delete them.
-
-The two storages, ``LocalStorage`` and ``S3Storage``, answer the same calls.
-"""
+"""Objects of the default storage: put, get, open, measure, list and delete them."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from datetime import UTC, datetime, timedelta
-from typing import IO, Any, Protocol, cast
+from typing import IO, Any
 
 from django.core.files.base import ContentFile
-from django.core.files.storage import default_storage
 
 from istore.blobs.keys import PROBES, probe_key
+from istore.blobs.storage import storage
 from istore.blobs.stored import Stored
-
-
-class BlobStorage(Protocol):
-    """What both storages answer beside the calls of Django's storages."""
-
-    def delete_all(self, names: Iterable[str]) -> None: ...
-    def trouble(self) -> str | None: ...
-    def walk(self, prefix: str) -> Iterator[Stored]: ...
-    def open_uploads(
-        self, before: datetime
-    ) -> Iterator[tuple[str, Callable[[], Any]]]: ...
-
-
-blob_storage = cast(BlobStorage, default_storage)
 
 
 def put(
@@ -36,7 +19,7 @@ def put(
     """Store the bytes durably. A second put of the same key is a retry with the same bytes."""
     file = ContentFile(content, name=key)
     file.content_type = content_type  # type: ignore[attr-defined]  # S3's storage reads it
-    default_storage.save(key, file)
+    storage.save(key, file)
 
 
 def probe() -> None:
@@ -55,17 +38,17 @@ def get(key: str) -> bytes:
 
 def open_blob(key: str) -> IO[bytes]:
     """Return the blob as a seekable file for reading. Raises ``FileNotFoundError``."""
-    return default_storage.open(key, "rb")
+    return storage.open(key, "rb")
 
 
 def size(key: str) -> int:
     """Return the size of the blob in bytes."""
-    return default_storage.size(key)
+    return storage.size(key)
 
 
 def delete(keys: Iterable[str]) -> None:
     """Delete the blobs. A missing blob counts as deleted. Raises ``OSError`` if one is left."""
-    blob_storage.delete_all([key for key in keys if key])
+    storage.delete_all([key for key in keys if key])
 
 
 def trouble() -> str | None:
@@ -73,13 +56,13 @@ def trouble() -> str | None:
 
     A bucket is asked with a short timeout, and at most once every few seconds.
     """
-    return blob_storage.trouble()
+    return storage.trouble()
 
 
 def listed(prefix: str) -> tuple[list[str], list[str]]:
     """Return the names of directories and of files directly below a prefix; empty if absent."""
     try:
-        return default_storage.listdir(prefix)
+        return storage.listdir(prefix)
     except FileNotFoundError:
         return [], []
 
@@ -90,7 +73,7 @@ def walk(prefix: str = "") -> Iterator[Stored]:
     Memory is bounded by the depth of the folders, whatever their number of objects. An object
     that is put or deleted meanwhile may or may not be yielded.
     """
-    return blob_storage.walk(prefix)
+    return storage.walk(prefix)
 
 
 def open_uploads(before: datetime) -> Iterator[tuple[str, Callable[[], Any]]]:
@@ -98,4 +81,4 @@ def open_uploads(before: datetime) -> Iterator[tuple[str, Callable[[], Any]]]:
 
     Local storage has none; it has partial files (``Stored.is_partial``).
     """
-    return blob_storage.open_uploads(before)
+    return storage.open_uploads(before)

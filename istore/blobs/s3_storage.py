@@ -69,7 +69,7 @@ class S3Storage(BotoStorage):
         put_file(self.client, where, content, **parameters)
         return name
 
-    def _open(self, name: str, mode: str = "rb") -> CheckedFile:
+    def _open(self, name: str, mode: str = "rb") -> File[bytes]:
         key = self._normalize_name(name)
         try:
             return CheckedFile(key, mode, self)
