@@ -136,7 +136,7 @@ class CollectionSerializer(StrictSerializer):
     def get_fields(self) -> dict[str, serializers.Field[Any, Any, Any, Any]]:
         """Return the declared fields, and one for the part of every model type."""
         parts: dict[str, serializers.Field[Any, Any, Any, Any]] = {
-            kind: _items() if kind in LISTED else PartField(**optional)
+            str(kind): _items() if kind in LISTED else PartField(**optional)
             for kind in BY_KIND
         }
         return parts | super().get_fields()
