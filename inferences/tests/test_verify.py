@@ -274,42 +274,21 @@ def plant_old_input_intent(model, row, folder, directory):
     )
 
 
-DAMAGE = [
-    # what is planted, what is found, and whether repair leaves a clean store
-    (plant_input_missing, ["missing"], False),
-    (plant_answer_missing, ["missing"], False),
-    (plant_marker_missing, ["missing"], False),
-    (plant_other_size, ["size-differs"], False),
-    (plant_unnamed_beside, ["unnamed"], True),
-    (plant_unnamed_folder, ["unnamed"], True),
-    (plant_unnamed_in_an_odd_hour, ["unnamed"], True),
-    (plant_of_no_model, ["of-no-model"], True),
-    (plant_of_no_project, ["of-no-model"], True),
-    (plant_unrecorded, ["unrecorded"], False),
-    (plant_partial, ["partial"], True),
-    (plant_partial_upload, ["partial"], True),
-    (plant_staged_without_grant, ["unnamed"], True),
-    (plant_expired_grant, ["grant-expired"], True),
-    (plant_payload_missing, ["counts-differ", "unrecorded", "without-payload"], False),
-    (
-        plant_row_missing,
-        [
-            "counts-differ",
-            "detection-alone",
-            "detections-differ",
-            "history-alone",
-            "key-alone",
-            "number-alone",
-            "payload-alone",
-            "recent embedding-alone",
-            "unrecorded",
-        ],
-        False,
-    ),
-    (plant_key_missing, ["without-key"], True),
-    (plant_key_removed, ["without-key"], True),
-    (plant_detection_missing, ["detections-differ"], True),
-    (plant_detection_too_many, ["detections-differ"], True),
+REPAIRABLE = [
+    # what is planted, and what is found
+    (plant_unnamed_beside, ["unnamed"]),
+    (plant_unnamed_folder, ["unnamed"]),
+    (plant_unnamed_in_an_odd_hour, ["unnamed"]),
+    (plant_of_no_model, ["of-no-model"]),
+    (plant_of_no_project, ["of-no-model"]),
+    (plant_partial, ["partial"]),
+    (plant_partial_upload, ["partial"]),
+    (plant_staged_without_grant, ["unnamed"]),
+    (plant_expired_grant, ["grant-expired"]),
+    (plant_key_missing, ["without-key"]),
+    (plant_key_removed, ["without-key"]),
+    (plant_detection_missing, ["detections-differ"]),
+    (plant_detection_too_many, ["detections-differ"]),
     (
         plant_side_rows_alone,
         [
@@ -318,43 +297,110 @@ DAMAGE = [
             "number-alone",
             "recent embedding-alone",
         ],
-        True,
     ),
-    (plant_count, ["counts-differ"], True),
-    (plant_count_lost, ["counts-differ"], True),
-    (plant_hidden, ["hidden-for-no-reason"], False),  # protected: then it is shown
-    (plant_shown, ["deleted-but-shown"], False),
-    (plant_protected_hidden, ["protected-but-hidden"], True),
-    (plant_protected_expiring, ["protected-but-expiring"], True),
-    (plant_old_intent, ["intent-open"], True),
-    (plant_old_input_intent, ["intent-open"], True),
+    (plant_count, ["counts-differ"]),
+    (plant_count_lost, ["counts-differ"]),
+    (plant_protected_hidden, ["protected-but-hidden"]),
+    (plant_protected_expiring, ["protected-but-expiring"]),
+    (plant_old_intent, ["intent-open"]),
+    (plant_old_input_intent, ["intent-open"]),
 ]
+NOT_REPAIRABLE = [
+    # what is planted, what is found, and what is still found after a repair
+    (plant_input_missing, ["missing"], ["missing"]),
+    (plant_answer_missing, ["missing"], ["missing"]),
+    (plant_marker_missing, ["missing"], ["missing"]),
+    (plant_other_size, ["size-differs"], ["size-differs"]),
+    (plant_unrecorded, ["unrecorded"], ["unrecorded"]),
+    (
+        plant_payload_missing,
+        ["counts-differ", "unrecorded", "without-payload"],
+        ["unrecorded", "without-payload"],
+    ),
+    (
+        plant_row_missing,
+        [
+            "counts-differ",
+            "detection-alone",
+            "history-alone",
+            "key-alone",
+            "number-alone",
+            "payload-alone",
+            "recent embedding-alone",
+        ],
+        ["unrecorded"],  # of what a removed row named, only its objects are left
+    ),
+    # The record is protected, so a repair that agrees with its payload hides it,
+    # and the next one shows it.
+    (plant_hidden, ["hidden-for-no-reason"], ["protected-but-hidden"]),
+    (plant_shown, ["deleted-but-shown"], ["protected-but-hidden"]),
+]
+DAMAGE = REPAIRABLE + [damage[:2] for damage in NOT_REPAIRABLE]
 
 
-@pytest.mark.parametrize(
-    ("plant", "expected", "is_mended"),
-    DAMAGE,
-    ids=[plant.__name__.removeprefix("plant_") for plant, _, _ in DAMAGE],
-)
-def test_each_damage_is_found_and_mended_if_it_can_be(
-    healthy, model, folder, blob_directory, plant, expected, is_mended
+def each_of(names, damages):
+    ids = [damage[0].__name__.removeprefix("plant_") for damage in damages]
+    return pytest.mark.parametrize(names, damages, ids=ids)
+
+
+@each_of(("plant", "expected"), DAMAGE)
+def test_each_damage_is_found_and_looking_changes_nothing(
+    healthy, model, folder, blob_directory, plant, expected
 ):
     plant(model, healthy, folder, blob_directory)
     old(blob_directory)
 
     found = verify()
-    assert set(kinds(found)) <= set(expected) and found
+
+    assert kinds(found) == expected
     assert not any(finding.repaired for finding in found)
-    assert kinds(verify()) == kinds(found)  # looking changes nothing
+    assert kinds(verify()) == expected
+
+
+@each_of(("plant", "expected"), REPAIRABLE)
+def test_a_repair_of_what_can_be_repaired_leaves_a_clean_store(
+    healthy, model, folder, blob_directory, plant, expected
+):
+    plant(model, healthy, folder, blob_directory)
+    old(blob_directory)
 
     repaired = verify(repair=True)
-    assert set(kinds(found)) <= set(kinds(repaired))
-    if is_mended:
-        assert all(finding.repaired for finding in repaired)
-        assert verify(deep=True) == []
-    restored = model.inferences.filter(inference_id="full")
-    if restored.exists():
-        assert restored.get().is_protected or plant is plant_old_input_intent
+
+    assert kinds(repaired) == expected
+    assert all(finding.repaired for finding in repaired)
+    assert verify(deep=True) == []
+
+
+@each_of(("plant", "expected", "remaining"), NOT_REPAIRABLE)
+def test_what_a_repair_cannot_mend_is_still_found_after_it(
+    healthy, model, folder, blob_directory, plant, expected, remaining
+):
+    plant(model, healthy, folder, blob_directory)
+    old(blob_directory)
+
+    repaired = verify(repair=True)
+
+    assert set(expected) <= set(kinds(repaired))
+    assert kinds(verify()) == remaining
+
+
+PROTECTED = [
+    damage
+    for damage in DAMAGE
+    if damage[0] not in (plant_row_missing, plant_old_input_intent)
+]
+
+
+@each_of(("plant", "expected"), PROTECTED)
+def test_a_repair_keeps_a_protected_record(
+    healthy, model, folder, blob_directory, plant, expected
+):
+    plant(model, healthy, folder, blob_directory)
+    old(blob_directory)
+
+    verify(repair=True)
+
+    assert model.inferences.get(inference_id="full").is_protected
 
 
 def test_only_a_deep_look_sees_other_bytes(healthy, folder, blob_directory):
