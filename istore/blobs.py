@@ -42,7 +42,6 @@ SALT = "istore.blobs"
 DELETE_AT_ONCE = 1000  # S3's limit of keys in one DeleteObjects request
 DELETE_THREADS = 4  # each delete waits for a disk or a server
 FEW = 100  # folders; up to this many are deleted without threads
-PART_BYTES = 16 * 1024**2  # S3 takes 10,000 parts: 160 GB
 S3_CONNECT_SECONDS, S3_READ_SECONDS = 5, 60
 NO_BUCKET = "does not exist."
 ASK_SECONDS = 2  # timeout of the question whether a bucket is there
@@ -178,7 +177,7 @@ class S3Storage(BotoStorage):
         parameters = self._get_write_parameters(where["Key"], content)
         content.seek(0)
         first = _read_part(content)
-        if len(first) < PART_BYTES:
+        if len(first) < settings.ISTORE_MULTIPART_BYTES:
             put_object(self.client, where, first, **parameters)
             return name
         upload = MultipartPut(self.client, where, **parameters)
@@ -381,7 +380,7 @@ def _look_at(client: Any, where: dict[str, Any], size: int, sha256: bytes) -> No
     """
     found = client.get_object(**where)
     digest, length = hashlib.sha256(), 0
-    for chunk in found["Body"].iter_chunks(PART_BYTES):
+    for chunk in found["Body"].iter_chunks(settings.ISTORE_MULTIPART_BYTES):
         digest.update(chunk)
         length += len(chunk)
     if length != size or digest.digest() != sha256:
@@ -404,10 +403,10 @@ def _status(error: ClientError) -> int:
 
 
 def _read_part(content: File) -> bytes:
-    """Return the next part of the content: ``PART_BYTES``, or fewer at its end."""
+    """Return the next part of the content: ``ISTORE_MULTIPART_BYTES``, or fewer at its end."""
     found = bytearray()
-    while len(found) < PART_BYTES:
-        chunk = content.read(PART_BYTES - len(found))
+    while len(found) < settings.ISTORE_MULTIPART_BYTES:
+        chunk = content.read(settings.ISTORE_MULTIPART_BYTES - len(found))
         if not chunk:
             break
         found += chunk.encode() if isinstance(chunk, str) else chunk

@@ -18,7 +18,7 @@ from pathlib import Path
 from istore.lifeline import follow_parent
 
 LOG_BYTES, LOG_FILES = 16 * 1024**2, 3
-FIRST_PAUSE, LONGEST_PAUSE = 0.5, 30.0
+LONGEST_PAUSE = 30.0
 # Failures older than this do not count for the pause.
 MEMORY_SECONDS = 60
 
@@ -57,6 +57,7 @@ class Child:
     cwd: Path | str | None = None
     stop_signal: signal.Signals = signal.SIGTERM
     grace_seconds: float = 3
+    first_pause: float = 0.5  # seconds before a restart; it doubles with each failure
     become: Callable[[], None] | None = follow_parent
     inherited: Sequence[int] = ()
     is_held: bool = False  # its standard input is a pipe that closes when we end
@@ -110,7 +111,7 @@ class Child:
         self.kill()
         now = time.monotonic()
         self.failures.append(now)
-        pause = FIRST_PAUSE * 2 ** (self.recent_failures() - 1)
+        pause = self.first_pause * 2 ** (self.recent_failures() - 1)
         self.process, self.start_at = None, now + min(pause, LONGEST_PAUSE)
 
     def recent_failures(self) -> int:

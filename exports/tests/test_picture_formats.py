@@ -287,10 +287,8 @@ def test_imagefolder_names_each_picture_of_its_folder(exported, make_stored):
     assert second["objects"]["bbox"] == []
 
 
-def test_webdataset_shards_hold_samples_side_by_side(
-    exported, make_stored, monkeypatch
-):
-    monkeypatch.setattr("exports.formats.webdataset.SHARD_SAMPLES", 2)
+def test_webdataset_shards_hold_samples_side_by_side(exported, make_stored, settings):
+    settings.ISTORE_EXPORT_SHARD_SAMPLES = 2
     for number in range(3):
         make_stored(png(10 + number, 10), [SHIP], inference_id=f"i/{number}")
 

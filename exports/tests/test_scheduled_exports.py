@@ -307,9 +307,9 @@ def test_files_are_listed_with_their_hashes(schedule, make_inference, blob_direc
 
 
 def test_a_row_group_never_holds_more_than_a_batch(
-    schedule, make_inference, blob_directory, monkeypatch
+    schedule, make_inference, blob_directory, settings
 ):
-    monkeypatch.setattr("exports.schedules.files.AT_ONCE", 2)
+    settings.ISTORE_EXPORT_ROW_GROUP = 2
     for _ in range(5):
         make_inference(created_at=DAY)
 

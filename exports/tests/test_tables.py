@@ -654,11 +654,9 @@ def test_what_was_removed_meanwhile_is_listed(
     assert task.receipt["skipped_by_reason"] == {"deleted": 1}
 
 
-def test_many_batches_are_one_table(model, make_inference, exported, monkeypatch):
-    from exports.formats.open_inference import table_format
-
-    monkeypatch.setattr(table_format, "AT_ONCE", 3)
-    monkeypatch.setattr("exports.member_sets.BATCH_SIZE", 2)
+def test_many_batches_are_one_table(model, make_inference, exported, settings):
+    settings.ISTORE_EXPORT_ROW_GROUP = 3
+    settings.ISTORE_EXPORT_BATCH = 2
     for n in range(10):
         make_inference({"environment": "production" if n % 2 else "training"})
 

@@ -163,9 +163,7 @@ def test_models_are_listed_with_count_and_state(person, model, make_inference):
     assert "storing" in page
 
 
-def test_a_model_says_what_its_inputs_take_up(
-    person, model, make_inference, monkeypatch
-):
+def test_a_model_says_what_its_inputs_take_up(person, model, make_inference, settings):
     kept = {"data_storage_key": "1/1/x/input", "data_size": 2000}
     make_inference(**kept)
     make_inference(data_size=9000)  # its input is gone
@@ -175,7 +173,7 @@ def test_a_model_says_what_its_inputs_take_up(
     address = reverse("inferences:activity", args=[model.model_id]) + "?part=storage"
     assert "4.0 KB of inputs." in one_line(client.get(address))
 
-    monkeypatch.setattr("inferences.web.view_models.activity.COUNT_AT_ONCE", 1)
+    settings.ISTORE_COUNT_AT_ONCE = 1
     assert "more than 2.0 KB of inputs." in one_line(client.get(address))
     storage_by_model.measure()
     assert "4.0 KB of inputs, measured" in one_line(client.get(address))

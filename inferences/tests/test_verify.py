@@ -626,14 +626,13 @@ def test_json_is_a_line_for_each_finding_and_one_for_the_end(healthy, model):
 
 
 def test_with_a_clock_that_is_off_nothing_is_repaired(
-    healthy, model, folder, blob_directory, monkeypatch
+    healthy, model, folder, blob_directory, settings
 ):
     plant_unnamed_folder(model, healthy, folder, blob_directory)
     old(blob_directory)
-    at = now() + timedelta(minutes=6)
-    monkeypatch.setattr("istore.checks.verification.clock.now", lambda: at)
+    settings.ISTORE_CLOCK_SKEW_MAX_SECONDS = -1  # whatever the clock says, it is off
 
-    report = verification.report(verification.Scope(at, repair=True))
+    report = verification.report(verification.Scope(now(), repair=True))
     assert list(report.findings()) == []
     assert "clock-skew" in report.unfinished["clock"]
     assert report.exit_code == 2
@@ -651,15 +650,9 @@ def test_a_run_is_kept_for_the_page(healthy, model):
     assert run.finished_at
 
 
-def test_memory_does_not_grow_with_rows(healthy, model, make_inference, monkeypatch):
+def test_memory_does_not_grow_with_rows(healthy, model, make_inference, settings):
     """Windows and pages are smaller than the store, and still leave no hole."""
-    monkeypatch.setattr("inferences.maintenance.consistency_checks.WINDOW", 2)
-    from inferences.maintenance import consistency_checks
-
-    end = consistency_checks.END_OF_WINDOW.replace("LIMIT 20000", "LIMIT 2")
-    monkeypatch.setattr(consistency_checks, "END_OF_WINDOW", end)
-    alone = consistency_checks.KEYS_ALONE.replace("LIMIT 20000", "LIMIT 2")
-    monkeypatch.setattr(consistency_checks, "KEYS_ALONE", alone)
+    settings.ISTORE_VERIFY_WINDOW = 2
     for number in range(5):
         make_inference(inference_id=f"{number}")
     assert verify() == []

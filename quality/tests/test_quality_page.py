@@ -83,8 +83,8 @@ def test_without_ground_truth_the_page_says_how_to_send_some(person, model):  # 
     assert "No ground truth here" in text(response)
 
 
-def test_rows_that_were_not_considered_are_said(person, model, measured, monkeypatch):  # noqa: F811
-    monkeypatch.setattr("quality.views.ROWS", 10)
+def test_rows_that_were_not_considered_are_said(person, model, measured, settings):  # noqa: F811
+    settings.ISTORE_QUALITY_PAGE_ROWS = 10
 
     told = text(page(person(), model))
     assert "Only the newest 10" in told
