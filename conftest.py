@@ -13,6 +13,7 @@ from inferences.models import Inference, InferenceAction, RegisteredModel, TaskT
 from inferences.store.recording import NewInference, record
 from inferences.tests.builders import typed
 from istore.accounts.tokens import create_token
+from istore.celery import app
 from istore.models import Project, Role
 
 
@@ -27,6 +28,26 @@ def blob_directory(settings, tmp_path):
     }
     settings.STORAGES = storages
     return tmp_path / "blobs"
+
+
+class Queue(list):
+    """The messages that were sent to workers: task names with their arguments."""
+
+    is_eager = False  # whether a worker carries each of them out at once
+
+    def send(self, name: str, args=(), kwargs=None, **options) -> None:
+        self.append((name, [*args]))
+        if self.is_eager:
+            app.loader.import_default_modules()  # they register the tasks
+            app.tasks[name].run(*args)
+
+
+@pytest.fixture
+def queue(monkeypatch) -> Queue:
+    """A queue in place of the broker, for this process."""
+    queue = Queue()
+    monkeypatch.setattr(app, "send_task", queue.send)
+    return queue
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ import re
 import pytest
 from playwright.sync_api import expect
 
-from services.calling import Called
+from services import calling
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -15,8 +15,8 @@ pytestmark = pytest.mark.django_db(transaction=True)
 def test_a_mock_from_its_start_to_its_end(
     store, watched, live_server, log_in, findings, monkeypatch
 ):
-    said = Called(text='[{"text": "A ship"}]', seconds=0.01, recorded="off")
-    monkeypatch.setattr("services.calling.call", lambda *_: said)
+    answer = calling.Called(text='[{"text": "A ship"}]', seconds=0.01, recorded="off")
+    monkeypatch.setattr(calling, "call", lambda *_: answer)
     page, found = watched, []
     page.emulate_media(reduced_motion="reduce")
 

@@ -453,10 +453,9 @@ def test_counting_needs_no_value_that_anybody_has(project, model):
 
 @pytest.mark.django_db(transaction=True)
 def test_the_lease_is_kept_while_other_places_are_searched(
-    project, model, make_inference, monkeypatch
+    project, model, make_inference, queue, monkeypatch
 ):
     monkeypatch.setattr(running, "RENEW_SECONDS", 0.05)
-    monkeypatch.setattr(ErasureTask, "ring", lambda task: None)
     seen = []
 
     def slow(*_):

@@ -59,7 +59,6 @@ def test_a_worker_that_is_killed_again_and_again_leaves_nothing_behind(
     blob_directory,
     monkeypatch,
 ):
-    monkeypatch.setattr(ErasureTask, "ring", lambda task: None)
     for number in range(9):
         stored(make_inference, f"{number}")
     stored(make_inference, "other", "Trillian")

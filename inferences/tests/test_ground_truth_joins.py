@@ -27,6 +27,7 @@ from inferences.store.recording import NewInference, record
 from inferences.tests.builders import typed
 from istore import failpoints
 from istore.api.problems import Conflict
+from istore.db import clock
 
 IDS, FRAMES, LABELS = "abc", (1, 2), ("ship", "tug", "ferry")
 HASHES = {name: name.encode() * 32 for name in "xy"}
@@ -161,7 +162,7 @@ def ticking(monkeypatch):
     ticks = count()
     start = datetime(2026, 1, 1, tzinfo=UTC)
     now = lambda: start + timedelta(seconds=next(ticks))  # noqa: E731
-    monkeypatch.setattr("istore.db.clock.now", now)
+    monkeypatch.setattr(clock, "now", now)
 
 
 def test_whatever_comes_in_whatever_order(project, ticking):

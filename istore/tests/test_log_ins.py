@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from itertools import count
@@ -195,11 +196,11 @@ def test_attempts_at_once_are_let_through_one_by_one():
 
 
 def test_no_attempt_waits_in_a_thread(ada, monkeypatch):
-    slept = []
-    monkeypatch.setattr("time.sleep", slept.append)
+    pauses = []
+    monkeypatch.setattr(time, "sleep", pauses.append)
     fail(10)
 
-    assert slept == []
+    assert pauses == []
 
 
 def test_the_old_password_cannot_be_guessed_from_an_open_session(ada):

@@ -15,7 +15,6 @@ from inferences.store.protection import Protection, protect_one
 from inferences.tasks import finish_removals
 from istore import failpoints
 from istore.db import clock
-from istore.tasks import tracking
 from istore.tasks.periodic import ring_again
 from istore.tasks.tracking import TaskState
 from retention import policies, sweeping
@@ -354,42 +353,32 @@ def test_two_workers_share_no_task(model, old, blob_directory):
 # -- the queue
 
 
-@pytest.fixture
-def sent(monkeypatch):
-    """What went to the queue."""
-    given = []
-    monkeypatch.setattr(
-        tracking.current_app, "send_task", lambda name, args: given.append((name, args))
-    )
-    return given
-
-
 def test_a_task_is_sent_once_committed_and_is_scheduled_then(
-    model, sent, django_capture_on_commit_callbacks
+    model, queue, django_capture_on_commit_callbacks
 ):
     policy = policy_of(model)
     with django_capture_on_commit_callbacks(execute=True):
         task = policies.open_task("test", policy)
-        assert not sent
+        assert not queue
 
-    assert sent == [("retention.tasks.run_retention_task", [str(task.pk)])]
+    assert queue == [("retention.tasks.run_retention_task", [str(task.pk)])]
     task.refresh_from_db()
     assert task.state == TaskState.SCHEDULED
     with django_capture_on_commit_callbacks(execute=True):
         ring_again()
-    assert len(sent) == 1
+    assert len(queue) == 1
 
 
 def test_a_ring_that_was_lost_and_a_worker_that_died_are_rung_for_again(
-    model, sent, django_capture_on_commit_callbacks
+    model, queue, django_capture_on_commit_callbacks
 ):
     task = policies.open_task("test", policy_of(model))
 
     def rung() -> int:
-        before = len(sent)
+        before = len(queue)
         with django_capture_on_commit_callbacks(execute=True):
             ring_again()
-        return len(sent) - before
+        return len(queue) - before
 
     assert rung() == 1  # the process died before it could
     assert rung() == 0
@@ -405,11 +394,11 @@ def test_a_ring_that_was_lost_and_a_worker_that_died_are_rung_for_again(
     assert rung() == 0
 
 
-def test_the_beat_opens_what_is_due(model, sent, django_capture_on_commit_callbacks):
+def test_the_beat_opens_what_is_due(model, queue, django_capture_on_commit_callbacks):
     policy_of(model, automated_interval=1)
 
     with django_capture_on_commit_callbacks(execute=True):
         start_due_policies()
 
-    assert len(sent) == 1
+    assert len(queue) == 1
     assert RetentionTask.objects.get().by_schedule
