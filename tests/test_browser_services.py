@@ -38,6 +38,7 @@ def test_a_mock_from_its_start_to_its_end(
     page.get_by_role("button", name="Call generate").click()
     expect(page.locator("#answer")).to_contain_text("A ship")
     look("an answer")
+    page.wait_for_load_state()  # who presses before the scripts have run is not asked
     page.get_by_role("button", name=re.compile("^Terminate")).click()
     expect(page.locator("#ask")).to_contain_text("Terminate this session?")
     look("a question")
