@@ -7,6 +7,9 @@ from datetime import UTC, datetime
 from itertools import count
 
 import pytest
+from django.contrib.auth.models import User
+from django.core.cache import cache
+from django.test import Client
 from rest_framework.test import APIClient
 
 from inferences.models import Inference, InferenceAction, RegisteredModel, TaskType
@@ -14,7 +17,7 @@ from inferences.store.recording import NewInference, record
 from inferences.tests.builders import typed
 from istore.accounts.tokens import create_token
 from istore.celery import app
-from istore.models import Project, Role
+from istore.models import Membership, Project, Role
 
 
 @pytest.fixture(autouse=True)
@@ -102,3 +105,37 @@ def api_as(project):
 @pytest.fixture
 def api(api_as) -> APIClient:
     return api_as()
+
+
+@pytest.fixture
+def person(project):
+    """``person(Role.VIEWER)`` is a client of somebody who is logged in."""
+
+    def make(role: Role | None = Role.VIEWER, of: Project | None = None) -> Client:
+        number = User.objects.count()
+        user = User.objects.create_user(f"person-{number}", password="anchor-42")
+        if role:
+            Membership.objects.create(user=user, project=of or project, role=role)
+        client = Client()
+        client.force_login(user)
+        client.user = user
+        return client
+
+    return make
+
+
+@pytest.fixture
+def operator(db) -> Client:
+    """A superuser, logged in."""
+    client = Client()
+    client.force_login(User.objects.create_superuser("operator"))
+    return client
+
+
+@pytest.fixture
+def local_cache(settings):
+    """A cache of this test alone."""
+    settings.CACHES = {
+        "default": {"BACKEND": "django.core.cache.backends.locmem.LocMemCache"}
+    }
+    cache.clear()

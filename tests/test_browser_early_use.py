@@ -18,7 +18,7 @@ def early(store, watched, live_server, log_in):
     def open_page(address: str, module: str) -> tuple[Page, Route]:
         pattern = f"**/js/{module}.js"
         routes: list[Route] = []
-        watched.route(pattern, routes.append)
+        watched.route(pattern, lambda route: routes.append(route))
         with watched.expect_request(pattern):
             watched.goto(live_server.url + address, wait_until="commit")
         expect(watched.locator("main")).to_be_visible()

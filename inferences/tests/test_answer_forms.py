@@ -15,7 +15,7 @@ from inferences.ground_truth.agreement import Predicted, agrees
 from inferences.predictions.derived_metadata import derived_metadata
 from inferences.predictions.model_types import prediction_of
 from inferences.predictions.parsers import Box, Detection, Kind, Mask, deconstruct
-from inferences.tests.test_deconstruction import (
+from inferences.tests.answers import (
     CLASSIFY,
     LABELS,
     SEGMENT,

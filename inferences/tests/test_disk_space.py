@@ -16,6 +16,7 @@ from inferences.store import partitions
 from inferences.store.partitions import TABLES, add_range, partitions_of
 from inferences.store.removal import finish, intend_all
 from inferences.tasks import give_back_disk_space
+from inferences.tests.builders import size_of
 from istore.db.clock import now
 
 pytestmark = pytest.mark.django_db
@@ -65,22 +66,6 @@ def remove_all(model, **those) -> None:
     for _ in intend_all("test", model, lambda: model.inferences.live().filter(**those)):
         pass
     finish(model)
-
-
-def size_of(lower: int | None) -> int:
-    """Bytes of the partitions that begin at a row id, with their indexes."""
-    names = [
-        name
-        for table in TABLES
-        for name, (start, _) in partitions_of(table.name).items()
-        if start == lower
-    ]
-    with connection.cursor() as cursor:
-        cursor.execute(
-            "SELECT sum(pg_total_relation_size(name)) FROM unnest(%s::regclass[]) AS name",
-            [names],
-        )
-        return int(cursor.fetchone()[0])
 
 
 def test_empty_partitions_beside_each_other_become_one(months, model, make_inference):

@@ -1,4 +1,4 @@
-"""``manage.py verify``: nothing on a healthy store, and each kind of damage that is planted."""
+"""Verification: nothing on a healthy store, and each kind of damage that is planted."""
 
 from __future__ import annotations
 
@@ -7,10 +7,8 @@ import json
 import os
 import time
 from datetime import timedelta
-from io import StringIO
 
 import pytest
-from django.core.management import call_command
 from django.db import connection, transaction
 from django.db.models.functions import Now
 
@@ -31,7 +29,7 @@ from inferences.store import removal, soft_deletion, uploads
 from istore import blobs, failpoints
 from istore.checks import verification
 from istore.db.clock import now
-from istore.models import Project, VerifyRun
+from istore.models import Project
 
 PICTURE, ANSWER = b"picture", b'{"outputs": []}'
 LONG_AGO = 30 * 3600
@@ -580,51 +578,6 @@ def test_after_a_crash_at_any_step_repair_leaves_a_clean_store(
     assert verify(deep=True) == []
 
 
-# -- the command, and runs that are kept
-
-
-def command(*arguments):
-    out = StringIO()
-    code = 0
-    try:
-        call_command("verify", *arguments, stdout=out, stderr=out)
-    except SystemExit as end:
-        code = end.code
-    return code, out.getvalue()
-
-
-def test_the_exit_status_says_how_it_went(healthy, model, monkeypatch):
-    assert command() == (0, f"{len(verification.checks)} checks, 0 findings.\n")
-
-    plant_count(model, healthy, None, None)
-    code, said = command()
-    assert code == 1
-    assert "counts-differ: yolo-harbour (harbour) key_1 (int)" in said
-    code, said = command("--repair")
-    assert (code, "1 finding, 1 repaired." in said) == (1, True)
-    assert command()[0] == 0
-
-    def broken(scope):
-        raise OSError("The object store is away.")
-        yield
-
-    monkeypatch.setitem(verification.checks, "rows", verification.Check("rows", broken))
-    code, said = command()
-    assert (code, "rows is unfinished: OSError" in said) == (2, True)
-
-
-def test_json_is_a_line_for_each_finding_and_one_for_the_end(healthy, model):
-    plant_count(model, healthy, None, None)
-
-    code, said = command("--json", "--project", "harbour", "--since", "2020-01-01")
-
-    finding, end = map(json.loads, said.splitlines())
-    assert code == 1
-    assert (finding["kind"], finding["repaired"]) == ("counts-differ", False)
-    assert end["found"] == {"counts-differ": 1}
-    assert end["unfinished"] == {}
-
-
 def test_with_a_clock_that_is_off_nothing_is_repaired(
     healthy, model, folder, blob_directory, settings
 ):
@@ -637,17 +590,6 @@ def test_with_a_clock_that_is_off_nothing_is_repaired(
     assert "clock-skew" in report.unfinished["clock"]
     assert report.exit_code == 2
     assert blobs.get(f"{folder[:-2]}u2/input") == b"x"
-
-
-def test_a_run_is_kept_for_the_page(healthy, model):
-    plant_count(model, healthy, None, None)
-
-    run = verification.run(verification.VERIFY, by="user anna")
-
-    assert VerifyRun.objects.get() == run
-    assert (run.finding_count, run.is_clean, run.by) == (1, False, "user anna")
-    assert run.sample[0]["kind"] == "counts-differ"
-    assert run.finished_at
 
 
 def test_memory_does_not_grow_with_rows(healthy, model, make_inference, settings):

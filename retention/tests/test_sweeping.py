@@ -15,7 +15,7 @@ from inferences.models import InferenceKey, InferencePayload, RegisteredModel
 from inferences.models.row_ids import EARLIEST, LOWEST
 from inferences.previews import pictures
 from inferences.store import removal
-from inferences.tests.test_disk_space import size_of
+from inferences.tests.builders import size_of
 from istore import blobs
 from istore.db import clock
 from istore.tasks.tracking import TaskState
@@ -169,7 +169,7 @@ def test_a_dry_run_counts_and_writes_nothing_but_its_row(model, aged, blob_direc
     policy.refresh_from_db()
     assert policy.last_scheduled_at is None
     written = [q["sql"] for q in queries if q["sql"].startswith(("UPDATE", "INSERT"))]
-    assert all('"retention_retentiontask"' in sql for sql in written)
+    assert written and all('"retention_retentiontask"' in sql for sql in written)
     assert any("READ ONLY" in query["sql"] for query in queries)
 
 
