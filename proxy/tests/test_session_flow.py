@@ -168,12 +168,12 @@ def test_the_same_flow_is_awaited(platform, store):
             session_id = created.inferencesession.id
             client = await sessions.client(session_id, created.token)
             assert await client.ready()
-            message = await client.infer(request)
+            answer = await client.infer(request)
             assert is_status_terminal((await sessions.terminate(session_id)).status)
             with pytest.raises(errors.Conflict):
                 await client.ready()
             await services.delete(service.id)
-            return message
+            return answer
 
     assert asyncio.run(flow()) == mocks.TextCompletion().infer(request)
 

@@ -246,8 +246,8 @@ def test_a_flood_of_guesses_does_not_fill_the_audit_log(ada, monkeypatch):
     for number in range(9):
         log_in(WRONG, f"nobody-{number}", address=f"203.0.113.{number}")
 
-    told = [entry.subject for entry in entries("user.log-in-failed")]
-    assert told == ["an unknown user name"] * 3 + ["more"]
+    answer = [entry.subject for entry in entries("user.log-in-failed")]
+    assert answer == ["an unknown user name"] * 3 + ["more"]
 
 
 def test_another_password_ends_the_other_sessions_and_the_delay(ada):
