@@ -41,9 +41,10 @@ def command(*arguments):
 
 
 def test_the_exit_status_of_a_clean_store_is_0(monkeypatch):
-    monkeypatch.setattr(verification, "checks", {"rows": Check("rows", lambda _: ())})
+    clean = {name: Check(name, lambda _: ()) for name in ("rows", "keys")}
+    monkeypatch.setattr(verification, "checks", clean)
 
-    assert command() == (0, "1 check, 0 findings.\n")
+    assert command() == (0, "2 checks, 0 findings.\n")
 
 
 def test_the_exit_status_of_findings_is_1_and_of_the_run_after_a_repair_0(counts):
