@@ -7,11 +7,10 @@ import hashlib
 from contextlib import suppress
 from typing import Any
 
+from django.conf import settings
 from django.core.files.base import File
 
 from istore.blobs.errors import BlobDamaged
-
-PART_BYTES = 16 * 1024**2  # S3 takes 10,000 parts: 160 GB
 
 
 def put_file(
@@ -19,7 +18,7 @@ def put_file(
 ) -> None:
     """Put the rest of a file as one object, in parts if it is large."""
     part = _read_part(content)
-    if len(part) < PART_BYTES:
+    if len(part) < settings.ISTORE_MULTIPART_BYTES:
         put_object(client, where, part, **parameters)
         return
     upload = MultipartPut(client, where, **parameters)
@@ -103,7 +102,7 @@ def _look_at(client: Any, where: dict[str, Any], size: int, sha256: bytes) -> No
     """
     found = client.get_object(**where)
     digest, length = hashlib.sha256(), 0
-    for chunk in found["Body"].iter_chunks(PART_BYTES):
+    for chunk in found["Body"].iter_chunks(settings.ISTORE_MULTIPART_BYTES):
         digest.update(chunk)
         length += len(chunk)
     if length != size or digest.digest() != sha256:
@@ -122,10 +121,10 @@ def _etag(answer: dict[str, Any]) -> str:
 
 
 def _read_part(content: File) -> bytes:
-    """Return the next part of the content: ``PART_BYTES``, or fewer at its end."""
-    found = bytearray()
-    while len(found) < PART_BYTES:
-        chunk = content.read(PART_BYTES - len(found))
+    """Return the next part of the content: ``ISTORE_MULTIPART_BYTES``, or fewer at its end."""
+    found, size = bytearray(), settings.ISTORE_MULTIPART_BYTES
+    while len(found) < size:
+        chunk = content.read(size - len(found))
         if not chunk:
             break
         found += chunk.encode() if isinstance(chunk, str) else chunk

@@ -13,7 +13,7 @@ from django.core.files.storage import storages
 
 from exports.schedules.destinations import Destination
 from istore import blobs
-from istore.blobs import s3_puts, sinks
+from istore.blobs import sinks
 from istore.tests.s3_relay import (
     BUCKET,
     Answer,
@@ -167,8 +167,8 @@ def test_a_put_that_kept_something_else_fails(relay, fault, size):
 
 
 @pytest.mark.parametrize("fault", LOSSES)
-def test_a_file_in_parts_that_lost_some_fails(relay, fault, monkeypatch):
-    monkeypatch.setattr(s3_puts, "PART_BYTES", 5 * 2**20)
+def test_a_file_in_parts_that_lost_some_fails(relay, fault, settings):
+    settings.ISTORE_MULTIPART_BYTES = 5 * 2**20
     content = os.urandom(11 * 2**20)
     relay.fault = fault
     with pytest.raises(Exception):  # noqa: B017
@@ -179,8 +179,8 @@ def test_a_file_in_parts_that_lost_some_fails(relay, fault, monkeypatch):
 
 
 @pytest.mark.parametrize("fault", LOSSES)
-def test_an_archive_that_lost_some_is_not_complete(relay, fault, monkeypatch):
-    monkeypatch.setattr(sinks, "PART_BYTES", 5 * 2**20)
+def test_an_archive_that_lost_some_is_not_complete(relay, fault, settings):
+    settings.ISTORE_MULTIPART_BYTES = 5 * 2**20
     relay.fault = fault
     with pytest.raises(Exception), sinks.storing("exports/1/a.zip") as sink:  # noqa: B017
         for _ in range(11):
@@ -194,14 +194,14 @@ def test_a_file_of_a_scheduled_export_that_lost_some_fails(relay, fault):
         Destination("lake").put("lake/a.parquet", io.BytesIO(os.urandom(5000)))
 
 
-def test_an_error_inside_the_200_of_a_completed_upload_is_one(relay, monkeypatch):
+def test_an_error_inside_the_200_of_a_completed_upload_is_one(relay, settings):
     def fails_inside(request, send):
         if request.method == "POST" and "uploadId=" in request.path:
             body = b"<Error><Code>InternalError</Code><Message>x</Message></Error>"
             return Answer(200, {"Content-Type": "application/xml"}, body)
         return send(request)
 
-    monkeypatch.setattr(sinks, "PART_BYTES", 5 * 2**20)
+    settings.ISTORE_MULTIPART_BYTES = 5 * 2**20
     relay.fault = fails_inside
     with pytest.raises(Exception), sinks.storing("exports/1/a.zip") as sink:  # noqa: B017
         sink.write(os.urandom(6 * 2**20))
