@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+from inferences.predictions.parse import deconstruct
 from inferences.predictions.parsers import (
     Deconstructed,
     Detection,
-    deconstruct,
 )
 
 LABELS = ["ship", "tug", "buoy"]

@@ -237,7 +237,7 @@ def test_the_nearest_to_a_text_come_first(person, model, make_inference, monkeyp
     model.save()
     make_inference(inference_id="far", embedding=[1.0, 0.0])
     make_inference(inference_id="near", embedding=[0.0, 1.0])
-    monkeypatch.setattr(text_embedding, "_embedders", [lambda *_: [0.0, 1.0]])
+    monkeypatch.setitem(text_embedding.embedders, "services", lambda *_: [0.0, 1.0])
     client, asked_for = person(), {"like": "a ship in fog"}
     response = client.get(address("browse", model), asked_for)
     assert listed(response) == ["near", "far"]
@@ -252,7 +252,7 @@ def test_the_nearest_to_a_text_come_first(person, model, make_inference, monkeyp
     def silent(*_: object) -> None:
         raise Conflict("text-embedding-not-ready", "No session is ready.")
 
-    monkeypatch.setattr(text_embedding, "_embedders", [silent])
+    monkeypatch.setitem(text_embedding.embedders, "services", silent)
     assert listed(client.get(address("browse", model), asked_for)) == ["near", "far"]
     said = body(client.get(address("browse", model), {"like": "another text"}))
     assert "No session is ready." in said
