@@ -4,7 +4,7 @@ from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
-    dependencies = [("inferences", "0023_tell_classes_apart")]
+    dependencies = [("inferences", "0024_rename_fields_of_tasks")]
 
     operations = [
         migrations.AlterField(
