@@ -59,7 +59,7 @@ class MultipartPut:
         self._upload = {**where, "UploadId": begun["UploadId"]}
 
     def send(self, content: bytes) -> None:
-        """Upload the next part."""
+        """Upload the next part. Raises ``BlobDamaged`` if the store does not name it."""
         digest = hashlib.md5(content, usedforsecurity=False).digest()
         number = len(self._parts) + 1
         sent = self.client.upload_part(
@@ -68,6 +68,8 @@ class MultipartPut:
             Body=content,
             ContentMD5=base64.b64encode(digest).decode(),
         )
+        if "ETag" not in sent:
+            raise BlobDamaged(f"{self._upload['Key']}: part {number} has no ETag.")
         self._digest.update(content)
         self._size += len(content)
         self._part_digests.append(digest)
