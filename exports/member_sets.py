@@ -16,9 +16,6 @@ from inferences.models import RegisteredModel
 from istore.db.clock import now
 from istore.tasks.tracking import Failed
 
-PART_SIZE = 10_000  # row ids in one row of the set, which is an array
-BATCH_SIZE = 200  # members that are read together
-
 # The set is written by one statement, so no id passes through Python. LIMIT is one more than
 # ISTORE_EXPORT_MAX, so that a larger set is noticed without being written whole.
 FIX = """
@@ -69,7 +66,7 @@ def fix_selected(task: Any) -> None:
         chosen, values = selection.statement(task.model)
         cursor.execute(
             FIX.format(parts=parts, chosen=chosen),
-            [task.pk, PART_SIZE, *values, most + 1],
+            [task.pk, settings.ISTORE_EXPORT_SET_PART, *values, most + 1],
         )
         cursor.execute(COUNT.format(parts=parts), [task.pk])
         (count,) = cursor.fetchone()
@@ -83,10 +80,10 @@ def fix_selected(task: Any) -> None:
 
 def selected_batches(task: Any, passed: int = 0) -> Iterator[Batch]:
     """Yield the fixed set in batches, oldest first, after the first ``passed`` members."""
-    number = 1
+    number, size = 1, settings.ISTORE_EXPORT_BATCH
     for part in task.parts.order_by("number").iterator(chunk_size=1):
-        for start in range(0, len(part.row_ids), BATCH_SIZE):
-            here = slice(start, start + BATCH_SIZE)
+        for start in range(0, len(part.row_ids), size):
+            here = slice(start, start + size)
             row_ids, names = part.row_ids[here], part.inference_ids[here]
             if number > passed:
                 yield Batch(task.model, number, row_ids, names)

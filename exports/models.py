@@ -165,7 +165,7 @@ class ExportTask(ArchiveTask):
 
 
 class SetPart(models.Model):
-    """Up to ``PART_SIZE`` members of a task's fixed set, oldest first.
+    """Up to ``ISTORE_EXPORT_SET_PART`` members of a task's fixed set, oldest first.
 
     A subclass has the ``task`` they belong to, with ``parts`` as the reverse name.
     """

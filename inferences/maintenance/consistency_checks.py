@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 
 import orjson
+from django.conf import settings
 from django.db import connection, transaction
 from django.db.models import Q
 from django.db.models.functions import Now
@@ -42,7 +43,6 @@ from inferences.store.recording import lower_bounds
 from istore import blobs
 from istore.checks.verification import Finding, Scope
 
-WINDOW = 20_000  # rows of one statement
 AT_ONCE = 500  # records whose objects are looked up together
 THREADS = 8  # that ask the blob store
 CHUNK = 1024 * 1024
@@ -153,7 +153,7 @@ SAID = {
 }
 END_OF_WINDOW = f"""
 SELECT max(id) FROM (
-    SELECT id FROM {ROW} WHERE model_key = %s AND id >= %s ORDER BY id LIMIT {WINDOW}
+    SELECT id FROM {ROW} WHERE model_key = %s AND id >= %s ORDER BY id LIMIT %s
 ) AS page
 """
 
@@ -190,7 +190,9 @@ def _windows(model: RegisteredModel, scope: Scope) -> Iterator[tuple[int, int]]:
     low = first_id_at(scope.since) if scope.since else LOWEST
     while True:
         with connection.cursor() as cursor:
-            cursor.execute(END_OF_WINDOW, [model.pk, low])
+            cursor.execute(
+                END_OF_WINDOW, [model.pk, low, settings.ISTORE_VERIFY_WINDOW]
+            )
             (high,) = cursor.fetchone()
         if high is None:
             yield low, HIGHEST
@@ -329,7 +331,7 @@ KEYS_ALONE = f"""
 WITH page AS MATERIALIZED (
     SELECT inference_id, row_id, removed_at FROM {KEYS}
     WHERE model_key = %(model)s AND inference_id > %(after)s
-    ORDER BY inference_id LIMIT {WINDOW}
+    ORDER BY inference_id LIMIT %(window)s
 )
 SELECT NULL, max(inference_id) FROM page
 UNION ALL
@@ -346,7 +348,9 @@ def keys(scope: Scope) -> Iterator[Finding]:
         after: str | None = ""
         while after is not None:
             with connection.cursor() as cursor:
-                cursor.execute(KEYS_ALONE, {"model": model.pk, "after": after})
+                window = settings.ISTORE_VERIFY_WINDOW
+                values = {"model": model.pk, "after": after, "window": window}
+                cursor.execute(KEYS_ALONE, values)
                 (_, after), *found = cursor.fetchall()
             for name, _ in found:
                 if scope.repair:

@@ -17,6 +17,7 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from django.conf import settings
 from django.db import connection, transaction
 
 from inferences.models import (
@@ -32,7 +33,6 @@ from istore.failpoints import failpoint
 
 logger = logging.getLogger(__name__)
 
-BATCH = 1_000  # rows in one transaction
 RUN_SECONDS = 50.0
 TOLD_SECONDS = 30.0  # between two log lines about the progress
 
@@ -42,7 +42,7 @@ ROW, DETECTED = Inference._meta.db_table, Detection._meta.db_table
 NEXT = f"""
 WITH page AS MATERIALIZED (
     SELECT id FROM {ROW} WHERE model_key = %(model)s AND id >= %(lowest)s
-    ORDER BY id LIMIT {BATCH}
+    ORDER BY id LIMIT %(batch)s
 ), held AS (
     SELECT id FROM {ROW} WHERE model_key = %(model)s
     AND id = ANY(ARRAY(SELECT id FROM page))
@@ -158,7 +158,8 @@ def _tell_apart_next(
 ) -> tuple[int | None, int, int]:
     """Migrate the next batch; return its last row id, its size, and how many rows changed."""
     with connection.cursor() as cursor:
-        cursor.execute(NEXT, {"model": model.pk, "lowest": lowest})
+        batch = settings.ISTORE_CLASS_MIGRATION_BATCH
+        cursor.execute(NEXT, {"model": model.pk, "lowest": lowest, "batch": batch})
         last, number, ids = cursor.fetchone()
     return last, number, tell_apart_rows(model, ids)
 

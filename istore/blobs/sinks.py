@@ -13,10 +13,11 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+from django.conf import settings
 from django.core.files.storage import default_storage
 
 from istore.blobs.durable_files import make_directory, rename, sync_file
-from istore.blobs.s3_puts import PART_BYTES, MultipartPut
+from istore.blobs.s3_puts import MultipartPut
 
 CHUNK = 1024**2
 SYNC_BYTES = 256 * 1024**2
@@ -116,9 +117,10 @@ class UploadSink(HashedSink):
 
     def _write(self, content: bytes) -> None:
         self.waiting += content
-        while len(self.waiting) >= PART_BYTES:
-            self.upload.send(bytes(self.waiting[:PART_BYTES]))
-            del self.waiting[:PART_BYTES]
+        size = settings.ISTORE_MULTIPART_BYTES
+        while len(self.waiting) >= size:
+            self.upload.send(bytes(self.waiting[:size]))
+            del self.waiting[:size]
 
     def finish(self) -> None:
         self.upload.send(bytes(self.waiting))

@@ -5,38 +5,16 @@ from pathlib import Path
 
 import orjson
 
-from ingest.tests.test_events import make_event
+from ingest.tests.builders import make_event
 from istore import blobs, failpoints
 from proxy import publishing
 from proxy.capture import backpressure, worker
 from proxy.capture.artifacts import event_of_marker, prepare, store_blobs
 from proxy.capture.backpressure import CaptureThrottle
 from proxy.publishing import Publisher
-from proxy.spool.entries import Facts, SpoolEntry
-from proxy.spool.frames import frame, header
 from proxy.spool.spool_files import SpoolFile
-from proxy.tests.conftest import OWNER
+from proxy.tests.builders import make_entry, payload, spooled
 from proxy.tests.crashing import settled
-
-
-def make_entry(
-    request: bytes = b'{"inputs": []}', answer: bytes = b"{}", **changes
-) -> SpoolEntry:
-    at = "2026-03-04T05:06:07.000000Z"
-    facts = {
-        "model_id": "harbour",
-        "task_type": "Object Detection",
-        "inference_ids": ["a"],
-        "prefixes": ["1/2/2026/03/04/05/x"],
-        "request_received_at": at,
-        "request_forwarded_at": at,
-        "request_responded_at": at,
-        "status": 200,
-        "request_header_length": None,
-        "answer_header_length": None,
-        "answer_content_type": "application/json",
-    }
-    return SpoolEntry(Facts(**facts | changes), request, answer)
 
 
 def test_a_marker_that_is_there_stands():
@@ -78,20 +56,6 @@ def test_a_large_answer_is_not_in_the_marker(settings):
 
 
 # -- the process
-
-
-def spooled(directory: Path, *payloads: bytes, owner=OWNER, tail=b"") -> SpoolFile:
-    segment = SpoolFile(directory, owner, 1)
-    identity = segment.identity
-    parts = [frame(identity, each, number) for number, each in enumerate(payloads)]
-    segment.path.write_bytes(header(identity) + b"".join(parts) + tail)
-    return segment
-
-
-def payload(name: str) -> bytes:
-    prefix = f"1/2/2026/03/04/05/{name}"
-    entry = make_entry(inference_ids=[name], prefixes=[prefix])
-    return b"".join(entry.pieces())
 
 
 def test_a_closed_segment_is_captured_and_removed(capture, stream, tmp_path):

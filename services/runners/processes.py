@@ -24,6 +24,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from uuid import UUID
 
+from django.conf import settings
 from django.db import DatabaseError, connection
 from django.db.models.functions import Now
 
@@ -73,6 +74,7 @@ class Running:
             argv=[],
             journal=self.journal,
             cwd=self.command.directory,
+            first_pause=settings.ISTORE_PROCESS_RESTART_SECONDS,
             become=None,  # the guard notices our end by its standard input
             is_held=True,
         )
